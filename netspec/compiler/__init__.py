@@ -1,0 +1,1 @@
+"""From text to checked graph, and from graph to programs."""

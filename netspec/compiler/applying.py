@@ -1,0 +1,249 @@
+"""Calls of anything by name: layers, blocks, and layers called more than once."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any
+
+from netspec.compiler import syntax
+from netspec.compiler.assembly import MAX_CALLS_DEEP, StopBuildingError
+from netspec.compiler.graph import show_shape
+from netspec.compiler.naming import LayerNamer
+from netspec.compiler.op import registry
+from netspec.compiler.scope import UNKNOWN, SharedLayer, Tensor, Tensors
+from netspec.diagnostics import Edit, Hint, Label, Span, suggest
+
+if TYPE_CHECKING:
+    from netspec.compiler.build import Module
+
+
+class Caller(LayerNamer):
+    """Finds out what a call calls, and does it."""
+
+    module: Module
+
+    @abstractmethod
+    def call_block(
+        self,
+        block: syntax.Block,
+        module: Module,
+        given: dict[str, Any],
+        inputs: list[Any],
+        spans: tuple[Span, Span],
+        path: str,
+        suffix: str,
+    ) -> Any:
+        """Build the body of a block; what it returns, or UNKNOWN.
+
+        `spans` are those of the call and of the whole stage.
+        """
+
+    def callables(self) -> list[str]:
+        """Layers and blocks."""
+        return [*registry(), *self.module.blocks]
+
+    def apply(
+        self, call: syntax.Call, inputs: list[Any], label: syntax.Label | None, span: Span
+    ) -> Any:
+        """Call a layer, a block or a shared layer by its name."""
+        name = call.callee.id
+        binding = self.scope.get(name)
+        if binding is not None and isinstance(binding.value, SharedLayer):
+            return self._apply_shared(binding.value, call, inputs, label, span)
+        if binding is not None and name not in self.callables():
+            if binding.value is not UNKNOWN:
+                message = f"`{name}` is a value, and cannot be called"
+                self.error("call/not-a-layer", message, call.callee.span)
+            return UNKNOWN
+        if name in self.module.blocks:
+            return self._apply_block(call, inputs, label, span, "")
+        if name in registry():
+            return self._apply_op(call, inputs, label, span)
+        meant = self._unknown_layer(call)
+        if meant is None:
+            for argument in call.arguments:
+                self.evaluate(argument.value)
+            return UNKNOWN
+        # Go on with what was probably meant, so that the rest of the file is checked too.
+        callee = syntax.Name(meant, call.callee.span)
+        return self.apply(syntax.Call(callee, call.arguments, call.span), inputs, label, span)
+
+    def _unknown_layer(self, call: syntax.Call) -> str | None:
+        name = call.callee.id
+        known = self.callables()
+        meant = _ALIASES.get(name) or suggest(name, known)
+        if meant not in known:
+            meant = None
+        hints: tuple[Hint, ...] = ()
+        if meant is not None:
+            hints = (Hint(f"did you mean `{meant}`?", (Edit(call.callee.span, meant),)),)
+        message = f"there is no layer or block `{name}`"
+        self.error("name/unknown-layer", message, call.callee.span, hints=hints)
+        return meant
+
+    def _apply_op(
+        self, call: syntax.Call, inputs: list[Any], label: syntax.Label | None, span: Span
+    ) -> Any:
+        cls = registry()[call.callee.id]
+        bound = self.bind_arguments(cls, call)
+        inputs = inputs + bound.inputs
+        if not self._check_arity(cls.name, cls.arity, inputs, span):
+            return UNKNOWN
+        path = self._name_layer(cls.name, label, span)
+        if not bound.ok or UNKNOWN in inputs or path is None:
+            return UNKNOWN
+        return self.add_layer(cls(**bound.values), bound, inputs, call, span, path, self.suffix)
+
+    def _check_arity(self, name: str, arity: int | None, inputs: list[Any], span: Span) -> bool:
+        count = len(inputs)
+        if count == arity or (arity is None and count >= 2):
+            return True
+        wanted = "at least 2 values" if arity is None else f"{arity} value{'s' * (arity != 1)}"
+        got = f"{count}" if count else "none"
+        hints: tuple[Hint, ...] = ()
+        if count == 0 and arity == 1:
+            hints = (Hint(f"`x -> {span.text}`"),) if len(span.text) < 60 else ()
+        elif count < 2 and arity != 1:
+            hints = (Hint(f"`(a, b) -> {name}`"),)
+        message = f"`{name}` works on {wanted}, and got {got}"
+        self.error("call/inputs", message, span, hints=hints)
+        return False
+
+    def _apply_shared(
+        self,
+        shared: SharedLayer,
+        call: syntax.Call,
+        inputs: list[Any],
+        label: syntax.Label | None,
+        span: Span,
+    ) -> Any:
+        if label is not None:
+            message = f"`{call.callee.id}` already has its name"
+            self.error("label/shared", message, label.span)
+        values = [self.evaluate(argument.value) for argument in call.arguments]
+        for argument, value in zip(call.arguments, values, strict=True):
+            if isinstance(value, Tensor) and argument.name is None:
+                inputs = [*inputs, value]
+            elif value is not UNKNOWN:
+                message = (
+                    f"`{call.callee.id}` has its arguments already; this call gives values only"
+                )
+                self.error("call/shared", message, argument.span)
+        suffix = f"@{shared.uses + 1}" if shared.uses else ""
+        shared.uses += 1
+        home: Caller = shared.scope
+        if shared.call.callee.id in self.module.blocks:
+            return home._apply_block(shared.call, inputs, None, span, suffix, shared.path)
+        cls = registry().get(shared.call.callee.id)
+        if cls is None:
+            home._unknown_layer(shared.call)
+            return UNKNOWN
+        bound = home.bind_arguments(cls, shared.call)
+        ok = self._check_arity(cls.name, cls.arity, inputs, span)
+        if not ok or not bound.ok or UNKNOWN in inputs:
+            return UNKNOWN
+        op = cls(**bound.values)
+        shapes = tuple(tensor.shape for tensor in inputs)
+        if shared.first_shapes and op.parameters(*shared.first_shapes) != op.parameters(*shapes):
+            assert shared.first_use is not None
+            self.error(
+                "layer/shared-shape",
+                f"`{call.callee.id}` has parameters for {show_shape(shared.first_shapes[0])}",
+                span,
+                label=f"gets {show_shape(shapes[0])}",
+                secondary=(Label(shared.first_use, show_shape(shared.first_shapes[0])),),
+            )
+            return UNKNOWN
+        shared.first_shapes = shared.first_shapes or shapes
+        shared.first_use = shared.first_use or span
+        return self.add_layer(
+            op, bound, inputs, shared.call, span, shared.path, suffix + self.suffix
+        )
+
+    def _apply_block(
+        self,
+        call: syntax.Call,
+        inputs: list[Any],
+        label: syntax.Label | None,
+        span: Span,
+        suffix: str,
+        path: str | None = None,
+    ) -> Any:
+        block, module = self.module.blocks[call.callee.id]
+        given, more = self._block_arguments(block, call)
+        inputs = inputs + more
+        if not self._check_arity(block.name.id, len(block.inputs), inputs, span):
+            return UNKNOWN
+        if self.assembly.calls_deep >= MAX_CALLS_DEEP:
+            message = f"blocks call each other more than {MAX_CALLS_DEEP} deep"
+            self.error("limit/nesting", message, call.span)
+            raise StopBuildingError
+        path = path or self._name_layer(_snake(block.name.id), label, span)
+        if path is None:
+            return UNKNOWN
+        return self.call_block(block, module, given, inputs, (call.span, span), path, suffix)
+
+    def _block_arguments(
+        self, block: syntax.Block, call: syntax.Call
+    ) -> tuple[dict[str, Any], list[Any]]:
+        """The constants by name and the values in order that a call gives to a block."""
+        order = [parameter.name.id for parameter in block.parameters]
+        given: dict[str, Any] = {}
+        inputs: list[Any] = []
+        positional = 0
+        for argument in call.arguments:
+            value = self.evaluate(argument.value)
+            if argument.name is None and isinstance(value, (Tensor, Tensors)):
+                inputs += value.items if isinstance(value, Tensors) else [value]
+                continue
+            if argument.name is not None:
+                name = argument.name.id
+            elif positional < len(order):
+                name = order[positional]
+                positional += 1
+            elif value is UNKNOWN:
+                inputs.append(UNKNOWN)
+                continue
+            else:
+                message = f"block {block.name.id} takes {len(order)} arguments"
+                self.error("call/too-many", message, argument.span)
+                continue
+            if isinstance(value, (Tensor, Tensors, SharedLayer)):
+                message = f"`{name}` must be a constant, not a value of the net"
+                self.error("value/not-a-constant", message, argument.value.span)
+                value = UNKNOWN
+            if name not in order:
+                assert argument.name is not None
+                meant = suggest(name, [o for o in order if o not in given])
+                edits = (Edit(argument.name.span, meant),) if meant else ()
+                hints = (Hint(f"did you mean `{meant}`?", edits),) if meant else ()
+                message = f"block {block.name.id} has no argument `{name}`"
+                notes = (f"it takes {', '.join(order)}",) if order else ("it takes none",)
+                self.error(
+                    "call/unknown-attribute", message, argument.name.span, hints=hints, notes=notes
+                )
+                name = meant or name
+            elif name in given:
+                self.error("call/twice", f"`{name}` is given twice", argument.span)
+            given[name] = value
+        return given, inputs
+
+
+# What other frameworks and papers call our layers.
+_ALIASES = {
+    "conv2d": "conv", "Conv2d": "conv", "convolution": "conv", "dense": "linear", "fc": "linear",
+    "affine": "linear", "Linear": "linear", "maxpool": "max_pool", "maxpool2d": "max_pool",
+    "MaxPool2d": "max_pool", "avgpool": "avg_pool", "averagepool": "avg_pool", "bn": "batch_norm",
+    "batchnorm": "batch_norm", "batchnorm2d": "batch_norm", "BatchNorm2d": "batch_norm",
+    "gap": "global_avg_pool", "ReLU": "relu", "Dropout": "dropout", "Flatten": "flatten",
+}  # fmt: skip
+
+
+def _snake(name: str) -> str:
+    """`BasicBlock` as `basic_block`: what an unlabelled call of a block is numbered under."""
+    out = ""
+    for i, char in enumerate(name):
+        if char.isupper() and i and not name[i - 1].isupper() and name[i - 1] != "_":
+            out += "_"
+        out += char.lower()
+    return out

@@ -1,0 +1,223 @@
+"""The kinds of attributes that a layer can have: how a constant becomes a checked value.
+
+An op declares its attributes as dataclass fields made by `attribute`; the field's metadata holds the
+kind, which converts what the file says or explains why it cannot.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Pair = tuple[int, int]
+Padding = tuple[int, int, int, int]
+"""(top, bottom, left, right)"""
+
+MAX_SIZE = 1 << 31
+
+
+class WrongValueError(Exception):
+    """What is wrong with a value, in words that complete `stride must be ...`."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A type of attribute. `words` are bare names that it takes, such as `same`."""
+
+    def convert(self, value: Any) -> Any:
+        """The checked value.
+
+        Raises:
+            WrongValueError: if the value is not of this kind.
+        """
+        raise NotImplementedError  # pragma: no cover - every kind below has its own
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Bare names that stand for a value here."""
+        return ()
+
+    def describe(self) -> str:
+        """The kind in a few words."""
+        raise NotImplementedError  # pragma: no cover
+
+
+@dataclass(frozen=True)
+class Int(Kind):
+    """A whole number in [minimum, maximum]."""
+
+    minimum: int = 0
+    maximum: int = MAX_SIZE
+
+    def convert(self, value: Any) -> int:
+        """A whole number; one that came out of an exact division (8 / 2) counts."""
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise WrongValueError(f"{self.describe()}, not {show(value)}")
+        if not self.minimum <= value <= self.maximum:
+            raise WrongValueError(f"{self.describe()}, not {value}")
+        return value
+
+    def describe(self) -> str:
+        """Such as `a whole number of at least 1`."""
+        if self.maximum != MAX_SIZE:
+            return f"a whole number from {self.minimum} to {self.maximum}"
+        return f"a whole number of at least {self.minimum}"
+
+
+@dataclass(frozen=True)
+class Real(Kind):
+    """A number in [low, high], or in (low, high] and so on where an end is open."""
+
+    low: float = -math.inf
+    high: float = math.inf
+    low_open: bool = False
+    high_open: bool = False
+
+    def convert(self, value: Any) -> float:
+        """A finite number in the range."""
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise WrongValueError(f"{self.describe()}, not {show(value)}")
+        number = float(value)
+        too_low = number <= self.low if self.low_open else number < self.low
+        too_high = number >= self.high if self.high_open else number > self.high
+        if not math.isfinite(number) or too_low or too_high:
+            raise WrongValueError(f"{self.describe()}, not {show(value)}")
+        return number
+
+    def describe(self) -> str:
+        """Such as `a number in [0, 1)`."""
+        if math.isinf(self.low) and math.isinf(self.high):
+            return "a number"
+        left = "(" if self.low_open or math.isinf(self.low) else "["
+        right = ")" if self.high_open or math.isinf(self.high) else "]"
+        return f"a number in {left}{self.low:g}, {self.high:g}{right}"
+
+
+@dataclass(frozen=True)
+class Bool(Kind):
+    """`true` or `false`."""
+
+    def convert(self, value: Any) -> bool:
+        """True or False, nothing that merely looks like it."""
+        if not isinstance(value, bool):
+            raise WrongValueError(f"true or false, not {show(value)}")
+        return value
+
+    def describe(self) -> str:
+        """The two words."""
+        return "true or false"
+
+
+@dataclass(frozen=True)
+class Choice(Kind):
+    """One of a few words."""
+
+    choices: tuple[str, ...]
+
+    def convert(self, value: Any) -> str:
+        """The word itself."""
+        if value not in self.choices:
+            raise WrongValueError(f"{self.describe()}, not {show(value)}")
+        return str(value)
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The choices, which may be written without quotes."""
+        return self.choices
+
+    def describe(self) -> str:
+        """Such as `one of zeros, reflect`."""
+        return "one of " + ", ".join(self.choices)
+
+
+@dataclass(frozen=True)
+class PairOf(Kind):
+    """A whole number for height and width, or a list [height, width]."""
+
+    minimum: int = 1
+
+    def convert(self, value: Any) -> Pair:
+        """The two sizes (height, width)."""
+        one = Int(self.minimum)
+        if isinstance(value, Sequence) and not isinstance(value, str):
+            if len(value) != 2:
+                raise WrongValueError(f"{self.describe()}, not {show(value)}")
+            return one.convert(value[0]), one.convert(value[1])
+        number = one.convert(value)
+        return number, number
+
+    def describe(self) -> str:
+        """The two forms."""
+        return f"a whole number of at least {self.minimum}, or [height, width]"
+
+
+@dataclass(frozen=True)
+class PaddingOf(Kind):
+    """`p`, `[height, width]`, `[[top, bottom], [left, right]]`, or `same`."""
+
+    same: bool = True
+
+    def convert(self, value: Any) -> Padding | str:
+        """The four sides (top, bottom, left, right), or "same"."""
+        if self.same and value == "same":
+            return "same"
+        side = Int(0)
+        if isinstance(value, Sequence) and not isinstance(value, str):
+            if len(value) != 2:
+                raise WrongValueError(f"{self.describe()}, not {show(value)}")
+            ends: list[int] = []
+            for item in value:
+                if isinstance(item, Sequence) and not isinstance(item, str):
+                    if len(item) != 2:
+                        raise WrongValueError(f"{self.describe()}, not {show(value)}")
+                    ends += [side.convert(item[0]), side.convert(item[1])]
+                else:
+                    ends += [side.convert(item)] * 2
+            return ends[0], ends[1], ends[2], ends[3]
+        try:
+            number = side.convert(value)
+        except WrongValueError:
+            raise WrongValueError(f"{self.describe()}, not {show(value)}") from None
+        return number, number, number, number
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """`same`, where the op knows it."""
+        return ("same",) if self.same else ()
+
+    def describe(self) -> str:
+        """All forms."""
+        last = ", or same" if self.same else ""
+        return f"a whole number, [height, width], or [[top, bottom], [left, right]]{last}"
+
+
+def show(value: Any) -> str:
+    """A constant as the language writes it."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return f'"{value if len(value) <= 60 else value[:57] + "..."}"'
+    if isinstance(value, (list, tuple)):
+        shown = [show(item) for item in value[:20]]
+        return "[" + ", ".join(shown + (["..."] if len(value) > 20 else [])) + "]"
+    return str(value)
+
+
+def attribute(kind: Kind, doc: str, default: Any = dataclasses.MISSING) -> Any:
+    """Declare an attribute of an op: a dataclass field whose metadata holds its kind and its line.
+
+    Positional order is the order of declaration. The default is given as the language would write
+    it and is converted like any other value.
+    """
+    metadata = {"kind": kind, "doc": doc}
+    if default is dataclasses.MISSING:
+        return dataclasses.field(metadata=metadata)
+    value = None if default is None else kind.convert(default)
+    return dataclasses.field(default=value, metadata=metadata)

@@ -1,0 +1,310 @@
+"""Arithmetic on compile-time constants: Python's expressions, with limits.
+
+Whole numbers stay whole: `/` gives a float, and a size that comes out as 2.5 is refused where it is
+used. Everything is bounded, so that no file can make the compiler compute for long.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from netspec.compiler.attributes import show
+from netspec.compiler.initializers import Initializer
+
+MAX_MAGNITUDE = 10**30
+MAX_ITEMS = 100_000
+
+Constant = int | float | bool | str | None | tuple[Any, ...] | range | Initializer
+
+
+class ConstantError(Exception):
+    """An operation that constants do not have."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+def type_name(value: Any) -> str:
+    """The kind of a constant in a message."""
+    if isinstance(value, bool):
+        return "true or false"
+    if isinstance(value, (tuple, range)):
+        return "a list"
+    if isinstance(value, Initializer):
+        return "an init rule"
+    names = {int: "a whole number", float: "a number", str: "a string", type(None): "none"}
+    return names.get(type(value), "a value")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+_ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.truediv,
+    "//": operator.floordiv,
+    "%": operator.mod,
+}
+_COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+
+
+def arithmetic(op: str, left: Any, right: Any) -> Any:
+    """`left op right` for numbers; `+` joins two lists or two strings, `*` repeats a list.
+
+    Raises:
+        ConstantError: for other operands, division by zero, or a result out of bounds.
+    """
+    if op == "+" and isinstance(left, (tuple, range)) and isinstance(right, (tuple, range)):
+        return bounded((*_items(left), *_items(right)))
+    if op == "+" and isinstance(left, str) and isinstance(right, str):
+        return bounded(left + right)
+    if op == "*" and isinstance(left, tuple) and isinstance(right, int):
+        if len(left) * right > MAX_ITEMS:
+            raise ConstantError("limit/list", f"a list of {len(left)} x {right} items")
+        return left * right
+    if not (_is_number(left) and _is_number(right)):
+        raise ConstantError(
+            "constant/type", f"`{op}` is not defined for {type_name(left)} and {type_name(right)}"
+        )
+    if op in ("/", "//", "%") and right == 0:
+        raise ConstantError("constant/zero-division", f"{show(left)} {op} 0: division by zero")
+    try:
+        return bounded(_ARITHMETIC[op](left, right))
+    except OverflowError:
+        raise ConstantError("limit/number", "the result is too large") from None
+
+
+def power(base: Any, exponent: Any) -> Any:
+    """`base ** exponent`.
+
+    Raises:
+        ConstantError: for operands that are no numbers, or a result out of bounds.
+    """
+    if not (_is_number(base) and _is_number(exponent)):
+        raise ConstantError(
+            "constant/type",
+            f"`**` is not defined for {type_name(base)} and {type_name(exponent)}",
+        )
+    if abs(exponent) > 1000:
+        raise ConstantError("limit/number", f"an exponent of {show(exponent)} is too large")
+    try:
+        result = base**exponent
+    except ZeroDivisionError:
+        raise ConstantError("constant/zero-division", "0 to a negative power") from None
+    except OverflowError:
+        raise ConstantError("limit/number", "the result is too large") from None
+    if isinstance(result, complex):
+        raise ConstantError("constant/type", f"a root of the negative number {show(base)}")
+    return bounded(result)
+
+
+def negate(op: str, value: Any) -> Any:
+    """`-value`, `+value` or `not value`.
+
+    Raises:
+        ConstantError: if the value is not of that kind.
+    """
+    if op == "not":
+        return not truth(value)
+    if not _is_number(value):
+        raise ConstantError("constant/type", f"`{op}` is not defined for {type_name(value)}")
+    return -value if op == "-" else value
+
+
+def compare(op: str, left: Any, right: Any) -> bool:
+    """`left op right`, as in Python.
+
+    Raises:
+        ConstantError: if the two have no order.
+    """
+    if isinstance(left, range):
+        left = _items(left)
+    if isinstance(right, range):
+        right = _items(right)
+    comparable = (
+        op in ("==", "!=")
+        or (_is_number(left) and _is_number(right))
+        or (isinstance(left, str) and isinstance(right, str))
+    )
+    if not comparable:
+        raise ConstantError(
+            "constant/type", f"`{op}` cannot order {type_name(left)} and {type_name(right)}"
+        )
+    return bool(_COMPARISONS[op](left, right))
+
+
+def truth(value: Any) -> bool:
+    """A condition, which must be true or false.
+
+    Raises:
+        ConstantError: for anything else; a number is not a condition.
+    """
+    if not isinstance(value, bool):
+        raise ConstantError(
+            "constant/type", f"a condition must be true or false, not {type_name(value)}"
+        )
+    return value
+
+
+def index(value: Any, at: Any) -> Any:
+    """`value[at]`.
+
+    Raises:
+        ConstantError: if the value is no list, or has no such item.
+    """
+    if not isinstance(value, (tuple, range)):
+        raise ConstantError("constant/type", f"{type_name(value)} has no items")
+    if isinstance(at, bool) or not isinstance(at, int):
+        raise ConstantError("constant/type", f"an index must be a whole number, not {show(at)}")
+    if not -len(value) <= at < len(value):
+        raise ConstantError(
+            "constant/index", f"index {at} is outside of a list of {len(value)} items"
+        )
+    return value[at]
+
+
+def cut(value: Any, start: Any, stop: Any) -> Any:
+    """`value[start:stop]`.
+
+    Raises:
+        ConstantError: if the value is no list or an end no whole number.
+    """
+    if not isinstance(value, (tuple, range)):
+        raise ConstantError("constant/type", f"{type_name(value)} has no items")
+    for end in (start, stop):
+        if end is not None and (isinstance(end, bool) or not isinstance(end, int)):
+            raise ConstantError(
+                "constant/type", f"an index must be a whole number, not {show(end)}"
+            )
+    return _items(value[start:stop])
+
+
+def bounded(value: Any) -> Any:
+    """The value itself, if it is not too large.
+
+    Raises:
+        ConstantError: `limit/number` or `limit/list`.
+    """
+    if isinstance(value, int) and abs(value) > MAX_MAGNITUDE:
+        raise ConstantError("limit/number", "the result is larger than 1e30")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConstantError("limit/number", "the result is not a finite number")
+    if isinstance(value, (tuple, str, range)) and _length(value) > MAX_ITEMS:
+        raise ConstantError("limit/list", f"more than {MAX_ITEMS} items")
+    return value
+
+
+def _length(value: tuple[Any, ...] | str | range) -> int:
+    if isinstance(value, range):  # len() of a huge range overflows
+        return max(0, -(-(value.stop - value.start) // value.step))
+    return len(value)
+
+
+def _items(value: tuple[Any, ...] | range) -> tuple[Any, ...]:
+    return tuple(bounded(value))
+
+
+# ------------------------------------------------------------------------------ constant functions
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A function that constants know, with how many arguments it takes."""
+
+    call: Callable[..., Any]
+    least: int
+    most: int
+
+
+def _range(*arguments: Any) -> range:
+    for argument in arguments:
+        if isinstance(argument, bool) or not isinstance(argument, int):
+            raise ConstantError("constant/type", f"range needs whole numbers, not {show(argument)}")
+    if len(arguments) == 3 and arguments[2] == 0:
+        raise ConstantError("constant/type", "the step of a range must not be 0")
+    span = range(*arguments)
+    if span and _length(span) > MAX_ITEMS:
+        raise ConstantError("limit/loop", f"a range of {_length(span):,} items")
+    return span
+
+
+def _sequence(value: Any) -> tuple[Any, ...]:
+    if not isinstance(value, (tuple, range)):
+        raise ConstantError("constant/type", f"needs a list, not {type_name(value)}")
+    return _items(value)
+
+
+def _numbers(arguments: Sequence[Any]) -> tuple[Any, ...]:
+    numbers = _sequence(arguments[0]) if len(arguments) == 1 else tuple(arguments)
+    if not numbers or not all(_is_number(n) for n in numbers):
+        raise ConstantError("constant/type", "needs numbers")
+    return numbers
+
+
+def _number(value: Any) -> Any:
+    if not _is_number(value):
+        raise ConstantError("constant/type", f"needs a number, not {type_name(value)}")
+    return value
+
+
+def _sqrt(value: Any) -> float:
+    if _number(value) < 0:
+        raise ConstantError("constant/type", f"a root of the negative number {show(value)}")
+    return math.sqrt(value)
+
+
+def _sum(value: Any) -> Any:
+    items = _sequence(value)
+    return bounded(sum(_numbers([items]))) if items else 0
+
+
+FUNCTIONS: dict[str, Function] = {
+    "range": Function(_range, 1, 3),
+    "len": Function(lambda value: len(_sequence(value)), 1, 1),
+    "min": Function(lambda *a: min(_numbers(a)), 1, 100),
+    "max": Function(lambda *a: max(_numbers(a)), 1, 100),
+    "sum": Function(_sum, 1, 1),
+    "abs": Function(lambda value: abs(_number(value)), 1, 1),
+    "int": Function(lambda value: int(_number(value)), 1, 1),
+    "round": Function(lambda value: round(_number(value)), 1, 1),
+    "sqrt": Function(_sqrt, 1, 1),
+    "enumerate": Function(lambda value: tuple(enumerate(_sequence(value))), 1, 1),
+    "zip": Function(lambda *a: tuple(zip(*(_sequence(item) for item in a), strict=False)), 2, 8),
+    "reversed": Function(lambda value: _sequence(value)[::-1], 1, 1),
+}
+
+
+def call(name: str, arguments: Sequence[Any]) -> Any:
+    """A constant function by name.
+
+    Raises:
+        ConstantError: if the arguments do not fit.
+    """
+    function = FUNCTIONS[name]
+    if not function.least <= len(arguments) <= function.most:
+        takes = str(function.least)
+        if function.most != function.least:
+            takes += f" to {function.most}"
+        raise ConstantError(
+            "constant/type", f"`{name}` takes {takes} arguments, not {len(arguments)}"
+        )
+    try:
+        return bounded(function.call(*arguments))
+    except ConstantError as error:
+        raise ConstantError(error.code, f"{name}: {error.message}") from None

@@ -1,0 +1,348 @@
+"""Expressions of a body: constants are computed, values become nodes through `apply`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from netspec.compiler import constants, initializers, syntax
+from netspec.compiler.assembly import Assembly
+from netspec.compiler.attributes import WrongValueError
+from netspec.compiler.constants import ConstantError
+from netspec.compiler.graph import show_shape
+from netspec.compiler.initializers import Initializer
+from netspec.compiler.op import registry
+from netspec.compiler.scope import UNKNOWN, Scope, SharedLayer, Tensor, Tensors
+from netspec.diagnostics import Edit, Hint, Label, Span, suggest
+
+MAX_DEPTH = 150
+
+
+class Evaluator:
+    """Evaluates the expressions of one body. `Body` adds calls of layers and statements."""
+
+    scope: Scope
+    assembly: Assembly
+
+    def error(self, code: str, message: str, span: Span, **more: Any) -> None:
+        """Report an error here."""
+        raise NotImplementedError
+
+    def apply(
+        self, call: syntax.Call, inputs: list[Any], label: syntax.Label | None, span: Span
+    ) -> Any:
+        """Call a layer or a block on values."""
+        raise NotImplementedError
+
+    def callables(self) -> list[str]:
+        """The names of layers and blocks that can be called here."""
+        raise NotImplementedError
+
+    def count_work(self, span: Span) -> None:
+        """Called once an expression, so that the whole work is bounded."""
+        raise NotImplementedError
+
+    # -- entry points
+
+    def evaluate(self, expr: syntax.Expr) -> Any:
+        """A constant, a `Tensor`, `Tensors`, a shared layer, or UNKNOWN after a reported error."""
+        self.count_work(expr.span)
+        self.assembly.depth += 1
+        try:
+            if self.assembly.depth > MAX_DEPTH:
+                self.error("limit/nesting", "expressions and blocks nest too deep", expr.span)
+                return UNKNOWN
+            return _EVALUATORS[type(expr)](self, expr)
+        except ConstantError as error:
+            self.error(error.code, error.message, expr.span)
+            return UNKNOWN
+        finally:
+            self.assembly.depth -= 1
+
+    def constant(self, expr: syntax.Expr, what: str) -> Any:
+        """A compile-time constant, or UNKNOWN."""
+        value = self.evaluate(expr)
+        if isinstance(value, (Tensor, Tensors, SharedLayer)):
+            self.error(
+                "value/not-a-constant",
+                f"{what} must be a constant, not a value of the net",
+                expr.span,
+                label=show_shape(value.shape) if isinstance(value, Tensor) else "",
+            )
+            return UNKNOWN
+        return value
+
+    def tensor(self, expr: syntax.Expr, what: str) -> Any:
+        """A value of the net, or UNKNOWN."""
+        return self.as_tensor(self.evaluate(expr), expr, what)
+
+    def as_tensor(self, value: Any, expr: syntax.Expr, what: str) -> Any:
+        """Check that what an expression gave is one value of the net."""
+        if isinstance(value, Tensor) or value is UNKNOWN:
+            return value
+        if isinstance(value, Tensors):
+            self.error(
+                "value/several",
+                f"{what} must be one value, and this gives {len(value.items)}",
+                expr.span,
+                hints=(Hint("take them apart first: `a, b = ...`"),),
+            )
+        elif isinstance(value, SharedLayer):
+            self.error(
+                "value/not-a-tensor", f"{what} must be a value of the net, not a layer", expr.span,
+                hints=(Hint(f"call it: `x -> {expr.span.text}`"),),
+            )  # fmt: skip
+        else:
+            kind = constants.type_name(value)
+            self.error(
+                "value/not-a-tensor", f"{what} must be a value of the net, not {kind}", expr.span
+            )
+        return UNKNOWN
+
+    def condition(self, expr: syntax.Expr) -> bool | None:
+        """A condition, or None after a reported error."""
+        value = self.constant(expr, "a condition")
+        if value is UNKNOWN:
+            return None
+        try:
+            return constants.truth(value)
+        except ConstantError as error:
+            self.error(error.code, error.message, expr.span)
+            return None
+
+    # -- names and simple forms
+
+    def _name(self, expr: syntax.Name) -> Any:
+        binding = self.scope.get(expr.id)
+        if binding is not None:
+            return binding.value
+        if expr.id in initializers.RULES:
+            return self._init_rule(expr.id, [], {}, expr.span)
+        return self.undefined(expr)
+
+    def undefined(self, name: syntax.Name) -> Any:
+        """Report an unknown name, and go on with what was probably meant."""
+        if name.id in self.callables():
+            hint = Hint(f"a layer is called on a value: `x -> {name.id}`")
+            message = f"`{name.id}` is a layer, not a value"
+            self.error("name/undefined", message, name.span, hints=(hint,))
+            return UNKNOWN
+        meant = suggest(name.id, [*self.scope.names(), *initializers.RULES])
+        hints: tuple[Hint, ...] = ()
+        if meant is not None:
+            hints = (Hint(f"did you mean `{meant}`?", (Edit(name.span, meant),)),)
+        elif (known := self.scope.names()) and len(known) <= 8:
+            hints = (Hint(f"defined here are {', '.join(known)}"),)
+        message = f"nothing is called `{name.id}` here"
+        self.error("name/undefined", message, name.span, hints=hints)
+        binding = self.scope.get(meant) if meant is not None else None
+        return binding.value if binding is not None else UNKNOWN
+
+    def _literal(self, expr: syntax.Literal) -> Any:
+        return expr.value
+
+    def _list(self, expr: syntax.ListExpr) -> Any:
+        items = [self.constant(item, "an item of a list") for item in expr.items]
+        return UNKNOWN if UNKNOWN in items else constants.bounded(tuple(items))
+
+    def _group(self, expr: syntax.Group) -> Any:
+        return Tensors(tuple(self.tensor(item, "a part of a group") for item in expr.items))
+
+    # -- operators
+
+    def _chain(self, expr: syntax.Chain) -> Any:
+        left, span = self.evaluate(expr.first), expr.first.span
+        for op, operand in expr.rest:
+            right = self.evaluate(operand)
+            whole = span.to(operand.span)
+            left = self._binary(op, left, right, whole, (span, operand.span))
+            span = whole
+        return left
+
+    def _binary(self, op: str, left: Any, right: Any, span: Span, sides: tuple[Span, Span]) -> Any:
+        if UNKNOWN in (left, right):
+            return UNKNOWN
+        tensors = [isinstance(side, (Tensor, Tensors)) for side in (left, right)]
+        layer = {"+": "add", "*": "mul"}.get(op)
+        if all(tensors) and layer in registry():
+            assert layer is not None
+            call = syntax.Call(syntax.Name(layer, span), (), span)
+            return self.apply(call, [left, right], None, span)
+        if any(tensors):
+            one = "constants and values do not mix" if not all(tensors) else "values do not have it"
+            which = sides[0] if tensors[1] else sides[1]
+            self.error(
+                "value/operator", f"`{op}`: {one}", span,
+                secondary=() if all(tensors) else (Label(which, "a constant"),),
+            )  # fmt: skip
+            return UNKNOWN
+        return constants.arithmetic(op, left, right)
+
+    def _constants(self, exprs: tuple[syntax.Expr, ...], what: str) -> list[Any] | None:
+        values = [self.constant(e, what) for e in exprs]
+        return None if UNKNOWN in values else values
+
+    def _power(self, expr: syntax.Power) -> Any:
+        values = self._constants(expr.items, "an operand of `**`")
+        if values is None:
+            return UNKNOWN
+        result = values.pop()
+        while values:
+            result = constants.power(values.pop(), result)
+        return result
+
+    def _unary(self, expr: syntax.Unary) -> Any:
+        value = self.constant(expr.operand, f"the operand of `{expr.operators[-1]}`")
+        for op in reversed(expr.operators) if value is not UNKNOWN else ():
+            value = constants.negate(op, value)
+        return value
+
+    def _compare(self, expr: syntax.Compare) -> Any:
+        operands = (expr.first, *(operand for _, operand in expr.rest))
+        values = self._constants(operands, "an operand of a comparison")
+        if values is None:
+            return UNKNOWN
+        ops = [op for op, _ in expr.rest]
+        return all(
+            constants.compare(op, a, b)
+            for op, a, b in zip(ops, values[:-1], values[1:], strict=True)
+        )
+
+    def _logic(self, expr: syntax.Logic) -> Any:
+        for item in expr.items:
+            value = self.condition(item)
+            if value is None:
+                return UNKNOWN
+            if value == (expr.operator == "or"):
+                return value
+        return expr.operator == "and"
+
+    def _conditional(self, expr: syntax.Conditional) -> Any:
+        for value, condition in expr.cases:
+            chosen = self.condition(condition)
+            if chosen is None:
+                return UNKNOWN
+            if chosen:
+                return self.evaluate(value)
+        return self.evaluate(expr.otherwise)
+
+    # -- attributes and items
+
+    def _access(self, expr: syntax.Access) -> Any:
+        value = self.evaluate(expr.base)
+        for trailer in expr.trailers:
+            if value is UNKNOWN:
+                return UNKNOWN
+            if isinstance(trailer, syntax.Attribute):
+                value = self._attribute(value, trailer)
+            elif isinstance(trailer, syntax.Index):
+                at = self.constant(trailer.index, "an index")
+                if isinstance(value, Tensors) and isinstance(at, int):
+                    value = constants.index(value.items, at)
+                else:
+                    value = UNKNOWN if at is UNKNOWN else constants.index(value, at)
+            else:
+                ends = [
+                    None if end is None else self.constant(end, "an index")
+                    for end in (trailer.start, trailer.stop)
+                ]
+                value = UNKNOWN if UNKNOWN in ends else constants.cut(value, *ends)
+        return value
+
+    def _attribute(self, value: Any, trailer: syntax.Attribute) -> Any:
+        if not isinstance(value, Tensor):
+            kind = "several values" if isinstance(value, Tensors) else constants.type_name(value)
+            self.error("value/attribute", f"{kind} has no `.{trailer.name}`", trailer.span)
+            return UNKNOWN
+        known = tensor_attributes(value)
+        if trailer.name in known:
+            return known[trailer.name]
+        meant = suggest(trailer.name, known)
+        edits = (Edit(trailer.span, f".{meant}"),)
+        hints = (Hint(f"did you mean `.{meant}`?", edits),) if meant else ()
+        self.error(
+            "value/attribute",
+            f"a value of shape {show_shape(value.shape)} has no `.{trailer.name}`",
+            trailer.span,
+            notes=(f"it has {', '.join(known)}",),
+            hints=hints,
+        )
+        return UNKNOWN
+
+    # -- calls and pipelines
+
+    def _call(self, expr: syntax.Call) -> Any:
+        name = expr.callee.id
+        if self.scope.get(name) is None:
+            if name in constants.FUNCTIONS and name not in self.callables():
+                return self._constant_call(expr)
+            if name in initializers.RULES:
+                positional = [a for a in expr.arguments if a.name is None]
+                values = [self.constant(a.value, "an argument") for a in positional]
+                named = {
+                    a.name.id: self.constant(a.value, "an argument")
+                    for a in expr.arguments
+                    if a.name is not None
+                }
+                return self._init_rule(name, values, named, expr.span)
+        return self.apply(expr, [], None, expr.span)
+
+    def _constant_call(self, expr: syntax.Call) -> Any:
+        values = []
+        for argument in expr.arguments:
+            if argument.name is not None:
+                message = f"`{expr.callee.id}` takes no named arguments"
+                self.error("constant/type", message, argument.span)
+                return UNKNOWN
+            values.append(self.constant(argument.value, f"an argument of `{expr.callee.id}`"))
+        if UNKNOWN in values:
+            return UNKNOWN
+        return constants.call(expr.callee.id, values)
+
+    def _init_rule(
+        self, name: str, positional: list[Any], named: dict[str, Any], span: Span
+    ) -> Initializer | Any:
+        if UNKNOWN in positional or UNKNOWN in named.values():
+            return UNKNOWN
+        try:
+            return initializers.make(name, positional, named)
+        except WrongValueError as error:
+            self.error("init/arguments", f"`{name}` {error}", span)
+            return UNKNOWN
+
+    def _pipeline(self, expr: syntax.Pipeline) -> Any:
+        value = self.evaluate(expr.head)
+        if not isinstance(value, Tensors):
+            value = self.as_tensor(value, expr.head, "the start of a pipeline")
+        for stage in expr.stages:
+            inputs = list(value.items) if isinstance(value, Tensors) else [value]
+            value = self.apply(stage.call, inputs, stage.label, stage.span)
+        return value
+
+
+def tensor_attributes(value: Tensor) -> dict[str, Any]:
+    """What can be asked of a value: constants about its shape for one image."""
+    shape = value.shape
+    known: dict[str, Any] = {"shape": shape, "rank": len(shape)}
+    if len(shape) == 3:
+        known |= {"channels": shape[0], "height": shape[1], "width": shape[2]}
+    if len(shape) == 1:
+        known |= {"features": shape[0], "channels": shape[0]}
+    return known
+
+
+_EVALUATORS: dict[type, Callable[[Any, Any], Any]] = {
+    syntax.Name: Evaluator._name,
+    syntax.Literal: Evaluator._literal,
+    syntax.ListExpr: Evaluator._list,
+    syntax.Group: Evaluator._group,
+    syntax.Chain: Evaluator._chain,
+    syntax.Power: Evaluator._power,
+    syntax.Unary: Evaluator._unary,
+    syntax.Compare: Evaluator._compare,
+    syntax.Logic: Evaluator._logic,
+    syntax.Conditional: Evaluator._conditional,
+    syntax.Access: Evaluator._access,
+    syntax.Call: Evaluator._call,
+    syntax.Pipeline: Evaluator._pipeline,
+}

@@ -1,0 +1,221 @@
+"""Elementwise formulas as data.
+
+An elementwise op gives the formula of its value and of its derivatives as trees. The fuse pass
+composes the trees of neighbouring ops, and an emitter turns a tree into NumPy or numexpr source.
+Nothing here is ever pasted together from strings.
+
+>>> x = Var("x")
+>>> print(x * sigmoid(x))
+(x * (1 / (1 + exp((-x)))))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class Expression:
+    """A formula over named arrays; the usual operators build bigger ones."""
+
+    __slots__ = ()
+
+    def __add__(self, other: Operand) -> Apply:
+        return Apply("add", (self, lift(other)))
+
+    def __radd__(self, other: Operand) -> Apply:
+        return Apply("add", (lift(other), self))
+
+    def __sub__(self, other: Operand) -> Apply:
+        return Apply("subtract", (self, lift(other)))
+
+    def __rsub__(self, other: Operand) -> Apply:
+        return Apply("subtract", (lift(other), self))
+
+    def __mul__(self, other: Operand) -> Apply:
+        return Apply("multiply", (self, lift(other)))
+
+    def __rmul__(self, other: Operand) -> Apply:
+        return Apply("multiply", (lift(other), self))
+
+    def __truediv__(self, other: Operand) -> Apply:
+        return Apply("divide", (self, lift(other)))
+
+    def __rtruediv__(self, other: Operand) -> Apply:
+        return Apply("divide", (lift(other), self))
+
+    def __neg__(self) -> Apply:
+        return Apply("negative", (self,))
+
+    def __gt__(self, other: Operand) -> Apply:
+        return Apply("greater", (self, lift(other)))
+
+    def __lt__(self, other: Operand) -> Apply:
+        return Apply("less", (self, lift(other)))
+
+
+@dataclass(frozen=True, slots=True)
+class Var(Expression):
+    """An array by name."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Const(Expression):
+    """A number."""
+
+    value: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.17g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Apply(Expression):
+    """A function of `FUNCTIONS` applied to formulas."""
+
+    function: str
+    arguments: tuple[Expression, ...]
+
+    def __str__(self) -> str:
+        return FUNCTIONS[self.function].text.format(*self.arguments)
+
+
+Operand = Expression | float | int
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """One function of formulas: its text (numexpr's syntax as well) and NumPy's name for it."""
+
+    text: str
+    numpy: str
+    transcendental: bool = False
+    boolean: bool = False
+
+
+FUNCTIONS: dict[str, Function] = {
+    "add": Function("({} + {})", "add"),
+    "subtract": Function("({} - {})", "subtract"),
+    "multiply": Function("({} * {})", "multiply"),
+    "divide": Function("({} / {})", "divide"),
+    "negative": Function("(-{})", "negative"),
+    "greater": Function("({} > {})", "greater", boolean=True),
+    "less": Function("({} < {})", "less", boolean=True),
+    "logical_and": Function("({} & {})", "logical_and", boolean=True),
+    "where": Function("where({}, {}, {})", "where"),
+    "maximum": Function("maximum({}, {})", "maximum"),
+    "minimum": Function("minimum({}, {})", "minimum"),
+    "absolute": Function("abs({})", "absolute"),
+    "exp": Function("exp({})", "exp", transcendental=True),
+    "expm1": Function("expm1({})", "expm1", transcendental=True),
+    "log": Function("log({})", "log", transcendental=True),
+    "log1p": Function("log1p({})", "log1p", transcendental=True),
+    "sqrt": Function("sqrt({})", "sqrt"),
+    "tanh": Function("tanh({})", "tanh", transcendental=True),
+    # NumPy and numexpr have no error function; SciPy's is exact.
+    "erf": Function("erf({})", "scipy.special.erf", transcendental=True),
+}
+
+
+def lift(value: Operand) -> Expression:
+    """A number as a formula; a formula as itself."""
+    return value if isinstance(value, Expression) else Const(float(value))
+
+
+def _function(name: str) -> Callable[..., Apply]:
+    def apply(*arguments: Operand) -> Apply:
+        return Apply(name, tuple(lift(a) for a in arguments))
+
+    apply.__name__ = name
+    apply.__doc__ = f"The formula `{FUNCTIONS[name].text}`."
+    return apply
+
+
+where = _function("where")
+maximum = _function("maximum")
+minimum = _function("minimum")
+absolute = _function("absolute")
+logical_and = _function("logical_and")
+exp = _function("exp")
+expm1 = _function("expm1")
+log = _function("log")
+log1p = _function("log1p")
+sqrt = _function("sqrt")
+tanh = _function("tanh")
+erf = _function("erf")
+
+
+def sigmoid(x: Expression) -> Expression:
+    """1 / (1 + exp(-x)). Overflow of exp gives the right limit, 0."""
+    return 1 / (1 + exp(-x))
+
+
+def variables(expression: Expression) -> tuple[str, ...]:
+    """The names in a formula, each once, in order of first use."""
+    return tuple(dict.fromkeys(e.name for e in walk(expression) if isinstance(e, Var)))
+
+
+def walk(expression: Expression) -> Iterator[Expression]:
+    """Every node of a formula, parents first. Iterative: fused formulas can be deep."""
+    stack = [expression]
+    while stack:
+        node = stack.pop()
+        yield node
+        if isinstance(node, Apply):
+            stack.extend(reversed(node.arguments))
+
+
+def substitute(expression: Expression, values: Mapping[str, Expression]) -> Expression:
+    """The formula with variables replaced by formulas."""
+    if isinstance(expression, Var):
+        return values.get(expression.name, expression)
+    if isinstance(expression, Apply):
+        return Apply(
+            expression.function, tuple(substitute(a, values) for a in expression.arguments)
+        )
+    return expression
+
+
+def evaluate(expression: Expression, values: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+    """The value of a formula by plain NumPy, one function at a time: the reference."""
+    if isinstance(expression, Var):
+        return values[expression.name]
+    if isinstance(expression, Const):
+        # A Python float is weak: it takes the arrays' precision.
+        return expression.value  # type: ignore[return-value]
+    assert isinstance(expression, Apply)
+    arguments = [evaluate(a, values) for a in expression.arguments]
+    with np_errstate():
+        result: NDArray[Any] = numpy_function(expression.function)(*arguments)
+    return result
+
+
+def np_errstate() -> np.errstate:
+    """Overflow to infinity is part of the formulas above (sigmoid's limits), not an accident."""
+    import numpy as np
+
+    return np.errstate(over="ignore", under="ignore")
+
+
+def numpy_function(name: str) -> Callable[..., Any]:
+    """The callable of a function of `FUNCTIONS`."""
+    import numpy as np
+
+    target = FUNCTIONS[name].numpy
+    if target == "scipy.special.erf":
+        from scipy.special import erf as scipy_erf
+
+        function: Callable[..., Any] = scipy_erf
+        return function
+    ufunc: Callable[..., Any] = getattr(np, target)
+    return ufunc

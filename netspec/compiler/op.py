@@ -1,0 +1,357 @@
+"""The contract of an op, and the registry.
+
+An op is one file in `netspec/compiler/ops/`, holding one subclass of `Op`: a frozen dataclass whose
+fields are the attributes a `.net` file can set. An instance is an op with its attributes; a graph's
+node holds one. Everything else in netspec loops over the registry and asks the op.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib
+import pkgutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from netspec.compiler.attributes import Kind, show
+from netspec.compiler.expression import Expression, Var, evaluate
+from netspec.compiler.graph import Graph, Node, Role, Shape, show_shape
+from netspec.compiler.initializers import Initializer
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from netspec.compiler.plan import Lowering
+
+    Array = NDArray[Any]
+
+
+# --------------------------------------------------------------------------- what an op talks about
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterSpec:
+    """A parameter as its op declares it, under the op's own name (`weight`)."""
+
+    name: str
+    shape: Shape
+    initializer: Initializer
+    role: Role
+
+
+@dataclass(frozen=True, slots=True)
+class Fix:
+    """A change of one attribute that may mend an error: its new text in the file, and why.
+
+    The attribute `->` stands for a stage to be written in front of this one.
+    """
+
+    attribute: str
+    value: str
+    why: str
+
+
+class ShapeError(Exception):
+    """An op cannot take its inputs. The compiler adds where, and tries the fixes.
+
+    Args:
+        code: the diagnostic's code.
+        message: what is wrong, with the numbers.
+        blame: the attribute at fault, if it is one.
+        notes: facts, such as the formula with its numbers.
+        fixes: changes of attributes worth trying, best first.
+        help: advice that is no change of an attribute.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        blame: str | None = None,
+        notes: Sequence[str] = (),
+        fixes: Sequence[Fix] = (),
+        help: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.blame = blame
+        self.notes = tuple(notes)
+        self.fixes = tuple(fixes)
+        self.help = help
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something legal but suspicious about a node: a warning in the making."""
+
+    code: str
+    message: str
+    blame: str | None = None
+    node: Node | None = None
+    notes: tuple[str, ...] = ()
+    fixes: tuple[Fix, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class X:
+    """Input number `index` of a node, in a PyTorch expression."""
+
+    index: int = 0
+
+
+@dataclass(frozen=True)
+class Torch:
+    """A PyTorch expression as data: a module of `torch.nn` or a function, and its arguments.
+
+    A module is built once with the arguments and called with the inputs; its parameters have the
+    op's own names. A function is called with the arguments, among which `X(i)` stands for an input.
+    An argument can itself be the call of a function.
+    """
+
+    target: str
+    arguments: tuple[Any, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    inputs: tuple[Any, ...] = (X(0),)
+
+    @property
+    def is_module(self) -> bool:
+        """Whether the target is a class of `torch.nn`."""
+        return self.target.startswith("nn.")
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A call as a `.net` file writes it, and the shapes that go in. The generic tests run it."""
+
+    call: str
+    inputs: tuple[Shape, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BadExample:
+    """A call that must be refused with this code."""
+
+    call: str
+    inputs: tuple[Shape, ...]
+    code: str
+
+
+@dataclass
+class Evaluation:
+    """What the reference evaluation of one node can read and leave.
+
+    Attributes:
+        training: batch statistics and dropout masks, or the running statistics and none.
+        parameters: by the op's own names; buffers are updated in place.
+        masks: the random masks of the run by node name (drawn before, so that programs share them).
+        saved: what forward leaves for backward.
+        gradients: the parameters' gradients, filled by backward.
+    """
+
+    node: Node
+    training: bool
+    parameters: Mapping[str, Array]
+    masks: Mapping[str, Array] = field(default_factory=dict)
+    saved: dict[str, Any] = field(default_factory=dict)
+    gradients: dict[str, Array] = field(default_factory=dict)
+
+
+# ----------------------------------------------------------------------------------------- the op
+
+
+class Op:
+    """One kind of layer. Subclasses are frozen dataclasses registered with `@register`.
+
+    Class attributes:
+        name: the word in a `.net` file.
+        arity: how many inputs it takes; None for any number from two.
+        examples, bad_examples: what the generic tests run.
+    """
+
+    name: ClassVar[str]
+    arity: ClassVar[int | None] = 1
+    examples: ClassVar[tuple[Example, ...]] = ()
+    bad_examples: ClassVar[tuple[BadExample, ...]] = ()
+
+    # -- checking
+
+    def shape(self, *inputs: Shape) -> Shape:
+        """The shape of the value, for one image.
+
+        Raises:
+            ShapeError: if the op cannot take these inputs.
+        """
+        raise NotImplementedError
+
+    def parameters(self, *inputs: Shape) -> tuple[ParameterSpec, ...]:
+        """The parameters and buffers, with their default initial values."""
+        return ()
+
+    @classmethod
+    def parameter_names(cls) -> tuple[str, ...]:
+        """The names that `weight = normal(0.1)` may set in a call."""
+        return ()
+
+    def macs(self, *inputs: Shape) -> int:
+        """Multiply-adds for one image; zero for everything but matrix products."""
+        return 0
+
+    def least_training_batch(self, *inputs: Shape) -> int:
+        """The smallest batch that the op can be trained on."""
+        return 1
+
+    def lint(self, node: Node, graph: Graph) -> Iterable[Finding]:
+        """What is legal but suspicious about a node."""
+        return ()
+
+    # -- reference: slow and obvious, N,C,H,W
+
+    def forward(self, run: Evaluation, *x: Array) -> Array:
+        """The value of a batch."""
+        raise NotImplementedError
+
+    def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
+        """The gradients of the inputs; those of parameters go to `run.gradients`."""
+        raise NotImplementedError
+
+    # -- lowering
+
+    def lower(self, to: Lowering) -> None:
+        """Append the steps that compute `to.out`."""
+        raise NotImplementedError
+
+    def lower_backward(self, to: Lowering) -> None:
+        """Append the steps that compute the gradients from `to.dy`."""
+        raise NotImplementedError
+
+    def torch(self, *inputs: Shape) -> Torch:
+        """The same op in PyTorch."""
+        raise NotImplementedError
+
+    # -- common to all
+
+    @classmethod
+    def attributes(cls) -> dict[str, dataclasses.Field[Any]]:
+        """The attributes in positional order."""
+        return {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+
+    @classmethod
+    def kind(cls, attribute: str) -> Kind:
+        """The kind of an attribute."""
+        kind: Kind = cls.attributes()[attribute].metadata["kind"]
+        return kind
+
+    def __str__(self) -> str:
+        """The call with the attributes that differ from their defaults."""
+        given = []
+        for name, f in self.attributes().items():
+            value = getattr(self, name)
+            if value != f.default:
+                given.append(f"{name} = {value if value == 'same' else show(value)}")
+        return f"{self.name}({', '.join(given)})" if given else self.name
+
+
+class ElementwiseOp(Op):
+    """An op that acts on every element by a formula, given as data.
+
+    Subclasses say `value` and `derivatives`; shape, reference and lowering follow from them.
+    """
+
+    def value(self, *x: Expression) -> Expression:
+        """The formula of the value."""
+        raise NotImplementedError
+
+    def derivatives(self, y: Expression, *x: Expression) -> tuple[Expression, ...]:
+        """The formula of dy/dx for each input; a formula in `y` spares keeping the inputs."""
+        raise NotImplementedError
+
+    def shape(self, *inputs: Shape) -> Shape:
+        """Equal shapes in, the same shape out."""
+        first = inputs[0]
+        if any(other != first for other in inputs[1:]):
+            raise ShapeError(
+                f"shape/{self.name.replace('_', '-')}-mismatch",
+                f"`{self.name}` needs equal shapes, not "
+                + " and ".join(show_shape(shape) for shape in inputs),
+            )
+        return first
+
+    def forward(self, run: Evaluation, *x: Array) -> Array:
+        """The formula, one NumPy function at a time."""
+        names = _names(len(x))
+        return evaluate(self.value(*map(Var, names)), dict(zip(names, x, strict=True)))
+
+    def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
+        """The chain rule: dx = dy * dy/dx."""
+        names = _names(len(x))
+        values = dict(zip(names, x, strict=True)) | {"y": self.forward(run, *x)}
+        formulas = self.derivatives(Var("y"), *map(Var, names))
+        return tuple(dy * evaluate(formula, values) for formula in formulas)
+
+    def lower(self, to: Lowering) -> None:
+        """One elementwise step."""
+        names = _names(len(to.x))
+        formula = self.value(*map(Var, names))
+        to.elementwise(to.out, formula, **dict(zip(names, to.x, strict=True)))
+
+    def lower_backward(self, to: Lowering) -> None:
+        """One elementwise step an input, none where the gradient passes unchanged."""
+        from netspec.compiler.expression import Const, variables
+
+        names = _names(len(to.x))
+        operands = dict(zip(names, to.x, strict=True)) | {"y": to.out, "dy": to.dy}
+        for i, formula in enumerate(self.derivatives(Var("y"), *map(Var, names))):
+            if not to.wanted[i]:
+                continue
+            if formula == Const(1.0):
+                to.gradient(i, to.dy)
+                continue
+            product = chain_rule(formula)
+            dx = to.gradient_buffer(i)
+            used = {name: operands[name] for name in variables(product)}
+            to.elementwise(dx, product, **used)
+            to.gradient(i, dx)
+
+
+def chain_rule(derivative: Expression) -> Expression:
+    """`dy * derivative`, with a derivative of `where(c, 1, 0)` written as `where(c, dy, 0)`."""
+    from netspec.compiler.expression import Apply, Const, where
+
+    dy = Var("dy")
+    if isinstance(derivative, Apply) and derivative.function == "where":
+        condition, then, otherwise = derivative.arguments
+        if (then, otherwise) == (Const(1.0), Const(0.0)):
+            return where(condition, dy, 0.0)
+    return dy * derivative
+
+
+def _names(count: int) -> tuple[str, ...]:
+    return ("x",) if count == 1 else tuple(f"x{i}" for i in range(count))
+
+
+# ----------------------------------------------------------------------------------- the registry
+
+_T = TypeVar("_T", bound=Op)
+_REGISTRY: dict[str, type[Op]] = {}
+
+
+def register(cls: type[_T]) -> type[_T]:
+    """Class decorator: make an op known under its name."""
+    if cls.name in _REGISTRY:
+        raise ValueError(f"two ops are named {cls.name}")
+    _REGISTRY[cls.name] = cls
+    return cls
+
+
+@functools.cache
+def registry() -> Mapping[str, type[Op]]:
+    """All ops by name. The files of `netspec.compiler.ops` are found, not listed."""
+    import netspec.compiler.ops as package
+
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{package.__name__}.{module.name}")
+    return dict(sorted(_REGISTRY.items()))

@@ -1,0 +1,38 @@
+"""Addition, written `a + b`."""
+
+from __future__ import annotations
+
+import functools
+import operator
+from dataclasses import dataclass
+
+from netspec.compiler.expression import Const, Expression
+from netspec.compiler.graph import Shape
+from netspec.compiler.op import BadExample, ElementwiseOp, Example, Torch, X, register
+
+
+@register
+@dataclass(frozen=True)
+class Add(ElementwiseOp):
+    """Sum of values of equal shape, written `a + b`: y = a + b, dy/da = dy/db = 1."""
+
+    name = "add"
+    arity = None
+    examples = (
+        Example("add", ((3, 4, 5), (3, 4, 5))),
+        Example("add", ((7,), (7,), (7,))),
+    )
+    bad_examples = (BadExample("add", ((3, 4, 4), (3, 4, 5)), "shape/add-mismatch"),)
+
+    def value(self, *x: Expression) -> Expression:
+        """a + b + ..."""
+        return functools.reduce(operator.add, x)
+
+    def derivatives(self, y: Expression, *x: Expression) -> tuple[Expression, ...]:
+        """All 1."""
+        return (Const(1.0),) * len(x)
+
+    def torch(self, *inputs: Shape) -> Torch:
+        """`a + b`, nested from the left."""
+        terms = [X(i) for i in range(len(inputs))]
+        return functools.reduce(lambda a, b: Torch("torch.add", (a, b)), terms)  # type: ignore

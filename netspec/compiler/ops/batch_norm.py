@@ -1,0 +1,240 @@
+"""Batch normalisation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from netspec.compiler.attributes import Bool, Real, attribute
+from netspec.compiler.expression import Var
+from netspec.compiler.graph import Graph, Node, Shape, show_shape
+from netspec.compiler.initializers import Ones, Zeros
+from netspec.compiler.op import (
+    BadExample,
+    Evaluation,
+    Example,
+    Finding,
+    Fix,
+    Op,
+    ParameterSpec,
+    ShapeError,
+    Torch,
+    register,
+)
+from netspec.compiler.plan import SCRATCH, Lowering, Scratch
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+
+
+@register
+@dataclass(frozen=True)
+class BatchNorm(Op):
+    """Batch normalisation (Ioffe and Szegedy 2015) over all axes but the channels.
+
+    xhat = (x - mean) / sqrt(var + eps), y = weight xhat + bias, with the batch's mean and biased
+    variance in training and the running ones in evaluation, where
+    running = (1 - momentum) running + momentum batch (the unbiased variance).
+
+    With g = dL/dy, sums over the R values of a channel, s = 1 / sqrt(var + eps):
+        dL/dbias = sum g
+        dL/dweight = sum g xhat
+        dL/dx = weight s (g - (sum g) / R - xhat (sum g xhat) / R)     in training
+        dL/dx = weight s g                                            in evaluation
+    """
+
+    eps: float = attribute(Real(0, low_open=True), "added to the variance", 1e-5)
+    momentum: float = attribute(Real(0, 1), "share of the batch in the running estimates", 0.1)
+    affine: bool = attribute(Bool(), "learn a weight and a bias for each channel", True)
+
+    name = "batch_norm"
+    examples = (
+        Example("batch_norm", ((3, 4, 5),)),
+        Example("batch_norm(eps = 0.001, momentum = 0.3)", ((2, 3, 3),)),
+        Example("batch_norm(affine = false)", ((3, 2, 2),)),
+        Example("batch_norm", ((6,),)),
+        Example("batch_norm(affine = false)", ((5,),)),
+    )
+    bad_examples = (
+        BadExample("batch_norm(momentum = 2)", ((3, 4, 4),), "call/value"),
+        BadExample("batch_norm(eps = 0)", ((3, 4, 4),), "call/value"),
+        BadExample("batch_norm(16)", ((3, 4, 4),), "call/value"),
+        BadExample("batch_norm", ((3, 4),), "shape/rank"),
+    )
+
+    def shape(self, *inputs: Shape) -> Shape:
+        """Unchanged."""
+        (x,) = inputs
+        if len(x) not in (1, 3):
+            raise ShapeError(
+                "shape/rank",
+                f"`batch_norm` needs a picture or a vector, not {show_shape(x)}",
+            )
+        return x
+
+    def parameters(self, *inputs: Shape) -> tuple[ParameterSpec, ...]:
+        """`weight` and `bias` where affine; the running statistics and their counter."""
+        channels = (inputs[0][0],)
+        statistics = (
+            ParameterSpec("running_mean", channels, Zeros(), "statistic"),
+            ParameterSpec("running_var", channels, Ones(), "statistic"),
+            ParameterSpec("num_batches_tracked", (), Zeros(), "counter"),
+        )
+        affine = (
+            ParameterSpec("weight", channels, Ones(), "scale"),
+            ParameterSpec("bias", channels, Zeros(), "shift"),
+        )
+        return affine + statistics if self.affine else statistics
+
+    @classmethod
+    def parameter_names(cls) -> tuple[str, ...]:
+        """The trained ones."""
+        return ("weight", "bias")
+
+    def least_training_batch(self, *inputs: Shape) -> int:
+        """One value a channel has no variance."""
+        return 2 if math.prod(inputs[0][1:]) == 1 else 1
+
+    def lint(self, node: Node, graph: Graph) -> Iterable[Finding]:
+        """A bias right before is subtracted again with the mean."""
+        before = graph.by_name.get(node.inputs[0])
+        if (
+            before is None
+            or "bias" not in before.parameters
+            or len(graph.consumers[before.name]) > 1
+        ):
+            return
+        if before.op.macs(*graph.shapes_into(before)) == 0:
+            return
+        yield Finding(
+            "graph/useless-bias",
+            f"the bias of this `{before.op.name}` has no effect: `batch_norm` subtracts the mean",
+            node=before,
+            fixes=(Fix("bias", "false", "leave it out"),),
+        )
+
+    # -- reference
+
+    def forward(self, run: Evaluation, *x: Array) -> Array:
+        """Normalise, then scale and shift."""
+        p = run.parameters
+        axes = (0, *range(2, x[0].ndim))
+        if run.training:
+            mean, var = x[0].mean(axis=axes), x[0].var(axis=axes)
+            count = x[0].size // x[0].shape[1]
+            for name, batch in (("mean", mean), ("var", var * count / max(count - 1, 1))):
+                running = p[f"running_{name}"]
+                running[...] = (1 - self.momentum) * running + self.momentum * batch
+            p["num_batches_tracked"][...] += 1
+        else:
+            mean, var = p["running_mean"], p["running_var"]
+        s = 1 / (var + self.eps) ** 0.5
+        xhat = (x[0] - _per_channel(mean, x[0])) * _per_channel(s, x[0])
+        run.saved.update(xhat=xhat, s=s)
+        if not self.affine:
+            return xhat
+        return xhat * _per_channel(p["weight"], x[0]) + _per_channel(p["bias"], x[0])
+
+    def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
+        """The formulas above."""
+        xhat, s = run.saved["xhat"], run.saved["s"]
+        axes = (0, *range(2, dy.ndim))
+        count = dy.size // dy.shape[1]
+        dbias, dweight = dy.sum(axis=axes), (dy * xhat).sum(axis=axes)
+        scale = s
+        if self.affine:
+            run.gradients.update(weight=dweight, bias=dbias)
+            scale = s * run.parameters["weight"]
+        if not run.training:
+            return (dy * _per_channel(scale, dy),)
+        centred = dy - _per_channel(dbias / count, dy) - xhat * _per_channel(dweight / count, dy)
+        return (_per_channel(scale, dy) * centred,)
+
+    # -- lowering
+
+    def lower(self, to: Lowering) -> None:
+        """Per-channel sums, then y = x scale + shift, which fuses with what follows."""
+        vector = (to.x_shapes[0][0],)
+        scale, shift = (to.buffer(s, vector, batched=False) for s in ("scale", "shift"))
+        weight, bias = to.parameter("weight"), to.parameter("bias")
+        mean, var = to.parameter("running_mean"), to.parameter("running_var")
+        to.saved["scale"] = scale
+        if to.training:
+            batch_mean, inverse_std = (
+                to.buffer(s, vector, batched=False) for s in ("mean", "inverse_std")
+            )
+            to.saved.update(mean=batch_mean, inverse_std=inverse_std)
+            counter = to.parameter("num_batches_tracked")
+            to.call(
+                "norm.batch_statistics",
+                to.x[0], SCRATCH, weight, bias, mean, var, counter,
+                batch_mean, inverse_std, scale, shift,
+                writes=[mean, var, counter, batch_mean, inverse_std, scale, shift],
+                scratch=self._scratch(to), eps=self.eps, momentum=self.momentum,
+            )  # fmt: skip
+        else:
+            to.call(
+                "norm.running_scale_shift", weight, bias, mean, var, scale, shift,
+                writes=[scale, shift], eps=self.eps,
+            )  # fmt: skip
+        formula = Var("x") * Var("scale") + Var("shift")
+        to.elementwise(to.out, formula, x=to.x[0], scale=scale, shift=shift)
+
+    def lower_backward(self, to: Lowering) -> None:
+        """Per-channel sums, then an elementwise dx."""
+        dweight = to.parameter_gradient("weight") if self.affine else None
+        dbias = to.parameter_gradient("bias") if self.affine else None
+        if not to.training:
+            self._lower_backward_running(to, dweight, dbias)
+            return
+        vector = (to.x_shapes[0][0],)
+        mean = to.saved["mean"]
+        dy_scale, x_scale, dx_shift = (
+            to.buffer(s, vector, batched=False) for s in ("dy_scale", "x_scale", "dx_shift")
+        )
+        to.call(
+            "norm.batch_backward",
+            to.x[0], to.dy, SCRATCH, to.parameter("weight"), mean, to.saved["inverse_std"],
+            dweight, dbias, dy_scale, x_scale, dx_shift,
+            writes=[dweight, dbias, dy_scale, x_scale, dx_shift], scratch=self._scratch(to),
+        )  # fmt: skip
+        if to.wanted[0]:
+            dx = to.gradient_buffer(0)
+            dy, x = Var("dy"), Var("x")
+            formula = dy * Var("dy_scale") + (x - Var("mean")) * Var("x_scale") + Var("dx_shift")
+            to.elementwise(
+                dx, formula, dy=to.dy, dy_scale=dy_scale, x=to.x[0], mean=mean,
+                x_scale=x_scale, dx_shift=dx_shift,
+            )  # fmt: skip
+            to.gradient(0, dx)
+
+    def _lower_backward_running(self, to: Lowering, dweight: Any, dbias: Any) -> None:
+        if self.affine:
+            to.call(
+                "norm.running_backward",
+                to.x[0], to.dy, SCRATCH, to.parameter("running_mean"),
+                to.parameter("running_var"), dweight, dbias,
+                writes=[dweight, dbias], scratch=self._scratch(to), eps=self.eps,
+            )  # fmt: skip
+        if to.wanted[0]:
+            dx = to.gradient_buffer(0)
+            to.elementwise(dx, Var("dy") * Var("scale"), dy=to.dy, scale=to.saved["scale"])
+            to.gradient(0, dx)
+
+    def _scratch(self, to: Lowering) -> Scratch:
+        return Scratch("norm.scratch_size", (to.x[0].shape,))
+
+    def torch(self, *inputs: Shape) -> Torch:
+        """`nn.BatchNorm2d` or `nn.BatchNorm1d`."""
+        target = "nn.BatchNorm2d" if len(inputs[0]) == 3 else "nn.BatchNorm1d"
+        options = {"eps": self.eps, "momentum": self.momentum, "affine": self.affine}
+        return Torch(target, (inputs[0][0],), options)
+
+
+def _per_channel(vector: Array, like: Array) -> Array:
+    """A channel vector in a shape that broadcasts over (N, C, ...)."""
+    return vector.reshape(1, -1, *(1,) * (like.ndim - 2))

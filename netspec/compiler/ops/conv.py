@@ -1,0 +1,270 @@
+"""Convolution."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from netspec.compiler.attributes import Bool, Int, Padding, PaddingOf, Pair, PairOf, attribute
+from netspec.compiler.graph import Graph, Node, Shape
+from netspec.compiler.initializers import KaimingUniform, Uniform
+from netspec.compiler.op import (
+    BadExample,
+    Evaluation,
+    Example,
+    Finding,
+    Fix,
+    Op,
+    ParameterSpec,
+    ShapeError,
+    Torch,
+    X,
+    register,
+)
+from netspec.compiler.plan import SCRATCH, Lowering, Scratch
+from netspec.compiler.windows import (
+    Axis,
+    axes,
+    require_fit,
+    require_picture,
+    same_padding,
+    unread_rows,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+
+
+@register
+@dataclass(frozen=True)
+class Conv(Op):
+    """2-d cross-correlation with `channels` filters.
+
+    y[n, o, i, j] = b[o] + sum_{c, k, l} w[o, c, k, l] x[n, c, s i + d k - p, s j + d l - p]
+
+    With g = dL/dy:
+        dL/db[o] = sum_{n, i, j} g[n, o, i, j]
+        dL/dw[o, c, k, l] = sum_{n, i, j} g[n, o, i, j] x[n, c, s i + d k - p, s j + d l - p]
+        dL/dx is the sum over every (o, i, j, k, l) that read the pixel of g[n, o, i, j] w[o, c, k, l]
+    """
+
+    channels: int = attribute(Int(1), "number of filters, the channels of the output")
+    kernel: Pair = attribute(PairOf(1), "size of the filters")
+    stride: Pair = attribute(PairOf(1), "step of the filters", 1)
+    pad: Padding | str = attribute(PaddingOf(), "zeros around the picture", 0)
+    dilation: Pair = attribute(PairOf(1), "distance between the taps of a filter", 1)
+    groups: int = attribute(Int(1), "groups of channels that do not mix", 1)
+    bias: bool = attribute(Bool(), "add a number to each output channel", True)
+
+    name = "conv"
+    examples = (
+        Example("conv(4, 3)", ((3, 6, 7),)),
+        Example("conv(4, 3, stride = 2, pad = 1)", ((3, 7, 8),)),
+        Example("conv(4, [3, 2], pad = [1, 0], stride = [1, 2])", ((2, 6, 6),)),
+        Example("conv(3, 3, pad = same, bias = false)", ((2, 5, 4),)),
+        Example("conv(3, 4, pad = same, dilation = 2)", ((2, 9, 8),)),
+        Example("conv(4, 3, dilation = [1, 2], pad = 2)", ((2, 6, 7),)),
+        Example("conv(6, 3, groups = 2, pad = 1)", ((4, 5, 5),)),
+        Example("conv(4, 3, groups = 4, pad = 1, stride = 2)", ((4, 6, 6),)),
+        Example("conv(5, 1)", ((3, 4, 4),)),
+        Example("conv(5, 1, stride = 2)", ((3, 5, 5),)),
+        Example("conv(2, 3, pad = [[0, 2], [1, 0]])", ((2, 5, 6),)),
+        Example("conv(2, 5, pad = 3)", ((1, 3, 3),)),
+    )
+    bad_examples = (
+        BadExample("conv(4, 3)", ((10,),), "shape/rank"),
+        BadExample("conv(4, 7)", ((3, 5, 5),), "shape/kernel-too-large"),
+        BadExample("conv(4, 3, groups = 2)", ((3, 5, 5),), "shape/groups"),
+        BadExample("conv(3, 3, groups = 2)", ((4, 5, 5),), "shape/groups"),
+        BadExample("conv(4, 3, pad = same, stride = 2)", ((3, 6, 6),), "shape/same-stride"),
+        BadExample("conv(0, 3)", ((3, 6, 6),), "call/value"),
+        BadExample("conv(4)", ((3, 6, 6),), "call/missing"),
+    )
+
+    @property
+    def padding(self) -> Padding:
+        """(top, bottom, left, right) with `same` put in numbers."""
+        if isinstance(self.pad, str):
+            return same_padding(self.kernel, self.dilation)
+        return self.pad
+
+    def _window(self, x: Shape) -> tuple[Axis, Axis]:
+        return axes(x, self.kernel, self.stride, self.padding, self.dilation)
+
+    def shape(self, *inputs: Shape) -> Shape:
+        """(channels, H', W') with H' = floor((H + 2p - d (k - 1) - 1) / s) + 1."""
+        (x,) = inputs
+        require_picture(self.name, x)
+        if self.pad == "same" and self.stride != (1, 1):
+            half = same_padding(self.kernel, self.dilation)[0]
+            raise ShapeError(
+                "shape/same-stride",
+                "`pad = same` keeps the size, which a stride of more than 1 cannot",
+                blame="pad",
+                fixes=(Fix("pad", str(half), f"`pad = {half}` pads as much"),),
+            )
+        for what, count, blame in (
+            ("input", x[0], "groups"),
+            ("output", self.channels, "channels"),
+        ):
+            if count % self.groups:
+                common = math.gcd(x[0], self.channels, self.groups)
+                up = -(-self.channels // self.groups) * self.groups
+                raise ShapeError(
+                    "shape/groups",
+                    f"{count} {what} channels cannot be split into {self.groups} groups",
+                    blame=blame,
+                    notes=(f"{count} / {self.groups} = {count / self.groups:g}",),
+                    fixes=(
+                        Fix("channels", str(up), f"{up} is a multiple of {self.groups}"),
+                        Fix("groups", str(common), f"{common} divides both sides"),
+                    ),
+                )
+        window = self._window(x)
+        require_fit(self.name, window)
+        return (self.channels, window[0].output, window[1].output)
+
+    def parameters(self, *inputs: Shape) -> tuple[ParameterSpec, ...]:
+        """`weight` (O, I/groups, kh, kw) and `bias` (O,), drawn as PyTorch draws them."""
+        fan_in = inputs[0][0] // self.groups * self.kernel[0] * self.kernel[1]
+        bound = 1 / math.sqrt(fan_in)
+        shape = (self.channels, inputs[0][0] // self.groups, *self.kernel)
+        weight = ParameterSpec("weight", shape, KaimingUniform(math.sqrt(1 / 3)), "weight")
+        bias = ParameterSpec("bias", (self.channels,), Uniform(-bound, bound), "bias")
+        return (weight, bias) if self.bias else (weight,)
+
+    @classmethod
+    def parameter_names(cls) -> tuple[str, ...]:
+        """Both."""
+        return ("weight", "bias")
+
+    def macs(self, *inputs: Shape) -> int:
+        """O H' W' I/groups kh kw."""
+        outputs = math.prod(self.shape(*inputs))
+        return outputs * (inputs[0][0] // self.groups) * self.kernel[0] * self.kernel[1]
+
+    def lint(self, node: Node, graph: Graph) -> Iterable[Finding]:
+        """Rows and columns that are never read."""
+        (x,) = graph.shapes_into(node)
+        return unread_rows(node, graph, self._window(x))
+
+    # -- reference
+
+    def forward(self, run: Evaluation, *x: Array) -> Array:
+        """Each output pixel from its window."""
+        import numpy as np
+
+        weight = run.parameters["weight"]
+        padded = self._pad(x[0])
+        n = len(padded)
+        outputs = self.shape(x[0].shape[1:])
+        y = np.zeros((n, *outputs), padded.dtype)
+        for ins, outs in self._groups(padded.shape[1]):
+            for i, j, rows, columns in self._windows(outputs):
+                window = padded[:, ins, rows, columns]
+                y[:, outs, i, j] = np.einsum("nckl,ockl->no", window, weight[outs])
+        if self.bias:
+            y += run.parameters["bias"][:, None, None]
+        return y
+
+    def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
+        """Each output pixel sends its gradient back to its window and to the filters."""
+        import numpy as np
+
+        weight = run.parameters["weight"]
+        padded = self._pad(x[0])
+        dpadded, dweight = np.zeros_like(padded), np.zeros_like(weight)
+        for ins, outs in self._groups(padded.shape[1]):
+            for i, j, rows, columns in self._windows(dy.shape[1:]):
+                g = dy[:, outs, i, j]
+                window = padded[:, ins, rows, columns]
+                dweight[outs] += np.einsum("no,nckl->ockl", g, window)
+                dpadded[:, ins, rows, columns] += np.einsum("no,ockl->nckl", g, weight[outs])
+        run.gradients["weight"] = dweight
+        if self.bias:
+            run.gradients["bias"] = dy.sum(axis=(0, 2, 3))
+        top, _, left, _ = self.padding
+        height, width = x[0].shape[2:]
+        return (dpadded[:, :, top : top + height, left : left + width],)
+
+    def _pad(self, x: Array) -> Array:
+        import numpy as np
+
+        top, bottom, left, right = self.padding
+        return np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))
+
+    def _groups(self, channels: int) -> Iterable[tuple[slice, slice]]:
+        ins, outs = channels // self.groups, self.channels // self.groups
+        for g in range(self.groups):
+            yield slice(g * ins, (g + 1) * ins), slice(g * outs, (g + 1) * outs)
+
+    def _windows(self, outputs: tuple[int, ...]) -> Iterable[tuple[int, int, slice, slice]]:
+        def taps(start: int, axis: int) -> slice:
+            reach = self.dilation[axis] * (self.kernel[axis] - 1) + 1
+            return slice(start, start + reach, self.dilation[axis])
+
+        for i in range(outputs[1]):
+            for j in range(outputs[2]):
+                rows, columns = taps(i * self.stride[0], 0), taps(j * self.stride[1], 1)
+                yield i, j, rows, columns
+
+    # -- lowering
+
+    def _options(self) -> dict[str, Any]:
+        return {
+            "stride": self.stride,
+            "pad": self.padding,
+            "dilation": self.dilation,
+            "groups": self.groups,
+        }
+
+    def _scratch(self, to: Lowering) -> Scratch:
+        return Scratch(
+            "conv.scratch_size",
+            (to.x[0].shape, to.out.shape),
+            {"kernel": self.kernel, **self._options()},
+        )
+
+    def lower(self, to: Lowering) -> None:
+        """im2col and one matrix product, tile by tile."""
+        to.call(
+            "conv.forward",
+            to.x[0], to.parameter("weight"), to.parameter("bias"), to.out, SCRATCH,
+            writes=[to.out], scratch=self._scratch(to), **self._options(),
+        )  # fmt: skip
+
+    def lower_backward(self, to: Lowering) -> None:
+        """Weights, bias, and the input where its gradient is wanted."""
+        dweight = to.parameter_gradient("weight")
+        to.call(
+            "conv.backward_weight", to.x[0], to.dy, dweight, SCRATCH,
+            writes=[dweight], scratch=self._scratch(to), **self._options(),
+        )  # fmt: skip
+        if self.bias:
+            dbias = to.parameter_gradient("bias")
+            to.call("conv.backward_bias", to.dy, dbias, writes=[dbias])
+        if to.wanted[0]:
+            dx = to.gradient_buffer(0)
+            to.call(
+                "conv.backward_input", to.dy, to.parameter("weight"), dx, SCRATCH,
+                writes=[dx], scratch=self._scratch(to), **self._options(),
+            )  # fmt: skip
+            to.gradient(0, dx)
+
+    def torch(self, *inputs: Shape) -> Torch:
+        """`nn.Conv2d`; padding that differs from side to side goes through `F.pad`."""
+        top, bottom, left, right = self.padding
+        options: dict[str, Any] = {"kernel_size": self.kernel, "stride": self.stride}
+        source: Any = X(0)
+        if self.pad == "same":
+            options["padding"] = "same"
+        elif (top, left) == (bottom, right):
+            options["padding"] = (top, left)
+        else:
+            source = Torch("F.pad", (X(0), (left, right, top, bottom)))
+        options |= {"dilation": self.dilation, "groups": self.groups, "bias": self.bias}
+        return Torch("nn.Conv2d", (inputs[0][0], self.channels), options, (source,))

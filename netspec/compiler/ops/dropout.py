@@ -1,0 +1,76 @@
+"""Dropout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from netspec.compiler.attributes import Real, attribute
+from netspec.compiler.expression import Var
+from netspec.compiler.graph import Shape
+from netspec.compiler.op import BadExample, Evaluation, Example, Op, Torch, register
+from netspec.compiler.plan import RNG, Lowering
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+
+
+@register
+@dataclass(frozen=True)
+class Dropout(Op):
+    """Inverted dropout (Srivastava et al. 2014): in training y = m x, dL/dx = m dL/dy.
+
+    The mask m is 0 with probability p, else 1 / (1 - p). In evaluation y = x.
+    """
+
+    p: float = attribute(Real(0, 1), "probability to drop", 0.5)
+
+    name = "dropout"
+    examples = (
+        Example("dropout", ((12,),)),
+        Example("dropout(0.2)", ((3, 4, 4),)),
+        Example("dropout(0)", ((5,),)),
+        Example("dropout(1)", ((5,),)),
+    )
+    bad_examples = (
+        BadExample("dropout(1.5)", ((12,),), "call/value"),
+        BadExample("dropout(keep = 0.5)", ((12,),), "call/unknown-attribute"),
+    )
+
+    def shape(self, *inputs: Shape) -> Shape:
+        """Unchanged."""
+        return inputs[0]
+
+    def forward(self, run: Evaluation, *x: Array) -> Array:
+        """The mask of the run, or nothing."""
+        return x[0] * run.masks[run.node.name] if run.training else x[0]
+
+    def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
+        """The same mask."""
+        return (dy * run.masks[run.node.name] if run.training else dy,)
+
+    def lower(self, to: Lowering) -> None:
+        """Draw the mask and multiply; a view of the input in evaluation."""
+        if not to.training:
+            to.view(to.out, to.x[0])
+            return
+        mask = to.saved["mask"] = to.buffer("mask", to.out.shape)
+        to.call("dropout.sample_mask", RNG, mask, writes=[mask], p=self.p)
+        to.elementwise(to.out, Var("x") * Var("mask"), x=to.x[0], mask=mask)
+
+    def lower_backward(self, to: Lowering) -> None:
+        """The same mask."""
+        if not to.wanted[0]:
+            return
+        if not to.training:
+            to.gradient(0, to.dy)
+            return
+        dx = to.gradient_buffer(0)
+        to.elementwise(dx, Var("dy") * Var("mask"), dy=to.dy, mask=to.saved["mask"])
+        to.gradient(0, dx)
+
+    def torch(self, *inputs: Shape) -> Torch:
+        """`nn.Dropout`."""
+        return Torch("nn.Dropout", (self.p,))

@@ -1,0 +1,75 @@
+"""Flatten."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from netspec.compiler.graph import Shape
+from netspec.compiler.op import Evaluation, Example, Op, Torch, X, register
+from netspec.compiler.plan import Lowering
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+
+
+@register
+@dataclass(frozen=True)
+class Flatten(Op):
+    """Every image as one vector, row-major over (C, H, W). The gradient is reshaped back."""
+
+    name = "flatten"
+    examples = (
+        Example("flatten", ((3, 4, 5),)),
+        Example("flatten", ((1, 4, 5),)),
+        Example("flatten", ((6, 1, 1),)),
+        Example("flatten", ((3, 4),)),
+        Example("flatten", ((7,),)),
+    )
+
+    def shape(self, *inputs: Shape) -> Shape:
+        """(C H W,)."""
+        return (math.prod(inputs[0]),)
+
+    def forward(self, run: Evaluation, *x: Array) -> Array:
+        """A reshape."""
+        return x[0].reshape(len(x[0]), -1)
+
+    def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
+        """A reshape."""
+        return (dy.reshape(x[0].shape),)
+
+    def lower(self, to: Lowering) -> None:
+        """A view where the stored order is already that of the vector, else one transposing copy."""
+        if self._in_order(to):
+            to.view(to.out, to.x[0])
+            return
+        planes = to.buffer("planes", to.x_shapes[0])
+        to.call("layout.to_channels_first", to.x[0], planes, writes=[planes])
+        to.view(to.out, planes)
+
+    def lower_backward(self, to: Lowering) -> None:
+        """The way back."""
+        if not to.wanted[0]:
+            return
+        dx = to.gradient_buffer(0)
+        if self._in_order(to):
+            to.view(dx, to.dy)
+        else:
+            dplanes = to.buffer("dplanes", to.x_shapes[0])
+            to.view(dplanes, to.dy)
+            to.call("layout.to_channels_last", dplanes, dx, writes=[dx])
+        to.gradient(0, dx)
+
+    @staticmethod
+    def _in_order(to: Lowering) -> bool:
+        """Channels last is channels first where there is one channel or one pixel."""
+        shape = to.x_shapes[0]
+        return len(shape) != 3 or shape[0] == 1 or shape[1:] == (1, 1)
+
+    def torch(self, *inputs: Shape) -> Torch:
+        """`torch.flatten`."""
+        return Torch("torch.flatten", (X(0), 1))

@@ -1,0 +1,64 @@
+"""Global average pooling."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from netspec.compiler.graph import Shape
+from netspec.compiler.op import BadExample, Evaluation, Example, Op, Torch, X, register
+from netspec.compiler.plan import Lowering
+from netspec.compiler.windows import require_picture
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+
+
+@register
+@dataclass(frozen=True)
+class GlobalAvgPool(Op):
+    """Mean over each channel's picture (Lin et al. 2013): (C, H, W) becomes (C,).
+
+    y[n, c] = sum_{i, j} x[n, c, i, j] / (H W), and dL/dx[n, c, i, j] = g[n, c] / (H W).
+    """
+
+    name = "global_avg_pool"
+    examples = (
+        Example("global_avg_pool", ((3, 4, 5),)),
+        Example("global_avg_pool", ((2, 1, 1),)),
+    )
+    bad_examples = (BadExample("global_avg_pool", ((10,),), "shape/rank"),)
+
+    def shape(self, *inputs: Shape) -> Shape:
+        """(C,)."""
+        require_picture(self.name, inputs[0])
+        return inputs[0][:1]
+
+    def forward(self, run: Evaluation, *x: Array) -> Array:
+        """The mean over height and width."""
+        y: Array = x[0].mean(axis=(2, 3))
+        return y
+
+    def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
+        """Every pixel gets its share."""
+        import numpy as np
+
+        height, width = x[0].shape[2:]
+        return (np.broadcast_to(dy[:, :, None, None] / (height * width), x[0].shape),)
+
+    def lower(self, to: Lowering) -> None:
+        """One reduction."""
+        to.call("pool.global_avg_forward", to.x[0], to.out, writes=[to.out])
+
+    def lower_backward(self, to: Lowering) -> None:
+        """One broadcast."""
+        if to.wanted[0]:
+            dx = to.gradient_buffer(0)
+            to.call("pool.global_avg_backward", to.dy, dx, writes=[dx])
+            to.gradient(0, dx)
+
+    def torch(self, *inputs: Shape) -> Torch:
+        """`torch.mean` over the last two axes."""
+        return Torch("torch.mean", (X(0),), {"dim": (2, 3)})

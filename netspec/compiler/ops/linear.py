@@ -1,0 +1,122 @@
+"""Fully connected layer."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from netspec.compiler.attributes import Bool, Int, attribute
+from netspec.compiler.graph import Shape, show_shape
+from netspec.compiler.initializers import KaimingUniform, Uniform
+from netspec.compiler.op import (
+    BadExample,
+    Evaluation,
+    Example,
+    Fix,
+    Op,
+    ParameterSpec,
+    ShapeError,
+    Torch,
+    register,
+)
+from netspec.compiler.plan import Lowering
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+
+
+@register
+@dataclass(frozen=True)
+class Linear(Op):
+    """Fully connected layer over the last axis: y = x W^T + b, with W of shape (out, in).
+
+    With g = dL/dy:
+        dL/dW = g^T x
+        dL/db = sum_n g[n]
+        dL/dx = g W
+    """
+
+    features: int = attribute(Int(1), "number of outputs")
+    bias: bool = attribute(Bool(), "add a number to each output", True)
+
+    name = "linear"
+    examples = (
+        Example("linear(4)", ((6,),)),
+        Example("linear(3, bias = false)", ((5,),)),
+        Example("linear(1)", ((1,),)),
+        Example("linear(4)", ((3, 5),)),
+    )
+    bad_examples = (
+        BadExample("linear(4)", ((3, 4, 4),), "shape/needs-flatten"),
+        BadExample("linear(2.5)", ((4,),), "call/value"),
+        BadExample("linear(4, biass = false)", ((4,),), "call/unknown-attribute"),
+    )
+
+    def shape(self, *inputs: Shape) -> Shape:
+        """(..., features)."""
+        (x,) = inputs
+        if len(x) == 3:
+            raise ShapeError(
+                "shape/needs-flatten",
+                f"`linear` needs a vector, not the picture {show_shape(x)}",
+                fixes=(
+                    Fix("->", "flatten", f"flatten the picture to {math.prod(x)} numbers first"),
+                ),
+            )
+        return (*x[:-1], self.features)
+
+    def parameters(self, *inputs: Shape) -> tuple[ParameterSpec, ...]:
+        """`weight` (out, in) and `bias` (out,), drawn as PyTorch draws them."""
+        ins = inputs[0][-1]
+        bound = 1 / math.sqrt(ins)
+        gain = math.sqrt(1 / 3)
+        weight = ParameterSpec("weight", (self.features, ins), KaimingUniform(gain), "weight")
+        bias = ParameterSpec("bias", (self.features,), Uniform(-bound, bound), "bias")
+        return (weight, bias) if self.bias else (weight,)
+
+    @classmethod
+    def parameter_names(cls) -> tuple[str, ...]:
+        """Both."""
+        return ("weight", "bias")
+
+    def macs(self, *inputs: Shape) -> int:
+        """In times out, for every row."""
+        return math.prod(inputs[0]) * self.features
+
+    def forward(self, run: Evaluation, *x: Array) -> Array:
+        """Row by row."""
+        y: Array = x[0] @ run.parameters["weight"].T
+        return y + run.parameters["bias"] if self.bias else y
+
+    def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
+        """The three products."""
+        weight = run.parameters["weight"]
+        rows = dy.reshape(-1, self.features)
+        run.gradients["weight"] = rows.T @ x[0].reshape(-1, weight.shape[1])
+        if self.bias:
+            run.gradients["bias"] = rows.sum(axis=0)
+        return (dy @ weight,)
+
+    def lower(self, to: Lowering) -> None:
+        """One matrix product."""
+        weight, bias = to.parameter("weight"), to.parameter("bias")
+        to.call("linear.forward", to.x[0], weight, bias, to.out, writes=[to.out])
+
+    def lower_backward(self, to: Lowering) -> None:
+        """Weights, bias, and the input where its gradient is wanted."""
+        dweight = to.parameter_gradient("weight")
+        to.call("linear.backward_weight", to.x[0], to.dy, dweight, writes=[dweight])
+        if self.bias:
+            dbias = to.parameter_gradient("bias")
+            to.call("linear.backward_bias", to.dy, dbias, writes=[dbias])
+        if to.wanted[0]:
+            dx = to.gradient_buffer(0)
+            to.call("linear.backward_input", to.dy, to.parameter("weight"), dx, writes=[dx])
+            to.gradient(0, dx)
+
+    def torch(self, *inputs: Shape) -> Torch:
+        """`nn.Linear`."""
+        return Torch("nn.Linear", (inputs[0][-1], self.features), {"bias": self.bias})

@@ -1,0 +1,95 @@
+"""Maximum pooling."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from netspec.compiler.attributes import Pair, PairOf, attribute
+from netspec.compiler.graph import Shape
+from netspec.compiler.op import BadExample, Evaluation, Example, Torch, register
+from netspec.compiler.plan import Lowering
+from netspec.compiler.pooling import PoolOp
+from netspec.compiler.windows import Axis, axes
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+
+
+@register
+@dataclass(frozen=True)
+class MaxPool(PoolOp):
+    """Maximum of each window; padding never wins.
+
+    dL/dx is the sum of dL/dy over the windows whose first maximum (row by row) is the pixel.
+    """
+
+    dilation: Pair = attribute(PairOf(1), "distance between the taps of a window", 1)
+
+    name = "max_pool"
+    examples = (
+        Example("max_pool(2)", ((3, 4, 6),)),
+        Example("max_pool(3, stride = 2, pad = 1)", ((2, 7, 8),)),
+        Example("max_pool(3, stride = 2)", ((2, 7, 8),)),
+        Example("max_pool([2, 3], stride = [1, 2])", ((2, 5, 7),)),
+        Example("max_pool(3, stride = 2, ceil_mode = true)", ((2, 6, 6),)),
+        Example("max_pool(2, stride = 1, dilation = 2)", ((2, 5, 5),)),
+        Example("max_pool(2, pad = [[1, 0], [0, 1]])", ((2, 5, 5),)),
+    )
+    bad_examples = (
+        BadExample("max_pool(2)", ((3, 1, 1),), "shape/kernel-too-large"),
+        BadExample("max_pool(2)", ((10,),), "shape/rank"),
+        BadExample("max_pool(2, pad = 2)", ((3, 6, 6),), "shape/pool-padding"),
+        BadExample("max_pool(0)", ((3, 6, 6),), "call/value"),
+    )
+
+    def window(self, x: Shape) -> tuple[Axis, Axis]:
+        """The window with its dilation."""
+        return axes(x, self.kernel, self.step, self.pad, self.dilation, ceil=self.ceil_mode)
+
+    def forward(self, run: Evaluation, *x: Array) -> Array:
+        """Each output pixel from its window."""
+        import numpy as np
+
+        y = np.empty((len(x[0]), *self.shape(x[0].shape[1:])), x[0].dtype)
+        for i, j, rows, columns in self.windows(x[0].shape[1:]):
+            y[:, :, i, j] = x[0][:, :, rows, columns].max(axis=(2, 3))
+        return y
+
+    def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
+        """Each output pixel sends its gradient to the first maximum of its window."""
+        import numpy as np
+
+        dx = np.zeros_like(x[0])
+        for i, j, rows, columns in self.windows(x[0].shape[1:]):
+            window = x[0][:, :, rows, columns]
+            flat = window.reshape(*window.shape[:2], -1)
+            first = np.arange(flat.shape[2]) == flat.argmax(axis=2)[:, :, None]
+            dx[:, :, rows, columns] += first.reshape(window.shape) * dy[:, :, i, j, None, None]
+        return (dx,)
+
+    def lower(self, to: Lowering) -> None:
+        """One pass a tap."""
+        to.call(
+            "pool.max_forward", to.x[0], to.out,
+            writes=[to.out], **self.options(), dilation=self.dilation,
+        )  # fmt: skip
+
+    def lower_backward(self, to: Lowering) -> None:
+        """Finds the maxima again: cheaper than keeping where they were."""
+        if to.wanted[0]:
+            dx = to.gradient_buffer(0)
+            to.call(
+                "pool.max_backward", to.x[0], to.out, to.dy, dx,
+                writes=[dx], **self.options(), dilation=self.dilation,
+            )  # fmt: skip
+            to.gradient(0, dx)
+
+    def torch(self, *inputs: Shape) -> Torch:
+        """`F.max_pool2d`."""
+        source, pad = self.torch_padding(float("-inf"))
+        options: dict[str, Any] = {"stride": self.step, "padding": pad}
+        options |= {"dilation": self.dilation, "ceil_mode": self.ceil_mode}
+        return Torch("F.max_pool2d", (source, self.kernel), options)

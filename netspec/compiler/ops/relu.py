@@ -1,0 +1,30 @@
+"""Rectified linear unit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from netspec.compiler.expression import Expression, maximum, where
+from netspec.compiler.graph import Shape
+from netspec.compiler.op import ElementwiseOp, Example, Torch, X, register
+
+
+@register
+@dataclass(frozen=True)
+class Relu(ElementwiseOp):
+    """Rectified linear unit: y = max(x, 0), dy/dx = 1 where y > 0, else 0 (at 0 too)."""
+
+    name = "relu"
+    examples = (Example("relu", ((3, 4, 5),)), Example("relu", ((7,),)))
+
+    def value(self, *x: Expression) -> Expression:
+        """max(x, 0)."""
+        return maximum(x[0], 0)
+
+    def derivatives(self, y: Expression, *x: Expression) -> tuple[Expression, ...]:
+        """1 where y > 0."""
+        return (where(y > 0, 1, 0),)
+
+    def torch(self, *inputs: Shape) -> Torch:
+        """`F.relu`."""
+        return Torch("F.relu", (X(0),))

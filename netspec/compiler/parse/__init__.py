@@ -1,0 +1,105 @@
+"""Text to syntax tree. Nothing outside this package knows Lark."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from pathlib import Path
+
+import lark
+from lark.exceptions import UnexpectedInput
+
+from netspec.compiler import syntax
+from netspec.compiler.parse.errors import syntax_error, without_statement
+from netspec.compiler.parse.layout import MAX_NESTING, Layout, TooDeepError, token_span
+from netspec.compiler.parse.tables import load_parser
+from netspec.compiler.parse.tree import LocatedError, TreeBuilder
+from netspec.diagnostics import Diagnostic, NetspecError, Source
+
+MAX_FILE_BYTES = 1 << 20
+MAX_SYNTAX_ERRORS = 10
+
+
+def parse(source: Source) -> syntax.File:
+    """Parse a source.
+
+    Raises:
+        NetspecError: with every syntax error that could be found; after each one the statement it
+            stands in is skipped and parsing goes on.
+    """
+    text = source.text
+    errors: list[Diagnostic] = []
+    while True:
+        try:
+            tree = _parse_once(source, text)
+        except NetspecError as error:
+            (diagnostic,) = error.diagnostics
+            errors.append(diagnostic)
+            text = without_statement(text, diagnostic)
+            if len(errors) >= MAX_SYNTAX_ERRORS or not text.strip():
+                raise NetspecError(errors) from None
+        else:
+            if errors:
+                raise NetspecError(errors)
+            return tree
+
+
+def read_source(path: str | Path, shown_as: str | None = None) -> Source:
+    """Read a `.net` file.
+
+    Raises:
+        NetspecError: if it cannot be read, is too large, or is not UTF-8 text.
+    """
+    name = shown_as or str(path)
+    try:
+        with open(path, "rb") as file:
+            raw = file.read(MAX_FILE_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise NetspecError.simple("file/unreadable", f"cannot read {name}: {reason}") from None
+    if len(raw) > MAX_FILE_BYTES:
+        raise NetspecError.simple(
+            "limit/file-size", f"{name} is larger than {MAX_FILE_BYTES // 1024} KiB"
+        )
+    try:
+        return Source(name, raw.decode("utf-8-sig").replace("\r\n", "\n"))
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise NetspecError.simple(
+            "file/not-text",
+            f"{name} is not UTF-8 text: byte 0x{raw[error.start]:02x} on line {line}",
+        ) from None
+
+
+_LOCK = threading.Lock()
+
+
+def _parse_once(source: Source, text: str) -> syntax.File:
+    with _LOCK:
+        parser, builder, layout = _parser()
+        builder.source = source
+        try:
+            result = parser.parse(text)
+        except TooDeepError as error:
+            span = token_span(source, error.token)
+            message = f"brackets nest deeper than {MAX_NESTING}"
+            raise NetspecError([Diagnostic("error", "limit/nesting", message, span)]) from None
+        except UnexpectedInput as error:
+            literals = {
+                t.name: t.pattern.value for t in parser.terminals if t.pattern.type == "str"
+            }
+            raise NetspecError([syntax_error(source, error, layout, literals)]) from None
+        except lark.exceptions.VisitError as error:
+            if isinstance(error.orig_exc, LocatedError):
+                raise NetspecError([error.orig_exc.diagnostic]) from None
+            raise
+        except LocatedError as error:
+            raise NetspecError([error.diagnostic]) from None
+    assert isinstance(result, syntax.File)
+    return result
+
+
+@functools.cache
+def _parser() -> tuple[lark.Lark, TreeBuilder, Layout]:
+    layout, builder = Layout(), TreeBuilder()
+    return load_parser(postlex=layout, transformer=builder), builder, layout

@@ -1,0 +1,31 @@
+"""Drop what no output depends on."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from netspec.compiler.graph import Graph
+
+
+def live_values(graph: Graph) -> set[str]:
+    """The values that some output depends on, the outputs included."""
+    live: set[str] = set()
+    pending = list(graph.outputs.values())
+    while pending:
+        value = pending.pop()
+        if value in live:
+            continue
+        live.add(value)
+        node = graph.by_name.get(value)
+        if node is not None:
+            pending.extend(node.inputs)
+    return live
+
+
+def eliminate_dead(graph: Graph) -> Graph:
+    """The graph without the nodes that no output depends on, and without their parameters."""
+    live = live_values(graph)
+    nodes = tuple(node for node in graph.nodes if node.name in live)
+    used = {full for node in nodes for full in node.parameters.values()}
+    parameters = {name: p for name, p in graph.parameters.items() if name in used}
+    return dataclasses.replace(graph, nodes=nodes, parameters=parameters)

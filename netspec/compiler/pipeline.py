@@ -1,0 +1,200 @@
+"""From a file to checked graphs: which steps, in which order."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from netspec.compiler import syntax
+from netspec.compiler.assembly import Assembly
+from netspec.compiler.build import Module, build
+from netspec.compiler.graph import Graph
+from netspec.compiler.lint import is_allowed, lint
+from netspec.compiler.modules import Loader
+from netspec.compiler.passes.eliminate_dead import eliminate_dead
+from netspec.diagnostics import (
+    Diagnostic,
+    DiagnosticSink,
+    Edit,
+    Hint,
+    NetspecError,
+    Source,
+    suggest,
+)
+
+# Trying a hint compiles the file again: bounded by the expressions evaluated in all trials.
+MAX_TRIAL_WORK = 300_000
+MAX_TRIALS = 40
+MAX_HINTS = 2
+
+
+@dataclass
+class Compilation:
+    """What checking a file gave: a graph for each sound net, and the diagnostics."""
+
+    module: Module | None = None
+    graphs: dict[str, Graph] = field(default_factory=dict)
+    diagnostics: tuple[Diagnostic, ...] = ()
+    work: int = 0
+
+    @property
+    def errors(self) -> list[Diagnostic]:
+        """The errors alone."""
+        return [d for d in self.diagnostics if d.severity == "error"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to compile: a file or a text, which net, with which arguments."""
+
+    path: Path | None = None
+    source: Source | None = None
+    net: str | None = None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+def compile_request(request: Request) -> Compilation:
+    """Check a file. Never raises for what is wrong with the file; see `.diagnostics`."""
+    result = _compile(request, {})
+    if result.diagnostics:
+        result.diagnostics = tuple(_with_tried_hints(request, result))
+    return result
+
+
+def select(result: Compilation, net: str | None) -> Graph:
+    """The one graph that was asked for.
+
+    Raises:
+        NetspecError: with the file's errors, or if it is not clear which net is meant.
+    """
+    if result.errors:
+        raise NetspecError(result.errors)
+    if net is not None:
+        return result.graphs[net]
+    if len(result.graphs) == 1:
+        return next(iter(result.graphs.values()))
+    assert result.module is not None
+    name = result.module.source.name
+    if not result.graphs:
+        raise NetspecError.simple("file/no-net", f"{name} has no net")
+    names = ", ".join(result.graphs)
+    raise NetspecError.simple(
+        "file/several-nets", f"{name} has several nets: {names}", "name one with --net"
+    )
+
+
+def _compile(request: Request, overrides: Mapping[str, str]) -> Compilation:
+    sink = DiagnosticSink()
+    result = Compilation()
+    try:
+        if request.path is not None:
+            loader = Loader(request.path.parent, sink, overrides)
+            result.module = loader.load(request.path, str(request.path))
+        else:
+            assert request.source is not None
+            result.module = Loader(None, sink, overrides).module(request.source, None)
+        if not sink.errors:
+            _build_nets(request, result, sink)
+    except NetspecError as error:
+        for diagnostic in error.diagnostics:
+            sink.add(diagnostic)
+    result.diagnostics = tuple(
+        d for d in sink.diagnostics if d.severity == "error" or not is_allowed(d)
+    )
+    return result
+
+
+def _build_nets(request: Request, result: Compilation, sink: DiagnosticSink) -> None:
+    module = result.module
+    assert module is not None
+    nets = module.nets
+    if request.net is not None:
+        if request.net not in nets:
+            meant = suggest(request.net, nets)
+            raise NetspecError.simple(
+                "file/no-such-net",
+                f"{module.source.name} has no net {request.net}",
+                f"did you mean {meant}?" if meant else f"it has {', '.join(nets) or 'none'}",
+            )
+        nets = {request.net: nets[request.net]}
+    if not nets and not module.blocks:
+        raise NetspecError.simple(
+            "file/no-net",
+            f"{module.source.name} defines no net",
+            "write one: net Name { input x: [10]  output x -> linear(2) }",
+        )
+    _check_arguments(request, nets)
+    for name, net in nets.items():
+        known = {parameter.name.id for parameter in net.parameters}
+        arguments = {k: v for k, v in request.arguments.items() if k in known}
+        graph, assembly = build(net, module, arguments, sink)
+        result.work += assembly.work
+        if graph is not None:
+            _finish(graph, assembly, result, name)
+
+
+def _finish(graph: Graph, assembly: Assembly, result: Compilation, name: str) -> None:
+    lint(graph, assembly)
+    result.graphs[name] = eliminate_dead(graph)
+
+
+def _check_arguments(request: Request, nets: Mapping[str, syntax.Net]) -> None:
+    """An argument that no net takes is a mistake of the command line."""
+    known = {parameter.name.id for net in nets.values() for parameter in net.parameters}
+    for name in request.arguments:
+        if name not in known:
+            meant = suggest(name, known)
+            takes = f"it takes {', '.join(sorted(known))}" if known else "it takes none"
+            raise NetspecError.simple(
+                "call/unknown-attribute",
+                f"{' and '.join(nets) or 'the file'} has no argument `{name}`",
+                f"did you mean `{meant}`?" if meant else takes,
+            )
+
+
+# ------------------------------------------------------------------------------------ trying hints
+
+
+def _with_tried_hints(request: Request, result: Compilation) -> list[Diagnostic]:
+    """The diagnostics with only those changes that were tried and helped."""
+    before = Counter(_key(d) for d in result.diagnostics)
+    budget = MAX_TRIAL_WORK
+    trials = 0
+    finished = []
+    for diagnostic in result.diagnostics:
+        kept: list[Hint] = []
+        for hint in diagnostic.hints:
+            if not hint.edits:
+                kept.append(hint)
+                continue
+            if sum(bool(h.edits) for h in kept) >= MAX_HINTS:
+                continue
+            if trials >= MAX_TRIALS or budget < result.work:
+                continue
+            trials += 1
+            changed = _compile(request, _edited(hint.edits))
+            budget -= changed.work
+            after = Counter(_key(d) for d in changed.diagnostics if d.severity == "error")
+            wanted = before - Counter([_key(diagnostic)])
+            gone = _key(diagnostic) not in {_key(d) for d in changed.diagnostics}
+            if gone and after <= wanted:
+                kept.append(hint)
+        finished.append(replace(diagnostic, hints=tuple(kept)))
+    return finished
+
+
+def _key(diagnostic: Diagnostic) -> tuple[str, str]:
+    return diagnostic.code, diagnostic.message
+
+
+def _edited(edits: tuple[Edit, ...]) -> dict[str, str]:
+    """The whole texts of the edited sources, by name."""
+    texts: dict[str, str] = {}
+    for edit in sorted(edits, key=lambda e: e.span.start, reverse=True):
+        name = edit.span.source.name
+        text = texts.get(name, edit.span.source.text)
+        texts[name] = text[: edit.span.start] + edit.replacement + text[edit.span.end :]
+    return texts

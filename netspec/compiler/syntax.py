@@ -1,0 +1,330 @@
+"""What was written: the syntax tree of a `.net` file, every part with its span.
+
+Operator chains are flat (`a + b + c` is one `Chain`), so the depth of a tree is the depth of its
+brackets, and a long file is never a deep one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from netspec.diagnostics import Source, Span
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A use or a definition of a name."""
+
+    id: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Literal:
+    """A number, a string, `true`, `false` or `none`."""
+
+    value: int | float | str | bool | None
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class ListExpr:
+    """`[a, b]`."""
+
+    items: tuple[Expr, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """`(a, b)`: several values that go into one layer."""
+
+    items: tuple[Expr, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """`a + b - c` or `a * b // c`, applied from the left."""
+
+    first: Expr
+    rest: tuple[tuple[str, Expr], ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """`a < b <= c`, as in Python: every neighbouring pair must hold."""
+
+    first: Expr
+    rest: tuple[tuple[str, Expr], ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Logic:
+    """`a and b and c`, or the same with `or`; stops at the first that decides."""
+
+    operator: str
+    items: tuple[Expr, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Unary:
+    """`-a`, `+a`, `not a`, with as many signs as were written."""
+
+    operators: tuple[str, ...]
+    operand: Expr
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Power:
+    """`a ** b ** c`, applied from the right."""
+
+    items: tuple[Expr, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Conditional:
+    """`a if p else b if q else c`: the cases (value, condition) in order, then the rest."""
+
+    cases: tuple[tuple[Expr, Expr], ...]
+    otherwise: Expr
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """`.name` behind an expression."""
+
+    name: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """`[i]` behind an expression."""
+
+    index: Expr
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """`[a:b]` behind an expression."""
+
+    start: Expr | None
+    stop: Expr | None
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """An expression with attributes and indices behind it: `x.shape[0]`."""
+
+    base: Expr
+    trailers: tuple[Attribute | Index | Slice, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """One argument of a call; `name` is None for a positional one."""
+
+    name: Name | None
+    value: Expr
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """`conv(8, 3, pad = 1)`; a bare `relu` in a pipeline is a call without arguments."""
+
+    callee: Name
+    arguments: tuple[Argument, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """`layer{i + 1}.0`: segments joined by dots, each of fixed text and interpolated constants."""
+
+    segments: tuple[tuple[str | Expr, ...], ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One `-> label: call` of a pipeline."""
+
+    label: Label | None
+    call: Call
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """`head -> stage -> stage`."""
+
+    head: Expr
+    stages: tuple[Stage, ...]
+    span: Span
+
+
+Expr = (
+    Name
+    | Literal
+    | ListExpr
+    | Group
+    | Chain
+    | Compare
+    | Logic
+    | Unary
+    | Power
+    | Conditional
+    | Access
+    | Call
+    | Pipeline
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """`input image: [3, 32, 32]`."""
+
+    name: Name
+    shape: Expr
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """`output x -> linear(10)`, or with a name of its own, `output logits = ...`."""
+
+    name: Name | None
+    value: Expr
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Return:
+    """`return a, b` of a block."""
+
+    values: tuple[Expr, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Init:
+    """`init weight = normal(0.01), bias = zeros`: holds from here to the end of its body."""
+
+    rules: tuple[tuple[Name, Expr], ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Assert:
+    """`assert depth % 6 == 2, "depth must be 6n + 2"`."""
+
+    condition: Expr
+    message: str | None
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class For:
+    """`for i in range(3) { ... }`."""
+
+    targets: tuple[Name, ...]
+    iterable: Expr
+    body: tuple[Statement, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class If:
+    """`if a { ... } else if b { ... } else { ... }`, decided when the file is compiled."""
+
+    branches: tuple[tuple[Expr, tuple[Statement, ...]], ...]
+    otherwise: tuple[Statement, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """`layer stem = conv(8, 3)`: one set of parameters that may be called many times."""
+
+    name: Name
+    call: Call
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Assign:
+    """`a, b = value`."""
+
+    targets: tuple[Name, ...]
+    value: Expr
+    span: Span
+
+
+Statement = Input | Output | Return | Init | Assert | For | If | Layer | Assign
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """An argument in the head of a net or a block; without a default it must be given."""
+
+    name: Name
+    default: Expr | None
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Net:
+    """`net LeNet(classes = 10) { ... }`."""
+
+    name: Name
+    parameters: tuple[Parameter, ...]
+    body: tuple[Statement, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """`block Basic(channels, stride = 1) x { ... }`."""
+
+    name: Name
+    parameters: tuple[Parameter, ...]
+    inputs: tuple[Name, ...]
+    body: tuple[Statement, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """`from "blocks.net" import Basic, Bottleneck`."""
+
+    path: str
+    path_span: Span
+    names: tuple[Name, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """`language 1`."""
+
+    number: int
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A whole file."""
+
+    source: Source
+    definitions: tuple[Import | Net | Block | Version, ...]

@@ -1,0 +1,329 @@
+"""Sources, spans and diagnostics: what an error says and where it points.
+
+Everything the compiler reads keeps a `Span` into a `Source`, so that whatever goes wrong later
+can be shown on the user's own lines. A `Diagnostic` is data; `render` draws it as text and
+`to_json` as JSON.
+"""
+
+from __future__ import annotations
+
+import bisect
+import unicodedata
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+Severity = Literal["error", "warning"]
+
+# A line longer than this is shown as a window around the span: a hostile file can be one line.
+_MAX_SHOWN_COLUMNS = 140
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A text that was read, with the name it is shown under."""
+
+    name: str
+    text: str
+
+    @cached_property
+    def _line_starts(self) -> list[int]:
+        starts = [0]
+        starts.extend(i + 1 for i, char in enumerate(self.text) if char == "\n")
+        return starts
+
+    def position(self, offset: int) -> tuple[int, int]:
+        """The 1-based (line, column) of a character offset."""
+        line = bisect.bisect_right(self._line_starts, offset)
+        return line, offset - self._line_starts[line - 1] + 1
+
+    def line(self, number: int) -> str:
+        """The text of a 1-based line, without its line break."""
+        start = self._line_starts[number - 1]
+        end = self._line_starts[number] - 1 if number < len(self._line_starts) else len(self.text)
+        return self.text[start:end].rstrip("\r")
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The half-open range [start, end) of characters of a source."""
+
+    source: Source
+    start: int
+    end: int
+
+    @property
+    def text(self) -> str:
+        """The characters that the span covers."""
+        return self.source.text[self.start : self.end]
+
+    @property
+    def line(self) -> int:
+        """The 1-based line at which the span starts."""
+        return self.source.position(self.start)[0]
+
+    @property
+    def where(self) -> str:
+        """`file:line:column`, as editors and terminals understand it."""
+        line, column = self.source.position(self.start)
+        return f"{self.source.name}:{line}:{column}"
+
+    def to(self, other: Span) -> Span:
+        """The span from the start of this one to the end of `other`."""
+        return Span(self.source, self.start, max(self.end, other.end))
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A span with a few words beside its underline."""
+
+    span: Span
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """Replace the text of a span. An insertion has an empty span."""
+
+    span: Span
+    replacement: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """Advice. One that names a change carries it as edits, and the compiler tries them first."""
+
+    text: str
+    edits: tuple[Edit, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One link in the chain of block calls and loop turns that led to a place."""
+
+    text: str
+    call: Span | None = None
+    turns: tuple[tuple[str, object], ...] = ()
+
+    def __str__(self) -> str:
+        parts = [self.text] if self.text else []
+        if self.call is not None:
+            parts.append(f"called at {self.call.where}")
+        parts += [f"{name} = {value}" for name, value in self.turns]
+        return ", ".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """One error or warning.
+
+    `span` is the place to look at first (None for a mistake outside any file), `secondary` the
+    spans of what took part in it, `notes` the facts (a formula with its numbers), `hints` what to
+    do about it.
+    """
+
+    severity: Severity
+    code: str
+    message: str
+    span: Span | None = None
+    label: str = ""
+    secondary: tuple[Label, ...] = ()
+    notes: tuple[str, ...] = ()
+    hints: tuple[Hint, ...] = ()
+    trace: tuple[Frame, ...] = ()
+
+    def __str__(self) -> str:
+        return render(self)
+
+
+class NetspecError(Exception):
+    """What every failure that is the input's fault raises; `.diagnostics` says what and where."""
+
+    def __init__(self, diagnostics: Iterable[Diagnostic]) -> None:
+        self.diagnostics: tuple[Diagnostic, ...] = tuple(diagnostics)
+        super().__init__("\n\n".join(render(d) for d in self.diagnostics))
+
+    @classmethod
+    def simple(cls, code: str, message: str, help: str | None = None) -> NetspecError:
+        """An error that belongs to no place in a file."""
+        hints = (Hint(help),) if help else ()
+        return cls([Diagnostic("error", code, message, hints=hints)])
+
+
+@dataclass
+class DiagnosticSink:
+    """Collects the diagnostics of one run; one mistake met in several loop turns counts once."""
+
+    diagnostics: list[Diagnostic] = field(default_factory=list)
+    _seen: set[tuple[str, Span | None]] = field(default_factory=set)
+
+    def add(self, diagnostic: Diagnostic) -> None:
+        """Keep a diagnostic unless its code was already reported at its span."""
+        key = (diagnostic.code, diagnostic.span)
+        if key not in self._seen:
+            self._seen.add(key)
+            self.diagnostics.append(diagnostic)
+
+    @property
+    def errors(self) -> list[Diagnostic]:
+        """The errors alone."""
+        return [d for d in self.diagnostics if d.severity == "error"]
+
+    def raise_if_errors(self) -> None:
+        """Raise `NetspecError` with the errors, if there are any."""
+        if self.errors:
+            raise NetspecError(self.errors)
+
+
+def suggest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that was probably meant, if one is close enough."""
+    import difflib
+
+    # A hostile file can hold a name of a megabyte: nothing that long is a misspelling.
+    if len(name) > 80:
+        return None
+    choices = sorted(set(known))
+    by_lower = {choice.lower(): choice for choice in choices}
+    squashed = {choice.lower().replace("_", ""): choice for choice in choices}
+    for table, key in ((by_lower, name.lower()), (squashed, name.lower().replace("_", ""))):
+        if key in table and table[key] != name:
+            return table[key]
+    for table, key in ((by_lower, name.lower()), (squashed, name.lower().replace("_", ""))):
+        close = difflib.get_close_matches(key, list(table), n=1, cutoff=0.65)
+        if close and table[close[0]] != name:
+            return table[close[0]]
+    return None
+
+
+# ---------------------------------------------------------------------------------------- rendering
+
+_STYLES = {"error": "\x1b[1;31m", "warning": "\x1b[1;33m", "bold": "\x1b[1m", "rail": "\x1b[1;34m"}
+_RESET = "\x1b[0m"
+
+
+def render(diagnostic: Diagnostic, *, color: bool = False) -> str:
+    """Draw a diagnostic the way rustc does: header, the lines with underlines, notes and help."""
+
+    def paint(style: str, text: str) -> str:
+        return f"{_STYLES[style]}{text}{_RESET}" if color and text else text
+
+    d = diagnostic
+    head = paint(d.severity, f"{d.severity}[{d.code}]") + paint(
+        "bold", f": {_printable(d.message)}"
+    )
+    lines = [head]
+    labels = [Label(d.span, d.label)] if d.span is not None else []
+    labels += d.secondary
+    width = max((len(str(label.span.line)) for label in labels), default=1)
+    rail = paint("rail", " " * (width + 1) + " |")
+    for source_index, group in enumerate(_by_source(labels)):
+        arrow = "-->" if source_index == 0 else ":::"
+        lines.append(" " * (width + 1) + paint("rail", arrow) + " " + group[0].span.where)
+        lines.append(rail)
+        for label in sorted(group, key=lambda item: (item.span.line, item.span.start)):
+            mark = "^" if label.span == d.span and label.text == d.label else "-"
+            text, underline = _underlined(label, mark)
+            lines.append(paint("rail", f" {label.span.line:>{width}} |") + f" {text}")
+            style = d.severity if mark == "^" else "rail"
+            lines.append(f"{rail} {paint(style, underline)}")
+    lead = " " * (width + 1) + " " + paint("rail", "=") + " "
+    lines += [f"{lead}in {_printable(str(frame))}" for frame in reversed(d.trace)]
+    lines += [f"{lead}note: {_printable(note)}" for note in d.notes]
+    lines += [f"{lead}help: {_printable(hint.text)}" for hint in d.hints]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _by_source(labels: list[Label]) -> Iterator[list[Label]]:
+    """The labels of each source, the primary one's source first."""
+    sources: dict[int, list[Label]] = {}
+    for label in labels:
+        sources.setdefault(id(label.span.source), []).append(label)
+    yield from sources.values()
+
+
+def _underlined(label: Label, mark: str) -> tuple[str, str]:
+    """The shown line of a label and the underline below it, aligned on a terminal."""
+    line_number, column = label.span.source.position(label.span.start)
+    line = label.span.source.line(line_number)
+    start = column - 1
+    end = min(start + max(1, label.span.end - label.span.start), max(len(line), start + 1))
+    runs_on = label.span.start + (end - start) < label.span.end
+    shown_from = 0
+    if len(line) > _MAX_SHOWN_COLUMNS:
+        shown_from = max(0, start - 40)
+        end = min(end, shown_from + _MAX_SHOWN_COLUMNS)
+        line = line[: shown_from + _MAX_SHOWN_COLUMNS]
+    before = _printable(line[shown_from:start])
+    under = _printable(line[start:end])
+    after = _printable(line[end:])
+    prefix = "..." if shown_from else ""
+    text = f"{prefix}{before}{under}{after}"
+    underline = " " * _columns(prefix + before) + mark * max(1, _columns(under))
+    if runs_on:
+        underline += "..."
+    if label.text:
+        underline += f" {_printable(label.text)}"
+    return text, underline
+
+
+def _printable(text: str) -> str:
+    """Tabs as four spaces, and what a terminal could take as a command as an escape."""
+    if text.isascii() and text.isprintable():
+        return text
+    out = []
+    for char in text:
+        if char == "\t":
+            out.append("    ")
+        elif char.isprintable() or char == " ":
+            out.append(char)
+        else:
+            out.append(char.encode("unicode_escape", "backslashreplace").decode("ascii"))
+    return "".join(out)
+
+
+def _columns(text: str) -> int:
+    """The terminal columns that a text takes: wide characters take two, combining ones none."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
+        for c in text
+    )
+
+
+def to_json(diagnostic: Diagnostic) -> dict[str, Any]:
+    """The diagnostic as plain data, for editors and CI."""
+    d = diagnostic
+    return {
+        "severity": d.severity,
+        "code": d.code,
+        "message": d.message,
+        "span": _span_json(d.span) if d.span is not None else None,
+        "label": d.label,
+        "secondary": [{**_span_json(item.span), "label": item.text} for item in d.secondary],
+        "trace": [str(frame) for frame in reversed(d.trace)],
+        "notes": list(d.notes),
+        "hints": [
+            {
+                "text": hint.text,
+                "edits": [
+                    {**_span_json(edit.span), "replacement": edit.replacement}
+                    for edit in hint.edits
+                ],
+            }
+            for hint in d.hints
+        ],
+    }
+
+
+def _span_json(span: Span) -> dict[str, Any]:
+    line, column = span.source.position(span.start)
+    end_line, end_column = span.source.position(span.end)
+    return {
+        "file": span.source.name,
+        "line": line,
+        "column": column,
+        "end_line": end_line,
+        "end_column": end_column,
+    }

@@ -1,0 +1,24 @@
+"""Dropout masks."""
+
+import numpy as np
+
+from netspec.kernels.arrays import Array, chunks
+
+BLOCK = 1 << 14
+
+
+def sample_mask(rng: np.random.Generator, mask: Array, *, p: float) -> None:
+    """Fill `mask` (any shape) with 0 with probability `p`, and with 1 / (1 - p) otherwise.
+
+    mask = (u >= p) / (1 - p), u uniform in [0, 1). `u` is drawn in float32 whatever the dtype of
+    `mask`, so one seed drops the same activations in float32 and in float64.
+    """
+    if p == 1:
+        mask.fill(0)
+        return
+    flat = mask.reshape(-1)
+    uniform = np.empty(min(BLOCK, flat.size), np.float32)
+    for block in chunks(flat.size, BLOCK):
+        drawn = rng.random(dtype=np.float32, out=uniform[: block.stop - block.start])
+        np.greater_equal(drawn, np.float32(p), out=flat[block])
+        flat[block] *= 1 / (1 - p)

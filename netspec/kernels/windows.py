@@ -1,0 +1,137 @@
+"""Sliding windows over (N, H, W, C) pictures: which outputs a tap reaches, tiles, padded tiles."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from netspec.kernels.arrays import Array, chunks
+
+Pair = tuple[int, int]
+Pad = tuple[int, int, int, int]
+Shape = tuple[int, int, int]
+
+
+class Window(NamedTuple):
+    """How a window moves: (h, w) pairs, and the padding as (top, bottom, left, right)."""
+
+    kernel: Pair
+    stride: Pair
+    pad: Pad
+    dilation: Pair
+
+
+class Tap(NamedTuple):
+    """Tap (i, j) of a window, with the outputs whose tap lies in the picture, and the pixels there.
+
+    Output pixel out[:, out_h, out_w] sees picture[:, in_h, in_w] through this tap.
+    """
+
+    i: int
+    j: int
+    out_h: slice
+    out_w: slice
+    in_h: slice
+    in_w: slice
+
+
+def clip(offset: int, stride: int, outputs: range, size: int) -> tuple[slice, slice]:
+    """Those of `outputs` that read inside an axis of `size` pixels, and the pixels they read.
+
+    Output o reads pixel o*stride + offset. The first slice counts from the start of `outputs`.
+    """
+    low = max(outputs.start, -(offset // stride))
+    high = min(outputs.stop, (size - 1 - offset) // stride + 1)
+    if low >= high:
+        return slice(0, 0), slice(0, 0)
+    pixels = slice(low * stride + offset, (high - 1) * stride + offset + 1, stride)
+    return slice(low - outputs.start, high - outputs.start), pixels
+
+
+def clipped_taps(window: Window, rows: range, columns: range, picture: Pair) -> Iterator[Tap]:
+    """Every tap of the window in row-major order, for the outputs at `rows` x `columns`."""
+    for i in range(window.kernel[0]):
+        offset = i * window.dilation[0] - window.pad[0]
+        out_h, in_h = clip(offset, window.stride[0], rows, picture[0])
+        for j in range(window.kernel[1]):
+            offset = j * window.dilation[1] - window.pad[2]
+            out_w, in_w = clip(offset, window.stride[1], columns, picture[1])
+            yield Tap(i, j, out_h, out_w, in_h, in_w)
+
+
+class Tile(NamedTuple):
+    """A tile of the output: some whole images, or some rows of one image."""
+
+    images: slice
+    rows: range
+
+    @property
+    def area(self) -> tuple[slice, slice]:
+        """The tile's index into an array (N, OH, ...)."""
+        return self.images, slice(self.rows.start, self.rows.stop)
+
+
+class Tiling(NamedTuple):
+    """How many images and output rows one tile has at most."""
+
+    images: int
+    rows: int
+
+    def tiles(self, n: int, height: int) -> Iterator[Tile]:
+        """Cut `n` outputs of `height` rows into tiles."""
+        for images in chunks(n, self.images):
+            for rows in chunks(height, self.rows):
+                yield Tile(images, range(rows.start, rows.stop))
+
+
+def choose_tiling(n: int, height: int, row_size: int, budget: int) -> Tiling:
+    """Tiles of at most about `budget` elements when one output row takes `row_size`.
+
+    Whole images if they fit, rows of one image if not, and the tiles as equal as possible.
+    """
+    rows = max(1, budget // row_size)
+    if rows >= height:
+        return Tiling(images=_even(n, rows // height), rows=height)
+    return Tiling(images=1, rows=_even(height, rows))
+
+
+def _even(total: int, most: int) -> int:
+    """The size of equal parts of `total`, each at most `most`."""
+    parts = -(-total // most)
+    return -(-total // parts)
+
+
+def extent(outputs: int, kernel: int, stride: int, dilation: int) -> int:
+    """How many pixels of the padded picture `outputs` neighbouring windows span."""
+    return (outputs - 1) * stride + (kernel - 1) * dilation + 1
+
+
+def padded_shape(tiling: Tiling, width: int, channels: int, window: Window) -> tuple[int, ...]:
+    """Shape of the padded input of a largest tile whose output rows are `width` wide."""
+    (kh, kw), (sh, sw), _, (dh, dw) = window
+    return (
+        tiling.images,
+        extent(tiling.rows, kh, sh, dh),
+        extent(width, kw, sw, dw),
+        channels,
+    )
+
+
+def reads_padding(x_shape: tuple[int, ...], y_shape: tuple[int, ...], window: Window) -> bool:
+    """Whether some window reaches outside the picture; x (N, H, W, C), y (N, OH, OW, O)."""
+    (kh, kw), (sh, sw), (top, _, left, _), (dh, dw) = window
+    tall, wide = extent(y_shape[1], kh, sh, dh), extent(y_shape[2], kw, sw, dw)
+    return top > 0 or left > 0 or tall - top > x_shape[1] or wide - left > x_shape[2]
+
+
+def pad_tile(x: Array, tile: Tile, padded: Array, window: Window) -> Array:
+    """Copy what the output `tile` reads of `x` (N, H, W, C), and the zeros around it.
+
+    `padded` has the shape `padded_shape` gives; returns the part of it that this tile fills.
+    """
+    (kh, _), (sh, _), (top, _, left, _), (dh, _) = window
+    tall, wide = extent(len(tile.rows), kh, sh, dh), padded.shape[2]
+    inside_h, picture_h = clip(tile.rows.start * sh - top, 1, range(tall), x.shape[1])
+    inside_w, picture_w = clip(-left, 1, range(wide), x.shape[2])
+    padded = padded[: tile.images.stop - tile.images.start, :tall]
+    padded.fill(0)
+    padded[:, inside_h, inside_w] = x[tile.images, picture_h, picture_w]
+    return padded

@@ -1,0 +1,44 @@
+"""Data sets by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from netspec.runtime.data.choices import check_name
+from netspec.runtime.data.cifar import load_cifar10
+from netspec.runtime.data.dataset import Dataset
+from netspec.runtime.data.digits import load_digits
+from netspec.runtime.data.idx import SOURCES, load_idx
+from netspec.runtime.data.npz import load_npz
+
+NAMES = ("digits", *SOURCES, "cifar10")
+
+
+def load(
+    name: str, data_dir: Path | None = None, input_shape: tuple[int, ...] | None = None
+) -> Dataset:
+    """Load a data set and bring it to a network's input.
+
+    Files are looked for in `data_dir` (as torchvision lays them out: MNIST/raw, FashionMNIST/raw,
+    cifar-10-batches-py; or in a folder of the data set's name; or directly), then in the user's
+    cache folder (`NETSPEC_DATA_DIR` overrides it); what is not found is downloaded there once and
+    held against its SHA-256.
+
+    Args:
+        name: One of `NAMES`, or the path of an `.npz` file.
+        data_dir: Where to look first.
+        input_shape: (C, H, W) or (F,) of the network's input. Only `digits` is resized to it;
+            pictures are flattened for (F,); any other difference is an error. None takes the data
+            as they are.
+
+    Raises:
+        NetspecError: `data/unknown-name`, `data/missing-file`, `data/bad-file`, `data/shape`.
+    """
+    if name.endswith(".npz"):
+        dataset = load_npz(Path(name).expanduser())
+        return dataset if input_shape is None else dataset.fit_to(input_shape)
+    check_name("data set", name, (*NAMES, "FILE.npz"), code="data/unknown-name")
+    if name == "digits":
+        return load_digits(input_shape)
+    dataset = load_cifar10(data_dir) if name == "cifar10" else load_idx(name, data_dir)
+    return dataset if input_shape is None else dataset.fit_to(input_shape)

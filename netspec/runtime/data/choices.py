@@ -1,0 +1,80 @@
+"""Things a user picks by name with options: look-up with a suggestion, options checked."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import numbers
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
+
+from netspec.diagnostics import NetspecError, suggest
+
+T = TypeVar("T")
+
+BAD_OPTION = "train/bad-option"
+
+
+def check_name(what: str, name: str, known: Iterable[str], code: str = BAD_OPTION) -> None:
+    """Check that `name` is one of `known`.
+
+    Args:
+        what: What kind of thing it names, in words for the message ("optimizer").
+        name: What the user wrote.
+        known: The names there are, in the order to list them.
+        code: The error's code.
+
+    Raises:
+        NetspecError: With the names there are, and the one probably meant.
+    """
+    known = list(known)
+    if name not in known:
+        meant = suggest(str(name), known)
+        raise NetspecError.simple(
+            code,
+            f"there is no {what} `{name}`; there are {', '.join(known)}",
+            f"did you mean `{meant}`?" if meant else None,
+        )
+
+
+def make(
+    what: str,
+    table: Mapping[str, Callable[..., T]],
+    name: str,
+    *arguments: object,
+    options: Mapping[str, object] | None = None,
+) -> T:
+    """`table[name](*arguments, **options)`; its options are its keyword-only parameters.
+
+    Raises:
+        NetspecError: `train/bad-option` for a name or an option that does not exist.
+    """
+    check_name(what, name, table)
+    factory = table[name]
+    known = [
+        parameter.name
+        for parameter in inspect.signature(factory).parameters.values()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    ]
+    for option in options or {}:
+        if not known:
+            raise NetspecError.simple(
+                BAD_OPTION, f"the {what} {name} has no options; `{option}` is given"
+            )
+        check_name(f"{what} option of {name}", option, known)
+    return factory(*arguments, **(options or {}))
+
+
+def is_number(value: object) -> bool:
+    """Whether `value` is a finite number, of Python or of NumPy, and no bool."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def require(condition: bool, message: str, help: str | None = None) -> None:
+    """Raise `train/bad-option` with `message` unless `condition` holds.
+
+    Raises:
+        NetspecError: See above.
+    """
+    if not condition:
+        raise NetspecError.simple(BAD_OPTION, message, help)

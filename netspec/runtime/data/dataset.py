@@ -1,0 +1,212 @@
+"""A data set: training and test images with their labels, checked once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netspec.diagnostics import NetspecError
+from netspec.runtime.data.choices import require
+
+Array = NDArray[np.generic]
+Labels = NDArray[np.int64]
+
+# Elements in one block of images: a megabyte or two, so that passes over a data set need no copy
+# of the whole.
+_BLOCK_ELEMENTS = 1 << 18
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Images and labels for training and testing.
+
+    Attributes:
+        name: What messages call it.
+        x_train: (N, C, H, W) images or (N, F) feature vectors; uint8 pixels, other integers or
+            floats (an array of uint8 means pixels 0..255, see `normalization`).
+        y_train: (N,) int64, each in [0, classes).
+        x_test: (M, ...) with the sample shape of `x_train`; M may be 0.
+        y_test: (M,) int64.
+        classes: How many classes there are.
+
+    Raises:
+        NetspecError: `data/shape` where lengths, shapes or types do not fit together,
+            `data/bad-file` for labels out of range and for values that are not finite.
+    """
+
+    name: str
+    x_train: Array
+    y_train: Labels
+    x_test: Array
+    y_test: Labels
+    classes: int
+
+    def __post_init__(self) -> None:
+        for part in ("train", "test"):
+            x = np.asarray(getattr(self, f"x_{part}"))
+            y = _as_labels(self.name, part, np.asarray(getattr(self, f"y_{part}")))
+            object.__setattr__(self, f"x_{part}", x)
+            object.__setattr__(self, f"y_{part}", y)
+        self.validate()
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """Shape of one image, (C, H, W), or of one feature vector, (F,)."""
+        return self.x_train.shape[1:]
+
+    def validate(self) -> None:
+        """Check what the class promises; runs at construction.
+
+        Raises:
+            NetspecError: See the class.
+        """
+        if self.classes < 1:
+            raise NetspecError.simple(
+                "data/shape", f"{self.name}: classes must be at least 1, not {self.classes}"
+            )
+        for part, x, y in self._parts():
+            if x.dtype.kind not in "uif":
+                raise NetspecError.simple(
+                    "data/shape",
+                    f"{self.name}: x_{part} holds {x.dtype} values; images are integers or floats",
+                )
+            if x.ndim not in (2, 4):
+                raise NetspecError.simple(
+                    "data/shape",
+                    f"{self.name}: x_{part} has shape {_shape(x.shape)}; images are (N, C, H, W), "
+                    "feature vectors (N, F)",
+                )
+            if len(x) != len(y):
+                raise NetspecError.simple(
+                    "data/shape",
+                    f"{self.name}: {len(x)} images but {len(y)} labels in the {part} part",
+                )
+            if len(y) and (y.min() < 0 or y.max() >= self.classes):
+                raise NetspecError.simple(
+                    "data/bad-file",
+                    f"{self.name}: labels of the {part} part run from {y.min()} to {y.max()}; "
+                    f"{self.classes} classes have labels 0 to {self.classes - 1}",
+                )
+        if not len(self.x_train) or not all(self.sample_shape):
+            raise NetspecError.simple(
+                "data/shape",
+                f"{self.name}: no training data: x_train is {_shape(self.x_train.shape)}",
+            )
+        if self.x_test.shape[1:] != self.sample_shape:
+            raise NetspecError.simple(
+                "data/shape",
+                f"{self.name}: a test image is {_shape(self.x_test.shape[1:])}, "
+                f"a training image {_shape(self.sample_shape)}",
+            )
+        for part, x, _ in self._parts():
+            if x.dtype.kind == "f" and not all(np.isfinite(b).all() for b in blocks(x)):
+                raise NetspecError.simple(
+                    "data/bad-file", f"{self.name}: x_{part} holds NaN or infinite values"
+                )
+
+    def split(self, val: int) -> tuple[Dataset, Array, Labels]:
+        """Hold out the last `val` training images: (the rest, x_val, y_val).
+
+        Raises:
+            NetspecError: `train/bad-option` where `val` is negative or leaves nothing to train on.
+        """
+        count = len(self.x_train)
+        require(
+            0 <= val < count,
+            f"val = {val} does not fit {self.name}: it must be at least 0 and leave some of "
+            f"the {count} training images",
+        )
+        cut = count - val
+        rest = replace(self, x_train=self.x_train[:cut], y_train=self.y_train[:cut])
+        return rest, self.x_train[cut:], self.y_train[cut:]
+
+    def limit(self, count: int | None) -> Dataset:
+        """Keep the first `count` training images; None and counts beyond the end keep all.
+
+        Raises:
+            NetspecError: `train/bad-option` where `count` is less than 1.
+        """
+        if count is None:
+            return self
+        require(count >= 1, f"train_limit must be at least 1, not {count}")
+        return replace(self, x_train=self.x_train[:count], y_train=self.y_train[:count])
+
+    def fit_to(self, input_shape: tuple[int, ...]) -> Dataset:
+        """Bring every sample to a network's input shape, without changing a number.
+
+        Equal shapes pass, and images are flattened (in C, H, W order) for an input of shape
+        (C*H*W,). Nothing is resized or padded.
+
+        Raises:
+            NetspecError: `data/shape`, with both shapes, for anything else.
+        """
+        have, want = self.sample_shape, tuple(input_shape)
+        if have == want:
+            return self
+        if want == (math.prod(have),):
+            return replace(
+                self,
+                x_train=self.x_train.reshape(len(self.x_train), *want),
+                x_test=self.x_test.reshape(len(self.x_test), *want),
+            )
+        hint = f"an image of {self.name} is {_shape(have)}; write that as the network's input"
+        if len(have) == 3 and (have[2], have[0], have[1]) == want:
+            hint = (
+                "the images look like N, H, W, C; netspec wants N, C, H, W: x.transpose(0, 3, 1, 2)"
+            )
+        raise NetspecError.simple(
+            "data/shape",
+            f"{self.name} does not fit the network: its images are {_shape(have)}, "
+            f"the network's input is {_shape(want)}",
+            hint,
+        )
+
+    def check_classes(self, outputs: int) -> None:
+        """Check that a network of `outputs` scores can tell the classes apart.
+
+        More outputs than classes are allowed, as in every framework.
+
+        Raises:
+            NetspecError: `data/shape` where there are fewer outputs than classes.
+        """
+        if outputs < self.classes:
+            raise NetspecError.simple(
+                "data/shape",
+                f"{self.name} has {self.classes} classes, the network only {outputs} outputs",
+                f"give the last layer {self.classes} outputs",
+            )
+
+    def _parts(self) -> tuple[tuple[str, Array, Labels], ...]:
+        return ("train", self.x_train, self.y_train), ("test", self.x_test, self.y_test)
+
+
+def blocks(x: Array) -> Iterator[Array]:
+    """Views of consecutive images of `x`, together all of it, each of about 256k elements."""
+    step = max(1, _BLOCK_ELEMENTS // max(1, math.prod(x.shape[1:])))
+    for start in range(0, len(x), step):
+        yield x[start : start + step]
+
+
+def _as_labels(name: str, part: str, y: Array) -> Labels:
+    # An empty list becomes an array of floats.
+    if y.size and y.dtype.kind not in "ui":
+        raise NetspecError.simple(
+            "data/shape", f"{name}: y_{part} holds {y.dtype} values; labels are whole numbers"
+        )
+    if y.ndim == 2 and y.shape[1] == 1:  # Keras keeps labels as a column.
+        y = y[:, 0]
+    if y.ndim != 1:
+        raise NetspecError.simple(
+            "data/shape",
+            f"{name}: y_{part} has shape {_shape(y.shape)}; labels are (N,), one number an image",
+            "turn one-hot rows into numbers: y.argmax(axis=1)" if y.ndim == 2 else None,
+        )
+    return y.astype(np.int64, copy=False)
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "[" + ", ".join(map(str, shape)) + "]"

@@ -1,0 +1,163 @@
+"""MNIST and Fashion-MNIST: the IDX files of LeCun, Cortes and Burges, raw or gzipped.
+
+An IDX file is: two zero bytes, a type code (8 is unsigned byte), the number of dimensions, each
+dimension as a big-endian 32-bit number, then the data. http://yann.lecun.com/exdb/mnist/
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netspec.runtime.data.dataset import Dataset
+from netspec.runtime.data.files import download, find_or_download, read_error
+
+# MNIST's largest file is 47 MB. A file that claims more than this is damaged, or meant to fill
+# the memory of whoever unpacks it.
+MAX_BYTES = 1 << 28
+_CHUNK = 1 << 20
+_GZIP_MAGIC = b"\x1f\x8b"
+_UNSIGNED_BYTE = 8
+
+_NAMES = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
+
+
+@dataclass(frozen=True)
+class _Source:
+    name: str
+    folder: str
+    mirrors: tuple[str, ...]
+    sha256: tuple[str, ...]  # of the .gz files, in the order of _NAMES
+
+
+SOURCES = {
+    source.name: source
+    for source in (
+        _Source(
+            "mnist",
+            "MNIST/raw",
+            (
+                "https://ossci-datasets.s3.amazonaws.com/mnist/",
+                "https://storage.googleapis.com/cvdf-datasets/mnist/",
+            ),
+            (
+                "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+                "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+                "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+                "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+            ),
+        ),
+        _Source(
+            "fashion-mnist",
+            "FashionMNIST/raw",
+            (
+                "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+                "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",
+            ),
+            (
+                "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+                "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+                "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+                "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+            ),
+        ),
+    )
+}
+
+
+def load_idx(name: str, data_dir: Path | None) -> Dataset:
+    """Load `mnist` or `fashion-mnist`: images (N, 1, 28, 28) uint8, 10 classes.
+
+    Raises:
+        NetspecError: `data/missing-file`, `data/bad-file`.
+    """
+    source = SOURCES[name]
+
+    def fetch(folder: Path) -> None:
+        for file, sha256 in zip(_NAMES, source.sha256, strict=True):
+            download(f"{file}.gz", sha256, [m + f"{file}.gz" for m in source.mirrors], folder)
+
+    paths = find_or_download(
+        name,
+        _NAMES,
+        folders=(source.folder, source.name, "."),
+        data_dir=data_dir,
+        fetch=fetch,
+        suffixes=("", ".gz"),
+    )
+    x_train, y_train, x_test, y_test = (
+        read_idx(path, 3 if "images" in file else 1)
+        for path, file in zip(paths, _NAMES, strict=True)
+    )
+    return Dataset(
+        name,
+        x_train[:, None],
+        y_train.astype(np.int64),
+        x_test[:, None],
+        y_test.astype(np.int64),
+        classes=10,
+    )
+
+
+def read_idx(path: Path, ndim: int) -> NDArray[np.uint8]:
+    """Read one IDX file of unsigned bytes with `ndim` dimensions; gzip is told by its content.
+
+    The sizes in the header are checked before memory is taken for them, and never more than they
+    promise is unpacked.
+
+    Raises:
+        NetspecError: `data/bad-file` for a wrong magic number, a header that lies, a file cut
+            short or too long, damaged gzip.
+    """
+    try:
+        with path.open("rb") as file:
+            zipped = file.read(2) == _GZIP_MAGIC
+            file.seek(0)
+            if zipped:
+                with gzip.open(file) as stream:
+                    return _read(path, stream, ndim, None)
+            return _read(path, file, ndim, path.stat().st_size)
+    except (OSError, EOFError, zlib.error) as error:
+        raise read_error(path, f"cannot be read: {error}") from None
+
+
+def _read(
+    path: Path, stream: BinaryIO | gzip.GzipFile, ndim: int, size: int | None
+) -> NDArray[np.uint8]:
+    header = stream.read(4 + 4 * ndim)
+    magic = bytes([0, 0, _UNSIGNED_BYTE, ndim])
+    if header[:4] != magic:
+        raise read_error(
+            path,
+            f"not an IDX file of {ndim}-d bytes: it begins {header[:4].hex()}, not {magic.hex()}",
+        )
+    if len(header) < 4 + 4 * ndim:
+        raise read_error(path, "cut short inside its header")
+    shape = struct.unpack(f">{ndim}I", header[4:])
+    count = math.prod(shape)
+    if not 0 < count <= MAX_BYTES:
+        raise read_error(path, f"its header claims {shape}; that is no sensible size")
+    if size is not None and size != len(header) + count:
+        raise read_error(
+            path, f"its header promises {len(header) + count} bytes, the file has {size}"
+        )
+    data = bytearray()
+    while len(data) <= count and (chunk := stream.read(min(_CHUNK, count + 1 - len(data)))):
+        data += chunk
+    if len(data) != count:
+        found = "more" if len(data) > count else f"only {len(data)}"
+        raise read_error(path, f"its header promises {count} bytes of data, it holds {found}")
+    return np.frombuffer(data, np.uint8).reshape(shape)

@@ -1,0 +1,142 @@
+"""Losses over class scores. Which to train with is the trainer's choice, never the network's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netspec.diagnostics import NetspecError
+from netspec.runtime.data.choices import is_number, make, require
+
+Floats = NDArray[np.floating]
+Targets = NDArray[np.integer]
+
+
+class Loss(Protocol):
+    """A loss of scores (N, K) against N target classes: the mean over the batch.
+
+    Both methods raise NetspecError (`data/shape`, `data/bad-file`) for targets that are not N
+    whole numbers in [0, K).
+    """
+
+    def value(self, logits: Floats, targets: Targets) -> float:
+        """The loss."""
+        ...
+
+    def value_and_gradient(self, logits: Floats, targets: Targets, dlogits: Floats) -> float:
+        """The loss; its gradient with respect to the scores is written to `dlogits` (N, K)."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class SoftmaxCrossEntropy:
+    """Cross-entropy of the softmax, with PyTorch's label smoothing.
+
+    For one row z with target t, K classes and smoothing e in [0, 1]:
+
+        q_k   = (1 - e) [k = t] + e / K
+        loss  = log sum_k exp(z_k) - sum_k q_k z_k
+        dz_k  = softmax(z)_k - q_k
+
+    The log of the sum is taken after subtracting max z, so that no exponential overflows.
+    Source: torch.nn.CrossEntropyLoss; Szegedy et al., Rethinking the Inception Architecture (2016).
+    """
+
+    label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        require(
+            is_number(self.label_smoothing) and 0.0 <= self.label_smoothing <= 1.0,
+            f"label smoothing must be between 0 and 1, not {self.label_smoothing}",
+        )
+
+    def value(self, logits: Floats, targets: Targets) -> float:
+        """See `Loss`."""
+        return self.value_and_gradient(logits, targets, np.empty_like(logits))
+
+    def value_and_gradient(self, logits: Floats, targets: Targets, dlogits: Floats) -> float:
+        """See `Loss`. `dlogits` may be `logits` itself."""
+        _check(logits, targets)
+        count, classes = logits.shape
+        rows = np.arange(count)
+        smoothing = self.label_smoothing
+        shifted = np.subtract(logits, logits.max(axis=1, keepdims=True), out=dlogits)
+        # sum_k q_k z_k; taken before dlogits, which holds z, is overwritten.
+        expected = (1.0 - smoothing) * shifted[rows, targets]
+        if smoothing:
+            expected += smoothing * shifted.mean(axis=1)
+        np.exp(shifted, out=dlogits)
+        total = dlogits.sum(axis=1, keepdims=True)
+        loss = np.mean(np.log(total[:, 0]) - expected, dtype=np.float64)
+        dlogits /= total
+        dlogits[rows, targets] -= 1.0 - smoothing
+        if smoothing:
+            dlogits -= smoothing / classes
+        dlogits /= count
+        return float(loss)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MulticlassHinge:
+    """The multiclass support vector machine's loss (Weston and Watkins; CS231n's `svm_loss`).
+
+    For one row z with target t: loss = sum over k != t of max(0, z_k - z_t + delta), whose gradient
+    is 1 for each k with a positive term and minus their number for t. The mean is over the batch,
+    not over the classes (torch.nn.MultiMarginLoss divides by K as well).
+    """
+
+    delta: float = 1.0
+
+    def __post_init__(self) -> None:
+        require(is_number(self.delta), f"delta must be a number, not {self.delta!r}")
+
+    def value(self, logits: Floats, targets: Targets) -> float:
+        """See `Loss`."""
+        return self.value_and_gradient(logits, targets, np.empty_like(logits))
+
+    def value_and_gradient(self, logits: Floats, targets: Targets, dlogits: Floats) -> float:
+        """See `Loss`. `dlogits` may be `logits` itself."""
+        _check(logits, targets)
+        count = len(logits)
+        rows = np.arange(count)
+        correct = logits[rows, targets][:, None]
+        margins = np.subtract(logits, correct, out=dlogits)
+        margins += self.delta
+        np.maximum(margins, 0.0, out=margins)
+        margins[rows, targets] = 0.0
+        loss = float(margins.sum(dtype=np.float64)) / count
+        np.sign(margins, out=dlogits)  # NaN stays NaN, as it must
+        dlogits[rows, targets] = -dlogits.sum(axis=1)
+        dlogits /= count
+        return loss
+
+
+LOSSES: dict[str, Callable[..., Loss]] = {"softmax": SoftmaxCrossEntropy, "svm": MulticlassHinge}
+
+
+def make_loss(name: str, /, **options: float) -> Loss:
+    """The loss called `name` in `LOSSES`; options are its attributes.
+
+    Raises:
+        NetspecError: `train/bad-option` for an unknown name or option, or a value out of range.
+    """
+    return make("loss", LOSSES, name, options=options)
+
+
+def _check(logits: Floats, targets: Targets) -> None:
+    if logits.ndim != 2 or targets.shape != logits.shape[:1] or targets.dtype.kind not in "ui":
+        raise NetspecError.simple(
+            "data/shape",
+            f"scores {list(logits.shape)} need {len(logits)} whole numbers as targets, one a row; "
+            f"these are {targets.dtype} {list(targets.shape)}",
+        )
+    if len(targets) and (targets.min() < 0 or targets.max() >= logits.shape[1]):
+        raise NetspecError.simple(
+            "data/bad-file",
+            f"targets run from {targets.min()} to {targets.max()}; "
+            f"{logits.shape[1]} classes are 0 to {logits.shape[1] - 1}",
+        )

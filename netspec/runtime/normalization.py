@@ -1,0 +1,168 @@
+"""Input normalisation: fitted to the training images, kept with the weights, applied to batches."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from netspec.diagnostics import NetspecError
+from netspec.runtime.data.choices import check_name
+from netspec.runtime.data.dataset import blocks
+
+KINDS = ("none", "unit", "channel", "mean-image")
+_PIXEL_RANGE = 255.0
+# A channel that never changes has no spread to divide by; rounding must not be taken for spread.
+_NO_SPREAD = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class Normalization:
+    """x -> (x - mean) / scale, as torchvision's `Normalize` has it.
+
+    Attributes:
+        kind: Which rule made it, one of
+
+            - `none`: x as it is.
+            - `unit`: x / r. r is 255 for uint8 data, which are pixels 0..255 whatever the largest
+              one seen; for any other type, whose range nobody told us, it is the largest
+              magnitude among the training images, so that all of them fall into [-1, 1] and
+              data that already fill 0..1 stay as they are.
+            - `channel`: (x / r - mean_c) / std_c with mean and (biased) standard deviation of
+              each channel over the training images; r cancels and is not needed. Feature vectors
+              (N, F) of uint8 are flattened pictures, one channel; of any other type, F channels.
+              A channel that never changes is divided by 1.
+            - `mean-image`: x minus the mean training image, not divided by anything (CS231n).
+
+        mean, scale: float32, broadcastable to one sample's (C, H, W) or (F,).
+    """
+
+    kind: str
+    mean: NDArray[np.float32]
+    scale: NDArray[np.float32]
+
+    @classmethod
+    def fit(cls, kind: str, x_train: NDArray[np.generic]) -> Normalization:
+        """Measure the training images (N, C, H, W) or (N, F), in blocks and in float64.
+
+        Raises:
+            NetspecError: `train/bad-option` for an unknown kind.
+        """
+        check_name("normalization", kind, KINDS)
+        pictures = x_train.ndim == 4
+        per_channel = (1,) * (x_train.ndim - 1)
+        mean, scale = np.zeros(per_channel), np.ones(per_channel)
+        if kind == "unit":
+            scale = scale * _range(x_train)
+        elif kind == "mean-image":
+            mean = _mean(x_train, axes=(0,))
+        elif kind == "channel":
+            flat_pixels = not pictures and x_train.dtype == np.uint8
+            axes = (0, 2, 3) if pictures else (0, 1) if flat_pixels else (0,)
+            mean = _mean(x_train, axes)
+            scale = np.sqrt(_mean(x_train, axes, about=mean))
+            scale[scale <= _NO_SPREAD * np.maximum(1.0, np.abs(mean))] = 1.0
+        return cls(kind, mean.astype(np.float32), scale.astype(np.float32))
+
+    def apply(self, x: NDArray[np.generic], dtype: DTypeLike) -> NDArray[np.floating]:
+        """Normalise a batch (N, C, H, W) or (N, F) into a new array of `dtype`, C-contiguous.
+
+        Raises:
+            NetspecError: `data/shape` where the batch is not of the shape it was fitted to.
+        """
+        dtype = np.dtype(dtype)
+        mean, scale = self.mean.astype(dtype), self.scale.astype(dtype)
+        try:
+            fits = np.broadcast_shapes(x.shape[1:], mean.shape, scale.shape) == x.shape[1:]
+        except ValueError:
+            fits = False
+        if not fits:
+            raise NetspecError.simple(
+                "data/shape",
+                f"images of shape {list(x.shape[1:])} do not fit the {self.kind} normalization, "
+                f"fitted to {list(np.broadcast_shapes(mean.shape, scale.shape))}",
+            )
+        out: NDArray[np.floating] = np.array(x, dtype=dtype, order="C")
+        if self.kind in ("channel", "mean-image"):
+            out -= mean
+        if self.kind in ("channel", "unit"):
+            out /= scale
+        return out
+
+    def to_json(self) -> str:
+        """One line of JSON; arrays are base64 of little-endian float32, so no bit is lost."""
+        arrays = {"mean": _encode(self.mean), "scale": _encode(self.scale)}
+        return json.dumps({"kind": self.kind, **arrays}, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Normalization:
+        """Read what `to_json` wrote; the text may come from anywhere.
+
+        Raises:
+            NetspecError: `weights/bad-file` where anything in it is not as it should be.
+        """
+        try:
+            content = json.loads(text)
+            kind = content["kind"]
+            if kind not in KINDS:
+                raise ValueError(f"unknown kind {str(kind)[:40]!r}")
+            mean, scale = _decode(content["mean"]), _decode(content["scale"])
+            np.broadcast_shapes(mean.shape, scale.shape)
+            if not (scale > 0).all():
+                raise ValueError("scales must be positive")
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise NetspecError.simple(
+                "weights/bad-file", f"the stored normalization is damaged: {error}"
+            ) from None
+        return cls(kind, mean, scale)
+
+
+def _range(x: NDArray[np.generic]) -> float:
+    if x.dtype == np.uint8:
+        return _PIXEL_RANGE
+    # In float64: the magnitude of an integer type's least value does not fit that type.
+    largest = max(float(np.abs(block.astype(np.float64)).max()) for block in blocks(x))
+    return largest or 1.0
+
+
+def _mean(
+    x: NDArray[np.generic], axes: tuple[int, ...], about: NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
+    """Mean over `axes` (0 among them), kept as ones but axis 0; of squares about a centre."""
+    total = np.zeros(())
+    for block in blocks(x):
+        values = block.astype(np.float64)
+        if about is not None:
+            values -= about
+            np.square(values, out=values)
+        total = total + values.sum(axis=axes, keepdims=True)[0]
+    mean: NDArray[np.float64] = total / math.prod(x.shape[axis] for axis in axes)
+    return mean
+
+
+def _encode(array: NDArray[np.float32]) -> dict[str, object]:
+    raw = array.astype("<f4").tobytes()
+    return {"shape": list(array.shape), "data": base64.b64encode(raw).decode("ascii")}
+
+
+def _decode(content: dict[str, object]) -> NDArray[np.float32]:
+    shape, data = content["shape"], content["data"]
+    if not isinstance(shape, list) or not all(type(n) is int and n > 0 for n in shape):
+        raise ValueError("an array's shape is no list of sizes")
+    if not isinstance(data, str):
+        raise ValueError("an array's data is no text")
+    try:
+        raw = base64.b64decode(data, validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"an array's data is no base64: {error}") from None
+    if len(raw) != 4 * math.prod(shape):
+        raise ValueError(f"an array of shape {shape} with {len(raw)} bytes")
+    array = np.frombuffer(raw, "<f4").reshape(shape).astype(np.float32)
+    if not np.isfinite(array).all():
+        raise ValueError("an array holds NaN or infinite values")
+    return array

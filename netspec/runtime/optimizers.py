@@ -1,0 +1,271 @@
+"""Optimizers with PyTorch's update rules, in place over one flat parameter vector.
+
+A step works through the vectors in blocks that stay in the processor's cache, so each number of
+a parameter, its gradient and its state is brought from memory once a step; it allocates nothing
+that grows with the network.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netspec.runtime.data.choices import is_number, make, require
+
+Vector = NDArray[np.floating]
+
+# 64k float32 are 256 KB; with parameter, gradient, state and scratch a block stays in an L2 cache
+# of 1 to 2 MB.
+BLOCK = 1 << 16
+
+
+class Optimizer:
+    """Moves `parameters` along `gradients`. Subclasses give the rule for one block.
+
+    Args:
+        parameters: (P,) float vector, changed in place by `step`.
+        gradients: (P,) of the same type; read by `step`, never changed.
+        decayed: The first `decayed` parameters are weights; those after (biases, norms) are
+            spared by weight decay.
+
+    Attributes:
+        default_lr: The learning rate to use where the user names none.
+        state_names: Names of the vectors that are remembered between steps.
+        steps: How many steps were taken.
+    """
+
+    default_lr: ClassVar[float]
+    state_names: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, parameters: Vector, gradients: Vector, decayed: int = 0) -> None:
+        self.parameters, self.gradients, self.decayed = parameters, gradients, decayed
+        self.steps = 0
+        self._state = {name: np.zeros_like(parameters) for name in self.state_names}
+        self._scratch = np.empty(min(BLOCK, parameters.size), parameters.dtype)
+
+    def step(self, lr: float) -> None:
+        """Take one step with learning rate `lr`."""
+        # A NumPy float64 scalar would turn float32 blocks into float64.
+        lr = float(lr)
+        self.steps += 1
+        states = tuple(self._state.values())
+        for start in range(0, self.parameters.size, BLOCK):
+            part = slice(start, start + BLOCK)
+            p, g = self.parameters[part], self.gradients[part]
+            self._update(lr, p, g, self._scratch[: p.size], *(state[part] for state in states))
+
+    def state(self) -> dict[str, NDArray[np.generic]]:
+        """Copies of what is remembered: the vectors of `state_names` and `steps` (0-d int64)."""
+        vectors = {name: vector.copy() for name, vector in self._state.items()}
+        return {"steps": np.array(self.steps, np.int64), **vectors}
+
+    def load_state(self, state: Mapping[str, NDArray[np.generic]]) -> None:
+        """Take up a state that `state()` gave.
+
+        Raises:
+            NetspecError: `train/bad-option` where names or shapes differ.
+        """
+        expected = {"steps": (), **{name: v.shape for name, v in self._state.items()}}
+        found = {name: array.shape for name, array in state.items()}
+        require(
+            found == expected,
+            f"the optimizer's state does not fit: it has {found}, expected is {expected}",
+        )
+        self.steps = int(state["steps"])
+        for name, vector in self._state.items():
+            vector[...] = state[name]
+
+    def _update(self, lr: float, p: Vector, g: Vector, scratch: Vector, *state: Vector) -> None:
+        """Update one block: parameters, gradients, room to work in, the block of each state."""
+        raise NotImplementedError
+
+
+class SGD(Optimizer):
+    """p -= lr * g."""
+
+    default_lr = 1e-2
+
+    def _update(self, lr: float, p: Vector, g: Vector, scratch: Vector, *state: Vector) -> None:
+        np.multiply(g, lr, out=scratch)
+        p -= scratch
+
+
+class Momentum(Optimizer):
+    """v = momentum * v + g, v starting at 0; p -= lr * v.
+
+    Source: torch.optim.SGD with dampening 0; Sutskever et al. (2013) put lr inside v.
+    """
+
+    default_lr = 1e-2
+    state_names = ("momentum_buffer",)
+
+    def __init__(
+        self, parameters: Vector, gradients: Vector, decayed: int = 0, *, momentum: float = 0.9
+    ) -> None:
+        super().__init__(parameters, gradients, decayed)
+        self.momentum = _fraction("momentum", momentum)
+
+    def _update(self, lr: float, p: Vector, g: Vector, scratch: Vector, *state: Vector) -> None:
+        (v,) = state
+        v *= self.momentum
+        v += g
+        np.multiply(v, lr, out=scratch)
+        p -= scratch
+
+
+class Nesterov(Momentum):
+    """v = momentum * v + g; p -= lr * (g + momentum * v). Source: torch.optim.SGD(nesterov)."""
+
+    def _update(self, lr: float, p: Vector, g: Vector, scratch: Vector, *state: Vector) -> None:
+        (v,) = state
+        v *= self.momentum
+        v += g
+        np.multiply(v, self.momentum, out=scratch)
+        scratch += g
+        scratch *= lr
+        p -= scratch
+
+
+class RMSProp(Optimizer):
+    """v = alpha * v + (1 - alpha) * g^2; p -= lr * g / (sqrt(v) + eps).
+
+    Source: torch.optim.RMSprop (not centred, no momentum); Tieleman and Hinton (2012).
+    """
+
+    default_lr = 1e-3
+    state_names = ("square_avg",)
+
+    def __init__(
+        self,
+        parameters: Vector,
+        gradients: Vector,
+        decayed: int = 0,
+        *,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+    ) -> None:
+        super().__init__(parameters, gradients, decayed)
+        self.alpha, self.eps = _fraction("alpha", alpha), _not_negative("eps", eps)
+
+    def _update(self, lr: float, p: Vector, g: Vector, scratch: Vector, *state: Vector) -> None:
+        (v,) = state
+        _average_of_squares(v, g, self.alpha, scratch)
+        np.sqrt(v, out=scratch)
+        scratch += self.eps
+        np.divide(g, scratch, out=scratch)
+        scratch *= lr
+        p -= scratch
+
+
+class Adam(Optimizer):
+    """Averages of the gradient and of its square, each corrected for starting at 0.
+
+        m = beta1 * m + (1 - beta1) * g          v = beta2 * v + (1 - beta2) * g^2
+        p -= lr / (1 - beta1^t) * m / (sqrt(v) / sqrt(1 - beta2^t) + eps)
+
+    Source: Kingma and Ba, Adam (2015), as in torch.optim.Adam.
+    """
+
+    default_lr = 1e-3
+    state_names = ("exp_avg", "exp_avg_sq")
+
+    def __init__(
+        self,
+        parameters: Vector,
+        gradients: Vector,
+        decayed: int = 0,
+        *,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        eps: float = 1e-8,
+    ) -> None:
+        super().__init__(parameters, gradients, decayed)
+        self.beta1, self.beta2 = _fraction("beta1", beta1), _fraction("beta2", beta2)
+        self.eps = _not_negative("eps", eps)
+
+    def _update(self, lr: float, p: Vector, g: Vector, scratch: Vector, *state: Vector) -> None:
+        m, v = state
+        np.subtract(g, m, out=scratch)
+        scratch *= 1.0 - self.beta1
+        m += scratch
+        _average_of_squares(v, g, self.beta2, scratch)
+        # Numerator and denominator times sqrt(1 - beta2^t): one pass over the block fewer.
+        root = math.sqrt(1.0 - self.beta2**self.steps)
+        np.sqrt(v, out=scratch)
+        scratch += self.eps * root
+        np.divide(m, scratch, out=scratch)
+        scratch *= lr * root / (1.0 - self.beta1**self.steps)
+        p -= scratch
+
+
+class AdamW(Adam):
+    """Adam after p *= 1 - lr * weight_decay, for weights only (the first `decayed` parameters).
+
+    Source: Loshchilov and Hutter, Decoupled Weight Decay Regularization (2019), as in
+    torch.optim.AdamW, which decays biases and norms too unless told otherwise.
+    """
+
+    def __init__(
+        self,
+        parameters: Vector,
+        gradients: Vector,
+        decayed: int = 0,
+        *,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+    ) -> None:
+        super().__init__(parameters, gradients, decayed, beta1=beta1, beta2=beta2, eps=eps)
+        self.weight_decay = _not_negative("weight_decay", weight_decay)
+
+    def step(self, lr: float) -> None:
+        """Take one step with learning rate `lr`."""
+        self.parameters[: self.decayed] *= 1.0 - float(lr) * self.weight_decay
+        super().step(lr)
+
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    "sgd": SGD,
+    "momentum": Momentum,
+    "nesterov": Nesterov,
+    "rmsprop": RMSProp,
+    "adam": Adam,
+    "adamw": AdamW,
+}
+
+
+def make_optimizer(
+    name: str, parameters: Vector, gradients: Vector, decayed: int = 0, /, **options: float
+) -> Optimizer:
+    """The optimizer called `name` in `OPTIMIZERS`; options are its keyword arguments.
+
+    Raises:
+        NetspecError: `train/bad-option` for an unknown name or option, or a value out of range.
+    """
+    return make("optimizer", OPTIMIZERS, name, parameters, gradients, decayed, options=options)
+
+
+def _average_of_squares(v: Vector, g: Vector, beta: float, scratch: Vector) -> None:
+    """Set v to beta * v + (1 - beta) * g^2."""
+    v *= beta
+    np.multiply(g, g, out=scratch)
+    scratch *= 1.0 - beta
+    v += scratch
+
+
+def _fraction(name: str, value: float) -> float:
+    require(
+        is_number(value) and 0.0 <= value < 1.0,
+        f"{name} must be at least 0 and less than 1, not {value!r}",
+    )
+    return float(value)
+
+
+def _not_negative(name: str, value: float) -> float:
+    require(is_number(value) and value >= 0.0, f"{name} must be at least 0, not {value!r}")
+    return float(value)
