@@ -1,0 +1,54 @@
+"""netspec: neural networks that are written down, checked, and compiled to NumPy and PyTorch.
+
+>>> import netspec
+>>> net = netspec.load("networks/lenet.net", classes=10)
+>>> model = net.compile("numpy", seed=0)
+>>> scores = model.forward(images)                                    # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from netspec.diagnostics import Diagnostic, NetspecError
+from netspec.net import Net, load, loads
+
+if TYPE_CHECKING:
+    from netspec.runtime.data import Dataset
+    from netspec.runtime.data import load as load_data
+    from netspec.runtime.model import Model
+    from netspec.runtime.trainer import History, fit
+
+__version__ = "0.1.0"
+
+# These need NumPy, which `netspec check` does not: they are imported when they are asked for.
+_LAZY = {
+    "fit": ("netspec.runtime.trainer", "fit"),
+    "History": ("netspec.runtime.trainer", "History"),
+    "Dataset": ("netspec.runtime.data", "Dataset"),
+    "load_data": ("netspec.runtime.data", "load"),
+    "Model": ("netspec.runtime.model", "Model"),
+}
+
+__all__ = [
+    "Dataset",
+    "Diagnostic",
+    "History",
+    "Model",
+    "Net",
+    "NetspecError",
+    "__version__",
+    "fit",
+    "load",
+    "load_data",
+    "loads",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        import importlib
+
+        module, attribute = _LAZY[name]
+        return getattr(importlib.import_module(module), attribute)
+    raise AttributeError(f"module 'netspec' has no attribute {name!r}")

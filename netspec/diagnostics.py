@@ -8,10 +8,10 @@ can be shown on the user's own lines. A `Diagnostic` is data; `render` draws it 
 from __future__ import annotations
 
 import bisect
+import functools
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, Literal
 
 Severity = Literal["error", "warning"]
@@ -27,7 +27,7 @@ class Source:
     name: str
     text: str
 
-    @cached_property
+    @functools.cached_property
     def _line_starts(self) -> list[int]:
         starts = [0]
         starts.extend(i + 1 for i, char in enumerate(self.text) if char == "\n")
@@ -158,12 +158,17 @@ class DiagnosticSink:
     diagnostics: list[Diagnostic] = field(default_factory=list)
     _seen: set[tuple[str, Span | None]] = field(default_factory=set)
 
-    def add(self, diagnostic: Diagnostic) -> None:
-        """Keep a diagnostic unless its code was already reported at its span."""
-        key = (diagnostic.code, diagnostic.span)
-        if key not in self._seen:
-            self._seen.add(key)
-            self.diagnostics.append(diagnostic)
+    def add(self, diagnostic: Diagnostic) -> bool:
+        """Keep a diagnostic; False if its code was already reported at its span."""
+        if self.knows(diagnostic.code, diagnostic.span):
+            return False
+        self._seen.add((diagnostic.code, diagnostic.span))
+        self.diagnostics.append(diagnostic)
+        return True
+
+    def knows(self, code: str, span: Span | None) -> bool:
+        """Whether a code was already reported at a span."""
+        return (code, span) in self._seen
 
     @property
     def errors(self) -> list[Diagnostic]:
@@ -178,12 +183,14 @@ class DiagnosticSink:
 
 def suggest(name: str, known: Iterable[str]) -> str | None:
     """The known name that was probably meant, if one is close enough."""
+    # A hostile file can hold a huge name, or thousands of names: nothing that long is a misspelling.
+    return _closest(name, tuple(sorted(set(known))[:500])) if len(name) <= 80 else None
+
+
+@functools.lru_cache(maxsize=256)
+def _closest(name: str, choices: tuple[str, ...]) -> str | None:
     import difflib
 
-    # A hostile file can hold a name of a megabyte: nothing that long is a misspelling.
-    if len(name) > 80:
-        return None
-    choices = sorted(set(known))
     by_lower = {choice.lower(): choice for choice in choices}
     squashed = {choice.lower().replace("_", ""): choice for choice in choices}
     for table, key in ((by_lower, name.lower()), (squashed, name.lower().replace("_", ""))):

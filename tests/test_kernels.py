@@ -453,11 +453,14 @@ def test_batch_statistics(shape, affine, dtype):
     mean_before, var_before = sample(channels, dtype, 3), sample(channels, dtype, 4) ** 2
     running_mean, running_var = mean_before.copy(), var_before.copy()
     mean, inverse_std, scale, shift = vectors(4, channels, dtype)
-    scratch = unwritten(norm.scratch_size(rows, channels), dtype)
+    counter = np.array(7)
+    scratch = unwritten(norm.scratch_size(rows, (channels,)), dtype)
     norm.batch_statistics(
         x, scratch, weight if affine else None, bias if affine else None,
-        running_mean, running_var, mean, inverse_std, scale, shift, eps=1e-5, momentum=0.1,
+        running_mean, running_var, counter, mean, inverse_std, scale, shift,
+        eps=1e-5, momentum=0.1,
     )  # fmt: skip
+    assert counter == 8
     exact = x.reshape(-1, channels).astype(np.float64)
     agree(mean, exact.mean(0), dtype)
     agree(inverse_std, 1 / np.sqrt(exact.var(0) + 1e-5), dtype)
@@ -469,8 +472,10 @@ def test_batch_statistics(shape, affine, dtype):
 
 def test_batch_statistics_without_running_estimates():
     x, vectors_ = sample((4, 3)), vectors(4, 3, np.float64)
-    scratch = unwritten(norm.scratch_size(4, 3))
-    norm.batch_statistics(x, scratch, None, None, None, None, *vectors_, eps=1e-5, momentum=0.1)
+    scratch = unwritten(norm.scratch_size(4, (3,)))
+    norm.batch_statistics(
+        x, scratch, None, None, None, None, None, *vectors_, eps=1e-5, momentum=0.1
+    )
     agree(vectors_[0], x.mean(0))
 
 
@@ -481,10 +486,10 @@ def test_batch_backward(shape, affine, dtype):
     channels, rows = shape[-1], int(np.prod(shape[:-1]))
     x, dy = sample(shape, dtype, 1) + 2, sample(shape, dtype, 2)
     weight = sample(channels, dtype, 3) if affine else None
-    scratch = unwritten(norm.scratch_size(rows, channels), dtype)
+    scratch = unwritten(norm.scratch_size(rows, (channels,)), dtype)
     mean, inverse_std, scale, shift = vectors(4, channels, dtype)
     norm.batch_statistics(
-        x, scratch, weight, None, None, None, mean, inverse_std, scale, shift,
+        x, scratch, weight, None, None, None, None, mean, inverse_std, scale, shift,
         eps=1e-5, momentum=0.1,
     )  # fmt: skip
     dweight, dbias, dy_scale, x_scale, dx_shift = vectors(5, channels, dtype)
@@ -523,7 +528,7 @@ def test_norm_in_evaluation(shape, affine, dtype):
     )
     xhat = (x.astype(np.float64) - mean) / np.sqrt(var + 1e-3)
     agree(x * scale + shift, xhat * weight + bias if affine else xhat, dtype)
-    scratch = unwritten(norm.scratch_size(rows, channels), dtype)
+    scratch = unwritten(norm.scratch_size(rows, (channels,)), dtype)
     norm.running_backward(x, dy, scratch, mean, var, dweight, dbias, eps=1e-3)
     axes = tuple(range(x.ndim - 1))
     agree(dbias, dy.sum(axes, dtype=np.float64), dtype)

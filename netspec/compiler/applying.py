@@ -14,7 +14,7 @@ from netspec.compiler.scope import UNKNOWN, SharedLayer, Tensor, Tensors
 from netspec.diagnostics import Edit, Hint, Label, Span, suggest
 
 if TYPE_CHECKING:
-    from netspec.compiler.build import Module
+    from netspec.compiler.modules import Module
 
 
 class Caller(LayerNamer):
@@ -46,6 +46,7 @@ class Caller(LayerNamer):
         self, call: syntax.Call, inputs: list[Any], label: syntax.Label | None, span: Span
     ) -> Any:
         """Call a layer, a block or a shared layer by its name."""
+        self.count_work(span)
         name = call.callee.id
         binding = self.scope.get(name)
         if binding is not None and isinstance(binding.value, SharedLayer):

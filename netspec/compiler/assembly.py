@@ -10,8 +10,11 @@ from netspec.compiler.graph import Node, Parameter, Shape
 from netspec.compiler.scope import Reads
 from netspec.diagnostics import DiagnosticSink, Span
 
-MAX_WORK = 1_000_000
-MAX_NODES = 100_000
+# One unit is one expression, statement or layer: about 20 microseconds.
+MAX_WORK = 100_000
+MAX_ERRORS = 100
+# The same mistakes in turn after turn: the loop that repeats them has shown all it has.
+MAX_REPEATS = 1000
 MAX_ELEMENTS = 1 << 36
 MAX_CALLS_DEEP = 24
 
@@ -33,6 +36,8 @@ class Assembly:
     deferred: list[Any] = field(default_factory=list)
     failed: bool = False
     work: int = 0
+    errors: int = 0
+    repeats: int = 0
     calls_deep: int = 0
     depth: int = 0
     # Label paths: layers and blocks by where they were given, and the paths above them.

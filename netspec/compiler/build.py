@@ -6,83 +6,26 @@ Shapes are inferred as nodes are added, for a file may ask for them (`x.channels
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from netspec.compiler import constants, syntax
-from netspec.compiler.applying import Caller
-from netspec.compiler.assembly import MAX_WORK, Assembly, StopBuildingError
-from netspec.compiler.attributes import Int, WrongValueError, show
-from netspec.compiler.graph import Graph, show_shape
-from netspec.compiler.scope import UNKNOWN, Scope, SharedLayer, Tensor, Tensors
-from netspec.diagnostics import (
-    Diagnostic,
-    DiagnosticSink,
-    Edit,
-    Frame,
-    Hint,
-    Label,
-    Source,
-    Span,
-    suggest,
+from netspec.compiler import syntax
+from netspec.compiler.assembly import (
+    MAX_ERRORS,
+    MAX_REPEATS,
+    MAX_WORK,
+    Assembly,
+    StopBuildingError,
 )
-
-_ROLES = ("weight", "bias", "scale", "shift")
-_NET_FACTS = ("params", "macs")
-
-
-@dataclass
-class Module:
-    """One file: its nets, and the blocks that can be called in it, with the files they live in."""
-
-    source: Source
-    nets: dict[str, syntax.Net] = field(default_factory=dict)
-    blocks: dict[str, tuple[syntax.Block, Module]] = field(default_factory=dict)
+from netspec.compiler.attributes import show
+from netspec.compiler.graph import Graph
+from netspec.compiler.modules import Module
+from netspec.compiler.scope import UNKNOWN, Scope, Tensor
+from netspec.compiler.statements import ReturnedError, StatementRunner
+from netspec.diagnostics import Diagnostic, DiagnosticSink, Frame, Hint, Label, Span
 
 
-def build(
-    net: syntax.Net, module: Module, arguments: Mapping[str, Any], sink: DiagnosticSink
-) -> tuple[Graph | None, Assembly]:
-    """Build a net with the given arguments; the graph is None if there was an error."""
-    assembly = Assembly(sink)
-    errors_before = len(sink.errors)
-    body = Body(assembly, module)
-    with contextlib.suppress(StopBuildingError):
-        try:
-            body.bind_parameters(net.parameters, arguments, net.name, "net")
-            body.run(net.body)
-            if not assembly.inputs and len(sink.errors) == errors_before:
-                body.error(
-                    "net/no-input", f"net {net.name.id} has no input", net.name.span,
-                    hints=(Hint("give it one: `input image: [3, 32, 32]`"),),
-                )  # fmt: skip
-            if not assembly.outputs and len(sink.errors) == errors_before:
-                body.error(
-                    "net/no-output", f"net {net.name.id} has no output", net.name.span,
-                    hints=(Hint("say what it computes: `output x`"),),
-                )  # fmt: skip
-            body.run_deferred()
-        except RecursionError:
-            body.error("limit/nesting", "expressions and blocks nest too deep", net.name.span)
-    if len(sink.errors) > errors_before or assembly.failed:
-        return None, assembly
-    graph = Graph(
-        net.name.id,
-        dict(assembly.inputs),
-        tuple(assembly.nodes),
-        dict(assembly.outputs),
-        dict(assembly.parameters),
-        net.span,
-    )
-    return graph, assembly
-
-
-class _ReturnedError(Exception):
-    """Ends a block's body at its `return`."""
-
-
-class Body(Caller):
+class Body(StatementRunner):
     """The body of a net, or of one call of a block."""
 
     def __init__(
@@ -126,12 +69,22 @@ class Body(Caller):
         self._report("warning", code, message, span, **more)
 
     def _report(self, severity: Any, code: str, message: str, span: Span, **more: Any) -> None:
+        assembly = self.assembly
         diagnostic = Diagnostic(severity, code, message, span, trace=self.trace(), **more)
-        self.assembly.sink.add(diagnostic)
+        if not assembly.sink.add(diagnostic):
+            assembly.repeats += 1
+            if assembly.repeats > MAX_REPEATS:
+                raise StopBuildingError
+            return
+        assembly.errors += severity == "error"
+        if assembly.errors == MAX_ERRORS:
+            message = f"{MAX_ERRORS} errors: what else there is shows when these are mended"
+            assembly.sink.add(Diagnostic("error", "limit/errors", message))
+            raise StopBuildingError
 
-    def count_work(self, span: Span) -> None:
+    def count_work(self, span: Span, units: int = 1) -> None:
         """Bound the whole work of a file, however its loops and blocks multiply."""
-        self.assembly.work += 1
+        self.assembly.work += units
         if self.assembly.work > MAX_WORK:
             self.error("limit/work", "the loops and blocks of this net expand too far", span)
             raise StopBuildingError
@@ -204,7 +157,7 @@ class Body(Caller):
         self.assembly.calls_deep += 1
         try:
             inner.run(block.body)
-        except _ReturnedError:
+        except ReturnedError:
             pass
         finally:
             self.assembly.calls_deep -= 1
@@ -217,234 +170,39 @@ class Body(Caller):
             return Tensor(inner.returned.name, inner.returned.shape, whole)
         return inner.returned
 
-    # -- statements
 
-    def run(self, statements: Sequence[syntax.Statement]) -> None:
-        """Run the statements of a body in order."""
-        for statement in statements:
-            self.count_work(statement.span)
-            _STATEMENTS[type(statement)](self, statement)
-
-    def _input(self, s: syntax.Input) -> None:
-        if self.is_block:
-            message = "a block gets its inputs in its head, `block Name(...) x { ... }`"
-            self.error("statement/place", message, s.span)
-            return
-        value = self.constant(s.shape, "the shape of an input")
-        if value is UNKNOWN:
-            self.scope.bind(s.name.id, UNKNOWN, s.name.span)
-            return
+def build(
+    net: syntax.Net, module: Module, arguments: Mapping[str, Any], sink: DiagnosticSink
+) -> tuple[Graph | None, Assembly]:
+    """Build a net with the given arguments; the graph is None if there was an error."""
+    assembly = Assembly(sink)
+    errors_before = len(sink.errors)
+    body = Body(assembly, module)
+    with contextlib.suppress(StopBuildingError):
         try:
-            if not isinstance(value, tuple) or not 1 <= len(value) <= 4:
-                raise WrongValueError(f"a list of 1 to 4 sizes, not {show(value)}")
-            shape = tuple(Int(1, 1 << 24).convert(item) for item in value)
-        except WrongValueError as error:
-            message = f"the shape of an input must be {error}"
-            hint = Hint("the shape of one image, without the batch: [3, 32, 32]")
-            self.error("input/shape", message, s.shape.span, hints=(hint,))
-            self.scope.bind(s.name.id, UNKNOWN, s.name.span)
-            return
-        taken = self.assembly.take(s.name.id, "", s.name.span)
-        if taken is not None:
-            earlier = (Label(taken, "already here"),)
-            message = f"`{s.name.id}` is taken"
-            self.error("name/twice", message, s.name.span, secondary=earlier)
-        self.assembly.inputs[s.name.id] = shape
-        tensor = Tensor(s.name.id, shape, s.span)
-        self.scope.bind(s.name.id, tensor, s.name.span, must_read=True)
-
-    def _output(self, s: syntax.Output) -> None:
-        if self.is_block:
-            message = "a block gives its value with `return`; `output` belongs to a net"
-            edit = Edit(Span(s.span.source, s.span.start, s.span.start + len("output")), "return")
-            self.error("statement/place", message, s.span, hints=(Hint("`return`", (edit,)),))
-            return
-        value = self.tensor(s.value, "an output")
-        name = s.name.id if s.name is not None else "output"
-        if name in self.assembly.outputs:
-            hint = Hint("name each output: `output logits = ...`")
-            message = f"there already is an output `{name}`"
-            self.error("name/twice", message, s.span, hints=(hint,))
-        if s.name is not None:
-            self.scope.bind(name, value, s.name.span)
-        if value is not UNKNOWN:
-            self.assembly.outputs[name] = value.name
-        else:
-            self.assembly.outputs.setdefault(name, "")
-
-    def _return(self, s: syntax.Return) -> None:
-        if not self.is_block:
-            message = "a net gives its value with `output`; `return` belongs to a block"
-            edit = Edit(Span(s.span.source, s.span.start, s.span.start + len("return")), "output")
-            self.error("statement/place", message, s.span, hints=(Hint("`output`", (edit,)),))
-            return
-        values = [self.tensor(value, "what a block returns") for value in s.values]
-        self.returned = values[0] if len(values) == 1 else Tensors(tuple(values))
-        raise _ReturnedError
-
-    def _init(self, s: syntax.Init) -> None:
-        for name, expr in s.rules:
-            if name.id not in _ROLES:
-                meant = suggest(name.id, _ROLES)
-                hints = (
-                    (Hint(f"did you mean `{meant}`?", (Edit(name.span, meant),)),) if meant else ()
-                )
-                self.error(
-                    "init/role", f"`{name.id}` is no kind of parameter", name.span, hints=hints,
-                    notes=("weight and bias belong to layers, scale and shift to norms",),
+            body.bind_parameters(net.parameters, arguments, net.name, "net")
+            body.run(net.body)
+            if not assembly.inputs and len(sink.errors) == errors_before:
+                body.error(
+                    "net/no-input", f"net {net.name.id} has no input", net.name.span,
+                    hints=(Hint("give it one: `input image: [3, 32, 32]`"),),
                 )  # fmt: skip
-            rule = self.init_rule(self.constant(expr, "an init rule"), expr.span)
-            if rule is not None:
-                self.init_rules[name.id] = rule
-
-    def _assert(self, s: syntax.Assert) -> None:
-        used = {n.id for n in _names(s.condition)}
-        if any(f in used and f not in self.scope.names() for f in _NET_FACTS):
-            self.assembly.deferred.append((self, s))
-            return
-        self._check_assert(s)
-
-    def run_deferred(self) -> None:
-        """Check the asserts about the whole net."""
-        if self.assembly.failed:
-            return
-        totals = self.assembly.totals()
-        for body, statement in self.assembly.deferred:
-            for fact, value in totals.items():
-                if fact not in body.scope.names():
-                    body.scope.bind(fact, value, statement.span)
-            body._check_assert(statement)
-
-    def _check_assert(self, s: syntax.Assert) -> None:
-        holds = self.condition(s.condition)
-        if holds is not False:
-            return
-        known = {}
-        for name in _names(s.condition):
-            binding = self.scope.get(name.id)
-            if binding is not None:
-                value = binding.value
-                known[name.id] = (
-                    show_shape(value.shape) if isinstance(value, Tensor) else show(value)
-                )
-        facts = tuple(f"{name} = {value}" for name, value in known.items())
-        message = s.message or f"`{s.condition.span.text}` does not hold"
-        self.error("assert/failed", message, s.condition.span, label="is false", notes=facts)
-
-    def _for(self, s: syntax.For) -> None:
-        values = self.constant(s.iterable, "what a loop runs over")
-        if values is not UNKNOWN and not isinstance(values, (tuple, range)):
-            kind = constants.type_name(values)
-            message = f"a loop runs over a list or a range, not {kind}"
-            edits = (Edit(s.iterable.span, f"range({s.iterable.span.text})"),)
-            hint = Hint(f"`range({s.iterable.span.text})` counts up to it", edits)
-            hints = (hint,) if isinstance(values, int) else ()
-            self.error("loop/iterable", message, s.iterable.span, hints=hints)
-            values = UNKNOWN
-        if values is UNKNOWN:
-            self._run_blind(s)
-            return
-        at = len(self.turns)
-        for value in values:
-            items = [value]
-            if len(s.targets) > 1:
-                if not isinstance(value, tuple) or len(value) != len(s.targets):
-                    message = f"{show(value)} cannot be taken apart into {len(s.targets)} names"
-                    self.error("loop/iterable", message, s.iterable.span)
-                    self._run_blind(s)
-                    return
-                items = list(value)
-            turn = []
-            for target, item in zip(s.targets, items, strict=True):
-                self.scope.bind(target.id, item, target.span)
-                turn.append((target.id, show(item)))
-            self.turns[at:] = turn
-            self.run(s.body)
-        del self.turns[at:]
-
-    def _run_blind(self, s: syntax.For) -> None:
-        """Check a body once although the loop's values are unknown."""
-        for target in s.targets:
-            self.scope.bind(target.id, UNKNOWN, target.span)
-        self.run(s.body)
-
-    def _if(self, s: syntax.If) -> None:
-        for condition, body in s.branches:
-            holds = self.condition(condition)
-            if holds is None:
-                for name in _assigned(s):
-                    self.scope.bind(name.id, UNKNOWN, name.span)
-                return
-            if holds:
-                self.run(body)
-                return
-        self.run(s.otherwise)
-
-    def _layer(self, s: syntax.Layer) -> None:
-        path = self._path(s.name.id)
-        self._take(path, s.name.span, s.name.id)
-        shared = SharedLayer(path, s.call, self)
-        self.scope.bind(s.name.id, shared, s.name.span, must_read=True)
-
-    def _assign(self, s: syntax.Assign) -> None:
-        value = self.evaluate(s.value)
-        if len(s.targets) == 1:
-            target = s.targets[0]
-            self._bind_target(target, value, s.value.span)
-            return
-        items = value.items if isinstance(value, Tensors) else value
-        if not isinstance(items, tuple) or len(items) != len(s.targets):
-            if value is not UNKNOWN:
-                count = f"{len(items)} values" if isinstance(items, tuple) else "one value"
-                message = f"{count} cannot be given to {len(s.targets)} names"
-                self.error("value/several", message, s.span)
-            items = (UNKNOWN,) * len(s.targets)
-        for target, item in zip(s.targets, items, strict=True):
-            self._bind_target(target, item, s.value.span)
-
-    def _bind_target(self, target: syntax.Name, value: Any, span: Span) -> None:
-        if isinstance(value, Tensor):
-            value = Tensor(value.name, value.shape, span)
-        self.scope.bind(target.id, value, target.span, must_read=True)
-
-
-_STATEMENTS: dict[type, Any] = {
-    syntax.Input: Body._input,
-    syntax.Output: Body._output,
-    syntax.Return: Body._return,
-    syntax.Init: Body._init,
-    syntax.Assert: Body._assert,
-    syntax.For: Body._for,
-    syntax.If: Body._if,
-    syntax.Layer: Body._layer,
-    syntax.Assign: Body._assign,
-}
-
-
-def _names(expr: Any) -> Iterator[syntax.Name]:
-    """The names in an expression."""
-    stack = [expr]
-    while stack:
-        item = stack.pop()
-        if isinstance(item, syntax.Name):
-            yield item
-        elif isinstance(item, tuple):
-            stack.extend(reversed(item))
-        elif hasattr(item, "__slots__") and not isinstance(item, (Span, Source)):
-            stack.extend(getattr(item, slot) for slot in reversed(item.__slots__))
-
-
-def _assigned(s: syntax.If) -> Iterator[syntax.Name]:
-    """The names that any branch of a condition gives."""
-    stack: list[Any] = [s]
-    while stack:
-        item = stack.pop()
-        if isinstance(item, syntax.Assign):
-            yield from item.targets
-        elif isinstance(item, syntax.If):
-            stack.extend(body for _, body in item.branches)
-            stack.append(item.otherwise)
-        elif isinstance(item, syntax.For):
-            stack.append(item.body)
-        elif isinstance(item, tuple):
-            stack.extend(item)
+            if not assembly.outputs and len(sink.errors) == errors_before:
+                body.error(
+                    "net/no-output", f"net {net.name.id} has no output", net.name.span,
+                    hints=(Hint("say what it computes: `output x`"),),
+                )  # fmt: skip
+            body.run_deferred()
+        except RecursionError:
+            body.error("limit/nesting", "expressions and blocks nest too deep", net.name.span)
+    if len(sink.errors) > errors_before or assembly.failed:
+        return None, assembly
+    graph = Graph(
+        net.name.id,
+        dict(assembly.inputs),
+        tuple(assembly.nodes),
+        dict(assembly.outputs),
+        dict(assembly.parameters),
+        net.span,
+    )
+    return graph, assembly

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from netspec.compiler import initializers, syntax
-from netspec.compiler.assembly import MAX_ELEMENTS, MAX_NODES, StopBuildingError
+from netspec.compiler.assembly import MAX_ELEMENTS, StopBuildingError
 from netspec.compiler.attributes import WrongValueError, show
 from netspec.compiler.evaluate import Evaluator
 from netspec.compiler.graph import Node, Origin, Parameter, Shape, show_shape
@@ -225,16 +225,11 @@ class LayerCaller(Evaluator):
 
     def _check_size(self, op: Op, shape: Shape, specs: Sequence[ParameterSpec], span: Span) -> None:
         largest = max([shape, *(spec.shape for spec in specs)], key=_elements)
-        too_many = len(self.assembly.nodes) >= MAX_NODES
         if _elements(largest) > MAX_ELEMENTS:
             message = f"`{op.name}` makes an array of {_elements(largest):,} numbers"
             notes = (f"the limit is {MAX_ELEMENTS:,}, or 256 GiB in float32",)
             self.error("limit/size", message, span, notes=notes)
-        elif too_many:
-            self.error("limit/layers", f"the net has more than {MAX_NODES:,} layers", span)
-        else:
-            return
-        raise StopBuildingError
+            raise StopBuildingError
 
     def _add_parameter(
         self, full: str, spec: ParameterSpec, bound: Bound, span: Span, *, shared: bool
@@ -268,6 +263,9 @@ class LayerCaller(Evaluator):
         span: Span,
     ) -> None:
         primary = bound.spans.get(error.blame or "", span)
+        if self.assembly.sink.knows(error.code, primary):
+            self.error(error.code, error.message, primary)  # counts the repetition
+            return
         infix = call.span == call.callee.span and len(inputs) > 1
         message = error.message
         if infix and len(call.span.text) <= 60 and "\n" not in call.span.text:

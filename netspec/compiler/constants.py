@@ -17,6 +17,7 @@ from netspec.compiler.initializers import Initializer
 
 MAX_MAGNITUDE = 10**30
 MAX_ITEMS = 100_000
+MAX_LIST_DEPTH = 8
 
 Constant = int | float | bool | str | None | tuple[Any, ...] | range | Initializer
 
@@ -205,15 +206,35 @@ def bounded(value: Any) -> Any:
         raise ConstantError("limit/number", "the result is larger than 1e30")
     if isinstance(value, float) and not math.isfinite(value):
         raise ConstantError("limit/number", "the result is not a finite number")
-    if isinstance(value, (tuple, str, range)) and _length(value) > MAX_ITEMS:
-        raise ConstantError("limit/list", f"more than {MAX_ITEMS} items")
+    size(value)
     return value
 
 
-def _length(value: tuple[Any, ...] | str | range) -> int:
-    if isinstance(value, range):  # len() of a huge range overflows
-        return max(0, -(-(value.stop - value.start) // value.step))
-    return len(value)
+def size(value: Any) -> int:
+    """How many items a list holds, those of its inner lists counted with them, or a string.
+
+    Raises:
+        ConstantError: `limit/list`, before the count takes long.
+    """
+    if isinstance(value, range):
+        return _length(value)
+    if not isinstance(value, (tuple, str)):
+        return 0
+    count, inner, depth = len(value), [value] if isinstance(value, tuple) else [], 0
+    while inner and count <= MAX_ITEMS:
+        depth += 1
+        if depth > MAX_LIST_DEPTH:
+            raise ConstantError("limit/list", f"lists nest more than {MAX_LIST_DEPTH} deep")
+        inner = [item for items in inner for item in items if isinstance(item, tuple)]
+        count += sum(map(len, inner))
+    if count > MAX_ITEMS:
+        raise ConstantError("limit/list", f"more than {MAX_ITEMS:,} items")
+    return count
+
+
+def _length(value: range) -> int:
+    """The length of a range, for which `len` overflows."""
+    return max(0, -(-(value.stop - value.start) // value.step))
 
 
 def _items(value: tuple[Any, ...] | range) -> tuple[Any, ...]:

@@ -38,8 +38,8 @@ class Evaluator:
         """The names of layers and blocks that can be called here."""
         raise NotImplementedError
 
-    def count_work(self, span: Span) -> None:
-        """Called once an expression, so that the whole work is bounded."""
+    def count_work(self, span: Span, units: int = 1) -> None:
+        """Called for every expression, statement and layer, so that the whole work is bounded."""
         raise NotImplementedError
 
     # -- entry points
@@ -52,7 +52,10 @@ class Evaluator:
             if self.assembly.depth > MAX_DEPTH:
                 self.error("limit/nesting", "expressions and blocks nest too deep", expr.span)
                 return UNKNOWN
-            return _EVALUATORS[type(expr)](self, expr)
+            value = _EVALUATORS[type(expr)](self, expr)
+            if size := constants.size(value):
+                self.count_work(expr.span, size // 32)
+            return value
         except ConstantError as error:
             self.error(error.code, error.message, expr.span)
             return UNKNOWN

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-MAX_LITERAL = 1_000_000
-
 
 @dataclass(frozen=True)
 class Initializer:
@@ -264,8 +262,6 @@ def literal(value: Any) -> Values:
             raise WrongValueError("a list of values must be even: every row of the same length")
         shape.append(lengths.pop())
         level = [inner for item in level for inner in item]
-        if len(level) > MAX_LITERAL:
-            raise WrongValueError(f"a list of at most {MAX_LITERAL} values")
     for item in level:
         if isinstance(item, bool) or not isinstance(item, (int, float)):
             raise WrongValueError(f"values must be numbers, not {show(item)}")

@@ -6,6 +6,7 @@ import re
 
 _SEGMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|0|[1-9][0-9]*")
 MAX_LENGTH = 200
+MAX_SEGMENTS = 16
 
 # The attributes of torch.nn.Module: a layer of this name would hide one of them in the generated
 # class. A test holds this list against the installed PyTorch.

@@ -7,10 +7,10 @@ The tree is the folder of the file that was named on the command line; an import
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from netspec.compiler import syntax
-from netspec.compiler.build import Module
 from netspec.compiler.parse import parse, read_source
 from netspec.diagnostics import (
     Diagnostic,
@@ -25,6 +25,15 @@ from netspec.diagnostics import (
 )
 
 MAX_FILES = 200
+
+
+@dataclass
+class Module:
+    """One file: its nets, and the blocks that can be called in it, with the files they live in."""
+
+    source: Source
+    nets: dict[str, syntax.Net] = field(default_factory=dict)
+    blocks: dict[str, tuple[syntax.Block, Module]] = field(default_factory=dict)
 
 
 class Loader:

@@ -10,10 +10,10 @@ from typing import Any
 
 from netspec.compiler import syntax
 from netspec.compiler.assembly import Assembly
-from netspec.compiler.build import Module, build
+from netspec.compiler.build import build
 from netspec.compiler.graph import Graph
 from netspec.compiler.lint import is_allowed, lint
-from netspec.compiler.modules import Loader
+from netspec.compiler.modules import Loader, Module
 from netspec.compiler.passes.eliminate_dead import eliminate_dead
 from netspec.diagnostics import (
     Diagnostic,
@@ -25,9 +25,10 @@ from netspec.diagnostics import (
     suggest,
 )
 
-# Trying a hint compiles the file again: bounded by the expressions evaluated in all trials.
-MAX_TRIAL_WORK = 300_000
-MAX_TRIALS = 40
+# Trying a hint compiles the file again. All trials of a run together may cost as much as this many
+# expressions (about a second); a character of text costs half an expression.
+MAX_TRIAL_COST = 40_000
+MAX_TRIALS = 60
 MAX_HINTS = 2
 
 
@@ -160,30 +161,41 @@ def _check_arguments(request: Request, nets: Mapping[str, syntax.Net]) -> None:
 
 def _with_tried_hints(request: Request, result: Compilation) -> list[Diagnostic]:
     """The diagnostics with only those changes that were tried and helped."""
-    before = Counter(_key(d) for d in result.diagnostics)
-    budget = MAX_TRIAL_WORK
-    trials = 0
-    finished = []
+    trials = _Trials(request, result)
+    tried = []
     for diagnostic in result.diagnostics:
         kept: list[Hint] = []
+        changes = 0
         for hint in diagnostic.hints:
             if not hint.edits:
                 kept.append(hint)
-                continue
-            if sum(bool(h.edits) for h in kept) >= MAX_HINTS:
-                continue
-            if trials >= MAX_TRIALS or budget < result.work:
-                continue
-            trials += 1
-            changed = _compile(request, _edited(hint.edits))
-            budget -= changed.work
-            after = Counter(_key(d) for d in changed.diagnostics if d.severity == "error")
-            wanted = before - Counter([_key(diagnostic)])
-            gone = _key(diagnostic) not in {_key(d) for d in changed.diagnostics}
-            if gone and after <= wanted:
+            elif changes < MAX_HINTS and trials.helps(diagnostic, hint):
                 kept.append(hint)
-        finished.append(replace(diagnostic, hints=tuple(kept)))
-    return finished
+                changes += 1
+        tried.append(replace(diagnostic, hints=tuple(kept)))
+    return tried
+
+
+class _Trials:
+    """Compiles the file with a hint's edits, as long as that stays cheap."""
+
+    def __init__(self, request: Request, result: Compilation) -> None:
+        self.request = request
+        self.before = Counter(_key(d) for d in result.diagnostics)
+        self.left = MAX_TRIALS
+        size = len(result.module.source.text) if result.module is not None else 0
+        self.cost = result.work + size // 2
+        self.budget = MAX_TRIAL_COST
+
+    def helps(self, diagnostic: Diagnostic, hint: Hint) -> bool:
+        """Whether the change mends the error and brings no new one."""
+        if self.left <= 0 or self.budget < self.cost:
+            return False
+        changed = _compile(self.request, _edited(hint.edits))
+        self.left -= 1
+        self.budget -= max(self.cost, changed.work)
+        after = Counter(_key(d) for d in changed.diagnostics if d.severity == diagnostic.severity)
+        return after[_key(diagnostic)] < self.before[_key(diagnostic)] and after <= self.before
 
 
 def _key(diagnostic: Diagnostic) -> tuple[str, str]:

@@ -1,8 +1,8 @@
 """The scheduled NumPy program as data: buffers, and steps that read and write them.
 
-Ops lower themselves to steps (`Lowering` is what they do it with), passes rewrite the steps, and the
-emitter prints them. A 3-d value (C, H, W) is stored channels last, as (N, H, W, C); every other value
-as it is.
+Ops lower themselves to steps (`Lowering` is what they do it with), passes rewrite the steps, and
+the emitter prints them. A 3-d value (C, H, W) is stored channels last, as (N, H, W, C); every other
+value as it is.
 """
 
 from __future__ import annotations
@@ -103,12 +103,27 @@ class KernelStep:
 
 @dataclass(frozen=True, slots=True)
 class ElementwiseStep:
-    """`output = formula` for every element. Operands without a batch are broadcast over rows."""
+    """`output = formula` for every element. Operands without a batch are broadcast over rows.
+
+    `emitter` says which code computes it: blocked NumPy ufuncs, or numexpr.
+    """
 
     output: Buffer | GradientRef
     formula: Expression
     operands: Mapping[str, Operand]
     nodes: tuple[str, ...]
+    emitter: Literal["numpy", "numexpr"] = "numpy"
+
+    @property
+    def vectors(self) -> tuple[str, ...]:
+        """The operands that are broadcast: one number a channel."""
+        if not (isinstance(self.output, Buffer) and self.output.batched):
+            return ()
+        return tuple(
+            name
+            for name, operand in self.operands.items()
+            if isinstance(operand, Buffer) and not operand.batched
+        )
 
     @property
     def writes(self) -> tuple[Operand, ...]:
@@ -152,6 +167,8 @@ class Plan:
         outputs: where the values of the net's outputs stand after `forward`.
         output_gradients: the arrays that the caller fills between `forward` and `backward`.
         input_gradients: where the gradients of the inputs stand after `backward`, if asked for.
+        activations, activation_gradients: the buffers of each node's value and its gradient; what
+            they hold at the end is only sure where they are kept.
         kept: buffers that must survive to the end (activations that a checker wants to see).
     """
 
@@ -164,6 +181,7 @@ class Plan:
     forward: tuple[Step, ...]
     backward: tuple[Step, ...]
     activations: Mapping[str, Buffer]
+    activation_gradients: Mapping[str, Buffer]
     kept: frozenset[Buffer] = frozenset()
 
     @property
@@ -244,6 +262,7 @@ class Lowering:
     def call(
         self,
         kernel: str,
+        /,
         *arguments: Argument,
         writes: Sequence[Operand | None],
         scratch: Scratch | None = None,

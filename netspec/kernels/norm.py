@@ -6,8 +6,10 @@ part is fused with whatever surrounds it.
 """
 
 from collections.abc import Iterator
+from math import prod
 
 import numpy as np
+from numpy.typing import NDArray
 
 from netspec.kernels.arrays import Array, carve, chunks, column_sums, fold, repeat_row
 
@@ -22,6 +24,7 @@ def batch_statistics(
     bias: Array | None,
     running_mean: Array | None,
     running_var: Array | None,
+    counter: NDArray[np.int64] | None,
     mean: Array,
     inverse_std: Array,
     scale: Array,
@@ -37,8 +40,8 @@ def batch_statistics(
     running = (1 - momentum)*running + momentum*batch, with the unbiased variance var * R/(R - 1).
 
     The variance takes a second pass over x: sum(x**2)/R - mean**2 would lose all digits where the
-    mean is large. `inverse_std` and the rest are (C,) vectors. No weight or bias stands for ones
-    and zeros.
+    mean is large. `counter` () counts the batches. `inverse_std` and the rest are (C,) vectors. No
+    weight or bias stands for ones and zeros.
     """
     rows = x.size // x.shape[-1]
     column_sums(x, mean)
@@ -55,6 +58,8 @@ def batch_statistics(
         running_mean += momentum * (mean - running_mean)
     if running_var is not None:
         running_var += momentum * (variance * (rows / max(rows - 1, 1)) - running_var)
+    if counter is not None:
+        counter += 1
 
 
 def running_scale_shift(
@@ -129,9 +134,9 @@ def running_backward(
     _store(sum_dy_xhat, dweight)
 
 
-def scratch_size(rows: int, channels: int) -> int:
-    """Elements of scratch that suffice for the kernels above, for x of `rows` x `channels`."""
-    return min(rows * channels, max(BLOCK, channels))
+def scratch_size(n: int, shape: tuple[int, ...]) -> int:
+    """Elements of scratch that suffice for the kernels above, for `n` images of shape (..., C)."""
+    return min(n * prod(shape), max(BLOCK, shape[-1]))
 
 
 def _inverse_std(variance: Array, eps: float, out: Array) -> None:

@@ -1,0 +1,1 @@
+"""What runs compiled nets: models, data, training, weights."""

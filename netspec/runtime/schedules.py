@@ -10,12 +10,12 @@ from netspec.runtime.data.choices import is_number, make, require
 Schedule = Callable[[int], float]
 
 
-def constant(lr: float, steps: int, steps_per_epoch: int) -> Schedule:  # noqa: ARG001
+def constant(lr: float, steps: int, steps_per_epoch: int) -> Schedule:
     """The same rate all along."""
     return lambda step: lr  # noqa: ARG005
 
 
-def cosine(lr: float, steps: int, steps_per_epoch: int, *, minimum: float = 0.0) -> Schedule:  # noqa: ARG001
+def cosine(lr: float, steps: int, steps_per_epoch: int, *, minimum: float = 0.0) -> Schedule:
     """Half a cosine from `lr` at step 0 to `minimum` at step `steps`, which is never taken.
 
         minimum + (lr - minimum) * (1 + cos(pi * step / steps)) / 2
@@ -68,7 +68,7 @@ def multi_step(
     return lambda step: lr * gamma ** sum(step >= point for point in at)
 
 
-def exponential(lr: float, steps: int, steps_per_epoch: int, *, gamma: float = 0.95) -> Schedule:  # noqa: ARG001
+def exponential(lr: float, steps: int, steps_per_epoch: int, *, gamma: float = 0.95) -> Schedule:
     """Times `gamma` after each epoch."""
     _check_gamma(gamma)
     return lambda step: lr * gamma ** (step // steps_per_epoch)

@@ -47,7 +47,7 @@ class BatchNorm(Op):
         dL/dx = weight s g                                            in evaluation
     """
 
-    eps: float = attribute(Real(0, low_open=True), "added to the variance", 1e-5)
+    eps: float = attribute(Real(0, 1, low_open=True), "added to the variance", 1e-5)
     momentum: float = attribute(Real(0, 1), "share of the batch in the running estimates", 0.1)
     affine: bool = attribute(Bool(), "learn a weight and a bias for each channel", True)
 

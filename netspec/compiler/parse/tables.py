@@ -19,6 +19,7 @@ from lark.lexer import TerminalDef
 from netspec.compiler.parse.layout import Layout
 
 _GRAMMAR = Path(__file__).parents[2] / "grammar.lark"
+_FORMAT = 2  # of the cached file
 
 
 def load_parser(**options: Any) -> lark.Lark:
@@ -33,22 +34,22 @@ def _cached_tables(grammar: str) -> tuple[dict[str, Any], dict[int, Any]]:
     """The tables of the grammar from the cache, which is filled at the first call."""
     from platformdirs import user_cache_dir
 
-    key = hashlib.sha256(f"{lark.__version__}\n{grammar}".encode()).hexdigest()[:16]
+    key = hashlib.sha256(f"{_FORMAT} {lark.__version__}\n{grammar}".encode()).hexdigest()[:16]
     path = Path(user_cache_dir("netspec")) / f"grammar-{key}.json"
     try:
-        data, memo = _from_jsonable(json.loads(path.read_bytes()))
+        data, memo = _from_json(path.read_bytes())
         return data, memo
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError):
         pass  # not there yet, or damaged: build and write it
-    tables = _to_jsonable(_build(grammar))
+    tables = json.dumps(_build(grammar), default=sorted)  # its sets
     partial = path.with_suffix(f".{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(tables), "utf-8")
+        partial.write_text(tables, "utf-8")
         partial.replace(path)
     except OSError:
         pass  # no writable cache: only slower
-    data, memo = _from_jsonable(tables)
+    data, memo = _from_json(tables)
     return data, memo
 
 
@@ -72,20 +73,10 @@ class _AlwaysAccept:
     always_accept = Layout.always_accept
 
 
-def _to_jsonable(value: Any) -> Any:
-    """Lark's tables have numbers as keys, which JSON has not: a dict becomes {"d": pairs}."""
-    if isinstance(value, dict):
-        return {"d": [[_to_jsonable(k), _to_jsonable(v)] for k, v in value.items()]}
-    if isinstance(value, (list, tuple)):
-        return [_to_jsonable(item) for item in value]
-    if isinstance(value, (set, frozenset)):
-        return sorted(value)
-    return value
+def _from_json(raw: bytes | str) -> Any:
+    """Lark's tables; JSON wrote their numeric keys as strings."""
+    return json.loads(raw, object_pairs_hook=_with_numbers)
 
 
-def _from_jsonable(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: _from_jsonable(v) for k, v in value["d"]}
-    if isinstance(value, list):
-        return [_from_jsonable(item) for item in value]
-    return value
+def _with_numbers(pairs: list[tuple[str, Any]]) -> dict[str | int, Any]:
+    return {int(key) if key.isdecimal() else key: value for key, value in pairs}

@@ -14,6 +14,7 @@ from netspec.compiler.syntax import Expr, Statement
 from netspec.diagnostics import Diagnostic, Hint, Source, Span
 
 MAX_NUMBER_LENGTH = 40
+MAX_NAME_LENGTH = 200
 LANGUAGE_VERSION = 1
 
 
@@ -53,6 +54,9 @@ class TreeBuilder(lark.Transformer[Any, Any]):
         return span
 
     def _name(self, token: lark.Token) -> syntax.Name:
+        if len(token) > MAX_NAME_LENGTH:
+            message = f"a name of {len(token)} characters; the limit is {MAX_NAME_LENGTH}"
+            raise LocatedError(Diagnostic("error", "limit/name", message, self._at(token)))
         return syntax.Name(str(token), self._at(token))
 
     def _names(self, children: list[Any]) -> tuple[syntax.Name, ...]:

@@ -1,0 +1,100 @@
+"""The command line. One file a verb; this one finds the verb and answers for what goes wrong."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+import netspec
+from netspec.diagnostics import NetspecError
+
+OK, FAILED, WRONG_USE, INTERNAL_ERROR = 0, 1, 2, 70
+INTERRUPTED, BROKEN_PIPE = 130, 141
+
+VERBS = {
+    "check": "check files and say exactly what is wrong",
+    "summarize": "show layers, shapes, parameters and costs of a net",
+    "compile": "write the program that a net compiles to",
+    "train": "train a net on labelled images",
+}
+
+_EPILOG = """\
+exit codes: 0 all is well (warnings allowed), 1 a file or a check failed, 2 wrong use.
+Data goes to stdout, everything said about it to stderr.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line and give its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        # A name in the file that the terminal cannot show must not end the run.
+        getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")
+    try:
+        run, options = _parse(arguments)
+        code = _run(run, options)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Nobody reads on (`| head`). Python flushes stdout once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except SystemExit as end:  # argparse, after --help or wrong use
+        return end.code if isinstance(end.code, int) else WRONG_USE
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    return code
+
+
+def _parse(arguments: list[str]) -> tuple[Callable[[argparse.Namespace], int], argparse.Namespace]:
+    parser = argparse.ArgumentParser(
+        prog="netspec",
+        description="A compiler for neural networks that are written down in .net files.",
+        epilog=_EPILOG,
+        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(
+            prog, max_help_position=30
+        ),
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"netspec {netspec.__version__}")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    parsers = {
+        name: verbs.add_parser(name, help=about, description=f"{about}.", allow_abbrev=False)
+        for name, about in VERBS.items()
+    }
+    if not arguments or arguments[0] not in VERBS:
+        parser.parse_args(arguments)
+        parser.error("a verb is missing")
+    # Only the verb that runs is imported: `check` must answer before NumPy would be loaded.
+    verb = importlib.import_module(f"netspec.cli.{arguments[0]}")
+    verb.configure(parsers[arguments[0]])
+    return verb.run, parser.parse_args(arguments)
+
+
+def _run(run: Callable[[argparse.Namespace], int], options: argparse.Namespace) -> int:
+    try:
+        return run(options)
+    except NetspecError as error:
+        from netspec.cli.common import is_wrong_use, report
+
+        report(error.diagnostics, options)
+        return WRONG_USE if is_wrong_use(error.diagnostics) else FAILED
+    except (BrokenPipeError, KeyboardInterrupt):
+        raise
+    except MemoryError:
+        print("error: out of memory", file=sys.stderr)
+        return FAILED
+    except Exception as error:
+        print(
+            f"internal error, please report: {type(error).__name__}: {error}\n"
+            "set NETSPEC_DEBUG=1 to see where",
+            file=sys.stderr,
+        )
+        if os.environ.get("NETSPEC_DEBUG"):
+            import traceback
+
+            traceback.print_exc()
+        return INTERNAL_ERROR

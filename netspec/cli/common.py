@@ -1,0 +1,154 @@
+"""What verbs share: options that choose a net, reports, and output."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from netspec.diagnostics import Diagnostic, NetspecError, render
+
+if TYPE_CHECKING:
+    from netspec.compiler.graph import Graph
+
+# Mistakes of the command line, where they stand in no file.
+_WRONG_USE = (
+    "call/unknown-attribute", "data/unknown-name", "file/no-such-net", "file/several-nets",
+    "train/bad-option",
+)  # fmt: skip
+
+
+def add_net_options(parser: argparse.ArgumentParser) -> None:
+    """`--net`, `--set` and `--color`."""
+    parser.add_argument("--net", metavar="NAME", help="the net to take, where a file has several")
+    parser.add_argument(
+        "--set",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="set an argument of the net, such as depth=56 or hidden=[512,256]; may be repeated",
+    )
+    parser.add_argument(
+        "--color",
+        choices=("auto", "always", "never"),
+        default="auto",
+        help="color errors and warnings (auto: on a terminal, unless NO_COLOR is set)",
+    )
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1, for argparse."""
+    return _whole(text, 1)
+
+
+def natural(text: str) -> int:
+    """A whole number of at least 0, for argparse."""
+    return _whole(text, 0)
+
+
+def _whole(text: str, least: int) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = least - 1
+    if number < least:
+        raise argparse.ArgumentTypeError(f"a whole number of at least {least}, not {text!r}")
+    return number
+
+
+def arguments_of(options: argparse.Namespace) -> dict[str, Any]:
+    """The arguments that `--set` gave.
+
+    Raises:
+        NetspecError: with every setting that cannot be read.
+    """
+    if not options.set:
+        return {}
+    from netspec.compiler.settings import parse_setting
+
+    arguments: dict[str, Any] = {}
+    wrong: list[Diagnostic] = []
+    for text in options.set:
+        try:
+            name, value = parse_setting(text)
+        except NetspecError as error:
+            wrong += error.diagnostics
+            continue
+        if name in arguments:
+            wrong.append(Diagnostic("error", "setting/twice", f"--set gives `{name}` twice"))
+        arguments[name] = value
+    if wrong:
+        raise NetspecError(wrong)
+    return arguments
+
+
+def checked_graph(options: argparse.Namespace) -> Graph:
+    """The one net that the options name, its warnings reported.
+
+    Raises:
+        NetspecError: with the errors, and the warnings reported before.
+    """
+    from netspec.compiler.pipeline import Request, compile_request, select
+
+    request = Request(path=options.file, net=options.net, arguments=arguments_of(options))
+    result = compile_request(request)
+    report([d for d in result.diagnostics if d.severity == "warning"], options)
+    return select(result, options.net)
+
+
+def report(diagnostics: Iterable[Diagnostic], options: argparse.Namespace) -> None:
+    """Show diagnostics on stderr, an empty line after each."""
+    color = _use_color(getattr(options, "color", "auto"))
+    for diagnostic in diagnostics:
+        print(render(diagnostic, color=color), end="\n\n", file=sys.stderr)
+
+
+def _use_color(choice: str) -> bool:
+    if choice != "auto":
+        return choice == "always"
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return sys.stderr.isatty() and not plain
+
+
+def is_wrong_use(diagnostics: Iterable[Diagnostic]) -> bool:
+    """Whether all of this is about the command line and nothing about a file."""
+    return all(
+        d.code.startswith("setting/")
+        or (d.span is None and d.code in _WRONG_USE)
+        or (d.span is not None and d.span.source.name == "--set")
+        for d in diagnostics
+    )
+
+
+def emit(text: str) -> None:
+    """Print to stdout.
+
+    Raises:
+        NetspecError: `output/unwritable`, such as on a full disk.
+    """
+    try:
+        print(text, end="" if text.endswith("\n") else "\n", flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        message = f"cannot write the output: {error.strerror}"
+        raise NetspecError.simple("output/unwritable", message) from None
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file whole or not at all.
+
+    Raises:
+        NetspecError: `output/unwritable`.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        partial.write_text(text, "utf-8")
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        message = f"cannot write {path}: {error.strerror}"
+        raise NetspecError.simple("output/unwritable", message) from None

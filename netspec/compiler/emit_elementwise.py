@@ -1,0 +1,188 @@
+"""Elementwise formulas as source: a function of blocked NumPy ufuncs, or a numexpr program."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from netspec.compiler.expression import FUNCTIONS, Apply, Const, Expression, Var
+from netspec.compiler.plan import Buffer, ElementwiseStep
+
+
+@dataclass(frozen=True, slots=True)
+class Emitted:
+    """A step as source: its definition, the call in the program, and what scratch it needs."""
+
+    definition: str
+    call: str
+    width: int
+    registers: int
+
+
+def emit(step: ElementwiseStep, name: str) -> Emitted:
+    """The source of a step under a function name."""
+    if step.emitter == "numexpr":
+        return _emit_numexpr(step, name)
+    return _emit_numpy(step, name)
+
+
+# ------------------------------------------------------------------------------------------- NumPy
+
+
+class _Registers:
+    """Hands out numbered registers, and takes back those whose value is no longer needed."""
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+        self.free: list[int] = []
+        self.count = 0
+
+    def take(self) -> str:
+        if not self.free:
+            self.free.append(self.count)
+            self.count += 1
+        return f"{self.prefix}{self.free.pop()}"
+
+    def give_back(self, register: str) -> None:
+        if register.startswith(self.prefix) and register[len(self.prefix) :].isdigit():
+            self.free.append(int(register[len(self.prefix) :]))
+
+
+class _Statements:
+    """The ufunc calls of a formula, each subformula once, in an order that needs few registers."""
+
+    def __init__(self, step: ElementwiseStep) -> None:
+        self.step = step
+        self.lines: list[str] = []
+        self.floats = _Registers("t")
+        self.flags = _Registers("m")
+        self.uses: dict[Expression, int] = {}
+        self.where: dict[Expression, str] = {}
+        self.vectors = set(step.vectors)
+        self._count(step.formula)
+
+    def _count(self, formula: Expression) -> None:
+        self.uses[formula] = self.uses.get(formula, 0) + 1
+        if isinstance(formula, Apply) and self.uses[formula] == 1:
+            for argument in formula.arguments:
+                self._count(argument)
+
+    def value(self, formula: Expression, target: str | None = None) -> str:
+        """Compute a formula; gives the name or number that holds it."""
+        if isinstance(formula, Const):
+            return repr(formula.value)
+        if isinstance(formula, Var):
+            return formula.name if formula.name in self.vectors else f"{formula.name}[rows]"
+        assert isinstance(formula, Apply)
+        if formula in self.where:
+            return self.where[formula]
+        function = FUNCTIONS[formula.function]
+        arguments = [self.value(argument) for argument in formula.arguments]
+        bank = self.flags if function.boolean else self.floats
+        if formula.function == "where" and arguments[2] != "0.0":
+            out = self._choose(arguments, target)
+            self._release_all(formula)
+        else:
+            # The register of a dying operand can take the result.
+            self._release_all(formula)
+            out = target or bank.take()
+            if formula.function == "where":
+                # True and false count as 1 and 0: faster than a masked copy by far.
+                self.lines.append(f"np.multiply({arguments[1]}, {arguments[0]}, out={out})")
+            else:
+                ufunc = f"np.{function.numpy}" if "." not in function.numpy else function.numpy
+                self.lines.append(f"{ufunc}({', '.join(arguments)}, out={out})")
+        self.where[formula] = out
+        return out
+
+    def _choose(self, arguments: list[str], target: str | None) -> str:
+        """`where`, in a register of its own: the output may be the memory of an operand."""
+        condition, then, otherwise = arguments
+        out = self.floats.take()
+        self.lines.append(f"np.copyto({out}, {otherwise})")
+        self.lines.append(f"np.copyto({out}, {then}, where={condition})")
+        if target is None:
+            return out
+        self.lines.append(f"np.copyto({target}, {out})")
+        self.floats.give_back(out)
+        return target
+
+    def _release_all(self, formula: Apply) -> None:
+        for argument in dict.fromkeys(formula.arguments):
+            self._release(argument, formula.arguments.count(argument))
+
+    def _release(self, formula: Expression, times: int) -> None:
+        self.uses[formula] -= times
+        if self.uses[formula] <= 0 and formula in self.where:
+            register = self.where.pop(formula)
+            bank = self.flags if register.startswith("m") else self.floats
+            bank.give_back(register)
+
+
+def _emit_numpy(step: ElementwiseStep, name: str) -> Emitted:
+    statements = _Statements(step)
+    result = statements.value(step.formula, "out[rows]")
+    if result != "out[rows]":  # a formula that is a single operand or number
+        statements.lines.append(f"np.copyto(out[rows], {result})")
+    full = [operand for operand in step.operands if operand not in statements.vectors]
+    width, repeats = _row(step)
+    shape = f"-1, {width}" if statements.vectors else "-1"
+    reshaped = ", ".join(f"{x}.reshape({shape})" for x in ["out", *full])
+    floats = [f"t{i}" for i in range(statements.floats.count)]
+    flags = [f"m{i}" for i in range(statements.flags.count)]
+    lines = [
+        f"def {name}(out, {', '.join([*step.operands, 'scratch'])}):",
+        f'    """out = {step.formula}"""',
+        f"    {', '.join(['out', *full])} = {reshaped}",
+    ]
+    if statements.vectors and repeats > 1:
+        # A row of the picture at once: NumPy's inner loop is as long as its shortest operand.
+        names = [x for x in step.operands if x in statements.vectors]
+        tiled = ", ".join(f"np.tile({x}, {repeats})" for x in names)
+        lines.append(f"    {', '.join(names)} = {tiled}")
+    lines += [
+        f"    for rows, [{', '.join(floats)}], [{', '.join(flags)}] in elementwise.tiles(",
+        f"        out, scratch, floats={len(floats)}, flags={len(flags)}",
+        "    ):",
+        *(f"        {line}" for line in statements.lines),
+    ]
+    operands = ", ".join(str(operand) for operand in step.operands.values())
+    call = f"{name}({step.output}, {operands}, scratch)"
+    registers = len(floats) + len(flags)
+    return Emitted("\n".join(lines), call, width if statements.vectors else 1, registers)
+
+
+def _row(step: ElementwiseStep) -> tuple[int, int]:
+    """The length of a row that broadcast operands are laid along, and how often they repeat in it."""
+    if not isinstance(step.output, Buffer):
+        return 1, 1
+    shape = step.output.shape
+    if len(shape) < 2:
+        return math.prod(shape), 1
+    return shape[-1] * shape[-2], shape[-2]
+
+
+# ----------------------------------------------------------------------------------------- numexpr
+
+
+def _emit_numexpr(step: ElementwiseStep, name: str) -> Emitted:
+    """`NAME = elementwise program`; numbers are passed as arrays, for numexpr would take them as
+    double precision and everything they meet with them.
+    """
+    constants: dict[float, str] = {}
+
+    def text(formula: Expression) -> str:
+        if isinstance(formula, Const):
+            return constants.setdefault(formula.value, f"c{len(constants)}")
+        if isinstance(formula, Var):
+            return formula.name
+        assert isinstance(formula, Apply)
+        return FUNCTIONS[formula.function].text.format(*map(text, formula.arguments))
+
+    source = text(step.formula)
+    numbers = [f"{value!r}" for value in constants]
+    names = [*constants.values(), *step.operands]
+    arguments = f"{source!r},\n    {names!r},\n    [{', '.join(numbers)}],"
+    definition = f"{name} = NumexprFunction(\n    {arguments}\n)"
+    operands = ", ".join(str(operand) for operand in step.operands.values())
+    return Emitted(definition, f"{name}({step.output}, {operands})", 1, 0)

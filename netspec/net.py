@@ -1,0 +1,115 @@
+"""A checked network: what `netspec.load` gives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from netspec.compiler.graph import Graph
+from netspec.compiler.pipeline import Compilation, Request, compile_request, select
+from netspec.diagnostics import Diagnostic, NetspecError, Source
+
+if TYPE_CHECKING:
+    from netspec.compiler.summary import Summary
+    from netspec.runtime.model import Model
+
+
+class Net:
+    """A network that was checked: its graph, and what can be made of it.
+
+    Attributes:
+        graph: the operations in order, with shapes and source spans.
+        warnings: what is legal but suspicious.
+    """
+
+    def __init__(self, graph: Graph, warnings: tuple[Diagnostic, ...] = ()) -> None:
+        self.graph = graph
+        self.warnings = warnings
+
+    @property
+    def name(self) -> str:
+        """The net's name in the file."""
+        return self.graph.name
+
+    def summary(self, batch: int = 1) -> Summary:
+        """Layers, shapes, parameters, MACs and memory; prints as a table."""
+        from netspec.compiler.summary import summarize
+
+        return summarize(self.graph, batch)
+
+    def compile(self, target: str = "numpy", *, dtype: str = "float32", seed: int = 0) -> Model:
+        """A model that runs, with initial values drawn from `seed`.
+
+        Raises:
+            NetspecError: for an unknown target or dtype.
+        """
+        _check_target(target)
+        from netspec.runtime.model import Model
+
+        return Model(self.graph, dtype=dtype, seed=seed)
+
+    def source(self, target: str = "numpy", *, training: bool = True) -> str:
+        """The generated program as source text.
+
+        Raises:
+            NetspecError: for an unknown target.
+        """
+        _check_target(target)
+        from netspec.runtime.executor import program_source
+
+        return program_source(self.graph, training=training)
+
+    def __repr__(self) -> str:
+        return f"<netspec.Net {self.name}>"
+
+    def __str__(self) -> str:
+        return str(self.graph)
+
+
+def load(path: str | Path, net: str | None = None, **arguments: Any) -> Net:
+    """Read and check a `.net` file.
+
+    Args:
+        path: the file.
+        net: which net, where the file has several.
+        arguments: values for the net's arguments: numbers, bools, strings, lists of them.
+
+    Raises:
+        NetspecError: with every error of the file in `.diagnostics`.
+    """
+    return _checked(Request(path=Path(path), net=net, arguments=_constants(arguments)))
+
+
+def loads(text: str, net: str | None = None, *, name: str = "<text>", **arguments: Any) -> Net:
+    """Check a net given as text; like `load` otherwise. Text cannot import files."""
+    return _checked(Request(source=Source(name, text), net=net, arguments=_constants(arguments)))
+
+
+def _checked(request: Request) -> Net:
+    result: Compilation = compile_request(request)
+    graph = select(result, request.net)
+    return Net(graph, tuple(d for d in result.diagnostics if d.severity == "warning"))
+
+
+def _constants(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Python values as the language's constants."""
+
+    def convert(name: str, value: Any) -> Any:
+        if isinstance(value, (list, tuple)):
+            return tuple(convert(name, item) for item in value)
+        if value is None or isinstance(value, (bool, int, float, str)):
+            return value
+        if hasattr(value, "item") and getattr(value, "ndim", None) == 0:  # a NumPy number
+            return value.item()
+        raise NetspecError.simple(
+            "call/value",
+            f"`{name}` must be a number, a bool, a string or a list, not {type(value).__name__}",
+        )
+
+    return {name: convert(name, value) for name, value in arguments.items()}
+
+
+def _check_target(target: str) -> None:
+    if target != "numpy":
+        raise NetspecError.simple("compile/target", f"there is no target {target!r}", "numpy")

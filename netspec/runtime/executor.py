@@ -1,0 +1,147 @@
+"""A planned program, ready to run: its source executed once, its buffers bound for a batch size."""
+
+from __future__ import annotations
+
+import importlib
+import linecache
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netspec.compiler.graph import Graph
+from netspec.compiler.lowering import lower
+from netspec.compiler.numpy_source import emit_program
+from netspec.compiler.passes.choose_emitters import choose_emitters
+from netspec.compiler.passes.fuse import fuse
+from netspec.compiler.passes.plan_memory import plan_memory
+from netspec.compiler.plan import Buffer, Plan, Scratch
+from netspec.kernels import elementwise
+
+Array = NDArray[Any]
+
+# Cache lines and vector registers are 64 bytes: no two buffers share one.
+_ALIGNMENT = 64
+
+# The plan's passes, in order. Each is a pure function from plan to plan.
+PASSES: tuple[Callable[[Plan], Plan], ...] = (fuse, choose_emitters)
+
+
+def make_plan(graph: Graph, *, training: bool, **options: bool) -> Plan:
+    """Lower a graph and run the passes. `options` are those of `lower`."""
+    plan = lower(graph, training=training, **options)
+    for apply in PASSES:
+        plan = apply(plan)
+    return plan
+
+
+def program_source(graph: Graph, *, training: bool, **options: bool) -> str:
+    """The NumPy source of a graph, as it runs."""
+    return emit_program(make_plan(graph, training=training, **options), graph).text
+
+
+class Program:
+    """Runs a plan for any batch size; buffers are allocated once and kept.
+
+    Batches of several sizes share the memory of the largest.
+    """
+
+    def __init__(self, graph: Graph, plan: Plan, dtype: np.dtype[Any]) -> None:
+        self.plan = plan
+        self.dtype = dtype
+        self.memory = plan_memory(plan)
+        self._source = emit_program(plan, graph)
+        self.text = self._source.text
+        functions = _execute(self.text, graph.name)
+        self._sample = functions.get("sample")
+        self._forward = functions["forward"]
+        self._backward = functions.get("backward")
+        self._arena: Array = np.empty(0, dtype)
+        self._scratch: Array = np.empty(0, dtype)
+        self._bound: dict[int, dict[str, Array]] = {}
+
+    def bind(self, batch: int) -> dict[str, Array]:
+        """The buffers for a batch size, by name. The caller fills the inputs."""
+        if batch not in self._bound:
+            offsets, size = self._layout(batch)
+            if size > len(self._arena):
+                self._arena = _aligned(size, self.dtype)
+                self._bound.clear()
+            scratch = self._scratch_size(batch)
+            if scratch > len(self._scratch):
+                self._scratch = _aligned(scratch, self.dtype)
+            buffers = {}
+            for buffer, offset in offsets.items():
+                flat = self._arena[offset : offset + buffer.elements(batch)]
+                buffers[buffer.name] = flat.reshape(_shape(buffer, batch))
+            for buffer in self.memory.external:
+                buffers[buffer.name] = np.empty(_shape(buffer, batch), self.dtype)
+            self._bound[batch] = buffers
+        return self._bound[batch]
+
+    def _layout(self, batch: int) -> tuple[Mapping[Buffer, int], int]:
+        return self.memory.layout(batch, _ALIGNMENT // self.dtype.itemsize)
+
+    def arena_bytes(self, batch: int) -> int:
+        """The size of the arena for a batch size, known before anything runs."""
+        return self._layout(batch)[1] * self.dtype.itemsize
+
+    def _scratch_size(self, batch: int) -> int:
+        kernels = (_scratch_elements(scratch, batch) for scratch in self._source.scratch)
+        tiles = (elementwise.scratch_size(t.width, t.registers) for t in self._source.tiles)
+        return max([1, *kernels, *tiles])
+
+    def sample(self, buffers: dict[str, Array], rng: np.random.Generator) -> None:
+        """Draw the random masks of a step."""
+        if self._sample is not None:
+            self._sample(buffers, rng)
+
+    def forward(self, buffers: dict[str, Array], parameters: Mapping[str, Array]) -> None:
+        """Compute the outputs from the inputs in `buffers`."""
+        self._forward(buffers, parameters, self._scratch)
+
+    def backward(
+        self,
+        buffers: dict[str, Array],
+        parameters: Mapping[str, Array],
+        gradients: Mapping[str, Array],
+    ) -> None:
+        """Fill `gradients`, from the outputs' gradients in `buffers`."""
+        assert self._backward is not None, "planned without a backward pass"
+        self._backward(buffers, parameters, gradients, self._scratch)
+
+
+def _shape(buffer: Buffer, batch: int) -> tuple[int, ...]:
+    return (batch, *buffer.shape) if buffer.batched else buffer.shape
+
+
+def _aligned(size: int, dtype: np.dtype[Any]) -> Array:
+    extra = _ALIGNMENT // dtype.itemsize
+    memory = np.empty(size + extra, dtype)
+    skip = -memory.ctypes.data % _ALIGNMENT // dtype.itemsize
+    return memory[skip : skip + size]
+
+
+def _scratch_elements(scratch: Scratch, batch: int) -> int:
+    module, _, function = scratch.function.rpartition(".")
+    size = getattr(importlib.import_module(f"netspec.kernels.{module}"), function)
+    elements: int = size(batch, *scratch.arguments, **scratch.options)
+    return elements
+
+
+_programs = 0
+
+
+def _execute(text: str, name: str) -> dict[str, Any]:
+    """Run generated source. Registered with `linecache`, so that a debugger can step into it.
+
+    The source is made by netspec from a checked graph: names in it are checked labels in quotes.
+    """
+    global _programs  # noqa: PLW0603 - only numbers the file names
+    _programs += 1
+    filename = f"<netspec {name} {_programs}>"
+    linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
+    namespace: dict[str, Any] = {"__name__": filename}
+    exec(compile(text, filename, "exec"), namespace)
+    return namespace
