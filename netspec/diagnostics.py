@@ -100,18 +100,18 @@ class Hint:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One link in the chain of block calls and loop turns that led to a place."""
+    """One link in the chain that led to a place: a call of a block, or turns of loops alone."""
 
-    text: str
+    text: str = ""
     call: Span | None = None
     turns: tuple[tuple[str, object], ...] = ()
 
     def __str__(self) -> str:
-        parts = [self.text] if self.text else []
-        if self.call is not None:
-            parts.append(f"called at {self.call.where}")
-        parts += [f"{name} = {value}" for name, value in self.turns]
-        return ", ".join(parts)
+        turns = ", ".join(f"{name} = {value}" for name, value in self.turns)
+        if self.call is None:
+            return f"the turn {turns}"
+        called = f"{self.text}, called at {self.call.where}"
+        return f"{called}, {turns}" if turns else called
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,18 +220,22 @@ def render(diagnostic: Diagnostic, *, color: bool = False) -> str:
         "bold", f": {_printable(d.message)}"
     )
     lines = [head]
-    labels = [Label(d.span, d.label)] if d.span is not None else []
-    labels += d.secondary
+    primary = Label(d.span, d.label) if d.span is not None else None
+    labels = [label for label in (primary, *d.secondary) if label is not None]
     width = max((len(str(label.span.line)) for label in labels), default=1)
     rail = paint("rail", " " * (width + 1) + " |")
     for source_index, group in enumerate(_by_source(labels)):
         arrow = "-->" if source_index == 0 else ":::"
         lines.append(" " * (width + 1) + paint("rail", arrow) + " " + group[0].span.where)
         lines.append(rail)
+        shown = ""
         for label in sorted(group, key=lambda item: (item.span.line, item.span.start)):
-            mark = "^" if label.span == d.span and label.text == d.label else "-"
+            mark = "^" if label is primary else "-"
             text, underline = _underlined(label, mark)
-            lines.append(paint("rail", f" {label.span.line:>{width}} |") + f" {text}")
+            line = paint("rail", f" {label.span.line:>{width}} |") + f" {text}"
+            if line != shown:
+                lines.append(line)
+                shown = line
             style = d.severity if mark == "^" else "rail"
             lines.append(f"{rail} {paint(style, underline)}")
     lead = " " * (width + 1) + " " + paint("rail", "=") + " "
@@ -287,6 +291,12 @@ def _printable(text: str) -> str:
         else:
             out.append(char.encode("unicode_escape", "backslashreplace").decode("ascii"))
     return "".join(out)
+
+
+def quoted(text: str, limit: int = 60) -> str:
+    """A piece of the file for a message: in backticks, on one line, and not too long."""
+    text = " ".join(text.split())
+    return f"`{text if len(text) <= limit else text[: limit - 3] + '...'}`"
 
 
 def _columns(text: str) -> int:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netspec.kernels import conv, dropout, layout, linear, norm, pool
+from netspec.kernels import conv, dropout, layout, linear, norm, parallel, pool
 
 DTYPES = pytest.mark.parametrize("dtype", [np.float64, np.float32])
 quick = settings(max_examples=100, deadline=None, derandomize=True, database=None)
@@ -210,14 +210,16 @@ def test_conv_property(case):
     ("inputs", "outputs", "kernel", "stride", "out"),
     [(16, 16, 3, 1, 32), (1024, 1, 1, 2, 16), (3, 64, 7, 2, 16), (64, 64, 1, 1, 32)],
 )
-def test_conv_scratch_is_small(inputs, outputs, kernel, stride, out):
-    """Scratch is the packed weight and a few tiles, however many images there are."""
+@pytest.mark.parametrize("threads", [1, 3])
+def test_conv_scratch_is_small(inputs, outputs, kernel, stride, out, threads, monkeypatch):
+    """Scratch is the packed weight and a few tiles a thread, however many images there are."""
+    monkeypatch.setattr(parallel, "_threads", threads)
     pad = (kernel // 2,) * 4
     size = conv.scratch_size(
         10_000, (32, 32, inputs), (out, out, outputs), kernel=(kernel, kernel),
         stride=(stride, stride), pad=pad, dilation=(1, 1), groups=1,
     )  # fmt: skip
-    assert size < 4 * conv.TILE
+    assert size < 4 * conv.TILE * threads
 
 
 def linspace(start, stop, shape):

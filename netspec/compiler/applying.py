@@ -145,7 +145,8 @@ class Caller(LayerNamer):
             return UNKNOWN
         op = cls(**bound.values)
         shapes = tuple(tensor.shape for tensor in inputs)
-        if shared.first_shapes and op.parameters(*shared.first_shapes) != op.parameters(*shapes):
+        fits = shapes == (shared.first_shapes or shapes)
+        if not fits and op.parameters(*shared.first_shapes) != op.parameters(*shapes):
             assert shared.first_use is not None
             self.error(
                 "layer/shared-shape",

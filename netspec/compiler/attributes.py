@@ -58,6 +58,8 @@ class Int(Kind):
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int):
             raise WrongValueError(f"{self.describe()}, not {show(value)}")
+        if value > self.maximum == MAX_SIZE:
+            raise WrongValueError(f"a whole number below 2^31, not {value}")
         if not self.minimum <= value <= self.maximum:
             raise WrongValueError(f"{self.describe()}, not {value}")
         return value

@@ -86,7 +86,8 @@ class Body(StatementRunner):
         """Bound the whole work of a file, however its loops and blocks multiply."""
         self.assembly.work += units
         if self.assembly.work > MAX_WORK:
-            self.error("limit/work", "the loops and blocks of this net expand too far", span)
+            message = f"the loops and blocks of this file expand to over {MAX_WORK:,} steps"
+            self.error("limit/work", message, span)
             raise StopBuildingError
 
     # -- arguments of nets and blocks
@@ -172,10 +173,17 @@ class Body(StatementRunner):
 
 
 def build(
-    net: syntax.Net, module: Module, arguments: Mapping[str, Any], sink: DiagnosticSink
+    net: syntax.Net,
+    module: Module,
+    arguments: Mapping[str, Any],
+    sink: DiagnosticSink,
+    work: int = 0,
 ) -> tuple[Graph | None, Assembly]:
-    """Build a net with the given arguments; the graph is None if there was an error."""
-    assembly = Assembly(sink)
+    """Build a net with the given arguments; the graph is None if there was an error.
+
+    `work` is what the nets before it have used of the file's bound.
+    """
+    assembly = Assembly(sink, work=work)
     errors_before = len(sink.errors)
     body = Body(assembly, module)
     with contextlib.suppress(StopBuildingError):

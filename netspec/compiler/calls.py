@@ -16,7 +16,7 @@ from netspec.compiler.initializers import Initializer
 from netspec.compiler.op import Op, ParameterSpec, ShapeError
 from netspec.compiler.scope import UNKNOWN, Tensor, Tensors
 from netspec.compiler.suggestions import branch_hints, fix_edits, removal
-from netspec.diagnostics import Edit, Frame, Hint, Label, Span, suggest
+from netspec.diagnostics import Edit, Frame, Hint, Label, Span, quoted, suggest
 
 
 @dataclass
@@ -268,8 +268,8 @@ class LayerCaller(Evaluator):
             return
         infix = call.span == call.callee.span and len(inputs) > 1
         message = error.message
-        if infix and len(call.span.text) <= 60 and "\n" not in call.span.text:
-            message = f"`{call.span.text}` needs equal shapes"
+        if infix:
+            message = f"{quoted(call.span.text)} needs equal shapes"
         if len(inputs) == 1:
             label = f"gets {show_shape(inputs[0].shape)}"
             secondary: tuple[Label, ...] = ()

@@ -140,11 +140,15 @@ def _emit_numpy(step: ElementwiseStep, name: str) -> Emitted:
         names = [x for x in step.operands if x in statements.vectors]
         tiled = ", ".join(f"np.tile({x}, {repeats})" for x in names)
         lines.append(f"    {', '.join(names)} = {tiled}")
+    arguments = ["out", "scratch"]
+    arguments += [f"floats={len(floats)}"] if floats else []
+    arguments += [f"flags={len(flags)}"] if flags else []
     lines += [
-        f"    for rows, [{', '.join(floats)}], [{', '.join(flags)}] in elementwise.tiles(",
-        f"        out, scratch, floats={len(floats)}, flags={len(flags)}",
-        "    ):",
+        "",
+        f"    def tile({', '.join(['rows', *floats, *flags])}):",
         *(f"        {line}" for line in statements.lines),
+        "",
+        f"    elementwise.run(tile, {', '.join(arguments)})",
     ]
     operands = ", ".join(str(operand) for operand in step.operands.values())
     call = f"{name}({step.output}, {operands}, scratch)"

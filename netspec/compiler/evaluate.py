@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from netspec.compiler import constants, initializers, syntax
-from netspec.compiler.assembly import Assembly
+from netspec.compiler.assembly import Assembly, StopBuildingError
 from netspec.compiler.attributes import WrongValueError
 from netspec.compiler.constants import ConstantError
 from netspec.compiler.graph import show_shape
@@ -51,7 +51,7 @@ class Evaluator:
         try:
             if self.assembly.depth > MAX_DEPTH:
                 self.error("limit/nesting", "expressions and blocks nest too deep", expr.span)
-                return UNKNOWN
+                raise StopBuildingError
             value = _EVALUATORS[type(expr)](self, expr)
             if size := constants.size(value):
                 self.count_work(expr.span, size // 32)
@@ -143,6 +143,9 @@ class Evaluator:
 
     def _literal(self, expr: syntax.Literal) -> Any:
         return expr.value
+
+    def _parens(self, expr: syntax.Parens) -> Any:
+        return self.evaluate(expr.inner)
 
     def _list(self, expr: syntax.ListExpr) -> Any:
         items = [self.constant(item, "an item of a list") for item in expr.items]
@@ -338,6 +341,7 @@ _EVALUATORS: dict[type, Callable[[Any, Any], Any]] = {
     syntax.Name: Evaluator._name,
     syntax.Literal: Evaluator._literal,
     syntax.ListExpr: Evaluator._list,
+    syntax.Parens: Evaluator._parens,
     syntax.Group: Evaluator._group,
     syntax.Chain: Evaluator._chain,
     syntax.Power: Evaluator._power,

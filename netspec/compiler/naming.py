@@ -6,7 +6,7 @@ from netspec.compiler import labels, syntax
 from netspec.compiler.attributes import show
 from netspec.compiler.calls import LayerCaller
 from netspec.compiler.scope import UNKNOWN
-from netspec.diagnostics import Edit, Hint, Label, Span
+from netspec.diagnostics import Edit, Hint, Label, Span, quoted
 
 
 class LayerNamer(LayerCaller):
@@ -23,6 +23,10 @@ class LayerNamer(LayerCaller):
     def _label_text(self, label: syntax.Label) -> str | None:
         """A label with its interpolated constants put in; None after a reported error."""
         segments = []
+        if len(label.segments) > labels.MAX_SEGMENTS:
+            message = f"a label has at most {labels.MAX_SEGMENTS} parts"
+            self.error("label/invalid", message, label.span)
+            return None
         for parts in label.segments:
             text = ""
             for part in parts:
@@ -46,7 +50,7 @@ class LayerNamer(LayerCaller):
                     edits = (Edit(label.span, f"{segment.strip('_')}_"),)
                 hints = (Hint(f"call it `{segment.strip('_')}_`", edits),) if edits else ()
                 code = "label/reserved" if "PyTorch" in problem else "label/invalid"
-                message = f"`{segment}` cannot be a label: {problem}"
+                message = f"{quoted(segment)} cannot be a label: {problem}"
                 self.error(code, message, label.span, hints=hints)
                 return None
         return ".".join(segments)

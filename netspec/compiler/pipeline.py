@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from netspec.compiler import syntax
-from netspec.compiler.assembly import Assembly
+from netspec.compiler.assembly import MAX_ERRORS, MAX_WORK, Assembly
 from netspec.compiler.build import build
 from netspec.compiler.graph import Graph
 from netspec.compiler.lint import is_allowed, lint
@@ -27,7 +27,7 @@ from netspec.diagnostics import (
 
 # Trying a hint compiles the file again. All trials of a run together may cost as much as this many
 # expressions (about a second); a character of text costs half an expression.
-MAX_TRIAL_COST = 40_000
+MAX_TRIAL_COST = 30_000
 MAX_TRIALS = 60
 MAX_HINTS = 2
 
@@ -131,10 +131,12 @@ def _build_nets(request: Request, result: Compilation, sink: DiagnosticSink) -> 
     for name, net in nets.items():
         known = {parameter.name.id for parameter in net.parameters}
         arguments = {k: v for k, v in request.arguments.items() if k in known}
-        graph, assembly = build(net, module, arguments, sink)
-        result.work += assembly.work
+        graph, assembly = build(net, module, arguments, sink, result.work)
+        result.work = assembly.work
         if graph is not None:
             _finish(graph, assembly, result, name)
+        if assembly.work > MAX_WORK or len(sink.errors) >= MAX_ERRORS:
+            return
 
 
 def _finish(graph: Graph, assembly: Assembly, result: Compilation, name: str) -> None:
@@ -194,8 +196,9 @@ class _Trials:
         changed = _compile(self.request, _edited(hint.edits))
         self.left -= 1
         self.budget -= max(self.cost, changed.work)
-        after = Counter(_key(d) for d in changed.diagnostics if d.severity == diagnostic.severity)
-        return after[_key(diagnostic)] < self.before[_key(diagnostic)] and after <= self.before
+        errors = Counter(_key(d) for d in changed.errors)
+        left = sum(_key(d) == _key(diagnostic) for d in changed.diagnostics)
+        return left < self.before[_key(diagnostic)] and errors <= self.before
 
 
 def _key(diagnostic: Diagnostic) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from netspec.compiler.applying import Caller
 from netspec.compiler.attributes import Int, WrongValueError, show
 from netspec.compiler.graph import show_shape
 from netspec.compiler.scope import UNKNOWN, SharedLayer, Tensor, Tensors
-from netspec.diagnostics import Edit, Hint, Label, Source, Span, suggest
+from netspec.diagnostics import Edit, Hint, Label, Source, Span, quoted, suggest
 
 _ROLES = ("weight", "bias", "scale", "shift")
 _NET_FACTS = ("params", "macs")
@@ -135,7 +135,7 @@ class StatementRunner(Caller):
                     show_shape(value.shape) if isinstance(value, Tensor) else show(value)
                 )
         facts = tuple(f"{name} = {value}" for name, value in known.items())
-        message = s.message or f"`{s.condition.span.text}` does not hold"
+        message = s.message or f"{quoted(s.condition.span.text)} does not hold"
         self.error("assert/failed", message, s.condition.span, label="is false", notes=facts)
 
     def _for(self, s: syntax.For) -> None:

@@ -36,6 +36,14 @@ class ListExpr:
 
 
 @dataclass(frozen=True, slots=True)
+class Parens:
+    """`(a)`."""
+
+    inner: Expr
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
 class Group:
     """`(a, b)`: several values that go into one layer."""
 
@@ -178,6 +186,7 @@ Expr = (
     Name
     | Literal
     | ListExpr
+    | Parens
     | Group
     | Chain
     | Compare

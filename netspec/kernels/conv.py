@@ -25,7 +25,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from netspec.kernels import depthwise
+from netspec.kernels import depthwise, parallel
 from netspec.kernels.arrays import Array, carve, column_sums, repeat_row
 from netspec.kernels.windows import (
     Pad,
@@ -67,10 +67,16 @@ def forward(
     x (N, H, W, C), weight (O, C/groups, kh, kw), bias (O,) or None, out (N, OH, OW, O).
     """
     window = Window(_kernel(weight), stride, pad, dilation)
-    if depthwise.applies(x.shape[-1], out.shape[-1], groups):
-        depthwise.forward(x, weight, bias, out, scratch, window)
-    else:
-        _correlate(x, _by_group(weight, groups), bias, out, scratch, window)
+    split = parallel.parts(len(x), out.size * weight[0].size)
+
+    def part(images: slice, own: Array) -> None:
+        if depthwise.applies(x.shape[-1], out.shape[-1], groups):
+            depthwise.forward(x[images], weight, bias, out[images], own, window)
+        else:
+            kernels = _by_group(weight, groups)
+            _correlate(x[images], kernels, bias, out[images], own, window)
+
+    parallel.run(part, _shares(split, scratch))
 
 
 def backward_weight(
@@ -90,9 +96,22 @@ def backward_weight(
     x (N, H, W, C), dy (N, OH, OW, O), dweight (O, C/groups, kh, kw).
     """
     window = Window(_kernel(dweight), stride, pad, dilation)
+    split = parallel.parts(len(x), dy.size * dweight[0].size)
     if depthwise.applies(x.shape[-1], dy.shape[-1], groups):
         depthwise.backward_weight(x, dy, dweight, scratch, window)
         return
+
+    def part(images: slice, own: Array) -> Array:
+        return _packed_gradient(x[images], dy[images], groups, own, window)
+
+    total, *others = parallel.run(part, _shares(split, scratch))
+    for other in others:
+        total += other
+    _unpack(total, _by_group(dweight, groups), stride[1])
+
+
+def _packed_gradient(x: Array, dy: Array, groups: int, scratch: Array, window: Window) -> Array:
+    """The gradient of the packed weight, in `scratch`."""
     plan = _plan(x.shape, dy.shape, groups, window)
     total, part, padded, columns = carve(scratch, plan.packed, *plan[1:4])
     matrix, part_matrix = _matrices(total), _matrices(part)
@@ -103,7 +122,7 @@ def backward_weight(
         np.matmul(patches.transpose(0, 2, 1), _outputs(dy[tile.area], plan), out=product)
         if not first:
             matrix += product
-    _unpack(total, _by_group(dweight, groups), stride[1])
+    return total
 
 
 def backward_bias(dy: Array, dbias: Array) -> None:
@@ -128,11 +147,21 @@ def backward_input(
     q*sw + j*dw - left = w. dy (N, OH, OW, O), weight (O, C/groups, kh, kw), dx (N, H, W, C).
     """
     window = Window(_kernel(weight), stride, pad, dilation)
-    if depthwise.applies(dx.shape[-1], dy.shape[-1], groups):
-        depthwise.backward_input(dy, weight, dx, scratch, window)
-        return
+    split = parallel.parts(len(dx), dy.size * weight[0].size)
+
+    def part(images: slice, own: Array) -> None:
+        if depthwise.applies(dx.shape[-1], dy.shape[-1], groups):
+            depthwise.backward_input(dy[images], weight, dx[images], own, window)
+        else:
+            _correlate_back(dy[images], _by_group(weight, groups), dx[images], own, window)
+
+    parallel.run(part, _shares(split, scratch))
+
+
+def _correlate_back(dy: Array, kernels: Array, dx: Array, scratch: Array, window: Window) -> None:
+    """The gradient of the input, with kernels (G, O/G, C/G, kh, kw)."""
     # dx is dy correlated with the flipped kernel, inputs for outputs: p = (h + top - i*dh) / sh.
-    flipped = _by_group(weight, groups).transpose(0, 2, 1, 3, 4)
+    flipped = kernels.transpose(0, 2, 1, 3, 4)
     for phase in _phases(window, dx.shape):
         target = dx[phase.pixels]
         if 0 in phase.window.kernel:
@@ -154,9 +183,25 @@ def scratch_size(
 ) -> int:
     """Elements of scratch that suffice for the three kernels above.
 
-    `n` images, in_shape (H, W, C), out_shape (OH, OW, O).
+    `n` images, in_shape (H, W, C), out_shape (OH, OW, O). Each thread has a share for its images.
     """
     window = Window(kernel, stride, pad, dilation)
+    threads = min(parallel.threads(), n)
+    share = max(
+        _scratch_share(images, in_shape, out_shape, groups, window)
+        for images in {n, -(-n // threads)}
+    )
+    return threads * share
+
+
+def _shares(split: list[slice], scratch: Array) -> list[tuple[slice, Array]]:
+    """The images of each part, and its share of the scratch."""
+    share = len(scratch) // len(split)
+    return [(part, scratch[i * share : (i + 1) * share]) for i, part in enumerate(split)]
+
+
+def _scratch_share(n: int, in_shape: Shape, out_shape: Shape, groups: int, window: Window) -> int:
+    """Elements of scratch that one thread needs for `n` images."""
     x_shape, y_shape = (n, *in_shape), (n, *out_shape)
     if depthwise.applies(in_shape[-1], out_shape[-1], groups):
         return depthwise.scratch_size(x_shape, y_shape, window)
@@ -165,7 +210,7 @@ def scratch_size(
     for phase in _phases(window, x_shape):
         if 0 not in phase.window.kernel:
             plan = _plan(y_shape, phase.shape, groups, phase.window)
-            shapes = plan[1:4] if stride == (1, 1) else plan[1:]
+            shapes = plan[1:4] if window.stride == (1, 1) else plan[1:]
             sizes.append(sum(map(prod, shapes)))
     return max(sizes)
 

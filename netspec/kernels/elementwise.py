@@ -1,38 +1,46 @@
 """What fused elementwise code needs: tiles that stay in cache, and registers to compute in."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
+from netspec.kernels import parallel
 from netspec.kernels.arrays import Array, chunks
 
 # Elements in a tile: the tile of each operand and each register fit the L2 cache together.
-TILE = 1 << 14
+TILE = 1 << 15
+
+# What an element counts against `parallel.WORTH_A_THREAD`.
+WORK = 8
 
 
 def scratch_size(width: int, registers: int) -> int:
-    """Elements of scratch that `tiles` needs for rows of `width`."""
-    return registers * max(TILE, width)
+    """Elements of scratch that `run` needs for rows of `width`."""
+    return parallel.threads() * registers * max(TILE, width)
 
 
-def tiles(
-    out: Array, scratch: Array, *, floats: int, flags: int
-) -> Iterator[tuple[slice, list[Array], list[NDArray[np.bool_]]]]:
-    """Go through `out`, of shape (R,) or (R, width), in tiles.
+def run(
+    compute: Callable[..., None], out: Array, scratch: Array, *, floats: int = 0, flags: int = 0
+) -> None:
+    """Call `compute(rows, *registers)` for each tile of `out`, of shape (R,) or (R, width).
 
-    Yields the rows of a tile, and registers of the tile's shape: `floats` of the type of `out`, and
-    `flags` of booleans, all in `scratch`.
+    `rows` is the slice of a tile. The registers are arrays of the tile's shape in `scratch`: first
+    `floats` of the type of `out`, then `flags` of booleans. Each thread takes a part of the rows.
     """
     width = out.shape[1] if out.ndim == 2 else 1
     size = max(TILE, width)
-    for rows in chunks(len(out), max(1, TILE // width)):
-        shape = (rows.stop - rows.start, *out.shape[1:])
-        count = shape[0] * width
-        pieces: list[Any] = [
-            scratch[i * size : i * size + count].reshape(shape) for i in range(floats)
-        ]
-        booleans = scratch[floats * size : (floats + flags) * size].view(np.bool_)
-        marks = [booleans[i * size : i * size + count].reshape(shape) for i in range(flags)]
-        yield rows, pieces, marks
+    step = max(1, TILE // width)
+    tiles = list(chunks(len(out), step))
+
+    def part(mine: slice, own: Array) -> None:
+        booleans = own[floats * size :].view(np.bool_)
+        for rows in tiles[mine]:
+            shape = (rows.stop - rows.start, *out.shape[1:])
+            count = shape[0] * width
+            yes = [booleans[i * size : i * size + count].reshape(shape) for i in range(flags)]
+            registers = [own[i * size : i * size + count].reshape(shape) for i in range(floats)]
+            compute(rows, *registers, *yes)
+
+    share = (floats + flags) * size
+    split = parallel.parts(len(tiles), out.size * WORK)
+    parallel.run(part, [(s, scratch[i * share : (i + 1) * share]) for i, s in enumerate(split)])

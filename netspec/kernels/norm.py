@@ -5,16 +5,20 @@ dx_shift, with one number a channel in each vector. These kernels make the vecto
 part is fused with whatever surrounds it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
 
+from netspec.kernels import parallel
 from netspec.kernels.arrays import Array, carve, chunks, column_sums, fold, repeat_row
 
 # Elements of x in a block: it and its scratch fit the L2 cache.
 BLOCK = 1 << 15
+
+# What an element counts against `parallel.WORTH_A_THREAD`.
+WORK = 8
 
 
 def batch_statistics(
@@ -44,13 +48,18 @@ def batch_statistics(
     weight or bias stands for ones and zeros.
     """
     rows = x.size // x.shape[-1]
-    column_sums(x, mean)
+    mean[...] = _sums(_column_sums, scratch, x)[0]
     mean /= rows
-    variance = np.zeros_like(mean)
-    for (block,), centre, buffer in _blocks(mean, scratch, x):
-        np.subtract(block, centre, out=buffer)
-        np.square(buffer, out=buffer)
-        variance += _channel_sums(buffer, len(mean))
+
+    def squares(x: Array, scratch: Array) -> list[Array]:
+        total = np.zeros_like(mean)
+        for (block,), centre, buffer in _blocks(mean, scratch, x):
+            np.subtract(block, centre, out=buffer)
+            np.square(buffer, out=buffer)
+            total += _channel_sums(buffer, len(mean))
+        return [total]
+
+    (variance,) = _sums(squares, scratch, x)
     variance /= rows
     _inverse_std(variance, eps, inverse_std)
     _scale_shift(weight, bias, mean, inverse_std, scale, shift)
@@ -136,7 +145,7 @@ def running_backward(
 
 def scratch_size(n: int, shape: tuple[int, ...]) -> int:
     """Elements of scratch that suffice for the kernels above, for `n` images of shape (..., C)."""
-    return min(n * prod(shape), max(BLOCK, shape[-1]))
+    return parallel.threads() * min(n * prod(shape), max(BLOCK, shape[-1]))
 
 
 def _inverse_std(variance: Array, eps: float, out: Array) -> None:
@@ -164,14 +173,35 @@ def _gradient_sums(
     x: Array, dy: Array, scratch: Array, mean: Array, inverse_std: Array
 ) -> tuple[Array, Array]:
     """sum(dy) and sum(dy*xhat) over the rows, each (C,)."""
-    sum_dy, sum_dy_xhat = np.zeros_like(mean), np.zeros_like(mean)
-    for (block, gradient), centre, buffer in _blocks(mean, scratch, x, dy):
-        np.subtract(block, centre, out=buffer)
-        buffer *= gradient
-        sum_dy += _channel_sums(gradient, len(mean))
-        sum_dy_xhat += _channel_sums(buffer, len(mean))
+
+    def sums(x: Array, dy: Array, scratch: Array) -> list[Array]:
+        sum_dy, sum_dy_xhat = np.zeros_like(mean), np.zeros_like(mean)
+        for (block, gradient), centre, buffer in _blocks(mean, scratch, x, dy):
+            np.subtract(block, centre, out=buffer)
+            buffer *= gradient
+            sum_dy += _channel_sums(gradient, len(mean))
+            sum_dy_xhat += _channel_sums(buffer, len(mean))
+        return [sum_dy, sum_dy_xhat]
+
+    sum_dy, sum_dy_xhat = _sums(sums, scratch, x, dy)
     sum_dy_xhat *= inverse_std
     return sum_dy, sum_dy_xhat
+
+
+def _sums(part: Callable[..., list[Array]], scratch: Array, *arrays: Array) -> list[Array]:
+    """What `part(*arrays, scratch)` sums, a part of the images a thread, added in order."""
+    split = parallel.parts(len(arrays[0]), arrays[0].size * WORK)
+    share = len(scratch) // len(split)
+    tasks = [
+        (*(array[images] for array in arrays), scratch[i * share : (i + 1) * share])
+        for i, images in enumerate(split)
+    ]
+    results: list[list[Array]] = parallel.run(part, tasks)
+    first, *others = results
+    for other in others:
+        for total, more in zip(first, other, strict=True):
+            total += more
+    return first
 
 
 def _blocks(
@@ -189,6 +219,13 @@ def _blocks(
         for block in chunks(len(long_rows[0]), max(1, BLOCK // centre.size)):
             pieces = [array[block] for array in long_rows]
             yield pieces, centre, carve(scratch, pieces[0].shape)[0]
+
+
+def _column_sums(x: Array, scratch: Array) -> list[Array]:
+    """The sum of x (..., C) over its rows."""
+    total = np.empty_like(x, shape=x.shape[-1:])
+    column_sums(x, total)
+    return [total]
 
 
 def _channel_sums(block: Array, channels: int) -> Array:

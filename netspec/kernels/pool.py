@@ -4,16 +4,18 @@ Each tap (i, j) of the window is one strided slice of the picture, and the kerne
 a 2x2 pool is four passes over whole tiles, in place of one Python loop turn per output.
 """
 
-from collections.abc import Iterator
-
 import numpy as np
 from numpy.typing import NDArray
 
+from netspec.kernels import parallel
 from netspec.kernels.arrays import Array, chunks
 from netspec.kernels.windows import Pad, Pair, Tap, Window, clipped_taps
 
 # Elements of the output in a tile, and images that a global pool takes at once.
 TILE = 1 << 14
+
+# What a pixel counts against `parallel.WORTH_A_THREAD`.
+WORK = 8
 GLOBAL_IMAGES = 16
 
 
@@ -25,12 +27,15 @@ def max_forward(
     x (N, H, W, C), out (N, OH, OW, C). Padding counts as -inf; NaN propagates.
     """
     window = Window(kernel, stride, pad, dilation)
-    for images, taps in _tiles(x, out, window):
+
+    def tile(images: slice, taps: list[Tap]) -> None:
         pictures, outputs = x[images], out[images]
         outputs.fill(-np.inf)
         for tap in taps:
             best = outputs[:, tap.out_h, tap.out_w]
             np.maximum(best, pictures[:, tap.in_h, tap.in_w], out=best)
+
+    parallel.each(tile, _tiles(x, out, window), x.size * WORK)
 
 
 def max_backward(
@@ -51,7 +56,8 @@ def max_backward(
     """
     window = Window(kernel, stride, pad, dilation)
     disjoint, tight = _disjoint(window), _tight(window, x, y)
-    for images, taps in _tiles(x, y, window):
+
+    def tile(images: slice, taps: list[Tap]) -> None:
         pictures, best, gradient, target = x[images], y[images], dy[images], dx[images]
         found = np.zeros(best.shape, np.bool_)
         if not tight:
@@ -67,6 +73,8 @@ def max_backward(
             else:
                 target[pixels] += gradient[inside] * hit
 
+    parallel.each(tile, _tiles(x, y, window), x.size * WORK)
+
 
 def avg_forward(
     x: Array, out: Array, *, kernel: Pair, stride: Pair, pad: Pad, count_include_pad: bool
@@ -78,12 +86,15 @@ def avg_forward(
     """
     window = Window(kernel, stride, pad, (1, 1))
     weight = _inverse_sizes(x, out, window, count_include_pad)
-    for images, taps in _tiles(x, out, window):
+
+    def tile(images: slice, taps: list[Tap]) -> None:
         pictures, total = x[images], out[images]
         total.fill(0)
         for tap in taps:
             total[:, tap.out_h, tap.out_w] += pictures[:, tap.in_h, tap.in_w]
         total *= weight
+
+    parallel.each(tile, _tiles(x, out, window), x.size * WORK)
 
 
 def avg_backward(
@@ -96,7 +107,8 @@ def avg_backward(
     window = Window(kernel, stride, pad, (1, 1))
     weight = _inverse_sizes(dx, dy, window, count_include_pad)
     disjoint, tight = _disjoint(window), _tight(window, dx, dy)
-    for images, taps in _tiles(dx, dy, window):
+
+    def tile(images: slice, taps: list[Tap]) -> None:
         share, target = dy[images] * weight, dx[images]
         if not tight:
             target.fill(0)
@@ -106,6 +118,8 @@ def avg_backward(
                 pixels[...] = share[:, tap.out_h, tap.out_w]
             else:
                 pixels += share[:, tap.out_h, tap.out_w]
+
+    parallel.each(tile, _tiles(dx, dy, window), dx.size * WORK)
 
 
 def global_avg_forward(x: Array, out: Array) -> None:
@@ -122,12 +136,12 @@ def global_avg_backward(dy: Array, dx: Array) -> None:
     dx[...] = (dy / (height * width))[:, None, None, :]
 
 
-def _tiles(x: Array, out: Array, window: Window) -> Iterator[tuple[slice, list[Tap]]]:
+def _tiles(x: Array, out: Array, window: Window) -> list[tuple[slice, list[Tap]]]:
     """Tiles of whole images, small enough that `out` stays in the cache, and the taps in each."""
     _, rows, columns, _ = out.shape
     taps = list(clipped_taps(window, range(rows), range(columns), (x.shape[1], x.shape[2])))
-    for images in chunks(len(x), max(1, TILE * len(x) // out.size)):
-        yield images, taps
+    size = max(1, TILE * len(x) // out.size)
+    return [(images, taps) for images in chunks(len(x), size)]
 
 
 def _disjoint(window: Window) -> bool:

@@ -17,7 +17,7 @@ from netspec.compiler.passes.choose_emitters import choose_emitters
 from netspec.compiler.passes.fuse import fuse
 from netspec.compiler.passes.plan_memory import plan_memory
 from netspec.compiler.plan import Buffer, Plan, Scratch
-from netspec.kernels import elementwise
+from netspec.kernels import elementwise, parallel
 
 Array = NDArray[Any]
 
@@ -59,11 +59,12 @@ class Program:
         self._backward = functions.get("backward")
         self._arena: Array = np.empty(0, dtype)
         self._scratch: Array = np.empty(0, dtype)
-        self._bound: dict[int, dict[str, Array]] = {}
+        self._bound: dict[tuple[int, int], dict[str, Array]] = {}
 
     def bind(self, batch: int) -> dict[str, Array]:
         """The buffers for a batch size, by name. The caller fills the inputs."""
-        if batch not in self._bound:
+        key = (batch, parallel.threads())  # scratch is shared out among the threads
+        if key not in self._bound:
             offsets, size = self._layout(batch)
             if size > len(self._arena):
                 self._arena = _aligned(size, self.dtype)
@@ -77,8 +78,8 @@ class Program:
                 buffers[buffer.name] = flat.reshape(_shape(buffer, batch))
             for buffer in self.memory.external:
                 buffers[buffer.name] = np.empty(_shape(buffer, batch), self.dtype)
-            self._bound[batch] = buffers
-        return self._bound[batch]
+            self._bound[key] = buffers
+        return self._bound[key]
 
     def _layout(self, batch: int) -> tuple[Mapping[Buffer, int], int]:
         return self.memory.layout(batch, _ALIGNMENT // self.dtype.itemsize)
@@ -99,7 +100,8 @@ class Program:
 
     def forward(self, buffers: dict[str, Array], parameters: Mapping[str, Array]) -> None:
         """Compute the outputs from the inputs in `buffers`."""
-        self._forward(buffers, parameters, self._scratch)
+        with parallel.one_blas_thread():
+            self._forward(buffers, parameters, self._scratch)
 
     def backward(
         self,
@@ -109,7 +111,8 @@ class Program:
     ) -> None:
         """Fill `gradients`, from the outputs' gradients in `buffers`."""
         assert self._backward is not None, "planned without a backward pass"
-        self._backward(buffers, parameters, gradients, self._scratch)
+        with parallel.one_blas_thread():
+            self._backward(buffers, parameters, gradients, self._scratch)
 
 
 def _shape(buffer: Buffer, batch: int) -> tuple[int, ...]:

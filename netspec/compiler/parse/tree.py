@@ -117,11 +117,11 @@ class TreeBuilder(lark.Transformer[Any, Any]):
     def array(self, children: list[Any]) -> syntax.ListExpr:
         return syntax.ListExpr(self._exprs(children), self._span(children))
 
-    def group(self, children: list[Any]) -> Expr:
+    def group(self, children: list[Any]) -> syntax.Parens | syntax.Group:
         items = self._exprs(children)
         trailing_comma = str(children[-2]) == ","
         if len(items) == 1 and not trailing_comma:
-            return items[0]
+            return syntax.Parens(items[0], self._span(children))
         return syntax.Group(items, self._span(children))
 
     def sum(self, children: list[Any]) -> syntax.Chain:

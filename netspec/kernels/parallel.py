@@ -1,0 +1,91 @@
+"""Threads for kernels: a batch is cut into parts, and each thread does one.
+
+NumPy lets go of the interpreter lock in copies, ufuncs and matrix products, so threads that each
+work on a part of the batch run side by side. BLAS is held to one thread meanwhile: its own threads
+would only fight with these. Which part a sum comes from depends on the number of threads alone, so
+equal numbers of threads give equal bits.
+"""
+
+import functools
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import Any
+
+_threads = 0
+
+# Below this many multiply-adds (or as much other work) a second thread costs more than it does.
+WORTH_A_THREAD = 1 << 20
+
+
+def available() -> int:
+    """The processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def threads() -> int:
+    """How many threads kernels use: `set_threads`, else NETSPEC_NUM_THREADS, else all processors."""
+    if _threads:
+        return _threads
+    given = os.environ.get("NETSPEC_NUM_THREADS", "")
+    return int(given) if given.isdigit() and int(given) > 0 else available()
+
+
+def set_threads(count: int) -> None:
+    """Use `count` threads from here on."""
+    global _threads  # noqa: PLW0603 - one setting for the process, like BLAS's own
+    _threads = max(1, count)
+
+
+def parts(count: int, work: int) -> list[slice]:
+    """Cut range(count) into a slice a thread; one slice where `work` is not worth threads."""
+    number = min(threads(), count, max(1, work // WORTH_A_THREAD + 1))
+    bounds = [count * i // number for i in range(number + 1)]
+    return [slice(a, b) for a, b in pairwise(bounds)]
+
+
+def run(task: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
+    """Call `task(*a)` for each of `arguments`, the first here and the others in threads of their own.
+
+    Returns the results in order; an exception of any call is raised here.
+    """
+    if len(arguments) == 1:
+        return [task(*arguments[0])]
+    pool = _pool(len(arguments) - 1)
+    others = [pool.submit(task, *a) for a in arguments[1:]]
+    first = task(*arguments[0])
+    return [first, *(other.result() for other in others)]
+
+
+def each(task: Callable[..., Any], items: Sequence[tuple[Any, ...]], work: int) -> None:
+    """Call `task(*item)` for every item; each thread takes a run of them. `work` is that of all."""
+
+    def some(mine: slice) -> None:
+        for item in items[mine]:
+            task(*item)
+
+    run(some, [(part,) for part in parts(len(items), work)])
+
+
+@functools.cache
+def _pool(size: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(size, thread_name_prefix="netspec")
+
+
+@functools.cache
+def _controller() -> Any:
+    import numpy as np  # noqa: F401 - its BLAS must be loaded to be found
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Hold BLAS to one thread, for the kernels bring their own."""
+    with _controller().limit(limits=1, user_api="blas"):
+        yield

@@ -1,0 +1,58 @@
+"""What test files share."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a command line left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Finished]
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run `netspec` with these arguments, in this process."""
+    from netspec.cli import main
+
+    def run_main(*arguments: object) -> Finished:
+        capsys.readouterr()
+        code = main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return Finished(code, captured.out, captured.err)
+
+    return run_main
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Write a text (its common indentation taken off) to a file of this test's folder."""
+
+    def write_text(text: str, name: str = "test.net") -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(text), "utf-8")
+        return path
+
+    return write_text
+
+
+@pytest.fixture
+def networks() -> Path:
+    """The folder of the nets that come with netspec."""
+    return ROOT / "networks"
