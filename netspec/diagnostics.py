@@ -10,6 +10,7 @@ from __future__ import annotations
 import bisect
 import functools
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -239,10 +240,16 @@ def render(diagnostic: Diagnostic, *, color: bool = False) -> str:
             style = d.severity if mark == "^" else "rail"
             lines.append(f"{rail} {paint(style, underline)}")
     lead = " " * (width + 1) + " " + paint("rail", "=") + " "
-    lines += [f"{lead}in {_printable(str(frame))}" for frame in reversed(d.trace)]
+    lines += [f"{lead}in {_printable(text)}" for text in chain(d.trace)]
     lines += [f"{lead}note: {_printable(note)}" for note in d.notes]
     lines += [f"{lead}help: {_printable(hint.text)}" for hint in d.hints]
     return "\n".join(line.rstrip() for line in lines)
+
+
+def chain(trace: tuple[Frame, ...]) -> Iterator[str]:
+    """The frames from the inside out; what a recursion repeats is said once."""
+    for frame, times in Counter(map(str, reversed(trace))).items():
+        yield frame if times == 1 else f"{frame}, {times} times"
 
 
 def _by_source(labels: list[Label]) -> Iterator[list[Label]]:
@@ -293,6 +300,11 @@ def _printable(text: str) -> str:
     return "".join(out)
 
 
+def plural(count: int, noun: str) -> str:
+    """`1 argument`, `2 arguments`."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def quoted(text: str, limit: int = 60) -> str:
     """A piece of the file for a message: in backticks, on one line, and not too long."""
     text = " ".join(text.split())
@@ -319,7 +331,7 @@ def to_json(diagnostic: Diagnostic) -> dict[str, Any]:
         "span": _span_json(d.span) if d.span is not None else None,
         "label": d.label,
         "secondary": [{**_span_json(item.span), "label": item.text} for item in d.secondary],
-        "trace": [str(frame) for frame in reversed(d.trace)],
+        "trace": list(chain(d.trace)),
         "notes": list(d.notes),
         "hints": [
             {

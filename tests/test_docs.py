@@ -25,6 +25,7 @@ from typing import Any
 
 import pytest
 
+from netspec import cli
 from netspec.compiler import assembly, constants, modules, parse
 from netspec.compiler.calls import signature
 from netspec.compiler.initializers import RULES
@@ -85,7 +86,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("block", blocks("net"), ids=str)
+@pytest.mark.parametrize("block", [*blocks("net")], ids=str)
 def test_a_sample_compiles(block: Block, tmp_path: Path) -> None:
     for name, text in files(block.page).items():
         (tmp_path / name).write_text(text, "utf-8")
@@ -97,7 +98,7 @@ def test_a_sample_compiles(block: Block, tmp_path: Path) -> None:
     assert found == ([expected] if expected else []), "\n".join(map(str, result.diagnostics))
 
 
-@pytest.mark.parametrize("block", blocks("console"), ids=str)
+@pytest.mark.parametrize("block", [*blocks("console")], ids=str)
 def test_a_console_block_shows_what_happens(block: Block, folder: Path, run: Run) -> None:
     for command, shown in commands(block):
         program, *arguments = shlex.split(command, comments=True)
@@ -120,27 +121,17 @@ def commands(block: Block) -> Iterator[tuple[str, str]]:
 def check_command(arguments: list[str], shown: str, run: Run) -> None:
     if arguments[0] == "train":
         # Too long to run here: its options are held against the parser.
-        from netspec.cli import _parse
-
-        _parse(arguments)
+        cli.parse(arguments)
         return
     finished = run(*arguments)
     assert finished.code in (0, 1), finished.err
     if shown:
         printed = (finished.err + finished.out).strip()
-        pieces = ["\n".join(p) for p in split_at_dots(shown.splitlines())]
-        pattern = r"(?:\n.*)?\n".join(re.escape(piece) for piece in pieces)
-        assert re.fullmatch(pattern, printed, re.DOTALL), printed
-
-
-def split_at_dots(lines: list[str]) -> list[list[str]]:
-    parts: list[list[str]] = [[]]
-    for line in lines:
-        if line.strip() == "...":
-            parts.append([])
-        else:
-            parts[-1].append(line)
-    return parts
+        lines = (
+            r"(?:.*\n)*?" if line.strip() == "..." else re.escape(line.rstrip()) + r"\n"
+            for line in shown.splitlines()
+        )
+        assert re.fullmatch("".join(lines), printed + "\n"), printed
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -26,7 +26,9 @@ from tests.support import (
 EXAMPLES = [(cls, example) for cls in registry().values() for example in cls.examples]
 BAD = [(cls, example) for cls in registry().values() for example in cls.bad_examples]
 every_example = pytest.mark.parametrize(
-    ("cls", "example"), EXAMPLES, ids=[f"{e.call} of {list(map(list, e.inputs))}" for _, e in EXAMPLES]
+    ("cls", "example"),
+    EXAMPLES,
+    ids=[f"{e.call} of {list(map(list, e.inputs))}" for _, e in EXAMPLES],
 )
 both_modes = pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
 

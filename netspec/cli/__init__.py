@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # A name in the file that the terminal cannot show must not end the run.
         getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")
     try:
-        run, options = _parse(arguments)
+        run, options = parse(arguments)
         code = _run(run, options)
         sys.stdout.flush()
     except BrokenPipeError:
@@ -49,7 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
-def _parse(arguments: list[str]) -> tuple[Callable[[argparse.Namespace], int], argparse.Namespace]:
+def parse(arguments: list[str]) -> tuple[Callable[[argparse.Namespace], int], argparse.Namespace]:
+    """The function to run and its options; argparse leaves on wrong use."""
     parser = argparse.ArgumentParser(
         prog="netspec",
         description="A compiler for neural networks that are written down in .net files.",

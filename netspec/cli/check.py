@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from netspec.cli import FAILED, OK, WRONG_USE
 from netspec.cli.common import add_net_options, arguments_of, emit, is_wrong_use, report
+from netspec.diagnostics import plural, to_json
 
 if TYPE_CHECKING:
+    from netspec.compiler.graph import Graph
     from netspec.compiler.pipeline import Compilation
 
 
@@ -53,27 +55,21 @@ def _line(path: Path, result: Compilation) -> str:
     errors = len(result.errors)
     warnings = len(result.diagnostics) - errors
     numbers = ((errors, "error"), (warnings, "warning"))
-    counts = [_count(number, what) for number, what in numbers if number]
+    counts = [plural(number, what) for number, what in numbers if number]
     if errors:
         return f"{path}: {', '.join(counts)}"
-    found = [f"{name}: {_count(_parameters(graph), 'parameter')}"
+    found = [f"{name}: {_parameters(graph):,} parameters"
              for name, graph in result.graphs.items()]  # fmt: skip
     if not found and result.module is not None:
-        found = [_count(len(result.module.blocks), "block")]
+        found = [plural(len(result.module.blocks), "block")]
     return f"{path}: {', '.join(['ok', *counts])} ({'; '.join(found)})"
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'s' * (number != 1)}"
-
-
-def _parameters(graph: Any) -> int:
+def _parameters(graph: Graph) -> int:
     return sum(parameter.size for parameter in graph.trainable())
 
 
 def _as_json(path: Path, result: Compilation) -> dict[str, Any]:
-    from netspec.diagnostics import to_json
-
     return {
         "file": str(path),
         "ok": not result.errors,

@@ -11,7 +11,7 @@ from netspec.compiler.graph import show_shape
 from netspec.compiler.naming import LayerNamer
 from netspec.compiler.op import registry
 from netspec.compiler.scope import UNKNOWN, SharedLayer, Tensor, Tensors
-from netspec.diagnostics import Edit, Hint, Label, Span, suggest
+from netspec.diagnostics import Edit, Hint, Label, Span, plural, suggest
 
 if TYPE_CHECKING:
     from netspec.compiler.modules import Module
@@ -72,7 +72,11 @@ class Caller(LayerNamer):
     def _unknown_layer(self, call: syntax.Call) -> str | None:
         name = call.callee.id
         known = self.callables()
-        meant = _ALIASES.get(name) or suggest(name, known)
+        if name in self.module.nets:
+            message = f"`{name}` is a net, and only blocks and layers can be called"
+            self.error("call/not-a-layer", message, call.callee.span)
+            return None
+        meant = _ALIASES.get(name.lower().replace("_", "")) or suggest(name, known)
         if meant not in known:
             meant = None
         hints: tuple[Hint, ...] = ()
@@ -86,7 +90,7 @@ class Caller(LayerNamer):
         self, call: syntax.Call, inputs: list[Any], label: syntax.Label | None, span: Span
     ) -> Any:
         cls = registry()[call.callee.id]
-        bound = self.bind_arguments(cls, call)
+        bound = self.bind_arguments(cls, call, len(inputs))
         inputs = inputs + bound.inputs
         if not self._check_arity(cls.name, cls.arity, inputs, span):
             return UNKNOWN
@@ -99,7 +103,7 @@ class Caller(LayerNamer):
         count = len(inputs)
         if count == arity or (arity is None and count >= 2):
             return True
-        wanted = "at least 2 values" if arity is None else f"{arity} value{'s' * (arity != 1)}"
+        wanted = "at least 2 values" if arity is None else plural(arity, "value")
         got = f"{count}" if count else "none"
         hints: tuple[Hint, ...] = ()
         if count == 0 and arity == 1:
@@ -130,7 +134,9 @@ class Caller(LayerNamer):
                     f"`{call.callee.id}` has its arguments already; this call gives values only"
                 )
                 self.error("call/shared", message, argument.span)
-        suffix = f"@{shared.uses + 1}" if shared.uses else ""
+        # In a further call of a shared block even its first use needs a number: `a@2` alone would be
+        # the second use in the first call.
+        suffix = f"@{shared.uses + 1}" if shared.uses or self.suffix else ""
         shared.uses += 1
         home: Caller = shared.scope
         if shared.call.callee.id in self.module.blocks:
@@ -150,10 +156,11 @@ class Caller(LayerNamer):
             assert shared.first_use is not None
             self.error(
                 "layer/shared-shape",
-                f"`{call.callee.id}` has parameters for {show_shape(shared.first_shapes[0])}",
+                f"`{call.callee.id}` has its parameters for {show_shape(shared.first_shapes[0])},"
+                f" which do not fit {show_shape(shapes[0])}",
                 span,
                 label=f"gets {show_shape(shapes[0])}",
-                secondary=(Label(shared.first_use, show_shape(shared.first_shapes[0])),),
+                secondary=(Label(shared.first_use, f"got {show_shape(shared.first_shapes[0])}"),),
             )
             return UNKNOWN
         shared.first_shapes = shared.first_shapes or shapes
@@ -207,7 +214,7 @@ class Caller(LayerNamer):
                 inputs.append(UNKNOWN)
                 continue
             else:
-                message = f"block {block.name.id} takes {len(order)} arguments"
+                message = f"block {block.name.id} takes {plural(len(order), 'argument')}"
                 self.error("call/too-many", message, argument.span)
                 continue
             if isinstance(value, (Tensor, Tensors, SharedLayer)):
@@ -231,13 +238,13 @@ class Caller(LayerNamer):
         return given, inputs
 
 
-# What other frameworks and papers call our layers.
+# What other frameworks and papers call our layers, in lower case and without underscores.
 _ALIASES = {
-    "conv2d": "conv", "Conv2d": "conv", "convolution": "conv", "dense": "linear", "fc": "linear",
-    "affine": "linear", "Linear": "linear", "maxpool": "max_pool", "maxpool2d": "max_pool",
-    "MaxPool2d": "max_pool", "avgpool": "avg_pool", "averagepool": "avg_pool", "bn": "batch_norm",
-    "batchnorm": "batch_norm", "batchnorm2d": "batch_norm", "BatchNorm2d": "batch_norm",
-    "gap": "global_avg_pool", "ReLU": "relu", "Dropout": "dropout", "Flatten": "flatten",
+    "conv2d": "conv", "convolution": "conv", "convolution2d": "conv", "dense": "linear",
+    "fc": "linear", "affine": "linear", "fullyconnected": "linear", "maxpool2d": "max_pool",
+    "maxpooling2d": "max_pool", "avgpool2d": "avg_pool", "averagepool": "avg_pool",
+    "averagepooling2d": "avg_pool", "bn": "batch_norm", "batchnorm2d": "batch_norm",
+    "batchnormalization": "batch_norm", "gap": "global_avg_pool", "rectify": "relu",
 }  # fmt: skip
 
 

@@ -39,26 +39,27 @@ class Assembly:
     errors: int = 0
     repeats: int = 0
     calls_deep: int = 0
+    called: set[Span] = field(default_factory=set)
     depth: int = 0
     # Label paths: layers and blocks by where they were given, and the paths above them.
     taken: dict[str, Span] = field(default_factory=dict)
     above: dict[str, Span] = field(default_factory=dict)
 
-    def take(self, path: str, prefix: str, span: Span) -> Span | None:
-        """Claim a label path; gives the place that already has it, or None.
+    def take(self, path: str, prefix: str, span: Span) -> tuple[str, Span] | None:
+        """Claim a label path; gives the path and the place that it collides with, or None.
 
         A path may not run through another layer (`stem` and `stem.weight`), for the second would be
         a parameter's name.
         """
         if path in self.taken:
-            return self.taken[path]
+            return path, self.taken[path]
         if path in self.above:
-            return self.above[path]
+            return path, self.above[path]
         ancestors = []
         parent = path.rpartition(".")[0]
         while len(parent) > len(prefix):
             if parent in self.taken:
-                return self.taken[parent]
+                return parent, self.taken[parent]
             ancestors.append(parent)
             parent = parent.rpartition(".")[0]
         self.taken[path] = span

@@ -6,7 +6,7 @@ Shapes are inferred as nodes are added, for a file may ask for them (`x.channels
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from netspec.compiler import syntax
@@ -21,7 +21,7 @@ from netspec.compiler.attributes import show
 from netspec.compiler.graph import Graph
 from netspec.compiler.modules import Module
 from netspec.compiler.scope import UNKNOWN, Scope, Tensor
-from netspec.compiler.statements import ReturnedError, StatementRunner
+from netspec.compiler.statements import ReturnedError, StatementRunner, assigned
 from netspec.diagnostics import Diagnostic, DiagnosticSink, Frame, Hint, Label, Span
 
 
@@ -50,6 +50,12 @@ class Body(StatementRunner):
         self.counters: dict[str, int] = {}
         self.turns: list[tuple[str, object]] = []
         self.returned: Any = None
+        self.statements: tuple[syntax.Statement, ...] = ()
+
+    def run_whole(self, statements: tuple[syntax.Statement, ...]) -> None:
+        """Run the body from its first statement."""
+        self.statements = statements
+        self.run(statements)
 
     # -- reporting
 
@@ -121,8 +127,12 @@ class Body(StatementRunner):
                 self.error("call/missing", message, call or parameter.span, **more)
                 value = UNKNOWN
             values[id_] = value
-            self.scope.bind(id_, value, parameter.name.span)
+            self.scope.bind(id_, value, parameter.name.span, must_read=True)
         return values
+
+    def defined_later(self, name: str) -> Iterator[Span]:
+        """Where the body gives a name that it does not know yet."""
+        return (target.span for target in assigned(self.statements) if target.id == name)
 
     # -- blocks
 
@@ -138,6 +148,7 @@ class Body(StatementRunner):
     ) -> Any:
         """Build the body of a block; what it returns, or UNKNOWN."""
         call, whole = spans
+        self.assembly.called.add(block.name.span)
         inner = Body(
             self.assembly,
             module,
@@ -157,7 +168,7 @@ class Body(StatementRunner):
             inner.scope.bind(name.id, value, name.span, must_read=True)
         self.assembly.calls_deep += 1
         try:
-            inner.run(block.body)
+            inner.run_whole(block.body)
         except ReturnedError:
             pass
         finally:
@@ -189,7 +200,7 @@ def build(
     with contextlib.suppress(StopBuildingError):
         try:
             body.bind_parameters(net.parameters, arguments, net.name, "net")
-            body.run(net.body)
+            body.run_whole(net.body)
             if not assembly.inputs and len(sink.errors) == errors_before:
                 body.error(
                     "net/no-input", f"net {net.name.id} has no input", net.name.span,
@@ -214,3 +225,12 @@ def build(
         net.span,
     )
     return graph, assembly
+
+
+def check_block(block: syntax.Block, module: Module, assembly: Assembly) -> None:
+    """Check a block that no net calls, with arguments and inputs of which nothing is known."""
+    body = Body(assembly, module, is_block=True)
+    for name in (*(parameter.name for parameter in block.parameters), *block.inputs):
+        body.scope.bind(name.id, UNKNOWN, name.span)
+    with contextlib.suppress(StopBuildingError, ReturnedError):
+        body.run_whole(block.body)

@@ -16,7 +16,7 @@ from netspec.compiler.initializers import Initializer
 from netspec.compiler.op import Op, ParameterSpec, ShapeError
 from netspec.compiler.scope import UNKNOWN, Tensor, Tensors
 from netspec.compiler.suggestions import branch_hints, fix_edits, removal
-from netspec.diagnostics import Edit, Frame, Hint, Label, Span, quoted, suggest
+from netspec.diagnostics import Edit, Frame, Hint, Label, Span, plural, quoted, suggest
 
 
 @dataclass
@@ -41,8 +41,11 @@ class LayerCaller(Evaluator):
 
     # -- arguments
 
-    def bind_arguments(self, op: type[Op], call: syntax.Call) -> Bound:
-        """Convert the arguments of a call, reporting each that is wrong."""
+    def bind_arguments(self, op: type[Op], call: syntax.Call, given: int = 0) -> Bound:
+        """Convert the arguments of a call, reporting each that is wrong.
+
+        `given` values come from the pipeline; only what the op takes beyond them can be an argument.
+        """
         bound = Bound()
         attributes = op.attributes()
         order = list(attributes)
@@ -53,12 +56,13 @@ class LayerCaller(Evaluator):
                 continue
             target = order[positional] if positional < len(order) else None
             value = self._argument(op, target, argument.value)
-            if isinstance(value, (Tensor, Tensors)):
+            full = op.arity is not None and given + len(bound.inputs) >= op.arity
+            if isinstance(value, (Tensor, Tensors)) and not (full and target):
                 bound.inputs += value.items if isinstance(value, Tensors) else [value]
             elif value is UNKNOWN and target is None:
                 bound.inputs.append(UNKNOWN)
             elif target is None:
-                takes = f"{len(order)} positional arguments" if order else "no arguments"
+                takes = plural(len(order), "argument") if order else "no arguments"
                 message = f"`{op.name}` takes {takes}"
                 notes = (signature(op),)
                 self.error("call/too-many", message, argument.span, notes=notes)
@@ -111,12 +115,12 @@ class LayerCaller(Evaluator):
         meant = suggest(name, free)
         # Words of other frameworks for the same thing.
         meant = meant or next((a for a in (_SYNONYMS.get(name),) if a in free), None)
-        hints: tuple[Hint, ...] = (Hint("leave it out", (removal(call, argument),)),)
+        hint = Hint("leave it out", (removal(call, argument),))
         if meant is not None:
-            hints = (Hint(f"did you mean `{meant}`?", (Edit(argument.name.span, meant),)), *hints)
+            hint = Hint(f"did you mean `{meant}`?", (Edit(argument.name.span, meant),))
         self.error(
             "call/unknown-attribute", f"`{op.name}` has no attribute `{name}`",
-            argument.name.span, notes=(signature(op),), hints=hints,
+            argument.name.span, notes=(signature(op),), hints=(hint,),
         )  # fmt: skip
         if meant in op.attributes():
             assert meant is not None
@@ -139,10 +143,9 @@ class LayerCaller(Evaluator):
             bound.ok = False
             return
         if isinstance(value, (Tensor, Tensors)):
-            self.error(
-                "value/not-a-constant", f"`{name}` must be a constant, not a value of the net",
-                argument.value.span,
-            )  # fmt: skip
+            message = f"`{name}` of `{op.name}` must be a constant, not a value of the net"
+            label = show_shape(value.shape) if isinstance(value, Tensor) else ""
+            self.error("value/not-a-constant", message, argument.value.span, label=label)
             bound.ok = False
             return
         if name in op.parameter_names() and isinstance(value, (Initializer, tuple)):
@@ -155,9 +158,11 @@ class LayerCaller(Evaluator):
         try:
             bound.values[name] = op.kind(name).convert(value)
         except WrongValueError as error:
+            divides = isinstance(value, float) and "/" in argument.value.span.text
             self.error(
                 "call/value", f"`{name}` must be {error}", argument.value.span,
                 notes=(f"{name}: {op.attributes()[name].metadata['doc']}",),
+                hints=(Hint("`//` divides and rounds down to a whole number"),) if divides else (),
             )  # fmt: skip
             bound.ok = False
 
@@ -215,7 +220,7 @@ class LayerCaller(Evaluator):
         for spec in specs:
             full = f"{path}.{spec.name}"
             names[spec.name] = full
-            self._add_parameter(full, spec, bound, span, shared=bool(suffix))
+            self._add_parameter(op, full, spec, bound, span, shared=bool(suffix))
         origin = Origin(span, call, bound.spans, self.trace())
         node = Node(
             path + suffix, op, tuple(tensor.name for tensor in inputs), shape, names, origin
@@ -232,7 +237,7 @@ class LayerCaller(Evaluator):
             raise StopBuildingError
 
     def _add_parameter(
-        self, full: str, spec: ParameterSpec, bound: Bound, span: Span, *, shared: bool
+        self, op: Op, full: str, spec: ParameterSpec, bound: Bound, span: Span, *, shared: bool
     ) -> None:
         if shared and full in self.assembly.parameters:
             return
@@ -244,7 +249,8 @@ class LayerCaller(Evaluator):
         if isinstance(rule, initializers.Values) and rule.shape != spec.shape:
             self.error(
                 "init/shape",
-                f"`{spec.name}` has the shape {list(spec.shape)}, the list {list(rule.shape)}",
+                f"`{spec.name}` of {op.name} has the shape {list(spec.shape)},"
+                f" and this list {list(rule.shape)}",
                 where,
             )
             rule = spec.initializer

@@ -14,6 +14,7 @@ from typing import Any
 
 from netspec.compiler.attributes import show
 from netspec.compiler.initializers import Initializer
+from netspec.diagnostics import plural
 
 MAX_MAGNITUDE = 10**30
 MAX_ITEMS = 100_000
@@ -77,7 +78,8 @@ def arithmetic(op: str, left: Any, right: Any) -> Any:
         return bounded(left + right)
     if op == "*" and isinstance(left, tuple) and isinstance(right, int):
         if len(left) * right > MAX_ITEMS:
-            raise ConstantError("limit/list", f"a list of {len(left)} x {right} items")
+            message = f"a list of {len(left)} x {right:,} items; the limit is {MAX_ITEMS:,}"
+            raise ConstantError("limit/list", message)
         return left * right
     if not (_is_number(left) and _is_number(right)):
         raise ConstantError(
@@ -228,7 +230,7 @@ def size(value: Any) -> int:
         inner = [item for items in inner for item in items if isinstance(item, tuple)]
         count += sum(map(len, inner))
     if count > MAX_ITEMS:
-        raise ConstantError("limit/list", f"more than {MAX_ITEMS:,} items")
+        raise ConstantError("limit/list", f"a list or string of more than {MAX_ITEMS:,} items")
     return count
 
 
@@ -256,12 +258,12 @@ class Function:
 def _range(*arguments: Any) -> range:
     for argument in arguments:
         if isinstance(argument, bool) or not isinstance(argument, int):
-            raise ConstantError("constant/type", f"range needs whole numbers, not {show(argument)}")
+            raise ConstantError("constant/type", f"needs whole numbers, not {show(argument)}")
     if len(arguments) == 3 and arguments[2] == 0:
-        raise ConstantError("constant/type", "the step of a range must not be 0")
+        raise ConstantError("constant/type", "needs a step that is not 0")
     span = range(*arguments)
     if span and _length(span) > MAX_ITEMS:
-        raise ConstantError("limit/loop", f"a range of {_length(span):,} items")
+        raise ConstantError("limit/loop", f"{_length(span):,} turns; the limit is {MAX_ITEMS:,}")
     return span
 
 
@@ -286,7 +288,7 @@ def _number(value: Any) -> Any:
 
 def _sqrt(value: Any) -> float:
     if _number(value) < 0:
-        raise ConstantError("constant/type", f"a root of the negative number {show(value)}")
+        raise ConstantError("constant/type", f"of the negative number {show(value)} is no number")
     return math.sqrt(value)
 
 
@@ -319,13 +321,14 @@ def call(name: str, arguments: Sequence[Any]) -> Any:
     """
     function = FUNCTIONS[name]
     if not function.least <= len(arguments) <= function.most:
-        takes = str(function.least)
+        takes = plural(function.most, "argument")
         if function.most != function.least:
-            takes += f" to {function.most}"
+            takes = f"{function.least} to {takes}"
         raise ConstantError(
-            "constant/type", f"`{name}` takes {takes} arguments, not {len(arguments)}"
+            "constant/type", f"`{name}` takes {takes}, not {len(arguments)}"
         )
     try:
         return bounded(function.call(*arguments))
     except ConstantError as error:
-        raise ConstantError(error.code, f"{name}: {error.message}") from None
+        colon = ":" if error.code.startswith("limit/") else ""
+        raise ConstantError(error.code, f"`{name}`{colon} {error.message}") from None

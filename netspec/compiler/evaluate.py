@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from netspec.compiler import constants, initializers, syntax
@@ -13,7 +13,7 @@ from netspec.compiler.graph import show_shape
 from netspec.compiler.initializers import Initializer
 from netspec.compiler.op import registry
 from netspec.compiler.scope import UNKNOWN, Scope, SharedLayer, Tensor, Tensors
-from netspec.diagnostics import Edit, Hint, Label, Span, suggest
+from netspec.diagnostics import Edit, Hint, Label, Span, quoted, suggest
 
 MAX_DEPTH = 150
 
@@ -36,6 +36,10 @@ class Evaluator:
 
     def callables(self) -> list[str]:
         """The names of layers and blocks that can be called here."""
+        raise NotImplementedError
+
+    def defined_later(self, name: str) -> Iterator[Span]:
+        """Where the body gives a name that it does not know yet."""
         raise NotImplementedError
 
     def count_work(self, span: Span, units: int = 1) -> None:
@@ -135,9 +139,10 @@ class Evaluator:
         if meant is not None:
             hints = (Hint(f"did you mean `{meant}`?", (Edit(name.span, meant),)),)
         elif (known := self.scope.names()) and len(known) <= 8:
-            hints = (Hint(f"defined here are {', '.join(known)}"),)
+            hints = (Hint(f"known here: {', '.join(known)}"),)
         message = f"nothing is called `{name.id}` here"
-        self.error("name/undefined", message, name.span, hints=hints)
+        later = tuple(Label(span, "defined only here") for span in self.defined_later(name.id))
+        self.error("name/undefined", message, name.span, secondary=later, hints=hints)
         binding = self.scope.get(meant) if meant is not None else None
         return binding.value if binding is not None else UNKNOWN
 
@@ -175,12 +180,15 @@ class Evaluator:
             call = syntax.Call(syntax.Name(layer, span), (), span)
             return self.apply(call, [left, right], None, span)
         if any(tensors):
-            one = "constants and values do not mix" if not all(tensors) else "values do not have it"
-            which = sides[0] if tensors[1] else sides[1]
-            self.error(
-                "value/operator", f"`{op}`: {one}", span,
-                secondary=() if all(tensors) else (Label(which, "a constant"),),
-            )  # fmt: skip
+            message = f"{quoted(span.text)} mixes a value of the net with a constant"
+            if all(tensors):
+                message = f"`{op}` is not defined for values of the net"
+            kinds = [
+                show_shape(side.shape) if isinstance(side, Tensor) else "a constant"
+                for side in (left, right)
+            ]
+            secondary = tuple(Label(*side) for side in zip(sides, kinds, strict=True))
+            self.error("value/operator", message, span, secondary=secondary)
             return UNKNOWN
         return constants.arithmetic(op, left, right)
 

@@ -11,6 +11,7 @@ from dataclasses import MISSING, dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from netspec.compiler.attributes import WrongValueError, show
+from netspec.diagnostics import plural
 
 if TYPE_CHECKING:
     import numpy as np
@@ -225,7 +226,7 @@ def make(rule: str, positional: Sequence[Any], named: dict[str, Any]) -> Initial
     cls = RULES[rule]
     arguments = {f.name: f for f in fields(cls)}
     if len(positional) > len(arguments):
-        raise WrongValueError(f"takes {len(arguments)} arguments, not {len(positional)}")
+        raise WrongValueError(f"takes {plural(len(arguments), 'argument')}, not {len(positional)}")
     given = dict(zip(arguments, positional, strict=False))
     for name, value in named.items():
         if name not in arguments:
@@ -239,12 +240,12 @@ def make(rule: str, positional: Sequence[Any], named: dict[str, Any]) -> Initial
     for name, value in given.items():
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
         if not is_number or not math.isfinite(value):
-            raise WrongValueError(f"`{name}` must be a number, not {show(value)}")
+            raise WrongValueError(f"needs a number for `{name}`, not {show(value)}")
         if name in _NOT_NEGATIVE and value < 0:
-            raise WrongValueError(f"`{name}` must not be negative, and is {value}")
+            raise WrongValueError(f"cannot have a negative `{name}`, such as {value}")
         given[name] = float(value)
     if rule == "uniform" and given["low"] > given["high"]:
-        raise WrongValueError("`low` must not be above `high`")
+        raise WrongValueError("needs a `low` that is not above its `high`")
     return cls(**given)
 
 

@@ -30,7 +30,7 @@ def problem(segment: str) -> str | None:
     if len(segment) > MAX_LENGTH:
         return "it is too long"
     if not _SEGMENT.fullmatch(segment):
-        return "a label is made of names and whole numbers joined by dots"
+        return "its parts are names, or whole numbers such as 0 and 12"
     if segment in MODULE_ATTRIBUTES or (segment.startswith("__") and segment.endswith("__")):
         return f"every PyTorch module already has an attribute `{segment}`"
     if segment.startswith("_"):

@@ -45,10 +45,11 @@ class LayerNamer(LayerCaller):
         for segment in segments:
             problem = labels.problem(segment)
             if problem is not None:
-                edits: tuple[Edit, ...] = ()
-                if label.span.text == segment:
-                    edits = (Edit(label.span, f"{segment.strip('_')}_"),)
-                hints = (Hint(f"call it `{segment.strip('_')}_`", edits),) if edits else ()
+                better = f"{segment.strip('_')}_"
+                whole = ".".join(better if s == segment else s for s in segments)
+                written_out = label.span.text == ".".join(segments)
+                edits = (Edit(label.span, whole),) if written_out else ()
+                hints = (Hint(f"call it `{whole}`", edits),) if edits else ()
                 code = "label/reserved" if "PyTorch" in problem else "label/invalid"
                 message = f"{quoted(segment)} cannot be a label: {problem}"
                 self.error(code, message, label.span, hints=hints)
@@ -59,9 +60,10 @@ class LayerNamer(LayerCaller):
         """Claim a path for a layer; reports if it is taken."""
         if self.suffix:
             return True  # a further call of a shared block has the names of the first
-        earlier = self.assembly.take(path, self.prefix, span)
-        if earlier is None:
+        found = self.assembly.take(path, self.prefix, span)
+        if found is None:
             return True
+        owner, earlier = found
         hints: tuple[Hint, ...] = ()
         if self.turns and earlier == span:
             turn = self.turns[-1][0]
@@ -69,6 +71,10 @@ class LayerNamer(LayerCaller):
             hints = (Hint(f"number it by the turn: `{label}{{{turn}}}`", edits),)
         secondary = () if earlier == span else (Label(earlier, "already here"),)
         message = f"`{path}` is already the name of a layer"
+        if owner != path:
+            message = f"`{owner}` is a layer, and `{path}` would lie inside it"
+        elif path in self.assembly.above:
+            message = f"`{path}` already holds other layers"
         self.error("label/twice", message, span, secondary=secondary, hints=hints)
         return False
 

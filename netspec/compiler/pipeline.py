@@ -10,7 +10,7 @@ from typing import Any
 
 from netspec.compiler import syntax
 from netspec.compiler.assembly import MAX_ERRORS, MAX_WORK, Assembly
-from netspec.compiler.build import build
+from netspec.compiler.build import build, check_block
 from netspec.compiler.graph import Graph
 from netspec.compiler.lint import is_allowed, lint
 from netspec.compiler.modules import Loader, Module
@@ -22,6 +22,7 @@ from netspec.diagnostics import (
     Hint,
     NetspecError,
     Source,
+    Span,
     suggest,
 )
 
@@ -125,9 +126,10 @@ def _build_nets(request: Request, result: Compilation, sink: DiagnosticSink) -> 
         raise NetspecError.simple(
             "file/no-net",
             f"{module.source.name} defines no net",
-            "write one: net Name { input x: [10]  output x -> linear(2) }",
+            "a net is written `net Name { ... }`, with an `input` and an `output` in it",
         )
     _check_arguments(request, nets)
+    called: set[Span] = set()
     for name, net in nets.items():
         known = {parameter.name.id for parameter in net.parameters}
         arguments = {k: v for k, v in request.arguments.items() if k in known}
@@ -135,8 +137,13 @@ def _build_nets(request: Request, result: Compilation, sink: DiagnosticSink) -> 
         result.work = assembly.work
         if graph is not None:
             _finish(graph, assembly, result, name)
+        called |= assembly.called
         if assembly.work > MAX_WORK or len(sink.errors) >= MAX_ERRORS:
             return
+    rest = Assembly(sink, work=result.work, called=called)
+    for block, home in module.blocks.values():
+        if home is module and block.name.span not in rest.called:
+            check_block(block, module, rest)
 
 
 def _finish(graph: Graph, assembly: Assembly, result: Compilation, name: str) -> None:

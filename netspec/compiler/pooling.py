@@ -43,7 +43,7 @@ class PoolOp(Op):
                 f" size: {half[0]} above and below, {half[1]} left and right",
                 blame="pad",
                 notes=("more would leave windows that lie in the padding alone",),
-                fixes=(Fix("pad", str(min(half)), f"pad by {min(half)}"),),
+                fixes=(Fix("pad", str(min(half)), f"pad by half the window: `pad = {min(half)}`"),),
             )
         window = self.window(x)
         require_fit(self.name, window)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from netspec.compiler import constants, syntax
 from netspec.compiler.applying import Caller
 from netspec.compiler.attributes import Int, WrongValueError, show
-from netspec.compiler.graph import show_shape
+from netspec.compiler.graph import Shape, show_shape
 from netspec.compiler.scope import UNKNOWN, SharedLayer, Tensor, Tensors
 from netspec.diagnostics import Edit, Hint, Label, Source, Span, quoted, suggest
 
@@ -41,31 +41,42 @@ class StatementRunner(Caller):
         if value is UNKNOWN:
             self.scope.bind(s.name.id, UNKNOWN, s.name.span)
             return
-        try:
-            if not isinstance(value, tuple) or not 1 <= len(value) <= 4:
-                raise WrongValueError(f"a list of 1 to 4 sizes, not {show(value)}")
-            shape = tuple(Int(1, 1 << 24).convert(item) for item in value)
-        except WrongValueError as error:
-            message = f"the shape of an input must be {error}"
-            hint = Hint("the shape of one image, without the batch: [3, 32, 32]")
-            self.error("input/shape", message, s.shape.span, hints=(hint,))
+        shape = self._input_shape(value, s.shape)
+        if shape is None:
             self.scope.bind(s.name.id, UNKNOWN, s.name.span)
             return
         taken = self.assembly.take(s.name.id, "", s.name.span)
         if taken is not None:
-            earlier = (Label(taken, "already here"),)
+            earlier = (Label(taken[1], "already here"),)
             message = f"`{s.name.id}` is taken"
             self.error("name/twice", message, s.name.span, secondary=earlier)
         self.assembly.inputs[s.name.id] = shape
         tensor = Tensor(s.name.id, shape, s.span)
         self.scope.bind(s.name.id, tensor, s.name.span, must_read=True)
 
+    def _input_shape(self, value: Any, expr: syntax.Expr) -> Shape | None:
+        """The shape that an input was given, or None after a reported error."""
+        hints = (Hint("the shape of one image, without the batch: [3, 32, 32]"),)
+        if not isinstance(value, tuple) or not 1 <= len(value) <= 4:
+            message = f"the shape of an input must be a list of 1 to 4 sizes, not {show(value)}"
+            self.error("input/shape", message, expr.span, hints=hints)
+            return None
+        shape = []
+        for i, size in enumerate(value):
+            try:
+                shape.append(Int(1, 1 << 24).convert(size))
+            except WrongValueError as error:
+                span = expr.items[i].span if isinstance(expr, syntax.ListExpr) else expr.span
+                self.error("input/shape", f"a size must be {error}", span, hints=hints)
+        return tuple(shape) if len(shape) == len(value) else None
+
     def _output(self, s: syntax.Output) -> None:
         if self.is_block:
             message = "a block gives its value with `return`; `output` belongs to a net"
             edit = Edit(Span(s.span.source, s.span.start, s.span.start + len("output")), "return")
-            self.error("statement/place", message, s.span, hints=(Hint("`return`", (edit,)),))
-            return
+            hints = (Hint("write `return`", (edit,)),)
+            self.error("statement/place", message, s.span, hints=hints)
+            self._give_back((s.value,))
         value = self.tensor(s.value, "an output")
         name = s.name.id if s.name is not None else "output"
         if name in self.assembly.outputs:
@@ -83,9 +94,15 @@ class StatementRunner(Caller):
         if not self.is_block:
             message = "a net gives its value with `output`; `return` belongs to a block"
             edit = Edit(Span(s.span.source, s.span.start, s.span.start + len("return")), "output")
-            self.error("statement/place", message, s.span, hints=(Hint("`output`", (edit,)),))
+            hints = (Hint("write `output`", (edit,)),)
+            self.error("statement/place", message, s.span, hints=hints)
+            for value in s.values:
+                self.tensor(value, "an output")
             return
-        values = [self.tensor(value, "what a block returns") for value in s.values]
+        self._give_back(s.values)
+
+    def _give_back(self, exprs: Sequence[syntax.Expr]) -> NoReturn:
+        values = [self.tensor(expr, "what a block returns") for expr in exprs]
         self.returned = values[0] if len(values) == 1 else Tensors(tuple(values))
         raise ReturnedError
 
@@ -123,20 +140,23 @@ class StatementRunner(Caller):
             body._check_assert(statement)
 
     def _check_assert(self, s: syntax.Assert) -> None:
-        holds = self.condition(s.condition)
-        if holds is not False:
+        if self.condition(s.condition) is not False:
             return
-        known = {}
-        for name in _names(s.condition):
-            binding = self.scope.get(name.id)
-            if binding is not None:
-                value = binding.value
-                known[name.id] = (
-                    show_shape(value.shape) if isinstance(value, Tensor) else show(value)
-                )
-        facts = tuple(f"{name} = {value}" for name, value in known.items())
+        part = s.condition
+        if isinstance(part, syntax.Logic) and part.operator == "and":
+            part = next(item for item in part.items if self.condition(item) is False)
+        terms: list[syntax.Expr] = list(_names(part))
+        if isinstance(part, syntax.Compare):
+            terms += [part.first, *(operand for _, operand in part.rest)]
+        facts = {}
+        for term in terms:
+            if not isinstance(term, (syntax.Literal, syntax.ListExpr)):
+                value = self.evaluate(term)
+                shown = show_shape(value.shape) if isinstance(value, Tensor) else show(value)
+                facts[quoted(term.span.text)[1:-1]] = shown
         message = s.message or f"{quoted(s.condition.span.text)} does not hold"
-        self.error("assert/failed", message, s.condition.span, label="is false", notes=facts)
+        notes = tuple(f"{term} = {value}" for term, value in facts.items())
+        self.error("assert/failed", message, part.span, label="is false", notes=notes)
 
     def _for(self, s: syntax.For) -> None:
         values = self.constant(s.iterable, "what a loop runs over")
@@ -179,7 +199,7 @@ class StatementRunner(Caller):
         for condition, body in s.branches:
             holds = self.condition(condition)
             if holds is None:
-                for name in _assigned(s):
+                for name in assigned(s):
                     self.scope.bind(name.id, UNKNOWN, name.span)
                 return
             if holds:
@@ -241,9 +261,9 @@ def _names(expr: Any) -> Iterator[syntax.Name]:
             stack.extend(getattr(item, slot) for slot in reversed(item.__slots__))
 
 
-def _assigned(s: syntax.If) -> Iterator[syntax.Name]:
-    """The names that any branch of a condition gives."""
-    stack: list[Any] = [s]
+def assigned(statements: Any) -> Iterator[syntax.Name]:
+    """The names that statements give, those in branches and loops among them."""
+    stack: list[Any] = [statements]
     while stack:
         item = stack.pop()
         if isinstance(item, syntax.Assign):
@@ -254,4 +274,4 @@ def _assigned(s: syntax.If) -> Iterator[syntax.Name]:
         elif isinstance(item, syntax.For):
             stack.append(item.body)
         elif isinstance(item, tuple):
-            stack.extend(item)
+            stack.extend(reversed(item))

@@ -110,7 +110,8 @@ def require_fit(op: str, window: tuple[Axis, Axis], fixes: Iterable[Fix] = ()) -
         return
     size = f"{window[0].reach}x{window[1].reach}"
     picture = f"{window[0].extent}x{window[1].extent}"
-    padded = any(axis.before or axis.after for axis in window)
+    room = [axis.before + axis.extent + axis.after for axis in window]
+    padded = f" padded to {room[0]}x{room[1]}" if any(a.before or a.after for a in window) else ""
     dilated = any(axis.dilation > 1 for axis in window)
     notes = [
         f"{name}: {axis.formula}"
@@ -121,14 +122,13 @@ def require_fit(op: str, window: tuple[Axis, Axis], fixes: Iterable[Fix] = ()) -
     fit = min(axis.extent for axis in window)
     raise ShapeError(
         "shape/kernel-too-large",
-        f"a {size} {'dilated ' if dilated else ''}kernel does not fit in a {picture} picture"
-        + (" with its padding" if padded else ""),
+        f"a {size} {'dilated ' if dilated else ''}kernel does not fit in a {picture} picture{padded}",
         blame="kernel",
         notes=notes,
         fixes=(
             *fixes,
-            Fix("kernel", str(fit), f"the largest kernel that fits is {fit}"),
-            Fix("pad", str(grow), f"a padding of {grow} makes room"),
+            Fix("kernel", str(fit), f"the largest kernel that fits is {fit}: `kernel = {fit}`"),
+            Fix("pad", str(grow), f"a padding makes room: `pad = {grow}`"),
         ),
     )
 

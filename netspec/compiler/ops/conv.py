@@ -120,8 +120,8 @@ class Conv(Op):
                     blame=blame,
                     notes=(f"{count} / {self.groups} = {count / self.groups:g}",),
                     fixes=(
-                        Fix("channels", str(up), f"{up} is a multiple of {self.groups}"),
-                        Fix("groups", str(common), f"{common} divides both sides"),
+                        Fix("channels", str(up), f"`channels = {up}` can be split into {self.groups} groups"),
+                        Fix("groups", str(common), f"`groups = {common}` divides inputs and outputs"),
                     ),
                 )
         window = self._window(x)

@@ -10,8 +10,9 @@ import lark
 from lark.exceptions import UnexpectedInput
 
 from netspec.compiler import syntax
-from netspec.compiler.parse.errors import syntax_error, without_statement
+from netspec.compiler.parse.errors import syntax_error
 from netspec.compiler.parse.layout import MAX_NESTING, Layout, TooDeepError, token_span
+from netspec.compiler.parse.recovery import without_statement
 from netspec.compiler.parse.tables import load_parser
 from netspec.compiler.parse.tree import LocatedError, TreeBuilder
 from netspec.diagnostics import Diagnostic, NetspecError, Source
@@ -35,8 +36,8 @@ def parse(source: Source) -> syntax.File:
         except NetspecError as error:
             (diagnostic,) = error.diagnostics
             errors.append(diagnostic)
-            text = without_statement(text, diagnostic)
-            if len(errors) >= MAX_SYNTAX_ERRORS or not text.strip():
+            before, text = text, without_statement(text, diagnostic)
+            if len(errors) >= MAX_SYNTAX_ERRORS or text == before or not text.strip():
                 raise NetspecError(errors) from None
         else:
             if errors:

@@ -1,4 +1,4 @@
-"""What a parser error means for the person who wrote the file, and how to go on after it."""
+"""What a parser error means for the person who wrote the file."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from collections.abc import Mapping
 import lark
 from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
 
-from netspec.compiler.parse.layout import Layout, token_span
-from netspec.diagnostics import Diagnostic, Edit, Hint, Label, Source, Span, suggest
+from netspec.compiler.parse.layout import CLOSES, Layout, token_span
+from netspec.compiler.parse.tree import KEYWORDS
+from netspec.diagnostics import Diagnostic, Edit, Hint, Label, Source, Span, quoted, suggest
 
 _TOKEN_WORDS = {
     "_NL": "a line break",
@@ -34,64 +35,75 @@ def syntax_error(
         return _unexpected_character(source, error.pos_in_stream or 0)
     assert isinstance(error, UnexpectedToken)
     token = error.token
+    bracket = _bracket(source, layout, token)
+    if bracket is not None:
+        return bracket
     span = token_span(source, token)
-    expected = set(error.accepts or error.expected or ())
-    unclosed = _unclosed_bracket(source, layout, token)
-    if unclosed is not None:
-        return unclosed
-    if token.type == "$END" or (token.type == "_NL" and token.start_pos is None):
-        if layout.open:
-            opener = token_span(source, layout.open[-1])
-            return _unclosed(opener)
-        end = len(source.text.rstrip())
-        return Diagnostic(
-            "error", "syntax/unexpected-end", "the file ends in the middle of a definition",
-            Span(source, end, end),
-        )  # fmt: skip
-    words = _expected_words(expected, literals)
-    what = "the line ends here" if token.type == "_NL" else f"unexpected `{_short(str(token))}`"
-    hints: tuple[Hint, ...] = ()
-    if str(token) == "=" and "COMPARE" in expected:
-        hints = (Hint("compare with `==`", (Edit(span, "=="),)),)
-    elif token.type == "NAME" or str(token) in (":", "->"):
-        hints = _keyword_hint(source, token)
+    accepted = set(error.accepts or error.expected or ())
+    what = "the line ends here" if token.type == "_NL" else f"unexpected {quoted(token, 40)}"
+    words = _expected_words(accepted, literals)
     return Diagnostic(
         "error", "syntax/unexpected-token", what, span,
-        label=f"expected {words}" if words else "", hints=hints,
+        label=f"expected {words}" if words else "", hints=_hints(source, token, accepted),
     )  # fmt: skip
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= 40 else text[:37] + "..."
-
-
-def _expected_words(expected: set[str], literal: Mapping[str, str]) -> str:
+def _expected_words(accepted: set[str], literals: Mapping[str, str]) -> str:
     """What could have stood here, in words, where the list is short enough to help."""
-    if "_NL" in expected and len(expected) > 4:
-        return "the end of the statement, or an operator"
-    if {"NAME", "STRING", "LSQB"} <= expected:
+    if {"FROM", "NET"} <= accepted and "NAME" not in accepted:
+        return "`net`, `block` or `from`"
+    if "INTERPOLATE" in accepted:
+        return "a layer"
+    if {"NAME", "STRING", "LSQB"} <= accepted:
         return "an expression"
-    words = {
-        _TOKEN_WORDS.get(name) or (f"`{literal[name]}`" if name in literal else "")
-        for name in expected
-        if not name.startswith("INTERPOLATE")
-    }
-    words.discard("")
-    return " or ".join(sorted(words)) if 0 < len(words) <= 4 else ""
+    if len(accepted) <= 4:
+        words = {_TOKEN_WORDS.get(name) or f"`{literals.get(name, name)}`" for name in accepted}
+    else:
+        # Behind a whole expression: an operator could follow, or what ends it.
+        ends = [name for name in ("COMMA", "RPAR", "RSQB", "LBRACE") if name in accepted]
+        words = {f"`{literals[name]}`" for name in ends} or {"the end of the statement"}
+    return " or ".join(sorted(words))
 
 
-def _keyword_hint(source: Source, token: lark.Token) -> tuple[Hint, ...]:
+def _hints(source: Source, token: lark.Token, accepted: set[str]) -> tuple[Hint, ...]:
+    """What was probably meant."""
+    span = token_span(source, token)
+    text = source.text
+    before = text[: span.start].rstrip(" \t")
+    starts_value = token.type in ("NAME", "INT", "FLOAT", "STRING", "LSQB", "LPAR")
+    hint: Hint | None = None
+    if token == "=" and "COMPARE" in accepted and "LBRACE" in accepted:
+        hint = Hint("compare with `==`", (Edit(span, "=="),))
+    elif token == ">" and before[-1:] in ("-", "="):
+        arrow = Span(source, len(before) - 1, span.end)
+        hint = Hint("an arrow is written `->`", (Edit(arrow, "->"),))
+    elif token == "=" and text[span.end : span.end + 1] == ">":
+        arrow = Span(source, span.start, span.end + 1)
+        hint = Hint("an arrow is written `->`", (Edit(arrow, "->"),))
+    elif token == ":" and "EQUAL" in accepted:
+        hint = Hint("write `=` instead", (Edit(span, " ="),))
+    elif "COMMA" in accepted and starts_value and {"RPAR", "RSQB"} & accepted:
+        comma = Span(source, len(before), len(before))
+        hint = Hint("put a comma between them", (Edit(comma, ","),))
+    elif token == "->" and "EQUAL" in accepted:
+        hint = Hint("give the value a name, `y = x -> ...`, or write `output x -> ...`")
+    else:
+        hint = _keyword_hint(source, token)
+    return () if hint is None else (hint,)
+
+
+def _keyword_hint(source: Source, token: lark.Token) -> Hint | None:
     """`ouput x -> relu`: the statement starts with a word that looks like a keyword."""
     line_start = source.text.rfind("\n", 0, token.start_pos or 0) + 1
     match = re.compile(r"[ \t]*([A-Za-z_]\w*)").match(source.text, line_start)
-    if match is None:
-        return ()
-    word, at = match.group(1), match.start(1)
-    meant = suggest(word, _STATEMENTS + _DEFINITIONS)
-    if meant is None or word in _STATEMENTS + _DEFINITIONS:
-        return ()
-    edit = Edit(Span(source, at, at + len(word)), meant)
-    return (Hint(f"did you mean `{meant}`?", (edit,)),)
+    if match is None or match.group(1) in KEYWORDS:
+        return None
+    words = _DEFINITIONS if match.start(1) == line_start else _STATEMENTS
+    meant = suggest(match.group(1), words)
+    if meant is None:
+        return None
+    edit = Edit(Span(source, match.start(1), match.end(1)), meant)
+    return Hint(f"did you mean `{meant}`?", (edit,))
 
 
 def _unexpected_character(source: Source, at: int) -> Diagnostic:
@@ -101,8 +113,6 @@ def _unexpected_character(source: Source, at: int) -> Diagnostic:
         line_end = source.text.find("\n", at)
         span = Span(source, at, line_end if line_end >= 0 else len(source.text))
         return Diagnostic("error", "syntax/string", "this string is not closed on its line", span)
-    if char in "()[]{}":
-        return Diagnostic("error", "syntax/bracket", f"unexpected `{char}`", span)
     shown = char if char.isprintable() else f"U+{ord(char):04X}"
     hints: tuple[Hint, ...] = ()
     replacements = {";": "\n", "'": '"', "–": "-", "—": "-", "−": "-", "→": "->", "×": "*"}
@@ -115,51 +125,50 @@ def _unexpected_character(source: Source, at: int) -> Diagnostic:
     return Diagnostic("error", "syntax/character", message, span, hints=hints)
 
 
-def _unclosed(opener: Span, stop: Span | None = None) -> Diagnostic:
-    return Diagnostic(
-        "error", "syntax/bracket", f"`{opener.text}` is never closed", opener,
-        secondary=(Label(stop, "a new statement starts here"),) if stop else (),
-    )  # fmt: skip
-
-
-def _unclosed_bracket(source: Source, layout: Layout, token: lark.Token) -> Diagnostic | None:
-    """A bracket left open swallows the next line: blame the bracket, not the line."""
+def _bracket(source: Source, layout: Layout, token: lark.Token) -> Diagnostic | None:
+    """The diagnostic if a bracket is to blame: one that is not closed, or closes nothing."""
     opener = layout.open[-1] if layout.open else None
-    if opener is None or token.start_pos is None or token.type in ("RPAR", "RSQB"):
-        return None
-    at = token.start_pos
-    if token.type == "RBRACE" or opener.type in ("LPAR", "LSQB"):
-        line_start = source.text.rfind("\n", 0, at) + 1
-        first_on_line = not source.text[line_start:at].strip()
-        starts_statement = re.compile(
-            rf"(?:{'|'.join(_STATEMENTS + _DEFINITIONS)})\b|[A-Za-z_]\w*\s*=(?!=)|\}}"
-        ).match(source.text, line_start + len(source.text[line_start:at]))
-        opener_span = token_span(source, opener)
-        if opener.type != "LBRACE" and (first_on_line or starts_statement):
-            earlier = source.position(opener_span.start)[0] < source.position(at)[0]
-            if earlier:
-                return _unclosed(opener_span, Span(source, at, at + max(1, len(token))))
+    if token.type == "$END" or (token.type == "_NL" and token.start_pos is None):
+        if layout.open:
+            return _unclosed(source, layout.unbalanced or layout.open[-1])
+        end = len(source.text.rstrip())
+        message = "the file ends in the middle of a definition"
+        return Diagnostic("error", "syntax/unexpected-end", message, Span(source, end, end))
+    span = token_span(source, token)
+    inside = opener is not None and opener.type in ("LPAR", "LSQB")
+    if inside and opener is not None and token.type in CLOSES:
+        closer = "]" if opener.type == "LSQB" else ")"
+        if token != closer and CLOSES[token.type] != opener.type:
+            return Diagnostic(
+                "error", "syntax/bracket", f"`{opener}` is closed by `{token}`", span,
+                label=f"expected `{closer}`",
+                secondary=(Label(token_span(source, opener), "opened here"),),
+                hints=(Hint(f"close it with `{closer}`", (Edit(span, closer),)),),
+            )  # fmt: skip
+    elif inside and opener is not None and _starts_statement(source, token):
+        return _unclosed(source, opener, Label(span, "a new statement starts here"))
+    elif not inside and (token.type in CLOSES or (token == "}" and opener is None)):
+        message = f"this `{token}` closes nothing"
+        hints = (Hint("leave it out", (Edit(span, ""),)),)
+        return Diagnostic("error", "syntax/bracket", message, span, hints=hints)
     return None
 
 
-def without_statement(text: str, diagnostic: Diagnostic) -> str:
-    """The text with the lines of a bad statement blanked, so that the rest can be parsed.
+def _starts_statement(source: Source, token: lark.Token) -> bool:
+    """Whether a token stands first on its line, or looks like the start of a statement."""
+    at = token.start_pos
+    if at is None or token.type == "_NL":
+        return False
+    line_start = source.text.rfind("\n", 0, at) + 1
+    looks_like_one = re.compile(
+        rf"(?:{'|'.join(_STATEMENTS + _DEFINITIONS)})\b|[A-Za-z_]\w*\s*=(?!=)|\}}"
+    ).match(source.text, at)
+    return not source.text[line_start:at].strip() or (
+        looks_like_one is not None and token.type not in ("NAME", "IF")
+    )
 
-    A line that opens a body keeps its braces; otherwise every later line would be blamed too.
-    """
-    assert diagnostic.span is not None
-    at = min(diagnostic.span.start, len(text) - 1)
-    if diagnostic.code in ("limit/nesting", "syntax/unexpected-end"):
-        return ""
-    start = text.rfind("\n", 0, max(at, 0)) + 1
-    end = text.find("\n", at)
-    end = len(text) if end < 0 else end
-    # Continuation lines belong to the statement.
-    while re.compile(r"[ \t]*(?:->|[-+*/%<>=!])").match(text, start) and start > 0:
-        start = text.rfind("\n", 0, start - 1) + 1
-    while (match := re.compile(r"\n[ \t]*(?:->|[-+*/%<>=!])[^\n]*").match(text, end)) is not None:
-        end = match.end()
-    line = text[start:end]
-    if "{" in line or "}" in line or not line.strip():
-        return ""
-    return text[:start] + re.sub(r"[^\n]", " ", line) + text[end:]
+
+def _unclosed(source: Source, opener: lark.Token, *places: Label) -> Diagnostic:
+    span = token_span(source, opener)
+    message = f"`{opener}` is never closed"
+    return Diagnostic("error", "syntax/bracket", message, span, secondary=places)

@@ -9,6 +9,7 @@ import lark
 from netspec.diagnostics import Source, Span
 
 MAX_NESTING = 48
+CLOSES = {"RPAR": "LPAR", "RSQB": "LSQB"}
 
 
 def token_span(source: Source, token: lark.Token) -> Span:
@@ -22,20 +23,29 @@ class Layout:
     """Between lexer and parser: drops line breaks inside brackets and adds those that `}` implies.
 
     It also tells the braces of a label (`layer{i}`) from those of a body, and bounds the nesting.
+    `open` are the brackets not closed yet; `unbalanced` is the first `{` whose `}` stands further
+    left than the line that opened it: if one is missing, it is most likely that one's.
     """
 
     always_accept = ("_NL", "LBRACE", "RBRACE")
 
     def __init__(self) -> None:
         self.open: list[lark.Token] = []
+        self.unbalanced: lark.Token | None = None
 
     def process(self, stream: Iterable[lark.Token]) -> Iterator[lark.Token]:
         """Yield the tokens that the parser sees."""
         self.open = []
+        self.unbalanced = None
+        indents: dict[int, int] = {}  # of the line of each `{`, by the token's id
+        indent = 0
         previous = "_NL"
         in_label = False
         for token in stream:
             kind = token.type
+            starts_line = previous in ("_NL", "LBRACE") and kind != "_NL"
+            if starts_line and kind != "RBRACE":
+                indent = token.column or 0
             if kind == "_NL":
                 if previous in ("_NL", "LBRACE") or (self.open and self.open[-1].type != "LBRACE"):
                     continue
@@ -43,16 +53,19 @@ class Layout:
                 if in_label:
                     token.type = "INTERPOLATE"
                 self._push(token)
+                indents[id(token)] = indent
             elif kind in ("LPAR", "LSQB"):
                 self._push(token)
             elif kind == "RBRACE":
-                opener = self.open.pop() if self.open else None
+                opener = self._pop("LBRACE", "INTERPOLATE")
                 if opener is not None and opener.type == "INTERPOLATE":
                     token.type = "INTERPOLATE_END"
                 elif previous not in ("_NL", "LBRACE"):
                     yield lark.Token.new_borrow_pos("_NL", "", token)
-            elif kind in ("RPAR", "RSQB") and self.open:
-                self.open.pop()
+                elif opener is not None and (token.column or 0) < indents[id(opener)]:
+                    self.unbalanced = self.unbalanced or opener
+            elif kind in CLOSES:
+                self._pop(CLOSES[kind])
             # A label can only stand right behind an arrow, up to its colon.
             in_label = token.type == "INTERPOLATE_END" or (
                 token == "->" or (in_label and kind not in ("COLON", "LPAR", "_NL", "LBRACE"))
@@ -61,6 +74,10 @@ class Layout:
             yield token
         if previous != "_NL":
             yield lark.Token("_NL", "")
+
+    def _pop(self, *kinds: str) -> lark.Token | None:
+        """The bracket that a closing one belongs to; one that fits nothing leaves all open."""
+        return self.open.pop() if self.open and self.open[-1].type in kinds else None
 
     def _push(self, token: lark.Token) -> None:
         self.open.append(token)

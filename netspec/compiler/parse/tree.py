@@ -11,11 +11,16 @@ import lark
 from netspec.compiler import syntax
 from netspec.compiler.parse.layout import token_span
 from netspec.compiler.syntax import Expr, Statement
-from netspec.diagnostics import Diagnostic, Hint, Source, Span
+from netspec.diagnostics import Diagnostic, Edit, Hint, Source, Span
 
 MAX_NUMBER_LENGTH = 40
 MAX_NAME_LENGTH = 200
 LANGUAGE_VERSION = 1
+# Where no keyword could stand, Lark's contextual lexer would take one as a name.
+KEYWORDS = frozenset(
+    "net block input output return init assert for in if else layer from import language and or not"
+    " true false none".split()
+)
 
 
 class LocatedError(Exception):
@@ -57,6 +62,18 @@ class TreeBuilder(lark.Transformer[Any, Any]):
         if len(token) > MAX_NAME_LENGTH:
             message = f"a name of {len(token)} characters; the limit is {MAX_NAME_LENGTH}"
             raise LocatedError(Diagnostic("error", "limit/name", message, self._at(token)))
+        if token in KEYWORDS:
+            message = f"`{token}` is a word of the language, and cannot be a name"
+            edit = Edit(self._at(token), f"{token}_")
+            raise LocatedError(
+                Diagnostic(
+                    "error",
+                    "syntax/keyword",
+                    message,
+                    self._at(token),
+                    hints=(Hint(f"call it `{token}_`", (edit,)),),
+                )  # fmt: skip
+            )
         return syntax.Name(str(token), self._at(token))
 
     def _names(self, children: list[Any]) -> tuple[syntax.Name, ...]:
@@ -100,7 +117,7 @@ class TreeBuilder(lark.Transformer[Any, Any]):
         (token,) = children
         span = self._at(token)
         if token.type in ("INT", "FLOAT") and len(token) > MAX_NUMBER_LENGTH:
-            message = f"a number of {len(token)} characters"
+            message = f"a number of {len(token)} characters; the limit is {MAX_NUMBER_LENGTH}"
             raise LocatedError(Diagnostic("error", "limit/number", message, span))
         if token.type == "INT":
             return syntax.Literal(int(token.replace("_", "")), span)
@@ -268,19 +285,18 @@ class TreeBuilder(lark.Transformer[Any, Any]):
         return _Holder(found, self._span(children))
 
     def net(self, children: list[Any]) -> syntax.Net:
-        _, name, parameters, body = children
+        _, name, *head, body = children
         span = self._span(children)
-        return syntax.Net(self._name(name), tuple(parameters), tuple(body), span)
+        return syntax.Net(self._name(name), self._parameters(head), tuple(body), span)
 
     def block(self, children: list[Any]) -> syntax.Block:
-        _, name, parameters, *inputs, body = children
-        return syntax.Block(
-            self._name(name),
-            tuple(parameters),
-            self._names(inputs),
-            tuple(body),
-            self._span(children),
-        )
+        _, name, *head, body = children
+        inputs = self._names(head)
+        span = self._span(children)
+        return syntax.Block(self._name(name), self._parameters(head), inputs, tuple(body), span)
+
+    def _parameters(self, head: list[Any]) -> tuple[syntax.Parameter, ...]:
+        return next((tuple(c) for c in head if isinstance(c, _Holder)), ())
 
     def import_(self, children: list[Any]) -> syntax.Import:
         path = children[1]
