@@ -247,9 +247,14 @@ def render(diagnostic: Diagnostic, *, color: bool = False) -> str:
 
 
 def chain(trace: tuple[Frame, ...]) -> Iterator[str]:
-    """The frames from the inside out; what a recursion repeats is said once."""
-    for frame, times in Counter(map(str, reversed(trace))).items():
-        yield frame if times == 1 else f"{frame}, {times} times"
+    """The frames from the inside out; what a recursion repeats is said once, and a long one cut."""
+    frames = Counter(map(str, reversed(trace)))
+    left_out = len(frames) - 6 if len(frames) > 8 else 0
+    for i, (frame, times) in enumerate(frames.items()):
+        if left_out and i == 4:
+            yield f"... {left_out} more ..."
+        if not 4 <= i < 4 + left_out:
+            yield frame if times == 1 else f"{frame}, {times} times"
 
 
 def _by_source(labels: list[Label]) -> Iterator[list[Label]]:

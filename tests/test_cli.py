@@ -157,7 +157,7 @@ def test_wrong_use_exits_with_2(run: Run, arguments: list[str]) -> None:
         (["--net", "Goood"], "did you mean Good?"),
         (["--set", "clases=3"], "did you mean `classes`?"),
         (["--set", "classes"], "name=value"),
-        (["--set", "classes=[1"], "not one constant"),
+        (["--set", "classes=1 2"], "not one constant"),
         (["--set", "classes=3", "--set", "classes=4"], "twice"),
     ],
 )

@@ -134,6 +134,8 @@ def torch_call(torch, expression, inputs, module):
             return inputs[argument.index]
         if isinstance(argument, Torch):
             return torch_call(torch, argument, inputs, None)
+        if isinstance(argument, tuple):
+            return tuple(map(value, argument))
         return argument
 
     if expression.is_module:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from netspec.compiler.graph import Node, Parameter, Shape
+from netspec.compiler.receptive_field import Field, extend, field_of_input
 from netspec.compiler.scope import Reads
 from netspec.diagnostics import DiagnosticSink, Span
 
@@ -17,6 +18,8 @@ MAX_ERRORS = 100
 MAX_REPEATS = 1000
 MAX_ELEMENTS = 1 << 36
 MAX_CALLS_DEEP = 24
+# What an assert may ask about the whole net: known only when it is built.
+NET_FACTS = ("params", "macs", "receptive_field")
 
 
 class StopBuildingError(Exception):
@@ -30,10 +33,12 @@ class Assembly:
     sink: DiagnosticSink
     inputs: dict[str, Shape] = field(default_factory=dict)
     nodes: list[Node] = field(default_factory=list)
+    shapes: dict[str, Shape] = field(default_factory=dict)
+    fields: dict[str, Field] = field(default_factory=dict)
     outputs: dict[str, str] = field(default_factory=dict)
     parameters: dict[str, Parameter] = field(default_factory=dict)
     reads: Reads = field(default_factory=Reads)
-    deferred: list[Any] = field(default_factory=list)
+    deferred: list[Callable[[Mapping[str, Any]], None]] = field(default_factory=list)
     failed: bool = False
     work: int = 0
     errors: int = 0
@@ -71,9 +76,30 @@ class Assembly:
         """Whether nothing has this path yet."""
         return path not in self.taken and path not in self.above
 
-    def totals(self) -> Mapping[str, int]:
-        """What an assert may ask about the whole net: `params` and `macs`."""
-        shapes = dict(self.inputs) | {node.name: node.shape for node in self.nodes}
-        macs = sum(node.op.macs(*(shapes[value] for value in node.inputs)) for node in self.nodes)
+    def add_input(self, name: str, shape: Shape) -> None:
+        """Add an input of the net."""
+        self.inputs[name] = self.shapes[name] = shape
+        self.fields[name] = field_of_input(shape)
+
+    def add_node(self, node: Node) -> None:
+        """Add a node behind those before."""
+        self.nodes.append(node)
+        self.shapes[node.name] = node.shape
+
+    def field(self, value: str) -> Field:
+        """The receptive field of a value."""
+        done = len(self.fields) - len(self.inputs)
+        extend(self.fields, self.shapes, self.nodes[done:])
+        return self.fields[value]
+
+    def totals(self) -> Mapping[str, Any]:
+        """What an assert may ask about the whole net (`NET_FACTS`)."""
+        macs = sum(
+            node.op.macs(*(self.shapes[value] for value in node.inputs)) for node in self.nodes
+        )
         params = sum(p.size for p in self.parameters.values() if p.trainable)
-        return {"params": params, "macs": macs}
+        facts: dict[str, Any] = {"params": params, "macs": macs}
+        if self.outputs:
+            field = self.field(next(iter(self.outputs.values())))
+            facts["receptive_field"] = field.constant
+        return facts

@@ -17,6 +17,7 @@ Padding = tuple[int, int, int, int]
 """(top, bottom, left, right)"""
 
 MAX_SIZE = 1 << 31
+MAX_AXES = 8
 
 
 class WrongValueError(Exception):
@@ -196,6 +197,49 @@ class PaddingOf(Kind):
         """All forms."""
         last = ", or same" if self.same else ""
         return f"a whole number, [height, width], or [[top, bottom], [left, right]]{last}"
+
+
+@dataclass(frozen=True)
+class AxisOf(Kind):
+    """An axis as PyTorch counts them: 0 is the batch, which no layer mixes, and -1 is the last."""
+
+    def convert(self, value: Any) -> int:
+        """A whole number other than 0."""
+        number = Int(-MAX_SIZE).convert(value)
+        if number == 0:
+            raise WrongValueError("another axis than 0, which counts the images of the batch")
+        return number
+
+    def describe(self) -> str:
+        """The count's start."""
+        return "a whole number: 1 is the first axis after the batch, -1 the last"
+
+
+@dataclass(frozen=True)
+class IntList(Kind):
+    """A list of whole numbers of at least `minimum`; one may be -1 where there is a `wildcard`."""
+
+    minimum: int = 0
+    wildcard: bool = False
+
+    def convert(self, value: Any) -> tuple[int, ...]:
+        """The numbers; one number alone is a list of one."""
+        items = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+        if not 1 <= len(items) <= MAX_AXES:
+            raise WrongValueError(f"a list of 1 to {MAX_AXES} numbers, not of {len(items)}")
+        wild = [self.wildcard and item == -1 for item in items]
+        if sum(wild) > 1:
+            raise WrongValueError(f"a list with at most one -1, not {show(value)}")
+        try:
+            one = Int(self.minimum)
+            return tuple(-1 if w else one.convert(i) for i, w in zip(items, wild, strict=True))
+        except WrongValueError:
+            raise WrongValueError(f"{self.describe()}, not {show(value)}") from None
+
+    def describe(self) -> str:
+        """Such as `a list of whole numbers of at least 1, one of which may be -1`."""
+        wild = ", one of which may be -1" if self.wildcard else ""
+        return f"a list of whole numbers of at least {self.minimum}{wild}"
 
 
 def show(value: Any) -> str:

@@ -225,7 +225,7 @@ class LayerCaller(Evaluator):
         node = Node(
             path + suffix, op, tuple(tensor.name for tensor in inputs), shape, names, origin
         )
-        self.assembly.nodes.append(node)
+        self.assembly.add_node(node)
         return Tensor(node.name, shape, span)
 
     def _check_size(self, op: Op, shape: Shape, specs: Sequence[ParameterSpec], span: Span) -> None:

@@ -324,9 +324,7 @@ def call(name: str, arguments: Sequence[Any]) -> Any:
         takes = plural(function.most, "argument")
         if function.most != function.least:
             takes = f"{function.least} to {takes}"
-        raise ConstantError(
-            "constant/type", f"`{name}` takes {takes}, not {len(arguments)}"
-        )
+        raise ConstantError("constant/type", f"`{name}` takes {takes}, not {len(arguments)}")
     try:
         return bounded(function.call(*arguments))
     except ConstantError as error:

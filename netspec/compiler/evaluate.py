@@ -271,14 +271,17 @@ class Evaluator:
         known = tensor_attributes(value)
         if trailer.name in known:
             return known[trailer.name]
-        meant = suggest(trailer.name, known)
+        if trailer.name == "receptive_field":
+            return self.assembly.field(value.name).constant
+        names = [*known, "receptive_field"]
+        meant = suggest(trailer.name, names)
         edits = (Edit(trailer.span, f".{meant}"),)
         hints = (Hint(f"did you mean `.{meant}`?", edits),) if meant else ()
         self.error(
             "value/attribute",
             f"a value of shape {show_shape(value.shape)} has no `.{trailer.name}`",
             trailer.span,
-            notes=(f"it has {', '.join(known)}",),
+            notes=(f"it has {', '.join(names)}",),
             hints=hints,
         )
         return UNKNOWN

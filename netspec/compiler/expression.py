@@ -160,6 +160,11 @@ def sigmoid(x: Expression) -> Expression:
     return 1 / (1 + exp(-x))
 
 
+def elu(x: Expression, alpha: float) -> Expression:
+    """x where x > 0, else alpha (exp(x) - 1), as a sum of its two halves: exp never overflows."""
+    return maximum(x, 0) + alpha * expm1(minimum(x, 0))
+
+
 def variables(expression: Expression) -> tuple[str, ...]:
     """The names in a formula, each once, in order of first use."""
     return tuple(dict.fromkeys(e.name for e in walk(expression) if isinstance(e, Var)))

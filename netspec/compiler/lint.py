@@ -33,7 +33,9 @@ def lint(graph: Graph, assembly: Assembly) -> None:
         if any(source is span.source and line == span.line for source, line in lines):
             continue
         message = f"nothing reads what this `{node.op.name}` computes"
-        assembly.sink.add(Diagnostic("warning", "graph/unread", message, span))
+        assembly.sink.add(
+            Diagnostic("warning", "graph/unread", message, span, trace=node.origin.trace)
+        )
 
 
 def _warning(finding: Finding, node: Node) -> Diagnostic:

@@ -200,6 +200,12 @@ class Op:
         """Multiply-adds for one image; zero for everything but matrix products."""
         return 0
 
+    def sees(self, *inputs: Shape) -> tuple[tuple[int, int], tuple[int, int]] | None:
+        """(extent, step) along height and along width: how many rows one number of the value looks
+        at, and how far apart its neighbour looks. None where it looks at everything.
+        """
+        return (1, 1), (1, 1)
+
     def least_training_batch(self, *inputs: Shape) -> int:
         """The smallest batch that the op can be trained on."""
         return 1

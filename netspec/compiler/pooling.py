@@ -9,7 +9,7 @@ from typing import Any
 from netspec.compiler.attributes import Bool, Padding, PaddingOf, Pair, PairOf, attribute
 from netspec.compiler.graph import Graph, Node, Shape
 from netspec.compiler.op import Finding, Fix, Op, ShapeError, Torch, X
-from netspec.compiler.windows import Axis, axes, require_fit, require_picture, unread_rows
+from netspec.compiler.windows import Axis, axes, require_fit, require_picture, sees, unread_rows
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,10 @@ class PoolOp(Op):
         window = self.window(x)
         require_fit(self.name, window)
         return (x[0], window[0].output, window[1].output)
+
+    def sees(self, *inputs: Shape) -> tuple[tuple[int, int], tuple[int, int]] | None:
+        """The window."""
+        return sees(self.window(inputs[0]))
 
     def lint(self, node: Node, graph: Graph) -> Iterable[Finding]:
         """Rows and columns that are never read."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -87,6 +88,15 @@ class Scope:
         if binding is not None:
             self._reads.read.add(binding.span)
         return binding
+
+    def part(self, names: Iterable[str]) -> Scope:
+        """A scope of some of the names, as they stand now."""
+        part = Scope(self._reads)
+        for name in names:
+            binding = self.get(name)
+            if binding is not None:
+                part._bindings[name] = binding
+        return part
 
     def names(self) -> list[str]:
         """All names, for suggestions."""

@@ -58,8 +58,14 @@ def _expression(wrapped: Source) -> syntax.Expr:
     try:
         definitions = parse(wrapped).definitions
     except NetspecError as error:
-        # What the parser expected next is about the wrapping.
-        kept = [d for d in error.diagnostics if not d.code.startswith("syntax/unexpected")]
+        # What the parser expected next, or met behind the value, is about the wrapping.
+        kept = [
+            d
+            for d in error.diagnostics
+            if d.span is not None
+            and d.span.end <= value.end
+            and not d.code.startswith("syntax/unexpected")
+        ]
         raise NetspecError(kept) if kept else not_one from None
     if len(definitions) == 1 and isinstance(definitions[0], syntax.Net):
         net = definitions[0]

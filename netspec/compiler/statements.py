@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 from netspec.compiler import constants, syntax
 from netspec.compiler.applying import Caller
+from netspec.compiler.assembly import NET_FACTS
 from netspec.compiler.attributes import Int, WrongValueError, show
 from netspec.compiler.graph import Shape, show_shape
 from netspec.compiler.scope import UNKNOWN, SharedLayer, Tensor, Tensors
 from netspec.diagnostics import Edit, Hint, Label, Source, Span, quoted, suggest
 
 _ROLES = ("weight", "bias", "scale", "shift")
-_NET_FACTS = ("params", "macs")
 
 
 class ReturnedError(Exception):
@@ -50,7 +50,7 @@ class StatementRunner(Caller):
             earlier = (Label(taken[1], "already here"),)
             message = f"`{s.name.id}` is taken"
             self.error("name/twice", message, s.name.span, secondary=earlier)
-        self.assembly.inputs[s.name.id] = shape
+        self.assembly.add_input(s.name.id, shape)
         tensor = Tensor(s.name.id, shape, s.span)
         self.scope.bind(s.name.id, tensor, s.name.span, must_read=True)
 
@@ -122,22 +122,28 @@ class StatementRunner(Caller):
                 self.init_rules[name.id] = rule
 
     def _assert(self, s: syntax.Assert) -> None:
-        used = {n.id for n in _names(s.condition)}
-        if any(f in used and f not in self.scope.names() for f in _NET_FACTS):
-            self.assembly.deferred.append((self, s))
+        used = {name.id for name in _names(s.condition)}
+        asked = used.intersection(NET_FACTS).difference(self.scope.names())
+        if not asked:
+            self._check_assert(s)
             return
-        self._check_assert(s)
+        scope, turns = self.scope.part(used), list(self.turns)
+
+        def check(facts: Mapping[str, Any]) -> None:
+            # The names stand for what they stood for in that turn of the loop.
+            self.scope, self.turns = scope, turns
+            for fact in asked.intersection(facts):
+                scope.bind(fact, facts[fact], s.span)
+            self._check_assert(s)
+
+        self.assembly.deferred.append(check)
 
     def run_deferred(self) -> None:
         """Check the asserts about the whole net."""
-        if self.assembly.failed:
-            return
-        totals = self.assembly.totals()
-        for body, statement in self.assembly.deferred:
-            for fact, value in totals.items():
-                if fact not in body.scope.names():
-                    body.scope.bind(fact, value, statement.span)
-            body._check_assert(statement)
+        if self.assembly.deferred and not self.assembly.failed:
+            facts = self.assembly.totals()
+            for check in self.assembly.deferred:
+                check(facts)
 
     def _check_assert(self, s: syntax.Assert) -> None:
         if self.condition(s.condition) is not False:

@@ -79,6 +79,12 @@ def axes(
     )
 
 
+def sees(window: tuple[Axis, Axis]) -> tuple[tuple[int, int], tuple[int, int]]:
+    """What one output of a window looks at, for `Op.sees`."""
+    height, width = window
+    return (height.reach, height.stride), (width.reach, width.stride)
+
+
 def same_padding(kernel: Pair, dilation: Pair) -> Padding:
     """The padding that keeps the size at stride 1; an odd row too many goes to the end."""
     (top, height), (left, width) = (

@@ -30,6 +30,7 @@ from netspec.compiler.windows import (
     require_fit,
     require_picture,
     same_padding,
+    sees,
     unread_rows,
 )
 
@@ -120,8 +121,14 @@ class Conv(Op):
                     blame=blame,
                     notes=(f"{count} / {self.groups} = {count / self.groups:g}",),
                     fixes=(
-                        Fix("channels", str(up), f"`channels = {up}` can be split into {self.groups} groups"),
-                        Fix("groups", str(common), f"`groups = {common}` divides inputs and outputs"),
+                        Fix(
+                            "channels",
+                            str(up),
+                            f"`channels = {up}` can be split into {self.groups} groups",
+                        ),
+                        Fix(
+                            "groups", str(common), f"`groups = {common}` divides inputs and outputs"
+                        ),
                     ),
                 )
         window = self._window(x)
@@ -146,6 +153,10 @@ class Conv(Op):
         """O H' W' I/groups kh kw."""
         outputs = math.prod(self.shape(*inputs))
         return outputs * (inputs[0][0] // self.groups) * self.kernel[0] * self.kernel[1]
+
+    def sees(self, *inputs: Shape) -> tuple[tuple[int, int], tuple[int, int]] | None:
+        """The window."""
+        return sees(self._window(inputs[0]))
 
     def lint(self, node: Node, graph: Graph) -> Iterable[Finding]:
         """Rows and columns that are never read."""

@@ -36,6 +36,10 @@ class GlobalAvgPool(Op):
         require_picture(self.name, inputs[0])
         return inputs[0][:1]
 
+    def sees(self, *inputs: Shape) -> tuple[tuple[int, int], tuple[int, int]] | None:
+        """Everything."""
+        return None
+
     def forward(self, run: Evaluation, *x: Array) -> Array:
         """The mean over height and width."""
         y: Array = x[0].mean(axis=(2, 3))

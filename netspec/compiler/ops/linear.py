@@ -86,6 +86,10 @@ class Linear(Op):
         """In times out, for every row."""
         return math.prod(inputs[0]) * self.features
 
+    def sees(self, *inputs: Shape) -> tuple[tuple[int, int], tuple[int, int]] | None:
+        """Everything, or its own row of a matrix."""
+        return None if len(inputs[0]) == 1 else super().sees(*inputs)
+
     def forward(self, run: Evaluation, *x: Array) -> Array:
         """Row by row."""
         y: Array = x[0] @ run.parameters["weight"].T

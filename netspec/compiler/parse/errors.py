@@ -138,12 +138,13 @@ def _bracket(source: Source, layout: Layout, token: lark.Token) -> Diagnostic | 
     inside = opener is not None and opener.type in ("LPAR", "LSQB")
     if inside and opener is not None and token.type in CLOSES:
         closer = "]" if opener.type == "LSQB" else ")"
+        before = Span(source, span.start, span.start)
         if token != closer and CLOSES[token.type] != opener.type:
             return Diagnostic(
                 "error", "syntax/bracket", f"`{opener}` is closed by `{token}`", span,
                 label=f"expected `{closer}`",
                 secondary=(Label(token_span(source, opener), "opened here"),),
-                hints=(Hint(f"close it with `{closer}`", (Edit(span, closer),)),),
+                hints=(Hint(f"close it first: `{closer}{token}`", (Edit(before, closer),)),),
             )  # fmt: skip
     elif inside and opener is not None and _starts_statement(source, token):
         return _unclosed(source, opener, Label(span, "a new statement starts here"))

@@ -64,16 +64,9 @@ class TreeBuilder(lark.Transformer[Any, Any]):
             raise LocatedError(Diagnostic("error", "limit/name", message, self._at(token)))
         if token in KEYWORDS:
             message = f"`{token}` is a word of the language, and cannot be a name"
-            edit = Edit(self._at(token), f"{token}_")
-            raise LocatedError(
-                Diagnostic(
-                    "error",
-                    "syntax/keyword",
-                    message,
-                    self._at(token),
-                    hints=(Hint(f"call it `{token}_`", (edit,)),),
-                )  # fmt: skip
-            )
+            at = self._at(token)
+            hints = (Hint(f"call it `{token}_`", (Edit(at, f"{token}_"),)),)
+            raise LocatedError(Diagnostic("error", "syntax/keyword", message, at, hints=hints))
         return syntax.Name(str(token), self._at(token))
 
     def _names(self, children: list[Any]) -> tuple[syntax.Name, ...]:

@@ -1,0 +1,132 @@
+"""Concatenation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from netspec.compiler.attributes import AxisOf, attribute
+from netspec.compiler.graph import Shape, show_shape
+from netspec.compiler.op import (
+    BadExample,
+    Evaluation,
+    Example,
+    Fix,
+    Op,
+    ShapeError,
+    Torch,
+    X,
+    register,
+)
+from netspec.compiler.plan import Lowering
+from netspec.compiler.stored import axis_name, position, resolve_axis
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+
+
+@register
+@dataclass(frozen=True)
+class Concat(Op):
+    """Values laid end to end along an axis, the channels by default: y = [a; b; ...].
+
+    The gradient is cut up again: dL/da is the part of dL/dy that a filled.
+    """
+
+    axis: int = attribute(AxisOf(), "axis to lay them along; 1 is the channels", 1)
+
+    name = "concat"
+    arity = None
+    examples = (
+        Example("concat", ((3, 4, 5), (2, 4, 5))),
+        Example("concat", ((3, 2, 3), (1, 2, 3), (4, 2, 3))),
+        Example("concat(axis = 2)", ((2, 3, 4), (2, 1, 4))),
+        Example("concat(axis = -1)", ((2, 3, 4), (2, 3, 2))),
+        Example("concat", ((5,), (3,))),
+        Example("concat(axis = 1)", ((2, 3), (4, 3))),
+        Example("concat(axis = 2)", ((3, 2), (3, 5))),
+    )
+    bad_examples = (
+        BadExample("concat", ((3, 4, 4), (3, 4, 5)), "shape/concat-mismatch"),
+        BadExample("concat", ((3, 4, 4), (48,)), "shape/concat-mismatch"),
+        BadExample("concat(axis = 4)", ((3, 4, 4), (3, 4, 4)), "shape/axis"),
+        BadExample("concat(axis = 0)", ((3, 4, 4), (3, 4, 4)), "call/value"),
+        BadExample("concat", ((3, 4, 4),), "call/inputs"),
+    )
+
+    def shape(self, *inputs: Shape) -> Shape:
+        """The sizes along the axis add up; the others are equal."""
+        first = inputs[0]
+        shown = " and ".join(show_shape(shape) for shape in inputs)
+        if any(len(shape) != len(first) for shape in inputs):
+            raise ShapeError(
+                "shape/concat-mismatch",
+                f"`concat` needs values of equally many axes, not {shown}",
+            )
+        axis = resolve_axis(self.name, self.axis, first)
+        rank = len(first)
+        differing = [a for a in range(1, rank + 1) if len({shape[a - 1] for shape in inputs}) > 1]
+        wrong = [a for a in differing if a != axis]
+        if wrong:
+            other = wrong[0]
+            fixes: tuple[Fix, ...] = ()
+            if differing == [other]:
+                why = f"they differ in {axis_name(other, rank)} only: `axis = {other}`"
+                fixes = (Fix("axis", str(other), why),)
+            raise ShapeError(
+                "shape/concat-mismatch",
+                f"`concat` along axis {axis} needs equal sizes on the other axes, not {shown}",
+                notes=tuple(
+                    f"{axis_name(a, rank)}: "
+                    + " and ".join(str(shape[a - 1]) for shape in inputs)
+                    for a in wrong
+                ),
+                fixes=fixes,
+            )  # fmt: skip
+        total = sum(shape[axis - 1] for shape in inputs)
+        return (*first[: axis - 1], total, *first[axis:])
+
+    def forward(self, run: Evaluation, *x: Array) -> Array:
+        """`np.concatenate`."""
+        import numpy as np
+
+        return np.concatenate(x, axis=self.axis)
+
+    def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
+        """`np.split`."""
+        import numpy as np
+
+        ends = np.cumsum([a.shape[self.axis] for a in x])
+        return tuple(np.split(dy, ends[:-1], axis=self.axis))
+
+    def _parts(self, to: Lowering) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Each input with the region of the output that it fills."""
+        shapes = to.x_shapes
+        axis = resolve_axis(self.name, self.axis, shapes[0])
+        rank = len(shapes[0])
+        at = 0
+        for i, shape in enumerate(shapes):
+            start = [0] * rank
+            start[position(axis, rank) - 1] = at
+            yield i, {"start": tuple(start), "step": (1,) * rank}
+            at += shape[axis - 1]
+
+    def lower(self, to: Lowering) -> None:
+        """One copy an input."""
+        for i, region in self._parts(to):
+            to.call("copies.insert", to.x[i], to.out, writes=[to.out], **region)
+
+    def lower_backward(self, to: Lowering) -> None:
+        """One copy an input whose gradient is wanted."""
+        for i, region in self._parts(to):
+            if to.wanted[i]:
+                dx = to.gradient_buffer(i)
+                to.call("copies.extract", to.dy, dx, writes=[dx], **region)
+                to.gradient(i, dx)
+
+    def torch(self, *inputs: Shape) -> Torch:
+        """`torch.cat`."""
+        return Torch("torch.cat", (tuple(X(i) for i in range(len(inputs))),), {"dim": self.axis})

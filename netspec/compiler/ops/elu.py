@@ -1,0 +1,41 @@
+"""Exponential linear unit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from netspec.compiler.attributes import Real, attribute
+from netspec.compiler.expression import Expression, elu, where
+from netspec.compiler.graph import Shape
+from netspec.compiler.op import BadExample, ElementwiseOp, Example, Torch, X, register
+
+
+@register
+@dataclass(frozen=True)
+class Elu(ElementwiseOp):
+    """Exponential linear unit (Clevert et al. 2015): y = x where x > 0, else alpha (exp(x) - 1).
+
+    dy/dx = 1 where y > 0, else alpha exp(x) = y + alpha.
+    """
+
+    alpha: float = attribute(Real(0), "how far below 0 it can reach", 1.0)
+
+    name = "elu"
+    examples = (
+        Example("elu", ((3, 4, 5),)),
+        Example("elu(alpha = 0.3)", ((7,),)),
+        Example("elu(0)", ((7,),)),
+    )
+    bad_examples = (BadExample("elu(-1)", ((7,),), "call/value"),)
+
+    def value(self, *x: Expression) -> Expression:
+        """x, or alpha (exp(x) - 1)."""
+        return elu(x[0], self.alpha)
+
+    def derivatives(self, y: Expression, *x: Expression) -> tuple[Expression, ...]:
+        """1 where y > 0, which is where x > 0, else y + alpha."""
+        return (where(y > 0, 1, y + self.alpha),)
+
+    def torch(self, *inputs: Shape) -> Torch:
+        """`F.elu`."""
+        return Torch("F.elu", (X(0), self.alpha))

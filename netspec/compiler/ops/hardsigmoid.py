@@ -1,0 +1,33 @@
+"""Piecewise linear sigmoid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from netspec.compiler.expression import Expression, logical_and, maximum, minimum, where
+from netspec.compiler.graph import Shape
+from netspec.compiler.op import ElementwiseOp, Example, Torch, X, register
+
+
+@register
+@dataclass(frozen=True)
+class HardSigmoid(ElementwiseOp):
+    """Piecewise linear sigmoid: y = min(max(x + 3, 0), 6) / 6.
+
+    dy/dx = 1/6 where 0 < y < 1, else 0 (at both ends too).
+    """
+
+    name = "hardsigmoid"
+    examples = (Example("hardsigmoid", ((3, 4, 5),)), Example("hardsigmoid", ((40,),)))
+
+    def value(self, *x: Expression) -> Expression:
+        """min(max(x + 3, 0), 6) / 6."""
+        return minimum(maximum(x[0] + 3, 0), 6) / 6
+
+    def derivatives(self, y: Expression, *x: Expression) -> tuple[Expression, ...]:
+        """1/6 where 0 < y < 1."""
+        return (where(logical_and(y > 0, y < 1), 1 / 6, 0),)
+
+    def torch(self, *inputs: Shape) -> Torch:
+        """`F.hardsigmoid`."""
+        return Torch("F.hardsigmoid", (X(0),))

@@ -1,0 +1,33 @@
+"""Piecewise quadratic swish."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from netspec.compiler.expression import Expression, maximum, minimum, where
+from netspec.compiler.graph import Shape
+from netspec.compiler.op import ElementwiseOp, Example, Torch, X, register
+
+
+@register
+@dataclass(frozen=True)
+class HardSwish(ElementwiseOp):
+    """Piecewise quadratic swish (Howard et al. 2019): y = x min(max(x + 3, 0), 6) / 6.
+
+    dy/dx = 0 where x <= -3, 1 where x >= 3, else (2 x + 3) / 6.
+    """
+
+    name = "hardswish"
+    examples = (Example("hardswish", ((3, 4, 5),)), Example("hardswish", ((40,),)))
+
+    def value(self, *x: Expression) -> Expression:
+        """x min(max(x + 3, 0), 6) / 6."""
+        return x[0] * (minimum(maximum(x[0] + 3, 0), 6) / 6)
+
+    def derivatives(self, y: Expression, *x: Expression) -> tuple[Expression, ...]:
+        """0, then (2 x + 3) / 6, then 1."""
+        return (where(x[0] > -3, where(x[0] < 3, x[0] / 3 + 0.5, 1), 0),)
+
+    def torch(self, *inputs: Shape) -> Torch:
+        """`F.hardswish`."""
+        return Torch("F.hardswish", (X(0),))

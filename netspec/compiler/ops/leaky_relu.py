@@ -1,0 +1,43 @@
+"""Leaky rectified linear unit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from netspec.compiler.attributes import Real, attribute
+from netspec.compiler.expression import Expression, maximum, minimum, where
+from netspec.compiler.graph import Shape
+from netspec.compiler.op import BadExample, ElementwiseOp, Example, Torch, X, register
+
+
+@register
+@dataclass(frozen=True)
+class LeakyRelu(ElementwiseOp):
+    """Leaky rectified linear unit (Maas et al. 2013): y = x where x > 0, else slope x.
+
+    dy/dx = 1 where y > 0, else slope (at 0 too).
+    """
+
+    slope: float = attribute(Real(0), "slope of the negative side", 0.01)
+
+    name = "leaky_relu"
+    examples = (
+        Example("leaky_relu", ((3, 4, 5),)),
+        Example("leaky_relu(0.2)", ((7,),)),
+        Example("leaky_relu(slope = 1.5)", ((7,),)),
+        Example("leaky_relu(0)", ((7,),)),
+    )
+    bad_examples = (BadExample("leaky_relu(slope = -0.1)", ((7,),), "call/value"),)
+
+    def value(self, *x: Expression) -> Expression:
+        """The larger of x and slope x, or the smaller where the slope is steep: no `where` needed."""
+        choose = maximum if self.slope <= 1 else minimum
+        return choose(x[0], x[0] * self.slope)
+
+    def derivatives(self, y: Expression, *x: Expression) -> tuple[Expression, ...]:
+        """1 where y > 0, which is where x > 0."""
+        return (where(y > 0, 1, self.slope),)
+
+    def torch(self, *inputs: Shape) -> Torch:
+        """`F.leaky_relu`."""
+        return Torch("F.leaky_relu", (X(0), self.slope))

@@ -1,0 +1,41 @@
+"""Elementwise product, written `a * b`."""
+
+from __future__ import annotations
+
+import functools
+import operator
+from dataclasses import dataclass
+
+from netspec.compiler.expression import Expression
+from netspec.compiler.graph import Shape
+from netspec.compiler.op import BadExample, ElementwiseOp, Example, Torch, X, register
+
+
+@register
+@dataclass(frozen=True)
+class Mul(ElementwiseOp):
+    """Elementwise product of values of equal shape, written `a * b`.
+
+    y = a b c ..., and the derivative for one factor is the product of the others: dy/da = b c ...
+    """
+
+    name = "mul"
+    arity = None
+    examples = (
+        Example("mul", ((3, 4, 5), (3, 4, 5))),
+        Example("mul", ((7,), (7,), (7,))),
+    )
+    bad_examples = (BadExample("mul", ((3, 4, 4), (3, 4, 5)), "shape/mul-mismatch"),)
+
+    def value(self, *x: Expression) -> Expression:
+        """a * b * ..."""
+        return functools.reduce(operator.mul, x)
+
+    def derivatives(self, y: Expression, *x: Expression) -> tuple[Expression, ...]:
+        """The product of the others; y / a would be undefined where a is 0."""
+        return tuple(self.value(*x[:i], *x[i + 1 :]) for i in range(len(x)))
+
+    def torch(self, *inputs: Shape) -> Torch:
+        """`a * b`, nested from the left."""
+        factors = [X(i) for i in range(len(inputs))]
+        return functools.reduce(lambda a, b: Torch("torch.mul", (a, b)), factors)  # type: ignore

@@ -1,0 +1,33 @@
+"""Rectified linear unit, capped at 6."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from netspec.compiler.expression import Expression, logical_and, maximum, minimum, where
+from netspec.compiler.graph import Shape
+from netspec.compiler.op import ElementwiseOp, Example, Torch, X, register
+
+
+@register
+@dataclass(frozen=True)
+class Relu6(ElementwiseOp):
+    """Rectified linear unit capped at 6 (Krizhevsky 2010): y = min(max(x, 0), 6).
+
+    dy/dx = 1 where 0 < y < 6, else 0 (at both ends too).
+    """
+
+    name = "relu6"
+    examples = (Example("relu6", ((3, 4, 5),)), Example("relu6", ((7,),)))
+
+    def value(self, *x: Expression) -> Expression:
+        """min(max(x, 0), 6)."""
+        return minimum(maximum(x[0], 0), 6)
+
+    def derivatives(self, y: Expression, *x: Expression) -> tuple[Expression, ...]:
+        """1 where 0 < y < 6."""
+        return (where(logical_and(y > 0, y < 6), 1, 0),)
+
+    def torch(self, *inputs: Shape) -> Torch:
+        """`F.relu6`."""
+        return Torch("F.relu6", (X(0),))

@@ -1,0 +1,38 @@
+"""Scaled exponential linear unit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from netspec.compiler.expression import Expression, elu, where
+from netspec.compiler.graph import Shape
+from netspec.compiler.op import ElementwiseOp, Example, Torch, X, register
+
+# The fixed point of the paper's equations 3 and 4.
+ALPHA = 1.6732632423543772
+SCALE = 1.0507009873554805
+
+
+@register
+@dataclass(frozen=True)
+class Selu(ElementwiseOp):
+    """Scaled exponential linear unit (Klambauer et al. 2017), which keeps mean 0 and variance 1.
+
+    y = scale x where x > 0, else scale alpha (exp(x) - 1)
+    dy/dx = scale where y > 0, else scale alpha exp(x) = y + scale alpha
+    """
+
+    name = "selu"
+    examples = (Example("selu", ((3, 4, 5),)), Example("selu", ((7,),)))
+
+    def value(self, *x: Expression) -> Expression:
+        """scale elu(x, alpha)."""
+        return SCALE * elu(x[0], ALPHA)
+
+    def derivatives(self, y: Expression, *x: Expression) -> tuple[Expression, ...]:
+        """scale where y > 0, which is where x > 0, else y + scale alpha."""
+        return (where(y > 0, SCALE, y + SCALE * ALPHA),)
+
+    def torch(self, *inputs: Shape) -> Torch:
+        """`F.selu`."""
+        return Torch("F.selu", (X(0),))

@@ -1,0 +1,34 @@
+"""Sigmoid linear unit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from netspec.compiler.expression import Expression, sigmoid
+from netspec.compiler.graph import Shape
+from netspec.compiler.op import ElementwiseOp, Example, Torch, X, register
+
+
+@register
+@dataclass(frozen=True)
+class Silu(ElementwiseOp):
+    """Sigmoid linear unit, also called swish (Elfwing et al. 2017): y = x s with s = sigmoid(x).
+
+    dy/dx = s (1 + x (1 - s)).
+    """
+
+    name = "silu"
+    examples = (Example("silu", ((3, 4, 5),)), Example("silu", ((7,),)))
+
+    def value(self, *x: Expression) -> Expression:
+        """x s."""
+        return x[0] * sigmoid(x[0])
+
+    def derivatives(self, y: Expression, *x: Expression) -> tuple[Expression, ...]:
+        """s (1 + x (1 - s))."""
+        s = sigmoid(x[0])
+        return (s * (1 + x[0] * (1 - s)),)
+
+    def torch(self, *inputs: Shape) -> Torch:
+        """`F.silu`."""
+        return Torch("F.silu", (X(0),))

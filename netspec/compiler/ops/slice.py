@@ -1,0 +1,155 @@
+"""Slice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from netspec.compiler.attributes import MAX_SIZE, AxisOf, Int, attribute
+from netspec.compiler.graph import Shape, show_shape
+from netspec.compiler.op import (
+    BadExample,
+    Evaluation,
+    Example,
+    Fix,
+    Op,
+    ShapeError,
+    Torch,
+    X,
+    register,
+)
+from netspec.compiler.plan import Lowering
+from netspec.compiler.stored import position, resolve_axis
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+
+
+@register
+@dataclass(frozen=True)
+class Slice(Op):
+    """Places `start` to `stop` (exclusive) along an axis, every `step`-th: y = x[:, start:stop:step].
+
+    Negative places count from the end; both must lie in the value. The gradient goes back to the
+    places it was read from, and is 0 elsewhere.
+    """
+
+    axis: int = attribute(AxisOf(), "axis to cut; 1 is the channels")
+    start: int = attribute(Int(-MAX_SIZE), "the first place")
+    stop: int | None = attribute(
+        Int(-MAX_SIZE), "the place after the last; by default the end", None
+    )
+    step: int = attribute(Int(1), "distance from place to place", 1)
+
+    name = "slice"
+    examples = (
+        Example("slice(1, 0, 2)", ((5, 3, 4),)),
+        Example("slice(1, start = 2, stop = -1)", ((6, 2, 2),)),
+        Example("slice(2, 1, step = 2)", ((2, 6, 3),)),
+        Example("slice(-1, -3)", ((2, 3, 5),)),
+        Example("slice(3, 0, step = 3)", ((1, 2, 7),)),
+        Example("slice(axis = 1, start = 3)", ((7,),)),
+        Example("slice(2, 1, 4)", ((3, 5),)),
+        Example("slice(1, 0, 3)", ((3, 2, 2),)),
+    )
+    bad_examples = (
+        BadExample("slice(1, 0, 6)", ((5, 3, 4),), "shape/slice"),
+        BadExample("slice(1, 5)", ((5, 3, 4),), "shape/slice"),
+        BadExample("slice(1, 3, 3)", ((5, 3, 4),), "shape/slice"),
+        BadExample("slice(4, 0)", ((5, 3, 4),), "shape/axis"),
+        BadExample("slice(0, 0, 1)", ((5, 3, 4),), "call/value"),
+        BadExample("slice(1, 0, step = 0)", ((5, 3, 4),), "call/value"),
+        BadExample("slice(1)", ((5, 3, 4),), "call/missing"),
+    )
+
+    def _places(self, x: Shape) -> tuple[int, range]:
+        """The axis, counted from 1, and the places along it.
+
+        Raises:
+            ShapeError: `shape/axis`, `shape/slice`.
+        """
+        axis = resolve_axis(self.name, self.axis, x)
+        size = x[axis - 1]
+        start = self.start + size if self.start < 0 else self.start
+        stop = size if self.stop is None else self.stop
+        stop = stop + size if stop < 0 else stop
+        if not 0 <= start < size:
+            raise ShapeError(
+                "shape/slice",
+                f"axis {axis} of {show_shape(x)} has the places 0 to {size - 1}, not {self.start}",
+                blame="start",
+                fixes=(Fix("start", "0", "from the first on: `start = 0`"),),
+            )
+        if stop > size:
+            raise ShapeError(
+                "shape/slice",
+                f"axis {axis} of {show_shape(x)} ends at {size}, before {self.stop}",
+                blame="stop",
+                fixes=(Fix("stop", str(size), f"to the end: `stop = {size}`"),),
+            )
+        if stop <= start:
+            raise ShapeError(
+                "shape/slice",
+                f"places {start} to {stop} along axis {axis} of {show_shape(x)} are none",
+                blame="stop" if self.stop is not None else "start",
+                notes=("`stop` is the place after the last",),
+            )
+        return axis, range(start, stop, self.step)
+
+    def shape(self, *inputs: Shape) -> Shape:
+        """ceil((stop - start) / step) places along the axis."""
+        (x,) = inputs
+        axis, places = self._places(x)
+        return (*x[: axis - 1], len(places), *x[axis:])
+
+    def _index(self, x: Array) -> tuple[slice, ...]:
+        axis, places = self._places(x.shape[1:])
+        return (slice(None),) * axis + (slice(places.start, places.stop, places.step),)
+
+    def forward(self, run: Evaluation, *x: Array) -> Array:
+        """A slice."""
+        return x[0][self._index(x[0])]
+
+    def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
+        """Zeros but for the slice."""
+        import numpy as np
+
+        dx = np.zeros_like(x[0])
+        dx[self._index(x[0])] = dy
+        return (dx,)
+
+    def _region(self, to: Lowering) -> dict[str, Any]:
+        rank = len(to.x_shapes[0])
+        axis, places = self._places(to.x_shapes[0])
+        at = position(axis, rank) - 1
+        start, step = [0] * rank, [1] * rank
+        start[at], step[at] = places.start, places.step
+        return {"start": tuple(start), "step": tuple(step)}
+
+    def lower(self, to: Lowering) -> None:
+        """One copy; none where all is kept."""
+        if to.out.shape == to.x[0].shape:
+            to.view(to.out, to.x[0])
+        else:
+            to.call("copies.extract", to.x[0], to.out, writes=[to.out], **self._region(to))
+
+    def lower_backward(self, to: Lowering) -> None:
+        """One copy into zeros."""
+        if not to.wanted[0]:
+            return
+        if to.out.shape == to.x[0].shape:
+            to.gradient(0, to.dy)
+            return
+        dx = to.gradient_buffer(0)
+        to.call("copies.embed", to.dy, dx, writes=[dx], **self._region(to), value=0.0)
+        to.gradient(0, dx)
+
+    def torch(self, *inputs: Shape) -> Torch:
+        """`torch.narrow`, or `torch.slice_copy` where it steps."""
+        axis, places = self._places(inputs[0])
+        if self.step == 1:
+            return Torch("torch.narrow", (X(0), axis, places.start, len(places)))
+        ends = (places.start, places.stop, places.step)
+        return Torch("torch.slice_copy", (X(0), axis, *ends))

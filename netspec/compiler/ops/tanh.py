@@ -1,0 +1,30 @@
+"""Hyperbolic tangent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from netspec.compiler.expression import Expression, tanh
+from netspec.compiler.graph import Shape
+from netspec.compiler.op import ElementwiseOp, Example, Torch, X, register
+
+
+@register
+@dataclass(frozen=True)
+class Tanh(ElementwiseOp):
+    """Hyperbolic tangent: y = tanh(x), dy/dx = 1 - y^2."""
+
+    name = "tanh"
+    examples = (Example("tanh", ((3, 4, 5),)), Example("tanh", ((7,),)))
+
+    def value(self, *x: Expression) -> Expression:
+        """tanh(x)."""
+        return tanh(x[0])
+
+    def derivatives(self, y: Expression, *x: Expression) -> tuple[Expression, ...]:
+        """1 - y^2."""
+        return (1 - y * y,)
+
+    def torch(self, *inputs: Shape) -> Torch:
+        """`torch.tanh`."""
+        return Torch("torch.tanh", (X(0),))

@@ -1,0 +1,246 @@
+"""Sizes that a file leaves open: `input image: [3, H, W]`.
+
+A `Size` is a polynomial with whole coefficients in named sizes and in floors of such polynomials. It
+has the arithmetic that shape rules use, so the same rule serves numbers and names. Every named size
+is at least 1. A comparison that cannot be decided is settled in favour of the file: `<`, `>`, `!=`
+and truth are claimed only where they hold for all sizes, `<=`, `>=` are denied only where they fail
+for all.
+
+>>> H = Size.named("H")
+>>> print((H + 2 * 1 - 1 * (3 - 1) - 1) // 2 + 1)
+floor((H + 1)/2)
+>>> print((H - 2) // 2 + 1, 3 * H * H)
+floor(H/2) 3*H^2
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """floor(numerator / divisor), which nothing simplified further."""
+
+    numerator: Size
+    divisor: int
+
+    def __str__(self) -> str:
+        inner = str(self.numerator)
+        return f"floor({f'({inner})' if len(self.numerator.terms) > 1 else inner}/{self.divisor})"
+
+
+Atom = str | Floor
+Monomial = tuple[Atom, ...]
+
+
+class Size:
+    """A size with names in it. `terms` maps products of atoms to their coefficients, none zero."""
+
+    __slots__ = ("terms",)
+
+    def __init__(self, terms: Mapping[Monomial, int]) -> None:
+        self.terms = {m: c for m, c in sorted(terms.items(), key=_order) if c}
+
+    @classmethod
+    def named(cls, name: str) -> Size:
+        """The size of this name."""
+        return cls({(name,): 1})
+
+    # -- arithmetic; a result without names is an ordinary number
+
+    def __add__(self, other: Dim) -> Dim:
+        terms = dict(self.terms)
+        for monomial, coefficient in _terms(other).items():
+            terms[monomial] = terms.get(monomial, 0) + coefficient
+        return _plain(Size(terms))
+
+    __radd__ = __add__
+
+    def __neg__(self) -> Dim:
+        return Size({m: -c for m, c in self.terms.items()})
+
+    def __sub__(self, other: Dim) -> Dim:
+        return self + (-other)
+
+    def __rsub__(self, other: Dim) -> Dim:
+        return (-self) + other
+
+    def __mul__(self, other: Dim) -> Dim:
+        terms: dict[Monomial, int] = {}
+        for m, c in self.terms.items():
+            for n, d in _terms(other).items():
+                product = tuple(sorted((*m, *n), key=str))
+                terms[product] = terms.get(product, 0) + c * d
+        return _plain(Size(terms))
+
+    __rmul__ = __mul__
+
+    def __floordiv__(self, divisor: int) -> Dim:
+        """Floor division by a whole number; what divides evenly is taken out of the floor."""
+        if not isinstance(divisor, int):
+            return NotImplemented
+        if divisor < 0:
+            return (-self) // -divisor
+        if divisor == 1:
+            return self
+        even = {m: c // divisor for m, c in self.terms.items() if m and c % divisor == 0}
+        rest = {m: c for m, c in self.terms.items() if m and c % divisor}
+        constant = self.terms.get((), 0)
+        out, inside = divmod(constant, divisor)
+        even[()] = out
+        if not rest:
+            return _plain(Size(even))
+        numerator = Size({**rest, (): inside})
+        return Size({(_floor(numerator, divisor),): 1}) + _plain(Size(even))
+
+    def __mod__(self, divisor: int) -> Dim:
+        return self - (self // divisor) * divisor
+
+    # -- comparison
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Size) and self.terms == other.terms
+
+    def __hash__(self) -> int:
+        return hash(tuple(self.terms.items()))
+
+    def __lt__(self, other: Dim) -> bool:
+        return _bounds(self - other)[1] < 0
+
+    def __gt__(self, other: Dim) -> bool:
+        return _bounds(self - other)[0] > 0
+
+    def __le__(self, other: Dim) -> bool:
+        return not self > other
+
+    def __ge__(self, other: Dim) -> bool:
+        return not self < other
+
+    def __bool__(self) -> bool:
+        low, high = _bounds(self)
+        return low > 0 or high < 0
+
+    # -- use
+
+    def names(self) -> set[str]:
+        """The names in it."""
+        found: set[str] = set()
+        for monomial in self.terms:
+            for atom in monomial:
+                found |= {atom} if isinstance(atom, str) else atom.numerator.names()
+        return found
+
+    def at(self, values: Mapping[str, int]) -> Dim:
+        """With numbers for some names."""
+        total: Dim = 0
+        for monomial, coefficient in self.terms.items():
+            term: Dim = coefficient
+            for atom in monomial:
+                if isinstance(atom, str):
+                    term = term * (values[atom] if atom in values else Size.named(atom))
+                else:
+                    term = term * (atom.numerator.at(values) // atom.divisor)
+            total = total + term
+        return total
+
+    def __str__(self) -> str:
+        text = ""
+        for monomial, coefficient in self.terms.items():
+            sign = ("-" if coefficient < 0 else "+") if text else ("-" if coefficient < 0 else "")
+            number = abs(coefficient)
+            factors = [] if number == 1 and monomial else [str(number)]
+            factors += [
+                f"{atom}^{monomial.count(atom)}" if monomial.count(atom) > 1 else str(atom)
+                for atom in dict.fromkeys(monomial)
+            ]
+            text += (f" {sign} " if text else sign) + "*".join(factors)
+        return text or "0"
+
+    __repr__ = __str__
+
+
+Dim = int | Size
+
+
+def is_known(dims: Iterable[Dim]) -> bool:
+    """Whether all of these sizes are numbers."""
+    return all(isinstance(dim, int) for dim in dims)
+
+
+def may_equal(a: Iterable[Dim], b: Iterable[Dim]) -> bool:
+    """Whether two shapes are equal for some sizes, as far as that can be told."""
+    a, b = tuple(a), tuple(b)
+    if len(a) != len(b):
+        return False
+    for x, y in zip(a, b, strict=True):
+        difference = x - y
+        if isinstance(difference, int):
+            if difference:
+                return False
+        elif difference:
+            return False
+    return True
+
+
+def at(dims: Iterable[Dim], values: Mapping[str, int]) -> tuple[Dim, ...]:
+    """A shape with numbers for some names."""
+    return tuple(dim if isinstance(dim, int) else dim.at(values) for dim in dims)
+
+
+def _terms(value: Dim) -> Mapping[Monomial, int]:
+    return {(): value} if isinstance(value, int) else value.terms
+
+
+def _plain(size: Size) -> Dim:
+    if not size.terms:
+        return 0
+    if set(size.terms) == {()}:
+        return size.terms[()]
+    return size
+
+
+def _floor(numerator: Size, divisor: int) -> Floor:
+    """floor((floor(a/k) + c) / m) = floor((a + c k) / (k m)); and common factors cancel."""
+    atoms = [m for m in numerator.terms if m]
+    if len(atoms) == 1 and len(atoms[0]) == 1 and numerator.terms[atoms[0]] == 1:
+        (inner,) = atoms[0]
+        if isinstance(inner, Floor):
+            constant = numerator.terms.get((), 0)
+            whole = inner.numerator + constant * inner.divisor
+            assert isinstance(whole, Size)
+            return Floor(whole, inner.divisor * divisor)
+    common = math.gcd(divisor, *(c for m, c in numerator.terms.items() if m))
+    if common > 1:
+        # The constant's rest below the common factor never reaches the next whole number.
+        reduced = {m: c // common for m, c in numerator.terms.items()}
+        return Floor(Size(reduced), divisor // common)
+    return Floor(numerator, divisor)
+
+
+def _bounds(value: Dim) -> tuple[float, float]:
+    """A range that holds the value for all sizes of at least 1."""
+    if isinstance(value, int):
+        return value, value
+    low = high = 0.0
+    for monomial, coefficient in value.terms.items():
+        least, most = 1.0, 1.0
+        for atom in monomial:
+            if isinstance(atom, str):
+                bottom, top = 1.0, math.inf
+            else:
+                bottom, top = (b // atom.divisor if math.isfinite(b) else b
+                               for b in _bounds(atom.numerator))  # fmt: skip
+            bottom = max(bottom, 0.0)  # a size is never negative
+            least, most = least * bottom, (most * top if top else 0.0)
+        ends = (coefficient * least, coefficient * most)
+        low, high = low + min(ends), high + max(ends)
+    return low, high
+
+
+def _order(item: tuple[Monomial, int]) -> tuple[int, str]:
+    """Longest products first, the constant last."""
+    monomial, _ = item
+    return -len(monomial), "*".join(map(str, monomial))

@@ -1,0 +1,59 @@
+"""Copies of parts of arrays: what slicing, padding, concatenating and permuting come to.
+
+A region of an image starts at `start` and goes on by `step`, one number for each axis after the
+batch; it is as large as the smaller of the two arrays.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from netspec.kernels import parallel
+from netspec.kernels.arrays import Array
+
+Ints = tuple[int, ...]
+
+# What an element counts against `parallel.WORTH_A_THREAD`.
+WORK = 4
+
+
+def extract(x: Array, out: Array, *, start: Ints, step: Ints) -> None:
+    """`out = x[:, start::step, ...]`, as far as `out` (N, ...) goes."""
+    region = _region(out, start, step)
+    by_images(lambda images: np.copyto(out[images], x[images][region]), out)
+
+
+def insert(x: Array, out: Array, *, start: Ints, step: Ints) -> None:
+    """`out[:, start::step, ...] = x`, as far as `x` (N, ...) goes; the rest of `out` stays."""
+    region = _region(x, start, step)
+    by_images(lambda images: np.copyto(out[images][region], x[images]), x)
+
+
+def embed(x: Array, out: Array, *, start: Ints, step: Ints, value: float) -> None:
+    """`out = value` everywhere but at `out[:, start::step, ...] = x`."""
+    region = _region(x, start, step)
+
+    def part(images: slice) -> None:
+        target = out[images]
+        target.fill(value)
+        target[region] = x[images]
+
+    by_images(part, out)
+
+
+def transpose(x: Array, out: Array, *, split: Ints, axes: Ints) -> None:
+    """Each image of `x`, seen as of shape `split`, with its axes permuted as `axes` (from 0) says."""
+    source = x.reshape(-1, *split).transpose(0, *(axis + 1 for axis in axes))
+    target = out.reshape(source.shape)
+    by_images(lambda images: np.copyto(target[images], source[images]), out)
+
+
+def by_images(task: Callable[[slice], None], array: Array) -> None:
+    """Call `task(images)` so that all images of `array` (N, ...) are done, a part a thread."""
+    parallel.run(task, [(part,) for part in parallel.parts(len(array), array.size * WORK)])
+
+
+def _region(part: Array, start: Ints, step: Ints) -> tuple[slice, ...]:
+    """The index of the region of the size of `part` (N, ...)."""
+    extents = zip(part.shape[1:], start, step, strict=True)
+    return (slice(None), *(slice(a, a + (n - 1) * s + 1, s) for n, a, s in extents))
