@@ -116,7 +116,7 @@ FACTS = [
     ("x.shape[1:]", "[8, 10]"),
     ("x.rank", "3"),
     ("x.height + x.width", "18"),
-    ("flatten(x).features", "240"),
+    ("(x -> flatten).features", "240"),
     ("x.receptive_field", "1"),
     ("(x -> conv(4, 3)).receptive_field", "3"),
     ("(x -> conv(4, 3) -> max_pool(2)).receptive_field", "4"),
@@ -130,15 +130,21 @@ FACTS = [
 
 @pytest.mark.parametrize(("expression", "value"), FACTS)
 def test_facts_about_values(expression: str, value: str) -> None:
-    text = body(f"assert {expression} == {value}", "output x", shape="[3, 8, 10]")
-    assert not check(text).errors
-    wrong = check(body(f"assert {expression} == 999", "output x", shape="[3, 8, 10]"))
+    before = ["y = x"]
+    if expression.startswith("("):
+        layers, _, fact = expression.rpartition(".")
+        before, expression = [f"y = {layers}"], f"y.{fact}"
+    shape = "[3, 8, 10]"
+    assert not check(
+        body(*before, f"assert {expression} == {value}", "output y", shape=shape)
+    ).errors
+    wrong = check(body(*before, f"assert {expression} == 999", "output y", shape=shape))
     assert f"= {value}" in render(wrong.errors[0])
 
 
 def test_facts_about_the_net() -> None:
     layers = "output x -> conv(4, 3) -> max_pool(2) -> flatten -> linear(2)"
-    facts = ("params == 186", "macs == 4032", "receptive_field == 8", "params < macs")
+    facts = ("params == 186", "macs == 3960", "receptive_field == 8", "params < macs")
     assert graph(body(*(f"assert {fact}" for fact in facts), layers))
     for fact in facts:
         result = check(body(f"assert not ({fact})", layers))
@@ -332,3 +338,18 @@ def test_the_net_that_is_asked_for() -> None:
         (Request(source=source, arguments={"k": 1}), "call/unknown-attribute"),
     ):
         assert [d.code for d in compile_request(request).errors] == [code]
+
+
+def test_the_comment_above_is_documentation() -> None:
+    built = graph("""
+        # About the file.
+
+        # A net for small pictures.
+        # It has one layer.
+        net A {  # not this
+            input x: [3]
+            output x -> linear(2)
+        }
+    """)
+    assert built.doc == "A net for small pictures.\nIt has one layer."
+    assert graph("net A {\n input x: [3]\n output x\n}").doc == ""

@@ -133,7 +133,7 @@ def torch_call(torch, expression, inputs, module):
         if isinstance(argument, X):
             return inputs[argument.index]
         if isinstance(argument, Torch):
-            return torch_call(torch, argument, inputs, None)
+            return torch_call(torch, argument, inputs, module)
         if isinstance(argument, tuple):
             return tuple(map(value, argument))
         return argument
@@ -155,11 +155,11 @@ def test_the_program_equals_pytorch(cls, example, training):
     if ours.masks and training:
         pytest.skip("PyTorch draws another random mask")
     expression = graph.nodes[0].op.torch(*example.inputs)
-    module = None
+    inner, module = expression.module, None
     path = graph.nodes[0].name
-    if expression.is_module:
-        build = getattr(torch.nn, expression.target.removeprefix("nn."))
-        module = build(*expression.arguments, **expression.options).double().train(training)
+    if inner is not None:
+        build = getattr(torch.nn, inner.target.removeprefix("nn."))
+        module = build(*inner.arguments, **inner.options).double().train(training)
         state = {name.removeprefix(path + "."): a for name, a in parameters.items()}
         module.load_state_dict({name: torch.as_tensor(a) for name, a in state.items()})
     x = [torch.tensor(a, requires_grad=True) for a in inputs.values()]

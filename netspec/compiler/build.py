@@ -223,6 +223,7 @@ def build(
         dict(assembly.outputs),
         dict(assembly.parameters),
         net.span,
+        net.doc,
     )
     return graph, assembly
 

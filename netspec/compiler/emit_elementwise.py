@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from netspec.compiler.expression import FUNCTIONS, Apply, Const, Expression, Var
+from netspec.compiler.expression import FUNCTIONS, Apply, Const, Expression, Var, walk
 from netspec.compiler.plan import Buffer, ElementwiseStep
 
 
@@ -70,7 +70,7 @@ class _Statements:
     def value(self, formula: Expression, target: str | None = None) -> str:
         """Compute a formula; gives the name or number that holds it."""
         if isinstance(formula, Const):
-            return repr(formula.value)
+            return _number(formula.value)
         if isinstance(formula, Var):
             return formula.name if formula.name in self.vectors else f"{formula.name}[rows]"
         assert isinstance(formula, Apply)
@@ -79,14 +79,15 @@ class _Statements:
         function = FUNCTIONS[formula.function]
         arguments = [self.value(argument) for argument in formula.arguments]
         bank = self.flags if function.boolean else self.floats
-        if formula.function == "where" and arguments[2] != "0.0":
+        masks = formula.function == "where" and _can_multiply(formula)
+        if formula.function == "where" and not masks:
             out = self._choose(arguments, target)
             self._release_all(formula)
         else:
             # The register of a dying operand can take the result.
             self._release_all(formula)
             out = target or bank.take()
-            if formula.function == "where":
+            if masks:
                 # True and false count as 1 and 0: faster than a masked copy by far.
                 self.lines.append(f"np.multiply({arguments[1]}, {arguments[0]}, out={out})")
             else:
@@ -119,6 +120,24 @@ class _Statements:
             bank.give_back(register)
 
 
+def _can_multiply(where: Apply) -> bool:
+    """Whether `where(c, a, 0)` is `a * c`: not if `a` might be infinite where it is not chosen."""
+    _, then, otherwise = where.arguments
+    return otherwise == Const(0.0) and not any(
+        FUNCTIONS[e.function].partial for e in walk(then) if isinstance(e, Apply)
+    )
+
+
+def _overflows(formula: Expression) -> bool:
+    """Whether an infinite exponential is an ordinary step on the way (sigmoid's, for one)."""
+    return any(isinstance(e, Apply) and e.function in ("exp", "expm1") for e in walk(formula))
+
+
+def _number(value: float) -> str:
+    """A number as Python writes it, infinities included."""
+    return repr(value) if math.isfinite(value) else f'float("{value}")'
+
+
 def _emit_numpy(step: ElementwiseStep, name: str) -> Emitted:
     statements = _Statements(step)
     result = statements.value(step.formula, "out[rows]")
@@ -140,13 +159,16 @@ def _emit_numpy(step: ElementwiseStep, name: str) -> Emitted:
         names = [x for x in step.operands if x in statements.vectors]
         tiled = ", ".join(f"np.tile({x}, {repeats})" for x in names)
         lines.append(f"    {', '.join(names)} = {tiled}")
+    body = statements.lines
+    if _overflows(step.formula):
+        body = ['with np.errstate(over="ignore"):', *(f"    {line}" for line in body)]
     arguments = ["out", "scratch"]
     arguments += [f"floats={len(floats)}"] if floats else []
     arguments += [f"flags={len(flags)}"] if flags else []
     lines += [
         "",
         f"    def tile({', '.join(['rows', *floats, *flags])}):",
-        *(f"        {line}" for line in statements.lines),
+        *(f"        {line}" for line in body),
         "",
         f"    elementwise.run(tile, {', '.join(arguments)})",
     ]
@@ -184,7 +206,7 @@ def _emit_numexpr(step: ElementwiseStep, name: str) -> Emitted:
         return FUNCTIONS[formula.function].text.format(*map(text, formula.arguments))
 
     source = text(step.formula)
-    numbers = [f"{value!r}" for value in constants]
+    numbers = [_number(value) for value in constants]
     names = [*constants.values(), *step.operands]
     arguments = f"{source!r},\n    {names!r},\n    [{', '.join(numbers)}],"
     definition = f"{name} = NumexprFunction(\n    {arguments}\n)"

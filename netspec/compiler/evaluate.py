@@ -88,13 +88,8 @@ class Evaluator:
         if isinstance(value, Tensor) or value is UNKNOWN:
             return value
         if isinstance(value, Tensors):
-            self.error(
-                "value/several",
-                f"{what} must be one value, and this gives {len(value.items)}",
-                expr.span,
-                hints=(Hint("take them apart first: `a, b = ...`"),),
-            )
-        elif isinstance(value, SharedLayer):
+            return self.one_value(value, expr.span, what)
+        if isinstance(value, SharedLayer):
             self.error(
                 "value/not-a-tensor", f"{what} must be a value of the net, not a layer", expr.span,
                 hints=(Hint(f"call it: `x -> {expr.span.text}`"),),
@@ -104,6 +99,14 @@ class Evaluator:
             self.error(
                 "value/not-a-tensor", f"{what} must be a value of the net, not {kind}", expr.span
             )
+        return UNKNOWN
+
+    def one_value(self, values: Tensors, span: Span, what: str) -> Any:
+        """Report several values where one belongs."""
+        self.error(
+            "value/several", f"{what} must be one value, and this gives {len(values.items)}", span,
+            hints=(Hint("take them apart first: `a, b = ...`"),),
+        )  # fmt: skip
         return UNKNOWN
 
     def condition(self, expr: syntax.Expr) -> bool | None:
@@ -171,6 +174,10 @@ class Evaluator:
         return left
 
     def _binary(self, op: str, left: Any, right: Any, span: Span, sides: tuple[Span, Span]) -> Any:
+        left, right = (
+            self.one_value(side, where, f"a side of `{op}`") if isinstance(side, Tensors) else side
+            for side, where in zip((left, right), sides, strict=True)
+        )
         if UNKNOWN in (left, right):
             return UNKNOWN
         tensors = [isinstance(side, (Tensor, Tensors)) for side in (left, right)]

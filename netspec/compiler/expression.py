@@ -95,35 +95,47 @@ Operand = Expression | float | int
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """One function of formulas: its text (numexpr's syntax as well) and NumPy's name for it."""
+    """One function of formulas.
+
+    Attributes:
+        text: how it is written, which is numexpr's syntax as well.
+        numpy: NumPy's name for it.
+        transcendental: so costly that arithmetic, and not memory, is what takes the time.
+        boolean: its value is true or false.
+        partial: it can be infinite or undefined where its arguments are finite.
+        in_numexpr: numexpr has it, in single precision too.
+    """
 
     text: str
     numpy: str
     transcendental: bool = False
     boolean: bool = False
+    partial: bool = False
+    in_numexpr: bool = True
 
 
 FUNCTIONS: dict[str, Function] = {
     "add": Function("({} + {})", "add"),
     "subtract": Function("({} - {})", "subtract"),
     "multiply": Function("({} * {})", "multiply"),
-    "divide": Function("({} / {})", "divide"),
+    "divide": Function("({} / {})", "divide", partial=True),
     "negative": Function("(-{})", "negative"),
     "greater": Function("({} > {})", "greater", boolean=True),
     "less": Function("({} < {})", "less", boolean=True),
     "logical_and": Function("({} & {})", "logical_and", boolean=True),
     "where": Function("where({}, {}, {})", "where"),
-    "maximum": Function("maximum({}, {})", "maximum"),
-    "minimum": Function("minimum({}, {})", "minimum"),
+    # numexpr 2.13 was the first to have these two, and computes them in double precision only.
+    "maximum": Function("maximum({}, {})", "maximum", in_numexpr=False),
+    "minimum": Function("minimum({}, {})", "minimum", in_numexpr=False),
     "absolute": Function("abs({})", "absolute"),
-    "exp": Function("exp({})", "exp", transcendental=True),
-    "expm1": Function("expm1({})", "expm1", transcendental=True),
-    "log": Function("log({})", "log", transcendental=True),
-    "log1p": Function("log1p({})", "log1p", transcendental=True),
-    "sqrt": Function("sqrt({})", "sqrt"),
+    "exp": Function("exp({})", "exp", transcendental=True, partial=True),
+    "expm1": Function("expm1({})", "expm1", transcendental=True, partial=True),
+    "log": Function("log({})", "log", transcendental=True, partial=True),
+    "log1p": Function("log1p({})", "log1p", transcendental=True, partial=True),
+    "sqrt": Function("sqrt({})", "sqrt", partial=True),
     "tanh": Function("tanh({})", "tanh", transcendental=True),
     # NumPy and numexpr have no error function; SciPy's is exact.
-    "erf": Function("erf({})", "scipy.special.erf", transcendental=True),
+    "erf": Function("erf({})", "scipy.special.erf", transcendental=True, in_numexpr=False),
 }
 
 

@@ -105,6 +105,7 @@ class Graph:
     outputs: Mapping[str, str]
     parameters: Mapping[str, Parameter]
     span: Span | None = None
+    doc: str = ""
 
     @cached_property
     def by_name(self) -> Mapping[str, Node]:

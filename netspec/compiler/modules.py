@@ -24,7 +24,9 @@ from netspec.diagnostics import (
     suggest,
 )
 
-MAX_FILES = 200
+MAX_FILES = 100
+MAX_IMPORTS_DEEP = 32
+MAX_PATH = 200
 
 
 @dataclass
@@ -133,7 +135,8 @@ class Loader:
             self._error("import/path", "text that is in no file has nothing to import from", span)
             return None
         relative = Path(statement.path)
-        if "\0" in statement.path or relative.is_absolute() or not statement.path.endswith(".net"):
+        usable = statement.path.endswith(".net") and len(statement.path) <= MAX_PATH
+        if "\0" in statement.path or relative.is_absolute() or not usable:
             message = "an import names a .net file by its relative path"
             self._error("import/path", message, span)
             return None
@@ -147,8 +150,11 @@ class Loader:
         if resolved in self.open:
             self._error("import/cycle", f"{statement.path} imports this file in turn", span)
             return None
-        if len(self.modules) >= MAX_FILES:
+        if len(self.modules) + len(self.open) >= MAX_FILES:
             self._error("limit/files", f"more than {MAX_FILES} files", span)
+            return None
+        if len(self.open) >= MAX_IMPORTS_DEEP:
+            self._error("limit/files", f"imports lead more than {MAX_IMPORTS_DEEP} deep", span)
             return None
         if not resolved.is_file():
             self._error("import/missing", f"there is no file {statement.path}", span)

@@ -109,7 +109,7 @@ class Torch:
 
     A module is built once with the arguments and called with the inputs; its parameters have the
     op's own names. A function is called with the arguments, among which `X(i)` stands for an input.
-    An argument can itself be the call of a function.
+    An argument can itself be the call of a function, or of the one module that a node has.
     """
 
     target: str
@@ -121,6 +121,14 @@ class Torch:
     def is_module(self) -> bool:
         """Whether the target is a class of `torch.nn`."""
         return self.target.startswith("nn.")
+
+    @property
+    def module(self) -> Torch | None:
+        """The module in the expression, if there is one: itself, or the target of an argument."""
+        if self.is_module:
+            return self
+        parts = [part for part in self.arguments if isinstance(part, Torch)]
+        return next((part.module for part in parts if part.module is not None), None)
 
 
 @dataclass(frozen=True, slots=True)

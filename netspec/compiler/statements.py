@@ -156,7 +156,9 @@ class StatementRunner(Caller):
             terms += [part.first, *(operand for _, operand in part.rest)]
         facts = {}
         for term in terms:
-            if not isinstance(term, (syntax.Literal, syntax.ListExpr)):
+            # What calls layers cannot be asked again: it would add them again.
+            is_plain = not any(isinstance(e, (syntax.Call, syntax.Pipeline)) for e in _parts(term))
+            if is_plain and not isinstance(term, (syntax.Literal, syntax.ListExpr)):
                 value = self.evaluate(term)
                 shown = show_shape(value.shape) if isinstance(value, Tensor) else show(value)
                 facts[quoted(term.span.text)[1:-1]] = shown
@@ -254,17 +256,22 @@ _STATEMENTS: dict[type, Any] = {
 }
 
 
-def _names(expr: Any) -> Iterator[syntax.Name]:
-    """The names in an expression."""
+def _names(expr: syntax.Expr) -> Iterator[syntax.Name]:
+    """The names in an expression that stand for values and constants."""
+    return (part for part in _parts(expr) if isinstance(part, syntax.Name))
+
+
+def _parts(expr: Any) -> Iterator[Any]:
+    """The syntax in an expression, but for the names of what is called and of its arguments."""
     stack = [expr]
     while stack:
         item = stack.pop()
-        if isinstance(item, syntax.Name):
-            yield item
-        elif isinstance(item, tuple):
+        if isinstance(item, tuple):
             stack.extend(reversed(item))
         elif hasattr(item, "__slots__") and not isinstance(item, (Span, Source)):
-            stack.extend(getattr(item, slot) for slot in reversed(item.__slots__))
+            yield item
+            skipped = ("callee", "name", "label")
+            stack.extend(getattr(item, s) for s in reversed(item.__slots__) if s not in skipped)
 
 
 def assigned(statements: Any) -> Iterator[syntax.Name]:

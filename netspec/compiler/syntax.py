@@ -294,23 +294,25 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Net:
-    """`net LeNet(classes = 10) { ... }`."""
+    """`net LeNet(classes = 10) { ... }`. `doc` is the comment right above it."""
 
     name: Name
     parameters: tuple[Parameter, ...]
     body: tuple[Statement, ...]
     span: Span
+    doc: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """`block Basic(channels, stride = 1) x { ... }`."""
+    """`block Basic(channels, stride = 1) x { ... }`. `doc` is the comment right above it."""
 
     name: Name
     parameters: tuple[Parameter, ...]
     inputs: tuple[Name, ...]
     body: tuple[Statement, ...]
     span: Span
+    doc: str = ""
 
 
 @dataclass(frozen=True, slots=True)

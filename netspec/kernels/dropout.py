@@ -1,8 +1,9 @@
-"""Dropout masks."""
+"""Dropout masks, and what scales whole images by one."""
 
 import numpy as np
 
 from netspec.kernels.arrays import Array, chunks
+from netspec.kernels.copies import by_images
 
 BLOCK = 1 << 14
 
@@ -22,3 +23,8 @@ def sample_mask(rng: np.random.Generator, mask: Array, *, p: float) -> None:
         drawn = rng.random(dtype=np.float32, out=uniform[: block.stop - block.start])
         np.greater_equal(drawn, np.float32(p), out=flat[block])
         flat[block] *= 1 / (1 - p)
+
+
+def scale_images(x: Array, mask: Array, out: Array) -> None:
+    """`out = x * mask`, with x (N, ...) and one number an image in `mask` (N, 1, ..., 1)."""
+    by_images(lambda images: np.multiply(x[images], mask[images], out=out[images]), out)

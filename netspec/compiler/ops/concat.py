@@ -68,7 +68,11 @@ class Concat(Op):
             )
         axis = resolve_axis(self.name, self.axis, first)
         rank = len(first)
-        differing = [a for a in range(1, rank + 1) if len({shape[a - 1] for shape in inputs}) > 1]
+        differing = [
+            a
+            for a in range(1, rank + 1)
+            if any(shape[a - 1] - first[a - 1] for shape in inputs[1:])
+        ]
         wrong = [a for a in differing if a != axis]
         if wrong:
             other = wrong[0]
@@ -86,8 +90,8 @@ class Concat(Op):
                 ),
                 fixes=fixes,
             )  # fmt: skip
-        total = sum(shape[axis - 1] for shape in inputs)
-        return (*first[: axis - 1], total, *first[axis:])
+        along = sum(shape[axis - 1] for shape in inputs)
+        return (*first[: axis - 1], along, *first[axis:])
 
     def forward(self, run: Evaluation, *x: Array) -> Array:
         """`np.concatenate`."""

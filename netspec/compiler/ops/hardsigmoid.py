@@ -29,5 +29,6 @@ class HardSigmoid(ElementwiseOp):
         return (where(logical_and(y > 0, y < 1), 1 / 6, 0),)
 
     def torch(self, *inputs: Shape) -> Torch:
-        """`F.hardsigmoid`."""
-        return Torch("F.hardsigmoid", (X(0),))
+        """The formula: the derivative of `F.hardsigmoid` has its 1/6 in single precision only."""
+        shifted = Torch("torch.add", (X(0), 3))
+        return Torch("torch.div", (Torch("F.relu6", (shifted,)), 6))

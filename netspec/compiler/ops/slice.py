@@ -64,8 +64,8 @@ class Slice(Op):
         BadExample("slice(1)", ((5, 3, 4),), "call/missing"),
     )
 
-    def _places(self, x: Shape) -> tuple[int, range]:
-        """The axis, counted from 1, and the places along it.
+    def _ends(self, x: Shape) -> tuple[int, int, int]:
+        """The axis, counted from 1, the first place along it, and the one after the last.
 
         Raises:
             ShapeError: `shape/axis`, `shape/slice`.
@@ -96,13 +96,25 @@ class Slice(Op):
                 blame="stop" if self.stop is not None else "start",
                 notes=("`stop` is the place after the last",),
             )
+        return axis, start, stop
+
+    def _places(self, x: Shape) -> tuple[int, range]:
+        """The axis, counted from 1, and the places along it."""
+        axis, start, stop = self._ends(x)
         return axis, range(start, stop, self.step)
 
     def shape(self, *inputs: Shape) -> Shape:
         """ceil((stop - start) / step) places along the axis."""
         (x,) = inputs
-        axis, places = self._places(x)
-        return (*x[: axis - 1], len(places), *x[axis:])
+        axis, start, stop = self._ends(x)
+        return (*x[: axis - 1], (stop - start + self.step - 1) // self.step, *x[axis:])
+
+    def sees(self, *inputs: Shape) -> tuple[tuple[int, int], tuple[int, int]] | None:
+        """One pixel; the next is `step` away along the axis that is cut."""
+        (x,) = inputs
+        axis, _, _ = self._ends(x)
+        apart = [self.step if len(x) == 3 and axis == a else 1 for a in (2, 3)]
+        return (1, apart[0]), (1, apart[1])
 
     def _index(self, x: Array) -> tuple[slice, ...]:
         axis, places = self._places(x.shape[1:])

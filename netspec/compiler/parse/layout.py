@@ -9,6 +9,7 @@ import lark
 from netspec.diagnostics import Source, Span
 
 MAX_NESTING = 48
+_ENDS_LABEL = ("COLON", "COMMA", "LPAR", "RPAR", "LSQB", "RSQB", "LBRACE", "RBRACE", "_NL")
 CLOSES = {"RPAR": "LPAR", "RSQB": "LSQB"}
 
 
@@ -68,7 +69,7 @@ class Layout:
                 self._pop(CLOSES[kind])
             # A label can only stand right behind an arrow, up to its colon.
             in_label = token.type == "INTERPOLATE_END" or (
-                token == "->" or (in_label and kind not in ("COLON", "LPAR", "_NL", "LBRACE"))
+                token == "->" or (in_label and kind not in _ENDS_LABEL)
             )
             previous = token.type
             yield token

@@ -280,13 +280,21 @@ class TreeBuilder(lark.Transformer[Any, Any]):
     def net(self, children: list[Any]) -> syntax.Net:
         _, name, *head, body = children
         span = self._span(children)
-        return syntax.Net(self._name(name), self._parameters(head), tuple(body), span)
+        parameters = self._parameters(head)
+        return syntax.Net(self._name(name), parameters, tuple(body), span, _comment_above(span))
 
     def block(self, children: list[Any]) -> syntax.Block:
         _, name, *head, body = children
         inputs = self._names(head)
         span = self._span(children)
-        return syntax.Block(self._name(name), self._parameters(head), inputs, tuple(body), span)
+        return syntax.Block(
+            self._name(name),
+            self._parameters(head),
+            inputs,
+            tuple(body),
+            span,
+            _comment_above(span),
+        )
 
     def _parameters(self, head: list[Any]) -> tuple[syntax.Parameter, ...]:
         return next((tuple(c) for c in head if isinstance(c, _Holder)), ())
@@ -315,3 +323,13 @@ for _rule in ("return", "assert", "for", "if", "import"):
 
 def _is(child: Any, kind: str) -> bool:
     return isinstance(child, lark.Token) and child.type == kind
+
+
+def _comment_above(span: Span) -> str:
+    """The comment lines right above a definition, without their `#`: its documentation."""
+    lines: list[str] = []
+    number = span.line - 1
+    while number >= 1 and (line := span.source.line(number).strip()).startswith("#"):
+        lines.insert(0, line.lstrip("#").strip())
+        number -= 1
+    return "\n".join(line for line in lines if not line.startswith("allow:")).strip()

@@ -13,7 +13,7 @@ def choose_emitters(plan: Plan) -> Plan:
 
     Cheap arithmetic is bound by memory, where NumPy's in-place ufuncs over tiles in cache win, and
     broadcast operands are numexpr's weak side. Transcendental functions are bound by arithmetic:
-    numexpr computes them in its threads. numexpr has no error function.
+    numexpr computes them in its threads, where it has all functions of the formula.
     """
     return dataclasses.replace(
         plan,
@@ -25,8 +25,8 @@ def choose_emitters(plan: Plan) -> Plan:
 def _choose(step: Step) -> Step:
     if not isinstance(step, ElementwiseStep):
         return step
-    functions = [e.function for e in walk(step.formula) if isinstance(e, Apply)]
-    costly = any(FUNCTIONS[name].transcendental for name in functions)
-    if costly and "erf" not in functions and not step.vectors:
+    functions = [FUNCTIONS[e.function] for e in walk(step.formula) if isinstance(e, Apply)]
+    costly = any(function.transcendental for function in functions)
+    if costly and all(function.in_numexpr for function in functions) and not step.vectors:
         return dataclasses.replace(step, emitter="numexpr")
     return step

@@ -1,0 +1,93 @@
+"""Average pooling to a given size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from netspec.compiler.adaptive import AdaptivePoolOp
+from netspec.compiler.graph import Shape
+from netspec.compiler.op import BadExample, Evaluation, Example, Torch, X, register
+from netspec.compiler.plan import Lowering
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+
+
+@register
+@dataclass(frozen=True)
+class AdaptiveAvgPool(AdaptivePoolOp):
+    """Mean of each of `size` windows, which are as even as whole pixels allow.
+
+    Window i of P over H pixels holds the pixels floor(i H / P) to ceil((i + 1) H / P), exclusive.
+    y = sum over the window of x / its pixels, dL/dx = sum over the windows of g / their pixels.
+    """
+
+    name = "adaptive_avg_pool"
+    examples = (
+        Example("adaptive_avg_pool(2)", ((3, 4, 6),)),
+        Example("adaptive_avg_pool([3, 2])", ((2, 7, 5),)),
+        Example("adaptive_avg_pool(1)", ((3, 5, 4),)),
+        Example("adaptive_avg_pool(4)", ((2, 3, 4),)),
+        Example("adaptive_avg_pool(size = [3, 4])", ((2, 3, 4),)),
+        Example("adaptive_avg_pool(3)", ((2, 6, 3),)),
+    )
+    bad_examples = (
+        BadExample("adaptive_avg_pool(2)", ((10,),), "shape/rank"),
+        BadExample("adaptive_avg_pool(0)", ((3, 4, 4),), "call/value"),
+        BadExample("adaptive_avg_pool", ((3, 4, 4),), "call/missing"),
+    )
+
+    def forward(self, run: Evaluation, *x: Array) -> Array:
+        """Each cell from its window."""
+        import numpy as np
+
+        y = np.empty((*x[0].shape[:2], *self.size), x[0].dtype)
+        for i, j, rows, columns in self.windows(x[0].shape[1:]):
+            y[:, :, i, j] = x[0][:, :, rows, columns].mean(axis=(2, 3))
+        return y
+
+    def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
+        """Each cell shares its gradient out."""
+        import numpy as np
+
+        dx = np.zeros_like(x[0])
+        for i, j, rows, columns in self.windows(x[0].shape[1:]):
+            window = dx[:, :, rows, columns]
+            window += dy[:, :, i, j, None, None] / (window.shape[2] * window.shape[3])
+        return (dx,)
+
+    def lower(self, to: Lowering) -> None:
+        """A plain pool where the windows are equal and small, else cell by cell."""
+        pool = self.plain_pool(to.x_shapes[0])
+        if to.out.shape == to.x[0].shape:
+            to.view(to.out, to.x[0])
+        elif pool is not None:
+            to.call(
+                "pool.avg_forward", to.x[0], to.out,
+                writes=[to.out], **pool, count_include_pad=True,
+            )  # fmt: skip
+        else:
+            to.call("adaptive.avg_forward", to.x[0], to.out, writes=[to.out])
+
+    def lower_backward(self, to: Lowering) -> None:
+        """As forward."""
+        if not to.wanted[0]:
+            return
+        if to.out.shape == to.x[0].shape:
+            to.gradient(0, to.dy)
+            return
+        dx, pool = to.gradient_buffer(0), self.plain_pool(to.x_shapes[0])
+        if pool is not None:
+            to.call(
+                "pool.avg_backward", to.dy, dx, writes=[dx], **pool, count_include_pad=True
+            )
+        else:
+            to.call("adaptive.avg_backward", to.dy, dx, writes=[dx])
+        to.gradient(0, dx)
+
+    def torch(self, *inputs: Shape) -> Torch:
+        """`F.adaptive_avg_pool2d`."""
+        return Torch("F.adaptive_avg_pool2d", (X(0), self.size))

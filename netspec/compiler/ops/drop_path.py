@@ -1,0 +1,80 @@
+"""Stochastic depth."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from netspec.compiler.attributes import Real, attribute
+from netspec.compiler.graph import Shape
+from netspec.compiler.op import BadExample, Evaluation, Example, Op, Torch, X, register
+from netspec.compiler.plan import RNG, Lowering
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+
+
+@register
+@dataclass(frozen=True)
+class DropPath(Op):
+    """Stochastic depth (Huang et al. 2016): whole images are dropped, to leave out a residual branch.
+
+    In training y = m x and dL/dx = m dL/dy, with one number m an image: 0 with probability p, else
+    1 / (1 - p). In evaluation y = x.
+    """
+
+    p: float = attribute(Real(0, 1), "probability to drop an image")
+
+    name = "drop_path"
+    examples = (
+        Example("drop_path(0.4)", ((3, 4, 5),)),
+        Example("drop_path(p = 0.5)", ((6,),)),
+        Example("drop_path(0.3)", ((4, 3),)),
+        Example("drop_path(0)", ((5,),)),
+        Example("drop_path(1)", ((5,),)),
+    )
+    bad_examples = (
+        BadExample("drop_path(-0.5)", ((12,),), "call/value"),
+        BadExample("drop_path", ((12,),), "call/missing"),
+    )
+
+    def shape(self, *inputs: Shape) -> Shape:
+        """Unchanged."""
+        return inputs[0]
+
+    def forward(self, run: Evaluation, *x: Array) -> Array:
+        """The mask of the run, or nothing."""
+        return x[0] * run.masks[run.node.name] if run.training else x[0]
+
+    def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
+        """The same mask."""
+        return (dy * run.masks[run.node.name] if run.training else dy,)
+
+    def lower(self, to: Lowering) -> None:
+        """Draw the mask and multiply; a view of the input in evaluation."""
+        if not to.training:
+            to.view(to.out, to.x[0])
+            return
+        mask = to.saved["mask"] = to.buffer("mask", (1,) * len(to.out.shape))
+        to.call("dropout.sample_mask", RNG, mask, writes=[mask], p=self.p)
+        to.call("dropout.scale_images", to.x[0], mask, to.out, writes=[to.out])
+
+    def lower_backward(self, to: Lowering) -> None:
+        """The same mask."""
+        if not to.wanted[0]:
+            return
+        if not to.training:
+            to.gradient(0, to.dy)
+            return
+        dx = to.gradient_buffer(0)
+        to.call("dropout.scale_images", to.dy, to.saved["mask"], dx, writes=[dx])
+        to.gradient(0, dx)
+
+    def torch(self, *inputs: Shape) -> Torch:
+        """`nn.Dropout1d`, which drops whole rows, on a matrix with a row for each image."""
+        rows = Torch("torch.reshape", (X(0), (1, -1, math.prod(inputs[0]))))
+        kept = Torch("nn.Dropout1d", (self.p,), inputs=(rows,))
+        return Torch("torch.reshape", (kept, (-1, *inputs[0])))

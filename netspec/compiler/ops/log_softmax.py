@@ -1,0 +1,59 @@
+"""Logarithm of softmax."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from netspec.compiler.graph import Shape
+from netspec.compiler.op import BadExample, Evaluation, Example, Torch, X, register
+from netspec.compiler.softmax import SoftmaxOp
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+
+
+@register
+@dataclass(frozen=True)
+class LogSoftmax(SoftmaxOp):
+    """Logarithm of softmax along an axis: y_i = x_i - log(sum_j exp(x_j)).
+
+    dL/dx = g - exp(y) sum_j g_j, with g = dL/dy.
+    """
+
+    name = "log_softmax"
+    forward_kernel = "softmax.log_forward"
+    backward_kernel = "softmax.log_backward"
+    examples = (
+        Example("log_softmax", ((7,),)),
+        Example("log_softmax", ((3, 4, 5),)),
+        Example("log_softmax(axis = 2)", ((3, 4, 5),)),
+        Example("log_softmax(-1)", ((3, 4, 5),)),
+        Example("log_softmax(axis = 2)", ((4, 6),)),
+        Example("log_softmax", ((4, 6),)),
+    )
+    bad_examples = (
+        BadExample("log_softmax(axis = 2)", ((7,),), "shape/axis"),
+        BadExample("log_softmax(axis = 0)", ((7,),), "call/value"),
+    )
+
+    def forward(self, run: Evaluation, *x: Array) -> Array:
+        """With the largest number taken off, so that nothing overflows."""
+        import numpy as np
+
+        shifted = x[0] - x[0].max(axis=self.axis, keepdims=True)
+        y: Array = shifted - np.log(np.exp(shifted).sum(axis=self.axis, keepdims=True))
+        return y
+
+    def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
+        """The formula above."""
+        import numpy as np
+
+        y = self.forward(run, *x)
+        return (dy - np.exp(y) * dy.sum(axis=self.axis, keepdims=True),)
+
+    def torch(self, *inputs: Shape) -> Torch:
+        """`F.log_softmax`."""
+        return Torch("F.log_softmax", (X(0),), {"dim": self.axis})

@@ -1,0 +1,116 @@
+"""Permute."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from netspec.compiler.attributes import IntList, attribute
+from netspec.compiler.graph import Shape, show_shape
+from netspec.compiler.op import (
+    BadExample,
+    Evaluation,
+    Example,
+    Fix,
+    Op,
+    ShapeError,
+    Torch,
+    X,
+    register,
+)
+from netspec.compiler.plan import Buffer, Lowering
+from netspec.compiler.stored import order, position
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+
+
+@register
+@dataclass(frozen=True)
+class Permute(Op):
+    """The axes in another order: axis k of y is axis `axes[k]` of x; `permute([2, 1])` transposes.
+
+    Axis 0, the batch, stays in front and is not written. The gradient's axes are put back.
+    """
+
+    axes: tuple[int, ...] = attribute(IntList(0), "the axes of one image, counted from 1")
+
+    name = "permute"
+    examples = (
+        Example("permute([2, 3, 1])", ((3, 4, 5),)),
+        Example("permute([3, 1, 2])", ((3, 4, 5),)),
+        Example("permute([1, 3, 2])", ((2, 3, 4),)),
+        Example("permute([2, 1])", ((3, 5),)),
+        Example("permute([1, 2])", ((3, 5),)),
+        Example("permute([2, 1, 3])", ((3, 1, 1),)),
+        Example("permute([4, 2, 1, 3])", ((2, 3, 1, 4),)),
+        Example("permute(1)", ((4,),)),
+    )
+    bad_examples = (
+        BadExample("permute([1, 2])", ((3, 4, 4),), "shape/permute"),
+        BadExample("permute([1, 1, 2])", ((3, 4, 4),), "shape/permute"),
+        BadExample("permute([0, 2, 3, 1])", ((3, 4, 4),), "shape/permute"),
+        BadExample("permute([-1, 1])", ((3, 4),), "call/value"),
+    )
+
+    def shape(self, *inputs: Shape) -> Shape:
+        """The sizes in the new order."""
+        (x,) = inputs
+        rank = len(x)
+        if sorted(self.axes) != list(range(1, rank + 1)):
+            fixes: tuple[Fix, ...] = ()
+            if self.axes[0] == 0:
+                text = str(list(self.axes[1:]))
+                fixes = (Fix("axes", text, f"axis 0 is the batch, which stays: `permute({text})`"),)
+            raise ShapeError(
+                "shape/permute",
+                f"`permute` names each of the axes 1 to {rank} of {show_shape(x)} once,"
+                f" not {list(self.axes)}",
+                blame="axes",
+                fixes=fixes,
+            )
+        return tuple(x[axis - 1] for axis in self.axes)
+
+    def sees(self, *inputs: Shape) -> tuple[tuple[int, int], tuple[int, int]] | None:
+        """Where a number came from is no longer a matter of rows and columns."""
+        moved = len(inputs[0]) == 3 and self.axes[0] != 1
+        return None if moved else super().sees(*inputs)
+
+    def forward(self, run: Evaluation, *x: Array) -> Array:
+        """`np.transpose`."""
+        return x[0].transpose(0, *self.axes)
+
+    def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
+        """The inverse permutation."""
+        return (dy.transpose(0, *(1 + self.axes.index(a) for a in range(1, dy.ndim))),)
+
+    def _copy(self, to: Lowering, source: Buffer, target: Buffer, axes: tuple[int, ...]) -> None:
+        """`target` with the axes of `source`, both as stored; a view where nothing moves."""
+        rank = len(axes)
+        stored = tuple(position(axes[k - 1], rank) - 1 for k in order(rank))
+        moved = [axis for axis in stored if source.shape[axis] > 1]
+        if moved == sorted(moved):
+            to.view(target, source)
+        else:
+            to.call(
+                "copies.transpose", source, target,
+                writes=[target], split=source.shape, axes=stored,
+            )  # fmt: skip
+
+    def lower(self, to: Lowering) -> None:
+        """One transposing copy."""
+        self._copy(to, to.x[0], to.out, self.axes)
+
+    def lower_backward(self, to: Lowering) -> None:
+        """One transposing copy."""
+        if to.wanted[0]:
+            dx = to.gradient_buffer(0)
+            back = tuple(1 + self.axes.index(a) for a in range(1, len(self.axes) + 1))
+            self._copy(to, to.dy, dx, back)
+            to.gradient(0, dx)
+
+    def torch(self, *inputs: Shape) -> Torch:
+        """`torch.permute`."""
+        return Torch("torch.permute", (X(0), (0, *self.axes)))

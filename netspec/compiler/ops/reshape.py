@@ -1,0 +1,122 @@
+"""Reshape."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from netspec.compiler.attributes import IntList, attribute
+from netspec.compiler.graph import Shape, show_shape
+from netspec.compiler.op import (
+    BadExample,
+    Evaluation,
+    Example,
+    Op,
+    ShapeError,
+    Torch,
+    X,
+    register,
+)
+from netspec.compiler.plan import Lowering
+from netspec.compiler.stored import from_planes, to_planes
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+
+
+@register
+@dataclass(frozen=True)
+class Reshape(Op):
+    """The numbers of each image, row-major over (C, H, W), in another shape; the batch stays apart.
+
+    One size may be -1: what is left for it. The gradient is reshaped back.
+    """
+
+    sizes: tuple[int, ...] = attribute(
+        IntList(1, wildcard=True), "the shape of one image; one size may be -1"
+    )
+
+    name = "reshape"
+    examples = (
+        Example("reshape([4, 15])", ((3, 4, 5),)),
+        Example("reshape([5, -1, 2])", ((3, 4, 5),)),
+        Example("reshape(-1)", ((2, 3, 3),)),
+        Example("reshape([3, 20])", ((3, 4, 5),)),
+        Example("reshape([2, 3, 2])", ((12,),)),
+        Example("reshape([1, 4, 3])", ((12,),)),
+        Example("reshape([6, 1, 1])", ((2, 3),)),
+        Example("reshape([2, 2, -1, 3])", ((4, 3, 2),)),
+        Example("reshape([3, 4])", ((2, 6),)),
+    )
+    bad_examples = (
+        BadExample("reshape([5, 5])", ((3, 4, 4),), "shape/reshape"),
+        BadExample("reshape([5, -1])", ((3, 4, 4),), "shape/reshape"),
+        BadExample("reshape([-1, -1])", ((3, 4, 4),), "call/value"),
+        BadExample("reshape([0, 48])", ((3, 4, 4),), "call/value"),
+        BadExample("reshape([])", ((3, 4, 4),), "call/value"),
+        BadExample("reshape", ((3, 4, 4),), "call/missing"),
+    )
+
+    def shape(self, *inputs: Shape) -> Shape:
+        """The sizes, with -1 put in numbers."""
+        (x,) = inputs
+        count = math.prod(x)
+        given = math.prod(size for size in self.sizes if size != -1)
+        rest = count % given if -1 in self.sizes else given - count
+        if rest:
+            product = " * ".join(str(size) for size in self.sizes if size != -1)
+            wanted = f"{product} = {given}" if "*" in product else product
+            if -1 in self.sizes:
+                message = f"the {count} numbers of {show_shape(x)} are no multiple of {wanted}"
+            else:
+                message = f"{show_shape(x)} has {count} numbers, not {wanted}"
+            raise ShapeError(
+                "shape/reshape",
+                message,
+                blame="sizes",
+                notes=(f"{' * '.join(map(str, x))} = {count}",),
+            )
+        return tuple(count // given if size == -1 else size for size in self.sizes)
+
+    def sees(self, *inputs: Shape) -> tuple[tuple[int, int], tuple[int, int]] | None:
+        """Where a number came from is no longer a matter of rows and columns."""
+        return None if len(inputs[0]) == 3 else super().sees(*inputs)
+
+    def forward(self, run: Evaluation, *x: Array) -> Array:
+        """A reshape."""
+        return x[0].reshape(len(x[0]), *self.sizes)
+
+    def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
+        """A reshape."""
+        return (dy.reshape(x[0].shape),)
+
+    def lower(self, to: Lowering) -> None:
+        """A view, between transposing copies where pictures are stored in another order."""
+        source = to_planes(to, to.x[0], to.x_shapes[0], "planes")
+        if len(to.node.shape) != 3:
+            to.view(to.out, source)
+            return
+        planes = to.buffer("reshaped", to.node.shape)
+        to.view(planes, source)
+        from_planes(to, planes, to.out, to.node.shape)
+
+    def lower_backward(self, to: Lowering) -> None:
+        """The way back."""
+        if not to.wanted[0]:
+            return
+        dx, shape = to.gradient_buffer(0), to.x_shapes[0]
+        source = to_planes(to, to.dy, to.node.shape, "dreshaped")
+        if len(shape) != 3:
+            to.view(dx, source)
+        else:
+            planes = to.buffer("dplanes", shape)
+            to.view(planes, source)
+            from_planes(to, planes, dx, shape)
+        to.gradient(0, dx)
+
+    def torch(self, *inputs: Shape) -> Torch:
+        """`torch.reshape`, the batch size left open."""
+        return Torch("torch.reshape", (X(0), (-1, *self.shape(*inputs))))

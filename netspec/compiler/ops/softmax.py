@@ -1,0 +1,57 @@
+"""Softmax."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from netspec.compiler.graph import Shape
+from netspec.compiler.op import BadExample, Evaluation, Example, Torch, X, register
+from netspec.compiler.softmax import SoftmaxOp
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+
+
+@register
+@dataclass(frozen=True)
+class Softmax(SoftmaxOp):
+    """Softmax along an axis: y_i = exp(x_i) / sum_j exp(x_j), dL/dx = y (g - sum_j g_j y_j), g = dL/dy.
+
+    Not for training with softmax cross-entropy, which has it built in and takes the scores.
+    """
+
+    name = "softmax"
+    forward_kernel = "softmax.forward"
+    backward_kernel = "softmax.backward"
+    examples = (
+        Example("softmax", ((7,),)),
+        Example("softmax", ((3, 4, 5),)),
+        Example("softmax(axis = 2)", ((3, 4, 5),)),
+        Example("softmax(-1)", ((3, 4, 5),)),
+        Example("softmax(axis = 2)", ((4, 6),)),
+        Example("softmax", ((4, 6),)),
+    )
+    bad_examples = (
+        BadExample("softmax(axis = 2)", ((7,),), "shape/axis"),
+        BadExample("softmax(axis = 0)", ((7,),), "call/value"),
+    )
+
+    def forward(self, run: Evaluation, *x: Array) -> Array:
+        """With the largest number taken off, so that nothing overflows."""
+        import numpy as np
+
+        e = np.exp(x[0] - x[0].max(axis=self.axis, keepdims=True))
+        y: Array = e / e.sum(axis=self.axis, keepdims=True)
+        return y
+
+    def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
+        """The formula above."""
+        y = self.forward(run, *x)
+        return (y * (dy - (dy * y).sum(axis=self.axis, keepdims=True)),)
+
+    def torch(self, *inputs: Shape) -> Torch:
+        """`F.softmax`."""
+        return Torch("F.softmax", (X(0),), {"dim": self.axis})
