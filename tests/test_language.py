@@ -342,13 +342,13 @@ def test_the_net_that_is_asked_for() -> None:
 
 def test_the_comment_above_is_documentation() -> None:
     built = graph("""
-        # About the file.
-
+        block Unit x { return x }  # not this
         # A net for small pictures.
+
         # It has one layer.
-        net A {  # not this
+        net A {  # nor this
             input x: [3]
-            output x -> linear(2)
+            output x -> Unit -> linear(2)
         }
     """)
     assert built.doc == "A net for small pictures.\nIt has one layer."

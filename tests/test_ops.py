@@ -9,7 +9,7 @@ import pytest
 
 import netspec
 from netspec.compiler.lowering import lower
-from netspec.compiler.op import BadExample, Example, Op, Torch, X, registry
+from netspec.compiler.op import BadExample, Example, Op, P, Torch, X, registry
 from netspec.runtime.executor import make_plan
 from tests.support import (
     agreement,
@@ -126,14 +126,16 @@ def test_passes_change_nothing(cls, example):
     assert_equal_runs(a, b, 1e-13)
 
 
-def torch_call(torch, expression, inputs, module):
+def torch_call(torch, expression, inputs, module, parameters):
     """Evaluate an op's PyTorch expression on tensors."""
 
     def value(argument):
         if isinstance(argument, X):
             return inputs[argument.index]
+        if isinstance(argument, P):
+            return parameters[argument.name]
         if isinstance(argument, Torch):
-            return torch_call(torch, argument, inputs, module)
+            return torch_call(torch, argument, inputs, module, parameters)
         if isinstance(argument, tuple):
             return tuple(map(value, argument))
         return argument
@@ -157,18 +159,22 @@ def test_the_program_equals_pytorch(cls, example, training):
     expression = graph.nodes[0].op.torch(*example.inputs)
     inner, module = expression.module, None
     path = graph.nodes[0].name
+    state = {name.removeprefix(path + "."): torch.tensor(a) for name, a in parameters.items()}
+    loose = {}
     if inner is not None:
         build = getattr(torch.nn, inner.target.removeprefix("nn."))
         module = build(*inner.arguments, **inner.options).double().train(training)
-        state = {name.removeprefix(path + "."): a for name, a in parameters.items()}
-        module.load_state_dict({name: torch.as_tensor(a) for name, a in state.items()})
+        module.load_state_dict(state)
+    else:
+        loose = {name: tensor.requires_grad_() for name, tensor in state.items()}
     x = [torch.tensor(a, requires_grad=True) for a in inputs.values()]
-    y = torch_call(torch, expression, x, module)
+    y = torch_call(torch, expression, x, module, loose)
     y.backward(torch.tensor(dy["output"]))
     assert agreement(ours.outputs["output"], y.detach().numpy()) <= 1e-11
     for array, tensor in zip(ours.input_gradients.values(), x, strict=True):
         assert agreement(array, tensor.grad.numpy()) <= 1e-10
-    for name, p in module.named_parameters() if module is not None else ():
+    trained = module.named_parameters() if module is not None else loose.items()
+    for name, p in trained:
         assert agreement(ours.gradients[f"{path}.{name}"], p.grad.numpy()) <= 1e-10
     for name, b in module.named_buffers() if module is not None else ():
         assert agreement(ours.parameters[f"{path}.{name}"], b.numpy()) <= 1e-11

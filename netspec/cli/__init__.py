@@ -17,6 +17,8 @@ INTERRUPTED, BROKEN_PIPE = 130, 141
 VERBS = {
     "check": "check files and say exactly what is wrong",
     "summarize": "show layers, shapes, parameters and costs of a net",
+    "diff": "show how two nets differ, layer by layer and in their costs",
+    "fmt": "put files into the one canonical style",
     "compile": "write the program that a net compiles to",
     "train": "train a net on labelled images",
 }

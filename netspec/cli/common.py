@@ -31,6 +31,11 @@ def add_net_options(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="set an argument of the net, such as depth=56 or hidden=[512,256]; may be repeated",
     )
+    add_color_option(parser)
+
+
+def add_color_option(parser: argparse.ArgumentParser) -> None:
+    """`--color`."""
     parser.add_argument(
         "--color",
         choices=("auto", "always", "never"),
@@ -146,7 +151,9 @@ def write_whole(path: Path, text: str) -> None:
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        partial.write_text(text, "utf-8")
+        partial.write_text(text, "utf-8", newline="\n")
+        if path.exists():
+            partial.chmod(path.stat().st_mode & 0o777)
         partial.replace(path)
     except OSError as error:
         partial.unlink(missing_ok=True)

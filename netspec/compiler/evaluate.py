@@ -257,7 +257,7 @@ class Evaluator:
             if isinstance(trailer, syntax.Attribute):
                 value = self._attribute(value, trailer)
             elif isinstance(trailer, syntax.Index):
-                at = self.constant(trailer.index, "an index")
+                at = self.constant(trailer.at, "an index")
                 if isinstance(value, Tensors) and isinstance(at, int):
                     value = constants.index(value.items, at)
                 else:

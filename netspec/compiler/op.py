@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import importlib
 import pkgutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -103,13 +103,21 @@ class X:
     index: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class P:
+    """The node's parameter of this name, in a PyTorch expression that no module of `torch.nn` holds."""
+
+    name: str
+
+
 @dataclass(frozen=True)
 class Torch:
     """A PyTorch expression as data: a module of `torch.nn` or a function, and its arguments.
 
     A module is built once with the arguments and called with the inputs; its parameters have the
-    op's own names. A function is called with the arguments, among which `X(i)` stands for an input.
-    An argument can itself be the call of a function, or of the one module that a node has.
+    op's own names. A function is called with the arguments, among which `X(i)` stands for an input and
+    `P(name)` for a parameter. An argument can itself be the call of a function, or of the one module
+    that a node has, or a tuple of arguments.
     """
 
     target: str
@@ -361,11 +369,36 @@ def register(cls: type[_T]) -> type[_T]:
     return cls
 
 
+class _Registry(Mapping[str, type[Op]]):
+    """The ops by name, in alphabetical order; each file is imported when its op is asked for."""
+
+    def __init__(self) -> None:
+        import netspec.compiler.ops as package
+
+        self._package = package.__name__
+        self._names = sorted(module.name for module in pkgutil.iter_modules(package.__path__))
+
+    def __getitem__(self, name: str) -> type[Op]:
+        if name not in _REGISTRY:
+            if name not in self._names:
+                raise KeyError(name)
+            importlib.import_module(f"{self._package}.{name}")
+        return _REGISTRY[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+
 @functools.cache
 def registry() -> Mapping[str, type[Op]]:
-    """All ops by name. The files of `netspec.compiler.ops` are found, not listed."""
-    import netspec.compiler.ops as package
+    """All ops by name. The files of `netspec.compiler.ops` are found, not listed.
 
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"{package.__name__}.{module.name}")
-    return dict(sorted(_REGISTRY.items()))
+    A file is named after its op, so that a net loads the ops it uses and no others.
+    """
+    return _Registry()

@@ -11,7 +11,7 @@ from netspec.compiler.assembly import NET_FACTS
 from netspec.compiler.attributes import Int, WrongValueError, show
 from netspec.compiler.graph import Shape, show_shape
 from netspec.compiler.scope import UNKNOWN, SharedLayer, Tensor, Tensors
-from netspec.diagnostics import Edit, Hint, Label, Source, Span, quoted, suggest
+from netspec.diagnostics import Edit, Hint, Label, Span, quoted, suggest
 
 _ROLES = ("weight", "bias", "scale", "shift")
 
@@ -268,7 +268,7 @@ def _parts(expr: Any) -> Iterator[Any]:
         item = stack.pop()
         if isinstance(item, tuple):
             stack.extend(reversed(item))
-        elif hasattr(item, "__slots__") and not isinstance(item, (Span, Source)):
+        elif type(item).__module__ == syntax.__name__:
             yield item
             skipped = ("callee", "name", "label")
             stack.extend(getattr(item, s) for s in reversed(item.__slots__) if s not in skipped)

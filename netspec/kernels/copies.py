@@ -48,7 +48,7 @@ def transpose(x: Array, out: Array, *, split: Ints, axes: Ints) -> None:
     by_images(lambda images: np.copyto(target[images], source[images]), out)
 
 
-def by_images(task: Callable[[slice], None], array: Array) -> None:
+def by_images(task: Callable[[slice], object], array: Array) -> None:
     """Call `task(images)` so that all images of `array` (N, ...) are done, a part a thread."""
     parallel.run(task, [(part,) for part in parallel.parts(len(array), array.size * WORK)])
 

@@ -49,15 +49,32 @@ def read_source(path: str | Path, shown_as: str | None = None) -> Source:
     """Read a `.net` file.
 
     Raises:
-        NetspecError: if it cannot be read, is too large, or is not UTF-8 text.
+        NetspecError: if it cannot be read, or is not a text of allowed size.
     """
     name = shown_as or str(path)
+    return decode_source(read_file(path, name), name)
+
+
+def read_file(path: str | Path, name: str) -> bytes:
+    """The bytes of a file, as far as its size is allowed.
+
+    Raises:
+        NetspecError: if it cannot be read.
+    """
     try:
         with open(path, "rb") as file:
-            raw = file.read(MAX_FILE_BYTES + 1)
+            return file.read(MAX_FILE_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise NetspecError.simple("file/unreadable", f"cannot read {name}: {reason}") from None
+
+
+def decode_source(raw: bytes, name: str) -> Source:
+    """The text of a `.net` file.
+
+    Raises:
+        NetspecError: if it is too large, or is not UTF-8 text.
+    """
     if len(raw) > MAX_FILE_BYTES:
         raise NetspecError.simple(
             "limit/file-size", f"{name} is larger than {MAX_FILE_BYTES // 1024} KiB"

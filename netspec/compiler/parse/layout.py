@@ -61,7 +61,7 @@ class Layout:
                 opener = self._pop("LBRACE", "INTERPOLATE")
                 if opener is not None and opener.type == "INTERPOLATE":
                     token.type = "INTERPOLATE_END"
-                elif previous not in ("_NL", "LBRACE"):
+                elif opener is not None and previous not in ("_NL", "LBRACE"):
                     yield lark.Token.new_borrow_pos("_NL", "", token)
                 elif opener is not None and (token.column or 0) < indents[id(opener)]:
                     self.unbalanced = self.unbalanced or opener

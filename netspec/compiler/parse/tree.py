@@ -326,10 +326,16 @@ def _is(child: Any, kind: str) -> bool:
 
 
 def _comment_above(span: Span) -> str:
-    """The comment lines right above a definition, without their `#`: its documentation."""
+    """The comment lines above a definition, without their `#`: its documentation.
+
+    Empty lines do not count: no layout changes what a file means.
+    """
     lines: list[str] = []
-    number = span.line - 1
-    while number >= 1 and (line := span.source.line(number).strip()).startswith("#"):
-        lines.insert(0, line.lstrip("#").strip())
-        number -= 1
-    return "\n".join(line for line in lines if not line.startswith("allow:")).strip()
+    for number in range(span.line - 1, 0, -1):
+        line = span.source.line(number).strip()
+        if line.startswith("#"):
+            lines.append(line.lstrip("#").strip())
+        elif line:
+            break
+    said = [line for line in reversed(lines) if not line.startswith("allow:")]
+    return "\n".join(said).strip()

@@ -1,0 +1,167 @@
+"""Scaled dot-product attention."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from netspec.compiler.attributes import Bool, attribute
+from netspec.compiler.graph import Shape, show_shape
+from netspec.compiler.op import (
+    BadExample,
+    Evaluation,
+    Example,
+    Op,
+    ShapeError,
+    Torch,
+    X,
+    register,
+)
+from netspec.compiler.plan import SCRATCH, Lowering, Scratch
+from netspec.compiler.stored import from_planes, to_planes
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+
+
+@register
+@dataclass(frozen=True)
+class Attention(Op):
+    """Scaled dot-product attention (Vaswani et al. 2017): `(query, key, value) -> attention`.
+
+    y = p v, p = softmax(q k^T / sqrt(D)) along the keys, for q (T, D), k (S, D), v (S, E), or with the
+    heads in front of each. Causal: query t sees the keys 0 to t alone.
+
+    With g = dL/dy, dp = g v^T and ds = p (dp - sum over the keys of dp p):
+        dL/dq = ds k / sqrt(D), dL/dk = ds^T q / sqrt(D), dL/dv = p^T g
+    """
+
+    causal: bool = attribute(Bool(), "hide later keys from each query", False)
+
+    name = "attention"
+    arity = 3
+    examples = (
+        Example("attention", ((4, 3), (5, 3), (5, 2))),
+        Example("attention", ((2, 3, 4), (2, 5, 4), (2, 5, 3))),
+        Example("attention(causal = true)", ((4, 3), (4, 3), (4, 3))),
+        Example("attention(causal = true)", ((2, 5, 3), (2, 3, 3), (2, 3, 1))),
+        Example("attention(causal = true)", ((1, 2, 2), (1, 4, 2), (1, 4, 3))),
+    )
+    bad_examples = (
+        BadExample("attention", ((4,), (4,), (4,)), "shape/rank"),
+        BadExample("attention", ((4, 3), (5, 2), (5, 2)), "shape/attention-mismatch"),
+        BadExample("attention", ((4, 3), (5, 3), (4, 3)), "shape/attention-mismatch"),
+        BadExample("attention", ((2, 4, 3), (1, 4, 3), (2, 4, 3)), "shape/attention-mismatch"),
+        BadExample("attention", ((4, 3), (4, 3)), "call/inputs"),
+        BadExample("attention(causal = 1)", ((4, 3), (4, 3), (4, 3)), "call/value"),
+    )
+
+    def shape(self, *inputs: Shape) -> Shape:
+        """(T, E), with the heads in front."""
+        q, k, v = inputs
+        shown = ", ".join(show_shape(shape) for shape in inputs)
+        if len(q) not in (2, 3) or len({len(q), len(k), len(v)}) > 1:
+            raise ShapeError(
+                "shape/rank",
+                "`attention` needs three values [N, length, features] or [N, heads, length,"
+                f" features], not {shown}",
+            )
+        for wrong, what, one, other in (
+            (q[-1] - k[-1], "features of query and key", q[-1], k[-1]),
+            (k[-2] - v[-2], "lengths of key and value", k[-2], v[-2]),
+            (len(q) == 3 and (q[0] - k[0]), "heads of query and key", q[0], k[0]),
+            (len(q) == 3 and (q[0] - v[0]), "heads of query and value", q[0], v[0]),
+        ):
+            if wrong:
+                raise ShapeError(
+                    "shape/attention-mismatch",
+                    f"`attention` needs equal {what}, not {one} and {other}",
+                    notes=(f"query, key and value are {shown}",),
+                )
+        return (*q[:-1], v[-1])
+
+    def macs(self, *inputs: Shape) -> int:
+        """T S (D + E) for each head: the two products."""
+        q, k, v = inputs
+        return math.prod(q[:-1]) * k[-2] * (q[-1] + v[-1])
+
+    def sees(self, *inputs: Shape) -> tuple[tuple[int, int], tuple[int, int]] | None:
+        """Everything."""
+        return None
+
+    # -- reference
+
+    def _shares(self, q: Array, k: Array) -> Array:
+        """p."""
+        import numpy as np
+
+        scores = q @ k.swapaxes(-1, -2) / math.sqrt(q.shape[-1])
+        if self.causal:
+            scores = np.where(np.tri(*scores.shape[-2:], dtype=np.bool_), scores, -np.inf)
+        shares = np.exp(scores - scores.max(axis=-1, keepdims=True))
+        result: Array = shares / shares.sum(axis=-1, keepdims=True)
+        return result
+
+    def forward(self, run: Evaluation, *x: Array) -> Array:
+        """The formula."""
+        q, k, v = x
+        y: Array = self._shares(q, k) @ v
+        return y
+
+    def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
+        """The formulas."""
+        q, k, v = x
+        p = self._shares(q, k)
+        dp = dy @ v.swapaxes(-1, -2)
+        ds = p * (dp - (dp * p).sum(axis=-1, keepdims=True)) / math.sqrt(q.shape[-1])
+        return ds @ k, ds.swapaxes(-1, -2) @ q, p.swapaxes(-1, -2) @ dy
+
+    # -- lowering
+
+    def lower(self, to: Lowering) -> None:
+        """One kernel; what is stored as a picture is put in order first."""
+        planes = []
+        for i, name in enumerate(("query", "key", "value")):
+            to.saved[name] = to_planes(to, to.x[i], to.x_shapes[i], name)
+            planes.append(to.saved[name])
+        heads = len(to.node.shape) == 3
+        out = to.buffer("planes", to.node.shape) if heads else to.out
+        to.call(
+            "attention.forward", *planes, out, SCRATCH,
+            writes=[out], scratch=self._scratch(to), causal=self.causal,
+        )  # fmt: skip
+        if heads:
+            from_planes(to, out, to.out, to.node.shape)
+
+    def lower_backward(self, to: Lowering) -> None:
+        """One kernel, which makes the shares again."""
+        dy = to_planes(to, to.dy, to.node.shape, "dplanes")
+        planes = []
+        for i, shape in enumerate(to.x_shapes):
+            dx = to.gradient_buffer(i)
+            ordered = to.buffer(f"dplanes{i}", shape) if len(shape) == 3 else dx
+            planes.append(ordered if to.wanted[i] else None)
+        to.call(
+            "attention.backward",
+            to.saved["query"], to.saved["key"], to.saved["value"], dy, *planes, SCRATCH,
+            writes=planes, scratch=self._scratch(to), causal=self.causal,
+        )  # fmt: skip
+        for i, ordered_gradient in enumerate(planes):
+            if ordered_gradient is None:
+                continue
+            dx = to.gradient_buffer(i)
+            if ordered_gradient != dx:
+                from_planes(to, ordered_gradient, dx, to.x_shapes[i])
+            to.gradient(i, dx)
+
+    def _scratch(self, to: Lowering) -> Scratch:
+        return Scratch("attention.scratch_size", (to.x_shapes[0], to.x_shapes[1]))
+
+    def torch(self, *inputs: Shape) -> Torch:
+        """`F.scaled_dot_product_attention`."""
+        return Torch(
+            "F.scaled_dot_product_attention", (X(0), X(1), X(2)), {"is_causal": self.causal}
+        )

@@ -1,0 +1,104 @@
+"""Channel shuffle."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from netspec.compiler.attributes import Int, attribute
+from netspec.compiler.graph import Shape
+from netspec.compiler.op import (
+    BadExample,
+    Evaluation,
+    Example,
+    Fix,
+    Op,
+    ShapeError,
+    Torch,
+    X,
+    register,
+)
+from netspec.compiler.plan import Buffer, Lowering
+from netspec.compiler.windows import require_picture
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+
+
+@register
+@dataclass(frozen=True)
+class ChannelShuffle(Op):
+    """Channels dealt out like cards (Zhang et al. 2018): one of each group in turn.
+
+    With C = G K channels in G groups, y[j G + i] = x[i K + j] for group i and place j in it, and
+    dL/dx[i K + j] = g[j G + i]: the shuffle of K groups.
+    """
+
+    groups: int = attribute(Int(1), "groups that the channels come in")
+
+    name = "channel_shuffle"
+    examples = (
+        Example("channel_shuffle(2)", ((6, 3, 4),)),
+        Example("channel_shuffle(3)", ((6, 2, 2),)),
+        Example("channel_shuffle(1)", ((4, 2, 2),)),
+        Example("channel_shuffle(4)", ((4, 1, 1),)),
+    )
+    bad_examples = (
+        BadExample("channel_shuffle(4)", ((6, 3, 3),), "shape/groups"),
+        BadExample("channel_shuffle(2)", ((6,),), "shape/rank"),
+        BadExample("channel_shuffle", ((6, 3, 3),), "call/missing"),
+        BadExample("channel_shuffle(0)", ((6, 3, 3),), "call/value"),
+    )
+
+    def shape(self, *inputs: Shape) -> Shape:
+        """Unchanged."""
+        (x,) = inputs
+        require_picture(self.name, x)
+        if x[0] % self.groups:
+            common = math.gcd(x[0], self.groups)
+            raise ShapeError(
+                "shape/groups",
+                f"{x[0]} channels cannot be split into {self.groups} groups",
+                blame="groups",
+                notes=(f"{x[0]} / {self.groups} = {x[0] / self.groups:g}",),
+                fixes=(Fix("groups", str(common), f"`groups = {common}` divides {x[0]}"),),
+            )
+        return x
+
+    @staticmethod
+    def _shuffle(x: Array, groups: int) -> Array:
+        n, channels, height, width = x.shape
+        dealt = x.reshape(n, groups, channels // groups, height, width).swapaxes(1, 2)
+        return dealt.reshape(x.shape)
+
+    def forward(self, run: Evaluation, *x: Array) -> Array:
+        """A transpose of groups and places."""
+        return self._shuffle(x[0], self.groups)
+
+    def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
+        """The transpose back."""
+        return (self._shuffle(dy, dy.shape[1] // self.groups),)
+
+    @staticmethod
+    def _copy(to: Lowering, source: Buffer, target: Buffer, groups: int) -> None:
+        height, width, channels = source.shape
+        split = (height, width, groups, channels // groups)
+        to.call("copies.transpose", source, target, writes=[target], split=split, axes=(0, 1, 3, 2))
+
+    def lower(self, to: Lowering) -> None:
+        """One transposing copy."""
+        self._copy(to, to.x[0], to.out, self.groups)
+
+    def lower_backward(self, to: Lowering) -> None:
+        """One transposing copy."""
+        if to.wanted[0]:
+            dx = to.gradient_buffer(0)
+            self._copy(to, to.dy, dx, to.x_shapes[0][0] // self.groups)
+            to.gradient(0, dx)
+
+    def torch(self, *inputs: Shape) -> Torch:
+        """`F.channel_shuffle`."""
+        return Torch("F.channel_shuffle", (X(0), self.groups))

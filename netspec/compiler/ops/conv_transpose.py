@@ -1,0 +1,279 @@
+"""Transposed convolution."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from netspec.compiler.attributes import Bool, Int, Pair, PairOf, attribute
+from netspec.compiler.graph import Shape
+from netspec.compiler.initializers import KaimingUniform, Uniform
+from netspec.compiler.op import (
+    BadExample,
+    Evaluation,
+    Example,
+    Fix,
+    Op,
+    ParameterSpec,
+    ShapeError,
+    Torch,
+    register,
+)
+from netspec.compiler.plan import SCRATCH, Lowering, Scratch
+from netspec.compiler.windows import AXES, require_picture
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+
+
+@register
+@dataclass(frozen=True)
+class ConvTranspose(Op):
+    """Transposed convolution (`deconvolution`): the gradient of a `conv` by its input, run forward.
+
+    y[n, o, s i + d k - p, s j + d l - p] gets b[o] and the sum of x[n, c, i, j] w[c, o, k, l], with w
+    of shape (in, out / groups, kh, kw).
+
+    With g = dL/dy, and outside the picture g = 0:
+        dL/db[o] = sum_{n, i, j} g[n, o, i, j]
+        dL/dw[c, o, k, l] = sum_{n, i, j} x[n, c, i, j] g[n, o, s i + d k - p, s j + d l - p]
+        dL/dx[n, c, i, j] = sum_{o, k, l} g[n, o, s i + d k - p, s j + d l - p] w[c, o, k, l]
+    """
+
+    channels: int = attribute(Int(1), "channels of the output")
+    kernel: Pair = attribute(PairOf(1), "size of the filters")
+    stride: Pair = attribute(PairOf(1), "distance in the output of neighbours in the input", 1)
+    pad: Pair = attribute(PairOf(0), "rows and columns cut off on each side", 0)
+    output_pad: Pair = attribute(PairOf(0), "rows and columns added at the end", 0)
+    dilation: Pair = attribute(PairOf(1), "distance between the taps of a filter", 1)
+    groups: int = attribute(Int(1), "groups of channels that do not mix", 1)
+    bias: bool = attribute(Bool(), "add a number to each output channel", True)
+
+    name = "conv_transpose"
+    examples = (
+        Example("conv_transpose(4, 3)", ((3, 4, 5),)),
+        Example("conv_transpose(2, 2, stride = 2)", ((3, 3, 4),)),
+        Example("conv_transpose(4, 3, stride = 2, pad = 1, output_pad = 1)", ((3, 3, 4),)),
+        Example("conv_transpose(4, [3, 2], stride = [1, 3], pad = [1, 0])", ((2, 4, 3),)),
+        Example("conv_transpose(3, 3, dilation = [2, 1], bias = false)", ((2, 4, 3),)),
+        Example("conv_transpose(2, 2, dilation = 3, output_pad = 2)", ((2, 4, 3),)),
+        Example("conv_transpose(6, 3, groups = 2, pad = 1)", ((4, 3, 4),)),
+        Example("conv_transpose(4, 4, groups = 4, stride = 2, pad = 1)", ((4, 3, 3),)),
+        Example("conv_transpose(5, 1)", ((3, 4, 4),)),
+        Example("conv_transpose(2, 2, stride = 3)", ((2, 2, 3),)),
+    )
+    bad_examples = (
+        BadExample("conv_transpose(4, 3)", ((10,),), "shape/rank"),
+        BadExample("conv_transpose(4, 3, groups = 2)", ((3, 5, 5),), "shape/groups"),
+        BadExample("conv_transpose(3, 3, groups = 2)", ((4, 5, 5),), "shape/groups"),
+        BadExample("conv_transpose(4, 3, output_pad = 1)", ((3, 5, 5),), "shape/output-pad"),
+        BadExample("conv_transpose(4, 3, pad = 2)", ((3, 2, 2),), "shape/cut-away"),
+        BadExample("conv_transpose(4, 0)", ((3, 5, 5),), "call/value"),
+        BadExample("conv_transpose(4)", ((3, 5, 5),), "call/missing"),
+    )
+
+    def shape(self, *inputs: Shape) -> Shape:
+        """(channels, H', W') with H' = (H - 1) s - 2 p + d (k - 1) + output_pad + 1."""
+        (x,) = inputs
+        require_picture(self.name, x)
+        for what, count, blame in (
+            ("input", x[0], "groups"),
+            ("output", self.channels, "channels"),
+        ):
+            if count % self.groups:
+                common = math.gcd(x[0], self.channels, self.groups)
+                up = -(-self.channels // self.groups) * self.groups
+                why = f"`channels = {up}` can be split into {self.groups} groups"
+                raise ShapeError(
+                    "shape/groups",
+                    f"{count} {what} channels cannot be split into {self.groups} groups",
+                    blame=blame,
+                    notes=(f"{count} / {self.groups} = {count / self.groups:g}",),
+                    fixes=(
+                        Fix("channels", str(up), why),
+                        Fix(
+                            "groups", str(common), f"`groups = {common}` divides inputs and outputs"
+                        ),
+                    ),
+                )
+        most = min(max(s, d) for s, d in zip(self.stride, self.dilation, strict=True)) - 1
+        if any(
+            extra >= max(s, d)
+            for extra, s, d in zip(self.output_pad, self.stride, self.dilation, strict=True)
+        ):
+            raise ShapeError(
+                "shape/output-pad",
+                f"`output_pad` must be less than the stride or the dilation, so at most {most}",
+                blame="output_pad",
+                notes=("it chooses among the sizes that a conv of this stride makes equal",),
+                fixes=(Fix("output_pad", str(most), f"`output_pad = {most}`"),),
+            )
+        return (self.channels, self._extent(x, 0), self._extent(x, 1))
+
+    def _extent(self, x: Shape, axis: int) -> int:
+        """The size of the output along an axis."""
+        size, kernel, stride = x[axis + 1], self.kernel[axis], self.stride[axis]
+        pad, extra, dilation = self.pad[axis], self.output_pad[axis], self.dilation[axis]
+        extent = (size - 1) * stride - 2 * pad + dilation * (kernel - 1) + extra + 1
+        if extent < 1:
+            less = max(0, (extent + 2 * pad - 1) // 2)
+            raise ShapeError(
+                "shape/cut-away",
+                f"`pad = {pad}` cuts away all of the {AXES[axis]}",
+                blame="pad",
+                notes=(
+                    f"{AXES[axis]}: ({size} - 1)*{stride} - 2*{pad} + {dilation}*({kernel} - 1)"
+                    f" + {extra} + 1 = {extent}",
+                ),
+                fixes=(Fix("pad", str(less), f"`pad = {less}` leaves some"),),
+            )
+        return extent
+
+    def parameters(self, *inputs: Shape) -> tuple[ParameterSpec, ...]:
+        """`weight` (I, O/groups, kh, kw) and `bias` (O,), drawn as PyTorch draws them."""
+        shape = (inputs[0][0], self.channels // self.groups, *self.kernel)
+        bound = 1 / math.sqrt(math.prod(shape[1:]))
+        weight = ParameterSpec("weight", shape, KaimingUniform(math.sqrt(1 / 3)), "weight")
+        bias = ParameterSpec("bias", (self.channels,), Uniform(-bound, bound), "bias")
+        return (weight, bias) if self.bias else (weight,)
+
+    @classmethod
+    def parameter_names(cls) -> tuple[str, ...]:
+        """Both."""
+        return ("weight", "bias")
+
+    def macs(self, *inputs: Shape) -> int:
+        """I H W O/groups kh kw: every number of the input meets its filters."""
+        each = self.channels // self.groups * self.kernel[0] * self.kernel[1]
+        return math.prod(inputs[0]) * each
+
+    def sees(self, *inputs: Shape) -> tuple[tuple[int, int], tuple[int, int]] | None:
+        """The inputs whose filters overlap; neighbours are counted no less than one apart."""
+        extents = [
+            -(-(d * (k - 1) + 1) // s)
+            for k, s, d in zip(self.kernel, self.stride, self.dilation, strict=True)
+        ]
+        return (extents[0], 1), (extents[1], 1)
+
+    # -- reference
+
+    def forward(self, run: Evaluation, *x: Array) -> Array:
+        """Each input pixel adds its filters to the output; then the frame is cut off."""
+        import numpy as np
+
+        weight = run.parameters["weight"]
+        full = self._full(x[0])
+        for ins, outs in self._groups(x[0].shape[1]):
+            for i, j, rows, columns in self._windows(x[0].shape):
+                full[:, outs, rows, columns] += np.einsum(
+                    "nc,cokl->nokl", x[0][:, ins, i, j], weight[ins]
+                )
+        y = full[self._inside(x[0])]
+        return y + run.parameters["bias"][:, None, None] if self.bias else y
+
+    def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
+        """Each input pixel gathers from where it added."""
+        import numpy as np
+
+        weight = run.parameters["weight"]
+        full = self._full(x[0])
+        full[self._inside(x[0])] = dy
+        dx, dweight = np.zeros_like(x[0]), np.zeros_like(weight)
+        for ins, outs in self._groups(x[0].shape[1]):
+            for i, j, rows, columns in self._windows(x[0].shape):
+                g = full[:, outs, rows, columns]
+                dx[:, ins, i, j] = np.einsum("nokl,cokl->nc", g, weight[ins])
+                dweight[ins] += np.einsum("nc,nokl->cokl", x[0][:, ins, i, j], g)
+        run.gradients["weight"] = dweight
+        if self.bias:
+            run.gradients["bias"] = dy.sum(axis=(0, 2, 3))
+        return (dx,)
+
+    def _full(self, x: Array) -> Array:
+        """Zeros for the output before its frame is cut off."""
+        import numpy as np
+
+        extents = (e + 2 * p for e, p in zip(self.shape(x.shape[1:])[1:], self.pad, strict=True))
+        return np.zeros((len(x), self.channels, *extents), x.dtype)
+
+    def _inside(self, x: Array) -> tuple[slice, ...]:
+        """What is left when the frame is cut off."""
+        _, height, width = self.shape(x.shape[1:])
+        top, left = self.pad
+        every = slice(None)
+        return every, every, slice(top, top + height), slice(left, left + width)
+
+    def _groups(self, channels: int) -> Iterator[tuple[slice, slice]]:
+        ins, outs = channels // self.groups, self.channels // self.groups
+        for g in range(self.groups):
+            yield slice(g * ins, (g + 1) * ins), slice(g * outs, (g + 1) * outs)
+
+    def _windows(self, x: tuple[int, ...]) -> Iterator[tuple[int, int, slice, slice]]:
+        def taps(i: int, axis: int) -> slice:
+            start, dilation = i * self.stride[axis], self.dilation[axis]
+            return slice(start, start + dilation * (self.kernel[axis] - 1) + 1, dilation)
+
+        for i in range(x[2]):
+            for j in range(x[3]):
+                yield i, j, taps(i, 0), taps(j, 1)
+
+    # -- lowering: a conv from the output to the input
+
+    def _options(self) -> dict[str, Any]:
+        height, width = self.pad
+        return {
+            "stride": self.stride,
+            "pad": (height, height, width, width),
+            "dilation": self.dilation,
+            "groups": self.groups,
+        }
+
+    def _scratch(self, to: Lowering) -> Scratch:
+        return Scratch(
+            "conv.scratch_size",
+            (to.out.shape, to.x[0].shape),
+            {"kernel": self.kernel, **self._options()},
+        )
+
+    def lower(self, to: Lowering) -> None:
+        """A convolution's gradient by its input."""
+        to.call(
+            "conv_transpose.forward",
+            to.x[0], to.parameter("weight"), to.parameter("bias"), to.out, SCRATCH,
+            writes=[to.out], scratch=self._scratch(to), **self._options(),
+        )  # fmt: skip
+
+    def lower_backward(self, to: Lowering) -> None:
+        """A convolution's gradient by its weight, and a convolution."""
+        dweight = to.parameter_gradient("weight")
+        to.call(
+            "conv.backward_weight", to.dy, to.x[0], dweight, SCRATCH,
+            writes=[dweight], scratch=self._scratch(to), **self._options(),
+        )  # fmt: skip
+        if self.bias:
+            dbias = to.parameter_gradient("bias")
+            to.call("conv.backward_bias", to.dy, dbias, writes=[dbias])
+        if to.wanted[0]:
+            dx = to.gradient_buffer(0)
+            to.call(
+                "conv.forward", to.dy, to.parameter("weight"), None, dx, SCRATCH,
+                writes=[dx], scratch=self._scratch(to), **self._options(),
+            )  # fmt: skip
+            to.gradient(0, dx)
+
+    def torch(self, *inputs: Shape) -> Torch:
+        """`nn.ConvTranspose2d`."""
+        options = {
+            "kernel_size": self.kernel,
+            "stride": self.stride,
+            "padding": self.pad,
+            "output_padding": self.output_pad,
+            "dilation": self.dilation,
+            "groups": self.groups,
+            "bias": self.bias,
+        }
+        return Torch("nn.ConvTranspose2d", (inputs[0][0], self.channels), options)

@@ -1,0 +1,80 @@
+"""Group normalisation."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from netspec.compiler.attributes import Bool, Int, Real, attribute
+from netspec.compiler.graph import Shape
+from netspec.compiler.normalizing import NormalizingOp, Sets, channel_sets
+from netspec.compiler.op import BadExample, Example, Fix, ShapeError, Torch, register
+
+
+@register
+@dataclass(frozen=True)
+class GroupNorm(NormalizingOp):
+    """Group normalisation (Wu and He 2018): over the pixels of a group of channels, image by image.
+
+    xhat = (x - mean) / sqrt(var + eps), y = weight xhat + bias, with the mean and the biased variance
+    of the group, and a weight and a bias for each channel.
+
+    With g = dL/dy, h = weight g, means over the R values of a group, and s = 1 / sqrt(var + eps):
+        dL/dbias = sum g, dL/dweight = sum g xhat, over the images and pixels of a channel
+        dL/dx = s (h - mean(h) - xhat mean(h xhat))
+    """
+
+    groups: int = attribute(Int(1), "groups of channels that are normalised together")
+    eps: float = attribute(Real(0, 1, low_open=True), "added to the variance", 1e-5)
+    affine: bool = attribute(Bool(), "learn a weight and a bias for each channel", True)
+
+    name = "group_norm"
+    examples = (
+        Example("group_norm(2)", ((6, 3, 4),)),
+        Example("group_norm(1)", ((3, 4, 5),)),
+        Example("group_norm(4, eps = 0.01)", ((4, 2, 3),)),
+        Example("group_norm(3, affine = false)", ((6, 2, 2),)),
+        Example("group_norm(2)", ((6,),)),
+        Example("group_norm(2)", ((4, 5),)),
+    )
+    bad_examples = (
+        BadExample("group_norm(4)", ((6, 3, 3),), "shape/groups"),
+        BadExample("group_norm(0)", ((6, 3, 3),), "call/value"),
+        BadExample("group_norm", ((6, 3, 3),), "call/missing"),
+    )
+
+    def shape(self, *inputs: Shape) -> Shape:
+        """Unchanged."""
+        (x,) = inputs
+        if x[0] % self.groups:
+            common = math.gcd(x[0], self.groups)
+            raise ShapeError(
+                "shape/groups",
+                f"{x[0]} channels cannot be split into {self.groups} groups",
+                blame="groups",
+                notes=(f"{x[0]} / {self.groups} = {x[0] / self.groups:g}",),
+                fixes=(Fix("groups", str(common), f"`groups = {common}` divides {x[0]}"),),
+            )
+        return x
+
+    def least_training_batch(self, *inputs: Shape) -> int:
+        """PyTorch refuses to train on one number altogether."""
+        (x,) = inputs
+        return 2 if math.prod(x) // self.groups == 1 else 1
+
+    def sets(self, x: Shape) -> Sets:
+        """The groups."""
+        return channel_sets(x, self.groups)
+
+    def parameter_shape(self, x: Shape) -> Shape:
+        """One number a channel."""
+        return x[:1]
+
+    def learns(self) -> tuple[bool, bool]:
+        """Both or none."""
+        return self.affine, self.affine
+
+    def torch(self, *inputs: Shape) -> Torch:
+        """`nn.GroupNorm`."""
+        options = {"eps": self.eps, "affine": self.affine}
+        return Torch("nn.GroupNorm", (self.groups, inputs[0][0]), options)

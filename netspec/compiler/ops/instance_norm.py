@@ -1,0 +1,76 @@
+"""Instance normalisation."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from netspec.compiler.attributes import Bool, Real, attribute
+from netspec.compiler.graph import Shape, show_shape
+from netspec.compiler.normalizing import NormalizingOp, Sets, channel_sets
+from netspec.compiler.op import BadExample, Example, ShapeError, Torch, register
+
+
+@register
+@dataclass(frozen=True)
+class InstanceNorm(NormalizingOp):
+    """Instance normalisation (Ulyanov et al. 2016): over the pixels of each channel of each image.
+
+    xhat = (x - mean) / sqrt(var + eps), with the mean and the biased variance of the channel, in
+    training and in evaluation; y = weight xhat + bias where `affine`.
+
+    With g = dL/dy, h = weight g, means over the R pixels of a channel, and s = 1 / sqrt(var + eps):
+        dL/dbias = sum g, dL/dweight = sum g xhat, over the images and pixels of a channel
+        dL/dx = s (h - mean(h) - xhat mean(h xhat))
+    """
+
+    eps: float = attribute(Real(0, 1, low_open=True), "added to the variance", 1e-5)
+    affine: bool = attribute(Bool(), "learn a weight and a bias for each channel", False)
+
+    name = "instance_norm"
+    examples = (
+        Example("instance_norm", ((3, 4, 5),)),
+        Example("instance_norm(eps = 0.01)", ((2, 3, 3),)),
+        Example("instance_norm(affine = true)", ((3, 2, 5),)),
+        Example("instance_norm(affine = true)", ((3, 5),)),
+    )
+    bad_examples = (
+        BadExample("instance_norm", ((6,),), "shape/rank"),
+        BadExample("instance_norm", ((6, 1, 1),), "shape/one-value"),
+        BadExample("instance_norm(affine = 1)", ((6, 2, 2),), "call/value"),
+    )
+
+    def shape(self, *inputs: Shape) -> Shape:
+        """Unchanged."""
+        (x,) = inputs
+        if len(x) not in (2, 3):
+            raise ShapeError(
+                "shape/rank",
+                f"`instance_norm` needs a picture or a sequence [N, channels, length],"
+                f" not {show_shape(x)}",
+            )
+        if math.prod(x[1:]) == 1:
+            raise ShapeError(
+                "shape/one-value",
+                f"the one value of each channel in {show_shape(x)} would be normalised to 0",
+                notes=("xhat = (x - mean) / sqrt(var + eps), and the mean of one value is itself",),
+            )
+        return x
+
+    def sets(self, x: Shape) -> Sets:
+        """Each channel by itself."""
+        return channel_sets(x, x[0])
+
+    def parameter_shape(self, x: Shape) -> Shape:
+        """One number a channel."""
+        return x[:1]
+
+    def learns(self) -> tuple[bool, bool]:
+        """Both or none."""
+        return self.affine, self.affine
+
+    def torch(self, *inputs: Shape) -> Torch:
+        """`nn.InstanceNorm2d`, or `nn.InstanceNorm1d` of a sequence."""
+        (x,) = inputs
+        options = {"eps": self.eps, "affine": self.affine}
+        return Torch(f"nn.InstanceNorm{len(x) - 1}d", (x[0],), options)

@@ -1,0 +1,111 @@
+"""Local response normalisation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from netspec.compiler.attributes import Int, Real, attribute
+from netspec.compiler.graph import Shape
+from netspec.compiler.op import BadExample, Evaluation, Example, Op, Torch, X, register
+from netspec.compiler.plan import SCRATCH, Lowering, Scratch
+from netspec.compiler.windows import require_picture
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+
+
+@register
+@dataclass(frozen=True)
+class LocalResponseNorm(Op):
+    """Local response normalisation (Krizhevsky et al. 2012) over `size` neighbouring channels.
+
+    y_c = x_c / b_c^beta, b_c = k + alpha / size * sum of x_c'^2 over c - size // 2 <= c' <= c +
+    (size - 1) // 2. PyTorch divides alpha by the size of the window; the paper does not.
+
+    With g = dL/dy: dL/dx_c = g_c / b_c^beta - 2 alpha beta / size x_c * sum of g_c' y_c' / b_c' over
+    the windows c' that hold channel c: c - (size - 1) // 2 <= c' <= c + size // 2.
+    """
+
+    size: int = attribute(Int(1), "channels in a window")
+    alpha: float = attribute(Real(0), "weight of the squares", 1e-4)
+    beta: float = attribute(Real(0), "exponent", 0.75)
+    k: float = attribute(Real(0, low_open=True), "added to the squares", 1)
+
+    name = "local_response_norm"
+    examples = (
+        Example("local_response_norm(5)", ((7, 3, 4),)),
+        Example("local_response_norm(3, alpha = 0.5, beta = 0.6, k = 2)", ((4, 3, 3),)),
+        Example("local_response_norm(4, alpha = 0.9)", ((6, 2, 3),)),
+        Example("local_response_norm(9, alpha = 0.5)", ((3, 2, 2),)),
+        Example("local_response_norm(1, alpha = 0.5)", ((1, 2, 2),)),
+    )
+    bad_examples = (
+        BadExample("local_response_norm(5)", ((10,),), "shape/rank"),
+        BadExample("local_response_norm(0)", ((3, 4, 4),), "call/value"),
+        BadExample("local_response_norm(3, k = 0)", ((3, 4, 4),), "call/value"),
+        BadExample("local_response_norm", ((3, 4, 4),), "call/missing"),
+    )
+
+    def shape(self, *inputs: Shape) -> Shape:
+        """Unchanged."""
+        require_picture(self.name, inputs[0])
+        return inputs[0]
+
+    def _base(self, x: Array) -> Array:
+        """b, channel by channel."""
+        import numpy as np
+
+        base = np.empty_like(x)
+        for c in range(x.shape[1]):
+            window = x[:, max(0, c - self.size // 2) : c + (self.size - 1) // 2 + 1]
+            base[:, c] = self.k + self.alpha / self.size * (window**2).sum(axis=1)
+        return base
+
+    def forward(self, run: Evaluation, *x: Array) -> Array:
+        """The formula."""
+        y: Array = x[0] / self._base(x[0]) ** self.beta
+        return y
+
+    def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
+        """The formula."""
+        import numpy as np
+
+        base = self._base(x[0])
+        share = dy * x[0] / base ** (self.beta + 1)
+        total = np.empty_like(share)
+        for c in range(share.shape[1]):
+            holders = slice(max(0, c - (self.size - 1) // 2), c + self.size // 2 + 1)
+            total[:, c] = share[:, holders].sum(axis=1)
+        return (dy / base**self.beta - 2 * self.alpha * self.beta / self.size * x[0] * total,)
+
+    def lower(self, to: Lowering) -> None:
+        """One kernel, which keeps b."""
+        base = to.saved["base"] = to.buffer("base", to.out.shape)
+        to.call(
+            "local_response.forward", to.x[0], to.out, base, SCRATCH,
+            writes=[to.out, base], scratch=self._scratch(to),
+            size=self.size, alpha=self.alpha, beta=self.beta, k=self.k,
+        )  # fmt: skip
+
+    def lower_backward(self, to: Lowering) -> None:
+        """One kernel."""
+        if to.wanted[0]:
+            dx = to.gradient_buffer(0)
+            to.call(
+                "local_response.backward",
+                to.x[0], to.out, to.saved["base"], to.dy, dx, SCRATCH,
+                writes=[dx], scratch=self._scratch(to),
+                size=self.size, alpha=self.alpha, beta=self.beta,
+            )  # fmt: skip
+            to.gradient(0, dx)
+
+    def _scratch(self, to: Lowering) -> Scratch:
+        return Scratch("local_response.scratch_size", (to.out.shape,))
+
+    def torch(self, *inputs: Shape) -> Torch:
+        """`F.local_response_norm`."""
+        options = {"size": self.size, "alpha": self.alpha, "beta": self.beta, "k": self.k}
+        return Torch("F.local_response_norm", (X(0),), options)

@@ -1,0 +1,121 @@
+"""Matrix product of two values."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from netspec.compiler.graph import Shape, show_shape
+from netspec.compiler.op import (
+    BadExample,
+    Evaluation,
+    Example,
+    Op,
+    ShapeError,
+    Torch,
+    X,
+    register,
+)
+from netspec.compiler.plan import Lowering
+from netspec.compiler.stored import from_planes, to_planes
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+
+
+@register
+@dataclass(frozen=True)
+class Matmul(Op):
+    """Matrix product of two values, image by image: y = a b, (M, K) times (K, P) is (M, P).
+
+    Axes in front of the last two are equal in both, and each place on them is a product of its own.
+    With g = dL/dy: dL/da = g b^T, dL/db = a^T g.
+    """
+
+    name = "matmul"
+    arity = 2
+    examples = (
+        Example("matmul", ((3, 4), (4, 5))),
+        Example("matmul", ((1, 4), (4, 1))),
+        Example("matmul", ((2, 3, 4), (2, 4, 5))),
+        Example("matmul", ((2, 2, 3, 1), (2, 2, 1, 2))),
+    )
+    bad_examples = (
+        BadExample("matmul", ((3, 4), (5, 4)), "shape/matmul-mismatch"),
+        BadExample("matmul", ((2, 3, 4), (3, 4, 5)), "shape/matmul-mismatch"),
+        BadExample("matmul", ((3, 4), (4,)), "shape/rank"),
+        BadExample("matmul", ((3, 4),), "call/inputs"),
+    )
+
+    def shape(self, *inputs: Shape) -> Shape:
+        """(..., M, P)."""
+        a, b = inputs
+        shown = f"{show_shape(a)} and {show_shape(b)}"
+        if len(a) < 2 or len(a) != len(b):
+            raise ShapeError(
+                "shape/rank",
+                f"`matmul` needs two values [N, ..., rows, columns] of equal rank, not {shown}",
+            )
+        if a[-1] - b[-2]:
+            turned = "; `permute` turns a value round" if a[-1] == b[-1] else ""
+            raise ShapeError(
+                "shape/matmul-mismatch",
+                f"`matmul` needs as many columns on the left as rows on the right, not {shown}",
+                notes=(f"{a[-1]} columns, {b[-2]} rows{turned}",),
+            )
+        if any(i - j for i, j in zip(a[:-2], b[:-2], strict=True)):
+            raise ShapeError(
+                "shape/matmul-mismatch",
+                f"`matmul` needs equal axes in front of the matrices, not {shown}",
+            )
+        return (*a[:-1], b[-1])
+
+    def macs(self, *inputs: Shape) -> int:
+        """M K P, for each place in front."""
+        return math.prod(inputs[0]) * inputs[1][-1]
+
+    def sees(self, *inputs: Shape) -> tuple[tuple[int, int], tuple[int, int]] | None:
+        """A row of one, a column of the other: counted as everything."""
+        return None
+
+    def forward(self, run: Evaluation, *x: Array) -> Array:
+        """The product."""
+        y: Array = x[0] @ x[1]
+        return y
+
+    def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
+        """The two products."""
+        return dy @ x[1].swapaxes(-1, -2), x[0].swapaxes(-1, -2) @ dy
+
+    def lower(self, to: Lowering) -> None:
+        """One product an image; what is stored as a picture is put in order first."""
+        for i, name in enumerate(("left", "right")):
+            to.saved[name] = to_planes(to, to.x[i], to.x_shapes[i], name)
+        planes = len(to.node.shape) == 3
+        out = to.buffer("product", to.node.shape) if planes else to.out
+        to.call("matmul.forward", to.saved["left"], to.saved["right"], out, writes=[out])
+        if planes:
+            from_planes(to, out, to.out, to.node.shape)
+
+    def lower_backward(self, to: Lowering) -> None:
+        """A product for each gradient that is wanted."""
+        dy = to_planes(to, to.dy, to.node.shape, "dproduct")
+        for i, shape in enumerate(to.x_shapes):
+            if not to.wanted[i]:
+                continue
+            dx = to.gradient_buffer(i)
+            planes = to.buffer(f"dplanes{i}", shape) if len(shape) == 3 else dx
+            if i == 0:
+                to.call("matmul.backward_left", dy, to.saved["right"], planes, writes=[planes])
+            else:
+                to.call("matmul.backward_right", to.saved["left"], dy, planes, writes=[planes])
+            if planes != dx:
+                from_planes(to, planes, dx, shape)
+            to.gradient(i, dx)
+
+    def torch(self, *inputs: Shape) -> Torch:
+        """`torch.matmul`."""
+        return Torch("torch.matmul", (X(0), X(1)))

@@ -1,0 +1,153 @@
+"""Upsampling."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from netspec.compiler.attributes import Bool, Choice, Pair, PairOf, attribute
+from netspec.compiler.graph import Shape
+from netspec.compiler.op import (
+    BadExample,
+    Evaluation,
+    Example,
+    Fix,
+    Op,
+    ShapeError,
+    Torch,
+    X,
+    register,
+)
+from netspec.compiler.plan import SCRATCH, Lowering, Scratch
+from netspec.compiler.windows import require_picture
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+
+
+@register
+@dataclass(frozen=True)
+class Upsample(Op):
+    """A picture enlarged by a whole factor: each pixel repeated, or linearly between pixels.
+
+    `nearest`: y[n, c, i, j] = x[n, c, i // s, j // s], and dL/dx sums g over the block of the pixel.
+    `bilinear`: y[n, c] = A x[n, c] B^T and dL/dx = A^T g B, where row i of A holds the shares of the
+    two rows of pixels that i lies between: it lies at (i + 1/2) / s - 1/2, held to the picture, or at
+    i (H - 1) / (s H - 1) with `align_corners`.
+    """
+
+    scale: Pair = attribute(PairOf(1), "factor of height and width")
+    mode: str = attribute(
+        Choice(("nearest", "bilinear")), "repeat pixels, or interpolate linearly", "nearest"
+    )
+    align_corners: bool = attribute(Bool(), "put corner pixels on corner pixels", False)
+
+    name = "upsample"
+    examples = (
+        Example("upsample(2)", ((3, 4, 5),)),
+        Example("upsample([3, 1])", ((2, 3, 2),)),
+        Example("upsample(2, mode = bilinear)", ((3, 4, 5),)),
+        Example("upsample([3, 2], mode = bilinear)", ((2, 1, 3),)),
+        Example("upsample(2, mode = bilinear, align_corners = true)", ((3, 4, 5),)),
+        Example("upsample([1, 3], mode = bilinear, align_corners = true)", ((2, 1, 3),)),
+    )
+    bad_examples = (
+        BadExample("upsample(2)", ((10,),), "shape/rank"),
+        BadExample("upsample(1.5)", ((3, 4, 4),), "call/value"),
+        BadExample("upsample(2, align_corners = true)", ((3, 4, 4),), "shape/align-corners"),
+        BadExample('upsample(2, mode = "cubic")', ((3, 4, 4),), "call/value"),
+        BadExample("upsample", ((3, 4, 4),), "call/missing"),
+    )
+
+    def shape(self, *inputs: Shape) -> Shape:
+        """(C, H scale, W scale)."""
+        (x,) = inputs
+        require_picture(self.name, x)
+        if self.align_corners and self.mode == "nearest":
+            raise ShapeError(
+                "shape/align-corners",
+                "`mode = nearest` repeats pixels, and has no corners to align",
+                blame="align_corners",
+                fixes=(
+                    Fix("mode", "bilinear", "interpolate: `mode = bilinear`"),
+                    Fix("align_corners", "false", "leave it out"),
+                ),
+            )
+        return (x[0], x[1] * self.scale[0], x[2] * self.scale[1])
+
+    def sees(self, *inputs: Shape) -> tuple[tuple[int, int], tuple[int, int]] | None:
+        """One pixel, or the two it lies between; neighbours are counted no less than one apart."""
+        extent = 1 if self.mode == "nearest" else 2
+        return (extent, 1), (extent, 1)
+
+    def _matrices(self, x: Array) -> list[Array]:
+        """A and B; for `nearest` too, where each row has a single 1."""
+        import numpy as np
+
+        matrices = []
+        for size, scale in zip(x.shape[2:], self.scale, strict=True):
+            enlarged = size * scale
+            matrix = np.zeros((enlarged, size), x.dtype)
+            for i in range(enlarged):
+                if self.mode == "nearest":
+                    at = float(i // scale)
+                elif self.align_corners:
+                    at = i * (size - 1) / (enlarged - 1) if enlarged > 1 else 0.0
+                else:
+                    at = max((i + 0.5) / scale - 0.5, 0.0)
+                low = int(at)
+                matrix[i, low] += 1 - (at - low)
+                matrix[i, min(low + 1, size - 1)] += at - low
+            matrices.append(matrix)
+        return matrices
+
+    def forward(self, run: Evaluation, *x: Array) -> Array:
+        """A x B^T."""
+        import numpy as np
+
+        a, b = self._matrices(x[0])
+        y: Array = np.einsum("ih,nchw,jw->ncij", a, x[0], b)
+        return y
+
+    def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
+        """A^T g B."""
+        import numpy as np
+
+        a, b = self._matrices(x[0])
+        return (np.einsum("ih,ncij,jw->nchw", a, dy, b),)
+
+    def lower(self, to: Lowering) -> None:
+        """One copy, or two matrix products an image."""
+        if self.mode == "nearest":
+            to.call("upsample.nearest_forward", to.x[0], to.out, writes=[to.out], scale=self.scale)
+            return
+        to.call(
+            "upsample.linear_forward", to.x[0], to.out, SCRATCH,
+            writes=[to.out], scratch=self._scratch(to), align_corners=self.align_corners,
+        )  # fmt: skip
+
+    def lower_backward(self, to: Lowering) -> None:
+        """Sums of blocks, or two matrix products an image."""
+        if not to.wanted[0]:
+            return
+        dx = to.gradient_buffer(0)
+        if self.mode == "nearest":
+            to.call("upsample.nearest_backward", to.dy, dx, writes=[dx], scale=self.scale)
+        else:
+            to.call(
+                "upsample.linear_backward", to.dy, dx, SCRATCH,
+                writes=[dx], scratch=self._scratch(to), align_corners=self.align_corners,
+            )  # fmt: skip
+        to.gradient(0, dx)
+
+    def _scratch(self, to: Lowering) -> Scratch:
+        return Scratch("upsample.scratch_size", (to.x[0].shape, to.out.shape))
+
+    def torch(self, *inputs: Shape) -> Torch:
+        """`F.interpolate`."""
+        options: dict[str, Any] = {"scale_factor": self.scale, "mode": self.mode}
+        if self.mode == "bilinear":
+            options["align_corners"] = self.align_corners
+        return Torch("F.interpolate", (X(0),), options)

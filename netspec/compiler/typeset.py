@@ -1,0 +1,162 @@
+"""Breaking text into lines: groups stay on one line if they fit, or break at all of their breaks.
+
+The algebra is Wadler's and Prettier's, with one thing added: comments hang on breaks. A break with a
+comment cannot stay on its line, and neither can the groups around it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+INDENT = 4
+
+
+@dataclass(slots=True)
+class Comment:
+    """A comment, from its `#` on; `own_line` tells whether nothing stands before it."""
+
+    text: str
+    own_line: bool
+
+
+@dataclass(slots=True)
+class Break:
+    """A place where a line may end. On one line, `flat` stands there.
+
+    Attributes:
+        hard: a line always ends here.
+        blank: an empty line follows a hard break.
+        paragraph: so it does where a comment stands on its own line.
+        closing: a closing bracket follows; comments in front of it belong to what it closes.
+    """
+
+    flat: str = " "
+    hard: bool = False
+    blank: bool = False
+    paragraph: bool = False
+    closing: bool = False
+    comments: list[Comment] = field(default_factory=list)
+
+    def add(self, comments: Iterable[Comment]) -> None:
+        """Hang comments here that come from somewhere behind this break."""
+        for comment in comments:
+            # Behind a hard break it would be said of the statement before.
+            own_line = comment.own_line or self.hard or bool(self.comments)
+            self.comments.append(Comment(comment.text, own_line))
+
+
+@dataclass(slots=True)
+class IfBroken:
+    """Text that stands only where the group around it is broken."""
+
+    text: str
+
+
+@dataclass(slots=True)
+class Group:
+    """What stays on one line if it fits.
+
+    Attributes:
+        indent: how far its own lines move to the right.
+        is_group: without, it is only an indentation, and breaks where the group around it does.
+        loose: it does not break because a group in it must.
+        breaks: something in it must end a line.
+    """
+
+    indent: int = 0
+    is_group: bool = True
+    loose: bool = False
+    breaks: bool = False
+    items: list[Doc] = field(default_factory=list)
+
+
+Doc = str | Break | IfBroken | Group
+_Entry = tuple[Doc, int, bool]  # with its indentation, and whether its group is broken
+
+
+def typeset(document: Group, width: int) -> str:
+    """The text of a document. Its own breaks are broken; no line ends in a blank."""
+    out = _Lines()
+    stack: list[_Entry] = [(document, 0, True)]
+    while stack:
+        doc, indent, broken = stack.pop()
+        if isinstance(doc, str):
+            out.write(doc)
+        elif isinstance(doc, IfBroken):
+            if broken:
+                out.write(doc.text)
+        elif isinstance(doc, Break):
+            if broken or doc.hard:
+                out.end_line(doc, indent)
+            else:
+                out.write(doc.flat)
+        else:
+            if doc.is_group:
+                broken = _is_forced(doc) or (
+                    broken and not _fits(doc, stack, width - out.column)
+                )
+            inner = indent + doc.indent
+            stack.extend((item, inner, broken) for item in reversed(doc.items))
+    return "".join(out.parts).strip("\n") + "\n" if "".join(out.parts).strip() else ""
+
+
+def must_break(doc: Doc) -> bool:
+    """Whether something ends a line, however short the lines are."""
+    if isinstance(doc, Group):
+        return doc.breaks
+    return isinstance(doc, Break) and (doc.hard or bool(doc.comments))
+
+
+def _is_forced(group: Group) -> bool:
+    if group.loose:
+        return any(must_break(item) for item in group.items if isinstance(item, Break))
+    return group.breaks
+
+
+class _Lines:
+    """The text so far, and the column at its end."""
+
+    def __init__(self) -> None:
+        self.parts: list[str] = []
+        self.column = 0
+
+    def write(self, text: str) -> None:
+        self.parts.append(text)
+        self.column += len(text)
+
+    def end_line(self, end: Break, indent: int) -> None:
+        comments = list(end.comments)
+        if comments and not comments[0].own_line:
+            self.parts.append(f"  {comments.pop(0).text}")
+        paragraph = end.paragraph and bool(comments) and not comments[0].text.startswith("# allow:")
+        self.parts.append("\n\n" if end.blank or paragraph else "\n")
+        margin = " " * (indent + INDENT if end.closing else indent)
+        self.parts += [f"{margin}{comment.text}\n" for comment in comments]
+        self.parts.append(" " * indent)
+        self.column = indent
+
+
+def _fits(group: Group, rest: list[_Entry], room: int) -> bool:
+    """Whether a group on one line leaves room for what follows, up to the next possible break."""
+    behind = len(rest)
+    todo: list[tuple[Doc, bool]] = [(group, False)]
+    while room >= 0:
+        if todo:
+            doc, may_break = todo.pop()
+        elif behind:
+            behind -= 1
+            doc, _, may_break = rest[behind]
+        else:
+            return True
+        if isinstance(doc, str):
+            room -= len(doc)
+        elif isinstance(doc, Break):
+            if may_break or must_break(doc):
+                return True
+            room -= len(doc.flat)
+        elif isinstance(doc, Group):
+            todo.extend((item, may_break) for item in reversed(doc.items))
+        elif may_break:
+            room -= len(doc.text)
+    return False

@@ -1,0 +1,110 @@
+"""Scaled dot-product attention, for each image and head.
+
+    p = softmax(q @ k.T / sqrt(D)) along the keys, y = p @ v
+
+q (N, ..., T, D), k (N, ..., S, D), v (N, ..., S, E), y (N, ..., T, E). Causal: query t sees the keys
+0 to t. The shares p are as large as T*S; a tile of them is made in scratch, and made again for the
+gradient.
+"""
+
+from collections.abc import Callable
+from math import prod, sqrt
+
+import numpy as np
+
+from netspec.kernels import parallel
+from netspec.kernels.arrays import Array, carve, chunks
+
+# Elements in the shares of a tile.
+TILE = 1 << 16
+
+
+def forward(q: Array, k: Array, v: Array, out: Array, scratch: Array, *, causal: bool) -> None:
+    """`out = p @ v`."""
+    q, k, v, out = (_heads(x) for x in (q, k, v, out))
+
+    def tile(heads: slice, own: Array) -> None:
+        (shares,) = carve(own, (heads.stop - heads.start, q.shape[1], k.shape[1]))
+        _shares(q[heads], k[heads], shares, causal=causal)
+        np.matmul(shares, v[heads], out=out[heads])
+
+    _each_tile(tile, q, k, scratch)
+
+
+def backward(
+    q: Array,
+    k: Array,
+    v: Array,
+    dy: Array,
+    dq: Array | None,
+    dk: Array | None,
+    dv: Array | None,
+    scratch: Array,
+    *,
+    causal: bool,
+) -> None:
+    """Write those of dq, dk and dv that are not None.
+
+    With dp = dy @ v.T and ds = p * (dp - sum of dp*p over the keys):
+    dq = ds @ k / sqrt(D), dk = ds.T @ q / sqrt(D), dv = p.T @ dy.
+    """
+    q, k, v, dy = (_heads(x) for x in (q, k, v, dy))
+    targets = [None if x is None else _heads(x) for x in (dq, dk, dv)]
+
+    def tile(heads: slice, own: Array) -> None:
+        shape = (heads.stop - heads.start, q.shape[1], k.shape[1])
+        shares, gradient = carve(own, shape, shape)
+        to_q, to_k, to_v = (None if x is None else x[heads] for x in targets)
+        _shares(q[heads], k[heads], shares, causal=causal)
+        if to_v is not None:
+            np.matmul(shares.swapaxes(1, 2), dy[heads], out=to_v)
+        if to_q is None and to_k is None:
+            return
+        np.matmul(dy[heads], v[heads].swapaxes(1, 2), out=gradient)
+        gradient *= shares
+        shares *= np.add.reduce(gradient, axis=2, keepdims=True)
+        gradient -= shares
+        gradient *= 1 / sqrt(q.shape[2])
+        if to_q is not None:
+            np.matmul(gradient, k[heads], out=to_q)
+        if to_k is not None:
+            np.matmul(gradient.swapaxes(1, 2), q[heads], out=to_k)
+
+    _each_tile(tile, q, k, scratch)
+
+
+def scratch_size(n: int, q_shape: tuple[int, ...], k_shape: tuple[int, ...]) -> int:
+    """Elements of scratch that suffice for both; shapes (..., T, D) and (..., S, D)."""
+    one = q_shape[-2] * k_shape[-2]
+    heads = n * prod(q_shape[:-2])
+    return 2 * min(parallel.threads(), heads) * min(heads * one, max(TILE, one))
+
+
+def _heads(x: Array) -> Array:
+    """View (N, ..., T, D) as (N*..., T, D)."""
+    return x.reshape(-1, *x.shape[-2:])
+
+
+def _shares(q: Array, k: Array, out: Array, *, causal: bool) -> None:
+    """`out = softmax(q @ k.T / sqrt(D))` along the last axis."""
+    np.matmul(q, k.swapaxes(1, 2), out=out)
+    out *= 1 / sqrt(q.shape[2])
+    if causal:
+        np.copyto(out, -np.inf, where=~np.tri(*out.shape[1:], dtype=np.bool_))
+    out -= np.maximum.reduce(out, axis=2, keepdims=True)
+    np.exp(out, out=out)
+    out /= np.add.reduce(out, axis=2, keepdims=True)
+
+
+def _each_tile(tile: Callable[[slice, Array], None], q: Array, k: Array, scratch: Array) -> None:
+    """Call `tile(heads, scratch)` for runs of heads, a part of them a thread."""
+    one = q.shape[1] * k.shape[1]
+    split = parallel.parts(len(q), len(q) * one * q.shape[2])
+    share = len(scratch) // len(split)
+
+    def part(heads: slice, own: Array) -> None:
+        for run in chunks(heads.stop - heads.start, max(1, TILE // one)):
+            tile(slice(heads.start + run.start, heads.start + run.stop), own)
+
+    own = (scratch[i * share : (i + 1) * share] for i in range(len(split)))
+    parallel.run(part, list(zip(split, own, strict=True)))

@@ -1,0 +1,196 @@
+"""Normalisation of each image by itself: layer, group and instance norm.
+
+An image is seen as of shape `split`, and every set of its numbers that differ in the axes `over`
+alone is normalised: xhat = (x - mean) / sqrt(var + eps), y = xhat*weight + bias. Axes are counted in
+the split form with the batch in front. A parameter, its axes permuted as `order` says, has the shape
+`affine` there, with 1 where one number serves many.
+
+`mean` and `inverse_std` are (N, ...), with 1 in place of the axes that were summed over.
+"""
+
+from collections.abc import Callable, Iterator
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from netspec.kernels import parallel
+from netspec.kernels.arrays import Array, carve, chunks
+
+Ints = tuple[int, ...]
+
+# Elements of x in a tile: it and its scratch fit the L2 cache together.
+TILE = 1 << 15
+
+# Where fewer numbers than this share a statistic side by side, it is written out for each: NumPy's
+# inner loop is as long as the numbers that are next to each other in every operand.
+SHORT = 64
+
+# What an element counts against `parallel.WORTH_A_THREAD`.
+WORK = 16
+
+
+def forward(
+    x: Array,
+    scratch: Array,
+    weight: Array | None,
+    bias: Array | None,
+    out: Array,
+    mean: Array,
+    inverse_std: Array,
+    *,
+    split: Ints,
+    over: Ints,
+    order: Ints,
+    affine: Ints,
+    eps: float,
+) -> None:
+    """`out = (x - mean) * inverse_std * weight + bias`; x and out (N, ...).
+
+    The variance takes a second pass: sum(x**2)/R - mean**2 would lose all digits where the mean is
+    large. No weight or bias stands for ones and zeros.
+    """
+    count = prod(split[axis - 1] for axis in over)
+    scale, shift = _param(weight, order, affine), _param(bias, order, affine)
+    x, out = x.reshape(-1, *split), out.reshape(-1, *split)
+
+    def part(images: slice, own: Array) -> None:
+        for tile in _tiles(images, split):
+            (squares,) = carve(own, x[tile].shape)
+            result = out[tile]
+            middle = _sum(x[tile], over, mean[tile])
+            middle /= count
+            np.subtract(x[tile], _spread(middle, split), out=result)
+            np.square(result, out=squares)
+            factor = _sum(squares, over, inverse_std[tile])
+            factor /= count
+            factor += eps
+            np.sqrt(factor, out=factor)
+            np.reciprocal(factor, out=factor)
+            _multiply(result, factor, scale, split)
+            if shift is not None:
+                result += shift
+
+    _run(part, x, scratch)
+
+
+def backward(
+    x: Array,
+    dy: Array,
+    scratch: Array,
+    weight: Array | None,
+    mean: Array,
+    inverse_std: Array,
+    dweight: Array | None,
+    dbias: Array | None,
+    dx: Array | None,
+    *,
+    split: Ints,
+    over: Ints,
+    order: Ints,
+    affine: Ints,
+) -> None:
+    """Write those of dweight, dbias and dx that are not None.
+
+    With h = dy*weight, and means over the R numbers of a set:
+    dbias = sum of dy, dweight = sum of dy*xhat over all that they serve,
+    dx = inverse_std * (h - mean(h) - xhat * mean(h*xhat)).
+    """
+    count = prod(split[axis - 1] for axis in over)
+    scale = _param(weight, order, affine)
+    x, dy = x.reshape(-1, *split), dy.reshape(-1, *split)
+    target = None if dx is None else dx.reshape(-1, *split)
+    # The axes, with the batch, along which one number of a parameter serves many.
+    served = (0, *(axis + 1 for axis, size in enumerate(affine) if size == 1))
+
+    def part(images: slice, own: Array) -> list[Array]:
+        totals = [np.zeros((1, *affine), x.dtype) for _ in range(2)]
+        for tile in _tiles(images, split):
+            gradient = dy[tile]
+            xhat, product = carve(own, gradient.shape, gradient.shape)
+            np.subtract(x[tile], _spread(mean[tile], split), out=xhat)
+            xhat *= _spread(inverse_std[tile], split)
+            np.multiply(gradient, xhat, out=product)
+            if dweight is not None:
+                totals[0] += _sum(product, served)
+            if dbias is not None:
+                totals[1] += _sum(gradient, served)
+            if target is None:
+                continue
+            if scale is not None:
+                product *= scale
+            along = _sum(product, over)
+            along /= -count
+            xhat *= _spread(along, split)
+            if scale is not None:
+                gradient = np.multiply(gradient, scale, out=product)
+            level = _sum(gradient, over)
+            level /= -count
+            result = target[tile]
+            np.add(gradient, _spread(level, split), out=result)
+            result += xhat
+            result *= _spread(inverse_std[tile], split)
+        return totals
+
+    first, *others = _run(part, x, scratch)
+    for other in others:
+        for total, more in zip(first, other, strict=True):
+            total += more
+    for gradient, total in ((dweight, first[0]), (dbias, first[1])):
+        if gradient is not None:
+            by_order = gradient.transpose(order)
+            by_order[...] = total.reshape(by_order.shape)
+
+
+def scratch_size(n: int, shape: Ints) -> int:
+    """Elements of scratch that suffice for the kernels above, for `n` images of a shape."""
+    size = prod(shape)
+    return 2 * parallel.threads() * min(n * size, max(TILE, size))
+
+
+def _param(param: Array | None, order: Ints, affine: Ints) -> Array | None:
+    """A parameter as it meets the split images."""
+    return None if param is None else np.ascontiguousarray(param.transpose(order)).reshape(affine)
+
+
+def _tiles(images: slice, split: Ints) -> Iterator[slice]:
+    """Cut `images` into tiles of whole images."""
+    for tile in chunks(images.stop - images.start, max(1, TILE // prod(split))):
+        yield slice(images.start + tile.start, images.start + tile.stop)
+
+
+def _sum(x: Array, axes: Ints, out: Array | None = None) -> Array:
+    """Sum over `axes`, which stay as 1: one after another, for then NumPy's inner loops are long."""
+    for axis in axes[:-1]:
+        x = np.add.reduce(x, axis=axis, keepdims=True)
+    total: Array = np.add.reduce(x, axis=axes[-1], keepdims=True, out=out)
+    return total
+
+
+def _spread(statistic: Array, split: Ints) -> Array:
+    """A statistic written out along a short last axis, unless it is as large as the image then."""
+    last = split[-1]
+    if statistic.shape[-1] == 1 < last < SHORT and prod(statistic.shape[1:-1]) * last < prod(split):
+        return np.repeat(statistic, last, axis=-1)
+    return statistic
+
+
+def _multiply(x: Array, factor: Array, scale: Array | None, split: Ints) -> None:
+    """`x *= factor * scale`, in one pass where the product is smaller than x."""
+    if scale is None:
+        x *= _spread(factor, split)
+        return
+    together = np.broadcast_shapes(factor.shape[1:], scale.shape)
+    if prod(together) < prod(split):
+        x *= factor * scale
+    else:
+        x *= _spread(factor, split)
+        x *= scale
+
+
+def _run(part: Callable[..., Any], x: Array, scratch: Array) -> list[Any]:
+    """Call `part(images, scratch)` for the images of each thread."""
+    split = parallel.parts(len(x), x.size * WORK)
+    share = len(scratch) // len(split)
+    own = (scratch[i * share : (i + 1) * share] for i in range(len(split)))
+    return parallel.run(part, list(zip(split, own, strict=True)))

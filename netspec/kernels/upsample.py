@@ -1,0 +1,118 @@
+"""Enlarging pictures (N, H, W, C) by whole factors: by repeating pixels, or linearly between them.
+
+Linear interpolation is a matrix for each axis, with at most two numbers in a row:
+out[n] = A_h @ x[n] @ A_w.T, channel by channel. Its gradient is the same with the transposes.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netspec.kernels import parallel
+from netspec.kernels.arrays import Array, carve
+from netspec.kernels.copies import by_images
+from netspec.kernels.windows import Pair, Shape
+
+
+def nearest_forward(x: Array, out: Array, *, scale: Pair) -> None:
+    """out[n, h, w, c] = x[n, h // scale_h, w // scale_w, c]."""
+    blocks = _blocks(out, scale)
+
+    def part(images: slice) -> None:
+        blocks[images] = x[images, :, None, :, None]
+
+    by_images(part, out)
+
+
+def nearest_backward(dy: Array, dx: Array, *, scale: Pair) -> None:
+    """dx[n, h, w, c] = sum of dy over the block of that pixel."""
+    blocks = _blocks(dy, scale)
+
+    def part(images: slice) -> None:
+        target = dx[images]
+        np.copyto(target, blocks[images, :, 0, :, 0])
+        for i, j in np.ndindex(scale):
+            if (i, j) != (0, 0):
+                target += blocks[images, :, i, :, j]
+
+    by_images(part, dy)
+
+
+def linear_forward(x: Array, out: Array, scratch: Array, *, align_corners: bool) -> None:
+    """out[n] = A_h @ x[n] @ A_w.T for each channel, with the matrices of `linear_matrix`."""
+    high, wide = _matrices(x.shape, out.shape, x.dtype, align_corners)
+
+    def part(images: slice, own: Array) -> None:
+        _both_axes(high, wide, x[images], out[images], own)
+
+    _run(part, out, scratch)
+
+
+def linear_backward(dy: Array, dx: Array, scratch: Array, *, align_corners: bool) -> None:
+    """dx[n] = A_h.T @ dy[n] @ A_w for each channel."""
+    high, wide = _matrices(dx.shape, dy.shape, dx.dtype, align_corners)
+
+    def part(images: slice, own: Array) -> None:
+        _both_axes(
+            np.ascontiguousarray(high.T), np.ascontiguousarray(wide.T), dy[images], dx[images], own
+        )
+
+    _run(part, dy, scratch)
+
+
+def scratch_size(n: int, small: Shape, large: Shape) -> int:
+    """Elements of scratch for the linear kernels: shapes (H, W, C) of the two pictures."""
+    rows = max(small[0] * large[1], large[0] * small[1]) * small[2]
+    return min(parallel.threads(), n) * rows
+
+
+def linear_matrix(size: int, enlarged: int, *, align_corners: bool) -> NDArray[np.float64]:
+    """(enlarged, size): row o holds the shares of the two pixels that output o lies between.
+
+    Output o lies at o (size-1)/(enlarged-1) with `align_corners`, else at (o + 1/2) size/enlarged -
+    1/2, which is held to the picture.
+    """
+    out = np.arange(enlarged)
+    if align_corners:
+        at = out * ((size - 1) / max(enlarged - 1, 1))
+    else:
+        at = np.maximum((out + 0.5) * (size / enlarged) - 0.5, 0)
+    low = np.minimum(at.astype(np.intp), size - 1)
+    share = at - low
+    matrix = np.zeros((enlarged, size))
+    matrix[out, low] = 1 - share
+    matrix[out, np.minimum(low + 1, size - 1)] += share
+    return matrix
+
+
+def _both_axes(rows: Array, columns: Array, x: Array, out: Array, scratch: Array) -> None:
+    """`out[n] = rows @ x[n] @ columns.T`, image by image, so that the product between stays small."""
+    _, height, width, channels = x.shape
+    for picture, result in zip(x, out, strict=True):
+        (tall,) = carve(scratch, (len(rows), width * channels))
+        np.matmul(rows, picture.reshape(height, width * channels), out=tall)
+        np.matmul(columns, tall.reshape(len(rows), width, channels), out=result)
+
+
+def _matrices(
+    small: tuple[int, ...], large: tuple[int, ...], dtype: np.dtype[Any], align: bool
+) -> tuple[Array, Array]:
+    """A_h and A_w for pictures (N, H, W, C)."""
+    high = linear_matrix(small[1], large[1], align_corners=align).astype(dtype)
+    wide = linear_matrix(small[2], large[2], align_corners=align).astype(dtype)
+    return high, wide
+
+
+def _run(part: Callable[[slice, Array], None], out: Array, scratch: Array) -> None:
+    split = parallel.parts(len(out), out.size * sum(out.shape[1:3]))
+    share = len(scratch) // len(split)
+    own = (scratch[i * share : (i + 1) * share] for i in range(len(split)))
+    parallel.run(part, list(zip(split, own, strict=True)))
+
+
+def _blocks(large: Array, scale: Pair) -> Array:
+    """View (N, H*sh, W*sw, C) as (N, H, sh, W, sw, C)."""
+    n, height, width, channels = large.shape
+    return large.reshape(n, height // scale[0], scale[0], width // scale[1], scale[1], channels)
