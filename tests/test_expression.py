@@ -26,7 +26,9 @@ from netspec.compiler.expression import (
     logical_and,
     np_errstate,
     numpy_function,
+    product,
     substitute,
+    total,
     variables,
     walk,
     where,
@@ -207,6 +209,28 @@ def test_variables_come_in_order_and_once():
 # ------------------------------------------------------------------------- particular difficulties
 
 
+IN_PLACE = [
+    where(Var("a") > 0, Var("a"), Var("b")),
+    where(Var("a") > Var("b"), Var("b"), Var("a")),
+    where(Var("a") > 0, Var("b"), Var("v") * Var("a")),
+    where(Var("a") > 0, Var("a"), 0),
+    where(Var("a") > 0, 0, Var("a")),
+    Var("b") - Var("a") * Var("b"),
+    (Var("a") + 1) * (Var("a") - Var("v")),
+    Var("a") * 1,
+    Var("a"),
+]
+
+
+@both_types
+@pytest.mark.parametrize("formula", IN_PLACE, ids=str)
+@pytest.mark.parametrize("into", FULL)
+def test_a_result_can_take_the_place_of_an_operand(formula, into, dtype):
+    values = random_values(dtype)
+    if into in variables(formula):
+        assert_agrees(run_step(step_of(formula), values, dtype, into=into), formula, values, dtype)
+
+
 @both_types
 def test_what_where_does_not_choose_may_be_infinite(dtype):
     values = random_values(dtype)
@@ -231,6 +255,18 @@ def test_infinite_numbers(dtype):
     np.testing.assert_array_equal(got, evaluate(formula, values))
     got = run_step(step_of(where(Var("a") > 0, Var("b"), -math.inf), "numexpr"), values, dtype)
     np.testing.assert_array_equal(got, np.where(values["a"] > 0, values["b"], -np.inf))
+
+
+def test_sums_and_products_of_many_are_not_deep():
+    names = [f"x{i}" for i in range(2000)]
+    values = {name: np.array(1 + i / 1e6) for i, name in enumerate(names)}
+    terms = [Var(name) for name in names]
+    assert variables(total(terms)) == tuple(names)
+    np.testing.assert_allclose(evaluate(total(terms), values), sum(values.values()))
+    np.testing.assert_allclose(
+        evaluate(product(terms), values), np.prod(list(values.values())), rtol=1e-12
+    )
+    assert str(total(terms[:3])) == "((x0 + x1) + x2)"
 
 
 def test_registers_are_used_again():

@@ -9,6 +9,7 @@ import pytest
 
 import netspec
 from netspec.runtime.executor import Program, make_plan
+from netspec.runtime.model import draw_parameter
 from tests.support import agreement, random_inputs, random_output_gradients
 
 ZOO = Path(__file__).parent.parent / "networks" / "zoo"
@@ -126,6 +127,34 @@ def started(graph, p, inputs, dtype, **options):
     program.sample(b, np.random.default_rng(0))  # nothing is dropped
     program.forward(b, p)
     return program, b
+
+
+@pytest.mark.parametrize(
+    "name", ["alexnet", "resnet18", "mobilenet_v2", "squeezenet1_0", "densenet121"]
+)
+def test_initial_values_are_spread_as_torchvisions(torch, name):
+    theirs = torchvision_model(name).state_dict()
+    for key, parameter in zoo(name).graph.parameters.items():
+        tensor = theirs[key].double().numpy()
+        if parameter.role == "counter" or 1 < tensor.size < 500 or tensor.size > 1_000_000:
+            continue  # too few numbers to tell, or more than it takes
+        ours = draw_parameter(parameter, seed=0)
+        assert ours.mean() == pytest.approx(tensor.mean(), abs=0.2 * float(tensor.std())), key
+        assert ours.std() == pytest.approx(tensor.std(), rel=0.1), key
+        if tensor.std() > 0:  # how far out the numbers go tells a uniform from a normal one
+            uniform = [np.abs(a).max() < 1.8 * a.std() for a in (ours, tensor)]
+            assert uniform[0] == uniform[1], key
+
+
+def test_initial_values_of_vgg():
+    rules = {
+        (name.split(".")[0], p.role): str(p.initializer)
+        for name, p in zoo("vgg16").graph.parameters.items()
+    }
+    assert set(rules) == {(a, b) for a in ("features", "classifier") for b in ("weight", "bias")}
+    assert rules["features", "bias"] == rules["classifier", "bias"] == "zeros"
+    assert rules["features", "weight"].startswith("kaiming_fan_out")
+    assert rules["classifier", "weight"].startswith("normal(0.01")
 
 
 @every_net

@@ -29,7 +29,7 @@ class AdaptivePoolOp(Op):
         if self.size == (1, 1):
             return None
         tall, wide = (
-            (-(-size // cells) + (1 if size % cells else 0), -(-size // cells))
+            ((size + cells - 1) // cells + (1 if size % cells else 0), (size + cells - 1) // cells)
             for size, cells in zip(inputs[0][1:], self.size, strict=True)
         )
         return tall, wide

@@ -31,6 +31,7 @@ class Assembly:
     """What all bodies of one net share."""
 
     sink: DiagnosticSink
+    sizes: Mapping[str, Any] = field(default_factory=dict)  # given for sizes left open
     inputs: dict[str, Shape] = field(default_factory=dict)
     nodes: list[Node] = field(default_factory=list)
     shapes: dict[str, Shape] = field(default_factory=dict)

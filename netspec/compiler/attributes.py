@@ -41,6 +41,10 @@ class Kind:
         """Bare names that stand for a value here."""
         return ()
 
+    def show(self, value: Any) -> str:
+        """A converted value as a file would write it."""
+        return str(value) if value in self.words else show(value)
+
     def describe(self) -> str:
         """The kind in a few words."""
         raise NotImplementedError  # pragma: no cover
@@ -154,6 +158,10 @@ class PairOf(Kind):
         number = one.convert(value)
         return number, number
 
+    def show(self, value: Any) -> str:
+        """One number where the two are equal."""
+        return show(value[0] if value is not None and value[0] == value[1] else value)
+
     def describe(self) -> str:
         """The two forms."""
         return f"a whole number of at least {self.minimum}, or [height, width]"
@@ -192,6 +200,15 @@ class PaddingOf(Kind):
     def words(self) -> tuple[str, ...]:
         """`same`, where the op knows it."""
         return ("same",) if self.same else ()
+
+    def show(self, value: Any) -> str:
+        """The shortest of the forms."""
+        if isinstance(value, str):
+            return value
+        top, bottom, left, right = value
+        if (top, left) != (bottom, right):
+            return show([[top, bottom], [left, right]])
+        return show(top if top == left else [top, left])
 
     def describe(self) -> str:
         """All forms."""

@@ -194,7 +194,7 @@ def build(
 
     `work` is what the nets before it have used of the file's bound.
     """
-    assembly = Assembly(sink, work=work)
+    assembly = Assembly(sink, work=work, sizes=arguments)
     errors_before = len(sink.errors)
     body = Body(assembly, module)
     with contextlib.suppress(StopBuildingError):

@@ -16,6 +16,7 @@ from netspec.compiler.initializers import Initializer
 from netspec.compiler.op import Op, ParameterSpec, ShapeError
 from netspec.compiler.scope import UNKNOWN, Tensor, Tensors
 from netspec.compiler.suggestions import branch_hints, fix_edits, removal
+from netspec.compiler.symbolic import is_known, names_in
 from netspec.diagnostics import Edit, Frame, Hint, Label, Span, plural, quoted, suggest
 
 
@@ -216,6 +217,8 @@ class LayerCaller(Evaluator):
             self._shape_error(error, op, bound, inputs, call, span)
             return UNKNOWN
         self._check_size(op, shape, specs, span)
+        if not self._parameters_have_sizes(op, specs, span):
+            return UNKNOWN
         names = {}
         for spec in specs:
             full = f"{path}.{spec.name}"
@@ -227,6 +230,27 @@ class LayerCaller(Evaluator):
         )
         self.assembly.add_node(node)
         return Tensor(node.name, shape, span)
+
+    def _parameters_have_sizes(self, op: Op, specs: Sequence[ParameterSpec], span: Span) -> bool:
+        """Parameters are the same for every picture: a size left open cannot decide theirs."""
+        for spec in specs:
+            if is_known(spec.shape):
+                continue
+            names = sorted(names_in(spec.shape))
+            one = names[0]
+            self.error(
+                "shape/open-parameter",
+                f"the `{spec.name}` of this `{op.name}` would depend on {' and '.join(names)}",
+                span,
+                label=f"[{', '.join(map(str, spec.shape))}]",
+                hints=(
+                    Hint(
+                        f"make the size fixed first, by `global_avg_pool` say, or give {one} a number"
+                    ),
+                ),
+            )
+            return False
+        return True
 
     def _check_size(self, op: Op, shape: Shape, specs: Sequence[ParameterSpec], span: Span) -> None:
         largest = max([shape, *(spec.shape for spec in specs)], key=_elements)

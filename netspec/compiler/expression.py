@@ -11,7 +11,7 @@ Nothing here is ever pasted together from strings.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -175,6 +175,24 @@ def sigmoid(x: Expression) -> Expression:
 def elu(x: Expression, alpha: float) -> Expression:
     """x where x > 0, else alpha (exp(x) - 1), as a sum of its two halves: exp never overflows."""
     return maximum(x, 0) + alpha * expm1(minimum(x, 0))
+
+
+def total(terms: Sequence[Expression]) -> Expression:
+    """The sum of formulas."""
+    return _balanced("add", terms)
+
+
+def product(factors: Sequence[Expression]) -> Expression:
+    """The product of formulas."""
+    return _balanced("multiply", factors)
+
+
+def _balanced(function: str, terms: Sequence[Expression]) -> Expression:
+    """Terms joined by halves: the tree of a thousand is ten deep, and Python's stack is not endless."""
+    if len(terms) == 1:
+        return terms[0]
+    half = (len(terms) + 1) // 2
+    return Apply(function, (_balanced(function, terms[:half]), _balanced(function, terms[half:])))
 
 
 def variables(expression: Expression) -> tuple[str, ...]:

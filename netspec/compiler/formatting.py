@@ -48,13 +48,22 @@ def format_source(source: Source) -> str:
 
 def same_meaning(a: Any, b: Any) -> bool:
     """Whether two syntax trees are equal but for where their parts stand."""
-    if type(a) is not type(b):
-        return False
-    if isinstance(a, (Span, Source)):
-        return True
-    if isinstance(a, tuple):  # and so is every part of a tree
-        return len(a) == len(b) and all(map(same_meaning, a, b))
-    return bool(a == b)
+    todo = [(a, b)]
+    while todo:
+        a, b = todo.pop()
+        if type(a) is not type(b):
+            return False
+        if isinstance(a, (Span, Source)):
+            continue
+        if hasattr(a, "__match_args__"):  # the names of a node's parts
+            todo += [(getattr(a, name), getattr(b, name)) for name in a.__match_args__]
+        elif isinstance(a, tuple):
+            if len(a) != len(b):
+                return False
+            todo += zip(a, b, strict=True)
+        elif a != b:
+            return False
+    return True
 
 
 def _comments(text: str) -> Counter[str]:

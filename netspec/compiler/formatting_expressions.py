@@ -32,6 +32,7 @@ class Writer:
         self._at = 0
         self._pending: list[Comment] = []
         self._open = [Group(breaks=True)]
+        self._breaks: list[Break | None] = [None]  # the last one of each open group
 
     @property
     def depth(self) -> int:
@@ -94,6 +95,7 @@ class Writer:
         else:
             ending.comments += comments
         self._pending = []
+        self._breaks[-1] = ending
         self._add(ending)
 
     @contextmanager
@@ -103,8 +105,10 @@ class Writer:
         """What is written here stays on one line, or breaks together."""
         group = Group(indent, is_group=is_group, loose=loose)
         self._open.append(group)
+        self._breaks.append(None)
         yield
         self._open.pop()
+        self._breaks.pop()
         group.breaks = any(map(must_break, group.items))
         self._add(group)
 
@@ -117,11 +121,7 @@ class Writer:
 
     def _last_break(self) -> Break:
         """The last place where a line can end: not in a group that is already closed."""
-        for group in reversed(self._open):
-            for item in reversed(group.items):
-                if isinstance(item, Break):
-                    return item
-        raise AssertionError("a file starts with a break")
+        return next(ending for ending in reversed(self._breaks) if ending is not None)
 
     def _look(self) -> tuple[int, list[Comment]]:
         """Where the next word starts, and the comments before it."""

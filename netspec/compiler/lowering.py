@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from netspec.compiler.expression import Expression, Var
+from netspec.compiler.expression import Var
+from netspec.compiler.expression import total as sum_of
 from netspec.compiler.graph import Graph, Node
 from netspec.compiler.plan import (
     Buffer,
@@ -182,9 +183,7 @@ class _Lowerer:
             return parts[0]
         total = Buffer(f"{value}.dy", parts[0].shape)
         names = [f"dy{i}" for i in range(len(parts))]
-        formula: Expression = Var(names[0])
-        for name in names[1:]:
-            formula = formula + Var(name)
+        formula = sum_of([Var(name) for name in names])
         operands = dict(zip(names, parts, strict=True))
         self.backward.append(ElementwiseStep(total, formula, operands, (value,)))
         self.contributions[value] = [total]

@@ -24,7 +24,7 @@ from netspec.diagnostics import (
     suggest,
 )
 
-MAX_FILES = 100
+MAX_FILES = 200
 MAX_IMPORTS_DEEP = 32
 MAX_PATH = 200
 

@@ -15,10 +15,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from netspec.compiler.attributes import Kind, show
-from netspec.compiler.expression import Expression, Var, evaluate
+from netspec.compiler.attributes import Kind
+from netspec.compiler.expression import Apply, Const, Expression, Var, evaluate, variables, where
 from netspec.compiler.graph import Graph, Node, Role, Shape, show_shape
 from netspec.compiler.initializers import Initializer
+from netspec.compiler.symbolic import may_equal
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -115,9 +116,8 @@ class Torch:
     """A PyTorch expression as data: a module of `torch.nn` or a function, and its arguments.
 
     A module is built once with the arguments and called with the inputs; its parameters have the
-    op's own names. A function is called with the arguments, among which `X(i)` stands for an input and
-    `P(name)` for a parameter. An argument can itself be the call of a function, or of the one module
-    that a node has, or a tuple of arguments.
+    op's own names. A function is called with the arguments: inputs `X(i)`, parameters `P(name)`, calls
+    of functions or of the one module that a node has, plain values, and tuples of these.
     """
 
     target: str
@@ -268,12 +268,15 @@ class Op:
         return kind
 
     def __str__(self) -> str:
-        """The call with the attributes that differ from their defaults."""
+        """The call as a file could write it, with the attributes that differ from their defaults."""
         given = []
         for name, f in self.attributes().items():
             value = getattr(self, name)
-            if value != f.default:
-                given.append(f"{name} = {value if value == 'same' else show(value)}")
+            shown = "none" if value is None else self.kind(name).show(value)
+            if f.default is dataclasses.MISSING:
+                given.append(shown)
+            elif value != f.default:
+                given.append(f"{name} = {shown}")
         return f"{self.name}({', '.join(given)})" if given else self.name
 
 
@@ -294,7 +297,7 @@ class ElementwiseOp(Op):
     def shape(self, *inputs: Shape) -> Shape:
         """Equal shapes in, the same shape out."""
         first = inputs[0]
-        if any(other != first for other in inputs[1:]):
+        if not all(may_equal(other, first) for other in inputs[1:]):
             raise ShapeError(
                 f"shape/{self.name.replace('_', '-')}-mismatch",
                 f"`{self.name}` needs equal shapes, not "
@@ -322,8 +325,6 @@ class ElementwiseOp(Op):
 
     def lower_backward(self, to: Lowering) -> None:
         """One elementwise step an input, none where the gradient passes unchanged."""
-        from netspec.compiler.expression import Const, variables
-
         names = _names(len(to.x))
         operands = dict(zip(names, to.x, strict=True)) | {"y": to.out, "dy": to.dy}
         for i, formula in enumerate(self.derivatives(Var("y"), *map(Var, names))):
@@ -341,8 +342,6 @@ class ElementwiseOp(Op):
 
 def chain_rule(derivative: Expression) -> Expression:
     """`dy * derivative`, with a derivative of `where(c, 1, 0)` written as `where(c, dy, 0)`."""
-    from netspec.compiler.expression import Apply, Const, where
-
     dy = Var("dy")
     if isinstance(derivative, Apply) and derivative.function == "where":
         condition, then, otherwise = derivative.arguments

@@ -15,6 +15,7 @@ from netspec.compiler.graph import Graph
 from netspec.compiler.lint import is_allowed, lint
 from netspec.compiler.modules import Loader, Module
 from netspec.compiler.passes.eliminate_dead import eliminate_dead
+from netspec.compiler.statements import open_sizes
 from netspec.diagnostics import (
     Diagnostic,
     DiagnosticSink,
@@ -131,7 +132,7 @@ def _build_nets(request: Request, result: Compilation, sink: DiagnosticSink) -> 
     _check_arguments(request, nets)
     called: set[Span] = set()
     for name, net in nets.items():
-        known = {parameter.name.id for parameter in net.parameters}
+        known = _arguments_of(net)
         arguments = {k: v for k, v in request.arguments.items() if k in known}
         graph, assembly = build(net, module, arguments, sink, result.work)
         result.work = assembly.work
@@ -151,9 +152,16 @@ def _finish(graph: Graph, assembly: Assembly, result: Compilation, name: str) ->
     result.graphs[name] = eliminate_dead(graph)
 
 
+def _arguments_of(net: syntax.Net) -> set[str]:
+    """The names that can be set from outside: the net's arguments, and the sizes it leaves open."""
+    inputs = [s for s in net.body if isinstance(s, syntax.Input)]
+    sizes = {name.id for s in inputs for name in open_sizes(s)}
+    return sizes | {parameter.name.id for parameter in net.parameters}
+
+
 def _check_arguments(request: Request, nets: Mapping[str, syntax.Net]) -> None:
     """An argument that no net takes is a mistake of the command line."""
-    known = {parameter.name.id for net in nets.values() for parameter in net.parameters}
+    known = {name for net in nets.values() for name in _arguments_of(net)}
     for name in request.arguments:
         if name not in known:
             meant = suggest(name, known)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from netspec.compiler import constants, syntax
 from netspec.compiler.applying import Caller
@@ -11,6 +11,7 @@ from netspec.compiler.assembly import NET_FACTS
 from netspec.compiler.attributes import Int, WrongValueError, show
 from netspec.compiler.graph import Shape, show_shape
 from netspec.compiler.scope import UNKNOWN, SharedLayer, Tensor, Tensors
+from netspec.compiler.symbolic import Size
 from netspec.diagnostics import Edit, Hint, Label, Span, quoted, suggest
 
 _ROLES = ("weight", "bias", "scale", "shift")
@@ -37,6 +38,7 @@ class StatementRunner(Caller):
             message = "a block gets its inputs in its head, `block Name(...) x { ... }`"
             self.error("statement/place", message, s.span)
             return
+        self._bind_open_sizes(s)
         value = self.constant(s.shape, "the shape of an input")
         if value is UNKNOWN:
             self.scope.bind(s.name.id, UNKNOWN, s.name.span)
@@ -54,6 +56,14 @@ class StatementRunner(Caller):
         tensor = Tensor(s.name.id, shape, s.span)
         self.scope.bind(s.name.id, tensor, s.name.span, must_read=True)
 
+    def _bind_open_sizes(self, s: syntax.Input) -> None:
+        """`input image: [3, H, W]`: capitals that stand for nothing yet are sizes left open."""
+        for name in open_sizes(s):
+            if name.id not in self.scope.names():
+                given = self.assembly.sizes.get(name.id)
+                value = Size.named(name.id) if given is None else given
+                self.scope.bind(name.id, value, name.span)
+
     def _input_shape(self, value: Any, expr: syntax.Expr) -> Shape | None:
         """The shape that an input was given, or None after a reported error."""
         hints = (Hint("the shape of one image, without the batch: [3, 32, 32]"),)
@@ -63,6 +73,9 @@ class StatementRunner(Caller):
             return None
         shape = []
         for i, size in enumerate(value):
+            if isinstance(size, Size):
+                shape.append(cast(int, size))  # it has the arithmetic that shapes need
+                continue
             try:
                 shape.append(Int(1, 1 << 24).convert(size))
             except WrongValueError as error:
@@ -254,6 +267,13 @@ _STATEMENTS: dict[type, Any] = {
     syntax.Layer: StatementRunner._layer,
     syntax.Assign: StatementRunner._assign,
 }
+
+
+def open_sizes(s: syntax.Input) -> Iterator[syntax.Name]:
+    """The names in an input's shape that may be sizes left open: short, and all capitals."""
+    for item in s.shape.items if isinstance(s.shape, syntax.ListExpr) else ():
+        if isinstance(item, syntax.Name) and item.id.isupper() and len(item.id) <= 12:
+            yield item
 
 
 def _names(expr: syntax.Expr) -> Iterator[syntax.Name]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from netspec.compiler.graph import show_shape
 from netspec.compiler.summary import LayerSummary, Summary
+from netspec.compiler.symbolic import Size
 
 _HEAD = ("layer", "op", "output", "parameters", "MACs")
 _NUMBERS_FROM = 3  # the columns from here on are numbers, and stand to the right
@@ -59,7 +60,7 @@ def as_json(summary: Summary) -> str:
     """Everything, as raw numbers. Shapes are those of one image."""
     import json
 
-    return json.dumps(to_jsonable(summary), indent=2)
+    return json.dumps(to_jsonable(summary), indent=2, default=str)  # an open size is its formula
 
 
 def to_jsonable(summary: Summary) -> dict[str, Any]:
@@ -129,7 +130,9 @@ def _notes(summary: Summary) -> list[tuple[str, str]]:
 
 
 def _size(count: int) -> str:
-    """1.5 MiB."""
+    """1.5 MiB; bytes where the size of the picture is left open."""
+    if isinstance(count, Size):
+        return f"{count} bytes"
     size = float(count)
     for unit in ("bytes", "KiB", "MiB", "GiB"):
         if size < 1024:

@@ -161,6 +161,13 @@ class Size:
 
     __repr__ = __str__
 
+    def __float__(self) -> float:
+        """Not a number: an initial bound that an op derives from it is refused with its parameter."""
+        return math.nan
+
+    def __format__(self, spec: str) -> str:
+        return str(self)
+
 
 Dim = int | Size
 
@@ -168,6 +175,11 @@ Dim = int | Size
 def is_known(dims: Iterable[Dim]) -> bool:
     """Whether all of these sizes are numbers."""
     return all(isinstance(dim, int) for dim in dims)
+
+
+def names_in(dims: Iterable[Dim]) -> set[str]:
+    """The names in a shape."""
+    return {name for dim in dims if isinstance(dim, Size) for name in dim.names()}
 
 
 def may_equal(a: Iterable[Dim], b: Iterable[Dim]) -> bool:
@@ -226,18 +238,25 @@ def _bounds(value: Dim) -> tuple[float, float]:
         return value, value
     low = high = 0.0
     for monomial, coefficient in value.terms.items():
-        least, most = 1.0, 1.0
+        ends: tuple[float, float] = (coefficient, coefficient)
         for atom in monomial:
-            if isinstance(atom, str):
-                bottom, top = 1.0, math.inf
-            else:
-                bottom, top = (b // atom.divisor if math.isfinite(b) else b
-                               for b in _bounds(atom.numerator))  # fmt: skip
-            bottom = max(bottom, 0.0)  # a size is never negative
-            least, most = least * bottom, (most * top if top else 0.0)
-        ends = (coefficient * least, coefficient * most)
-        low, high = low + min(ends), high + max(ends)
+            ends = _times(ends, _bounds_of_atom(atom))
+        low, high = low + ends[0], high + ends[1]
     return low, high
+
+
+def _bounds_of_atom(atom: Atom) -> tuple[float, float]:
+    if isinstance(atom, str):
+        return 1.0, math.inf
+    low, high = (
+        end // atom.divisor if math.isfinite(end) else end for end in _bounds(atom.numerator)
+    )
+    return low, high
+
+
+def _times(a: tuple[float, float], b: tuple[float, float]) -> tuple[float, float]:
+    products = [x * y if x and y else 0.0 for x in a for y in b]
+    return min(products), max(products)
 
 
 def _order(item: tuple[Monomial, int]) -> tuple[int, str]:

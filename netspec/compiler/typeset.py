@@ -93,9 +93,7 @@ def typeset(document: Group, width: int) -> str:
                 out.write(doc.flat)
         else:
             if doc.is_group:
-                broken = _is_forced(doc) or (
-                    broken and not _fits(doc, stack, width - out.column)
-                )
+                broken = _is_forced(doc) or (broken and not _fits(doc, stack, width - out.column))
             inner = indent + doc.indent
             stack.extend((item, inner, broken) for item in reversed(doc.items))
     return "".join(out.parts).strip("\n") + "\n" if "".join(out.parts).strip() else ""

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from netspec.compiler.graph import Graph, Parameter
+from netspec.compiler.passes.specialize import match_sizes, match_sizes_of, open_sizes, specialize
 from netspec.diagnostics import NetspecError
 from netspec.runtime.executor import Program, make_plan
 from netspec.runtime.losses import Loss, make_loss
@@ -52,7 +53,8 @@ class Model:
         for parameter in graph.parameters.values():
             self.parameters[parameter.name][...] = draw_parameter(parameter, seed)
         self._rng = np.random.default_rng([seed, 1])
-        self._programs: dict[tuple[bool, bool], Program] = {}
+        self._open = open_sizes(graph)
+        self._programs: dict[tuple[bool, bool, tuple[tuple[str, int], ...]], Program] = {}
 
     def _lay_out(self) -> None:
         trained = sorted(self.graph.trainable(), key=lambda p: p.role != "weight")
@@ -85,6 +87,13 @@ class Model:
         if len(shapes) != 1:
             raise NetspecError.simple(
                 "model/inputs", f"{self.graph.name} has {len(shapes)} inputs; this needs one"
+            )
+        if self._open:
+            names = sorted(self._open)
+            raise NetspecError.simple(
+                "model/open-size",
+                f"{self.graph.name} leaves the size of its input open",
+                "give it: " + " ".join(f"--set {name}=..." for name in names),
             )
         return shapes[0]
 
@@ -125,7 +134,7 @@ class Model:
         Raises:
             NetspecError: `model/input-shape` if the shape does not fit.
         """
-        outputs = self._run_forward(self._program(training=False, backward=False), x)[1]
+        outputs = self._run_forward(x, training=False, backward=False)[2]
         copies = {name: array.copy() for name, array in outputs.items()}
         return copies if len(copies) > 1 else next(iter(copies.values()))
 
@@ -149,8 +158,7 @@ class Model:
             loss: a loss or its name.
             training: with batch statistics and dropout (buffers are updated), or without.
         """
-        program = self._program(training=training, backward=False)
-        outputs = self._run_forward(program, x)[1]
+        outputs = self._run_forward(x, training=training, backward=False)[2]
         chosen = make_loss(loss) if isinstance(loss, str) else loss
         value = chosen.value(outputs[self._scores()], np.asarray(y))
         return value + self._penalty(l2)
@@ -185,8 +193,7 @@ class Model:
         training: bool = True,
     ) -> float:
         """Forward and backward in place: fills `flat_gradients`, gives the loss with its L2 term."""
-        program = self._program(training=training, backward=True)
-        buffers, outputs = self._run_forward(program, x)
+        program, buffers, outputs = self._run_forward(x, training=training, backward=True)
         scores = self._scores()
         for name, buffer in program.plan.output_gradients.items():
             if name != scores:
@@ -209,18 +216,24 @@ class Model:
         weights = self.flat_parameters[: self.decayed]
         return 0.5 * l2 * float(np.dot(weights, weights))
 
-    def _program(self, *, training: bool, backward: bool) -> Program:
-        key = (training, backward)
+    def _program(self, arrays: Mapping[str, Array], *, training: bool, backward: bool) -> Program:
+        """The program for a batch; a net that leaves sizes open has one for each picture size."""
+        sizes: dict[str, int] = {}
+        if self._open:
+            sizes = match_sizes(self.graph, {n: a.shape[1:] for n, a in arrays.items()}) or {}
+        key = (training, backward, tuple(sizes.items()))
         if key not in self._programs:
-            plan = make_plan(self.graph, training=training, backward=backward)
-            self._programs[key] = Program(self.graph, plan, self.dtype)
+            graph = specialize(self.graph, sizes) if sizes else self.graph
+            plan = make_plan(graph, training=training, backward=backward)
+            self._programs[key] = Program(graph, plan, self.dtype)
         return self._programs[key]
 
     def _run_forward(
-        self, program: Program, x: ArrayLike | Mapping[str, ArrayLike]
-    ) -> tuple[dict[str, Array], dict[str, Array]]:
-        """Run a program's forward pass; gives its buffers and the outputs among them."""
+        self, x: ArrayLike | Mapping[str, ArrayLike], *, training: bool, backward: bool
+    ) -> tuple[Program, dict[str, Array], dict[str, Array]]:
+        """Run a forward pass; gives the program, its buffers and the outputs among them."""
         arrays = self._check_inputs(x)
+        program = self._program(arrays, training=training, backward=backward)
         batch = len(next(iter(arrays.values())))
         if program.plan.training:
             self._check_training_batch(batch)
@@ -230,7 +243,7 @@ class Model:
         program.sample(buffers, self._rng)
         program.forward(buffers, self.parameters)
         outputs = {name: buffers[b.name] for name, b in program.plan.outputs.items()}
-        return buffers, outputs
+        return program, buffers, outputs
 
     def _check_inputs(self, x: ArrayLike | Mapping[str, ArrayLike]) -> dict[str, Array]:
         wanted = self.graph.inputs
@@ -244,8 +257,10 @@ class Model:
         arrays = {}
         for name, shape in wanted.items():
             array = np.asarray(given[name])
+            if array.ndim == 0:
+                array = array.reshape(1)
             expected = ", ".join(["N", *map(str, shape)])
-            if array.shape[1:] != shape or array.ndim != len(shape) + 1 or len(array) == 0:
+            if match_sizes_of(shape, array.shape[1:]) is None or len(array) == 0:
                 raise NetspecError.simple(
                     "model/input-shape",
                     f"`{name}` must be of shape [{expected}], not {list(array.shape)}",

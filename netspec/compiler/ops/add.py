@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import functools
-import operator
 from dataclasses import dataclass
 
-from netspec.compiler.expression import Const, Expression
+from netspec.compiler.expression import Const, Expression, total
 from netspec.compiler.graph import Shape
 from netspec.compiler.op import BadExample, ElementwiseOp, Example, Torch, X, register
 
@@ -26,7 +25,7 @@ class Add(ElementwiseOp):
 
     def value(self, *x: Expression) -> Expression:
         """a + b + ..."""
-        return functools.reduce(operator.add, x)
+        return total(x)
 
     def derivatives(self, y: Expression, *x: Expression) -> tuple[Expression, ...]:
         """All 1."""

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import functools
-import operator
 from dataclasses import dataclass
 
-from netspec.compiler.expression import Expression
+from netspec.compiler.expression import Expression, product
 from netspec.compiler.graph import Shape
 from netspec.compiler.op import BadExample, ElementwiseOp, Example, Torch, X, register
 
@@ -29,7 +28,7 @@ class Mul(ElementwiseOp):
 
     def value(self, *x: Expression) -> Expression:
         """a * b * ..."""
-        return functools.reduce(operator.mul, x)
+        return product(x)
 
     def derivatives(self, y: Expression, *x: Expression) -> tuple[Expression, ...]:
         """The product of the others; y / a would be undefined where a is 0."""

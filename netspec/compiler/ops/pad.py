@@ -86,7 +86,7 @@ class Pad(Op):
             (AXES[0], height, max(top, bottom)),
             (AXES[1], width, max(left, right)),
         ):
-            if self.mode == "reflect" and most >= size:
+            if self.mode == "reflect" and most > size - 1:
                 raise ShapeError(
                     "shape/reflect",
                     f"a mirror image of {most} needs a {axis} of at least {most + 1}, not {size}",

@@ -75,7 +75,7 @@ class Slice(Op):
         start = self.start + size if self.start < 0 else self.start
         stop = size if self.stop is None else self.stop
         stop = stop + size if stop < 0 else stop
-        if not 0 <= start < size:
+        if start < 0 or start > size - 1:
             raise ShapeError(
                 "shape/slice",
                 f"axis {axis} of {show_shape(x)} has the places 0 to {size - 1}, not {self.start}",
@@ -89,7 +89,7 @@ class Slice(Op):
                 blame="stop",
                 fixes=(Fix("stop", str(size), f"to the end: `stop = {size}`"),),
             )
-        if stop <= start:
+        if stop < start + 1:
             raise ShapeError(
                 "shape/slice",
                 f"places {start} to {stop} along axis {axis} of {show_shape(x)} are none",
