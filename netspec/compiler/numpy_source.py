@@ -11,7 +11,6 @@ from netspec.compiler.plan import (
     Buffer,
     ElementwiseStep,
     KernelStep,
-    Option,
     Plan,
     Scratch,
     Step,
@@ -125,12 +124,8 @@ class _Emitter:
             return self._elementwise(step)
         self.modules.add(step.kernel.split(".")[0])
         arguments = [str(argument) for argument in step.arguments]
-        arguments += [f"{key}={_literal(value)}" for key, value in step.options.items()]
-        call = f"{step.kernel}({', '.join(arguments)})"
-        if len(call) <= 92:
-            return call
-        indented = ",\n        ".join(arguments)
-        return f"{step.kernel}(\n        {indented},\n    )"
+        arguments += [f"{key}={value!r}" for key, value in step.options.items()]
+        return _call(step.kernel, arguments)
 
     def _elementwise(self, step: ElementwiseStep) -> str:
         """A call of the fused function; equal formulas over equal rows share one function."""
@@ -148,8 +143,17 @@ class _Emitter:
         return emitted.call
 
 
-def _literal(value: Option) -> str:
-    return repr(value)
+def _call(function: str, arguments: Sequence[str]) -> str:
+    """A call on one line, or its arguments filled over lines of their own."""
+    call = f"{function}({', '.join(arguments)})"
+    if len(call) <= 92:
+        return call
+    lines = [""]
+    for argument in arguments:
+        if lines[-1] and len(lines[-1]) + len(argument) > 86:
+            lines.append("")
+        lines[-1] += f" {argument}," if lines[-1] else f"{argument},"
+    return "\n        ".join([f"{function}(", *lines]) + "\n    )"
 
 
 def _plain(text: str) -> str:
