@@ -136,8 +136,8 @@ class _FileWriter(ExpressionWriter):
 
     def _body(self, body: tuple[syntax.Statement, ...]) -> None:
         self.word("{")
-        if not body and self.skip("}"):
-            self.text("}")
+        if not body and not self.comment_comes():
+            self.word("}")
             return
         head = 0  # how many statements, from the first on, declare what the body works with
         while head < len(body) and isinstance(body[head], _HEADER):

@@ -200,8 +200,10 @@ class _Trials:
         self.request = request
         self.before = Counter(_key(d) for d in result.diagnostics)
         self.left = MAX_TRIALS
-        size = len(result.module.source.text) if result.module is not None else 0
-        self.cost = result.work + size // 2
+        spans = [d.span for d in result.diagnostics if d.span is not None]
+        size = len(spans[0].source.text) if spans else 0
+        parses = sum(d.code.startswith("syntax/") for d in result.diagnostics) + 1
+        self.cost = result.work + parses * size // 2
         self.budget = MAX_TRIAL_COST
 
     def helps(self, diagnostic: Diagnostic, hint: Hint) -> bool:

@@ -19,6 +19,8 @@ from netspec.diagnostics import Diagnostic, NetspecError, Source
 
 MAX_FILE_BYTES = 1 << 20
 MAX_SYNTAX_ERRORS = 10
+# Every further error means parsing the rest again: a long file shows fewer of them at once.
+MAX_PARSED = 40_000
 
 
 def parse(source: Source) -> syntax.File:
@@ -37,7 +39,8 @@ def parse(source: Source) -> syntax.File:
             (diagnostic,) = error.diagnostics
             errors.append(diagnostic)
             before, text = text, without_statement(text, diagnostic)
-            if len(errors) >= MAX_SYNTAX_ERRORS or text == before or not text.strip():
+            exhausted = len(errors) * len(text) > MAX_PARSED or len(errors) >= MAX_SYNTAX_ERRORS
+            if exhausted or text == before or not text.strip():
                 raise NetspecError(errors) from None
         else:
             if errors:
