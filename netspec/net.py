@@ -67,7 +67,7 @@ class Net:
         return str(self.graph)
 
 
-def load(path: str | Path, net: str | None = None, **arguments: Any) -> Net:
+def load(path: str | Path, /, net: str | None = None, **arguments: Any) -> Net:
     """Read and check a `.net` file.
 
     Args:
@@ -81,12 +81,18 @@ def load(path: str | Path, net: str | None = None, **arguments: Any) -> Net:
     return _checked(Request(path=Path(path), net=net, arguments=_constants(arguments)))
 
 
-def loads(text: str, net: str | None = None, *, name: str = "<text>", **arguments: Any) -> Net:
+def loads(text: str, /, net: str | None = None, *, name: str = "<text>", **arguments: Any) -> Net:
     """Check a net given as text; like `load` otherwise. Text cannot import files."""
     return _checked(Request(source=Source(name, text), net=net, arguments=_constants(arguments)))
 
 
 def _checked(request: Request) -> Net:
+    if request.net is not None and not isinstance(request.net, str):
+        raise NetspecError.simple(
+            "call/value",
+            f"`net` names the net to take: a string, not {type(request.net).__name__}",
+            "no net has an argument of that name: `net` is a word of the language",
+        )
     result: Compilation = compile_request(request)
     graph = select(result, request.net)
     return Net(graph, tuple(d for d in result.diagnostics if d.severity == "warning"))

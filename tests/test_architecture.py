@@ -55,7 +55,7 @@ def imports(path: Path) -> set[str]:
 
 
 # What ops are made from is the base: it may import nothing that is not base itself.
-BASE = {"netspec.diagnostics", "netspec.compiler.syntax"} | {
+BASE = {"netspec.diagnostics", "netspec.compiler.symbolic", "netspec.compiler.syntax"} | {
     name
     for path in (PACKAGE / "compiler/ops").glob("*.py")
     for name in imports(path)

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from netspec.compiler.elementwise import ElementwiseOp
 from netspec.compiler.emit_elementwise import emit
 from netspec.compiler.expression import (
     FUNCTIONS,
@@ -33,7 +34,7 @@ from netspec.compiler.expression import (
     walk,
     where,
 )
-from netspec.compiler.op import ElementwiseOp, registry
+from netspec.compiler.op import registry
 from netspec.compiler.plan import Buffer, ElementwiseStep, Operand
 from netspec.kernels import elementwise
 from netspec.kernels.with_numexpr import NumexprFunction

@@ -27,6 +27,7 @@ FILES = sorted(
     for path in (ROOT / folder).rglob("*.net")
     if "bad" not in path.parts
 )
+NAMES = [str(path.relative_to(ROOT)) for path in FILES]
 UGLY = "net A{input x:[3]\noutput x->relu}"
 PRETTY = "net A {\n    input x: [3]\n\n    output x -> relu\n}\n"
 
@@ -44,7 +45,7 @@ def test_style(path: Path) -> None:
     check_golden(path.with_suffix(".net"), formatted(path.read_text("utf-8")))
 
 
-@pytest.mark.parametrize("path", FILES, ids=[str(path.relative_to(ROOT)) for path in FILES])
+@pytest.mark.parametrize("path", FILES, ids=NAMES)
 def test_every_file_here_is_in_the_canonical_style(path: Path) -> None:
     text = path.read_bytes().decode()
     assert formatted(text) == text
@@ -120,11 +121,11 @@ def scrambled(text: str, rng: random.Random, comments: bool = False) -> str:
             joins = token == "{" or after == "}" or bool(_CONTINUES.match(after))
             ends = "\n" in gap and not inside and not joins
             may_end = inside or joins
-            needed = token[-1:].isalnum() and after[:1].isalnum() or "_" in token[-1:] + after[:1]
+            needed = (token[-1:].isalnum() and after[:1].isalnum()) or "_" in token[-1:] + after[:1]
             if not following or ends:
                 out.append(_lines(rng, int(ends)))
             elif may_end and rng.random() < 0.3:
-                out.append(_lines(rng))
+                out.append(_lines(rng) or " " * needed)
             else:
                 out.append(_blanks(rng) or " " * needed)
             if comments and (ends or may_end or not following) and rng.random() < 0.1:
@@ -141,19 +142,22 @@ def _lines(rng: random.Random, least: int = 0) -> str:
     return "".join(f"{_blanks(rng)}{line}" for _ in range(rng.randint(least, 3))) + _blanks(rng)
 
 
-@settings(deadline=None, max_examples=150)
-@given(st.sampled_from(FILES), st.randoms(use_true_random=False))
-def test_a_scrambled_file_is_restored(path: Path, rng: random.Random) -> None:
+@pytest.mark.parametrize("path", FILES, ids=NAMES)
+@settings(deadline=None, max_examples=5)
+@given(seed=st.integers(0, 1 << 32))
+def test_a_scrambled_file_is_restored(path: Path, seed: int) -> None:
     text = path.read_text("utf-8")
-    mess = scrambled(text, rng).replace("\r\n", "\n")
+    mess = scrambled(text, random.Random(seed)).replace("\r\n", "\n")
     assert same_meaning(tree(mess), tree(text)), "the scrambling is wrong"
     assert formatted(mess) == text
 
 
-@settings(deadline=None, max_examples=150)
-@given(st.sampled_from(FILES), st.randoms(use_true_random=False))
-def test_comments_anywhere_are_kept(path: Path, rng: random.Random) -> None:
-    mess = scrambled(path.read_text("utf-8"), rng, comments=True).replace("\r\n", "\n")
+@pytest.mark.parametrize("path", FILES, ids=NAMES)
+@settings(deadline=None, max_examples=5)
+@given(seed=st.integers(0, 1 << 32))
+def test_comments_anywhere_are_kept(path: Path, seed: int) -> None:
+    text = path.read_text("utf-8")
+    mess = scrambled(text, random.Random(seed), comments=True).replace("\r\n", "\n")
     once = formatted(mess)  # which compares trees and comments
     assert same_meaning(tree(mess), tree(once))
     assert formatted(once) == once

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netspec.kernels import conv, dropout, layout, linear, norm, parallel, pool
+from netspec.kernels import conv, conv_plan, dropout, layout, linear, norm, parallel, pool
 
 DTYPES = pytest.mark.parametrize("dtype", [np.float64, np.float32])
 quick = settings(max_examples=100, deadline=None, derandomize=True, database=None)
@@ -168,8 +168,8 @@ def test_conv_cases(case, dtype):
 @pytest.mark.parametrize("case", CONVS.values(), ids=CONVS)
 def test_conv_in_small_tiles(case, monkeypatch):
     """The same numbers when a tile holds one or two rows of one image."""
-    monkeypatch.setattr(conv, "TILE", 64)
-    monkeypatch.setattr(conv, "FEWEST_OUTPUTS", 1)
+    monkeypatch.setattr(conv_plan, "TILE", 64)
+    monkeypatch.setattr(conv_plan, "FEWEST_OUTPUTS", 1)
     monkeypatch.setattr(conv.depthwise, "TILE", 64)
     check_conv(*case, np.float64)
 
@@ -219,7 +219,7 @@ def test_conv_scratch_is_small(inputs, outputs, kernel, stride, out, threads, mo
         10_000, (32, 32, inputs), (out, out, outputs), kernel=(kernel, kernel),
         stride=(stride, stride), pad=pad, dilation=(1, 1), groups=1,
     )  # fmt: skip
-    assert size < 4 * conv.TILE * threads
+    assert size < 4 * conv_plan.TILE * threads
 
 
 def linspace(start, stop, shape):

@@ -19,6 +19,7 @@ VERBS = {
     "summarize": "show layers, shapes, parameters and costs of a net",
     "diff": "show how two nets differ, layer by layer and in their costs",
     "fmt": "put files into the one canonical style",
+    "explain": "say what the code of an error or a warning means",
     "compile": "write the program that a net compiles to",
     "train": "train a net on labelled images",
 }

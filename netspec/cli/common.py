@@ -121,7 +121,7 @@ def _use_color(choice: str) -> bool:
 def is_wrong_use(diagnostics: Iterable[Diagnostic]) -> bool:
     """Whether all of this is about the command line and nothing about a file."""
     return all(
-        d.code.startswith("setting/")
+        d.code.startswith(("setting/", "usage/"))
         or (d.span is None and d.code in _WRONG_USE)
         or (d.span is not None and d.span.source.name == "--set")
         for d in diagnostics

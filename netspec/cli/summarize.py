@@ -7,17 +7,27 @@ from pathlib import Path
 
 from netspec.cli import OK
 from netspec.cli.common import add_net_options, checked_graph, emit, positive
+from netspec.diagnostics import Diagnostic, Hint, NetspecError, Source, Span, suggest
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options."""
-    from netspec.compiler.summary_text import FORMATS
+    from netspec.compiler.summary_text import COLUMNS, DEFAULT, FORMATS
 
     parser.add_argument("file", metavar="FILE", type=Path, help="a .net file")
     add_net_options(parser)
     parser.add_argument(
         "--batch", type=positive, default=1, metavar="N",
         help="images in a batch, for the memory (default 1)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--depth", type=positive, metavar="N",
+        help="add up blocks whose labels have more than N parts, one row each",
+    )  # fmt: skip
+    parser.add_argument(
+        "--columns", metavar="NAMES",
+        help=f"all, or some of {','.join(COLUMNS)} (default {','.join(DEFAULT)}; csv: all);"
+        " json has everything anyway",
     )  # fmt: skip
     parser.add_argument(
         "--format", choices=tuple(FORMATS), default="table",
@@ -30,6 +40,40 @@ def run(options: argparse.Namespace) -> int:
     from netspec.compiler.summary import summarize
     from netspec.compiler.summary_text import FORMATS
 
+    columns = _columns(options.columns)
     summary = summarize(checked_graph(options), options.batch)
-    emit(FORMATS[options.format](summary))
+    if options.depth is not None:
+        summary = summary.folded(options.depth)
+    emit(FORMATS[options.format](summary, columns))
     return OK
+
+
+def _columns(text: str | None) -> list[str] | None:
+    """The names in `--columns`; none for those that are usual.
+
+    Raises:
+        NetspecError: `usage/column`, with every name that is wrong.
+    """
+    from netspec.compiler.summary_text import COLUMNS
+
+    if text is None:
+        return None
+    if text.strip() == "all":
+        return list(COLUMNS)
+    typed = Source("--columns", text)
+    names, wrong, start = [], [], 0
+    for part in text.split(","):
+        name = part.strip()
+        if name not in COLUMNS:
+            at = start + part.index(name)
+            meant = suggest(name, COLUMNS)
+            known = f"the columns are {', '.join(COLUMNS)}; `all` is all of them"
+            hints = ([Hint(f"did you mean `{meant}`?")] if meant else []) + [Hint(known)]
+            message = f"there is no column `{name}`" if name else "a column's name is missing"
+            span = Span(typed, at, at + len(name))
+            wrong.append(Diagnostic("error", "usage/column", message, span, hints=tuple(hints)))
+        names.append(name)
+        start += len(part) + 1
+    if wrong:
+        raise NetspecError(wrong)
+    return names

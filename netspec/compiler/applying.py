@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 from netspec.compiler import syntax
 from netspec.compiler.assembly import MAX_CALLS_DEEP, StopBuildingError
 from netspec.compiler.graph import show_shape
-from netspec.compiler.naming import LayerNamer
 from netspec.compiler.op import registry
 from netspec.compiler.scope import UNKNOWN, SharedLayer, Tensor, Tensors
+from netspec.compiler.splitting import Split, Splitter
 from netspec.diagnostics import Edit, Hint, Label, Span, plural, suggest
 
 if TYPE_CHECKING:
     from netspec.compiler.modules import Module
 
 
-class Caller(LayerNamer):
+class Caller(Splitter):
     """Finds out what a call calls, and does it."""
 
     module: Module
@@ -40,7 +40,7 @@ class Caller(LayerNamer):
 
     def callables(self) -> list[str]:
         """Layers and blocks."""
-        return [*registry(), *self.module.blocks]
+        return [*registry(), Split.name, *self.module.blocks]
 
     def apply(
         self, call: syntax.Call, inputs: list[Any], label: syntax.Label | None, span: Span
@@ -60,7 +60,13 @@ class Caller(LayerNamer):
             return self._apply_block(call, inputs, label, span, "")
         if name in registry():
             return self._apply_op(call, inputs, label, span)
-        meant = self._unknown_layer(call)
+        if name == Split.name:
+            return self.apply_split(call, inputs, label, span)
+        if name in self.module.missing:
+            self.assembly.failed = True
+            meant = None
+        else:
+            meant = self._unknown_layer(call)
         if meant is None:
             for argument in call.arguments:
                 self.evaluate(argument.value)
@@ -92,27 +98,12 @@ class Caller(LayerNamer):
         cls = registry()[call.callee.id]
         bound = self.bind_arguments(cls, call, len(inputs))
         inputs = inputs + bound.inputs
-        if not self._check_arity(cls.name, cls.arity, inputs, span):
+        if not self.check_arity(cls.name, cls.arity, inputs, span):
             return UNKNOWN
         path = self._name_layer(cls.name, label, span)
         if not bound.ok or UNKNOWN in inputs or path is None:
             return UNKNOWN
         return self.add_layer(cls(**bound.values), bound, inputs, call, span, path, self.suffix)
-
-    def _check_arity(self, name: str, arity: int | None, inputs: list[Any], span: Span) -> bool:
-        count = len(inputs)
-        if count == arity or (arity is None and count >= 2):
-            return True
-        wanted = "at least 2 values" if arity is None else plural(arity, "value")
-        got = f"{count}" if count else "none"
-        hints: tuple[Hint, ...] = ()
-        if count == 0 and arity == 1:
-            hints = (Hint(f"`x -> {span.text}`"),) if len(span.text) < 60 else ()
-        elif count < 2 and arity != 1:
-            hints = (Hint(f"`(a, b) -> {name}`"),)
-        message = f"`{name}` works on {wanted}, and got {got}"
-        self.error("call/inputs", message, span, hints=hints)
-        return False
 
     def _apply_shared(
         self,
@@ -141,12 +132,14 @@ class Caller(LayerNamer):
         home: Caller = shared.scope
         if shared.call.callee.id in self.module.blocks:
             return home._apply_block(shared.call, inputs, None, span, suffix, shared.path)
+        if shared.call.callee.id == Split.name:  # has no parameters: each use is a use of its own
+            return self.apply_split(shared.call, inputs, None, span)
         cls = registry().get(shared.call.callee.id)
         if cls is None:
             home._unknown_layer(shared.call)
             return UNKNOWN
         bound = home.bind_arguments(cls, shared.call)
-        ok = self._check_arity(cls.name, cls.arity, inputs, span)
+        ok = self.check_arity(cls.name, cls.arity, inputs, span)
         if not ok or not bound.ok or UNKNOWN in inputs:
             return UNKNOWN
         op = cls(**bound.values)
@@ -181,7 +174,7 @@ class Caller(LayerNamer):
         block, module = self.module.blocks[call.callee.id]
         given, more = self._block_arguments(block, call)
         inputs = inputs + more
-        if not self._check_arity(block.name.id, len(block.inputs), inputs, span):
+        if not self.check_arity(block.name.id, len(block.inputs), inputs, span):
             return UNKNOWN
         if self.assembly.calls_deep >= MAX_CALLS_DEEP:
             message = f"blocks call each other more than {MAX_CALLS_DEEP} deep"

@@ -196,6 +196,22 @@ class LayerCaller(Evaluator):
         self.error("init/rule", message, span, notes=notes)
         return None
 
+    def check_arity(self, name: str, arity: int | None, inputs: list[Any], span: Span) -> bool:
+        """Whether a layer or block got as many values as it takes; reports if not."""
+        count = len(inputs)
+        if count == arity or (arity is None and count >= 2):
+            return True
+        wanted = "at least 2 values" if arity is None else plural(arity, "value")
+        got = f"{count}" if count else "none"
+        hints: tuple[Hint, ...] = ()
+        if count == 0 and arity == 1:
+            hints = (Hint(f"`x -> {span.text}`"),) if len(span.text) < 60 else ()
+        elif count < 2 and arity != 1:
+            hints = (Hint(f"`(a, b) -> {name}`"),)
+        message = f"`{name}` works on {wanted}, and got {got}"
+        self.error("call/inputs", message, span, hints=hints)
+        return False
+
     # -- nodes
 
     def add_layer(
@@ -296,7 +312,8 @@ class LayerCaller(Evaluator):
         if self.assembly.sink.knows(error.code, primary):
             self.error(error.code, error.message, primary)  # counts the repetition
             return
-        infix = call.span == call.callee.span and len(inputs) > 1
+        callee = call.callee
+        infix = call.span == callee.span and callee.span.text != callee.id and len(inputs) > 1
         message = error.message
         if infix:
             message = f"{quoted(call.span.text)} needs equal shapes"

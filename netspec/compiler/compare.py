@@ -80,9 +80,9 @@ def match(before: Sequence[LayerSummary], after: Sequence[LayerSummary]) -> list
     while end < least - start and _likeness(before[-1 - end], after[-1 - end]) == _EQUAL:
         end += 1
     a, b = before[start : len(before) - end], after[start : len(after) - end]
-    middle = _aligned(a, b) if len(a) * len(b) <= MAX_PAIRS else [(x, None) for x in a] + [
-        (None, y) for y in b
-    ]  # fmt: skip
+    middle: list[Pair] = [*((layer, None) for layer in a), *((None, layer) for layer in b)]
+    if len(a) * len(b) <= MAX_PAIRS:
+        middle = _aligned(a, b)
     return [
         *zip(before[:start], after[:start], strict=True),
         *_joined_by_name(middle),
@@ -90,7 +90,7 @@ def match(before: Sequence[LayerSummary], after: Sequence[LayerSummary]) -> list
     ]
 
 
-_EQUAL, _SAME_LABEL, _SAME_LAYER, _SAME_NUMBER, _SAME_CALL, _OTHER = 6, 5, 4, 2, 1, 0
+_EQUAL, _SAME_LABEL, _SAME_LAYER, _SAME_NUMBER, _SAME_CALL, _OTHER = 5, 4, 4, 2, 1, 0
 
 
 def _likeness(a: LayerSummary, b: LayerSummary) -> int:
@@ -195,12 +195,15 @@ def _shape(shape: Shape | None) -> str | None:
 
 
 def _outputs(before: Summary, after: Summary, names: Mapping[str, str]) -> list[Change]:
+    known = set(names.values())
     changes = []
     for name in {**before.outputs, **after.outputs}:
         old, new = before.outputs.get(name), after.outputs.get(name)
-        # An output that another layer computes now, because one came or went, is told by that layer.
-        same = old is not None and new is not None and names.get(old, new) in (new, None)
-        changes.append(_named(name, "output", new if same else old, new))
+        if old is not None and new is not None:
+            # A layer that came or went tells of itself; that the output is now another is no news.
+            told = old not in names or new not in known
+            old = new if told or names[old] == new else old
+        changes.append(_named(name, "output", old, new))
     return changes
 
 

@@ -1,6 +1,7 @@
 """What each diagnostic code means: `netspec/explain/AREA.md`, with a file that gives it.
 
-The codes of an op are explained by the op's own bad examples, so that a new op needs no other file.
+The codes of an op are shown by the op's own bad examples, so that a new op needs no other file. A code
+that no one file can give has an example in Python or a command line, and a few have none.
 """
 
 from __future__ import annotations
@@ -8,41 +9,53 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from netspec.compiler.op import registry
 
 _FOLDER = Path(__file__).parents[1] / "explain"
 _SECTION = re.compile(r"^## (\S+)\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
-_EXAMPLE = re.compile(r"^```net\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_EXAMPLE = re.compile(r"^```(net|python|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A code, what it means, and the text of a file that gives it (none if no single file can)."""
+    """A code, what it means, and an example that gives it: a file, Python, or a command line."""
 
     code: str
     text: str
     example: str | None
+    kind: str = "net"
+
+    @property
+    def summary(self) -> str:
+        """The first sentence."""
+        paragraph = " ".join(self.text.split("\n\n")[0].split())
+        return re.split(r"(?<=[.:]) (?=[A-Z`])", paragraph)[0].rstrip(":")
 
 
 @functools.cache
 def explanations() -> Mapping[str, Explanation]:
     """Everything that can be explained, by code."""
-    written = {
-        code: _explanation(code, section)
-        for path in sorted(_FOLDER.glob("*.md"))
-        for code, section in _SECTION.findall(path.read_text("utf-8"))
-    }
-    found = {e.code: e for e in _of_ops()} | written
+    found: dict[str, Explanation] = {}
+    for shown in _of_ops():
+        found.setdefault(shown.code, shown)
+    for path in sorted(_FOLDER.glob("*.md")):
+        for code, section in _SECTION.findall(path.read_text("utf-8")):
+            written = _explanation(code, section)
+            if written.example is None and code in found:
+                written = replace(written, example=found[code].example)
+            found[code] = written
     return dict(sorted(found.items()))
 
 
 def _explanation(code: str, section: str) -> Explanation:
-    example = _EXAMPLE.search(section)
     text = _EXAMPLE.sub("", section).strip()
-    return Explanation(code, text, example.group(1) if example else None)
+    example = _EXAMPLE.search(section)
+    if example is None:
+        return Explanation(code, text, None)
+    return Explanation(code, text, example[2], example[1])
 
 
 def _of_ops() -> Iterator[Explanation]:

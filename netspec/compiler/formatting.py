@@ -22,7 +22,7 @@ from typing import Any
 from netspec.compiler import syntax
 from netspec.compiler.formatting_expressions import ExpressionWriter
 from netspec.compiler.parse import parse
-from netspec.compiler.typeset import typeset
+from netspec.compiler.typeset import Break, typeset
 from netspec.diagnostics import Source, Span
 
 WIDTH = 100
@@ -78,10 +78,10 @@ class _FileWriter(ExpressionWriter):
         previous: Any = None
         for definition in file.definitions:
             both_import = all(isinstance(d, syntax.Import) for d in (previous, definition))
-            self.line_break(hard=True, blank=not both_import, paragraph=True)
+            self.line_break(Break(hard=True, blank=not both_import, paragraph=True))
             self._definition(definition)
             previous = definition
-        self.line_break(hard=True, paragraph=True)
+        self.line_break(Break(hard=True, paragraph=True))
         return self.finish()
 
     def _definition(
@@ -116,7 +116,7 @@ class _FileWriter(ExpressionWriter):
             if self.comment_comes():
                 with self.group():
                     self.text("(")
-                    self.line_break("", closing=True)
+                    self.line_break(Break("", closing=True))
                     self.word(")")
             else:
                 self.skip(")")
@@ -145,9 +145,10 @@ class _FileWriter(ExpressionWriter):
         is_top = self.depth == 0
         with self.indented():
             for i, statement in enumerate(body):
-                self.line_break(hard=True, blank=is_top and 0 < i == head, paragraph=i > 0)
+                blank = is_top and 0 < i == head
+                self.line_break(Break(hard=True, blank=blank, paragraph=i > 0))
                 self.statement(statement)
-        self.line_break(hard=True, closing=True)
+        self.line_break(Break(hard=True, closing=True))
         self.word("}")
 
     # -- statements
@@ -223,5 +224,5 @@ class _FileWriter(ExpressionWriter):
 
     def _else(self) -> None:
         with self.group():  # a comment behind the `}` is the one thing that breaks it
-            self.line_break()
+            self.line_break(Break())
             self.word("else")

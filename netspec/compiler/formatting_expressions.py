@@ -82,10 +82,9 @@ class Writer:
         """Write what does not stand in the text."""
         self._add(text)
 
-    def line_break(self, flat: str = " ", **kind: bool) -> None:
+    def line_break(self, ending: Break) -> None:
         """Write a break, with the comments that stand here."""
         self._at, comments = self._look()
-        ending = Break(flat, **kind)
         if self._pending:
             # They came from before this place, where the line still went on.
             first = self._pending[0]
@@ -185,19 +184,19 @@ class ExpressionWriter(Writer):
         with self.group():
             self.word(opening)
             with self.indented():
-                self.line_break("")
+                self.line_break(Break(""))
                 with self.group():
                     for i, item in enumerate(items):
                         if i:
                             self.word(",")
                             with self.group() if fill else nullcontext():
-                                self.line_break()
+                                self.line_break(Break())
                                 write(item)
                         else:
                             write(item)
                     self.skip(",")
                     self._add(IfBroken(",") if comma is None else comma)
-            self.line_break("", closing=True)
+            self.line_break(Break("", closing=True))
             self.word(closing)
 
     # -- expressions
@@ -256,7 +255,7 @@ class ExpressionWriter(Writer):
             self.expression(first)
             with self.indented():
                 for operator, operand in rest:
-                    self.line_break()
+                    self.line_break(Break())
                     self.words(operator)
                     self.expression(operand)
 
@@ -267,7 +266,7 @@ class ExpressionWriter(Writer):
                 self.space()
                 self.words("if")
                 self.expression(condition)
-                self.line_break()
+                self.line_break(Break())
                 self.words("else")
             self.expression(expr.otherwise)
 
@@ -313,7 +312,7 @@ class ExpressionWriter(Writer):
             self.expression(pipeline.head)
             with self.indented():
                 for first, *followers in _runs(pipeline.stages):
-                    self.line_break()
+                    self.line_break(Break())
                     self._stage(first)
                     if followers:
                         self._followers(followers)
@@ -321,11 +320,11 @@ class ExpressionWriter(Writer):
     def _followers(self, stages: list[syntax.Stage]) -> None:
         """They stand beside the layer before them, or all together on a line of their own."""
         with self.group(loose=True):
-            self.line_break()
+            self.line_break(Break())
             self._stage(stages[0])
             for stage in stages[1:]:
                 with self.group():
-                    self.line_break()
+                    self.line_break(Break())
                     self._stage(stage)
 
     def _stage(self, stage: syntax.Stage) -> None:

@@ -17,8 +17,8 @@ from netspec.compiler.plan import (
     Plan,
     Step,
     ViewStep,
-    physical,
 )
+from netspec.compiler.stored import physical
 
 
 def lower(

@@ -31,11 +31,15 @@ MAX_PATH = 200
 
 @dataclass
 class Module:
-    """One file: its nets, and the blocks that can be called in it, with the files they live in."""
+    """One file: its nets, and the blocks that can be called in it, with the files they live in.
+
+    `missing` are the names of imports that failed: their calls are not reported again.
+    """
 
     source: Source
     nets: dict[str, syntax.Net] = field(default_factory=dict)
     blocks: dict[str, tuple[syntax.Block, Module]] = field(default_factory=dict)
+    missing: set[str] = field(default_factory=set)
 
 
 class Loader:
@@ -76,7 +80,7 @@ class Loader:
         places: dict[str, Span] = {}
         for definition in parse(source).definitions:
             if isinstance(definition, syntax.Import):
-                for name, block, home in self._imported(definition, folder):
+                for name, block, home in self._imported(definition, folder, module):
                     if self._is_new(name, places):
                         module.blocks[name.id] = (block, home)
             elif not isinstance(definition, syntax.Version) and self._is_new(
@@ -110,10 +114,11 @@ class Loader:
         self._error("name/case", message, name.span, hints=(hint,))
 
     def _imported(
-        self, statement: syntax.Import, folder: Path | None
+        self, statement: syntax.Import, folder: Path | None, module: Module
     ) -> list[tuple[syntax.Name, syntax.Block, Module]]:
         home = self._target(statement, folder)
         if home is None:
+            module.missing.update(name.id for name in statement.names)
             return []
         own = {name: block for name, (block, module) in home.blocks.items() if module is home}
         found = []
@@ -122,6 +127,7 @@ class Loader:
                 found.append((name, own[name.id], home))
                 continue
             meant = suggest(name.id, own)
+            module.missing.update((name.id, meant or name.id))
             hints = (Hint(f"did you mean `{meant}`?", (Edit(name.span, meant),)),) if meant else ()
             what = "is a net; only blocks are imported" if name.id in home.nets else "is not there"
             message = f"`{name.id}` {what}"

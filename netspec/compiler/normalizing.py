@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 from netspec.compiler.graph import Shape
 from netspec.compiler.initializers import Ones, Zeros
 from netspec.compiler.op import Evaluation, Op, ParameterSpec
-from netspec.compiler.plan import SCRATCH, Lowering, Scratch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from netspec.compiler.plan import Lowering, Scratch
 
     Array = NDArray[Any]
 
@@ -127,7 +128,7 @@ class NormalizingOp(Op):
         to.saved.update(mean=mean, inverse_std=inverse_std)
         to.call(
             "normalize.forward",
-            to.x[0], SCRATCH, to.parameter("weight"), to.parameter("bias"), to.out,
+            to.x[0], to.scratch, to.parameter("weight"), to.parameter("bias"), to.out,
             mean, inverse_std,
             writes=[to.out, mean, inverse_std], scratch=self._scratch(to), **options,
             eps=self.eps,
@@ -141,7 +142,7 @@ class NormalizingOp(Op):
         dx = to.gradient_buffer(0) if to.wanted[0] else None
         to.call(
             "normalize.backward",
-            to.x[0], to.dy, SCRATCH, to.parameter("weight"),
+            to.x[0], to.dy, to.scratch, to.parameter("weight"),
             to.saved["mean"], to.saved["inverse_std"], dweight, dbias, dx,
             writes=[dweight, dbias, dx], scratch=self._scratch(to), **self._options(to),
         )  # fmt: skip
@@ -149,7 +150,7 @@ class NormalizingOp(Op):
             to.gradient(0, dx)
 
     def _scratch(self, to: Lowering) -> Scratch:
-        return Scratch("normalize.scratch_size", (to.x[0].shape,))
+        return to.needs("normalize.scratch_size", (to.x[0].shape,))
 
 
 def channel_sets(x: Shape, groups: int) -> Sets:

@@ -99,8 +99,7 @@ def _compile(request: Request, overrides: Mapping[str, str]) -> Compilation:
         else:
             assert request.source is not None
             result.module = Loader(None, sink, overrides).module(request.source, None)
-        if not sink.errors:
-            _build_nets(request, result, sink)
+        _build_nets(request, result, sink)
     except NetspecError as error:
         for diagnostic in error.diagnostics:
             sink.add(diagnostic)
@@ -124,6 +123,8 @@ def _build_nets(request: Request, result: Compilation, sink: DiagnosticSink) -> 
             )
         nets = {request.net: nets[request.net]}
     if not nets and not module.blocks:
+        if sink.errors:
+            return
         raise NetspecError.simple(
             "file/no-net",
             f"{module.source.name} defines no net",

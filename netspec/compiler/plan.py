@@ -196,14 +196,6 @@ class Plan:
         yield from sorted(self.kept, key=lambda b: b.name)
 
 
-def physical(shape: Shape) -> tuple[int, ...]:
-    """The stored form of a value's shape: channels last for pictures."""
-    if len(shape) == 3:
-        channels, height, width = shape
-        return (height, width, channels)
-    return shape
-
-
 class Lowering:
     """What an op lowers one node with: its operands, and methods that append steps.
 
@@ -251,6 +243,23 @@ class Lowering:
     def buffer(self, suffix: str, shape: tuple[int, ...], *, batched: bool = True) -> Buffer:
         """A new array `node.suffix`, of a stored shape."""
         return Buffer(f"{self.node.name}.{suffix}", shape, batched)
+
+    @property
+    def scratch(self) -> Marker:
+        """The program's scratch memory, as an argument of a kernel that says how much it `needs`."""
+        return SCRATCH
+
+    @property
+    def rng(self) -> Marker:
+        """The program's random generator, as an argument of a kernel."""
+        return RNG
+
+    @staticmethod
+    def needs(
+        function: str, arguments: tuple[tuple[int, ...] | int, ...], /, **options: Option
+    ) -> Scratch:
+        """The scratch of a kernel, as the function of `netspec.kernels` that counts it."""
+        return Scratch(function, arguments, options)
 
     def gradient_buffer(self, index: int) -> Buffer:
         """A new array for the gradient of input `index`."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from netspec.compiler.attributes import AxisOf, attribute
 from netspec.compiler.graph import Shape
 from netspec.compiler.op import Op
-from netspec.compiler.plan import Lowering
 from netspec.compiler.stored import position, resolve_axis
+
+if TYPE_CHECKING:
+    from netspec.compiler.plan import Lowering
 
 
 @dataclass(frozen=True)

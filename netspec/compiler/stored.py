@@ -6,9 +6,21 @@ channels last, everything else as it is.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from netspec.compiler.graph import Shape, show_shape
 from netspec.compiler.op import Fix, ShapeError
-from netspec.compiler.plan import Buffer, Lowering, physical
+
+if TYPE_CHECKING:
+    from netspec.compiler.plan import Buffer, Lowering
+
+
+def physical(shape: Shape) -> tuple[int, ...]:
+    """The stored form of a value's shape: channels last for pictures."""
+    if len(shape) == 3:
+        channels, height, width = shape
+        return (height, width, channels)
+    return shape
 
 
 def order(rank: int) -> tuple[int, ...]:

@@ -18,36 +18,23 @@ Groups are a leading axis throughout: a batch of matrix products.
 """
 
 from collections.abc import Iterator
-from math import gcd, prod
-from types import EllipsisType
-from typing import NamedTuple
+from math import prod
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from netspec.kernels import depthwise, parallel
 from netspec.kernels.arrays import Array, carve, column_sums, repeat_row
+from netspec.kernels.conv_plan import Plan, is_pointwise, phases, plan_tiles
 from netspec.kernels.windows import (
     Pad,
     Pair,
     Shape,
     Tile,
-    Tiling,
     Window,
-    choose_tiling,
     pad_tile,
-    padded_shape,
     reads_padding,
 )
-
-# Elements in the columns of a tile, and the fewest outputs in a tile: where patches are long, a
-# tile of few outputs would read the whole weight for little work.
-TILE = 1 << 18
-FEWEST_OUTPUTS = 256
-
-# What `span` is chosen by, in nanoseconds, measured on one core of an AVX-512 machine: to copy a
-# run, and each number in it, and to multiply-add. A product of N columns costs as if N + NARROW.
-COPY_RUN, COPY, MULTIPLY, NARROW = 11.0, 0.08, 0.03, 10
 
 
 def forward(
@@ -112,7 +99,7 @@ def backward_weight(
 
 def _packed_gradient(x: Array, dy: Array, groups: int, scratch: Array, window: Window) -> Array:
     """The gradient of the packed weight, in `scratch`."""
-    plan = _plan(x.shape, dy.shape, groups, window)
+    plan = plan_tiles(x.shape, dy.shape, groups, window)
     total, part, padded, columns = carve(scratch, plan.packed, *plan[1:4])
     matrix, part_matrix = _matrices(total), _matrices(part)
     for tile, patches in _im2col(x, dy.shape, padded, columns, plan, window):
@@ -162,7 +149,7 @@ def _correlate_back(dy: Array, kernels: Array, dx: Array, scratch: Array, window
     """The gradient of the input, with kernels (G, O/G, C/G, kh, kw)."""
     # dx is dy correlated with the flipped kernel, inputs for outputs: p = (h + top - i*dh) / sh.
     flipped = kernels.transpose(0, 2, 1, 3, 4)
-    for phase in _phases(window, dx.shape):
+    for phase in phases(window, dx.shape):
         target = dx[phase.pixels]
         if 0 in phase.window.kernel:
             target.fill(0)
@@ -205,11 +192,11 @@ def _scratch_share(n: int, in_shape: Shape, out_shape: Shape, groups: int, windo
     x_shape, y_shape = (n, *in_shape), (n, *out_shape)
     if depthwise.applies(in_shape[-1], out_shape[-1], groups):
         return depthwise.scratch_size(x_shape, y_shape, window)
-    plan = _plan(x_shape, y_shape, groups, window)
+    plan = plan_tiles(x_shape, y_shape, groups, window)
     sizes = [2 * prod(plan.packed) + prod(plan.padded) + prod(plan.columns)]
-    for phase in _phases(window, x_shape):
+    for phase in phases(window, x_shape):
         if 0 not in phase.window.kernel:
-            plan = _plan(y_shape, phase.shape, groups, phase.window)
+            plan = plan_tiles(y_shape, phase.shape, groups, phase.window)
             shapes = plan[1:4] if window.stride == (1, 1) else plan[1:]
             sizes.append(sum(map(prod, shapes)))
     return max(sizes)
@@ -219,7 +206,7 @@ def _correlate(
     x: Array, kernels: Array, bias: Array | None, out: Array, scratch: Array, window: Window
 ) -> None:
     """`out = x * kernels + bias`, with kernels (G, O/G, C/G, kh, kw)."""
-    plan = _plan(x.shape, out.shape, len(kernels), window)
+    plan = plan_tiles(x.shape, out.shape, len(kernels), window)
     # A matrix product writes whole matrices, so where `out` is strided it goes by `result`.
     direct = out.flags.c_contiguous
     packed, padded, columns, *result = carve(scratch, *(plan[1:4] if direct else plan[1:]))
@@ -234,110 +221,6 @@ def _correlate(
             np.add(long_rows, bias_row, out=long_rows)
         if not direct:
             np.copyto(rows, target)
-
-
-class _Phase(NamedTuple):
-    """Those pixels of a picture that the same taps of a strided window can reach."""
-
-    pixels: tuple[slice, ...]  # of dx
-    shape: tuple[int, ...]  # of dx[pixels]
-    taps: tuple[EllipsisType | slice, ...]  # of a weight (..., kh, kw), flipped
-    window: Window  # that reads dy to make dx[pixels]
-
-
-def _phases(window: Window, x_shape: tuple[int, ...]) -> Iterator[_Phase]:
-    """Cut the pixels of x by their place in the stride; at stride 1 there is one phase, all of x.
-
-    Every phase is then a convolution of stride 1: multiplications by the zeros that the stride
-    puts between the pixels of dy are never done.
-    """
-    n, height, width, channels = x_shape
-    (kh, kw), (sh, sw), (top, _, left, _), (dh, dw) = window
-    for h, w in np.ndindex(min(sh, height), min(sw, width)):
-        taps_h, count_h, pad_h = _taps_of_phase(h + top, kh, sh, dh)
-        taps_w, count_w, pad_w = _taps_of_phase(w + left, kw, sw, dw)
-        yield _Phase(
-            pixels=(slice(None), slice(h, None, sh), slice(w, None, sw)),
-            shape=(n, len(range(h, height, sh)), len(range(w, width, sw)), channels),
-            taps=(..., taps_h, taps_w),
-            window=Window(
-                kernel=(count_h, count_w),
-                stride=(1, 1),
-                pad=(pad_h, 0, pad_w, 0),  # where it ends follows from the shape of dx
-                dilation=(dh // gcd(sh, dh), dw // gcd(sw, dw)),
-            ),
-        )
-
-
-def _taps_of_phase(pixel: int, kernel: int, stride: int, dilation: int) -> tuple[slice, int, int]:
-    """Along one axis: the taps that reach a pixel of the padded picture, last first.
-
-    Tap i does if pixel - i*dilation is a multiple of the stride. Also returns how many taps these
-    are, and by how much of dy the last of them reaches back before the first output.
-    """
-    step = stride // gcd(stride, dilation)
-    taps = [i for i in range(kernel) if (pixel - i * dilation) % stride == 0]
-    if not taps:
-        return slice(0, 0), 0, 0
-    return slice(taps[-1], None, -step), len(taps), (taps[-1] * dilation - pixel) // stride
-
-
-class _Plan(NamedTuple):
-    """How a convolution is cut into tiles, and the shapes of what its scratch holds."""
-
-    tiling: Tiling
-    packed: tuple[int, ...]  # (G, kh, width of a patch, C/G, span, O/G)
-    padded: tuple[int, ...]  # (images, rows, columns, C)
-    columns: tuple[int, ...]  # (elements,)
-    result: tuple[int, ...]  # (elements,)
-
-
-def _plan(x_shape: tuple[int, ...], y_shape: tuple[int, ...], groups: int, window: Window) -> _Plan:
-    """Decide span and tiles; x (N, H, W, C), y (N, OH, OW, O)."""
-    (kh, kw), (_, stride), *_ = window
-    n, height, width, outputs = y_shape
-    inputs = x_shape[-1]
-    outs, ins = outputs // groups, inputs // groups
-    pointwise = _is_pointwise(x_shape, y_shape, groups, window)
-    span = 1 if pointwise else _choose_span(width, ins, outs, groups, window)
-    wide = kw + (span - 1) * stride
-    patch = kh * wide * inputs
-    row_size = width // span * patch
-    # `result` is bounded too, where there are many outputs for a short patch.
-    tile_row = max(row_size, width * outputs)
-    tiling = choose_tiling(n, height, tile_row, max(TILE, FEWEST_OUTPUTS * patch))
-    padding = reads_padding(x_shape, y_shape, window)
-    return _Plan(
-        tiling,
-        packed=(groups, kh, wide, ins, span, outs),
-        padded=padded_shape(tiling, width, inputs, window) if padding else (0,),
-        columns=(0,) if pointwise else (tiling.images * tiling.rows * row_size,),
-        result=(tiling.images * tiling.rows * width * outputs,),
-    )
-
-
-def _is_pointwise(
-    x_shape: tuple[int, ...], y_shape: tuple[int, ...], groups: int, window: Window
-) -> bool:
-    """Whether the columns would be x itself, so that nothing need be copied."""
-    (top, _, left, _) = window.pad
-    same_picture = x_shape[1:3] == y_shape[1:3] and top == left == 0
-    return same_picture and window.kernel == window.stride == (1, 1) and groups == 1
-
-
-def _choose_span(width: int, ins: int, outs: int, groups: int, window: Window) -> int:
-    """How many neighbouring outputs one row of the columns serves."""
-    (kh, kw), (_, stride), _, (_, dilation) = window
-    if groups > 1 or dilation > 1:
-        return 1
-
-    def cost(span: int) -> float:
-        """Nanoseconds for one output pixel: the copies, and the matrix product."""
-        run, wide = (kw + (span - 1) * stride) * ins, span * outs
-        multiply = MULTIPLY * (1 + NARROW / wide)
-        return kh / span * (COPY_RUN + run * COPY + run * wide * multiply)
-
-    return min((span for span in range(1, width + 1) if width % span == 0), key=cost)
 
 
 def _kernel(weight: Array) -> Pair:
@@ -374,7 +257,7 @@ def _matrices(packed: Array) -> Array:
     return packed.reshape(groups, kh * wide * ins, span * outs)
 
 
-def _outputs(rows: Array, plan: _Plan) -> Array:
+def _outputs(rows: Array, plan: Plan) -> Array:
     """View a tile of outputs (..., OW, O) as matrices (G, outputs/span, span*O/G)."""
     groups, *_, span, outs = plan.packed
     return rows.reshape(-1, groups, span * outs).transpose(1, 0, 2)
@@ -385,13 +268,13 @@ def _im2col(
     out_shape: tuple[int, ...],
     padded: Array,
     columns: Array,
-    plan: _Plan,
+    plan: Plan,
     window: Window,
 ) -> Iterator[tuple[Tile, Array]]:
     """Each tile of outputs with the patches it reads, as matrices (G, outputs/span, patch)."""
     groups, kh, wide, ins, span, _ = plan.packed
     tiles = plan.tiling.tiles(len(x), out_shape[1])
-    if _is_pointwise(x.shape, out_shape, groups, window):
+    if is_pointwise(x.shape, out_shape, groups, window):
         for tile in tiles:
             yield tile, x[tile.area].reshape(1, -1, ins)
         return

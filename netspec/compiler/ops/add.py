@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
+from netspec.compiler.elementwise import ElementwiseOp
 from netspec.compiler.expression import Const, Expression, total
 from netspec.compiler.graph import Shape
-from netspec.compiler.op import BadExample, ElementwiseOp, Example, Torch, X, register
+from netspec.compiler.op import BadExample, Example, Torch, X, register
 
 
 @register

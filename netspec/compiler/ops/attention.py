@@ -18,11 +18,12 @@ from netspec.compiler.op import (
     X,
     register,
 )
-from netspec.compiler.plan import SCRATCH, Lowering, Scratch
 from netspec.compiler.stored import from_planes, to_planes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from netspec.compiler.plan import Lowering, Scratch
 
     Array = NDArray[Any]
 
@@ -130,7 +131,7 @@ class Attention(Op):
         heads = len(to.node.shape) == 3
         out = to.buffer("planes", to.node.shape) if heads else to.out
         to.call(
-            "attention.forward", *planes, out, SCRATCH,
+            "attention.forward", *planes, out, to.scratch,
             writes=[out], scratch=self._scratch(to), causal=self.causal,
         )  # fmt: skip
         if heads:
@@ -146,7 +147,7 @@ class Attention(Op):
             planes.append(ordered if to.wanted[i] else None)
         to.call(
             "attention.backward",
-            to.saved["query"], to.saved["key"], to.saved["value"], dy, *planes, SCRATCH,
+            to.saved["query"], to.saved["key"], to.saved["value"], dy, *planes, to.scratch,
             writes=planes, scratch=self._scratch(to), causal=self.causal,
         )  # fmt: skip
         for i, ordered_gradient in enumerate(planes):
@@ -158,7 +159,7 @@ class Attention(Op):
             to.gradient(i, dx)
 
     def _scratch(self, to: Lowering) -> Scratch:
-        return Scratch("attention.scratch_size", (to.x_shapes[0], to.x_shapes[1]))
+        return to.needs("attention.scratch_size", (to.x_shapes[0], to.x_shapes[1]))
 
     def torch(self, *inputs: Shape) -> Torch:
         """`F.scaled_dot_product_attention`."""

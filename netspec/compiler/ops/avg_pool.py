@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 from netspec.compiler.attributes import Bool, attribute
 from netspec.compiler.graph import Shape
 from netspec.compiler.op import BadExample, Evaluation, Example, ShapeError, Torch, register
-from netspec.compiler.plan import Lowering
 from netspec.compiler.pooling import PoolOp
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from netspec.compiler.plan import Lowering
 
     Array = NDArray[Any]
 

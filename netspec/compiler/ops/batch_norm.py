@@ -23,10 +23,11 @@ from netspec.compiler.op import (
     Torch,
     register,
 )
-from netspec.compiler.plan import SCRATCH, Lowering, Scratch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from netspec.compiler.plan import Lowering, Scratch
 
     Array = NDArray[Any]
 
@@ -171,7 +172,7 @@ class BatchNorm(Op):
             counter = to.parameter("num_batches_tracked")
             to.call(
                 "norm.batch_statistics",
-                to.x[0], SCRATCH, weight, bias, mean, var, counter,
+                to.x[0], to.scratch, weight, bias, mean, var, counter,
                 batch_mean, inverse_std, scale, shift,
                 writes=[mean, var, counter, batch_mean, inverse_std, scale, shift],
                 scratch=self._scratch(to), eps=self.eps, momentum=self.momentum,
@@ -198,7 +199,7 @@ class BatchNorm(Op):
         )
         to.call(
             "norm.batch_backward",
-            to.x[0], to.dy, SCRATCH, to.parameter("weight"), mean, to.saved["inverse_std"],
+            to.x[0], to.dy, to.scratch, to.parameter("weight"), mean, to.saved["inverse_std"],
             dweight, dbias, dy_scale, x_scale, dx_shift,
             writes=[dweight, dbias, dy_scale, x_scale, dx_shift], scratch=self._scratch(to),
         )  # fmt: skip
@@ -216,7 +217,7 @@ class BatchNorm(Op):
         if self.affine:
             to.call(
                 "norm.running_backward",
-                to.x[0], to.dy, SCRATCH, to.parameter("running_mean"),
+                to.x[0], to.dy, to.scratch, to.parameter("running_mean"),
                 to.parameter("running_var"), dweight, dbias,
                 writes=[dweight, dbias], scratch=self._scratch(to), eps=self.eps,
             )  # fmt: skip
@@ -226,7 +227,7 @@ class BatchNorm(Op):
             to.gradient(0, dx)
 
     def _scratch(self, to: Lowering) -> Scratch:
-        return Scratch("norm.scratch_size", (to.x[0].shape,))
+        return to.needs("norm.scratch_size", (to.x[0].shape,))
 
     def torch(self, *inputs: Shape) -> Torch:
         """`nn.BatchNorm2d` or `nn.BatchNorm1d`."""

@@ -19,11 +19,12 @@ from netspec.compiler.op import (
     X,
     register,
 )
-from netspec.compiler.plan import Buffer, Lowering
 from netspec.compiler.windows import require_picture
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from netspec.compiler.plan import Buffer, Lowering
 
     Array = NDArray[Any]
 

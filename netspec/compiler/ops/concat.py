@@ -19,11 +19,12 @@ from netspec.compiler.op import (
     X,
     register,
 )
-from netspec.compiler.plan import Lowering
 from netspec.compiler.stored import axis_name, position, resolve_axis
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from netspec.compiler.plan import Lowering
 
     Array = NDArray[Any]
 

@@ -23,7 +23,6 @@ from netspec.compiler.op import (
     X,
     register,
 )
-from netspec.compiler.plan import SCRATCH, Lowering, Scratch
 from netspec.compiler.windows import (
     Axis,
     axes,
@@ -36,6 +35,8 @@ from netspec.compiler.windows import (
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from netspec.compiler.plan import Lowering, Scratch
 
     Array = NDArray[Any]
 
@@ -234,17 +235,18 @@ class Conv(Op):
         }
 
     def _scratch(self, to: Lowering) -> Scratch:
-        return Scratch(
+        return to.needs(
             "conv.scratch_size",
             (to.x[0].shape, to.out.shape),
-            {"kernel": self.kernel, **self._options()},
+            kernel=self.kernel,
+            **self._options(),
         )
 
     def lower(self, to: Lowering) -> None:
         """im2col and one matrix product, tile by tile."""
         to.call(
             "conv.forward",
-            to.x[0], to.parameter("weight"), to.parameter("bias"), to.out, SCRATCH,
+            to.x[0], to.parameter("weight"), to.parameter("bias"), to.out, to.scratch,
             writes=[to.out], scratch=self._scratch(to), **self._options(),
         )  # fmt: skip
 
@@ -252,7 +254,7 @@ class Conv(Op):
         """Weights, bias, and the input where its gradient is wanted."""
         dweight = to.parameter_gradient("weight")
         to.call(
-            "conv.backward_weight", to.x[0], to.dy, dweight, SCRATCH,
+            "conv.backward_weight", to.x[0], to.dy, dweight, to.scratch,
             writes=[dweight], scratch=self._scratch(to), **self._options(),
         )  # fmt: skip
         if self.bias:
@@ -261,7 +263,7 @@ class Conv(Op):
         if to.wanted[0]:
             dx = to.gradient_buffer(0)
             to.call(
-                "conv.backward_input", to.dy, to.parameter("weight"), dx, SCRATCH,
+                "conv.backward_input", to.dy, to.parameter("weight"), dx, to.scratch,
                 writes=[dx], scratch=self._scratch(to), **self._options(),
             )  # fmt: skip
             to.gradient(0, dx)

@@ -21,11 +21,12 @@ from netspec.compiler.op import (
     Torch,
     register,
 )
-from netspec.compiler.plan import SCRATCH, Lowering, Scratch
 from netspec.compiler.windows import AXES, require_picture
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from netspec.compiler.plan import Lowering, Scratch
 
     Array = NDArray[Any]
 
@@ -233,17 +234,18 @@ class ConvTranspose(Op):
         }
 
     def _scratch(self, to: Lowering) -> Scratch:
-        return Scratch(
+        return to.needs(
             "conv.scratch_size",
             (to.out.shape, to.x[0].shape),
-            {"kernel": self.kernel, **self._options()},
+            kernel=self.kernel,
+            **self._options(),
         )
 
     def lower(self, to: Lowering) -> None:
         """A convolution's gradient by its input."""
         to.call(
             "conv_transpose.forward",
-            to.x[0], to.parameter("weight"), to.parameter("bias"), to.out, SCRATCH,
+            to.x[0], to.parameter("weight"), to.parameter("bias"), to.out, to.scratch,
             writes=[to.out], scratch=self._scratch(to), **self._options(),
         )  # fmt: skip
 
@@ -251,7 +253,7 @@ class ConvTranspose(Op):
         """A convolution's gradient by its weight, and a convolution."""
         dweight = to.parameter_gradient("weight")
         to.call(
-            "conv.backward_weight", to.dy, to.x[0], dweight, SCRATCH,
+            "conv.backward_weight", to.dy, to.x[0], dweight, to.scratch,
             writes=[dweight], scratch=self._scratch(to), **self._options(),
         )  # fmt: skip
         if self.bias:
@@ -260,7 +262,7 @@ class ConvTranspose(Op):
         if to.wanted[0]:
             dx = to.gradient_buffer(0)
             to.call(
-                "conv.forward", to.dy, to.parameter("weight"), None, dx, SCRATCH,
+                "conv.forward", to.dy, to.parameter("weight"), None, dx, to.scratch,
                 writes=[dx], scratch=self._scratch(to), **self._options(),
             )  # fmt: skip
             to.gradient(0, dx)

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from netspec.compiler.attributes import Real, attribute
 from netspec.compiler.graph import Shape
 from netspec.compiler.op import BadExample, Evaluation, Example, Op, Torch, X, register
-from netspec.compiler.plan import RNG, Lowering
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from netspec.compiler.plan import Lowering
 
     Array = NDArray[Any]
 
@@ -59,7 +60,7 @@ class DropPath(Op):
             to.view(to.out, to.x[0])
             return
         mask = to.saved["mask"] = to.buffer("mask", (1,) * len(to.out.shape))
-        to.call("dropout.sample_mask", RNG, mask, writes=[mask], p=self.p)
+        to.call("dropout.sample_mask", to.rng, mask, writes=[mask], p=self.p)
         to.call("dropout.scale_images", to.x[0], mask, to.out, writes=[to.out])
 
     def lower_backward(self, to: Lowering) -> None:

@@ -9,10 +9,11 @@ from netspec.compiler.attributes import Real, attribute
 from netspec.compiler.expression import Var
 from netspec.compiler.graph import Shape
 from netspec.compiler.op import BadExample, Evaluation, Example, Op, Torch, register
-from netspec.compiler.plan import RNG, Lowering
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from netspec.compiler.plan import Lowering
 
     Array = NDArray[Any]
 
@@ -57,7 +58,7 @@ class Dropout(Op):
             to.view(to.out, to.x[0])
             return
         mask = to.saved["mask"] = to.buffer("mask", to.out.shape)
-        to.call("dropout.sample_mask", RNG, mask, writes=[mask], p=self.p)
+        to.call("dropout.sample_mask", to.rng, mask, writes=[mask], p=self.p)
         to.elementwise(to.out, Var("x") * Var("mask"), x=to.x[0], mask=mask)
 
     def lower_backward(self, to: Lowering) -> None:

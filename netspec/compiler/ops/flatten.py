@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from netspec.compiler.graph import Shape
 from netspec.compiler.op import Evaluation, Example, Op, Torch, X, register
-from netspec.compiler.plan import Lowering
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from netspec.compiler.plan import Lowering
 
     Array = NDArray[Any]
 

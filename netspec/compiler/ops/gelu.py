@@ -6,9 +6,10 @@ import math
 from dataclasses import dataclass
 
 from netspec.compiler.attributes import Choice, attribute
+from netspec.compiler.elementwise import ElementwiseOp
 from netspec.compiler.expression import Expression, erf, exp, tanh
 from netspec.compiler.graph import Shape
-from netspec.compiler.op import BadExample, ElementwiseOp, Example, Torch, X, register
+from netspec.compiler.op import BadExample, Example, Torch, X, register
 
 # The tanh form's inner polynomial: SLOPE (x + CUBIC x^3).
 SLOPE = math.sqrt(2 / math.pi)

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from netspec.compiler.graph import Shape
 from netspec.compiler.op import BadExample, Evaluation, Example, Op, Torch, X, register
-from netspec.compiler.plan import Lowering
 from netspec.compiler.windows import require_picture
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from netspec.compiler.plan import Lowering
 
     Array = NDArray[Any]
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from netspec.compiler.attributes import Real, attribute
+from netspec.compiler.elementwise import ElementwiseOp
 from netspec.compiler.expression import Expression, maximum, minimum, where
 from netspec.compiler.graph import Shape
-from netspec.compiler.op import BadExample, ElementwiseOp, Example, Torch, X, register
+from netspec.compiler.op import BadExample, Example, Torch, X, register
 
 
 @register

@@ -20,10 +20,11 @@ from netspec.compiler.op import (
     Torch,
     register,
 )
-from netspec.compiler.plan import Lowering
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from netspec.compiler.plan import Lowering
 
     Array = NDArray[Any]
 

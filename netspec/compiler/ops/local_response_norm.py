@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 from netspec.compiler.attributes import Int, Real, attribute
 from netspec.compiler.graph import Shape
 from netspec.compiler.op import BadExample, Evaluation, Example, Op, Torch, X, register
-from netspec.compiler.plan import SCRATCH, Lowering, Scratch
 from netspec.compiler.windows import require_picture
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from netspec.compiler.plan import Lowering, Scratch
 
     Array = NDArray[Any]
 
@@ -85,7 +86,7 @@ class LocalResponseNorm(Op):
         """One kernel, which keeps b."""
         base = to.saved["base"] = to.buffer("base", to.out.shape)
         to.call(
-            "local_response.forward", to.x[0], to.out, base, SCRATCH,
+            "local_response.forward", to.x[0], to.out, base, to.scratch,
             writes=[to.out, base], scratch=self._scratch(to),
             size=self.size, alpha=self.alpha, beta=self.beta, k=self.k,
         )  # fmt: skip
@@ -96,14 +97,14 @@ class LocalResponseNorm(Op):
             dx = to.gradient_buffer(0)
             to.call(
                 "local_response.backward",
-                to.x[0], to.out, to.saved["base"], to.dy, dx, SCRATCH,
+                to.x[0], to.out, to.saved["base"], to.dy, dx, to.scratch,
                 writes=[dx], scratch=self._scratch(to),
                 size=self.size, alpha=self.alpha, beta=self.beta,
             )  # fmt: skip
             to.gradient(0, dx)
 
     def _scratch(self, to: Lowering) -> Scratch:
-        return Scratch("local_response.scratch_size", (to.out.shape,))
+        return to.needs("local_response.scratch_size", (to.out.shape,))
 
     def torch(self, *inputs: Shape) -> Torch:
         """`F.local_response_norm`."""

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 from netspec.compiler.attributes import Pair, PairOf, attribute
 from netspec.compiler.graph import Shape
 from netspec.compiler.op import BadExample, Evaluation, Example, Torch, register
-from netspec.compiler.plan import Lowering
 from netspec.compiler.pooling import PoolOp
 from netspec.compiler.windows import Axis, axes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from netspec.compiler.plan import Lowering
 
     Array = NDArray[Any]
 

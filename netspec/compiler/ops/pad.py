@@ -18,11 +18,12 @@ from netspec.compiler.op import (
     X,
     register,
 )
-from netspec.compiler.plan import Lowering
 from netspec.compiler.windows import AXES, require_picture
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from netspec.compiler.plan import Lowering
 
     Array = NDArray[Any]
 

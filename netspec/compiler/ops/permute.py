@@ -18,11 +18,12 @@ from netspec.compiler.op import (
     X,
     register,
 )
-from netspec.compiler.plan import Buffer, Lowering
 from netspec.compiler.stored import order, position
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from netspec.compiler.plan import Buffer, Lowering
 
     Array = NDArray[Any]
 

@@ -18,11 +18,12 @@ from netspec.compiler.op import (
     X,
     register,
 )
-from netspec.compiler.plan import Lowering
 from netspec.compiler.stored import from_planes, to_planes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from netspec.compiler.plan import Lowering
 
     Array = NDArray[Any]
 

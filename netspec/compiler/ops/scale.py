@@ -20,10 +20,11 @@ from netspec.compiler.op import (
     X,
     register,
 )
-from netspec.compiler.plan import SCRATCH, Lowering, Scratch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from netspec.compiler.plan import Lowering
 
     Array = NDArray[Any]
 
@@ -93,9 +94,9 @@ class Scale(Op):
     def lower_backward(self, to: Lowering) -> None:
         """A sum of products, and an elementwise product."""
         dweight = to.parameter_gradient("weight")
-        scratch = Scratch("scale.scratch_size", (self._factors(to.x_shapes[0]),))
+        scratch = to.needs("scale.scratch_size", (self._factors(to.x_shapes[0]),))
         to.call(
-            "scale.backward_weight", to.x[0], to.dy, dweight, SCRATCH,
+            "scale.backward_weight", to.x[0], to.dy, dweight, to.scratch,
             writes=[dweight], scratch=scratch,
         )  # fmt: skip
         if to.wanted[0]:

@@ -18,11 +18,12 @@ from netspec.compiler.op import (
     X,
     register,
 )
-from netspec.compiler.plan import SCRATCH, Lowering, Scratch
 from netspec.compiler.windows import require_picture
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from netspec.compiler.plan import Lowering, Scratch
 
     Array = NDArray[Any]
 
@@ -124,7 +125,7 @@ class Upsample(Op):
             to.call("upsample.nearest_forward", to.x[0], to.out, writes=[to.out], scale=self.scale)
             return
         to.call(
-            "upsample.linear_forward", to.x[0], to.out, SCRATCH,
+            "upsample.linear_forward", to.x[0], to.out, to.scratch,
             writes=[to.out], scratch=self._scratch(to), align_corners=self.align_corners,
         )  # fmt: skip
 
@@ -137,13 +138,13 @@ class Upsample(Op):
             to.call("upsample.nearest_backward", to.dy, dx, writes=[dx], scale=self.scale)
         else:
             to.call(
-                "upsample.linear_backward", to.dy, dx, SCRATCH,
+                "upsample.linear_backward", to.dy, dx, to.scratch,
                 writes=[dx], scratch=self._scratch(to), align_corners=self.align_corners,
             )  # fmt: skip
         to.gradient(0, dx)
 
     def _scratch(self, to: Lowering) -> Scratch:
-        return Scratch("upsample.scratch_size", (to.x[0].shape, to.out.shape))
+        return to.needs("upsample.scratch_size", (to.x[0].shape, to.out.shape))
 
     def torch(self, *inputs: Shape) -> Torch:
         """`F.interpolate`."""

@@ -1,82 +1,108 @@
 """The LALR tables of `grammar.lark`, built once and kept.
 
-They take ten times longer to build than to load, so they are kept as JSON in the user's cache
-directory under the grammar's hash; without a writable one they are built each time.
+Lark builds them, which takes many times longer than to load them, so they are kept as JSON in the
+user's cache directory; without a writable one they are built each time.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
+import re
+import zlib
 from pathlib import Path
 from typing import Any
 
-import lark
-from lark.grammar import Rule
-from lark.lexer import TerminalDef
-
-from netspec.compiler.parse.layout import Layout
+from netspec.compiler.parse.engine import Tables
 
 _GRAMMAR = Path(__file__).parents[2] / "grammar.lark"
-_FORMAT = 2  # of the cached file
+_FORMAT = 3  # of the cached file
 
 
-def load_parser(**options: Any) -> lark.Lark:
-    """A parser with the given `postlex` and `transformer`."""
-    grammar = _GRAMMAR.read_text("utf-8")
-    data, memo = _cached_tables(grammar)
-    parser: lark.Lark = lark.Lark._load_from_dict(data, memo, **options)  # type: ignore[no-untyped-call]
-    return parser
-
-
-def _cached_tables(grammar: str) -> tuple[dict[str, Any], dict[int, Any]]:
+def load_tables() -> Tables:
     """The tables of the grammar from the cache, which is filled at the first call."""
     from platformdirs import user_cache_dir
 
-    key = hashlib.sha256(f"{_FORMAT} {lark.__version__}\n{grammar}".encode()).hexdigest()[:16]
-    path = Path(user_cache_dir("netspec")) / f"grammar-{key}.json"
+    grammar = f"// {_FORMAT}\n{_GRAMMAR.read_text('utf-8')}"
+    path = Path(user_cache_dir("netspec")) / f"grammar-{zlib.crc32(grammar.encode()):08x}.json"
     try:
-        data, memo = _from_json(path.read_bytes())
-        return data, memo
-    except (OSError, ValueError, TypeError):
+        data = json.loads(path.read_bytes())
+        if data["grammar"] == grammar:
+            return Tables(data)
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, re.error):
         pass  # not there yet, or damaged: build and write it
-    tables = json.dumps(_build(grammar), default=sorted)  # its sets
+    data = {"grammar": grammar, **_build(grammar)}
     partial = path.with_suffix(f".{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(tables, "utf-8")
+        partial.write_text(json.dumps(data), "utf-8")
         partial.replace(path)
     except OSError:
         pass  # no writable cache: only slower
-    data, memo = _from_json(tables)
-    return data, memo
+    return Tables(data)
 
 
-def _build(grammar: str) -> tuple[dict[str, Any], dict[int, Any]]:
+def _build(grammar: str) -> dict[str, Any]:
+    """What `Tables` takes, as JSON can keep it."""
+    import lark
+    from lark.grammar import Rule
+    from lark.lexer import TerminalDef
+
     parser = lark.Lark(
-        grammar,
-        parser="lalr",
-        lexer="contextual",
-        postlex=_AlwaysAccept(),
-        keep_all_tokens=True,
-        maybe_placeholders=False,
+        grammar, parser="lalr", lexer="contextual", keep_all_tokens=True, maybe_placeholders=False
     )
     data, memo = parser.memo_serialize([TerminalDef, Rule])
-    data["options"]["postlex"] = None  # an object; given anew when the tables are loaded
-    return data, memo
+    table = data["parser"]["parser"]
+    names = dict(table["tokens"].items())
+    rules: list[Any] = []
+    numbers: dict[int, int] = {}
+    for key, entry in memo.items():
+        if entry["__type__"] != "Rule":
+            continue
+        symbols = [symbol["name"] for symbol in entry["expansion"]]
+        spliced = [
+            i
+            for i, symbol in enumerate(entry["expansion"])
+            if symbol["__type__"] == "NonTerminal" and symbol["name"].startswith("_")
+        ]
+        numbers[key] = len(rules)
+        expand = bool(entry["options"]["expand1"])
+        rules.append((entry["origin"]["name"], len(symbols), spliced, expand))
+    order = {state: i for i, state in enumerate(table["states"])}
+    states = [
+        {
+            names[symbol]: order[argument] if action == 0 else -1 - numbers[argument["@"]]
+            for symbol, (action, argument) in entries.items()
+        }
+        for entries in table["states"].values()
+    ]
+    terminals = sorted(
+        (t for t in parser.terminals if t.pattern is not None),
+        key=lambda t: (-t.priority, -t.pattern.max_width, -len(t.pattern.value), t.name),
+    )
+    words = {t.name: t.pattern.value for t in terminals if t.pattern.type == "str"}
+    general = [t for t in terminals if t.pattern.type == "re"]
+    (start,) = table["start_states"].values()
+    (end,) = table["end_states"].values()
 
+    def owner(terminal: TerminalDef) -> str:
+        """The general terminal that matches all of a keyword."""
+        word = words.get(terminal.name)
+        fits = (
+            other.name
+            for other in general
+            if word is not None
+            and other.priority == terminal.priority
+            and re.fullmatch(other.pattern.to_regexp(), word)
+        )
+        return next(fits, "")
 
-class _AlwaysAccept:
-    """Stands in for the layout while tables are built: Lark asks it for these terminals only."""
-
-    always_accept = Layout.always_accept
-
-
-def _from_json(raw: bytes | str) -> Any:
-    """Lark's tables; JSON wrote their numeric keys as strings."""
-    return json.loads(raw, object_pairs_hook=_with_numbers)
-
-
-def _with_numbers(pairs: list[tuple[str, Any]]) -> dict[str | int, Any]:
-    return {int(key) if key.isdecimal() else key: value for key, value in pairs}
+    return {
+        "states": states,
+        "rules": rules,
+        "terminals": [(t.name, t.pattern.to_regexp(), owner(t)) for t in terminals],
+        "ignored": list(parser.ignore_tokens),
+        "start": order[start],
+        "end": order[end],
+        "literals": words,
+    }

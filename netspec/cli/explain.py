@@ -1,0 +1,73 @@
+"""`netspec explain [CODE]`."""
+
+from __future__ import annotations
+
+import argparse
+import textwrap
+from typing import TYPE_CHECKING
+
+from netspec.cli import OK
+from netspec.cli.common import emit
+from netspec.diagnostics import Diagnostic, Hint, NetspecError, Source, render, suggest
+
+if TYPE_CHECKING:
+    from netspec.compiler.explain import Explanation
+
+_WHERE = {"net": "in a file", "python": "in Python", "console": "on the command line"}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The options."""
+    parser.add_argument(
+        "code", metavar="CODE", nargs="?",
+        help="what stands in brackets in a message, such as shape/rank; without it, all are listed",
+    )  # fmt: skip
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print one explanation, or a line for each."""
+    from netspec.compiler.explain import explanations
+
+    known = explanations()
+    if options.code is None:
+        width = max(map(len, known))
+        emit("\n".join(f"{code:{width}}  {e.summary}" for code, e in known.items()))
+        return OK
+    # As it is copied from a message: `error[shape/rank]`, or with the brackets alone.
+    code = options.code.removeprefix("error").removeprefix("warning").strip("[]:")
+    if code not in known:
+        raise _unknown(code, list(known))
+    emit(_shown(known[code]))
+    return OK
+
+
+def _shown(explanation: Explanation) -> str:
+    parts = [explanation.code, explanation.text]
+    if explanation.example is not None:
+        parts += [f"For example, {_WHERE[explanation.kind]}:", _indented(explanation.example)]
+    if explanation.example is not None and explanation.kind == "net":
+        from netspec.compiler.pipeline import Request, compile_request
+
+        source = Source("example.net", explanation.example)
+        diagnostics = compile_request(Request(source=source)).diagnostics
+        parts += [_indented(render(d)) for d in diagnostics if d.code == explanation.code][:1]
+    return "\n\n".join(parts)
+
+
+def _indented(text: str) -> str:
+    return textwrap.indent(text.rstrip(), "    ")
+
+
+def _unknown(code: str, known: list[str]) -> NetspecError:
+    """What was meant: a code without its area, or a misspelt one."""
+    meant = [other for other in known if other.partition("/")[2] == code]
+    meant = meant or [other for other in (suggest(code, known),) if other is not None]
+    if not meant:
+        by_name = {other.partition("/")[2]: other for other in known}
+        near = suggest(code.rpartition("/")[2], by_name)
+        meant = [by_name[near]] if near is not None else []
+    text = f"did you mean {' or '.join(f'`{other}`' for other in meant)}?" if meant else (
+        "`netspec explain` lists all codes"
+    )  # fmt: skip
+    message = f"there is no code `{code}`"
+    return NetspecError([Diagnostic("error", "usage/code", message, hints=(Hint(text),))])

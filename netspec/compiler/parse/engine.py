@@ -1,0 +1,240 @@
+"""The lexer and the parser at work: LALR(1) tables in, callbacks out.
+
+Lark builds the tables (`tables.py`) and this runs them, for importing Lark takes longer than
+checking a file. It does as Lark does: the lexer knows the parser's state, and takes only what can
+stand there (in a label `0.1` is three tokens, elsewhere it is a number).
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+END = "$END"
+
+
+class Token(str):
+    """A piece of text with its kind and its place; one that was put in stands nowhere."""
+
+    __slots__ = ("column", "end_pos", "start_pos", "type")
+
+    def __new__(
+        cls,
+        type: str,
+        text: str,
+        start_pos: int | None = None,
+        end_pos: int | None = None,
+        column: int | None = None,
+    ) -> Token:
+        """Make one."""
+        self = super().__new__(cls, text)
+        self.type = type
+        self.start_pos = start_pos
+        self.end_pos = end_pos
+        self.column = column
+        return self
+
+    type: str
+    start_pos: int | None
+    end_pos: int | None
+    column: int | None
+
+    def put_before(self, type: str) -> Token:
+        """An empty token at the place of this one."""
+        return Token(type, "", self.start_pos, self.end_pos, self.column)
+
+
+class UnexpectedTokenError(Exception):
+    """The parser cannot go on with a token; `accepts` are the kinds that it could go on with."""
+
+    def __init__(self, token: Token, accepts: set[str]) -> None:
+        super().__init__(token.type)
+        self.token = token
+        self.accepts = accepts
+
+
+class UnexpectedCharacterError(Exception):
+    """No token starts at a place of the text."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__(at)
+        self.at = at
+
+
+class Filter(Protocol):
+    """What stands between lexer and parser; it may get `always_accept` at any time."""
+
+    always_accept: tuple[str, ...]
+
+    def process(self, stream: Iterator[Token]) -> Iterator[Token]:
+        """The tokens that the parser sees."""
+        ...
+
+
+class Tables:
+    """The tables of a grammar, as `tables.py` keeps them.
+
+    Attributes:
+        states: by state and symbol, the state to go to, or -1 - r for a reduction by rule r.
+        rules: (name, number of symbols, which of them are spliced in, whether one child stays bare).
+        terminals: (kind, pattern, kind of the general terminal that is tried first, or "") in the
+            order in which they are tried.
+    """
+
+    def __init__(self, data: dict[str, Any]) -> None:
+        self.states: list[dict[str, int]] = data["states"]
+        self.rules: list[tuple[str, int, list[int], bool]] = data["rules"]
+        self.terminals: list[tuple[str, str, str]] = data["terminals"]
+        self.ignored = frozenset(data["ignored"])
+        self.start: int = data["start"]
+        self.end: int = data["end"]
+        self.literals: dict[str, str] = data["literals"]
+        keywords: dict[str, dict[str, str]] = {}
+        for kind, _, general in self.terminals:
+            if general:
+                keywords.setdefault(general, {})[self.literals[kind]] = kind
+        self.keywords = keywords
+        self.pattern = self.pattern_of(frozenset(kind for kind, *_ in self.terminals))
+
+    @functools.lru_cache(maxsize=None)  # noqa: B019 - there is one, and it lives as long as we do
+    def pattern_of(self, kinds: frozenset[str]) -> re.Pattern[str]:
+        """One pattern for some kinds; a keyword is left to the general terminal, if that is there."""
+        return re.compile(
+            "|".join(
+                f"(?P<{kind}>{pattern})"
+                for kind, pattern, general in self.terminals
+                if kind in kinds and general not in kinds
+            )
+        )
+
+
+class Parser:
+    """One run of the parser over a text."""
+
+    def __init__(self, tables: Tables, callbacks: Any, layout: Filter) -> None:
+        self.tables = tables
+        self.layout = layout
+        self.callbacks: list[Callable[[list[Any]], Any] | None] = [
+            None if name.startswith("_") else getattr(callbacks, name)
+            for name, *_ in tables.rules
+        ]
+        self.stack: list[int] = []
+        self.values: list[Any] = []
+
+    def parse(self, text: str) -> Any:
+        """What the callback of the start rule gives.
+
+        Raises:
+            UnexpectedTokenError, UnexpectedCharacterError: where the text is not of the language.
+        """
+        self.stack = [self.tables.start]
+        self.values = []
+        token = None
+        for token in self.layout.process(self._lex(text)):
+            self._feed(token)
+        return self._feed(token.put_before(END) if token is not None else Token(END, "", 0, 0, 1))
+
+    # -- the lexer
+
+    def _lex(self, text: str) -> Iterator[Token]:
+        tables, states = self.tables, self.tables.states
+        at, line_start, size = 0, 0, len(text)
+        while at < size:
+            allowed = states[self.stack[-1]]
+            found = self._match(text, at, allowed)
+            if found is None:
+                raise self._unexpected(text, at, line_start)
+            kind, end = found
+            if kind not in tables.ignored:
+                yield Token(kind, text[at:end], at, end, at - line_start + 1)
+            newline = text.rfind("\n", at, end)
+            if newline >= 0:
+                line_start = newline + 1
+            at = end
+
+    def _match(self, text: str, at: int, allowed: dict[str, int]) -> tuple[str, int] | None:
+        """The kind and the end of the token at a place, of those that can stand there."""
+        tables, always = self.tables, self.layout.always_accept
+        # What all terminals together match first is what the allowed ones match, if it is allowed.
+        match = tables.pattern.match(text, at)
+        if match is not None:
+            kind = match.lastgroup or ""
+            kind = self._keyword(kind, match[0], allowed)
+            if kind in allowed or kind in tables.ignored or kind in always:
+                return kind, match.end()
+        kinds = (kind for kind, *_ in tables.terminals)
+        fit = (k for k in kinds if k in allowed or k in tables.ignored or k in always)
+        match = tables.pattern_of(frozenset(fit)).match(text, at)
+        if match is None:
+            return None
+        return self._keyword(match.lastgroup or "", match[0], allowed), match.end()
+
+    def _keyword(self, kind: str, text: str, allowed: dict[str, int] | None) -> str:
+        """A name that is a keyword is one where a keyword can stand."""
+        keyword = self.tables.keywords.get(kind, {}).get(text)
+        return keyword if keyword and (allowed is None or keyword in allowed) else kind
+
+    def _unexpected(self, text: str, at: int, line_start: int) -> Exception:
+        """The error at a place where nothing that is allowed matches: a token, if it is one at all."""
+        match = self.tables.pattern.match(text, at)
+        if match is None:
+            return UnexpectedCharacterError(at)
+        kind = self._keyword(match.lastgroup or "", match[0], None)
+        token = Token(kind, match[0], at, match.end(), at - line_start + 1)
+        return UnexpectedTokenError(token, self._accepts())
+
+    # -- the parser
+
+    def _feed(self, token: Token) -> Any:
+        """Shift a token, after all reductions before it; at the end, the value of the whole."""
+        tables, stack, values = self.tables, self.stack, self.values
+        kind = token.type
+        while True:
+            target = tables.states[stack[-1]].get(kind)
+            if target is None:
+                raise UnexpectedTokenError(token, self._accepts())
+            if target >= 0:
+                stack.append(target)
+                values.append(token)
+                return None
+            name, size, spliced, bare = tables.rules[-1 - target]
+            children: list[Any] = []
+            if size:
+                children = values[-size:]
+                del stack[-size:], values[-size:]
+            if spliced:
+                children = [
+                    item
+                    for i, child in enumerate(children)
+                    for item in (child if i in spliced else (child,))
+                ]
+            callback = self.callbacks[-1 - target]
+            if bare and len(children) == 1:
+                (value,) = children
+            else:
+                value = children if callback is None else callback(children)
+            stack.append(tables.states[stack[-1]][name])
+            values.append(value)
+            if kind == END and stack[-1] == tables.end:
+                return value
+
+    def _accepts(self) -> set[str]:
+        """The kinds of tokens with which the parser could go on."""
+        top = self.tables.states[self.stack[-1]]
+        return {kind for kind in top if kind.isupper() and self._could_take(kind)}
+
+    def _could_take(self, kind: str) -> bool:
+        tables, stack = self.tables, list(self.stack)
+        while True:
+            target = tables.states[stack[-1]].get(kind)
+            if target is None:
+                return False
+            if target >= 0:
+                return True
+            name, size, *_ = tables.rules[-1 - target]
+            del stack[len(stack) - size :]
+            stack.append(tables.states[stack[-1]][name])
+            if kind == END and stack[-1] == tables.end:
+                return True
