@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import netspec
 from netspec.compiler.graph import Graph
 from netspec.compiler.pipeline import Compilation, Request, compile_request
 from netspec.diagnostics import NetspecError, Source, render
@@ -417,3 +418,9 @@ def test_mistakes_of_imports_and_names_hide_no_others(write: Write) -> None:
     """)
     codes = [d.code for d in compile_request(Request(path=path)).diagnostics]
     assert codes == ["import/missing", "name/case", "shape/kernel-too-large"]
+
+
+def test_a_line_that_ends_with_an_operator_goes_on():
+    broken = "net A {\n input x: [3, 4, 4]\n y = x ->\n relu ->\n  relu\n output y +\n x\n}\n"
+    joined = "net A {\n input x: [3, 4, 4]\n y = x -> relu -> relu\n output y + x\n}\n"
+    assert str(netspec.loads(broken).graph) == str(netspec.loads(joined).graph)

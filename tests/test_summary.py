@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import netspec
-from netspec.compiler.summary_text import FORMATS
+from netspec.compiler.summary_text import COLUMNS, FORMATS
 from tests.conftest import Run, Write
 
 # Shapes and counts that course notebooks publish for these layers.
@@ -64,7 +64,7 @@ def test_resnet_has_the_published_parameters(networks: Path, depth: int, paramet
 
 def test_totals_are_the_sums_of_the_layers(networks: Path) -> None:
     summary = netspec.load(networks / "resnet.net").summary()
-    for total in ("parameters", "buffers", "macs"):
+    for total in ("parameters", "buffers", "macs", "flops"):
         assert getattr(summary, total) == sum(getattr(layer, total) for layer in summary.layers)
     assert summary.buffers > 0
 
@@ -129,8 +129,8 @@ def test_csv_reads_back(run: Run, networks: Path) -> None:
     rows = list(csv.DictReader(io.StringIO(
         run("summarize", networks / "resnet.net", "--format", "csv").out
     )))  # fmt: skip
-    assert sum(int(row["parameters"]) for row in rows) == RESNET_PARAMETERS[20]
-    assert rows[0]["layer"] == "stem"
+    assert sum(int(row["params"]) for row in rows) == RESNET_PARAMETERS[20]
+    assert rows[0]["name"] == "stem"
     assert rows[0]["output"] == "16x32x32"
 
 
@@ -159,3 +159,123 @@ def test_warnings_go_to_stderr_and_data_to_stdout(run: Run, write: Write) -> Non
     assert finished.code == 0
     assert json.loads(finished.out)["parameters"] == 1_820
     assert "warning[shape/unread-rows]" in finished.err
+
+
+def test_flops_are_two_a_mac_and_one_a_number_of_other_layers() -> None:
+    summary = netspec.loads(TWO_BRANCHES).summary()
+    assert [layer.flops for layer in summary.layers] == [2 * 10 * 20, 20, 20, 2 * 20 * 5]
+    assert summary.flops == 640
+
+
+def test_receptive_fields_and_strides(run: Run, write: Write) -> None:
+    path = write("""
+        net Fields() {
+            input image: [3, 33, 33]
+            x = image -> conv(4, 3, stride = 2) -> max_pool([3, 1], stride = 2, pad = [1, 0])
+            output x -> conv(4, 3) -> global_avg_pool -> linear(10)
+        }
+    """)
+    rows = csv.DictReader(io.StringIO(run("summarize", path, "--format", "csv").out))
+    assert [(row["field"], row["stride"]) for row in rows] == [
+        ("3x3", "2x2"), ("7x3", "4x4"), ("15x11", "4x4"), ("33x33", ""), ("33x33", ""),
+    ]  # fmt: skip
+    (vector,) = netspec.loads("net V { input x: [4]\n output x -> relu }").summary().layers
+    assert (vector.field, vector.stride) == (None, None)
+
+
+def test_depth_folds_blocks_and_keeps_the_totals(networks: Path) -> None:
+    whole = netspec.load(networks / "resnet.net").summary()
+    folded = whole.folded(1)
+    names = [layer.name for layer in folded.layers]
+    assert names == [
+        "stem", "batch_norm1", "relu1", *(f"basic{i}" for i in range(1, 10)),
+        "global_avg_pool1", "linear1",
+    ]  # fmt: skip
+    for total in ("parameters", "buffers", "macs", "flops", "layers"):
+        sums = [sum(getattr(x, total) for x in s.layers) for s in (whole, folded)]
+        assert sums[0] == sums[1]
+    basic4 = folded.layers[6]
+    assert (basic4.call, basic4.shape, basic4.inputs) == ("9 layers", (32, 16, 16), ("basic3",))
+    assert (basic4.field, basic4.stride) == ((21, 21), (2, 2))
+    assert whole.folded(2) == whole
+    assert folded.training_bytes == whole.training_bytes
+
+
+def test_depth_on_the_command_line(run: Run, networks: Path) -> None:
+    path = networks / "resnet.net"
+    data = json.loads(run("summarize", path, "--depth", 1, "--format", "json").out)
+    assert data["layers"][3]["name"] == "basic1"
+    assert data["layers"][3]["layers"] == 7
+    assert data["parameters"] == RESNET_PARAMETERS[20]
+    assert run("summarize", path, "--depth", 0).code == 2
+
+
+def test_a_block_of_one_layer_and_outputs_in_blocks_are_folded_right() -> None:
+    summary = (
+        netspec.loads("""
+        net Parts {
+            input x: [4]
+            y = x -> a.one: linear(4) -> b.one: linear(4) -> b.two: relu
+            output early = y
+            output late = y -> relu
+        }
+    """)
+        .summary()
+        .folded(1)
+    )
+    assert [layer.name for layer in summary.layers] == ["a.one", "b", "relu1"]
+    assert summary.outputs == {"early": "b", "late": "relu1"}
+    assert summary.layers[2].inputs == ("b",)
+
+
+def test_columns_are_chosen_and_ordered(run: Run, networks: Path) -> None:
+    path = networks / "lenet.net"
+    out = run("summarize", path, "--columns", "macs, name", "--format", "csv").out
+    assert out.splitlines()[:2] == ["macs,name", "86400,conv1"]
+    head = run("summarize", path, "--columns", "all").out.splitlines()
+    titles = next(line for line in head if line.startswith("layer"))
+    assert titles.split("  ")[0] == "layer"
+    assert all(column.title in titles for column in COLUMNS.values())
+
+
+def test_a_wrong_column_is_shown_where_it_stands(run: Run, networks: Path) -> None:
+    finished = run("summarize", networks / "lenet.net", "--columns", "name,parms")
+    assert finished.code == 2
+    assert "error[usage/column]: there is no column `parms`" in finished.err
+    assert "--> --columns:1:6" in finished.err
+    assert "did you mean `params`?" in finished.err
+    assert all(name in finished.err for name in COLUMNS)
+    assert run("summarize", networks / "lenet.net", "--columns", "name,").code == 2
+
+
+def test_the_default_table_fits_a_terminal(run: Run, networks: Path) -> None:
+    for depth in ((), ("--depth", "1")):
+        lines = run("summarize", networks / "resnet.net", *depth).out.splitlines()
+        assert max(map(len, lines)) <= 100
+
+
+def test_the_comment_above_a_net_is_shown(run: Run, networks: Path) -> None:
+    lines = run("summarize", networks / "lenet.net").out.splitlines()
+    assert lines[2].startswith("LeNet for 28x28 grey pictures")
+    data = json.loads(run("summarize", networks / "lenet.net", "--format", "json").out)
+    assert data["doc"] == lines[2]
+
+
+@pytest.mark.parametrize("style", FORMATS)
+@pytest.mark.parametrize("depth", [(), ("--depth", "1")])
+def test_open_sizes_are_shown_in_every_format(
+    run: Run, write: Write, style: str, depth: tuple[str, ...]
+) -> None:
+    path = write("""
+        net Open {
+            input image: [3, H, W]
+            x = image -> a.b: conv(8, 3, pad = 1) -> a.c: max_pool(2)
+            output x -> global_avg_pool -> linear(5)
+        }
+    """)
+    finished = run("summarize", path, "--columns", "all", "--format", style, *depth)
+    assert finished.code == 0
+    assert "216*H*W" in finished.out.replace("\\", "")
+    assert "floor(H/2)" in finished.out
+    fields = {layer.name: layer.field for layer in netspec.load(path).summary().layers}
+    assert str(fields["global_avg_pool1"]) == "(H, W)"

@@ -50,5 +50,9 @@ def extend(
 
 
 def _largest(pairs: Iterable[tuple[int, int]]) -> tuple[int, int]:
-    heights, widths = zip(*pairs, strict=True)
+    # A size left open counts as the larger one, unless it never is: it comes first.
+    heights, widths = (
+        sorted(extents, key=lambda extent: isinstance(extent, int))
+        for extents in zip(*pairs, strict=True)
+    )
     return max(heights), max(widths)

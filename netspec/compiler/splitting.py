@@ -117,6 +117,6 @@ class Splitter(LayerNamer):
                 path = self._name_layer(cut.name, None, span) or ""
             elif not self._take(path, label.span, f"{text}.{i}"):
                 return UNKNOWN
-            op = cut(axis, start, stop)
-            parts.append(self.add_layer(op, Bound(), [x], call, span, path, self.suffix))
+            ends: dict[str, Any] = {"axis": axis, "start": start, "stop": stop}
+            parts.append(self.add_layer(cut(**ends), Bound(), [x], call, span, path, self.suffix))
         return Tensors(tuple(parts))

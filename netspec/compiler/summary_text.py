@@ -20,7 +20,7 @@ class Column:
 
     title: str
     cell: Callable[[LayerSummary], str]
-    total: Callable[[Summary], str] = lambda summary: ""
+    total: Callable[[Summary], str] = lambda _: ""
     is_number: bool = True
 
 
@@ -54,7 +54,7 @@ COLUMNS: Mapping[str, Column] = {
     "buffers": _summed("not trained", "buffers"),
     "macs": _summed("MACs", "macs"),
     "flops": _summed("FLOPs", "flops"),
-    "field": _pair("sees", "field"),
+    "field": _pair("field", "field"),
     "stride": _pair("stride", "stride"),
 }
 DEFAULT = ("name", "op", "output", "params", "macs")
@@ -106,15 +106,23 @@ def as_markdown(summary: Summary, columns: Columns = None) -> str:
     titles = [column.title for column in chosen]
     aligned = ["---:" if column.is_number else "---" for column in chosen]
     rows = [
-        [f"`{layer.call}`" if column is COLUMNS["op"] else column.cell(layer) for column in chosen]
+        [
+            f"`{layer.call}`" if column is COLUMNS["op"] else _literal(column.cell(layer))
+            for column in chosen
+        ]
         for layer in summary.layers
     ]
-    totals = [column.total(summary) for column in chosen]
+    totals = [_literal(column.total(summary)) for column in chosen]
     total = [f"**{cell}**" if cell else "" for cell in totals]
     table = [f"| {' | '.join(row)} |" for row in (titles, aligned, *rows, total)]
-    notes = [f"- {title}: {text}" for title, text in _notes(summary)]
+    notes = [f"- {title}: {_literal(text)}" for title, text in _notes(summary)]
     doc = [summary.doc, ""] if summary.doc else []
     return "\n".join([f"### {summary.net}{_inputs(summary)}", "", *doc, *table, "", *notes])
+
+
+def _literal(text: str) -> str:
+    """The products in the formula of an open size are no emphasis."""
+    return text.replace("*", r"\*")
 
 
 def as_csv(summary: Summary, columns: Columns = None) -> str:
@@ -204,10 +212,10 @@ def _notes(summary: Summary) -> list[tuple[str, str]]:
     buffers = f", and {summary.buffers:,} in buffers, not trained" if summary.buffers else ""
     return [
         ("parameters", f"{summary.parameters:,} trained{buffers}"),
-        ("MACs", f"{summary.macs:,} multiply-adds of convolutions, linear layers and matrix"
-                 " products for one image"),
-        ("FLOPs", f"{summary.flops:,}: 2 for a MAC, 1 for a number that a layer without MACs"
-                  " gives"),
+        ("MACs", f"{summary.macs:,} multiply-adds for one image: convolutions, linear layers,"
+                 " matrix products"),
+        ("FLOPs", f"{summary.flops:,}: two for each MAC, and one for each number that a layer"
+                  " without MACs gives"),
         ("training", f"{_size(summary.training_bytes)} for the values of {images} in float32:"
                      " all are kept for backward"),
         ("inference", f"{_size(summary.inference_bytes)} at the peak: each value is dropped after"

@@ -1,4 +1,4 @@
-"""Text to syntax tree. Nothing outside this package knows Lark."""
+"""Text to syntax tree. Nothing outside this package knows Lark, which is loaded to build tables only."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ import functools
 import threading
 from pathlib import Path
 
-import lark
-from lark.exceptions import UnexpectedInput
-
 from netspec.compiler import syntax
+from netspec.compiler.parse.engine import Parser, UnexpectedCharacterError, UnexpectedTokenError
 from netspec.compiler.parse.errors import syntax_error
 from netspec.compiler.parse.layout import MAX_NESTING, Layout, TooDeepError, token_span
 from netspec.compiler.parse.recovery import without_statement
-from netspec.compiler.parse.tables import load_parser
+from netspec.compiler.parse.tables import load_tables
 from netspec.compiler.parse.tree import LocatedError, TreeBuilder
 from netspec.diagnostics import Diagnostic, NetspecError, Source
 
@@ -105,15 +103,9 @@ def _parse_once(source: Source, text: str) -> syntax.File:
             span = token_span(source, error.token)
             message = f"brackets nest deeper than {MAX_NESTING}"
             raise NetspecError([Diagnostic("error", "limit/nesting", message, span)]) from None
-        except UnexpectedInput as error:
-            literals = {
-                t.name: t.pattern.value for t in parser.terminals if t.pattern.type == "str"
-            }
+        except (UnexpectedTokenError, UnexpectedCharacterError) as error:
+            literals = parser.tables.literals
             raise NetspecError([syntax_error(source, error, layout, literals)]) from None
-        except lark.exceptions.VisitError as error:
-            if isinstance(error.orig_exc, LocatedError):
-                raise NetspecError([error.orig_exc.diagnostic]) from None
-            raise
         except LocatedError as error:
             raise NetspecError([error.diagnostic]) from None
     assert isinstance(result, syntax.File)
@@ -121,6 +113,6 @@ def _parse_once(source: Source, text: str) -> syntax.File:
 
 
 @functools.cache
-def _parser() -> tuple[lark.Lark, TreeBuilder, Layout]:
+def _parser() -> tuple[Parser, TreeBuilder, Layout]:
     layout, builder = Layout(), TreeBuilder()
-    return load_parser(postlex=layout, transformer=builder), builder, layout
+    return Parser(load_tables(), builder, layout), builder, layout

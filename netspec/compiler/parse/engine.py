@@ -98,7 +98,7 @@ class Tables:
         self.keywords = keywords
         self.pattern = self.pattern_of(frozenset(kind for kind, *_ in self.terminals))
 
-    @functools.lru_cache(maxsize=None)  # noqa: B019 - there is one, and it lives as long as we do
+    @functools.cache  # noqa: B019 - there is one, and it lives as long as we do
     def pattern_of(self, kinds: frozenset[str]) -> re.Pattern[str]:
         """One pattern for some kinds; a keyword is left to the general terminal, if that is there."""
         return re.compile(
@@ -117,8 +117,7 @@ class Parser:
         self.tables = tables
         self.layout = layout
         self.callbacks: list[Callable[[list[Any]], Any] | None] = [
-            None if name.startswith("_") else getattr(callbacks, name)
-            for name, *_ in tables.rules
+            None if name.startswith("_") else getattr(callbacks, name, None) for name, *_ in tables.rules
         ]
         self.stack: list[int] = []
         self.values: list[Any] = []

@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-import lark
-from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
-
+from netspec.compiler.parse.engine import Token, UnexpectedCharacterError, UnexpectedTokenError
 from netspec.compiler.parse.layout import CLOSES, Layout, token_span
 from netspec.compiler.parse.tree import KEYWORDS
 from netspec.diagnostics import Diagnostic, Edit, Hint, Label, Source, Span, quoted, suggest
@@ -28,18 +26,20 @@ _DEFINITIONS = ("net", "block", "from", "language")
 
 
 def syntax_error(
-    source: Source, error: UnexpectedInput, layout: Layout, literals: Mapping[str, str]
+    source: Source,
+    error: UnexpectedTokenError | UnexpectedCharacterError,
+    layout: Layout,
+    literals: Mapping[str, str],
 ) -> Diagnostic:
     """The diagnostic of a parser error; `literals` maps terminal names to their fixed texts."""
-    if isinstance(error, UnexpectedCharacters):
-        return _unexpected_character(source, error.pos_in_stream or 0)
-    assert isinstance(error, UnexpectedToken)
+    if isinstance(error, UnexpectedCharacterError):
+        return _unexpected_character(source, error.at)
     token = error.token
     bracket = _bracket(source, layout, token)
     if bracket is not None:
         return bracket
     span = token_span(source, token)
-    accepted = set(error.accepts or error.expected or ())
+    accepted = error.accepts
     what = "the line ends here" if token.type == "_NL" else f"unexpected {quoted(token, 40)}"
     words = _expected_words(accepted, literals)
     return Diagnostic(
@@ -65,7 +65,7 @@ def _expected_words(accepted: set[str], literals: Mapping[str, str]) -> str:
     return " or ".join(sorted(words))
 
 
-def _hints(source: Source, token: lark.Token, accepted: set[str]) -> tuple[Hint, ...]:
+def _hints(source: Source, token: Token, accepted: set[str]) -> tuple[Hint, ...]:
     """What was probably meant."""
     span = token_span(source, token)
     text = source.text
@@ -92,7 +92,7 @@ def _hints(source: Source, token: lark.Token, accepted: set[str]) -> tuple[Hint,
     return () if hint is None else (hint,)
 
 
-def _keyword_hint(source: Source, token: lark.Token) -> Hint | None:
+def _keyword_hint(source: Source, token: Token) -> Hint | None:
     """`ouput x -> relu`: the statement starts with a word that looks like a keyword."""
     line_start = source.text.rfind("\n", 0, token.start_pos or 0) + 1
     match = re.compile(r"[ \t]*([A-Za-z_]\w*)").match(source.text, line_start)
@@ -125,7 +125,7 @@ def _unexpected_character(source: Source, at: int) -> Diagnostic:
     return Diagnostic("error", "syntax/character", message, span, hints=hints)
 
 
-def _bracket(source: Source, layout: Layout, token: lark.Token) -> Diagnostic | None:
+def _bracket(source: Source, layout: Layout, token: Token) -> Diagnostic | None:
     """The diagnostic if a bracket is to blame: one that is not closed, or closes nothing."""
     opener = layout.open[-1] if layout.open else None
     if token.type == "$END" or (token.type == "_NL" and token.start_pos is None):
@@ -155,7 +155,7 @@ def _bracket(source: Source, layout: Layout, token: lark.Token) -> Diagnostic | 
     return None
 
 
-def _starts_statement(source: Source, token: lark.Token) -> bool:
+def _starts_statement(source: Source, token: Token) -> bool:
     """Whether a token stands first on its line, or looks like the start of a statement."""
     at = token.start_pos
     if at is None or token.type == "_NL":
@@ -169,7 +169,7 @@ def _starts_statement(source: Source, token: lark.Token) -> bool:
     )
 
 
-def _unclosed(source: Source, opener: lark.Token, *places: Label) -> Diagnostic:
+def _unclosed(source: Source, opener: Token, *places: Label) -> Diagnostic:
     span = token_span(source, opener)
     message = f"`{opener}` is never closed"
     return Diagnostic("error", "syntax/bracket", message, span, secondary=places)

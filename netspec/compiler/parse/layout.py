@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-import lark
-
+from netspec.compiler.parse.engine import Token
 from netspec.diagnostics import Source, Span
 
 MAX_NESTING = 48
@@ -13,11 +12,15 @@ _ENDS_LABEL = ("COLON", "COMMA", "LPAR", "RPAR", "LSQB", "RSQB", "LBRACE", "RBRA
 CLOSES = {"RPAR": "LPAR", "RSQB": "LSQB"}
 
 
-def token_span(source: Source, token: lark.Token) -> Span:
+def token_span(source: Source, token: Token) -> Span:
     """The span of a token; a line break is shown as the place behind the last word."""
     start = token.start_pos if token.start_pos is not None else len(source.text)
     end = token.end_pos if token.end_pos is not None else start
     return Span(source, start, start if token.type == "_NL" else max(end, start))
+
+
+# A line that ends with one of these goes on below, like one that starts with it.
+_EXPECTS_MORE = frozenset("-> + - * / // % ** == != < <= > >= and or".split())
 
 
 class Layout:
@@ -31,16 +34,16 @@ class Layout:
     always_accept = ("_NL", "LBRACE", "RBRACE")
 
     def __init__(self) -> None:
-        self.open: list[lark.Token] = []
-        self.unbalanced: lark.Token | None = None
+        self.open: list[Token] = []
+        self.unbalanced: Token | None = None
 
-    def process(self, stream: Iterable[lark.Token]) -> Iterator[lark.Token]:
+    def process(self, stream: Iterable[Token]) -> Iterator[Token]:
         """Yield the tokens that the parser sees."""
         self.open = []
         self.unbalanced = None
         indents: dict[int, int] = {}  # of the line of each `{`, by the token's id
         indent = 0
-        previous = "_NL"
+        previous, operator = "_NL", ""
         in_label = False
         for token in stream:
             kind = token.type
@@ -48,7 +51,8 @@ class Layout:
             if starts_line and kind != "RBRACE":
                 indent = token.column or 0
             if kind == "_NL":
-                if previous in ("_NL", "LBRACE") or (self.open and self.open[-1].type != "LBRACE"):
+                inside = bool(self.open) and self.open[-1].type != "LBRACE"
+                if inside or previous in ("_NL", "LBRACE") or operator in _EXPECTS_MORE:
                     continue
             elif kind == "LBRACE":
                 if in_label:
@@ -62,7 +66,7 @@ class Layout:
                 if opener is not None and opener.type == "INTERPOLATE":
                     token.type = "INTERPOLATE_END"
                 elif opener is not None and previous not in ("_NL", "LBRACE"):
-                    yield lark.Token.new_borrow_pos("_NL", "", token)
+                    yield token.put_before("_NL")
                 elif opener is not None and (token.column or 0) < indents[id(opener)]:
                     self.unbalanced = self.unbalanced or opener
             elif kind in CLOSES:
@@ -71,16 +75,16 @@ class Layout:
             in_label = token.type == "INTERPOLATE_END" or (
                 token == "->" or (in_label and kind not in _ENDS_LABEL)
             )
-            previous = token.type
+            previous, operator = token.type, str(token)
             yield token
         if previous != "_NL":
-            yield lark.Token("_NL", "")
+            yield Token("_NL", "")
 
-    def _pop(self, *kinds: str) -> lark.Token | None:
+    def _pop(self, *kinds: str) -> Token | None:
         """The bracket that a closing one belongs to; one that fits nothing leaves all open."""
         return self.open.pop() if self.open and self.open[-1].type in kinds else None
 
-    def _push(self, token: lark.Token) -> None:
+    def _push(self, token: Token) -> None:
         self.open.append(token)
         if len(self.open) > MAX_NESTING:
             raise TooDeepError(token)
@@ -89,5 +93,5 @@ class Layout:
 class TooDeepError(Exception):
     """Raised at the bracket that goes too deep."""
 
-    def __init__(self, token: lark.Token) -> None:
+    def __init__(self, token: Token) -> None:
         self.token = token

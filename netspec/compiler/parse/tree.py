@@ -6,9 +6,8 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-import lark
-
 from netspec.compiler import syntax
+from netspec.compiler.parse.engine import Token
 from netspec.compiler.parse.layout import token_span
 from netspec.compiler.syntax import Expr, Statement
 from netspec.diagnostics import Diagnostic, Edit, Hint, Source, Span
@@ -16,7 +15,7 @@ from netspec.diagnostics import Diagnostic, Edit, Hint, Source, Span
 MAX_NUMBER_LENGTH = 40
 MAX_NAME_LENGTH = 200
 LANGUAGE_VERSION = 1
-# Where no keyword could stand, Lark's contextual lexer would take one as a name.
+# Where no keyword could stand, the lexer takes one as a name.
 KEYWORDS = frozenset(
     "net block input output return init assert for in if else layer from import language and or not"
     " true false none".split()
@@ -38,13 +37,10 @@ class _Holder(list[Any]):
         self.span = span
 
 
-class TreeBuilder(lark.Transformer[Any, Any]):
+class TreeBuilder:
     """Called by the parser at each reduction, children first; nothing here recurses."""
 
     source: Source
-
-    def __init__(self) -> None:
-        super().__init__(visit_tokens=False)
 
     # -- helpers
 
@@ -53,12 +49,12 @@ class TreeBuilder(lark.Transformer[Any, Any]):
         return Span(self.source, first.start, max(last.end, first.start))
 
     def _at(self, child: Any) -> Span:
-        if isinstance(child, lark.Token):
+        if isinstance(child, Token):
             return token_span(self.source, child)
         span: Span = child.span
         return span
 
-    def _name(self, token: lark.Token) -> syntax.Name:
+    def _name(self, token: Token) -> syntax.Name:
         if len(token) > MAX_NAME_LENGTH:
             message = f"a name of {len(token)} characters; the limit is {MAX_NAME_LENGTH}"
             raise LocatedError(Diagnostic("error", "limit/name", message, self._at(token)))
@@ -74,14 +70,12 @@ class TreeBuilder(lark.Transformer[Any, Any]):
 
     def _expr(self, child: Any) -> Expr:
         """A name reaches us as its bare token."""
-        return self._name(child) if isinstance(child, lark.Token) else child
+        return self._name(child) if isinstance(child, Token) else child
 
     def _exprs(self, children: list[Any]) -> tuple[Expr, ...]:
-        return tuple(
-            self._expr(c) for c in children if not isinstance(c, lark.Token) or _is(c, "NAME")
-        )
+        return tuple(self._expr(c) for c in children if not isinstance(c, Token) or _is(c, "NAME"))
 
-    def _string(self, token: lark.Token) -> str:
+    def _string(self, token: Token) -> str:
         escapes = {"n": "\n", "t": "\t", '"': '"', "\\": "\\"}
 
         def replace(match: re.Match[str]) -> str:
@@ -187,8 +181,8 @@ class TreeBuilder(lark.Transformer[Any, Any]):
         arguments = tuple(c for c in children if isinstance(c, syntax.Argument))
         return syntax.Call(self._name(children[0]), arguments, self._span(children))
 
-    def keyword(self, children: list[Any]) -> lark.Token:
-        token: lark.Token = children[0]
+    def keyword(self, children: list[Any]) -> Token:
+        token: Token = children[0]
         return token
 
     def hole(self, children: list[Any]) -> _Holder:
@@ -204,7 +198,7 @@ class TreeBuilder(lark.Transformer[Any, Any]):
 
     def stage(self, children: list[Any]) -> syntax.Stage:
         callee = children[-1]
-        if isinstance(callee, lark.Token):
+        if isinstance(callee, Token):
             callee = syntax.Call(self._name(callee), (), self._at(callee))
         label = children[0] if isinstance(children[0], syntax.Label) else None
         return syntax.Stage(label, callee, self._span(children))
@@ -239,7 +233,7 @@ class TreeBuilder(lark.Transformer[Any, Any]):
         return syntax.Assert(self._expr(children[1]), message, self._span(children))
 
     def body(self, children: list[Any]) -> _Holder:
-        statements = [c for c in children if not isinstance(c, lark.Token)]
+        statements = [c for c in children if not isinstance(c, Token)]
         return _Holder(statements, self._span(children))
 
     def for_(self, children: list[Any]) -> syntax.For:
@@ -312,17 +306,17 @@ class TreeBuilder(lark.Transformer[Any, Any]):
         return syntax.Version(LANGUAGE_VERSION, span)
 
     def start(self, children: list[Any]) -> syntax.File:
-        definitions = tuple(c for c in children if not isinstance(c, lark.Token))
+        definitions = tuple(c for c in children if not isinstance(c, Token))
         return syntax.File(self.source, definitions)
 
 
-# Lark looks callbacks up by rule name, and these rules are named like Python keywords.
+# The parser looks its callbacks up by rule name, and these rules are named like Python keywords.
 for _rule in ("return", "assert", "for", "if", "import"):
     setattr(TreeBuilder, _rule, getattr(TreeBuilder, _rule + "_"))
 
 
 def _is(child: Any, kind: str) -> bool:
-    return isinstance(child, lark.Token) and child.type == kind
+    return isinstance(child, Token) and child.type == kind
 
 
 def _comment_above(span: Span) -> str:
