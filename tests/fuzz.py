@@ -30,6 +30,7 @@ ROOT = Path(__file__).parents[1]
 MAX_BYTES = 64 * 1024
 MAX_SECONDS = 2.0
 MAX_MEGABYTES = 500
+MAX_FAILURES = 20
 
 TOKENS = """
 net block input output return init assert for in if else layer from import language and or not true
@@ -195,6 +196,7 @@ def run(seconds: float, seed: int) -> Report:
                 report.failures.append((kind, case, f"took {taken:.1f} s of processor time"))
             if report.megabytes > MAX_MEGABYTES:
                 report.failures.append((kind, case, f"{report.megabytes:.0f} MB"))
+            if len(report.failures) >= MAX_FAILURES:
                 break
     return report
 

@@ -8,6 +8,7 @@ A fenced block says in its first line what it is:
     net ... file: NAME      the file is there for the blocks after it
     console                 `$ netspec ...` and what it prints; a line `...` stands for any lines
     python                  runs, in the order of the page
+    python file: PATH       the whole of a file of the repository
     text                    nothing that could be run
 
 Console and Python blocks run in a folder that has the repository's `networks` and `docs`.
@@ -26,15 +27,17 @@ from typing import Any
 import pytest
 
 from netspec import cli
-from netspec.compiler import assembly, constants, modules, parse
+from netspec.compiler import assembly, attributes, constants, modules, parse
 from netspec.compiler.calls import signature
+from netspec.compiler.explain import explanations
 from netspec.compiler.initializers import RULES
 from netspec.compiler.op import Op, registry
 from netspec.compiler.parse import layout, tree
 from netspec.compiler.pipeline import Request, compile_request
+from netspec.compiler.summary_text import COLUMNS
 from tests.conftest import ROOT, Run
 
-PAGES = ("README.md", "docs/language.md")
+PAGES = ("README.md", "docs/language.md", "docs/add-an-op.md")
 FENCE = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LANGUAGE = (ROOT / "docs/language.md").read_text("utf-8")
 
@@ -140,8 +143,13 @@ def test_python_blocks_run(page: str, folder: Path) -> None:
         (folder / name).write_text(text, "utf-8")
     names: dict[str, Any] = {}
     for block in blocks("python"):
-        if block.page == page:
+        if block.page == page and block.option("file") is None:
             exec(compile(block.text, str(block), "exec"), names)
+
+
+@pytest.mark.parametrize("block", [b for b in blocks("python") if b.option("file")], ids=str)
+def test_a_file_that_is_shown_is_that_file(block: Block) -> None:
+    assert block.text == (ROOT / str(block.option("file"))).read_text("utf-8")
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -223,3 +231,37 @@ def test_the_limits_are_those_of_the_code(row: str) -> None:
 @pytest.mark.parametrize("name", [*constants.FUNCTIONS, *RULES])
 def test_every_function_and_rule_is_in_the_reference(name: str) -> None:
     assert re.search(rf"`{name}\b", LANGUAGE)
+
+
+def test_the_contract_of_an_op_is_complete() -> None:
+    page = (ROOT / "docs/add-an-op.md").read_text("utf-8").partition("## The contract")[2]
+    members = [name for name in (*Op.__annotations__, *vars(Op)) if not name.startswith("_")]
+    named = re.findall(r"^\| `(\w+)`", page, re.MULTILINE)
+    assert sorted(named) == sorted(set(members))
+
+
+def test_the_kinds_of_attributes_are_complete() -> None:
+    page = (ROOT / "docs/add-an-op.md").read_text("utf-8")
+    kinds = {kind.__name__ for kind in attributes.Kind.__subclasses__()} - {"PartsOf"}
+    assert set(re.findall(r"^\| `(\w+)\(.*\)`", page, re.MULTILINE)) == kinds
+    for call, described in re.findall(r"^\| `(\w+\(.*\))` \| (.*) \|$", page, re.MULTILINE):
+        assert eval(call, vars(attributes)).describe() == described
+
+
+@pytest.mark.parametrize(("verb", "about"), cli.VERBS.items())
+def test_every_verb_is_in_the_reference(verb: str, about: str) -> None:
+    assert f"| `{verb}` | {about} |" in LANGUAGE.splitlines()
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+def test_every_column_of_a_summary_is_in_the_reference(column: str) -> None:
+    assert re.search(rf"^\| `{column}` \|", LANGUAGE, re.MULTILINE)
+
+
+def test_every_warning_is_in_the_reference() -> None:
+    section = LANGUAGE.partition("## Warnings")[2].partition("## Layers")[0]
+    found = re.findall(r"^\| `([a-z]+/[a-z-]+)`", section, re.MULTILINE)
+    assert set(found) <= set(explanations())
+    bad = (ROOT / "tests/bad").glob("*.txt")
+    shown = {code for p in bad for code in re.findall(r"^warning\[(.*?)\]", p.read_text(), re.M)}
+    assert shown <= set(found)

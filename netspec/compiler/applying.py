@@ -90,6 +90,8 @@ class Caller(Splitter):
             hints = (Hint(f"did you mean `{meant}`?", (Edit(call.callee.span, meant),)),)
         message = f"there is no layer or block `{name}`"
         self.error("name/unknown-layer", message, call.callee.span, hints=hints)
+        if meant in self.module.blocks:
+            self.doubt(self.module.blocks[meant][0].name.span, name)
         return meant
 
     def _apply_op(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -26,6 +27,10 @@ class Evaluator:
 
     def error(self, code: str, message: str, span: Span, **more: Any) -> None:
         """Report an error here."""
+        raise NotImplementedError
+
+    def warning(self, code: str, message: str, span: Span, **more: Any) -> None:
+        """Report a warning here."""
         raise NotImplementedError
 
     def apply(
@@ -147,7 +152,18 @@ class Evaluator:
         later = tuple(Label(span, "defined only here") for span in self.defined_later(name.id))
         self.error("name/undefined", message, name.span, secondary=later, hints=hints)
         binding = self.scope.get(meant) if meant is not None else None
-        return binding.value if binding is not None else UNKNOWN
+        if binding is None:
+            return UNKNOWN
+        self.doubt(binding.span, name.id)
+        return binding.value
+
+    def doubt(self, defined: Span, used: str) -> None:
+        """Warn of a definition that nothing uses under its name, while `used` looks much like it."""
+        name = defined.text
+        used_once = len(re.findall(rf"\b{re.escape(name)}\b", defined.source.text)) == 1
+        if name.isidentifier() and used_once:
+            message = f"nothing reads `{name}`, and nothing is called `{used}`: one may be misspelt"
+            self.warning("graph/unused", message, defined)
 
     def _literal(self, expr: syntax.Literal) -> Any:
         return expr.value

@@ -1,7 +1,7 @@
 """What each diagnostic code means: `netspec/explain/AREA.md`, with a file that gives it.
 
 The codes of an op are shown by the op's own bad examples, so that a new op needs no other file. A code
-that no one file can give has an example in Python or a command line, and a few have none.
+that no one file can give has an example in Python or on the command line.
 """
 
 from __future__ import annotations
