@@ -179,7 +179,9 @@ def test_conv_in_small_tiles(case, monkeypatch):
 def test_conv_for_every_span(span, stride, monkeypatch):
     """The same numbers however many outputs a row of the columns serves."""
     size = 6 if stride == (1, 1) else 11
-    monkeypatch.setattr(conv, "_choose_span", lambda width, *_: span if width % span == 0 else 1)
+    monkeypatch.setattr(
+        conv_plan, "_choose_span", lambda width, *_: span if width % span == 0 else 1
+    )
     check_conv(2, size, size, 2, 3, (3, 3), stride, (1, 1, 1, 1), (1, 1), 1, np.float64)
 
 

@@ -1,7 +1,8 @@
 """The kinds of attributes that a layer can have: how a constant becomes a checked value.
 
 An op declares its attributes as dataclass fields made by `attribute`; the field's metadata holds the
-kind, which converts what the file says or explains why it cannot.
+kind, which converts what the file says or explains why it cannot. Kinds are never compared, and never
+changed; not saying so to `dataclass` makes them quicker to define.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ class WrongValueError(Exception):
     """What is wrong with a value, in words that complete `stride must be ...`."""
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Kind:
     """A type of attribute. `words` are bare names that it takes, such as `same`."""
 
@@ -50,7 +51,7 @@ class Kind:
         raise NotImplementedError  # pragma: no cover
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Int(Kind):
     """A whole number in [minimum, maximum]."""
 
@@ -76,7 +77,7 @@ class Int(Kind):
         return f"a whole number of at least {self.minimum}"
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Real(Kind):
     """A number in [low, high], or in (low, high] and so on where an end is open."""
 
@@ -105,7 +106,7 @@ class Real(Kind):
         return f"a number in {left}{self.low:g}, {self.high:g}{right}"
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Bool(Kind):
     """`true` or `false`."""
 
@@ -120,7 +121,7 @@ class Bool(Kind):
         return "true or false"
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Choice(Kind):
     """One of a few words."""
 
@@ -142,7 +143,7 @@ class Choice(Kind):
         return "one of " + ", ".join(self.choices)
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class PairOf(Kind):
     """A whole number for height and width, or a list [height, width]."""
 
@@ -167,7 +168,7 @@ class PairOf(Kind):
         return f"a whole number of at least {self.minimum}, or [height, width]"
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class PaddingOf(Kind):
     """`p`, `[height, width]`, `[[top, bottom], [left, right]]`, or `same`."""
 
@@ -216,7 +217,7 @@ class PaddingOf(Kind):
         return f"a whole number, [height, width], or [[top, bottom], [left, right]]{last}"
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class AxisOf(Kind):
     """An axis as PyTorch counts them: 0 is the batch, which no layer mixes, and -1 is the last."""
 
@@ -232,7 +233,7 @@ class AxisOf(Kind):
         return "a whole number: 1 is the first axis after the batch, -1 the last"
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class IntList(Kind):
     """A list of whole numbers of at least `minimum`; one may be -1 where there is a `wildcard`."""
 

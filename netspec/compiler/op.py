@@ -40,7 +40,7 @@ class ParameterSpec:
     role: Role
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Fix:
     """A change of one attribute that may mend an error: its new text in the file, and why.
 
@@ -83,7 +83,7 @@ class ShapeError(Exception):
         self.help = help
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Finding:
     """Something legal but suspicious about a node: a warning in the making."""
 
@@ -137,7 +137,7 @@ class Torch:
         return next((part.module for part in parts if part.module is not None), None)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Example:
     """A call as a `.net` file writes it, and the shapes that go in. The generic tests run it."""
 
@@ -145,7 +145,7 @@ class Example:
     inputs: tuple[Shape, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class BadExample:
     """A call that must be refused with this code."""
 

@@ -19,7 +19,7 @@ from netspec.diagnostics import Span
 MAX_PARTS = 4096
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class PartsOf(Kind):
     """The number of equal parts, or the list of their sizes."""
 

@@ -117,7 +117,8 @@ class Parser:
         self.tables = tables
         self.layout = layout
         self.callbacks: list[Callable[[list[Any]], Any] | None] = [
-            None if name.startswith("_") else getattr(callbacks, name, None) for name, *_ in tables.rules
+            None if name.startswith("_") else getattr(callbacks, name, None)
+            for name, *_ in tables.rules
         ]
         self.stack: list[int] = []
         self.values: list[Any] = []
@@ -204,11 +205,7 @@ class Parser:
                 children = values[-size:]
                 del stack[-size:], values[-size:]
             if spliced:
-                children = [
-                    item
-                    for i, child in enumerate(children)
-                    for item in (child if i in spliced else (child,))
-                ]
+                children = _splice(children, spliced)
             callback = self.callbacks[-1 - target]
             if bare and len(children) == 1:
                 (value,) = children
@@ -237,3 +234,19 @@ class Parser:
             stack.append(tables.states[stack[-1]][name])
             if kind == END and stack[-1] == tables.end:
                 return True
+
+
+def _splice(children: list[Any], spliced: list[int]) -> list[Any]:
+    """The children with some replaced by their items.
+
+    The first of those grows in place: a list that the grammar builds item by item is never copied.
+    """
+    out: list[Any] = []
+    for i, child in enumerate(children):
+        if i not in spliced:
+            out.append(child)
+        elif out:
+            out += child
+        else:
+            out = child
+    return out

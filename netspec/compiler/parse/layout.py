@@ -31,7 +31,7 @@ class Layout:
     left than the line that opened it: if one is missing, it is most likely that one's.
     """
 
-    always_accept = ("_NL", "LBRACE", "RBRACE")
+    always_accept: tuple[str, ...] = ("_NL", "LBRACE", "RBRACE")
 
     def __init__(self) -> None:
         self.open: list[Token] = []
