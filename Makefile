@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 # LeNet on scikit-learn's handwritten digits: no torch, no download.
 demo: $(VENV)/base
-	$(BIN)/netspec train numpy networks/lenet.net --data digits --epochs 20 --batch 32 --lr 2e-3
+	$(BIN)/netspec train numpy networks/lenet.net --data digits --epochs 20 --batch 32 --l2 1e-3
 
 test: $(VENV)/dev
 	$(BIN)/python -m pytest -n 2

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from netspec.runtime.data import load as load_data
     from netspec.runtime.model import Model
     from netspec.runtime.trainer import History, fit
+    from netspec.runtime.weights import load_weights, save_weights
 
 __version__ = "0.1.0"
 
@@ -28,6 +29,8 @@ _LAZY = {
     "Dataset": ("netspec.runtime.data", "Dataset"),
     "load_data": ("netspec.runtime.data", "load"),
     "Model": ("netspec.runtime.model", "Model"),
+    "load_weights": ("netspec.runtime.weights", "load_weights"),
+    "save_weights": ("netspec.runtime.weights", "save_weights"),
 }
 
 __all__ = [
@@ -41,7 +44,9 @@ __all__ = [
     "fit",
     "load",
     "load_data",
+    "load_weights",
     "loads",
+    "save_weights",
 ]
 
 
@@ -52,3 +57,7 @@ def __getattr__(name: str) -> Any:
         module, attribute = _LAZY[name]
         return getattr(importlib.import_module(module), attribute)
     raise AttributeError(f"module 'netspec' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

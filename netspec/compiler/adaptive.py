@@ -24,7 +24,7 @@ class AdaptivePoolOp(Op):
         require_picture(self.name, x)
         return (x[0], *self.size)
 
-    def sees(self, *inputs: Shape) -> tuple[tuple[int, int], tuple[int, int]] | None:
+    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], tuple[int, float]] | None:
         """The largest window; everything where there is but one."""
         if self.size == (1, 1):
             return None

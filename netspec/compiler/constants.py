@@ -14,6 +14,7 @@ from typing import Any
 
 from netspec.compiler.attributes import show
 from netspec.compiler.initializers import Initializer
+from netspec.compiler.symbolic import Size
 from netspec.diagnostics import plural
 
 MAX_MAGNITUDE = 10**30
@@ -40,6 +41,8 @@ def type_name(value: Any) -> str:
         return "a list"
     if isinstance(value, Initializer):
         return "an init rule"
+    if isinstance(value, Size):
+        return f"the open size {value}"
     names = {int: "a whole number", float: "a number", str: "a string", type(None): "none"}
     return names.get(type(value), "a value")
 

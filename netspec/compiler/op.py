@@ -214,9 +214,10 @@ class Op:
         """Multiply-adds for one image; zero for everything but matrix products."""
         return 0
 
-    def sees(self, *inputs: Shape) -> tuple[tuple[int, int], tuple[int, int]] | None:
+    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], tuple[int, float]] | None:
         """(extent, step) along height and along width: how many rows one number of the value looks
-        at, and how far apart its neighbour looks. None where it looks at everything.
+        at, and how far apart its neighbour looks, less than 1 where the op enlarges. None where it
+        looks at everything.
         """
         return (1, 1), (1, 1)
 

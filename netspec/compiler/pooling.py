@@ -49,7 +49,7 @@ class PoolOp(Op):
         require_fit(self.name, window)
         return (x[0], window[0].output, window[1].output)
 
-    def sees(self, *inputs: Shape) -> tuple[tuple[int, int], tuple[int, int]] | None:
+    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], tuple[int, float]] | None:
         """The window."""
         return sees(self.window(inputs[0]))
 

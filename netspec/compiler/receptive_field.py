@@ -6,6 +6,7 @@ The size grows by (extent - 1) * step of what is below, and the step by the op's
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -17,7 +18,7 @@ class Field:
     """Height and width of what one number sees, the distance of neighbours, and the whole picture."""
 
     size: tuple[int, int] = (1, 1)
-    step: tuple[int, int] = (1, 1)
+    step: tuple[float, float] = (1, 1)
     picture: tuple[int, int] = (1, 1)
 
     @property
@@ -38,15 +39,30 @@ def extend(
     for node in nodes:
         below = [fields[value] for value in node.inputs]
         picture = _largest(field.picture for field in below)
-        size, step = _largest(f.size for f in below), _largest(f.step for f in below)
+        size = _largest(f.size for f in below)
+        step = (max(f.step[0] for f in below), max(f.step[1] for f in below))
         seen = node.op.sees(*(shapes[value] for value in node.inputs))
         if seen is None:
             fields[node.name] = Field(_largest((size, picture)), step, picture)
             continue
         (high, down), (wide, across) = seen
-        size = (size[0] + (high - 1) * step[0], size[1] + (wide - 1) * step[1])
-        fields[node.name] = Field(size, (step[0] * down, step[1] * across), picture)
+        size = (_ahead(size[0], high, step[0]), _ahead(size[1], wide, step[1]))
+        step = (_whole(step[0] * down), _whole(step[1] * across))
+        fields[node.name] = Field(size, step, picture)
     return fields
+
+
+def _ahead(size: int, extent: int, step: float) -> int:
+    """How much `extent` numbers see whose neighbours look `step` apart; behind an enlargement the
+    step is a fraction, and a pixel that is seen in part is seen.
+    """
+    reach = _whole((extent - 1) * step)
+    return size + (reach if isinstance(reach, int) else math.ceil(reach))
+
+
+def _whole(value: float) -> float:
+    """An int where the value is one, up to the rounding of thirds and the like."""
+    return round(value) if abs(value - round(value)) < 1e-9 else value
 
 
 def _largest(pairs: Iterable[tuple[int, int]]) -> tuple[int, int]:

@@ -28,7 +28,7 @@ class SoftmaxOp(Op):
         resolve_axis(self.name, self.axis, inputs[0])
         return inputs[0]
 
-    def sees(self, *inputs: Shape) -> tuple[tuple[int, int], tuple[int, int]] | None:
+    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], tuple[int, float]] | None:
         """One pixel along the channels, else whole rows or columns."""
         along_channels = resolve_axis(self.name, self.axis, inputs[0]) == 1
         return super().sees(*inputs) if along_channels else None

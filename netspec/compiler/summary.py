@@ -42,7 +42,7 @@ class LayerSummary:
     macs: int
     flops: int = 0
     field: tuple[int, int] | None = None
-    stride: tuple[int, int] | None = None
+    stride: tuple[float, float] | None = None
     layers: int = 1
 
 
@@ -129,7 +129,9 @@ def summarize(graph: Graph, batch: int = 1) -> Summary:
     )
 
 
-def _looks_at(node: Node, field: Field) -> tuple[tuple[int, int] | None, tuple[int, int] | None]:
+def _looks_at(
+    node: Node, field: Field
+) -> tuple[tuple[int, int] | None, tuple[float, float] | None]:
     """The receptive field and the effective stride, where they mean something."""
     if field.picture == Field().picture:
         return None, None

@@ -80,6 +80,9 @@ class Model:
 
     # -- what it is
 
+    def __repr__(self) -> str:
+        return f"<netspec.Model {self.graph.name} {self.dtype}, {self.flat_parameters.size:,} parameters>"
+
     @property
     def input_shape(self) -> tuple[int, ...]:
         """The shape of one image, for a net with one input."""
@@ -247,12 +250,17 @@ class Model:
 
     def _check_inputs(self, x: ArrayLike | Mapping[str, ArrayLike]) -> dict[str, Array]:
         wanted = self.graph.inputs
-        given = x if isinstance(x, Mapping) else {next(iter(wanted)): x}
+        given = (
+            x
+            if isinstance(x, Mapping)
+            else {"one array" if len(wanted) > 1 else next(iter(wanted)): x}
+        )
         if set(given) != set(wanted):
             raise NetspecError.simple(
                 "model/inputs",
                 f"{self.graph.name} has the inputs {', '.join(wanted)},"
                 f" and got {', '.join(map(str, given)) or 'none'}",
+                "give a dict of arrays by these names" if len(wanted) > 1 else None,
             )
         arrays = {}
         for name, shape in wanted.items():

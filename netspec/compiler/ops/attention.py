@@ -89,7 +89,7 @@ class Attention(Op):
         q, k, v = inputs
         return math.prod(q[:-1]) * k[-2] * (q[-1] + v[-1])
 
-    def sees(self, *inputs: Shape) -> tuple[tuple[int, int], tuple[int, int]] | None:
+    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], tuple[int, float]] | None:
         """Everything."""
         return None
 

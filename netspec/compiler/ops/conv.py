@@ -155,7 +155,7 @@ class Conv(Op):
         outputs = math.prod(self.shape(*inputs))
         return outputs * (inputs[0][0] // self.groups) * self.kernel[0] * self.kernel[1]
 
-    def sees(self, *inputs: Shape) -> tuple[tuple[int, int], tuple[int, int]] | None:
+    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], tuple[int, float]] | None:
         """The window."""
         return sees(self._window(inputs[0]))
 

@@ -152,13 +152,13 @@ class ConvTranspose(Op):
         each = self.channels // self.groups * self.kernel[0] * self.kernel[1]
         return math.prod(inputs[0]) * each
 
-    def sees(self, *inputs: Shape) -> tuple[tuple[int, int], tuple[int, int]] | None:
-        """The inputs whose filters overlap; neighbours are counted no less than one apart."""
+    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], tuple[int, float]] | None:
+        """The inputs whose filters overlap."""
         extents = [
             -(-(d * (k - 1) + 1) // s)
             for k, s, d in zip(self.kernel, self.stride, self.dilation, strict=True)
         ]
-        return (extents[0], 1), (extents[1], 1)
+        return (extents[0], 1 / self.stride[0]), (extents[1], 1 / self.stride[1])
 
     # -- reference
 

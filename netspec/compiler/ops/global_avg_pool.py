@@ -37,7 +37,7 @@ class GlobalAvgPool(Op):
         require_picture(self.name, inputs[0])
         return inputs[0][:1]
 
-    def sees(self, *inputs: Shape) -> tuple[tuple[int, int], tuple[int, int]] | None:
+    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], tuple[int, float]] | None:
         """Everything."""
         return None
 

@@ -87,7 +87,7 @@ class Linear(Op):
         """In times out, for every row."""
         return math.prod(inputs[0]) * self.features
 
-    def sees(self, *inputs: Shape) -> tuple[tuple[int, int], tuple[int, int]] | None:
+    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], tuple[int, float]] | None:
         """Everything, or its own row of a matrix."""
         return None if len(inputs[0]) == 1 else super().sees(*inputs)
 

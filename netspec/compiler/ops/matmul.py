@@ -78,7 +78,7 @@ class Matmul(Op):
         """M K P, for each place in front."""
         return math.prod(inputs[0]) * inputs[1][-1]
 
-    def sees(self, *inputs: Shape) -> tuple[tuple[int, int], tuple[int, int]] | None:
+    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], tuple[int, float]] | None:
         """A row of one, a column of the other: counted as everything."""
         return None
 

@@ -74,7 +74,7 @@ class Permute(Op):
             )
         return tuple(x[axis - 1] for axis in self.axes)
 
-    def sees(self, *inputs: Shape) -> tuple[tuple[int, int], tuple[int, int]] | None:
+    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], tuple[int, float]] | None:
         """Where a number came from is no longer a matter of rows and columns."""
         moved = len(inputs[0]) == 3 and self.axes[0] != 1
         return None if moved else super().sees(*inputs)

@@ -82,7 +82,7 @@ class Reshape(Op):
             )
         return tuple(count // given if size == -1 else size for size in self.sizes)
 
-    def sees(self, *inputs: Shape) -> tuple[tuple[int, int], tuple[int, int]] | None:
+    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], tuple[int, float]] | None:
         """Where a number came from is no longer a matter of rows and columns."""
         return None if len(inputs[0]) == 3 else super().sees(*inputs)
 

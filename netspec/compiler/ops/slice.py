@@ -110,7 +110,7 @@ class Slice(Op):
         axis, start, stop = self._ends(x)
         return (*x[: axis - 1], (stop - start + self.step - 1) // self.step, *x[axis:])
 
-    def sees(self, *inputs: Shape) -> tuple[tuple[int, int], tuple[int, int]] | None:
+    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], tuple[int, float]] | None:
         """One pixel; the next is `step` away along the axis that is cut."""
         (x,) = inputs
         axis, _, _ = self._ends(x)

@@ -78,10 +78,10 @@ class Upsample(Op):
             )
         return (x[0], x[1] * self.scale[0], x[2] * self.scale[1])
 
-    def sees(self, *inputs: Shape) -> tuple[tuple[int, int], tuple[int, int]] | None:
-        """One pixel, or the two it lies between; neighbours are counted no less than one apart."""
+    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], tuple[int, float]] | None:
+        """One pixel, or the two it lies between."""
         extent = 1 if self.mode == "nearest" else 2
-        return (extent, 1), (extent, 1)
+        return (extent, 1 / self.scale[0]), (extent, 1 / self.scale[1])
 
     def _matrices(self, x: Array) -> list[Array]:
         """A and B; for `nearest` too, where each row has a single 1."""

@@ -85,11 +85,21 @@ def _hints(source: Source, token: Token, accepted: set[str]) -> tuple[Hint, ...]
     elif "COMMA" in accepted and starts_value and {"RPAR", "RSQB"} & accepted:
         comma = Span(source, len(before), len(before))
         hint = Hint("put a comma between them", (Edit(comma, ","),))
+    elif token in _OPERATORS and _after_stage(text, span):
+        hint = Hint("put the chain in brackets: `(x -> ...) + y`")
     elif token == "->" and "EQUAL" in accepted:
         hint = Hint("give the value a name, `y = x -> ...`, or write `output x -> ...`")
     else:
         hint = _keyword_hint(source, token)
     return () if hint is None else (hint,)
+
+
+_OPERATORS = ("+", "-", "*", "/", "%", "**", "//")
+
+
+def _after_stage(text: str, span: Span) -> bool:
+    """Whether the line up to here holds an arrow: an operator cannot follow a layer."""
+    return "->" in text[text.rfind("\n", 0, span.start) + 1 : span.start]
 
 
 def _keyword_hint(source: Source, token: Token) -> Hint | None:
