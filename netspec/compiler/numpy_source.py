@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from netspec.compiler.emit_elementwise import Emitted, emit
 from netspec.compiler.graph import Graph, show_shape
 from netspec.compiler.plan import (
-    Buffer,
     ElementwiseStep,
     KernelStep,
     Plan,
@@ -159,13 +158,3 @@ def _call(function: str, arguments: Sequence[str]) -> str:
 def _plain(text: str) -> str:
     """Text of the user's that goes into a comment or docstring: nothing that could end it."""
     return text.encode("unicode_escape").decode("ascii").replace('"', "'")
-
-
-def buffers_of(plan: Plan) -> Mapping[str, Buffer]:
-    """Every buffer of a plan by name."""
-    found: dict[str, Buffer] = {buffer.name: buffer for buffer in plan.external()}
-    for step in plan.steps:
-        for operand in (*step.writes, *step.reads):
-            if isinstance(operand, Buffer):
-                found[operand.name] = operand
-    return found

@@ -84,10 +84,6 @@ class Program:
     def _layout(self, batch: int) -> tuple[Mapping[Buffer, int], int]:
         return self.memory.layout(batch, _ALIGNMENT // self.dtype.itemsize)
 
-    def arena_bytes(self, batch: int) -> int:
-        """The size of the arena for a batch size, known before anything runs."""
-        return self._layout(batch)[1] * self.dtype.itemsize
-
     def _scratch_size(self, batch: int) -> int:
         kernels = (_scratch_elements(scratch, batch) for scratch in self._source.scratch)
         tiles = (elementwise.scratch_size(t.width, t.registers) for t in self._source.tiles)
