@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netspec.compiler.graph import Graph
-from netspec.compiler.pipeline import Compilation, Request, compile_request, select
+from netspec.compiler.pipeline import (
+    Compilation,
+    Request,
+    Written,
+    compile_request,
+    select,
+    written,
+)
 from netspec.diagnostics import Diagnostic, NetspecError, Source
 
 if TYPE_CHECKING:
@@ -20,11 +27,15 @@ class Net:
 
     Attributes:
         graph: the operations in order, with shapes and source spans.
+        written: the syntax it was built from, with blocks, loops and arguments.
         warnings: what is legal but suspicious.
     """
 
-    def __init__(self, graph: Graph, warnings: tuple[Diagnostic, ...] = ()) -> None:
+    def __init__(
+        self, graph: Graph, written: Written, warnings: tuple[Diagnostic, ...] = ()
+    ) -> None:
         self.graph = graph
+        self.written = written
         self.warnings = warnings
 
     @property
@@ -39,12 +50,14 @@ class Net:
         return summarize(self.graph, batch)
 
     def compile(self, target: str = "numpy", *, dtype: str = "float32", seed: int = 0) -> Model:
-        """A model that runs, with initial values drawn from `seed`.
+        """A NumPy model that runs, with initial values drawn from `seed`.
+
+        PyTorch's is `netspec.runtime.torch_module.build_module`.
 
         Raises:
             NetspecError: for an unknown target or dtype.
         """
-        _check_target(target)
+        _check_target(target, ("numpy",))
         from netspec.runtime.model import Model
 
         return Model(self.graph, dtype=dtype, seed=seed)
@@ -52,10 +65,18 @@ class Net:
     def source(self, target: str = "numpy", *, training: bool = True) -> str:
         """The generated program as source text.
 
+        Args:
+            target: `numpy` or `torch`.
+            training: for NumPy: with the backward pass.
+
         Raises:
-            NetspecError: for an unknown target.
+            NetspecError: for an unknown target, or a net that it has no form for.
         """
-        _check_target(target)
+        _check_target(target, ("numpy", "torch"))
+        if target == "torch":
+            from netspec.compiler.torch_source import torch_source
+
+            return torch_source(self.written)
         from netspec.runtime.executor import program_source
 
         return program_source(self.graph, training=training)
@@ -95,7 +116,8 @@ def _checked(request: Request) -> Net:
         )
     result: Compilation = compile_request(request)
     graph = select(result, request.net)
-    return Net(graph, tuple(d for d in result.diagnostics if d.severity == "warning"))
+    warnings = tuple(d for d in result.diagnostics if d.severity == "warning")
+    return Net(graph, written(result, request, graph.name), warnings)
 
 
 def _constants(arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -116,6 +138,7 @@ def _constants(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {name: convert(name, value) for name, value in arguments.items()}
 
 
-def _check_target(target: str) -> None:
-    if target != "numpy":
-        raise NetspecError.simple("compile/target", f"there is no target {target!r}", "numpy")
+def _check_target(target: str, known: tuple[str, ...]) -> None:
+    if target not in known:
+        message = f"there is no target {target!r} here"
+        raise NetspecError.simple("compile/target", message, " or ".join(known))

@@ -13,6 +13,7 @@ from netspec.diagnostics import Diagnostic, NetspecError, render
 
 if TYPE_CHECKING:
     from netspec.compiler.graph import Graph
+    from netspec.net import Net
 
 # Mistakes of the command line, where they stand in no file.
 _WRONG_USE = (
@@ -90,18 +91,26 @@ def arguments_of(options: argparse.Namespace) -> dict[str, Any]:
     return arguments
 
 
-def checked_graph(options: argparse.Namespace) -> Graph:
+def checked_net(options: argparse.Namespace) -> Net:
     """The one net that the options name, its warnings reported.
 
     Raises:
         NetspecError: with the errors, and the warnings reported before.
     """
-    from netspec.compiler.pipeline import Request, compile_request, select
+    from netspec.compiler.pipeline import Request, compile_request, select, written
+    from netspec.net import Net
 
     request = Request(path=options.file, net=options.net, arguments=arguments_of(options))
     result = compile_request(request)
-    report([d for d in result.diagnostics if d.severity == "warning"], options)
-    return select(result, options.net)
+    warnings = tuple(d for d in result.diagnostics if d.severity == "warning")
+    report(warnings, options)
+    graph = select(result, options.net)
+    return Net(graph, written(result, request, graph.name), warnings)
+
+
+def checked_graph(options: argparse.Namespace) -> Graph:
+    """The graph of the one net that the options name; like `checked_net` otherwise."""
+    return checked_net(options).graph
 
 
 def report(diagnostics: Iterable[Diagnostic], options: argparse.Namespace) -> None:

@@ -90,7 +90,8 @@ class Real(Kind):
         """A finite number in the range."""
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise WrongValueError(f"{self.describe()}, not {show(value)}")
-        number = float(value)
+        # A float stays the object that it is: one may know which argument it came from.
+        number = value if isinstance(value, float) else float(value)
         too_low = number <= self.low if self.low_open else number < self.low
         too_high = number >= self.high if self.high_open else number > self.high
         if not math.isfinite(number) or too_low or too_high:

@@ -6,7 +6,7 @@ Shapes are inferred as nodes are added, for a file may ask for them (`x.channels
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from netspec.compiler import syntax
@@ -18,14 +18,15 @@ from netspec.compiler.assembly import (
     StopBuildingError,
 )
 from netspec.compiler.attributes import show
+from netspec.compiler.comment_checks import CommentChecker
 from netspec.compiler.graph import Graph
 from netspec.compiler.modules import Module
 from netspec.compiler.scope import UNKNOWN, Scope, Tensor
-from netspec.compiler.statements import ReturnedError, StatementRunner, assigned
+from netspec.compiler.statements import ReturnedError, assigned
 from netspec.diagnostics import Diagnostic, DiagnosticSink, Frame, Hint, Label, Span
 
 
-class Body(StatementRunner):
+class Body(CommentChecker):
     """The body of a net, or of one call of a block."""
 
     def __init__(
@@ -78,7 +79,7 @@ class Body(StatementRunner):
         assembly = self.assembly
         diagnostic = Diagnostic(severity, code, message, span, trace=self.trace(), **more)
         if not assembly.sink.add(diagnostic):
-            assembly.repeats += 1
+            assembly.repeats += severity == "error"
             if assembly.repeats > MAX_REPEATS:
                 raise StopBuildingError
             return
@@ -117,6 +118,7 @@ class Body(StatementRunner):
                 value = given[id_]
             elif parameter.default is not None:
                 value = self.constant(parameter.default, f"the default of `{id_}`")
+                self.assembly.written[parameter.name.span] = parameter.default.span
             else:
                 more: dict[str, Any] = {
                     "secondary": (Label(parameter.span, "has no default"),) if call else ()
@@ -136,6 +138,14 @@ class Body(StatementRunner):
 
     # -- blocks
 
+    def make_body(self, *args: Any, **options: Any) -> Body:
+        """The body of a block that this one calls."""
+        return Body(*args, **options)
+
+    def bind_input(self, name: syntax.Name, value: Any) -> None:
+        """Bind an input of a block."""
+        self.scope.bind(name.id, value, name.span, must_read=True)
+
     def call_block(
         self,
         block: syntax.Block,
@@ -149,7 +159,7 @@ class Body(StatementRunner):
         """Build the body of a block; what it returns, or UNKNOWN."""
         call, whole = spans
         self.assembly.called.add(block.name.span)
-        inner = Body(
+        inner = self.make_body(
             self.assembly,
             module,
             prefix=path,
@@ -165,7 +175,7 @@ class Body(StatementRunner):
         text = f"block {block.name.id}({shown})"
         inner.frames = (*self.frames, Frame(text, call, tuple(self.turns)))
         for name, value in zip(block.inputs, inputs, strict=True):
-            inner.scope.bind(name.id, value, name.span, must_read=True)
+            inner.bind_input(name, value)
         self.assembly.calls_deep += 1
         try:
             inner.run_whole(block.body)
@@ -189,31 +199,35 @@ def build(
     arguments: Mapping[str, Any],
     sink: DiagnosticSink,
     work: int = 0,
+    body: Callable[[Assembly, Module], Body] = Body,
 ) -> tuple[Graph | None, Assembly]:
     """Build a net with the given arguments; the graph is None if there was an error.
 
-    `work` is what the nets before it have used of the file's bound.
+    `work` is what the nets before it have used of the file's bound; `body` makes the net's body.
     """
     assembly = Assembly(sink, work=work, sizes=arguments)
     errors_before = len(sink.errors)
-    body = Body(assembly, module)
+    whole = body(assembly, module)
     with contextlib.suppress(StopBuildingError):
         try:
-            body.bind_parameters(net.parameters, arguments, net.name, "net")
-            body.run_whole(net.body)
+            whole.bind_parameters(net.parameters, arguments, net.name, "net")
+            # A net that is built again, in another way, was checked the first time.
+            defaults = whole.has_defaults(net.parameters, arguments)
+            assembly.as_written = defaults and body is Body
+            whole.run_whole(net.body)
             if not assembly.inputs and len(sink.errors) == errors_before:
-                body.error(
+                whole.error(
                     "net/no-input", f"net {net.name.id} has no input", net.name.span,
                     hints=(Hint("give it one: `input image: [3, 32, 32]`"),),
                 )  # fmt: skip
             if not assembly.outputs and len(sink.errors) == errors_before:
-                body.error(
+                whole.error(
                     "net/no-output", f"net {net.name.id} has no output", net.name.span,
                     hints=(Hint("say what it computes: `output x`"),),
                 )  # fmt: skip
-            body.run_deferred()
+            whole.run_deferred()
         except RecursionError:
-            body.error("limit/nesting", "expressions and blocks nest too deep", net.name.span)
+            whole.error("limit/nesting", "expressions and blocks nest too deep", net.name.span)
     if len(sink.errors) > errors_before or assembly.failed:
         return None, assembly
     graph = Graph(

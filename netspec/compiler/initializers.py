@@ -250,7 +250,7 @@ def make(rule: str, positional: Sequence[Any], named: dict[str, Any]) -> Initial
             raise WrongValueError(f"needs a number for `{name}`, not {show(value)}")
         if name in _NOT_NEGATIVE and value < 0:
             raise WrongValueError(f"cannot have a negative `{name}`, such as {value}")
-        given[name] = float(value)
+        given[name] = value if isinstance(value, float) else float(value)
     if rule == "uniform" and given["low"] > given["high"]:
         raise WrongValueError("needs a `low` that is not above its `high`")
     return cls(**given)

@@ -59,6 +59,27 @@ class Request:
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Written:
+    """Where a net comes from: its syntax, the file it is in, and the arguments that were given.
+
+    A graph has resolved blocks, loops and arguments; what is to keep them starts from here.
+    """
+
+    net: syntax.Net
+    module: Module
+    arguments: Mapping[str, Any]
+
+
+def written(result: Compilation, request: Request, net: str) -> Written:
+    """What a sound net of the file was built from."""
+    assert result.module is not None
+    definition = result.module.nets[net]
+    known = _arguments_of(definition)
+    given = {name: value for name, value in request.arguments.items() if name in known}
+    return Written(definition, result.module, given)
+
+
 def compile_request(request: Request) -> Compilation:
     """Check a file. Never raises for what is wrong with the file; see `.diagnostics`."""
     result = _compile(request, {})

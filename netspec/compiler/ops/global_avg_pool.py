@@ -65,5 +65,6 @@ class GlobalAvgPool(Op):
             to.gradient(0, dx)
 
     def torch(self, *inputs: Shape) -> Torch:
-        """`torch.mean` over the last two axes."""
-        return Torch("torch.mean", (X(0),), {"dim": (2, 3)})
+        """`F.adaptive_avg_pool2d` to one pixel, as torchvision's networks do it."""
+        pooled = Torch("F.adaptive_avg_pool2d", (X(0), (1, 1)))
+        return Torch("torch.flatten", (pooled, 1))

@@ -1,0 +1,121 @@
+"""Conditions of a file as Python expressions over a class's arguments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from netspec.compiler import syntax
+from netspec.compiler.scope import UNKNOWN
+from netspec.compiler.symbolic import Size
+from netspec.compiler.torch_source.naming import quote, size_text
+from netspec.compiler.torch_source.traced import Traced, TracedFloat
+
+if TYPE_CHECKING:
+    from netspec.compiler.torch_source.tracing import TracingBody
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A Python expression, the arguments in it, and its outermost operator.
+
+    `text` is None where a condition is about what arguments cannot say.
+    """
+
+    text: str | None
+    symbols: frozenset[str] = frozenset()
+    operator: str = ""
+
+    def negated(self) -> Condition:
+        """`not` this."""
+        assert self.text is not None
+        for operator, opposite in (("==", "!="), ("!=", "=="), (">", "<="), ("<", ">="),
+                                   (">=", "<"), ("<=", ">")):  # fmt: skip
+            if self.operator == operator:
+                left, right = self.text.split(f" {operator} ")
+                return Condition(f"{left} {opposite} {right}", self.symbols, opposite)
+        if self.operator == "not":
+            return Condition(self.text[4:], self.symbols)
+        return Condition(f"not {self.inside()}", self.symbols, "not")
+
+    def inside(self) -> str:
+        """The text as an operand of `not`."""
+        assert self.text is not None
+        return f"({self.text})" if self.operator in ("and", "or") else self.text
+
+
+def condition_of(body: TracingBody, expr: syntax.Expr) -> Condition:
+    """Translate a condition; its numbers are those of the body where it stands."""
+    if isinstance(expr, syntax.Parens):
+        return condition_of(body, expr.inner)
+    if isinstance(expr, syntax.Logic):
+        parts = [condition_of(body, item) for item in expr.items]
+        texts = [
+            f"({part.text})" if part.operator in ("and", "or") else part.text for part in parts
+        ]
+        symbols = frozenset[str]().union(*(part.symbols for part in parts))
+        if None in texts:
+            return Condition(None)
+        joined = f" {expr.operator} ".join(text for text in texts if text)
+        return Condition(joined, symbols, expr.operator)
+    if isinstance(expr, syntax.Unary) and expr.operators == ("not",):
+        inner = condition_of(body, expr.operand)
+        return inner.negated() if inner.text is not None else inner
+    if isinstance(expr, syntax.Compare):
+        operands = [_value(body, e) for e in (expr.first, *(e for _, e in expr.rest))]
+        if None in operands:
+            return Condition(None)
+        text, symbols = operands[0]  # type: ignore[misc]
+        for (operator, _), operand in zip(expr.rest, operands[1:], strict=True):
+            assert operand is not None
+            text += f" {operator} {operand[0]}"
+            symbols |= operand[1]
+        single = expr.rest[0][0] if len(expr.rest) == 1 else "compare"
+        return Condition(text, symbols, single)
+    value = _value(body, expr)
+    return Condition(None) if value is None else Condition(value[0], value[1])
+
+
+def _value(body: TracingBody, expr: syntax.Expr) -> tuple[str, frozenset[str]] | None:
+    """A constant as Python, with the arguments in it; None for what has no constant here."""
+    known = set(body.scope.names())
+    if any(name not in known for name in _names(expr)):
+        return None
+    value = body.evaluate(expr)
+    return None if value is UNKNOWN else _literal(value)
+
+
+def _literal(value: Any) -> tuple[str, frozenset[str]] | None:
+    if isinstance(value, Traced):
+        names = value.local.names() if isinstance(value.local, Size) else set()
+        return size_text(value.local), frozenset(names)
+    if isinstance(value, TracedFloat):
+        return value.local, frozenset({value.local})
+    if isinstance(value, str):
+        return quote(value), frozenset()
+    if isinstance(value, tuple):
+        items = [_literal(item) for item in value]
+        if None in items:
+            return None
+        texts = ", ".join(item[0] for item in items if item)
+        symbols = frozenset[str]().union(*(item[1] for item in items if item))
+        return f"({texts}{',' * (len(items) == 1)})", symbols
+    if value is None or isinstance(value, (bool, int, float)):
+        return repr(value), frozenset()
+    return None
+
+
+def _names(expr: Any) -> set[str]:
+    """The names in an expression that stand for values and constants."""
+    found = set()
+    stack = [expr]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, tuple):
+            stack.extend(item)
+        elif isinstance(item, syntax.Name):
+            found.add(item.id)
+        elif type(item).__module__ == syntax.__name__:
+            skipped = ("callee", "name", "label")
+            stack.extend(getattr(item, s) for s in item.__slots__ if s not in skipped)
+    return found

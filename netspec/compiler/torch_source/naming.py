@@ -1,0 +1,93 @@
+"""Names in generated Python: the file's own, but for those that Python or the module itself needs."""
+
+from __future__ import annotations
+
+import keyword
+
+from netspec.compiler.symbolic import Dim, Floor
+
+# What generated code reads by name inside functions; a value or an argument of such a name gets an
+# underscore behind it.
+_USED = frozenset(
+    "F ValueError builtins collections getattr int float i len nn range self setattr sum super torch"
+    " tuple".split()
+)
+# The names that a class of a net or a block would hide.
+CLASH = {"F": "torch.nn.functional", "ValueError": "builtins.ValueError"}
+
+
+def safe_name(name: str) -> str:
+    """A name that no generated code needs; different names stay different.
+
+    >>> safe_name("class"), safe_name("class_"), safe_name("width")
+    ('class_', 'class__', 'width')
+    """
+    bare = name.rstrip("_")
+    return f"{name}_" if keyword.iskeyword(bare) or bare in _USED else name
+
+
+def is_attribute(name: str) -> bool:
+    """Whether `self.name` can be written: neither a number nor a keyword."""
+    return name.isidentifier() and not keyword.iskeyword(name)
+
+
+def is_class_name(name: str) -> bool:
+    """Whether Python takes it for a class of the generated module."""
+    lower = {"torch", "nn", "collections", "builtins"}
+    return name.isidentifier() and not keyword.iskeyword(name) and name not in lower
+
+
+def quote(text: str) -> str:
+    """A Python literal of printable ASCII, quoted as `ruff format` would.
+
+    >>> print(quote('say "hi"'), quote("it's"))
+    'say "hi"' "it's"
+    """
+    body = text.encode("unicode_escape").decode("ascii")
+    if '"' in body and "'" not in body:
+        return f"'{body}'"
+    if body.count('"') > body.count("'"):
+        return "'" + body.replace("'", "\\'") + "'"
+    return '"' + body.replace('"', '\\"') + '"'
+
+
+def size_text(size: Dim, *, factor: bool = False) -> str:
+    """A size as a Python expression; in brackets where it is to be a factor.
+
+    >>> from netspec.compiler.symbolic import Size
+    >>> size_text(Size.named("filters") * 256)
+    '256 * filters'
+    """
+    if isinstance(size, int):
+        return str(size)
+    positive = [(m, c) for m, c in size.terms.items() if c > 0]
+    negative = [(m, c) for m, c in size.terms.items() if c < 0]
+    text = ""
+    # The loop's turn comes last, in the sum and in its products.
+    positive.sort(key=lambda term: "i" in term[0])
+    for monomial, coefficient in positive + negative:
+        sign = "-" if coefficient < 0 else "+"
+        number = abs(coefficient)
+        factors = [] if number == 1 and monomial else [str(number)]
+        factors += [
+            _atom(atom, alone=len(monomial) == 1 and number == 1)
+            for atom in sorted(monomial, key=lambda atom: atom == "i")
+        ]
+        term = " * ".join(factors)
+        text += f" {sign} {term}" if text else ("-" if sign == "-" else "") + term
+    single = len(size.terms) == 1 and not negative
+    return text if single and not factor else f"({text})" if factor and not _simple(text) else text
+
+
+def _atom(atom: str | Floor, *, alone: bool) -> str:
+    if isinstance(atom, str):
+        return atom
+    inside = size_text(atom.numerator)
+    if len(atom.numerator.terms) > 1:
+        inside = f"({inside})"
+    text = f"{inside} // {atom.divisor}"
+    return text if alone else f"({text})"
+
+
+def _simple(text: str) -> bool:
+    return text.isidentifier() or text.isdigit()
