@@ -23,7 +23,7 @@ from math import prod
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from netspec.kernels import depthwise, parallel
+from netspec.kernels import depthwise, parallel, winograd
 from netspec.kernels.arrays import Array, carve, column_sums, repeat_row
 from netspec.kernels.conv_plan import Plan, is_pointwise, phases, plan_tiles
 from netspec.kernels.windows import (
@@ -32,6 +32,7 @@ from netspec.kernels.windows import (
     Shape,
     Tile,
     Window,
+    frame,
     pad_tile,
     reads_padding,
 )
@@ -88,13 +89,27 @@ def backward_weight(
         depthwise.backward_weight(x, dy, dweight, scratch, window)
         return
 
+    fast = _is_winograd(x, dy, groups, window)
+
     def part(images: slice, own: Array) -> Array:
+        if fast:
+            return winograd.weight_gradient(x[images], dy[images], own, window)
         return _packed_gradient(x[images], dy[images], groups, own, window)
 
     total, *others = parallel.run(part, _shares(split, scratch))
     for other in others:
         total += other
+    if fast:
+        winograd.weight_of(total, dweight)
+        return
     _unpack(total, _by_group(dweight, groups), stride[1])
+
+
+def _is_winograd(x: Array, y: Array, groups: int, window: Window) -> bool:
+    """Whether a convolution of x to y is done by `winograd`."""
+    single = x.dtype == np.float32
+    dense = y.flags.c_contiguous
+    return single and dense and winograd.applies(x.shape, y.shape, groups, window)
 
 
 def _packed_gradient(x: Array, dy: Array, groups: int, scratch: Array, window: Window) -> Array:
@@ -194,11 +209,15 @@ def _scratch_share(n: int, in_shape: Shape, out_shape: Shape, groups: int, windo
         return depthwise.scratch_size(x_shape, y_shape, window)
     plan = plan_tiles(x_shape, y_shape, groups, window)
     sizes = [2 * prod(plan.packed) + prod(plan.padded) + prod(plan.columns)]
+    if winograd.applies(x_shape, y_shape, groups, window):
+        sizes.append(winograd.scratch_size(x_shape, y_shape, window))
     for phase in phases(window, x_shape):
         if 0 not in phase.window.kernel:
             plan = plan_tiles(y_shape, phase.shape, groups, phase.window)
             shapes = plan[1:4] if window.stride == (1, 1) else plan[1:]
             sizes.append(sum(map(prod, shapes)))
+            if winograd.applies(y_shape, phase.shape, groups, phase.window):
+                sizes.append(winograd.scratch_size(y_shape, phase.shape, phase.window))
     return max(sizes)
 
 
@@ -206,6 +225,9 @@ def _correlate(
     x: Array, kernels: Array, bias: Array | None, out: Array, scratch: Array, window: Window
 ) -> None:
     """`out = x * kernels + bias`, with kernels (G, O/G, C/G, kh, kw)."""
+    if _is_winograd(x, out, len(kernels), window):
+        winograd.correlate(x, kernels[0], bias, out, scratch, window)
+        return
     plan = plan_tiles(x.shape, out.shape, len(kernels), window)
     # A matrix product writes whole matrices, so where `out` is strided it goes by `result`.
     direct = out.flags.c_contiguous
@@ -290,6 +312,11 @@ def _im2col(
         (ins * c, n, sh * h, span * sw * w, dh * h, dw * w, c),
         writeable=False,
     )
+    # Tiles of whole images have their zeros in the same places, which are written once. A stage of
+    # this loop takes some microseconds with the interpreter lock held, so it is kept short.
+    if padding and rows == out_shape[1] and groups == 1:
+        yield from _whole_images(x, padded, patches[0], columns, window, tiles)
+        return
     for tile in tiles:
         if padding:
             count, tall = tile.images.stop - tile.images.start, len(tile.rows)
@@ -300,3 +327,26 @@ def _im2col(
         target = columns[: part.size].reshape(part.shape)
         np.copyto(target, part)
         yield tile, target.reshape(groups, -1, kh * wide * ins)
+
+
+def _whole_images(
+    x: Array,
+    padded: Array,
+    patches: Array,
+    columns: Array,
+    window: Window,
+    tiles: Iterator[Tile],
+) -> Iterator[tuple[Tile, Array]]:
+    """`_im2col` for tiles of whole images; patches (images, OH, OW/span, kh, wide, C)."""
+    inside, picture = frame(x, padded, window)
+    filled = columns[: patches.size].reshape(patches.shape)
+    height, width, patch = patches.shape[1], patches.shape[2], prod(patches.shape[3:])
+    matrix = filled.reshape(1, -1, patch)
+    for tile in tiles:
+        count = tile.images.stop - tile.images.start
+        if count < len(inside):
+            inside, patches, filled = inside[:count], patches[:count], filled[:count]
+            matrix = matrix[:, : count * height * width]
+        np.copyto(inside, picture[tile.images])
+        np.copyto(filled, patches)
+        yield tile, matrix

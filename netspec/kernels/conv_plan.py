@@ -26,7 +26,7 @@ FEWEST_OUTPUTS = 256
 
 # What `span` is chosen by, in nanoseconds, measured on one core of an AVX-512 machine: to copy a
 # run, and each number in it, and to multiply-add. A product of N columns costs as if N + NARROW.
-COPY_RUN, COPY, MULTIPLY, NARROW = 11.0, 0.08, 0.03, 10
+COPY_RUN, COPY, MULTIPLY, NARROW = 3.5, 0.075, 0.0192, 4.8
 
 
 class Plan(NamedTuple):

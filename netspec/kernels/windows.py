@@ -135,3 +135,15 @@ def pad_tile(x: Array, tile: Tile, padded: Array, window: Window) -> Array:
     padded.fill(0)
     padded[:, inside_h, inside_w] = x[tile.images, picture_h, picture_w]
     return padded
+
+
+def frame(x: Array, padded: Array, window: Window) -> tuple[Array, Array]:
+    """Zero `padded`; returns the part of it inside the padding, and the part of `x` that goes there.
+
+    `padded` has the shape that `padded_shape` gives for tiles of whole images of `x` (N, H, W, C).
+    """
+    top, _, left, _ = window.pad
+    inside_h, picture_h = clip(-top, 1, range(padded.shape[1]), x.shape[1])
+    inside_w, picture_w = clip(-left, 1, range(padded.shape[2]), x.shape[2])
+    padded.fill(0)
+    return padded[:, inside_h, inside_w], x[:, picture_h, picture_w]

@@ -1,0 +1,226 @@
+"""Convolution of stride 1 with fewer multiplications: Winograd's algorithm along the height.
+
+m output rows of a kernel with r rows need t = m + r - 1 products a tap and channel, not m * r:
+
+    y = A.T @ [(G @ w) * (B.T @ x)]      (Winograd 1980; Lavin and Gray 2016)
+
+where x are the m + r - 1 rows that the m rows of y read, and `*` stands for a correlation along the
+width, which is done as in `conv`: the runs of kw*C numbers are copied side by side, and one matrix
+product (GEMM) for each of the t transformed rows does the rest. The transforms along the height are
+matrix products too, of few rows but over whole picture rows at a time. For 3 rows at m = 4 this
+halves both the products and the copies.
+
+The constants come from evaluating polynomials at t - 1 small points and at infinity (Toom and Cook);
+they cost about a digit in float32. In float64, where gradients are checked, this is not used.
+"""
+
+import functools
+from collections.abc import Iterator
+from fractions import Fraction
+from math import prod
+from typing import NamedTuple
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from netspec.kernels.arrays import Array, carve, repeat_row
+from netspec.kernels.windows import Tile, Tiling, Window, frame, pad_tile
+
+# OpenBLAS multiplies matrices of up to this many products without packing them first: narrow ones
+# are a quarter faster that way, so tiles are cut to fit.
+SMALL_PRODUCT = 1_000_000
+
+# Output rows at a time by rows of the kernel: more save products, and lose digits.
+ROWS_AT_ONCE = {3: 4, 5: 2, 7: 2}
+_POINTS = tuple(map(Fraction, ("0", "1", "-1", "2", "-2", "1/2", "-1/2")))
+
+
+@functools.cache
+def transforms(m: int, r: int) -> tuple[Array, Array, Array]:
+    """(A.T (m, t), G (t, r), B.T (t, t)) in float32, with t = m + r - 1."""
+    t = m + r - 1
+    points = _POINTS[: t - 1]
+
+    def product(skipped: int | None) -> list[Fraction]:
+        """The coefficients of the product of all (x - point) but one, lowest first."""
+        polynomial = [Fraction(1)]
+        for i, point in enumerate(points):
+            if i != skipped:
+                shifted = [Fraction(0), *polynomial]
+                scaled = [*(-point * c for c in polynomial), Fraction(0)]
+                polynomial = [a + b for a, b in zip(shifted, scaled, strict=True)]
+        return polynomial + [Fraction(0)] * (t - len(polynomial))
+
+    back = [[point**i for point in points] + [Fraction(i == m - 1)] for i in range(m)]
+    scale = [prod(p - q for q in points if q != p) for p in points]
+    kernel = [[p**k / s for k in range(r)] for p, s in zip(points, scale, strict=True)]
+    kernel.append([Fraction(k == r - 1) for k in range(r)])
+    rows = [product(i) for i in range(t - 1)] + [product(None)]
+    a, g, b = (np.array(matrix, np.float64).astype(np.float32) for matrix in (back, kernel, rows))
+    return a, g, b
+
+
+class Plan(NamedTuple):
+    """How a convolution is cut into tiles, and the shapes of what its scratch holds."""
+
+    tiling: Tiling
+    at_once: int  # m
+    padded: tuple[int, ...]  # (images, rows, columns, C)
+    rows: tuple[int, ...]  # (images, groups, t, columns, C): the transformed input
+    columns: tuple[int, ...]  # (t, images, groups, OW, kw*C)
+    products: tuple[int, ...]  # (t, images, groups, OW, O)
+    packed: tuple[int, ...]  # (t, kw*C, O): the transformed weight
+    result: tuple[int, ...]  # (images, groups, m, OW*O), where the rows are not a multiple of m
+
+
+def applies(x_shape: tuple[int, ...], y_shape: tuple[int, ...], groups: int, window: Window) -> bool:
+    """Whether this is the faster way; x (N, H, W, C), y (N, OH, OW, O)."""
+    (kh, kw), stride, _, dilation = window
+    outputs, height = y_shape[-1], y_shape[1]
+    wide = kw * x_shape[-1] >= 15 and outputs >= 8
+    m = ROWS_AT_ONCE.get(kh, height + 1)
+    return groups == 1 and stride == dilation == (1, 1) and wide and height >= m
+
+
+def plan_tiles(x_shape: tuple[int, ...], y_shape: tuple[int, ...], window: Window) -> Plan:
+    """Cut a convolution into tiles; x (N, H, W, C), y (N, OH, OW, O)."""
+    kh, kw = window.kernel
+    n, height, width, outputs = y_shape
+    channels = x_shape[-1]
+    m = ROWS_AT_ONCE[kh]
+    t = m + kh - 1
+    groups = -(-height // m)
+    work = width * kw * channels * outputs  # of one group of m rows, for one of the t products
+    if work * groups <= SMALL_PRODUCT:
+        most = max(1, SMALL_PRODUCT // (work * groups))
+        images, tall = -(-n // -(-n // most)), groups
+    else:
+        images, tall = 1, max(1, SMALL_PRODUCT // work)
+    columns = width + kw - 1
+    return Plan(
+        Tiling(images, tall * m),
+        m,
+        padded=(images, tall * m + kh - 1, columns, channels),
+        rows=(images, tall, t, columns, channels),
+        columns=(t, images, tall, width, kw * channels),
+        products=(t, images, tall, width, outputs),
+        packed=(t, kw * channels, outputs),
+        result=(images, tall, m, width * outputs) if height % m else (0,),
+    )
+
+
+def scratch_size(x_shape: tuple[int, ...], y_shape: tuple[int, ...], window: Window) -> int:
+    """Elements of scratch that suffice for both kernels below."""
+    plan = plan_tiles(x_shape, y_shape, window)
+    return sum(map(prod, plan[2:])) + prod(plan.packed)
+
+
+def correlate(
+    x: Array, weight: Array, bias: Array | None, out: Array, scratch: Array, window: Window
+) -> None:
+    """`out = x * weight + bias`: x (N, H, W, C), weight (O, C, kh, kw), out (N, OH, OW, O)."""
+    plan = plan_tiles(x.shape, out.shape, window)
+    back, kernel, _ = transforms(plan.at_once, window.kernel[0])
+    padded, rows, columns, products, packed, result = carve(scratch, *plan[2:])
+    by_row = weight.transpose(2, 3, 1, 0).reshape(len(weight[0, 0]), -1)
+    np.matmul(kernel, by_row, out=packed.reshape(len(kernel), -1))
+    bias_row = None if bias is None else repeat_row(bias, out.shape[2])
+    matrix = products.reshape(*products.shape[:3], -1).transpose(1, 2, 0, 3)
+    for tile, patches in _columns(x, out.shape, padded, rows, columns, plan, window):
+        count, groups = patches.shape[1:3]
+        part = products[:, :count, :groups]
+        if part.size == products.size:
+            np.matmul(_matrix(patches), packed, out=_matrix(part))
+        else:
+            np.matmul(patches, packed[:, None, None], out=part)
+        target = out[tile.area]
+        lines = target.reshape(count, -1, out.shape[2] * out.shape[3])
+        if plan.result == (0,):
+            whole = lines.reshape(count, groups, plan.at_once, -1)
+            np.matmul(back, matrix[:count, :groups], out=whole)
+        else:
+            whole = result[:count, :groups]
+            np.matmul(back, matrix[:count, :groups], out=whole)
+            lines[...] = whole.reshape(count, -1, lines.shape[2])[:, : lines.shape[1]]
+        if bias_row is not None:
+            np.add(lines, bias_row, out=lines)
+
+
+def weight_gradient(x: Array, dy: Array, scratch: Array, window: Window) -> Array:
+    """The gradient of the transformed weight (t, kw*C, O); see `weight_of`."""
+    plan = plan_tiles(x.shape, dy.shape, window)
+    back, *_ = transforms(plan.at_once, window.kernel[0])
+    padded, rows, columns, products, total, result, part = carve(scratch, *plan[2:], plan.packed)
+    forth = np.ascontiguousarray(back.T)
+    matrix = products.reshape(*products.shape[:3], -1).transpose(1, 2, 0, 3)
+    first = True
+    for tile, patches in _columns(x, dy.shape, padded, rows, columns, plan, window):
+        count, groups = patches.shape[1:3]
+        lines = dy[tile.area].reshape(count, -1, dy.shape[2] * dy.shape[3])
+        if plan.result == (0,):
+            whole = lines.reshape(count, groups, plan.at_once, -1)
+        else:
+            whole = result[:count, :groups]
+            flat = whole.reshape(count, -1, lines.shape[2])
+            flat[:, : lines.shape[1]] = lines
+            flat[:, lines.shape[1] :] = 0
+        np.matmul(forth, whole, out=matrix[:count, :groups])
+        product = total if first else part
+        grads = products[:, :count, :groups]
+        np.matmul(_matrix(patches).transpose(0, 2, 1), _matrix(grads), out=product)
+        if not first:
+            total += product
+        first = False
+    return total
+
+
+def weight_of(packed: Array, dweight: Array) -> None:
+    """From the gradient of the transformed weight to that of the weight (O, C, kh, kw)."""
+    outs, ins, kh, kw = dweight.shape
+    _, kernel, _ = transforms(ROWS_AT_ONCE[kh], kh)
+    rows = np.matmul(kernel.T, packed.reshape(len(packed), -1))
+    dweight[...] = rows.reshape(kh, kw, ins, outs).transpose(3, 2, 0, 1)
+
+
+def _matrix(part: Array) -> Array:
+    """(t, images, groups, OW, K) as matrices (t, images*groups*OW, K); a part of one is copied."""
+    return part.reshape(len(part), -1, part.shape[-1])
+
+
+def _columns(
+    x: Array,
+    out_shape: tuple[int, ...],
+    padded: Array,
+    rows: Array,
+    columns: Array,
+    plan: Plan,
+    window: Window,
+) -> Iterator[tuple[Tile, Array]]:
+    """Each tile with the columns (t, images, groups, OW, kw*C) of its transformed rows."""
+    *_, forth = transforms(plan.at_once, window.kernel[0])
+    t, m = len(forth), plan.at_once
+    images, groups = plan.rows[:2]
+    n, h, w, c = padded.strides
+    line = padded.shape[2] * padded.shape[3]
+    groups_of = as_strided(padded, (images, groups, t, line), (n, m * h, h, c), writeable=False)
+    transformed = rows.reshape(images, groups, t, line)
+    n, g, r, w, c = rows.strides
+    shape = (t, images, groups, out_shape[2], columns.shape[-1])
+    patches = as_strided(rows, shape, (r, n, g, w, c), writeable=False)
+    whole = plan.tiling.rows >= out_shape[1]
+    if whole:
+        inside, picture = frame(x, padded, window)
+    else:
+        padded.fill(0)  # rows below the picture are read, and must be numbers
+    for tile in plan.tiling.tiles(len(x), out_shape[1]):
+        count = tile.images.stop - tile.images.start
+        tall = -(-len(tile.rows) // m)
+        if whole:
+            np.copyto(inside[:count], picture[tile.images])
+        else:
+            pad_tile(x, tile, padded, window)
+        np.matmul(forth, groups_of[:count, :tall], out=transformed[:count, :tall])
+        target = columns[:, :count, :tall]
+        np.copyto(target, patches[:, :count, :tall])
+        yield tile, target
+
