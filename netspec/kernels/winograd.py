@@ -10,6 +10,8 @@ product (GEMM) for each of the t transformed rows does the rest. The transforms 
 matrix products too, of few rows but over whole picture rows at a time. For 3 rows at m = 4 this
 halves both the products and the copies.
 
+One run of columns may serve `span` neighbouring outputs, as in `conv`, where channels are few.
+
 The constants come from evaluating polynomials at t - 1 small points and at infinity (Toom and Cook);
 they cost about a digit in float32. In float64, where gradients are checked, this is not used.
 """
@@ -32,6 +34,9 @@ SMALL_PRODUCT = 1_000_000
 
 # Output rows at a time by rows of the kernel: more save products, and lose digits.
 ROWS_AT_ONCE = {3: 4, 5: 2, 7: 2}
+# What decides the span, in nanoseconds on one core of an AVX-512 machine: to copy a run and each
+# number in it; a multiply-add of a small product, dearer where the matrices are narrow or short.
+COPY_RUN, COPY, MULTIPLY, NARROW, SHORT = 3.5, 0.075, 0.018, 3.0, 4.0
 _POINTS = tuple(map(Fraction, ("0", "1", "-1", "2", "-2", "1/2", "-1/2")))
 
 
@@ -67,19 +72,18 @@ class Plan(NamedTuple):
     at_once: int  # m
     padded: tuple[int, ...]  # (images, rows, columns, C)
     rows: tuple[int, ...]  # (images, groups, t, columns, C): the transformed input
-    columns: tuple[int, ...]  # (t, images, groups, OW, kw*C)
-    products: tuple[int, ...]  # (t, images, groups, OW, O)
-    packed: tuple[int, ...]  # (t, kw*C, O): the transformed weight
+    columns: tuple[int, ...]  # (t, images, groups, OW/span, patch*C)
+    products: tuple[int, ...]  # (t, images, groups, OW/span, span*O)
+    packed: tuple[int, ...]  # (t, patch, C, span, O): the transformed weight
     result: tuple[int, ...]  # (images, groups, m, OW*O), where the rows are not a multiple of m
 
 
 def applies(x_shape: tuple[int, ...], y_shape: tuple[int, ...], groups: int, window: Window) -> bool:
     """Whether this is the faster way; x (N, H, W, C), y (N, OH, OW, O)."""
     (kh, kw), stride, _, dilation = window
-    outputs, height = y_shape[-1], y_shape[1]
-    wide = kw * x_shape[-1] >= 15 and outputs >= 8
+    height, outputs = y_shape[1], y_shape[3]
     m = ROWS_AT_ONCE.get(kh, height + 1)
-    return groups == 1 and stride == dilation == (1, 1) and wide and height >= m
+    return groups == 1 and stride == dilation == (1, 1) and outputs >= 4 and kw > 1 and height >= m
 
 
 def plan_tiles(x_shape: tuple[int, ...], y_shape: tuple[int, ...], window: Window) -> Plan:
@@ -90,7 +94,9 @@ def plan_tiles(x_shape: tuple[int, ...], y_shape: tuple[int, ...], window: Windo
     m = ROWS_AT_ONCE[kh]
     t = m + kh - 1
     groups = -(-height // m)
-    work = width * kw * channels * outputs  # of one group of m rows, for one of the t products
+    span = _choose_span(width, kw, channels, outputs)
+    patch = kw + span - 1
+    work = width * patch * channels * outputs  # of one group of m rows, for one of the t products
     if work * groups <= SMALL_PRODUCT:
         most = max(1, SMALL_PRODUCT // (work * groups))
         images, tall = -(-n // -(-n // most)), groups
@@ -102,11 +108,23 @@ def plan_tiles(x_shape: tuple[int, ...], y_shape: tuple[int, ...], window: Windo
         m,
         padded=(images, tall * m + kh - 1, columns, channels),
         rows=(images, tall, t, columns, channels),
-        columns=(t, images, tall, width, kw * channels),
-        products=(t, images, tall, width, outputs),
-        packed=(t, kw * channels, outputs),
+        columns=(t, images, tall, width // span, patch * channels),
+        products=(t, images, tall, width // span, span * outputs),
+        packed=(t, patch, channels, span, outputs),
         result=(images, tall, m, width * outputs) if height % m else (0,),
     )
+
+
+def _choose_span(width: int, kw: int, channels: int, outputs: int) -> int:
+    """How many neighbouring outputs one run of the columns serves."""
+
+    def cost(span: int) -> float:
+        """Nanoseconds for one output pixel: the copies, and the matrix product."""
+        run, wide = (kw + span - 1) * channels, span * outputs
+        multiply = MULTIPLY * (1 + NARROW / wide) * (1 + SHORT / run)
+        return (COPY_RUN + run * COPY + run * wide * multiply) / span
+
+    return min((span for span in range(1, width + 1) if width % span == 0), key=cost)
 
 
 def scratch_size(x_shape: tuple[int, ...], y_shape: tuple[int, ...], window: Window) -> int:
@@ -122,17 +140,17 @@ def correlate(
     plan = plan_tiles(x.shape, out.shape, window)
     back, kernel, _ = transforms(plan.at_once, window.kernel[0])
     padded, rows, columns, products, packed, result = carve(scratch, *plan[2:])
-    by_row = weight.transpose(2, 3, 1, 0).reshape(len(weight[0, 0]), -1)
-    np.matmul(kernel, by_row, out=packed.reshape(len(kernel), -1))
+    _pack(weight, kernel, packed)
+    by_patch = packed.reshape(len(packed), columns.shape[-1], -1)
     bias_row = None if bias is None else repeat_row(bias, out.shape[2])
     matrix = products.reshape(*products.shape[:3], -1).transpose(1, 2, 0, 3)
     for tile, patches in _columns(x, out.shape, padded, rows, columns, plan, window):
         count, groups = patches.shape[1:3]
         part = products[:, :count, :groups]
         if part.size == products.size:
-            np.matmul(_matrix(patches), packed, out=_matrix(part))
+            np.matmul(_matrix(patches), by_patch, out=_matrix(part))
         else:
-            np.matmul(patches, packed[:, None, None], out=part)
+            np.matmul(patches, by_patch[:, None, None], out=part)
         target = out[tile.area]
         lines = target.reshape(count, -1, out.shape[2] * out.shape[3])
         if plan.result == (0,):
@@ -147,7 +165,7 @@ def correlate(
 
 
 def weight_gradient(x: Array, dy: Array, scratch: Array, window: Window) -> Array:
-    """The gradient of the transformed weight (t, kw*C, O); see `weight_of`."""
+    """The gradient of the packed weight (t, patch, C, span, O); see `weight_of`."""
     plan = plan_tiles(x.shape, dy.shape, window)
     back, *_ = transforms(plan.at_once, window.kernel[0])
     padded, rows, columns, products, total, result, part = carve(scratch, *plan[2:], plan.packed)
@@ -165,25 +183,39 @@ def weight_gradient(x: Array, dy: Array, scratch: Array, window: Window) -> Arra
             flat[:, : lines.shape[1]] = lines
             flat[:, lines.shape[1] :] = 0
         np.matmul(forth, whole, out=matrix[:count, :groups])
-        product = total if first else part
+        product = (total if first else part).reshape(len(total), columns.shape[-1], -1)
         grads = products[:, :count, :groups]
         np.matmul(_matrix(patches).transpose(0, 2, 1), _matrix(grads), out=product)
         if not first:
-            total += product
+            total += part
         first = False
     return total
 
 
 def weight_of(packed: Array, dweight: Array) -> None:
-    """From the gradient of the transformed weight to that of the weight (O, C, kh, kw)."""
+    """From the gradient of the packed weight to that of the weight (O, C, kh, kw)."""
     outs, ins, kh, kw = dweight.shape
     _, kernel, _ = transforms(ROWS_AT_ONCE[kh], kh)
-    rows = np.matmul(kernel.T, packed.reshape(len(packed), -1))
+    plain = packed[:, :kw, :, 0].copy()
+    for s in range(1, packed.shape[3]):
+        plain += packed[:, s : s + kw, :, s]
+    rows = np.matmul(kernel.T, plain.reshape(len(packed), -1))
     dweight[...] = rows.reshape(kh, kw, ins, outs).transpose(3, 2, 0, 1)
 
 
+def _pack(weight: Array, kernel: Array, packed: Array) -> None:
+    """Transform a weight (O, C, kh, kw) and lay it out as (t, patch, C, span, O)."""
+    outs, ins, kh, kw = weight.shape
+    by_row = weight.transpose(2, 3, 1, 0).reshape(kh, -1)
+    plain = np.matmul(kernel, by_row).reshape(-1, kw, ins, outs)
+    if packed.shape[3] > 1:
+        packed.fill(0)
+    for s in range(packed.shape[3]):
+        packed[:, s : s + kw, :, s] = plain
+
+
 def _matrix(part: Array) -> Array:
-    """(t, images, groups, OW, K) as matrices (t, images*groups*OW, K); a part of one is copied."""
+    """(t, images, groups, W, K) as matrices (t, images*groups*W, K); a part of one is copied."""
     return part.reshape(len(part), -1, part.shape[-1])
 
 
@@ -205,8 +237,8 @@ def _columns(
     groups_of = as_strided(padded, (images, groups, t, line), (n, m * h, h, c), writeable=False)
     transformed = rows.reshape(images, groups, t, line)
     n, g, r, w, c = rows.strides
-    shape = (t, images, groups, out_shape[2], columns.shape[-1])
-    patches = as_strided(rows, shape, (r, n, g, w, c), writeable=False)
+    span = plan.packed[3]
+    patches = as_strided(rows, columns.shape, (r, n, g, span * w, c), writeable=False)
     whole = plan.tiling.rows >= out_shape[1]
     if whole:
         inside, picture = frame(x, padded, window)
