@@ -37,7 +37,7 @@ from netspec.compiler.pipeline import Request, compile_request
 from netspec.compiler.summary_text import COLUMNS
 from tests.conftest import ROOT, Run
 
-PAGES = ("README.md", "docs/language.md", "docs/add-an-op.md")
+PAGES = ("README.md", "docs/language.md", "docs/add-an-op.md", "docs/course.md")
 FENCE = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LANGUAGE = (ROOT / "docs/language.md").read_text("utf-8")
 
@@ -109,6 +109,10 @@ def test_a_console_block_shows_what_happens(block: Block, folder: Path, run: Run
             assert re.search(rf"^{arguments[0]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
         elif program == "netspec":
             check_command(arguments, shown, run)
+        elif program == "torchrun":
+            at = arguments.index("-m")
+            assert arguments[at : at + 3] == ["-m", "netspec", "train"]
+            check_command(arguments[at + 2 :], shown, run)
         else:
             assert program in ("pip", "git", "cd"), f"{command}: say how to test this"
 

@@ -10,11 +10,19 @@ import pytest
 from netspec.diagnostics import NetspecError
 from netspec.runtime import optimizers
 from netspec.runtime.data import Dataset, load
-from netspec.runtime.losses import LOSSES, MulticlassHinge, SoftmaxCrossEntropy, make_loss
+from netspec.runtime.losses import (
+    LOSSES,
+    MeanSquaredError,
+    MulticlassHinge,
+    SoftmaxCrossEntropy,
+    make_loss,
+)
 from netspec.runtime.normalization import KINDS
-from netspec.runtime.optimizers import OPTIMIZERS, make_optimizer
+from netspec.runtime.numpy_backend import accuracy, numpy_training
+from netspec.runtime.optimizers import OPTIMIZERS, clip, make_optimizer
+from netspec.runtime.sampling import batch_slices
 from netspec.runtime.schedules import SCHEDULES, make_schedule, warm_up
-from netspec.runtime.trainer import accuracy, batch_slices, fit
+from netspec.runtime.trainer import fit
 
 RNG = np.random.default_rng(0)
 
@@ -31,6 +39,7 @@ SAMPLES = [
     SoftmaxCrossEntropy(label_smoothing=1.0),
     MulticlassHinge(),
     MulticlassHinge(delta=0.3),
+    MeanSquaredError(),
 ]
 
 
@@ -62,6 +71,18 @@ def test_losses_by_hand():
     uniform = np.zeros((4, 10))
     assert SoftmaxCrossEntropy().value(uniform, np.arange(4)) == pytest.approx(math.log(10))
     assert MulticlassHinge().value(uniform, np.arange(4)) == pytest.approx(9)
+
+
+@pytest.mark.parametrize("loss", SAMPLES, ids=str)
+def test_losses_in_pytorch_are_the_same(loss):
+    torch = pytest.importorskip("torch")
+    logits, targets = RNG.normal(size=(6, 5)), RNG.integers(0, 5, 6)
+    x = torch.tensor(logits, requires_grad=True)
+    value = loss.in_torch(x, torch.tensor(targets))
+    value.backward()
+    gradient = np.empty_like(logits)
+    assert loss.value_and_gradient(logits, targets, gradient) == pytest.approx(value.item())
+    assert np.allclose(gradient, x.grad.numpy(), atol=1e-14)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.7])
@@ -149,6 +170,19 @@ def test_five_steps_are_pytorchs(name):
         reference.step()
     expected = np.concatenate([decayed.detach().numpy(), spared.detach().numpy()])
     assert np.abs(run_five_steps(name) - expected).max() < 1e-12
+
+
+def test_clipping_is_pytorchs():
+    for norm in (0.5, 100.0):
+        g = RNG.normal(size=9)
+        before = g.copy()
+        clip(g, norm)
+        assert np.allclose(g, before * min(1, norm / (np.linalg.norm(before) + 1e-6)))
+        torch = pytest.importorskip("torch")
+        p = torch.zeros(9, dtype=torch.float64, requires_grad=True)
+        p.grad = torch.tensor(before)
+        torch.nn.utils.clip_grad_norm_([p], norm)
+        assert np.allclose(p.grad.numpy(), g, atol=1e-15)
 
 
 def by_the_formula(name, p, gradients, lrs):
@@ -303,6 +337,8 @@ class LinearSoftmax:
         weight, bias = self.parts(self.flat_parameters)
         return x.reshape(len(x), -1) @ weight + bias
 
+    scores = forward
+
     def gradients_(self, x, y, *, loss, l2):
         assert x.dtype == self.dtype
         assert x.shape[1:] == self.input_shape
@@ -319,6 +355,15 @@ class LinearSoftmax:
     def reseed(self, seed):
         self.seeds.append(seed)
 
+    def training(self, job):
+        return numpy_training(self, job)
+
+    def state_dict(self):
+        return {"all": self.flat_parameters.copy()}
+
+    def load_state_dict(self, state):
+        self.flat_parameters[...] = state["all"]
+
 
 @pytest.fixture(scope="module")
 def digits():
@@ -330,7 +375,7 @@ def test_training_learns_the_digits(digits, loss):
     model = LinearSoftmax((1, 8, 8), 10)
     history = fit(model, digits, epochs=5, lr=1e-2, val=100, loss=loss, l2=1e-4)
     assert history.test_acc_history[-1] > 0.93
-    assert history.loss_history[-1] < history.loss_history[0] / 5
+    assert history.loss_history[-1] < history.loss_history[0] / (3 if loss == "mse" else 5)
     steps = 5 * math.ceil(1337 / 64)
     assert len(history.loss_history) == len(history.learning_rates) == steps
     for values in (
@@ -474,6 +519,8 @@ def test_progress_is_a_bar_on_a_terminal(capsys, monkeypatch):
         ({"lr": "1e-3"}, "learning rate"),
         ({"l2": -1.0}, "l2"),
         ({"l2": math.inf}, "l2"),
+        ({"clip_norm": 0.0}, "clip_norm"),
+        ({"loss_options": {"smoothing": 0.1}}, "loss option of softmax"),
         ({"optimizer": "adan"}, "did you mean `adam"),
         ({"schedule": "cosinus"}, "did you mean `cosine`"),
         ({"loss": "sofmax"}, "did you mean `softmax`"),

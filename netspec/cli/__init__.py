@@ -12,7 +12,7 @@ import netspec
 from netspec.diagnostics import NetspecError
 
 OK, FAILED, WRONG_USE, INTERNAL_ERROR = 0, 1, 2, 70
-INTERRUPTED, BROKEN_PIPE = 130, 141
+INTERRUPTED, BROKEN_PIPE, TERMINATED = 130, 141, 143
 
 VERBS = {
     "check": "check files and say exactly what is wrong",
@@ -21,7 +21,10 @@ VERBS = {
     "fmt": "put files into the one canonical style",
     "explain": "say what the code of an error or a warning means",
     "compile": "write the program that a net compiles to",
+    "verify": "hold the reference, the NumPy program and the PyTorch module against each other",
+    "gradcheck": "hold the gradients of a net against slopes measured by differences",
     "train": "train a net on labelled images",
+    "bench": "measure a course's layers, loops against kernels",
 }
 
 _EPILOG = """\

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from netspec.compiler.expression import Var
 from netspec.compiler.expression import total as sum_of
@@ -28,6 +28,7 @@ def lower(
     backward: bool = True,
     input_gradients: bool = False,
     keep_activations: bool = False,
+    frozen: frozenset[str] = frozenset(),
 ) -> Plan:
     """The plan of a graph, one or more steps a node, before any pass.
 
@@ -36,14 +37,25 @@ def lower(
         training: batch statistics and dropout masks, or the running statistics and none.
         backward: whether gradients are wanted at all.
         input_gradients: whether those of the net's inputs are wanted too.
-        keep_activations: keep every activation and its gradient to the end, for a checker.
+        keep_activations: keep every activation, its gradient and what that is the sum of to the
+            end, for a checker.
+        frozen: parameters that are not trained. They get no gradient; a layer that is left with
+            none to train runs as in evaluation.
     """
-    return _Lowerer(graph, training, input_gradients, keep_activations).plan(backward)
+    return _Lowerer(graph, training, input_gradients, keep_activations, frozen).plan(backward)
 
 
 class _Lowerer:
-    def __init__(self, graph: Graph, training: bool, input_gradients: bool, keep: bool) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        training: bool,
+        input_gradients: bool,
+        keep: bool,
+        frozen: frozenset[str],
+    ) -> None:
         self.graph = graph
+        self.frozen = frozen
         self.training = training
         self.keep = keep
         self.sample: list[Step] = []
@@ -56,12 +68,14 @@ class _Lowerer:
         self.filled: set[str] = set()
         self.needs_gradient = self._find_needed(input_gradients)
         self.activation_gradients: dict[str, Buffer] = {}
+        self.edges: dict[tuple[str, int], Buffer] = {}
 
     def _find_needed(self, input_gradients: bool) -> set[str]:
         """The values through which some wanted gradient flows."""
         needed = set(self.graph.inputs) if input_gradients else set()
         for node in self.graph.nodes:
-            trained = any(self.graph.parameters[p].trainable for p in node.parameters.values())
+            parameters = [p for p in node.parameters.values() if p not in self.frozen]
+            trained = any(self.graph.parameters[p].trainable for p in parameters)
             if trained or any(value in needed for value in node.inputs):
                 needed.add(node.name)
         return needed
@@ -84,6 +98,7 @@ class _Lowerer:
         kept: set[Buffer] = set()
         if self.keep:
             kept = {*self.values.values(), *self.activation_gradients.values()}
+            kept |= set(self.edges.values())
         return Plan(
             training=self.training,
             inputs=inputs,
@@ -95,6 +110,7 @@ class _Lowerer:
             backward=tuple(self.backward),
             activations=dict(self.values),
             activation_gradients=dict(self.activation_gradients),
+            contributions=dict(self.edges),
             kept=frozenset(kept),
         )
 
@@ -155,7 +171,7 @@ class _Lowerer:
             [self.values[value] for value in node.inputs],
             self.graph.shapes_into(node),
             out,
-            training=self.training,
+            training=self.training and not is_frozen(self.graph, node, self.frozen),
             emit=self.forward.append,
             sample=self.sample.append,
         )
@@ -175,6 +191,7 @@ class _Lowerer:
         self.backward.extend(sums)
         for i, buffer in to.input_gradients.items():
             self.contributions.setdefault(node.inputs[i], []).append(buffer)
+            self.edges[node.name, i] = buffer
 
     def _gradient_of(self, value: str) -> Buffer:
         """The sum of a value's contributions, in one buffer."""
@@ -195,6 +212,9 @@ class _Lowerer:
         """Where a node writes a parameter's gradient: a shared one is added up."""
 
         def where(name: str) -> Buffer | GradientRef:
+            if name in self.frozen:  # its kernel writes it all the same
+                shape = self.graph.parameters[name].shape
+                return Buffer(f"{node.name}.d({name})", shape, batched=False)
             gradient = GradientRef(name)
             if name not in self.filled:
                 self.filled.add(name)
@@ -208,3 +228,14 @@ class _Lowerer:
             return part
 
         return where
+
+
+def is_frozen(graph: Graph, node: Node, frozen: Collection[str]) -> bool:
+    """Whether nothing in a layer changes in training.
+
+    That is so if each of its trained parameters is frozen; if it has none, as a batch norm without
+    weight and bias, each of its buffers.
+    """
+    names = list(node.parameters.values())
+    trained = [name for name in names if graph.parameters[name].trainable]
+    return bool(names) and all(name in frozen for name in trained or names)

@@ -169,6 +169,8 @@ class Plan:
         input_gradients: where the gradients of the inputs stand after `backward`, if asked for.
         activations, activation_gradients: the buffers of each node's value and its gradient; what
             they hold at the end is only sure where they are kept.
+        contributions: the buffer of what each node adds to the gradient of each of its inputs, by
+            node and place of the input; like the activations, sure only where kept.
         kept: buffers that must survive to the end (activations that a checker wants to see).
     """
 
@@ -182,6 +184,7 @@ class Plan:
     backward: tuple[Step, ...]
     activations: Mapping[str, Buffer]
     activation_gradients: Mapping[str, Buffer]
+    contributions: Mapping[tuple[str, int], Buffer]
     kept: frozenset[Buffer] = frozenset()
 
     @property

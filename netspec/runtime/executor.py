@@ -28,9 +28,13 @@ _ALIGNMENT = 64
 PASSES: tuple[Callable[[Plan], Plan], ...] = (fuse, choose_emitters)
 
 
-def make_plan(graph: Graph, *, training: bool, **options: bool) -> Plan:
+def make_plan(graph: Graph, *, training: bool, **options: Any) -> Plan:
     """Lower a graph and run the passes. `options` are those of `lower`."""
-    plan = lower(graph, training=training, **options)
+    return run_passes(lower(graph, training=training, **options))
+
+
+def run_passes(plan: Plan) -> Plan:
+    """A plan through all passes."""
     for apply in PASSES:
         plan = apply(plan)
     return plan
@@ -45,13 +49,22 @@ class Program:
     """Runs a plan for any batch size; buffers are allocated once and kept.
 
     Batches of several sizes share the memory of the largest.
+
+    Args:
+        graph: the net.
+        plan: its plan.
+        dtype: of every array.
+        steps: a plan with some of the steps alone, to be run in the memory of the whole one: for a
+            checker that wants to see what a step writes before that is used again.
     """
 
-    def __init__(self, graph: Graph, plan: Plan, dtype: np.dtype[Any]) -> None:
+    def __init__(
+        self, graph: Graph, plan: Plan, dtype: np.dtype[Any], steps: Plan | None = None
+    ) -> None:
         self.plan = plan
         self.dtype = dtype
         self.memory = plan_memory(plan)
-        self._source = emit_program(plan, graph)
+        self._source = emit_program(steps or plan, graph)
         self.text = self._source.text
         functions = _execute(self.text, graph.name)
         self._sample = functions.get("sample")

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from netspec.diagnostics import NetspecError
 from netspec.runtime.data.choices import is_number, make, require
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Floats = NDArray[np.floating]
 Targets = NDArray[np.integer]
@@ -19,8 +22,8 @@ Targets = NDArray[np.integer]
 class Loss(Protocol):
     """A loss of scores (N, K) against N target classes: the mean over the batch.
 
-    Both methods raise NetspecError (`data/shape`, `data/bad-file`) for targets that are not N
-    whole numbers in [0, K).
+    The methods for NumPy raise NetspecError (`data/shape`, `data/bad-file`) for targets that are
+    not N whole numbers in [0, K).
     """
 
     def value(self, logits: Floats, targets: Targets) -> float:
@@ -29,6 +32,10 @@ class Loss(Protocol):
 
     def value_and_gradient(self, logits: Floats, targets: Targets, dlogits: Floats) -> float:
         """The loss; its gradient with respect to the scores is written to `dlogits` (N, K)."""
+        ...
+
+    def in_torch(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """The loss of PyTorch's scores and targets (int64), a scalar with a gradient."""
         ...
 
 
@@ -79,6 +86,12 @@ class SoftmaxCrossEntropy:
         dlogits /= count
         return float(loss)
 
+    def in_torch(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """See `Loss`."""
+        from torch.nn import functional
+
+        return functional.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
+
 
 @dataclass(frozen=True, kw_only=True)
 class MulticlassHinge:
@@ -114,8 +127,47 @@ class MulticlassHinge:
         dlogits /= count
         return loss
 
+    def in_torch(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """See `Loss`."""
+        margins = logits - logits.gather(1, targets[:, None]) + self.delta
+        others = margins.scatter(1, targets[:, None], 0.0)
+        return others.clamp_min(0).sum() / len(logits)
 
-LOSSES: dict[str, Callable[..., Loss]] = {"softmax": SoftmaxCrossEntropy, "svm": MulticlassHinge}
+
+@dataclass(frozen=True, kw_only=True)
+class MeanSquaredError:
+    """The mean of (z - q)^2 over the batch and the classes, q being 1 for the target and 0 else.
+
+    For N rows of K scores: dz = 2 (z - q) / (N K).
+    Source: torch.nn.MSELoss of the scores and the one-hot targets.
+    """
+
+    def value(self, logits: Floats, targets: Targets) -> float:
+        """See `Loss`."""
+        return self.value_and_gradient(logits, targets, np.empty_like(logits))
+
+    def value_and_gradient(self, logits: Floats, targets: Targets, dlogits: Floats) -> float:
+        """See `Loss`. `dlogits` may be `logits` itself."""
+        _check(logits, targets)
+        dlogits[...] = logits
+        dlogits[np.arange(len(logits)), targets] -= 1.0
+        loss = float(np.mean(np.square(dlogits), dtype=np.float64))
+        dlogits *= 2.0 / dlogits.size
+        return loss
+
+    def in_torch(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """See `Loss`."""
+        from torch.nn import functional
+
+        wanted = functional.one_hot(targets, logits.shape[1]).to(logits.dtype)
+        return functional.mse_loss(logits, wanted)
+
+
+LOSSES: dict[str, Callable[..., Loss]] = {
+    "softmax": SoftmaxCrossEntropy,
+    "svm": MulticlassHinge,
+    "mse": MeanSquaredError,
+}
 
 
 def make_loss(name: str, /, **options: float) -> Loss:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,17 @@ from numpy.typing import ArrayLike, NDArray
 from netspec.compiler.graph import Graph, Parameter
 from netspec.compiler.passes.specialize import match_sizes, match_sizes_of, open_sizes, specialize
 from netspec.diagnostics import NetspecError
+from netspec.runtime.classifier import (
+    class_count,
+    image_shape,
+    require_training_batch,
+    scores_output,
+)
 from netspec.runtime.executor import Program, make_plan
+from netspec.runtime.job import Backend, Job
 from netspec.runtime.losses import Loss, make_loss
+from netspec.runtime.numpy_backend import numpy_training
+from netspec.runtime.renames import fit_state
 from netspec.runtime.weights import check_tensors
 
 Array = NDArray[Any]
@@ -35,7 +45,7 @@ class Model:
     """A net compiled to NumPy, with parameters drawn from a seed.
 
     All trained parameters live in one vector, weights (on which L2 acts) first; `parameters` holds
-    views of it by name, and of the buffers, which are arrays of their own.
+    views of it by name, and the buffers and what is frozen, which are arrays of their own.
     """
 
     def __init__(self, graph: Graph, *, dtype: str = "float32", seed: int = 0) -> None:
@@ -49,6 +59,7 @@ class Model:
         self.dtype: np.dtype[Any] = np.dtype(DTYPES[dtype])
         self.parameters: dict[str, Array] = {}
         self.gradients: dict[str, Array] = {}
+        self.frozen: frozenset[str] = frozenset()
         self._lay_out()
         for parameter in graph.parameters.values():
             self.parameters[parameter.name][...] = draw_parameter(parameter, seed)
@@ -57,7 +68,8 @@ class Model:
         self._programs: dict[tuple[bool, bool, tuple[tuple[str, int], ...]], Program] = {}
 
     def _lay_out(self) -> None:
-        trained = sorted(self.graph.trainable(), key=lambda p: p.role != "weight")
+        moved = [p for p in self.graph.trainable() if p.name not in self.frozen]
+        trained = sorted(moved, key=lambda p: p.role != "weight")
         size = sum(p.size for p in trained)
         self.flat_parameters: Array = np.zeros(size, self.dtype)
         self.flat_gradients: Array = np.zeros(size, self.dtype)
@@ -72,7 +84,7 @@ class Model:
                 self.flat_gradients[part].reshape(p.shape),
             )
         for p in self.graph.parameters.values():  # in the order of the file
-            if p.trainable:
+            if p.name in views:
                 self.parameters[p.name], self.gradients[p.name] = views[p.name]
             else:
                 dtype = np.dtype(np.int64) if p.role == "counter" else self.dtype
@@ -86,42 +98,12 @@ class Model:
     @property
     def input_shape(self) -> tuple[int, ...]:
         """The shape of one image, for a net with one input."""
-        shapes = list(self.graph.inputs.values())
-        if len(shapes) != 1:
-            raise NetspecError.simple(
-                "model/inputs", f"{self.graph.name} has {len(shapes)} inputs; this needs one"
-            )
-        if self._open:
-            names = sorted(self._open)
-            raise NetspecError.simple(
-                "model/open-size",
-                f"{self.graph.name} leaves the size of its input open",
-                "give it: " + " ".join(f"--set {name}=..." for name in names),
-            )
-        return shapes[0]
+        return image_shape(self.graph)
 
     @property
     def classes(self) -> int:
         """How many scores the loss reads for an image."""
-        shape = self.graph.shape_of(self.graph.outputs[self._scores()])
-        if len(shape) != 1:
-            raise NetspecError.simple(
-                "model/scores",
-                f"the output of {self.graph.name} is [N, {', '.join(map(str, shape))}];"
-                " a loss over classes needs [N, classes]",
-            )
-        return shape[0]
-
-    def _scores(self) -> str:
-        """The output that the loss reads."""
-        names = list(self.graph.outputs)
-        if len(names) > 1 and "output" not in names:
-            raise NetspecError.simple(
-                "model/outputs",
-                f"{self.graph.name} has the outputs {', '.join(names)}; a loss needs one",
-                "leave the name of the output that is trained away",
-            )
-        return "output" if "output" in names else names[0]
+        return class_count(self.graph)
 
     # -- running
 
@@ -143,6 +125,11 @@ class Model:
 
     __call__ = forward
 
+    def scores(self, x: ArrayLike) -> Array:
+        """What the loss reads of a batch (N, classes), in evaluation mode."""
+        outputs = self._run_forward(x, training=False, backward=False)[2]
+        return outputs[scores_output(self.graph)].copy()
+
     def loss(
         self,
         x: ArrayLike | Mapping[str, ArrayLike],
@@ -163,7 +150,7 @@ class Model:
         """
         outputs = self._run_forward(x, training=training, backward=False)[2]
         chosen = make_loss(loss) if isinstance(loss, str) else loss
-        value = chosen.value(outputs[self._scores()], np.asarray(y))
+        value = chosen.value(outputs[scores_output(self.graph)], np.asarray(y))
         return value + self._penalty(l2)
 
     def loss_and_grads(
@@ -197,7 +184,7 @@ class Model:
     ) -> float:
         """Forward and backward in place: fills `flat_gradients`, gives the loss with its L2 term."""
         program, buffers, outputs = self._run_forward(x, training=training, backward=True)
-        scores = self._scores()
+        scores = scores_output(self.graph)
         for name, buffer in program.plan.output_gradients.items():
             if name != scores:
                 buffers[buffer.name].fill(0)
@@ -227,7 +214,7 @@ class Model:
         key = (training, backward, tuple(sizes.items()))
         if key not in self._programs:
             graph = specialize(self.graph, sizes) if sizes else self.graph
-            plan = make_plan(graph, training=training, backward=backward)
+            plan = make_plan(graph, training=training, backward=backward, frozen=self.frozen)
             self._programs[key] = Program(graph, plan, self.dtype)
         return self._programs[key]
 
@@ -239,7 +226,7 @@ class Model:
         program = self._program(arrays, training=training, backward=backward)
         batch = len(next(iter(arrays.values())))
         if program.plan.training:
-            self._check_training_batch(batch)
+            require_training_batch(self.graph, batch)
         buffers = program.bind(batch)
         for name, buffer in program.plan.inputs.items():
             buffers[buffer.name] = arrays[name]
@@ -283,16 +270,6 @@ class Model:
             raise NetspecError.simple("model/inputs", f"batches of different sizes: {sizes}")
         return arrays
 
-    def _check_training_batch(self, batch: int) -> None:
-        for node in self.graph.nodes:
-            least = node.op.least_training_batch(*self.graph.shapes_into(node))
-            if batch < least:
-                raise NetspecError.simple(
-                    "model/batch",
-                    f"`{node.name}` ({node.op.name}) needs a batch of at least {least} to train on",
-                    "one value a channel has no variance",
-                )
-
     # -- state
 
     def state_dict(self) -> dict[str, Array]:
@@ -302,10 +279,38 @@ class Model:
     def load_state_dict(self, state: Mapping[str, ArrayLike]) -> None:
         """Take parameters and buffers from a dict that names each of them.
 
+        Names of older published checkpoints count as the newer ones, and the counters of batch norm,
+        which those lack, may be missing.
+
         Raises:
             NetspecError: `weights/mismatch` naming every missing, unexpected or wrongly shaped one.
         """
-        arrays = {name: np.asarray(value) for name, value in state.items()}
-        check_tensors(arrays, {name: p.shape for name, p in self.graph.parameters.items()})
+        expected = {name: p.shape for name, p in self.graph.parameters.items()}
+        fitted, needed = fit_state(state, expected)
+        arrays = {name: np.asarray(value) for name, value in fitted.items()}
+        check_tensors(arrays, needed)
         for name, array in arrays.items():
             self.parameters[name][...] = array
+
+    # -- training
+
+    def training(self, job: Job) -> AbstractContextManager[Backend]:
+        """What `netspec.fit` takes steps with."""
+        return numpy_training(self, job)
+
+    def freeze(self, names: Collection[str]) -> None:
+        """Train without these parameters: they get no gradient, no L2, no update.
+
+        A layer whose trained parameters are all frozen runs as in evaluation, so that a batch
+        norm normalises with its running statistics and leaves them alone. Calling it again says
+        anew what is frozen.
+
+        Args:
+            names: of parameters and buffers, as `netspec.runtime.transfer.choose_frozen` gives.
+        """
+        values = self.state_dict()
+        self.frozen = frozenset(names)
+        self.gradients = {}
+        self._lay_out()
+        self._programs = {}
+        self.load_state_dict(values)

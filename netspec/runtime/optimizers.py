@@ -251,6 +251,26 @@ def make_optimizer(
     return make("optimizer", OPTIMIZERS, name, parameters, gradients, decayed, options=options)
 
 
+def check_optimizer(name: str, options: Mapping[str, float]) -> Optimizer:
+    """The rule called `name`, with its options checked and nothing to move.
+
+    Raises:
+        NetspecError: as `make_optimizer`.
+    """
+    return make_optimizer(name, np.empty(0), np.empty(0), 0, **options)
+
+
+def clip(gradients: Vector, norm: float) -> None:
+    """Scale the gradients (P,) down, in place, to a Euclidean norm of at most `norm`.
+
+        g *= min(1, norm / (|g| + 1e-6))
+
+    Source: torch.nn.utils.clip_grad_norm_.
+    """
+    length = math.sqrt(float(np.dot(gradients, gradients)))
+    gradients *= min(1.0, norm / (length + 1e-6))
+
+
 def _average_of_squares(v: Vector, g: Vector, beta: float, scratch: Vector) -> None:
     """Set v to beta * v + (1 - beta) * g^2."""
     v *= beta

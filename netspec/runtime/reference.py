@@ -41,6 +41,8 @@ class Reference:
         self.values: dict[str, Array] = {}
         self.gradients: dict[str, Array] = {}
         self.value_gradients: dict[str, Array] = {}
+        # What each node contributes to the gradient of its inputs, by node and place of the input.
+        self.contributions: dict[tuple[str, int], Array] = {}
         self._runs = {
             node.name: Evaluation(
                 node,
@@ -69,9 +71,9 @@ class Reference:
                 continue
             run = self._runs[node.name]
             x = [self.values[value] for value in node.inputs]
-            for value, dx in zip(
-                node.inputs, node.op.backward(run, grads[node.name], *x), strict=True
-            ):
+            contributions = node.op.backward(run, grads[node.name], *x)
+            for i, (value, dx) in enumerate(zip(node.inputs, contributions, strict=True)):
+                self.contributions[node.name, i] = dx
                 grads[value] = grads.get(value, 0) + dx
             for own, gradient in run.gradients.items():
                 full = node.parameters[own]

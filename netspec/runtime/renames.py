@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping
+from typing import TypeVar
+
+T = TypeVar("T")
 
 _DOTTED_NUMBER = re.compile(r"(?<=[A-Za-z])\.(?=[0-9]+(?:\.|$))")
 
@@ -34,6 +37,20 @@ def rename_old_keys(names: Iterable[str], expected: Container[str]) -> dict[str,
     return {
         old: found[0] for old, found in places.items() if len(found) == 1 and claims[found[0]] == 1
     }
+
+
+def fit_state(
+    state: Mapping[str, T], expected: Mapping[str, tuple[int, ...]]
+) -> tuple[dict[str, T], dict[str, tuple[int, ...]]]:
+    """A state under the names that the network expects, and what it must then hold of `expected`.
+
+    >>> fit_state({"norm.1.bias": 2.5}, {"norm1.bias": (4,), "norm1.num_batches_tracked": ()})
+    ({'norm1.bias': 2.5}, {'norm1.bias': (4,)})
+    """
+    newer = rename_old_keys(state, expected)
+    fitted = {newer.get(name, name): tensor for name, tensor in state.items()}
+    needed = {n: shape for n, shape in expected.items() if n in fitted or not may_be_missing(n)}
+    return fitted, needed
 
 
 def may_be_missing(name: str) -> bool:

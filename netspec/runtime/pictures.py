@@ -1,0 +1,62 @@
+"""Filters and values as pictures: a grid of them, and a PNG file that needs no other library."""
+
+from __future__ import annotations
+
+import math
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Picture = NDArray[np.uint8]
+
+
+def grid(images: Array, columns: int | None = None, gap: int = 1) -> Picture:
+    """Images side by side, each stretched to the whole range from black to white.
+
+    Args:
+        images: (N, C, H, W). Three channels are red, green and blue; of any other number, each
+            channel is a grey picture of its own.
+        columns: how many in a row; by default about as many as there are rows.
+        gap: white pixels between them.
+
+    Returns:
+        (height, width, 3), bytes.
+    """
+    if images.ndim != 4 or not images.size:
+        raise ValueError(f"images must be (N, C, H, W), not {images.shape}")
+    if images.shape[1] != 3:
+        images = images.reshape(-1, 1, *images.shape[2:]).repeat(3, axis=1)
+    count, _, height, width = images.shape
+    across = columns or math.ceil(math.sqrt(count))
+    down = math.ceil(count / across)
+    whole = np.full((down * (height + gap) - gap, across * (width + gap) - gap, 3), 255, np.uint8)
+    for i, image in enumerate(images):
+        top, left = i // across * (height + gap), i % across * (width + gap)
+        whole[top : top + height, left : left + width] = _stretched(image).transpose(1, 2, 0)
+    return whole
+
+
+def save_png(path: str | Path, picture: Picture, scale: int = 1) -> None:
+    """Write a picture (height, width, 3) of bytes, each pixel `scale` times as large."""
+    large = np.ascontiguousarray(picture.repeat(scale, axis=0).repeat(scale, axis=1), np.uint8)
+    height, width, _ = large.shape
+    # Colour type 2 is red, green, blue; each row starts with 0, the filter that does nothing.
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    rows = b"".join(b"\0" + row.tobytes() for row in large)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    Path(path).write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(*chunk) for chunk in chunks))
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    checksum = zlib.crc32(kind + content)
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
+
+
+def _stretched(image: Array) -> Array:
+    low, high = float(image.min()), float(image.max())
+    return np.round((image - low) * (255 / (high - low) if high > low else 0.0))

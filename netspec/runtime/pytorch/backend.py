@@ -1,0 +1,210 @@
+"""Training steps of a PyTorch module, on one device or as one of several processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from netspec.runtime.augmentation import check_kinds, draw
+from netspec.runtime.classifier import require_training_batch
+from netspec.runtime.data.choices import require
+from netspec.runtime.job import Job
+from netspec.runtime.numpy_backend import EVALUATION_BATCH
+from netspec.runtime.optimizers import AdamW, check_optimizer
+from netspec.runtime.pytorch.augment import cut_out, shift_and_flip
+from netspec.runtime.pytorch.feeds import Normalizer, make_feeds
+from netspec.runtime.pytorch.model import TorchModel
+from netspec.runtime.pytorch.optimizers import make_torch_optimizer
+from netspec.runtime.sampling import share
+
+# Reading a loss waits for the GPU: it is done once in so many steps.
+_STEPS_AHEAD = 50
+
+
+class TorchBackend:
+    """See `netspec.runtime.job.Backend`.
+
+    Each process computes its share of every batch, weighted by its size; gradients are the sums
+    over the processes, so that all take the same step. Dropout is drawn from the seed and the
+    process's number; batch norm uses the statistics of the process's own share, and the running
+    statistics that count are those of the first process.
+    """
+
+    def __init__(self, model: TorchModel, job: Job) -> None:
+        self.model, self.job = model, job
+        self.group, self.device = model.execution.group, model.execution.device
+        check_kinds(job.augment, job.data.sample_shape)
+        require(hasattr(job.loss, "in_torch"), f"{job.loss} has no form for PyTorch (`in_torch`)")
+        self.reads_every = _STEPS_AHEAD if self.device.type == "cuda" else 1
+        self.writes = self.group.rank == 0
+        seeds = np.random.SeedSequence([job.seed, self.group.rank]).generate_state(1, np.uint64)
+        torch.manual_seed(int(seeds[0] >> np.uint64(1)))
+        # All batches but the last few have one size: the fastest algorithm is worth looking for.
+        torch.backends.cudnn.benchmark = self.device.type == "cuda"
+
+        sets = {**job.measured, "steps": (job.data.x_train, job.data.y_train)}
+        self._feeds = make_feeds(sets, self.device)
+        self._normalize = Normalizer(job.normalization, model.torch_dtype, self.device)
+        self._weights, self._others = self._trained()
+        rule = check_optimizer(job.optimizer, job.optimizer_options)
+        # The gradient that is clipped is that of the whole loss, and AdamW's decay is another thing
+        # than L2: there its gradient is added by hand.
+        self._adds_l2 = job.l2 > 0 and (job.clip_norm is not None or isinstance(rule, AdamW))
+        self._optimizer = make_torch_optimizer(
+            rule,
+            self._weights,
+            self._others,
+            weight_decay=0.0 if self._adds_l2 else job.l2,
+            fused=self.device.type == "cuda",
+        )
+        self._scaler = torch.amp.GradScaler(
+            self.device.type, enabled=model.execution.half is torch.float16
+        )
+        # Parameters that only other outputs depend on have no gradient; NumPy's is 0.
+        self._has_unused = len(model.graph.outputs) > 1
+        if self._has_unused:
+            for parameter in (*self._weights, *self._others):
+                parameter.grad = torch.zeros_like(parameter)
+        self._train, self._evaluate = self._runners()
+        self._prepare: Callable[[Tensor, Tensor], Tensor] = self._change_and_normalize
+        if job.augment and (compiler := model.execution.compiler):
+            self._prepare = torch.compile(self._prepare, backend=compiler, dynamic=False)
+        self._pending: list[Tensor] = []
+        self._steps: Iterator[tuple[Tensor, Tensor, Tensor, float]] = iter(())
+
+    def _trained(self) -> tuple[list[Tensor], list[Tensor]]:
+        """The parameters that are trained: weights, and those without decay."""
+        roles = self.model.graph.parameters
+        named = [(n, p) for n, p in self.model.module.named_parameters() if p.requires_grad]
+        weights = [p for n, p in named if roles[n].role == "weight"]
+        return weights, [p for n, p in named if roles[n].role != "weight"]
+
+    def _runners(self) -> tuple[Callable[[Tensor], Any], Callable[[Tensor], Any]]:
+        """The module as steps call it, and as accuracies do."""
+        module, compiler = self.model.module, self.model.execution.compiler
+        train: nn.Module = module
+        if self.group.size > 1:
+            train = DistributedDataParallel(
+                module,
+                device_ids=[self.device] if self.device.type == "cuda" else None,
+                find_unused_parameters=self._has_unused,
+            )
+        if compiler is None:
+            return train, module
+        # One program a batch size, of which there are few: see `batch_slices` and `accuracy`.
+        evaluate = torch.compile(module, backend=compiler, dynamic=False)
+        if train is module:
+            return evaluate, evaluate
+        return torch.compile(train, backend=compiler, dynamic=False), evaluate
+
+    # -- steps
+
+    def begin_epoch(self, epoch: int, order: NDArray[np.int64], parts: Sequence[slice]) -> None:
+        """See `Backend`."""
+        shares = [share(part, self.group.rank, self.group.size) for part in parts]
+        own = [part for part, _ in shares]
+        require_training_batch(self.model.graph, min(part.stop - part.start for part in own))
+        drawn = torch.zeros((len(order), 0), dtype=torch.int64)
+        if self.job.augment:
+            height, width = self.job.data.sample_shape[1:]
+            numbers = draw(self.job.augment, len(order), (height, width), self.job.seed, epoch)
+            drawn = torch.from_numpy(numbers).to(self.device)
+        self._steps = (
+            (x, y, drawn[part], weight)
+            for (x, y), (part, weight) in zip(
+                self._feeds["steps"].batches(order, own), shares, strict=True
+            )
+        )
+        self.model.start_training()
+
+    def step(self, lr: float) -> None:
+        """See `Backend`."""
+        x, y, drawn, weight = next(self._steps)
+        x = self._prepare(x, drawn)
+        for group in self._optimizer.param_groups:
+            group["lr"] = lr
+        self._optimizer.zero_grad(set_to_none=not self._has_unused)
+        loss = self._loss(x, y)
+        # DistributedDataParallel takes the mean over the processes; wanted is the weighted sum.
+        self._scaler.scale(loss * (weight * self.group.size)).backward()
+        self._pending.append(self._shown(loss.detach() * weight))
+        self._finish_gradients()
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+
+    def _change_and_normalize(self, x: Tensor, drawn: Tensor) -> Tensor:
+        """Training images as the module gets them, from those that are stored."""
+        kinds = self.job.augment
+        return cut_out(self._normalize(shift_and_flip(x, drawn, kinds)), drawn, kinds)
+
+    def _loss(self, x: Tensor, y: Tensor) -> Tensor:
+        """The mean loss of this process's images, without the L2 term."""
+        with self.model.autocast():
+            scores = self.model.chosen_output(self._train(self.model.stored(x)))
+        return self.job.loss.in_torch(scores.to(self.model.torch_dtype), y)
+
+    def _shown(self, loss: Tensor) -> Tensor:
+        """Its part of the loss that is shown; the first process's holds the L2 term."""
+        loss = loss.double()
+        if self.job.l2 and self._weights and self.writes:
+            norm = torch.nn.utils.get_total_norm([w.detach() for w in self._weights])
+            loss = loss + 0.5 * self.job.l2 * norm.double() ** 2
+        return loss
+
+    def _finish_gradients(self) -> None:
+        """Add what backward does not compute, and clip."""
+        if not self._adds_l2 and self.job.clip_norm is None:
+            return
+        self._scaler.unscale_(self._optimizer)
+        if self._adds_l2:
+            for weight in self._weights:
+                assert weight.grad is not None
+                weight.grad.add_(weight.detach(), alpha=self.job.l2)
+        if self.job.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_([*self._weights, *self._others], self.job.clip_norm)
+
+    def read(self, stop: bool) -> tuple[list[float], bool]:
+        """See `Backend`."""
+        asked = torch.tensor(float(stop), dtype=torch.float64, device=self.device)
+        values = self.group.total(torch.stack([*self._pending, asked])).tolist()
+        self._pending.clear()
+        return values[:-1], values[-1] > 0
+
+    # -- what it leads to
+
+    def accuracy(self, name: str, stop: Callable[[], bool]) -> float:
+        """See `Backend`. The images are shared out among the processes, batch by batch."""
+        count = len(self.job.measured[name][1])
+        batch = max(-(-self.job.batch // self.group.size), EVALUATION_BATCH)
+        order = np.arange(count)
+        if self.model.execution.compiler:
+            # A batch of its own size would be compiled anew: the last image fills it up.
+            order = np.minimum(np.arange(-(-count // batch) * batch), count - 1)
+        starts = range(self.group.rank * batch, len(order), batch * self.group.size)
+        parts = [slice(start, min(start + batch, len(order))) for start in starts]
+        self.group.follow_first(self.model.module)
+        self.model.module.eval()
+        right = torch.zeros((), dtype=torch.float64, device=self.device)
+        with torch.no_grad():
+            for (x, y), part in zip(self._feeds[name].batches(order, parts), parts, strict=True):
+                if stop():
+                    break
+                with self.model.autocast():
+                    outputs = self._evaluate(self.model.stored(self._normalize(x)))
+                hits = self.model.chosen_output(outputs).argmax(1) == y
+                right += hits[: count - part.start].sum()
+        return float(self.group.total(right)) / count
+
+    def state_dict(self) -> dict[str, NDArray[Any]]:
+        """See `Backend`."""
+        return self.model.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """See `Backend`."""
+        self.model.load_state_dict(state)
