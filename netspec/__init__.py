@@ -16,19 +16,23 @@ from netspec.net import Net, load, loads
 if TYPE_CHECKING:
     from netspec.runtime.data import Dataset
     from netspec.runtime.data import load as load_data
+    from netspec.runtime.gradcheck import gradcheck
     from netspec.runtime.model import Model
     from netspec.runtime.trainer import History, fit
+    from netspec.runtime.verify import verify
     from netspec.runtime.weights import load_weights, save_weights
 
 __version__ = "0.1.0"
 
 # These need NumPy, which `netspec check` does not: they are imported when they are asked for.
 _LAZY = {
+    "gradcheck": ("netspec.runtime.gradcheck", "gradcheck"),
     "fit": ("netspec.runtime.trainer", "fit"),
     "History": ("netspec.runtime.trainer", "History"),
     "Dataset": ("netspec.runtime.data", "Dataset"),
     "load_data": ("netspec.runtime.data", "load"),
     "Model": ("netspec.runtime.model", "Model"),
+    "verify": ("netspec.runtime.verify", "verify"),
     "load_weights": ("netspec.runtime.weights", "load_weights"),
     "save_weights": ("netspec.runtime.weights", "save_weights"),
 }
@@ -42,11 +46,14 @@ __all__ = [
     "NetspecError",
     "__version__",
     "fit",
+    "gradcheck",
     "load",
     "load_data",
     "load_weights",
     "loads",
     "save_weights",
+    "testing",
+    "verify",
 ]
 
 
@@ -56,6 +63,10 @@ def __getattr__(name: str) -> Any:
 
         module, attribute = _LAZY[name]
         return getattr(importlib.import_module(module), attribute)
+    if name == "testing":  # a module: `netspec.testing.check_layer`
+        import importlib
+
+        return importlib.import_module("netspec.testing")
     raise AttributeError(f"module 'netspec' has no attribute {name!r}")
 
 

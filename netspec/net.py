@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from netspec.compiler.graph import Graph
 from netspec.compiler.pipeline import (
@@ -20,6 +20,7 @@ from netspec.diagnostics import Diagnostic, NetspecError, Source
 if TYPE_CHECKING:
     from netspec.compiler.summary import Summary
     from netspec.runtime.model import Model
+    from netspec.runtime.pytorch.model import TorchModel
 
 
 class Net:
@@ -49,15 +50,40 @@ class Net:
 
         return summarize(self.graph, batch)
 
-    def compile(self, target: str = "numpy", *, dtype: str = "float32", seed: int = 0) -> Model:
-        """A NumPy model that runs, with initial values drawn from `seed`.
+    @overload
+    def compile(
+        self, target: Literal["numpy"] = "numpy", *, dtype: str = ..., seed: int = ...
+    ) -> Model: ...
 
-        PyTorch's is `netspec.runtime.torch_module.build_module`.
+    @overload
+    def compile(
+        self, target: Literal["torch"], *, dtype: str = ..., seed: int = ..., device: str = ...
+    ) -> TorchModel: ...
+
+    def compile(
+        self, target: str = "numpy", *, dtype: str = "float32", seed: int = 0, device: str = "cpu"
+    ) -> Model | TorchModel:
+        """A model that runs, with initial values drawn from `seed`: the same for both targets.
+
+        Args:
+            target: `numpy`, or `torch` for the generated module (`.module`) with the same methods.
+            dtype: `float32` or `float64`.
+            seed: of the initial values.
+            device: for PyTorch: `cpu`, `cuda` or `auto`.
 
         Raises:
-            NetspecError: for an unknown target or dtype.
+            NetspecError: for an unknown target or dtype, or where PyTorch is missing.
         """
-        _check_target(target, ("numpy",))
+        _check_target(target, ("numpy", "torch"))
+        if target == "torch":
+            from netspec.runtime.torch_module import build_module
+
+            module = build_module(self, dtype=dtype, seed=seed)
+            from netspec.runtime.pytorch.device import Execution, choose_device
+            from netspec.runtime.pytorch.group import Group
+            from netspec.runtime.pytorch.model import TorchModel
+
+            return TorchModel(self.graph, module, Execution(choose_device(device, Group())))
         from netspec.runtime.model import Model
 
         return Model(self.graph, dtype=dtype, seed=seed)

@@ -4,14 +4,35 @@ from __future__ import annotations
 
 import functools
 import linecache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
+from netspec.compiler.graph import Graph
+from netspec.compiler.pipeline import Written
+from netspec.compiler.torch_source import torch_source
 from netspec.diagnostics import NetspecError
-from netspec.net import Net
 from netspec.runtime.model import DTYPES, draw_parameter
 
 if TYPE_CHECKING:
     from torch import nn
+
+
+class CheckedNet(Protocol):
+    """What is needed of a `netspec.Net`."""
+
+    @property
+    def name(self) -> str:
+        """The net's name, and the class's."""
+        ...
+
+    @property
+    def graph(self) -> Graph:
+        """Its layers and parameters."""
+        ...
+
+    @property
+    def written(self) -> Written:
+        """What it was built from."""
+        ...
 
 
 def require_torch() -> Any:
@@ -29,7 +50,7 @@ def require_torch() -> Any:
     return torch
 
 
-def module_class(net: Net) -> type[nn.Module]:
+def module_class(net: CheckedNet) -> type[nn.Module]:
     """The generated class of a net.
 
     Its source is known to debuggers and to tracebacks. What is executed is generated from checked
@@ -39,7 +60,7 @@ def module_class(net: Net) -> type[nn.Module]:
         NetspecError: `torch/missing`.
     """
     require_torch()
-    made: type[nn.Module] = _class_of(net.source("torch"), net.name)
+    made: type[nn.Module] = _class_of(torch_source(net.written), net.name)
     return made
 
 
@@ -52,7 +73,7 @@ def _class_of(source: str, name: str) -> Any:
     return namespace[name]
 
 
-def build_module(net: Net, *, dtype: str = "float32", seed: int = 0) -> nn.Module:
+def build_module(net: CheckedNet, *, dtype: str = "float32", seed: int = 0) -> nn.Module:
     """The generated module with the initial values that the NumPy program starts from.
 
     Args:

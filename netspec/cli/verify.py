@@ -1,0 +1,74 @@
+"""`netspec verify FILE`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from netspec.cli import FAILED, OK
+from netspec.cli.common import add_net_options, checked_net, emit, natural, positive, report
+
+_EPILOG = """\
+The reference evaluates a net layer by layer, slowly and obviously. The NumPy program is compared with
+it step by step, then with its elementwise steps fused, then as it runs, with its memory used again;
+the PyTorch module is compared with the NumPy program. Weights are the initial ones of the seed, with
+those that start out constant moved; the batch is random.
+
+Two arrays agree to a tolerance if |a - b| <= tolerance * max(1, max|a|): to 1e-10 in float64, to 1e-6
+for each layer on the longest path in float32 (1e-5 at least). Where rounding decides (on which side of
+a ReLU's kink a number lies) sound programs part; each is then held against what the reference makes of
+its own numbers just before. Parameters after steps agree to 1e-9 in float64; float32 is shown only.
+
+The reference is slow on large pictures and wide layers: cut the net down, for instance with
+--set size=64 --set width=0.25 in networks/zoo.
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The options."""
+    parser.epilog = _EPILOG
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("file", metavar="FILE", type=Path, help="a .net file")
+    add_net_options(parser)
+    parser.add_argument(
+        "--batch", type=positive, default=3, metavar="N", help="images in the batch (default 3)"
+    )
+    parser.add_argument(
+        "--steps", type=natural, default=3, metavar="N",
+        help="steps of each optimizer, 0 for none (default 3)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--seed", type=natural, default=0, metavar="N",
+        help="of the weights, the batch and the dropout masks (default 0)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--dtype", choices=("float64", "float32", "both"), default="both", help="(default both)"
+    )
+    parser.add_argument("--no-torch", dest="torch", action="store_false", help="leave PyTorch out")
+    parser.add_argument(
+        "--format", choices=("text", "json"), default="text",
+        help="text: tables on stdout, where evaluators part on stderr; json: all on stdout",
+    )  # fmt: skip
+
+
+def run(options: argparse.Namespace) -> int:
+    """Compare, and show how far apart everything is."""
+    from netspec.runtime.verify import verify
+
+    dtypes = ("float64", "float32") if options.dtype == "both" else (options.dtype,)
+    found = verify(
+        checked_net(options),
+        batch=options.batch,
+        steps=options.steps,
+        seed=options.seed,
+        dtypes=dtypes,
+        torch=options.torch,
+    )
+    if options.format == "json":
+        import json
+
+        emit(json.dumps(found.to_dict(), indent=2))
+    else:
+        emit(str(found))
+        report(found.diagnostics, options)
+    return OK if found.ok else FAILED

@@ -1,0 +1,32 @@
+"""How far apart two arrays are: DESIGN's meaning of agreement."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+def difference(a: Array, b: Array) -> tuple[float, tuple[int, ...]]:
+    """The least `tol` with |a - b| <= tol * max(1, max|a|), and the index of the largest |a - b|.
+
+    Equal infinities and equal NaNs agree; one beside anything else is infinitely far from it, and so
+    are arrays of different shapes.
+    """
+    a, b = np.asarray(a), np.asarray(b)
+    if a.shape != b.shape:
+        return float("inf"), (0,) * a.ndim
+    if a.size == 0:
+        return 0.0, ()
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    with np.errstate(invalid="ignore", over="ignore"):
+        same = (a == b) | (np.isnan(a) & np.isnan(b))
+        apart = np.where(same, 0.0, np.abs(a - b))
+        apart = np.where(np.isnan(apart), np.inf, apart)
+        finite = np.abs(a[np.isfinite(a)])
+    index = np.unravel_index(int(apart.argmax()), apart.shape)
+    scale = max(1.0, float(finite.max(initial=0.0)))
+    return float(apart[index]) / scale, tuple(int(i) for i in index)
