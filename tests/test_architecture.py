@@ -21,9 +21,10 @@ LAYERS = [
     ("compiler", r"netspec\.compiler\b"),
     ("runtime", r"netspec\.runtime\b"),
     ("api", r"netspec(\.net)?$"),
+    ("testing", r"netspec\.testing\b"),
     ("cli", r"netspec\.(cli|__main__)\b"),
 ]
-ORDER = ["kernels", "base", "ops", "compiler", "runtime", "api", "cli"]
+ORDER = ["kernels", "base", "ops", "compiler", "runtime", "api", "testing", "cli"]
 # `registry` finds the files of the ops when it is first called.
 ALLOWED = {("netspec.compiler.op", "netspec.compiler.ops")}
 

@@ -84,7 +84,7 @@ def max_pool_backward(dout: Array, cache: Cache) -> Array:
     """The first maximum of each window gets its gradient; where windows overlap, gradients add up."""
     x, pool_param = cache
     tall, wide, stride = (pool_param[key] for key in ("pool_height", "pool_width", "stride"))
-    dx = np.zeros_like(x)
+    dx: Array = np.zeros_like(x)
     for n in range(x.shape[0]):
         for c in range(x.shape[1]):
             for i in range(dout.shape[2]):
@@ -114,7 +114,7 @@ def avg_pool_backward(dout: Array, cache: Cache) -> Array:
     """Every pixel of a window gets an equal share of its gradient."""
     x, pool_param = cache
     tall, wide, stride = (pool_param[key] for key in ("pool_height", "pool_width", "stride"))
-    dx = np.zeros_like(x)
+    dx: Array = np.zeros_like(x)
     for n in range(x.shape[0]):
         for c in range(x.shape[1]):
             for i in range(dout.shape[2]):

@@ -22,8 +22,11 @@ if TYPE_CHECKING:
 class AdaptiveAvgPool(AdaptivePoolOp):
     """Mean of each of `size` windows, which are as even as whole pixels allow.
 
-    Window i of P over H pixels holds the pixels floor(i H / P) to ceil((i + 1) H / P), exclusive.
-    y = sum over the window of x / its pixels, dL/dx = sum over the windows of g / their pixels.
+    y[n, c, i, j] = sum of x[n, c, h, w] over window (i, j) / its pixels; window i of P over H pixels
+    holds the pixels floor(i H / P) to ceil((i + 1) H / P), exclusive.
+
+    With g = dL/dy:
+        dL/dx[n, c, h, w] = sum of g[n, c, i, j] / its pixels over the windows (i, j) that hold (h, w)
     """
 
     name = "adaptive_avg_pool"

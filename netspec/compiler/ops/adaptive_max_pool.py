@@ -22,8 +22,12 @@ if TYPE_CHECKING:
 class AdaptiveMaxPool(AdaptivePoolOp):
     """Maximum of each of `size` windows, which are as even as whole pixels allow.
 
-    Window i of P over H pixels holds the pixels floor(i H / P) to ceil((i + 1) H / P), exclusive.
-    dL/dx is the sum of dL/dy over the windows whose first maximum (row by row) is the pixel.
+    y[n, c, i, j] = max of x[n, c, h, w] over window (i, j); window i of P over H pixels holds the pixels
+    floor(i H / P) to ceil((i + 1) H / P), exclusive.
+
+    With g = dL/dy:
+        dL/dx[n, c, h, w] = sum of g[n, c, i, j] over the windows (i, j) whose first maximum, row by row,
+        is the pixel (h, w)
     """
 
     name = "adaptive_max_pool"
@@ -60,6 +64,16 @@ class AdaptiveMaxPool(AdaptivePoolOp):
             first = np.arange(flat.shape[2]) == flat.argmax(axis=2)[:, :, None]
             dx[:, :, rows, columns] += first.reshape(window.shape) * dy[:, :, i, j, None, None]
         return (dx,)
+
+    def pattern(self, *x: Array) -> Array | None:
+        """Which pixel of each window is its first maximum."""
+        import numpy as np
+
+        first = np.empty((*x[0].shape[:2], *self.size), np.int32)
+        for i, j, rows, columns in self.windows(x[0].shape[1:]):
+            window = x[0][:, :, rows, columns]
+            first[:, :, i, j] = window.reshape(*window.shape[:2], -1).argmax(axis=2)
+        return first
 
     def lower(self, to: Lowering) -> None:
         """A plain pool where the windows are equal and small, else cell by cell."""

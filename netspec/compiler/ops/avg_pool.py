@@ -23,7 +23,13 @@ if TYPE_CHECKING:
 class AvgPool(PoolOp):
     """Mean of each window: y = sum over the window of x / size, dL/dx = sum over windows of g / size.
 
-    The size counts the padding unless `count_include_pad` is false, as in PyTorch.
+    y[n, c, i, j] = sum_{k, l} x[n, c, s i + k - p, s j + l - p] / size
+
+    With g = dL/dy:
+        dL/dx[n, c, h, w] = sum of g[n, c, i, j] / size over the windows (i, j) that hold the pixel (h, w)
+
+    The size counts the padding unless `count_include_pad` is false, as in PyTorch. Source: LeCun et al.
+    1998, whose subsampling also scales and shifts.
     """
 
     count_include_pad: bool = attribute(Bool(), "count padding in the size of a window", True)

@@ -46,6 +46,10 @@ class BatchNorm(Op):
         dL/dweight = sum g xhat
         dL/dx = weight s (g - (sum g) / R - xhat (sum g xhat) / R)     in training
         dL/dx = weight s g                                            in evaluation
+
+    In training mean and var depend on x too: dL/dmean = -s weight sum g takes the mean of g away, and
+    dL/dvar = -s^2 / 2 weight sum g xhat what lies along xhat. dL/dxhat = weight g already holds the
+    weight.
     """
 
     eps: float = attribute(Real(0, 1, low_open=True), "added to the variance", 1e-5)
@@ -53,6 +57,7 @@ class BatchNorm(Op):
     affine: bool = attribute(Bool(), "learn a weight and a bias for each channel", True)
 
     name = "batch_norm"
+    torch_order = ("", "eps", "momentum", "affine")
     examples = (
         Example("batch_norm", ((3, 4, 5),)),
         Example("batch_norm(eps = 0.001, momentum = 0.3)", ((2, 3, 3),)),
@@ -63,7 +68,7 @@ class BatchNorm(Op):
     bad_examples = (
         BadExample("batch_norm(momentum = 2)", ((3, 4, 4),), "call/value"),
         BadExample("batch_norm(eps = 0)", ((3, 4, 4),), "call/value"),
-        BadExample("batch_norm(16)", ((3, 4, 4),), "call/value"),
+        BadExample("batch_norm(16)", ((3, 4, 4),), "call/input-size"),
         BadExample("batch_norm", ((3, 4),), "shape/rank"),
     )
 

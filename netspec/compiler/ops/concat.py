@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 class Concat(Op):
     """Values laid end to end along an axis, the channels by default: y = [a; b; ...].
 
-    The gradient is cut up again: dL/da is the part of dL/dy that a filled.
+    With g = dL/dy, and a filling the places 0 to A of the axis, b the places A to A + B:
+        dL/da = g[0:A], dL/db = g[A:A + B], ...
     """
 
     axis: int = attribute(AxisOf(), "axis to lay them along; 1 is the channels", 1)

@@ -26,6 +26,7 @@ from netspec.compiler.op import (
 from netspec.compiler.windows import (
     Axis,
     axes,
+    is_unlikely,
     require_fit,
     require_picture,
     same_padding,
@@ -51,7 +52,10 @@ class Conv(Op):
     With g = dL/dy:
         dL/db[o] = sum_{n, i, j} g[n, o, i, j]
         dL/dw[o, c, k, l] = sum_{n, i, j} g[n, o, i, j] x[n, c, s i + d k - p, s j + d l - p]
-        dL/dx is the sum over every (o, i, j, k, l) that read the pixel of g[n, o, i, j] w[o, c, k, l]
+        dL/dx[n, c, h, w] = sum_{o, k, l} g[n, o, i, j] w[o, c, k, l] over the i, j that read the pixel:
+        s i + d k - p = h and s j + d l - p = w
+
+    Outside the picture x = 0. With groups, c and o run over one group. Source: LeCun et al. 1998.
     """
 
     channels: int = attribute(Int(1), "number of filters, the channels of the output")
@@ -63,6 +67,7 @@ class Conv(Op):
     bias: bool = attribute(Bool(), "add a number to each output channel", True)
 
     name = "conv"
+    torch_order = ("", "channels", "kernel", "stride", "pad", "dilation", "groups", "bias")
     examples = (
         Example("conv(4, 3)", ((3, 6, 7),)),
         Example("conv(4, 3, stride = 2, pad = 1)", ((3, 7, 8),)),
@@ -135,6 +140,10 @@ class Conv(Op):
         window = self._window(x)
         require_fit(self.name, window)
         return (self.channels, window[0].output, window[1].output)
+
+    def is_unlikely(self) -> bool:
+        """A large kernel, or one with a large stride, that does not cut the picture into patches."""
+        return is_unlikely(self.kernel, self.stride)
 
     def parameters(self, *inputs: Shape) -> tuple[ParameterSpec, ...]:
         """`weight` (O, I/groups, kh, kw) and `bias` (O,), drawn as PyTorch draws them."""

@@ -21,7 +21,7 @@ from netspec.compiler.op import (
     Torch,
     register,
 )
-from netspec.compiler.windows import AXES, require_picture
+from netspec.compiler.windows import AXES, is_unlikely, require_picture
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,13 +36,15 @@ if TYPE_CHECKING:
 class ConvTranspose(Op):
     """Transposed convolution (`deconvolution`): the gradient of a `conv` by its input, run forward.
 
-    y[n, o, s i + d k - p, s j + d l - p] gets b[o] and the sum of x[n, c, i, j] w[c, o, k, l], with w
-    of shape (in, out / groups, kh, kw).
+    y[n, o, h, w] = b[o] + sum of x[n, c, i, j] w[c, o, k, l] over the c, i, j, k, l with
+    s i + d k - p = h and s j + d l - p = w, for w of shape (in, out / groups, kh, kw).
 
     With g = dL/dy, and outside the picture g = 0:
         dL/db[o] = sum_{n, i, j} g[n, o, i, j]
         dL/dw[c, o, k, l] = sum_{n, i, j} x[n, c, i, j] g[n, o, s i + d k - p, s j + d l - p]
         dL/dx[n, c, i, j] = sum_{o, k, l} g[n, o, s i + d k - p, s j + d l - p] w[c, o, k, l]
+
+    Sources: Zeiler et al. 2010; Dumoulin and Visin 2016.
     """
 
     channels: int = attribute(Int(1), "channels of the output")
@@ -55,6 +57,9 @@ class ConvTranspose(Op):
     bias: bool = attribute(Bool(), "add a number to each output channel", True)
 
     name = "conv_transpose"
+    torch_order = (
+        "", "channels", "kernel", "stride", "pad", "output_pad", "groups", "bias", "dilation",
+    )  # fmt: skip
     examples = (
         Example("conv_transpose(4, 3)", ((3, 4, 5),)),
         Example("conv_transpose(2, 2, stride = 2)", ((3, 3, 4),)),
@@ -133,6 +138,10 @@ class ConvTranspose(Op):
                 fixes=(Fix("pad", str(less), f"`pad = {less}` leaves some"),),
             )
         return extent
+
+    def is_unlikely(self) -> bool:
+        """A large kernel, or one with a large stride, that does not cut the picture into patches."""
+        return is_unlikely(self.kernel, self.stride)
 
     def parameters(self, *inputs: Shape) -> tuple[ParameterSpec, ...]:
         """`weight` (I, O/groups, kh, kw) and `bias` (O,), drawn as PyTorch draws them."""

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 @register
 @dataclass(frozen=True)
 class Flatten(Op):
-    """Every image as one vector, row-major over (C, H, W). The gradient is reshaped back."""
+    """Every image as one vector, row-major over (C, H, W). The gradient is reshaped back.
+
+    y[n, (c H + h) W + w] = x[n, c, h, w] and dL/dx[n, c, h, w] = g[n, (c H + h) W + w], with g = dL/dy.
+    """
 
     name = "flatten"
     examples = (

@@ -22,6 +22,7 @@ class GroupNorm(NormalizingOp):
     With g = dL/dy, h = weight g, means over the R values of a group, and s = 1 / sqrt(var + eps):
         dL/dbias = sum g, dL/dweight = sum g xhat, over the images and pixels of a channel
         dL/dx = s (h - mean(h) - xhat mean(h xhat))
+    Mean and variance depend on x too: they take away the mean of h and what of it lies along xhat.
     """
 
     groups: int = attribute(Int(1), "groups of channels that are normalised together")
@@ -29,6 +30,7 @@ class GroupNorm(NormalizingOp):
     affine: bool = attribute(Bool(), "learn a weight and a bias for each channel", True)
 
     name = "group_norm"
+    torch_order = ("groups", "", "eps", "affine")
     examples = (
         Example("group_norm(2)", ((6, 3, 4),)),
         Example("group_norm(1)", ((3, 4, 5),)),
@@ -41,6 +43,7 @@ class GroupNorm(NormalizingOp):
         BadExample("group_norm(4)", ((6, 3, 3),), "shape/groups"),
         BadExample("group_norm(0)", ((6, 3, 3),), "call/value"),
         BadExample("group_norm", ((6, 3, 3),), "call/missing"),
+        BadExample("group_norm(2, 4)", ((4, 3, 3),), "call/input-size"),
     )
 
     def shape(self, *inputs: Shape) -> Shape:

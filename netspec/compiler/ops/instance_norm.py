@@ -22,12 +22,14 @@ class InstanceNorm(NormalizingOp):
     With g = dL/dy, h = weight g, means over the R pixels of a channel, and s = 1 / sqrt(var + eps):
         dL/dbias = sum g, dL/dweight = sum g xhat, over the images and pixels of a channel
         dL/dx = s (h - mean(h) - xhat mean(h xhat))
+    Mean and variance depend on x too: they take away the mean of h and what of it lies along xhat.
     """
 
     eps: float = attribute(Real(0, 1, low_open=True), "added to the variance", 1e-5)
     affine: bool = attribute(Bool(), "learn a weight and a bias for each channel", False)
 
     name = "instance_norm"
+    torch_order = ("", "eps")
     examples = (
         Example("instance_norm", ((3, 4, 5),)),
         Example("instance_norm(eps = 0.01)", ((2, 3, 3),)),
@@ -38,6 +40,7 @@ class InstanceNorm(NormalizingOp):
         BadExample("instance_norm", ((6,),), "shape/rank"),
         BadExample("instance_norm", ((6, 1, 1),), "shape/one-value"),
         BadExample("instance_norm(affine = 1)", ((6, 2, 2),), "call/value"),
+        BadExample("instance_norm(3)", ((3, 4, 4),), "call/input-size"),
     )
 
     def shape(self, *inputs: Shape) -> Shape:

@@ -22,6 +22,7 @@ class LayerNorm(NormalizingOp):
     With g = dL/dy, h = weight g, means over the R values of a set, and s = 1 / sqrt(var + eps):
         dL/dbias = sum g, dL/dweight = sum g xhat, over the images and the axes in front
         dL/dx = s (h - mean(h) - xhat mean(h xhat))
+    Mean and variance depend on x too: they take away the mean of h and what of it lies along xhat.
     """
 
     axes: int | None = attribute(

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 class Linear(Op):
     """Fully connected layer over the last axis: y = x W^T + b, with W of shape (out, in).
 
-    With g = dL/dy:
+    With g = dL/dy, one row for each vector of the batch:
         dL/dW = g^T x
         dL/db = sum_n g[n]
         dL/dx = g W
@@ -44,6 +44,7 @@ class Linear(Op):
     bias: bool = attribute(Bool(), "add a number to each output", True)
 
     name = "linear"
+    torch_order = ("", "features", "bias")
     examples = (
         Example("linear(4)", ((6,),)),
         Example("linear(3, bias = false)", ((5,),)),
@@ -54,6 +55,7 @@ class Linear(Op):
         BadExample("linear(4)", ((3, 4, 4),), "shape/needs-flatten"),
         BadExample("linear(2.5)", ((4,),), "call/value"),
         BadExample("linear(4, biass = false)", ((4,),), "call/unknown-attribute"),
+        BadExample("linear(4, 3)", ((4,),), "call/input-size"),
     )
 
     def shape(self, *inputs: Shape) -> Shape:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class LogSoftmax(SoftmaxOp):
     """Logarithm of softmax along an axis: y_i = x_i - log(sum_j exp(x_j)).
 
-    dL/dx = g - exp(y) sum_j g_j, with g = dL/dy.
+    dy_i/dx_j = [i = j] - exp(y_j), so with g = dL/dy: dL/dx = g - exp(y) sum_j g_j.
     """
 
     name = "log_softmax"

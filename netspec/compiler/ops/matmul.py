@@ -33,7 +33,7 @@ class Matmul(Op):
     """Matrix product of two values, image by image: y = a b, (M, K) times (K, P) is (M, P).
 
     Axes in front of the last two are equal in both, and each place on them is a product of its own.
-    With g = dL/dy: dL/da = g b^T, dL/db = a^T g.
+    y_ik = sum_j a_ij b_jk, so with g = dL/dy: dL/da = g b^T, dL/db = a^T g.
     """
 
     name = "matmul"

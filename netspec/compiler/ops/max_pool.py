@@ -24,7 +24,13 @@ if TYPE_CHECKING:
 class MaxPool(PoolOp):
     """Maximum of each window; padding never wins.
 
-    dL/dx is the sum of dL/dy over the windows whose first maximum (row by row) is the pixel.
+    y[n, c, i, j] = max_{k, l} x[n, c, s i + d k - p, s j + d l - p], where padding counts as -inf.
+
+    With g = dL/dy:
+        dL/dx[n, c, h, w] = sum of g[n, c, i, j] over the windows (i, j) whose first maximum, row by row,
+        is the pixel (h, w)
+
+    Windows may overlap, so a pixel may be the maximum of several: their gradients add up.
     """
 
     dilation: Pair = attribute(PairOf(1), "distance between the taps of a window", 1)
@@ -70,6 +76,24 @@ class MaxPool(PoolOp):
             first = np.arange(flat.shape[2]) == flat.argmax(axis=2)[:, :, None]
             dx[:, :, rows, columns] += first.reshape(window.shape) * dy[:, :, i, j, None, None]
         return (dx,)
+
+    def pattern(self, *x: Array) -> Array | None:
+        """Which tap of each window is its first maximum."""
+        import numpy as np
+
+        from netspec.kernels.windows import Window, clipped_taps
+
+        _, rows, columns = self.shape(x[0].shape[1:])
+        best = np.full((*x[0].shape[:2], rows, columns), -np.inf)
+        first = np.zeros(best.shape, np.int32)
+        window = Window(self.kernel, self.step, self.pad, self.dilation)
+        taps = clipped_taps(window, range(rows), range(columns), x[0].shape[2:])
+        for number, tap in enumerate(taps):
+            outputs = np.s_[:, :, tap.out_h, tap.out_w]
+            seen = x[0][:, :, tap.in_h, tap.in_w]
+            first[outputs][seen > best[outputs]] = number
+            np.maximum(best[outputs], seen, out=best[outputs])
+        return first
 
     def lower(self, to: Lowering) -> None:
         """One pass a tap."""

@@ -16,7 +16,8 @@ from netspec.compiler.op import BadExample, Example, Torch, X, register
 class Mul(ElementwiseOp):
     """Elementwise product of values of equal shape, written `a * b`.
 
-    y = a b c ..., and the derivative for one factor is the product of the others: dy/da = b c ...
+    y = a b c ..., and the derivative for one factor is the product of the others: dy/da = b c ...,
+    so dL/da = g b c ... with g = dL/dy.
     """
 
     name = "mul"

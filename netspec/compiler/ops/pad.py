@@ -37,7 +37,8 @@ class Pad(Op):
     `constant` gives `value`; `reflect` has r(-i) = i and r(H - 1 + i) = H - 1 - i; `replicate` has
     r(-i) = 0 and r(H - 1 + i) = H - 1.
 
-    dL/dx sums dL/dy over the places that read the pixel.
+    With g = dL/dy:
+        dL/dx[n, c, h, w] = sum of g[n, c, i, j] over the places with r(i - top) = h and r(j - left) = w
     """
 
     pad: Padding = attribute(PaddingOf(same=False), "width of the frame")

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 class Permute(Op):
     """The axes in another order: axis k of y is axis `axes[k]` of x; `permute([2, 1])` transposes.
 
-    Axis 0, the batch, stays in front and is not written. The gradient's axes are put back.
+    y = transpose(x, axes) and, with g = dL/dy, dL/dx = transpose(g, back), where back[axes[k]] = k.
+    Axis 0, the batch, stays in front and is not written.
     """
 
     axes: tuple[int, ...] = attribute(IntList(0), "the axes of one image, counted from 1")

@@ -13,7 +13,10 @@ from netspec.compiler.op import Example, Torch, X, register
 @register
 @dataclass(frozen=True)
 class Relu(ElementwiseOp):
-    """Rectified linear unit: y = max(x, 0), dy/dx = 1 where y > 0, else 0 (at 0 too)."""
+    """Rectified linear unit: y = max(x, 0), dy/dx = 1 where y > 0, else 0 (at 0 too).
+
+    Source: Nair and Hinton 2010.
+    """
 
     name = "relu"
     examples = (Example("relu", ((3, 4, 5),)), Example("relu", ((7,),)))

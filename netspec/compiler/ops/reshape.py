@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 class Reshape(Op):
     """The numbers of each image, row-major over (C, H, W), in another shape; the batch stays apart.
 
-    One size may be -1: what is left for it. The gradient is reshaped back.
+    y = reshape(x, sizes) and, with g = dL/dy, dL/dx = reshape(g, the sizes of x).
+    One size may be -1: what is left for it.
     """
 
     sizes: tuple[int, ...] = attribute(

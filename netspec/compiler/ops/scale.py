@@ -35,7 +35,7 @@ class Scale(Op):
     """A learned factor for each channel (the LayerScale of Touvron et al. 2021): y = w x.
 
     A picture has a factor for each channel, everything else for each place on the last axis.
-    With g = dL/dy: dL/dw is the sum of g x over all that a factor serves, dL/dx = w g.
+    With g = dL/dy: dL/dw = sum of g x over all that a factor serves, and dL/dx = w g.
     """
 
     start: float = attribute(Real(), "what the factors start from", 1)

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 class Slice(Op):
     """Places `start` to `stop` (exclusive) along an axis, every `step`-th: y = x[:, start:stop:step].
 
-    Negative places count from the end; both must lie in the value. The gradient goes back to the
-    places it was read from, and is 0 elsewhere.
+    With g = dL/dy: dL/dx[:, start:stop:step] = g, and 0 elsewhere. Negative places count from the end;
+    both must lie in the value.
     """
 
     axis: int = attribute(AxisOf(), "axis to cut; 1 is the channels")

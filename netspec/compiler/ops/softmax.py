@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 class Softmax(SoftmaxOp):
     """Softmax along an axis: y_i = exp(x_i) / sum_j exp(x_j), dL/dx = y (g - sum_j g_j y_j), g = dL/dy.
 
+    It follows from dy_i/dx_j = y_i ([i = j] - y_j). Source: Bridle 1990.
+
     Not for training with softmax cross-entropy, which has it built in and takes the scores.
     """
 

@@ -33,10 +33,11 @@ if TYPE_CHECKING:
 class Upsample(Op):
     """A picture enlarged by a whole factor: each pixel repeated, or linearly between pixels.
 
-    `nearest`: y[n, c, i, j] = x[n, c, i // s, j // s], and dL/dx sums g over the block of the pixel.
-    `bilinear`: y[n, c] = A x[n, c] B^T and dL/dx = A^T g B, where row i of A holds the shares of the
-    two rows of pixels that i lies between: it lies at (i + 1/2) / s - 1/2, held to the picture, or at
-    i (H - 1) / (s H - 1) with `align_corners`.
+    `nearest`: y[n, c, i, j] = x[n, c, i // s, j // s], and with g = dL/dy
+        dL/dx[n, c, h, w] = sum of g[n, c, i, j] over the block i // s = h, j // s = w
+    `bilinear`: y[n, c] = A x[n, c] B^T, and dL/dx[n, c] = A^T g[n, c] B, where row i of A holds the
+    shares of the two rows of pixels that i lies between: it lies at (i + 1/2) / s - 1/2, held to the
+    picture, or at i (H - 1) / (s H - 1) with `align_corners`.
     """
 
     scale: Pair = attribute(PairOf(1), "factor of height and width")

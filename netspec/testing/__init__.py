@@ -1,0 +1,12 @@
+"""Hold layers written by hand against netspec's.
+
+`check_layer` compares a course's forward and backward functions with the compiled op, argument by
+argument, and says where they part and, where it can tell, why.
+"""
+
+from __future__ import annotations
+
+from netspec.testing.check import check_layer
+from netspec.testing.report import LayerMismatchError, Report
+
+__all__ = ["LayerMismatchError", "Report", "check_layer"]

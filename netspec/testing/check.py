@@ -1,0 +1,314 @@
+"""`check_layer`: a layer written by hand against netspec's, argument by argument."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from netspec.compiler.op import registry
+from netspec.diagnostics import NetspecError, suggest
+from netspec.testing import student
+from netspec.testing.courses import LOSSES, Part, known, parts_of
+from netspec.testing.layer import Layer, Setting
+from netspec.testing.losses import check_loss
+from netspec.testing.mistakes import Scene, explain
+from netspec.testing.report import Case, LayerMismatchError, Report, compare
+from netspec.testing.student import FaultError
+
+Array = NDArray[Any]
+Function = Callable[..., Any]
+
+
+def check_layer(
+    forward: Function,
+    backward: Function | None = None,
+    like: str = "",
+    *,
+    inputs: Mapping[str, ArrayLike] | None = None,
+    shape: tuple[int, ...] | None = None,
+    training: bool | None = None,
+    seed: int = 0,
+    tol: float = 1e-7,
+    raise_on_failure: bool = False,
+    **attributes: Any,
+) -> Report:
+    """Hold a layer written by hand against netspec's, in float64.
+
+    The functions have CS231n's signatures, such as `out, cache = conv_forward(x, w, b, conv_param)`
+    and `dx, dw, db = conv_backward(dout, cache)`. Everything is compared: `out`, each gradient, and
+    the running statistics of a batch norm. What differs is reported with its worst index and both
+    values, and with the mistake that gives these numbers, where it is a usual one. What the
+    functions raise is caught and shown; arrays that they change in place are named.
+
+    Args:
+        forward: of the layer; for a loss, the function `loss, dx = f(x, y)`.
+        backward: without it only `out` is compared.
+        like: the layer, in CS231n's conventions: `affine`, `conv`, `max_pool`, `avg_pool`, `relu`,
+            `batch_norm` and `spatial_batch_norm`, `layer_norm`, `group_norm`, `dropout`; the
+            sandwiches `affine_relu`, `affine_bn_relu`, `affine_ln_relu`, `conv_relu`,
+            `conv_bn_relu`, `conv_relu_pool`; the losses `softmax_loss` and `svm_loss`. Any other
+            op of netspec is called `out, cache = f(x, weight, bias)`, with its own names, layouts
+            and order of parameters, and `dx, dweight, dbias = g(dout, cache)`.
+        inputs: arrays to use in place of random ones, by name: `x`, `w`, `b`, ..., `dout`.
+        shape: of x, with the batch in front.
+        training: for batch norm and dropout, the one mode to check, in place of both. In
+            evaluation, only `out` is.
+        seed: of the random numbers.
+        tol: two arrays are equal if they differ by at most `tol * max(1, max |netspec's|)`.
+        raise_on_failure: raise in place of returning a report that is not ok.
+        attributes: of netspec's op (`stride = 2, pad = 1`), from which `conv_param` and its like
+            follow. `momentum` is PyTorch's, 1 minus the course's, and `p` is the probability to
+            drop. In a sandwich an attribute goes to the first part that has it, and
+            `max_pool = {"kernel": 3}` names the part. Without any, a few usual ones are checked.
+
+    Returns:
+        A report: `report.ok`, and `str(report)` to read.
+
+    Raises:
+        LayerMismatchError: an `AssertionError`, if asked for.
+        NetspecError: `testing/...` for wrong use, or what netspec says about the attributes.
+    """
+    arrays = {name: np.asarray(value) for name, value in (inputs or {}).items()}
+    if like in LOSSES:
+        case = check_loss(forward, like, LOSSES[like], arrays, shape, seed, tol, attributes)
+        report = Report(like, [case])
+    else:
+        _require_known(like)
+        numbers = {name: array.astype(np.float64) for name, array in arrays.items()}
+        report = Report(like)
+        for layer in _layers(like, numbers, shape, attributes):
+            for mode in _modes(layer, training):
+                setting = layer.draw(numbers, _batch(layer, numbers), mode, seed)
+                report.cases.append(_check(setting, forward, backward, tol, seed))
+    if raise_on_failure and not report.ok:
+        raise LayerMismatchError(report)
+    return report
+
+
+# ------------------------------------------------------------------------------- what is to be done
+
+
+def _require_known(like: str) -> None:
+    if like in known():
+        return
+    if not like:
+        message = "say what the layer is to be held against"
+        raise NetspecError.simple("testing/like", message, 'such as like = "conv"')
+    meant = suggest(like, known())
+    raise NetspecError.simple(
+        "testing/like",
+        f"there is no layer `{like}`",
+        f"did you mean `{meant}`?" if meant else f"there are {', '.join(known())}",
+    )
+
+
+def _layers(
+    like: str,
+    given: Mapping[str, Array],
+    shape: tuple[int, ...] | None,
+    attributes: Mapping[str, Any],
+) -> list[Layer]:
+    """The layer with its attributes; several, where nobody says anything."""
+    parts = parts_of(like)
+    sizes = [
+        part.sizes({a.name: given[a.name] for a in part.arguments if a.name in given})
+        for _, part in parts
+    ]
+    wanted = _routed(parts, attributes)
+    inputs = parts[0][1].inputs
+    shapes = [
+        given[name].shape if name in given else default
+        for name, default in zip(inputs, parts[0][1].shapes, strict=True)
+    ]
+    if shape is not None and inputs[0] not in given:
+        shapes[0] = tuple(shape)
+    free = not attributes and not given and shape is None
+    rounds = parts[0][1].cases if free and len(parts) == 1 else parts[0][1].cases[:1]
+    found = []
+    for usual in rounds:
+        chosen = [
+            {**part.attributes, **(_usual(part, usual, i) if free else {}), **size, **mine}
+            for i, ((_, part), size, mine) in enumerate(zip(parts, sizes, wanted, strict=True))
+        ]
+        layer = Layer(parts, tuple(shapes), tuple(chosen))
+        unknown = [name for name in given if name not in (*layer.names(), "dout")]
+        if unknown:
+            names = ", ".join(layer.names())
+            message = f"`{like}` takes {names} and dout, not `{unknown[0]}`"
+            raise NetspecError.simple("testing/inputs", message)
+        found.append(layer)
+    return found
+
+
+def _usual(part: Part, case: Mapping[str, Any], index: int) -> Mapping[str, Any]:
+    return case if index == 0 else part.cases[0]
+
+
+def _routed(
+    parts: tuple[tuple[str, Part], ...], attributes: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """The attributes of each part: those in a dict by its name, the others for the first that fits."""
+    wanted: list[dict[str, Any]] = [{} for _ in parts]
+    names = [name for name, _ in parts]
+    for key, value in attributes.items():
+        if key in names and isinstance(value, Mapping):
+            wanted[names.index(key)].update(value)
+            continue
+        fits = [i for i, (_, part) in enumerate(parts) if key in registry()[part.op].attributes()]
+        wanted[fits[0] if fits else 0][key] = value  # an unknown one is the compiler's to report
+    return wanted
+
+
+def _modes(layer: Layer, training: bool | None) -> tuple[bool, ...]:
+    if training is not None:
+        return (training,)
+    known_masks = all(p.part.keeps for p in layer.parts) or not layer.random
+    if not known_masks:
+        return (False,)
+    return (True, False) if layer.modal else (True,)
+
+
+def _batch(layer: Layer, given: Mapping[str, Array]) -> int:
+    name = layer.inputs[0]
+    return len(given[name]) if name in given else layer.source[1][0][0]
+
+
+# -------------------------------------------------------------------------------------- one setting
+
+
+def _check(
+    setting: Setting, forward: Function, backward: Function | None, tol: float, seed: int
+) -> Case:
+    layer = setting.layer
+    mode = (", training" if setting.training else ", evaluation") if layer.modal else ""
+    shapes = ", ".join(f"{name} {list(setting.arrays[name].shape)}" for name in layer.inputs)
+    case = Case(f"{layer} on {shapes}{mode}")
+    try:
+        passed, settings = _copies(setting), setting.settings()
+        out, cache = student.forward(forward, *passed.values(), *settings)
+        case.faults += student.changes(forward, setting.arrays, passed)
+        _match_masks(setting, np.asarray(out), case)
+        ours = setting.results()
+        _compare(setting, {"out": out}, ours, case, tol)
+        if setting.training:
+            _compare(setting, _running(setting, settings), ours, case, tol)
+        if backward is None or (layer.modal and not setting.training):
+            return case
+        if np.shape(out) != ours["out"].shape:
+            case.faults.append("backward was not called, for `out` has the wrong shape")
+            return case
+        gradients = _backward(setting, backward, passed, cache, case)
+        _compare(setting, gradients, ours, case, tol)
+        if not setting.masks:
+            case.faults += _second_call(setting, forward, backward, gradients, seed)
+    except FaultError as fault:
+        case.faults.append(str(fault))
+    return case
+
+
+def _copies(setting: Setting) -> dict[str, Array]:
+    return {name: setting.arrays[name].copy() for name in setting.layer.names()}
+
+
+def _backward(
+    setting: Setting, backward: Function, passed: dict[str, Array], cache: Any, case: Case
+) -> dict[str, Array]:
+    """The gradients, and faults for what backward changed besides."""
+    dout = setting.dout.copy()
+    before = {"dout": setting.dout, **{name: array.copy() for name, array in passed.items()}}
+    names = [f"d{name}" for name in setting.layer.names()]
+    gradients = student.backward(backward, dout, cache, names)
+    kept = {name: np.array(value) for name, value in gradients.items()}
+    case.faults += student.changes(backward, before, {"dout": dout, **passed})
+    return kept
+
+
+def _second_call(
+    setting: Setting,
+    forward: Function,
+    backward: Function,
+    first: Mapping[str, Array],
+    seed: int,
+) -> list[str]:
+    """A fault where a second forward call, on other numbers, spoils the cache of the first."""
+    _, cache = student.forward(forward, *_copies(setting).values(), *setting.settings())
+    other = setting.layer.draw({}, setting.batch, setting.training, seed + 1)
+    student.forward(forward, *_copies(other).values(), *other.settings())
+    again = student.backward(backward, setting.dout.copy(), cache, list(first))
+    spoilt = [
+        name for name, array in first.items()
+        if not np.allclose(array, again[name], 1e-9, equal_nan=True)
+    ]  # fmt: skip
+    if not spoilt:
+        return []
+    return [
+        f"{student.name_of(backward)} gives another {', '.join(spoilt)} once"
+        f" {student.name_of(forward)} has run again: the cache of a call must be its own\n"
+        "look for arrays that are made once and written to in every call, and for globals"
+    ]
+
+
+def _match_masks(setting: Setting, out: Array, case: Case) -> None:
+    """Take over the mask that was drawn, if it is one that could be."""
+    if not setting.training or not setting.layer.random:
+        return
+    (placed,) = setting.layer.parts
+    x = setting.arrays["x"]
+    if out.shape != x.shape or placed.part.keeps is None:
+        return
+    share, kept = placed.part.keeps(placed.node.op), out != 0
+    mask = kept / share
+    setting.masks[placed.node.name] = mask.transpose(0, 2, 3, 1) if mask.ndim == 4 else mask
+    found, spread = float(kept.mean()), np.sqrt(share * (1 - share) / kept.size)
+    if abs(found - share) > 5 * spread + 1 / kept.size:
+        hint = ""
+        if abs(found - (1 - share)) <= 5 * spread + 1 / kept.size:
+            hint = f"\nhint: p = {share:g} is the probability to keep, not to drop"
+        case.faults.append(
+            f"{found:.0%} of the numbers are kept, where p = {share:g} keeps {share:.0%}{hint}"
+        )
+
+
+def _running(setting: Setting, settings: tuple[Any, ...]) -> dict[str, Any]:
+    """The running statistics as the function left them in its settings."""
+    dicts = [value for value in settings if isinstance(value, dict)]
+    return {name: d[name] for name in setting.running for d in dicts if name in d}
+
+
+def _compare(
+    setting: Setting, yours: Mapping[str, Any], ours: Mapping[str, Array], case: Case, tol: float
+) -> None:
+    factors = {
+        "the number of images": float(setting.batch),
+        "the numbers in an output": float(setting.dout[0].size),
+        "the numbers in dout": float(setting.dout.size),
+        "2": 2.0,
+    }
+    for placed in setting.layer.parts:
+        if placed.part.keeps is not None:
+            factors["p, the probability to keep"] = placed.part.keeps(placed.node.op)
+        kernel = getattr(placed.node.op, "kernel", None)
+        if kernel is not None:
+            factors["the size of a window"] = float(np.prod(kernel))
+    for name, value in yours.items():
+        comparison = compare(name, value, ours[name], tol)
+        if not comparison.ok:
+            array = np.asarray(value)
+            scene = Scene(
+                name, array.astype(np.float64), ours[name], setting.batch, factors, setting
+            )
+            comparison.hints = _of_type(array, ours[name]) + explain(scene)
+        case.comparisons.append(comparison)
+
+
+def _of_type(array: Array, ours: Array) -> list[str]:
+    """A hint where the type of an array, not its making, loses the digits."""
+    if array.dtype == np.float64 or array.shape != ours.shape:
+        return []
+    digits = 1e3 * np.finfo(array.dtype).eps if array.dtype.kind == "f" else 0.0
+    if np.abs(array - ours.astype(array.dtype)).max() > digits * max(1.0, np.abs(ours).max()):
+        return []
+    return [f"it is of type {array.dtype}, x of float64: make it with np.zeros_like or x.dtype"]

@@ -1,0 +1,288 @@
+"""Why an argument differs: the usual mistakes, each tried.
+
+Every guess computes the numbers that a mistake would give, with netspec's own program where that is
+enough (`setting.changed(...)`), and is told only where these are the numbers that were found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import permutations
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netspec.testing.layer import Setting
+from netspec.testing.norm_mistakes import normalizing, running
+
+Array = NDArray[Any]
+
+# A guess must come this much closer than netspec's own numbers do, and at least as close as this.
+CLOSER, CLOSE = 0.01, 1e-6
+MOST_HINTS = 2
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One argument that differs, and what it was computed from.
+
+    Attributes:
+        name: such as `dw`.
+        yours, ours: the two arrays; shapes may differ.
+        batch: how many images.
+        factors: numbers that are easily left out or put in twice, by what they are.
+        setting: how netspec's was computed; None for a loss.
+        extra: wrong numbers that are particular to the function, by what makes them.
+    """
+
+    name: str
+    yours: Array
+    ours: Array
+    batch: int
+    factors: dict[str, float]
+    setting: Setting | None = None
+    extra: tuple[tuple[str, Array], ...] = ()
+
+    def is_yours(self, guess: Array) -> bool:
+        """Whether these are the numbers that were found."""
+        if guess.shape != self.yours.shape:
+            return False
+        limit = CLOSE
+        if self.ours.shape == self.yours.shape:
+            limit = min(limit, CLOSER * _distance(self.yours, self.ours))
+        return _distance(self.yours, guess) <= limit
+
+    @property
+    def is_gradient(self) -> bool:
+        """Whether it comes from backward."""
+        return self.name.startswith("d")
+
+
+def explain(scene: Scene) -> list[str]:
+    """The mistakes that give what was found, the first few."""
+    if not np.isfinite(scene.yours).all():
+        return [f"{int((~np.isfinite(scene.yours)).sum())} entries are not finite (nan or inf)"]
+    if scene.yours.size and not scene.yours.any():
+        return ["it is all zeros: never written, or written to a copy"]
+    found: list[str] = []
+    for guesses in GUESSES:
+        for hint, guess in guesses(scene):
+            if scene.is_yours(guess) and hint not in found:
+                found.append(hint)
+                if len(found) == MOST_HINTS:
+                    return found
+    return found
+
+
+def _distance(a: Array, b: Array) -> float:
+    if not a.size:
+        return 0.0
+    return float(np.abs(a - b).max()) / max(1.0, float(np.abs(b).max()))
+
+
+Guesses = Iterator[tuple[str, Array]]
+
+
+def extras(scene: Scene) -> Guesses:
+    """What is particular to the function."""
+    yield from scene.extra
+
+
+def factor(scene: Scene) -> Guesses:
+    """A sign or a constant factor: 1/N left out, or in twice."""
+    if scene.ours.shape != scene.yours.shape:
+        return
+    ours, yours = scene.ours, scene.yours
+    energy = float((ours * ours).sum())
+    ratio = float((ours * yours).sum()) / energy if energy else 0.0
+    if not ratio:
+        return
+    hint = f"it is netspec's times {ratio:.6g} everywhere"
+    if abs(ratio + 1) < CLOSE:
+        hint = "the sign is wrong"
+    for what, number in scene.factors.items():
+        if number != 1 and abs(ratio / number - 1) < CLOSE:
+            hint = f"it is {number:g} times too large: divide by {what}"
+        elif number != 1 and abs(ratio * number - 1) < CLOSE:
+            hint = f"it is {number:g} times too small: divided by {what} once too often"
+    yield hint, ratio * ours
+
+
+def other_layout(scene: Scene) -> Guesses:
+    """The right numbers, transposed or in another shape."""
+    ours = scene.ours
+    for order in permutations(range(ours.ndim)):
+        if order != tuple(range(ours.ndim)):
+            turned = "transposed" if ours.ndim == 2 else f"with its axes in the order {list(order)}"
+            yield f"it is netspec's, {turned}", ours.transpose(order)
+    if ours.size == scene.yours.size:
+        hint = f"the numbers are right, the shape is not: reshape to {list(ours.shape)}"
+        yield hint, ours.reshape(scene.yours.shape)
+
+
+def not_summed(scene: Scene) -> Guesses:
+    """A gradient that still has axes over which it must be summed up."""
+    yours, ours = scene.yours, scene.ours
+    if not scene.is_gradient or yours.ndim <= ours.ndim or yours.size == ours.size:
+        return
+    for count in range(1, yours.ndim):
+        for axes in permutations(range(yours.ndim), count):
+            if list(axes) == sorted(axes):
+                summed = yours.sum(axis=axes)
+                if summed.shape == ours.shape and _distance(summed, ours) < CLOSE:
+                    yield f"sum it over the axes {list(axes)}", yours
+
+
+def padding_left(scene: Scene) -> Guesses:
+    """The gradient of the padded picture."""
+    yours, ours = scene.yours, scene.ours
+    if yours.ndim != 4 or ours.ndim != 4 or yours.shape[:2] != ours.shape[:2]:
+        return
+    (more_h, odd_h), (more_w, odd_w) = (
+        divmod(a - b, 2) for a, b in zip(yours.shape[2:], ours.shape[2:], strict=True)
+    )
+    if odd_h or odd_w or min(more_h, more_w) < 0 or max(more_h, more_w) == 0:
+        return
+    height, width = ours.shape[2:]
+    inside = yours[:, :, more_h : more_h + height, more_w : more_w + width]
+    if _distance(inside, ours) < CLOSE:
+        yield "the padding is still there: cut it off, dx[:, :, pad:-pad, pad:-pad]", yours
+
+
+def shifted(scene: Scene) -> Guesses:
+    """A picture that is off by a pixel."""
+    yours, ours = scene.yours, scene.ours
+    if yours.shape != ours.shape or ours.ndim != 4 or min(ours.shape[2:]) < 3:
+        return
+    for down in (-1, 0, 1):
+        for right in (-1, 0, 1):
+            if (down, right) == (0, 0):
+                continue
+            moved = np.roll(ours, (down, right), (2, 3))
+            inner = np.s_[:, :, 1:-1, 1:-1]
+            if _distance(yours[inner], moved[inner]) < CLOSE:
+                hint = f"it is shifted by {[down, right]} pixels: an index or the padding is off"
+                yield hint, yours
+
+
+def part_of_the_batch(scene: Scene) -> Guesses:
+    """Set for each image, where it should be added up."""
+    setting = scene.setting
+    if setting is None or not scene.is_gradient or scene.batch == 1:
+        return
+    is_input = scene.name[1:] in setting.layer.inputs
+    for which, at in (("last", -1), ("first", 0)):
+        dout = np.zeros_like(setting.dout)
+        dout[at] = setting.dout[at]
+        ours = setting.changed(dout=dout).results()[scene.name]
+        if is_input:
+            yield f"only the {which} image has a gradient: go through all of them", ours
+        else:
+            hint = f"it is the gradient of the {which} image alone: add up over the batch (`+=`)"
+            yield hint, ours
+
+
+def dout_left_out(scene: Scene) -> Guesses:
+    """The chain rule forgotten."""
+    setting = scene.setting
+    if setting is None or not scene.is_gradient:
+        return
+    ones = np.ones_like(setting.dout)
+    yield "it is not multiplied by dout", setting.changed(dout=ones).results()[scene.name]
+    if setting.dout.shape == scene.yours.shape:
+        yield "it is dout, passed on unchanged", setting.dout
+    negative = np.where(setting.dout > 0, setting.dout, 0)
+    for i, placed in enumerate(setting.layer.parts):
+        if not placed.part.gates:
+            continue
+        hint = f"{placed.name} lets dout through where dout > 0; it must be where its input is"
+        if len(setting.layer.parts) == 1:
+            yield hint, negative
+            continue
+        layer = setting.layer.without(i)
+        alone = Setting(layer, setting.training, setting.arrays, setting.dout, setting.running)
+        yield f"{placed.name}'s gradient is left out", layer.run(alone)[scene.name]
+        yield hint, layer.run(alone.changed(dout=negative))[scene.name]
+
+
+def parameters(scene: Scene) -> Guesses:
+    """A parameter left out, squared, flipped or turned."""
+    setting = scene.setting
+    if setting is None:
+        return
+
+    def results(name: str, array: Array) -> Array:
+        return setting.changed(**{name: array}).results()[scene.name]
+
+    for placed, argument in setting.layer.arguments():
+        name, array = argument.name, setting.arrays[argument.name]
+        scales = placed.part.sets is not None and argument.parameter == "weight"
+        if scales and scene.is_gradient:
+            yield f"`{name}` is in it twice: dL/dx_hat already holds it", results(name, array**2)
+        if scales:
+            yield f"`{name}` is left out", results(name, np.ones_like(array))
+        elif argument.parameter == "bias":
+            yield f"`{name}` is not added", results(name, np.zeros_like(array))
+        if array.ndim == 4 and array.size > max(array.shape):
+            hint = "the filters are flipped: a layer of a network correlates, it does not convolve"
+            yield hint, results(name, array[:, :, ::-1, ::-1])
+            if f"d{name}" == scene.name:
+                yield "it is upside down and back to front", scene.ours[:, :, ::-1, ::-1]
+            if array.shape[2] == array.shape[3]:
+                yield (
+                    "height and width of the filters are mixed up",
+                    results(name, array.swapaxes(2, 3)),
+                )
+
+
+def pooling(scene: Scene) -> Guesses:
+    """Windows that overlap."""
+    setting = scene.setting
+    if setting is None or len(setting.layer.parts) > 1 or scene.name != "dx":
+        return
+    (placed,) = setting.layer.parts
+    if not placed.part.pools or scene.yours.shape != scene.ours.shape:
+        return
+    op: Any = placed.node.op
+    x = setting.arrays["x"]
+    assigned, chosen = np.zeros_like(x), np.zeros_like(x)
+    for i, j, rows, columns in op.windows(x.shape[1:]):
+        window = x[:, :, rows, columns]
+        flat = window.reshape(*window.shape[:2], -1)
+        first = (np.arange(flat.shape[2]) == flat.argmax(axis=2)[..., None]).reshape(window.shape)
+        share = setting.dout[:, :, i, j, None, None]
+        assigned[:, :, rows, columns] = np.where(first, share, assigned[:, :, rows, columns])
+        chosen[:, :, rows, columns] += first
+    hint = (
+        "where windows overlap, a pixel is the maximum of several: their gradients add up (`+=`),"
+        " the last one does not replace the others (`=`)"
+    )
+    yield hint, assigned
+    wrong = np.abs(scene.yours - scene.ours) > CLOSE
+    if not wrong[chosen <= 1].any():
+        yield (
+            (
+                "only pixels that are the maximum of several windows are wrong: a mask of maxima cannot"
+                " say of how many, add each window's gradient up (`+=`)"
+            ),
+            scene.yours,
+        )
+
+
+# In this order; the first few that fit are told.
+GUESSES: tuple[Callable[[Scene], Guesses], ...] = (
+    extras,
+    part_of_the_batch,
+    parameters,
+    normalizing,
+    running,
+    pooling,
+    dout_left_out,
+    factor,
+    other_layout,
+    not_summed,
+    padding_left,
+    shifted,
+)

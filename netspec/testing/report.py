@@ -1,0 +1,150 @@
+"""What a check found, and how it reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+class LayerMismatchError(AssertionError):
+    """A layer differs from netspec's; `report` says where."""
+
+    def __init__(self, report: Report) -> None:
+        super().__init__(str(report))
+        self.report = report
+
+
+@dataclass
+class Comparison:
+    """One argument, as the layer that is checked and netspec have it.
+
+    Attributes:
+        name: such as `dw`.
+        shape, expected_shape: of the two.
+        error: the greatest |yours - netspec's|, over max(1, max |netspec's|); infinite where a
+            number is not finite or the shapes differ.
+        index: where the difference is greatest.
+        value, expected: the two numbers there.
+        wrong, size: how many entries differ by more than is allowed, and how many there are.
+        hints: likely mistakes; each was tried and gives the same wrong numbers.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    expected_shape: tuple[int, ...]
+    error: float
+    tol: float
+    index: tuple[int, ...] | None = None
+    value: float = 0.0
+    expected: float = 0.0
+    wrong: int = 0
+    size: int = 0
+    hints: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether the two agree."""
+        return self.error <= self.tol
+
+    def lines(self, width: int) -> list[str]:
+        """The comparison as text; names take `width` columns."""
+        head = f"  {self.name:<{width}}  {list(self.expected_shape)!s:<15} "
+        if self.shape != self.expected_shape:
+            lines = [f"{head} WRONG SHAPE: yours is {list(self.shape)}"]
+        elif self.ok:
+            return [f"{head} ok, max error {self.error:.1e}"]
+        else:
+            at = f"[{', '.join(map(str, self.index))}]" if self.index else ""
+            lines = [
+                f"{head} DIFFERS, max error {self.error:.3g}; {self.wrong} of {self.size} entries",
+                f"      worst at {self.name}{at}: yours {_number(self.value)},"
+                f" netspec's {_number(self.expected)}",
+            ]
+        return lines + [f"      hint: {hint}" for hint in self.hints]
+
+
+def compare(name: str, yours: Any, expected: Array, tol: float) -> Comparison:
+    """Hold one argument against netspec's."""
+    array = np.asarray(yours)
+    if array.shape != expected.shape:
+        return Comparison(name, array.shape, expected.shape, np.inf, tol)
+    theirs = array.astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        distance = np.abs(theirs - expected)
+    distance = np.where(np.isfinite(distance), distance, np.inf)
+    if not distance.size:
+        return Comparison(name, array.shape, expected.shape, 0.0, tol)
+    scale = max(1.0, float(np.abs(expected).max()))
+    index = tuple(int(i) for i in np.unravel_index(distance.argmax(), distance.shape))
+    return Comparison(
+        name, array.shape, expected.shape, float(distance[index]) / scale, tol, index,
+        float(theirs[index]), float(expected[index]),
+        int((distance > tol * scale).sum()), distance.size,
+    )  # fmt: skip
+
+
+def _number(value: float) -> str:
+    return f"{value:.9g}"
+
+
+@dataclass
+class Case:
+    """One check: what was computed, its comparisons, and what went wrong besides numbers."""
+
+    title: str
+    comparisons: list[Comparison] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether all is well."""
+        return not self.faults and all(c.ok for c in self.comparisons)
+
+    def __str__(self) -> str:
+        width = max((len(c.name) for c in self.comparisons), default=0)
+        lines = [f"{self.title}"]
+        for comparison in self.comparisons:
+            lines += comparison.lines(width)
+        for fault in self.faults:
+            first, *rest = fault.splitlines()
+            lines += [f"  FAULT {first}", *(f"      {line}" for line in rest)]
+        return "\n".join(lines)
+
+
+@dataclass
+class Report:
+    """What `check_layer` found.
+
+    Attributes:
+        like: what the layer was held against.
+        cases: one for each set of attributes and each mode.
+    """
+
+    like: str
+    cases: list[Case] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether the layer is netspec's in every case."""
+        return all(case.ok for case in self.cases)
+
+    @property
+    def differing(self) -> list[Comparison]:
+        """Every comparison that failed, the worst first."""
+        failed = [c for case in self.cases for c in case.comparisons if not c.ok]
+        return sorted(failed, key=lambda c: -c.error)
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+    def __str__(self) -> str:
+        verdict = "equal to netspec's" if self.ok else "NOT equal to netspec's"
+        names = list(dict.fromkeys(c.name for case in self.cases for c in case.comparisons
+                                   if not c.ok))  # fmt: skip
+        where = f": {', '.join(names)}" if names else ""
+        return "\n\n".join([f"{self.like}: {verdict}{where}", *map(str, self.cases)])

@@ -1,0 +1,115 @@
+"""Calling functions that somebody else wrote: what they raise, return and change is reported."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+class FaultError(Exception):
+    """Why a function's result cannot be used, in words."""
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """What a function is called in messages."""
+    return getattr(function, "__name__", type(function).__name__)
+
+
+def call(function: Callable[..., Any], *arguments: Any) -> Any:
+    """What the function returns.
+
+    Raises:
+        FaultError: with what it raised, and the line of its own code where.
+    """
+    try:
+        return function(*arguments)
+    except Exception as error:
+        raise FaultError(_described(function, error)) from None
+
+
+def forward(function: Callable[..., Any], *arguments: Any) -> tuple[Any, Any]:
+    """(out, cache).
+
+    Raises:
+        FaultError: if it raises, or returns anything else.
+    """
+    result = call(function, *arguments)
+    if not isinstance(result, tuple | list) or len(result) != 2:
+        raise FaultError(f"{name_of(function)} must return (out, cache), not {_kind(result)}")
+    _require_numbers(name_of(function), "out", result[0])
+    return result[0], result[1]
+
+
+def backward(
+    function: Callable[..., Any], dout: Array, cache: Any, names: Sequence[str]
+) -> dict[str, Any]:
+    """The gradients by name; a single one may come alone.
+
+    Raises:
+        FaultError: if it raises, or returns anything else.
+    """
+    result = call(function, dout, cache)
+    if len(names) == 1 and not isinstance(result, tuple | list):
+        result = (result,)
+    if not isinstance(result, tuple | list) or len(result) != len(names):
+        listed = ", ".join(names)
+        raise FaultError(f"{name_of(function)} must return {listed}, not {_kind(result)}")
+    for name, value in zip(names, result, strict=True):
+        _require_numbers(name_of(function), name, value)
+    return dict(zip(names, result, strict=True))
+
+
+def changes(
+    function: Callable[..., Any], before: Mapping[str, Array], after: Mapping[str, Array]
+) -> list[str]:
+    """A fault for every array that a function got and changed."""
+    return [
+        f"{name_of(function)} changes `{name}` in place: what comes after it, and the caller, then"
+        f" works with other numbers.\nwork on a copy: {name} = {name}.copy()"
+        for name, array in before.items()
+        if not np.array_equal(array, after[name], equal_nan=True)
+    ]
+
+
+def _require_numbers(function: str, name: str, value: Any) -> None:
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        array = np.asarray(None)
+    if array.dtype.kind not in "fiub":
+        raise FaultError(f"{function}: `{name}` is {_kind(value)}, not an array of numbers")
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, tuple | list):
+        return f"{len(value)} values"
+    if isinstance(value, np.ndarray):
+        return f"one array of shape {list(value.shape)}"
+    return "None" if value is None else f"a {type(value).__name__}"
+
+
+def _described(function: Callable[..., Any], error: Exception) -> str:
+    """The error, and the last line of the function's own file on the way to it."""
+    text = f"{name_of(function)} raises {type(error).__name__}: {error}"
+    code = getattr(function, "__code__", None)
+    frames = traceback.extract_tb(error.__traceback__)[1:]  # the first is `call`
+    own = [f for f in frames if code is not None and f.filename == code.co_filename] or frames
+    if not own:  # a wrong number of arguments: the function was never entered
+        return text
+    at = own[-1]
+    return f"{text}\nat {_shown(at.filename)}:{at.lineno}: {at.line}"
+
+
+def _shown(filename: str) -> str:
+    path = Path(filename)
+    if path.is_absolute() and path.is_relative_to(Path.cwd()):
+        return os.path.relpath(path)
+    return filename
