@@ -183,11 +183,19 @@ class Op:
     Class attributes:
         name: the word in a `.net` file.
         arity: how many inputs it takes; None for any number from two.
+        commutes_with_max: it never falls and works on each number alone, and its gradient is zero
+            wherever it is flat, so that a maximum may be taken before it.
+        takes_max: its value is the maximum over a window, the first of equals.
+        torch_order: PyTorch's order of arguments, where it also takes a size that we infer from the
+            input, which is written as "".
         examples, bad_examples: what the generic tests run.
     """
 
     name: ClassVar[str]
     arity: ClassVar[int | None] = 1
+    commutes_with_max: ClassVar[bool] = False
+    takes_max: ClassVar[bool] = False
+    torch_order: ClassVar[tuple[str, ...]] = ()
     examples: ClassVar[tuple[Example, ...]] = ()
     bad_examples: ClassVar[tuple[BadExample, ...]] = ()
 
@@ -229,6 +237,10 @@ class Op:
         """What is legal but suspicious about a node."""
         return ()
 
+    def is_unlikely(self) -> bool:
+        """Whether the attributes are such as hardly anyone means: they may be in PyTorch's order."""
+        return False
+
     # -- reference: slow and obvious, N,C,H,W
 
     def forward(self, run: Evaluation, *x: Array) -> Array:
@@ -238,6 +250,14 @@ class Op:
     def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
         """The gradients of the inputs; those of parameters go to `run.gradients`."""
         raise NotImplementedError
+
+    def pattern(self, *x: Array) -> Array | None:
+        """Which smooth piece of the op each number of a batch is on, as whole numbers or bools.
+
+        It changes when an input crosses a kink, such as a ReLU's zero: finite differences across
+        one say nothing about the gradient. None for an op without kinks.
+        """
+        return None
 
     # -- lowering
 

@@ -12,7 +12,7 @@ from netspec.kernels.arrays import Array, chunks
 from netspec.kernels.windows import Pad, Pair, Tap, Window, clipped_taps
 
 # Elements of the output in a tile, and images that a global pool takes at once.
-TILE = 1 << 14
+TILE = 1 << 16
 
 # What a pixel counts against `parallel.WORTH_A_THREAD`.
 WORK = 8

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
+import dataclasses
 import linecache
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from netspec.compiler.lowering import lower
 from netspec.compiler.numpy_source import emit_program
 from netspec.compiler.passes.choose_emitters import choose_emitters
 from netspec.compiler.passes.fuse import fuse
+from netspec.compiler.passes.pool_first import pool_first
 from netspec.compiler.passes.plan_memory import plan_memory
 from netspec.compiler.plan import Buffer, Plan, Scratch
 from netspec.kernels import elementwise, parallel
@@ -24,24 +25,8 @@ Array = NDArray[Any]
 # Cache lines and vector registers are 64 bytes: no two buffers share one.
 _ALIGNMENT = 64
 
-# The plan's passes, in order. Each is a pure function from plan to plan.
-PASSES: tuple[Callable[[Plan], Plan], ...] = (fuse, choose_emitters)
-
-
-def make_plan(graph: Graph, *, training: bool, **options: Any) -> Plan:
-    """Lower a graph and run the passes. `options` are those of `lower`."""
-    return run_passes(lower(graph, training=training, **options))
-
-
-def run_passes(plan: Plan) -> Plan:
-    """A plan through all passes."""
-    for apply in PASSES:
-        plan = apply(plan)
-    return plan
-
-
-def program_source(graph: Graph, *, training: bool, **options: bool) -> str:
-    """The NumPy source of a graph, as it runs."""
+def program_source(graph: Graph, *, training: bool, **options: Any) -> str:
+    """The NumPy source of a graph, as it runs. `options` are those of `make_plan`."""
     return emit_program(make_plan(graph, training=training, **options), graph).text
 
 
@@ -75,32 +60,29 @@ class Program:
         self._bound: dict[tuple[int, int], dict[str, Array]] = {}
 
     def bind(self, batch: int) -> dict[str, Array]:
-        """The buffers for a batch size, by name. The caller fills the inputs."""
+        """The buffers for a batch size, by name. The caller puts the inputs in, as its own arrays."""
         key = (batch, parallel.threads())  # scratch is shared out among the threads
         if key not in self._bound:
             offsets, size = self._layout(batch)
             if size > len(self._arena):
                 self._arena = _aligned(size, self.dtype)
                 self._bound.clear()
-            scratch = self._scratch_size(batch)
+            scratch = scratch_elements(self._source, batch)
             if scratch > len(self._scratch):
                 self._scratch = _aligned(scratch, self.dtype)
             buffers = {}
             for buffer, offset in offsets.items():
                 flat = self._arena[offset : offset + buffer.elements(batch)]
                 buffers[buffer.name] = flat.reshape(_shape(buffer, batch))
+            given = set(self.plan.inputs.values())  # the caller's own arrays
             for buffer in self.memory.external:
-                buffers[buffer.name] = np.empty(_shape(buffer, batch), self.dtype)
+                if buffer not in given:
+                    buffers[buffer.name] = np.empty(_shape(buffer, batch), self.dtype)
             self._bound[key] = buffers
         return self._bound[key]
 
     def _layout(self, batch: int) -> tuple[Mapping[Buffer, int], int]:
         return self.memory.layout(batch, _ALIGNMENT // self.dtype.itemsize)
-
-    def _scratch_size(self, batch: int) -> int:
-        kernels = (_scratch_elements(scratch, batch) for scratch in self._source.scratch)
-        tiles = (elementwise.scratch_size(t.width, t.registers) for t in self._source.tiles)
-        return max([1, *kernels, *tiles])
 
     def sample(self, buffers: dict[str, Array], rng: np.random.Generator) -> None:
         """Draw the random masks of a step."""
@@ -133,13 +115,6 @@ def _aligned(size: int, dtype: np.dtype[Any]) -> Array:
     memory = np.empty(size + extra, dtype)
     skip = -memory.ctypes.data % _ALIGNMENT // dtype.itemsize
     return memory[skip : skip + size]
-
-
-def _scratch_elements(scratch: Scratch, batch: int) -> int:
-    module, _, function = scratch.function.rpartition(".")
-    size = getattr(importlib.import_module(f"netspec.kernels.{module}"), function)
-    elements: int = size(batch, *scratch.arguments, **scratch.options)
-    return elements
 
 
 _programs = 0

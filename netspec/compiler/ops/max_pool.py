@@ -36,6 +36,7 @@ class MaxPool(PoolOp):
     dilation: Pair = attribute(PairOf(1), "distance between the taps of a window", 1)
 
     name = "max_pool"
+    takes_max = True
     examples = (
         Example("max_pool(2)", ((3, 4, 6),)),
         Example("max_pool(3, stride = 2, pad = 1)", ((2, 7, 8),)),

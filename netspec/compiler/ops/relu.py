@@ -19,6 +19,7 @@ class Relu(ElementwiseOp):
     """
 
     name = "relu"
+    commutes_with_max = True
     examples = (Example("relu", ((3, 4, 5),)), Example("relu", ((7,),)))
 
     def value(self, *x: Expression) -> Expression:

@@ -19,6 +19,7 @@ class Relu6(ElementwiseOp):
     """
 
     name = "relu6"
+    commutes_with_max = True
     examples = (Example("relu6", ((3, 4, 5),)), Example("relu6", ((7,),)))
 
     def value(self, *x: Expression) -> Expression:

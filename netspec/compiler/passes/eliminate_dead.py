@@ -26,6 +26,7 @@ def eliminate_dead(graph: Graph) -> Graph:
     """The graph without the nodes that no output depends on, and without their parameters."""
     live = live_values(graph)
     nodes = tuple(node for node in graph.nodes if node.name in live)
-    used = {full for node in nodes for full in node.parameters.values()}
-    parameters = {name: p for name, p in graph.parameters.items() if name in used}
+    # In the order of their first use that is left: that is where a PyTorch module would make them.
+    used = dict.fromkeys(full for node in nodes for full in node.parameters.values())
+    parameters = {name: graph.parameters[name] for name in used}
     return dataclasses.replace(graph, nodes=nodes, parameters=parameters)
