@@ -283,7 +283,8 @@ def test_two_filters_on_one_to_sixteen():
 def run_max(x, dy, **geometry):
     y, dx = unwritten(dy.shape, x.dtype), unwritten(x.shape, x.dtype)
     pool.max_forward(x, y, **geometry)
-    pool.max_backward(x, y, dy, dx, **geometry)
+    size = pool.scratch_size(len(x), y.shape[1:], kernel=geometry["kernel"])
+    pool.max_backward(x, y, dy, dx, np.empty(size, x.dtype), **geometry)
     return y, dx
 
 
@@ -412,6 +413,20 @@ def test_global_average(dtype):
 
 
 @DTYPES
+@pytest.mark.parametrize(("rows", "outs", "ins"), [(5, 96, 1100), (64, 33, 1024), (200, 20, 30)])
+def test_linear_in_blocks(rows, outs, ins, dtype):
+    """The ways that few rows take, and many."""
+    x, dy = sample((rows, ins), dtype, 1), sample((rows, outs), dtype, 4)
+    weight, bias = sample((outs, ins), dtype, 2), sample(outs, dtype, 3)
+    y, dweight = unwritten(dy.shape, dtype), unwritten(weight.shape, dtype)
+    scratch = np.empty(linear.scratch_size(rows, (outs,)), dtype)
+    linear.forward(x, weight, bias, y, scratch)
+    linear.backward_weight(x, dy, dweight)
+    agree(y, x @ weight.T + bias, dtype)
+    agree(dweight, dy.T @ x, dtype)
+
+
+@DTYPES
 @pytest.mark.parametrize("leading", [(1,), (5,), (3, 4)])
 @pytest.mark.parametrize("with_bias", [True, False])
 def test_linear(leading, with_bias, dtype):
@@ -419,7 +434,8 @@ def test_linear(leading, with_bias, dtype):
     dy = sample((*leading, 7), dtype, 4)
     y, dx = unwritten(dy.shape, dtype), unwritten(x.shape, dtype)
     dweight, dbias = unwritten(weight.shape, dtype), unwritten(7, dtype)
-    linear.forward(x, weight, bias if with_bias else None, y)
+    scratch = np.empty(linear.scratch_size(len(x), y.shape[1:]), dtype)
+    linear.forward(x, weight, bias if with_bias else None, y, scratch)
     linear.backward_input(dy, weight, dx)
     linear.backward_weight(x, dy, dweight)
     linear.backward_bias(dy, dbias)

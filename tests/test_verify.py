@@ -161,8 +161,8 @@ def line_of(net: netspec.Net, node: str) -> int:
 def test_a_fault_in_a_numpy_backward_is_on_its_line(monkeypatch, node, channels):
     real = pool.max_backward
 
-    def wrong(x, y, dy, dx, **options):
-        real(x, y, dy, dx, **options)
+    def wrong(x, y, dy, dx, scratch, **options):
+        real(x, y, dy, dx, scratch, **options)
         if x.shape[-1] == channels:
             dx *= 1.001
 

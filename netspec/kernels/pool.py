@@ -4,15 +4,17 @@ Each tap (i, j) of the window is one strided slice of the picture, and the kerne
 a 2x2 pool is four passes over whole tiles, in place of one Python loop turn per output.
 """
 
+from math import prod
+
 import numpy as np
 from numpy.typing import NDArray
 
 from netspec.kernels import parallel
 from netspec.kernels.arrays import Array, chunks
-from netspec.kernels.windows import Pad, Pair, Tap, Window, clipped_taps
+from netspec.kernels.windows import Pad, Pair, Shape, Tap, Window, clipped_taps
 
 # Elements of the output in a tile, and images that a global pool takes at once.
-TILE = 1 << 16
+TILE = 1 << 15
 
 # What a pixel counts against `parallel.WORTH_A_THREAD`.
 WORK = 8
@@ -30,8 +32,13 @@ def max_forward(
 
     def tile(images: slice, taps: list[Tap]) -> None:
         pictures, outputs = x[images], out[images]
-        outputs.fill(-np.inf)
-        for tap in taps:
+        first, *rest = taps
+        if outputs[:, first.out_h, first.out_w].shape == outputs.shape:
+            np.copyto(outputs, pictures[:, first.in_h, first.in_w])
+        else:
+            outputs.fill(-np.inf)
+            rest = taps
+        for tap in rest:
             best = outputs[:, tap.out_h, tap.out_w]
             np.maximum(best, pictures[:, tap.in_h, tap.in_w], out=best)
 
@@ -43,6 +50,7 @@ def max_backward(
     y: Array,
     dy: Array,
     dx: Array,
+    scratch: Array,
     *,
     kernel: Pair,
     stride: Pair,
@@ -56,24 +64,74 @@ def max_backward(
     """
     window = Window(kernel, stride, pad, dilation)
     disjoint, tight = _disjoint(window), _tight(window, x, y)
+    tiles = _tiles(x, y, window)
 
-    def tile(images: slice, taps: list[Tap]) -> None:
+    def tile(images: slice, taps: list[Tap], own: Array) -> None:
         pictures, best, gradient, target = x[images], y[images], dy[images], dx[images]
-        found = np.zeros(best.shape, np.bool_)
+        if tight and _single_maxima(pictures, best, gradient, target, kernel, own):
+            return
+        found, hit, product = _registers(best, own)
+        found.fill(False)
         if not tight:
             target.fill(0)
         for tap in taps:
             inside = np.s_[:, tap.out_h, tap.out_w]
             pixels = np.s_[:, tap.in_h, tap.in_w]
-            hit = pictures[pixels] == best[inside]
-            np.greater(hit, found[inside], out=hit)  # hit, and no earlier tap was
-            found[inside] |= hit
+            here, before = hit[inside], found[inside]
+            np.equal(pictures[pixels], best[inside], out=here)
+            np.greater(here, before, out=here)  # here, and at no earlier tap
+            np.logical_or(before, here, out=before)
             if disjoint:
-                np.multiply(gradient[inside], hit, out=target[pixels])
+                np.multiply(gradient[inside], here, out=target[pixels])
             else:
-                target[pixels] += gradient[inside] * hit
+                np.multiply(gradient[inside], here, out=product[inside])
+                target[pixels] += product[inside]
 
-    parallel.each(tile, _tiles(x, y, window), x.size * WORK)
+    def part(mine: slice, own: Array) -> None:
+        for images, taps in tiles[mine]:
+            tile(images, taps, own)
+
+    split = parallel.parts(len(tiles), x.size * WORK)
+    share = len(scratch) // len(split)
+    parallel.run(part, [(s, scratch[i * share : (i + 1) * share]) for i, s in enumerate(split)])
+
+
+def scratch_size(n: int, out_shape: Shape, *, kernel: Pair) -> int:
+    """Elements of scratch that `max_backward` needs for `n` images of out_shape (OH, OW, C)."""
+    kh, kw = kernel
+    size = prod(out_shape)
+    tile = size * min(n, max(1, TILE // size))
+    return parallel.threads() * tile * (kw + kh * kw // 4 + 2)
+
+
+def _registers(y: Array, scratch: Array) -> tuple[NDArray[np.bool_], NDArray[np.bool_], Array]:
+    """Two arrays of booleans and one of numbers, of the shape of y."""
+    flags = scratch[y.size :].view(np.bool_)
+    found, hit = (flags[i * y.size : (i + 1) * y.size].reshape(y.shape) for i in range(2))
+    return found, hit, scratch[: y.size].reshape(y.shape)
+
+
+def _single_maxima(x: Array, y: Array, dy: Array, dx: Array, kernel: Pair, scratch: Array) -> bool:
+    """`max_backward` for windows side by side, if no window has its maximum twice.
+
+    What belongs to a window is repeated along the width, so that whole picture rows are compared
+    and multiplied at once.
+    """
+    (kh, kw), (n, height, width, channels) = kernel, y.shape
+    rows = x.reshape(n, height, kh, width, kw, channels)
+    wide = (n, height, width, kw, channels)
+    best = scratch[: prod(wide)].reshape(wide)
+    hits = scratch[best.size :].view(np.bool_)[: kh * best.size].reshape(kh, *wide)
+    best[...] = y[:, :, :, None]
+    for i, hit in enumerate(hits):
+        np.equal(rows[:, :, i], best, out=hit)
+    if np.count_nonzero(hits) != y.size:
+        return False
+    best[...] = dy[:, :, :, None]
+    target = dx.reshape(rows.shape)
+    for i, hit in enumerate(hits):
+        np.multiply(best, hit, out=target[:, :, i])
+    return True
 
 
 def avg_forward(

@@ -73,8 +73,18 @@ class Pool(NamedTuple):
     def max_backward(self, x: Array, y: Array, dy: Array) -> Array:
         """The gradient of x, of which y are the maxima."""
         dx = np.empty_like(x)
+        size = pool.scratch_size(len(x), y.shape[1:], kernel=self.kernel)
+        scratch = np.empty(size, x.dtype)
         pool.max_backward(
-            x, y, dy, dx, kernel=self.kernel, stride=self.stride, pad=_NONE, dilation=(1, 1)
+            x,
+            y,
+            dy,
+            dx,
+            scratch,
+            kernel=self.kernel,
+            stride=self.stride,
+            pad=_NONE,
+            dilation=(1, 1),
         )
         return dx
 
@@ -101,7 +111,8 @@ _NONE: Pad = (0, 0, 0, 0)
 def affine_forward(x: Array, w: Array, b: Array) -> Array:
     """x w + b for x (N, D), w (D, M), b (M,)."""
     out = np.empty((len(x), w.shape[1]), x.dtype)
-    linear.forward(x, w.T, b, out)
+    scratch = np.empty(linear.scratch_size(len(x), out.shape[1:]), out.dtype)
+    linear.forward(x, w.T, b, out, scratch)
     return out
 
 

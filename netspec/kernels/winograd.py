@@ -25,12 +25,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from netspec.kernels.arrays import Array, carve, repeat_row
+from netspec.kernels.arrays import SMALL_PRODUCT, Array, carve, repeat_row
 from netspec.kernels.windows import Tile, Tiling, Window, frame, pad_tile
-
-# OpenBLAS multiplies matrices of up to this many products without packing them first: narrow ones
-# are a quarter faster that way, so tiles are cut to fit.
-SMALL_PRODUCT = 1_000_000
 
 # Output rows at a time by rows of the kernel: more save products, and lose digits.
 ROWS_AT_ONCE = {3: 4, 5: 2, 7: 2}
@@ -78,7 +74,9 @@ class Plan(NamedTuple):
     result: tuple[int, ...]  # (images, groups, m, OW*O), where the rows are not a multiple of m
 
 
-def applies(x_shape: tuple[int, ...], y_shape: tuple[int, ...], groups: int, window: Window) -> bool:
+def applies(
+    x_shape: tuple[int, ...], y_shape: tuple[int, ...], groups: int, window: Window
+) -> bool:
     """Whether this is the faster way; x (N, H, W, C), y (N, OH, OW, O)."""
     (kh, kw), stride, _, dilation = window
     height, outputs = y_shape[1], y_shape[3]
@@ -255,4 +253,3 @@ def _columns(
         target = columns[:, :count, :tall]
         np.copyto(target, patches[:, :count, :tall])
         yield tile, target
-

@@ -95,8 +95,9 @@ class AdaptiveMaxPool(AdaptivePoolOp):
         dx, pool = to.gradient_buffer(0), self.plain_pool(to.x_shapes[0])
         if pool is not None:
             to.call(
-                "pool.max_backward", to.x[0], to.out, to.dy, dx,
+                "pool.max_backward", to.x[0], to.out, to.dy, dx, to.scratch,
                 writes=[dx], **pool, dilation=(1, 1),
+                scratch=to.needs("pool.scratch_size", (to.out.shape,), kernel=pool["kernel"]),
             )  # fmt: skip
         else:
             to.call("adaptive.max_backward", to.x[0], to.dy, dx, writes=[dx])

@@ -110,7 +110,10 @@ class Linear(Op):
     def lower(self, to: Lowering) -> None:
         """One matrix product."""
         weight, bias = to.parameter("weight"), to.parameter("bias")
-        to.call("linear.forward", to.x[0], weight, bias, to.out, writes=[to.out])
+        to.call(
+            "linear.forward", to.x[0], weight, bias, to.out, to.scratch, writes=[to.out],
+            scratch=to.needs("linear.scratch_size", (to.out.shape,)),
+        )  # fmt: skip
 
     def lower_backward(self, to: Lowering) -> None:
         """Weights, bias, and the input where its gradient is wanted."""

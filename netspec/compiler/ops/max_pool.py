@@ -108,8 +108,9 @@ class MaxPool(PoolOp):
         if to.wanted[0]:
             dx = to.gradient_buffer(0)
             to.call(
-                "pool.max_backward", to.x[0], to.out, to.dy, dx,
+                "pool.max_backward", to.x[0], to.out, to.dy, dx, to.scratch,
                 writes=[dx], **self.options(), dilation=self.dilation,
+                scratch=to.needs("pool.scratch_size", (to.out.shape,), kernel=self.kernel),
             )  # fmt: skip
             to.gradient(0, dx)
 
