@@ -1,12 +1,17 @@
 """A mistake is reported where it was made: mutations of every net of the repository.
 
-Counted are mutations that the file does not survive unchanged: the mutated file is refused, or its
-layers or parameters have other names or shapes. Those that give another sound net (`max_pool(2)` for
-`max_pool(3)`) cannot be told from what somebody wants, and are counted apart as silent.
+Counted are all mutations that the file does not survive unchanged: the mutated file is refused, or its
+layers or parameters have other names or shapes. Those after which every name and shape is the same
+(another order of equal arguments, a wire between two values of one shape) are `same`, and not counted.
 
-`on the line`: the first span of an error or a warning lies on the mutated line. `named`: some span of
-one does, or a change that a hint proposes. A wrong shape inside a residual branch is reported where
-the branches meet, with the branch as a further span, so that it can be named without being hit.
+`on the line`: the first span of an error or a warning lies on the mutated line; others may lie elsewhere.
+`named`: some span of one does, or a change that a hint proposes. `silent`: nothing is reported at all.
+The share that must hold is `on the line` of all that are counted, the silent ones among them.
+
+The mutations are of code alone: shape comments (`# [64, 55, 55]`) stay as they are, and it is by
+them that most changed strides and paddings are found, which give another sound net. What they do not
+say stays unseen: who reads a value of the same height and width, the groups of a convolution; and a
+wrong default of a block, or a wrong constant, is reported where it is used.
 """
 
 from __future__ import annotations
@@ -15,17 +20,20 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from netspec.compiler.pipeline import Compilation, Request, compile_request
 from netspec.diagnostics import Diagnostic, Source, Span
 from tests.mutations import OPERATORS, mutations
 
 ROOT = Path(__file__).parents[1] / "networks"
-EACH, SEED = 8, 1
-COLUMNS = ("counted", "reported", "on the line", "named", "silent", "same")
-# The least share of the reported mutations whose first span lies on the mutated line.
+EACH = 8
+COLUMNS = ("counted", "on the line", "named", "silent", "same")
+# The least share of the counted mutations that are reported on the mutated line.
+LEAST_OF_ALL = 0.9
 LEAST = {
-    "misspell": 0.9, "drop_an_argument": 0.75, "break_a_wire": 0.65,
-    "change_a_stride": 0.3, "swap_operands": 0.4,
+    "misspell": 0.9, "drop_an_argument": 0.93, "break_a_wire": 0.86,
+    "change_a_stride": 0.86, "swap_operands": 0.9,
 }  # fmt: skip
 
 
@@ -49,12 +57,14 @@ def names_line(diagnostic: Diagnostic, line: int) -> bool:
     return any(line in lines(span) for span in spans if span is not None)
 
 
-def count(path: Path) -> Counter[tuple[str, str]]:
+def count(path: Path, seed: int) -> Counter[tuple[str, str]]:
     """What became of the mutations of a file, by operator and column."""
     found: Counter[tuple[str, str]] = Counter()
     source = path.read_text("utf-8")
-    original = facts(compile_request(Request(source=Source(path.name, source))))
-    for mutation in mutations(source, EACH, SEED):
+    before = compile_request(Request(source=Source(path.name, source)))
+    assert not before.diagnostics
+    original = facts(before)
+    for mutation in mutations(source, EACH, seed):
         text = mutation.apply(source)
         result = compile_request(Request(source=Source(path.name, text)))
         what = ["counted"]
@@ -63,7 +73,6 @@ def count(path: Path) -> Counter[tuple[str, str]]:
         elif not result.diagnostics:
             what.append("silent")
         else:
-            what.append("reported")
             if any(d.span and d.span.line == mutation.line for d in result.diagnostics):
                 what.append("on the line")
             if any(names_line(d, mutation.line) for d in result.diagnostics):
@@ -72,18 +81,22 @@ def count(path: Path) -> Counter[tuple[str, str]]:
     return found
 
 
-def test_a_mistake_is_reported_where_it_was_made() -> None:
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_mistake_is_reported_where_it_was_made(seed: int) -> None:
     total: Counter[tuple[str, str]] = Counter()
     for path in sorted(ROOT.rglob("*.net")):
-        found = count(path)
-        assert sum(n for (_, column), n in found.items() if column != "same") >= 5, path
+        found = count(path, seed)
+        assert sum(n for (_, column), n in found.items() if column == "counted") >= 5, path
         total += found
     names = [operator.__name__ for operator in OPERATORS]
-    table = [f"{'':18}" + "".join(f"{column:>12}" for column in COLUMNS)]
+    for column in COLUMNS:
+        total["all", column] = sum(total[name, column] for name in names)
+    table = [f"{'':18}" + "".join(f"{column:>12}" for column in COLUMNS) + f"{'share':>8}"]
+    shares = {name: total[name, "on the line"] / total[name, "counted"] for name in [*names, "all"]}
     table += [
-        f"{name:18}" + "".join(f"{total[name, column]:12}" for column in COLUMNS) for name in names
+        f"{name:18}" + "".join(f"{total[name, column]:12}" for column in COLUMNS) + f"{share:8.1%}"
+        for name, share in shares.items()
     ]
-    print("\n".join(table))
-    for name in names:
-        share = total[name, "on the line"] / total[name, "reported"]
-        assert share >= LEAST[name], "\n".join([f"{name}: {share:.0%}", *table])
+    print("\n".join([f"seed {seed}", *table]))
+    least = LEAST | {"all": LEAST_OF_ALL}
+    assert all(shares[name] >= least[name] for name in shares), "\n".join(table)

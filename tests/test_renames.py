@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
 
 import netspec
 from netspec.runtime.renames import may_be_missing, rename_old_keys
@@ -24,6 +28,35 @@ def test_published_densenet_weights_find_their_places():
     missing = set(expected) - {renamed.get(key, key) for key in old}
     assert missing
     assert all(map(may_be_missing, missing))
+
+
+@pytest.mark.parametrize("backend", ["numpy", "torch"])
+def test_loading_renames(backend: str) -> None:
+    net = netspec.load(ZOO / "densenet121.net")
+    rng = np.random.default_rng(0)
+    state = {
+        name: np.asarray(rng.random(p.shape), np.float32)
+        for name, p in net.graph.parameters.items()
+        if not may_be_missing(name)
+    }
+    old = {
+        re.sub(r"(denselayer\d+\.(?:norm|conv))(\d)", r"\1.\2", name): array
+        for name, array in state.items()
+    }
+    model: Any = net.compile()
+    if backend == "torch":
+        pytest.importorskip("torch")
+        from netspec.runtime.pytorch.model import TorchModel
+        from netspec.runtime.torch_module import build_module
+
+        model = TorchModel(net.graph, build_module(net))
+    counters = {n: a for n, a in model.state_dict().items() if may_be_missing(n)}
+    model.load_state_dict(old)
+    loaded = model.state_dict()
+    assert all(np.array_equal(loaded[name], array) for name, array in {**state, **counters}.items())
+    del old["features.denseblock1.denselayer1.norm.1.bias"]
+    with pytest.raises(netspec.NetspecError, match="one tensor differs"):
+        model.load_state_dict(old)
 
 
 def test_names_that_fit_stay():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
-from netspec.compiler import syntax
+from netspec.compiler import habits, syntax
 from netspec.compiler.assembly import MAX_CALLS_DEEP, StopBuildingError
 from netspec.compiler.graph import show_shape
 from netspec.compiler.op import registry
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 class Caller(Splitter):
     """Finds out what a call calls, and does it."""
-
-    module: Module
 
     @abstractmethod
     def call_block(
@@ -82,10 +80,10 @@ class Caller(Splitter):
             message = f"`{name}` is a net, and only blocks and layers can be called"
             self.error("call/not-a-layer", message, call.callee.span)
             return None
-        meant = _ALIASES.get(name.lower().replace("_", "")) or suggest(name, known)
-        if meant not in known:
-            meant = None
+        meant = habits.layer_meant(name, known)
         hints: tuple[Hint, ...] = ()
+        if (advice := habits.why_absent(name)) is not None:
+            meant, hints = None, (Hint(advice),)
         if meant is not None:
             hints = (Hint(f"did you mean `{meant}`?", (Edit(call.callee.span, meant),)),)
         message = f"there is no layer or block `{name}`"
@@ -230,17 +228,11 @@ class Caller(Splitter):
             elif name in given:
                 self.error("call/twice", f"`{name}` is given twice", argument.span)
             given[name] = value
+            if name in order:
+                # Errors in the block about this value point to where it was written.
+                parameter = block.parameters[order.index(name)]
+                self.assembly.written[parameter.name.span] = self.place(argument.value)
         return given, inputs
-
-
-# What other frameworks and papers call our layers, in lower case and without underscores.
-_ALIASES = {
-    "conv2d": "conv", "convolution": "conv", "convolution2d": "conv", "dense": "linear",
-    "fc": "linear", "affine": "linear", "fullyconnected": "linear", "maxpool2d": "max_pool",
-    "maxpooling2d": "max_pool", "avgpool2d": "avg_pool", "averagepool": "avg_pool",
-    "averagepooling2d": "avg_pool", "bn": "batch_norm", "batchnorm2d": "batch_norm",
-    "batchnormalization": "batch_norm", "gap": "global_avg_pool", "rectify": "relu",
-}  # fmt: skip
 
 
 def _snake(name: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from netspec.compiler.graph import Node, Parameter, Shape
 from netspec.compiler.receptive_field import Field, extend, field_of_input
 from netspec.compiler.scope import Reads
+from netspec.compiler.syntax import Label
 from netspec.diagnostics import DiagnosticSink, Span
 
 # One unit is one expression, statement or layer: about 20 microseconds.
@@ -47,9 +48,16 @@ class Assembly:
     calls_deep: int = 0
     called: set[Span] = field(default_factory=set)
     depth: int = 0
+    # Shape comments hold for a net as it is written; values that follow from a false one are doubtful.
+    # The number says how many blocks deep the comment stands.
+    as_written: bool = True
+    doubtful: dict[str, int] = field(default_factory=dict)
+    # Where the constants of names were written, by the places of the names.
+    written: dict[Span, Span] = field(default_factory=dict)
     # Label paths: layers and blocks by where they were given, and the paths above them.
     taken: dict[str, Span] = field(default_factory=dict)
     above: dict[str, Span] = field(default_factory=dict)
+    labels: dict[Label, None] = field(default_factory=dict)  # as written, in order
 
     def take(self, path: str, prefix: str, span: Span) -> tuple[str, Span] | None:
         """Claim a label path; gives the path and the place that it collides with, or None.

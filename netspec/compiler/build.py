@@ -23,7 +23,7 @@ from netspec.compiler.graph import Graph
 from netspec.compiler.modules import Module
 from netspec.compiler.scope import UNKNOWN, Scope, Tensor
 from netspec.compiler.statements import ReturnedError, assigned
-from netspec.diagnostics import Diagnostic, DiagnosticSink, Frame, Hint, Label, Span
+from netspec.diagnostics import Diagnostic, DiagnosticSink, Edit, Frame, Hint, Label, Span
 
 
 class Body(CommentChecker):
@@ -184,13 +184,26 @@ class Body(CommentChecker):
         finally:
             self.assembly.calls_deep -= 1
         if inner.returned is None:
-            hint = Hint("end it with `return x`")
+            hint = _return_hint(block)
             message = f"block {block.name.id} does not return a value"
             self.error("block/no-return", message, block.name.span, hints=(hint,))
             return UNKNOWN
         if isinstance(inner.returned, Tensor):
             return Tensor(inner.returned.name, inner.returned.shape, whole)
         return inner.returned
+
+
+def _return_hint(block: syntax.Block) -> Hint:
+    """End a block with a `return` of what it computed last."""
+    last = block.body[-1] if block.body else None
+    if not isinstance(last, syntax.Assign):
+        return Hint("end it with `return x`")
+    names = ", ".join(target.id for target in last.targets)
+    source, (_, column) = last.span.source, last.span.source.position(last.span.start)
+    margin = source.line(last.span.line)[: column - 1]
+    line_break = f"\n{margin}" if not margin.strip() else "\n"
+    end = Span(source, last.span.end, last.span.end)
+    return Hint(f"end it with `return {names}`", (Edit(end, f"{line_break}return {names}"),))
 
 
 def build(

@@ -14,23 +14,25 @@ from typing import Any
 
 from netspec.compiler.attributes import show
 from netspec.compiler.initializers import Initializer
-from netspec.compiler.symbolic import Size
+from netspec.compiler.symbolic import Size, may_equal, names_in
 from netspec.diagnostics import plural
 
 MAX_MAGNITUDE = 10**30
 MAX_ITEMS = 100_000
 MAX_LIST_DEPTH = 8
+MAX_FORMULA = 200  # characters
 
 Constant = int | float | bool | str | None | tuple[Any, ...] | range | Initializer
 
 
 class ConstantError(Exception):
-    """An operation that constants do not have."""
+    """An operation that constants do not have, with advice where there is some."""
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: str, help: str | None = None) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
+        self.help = help
 
 
 def type_name(value: Any) -> str:
@@ -84,6 +86,8 @@ def arithmetic(op: str, left: Any, right: Any) -> Any:
             message = f"a list of {len(left)} x {right:,} items; the limit is {MAX_ITEMS:,}"
             raise ConstantError("limit/list", message)
         return left * right
+    if isinstance(left, Size) or isinstance(right, Size):
+        return _open_arithmetic(op, left, right)
     if not (_is_number(left) and _is_number(right)):
         raise ConstantError(
             "constant/type", f"`{op}` is not defined for {type_name(left)} and {type_name(right)}"
@@ -96,6 +100,31 @@ def arithmetic(op: str, left: Any, right: Any) -> Any:
         raise ConstantError("limit/number", "the result is too large") from None
 
 
+def _open_arithmetic(op: str, left: Any, right: Any) -> Any:
+    """`+`, `-`, `*` of sizes left open and whole numbers; `//` and `%` by a positive number."""
+    whole = [isinstance(side, int) and not isinstance(side, bool) for side in (left, right)]
+    fits = all(w or isinstance(s, Size) for w, s in zip(whole, (left, right), strict=True))
+    divides = op in ("//", "%") and whole[1] and right > 0
+    if not fits or not (op in ("+", "-", "*") or divides):
+        raise ConstantError(
+            "constant/type", f"`{op}` is not defined for {type_name(left)} and {type_name(right)}",
+            open_help(left, right),
+        )  # fmt: skip
+    # A longer operand is never multiplied out, so that this takes no time.
+    if any(len(str(side)) > MAX_FORMULA for side in (left, right)):
+        raise ConstantError("limit/number", "the formula of this open size is too long")
+    return bounded(_ARITHMETIC[op](left, right))
+
+
+def open_help(*values: Any) -> str | None:
+    """What to do where a size left open cannot be used; None if there is none among the values."""
+    items = [item for v in values for item in (v if isinstance(v, tuple) else (v,))]
+    names = sorted(names_in(items))
+    if not names:
+        return None
+    return f"{names[0]} differs from picture to picture: give it a number, in the input or by --set"
+
+
 def power(base: Any, exponent: Any) -> Any:
     """`base ** exponent`.
 
@@ -106,6 +135,7 @@ def power(base: Any, exponent: Any) -> Any:
         raise ConstantError(
             "constant/type",
             f"`**` is not defined for {type_name(base)} and {type_name(exponent)}",
+            open_help(base, exponent),
         )
     if abs(exponent) > 1000:
         raise ConstantError("limit/number", f"an exponent of {show(exponent)} is too large")
@@ -128,7 +158,7 @@ def negate(op: str, value: Any) -> Any:
     """
     if op == "not":
         return not truth(value)
-    if not _is_number(value):
+    if not _is_number(value) and not isinstance(value, Size):
         raise ConstantError("constant/type", f"`{op}` is not defined for {type_name(value)}")
     return -value if op == "-" else value
 
@@ -137,7 +167,7 @@ def compare(op: str, left: Any, right: Any) -> bool:
     """`left op right`, as in Python.
 
     Raises:
-        ConstantError: if the two have no order.
+        ConstantError: if the two have no order, or it depends on a size left open.
     """
     if isinstance(left, range):
         left = _items(left)
@@ -150,9 +180,25 @@ def compare(op: str, left: Any, right: Any) -> bool:
     )
     if not comparable:
         raise ConstantError(
-            "constant/type", f"`{op}` cannot order {type_name(left)} and {type_name(right)}"
-        )
+            "constant/type", f"`{op}` cannot order {type_name(left)} and {type_name(right)}",
+            open_help(left, right),
+        )  # fmt: skip
+    if op in ("==", "!=") and not _is_decided(left, right):
+        message = f"`{op}` of {show(left)} and {show(right)} depends on the picture"
+        raise ConstantError("constant/type", message, open_help(left, right))
     return bool(_COMPARISONS[op](left, right))
+
+
+def _is_decided(left: Any, right: Any) -> bool:
+    """Whether two constants are equal for all sizes left open, or for none."""
+    lefts, rights = (side if isinstance(side, tuple) else (side,) for side in (left, right))
+    is_open = [isinstance(item, Size) for item in (*lefts, *rights)]
+    if not any(is_open) or isinstance(left, tuple) is not isinstance(right, tuple):
+        return True
+    if len(lefts) != len(rights) or left == right:
+        return True
+    are_sizes = all(isinstance(item, (int, Size)) for item in (*lefts, *rights))
+    return not are_sizes or not may_equal(lefts, rights)
 
 
 def truth(value: Any) -> bool:
@@ -207,6 +253,8 @@ def bounded(value: Any) -> Any:
     Raises:
         ConstantError: `limit/number` or `limit/list`.
     """
+    if isinstance(value, Size) and any(abs(c) > MAX_MAGNITUDE for c in value.terms.values()):
+        raise ConstantError("limit/number", "a number in the result is larger than 1e30")
     if isinstance(value, int) and abs(value) > MAX_MAGNITUDE:
         raise ConstantError("limit/number", "the result is larger than 1e30")
     if isinstance(value, float) and not math.isfinite(value):
@@ -261,7 +309,9 @@ class Function:
 def _range(*arguments: Any) -> range:
     for argument in arguments:
         if isinstance(argument, bool) or not isinstance(argument, int):
-            raise ConstantError("constant/type", f"needs whole numbers, not {show(argument)}")
+            raise ConstantError(
+                "constant/type", f"needs whole numbers, not {show(argument)}", open_help(argument)
+            )
     if len(arguments) == 3 and arguments[2] == 0:
         raise ConstantError("constant/type", "needs a step that is not 0")
     span = range(*arguments)
@@ -279,13 +329,15 @@ def _sequence(value: Any) -> tuple[Any, ...]:
 def _numbers(arguments: Sequence[Any]) -> tuple[Any, ...]:
     numbers = _sequence(arguments[0]) if len(arguments) == 1 else tuple(arguments)
     if not numbers or not all(_is_number(n) for n in numbers):
-        raise ConstantError("constant/type", "needs numbers")
+        raise ConstantError("constant/type", "needs numbers", open_help(*numbers))
     return numbers
 
 
 def _number(value: Any) -> Any:
     if not _is_number(value):
-        raise ConstantError("constant/type", f"needs a number, not {type_name(value)}")
+        raise ConstantError(
+            "constant/type", f"needs a number, not {type_name(value)}", open_help(value)
+        )
     return value
 
 
@@ -332,4 +384,4 @@ def call(name: str, arguments: Sequence[Any]) -> Any:
         return bounded(function.call(*arguments))
     except ConstantError as error:
         colon = ":" if error.code.startswith("limit/") else ""
-        raise ConstantError(error.code, f"`{name}`{colon} {error.message}") from None
+        raise ConstantError(error.code, f"`{name}`{colon} {error.message}", error.help) from None

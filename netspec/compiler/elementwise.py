@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from netspec.compiler.expression import Apply, Const, Expression, Var, evaluate, variables, where
+from netspec.compiler.expression import (
+    Apply,
+    Const,
+    Expression,
+    Var,
+    decisions,
+    evaluate,
+    variables,
+    where,
+)
 from netspec.compiler.graph import Shape, show_shape
 from netspec.compiler.op import Evaluation, Op, ShapeError
 from netspec.compiler.symbolic import may_equal
@@ -53,6 +62,15 @@ class ElementwiseOp(Op):
         values = dict(zip(names, x, strict=True)) | {"y": self.forward(run, *x)}
         formulas = self.derivatives(Var("y"), *map(Var, names))
         return tuple(dy * evaluate(formula, values) for formula in formulas)
+
+    def pattern(self, *x: Array) -> Array | None:
+        """What the comparisons in the formula give, one after the other; None if it has none."""
+        import numpy as np
+
+        names = _names(len(x))
+        values = dict(zip(names, x, strict=True))
+        found = [evaluate(each, values) for each in decisions(self.value(*map(Var, names)))]
+        return np.stack(found) if found else None
 
     def lower(self, to: Lowering) -> None:
         """One elementwise step."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from dataclasses import dataclass
 
 from netspec.compiler.expression import FUNCTIONS, Apply, Const, Expression, Var, walk
@@ -80,20 +81,34 @@ class _Statements:
         arguments = [self.value(argument) for argument in formula.arguments]
         bank = self.flags if function.boolean else self.floats
         masks = formula.function == "where" and _can_multiply(formula)
-        if formula.function == "where" and not masks:
+        if masks:
+            out = self._mask(arguments, formula, target)
+        elif formula.function == "where":
             out = self._choose(arguments, target)
             self._release_all(formula)
         else:
             # The register of a dying operand can take the result.
             self._release_all(formula)
             out = target or bank.take()
-            if masks:
-                # True and false count as 1 and 0: faster than a masked copy by far.
-                self.lines.append(f"np.multiply({arguments[1]}, {arguments[0]}, out={out})")
-            else:
-                ufunc = f"np.{function.numpy}" if "." not in function.numpy else function.numpy
-                self.lines.append(f"{ufunc}({', '.join(arguments)}, out={out})")
+            ufunc = f"np.{function.numpy}" if "." not in function.numpy else function.numpy
+            self.lines.append(f"{ufunc}({', '.join(arguments)}, out={out})")
         self.where[formula] = out
+        return out
+
+    def _mask(self, arguments: list[str], formula: Apply, target: str | None) -> str:
+        """`where(c, a, 0)` as `a * c`: true and false count as 1 and 0, faster than a masked copy.
+
+        The product is of numbers alone: NumPy would convert a condition in it into an array that it
+        allocates. The register that holds 1 and 0 is none of the operands'.
+        """
+        condition, then, _ = arguments
+        ones = self.floats.take()
+        self.lines.append(f"np.copyto({ones}, {condition})")
+        self._release_all(formula)
+        out = target or ones
+        self.lines.append(f"np.multiply({then}, {ones}, out={out})")
+        if target is not None:
+            self.floats.give_back(ones)
         return out
 
     def _choose(self, arguments: list[str], target: str | None) -> str:
@@ -146,19 +161,17 @@ def _emit_numpy(step: ElementwiseStep, name: str) -> Emitted:
     full = [operand for operand in step.operands if operand not in statements.vectors]
     width, repeats = _row(step)
     shape = f"-1, {width}" if statements.vectors else "-1"
-    reshaped = ", ".join(f"{x}.reshape({shape})" for x in ["out", *full])
     floats = [f"t{i}" for i in range(statements.floats.count)]
     flags = [f"m{i}" for i in range(statements.flags.count)]
     lines = [
         f"def {name}(out, {', '.join([*step.operands, 'scratch'])}):",
-        f'    """out = {step.formula}"""',
-        f"    {', '.join(['out', *full])} = {reshaped}",
+        _docstring(f"out = {step.formula}"),
+        *(f"    {x} = {x}.reshape({shape})" for x in ["out", *full]),
     ]
     if statements.vectors and repeats > 1:
         # A row of the picture at once: NumPy's inner loop is as long as its shortest operand.
         names = [x for x in step.operands if x in statements.vectors]
-        tiled = ", ".join(f"np.tile({x}, {repeats})" for x in names)
-        lines.append(f"    {', '.join(names)} = {tiled}")
+        lines += [f"    {x} = np.tile({x}, {repeats})" for x in names]
     body = statements.lines
     if _overflows(step.formula):
         body = ['with np.errstate(over="ignore"):', *(f"    {line}" for line in body)]
@@ -176,6 +189,14 @@ def _emit_numpy(step: ElementwiseStep, name: str) -> Emitted:
     call = f"{name}({step.output}, {operands}, scratch)"
     registers = len(floats) + len(flags)
     return Emitted("\n".join(lines), call, width if statements.vectors else 1, registers)
+
+
+def _docstring(text: str) -> str:
+    """A docstring; a long formula goes over several lines."""
+    if len(text) <= 90:
+        return f'    """{text}"""'
+    first, *rest = textwrap.wrap(text, 88, break_long_words=False, break_on_hyphens=False)
+    return "\n".join([f'    """{first}', *(f"    {line}" for line in rest), '    """'])
 
 
 def _row(step: ElementwiseStep) -> tuple[int, int]:

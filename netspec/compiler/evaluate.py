@@ -2,36 +2,32 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from netspec.compiler import constants, initializers, syntax
-from netspec.compiler.assembly import Assembly, StopBuildingError
+from netspec.compiler.assembly import StopBuildingError
 from netspec.compiler.attributes import WrongValueError
 from netspec.compiler.constants import ConstantError
 from netspec.compiler.graph import show_shape
 from netspec.compiler.initializers import Initializer
 from netspec.compiler.op import registry
-from netspec.compiler.scope import UNKNOWN, Scope, SharedLayer, Tensor, Tensors
+from netspec.compiler.reporting import Reporter
+from netspec.compiler.scope import (
+    UNKNOWN,
+    SharedLayer,
+    Tensor,
+    Tensors,
+    tensor_attributes,
+)
+from netspec.compiler.suggestions import square_brackets
 from netspec.diagnostics import Edit, Hint, Label, Span, quoted, suggest
 
 MAX_DEPTH = 150
 
 
-class Evaluator:
+class Evaluator(Reporter):
     """Evaluates the expressions of one body. `Body` adds calls of layers and statements."""
-
-    scope: Scope
-    assembly: Assembly
-
-    def error(self, code: str, message: str, span: Span, **more: Any) -> None:
-        """Report an error here."""
-        raise NotImplementedError
-
-    def warning(self, code: str, message: str, span: Span, **more: Any) -> None:
-        """Report a warning here."""
-        raise NotImplementedError
 
     def apply(
         self, call: syntax.Call, inputs: list[Any], label: syntax.Label | None, span: Span
@@ -39,12 +35,8 @@ class Evaluator:
         """Call a layer or a block on values."""
         raise NotImplementedError
 
-    def callables(self) -> list[str]:
-        """The names of layers and blocks that can be called here."""
-        raise NotImplementedError
-
-    def defined_later(self, name: str) -> Iterator[Span]:
-        """Where the body gives a name that it does not know yet."""
+    def check_comment(self, node: object, value: Any) -> None:
+        """Called with everything that a shape comment can be about, when it is computed."""
         raise NotImplementedError
 
     def count_work(self, span: Span, units: int = 1) -> None:
@@ -64,9 +56,11 @@ class Evaluator:
             value = _EVALUATORS[type(expr)](self, expr)
             if size := constants.size(value):
                 self.count_work(expr.span, size // 32)
+            self.check_comment(expr, value)
             return value
         except ConstantError as error:
-            self.error(error.code, error.message, expr.span)
+            hints = (Hint(error.help),) if error.help else ()
+            self.error(error.code, error.message, expr.span, hints=hints)
             return UNKNOWN
         finally:
             self.assembly.depth -= 1
@@ -135,36 +129,6 @@ class Evaluator:
             return self._init_rule(expr.id, [], {}, expr.span)
         return self.undefined(expr)
 
-    def undefined(self, name: syntax.Name) -> Any:
-        """Report an unknown name, and go on with what was probably meant."""
-        if name.id in self.callables():
-            hint = Hint(f"a layer is called on a value: `x -> {name.id}`")
-            message = f"`{name.id}` is a layer, not a value"
-            self.error("name/undefined", message, name.span, hints=(hint,))
-            return UNKNOWN
-        meant = suggest(name.id, [*self.scope.names(), *initializers.RULES])
-        hints: tuple[Hint, ...] = ()
-        if meant is not None:
-            hints = (Hint(f"did you mean `{meant}`?", (Edit(name.span, meant),)),)
-        elif (known := self.scope.names()) and len(known) <= 8:
-            hints = (Hint(f"known here: {', '.join(known)}"),)
-        message = f"nothing is called `{name.id}` here"
-        later = tuple(Label(span, "defined only here") for span in self.defined_later(name.id))
-        self.error("name/undefined", message, name.span, secondary=later, hints=hints)
-        binding = self.scope.get(meant) if meant is not None else None
-        if binding is None:
-            return UNKNOWN
-        self.doubt(binding.span, name.id)
-        return binding.value
-
-    def doubt(self, defined: Span, used: str) -> None:
-        """Warn of a definition that nothing uses under its name, while `used` looks much like it."""
-        name = defined.text
-        used_once = len(re.findall(rf"\b{re.escape(name)}\b", defined.source.text)) == 1
-        if name.isidentifier() and used_once:
-            message = f"nothing reads `{name}`, and nothing is called `{used}`: one may be misspelt"
-            self.warning("graph/unused", message, defined)
-
     def _literal(self, expr: syntax.Literal) -> Any:
         return expr.value
 
@@ -176,7 +140,16 @@ class Evaluator:
         return UNKNOWN if UNKNOWN in items else constants.bounded(tuple(items))
 
     def _group(self, expr: syntax.Group) -> Any:
-        return Tensors(tuple(self.tensor(item, "a part of a group") for item in expr.items))
+        values = [self.evaluate(item) for item in expr.items]
+        if any(
+            value is UNKNOWN or isinstance(value, (Tensor, Tensors, SharedLayer))
+            for value in values
+        ):
+            pairs = zip(values, expr.items, strict=True)
+            return Tensors(tuple(self.as_tensor(*pair, "a part of a group") for pair in pairs))
+        message = "round brackets group values of the net; a list of constants has square ones"
+        self.error("value/not-a-tensor", message, expr.span, hints=(square_brackets(expr.span),))
+        return constants.bounded(tuple(values))
 
     # -- operators
 
@@ -357,18 +330,8 @@ class Evaluator:
         for stage in expr.stages:
             inputs = list(value.items) if isinstance(value, Tensors) else [value]
             value = self.apply(stage.call, inputs, stage.label, stage.span)
+            self.check_comment(stage, value)
         return value
-
-
-def tensor_attributes(value: Tensor) -> dict[str, Any]:
-    """What can be asked of a value: constants about its shape for one image."""
-    shape = value.shape
-    known: dict[str, Any] = {"shape": shape, "rank": len(shape)}
-    if len(shape) == 3:
-        known |= {"channels": shape[0], "height": shape[1], "width": shape[2]}
-    if len(shape) == 1:
-        known |= {"features": shape[0], "channels": shape[0]}
-    return known
 
 
 _EVALUATORS: dict[type, Callable[[Any, Any], Any]] = {

@@ -210,6 +210,25 @@ def walk(expression: Expression) -> Iterator[Expression]:
             stack.extend(reversed(node.arguments))
 
 
+def decisions(expression: Expression) -> tuple[Expression, ...]:
+    """The comparisons on which it depends which smooth piece a formula is on.
+
+    >>> [str(decision) for decision in decisions(maximum(Var("x"), 0))]
+    ['(x > 0)']
+    """
+    found: dict[Expression, None] = {}
+    for node in walk(expression):
+        if not isinstance(node, Apply):
+            continue
+        if node.function in ("greater", "less"):
+            found[node] = None
+        elif node.function in ("maximum", "minimum"):
+            found[node.arguments[0] > node.arguments[1]] = None
+        elif node.function == "absolute":
+            found[node.arguments[0] > 0] = None
+    return tuple(found)
+
+
 def substitute(expression: Expression, values: Mapping[str, Expression]) -> Expression:
     """The formula with variables replaced by formulas."""
     if isinstance(expression, Var):

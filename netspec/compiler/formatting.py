@@ -10,7 +10,8 @@ were written, so that two files which say the same look the same:
 - Expressions break before their operators.
 - An empty line stands between definitions, between the inputs, asserts and init rules at the head of
   a net and what follows, and before a comment on its own line.
-- Comments stay on their own line or behind what they were behind, in the same order.
+- Comments stay on their own line or behind what they were behind. Where a statement has room for one
+  only, others go above it, so that they stay about it.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any
 from netspec.compiler import syntax
 from netspec.compiler.formatting_expressions import ExpressionWriter
 from netspec.compiler.parse import parse
+from netspec.compiler.silencing import silenced
 from netspec.compiler.typeset import Break, typeset
 from netspec.diagnostics import Source, Span
 
@@ -41,7 +43,12 @@ def format_source(source: Source) -> str:
     tree = parse(source)
     text = typeset(_FileWriter(source).file(tree), WIDTH)
     again = parse(Source(source.name, text))
-    if not same_meaning(tree, again) or _comments(source.text) != _comments(text):
+    is_kept = (
+        same_meaning(tree, again)
+        and _comments(source.text) == _comments(text)
+        and _silenced(tree) == _silenced(again)
+    )
+    if not is_kept:
         raise RuntimeError(f"formatting {source.name} would change it")
     return text
 
@@ -64,6 +71,10 @@ def same_meaning(a: Any, b: Any) -> bool:
         elif a != b:
             return False
     return True
+
+
+def _silenced(tree: syntax.File) -> list[tuple[int, frozenset[str]]]:
+    return [(comment.about, comment.codes) for comment in silenced(tree)]
 
 
 def _comments(text: str) -> Counter[str]:

@@ -33,6 +33,7 @@ class Writer:
         self._pending: list[Comment] = []
         self._open = [Group(breaks=True)]
         self._breaks: list[Break | None] = [None]  # the last one of each open group
+        self._start = Break()  # the one before the statement that is being written
 
     @property
     def depth(self) -> int:
@@ -85,16 +86,24 @@ class Writer:
     def line_break(self, ending: Break) -> None:
         """Write a break, with the comments that stand here."""
         self._at, comments = self._look()
-        if self._pending:
-            # They came from before this place, where the line still went on.
-            first = self._pending[0]
-            ending.comments.append(first)
-            ending.add(self._pending[1:])
+        pending, self._pending = self._pending, []  # from before, where the line still went on
+        if ending.hard and pending:
+            # One comment can stand behind a statement. Further ones go above it: below, they would
+            # be about the next.
+            behind = len(comments) - sum(comment.own_line for comment in comments)
+            pending, comments = [*pending, *comments[:behind]], comments[behind:]
+            stays = 0 if pending[0].own_line else 1
+            self._start.add(pending[stays:])
+            pending = pending[:stays]
+        if pending:
+            ending.comments.append(pending[0])
+            ending.add(pending[1:])
             ending.add(comments)
         else:
             ending.comments += comments
-        self._pending = []
         self._breaks[-1] = ending
+        if ending.hard:
+            self._start = ending
         self._add(ending)
 
     @contextmanager

@@ -7,6 +7,7 @@ comparison is written once, here, for a dataclass with its own takes three times
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -210,6 +211,20 @@ def _full(shape: tuple[int, ...], value: float) -> NDArray[np.float64]:
     import numpy as np
 
     return np.full(shape, value)
+
+
+def draw(
+    name: str, shape: tuple[int, ...], initializer: Initializer, seed: int
+) -> NDArray[np.float64]:
+    """The initial values of a parameter, in float64.
+
+    Each parameter has a random stream of its own, from the seed and its name: changing one layer
+    leaves the others' initial values alone, and every backend starts from the same ones.
+    """
+    import numpy as np
+
+    rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
+    return initializer.sample(rng, shape)
 
 
 RULES: dict[str, type[Initializer]] = {

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
-
 from netspec.compiler.assembly import Assembly
 from netspec.compiler.graph import Graph, Node
 from netspec.compiler.op import Finding
 from netspec.compiler.passes.eliminate_dead import live_values
+from netspec.compiler.spelling import misspelt_labels
 from netspec.compiler.suggestions import fix_edits
-from netspec.diagnostics import Diagnostic, Hint, Span
-
-_ALLOW = re.compile(r"#\s*allow:\s*([\w/-]+(?:\s*,\s*[\w/-]+)*)")
+from netspec.diagnostics import Diagnostic, Hint
 
 
 def lint(graph: Graph, assembly: Assembly) -> None:
@@ -19,6 +16,8 @@ def lint(graph: Graph, assembly: Assembly) -> None:
     for node in graph.nodes:
         for finding in node.op.lint(node, graph):
             assembly.sink.add(_warning(finding, node))
+    for warning in misspelt_labels(assembly.labels, {node.op.name for node in graph.nodes}):
+        assembly.sink.add(warning)
     unread = assembly.reads.unread()
     for span, name in unread.items():
         message = f"`{name}` is never used"
@@ -50,21 +49,3 @@ def _warning(finding: Finding, node: Node) -> Diagnostic:
         "warning", finding.code, finding.message, span,
         notes=finding.notes, hints=hints, trace=origin.trace,
     )  # fmt: skip
-
-
-def is_allowed(warning: Diagnostic) -> bool:
-    """Whether a comment on the warning's line, or alone on the line above, silences it."""
-    span = warning.span
-    return span is not None and warning.code in _allowed_at(span)
-
-
-def _allowed_at(span: Span) -> set[str]:
-    number = span.line
-    lines = [span.source.line(number)]
-    if number > 1 and span.source.line(number - 1).lstrip().startswith("#"):
-        lines.append(span.source.line(number - 1))
-    codes: set[str] = set()
-    for line in lines:
-        for match in _ALLOW.finditer(line):
-            codes.update(code.strip() for code in match.group(1).split(","))
-    return codes

@@ -6,12 +6,16 @@ The tree is the folder of the file that was named on the command line; an import
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from netspec.compiler import syntax
 from netspec.compiler.parse import parse, read_source
+from netspec.compiler.shape_comments import ShapeComment, shape_comments
+from netspec.compiler.silencing import Silenced, silenced
 from netspec.diagnostics import (
     Diagnostic,
     DiagnosticSink,
@@ -40,12 +44,14 @@ class Module:
     nets: dict[str, syntax.Net] = field(default_factory=dict)
     blocks: dict[str, tuple[syntax.Block, Module]] = field(default_factory=dict)
     missing: set[str] = field(default_factory=set)
+    shape_comments: Mapping[object, ShapeComment] = field(default_factory=dict)
 
 
 class Loader:
     """Reads a file and what it imports.
 
     `overrides` gives other texts for some sources, by name: the compiler tries its hints with it.
+    `silenced` are the warnings that the comments of all these files silence.
     """
 
     def __init__(
@@ -56,6 +62,7 @@ class Loader:
         self.overrides = overrides or {}
         self.modules: dict[Path, Module] = {}
         self.open: list[Path] = []
+        self.silenced: list[Silenced] = []
 
     def load(self, path: Path, shown_as: str) -> Module:
         """The module of a file.
@@ -78,7 +85,10 @@ class Loader:
             source = Source(source.name, self.overrides[source.name])
         module = Module(source)
         places: dict[str, Span] = {}
-        for definition in parse(source).definitions:
+        tree = parse(source)
+        module.shape_comments = shape_comments(tree)
+        self.silenced += silenced(tree)
+        for definition in tree.definitions:
             if isinstance(definition, syntax.Import):
                 for name, block, home in self._imported(definition, folder, module):
                     if self._is_new(name, places):
@@ -128,7 +138,7 @@ class Loader:
                 continue
             meant = suggest(name.id, own)
             module.missing.update((name.id, meant or name.id))
-            hints = (Hint(f"did you mean `{meant}`?", (Edit(name.span, meant),)),) if meant else ()
+            hints = (Hint(f"did you mean `{meant}`?", _renamed(name, meant)),) if meant else ()
             what = "is a net; only blocks are imported" if name.id in home.nets else "is not there"
             message = f"`{name.id}` {what}"
             notes = (f"{home.source.name} defines {', '.join(own) or 'no blocks'}",)
@@ -144,7 +154,10 @@ class Loader:
         usable = statement.path.endswith(".net") and len(statement.path) <= MAX_PATH
         if "\0" in statement.path or relative.is_absolute() or not usable:
             message = "an import names a .net file by its relative path"
-            self._error("import/path", message, span)
+            is_short = len(statement.path) <= MAX_PATH and statement.path.isprintable()
+            better = f'"{relative.as_posix()}.net"'
+            hint = Hint(f"write `{better}`", (Edit(span, better),))
+            self._error("import/path", message, span, hints=(hint,) if is_short else ())
             return None
         path = folder / relative
         resolved = path.resolve()
@@ -163,7 +176,11 @@ class Loader:
             self._error("limit/files", f"imports lead more than {MAX_IMPORTS_DEEP} deep", span)
             return None
         if not resolved.is_file():
-            self._error("import/missing", f"there is no file {statement.path}", span)
+            meant = suggest(resolved.name, self._files_in(resolved.parent))
+            better = f'"{relative.with_name(meant or resolved.name).as_posix()}"'
+            hint = Hint(f"did you mean `{better}`?", (Edit(span, better),))
+            message = f"there is no file {statement.path}"
+            self._error("import/missing", message, span, hints=(hint,) if meant else ())
             return None
         shown = Path(span.source.name).parent / relative
         try:
@@ -172,6 +189,13 @@ class Loader:
             for diagnostic in error.diagnostics:
                 self.sink.add(diagnostic)
             return None
+
+    def _files_in(self, folder: Path) -> list[str]:
+        """The files of a folder that an import could have meant, as far as they can be listed."""
+        try:
+            return [path.name for path in islice(folder.iterdir(), 1000) if path.suffix == ".net"]
+        except OSError:
+            return []
 
     def _error(
         self,
@@ -186,3 +210,11 @@ class Loader:
         self.sink.add(
             Diagnostic("error", code, message, span, secondary=secondary, notes=notes, hints=hints)
         )
+
+
+def _renamed(name: syntax.Name, meant: str) -> tuple[Edit, ...]:
+    """The edits that call a block by another name: in its import, and where it is called."""
+    source = name.span.source
+    calls = re.compile(rf"(?:(?<=-> )|(?<=: )){name.id}\b|\b{name.id}(?=\()")
+    spans = [Span(source, *match.span()) for match in calls.finditer(source.text)]
+    return tuple(Edit(span, meant) for span in (name.span, *spans))

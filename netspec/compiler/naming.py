@@ -81,6 +81,7 @@ class LayerNamer(LayerCaller):
     def _name_layer(self, kind: str, label: syntax.Label | None, span: Span) -> str | None:
         """The full name of a layer: its label, or its kind numbered within this body."""
         if label is not None:
+            self.assembly.labels[label] = None
             text = self._label_text(label)
             if text is None:
                 return None

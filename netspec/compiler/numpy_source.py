@@ -74,7 +74,7 @@ class _Emitter:
             f"{name} {show_shape(graph.shape_of(value))}" for name, value in graph.outputs.items()
         )
         lines = [
-            f'"""{graph.name} in {mode}, compiled by netspec from {_plain(source)}.',
+            f'"""{graph.name} in {mode}, compiled by netspec from {plain(source)}.',
             "",
             f"Inputs: {inputs}. Outputs: {outputs}.",
             "Arrays by name: b buffers, p parameters, g gradients. Pictures are stored N, H, W, C.",
@@ -111,7 +111,7 @@ class _Emitter:
             node = self.graph.by_name.get(name)
             if node is not None:
                 where = f"line {node.origin.span.line}"
-                comments.append(f"    # {where}: {node.name} = {_plain(str(node.op))}")
+                comments.append(f"    # {where}: {node.name} = {plain(str(node.op))}")
         return comments
 
     def _statement(self, step: Step) -> str:
@@ -139,7 +139,8 @@ class _Emitter:
             self.tiles.append(emitted)
             if step.emitter == "numpy":
                 self.modules.add("elementwise")
-        return emitted.call
+        function, _, arguments = emitted.call.partition("(")
+        return _call(function, arguments.removesuffix(")").split(", "))
 
 
 def _call(function: str, arguments: Sequence[str]) -> str:
@@ -155,6 +156,6 @@ def _call(function: str, arguments: Sequence[str]) -> str:
     return "\n        ".join([f"{function}(", *lines]) + "\n    )"
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Text of the user's that goes into a comment or docstring: nothing that could end it."""
     return text.encode("unicode_escape").decode("ascii").replace('"', "'")

@@ -12,9 +12,10 @@ from netspec.compiler import syntax
 from netspec.compiler.assembly import MAX_ERRORS, MAX_WORK, Assembly
 from netspec.compiler.build import build, check_block
 from netspec.compiler.graph import Graph
-from netspec.compiler.lint import is_allowed, lint
+from netspec.compiler.lint import lint
 from netspec.compiler.modules import Loader, Module
 from netspec.compiler.passes.eliminate_dead import eliminate_dead
+from netspec.compiler.silencing import is_allowed
 from netspec.compiler.statements import open_sizes
 from netspec.diagnostics import (
     Diagnostic,
@@ -113,19 +114,20 @@ def select(result: Compilation, net: str | None) -> Graph:
 def _compile(request: Request, overrides: Mapping[str, str]) -> Compilation:
     sink = DiagnosticSink()
     result = Compilation()
+    folder = request.path.parent if request.path is not None else None
+    loader = Loader(folder, sink, overrides)
     try:
         if request.path is not None:
-            loader = Loader(request.path.parent, sink, overrides)
             result.module = loader.load(request.path, str(request.path))
         else:
             assert request.source is not None
-            result.module = Loader(None, sink, overrides).module(request.source, None)
+            result.module = loader.module(request.source, None)
         _build_nets(request, result, sink)
     except NetspecError as error:
         for diagnostic in error.diagnostics:
             sink.add(diagnostic)
     result.diagnostics = tuple(
-        d for d in sink.diagnostics if d.severity == "error" or not is_allowed(d)
+        d for d in sink.diagnostics if d.severity == "error" or not is_allowed(d, loader.silenced)
     )
     return result
 

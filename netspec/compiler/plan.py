@@ -100,6 +100,15 @@ class KernelStep:
             if isinstance(a, (Buffer, ParameterRef, GradientRef)) and a not in self.writes
         )
 
+    def __str__(self) -> str:
+        read = [
+            "-" if a is None else a.name if isinstance(a, Marker) else _named(a)
+            for a in self.arguments
+            if a is None or a not in self.writes
+        ]
+        given = ", ".join([*read, *(f"{key}={value!r}" for key, value in self.options.items())])
+        return f"{', '.join(map(_made, self.writes))} = {self.kernel}({given})"
+
 
 @dataclass(frozen=True, slots=True)
 class ElementwiseStep:
@@ -135,6 +144,11 @@ class ElementwiseStep:
         """The operands."""
         return tuple(self.operands.values())
 
+    def __str__(self) -> str:
+        where = ", ".join(f"{name} = {_named(operand)}" for name, operand in self.operands.items())
+        by = "" if self.emitter == "numpy" else f" by {self.emitter}"
+        return f"{_made(self.output)} = {self.formula}{by}, where {where}"
+
 
 @dataclass(frozen=True, slots=True)
 class ViewStep:
@@ -154,8 +168,26 @@ class ViewStep:
         """What it is a view of."""
         return (self.source,)
 
+    def __str__(self) -> str:
+        return f"{_made(self.output)} = view of {_named(self.source)}"
+
 
 Step = KernelStep | ElementwiseStep | ViewStep
+
+
+def _named(operand: Operand) -> str:
+    """An operand as a plan's text names it."""
+    if isinstance(operand, Buffer):
+        return f"%{operand.name}"
+    return f"@{operand.name}" if isinstance(operand, ParameterRef) else f"d@{operand.name}"
+
+
+def _made(operand: Operand) -> str:
+    """The same, with the shape of a buffer."""
+    if not isinstance(operand, Buffer):
+        return _named(operand)
+    sizes = (["N"] if operand.batched else []) + [str(n) for n in operand.shape]
+    return f"{_named(operand)}[{', '.join(sizes)}]"
 
 
 @dataclass(frozen=True)
@@ -191,6 +223,22 @@ class Plan:
     def steps(self) -> tuple[Step, ...]:
         """Everything in the order it runs."""
         return self.sample + self.forward + self.backward
+
+    def __str__(self) -> str:
+        """A step a line; `%name` is a buffer, `@name` a parameter, `d@name` the gradient of one."""
+        lines = ["plan in training" if self.training else "plan in evaluation"]
+        for title, buffers in (
+            ("input", self.inputs),
+            ("output", self.outputs),
+            ("output gradient", self.output_gradients),
+            ("input gradient", self.input_gradients),
+        ):
+            lines += [f"  {title} {name} = {_made(buffer)}" for name, buffer in buffers.items()]
+        for title in ("sample", "forward", "backward"):
+            steps: tuple[Step, ...] = getattr(self, title)
+            lines += [f"  {title}:"] if steps else []
+            lines += [f"    {step}" for step in steps]
+        return "\n".join(lines)
 
     def external(self) -> Iterator[Buffer]:
         """The buffers that the caller reads or fills, and those kept for a checker."""

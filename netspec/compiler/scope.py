@@ -30,6 +30,17 @@ class Tensor:
     span: Span
 
 
+def tensor_attributes(value: Tensor) -> dict[str, Any]:
+    """What can be asked of a value: constants about its shape for one image."""
+    shape = value.shape
+    known: dict[str, Any] = {"shape": shape, "rank": len(shape)}
+    if len(shape) == 3:
+        known |= {"channels": shape[0], "height": shape[1], "width": shape[2]}
+    if len(shape) == 1:
+        known |= {"features": shape[0], "channels": shape[0]}
+    return known
+
+
 @dataclass(frozen=True, slots=True)
 class Tensors:
     """Several values at once: what a block with several outputs returns."""
@@ -97,6 +108,12 @@ class Scope:
             if binding is not None:
                 part._bindings[name] = binding
         return part
+
+    def view(self) -> Scope:
+        """The same names; looking one up there does not count as reading it."""
+        view = Scope(Reads())
+        view._bindings = self._bindings
+        return view
 
     def names(self) -> list[str]:
         """All names, for suggestions."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from netspec.compiler import syntax
 from netspec.compiler.attributes import AxisOf, Int, IntList, Kind, WrongValueError, attribute
-from netspec.compiler.calls import Bound
+from netspec.compiler.binding import Bound
 from netspec.compiler.graph import Shape, show_shape
 from netspec.compiler.naming import LayerNamer
 from netspec.compiler.op import Fix, Op, ShapeError, registry

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NoReturn, cast
 
-from netspec.compiler import constants, syntax
+from netspec.compiler import constants, habits, syntax
 from netspec.compiler.applying import Caller
 from netspec.compiler.assembly import NET_FACTS
 from netspec.compiler.attributes import Int, WrongValueError, show
 from netspec.compiler.graph import Shape, show_shape
 from netspec.compiler.scope import UNKNOWN, SharedLayer, Tensor, Tensors
+from netspec.compiler.suggestions import apply_edits
 from netspec.compiler.symbolic import Size
 from netspec.diagnostics import Edit, Hint, Label, Span, quoted, suggest
 
@@ -55,6 +56,7 @@ class StatementRunner(Caller):
         self.assembly.add_input(s.name.id, shape)
         tensor = Tensor(s.name.id, shape, s.span)
         self.scope.bind(s.name.id, tensor, s.name.span, must_read=True)
+        self.check_comment(s, tensor)
 
     def _bind_open_sizes(self, s: syntax.Input) -> None:
         """`input image: [3, H, W]`: capitals that stand for nothing yet are sizes left open."""
@@ -63,6 +65,31 @@ class StatementRunner(Caller):
                 given = self.assembly.sizes.get(name.id)
                 value = Size.named(name.id) if given is None else given
                 self.scope.bind(name.id, value, name.span)
+        self._bind_small_sizes(s)
+
+    def _bind_small_sizes(self, s: syntax.Input) -> None:
+        """`[3, h, w]`: what was most likely meant to be left open is reported, and is."""
+        items = s.shape.items if isinstance(s.shape, syntax.ListExpr) else ()
+        names = [item for item in items if isinstance(item, syntax.Name)]
+        known = self.scope.names()
+        small = [
+            name
+            for name in names
+            if name.id not in (*known, *habits.PYTHON_WORDS)
+            and name.id.upper() not in known
+            and name.id.upper().isupper()
+            and suggest(name.id, known) is None
+        ]
+        edits = tuple(Edit(name.span, name.id.upper()) for name in small)
+        shown = quoted(apply_edits(s.shape.span, edits))
+        for name in small:
+            if name.id not in self.scope.names():
+                message = (
+                    f"nothing is called `{name.id}` here; a size left open has a name of capitals"
+                )
+                hint = Hint(f"write {shown}", edits)
+                self.error("name/undefined", message, name.span, hints=(hint,))
+                self.scope.bind(name.id, Size.named(name.id.upper()), name.span)
 
     def _input_shape(self, value: Any, expr: syntax.Expr) -> Shape | None:
         """The shape that an input was given, or None after a reported error."""
@@ -192,6 +219,9 @@ class StatementRunner(Caller):
         if values is UNKNOWN:
             self._run_blind(s)
             return
+        if isinstance(values, range) and (values.stop - values.start) * values.step < 0:
+            message = f"this loop makes no turn: {show(values)} is empty"
+            self.warning("loop/no-turn", message, s.iterable.span)
         at = len(self.turns)
         for value in values:
             items = [value]
@@ -238,6 +268,8 @@ class StatementRunner(Caller):
         value = self.evaluate(s.value)
         if len(s.targets) == 1:
             target = s.targets[0]
+            if not isinstance(value, (Tensor, Tensors)):
+                self.assembly.written[target.span] = self.place(s.value)
             self._bind_target(target, value, s.value.span)
             return
         items = value.items if isinstance(value, Tensors) else value

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 from netspec.compiler import syntax
 from netspec.compiler.assembly import Assembly
-from netspec.compiler.graph import Node
-from netspec.compiler.op import Fix
-from netspec.diagnostics import Edit, Hint, Span
+from netspec.compiler.attributes import WrongValueError
+from netspec.compiler.graph import Node, Shape
+from netspec.compiler.op import Fix, Op, ShapeError
+from netspec.diagnostics import Edit, Hint, Span, quoted
 
 _MAX_BRANCH = 12
 # The attributes that decide a shape: where two branches part, one of them usually differs.
@@ -30,6 +34,22 @@ def fix_edits(
     inside = Span(end.source, end.start - 1, end.start - 1)
     comma = ", " if call.arguments else ""
     return (Edit(inside, f"{comma}{fix.attribute} = {fix.value}"),)
+
+
+def fix_hints(fix: Fix, spans: Mapping[str, Span], call: syntax.Call, span: Span) -> Iterator[Hint]:
+    """The hints that a fix stands for; of those that differ in the edit, one at most compiles."""
+    yield Hint(fix.why, fix_edits(fix, spans, call, span))
+    first = next((argument.span for argument in call.arguments if argument.name is None), None)
+    if fix.attribute == "->" and first is not None:  # `linear(x, 10)`
+        end = Span(first.source, first.end, first.end)
+        yield Hint(fix.why, (Edit(end, f" -> {fix.value}"),))
+
+
+def square_brackets(span: Span) -> Hint:
+    """Write what is in round brackets in square ones."""
+    places = ((span.start, "["), (span.end - 1, "]"))
+    edits = tuple(Edit(Span(span.source, at, at + 1), bracket) for at, bracket in places)
+    return Hint(f"write {quoted(apply_edits(span, edits))}", edits)
 
 
 def removal(call: syntax.Call, argument: syntax.Argument) -> Edit:
@@ -74,6 +94,71 @@ def _copied_attributes(node: Node, model: Node) -> Iterator[Hint]:
             continue
         changed = apply_edits(call, edits)
         yield Hint(f"give it the {attribute} of the other branch: `{changed}`", edits)
+
+
+def shape_hints(
+    assembly: Assembly, value: str, where: Span, wanted: Sequence[int | None]
+) -> Iterator[Hint]:
+    """One attribute of one of the layers that stand here, such that the value gets a wanted shape.
+
+    A size of None may be anything.
+    """
+    # They were added just now.
+    here = itertools.takewhile(
+        lambda node: is_inside(node.origin.span, where), reversed(assembly.nodes)
+    )
+    by_name = {node.name: node for node in here}
+    after: list[Node] = []
+    node = by_name.get(value)
+    while node is not None and len(node.inputs) == 1:
+        for attribute, new in _candidates(wanted):
+            fixed = _with_attribute(node, attribute, new)
+            if fixed is None or not _gives(fixed, assembly.shapes[node.inputs[0]], after, wanted):
+                continue
+            edits = fix_edits(
+                Fix(attribute, str(new), ""),
+                node.origin.attributes, node.origin.call, node.origin.span,
+            )  # fmt: skip
+            yield Hint(f"`{attribute} = {new}` in this `{node.op.name}` would give it", edits)
+            return
+        after.insert(0, node)
+        node = by_name.get(node.inputs[0])
+
+
+def _candidates(wanted: Sequence[int | None]) -> Iterator[tuple[str, int]]:
+    if wanted and isinstance(wanted[0], int):
+        yield from (("channels", wanted[0]), ("features", wanted[0]))
+    yield from (("stride", size) for size in range(1, 9))
+    yield from (("pad", size) for size in range(8))
+    yield from (("kernel", size) for size in range(1, 12))
+
+
+def _with_attribute(node: Node, attribute: str, value: int) -> Op | None:
+    op: Any = node.op  # a dataclass, like every op
+    if attribute not in op.attributes():
+        return None
+    try:
+        changed: Op = replace(op, **{attribute: op.kind(attribute).convert(value)})
+        return changed
+    except WrongValueError:
+        return None
+
+
+def _gives(op: Op, shape: Shape, after: Sequence[Node], wanted: Sequence[int | None]) -> bool:
+    """Whether a layer and those after it give a wanted shape."""
+    try:
+        for each in (op, *(node.op for node in after)):
+            shape = each.shape(shape)
+    except ShapeError:
+        return False
+    return len(shape) == len(wanted) and all(
+        want is None or want == size for want, size in zip(wanted, shape, strict=True)
+    )
+
+
+def is_inside(span: Span, where: Span) -> bool:
+    """Whether one span lies in another."""
+    return span.source is where.source and where.start <= span.start and span.end <= where.end
 
 
 def _ancestors(by_name: Mapping[str, Node], value: str) -> dict[str, Node]:

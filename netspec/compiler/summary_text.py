@@ -216,14 +216,14 @@ def _notes(summary: Summary) -> list[tuple[str, str]]:
                  " matrix products"),
         ("FLOPs", f"{summary.flops:,}: two for each MAC, and one for each number that a layer"
                   " without MACs gives"),
-        ("training", f"{_size(summary.training_bytes)} for the values of {images} in float32:"
+        ("training", f"{bytes_text(summary.training_bytes)} for the values of {images} in float32:"
                      " all are kept for backward"),
-        ("inference", f"{_size(summary.inference_bytes)} at the peak: each value is dropped after"
+        ("inference", f"{bytes_text(summary.inference_bytes)} at the peak: each value is dropped after"
                       " its last reader"),
     ]  # fmt: skip
 
 
-def _size(count: int) -> str:
+def bytes_text(count: int) -> str:
     """1.5 MiB; bytes where the size of the picture is left open."""
     if isinstance(count, Size):
         return f"{count} bytes"

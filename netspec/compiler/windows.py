@@ -61,6 +61,15 @@ class Axis:
         )
 
 
+def is_unlikely(kernel: Pair, stride: Pair) -> bool:
+    """Whether a kernel and its stride are such as hardly any network has: 16 and 3, 6 and 5.
+
+    A kernel as large as its stride cuts the picture into patches, and is common.
+    """
+    (size, _), (step, _) = kernel, stride
+    return size > step and (size >= 8 or step >= 3)
+
+
 def axes(
     picture: Shape,
     kernel: Pair,

@@ -7,7 +7,12 @@ import threading
 from pathlib import Path
 
 from netspec.compiler import syntax
-from netspec.compiler.parse.engine import Parser, UnexpectedCharacterError, UnexpectedTokenError
+from netspec.compiler.parse.engine import (
+    Parser,
+    Token,
+    UnexpectedCharacterError,
+    UnexpectedTokenError,
+)
 from netspec.compiler.parse.errors import syntax_error
 from netspec.compiler.parse.layout import MAX_NESTING, Layout, TooDeepError, token_span
 from netspec.compiler.parse.recovery import without_statement
@@ -44,6 +49,20 @@ def parse(source: Source) -> syntax.File:
             if errors:
                 raise NetspecError(errors)
             return tree
+
+
+def parse_shape(source: Source, start: int, end: int) -> syntax.ListExpr | None:
+    """The list that a comment consists of, from its `[` on; None if it is no list."""
+    with _LOCK:
+        parser, builder, _ = _parser()
+        builder.source = source
+        try:
+            file = parser.parse(source.text, Token("SHAPE", "", start, start, 1), end)
+        except (UnexpectedTokenError, UnexpectedCharacterError, TooDeepError, LocatedError):
+            return None
+    definitions: tuple[object, ...] = file.definitions
+    (only,) = definitions if len(definitions) == 1 else (None,)
+    return only if isinstance(only, syntax.ListExpr) else None
 
 
 def read_source(path: str | Path, shown_as: str | None = None) -> Source:

@@ -123,8 +123,10 @@ class Parser:
         self.stack: list[int] = []
         self.values: list[Any] = []
 
-    def parse(self, text: str) -> Any:
+    def parse(self, text: str, first: Token | None = None, end: int | None = None) -> Any:
         """What the callback of the start rule gives.
+
+        With a `first` token, that and the text from its end on are parsed, up to `end`.
 
         Raises:
             UnexpectedTokenError, UnexpectedCharacterError: where the text is not of the language.
@@ -132,15 +134,18 @@ class Parser:
         self.stack = [self.tables.start]
         self.values = []
         token = None
-        for token in self.layout.process(self._lex(text)):
+        for token in self.layout.process(self._lex(text, first, len(text) if end is None else end)):
             self._feed(token)
         return self._feed(token.put_before(END) if token is not None else Token(END, "", 0, 0, 1))
 
     # -- the lexer
 
-    def _lex(self, text: str) -> Iterator[Token]:
+    def _lex(self, text: str, first: Token | None, size: int) -> Iterator[Token]:
         tables, states = self.tables, self.tables.states
-        at, line_start, size = 0, 0, len(text)
+        at, line_start = 0, 0
+        if first is not None:
+            yield first
+            at = line_start = first.end_pos or 0
         while at < size:
             allowed = states[self.stack[-1]]
             found = self._match(text, at, allowed)

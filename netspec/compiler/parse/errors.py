@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 
 from netspec.compiler.parse.engine import Token, UnexpectedCharacterError, UnexpectedTokenError
+from netspec.compiler.parse.foreign import expression_hint, foreign, separations
 from netspec.compiler.parse.layout import CLOSES, Layout, token_span
 from netspec.compiler.parse.tree import KEYWORDS
 from netspec.diagnostics import Diagnostic, Edit, Hint, Label, Source, Span, quoted, suggest
@@ -40,6 +41,9 @@ def syntax_error(
         return bracket
     span = token_span(source, token)
     accepted = error.accepts
+    known = foreign(source, token, accepted)
+    if known is not None:
+        return known
     what = "the line ends here" if token.type == "_NL" else f"unexpected {quoted(token, 40)}"
     words = _expected_words(accepted, literals)
     return Diagnostic(
@@ -87,10 +91,8 @@ def _hints(source: Source, token: Token, accepted: set[str]) -> tuple[Hint, ...]
         hint = Hint("put a comma between them", (Edit(comma, ","),))
     elif token in _OPERATORS and _after_stage(text, span):
         hint = Hint("put the chain in brackets: `(x -> ...) + y`")
-    elif token == "->" and "EQUAL" in accepted:
-        hint = Hint("give the value a name, `y = x -> ...`, or write `output x -> ...`")
     else:
-        hint = _keyword_hint(source, token)
+        hint = expression_hint(source, token, accepted) or _keyword_hint(source, token)
     return () if hint is None else (hint,)
 
 
@@ -125,12 +127,14 @@ def _unexpected_character(source: Source, at: int) -> Diagnostic:
         return Diagnostic("error", "syntax/string", "this string is not closed on its line", span)
     shown = char if char.isprintable() else f"U+{ord(char):04X}"
     hints: tuple[Hint, ...] = ()
-    replacements = {";": "\n", "'": '"', "–": "-", "—": "-", "−": "-", "→": "->", "×": "*"}
+    replacements = {"'": '"', "–": "-", "—": "-", "−": "-", "→": "->", "×": "*"}
     if char == "'":
         hints = (Hint('strings are written with double quotes, "like this"'),)
+    elif char == ";":
+        edits = tuple(separations(source, at))
+        hints = (Hint("a line break ends a statement", edits),) if edits else ()
     elif char in replacements:
-        better = "a line break" if char == ";" else f"`{replacements[char]}`"
-        hints = (Hint(f"write {better} instead", (Edit(span, replacements[char]),)),)
+        hints = (Hint(f"write `{replacements[char]}` instead", (Edit(span, replacements[char]),)),)
     message = f"`{shown}` cannot stand here"
     return Diagnostic("error", "syntax/character", message, span, hints=hints)
 

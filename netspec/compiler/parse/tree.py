@@ -298,6 +298,10 @@ class TreeBuilder:
         names = self._names(children)
         return syntax.Import(self._string(path), self._at(path), names, self._span(children))
 
+    def shape_comment(self, children: list[Any]) -> syntax.ListExpr:
+        shape: syntax.ListExpr = children[1]
+        return shape
+
     def version(self, children: list[Any]) -> syntax.Version:
         span = self._at(children[1])
         if str(children[1]) != str(LANGUAGE_VERSION):
