@@ -17,11 +17,12 @@ from netspec.compiler import syntax
 from netspec.compiler.assembly import Assembly
 from netspec.compiler.build import build
 from netspec.compiler.graph import Graph
-from netspec.compiler.initializers import Initializer
+from netspec.compiler.initializers import Initializer, Ones
 from netspec.compiler.modules import Module
 from netspec.compiler.op import Torch
 from netspec.compiler.passes.eliminate_dead import eliminate_dead
 from netspec.compiler.symbolic import Size
+from netspec.compiler.torch_source.live import live_part
 from netspec.compiler.torch_source.naming import safe_name, size_text
 from netspec.compiler.torch_source.traced import Traced, TracedFloat, local_of, roots_of
 from netspec.compiler.torch_source.tracing import (
@@ -32,7 +33,6 @@ from netspec.compiler.torch_source.tracing import (
     Trace,
     Tracer,
     TracingBody,
-    dead,
 )
 from netspec.diagnostics import DiagnosticSink
 
@@ -121,7 +121,7 @@ def _trace(
     trace.inputs = {name: name for name in assembly.inputs}
     trace.shapes = dict(assembly.inputs)
     trace.results = tuple(graph.outputs.values())
-    trace.events = dead(graph.parameters, set(graph.by_name), trace.events)
+    trace.events = live_part(trace.events, {*graph.by_name, *graph.inputs})
     return TracedNet(graph, trace, dict(keep), {}, {}, made[0].derived), tracer
 
 
@@ -201,12 +201,16 @@ def _foretold(traced: TracedNet, graph: Graph, at: Mapping[str, Any]) -> bool:
 
 
 def chosen_rules(graph: Graph) -> dict[str, Initializer]:
-    """The initial values, by parameter, that are not the ones PyTorch's own layers start from."""
+    """The initial values, by parameter, that are not the ones its PyTorch module starts from."""
     rules = {}
     for node in graph.nodes:
-        for spec in node.op.parameters(*graph.shapes_into(node)):
+        shapes = graph.shapes_into(node)
+        held = node.op.torch(*shapes).module is not None
+        for spec in node.op.parameters(*shapes):
             parameter = graph.parameters[node.parameters[spec.name]]
-            if parameter.initializer != spec.initializer:
+            # What no module holds is made of ones.
+            default = spec.initializer if held else Ones()
+            if parameter.initializer != default:
                 rules[parameter.name] = parameter.initializer
     return rules
 

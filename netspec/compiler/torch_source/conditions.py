@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from netspec.compiler import syntax
 from netspec.compiler.scope import UNKNOWN
 from netspec.compiler.symbolic import Size
-from netspec.compiler.torch_source.naming import quote, size_text
+from netspec.compiler.torch_source.naming import number, quote, size_text
 from netspec.compiler.torch_source.traced import Traced, TracedFloat
 
 if TYPE_CHECKING:
@@ -19,29 +19,29 @@ if TYPE_CHECKING:
 class Condition:
     """A Python expression, the arguments in it, and its outermost operator.
 
-    `text` is None where a condition is about what arguments cannot say.
+    `text` is None where a condition is about what arguments cannot say. `sides` are what a single
+    comparison compares, and the operand of a `not`.
     """
 
     text: str | None
     symbols: frozenset[str] = frozenset()
     operator: str = ""
+    sides: tuple[str, ...] = ()
 
     def negated(self) -> Condition:
         """`not` this."""
         assert self.text is not None
-        for operator, opposite in (("==", "!="), ("!=", "=="), (">", "<="), ("<", ">="),
-                                   (">=", "<"), ("<=", ">")):  # fmt: skip
-            if self.operator == operator:
-                left, right = self.text.split(f" {operator} ")
-                return Condition(f"{left} {opposite} {right}", self.symbols, opposite)
+        if self.operator in _OPPOSITES and len(self.sides) == 2:
+            opposite = _OPPOSITES[self.operator]
+            text = f" {opposite} ".join(self.sides)
+            return Condition(text, self.symbols, opposite, self.sides)
         if self.operator == "not":
-            return Condition(self.text[4:], self.symbols)
-        return Condition(f"not {self.inside()}", self.symbols, "not")
+            return Condition(self.sides[0], self.symbols)
+        operand = f"({self.text})" if self.operator in ("and", "or") else self.text
+        return Condition(f"not {operand}", self.symbols, "not", (operand,))
 
-    def inside(self) -> str:
-        """The text as an operand of `not`."""
-        assert self.text is not None
-        return f"({self.text})" if self.operator in ("and", "or") else self.text
+
+_OPPOSITES = {"==": "!=", "!=": "==", ">": "<=", "<": ">=", ">=": "<", "<=": ">"}
 
 
 def condition_of(body: TracingBody, expr: syntax.Expr) -> Condition:
@@ -70,8 +70,10 @@ def condition_of(body: TracingBody, expr: syntax.Expr) -> Condition:
             assert operand is not None
             text += f" {operator} {operand[0]}"
             symbols |= operand[1]
-        single = expr.rest[0][0] if len(expr.rest) == 1 else "compare"
-        return Condition(text, symbols, single)
+        if len(expr.rest) > 1:
+            return Condition(text, symbols, "compare")
+        sides = tuple(operand[0] for operand in operands if operand is not None)
+        return Condition(text, symbols, expr.rest[0][0], sides)
     value = _value(body, expr)
     return Condition(None) if value is None else Condition(value[0], value[1])
 
@@ -101,7 +103,7 @@ def _literal(value: Any) -> tuple[str, frozenset[str]] | None:
         symbols = frozenset[str]().union(*(item[1] for item in items if item))
         return f"({texts}{',' * (len(items) == 1)})", symbols
     if value is None or isinstance(value, (bool, int, float)):
-        return repr(value), frozenset()
+        return number(value), frozenset()
     return None
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from netspec.compiler.symbolic import Dim, Size
-from netspec.compiler.torch_source.api import SEQUENTIAL_ATTRIBUTES
-from netspec.compiler.torch_source.classes import BlockClass, Choice, Layer, Use
 from netspec.compiler.torch_source.conditions import Condition
 from netspec.compiler.torch_source.containers import Chain, Unit
 from netspec.compiler.torch_source.expressions import as_module, literal, module_doc
@@ -24,6 +23,7 @@ from netspec.compiler.torch_source.layout import (
 )
 from netspec.compiler.torch_source.modules import Places, has_module
 from netspec.compiler.torch_source.naming import is_attribute, quote
+from netspec.compiler.torch_source.steps import Assembled, BlockClass, Choice, Layer, Step, Use
 from netspec.diagnostics import Span
 
 # So many children that differ by a step are written as a loop.
@@ -37,7 +37,10 @@ class Constructor:
         tests: for each decision, what `forward` asks: one expression a case but the last.
     """
 
-    def __init__(self, units: Sequence[Unit], places: Places, taken: set[str]) -> None:
+    def __init__(
+        self, units: Sequence[Unit], places: Places, taken: set[str], arguments: Sequence[str]
+    ) -> None:
+        self.arguments = arguments
         self.places = places
         self.taken = taken
         self.tests: dict[Choice, list[str]] = {}
@@ -52,15 +55,66 @@ class Constructor:
             elif not unit.reused and has_module(unit):
                 self._holders(unit.path, depth)
                 if isinstance(unit, Chain) and not unit.indexed:
-                    self._named_chain(unit, self.places.reach(unit.path), depth)
+                    doc = self.places.put(unit.path, "nn.Sequential()")
+                    self.lines += statement(doc, depth)
+                    self._fill_chain(unit, self.places.reach(unit.path), depth)
+                    continue
+                if isinstance(unit, Assembled):
+                    self._assembled(unit, depth)
                     continue
                 note = "" if isinstance(unit, Chain) else note_of(unit.span)
                 doc = self.places.put(unit.path, child_doc(unit))
                 self.lines += statement(doc, depth, note=note)
 
-    def _named_chain(self, chain: Chain, target: str, depth: int) -> None:
-        """A `nn.Sequential` whose children have names: one statement a child."""
-        self.lines += statement(f"{target} = nn.Sequential()", depth)
+    def _assembled(self, unit: Assembled, depth: int) -> None:
+        """A list of modules, filled by decisions, as a `nn.Sequential`."""
+        name = "layers"
+        while name in self.arguments:
+            name += "_"
+        head = f"{name}: list[nn.Module] = "
+        children = list(unit.children)
+        plain = list(itertools.takewhile(lambda child: not isinstance(child, Choice), children))
+        self.lines += statement(_list_doc(head, plain), depth)
+        self._fill(name, children[len(plain) :], depth)
+        doc = self.places.put(unit.path, call("nn.Sequential", f"*{name}"))
+        self.lines += statement(doc, depth)
+
+    def _fill(self, name: str, children: Sequence[Step], depth: int) -> None:
+        """Append to a list of modules."""
+        for decides, group in itertools.groupby(children, lambda c: isinstance(c, Choice)):
+            plain = list(group)
+            if decides:
+                for choice in plain:
+                    assert isinstance(choice, Choice)
+                    self._fill_by_case(name, choice, depth)
+            elif len(plain) == 1:
+                (child,) = plain
+                doc = call(f"{name}.append", child_doc(child))  # type: ignore[arg-type]
+                self.lines += statement(doc, depth, note=note_of(child.span))
+            else:
+                self.lines += statement(_list_doc(f"{name} += ", plain), depth)
+
+    def _fill_by_case(self, name: str, choice: Choice, depth: int) -> None:
+        shown = 0
+        for at, (condition, steps) in enumerate(choice.cases):
+            if len(choice.cases) == 2 and not steps:
+                continue
+            if len(choice.cases) == 2 and not shown:
+                first = choice.cases[0][0]
+                assert first is not None
+                test = f"if {_text(first if at == 0 else first.negated())}"
+            elif condition is None:
+                test = "else"
+            else:
+                test = f"{'elif' if shown else 'if'} {_text(condition)}"
+            shown += 1
+            self.lines += statement(f"{test}:", depth)
+            self._fill(name, steps, depth + 1)
+            if not steps:
+                self.lines += statement("pass", depth + 1)
+
+    def _fill_chain(self, chain: Chain, target: str, depth: int) -> None:
+        """The children of a `nn.Sequential`, which have names: one statement for each."""
         at = 0
         while at < len(chain.children):
             name, unit = chain.children[at]
@@ -72,9 +126,10 @@ class Constructor:
                 self.lines += statement(added, depth + 1, note=note_of(unit.span))
                 continue
             at += 1
-            plain = is_attribute(name) and name not in SEQUENTIAL_ATTRIBUTES
+            plain = is_attribute(name)
             if isinstance(unit, Chain) and not unit.indexed and plain:
-                self._named_chain(unit, f"{target}.{name}", depth)
+                self.lines += statement(f"{target}.{name} = nn.Sequential()", depth)
+                self._fill_chain(unit, f"{target}.{name}", depth)
                 continue
             note = "" if isinstance(unit, Chain) else note_of(unit.span)
             doc = child_doc(unit)
@@ -115,13 +170,20 @@ class Constructor:
             f"self.{name} == {i}" if several else f"self.{name}"
             for i in range(len(choice.cases) - 1)
         ]
+        tests = self.tests[choice]
+        shown = 0
         for at, (_, units) in enumerate(choice.cases):
             if not holding[at]:
                 continue
-            test = self.tests[choice][at] if at < len(self.tests[choice]) else None
-            if test is None:
-                test = f"self.{name} == {at}" if several else f"not self.{name}"
-            self.lines += statement(f"if {test}:", depth)
+            test = f"{'elif' if shown else 'if'} "
+            if at < len(tests):
+                test += tests[at]
+            elif shown == at:
+                test = "else"
+            else:
+                test += f"self.{name} == {at}" if several else f"not self.{name}"
+            shown += 1
+            self.lines += statement(f"{test}:", depth)
             self._units(units, depth + 1)
 
     def _free(self, word: str) -> str:
@@ -133,9 +195,8 @@ class Constructor:
 
 
 def _holds(unit: Unit) -> bool:
-    if isinstance(unit, Choice):
-        return any(_holds(u) for _, units in unit.cases for u in units)
-    return not unit.reused and has_module(unit)
+    """Whether the constructor has to do with it; a decision it has to make in any case."""
+    return isinstance(unit, Choice) or (not unit.reused and has_module(unit))
 
 
 def _case_number(choice: Choice) -> str:
@@ -159,6 +220,12 @@ def note_of(span: Span) -> str:
     return f"{safe}:{span.line}"
 
 
+def _list_doc(head: str, children: Sequence[Any]) -> Group:
+    """A list of modules."""
+    notes = tuple(note_of(child.span) for child in children)
+    return Group(f"{head}[", tuple(map(child_doc, children)), "]", bool(children), notes)
+
+
 def child_doc(unit: Layer | Use | Chain) -> Doc:
     """The construction of a module."""
     if isinstance(unit, Use):
@@ -170,7 +237,7 @@ def child_doc(unit: Layer | Use | Chain) -> Doc:
             Group(f"{quote(name)}: nn.Parameter(", (call("torch.ones", *map(literal, shape)),))
             for name, shape in unit.parameters.items()
         )
-        return Group("nn.ParameterDict({", items, "})")
+        return call("nn.ParameterDict", Group("{", items, "}"))
     inner = unit.torch.module
     return module_doc(inner) if inner is not None else as_module(unit.torch)
 

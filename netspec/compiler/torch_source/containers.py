@@ -12,8 +12,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from netspec.compiler.op import X
-from netspec.compiler.torch_source.api import MODULES
-from netspec.compiler.torch_source.classes import BlockClass, Choice, Layer, Step, Use, Value
+from netspec.compiler.torch_source.api import MODULES, SEQUENTIAL_ATTRIBUTES
+from netspec.compiler.torch_source.local import is_extent, names_in
+from netspec.compiler.torch_source.steps import (
+    Assembled,
+    BlockClass,
+    Choice,
+    Layer,
+    Step,
+    Use,
+    Value,
+)
 from netspec.diagnostics import Span
 
 
@@ -34,7 +43,7 @@ class Chain:
         return self.children[0][0].isdigit()
 
 
-Unit = Layer | Use | Chain | Choice
+Unit = Layer | Use | Chain | Choice | Assembled
 
 
 def contain(steps: Sequence[Step], uses: Counter[Value]) -> list[Unit]:
@@ -47,7 +56,9 @@ def contain(steps: Sequence[Step], uses: Counter[Value]) -> list[Unit]:
     for prefix in dict.fromkeys(_prefixes(units)):
         if prefix in below_choices:
             continue
-        inside = [i for i, u in enumerate(units) if _below(u, prefix)]
+        inside = [i for i, u in enumerate(units) if below(u, prefix)]
+        if not inside:
+            continue  # another chain has taken it in
         run = _run(units, inside[0], inside[-1] + 1, prefix, uses)
         if run is not None:
             start, stop, chain = run
@@ -73,7 +84,7 @@ def count_uses(steps: Sequence[Unit], results: Sequence[Value]) -> Counter[Value
         if isinstance(step, Choice):
             for _, inner in step.cases:
                 uses += count_uses(inner, ())
-            uses.update(v for values in step.joined.values() for v in values)
+            uses.update(step.parts())
         else:
             uses.update(step.inputs)
     return uses
@@ -90,7 +101,7 @@ def _prefixes(units: Sequence[Unit]) -> Iterator[str]:
             yield unit.path
 
 
-def _below(unit: Unit, prefix: str) -> bool:
+def below(unit: Unit, prefix: str) -> bool:
     """Whether a unit's label lies below a prefix; below none lie those that are numbers."""
     if isinstance(unit, Choice):
         return False
@@ -108,14 +119,14 @@ def _run(
         start -= int(name)
     if start < 0:
         return None
-    filled = any(not _below(unit, prefix) for unit in units[start:stop])
+    filled = any(not below(unit, prefix) for unit in units[start:stop])
     while filled and name.isdigit() and stop < len(units):
         after = units[stop]
         last = units[stop - 1]
         if not (
             isinstance(after, Layer)
             and not after.torch.is_module
-            and _fills(after)
+            and fills(after)
             and not isinstance(last, Choice)
             and after.inputs == last.results
             and uses[last.results[0]] == 1
@@ -133,21 +144,23 @@ def _child(unit: Layer | Use | Chain, prefix: str) -> str:
 def _chain(units: Sequence[Unit], prefix: str, uses: Counter[Value]) -> Chain | None:
     parts: list[Layer | Use | Chain] = []
     for unit in units:
-        if isinstance(unit, Choice) or unit.reused or len(unit.inputs) != 1:
+        if isinstance(unit, (Choice, Assembled)) or unit.reused or len(unit.inputs) != 1:
             return None
-        if len(unit.results) != 1 or not (_below(unit, prefix) or _fills(unit)):
+        if len(unit.results) != 1 or not (below(unit, prefix) or fills(unit)):
             return None
-        if isinstance(unit, Layer) and not _is_module(unit):
+        if isinstance(unit, Layer) and not is_module(unit):
             return None
         if parts and (unit.inputs != parts[-1].results or uses[unit.inputs[0]] != 1):
             return None
         parts.append(unit)
     children: list[tuple[str, Layer | Use | Chain]] = []
     at = 0
-    indexed = _child(next(p for p in parts if _below(p, prefix)), prefix).isdigit()
+    indexed = _child(next(p for p in parts if below(p, prefix)), prefix).isdigit()
     while at < len(parts):
         part = parts[at]
-        if not _below(part, prefix):
+        if not below(part, prefix):
+            if not indexed and "." in part.path:
+                return None
             children.append((str(len(children)) if indexed else part.path, part))
             at += 1
             continue
@@ -166,7 +179,9 @@ def _chain(units: Sequence[Unit], prefix: str, uses: Counter[Value]) -> Chain | 
     names = [name for name, _ in children]
     if indexed and names != [str(i) for i in range(len(names))]:
         return None
-    if len(set(names)) < len(names) or (not indexed and any(map(str.isdigit, names))):
+    if not SEQUENTIAL_ATTRIBUTES.isdisjoint(names) or len(set(names)) < len(names):
+        return None
+    if not indexed and any(map(str.isdigit, names)):
         return None
     span = parts[0].span.to(parts[-1].span) if _same_file(parts) else parts[0].span
     return Chain(prefix, children, parts[0].inputs, parts[-1].results, span)
@@ -176,14 +191,16 @@ def _same_file(parts: Sequence[Layer | Use | Chain]) -> bool:
     return parts[0].span.source is parts[-1].span.source
 
 
-def _fills(unit: Unit) -> bool:
+def fills(unit: Unit) -> bool:
     """Whether it has no parameters, and so no keys, and can be a module under any name."""
-    return isinstance(unit, Layer) and not unit.parameters_held and _is_module(unit)
+    return isinstance(unit, Layer) and not unit.parameters_held and is_module(unit)
 
 
-def _is_module(layer: Layer) -> bool:
+def is_module(layer: Layer) -> bool:
     """Whether it is, or can be, a module that takes the one value."""
     if layer.torch.inputs != (X(0),):
+        return False
+    if any(map(is_extent, names_in(layer.torch))):
         return False
     if layer.torch.is_module:
         return True

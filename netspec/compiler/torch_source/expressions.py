@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from netspec.compiler.op import P, Torch, X
-from netspec.compiler.symbolic import Size
+from netspec.compiler.symbolic import Dim, Size
 from netspec.compiler.torch_source.api import DEFAULTS, MODULES, OPERATORS, PAIRED
-from netspec.compiler.torch_source.classes import Symbol
 from netspec.compiler.torch_source.layout import Doc, Group, flat
-from netspec.compiler.torch_source.naming import quote, size_text
+from netspec.compiler.torch_source.local import Symbol, is_extent
+from netspec.compiler.torch_source.naming import number, quote, size_text
 
 
 def module_doc(torch: Torch, target: str | None = None) -> Doc:
@@ -28,7 +27,7 @@ def as_module(torch: Torch) -> Doc:
 
 def expression_doc(
     torch: Torch, inputs: Sequence[str], module: str, parameters: Mapping[str, str],
-    functional: str,
+    functional: str, symbols: Mapping[str, str],
 ) -> Doc:  # fmt: skip
     """The use of an expression in `forward`.
 
@@ -38,7 +37,14 @@ def expression_doc(
         module: how the module in it is reached.
         parameters: how parameters that no module holds are reached.
         functional: the name of `torch.nn.functional`.
+        symbols: how arguments of the class are reached.
     """
+
+    def reached(name: str) -> Dim:
+        if not is_extent(name):
+            return cast(Dim, Size.named(symbols[name]))
+        index, _, axis = name.partition(".")
+        return cast(Dim, Size.named(f"{inputs[int(index)]}.shape[{axis}]"))
 
     def part(value: Any) -> Doc:
         if isinstance(value, X):
@@ -50,7 +56,11 @@ def expression_doc(
         if isinstance(value, tuple) and any(isinstance(item, (X, P, Torch)) for item in value):
             open_, close = ("[", "]") if any(isinstance(i, X) for i in value) else ("(", ")")
             return Group(open_, tuple(part(item) for item in value), close)
-        return literal(value)
+        if isinstance(value, tuple):
+            return Group("(", tuple(part(item) for item in value))
+        if isinstance(value, Size):
+            return size_text(value.at(cast(Any, {name: reached(name) for name in value.names()})))
+        return symbols[value.name] if isinstance(value, Symbol) else literal(value)
 
     def whole(torch: Torch) -> Doc:
         if torch.is_module:
@@ -121,6 +131,4 @@ def literal(value: Any) -> Doc:
         return quote(value)
     if isinstance(value, tuple):
         return Group("(", tuple(literal(item) for item in value))
-    if isinstance(value, float) and not math.isfinite(value):
-        return f'float("{value}")'
-    return repr(value)
+    return number(value)

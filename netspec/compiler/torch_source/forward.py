@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from netspec.compiler.torch_source.classes import BlockClass, Choice, Layer, Value
 from netspec.compiler.torch_source.constructor import note_of
 from netspec.compiler.torch_source.containers import Chain, Unit
 from netspec.compiler.torch_source.expressions import expression_doc
 from netspec.compiler.torch_source.layout import Doc, Group, flat, prefixed, statement
 from netspec.compiler.torch_source.modules import Places
 from netspec.compiler.torch_source.naming import quote, safe_name
+from netspec.compiler.torch_source.steps import Assembled, BlockClass, Choice, Layer, Value
 from netspec.diagnostics import Span
 
 
@@ -26,37 +26,60 @@ class Forward:
         tests: Mapping[Choice, list[str]],
         uses: Counter[Value],
         functional: str,
+        symbols: Mapping[str, str],
     ) -> None:
+        """Write them.
+
+        Args:
+            made: the class.
+            units: its steps, with chains.
+            places: where its modules are.
+            tests: what to ask for each decision.
+            uses: how often each value is read.
+            functional: the name of `torch.nn.functional`.
+            symbols: how arguments of the class are reached.
+        """
         self.made = made
         self.places = places
         self.tests = tests
         self.left = Counter(uses)
         self.functional = functional
+        self.symbols = symbols
         self.plain = "x" if made.traces[0].prefix == "" else "out"
         self.wanted = _wanted_names(made, units, uses)
         # The names that hold a value now, and the other way round.
         self.name_of: dict[Value, str] = {v: safe_name(n) for n, v in made.inputs.items()}
         self.holds: dict[str, Value] = {name: v for v, name in self.name_of.items()}
         self.lines: list[str] = []
-        self._units(units, 2, tail=True)
+        self._units(units, 2, made.results)
 
-    def _units(self, units: Sequence[Unit], depth: int, *, tail: bool = False) -> None:
+    def _units(
+        self, units: Sequence[Unit], depth: int, results: Sequence[Value] | None = None
+    ) -> None:
+        """Statements; `results` are to be returned at their end."""
         for unit in units:
-            last = tail and unit is units[-1]
+            last = results is not None and unit is units[-1]
             if isinstance(unit, Choice):
+                if last and results is not None and any(v in unit.joined for v in results):
+                    self._last_choice(unit, depth, results)
+                    return
                 self._choice(unit, depth)
             else:
                 doc = self._expression(unit)
                 for value in unit.inputs:
                     self.left[value] -= 1
-                note = note_of(unit.span) if not isinstance(unit, Chain) else _lines_of(unit.span)
-                if last and unit.results == self.made.results:
+                note = (
+                    _lines_of(unit.span)
+                    if isinstance(unit, (Assembled, Chain))
+                    else note_of(unit.span)
+                )
+                if last and unit.results == tuple(results or ()):
                     self.lines += statement(prefixed("return ", doc), depth, note=note)
                     return
                 names = ", ".join(self._define(value) for value in unit.results)
                 self.lines += statement(prefixed(f"{names} = ", doc), depth, note=note)
-        if tail:
-            names = ", ".join(self.name_of[value] for value in self.made.results)
+        if results is not None:
+            names = ", ".join(self.name_of[value] for value in results)
             self.lines += statement(f"return {names}", depth)
 
     def _expression(self, unit: Unit) -> Doc:
@@ -70,11 +93,13 @@ class Forward:
         elif unit.parameters:
             home = self.places.reach(unit.path)
             parameters = {name: f"{home}[{quote(name)}]" for name in unit.parameters}
-        doc = expression_doc(unit.torch, inputs, reached, parameters, self.functional)
+        doc = expression_doc(unit.torch, inputs, reached, parameters, self.functional, self.symbols)
         return doc if isinstance(doc, (str, Group)) else flat(doc)
 
     def _define(self, value: Value, wanted: str | None = None) -> str:
         """A name for a new value: the one it wants, if what that holds is not needed any more."""
+        if not self.left[value]:
+            return "_"
         wanted = wanted or self.wanted.get(value) or self.plain
         name, number = wanted, 1
         while name in self.holds and self.left[self.holds[name]] > 0:
@@ -89,48 +114,70 @@ class Forward:
 
     def _choice(self, choice: Choice, depth: int) -> None:
         """The cases; each leaves what it decides under one name."""
-        joined = {}
-        for value, parts in choice.joined.items():
-            name = self.wanted.get(value) or self.plain
-            # The name must be free before the first case and after the last.
-            number, free = 1, name
-            while free in self.holds and not self._may_take(free, parts, choice):
-                number += 1
-                free = safe_name(f"{name}{number}")
-            joined[value] = free
-        tests = self.tests[choice]
-        bodies = []
+        inside, after = self._readers(choice)
+        joined = self._joined_names(choice, after)
         before = dict(self.name_of), dict(self.holds)
+        outer, bodies = self.lines, []
         for at, (_, units) in enumerate(choice.cases):
             self.name_of, self.holds = dict(before[0]), dict(before[1])
-            outer, self.lines = self.lines, []
+            self.left, self.lines = after + inside[at], []
             for value, parts in choice.joined.items():
-                if parts[at] not in self.name_of:
-                    self.wanted[parts[at]] = joined[value]
+                part = parts[at]
+                if part is not None and part not in self.name_of:
+                    self.wanted[part] = joined[value]
             self._units(units, depth + 1)
+            moves = {}
             for value, parts in choice.joined.items():
-                if self.name_of[parts[at]] != joined[value]:
-                    source = self.name_of[parts[at]]
-                    self.lines += statement(f"{joined[value]} = {source}", depth + 1)
+                part = parts[at]
+                if part is not None and self.name_of[part] != joined[value]:
+                    moves[joined[value]] = self.name_of[part]
+            if moves:
+                doc = f"{', '.join(moves)} = {', '.join(moves.values())}"
+                self.lines += statement(doc, depth + 1)
             bodies.append(self.lines)
-            self.lines = outer
+        self.lines, self.left = outer, after
         self.name_of, self.holds = before
-        for parts in choice.joined.values():
-            for part in parts:
-                self.left[part] -= 1
         for value, name in joined.items():
             self._hold(value, name)
-        self._write_cases(tests, bodies, depth, note_of(choice.span))
+        self._write_cases(self.tests[choice], bodies, depth, note_of(choice.span))
 
-    def _may_take(self, name: str, parts: Sequence[Value], choice: Choice) -> bool:
-        """Whether a name's value is not needed but for this choice, as what a case leaves it."""
-        held = self.holds[name]
-        needed = self.left[held]
-        if held in parts:
-            needed -= sum(held == part for values in choice.joined.values() for part in values)
-            inside = sum(_reads(units, held) for _, units in choice.cases)
-            needed -= inside if len([p for p in parts if p == held]) == 1 else 0
-        return needed <= 0
+    def _last_choice(self, choice: Choice, depth: int, results: Sequence[Value]) -> None:
+        """Cases that each return."""
+        inside, after = self._readers(choice)
+        before = dict(self.name_of), dict(self.holds)
+        tests = self.tests[choice]
+        for at, (_, units) in enumerate(choice.cases):
+            self.name_of, self.holds = dict(before[0]), dict(before[1])
+            self.left = after + inside[at]
+            if at < len(tests):
+                note = note_of(choice.span) if at == 0 else ""
+                self.lines += statement(f"if {tests[at]}:", depth, note=note)
+            own = [choice.joined[v][at] if v in choice.joined else v for v in results]
+            known = [value for value in own if value is not None]
+            assert len(known) == len(own)
+            self._units(units, depth + (at < len(tests)), known)
+
+    def _readers(self, choice: Choice) -> tuple[list[Counter[Value]], Counter[Value]]:
+        """How often values are read in each case, and after all of them."""
+        inside = [_reads(units) for _, units in choice.cases]
+        for at, reads in enumerate(inside):
+            reads.update(choice.parts(at))
+        after = Counter(self.left)
+        for reads in inside:
+            after.subtract(reads)
+        return inside, after
+
+    def _joined_names(self, choice: Choice, after: Mapping[Value, int]) -> dict[Value, str]:
+        """Names for what the cases leave: such as hold nothing that is needed after them."""
+        joined: dict[Value, str] = {}
+        for value in choice.joined:
+            wanted = self.wanted.get(value) or self.plain
+            name, number = wanted, 1
+            while name in joined.values() or after.get(self.holds.get(name, 0), 0) > 0:
+                number += 1
+                name = safe_name(f"{wanted}{number}")
+            joined[value] = name
+        return joined
 
     def _write_cases(
         self, tests: Sequence[str], bodies: list[list[str]], depth: int, note: str
@@ -157,14 +204,16 @@ def _opposite(test: str) -> str:
     return test.removeprefix("not ") if test.startswith("not ") else f"not {test}"
 
 
-def _reads(units: Sequence[Unit], value: Value) -> int:
-    count = 0
+def _reads(units: Sequence[Unit]) -> Counter[Value]:
+    """How often each value is read."""
+    count: Counter[Value] = Counter()
     for unit in units:
         if isinstance(unit, Choice):
-            count += sum(_reads(inner, value) for _, inner in unit.cases)
-            count += sum(value == p for parts in unit.joined.values() for p in parts)
+            for _, inner in unit.cases:
+                count += _reads(inner)
+            count.update(unit.parts())
         else:
-            count += unit.inputs.count(value)
+            count.update(unit.inputs)
     return count
 
 
@@ -181,7 +230,7 @@ def _wanted_names(
             if isinstance(unit, Choice):
                 for joined, parts in unit.joined.items():
                     for part in parts:
-                        if joined in wanted and uses[part] == 1:
+                        if part is not None and joined in wanted and uses[part] == 1:
                             wanted.setdefault(part, wanted[joined])
                 for _, inner in unit.cases:
                     walk(inner)

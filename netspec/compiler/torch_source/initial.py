@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from netspec.compiler.initializers import Initializer, Values
+from netspec.compiler.torch_source.expressions import literal
 from netspec.compiler.torch_source.layout import Doc, Group, call, statement
+from netspec.compiler.torch_source.naming import number
 from netspec.compiler.torch_source.traced import TracedFloat
 
 
@@ -61,9 +63,14 @@ def init_lines(
                 depth = 5
             rank = next(o.rank for o in owners.values() if (o.target, o.name) == (target, name))
             lines += statement(_init(f"module.{name}", rule, rank, symbols), depth)
-    for full, rule in rules.items():
-        if full not in covered:
-            lines += statement(_init(reach(full), rule, owners[full].rank, symbols), 2)
+    drawn = [full for full in rules if full not in covered and not isinstance(rules[full], Values)]
+    written = [full for full in rules if isinstance(rules[full], Values)]
+    for full in drawn:
+        lines += statement(_init(reach(full), rules[full], owners[full].rank, symbols), 2)
+    if written:
+        lines += statement("with torch.no_grad():", 2)
+    for full in written:
+        lines += statement(_init(reach(full), rules[full], owners[full].rank, symbols), 3)
     return lines
 
 
@@ -73,7 +80,7 @@ def _init(tensor: str, rule: Initializer, rank: int, symbols: Mapping[str, str])
     name = rule.rule
     if isinstance(rule, Values):
         values = _nested(rule.numbers, rule.shape)
-        return Group(f"{tensor}.data.copy_(", (Group("torch.tensor(", (values,)),))
+        return Group(f"{tensor}.copy_(", (Group("torch.tensor(", (values,)),))
     if name in ("zeros", "ones"):
         return call(f"nn.init.{name}_", tensor)
     if name == "constant":
@@ -116,7 +123,7 @@ def _kaiming(tensor: str, rule: Initializer, rank: int, gain: str) -> Doc:
         elif abs(slope - 5**0.5) < 1e-9:
             options.insert(0, "a=5**0.5")
         else:
-            options.insert(0, f"a={slope!r}")
+            options.insert(0, f"a={number(slope)}")
         function = "kaiming_uniform_" if uniform else "kaiming_normal_"
         return call(f"nn.init.{function}", tensor, *options)
     fan = f"{tensor}[0].numel()"
@@ -136,12 +143,12 @@ def _uniform(tensor: str, bound: str) -> Doc:
 def _number(value: Any, symbols: Mapping[str, str]) -> str:
     if isinstance(value, TracedFloat) and value.outer:
         return symbols[value.outer]
-    return repr(float(value)) if isinstance(value, (int, float)) else ""
+    return number(float(value)) if isinstance(value, (int, float)) else ""
 
 
 def _nested(numbers: tuple[float, ...], shape: tuple[int, ...]) -> Doc:
     if len(shape) <= 1:
-        return Group("[", tuple(repr(n) for n in numbers), "]")
+        return Group("[", tuple(map(literal, numbers)), "]")
     each = len(numbers) // shape[0]
     rows = [numbers[i * each : (i + 1) * each] for i in range(shape[0])]
     return Group("[", tuple(_nested(row, shape[1:]) for row in rows), "]")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -52,6 +54,10 @@ def flat(doc: Doc) -> str:
 
 def statement(doc: Doc, depth: int, *, after: str = "", note: str = "") -> list[str]:
     """The lines of a statement; `after` follows it at once, `note` is a comment on it."""
+    if isinstance(doc, str) and len(INDENT * depth + doc + after) > WIDTH:
+        if doc.endswith(":"):
+            doc, after = doc[:-1], f":{after}"
+        doc = _in_brackets(doc)
     lines = _lines(doc, INDENT * depth, after)
     if not note:
         return lines
@@ -62,9 +68,14 @@ def statement(doc: Doc, depth: int, *, after: str = "", note: str = "") -> list[
 
 def _lines(doc: Doc, indent: str, after: str) -> list[str]:
     line = indent + flat(doc) + after
-    if (len(line) <= WIDTH and not _has_exploded(doc)) or isinstance(doc, str):
+    if len(line) <= WIDTH and not _has_exploded(doc):
         return [line]
     inner = indent + INDENT
+    if isinstance(doc, str):
+        parts = operands(doc)
+        lines = [line for part in parts[:-1] for line in _lines(_bracketed(part), indent, "")]
+        last = _bracketed(parts[-1]) if len(parts) > 1 else parts[-1]
+        return [*lines, *([indent + last + after] if last is doc else _lines(last, indent, after))]
     if isinstance(doc, Comprehension):
         return [*_lines(doc.item, indent, ""), indent + doc.tail + after]
     if not doc.items:
@@ -111,3 +122,62 @@ def prefixed(prefix: str, doc: Doc) -> Doc:
 def tuple_of(items: Sequence[Doc]) -> Doc:
     """`(a, b)`."""
     return Group("(", tuple(items))
+
+
+# ------------------------------------------------------------------------- long expressions
+
+# What binds weakest is broken first.
+_LEVELS = (("if", "else"), ("and", "or"), ("==", "!=", "<=", ">=", "<", ">"), ("+", "-"),
+           ("*", "//", "/", "%"))  # fmt: skip
+_TOKEN = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[\w.]+|//|[=!<>]=|\S""")
+_HEAD = re.compile(r"(?:if |elif |return |[\w., ]+ = )")
+
+
+def operands(text: str) -> list[str]:
+    """An expression cut before each of its weakest operators, outside brackets.
+
+    >>> operands("a * (b + c) + d - 2")
+    ['a * (b + c)', '+ d', '- 2']
+    """
+    found: dict[str, list[int]] = {}
+    depth, before = 0, ""
+    for match in _TOKEN.finditer(text):
+        token = match.group()
+        depth += (token in "([{") - (token in ")]}")
+        sign = token in "+-" and (not before or before in "([{," or before in _OPERATORS)
+        if depth == 0 and token in _OPERATORS and not sign:
+            found.setdefault(token, []).append(match.start())
+        before = token
+    for level in _LEVELS:
+        places = sorted(place for token in level for place in found.get(token, []))
+        if places:
+            ends = [0, *places, len(text)]
+            return [text[a:b].strip() for a, b in itertools.pairwise(ends)]
+    return [text]
+
+
+_OPERATORS = frozenset(token for level in _LEVELS for token in level)
+
+
+def _bracketed(part: str) -> Doc:
+    """An operand that is all in brackets, with its operator, as something that can be broken."""
+    head, bracket, rest = part.partition("(")
+    whole = bracket and rest.endswith(")") and (not head.strip() or head.strip() in _PREFIXES)
+    if not whole or len(operands(f"({rest}")) > 1:
+        return part
+    return Group(f"{head}(", (rest[:-1],))
+
+
+_PREFIXES = _OPERATORS | {f"{word} not" for word in ("and", "or")} | {"not"}
+
+
+def _in_brackets(text: str) -> Doc:
+    """A statement's expression in brackets, so that it can be broken."""
+    match = _HEAD.match(text)
+    if match is None:
+        return text
+    head, rest = match.group(), text[match.end() :]
+    if len(operands(rest)) == 1:
+        whole = _bracketed(rest)
+        return prefixed(head, whole) if isinstance(whole, Group) else text
+    return Group(f"{head}(", (rest,))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from netspec.compiler.torch_source.api import DICT_ATTRIBUTES
-from netspec.compiler.torch_source.classes import Choice, Layer
 from netspec.compiler.torch_source.containers import Chain, Unit
 from netspec.compiler.torch_source.layout import Doc, Group, prefixed
 from netspec.compiler.torch_source.naming import is_attribute, quote
+from netspec.compiler.torch_source.steps import Choice, Layer
 
 
 class Places:

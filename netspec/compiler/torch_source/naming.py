@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import keyword
+import math
+from typing import Any
 
 from netspec.compiler.symbolic import Dim, Floor
 
@@ -21,9 +23,16 @@ def safe_name(name: str) -> str:
 
     >>> safe_name("class"), safe_name("class_"), safe_name("width")
     ('class_', 'class__', 'width')
+
+    Python gives names with two underscores in front another meaning within a class.
+
+    >>> safe_name("__a"), safe_name("x__a")
+    ('x__a', 'xx__a')
     """
+    if name.lstrip("x").startswith("__"):
+        name = f"x{name}"
     bare = name.rstrip("_")
-    return f"{name}_" if keyword.iskeyword(bare) or bare in _USED else name
+    return f"{name}_" if not bare or keyword.iskeyword(bare) or bare in _USED else name
 
 
 def is_attribute(name: str) -> bool:
@@ -49,6 +58,17 @@ def quote(text: str) -> str:
     if body.count('"') > body.count("'"):
         return "'" + body.replace("'", "\\'") + "'"
     return '"' + body.replace('"', '\\"') + '"'
+
+
+def number(value: Any) -> str:
+    """A number, or none, as `ruff format` writes it.
+
+    >>> number(1e300), number(0.5), number(float("inf"))
+    ('1e300', '0.5', 'float("inf")')
+    """
+    if isinstance(value, float) and not math.isfinite(value):
+        return f'float("{value}")'
+    return repr(value).replace("e+", "e")
 
 
 def size_text(size: Dim, *, factor: bool = False) -> str:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
+import re
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from netspec.compiler import syntax
+from netspec.compiler import labels, syntax
 from netspec.compiler.attributes import show
 from netspec.compiler.graph import Graph, show_shape
 from netspec.compiler.modules import Module
 from netspec.compiler.pipeline import Written
 from netspec.compiler.torch_source.arguments import TracedNet, applied, chosen_rules, trace_net
-from netspec.compiler.torch_source.classes import BlockClass, classes_of
+from netspec.compiler.torch_source.classes import classes_of
 from netspec.compiler.torch_source.constructor import (
     Constructor,
     default_values,
@@ -21,15 +24,19 @@ from netspec.compiler.torch_source.constructor import (
 )
 from netspec.compiler.torch_source.containers import (
     Chain,
+    Unit,
     contain,
     count_uses,
     whole_chain,
 )
 from netspec.compiler.torch_source.forward import Forward
 from netspec.compiler.torch_source.initial import Owned, init_lines
-from netspec.compiler.torch_source.layout import INDENT, Doc, Group, statement
+from netspec.compiler.torch_source.layout import INDENT, WIDTH, Doc, Group, statement
+from netspec.compiler.torch_source.local import is_extent, names_in_use
 from netspec.compiler.torch_source.modules import Places
-from netspec.compiler.torch_source.naming import CLASH, is_class_name, quote, safe_name
+from netspec.compiler.torch_source.naming import CLASH, is_class_name, number, quote, safe_name
+from netspec.compiler.torch_source.steps import BlockClass, Choice, Layer
+from netspec.compiler.torch_source.traced import roots_of
 from netspec.diagnostics import Diagnostic, NetspecError
 
 
@@ -87,15 +94,11 @@ def _shown(value: Any) -> str:
 
 
 def _imports(text: str, functional: str) -> list[str]:
-    lines = [""]
-    if "collections.OrderedDict" in text:
-        lines += ["import collections", ""]
-    if "builtins." in text:
-        lines.insert(1, "import builtins")
-        lines += [""] if lines[-1] else []
-    lines += ["import torch"]
-    if f" {functional}." in text or f"({functional}." in text or f"={functional}." in text:
-        lines += ["import torch.nn.functional as F"] if functional == "F" else []
+    used = {node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}
+    standard = [f"import {name}" for name in ("builtins", "collections") if name in used]
+    lines = ["", *standard, *([""] if standard else []), "import torch"]
+    if functional in used:
+        lines += ["import torch.nn.functional as F"]
     return [*lines, "from torch import nn", ""]
 
 
@@ -114,11 +117,24 @@ class _Class:
         self.whole = None if self.is_net else whole_chain(made, uses)
         self.units = contain(made.steps, uses)
         self.places = Places(self.units)
-        taken = {path.partition(".")[0] for path in _all_paths(made.steps)}
-        self.constructor = Constructor(self.units, self.places, taken)
+        self.taken = {path.partition(".")[0] for path in _all_paths(made.steps)}
+        used = _names_in_forward(self.units)
+        self.attributes = {s: self._attribute(s) for s in self._arguments() if s in used}
+        # Sizes left open are those of inputs, which the tensors know.
+        assert used == set(self.attributes), used
+        self.constructor = Constructor(self.units, self.places, self.taken, self._arguments())
+        symbols = {s: f"self.{name}" for s, name in self.attributes.items()}
         self.forward = Forward(
-            made, self.units, self.places, self.constructor.tests, uses, functional
+            made, self.units, self.places, self.constructor.tests, uses, functional, symbols
         )
+
+    def _attribute(self, symbol: str) -> str:
+        """Under which name the object keeps an argument: one that no module has."""
+        name = symbol.lstrip("_") or "argument"
+        while name in self.taken or labels.problem(name) is not None:
+            name += "_"
+        self.taken.add(name)
+        return name
 
     def lines(self) -> list[str]:
         """The class, two empty lines in front."""
@@ -137,24 +153,19 @@ class _Class:
 
     def _docstring(self) -> list[str]:
         made = self.made
-        where = note_of(made.definition.span)
         kind = "Net" if self.is_net else "Block"
-        doc = [_plain(line) for line in made.definition.doc.splitlines()]
-        while doc and not doc[0]:
-            doc.pop(0)
-        source = f"{kind} {made.definition.name.id}, {where}."
-        first, *rest = [*doc, "", source] if doc else [source]
+        source = f"{kind} {made.definition.name.id}, {note_of(made.definition.span)}"
+        if not self.is_net and made.is_variant:
+            places = [trace.prefix for trace in made.traces]
+            more = f" and {len(places) - 3} more" if len(places) > 3 else ""
+            source += f", as it is in {', '.join(places[:3])}{more}"
+        doc = "\n".join(_plain(line) for line in made.definition.doc.splitlines()).strip()
+        text = [*_wrapped(doc), "", *_wrapped(f"{source}.")] if doc else _wrapped(f"{source}.")
+        first, *rest = text
         lines = [f'{INDENT}"""{first}']
         lines += [INDENT + line if line else "" for line in rest]
         if self.is_net:
             lines += self._net_facts()
-        elif made.name != made.definition.name.id:
-            places = [trace.prefix for trace in made.traces]
-            shown = ", ".join(places[:4]) + (", ..." if len(places) > 4 else "")
-            lines += [
-                "",
-                f"{INDENT}Its other layers than the first need a class of their own: {shown}.",
-            ]
         if len(lines) == 1:
             return [lines[0] + '"""']
         return [*lines, f'{INDENT}"""']
@@ -169,9 +180,9 @@ class _Class:
         for name, value in graph.outputs.items():
             word = name if len(graph.outputs) > 1 else "returns"
             lines.append(f"{INDENT * 2}{word}: {show_shape(_ints(graph.shape_of(value)))}")
-        unused = [s for s in self._arguments() if s not in self.made.symbols]
-        for symbol in unused:
-            lines += ["", f"{INDENT}No layer depends on `{symbol}`, only the shapes do."]
+        for symbol in self._arguments():
+            if symbol not in self._used():
+                lines += ["", f"{INDENT}No layer depends on `{symbol}`, only the shapes do."]
         if self.traced.frozen:
             lines += ["", f"{INDENT}Fixed when this was generated, for the layers depend on them:"]
             lines += [
@@ -179,6 +190,19 @@ class _Class:
                 for name, value in self.traced.frozen.items()
             ]
         return lines
+
+    def _used(self) -> set[str]:
+        """The net's arguments that something in the class reads."""
+        rules = chosen_rules(self.traced.graph).values()
+        roots = {
+            root for rule in rules for value in vars(rule).values() for root in roots_of(value)
+        }
+        found = {*self.made.symbols, *(self.traced.kept[root] for root in roots)}
+        for text in self.traced.derived.values():
+            found |= set(re.findall(r"[A-Za-z_]\w*", text))
+        return found | {
+            s for condition, _ in self.made.traces[0].asserts for s in condition.symbols
+        }
 
     # -- constructor
 
@@ -194,13 +218,13 @@ class _Class:
                 if symbol in self.traced.derived:
                     items.append(f"{symbol}: {kind} | None = None")
                 else:
-                    items.append(f"{symbol}: {kind} = {value!r}")
+                    items.append(f"{symbol}: {kind} = {number(value)}")
         else:
             defaults = default_values(self.made)
             values = self.made.traces[0].symbols
             for symbol in self.made.symbols:
                 kind = "float" if isinstance(values[symbol], float) else "int"
-                default = f" = {defaults[symbol]!r}" if symbol in defaults else ""
+                default = f" = {number(defaults[symbol])}" if symbol in defaults else ""
                 items.append(f"{symbol}: {kind}{default}")
         return statement(Group("def __init__(", tuple(items), ") -> None"), 1, after=":")
 
@@ -213,6 +237,8 @@ class _Class:
                 lines += statement(f"if {symbol} is None:", 2)
                 lines += statement(f"{symbol} = {text}", 3)
         lines += self._asserts()
+        for symbol, name in self.attributes.items():
+            lines += statement(f"self.{name} = {symbol}", 2)
         lines += self.constructor.lines
         if self.is_net:
             lines += self._initial_values()
@@ -260,6 +286,8 @@ class _Class:
         gives = "torch.Tensor"
         if count > 1:
             gives = f"tuple[{', '.join(['torch.Tensor'] * count)}]"
+        if count > 3:
+            gives = "tuple[torch.Tensor, ...]"
         head = Group("def forward(", ("self", *tensors), f") -> {gives}")
         return [*statement(head, 1, after=":"), *self.forward.lines]
 
@@ -271,6 +299,17 @@ def _all_paths(steps: Sequence[Any]) -> Iterator[str]:
                 yield from _all_paths(inner)
         else:
             yield step.path
+
+
+def _names_in_forward(units: Sequence[Unit]) -> set[str]:
+    """The arguments and the sizes left open that the statements of `forward` need."""
+    found: set[str] = set()
+    for unit in units:
+        if isinstance(unit, Choice):
+            found |= {name for _, inner in unit.cases for name in _names_in_forward(inner)}
+        elif isinstance(unit, Layer):
+            found |= {name for name in names_in_use(unit.torch) if not is_extent(name)}
+    return found
 
 
 def _owners(traced: TracedNet, graph: Graph) -> dict[str, Owned]:
@@ -286,6 +325,18 @@ def _owners(traced: TracedNet, graph: Graph) -> dict[str, Owned]:
 
 def _ints(shape: Sequence[Any]) -> tuple[Any, ...]:
     return tuple(int(d) if isinstance(d, int) else d for d in shape)
+
+
+def _wrapped(text: str) -> list[str]:
+    """Paragraphs in lines that fit; a line of its own, such as one that is indented, stays one."""
+    lines: list[str] = []
+    for part in re.split(r"\n\s*\n", text):
+        if any(len(line) + len(INDENT) + 3 > WIDTH for line in part.splitlines()):
+            part = textwrap.fill(
+                part, WIDTH - len(INDENT) - 3, break_long_words=False, break_on_hyphens=False
+            )
+        lines += [*part.splitlines(), ""]
+    return lines[:-1]
 
 
 def _plain(line: str) -> str:

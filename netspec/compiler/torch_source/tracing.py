@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from netspec.compiler import constants, syntax
 from netspec.compiler.build import Body
-from netspec.compiler.graph import Node, Parameter
+from netspec.compiler.graph import Node
 from netspec.compiler.modules import Module
 from netspec.compiler.op import Op, ParameterSpec
 from netspec.compiler.scope import UNKNOWN, Tensor, Tensors
@@ -36,8 +36,8 @@ class Applied:
     shapes: tuple[tuple[int, ...], ...]
     specs: tuple[ParameterSpec, ...]
     path: str
-    reused: bool
     span: Span
+    reused: bool = False
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -59,8 +59,8 @@ class Called:
     results: tuple[str, ...]
     given: Mapping[str, Any]
     path: str
-    reused: bool
     span: Span
+    reused: bool = False
 
 
 @dataclass(eq=False)
@@ -163,8 +163,7 @@ class TracingBody(Body):
             shapes = tuple(tensor.shape for tensor in inputs)
             specs = op.parameters(*shapes)
             node = self.assembly.nodes[-1]
-            reused = bool(suffix)
-            self._write(Applied(node, op, shapes, specs, self._local(path), reused, span))
+            self._write(Applied(node, op, shapes, specs, self._local(path), span))
         return result
 
     def call_block(
@@ -190,7 +189,6 @@ class TracingBody(Body):
                 record.results,
                 inner_tracer.given,
                 self._local(path),
-                bool(suffix),
                 spans[1],
             )
         )
@@ -332,7 +330,7 @@ class _BlockBody(TracingBody):
             axes = _AXES.get(len(value.shape), ())
             for axis, extent in enumerate(value.shape):
                 word = axes[axis] if axes else f"size{axis}"
-                symbol = f"in_{word}" if first else f"{name.id}_{word}"
+                symbol = safe_name(f"in_{word}" if first else f"{name.id}_{word}")
                 while symbol in taken:
                     symbol += "_"
                 dims.append(
@@ -363,19 +361,3 @@ class _Outside:
         if isinstance(local, int) and isinstance(outer_of(dim), int):
             return int(dim)
         return Traced(int(dim), local, outer_of(dim))
-
-
-def dead(parameters: Mapping[str, Parameter], live: set[str], events: list[Event]) -> list[Event]:
-    """The events without layers that the graph does not have."""
-    kept: list[Event] = []
-    for event in events:
-        if isinstance(event, Applied) and event.node.name not in live:
-            continue
-        if isinstance(event, Called):
-            event.body.events = dead(parameters, live, event.body.events)
-            if not any(not isinstance(inner, Named) for inner in event.body.events):
-                continue
-        if isinstance(event, Chosen):
-            event.events = dead(parameters, live, event.events)
-        kept.append(event)
-    return kept
