@@ -1,0 +1,125 @@
+"""`netspec gradcheck FILE`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from netspec.cli import FAILED, OK
+from netspec.cli.common import add_net_options, checked_net, emit, natural, positive, report
+
+if TYPE_CHECKING:
+    from netspec.net import Net
+
+_EPILOG = """\
+Slopes of the loss are measured by central differences in float64, with a step that is chosen by
+extrapolation, and held against the gradients of the compiled NumPy program and of the PyTorch module
+where PyTorch is installed. Two numbers agree where |a - b| <= tolerance * max(1, the largest).
+
+A probe whose step crosses the kink of a ReLU or a max pool (some number changes sides) is tried again
+with smaller steps. If none is small enough it is counted under `kinks`, and proves nothing. A row needs
+90 % of probes that prove something: else it is `inconclusive`, and the exit code is 1, as for a failure.
+
+Weights are the initial ones of the seed, with those that start out constant moved, and scaled where
+signals would vanish or explode. Dropout masks are held fixed. With --from or --to the part of the net
+between two labels is checked, on random values and with a random linear functional of what comes out.
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The options."""
+    from netspec.runtime.losses import LOSSES
+
+    parser.epilog = _EPILOG
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("file", metavar="FILE", type=Path, help="a .net file")
+    add_net_options(parser)
+
+    what = parser.add_argument_group("what is checked")
+    what.add_argument(
+        "--params", default="all", metavar="NAMES",
+        help="all (default), or names with wildcards, such as 'layer1.*,fc.weight'; inputs too",
+    )  # fmt: skip
+    what.add_argument("--from", dest="start", metavar="LABEL",
+                      help="begin with this layer, block or input")  # fmt: skip
+    what.add_argument("--to", dest="end", metavar="LABEL", help="end with this layer or block")
+    what.add_argument("--backend", choices=("numpy", "torch", "both"),
+                      help="(default: both, where PyTorch is installed)")  # fmt: skip
+    what.add_argument("--mode", choices=("train", "eval", "both"), default="both",
+                      help="(default both)")  # fmt: skip
+    what.add_argument("--loss", choices=tuple(LOSSES), help="(default softmax, the cross-entropy)")
+
+    how = parser.add_argument_group("how")
+    ways = how.add_mutually_exclusive_group()
+    ways.add_argument("--directions", type=positive, metavar="K",
+                      help="K random directions of each parameter and input (default 10)")  # fmt: skip
+    ways.add_argument("--elements", type=positive, metavar="K",
+                      help="K random elements of each")  # fmt: skip
+    ways.add_argument("--full", action="store_true", help="every element")
+    how.add_argument(
+        "--whole", action=argparse.BooleanOptionalAction,
+        help="move all parameters at once in each direction (default: where a check of each would"
+        " take more than a minute)",
+    )  # fmt: skip
+    how.add_argument("--tolerance", type=float, default=1e-7, metavar="T", help="(default 1e-7)")
+    how.add_argument("--data", metavar="NAME",
+                     help="take the batch from a data set, as `train` does; random without")  # fmt: skip
+    how.add_argument("--data-dir", type=Path, metavar="DIR", help="where to look for it first")
+    how.add_argument("--batch", type=positive, default=4, metavar="N",
+                     help="images in the batch (default 4)")  # fmt: skip
+    how.add_argument("--seed", type=natural, default=0, metavar="N",
+                     help="of weights, batch, masks and probes (default 0)")  # fmt: skip
+    how.add_argument(
+        "--format", choices=("text", "json"), default="text",
+        help="text: a table on stdout, where a gradient is first wrong on stderr; json: all on"
+        " stdout",
+    )  # fmt: skip
+
+
+def run(options: argparse.Namespace) -> int:
+    """Check, and show how far gradients are from slopes."""
+    from netspec.runtime.gradcheck import gradcheck
+
+    net = checked_net(options)
+    x, y = _batch(net, options) if options.data is not None else (None, None)
+    found = gradcheck(
+        net,
+        x,
+        y,
+        params=options.params,
+        directions=options.directions,
+        elements=options.elements,
+        full=options.full,
+        whole=options.whole,
+        start=options.start,
+        end=options.end,
+        backend=options.backend,
+        batch=options.batch,
+        seed=options.seed,
+        loss=options.loss,
+        mode=options.mode,
+        tolerance=options.tolerance,
+    )
+    if options.format == "json":
+        import json
+
+        emit(json.dumps(found.to_dict(), indent=2))
+    else:
+        emit(str(found))
+        report(found.diagnostics, options)
+    return OK if found.ok else FAILED
+
+
+def _batch(net: Net, options: argparse.Namespace) -> tuple[Any, Any]:
+    """The first images of a data set and their labels, normalised as `train` does it."""
+    import numpy as np
+
+    from netspec.runtime.classifier import class_count, image_shape
+    from netspec.runtime.data.catalog import load
+    from netspec.runtime.normalization import Normalization
+
+    data = load(options.data, options.data_dir, image_shape(net.graph))
+    data.check_classes(class_count(net.graph))
+    x = Normalization.fit("channel", data.x_train).apply(data.x_train[: options.batch], np.float64)
+    return x, data.y_train[: options.batch]
