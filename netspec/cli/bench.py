@@ -1,38 +1,138 @@
-"""`netspec bench --layers`."""
+"""`netspec bench FILE` and `netspec bench --layers`."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
+from pathlib import Path
+from typing import Any
 
-from netspec.cli import OK
-from netspec.cli.common import add_color_option, emit, positive
-from netspec.diagnostics import NetspecError
+from netspec.cli import FAILED, OK
+from netspec.cli.common import add_net_options, checked_net, emit, positive
+from netspec.diagnostics import NetspecError, suggest
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options."""
+    from netspec.runtime.bench.peers import OURS, PEERS
+
+    peers = [name for name in PEERS if name != OURS]
+    parser.add_argument(
+        "file", metavar="FILE", type=Path, nargs="?",
+        help="a .net file: time netspec's program of it next to its peers",
+    )  # fmt: skip
     parser.add_argument(
         "--layers", action="store_true",
         help="conv and max pool: a course's loops against the kernels that netspec runs",
     )  # fmt: skip
     parser.add_argument(
-        "--images", type=positive, default=100, metavar="N",
-        help="images in a batch (default 100, as in the notebook: some 20 seconds)",
+        "--against", metavar="NAMES", default=",".join(peers),
+        help=f"some of {','.join(peers)} (default: all). Ratios are to the first that is installed",
     )  # fmt: skip
-    parser.add_argument("--threads", type=positive, metavar="N",
-                        help="threads of the kernels (default: all processors)")  # fmt: skip
+    parser.add_argument(
+        "--batch", type=positive, nargs="+", default=[64], metavar="N",
+        help="images in a batch (default 64); several are measured one after the other",
+    )  # fmt: skip
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument(
+        "--train", action="store_true",
+        help="a training step: forward, cross-entropy, backward, SGD (the default)",
+    )  # fmt: skip
+    mode.add_argument("--infer", action="store_true", help="forward, in evaluation mode")
+    parser.add_argument(
+        "--rounds", type=positive, default=5, metavar="N",
+        help="how often each has its turn; the median counts (default 5)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--profile", action="store_true", help="show where netspec's time goes, by line and kernel"
+    )
+    parser.add_argument(
+        "--images", type=positive, default=100, metavar="N",
+        help="with --layers: images in a batch (default 100, as in the notebook: some 20 seconds)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--threads", type=positive, metavar="N",
+        help="threads of netspec, and of each peer (default: all processors)",
+    )  # fmt: skip
     parser.add_argument(
         "--format", choices=("text", "json"), default="text", help="text (default) or json"
     )
-    add_color_option(parser)
+    add_net_options(parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Measure and print, a layer at a time."""
-    if not options.layers:
-        message = "say what to measure"
-        raise NetspecError.simple("usage/bench", message, "netspec bench --layers")
+    """Measure what was asked for.
+
+    Raises:
+        NetspecError: `usage/bench`, and those of the file.
+    """
+    if options.layers == (options.file is not None):
+        message = "say what to measure: a file, or --layers"
+        raise NetspecError.simple("usage/bench", message, "netspec bench networks/lenet.net")
+    return _layers(options) if options.layers else _net(options)
+
+
+def _net(options: argparse.Namespace) -> int:
+    """A net next to its peers, a batch size at a time."""
+    against = _peers(options.against)
+    net = checked_net(options)
+    from dataclasses import asdict
+
+    from netspec.kernels import parallel
+    from netspec.runtime.bench import Case, compare
+    from netspec.runtime.bench.machine import machine
+    from netspec.runtime.bench.report import as_data, as_text, machine_text
+    from netspec.runtime.bench.worker import PeerError
+
+    threads = options.threads or parallel.threads()
+    here = machine()
+    if here.is_busy:
+        print(f"the machine is busy (load {here.load:.1f}): so are these times", file=sys.stderr)
+    found: list[dict[str, Any]] = []
+    for number, batch in enumerate(options.batch):
+        case = Case(net, batch, not options.infer, threads)
+        try:
+            result = compare(
+                case, against, options.rounds, profile=options.profile, say=_say
+            )  # fmt: skip
+        except PeerError as error:
+            print(f"error: netspec {error}", file=sys.stderr)
+            return FAILED
+        if options.format == "text":
+            emit(("\n" if number else "") + as_text(result))
+        found.append(as_data(result))
+    if options.format == "json":
+        emit(json.dumps({"machine": asdict(here), "cases": found}, indent=2))
+    else:
+        emit(f"\n{machine_text(here)}")
+    return OK
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def _peers(text: str) -> list[str]:
+    """The names in `--against`.
+
+    Raises:
+        NetspecError: `usage/bench` for one that is none.
+    """
+    from netspec.runtime.bench.peers import OURS, PEERS
+
+    known = [name for name in PEERS if name != OURS]
+    names = list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    for name in names:
+        if name not in known:
+            meant = suggest(name, known)
+            hint = f"did you mean `{meant}`?" if meant else f"the peers are {', '.join(known)}"
+            raise NetspecError.simple("usage/bench", f"there is no peer `{name}`", hint)
+    return names
+
+
+def _layers(options: argparse.Namespace) -> int:
+    """A course's layers, one at a time."""
     from netspec.runtime import threads
     from netspec.testing.layer_bench import measure, table, workloads
 
@@ -53,7 +153,5 @@ def run(options: argparse.Namespace) -> int:
             for row in rows
         ]  # fmt: skip
     if options.format == "json":
-        import json
-
         emit(json.dumps(found, indent=2))
     return OK

@@ -1,0 +1,116 @@
+"""Peak bytes of arrays in a training step: netspec's NumPy program and eager PyTorch, side by side.
+
+    python benchmarks/memory.py [--net networks/resnet.net] [--set depth=20] [--batch 128]
+
+Both count from an empty hand: parameters, gradients, everything that two steps of SGD hold. NumPy
+reports its arrays to `tracemalloc`; PyTorch's profiler notes what its allocator gives and takes back.
+The batch itself is made before, and counted for neither.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import netspec
+from netspec.compiler.footprint import footprint
+from netspec.compiler.planning import make_plan
+from netspec.compiler.settings import parse_setting
+
+MIB = 1 << 20
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--net", type=Path, default=Path("networks/resnet.net"))
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
+    parser.add_argument("--batch", type=int, default=128)
+    options = parser.parse_args()
+    net = netspec.load(options.net, **dict(parse_setting(text) for text in options.set))
+    planned = footprint(net.graph, make_plan(net.graph, training=True), options.batch)
+    print(f"{net.name}, batch {options.batch}, float32, MiB at the peak of two training steps\n")
+    rows = {
+        "netspec, planned": planned.total,
+        "netspec, traced": traced(net, options.batch),
+        "PyTorch, profiled": profiled(net, options.batch),
+    }
+    for title, count in rows.items():
+        shown = "not installed" if count is None else f"{count / MIB:10.1f}"
+        print(f"{title:20}{shown}")
+    print(f"\narena {planned.arena / MIB:.1f}, at least {planned.least / MIB:.1f}", end="")
+    print(f" (ratio {planned.ratio:.3f}), scratch {planned.scratch / MIB:.1f}")
+
+
+def batch_of(net: netspec.Net, count: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    shape = next(iter(net.graph.inputs.values()))
+    return rng.standard_normal((count, *shape)).astype("f4"), rng.integers(0, 10, count)
+
+
+def numpy_steps(net: netspec.Net, x: np.ndarray, y: np.ndarray) -> None:
+    from netspec.runtime.losses import make_loss
+    from netspec.runtime.optimizers import make_optimizer
+
+    model, loss = net.compile("numpy"), make_loss("softmax")
+    flat = model.flat_parameters, model.flat_gradients
+    optimizer = make_optimizer("sgd", *flat, model.decayed)
+    for _ in range(2):
+        model.gradients_(x, y, loss=loss)
+        optimizer.step(0.01)
+
+
+def traced(net: netspec.Net, batch: int) -> int:
+    """Bytes that NumPy reported to `tracemalloc`, Python's few objects with them."""
+    numpy_steps(net, *batch_of(net, 2))  # whatever is imported is imported before
+    x, y = batch_of(net, batch)
+    return peak_of(lambda: numpy_steps(net, x, y))
+
+
+def peak_of(work: Callable[[], Any]) -> int:
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        work()
+        return tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+
+
+def profiled(net: netspec.Net, batch: int) -> int | None:
+    """Bytes that PyTorch's profiler saw alive at once."""
+    try:
+        import torch
+    except ImportError:
+        return None
+    from torch.profiler import ProfilerActivity, profile
+
+    from netspec.runtime.torch_module import build_module
+
+    def steps(x: np.ndarray, y: np.ndarray) -> None:
+        module = build_module(net)
+        optimizer = torch.optim.SGD(module.parameters(), lr=0.01)
+        for _ in range(2):
+            optimizer.zero_grad()
+            scores = module(torch.from_numpy(x))
+            torch.nn.functional.cross_entropy(scores, torch.from_numpy(y)).backward()
+            optimizer.step()
+
+    steps(*batch_of(net, 2))
+    x, y = batch_of(net, batch)
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+        steps(x, y)
+    events = [e for e in seen.profiler.kineto_results.events() if e.name() == "[memory]"]
+    alive = peak = 0
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        alive += event.nbytes()
+        peak = max(peak, alive)
+    return peak
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+"""netspec's own NumPy program, by the interface that a user has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from netspec.runtime import threads
+from netspec.runtime.bench.case import LEARNING_RATE, Array, Case, Runner
+from netspec.runtime.losses import SoftmaxCrossEntropy
+from netspec.runtime.model import Model
+from netspec.runtime.optimizers import SGD
+
+VERSION = f"NumPy {np.__version__}"
+
+
+def prepare(case: Case) -> Runner:
+    """A model on a batch."""
+    threads.limit(case.threads)
+    model = Model(case.graph, seed=case.seed)
+    inputs = case.inputs()
+    x: Any = inputs if len(inputs) > 1 else next(iter(inputs.values()))
+    if not case.train:
+        return Runner(lambda: model.forward(x), lambda y: {"output": _chosen(y, case)}, VERSION)
+    labels, loss = case.labels(), SoftmaxCrossEntropy()
+    optimizer = SGD(model.flat_parameters, model.flat_gradients, model.decayed)
+
+    def step() -> float:
+        value = model.gradients_(x, labels, loss=loss)
+        optimizer.step(LEARNING_RATE)
+        return value
+
+    def result(value: Any) -> dict[str, Array]:
+        return {"loss": np.asarray(value), **model.state_dict()}
+
+    return Runner(step, result, VERSION)
+
+
+def _chosen(outputs: Any, case: Case) -> Array:
+    chosen: Array = list(outputs.values())[case.output] if isinstance(outputs, dict) else outputs
+    return chosen
