@@ -28,7 +28,7 @@ import pytest
 
 from netspec import cli
 from netspec.compiler import assembly, attributes, constants, modules, parse
-from netspec.compiler.calls import signature
+from netspec.compiler.binding import signature
 from netspec.compiler.explain import explanations
 from netspec.compiler.initializers import RULES
 from netspec.compiler.op import Op, registry

@@ -66,7 +66,7 @@ def test_every_code_is_explained() -> None:
 
 
 def test_every_code_of_the_rest_is_explained() -> None:
-    areas = "compile|data|model|output|setting|testing|train|usage|weights"
+    areas = "compile|data|library|model|output|recipe|run|plot|setting|testing|train|usage|weights"
     texts = [path.read_text("utf-8") for path in (ROOT / "netspec").rglob("*.py")]
     codes = set(re.findall(rf'"((?:{areas})/[a-z0-9-]+)"', "".join(texts)))
     assert codes == {e.code for e in ALL if re.match(rf"(?:{areas})/", e.code)}

@@ -24,7 +24,12 @@ VERBS = {
     "verify": "hold the reference, the NumPy program and the PyTorch module against each other",
     "gradcheck": "hold the gradients of a net against slopes measured by differences",
     "train": "train a net on labelled images",
-    "bench": "measure a course's layers, loops against kernels",
+    "runs": "list the runs that were kept, and compare them",
+    "eval": "say how good a trained net is, class by class",
+    "predict": "say what a trained net takes pictures for",
+    "doctor": "look for what ails a net before it is trained for hours",
+    "plot": "draw the curves of runs, or the first filters of weights",
+    "bench": "time a net next to its peers, or a course's layers",
 }
 
 _EPILOG = """\

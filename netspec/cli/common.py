@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 # Mistakes of the command line, where they stand in no file.
 _WRONG_USE = (
-    "call/unknown-attribute", "data/unknown-name", "file/no-such-net", "file/several-nets",
-    "train/bad-option",
+    "call/unknown-attribute", "data/unknown-name", "gradcheck/label", "gradcheck/option",
+    "gradcheck/params", "file/no-such-net", "file/several-nets",
+    "run/exists", "run/fixed", "run/missing", "train/bad-option",
 )  # fmt: skip
 
 
@@ -91,8 +92,12 @@ def arguments_of(options: argparse.Namespace) -> dict[str, Any]:
     return arguments
 
 
-def checked_net(options: argparse.Namespace) -> Net:
+def checked_net(options: argparse.Namespace, arguments: Mapping[str, Any] | None = None) -> Net:
     """The one net that the options name, its warnings reported.
+
+    Args:
+        options: with `file`, `net`, `set` and `color`.
+        arguments: of the net, such as a recipe's with those of `--set`; by default those alone.
 
     Raises:
         NetspecError: with the errors, and the warnings reported before.
@@ -100,7 +105,8 @@ def checked_net(options: argparse.Namespace) -> Net:
     from netspec.compiler.pipeline import Request, compile_request, select, written
     from netspec.net import Net
 
-    request = Request(path=options.file, net=options.net, arguments=arguments_of(options))
+    chosen = arguments_of(options) if arguments is None else arguments
+    request = Request(path=options.file, net=options.net, arguments=chosen)
     result = compile_request(request)
     warnings = tuple(d for d in result.diagnostics if d.severity == "warning")
     report(warnings, options)

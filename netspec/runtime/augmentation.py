@@ -1,7 +1,8 @@
 """Random changes of training images: what is drawn for each, the same on every device.
 
-The numbers of a whole epoch are drawn from (seed, epoch) in the order of its images, so that an
-image gets the same ones however many processes share the batches.
+What is drawn for an image follows from the seed, the epoch and the image's number alone. So it is the
+same for both backends, however many processes or threads share the work, and wherever in the epoch a
+run is taken up again.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ def check_kinds(kinds: Sequence[str], sample_shape: tuple[int, ...]) -> None:
 def draw(
     kinds: Sequence[str], count: int, size: tuple[int, int], seed: int, epoch: int
 ) -> NDArray[np.int64]:
-    """What happens to each of `count` pictures of `size` (H, W): (count, 5).
+    """What happens to each of the `count` training pictures of `size` (H, W): (count, 5).
+
+    Row i is for picture i, in whichever batch it comes.
 
     Columns: the first row and column that `crop` keeps of the padded picture, in [0, 2 PADDING]
     (0 without `crop`, where nothing is padded); 1 where `flip` mirrors the picture, half of them;

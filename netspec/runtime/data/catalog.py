@@ -4,18 +4,25 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from netspec.diagnostics import NetspecError
+from netspec.runtime.data.arrays import load_arrays
 from netspec.runtime.data.choices import check_name
 from netspec.runtime.data.cifar import load_cifar10
 from netspec.runtime.data.dataset import Dataset
 from netspec.runtime.data.digits import load_digits
 from netspec.runtime.data.idx import SOURCES, load_idx
+from netspec.runtime.data.image_folder import is_image_folder, load_image_folder
 from netspec.runtime.data.npz import load_npz
 
 NAMES = ("digits", *SOURCES, "cifar10")
 
 
 def load(
-    name: str, data_dir: Path | None = None, input_shape: tuple[int, ...] | None = None
+    name: str,
+    data_dir: Path | None = None,
+    input_shape: tuple[int, ...] | None = None,
+    *,
+    resize: bool = False,
 ) -> Dataset:
     """Load a data set and bring it to a network's input.
 
@@ -25,11 +32,14 @@ def load(
     held against its SHA-256.
 
     Args:
-        name: One of `NAMES`, or the path of an `.npz` file.
+        name: One of `NAMES`, or a path: of an `.npz` file, of a folder of pictures with a folder a
+            class (see `load_image_folder`), or of a folder with `x_train.npy` and `y_train.npy`,
+            which are read as they are needed (see `load_arrays`).
         data_dir: Where to look first.
         input_shape: (C, H, W) or (F,) of the network's input. Only `digits` is resized to it;
             pictures are flattened for (F,); any other difference is an error. None takes the data
             as they are.
+        resize: Stretch the pictures of a folder to the input's size.
 
     Raises:
         NetspecError: `data/unknown-name`, `data/missing-file`, `data/bad-file`, `data/shape`.
@@ -37,8 +47,26 @@ def load(
     if name.endswith(".npz"):
         dataset = load_npz(Path(name).expanduser())
         return dataset if input_shape is None else dataset.fit_to(input_shape)
-    check_name("data set", name, (*NAMES, "FILE.npz"), code="data/unknown-name")
+    # A name of ours stands for our data, whatever folders lie about.
+    if name not in NAMES and ("/" in name or "\\" in name or Path(name).is_dir()):
+        return _load_folder(Path(name).expanduser(), input_shape, resize=resize)
+    check_name("data set", name, (*NAMES, "FILE.npz", "FOLDER/"), code="data/unknown-name")
     if name == "digits":
         return load_digits(input_shape)
     dataset = load_cifar10(data_dir) if name == "cifar10" else load_idx(name, data_dir)
     return dataset if input_shape is None else dataset.fit_to(input_shape)
+
+
+def _load_folder(folder: Path, input_shape: tuple[int, ...] | None, *, resize: bool) -> Dataset:
+    if not folder.is_dir():
+        raise NetspecError.simple("data/missing-file", f"no such folder: {folder}")
+    if (folder / "x_train.npy").exists():
+        dataset = load_arrays(folder)
+        return dataset if input_shape is None else dataset.fit_to(input_shape)
+    if not is_image_folder(folder):
+        raise NetspecError.simple(
+            "data/missing-file",
+            f"{folder} holds no data set",
+            "pictures are looked for as FOLDER/<class>/*.png, arrays as FOLDER/x_train.npy",
+        )
+    return load_image_folder(folder, input_shape, resize=resize)

@@ -19,6 +19,10 @@ from netspec.runtime.data.plain_pickle import PickleRefusedError, load_dict
 FOLDER = "cifar-10-batches-py"
 TRAIN_BATCHES = tuple(f"data_batch_{i}" for i in range(1, 6))
 TEST_BATCH = "test_batch"
+# As `batches.meta` has them.
+CLASS_NAMES = (
+    "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
+)  # fmt: skip
 # An official batch is 31 MB.
 MAX_BYTES = 1 << 26
 _IMAGE_SHAPE = (3, 32, 32)
@@ -42,7 +46,7 @@ def load_cifar10(data_dir: Path | None) -> Dataset:
     *train, (x_test, y_test) = [read_batch(path) for path in paths]
     x_train = np.concatenate([x for x, _ in train])
     y_train = np.concatenate([y for _, y in train])
-    return Dataset("cifar10", x_train, y_train, x_test, y_test, classes=10)
+    return Dataset("cifar10", x_train, y_train, x_test, y_test, 10, CLASS_NAMES)
 
 
 def read_batch(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

@@ -32,6 +32,7 @@ class Dataset:
         x_test: (M, ...) with the sample shape of `x_train`; M may be 0.
         y_test: (M,) int64.
         classes: How many classes there are.
+        class_names: What each is called, in the order of the labels; empty where nobody said.
 
     Raises:
         NetspecError: `data/shape` where lengths, shapes or types do not fit together,
@@ -44,6 +45,7 @@ class Dataset:
     x_test: Array
     y_test: Labels
     classes: int
+    class_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for part in ("train", "test"):
@@ -67,6 +69,11 @@ class Dataset:
         if self.classes < 1:
             raise NetspecError.simple(
                 "data/shape", f"{self.name}: classes must be at least 1, not {self.classes}"
+            )
+        if self.class_names and len(self.class_names) != self.classes:
+            raise NetspecError.simple(
+                "data/shape",
+                f"{self.name}: {len(self.class_names)} names for {self.classes} classes",
             )
         for part, x, y in self._parts():
             if x.dtype.kind not in "uif":

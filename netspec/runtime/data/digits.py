@@ -56,7 +56,7 @@ def load_digits(input_shape: tuple[int, ...] | None) -> Dataset:
         np.arange(count), test_size=TEST_IMAGES, random_state=_SPLIT_SEED, stratify=bunch.target
     )
     y = bunch.target.astype(np.int64)
-    dataset = Dataset("digits", x[train], y[train], x[test], y[test], classes=10)
+    dataset = Dataset("digits", x[train], y[train], x[test], y[test], 10, tuple("0123456789"))
     return dataset if input_shape is None else dataset.fit_to(input_shape)
 
 

@@ -41,6 +41,7 @@ class _Source:
     folder: str
     mirrors: tuple[str, ...]
     sha256: tuple[str, ...]  # of the .gz files, in the order of _NAMES
+    class_names: tuple[str, ...]
 
 
 SOURCES = {
@@ -59,6 +60,7 @@ SOURCES = {
                 "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
                 "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
             ),
+            tuple("0123456789"),
         ),
         _Source(
             "fashion-mnist",
@@ -72,6 +74,18 @@ SOURCES = {
                 "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
                 "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
                 "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+            ),
+            (
+                "T-shirt/top",
+                "trouser",
+                "pullover",
+                "dress",
+                "coat",
+                "sandal",
+                "shirt",
+                "sneaker",
+                "bag",
+                "ankle boot",
             ),
         ),
     )
@@ -109,6 +123,7 @@ def load_idx(name: str, data_dir: Path | None) -> Dataset:
         x_test[:, None],
         y_test.astype(np.int64),
         classes=10,
+        class_names=source.class_names,
     )
 
 

@@ -44,14 +44,13 @@ def load_npz(path: Path) -> Dataset:
     except (zipfile.BadZipFile, zlib.error) as error:
         raise read_error(path, f"not a sound .npz archive: {error}") from None
     x_train, y_train, x_test, y_test = (arrays[name] for name in ARRAYS)
-    labels = [int(y.max()) for y in (y_train, y_test) if y.size and y.dtype.kind in "ui"]
     return Dataset(
         path.stem,
-        _with_channel(x_train),
+        with_channel(x_train),
         y_train,
-        _with_channel(x_test),
+        with_channel(x_test),
         y_test,
-        classes=max(labels, default=0) + 1,
+        classes=class_count(y_train, y_test),
     )
 
 
@@ -90,5 +89,11 @@ def _check_header(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -
         )
 
 
-def _with_channel(x: NDArray[Any]) -> NDArray[Any]:
+def class_count(*labels: NDArray[Any]) -> int:
+    """The largest label plus one; what is no label is found later, by `Dataset`."""
+    return max((int(y.max()) for y in labels if y.size and y.dtype.kind in "ui"), default=0) + 1
+
+
+def with_channel(x: NDArray[Any]) -> NDArray[Any]:
+    """(N, C, H, W) of pictures (N, H, W); all else as it is."""
     return x[:, None] if x.ndim == 3 else x

@@ -1,0 +1,126 @@
+"""`netspec doctor FILE`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from netspec.cli import FAILED, OK
+from netspec.cli.common import add_net_options, arguments_of, checked_net, emit, natural, positive
+from netspec.diagnostics import NetspecError
+
+if TYPE_CHECKING:
+    from netspec.runtime.runs.recipe import Recipe
+
+_EPILOG = """\
+The checks of a course, before hours are spent: the initial loss is that of equal scores (log C for C
+classes); L2 makes it higher; scores are not cut off; every layer gets a gradient; few units are dead; the
+training's own optimizer and rate do not make the loss rise; a small batch can be learnt by heart; and
+gradients are the slopes of the loss. How the net is to be trained is read from the recipe beside the file
+(NAME.toml), where there is one; the options come before it.
+
+Each line has a verdict: `ok`, `BAD`, or `unsure`, which proves nothing. One that is bad makes the exit
+code 1.
+"""
+
+# The options that may be given here, of those of a training.
+_GIVEN = ("data", "normalize", "optimizer", "lr", "batch", "l2", "loss", "seed")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The options."""
+    from netspec.runtime.data.catalog import NAMES
+    from netspec.runtime.losses import LOSSES
+    from netspec.runtime.normalization import KINDS
+    from netspec.runtime.optimizers import OPTIMIZERS
+
+    parser.epilog = _EPILOG
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("file", metavar="FILE", type=Path, help="a .net file")
+    add_net_options(parser)
+    data = parser.add_argument_group("data")
+    data.add_argument("--data", metavar="NAME",
+                      help=f"{', '.join(NAMES)}, an .npz file or a folder, as for `train`"
+                      " (default: the recipe's, or digits)")  # fmt: skip
+    data.add_argument("--data-dir", type=Path, metavar="DIR", help="where to look for it first")
+    data.add_argument("--resize", action="store_true",
+                      help="stretch the pictures of a folder to the net's input")  # fmt: skip
+    data.add_argument("--normalize", choices=KINDS, help="(default: the recipe's, or channel)")
+    how = parser.add_argument_group("how it is to be trained (default: the recipe's)")
+    how.add_argument("--optimizer", choices=tuple(OPTIMIZERS))
+    how.add_argument("--lr", type=float, metavar="RATE", help="the learning rate")
+    how.add_argument("--batch", type=positive, metavar="N", help="images in a step")
+    how.add_argument("--l2", type=float, metavar="R")
+    how.add_argument("--loss", choices=tuple(LOSSES))
+    how.add_argument("--seed", type=natural, metavar="N", help="of the initial weights")
+    how.add_argument("--no-recipe", action="store_true", help="leave the recipe aside")
+    shown = parser.add_argument_group("what is shown")
+    shown.add_argument("--format", choices=("text", "json"), default="text",
+                       help="(default text)")  # fmt: skip
+    shown.add_argument("--plot", type=Path, metavar="FILE",
+                       help="draw gradients, dead units and losses, as PNG or SVG")  # fmt: skip
+
+
+def run(options: argparse.Namespace) -> int:
+    """Examine, and say how the net is."""
+    from netspec.runtime.classifier import image_shape
+    from netspec.runtime.data.catalog import load
+    from netspec.runtime.doctor import examine
+    from netspec.runtime.runs.resolve import check_arguments, resolve
+
+    if options.plot is not None:
+        # Said before the checks, which take their time.
+        from netspec.runtime.drawing import check_picture_path, require_matplotlib
+
+        check_picture_path(options.plot)
+        require_matplotlib()
+    recipe = _recipe(options)
+    settings = resolve(_given(options), recipe)
+    arguments = {**(recipe.arguments if recipe else {}), **arguments_of(options)}
+    try:
+        net = checked_net(options, arguments)
+    except NetspecError as error:
+        raise (check_arguments(recipe, error) if recipe else error) from None
+    if recipe is not None:
+        print(f"recipe: {recipe.name}", file=sys.stderr)
+    data = load(settings["data"], options.data_dir, image_shape(net.graph), resize=options.resize)
+    found = examine(
+        net,
+        data,
+        optimizer=settings["optimizer"],
+        lr=settings["lr"],
+        optimizer_options=settings.keywords("optimizer"),
+        batch=settings["batch"],
+        l2=settings["l2"],
+        clip_norm=settings["clip-norm"],
+        warms_up=settings["warmup"] > 0,
+        loss=settings["loss"],
+        normalize=_kind(settings["normalize"]),
+        seed=settings["seed"],
+    )
+    if options.plot is not None:
+        from netspec.runtime.doctor.picture import draw
+
+        draw(found, options.plot)
+    emit(json.dumps(found.to_dict(), indent=2) if options.format == "json" else str(found))
+    return OK if found.ok else FAILED
+
+
+def _recipe(options: argparse.Namespace) -> Recipe | None:
+    from netspec.runtime.runs.recipe import read_recipe, recipe_of
+
+    path = None if options.no_recipe else recipe_of(options.file)
+    return None if path is None else read_recipe(path)
+
+
+def _given(options: argparse.Namespace) -> dict[str, Any]:
+    named = ((name, getattr(options, name)) for name in _GIVEN)
+    return {name: value for name, value in named if value is not None}
+
+
+def _kind(normalize: str) -> str:
+    """What a net is examined with that is to start from weights: it has none yet."""
+    return "channel" if normalize == "weights" else normalize

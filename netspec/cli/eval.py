@@ -1,0 +1,81 @@
+"""`netspec eval FILE --weights W`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from netspec.cli import OK
+from netspec.cli.common import emit
+from netspec.cli.weighted import Trained, add_weight_options, load_trained, stored_normalization
+from netspec.diagnostics import NetspecError
+
+if TYPE_CHECKING:
+    from netspec.runtime.data import Dataset
+    from netspec.runtime.normalization import Normalization
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The options."""
+    from netspec.runtime.data.catalog import NAMES
+    from netspec.runtime.losses import LOSSES
+    from netspec.runtime.normalization import KINDS
+
+    add_weight_options(parser)
+    data = parser.add_argument_group("data")
+    data.add_argument("--data", default="digits", metavar="NAME",
+                      help=f"{', '.join(NAMES)}, an .npz file or a folder, as for `train`"
+                      " (default digits)")  # fmt: skip
+    data.add_argument("--data-dir", type=Path, metavar="DIR", help="where to look for it first")
+    data.add_argument("--part", choices=("test", "train"), default="test",
+                      help="which images (default test)")  # fmt: skip
+    data.add_argument("--normalize", choices=KINDS,
+                      help="normalise by the training images, in place of what the weights"
+                      " say")  # fmt: skip
+    data.add_argument("--loss", choices=tuple(LOSSES), default="softmax",
+                      help="(default softmax, the cross-entropy)")  # fmt: skip
+
+
+def run(options: argparse.Namespace) -> int:
+    """Evaluate, and print the tables."""
+    from netspec.runtime.data.catalog import load
+    from netspec.runtime.evaluation import evaluate
+    from netspec.runtime.losses import make_loss
+    from netspec.runtime.remembered import complete, has_names, labels_by_name
+
+    trained = load_trained(options)
+    model = trained.model
+    data = load(options.data, options.data_dir, model.input_shape, resize=options.resize)
+    data.check_classes(model.classes)
+    x, y = (data.x_test, data.y_test) if options.part == "test" else (data.x_train, data.y_train)
+    if not len(x):
+        raise NetspecError.simple(
+            "data/missing-file", f"{data.name} has no test images", "--part train takes the others"
+        )
+    about = trained.weights.metadata
+    y = labels_by_name(data, y, about)
+    names = trained.names if has_names(about) else complete(data.class_names, model.classes)
+    found = evaluate(
+        model, x, y, _normalization(options, trained, data), names, loss=make_loss(options.loss)
+    )
+    title = {"net": trained.net.name, "data": data.name, "part": options.part}
+    if options.format == "json":
+        emit(json.dumps({**title, **found.to_dict()}, indent=2))
+    else:
+        first = f"{trained.net.name} on {data.name}: {len(x):,} {options.part} images"
+        emit(f"{first}\n\n{found}")
+    return OK
+
+
+def _normalization(options: argparse.Namespace, trained: Trained, data: Dataset) -> Normalization:
+    from netspec.runtime.normalization import Normalization
+
+    if options.normalize is not None:
+        return Normalization.fit(options.normalize, data.x_train)
+    return stored_normalization(
+        trained.weights,
+        options.weights,
+        "--normalize channel fits it to the training images; --normalize none does nothing",
+    )

@@ -1,0 +1,87 @@
+"""`netspec predict FILE --weights W IMAGE...`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from netspec.cli import OK
+from netspec.cli.common import emit, positive
+from netspec.cli.weighted import Trained, add_weight_options, load_trained, stored_normalization
+
+if TYPE_CHECKING:
+    from netspec.runtime.normalization import Normalization
+    from netspec.runtime.prediction import Prediction
+
+# What needs no training images to be fitted to; `unit` of pixels is 255.
+_WITHOUT_DATA = ("none", "unit")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The options."""
+    add_weight_options(parser)
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE",
+                        help="PNG, JPEG or .npy; an array may hold many images")  # fmt: skip
+    parser.add_argument("--top", type=positive, default=1, metavar="K",
+                        help="show the K likeliest classes (default 1)")  # fmt: skip
+    parser.add_argument("--normalize", choices=_WITHOUT_DATA,
+                        help="in place of what the weights say: none, or unit, pixels from 0 to"
+                        " 1")  # fmt: skip
+
+
+def run(options: argparse.Namespace) -> int:
+    """Predict, and print a line an image."""
+    from netspec.runtime.prediction import predict, read_pictures
+    from netspec.runtime.remembered import image_type
+
+    trained = load_trained(options)
+    normalization = _normalization(options, trained)
+    found: list[Prediction] = []
+    for path in options.images:
+        pictures = read_pictures(
+            path,
+            trained.model.input_shape,
+            resize=options.resize,
+            trained_on=image_type(trained.weights.metadata),
+        )
+        found += predict(trained.model, pictures, normalization, options.top)
+    if options.format == "json":
+        emit(json.dumps([_as_dict(p, trained.names) for p in found], indent=2))
+    else:
+        emit("\n".join(_lines(found, trained.names)))
+    return OK
+
+
+def _normalization(options: argparse.Namespace, trained: Trained) -> Normalization:
+    import numpy as np
+
+    from netspec.runtime.normalization import Normalization
+
+    if options.normalize is not None:
+        return Normalization.fit(options.normalize, np.zeros((1, 1, 1, 1), np.uint8))
+    return stored_normalization(
+        trained.weights, options.weights, "--normalize none, or unit for pixels from 0 to 1"
+    )
+
+
+def _lines(found: Iterable[Prediction], names: tuple[str, ...]) -> Iterable[str]:
+    shown = [(p, [names[c] for c in p.classes]) for p in found]
+    widest = max(len(p.name) for p, _ in shown)
+    columns = [max(map(len, column)) for column in zip(*(c for _, c in shown), strict=True)]
+    for prediction, classes in shown:
+        cells = [
+            f"{name:<{width}} {share:>6.1%}"
+            for name, width, share in zip(classes, columns, prediction.shares, strict=True)
+        ]
+        yield "  ".join([f"{prediction.name:<{widest}}", *cells])
+
+
+def _as_dict(prediction: Prediction, names: tuple[str, ...]) -> dict[str, Any]:
+    classes = zip(prediction.classes, prediction.shares, strict=True)
+    return {
+        "image": prediction.name,
+        "classes": [{"class": c, "name": names[c], "probability": share} for c, share in classes],
+    }

@@ -1,0 +1,78 @@
+"""Data larger than memory: a folder of `.npy` files, of which only what a batch needs is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netspec.diagnostics import NetspecError
+from netspec.runtime.data.dataset import Dataset
+from netspec.runtime.data.files import read_error
+from netspec.runtime.data.npz import ARRAYS, class_count, with_channel
+
+# A class's name a line, in the order of the labels; it may be missing.
+CLASS_NAMES = "classes.txt"
+_MAX_NAME_BYTES = 1 << 20
+
+
+def load_arrays(folder: Path) -> Dataset:
+    """Load `x_train.npy` and `y_train.npy` of a folder, and `x_test.npy` and `y_test.npy`.
+
+    Shapes and labels are as in an `.npz` file. Images stay in the files: a batch is read when it is
+    needed, and the operating system keeps what memory it has for them. Without the test files there
+    are no test images.
+
+    Raises:
+        NetspecError: `data/missing-file`, `data/bad-file`, `data/shape`.
+    """
+    paths = {name: folder / f"{name}.npy" for name in ARRAYS}
+    x_train, y_train = (open_npy(paths[name]) for name in ARRAYS[:2])
+    if paths["x_test"].exists() or paths["y_test"].exists():
+        x_test, y_test = (open_npy(paths[name]) for name in ARRAYS[2:])
+    else:
+        x_test, y_test = x_train[:0], y_train[:0]
+    # Labels are few enough to be read now.
+    y_train, y_test = np.array(y_train), np.array(y_test)
+    names = _class_names(folder / CLASS_NAMES)
+    return Dataset(
+        folder.resolve().name,
+        with_channel(x_train),
+        y_train,
+        with_channel(x_test),
+        y_test,
+        classes=len(names) or class_count(y_train, y_test),
+        class_names=names,
+    )
+
+
+def open_npy(path: Path) -> NDArray[Any]:
+    """The array of an `.npy` file, read-only and mapped: no memory is taken for what it claims.
+
+    Raises:
+        NetspecError: `data/missing-file`; `data/bad-file` for anything but a sound array of numbers.
+    """
+    if not path.is_file():
+        raise NetspecError.simple("data/missing-file", f"no such file: {path}")
+    try:
+        # Mapping checks the header against the file's size. Pickled objects cannot be mapped.
+        array = np.lib.format.open_memmap(path, mode="r")
+    except (OSError, ValueError, EOFError, SyntaxError, TypeError, OverflowError) as error:
+        # An empty array has nothing to map.
+        first = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise read_error(path, f"no sound .npy file of numbers: {first}") from None
+    return array.view(np.ndarray)
+
+
+def _class_names(path: Path) -> tuple[str, ...]:
+    if not path.is_file():
+        return ()
+    try:
+        if path.stat().st_size > _MAX_NAME_BYTES:
+            raise read_error(path, f"more than {_MAX_NAME_BYTES:,} bytes of names")
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise read_error(path, f"cannot be read: {error}") from None
+    return tuple(line.strip() for line in lines if line.strip())

@@ -1,0 +1,154 @@
+"""A folder of pictures, one folder a class: `DIR/<class>/*.png`, or that below `train` and `test`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netspec.diagnostics import NetspecError
+from netspec.runtime.data.dataset import Dataset
+from netspec.runtime.data.files import read_error
+from netspec.runtime.data.pictures import SUFFIXES, read_picture
+
+TRAIN, TEST = "train", "test"
+# Decoding runs outside of the interpreter's lock.
+_THREADS = 4
+_SHUFFLE_SEED = 0
+# All pictures are decoded into one array. Folders that need more than this belong into .npy files.
+MAX_BYTES = 1 << 34
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The files of one part and their labels."""
+
+    paths: list[Path]
+    labels: NDArray[np.int64]
+
+
+def load_image_folder(
+    folder: Path, input_shape: tuple[int, ...] | None = None, *, resize: bool = False
+) -> Dataset:
+    """Load `folder/<class>/*.png` (or .jpg, .jpeg).
+
+    Where there is `folder/train/<class>`, those are the training images, and those of
+    `folder/test/<class>` the test images, which may be missing. Classes are the folders' names, in
+    the order of their characters. Training images are in a random order, always the same: whoever
+    holds out the last ones holds out some of every class. Names that begin with a dot are ignored,
+    and so are other files.
+
+    Args:
+        folder: the data set.
+        input_shape: of the network's input: its channels say whether pictures are read as grey or
+            as red, green and blue. None takes what the first picture is.
+        resize: stretch pictures of other sizes to the input's; an error otherwise.
+
+    Raises:
+        NetspecError: `data/missing-file` where there are no classes or no pictures, `data/bad-file`
+            for what is no picture, `data/shape` for sizes that differ, `library/pillow`.
+    """
+    split = any(_folders(folder / TRAIN))
+    if split:
+        _refuse_other_parts(folder)
+    names = _folders(folder / TRAIN if split else folder)
+    train = _find(folder / TRAIN if split else folder, names)
+    test = _Part([], np.zeros(0, np.int64))
+    if split and (folder / TEST).is_dir():
+        test = _find(folder / TEST, names)
+    order = np.random.default_rng(_SHUFFLE_SEED).permutation(len(train.paths))
+    train = _Part([train.paths[i] for i in order], train.labels[order])
+
+    channels, size = _wanted(train.paths[0], input_shape)
+    x_train, x_test = (_read(p.paths, channels, size, resize) for p in (train, test))
+    dataset = Dataset(
+        folder.resolve().name, x_train, train.labels, x_test, test.labels, len(names), tuple(names)
+    )
+    return dataset if input_shape is None else dataset.fit_to(input_shape)
+
+
+def is_image_folder(folder: Path) -> bool:
+    """Whether it has folders below: what they hold is looked at later."""
+    return bool(_folders(folder))
+
+
+def _folders(folder: Path) -> list[str]:
+    if not folder.is_dir():
+        return []
+    return sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+def _refuse_other_parts(folder: Path) -> None:
+    others = [name for name in _folders(folder) if name not in (TRAIN, TEST)]
+    if others:
+        raise NetspecError.simple(
+            "data/bad-file",
+            f"{folder}: beside {TRAIN} only {TEST} is read, and there is {', '.join(others[:5])}",
+            f"rename it to {TEST}, or move it away; `--val N` holds out training images",
+        )
+
+
+def _find(folder: Path, names: Sequence[str]) -> _Part:
+    """The pictures of a part, class by class."""
+    unknown = [name for name in _folders(folder) if name not in names]
+    if unknown:
+        raise read_error(folder, f"the class {unknown[0]} is not among the training images")
+    paths: list[Path] = []
+    counts = []
+    for name in names:
+        inside = sorted((folder / name).iterdir()) if (folder / name).is_dir() else []
+        files = [p for p in inside if not p.name.startswith(".") and p.is_file()]
+        found = [p for p in files if p.suffix.lower() in SUFFIXES]
+        if files and not found:
+            raise read_error(folder / name, f"no picture; those end in {', '.join(SUFFIXES)}")
+        paths += found
+        counts.append(len(found))
+    if not paths:
+        raise NetspecError.simple(
+            "data/missing-file",
+            f"{folder}: no pictures in {', '.join(names[:5])}",
+            "pictures are looked for as DIR/<class>/*.png, .jpg or .jpeg",
+        )
+    return _Part(paths, np.repeat(np.arange(len(names), dtype=np.int64), counts))
+
+
+def _wanted(first: Path, input_shape: tuple[int, ...] | None) -> tuple[int, tuple[int, int]]:
+    """Channels and (H, W) that every picture must have."""
+    if input_shape is not None and len(input_shape) == 3 and input_shape[0] in (1, 3):
+        return input_shape[0], input_shape[1:]
+    channels, height, width = read_picture(first).shape
+    if input_shape is not None and len(input_shape) == 1:
+        # A flat input of so many numbers says whether it is grey.
+        channels = {height * width: 1, 3 * height * width: 3}.get(input_shape[0], channels)
+    return channels, (height, width)
+
+
+def _read(
+    paths: Sequence[Path], channels: int, size: tuple[int, int], resize: bool
+) -> NDArray[np.uint8]:
+    shape = (len(paths), channels, *size)
+    if (needed := int(np.prod(shape, dtype=np.int64))) > MAX_BYTES:
+        raise NetspecError.simple(
+            "data/bad-file",
+            f"{len(paths):,} pictures of {list(shape[1:])} take {needed >> 30} GiB;"
+            f" a folder of pictures may take {MAX_BYTES >> 30}",
+            "write them to x_train.npy ... once (numpy.lib.format.open_memmap): those stay on disk",
+        )
+    pixels = np.empty(shape, np.uint8)
+
+    def read(i: int) -> None:
+        pixels[i] = read_picture(paths[i], channels, size, resize=resize)
+
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="netspec-read") as threads:
+        futures = [threads.submit(read, i) for i in range(len(paths))]
+        try:
+            for future in futures:
+                future.result()
+        except BaseException:
+            threads.shutdown(cancel_futures=True)
+            raise
+    return pixels

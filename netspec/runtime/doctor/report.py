@@ -1,0 +1,103 @@
+"""What an examination found: a line a check, with its verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+# `unsure` proves nothing either way, and fails nothing.
+Verdict = Literal["ok", "unsure", "bad"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The outcome of one check.
+
+    Attributes:
+        name: of the check, in a word or two.
+        verdict: what came of it.
+        text: what was seen, in a line.
+        help: what to try.
+        where: the place in the file, such as `nets/a.net:7:12`.
+        numbers: what it was judged by, for programs.
+    """
+
+    name: str
+    verdict: Verdict
+    text: str
+    help: str | None = None
+    where: str | None = None
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it, for JSON."""
+        return {
+            "check": self.name,
+            "verdict": self.verdict,
+            "text": self.text,
+            "help": self.help,
+            "where": self.where,
+            "numbers": dict(self.numbers),
+        }
+
+
+@dataclass
+class Pictured:
+    """What a picture of the examination shows.
+
+    Attributes:
+        gradients: weight name -> size of its gradient in relation to its own.
+        dead: layer name -> the share of its units that are dead.
+        trials: title -> the losses of a short training.
+        expected: the loss of a net that knows nothing.
+    """
+
+    gradients: dict[str, float] = field(default_factory=dict)
+    dead: dict[str, float] = field(default_factory=dict)
+    trials: dict[str, list[float]] = field(default_factory=dict)
+    expected: float = 0.0
+
+
+@dataclass
+class Report:
+    """All findings.
+
+    Attributes:
+        title: what was examined, on what, and how it is to be trained.
+        findings: in the order of the checks.
+        pictured: for a picture.
+    """
+
+    title: str
+    findings: list[Finding] = field(default_factory=list)
+    pictured: Pictured = field(default_factory=Pictured)
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is bad."""
+        return all(finding.verdict != "bad" for finding in self.findings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it, for JSON."""
+        findings = [finding.to_dict() for finding in self.findings]
+        return {"title": self.title, "ok": self.ok, "findings": findings}
+
+    def __str__(self) -> str:
+        return "\n".join(self._lines())
+
+    def _lines(self) -> Iterator[str]:
+        yield self.title
+        yield ""
+        width = max((len(finding.name) for finding in self.findings), default=0)
+        for finding in self.findings:
+            shown = finding.verdict.upper() if finding.verdict == "bad" else finding.verdict
+            yield f"{shown:<6}  {finding.name:<{width}}  {finding.text}"
+            indent = " " * (width + 10)
+            if finding.where is not None:
+                yield f"{indent}--> {finding.where}"
+            if finding.help is not None:
+                yield f"{indent}help: {finding.help}"
+        bad = [finding.name for finding in self.findings if finding.verdict == "bad"]
+        yield ""
+        yield f"not well: {', '.join(bad)}" if bad else "all is well"

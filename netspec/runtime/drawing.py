@@ -1,0 +1,79 @@
+"""Matplotlib, where it is installed, and the look of netspec's figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from netspec.diagnostics import NetspecError
+
+FORMATS = (".png", ".svg")
+# Okabe and Ito's colours, which all eyes can tell apart; black is for text.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_STYLE = {
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#dddddd",
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "font.size": 10,
+    # Equal figures are equal bytes.
+    "svg.hashsalt": "netspec",
+}
+
+
+def require_matplotlib() -> Any:
+    """Matplotlib.
+
+    Raises:
+        NetspecError: `library/matplotlib`.
+    """
+    try:
+        import matplotlib
+    except ImportError:
+        raise NetspecError.simple(
+            "library/matplotlib",
+            "curves are drawn with Matplotlib, which is not installed",
+            "pip install 'netspec-dsl[plot]'",
+        ) from None
+    return matplotlib
+
+
+def check_picture_path(path: Path, formats: tuple[str, ...] = FORMATS) -> None:
+    """Check that the name says what kind of picture it is.
+
+    Raises:
+        NetspecError: `usage/picture`.
+    """
+    if path.suffix.lower() not in formats:
+        raise NetspecError.simple(
+            "usage/picture", f"{path}: the name of a picture ends in {' or '.join(formats)}"
+        )
+
+
+def figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, Any]:
+    """A figure and its axes, (rows, columns) of them; no window, and no state of pyplot."""
+    matplotlib = require_matplotlib()
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(_STYLE):
+        made = Figure(figsize=size, layout="constrained")
+        return made, made.subplots(rows, columns, squeeze=False)
+
+
+def save(made: Any, path: Path) -> None:
+    """Write a figure, as its name says.
+
+    Raises:
+        NetspecError: `usage/picture`, `output/unwritable`.
+    """
+    check_picture_path(path)
+    # The date would make equal figures differ.
+    about = {"Date": None} if path.suffix.lower() == ".svg" else {}
+    try:
+        with require_matplotlib().rc_context(_STYLE):
+            made.savefig(path, dpi=150, metadata=about)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise NetspecError.simple("output/unwritable", f"cannot write {path}: {reason}") from None
