@@ -168,15 +168,16 @@ def test_any_identifiers(names):
         return
     if labels.problem(label) is not None:
         return
+    block_name = (block.strip("_0123456789").capitalize() or "B") + "B"
     text = f"""
-        block {block.strip("_0123456789").capitalize() or "B"}B({other}, n = 1) {source} {{
+        block {block_name}({other}, n = 1) {source} {{
             {value} = {source} -> {label}.{label}: conv({other}, 1) -> {label}.b: conv({other}, n)
             return {value} + {value} -> dropout(0.1)
         }}
-        net {block.strip("_0123456789").capitalize() or "N"}N({argument} = 3, {other} = {argument}) {{
+        net {block_name}Net({argument} = 3, {other} = {argument}) {{
             assert {argument} > 0 and {other} != 0
             input {source}: [2, 3, 3]
-            {value} = {source} -> conv({argument}, 1) -> {block.strip("_0123456789").capitalize() or "B"}B({other})
+            {value} = {source} -> conv({argument}, 1) -> {block_name}({other})
             output {value} + {value} -> {label}: conv({argument} + {other}, 1) -> max_pool({argument})
         }}"""
     try:

@@ -41,7 +41,7 @@ def test_equal_bytes_in_every_process():
     )
     paths = [str(path) for path in sorted(NETWORKS.rglob("*.net"))]
     texts = set()
-    for seed in ("0", "1", "20"):
+    for seed in ("0", "20"):
         environment = {**os.environ, "PYTHONHASHSEED": seed}
         done = subprocess.run(
             [sys.executable, "-c", code, *paths], env=environment, cwd=ROOT, check=True,
@@ -80,8 +80,8 @@ def test_the_hash_is_of_every_file(write: Write):
 
 
 def test_no_path_of_the_machine_gets_in(write: Write):
-    path = write("net N {\n input x: [4]\n output x -> linear(2)\n}", "deep/er/n.net")
-    assert str(path.parent.name) not in netspec.load(path).source("torch")
+    path = write("net N {\n input x: [4]\n output x -> linear(2)\n}", "outer_folder/n.net")
+    assert path.parent.name not in netspec.load(path).source("torch")
 
 
 # ----------------------------------------------------------------------------------------- arguments
@@ -92,7 +92,7 @@ KEPT: dict[str, dict[str, Any]] = {
     "threelayer": {
         "filters": 5, "kernel": 5, "hidden": 11, "classes": 3, "weight_scale": 0.5,
     },
-    "resnet": {"width": 5, "classes": 3},
+    "resnet": {"classes": 3},
     "zoo/alexnet": {"classes": 4, "width": 2, "size": 200, "drop": 0.25},
     "zoo/densenet121": {"classes": 4, "width": 2, "size": 64},
     "zoo/fully_connected": {"classes": 4, "size": 5},
@@ -103,7 +103,7 @@ KEPT: dict[str, dict[str, Any]] = {
     "zoo/vgg16": {"classes": 4, "width": 2, "size": 64, "drop": 0.1},
 }  # fmt: skip
 FROZEN: dict[str, set[str]] = {
-    "resnet": {"depth"},
+    "resnet": {"depth", "width"},
     "zoo/densenet121": {"layers"},
     "zoo/fully_connected": {"hidden", "norm", "drop"},
     "zoo/mobilenet_v2": {"width"},
@@ -158,9 +158,9 @@ def test_the_class_with_another_argument_computes_the_same():
         }
         net N(filters = 3, kernel = 3, hidden = 2 * filters, rate = 0.25, keep = rate, axis = 4) {
             assert filters < 9, "too many filters"
-            assert kernel % 2 == 1
+            assert kernel % 2 == 1 and 2 ** kernel < 1000 and 3 * rate > 0
             assert rate <= keep or not filters == 2
-            input image: [2, 8, 8]
+            input image: [2, 40, 40]
             input other: [axis, 2]
             x = image -> B(filters, kernel) -> B(2 * filters, kernel, slope = rate)
             output x -> flatten -> linear(hidden) -> dropout(keep) -> linear(hidden // 2)
@@ -180,6 +180,8 @@ def test_the_class_with_another_argument_computes_the_same():
         check_against(cls(**given).double(), netspec.loads(text, **given).graph)
     for given, message in [
         ({"filters": 9}, "too many filters"),
+        ({"kernel": 2}, r"kernel % 2 == 1 and"),
+        ({"kernel": 11}, r"kernel % 2 == 1 and"),
         ({"filters": 2, "keep": 0.1}, r"rate <= keep or not filters == 2 does not hold"),
     ]:
         with pytest.raises(ValueError, match=message):
@@ -197,7 +199,8 @@ def test_what_decides_is_frozen():
             for i in range(turns) { x = x -> conv(c, 3, pad = 1) }
             if wide > 4 { x = x -> relu }
             if deep { x = x -> tanh }
-            x = x -> {name}{power}: conv(max(least, 3), 1) -> conv(2 ** power, 1, weight = normal(2 * std))
+            x = x -> {name}{power}: conv(max(least, 3), 1)
+            x = x -> conv(2 ** power, 1, weight = normal(2 * std))
             output x
         }"""
     )
@@ -237,7 +240,7 @@ def test_the_command_writes_and_checks(run: Run, tmp_path: Path):
     stale = run(*arguments, "--set", "classes=3", "-o", out, "--check")
     assert stale.code == 1
     assert "out of date" in stale.err
-    out.write_text(out.read_text().replace("6-10", "6-11"))
+    out.write_text(out.read_text().replace("classes: int = 10", "classes: int = 11"))
     assert run(*arguments, "-o", out, "--check").code == 1
     assert run(*arguments, "--check").code == 2
 
@@ -259,12 +262,6 @@ def test_it_is_used_at_once(run: Run, tmp_path: Path):
     assert done.stdout == "torch.Size([2, 7])\n"
 
 
-def test_the_sample_of_the_readme_is_what_comes_out():
-    text = (ROOT / "README.md").read_text("utf-8")
-    (block,) = re.findall(r"```python\n(class LeNet\(nn\.Module\):\n.*?)```", text, re.S)
-    assert block in source("lenet") + "\n"
-
-
 # ------------------------------------------------------------------------------------ PyTorch's own facts
 
 
@@ -284,6 +281,8 @@ def test_what_is_said_of_pytorch_is_so():
             parameters = inspect.signature(found(target)).parameters
         except ValueError:
             continue  # a builtin; below it is called
+        if "kwargs" in parameters:
+            continue  # one of two functions, by a flag; below it is called
         for name, default in defaults.items():
             if default == "kernel":
                 assert parameters[name].default is None

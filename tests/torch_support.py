@@ -62,9 +62,11 @@ def masks_of(run: Run, graph: Graph) -> Iterator[None]:
         return x * torch.tensor(mask).reshape((1, -1, 1) if whole else x.shape)
 
     functional = torch.nn.functional
-    with mock.patch.object(functional, "dropout", dropout):
-        with mock.patch.object(functional, "dropout1d", dropout):
-            yield
+    with (
+        mock.patch.object(functional, "dropout", dropout),
+        mock.patch.object(functional, "dropout1d", dropout),
+    ):
+        yield
     assert next(masks, None) is None
 
 

@@ -21,6 +21,23 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add_net_options(parser)
     parser.add_argument(
+        "--inference", action="store_true",
+        help="numpy: the forward pass in evaluation alone, batch norms folded into other layers",
+    )  # fmt: skip
+    parser.add_argument(
+        "--standalone", action="store_true",
+        help="numpy: one file that needs NumPy and nothing else, kernels and weights reader included",
+    )  # fmt: skip
+    parser.add_argument(
+        "--explain-plan", action="store_true",
+        help="numpy: print what each pass did and what that should gain, and the plan, for the program",
+    )  # fmt: skip
+    for name, about in _passes().items():
+        parser.add_argument(
+            f"--no-{name}", dest="without", action="append_const", const=name,
+            help=f"numpy: do not {about}",
+        )  # fmt: skip
+    parser.add_argument(
         "-o", "--output", metavar="OUT", type=Path, help="write to this file instead of stdout"
     )
     parser.add_argument(
@@ -33,7 +50,8 @@ def run(options: argparse.Namespace) -> int:
     """Print or write the program, or compare it with what is there."""
     if options.check and options.output is None:
         raise NetspecError.simple("usage/check", "--check needs -o OUT, the file to look at")
-    text = checked_net(options).source(options.target)
+    _require_numpy(options)
+    text = _text(options)
     if options.check:
         return _check(options.output, text)
     if options.output is None:
@@ -41,6 +59,51 @@ def run(options: argparse.Namespace) -> int:
     else:
         write_whole(options.output, text)
     return OK
+
+
+def _passes() -> dict[str, str]:
+    """The passes that can be left out, and what each does."""
+    from netspec.compiler.pass_names import PASS_NAMES
+
+    return PASS_NAMES
+
+
+def _require_numpy(options: argparse.Namespace) -> None:
+    """Refuse what only the NumPy program has, for another target.
+
+    Raises:
+        NetspecError: `usage/target`.
+    """
+    chosen = {
+        "--inference": options.inference,
+        "--standalone": options.standalone,
+        "--explain-plan": options.explain_plan,
+    }
+    chosen |= {f"--no-{name}": True for name in options.without or ()}
+    given = [option for option, on in chosen.items() if on]
+    if given and options.target != "numpy":
+        message = f"{', '.join(given)}: for --target numpy alone"
+        raise NetspecError.simple("usage/target", message)
+    if options.standalone and options.explain_plan:
+        message = "--explain-plan prints no program: leave --standalone away"
+        raise NetspecError.simple("usage/target", message)
+
+
+def _text(options: argparse.Namespace) -> str:
+    """What is asked for: a program, or the explanation of one."""
+    net = checked_net(options)
+    if options.target != "numpy":
+        return net.source(options.target)
+    training, without = not options.inference, tuple(options.without or ())
+    if options.standalone:
+        from netspec.runtime.standalone import standalone_source
+
+        return standalone_source(net.graph, training=training, without=without)
+    if options.explain_plan:
+        from netspec.compiler.explain_plan import explain_plan
+
+        return explain_plan(net.graph, training=training, without=without)
+    return net.source("numpy", training=training, without=without)
 
 
 def _check(path: Path, text: str) -> int:

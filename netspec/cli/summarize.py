@@ -30,6 +30,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         " json has everything anyway",
     )  # fmt: skip
     parser.add_argument(
+        "--memory", action="store_true",
+        help="the memory of the NumPy program instead: its arena, scratch, parameters",
+    )  # fmt: skip
+    parser.add_argument(
+        "--threads", type=positive, metavar="N",
+        help="threads of the kernels, for --memory (default: all processors)",
+    )  # fmt: skip
+    parser.add_argument(
         "--format", choices=tuple(FORMATS), default="table",
         help="table (default) and md for people, json and csv for programs",
     )  # fmt: skip
@@ -40,11 +48,45 @@ def run(options: argparse.Namespace) -> int:
     from netspec.compiler.summary import summarize
     from netspec.compiler.summary_text import FORMATS
 
+    if options.memory:
+        return _memory(options)
     columns = _columns(options.columns)
     summary = summarize(checked_graph(options), options.batch)
     if options.depth is not None:
         summary = summary.folded(options.depth)
     emit(FORMATS[options.format](summary, columns))
+    return OK
+
+
+def _memory(options: argparse.Namespace) -> int:
+    """Print what a step of the NumPy program holds.
+
+    Raises:
+        NetspecError: `usage/memory`, `model/open-size`.
+    """
+    if options.format not in ("table", "json") or options.columns or options.depth:
+        message = "--memory is a table of its own, or JSON"
+        raise NetspecError.simple("usage/memory", message, "leave --columns and --depth away")
+    from netspec.compiler.footprint import footprint
+    from netspec.compiler.footprint_text import as_object, as_table
+    from netspec.compiler.planning import make_plan
+    from netspec.runtime import threads
+    from netspec.runtime.classifier import require_sizes
+
+    graph = checked_graph(options)
+    require_sizes(graph)
+    if options.threads is not None:
+        threads.limit(options.threads)
+    found = []
+    for training in (True, False):
+        plan = make_plan(graph, training=training, backward=training)
+        found.append(footprint(graph, plan, options.batch))
+    if options.format == "json":
+        import json
+
+        emit(json.dumps({"name": graph.name, **as_object(found)}, indent=2))
+    else:
+        emit(as_table(graph.name, found))
     return OK
 
 

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import dataclasses
 import linecache
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from netspec.compiler.footprint import ALIGNMENT, scratch_elements
 from netspec.compiler.graph import Graph
-from netspec.compiler.lowering import lower
 from netspec.compiler.numpy_source import emit_program
-from netspec.compiler.passes.choose_emitters import choose_emitters
-from netspec.compiler.passes.fuse import fuse
-from netspec.compiler.passes.pool_first import pool_first
 from netspec.compiler.passes.plan_memory import plan_memory
-from netspec.compiler.plan import Buffer, Plan, Scratch
-from netspec.kernels import elementwise, parallel
+from netspec.compiler.plan import Buffer, Plan
+from netspec.compiler.planning import make_plan, run_passes
+from netspec.kernels import parallel
+
+__all__ = ["Program", "make_plan", "program_source", "run_passes"]
 
 Array = NDArray[Any]
 
-# Cache lines and vector registers are 64 bytes: no two buffers share one.
-_ALIGNMENT = 64
 
 def program_source(graph: Graph, *, training: bool, **options: Any) -> str:
     """The NumPy source of a graph, as it runs. `options` are those of `make_plan`."""
@@ -60,7 +57,7 @@ class Program:
         self._bound: dict[tuple[int, int], dict[str, Array]] = {}
 
     def bind(self, batch: int) -> dict[str, Array]:
-        """The buffers for a batch size, by name. The caller puts the inputs in, as its own arrays."""
+        """The buffers for a batch size, by name. The caller puts its inputs in, or fills those there."""
         key = (batch, parallel.threads())  # scratch is shared out among the threads
         if key not in self._bound:
             offsets, size = self._layout(batch)
@@ -70,19 +67,25 @@ class Program:
             scratch = scratch_elements(self._source, batch)
             if scratch > len(self._scratch):
                 self._scratch = _aligned(scratch, self.dtype)
-            buffers = {}
+            given = {buffer.name: buffer for buffer in self.plan.inputs.values()}
+            buffers = _Buffers(lambda name: np.empty(_shape(given[name], batch), self.dtype))
             for buffer, offset in offsets.items():
                 flat = self._arena[offset : offset + buffer.elements(batch)]
                 buffers[buffer.name] = flat.reshape(_shape(buffer, batch))
-            given = set(self.plan.inputs.values())  # the caller's own arrays
             for buffer in self.memory.external:
-                if buffer not in given:
+                if buffer.name not in given:
                     buffers[buffer.name] = np.empty(_shape(buffer, batch), self.dtype)
             self._bound[key] = buffers
         return self._bound[key]
 
+    def needed_bytes(self, batch: int) -> int:
+        """What `bind` takes for a batch, of all memory that the program works in."""
+        outside = sum(buffer.elements(batch) for buffer in self.memory.external)
+        elements = self._layout(batch)[1] + scratch_elements(self._source, batch) + outside
+        return elements * self.dtype.itemsize
+
     def _layout(self, batch: int) -> tuple[Mapping[Buffer, int], int]:
-        return self.memory.layout(batch, _ALIGNMENT // self.dtype.itemsize)
+        return self.memory.layout(batch, ALIGNMENT // self.dtype.itemsize)
 
     def sample(self, buffers: dict[str, Array], rng: np.random.Generator) -> None:
         """Draw the random masks of a step."""
@@ -106,14 +109,26 @@ class Program:
             self._backward(buffers, parameters, gradients, self._scratch)
 
 
+class _Buffers(dict[str, Array]):
+    """Arrays by name. An input is made when it is asked for: most callers put their own array in."""
+
+    def __init__(self, make: Callable[[str], Array]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, name: str) -> Array:
+        array = self[name] = self._make(name)
+        return array
+
+
 def _shape(buffer: Buffer, batch: int) -> tuple[int, ...]:
     return (batch, *buffer.shape) if buffer.batched else buffer.shape
 
 
 def _aligned(size: int, dtype: np.dtype[Any]) -> Array:
-    extra = _ALIGNMENT // dtype.itemsize
+    extra = ALIGNMENT // dtype.itemsize
     memory = np.empty(size + extra, dtype)
-    skip = -memory.ctypes.data % _ALIGNMENT // dtype.itemsize
+    skip = -memory.ctypes.data % ALIGNMENT // dtype.itemsize
     return memory[skip : skip + size]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from netspec.compiler.passes.placement import place
 from netspec.compiler.plan import Buffer, ElementwiseStep, Plan, ViewStep
 
 
@@ -39,31 +40,11 @@ class MemoryPlan:
         """The offset of each buffer for a batch size, and the arena's size, both in elements.
 
         Offsets are multiples of `alignment`.
-
-        Greedy by size (Pisarchyk and Lee 2020): the largest first, each at the lowest offset that
-        nothing alive at the same time occupies.
         """
-        sizes = [
-            (-(-storage.elements(batch) // alignment) * alignment, i)
-            for i, storage in enumerate(self.storages)
-        ]
-        placed: list[tuple[int, int, Storage]] = []
-        offsets: dict[Buffer, int] = {}
-        total = 0
-        for size, i in sorted(sizes, key=lambda item: (-item[0], item[1])):
-            storage = self.storages[i]
-            offset = 0
-            for start, end, other in placed:  # kept sorted by offset
-                if other.first <= storage.last and storage.first <= other.last:
-                    if offset + size <= start:
-                        break
-                    offset = max(offset, end)
-            placed.append((offset, offset + size, storage))
-            placed.sort(key=lambda item: item[0])
-            total = max(total, offset + size)
-            for buffer in storage.buffers:
-                offsets[buffer] = offset
-        return offsets, total
+        sizes = [-(-s.elements(batch) // alignment) * alignment for s in self.storages]
+        offsets, total = place(sizes, [(s.first, s.last) for s in self.storages])
+        homes = zip(self.storages, offsets, strict=True)
+        return {buffer: at for storage, at in homes for buffer in storage.buffers}, total
 
     def lower_bound(self, batch: int) -> int:
         """The most elements that are alive at once: no layout can do with less."""

@@ -23,8 +23,8 @@ from netspec.compiler.plan import (
     ViewStep,
 )
 
-# How much smaller the arena is to become: each tenth costs about a hundredth of a step's time.
-SHARE = 0.1
+# How much smaller the arena is to become.
+SHARE = 0.05
 
 # What a value that is made again is called.
 SUFFIX = "again"
@@ -112,9 +112,7 @@ def _renamed(step: Step, names: Mapping[Operand, Operand]) -> Step:
         operands = {name: names.get(o, o) for name, o in step.operands.items()}
         return dataclasses.replace(step, operands=operands)
     if isinstance(step, KernelStep):
-        arguments = tuple(
-            names.get(a, a) if isinstance(a, Buffer) else a for a in step.arguments
-        )
+        arguments = tuple(names.get(a, a) if isinstance(a, Buffer) else a for a in step.arguments)
         return dataclasses.replace(step, arguments=arguments)
     return step
 
@@ -122,6 +120,5 @@ def _renamed(step: Step, names: Mapping[Operand, Operand]) -> Step:
 def made_again(plan: Plan) -> Iterator[ElementwiseStep]:
     """The steps of a plan that make a value again."""
     for step in plan.backward:
-        if isinstance(step, ElementwiseStep) and isinstance(step.output, Buffer):
-            if step.output.name.endswith(f".{SUFFIX}"):
-                yield step
+        if isinstance(step, ElementwiseStep) and step.output.name.endswith(f".{SUFFIX}"):
+            yield step

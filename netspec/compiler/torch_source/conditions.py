@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ from netspec.compiler import syntax
 from netspec.compiler.scope import UNKNOWN
 from netspec.compiler.symbolic import Size
 from netspec.compiler.torch_source.naming import number, quote, size_text
-from netspec.compiler.torch_source.traced import Traced, TracedFloat
+from netspec.compiler.torch_source.traced import Traced, TracedFloat, roots_of
 
 if TYPE_CHECKING:
     from netspec.compiler.torch_source.tracing import TracingBody
@@ -84,7 +85,51 @@ def _value(body: TracingBody, expr: syntax.Expr) -> tuple[str, frozenset[str]] |
     if any(name not in known for name in _names(expr)):
         return None
     value = body.evaluate(expr)
-    return None if value is UNKNOWN else _literal(value)
+    if value is UNKNOWN:
+        return None
+    known_value = _literal(value)
+    if known_value is None or known_value[1]:
+        return known_value
+    # A number whose memory is lost, such as that of `%`: it is written as the file writes it.
+    return _written_out(body, expr) or known_value
+
+
+def _written_out(body: TracingBody, expr: syntax.Expr) -> tuple[str, frozenset[str]] | None:
+    """Arithmetic with arguments in it, operator by operator."""
+    if isinstance(expr, syntax.Parens):
+        return _written_out(body, expr.inner)
+    if isinstance(expr, syntax.Chain):
+        operators = [operator for operator, _ in expr.rest]
+        operands = [expr.first, *(operand for _, operand in expr.rest)]
+    elif isinstance(expr, syntax.Power):
+        operators, operands = ["**"] * (len(expr.items) - 1), list(expr.items)
+    else:
+        return None
+    found = [_value(body, operand) for operand in operands]
+    if None in found or not any(part[1] for part in found if part):
+        return None
+    parts = [part for part in found if part is not None]
+    texts = [text if _SIMPLE.fullmatch(text) else f"({text})" for text, _ in parts]
+    tight = isinstance(expr, syntax.Power) and not any("(" in text for text in texts)
+    joined = texts[0]
+    for operator, text in zip(operators, texts[1:], strict=True):
+        joined += f"{operator}{text}" if tight else f" {operator} {text}"
+    return joined, frozenset[str]().union(*(symbols for _, symbols in parts))
+
+
+_SIMPLE = re.compile(r"[\w.]+")
+
+
+def forgotten(body: TracingBody, expr: syntax.Expr, condition: Condition) -> set[str]:
+    """The net's arguments in a condition that its translation says nothing of."""
+    found = set()
+    for name in _names(expr):
+        binding = body.scope.get(name)
+        value = None if binding is None else binding.value
+        known = _literal(value) if isinstance(value, (int, float, tuple)) else None
+        if known is not None and not known[1] <= condition.symbols:
+            found |= roots_of(value)
+    return found
 
 
 def _literal(value: Any) -> tuple[str, frozenset[str]] | None:

@@ -62,7 +62,7 @@ class Constructor:
                 if isinstance(unit, Assembled):
                     self._assembled(unit, depth)
                     continue
-                note = "" if isinstance(unit, Chain) else note_of(unit.span)
+                note = _note(unit)
                 doc = self.places.put(unit.path, child_doc(unit))
                 self.lines += statement(doc, depth, note=note)
 
@@ -131,7 +131,7 @@ class Constructor:
                 self.lines += statement(f"{target}.{name} = nn.Sequential()", depth)
                 self._fill_chain(unit, f"{target}.{name}", depth)
                 continue
-            note = "" if isinstance(unit, Chain) else note_of(unit.span)
+            note = _note(unit)
             doc = child_doc(unit)
             added = call(f"{target}.add_module", quote(name), doc)
             doc = prefixed(f"{target}.{name} = ", doc) if plain else added
@@ -211,6 +211,14 @@ def _text(condition: Condition | None) -> str:
     assert condition is not None
     assert condition.text is not None
     return condition.text
+
+
+def _note(unit: Layer | Use | Chain) -> str:
+    """Where it is from; the children of a chain say it themselves, but for an only one."""
+    if not isinstance(unit, Chain):
+        return note_of(unit.span)
+    alone = unit.indexed and len(unit.children) == 1
+    return _note(unit.children[0][1]) if alone else ""
 
 
 def note_of(span: Span) -> str:
@@ -298,7 +306,7 @@ def _chain_doc(chain: Chain) -> Doc:
             each = run.doc if chain.indexed else tuple_of((run.name, run.doc))
             tail = f"for {run.turn} in range({run.length})"
             items.append(Group("*(", (Comprehension(each, tail),)))
-        notes.append("" if isinstance(unit, Chain) else note_of(unit.span))
+        notes.append(_note(unit))
         at += 1 if run is None else run.length
     if chain.indexed:
         return Group("nn.Sequential(", tuple(items), ")", len(items) > 1, tuple(notes))

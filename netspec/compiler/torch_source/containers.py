@@ -137,7 +137,7 @@ def _run(
     return None if chain is None else (start, stop, chain)
 
 
-def _child(unit: Layer | Use | Chain, prefix: str) -> str:
+def _child(unit: Layer | Use | Chain | Assembled, prefix: str) -> str:
     return unit.path[len(prefix) + bool(prefix) :].partition(".")[0]
 
 

@@ -109,16 +109,16 @@ def _init(tensor: str, rule: Initializer, rank: int, symbols: Mapping[str, str])
 
 def _kaiming(tensor: str, rule: Initializer, rank: int, gain: str) -> Doc:
     uniform = rule.rule == "kaiming_uniform"
-    number = vars(rule)["gain"]
+    factor = vars(rule)["gain"]
     if (
         rank >= 2
-        and not (isinstance(number, TracedFloat) and number.outer)
-        and 0 < number <= 2**0.5
+        and not (isinstance(factor, TracedFloat) and factor.outer)
+        and 0 < factor <= 2**0.5
     ):
         options = ['mode="fan_out"'] if rule.rule == "kaiming_fan_out" else []
         # The gain is sqrt(2 / (1 + a^2)), where a is the slope of a leaky ReLU.
-        slope = math.sqrt(max(2 / number**2 - 1, 0.0))
-        if number == math.sqrt(2.0):
+        slope = math.sqrt(max(2 / factor**2 - 1, 0.0))
+        if factor == math.sqrt(2.0):
             options.append('nonlinearity="relu"')
         elif abs(slope - 5**0.5) < 1e-9:
             options.insert(0, "a=5**0.5")

@@ -18,7 +18,7 @@ from netspec.compiler.modules import Module
 from netspec.compiler.op import Op, ParameterSpec
 from netspec.compiler.scope import UNKNOWN, Tensor, Tensors
 from netspec.compiler.symbolic import Dim, Size
-from netspec.compiler.torch_source.conditions import Condition, condition_of
+from netspec.compiler.torch_source.conditions import Condition, condition_of, forgotten
 from netspec.compiler.torch_source.naming import safe_name
 from netspec.compiler.torch_source.traced import Traced, TracedFloat, outer_of, rename, roots_of
 from netspec.diagnostics import Span
@@ -265,7 +265,9 @@ class TracingBody(Body):
                 continue
             if isinstance(statement, syntax.Assert):
                 message = statement.message or f"{statement.condition.span.text} does not hold"
-                self.record.asserts.append((condition_of(self, statement.condition), message))
+                condition = condition_of(self, statement.condition)
+                self.record.asserts.append((condition, message))
+                self.tracer.frozen |= forgotten(self, statement.condition, condition)
             super().run((statement,))
 
     def _decide(self, conditions: Sequence[syntax.Expr]) -> int:

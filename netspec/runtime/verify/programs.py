@@ -111,7 +111,7 @@ def step(
     plan = program.plan
     b = program.bind(case.batch)
     for name, buffer in plan.inputs.items():
-        b[buffer.name][...] = case.inputs[name]
+        b[buffer.name] = np.array(case.inputs[name], program.dtype, order="C")
     for name, buffer in _masks(plan).items():
         b[buffer.name][...] = channels_last(case.masks[name])
     program.forward(b, p)

@@ -1,0 +1,284 @@
+"""Definitions of modules as source text: what each needs, and where its names stand in it.
+
+A unit is one statement at the top of a module that defines something. Which modules' text is taken
+is told by name; nothing of it is imported or run.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import importlib.util
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+# What a name at the top of a module stands for: a definition of netspec's, as (module, name).
+Target = tuple[str, str]
+
+PACKAGE = "netspec"
+
+
+@dataclass(frozen=True)
+class Use:
+    """A place in a unit's text where a definition is named: line and columns, in bytes."""
+
+    line: int
+    start: int
+    stop: int
+    target: Target
+    dotted: bool
+
+
+@dataclass
+class Unit:
+    """A statement that defines names, and what it uses.
+
+    Attributes:
+        module: where it is.
+        names: what it defines.
+        text: its source, with the comment lines right above it.
+        uses: where it names definitions, its own included; lines count from the text's first.
+        imports: import statements of other packages that it needs: (module, name, alias), where an
+            empty name stands for the module itself.
+        local: names of its functions' own.
+    """
+
+    module: str
+    names: tuple[str, ...]
+    text: str
+    line: int
+    uses: list[Use] = field(default_factory=list)
+    imports: set[tuple[str, str, str]] = field(default_factory=set)
+    local: set[str] = field(default_factory=set)
+
+
+@dataclass
+class Module:
+    """A module's source: its units by the names they define, and what its imports name."""
+
+    name: str
+    doc: str
+    units: dict[str, Unit]
+    statements: list[ast.stmt]
+    imported: dict[str, tuple[str, str, str]]  # local name: (module, name, alias)
+
+
+def read(name: str, text: str) -> Module:
+    """A module from its text."""
+    tree = ast.parse(text)
+    lines = text.splitlines(keepends=True)
+    imported: dict[str, tuple[str, str, str]] = {}
+    module = Module(name, ast.get_docstring(tree) or "", {}, [], imported)
+    for statement in _statements(tree):
+        if isinstance(statement, ast.Import):
+            for alias in statement.names:
+                local = alias.asname or alias.name.partition(".")[0]
+                imported[local] = (alias.name, "", alias.asname or "")
+        elif isinstance(statement, ast.ImportFrom):
+            for alias in statement.names:
+                imported[alias.asname or alias.name] = (
+                    statement.module or "", alias.name, alias.asname or ""
+                )  # fmt: skip
+        elif names := tuple(_defined(statement)):
+            unit = _unit(name, names, statement, lines)
+            module.statements.append(statement)
+            module.units |= dict.fromkeys(names, unit)
+    return module
+
+
+def _statements(tree: ast.Module) -> Iterator[ast.stmt]:
+    """The statements at the top, those for type checkers among them."""
+    for statement in tree.body:
+        if isinstance(statement, ast.If) and ast.unparse(statement.test) == "TYPE_CHECKING":
+            yield from statement.body
+        else:
+            yield statement
+
+
+def _defined(statement: ast.stmt) -> Iterator[str]:
+    if isinstance(statement, (ast.FunctionDef, ast.ClassDef)):
+        yield statement.name
+    elif isinstance(statement, (ast.Assign, ast.AnnAssign)):
+        targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+        for target in targets:
+            for node in ast.walk(target):
+                if isinstance(node, ast.Name):
+                    yield node.id
+
+
+def _unit(module: str, names: tuple[str, ...], statement: ast.stmt, lines: list[str]) -> Unit:
+    decorators = getattr(statement, "decorator_list", [])
+    first = min([statement.lineno, *(d.lineno for d in decorators)])
+    assert statement.end_lineno is not None
+    while (
+        first > 1 and lines[first - 2].startswith("#") and not lines[first - 2].startswith("# --")
+    ):
+        first -= 1
+    text = "".join(lines[first - 1 : statement.end_lineno]).rstrip("\n")
+    if lines[statement.end_lineno - 1].rstrip().endswith("# fmt: skip"):
+        text = text.rstrip()
+    return Unit(module, names, text, first)
+
+
+@functools.cache
+def module(name: str) -> Module:
+    """A module of netspec by name; what it uses is resolved."""
+    found = importlib.util.find_spec(name)
+    assert found is not None, name
+    assert found.origin is not None, name
+    made = read(name, Path(found.origin).read_text("utf-8"))
+    resolve(made)
+    return made
+
+
+def resolve(made: Module) -> None:
+    """Fill in what every unit of a module uses."""
+    for statement in made.statements:
+        names = tuple(_defined(statement))
+        _Resolver(made, made.units[names[0]]).visit(statement)
+
+
+def target_of(made: Module, name: str) -> Target | str | None:
+    """What a name at the top of a module stands for.
+
+    A definition of netspec's; a module of netspec's, as its name; None for anything else.
+    """
+    if name in made.units:
+        return made.name, name
+    if name not in made.imported:
+        return None
+    source, member, _ = made.imported[name]
+    if source.partition(".")[0] != PACKAGE:
+        return None
+    if not member:
+        return source
+    whole = f"{source}.{member}"
+    if importlib.util.find_spec(source) and _is_module(whole):
+        return whole
+    return target_of(module(source), member)
+
+
+@functools.cache
+def _is_module(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+class _Resolver(ast.NodeVisitor):
+    """Finds what a unit names: definitions of netspec, and imports of other packages."""
+
+    def __init__(self, made: Module, unit: Unit) -> None:
+        self.made, self.unit = made, unit
+        self.scopes: list[set[str]] = []
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+        for part in (*node.decorator_list, *node.args.defaults, *node.args.kw_defaults):
+            if part is not None:
+                self.visit(part)
+        for argument in ast.walk(node.args):
+            if isinstance(argument, ast.arg) and argument.annotation is not None:
+                self.visit(argument.annotation)
+        if node.returns is not None:
+            self.visit(node.returns)
+        own = _locals(node)
+        self.unit.local |= own
+        self.scopes.append(own)
+        for statement in node.body:
+            self.visit(statement)
+        self.scopes.pop()
+
+    def visit_Lambda(self, node: ast.Lambda) -> None:
+        own = {a.arg for a in ast.walk(node.args) if isinstance(a, ast.arg)}
+        self.unit.local |= own
+        self.scopes.append(own)
+        self.visit(node.body)
+        self.scopes.pop()
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> None:
+        for part in (*node.decorator_list, *node.bases, *node.keywords):
+            self.visit(part)
+        for statement in node.body:
+            # A name at the top of a class is the class's own, whatever the module has.
+            if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+                self.visit(statement.annotation)
+                if statement.value is not None:
+                    self.visit(statement.value)
+            elif isinstance(statement, ast.Assign):
+                self.visit(statement.value)
+            else:
+                self.visit(statement)
+
+    def visit_Attribute(self, node: ast.Attribute) -> None:
+        target = self._dotted(node)
+        if target is None:
+            self.generic_visit(node)
+        elif isinstance(target, tuple):
+            self._use(node, target, dotted=True)
+
+    def visit_Name(self, node: ast.Name) -> None:
+        if any(node.id in scope for scope in self.scopes):
+            return
+        target = target_of(self.made, node.id)
+        if isinstance(target, tuple):
+            self._use(node, target, dotted=False)
+        elif node.id in self.made.imported:
+            self.unit.imports.add(self.made.imported[node.id])
+
+    def _dotted(self, node: ast.expr) -> Target | str | None:
+        """What a dotted name stands for, if a module of netspec is in front."""
+        if isinstance(node, ast.Name):
+            if any(node.id in scope for scope in self.scopes):
+                return None
+            target = target_of(self.made, node.id)
+            return target if isinstance(target, str) else None
+        if isinstance(node, ast.Attribute):
+            owner = self._dotted(node.value)
+            if isinstance(owner, str):
+                return target_of(module(owner), node.attr)
+        return None
+
+    def _use(self, node: ast.Name | ast.Attribute, target: Target, *, dotted: bool) -> None:
+        assert node.end_col_offset is not None
+        assert node.lineno == node.end_lineno, "a dotted name over several lines"
+        line = node.lineno - self.unit.line
+        self.unit.uses.append(Use(line, node.col_offset, node.end_col_offset, target, dotted))
+
+
+def _locals(node: ast.FunctionDef) -> set[str]:
+    """The names that are a function's own."""
+    own = {a.arg for a in ast.walk(node.args) if isinstance(a, ast.arg)}
+    free: set[str] = set()
+    pending: list[ast.AST] = list(node.body)
+    while pending:
+        part = pending.pop()
+        if isinstance(part, (ast.FunctionDef, ast.ClassDef)):
+            own.add(part.name)
+            continue
+        if isinstance(part, ast.Global):
+            free |= set(part.names)
+        if isinstance(part, (ast.Import, ast.ImportFrom)):
+            own |= {alias.asname or alias.name.partition(".")[0] for alias in part.names}
+        if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store):
+            own.add(part.id)
+        if isinstance(part, ast.ExceptHandler) and part.name:
+            own.add(part.name)
+        if not isinstance(part, ast.Lambda):
+            pending.extend(ast.iter_child_nodes(part))
+    return own - free
+
+
+def closure(roots: Mapping[str, Module], start: list[Target]) -> list[Unit]:
+    """The units that some definitions need, themselves included; modules by name or of netspec."""
+    found: dict[int, Unit] = {}
+    pending = list(start)
+    while pending:
+        name, member = pending.pop()
+        made = roots.get(name) or module(name)
+        unit = made.units[member]
+        if id(unit) not in found:
+            found[id(unit)] = unit
+            pending.extend(use.target for use in unit.uses)
+    return list(found.values())

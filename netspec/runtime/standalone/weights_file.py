@@ -1,0 +1,94 @@
+"""Weights files in the format of safetensors, by the standard library and NumPy alone.
+
+A file is 8 bytes of length, so many bytes of JSON, and the numbers. Nothing in it is run, and no size
+in it is believed before it is held against the file's own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+TYPES = {
+    "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "|i1",
+    "U8": "|u1", "BOOL": "|b1",
+}  # fmt: skip
+MAX_HEADER = 100_000_000
+
+
+def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    """The arrays of a file by name, and its metadata.
+
+    Raises:
+        ValueError: for a file that is not as it should be.
+    """
+    with Path(path).open("rb") as file:
+        size = os.fstat(file.fileno()).st_size - 8
+        length = int.from_bytes(file.read(8), "little")
+        if size < 0 or length > min(size, MAX_HEADER):
+            raise ValueError(f"{path}: not a safetensors file: a header of {length} bytes")
+        try:
+            header = json.loads(file.read(length))
+            metadata = header.pop("__metadata__", {})
+            entries = [(*_entry(tensor), name) for name, tensor in header.items()]
+            if not all(isinstance(text, str) for text in metadata.values()):
+                raise ValueError("its metadata are not all text")
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise ValueError(f"{path}: not a sound safetensors file: {error}") from None
+        content = file.read()
+    at = 0
+    tensors = {}
+    for start, stop, dtype, shape, name in sorted(entries, key=lambda entry: entry[:2]):
+        # What a header says must cover the file, once each byte.
+        if start != at or stop > len(content) or stop - start != prod(shape) * dtype.itemsize:
+            raise ValueError(f"{path}: the place of `{name}` in the file is wrong")
+        flat = np.frombuffer(content, dtype, prod(shape), start)
+        tensors[name] = flat.reshape(shape)
+        at = stop
+    if at != len(content):
+        raise ValueError(f"{path}: {len(content) - at} bytes that belong to nothing")
+    return tensors, metadata
+
+
+def write_tensors(
+    path: str | os.PathLike[str], tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]
+) -> None:
+    """Write a file, whole or not at all."""
+    codes = {np.dtype(code): name for name, code in TYPES.items()}
+    header: dict[str, Any] = {"__metadata__": dict(metadata)}
+    at = 0
+    for name, tensor in tensors.items():
+        span = [at, at + tensor.nbytes]
+        header[name] = {
+            "dtype": codes[tensor.dtype], "shape": list(tensor.shape), "data_offsets": span
+        }  # fmt: skip
+        at += tensor.nbytes
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    part = Path(f"{os.fspath(path)}.{os.getpid()}.part")
+    with part.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little"))
+        file.write(text)
+        for tensor in tensors.values():
+            file.write(tensor.tobytes())
+    part.replace(path)
+
+
+def _entry(tensor: Any) -> tuple[int, int, np.dtype[Any], tuple[int, ...]]:
+    """Where a tensor is, its type and its shape, checked to be of the right kinds."""
+    start, stop = tensor["data_offsets"]
+    shape = tensor["shape"]
+    if tensor["dtype"] not in TYPES:
+        raise ValueError(f"values of type {str(tensor['dtype'])[:40]!r}, which NumPy lacks")
+    if not isinstance(shape, list) or not all(
+        type(n) is int and n >= 0 for n in (start, stop, *shape)
+    ):
+        raise ValueError("a shape or a place that is no list of sizes")
+    return start, stop, np.dtype(TYPES[tensor["dtype"]]), tuple(shape)
