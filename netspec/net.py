@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -88,12 +88,15 @@ class Net:
 
         return Model(self.graph, dtype=dtype, seed=seed)
 
-    def source(self, target: str = "numpy", *, training: bool = True) -> str:
+    def source(
+        self, target: str = "numpy", *, training: bool = True, without: Collection[str] = ()
+    ) -> str:
         """The generated program as source text.
 
         Args:
             target: `numpy` or `torch`.
-            training: for NumPy: with the backward pass.
+            training: for NumPy: with the backward pass; else the forward pass in evaluation.
+            without: for NumPy: names of passes to leave out.
 
         Raises:
             NetspecError: for an unknown target, or a net that it has no form for.
@@ -105,7 +108,7 @@ class Net:
             return torch_source(self.written)
         from netspec.runtime.executor import program_source
 
-        return program_source(self.graph, training=training)
+        return program_source(self.graph, training=training, backward=training, without=without)
 
     def __repr__(self) -> str:
         return f"<netspec.Net {self.name}>"

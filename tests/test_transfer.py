@@ -318,13 +318,13 @@ def test_from_the_command_line(run: Run, tmp_path, target):
     finished = run(
         "train", target, lenet, *short, "--set", "classes=12", "--weights", out,
         "--freeze", "conv*", "--freeze", "linear1.*", "--normalize", "weights",
-        "--val", 20, "--keep", "best", "--out", tmp_path / "two",
+        "--val", 20, "--keep", "best", "--out", tmp_path / "two.safetensors",
     )  # fmt: skip
     assert finished.code == 0, finished.err
     assert f"{out}: 8 of 10 tensors loaded" in finished.err
     assert "`linear3.weight` is [10, 84], the network has [12, 84]" in finished.err
     assert "training 11,184 parameters, 6 tensors frozen" in finished.err
-    one, two = (netspec.load_weights(p) for p in (out, tmp_path / "two"))
+    one, two = (netspec.load_weights(p) for p in (out, tmp_path / "two.safetensors"))
     assert np.array_equal(one.tensors["conv1.weight"], two.tensors["conv1.weight"])
     assert not np.array_equal(one.tensors["linear2.weight"], two.tensors["linear2.weight"])
     assert two.normalization.kind == "unit"
@@ -336,7 +336,7 @@ def test_from_the_command_line(run: Run, tmp_path, target):
         (["--freeze", "con1.*"], "did you mean `conv1.*`?"),
         (["--keep", "best"], "--val"),
         (["--normalize", "weights"], "there are no --weights"),
-        (["--augment", "flip"], "--augment: for `netspec train torch` only"),
+        (["--augment", "flipp"], "did you mean `flip`?"),
         (["--device", "cuda", "--compile"], "--device, --compile"),
         (["--loss", "svm", "--label-smoothing", "0.1"], "loss option of svm"),
         (["--clip-norm", "0"], "clip_norm"),

@@ -1,142 +1,44 @@
-"""`netspec train numpy FILE` and `netspec train torch FILE`."""
+"""`netspec train numpy FILE`, `netspec train torch FILE` and `netspec train --resume RUN`."""
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
-from netspec.cli import FAILED, OK, TERMINATED
-from netspec.cli.common import add_net_options, checked_net, emit, natural, positive
-from netspec.cli.stopping import until_sigterm
+from netspec.cli import FAILED, OK
+from netspec.cli.common import emit
+from netspec.cli.stopping import until_stopped
+from netspec.cli.telling import Telling
+from netspec.cli.training_plan import Plan, make_plan
 from netspec.diagnostics import NetspecError
 
 if TYPE_CHECKING:
-    from netspec.net import Net
     from netspec.runtime.history import History
     from netspec.runtime.model import Model
     from netspec.runtime.normalization import Normalization
     from netspec.runtime.pytorch.group import Group
     from netspec.runtime.pytorch.model import TorchModel
-
-T = TypeVar("T")
-
-# Options that only PyTorch has, and what each is without being given.
-_TORCH_ONLY: dict[str, Any] = {
-    "device": "auto", "amp": "off", "compile": False, "channels_last": False, "augment": [],
-}  # fmt: skip
+    from netspec.runtime.runs.recorder import RunRecorder
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options, with the names that the library knows."""
-    parser.add_argument("target", choices=("numpy", "torch"), help="what the net is compiled to")
-    parser.add_argument("file", metavar="FILE", type=Path, help="a .net file")
-    add_net_options(parser)
-    _add_data_options(parser.add_argument_group("data"))
-    _add_training_options(parser.add_argument_group("training"))
-    _add_torch_options(parser.add_argument_group("PyTorch"))
+    from netspec.cli.training_options import configure as declare
 
-
-def _add_data_options(data: argparse._ArgumentGroup) -> None:
-    from netspec.runtime.augmentation import KINDS as AUGMENTATIONS
-    from netspec.runtime.data.catalog import NAMES
-    from netspec.runtime.normalization import KINDS
-
-    data.add_argument(
-        "--data", default="digits", metavar="NAME",
-        help=f"{', '.join(NAMES)}, or an .npz file with x_train, y_train, x_test, y_test"
-        " (default digits)",
-    )  # fmt: skip
-    data.add_argument("--data-dir", type=Path, metavar="DIR", help="where to look for it first")
-    data.add_argument("--normalize", choices=(*KINDS, "weights"), default="channel",
-                      help="what is done to the images (default channel); weights: what was done"
-                      " for those of --weights")  # fmt: skip
-    data.add_argument("--val", type=natural, default=0, metavar="N",
-                      help="hold out the last N training images for validation")  # fmt: skip
-    data.add_argument("--train-limit", type=positive, metavar="N",
-                      help="train on the first N images only")  # fmt: skip
-    data.add_argument("--augment", type=_list_of(str), metavar="LIST",
-                      help=f"random changes: {','.join(AUGMENTATIONS)} (PyTorch)")  # fmt: skip
-
-
-def _add_training_options(steps: argparse._ArgumentGroup) -> None:
-    from netspec.runtime.keeper import KEEP
-    from netspec.runtime.losses import LOSSES
-    from netspec.runtime.model import DTYPES
-    from netspec.runtime.optimizers import OPTIMIZERS
-    from netspec.runtime.schedules import SCHEDULES
-
-    steps.add_argument("--epochs", type=positive, default=10, metavar="N", help="(default 10)")
-    steps.add_argument("--batch", type=positive, default=64, metavar="N",
-                       help="images in a step, over all processes (default 64)")  # fmt: skip
-    steps.add_argument("--optimizer", choices=tuple(OPTIMIZERS), default="adam",
-                       help="(default adam)")  # fmt: skip
-    steps.add_argument("--lr", type=float, metavar="RATE",
-                       help="learning rate (default: the optimizer's)")  # fmt: skip
-    steps.add_argument("--schedule", choices=tuple(SCHEDULES), default="cosine",
-                       help="how the rate changes (default cosine)")  # fmt: skip
-    steps.add_argument("--milestones", type=_list_of(int), metavar="LIST",
-                       help="epochs after which the multi-step schedule lowers the rate")  # fmt: skip
-    steps.add_argument("--gamma", type=float, metavar="G",
-                       help="what a step of the schedule multiplies the rate by")  # fmt: skip
-    steps.add_argument("--warmup", type=natural, default=0, metavar="N",
-                       help="let the rate rise over the first N epochs")  # fmt: skip
-    steps.add_argument("--loss", choices=tuple(LOSSES), default="softmax",
-                       help="(default softmax, the cross-entropy)")  # fmt: skip
-    steps.add_argument("--label-smoothing", type=float, metavar="E",
-                       help="give the other classes E of the softmax's target")  # fmt: skip
-    steps.add_argument("--l2", type=float, default=0.0, metavar="R",
-                       help="add R/2 sum(W^2) over the weights to the loss")  # fmt: skip
-    steps.add_argument("--clip-norm", type=float, metavar="R",
-                       help="scale longer gradients down to this norm")  # fmt: skip
-    steps.add_argument("--dtype", choices=tuple(DTYPES), default="float32",
-                       help="(default float32)")  # fmt: skip
-    steps.add_argument("--seed", type=natural, default=0, metavar="N",
-                       help="equal seeds give equal weights, bit for bit (default 0)")  # fmt: skip
-    steps.add_argument("--threads", type=positive, metavar="N",
-                       help="threads for the arithmetic (default: the libraries')")  # fmt: skip
-    steps.add_argument("--weights", type=Path, metavar="FILE",
-                       help="start from these, a safetensors file or PyTorch's .pth: what matches"
-                       " by name and shape is loaded")  # fmt: skip
-    steps.add_argument("--freeze", action="append", default=[], metavar="PATTERN",
-                       help="leave the parameters alone whose names match, such as 'layer1.*';"
-                       " may be repeated")  # fmt: skip
-    steps.add_argument("--out", type=Path, metavar="FILE",
-                       help="save the weights here as safetensors; without it nothing is"
-                       " saved")  # fmt: skip
-    steps.add_argument("--keep", choices=KEEP, default="last",
-                       help="the weights to save: of the last step (default), or of the epoch with"
-                       " the best validation accuracy")  # fmt: skip
-
-
-def _add_torch_options(torch: argparse._ArgumentGroup) -> None:
-    torch.add_argument("--device", choices=("auto", "cpu", "cuda"),
-                       help="(default auto: a GPU where there is one)")  # fmt: skip
-    torch.add_argument("--amp", choices=("bf16", "fp16", "off"),
-                       help="mixed precision (default off)")  # fmt: skip
-    torch.add_argument("--compile", action="store_true", default=None, help="use torch.compile")
-    torch.add_argument("--channels-last", action="store_true", default=None,
-                       help="store pictures with the channels last, faster on GPUs")  # fmt: skip
-
-
-def _list_of(kind: Callable[[str], T]) -> Callable[[str], list[T]]:
-    def convert(text: str) -> list[T]:
-        return [kind(part) for part in text.split(",") if part]
-
-    convert.__name__ = "list"  # argparse's word for it
-    return convert
+    declare(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Train; an epoch is a line on stderr, the accuracy at the end a line on stdout."""
-    if options.target == "numpy":
+    target = options.target
+    if options.resume is not None and target is None:
+        from netspec.runtime.runs.folder import RunFolder
+
+        target = RunFolder(options.resume).facts().target
+    if target != "torch":
         return _run_numpy(options)
-    for name, value in _TORCH_ONLY.items():
-        if getattr(options, name) is None:
-            setattr(options, name, value)
     from netspec.runtime.torch_module import require_torch
 
     require_torch()
@@ -155,18 +57,16 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _run_numpy(options: argparse.Namespace) -> int:
-    given = [name for name in _TORCH_ONLY if getattr(options, name)]
-    if given:
-        flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-        raise NetspecError.simple("train/bad-option", f"{flags}: for `netspec train torch` only")
-    options.augment = []
-    net = checked_net(options)
-    if options.threads is not None:
+    from netspec.kernels import parallel
+
+    plan = make_plan(options)
+    if plan.threads is not None:
         from netspec.runtime import threads
 
-        threads.limit(options.threads)
-    model = net.compile("numpy", dtype=options.dtype, seed=options.seed)
-    return _train(options, net, model, writes=True)
+        threads.limit(plan.threads)
+    settings = plan.settings
+    model = plan.net.compile("numpy", dtype=settings["dtype"], seed=settings["seed"])
+    return _train(plan, model, parallel.threads())
 
 
 def _run_torch(options: argparse.Namespace, group: Group) -> int:
@@ -177,105 +77,115 @@ def _run_torch(options: argparse.Namespace, group: Group) -> int:
     from netspec.runtime.pytorch.model import TorchModel
     from netspec.runtime.torch_module import build_module
 
-    if options.threads is not None:
-        torch.set_num_threads(options.threads)
-    device = choose_device(options.device, group)
-    compiler = "inductor" if options.compile else None
-    execution = Execution(device, options.amp, options.channels_last, compiler, group)
-    net = checked_net(options)
-    module = build_module(net, dtype=options.dtype, seed=options.seed)
+    plan = make_plan(options)
+    settings = plan.settings
+    if plan.threads is not None:
+        torch.set_num_threads(plan.threads)
+    device = choose_device(settings["device"], group)
+    compiler = "inductor" if settings["compile"] else None
+    execution = Execution(device, settings["amp"], settings["channels-last"], compiler, group)
+    module = build_module(plan.net, dtype=settings["dtype"], seed=settings["seed"])
     with joined(group, device):
-        model = TorchModel(net.graph, module, execution)
-        return _train(options, net, model, writes=group.rank == 0)
+        model = TorchModel(plan.net.graph, module, execution)
+        return _train(plan, model, torch.get_num_threads(), group.rank, group.size)
 
 
 def _train(
-    options: argparse.Namespace, net: Net, model: Model | TorchModel, *, writes: bool
+    plan: Plan, model: Model | TorchModel, threads: int, rank: int = 0, processes: int = 1
 ) -> int:
     from netspec.runtime.data.catalog import load
     from netspec.runtime.trainer import fit
 
-    say = _say if writes else _say_nothing
-    if options.out is not None:
-        _check_writable(options.out)
-    normalization = _prepare(options, net, model, say)
-    data = load(options.data, options.data_dir, model.input_shape)
-    say(
-        f"{net.name} on {data.name}: {len(data.x_train):,} training images,"
+    settings = plan.settings
+    telling = Telling(quiet=settings["quiet"], writes=rank == 0)
+    for note in plan.notes:
+        telling.say(note)
+    if rank == 0:
+        plan.check_place()
+    normalization = _prepare(plan, model, telling)
+    folder = Path(settings["data-dir"]) if settings["data-dir"] else None
+    data = load(settings["data"], folder, model.input_shape, resize=settings["resize"])
+    telling.say(
+        f"{plan.net.name} on {data.name}: {len(data.x_train):,} training images,"
         f" {len(data.x_test):,} test images"
     )
-    with until_sigterm() as stop:
+    recorder = plan.recorder(data, threads, processes, rank == 0, telling)
+    with until_stopped() as wish, telling.kept_in(recorder):
         history = fit(
             model,
             data,
-            epochs=options.epochs,
-            batch=options.batch,
-            optimizer=options.optimizer,
-            lr=options.lr,
-            schedule=options.schedule,
-            loss=options.loss,
-            l2=options.l2,
-            clip_norm=options.clip_norm,
-            seed=options.seed,
-            val=options.val,
-            normalize=normalization or options.normalize,
-            augment=options.augment,
-            train_limit=options.train_limit,
-            warmup=options.warmup,
-            schedule_options=_given(options, "milestones", "gamma"),
-            loss_options=_given(options, "label_smoothing"),
-            keep=options.keep,
-            out=options.out,
-            stop=stop,
-            progress=True,
+            epochs=settings["epochs"],
+            batch=settings["batch"],
+            optimizer=settings["optimizer"],
+            lr=settings["lr"],
+            schedule=settings["schedule"],
+            loss=settings["loss"],
+            l2=settings["l2"],
+            clip_norm=settings["clip-norm"],
+            seed=settings["seed"],
+            val=settings["val"],
+            normalize=normalization or settings["normalize"],
+            augment=settings["augment"] or (),
+            train_limit=settings["train-limit"],
+            warmup=settings["warmup"],
+            optimizer_options=settings.keywords("optimizer"),
+            schedule_options=settings.keywords("schedule"),
+            loss_options=settings.keywords("loss"),
+            keep=settings["keep"],
+            out=plan.weights,
+            stop=wish,
+            progress=not settings["quiet"],
+            log_every=settings["log-every"],
+            recorder=recorder,
         )
+        if history.stopped:
+            telling.say(f"stopped by {wish.name} after {len(history.loss_history):,} steps")
+        _say_what_is_there(plan, recorder, history, telling)
     if history.stopped:
-        say(f"stopped by SIGTERM after {len(history.loss_history):,} steps")
-    if options.out is not None:
-        say(f"weights saved to {options.out}")
-    if history.stopped:
-        return TERMINATED
-    if writes:
+        return wish.code
+    if rank == 0:
         emit(_result(history))
     return OK
 
 
-def _prepare(
-    options: argparse.Namespace, net: Net, model: Model | TorchModel, say: Callable[[str], None]
-) -> Normalization | None:
-    """Load `--weights`, freeze; the normalisation of the weights, where that is asked for."""
+def _say_what_is_there(
+    plan: Plan, recorder: RunRecorder | None, history: History, telling: Telling
+) -> None:
+    if plan.weights is not None:
+        telling.say(f"weights saved to {plan.weights}")
+    if recorder is not None and history.stopped:
+        telling.say(f"go on with it: netspec train --resume {recorder.folder.path}")
+
+
+def _prepare(plan: Plan, model: Model | TorchModel, telling: Telling) -> Normalization | None:
+    """Load `--weights`, freeze; the normalisation that is known before the images are seen."""
+    from netspec.runtime.normalization import Normalization
     from netspec.runtime.transfer import choose_frozen, read_weights, start_from
 
-    normalization = None
-    if options.weights is not None:
-        weights = read_weights(options.weights)
+    settings, normalization = plan.settings, None
+    if plan.checkpoint is not None:  # which has the weights, and what was done to the images
+        normalization = Normalization.from_json(str(plan.checkpoint.state.get("normalization")))
+    elif settings["weights"] is not None:
+        weights = read_weights(Path(settings["weights"]))
         normalization = weights.normalization
         lines = start_from(model, weights.tensors).lines()
-        say("\n".join([f"{options.weights}: {next(lines)}", *lines]))
-    if options.freeze:
-        frozen = choose_frozen(net.graph, options.freeze)
+        telling.say("\n".join([f"{settings['weights']}: {next(lines)}", *lines]))
+    if settings["freeze"]:
+        graph = plan.net.graph
+        frozen = choose_frozen(graph, settings["freeze"])
         model.freeze(frozen)
-        trained = [p for p in net.graph.trainable() if p.name not in frozen]
-        say(f"training {sum(p.size for p in trained):,} parameters, {len(frozen)} tensors frozen")
-    if options.normalize != "weights":
+        trained = [p for p in graph.trainable() if p.name not in frozen]
+        size = sum(p.size for p in trained)
+        telling.say(f"training {size:,} parameters, {len(frozen)} tensors frozen")
+    if plan.checkpoint is not None:
+        return normalization
+    if settings["normalize"] != "weights":
         return None
     if normalization is None:
-        why = "there are no --weights" if options.weights is None else "the file says nothing of it"
+        none = settings["weights"] is None
+        why = "there are no --weights" if none else "the file says nothing of it"
         raise NetspecError.simple("train/bad-option", f"--normalize weights: {why}")
     return normalization
-
-
-def _given(options: argparse.Namespace, *names: str) -> dict[str, Any]:
-    """The options among these that were given."""
-    return {name: getattr(options, name) for name in names if getattr(options, name) is not None}
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
-def _say_nothing(text: str) -> None:
-    """What all but the first of several processes say."""
 
 
 def _result(history: History) -> str:
@@ -288,21 +198,3 @@ def _result(history: History) -> str:
     if history.test_acc_history:
         return f"test accuracy {100 * history.test_acc_history[at]:.2f} %{best}"
     return f"train accuracy {100 * history.train_acc_history[at]:.2f} % (there are no test images)"
-
-
-def _check_writable(path: Path) -> None:
-    """Refuse now what could not be saved after hours of training.
-
-    Raises:
-        NetspecError: `output/unwritable`.
-    """
-    folder = path.parent
-    if path.is_dir():
-        reason = "it is a folder"
-    elif not folder.is_dir():
-        reason = f"there is no folder {folder}"
-    elif not os.access(folder, os.W_OK):
-        reason = f"the folder {folder} is not writable"
-    else:
-        return
-    raise NetspecError.simple("output/unwritable", f"cannot write {path}: {reason}")

@@ -1,13 +1,13 @@
-"""What happened in a training run, and how it is shown while it runs."""
+"""What happened in a training run."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from netspec.runtime.normalization import Normalization
 
@@ -27,6 +27,7 @@ class History:
         normalization: How inputs were normalised; to be kept with the weights.
         kept_epoch: The epoch, from 1, whose weights the model has in the end; 0 before the first.
         stopped: Whether the run was ended before its last step.
+        about_data: What the weights' file remembers of the data (`netspec.runtime.remembered`).
     """
 
     normalization: Normalization
@@ -39,6 +40,7 @@ class History:
     images_per_second: list[float] = field(default_factory=list)
     kept_epoch: int = 0
     stopped: bool = False
+    about_data: dict[str, str] = field(default_factory=dict)
 
     def accuracies(self, name: str) -> list[float]:
         """The list for `train`, `val` or `test`."""
@@ -48,33 +50,29 @@ class History:
             "test": self.test_acc_history,
         }[name]
 
+    def state(self) -> tuple[dict[str, NDArray[np.float64]], dict[str, Any]]:
+        """All of it as arrays and plain data, to be kept."""
+        arrays = {name: np.array(getattr(self, name), np.float64) for name in _LONG}
+        return arrays, {name: getattr(self, name) for name in _SHORT}
 
-def epoch_line(epoch: int, epochs: int, steps: int, history: History) -> str:
-    """The line that an epoch of so many steps leaves on the screen."""
-    named = ((name, history.accuracies(name)) for name in ("train", "val", "test"))
-    parts = [
-        f"epoch {epoch:>{len(str(epochs))}}/{epochs}",
-        f"loss {np.mean(history.loss_history[-steps:]):.4f}",
-        *(f"{name} {values[-1]:.2%}" for name, values in named if values),
-        f"{history.images_per_second[-1]:,.0f} images/s",
-    ]
-    return "  ".join(parts)
+    def load_state(
+        self, arrays: Mapping[str, NDArray[np.generic]], facts: Mapping[str, Any]
+    ) -> None:
+        """Take up what `state` gave.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is something else.
+        """
+        for name in _LONG:
+            setattr(self, name, [float(value) for value in arrays[name].ravel()])
+        for name in _SHORT[:-1]:
+            setattr(self, name, [float(value) for value in facts[name]])
+        self.kept_epoch = int(facts[_SHORT[-1]])
 
 
-@contextmanager
-def bar(shown: bool, title: str, count: int) -> Iterator[Callable[[int, float], None]]:
-    """A progress bar over images on a terminal, nothing elsewhere; yields how to move it on."""
-    if not (shown and sys.stderr.isatty()):
-        yield lambda images, loss: None  # noqa: ARG005
-        return
-    from tqdm import tqdm
-
-    with tqdm(
-        total=count, desc=title, unit=" images", leave=False, dynamic_ncols=True, file=sys.stderr
-    ) as shown_bar:
-
-        def advance(images: int, loss: float) -> None:
-            shown_bar.set_postfix_str(f"loss {loss:.4f}", refresh=False)
-            shown_bar.update(images)
-
-        yield advance
+# What has a number for each step, and what for each epoch.
+_LONG = ("loss_history", "learning_rates")
+_SHORT = (
+    "train_acc_history", "val_acc_history", "test_acc_history", "epoch_seconds",
+    "images_per_second", "kept_epoch",
+)  # fmt: skip

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from netspec.diagnostics import NetspecError
+from netspec.diagnostics import Diagnostic, NetspecError
 from netspec.runtime.data.dataset import Array, Dataset, Labels
 from netspec.runtime.losses import Loss
 from netspec.runtime.normalization import Normalization
+from netspec.runtime.weights import differences
+
+if TYPE_CHECKING:
+    from netspec.runtime.divergence import LastStep
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +35,7 @@ class Job:
         optimizer, optimizer_options: Its name and keyword arguments, which were checked.
         batch: Images in a step, over all processes.
         seed: For dropout and augmentation.
-        augment: Names of `netspec.runtime.pytorch.augment.KINDS`.
+        augment: Names of `netspec.runtime.augmentation.KINDS`.
     """
 
     data: Dataset
@@ -45,6 +49,53 @@ class Job:
     batch: int
     seed: int
     augment: Sequence[str] = field(default=())
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All that a backend needs to go on exactly as it would have.
+
+    Attributes:
+        tensors: Arrays by name: `model.NAME`, `optimizer.NAME`, `random.NAME`.
+        facts: Anything else, as JSON has it.
+    """
+
+    tensors: Mapping[str, NDArray[Any]]
+    facts: Mapping[str, Any]
+
+    def part(self, name: str) -> dict[str, NDArray[Any]]:
+        """The tensors of `model`, `optimizer` or `random`, by the rest of their names."""
+        start = f"{name}."
+        return {k.removeprefix(start): t for k, t in self.tensors.items() if k.startswith(start)}
+
+
+def check_snapshot(snapshot: Snapshot, expected: Mapping[str, tuple[int, ...]]) -> None:
+    """Check that a snapshot has exactly these tensors.
+
+    Raises:
+        NetspecError: `run/checkpoint`, naming each tensor that is missing, unexpected or of
+            another shape.
+    """
+    notes = tuple(differences(snapshot.tensors, expected))
+    if notes:
+        message = "the checkpoint does not fit the net"
+        raise NetspecError([Diagnostic("error", "run/checkpoint", message, notes=notes)])
+
+
+@contextmanager
+def sound_snapshot() -> Iterator[None]:
+    """Whatever a snapshot from anywhere makes go wrong is an ordinary error.
+
+    Raises:
+        NetspecError: `run/checkpoint`.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, OverflowError, RuntimeError) as error:
+        text = str(error).strip().splitlines() or [type(error).__name__]
+        raise NetspecError.simple(
+            "run/checkpoint", f"the checkpoint holds what no run saves: {text[0][:200]}"
+        ) from None
 
 
 class Backend(Protocol):
@@ -89,6 +140,22 @@ class Backend(Protocol):
 
     def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Take up what `state_dict` gave."""
+        ...
+
+    def snapshot(self) -> Snapshot:
+        """All that the next steps depend on; every process must ask for it at the same time."""
+        ...
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Take up what `snapshot` gave, perhaps to another process on another day.
+
+        Raises:
+            NetspecError: `run/checkpoint`, naming each tensor that does not fit.
+        """
+        ...
+
+    def last_step(self) -> LastStep | None:
+        """What the last step computed with, where that is still known."""
         ...
 
 

@@ -68,23 +68,7 @@ class SoftmaxCrossEntropy:
     def value_and_gradient(self, logits: Floats, targets: Targets, dlogits: Floats) -> float:
         """See `Loss`. `dlogits` may be `logits` itself."""
         _check(logits, targets)
-        count, classes = logits.shape
-        rows = np.arange(count)
-        smoothing = self.label_smoothing
-        shifted = np.subtract(logits, logits.max(axis=1, keepdims=True), out=dlogits)
-        # sum_k q_k z_k; taken before dlogits, which holds z, is overwritten.
-        expected = (1.0 - smoothing) * shifted[rows, targets]
-        if smoothing:
-            expected += smoothing * shifted.mean(axis=1)
-        np.exp(shifted, out=dlogits)
-        total = dlogits.sum(axis=1, keepdims=True)
-        loss = np.mean(np.log(total[:, 0]) - expected, dtype=np.float64)
-        dlogits /= total
-        dlogits[rows, targets] -= 1.0 - smoothing
-        if smoothing:
-            dlogits -= smoothing / classes
-        dlogits /= count
-        return float(loss)
+        return softmax_cross_entropy(logits, targets, dlogits, self.label_smoothing)
 
     def in_torch(self, logits: Tensor, targets: Tensor) -> Tensor:
         """See `Loss`."""
@@ -161,6 +145,28 @@ class MeanSquaredError:
 
         wanted = functional.one_hot(targets, logits.shape[1]).to(logits.dtype)
         return functional.mse_loss(logits, wanted)
+
+
+def softmax_cross_entropy(
+    logits: Floats, targets: Targets, dlogits: Floats, smoothing: float = 0.0
+) -> float:
+    """The loss of `SoftmaxCrossEntropy`, its gradient in `dlogits`; targets are not checked."""
+    count, classes = logits.shape
+    rows = np.arange(count)
+    shifted = np.subtract(logits, logits.max(axis=1, keepdims=True), out=dlogits)
+    # sum_k q_k z_k; taken before dlogits, which holds z, is overwritten.
+    expected = (1.0 - smoothing) * shifted[rows, targets]
+    if smoothing:
+        expected += smoothing * shifted.mean(axis=1)
+    np.exp(shifted, out=dlogits)
+    total = dlogits.sum(axis=1, keepdims=True)
+    loss = np.mean(np.log(total[:, 0]) - expected, dtype=np.float64)
+    dlogits /= total
+    dlogits[rows, targets] -= 1.0 - smoothing
+    if smoothing:
+        dlogits -= smoothing / classes
+    dlogits /= count
+    return float(loss)
 
 
 LOSSES: dict[str, Callable[..., Loss]] = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from netspec.compiler.graph import Graph, Parameter
+from netspec.compiler.initializers import draw
 from netspec.compiler.passes.specialize import match_sizes, match_sizes_of, open_sizes, specialize
 from netspec.diagnostics import NetspecError
 from netspec.runtime.classifier import (
@@ -28,17 +28,15 @@ from netspec.runtime.weights import check_tensors
 
 Array = NDArray[Any]
 
+# Weights that the L2 term is added for at a time.
+L2_BLOCK = 1 << 14
+
 DTYPES = {"float32": np.float32, "float64": np.float64}
 
 
 def draw_parameter(parameter: Parameter, seed: int) -> NDArray[np.float64]:
-    """The initial values of a parameter, in float64.
-
-    Each parameter has a random stream of its own, from the seed and its name: changing one layer
-    leaves the others' initial values alone, and every backend starts from the same ones.
-    """
-    rng = np.random.default_rng([seed, zlib.crc32(parameter.name.encode())])
-    return parameter.initializer.sample(rng, parameter.shape)
+    """The initial values of a parameter, in float64; see `draw`."""
+    return draw(parameter.name, parameter.shape, parameter.initializer, seed)
 
 
 class Model:
@@ -73,6 +71,7 @@ class Model:
         size = sum(p.size for p in trained)
         self.flat_parameters: Array = np.zeros(size, self.dtype)
         self.flat_gradients: Array = np.zeros(size, self.dtype)
+        self._l2_scratch: Array = np.empty(L2_BLOCK, self.dtype)
         self.decayed = sum(p.size for p in trained if p.role == "weight")
         offset = 0
         views: dict[str, tuple[Array, Array]] = {}
@@ -192,13 +191,29 @@ class Model:
         value = loss.value_and_gradient(outputs[scores], np.asarray(y), dscores)
         program.backward(buffers, self.parameters, self.gradients)
         if l2:
-            weights = self.flat_parameters[: self.decayed]
-            self.flat_gradients[: self.decayed] += self.dtype.type(l2) * weights
+            self._add_l2(self.dtype.type(l2))
         return value + self._penalty(l2)
+
+    def _add_l2(self, l2: np.floating[Any]) -> None:
+        """Add `l2 * weights` to the gradients, a block that stays in the cache at a time."""
+        for start in range(0, self.decayed, L2_BLOCK):
+            part = slice(start, min(start + L2_BLOCK, self.decayed))
+            product = self._l2_scratch[: part.stop - start]
+            np.multiply(self.flat_parameters[part], l2, out=product)
+            self.flat_gradients[part] += product
 
     def reseed(self, seed: int) -> None:
         """Start the random numbers of dropout anew."""
         self._rng = np.random.default_rng([seed, 1])
+
+    @property
+    def random_state(self) -> dict[str, Any]:
+        """Where the random numbers of dropout stand, as plain data; may be set to what it gave."""
+        return dict(self._rng.bit_generator.state)
+
+    @random_state.setter
+    def random_state(self, state: Mapping[str, Any]) -> None:
+        self._rng.bit_generator.state = dict(state)
 
     def _penalty(self, l2: float) -> float:
         if not l2:
@@ -293,6 +308,16 @@ class Model:
             self.parameters[name][...] = array
 
     # -- training
+
+    def step_bytes(self, batch: int, evaluated: int) -> int:
+        """The memory that training steps of `batch` images, and accuracies of `evaluated`, take.
+
+        Of a net of one input whose sizes are known.
+        """
+        sizes = {name: np.empty((0, *shape)) for name, shape in self.graph.inputs.items()}
+        train = self._program(sizes, training=True, backward=True)
+        measure = self._program(sizes, training=False, backward=False)
+        return train.needed_bytes(batch) + measure.needed_bytes(evaluated)
 
     def training(self, job: Job) -> AbstractContextManager[Backend]:
         """What `netspec.fit` takes steps with."""

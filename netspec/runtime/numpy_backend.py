@@ -11,8 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netspec.diagnostics import NetspecError
-from netspec.runtime.data.choices import require
-from netspec.runtime.job import Backend, Job
+from netspec.runtime.augmentation import check_kinds, draw
+from netspec.runtime.augmenting import cut_out, shift_and_flip
+from netspec.runtime.data.prefetch import prefetched
+from netspec.runtime.divergence import LastStep
+from netspec.runtime.job import Backend, Job, Snapshot, check_snapshot, sound_snapshot
 from netspec.runtime.losses import Loss
 from netspec.runtime.normalization import Normalization
 from netspec.runtime.optimizers import clip, make_optimizer
@@ -44,6 +47,11 @@ class NumpyModel(Protocol):
         """The first so many parameters are the weights that L2 acts on."""
         ...
 
+    @property
+    def frozen(self) -> frozenset[str]:
+        """Names of the parameters that are left alone."""
+        ...
+
     def gradients_(self, x: NDArray[Any], y: NDArray[np.int64], *, loss: Loss, l2: float) -> float:
         """Forward and backward in training mode; the loss and gradients include the L2 term."""
         ...
@@ -55,6 +63,9 @@ class NumpyModel(Protocol):
     def reseed(self, seed: int) -> None:
         """Start the random numbers of dropout anew."""
         ...
+
+    random_state: dict[str, Any]
+    """Where they stand, as plain data."""
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """Copies of all parameters and buffers by name."""
@@ -72,7 +83,7 @@ class NumpyBackend:
     writes = True
 
     def __init__(self, model: NumpyModel, job: Job) -> None:
-        require(not job.augment, "augmentation runs on PyTorch's device", "netspec train torch ...")
+        check_kinds(job.augment, job.data.sample_shape)
         self.model, self.job = model, job
         self.stepper = make_optimizer(
             job.optimizer,
@@ -83,20 +94,34 @@ class NumpyBackend:
         )
         model.reseed(job.seed)
         self._losses: list[float] = []
-        self._batches: Iterator[NDArray[np.int64]] = iter(())
+        self._last: tuple[NDArray[np.floating], dict[str, Any] | None] | None = None
+        self._batches: Iterator[tuple[NDArray[np.floating], NDArray[np.int64]]] = iter(())
 
     def begin_epoch(self, epoch: int, order: NDArray[np.int64], parts: Sequence[slice]) -> None:
         """See `Backend`."""
-        self._batches = (order[part] for part in parts)
+        drawn = np.zeros((len(order), 0), np.int64)
+        if self.job.augment:
+            height, width = self.job.data.sample_shape[1:]
+            drawn = draw(self.job.augment, len(order), (height, width), self.job.seed, epoch)
+        self._batches = prefetched(lambda part: self._batch(order[part], drawn), parts)
+
+    def _batch(
+        self, chosen: NDArray[np.int64], drawn: NDArray[np.int64]
+    ) -> tuple[NDArray[np.floating], NDArray[np.int64]]:
+        """The images of these numbers, changed and normalised, and their labels."""
+        job = self.job
+        x = shift_and_flip(job.data.x_train[chosen], drawn[chosen], job.augment)
+        with np.errstate(over="ignore", invalid="ignore"):
+            normalized = job.normalization.apply(x, self.model.dtype)
+        return cut_out(normalized, drawn[chosen], job.augment), job.data.y_train[chosen]
 
     def step(self, lr: float) -> None:
         """See `Backend`. A loss that is not finite leaves the weights as they are."""
         model, job = self.model, self.job
-        chosen = next(self._batches)
+        x, y = next(self._batches)
+        self._last = (x, getattr(model, "random_state", None))
         # A diverging run overflows before its loss does; who reads the loss speaks for it.
         with np.errstate(over="ignore", invalid="ignore"):
-            x = job.normalization.apply(job.data.x_train[chosen], model.dtype)
-            y = job.data.y_train[chosen]
             value = float(model.gradients_(x, y, loss=job.loss, l2=job.l2))
             self._losses.append(value)
             if math.isfinite(value):
@@ -121,6 +146,31 @@ class NumpyBackend:
     def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
         """See `Backend`."""
         self.model.load_state_dict(state)
+
+    # -- to be kept
+
+    def snapshot(self) -> Snapshot:
+        """See `Backend`."""
+        tensors = {f"model.{name}": array for name, array in self.model.state_dict().items()}
+        tensors |= {f"optimizer.{name}": array for name, array in self.stepper.state().items()}
+        return Snapshot(tensors, {"random": self.model.random_state})
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """See `Backend`."""
+        own = self.snapshot()
+        with sound_snapshot():
+            check_snapshot(snapshot, {name: t.shape for name, t in own.tensors.items()})
+            self.model.load_state_dict(snapshot.part("model"))
+            self.stepper.load_state(snapshot.part("optimizer"))
+            self.model.random_state = snapshot.facts["random"]
+
+    def last_step(self) -> LastStep | None:
+        """See `Backend`. A step whose loss is not finite has left the weights alone."""
+        graph = getattr(self.model, "graph", None)
+        if graph is None or self._last is None:
+            return None
+        frozen, parameters = self.model.frozen, self.model.state_dict()
+        return LastStep(graph, frozen, parameters, *self._last)
 
 
 @contextmanager

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import math
-import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from netspec.diagnostics import NetspecError
 from netspec.runtime.data.choices import check_name, is_number, require
 from netspec.runtime.data.dataset import Dataset
-from netspec.runtime.history import History, bar, epoch_line
-from netspec.runtime.job import Backend, Job, Trainable
+from netspec.runtime.history import History
+from netspec.runtime.job import Job, Trainable
 from netspec.runtime.keeper import KEEP, Keeper
+from netspec.runtime.loop import Recorder, Run
 from netspec.runtime.losses import Loss, make_loss
+from netspec.runtime.memory import require_memory
 from netspec.runtime.normalization import KINDS, Normalization
 from netspec.runtime.optimizers import OPTIMIZERS, check_optimizer
-from netspec.runtime.sampling import batch_slices, epoch_order, train_sample
-from netspec.runtime.schedules import Schedule, make_schedule, warm_up
+from netspec.runtime.progress import make_progress
+from netspec.runtime.remembered import about_data
+from netspec.runtime.sampling import batch_slices, train_sample
+from netspec.runtime.schedules import make_schedule, warm_up
 
 __all__ = ["History", "fit"]
 
@@ -50,6 +50,8 @@ def fit(
     out: str | Path | None = None,
     stop: Callable[[], bool] = lambda: False,
     progress: bool = False,
+    log_every: int | None = None,
+    recorder: Recorder | None = None,
     on_epoch: Callable[[int, History], None] | None = None,
 ) -> History:
     """Train `model` in place: a NumPy model (`net.compile()`) or a PyTorch one (`TorchModel`).
@@ -76,7 +78,7 @@ def fit(
         val: Hold out the last `val` training images for validation.
         normalize: `none`, `unit`, `channel`, `mean-image`, fitted to the images trained on; or
             one that was fitted before, such as that of the weights to start from.
-        augment: Some of `crop`, `flip`, `cutout`, with PyTorch only.
+        augment: Some of `crop`, `flip`, `cutout`: random changes of the training images.
         train_limit: Train on the first so many images (after `val` was held out).
         warmup: Let the rate rise linearly over the first so many epochs.
         optimizer_options: Keyword arguments of the optimizer (`momentum`, `beta1`, ...).
@@ -86,7 +88,9 @@ def fit(
             epoch with the `best` validation accuracy.
         out: Where to save the weights, with the normalisation; None saves nothing.
         stop: Asked after each step; once it is true the run ends, and saves, as if it were over.
-        progress: A line an epoch on stderr, and on a terminal a bar while it runs.
+        progress: A line an epoch on stderr, and on a terminal a live one while it runs.
+        log_every: Off a terminal: a line every so many steps too.
+        recorder: Keeps the run on disk, and may take up one that was kept.
         on_epoch: Called after each epoch with its number, from 1, and the history so far.
 
     Returns:
@@ -146,81 +150,17 @@ def fit(
         seed,
         tuple(augment),
     )
-    history = History(normalize)
-    with model.training(job) as backend:
-        keeper = Keeper(keep, out, backend)
-        shown = progress and backend.writes
-        for epoch in range(1, epochs + 1):
-            backend.begin_epoch(epoch, epoch_order(count, seed, epoch), parts)
-            title = f"epoch {epoch}/{epochs}"
-            history.stopped = _steps(
-                backend, epoch, parts, rate, history, stop, title if shown else ""
-            )
-            history.stopped = history.stopped or _measure(backend, job, history, stop)
-            if history.stopped:
-                break
-            keeper.after_epoch(epoch, history)
-            if shown:
-                print(epoch_line(epoch, epochs, len(parts), history), file=sys.stderr, flush=True)
-            if on_epoch is not None:
-                on_epoch(epoch, history)
-        keeper.finish(history)
+    require_memory(model, job, kept=recorder is not None)
+    history = History(normalize, about_data=about_data(data))
+    recorder = recorder or Recorder()
+    with (
+        model.training(job) as backend,
+        make_progress(progress and backend.writes, log_every) as shown,
+    ):
+        keeper = Keeper(keep, out, backend, recorder.best_out)
+        run = Run(backend, job, keeper, history, rate, parts, epochs, stop, recorder, shown)
+        run.go(on_epoch)
     return history
-
-
-def _steps(
-    backend: Backend,
-    epoch: int,
-    parts: Sequence[slice],
-    rate: Schedule,
-    history: History,
-    stop: Callable[[], bool],
-    title: str,
-) -> bool:
-    """The steps of an epoch; whether the run is to stop. A title shows a bar."""
-    count = parts[-1].stop
-    start = time.perf_counter()
-    shown = 0
-    with bar(bool(title), title, count) as advance:
-        for number, part in enumerate(parts, 1):
-            step_lr = rate(len(history.learning_rates))
-            history.learning_rates.append(step_lr)
-            backend.step(step_lr)
-            if number % backend.reads_every and number < len(parts):
-                continue
-            losses, stopped = backend.read(stop())
-            for value in losses:
-                _check_loss(value, epoch, history)
-                history.loss_history.append(value)
-            advance(part.stop - shown, history.loss_history[-1])
-            shown = part.stop
-            if stopped:
-                return True
-    seconds = time.perf_counter() - start
-    history.epoch_seconds.append(seconds)
-    history.images_per_second.append(count / seconds)
-    return False
-
-
-def _measure(backend: Backend, job: Job, history: History, stop: Callable[[], bool]) -> bool:
-    """The accuracies after an epoch; whether the run is to stop, which leaves them out."""
-    found = {name: backend.accuracy(name, stop) for name in job.measured}
-    _, stopped = backend.read(stop())
-    if not stopped:
-        for name, value in found.items():
-            history.accuracies(name).append(value)
-    return stopped
-
-
-def _check_loss(value: float, epoch: int, history: History) -> None:
-    if not math.isfinite(value):
-        step = len(history.loss_history)
-        raise NetspecError.simple(
-            "train/diverged",
-            f"the loss became {value} at step {step + 1} (epoch {epoch},"
-            f" learning rate {history.learning_rates[step]:g})",
-            "lower the learning rate, warm it up, or normalise the input (`channel`)",
-        )
 
 
 def _check_whole(**arguments: tuple[object, int]) -> None:

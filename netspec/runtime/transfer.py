@@ -20,6 +20,8 @@ from netspec.runtime.data.choices import BAD_OPTION
 from netspec.runtime.renames import may_be_missing, rename_old_keys
 from netspec.runtime.weights import Weights, load_weights
 
+# Where a run keeps the weights that it ended with.
+RUN_WEIGHTS = "weights.safetensors"
 # How many tensors of a kind are named in a report.
 _SHOWN = 8
 
@@ -114,6 +116,8 @@ def start_from(model: HasState, weights: Mapping[str, NDArray[Any]]) -> Transfer
 def read_weights(path: Path) -> Weights:
     """Read weights to start from: a safetensors file, or a PyTorch checkpoint (`.pth`, `.pt`).
 
+    The folder of a run stands for the weights that it ended with.
+
     A checkpoint is read with `torch.load(weights_only=True)`, which runs no code of it, and may
     hold a state dict, or one under `state_dict` or `model`. The prefix `module.`, which
     DistributedDataParallel puts before every name, is taken off.
@@ -121,6 +125,8 @@ def read_weights(path: Path) -> Weights:
     Raises:
         NetspecError: `weights/bad-file`; `torch/missing` for a checkpoint without PyTorch.
     """
+    if path.is_dir() and (path / RUN_WEIGHTS).is_file():
+        path = path / RUN_WEIGHTS
     if path.suffix not in (".pth", ".pt") or not path.is_file():
         return load_weights(path)
     from netspec.runtime.pytorch.checkpoint import load_checkpoint

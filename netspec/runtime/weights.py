@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netspec.diagnostics import Diagnostic, Hint, NetspecError
+from netspec.runtime.durable import write_durably
+from netspec.runtime.machine import machine_memory
 from netspec.runtime.normalization import Normalization
 
 _METADATA_KEY = "netspec"
@@ -56,7 +57,23 @@ def save_weights(
         NetspecError: `weights/bad-file` where the folder cannot be written to,
             `weights/bad-tensor` for an array that safetensors has no type for.
     """
-    from safetensors import SafetensorError
+    content = weights_bytes(tensors, normalization, metadata)
+    try:
+        write_durably(Path(path), content)
+    except OSError as error:
+        raise _bad_file(path, f"cannot be written: {error}") from None
+
+
+def weights_bytes(
+    tensors: Mapping[str, NDArray[np.generic]],
+    normalization: Normalization | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> bytes:
+    """What a weights file holds.
+
+    Raises:
+        NetspecError: `weights/bad-tensor` for an array that safetensors has no type for.
+    """
     from safetensors.numpy import save
 
     for name, tensor in tensors.items():
@@ -69,11 +86,8 @@ def save_weights(
     entry: dict[str, object] = {_METADATA: dict(metadata or {})}
     if normalization is not None:
         entry[_NORMALIZATION] = normalization.to_json()
-    try:
-        content = save(dense, {_METADATA_KEY: json.dumps(entry, sort_keys=True)})
-        _write_atomically(Path(path), content)
-    except (OSError, SafetensorError) as error:
-        raise _bad_file(path, f"cannot be written: {error}") from None
+    content: bytes = save(dense, {_METADATA_KEY: json.dumps(entry, sort_keys=True)})
+    return content
 
 
 def load_weights(path: str | os.PathLike[str]) -> Weights:
@@ -87,6 +101,8 @@ def load_weights(path: str | os.PathLike[str]) -> Weights:
     path = Path(path)
     if not path.is_file():
         raise _bad_file(path, "is no file" if path.exists() else "no such file")
+    if path.stat().st_size > machine_memory():
+        raise _bad_file(path, "it is larger than the memory of this machine")
     tensors: dict[str, NDArray[np.generic]] = {}
     try:
         # The library checks the header's size, the offsets and that they neither overlap nor
@@ -117,6 +133,21 @@ def check_tensors(
         NetspecError: `weights/mismatch`, naming every tensor that is missing, unexpected or of
             another shape.
     """
+    notes = differences(tensors, expected)
+    if notes:
+        message = f"the weights do not fit the network: {len(notes)} tensors differ"
+        if len(notes) == 1:
+            message = "the weights do not fit the network: one tensor differs"
+        hint = Hint("the weights must come from the same .net file with the same --set arguments")
+        raise NetspecError(
+            [Diagnostic("error", "weights/mismatch", message, notes=tuple(notes), hints=(hint,))]
+        )
+
+
+def differences(
+    tensors: Mapping[str, NDArray[np.generic]], expected: Mapping[str, tuple[int, ...]]
+) -> list[str]:
+    """What keeps `tensors` from having exactly the `expected` names and shapes, a line each."""
     notes = [
         f"missing: `{name}` {list(shape)}"
         for name, shape in expected.items()
@@ -132,14 +163,7 @@ def check_tensors(
         for name, shape in expected.items()
         if name in tensors and tensors[name].shape != tuple(shape)
     ]
-    if notes:
-        message = f"the weights do not fit the network: {len(notes)} tensors differ"
-        if len(notes) == 1:
-            message = "the weights do not fit the network: one tensor differs"
-        hint = Hint("the weights must come from the same .net file with the same --set arguments")
-        raise NetspecError(
-            [Diagnostic("error", "weights/mismatch", message, notes=tuple(notes), hints=(hint,))]
-        )
+    return notes
 
 
 def _read_metadata(
@@ -159,33 +183,6 @@ def _read_metadata(
         raise _bad_file(path, f"its metadata are damaged: {error}") from None
     normalization = None if stored is None else Normalization.from_json(stored)
     return normalization, {**others, **metadata}
-
-
-def _write_atomically(path: Path, content: bytes) -> None:
-    """Write beside `path`, make it durable, then put it in place: a crash leaves old or new."""
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(part, 0o666 & ~_umask())  # mkstemp's files are for the owner alone
-        os.replace(part, path)
-    except BaseException:
-        Path(part).unlink(missing_ok=True)
-        raise
-    if os.name == "posix":  # Windows cannot open a folder
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
 
 
 def _hint(path: Path) -> str | None:

@@ -320,7 +320,7 @@ def _diagnose(
         yield Diagnostic(
             "error",
             "gradcheck/gradient",
-            f"{_seen_in(failed, checks)}, and no layer by itself is wrong",
+            f"a gradient is wrong, and no layer by itself is: {_seen_in(failed, checks)}",
             span=failed[0].span if failed else graph.span,
         )
 
@@ -328,4 +328,4 @@ def _diagnose(
 def _seen_in(rows: Sequence[Row], checks: Sequence[Check]) -> str:
     names = [row.name for row in rows] + [check.name for check in checks]
     more = f" and {len(names) - 4} more" if len(names) > 4 else ""
-    return f"wrong is the gradient of {', '.join(names[:4])}{more}"
+    return f"seen in {', '.join(names[:4])}{more}"

@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from netspec.diagnostics import Diagnostic, NetspecError
 from netspec.runtime.augmentation import check_kinds, draw
 from netspec.runtime.classifier import require_training_batch
 from netspec.runtime.data.choices import require
-from netspec.runtime.job import Job
+from netspec.runtime.divergence import LastStep
+from netspec.runtime.job import Job, Snapshot, check_snapshot, sound_snapshot
 from netspec.runtime.numpy_backend import EVALUATION_BATCH
 from netspec.runtime.optimizers import AdamW, check_optimizer
 from netspec.runtime.pytorch.augment import cut_out, shift_and_flip
@@ -51,8 +53,8 @@ class TorchBackend:
         sets = {**job.measured, "steps": (job.data.x_train, job.data.y_train)}
         self._feeds = make_feeds(sets, self.device)
         self._normalize = Normalizer(job.normalization, model.torch_dtype, self.device)
-        self._weights, self._others = self._trained()
-        rule = check_optimizer(job.optimizer, job.optimizer_options)
+        self._weights, self._others, self._names = self._trained()
+        self._rule = rule = check_optimizer(job.optimizer, job.optimizer_options)
         # The gradient that is clipped is that of the whole loss, and AdamW's decay is another thing
         # than L2: there its gradient is added by hand.
         self._adds_l2 = job.l2 > 0 and (job.clip_norm is not None or isinstance(rule, AdamW))
@@ -76,14 +78,18 @@ class TorchBackend:
         if job.augment and (compiler := model.execution.compiler):
             self._prepare = torch.compile(self._prepare, backend=compiler, dynamic=False)
         self._pending: list[Tensor] = []
+        self._last: Tensor | None = None
+        # Looking at a loss costs nothing here; elsewhere it would wait for a device or a process.
+        self._alone = self.device.type == "cpu" and self.group.size == 1
         self._steps: Iterator[tuple[Tensor, Tensor, Tensor, float]] = iter(())
 
-    def _trained(self) -> tuple[list[Tensor], list[Tensor]]:
-        """The parameters that are trained: weights, and those without decay."""
+    def _trained(self) -> tuple[list[Tensor], list[Tensor], list[str]]:
+        """The parameters that are trained: weights, those without decay, and the names of both."""
         roles = self.model.graph.parameters
         named = [(n, p) for n, p in self.model.module.named_parameters() if p.requires_grad]
+        named.sort(key=lambda pair: roles[pair[0]].role != "weight")  # the rest stays in order
         weights = [p for n, p in named if roles[n].role == "weight"]
-        return weights, [p for n, p in named if roles[n].role != "weight"]
+        return weights, [p for _, p in named[len(weights) :]], [n for n, _ in named]
 
     def _runners(self) -> tuple[Callable[[Tensor], Any], Callable[[Tensor], Any]]:
         """The module as steps call it, and as accuracies do."""
@@ -114,7 +120,7 @@ class TorchBackend:
         if self.job.augment:
             height, width = self.job.data.sample_shape[1:]
             numbers = draw(self.job.augment, len(order), (height, width), self.job.seed, epoch)
-            drawn = torch.from_numpy(numbers).to(self.device)
+            drawn = torch.from_numpy(numbers[order]).to(self.device)
         self._steps = (
             (x, y, drawn[part], weight)
             for (x, y), (part, weight) in zip(
@@ -130,7 +136,12 @@ class TorchBackend:
         for group in self._optimizer.param_groups:
             group["lr"] = lr
         self._optimizer.zero_grad(set_to_none=not self._has_unused)
+        self._last = x
         loss = self._loss(x, y)
+        if self._alone and not torch.isfinite(loss):
+            # As NumPy does it: the weights are left alone, so that the fault can be found.
+            self._pending.append(self._shown(loss.detach() * weight))
+            return
         # DistributedDataParallel takes the mean over the processes; wanted is the weighted sum.
         self._scaler.scale(loss * (weight * self.group.size)).backward()
         self._pending.append(self._shown(loss.detach() * weight))
@@ -208,3 +219,75 @@ class TorchBackend:
     def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
         """See `Backend`."""
         self.model.load_state_dict(state)
+
+    # -- to be kept
+
+    def snapshot(self) -> Snapshot:
+        """See `Backend`. The optimizer's numbers go by the names of the parameters."""
+        tensors = {f"model.{name}": array for name, array in self.model.state_dict().items()}
+        state = self._optimizer.state_dict()["state"]
+        for number, name in enumerate(self._names):
+            for key, value in state.get(number, {}).items():
+                if value is not None:
+                    array = torch.as_tensor(value).detach().cpu().numpy()
+                    tensors[f"optimizer.{name}.{key}"] = np.array(array, order="C")
+        for rank, own in enumerate(self._each_random(torch.get_rng_state())):
+            tensors[f"random.cpu.{rank}"] = own
+        if self.device.type == "cuda":
+            for rank, own in enumerate(self._each_random(torch.cuda.get_rng_state(self.device))):
+                tensors[f"random.cuda.{rank}"] = own
+        return Snapshot(tensors, {"scaler": self._scaler.state_dict()})
+
+    def _each_random(self, state: Tensor) -> list[NDArray[Any]]:
+        """The states of a generator in every process, as bytes."""
+        return [s.cpu().numpy().copy() for s in self.group.each(state.to(self.device))]
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """See `Backend`."""
+        shapes = {f"model.{n}": a.shape for n, a in self.model.state_dict().items()}
+        found = {name: t for name, t in snapshot.tensors.items() if name.startswith("model.")}
+        check_snapshot(Snapshot(found, {}), shapes)
+        with sound_snapshot():
+            self.model.load_state_dict(snapshot.part("model"))
+            self._optimizer.load_state_dict({
+                "state": self._optimizer_state(snapshot.part("optimizer")),
+                "param_groups": self._optimizer.state_dict()["param_groups"],
+            })  # fmt: skip
+            random = snapshot.part("random")
+            rank = self.group.rank
+            torch.set_rng_state(torch.from_numpy(random[f"cpu.{rank}"]))
+            if self.device.type == "cuda" and f"cuda.{rank}" in random:
+                torch.cuda.set_rng_state(torch.from_numpy(random[f"cuda.{rank}"]), self.device)
+            if snapshot.facts["scaler"] and self._scaler.is_enabled():
+                self._scaler.load_state_dict(snapshot.facts["scaler"])
+
+    def _optimizer_state(self, given: Mapping[str, NDArray[Any]]) -> dict[int, dict[str, Tensor]]:
+        """The state of torch's optimizer by numbers of parameters, from arrays by their names."""
+        state: dict[int, dict[str, Tensor]] = {}
+        parameters = [*self._weights, *self._others]
+        numbers = {name: number for number, name in enumerate(self._names)}
+        wrong = []
+        for full, array in given.items():
+            name, _, key = full.rpartition(".")
+            shape = tuple(parameters[numbers[name]].shape) if name in numbers else None
+            if shape is None:
+                wrong.append(f"unexpected: `optimizer.{full}` {list(array.shape)}")
+            elif array.shape not in (shape, ()):
+                wrong.append(f"shape: `optimizer.{full}` is {list(array.shape)}, not {list(shape)}")
+            else:
+                state.setdefault(numbers[name], {})[key] = torch.from_numpy(array.copy())
+        # torch has the names of netspec's rules, and counts the steps of each parameter by itself.
+        for number, name in enumerate(self._names if state else ()):
+            lacking = {*self._rule.state_names} - {*state.get(number, {})}
+            wrong += [f"missing: `optimizer.{name}.{key}`" for key in sorted(lacking)]
+        if wrong:
+            message = "the checkpoint does not fit the net"
+            raise NetspecError([Diagnostic("error", "run/checkpoint", message, notes=tuple(wrong))])
+        return state
+
+    def last_step(self) -> LastStep | None:
+        """See `Backend`. On a GPU the weights have moved on by the time that a loss is read."""
+        if not self._alone or self._last is None:
+            return None
+        x = self._last.detach().to(self.model.torch_dtype).numpy()
+        return LastStep(self.model.graph, self.model.frozen, self.state_dict(), x)

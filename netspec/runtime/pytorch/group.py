@@ -32,6 +32,14 @@ class Group:
             dist.all_reduce(values)
         return values
 
+    def each(self, values: Tensor) -> list[Tensor]:
+        """The values of every process, by its number; all of them must ask for it."""
+        if self.size == 1:
+            return [values]
+        found = [torch.empty_like(values) for _ in range(self.size)]
+        dist.all_gather(found, values)
+        return found
+
     def follow_first(self, module: nn.Module) -> None:
         """Give every process the buffers of the first."""
         if self.size > 1:
@@ -85,6 +93,8 @@ def joined(group: Group, device: torch.device) -> Iterator[None]:
             if gpu is None:
                 dist.destroy_process_group()
             raise
+        # The first process saves while the others are through: nobody hangs up on it.
+        dist.barrier()
         dist.destroy_process_group()
 
 

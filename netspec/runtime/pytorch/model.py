@@ -16,6 +16,8 @@ from netspec.compiler.lowering import is_frozen
 from netspec.diagnostics import NetspecError
 from netspec.runtime.classifier import class_count, image_shape, scores_output
 from netspec.runtime.job import Backend, Job
+from netspec.runtime.machine import machine_memory
+from netspec.runtime.memory import value_bytes
 from netspec.runtime.pytorch.device import Execution, ordinary_errors
 from netspec.runtime.renames import fit_state
 from netspec.runtime.weights import check_tensors
@@ -128,6 +130,18 @@ class TorchModel:
         self.module.load_state_dict(tensors, strict=False)
 
     # -- training
+
+    def step_bytes(self, batch: int, evaluated: int) -> int:
+        """What a step of `batch` images takes at least: all values are kept for its backward pass."""
+        half = self.execution.half
+        itemsize = half.itemsize if half is not None else self.dtype.itemsize
+        return value_bytes(self.graph, -(-batch // self.execution.group.size), itemsize)
+
+    def memory(self) -> int:
+        """The memory of the device."""
+        if self.execution.device.type == "cuda":
+            return int(torch.cuda.mem_get_info(self.execution.device)[1])
+        return machine_memory()
 
     def freeze(self, names: Collection[str]) -> None:
         """Train without these parameters, as `netspec.Model.freeze` says."""

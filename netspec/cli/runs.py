@@ -1,0 +1,103 @@
+"""`netspec runs [RUN...]`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from netspec.cli import FAILED, OK
+from netspec.cli.common import add_color_option, emit, report
+from netspec.diagnostics import NetspecError
+
+if TYPE_CHECKING:
+    from netspec.runtime.runs.listing import Summary
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The options."""
+    parser.add_argument("runs", metavar="RUN", nargs="*", type=Path, default=[Path("runs")],
+                        help="folders of runs, or folders that hold some (default runs)")  # fmt: skip
+    parser.add_argument("--compare", action="store_true",
+                        help="show the choices too in which the runs differ")  # fmt: skip
+    parser.add_argument("--sort", choices=("started", "val", "test", "loss"), default="started",
+                        help="the best, or the oldest, first (default started)")  # fmt: skip
+    parser.add_argument("--format", choices=("table", "json"), default="table",
+                        help="(default table)")  # fmt: skip
+    add_color_option(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """A line a run; what cannot be read is said, and fails."""
+    from netspec.runtime.runs.listing import differing, find_runs, summarize_run
+
+    found: list[Summary] = []
+    code = OK
+    for path in find_runs(options.runs):
+        try:
+            found.append(summarize_run(path))
+        except NetspecError as error:
+            report(error.diagnostics, options)
+            code = FAILED
+    found.sort(key=lambda one: _order(one.row(), options.sort))
+    rows = [one.row() for one in found]
+    compared = differing(found) if options.compare else {}
+    if options.format == "json":
+        choices = [{name: values[i] for name, values in compared.items()} for i in range(len(rows))]
+        lines = [
+            {**row, "choices": c} if options.compare else row
+            for row, c in zip(rows, choices, strict=True)
+        ]
+        emit(json.dumps(lines, indent=1))
+    elif rows:
+        emit(_table(_shown(rows)))
+        if compared:
+            numbers = [f"{i}" for i in range(1, len(rows) + 1)]
+            emit("")
+            body = [[name, *map(_text, values)] for name, values in compared.items()]
+            emit(_table([["choice", *numbers], *body]))
+    return code
+
+
+def _order(row: dict[str, Any], by: str) -> tuple[bool, Any]:
+    """Where a run goes; one that does not know comes last."""
+    value = row[by]
+    if value is None:
+        return True, 0
+    return False, -value if by in ("val", "test") else value
+
+
+def _shown(rows: Sequence[dict[str, Any]]) -> list[list[str]]:
+    """The table, without the columns that no run has anything for."""
+    formats = {"loss": ".4f", "train": ".2%", "val": ".2%", "test": ".2%", "seconds": ",.1f"}
+    names = [name for name in rows[0] if any(row[name] is not None for row in rows)]
+    body = [
+        [
+            format(row[n], formats[n]) if n in formats and row[n] is not None else _text(row[n])
+            for n in names
+        ]
+        for row in rows
+    ]
+    return [["", *names], *([str(i), *line] for i, line in enumerate(body, 1))]
+
+
+_FORMATS = {"loss": ".4f", "train": ".2%", "val": ".2%", "test": ".2%", "seconds": ",.1f"}
+
+
+def _text(value: Any, form: str | None = None) -> str:
+    if value is None or value == []:
+        return "-"
+    if form is not None and isinstance(value, int | float):
+        return format(value, form)
+    text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    return text if text.isprintable() else text.encode("unicode_escape").decode()
+
+
+def _table(lines: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    texts = [
+        "  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines
+    ]
+    return "\n".join([texts[0], "-" * max(map(len, texts)), *texts[1:]])

@@ -1,0 +1,68 @@
+"""The options of `netspec train`, from the one table that recipes are checked against too."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from netspec.cli.common import add_net_options
+from netspec.runtime.runs.kinds import Choice, Flag, ListOf
+from netspec.runtime.runs.options import OPTIONS, Option
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare them. What is not given is None: the recipe and the defaults come later."""
+    parser.add_argument(
+        "target", nargs="?", choices=("numpy", "torch"), help="what the net is compiled to"
+    )
+    parser.add_argument("file", nargs="?", metavar="FILE", type=Path, help="a .net file")
+    add_net_options(parser)
+    recipe = parser.add_argument_group("recipe")
+    recipe.add_argument("--recipe", type=Path, metavar="FILE",
+                        help="take the training choices from this TOML file, not from the one"
+                        " beside the net")  # fmt: skip
+    recipe.add_argument("--no-recipe", action="store_true", help="take none")
+    groups = {group: parser.add_argument_group(group) for group in _groups()}
+    for option in OPTIONS.values():
+        _add(groups[option.group], option)
+    groups["run"].add_argument("--resume", type=Path, metavar="RUN",
+                               help="go on with the run in this folder")  # fmt: skip
+
+
+def _groups() -> list[str]:
+    return list(dict.fromkeys(option.group for option in OPTIONS.values()))
+
+
+def _add(group: argparse._ArgumentGroup, option: Option) -> None:
+    kind, flag = option.kind, f"--{option.name}"
+    if isinstance(kind, Flag):
+        group.add_argument(flag, action="store_true", default=None, help=option.about)
+    elif isinstance(kind, Choice):
+        group.add_argument(flag, choices=kind.words, help=option.about)
+    elif isinstance(kind, ListOf) and kind.repeated:
+        group.add_argument(flag, action="append", metavar=kind.metavar, help=option.about)
+    else:
+        convert = _converter(option)
+        group.add_argument(flag, type=convert, metavar=kind.metavar, help=option.about)
+
+
+def _converter(option: Option) -> Any:
+    def convert(text: str) -> Any:
+        try:
+            value = option.kind.from_text(text)
+        except ValueError:
+            value = text
+        problem = option.kind.problem(value)
+        if problem is not None:
+            told = f"must be {option.kind.describe()}, {problem[0]}"
+            raise argparse.ArgumentTypeError(told + (f"; {problem[1]}" if problem[1] else ""))
+        return value
+
+    return convert
+
+
+def given(options: argparse.Namespace) -> dict[str, Any]:
+    """What the command line gave, by names of `OPTIONS`."""
+    found = {name: getattr(options, option.key) for name, option in OPTIONS.items()}
+    return {name: value for name, value in found.items() if value is not None}

@@ -1,0 +1,268 @@
+"""What a command line of `netspec train` means: a run that is new, or one that goes on."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from netspec.cli.common import arguments_of, checked_net
+from netspec.diagnostics import NetspecError
+from netspec.runtime.runs.options import LOG_EVERY, OPTIONS
+
+if TYPE_CHECKING:
+    from netspec.cli.telling import Telling
+    from netspec.net import Net
+    from netspec.runtime.data.dataset import Dataset
+    from netspec.runtime.runs.checkpoint import Checkpoint
+    from netspec.runtime.runs.folder import Facts
+    from netspec.runtime.runs.recipe import Recipe
+    from netspec.runtime.runs.recorder import RunRecorder
+    from netspec.runtime.runs.resolve import Settings
+    from netspec.runtime.runs.resume import Resumed
+
+# Whose versions are remembered with a run.
+_PACKAGES = {
+    "numpy": ("netspec-dsl", "numpy", "numexpr"),
+    "torch": ("netspec-dsl", "numpy", "torch"),
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run that was thought through, before anything is computed.
+
+    Attributes:
+        target: `numpy` or `torch`.
+        net: The net.
+        arguments: What it was given.
+        settings: A value for every option.
+        notes: What is to be said first.
+        folder: Where the run is kept; None for nowhere.
+        weights: The file of weights that is saved; None for none.
+        recipe: The name of the recipe that was used; empty without.
+        resumed: The run that goes on; None for a new one.
+    """
+
+    target: str
+    net: Net
+    arguments: Mapping[str, Any]
+    settings: Settings
+    notes: tuple[str, ...]
+    folder: Path | None
+    weights: Path | None
+    recipe: str = ""
+    resumed: Resumed | None = None
+
+    @property
+    def checkpoint(self) -> Checkpoint | None:
+        """The state to go on from."""
+        return self.resumed.checkpoint if self.resumed is not None else None
+
+    @property
+    def threads(self) -> int | None:
+        """How many threads are asked for. A run goes on with as many as it had: equal bits."""
+        if self.settings["threads"] is not None or self.resumed is None:
+            return self.settings["threads"]  # type: ignore[no-any-return]
+        return self.resumed.facts.threads
+
+    def check_place(self) -> None:
+        """Refuse now what could not be saved after hours of training.
+
+        Raises:
+            NetspecError: `output/unwritable`, `run/exists`.
+        """
+        from netspec.runtime.runs.folder import check_file_place, check_place
+
+        if self.folder is not None and self.resumed is None:
+            check_place(self.folder)
+        elif self.folder is None and self.weights is not None:
+            check_file_place(self.weights)
+
+    def recorder(
+        self, data: Dataset, threads: int, processes: int, writes: bool, telling: Telling
+    ) -> RunRecorder | None:
+        """What keeps the run; None where nothing is kept.
+
+        Raises:
+            NetspecError: `run/data-changed` where a run would go on with other images, `run/fixed`
+                with other processes; `run/no-tensorboard`.
+        """
+        if self.folder is None:
+            return None
+        from netspec.runtime.runs import tensorboard
+        from netspec.runtime.runs.folder import fingerprint
+        from netspec.runtime.runs.recorder import Keeping, RunRecorder
+        from netspec.runtime.runs.resume import check_data, check_processes
+
+        settings = self.settings
+        if settings["tensorboard"]:
+            tensorboard.require_tensorboard()
+        found = fingerprint(data)
+        if self.resumed is not None:
+            check_data(self.resumed.facts.data, found)
+            check_processes(self.resumed.facts, processes)
+            telling.say(f"{self.folder} goes on from step {self.resumed.checkpoint.step:,}")
+        else:
+            telling.say(f"the run is kept in {self.folder}")
+        facts = self._facts(found, threads, processes)
+        keeping = Keeping(
+            self.folder,
+            self._files(facts),
+            self.checkpoint,
+            settings["checkpoint-every"],
+            settings["log-every"] or LOG_EVERY,
+            settings["tensorboard"],
+            writes,
+            telling.say,
+        )
+        return RunRecorder(keeping)
+
+    def _facts(self, data: Mapping[str, Any], threads: int, processes: int) -> Facts:
+        """What the run is started, or goes on, with."""
+        import dataclasses
+
+        from netspec.runtime.machine import versions
+        from netspec.runtime.runs.folder import Facts, net_files
+
+        now = versions(*_PACKAGES[self.target])
+        options = {name: self.settings[name] for name in OPTIONS}
+        if self.resumed is not None:
+            return dataclasses.replace(
+                self.resumed.facts,
+                options=options, threads=threads, processes=processes, versions=now,
+            )  # fmt: skip
+        return Facts(
+            target=self.target,
+            net=self.net.name,
+            file=net_files(self.net.written)[0],
+            written_as=self.net.written.module.source.name,
+            arguments=dict(self.arguments),
+            options=options,
+            data=data,
+            threads=threads,
+            processes=processes,
+            versions=now,
+            started=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            recipe=self.recipe,
+        )
+
+    def _files(self, facts: Facts) -> dict[str, bytes]:
+        """What describes the run in its folder."""
+        from netspec.runtime.runs.folder import FACTS, NET, RECIPE, facts_text, net_files
+        from netspec.runtime.runs.recipe import recipe_text
+
+        about = f"The recipe of a run of {facts.written_as}, as it was resolved."
+        text = recipe_text(self.settings.values, self.arguments, about)
+        described = {FACTS: facts_text(facts).encode(), RECIPE: text.encode()}
+        if self.resumed is not None:
+            return described
+        files = net_files(self.net.written)[1]
+        return {**described, **{f"{NET}/{name}": content for name, content in files.items()}}
+
+
+def make_plan(options: argparse.Namespace) -> Plan:
+    """Think a command line through.
+
+    Raises:
+        NetspecError: for whatever is wrong with it, with the recipe, the net or the run.
+    """
+    return _new(options) if options.resume is None else _going_on(options)
+
+
+def _new(options: argparse.Namespace) -> Plan:
+    from netspec.cli.training_options import given
+    from netspec.runtime.runs.folder import WEIGHTS, free_name
+    from netspec.runtime.runs.resolve import check_arguments, resolve
+
+    if options.target is None or options.file is None:
+        message = "say what the net is compiled to, and which: netspec train numpy FILE"
+        raise NetspecError.simple("usage/train", message, "or go on with a run: --resume RUN")
+    recipe = _recipe(options)
+    settings = resolve(given(options), recipe)
+    _check_target(options.target, settings)
+    arguments = {**(recipe.arguments if recipe else {}), **arguments_of(options)}
+    try:
+        net = checked_net(options, arguments)
+    except NetspecError as error:
+        if recipe is None:
+            raise
+        raise check_arguments(recipe, error) from None
+    out = settings["out"]
+    folder = weights = None
+    if out is None or not (out == "none" or out.endswith(".safetensors")):
+        folder = Path(out) if out is not None else free_name(net.name)
+        weights = folder / WEIGHTS
+    elif out != "none":
+        weights = Path(out)
+    notes = tuple(_about(recipe, settings)) if recipe is not None else ()
+    name = recipe.name if recipe is not None else ""
+    return Plan(options.target, net, arguments, settings, notes, folder, weights, name)
+
+
+def _recipe(options: argparse.Namespace) -> Recipe | None:
+    """The recipe that was named, or the one beside the net."""
+    from netspec.runtime.runs.recipe import read_recipe, recipe_of
+
+    if options.recipe is not None and options.no_recipe:
+        raise NetspecError.simple("usage/train", "--recipe and --no-recipe contradict each other")
+    path = options.recipe or recipe_of(options.file)
+    return read_recipe(path) if path is not None and not options.no_recipe else None
+
+
+def _about(recipe: Recipe, settings: Settings) -> list[str]:
+    """A line about the recipe, with what the command line says otherwise."""
+    other = [f"--{name}" for name in settings.given if name in recipe.values]
+    text = f"recipe {recipe.name}"
+    if other:
+        text += f", but for {', '.join(other)}"
+    if settings.left_out:
+        text += f" and what goes with that: {', '.join(settings.left_out)}"
+    return [text]
+
+
+def _check_target(target: str, settings: Settings) -> None:
+    """Refuse what only PyTorch has.
+
+    Raises:
+        NetspecError: `train/bad-option`.
+    """
+    wrong = [n for n in settings.given if OPTIONS[n].group == "PyTorch"]
+    if target == "numpy" and wrong:
+        flags = ", ".join(f"--{name}" for name in OPTIONS if name in wrong)
+        raise NetspecError.simple("train/bad-option", f"{flags}: for `netspec train torch` only")
+
+
+def _going_on(options: argparse.Namespace) -> Plan:
+    from netspec.cli.training_options import given
+    from netspec.runtime.machine import versions
+    from netspec.runtime.runs.folder import net_files
+    from netspec.runtime.runs.resume import check_source, take_up, version_notes
+
+    if options.recipe is not None or options.no_recipe:
+        message = "a run that goes on has its recipe: leave --recipe and --no-recipe out"
+        raise NetspecError.simple("usage/train", message)
+    resumed = take_up(
+        options.resume, given(options), options.target, arguments_of(options), options.net
+    )
+    facts, folder = resumed.facts, resumed.folder
+    _check_target(facts.target, resumed.settings)
+    arguments = {name: _constant(value) for name, value in facts.arguments.items()}
+    file, options.net = options.file, facts.net
+    if file is not None:
+        check_source(facts, folder, net_files(checked_net(options, arguments).written)[1])
+    options.file = folder.net_file(facts)
+    net = checked_net(options, arguments)
+    notes = [*resumed.notes, *version_notes(facts, versions(*_PACKAGES[facts.target]))]
+    return Plan(
+        facts.target, net, arguments, resumed.settings, tuple(notes), folder.path,
+        folder.weights, facts.recipe, resumed,
+    )  # fmt: skip
+
+
+def _constant(value: Any) -> Any:
+    """A value from JSON as the language's constant."""
+    return tuple(map(_constant, value)) if isinstance(value, list) else value

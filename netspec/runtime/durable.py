@@ -1,0 +1,90 @@
+"""Files that are whole whatever happens: written beside, made durable, then put in place.
+
+What was there before stays until the new content is safely on the disk, so that a crash, a full
+disk or a cut cable leaves the old file or the new one, and never a piece.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from netspec.diagnostics import NetspecError
+
+_PART = ".part"
+
+
+def write_all(file: BinaryIO, content: bytes) -> None:
+    """Write `content` to an open file. All that is written durably goes through here."""
+    file.write(content)
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all; once this returns, it survives a power cut.
+
+    Raises:
+        OSError: nothing was put in place, and nothing is left beside.
+    """
+    handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_PART)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            write_all(file, content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(part, 0o666 & ~_umask())  # mkstemp's files are for the owner alone
+        os.replace(part, path)
+    except BaseException:
+        Path(part).unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make durable which files a folder holds."""
+    if os.name != "posix":  # Windows cannot open a folder
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def clear_parts(folder: Path) -> None:
+    """Remove what a killed process was writing beside the files of a folder."""
+    for part in folder.glob(f".*{_PART}"):
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def told_plainly(path: Path, kept: str = "") -> Iterator[None]:
+    """An operating system that refuses to write is an ordinary error.
+
+    Args:
+        path: What is being written, for the message.
+        kept: What is safe in spite of it, for the advice.
+
+    Raises:
+        NetspecError: `output/disk-full` for a full disk or quota, `output/unwritable` otherwise.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            advice = "make room on the disk" + (f"; {kept}" if kept else "")
+            message = f"the disk is full: cannot write {path} ({reason})"
+            raise NetspecError.simple("output/disk-full", message, advice) from None
+        message = f"cannot write {path}: {reason}"
+        raise NetspecError.simple("output/unwritable", message, kept or None) from None
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current

@@ -1,0 +1,59 @@
+"""The machine that a run is on: its memory, and what is installed."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import os
+import platform
+from pathlib import Path
+
+# A limit on a container's memory, in version 2 of Linux's control groups and in version 1.
+_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+_UNKNOWN = 1 << 62
+
+
+def machine_memory() -> int:
+    """The bytes of memory that a process can have here at most: the machine's, or its container's.
+
+    Where the system does not say, a number beyond any memory.
+    """
+    found = [_UNKNOWN]
+    with contextlib.suppress(AttributeError, ValueError, OSError):  # Windows has no sysconf
+        found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    for name in (*_own_limits(), *_LIMITS):
+        try:
+            text = Path(name).read_text("ascii").strip()
+        except (OSError, ValueError):
+            continue
+        if text.isdigit():  # `max` is no limit
+            found.append(int(text))
+    return min(size for size in found if size > 0)
+
+
+def _own_limits() -> list[str]:
+    """The files with the limits of this process's group and of those above it."""
+    try:
+        line = Path("/proc/self/cgroup").read_text("ascii").splitlines()[0]
+    except (OSError, ValueError, IndexError):
+        return []
+    group = Path("/sys/fs/cgroup" + line.rpartition(":")[2])
+    return [str(folder / "memory.max") for folder in (group, *group.parents)]
+
+
+def show_bytes(size: float) -> str:
+    """`512 MiB`, `12.3 GiB`."""
+    if size >= 1 << 30:
+        return f"{size / (1 << 30):.1f} GiB"
+    return f"{size / (1 << 20):.0f} MiB"
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """What runs here: the system, Python, and the packages that are installed."""
+    found = {"system": platform.platform(), "python": platform.python_version()}
+    for package in packages:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found

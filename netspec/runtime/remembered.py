@@ -1,0 +1,83 @@
+"""What a weights file remembers of the data, besides the normalisation: names, kind of numbers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from netspec.diagnostics import NetspecError
+from netspec.runtime.data.dataset import Dataset, Labels
+
+_CLASS_NAMES, _IMAGE_TYPE = "class_names", "image_type"
+
+
+def about_data(data: Dataset) -> dict[str, str]:
+    """The metadata to save with weights that were trained on `data`."""
+    about = {_IMAGE_TYPE: data.x_train.dtype.name}
+    if data.class_names:
+        about[_CLASS_NAMES] = json.dumps(list(data.class_names))
+    return about
+
+
+def has_names(metadata: Mapping[str, str]) -> bool:
+    """Whether the classes were named."""
+    return _CLASS_NAMES in metadata
+
+
+def image_type(metadata: Mapping[str, str]) -> str | None:
+    """The type of the numbers of the training images, such as `uint8`; None where nobody said."""
+    return metadata.get(_IMAGE_TYPE)
+
+
+def class_names(metadata: Mapping[str, str], classes: int) -> tuple[str, ...]:
+    """What the classes of a net with so many scores are called, as far as anybody said.
+
+    Without a name a class is called by its number. What cannot be shown on a terminal is escaped.
+
+    Raises:
+        NetspecError: `weights/bad-file` where the metadata are damaged.
+    """
+    return complete(_stored(metadata), classes)
+
+
+def _stored(metadata: Mapping[str, str]) -> list[str]:
+    try:
+        names = json.loads(metadata.get(_CLASS_NAMES, "[]"))
+        sound = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    except (ValueError, RecursionError):
+        sound = False
+    if not sound:
+        raise NetspecError.simple(
+            "weights/bad-file", "the stored names of the classes are no list of texts"
+        )
+    return list(names)
+
+
+def complete(names: Sequence[str], classes: int) -> tuple[str, ...]:
+    """A name for each of so many classes: those given, then numbers."""
+    given = [*names[:classes], *map(str, range(len(names), classes))]
+    return tuple(n if n.isprintable() else n.encode("unicode_escape").decode() for n in given)
+
+
+def labels_by_name(data: Dataset, labels: Labels, metadata: Mapping[str, str]) -> Labels:
+    """The labels of a data set as the net has learnt them, where both sides name their classes.
+
+    A folder may lack a class of the training's, and all later ones then have other numbers.
+
+    Raises:
+        NetspecError: `data/shape` for a class that the net has not learnt.
+    """
+    learnt = _stored(metadata)
+    if not learnt or not data.class_names or tuple(learnt) == data.class_names:
+        return labels
+    unknown = [name for name in data.class_names if name not in learnt]
+    if unknown:
+        raise NetspecError.simple(
+            "data/shape",
+            f"{data.name} has the class `{unknown[0]}`, which the weights were not trained on",
+            f"they know {', '.join(learnt[:10])}{' ...' if len(learnt) > 10 else ''}",
+        )
+    numbers = np.array([learnt.index(name) for name in data.class_names], np.int64)
+    return numbers[labels]

@@ -1,0 +1,165 @@
+"""The state of a run in a file: safetensors with a JSON text and a checksum over all of it.
+
+Nothing in a checkpoint is ever run, and no size in it is believed unchecked: the library holds the
+offsets against the file before anything is allocated, and the checksum is looked at before a number
+is used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netspec.diagnostics import NetspecError
+from netspec.runtime.durable import sync_folder, told_plainly, write_durably
+from netspec.runtime.machine import machine_memory
+
+# Changed when what a checkpoint holds is changed.
+FORMAT = 1
+_KEY = "netspec-checkpoint"
+# The newest first; `next` is there for a moment only, and `previous` in case that the last is damaged.
+NEXT, LAST, PREVIOUS = "next.safetensors", "last.safetensors", "previous.safetensors"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A state at one step.
+
+    Attributes:
+        tensors: Arrays by name.
+        state: The rest, as JSON has it.
+    """
+
+    tensors: Mapping[str, NDArray[Any]]
+    state: Mapping[str, Any]
+
+    @property
+    def step(self) -> int:
+        """How many steps the run had taken."""
+        return int(self.state["step"])
+
+
+def checkpoint_bytes(checkpoint: Checkpoint) -> bytes:
+    """What the file of a checkpoint holds."""
+    from safetensors.numpy import save
+
+    dense = {name: np.asarray(t, order="C") for name, t in checkpoint.tensors.items()}
+    text = json.dumps(checkpoint.state, sort_keys=True, allow_nan=False)
+    entry = {"format": FORMAT, "sha256": _digest(dense, text), "state": text}
+    content: bytes = save(dense, {_KEY: json.dumps(entry, sort_keys=True)})
+    return content
+
+
+def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
+    """Make this the last checkpoint of a folder, and the last one the previous.
+
+    At every moment one of the two is there and whole, whenever it is cut short.
+
+    Raises:
+        NetspecError: `output/disk-full`, `output/unwritable`; the checkpoints are as they were.
+    """
+    content = checkpoint_bytes(checkpoint)
+    with told_plainly(folder / LAST, "the run goes on from its checkpoint before"):
+        write_durably(folder / NEXT, content)
+        # Cut short between these lines, the folder has a `next`, which is newer than all others.
+        _put_in_place(folder)
+
+
+def settle(folder: Path) -> None:
+    """Finish what `save_checkpoint` was at when it was cut short.
+
+    Raises:
+        NetspecError: `output/disk-full`, `output/unwritable`.
+    """
+    if not (folder / NEXT).exists():
+        return
+    with told_plainly(folder):
+        try:
+            load_checkpoint(folder / NEXT)
+        except NetspecError:
+            (folder / NEXT).unlink()
+        else:
+            _put_in_place(folder)
+
+
+def _put_in_place(folder: Path) -> None:
+    if (folder / LAST).exists():
+        os.replace(folder / LAST, folder / PREVIOUS)
+    os.replace(folder / NEXT, folder / LAST)
+    sync_folder(folder)
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint, and check that it is whole.
+
+    Raises:
+        NetspecError: `run/checkpoint`, with the reason.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    tensors: dict[str, NDArray[Any]] = {}
+    try:
+        if path.stat().st_size > machine_memory():
+            raise _damaged(path, "it is larger than the memory of this machine")
+        with safe_open(path, framework="numpy") as file:
+            entry = json.loads((file.metadata() or {})[_KEY])
+            for name in file.keys():  # noqa: SIM118 - the file is no dict
+                tensors[name] = file.get_tensor(name)
+        if entry["format"] != FORMAT:
+            raise _damaged(path, f"it is of format {str(entry['format'])[:20]}, not {FORMAT}")
+        text, wanted = entry["state"], entry["sha256"]
+        if _digest(tensors, text) != wanted:
+            raise _damaged(path, "its checksum is wrong")
+        state = json.loads(text)
+        checkpoint = Checkpoint(tensors, state)
+        _ = checkpoint.step
+    except KeyError as error:
+        raise _damaged(path, f"it is no checkpoint: {error} is missing") from None
+    except (
+        SafetensorError, OSError, ValueError, TypeError, AttributeError, MemoryError,
+        RecursionError,
+    ) as error:  # fmt: skip
+        raise _damaged(path, str(error).splitlines()[0][:200]) from None
+    return checkpoint
+
+
+def newest_checkpoint(folder: Path) -> tuple[Checkpoint, list[str]]:
+    """The newest sound checkpoint, and what is wrong with those that are newer.
+
+    Raises:
+        NetspecError: `run/checkpoint` where none is sound.
+    """
+    wrong: list[str] = []
+    for name in (NEXT, LAST, PREVIOUS):
+        if (folder / name).exists():
+            try:
+                return load_checkpoint(folder / name), wrong
+            except NetspecError as error:
+                wrong.append(error.diagnostics[0].message)
+    raise NetspecError.simple(
+        "run/checkpoint", "; ".join(wrong) or f"{folder} holds no checkpoint",
+        "the run cannot go on: start it anew",
+    )  # fmt: skip
+
+
+def _digest(tensors: Mapping[str, NDArray[Any]], text: str) -> str:
+    """A checksum over the text, and over every tensor with its name, type and shape."""
+    total = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        array = tensors[name]
+        total.update(f"\0{name}\0{array.dtype.str}\0{array.shape}\0".encode())
+        total.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return total.hexdigest()
+
+
+def _damaged(path: Path, reason: str) -> NetspecError:
+    message = f"the checkpoint {path} is damaged: {reason}"
+    return NetspecError.simple("run/checkpoint", message)

@@ -1,0 +1,291 @@
+"""A run on disk: its folder, made as a whole, and what is remembered in it.
+
+run.json                what it was started with: the net, all options, the data, the versions
+net/                    the .net file and what it imports
+recipe.toml             the training choices as they were resolved, to be used again
+checkpoints/            last, previous (states to go on from), best (weights)
+metrics.jsonl, log.txt  what happened
+weights.safetensors     the weights that it ended with
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from netspec.compiler.modules import Module
+from netspec.compiler.pipeline import Written
+from netspec.diagnostics import NetspecError, Source
+from netspec.runtime.data.dataset import Dataset
+from netspec.runtime.durable import clear_parts, sync_folder, told_plainly, write_durably
+from netspec.runtime.transfer import RUN_WEIGHTS
+
+FACTS, RECIPE, LOG, WEIGHTS = "run.json", "recipe.toml", "log.txt", RUN_WEIGHTS
+NET, CHECKPOINTS = "net", "checkpoints"
+FORMAT = 1
+# Images whose numbers stand for those of a whole data set.
+_LOOKED_AT = 512
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a run was started with, as `run.json` has it.
+
+    Attributes:
+        target: `numpy` or `torch`.
+        net: The net's name.
+        file: The `.net` file, below `net/`.
+        written_as: What it was called on the command line.
+        arguments: Arguments of the net.
+        options: A value for every training option, by name.
+        data: What tells the data set from others.
+        threads: How many threads the arithmetic had.
+        processes: How many processes shared each batch.
+        versions: What was installed.
+        started: When, as ISO 8601 has it.
+        recipe: The recipe that was used; empty without.
+    """
+
+    target: str
+    net: str
+    file: str
+    written_as: str
+    arguments: Mapping[str, Any]
+    options: Mapping[str, Any]
+    data: Mapping[str, Any]
+    threads: int
+    processes: int
+    versions: Mapping[str, str]
+    started: str
+    recipe: str = ""
+    format: int = field(default=FORMAT)
+
+
+class RunFolder:
+    """The folder of a run that is there."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where its states are."""
+        return self.path / CHECKPOINTS
+
+    @property
+    def best(self) -> Path:
+        """The weights of the best epoch."""
+        return self.checkpoints / "best.safetensors"
+
+    @property
+    def weights(self) -> Path:
+        """The weights that it ended with."""
+        return self.path / WEIGHTS
+
+    def facts(self) -> Facts:
+        """What it was started with.
+
+        Raises:
+            NetspecError: `run/missing` where this is no run, `run/damaged`.
+        """
+        path = self.path / FACTS
+        if not path.is_file():
+            reason = "it has no run.json" if self.path.is_dir() else "there is no such folder"
+            raise NetspecError.simple(
+                "run/missing", f"{self.path} is no run: {reason}", "`netspec runs` lists the runs"
+            )
+        try:
+            content = json.loads(path.read_text("utf-8"))
+            if content["format"] != FORMAT:
+                raise ValueError(f"it is of format {content['format']}, not {FORMAT}")
+            facts = Facts(**content)
+            _check(facts)
+        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+            text = str(error).splitlines() or [type(error).__name__]
+            message = f"{path} is damaged: {text[0][:200]}"
+            raise NetspecError.simple("run/damaged", message) from None
+        return facts
+
+    def net_file(self, facts: Facts) -> Path:
+        """The run's own copy of its net.
+
+        Raises:
+            NetspecError: `run/damaged` for a path that leads out of the folder.
+        """
+        path = self.path / NET / facts.file
+        if not path.resolve().is_relative_to((self.path / NET).resolve()):
+            raise NetspecError.simple("run/damaged", f"{self.path / FACTS}: the net is elsewhere")
+        return path
+
+    def write_files(self, files: Mapping[str, bytes]) -> None:
+        """Remember that the run goes on with something else; each file as a whole.
+
+        Raises:
+            NetspecError: `output/disk-full`, `output/unwritable`.
+        """
+        for name, content in files.items():
+            path = self.path / name
+            if not path.is_file() or path.read_bytes() != content:
+                with told_plainly(path):
+                    write_durably(path, content)
+
+    def log(self, text: str) -> None:
+        """Add lines to `log.txt`, with the time.
+
+        Raises:
+            NetspecError: `output/disk-full`, `output/unwritable`.
+        """
+        now = time.strftime("%Y-%m-%d %H:%M:%S")
+        lines = "".join(f"{now}  {line}\n" for line in text.splitlines())
+        with told_plainly(self.path / LOG), (self.path / LOG).open("ab") as file:
+            file.write(lines.encode("utf-8", "backslashreplace"))
+
+    def tidy(self) -> None:
+        """Remove what a killed process left unfinished."""
+        clear_parts(self.path)
+        clear_parts(self.checkpoints)
+
+
+def facts_text(facts: Facts) -> str:
+    """What `run.json` holds."""
+    return json.dumps(asdict(facts), indent=1, ensure_ascii=False) + "\n"
+
+
+def make_run(path: Path, files: Mapping[str, bytes]) -> RunFolder:
+    """Make the folder of a run with these files, all of it or nothing.
+
+    Args:
+        path: Where; a folder there must be empty.
+        files: Contents by path below it.
+
+    Raises:
+        NetspecError: `output/unwritable`, `output/disk-full`; `run/exists`.
+    """
+    with told_plainly(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for stale in path.parent.glob(f".{path.name}.*.part"):  # of a process that was killed
+            shutil.rmtree(stale, ignore_errors=True)
+        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        try:
+            for name, content in files.items():
+                (part / name).parent.mkdir(parents=True, exist_ok=True)
+                write_durably(part / name, content)
+            if path.is_dir():
+                _require_empty(path)
+                path.rmdir()
+            part.rename(path)
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
+            raise
+        sync_folder(path.parent)
+    return RunFolder(path)
+
+
+def check_place(path: Path) -> None:
+    """Refuse now what could not be made after the data were loaded.
+
+    Raises:
+        NetspecError: `run/exists`, `output/unwritable`.
+    """
+    if path.is_dir():
+        _require_empty(path)
+    elif path.exists():
+        raise NetspecError.simple("output/unwritable", f"cannot make {path}: it is a file")
+    above = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise NetspecError.simple("output/unwritable", f"cannot make {path}: {above} is read-only")
+
+
+def check_file_place(path: Path) -> None:
+    """Refuse now a file that could not be written in the end.
+
+    Raises:
+        NetspecError: `output/unwritable`.
+    """
+    folder = path.parent
+    if path.is_dir():
+        reason = "it is a folder"
+    elif not folder.is_dir():
+        reason = f"there is no folder {folder}"
+    elif not os.access(folder, os.W_OK):
+        reason = f"the folder {folder} is not writable"
+    else:
+        return
+    raise NetspecError.simple("output/unwritable", f"cannot write {path}: {reason}")
+
+
+def _require_empty(path: Path) -> None:
+    if any(path.iterdir()):
+        run = (path / FACTS).exists()
+        raise NetspecError.simple(
+            "run/exists",
+            f"{path} holds a run" if run else f"{path} holds other files",
+            f"go on with it: netspec train --resume {path}" if run else "name another folder",
+        )
+
+
+def free_name(net: str, folder: Path = Path("runs")) -> Path:
+    """`runs/<net>-<time>`, with a number behind it where that is taken."""
+    stem = f"{net}-{time.strftime('%Y%m%d-%H%M%S')}"
+    path, number = folder / stem, 2
+    while path.exists():
+        path, number = folder / f"{stem}-{number}", number + 1
+    return path
+
+
+# ------------------------------------------------------------------------------- what it is made of
+
+
+def net_files(written: Written) -> tuple[str, dict[str, bytes]]:
+    """The `.net` file and all it imports: its path, and contents by path below a folder."""
+    sources = {source.name: source for source in _sources(written.module)}
+    main = PurePosixPath(Path(written.module.source.name).as_posix())
+    files = {}
+    for name, source in sources.items():
+        below = PurePosixPath(os.path.relpath(name, main.parent)).as_posix()
+        files[below] = source.text.encode()
+    return main.name, files
+
+
+def _sources(module: Module, seen: set[int] | None = None) -> Iterable[Source]:
+    seen = set() if seen is None else seen
+    if id(module) not in seen:
+        seen.add(id(module))
+        yield module.source
+        for _, home in module.blocks.values():
+            yield from _sources(home, seen)
+
+
+def fingerprint(data: Dataset) -> dict[str, Any]:
+    """What tells a data set from others, however large it is: sizes, labels and some images."""
+    total = hashlib.sha256()
+    for x, y in ((data.x_train, data.y_train), (data.x_test, data.y_test)):
+        total.update(f"{x.shape} {x.dtype}".encode())
+        total.update(np.ascontiguousarray(y, "<i8").tobytes())
+        some = min(len(x), _LOOKED_AT)
+        for i in np.linspace(0, len(x) - 1, some).astype(int):
+            total.update(np.ascontiguousarray(x[i]).tobytes())
+    return {
+        "name": data.name,
+        "train": len(data.x_train),
+        "test": len(data.x_test),
+        "sha256": total.hexdigest(),
+    }
+
+
+def _check(facts: Facts) -> None:
+    for name, kind in Facts.__annotations__.items():
+        wanted = dict if "Mapping" in kind else {"int": int, "str": str}[kind]
+        if not isinstance(getattr(facts, name), wanted):
+            raise ValueError(f"`{name}` is {type(getattr(facts, name)).__name__}")
+    if facts.target not in ("numpy", "torch"):
+        raise ValueError("`target` is neither numpy nor torch")

@@ -1,0 +1,98 @@
+"""What runs there are, and how they compare: from what they remember, without their weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from netspec.diagnostics import NetspecError
+from netspec.runtime.runs.folder import FACTS, Facts, RunFolder
+from netspec.runtime.runs.metrics import read_metrics
+from netspec.runtime.runs.options import OPTIONS
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A run in a few numbers.
+
+    Attributes:
+        path: Its folder.
+        facts: What it was started with.
+        epochs: How many epochs are over.
+        last: The line of metrics of the last of them; empty before the first.
+        best: The one with the best validation accuracy, else test, else train; empty too.
+    """
+
+    path: Path
+    facts: Facts
+    epochs: int
+    last: Mapping[str, Any]
+    best: Mapping[str, Any]
+
+    def row(self) -> dict[str, Any]:
+        """Its line in a table: plain values, None for what is not known."""
+        return {
+            "run": str(self.path),
+            "net": self.facts.net,
+            "target": self.facts.target,
+            "data": self.facts.options.get("data"),
+            "epochs": f"{self.epochs}/{self.facts.options.get('epochs', '?')}",
+            "loss": self.last.get("loss"),
+            "train": self.last.get("train"),
+            "val": self.last.get("val"),
+            "test": self.last.get("test"),
+            "best": self.best.get("epoch"),
+            "seconds": self.last.get("seconds"),
+            "started": self.facts.started,
+        }
+
+
+def summarize_run(path: Path) -> Summary:
+    """A run in a few numbers.
+
+    Raises:
+        NetspecError: `run/missing`, `run/damaged`.
+    """
+    facts = RunFolder(path).facts()
+    epochs = [line for line in read_metrics(path) if line.get("kind") == "epoch"]
+    judged = next((k for k in ("val", "test", "train") if epochs and k in epochs[-1]), None)
+    best = max(epochs, key=lambda line: line.get(judged, 0.0)) if judged else {}
+    return Summary(path, facts, len(epochs), epochs[-1] if epochs else {}, best)
+
+
+def find_runs(paths: Sequence[Path]) -> list[Path]:
+    """The runs among folders: each of them, or else those right below it.
+
+    Raises:
+        NetspecError: `run/missing` for a folder that is none and has none.
+    """
+    found = []
+    for path in paths:
+        below = sorted(facts.parent for facts in path.glob(f"*/{FACTS}"))
+        inside = [path] if (path / FACTS).is_file() else [p for p in below if p.name[0] != "."]
+        if not inside:
+            raise NetspecError.simple(
+                "run/missing", f"there are no runs in {path}", "netspec train keeps one in runs/"
+            )
+        found += inside
+    return found
+
+
+def _matters(option: str) -> bool:
+    """Whether it has a say in what comes of a run."""
+    return option != "out" and (option not in OPTIONS or OPTIONS[option].on_resume != "free")
+
+
+def differing(runs: Sequence[Summary]) -> dict[str, list[Any]]:
+    """The training choices in which runs differ, by name: a value for each run."""
+    choices = [
+        {"net": run.facts.net, "target": run.facts.target}
+        | {f"set {name}": value for name, value in run.facts.arguments.items()}
+        | {name: value for name, value in run.facts.options.items() if _matters(name)}
+        for run in runs
+    ]
+    names = dict.fromkeys(name for choice in choices for name in choice)
+    table = {name: [choice.get(name) for choice in choices] for name in names}
+    return {name: values for name, values in table.items() if any(v != values[0] for v in values)}

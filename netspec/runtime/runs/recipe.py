@@ -1,0 +1,195 @@
+"""Recipes: the training choices for a net, in a TOML file beside it, checked like a `.net` file."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from netspec.compiler.parse import decode_source, read_file
+from netspec.diagnostics import Diagnostic, Hint, NetspecError, Source, Span, suggest
+from netspec.runtime.runs.options import OPTIONS, Option
+from netspec.runtime.runs.toml_places import Places, find_places
+
+# The table that holds arguments of the net.
+ARGUMENTS = "set"
+_PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a recipe says.
+
+    Attributes:
+        source: Its text.
+        values: By names of `OPTIONS`.
+        arguments: Arguments of the net, as `--set` gives them.
+        places: Where all of it stands.
+    """
+
+    source: Source
+    values: Mapping[str, Any] = field(default_factory=dict)
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    places: Places = field(default_factory=Places)
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return self.source.name
+
+    def relocated(self, error: NetspecError, name: str) -> NetspecError:
+        """An error about the value of an option, pointing at it."""
+        span = self.places.values[(name,)]
+        return NetspecError([_at(d, span) for d in error.diagnostics])
+
+
+def recipe_of(path: Path) -> Path | None:
+    """The recipe beside a `.net` file: of the same name, with `.toml`. None where there is none."""
+    beside = path.with_suffix(".toml")
+    return beside if path.suffix == ".net" and beside.is_file() else None
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read and check a recipe.
+
+    Raises:
+        NetspecError: `file/...` where it cannot be read, `recipe/...` with every mistake in it.
+    """
+    return check_recipe(decode_source(read_file(path, str(path)), str(path)))
+
+
+def check_recipe(source: Source) -> Recipe:
+    """Check the text of a recipe.
+
+    Raises:
+        NetspecError: `recipe/syntax`, or every other mistake: `recipe/key`, `recipe/value`.
+    """
+    try:
+        content = tomllib.loads(source.text)
+    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
+        raise NetspecError([_syntax(source, str(error))]) from None
+    places = find_places(source)
+    wrong = [*_wrong(content, places)]
+    if wrong:
+        raise NetspecError(wrong)
+    arguments = {name: _constant(value) for name, value in content.pop(ARGUMENTS, {}).items()}
+    return Recipe(source, content, arguments, places)
+
+
+def _wrong(content: Mapping[str, Any], places: Places) -> Iterator[Diagnostic]:
+    known = {name for name, option in OPTIONS.items() if option.recipe}
+    for name, value in content.items():
+        key = places.keys[(name,)]
+        if name == ARGUMENTS:
+            yield from _wrong_arguments(value, places)
+        elif name in known:
+            yield from _wrong_value(OPTIONS[name], value, places)
+        elif name in OPTIONS:
+            yield Diagnostic(
+                "error", "recipe/key", f"a recipe does not say `{name}`", key,
+                hints=(Hint(f"give it on the command line: --{name}"),),
+            )  # fmt: skip
+        else:
+            yield _unknown(name, key, known)
+
+
+def _unknown(name: str, key: Span, known: set[str]) -> Diagnostic:
+    meant = suggest(name.replace("_", "-"), known)
+    if name.replace("_", "-") in known:
+        meant = name.replace("_", "-")
+    hint = f"did you mean `{meant}`?" if meant else f"there are {', '.join(sorted(known))}"
+    message = f"there is no training option `{name[:60]}`"
+    return Diagnostic("error", "recipe/key", message, key, hints=(Hint(hint),))
+
+
+def _wrong_value(option: Option, value: Any, places: Places) -> Iterator[Diagnostic]:
+    path = (option.name,)
+    problem = option.kind.problem(value)
+    if problem is None:
+        try:
+            if option.check is not None:
+                option.check(value)
+        except NetspecError as error:
+            yield from (_at(d, places.values[path]) for d in error.diagnostics)
+        return
+    label, suggestion = problem
+    span = places.values.get(path, places.keys[path])
+    if isinstance(value, list):  # the item that is wrong
+        bad = (i for i, item in enumerate(value) if option.kind.problem([item]))
+        span = places.values.get((*path, next(bad, 0)), span)
+    message = f"`{option.name}` must be {option.kind.describe()}"
+    hints = (Hint(suggestion),) if suggestion else ()
+    yield Diagnostic("error", "recipe/value", message, span, label, hints=hints)
+
+
+def _wrong_arguments(value: Any, places: Places) -> Iterator[Diagnostic]:
+    if not isinstance(value, dict):
+        message = f"`{ARGUMENTS}` is a table of arguments of the net"
+        hints = (Hint(f"write [{ARGUMENTS}], and under it a line for each, such as depth = 56"),)
+        span = places.values[(ARGUMENTS,)]
+        yield Diagnostic("error", "recipe/value", message, span, hints=hints)
+        return
+    for name, item in value.items():
+        if not _is_constant(item):
+            message = f"`{name}` must be a number, a bool, a text or a list of them"
+            path = (ARGUMENTS, name)
+            span = places.values.get(path, places.keys[path])
+            yield Diagnostic("error", "recipe/value", message, span)
+
+
+def _is_constant(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(map(_is_constant, value))
+    return isinstance(value, bool | int | float | str)
+
+
+def _constant(value: Any) -> Any:
+    return tuple(map(_constant, value)) if isinstance(value, list) else value
+
+
+def _syntax(source: Source, text: str) -> Diagnostic:
+    """The one error that `tomllib` found, at its place."""
+    found = _PLACE.search(text)
+    offset = len(source.text)
+    if found is not None and found[1]:
+        before = source.text.split("\n")[: int(found[1]) - 1]
+        offset = sum(len(line) + 1 for line in before) + int(found[2]) - 1
+    offset = min(offset, len(source.text))
+    message = _PLACE.sub("", text) or "this is nested too deep"
+    span = Span(source, offset, min(offset + 1, len(source.text)))
+    hints = (Hint("a recipe is TOML: one `name = value` a line, texts in quotes"),)
+    return Diagnostic("error", "recipe/syntax", message, span, hints=hints)
+
+
+def _at(diagnostic: Diagnostic, span: Span) -> Diagnostic:
+    """A diagnostic about a value as one about its place."""
+    return Diagnostic(
+        "error", "recipe/value", diagnostic.message, span, notes=diagnostic.notes,
+        hints=diagnostic.hints,
+    )  # fmt: skip
+
+
+def recipe_text(values: Mapping[str, Any], arguments: Mapping[str, Any], about: str = "") -> str:
+    """A recipe as TOML: what can be said of `values`, with a comment on top."""
+    lines = [f"# {line}" for line in about.splitlines()]
+    for name, option in OPTIONS.items():
+        if option.recipe and values.get(name) is not None and values[name] != ():
+            lines.append(f"{name} = {_toml(values[name])}")
+    if arguments:
+        lines += ["", f"[{ARGUMENTS}]"]
+        lines += [f"{name} = {_toml(v)}" for name, v in arguments.items() if v is not None]
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    if isinstance(value, str):
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+        return '"' + "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in escaped) + '"'
+    return repr(value)

@@ -1,0 +1,224 @@
+"""Writes a run to its folder while it goes on, and takes one up that was written."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from netspec.diagnostics import NetspecError
+from netspec.runtime.job import Snapshot, check_snapshot, sound_snapshot
+from netspec.runtime.loop import Recorder, Run
+from netspec.runtime.runs import metrics
+from netspec.runtime.runs.checkpoint import (
+    LAST,
+    Checkpoint,
+    checkpoint_bytes,
+    save_checkpoint,
+    settle,
+)
+from netspec.runtime.runs.folder import CHECKPOINTS, RunFolder, make_run
+from netspec.runtime.runs.options import LOG_EVERY
+from netspec.runtime.runs.tensorboard import Events
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """What is kept of a run, and how often.
+
+    Attributes:
+        path: The run's folder.
+        files: What is in it besides, by path below it: for a run that is new.
+        checkpoint: The state to go on from; None for a run that is new.
+        checkpoint_every: Steps between two states within an epoch; None for none.
+        log_every: Steps in a line of the metrics.
+        tensorboard: Whether event files are written too.
+        writes: Whether this process writes: one of several does.
+        say: Is told where the run is, and what is wrong with it.
+    """
+
+    path: Path
+    files: Mapping[str, bytes]
+    checkpoint: Checkpoint | None = None
+    checkpoint_every: int | None = None
+    log_every: int = LOG_EVERY
+    tensorboard: bool = False
+    writes: bool = True
+    say: Callable[[str], None] = lambda text: None  # noqa: ARG005
+
+
+class RunRecorder(Recorder):
+    """See `Recorder`.
+
+    The folder of a new run is made with its first state in it, before the first step: from the
+    moment that it is there, the run can be taken up.
+    """
+
+    def __init__(self, keeping: Keeping) -> None:
+        self.folder = RunFolder(keeping.path)
+        self.checkpoint_every = keeping.checkpoint_every
+        self.best_out = self.folder.best
+        self._keeping = keeping
+        self._metrics: metrics.MetricsWriter | None = None
+        self._events: Events | None = None
+        self._logged = 0
+        # Whether the folder is there, and what is called then.
+        self.began = False
+        self.on_begin: Callable[[], None] = lambda: None
+
+    def begin(self, run: Run) -> None:
+        """See `Recorder`."""
+        keeping = self._keeping
+        if keeping.checkpoint is not None:
+            _take_up(run, keeping.checkpoint)
+        else:
+            state = self._state(run, 0)
+            if keeping.writes:
+                first = {f"{CHECKPOINTS}/{LAST}": checkpoint_bytes(state)}
+                make_run(keeping.path, {**keeping.files, **first})
+        self.began = True
+        if not keeping.writes:
+            return
+        length = keeping.checkpoint.state["metrics"] if keeping.checkpoint is not None else 0
+        self.folder.tidy()
+        if keeping.checkpoint is not None:
+            settle(self.folder.checkpoints)
+            self.folder.write_files(keeping.files)
+        self.on_begin()
+        self._metrics = metrics.MetricsWriter(keeping.path / metrics.NAME, int(length))
+        if not self._metrics.complete:
+            keeping.say(
+                f"warning: {keeping.path / metrics.NAME} is shorter than it was: lines are missing"
+            )
+        self._logged = run.steps // keeping.log_every * keeping.log_every
+        if keeping.tensorboard:
+            self._events = Events(keeping.path, run.steps)
+
+    def after_steps(self, run: Run) -> None:
+        """See `Recorder`."""
+        if self._metrics is None:
+            return
+        every = self._keeping.log_every
+        for step in range(self._logged + every, run.steps + 1, every):
+            line = {
+                "kind": "step",
+                "step": step,
+                "epoch": (step - 1) // len(run.parts) + 1,
+                "loss": float(np.mean(run.history.loss_history[step - every : step])),
+                "lr": run.history.learning_rates[step - 1],
+                "seconds": _seconds(run),
+            }
+            self._write(line)
+            self._logged = step
+
+    def after_epoch(self, run: Run, line: str) -> None:
+        """See `Recorder`."""
+        if self._metrics is None:
+            return
+        history = run.history
+        named = ((name, history.accuracies(name)) for name in ("train", "val", "test"))
+        entry: dict[str, Any] = {
+            "kind": "epoch",
+            "epoch": run.epoch,
+            "step": run.steps,
+            "loss": float(np.mean(history.loss_history[-len(run.parts) :])),
+            "lr": history.learning_rates[-1],
+            **{name: values[-1] for name, values in named if values},
+            "seconds": sum(history.epoch_seconds),
+            "images_per_second": history.images_per_second[-1],
+        }
+        self._write(entry)
+        self.folder.log(line)
+
+    def _write(self, line: Mapping[str, Any]) -> None:
+        assert self._metrics is not None
+        self._metrics.write(line)
+        if self._events is not None:
+            self._events.write(line)
+
+    def checkpoint(self, run: Run) -> None:
+        """See `Recorder`."""
+        length = self._metrics.sync() if self._metrics is not None else 0
+        state = self._state(run, length)
+        if self._keeping.writes:
+            save_checkpoint(self.folder.checkpoints, state)
+        if self._events is not None:
+            self._events.flush()
+
+    def finish(self, run: Run) -> None:
+        """See `Recorder`."""
+        if self._metrics is not None:
+            self._metrics.close()
+        if self._events is not None:
+            self._events.close()
+
+    def _state(self, run: Run, metrics_length: int) -> Checkpoint:
+        """All of a run as it stands; every process must ask for it at the same time."""
+        snapshot = run.backend.snapshot()
+        arrays, facts = run.history.state()
+        tensors = {**snapshot.tensors, **{f"history.{name}": a for name, a in arrays.items()}}
+        keeper = run.keeper
+        # Right after the best epoch the best weights are those of the model.
+        is_current = keeper.best_epoch == run.epoch - 1 and run.done == 0
+        if keeper.best is not None and not is_current:
+            tensors |= {f"best.{name}": array for name, array in keeper.best.items()}
+        state = {
+            "step": run.steps,
+            "epoch": run.epoch,
+            "done": run.done,
+            "seconds": run.seconds,
+            "metrics": metrics_length,
+            "history": facts,
+            "backend": dict(snapshot.facts),
+            "best_epoch": keeper.best_epoch,
+            "normalization": run.history.normalization.to_json(),
+        }
+        return Checkpoint(tensors, state)
+
+
+def _take_up(run: Run, checkpoint: Checkpoint) -> None:
+    """Bring a run to where it was.
+
+    Raises:
+        NetspecError: `run/checkpoint` for a state that is not one of this run.
+    """
+    state = checkpoint.state
+    parts: dict[str, dict[str, Any]] = {"history": {}, "best": {}, "backend": {}}
+    for full, array in checkpoint.tensors.items():
+        group, _, name = full.partition(".")
+        if group in ("history", "best"):
+            parts[group][name] = array
+        else:
+            parts["backend"][full] = array
+    with sound_snapshot():
+        run.backend.restore(Snapshot(parts["backend"], state["backend"]))
+        run.history.load_state(parts["history"], state["history"])
+        run.epoch, run.done = int(state["epoch"]), int(state["done"])
+        run.seconds = float(state["seconds"])
+        best_epoch = int(state["best_epoch"])
+        at = (run.epoch - 1) * len(run.parts) + run.done
+        if not 0 <= run.done <= len(run.parts) or at != run.steps:
+            raise ValueError(f"step {run.steps} is not the one at hand, {at}")
+        best = parts["best"] or None
+        if best is not None:
+            shapes = {f"best.{n}": t.shape for n, t in run.backend.state_dict().items()}
+            check_snapshot(Snapshot({f"best.{n}": t for n, t in best.items()}, {}), shapes)
+        elif best_epoch:
+            best = run.backend.state_dict()
+        if not 0 <= best_epoch <= len(run.history.val_acc_history):
+            raise ValueError(f"epoch {best_epoch} cannot be the best")
+        run.keeper.restore(best, best_epoch, run.history)
+
+
+def log_error(folder: RunFolder, error: NetspecError) -> None:
+    """Remember in `log.txt` what ended a run, if that can be written at all."""
+    with contextlib.suppress(NetspecError):
+        folder.log("\n".join(f"error[{d.code}]: {d.message}" for d in error.diagnostics))
+
+
+def _seconds(run: Run) -> float:
+    return sum(run.history.epoch_seconds) + run.seconds

@@ -1,0 +1,107 @@
+"""Who decides: the command line, then the recipe, then the defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from netspec.diagnostics import Diagnostic, NetspecError
+from netspec.runtime.losses import make_loss
+from netspec.runtime.optimizers import OPTIMIZERS, check_optimizer
+from netspec.runtime.runs.options import OPTIONS, keywords
+from netspec.runtime.runs.recipe import ARGUMENTS, Recipe
+from netspec.runtime.schedules import make_schedule
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run is trained with: a value for every option, by its name.
+
+    Attributes:
+        values: The values.
+        given: The names that the command line gave.
+        left_out: What the recipe says of a choice that the command line changed.
+    """
+
+    values: Mapping[str, Any]
+    given: frozenset[str] = frozenset()
+    left_out: tuple[str, ...] = ()
+
+    def __getitem__(self, name: str) -> Any:
+        return self.values[name]
+
+    def keywords(self, choice: str) -> dict[str, Any]:
+        """The keyword arguments of the `optimizer`, the `schedule` or the `loss`."""
+        found = {o.key: self.values[o.name] for o in keywords(choice)}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+def resolve(given: Mapping[str, Any], recipe: Recipe | None = None) -> Settings:
+    """The values of all options.
+
+    Options of a choice (an optimizer's rate, a data set's validation part) that the recipe makes
+    are left out where the command line makes it otherwise: they were meant for the recipe's.
+
+    Args:
+        given: What the command line gave, by name.
+        recipe: What the recipe says; checked by itself.
+
+    Raises:
+        NetspecError: `recipe/value` for an option of the recipe that its optimizer, schedule or
+            loss has not, or not with this value; `train/bad-option` for one of the command line.
+    """
+    said = dict(recipe.values) if recipe is not None else {}
+    changed = {n for n, value in given.items() if n in said and said[n] != value}
+    left_out = tuple(n for n in said if OPTIONS[n].of in changed and n not in given)
+    defaults = {name: option.default for name, option in OPTIONS.items()}
+    kept = {name: value for name, value in said.items() if name not in left_out}
+    settings = Settings({**defaults, **kept, **given}, frozenset(given), left_out)
+    for name, value in given.items():
+        check = OPTIONS[name].check
+        if check is not None:
+            check(value)
+    _check_keywords(settings, recipe)
+    return settings
+
+
+def _check_keywords(settings: Settings, recipe: Recipe | None) -> None:
+    """Check each keyword argument by itself, so that an error points at the one that is wrong."""
+    wrong: list[Diagnostic] = []
+    for choice in ("optimizer", "schedule", "loss"):
+        for option in keywords(choice):
+            value = settings[option.name]
+            if value is None:
+                continue
+            try:
+                _check_keyword(settings, choice, {option.key: value})
+            except NetspecError as error:
+                if recipe is None or option.name in settings.given:
+                    raise
+                wrong += recipe.relocated(error, option.name).diagnostics
+    if wrong:
+        raise NetspecError(wrong)
+
+
+def _check_keyword(settings: Settings, choice: str, options: dict[str, Any]) -> None:
+    name = settings[choice]
+    if choice == "optimizer":
+        check_optimizer(name, options)
+    elif choice == "loss":
+        make_loss(name, **options)
+    else:
+        lr = settings["lr"] or OPTIMIZERS[settings["optimizer"]].default_lr
+        make_schedule(name, lr, settings["epochs"], 1, **options)
+
+
+def check_arguments(recipe: Recipe, error: NetspecError) -> NetspecError:
+    """An error of the net about an argument that the recipe sets, pointing into the recipe."""
+    found = []
+    for d in error.diagnostics:
+        named = (n for n in recipe.arguments if f"no argument `{n}`" in d.message)
+        path = (ARGUMENTS, next(named, ""))
+        if d.code == "call/unknown-attribute" and d.span is None and path in recipe.places.keys:
+            span = recipe.places.keys[path]
+            d = Diagnostic("error", "recipe/key", d.message, span, hints=d.hints)
+        found.append(d)
+    return NetspecError(found)

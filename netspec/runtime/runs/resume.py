@@ -1,0 +1,193 @@
+"""Taking a run up again: what may differ, what may not, and what is said about it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from netspec.diagnostics import Diagnostic, Hint, NetspecError
+from netspec.runtime.runs.checkpoint import Checkpoint, newest_checkpoint
+from netspec.runtime.runs.folder import Facts, RunFolder
+from netspec.runtime.runs.options import OPTIONS
+from netspec.runtime.runs.resolve import Settings, resolve
+
+
+@dataclasses.dataclass(frozen=True)
+class Resumed:
+    """A run that goes on.
+
+    Attributes:
+        folder: Where it is.
+        facts: What it was started with.
+        settings: What it goes on with.
+        checkpoint: The state that it goes on from.
+        notes: What is to be said: what differs, what is damaged.
+    """
+
+    folder: RunFolder
+    facts: Facts
+    settings: Settings
+    checkpoint: Checkpoint
+    notes: tuple[str, ...]
+
+
+def take_up(
+    path: Path,
+    given: Mapping[str, Any],
+    target: str | None,
+    arguments: Mapping[str, Any],
+    net: str | None,
+) -> Resumed:
+    """Open a run to go on with it.
+
+    Args:
+        path: Its folder.
+        given: The options that the command line gave, by name.
+        target: The target that it gave.
+        arguments: The arguments of the net that it gave.
+        net: The net that it named.
+
+    Raises:
+        NetspecError: `run/missing`, `run/damaged`, `run/checkpoint`; `run/fixed` for each thing
+            that cannot differ.
+    """
+    folder = RunFolder(path)
+    facts = folder.facts()
+    values = checked_options(folder, facts)
+    wrong = [*_fixed(folder, facts, values, given, target, arguments, net)]
+    if wrong:
+        raise NetspecError(wrong)
+    told = {n: v for n, v in given.items() if not _same(values.get(n), v) and n != "out"}
+    known = {name: value for name, value in {**values, **told}.items() if value is not None}
+    settings = dataclasses.replace(resolve(known), given=frozenset(told))
+    checkpoint, damaged = newest_checkpoint(folder.checkpoints)
+    notes = [f"warning: {text}; going on from the one before" for text in damaged]
+    notes += [
+        f"{name} differs from the run's: {_shown(values.get(name))} -> {_shown(value)}"
+        for name, value in told.items()
+        if OPTIONS[name].on_resume == "said"
+    ]
+    return Resumed(folder, facts, settings, checkpoint, tuple(notes))
+
+
+def checked_options(folder: RunFolder, facts: Facts) -> dict[str, Any]:
+    """The options of a run, those that `run.json` does not have at their defaults.
+
+    Raises:
+        NetspecError: `run/damaged`.
+    """
+    values = {}
+    for name, value in facts.options.items():
+        if name not in OPTIONS:
+            problem: object = "there is no such option"
+        elif value is None or value == [] or value is False:
+            problem = None
+        else:
+            problem = OPTIONS[name].kind.problem(value)
+        if problem:
+            message = f"{folder.path}/run.json is damaged: `{name}`: {problem}"
+            raise NetspecError.simple("run/damaged", message)
+        values[name] = value
+    return values
+
+
+def _fixed(
+    folder: RunFolder,
+    facts: Facts,
+    values: Mapping[str, Any],
+    given: Mapping[str, Any],
+    target: str | None,
+    arguments: Mapping[str, Any],
+    net: str | None,
+) -> Iterator[Diagnostic]:
+    """What was asked for and cannot be."""
+    if target not in (None, facts.target):
+        yield _refusal("the target", facts.target, target)
+    if net not in (None, facts.net):
+        yield _refusal("--net", facts.net, net)
+    for name, value in arguments.items():
+        before = facts.arguments.get(name)
+        if not _same(before, value):
+            yield _refusal(f"--set {name}", before, value)
+    for name, value in given.items():
+        before = str(folder.path) if name == "out" else values.get(name)
+        same = _same(before, value) or (name == "out" and Path(value) == folder.path)
+        if OPTIONS[name].on_resume == "fixed" and not same:
+            yield _refusal(f"--{name}", before, value)
+
+
+def _refusal(what: str, before: Any, now: Any) -> Diagnostic:
+    message = f"{what} cannot change while a run goes on: it is {_shown(before)}, not {_shown(now)}"
+    return Diagnostic("error", "run/fixed", message, hints=(Hint("start a run of its own"),))
+
+
+def check_data(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Check that the images are those that a run was started with.
+
+    Args:
+        before: The `fingerprint` of those.
+        now: That of the images at hand.
+
+    Raises:
+        NetspecError: `run/data-changed`.
+    """
+    if before.get("sha256") != now["sha256"]:  # a file may have another name by now
+        what = [key for key in ("name", "train", "test") if before.get(key) != now[key]]
+        told = ", ".join(f"{key}: {_shown(before.get(key))} -> {_shown(now[key])}" for key in what)
+        raise NetspecError.simple(
+            "run/data-changed",
+            f"the data are not those of the run: {told or 'their numbers differ'}",
+            "train a run of its own, from these weights if you like (--weights)",
+        )
+
+
+def check_processes(facts: Facts, processes: int) -> None:
+    """Check that as many processes share the batches: each has random numbers of its own.
+
+    Raises:
+        NetspecError: `run/fixed`.
+    """
+    if processes != facts.processes:
+        raise NetspecError([_refusal("the number of processes", facts.processes, processes)])
+
+
+def check_source(facts: Facts, folder: RunFolder, files: Mapping[str, bytes]) -> None:
+    """Check that a `.net` file is still what the run was started with.
+
+    Raises:
+        NetspecError: `run/fixed`.
+    """
+    for name, content in files.items():
+        kept = folder.path / "net" / name
+        if not kept.is_file() or kept.read_bytes() != content:
+            raise NetspecError.simple(
+                "run/fixed",
+                f"{name} has changed since the run was started",
+                f"without FILE, the run's own copy is used: netspec train --resume {folder.path}",
+            )
+
+
+def version_notes(facts: Facts, now: Mapping[str, str]) -> list[str]:
+    """What is installed otherwise than when the run was started."""
+    return [
+        f"{name} was {facts.versions[name]} and is {version}: the last bits may differ"
+        for name, version in now.items()
+        if facts.versions.get(name, version) != version
+    ]
+
+
+def _same(before: Any, now: Any) -> bool:
+    def plain(value: Any) -> Any:
+        return [plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+    return bool(plain(before) == plain(now)) and type(plain(before)) is type(plain(now))
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, list | tuple):
+        return ",".join(map(str, value)) or "nothing"
+    return str(value)[:80]
