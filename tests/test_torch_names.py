@@ -239,6 +239,7 @@ def shape_of_code(source: str) -> str:
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(TEXTS, TEXTS, TEXTS, TEXTS)
 @example('"""', '"""', '"""', '"""')
+@example("", "", "", "long enough for a condition to be broken " * 2)
 @example("\\", "\\", "\\", "\\")
 @example('\\"""+1/0#', '\\"""+1/0#', '\\"""+1/0#', '\\"""+1/0#')
 @example("a\n1/0\n", "a\x0c1/0", "a\u20281/0", "a\x851/0")

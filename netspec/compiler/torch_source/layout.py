@@ -91,7 +91,7 @@ def _lines(doc: Doc, indent: str, after: str) -> list[str]:
         return [first, body, last]
     lines = [first]
     for at, item in enumerate(doc.items):
-        part = _lines(item, inner, ",")
+        part = _lines(item, inner, "" if _only_groups(doc) else ",")
         note = doc.notes[at] if at < len(doc.notes) else ""
         if note and len(part[-1]) + len(note) + 4 <= WIDTH and len(part) == 1:
             part[-1] += f"  # {note}"
@@ -99,6 +99,11 @@ def _lines(doc: Doc, indent: str, after: str) -> list[str]:
             part.insert(0, f"{inner}# {note}")
         lines += part
     return [*lines, last]
+
+
+def _only_groups(doc: Group) -> bool:
+    """Whether the brackets hold one expression together: a comma in them would make it a tuple."""
+    return len(doc.items) == 1 and doc.open.endswith(" (")
 
 
 def _has_exploded(doc: Doc) -> bool:
