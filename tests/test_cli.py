@@ -245,7 +245,9 @@ def test_train_says_how_it_went_and_saves(run: Run, networks: Path, tmp_path: Pa
 def test_train_notices_before_training_that_it_cannot_save(
     run: Run, networks: Path, tmp_path: Path
 ) -> None:
-    finished = run("train", "numpy", networks / "lenet.net", "--out", tmp_path / "no" / "x.safetensors")
+    finished = run(
+        "train", "numpy", networks / "lenet.net", "--out", tmp_path / "no" / "x.safetensors"
+    )
     assert finished.code == 1
     assert "error[output/unwritable]" in finished.err
     assert "epoch" not in finished.err

@@ -224,6 +224,7 @@ class StatementRunner(Caller):
             self.warning("loop/no-turn", message, s.iterable.span)
         at = len(self.turns)
         for value in values:
+            self.count_work(s.iterable.span)  # a turn costs something even if its body is empty
             items = [value]
             if len(s.targets) > 1:
                 if not isinstance(value, tuple) or len(value) != len(s.targets):

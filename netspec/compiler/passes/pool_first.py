@@ -31,9 +31,7 @@ def pool_first(graph: Graph) -> Graph:
         first = Node(
             f"{pool.name}.first", pool.op, inner.inputs, pool.shape, pool.parameters, pool.origin
         )
-        last = Node(
-            pool.name, inner.op, (first.name,), pool.shape, inner.parameters, inner.origin
-        )
+        last = Node(pool.name, inner.op, (first.name,), pool.shape, inner.parameters, inner.origin)
         nodes = {
             new.name: new
             for node in nodes.values()
