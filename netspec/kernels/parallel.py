@@ -8,13 +8,17 @@ equal numbers of threads give equal bits.
 
 import functools
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
 
+Run = Callable[[Callable[..., Any], Sequence[tuple[Any, ...]]], list[Any]]
+
 _threads = 0
+_instead = threading.local()
 
 # Below this many multiply-adds (or as much other work) a second thread costs more than it does.
 WORTH_A_THREAD = 1 << 20
@@ -55,10 +59,23 @@ def run(task: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> list[
     """
     if len(arguments) == 1:
         return [task(*arguments[0])]
+    forked: Run | None = getattr(_instead, "run", None)
+    if forked is not None:
+        return forked(task, arguments)
     pool = _pool(len(arguments) - 1)
     others = [pool.submit(task, *a) for a in arguments[1:]]
     first = task(*arguments[0])
     return [first, *(other.result() for other in others)]
+
+
+@contextmanager
+def in_place_of_run(forked: Run) -> Iterator[None]:
+    """What this thread gives to `run` for several threads goes to `forked`."""
+    _instead.run = forked
+    try:
+        yield
+    finally:
+        del _instead.run
 
 
 def each(task: Callable[..., Any], items: Sequence[tuple[Any, ...]], work: int) -> None:
@@ -77,15 +94,25 @@ def _pool(size: int) -> ThreadPoolExecutor:
 
 
 @functools.cache
-def _controller() -> Any:
+def _blas() -> tuple[Any, ...]:
+    """What sets the threads of each BLAS library that is loaded."""
     import numpy as np  # noqa: F401 - its BLAS must be loaded to be found
     from threadpoolctl import ThreadpoolController
 
-    return ThreadpoolController()
+    return tuple(ThreadpoolController().select(user_api="blas").lib_controllers)
 
 
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
     """Hold BLAS to one thread, for the kernels bring their own."""
-    with _controller().limit(limits=1, user_api="blas"):
+    # As `ThreadpoolController.limit` does, which takes as long as a small layer.
+    before = [(library, library.get_num_threads()) for library in _blas()]
+    try:
+        for library, count in before:
+            if count != 1:
+                library.set_num_threads(1)
         yield
+    finally:
+        for library, count in before:
+            if count != 1:
+                library.set_num_threads(count)

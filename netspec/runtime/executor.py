@@ -16,6 +16,7 @@ from netspec.compiler.passes.plan_memory import plan_memory
 from netspec.compiler.plan import Buffer, Plan
 from netspec.compiler.planning import make_plan, run_passes
 from netspec.kernels import parallel
+from netspec.runtime.recording import Recorder, Recording
 
 __all__ = ["Program", "make_plan", "program_source", "run_passes"]
 
@@ -96,6 +97,24 @@ class Program:
         """Compute the outputs from the inputs in `buffers`."""
         with parallel.one_blas_thread():
             self._forward(buffers, parameters, self._scratch)
+
+    def record(
+        self, recorder: Recorder, buffers: dict[str, Array], parameters: Mapping[str, Array]
+    ) -> Recording:
+        """The NumPy calls that `forward` makes for the outputs, its parameters taken as they are.
+
+        Raises:
+            NotRecordableError: if they are not the same for every input.
+        """
+        known = {name: recorder.array(a, constant=True) for name, a in parameters.items()}
+        # Memory is made known from the largest piece down: what is a part of another comes after it.
+        memory = [self._arena, self._scratch, *buffers.values()]
+        for array in sorted(memory, key=lambda array: -array.nbytes):
+            recorder.array(array, constant=False)
+        bound = {name: recorder.array(array, constant=False) for name, array in buffers.items()}
+        with parallel.in_place_of_run(recorder.fork), parallel.one_blas_thread():
+            self._forward(bound, known, recorder.array(self._scratch, constant=False))
+        return recorder.recording([bound[b.name] for b in self.plan.outputs.values()])
 
     def backward(
         self,

@@ -23,6 +23,7 @@ from netspec.runtime.executor import Program, make_plan
 from netspec.runtime.job import Backend, Job
 from netspec.runtime.losses import Loss, make_loss
 from netspec.runtime.numpy_backend import numpy_training
+from netspec.runtime.predictor import Predictor
 from netspec.runtime.renames import fit_state
 from netspec.runtime.weights import check_tensors
 
@@ -223,21 +224,30 @@ class Model:
 
     def _program(self, arrays: Mapping[str, Array], *, training: bool, backward: bool) -> Program:
         """The program for a batch; a net that leaves sizes open has one for each picture size."""
-        sizes: dict[str, int] = {}
-        if self._open:
-            sizes = match_sizes(self.graph, {n: a.shape[1:] for n, a in arrays.items()}) or {}
+        sizes = self._sizes(arrays)
         key = (training, backward, tuple(sizes.items()))
         if key not in self._programs:
-            graph = specialize(self.graph, sizes) if sizes else self.graph
+            graph = self.sized(arrays)
             plan = make_plan(graph, training=training, backward=backward, frozen=self.frozen)
             self._programs[key] = Program(graph, plan, self.dtype)
         return self._programs[key]
+
+    def _sizes(self, arrays: Mapping[str, Array]) -> dict[str, int]:
+        """The numbers of the sizes that the net leaves open."""
+        if not self._open:
+            return {}
+        return match_sizes(self.graph, {n: a.shape[1:] for n, a in arrays.items()}) or {}
+
+    def sized(self, arrays: Mapping[str, Array]) -> Graph:
+        """The graph for pictures of the size of these, where the net leaves sizes open."""
+        sizes = self._sizes(arrays)
+        return specialize(self.graph, sizes) if sizes else self.graph
 
     def _run_forward(
         self, x: ArrayLike | Mapping[str, ArrayLike], *, training: bool, backward: bool
     ) -> tuple[Program, dict[str, Array], dict[str, Array]]:
         """Run a forward pass; gives the program, its buffers and the outputs among them."""
-        arrays = self._check_inputs(x)
+        arrays = self.check_inputs(x)
         program = self._program(arrays, training=training, backward=backward)
         batch = len(next(iter(arrays.values())))
         if program.plan.training:
@@ -250,7 +260,16 @@ class Model:
         outputs = {name: buffers[b.name] for name, b in program.plan.outputs.items()}
         return program, buffers, outputs
 
-    def _check_inputs(self, x: ArrayLike | Mapping[str, ArrayLike]) -> dict[str, Array]:
+    def predictor(self) -> Predictor:
+        """What answers with the parameters as they are now, faster than `forward` for few images."""
+        return Predictor(self)
+
+    def check_inputs(self, x: ArrayLike | Mapping[str, ArrayLike]) -> dict[str, Array]:
+        """A batch as contiguous arrays of the model's type, by the name of the input.
+
+        Raises:
+            NetspecError: `model/inputs`, `model/input-shape`, `model/input-type`.
+        """
         wanted = self.graph.inputs
         given = (
             x
