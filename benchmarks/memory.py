@@ -2,14 +2,16 @@
 
     python benchmarks/memory.py [--net networks/resnet.net] [--set depth=20] [--batch 128]
 
-Both count from an empty hand: parameters, gradients, everything that two steps of SGD hold. NumPy
-reports its arrays to `tracemalloc`; PyTorch's profiler notes what its allocator gives and takes back.
-The batch itself is made before, and counted for neither.
+Both count from an empty hand: parameters, gradients, everything that some steps of SGD hold. What
+NumPy allocates for arrays is counted where it is allocated, as PyTorch's profiler does for tensors;
+a second figure is everything that `tracemalloc` sees, the recorded calls of the program with it. The
+batch itself is made before, and counted for neither.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +24,12 @@ from netspec.compiler.footprint import footprint
 from netspec.compiler.planning import make_plan
 from netspec.compiler.settings import parse_setting
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from tests.array_allocations import peak_of_arrays
+
 MIB = 1 << 20
+# The first two are recorded.
+STEPS = 4
 
 
 def main() -> None:
@@ -33,10 +40,13 @@ def main() -> None:
     options = parser.parse_args()
     net = netspec.load(options.net, **dict(parse_setting(text) for text in options.set))
     planned = footprint(net.graph, make_plan(net.graph, training=True), options.batch)
-    print(f"{net.name}, batch {options.batch}, float32, MiB at the peak of two training steps\n")
+    print(
+        f"{net.name}, batch {options.batch}, float32, MiB at the peak of {STEPS} training steps\n"
+    )
     rows = {
         "netspec, planned": planned.total,
-        "netspec, traced": traced(net, options.batch),
+        "netspec, arrays": counted(net, options.batch, peak_of_arrays),
+        "netspec, everything": counted(net, options.batch, peak_of),
         "PyTorch, profiled": profiled(net, options.batch),
     }
     for title, count in rows.items():
@@ -59,19 +69,20 @@ def numpy_steps(net: netspec.Net, x: np.ndarray, y: np.ndarray) -> None:
     model, loss = net.compile("numpy"), make_loss("softmax")
     flat = model.flat_parameters, model.flat_gradients
     optimizer = make_optimizer("sgd", *flat, model.decayed)
-    for _ in range(2):
+    for _ in range(STEPS):
         model.gradients_(x, y, loss=loss)
         optimizer.step(0.01)
 
 
-def traced(net: netspec.Net, batch: int) -> int:
-    """Bytes that NumPy reported to `tracemalloc`, Python's few objects with them."""
+def counted(net: netspec.Net, batch: int, peak: Callable[[Callable[[], Any]], int]) -> int:
+    """Bytes at the peak of the steps."""
     numpy_steps(net, *batch_of(net, 2))  # whatever is imported is imported before
     x, y = batch_of(net, batch)
-    return peak_of(lambda: numpy_steps(net, x, y))
+    return peak(lambda: numpy_steps(net, x, y))
 
 
 def peak_of(work: Callable[[], Any]) -> int:
+    """The most bytes that `tracemalloc` sees at once: arrays, and all of Python's objects."""
     tracemalloc.start()
     try:
         before, _ = tracemalloc.get_traced_memory()
@@ -94,7 +105,7 @@ def profiled(net: netspec.Net, batch: int) -> int | None:
     def steps(x: np.ndarray, y: np.ndarray) -> None:
         module = build_module(net)
         optimizer = torch.optim.SGD(module.parameters(), lr=0.01)
-        for _ in range(2):
+        for _ in range(STEPS):
             optimizer.zero_grad()
             scores = module(torch.from_numpy(x))
             torch.nn.functional.cross_entropy(scores, torch.from_numpy(y)).backward()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -47,6 +47,21 @@ class Allocation:
 _log: list[Allocation] = []
 
 
+@dataclass
+class Held:
+    """Bytes of array data: at the moment, and at most."""
+
+    now: int = 0
+    most: int = 0
+
+    def change(self, size: int) -> None:
+        self.now += size
+        self.most = max(self.most, self.now)
+
+
+_held = Held()
+
+
 def _note(size: int) -> None:
     frame = sys._getframe(2)
     places = []
@@ -54,6 +69,7 @@ def _note(size: int) -> None:
         places.append(f"{frame.f_code.co_filename}:{frame.f_lineno}")
         frame = frame.f_back
     _log.append(Allocation(size, " < ".join(places)))
+    _held.change(size)
 
 
 def _malloc(_: int, size: int) -> int | None:
@@ -71,7 +87,8 @@ def _realloc(_: int, old: int, size: int) -> int | None:
     return _libc.realloc(old, size)
 
 
-def _free(_: int, old: int, __: int) -> None:
+def _free(_: int, old: int, size: int) -> None:
+    _held.change(-size)
     _libc.free(old)
 
 
@@ -103,3 +120,12 @@ def noted() -> Iterator[list[Allocation]]:
         yield _log
     finally:
         set_handler(old)
+
+
+def peak_of_arrays(work: Callable[[], object]) -> int:
+    """The most bytes of array data that `work` holds at once, beyond what was there before."""
+    with noted():
+        before = _held.now
+        _held.most = before
+        work()
+        return _held.most - before

@@ -291,7 +291,8 @@ def run_max(x, dy, **geometry):
 def run_avg(x, dy, **geometry):
     y, dx = unwritten(dy.shape, x.dtype), unwritten(x.shape, x.dtype)
     pool.avg_forward(x, y, **geometry)
-    pool.avg_backward(dy, dx, **geometry)
+    scratch = unwritten((pool.avg_scratch_size(len(x), dy.shape[1:]),), x.dtype)
+    pool.avg_backward(dy, dx, scratch, **geometry)
     return y, dx
 
 
@@ -403,7 +404,8 @@ def test_max_pool_propagates_nan():
 def test_global_average(dtype):
     x, dy = sample((3, 5, 4, 7), dtype), sample((3, 7), dtype)
     y, dx = unwritten((3, 7), dtype), unwritten(x.shape, dtype)
-    pool.global_avg_forward(x, y)
+    scratch = unwritten((pool.global_scratch_size(3, (5, 4, 7)),), dtype)
+    pool.global_avg_forward(x, y, scratch)
     pool.global_avg_backward(dy, dx)
     agree(y, x.mean(axis=(1, 2), dtype=np.float64), dtype)
     agree(dx, np.broadcast_to(dy[:, None, None] / 20, x.shape), dtype)

@@ -214,8 +214,6 @@ def test_options_of_numpy_are_for_numpy(run: Run) -> None:
 
 # A vector of a block's sums may be made anew: it is as long as a row that stays in the cache.
 LARGEST = 4096
-# Kernels that still do; this is to become empty.
-NOT_YET = ("kernels/winograd.py", "kernels/pool.py")
 
 
 @pytest.mark.parametrize(
@@ -248,7 +246,6 @@ def test_a_step_allocates_no_array(
             step()
         found = list(log)
     large = {each for each in found if each.size > LARGEST}
-    large = {each for each in large if not any(name in each.where for name in NOT_YET)}
     assert not large, "\n".join(f"{each.size} bytes at {each.where}" for each in large)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from netspec.kernels.arrays import Array
+from netspec.kernels.arrays import Array, as_one
 from netspec.kernels.copies import by_images
 
 
@@ -53,8 +53,7 @@ def max_backward(x: Array, dy: Array, dx: Array) -> None:
     """dx[n, h, w, c] = sum of dy over the cells whose first maximum, row by row, is pixel h, w."""
     channel = np.arange(x.shape[3])
 
-    def part(images: slice) -> None:
-        pictures, target, gradient = x[images], dx[images], dy[images]
+    def part(pictures: Array, gradient: Array, target: Array) -> None:
         image = np.arange(len(pictures))[:, None]
         target.fill(0)
         for cell, rows, columns in _cells(x.shape, dy.shape):
@@ -65,7 +64,7 @@ def max_backward(x: Array, dy: Array, dx: Array) -> None:
             # No place is there twice, for each has its own image and channel.
             target[place] += gradient[cell]
 
-    by_images(part, x)
+    by_images(lambda images: as_one(part, x[images], dy[images], dx[images]), x)
 
 
 def _cells(

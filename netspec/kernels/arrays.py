@@ -1,13 +1,15 @@
 """What the kernels share: the array type, carving up scratch, and sums over rows."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import prod
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 Array: TypeAlias = NDArray[np.floating[Any]]
+Number = TypeVar("Number", bound=np.generic)
 
 # Rows of few channels are laid end to end until they are about this long: NumPy's inner loop is as
 # long as the row it adds, and its start costs as much as adding some hundred numbers.
@@ -27,6 +29,37 @@ def carve(scratch: Array, *shapes: tuple[int, ...]) -> list[Array]:
         pieces.append(scratch[start:stop].reshape(shape))
         start = stop
     return pieces
+
+
+def strided(x: Array, shape: tuple[int, ...], strides: tuple[int, ...]) -> Array:
+    """A view of the memory of `x` by any shape and strides (in bytes).
+
+    What may be recorded must take such views here: NumPy's own function loses the kind of array.
+    """
+    return as_strided(x, shape, strides, subok=True)
+
+
+def as_one(task: Callable[..., None], *arrays: Array) -> None:
+    """Call `task(*arrays)`, whose NumPy calls depend on the numbers in the arrays.
+
+    A recording of the kernels (`netspec.runtime.recording`) keeps it as one call, so `task` may
+    know nothing else that changes from call to call.
+    """
+    recorder = getattr(arrays[0], "recorder", None)
+    if recorder is None:
+        task(*arrays)
+    else:
+        recorder.note_one(task, arrays)
+
+
+def fixed(array: NDArray[Number]) -> NDArray[Number]:
+    """The array, contiguous and read-only: one that holds the same numbers in every run.
+
+    A recording of the kernels takes such an array as it is, and refuses others that it does not know.
+    """
+    array = np.ascontiguousarray(array)
+    array.setflags(write=False)
+    return array
 
 
 def fold(x: Array) -> tuple[int, Array, Array]:

@@ -13,7 +13,7 @@ from math import prod, sqrt
 import numpy as np
 
 from netspec.kernels import parallel
-from netspec.kernels.arrays import Array, carve, chunks
+from netspec.kernels.arrays import Array, carve, chunks, fixed
 
 # Elements in the shares of a tile.
 TILE = 1 << 16
@@ -90,7 +90,7 @@ def _shares(q: Array, k: Array, out: Array, *, causal: bool) -> None:
     np.matmul(q, k.swapaxes(1, 2), out=out)
     out *= 1 / sqrt(q.shape[2])
     if causal:
-        np.copyto(out, -np.inf, where=~np.tri(*out.shape[1:], dtype=np.bool_))
+        np.copyto(out, -np.inf, where=fixed(~np.tri(*out.shape[1:], dtype=np.bool_)))
     out -= np.maximum.reduce(out, axis=2, keepdims=True)
     np.exp(out, out=out)
     out /= np.add.reduce(out, axis=2, keepdims=True)

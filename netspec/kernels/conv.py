@@ -21,10 +21,9 @@ from collections.abc import Iterator
 from math import prod
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 from netspec.kernels import depthwise, parallel, winograd
-from netspec.kernels.arrays import Array, carve, column_sums, repeat_row
+from netspec.kernels.arrays import Array, carve, column_sums, repeat_row, strided
 from netspec.kernels.conv_plan import Plan, is_pointwise, phases, plan_tiles
 from netspec.kernels.windows import (
     Pad,
@@ -100,7 +99,7 @@ def backward_weight(
     for other in others:
         total += other
     if fast:
-        winograd.weight_of(total, dweight)
+        winograd.weight_of(total, dweight, scratch)
         return
     _unpack(total, _by_group(dweight, groups), stride[1])
 
@@ -306,11 +305,10 @@ def _im2col(
     # All patches as one view, which overlap in memory: the copy of a part of it is im2col.
     _, (sh, sw), _, (dh, dw) = window
     n, h, w, c = source.strides
-    patches = as_strided(
+    patches = strided(
         source,
         (groups, images, rows, out_shape[2] // span, kh, wide, ins),
         (ins * c, n, sh * h, span * sw * w, dh * h, dw * w, c),
-        writeable=False,
     )
     # Tiles of whole images have their zeros in the same places, which are written once. A stage of
     # this loop takes some microseconds with the interpreter lock held, so it is kept short.

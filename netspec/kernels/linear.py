@@ -3,10 +3,9 @@
 from math import prod
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 from netspec.kernels import parallel
-from netspec.kernels.arrays import SMALL_PRODUCT, Array, column_sums
+from netspec.kernels.arrays import SMALL_PRODUCT, Array, column_sums, strided
 
 # Batches of up to this many rows are multiplied weight first, which BLAS does a sixth faster.
 FEW_ROWS = 128
@@ -52,11 +51,11 @@ def backward_weight(x: Array, dy: Array, dweight: Array) -> None:
     n, wide = len(given), BLOCK_COLUMNS
     outs, ins = dweight.shape[0] // tall, dweight.shape[1] // wide
     row, one = given.strides
-    blocks = as_strided(given, (1, ins, n, wide), (0, wide * one, row, one), writeable=False)
+    blocks = strided(given, (1, ins, n, wide), (0, wide * one, row, one))
     row, one = gradient.strides
-    turned = as_strided(gradient, (outs, 1, tall, n), (tall * one, 0, one, row), writeable=False)
+    turned = strided(gradient, (outs, 1, tall, n), (tall * one, 0, one, row))
     row, one = dweight.strides
-    target = as_strided(dweight, (outs, ins, tall, wide), (tall * row, wide * one, row, one))
+    target = strided(dweight, (outs, ins, tall, wide), (tall * row, wide * one, row, one))
     split = parallel.parts(ins, dweight.size * n)
     parallel.run(lambda s: np.matmul(turned, blocks[:, s], out=target[:, s]), [(s,) for s in split])
     rest = slice(ins * wide, None)

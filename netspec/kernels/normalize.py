@@ -104,7 +104,7 @@ def backward(
     served = (0, *(axis + 1 for axis, size in enumerate(affine) if size == 1))
 
     def part(images: slice, own: Array) -> list[Array]:
-        totals = [np.zeros((1, *affine), x.dtype) for _ in range(2)]
+        totals = [np.zeros_like(x, shape=(1, *affine)) for _ in range(2)]
         for tile in _tiles(images, split):
             gradient = dy[tile]
             xhat, product = carve(own, gradient.shape, gradient.shape)
@@ -150,7 +150,7 @@ def scratch_size(n: int, shape: Ints) -> int:
 
 def _param(param: Array | None, order: Ints, affine: Ints) -> Array | None:
     """A parameter as it meets the split images."""
-    return None if param is None else np.ascontiguousarray(param.transpose(order)).reshape(affine)
+    return None if param is None else param.transpose(order).reshape(affine)
 
 
 def _tiles(images: slice, split: Ints) -> Iterator[slice]:

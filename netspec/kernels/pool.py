@@ -4,13 +4,15 @@ Each tap (i, j) of the window is one strided slice of the picture, and the kerne
 a 2x2 pool is four passes over whole tiles, in place of one Python loop turn per output.
 """
 
+from collections.abc import Callable
+from functools import partial
 from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
 
 from netspec.kernels import parallel
-from netspec.kernels.arrays import Array, chunks
+from netspec.kernels.arrays import Array, as_one, carve, chunks, fixed
 from netspec.kernels.windows import Pad, Pair, Shape, Tap, Window, clipped_taps
 
 # Elements of the output in a tile, and images that a global pool takes at once.
@@ -64,10 +66,10 @@ def max_backward(
     """
     window = Window(kernel, stride, pad, dilation)
     disjoint, tight = _disjoint(window), _tight(window, x, y)
-    tiles = _tiles(x, y, window)
 
-    def tile(images: slice, taps: list[Tap], own: Array) -> None:
-        pictures, best, gradient, target = x[images], y[images], dy[images], dx[images]
+    def branches(
+        pictures: Array, best: Array, gradient: Array, target: Array, own: Array, taps: list[Tap]
+    ) -> None:
         if tight and _single_maxima(pictures, best, gradient, target, kernel, own):
             return
         found, hit, product = _registers(best, own)
@@ -87,21 +89,40 @@ def max_backward(
                 np.multiply(gradient[inside], here, out=product[inside])
                 target[pixels] += product[inside]
 
-    def part(mine: slice, own: Array) -> None:
-        for images, taps in tiles[mine]:
-            tile(images, taps, own)
+    def tile(images: slice, taps: list[Tap], own: Array) -> None:
+        task = partial(branches, taps=taps)
+        as_one(task, x[images], y[images], dy[images], dx[images], own)
 
-    split = parallel.parts(len(tiles), x.size * WORK)
-    share = len(scratch) // len(split)
-    parallel.run(part, [(s, scratch[i * share : (i + 1) * share]) for i, s in enumerate(split)])
+    _with_scratch(tile, _tiles(x, y, window), x.size * WORK, scratch)
 
 
 def scratch_size(n: int, out_shape: Shape, *, kernel: Pair) -> int:
     """Elements of scratch that `max_backward` needs for `n` images of out_shape (OH, OW, C)."""
     kh, kw = kernel
+    return parallel.threads() * _tile_size(n, out_shape) * (kw + kh * kw // 4 + 2)
+
+
+def _tile_size(n: int, out_shape: Shape) -> int:
+    """Elements of the output in a tile, of `n` images of out_shape (OH, OW, C)."""
     size = prod(out_shape)
-    tile = size * min(n, max(1, TILE // size))
-    return parallel.threads() * tile * (kw + kh * kw // 4 + 2)
+    return size * min(n, max(1, TILE // size))
+
+
+def _with_scratch(
+    tile: Callable[[slice, list[Tap], Array], None],
+    tiles: list[tuple[slice, list[Tap]]],
+    work: int,
+    scratch: Array,
+) -> None:
+    """Call `tile` for every tile; each thread takes a run of them and a share of the scratch."""
+
+    def part(mine: slice, own: Array) -> None:
+        for images, taps in tiles[mine]:
+            tile(images, taps, own)
+
+    split = parallel.parts(len(tiles), work)
+    share = len(scratch) // len(split)
+    parallel.run(part, [(s, scratch[i * share : (i + 1) * share]) for i, s in enumerate(split)])
 
 
 def _registers(y: Array, scratch: Array) -> tuple[NDArray[np.bool_], NDArray[np.bool_], Array]:
@@ -156,7 +177,14 @@ def avg_forward(
 
 
 def avg_backward(
-    dy: Array, dx: Array, *, kernel: Pair, stride: Pair, pad: Pad, count_include_pad: bool
+    dy: Array,
+    dx: Array,
+    scratch: Array,
+    *,
+    kernel: Pair,
+    stride: Pair,
+    pad: Pad,
+    count_include_pad: bool,
 ) -> None:
     """dx[n, h, w, c] = sum of dy[n, p, q, c] / size[p, q] over the windows that hold pixel h, w.
 
@@ -166,8 +194,10 @@ def avg_backward(
     weight = _inverse_sizes(dx, dy, window, count_include_pad)
     disjoint, tight = _disjoint(window), _tight(window, dx, dy)
 
-    def tile(images: slice, taps: list[Tap]) -> None:
-        share, target = dy[images] * weight, dx[images]
+    def tile(images: slice, taps: list[Tap], own: Array) -> None:
+        gradient, target = dy[images], dx[images]
+        (share,) = carve(own, gradient.shape)
+        np.multiply(gradient, weight, out=share)
         if not tight:
             target.fill(0)
         for tap in taps:
@@ -177,21 +207,35 @@ def avg_backward(
             else:
                 pixels += share[:, tap.out_h, tap.out_w]
 
-    parallel.each(tile, _tiles(dx, dy, window), dx.size * WORK)
+    _with_scratch(tile, _tiles(dx, dy, window), dx.size * WORK, scratch)
 
 
-def global_avg_forward(x: Array, out: Array) -> None:
+def avg_scratch_size(n: int, out_shape: Shape) -> int:
+    """Elements of scratch that `avg_backward` needs for `n` images of out_shape (OH, OW, C)."""
+    return parallel.threads() * _tile_size(n, out_shape)
+
+
+def global_scratch_size(n: int, in_shape: Shape) -> int:
+    """Elements of scratch that `global_avg_forward` needs for `n` images of in_shape (H, W, C)."""
+    return min(n, GLOBAL_IMAGES) * prod(in_shape[1:])
+
+
+def global_avg_forward(x: Array, out: Array, scratch: Array) -> None:
     """out[n, c] = mean over h, w of x[n, h, w, c], with x (N, H, W, C), out (N, C)."""
-    # Rows of pixels first: they are long, and so are NumPy's inner loops.
-    for images in chunks(len(x), GLOBAL_IMAGES):
-        np.add.reduce(np.add.reduce(x[images], axis=1), axis=1, out=out[images])
-    out /= x.shape[1] * x.shape[2]
+    # Picture rows are added first: they are long, and so are NumPy's inner loops.
+    n, height, width, channels = x.shape
+    for images in chunks(n, GLOBAL_IMAGES):
+        pictures = x[images]
+        (rows,) = carve(scratch, (len(pictures), width, channels))
+        np.add.reduce(pictures, axis=1, out=rows)
+        np.add.reduce(rows, axis=1, out=out[images])
+    out /= height * width
 
 
 def global_avg_backward(dy: Array, dx: Array) -> None:
     """dx[n, h, w, c] = dy[n, c] / (H*W), with dy (N, C), dx (N, H, W, C)."""
     _, height, width, _ = dx.shape
-    dx[...] = (dy / (height * width))[:, None, None, :]
+    np.divide(dy[:, None, None, :], height * width, out=dx)
 
 
 def _tiles(x: Array, out: Array, window: Window) -> list[tuple[slice, list[Tap]]]:
@@ -227,7 +271,7 @@ def _inverse_sizes(x: Array, out: Array, window: Window, count_include_pad: bool
     high = _lengths(rows, kh, sh, top, top_edge, bottom_edge)
     wide = _lengths(columns, kw, sw, left, left_edge, right_edge)
     sizes = np.multiply.outer(high, wide).astype(out.dtype)
-    return np.repeat(1 / sizes, channels).reshape(rows, columns, channels)
+    return fixed(np.repeat(1 / sizes, channels).reshape(rows, columns, channels))
 
 
 def _lengths(

@@ -99,8 +99,15 @@ class Pool(NamedTuple):
     def avg_backward(self, x: Array, dy: Array) -> Array:
         """The gradient of x."""
         dx = np.empty_like(x)
+        scratch = np.empty(pool.avg_scratch_size(len(x), dy.shape[1:]), x.dtype)
         pool.avg_backward(
-            dy, dx, kernel=self.kernel, stride=self.stride, pad=_NONE, count_include_pad=True
+            dy,
+            dx,
+            scratch,
+            kernel=self.kernel,
+            stride=self.stride,
+            pad=_NONE,
+            count_include_pad=True,
         )
         return dx
 

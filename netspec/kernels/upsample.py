@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netspec.kernels import parallel
-from netspec.kernels.arrays import Array, carve
+from netspec.kernels.arrays import Array, carve, fixed
 from netspec.kernels.copies import by_images
 from netspec.kernels.windows import Pair, Shape
 
@@ -55,9 +55,7 @@ def linear_backward(dy: Array, dx: Array, scratch: Array, *, align_corners: bool
     high, wide = _matrices(dx.shape, dy.shape, dx.dtype, align_corners)
 
     def part(images: slice, own: Array) -> None:
-        _both_axes(
-            np.ascontiguousarray(high.T), np.ascontiguousarray(wide.T), dy[images], dx[images], own
-        )
+        _both_axes(fixed(high.T), fixed(wide.T), dy[images], dx[images], own)
 
     _run(part, dy, scratch)
 
@@ -102,7 +100,7 @@ def _matrices(
     """A_h and A_w for pictures (N, H, W, C)."""
     high = linear_matrix(small[1], large[1], align_corners=align).astype(dtype)
     wide = linear_matrix(small[2], large[2], align_corners=align).astype(dtype)
-    return high, wide
+    return fixed(high), fixed(wide)
 
 
 def _run(part: Callable[[slice, Array], None], out: Array, scratch: Array) -> None:

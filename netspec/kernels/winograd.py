@@ -23,9 +23,8 @@ from math import prod
 from typing import NamedTuple
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
-from netspec.kernels.arrays import SMALL_PRODUCT, Array, carve, repeat_row
+from netspec.kernels.arrays import SMALL_PRODUCT, Array, carve, fixed, repeat_row, strided
 from netspec.kernels.windows import Tile, Tiling, Window, frame, pad_tile
 
 # Output rows at a time by rows of the kernel: more save products, and lose digits.
@@ -57,7 +56,9 @@ def transforms(m: int, r: int) -> tuple[Array, Array, Array]:
     kernel = [[p**k / s for k in range(r)] for p, s in zip(points, scale, strict=True)]
     kernel.append([Fraction(k == r - 1) for k in range(r)])
     rows = [product(i) for i in range(t - 1)] + [product(None)]
-    a, g, b = (np.array(matrix, np.float64).astype(np.float32) for matrix in (back, kernel, rows))
+    a, g, b = (
+        fixed(np.array(matrix, np.float64).astype(np.float32)) for matrix in (back, kernel, rows)
+    )
     return a, g, b
 
 
@@ -71,6 +72,8 @@ class Plan(NamedTuple):
     columns: tuple[int, ...]  # (t, images, groups, OW/span, patch*C)
     products: tuple[int, ...]  # (t, images, groups, OW/span, span*O)
     packed: tuple[int, ...]  # (t, patch, C, span, O): the transformed weight
+    turned: tuple[int, ...]  # (kh, kw*C*O): the weight by rows
+    plain: tuple[int, ...]  # (t, kw*C*O): those transformed
     result: tuple[int, ...]  # (images, groups, m, OW*O), where the rows are not a multiple of m
 
 
@@ -109,6 +112,8 @@ def plan_tiles(x_shape: tuple[int, ...], y_shape: tuple[int, ...], window: Windo
         columns=(t, images, tall, width // span, patch * channels),
         products=(t, images, tall, width // span, span * outputs),
         packed=(t, patch, channels, span, outputs),
+        turned=(kh, kw * channels * outputs),
+        plain=(t, kw * channels * outputs),
         result=(images, tall, m, width * outputs) if height % m else (0,),
     )
 
@@ -137,8 +142,8 @@ def correlate(
     """`out = x * weight + bias`: x (N, H, W, C), weight (O, C, kh, kw), out (N, OH, OW, O)."""
     plan = plan_tiles(x.shape, out.shape, window)
     back, kernel, _ = transforms(plan.at_once, window.kernel[0])
-    padded, rows, columns, products, packed, result = carve(scratch, *plan[2:])
-    _pack(weight, kernel, packed)
+    padded, rows, columns, products, packed, turned, plain, result = carve(scratch, *plan[2:])
+    _pack(weight, kernel, packed, turned, plain)
     by_patch = packed.reshape(len(packed), columns.shape[-1], -1)
     bias_row = None if bias is None else repeat_row(bias, out.shape[2])
     matrix = products.reshape(*products.shape[:3], -1).transpose(1, 2, 0, 3)
@@ -166,8 +171,12 @@ def weight_gradient(x: Array, dy: Array, scratch: Array, window: Window) -> Arra
     """The gradient of the packed weight (t, patch, C, span, O); see `weight_of`."""
     plan = plan_tiles(x.shape, dy.shape, window)
     back, *_ = transforms(plan.at_once, window.kernel[0])
-    padded, rows, columns, products, total, result, part = carve(scratch, *plan[2:], plan.packed)
-    forth = np.ascontiguousarray(back.T)
+    shapes = (*plan[2:6], plan.packed, plan.result, plan.packed)
+    # What `weight_of` needs comes first, and the sum outlasts it.
+    *_, padded, rows, columns, products, total, result, part = carve(
+        scratch, plan.turned, plan.plain, *shapes
+    )
+    forth = fixed(back.T)
     matrix = products.reshape(*products.shape[:3], -1).transpose(1, 2, 0, 3)
     first = True
     for tile, patches in _columns(x, dy.shape, padded, rows, columns, plan, window):
@@ -190,26 +199,32 @@ def weight_gradient(x: Array, dy: Array, scratch: Array, window: Window) -> Arra
     return total
 
 
-def weight_of(packed: Array, dweight: Array) -> None:
-    """From the gradient of the packed weight to that of the weight (O, C, kh, kw)."""
+def weight_of(packed: Array, dweight: Array, scratch: Array) -> None:
+    """From the gradient of the packed weight to that of the weight (O, C, kh, kw).
+
+    `packed` is what `weight_gradient` made in the same scratch.
+    """
     outs, ins, kh, kw = dweight.shape
     _, kernel, _ = transforms(ROWS_AT_ONCE[kh], kh)
-    plain = packed[:, :kw, :, 0].copy()
+    size = kw * ins * outs
+    turned, plain = carve(scratch, (kh, size), (len(packed), size))
+    total = plain.reshape(-1, kw, ins, outs)
+    np.copyto(total, packed[:, :kw, :, 0])
     for s in range(1, packed.shape[3]):
-        plain += packed[:, s : s + kw, :, s]
-    rows = np.matmul(kernel.T, plain.reshape(len(packed), -1))
-    dweight[...] = rows.reshape(kh, kw, ins, outs).transpose(3, 2, 0, 1)
+        total += packed[:, s : s + kw, :, s]
+    np.matmul(kernel.T, plain, out=turned)
+    np.copyto(dweight, turned.reshape(kh, kw, ins, outs).transpose(3, 2, 0, 1))
 
 
-def _pack(weight: Array, kernel: Array, packed: Array) -> None:
+def _pack(weight: Array, kernel: Array, packed: Array, turned: Array, plain: Array) -> None:
     """Transform a weight (O, C, kh, kw) and lay it out as (t, patch, C, span, O)."""
     outs, ins, kh, kw = weight.shape
-    by_row = weight.transpose(2, 3, 1, 0).reshape(kh, -1)
-    plain = np.matmul(kernel, by_row).reshape(-1, kw, ins, outs)
+    np.copyto(turned.reshape(kh, kw, ins, outs), weight.transpose(2, 3, 1, 0))
+    np.matmul(kernel, turned, out=plain)
     if packed.shape[3] > 1:
         packed.fill(0)
     for s in range(packed.shape[3]):
-        packed[:, s : s + kw, :, s] = plain
+        packed[:, s : s + kw, :, s] = plain.reshape(-1, kw, ins, outs)
 
 
 def _matrix(part: Array) -> Array:
@@ -232,11 +247,11 @@ def _columns(
     images, groups = plan.rows[:2]
     n, h, w, c = padded.strides
     line = padded.shape[2] * padded.shape[3]
-    groups_of = as_strided(padded, (images, groups, t, line), (n, m * h, h, c), writeable=False)
+    groups_of = strided(padded, (images, groups, t, line), (n, m * h, h, c))
     transformed = rows.reshape(images, groups, t, line)
     n, g, r, w, c = rows.strides
     span = plan.packed[3]
-    patches = as_strided(rows, columns.shape, (r, n, g, span * w, c), writeable=False)
+    patches = strided(rows, columns.shape, (r, n, g, span * w, c))
     whole = plan.tiling.rows >= out_shape[1]
     if whole:
         inside, picture = frame(x, padded, window)

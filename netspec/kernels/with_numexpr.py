@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numexpr.necompiler import NumExpr
 
-from netspec.kernels.arrays import Array
+from netspec.kernels.arrays import Array, as_one
 
 
 class NumexprFunction:
@@ -33,4 +33,8 @@ class NumexprFunction:
             constants = [np.asarray(number, out.dtype) for number in self.numbers]
             self._compiled[out.dtype] = program, constants
         program, constants = self._compiled[out.dtype]
-        program(*constants, *operands, out=out, ex_uses_vml=False)
+
+        def run(out: Array, *operands: Array) -> None:
+            program(*constants, *operands, out=out, ex_uses_vml=False)
+
+        as_one(run, out, *operands)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import linecache
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from netspec.compiler.plan import Buffer, Plan
 from netspec.compiler.planning import make_plan, run_passes
 from netspec.kernels import parallel
 from netspec.runtime.recording import Recorder, Recording
+from netspec.runtime.replay import Replay
 
 __all__ = ["Program", "make_plan", "program_source", "run_passes"]
 
@@ -39,11 +40,20 @@ class Program:
         dtype: of every array.
         steps: a plan with some of the steps alone, to be run in the memory of the whole one: for a
             checker that wants to see what a step writes before that is used again.
+        replays: where it runs on the same arrays again and again, make the NumPy calls of the
+            kernels without the kernels, which is faster and gives the same bits; see `Replay`.
     """
 
     def __init__(
-        self, graph: Graph, plan: Plan, dtype: np.dtype[Any], steps: Plan | None = None
+        self,
+        graph: Graph,
+        plan: Plan,
+        dtype: np.dtype[Any],
+        steps: Plan | None = None,
+        *,
+        replays: bool = False,
     ) -> None:
+        self._replays = replays
         self.plan = plan
         self.dtype = dtype
         self.memory = plan_memory(plan)
@@ -68,8 +78,12 @@ class Program:
             scratch = scratch_elements(self._source, batch)
             if scratch > len(self._scratch):
                 self._scratch = _aligned(scratch, self.dtype)
+                self._bound.clear()
             given = {buffer.name: buffer for buffer in self.plan.inputs.values()}
-            buffers = _Buffers(lambda name: np.empty(_shape(given[name], batch), self.dtype))
+            outside = dict.fromkeys([*given, *(buffer.name for buffer in self.memory.external)])
+            buffers = _Buffers(
+                outside, lambda name: np.empty(_shape(given[name], batch), self.dtype)
+            )
             for buffer, offset in offsets.items():
                 flat = self._arena[offset : offset + buffer.elements(batch)]
                 buffers[buffer.name] = flat.reshape(_shape(buffer, batch))
@@ -96,25 +110,7 @@ class Program:
     def forward(self, buffers: dict[str, Array], parameters: Mapping[str, Array]) -> None:
         """Compute the outputs from the inputs in `buffers`."""
         with parallel.one_blas_thread():
-            self._forward(buffers, parameters, self._scratch)
-
-    def record(
-        self, recorder: Recorder, buffers: dict[str, Array], parameters: Mapping[str, Array]
-    ) -> Recording:
-        """The NumPy calls that `forward` makes for the outputs, its parameters taken as they are.
-
-        Raises:
-            NotRecordableError: if they are not the same for every input.
-        """
-        known = {name: recorder.array(a, constant=True) for name, a in parameters.items()}
-        # Memory is made known from the largest piece down: what is a part of another comes after it.
-        memory = [self._arena, self._scratch, *buffers.values()]
-        for array in sorted(memory, key=lambda array: -array.nbytes):
-            recorder.array(array, constant=False)
-        bound = {name: recorder.array(array, constant=False) for name, array in buffers.items()}
-        with parallel.in_place_of_run(recorder.fork), parallel.one_blas_thread():
-            self._forward(bound, known, recorder.array(self._scratch, constant=False))
-        return recorder.recording([bound[b.name] for b in self.plan.outputs.values()])
+            self._replayed("forward", (buffers, parameters), self._forward)
 
     def backward(
         self,
@@ -125,14 +121,66 @@ class Program:
         """Fill `gradients`, from the outputs' gradients in `buffers`."""
         assert self._backward is not None, "planned without a backward pass"
         with parallel.one_blas_thread():
-            self._backward(buffers, parameters, gradients, self._scratch)
+            self._replayed("backward", (buffers, parameters, gradients), self._backward)
+
+    def record(
+        self, buffers: dict[str, Array], parameters: Mapping[str, Array]
+    ) -> Recording | None:
+        """The NumPy calls that `forward` makes for the outputs, its parameters taken as they are.
+
+        None if they are not known to be the same for every input.
+        """
+        recorder = Recorder(fold=True)
+        known = {name: recorder.array(a, constant=True) for name, a in parameters.items()}
+        bound = self._recorded(recorder, buffers)
+        with parallel.in_place_of_run(recorder.fork), parallel.one_blas_thread():
+            self._forward(bound, known, recorder.array(self._scratch))
+        return recorder.recording([bound[b.name] for b in self.plan.outputs.values()])
+
+    def _replayed(
+        self, part: str, mappings: tuple[Mapping[str, Array], ...], function: Callable[..., None]
+    ) -> None:
+        buffers, *others = mappings
+        if not self._replays or not isinstance(buffers, _Buffers):
+            function(*mappings, self._scratch)
+            return
+
+        def record(own: Sequence[Array]) -> Recording | None:
+            recorder = Recorder(fold=False, own=own)
+            bound = self._recorded(recorder, buffers)
+            rest = [{name: recorder.array(a) for name, a in each.items()} for each in others]
+            with parallel.in_place_of_run(recorder.fork):
+                function(bound, *rest, recorder.array(self._scratch))
+            for name in bound.keys() - buffers.keys():
+                buffers[name] = recorder.plain(bound[name])  # a view that the program made
+            return recorder.recording([])
+
+        arrays = [buffers[name] for name in buffers.outside]
+        for each in others:
+            arrays += each.values()
+        buffers.replays[part].run(arrays, lambda: function(*mappings, self._scratch), record)
+
+    def _recorded(self, recorder: Recorder, buffers: Mapping[str, Array]) -> dict[str, Array]:
+        """The buffers as arrays whose use is recorded."""
+        # Memory is made known from the largest piece down: what is a part of another comes after it.
+        memory = [self._arena, self._scratch, *buffers.values()]
+        for array in sorted(memory, key=lambda array: -array.nbytes):
+            recorder.array(array)
+        return {name: recorder.array(array) for name, array in buffers.items()}
 
 
 class _Buffers(dict[str, Array]):
-    """Arrays by name. An input is made when it is asked for: most callers put their own array in."""
+    """Arrays by name. An input is made when it is asked for: most callers put their own array in.
 
-    def __init__(self, make: Callable[[str], Array]) -> None:
+    Attributes:
+        outside: the names of the arrays that a caller may put in.
+        replays: by function of the program.
+    """
+
+    def __init__(self, outside: Collection[str], make: Callable[[str], Array]) -> None:
         super().__init__()
+        self.outside = outside
+        self.replays = {"forward": Replay(), "backward": Replay()}
         self._make = make
 
     def __missing__(self, name: str) -> Array:

@@ -229,7 +229,7 @@ class Model:
         if key not in self._programs:
             graph = self.sized(arrays)
             plan = make_plan(graph, training=training, backward=backward, frozen=self.frozen)
-            self._programs[key] = Program(graph, plan, self.dtype)
+            self._programs[key] = Program(graph, plan, self.dtype, replays=True)
         return self._programs[key]
 
     def _sizes(self, arrays: Mapping[str, Array]) -> dict[str, int]:
@@ -254,7 +254,8 @@ class Model:
             require_training_batch(self.graph, batch)
         buffers = program.bind(batch)
         for name, buffer in program.plan.inputs.items():
-            buffers[buffer.name] = arrays[name]
+            # Into an array that stays: what runs on the same arrays can be recorded.
+            np.copyto(buffers[buffer.name], arrays[name])
         program.sample(buffers, self._rng)
         program.forward(buffers, self.parameters)
         outputs = {name: buffers[b.name] for name, b in program.plan.outputs.items()}

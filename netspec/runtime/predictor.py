@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from netspec.compiler.graph import Graph
 from netspec.kernels import parallel
 from netspec.runtime.executor import Program, make_plan
-from netspec.runtime.recording import NotRecordableError, Recorder, Recording
+from netspec.runtime.recording import Recording
 
 if TYPE_CHECKING:
     from netspec.runtime.model import Model
@@ -60,21 +60,17 @@ class Predictor:
             NetspecError: `model/input-shape` if the shape does not fit.
         """
         # An array as it should be, of a shape seen before, is taken without another look.
-        ready = isinstance(x, np.ndarray) and x.dtype == self.dtype
-        key = (x.shape, parallel.threads()) if ready else None  # type: ignore[union-attr]
-        prepared = self._prepared.get(key)
-        if prepared is None:
-            arrays = self._model.check_inputs(x)
-            shapes = [array.shape for array in arrays.values()]
-            key = (shapes[0] if len(shapes) == 1 else tuple(shapes), parallel.threads())
-            prepared = self._prepared.get(key)
-            if prepared is None:
-                while len(self._prepared) >= REMEMBERED:
-                    del self._prepared[next(iter(self._prepared))]
-                prepared = self._prepare(arrays)
-                self._prepared[key] = prepared
-            return prepared(list(arrays.values()))
-        return prepared([x])
+        if isinstance(x, np.ndarray) and x.dtype == self.dtype:
+            prepared = self._prepared.get((parallel.threads(), x.shape))
+            if prepared is not None:
+                return prepared([x])
+        arrays = self._model.check_inputs(x)
+        key = (parallel.threads(), *(array.shape for array in arrays.values()))
+        if key not in self._prepared:
+            while len(self._prepared) >= REMEMBERED:
+                del self._prepared[next(iter(self._prepared))]
+            self._prepared[key] = self._prepare(arrays)
+        return self._prepared[key](list(arrays.values()))
 
     forward = __call__
 
@@ -120,10 +116,8 @@ class _Prepared:
         self._program.forward(self._buffers, self._parameters)
 
     def _record(self) -> Recording | None:
-        recorder = Recorder()
-        try:
-            recording = self._program.record(recorder, self._buffers, self._parameters)
-        except NotRecordableError:
+        recording = self._program.record(self._buffers, self._parameters)
+        if recording is None:
             return None
         # The recorder sees what passes through NumPy's protocols. What might have slipped past it,
         # a branch on a value say, shows here.

@@ -1,39 +1,46 @@
 """A run of kernels, recorded as the NumPy calls that it made, to be made again without the kernels.
 
 A kernel decides much before it computes: how to cut its work, which views to take, which algorithm.
-For one picture these decisions take longer than the arithmetic. They depend on shapes alone, so for
+In small batches these decisions take longer than the arithmetic. They depend on shapes alone, so for
 one batch size they can be made once, as CUDA graphs do for launches on a GPU.
 
-While a run is recorded, its arrays are `_Recorded`, a subclass of `ndarray` that notes every call
-which writes one. What is known before the input is, such as a weight laid out for a matrix product
-or a batch norm folded into a convolution, is computed while recording and kept: of each byte the
-recorder knows whether it depends on the input. Calls whose results nothing reads are then dropped.
+While a run is recorded, its arrays are `RecordedArray`, a subclass of `ndarray` that notes every call
+which writes one. Where the parameters are fixed, what is known before the input is computed while
+recording and kept, such as a weight laid out for a matrix product or a batch norm folded into a
+convolution: of each byte the recorder knows whether it depends on the input. Calls whose results
+nothing reads are then dropped.
 
-What cannot be noted raises `NotRecordableError`: a branch on a value, or a function that writes arrays in
-a way this module does not know.
+Some things cannot be noted: a branch on a value, or a function that writes arrays in a way this
+module does not know. The run then goes on as it would anyway, and there is no recording of it. A
+kernel that has to branch does so within `arrays.as_one`; arrays of its own, which hold the same
+numbers in every run, it makes read-only.
 """
 
 from __future__ import annotations
 
+import hashlib
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
+from math import prod
 from typing import Any, NamedTuple
+from weakref import finalize
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from netspec.kernels import parallel
+from netspec.runtime.recorded_array import Life, RecordedArray
 
 Array = NDArray[Any]
 Flags = NDArray[np.bool_]
 
-
-class NotRecordableError(Exception):
-    """The run does something that cannot be made again from a list of calls."""
+# A run of more calls than this is left as it is: they would fill memory, and what takes so many
+# spends its time in them.
+MOST_CALLS = 100_000
 
 
 class Call(NamedTuple):
@@ -44,9 +51,17 @@ class Call(NamedTuple):
 
 
 class Recording(NamedTuple):
-    """Calls in order; where there are several lanes, each runs in a thread of its own."""
+    """Calls in order; where there are several lanes, each runs in a thread of its own.
+
+    Attributes:
+        sections: of lanes of calls.
+        digest: of all that was noted; recordings of runs on other numbers have the same.
+        own: arrays that the run made and the calls write, in order.
+    """
 
     sections: tuple[tuple[tuple[Call, ...], ...], ...]
+    digest: bytes
+    own: tuple[Array, ...]
 
     def run(self) -> None:
         """Make the calls."""
@@ -70,20 +85,21 @@ def _make(calls: Sequence[Call]) -> None:
 
 @dataclass(eq=False)
 class _Memory:
-    """A block of memory that recorded arrays lie in, with a flag for each byte.
+    """A block of memory that recorded arrays lie in.
 
-    While recording, a flag says that the byte is known before the input; after it, that it is read.
+    `flags` has one for each byte. While recording it says that the byte is known before the input
+    is, after it that it is read. There are none where nothing is to be known before the input.
     """
 
     owner: Array
+    number: int
     constant: bool
     start: int = field(init=False)
-    flags: Flags = field(init=False)
+    stop: int = field(init=False)
+    flags: Flags | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
-        low, high = np.lib.array_utils.byte_bounds(self.owner)
-        self.start = low
-        self.flags = np.full(high - low, self.constant)
+        self.start, self.stop = np.lib.array_utils.byte_bounds(self.owner)
 
 
 class _Step(NamedTuple):
@@ -91,36 +107,51 @@ class _Step(NamedTuple):
 
     call: Call
     reads: list[Flags]
-    writes: Flags
+    writes: list[Flags]
     whole: bool  # whether all that it could write is written
     lane: tuple[int, int]  # which fork, and which thread of it
 
 
 class Recorder:
-    """Notes what is done to arrays that `array` made."""
+    """Notes what is done to arrays that `array` made.
 
-    def __init__(self) -> None:
+    Args:
+        fold: compute what does not depend on the input while recording, and drop what nothing
+            reads. Otherwise everything is made again, in the order it was.
+        own: arrays for what the run makes, from a recording of it before.
+    """
+
+    def __init__(self, *, fold: bool, own: Sequence[Array] = ()) -> None:
+        self._fold = fold
+        self._own = list(own)
+        self._made: list[Array] = []
+        self._free: dict[tuple[int, int, Any], list[Array]] = {}
         self._memories: list[_Memory] = []
         self._kept: dict[tuple[Any, ...], Array] = {}
+        self._views: dict[tuple[Any, ...], Array] = {}
         self._steps: list[_Step] = []
+        self._digest = hashlib.blake2b(digest_size=16)
         self._forks = 0
         self._lane = (0, 0)
+        self._refused: str | None = None
 
-    def array(self, array: Array, *, constant: bool) -> Array:
+    def array(self, array: Array, *, constant: bool = False) -> Array:
         """The same memory as an array whose use is recorded.
 
         Args:
-            array: arrays given here may not overlap, unless they are the same memory from end to end.
+            array: what is not a part of an array given before may not overlap one.
             constant: whether it never changes; the recording then works on a copy.
         """
         if array.size and self._memory_of(array) is None:
-            memory = _Memory(array, constant)
+            memory = _Memory(array, len(self._memories), constant)
+            if self._fold:
+                memory.flags = np.full(memory.stop - memory.start, constant)
             self._memories.insert(self._place(memory.start), memory)
-        return self._wrap(array)
+        return self.wrapped(array)
 
     def fork(self, task: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
         """In place of `parallel.run`: each call of the task is recorded for a thread of its own."""
-        if len(arguments) == 1 or self._lane != (self._forks, 0):
+        if self._lane[1]:
             return [task(*a) for a in arguments]
         self._forks += 1
         results = []
@@ -131,40 +162,53 @@ class Recorder:
         self._lane = (self._forks, 0)
         return results
 
-    def recording(self, outputs: Sequence[Array]) -> Recording:
-        """The calls that the outputs need; recording ends here."""
-        marked = [flags for flags in map(self._flags, outputs) if flags is not None]
+    def recording(self, outputs: Sequence[Array]) -> Recording | None:
+        """The calls that the outputs need, or None if there was anything that cannot be recorded.
+
+        Recording ends here.
+        """
+        if self._refused is not None:
+            return None
+        steps = self._steps
+        if self._fold:
+            marked = [flags for output in outputs for flags in self._flags(output)]
+            steps = self._needed(marked)
+        sections = []
+        for _, section in groupby(steps, key=lambda s: s.lane[0]):
+            lanes: dict[int, list[Call]] = {}
+            for step in section:
+                lanes.setdefault(step.lane[1], []).append(step.call)
+            sections.append(tuple(map(tuple, lanes.values())))
+        return Recording(tuple(sections), self._digest.digest(), tuple(self._made))
+
+    def _needed(self, outputs: Sequence[Flags]) -> list[_Step]:
         for memory in self._memories:
-            memory.flags.fill(False)
-        for flags in marked:
+            if memory.flags is not None:
+                memory.flags.fill(False)
+        for flags in outputs:
             flags[...] = True
         needed = []
         for step in reversed(self._steps):
-            if not step.writes.any():
+            if not any(flags.any() for flags in step.writes):
                 continue
             if step.whole:
-                step.writes[...] = False
+                for flags in step.writes:
+                    flags[...] = False
             for flags in step.reads:
                 flags[...] = True
             needed.append(step)
-        sections = []
-        for _, steps in groupby(reversed(needed), key=lambda s: s.lane[0]):
-            lanes: dict[int, list[Call]] = {}
-            for step in steps:
-                lanes.setdefault(step.lane[1], []).append(step.call)
-            sections.append(tuple(map(tuple, lanes.values())))
-        return Recording(tuple(sections))
+        return needed[::-1]
 
-    # -- what `_Recorded` reports
+    # -- what recorded arrays report
 
     def note(
         self,
         function: Callable[..., Any],
         inputs: Sequence[Any],
         out: Array,
-        options: Mapping[str, Any],
         *,
-        arguments: Callable[[Sequence[Any]], tuple[Any, ...]],
+        arguments: Callable[[Sequence[Any]], tuple[Any, ...]] = tuple,
+        options: Mapping[str, Any] | None = None,
         whole: bool = True,
     ) -> None:
         """Make a call and note it.
@@ -173,255 +217,171 @@ class Recorder:
             function: what is called.
             inputs: what it reads; arrays among them, plain or recorded.
             out: the plain array it writes.
-            options: by keyword, with no array among them.
             arguments: from the inputs to the arguments by position.
+            options: arguments by keyword.
             whole: whether every element of `out` is written.
         """
-        writes = self._flags(out)
-        if writes is None:
-            raise NotRecordableError("it writes an array that is not recorded")
-        reads: list[Flags] = []
+        if not self.knows(out):
+            self.refuse("it writes an array that is not recorded")
+        self._sign(function, inputs, out, options)
+        writes, reads = self._flags(out), list[Flags]()
         fixed = [self._input(value, reads) for value in inputs]
+        known = self._fold and not reads and (whole or all(f.all() for f in writes))
         if not whole:
-            reads.append(writes)
+            reads.extend(writes)
         call = partial(function, **options) if options else function
-        known = not reads or (not whole and reads == [writes] and bool(writes.all()))
-        call(*arguments([_plain(value) for value in inputs]))
-        self._steps.append(
-            _Step(Call(call, arguments(fixed)), reads, writes, whole, self._lane)
-        )
-        writes[...] = known
+        call(*arguments([self.plain(value) for value in inputs]))
+        self._append(_Step(Call(call, arguments(fixed)), reads, writes, whole, self._lane))
+        for flags in writes:
+            flags[...] = known
+
+    def note_one(self, task: Callable[..., None], arrays: Sequence[Array]) -> None:
+        """Make a call that may read and write all of the arrays, and note it as one."""
+        self._sign(task, arrays, arrays[0], None)
+        given = tuple(self.plain(array) for array in arrays)
+        task(*given)
+        flags = [each for array in given for each in self._flags(array)]
+        self._append(_Step(Call(task, given), flags, flags, False, self._lane))
+        for each in flags:
+            each[...] = False
 
     def fresh(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        """A plain array whose memory is recorded."""
-        array = np.empty(shape, dtype)
-        self.array(array, constant=False)
+        """A recorded array for what the run makes.
+
+        Its memory is used again once the run has let go of it, in the same thread.
+        """
+        free = self._free.setdefault((self._lane[1], prod(shape), np.dtype(dtype)), [])
+        memory = free.pop() if free else self._make(prod(shape), dtype)
+        array = self.wrapped(memory.reshape(shape))
+        array.life = Life()
+        finalize(array.life, free.append, memory)
         return array
 
-    def wrapped(self, array: Array) -> Array:
+    def _make(self, size: int, dtype: Any) -> Array:
+        array = self._own.pop(0) if self._own else np.empty(0)
+        if (array.size, array.dtype) != (size, dtype):
+            array = np.empty(size, dtype)
+        self._made.append(array)
+        self.array(array)
+        return array
+
+    def wrapped(self, array: Array) -> RecordedArray:
         """A view of recorded memory, to go on with."""
-        return self._wrap(array)
+        recorded = array.view(RecordedArray)
+        recorded.recorder = self
+        return recorded
+
+    def plain(self, value: Any) -> Any:
+        """A recorded array as NumPy's own kind, the same for equal views; anything else as it is."""
+        if not isinstance(value, RecordedArray):
+            return value
+        memory = self._memory_of(value)
+        if memory is None or value.size == 0 or not memory.owner.flags.c_contiguous:
+            return value.view(np.ndarray)
+        offset = address(value) - memory.start
+        key = (memory.number, offset, value.shape, value.strides, value.dtype)
+        if key not in self._views:
+            # Not as a view of `value`, whose life would be as long as the recording's.
+            self._views[key] = np.ndarray(
+                value.shape, value.dtype, memory.owner, offset, value.strides
+            )
+        return self._views[key]
 
     def knows(self, array: Array) -> bool:
         """Whether the array lies in recorded memory."""
         return array.size == 0 or self._memory_of(array) is not None
 
-    def is_constant(self, value: Any) -> bool:
-        """Whether a value does not depend on the input."""
-        if not isinstance(value, np.ndarray) or value.size == 0:
-            return True
-        flags = self._flags(value)
-        if flags is None:
-            return not isinstance(value, _Recorded)
-        return bool(flags.all())
+    def number(self, value: Any, inputs: Sequence[Any]) -> Any:
+        """A value taken out of arrays. There is no recording if it depends on the input."""
+        if value is None or not all(map(self._is_constant, inputs)):
+            self.refuse("a value is taken out of an array")
+        return value
+
+    def refuse(self, what: str) -> None:
+        """Something is done that cannot be recorded."""
+        self._refused = self._refused or what
+        self._steps.clear()
+
+    def _append(self, step: _Step) -> None:
+        if len(self._steps) >= MOST_CALLS:
+            self.refuse("too many calls")
+        if self._refused is None:
+            self._steps.append(step)
+
+    def _sign(
+        self, function: Any, inputs: Sequence[Any], out: Array, options: Mapping[str, Any] | None
+    ) -> None:
+        """Add a call to the digest. Arrays outside the recorded memory count by their content."""
+        name = getattr(function, "__qualname__", None) or getattr(function, "__name__", "")
+        owner = getattr(getattr(function, "__self__", None), "__name__", "")
+        others = sorted((key, self._signed(value)) for key, value in (options or {}).items())
+        noted = (owner, name, *map(self._signed, (*inputs, out)), others, self._lane)
+        self._digest.update(repr(noted).encode())
+
+    def _signed(self, value: Any) -> Any:
+        if not isinstance(value, np.ndarray):
+            return value
+        layout = (value.shape, value.strides, value.dtype.str)
+        memory = self._memory_of(value)
+        if memory is None:
+            return layout, hashlib.blake2b(value.tobytes()).digest()
+        return layout, memory.number, address(value) - memory.start
 
     # -- memory
+
+    def _is_constant(self, value: Any) -> bool:
+        if not isinstance(value, np.ndarray) or value.size == 0:
+            return True
+        if not self.knows(value):
+            return not isinstance(value, RecordedArray)
+        return self._fold and all(flags.all() for flags in self._flags(value))
 
     def _input(self, value: Any, reads: list[Flags]) -> Any:
         """What a recorded call gets for an input: where it is known already, a copy of it."""
         if not isinstance(value, np.ndarray) or value.size == 0:
-            return value
+            return self.plain(value)
         memory = self._memory_of(value)
         if memory is None:
-            if isinstance(value, _Recorded):
-                raise NotRecordableError("an array was copied in a way that is not recorded")
-            return value
+            if isinstance(value, RecordedArray):
+                self.refuse("an array was copied in a way that is not recorded")
+            elif value.flags.writeable:
+                self.refuse("an array from elsewhere that may change")
+            return self.plain(value)
+        given = self.plain(value)
+        if not self._fold:
+            return given
         flags = self._flags(value)
-        assert flags is not None
-        plain = _plain(value)
-        if not flags.all():
-            reads.append(flags)
-            return plain
+        if not all(each.all() for each in flags):
+            reads.extend(flags)
+            return given
         if not memory.constant:
-            return plain.copy(order="K")
-        key = (plain.ctypes.data, plain.shape, plain.strides, plain.dtype.str)
+            return given.copy(order="K")
+        key = (address(given), given.shape, given.strides, given.dtype.str)
         if key not in self._kept:
-            self._kept[key] = plain.copy(order="K")
+            self._kept[key] = given.copy(order="K")
         return self._kept[key]
 
-    def _wrap(self, array: Array) -> Array:
-        recorded = array.view(_Recorded)
-        recorded.recorder = self
-        return recorded
-
-    def _place(self, address: int) -> int:
-        return bisect_right(self._memories, address, key=lambda memory: memory.start)
+    def _place(self, start: int) -> int:
+        return bisect_right(self._memories, start, key=lambda memory: memory.start)
 
     def _memory_of(self, array: Array) -> _Memory | None:
-        address = array.__array_interface__["data"][0]
-        place = self._place(address) - 1
-        if place < 0:
+        start = address(array)
+        place = self._place(start) - 1
+        if place < 0 or start >= self._memories[place].stop:
             return None
-        memory = self._memories[place]
-        return memory if address < memory.start + memory.flags.size else None
+        return self._memories[place]
 
-    def _flags(self, array: Array) -> Flags | None:
-        """The flags of every byte of an array; None if it lies outside the recorded memory."""
+    def _flags(self, array: Array) -> list[Flags]:
+        """The flags of every byte of an array, as one array; none where none are kept."""
         memory = self._memory_of(array)
-        if memory is None or array.size == 0:
-            return None
-        offset = array.__array_interface__["data"][0] - memory.start
+        if memory is None or memory.flags is None or array.size == 0:
+            return []
         size = array.itemsize
-        return as_strided(memory.flags[offset:], (*array.shape, size), (*array.strides, 1))
+        offset = memory.flags[address(array) - memory.start :]
+        return [as_strided(offset, (*array.shape, size), (*array.strides, 1))]
 
 
-class _Recorded(np.ndarray[Any, Any]):
-    """An array that tells its recorder what is done to it. Views of it are such arrays too."""
-
-    recorder: Recorder
-
-    def __array_finalize__(self, obj: Any) -> None:
-        if isinstance(obj, _Recorded):
-            self.recorder = obj.recorder
-
-    def __array_ufunc__(
-        self, ufunc: Any, method: str, *inputs: Any, out: Any = None, **options: Any
-    ) -> Any:
-        recorder = self.recorder
-        if method == "at" or (out is not None and len(out) != 1):
-            raise NotRecordableError(f"{ufunc.__name__}.{method}")
-        function = ufunc if method == "__call__" else getattr(ufunc, method)
-        if "where" in options and not isinstance(options["where"], bool):
-            options["where"] = _plain(options["where"])
-            if not recorder.is_constant(options["where"]) or out is None:
-                raise NotRecordableError(f"{ufunc.__name__} with `where`")
-        target = None if out is None else _plain(out[0])
-        if target is None:
-            result = function(*map(_plain, inputs), **options)
-            if not isinstance(result, np.ndarray):
-                return self._scalar(result, inputs)
-            target = recorder.fresh(result.shape, result.dtype)
-        if method == "__call__" and ufunc not in (np.maximum, np.minimum):
-            # By position it takes less time to hand over, but those two will not have it.
-            after: tuple[Any, ...] = (target,)
-        else:
-            options["out"], after = target, ()
-        recorder.note(
-            function,
-            inputs,
-            target,
-            options,
-            arguments=lambda given: (*given, *after),
-            whole="where" not in options,
-        )
-        return recorder.wrapped(target) if out is None else out[0]
-
-    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        if func is np.copyto:
-            return self._copyto(*args, **kwargs)
-        out = kwargs.pop("out", None)
-        found = list(_arrays((args, kwargs)))
-        plain = func(*_replaced(args, iter(map(_plain, found))), **kwargs)
-        if not isinstance(plain, np.ndarray):
-            return self._scalar(plain, found)
-        if out is None and self.recorder.knows(plain):
-            return self.recorder.wrapped(plain)
-        target = self.recorder.fresh(plain.shape, plain.dtype) if out is None else _plain(out)
-
-        def again(*given: Any) -> None:
-            target[...] = func(*_replaced(args, iter(given)), **kwargs)
-
-        self.recorder.note(again, found, target, {}, arguments=tuple)
-        return self.recorder.wrapped(target) if out is None else out
-
-    def _copyto(
-        self, dst: Any, src: Any, casting: str = "same_kind", where: Any = True
-    ) -> None:
-        target = _plain(dst)
-        options: dict[str, Any] = {} if casting == "same_kind" else {"casting": casting}
-        if where is True:
-            self.recorder.note(
-                np.copyto, [src], target, options, arguments=lambda given: (target, *given)
-            )
-            return
-
-        def masked(source: Any, mask: Any) -> None:
-            np.copyto(target, source, where=mask, **options)
-
-        self.recorder.note(masked, [src, where], target, {}, arguments=tuple, whole=False)
-
-    def _scalar(self, value: Any, inputs: Sequence[Any]) -> Any:
-        if value is not None and all(map(self.recorder.is_constant, inputs)):
-            return value
-        raise NotRecordableError("a single number is taken out of an array")
-
-    # -- methods that are neither ufuncs nor views
-
-    def _copied(self, dtype: Any = None) -> Any:
-        fresh = self.recorder.fresh(self.shape, dtype or self.dtype)
-        self._copyto(fresh, self, "unsafe")
-        return self.recorder.wrapped(fresh)
-
-    def copy(self, order: Any = "C") -> Any:
-        """As of `ndarray`."""
-        return self._copied()
-
-    def astype(self, dtype: Any, *args: Any, **kwargs: Any) -> Any:
-        """As of `ndarray`."""
-        return self._copied(np.dtype(dtype))
-
-    def reshape(self, *shape: Any, **kwargs: Any) -> Any:
-        """As of `ndarray`; a copy is recorded."""
-        result = super().reshape(*shape, **kwargs)
-        return result if self.recorder.knows(result) else self._copied().reshape(*shape)
-
-    def ravel(self, order: Any = "C") -> Any:
-        """As of `ndarray`."""
-        return self.reshape(-1)
-
-    flatten = ravel
-
-    def fill(self, value: Any) -> None:
-        """As of `ndarray`."""
-        self._copyto(self, value, "unsafe")
-
-    def __getitem__(self, key: Any) -> Any:
-        result = super().__getitem__(key)
-        return result if isinstance(result, np.ndarray) else self._scalar(result, [self])
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        target = _plain(self)[key]
-        if not isinstance(target, np.ndarray) or not self.recorder.knows(target):
-            raise NotRecordableError("an assignment to chosen elements")
-        self._copyto(target, value, "unsafe")
-
-    def __bool__(self) -> bool:
-        return bool(self._scalar(bool(_plain(self)), [self]))
-
-    def __float__(self) -> float:
-        return float(self._scalar(float(_plain(self)), [self]))
-
-    def __int__(self) -> int:
-        return int(self._scalar(int(_plain(self)), [self]))
-
-    def item(self, *args: Any) -> Any:
-        """As of `ndarray`."""
-        return self._scalar(_plain(self).item(*args), [self])
-
-    def tolist(self) -> Any:
-        """As of `ndarray`."""
-        return self._scalar(_plain(self).tolist(), [self])
-
-
-def _plain(value: Any) -> Any:
-    return value.view(np.ndarray) if isinstance(value, _Recorded) else value
-
-
-def _arrays(value: Any) -> Iterator[Array]:
-    """All arrays in nested sequences and dicts."""
-    if isinstance(value, np.ndarray):
-        yield value
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _arrays(item)
-    elif isinstance(value, dict):
-        yield from _arrays(list(value.values()))
-
-
-def _replaced(value: Any, arrays: Iterator[Any]) -> Any:
-    """Nested sequences with the next of `arrays` in place of each array."""
-    if isinstance(value, np.ndarray):
-        return next(arrays)
-    if isinstance(value, list | tuple):
-        return type(value)([_replaced(item, arrays) for item in value])
-    return value
+def address(array: Array) -> int:
+    """Where the first element of an array is."""
+    start: int = array.__array_interface__["data"][0]
+    return start

@@ -85,7 +85,11 @@ class AdaptiveAvgPool(AdaptivePoolOp):
             return
         dx, pool = to.gradient_buffer(0), self.plain_pool(to.x_shapes[0])
         if pool is not None:
-            to.call("pool.avg_backward", to.dy, dx, writes=[dx], **pool, count_include_pad=True)
+            to.call(
+                "pool.avg_backward", to.dy, dx, to.scratch, writes=[dx],
+                scratch=to.needs("pool.avg_scratch_size", (to.out.shape,)),
+                **pool, count_include_pad=True,
+            )  # fmt: skip
         else:
             to.call("adaptive.avg_backward", to.dy, dx, writes=[dx])
         to.gradient(0, dx)

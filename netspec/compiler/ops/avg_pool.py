@@ -109,8 +109,9 @@ class AvgPool(PoolOp):
         if to.wanted[0]:
             dx = to.gradient_buffer(0)
             to.call(
-                "pool.avg_backward", to.dy, dx,
-                writes=[dx], **self.options(), count_include_pad=self.count_include_pad,
+                "pool.avg_backward", to.dy, dx, to.scratch, writes=[dx],
+                scratch=to.needs("pool.avg_scratch_size", (to.out.shape,)),
+                **self.options(), count_include_pad=self.count_include_pad,
             )  # fmt: skip
             to.gradient(0, dx)
 

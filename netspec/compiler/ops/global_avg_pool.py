@@ -55,7 +55,10 @@ class GlobalAvgPool(Op):
 
     def lower(self, to: Lowering) -> None:
         """One reduction."""
-        to.call("pool.global_avg_forward", to.x[0], to.out, writes=[to.out])
+        to.call(
+            "pool.global_avg_forward", to.x[0], to.out, to.scratch, writes=[to.out],
+            scratch=to.needs("pool.global_scratch_size", (to.x[0].shape,)),
+        )  # fmt: skip
 
     def lower_backward(self, to: Lowering) -> None:
         """One broadcast."""

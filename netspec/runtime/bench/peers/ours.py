@@ -19,10 +19,11 @@ def prepare(case: Case) -> Runner:
     """A model on a batch."""
     threads.limit(case.threads)
     model = Model(case.graph, seed=case.seed)
+    predictor = model.predictor()
     inputs = case.inputs()
     x: Any = inputs if len(inputs) > 1 else next(iter(inputs.values()))
     if not case.train:
-        return Runner(lambda: model.forward(x), lambda y: {"output": _chosen(y, case)}, VERSION)
+        return Runner(lambda: predictor(x), lambda y: {"output": _chosen(y, case)}, VERSION)
     labels, loss = case.labels(), SoftmaxCrossEntropy()
     optimizer = SGD(model.flat_parameters, model.flat_gradients, model.decayed)
 
