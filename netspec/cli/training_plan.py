@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -198,7 +198,7 @@ def _new(options: argparse.Namespace) -> Plan:
         weights = folder / WEIGHTS
     elif out != "none":
         weights = Path(out)
-    notes = tuple(_about(recipe, settings)) if recipe is not None else ()
+    notes = tuple(_about(recipe, settings))
     name = recipe.name if recipe is not None else ""
     return Plan(options.target, net, arguments, settings, notes, folder, weights, name)
 
@@ -213,7 +213,19 @@ def _recipe(options: argparse.Namespace) -> Recipe | None:
     return read_recipe(path) if path is not None and not options.no_recipe else None
 
 
-def _about(recipe: Recipe, settings: Settings) -> list[str]:
+def _about(recipe: Recipe | None, settings: Settings) -> Iterator[str]:
+    """Where the settings come from, and what about them is hardly meant."""
+    if recipe is not None:
+        yield _about_recipe(recipe, settings)
+    warmup, epochs = settings["warmup"], settings["epochs"]
+    if warmup >= epochs and warmup:
+        yield (
+            f"warning: the learning rate rises over {warmup} epochs, and the run is no longer than"
+            f" that ({epochs}): give a shorter --warmup"
+        )
+
+
+def _about_recipe(recipe: Recipe, settings: Settings) -> str:
     """A line about the recipe, with what the command line says otherwise."""
     other = [f"--{name}" for name in settings.given if name in recipe.values]
     text = f"recipe {recipe.name}"
@@ -221,7 +233,7 @@ def _about(recipe: Recipe, settings: Settings) -> list[str]:
         text += f", but for {', '.join(other)}"
     if settings.left_out:
         text += f" and what goes with that: {', '.join(settings.left_out)}"
-    return [text]
+    return text
 
 
 def _check_target(target: str, settings: Settings) -> None:
