@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import netspec
 from netspec.compiler.elementwise import ElementwiseOp
 from netspec.compiler.emit_elementwise import emit
 from netspec.compiler.expression import (
@@ -35,7 +36,9 @@ from netspec.compiler.expression import (
     where,
 )
 from netspec.compiler.op import registry
+from netspec.compiler.passes import choose_emitters
 from netspec.compiler.plan import Buffer, ElementwiseStep, Operand
+from netspec.compiler.planning import Change, make_plan
 from netspec.kernels import elementwise
 from netspec.kernels.with_numexpr import NumexprFunction
 
@@ -319,3 +322,30 @@ def test_large_numbers_are_no_trouble(cls, example, emitter):
             got = run_step(step, values, "float32")
         expected = np.broadcast_to(evaluate(formula, exact), got.shape)
         np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_numexpr_is_for_what_numpy_computes_one_by_one(monkeypatch) -> None:
+    net = netspec.loads("net N {\n    input x: [4]\n    output x -> tanh -> linear(4) -> relu\n}")
+
+    def emitters() -> tuple[list[str], str]:
+        choose_emitters.has_vectors.cache_clear()
+        plan = make_plan(net.graph, training=True)
+        changes: list[Change] = []
+        make_plan(net.graph, training=True, changes=changes)
+        (text,) = ("\n".join(c.lines) for c in changes if c.by.name == "choose-emitters")
+        return [step.emitter for step in plan.forward if hasattr(step, "emitter")], text
+
+    from numpy.lib import introspect
+
+    def known(current: str):
+        return lambda func_name, signature: {"tanh": {"ff": {"current": current}}}
+
+    monkeypatch.setattr(introspect, "opt_func_info", known("X86_V4"))
+    chosen, why = emitters()
+    assert chosen == ["numpy", "numpy"]
+    assert "numpy, which has vector instructions for tanh: tanh1" in why
+    monkeypatch.setattr(introspect, "opt_func_info", known("baseline(X86_V2)"))
+    chosen, why = emitters()
+    assert chosen == ["numexpr", "numpy"]
+    assert "numexpr, for NumPy has no vector instructions for tanh here: tanh1" in why
+    choose_emitters.has_vectors.cache_clear()

@@ -16,14 +16,16 @@ from netspec.kernels.windows import Window
 @pytest.mark.parametrize(("m", "r"), [(4, 3), (2, 5), (2, 7), (2, 3)])
 def test_the_transforms_are_a_correlation(m, r):
     """Exact in whole numbers: A.T [(G w) * (B.T x)] is the correlation of x and w."""
-    back, kernel, forth = (matrix.astype(np.float64) for matrix in winograd.transforms(m, r))
+    back, kernel, forth = (
+        matrix.astype(np.float64) for matrix in winograd.transforms(m, r, np.dtype("f4"))
+    )
     rng = np.random.default_rng(0)
     x, w = rng.integers(-9, 9, m + r - 1), rng.integers(-9, 9, r)
     expected = [
         float(sum(Fraction(int(a * b)) for a, b in zip(x[i:], w, strict=False))) for i in range(m)
     ]
-    # G is rounded to float32, and the rest of the matrices holds small numbers.
-    np.testing.assert_allclose(back @ ((kernel @ w) * (forth @ x)), expected, atol=1e-4)
+    # G is rounded, and the rest of the matrices holds small numbers.
+    np.testing.assert_allclose(back @ ((kernel @ w) * (forth @ x)), expected, atol=1e-12)
 
 
 def direct(x, weight, pad):

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from netspec.compiler.expression import FUNCTIONS, Apply, walk
 from netspec.compiler.graph import Graph
+from netspec.compiler.passes.choose_emitters import has_vectors
 from netspec.compiler.passes.fold_batch_norm import folds
 from netspec.compiler.passes.plan_memory import plan_memory
 from netspec.compiler.passes.recompute import made_again
@@ -87,7 +88,9 @@ def _why(step: ElementwiseStep) -> str:
         return "for memory takes the time"
     names = " and ".join(costly)
     if step.emitter == "numexpr":
-        return f"for {names} takes the time"
+        return f"for NumPy has no vector instructions for {names} here"
+    if all(map(has_vectors, costly)):
+        return f"which has vector instructions for {names}"
     if step.vectors:
         return f"for {' and '.join(step.vectors)} are broadcast, though {names} takes the time"
     return f"for numexpr lacks a function, though {names} takes the time"

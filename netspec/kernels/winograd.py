@@ -20,7 +20,7 @@ import functools
 from collections.abc import Iterator
 from fractions import Fraction
 from math import prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -36,8 +36,8 @@ _POINTS = tuple(map(Fraction, ("0", "1", "-1", "2", "-2", "1/2", "-1/2")))
 
 
 @functools.cache
-def transforms(m: int, r: int) -> tuple[Array, Array, Array]:
-    """(A.T (m, t), G (t, r), B.T (t, t)) in float32, with t = m + r - 1."""
+def transforms(m: int, r: int, dtype: np.dtype[Any]) -> tuple[Array, Array, Array]:
+    """(A.T (m, t), G (t, r), B.T (t, t)), with t = m + r - 1."""
     t = m + r - 1
     points = _POINTS[: t - 1]
 
@@ -56,9 +56,7 @@ def transforms(m: int, r: int) -> tuple[Array, Array, Array]:
     kernel = [[p**k / s for k in range(r)] for p, s in zip(points, scale, strict=True)]
     kernel.append([Fraction(k == r - 1) for k in range(r)])
     rows = [product(i) for i in range(t - 1)] + [product(None)]
-    a, g, b = (
-        fixed(np.array(matrix, np.float64).astype(np.float32)) for matrix in (back, kernel, rows)
-    )
+    a, g, b = (fixed(np.array(matrix, np.float64).astype(dtype)) for matrix in (back, kernel, rows))
     return a, g, b
 
 
@@ -81,10 +79,15 @@ def applies(
     x_shape: tuple[int, ...], y_shape: tuple[int, ...], groups: int, window: Window
 ) -> bool:
     """Whether this is the faster way; x (N, H, W, C), y (N, OH, OW, O)."""
-    (kh, kw), stride, _, dilation = window
+    (kh, kw), _, _, _ = window
     height, outputs = y_shape[1], y_shape[3]
-    m = ROWS_AT_ONCE.get(kh, height + 1)
-    return groups == 1 and stride == dilation == (1, 1) and outputs >= 4 and kw > 1 and height >= m
+    return possible(groups, window) and outputs >= 4 and kw > 1 and height >= ROWS_AT_ONCE[kh]
+
+
+def possible(groups: int, window: Window) -> bool:
+    """Whether it can be done this way."""
+    (kh, _), stride, _, dilation = window
+    return groups == 1 and stride == dilation == (1, 1) and kh in ROWS_AT_ONCE
 
 
 def plan_tiles(x_shape: tuple[int, ...], y_shape: tuple[int, ...], window: Window) -> Plan:
@@ -141,7 +144,7 @@ def correlate(
 ) -> None:
     """`out = x * weight + bias`: x (N, H, W, C), weight (O, C, kh, kw), out (N, OH, OW, O)."""
     plan = plan_tiles(x.shape, out.shape, window)
-    back, kernel, _ = transforms(plan.at_once, window.kernel[0])
+    back, kernel, _ = transforms(plan.at_once, window.kernel[0], x.dtype)
     padded, rows, columns, products, packed, turned, plain, result = carve(scratch, *plan[2:])
     _pack(weight, kernel, packed, turned, plain)
     by_patch = packed.reshape(len(packed), columns.shape[-1], -1)
@@ -170,7 +173,7 @@ def correlate(
 def weight_gradient(x: Array, dy: Array, scratch: Array, window: Window) -> Array:
     """The gradient of the packed weight (t, patch, C, span, O); see `weight_of`."""
     plan = plan_tiles(x.shape, dy.shape, window)
-    back, *_ = transforms(plan.at_once, window.kernel[0])
+    back, *_ = transforms(plan.at_once, window.kernel[0], x.dtype)
     shapes = (*plan[2:6], plan.packed, plan.result, plan.packed)
     # What `weight_of` needs comes first, and the sum outlasts it.
     *_, padded, rows, columns, products, total, result, part = carve(
@@ -205,7 +208,7 @@ def weight_of(packed: Array, dweight: Array, scratch: Array) -> None:
     `packed` is what `weight_gradient` made in the same scratch.
     """
     outs, ins, kh, kw = dweight.shape
-    _, kernel, _ = transforms(ROWS_AT_ONCE[kh], kh)
+    _, kernel, _ = transforms(ROWS_AT_ONCE[kh], kh, dweight.dtype)
     size = kw * ins * outs
     turned, plain = carve(scratch, (kh, size), (len(packed), size))
     total = plain.reshape(-1, kw, ins, outs)
@@ -242,7 +245,7 @@ def _columns(
     window: Window,
 ) -> Iterator[tuple[Tile, Array]]:
     """Each tile with the columns (t, images, groups, OW, kw*C) of its transformed rows."""
-    *_, forth = transforms(plan.at_once, window.kernel[0])
+    *_, forth = transforms(plan.at_once, window.kernel[0], x.dtype)
     t, m = len(forth), plan.at_once
     images, groups = plan.rows[:2]
     n, h, w, c = padded.strides

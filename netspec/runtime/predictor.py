@@ -76,8 +76,7 @@ class Predictor:
 
     def _prepare(self, arrays: Mapping[str, Array]) -> _Prepared:
         graph = self._model.sized(arrays)
-        # What numexpr computes cannot be recorded, and with few pictures it never wins.
-        plan = make_plan(graph, training=False, backward=False, without=("choose-emitters",))
+        plan = make_plan(graph, training=False, backward=False)
         return _Prepared(Program(graph, plan, self.dtype), self._parameters, arrays)
 
 
