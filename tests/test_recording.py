@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import netspec
 from netspec.compiler.op import registry
 from netspec.kernels import arrays, parallel
 from netspec.kernels.arrays import strided
+from netspec.runtime import scheduling
 from netspec.runtime.executor import Program, make_plan
 from netspec.runtime.model import Model
 from netspec.runtime.recording import Recorder
@@ -30,6 +35,8 @@ def threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     """So many threads, even for little work."""
     monkeypatch.setattr(parallel, "_threads", request.param)
     monkeypatch.setattr(parallel, "WORTH_A_THREAD", 1)
+    monkeypatch.setattr(parallel, "WORTH_A_PART", 1)
+    monkeypatch.setattr(scheduling, "WORTH_A_THREAD", 0.0)
 
 
 def assert_same(ours, theirs) -> None:
@@ -170,6 +177,7 @@ def test_every_op_runs_from_its_recording(example, training) -> None:
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.usefixtures("threads")
 def test_a_model_trains_alike_with_and_without_recordings() -> None:
     net = netspec.loads("""net Small {
         input image: [3, 12, 12]
@@ -312,7 +320,9 @@ def test_a_branch_is_recorded_as_one(fold) -> None:
     assert made_again(lambda x, out: arrays.as_one(branch_on_a_sum, x, out), fold=fold)
 
 
-def test_memory_is_used_again_but_not_by_another_thread() -> None:
+def test_memory_is_used_again_but_not_by_another_thread(monkeypatch) -> None:
+    monkeypatch.setattr(scheduling, "WORTH_A_THREAD", 0.0)
+
     def part(rows, x, out):
         for row in range(rows.start, rows.stop):
             out[row] = np.exp(x[row]) + np.log1p(np.abs(x[row]))
@@ -323,8 +333,95 @@ def test_memory_is_used_again_but_not_by_another_thread() -> None:
 
     (recording, _), _, out = record(function)
     done = out.copy()
-    out[...] = 0
-    recording.run()
-    np.testing.assert_array_equal(out, done)
-    assert [len(lanes) for lanes in recording.sections] == [2]
+    for _ in range(20):  # both ways, and then the faster
+        out[...] = 0
+        recording.run()
+        np.testing.assert_array_equal(out, done)
+    assert [len(section.lanes) for section in recording.sections] == [2]
     assert len(recording.own) == 2 * 3  # for three rows: the second of a thread takes what is free
+
+
+# ------------------------------------------------------------------------------------ scheduling
+
+
+@given(st.lists(st.tuples(st.integers(0, 60), st.integers(1, 9)), max_size=25), st.integers(0, 70))
+def test_spans_are_a_set_of_bytes(pieces, at) -> None:
+    spans, bytes_in = scheduling.Spans(), set()
+    for start, length in pieces:
+        spans.add((start, start + length))
+        bytes_in |= set(range(start, start + length))
+    found = list(spans)
+    assert {b for start, stop in found for b in range(start, stop)} == bytes_in
+    assert all(a[1] < b[0] for a, b in itertools.pairwise(found))
+    assert spans.touches((at, at + 3)) == bool(bytes_in & {at, at + 1, at + 2})
+
+
+def tasks_of(sections: list[list[list[tuple[int, int]]]]) -> list[scheduling.Task]:
+    """Tasks that read one byte and write another: by section, lane and task."""
+    return [
+        scheduling.Task(
+            scheduling.Call(print, ((section, lane, i),)), ((r, r + 1),), ((w, w + 1),), 1.0,
+            section, lane,
+        )
+        for section, lanes in enumerate(sections)
+        for lane, pairs in enumerate(lanes)
+        for i, (r, w) in enumerate(pairs)
+    ]  # fmt: skip
+
+
+def shown(sections: tuple[scheduling.Section, ...]) -> list[list[list[int]]]:
+    return [[[c.arguments[0][0] for c in lane] for lane in s.lanes] for s in sections]
+
+
+def test_parts_that_need_not_wait_are_strung_together() -> None:
+    # Two lanes, images 0 and 1, through three kernels; then a sum of both; then apart again.
+    layers = [[[(10 * k, 10 * k + 10)], [(10 * k + 1, 10 * k + 11)]] for k in range(3)]
+    total = [[(30, 40), (31, 40)]]
+    apart = [[(40, 50)], [(40, 51)]]
+    found = scheduling.schedule(tasks_of([*layers, total, apart]))
+    assert shown(found) == [[[0, 1, 2], [0, 1, 2]], [[3, 3]], [[4], [4]]]
+
+
+def test_what_nobody_waits_for_goes_to_the_lane_with_less_to_do() -> None:
+    found = scheduling.schedule(tasks_of([[[(0, 10), (0, 11)], [(1, 12)]], [[(2, 20)]]]))
+    assert shown(found) == [[[0, 0], [0, 1]]]
+
+
+@given(st.data())
+@settings(max_examples=200)
+def test_every_order_that_threads_can_take_gives_the_same(data) -> None:
+    cells = st.integers(0, 7)
+    sections = []
+    for _ in range(data.draw(st.integers(1, 6))):
+        lanes: list[list[tuple[int, int]]] = []
+        for _ in range(data.draw(st.sampled_from([1, 2, 3]))):
+            pairs = data.draw(st.lists(st.tuples(cells, cells), min_size=1, max_size=3))
+            lanes.append(pairs)
+        written = [{w for _, w in lane} for lane in lanes]
+        touched = [{x for pair in lane for x in pair} for lane in lanes]
+        if any(
+            written[i] & touched[j] for i in range(len(lanes)) for j in range(len(lanes)) if i != j
+        ):
+            lanes = [[pair for lane in lanes for pair in lane]]  # no kernel would cut it like that
+        sections.append(lanes)
+    tasks = tasks_of(sections)
+    effects = {task.call.arguments[0]: (task.reads[0][0], task.writes[0][0]) for task in tasks}
+
+    def done(order) -> list[int]:
+        memory = list(range(8))
+        for name in order:
+            r, w = effects[name]
+            memory[w] = hash((memory[r], memory[w], name))
+        return memory
+
+    expected = done(task.call.arguments[0] for task in tasks)
+    found = scheduling.schedule(tasks)
+    assert sorted(c.arguments[0] for s in found for c in s.calls) == sorted(effects)
+    for pick in (min, max):
+        order = []
+        for section in found:
+            lanes = [[c.arguments[0] for c in lane] for lane in section.lanes]
+            while any(lanes):
+                lane = pick((lane for lane in lanes if lane), key=lanes.index)
+                order.append(lane.pop(0))
+        assert done(order) == expected

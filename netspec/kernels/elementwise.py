@@ -8,7 +8,7 @@ from netspec.kernels import parallel
 from netspec.kernels.arrays import Array, chunks
 
 # Elements in a tile: the tile of each operand and each register fit the L2 cache together.
-TILE = 1 << 15
+TILE = 1 << 17
 
 # What an element counts against `parallel.WORTH_A_THREAD`.
 WORK = 8
@@ -30,17 +30,17 @@ def run(
     width = out.shape[1] if out.ndim == 2 else 1
     size = max(TILE, width)
     step = max(1, TILE // width)
-    tiles = list(chunks(len(out), step))
 
     def part(mine: slice, own: Array) -> None:
         booleans = own[floats * size :].view(np.bool_)
-        for rows in tiles[mine]:
+        for tile in chunks(mine.stop - mine.start, step):
+            rows = slice(mine.start + tile.start, mine.start + tile.stop)
             shape = (rows.stop - rows.start, *out.shape[1:])
             count = shape[0] * width
             yes = [booleans[i * size : i * size + count].reshape(shape) for i in range(flags)]
             registers = [own[i * size : i * size + count].reshape(shape) for i in range(floats)]
             compute(rows, *registers, *yes)
 
-    share = (floats + flags) * size
-    split = parallel.parts(len(tiles), out.size * WORK)
+    split = parallel.parts(len(out), out.size * WORK)
+    share = len(scratch) // len(split)
     parallel.run(part, [(s, scratch[i * share : (i + 1) * share]) for i, s in enumerate(split)])

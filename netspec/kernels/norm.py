@@ -15,7 +15,7 @@ from netspec.kernels import parallel
 from netspec.kernels.arrays import Array, carve, chunks, column_sums, fold, repeat_row
 
 # Elements of x in a block: it and its scratch fit the L2 cache.
-BLOCK = 1 << 15
+BLOCK = 1 << 17
 
 # What an element counts against `parallel.WORTH_A_THREAD`.
 WORK = 8

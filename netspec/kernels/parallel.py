@@ -18,10 +18,12 @@ from typing import Any
 Run = Callable[[Callable[..., Any], Sequence[tuple[Any, ...]]], list[Any]]
 
 _threads = 0
-_instead = threading.local()
+_local = threading.local()
 
 # Below this many multiply-adds (or as much other work) a second thread costs more than it does.
 WORTH_A_THREAD = 1 << 20
+# The same where parts of kernels are strung together before they go to threads.
+WORTH_A_PART = 1 << 17
 
 
 def available() -> int:
@@ -47,7 +49,8 @@ def set_threads(count: int) -> None:
 
 def parts(count: int, work: int) -> list[slice]:
     """Cut range(count) into a slice a thread; one slice where `work` is not worth threads."""
-    number = min(threads(), count, max(1, work // WORTH_A_THREAD + 1))
+    worth = WORTH_A_PART if getattr(_local, "fine", False) else WORTH_A_THREAD
+    number = min(threads(), count, max(1, work // worth + 1))
     bounds = [count * i // number for i in range(number + 1)]
     return [slice(a, b) for a, b in pairwise(bounds)]
 
@@ -59,7 +62,7 @@ def run(task: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> list[
     """
     if len(arguments) == 1:
         return [task(*arguments[0])]
-    forked: Run | None = getattr(_instead, "run", None)
+    forked: Run | None = getattr(_local, "run", None)
     if forked is not None:
         return forked(task, arguments)
     pool = _pool(len(arguments) - 1)
@@ -69,23 +72,23 @@ def run(task: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> list[
 
 
 @contextmanager
-def in_place_of_run(forked: Run) -> Iterator[None]:
-    """What this thread gives to `run` for several threads goes to `forked`."""
-    _instead.run = forked
+def fine_parts() -> Iterator[None]:
+    """In this thread, cut work as for a recording, which strings the parts of kernels together."""
+    _local.fine = True
     try:
         yield
     finally:
-        del _instead.run
+        _local.fine = False
 
 
-def each(task: Callable[..., Any], items: Sequence[tuple[Any, ...]], work: int) -> None:
-    """Call `task(*item)` for every item; each thread takes a run of them. `work` is that of all."""
-
-    def some(mine: slice) -> None:
-        for item in items[mine]:
-            task(*item)
-
-    run(some, [(part,) for part in parts(len(items), work)])
+@contextmanager
+def in_place_of_run(forked: Run) -> Iterator[None]:
+    """What this thread gives to `run` for several threads goes to `forked`."""
+    _local.run = forked
+    try:
+        yield
+    finally:
+        del _local.run
 
 
 @functools.cache

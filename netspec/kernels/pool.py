@@ -16,7 +16,7 @@ from netspec.kernels.arrays import Array, as_one, carve, chunks, fixed
 from netspec.kernels.windows import Pad, Pair, Shape, Tap, Window, clipped_taps
 
 # Elements of the output in a tile, and images that a global pool takes at once.
-TILE = 1 << 15
+TILE = 1 << 17
 
 # What a pixel counts against `parallel.WORTH_A_THREAD`.
 WORK = 8
@@ -32,7 +32,7 @@ def max_forward(
     """
     window = Window(kernel, stride, pad, dilation)
 
-    def tile(images: slice, taps: list[Tap]) -> None:
+    def tile(images: slice, taps: list[Tap], _: Array) -> None:
         pictures, outputs = x[images], out[images]
         first, *rest = taps
         if outputs[:, first.out_h, first.out_w].shape == outputs.shape:
@@ -44,7 +44,7 @@ def max_forward(
             best = outputs[:, tap.out_h, tap.out_w]
             np.maximum(best, pictures[:, tap.in_h, tap.in_w], out=best)
 
-    parallel.each(tile, _tiles(x, out, window), x.size * WORK)
+    _each_tile(tile, x, out, window)
 
 
 def max_backward(
@@ -93,7 +93,7 @@ def max_backward(
         task = partial(branches, taps=taps)
         as_one(task, x[images], y[images], dy[images], dx[images], own)
 
-    _with_scratch(tile, _tiles(x, y, window), x.size * WORK, scratch)
+    _each_tile(tile, x, y, window, scratch)
 
 
 def scratch_size(n: int, out_shape: Shape, *, kernel: Pair) -> int:
@@ -108,19 +108,28 @@ def _tile_size(n: int, out_shape: Shape) -> int:
     return size * min(n, max(1, TILE // size))
 
 
-def _with_scratch(
+def _each_tile(
     tile: Callable[[slice, list[Tap], Array], None],
-    tiles: list[tuple[slice, list[Tap]]],
-    work: int,
-    scratch: Array,
+    x: Array,
+    out: Array,
+    window: Window,
+    scratch: Array | None = None,
 ) -> None:
-    """Call `tile` for every tile; each thread takes a run of them and a share of the scratch."""
+    """Call `tile(images, taps, scratch)` for tiles of whole images of x (N, H, W, C).
+
+    They are so small that their part of `out` (N, OH, OW, C) stays in the cache. Each thread takes a
+    part of the images, and a share of the scratch.
+    """
+    _, rows, columns, _ = out.shape
+    taps = list(clipped_taps(window, range(rows), range(columns), (x.shape[1], x.shape[2])))
+    size = max(1, TILE * len(x) // out.size)
 
     def part(mine: slice, own: Array) -> None:
-        for images, taps in tiles[mine]:
-            tile(images, taps, own)
+        for images in chunks(mine.stop - mine.start, size):
+            tile(slice(mine.start + images.start, mine.start + images.stop), taps, own)
 
-    split = parallel.parts(len(tiles), work)
+    split = parallel.parts(len(x), x.size * WORK)
+    scratch = x.reshape(-1)[:0] if scratch is None else scratch
     share = len(scratch) // len(split)
     parallel.run(part, [(s, scratch[i * share : (i + 1) * share]) for i, s in enumerate(split)])
 
@@ -166,14 +175,14 @@ def avg_forward(
     window = Window(kernel, stride, pad, (1, 1))
     weight = _inverse_sizes(x, out, window, count_include_pad)
 
-    def tile(images: slice, taps: list[Tap]) -> None:
+    def tile(images: slice, taps: list[Tap], _: Array) -> None:
         pictures, total = x[images], out[images]
         total.fill(0)
         for tap in taps:
             total[:, tap.out_h, tap.out_w] += pictures[:, tap.in_h, tap.in_w]
         total *= weight
 
-    parallel.each(tile, _tiles(x, out, window), x.size * WORK)
+    _each_tile(tile, x, out, window)
 
 
 def avg_backward(
@@ -207,7 +216,7 @@ def avg_backward(
             else:
                 pixels += share[:, tap.out_h, tap.out_w]
 
-    _with_scratch(tile, _tiles(dx, dy, window), dx.size * WORK, scratch)
+    _each_tile(tile, dx, dy, window, scratch)
 
 
 def avg_scratch_size(n: int, out_shape: Shape) -> int:
@@ -236,14 +245,6 @@ def global_avg_backward(dy: Array, dx: Array) -> None:
     """dx[n, h, w, c] = dy[n, c] / (H*W), with dy (N, C), dx (N, H, W, C)."""
     _, height, width, _ = dx.shape
     np.divide(dy[:, None, None, :], height * width, out=dx)
-
-
-def _tiles(x: Array, out: Array, window: Window) -> list[tuple[slice, list[Tap]]]:
-    """Tiles of whole images, small enough that `out` stays in the cache, and the taps in each."""
-    _, rows, columns, _ = out.shape
-    taps = list(clipped_taps(window, range(rows), range(columns), (x.shape[1], x.shape[2])))
-    size = max(1, TILE * len(x) // out.size)
-    return [(images, taps) for images in chunks(len(x), size)]
 
 
 def _disjoint(window: Window) -> bool:

@@ -133,7 +133,8 @@ class Program:
         recorder = Recorder(fold=True)
         known = {name: recorder.array(a, constant=True) for name, a in parameters.items()}
         bound = self._recorded(recorder, buffers)
-        with parallel.in_place_of_run(recorder.fork), parallel.one_blas_thread():
+        forked = parallel.in_place_of_run(recorder.fork)
+        with forked, parallel.fine_parts(), parallel.one_blas_thread():
             self._forward(bound, known, recorder.array(self._scratch))
         return recorder.recording([bound[b.name] for b in self.plan.outputs.values()])
 
@@ -158,7 +159,9 @@ class Program:
         arrays = [buffers[name] for name in buffers.outside]
         for each in others:
             arrays += each.values()
-        buffers.replays[part].run(arrays, lambda: function(*mappings, self._scratch), record)
+        # What is not recorded is cut in the same way: its sums have the same bits from the first run.
+        with parallel.fine_parts():
+            buffers.replays[part].run(arrays, lambda: function(*mappings, self._scratch), record)
 
     def _recorded(self, recorder: Recorder, buffers: Mapping[str, Array]) -> dict[str, Array]:
         """The buffers as arrays whose use is recorded."""

@@ -23,17 +23,18 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import groupby
 from math import prod
+from time import perf_counter
 from typing import Any, NamedTuple
 from weakref import finalize
 
 import numpy as np
+from numpy.lib.array_utils import byte_bounds
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from netspec.kernels import parallel
 from netspec.runtime.recorded_array import Life, RecordedArray
+from netspec.runtime.scheduling import Call, Section, Span, Task, schedule
 
 Array = NDArray[Any]
 Flags = NDArray[np.bool_]
@@ -43,44 +44,28 @@ Flags = NDArray[np.bool_]
 MOST_CALLS = 100_000
 
 
-class Call(NamedTuple):
-    """One call into NumPy."""
-
-    function: Callable[..., Any]
-    arguments: tuple[Any, ...]
-
-
 class Recording(NamedTuple):
-    """Calls in order; where there are several lanes, each runs in a thread of its own.
+    """Calls in order.
 
     Attributes:
-        sections: of lanes of calls.
+        sections: one after the other.
         digest: of all that was noted; recordings of runs on other numbers have the same.
         own: arrays that the run made and the calls write, in order.
     """
 
-    sections: tuple[tuple[tuple[Call, ...], ...], ...]
+    sections: tuple[Section, ...]
     digest: bytes
     own: tuple[Array, ...]
 
     def run(self) -> None:
         """Make the calls."""
-        for lanes in self.sections:
-            if len(lanes) == 1:
-                _make(lanes[0])
-            else:
-                parallel.run(_make, [(lane,) for lane in lanes])
+        for section in self.sections:
+            section.run()
 
     def calls(self) -> Iterator[Call]:
-        """All calls, those of one lane after those of the one before."""
-        for lanes in self.sections:
-            for lane in lanes:
-                yield from lane
-
-
-def _make(calls: Sequence[Call]) -> None:
-    for function, arguments in calls:
-        function(*arguments)
+        """All calls, in the order in which they were done."""
+        for section in self.sections:
+            yield from section.calls
 
 
 @dataclass(eq=False)
@@ -99,17 +84,16 @@ class _Memory:
     flags: Flags | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
-        self.start, self.stop = np.lib.array_utils.byte_bounds(self.owner)
+        self.start, self.stop = byte_bounds(self.owner)
 
 
 class _Step(NamedTuple):
-    """A call as noted: the flags of what it reads and writes, and the thread that it is for."""
+    """A call as noted, with the flags of what it reads and writes."""
 
-    call: Call
+    task: Task
     reads: list[Flags]
     writes: list[Flags]
     whole: bool  # whether all that it could write is written
-    lane: tuple[int, int]  # which fork, and which thread of it
 
 
 class Recorder:
@@ -173,13 +157,8 @@ class Recorder:
         if self._fold:
             marked = [flags for output in outputs for flags in self._flags(output)]
             steps = self._needed(marked)
-        sections = []
-        for _, section in groupby(steps, key=lambda s: s.lane[0]):
-            lanes: dict[int, list[Call]] = {}
-            for step in section:
-                lanes.setdefault(step.lane[1], []).append(step.call)
-            sections.append(tuple(map(tuple, lanes.values())))
-        return Recording(tuple(sections), self._digest.digest(), tuple(self._made))
+        sections = schedule([step.task for step in steps])
+        return Recording(sections, self._digest.digest(), tuple(self._made))
 
     def _needed(self, outputs: Sequence[Flags]) -> list[_Step]:
         for memory in self._memories:
@@ -230,8 +209,17 @@ class Recorder:
         if not whole:
             reads.extend(writes)
         call = partial(function, **options) if options else function
-        call(*arguments([self.plain(value) for value in inputs]))
-        self._append(_Step(Call(call, arguments(fixed)), reads, writes, whole, self._lane))
+        given = arguments([self.plain(value) for value in inputs])
+        start = perf_counter()
+        call(*given)
+        self._append(
+            _Step(
+                self._task(Call(call, arguments(fixed)), (*fixed, out), [out], start),
+                reads,
+                writes,
+                whole,
+            )
+        )
         for flags in writes:
             flags[...] = known
 
@@ -239,9 +227,11 @@ class Recorder:
         """Make a call that may read and write all of the arrays, and note it as one."""
         self._sign(task, arrays, arrays[0], None)
         given = tuple(self.plain(array) for array in arrays)
-        task(*given)
         flags = [each for array in given for each in self._flags(array)]
-        self._append(_Step(Call(task, given), flags, flags, False, self._lane))
+        start = perf_counter()
+        task(*given)
+        done = self._task(Call(task, given), given, given, start)
+        self._append(_Step(done, flags, flags, False))
         for each in flags:
             each[...] = False
 
@@ -301,6 +291,18 @@ class Recorder:
         """Something is done that cannot be recorded."""
         self._refused = self._refused or what
         self._steps.clear()
+
+    def _task(
+        self, call: Call, reads: Sequence[Any], writes: Sequence[Array], start: float
+    ) -> Task:
+        seconds = perf_counter() - start
+        touched = (self._spans(reads), self._spans(writes))
+        return Task(call, *touched, seconds, *self._lane)
+
+    def _spans(self, values: Sequence[Any]) -> tuple[Span, ...]:
+        """The recorded memory that arrays among the values lie in."""
+        arrays = (v for v in values if isinstance(v, np.ndarray) and v.size)
+        return tuple(byte_bounds(array) for array in arrays if self._memory_of(array) is not None)
 
     def _append(self, step: _Step) -> None:
         if len(self._steps) >= MOST_CALLS:
