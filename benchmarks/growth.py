@@ -3,7 +3,8 @@
     python benchmarks/growth.py [--threads N]     writes GROWTH.md and growth.png (needs Matplotlib)
 
 A training step is forward, softmax cross-entropy, backward and SGD in float32; each time is the least
-of some rounds. A straight line is laid through the times; its start is the overhead.
+of some rounds. A straight line is laid through the times past the overhead, which are those of at
+least four times the first.
 """
 
 from __future__ import annotations
@@ -47,9 +48,14 @@ class Series:
     sizes: Sequence[int]
     values: Sequence[float]
 
+    def past_overhead(self) -> list[bool]:
+        """For each size, whether the line is laid through its value."""
+        return [value >= 4 * self.values[0] for value in self.values]
+
     def line(self) -> tuple[float, float]:
         """Start and slope, by least squares of the relative distances."""
-        sizes, values = np.array(self.sizes, float), np.array(self.values)
+        past = self.past_overhead()
+        sizes, values = np.array(self.sizes, float)[past], np.array(self.values)[past]
         rows = np.stack([np.ones_like(sizes), sizes], axis=1) / values[:, None]
         (start, slope), *_ = np.linalg.lstsq(rows, np.ones_like(values), rcond=None)
         return float(start), float(slope)
@@ -66,14 +72,14 @@ class Series:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--threads", type=int, default=parallel.threads())
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
 
     def step(name: str, batch: int, **arguments: Any) -> float:
         net = netspec.load(NETWORKS / f"{name}.net", **arguments)
         case = Case(net, batch, True, options.threads)
         run = prepare(case).step
-        for _ in range(3):
+        for _ in range(16):  # recorded, and tried with threads and without
             run()
         return min(time_round(run, 0.2).seconds for _ in range(options.rounds)) * 1e3
 
@@ -137,11 +143,12 @@ def report(found: Sequence[Series], others: dict[str, float], options: argparse.
         if is_time:
             lines += [f"The line: {start:.2f} ms + {slope:.3f} ms * {each.over}.", ""]
             head = (each.over, each.unit, "off the line")
-            last = [f"{share:+.0%}" for share in each.off()]
+            pairs = zip(each.off(), each.past_overhead(), strict=True)
+            last = [f"{share:+.0%}" if past else "overhead" for share, past in pairs]
         else:
             head = (each.over, each.unit, "to the one before")
-            pairs = zip(each.values, [each.values[0], *each.values], strict=False)
-            last = [f"{value / before - 1:+.0%}" for value, before in pairs]
+            befores = [each.values[0], *each.values]
+            last = [f"{a / b - 1:+.0%}" for a, b in zip(each.values, befores, strict=False)]
         lines += ["| " + " | ".join(head) + " |", "|---|---|---|"]
         rows = zip(each.sizes, each.values, last, strict=True)
         lines += [f"| {size} | {value:,.2f} | {share} |" for size, value, share in rows]

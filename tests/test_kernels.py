@@ -282,7 +282,8 @@ def test_two_filters_on_one_to_sixteen():
 
 def run_max(x, dy, **geometry):
     y, dx = unwritten(dy.shape, x.dtype), unwritten(x.shape, x.dtype)
-    pool.max_forward(x, y, **geometry)
+    size = pool.max_scratch_size(len(x), x.shape[1:], y.shape[1:])
+    pool.max_forward(x, y, unwritten((size,), x.dtype), **geometry)
     size = pool.scratch_size(len(x), y.shape[1:], kernel=geometry["kernel"])
     pool.max_backward(x, y, dy, dx, np.empty(size, x.dtype), **geometry)
     return y, dx
@@ -376,7 +377,8 @@ def test_max_pool_of_the_cs231n_notebook():
         ],
     ]
     y = unwritten((2, 2, 2, 3))
-    pool.max_forward(x, y, kernel=(2, 2), stride=(2, 2), pad=NO_PAD, dilation=(1, 1))
+    scratch = np.empty(pool.max_scratch_size(1, x.shape[1:], y.shape[1:]))
+    pool.max_forward(x, y, scratch, kernel=(2, 2), stride=(2, 2), pad=NO_PAD, dilation=(1, 1))
     assert relative_error(channels_first(y), np.array(published)) < 1e-7
 
 
@@ -396,7 +398,8 @@ def test_max_pool_propagates_nan():
     x = np.zeros((1, 4, 4, 1))
     x[0, 1, 2, 0] = NAN
     y = np.zeros((1, 2, 2, 1))
-    pool.max_forward(x, y, kernel=(2, 2), stride=(2, 2), pad=NO_PAD, dilation=(1, 1))
+    scratch = np.empty(pool.max_scratch_size(1, x.shape[1:], y.shape[1:]))
+    pool.max_forward(x, y, scratch, kernel=(2, 2), stride=(2, 2), pad=NO_PAD, dilation=(1, 1))
     assert np.isnan(y[0, :, :, 0]).tolist() == [[False, True], [False, False]]
 
 

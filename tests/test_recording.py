@@ -291,6 +291,15 @@ def by_index(x, out):
     out.reshape(-1)[x.reshape(-1).argsort()] = x.reshape(-1)
 
 
+def by_sorting(x, out):
+    out[...] = x
+    out[1].sort()
+
+
+def by_flat(x, out):
+    out.flat[3] = x.flat[2]
+
+
 def by_an_array_from_elsewhere(x, out):
     np.add(x, np.asarray(x) * 2, out=out)
 
@@ -307,6 +316,8 @@ def by_rows_that_are_chosen(x, out):
         by_a_number,
         by_count,
         by_index,
+        by_sorting,
+        by_flat,
         by_an_array_from_elsewhere,
         by_rows_that_are_chosen,
     ],

@@ -1,10 +1,10 @@
 """Pooling. Windows are clipped to the picture, so nothing is ever padded.
 
-Each tap (i, j) of the window is one strided slice of the picture, and the kernels go over the taps:
-a 2x2 pool is four passes over whole tiles, in place of one Python loop turn per output.
+Each tap of the window is one strided slice of the picture, and the kernels go over the taps: a pool
+is a few passes over whole tiles, in place of one Python loop turn per output.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from math import prod
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from netspec.kernels import parallel
 from netspec.kernels.arrays import Array, as_one, carve, chunks, fixed
-from netspec.kernels.windows import Pad, Pair, Shape, Tap, Window, clipped_taps
+from netspec.kernels.windows import Pad, Pair, Shape, Tap, Window, clip, clipped_taps
 
 # Elements of the output in a tile, and images that a global pool takes at once.
 TILE = 1 << 17
@@ -21,30 +21,83 @@ TILE = 1 << 17
 # What a pixel counts against `parallel.WORTH_A_THREAD`.
 WORK = 8
 GLOBAL_IMAGES = 16
+# Up to so many channels, comparing pixels that nobody asked for costs less than leaving them out.
+FEW_CHANNELS = 32
 
 
 def max_forward(
-    x: Array, out: Array, *, kernel: Pair, stride: Pair, pad: Pad, dilation: Pair
+    x: Array, out: Array, scratch: Array, *, kernel: Pair, stride: Pair, pad: Pad, dilation: Pair
 ) -> None:
     """out[n, p, q, c] = max over i, j of x[n, p*sh + i*dh - top, q*sw + j*dw - left, c].
 
-    x (N, H, W, C), out (N, OH, OW, C). Padding counts as -inf; NaN propagates.
+    x (N, H, W, C), out (N, OH, OW, C). Padding counts as -inf; NaN propagates. The maxima are taken
+    along the height first, where whole picture rows are compared, and then along the width.
     """
-    window = Window(kernel, stride, pad, dilation)
+    (kh, kw), (sh, sw), (top, _, left, _), (dh, dw) = kernel, stride, pad, dilation
+    _, height, width, _ = x.shape
+    _, rows, columns, _ = out.shape
+    along_height = [clip(i * dh - top, sh, range(rows), height) for i in range(kh)]
+    along_width = [clip(j * dw - left, sw, range(columns), width) for j in range(kw)]
+    inside = left == 0 and (columns - 1) * sw + (kw - 1) * dw < width
+    dense = kw > 1 and sw > 1 and inside and x.shape[-1] <= FEW_CHANNELS
 
-    def tile(images: slice, taps: list[Tap], _: Array) -> None:
-        pictures, outputs = x[images], out[images]
-        first, *rest = taps
-        if outputs[:, first.out_h, first.out_w].shape == outputs.shape:
-            np.copyto(outputs, pictures[:, first.in_h, first.in_w])
-        else:
-            outputs.fill(-np.inf)
-            rest = taps
-        for tap in rest:
-            best = outputs[:, tap.out_h, tap.out_w]
-            np.maximum(best, pictures[:, tap.in_h, tap.in_w], out=best)
+    def part(mine: slice, own: Array) -> None:
+        for images in _image_tiles(mine, out.shape):
+            pictures, outputs = x[images], out[images]
+            tall, spare = carve(own, *[(len(pictures), rows, *x.shape[2:])] * 2)
+            _max_along(pictures, tall, 1, along_height)
+            if dense:
+                _max_of_runs(tall, spare, outputs, kw, sw, dw)
+            else:
+                _max_along(tall, outputs, 2, along_width)
 
-    _each_tile(tile, x, out, window)
+    _by_images(part, x, scratch)
+
+
+def max_scratch_size(n: int, in_shape: Shape, out_shape: Shape) -> int:
+    """Elements of scratch that `max_forward` needs for `n` images; (H, W, C) and (OH, OW, C)."""
+    rows = out_shape[0] * prod(in_shape[1:])
+    return 2 * parallel.threads() * _tile_images(n, out_shape) * rows
+
+
+def _max_along(x: Array, out: Array, axis: int, taps: list[tuple[slice, slice]]) -> None:
+    """Maxima along one axis; each tap says which of `out` it reaches, and what of `x` it sees."""
+
+    def at(place: slice) -> tuple[slice, ...]:
+        return (*[slice(None)] * axis, place)
+
+    whole = slice(0, out.shape[axis])
+    full = [seen for reached, seen in taps if reached == whole]
+    rest = [(reached, seen) for reached, seen in taps if reached != whole]
+    if len(full) > 1:
+        np.maximum(x[at(full[0])], x[at(full[1])], out=out)
+    elif full:
+        np.copyto(out, x[at(full[0])])
+    else:
+        out.fill(-np.inf)
+    for reached, seen in [*((whole, seen) for seen in full[2:]), *rest]:
+        best = out[at(reached)]
+        np.maximum(best, x[at(seen)], out=best)
+
+
+def _max_of_runs(x: Array, spare: Array, out: Array, taps: int, stride: int, dilation: int) -> None:
+    """Maxima along the width of x (N, H, W, C), for windows that lie inside of it.
+
+    Of few channels it is faster to compare every pixel with its neighbours, as one long row, than to
+    pick the pixels that matter; only the maxima are picked. `spare` is of the shape of x.
+    """
+    row, best = x.reshape(-1), spare.reshape(-1)
+    for tap in range(1, taps):
+        offset = tap * dilation * x.shape[-1]
+        into = best[: row.size - offset]
+        np.maximum((row if tap == 1 else best)[: into.size], row[offset:], out=into)
+    last = (out.shape[2] - 1) * stride + 1
+    np.copyto(_pixels(out), _pixels(spare)[:, :, :last:stride])
+
+
+def _pixels(x: Array) -> NDArray[np.void]:
+    """View x (..., C) with an item a pixel: they are copied faster than so many short runs."""
+    return x.view(np.dtype((np.void, x.itemsize * x.shape[-1])))[..., 0]
 
 
 def max_backward(
@@ -102,10 +155,21 @@ def scratch_size(n: int, out_shape: Shape, *, kernel: Pair) -> int:
     return parallel.threads() * _tile_size(n, out_shape) * (kw + kh * kw // 4 + 2)
 
 
+def _tile_images(n: int, out_shape: tuple[int, ...]) -> int:
+    """Images in a tile, of `n` with out_shape (OH, OW, C)."""
+    return min(n, max(1, TILE // prod(out_shape)))
+
+
 def _tile_size(n: int, out_shape: Shape) -> int:
-    """Elements of the output in a tile, of `n` images of out_shape (OH, OW, C)."""
-    size = prod(out_shape)
-    return size * min(n, max(1, TILE // size))
+    """Elements of the output in a tile."""
+    return _tile_images(n, out_shape) * prod(out_shape)
+
+
+def _image_tiles(images: slice, out_shape: tuple[int, ...]) -> Iterator[slice]:
+    """Cut `images` into tiles of whole images, so small that an output stays in the cache."""
+    count = images.stop - images.start
+    for tile in chunks(count, _tile_images(count, out_shape[1:])):
+        yield slice(images.start + tile.start, images.start + tile.stop)
 
 
 def _each_tile(
@@ -115,21 +179,20 @@ def _each_tile(
     window: Window,
     scratch: Array | None = None,
 ) -> None:
-    """Call `tile(images, taps, scratch)` for tiles of whole images of x (N, H, W, C).
-
-    They are so small that their part of `out` (N, OH, OW, C) stays in the cache. Each thread takes a
-    part of the images, and a share of the scratch.
-    """
+    """Call `tile(images, taps, scratch)` for tiles of x (N, H, W, C) and out (N, OH, OW, C)."""
     _, rows, columns, _ = out.shape
     taps = list(clipped_taps(window, range(rows), range(columns), (x.shape[1], x.shape[2])))
-    size = max(1, TILE * len(x) // out.size)
 
     def part(mine: slice, own: Array) -> None:
-        for images in chunks(mine.stop - mine.start, size):
-            tile(slice(mine.start + images.start, mine.start + images.stop), taps, own)
+        for images in _image_tiles(mine, out.shape):
+            tile(images, taps, own)
 
+    _by_images(part, x, x.reshape(-1)[:0] if scratch is None else scratch)
+
+
+def _by_images(part: Callable[[slice, Array], None], x: Array, scratch: Array) -> None:
+    """Call `part(images, scratch)` for the images of each thread, with its share of the scratch."""
     split = parallel.parts(len(x), x.size * WORK)
-    scratch = x.reshape(-1)[:0] if scratch is None else scratch
     share = len(scratch) // len(split)
     parallel.run(part, [(s, scratch[i * share : (i + 1) * share]) for i, s in enumerate(split)])
 
@@ -152,12 +215,12 @@ def _single_maxima(x: Array, y: Array, dy: Array, dx: Array, kernel: Pair, scrat
     wide = (n, height, width, kw, channels)
     best = scratch[: prod(wide)].reshape(wide)
     hits = scratch[best.size :].view(np.bool_)[: kh * best.size].reshape(kh, *wide)
-    best[...] = y[:, :, :, None]
+    np.copyto(_pixels(best), _pixels(y)[..., None])
     for i, hit in enumerate(hits):
         np.equal(rows[:, :, i], best, out=hit)
     if np.count_nonzero(hits) != y.size:
         return False
-    best[...] = dy[:, :, :, None]
+    np.copyto(_pixels(best), _pixels(dy)[..., None])
     target = dx.reshape(rows.shape)
     for i, hit in enumerate(hits):
         np.multiply(best, hit, out=target[:, :, i])

@@ -67,7 +67,16 @@ class Pool(NamedTuple):
     def max_forward(self, x: Array) -> Array:
         """The maxima."""
         out = self._out(x)
-        pool.max_forward(x, out, kernel=self.kernel, stride=self.stride, pad=_NONE, dilation=(1, 1))
+        size = pool.max_scratch_size(len(x), x.shape[1:], out.shape[1:])
+        pool.max_forward(
+            x,
+            out,
+            np.empty(size, x.dtype),
+            kernel=self.kernel,
+            stride=self.stride,
+            pad=_NONE,
+            dilation=(1, 1),
+        )
         return out
 
     def max_backward(self, x: Array, y: Array, dy: Array) -> Array:

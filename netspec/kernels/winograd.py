@@ -29,6 +29,8 @@ from netspec.kernels.windows import Tile, Tiling, Window, frame, pad_tile
 
 # Output rows at a time by rows of the kernel: more save products, and lose digits.
 ROWS_AT_ONCE = {3: 4, 5: 2, 7: 2}
+# The fewest output pixels, of each transformed row, that a matrix product has.
+FEWEST_PIXELS = 64
 # What decides the span, in nanoseconds on one core of an AVX-512 machine: to copy a run and each
 # number in it; a multiply-add of a small product, dearer where the matrices are narrow or short.
 COPY_RUN, COPY, MULTIPLY, NARROW, SHORT = 3.5, 0.075, 0.018, 3.0, 4.0
@@ -101,11 +103,13 @@ def plan_tiles(x_shape: tuple[int, ...], y_shape: tuple[int, ...], window: Windo
     span = _choose_span(width, kw, channels, outputs)
     patch = kw + span - 1
     work = width * patch * channels * outputs  # of one group of m rows, for one of the t products
-    if work * groups <= SMALL_PRODUCT:
-        most = max(1, SMALL_PRODUCT // (work * groups))
+    # Pixels in a tile: as few as a small product has, unless the weight is read for too few then.
+    most = max(SMALL_PRODUCT // (work // width), min(FEWEST_PIXELS, n * groups * width))
+    if most >= groups * width:
+        most = most // (groups * width)
         images, tall = -(-n // -(-n // most)), groups
     else:
-        images, tall = 1, max(1, SMALL_PRODUCT // work)
+        images, tall = 1, max(1, most // width)
     columns = width + kw - 1
     return Plan(
         Tiling(images, tall * m),

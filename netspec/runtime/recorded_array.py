@@ -154,6 +154,24 @@ class RecordedArray(np.ndarray[Any, Any]):
         """As of `ndarray`."""
         self._copyto(self, value, "unsafe")
 
+    def sort(self, *args: Any, **kwargs: Any) -> None:
+        """As of `ndarray`; not recorded."""
+        self._as_it_is(np.ndarray.sort, (self, *args), kwargs)
+
+    def partition(self, *args: Any, **kwargs: Any) -> None:
+        """As of `ndarray`; not recorded."""
+        self._as_it_is(np.ndarray.partition, (self, *args), kwargs)
+
+    def put(self, *args: Any, **kwargs: Any) -> None:
+        """As of `ndarray`; not recorded."""
+        self._as_it_is(np.ndarray.put, (self, *args), kwargs)
+
+    @property
+    def flat(self) -> Any:
+        """As of `ndarray`; not recorded."""
+        self.recorder.refuse("flat")
+        return self.recorder.plain(self).flat
+
     def __getitem__(self, key: Any) -> Any:
         result = super().__getitem__(key)
         return result if isinstance(result, np.ndarray) else self.recorder.number(result, [self])

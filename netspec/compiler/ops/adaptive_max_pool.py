@@ -81,7 +81,11 @@ class AdaptiveMaxPool(AdaptivePoolOp):
         if to.out.shape == to.x[0].shape:
             to.view(to.out, to.x[0])
         elif pool is not None:
-            to.call("pool.max_forward", to.x[0], to.out, writes=[to.out], **pool, dilation=(1, 1))
+            to.call(
+                "pool.max_forward", to.x[0], to.out, to.scratch,
+                writes=[to.out], **pool, dilation=(1, 1),
+                scratch=to.needs("pool.max_scratch_size", (to.x[0].shape, to.out.shape)),
+            )  # fmt: skip
         else:
             to.call("adaptive.max_forward", to.x[0], to.out, writes=[to.out])
 

@@ -99,8 +99,9 @@ class MaxPool(PoolOp):
     def lower(self, to: Lowering) -> None:
         """One pass a tap."""
         to.call(
-            "pool.max_forward", to.x[0], to.out,
+            "pool.max_forward", to.x[0], to.out, to.scratch,
             writes=[to.out], **self.options(), dilation=self.dilation,
+            scratch=to.needs("pool.max_scratch_size", (to.x[0].shape, to.out.shape)),
         )  # fmt: skip
 
     def lower_backward(self, to: Lowering) -> None:
