@@ -26,8 +26,8 @@ NETS = {
     "zoo/vgg16": {"width": 0.0625, "size": 32},
 }
 # On 32x32 pictures its last batch norms normalise one number an image. Four of them amplify rounding
-# by hundreds, and differences are good to 1e-6 only; eight, to 1e-7.
-BATCH = {"zoo/mobilenet_v2": 8}
+# by hundreds, and differences are good to 1e-6 only; twelve, to 1e-7.
+BATCH = {"zoo/mobilenet_v2": 12}
 
 
 def test_every_net_is_here():

@@ -7,7 +7,7 @@ import numpy as np
 from netspec.kernels import parallel
 from netspec.kernels.arrays import Array, chunks
 
-# Elements in a tile: the tile of each operand and each register fit the L2 cache together.
+# Elements in a tile: few enough for the L3 cache, and enough for a call to take longer than Python.
 TILE = 1 << 17
 
 # What an element counts against `parallel.WORTH_A_THREAD`.

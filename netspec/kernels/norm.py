@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from netspec.kernels import parallel
 from netspec.kernels.arrays import Array, carve, chunks, column_sums, fold, repeat_row
 
-# Elements of x in a block: it and its scratch fit the L2 cache.
+# Elements of x in a block. Short calls make threads wait for each other, so that larger blocks than
+# the L2 cache holds are faster in the end.
 BLOCK = 1 << 17
 
 # What an element counts against `parallel.WORTH_A_THREAD`.
