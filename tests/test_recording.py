@@ -135,11 +135,14 @@ def test_a_predictor_of_open_sizes_and_several_inputs() -> None:
 
 
 def test_few_batch_sizes_are_remembered() -> None:
+    """Of predictors and models: what is recorded takes memory."""
     model = netspec.load(ROOT / "networks/threelayer.net", hidden=5).compile("numpy")
     predictor = model.predictor()
     for batch in range(1, 13):
         predictor(np.zeros((batch, *model.input_shape), "f4"))
-    assert len(predictor._prepared) == 8
+        model.forward(np.zeros((batch, *model.input_shape), "f4"))
+    (program,) = model._programs.values()
+    assert len(predictor._prepared) == len(program._bound) == 8
 
 
 # -------------------------------------------------------------------------------------- training

@@ -29,6 +29,10 @@ def program_source(graph: Graph, *, training: bool, **options: Any) -> str:
     return emit_program(make_plan(graph, training=training, **options), graph).text
 
 
+# Batch sizes whose buffers and recordings are kept at a time.
+REMEMBERED = 8
+
+
 class Program:
     """Runs a plan for any batch size; buffers are allocated once and kept.
 
@@ -71,6 +75,8 @@ class Program:
         """The buffers for a batch size, by name. The caller puts its inputs in, or fills those there."""
         key = (batch, parallel.threads())  # scratch is shared out among the threads
         if key not in self._bound:
+            while len(self._bound) >= REMEMBERED:
+                del self._bound[next(iter(self._bound))]
             offsets, size = self._layout(batch)
             if size > len(self._arena):
                 self._arena = _aligned(size, self.dtype)
