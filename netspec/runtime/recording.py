@@ -29,7 +29,6 @@ from typing import Any, NamedTuple
 from weakref import finalize
 
 import numpy as np
-from numpy.lib.array_utils import byte_bounds
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
@@ -381,6 +380,14 @@ class Recorder:
         size = array.itemsize
         offset = memory.flags[address(array) - memory.start :]
         return [as_strided(offset, (*array.shape, size), (*array.strides, 1))]
+
+
+def byte_bounds(array: Array) -> Span:
+    """The first byte of an array that is not empty, and the one behind its last."""
+    reach = [(n - 1) * stride for n, stride in zip(array.shape, array.strides, strict=True)]
+    start = address(array)
+    low = start + sum(min(0, far) for far in reach)
+    return low, start + sum(max(0, far) for far in reach) + array.itemsize
 
 
 def address(array: Array) -> int:
