@@ -7,8 +7,9 @@ import os
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
+from netspec.cli import FAILED, OK
 from netspec.diagnostics import Diagnostic, NetspecError, render
 
 if TYPE_CHECKING:
@@ -156,6 +157,33 @@ def emit(text: str) -> None:
     except OSError as error:
         message = f"cannot write the output: {error.strerror}"
         raise NetspecError.simple("output/unwritable", message) from None
+
+
+class Report(Protocol):
+    """What a check found: shown as text or JSON, with diagnostics for what failed."""
+
+    diagnostics: list[Diagnostic]
+
+    @property
+    def ok(self) -> bool:
+        """Whether all is well."""
+        ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, for JSON."""
+        ...
+
+
+def emit_report(found: Report, options: argparse.Namespace) -> int:
+    """Print a report as `--format` says; the exit code."""
+    if options.format == "json":
+        import json
+
+        emit(json.dumps(found.to_dict(), indent=2))
+    else:
+        emit(str(found))
+        report(found.diagnostics, options)
+    return OK if found.ok else FAILED
 
 
 def write_whole(path: Path, text: str) -> None:

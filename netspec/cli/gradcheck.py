@@ -6,8 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from netspec.cli import FAILED, OK
-from netspec.cli.common import add_net_options, checked_net, emit, natural, positive, report
+from netspec.cli.common import add_net_options, checked_net, emit_report, natural, positive
 
 if TYPE_CHECKING:
     from netspec.net import Net
@@ -101,14 +100,7 @@ def run(options: argparse.Namespace) -> int:
         mode=options.mode,
         tolerance=options.tolerance,
     )
-    if options.format == "json":
-        import json
-
-        emit(json.dumps(found.to_dict(), indent=2))
-    else:
-        emit(str(found))
-        report(found.diagnostics, options)
-    return OK if found.ok else FAILED
+    return emit_report(found, options)
 
 
 def _batch(net: Net, options: argparse.Namespace) -> tuple[Any, Any]:

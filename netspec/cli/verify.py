@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from netspec.cli import FAILED, OK
-from netspec.cli.common import add_net_options, checked_net, emit, natural, positive, report
+from netspec.cli.common import add_net_options, checked_net, emit_report, natural, positive
 
 _EPILOG = """\
 The reference evaluates a net layer by layer, slowly and obviously. The NumPy program is compared with
@@ -64,11 +63,4 @@ def run(options: argparse.Namespace) -> int:
         dtypes=dtypes,
         torch=options.torch,
     )
-    if options.format == "json":
-        import json
-
-        emit(json.dumps(found.to_dict(), indent=2))
-    else:
-        emit(str(found))
-        report(found.diagnostics, options)
-    return OK if found.ok else FAILED
+    return emit_report(found, options)

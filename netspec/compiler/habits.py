@@ -140,15 +140,9 @@ def _takes(op: type[Op], name: str, value: Any) -> bool:
 
 def input_sizes(statements: Any) -> Iterator[Edit]:
     """The edits that take the input sizes out of all calls of a body that look like PyTorch's."""
-    stack = [statements]
-    while stack:
-        item = stack.pop()
-        if isinstance(item, tuple):
-            stack.extend(item)
-        elif type(item).__module__ == syntax.__name__:
-            if isinstance(item, syntax.Call) and (size := _literal_input_size(item)) is not None:
-                yield removal(item, size)
-            stack.extend(getattr(item, slot) for slot in item.__slots__)
+    for item in syntax.parts(statements):
+        if isinstance(item, syntax.Call) and (size := _literal_input_size(item)) is not None:
+            yield removal(item, size)
 
 
 def _literal_input_size(call: syntax.Call) -> syntax.Argument | None:

@@ -62,7 +62,7 @@ def shape_comments(file: syntax.File) -> dict[object, ShapeComment]:
     comments = {}
     for (start, end), (_, node, about) in found.items():
         shape = parse_shape(file.source, start, end)
-        if shape is not None and shape.items and all(map(_is_constant, _parts(shape.items))):
+        if shape is not None and shape.items and all(map(_is_constant, syntax.parts(shape.items))):
             comments[node] = ShapeComment(shape.items, shape.span, about)
     return comments
 
@@ -109,17 +109,6 @@ def _stages(pipeline: syntax.Pipeline, ends: set[int]) -> Iterator[tuple[object,
             first, line = stage, stage.span.line
         if stage.span.end in ends:
             yield stage, first.span.to(stage.span)
-
-
-def _parts(expr: Any) -> Iterator[Any]:
-    stack = [expr]
-    while stack:
-        item = stack.pop()
-        if isinstance(item, tuple):
-            stack.extend(item)
-        elif type(item).__module__ == syntax.__name__:
-            yield item
-            stack.extend(getattr(item, slot) for slot in item.__slots__)
 
 
 def _is_constant(part: object) -> bool:

@@ -197,7 +197,10 @@ class StatementRunner(Caller):
         facts = {}
         for term in terms:
             # What calls layers cannot be asked again: it would add them again.
-            is_plain = not any(isinstance(e, (syntax.Call, syntax.Pipeline)) for e in _parts(term))
+            is_plain = not any(
+                isinstance(e, (syntax.Call, syntax.Pipeline))
+                for e in syntax.parts(term, syntax.NAMING)
+            )
             if is_plain and not isinstance(term, (syntax.Literal, syntax.ListExpr)):
                 value = self.evaluate(term)
                 shown = show_shape(value.shape) if isinstance(value, Tensor) else show(value)
@@ -311,20 +314,7 @@ def open_sizes(s: syntax.Input) -> Iterator[syntax.Name]:
 
 def _names(expr: syntax.Expr) -> Iterator[syntax.Name]:
     """The names in an expression that stand for values and constants."""
-    return (part for part in _parts(expr) if isinstance(part, syntax.Name))
-
-
-def _parts(expr: Any) -> Iterator[Any]:
-    """The syntax in an expression, but for the names of what is called and of its arguments."""
-    stack = [expr]
-    while stack:
-        item = stack.pop()
-        if isinstance(item, tuple):
-            stack.extend(reversed(item))
-        elif type(item).__module__ == syntax.__name__:
-            yield item
-            skipped = ("callee", "name", "label")
-            stack.extend(getattr(item, s) for s in reversed(item.__slots__) if s not in skipped)
+    return (part for part in syntax.parts(expr, syntax.NAMING) if isinstance(part, syntax.Name))
 
 
 def assigned(statements: Any) -> Iterator[syntax.Name]:

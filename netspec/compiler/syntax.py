@@ -9,8 +9,12 @@ start of the tool does.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from netspec.diagnostics import Source, Span
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -341,3 +345,23 @@ class File:
 
     source: Source
     definitions: tuple[Import | Net | Block | Version, ...]
+
+
+# What names something that is neither a value nor a constant.
+NAMING = ("callee", "name", "label")
+
+
+def parts(tree: Any, skipping: tuple[str, ...] = ()) -> Iterator[Any]:
+    """The nodes of a tree, or of a tuple of trees, in the file's order, outer ones first.
+
+    What stands in the fields called `skipping` is left out.
+    """
+    stack = [tree]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, tuple):
+            stack.extend(reversed(item))
+        elif type(item).__module__ == __name__:
+            yield item
+            slots = reversed(item.__slots__)
+            stack.extend(getattr(item, slot) for slot in slots if slot not in skipping)

@@ -154,15 +154,5 @@ def _literal(value: Any) -> tuple[str, frozenset[str]] | None:
 
 def _names(expr: Any) -> set[str]:
     """The names in an expression that stand for values and constants."""
-    found = set()
-    stack = [expr]
-    while stack:
-        item = stack.pop()
-        if isinstance(item, tuple):
-            stack.extend(item)
-        elif isinstance(item, syntax.Name):
-            found.add(item.id)
-        elif type(item).__module__ == syntax.__name__:
-            skipped = ("callee", "name", "label")
-            stack.extend(getattr(item, s) for s in item.__slots__ if s not in skipped)
-    return found
+    named = syntax.parts(expr, syntax.NAMING)
+    return {part.id for part in named if isinstance(part, syntax.Name)}
