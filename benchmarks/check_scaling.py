@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 import time
 
-from netspec.compiler.pipeline import Request, compile_request
+from netspec.compiler.driver import Request, compile_request
 from netspec.diagnostics import Source
 
 SIZES = (1000, 2000, 5000, 10000, 20000)

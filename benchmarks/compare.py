@@ -19,11 +19,11 @@ from typing import Any
 
 import netspec
 from netspec.kernels import parallel
-from netspec.runtime.bench import Case, Comparison, compare
-from netspec.runtime.bench.machine import Machine, machine
-from netspec.runtime.bench.peers import OURS, PEERS
-from netspec.runtime.bench.report import machine_text, size
-from netspec.runtime.bench.worker import PeerError
+from netspec.tools.bench import Case, Comparison, compare
+from netspec.tools.bench.machine import Machine, machine
+from netspec.tools.bench.peers import OURS, PEERS
+from netspec.tools.bench.report import machine_text, size
+from netspec.tools.bench.worker import PeerError
 
 HERE = Path(__file__).parent
 NETWORKS = HERE.parent / "networks"

@@ -18,15 +18,15 @@ from typing import Any
 import numpy as np
 
 import netspec
-from netspec.compiler.expression import FUNCTIONS, Apply, walk
-from netspec.compiler.plan import ElementwiseStep, Plan
-from netspec.compiler.planning import make_plan
+from netspec.compiler.ir.expression import FUNCTIONS, Apply, walk
+from netspec.compiler.ir.plan import ElementwiseStep, Plan
+from netspec.compiler.numpy_backend.pipeline import make_plan
 from netspec.kernels import parallel
-from netspec.runtime import threads
-from netspec.runtime.bench.machine import machine
-from netspec.runtime.bench.report import machine_text
-from netspec.runtime.bench.timing import time_round
-from netspec.runtime.executor import Program
+from netspec.runtime.engine import threads
+from netspec.runtime.engine.program import Program
+from netspec.tools.bench.machine import machine
+from netspec.tools.bench.report import machine_text
+from netspec.tools.bench.timing import time_round
 
 HERE = Path(__file__).parent
 SIZES = (1 << 10, 1 << 13, 1 << 16, 1 << 19, 1 << 22)

@@ -19,15 +19,15 @@ from typing import Any
 import numpy as np
 
 import netspec
-from netspec.compiler.planning import make_plan
+from netspec.compiler.numpy_backend.pipeline import make_plan
 from netspec.kernels import parallel
-from netspec.runtime.bench.case import Case
-from netspec.runtime.bench.flops import step_flops
-from netspec.runtime.bench.machine import machine
-from netspec.runtime.bench.peers.ours import prepare
-from netspec.runtime.bench.report import machine_text
-from netspec.runtime.bench.timing import time_round
-from netspec.runtime.executor import Program
+from netspec.runtime.engine.program import Program
+from netspec.tools.bench.flops import step_flops
+from netspec.tools.bench.machine import machine
+from netspec.tools.bench.peers.ours import prepare
+from netspec.tools.bench.report import machine_text
+from netspec.tools.bench.timing import time_round
+from netspec.tools.bench.workload import Case
 
 HERE = Path(__file__).parent
 NETWORKS = HERE.parent / "networks"

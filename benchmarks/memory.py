@@ -20,12 +20,12 @@ from typing import Any
 import numpy as np
 
 import netspec
-from netspec.compiler.footprint import footprint
-from netspec.compiler.planning import make_plan
-from netspec.compiler.settings import parse_setting
+from netspec.compiler.numpy_backend.memory_use import footprint
+from netspec.compiler.numpy_backend.pipeline import make_plan
+from netspec.compiler.overrides import parse_setting
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from tests.array_allocations import peak_of_arrays
+from tests.helpers.array_allocations import peak_of_arrays
 
 MIB = 1 << 20
 # The first two are recorded.
@@ -63,8 +63,8 @@ def batch_of(net: netspec.Net, count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def numpy_steps(net: netspec.Net, x: np.ndarray, y: np.ndarray) -> None:
-    from netspec.runtime.losses import make_loss
-    from netspec.runtime.optimizers import make_optimizer
+    from netspec.runtime.optim.losses import make_loss
+    from netspec.runtime.optim.optimizers import make_optimizer
 
     model, loss = net.compile("numpy"), make_loss("softmax")
     flat = model.flat_parameters, model.flat_gradients
@@ -100,7 +100,7 @@ def profiled(net: netspec.Net, batch: int) -> int | None:
         return None
     from torch.profiler import ProfilerActivity, profile
 
-    from netspec.runtime.torch_module import build_module
+    from netspec.runtime.models.torch_build import build_module
 
     def steps(x: np.ndarray, y: np.ndarray) -> None:
         module = build_module(net)

@@ -16,25 +16,25 @@ from netspec.net import Net, load, loads
 if TYPE_CHECKING:
     from netspec.runtime.data import Dataset
     from netspec.runtime.data import load as load_data
-    from netspec.runtime.gradcheck import gradcheck
-    from netspec.runtime.model import Model
-    from netspec.runtime.trainer import History, fit
-    from netspec.runtime.verify import verify
-    from netspec.runtime.weights import load_weights, save_weights
+    from netspec.runtime.models.numpy_model import Model
+    from netspec.runtime.training.fit import History, fit
+    from netspec.runtime.weights.safetensors_file import load_weights, save_weights
+    from netspec.tools.gradcheck import gradcheck
+    from netspec.tools.verify import verify
 
 __version__ = "0.1.0"
 
 # These need NumPy, which `netspec check` does not: they are imported when they are asked for.
 _LAZY = {
-    "gradcheck": ("netspec.runtime.gradcheck", "gradcheck"),
-    "fit": ("netspec.runtime.trainer", "fit"),
-    "History": ("netspec.runtime.trainer", "History"),
+    "gradcheck": ("netspec.tools.gradcheck", "gradcheck"),
+    "fit": ("netspec.runtime.training.fit", "fit"),
+    "History": ("netspec.runtime.training.fit", "History"),
     "Dataset": ("netspec.runtime.data", "Dataset"),
     "load_data": ("netspec.runtime.data", "load"),
-    "Model": ("netspec.runtime.model", "Model"),
-    "verify": ("netspec.runtime.verify", "verify"),
-    "load_weights": ("netspec.runtime.weights", "load_weights"),
-    "save_weights": ("netspec.runtime.weights", "save_weights"),
+    "Model": ("netspec.runtime.models.numpy_model", "Model"),
+    "verify": ("netspec.tools.verify", "verify"),
+    "load_weights": ("netspec.runtime.weights.safetensors_file", "load_weights"),
+    "save_weights": ("netspec.runtime.weights.safetensors_file", "save_weights"),
 }
 
 __all__ = [

@@ -6,21 +6,21 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from netspec.compiler.graph import Graph
-from netspec.compiler.pipeline import (
+from netspec.compiler.driver import (
     Compilation,
     Request,
-    Written,
     compile_request,
     select,
     written,
 )
+from netspec.compiler.elaborate.written import Written
+from netspec.compiler.ir.graph import Graph
 from netspec.diagnostics import Diagnostic, NetspecError, Source
 
 if TYPE_CHECKING:
-    from netspec.compiler.summary import Summary
-    from netspec.runtime.model import Model
-    from netspec.runtime.pytorch.model import TorchModel
+    from netspec.compiler.analysis.costs import Summary
+    from netspec.runtime.models.numpy_model import Model
+    from netspec.runtime.models.pytorch.model import TorchModel
 
 
 class Net:
@@ -46,7 +46,7 @@ class Net:
 
     def summary(self, batch: int = 1) -> Summary:
         """Layers, shapes, parameters, MACs and memory; prints as a table."""
-        from netspec.compiler.summary import summarize
+        from netspec.compiler.analysis.costs import summarize
 
         return summarize(self.graph, batch)
 
@@ -76,15 +76,15 @@ class Net:
         """
         _check_target(target, ("numpy", "torch"))
         if target == "torch":
-            from netspec.runtime.torch_module import build_module
+            from netspec.runtime.models.torch_build import build_module
 
             module = build_module(self, dtype=dtype, seed=seed)
-            from netspec.runtime.pytorch.device import Execution, choose_device
-            from netspec.runtime.pytorch.group import Group
-            from netspec.runtime.pytorch.model import TorchModel
+            from netspec.runtime.models.pytorch.device import Execution, choose_device
+            from netspec.runtime.models.pytorch.model import TorchModel
+            from netspec.runtime.models.pytorch.processes import Group
 
             return TorchModel(self.graph, module, Execution(choose_device(device, Group())))
-        from netspec.runtime.model import Model
+        from netspec.runtime.models.numpy_model import Model
 
         return Model(self.graph, dtype=dtype, seed=seed)
 
@@ -103,10 +103,10 @@ class Net:
         """
         _check_target(target, ("numpy", "torch"))
         if target == "torch":
-            from netspec.compiler.torch_source import torch_source
+            from netspec.compiler.torch_backend import torch_source
 
             return torch_source(self.written)
-        from netspec.runtime.executor import program_source
+        from netspec.runtime.engine.program import program_source
 
         return program_source(self.graph, training=training, backward=training, without=without)
 

@@ -9,10 +9,8 @@ import sys
 from collections.abc import Callable, Sequence
 
 import netspec
+from netspec.cli.exit_codes import BROKEN_PIPE, FAILED, INTERNAL_ERROR, INTERRUPTED, WRONG_USE
 from netspec.diagnostics import NetspecError
-
-OK, FAILED, WRONG_USE, INTERNAL_ERROR = 0, 1, 2, 70
-INTERRUPTED, BROKEN_PIPE, TERMINATED = 130, 141, 143
 
 VERBS = {
     "check": "check files and say exactly what is wrong",

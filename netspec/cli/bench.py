@@ -8,14 +8,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from netspec.cli import FAILED, OK
 from netspec.cli.common import add_net_options, checked_net, emit, positive
+from netspec.cli.exit_codes import FAILED, OK
 from netspec.diagnostics import NetspecError, suggest
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options."""
-    from netspec.runtime.bench.peers import OURS, PEERS
+    from netspec.tools.bench.peers import OURS, PEERS
 
     peers = [name for name in PEERS if name != OURS]
     parser.add_argument(
@@ -80,10 +80,10 @@ def _net(options: argparse.Namespace) -> int:
     from dataclasses import asdict
 
     from netspec.kernels import parallel
-    from netspec.runtime.bench import Case, compare
-    from netspec.runtime.bench.machine import machine
-    from netspec.runtime.bench.report import as_data, as_text, machine_text
-    from netspec.runtime.bench.worker import PeerError
+    from netspec.tools.bench import Case, compare
+    from netspec.tools.bench.machine import machine
+    from netspec.tools.bench.report import as_data, as_text, machine_text
+    from netspec.tools.bench.worker import PeerError
 
     threads = options.threads or parallel.threads()
     here = machine()
@@ -119,7 +119,7 @@ def _peers(text: str) -> list[str]:
     Raises:
         NetspecError: `usage/bench` for one that is none.
     """
-    from netspec.runtime.bench.peers import OURS, PEERS
+    from netspec.tools.bench.peers import OURS, PEERS
 
     known = [name for name in PEERS if name != OURS]
     names = list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
@@ -133,7 +133,7 @@ def _peers(text: str) -> list[str]:
 
 def _layers(options: argparse.Namespace) -> int:
     """A course's layers, one at a time."""
-    from netspec.runtime import threads
+    from netspec.runtime.engine import threads
     from netspec.testing.layer_bench import measure, table, workloads
 
     if options.threads is not None:

@@ -6,13 +6,13 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from netspec.cli import FAILED, OK, WRONG_USE
 from netspec.cli.common import add_net_options, arguments_of, emit, is_wrong_use, report
+from netspec.cli.exit_codes import FAILED, OK, WRONG_USE
 from netspec.diagnostics import plural, to_json
 
 if TYPE_CHECKING:
-    from netspec.compiler.graph import Graph
-    from netspec.compiler.pipeline import Compilation
+    from netspec.compiler.driver import Compilation
+    from netspec.compiler.ir.graph import Graph
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Check every file; they fail together if one does."""
-    from netspec.compiler.pipeline import Request, compile_request
+    from netspec.compiler.driver import Request, compile_request
 
     files = []
     code = OK

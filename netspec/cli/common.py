@@ -9,11 +9,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from netspec.cli import FAILED, OK
+from netspec.cli.exit_codes import FAILED, OK
 from netspec.diagnostics import Diagnostic, NetspecError, render
 
 if TYPE_CHECKING:
-    from netspec.compiler.graph import Graph
+    from netspec.compiler.ir.graph import Graph
     from netspec.net import Net
 
 # Mistakes of the command line, where they stand in no file.
@@ -75,7 +75,7 @@ def arguments_of(options: argparse.Namespace) -> dict[str, Any]:
     """
     if not options.set:
         return {}
-    from netspec.compiler.settings import parse_setting
+    from netspec.compiler.overrides import parse_setting
 
     arguments: dict[str, Any] = {}
     wrong: list[Diagnostic] = []
@@ -103,7 +103,7 @@ def checked_net(options: argparse.Namespace, arguments: Mapping[str, Any] | None
     Raises:
         NetspecError: with the errors, and the warnings reported before.
     """
-    from netspec.compiler.pipeline import Request, compile_request, select, written
+    from netspec.compiler.driver import Request, compile_request, select, written
     from netspec.net import Net
 
     chosen = arguments_of(options) if arguments is None else arguments

@@ -6,8 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from netspec.cli import FAILED, OK
 from netspec.cli.common import add_net_options, checked_net, emit, write_whole
+from netspec.cli.exit_codes import FAILED, OK
 from netspec.diagnostics import NetspecError
 
 
@@ -63,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _passes() -> dict[str, str]:
     """The passes that can be left out, and what each does."""
-    from netspec.compiler.pass_names import PASS_NAMES
+    from netspec.compiler.numpy_backend.pass_names import PASS_NAMES
 
     return PASS_NAMES
 
@@ -96,11 +96,11 @@ def _text(options: argparse.Namespace) -> str:
         return net.source(options.target)
     training, without = not options.inference, tuple(options.without or ())
     if options.standalone:
-        from netspec.runtime.standalone import standalone_source
+        from netspec.export import standalone_source
 
         return standalone_source(net.graph, training=training, without=without)
     if options.explain_plan:
-        from netspec.compiler.explain_plan import explain_plan
+        from netspec.compiler.numpy_backend.explain import explain_plan
 
         return explain_plan(net.graph, training=training, without=without)
     return net.source("numpy", training=training, without=without)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from netspec.cli import FAILED, OK, WRONG_USE
 from netspec.cli.common import add_net_options, checked_graph, emit, report
+from netspec.cli.exit_codes import FAILED, OK, WRONG_USE
 from netspec.diagnostics import NetspecError
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options."""
-    from netspec.compiler.compare import FORMATS
+    from netspec.compiler.analysis.diff import FORMATS
 
     parser.epilog = "Exit codes are those of diff: 0 equal, 1 different, 2 trouble."
     parser.add_argument("a", metavar="A", type=Path, help="a .net file")
@@ -36,8 +36,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the comparison."""
-    from netspec.compiler.compare import FORMATS, compare
-    from netspec.compiler.summary import summarize
+    from netspec.compiler.analysis.costs import summarize
+    from netspec.compiler.analysis.diff import FORMATS, compare
 
     sides = []
     for side in (

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from netspec.cli import FAILED, OK
 from netspec.cli.common import add_net_options, arguments_of, checked_net, emit, natural, positive
+from netspec.cli.exit_codes import FAILED, OK
 from netspec.diagnostics import NetspecError
 
 if TYPE_CHECKING:
@@ -33,9 +33,9 @@ _GIVEN = ("data", "normalize", "optimizer", "lr", "batch", "l2", "loss", "seed")
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options."""
     from netspec.runtime.data.catalog import NAMES
-    from netspec.runtime.losses import LOSSES
-    from netspec.runtime.normalization import KINDS
-    from netspec.runtime.optimizers import OPTIMIZERS
+    from netspec.runtime.data.input_normalization import KINDS
+    from netspec.runtime.optim.losses import LOSSES
+    from netspec.runtime.optim.optimizers import OPTIMIZERS
 
     parser.epilog = _EPILOG
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
@@ -66,14 +66,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Examine, and say how the net is."""
-    from netspec.runtime.classifier import image_shape
     from netspec.runtime.data.catalog import load
-    from netspec.runtime.doctor import examine
+    from netspec.runtime.models.classifier_shape import image_shape
     from netspec.runtime.runs.resolve import check_arguments, resolve
+    from netspec.tools.doctor import examine
 
     if options.plot is not None:
         # Said before the checks, which take their time.
-        from netspec.runtime.drawing import check_picture_path, require_matplotlib
+        from netspec.runtime.plots.figures import check_picture_path, require_matplotlib
 
         check_picture_path(options.plot)
         require_matplotlib()
@@ -102,7 +102,7 @@ def run(options: argparse.Namespace) -> int:
         seed=settings["seed"],
     )
     if options.plot is not None:
-        from netspec.runtime.doctor.picture import draw
+        from netspec.tools.doctor.figure import draw
 
         draw(found, options.plot)
     emit(json.dumps(found.to_dict(), indent=2) if options.format == "json" else str(found))

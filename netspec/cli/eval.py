@@ -7,21 +7,21 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from netspec.cli import OK
 from netspec.cli.common import emit
-from netspec.cli.weighted import Trained, add_weight_options, load_trained, stored_normalization
+from netspec.cli.exit_codes import OK
+from netspec.cli.trained_net import Trained, add_weight_options, load_trained, stored_normalization
 from netspec.diagnostics import NetspecError
 
 if TYPE_CHECKING:
     from netspec.runtime.data import Dataset
-    from netspec.runtime.normalization import Normalization
+    from netspec.runtime.data.input_normalization import Normalization
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options."""
     from netspec.runtime.data.catalog import NAMES
-    from netspec.runtime.losses import LOSSES
-    from netspec.runtime.normalization import KINDS
+    from netspec.runtime.data.input_normalization import KINDS
+    from netspec.runtime.optim.losses import LOSSES
 
     add_weight_options(parser)
     data = parser.add_argument_group("data")
@@ -41,9 +41,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Evaluate, and print the tables."""
     from netspec.runtime.data.catalog import load
-    from netspec.runtime.evaluation import evaluate
-    from netspec.runtime.losses import make_loss
-    from netspec.runtime.remembered import complete, has_names, labels_by_name
+    from netspec.runtime.inference.evaluate import evaluate
+    from netspec.runtime.optim.losses import make_loss
+    from netspec.runtime.weights.data_facts import complete, has_names, labels_by_name
 
     trained = load_trained(options)
     model = trained.model
@@ -70,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _normalization(options: argparse.Namespace, trained: Trained, data: Dataset) -> Normalization:
-    from netspec.runtime.normalization import Normalization
+    from netspec.runtime.data.input_normalization import Normalization
 
     if options.normalize is not None:
         return Normalization.fit(options.normalize, data.x_train)

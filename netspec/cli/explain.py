@@ -6,12 +6,12 @@ import argparse
 import textwrap
 from typing import TYPE_CHECKING
 
-from netspec.cli import OK
 from netspec.cli.common import emit
+from netspec.cli.exit_codes import OK
 from netspec.diagnostics import Diagnostic, Hint, NetspecError, Source, render, suggest
 
 if TYPE_CHECKING:
-    from netspec.compiler.explain import Explanation
+    from netspec.compiler.explain_codes import Explanation
 
 _WHERE = {"net": "in a file", "python": "in Python", "console": "on the command line"}
 
@@ -26,7 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print one explanation, or a line for each."""
-    from netspec.compiler.explain import explanations
+    from netspec.compiler.explain_codes import explanations
 
     known = explanations()
     if options.code is None:
@@ -46,7 +46,7 @@ def _shown(explanation: Explanation) -> str:
     if explanation.example is not None:
         parts += [f"For example, {_WHERE[explanation.kind]}:", _indented(explanation.example)]
     if explanation.example is not None and explanation.kind == "net":
-        from netspec.compiler.pipeline import Request, compile_request
+        from netspec.compiler.driver import Request, compile_request
 
         source = Source("example.net", explanation.example)
         diagnostics = compile_request(Request(source=source)).diagnostics

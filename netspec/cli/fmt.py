@@ -8,8 +8,8 @@ import io
 import sys
 from pathlib import Path
 
-from netspec.cli import FAILED, OK
 from netspec.cli.common import add_color_option, emit, report, write_whole
+from netspec.cli.exit_codes import FAILED, OK
 from netspec.diagnostics import NetspecError
 
 _STDIN = "-"
@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _format(name: str, options: argparse.Namespace) -> bool:
     """Format one file, or show what that would do; whether it changes."""
-    from netspec.compiler.formatting import format_source
+    from netspec.compiler.fmt.formatter import format_source
     from netspec.compiler.parse import decode_source, read_file
 
     shown = "<stdin>" if name == _STDIN else name

@@ -28,7 +28,7 @@ between two labels is checked, on random values and with a random linear functio
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options."""
-    from netspec.runtime.losses import LOSSES
+    from netspec.runtime.optim.losses import LOSSES
 
     parser.epilog = _EPILOG
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
@@ -78,7 +78,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Check, and show how far gradients are from slopes."""
-    from netspec.runtime.gradcheck import gradcheck
+    from netspec.tools.gradcheck import gradcheck
 
     net = checked_net(options)
     x, y = _batch(net, options) if options.data is not None else (None, None)
@@ -107,9 +107,9 @@ def _batch(net: Net, options: argparse.Namespace) -> tuple[Any, Any]:
     """The first images of a data set and their labels, normalised as `train` does it."""
     import numpy as np
 
-    from netspec.runtime.classifier import class_count, image_shape
     from netspec.runtime.data.catalog import load
-    from netspec.runtime.normalization import Normalization
+    from netspec.runtime.data.input_normalization import Normalization
+    from netspec.runtime.models.classifier_shape import class_count, image_shape
 
     data = load(options.data, options.data_dir, image_shape(net.graph))
     data.check_classes(class_count(net.graph))

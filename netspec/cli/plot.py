@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from netspec.cli import OK
 from netspec.cli.common import add_color_option, emit
+from netspec.cli.exit_codes import OK
 from netspec.diagnostics import NetspecError
 
 _CURVES, _FILTERS = Path("curves.png"), Path("filters.png")
@@ -36,8 +36,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _draw_curves(options: argparse.Namespace) -> int:
-    from netspec.runtime.curves import curves_of, draw_curves
-    from netspec.runtime.drawing import check_picture_path
+    from netspec.runtime.plots.curves import curves_of, draw_curves
+    from netspec.runtime.plots.figures import check_picture_path
     from netspec.runtime.runs.folder import RunFolder
     from netspec.runtime.runs.metrics import read_metrics
 
@@ -53,9 +53,9 @@ def _draw_curves(options: argparse.Namespace) -> int:
 
 
 def _draw_filters(options: argparse.Namespace) -> int:
-    from netspec.runtime.drawing import check_picture_path
-    from netspec.runtime.filters import draw_filters
-    from netspec.runtime.transfer import read_weights
+    from netspec.runtime.plots.figures import check_picture_path
+    from netspec.runtime.plots.filters import draw_filters
+    from netspec.runtime.training.transfer import read_weights
 
     path = options.out or _FILTERS
     check_picture_path(path, (".png",))

@@ -8,13 +8,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from netspec.cli import OK
 from netspec.cli.common import emit, positive
-from netspec.cli.weighted import Trained, add_weight_options, load_trained, stored_normalization
+from netspec.cli.exit_codes import OK
+from netspec.cli.trained_net import Trained, add_weight_options, load_trained, stored_normalization
 
 if TYPE_CHECKING:
-    from netspec.runtime.normalization import Normalization
-    from netspec.runtime.prediction import Prediction
+    from netspec.runtime.data.input_normalization import Normalization
+    from netspec.runtime.inference.predict import Prediction
 
 # What needs no training images to be fitted to; `unit` of pixels is 255.
 _WITHOUT_DATA = ("none", "unit")
@@ -34,8 +34,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Predict, and print a line an image."""
-    from netspec.runtime.prediction import predict, read_pictures
-    from netspec.runtime.remembered import image_type
+    from netspec.runtime.inference.predict import predict, read_pictures
+    from netspec.runtime.weights.data_facts import image_type
 
     trained = load_trained(options)
     normalization = _normalization(options, trained)
@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
 def _normalization(options: argparse.Namespace, trained: Trained) -> Normalization:
     import numpy as np
 
-    from netspec.runtime.normalization import Normalization
+    from netspec.runtime.data.input_normalization import Normalization
 
     if options.normalize is not None:
         return Normalization.fit(options.normalize, np.zeros((1, 1, 1, 1), np.uint8))

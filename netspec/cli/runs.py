@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from netspec.cli import FAILED, OK
 from netspec.cli.common import add_color_option, emit, report
+from netspec.cli.exit_codes import FAILED, OK
 from netspec.diagnostics import NetspecError
 
 if TYPE_CHECKING:

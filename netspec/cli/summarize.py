@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from netspec.cli import OK
 from netspec.cli.common import add_net_options, checked_graph, emit, positive
+from netspec.cli.exit_codes import OK
 from netspec.diagnostics import Diagnostic, Hint, NetspecError, Source, Span, suggest
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options."""
-    from netspec.compiler.summary_text import COLUMNS, DEFAULT, FORMATS
+    from netspec.compiler.analysis.costs_text import COLUMNS, DEFAULT, FORMATS
 
     parser.add_argument("file", metavar="FILE", type=Path, help="a .net file")
     add_net_options(parser)
@@ -45,8 +45,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the summary of the chosen net."""
-    from netspec.compiler.summary import summarize
-    from netspec.compiler.summary_text import FORMATS
+    from netspec.compiler.analysis.costs import summarize
+    from netspec.compiler.analysis.costs_text import FORMATS
 
     if options.memory:
         return _memory(options)
@@ -67,11 +67,11 @@ def _memory(options: argparse.Namespace) -> int:
     if options.format not in ("table", "json") or options.columns or options.depth:
         message = "--memory is a table of its own, or JSON"
         raise NetspecError.simple("usage/memory", message, "leave --columns and --depth away")
-    from netspec.compiler.footprint import footprint
-    from netspec.compiler.footprint_text import as_object, as_table
-    from netspec.compiler.planning import make_plan
-    from netspec.runtime import threads
-    from netspec.runtime.classifier import require_sizes
+    from netspec.compiler.numpy_backend.memory_use import footprint
+    from netspec.compiler.numpy_backend.memory_use_text import as_object, as_table
+    from netspec.compiler.numpy_backend.pipeline import make_plan
+    from netspec.runtime.engine import threads
+    from netspec.runtime.models.classifier_shape import require_sizes
 
     graph = checked_graph(options)
     require_sizes(graph)
@@ -96,7 +96,7 @@ def _columns(text: str | None) -> list[str] | None:
     Raises:
         NetspecError: `usage/column`, with every name that is wrong.
     """
-    from netspec.compiler.summary_text import COLUMNS
+    from netspec.compiler.analysis.costs_text import COLUMNS
 
     if text is None:
         return None

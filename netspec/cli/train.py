@@ -7,20 +7,20 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from netspec.cli import FAILED, OK
 from netspec.cli.common import emit
-from netspec.cli.stopping import until_stopped
-from netspec.cli.telling import Telling
+from netspec.cli.exit_codes import FAILED, OK
+from netspec.cli.interrupts import until_stopped
+from netspec.cli.train_log import Telling
 from netspec.cli.training_plan import Plan, make_plan
 from netspec.diagnostics import NetspecError
 
 if TYPE_CHECKING:
-    from netspec.runtime.history import History
-    from netspec.runtime.model import Model
-    from netspec.runtime.normalization import Normalization
-    from netspec.runtime.pytorch.group import Group
-    from netspec.runtime.pytorch.model import TorchModel
+    from netspec.runtime.data.input_normalization import Normalization
+    from netspec.runtime.models.numpy_model import Model
+    from netspec.runtime.models.pytorch.model import TorchModel
+    from netspec.runtime.models.pytorch.processes import Group
     from netspec.runtime.runs.recorder import RunRecorder
+    from netspec.runtime.training.history import History
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -39,10 +39,10 @@ def run(options: argparse.Namespace) -> int:
         target = RunFolder(options.resume).facts().target
     if target != "torch":
         return _run_numpy(options)
-    from netspec.runtime.torch_module import require_torch
+    from netspec.runtime.models.torch_build import require_torch
 
     require_torch()
-    from netspec.runtime.pytorch.group import from_environment
+    from netspec.runtime.models.pytorch.processes import from_environment
 
     group = from_environment()
     try:
@@ -61,7 +61,7 @@ def _run_numpy(options: argparse.Namespace) -> int:
 
     plan = make_plan(options)
     if plan.threads is not None:
-        from netspec.runtime import threads
+        from netspec.runtime.engine import threads
 
         threads.limit(plan.threads)
     settings = plan.settings
@@ -72,10 +72,10 @@ def _run_numpy(options: argparse.Namespace) -> int:
 def _run_torch(options: argparse.Namespace, group: Group) -> int:
     import torch
 
-    from netspec.runtime.pytorch.device import Execution, choose_device
-    from netspec.runtime.pytorch.group import joined
-    from netspec.runtime.pytorch.model import TorchModel
-    from netspec.runtime.torch_module import build_module
+    from netspec.runtime.models.pytorch.device import Execution, choose_device
+    from netspec.runtime.models.pytorch.model import TorchModel
+    from netspec.runtime.models.pytorch.processes import joined
+    from netspec.runtime.models.torch_build import build_module
 
     plan = make_plan(options)
     settings = plan.settings
@@ -94,7 +94,7 @@ def _train(
     plan: Plan, model: Model | TorchModel, threads: int, rank: int = 0, processes: int = 1
 ) -> int:
     from netspec.runtime.data.catalog import load
-    from netspec.runtime.trainer import fit
+    from netspec.runtime.training.fit import fit
 
     settings = plan.settings
     telling = Telling(quiet=settings["quiet"], writes=rank == 0)
@@ -159,8 +159,8 @@ def _say_what_is_there(
 
 def _prepare(plan: Plan, model: Model | TorchModel, telling: Telling) -> Normalization | None:
     """Load `--weights`, freeze; the normalisation that is known before the images are seen."""
-    from netspec.runtime.normalization import Normalization
-    from netspec.runtime.transfer import choose_frozen, read_weights, start_from
+    from netspec.runtime.data.input_normalization import Normalization
+    from netspec.runtime.training.transfer import choose_frozen, read_weights, start_from
 
     settings, normalization = plan.settings, None
     if plan.checkpoint is not None:  # which has the weights, and what was done to the images

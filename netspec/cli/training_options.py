@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from netspec.cli.common import add_net_options
-from netspec.runtime.runs.kinds import Choice, Flag, ListOf
+from netspec.runtime.runs.option_types import Choice, Flag, ListOf
 from netspec.runtime.runs.options import OPTIONS, Option
 
 

@@ -14,7 +14,7 @@ from netspec.diagnostics import NetspecError
 from netspec.runtime.runs.options import LOG_EVERY, OPTIONS
 
 if TYPE_CHECKING:
-    from netspec.cli.telling import Telling
+    from netspec.cli.train_log import Telling
     from netspec.net import Net
     from netspec.runtime.data.dataset import Dataset
     from netspec.runtime.runs.checkpoint import Checkpoint
@@ -125,8 +125,8 @@ class Plan:
         """What the run is started, or goes on, with."""
         import dataclasses
 
-        from netspec.runtime.machine import versions
         from netspec.runtime.runs.folder import Facts, net_files
+        from netspec.runtime.weights.host import versions
 
         now = versions(*_PACKAGES[self.target])
         options = {name: self.settings[name] for name in OPTIONS}
@@ -250,9 +250,9 @@ def _check_target(target: str, settings: Settings) -> None:
 
 def _going_on(options: argparse.Namespace) -> Plan:
     from netspec.cli.training_options import given
-    from netspec.runtime.machine import versions
     from netspec.runtime.runs.folder import net_files
     from netspec.runtime.runs.resume import check_source, take_up, version_notes
+    from netspec.runtime.weights.host import versions
 
     if options.recipe is not None or options.no_recipe:
         message = "a run that goes on has its recipe: leave --recipe and --no-recipe out"

@@ -52,7 +52,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Compare, and show how far apart everything is."""
-    from netspec.runtime.verify import verify
+    from netspec.tools.verify import verify
 
     dtypes = ("float64", "float32") if options.dtype == "both" else (options.dtype,)
     found = verify(

@@ -42,8 +42,8 @@ def strided(x: Array, shape: tuple[int, ...], strides: tuple[int, ...]) -> Array
 def as_one(task: Callable[..., None], *arrays: Array) -> None:
     """Call `task(*arrays)`, whose NumPy calls depend on the numbers in the arrays.
 
-    A recording of the kernels (`netspec.runtime.recording`) keeps it as one call, so `task` may
-    know nothing else that changes from call to call.
+    A recording of the kernels (`netspec.runtime.engine.record.recorder`) keeps it as one call, so
+    `task` may know nothing else that changes from call to call.
     """
     recorder = getattr(arrays[0], "recorder", None)
     if recorder is None:

@@ -22,9 +22,10 @@ from math import prod
 
 import numpy as np
 
-from netspec.kernels import depthwise, parallel, winograd
+from netspec.kernels import parallel
 from netspec.kernels.arrays import Array, carve, column_sums, repeat_row, strided
-from netspec.kernels.conv_plan import Plan, is_pointwise, phases, plan_tiles
+from netspec.kernels.convolution import depthwise, winograd
+from netspec.kernels.convolution.conv_plan import Plan, is_pointwise, phases, plan_tiles
 from netspec.kernels.windows import (
     Pad,
     Pair,

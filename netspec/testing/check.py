@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from netspec.compiler.op import registry
+from netspec.compiler.ops import registry
 from netspec.diagnostics import NetspecError, suggest
 from netspec.testing import student
 from netspec.testing.courses import LOSSES, Part, known, parts_of
 from netspec.testing.layer import Layer, Setting
 from netspec.testing.losses import check_loss
-from netspec.testing.mistakes import Scene, explain
+from netspec.testing.mistakes import explain
 from netspec.testing.report import Case, LayerMismatchError, Report, compare
+from netspec.testing.scene import Scene
 from netspec.testing.student import FaultError
 
 Array = NDArray[Any]

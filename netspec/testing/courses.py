@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netspec.compiler.op import Op, registry
+from netspec.compiler.ir.op import Op
+from netspec.compiler.ops import registry
 
 Array = NDArray[Any]
 Shape = tuple[int, ...]

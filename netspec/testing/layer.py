@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netspec.compiler.graph import Graph, Node, Parameter
+from netspec.compiler.ir.graph import Graph, Node, Parameter
 from netspec.diagnostics import NetspecError
 from netspec.net import loads
-from netspec.runtime.executor import Program, make_plan
+from netspec.runtime.engine.program import Program, make_plan
 from netspec.testing.courses import Argument, Mode, Part, Written
 
 Array = NDArray[Any]

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netspec.kernels import fast, naive
+from netspec.kernels.course import fast, naive
 
 Array = NDArray[Any]
 

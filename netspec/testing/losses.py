@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netspec.runtime.losses import make_loss
+from netspec.runtime.optim.losses import make_loss
 from netspec.testing import student
-from netspec.testing.mistakes import Scene, explain
+from netspec.testing.mistakes import explain
 from netspec.testing.report import Case, compare
+from netspec.testing.scene import Scene
 from netspec.testing.student import FaultError
 
 Array = NDArray[Any]

@@ -7,57 +7,16 @@ enough (`setting.changed(...)`), and is told only where these are the numbers th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from itertools import permutations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from netspec.testing.layer import Setting
 from netspec.testing.norm_mistakes import normalizing, running
+from netspec.testing.scene import CLOSE, Array, Scene, distance
 
-Array = NDArray[Any]
-
-# A guess must come this much closer than netspec's own numbers do, and at least as close as this.
-CLOSER, CLOSE = 0.01, 1e-6
 MOST_HINTS = 2
-
-
-@dataclass(frozen=True)
-class Scene:
-    """One argument that differs, and what it was computed from.
-
-    Attributes:
-        name: such as `dw`.
-        yours, ours: the two arrays; shapes may differ.
-        batch: how many images.
-        factors: numbers that are easily left out or put in twice, by what they are.
-        setting: how netspec's was computed; None for a loss.
-        extra: wrong numbers that are particular to the function, by what makes them.
-    """
-
-    name: str
-    yours: Array
-    ours: Array
-    batch: int
-    factors: dict[str, float]
-    setting: Setting | None = None
-    extra: tuple[tuple[str, Array], ...] = ()
-
-    def is_yours(self, guess: Array) -> bool:
-        """Whether these are the numbers that were found."""
-        if guess.shape != self.yours.shape:
-            return False
-        limit = CLOSE
-        if self.ours.shape == self.yours.shape:
-            limit = min(limit, CLOSER * _distance(self.yours, self.ours))
-        return _distance(self.yours, guess) <= limit
-
-    @property
-    def is_gradient(self) -> bool:
-        """Whether it comes from backward."""
-        return self.name.startswith("d")
 
 
 def explain(scene: Scene) -> list[str]:
@@ -74,12 +33,6 @@ def explain(scene: Scene) -> list[str]:
                 if len(found) == MOST_HINTS:
                     return found
     return found
-
-
-def _distance(a: Array, b: Array) -> float:
-    if not a.size:
-        return 0.0
-    return float(np.abs(a - b).max()) / max(1.0, float(np.abs(b).max()))
 
 
 Guesses = Iterator[tuple[str, Array]]
@@ -131,7 +84,7 @@ def not_summed(scene: Scene) -> Guesses:
         for axes in permutations(range(yours.ndim), count):
             if list(axes) == sorted(axes):
                 summed = yours.sum(axis=axes)
-                if summed.shape == ours.shape and _distance(summed, ours) < CLOSE:
+                if summed.shape == ours.shape and distance(summed, ours) < CLOSE:
                     yield f"sum it over the axes {list(axes)}", yours
 
 
@@ -147,7 +100,7 @@ def padding_left(scene: Scene) -> Guesses:
         return
     height, width = ours.shape[2:]
     inside = yours[:, :, more_h : more_h + height, more_w : more_w + width]
-    if _distance(inside, ours) < CLOSE:
+    if distance(inside, ours) < CLOSE:
         yield "the padding is still there: cut it off, dx[:, :, pad:-pad, pad:-pad]", yours
 
 
@@ -162,7 +115,7 @@ def shifted(scene: Scene) -> Guesses:
                 continue
             moved = np.roll(ours, (down, right), (2, 3))
             inner = np.s_[:, :, 1:-1, 1:-1]
-            if _distance(yours[inner], moved[inner]) < CLOSE:
+            if distance(yours[inner], moved[inner]) < CLOSE:
                 hint = f"it is shifted by {[down, right]} pixels: an index or the padding is off"
                 yield hint, yours
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from netspec.testing.mistakes import Scene
+    from netspec.testing.scene import Scene
 
 Array = NDArray[Any]
 

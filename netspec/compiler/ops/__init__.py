@@ -1,1 +1,43 @@
 """One file an op. The registry finds the files here; there is no list to edit."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import pkgutil
+from collections.abc import Iterator, Mapping
+
+from netspec.compiler.ir.op import REGISTERED, Op
+
+
+class _Registry(Mapping[str, type[Op]]):
+    """The ops by name, in alphabetical order; each file is imported when its op is asked for."""
+
+    def __init__(self) -> None:
+        found = pkgutil.iter_modules(__path__)
+        self._names = sorted(module.name for module in found if not module.ispkg)
+
+    def __getitem__(self, name: str) -> type[Op]:
+        if name not in REGISTERED:
+            if name not in self._names:
+                raise KeyError(name)
+            importlib.import_module(f"{__name__}.{name}")
+        return REGISTERED[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+
+@functools.cache
+def registry() -> Mapping[str, type[Op]]:
+    """All ops by name. The files of this folder are found, not listed.
+
+    A file is named after its op, so that a net loads the ops it uses and no others.
+    """
+    return _Registry()

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from netspec.compiler.adaptive import AdaptivePoolOp
-from netspec.compiler.graph import Shape
-from netspec.compiler.op import BadExample, Evaluation, Example, Torch, X, register
+from netspec.compiler.ir.graph import Shape
+from netspec.compiler.ir.op import BadExample, Evaluation, Example, Torch, X, register
+from netspec.compiler.ops.families.adaptive_pool import AdaptivePoolOp
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from netspec.compiler.plan import Lowering
+    from netspec.compiler.ir.plan import Lowering
 
     Array = NDArray[Any]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
-from netspec.compiler.elementwise import ElementwiseOp
-from netspec.compiler.expression import Const, Expression, total
-from netspec.compiler.graph import Shape
-from netspec.compiler.op import BadExample, Example, Torch, X, register
+from netspec.compiler.ir.expression import Const, Expression, total
+from netspec.compiler.ir.graph import Shape
+from netspec.compiler.ir.op import BadExample, Example, Torch, X, register
+from netspec.compiler.ops.families.elementwise import ElementwiseOp
 
 
 @register

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from netspec.compiler.attributes import Bool, attribute
-from netspec.compiler.graph import Shape
-from netspec.compiler.op import BadExample, Evaluation, Example, ShapeError, Torch, register
-from netspec.compiler.pooling import PoolOp
+from netspec.compiler.ir.attributes import Bool, attribute
+from netspec.compiler.ir.graph import Shape
+from netspec.compiler.ir.op import BadExample, Evaluation, Example, ShapeError, Torch, register
+from netspec.compiler.ops.families.pool import PoolOp
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from netspec.compiler.plan import Lowering
+    from netspec.compiler.ir.plan import Lowering
 
     Array = NDArray[Any]
 

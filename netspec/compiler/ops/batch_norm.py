@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from netspec.compiler.attributes import Bool, Real, attribute
-from netspec.compiler.expression import Var
-from netspec.compiler.graph import Graph, Node, Shape, show_shape
-from netspec.compiler.initializers import Ones, Zeros
-from netspec.compiler.op import (
+from netspec.compiler.ir.attributes import Bool, Real, attribute
+from netspec.compiler.ir.expression import Var
+from netspec.compiler.ir.graph import Graph, Node, Shape, show_shape
+from netspec.compiler.ir.initializers import Ones, Zeros
+from netspec.compiler.ir.op import (
     BadExample,
     Evaluation,
     Example,
@@ -27,7 +27,7 @@ from netspec.compiler.op import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from netspec.compiler.plan import Lowering, Scratch
+    from netspec.compiler.ir.plan import Lowering, Scratch
 
     Array = NDArray[Any]
 
@@ -176,7 +176,7 @@ class BatchNorm(Op):
             to.saved.update(mean=batch_mean, inverse_std=inverse_std)
             counter = to.parameter("num_batches_tracked")
             to.call(
-                "norm.batch_statistics",
+                "batch_norm.batch_statistics",
                 to.x[0], to.scratch, weight, bias, mean, var, counter,
                 batch_mean, inverse_std, scale, shift,
                 writes=[mean, var, counter, batch_mean, inverse_std, scale, shift],
@@ -184,7 +184,7 @@ class BatchNorm(Op):
             )  # fmt: skip
         else:
             to.call(
-                "norm.running_scale_shift", weight, bias, mean, var, scale, shift,
+                "batch_norm.running_scale_shift", weight, bias, mean, var, scale, shift,
                 writes=[scale, shift], eps=self.eps,
             )  # fmt: skip
         formula = Var("x") * Var("scale") + Var("shift")
@@ -203,7 +203,7 @@ class BatchNorm(Op):
             to.buffer(s, vector, batched=False) for s in ("dy_scale", "x_scale", "dx_shift")
         )
         to.call(
-            "norm.batch_backward",
+            "batch_norm.batch_backward",
             to.x[0], to.dy, to.scratch, to.parameter("weight"), mean, to.saved["inverse_std"],
             dweight, dbias, dy_scale, x_scale, dx_shift,
             writes=[dweight, dbias, dy_scale, x_scale, dx_shift], scratch=self._scratch(to),
@@ -221,7 +221,7 @@ class BatchNorm(Op):
     def _lower_backward_running(self, to: Lowering, dweight: Any, dbias: Any) -> None:
         if self.affine:
             to.call(
-                "norm.running_backward",
+                "batch_norm.running_backward",
                 to.x[0], to.dy, to.scratch, to.parameter("running_mean"),
                 to.parameter("running_var"), dweight, dbias,
                 writes=[dweight, dbias], scratch=self._scratch(to), eps=self.eps,
@@ -232,7 +232,7 @@ class BatchNorm(Op):
             to.gradient(0, dx)
 
     def _scratch(self, to: Lowering) -> Scratch:
-        return to.needs("norm.scratch_size", (to.x[0].shape,))
+        return to.needs("batch_norm.scratch_size", (to.x[0].shape,))
 
     def torch(self, *inputs: Shape) -> Torch:
         """`nn.BatchNorm2d` or `nn.BatchNorm1d`."""

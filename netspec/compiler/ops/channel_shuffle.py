@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from netspec.compiler.attributes import Int, attribute
-from netspec.compiler.graph import Shape
-from netspec.compiler.op import (
+from netspec.compiler.ir.attributes import Int, attribute
+from netspec.compiler.ir.graph import Shape
+from netspec.compiler.ir.op import (
     BadExample,
     Evaluation,
     Example,
@@ -19,12 +19,12 @@ from netspec.compiler.op import (
     X,
     register,
 )
-from netspec.compiler.windows import require_picture
+from netspec.compiler.ops.families.windows import require_picture
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from netspec.compiler.plan import Buffer, Lowering
+    from netspec.compiler.ir.plan import Buffer, Lowering
 
     Array = NDArray[Any]
 

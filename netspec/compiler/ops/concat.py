@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from netspec.compiler.attributes import AxisOf, attribute
-from netspec.compiler.graph import Shape, show_shape
-from netspec.compiler.op import (
+from netspec.compiler.ir.attributes import AxisOf, attribute
+from netspec.compiler.ir.graph import Shape, show_shape
+from netspec.compiler.ir.op import (
     BadExample,
     Evaluation,
     Example,
@@ -19,12 +19,12 @@ from netspec.compiler.op import (
     X,
     register,
 )
-from netspec.compiler.stored import axis_name, position, resolve_axis
+from netspec.compiler.ir.storage import axis_name, position, resolve_axis
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from netspec.compiler.plan import Lowering
+    from netspec.compiler.ir.plan import Lowering
 
     Array = NDArray[Any]
 

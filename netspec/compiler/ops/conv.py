@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from netspec.compiler.attributes import Bool, Int, Padding, PaddingOf, Pair, PairOf, attribute
-from netspec.compiler.graph import Graph, Node, Shape
-from netspec.compiler.initializers import KaimingUniform, Uniform
-from netspec.compiler.op import (
+from netspec.compiler.ir.attributes import Bool, Int, Padding, PaddingOf, Pair, PairOf, attribute
+from netspec.compiler.ir.graph import Graph, Node, Shape
+from netspec.compiler.ir.initializers import KaimingUniform, Uniform
+from netspec.compiler.ir.op import (
     BadExample,
     Evaluation,
     Example,
@@ -23,7 +23,7 @@ from netspec.compiler.op import (
     X,
     register,
 )
-from netspec.compiler.windows import (
+from netspec.compiler.ops.families.windows import (
     Axis,
     axes,
     is_unlikely,
@@ -37,7 +37,7 @@ from netspec.compiler.windows import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from netspec.compiler.plan import Lowering, Scratch
+    from netspec.compiler.ir.plan import Lowering, Scratch
 
     Array = NDArray[Any]
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from netspec.compiler.attributes import Bool, Int, Pair, PairOf, attribute
-from netspec.compiler.graph import Shape
-from netspec.compiler.initializers import KaimingUniform, Uniform
-from netspec.compiler.op import (
+from netspec.compiler.ir.attributes import Bool, Int, Pair, PairOf, attribute
+from netspec.compiler.ir.graph import Shape
+from netspec.compiler.ir.initializers import KaimingUniform, Uniform
+from netspec.compiler.ir.op import (
     BadExample,
     Evaluation,
     Example,
@@ -21,12 +21,12 @@ from netspec.compiler.op import (
     Torch,
     register,
 )
-from netspec.compiler.windows import AXES, is_unlikely, require_picture
+from netspec.compiler.ops.families.windows import AXES, is_unlikely, require_picture
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from netspec.compiler.plan import Lowering, Scratch
+    from netspec.compiler.ir.plan import Lowering, Scratch
 
     Array = NDArray[Any]
 

@@ -6,14 +6,14 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from netspec.compiler.attributes import Real, attribute
-from netspec.compiler.graph import Shape
-from netspec.compiler.op import BadExample, Evaluation, Example, Op, Torch, X, register
+from netspec.compiler.ir.attributes import Real, attribute
+from netspec.compiler.ir.graph import Shape
+from netspec.compiler.ir.op import BadExample, Evaluation, Example, Op, Torch, X, register
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from netspec.compiler.plan import Lowering
+    from netspec.compiler.ir.plan import Lowering
 
     Array = NDArray[Any]
 

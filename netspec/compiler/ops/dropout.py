@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from netspec.compiler.attributes import Real, attribute
-from netspec.compiler.expression import Var
-from netspec.compiler.graph import Shape
-from netspec.compiler.op import BadExample, Evaluation, Example, Op, Torch, register
+from netspec.compiler.ir.attributes import Real, attribute
+from netspec.compiler.ir.expression import Var
+from netspec.compiler.ir.graph import Shape
+from netspec.compiler.ir.op import BadExample, Evaluation, Example, Op, Torch, register
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from netspec.compiler.plan import Lowering
+    from netspec.compiler.ir.plan import Lowering
 
     Array = NDArray[Any]
 

@@ -6,13 +6,13 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from netspec.compiler.graph import Shape
-from netspec.compiler.op import Evaluation, Example, Op, Torch, X, register
+from netspec.compiler.ir.graph import Shape
+from netspec.compiler.ir.op import Evaluation, Example, Op, Torch, X, register
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from netspec.compiler.plan import Lowering
+    from netspec.compiler.ir.plan import Lowering
 
     Array = NDArray[Any]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from netspec.compiler.attributes import Choice, attribute
-from netspec.compiler.elementwise import ElementwiseOp
-from netspec.compiler.expression import Expression, erf, exp, tanh
-from netspec.compiler.graph import Shape
-from netspec.compiler.op import BadExample, Example, Torch, X, register
+from netspec.compiler.ir.attributes import Choice, attribute
+from netspec.compiler.ir.expression import Expression, erf, exp, tanh
+from netspec.compiler.ir.graph import Shape
+from netspec.compiler.ir.op import BadExample, Example, Torch, X, register
+from netspec.compiler.ops.families.elementwise import ElementwiseOp
 
 # The tanh form's inner polynomial: SLOPE (x + CUBIC x^3).
 SLOPE = math.sqrt(2 / math.pi)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from netspec.compiler.graph import Shape
-from netspec.compiler.op import BadExample, Evaluation, Example, Op, Torch, X, register
-from netspec.compiler.windows import require_picture
+from netspec.compiler.ir.graph import Shape
+from netspec.compiler.ir.op import BadExample, Evaluation, Example, Op, Torch, X, register
+from netspec.compiler.ops.families.windows import require_picture
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from netspec.compiler.plan import Lowering
+    from netspec.compiler.ir.plan import Lowering
 
     Array = NDArray[Any]
 

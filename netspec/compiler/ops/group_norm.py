@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from netspec.compiler.attributes import Bool, Int, Real, attribute
-from netspec.compiler.graph import Shape
-from netspec.compiler.normalizing import NormalizingOp, Sets, channel_sets
-from netspec.compiler.op import BadExample, Example, Fix, ShapeError, Torch, register
+from netspec.compiler.ir.attributes import Bool, Int, Real, attribute
+from netspec.compiler.ir.graph import Shape
+from netspec.compiler.ir.op import BadExample, Example, Fix, ShapeError, Torch, register
+from netspec.compiler.ops.families.per_image_norm import NormalizingOp, Sets, channel_sets
 
 
 @register

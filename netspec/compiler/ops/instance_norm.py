@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from netspec.compiler.attributes import Bool, Real, attribute
-from netspec.compiler.graph import Shape, show_shape
-from netspec.compiler.normalizing import NormalizingOp, Sets, channel_sets
-from netspec.compiler.op import BadExample, Example, ShapeError, Torch, register
+from netspec.compiler.ir.attributes import Bool, Real, attribute
+from netspec.compiler.ir.graph import Shape, show_shape
+from netspec.compiler.ir.op import BadExample, Example, ShapeError, Torch, register
+from netspec.compiler.ops.families.per_image_norm import NormalizingOp, Sets, channel_sets
 
 
 @register

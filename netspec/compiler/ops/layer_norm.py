@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from netspec.compiler.attributes import Bool, Int, Real, attribute
-from netspec.compiler.graph import Shape, show_shape
-from netspec.compiler.normalizing import NormalizingOp, Sets, last_axes_sets
-from netspec.compiler.op import BadExample, Example, Fix, ShapeError, Torch, register
+from netspec.compiler.ir.attributes import Bool, Int, Real, attribute
+from netspec.compiler.ir.graph import Shape, show_shape
+from netspec.compiler.ir.op import BadExample, Example, Fix, ShapeError, Torch, register
+from netspec.compiler.ops.families.per_image_norm import NormalizingOp, Sets, last_axes_sets
 
 
 @register

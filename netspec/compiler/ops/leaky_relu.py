@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from netspec.compiler.attributes import Real, attribute
-from netspec.compiler.elementwise import ElementwiseOp
-from netspec.compiler.expression import Expression, maximum, minimum, where
-from netspec.compiler.graph import Shape
-from netspec.compiler.op import BadExample, Example, Torch, X, register
+from netspec.compiler.ir.attributes import Real, attribute
+from netspec.compiler.ir.expression import Expression, maximum, minimum, where
+from netspec.compiler.ir.graph import Shape
+from netspec.compiler.ir.op import BadExample, Example, Torch, X, register
+from netspec.compiler.ops.families.elementwise import ElementwiseOp
 
 
 @register

@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from netspec.compiler.attributes import Bool, Int, attribute
-from netspec.compiler.graph import Shape, show_shape
-from netspec.compiler.initializers import KaimingUniform, Uniform
-from netspec.compiler.op import (
+from netspec.compiler.ir.attributes import Bool, Int, attribute
+from netspec.compiler.ir.graph import Shape, show_shape
+from netspec.compiler.ir.initializers import KaimingUniform, Uniform
+from netspec.compiler.ir.op import (
     BadExample,
     Evaluation,
     Example,
@@ -24,7 +24,7 @@ from netspec.compiler.op import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from netspec.compiler.plan import Lowering
+    from netspec.compiler.ir.plan import Lowering
 
     Array = NDArray[Any]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from netspec.compiler.graph import Shape
-from netspec.compiler.op import BadExample, Evaluation, Example, Torch, X, register
-from netspec.compiler.softmax import SoftmaxOp
+from netspec.compiler.ir.graph import Shape
+from netspec.compiler.ir.op import BadExample, Evaluation, Example, Torch, X, register
+from netspec.compiler.ops.families.softmax import SoftmaxOp
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

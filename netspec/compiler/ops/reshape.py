@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from netspec.compiler.attributes import IntList, attribute
-from netspec.compiler.graph import Shape, show_shape
-from netspec.compiler.op import (
+from netspec.compiler.ir.attributes import IntList, attribute
+from netspec.compiler.ir.graph import Shape, show_shape
+from netspec.compiler.ir.op import (
     BadExample,
     Evaluation,
     Example,
@@ -18,12 +18,12 @@ from netspec.compiler.op import (
     X,
     register,
 )
-from netspec.compiler.stored import from_planes, to_planes
+from netspec.compiler.ir.storage import from_planes, to_planes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from netspec.compiler.plan import Lowering
+    from netspec.compiler.ir.plan import Lowering
 
     Array = NDArray[Any]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from netspec.compiler.elementwise import ElementwiseOp
-from netspec.compiler.expression import Expression, sigmoid
-from netspec.compiler.graph import Shape
-from netspec.compiler.op import Example, Torch, X, register
+from netspec.compiler.ir.expression import Expression, sigmoid
+from netspec.compiler.ir.graph import Shape
+from netspec.compiler.ir.op import Example, Torch, X, register
+from netspec.compiler.ops.families.elementwise import ElementwiseOp
 
 
 @register

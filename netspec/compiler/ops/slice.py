@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from netspec.compiler.attributes import MAX_SIZE, AxisOf, Int, attribute
-from netspec.compiler.graph import Shape, show_shape
-from netspec.compiler.op import (
+from netspec.compiler.ir.attributes import MAX_SIZE, AxisOf, Int, attribute
+from netspec.compiler.ir.graph import Shape, show_shape
+from netspec.compiler.ir.op import (
     BadExample,
     Evaluation,
     Example,
@@ -18,12 +18,12 @@ from netspec.compiler.op import (
     X,
     register,
 )
-from netspec.compiler.stored import position, resolve_axis
+from netspec.compiler.ir.storage import position, resolve_axis
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from netspec.compiler.plan import Lowering
+    from netspec.compiler.ir.plan import Lowering
 
     Array = NDArray[Any]
 

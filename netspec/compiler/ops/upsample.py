@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from netspec.compiler.attributes import Bool, Choice, Pair, PairOf, attribute
-from netspec.compiler.graph import Shape
-from netspec.compiler.op import (
+from netspec.compiler.ir.attributes import Bool, Choice, Pair, PairOf, attribute
+from netspec.compiler.ir.graph import Shape
+from netspec.compiler.ir.op import (
     BadExample,
     Evaluation,
     Example,
@@ -18,12 +18,12 @@ from netspec.compiler.op import (
     X,
     register,
 )
-from netspec.compiler.windows import require_picture
+from netspec.compiler.ops.families.windows import require_picture
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from netspec.compiler.plan import Lowering, Scratch
+    from netspec.compiler.ir.plan import Lowering, Scratch
 
     Array = NDArray[Any]
 

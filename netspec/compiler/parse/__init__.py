@@ -6,18 +6,18 @@ import functools
 import threading
 from pathlib import Path
 
-from netspec.compiler import syntax
-from netspec.compiler.parse.engine import (
+from netspec.compiler.parse.errors import syntax_error
+from netspec.compiler.parse.lalr import (
     Parser,
     Token,
     UnexpectedCharacterError,
     UnexpectedTokenError,
 )
-from netspec.compiler.parse.errors import syntax_error
 from netspec.compiler.parse.layout import MAX_NESTING, Layout, TooDeepError, token_span
 from netspec.compiler.parse.recovery import without_statement
 from netspec.compiler.parse.tables import load_tables
-from netspec.compiler.parse.tree import LocatedError, TreeBuilder
+from netspec.compiler.parse.tree_builder import LocatedError, TreeBuilder
+from netspec.compiler.syntax import tree as syntax
 from netspec.diagnostics import Diagnostic, NetspecError, Source
 
 MAX_FILE_BYTES = 1 << 20

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from netspec.compiler.parse.engine import Token, UnexpectedCharacterError, UnexpectedTokenError
-from netspec.compiler.parse.foreign import expression_hint, foreign, separations
+from netspec.compiler.parse.foreign_syntax import expression_hint, foreign, separations
+from netspec.compiler.parse.lalr import Token, UnexpectedCharacterError, UnexpectedTokenError
 from netspec.compiler.parse.layout import CLOSES, Layout, token_span
-from netspec.compiler.parse.tree import KEYWORDS
+from netspec.compiler.parse.tree_builder import KEYWORDS
 from netspec.diagnostics import Diagnostic, Edit, Hint, Label, Source, Span, quoted, suggest
 
 _TOKEN_WORDS = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from netspec.compiler.parse.engine import Token
+from netspec.compiler.parse.lalr import Token
 from netspec.diagnostics import Source, Span
 
 MAX_NESTING = 48

@@ -13,7 +13,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from netspec.compiler.parse.engine import Tables
+from netspec.compiler.parse.lalr import Tables
 
 _GRAMMAR = Path(__file__).parents[2] / "grammar.lark"
 _FORMAT = 3  # of the cached file

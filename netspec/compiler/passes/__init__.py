@@ -1,1 +1,1 @@
-"""Pure functions from graph to graph and from plan to plan."""
+"""From graph to graph: pure functions that both backends use."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from netspec.compiler.graph import Graph
+from netspec.compiler.ir.graph import Graph
 
 
 def live_values(graph: Graph) -> set[str]:

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netspec.diagnostics import NetspecError
-from netspec.runtime.durable import sync_folder, told_plainly, write_durably
-from netspec.runtime.machine import machine_memory
+from netspec.runtime.weights.atomic_write import sync_folder, told_plainly, write_durably
+from netspec.runtime.weights.host import machine_memory
 
 # Changed when what a checkpoint holds is changed.
 FORMAT = 1

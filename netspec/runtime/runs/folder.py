@@ -22,12 +22,17 @@ from typing import Any
 
 import numpy as np
 
-from netspec.compiler.modules import Module
-from netspec.compiler.pipeline import Written
+from netspec.compiler.elaborate.written import Written
+from netspec.compiler.parse.loader import Module
 from netspec.diagnostics import NetspecError, Source
 from netspec.runtime.data.dataset import Dataset
-from netspec.runtime.durable import clear_parts, sync_folder, told_plainly, write_durably
-from netspec.runtime.transfer import RUN_WEIGHTS
+from netspec.runtime.training.transfer import RUN_WEIGHTS
+from netspec.runtime.weights.atomic_write import (
+    clear_parts,
+    sync_folder,
+    told_plainly,
+    write_durably,
+)
 
 FACTS, RECIPE, LOG, WEIGHTS = "run.json", "recipe.toml", "log.txt", RUN_WEIGHTS
 NET, CHECKPOINTS = "net", "checkpoints"

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from netspec.diagnostics import NetspecError
-from netspec.runtime.durable import told_plainly, write_all
+from netspec.runtime.weights.atomic_write import told_plainly, write_all
 
 NAME = "metrics.jsonl"
 # What is not the same in two equal runs.

@@ -10,16 +10,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from netspec.runtime.augmentation import KINDS as AUGMENTATIONS
+from netspec.runtime.data.augment_draws import KINDS as AUGMENTATIONS
 from netspec.runtime.data.catalog import NAMES
 from netspec.runtime.data.choices import is_number, require
-from netspec.runtime.keeper import KEEP
-from netspec.runtime.losses import LOSSES
-from netspec.runtime.model import DTYPES
-from netspec.runtime.normalization import KINDS as NORMALIZATIONS
-from netspec.runtime.optimizers import OPTIMIZERS
-from netspec.runtime.runs.kinds import Choice, Flag, Kind, ListOf, Number, Text, Whole
-from netspec.runtime.schedules import SCHEDULES
+from netspec.runtime.data.input_normalization import KINDS as NORMALIZATIONS
+from netspec.runtime.models.numpy_model import DTYPES
+from netspec.runtime.optim.losses import LOSSES
+from netspec.runtime.optim.lr_schedules import SCHEDULES
+from netspec.runtime.optim.optimizers import OPTIMIZERS
+from netspec.runtime.runs.option_types import Choice, Flag, Kind, ListOf, Number, Text, Whole
+from netspec.runtime.training.best_weights import KEEP
 
 Group = Literal["data", "training", "run", "PyTorch"]
 # What happens to an option when a run goes on: it must be the run's, it may differ and is said to,

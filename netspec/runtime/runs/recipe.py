@@ -12,7 +12,7 @@ from typing import Any
 from netspec.compiler.parse import decode_source, read_file
 from netspec.diagnostics import Diagnostic, Hint, NetspecError, Source, Span, suggest
 from netspec.runtime.runs.options import OPTIONS, Option
-from netspec.runtime.runs.toml_places import Places, find_places
+from netspec.runtime.runs.toml_spans import Places, find_places
 
 # The table that holds arguments of the net.
 ARGUMENTS = "set"

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from netspec.diagnostics import NetspecError
-from netspec.runtime.job import Snapshot, check_snapshot, sound_snapshot
-from netspec.runtime.loop import Recorder, Run
+from netspec.runtime.models.protocols import Snapshot, check_snapshot, sound_snapshot
 from netspec.runtime.runs import metrics
 from netspec.runtime.runs.checkpoint import (
     LAST,
@@ -24,6 +23,7 @@ from netspec.runtime.runs.checkpoint import (
 from netspec.runtime.runs.folder import CHECKPOINTS, RunFolder, make_run
 from netspec.runtime.runs.options import LOG_EVERY
 from netspec.runtime.runs.tensorboard import Events
+from netspec.runtime.training.loop import Recorder, Run
 
 
 @dataclass(frozen=True)

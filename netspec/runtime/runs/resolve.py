@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from netspec.diagnostics import Diagnostic, NetspecError
-from netspec.runtime.losses import make_loss
-from netspec.runtime.optimizers import OPTIMIZERS, check_optimizer
+from netspec.runtime.optim.losses import make_loss
+from netspec.runtime.optim.lr_schedules import make_schedule
+from netspec.runtime.optim.optimizers import OPTIMIZERS, check_optimizer
 from netspec.runtime.runs.options import OPTIONS, keywords
 from netspec.runtime.runs.recipe import ARGUMENTS, Recipe
-from netspec.runtime.schedules import make_schedule
 
 
 @dataclass(frozen=True)

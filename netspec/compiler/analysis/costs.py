@@ -1,0 +1,182 @@
+"""What a net costs: parameters, multiply-adds and the memory of its values, layer by layer.
+
+MACs are the multiply-adds of convolutions, linear layers and matrix products. FLOPs are two for each
+MAC, and one for each number that a layer without MACs computes.
+
+Memory counts float32 values with every value in an array of its own, as the graph has them. In
+training they are all kept, the net's inputs among them: backward reads them. In inference a value is
+dropped after its last reader, and the peak is what counts. Parameters, gradients and the state of an
+optimizer come on top; fusing and in-place work make a real program need less.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from netspec.compiler.ir.graph import Graph, Node, Shape
+from netspec.compiler.ir.receptive_field import Field, extend, field_of_input
+
+FLOAT32_BYTES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class LayerSummary:
+    """One node of a net, or what `folded` made of several.
+
+    A layer that is called again has its parameters counted at its first call. `field` is the height
+    and width of what one number of the value sees (none where no picture comes in), `stride` how far
+    apart neighbours look (none where the value is no picture).
+    """
+
+    name: str
+    op: str
+    attributes: Mapping[str, Any]
+    call: str
+    inputs: tuple[str, ...]
+    shape: Shape
+    parameters: int
+    buffers: int
+    macs: int
+    flops: int = 0
+    field: tuple[int, int] | None = None
+    stride: tuple[float, float] | None = None
+    layers: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A net's layers and totals. Shapes and MACs are those of one image, bytes those of a batch."""
+
+    net: str
+    inputs: Mapping[str, Shape]
+    layers: tuple[LayerSummary, ...]
+    outputs: Mapping[str, str]
+    parameters: int
+    buffers: int
+    macs: int
+    flops: int
+    batch: int
+    training_bytes: int
+    inference_bytes: int
+    doc: str = ""
+
+    def folded(self, depth: int) -> Summary:
+        """With the layers whose labels have more than `depth` parts added up, by their first parts.
+
+        A block of one layer stays as it is. The totals are those of the whole net.
+        """
+        groups: dict[str, list[LayerSummary]] = {}
+        for layer in self.layers:
+            groups.setdefault(_first_parts(layer.name, depth), []).append(layer)
+        names = {
+            layer.name: name if len(group) > 1 else layer.name
+            for name, group in groups.items()
+            for layer in group
+        }
+        layers = tuple(_folded(name, group, names) for name, group in groups.items())
+        outputs = {name: names.get(value, value) for name, value in self.outputs.items()}
+        return replace(self, layers=layers, outputs=outputs)
+
+    def __str__(self) -> str:
+        from netspec.compiler.analysis.costs_text import as_table
+
+        return as_table(self)
+
+
+def summarize(graph: Graph, batch: int = 1) -> Summary:
+    """Add up a net. The memory is that of `batch` images."""
+    layers = []
+    counted: set[str] = set()
+    inputs = {name: field_of_input(shape) for name, shape in graph.inputs.items()}
+    shapes = {**graph.inputs, **{node.name: node.shape for node in graph.nodes}}
+    fields = extend(inputs, shapes, graph.nodes)
+    for node in graph.nodes:
+        own = [graph.parameters[name] for name in node.parameters.values() if name not in counted]
+        counted.update(node.parameters.values())
+        macs = node.op.macs(*graph.shapes_into(node))
+        layers.append(
+            LayerSummary(
+                node.name,
+                node.op.name,
+                {name: getattr(node.op, name) for name in node.op.attributes()},
+                str(node.op),
+                node.inputs,
+                node.shape,
+                sum(p.size for p in own if p.trainable),
+                sum(p.size for p in own if not p.trainable),
+                macs,
+                2 * macs if macs != 0 else math.prod(node.shape),
+                *_looks_at(node, fields[node.name]),
+            )
+        )
+    everything = [*graph.inputs.values(), *(node.shape for node in graph.nodes)]
+    return Summary(
+        graph.name,
+        graph.inputs,
+        tuple(layers),
+        graph.outputs,
+        sum(layer.parameters for layer in layers),
+        sum(layer.buffers for layer in layers),
+        sum(layer.macs for layer in layers),
+        sum(layer.flops for layer in layers),
+        batch,
+        batch * _bytes(everything),
+        batch * _peak_bytes(graph),
+        graph.doc,
+    )
+
+
+def _looks_at(
+    node: Node, field: Field
+) -> tuple[tuple[int, int] | None, tuple[float, float] | None]:
+    """The receptive field and the effective stride, where they mean something."""
+    if field.picture == Field().picture:
+        return None, None
+    return field.size, field.step if len(node.shape) == 3 else None
+
+
+def _first_parts(name: str, depth: int) -> str:
+    return ".".join(name.split(".")[:depth])
+
+
+def _folded(name: str, group: Sequence[LayerSummary], names: Mapping[str, str]) -> LayerSummary:
+    last = group[-1]
+    inputs = tuple(names.get(value, value) for layer in group for value in layer.inputs)
+    if len(group) == 1:
+        return replace(last, inputs=inputs)
+    return replace(
+        last,
+        name=name,
+        op="block",
+        attributes={},
+        call=f"{len(group)} layers",
+        inputs=tuple(value for value in dict.fromkeys(inputs) if value != name),
+        parameters=sum(layer.parameters for layer in group),
+        buffers=sum(layer.buffers for layer in group),
+        macs=sum(layer.macs for layer in group),
+        flops=sum(layer.flops for layer in group),
+        layers=len(group),
+    )
+
+
+def _bytes(shapes: Iterable[Shape]) -> int:
+    return FLOAT32_BYTES * sum(math.prod(shape) for shape in shapes)
+
+
+def _peak_bytes(graph: Graph) -> int:
+    """The most bytes alive at once for one image, the nodes run in their order."""
+    last_reader = {value: i for i, node in enumerate(graph.nodes) for value in node.inputs}
+    kept = set(graph.outputs.values())
+    sizes = {name: _bytes([shape]) for name, shape in graph.inputs.items()}
+    alive = peak = sum(sizes.values())
+    for i, node in enumerate(graph.nodes):
+        sizes[node.name] = _bytes([node.shape])
+        alive += sizes[node.name]
+        peak = max(peak, alive)
+        for value in {*node.inputs, node.name}:
+            if value not in kept and last_reader.get(value, i) == i:
+                alive -= sizes[value]
+    return peak

@@ -1,0 +1,243 @@
+"""A summary as text: a table for the terminal, Markdown, CSV or JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any
+
+from netspec.compiler.analysis.costs import LayerSummary, Summary
+from netspec.compiler.ir.graph import show_shape
+from netspec.compiler.ir.sizes import Size
+
+_MAX_CALL = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of the table: its title, the cell of a layer, and the sum where there is one."""
+
+    title: str
+    cell: Callable[[LayerSummary], str]
+    total: Callable[[Summary], str] = lambda _: ""
+    is_number: bool = True
+
+
+def _number(value: int) -> str:
+    """Zero is left blank, so that the layers that matter stand out."""
+    return "" if value == 0 else f"{value:,}"
+
+
+def _summed(title: str, name: str) -> Column:
+    get = attrgetter(name)
+    return Column(title, lambda x: _number(get(x)), lambda summary: f"{get(summary):,}")
+
+
+def _pair(title: str, name: str) -> Column:
+    """Height and width, one number where they are equal."""
+
+    def cell(layer: LayerSummary) -> str:
+        pair = getattr(layer, name)
+        if pair is None:
+            return ""
+        return str(pair[0]) if pair[0] == pair[1] else f"{pair[0]} x {pair[1]}"
+
+    return Column(title, cell)
+
+
+COLUMNS: Mapping[str, Column] = {
+    "name": Column("layer", lambda x: x.name, lambda _: "total", is_number=False),
+    "op": Column("op", lambda x: x.call, is_number=False),
+    "output": Column("output", lambda x: show_shape(x.shape), is_number=False),
+    "params": _summed("parameters", "parameters"),
+    "buffers": _summed("not trained", "buffers"),
+    "macs": _summed("MACs", "macs"),
+    "flops": _summed("FLOPs", "flops"),
+    "field": _pair("field", "field"),
+    "stride": _pair("stride", "stride"),
+}
+DEFAULT = ("name", "op", "output", "params", "macs")
+
+Columns = Sequence[str] | None
+
+
+def as_table(summary: Summary, columns: Columns = None) -> str:
+    """Columns under a title, the totals below. Long calls are cut."""
+    chosen = [COLUMNS[name] for name in columns or DEFAULT]
+    rows = [
+        tuple(column.title for column in chosen),
+        *(
+            tuple(
+                _short(column.cell(layer)) if column is COLUMNS["op"] else column.cell(layer)
+                for column in chosen
+            )
+            for layer in summary.layers
+        ),
+        tuple(column.total(summary) for column in chosen),
+    ]
+    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(
+            cell.rjust(width) if column.is_number else cell.ljust(width)
+            for column, cell, width in zip(chosen, row, widths, strict=True)
+        ).rstrip()
+        for row in rows
+    ]
+    rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
+    doc = [*summary.doc.splitlines(), ""] if summary.doc else []
+    return "\n".join(
+        [f"{summary.net}{_inputs(summary)}", "", *doc, lines[0], rule, *lines[1:-1], rule,
+         lines[-1], "", *(f"{title:10}  {text}" for title, text in _notes(summary))]
+    )  # fmt: skip
+
+
+def _short(call: str) -> str:
+    """A call with so many of its arguments as fit, and three dots for the rest."""
+    if len(call) <= _MAX_CALL:
+        return call
+    kept = call[: _MAX_CALL - len(", ...)") + 1].rpartition(", ")[0]
+    return f"{kept}, ...)" if kept else f"{call[: _MAX_CALL - 3]}..."
+
+
+def as_markdown(summary: Summary, columns: Columns = None) -> str:
+    """A Markdown table, the totals in its last row."""
+    chosen = [COLUMNS[name] for name in columns or DEFAULT]
+    titles = [column.title for column in chosen]
+    aligned = ["---:" if column.is_number else "---" for column in chosen]
+    rows = [
+        [
+            f"`{layer.call}`" if column is COLUMNS["op"] else _literal(column.cell(layer))
+            for column in chosen
+        ]
+        for layer in summary.layers
+    ]
+    totals = [_literal(column.total(summary)) for column in chosen]
+    total = [f"**{cell}**" if cell else "" for cell in totals]
+    table = [f"| {' | '.join(row)} |" for row in (titles, aligned, *rows, total)]
+    notes = [f"- {title}: {_literal(text)}" for title, text in _notes(summary)]
+    doc = [summary.doc, ""] if summary.doc else []
+    return "\n".join([f"### {summary.net}{_inputs(summary)}", "", *doc, *table, "", *notes])
+
+
+def _literal(text: str) -> str:
+    """The products in the formula of an open size are no emphasis."""
+    return text.replace("*", r"\*")
+
+
+def as_csv(summary: Summary, columns: Columns = None) -> str:
+    """A line a layer, without totals: a program adds up by itself. By default all columns."""
+    import csv
+    import io
+
+    chosen = list(columns or COLUMNS)
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(chosen)
+    for layer in summary.layers:
+        writer.writerow([_plain(layer)[name] for name in chosen])
+    return out.getvalue()
+
+
+def _plain(layer: LayerSummary) -> dict[str, Any]:
+    """The cells of a layer as raw numbers, shapes as 16x32x32."""
+    pairs = {
+        name: None if pair is None else "x".join(map(str, pair))
+        for name, pair in (("field", layer.field), ("stride", layer.stride))
+    }
+    return {
+        "name": layer.name,
+        "op": layer.call,
+        "output": "x".join(map(str, layer.shape)),
+        "params": layer.parameters,
+        "buffers": layer.buffers,
+        "macs": layer.macs,
+        "flops": layer.flops,
+        **pairs,
+    }
+
+
+def as_json(summary: Summary, columns: Columns = None) -> str:
+    """Everything, whatever the columns, as raw numbers. Shapes are those of one image."""
+    import json
+
+    return json.dumps(to_jsonable(summary), indent=2, default=str)  # an open size is its formula
+
+
+def to_jsonable(summary: Summary) -> dict[str, Any]:
+    """The summary as plain data."""
+    return {
+        "net": summary.net,
+        "doc": summary.doc,
+        "inputs": [{"name": n, "shape": list(shape)} for n, shape in summary.inputs.items()],
+        "outputs": [{"name": n, "layer": value} for n, value in summary.outputs.items()],
+        "parameters": summary.parameters,
+        "buffers": summary.buffers,
+        "macs": summary.macs,
+        "flops": summary.flops,
+        "memory": {
+            "batch": summary.batch,
+            "dtype": "float32",
+            "training_bytes": summary.training_bytes,
+            "inference_bytes": summary.inference_bytes,
+        },
+        "layers": [_layer_json(layer) for layer in summary.layers],
+    }
+
+
+def _layer_json(layer: LayerSummary) -> dict[str, Any]:
+    return {
+        "name": layer.name,
+        "op": layer.op,
+        "attributes": dict(layer.attributes),
+        "inputs": list(layer.inputs),
+        "shape": list(layer.shape),
+        "parameters": layer.parameters,
+        "buffers": layer.buffers,
+        "macs": layer.macs,
+        "flops": layer.flops,
+        "receptive_field": layer.field,
+        "stride": layer.stride,
+        "layers": layer.layers,
+    }
+
+
+def _inputs(summary: Summary) -> str:
+    shown = ", ".join(f"{name}: {show_shape(shape)}" for name, shape in summary.inputs.items())
+    return f" ({shown})"
+
+
+def _notes(summary: Summary) -> list[tuple[str, str]]:
+    images = f"{summary.batch:,} image{'s' * (summary.batch != 1)}"
+    buffers = f", and {summary.buffers:,} in buffers, not trained" if summary.buffers else ""
+    return [
+        ("parameters", f"{summary.parameters:,} trained{buffers}"),
+        ("MACs", f"{summary.macs:,} multiply-adds for one image: convolutions, linear layers,"
+                 " matrix products"),
+        ("FLOPs", f"{summary.flops:,}: two for each MAC, and one for each number that a layer"
+                  " without MACs gives"),
+        ("training", f"{bytes_text(summary.training_bytes)} for the values of {images} in float32:"
+                     " all are kept for backward"),
+        ("inference", f"{bytes_text(summary.inference_bytes)} at the peak: each value is dropped after"
+                      " its last reader"),
+    ]  # fmt: skip
+
+
+def bytes_text(count: int) -> str:
+    """1.5 MiB; bytes where the size of the picture is left open."""
+    if isinstance(count, Size):
+        return f"{count} bytes"
+    size = float(count)
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{size:,.1f} {unit}" if unit != "bytes" else f"{count} bytes"
+        size /= 1024
+    return f"{size:,.1f} TiB"
+
+
+FORMATS: Mapping[str, Callable[[Summary, Columns], str]] = {
+    "table": as_table,
+    "json": as_json,
+    "csv": as_csv,
+    "md": as_markdown,
+}

@@ -1,0 +1,304 @@
+"""How two nets differ: layers added, removed and changed, and what that does to the costs.
+
+Layers are matched along their order, by label first and then by what they are, so that a layer put in
+between does not make all that come after it, and are numbered anew, look changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from netspec.compiler.analysis.costs import LayerSummary, Summary
+from netspec.compiler.ir.graph import Shape, show_shape
+
+# The comparison of every layer with every other is given up for longer stretches that differ.
+MAX_PAIRS = 1_000_000
+CONTEXT = 2
+
+_SIGNS = {"added": "+", "removed": "-", "changed": "~", "renamed": "=", "same": " "}
+_TOTALS = ("parameters", "buffers", "macs")
+
+Pair = tuple[LayerSummary | None, LayerSummary | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """An input, a layer or an output in both nets, or in one. `details` says what changed, in words.
+
+    `kind` is `same`, `renamed` (the same layer, its parameters under other names), `changed`,
+    `added` or `removed`.
+    """
+
+    kind: str
+    name: str
+    what: str
+    shape: str
+    details: tuple[str, ...] = ()
+    before: LayerSummary | None = None
+    after: LayerSummary | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two nets side by side."""
+
+    before: Summary
+    after: Summary
+    changes: tuple[Change, ...]
+
+    @property
+    def equal(self) -> bool:
+        """Whether they are the same net, and its parameters have the same names."""
+        return all(change.kind == "same" for change in self.changes)
+
+
+def compare(before: Summary, after: Summary) -> Comparison:
+    """Compare two nets, layer by layer."""
+    pairs = match(before.layers, after.layers)
+    names = {a.name: b.name for a, b in pairs if a is not None and b is not None}
+    names |= {name: name for name in before.inputs}
+    changes = [
+        *_inputs(before, after),
+        *(_change(pair, names, after) for pair in pairs),
+        *_outputs(before, after, names),
+    ]
+    return Comparison(before, after, tuple(changes))
+
+
+# ---------------------------------------------------------------------------------------- matching
+
+
+def match(before: Sequence[LayerSummary], after: Sequence[LayerSummary]) -> list[Pair]:
+    """Every layer of both nets once, those that are the same in pairs, in the order of the nets."""
+    least = min(len(before), len(after))
+    start = 0
+    while start < least and _likeness(before[start], after[start]) == _EQUAL:
+        start += 1
+    end = 0
+    while end < least - start and _likeness(before[-1 - end], after[-1 - end]) == _EQUAL:
+        end += 1
+    a, b = before[start : len(before) - end], after[start : len(after) - end]
+    middle: list[Pair] = [*((layer, None) for layer in a), *((None, layer) for layer in b)]
+    if len(a) * len(b) <= MAX_PAIRS:
+        middle = _aligned(a, b)
+    return [
+        *zip(before[:start], after[:start], strict=True),
+        *_joined_by_name(middle),
+        *zip(before[len(before) - end :], after[len(after) - end :], strict=True),
+    ]
+
+
+_EQUAL, _SAME_LABEL, _SAME_LAYER, _SAME_NUMBER, _SAME_CALL, _OTHER = 5, 4, 4, 2, 1, 0
+
+
+def _likeness(a: LayerSummary, b: LayerSummary) -> int:
+    """A label was given by somebody; a number (`conv3`) only counts what comes before."""
+    if a.op != b.op:
+        return _OTHER
+    same_layer = a.call == b.call and a.shape == b.shape
+    if a.name != b.name:
+        return _SAME_LAYER if same_layer else _SAME_CALL if a.call == b.call else _OTHER
+    if same_layer:
+        return _EQUAL
+    number = a.name.rpartition(".")[2].removeprefix(a.op)
+    return _SAME_NUMBER if number.isdecimal() else _SAME_LABEL
+
+
+def _aligned(before: Sequence[LayerSummary], after: Sequence[LayerSummary]) -> list[Pair]:
+    """The alignment of two sequences with the greatest likeness: a longest common subsequence."""
+    best = [[0] * (len(after) + 1) for _ in range(len(before) + 1)]
+    for i in range(len(before) - 1, -1, -1):
+        row, below, layer = best[i], best[i + 1], before[i]
+        for j in range(len(after) - 1, -1, -1):
+            together = _likeness(layer, after[j])
+            row[j] = max(together and together + below[j + 1], below[j], row[j + 1])
+    pairs: list[Pair] = []
+    i = j = 0
+    while i < len(before) and j < len(after):
+        together = _likeness(before[i], after[j])
+        if together and best[i][j] == together + best[i + 1][j + 1]:
+            pairs.append((before[i], after[j]))
+            i, j = i + 1, j + 1
+        elif best[i][j] == best[i + 1][j]:
+            pairs.append((before[i], None))
+            i += 1
+        else:
+            pairs.append((None, after[j]))
+            j += 1
+    return [*pairs, *((a, None) for a in before[i:]), *((None, b) for b in after[j:])]
+
+
+def _joined_by_name(pairs: list[Pair]) -> list[Pair]:
+    """What only moved, or could not be aligned, is found by its name."""
+    removed = {a.name: a for a, b in pairs if a is not None and b is None}
+    moved = {
+        b.name: removed[b.name]
+        for a, b in pairs
+        if a is None and b is not None and b.name in removed and removed[b.name].op == b.op
+    }
+    joined: list[Pair] = []
+    for a, b in pairs:
+        if a is None and b is not None:
+            joined.append((moved.get(b.name), b))
+        elif b is not None or (a is not None and a.name not in moved):
+            joined.append((a, b))
+    return joined
+
+
+# -------------------------------------------------------------------------------------- differences
+
+
+def _change(pair: Pair, names: Mapping[str, str], after: Summary) -> Change:
+    a, b = pair
+    if a is None or b is None:
+        layer = b if b is not None else a
+        assert layer is not None
+        kind = "added" if a is None else "removed"
+        return Change(kind, layer.name, layer.call, show_shape(layer.shape), (), a, b)
+    what, shape = _turned(a.call, b.call), _turned(show_shape(a.shape), show_shape(b.shape))
+    details = _rewired(a, b, names, after)
+    if a.call != b.call or a.shape != b.shape or details:
+        kind = "changed"
+    else:
+        has_parameters = a.parameters or a.buffers
+        kind = "renamed" if a.name != b.name and has_parameters else "same"
+    if a.name != b.name:
+        details = (f"was {a.name}", *details)
+    return Change(kind, b.name, what, shape, details, a, b)
+
+
+def _rewired(
+    a: LayerSummary, b: LayerSummary, names: Mapping[str, str], after: Summary
+) -> tuple[str, ...]:
+    """What it reads instead of what, where that is not told by layers added or removed."""
+    known = {*names.values(), *after.inputs}
+    reads = [names.get(value) for value in a.inputs]
+    if len(reads) == len(b.inputs) and all(
+        old is None or new not in known or old == new
+        for old, new in zip(reads, b.inputs, strict=True)
+    ):
+        return ()
+    return (f"reads {', '.join(b.inputs)} instead of {', '.join(a.inputs)}",)
+
+
+def _inputs(before: Summary, after: Summary) -> list[Change]:
+    return [
+        _named(name, "input", _shape(before.inputs.get(name)), _shape(after.inputs.get(name)))
+        for name in {**before.inputs, **after.inputs}
+    ]
+
+
+def _shape(shape: Shape | None) -> str | None:
+    return None if shape is None else show_shape(shape)
+
+
+def _outputs(before: Summary, after: Summary, names: Mapping[str, str]) -> list[Change]:
+    known = set(names.values())
+    changes = []
+    for name in {**before.outputs, **after.outputs}:
+        old, new = before.outputs.get(name), after.outputs.get(name)
+        if old is not None and new is not None:
+            # A layer that came or went tells of itself; that the output is now another is no news.
+            told = old not in names or new not in known
+            old = new if told or names[old] == new else old
+        changes.append(_named(name, "output", old, new))
+    return changes
+
+
+def _named(name: str, what: str, old: str | None, new: str | None) -> Change:
+    if old is None or new is None:
+        return Change("added" if old is None else "removed", name, what, new or old or "")
+    return Change("same" if old == new else "changed", name, what, _turned(old, new))
+
+
+def _turned(old: str, new: str) -> str:
+    return old if old == new else f"{old} -> {new}"
+
+
+# ------------------------------------------------------------------------------------------- output
+
+
+def as_text(comparison: Comparison, before: str, after: str) -> str:
+    """A list with `-`, `+` and `~` as of a unified diff, and the totals; the nets under titles."""
+    lines = [f"--- {before}", f"+++ {after}", "", *_list(comparison.changes), ""]
+    return "\n".join(line.rstrip() for line in [*lines, *_totals(comparison)])
+
+
+def _list(changes: Sequence[Change]) -> list[str]:
+    """The changes, with a little of what is around them."""
+    kinds = {change.kind for change in changes}
+    told = ("added", "removed", "changed") if kinds - {"same", "renamed"} else ("renamed",)
+    near = {
+        j
+        for i, change in enumerate(changes)
+        if change.kind in told
+        for j in range(i - CONTEXT, i + CONTEXT + 1)
+    }
+    near |= {i for i in range(len(changes)) if {i - 1, i + 1} <= near}
+    rows = [(c.name, c.what, c.shape) for i, c in enumerate(changes) if i in near]
+    # One long row does not push the columns of all the others apart.
+    widths = [max((len(cell) for cell in column if len(cell) <= 48), default=0)
+              for column in zip(*rows, strict=True)]  # fmt: skip
+    lines: list[str] = []
+    left_out: list[Change] = []
+    for i, change in enumerate([*changes, None]):
+        if change is not None and i not in near:
+            left_out.append(change)
+            continue
+        if left_out:
+            renamed = sum(c.kind == "renamed" for c in left_out)
+            under = f", {renamed} of them under another name" if renamed else ""
+            lines.append(f"  ... {len(left_out)} the same{under}")
+            left_out = []
+        if change is not None:
+            cells = zip((change.name, change.what, change.shape), widths, strict=True)
+            text = "  ".join(cell.ljust(width) for cell, width in cells)
+            details = f"  ({'; '.join(change.details)})" if change.details else ""
+            lines.append(f"{_SIGNS[change.kind]} {text}{details}")
+    return lines
+
+
+def _totals(comparison: Comparison) -> list[str]:
+    a, b = comparison.before, comparison.after
+    counts = [("layers", len(a.layers), len(b.layers)), ("parameters", a.parameters, b.parameters)]
+    if a.buffers or b.buffers:
+        counts.append(("buffers", a.buffers, b.buffers))
+    counts.append(("MACs", a.macs, b.macs))
+    rows = [("", "before", "after", "difference", "")]
+    rows += [(name, f"{old:,}", f"{new:,}", *_difference(old, new)) for name, old, new in counts]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows
+    ]
+
+
+def _difference(old: Any, new: Any) -> tuple[str, str]:
+    """The difference and the percent of it; a formula where a size is left open."""
+    if old == new:
+        return "", ""
+    if not isinstance(old, int) or not isinstance(new, int):
+        return f"{new - old}", ""
+    percent = f"{100 * (new - old) / old:+,.1f} %" if old else ""
+    return f"{new - old:+,}", percent
+
+
+def as_json(comparison: Comparison, before: str, after: str) -> str:
+    """Everything that is not the same, and the totals, as raw numbers."""
+    import json
+
+    sides = ((before, comparison.before), (after, comparison.after))
+    data = {
+        "equal": comparison.equal,
+        **{
+            key: {"title": title, "net": side.net, "layers": len(side.layers)}
+            | {name: getattr(side, name) for name in _TOTALS}
+            for key, (title, side) in zip(("before", "after"), sides, strict=True)
+        },
+        "changes": [asdict(change) for change in comparison.changes if change.kind != "same"],
+    }
+    return json.dumps(data, indent=2, default=str)  # an open size is its formula
+
+
+FORMATS = {"text": as_text, "json": as_json}

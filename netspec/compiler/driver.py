@@ -1,0 +1,245 @@
+"""From a file to checked graphs: which steps, in which order."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from netspec.compiler.analysis.lint import lint
+from netspec.compiler.elaborate.net import build, check_block
+from netspec.compiler.elaborate.net_builder import MAX_ERRORS, MAX_WORK, Assembly
+from netspec.compiler.elaborate.statements import open_sizes
+from netspec.compiler.elaborate.written import Written
+from netspec.compiler.ir.graph import Graph
+from netspec.compiler.parse.loader import Loader, Module
+from netspec.compiler.passes.eliminate_dead import eliminate_dead
+from netspec.compiler.syntax import tree as syntax
+from netspec.compiler.syntax.allow_comments import is_allowed
+from netspec.diagnostics import (
+    Diagnostic,
+    DiagnosticSink,
+    Edit,
+    Hint,
+    NetspecError,
+    Source,
+    Span,
+    suggest,
+)
+
+# Trying a hint compiles the file again. All trials of a run together may cost as much as this many
+# expressions (about a second); a character of text costs half an expression.
+MAX_TRIAL_COST = 30_000
+MAX_TRIALS = 60
+MAX_HINTS = 2
+
+
+@dataclass
+class Compilation:
+    """What checking a file gave: a graph for each sound net, and the diagnostics."""
+
+    module: Module | None = None
+    graphs: dict[str, Graph] = field(default_factory=dict)
+    diagnostics: tuple[Diagnostic, ...] = ()
+    work: int = 0
+
+    @property
+    def errors(self) -> list[Diagnostic]:
+        """The errors alone."""
+        return [d for d in self.diagnostics if d.severity == "error"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to compile: a file or a text, which net, with which arguments."""
+
+    path: Path | None = None
+    source: Source | None = None
+    net: str | None = None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+def written(result: Compilation, request: Request, net: str) -> Written:
+    """What a sound net of the file was built from."""
+    assert result.module is not None
+    definition = result.module.nets[net]
+    known = _arguments_of(definition)
+    given = {name: value for name, value in request.arguments.items() if name in known}
+    return Written(definition, result.module, given)
+
+
+def compile_request(request: Request) -> Compilation:
+    """Check a file. Never raises for what is wrong with the file; see `.diagnostics`."""
+    result = _compile(request, {})
+    if result.diagnostics:
+        result.diagnostics = tuple(_with_tried_hints(request, result))
+    return result
+
+
+def select(result: Compilation, net: str | None) -> Graph:
+    """The one graph that was asked for.
+
+    Raises:
+        NetspecError: with the file's errors, or if it is not clear which net is meant.
+    """
+    if result.errors:
+        raise NetspecError(result.errors)
+    if net is not None:
+        return result.graphs[net]
+    if len(result.graphs) == 1:
+        return next(iter(result.graphs.values()))
+    assert result.module is not None
+    name = result.module.source.name
+    if not result.graphs:
+        raise NetspecError.simple("file/no-net", f"{name} has no net")
+    names = ", ".join(result.graphs)
+    raise NetspecError.simple(
+        "file/several-nets", f"{name} has several nets: {names}", "name one with --net"
+    )
+
+
+def _compile(request: Request, overrides: Mapping[str, str]) -> Compilation:
+    sink = DiagnosticSink()
+    result = Compilation()
+    folder = request.path.parent if request.path is not None else None
+    loader = Loader(folder, sink, overrides)
+    try:
+        if request.path is not None:
+            result.module = loader.load(request.path, str(request.path))
+        else:
+            assert request.source is not None
+            result.module = loader.module(request.source, None)
+        _build_nets(request, result, sink)
+    except NetspecError as error:
+        for diagnostic in error.diagnostics:
+            sink.add(diagnostic)
+    result.diagnostics = tuple(
+        d for d in sink.diagnostics if d.severity == "error" or not is_allowed(d, loader.silenced)
+    )
+    return result
+
+
+def _build_nets(request: Request, result: Compilation, sink: DiagnosticSink) -> None:
+    module = result.module
+    assert module is not None
+    nets = module.nets
+    if request.net is not None:
+        if request.net not in nets:
+            meant = suggest(request.net, nets)
+            raise NetspecError.simple(
+                "file/no-such-net",
+                f"{module.source.name} has no net {request.net}",
+                f"did you mean {meant}?" if meant else f"it has {', '.join(nets) or 'none'}",
+            )
+        nets = {request.net: nets[request.net]}
+    if not nets and not module.blocks:
+        if sink.errors:
+            return
+        raise NetspecError.simple(
+            "file/no-net",
+            f"{module.source.name} defines no net",
+            "a net is written `net Name { ... }`, with an `input` and an `output` in it",
+        )
+    _check_arguments(request, nets)
+    called: set[Span] = set()
+    for name, net in nets.items():
+        known = _arguments_of(net)
+        arguments = {k: v for k, v in request.arguments.items() if k in known}
+        graph, assembly = build(net, module, arguments, sink, result.work)
+        result.work = assembly.work
+        if graph is not None:
+            _finish(graph, assembly, result, name)
+        called |= assembly.called
+        if assembly.work > MAX_WORK or len(sink.errors) >= MAX_ERRORS:
+            return
+    rest = Assembly(sink, work=result.work, called=called)
+    for block, home in module.blocks.values():
+        if home is module and block.name.span not in rest.called:
+            check_block(block, module, rest)
+
+
+def _finish(graph: Graph, assembly: Assembly, result: Compilation, name: str) -> None:
+    lint(graph, assembly)
+    result.graphs[name] = eliminate_dead(graph)
+
+
+def _arguments_of(net: syntax.Net) -> set[str]:
+    """The names that can be set from outside: the net's arguments, and the sizes it leaves open."""
+    inputs = [s for s in net.body if isinstance(s, syntax.Input)]
+    sizes = {name.id for s in inputs for name in open_sizes(s)}
+    return sizes | {parameter.name.id for parameter in net.parameters}
+
+
+def _check_arguments(request: Request, nets: Mapping[str, syntax.Net]) -> None:
+    """An argument that no net takes is a mistake of the command line."""
+    known = {name for net in nets.values() for name in _arguments_of(net)}
+    for name in request.arguments:
+        if name not in known:
+            meant = suggest(name, known)
+            takes = f"it takes {', '.join(sorted(known))}" if known else "it takes none"
+            raise NetspecError.simple(
+                "call/unknown-attribute",
+                f"{' and '.join(nets) or 'the file'} has no argument `{name}`",
+                f"did you mean `{meant}`?" if meant else takes,
+            )
+
+
+# ------------------------------------------------------------------------------------ trying hints
+
+
+def _with_tried_hints(request: Request, result: Compilation) -> list[Diagnostic]:
+    """The diagnostics with only those changes that were tried and helped."""
+    trials = _Trials(request, result)
+    tried = []
+    for diagnostic in result.diagnostics:
+        kept: list[Hint] = []
+        changes = 0
+        for hint in diagnostic.hints:
+            if not hint.edits:
+                kept.append(hint)
+            elif changes < MAX_HINTS and trials.helps(diagnostic, hint):
+                kept.append(hint)
+                changes += 1
+        tried.append(replace(diagnostic, hints=tuple(kept)))
+    return tried
+
+
+class _Trials:
+    """Compiles the file with a hint's edits, as long as that stays cheap."""
+
+    def __init__(self, request: Request, result: Compilation) -> None:
+        self.request = request
+        self.before = Counter(_key(d) for d in result.diagnostics)
+        self.left = MAX_TRIALS
+        spans = [d.span for d in result.diagnostics if d.span is not None]
+        size = len(spans[0].source.text) if spans else 0
+        parses = sum(d.code.startswith("syntax/") for d in result.diagnostics) + 1
+        self.cost = result.work + parses * size // 2
+        self.budget = MAX_TRIAL_COST
+
+    def helps(self, diagnostic: Diagnostic, hint: Hint) -> bool:
+        """Whether the change mends the error and brings no new one."""
+        if self.left <= 0 or self.budget < self.cost:
+            return False
+        changed = _compile(self.request, _edited(hint.edits))
+        self.left -= 1
+        self.budget -= max(self.cost, changed.work)
+        errors = Counter(_key(d) for d in changed.errors)
+        left = sum(_key(d) == _key(diagnostic) for d in changed.diagnostics)
+        return left < self.before[_key(diagnostic)] and errors <= self.before
+
+
+def _key(diagnostic: Diagnostic) -> tuple[str, str]:
+    return diagnostic.code, diagnostic.message
+
+
+def _edited(edits: tuple[Edit, ...]) -> dict[str, str]:
+    """The whole texts of the edited sources, by name."""
+    texts: dict[str, str] = {}
+    for edit in sorted(edits, key=lambda e: e.span.start, reverse=True):
+        name = edit.span.source.name
+        text = texts.get(name, edit.span.source.text)
+        texts[name] = text[: edit.span.start] + edit.replacement + text[edit.span.end :]
+    return texts

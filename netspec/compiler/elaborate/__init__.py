@@ -1,0 +1,1 @@
+"""From syntax to a graph: names, blocks, loops, arguments and every shape."""

@@ -1,0 +1,327 @@
+"""The arguments of a layer's call: attributes, initial values, and the values that go in."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from netspec.compiler.elaborate.expressions import Evaluator
+from netspec.compiler.elaborate.fix_its import apply_edits, removal
+from netspec.compiler.elaborate.input_sizes import attribute_order, input_size, input_sizes
+from netspec.compiler.elaborate.scope import UNKNOWN, Tensor, Tensors
+from netspec.compiler.ir import initializers
+from netspec.compiler.ir.attributes import IntList, WrongValueError, show
+from netspec.compiler.ir.constants import open_help
+from netspec.compiler.ir.graph import show_shape
+from netspec.compiler.ir.initializers import Initializer
+from netspec.compiler.ir.op import Op
+from netspec.compiler.ir.sizes import Size
+from netspec.compiler.syntax import other_frameworks
+from netspec.compiler.syntax import tree as syntax
+from netspec.diagnostics import Edit, Hint, Label, Span, plural, quoted, suggest
+
+
+@dataclass
+class Bound:
+    """The arguments of a layer's call: attributes, initial values, inputs, and their spans."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    initial: dict[str, Initializer] = field(default_factory=dict)
+    inputs: list[Any] = field(default_factory=list)
+    spans: dict[str, Span] = field(default_factory=dict)
+    positional: dict[syntax.Argument, Any] = field(default_factory=dict)  # the constants among them
+    ok: bool = True
+
+
+class ArgumentBinder(Evaluator):
+    """Converts the arguments of a call, reporting each that is wrong."""
+
+    statements: tuple[syntax.Statement, ...]
+
+    def bind_arguments(self, op: type[Op], call: syntax.Call, given: int = 0) -> Bound:
+        """Convert the arguments of a call, reporting each that is wrong.
+
+        `given` values come from the pipeline; only what the op takes beyond them can be an argument.
+        """
+        bound = Bound()
+        unclear = False  # what was reported may have been a value or an attribute
+        own = list(op.attributes())
+        constants = bound.positional
+        for argument in call.arguments:
+            if argument.name is not None:
+                continue
+            target = own[len(constants)] if len(constants) < len(own) else None
+            value = self._argument(op, target, argument.value)
+            full = op.arity is not None and given + len(bound.inputs) >= op.arity
+            if isinstance(value, (Tensor, Tensors)) and not (full and target):
+                bound.inputs += value.items if isinstance(value, Tensors) else [value]
+            elif value is UNKNOWN and (not full or target is None):
+                bound.inputs.append(UNKNOWN)
+                unclear = target is not None and op.arity is not None
+            else:
+                constants[argument] = value
+        named = {argument.name.id for argument in call.arguments if argument.name is not None}
+        order = iter(attribute_order(op, tuple(constants.values()), named))
+        for argument in call.arguments:
+            if argument.name is not None:
+                self._bind_named(op, call, argument, bound)
+            elif argument in constants:
+                value, target = constants[argument], next(order, None)
+                if target is None:
+                    takes = plural(len(own), "argument") if own else "no arguments"
+                    message = f"`{op.name}` takes {takes}"
+                    self.error("call/too-many", message, argument.span, notes=(signature(op),))
+                    bound.ok = False
+                elif target == "":
+                    self._input_size(op, call, argument)
+                else:
+                    self._bind_value(op, target, value, argument, bound)
+        for name, f in op.attributes().items():
+            if f.default is dataclasses.MISSING and name not in bound.spans:
+                message = f"`{op.name}` needs `{name}`, {f.metadata['doc']}"
+                if not unclear:
+                    self.error("call/missing", message, call.span, notes=(signature(op),))
+                bound.ok = False
+        return bound
+
+    def _input_size(self, op: type[Op], call: syntax.Call, argument: syntax.Argument) -> None:
+        """Report an argument that says what the input of the layer is like."""
+        message = f"`{op.name}` infers the size of its input, and takes no argument for it"
+        hint = Hint("leave it out", (removal(call, argument),))
+        place = argument.name or argument
+        self.error("call/input-size", message, place.span, notes=(signature(op),), hints=(hint,))
+
+    def doubt_input_size(self, op: Op, bound: Bound, call: syntax.Call, size: int) -> None:
+        """Warn of a call in which the first number is most likely meant as the input's size.
+
+        `conv(3, 16, 3)` is legal: 3 filters of 16x16 with stride 3.
+        """
+        argument = self._likely_input_size(op, bound) if op.is_unlikely() else None
+        if argument is None or bound.positional[argument] != size:
+            return
+        reads = ", ".join(
+            f"{name} = {each.value.span.text}"
+            for name, each in zip(op.attributes(), bound.positional, strict=False)
+        )
+        message = f"is {size} the size of the input? `{op.name}` infers that, and reads `{reads}`"
+        hints = tuple(self.input_size_hints(op, bound, call))
+        self.warning("call/input-size", message, argument.span, hints=hints)
+
+    def input_size_hints(self, op: Op, bound: Bound, call: syntax.Call) -> Iterator[Hint]:
+        """Leave out what may be the size of the input, here or everywhere."""
+        argument = self._likely_input_size(op, bound)
+        if argument is None:
+            return
+        edits = tuple(input_sizes(self.statements))
+        own = removal(call, argument)
+        said = f"{quoted(argument.span.text)[1:-1]} is"
+        others = len(edits) - (own in edits)
+        if others <= 0:
+            better = quoted(apply_edits(call.span, (own,)))
+            yield Hint(f"if {said} the size of the input, leave it out: {better}", (own,))
+        elif own in edits:
+            where = plural(others, "other layer")
+            yield Hint(f"if {said} the size of the input, leave it out, here and in {where}", edits)
+
+    def _likely_input_size(self, op: Op, bound: Bound) -> syntax.Argument | None:
+        """The argument that would be the size of the input if this were PyTorch."""
+        values = tuple(bound.positional.values())
+        named = set(bound.spans) - set(list(op.attributes())[: len(values)])
+        where = input_size(type(op), values, named)
+        return None if where is None else list(bound.positional)[where]
+
+    def _argument(self, op: type[Op], target: str | None, expr: syntax.Expr) -> Any:
+        """The value of an argument; a bare word that its attribute knows stands for itself."""
+        if target is not None and isinstance(expr, syntax.Name):
+            words = op.kind(target).words
+            if expr.id in words and expr.id not in self.scope.names():
+                return expr.id
+            if words and expr.id not in self.scope.names():
+                meant = suggest(expr.id, [*words, *self.scope.names()])
+                if meant in words:
+                    hint = Hint(f"did you mean `{meant}`?", (Edit(expr.span, meant),))
+                    message = f"nothing is called `{expr.id}` here"
+                    self.error("name/undefined", message, expr.span, hints=(hint,))
+                    return UNKNOWN
+        return self.evaluate(expr)
+
+    def _bind_named(
+        self, op: type[Op], call: syntax.Call, argument: syntax.Argument, bound: Bound
+    ) -> None:
+        assert argument.name is not None
+        name = argument.name.id
+        if name in op.attributes():
+            value = self._argument(op, name, argument.value)
+            self._bind_value(op, name, value, argument, bound)
+        elif name in op.parameter_names():
+            bound.spans[name] = argument.value.span
+            self._bind_initial(name, self.constant(argument.value, f"`{name}`"), argument, bound)
+        else:
+            self._unknown_attribute(op, call, argument, bound)
+
+    def _unknown_attribute(
+        self, op: type[Op], call: syntax.Call, argument: syntax.Argument, bound: Bound
+    ) -> None:
+        assert argument.name is not None
+        name = argument.name.id
+        if "" in op.torch_order and name in other_frameworks.INPUT_SIZES:
+            self._input_size(op, call, argument)
+            self.evaluate(argument.value)
+            return
+        if name in other_frameworks.ACTIVATIONS and self._report_activation(op, call, argument):
+            return
+        free = [a for a in (*op.attributes(), *op.parameter_names()) if a not in bound.spans]
+        meant = suggest(name, free)
+        # Words of other frameworks for the same thing.
+        meant = meant or next(
+            (a for a in (other_frameworks.ATTRIBUTES.get(name),) if a in free), None
+        )
+        hint = Hint("leave it out", (removal(call, argument),))
+        if meant is not None:
+            hint = Hint(f"did you mean `{meant}`?", (Edit(argument.name.span, meant),))
+        self.error(
+            "call/unknown-attribute", f"`{op.name}` has no attribute `{name}`",
+            argument.name.span, notes=(signature(op),), hints=(hint,),
+        )  # fmt: skip
+        if meant in op.attributes():
+            assert meant is not None
+            value = self._argument(op, meant, argument.value)
+            self._bind_value(op, meant, value, argument, bound)
+        else:
+            self.evaluate(argument.value)
+
+    def _report_activation(
+        self, op: type[Op], call: syntax.Call, argument: syntax.Argument
+    ) -> bool:
+        """Report `activation = relu`, if it names a layer."""
+        assert argument.name is not None
+        meant = other_frameworks.activation_meant(argument.value, self.callables())
+        if meant is None:
+            return False
+        end = Span(call.span.source, call.span.end, call.span.end)
+        edits = (removal(call, argument), Edit(end, f" -> {meant}"))
+        message = f"`{op.name}` has no attribute `{argument.name.id}`: an activation is a layer"
+        hint = Hint(f"write it behind this one: `-> {meant}`", edits)
+        self.error(
+            "call/unknown-attribute", message, argument.span, notes=(signature(op),), hints=(hint,)
+        )
+        return True
+
+    def _bind_value(
+        self, op: type[Op], name: str, value: Any, argument: syntax.Argument, bound: Bound
+    ) -> None:
+        if name in bound.spans:
+            earlier = Label(bound.spans[name], "first given here")
+            message = f"`{name}` is given twice"
+            self.error("call/twice", message, argument.span, secondary=(earlier,))
+            bound.ok = False
+            return
+        bound.spans[name] = argument.value.span
+        if value is UNKNOWN:
+            bound.ok = False
+            return
+        if isinstance(value, (Tensor, Tensors)):
+            message = f"`{name}` of `{op.name}` must be a constant, not a value of the net"
+            label = show_shape(value.shape) if isinstance(value, Tensor) else ""
+            self.error("value/not-a-constant", message, argument.value.span, label=label)
+            bound.ok = False
+            return
+        if name in op.parameter_names() and isinstance(value, (Initializer, tuple)):
+            # `bias = zeros` asks for a bias and says how it starts.
+            self._bind_initial(name, value, argument, bound)
+            value = True
+        if value is None and op.attributes()[name].default is None:
+            bound.values[name] = None
+            return
+        try:
+            bound.values[name] = op.kind(name).convert(value)
+        except WrongValueError as error:
+            hints: tuple[Hint, ...] = ()
+            if isinstance(value, float) and "/" in argument.value.span.text:
+                hints = (Hint("`//` divides and rounds down to a whole number"),)
+            elif (help := open_help(value)) is not None:
+                hints = (*_wildcard(op, name, argument.value, value), Hint(help))
+            place = self.place(argument.value)
+            used = (Label(argument.value.span, f"`{name}` of this `{op.name}`"),)
+            self.error(
+                "call/value", f"`{name}` must be {error}", place,
+                secondary=used if place != argument.value.span else (),
+                notes=(f"{name}: {op.attributes()[name].metadata['doc']}",),
+                hints=hints,
+            )  # fmt: skip
+            bound.ok = False
+
+    def place(self, expr: syntax.Expr) -> Span:
+        """Where a constant was written: for a name, where it got its value."""
+        binding = self.scope.get(expr.id) if isinstance(expr, syntax.Name) else None
+        return expr.span if binding is None else self.assembly.written.get(binding.span, expr.span)
+
+    def _bind_initial(self, name: str, value: Any, argument: syntax.Argument, bound: Bound) -> None:
+        rule = self.init_rule(value, argument.value.span)
+        if rule is not None:
+            bound.initial[name] = rule
+
+    def init_rule(self, value: Any, span: Span) -> Initializer | None:
+        """An init rule or a literal list as an initializer, or None after a reported error."""
+        if isinstance(value, Initializer):
+            return value
+        if value is UNKNOWN:
+            return None
+        if isinstance(value, tuple):
+            try:
+                return initializers.literal(value)
+            except WrongValueError as error:
+                self.error("init/arguments", str(error), span)
+                return None
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            self.error(
+                "init/rule", "initial values must be an init rule or a list of numbers", span,
+                hints=(Hint(f"`constant({value})` fills with one number",
+                            (Edit(span, f"constant({value})"),)),),
+            )  # fmt: skip
+            return None
+        message = f"initial values must be an init rule, not {show(value)}"
+        notes = ("the rules are " + ", ".join(initializers.RULES),)
+        self.error("init/rule", message, span, notes=notes)
+        return None
+
+    def check_arity(self, name: str, arity: int | None, inputs: list[Any], span: Span) -> bool:
+        """Whether a layer or block got as many values as it takes; reports if not."""
+        count = len(inputs)
+        if count == arity or (arity is None and count >= 2):
+            return True
+        wanted = "at least 2 values" if arity is None else plural(arity, "value")
+        got = f"{count}" if count else "none"
+        hints: tuple[Hint, ...] = ()
+        if count == 0 and arity == 1:
+            hints = (Hint(f"`x -> {span.text}`"),) if len(span.text) < 60 else ()
+        elif count < 2 and arity != 1:
+            hints = (Hint(f"`(a, b) -> {name}`"),)
+        message = f"`{name}` works on {wanted}, and got {got}"
+        self.error("call/inputs", message, span, hints=hints)
+        return False
+
+
+def _wildcard(op: type[Op], name: str, expr: syntax.Expr, value: Any) -> Iterator[Hint]:
+    """-1 for the one size left open in a list that knows it."""
+    kind = op.kind(name)
+    if isinstance(kind, IntList) and kind.wildcard and isinstance(expr, syntax.ListExpr):
+        pairs = zip(expr.items, value, strict=True)
+        edits = tuple(Edit(e.span, "-1") for e, size in pairs if isinstance(size, Size))
+        yield Hint("-1 stands for what is left", edits)
+
+
+def signature(op: type[Op]) -> str:
+    """How a layer is called: `conv(channels, kernel, stride = 1, ...)`."""
+    parts = []
+    for name, f in op.attributes().items():
+        if f.default is dataclasses.MISSING:
+            parts.append(name)
+        else:
+            default = f.default
+            if isinstance(default, tuple) and len(set(default)) == 1:
+                default = default[0]
+            parts.append(f"{name} = {show(default)}")
+    return f"{op.name}({', '.join(parts)})"

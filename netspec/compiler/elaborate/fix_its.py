@@ -1,0 +1,181 @@
+"""Changes of the file that may mend an error, as edits. The compiler tries them before it shows them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from netspec.compiler.elaborate.net_builder import Assembly
+from netspec.compiler.ir.attributes import WrongValueError
+from netspec.compiler.ir.graph import Node, Shape
+from netspec.compiler.ir.op import Fix, Op, ShapeError
+from netspec.compiler.syntax import tree as syntax
+from netspec.diagnostics import Edit, Hint, Span, quoted
+
+_MAX_BRANCH = 12
+# The attributes that decide a shape: where two branches part, one of them usually differs.
+_SHAPING = ("stride", "channels", "pad", "features", "kernel", "dilation")
+
+
+def fix_edits(
+    fix: Fix, spans: Mapping[str, Span], call: syntax.Call, span: Span
+) -> tuple[Edit, ...]:
+    """The edit of the file that a fix stands for."""
+    if fix.attribute == "->":
+        start = Span(span.source, span.start, span.start)
+        return (Edit(start, f"{fix.value} -> "),)
+    if fix.attribute in spans:
+        return (Edit(spans[fix.attribute], fix.value),)
+    end = Span(call.span.source, call.span.end, call.span.end)
+    if not call.span.text.endswith(")"):
+        return (Edit(end, f"({fix.attribute} = {fix.value})"),)
+    inside = Span(end.source, end.start - 1, end.start - 1)
+    comma = ", " if call.arguments else ""
+    return (Edit(inside, f"{comma}{fix.attribute} = {fix.value}"),)
+
+
+def fix_hints(fix: Fix, spans: Mapping[str, Span], call: syntax.Call, span: Span) -> Iterator[Hint]:
+    """The hints that a fix stands for; of those that differ in the edit, one at most compiles."""
+    yield Hint(fix.why, fix_edits(fix, spans, call, span))
+    first = next((argument.span for argument in call.arguments if argument.name is None), None)
+    if fix.attribute == "->" and first is not None:  # `linear(x, 10)`
+        end = Span(first.source, first.end, first.end)
+        yield Hint(fix.why, (Edit(end, f" -> {fix.value}"),))
+
+
+def square_brackets(span: Span) -> Hint:
+    """Write what is in round brackets in square ones."""
+    places = ((span.start, "["), (span.end - 1, "]"))
+    edits = tuple(Edit(Span(span.source, at, at + 1), bracket) for at, bracket in places)
+    return Hint(f"write {quoted(apply_edits(span, edits))}", edits)
+
+
+def removal(call: syntax.Call, argument: syntax.Argument) -> Edit:
+    """The edit that takes an argument out of a call, with its comma."""
+    where = call.arguments.index(argument)
+    span = argument.span
+    if where + 1 < len(call.arguments):
+        return Edit(Span(span.source, span.start, call.arguments[where + 1].span.start), "")
+    if where > 0:
+        return Edit(Span(span.source, call.arguments[where - 1].span.end, span.end), "")
+    return Edit(span, "")
+
+
+def branch_hints(assembly: Assembly, values: Sequence[str]) -> Iterator[Hint]:
+    """For values whose shapes should be equal: give a layer of one branch an attribute of the other's.
+
+    A branch is what leads to one value and not to the others.
+    """
+    by_name = {node.name: node for node in assembly.nodes}
+    above = [_ancestors(by_name, value) for value in values]
+    for i, own in enumerate(above):
+        others = {
+            name: node for j, names in enumerate(above) if j != i for name, node in names.items()
+        }
+        mine = [node for name, node in own.items() if name not in others][:_MAX_BRANCH]
+        theirs = [node for name, node in others.items() if name not in own][:_MAX_BRANCH]
+        for node in mine:
+            for model in theirs:
+                if type(node.op) is type(model.op):
+                    yield from _copied_attributes(node, model)
+
+
+def _copied_attributes(node: Node, model: Node) -> Iterator[Hint]:
+    for attribute in _SHAPING:
+        given = model.origin.attributes.get(attribute)
+        if given is None or getattr(node.op, attribute, None) == getattr(model.op, attribute, None):
+            continue
+        fix = Fix(attribute, given.text, "")
+        edits = fix_edits(fix, node.origin.attributes, node.origin.call, node.origin.span)
+        call = node.origin.call.span
+        if "\n" in call.text or call.source is not given.source:
+            continue
+        changed = apply_edits(call, edits)
+        yield Hint(f"give it the {attribute} of the other branch: `{changed}`", edits)
+
+
+def shape_hints(
+    assembly: Assembly, value: str, where: Span, wanted: Sequence[int | None]
+) -> Iterator[Hint]:
+    """One attribute of one of the layers that stand here, such that the value gets a wanted shape.
+
+    A size of None may be anything.
+    """
+    # They were added just now.
+    here = itertools.takewhile(
+        lambda node: is_inside(node.origin.span, where), reversed(assembly.nodes)
+    )
+    by_name = {node.name: node for node in here}
+    after: list[Node] = []
+    node = by_name.get(value)
+    while node is not None and len(node.inputs) == 1:
+        for attribute, new in _candidates(wanted):
+            fixed = _with_attribute(node, attribute, new)
+            if fixed is None or not _gives(fixed, assembly.shapes[node.inputs[0]], after, wanted):
+                continue
+            edits = fix_edits(
+                Fix(attribute, str(new), ""),
+                node.origin.attributes, node.origin.call, node.origin.span,
+            )  # fmt: skip
+            yield Hint(f"`{attribute} = {new}` in this `{node.op.name}` would give it", edits)
+            return
+        after.insert(0, node)
+        node = by_name.get(node.inputs[0])
+
+
+def _candidates(wanted: Sequence[int | None]) -> Iterator[tuple[str, int]]:
+    if wanted and isinstance(wanted[0], int):
+        yield from (("channels", wanted[0]), ("features", wanted[0]))
+    yield from (("stride", size) for size in range(1, 9))
+    yield from (("pad", size) for size in range(8))
+    yield from (("kernel", size) for size in range(1, 12))
+
+
+def _with_attribute(node: Node, attribute: str, value: int) -> Op | None:
+    op: Any = node.op  # a dataclass, like every op
+    if attribute not in op.attributes():
+        return None
+    try:
+        changed: Op = replace(op, **{attribute: op.kind(attribute).convert(value)})
+        return changed
+    except WrongValueError:
+        return None
+
+
+def _gives(op: Op, shape: Shape, after: Sequence[Node], wanted: Sequence[int | None]) -> bool:
+    """Whether a layer and those after it give a wanted shape."""
+    try:
+        for each in (op, *(node.op for node in after)):
+            shape = each.shape(shape)
+    except ShapeError:
+        return False
+    return len(shape) == len(wanted) and all(
+        want is None or want == size for want, size in zip(wanted, shape, strict=True)
+    )
+
+
+def is_inside(span: Span, where: Span) -> bool:
+    """Whether one span lies in another."""
+    return span.source is where.source and where.start <= span.start and span.end <= where.end
+
+
+def _ancestors(by_name: Mapping[str, Node], value: str) -> dict[str, Node]:
+    """The nodes that a value depends on, nearest first."""
+    found: dict[str, Node] = {}
+    queue = [value]
+    for name in queue:
+        if name in by_name and name not in found:
+            found[name] = by_name[name]
+            queue.extend(by_name[name].inputs)
+    return found
+
+
+def apply_edits(span: Span, edits: Sequence[Edit]) -> str:
+    """The text of a span with edits inside it applied."""
+    text = span.text
+    for edit in sorted(edits, key=lambda e: e.span.start, reverse=True):
+        start, end = edit.span.start - span.start, edit.span.end - span.start
+        text = text[:start] + edit.replacement + text[end:]
+    return text

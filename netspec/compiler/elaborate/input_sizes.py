@@ -1,0 +1,94 @@
+"""PyTorch's order of arguments: which of them says the size of an input, which netspec infers."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence, Set
+from typing import Any
+
+from netspec.compiler.elaborate.fix_its import removal
+from netspec.compiler.elaborate.scope import UNKNOWN, SharedLayer, Tensor, Tensors
+from netspec.compiler.ir.attributes import Int, WrongValueError
+from netspec.compiler.ir.initializers import Initializer
+from netspec.compiler.ir.op import Op
+from netspec.compiler.ops import registry
+from netspec.compiler.syntax import tree as syntax
+from netspec.diagnostics import Edit
+
+
+def attribute_order(op: type[Op], values: Sequence[Any], named: Set[str]) -> tuple[str, ...]:
+    """The attributes that positional arguments are for.
+
+    That is our order, unless the arguments fit PyTorch's alone, where "" is an inferred size.
+    """
+    ours = tuple(op.attributes())
+    if _fits(op, ours, values, named) or input_size(op, values, named) is None:
+        return ours
+    # One name too many is more likely the slip than one size, as long as a size would be needed.
+    is_twice = named & set(ours[: len(values)]) and len(values) <= len(_needed(op))
+    return ours if is_twice else op.torch_order
+
+
+def _needed(op: type[Op]) -> set[str]:
+    return {name for name, f in op.attributes().items() if f.default is dataclasses.MISSING}
+
+
+def input_size(op: type[Op], values: Sequence[Any], named: Set[str]) -> int | None:
+    """Which positional argument says the size of the input, if they are in PyTorch's order."""
+    order = op.torch_order[: len(values)]
+    return order.index("") if "" in order and _fits(op, op.torch_order, values, named) else None
+
+
+def _fits(op: type[Op], order: Sequence[str], values: Sequence[Any], named: Set[str]) -> bool:
+    """Whether positional arguments can be meant for these attributes, in this order."""
+    given = {*order[: len(values)], *named}
+    return (
+        len(values) <= len(order)
+        and _needed(op) <= given
+        and not set(order[: len(values)]).intersection(named)
+        and all(_takes(op, *pair) for pair in zip(order, values, strict=False))
+    )
+
+
+def _takes(op: type[Op], name: str, value: Any) -> bool:
+    if value is UNKNOWN:
+        return True
+    if isinstance(value, (Tensor, Tensors, SharedLayer)):
+        return False
+    if name and value is None and op.attributes()[name].default is None:
+        return True
+    if name in op.parameter_names() and isinstance(value, (Initializer, tuple)):
+        return True
+    try:
+        (op.kind(name) if name else Int(1)).convert(value)
+    except WrongValueError:
+        return False
+    return True
+
+
+def input_sizes(statements: Any) -> Iterator[Edit]:
+    """The edits that take the input sizes out of all calls of a body that look like PyTorch's."""
+    for item in syntax.parts(statements):
+        if isinstance(item, syntax.Call) and (size := _literal_input_size(item)) is not None:
+            yield removal(item, size)
+
+
+def _literal_input_size(call: syntax.Call) -> syntax.Argument | None:
+    """The argument that looks like an input's size, of a call with plain numbers."""
+    op = registry().get(call.callee.id)
+    numbers = [a for a in call.arguments if a.name is None and isinstance(a.value, syntax.Literal)]
+    values = [a.value.value for a in numbers if isinstance(a.value, syntax.Literal)]
+    named = {a.name.id for a in call.arguments if a.name is not None}
+    where = None if op is None else input_size(op, values, named)
+    if op is None or where is None:
+        return None
+    order = attribute_order(op, values, named)
+    if order != op.torch_order:
+        given = {n: op.kind(n).convert(v) for n, v in zip(order, values, strict=False)}
+        try:
+            likely = not op(**given).is_unlikely()
+        except TypeError:  # what is needed is given by name
+            likely = True
+        if likely:
+            return None
+    return numbers[where]

@@ -1,0 +1,167 @@
+"""Calls of layers: shapes to shapes, a node in the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from netspec.compiler.elaborate.arguments import ArgumentBinder, Bound
+from netspec.compiler.elaborate.fix_its import branch_hints, fix_hints
+from netspec.compiler.elaborate.net_builder import MAX_ELEMENTS, StopBuildingError
+from netspec.compiler.elaborate.scope import UNKNOWN, Tensor
+from netspec.compiler.ir import initializers
+from netspec.compiler.ir.graph import Node, Origin, Parameter, Shape, show_shape
+from netspec.compiler.ir.op import Op, ParameterSpec, ShapeError
+from netspec.compiler.ir.sizes import is_known, names_in
+from netspec.compiler.syntax import tree as syntax
+from netspec.diagnostics import Frame, Hint, Label, Span, quoted
+
+
+class LayerCaller(ArgumentBinder):
+    """Adds the node of a layer."""
+
+    init_rules: dict[str, Any]
+
+    def trace(self) -> tuple[Frame, ...]:
+        """The chain of blocks and loop turns here."""
+        raise NotImplementedError
+
+    def add_layer(
+        self,
+        op: Op,
+        bound: Bound,
+        inputs: Sequence[Tensor],
+        call: syntax.Call,
+        span: Span,
+        path: str,
+        suffix: str,
+    ) -> Any:
+        """Infer the shape, add the node and its parameters; UNKNOWN after a reported error."""
+        shapes = tuple(tensor.shape for tensor in inputs)
+        try:
+            shape = op.shape(*shapes)
+            specs = op.parameters(*shapes)
+        except ShapeError as error:
+            self._shape_error(error, op, bound, inputs, call, span)
+            return UNKNOWN
+        self._check_size(op, shape, specs, span)
+        self.doubt_input_size(op, bound, call, shapes[0][0])
+        if not self._parameters_have_sizes(op, specs, span):
+            return UNKNOWN
+        names = {}
+        for spec in specs:
+            full = f"{path}.{spec.name}"
+            names[spec.name] = full
+            self._add_parameter(op, full, spec, bound, span, shared=bool(suffix))
+        origin = Origin(span, call, bound.spans, self.trace())
+        node = Node(
+            path + suffix, op, tuple(tensor.name for tensor in inputs), shape, names, origin
+        )
+        self.assembly.add_node(node)
+        if doubtful := self.assembly.doubtful:
+            depths = [doubtful[value] for value in node.inputs if value in doubtful]
+            if depths:
+                doubtful[node.name] = min(depths)
+        return Tensor(node.name, shape, span)
+
+    def _parameters_have_sizes(self, op: Op, specs: Sequence[ParameterSpec], span: Span) -> bool:
+        """Parameters are the same for every picture: a size left open cannot decide theirs."""
+        for spec in specs:
+            if is_known(spec.shape):
+                continue
+            names = sorted(names_in(spec.shape))
+            one = names[0]
+            self.error(
+                "shape/open-parameter",
+                f"the `{spec.name}` of this `{op.name}` would depend on {' and '.join(names)}",
+                span,
+                label=f"[{', '.join(map(str, spec.shape))}]",
+                hints=(
+                    Hint(
+                        f"make the size fixed first, by `global_avg_pool` say, or give {one} a number"
+                    ),
+                ),
+            )
+            return False
+        return True
+
+    def _check_size(self, op: Op, shape: Shape, specs: Sequence[ParameterSpec], span: Span) -> None:
+        largest = max([shape, *(spec.shape for spec in specs)], key=_elements)
+        if _elements(largest) > MAX_ELEMENTS:
+            message = f"`{op.name}` makes an array of {_elements(largest):,} numbers"
+            notes = (f"the limit is {MAX_ELEMENTS:,}, or 256 GiB in float32",)
+            self.error("limit/size", message, span, notes=notes)
+            raise StopBuildingError
+
+    def _add_parameter(
+        self, op: Op, full: str, spec: ParameterSpec, bound: Bound, span: Span, *, shared: bool
+    ) -> None:
+        if shared and full in self.assembly.parameters:
+            return
+        rule = bound.initial.get(spec.name)
+        where = bound.spans.get(spec.name, span)
+        if rule is None and spec.role in self.init_rules:
+            rule = self.init_rules[spec.role]
+        rule = rule or spec.initializer
+        if isinstance(rule, initializers.Values) and rule.shape != spec.shape:
+            self.error(
+                "init/shape",
+                f"`{spec.name}` of {op.name} has the shape {list(spec.shape)},"
+                f" and this list {list(rule.shape)}",
+                where,
+            )
+            rule = spec.initializer
+        parameter = Parameter(full, spec.shape, rule, spec.role, span)
+        self.assembly.parameters[full] = parameter
+
+    # -- shape errors
+
+    def _shape_error(
+        self,
+        error: ShapeError,
+        op: Op,
+        bound: Bound,
+        inputs: Sequence[Tensor],
+        call: syntax.Call,
+        span: Span,
+    ) -> None:
+        primary = bound.spans.get(error.blame or "", span)
+        if self.assembly.sink.knows(error.code, primary):
+            self.error(error.code, error.message, primary)  # counts the repetition
+            return
+        callee = call.callee
+        infix = call.span == callee.span and callee.span.text != callee.id and len(inputs) > 1
+        message = error.message
+        if infix:
+            message = f"{quoted(call.span.text)} needs equal shapes"
+        if len(inputs) == 1:
+            label = f"gets {show_shape(inputs[0].shape)}"
+            secondary: tuple[Label, ...] = ()
+            before = inputs[0].span
+            if before.line != primary.line and before.source is primary.source:
+                secondary = (Label(before, show_shape(inputs[0].shape)),)
+        else:
+            label = f"{'left' if infix else 'the first'} is {show_shape(inputs[0].shape)}"
+            secondary = tuple(
+                Label(tensor.span, show_shape(tensor.shape))
+                for tensor in inputs[1:]
+                if tensor.span != primary
+            )
+        hints = tuple(self.input_size_hints(op, bound, call) if op.is_unlikely() else ())
+        for fix in error.fixes:
+            hints += tuple(fix_hints(fix, bound.spans, call, span))
+        if error.help:
+            hints += (Hint(error.help),)
+        if len(inputs) > 1:
+            hints += tuple(branch_hints(self.assembly, [tensor.name for tensor in inputs]))
+        self.error(
+            error.code, message, primary,
+            label=label, secondary=secondary, notes=error.notes, hints=hints,
+        )  # fmt: skip
+
+
+def _elements(shape: Shape) -> int:
+    count = 1
+    for extent in shape:
+        count *= extent
+    return count

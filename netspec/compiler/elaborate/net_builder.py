@@ -1,0 +1,114 @@
+"""A net while it is put together: its nodes, parameters and names so far, and the limits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from netspec.compiler.elaborate.scope import Reads
+from netspec.compiler.ir.graph import Node, Parameter, Shape
+from netspec.compiler.ir.receptive_field import Field, extend, field_of_input
+from netspec.compiler.syntax.tree import Label
+from netspec.diagnostics import DiagnosticSink, Span
+
+# One unit is one expression, statement or layer: about 20 microseconds.
+MAX_WORK = 100_000
+MAX_ERRORS = 100
+# The same mistakes in turn after turn: the loop that repeats them has shown all it has.
+MAX_REPEATS = 1000
+MAX_ELEMENTS = 1 << 36
+MAX_CALLS_DEEP = 24
+# What an assert may ask about the whole net: known only when it is built.
+NET_FACTS = ("params", "macs", "receptive_field")
+
+
+class StopBuildingError(Exception):
+    """A limit was reached and reported; there is nothing more to build."""
+
+
+@dataclass
+class Assembly:
+    """What all bodies of one net share."""
+
+    sink: DiagnosticSink
+    sizes: Mapping[str, Any] = field(default_factory=dict)  # given for sizes left open
+    inputs: dict[str, Shape] = field(default_factory=dict)
+    nodes: list[Node] = field(default_factory=list)
+    shapes: dict[str, Shape] = field(default_factory=dict)
+    fields: dict[str, Field] = field(default_factory=dict)
+    outputs: dict[str, str] = field(default_factory=dict)
+    parameters: dict[str, Parameter] = field(default_factory=dict)
+    reads: Reads = field(default_factory=Reads)
+    deferred: list[Callable[[Mapping[str, Any]], None]] = field(default_factory=list)
+    failed: bool = False
+    work: int = 0
+    errors: int = 0
+    repeats: int = 0
+    calls_deep: int = 0
+    called: set[Span] = field(default_factory=set)
+    depth: int = 0
+    # Shape comments hold for a net as it is written; values that follow from a false one are doubtful.
+    # The number says how many blocks deep the comment stands.
+    as_written: bool = True
+    doubtful: dict[str, int] = field(default_factory=dict)
+    # Where the constants of names were written, by the places of the names.
+    written: dict[Span, Span] = field(default_factory=dict)
+    # Label paths: layers and blocks by where they were given, and the paths above them.
+    taken: dict[str, Span] = field(default_factory=dict)
+    above: dict[str, Span] = field(default_factory=dict)
+    labels: dict[Label, None] = field(default_factory=dict)  # as written, in order
+
+    def take(self, path: str, prefix: str, span: Span) -> tuple[str, Span] | None:
+        """Claim a label path; gives the path and the place that it collides with, or None.
+
+        A path may not run through another layer (`stem` and `stem.weight`), for the second would be
+        a parameter's name.
+        """
+        if path in self.taken:
+            return path, self.taken[path]
+        if path in self.above:
+            return path, self.above[path]
+        ancestors = []
+        parent = path.rpartition(".")[0]
+        while len(parent) > len(prefix):
+            if parent in self.taken:
+                return parent, self.taken[parent]
+            ancestors.append(parent)
+            parent = parent.rpartition(".")[0]
+        self.taken[path] = span
+        for ancestor in ancestors:
+            self.above.setdefault(ancestor, span)
+        return None
+
+    def is_free(self, path: str) -> bool:
+        """Whether nothing has this path yet."""
+        return path not in self.taken and path not in self.above
+
+    def add_input(self, name: str, shape: Shape) -> None:
+        """Add an input of the net."""
+        self.inputs[name] = self.shapes[name] = shape
+        self.fields[name] = field_of_input(shape)
+
+    def add_node(self, node: Node) -> None:
+        """Add a node behind those before."""
+        self.nodes.append(node)
+        self.shapes[node.name] = node.shape
+
+    def field(self, value: str) -> Field:
+        """The receptive field of a value."""
+        done = len(self.fields) - len(self.inputs)
+        extend(self.fields, self.shapes, self.nodes[done:])
+        return self.fields[value]
+
+    def totals(self) -> Mapping[str, Any]:
+        """What an assert may ask about the whole net (`NET_FACTS`)."""
+        macs = sum(
+            node.op.macs(*(self.shapes[value] for value in node.inputs)) for node in self.nodes
+        )
+        params = sum(p.size for p in self.parameters.values() if p.trainable)
+        facts: dict[str, Any] = {"params": params, "macs": macs}
+        if self.outputs:
+            field = self.field(next(iter(self.outputs.values())))
+            facts["receptive_field"] = field.constant
+        return facts

@@ -1,0 +1,120 @@
+"""Names while a body is built: what they stand for, and whether anyone read them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from netspec.compiler.ir.graph import Shape
+from netspec.compiler.syntax.tree import Call
+from netspec.diagnostics import Span
+
+
+class _Unknown:
+    """Stands for whatever an earlier, reported error would have computed: it silences follow-ons."""
+
+    def __repr__(self) -> str:
+        return "UNKNOWN"
+
+
+UNKNOWN: Final = _Unknown()
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A value of the net: the node that computes it, its shape and where it was written."""
+
+    name: str
+    shape: Shape
+    span: Span
+
+
+def tensor_attributes(value: Tensor) -> dict[str, Any]:
+    """What can be asked of a value: constants about its shape for one image."""
+    shape = value.shape
+    known: dict[str, Any] = {"shape": shape, "rank": len(shape)}
+    if len(shape) == 3:
+        known |= {"channels": shape[0], "height": shape[1], "width": shape[2]}
+    if len(shape) == 1:
+        known |= {"features": shape[0], "channels": shape[0]}
+    return known
+
+
+@dataclass(frozen=True, slots=True)
+class Tensors:
+    """Several values at once: what a block with several outputs returns."""
+
+    items: tuple[Any, ...]
+
+
+@dataclass(slots=True)
+class SharedLayer:
+    """`layer stem = conv(8, 3)`: what its first call fixes, every later call must fit."""
+
+    path: str
+    call: Call
+    scope: Any
+    uses: int = 0
+    first_use: Span | None = None
+    first_shapes: tuple[Shape, ...] = ()
+
+
+@dataclass(slots=True)
+class Binding:
+    """What a name stands for, and where it was given."""
+
+    value: Any
+    span: Span
+
+
+@dataclass
+class Reads:
+    """Which assignments of a net were ever read. A block's are read if any of its calls reads them."""
+
+    assigned: dict[Span, str] = field(default_factory=dict)
+    read: set[Span] = field(default_factory=set)
+
+    def unread(self) -> dict[Span, str]:
+        """The assignments that nothing read, in any turn of any call."""
+        return {span: name for span, name in self.assigned.items() if span not in self.read}
+
+
+class Scope:
+    """The names of one net or block body. Loops and conditions share it, as in Python."""
+
+    def __init__(self, reads: Reads) -> None:
+        self._bindings: dict[str, Binding] = {}
+        self._reads = reads
+
+    def bind(self, name: str, value: Any, span: Span, *, must_read: bool = False) -> None:
+        """Give a name a value. `must_read`: warn if nothing ever reads it."""
+        self._bindings[name] = Binding(value, span)
+        if must_read:
+            self._reads.assigned.setdefault(span, name)
+
+    def get(self, name: str) -> Binding | None:
+        """What a name stands for; counts as reading it."""
+        binding = self._bindings.get(name)
+        if binding is not None:
+            self._reads.read.add(binding.span)
+        return binding
+
+    def part(self, names: Iterable[str]) -> Scope:
+        """A scope of some of the names, as they stand now."""
+        part = Scope(self._reads)
+        for name in names:
+            binding = self.get(name)
+            if binding is not None:
+                part._bindings[name] = binding
+        return part
+
+    def view(self) -> Scope:
+        """The same names; looking one up there does not count as reading it."""
+        view = Scope(Reads())
+        view._bindings = self._bindings
+        return view
+
+    def names(self) -> list[str]:
+        """All names, for suggestions."""
+        return list(self._bindings)

@@ -1,0 +1,74 @@
+"""What a body reports by, and what it says of names that nothing is called by."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from netspec.compiler.elaborate.net_builder import Assembly
+from netspec.compiler.elaborate.scope import UNKNOWN, Scope
+from netspec.compiler.ir import initializers
+from netspec.compiler.parse.loader import Module
+from netspec.compiler.syntax import other_frameworks
+from netspec.compiler.syntax import tree as syntax
+from netspec.diagnostics import Edit, Hint, Label, Span, suggest
+
+
+class Reporter:
+    """The part of a body that knows its names."""
+
+    scope: Scope
+    assembly: Assembly
+    module: Module
+
+    def error(self, code: str, message: str, span: Span, **more: Any) -> None:
+        """Report an error here."""
+        raise NotImplementedError
+
+    def warning(self, code: str, message: str, span: Span, **more: Any) -> None:
+        """Report a warning here."""
+        raise NotImplementedError
+
+    def callables(self) -> list[str]:
+        """The names of layers and blocks that can be called here."""
+        raise NotImplementedError
+
+    def defined_later(self, name: str) -> Iterator[Span]:
+        """Where the body gives a name that it does not know yet."""
+        raise NotImplementedError
+
+    def undefined(self, name: syntax.Name) -> Any:
+        """Report an unknown name, and go on with what was probably meant."""
+        if name.id in other_frameworks.PYTHON_WORDS:
+            word, value = other_frameworks.PYTHON_WORDS[name.id]
+            hint = Hint(f"write `{word}`", (Edit(name.span, word),))
+            message = f"`{name.id}` is written `{word}` here"
+            self.error("name/undefined", message, name.span, hints=(hint,))
+            return value
+        is_layer = name.id in self.callables()
+        meant = suggest(name.id, [*self.scope.names(), *initializers.RULES])
+        hints: tuple[Hint, ...] = ()
+        if meant is not None:
+            hints = (Hint(f"did you mean `{meant}`?", (Edit(name.span, meant),)),)
+        elif (known := self.scope.names()) and len(known) <= 8 and not is_layer:
+            hints = (Hint(f"known here: {', '.join(known)}"),)
+        message = f"nothing is called `{name.id}` here"
+        if is_layer:
+            message = f"`{name.id}` is a layer, not a value"
+            hints += (Hint(f"a layer is called on a value: `x -> {name.id}`"),)
+        later = tuple(Label(span, "defined only here") for span in self.defined_later(name.id))
+        self.error("name/undefined", message, name.span, secondary=later, hints=hints)
+        binding = self.scope.get(meant) if meant is not None else None
+        if binding is None:
+            return UNKNOWN
+        self.doubt(binding.span, name.id)
+        return binding.value
+
+    def doubt(self, defined: Span, used: str) -> None:
+        """Warn of a definition that nothing uses under its name, while `used` looks much like it."""
+        name = defined.text
+        used_once = len(re.findall(rf"\b{re.escape(name)}\b", defined.source.text)) == 1
+        if name.isidentifier() and used_once:
+            message = f"nothing reads `{name}`, and nothing is called `{used}`: one may be misspelt"
+            self.warning("graph/unused", message, defined)

@@ -1,0 +1,239 @@
+"""The one canonical style of a `.net` file.
+
+The layout follows from the words and the comments alone, never from the line breaks and blanks that
+were written, so that two files which say the same look the same:
+
+- A statement stands on one line of up to 100 columns if it fits. A pipeline that does not is broken
+  after its head and before each layer with arguments; layers without stay beside the one before.
+- What is in brackets goes on lines of its own where it must be broken, one item a line and a comma
+  behind the last. Lists of plain numbers, names and strings fill their lines.
+- Expressions break before their operators.
+- An empty line stands between definitions, between the inputs, asserts and init rules at the head of
+  a net and what follows, and before a comment on its own line.
+- Comments stay on their own line or behind what they were behind. Where a statement has room for one
+  only, others go above it, so that they stay about it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import Any
+
+from netspec.compiler.fmt.doc import Break, typeset
+from netspec.compiler.fmt.expressions import ExpressionWriter
+from netspec.compiler.parse import parse
+from netspec.compiler.syntax import tree as syntax
+from netspec.compiler.syntax.allow_comments import silenced
+from netspec.diagnostics import Source, Span
+
+WIDTH = 100
+
+_HEADER = (syntax.Input, syntax.Assert, syntax.Init)
+_STRING_OR_COMMENT = re.compile(r'"(?:[^"\\\n]|\\[^\n])*"|#[^\n]*')
+
+
+def format_source(source: Source) -> str:
+    """The text of a file in canonical style.
+
+    Raises:
+        NetspecError: with the file's syntax errors.
+        RuntimeError: if the result would not mean the same, which is a mistake of this module.
+    """
+    tree = parse(source)
+    text = typeset(_FileWriter(source).file(tree), WIDTH)
+    again = parse(Source(source.name, text))
+    is_kept = (
+        same_meaning(tree, again)
+        and _comments(source.text) == _comments(text)
+        and _silenced(tree) == _silenced(again)
+    )
+    if not is_kept:
+        raise RuntimeError(f"formatting {source.name} would change it")
+    return text
+
+
+def same_meaning(a: Any, b: Any) -> bool:
+    """Whether two syntax trees are equal but for where their parts stand."""
+    todo = [(a, b)]
+    while todo:
+        a, b = todo.pop()
+        if type(a) is not type(b):
+            return False
+        if isinstance(a, (Span, Source)):
+            continue
+        if hasattr(a, "__match_args__"):  # the names of a node's parts
+            todo += [(getattr(a, name), getattr(b, name)) for name in a.__match_args__]
+        elif isinstance(a, tuple):
+            if len(a) != len(b):
+                return False
+            todo += zip(a, b, strict=True)
+        elif a != b:
+            return False
+    return True
+
+
+def _silenced(tree: syntax.File) -> list[tuple[int, frozenset[str]]]:
+    return [(comment.about, comment.codes) for comment in silenced(tree)]
+
+
+def _comments(text: str) -> Counter[str]:
+    words = (match.group().rstrip() for match in _STRING_OR_COMMENT.finditer(text))
+    return Counter(word for word in words if word.startswith("#"))
+
+
+class _FileWriter(ExpressionWriter):
+    """Writes definitions and statements."""
+
+    def file(self, file: syntax.File) -> Any:
+        previous: Any = None
+        for definition in file.definitions:
+            both_import = all(isinstance(d, syntax.Import) for d in (previous, definition))
+            self.line_break(Break(hard=True, blank=not both_import, paragraph=True))
+            self._definition(definition)
+            previous = definition
+        self.line_break(Break(hard=True, paragraph=True))
+        return self.finish()
+
+    def _definition(
+        self, definition: syntax.Import | syntax.Net | syntax.Block | syntax.Version
+    ) -> None:
+        match definition:
+            case syntax.Version():
+                self.words("language")
+                self.word(definition.span.text)
+            case syntax.Import():
+                self.words("from")
+                self.word(definition.path_span.text)
+                self.space()
+                self.words("import")
+                self._names(definition.names)
+            case syntax.Net():
+                self.words("net")
+                self._head(definition)
+                self._body(definition.body)
+            case syntax.Block():
+                self.words("block")
+                self._head(definition)
+                self._names(definition.inputs)
+                self.space()
+                self._body(definition.body)
+
+    def _head(self, definition: syntax.Net | syntax.Block) -> None:
+        self.word(definition.name.id)
+        if definition.parameters:
+            self.bracketed("(", definition.parameters, self._parameter, ")")
+        elif self.skip("("):
+            if self.comment_comes():
+                with self.group():
+                    self.text("(")
+                    self.line_break(Break("", closing=True))
+                    self.word(")")
+            else:
+                self.skip(")")
+        self.space()
+
+    def _parameter(self, parameter: syntax.Parameter) -> None:
+        self.word(parameter.name.id)
+        if parameter.default is not None:
+            self.equals()
+            self.expression(parameter.default)
+
+    def _names(self, names: tuple[syntax.Name, ...]) -> None:
+        for i, name in enumerate(names):
+            if i:
+                self.comma()
+            self.word(name.id)
+
+    def _body(self, body: tuple[syntax.Statement, ...]) -> None:
+        self.word("{")
+        if not body and not self.comment_comes():
+            self.word("}")
+            return
+        head = 0  # how many statements, from the first on, declare what the body works with
+        while head < len(body) and isinstance(body[head], _HEADER):
+            head += 1
+        is_top = self.depth == 0
+        with self.indented():
+            for i, statement in enumerate(body):
+                blank = is_top and 0 < i == head
+                self.line_break(Break(hard=True, blank=blank, paragraph=i > 0))
+                self.statement(statement)
+        self.line_break(Break(hard=True, closing=True))
+        self.word("}")
+
+    # -- statements
+
+    def statement(self, statement: syntax.Statement) -> None:
+        """Write one statement."""
+        match statement:
+            case syntax.Input():
+                self.words("input")
+                self.word(statement.name.id)
+                self.word(":")
+                self.space()
+                self.expression(statement.shape)
+            case syntax.Output():
+                self.words("output")
+                if statement.name is not None:
+                    self.word(statement.name.id)
+                    self.equals()
+                self.expression(statement.value)
+            case syntax.Return():
+                self.words("return")
+                self.listed(statement.values)
+            case syntax.Init():
+                self._init(statement)
+            case syntax.Assert():
+                self.words("assert")
+                self.expression(statement.condition)
+                if statement.message is not None:
+                    self.comma()
+                    self.string()
+            case syntax.For():
+                self.words("for")
+                self._names(statement.targets)
+                self.space()
+                self.words("in")
+                self.expression(statement.iterable)
+                self.space()
+                self._body(statement.body)
+            case syntax.If():
+                self._if(statement)
+            case syntax.Layer():
+                self.words("layer")
+                self.word(statement.name.id)
+                self.equals()
+                self.call(statement.call)
+            case syntax.Assign():
+                self._names(statement.targets)
+                self.equals()
+                self.expression(statement.value)
+
+    def _init(self, statement: syntax.Init) -> None:
+        self.words("init")
+        for i, (role, rule) in enumerate(statement.rules):
+            if i:
+                self.comma()
+            self.word(role.id)
+            self.equals()
+            self.expression(rule)
+
+    def _if(self, statement: syntax.If) -> None:
+        for i, (condition, body) in enumerate(statement.branches):
+            if i:
+                self._else()
+                self.space()
+            self.words("if")
+            self.expression(condition)
+            self.space()
+            self._body(body)
+        if statement.otherwise or self.comes("else"):
+            self._else()
+            self.space()
+            self._body(statement.otherwise)
+
+    def _else(self) -> None:
+        with self.group():  # a comment behind the `}` is the one thing that breaks it
+            self.line_break(Break())
+            self.word("else")

@@ -1,0 +1,1 @@
+"""What all stages talk about: ops, graphs, plans, expressions as data."""

@@ -1,0 +1,389 @@
+"""Arithmetic on compile-time constants: Python's expressions, with limits.
+
+Whole numbers stay whole: `/` gives a float, and a size that comes out as 2.5 is refused where it is
+used. Everything is bounded, so that no file can make the compiler compute for long.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from netspec.compiler.ir.attributes import show
+from netspec.compiler.ir.initializers import Initializer
+from netspec.compiler.ir.sizes import Size, may_equal, names_in
+from netspec.diagnostics import plural
+
+MAX_MAGNITUDE = 10**30
+MAX_ITEMS = 100_000
+MAX_LIST_DEPTH = 8
+MAX_FORMULA = 200  # characters
+
+Constant = int | float | bool | str | None | tuple[Any, ...] | range | Initializer
+
+
+class ConstantError(Exception):
+    """An operation that constants do not have, with advice where there is some."""
+
+    def __init__(self, code: str, message: str, help: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.help = help
+
+
+def type_name(value: Any) -> str:
+    """The kind of a constant in a message."""
+    if isinstance(value, bool):
+        return "true or false"
+    if isinstance(value, (tuple, range)):
+        return "a list"
+    if isinstance(value, Initializer):
+        return "an init rule"
+    if isinstance(value, Size):
+        return f"the open size {value}"
+    names = {int: "a whole number", float: "a number", str: "a string", type(None): "none"}
+    return names.get(type(value), "a value")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+_ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.truediv,
+    "//": operator.floordiv,
+    "%": operator.mod,
+}
+_COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+
+
+def arithmetic(op: str, left: Any, right: Any) -> Any:
+    """`left op right` for numbers; `+` joins two lists or two strings, `*` repeats a list.
+
+    Raises:
+        ConstantError: for other operands, division by zero, or a result out of bounds.
+    """
+    if op == "+" and isinstance(left, (tuple, range)) and isinstance(right, (tuple, range)):
+        return bounded((*_items(left), *_items(right)))
+    if op == "+" and isinstance(left, str) and isinstance(right, str):
+        return bounded(left + right)
+    if op == "*" and isinstance(left, tuple) and isinstance(right, int):
+        if len(left) * right > MAX_ITEMS:
+            message = f"a list of {len(left)} x {right:,} items; the limit is {MAX_ITEMS:,}"
+            raise ConstantError("limit/list", message)
+        return left * right
+    if isinstance(left, Size) or isinstance(right, Size):
+        return _open_arithmetic(op, left, right)
+    if not (_is_number(left) and _is_number(right)):
+        raise ConstantError(
+            "constant/type", f"`{op}` is not defined for {type_name(left)} and {type_name(right)}"
+        )
+    if op in ("/", "//", "%") and right == 0:
+        raise ConstantError("constant/zero-division", f"{show(left)} {op} 0: division by zero")
+    try:
+        return bounded(_ARITHMETIC[op](left, right))
+    except OverflowError:
+        raise ConstantError("limit/number", "the result is too large") from None
+
+
+def _open_arithmetic(op: str, left: Any, right: Any) -> Any:
+    """`+`, `-`, `*` of sizes left open and whole numbers; `//` and `%` by a positive number."""
+    whole = [isinstance(side, int) and not isinstance(side, bool) for side in (left, right)]
+    fits = all(w or isinstance(s, Size) for w, s in zip(whole, (left, right), strict=True))
+    divides = op in ("//", "%") and whole[1] and right > 0
+    if not fits or not (op in ("+", "-", "*") or divides):
+        raise ConstantError(
+            "constant/type", f"`{op}` is not defined for {type_name(left)} and {type_name(right)}",
+            open_help(left, right),
+        )  # fmt: skip
+    # A longer operand is never multiplied out, so that this takes no time.
+    if any(len(str(side)) > MAX_FORMULA for side in (left, right)):
+        raise ConstantError("limit/number", "the formula of this open size is too long")
+    return bounded(_ARITHMETIC[op](left, right))
+
+
+def open_help(*values: Any) -> str | None:
+    """What to do where a size left open cannot be used; None if there is none among the values."""
+    items = [item for v in values for item in (v if isinstance(v, tuple) else (v,))]
+    names = sorted(names_in(items))
+    if not names:
+        return None
+    return f"{names[0]} differs from picture to picture: give it a number, in the input or by --set"
+
+
+def power(base: Any, exponent: Any) -> Any:
+    """`base ** exponent`.
+
+    Raises:
+        ConstantError: for operands that are no numbers, or a result out of bounds.
+    """
+    if not (_is_number(base) and _is_number(exponent)):
+        raise ConstantError(
+            "constant/type",
+            f"`**` is not defined for {type_name(base)} and {type_name(exponent)}",
+            open_help(base, exponent),
+        )
+    if abs(exponent) > 1000:
+        raise ConstantError("limit/number", f"an exponent of {show(exponent)} is too large")
+    try:
+        result = base**exponent
+    except ZeroDivisionError:
+        raise ConstantError("constant/zero-division", "0 to a negative power") from None
+    except OverflowError:
+        raise ConstantError("limit/number", "the result is too large") from None
+    if isinstance(result, complex):
+        raise ConstantError("constant/type", f"a root of the negative number {show(base)}")
+    return bounded(result)
+
+
+def negate(op: str, value: Any) -> Any:
+    """`-value`, `+value` or `not value`.
+
+    Raises:
+        ConstantError: if the value is not of that kind.
+    """
+    if op == "not":
+        return not truth(value)
+    if not _is_number(value) and not isinstance(value, Size):
+        raise ConstantError("constant/type", f"`{op}` is not defined for {type_name(value)}")
+    return -value if op == "-" else value
+
+
+def compare(op: str, left: Any, right: Any) -> bool:
+    """`left op right`, as in Python.
+
+    Raises:
+        ConstantError: if the two have no order, or it depends on a size left open.
+    """
+    if isinstance(left, range):
+        left = _items(left)
+    if isinstance(right, range):
+        right = _items(right)
+    comparable = (
+        op in ("==", "!=")
+        or (_is_number(left) and _is_number(right))
+        or (isinstance(left, str) and isinstance(right, str))
+    )
+    if not comparable:
+        raise ConstantError(
+            "constant/type", f"`{op}` cannot order {type_name(left)} and {type_name(right)}",
+            open_help(left, right),
+        )  # fmt: skip
+    if op in ("==", "!=") and not _is_decided(left, right):
+        message = f"`{op}` of {show(left)} and {show(right)} depends on the picture"
+        raise ConstantError("constant/type", message, open_help(left, right))
+    return bool(_COMPARISONS[op](left, right))
+
+
+def _is_decided(left: Any, right: Any) -> bool:
+    """Whether two constants are equal for all sizes left open, or for none."""
+    lefts, rights = (side if isinstance(side, tuple) else (side,) for side in (left, right))
+    is_open = [isinstance(item, Size) for item in (*lefts, *rights)]
+    if not any(is_open) or isinstance(left, tuple) is not isinstance(right, tuple):
+        return True
+    if len(lefts) != len(rights) or left == right:
+        return True
+    are_sizes = all(isinstance(item, (int, Size)) for item in (*lefts, *rights))
+    return not are_sizes or not may_equal(lefts, rights)
+
+
+def truth(value: Any) -> bool:
+    """A condition, which must be true or false.
+
+    Raises:
+        ConstantError: for anything else; a number is not a condition.
+    """
+    if not isinstance(value, bool):
+        raise ConstantError(
+            "constant/type", f"a condition must be true or false, not {type_name(value)}"
+        )
+    return value
+
+
+def index(value: Any, at: Any) -> Any:
+    """`value[at]`.
+
+    Raises:
+        ConstantError: if the value is no list, or has no such item.
+    """
+    if not isinstance(value, (tuple, range)):
+        raise ConstantError("constant/type", f"{type_name(value)} has no items")
+    if isinstance(at, bool) or not isinstance(at, int):
+        raise ConstantError("constant/type", f"an index must be a whole number, not {show(at)}")
+    if not -len(value) <= at < len(value):
+        raise ConstantError(
+            "constant/index", f"index {at} is outside of a list of {len(value)} items"
+        )
+    return value[at]
+
+
+def cut(value: Any, start: Any, stop: Any) -> Any:
+    """`value[start:stop]`.
+
+    Raises:
+        ConstantError: if the value is no list or an end no whole number.
+    """
+    if not isinstance(value, (tuple, range)):
+        raise ConstantError("constant/type", f"{type_name(value)} has no items")
+    for end in (start, stop):
+        if end is not None and (isinstance(end, bool) or not isinstance(end, int)):
+            raise ConstantError(
+                "constant/type", f"an index must be a whole number, not {show(end)}"
+            )
+    return _items(value[start:stop])
+
+
+def bounded(value: Any) -> Any:
+    """The value itself, if it is not too large.
+
+    Raises:
+        ConstantError: `limit/number` or `limit/list`.
+    """
+    if isinstance(value, Size) and any(abs(c) > MAX_MAGNITUDE for c in value.terms.values()):
+        raise ConstantError("limit/number", "a number in the result is larger than 1e30")
+    if isinstance(value, int) and abs(value) > MAX_MAGNITUDE:
+        raise ConstantError("limit/number", "the result is larger than 1e30")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConstantError("limit/number", "the result is not a finite number")
+    size(value)
+    return value
+
+
+def size(value: Any) -> int:
+    """How many items a list holds, those of its inner lists counted with them, or a string.
+
+    Raises:
+        ConstantError: `limit/list`, before the count takes long.
+    """
+    if isinstance(value, range):
+        return _length(value)
+    if isinstance(value, Size):  # as many as take the same time
+        return 160 + 4 * len(value.terms)
+    if not isinstance(value, (tuple, str)):
+        return 0
+    count, inner, depth = len(value), [value] if isinstance(value, tuple) else [], 0
+    while inner and count <= MAX_ITEMS:
+        depth += 1
+        if depth > MAX_LIST_DEPTH:
+            raise ConstantError("limit/list", f"lists nest more than {MAX_LIST_DEPTH} deep")
+        inner = [item for items in inner for item in items if isinstance(item, tuple)]
+        count += sum(map(len, inner))
+    if count > MAX_ITEMS:
+        raise ConstantError("limit/list", f"a list or string of more than {MAX_ITEMS:,} items")
+    return count
+
+
+def _length(value: range) -> int:
+    """The length of a range, for which `len` overflows."""
+    return max(0, -(-(value.stop - value.start) // value.step))
+
+
+def _items(value: tuple[Any, ...] | range) -> tuple[Any, ...]:
+    return tuple(bounded(value))
+
+
+# ------------------------------------------------------------------------------ constant functions
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A function that constants know, with how many arguments it takes."""
+
+    call: Callable[..., Any]
+    least: int
+    most: int
+
+
+def _range(*arguments: Any) -> range:
+    for argument in arguments:
+        if isinstance(argument, bool) or not isinstance(argument, int):
+            raise ConstantError(
+                "constant/type", f"needs whole numbers, not {show(argument)}", open_help(argument)
+            )
+    if len(arguments) == 3 and arguments[2] == 0:
+        raise ConstantError("constant/type", "needs a step that is not 0")
+    span = range(*arguments)
+    if span and _length(span) > MAX_ITEMS:
+        raise ConstantError("limit/loop", f"{_length(span):,} turns; the limit is {MAX_ITEMS:,}")
+    return span
+
+
+def _sequence(value: Any) -> tuple[Any, ...]:
+    if not isinstance(value, (tuple, range)):
+        raise ConstantError("constant/type", f"needs a list, not {type_name(value)}")
+    return _items(value)
+
+
+def _numbers(arguments: Sequence[Any]) -> tuple[Any, ...]:
+    numbers = _sequence(arguments[0]) if len(arguments) == 1 else tuple(arguments)
+    if not numbers or not all(_is_number(n) for n in numbers):
+        raise ConstantError("constant/type", "needs numbers", open_help(*numbers))
+    return numbers
+
+
+def _number(value: Any) -> Any:
+    if not _is_number(value):
+        raise ConstantError(
+            "constant/type", f"needs a number, not {type_name(value)}", open_help(value)
+        )
+    return value
+
+
+def _sqrt(value: Any) -> float:
+    if _number(value) < 0:
+        raise ConstantError("constant/type", f"of the negative number {show(value)} is no number")
+    return math.sqrt(value)
+
+
+def _sum(value: Any) -> Any:
+    items = _sequence(value)
+    return bounded(sum(_numbers([items]))) if items else 0
+
+
+FUNCTIONS: dict[str, Function] = {
+    "range": Function(_range, 1, 3),
+    "len": Function(lambda value: len(_sequence(value)), 1, 1),
+    "min": Function(lambda *a: min(_numbers(a)), 1, 100),
+    "max": Function(lambda *a: max(_numbers(a)), 1, 100),
+    "sum": Function(_sum, 1, 1),
+    "abs": Function(lambda value: abs(_number(value)), 1, 1),
+    "int": Function(lambda value: int(_number(value)), 1, 1),
+    "round": Function(lambda value: round(_number(value)), 1, 1),
+    "sqrt": Function(_sqrt, 1, 1),
+    "enumerate": Function(lambda value: tuple(enumerate(_sequence(value))), 1, 1),
+    "zip": Function(lambda *a: tuple(zip(*(_sequence(item) for item in a), strict=False)), 2, 8),
+    "reversed": Function(lambda value: _sequence(value)[::-1], 1, 1),
+}
+
+
+def call(name: str, arguments: Sequence[Any]) -> Any:
+    """A constant function by name.
+
+    Raises:
+        ConstantError: if the arguments do not fit.
+    """
+    function = FUNCTIONS[name]
+    if not function.least <= len(arguments) <= function.most:
+        takes = plural(function.most, "argument")
+        if function.most != function.least:
+            takes = f"{function.least} to {takes}"
+        raise ConstantError("constant/type", f"`{name}` takes {takes}, not {len(arguments)}")
+    try:
+        return bounded(function.call(*arguments))
+    except ConstantError as error:
+        colon = ":" if error.code.startswith("limit/") else ""
+        raise ConstantError(error.code, f"`{name}`{colon} {error.message}", error.help) from None

@@ -1,0 +1,153 @@
+"""The graph of a net: operations in SSA form.
+
+A value is named by the node that computes it. Shapes are those of one image: the batch size N is not
+part of them, and messages write it in front.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
+
+from netspec.compiler.ir.initializers import Initializer
+from netspec.compiler.syntax.tree import Call
+from netspec.diagnostics import Frame, Span
+
+if TYPE_CHECKING:
+    import networkx
+
+    from netspec.compiler.ir.op import Op
+
+Shape = tuple[int, ...]
+Role = Literal["weight", "bias", "scale", "shift", "statistic", "counter"]
+
+
+def show_shape(shape: Shape | None) -> str:
+    """`[N, 3, 32, 32]`."""
+    if shape is None:
+        return "unknown"
+    return "[" + ", ".join(["N", *map(str, shape)]) + "]"
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter or a buffer of a net, under its full name (`layer1.0.conv1.weight`).
+
+    `role` says how it is treated: L2 acts on a `weight`; a `statistic` (float) and a `counter`
+    (integer) are buffers, saved but not trained.
+    """
+
+    name: str
+    shape: Shape
+    initializer: Initializer
+    role: Role
+    span: Span | None = None
+
+    @property
+    def trainable(self) -> bool:
+        """Whether it has a gradient."""
+        return self.role not in ("statistic", "counter")
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        size = 1
+        for extent in self.shape:
+            size *= extent
+        return size
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a node was written: the whole stage, the call in it with the span of each attribute, and
+    the chain of block calls and loop turns that led there.
+    """
+
+    span: Span
+    call: Call
+    attributes: Mapping[str, Span] = field(default_factory=dict)
+    trace: tuple[Frame, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One operation and the value it computes.
+
+    `parameters` maps the op's own names (`weight`) to full names; two nodes that share a layer hold
+    the same full names.
+    """
+
+    name: str
+    op: Op
+    inputs: tuple[str, ...]
+    shape: Shape
+    parameters: Mapping[str, str]
+    origin: Origin
+
+    def __str__(self) -> str:
+        inputs = ", ".join(f"%{name}" for name in self.inputs)
+        return f"%{self.name} = {self.op}({inputs}) : {show_shape(self.shape)}"
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A net after names, blocks, loops and static conditions are resolved.
+
+    Nodes are in an order in which every input comes before its use. `inputs` and `outputs` map the
+    names that the file gives to shapes and to values.
+    """
+
+    name: str
+    inputs: Mapping[str, Shape]
+    nodes: tuple[Node, ...]
+    outputs: Mapping[str, str]
+    parameters: Mapping[str, Parameter]
+    span: Span | None = None
+    doc: str = ""
+
+    @cached_property
+    def by_name(self) -> Mapping[str, Node]:
+        """The node of each value that is not an input."""
+        return {node.name: node for node in self.nodes}
+
+    def shape_of(self, value: str) -> Shape:
+        """The shape of a value: of a node or of an input."""
+        return self.inputs[value] if value in self.inputs else self.by_name[value].shape
+
+    def shapes_into(self, node: Node) -> tuple[Shape, ...]:
+        """The shapes of a node's inputs."""
+        return tuple(self.shape_of(value) for value in node.inputs)
+
+    @cached_property
+    def consumers(self) -> Mapping[str, tuple[Node, ...]]:
+        """The nodes that read each value; one that reads it twice is there twice."""
+        readers: dict[str, list[Node]] = {}
+        for node in self.nodes:
+            for value in node.inputs:
+                readers.setdefault(value, []).append(node)
+        return {value: tuple(nodes) for value, nodes in readers.items()}
+
+    @cached_property
+    def topology(self) -> networkx.DiGraph:
+        """Values and who reads whom, for topology queries. It stores no facts of its own."""
+        import networkx
+
+        topology = networkx.DiGraph()
+        topology.add_nodes_from(self.inputs)
+        for node in self.nodes:
+            topology.add_node(node.name)
+            topology.add_edges_from((value, node.name) for value in node.inputs)
+        return topology
+
+    def trainable(self) -> Iterator[Parameter]:
+        """The parameters that have gradients, in order."""
+        return (p for p in self.parameters.values() if p.trainable)
+
+    def __str__(self) -> str:
+        lines = [f"net {self.name}"]
+        lines += [f"  input %{name} : {show_shape(shape)}" for name, shape in self.inputs.items()]
+        lines += [f"  {node}" for node in self.nodes]
+        lines += [f"  output {name} = %{value}" for name, value in self.outputs.items()]
+        return "\n".join(lines)

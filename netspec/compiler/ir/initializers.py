@@ -1,0 +1,291 @@
+"""Initial values of parameters: the rules a `.net` file can name, and how each is drawn.
+
+A rule is one class. Its fields are its arguments in the file, its docstring its documentation. The
+comparison is written once, here, for a dataclass with its own takes three times as long to define.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Sequence
+from dataclasses import MISSING, dataclass, fields
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from netspec.compiler.ir.attributes import WrongValueError, show
+from netspec.diagnostics import plural
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(eq=False, repr=False)
+class Initializer:
+    """Draws the initial values of one parameter."""
+
+    rule: ClassVar[str]
+
+    def sample(
+        self, rng: np.random.Generator, shape: tuple[int, ...]
+    ) -> NDArray[np.float64]:  # pragma: no cover - every rule has its own
+        """The values, in float64, of a parameter of this shape."""
+        raise NotImplementedError
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and vars(self) == vars(other)
+
+    def __hash__(self) -> int:
+        return hash((type(self), *vars(self).values()))
+
+    def __str__(self) -> str:
+        given = [f"{getattr(self, f.name):g}" for f in fields(self)]
+        return f"{self.rule}({', '.join(given)})" if given else self.rule
+
+
+def fans(shape: tuple[int, ...]) -> tuple[int, int]:
+    """(fan_in, fan_out) of a weight (out, in, *kernel), as PyTorch counts them."""
+    receptive = math.prod(shape[2:])
+    if len(shape) < 2:
+        return shape[0] if shape else 1, shape[0] if shape else 1
+    return shape[1] * receptive, shape[0] * receptive
+
+
+@dataclass(eq=False, repr=False)
+class Zeros(Initializer):
+    """All zero."""
+
+    rule = "zeros"
+
+    def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
+        """Zeros."""
+        return _full(shape, 0.0)
+
+
+@dataclass(eq=False, repr=False)
+class Ones(Initializer):
+    """All one."""
+
+    rule = "ones"
+
+    def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
+        """Ones."""
+        return _full(shape, 1.0)
+
+
+@dataclass(eq=False, repr=False)
+class Constant(Initializer):
+    """All `value`."""
+
+    value: float
+    rule = "constant"
+
+    def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
+        """The value everywhere."""
+        return _full(shape, self.value)
+
+
+@dataclass(eq=False, repr=False)
+class Normal(Initializer):
+    """Gaussian with standard deviation `std` around `mean`."""
+
+    std: float
+    mean: float = 0.0
+    rule = "normal"
+
+    def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
+        """N(mean, std^2)."""
+        return rng.normal(self.mean, self.std, shape)
+
+
+@dataclass(eq=False, repr=False)
+class TruncatedNormal(Initializer):
+    """Gaussian whose values outside two standard deviations are drawn again."""
+
+    std: float
+    mean: float = 0.0
+    rule = "truncated_normal"
+
+    def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
+        """N(mean, std^2), within mean +- 2 std."""
+        values = rng.standard_normal(shape)
+        while (outside := abs(values) > 2).any():
+            values[outside] = rng.standard_normal(int(outside.sum()))
+        return values * self.std + self.mean
+
+
+@dataclass(eq=False, repr=False)
+class Uniform(Initializer):
+    """Uniform in [low, high)."""
+
+    low: float
+    high: float
+    rule = "uniform"
+
+    def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
+        """U(low, high)."""
+        return rng.uniform(self.low, self.high, shape)
+
+
+@dataclass(eq=False, repr=False)
+class KaimingNormal(Initializer):
+    """Gaussian with std sqrt(2 / fan_in) (He et al. 2015, for ReLU)."""
+
+    gain: float = math.sqrt(2.0)
+    rule = "kaiming_normal"
+
+    def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
+        """N(0, gain^2 / fan_in)."""
+        return rng.normal(0.0, self.gain / math.sqrt(fans(shape)[0]), shape)
+
+
+@dataclass(eq=False, repr=False)
+class KaimingFanOut(Initializer):
+    """Gaussian with std sqrt(2 / fan_out), as torchvision's ResNets start."""
+
+    gain: float = math.sqrt(2.0)
+    rule = "kaiming_fan_out"
+
+    def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
+        """N(0, gain^2 / fan_out)."""
+        return rng.normal(0.0, self.gain / math.sqrt(fans(shape)[1]), shape)
+
+
+@dataclass(eq=False, repr=False)
+class KaimingUniform(Initializer):
+    """Uniform with variance gain^2 / fan_in (He et al. 2015); PyTorch's layers use gain sqrt(1/3)."""
+
+    gain: float = math.sqrt(2.0)
+    rule = "kaiming_uniform"
+
+    def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
+        """U(-b, b) with b = gain sqrt(3 / fan_in)."""
+        bound = self.gain * math.sqrt(3.0 / fans(shape)[0])
+        return rng.uniform(-bound, bound, shape)
+
+
+@dataclass(eq=False, repr=False)
+class XavierNormal(Initializer):
+    """Gaussian with variance 2 gain^2 / (fan_in + fan_out) (Glorot and Bengio 2010)."""
+
+    gain: float = 1.0
+    rule = "xavier_normal"
+
+    def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
+        """N(0, 2 gain^2 / (fan_in + fan_out))."""
+        return rng.normal(0.0, self.gain * math.sqrt(2.0 / sum(fans(shape))), shape)
+
+
+@dataclass(eq=False, repr=False)
+class XavierUniform(Initializer):
+    """Uniform with variance 2 gain^2 / (fan_in + fan_out) (Glorot and Bengio 2010)."""
+
+    gain: float = 1.0
+    rule = "xavier_uniform"
+
+    def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
+        """U(-b, b) with b = gain sqrt(6 / (fan_in + fan_out))."""
+        bound = self.gain * math.sqrt(6.0 / sum(fans(shape)))
+        return rng.uniform(-bound, bound, shape)
+
+
+@dataclass(eq=False, repr=False)
+class Values(Initializer):
+    """A literal list of numbers in the file, nested like the parameter's shape (filters set by hand)."""
+
+    shape: tuple[int, ...]
+    numbers: tuple[float, ...]
+    rule = "values"
+
+    def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
+        """The numbers themselves."""
+        import numpy as np
+
+        return np.array(self.numbers, dtype=np.float64).reshape(shape)
+
+    def __str__(self) -> str:
+        return f"values of shape {list(self.shape)}"
+
+
+def _full(shape: tuple[int, ...], value: float) -> NDArray[np.float64]:
+    import numpy as np
+
+    return np.full(shape, value)
+
+
+def draw(
+    name: str, shape: tuple[int, ...], initializer: Initializer, seed: int
+) -> NDArray[np.float64]:
+    """The initial values of a parameter, in float64.
+
+    Each parameter has a random stream of its own, from the seed and its name: changing one layer
+    leaves the others' initial values alone, and every backend starts from the same ones.
+    """
+    import numpy as np
+
+    rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
+    return initializer.sample(rng, shape)
+
+
+RULES: dict[str, type[Initializer]] = {
+    rule.rule: rule
+    for rule in (
+        Zeros, Ones, Constant, Normal, TruncatedNormal, Uniform, KaimingNormal, KaimingFanOut,
+        KaimingUniform, XavierNormal, XavierUniform,
+    )
+}  # fmt: skip
+
+# Each measure of spread must not be negative: a sign there is a typing mistake.
+_NOT_NEGATIVE = ("std", "gain")
+
+
+def make(rule: str, positional: Sequence[Any], named: dict[str, Any]) -> Initializer:
+    """Build a rule from the arguments in the file.
+
+    Raises:
+        WrongValueError: with words that complete `normal: ...`.
+    """
+    cls = RULES[rule]
+    arguments = {f.name: f for f in fields(cls)}
+    if len(positional) > len(arguments):
+        raise WrongValueError(f"takes {plural(len(arguments), 'argument')}, not {len(positional)}")
+    given = dict(zip(arguments, positional, strict=False))
+    for name, value in named.items():
+        if name not in arguments:
+            raise WrongValueError(f"has no argument `{name}`; it takes {', '.join(arguments)}")
+        if name in given:
+            raise WrongValueError(f"got `{name}` twice")
+        given[name] = value
+    for name, f in arguments.items():
+        if name not in given and f.default is MISSING:
+            raise WrongValueError(f"needs `{name}`")
+    for name, value in given.items():
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not is_number or not math.isfinite(value):
+            raise WrongValueError(f"needs a number for `{name}`, not {show(value)}")
+        if name in _NOT_NEGATIVE and value < 0:
+            raise WrongValueError(f"cannot have a negative `{name}`, such as {value}")
+        given[name] = value if isinstance(value, float) else float(value)
+    if rule == "uniform" and given["low"] > given["high"]:
+        raise WrongValueError("needs a `low` that is not above its `high`")
+    return cls(**given)
+
+
+def literal(value: Any) -> Values:
+    """The initializer of a nested list of numbers.
+
+    Raises:
+        WrongValueError: if the list is ragged, too long or holds something else.
+    """
+    shape: list[int] = []
+    level = [value]
+    while isinstance(level[0], (list, tuple)):
+        lengths = {len(item) if isinstance(item, (list, tuple)) else -1 for item in level}
+        if len(lengths) != 1 or 0 in lengths or -1 in lengths:
+            raise WrongValueError("a list of values must be even: every row of the same length")
+        shape.append(lengths.pop())
+        level = [inner for item in level for inner in item]
+    for item in level:
+        if isinstance(item, bool) or not isinstance(item, (int, float)):
+            raise WrongValueError(f"values must be numbers, not {show(item)}")
+    return Values(tuple(shape), tuple(float(item) for item in level))

@@ -1,0 +1,363 @@
+"""The scheduled NumPy program as data: buffers, and steps that read and write them.
+
+Ops lower themselves to steps (`Lowering` is what they do it with), passes rewrite the steps, and
+the emitter prints them. A 3-d value (C, H, W) is stored channels last, as (N, H, W, C); every other
+value as it is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from netspec.compiler.ir.expression import Expression
+from netspec.compiler.ir.graph import Node, Shape
+
+Option = int | float | bool | str | None | tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """An array of the program. A `batched` one has N in front of its shape."""
+
+    name: str
+    shape: tuple[int, ...]
+    batched: bool = True
+
+    def elements(self, batch: int) -> int:
+        """The number of elements for a batch size."""
+        return math.prod(self.shape) * (batch if self.batched else 1)
+
+    def __str__(self) -> str:
+        return f'b["{self.name}"]'
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterRef:
+    """A parameter of the net, in its own layout."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return f'p["{self.name}"]'
+
+
+@dataclass(frozen=True, slots=True)
+class GradientRef:
+    """The gradient of a parameter."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return f'g["{self.name}"]'
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """An argument that the program provides: `scratch`, `rng`."""
+
+    name: Literal["scratch", "rng"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+SCRATCH = Marker("scratch")
+RNG = Marker("rng")
+
+Operand = Buffer | ParameterRef | GradientRef
+Argument = Operand | Marker | None
+
+
+@dataclass(frozen=True, slots=True)
+class Scratch:
+    """How much scratch a kernel needs: `function(n, *arguments, **options)` elements."""
+
+    function: str
+    arguments: tuple[tuple[int, ...] | int, ...]
+    options: Mapping[str, Option] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class KernelStep:
+    """A call of a function of `netspec.kernels`. `writes` are the arguments that it fills."""
+
+    kernel: str
+    arguments: tuple[Argument, ...]
+    writes: tuple[Operand, ...]
+    options: Mapping[str, Option]
+    scratch: Scratch | None
+    node: str
+
+    @property
+    def reads(self) -> tuple[Operand, ...]:
+        """The arguments it only reads."""
+        return tuple(
+            a
+            for a in self.arguments
+            if isinstance(a, (Buffer, ParameterRef, GradientRef)) and a not in self.writes
+        )
+
+    def __str__(self) -> str:
+        read = [
+            "-" if a is None else a.name if isinstance(a, Marker) else _named(a)
+            for a in self.arguments
+            if a is None or a not in self.writes
+        ]
+        given = ", ".join([*read, *(f"{key}={value!r}" for key, value in self.options.items())])
+        return f"{', '.join(map(_made, self.writes))} = {self.kernel}({given})"
+
+
+@dataclass(frozen=True, slots=True)
+class ElementwiseStep:
+    """`output = formula` for every element. Operands without a batch are broadcast over rows.
+
+    `emitter` says which code computes it: blocked NumPy ufuncs, or numexpr.
+    """
+
+    output: Buffer | GradientRef
+    formula: Expression
+    operands: Mapping[str, Operand]
+    nodes: tuple[str, ...]
+    emitter: Literal["numpy", "numexpr"] = "numpy"
+
+    @property
+    def vectors(self) -> tuple[str, ...]:
+        """The operands that are broadcast: one number a channel."""
+        if not (isinstance(self.output, Buffer) and self.output.batched):
+            return ()
+        return tuple(
+            name
+            for name, operand in self.operands.items()
+            if isinstance(operand, Buffer) and not operand.batched
+        )
+
+    @property
+    def writes(self) -> tuple[Operand, ...]:
+        """The output."""
+        return (self.output,)
+
+    @property
+    def reads(self) -> tuple[Operand, ...]:
+        """The operands."""
+        return tuple(self.operands.values())
+
+    def __str__(self) -> str:
+        where = ", ".join(f"{name} = {_named(operand)}" for name, operand in self.operands.items())
+        by = "" if self.emitter == "numpy" else f" by {self.emitter}"
+        return f"{_made(self.output)} = {self.formula}{by}, where {where}"
+
+
+@dataclass(frozen=True, slots=True)
+class ViewStep:
+    """`output` is `source` under another shape; no element moves."""
+
+    output: Buffer
+    source: Buffer
+    node: str
+
+    @property
+    def writes(self) -> tuple[Operand, ...]:
+        """The view."""
+        return (self.output,)
+
+    @property
+    def reads(self) -> tuple[Operand, ...]:
+        """What it is a view of."""
+        return (self.source,)
+
+    def __str__(self) -> str:
+        return f"{_made(self.output)} = view of {_named(self.source)}"
+
+
+Step = KernelStep | ElementwiseStep | ViewStep
+
+
+def _named(operand: Operand) -> str:
+    """An operand as a plan's text names it."""
+    if isinstance(operand, Buffer):
+        return f"%{operand.name}"
+    return f"@{operand.name}" if isinstance(operand, ParameterRef) else f"d@{operand.name}"
+
+
+def _made(operand: Operand) -> str:
+    """The same, with the shape of a buffer."""
+    if not isinstance(operand, Buffer):
+        return _named(operand)
+    sizes = (["N"] if operand.batched else []) + [str(n) for n in operand.shape]
+    return f"{_named(operand)}[{', '.join(sizes)}]"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A whole program: `sample` draws random masks, then `forward`, then `backward`.
+
+    Attributes:
+        inputs: the arrays that the caller fills, by the net's input names, as (N, C, H, W).
+        outputs: where the values of the net's outputs stand after `forward`.
+        output_gradients: the arrays that the caller fills between `forward` and `backward`.
+        input_gradients: where the gradients of the inputs stand after `backward`, if asked for.
+        activations, activation_gradients: the buffers of each node's value and its gradient; what
+            they hold at the end is only sure where they are kept.
+        contributions: the buffer of what each node adds to the gradient of each of its inputs, by
+            node and place of the input; like the activations, sure only where kept.
+        kept: buffers that must survive to the end (activations that a checker wants to see).
+    """
+
+    training: bool
+    inputs: Mapping[str, Buffer]
+    outputs: Mapping[str, Buffer]
+    output_gradients: Mapping[str, Buffer]
+    input_gradients: Mapping[str, Buffer]
+    sample: tuple[Step, ...]
+    forward: tuple[Step, ...]
+    backward: tuple[Step, ...]
+    activations: Mapping[str, Buffer]
+    activation_gradients: Mapping[str, Buffer]
+    contributions: Mapping[tuple[str, int], Buffer]
+    kept: frozenset[Buffer] = frozenset()
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """Everything in the order it runs."""
+        return self.sample + self.forward + self.backward
+
+    def __str__(self) -> str:
+        """A step a line; `%name` is a buffer, `@name` a parameter, `d@name` the gradient of one."""
+        lines = ["plan in training" if self.training else "plan in evaluation"]
+        for title, buffers in (
+            ("input", self.inputs),
+            ("output", self.outputs),
+            ("output gradient", self.output_gradients),
+            ("input gradient", self.input_gradients),
+        ):
+            lines += [f"  {title} {name} = {_made(buffer)}" for name, buffer in buffers.items()]
+        for title in ("sample", "forward", "backward"):
+            steps: tuple[Step, ...] = getattr(self, title)
+            lines += [f"  {title}:"] if steps else []
+            lines += [f"    {step}" for step in steps]
+        return "\n".join(lines)
+
+    def external(self) -> Iterator[Buffer]:
+        """The buffers that the caller reads or fills, and those kept for a checker."""
+        for group in (self.inputs, self.outputs, self.output_gradients, self.input_gradients):
+            yield from group.values()
+        yield from sorted(self.kept, key=lambda b: b.name)
+
+
+class Lowering:
+    """What an op lowers one node with: its operands, and methods that append steps.
+
+    Forward: read `x`, `parameter(...)`, write `out`. Backward: read `dy` and whatever forward left in
+    `saved`, then give each input its gradient by `gradient(i, ...)` and fill `parameter_gradient`.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        x: Sequence[Buffer],
+        x_shapes: Sequence[Shape],
+        out: Buffer,
+        *,
+        training: bool,
+        emit: Callable[[Step], None],
+        sample: Callable[[Step], None],
+    ) -> None:
+        self.node = node
+        self.x = tuple(x)
+        self.x_shapes = tuple(x_shapes)
+        self.out = out
+        self.training = training
+        self.saved: dict[str, Buffer] = {}
+        self._emit = emit
+        self._sample = sample
+        # Set for the backward pass.
+        self.dy: Buffer = out
+        self.wanted: tuple[bool, ...] = ()
+        self.input_gradients: dict[int, Buffer] = {}
+        self._parameter_gradient: Callable[[str], Buffer | GradientRef] | None = None
+
+    # -- operands
+
+    def parameter(self, name: str) -> ParameterRef | None:
+        """A parameter by the op's own name; None where this node has none of it (no bias)."""
+        full = self.node.parameters.get(name)
+        return ParameterRef(full) if full is not None else None
+
+    def parameter_gradient(self, name: str) -> Buffer | GradientRef:
+        """The array that takes this node's gradient of a parameter."""
+        assert self._parameter_gradient is not None
+        return self._parameter_gradient(self.node.parameters[name])
+
+    def buffer(self, suffix: str, shape: tuple[int, ...], *, batched: bool = True) -> Buffer:
+        """A new array `node.suffix`, of a stored shape."""
+        return Buffer(f"{self.node.name}.{suffix}", shape, batched)
+
+    @property
+    def scratch(self) -> Marker:
+        """The program's scratch memory, as an argument of a kernel that says how much it `needs`."""
+        return SCRATCH
+
+    @property
+    def rng(self) -> Marker:
+        """The program's random generator, as an argument of a kernel."""
+        return RNG
+
+    @staticmethod
+    def needs(
+        function: str, arguments: tuple[tuple[int, ...] | int, ...], /, **options: Option
+    ) -> Scratch:
+        """The scratch of a kernel, as the function of `netspec.kernels` that counts it."""
+        return Scratch(function, arguments, options)
+
+    def gradient_buffer(self, index: int) -> Buffer:
+        """A new array for the gradient of input `index`."""
+        suffix = "dx" if len(self.x) == 1 else f"dx{index}"
+        return self.buffer(suffix, self.x[index].shape)
+
+    # -- steps
+
+    def call(
+        self,
+        kernel: str,
+        /,
+        *arguments: Argument,
+        writes: Sequence[Operand | None],
+        scratch: Scratch | None = None,
+        **options: Option,
+    ) -> None:
+        """Append a kernel call."""
+        written = tuple(w for w in writes if w is not None)
+        step = KernelStep(kernel, arguments, written, options, scratch, self.node.name)
+        (self._sample if RNG in arguments else self._emit)(step)
+
+    def elementwise(
+        self, output: Buffer | GradientRef, formula: Expression, **operands: Operand
+    ) -> None:
+        """Append `output = formula`, whose variables are the names of `operands`."""
+        self._emit(ElementwiseStep(output, formula, operands, (self.node.name,)))
+
+    def view(self, output: Buffer, source: Buffer) -> None:
+        """Append `output` as another shape of `source`."""
+        self._emit(ViewStep(output, source, self.node.name))
+
+    # -- results of the backward pass
+
+    def gradient(self, index: int, buffer: Buffer) -> None:
+        """Say where the gradient of input `index` stands."""
+        self.input_gradients[index] = buffer
+
+    def begin_backward(
+        self,
+        dy: Buffer,
+        wanted: tuple[bool, ...],
+        emit: Callable[[Step], None],
+        parameter_gradient: Callable[[str], Buffer | GradientRef],
+    ) -> None:
+        """Turn to the backward pass: `dy` is the gradient of `out`."""
+        self.dy = dy
+        self.wanted = wanted
+        self._emit = emit
+        self._parameter_gradient = parameter_gradient

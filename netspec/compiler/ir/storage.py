@@ -1,0 +1,82 @@
+"""Axes as a file counts them, and where they lie in the stored arrays.
+
+A file counts as PyTorch does: axis 0 is the batch, then come those of (C, H, W). A picture is stored
+channels last, everything else as it is.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from netspec.compiler.ir.graph import Shape, show_shape
+from netspec.compiler.ir.op import Fix, ShapeError
+
+if TYPE_CHECKING:
+    from netspec.compiler.ir.plan import Buffer, Lowering
+
+
+def physical(shape: Shape) -> tuple[int, ...]:
+    """The stored form of a value's shape: channels last for pictures."""
+    if len(shape) == 3:
+        channels, height, width = shape
+        return (height, width, channels)
+    return shape
+
+
+def order(rank: int) -> tuple[int, ...]:
+    """The axes of an image, counted from 1, in the order in which they are stored."""
+    return physical(tuple(range(1, rank + 1)))
+
+
+def position(axis: int, rank: int) -> int:
+    """Where an axis, counted from 1, lies in a stored array."""
+    return order(rank).index(axis) + 1
+
+
+def resolve_axis(op: str, axis: int, shape: Shape) -> int:
+    """The axis counted from 1, where the file may count back from the end.
+
+    Raises:
+        ShapeError: `shape/axis`.
+    """
+    rank = len(shape)
+    resolved = axis + rank + 1 if axis < 0 else axis
+    if not 1 <= resolved <= rank:
+        raise ShapeError(
+            "shape/axis",
+            f"`{op}` on axis {axis}, but {show_shape(shape)} has the axes 1 to {rank}",
+            blame="axis",
+            notes=("axis 0 is the batch",),
+            fixes=(Fix("axis", str(rank), f"the last axis is {rank}: `axis = {rank}`"),),
+        )
+    return resolved
+
+
+def axis_name(axis: int, rank: int) -> str:
+    """What an axis, counted from 1, is called."""
+    return ("channels", "height", "width")[axis - 1] if rank == 3 else f"axis {axis}"
+
+
+def in_order(shape: Shape) -> bool:
+    """Whether the elements of a value are stored row-major: channels first is channels last then."""
+    return len(shape) != 3 or shape[0] == 1 or shape[1:] == (1, 1)
+
+
+def to_planes(to: Lowering, source: Buffer, shape: Shape, suffix: str) -> Buffer:
+    """A buffer with the elements of a stored value row-major, as (C, H, W)."""
+    if len(shape) != 3:
+        return source
+    planes = to.buffer(suffix, shape)
+    if in_order(shape):
+        to.view(planes, source)
+    else:
+        to.call("layout.to_channels_first", source, planes, writes=[planes])
+    return planes
+
+
+def from_planes(to: Lowering, planes: Buffer, target: Buffer, shape: Shape) -> None:
+    """Make `target` the stored form of a value whose elements are row-major in `planes`."""
+    if in_order(shape):
+        to.view(target, planes)
+    else:
+        to.call("layout.to_channels_last", planes, target, writes=[target])

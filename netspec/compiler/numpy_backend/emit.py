@@ -1,0 +1,161 @@
+"""Plan to NumPy source: the program that runs, and that can be printed, read and stepped through."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from netspec.compiler.ir.graph import Graph, show_shape
+from netspec.compiler.ir.plan import (
+    ElementwiseStep,
+    KernelStep,
+    Plan,
+    Scratch,
+    Step,
+    ViewStep,
+)
+from netspec.compiler.numpy_backend.emit_elementwise import Emitted, emit
+
+
+@dataclass(frozen=True)
+class NumpySource:
+    """A program and what it needs to run: `scratch` is what its kernels ask for, per batch."""
+
+    text: str
+    scratch: tuple[Scratch, ...]
+    tiles: tuple[Emitted, ...]
+
+
+def emit_program(plan: Plan, graph: Graph) -> NumpySource:
+    """The source of a plan: `sample`, `forward` and, if planned, `backward`."""
+    return _Emitter(plan, graph).program()
+
+
+class _Emitter:
+    def __init__(self, plan: Plan, graph: Graph) -> None:
+        self.plan = plan
+        self.graph = graph
+        self.definitions: list[str] = []
+        self.known: dict[str, str] = {}
+        self.tiles: list[Emitted] = []
+        self.modules: set[str] = set()
+
+    def program(self) -> NumpySource:
+        mode = "training" if self.plan.training else "evaluation"
+        functions = []
+        if self.plan.sample:
+            functions.append(
+                self._function("sample", "b, rng", "Draw the random masks.", self.plan.sample)
+            )
+        functions.append(
+            self._function(
+                "forward", "b, p, scratch", f"Compute the outputs, in {mode}.", self.plan.forward
+            )
+        )
+        if self.plan.output_gradients:
+            functions.append(
+                self._function(
+                    "backward",
+                    "b, p, g, scratch",
+                    "Compute the gradients g of the parameters p, from those of the outputs.",
+                    self.plan.backward,
+                )
+            )
+        text = "\n\n\n".join([self._head(mode), *self.definitions, *functions]) + "\n"
+        steps = [s for s in self.plan.steps if isinstance(s, KernelStep) and s.scratch]
+        scratch = tuple(s.scratch for s in steps if s.scratch is not None)
+        return NumpySource(text, scratch, tuple(self.tiles))
+
+    def _head(self, mode: str) -> str:
+        graph = self.graph
+        source = graph.span.source.name if graph.span is not None else graph.name
+        inputs = ", ".join(f"{name} {show_shape(s)}" for name, s in graph.inputs.items())
+        outputs = ", ".join(
+            f"{name} {show_shape(graph.shape_of(value))}" for name, value in graph.outputs.items()
+        )
+        lines = [
+            f'"""{graph.name} in {mode}, compiled by netspec from {plain(source)}.',
+            "",
+            f"Inputs: {inputs}. Outputs: {outputs}.",
+            "Arrays by name: b buffers, p parameters, g gradients. Pictures are stored N, H, W, C.",
+            '"""',
+        ]
+        imports = []
+        if any("np." in text for text in self.definitions):
+            imports.append("import numpy as np")
+        if any("scipy." in text for text in self.definitions):
+            imports.append("import scipy.special")
+        if self.modules:
+            imports.append(f"from netspec.kernels import {', '.join(sorted(self.modules))}")
+        if any("NumexprFunction" in text for text in self.definitions):
+            imports.append("from netspec.kernels.with_numexpr import NumexprFunction")
+        if imports:
+            lines += ["", *imports]
+        return "\n".join(lines)
+
+    def _function(self, name: str, arguments: str, doc: str, steps: Sequence[Step]) -> str:
+        lines = [f"def {name}({arguments}):", f'    """{doc}"""']
+        nodes: tuple[str, ...] = ()
+        for step in steps:
+            of = step.nodes if isinstance(step, ElementwiseStep) else (step.node,)
+            if of != nodes:
+                nodes = of
+                lines += self._comments(nodes)
+            lines.append(f"    {self._statement(step)}")
+        return "\n".join(lines)
+
+    def _comments(self, nodes: tuple[str, ...]) -> list[str]:
+        """Which lines of the file a statement comes from."""
+        comments = []
+        for name in nodes:
+            node = self.graph.by_name.get(name)
+            if node is not None:
+                where = f"line {node.origin.span.line}"
+                comments.append(f"    # {where}: {node.name} = {plain(str(node.op))}")
+        return comments
+
+    def _statement(self, step: Step) -> str:
+        if isinstance(step, ViewStep):
+            shape = ", ".join(str(n) for n in (["-1"] if step.output.batched else []))
+            sizes = ", ".join([shape, *map(str, step.output.shape)]) if shape else ""
+            return f"{step.output} = {step.source}.reshape({sizes})"
+        if isinstance(step, ElementwiseStep):
+            return self._elementwise(step)
+        self.modules.add(step.kernel.split(".")[0])
+        arguments = [str(argument) for argument in step.arguments]
+        arguments += [f"{key}={value!r}" for key, value in step.options.items()]
+        return _call(step.kernel, arguments)
+
+    def _elementwise(self, step: ElementwiseStep) -> str:
+        """A call of the fused function; equal formulas over equal rows share one function."""
+        name = f"fused{len(self.known) + 1}"
+        emitted = emit(step, name)
+        body = emitted.definition.replace(name, "fused", 1)
+        if body in self.known:
+            emitted = emit(step, self.known[body])
+        else:
+            self.known[body] = name
+            self.definitions.append(emitted.definition)
+            self.tiles.append(emitted)
+            if step.emitter == "numpy":
+                self.modules.add("elementwise")
+        function, _, arguments = emitted.call.partition("(")
+        return _call(function, arguments.removesuffix(")").split(", "))
+
+
+def _call(function: str, arguments: Sequence[str]) -> str:
+    """A call on one line, or its arguments filled over lines of their own."""
+    call = f"{function}({', '.join(arguments)})"
+    if len(call) <= 92:
+        return call
+    lines = [""]
+    for argument in arguments:
+        if lines[-1] and len(lines[-1]) + len(argument) > 86:
+            lines.append("")
+        lines[-1] += f" {argument}," if lines[-1] else f"{argument},"
+    return "\n        ".join([f"{function}(", *lines]) + "\n    )"
+
+
+def plain(text: str) -> str:
+    """Text of the user's that goes into a comment or docstring: nothing that could end it."""
+    return text.encode("unicode_escape").decode("ascii").replace('"', "'")

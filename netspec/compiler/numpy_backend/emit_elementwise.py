@@ -1,0 +1,235 @@
+"""Elementwise formulas as source: a function of blocked NumPy ufuncs, or a numexpr program."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from dataclasses import dataclass
+
+from netspec.compiler.ir.expression import FUNCTIONS, Apply, Const, Expression, Var, walk
+from netspec.compiler.ir.plan import Buffer, ElementwiseStep
+
+
+@dataclass(frozen=True, slots=True)
+class Emitted:
+    """A step as source: its definition, the call in the program, and what scratch it needs."""
+
+    definition: str
+    call: str
+    width: int
+    registers: int
+
+
+def emit(step: ElementwiseStep, name: str) -> Emitted:
+    """The source of a step under a function name."""
+    if step.emitter == "numexpr":
+        return _emit_numexpr(step, name)
+    return _emit_numpy(step, name)
+
+
+# ------------------------------------------------------------------------------------------- NumPy
+
+
+class _Registers:
+    """Hands out numbered registers, and takes back those whose value is no longer needed."""
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+        self.free: list[int] = []
+        self.count = 0
+
+    def take(self) -> str:
+        if not self.free:
+            self.free.append(self.count)
+            self.count += 1
+        return f"{self.prefix}{self.free.pop()}"
+
+    def give_back(self, register: str) -> None:
+        if register.startswith(self.prefix) and register[len(self.prefix) :].isdigit():
+            self.free.append(int(register[len(self.prefix) :]))
+
+
+class _Statements:
+    """The ufunc calls of a formula, each subformula once, in an order that needs few registers."""
+
+    def __init__(self, step: ElementwiseStep) -> None:
+        self.step = step
+        self.lines: list[str] = []
+        self.floats = _Registers("t")
+        self.flags = _Registers("m")
+        self.uses: dict[Expression, int] = {}
+        self.where: dict[Expression, str] = {}
+        self.vectors = set(step.vectors)
+        self._count(step.formula)
+
+    def _count(self, formula: Expression) -> None:
+        self.uses[formula] = self.uses.get(formula, 0) + 1
+        if isinstance(formula, Apply) and self.uses[formula] == 1:
+            for argument in formula.arguments:
+                self._count(argument)
+
+    def value(self, formula: Expression, target: str | None = None) -> str:
+        """Compute a formula; gives the name or number that holds it."""
+        if isinstance(formula, Const):
+            return _number(formula.value)
+        if isinstance(formula, Var):
+            return formula.name if formula.name in self.vectors else f"{formula.name}[rows]"
+        assert isinstance(formula, Apply)
+        if formula in self.where:
+            return self.where[formula]
+        function = FUNCTIONS[formula.function]
+        arguments = [self.value(argument) for argument in formula.arguments]
+        bank = self.flags if function.boolean else self.floats
+        masks = formula.function == "where" and _can_multiply(formula)
+        if masks:
+            out = self._mask(arguments, formula, target)
+        elif formula.function == "where":
+            out = self._choose(arguments, target)
+            self._release_all(formula)
+        else:
+            # The register of a dying operand can take the result.
+            self._release_all(formula)
+            out = target or bank.take()
+            ufunc = f"np.{function.numpy}" if "." not in function.numpy else function.numpy
+            self.lines.append(f"{ufunc}({', '.join(arguments)}, out={out})")
+        self.where[formula] = out
+        return out
+
+    def _mask(self, arguments: list[str], formula: Apply, target: str | None) -> str:
+        """`where(c, a, 0)` as `a * c`: true and false count as 1 and 0, faster than a masked copy.
+
+        The product is of numbers alone: NumPy would convert a condition in it into an array that it
+        allocates. The register that holds 1 and 0 is none of the operands'.
+        """
+        condition, then, _ = arguments
+        ones = self.floats.take()
+        self.lines.append(f"np.copyto({ones}, {condition})")
+        self._release_all(formula)
+        out = target or ones
+        self.lines.append(f"np.multiply({then}, {ones}, out={out})")
+        if target is not None:
+            self.floats.give_back(ones)
+        return out
+
+    def _choose(self, arguments: list[str], target: str | None) -> str:
+        """`where`, in a register of its own: the output may be the memory of an operand."""
+        condition, then, otherwise = arguments
+        out = self.floats.take()
+        self.lines.append(f"np.copyto({out}, {otherwise})")
+        self.lines.append(f"np.copyto({out}, {then}, where={condition})")
+        if target is None:
+            return out
+        self.lines.append(f"np.copyto({target}, {out})")
+        self.floats.give_back(out)
+        return target
+
+    def _release_all(self, formula: Apply) -> None:
+        for argument in dict.fromkeys(formula.arguments):
+            self._release(argument, formula.arguments.count(argument))
+
+    def _release(self, formula: Expression, times: int) -> None:
+        self.uses[formula] -= times
+        if self.uses[formula] <= 0 and formula in self.where:
+            register = self.where.pop(formula)
+            bank = self.flags if register.startswith("m") else self.floats
+            bank.give_back(register)
+
+
+def _can_multiply(where: Apply) -> bool:
+    """Whether `where(c, a, 0)` is `a * c`: not if `a` might be infinite where it is not chosen."""
+    _, then, otherwise = where.arguments
+    return otherwise == Const(0.0) and not any(
+        FUNCTIONS[e.function].partial for e in walk(then) if isinstance(e, Apply)
+    )
+
+
+def _overflows(formula: Expression) -> bool:
+    """Whether an infinite exponential is an ordinary step on the way (sigmoid's, for one)."""
+    return any(isinstance(e, Apply) and e.function in ("exp", "expm1") for e in walk(formula))
+
+
+def _number(value: float) -> str:
+    """A number as Python writes it, infinities included."""
+    return repr(value) if math.isfinite(value) else f'float("{value}")'
+
+
+def _emit_numpy(step: ElementwiseStep, name: str) -> Emitted:
+    statements = _Statements(step)
+    result = statements.value(step.formula, "out[rows]")
+    if result != "out[rows]":  # a formula that is a single operand or number
+        statements.lines.append(f"np.copyto(out[rows], {result})")
+    full = [operand for operand in step.operands if operand not in statements.vectors]
+    width, repeats = _row(step)
+    shape = f"-1, {width}" if statements.vectors else "-1"
+    floats = [f"t{i}" for i in range(statements.floats.count)]
+    flags = [f"m{i}" for i in range(statements.flags.count)]
+    lines = [
+        f"def {name}(out, {', '.join([*step.operands, 'scratch'])}):",
+        _docstring(f"out = {step.formula}"),
+        *(f"    {x} = {x}.reshape({shape})" for x in ["out", *full]),
+    ]
+    if statements.vectors and repeats > 1:
+        # A row of the picture at once: NumPy's inner loop is as long as its shortest operand.
+        names = [x for x in step.operands if x in statements.vectors]
+        lines += [f"    {x} = np.tile({x}, {repeats})" for x in names]
+    body = statements.lines
+    if _overflows(step.formula):
+        body = ['with np.errstate(over="ignore"):', *(f"    {line}" for line in body)]
+    arguments = ["out", "scratch"]
+    arguments += [f"floats={len(floats)}"] if floats else []
+    arguments += [f"flags={len(flags)}"] if flags else []
+    lines += [
+        "",
+        f"    def tile({', '.join(['rows', *floats, *flags])}):",
+        *(f"        {line}" for line in body),
+        "",
+        f"    elementwise.run(tile, {', '.join(arguments)})",
+    ]
+    operands = ", ".join(str(operand) for operand in step.operands.values())
+    call = f"{name}({step.output}, {operands}, scratch)"
+    registers = len(floats) + len(flags)
+    return Emitted("\n".join(lines), call, width if statements.vectors else 1, registers)
+
+
+def _docstring(text: str) -> str:
+    """A docstring; a long formula goes over several lines."""
+    if len(text) <= 90:
+        return f'    """{text}"""'
+    first, *rest = textwrap.wrap(text, 88, break_long_words=False, break_on_hyphens=False)
+    return "\n".join([f'    """{first}', *(f"    {line}" for line in rest), '    """'])
+
+
+def _row(step: ElementwiseStep) -> tuple[int, int]:
+    """The length of a row that broadcast operands are laid along, and how often they repeat in it."""
+    if not isinstance(step.output, Buffer):
+        return 1, 1
+    shape = step.output.shape
+    if len(shape) < 2:
+        return math.prod(shape), 1
+    return shape[-1] * shape[-2], shape[-2]
+
+
+# ----------------------------------------------------------------------------------------- numexpr
+
+
+def _emit_numexpr(step: ElementwiseStep, name: str) -> Emitted:
+    """`NAME = elementwise program`; numbers are passed as arrays, for numexpr would take them as
+    double precision and everything they meet with them.
+    """
+    constants: dict[float, str] = {}
+
+    def text(formula: Expression) -> str:
+        if isinstance(formula, Const):
+            return constants.setdefault(formula.value, f"c{len(constants)}")
+        if isinstance(formula, Var):
+            return formula.name
+        assert isinstance(formula, Apply)
+        return FUNCTIONS[formula.function].text.format(*map(text, formula.arguments))
+
+    source = text(step.formula)
+    numbers = [_number(value) for value in constants]
+    names = [*constants.values(), *step.operands]
+    arguments = f"{source!r},\n    {names!r},\n    [{', '.join(numbers)}],"
+    definition = f"{name} = NumexprFunction(\n    {arguments}\n)"
+    operands = ", ".join(str(operand) for operand in step.operands.values())
+    return Emitted(definition, f"{name}({step.output}, {operands})", 1, 0)

@@ -1,0 +1,49 @@
+"""`--explain-plan`: what each pass did, what it should gain, and the plan that came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from netspec.compiler.analysis.costs_text import bytes_text
+from netspec.compiler.ir.graph import Graph
+from netspec.compiler.ir.plan import Plan
+from netspec.compiler.numpy_backend.pass_names import PASS_NAMES
+from netspec.compiler.numpy_backend.passes.plan_memory import plan_memory
+from netspec.compiler.numpy_backend.pipeline import Change, make_plan
+
+FLOAT32 = 4
+SHOWN = 12
+
+
+def explain_plan(graph: Graph, *, training: bool, without: Collection[str] = ()) -> str:
+    """The explanation of the program that `make_plan` plans, as text."""
+    changes: list[Change] = []
+    plan = make_plan(graph, training=training, backward=training, without=without, changes=changes)
+    parts = [_change(change) for change in changes]
+    parts += [f"{name}: left out" for name in PASS_NAMES if name in without]
+    return "\n\n".join([*parts, _memory(plan), str(plan)]) + "\n"
+
+
+def _change(change: Change) -> str:
+    head = [f"{change.by.name}: {PASS_NAMES[change.by.name]}", f"  to gain: {change.by.gain}"]
+    *lines, last = change.lines or ("nothing to do here",)
+    hidden = len(lines) - SHOWN
+    shown = lines[:SHOWN] + ([f"... and {hidden} more"] if hidden > 0 else [])
+    return "\n".join([*head, *(f"  {line}" for line in (*shown, last))])
+
+
+def _memory(plan: Plan) -> str:
+    memory = plan_memory(plan)
+    shared = sum(len(storage.buffers) - 1 for storage in memory.storages)
+    apart = sum(b.elements(1) for storage in memory.storages for b in storage.buffers)
+    _, arena = memory.layout(1)
+    return "\n".join(
+        [
+            "plan-memory: lay the buffers out in one arena by their lifetimes",
+            "  to gain: nothing is allocated in a step, and little memory is touched",
+            f"  {shared} values are made in the place of an operand that nobody reads again",
+            f"  {bytes_text(FLOAT32 * apart)} of buffers an image in"
+            f" {bytes_text(FLOAT32 * arena)} (at least"
+            f" {bytes_text(FLOAT32 * memory.lower_bound(1))})",
+        ]
+    )

@@ -1,0 +1,119 @@
+"""What a pass did, in words: read off the plans before and after it.
+
+Memory traffic is counted for one image in float32: a value that is stored is written once and read
+at least once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from netspec.compiler.analysis.costs_text import bytes_text
+from netspec.compiler.ir.expression import FUNCTIONS, Apply, walk
+from netspec.compiler.ir.graph import Graph
+from netspec.compiler.ir.plan import Buffer, ElementwiseStep, Operand, Plan
+from netspec.compiler.numpy_backend.passes.choose_emitters import has_vectors
+from netspec.compiler.numpy_backend.passes.fold_batch_norm import folds
+from netspec.compiler.numpy_backend.passes.plan_memory import plan_memory
+from netspec.compiler.numpy_backend.passes.recompute import made_again
+
+FLOAT32 = 4
+
+
+def turned_round(before: Graph, after: Graph) -> Iterator[str]:
+    """For `pool_first`."""
+    gone = [node for node in before.nodes if node.name not in after.by_name]
+    readers = [before.consumers[node.name][0].name for node in gone]
+    for node, reader in zip(gone, readers, strict=True):
+        yield f"{node.name} + {reader}: {reader} comes first"
+    if gone:
+        small = sum(math.prod(after.by_name[reader].shape) for reader in readers)
+        large = sum(math.prod(node.shape) for node in gone)
+        yield f"computed for {small:,} numbers an image in place of {large:,}"
+
+
+def folded(before: Plan, after: Plan) -> Iterator[str]:
+    """For `fold_batch_norm`."""
+    steps = list(folds(after))
+    for step in steps:
+        yield f"{step.node}: folded into the weight of {_name(step.writes[0]).partition('.folded')[0]}"
+    if steps:
+        yield _saved(before, after)
+
+
+def fused(before: Plan, after: Plan) -> Iterator[str]:
+    """For `fuse`."""
+    for step in after.steps:
+        if isinstance(step, ElementwiseStep) and len(step.nodes) > 1:
+            yield f"{' + '.join(step.nodes)}: one step, {step.formula}"
+    removed = len(before.steps) - len(after.steps)
+    if removed:
+        yield f"{len(before.steps)} steps became {len(after.steps)}"
+        yield _saved(before, after)
+
+
+def recomputed(before: Plan, after: Plan) -> Iterator[str]:
+    """For `recompute`."""
+    again = [step for step in made_again(after) if step not in before.backward]
+    for step in again:
+        yield f"{' + '.join(step.nodes)}: made again as {_name(step.output)}"
+    if again:
+        old, new = (FLOAT32 * plan_memory(plan).lower_bound(1) for plan in (before, after))
+        cost = sum(FLOAT32 * _elements(operand) for s in again for operand in (*s.reads, *s.writes))
+        yield (
+            f"the largest set alive at once: {bytes_text(old)} an image before,"
+            f" {bytes_text(new)} after, for {bytes_text(cost)} more memory traffic"
+        )
+
+
+def emitters_chosen(before: Plan, after: Plan) -> Iterator[str]:
+    """For `choose_emitters`."""
+    steps = [step for step in after.steps if isinstance(step, ElementwiseStep)]
+    alike: dict[str, list[str]] = {}
+    for step in steps:
+        alike.setdefault(f"{step.emitter}, {_why(step)}", []).append(" + ".join(step.nodes))
+    for what, names in alike.items():
+        shown = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+        yield f"{what}: {shown}"
+    by_numexpr = sum(step.emitter == "numexpr" for step in steps)
+    if steps:
+        yield f"NumPy computes {len(steps) - by_numexpr} of {len(steps)} elementwise steps"
+
+
+def _why(step: ElementwiseStep) -> str:
+    functions = [FUNCTIONS[e.function] for e in walk(step.formula) if isinstance(e, Apply)]
+    costly = sorted({f.numpy for f in functions if f.transcendental})
+    if not costly:
+        return "for memory takes the time"
+    names = " and ".join(costly)
+    if step.emitter == "numexpr":
+        return f"for NumPy has no vector instructions for {names} here"
+    if all(map(has_vectors, costly)):
+        return f"which has vector instructions for {names}"
+    if step.vectors:
+        return f"for {' and '.join(step.vectors)} are broadcast, though {names} takes the time"
+    return f"for numexpr lacks a function, though {names} takes the time"
+
+
+def _saved(before: Plan, after: Plan) -> str:
+    gone = _stored(before) - _stored(after)
+    values = sorted(gone, key=lambda buffer: buffer.name)
+    count = sum(_elements(buffer) for buffer in values)
+    names = ", ".join(buffer.name for buffer in values[:6]) + (", ..." if len(values) > 6 else "")
+    return (
+        f"{len(values)} values less are stored ({names}): {bytes_text(2 * FLOAT32 * count)} of memory"
+        " traffic an image"
+    )
+
+
+def _name(operand: Operand) -> str:
+    return operand.name
+
+
+def _stored(plan: Plan) -> set[Buffer]:
+    return {w for step in plan.steps for w in step.writes if isinstance(w, Buffer) and w.batched}
+
+
+def _elements(operand: object) -> int:
+    return operand.elements(1) if isinstance(operand, Buffer) and operand.batched else 0

@@ -1,0 +1,241 @@
+"""Graph to plan: each op lowers itself forward, then, in reverse order, backward."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+from netspec.compiler.ir.expression import Var
+from netspec.compiler.ir.expression import total as sum_of
+from netspec.compiler.ir.graph import Graph, Node
+from netspec.compiler.ir.plan import (
+    Buffer,
+    ElementwiseStep,
+    GradientRef,
+    KernelStep,
+    Lowering,
+    Operand,
+    Plan,
+    Step,
+    ViewStep,
+)
+from netspec.compiler.ir.storage import physical
+
+
+def lower(
+    graph: Graph,
+    *,
+    training: bool,
+    backward: bool = True,
+    input_gradients: bool = False,
+    keep_activations: bool = False,
+    frozen: frozenset[str] = frozenset(),
+) -> Plan:
+    """The plan of a graph, one or more steps a node, before any pass.
+
+    Args:
+        graph: a checked graph without dead nodes.
+        training: batch statistics and dropout masks, or the running statistics and none.
+        backward: whether gradients are wanted at all.
+        input_gradients: whether those of the net's inputs are wanted too.
+        keep_activations: keep every activation, its gradient and what that is the sum of to the
+            end, for a checker.
+        frozen: parameters that are not trained. They get no gradient; a layer that is left with
+            none to train runs as in evaluation.
+    """
+    return _Lowerer(graph, training, input_gradients, keep_activations, frozen).plan(backward)
+
+
+class _Lowerer:
+    def __init__(
+        self,
+        graph: Graph,
+        training: bool,
+        input_gradients: bool,
+        keep: bool,
+        frozen: frozenset[str],
+    ) -> None:
+        self.graph = graph
+        self.frozen = frozen
+        self.training = training
+        self.keep = keep
+        self.sample: list[Step] = []
+        self.forward: list[Step] = []
+        self.backward: list[Step] = []
+        self.values: dict[str, Buffer] = {}
+        self.lowered: dict[str, Lowering] = {}
+        # The gradient of a value is the sum of what its readers contribute.
+        self.contributions: dict[str, list[Buffer]] = {}
+        self.filled: set[str] = set()
+        self.needs_gradient = self._find_needed(input_gradients)
+        self.activation_gradients: dict[str, Buffer] = {}
+        self.edges: dict[tuple[str, int], Buffer] = {}
+
+    def _find_needed(self, input_gradients: bool) -> set[str]:
+        """The values through which some wanted gradient flows."""
+        needed = set(self.graph.inputs) if input_gradients else set()
+        for node in self.graph.nodes:
+            parameters = [p for p in node.parameters.values() if p not in self.frozen]
+            trained = any(self.graph.parameters[p].trainable for p in parameters)
+            if trained or any(value in needed for value in node.inputs):
+                needed.add(node.name)
+        return needed
+
+    def plan(self, backward: bool) -> Plan:
+        inputs = {name: self._input(name) for name in self.graph.inputs}
+        for node in self.graph.nodes:
+            self._forward(node)
+        outputs = {name: self._output(name, value) for name, value in self.graph.outputs.items()}
+        output_gradients: dict[str, Buffer] = {}
+        input_gradients: dict[str, Buffer] = {}
+        if backward:
+            for name, value in self.graph.outputs.items():
+                output_gradients[name] = self._output_gradient(name, value)
+            for node in reversed(self.graph.nodes):
+                self._backward(node)
+            for name in self.graph.inputs:
+                if name in self.needs_gradient and name in self.contributions:
+                    input_gradients[name] = self._input_gradient(name)
+        kept: set[Buffer] = set()
+        if self.keep:
+            kept = {*self.values.values(), *self.activation_gradients.values()}
+            kept |= set(self.edges.values())
+        return Plan(
+            training=self.training,
+            inputs=inputs,
+            outputs=outputs,
+            output_gradients=output_gradients,
+            input_gradients=input_gradients,
+            sample=tuple(self.sample),
+            forward=tuple(self.forward),
+            backward=tuple(self.backward),
+            activations=dict(self.values),
+            activation_gradients=dict(self.activation_gradients),
+            contributions=dict(self.edges),
+            kept=frozenset(kept),
+        )
+
+    # -- the borders, where pictures are N, C, H, W
+
+    def _input(self, name: str) -> Buffer:
+        shape = self.graph.inputs[name]
+        value = Buffer(name, physical(shape))
+        self.values[name] = value
+        if len(shape) != 3:
+            return value
+        given = Buffer(f"{name}.nchw", shape)
+        self._reorder(self.forward, "layout.to_channels_last", given, value, name)
+        return given
+
+    def _output(self, name: str, value: str) -> Buffer:
+        shape = self.graph.shape_of(value)
+        if len(shape) != 3:
+            return self.values[value]
+        out = Buffer(f"output.{name}.nchw", shape)
+        self._reorder(self.forward, "layout.to_channels_first", self.values[value], out, value)
+        return out
+
+    def _output_gradient(self, name: str, value: str) -> Buffer:
+        shape = self.graph.shape_of(value)
+        dy = Buffer(f"output.{name}.dy", physical(shape))
+        self.contributions.setdefault(value, []).append(dy)
+        if len(shape) != 3:
+            return dy
+        given = Buffer(f"output.{name}.dy.nchw", shape)
+        self._reorder(self.backward, "layout.to_channels_last", given, dy, value)
+        return given
+
+    def _input_gradient(self, name: str) -> Buffer:
+        shape = self.graph.inputs[name]
+        dx = self._gradient_of(name)
+        if len(shape) != 3:
+            return dx
+        out = Buffer(f"{name}.dx.nchw", shape)
+        self._reorder(self.backward, "layout.to_channels_first", dx, out, name)
+        return out
+
+    @staticmethod
+    def _reorder(steps: list[Step], kernel: str, source: Buffer, out: Buffer, node: str) -> None:
+        channels_last = source.shape if kernel.endswith("first") else out.shape
+        if channels_last[2] == 1 or channels_last[:2] == (1, 1):
+            steps.append(ViewStep(out, source, node))  # both orders are the same
+        else:
+            steps.append(KernelStep(kernel, (source, out), (out,), {}, None, node))
+
+    # -- nodes
+
+    def _forward(self, node: Node) -> None:
+        out = Buffer(node.name, physical(node.shape))
+        self.values[node.name] = out
+        to = Lowering(
+            node,
+            [self.values[value] for value in node.inputs],
+            self.graph.shapes_into(node),
+            out,
+            training=self.training and not is_frozen(self.graph, node, self.frozen),
+            emit=self.forward.append,
+            sample=self.sample.append,
+        )
+        node.op.lower(to)
+        self.lowered[node.name] = to
+
+    def _backward(self, node: Node) -> None:
+        if node.name not in self.needs_gradient or node.name not in self.contributions:
+            return
+        to = self.lowered[node.name]
+        dy = self._gradient_of(node.name)
+        self.activation_gradients[node.name] = dy
+        wanted = tuple(value in self.needs_gradient for value in node.inputs)
+        sums: list[Step] = []
+        to.begin_backward(dy, wanted, self.backward.append, self._parameter_gradient(node, sums))
+        node.op.lower_backward(to)
+        self.backward.extend(sums)
+        for i, buffer in to.input_gradients.items():
+            self.contributions.setdefault(node.inputs[i], []).append(buffer)
+            self.edges[node.name, i] = buffer
+
+    def _gradient_of(self, value: str) -> Buffer:
+        """The sum of a value's contributions, in one buffer."""
+        parts = self.contributions[value]
+        if len(parts) == 1:
+            return parts[0]
+        total = Buffer(f"{value}.dy", parts[0].shape)
+        names = [f"dy{i}" for i in range(len(parts))]
+        formula = sum_of([Var(name) for name in names])
+        operands = dict(zip(names, parts, strict=True))
+        self.backward.append(ElementwiseStep(total, formula, operands, (value,)))
+        self.contributions[value] = [total]
+        return total
+
+    def _parameter_gradient(
+        self, node: Node, sums: list[Step]
+    ) -> Callable[[str], Buffer | GradientRef]:
+        """Where a node writes a parameter's gradient: a shared one is added up."""
+
+        def where(name: str) -> Buffer | GradientRef:
+            if name in self.frozen:  # its kernel writes it all the same
+                shape = self.graph.parameters[name].shape
+                return Buffer(f"{node.name}.d({name})", shape, batched=False)
+            gradient = GradientRef(name)
+            if name not in self.filled:
+                self.filled.add(name)
+                return gradient
+            part = Buffer(
+                f"{node.name}.d({name})", self.graph.parameters[name].shape, batched=False
+            )
+            operands: dict[str, Operand] = {"sum": gradient, "part": part}
+            formula = Var("sum") + Var("part")
+            sums.append(ElementwiseStep(gradient, formula, operands, (node.name,)))
+            return part
+
+        return where
+
+
+def is_frozen(graph: Graph, node: Node, frozen: Collection[str]) -> bool:
+    """Whether nothing in a layer changes in training.
+
+    That is so if each of its trained parameters is frozen; if it has none, as a batch norm without
+    weight and bias, each of its buffers.
+    """
+    names = list(node.parameters.values())
+    trained = [name for name in names if graph.parameters[name].trainable]
+    return bool(names) and all(name in frozen for name in trained or names)

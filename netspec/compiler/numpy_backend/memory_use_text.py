@@ -1,0 +1,48 @@
+"""The memory of a NumPy program as a table, and as JSON's objects."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from netspec.compiler.analysis.costs_text import bytes_text
+from netspec.compiler.numpy_backend.memory_use import Footprint
+
+ROWS: tuple[tuple[str, Callable[[Footprint], str], str], ...] = (
+    ("arena", lambda f: bytes_text(f.arena), "the buffers of a step, by their lifetimes"),
+    ("  at least", lambda f: bytes_text(f.least), "the largest set of them alive at once"),
+    ("  ratio", lambda f: f"{f.ratio:.3f}", "the arena over that"),
+    ("  apart", lambda f: bytes_text(f.apart), "what they would take without sharing"),
+    ("scratch", lambda f: bytes_text(f.scratch), "what the kernels work in"),
+    ("outside", lambda f: bytes_text(f.outside), "outputs and their gradients"),
+    ("parameters", lambda f: bytes_text(f.parameters), "with the buffers of batch norms"),
+    ("gradients", lambda f: bytes_text(f.gradients), "of the parameters"),
+    ("total", lambda f: bytes_text(f.total), "but for the inputs, which are the caller's"),
+)
+
+
+def as_table(name: str, footprints: Sequence[Footprint]) -> str:
+    """A column for each program."""
+    first = footprints[0]
+    images = f"{first.batch:,} image{'s' * (first.batch != 1)}"
+    heads = ["training" if f.training else "inference" for f in footprints]
+    table = [["", *heads, ""]]
+    table += [[title, *(show(f) for f in footprints), note] for title, show, note in ROWS]
+    widths = [max(len(row[i]) for row in table) for i in range(len(heads) + 1)]
+    lines = [f"{name}: the memory of its NumPy program, {images} in float32", ""]
+    for title, *cells, note in table:
+        numbers = (cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True))
+        lines.append("  ".join([title.ljust(widths[0]), *numbers, note]).rstrip())
+    return "\n".join(lines)
+
+
+def as_object(footprints: Sequence[Footprint]) -> dict[str, Any]:
+    """Bytes by name, for each program."""
+    return {
+        "training" if f.training else "inference": {
+            key: value for key, value in dataclasses.asdict(f).items() if key != "training"
+        }
+        | {"ratio": f.ratio, "total": f.total}
+        for f in footprints
+    }

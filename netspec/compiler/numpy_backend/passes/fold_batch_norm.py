@@ -1,0 +1,106 @@
+"""Fold a batch norm with constant statistics into the layer before it.
+
+There, a batch norm is y = x*scale + shift with numbers of its parameters alone. Where x is what a
+convolution or a linear layer gives and nobody else reads it, scaling that layer's weight is the same:
+its outputs are few, and its weights fewer. The weight is scaled anew in every pass, so a program
+never runs with what the parameters were some time ago.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from typing import cast
+
+from netspec.compiler.ir.expression import Var
+from netspec.compiler.ir.plan import (
+    Argument,
+    Buffer,
+    ElementwiseStep,
+    KernelStep,
+    Operand,
+    Plan,
+    Step,
+)
+
+# The kernel that makes scale and shift of parameters alone.
+CONSTANT = "batch_norm.running_scale_shift"
+FOLD = "folding.fold"
+
+Shape = tuple[int, ...]
+
+
+def _conv_weight(layer: KernelStep, x: Buffer, out: Buffer) -> Shape:
+    assert layer.scratch is not None
+    kernel = cast(Shape, layer.scratch.options["kernel"])
+    return (out.shape[-1], x.shape[-1] // cast(int, layer.options["groups"]), *kernel)
+
+
+def _linear_weight(layer: KernelStep, x: Buffer, out: Buffer) -> Shape:
+    return (out.shape[-1], x.shape[-1])
+
+
+# Kernels of (x, weight, bias, out, ...), and the shape of the weight, its outputs in front.
+FOLDABLE: Mapping[str, Callable[[KernelStep, Buffer, Buffer], Shape]] = {
+    "conv.forward": _conv_weight,
+    "linear.forward": _linear_weight,
+}
+
+
+def fold_batch_norm(plan: Plan) -> Plan:
+    """The plan with every batch norm in evaluation that follows its layer directly folded into it."""
+    forward = list(plan.forward)
+    readers = Counter(operand for step in plan.steps for operand in step.reads)
+    fixed = set(plan.external())
+    maker = {w: step for step in forward for w in step.writes}
+    for norm in plan.forward:
+        found = _pattern(norm, maker)
+        if found is None:
+            continue
+        layer, vectors = found
+        value = layer.arguments[3]
+        if readers[cast(Buffer, value)] == 1 and value not in fixed:
+            _fold(forward, cast(ElementwiseStep, norm), layer, vectors)
+    return dataclasses.replace(plan, forward=tuple(forward))
+
+
+def _pattern(step: Step, maker: dict[Operand, Step]) -> tuple[KernelStep, KernelStep] | None:
+    """The layer before a batch norm, and the step that makes the norm's vectors."""
+    if not isinstance(step, ElementwiseStep) or set(step.operands) != {"x", "scale", "shift"}:
+        return None
+    if step.formula != Var("x") * Var("scale") + Var("shift"):
+        return None
+    layer, vectors = (maker.get(step.operands[name]) for name in ("x", "scale"))
+    if not isinstance(layer, KernelStep) or not isinstance(vectors, KernelStep):
+        return None
+    if layer.kernel not in FOLDABLE or vectors.kernel != CONSTANT:
+        return None
+    return layer, vectors
+
+
+def _fold(
+    forward: list[Step], norm: ElementwiseStep, layer: KernelStep, vectors: KernelStep
+) -> None:
+    """Put vectors, fold and layer where the layer was; the norm's step goes."""
+    x, weight, bias, out, *rest = layer.arguments
+    scale, shift = norm.operands["scale"], norm.operands["shift"]
+    shape = FOLDABLE[layer.kernel](layer, cast(Buffer, x), cast(Buffer, out))
+    folded_weight = Buffer(f"{layer.node}.folded_weight", shape, batched=False)
+    folded_bias = Buffer(f"{layer.node}.folded_bias", shape[:1], batched=False)
+    arguments: tuple[Argument, ...] = (weight, bias, scale, shift, folded_weight, folded_bias)
+    fold = KernelStep(FOLD, arguments, (folded_weight, folded_bias), {}, None, norm.nodes[0])
+    folded = dataclasses.replace(
+        layer,
+        arguments=(x, folded_weight, folded_bias, norm.output, *rest),
+        writes=(norm.output,),
+    )
+    forward.remove(vectors)
+    forward.remove(norm)
+    at = forward.index(layer)
+    forward[at : at + 1] = [vectors, fold, folded]
+
+
+def folds(plan: Plan) -> Iterator[KernelStep]:
+    """The steps of a plan that fold something."""
+    return (s for s in plan.forward if isinstance(s, KernelStep) and s.kernel == FOLD)

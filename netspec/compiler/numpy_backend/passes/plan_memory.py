@@ -1,0 +1,122 @@
+"""Where each buffer lives: lifetimes, in-place results, and offsets in one arena."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from netspec.compiler.ir.plan import Buffer, ElementwiseStep, Plan, ViewStep
+from netspec.compiler.numpy_backend.passes.placement import place
+
+
+@dataclass
+class Storage:
+    """A stretch of memory and the steps between which it is in use, both ends included."""
+
+    buffers: list[Buffer]
+    first: int
+    last: int
+
+    def elements(self, batch: int) -> int:
+        """Its size for a batch."""
+        return max(buffer.elements(batch) for buffer in self.buffers)
+
+
+@dataclass
+class MemoryPlan:
+    """The storages of a plan.
+
+    Attributes:
+        storages: what is laid out in the arena.
+        home: the storage of each buffer that owns memory; views have none.
+        external: buffers that live outside the arena: the caller holds on to them.
+    """
+
+    storages: list[Storage] = field(default_factory=list)
+    home: dict[Buffer, Storage] = field(default_factory=dict)
+    external: list[Buffer] = field(default_factory=list)
+
+    def layout(self, batch: int, alignment: int = 1) -> tuple[Mapping[Buffer, int], int]:
+        """The offset of each buffer for a batch size, and the arena's size, both in elements.
+
+        Offsets are multiples of `alignment`.
+        """
+        sizes = [-(-s.elements(batch) // alignment) * alignment for s in self.storages]
+        offsets, total = place(sizes, [(s.first, s.last) for s in self.storages])
+        homes = zip(self.storages, offsets, strict=True)
+        return {buffer: at for storage, at in homes for buffer in storage.buffers}, total
+
+    def lower_bound(self, batch: int) -> int:
+        """The most elements that are alive at once: no layout can do with less."""
+        change: dict[int, int] = {}
+        for storage in self.storages:
+            size = storage.elements(batch)
+            change[storage.first] = change.get(storage.first, 0) + size
+            change[storage.last + 1] = change.get(storage.last + 1, 0) - size
+        alive = peak = 0
+        for step in sorted(change):
+            alive += change[step]
+            peak = max(peak, alive)
+        return peak
+
+
+def plan_memory(plan: Plan) -> MemoryPlan:
+    """Lifetimes of a plan's buffers, with elementwise results put in the place of dying operands."""
+    roots: dict[Buffer, Buffer] = {}
+
+    def root(buffer: Buffer) -> Buffer:
+        while buffer in roots:
+            buffer = roots[buffer]
+        return buffer
+
+    for step in plan.steps:
+        if isinstance(step, ViewStep):
+            roots[step.output] = step.source
+    external = {root(buffer): None for buffer in plan.external()}
+    first: dict[Buffer, int] = {}
+    last: dict[Buffer, int] = {}
+    for at, step in enumerate(plan.steps):
+        for operand in (*step.writes, *step.reads):
+            if isinstance(operand, Buffer):
+                first.setdefault(root(operand), at)
+                last[root(operand)] = at
+    memory = MemoryPlan(external=list(external))
+    for at, step in enumerate(plan.steps):
+        for operand in step.writes:
+            if not isinstance(operand, Buffer) or isinstance(step, ViewStep):
+                continue
+            if operand in memory.home or operand in external:
+                continue
+            storage = None
+            if isinstance(step, ElementwiseStep) and first[operand] == at:
+                storage = _dying(step, at, operand, memory, root, last)
+            if storage is None:
+                storage = Storage([], first[operand], last[operand])
+                memory.storages.append(storage)
+            storage.buffers.append(operand)
+            storage.last = max(storage.last, last[operand])
+            memory.home[operand] = storage
+    return memory
+
+
+def _dying(
+    step: ElementwiseStep,
+    at: int,
+    output: Buffer,
+    memory: MemoryPlan,
+    root: Callable[[Buffer], Buffer],
+    last: Mapping[Buffer, int],
+) -> Storage | None:
+    """The storage of an operand that this step reads last and that is as large as its result."""
+    if step.emitter != "numpy":
+        return None  # numexpr does not promise to read an element before it writes it
+    for operand in step.reads:
+        if not isinstance(operand, Buffer):
+            continue
+        owner = root(operand)
+        storage = memory.home.get(owner)
+        if storage is None or last[owner] != at or storage.last != at:
+            continue
+        if owner.batched == output.batched and owner.elements(1) == output.elements(1):
+            return storage
+    return None

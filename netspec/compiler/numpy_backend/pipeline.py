@@ -1,0 +1,173 @@
+"""From a graph to the plan that runs: which passes, in which order, and what each of them did.
+
+A pass is a function from graph to graph or from plan to plan. Each can be left out by name, alone or
+with others, and the program is right without any of them: `netspec compile --target numpy --no-fuse`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from netspec.compiler.ir.graph import Graph
+from netspec.compiler.ir.plan import Plan
+from netspec.compiler.numpy_backend.explain_changes import (
+    emitters_chosen,
+    folded,
+    fused,
+    recomputed,
+    turned_round,
+)
+from netspec.compiler.numpy_backend.lower import lower
+from netspec.compiler.numpy_backend.pass_names import PASS_NAMES
+from netspec.compiler.numpy_backend.passes import choose_emitters, fold_batch_norm, fuse, recompute
+from netspec.compiler.passes import pool_before_activation as pool_first
+from netspec.diagnostics import NetspecError, suggest
+
+
+@dataclass(frozen=True)
+class GraphPass:
+    """A step before the graph is lowered; see `Pass`."""
+
+    name: str
+    gain: str
+    apply: Callable[[Graph], Graph]
+    changes: Callable[[Graph, Graph], Iterator[str]]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """A step on the way from the lowered graph to the program.
+
+    Attributes:
+        name: what `--no-NAME` leaves out; `PASS_NAMES` says what it does.
+        gain: what it is expected to gain, in a line.
+        apply: the pass.
+        changes: lines that say what it did, from the plans before and after.
+    """
+
+    name: str
+    gain: str
+    apply: Callable[[Plan], Plan]
+    changes: Callable[[Plan, Plan], Iterator[str]]
+
+
+GRAPH_PASSES: tuple[GraphPass, ...] = (
+    GraphPass(
+        "pool-first",
+        "the function is computed for the maxima alone, and its values are not stored",
+        pool_first.pool_first,
+        turned_round,
+    ),
+)
+
+PASSES: tuple[Pass, ...] = (
+    Pass(
+        "fold-batch-norm",
+        "a value less to store, and a pass over it less",
+        fold_batch_norm.fold_batch_norm,
+        folded,
+    ),
+    Pass(
+        "fuse",
+        "values that are never stored: memory is written and read again for none of them",
+        fuse.fuse,
+        fused,
+    ),
+    Pass(
+        "recompute",
+        "a smaller arena, for one elementwise pass over each such value",
+        recompute.recompute,
+        recomputed,
+    ),
+    Pass(
+        "choose-emitters",
+        "numexpr's threads where arithmetic takes the time, NumPy's tiles where memory does",
+        choose_emitters.choose_emitters,
+        emitters_chosen,
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a pass did: lines in words, none where it found nothing to do."""
+
+    by: GraphPass | Pass
+    lines: tuple[str, ...]
+
+
+def make_plan(
+    graph: Graph,
+    *,
+    training: bool,
+    without: Collection[str] = (),
+    changes: list[Change] | None = None,
+    **options: Any,
+) -> Plan:
+    """Lower a graph and run the passes.
+
+    Args:
+        graph: a checked graph without dead nodes.
+        training: as for `lower`.
+        without: the names of passes to leave out.
+        changes: what each pass did is appended to it.
+        options: the others of `lower`.
+
+    Raises:
+        NetspecError: `compile/pass` for an unknown name in `without`.
+    """
+    _require_names(without)
+    written = graph
+    if not options.get("keep_activations"):  # who wants to see a value wants it as it was written
+        for each in GRAPH_PASSES:
+            if each.name not in without:
+                before, graph = graph, each.apply(graph)
+                if changes is not None:
+                    changes.append(Change(each, tuple(each.changes(before, graph))))
+    plan = lower(graph, training=training, **options)
+    if graph is not written:
+        plan = _as_written(plan, graph, written)
+    return run_passes(plan, without, changes)
+
+
+def run_passes(
+    plan: Plan, without: Collection[str] = (), changes: list[Change] | None = None
+) -> Plan:
+    """A plan through all passes over plans; see `make_plan`."""
+    for each in PASSES:
+        if each.name not in without:
+            before, plan = plan, each.apply(plan)
+            if changes is not None:
+                changes.append(Change(each, tuple(each.changes(before, plan))))
+    return plan
+
+
+def _as_written(plan: Plan, graph: Graph, written: Graph) -> Plan:
+    """A plan that speaks of those values alone that mean the same in the graph as it was written."""
+    same = {
+        node.name
+        for node in graph.nodes
+        if node.name in written.by_name and written.by_name[node.name].inputs == node.inputs
+    }
+    known = {*written.inputs, *(node.name for node in written.nodes)}
+    return dataclasses.replace(
+        plan,
+        activations={name: b for name, b in plan.activations.items() if name in known},
+        activation_gradients={
+            name: b for name, b in plan.activation_gradients.items() if name in known
+        },
+        contributions={edge: b for edge, b in plan.contributions.items() if edge[0] in same},
+    )
+
+
+def _require_names(without: Collection[str]) -> None:
+    for name in without:
+        if name not in PASS_NAMES:
+            meant = suggest(name, PASS_NAMES)
+            known = f"the passes are {', '.join(PASS_NAMES)}"
+            message = f"there is no pass {name!r}"
+            help = f"did you mean {meant!r}?" if meant else known
+            raise NetspecError.simple("compile/pass", message, help)

@@ -1,0 +1,1 @@
+"""What several ops have in common; an op file imports from here, never from another op."""

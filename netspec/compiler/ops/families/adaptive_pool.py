@@ -1,0 +1,55 @@
+"""What adaptive pools have in common: PyTorch's rule for the windows, and when it is a plain pool."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from netspec.compiler.ir.attributes import Pair, PairOf, attribute
+from netspec.compiler.ir.graph import Shape
+from netspec.compiler.ir.op import Op
+from netspec.compiler.ops.families.windows import require_picture
+
+
+@dataclass(frozen=True)
+class AdaptivePoolOp(Op):
+    """A pool whose windows are chosen so that the output has a given size."""
+
+    size: Pair = attribute(PairOf(1), "height and width of the output")
+
+    def shape(self, *inputs: Shape) -> Shape:
+        """(C, size, size)."""
+        (x,) = inputs
+        require_picture(self.name, x)
+        return (x[0], *self.size)
+
+    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], tuple[int, float]] | None:
+        """The largest window; everything where there is but one."""
+        if self.size == (1, 1):
+            return None
+        tall, wide = (
+            ((size + cells - 1) // cells + (1 if size % cells else 0), (size + cells - 1) // cells)
+            for size, cells in zip(inputs[0][1:], self.size, strict=True)
+        )
+        return tall, wide
+
+    def windows(self, x: Shape) -> Iterator[tuple[int, int, slice, slice]]:
+        """Each cell (i, j) with its pixels: floor(i H / size) to ceil((i + 1) H / size)."""
+
+        def window(i: int, cells: int, pixels: int) -> slice:
+            return slice(i * pixels // cells, -(-(i + 1) * pixels // cells))
+
+        for i in range(self.size[0]):
+            for j in range(self.size[1]):
+                yield i, j, window(i, self.size[0], x[1]), window(j, self.size[1], x[2])
+
+    def plain_pool(self, x: Shape) -> dict[str, Any] | None:
+        """The options of the pool that does the same in fewer passes, if there is one."""
+        (_, height, width), (high, wide) = x, self.size
+        if height % high or width % wide:
+            return None
+        kernel = (height // high, width // wide)
+        if kernel[0] * kernel[1] > high * wide:
+            return None
+        return {"kernel": kernel, "stride": kernel, "pad": (0, 0, 0, 0)}

@@ -1,0 +1,190 @@
+"""What layer, group and instance norm have in common: each normalises an image by itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from netspec.compiler.ir.graph import Shape
+from netspec.compiler.ir.initializers import Ones, Zeros
+from netspec.compiler.ir.op import Evaluation, Op, ParameterSpec
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from netspec.compiler.ir.plan import Lowering, Scratch
+
+    Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Sets:
+    """Which numbers of an image are normalised together, in N, C, H, W and as stored.
+
+    Attributes:
+        split: the image, as (C, H, W), seen as of this shape.
+        over: the axes of `split`, counted with the batch in front, that are normalised together.
+        affine: the shape of a parameter there, 1 where one number serves many.
+        stored_split, stored_over, stored_affine: the same for the image as stored.
+        order: the axes of a parameter in their order of storage.
+    """
+
+    split: Shape
+    over: tuple[int, ...]
+    affine: Shape
+    stored_split: Shape
+    stored_over: tuple[int, ...]
+    stored_affine: Shape
+    order: tuple[int, ...]
+
+
+class NormalizingOp(Op):
+    """xhat = (x - mean) / sqrt(var + eps), y = weight xhat + bias, for sets of an image's numbers."""
+
+    eps: float
+
+    def sets(self, x: Shape) -> Sets:
+        """What is normalised together."""
+        raise NotImplementedError
+
+    def parameter_shape(self, x: Shape) -> Shape:
+        """The shape of weight and bias."""
+        raise NotImplementedError
+
+    def learns(self) -> tuple[bool, bool]:
+        """Whether there is a weight, and whether there is a bias."""
+        raise NotImplementedError
+
+    def shape(self, *inputs: Shape) -> Shape:
+        """Unchanged."""
+        return inputs[0]
+
+    def parameters(self, *inputs: Shape) -> tuple[ParameterSpec, ...]:
+        """`weight` of ones and `bias` of zeros, where they are learnt."""
+        shape = self.parameter_shape(inputs[0])
+        weight = ParameterSpec("weight", shape, Ones(), "scale")
+        bias = ParameterSpec("bias", shape, Zeros(), "shift")
+        return tuple(p for p, has in zip((weight, bias), self.learns(), strict=True) if has)
+
+    @classmethod
+    def parameter_names(cls) -> tuple[str, ...]:
+        """Both."""
+        return ("weight", "bias")
+
+    # -- reference
+
+    def forward(self, run: Evaluation, *x: Array) -> Array:
+        """Normalise, then scale and shift."""
+        sets = self.sets(x[0].shape[1:])
+        split = x[0].reshape(-1, *sets.split)
+        mean = split.mean(axis=sets.over, keepdims=True)
+        s = 1 / (split.var(axis=sets.over, keepdims=True) + self.eps) ** 0.5
+        xhat: Array = (split - mean) * s
+        run.saved.update(xhat=xhat, s=s)
+        y = xhat
+        if "weight" in run.parameters:
+            y = y * run.parameters["weight"].reshape(sets.affine)
+        if "bias" in run.parameters:
+            y = y + run.parameters["bias"].reshape(sets.affine)
+        result: Array = y.reshape(x[0].shape)
+        return result
+
+    def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
+        """The formulas of the ops."""
+        sets = self.sets(x[0].shape[1:])
+        xhat, s = run.saved["xhat"], run.saved["s"]
+        g = dy.reshape(xhat.shape)
+        served = (0, *(i + 1 for i, size in enumerate(sets.affine) if size == 1))
+        h = g
+        if "weight" in run.parameters:
+            weight = run.parameters["weight"]
+            run.gradients["weight"] = (g * xhat).sum(axis=served).reshape(weight.shape)
+            h = g * weight.reshape(sets.affine)
+        if "bias" in run.parameters:
+            bias = run.parameters["bias"]
+            run.gradients["bias"] = g.sum(axis=served).reshape(bias.shape)
+        level = h.mean(axis=sets.over, keepdims=True)
+        along = (h * xhat).mean(axis=sets.over, keepdims=True)
+        return ((s * (h - level - xhat * along)).reshape(dy.shape),)
+
+    # -- lowering
+
+    def _options(self, to: Lowering) -> dict[str, Any]:
+        sets = self.sets(to.x_shapes[0])
+        return {
+            "split": sets.stored_split,
+            "over": sets.stored_over,
+            "order": sets.order,
+            "affine": sets.stored_affine,
+        }
+
+    def lower(self, to: Lowering) -> None:
+        """One kernel, which keeps mean and standard deviation."""
+        options = self._options(to)
+        statistics = tuple(
+            1 if axis + 1 in options["over"] else size for axis, size in enumerate(options["split"])
+        )
+        mean, inverse_std = (to.buffer(s, statistics) for s in ("mean", "inverse_std"))
+        to.saved.update(mean=mean, inverse_std=inverse_std)
+        to.call(
+            "per_image_norm.forward",
+            to.x[0], to.scratch, to.parameter("weight"), to.parameter("bias"), to.out,
+            mean, inverse_std,
+            writes=[to.out, mean, inverse_std], scratch=self._scratch(to), **options,
+            eps=self.eps,
+        )  # fmt: skip
+
+    def lower_backward(self, to: Lowering) -> None:
+        """One kernel."""
+        weight, bias = self.learns()
+        dweight = to.parameter_gradient("weight") if weight else None
+        dbias = to.parameter_gradient("bias") if bias else None
+        dx = to.gradient_buffer(0) if to.wanted[0] else None
+        to.call(
+            "per_image_norm.backward",
+            to.x[0], to.dy, to.scratch, to.parameter("weight"),
+            to.saved["mean"], to.saved["inverse_std"], dweight, dbias, dx,
+            writes=[dweight, dbias, dx], scratch=self._scratch(to), **self._options(to),
+        )  # fmt: skip
+        if dx is not None:
+            to.gradient(0, dx)
+
+    def _scratch(self, to: Lowering) -> Scratch:
+        return to.needs("per_image_norm.scratch_size", (to.x[0].shape,))
+
+
+def channel_sets(x: Shape, groups: int) -> Sets:
+    """`groups` sets of neighbouring channels, each with all its pixels; a parameter per channel."""
+    channels, *pixels = x
+    each = channels // groups
+    split = (groups, each, *pixels)
+    over = tuple(range(2, len(split) + 1))
+    affine = (groups, each, *(1 for _ in pixels))
+    if len(x) != 3:
+        return Sets(split, over, affine, split, over, affine, (0,))
+    # As stored the channels come last; sums go over the rows first, which are long.
+    height, width = pixels
+    if each == 1:
+        flat = (height * width, channels)
+        return Sets(split, over, affine, flat, (1,), (1, channels), (0,))
+    stored = (height, width, groups, each)
+    return Sets(split, over, affine, stored, (1, 2, 4), (1, 1, groups, each), (0,))
+
+
+def last_axes_sets(x: Shape, axes: int) -> Sets:
+    """One set for each place on the axes before the last `axes`; a parameter per place in a set."""
+    rank = len(x)
+    normalized = range(rank - axes, rank)
+    over = tuple(axis + 1 for axis in normalized)
+    affine = tuple(size if axis in normalized else 1 for axis, size in enumerate(x))
+    if rank != 3:
+        return Sets(x, over, affine, x, over, affine, tuple(range(axes)))
+    order = (1, 2, 0)
+    stored = tuple(x[axis] for axis in order)
+    return Sets(
+        x, over, affine,
+        stored,
+        tuple(1 + place for place, axis in enumerate(order) if axis in normalized),
+        tuple(affine[axis] for axis in order),
+        tuple(axis - (rank - axes) for axis in order if axis in normalized),
+    )  # fmt: skip

@@ -1,0 +1,51 @@
+"""What softmax and its logarithm have in common: the axis, and kernels that follow from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from netspec.compiler.ir.attributes import AxisOf, attribute
+from netspec.compiler.ir.graph import Shape
+from netspec.compiler.ir.op import Op
+from netspec.compiler.ir.storage import position, resolve_axis
+
+if TYPE_CHECKING:
+    from netspec.compiler.ir.plan import Lowering
+
+
+@dataclass(frozen=True)
+class SoftmaxOp(Op):
+    """A softmax along one axis. The backward pass needs the value alone, not the input."""
+
+    axis: int = attribute(AxisOf(), "axis along which it sums to 1; 1 is the channels", 1)
+
+    forward_kernel: ClassVar[str]
+    backward_kernel: ClassVar[str]
+
+    def shape(self, *inputs: Shape) -> Shape:
+        """Unchanged."""
+        resolve_axis(self.name, self.axis, inputs[0])
+        return inputs[0]
+
+    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], tuple[int, float]] | None:
+        """One pixel along the channels, else whole rows or columns."""
+        along_channels = resolve_axis(self.name, self.axis, inputs[0]) == 1
+        return super().sees(*inputs) if along_channels else None
+
+    def _stored_axis(self, to: Lowering) -> int:
+        (shape,) = to.x_shapes
+        return position(resolve_axis(self.name, self.axis, shape), len(shape))
+
+    def lower(self, to: Lowering) -> None:
+        """One kernel."""
+        axis = self._stored_axis(to)
+        to.call(self.forward_kernel, to.x[0], to.out, writes=[to.out], axis=axis)
+
+    def lower_backward(self, to: Lowering) -> None:
+        """One kernel."""
+        if to.wanted[0]:
+            dx = to.gradient_buffer(0)
+            axis = self._stored_axis(to)
+            to.call(self.backward_kernel, to.out, to.dy, dx, writes=[dx], axis=axis)
+            to.gradient(0, dx)

@@ -1,0 +1,220 @@
+"""Files and their imports: each file read once, blocks found by name, nothing outside the tree.
+
+The tree is the folder of the file that was named on the command line; an import that leaves it, by
+`..` or through a symbolic link, is an error before anything is read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from netspec.compiler.parse import parse, read_source
+from netspec.compiler.parse.shape_comments import ShapeComment, shape_comments
+from netspec.compiler.syntax import tree as syntax
+from netspec.compiler.syntax.allow_comments import Silenced, silenced
+from netspec.diagnostics import (
+    Diagnostic,
+    DiagnosticSink,
+    Edit,
+    Hint,
+    Label,
+    NetspecError,
+    Source,
+    Span,
+    suggest,
+)
+
+MAX_FILES = 200
+MAX_IMPORTS_DEEP = 32
+MAX_PATH = 200
+
+
+@dataclass
+class Module:
+    """One file: its nets, and the blocks that can be called in it, with the files they live in.
+
+    `missing` are the names of imports that failed: their calls are not reported again.
+    """
+
+    source: Source
+    nets: dict[str, syntax.Net] = field(default_factory=dict)
+    blocks: dict[str, tuple[syntax.Block, Module]] = field(default_factory=dict)
+    missing: set[str] = field(default_factory=set)
+    shape_comments: Mapping[object, ShapeComment] = field(default_factory=dict)
+
+
+class Loader:
+    """Reads a file and what it imports.
+
+    `overrides` gives other texts for some sources, by name: the compiler tries its hints with it.
+    `silenced` are the warnings that the comments of all these files silence.
+    """
+
+    def __init__(
+        self, root: Path | None, sink: DiagnosticSink, overrides: Mapping[str, str] | None = None
+    ) -> None:
+        self.root = root.resolve() if root is not None else None
+        self.sink = sink
+        self.overrides = overrides or {}
+        self.modules: dict[Path, Module] = {}
+        self.open: list[Path] = []
+        self.silenced: list[Silenced] = []
+
+    def load(self, path: Path, shown_as: str) -> Module:
+        """The module of a file.
+
+        Raises:
+            NetspecError: if the file or one that it imports cannot be read or parsed.
+        """
+        key = path.resolve()
+        if key not in self.modules:
+            override = self.overrides.get(shown_as)
+            source = read_source(path, shown_as) if override is None else Source(shown_as, override)
+            self.open.append(key)
+            self.modules[key] = self.module(source, path.parent)
+            self.open.pop()
+        return self.modules[key]
+
+    def module(self, source: Source, folder: Path | None) -> Module:
+        """The module of a source; `folder` is where its imports start."""
+        if source.name in self.overrides:
+            source = Source(source.name, self.overrides[source.name])
+        module = Module(source)
+        places: dict[str, Span] = {}
+        tree = parse(source)
+        module.shape_comments = shape_comments(tree)
+        self.silenced += silenced(tree)
+        for definition in tree.definitions:
+            if isinstance(definition, syntax.Import):
+                for name, block, home in self._imported(definition, folder, module):
+                    if self._is_new(name, places):
+                        module.blocks[name.id] = (block, home)
+            elif not isinstance(definition, syntax.Version) and self._is_new(
+                definition.name, places
+            ):
+                self._check_case(definition)
+                if isinstance(definition, syntax.Net):
+                    module.nets[definition.name.id] = definition
+                else:
+                    module.blocks[definition.name.id] = (definition, module)
+        return module
+
+    def _is_new(self, name: syntax.Name, places: dict[str, Span]) -> bool:
+        if name.id in places:
+            earlier = (Label(places[name.id], "already here"),)
+            self._error("name/twice", f"`{name.id}` is defined twice", name.span, secondary=earlier)
+            return False
+        places[name.id] = name.span
+        return True
+
+    def _check_case(self, definition: syntax.Net | syntax.Block) -> None:
+        """Nets and blocks become classes: PascalCase, which also keeps them apart from layers."""
+        name = definition.name
+        if name.id[0].isupper():
+            return
+        better = "".join(part[:1].upper() + part[1:] for part in name.id.split("_")) or "Net"
+        kind = "net" if isinstance(definition, syntax.Net) else "block"
+        edits = (Edit(name.span, better),) if kind == "net" and better[0].isupper() else ()
+        hint = Hint(f"call it `{better}`", edits)
+        message = f"the name of a {kind} starts with a capital, like the class it becomes"
+        self._error("name/case", message, name.span, hints=(hint,))
+
+    def _imported(
+        self, statement: syntax.Import, folder: Path | None, module: Module
+    ) -> list[tuple[syntax.Name, syntax.Block, Module]]:
+        home = self._target(statement, folder)
+        if home is None:
+            module.missing.update(name.id for name in statement.names)
+            return []
+        own = {name: block for name, (block, module) in home.blocks.items() if module is home}
+        found = []
+        for name in statement.names:
+            if name.id in own:
+                found.append((name, own[name.id], home))
+                continue
+            meant = suggest(name.id, own)
+            module.missing.update((name.id, meant or name.id))
+            hints = (Hint(f"did you mean `{meant}`?", _renamed(name, meant)),) if meant else ()
+            what = "is a net; only blocks are imported" if name.id in home.nets else "is not there"
+            message = f"`{name.id}` {what}"
+            notes = (f"{home.source.name} defines {', '.join(own) or 'no blocks'}",)
+            self._error("import/name", message, name.span, hints=hints, notes=notes)
+        return found
+
+    def _target(self, statement: syntax.Import, folder: Path | None) -> Module | None:
+        span = statement.path_span
+        if folder is None or self.root is None:
+            self._error("import/path", "text that is in no file has nothing to import from", span)
+            return None
+        relative = Path(statement.path)
+        usable = statement.path.endswith(".net") and len(statement.path) <= MAX_PATH
+        if "\0" in statement.path or relative.is_absolute() or not usable:
+            message = "an import names a .net file by its relative path"
+            is_short = len(statement.path) <= MAX_PATH and statement.path.isprintable()
+            better = f'"{relative.as_posix()}.net"'
+            hint = Hint(f"write `{better}`", (Edit(span, better),))
+            self._error("import/path", message, span, hints=(hint,) if is_short else ())
+            return None
+        path = folder / relative
+        resolved = path.resolve()
+        if not resolved.is_relative_to(self.root):
+            message = f"{statement.path} lies outside the folder of the net"
+            notes = ("only files in that folder and below can be imported",)
+            self._error("import/outside", message, span, notes=notes)
+            return None
+        if resolved in self.open:
+            self._error("import/cycle", f"{statement.path} imports this file in turn", span)
+            return None
+        if len(self.modules) + len(self.open) >= MAX_FILES:
+            self._error("limit/files", f"more than {MAX_FILES} files", span)
+            return None
+        if len(self.open) >= MAX_IMPORTS_DEEP:
+            self._error("limit/files", f"imports lead more than {MAX_IMPORTS_DEEP} deep", span)
+            return None
+        if not resolved.is_file():
+            meant = suggest(resolved.name, self._files_in(resolved.parent))
+            better = f'"{relative.with_name(meant or resolved.name).as_posix()}"'
+            hint = Hint(f"did you mean `{better}`?", (Edit(span, better),))
+            message = f"there is no file {statement.path}"
+            self._error("import/missing", message, span, hints=(hint,) if meant else ())
+            return None
+        shown = Path(span.source.name).parent / relative
+        try:
+            return self.load(path, shown.as_posix())
+        except NetspecError as error:
+            for diagnostic in error.diagnostics:
+                self.sink.add(diagnostic)
+            return None
+
+    def _files_in(self, folder: Path) -> list[str]:
+        """The files of a folder that an import could have meant, as far as they can be listed."""
+        try:
+            return [path.name for path in islice(folder.iterdir(), 1000) if path.suffix == ".net"]
+        except OSError:
+            return []
+
+    def _error(
+        self,
+        code: str,
+        message: str,
+        span: Span,
+        *,
+        secondary: tuple[Label, ...] = (),
+        notes: tuple[str, ...] = (),
+        hints: tuple[Hint, ...] = (),
+    ) -> None:
+        self.sink.add(
+            Diagnostic("error", code, message, span, secondary=secondary, notes=notes, hints=hints)
+        )
+
+
+def _renamed(name: syntax.Name, meant: str) -> tuple[Edit, ...]:
+    """The edits that call a block by another name: in its import, and where it is called."""
+    source = name.span.source
+    calls = re.compile(rf"(?:(?<=-> )|(?<=: )){name.id}\b|\b{name.id}(?=\()")
+    spans = [Span(source, *match.span()) for match in calls.finditer(source.text)]
+    return tuple(Edit(span, meant) for span in (name.span, *spans))

@@ -1,0 +1,339 @@
+"""Reductions of the parser to syntax tree nodes, with their spans."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from netspec.compiler.parse.lalr import Token
+from netspec.compiler.parse.layout import token_span
+from netspec.compiler.syntax import tree as syntax
+from netspec.compiler.syntax.tree import Expr, Statement
+from netspec.diagnostics import Diagnostic, Edit, Hint, Source, Span
+
+MAX_NUMBER_LENGTH = 40
+MAX_NAME_LENGTH = 200
+LANGUAGE_VERSION = 1
+# Where no keyword could stand, the lexer takes one as a name.
+KEYWORDS = frozenset(
+    "net block input output return init assert for in if else layer from import language and or not"
+    " true false none".split()
+)
+
+
+class LocatedError(Exception):
+    """Raised inside a tree-building callback; carries the finished diagnostic."""
+
+    def __init__(self, diagnostic: Diagnostic) -> None:
+        self.diagnostic = diagnostic
+
+
+class _Holder(list[Any]):
+    """The children of a rule that is only a part of its parent (parameters, a body, an index)."""
+
+    def __init__(self, items: Iterable[Any], span: Span) -> None:
+        super().__init__(items)
+        self.span = span
+
+
+class TreeBuilder:
+    """Called by the parser at each reduction, children first; nothing here recurses."""
+
+    source: Source
+
+    # -- helpers
+
+    def _span(self, children: list[Any]) -> Span:
+        first, last = self._at(children[0]), self._at(children[-1])
+        return Span(self.source, first.start, max(last.end, first.start))
+
+    def _at(self, child: Any) -> Span:
+        if isinstance(child, Token):
+            return token_span(self.source, child)
+        span: Span = child.span
+        return span
+
+    def _name(self, token: Token) -> syntax.Name:
+        if len(token) > MAX_NAME_LENGTH:
+            message = f"a name of {len(token)} characters; the limit is {MAX_NAME_LENGTH}"
+            raise LocatedError(Diagnostic("error", "limit/name", message, self._at(token)))
+        if token in KEYWORDS:
+            message = f"`{token}` is a word of the language, and cannot be a name"
+            at = self._at(token)
+            hints = (Hint(f"call it `{token}_`", (Edit(at, f"{token}_"),)),)
+            raise LocatedError(Diagnostic("error", "syntax/keyword", message, at, hints=hints))
+        return syntax.Name(str(token), self._at(token))
+
+    def _names(self, children: list[Any]) -> tuple[syntax.Name, ...]:
+        return tuple(self._name(t) for t in children if _is(t, "NAME"))
+
+    def _expr(self, child: Any) -> Expr:
+        """A name reaches us as its bare token."""
+        return self._name(child) if isinstance(child, Token) else child
+
+    def _exprs(self, children: list[Any]) -> tuple[Expr, ...]:
+        return tuple(self._expr(c) for c in children if not isinstance(c, Token) or _is(c, "NAME"))
+
+    def _string(self, token: Token) -> str:
+        escapes = {"n": "\n", "t": "\t", '"': '"', "\\": "\\"}
+
+        def replace(match: re.Match[str]) -> str:
+            if match.group(1) not in escapes:
+                at = (token.start_pos or 0) + 1 + match.start()
+                span = Span(self.source, at, at + 2)
+                message = f"`\\{match.group(1)}` is not an escape"
+                hint = Hint('the escapes are \\" \\\\ \\n \\t')
+                raise LocatedError(
+                    Diagnostic("error", "syntax/string", message, span, hints=(hint,))
+                )
+            return escapes[match.group(1)]
+
+        return re.sub(r"\\(.)", replace, token[1:-1])
+
+    def _operators(self, children: list[Any]) -> tuple[Expr, tuple[tuple[str, Expr], ...]]:
+        rest = tuple(
+            (str(op), self._expr(operand))
+            for op, operand in zip(children[1::2], children[2::2], strict=True)
+        )
+        return self._expr(children[0]), rest
+
+    # -- expressions
+
+    def literal(self, children: list[Any]) -> syntax.Literal:
+        (token,) = children
+        span = self._at(token)
+        if token.type in ("INT", "FLOAT") and len(token) > MAX_NUMBER_LENGTH:
+            message = f"a number of {len(token)} characters; the limit is {MAX_NUMBER_LENGTH}"
+            raise LocatedError(Diagnostic("error", "limit/number", message, span))
+        if token.type == "INT":
+            return syntax.Literal(int(token.replace("_", "")), span)
+        if token.type == "FLOAT":
+            value = float(token.replace("_", ""))
+            if value == float("inf"):
+                message = f"`{token}` is larger than the largest number, 1.8e308"
+                raise LocatedError(Diagnostic("error", "limit/number", message, span))
+            return syntax.Literal(value, span)
+        if token.type == "STRING":
+            return syntax.Literal(self._string(token), span)
+        return syntax.Literal({"true": True, "false": False, "none": None}[str(token)], span)
+
+    def array(self, children: list[Any]) -> syntax.ListExpr:
+        return syntax.ListExpr(self._exprs(children), self._span(children))
+
+    def group(self, children: list[Any]) -> syntax.Parens | syntax.Group:
+        items = self._exprs(children)
+        trailing_comma = str(children[-2]) == ","
+        if len(items) == 1 and not trailing_comma:
+            return syntax.Parens(items[0], self._span(children))
+        return syntax.Group(items, self._span(children))
+
+    def sum(self, children: list[Any]) -> syntax.Chain:
+        return syntax.Chain(*self._operators(children), self._span(children))
+
+    product = sum
+
+    def comparison(self, children: list[Any]) -> syntax.Compare:
+        return syntax.Compare(*self._operators(children), self._span(children))
+
+    def either(self, children: list[Any]) -> syntax.Logic:
+        operands = tuple(self._expr(c) for c in children[::2])
+        return syntax.Logic(str(children[1]), operands, self._span(children))
+
+    both = either
+
+    def unary(self, children: list[Any]) -> syntax.Unary:
+        operators = tuple(str(c) for c in children[:-1])
+        return syntax.Unary(operators, self._expr(children[-1]), self._span(children))
+
+    negation = unary
+
+    def power(self, children: list[Any]) -> syntax.Power:
+        operands = tuple(self._expr(c) for c in children[::2])
+        return syntax.Power(operands, self._span(children))
+
+    def constant(self, children: list[Any]) -> syntax.Conditional:
+        operands = [self._expr(c) for c in children[::2]]
+        cases = tuple(zip(operands[:-1:2], operands[1::2], strict=True))
+        return syntax.Conditional(cases, operands[-1], self._span(children))
+
+    def attribute(self, children: list[Any]) -> syntax.Attribute:
+        return syntax.Attribute(str(children[1]), self._span(children))
+
+    def index(self, children: list[Any]) -> syntax.Index | syntax.Slice:
+        span = self._span(children)
+        inner = children[1:-1]
+        colon = next((i for i, c in enumerate(inner) if _is(c, "COLON")), None)
+        if colon is None:
+            return syntax.Index(self._expr(inner[0]), span)
+        start = self._expr(inner[0]) if colon > 0 else None
+        stop = self._expr(inner[-1]) if colon < len(inner) - 1 else None
+        return syntax.Slice(start, stop, span)
+
+    def access(self, children: list[Any]) -> syntax.Access:
+        return syntax.Access(self._expr(children[0]), tuple(children[1:]), self._span(children))
+
+    def argument(self, children: list[Any]) -> syntax.Argument:
+        name = self._name(children[0]) if len(children) == 3 else None
+        return syntax.Argument(name, self._expr(children[-1]), self._span(children))
+
+    def call(self, children: list[Any]) -> syntax.Call:
+        arguments = tuple(c for c in children if isinstance(c, syntax.Argument))
+        return syntax.Call(self._name(children[0]), arguments, self._span(children))
+
+    def keyword(self, children: list[Any]) -> Token:
+        token: Token = children[0]
+        return token
+
+    def hole(self, children: list[Any]) -> _Holder:
+        return _Holder([self._expr(children[1])], self._span(children))
+
+    def segment(self, children: list[Any]) -> _Holder:
+        parts = [c[0] if isinstance(c, _Holder) else str(c) for c in children]
+        return _Holder(parts, self._span(children))
+
+    def label(self, children: list[Any]) -> syntax.Label:
+        segments = tuple(tuple(c) for c in children if isinstance(c, _Holder))
+        return syntax.Label(segments, self._span(children))
+
+    def stage(self, children: list[Any]) -> syntax.Stage:
+        callee = children[-1]
+        if isinstance(callee, Token):
+            callee = syntax.Call(self._name(callee), (), self._at(callee))
+        label = children[0] if isinstance(children[0], syntax.Label) else None
+        return syntax.Stage(label, callee, self._span(children))
+
+    def pipeline(self, children: list[Any]) -> syntax.Pipeline:
+        stages = tuple(c for c in children[1:] if isinstance(c, syntax.Stage))
+        return syntax.Pipeline(self._expr(children[0]), stages, self._span(children))
+
+    # -- statements
+
+    def input(self, children: list[Any]) -> syntax.Input:
+        name = self._name(children[1])
+        return syntax.Input(name, self._expr(children[3]), self._span(children))
+
+    def output(self, children: list[Any]) -> syntax.Output:
+        name = self._name(children[1]) if len(children) == 4 else None
+        return syntax.Output(name, self._expr(children[-1]), self._span(children))
+
+    def return_(self, children: list[Any]) -> syntax.Return:
+        return syntax.Return(self._exprs(children[1:]), self._span(children))
+
+    def rule(self, children: list[Any]) -> _Holder:
+        pair = (self._name(children[0]), self._expr(children[2]))
+        return _Holder([pair], self._span(children))
+
+    def init(self, children: list[Any]) -> syntax.Init:
+        rules = tuple(c[0] for c in children if isinstance(c, _Holder))
+        return syntax.Init(rules, self._span(children))
+
+    def assert_(self, children: list[Any]) -> syntax.Assert:
+        message = self._string(children[3]) if len(children) > 2 else None
+        return syntax.Assert(self._expr(children[1]), message, self._span(children))
+
+    def body(self, children: list[Any]) -> _Holder:
+        statements = [c for c in children if not isinstance(c, Token)]
+        return _Holder(statements, self._span(children))
+
+    def for_(self, children: list[Any]) -> syntax.For:
+        where = next(i for i, c in enumerate(children) if _is(c, "IN"))
+        return syntax.For(
+            self._names(children[:where]),
+            self._expr(children[where + 1]),
+            tuple(children[-1]),
+            self._span(children),
+        )
+
+    def if_(self, children: list[Any]) -> syntax.If:
+        parts = [c for c in children if not _is(c, "IF") and not _is(c, "ELSE")]
+        branches: list[tuple[Expr, tuple[Statement, ...]]] = []
+        while len(parts) >= 2:
+            condition, body, *parts = parts
+            branches.append((self._expr(condition), tuple(body)))
+        otherwise = tuple(parts[0]) if parts else ()
+        return syntax.If(tuple(branches), otherwise, self._span(children))
+
+    def layer(self, children: list[Any]) -> syntax.Layer:
+        return syntax.Layer(self._name(children[1]), children[3], self._span(children))
+
+    def assign(self, children: list[Any]) -> syntax.Assign:
+        targets = self._names(children[:-1])
+        return syntax.Assign(targets, self._expr(children[-1]), self._span(children))
+
+    # -- definitions
+
+    def parameter(self, children: list[Any]) -> syntax.Parameter:
+        default = self._expr(children[2]) if len(children) > 1 else None
+        return syntax.Parameter(self._name(children[0]), default, self._span(children))
+
+    def parameters(self, children: list[Any]) -> _Holder:
+        found = [c for c in children if isinstance(c, syntax.Parameter)]
+        return _Holder(found, self._span(children))
+
+    def net(self, children: list[Any]) -> syntax.Net:
+        _, name, *head, body = children
+        span = self._span(children)
+        parameters = self._parameters(head)
+        return syntax.Net(self._name(name), parameters, tuple(body), span, _comment_above(span))
+
+    def block(self, children: list[Any]) -> syntax.Block:
+        _, name, *head, body = children
+        inputs = self._names(head)
+        span = self._span(children)
+        return syntax.Block(
+            self._name(name),
+            self._parameters(head),
+            inputs,
+            tuple(body),
+            span,
+            _comment_above(span),
+        )
+
+    def _parameters(self, head: list[Any]) -> tuple[syntax.Parameter, ...]:
+        return next((tuple(c) for c in head if isinstance(c, _Holder)), ())
+
+    def import_(self, children: list[Any]) -> syntax.Import:
+        path = children[1]
+        names = self._names(children)
+        return syntax.Import(self._string(path), self._at(path), names, self._span(children))
+
+    def shape_comment(self, children: list[Any]) -> syntax.ListExpr:
+        shape: syntax.ListExpr = children[1]
+        return shape
+
+    def version(self, children: list[Any]) -> syntax.Version:
+        span = self._at(children[1])
+        if str(children[1]) != str(LANGUAGE_VERSION):
+            message = f"this is netspec's language {LANGUAGE_VERSION}, the file asks for another"
+            raise LocatedError(Diagnostic("error", "syntax/version", message, span))
+        return syntax.Version(LANGUAGE_VERSION, span)
+
+    def start(self, children: list[Any]) -> syntax.File:
+        definitions = tuple(c for c in children if not isinstance(c, Token))
+        return syntax.File(self.source, definitions)
+
+
+# The parser looks its callbacks up by rule name, and these rules are named like Python keywords.
+for _rule in ("return", "assert", "for", "if", "import"):
+    setattr(TreeBuilder, _rule, getattr(TreeBuilder, _rule + "_"))
+
+
+def _is(child: Any, kind: str) -> bool:
+    return isinstance(child, Token) and child.type == kind
+
+
+def _comment_above(span: Span) -> str:
+    """The comment lines above a definition, without their `#`: its documentation.
+
+    Empty lines do not count: no layout changes what a file means.
+    """
+    lines: list[str] = []
+    for number in range(span.line - 1, 0, -1):
+        line = span.source.line(number).strip()
+        if line.startswith("#"):
+            lines.append(line.lstrip("#").strip())
+        elif line:
+            break
+    said = [line for line in reversed(lines) if not line.startswith("allow:")]
+    return "\n".join(said).strip()

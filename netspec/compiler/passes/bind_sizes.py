@@ -1,0 +1,68 @@
+"""Give numbers to the sizes that a net leaves open."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import cast
+
+from netspec.compiler.ir.graph import Graph, Shape, show_shape
+from netspec.compiler.ir.op import ShapeError
+from netspec.compiler.ir.sizes import Size, at, names_in
+from netspec.diagnostics import NetspecError
+
+
+def open_sizes(graph: Graph) -> set[str]:
+    """The names of the sizes that a graph leaves open."""
+    return names_in(dim for shape in graph.inputs.values() for dim in shape)
+
+
+def match_sizes(graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int] | None:
+    """The open sizes that make the net's inputs have these shapes, or None where nothing does."""
+    sizes: dict[str, int] = {}
+    for name, shape in graph.inputs.items():
+        found = match_sizes_of(shape, shapes[name])
+        if found is None or any(sizes.setdefault(n, size) != size for n, size in found.items()):
+            return None
+    return sizes
+
+
+def match_sizes_of(shape: Shape, given: tuple[int, ...]) -> dict[str, int] | None:
+    """The same for one shape."""
+    sizes: dict[str, int] = {}
+    if len(given) != len(shape):
+        return None
+    for dim, number in zip(shape, given, strict=True):
+        if isinstance(dim, Size):
+            if sizes.setdefault(str(dim), number) != number:
+                return None
+        elif dim != number:
+            return None
+    return sizes
+
+
+def specialize(graph: Graph, sizes: Mapping[str, int]) -> Graph:
+    """The graph for pictures of one size.
+
+    Raises:
+        NetspecError: if a layer cannot take pictures of that size.
+    """
+    inputs = {name: _numbers(shape, sizes) for name, shape in graph.inputs.items()}
+    shapes: dict[str, Shape] = dict(inputs)
+    nodes = []
+    for node in graph.nodes:
+        into = [shapes[value] for value in node.inputs]
+        try:
+            shapes[node.name] = node.op.shape(*into)
+        except ShapeError as error:
+            given = " and ".join(show_shape(shape) for shape in inputs.values())
+            where = node.origin.span.where
+            raise NetspecError.simple(
+                error.code, f"with an input of {given}, `{node.name}` at {where}: {error.message}"
+            ) from None
+        nodes.append(dataclasses.replace(node, shape=shapes[node.name]))
+    return dataclasses.replace(graph, inputs=inputs, nodes=tuple(nodes))
+
+
+def _numbers(shape: Shape, sizes: Mapping[str, int]) -> Shape:
+    return tuple(cast(int, dim) for dim in at(shape, sizes))

@@ -1,0 +1,41 @@
+"""Pool before the nonlinearity: max(relu(x)) = relu(max(x)), on a fraction of the elements.
+
+For a function that never falls the maximum of its values is its value at the maximum. Where several
+inputs of a window share the largest value, the function is flat there and no gradient flows, or they
+are equal already before it; so the gradients are the same too.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from netspec.compiler.ir.graph import Graph, Node
+
+
+def pool_first(graph: Graph) -> Graph:
+    """The graph with each `relu -> max_pool`, where nothing else reads the relu, turned round.
+
+    The ops say which they are: `commutes_with_max`, `takes_max`. The last of the two keeps its name;
+    the first is named after it, with `.first`.
+    """
+    nodes = {node.name: node for node in graph.nodes}
+    outputs = set(graph.outputs.values())
+    for pool in graph.nodes:
+        if not pool.op.takes_max or len(pool.inputs) != 1:
+            continue
+        inner = nodes.get(pool.inputs[0])
+        if inner is None or not inner.op.commutes_with_max or inner.name in outputs:
+            continue
+        if len(graph.consumers[inner.name]) != 1:
+            continue
+        first = Node(
+            f"{pool.name}.first", pool.op, inner.inputs, pool.shape, pool.parameters, pool.origin
+        )
+        last = Node(pool.name, inner.op, (first.name,), pool.shape, inner.parameters, inner.origin)
+        nodes = {
+            new.name: new
+            for node in nodes.values()
+            for new in ((first, last) if node.name == pool.name else (node,))
+            if new.name != inner.name
+        }
+    return dataclasses.replace(graph, nodes=tuple(nodes.values()))

@@ -1,0 +1,1 @@
+"""What was written, with its spans, and the words of the language."""

@@ -1,0 +1,134 @@
+"""Warnings silenced where they stand: `# allow: CODE, ...`.
+
+Such a comment is about a statement, or about the head of one that has a body (`net A(...) {`,
+`for i in range(3) {`), never about a line: so no layout changes what it silences.
+
+- Behind code, it is about what that code belongs to; behind a closing `}`, about all that it closes.
+- Alone on its line, it is about what it stands in the middle of, or else about what comes next.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from netspec.compiler.syntax import tree as syntax
+from netspec.diagnostics import Diagnostic, Span
+
+_ALLOW = re.compile(r"#\s*allow:\s*([\w/-]+(?:\s*,\s*[\w/-]+)*)")
+_STRING_OR_COMMENT = re.compile(r'"(?:[^"\\\n]|\\[^\n])*"|#[^\n]*')
+
+# What can stand between a comment and the head that it is about.
+_LEADS_TO_HEAD = ("", "}elseif", "elseif", "if")
+
+
+@dataclass(frozen=True, slots=True)
+class Silenced:
+    """Codes that a comment silences for all that starts in a span.
+
+    Attributes:
+        about: which of the file's statements that is, counted from its start.
+        span: where it stands.
+        codes: of warnings.
+    """
+
+    about: int
+    span: Span
+    codes: frozenset[str]
+
+
+def silenced(file: syntax.File) -> tuple[Silenced, ...]:
+    """What the comments of a file silence, statement by statement."""
+    text = file.source.text
+    if "allow:" not in text:
+        return ()
+    # The text without comments and strings: every brace in it is one.
+    code = _STRING_OR_COMMENT.sub(lambda match: _blank(match[0]), text)
+    spans: list[Span] = []
+    heads: list[tuple[int, int]] = []  # (start, which)
+    closed: dict[int, int] = {}  # by the end of a body: the statement that it ends
+    for head, whole, opens in _statements(file):
+        if opens:
+            head = Span(head.source, head.start, code.index("{", head.end) + 1)
+        heads.append((head.start, len(spans)))
+        spans.append(head)
+        if whole is not None:
+            closed[whole.end] = len(spans)
+            spans.append(whole)
+    heads.sort()
+    found = []
+    for match in _STRING_OR_COMMENT.finditer(text):
+        said = _ALLOW.findall(match[0]) if match[0].startswith("#") else []
+        codes = frozenset(each.strip() for codes in said for each in codes.split(","))
+        about = _about(code, match.start(), heads, spans, closed) if codes else None
+        if about is not None:
+            found.append(Silenced(about, spans[about], codes))
+    return tuple(sorted(found, key=lambda each: (each.about, sorted(each.codes))))
+
+
+def _blank(text: str) -> str:
+    return ("_" if text.startswith('"') else " ") * len(text)
+
+
+def _about(
+    code: str, at: int, heads: list[tuple[int, int]], spans: list[Span], closed: dict[int, int]
+) -> int | None:
+    """Which statement a comment is about; none at the end of a body, and behind `else {`."""
+    following = bisect_right(heads, (at, len(spans)))
+    if following:
+        before = heads[following - 1][1]
+        if at < spans[before].end:
+            return before
+        end = len(code[:at].rstrip())
+        behind = "\n" not in code[end:at]
+        if behind and code[end - 1] == "}" and end in closed:
+            return closed[end]
+        if behind and "}" not in code[spans[before].end : end]:
+            return before
+    if following == len(heads):
+        return None
+    start, about = heads[following]
+    return about if "".join(code[at:start].split()) in _LEADS_TO_HEAD else None
+
+
+def is_allowed(warning: Diagnostic, comments: Iterable[Silenced]) -> bool:
+    """Whether one of these comments silences a warning."""
+    span = warning.span
+    return span is not None and any(
+        warning.code in comment.codes
+        and comment.span.source is span.source
+        and comment.span.start <= span.start < comment.span.end
+        for comment in comments
+    )
+
+
+def _statements(file: syntax.File) -> Iterator[tuple[Span, Span | None, bool]]:
+    """The definitions and statements of a file. Those with a body come as their head, up to its last
+    word, the whole, and true.
+    """
+    stack: list[Any] = list(reversed(file.definitions))
+    while stack:
+        item = stack.pop()
+        if isinstance(item, (syntax.Net, syntax.Block)):
+            inputs = item.inputs if isinstance(item, syntax.Block) else ()
+            parts: list[syntax.Name | syntax.Parameter] = [item.name, *item.parameters, *inputs]
+            yield _up_to(item.span, parts[-1].span), item.span, True
+            stack.extend(reversed(item.body))
+        elif isinstance(item, syntax.For):
+            yield _up_to(item.span, item.iterable.span), item.span, True
+            stack.extend(reversed(item.body))
+        elif isinstance(item, syntax.If):
+            for i, (condition, body) in enumerate(item.branches):
+                first = item.span if i == 0 else condition.span
+                yield _up_to(first, condition.span), item.span if i == 0 else None, True
+                stack.extend(reversed(body))
+            stack.extend(reversed(item.otherwise))
+        else:
+            yield item.span, None, False
+
+
+def _up_to(start: Span, end: Span) -> Span:
+    return Span(start.source, start.start, end.end)

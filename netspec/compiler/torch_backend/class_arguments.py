@@ -1,0 +1,258 @@
+"""Which arguments of a net can stay arguments of its class: found by following them, proved by trying.
+
+A net is built with numbers that remember where they came from. What decides a condition or a loop is
+frozen. The rest is tried: the net is built with other values, and every number in it must be the one
+that its polynomial foretells. An argument for which that fails, or for which no other value builds,
+is frozen too; so no wrong expression can get into a generated class.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from netspec.compiler.elaborate.net import build
+from netspec.compiler.elaborate.net_builder import Assembly
+from netspec.compiler.ir.graph import Graph
+from netspec.compiler.ir.initializers import Initializer, Ones
+from netspec.compiler.ir.op import Torch
+from netspec.compiler.ir.sizes import Size
+from netspec.compiler.parse.loader import Module
+from netspec.compiler.passes.eliminate_dead import eliminate_dead
+from netspec.compiler.syntax import tree as syntax
+from netspec.compiler.torch_backend.drop_dead import live_part
+from netspec.compiler.torch_backend.naming import safe_name, size_text
+from netspec.compiler.torch_backend.trace import (
+    Applied,
+    Called,
+    Chosen,
+    Event,
+    Trace,
+    Tracer,
+    TracingBody,
+)
+from netspec.compiler.torch_backend.traced_numbers import Traced, TracedFloat, local_of, roots_of
+from netspec.diagnostics import DiagnosticSink
+
+
+@dataclass
+class TracedNet:
+    """A net, its trace, and its arguments.
+
+    Attributes:
+        kept: arguments of the class, by their names in the file.
+        frozen: the other arguments, with their values.
+        derived: defaults that are computed from other arguments, by the name in the class.
+    """
+
+    graph: Graph
+    trace: Trace
+    kept: dict[str, str]
+    frozen: dict[str, Any]
+    values: dict[str, Any]
+    derived: dict[str, str] = field(default_factory=dict)
+
+
+def trace_net(net: syntax.Net, module: Module, arguments: Mapping[str, Any]) -> TracedNet:
+    """Trace a sound net, with as many arguments kept open as can be."""
+    values = _values(net, module, arguments)
+    keep = {
+        name: safe_name(name)
+        for name, value in values.items()
+        if isinstance(value, (int, float)) and not isinstance(value, bool)
+    }
+    while True:
+        traced, tracer = _trace(net, module, arguments, keep)
+        wrong = tracer.frozen & set(keep)
+        for name in keep:
+            if name not in wrong and not _holds(traced, net, module, arguments, values, (name,)):
+                wrong.add(name)
+        if not wrong and len(keep) > 1 and not _holds(
+            traced, net, module, arguments, values, tuple(keep)
+        ):  # fmt: skip
+            wrong = set(keep)
+        if not wrong:
+            traced.frozen = {n: v for n, v in values.items() if n not in keep}
+            traced.values = values
+            return traced
+        keep = {name: symbol for name, symbol in keep.items() if name not in wrong}
+
+
+class _NetBody(TracingBody):
+    """The body of the net itself: its arguments are followed as they are bound."""
+
+    given: Mapping[str, Any]
+    derived: dict[str, str]
+
+    def bind_parameters(self, parameters: Any, given: Any, *args: Any, **options: Any) -> Any:
+        """Bind the arguments one by one, so that a default can remember those before it."""
+        values: dict[str, Any] = {}
+        self.derived = {}
+        for parameter in parameters:
+            name = parameter.name.id
+            values |= super().bind_parameters((parameter,), given, *args, **options)
+            if name in self.tracer.keep and name not in given and roots_of(values[name]):
+                is_float = isinstance(values[name], TracedFloat)
+                text = values[name].local if is_float else size_text(local_of(values[name]))
+                self.derived[self.tracer.keep[name]] = text
+            self.follow_arguments((name,))
+        return values
+
+
+def _trace(
+    net: syntax.Net, module: Module, arguments: Mapping[str, Any], keep: Mapping[str, str]
+) -> tuple[TracedNet, Tracer]:
+    trace = Trace(net)
+    tracer = Tracer(keep)
+    made: list[_NetBody] = []
+
+    def body(assembly: Assembly, home: Module) -> _NetBody:
+        new = _NetBody(assembly, home)
+        new.start(tracer, trace)
+        made.append(new)
+        return new
+
+    sink = DiagnosticSink()
+    graph, assembly = build(net, module, arguments, sink, body=body)
+    assert graph is not None, sink.diagnostics
+    graph = eliminate_dead(graph)
+    trace.inputs = {name: name for name in assembly.inputs}
+    trace.shapes = dict(assembly.inputs)
+    trace.results = tuple(graph.outputs.values())
+    trace.events = live_part(trace.events, {*graph.by_name, *graph.inputs})
+    return TracedNet(graph, trace, dict(keep), {}, {}, made[0].derived), tracer
+
+
+def _values(net: syntax.Net, module: Module, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of all arguments."""
+    found: dict[str, Any] = {}
+
+    class Listening(_NetBody):
+        def bind_parameters(self, *args: Any, **options: Any) -> Any:
+            found.update(super().bind_parameters(*args, **options))
+            return found
+
+    def body(assembly: Assembly, home: Module) -> Listening:
+        new = Listening(assembly, home)
+        new.start(Tracer({}), Trace(net))
+        return new
+
+    build(net, module, arguments, DiagnosticSink(), body=body)
+    return found
+
+
+# ------------------------------------------------------------------------------------ trying values
+
+_ENOUGH = 2
+
+
+def _holds(
+    traced: TracedNet,
+    net: syntax.Net,
+    module: Module,
+    arguments: Mapping[str, Any],
+    values: Mapping[str, Any],
+    names: tuple[str, ...],
+) -> bool:
+    """Whether the trace foretells what the net becomes with other values of these arguments."""
+    fixed = {**arguments, **{name: values[name] for name in traced.kept}}
+    held = 0
+    for attempt in range(6):
+        other = {name: _other(values[name], attempt) for name in names}
+        sink = DiagnosticSink()
+        graph, _ = build(net, module, {**fixed, **other}, sink)
+        if graph is None:
+            continue
+        at = {**{n: values[n] for n in traced.kept}, **other}
+        if not _foretold(traced, eliminate_dead(graph), at):
+            return False
+        held += 1
+        if held == _ENOUGH:
+            return True
+    return held > 0
+
+
+def _other(value: float, attempt: int) -> int | float:
+    if isinstance(value, int):
+        return (value + 1, 2 * value, 2 * value + 1, value + 8, max(value - 1, 0), 3 * value)[
+            attempt
+        ]
+    return (value / 2 + 0.0125, value * 0.75, value * 2, value + 1.0, value / 3, value + 0.1)[
+        attempt
+    ]
+
+
+def _foretold(traced: TracedNet, graph: Graph, at: Mapping[str, Any]) -> bool:
+    events = list(applied(traced.trace.events))
+    if [e.node.name for e in events] != [n.name for n in graph.nodes]:
+        return False
+    for event, node in zip(events, graph.nodes, strict=True):
+        shapes = graph.shapes_into(node)
+        mine, other = event.op.torch(*event.shapes), node.op.torch(*shapes)
+        if not _same((mine, event.node.inputs), (other, node.inputs), at):
+            return False
+        if mine.module is None:  # else the parameters are the module's affair
+            sizes = [spec.shape for spec in node.op.parameters(*shapes)]
+            if not _same([spec.shape for spec in event.specs], sizes, at):
+                return False
+    return _same(chosen_rules(traced.graph), chosen_rules(graph), at)
+
+
+def chosen_rules(graph: Graph) -> dict[str, Initializer]:
+    """The initial values, by parameter, that are not the ones its PyTorch module starts from."""
+    rules = {}
+    for node in graph.nodes:
+        shapes = graph.shapes_into(node)
+        held = node.op.torch(*shapes).module is not None
+        for spec in node.op.parameters(*shapes):
+            parameter = graph.parameters[node.parameters[spec.name]]
+            # What no module holds is made of ones.
+            default = spec.initializer if held else Ones()
+            if parameter.initializer != default:
+                rules[parameter.name] = parameter.initializer
+    return rules
+
+
+def applied(events: list[Event]) -> Iterator[Applied]:
+    """The layers in order, those in blocks and under decisions among them."""
+    for event in events:
+        if isinstance(event, Applied):
+            yield event
+        elif isinstance(event, Called):
+            yield from applied(event.body.events)
+        elif isinstance(event, Chosen):
+            yield from applied(event.events)
+
+
+def _same(mine: Any, other: Any, at: Mapping[str, Any]) -> bool:
+    """Whether `mine`, with these values of the arguments, is `other`."""
+    if isinstance(mine, Traced):
+        foretold = mine.outer.at(at) if isinstance(mine.outer, Size) else mine.outer
+        return bool(foretold == other)
+    if isinstance(mine, TracedFloat):
+        return bool(at[mine.outer] == other) if mine.outer else bool(mine == other)
+    if isinstance(mine, Torch):
+        return isinstance(other, Torch) and all(
+            _same(a, b, at)
+            for a, b in (
+                (mine.target, other.target),
+                (mine.arguments, other.arguments),
+                (dict(mine.options), dict(other.options)),
+                (mine.inputs, other.inputs),
+            )
+        )
+    if isinstance(mine, Initializer):
+        return type(mine) is type(other) and _same(vars(mine), vars(other), at)
+    if isinstance(mine, dict):
+        return mine.keys() == other.keys() and all(_same(mine[k], other[k], at) for k in mine)
+    if isinstance(mine, (tuple, list)):
+        return (
+            isinstance(other, (tuple, list))
+            and len(mine) == len(other)
+            and all(_same(a, b, at) for a, b in zip(mine, other, strict=True))
+        )
+    if isinstance(mine, float) and math.isnan(mine):
+        return isinstance(other, float) and math.isnan(other)
+    return bool(mine == other)

@@ -1,0 +1,131 @@
+"""What a generated class is made of: layers, blocks and decisions, over numbered values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from netspec.compiler.ir.op import Torch
+from netspec.compiler.ir.sizes import Dim
+from netspec.compiler.syntax import tree as syntax
+from netspec.compiler.torch_backend.conditions import Condition
+from netspec.compiler.torch_backend.local_sizes import names_in
+from netspec.compiler.torch_backend.trace import Trace
+from netspec.diagnostics import Span
+
+Value = int
+"""A value of a class, numbered."""
+
+
+@dataclass(eq=False)
+class Layer:
+    """A layer of a class: what it is in PyTorch, its numbers in the class's arguments.
+
+    `parameters` are those that no module of `torch.nn` holds; `parameters_held` says whether there
+    are any at all.
+    """
+
+    torch: Torch
+    parameters: Mapping[str, tuple[Dim, ...]]
+    parameters_held: bool
+    path: str
+    reused: bool
+    inputs: tuple[Value, ...]
+    results: tuple[Value, ...]
+    span: Span
+
+
+@dataclass(eq=False)
+class Use:
+    """A block in a class: its class, and what that is given."""
+
+    of: BlockClass
+    given: Mapping[str, Any]
+    path: str
+    reused: bool
+    inputs: tuple[Value, ...]
+    results: tuple[Value, ...]
+    span: Span
+
+
+@dataclass(eq=False)
+class Choice:
+    """A decision made when the class is: the cases with their conditions, and what joins after.
+
+    Attributes:
+        cases: the conditions and steps, in the file's order; the last has no condition.
+        joined: for each value that a case decides, what it is in each case; None where nothing
+            after such a case reads it.
+    """
+
+    cases: list[tuple[Condition | None, list[Step]]]
+    span: Span
+    joined: dict[Value, tuple[Value | None, ...]] = field(default_factory=dict)
+
+    def parts(self, case: int | None = None) -> list[Value]:
+        """What the joined values are, in one case or in all."""
+        found = [
+            part
+            for parts in self.joined.values()
+            for part in (parts if case is None else parts[case : case + 1])
+        ]
+        return [part for part in found if part is not None]
+
+
+@dataclass(eq=False)
+class Assembled:
+    """A `nn.Sequential` of layers and blocks, some of which are there or not by decision."""
+
+    path: str
+    children: list[Layer | Use | Choice]
+    inputs: tuple[Value, ...]
+    results: tuple[Value, ...]
+    span: Span
+    reused: bool = False
+
+
+Step = Layer | Use | Choice | Assembled
+
+
+@dataclass(eq=False)
+class BlockClass:
+    """A class to be generated.
+
+    Attributes:
+        symbols: the arguments of its constructor, in order.
+        inputs, results: what `forward` takes, by name, and gives.
+        names: what the file calls values.
+        traces: the calls that it serves.
+        is_variant: whether other calls of the block have a class of their own.
+    """
+
+    definition: syntax.Net | syntax.Block
+    name: str
+    symbols: list[str]
+    inputs: dict[str, Value]
+    results: tuple[Value, ...]
+    steps: list[Step]
+    names: dict[Value, str]
+    traces: list[Trace]
+    is_variant: bool = False
+
+
+def symbols_in(made: BlockClass) -> set[str]:
+    """The arguments that a class's steps use."""
+    return _symbols(made.steps)
+
+
+def _symbols(part: Any) -> set[str]:
+    if isinstance(part, (tuple, list)):
+        return set().union(*(_symbols(item) for item in part))
+    if isinstance(part, Layer):
+        return names_in((part.torch, part.parameters))
+    if isinstance(part, Use):
+        return names_in(part.given)
+    if isinstance(part, Assembled):
+        return _symbols(part.children)
+    if isinstance(part, Choice):
+        conditions = {s for c, _ in part.cases if c is not None for s in c.symbols}
+        return conditions | _symbols([steps for _, steps in part.cases])
+    return set()

@@ -1,0 +1,207 @@
+"""Labels with dots: which steps of a class make up a `nn.Sequential`.
+
+A run of steps becomes one where each takes the result of the one before, all labels below one name
+lie in the run, and the labels are 0, 1, 2, ... or names. Layers without parameters between them join
+as modules, which is what the gaps in `features.0`, `features.3` stand for.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from netspec.compiler.ir.op import X
+from netspec.compiler.torch_backend.class_ir import (
+    Assembled,
+    BlockClass,
+    Choice,
+    Layer,
+    Step,
+    Use,
+    Value,
+)
+from netspec.compiler.torch_backend.local_sizes import is_extent, names_in
+from netspec.compiler.torch_backend.torch_api import MODULES, SEQUENTIAL_ATTRIBUTES
+from netspec.diagnostics import Span
+
+
+@dataclass(eq=False)
+class Chain:
+    """A `nn.Sequential`: its children by name."""
+
+    path: str
+    children: list[tuple[str, Layer | Use | Chain]]
+    inputs: tuple[Value, ...]
+    results: tuple[Value, ...]
+    span: Span
+    reused: bool = False
+
+    @property
+    def indexed(self) -> bool:
+        """Whether its children are 0, 1, 2, ..."""
+        return self.children[0][0].isdigit()
+
+
+Unit = Layer | Use | Chain | Choice | Assembled
+
+
+def contain(steps: Sequence[Step], uses: Counter[Value]) -> list[Unit]:
+    """The steps, with every run that can be one replaced by a chain."""
+    units: list[Unit] = list(steps)
+    for unit in units:
+        if isinstance(unit, Choice):
+            unit.cases = [(c, contain(inner, uses)) for c, inner in unit.cases]  # type: ignore
+    below_choices = {p for u in units if isinstance(u, Choice) for p in _prefixes([u])}
+    for prefix in dict.fromkeys(_prefixes(units)):
+        if prefix in below_choices:
+            continue
+        inside = [i for i, u in enumerate(units) if below(u, prefix)]
+        if not inside:
+            continue  # another chain has taken it in
+        run = _run(units, inside[0], inside[-1] + 1, prefix, uses)
+        if run is not None:
+            start, stop, chain = run
+            units[start:stop] = [chain]
+    return units
+
+
+def whole_chain(made: BlockClass, uses: Counter[Value]) -> Chain | None:
+    """All of a block whose layers are labelled 0, 1, 2, ..., if that is one chain."""
+    labels = [s.path for s in made.steps if not isinstance(s, Choice) and s.path[:1].isdigit()]
+    if not labels or len(made.inputs) != 1:
+        return None
+    chain = _chain(made.steps, "", uses)
+    fits = chain is not None and chain.results == made.results
+    starts = chain is not None and chain.inputs == tuple(made.inputs.values())
+    return chain if fits and starts else None
+
+
+def count_uses(steps: Sequence[Unit], results: Sequence[Value]) -> Counter[Value]:
+    """How often each value is read."""
+    uses = Counter(results)
+    for step in steps:
+        if isinstance(step, Choice):
+            for _, inner in step.cases:
+                uses += count_uses(inner, ())
+            uses.update(step.parts())
+        else:
+            uses.update(step.inputs)
+    return uses
+
+
+def _prefixes(units: Sequence[Unit]) -> Iterator[str]:
+    for unit in units:
+        if isinstance(unit, Choice):
+            for _, inner in unit.cases:
+                yield from _prefixes(inner)
+        elif "." in unit.path:
+            yield unit.path.partition(".")[0]
+        elif isinstance(unit, Chain):
+            yield unit.path
+
+
+def below(unit: Unit, prefix: str) -> bool:
+    """Whether a unit's label lies below a prefix; below none lie those that are numbers."""
+    if isinstance(unit, Choice):
+        return False
+    return unit.path.startswith(prefix + ".") if prefix else unit.path[:1].isdigit()
+
+
+def _run(
+    units: Sequence[Unit], start: int, stop: int, prefix: str, uses: Counter[Value]
+) -> tuple[int, int, Chain] | None:
+    """The run around `units[start:stop]` that is a chain, if there is one."""
+    first = units[start]
+    assert not isinstance(first, Choice)
+    name = _child(first, prefix)
+    if name.isdigit():
+        start -= int(name)
+    if start < 0:
+        return None
+    filled = any(not below(unit, prefix) for unit in units[start:stop])
+    while filled and name.isdigit() and stop < len(units):
+        after = units[stop]
+        last = units[stop - 1]
+        if not (
+            isinstance(after, Layer)
+            and not after.torch.is_module
+            and fills(after)
+            and not isinstance(last, Choice)
+            and after.inputs == last.results
+            and uses[last.results[0]] == 1
+        ):
+            break
+        stop += 1
+    chain = _chain(units[start:stop], prefix, uses)
+    return None if chain is None else (start, stop, chain)
+
+
+def _child(unit: Layer | Use | Chain | Assembled, prefix: str) -> str:
+    return unit.path[len(prefix) + bool(prefix) :].partition(".")[0]
+
+
+def _chain(units: Sequence[Unit], prefix: str, uses: Counter[Value]) -> Chain | None:
+    parts: list[Layer | Use | Chain] = []
+    for unit in units:
+        if isinstance(unit, (Choice, Assembled)) or unit.reused or len(unit.inputs) != 1:
+            return None
+        if len(unit.results) != 1 or not (below(unit, prefix) or fills(unit)):
+            return None
+        if isinstance(unit, Layer) and not is_module(unit):
+            return None
+        if parts and (unit.inputs != parts[-1].results or uses[unit.inputs[0]] != 1):
+            return None
+        parts.append(unit)
+    children: list[tuple[str, Layer | Use | Chain]] = []
+    at = 0
+    indexed = _child(next(p for p in parts if below(p, prefix)), prefix).isdigit()
+    while at < len(parts):
+        part = parts[at]
+        if not below(part, prefix):
+            if not indexed and "." in part.path:
+                return None
+            children.append((str(len(children)) if indexed else part.path, part))
+            at += 1
+            continue
+        name = _child(part, prefix)
+        path = f"{prefix}.{name}" if prefix else name
+        if part.path == path:
+            children.append((name, part))
+            at += 1
+            continue
+        end = max(i for i, p in enumerate(parts) if p.path.startswith(path + ".")) + 1
+        inner = _chain(parts[at:end], path, uses)
+        if inner is None:
+            return None
+        children.append((name, inner))
+        at = end
+    names = [name for name, _ in children]
+    if indexed and names != [str(i) for i in range(len(names))]:
+        return None
+    if not SEQUENTIAL_ATTRIBUTES.isdisjoint(names) or len(set(names)) < len(names):
+        return None
+    if not indexed and any(map(str.isdigit, names)):
+        return None
+    span = parts[0].span.to(parts[-1].span) if _same_file(parts) else parts[0].span
+    return Chain(prefix, children, parts[0].inputs, parts[-1].results, span)
+
+
+def _same_file(parts: Sequence[Layer | Use | Chain]) -> bool:
+    return parts[0].span.source is parts[-1].span.source
+
+
+def fills(unit: Unit) -> bool:
+    """Whether it has no parameters, and so no keys, and can be a module under any name."""
+    return isinstance(unit, Layer) and not unit.parameters_held and is_module(unit)
+
+
+def is_module(layer: Layer) -> bool:
+    """Whether it is, or can be, a module that takes the one value."""
+    if layer.torch.inputs != (X(0),):
+        return False
+    if any(map(is_extent, names_in(layer.torch))):
+        return False
+    if layer.torch.is_module:
+        return True
+    return layer.torch.target in MODULES and layer.torch.arguments[:1] == (X(0),)

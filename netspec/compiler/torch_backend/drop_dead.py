@@ -1,0 +1,46 @@
+"""Traces without what no output depends on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence, Set
+
+from netspec.compiler.torch_backend.trace import Called, Chosen, Event, Named
+
+
+def live_part(events: Sequence[Event], live: Set[str]) -> list[Event]:
+    """The events that the graph has; what only dead values need is cut off.
+
+    A layer's or a block's first use that is left makes its module; the others are reuses.
+    """
+    return _live_part(events, live, set())
+
+
+def _live_part(events: Sequence[Event], live: Set[str], made: set[str]) -> list[Event]:
+    kept: list[Event] = []
+    for event in events:
+        if isinstance(event, Chosen):
+            event.events = _live_part(event.events, live, made)
+        elif isinstance(event, Named):
+            if event.value not in live:
+                continue
+        else:
+            if isinstance(event, Called):
+                _cut(event, live)
+                if not event.results or all(isinstance(e, Named) for e in event.body.events):
+                    continue  # it gives nothing, or what it was given
+            elif event.node.name not in live:
+                continue
+            event.reused = event.path in made
+            made.add(event.path)
+        kept.append(event)
+    return kept
+
+
+def _cut(event: Called, live: Set[str]) -> None:
+    """Leave of a call what is live."""
+    body = event.body
+    body.events = live_part(body.events, live)
+    event.inputs = tuple(value for value in event.inputs if value in live)
+    event.results = tuple(value for value in event.results if value in live)
+    body.inputs = {name: value for name, value in body.inputs.items() if value in live}
+    body.results = event.results

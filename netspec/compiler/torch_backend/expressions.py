@@ -1,0 +1,134 @@
+"""PyTorch expressions, which ops give as data, as Python."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
+
+from netspec.compiler.ir.op import P, Torch, X
+from netspec.compiler.ir.sizes import Dim, Size
+from netspec.compiler.torch_backend.local_sizes import Symbol, is_extent
+from netspec.compiler.torch_backend.naming import number, quote, size_text
+from netspec.compiler.torch_backend.python_layout import Doc, Group, flat
+from netspec.compiler.torch_backend.torch_api import DEFAULTS, MODULES, OPERATORS, PAIRED
+
+
+def module_doc(torch: Torch, target: str | None = None) -> Doc:
+    """The construction of a module."""
+    return Group(f"{target or torch.target}(", tuple(_arguments(torch, torch.arguments)))
+
+
+def as_module(torch: Torch) -> Doc:
+    """A module, or a function of one value as the module that does the same."""
+    if torch.is_module:
+        return module_doc(torch)
+    return Group(f"{MODULES[torch.target]}(", tuple(_arguments(torch, torch.arguments[1:])))
+
+
+def expression_doc(
+    torch: Torch, inputs: Sequence[str], module: str, parameters: Mapping[str, str],
+    functional: str, symbols: Mapping[str, str],
+) -> Doc:  # fmt: skip
+    """The use of an expression in `forward`.
+
+    Args:
+        torch: the expression.
+        inputs: the Python names of its inputs.
+        module: how the module in it is reached.
+        parameters: how parameters that no module holds are reached.
+        functional: the name of `torch.nn.functional`.
+        symbols: how arguments of the class are reached.
+    """
+
+    def reached(name: str) -> Dim:
+        if not is_extent(name):
+            return cast(Dim, Size.named(symbols[name]))
+        index, _, axis = name.partition(".")
+        return cast(Dim, Size.named(f"{inputs[int(index)]}.shape[{axis}]"))
+
+    def part(value: Any) -> Doc:
+        if isinstance(value, X):
+            return inputs[value.index]
+        if isinstance(value, P):
+            return parameters[value.name]
+        if isinstance(value, Torch):
+            return whole(value)
+        if isinstance(value, tuple) and any(isinstance(item, (X, P, Torch)) for item in value):
+            open_, close = ("[", "]") if any(isinstance(i, X) for i in value) else ("(", ")")
+            return Group(open_, tuple(part(item) for item in value), close)
+        if isinstance(value, tuple):
+            return Group("(", tuple(part(item) for item in value))
+        if isinstance(value, Size):
+            return size_text(value.at(cast(Any, {name: reached(name) for name in value.names()})))
+        return symbols[value.name] if isinstance(value, Symbol) else literal(value)
+
+    def whole(torch: Torch) -> Doc:
+        if torch.is_module:
+            return Group(f"{module}(", tuple(part(item) for item in torch.inputs))
+        if torch.target in OPERATORS:
+            operator = OPERATORS[torch.target]
+            sides = [
+                _operand(value, operator, at, part) for at, value in enumerate(torch.arguments)
+            ]
+            return f" {operator} ".join(sides)
+        target = torch.target
+        if target.startswith("F."):
+            target = f"{functional}.{target[2:]}"
+        return Group(f"{target}(", tuple(_arguments(torch, torch.arguments, part)))
+
+    return whole(torch)
+
+
+def _operand(value: Any, operator: str, at: int, part: Callable[[Any], Doc]) -> str:
+    text = flat(part(value))
+    if isinstance(value, Torch) and value.target in OPERATORS:
+        inner = OPERATORS[value.target]
+        if not (at == 0 and (inner == operator or inner in "*/@")):
+            return f"({text})"
+    return text if not isinstance(value, Size) else f"({text})"
+
+
+def _arguments(
+    torch: Torch, positional: Sequence[Any], part: Callable[[Any], Doc] | None = None
+) -> list[Doc]:
+    """The arguments that must be written: what PyTorch would take anyway is left out."""
+    part = part or literal
+    paired = torch.target in PAIRED
+    defaults = DEFAULTS.get(torch.target, {})
+    kernel = torch.options.get("kernel_size", torch.arguments[1] if len(torch.arguments) > 1 else 0)
+    docs = [part(_single(value) if paired else value) for value in positional]
+    for name, value in torch.options.items():
+        if name in defaults:
+            default = kernel if defaults[name] == "kernel" else defaults[name]
+            if _equal(value, default):
+                continue
+        shown = part(_single(value) if paired else value)
+        if isinstance(shown, Group):
+            docs.append(Group(f"{name}={shown.open}", shown.items, shown.close))
+        else:
+            docs.append(f"{name}={flat(shown)}")
+    return docs
+
+
+def _equal(value: Any, default: Any) -> bool:
+    if isinstance(value, tuple) and not isinstance(default, tuple):
+        return all(item == default for item in value)
+    return bool(value == default)
+
+
+def _single(value: Any) -> Any:
+    is_pair = isinstance(value, tuple) and len(value) == 2
+    return value[0] if is_pair and value[0] == value[1] else value
+
+
+def literal(value: Any) -> Doc:
+    """A number, a word or a tuple of them as Python."""
+    if isinstance(value, Size):
+        return size_text(value)
+    if isinstance(value, Symbol):
+        return value.name
+    if isinstance(value, str):
+        return quote(value)
+    if isinstance(value, tuple):
+        return Group("(", tuple(literal(item) for item in value))
+    return number(value)

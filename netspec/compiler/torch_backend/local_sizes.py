@@ -1,0 +1,137 @@
+"""Numbers of a layer in the terms of the class that holds it.
+
+What the constructor computes with are the class's arguments. What `forward` computes with are sizes
+of the tensors at hand, where they say it (`x.shape[1]`), so that one class serves inputs of any size;
+else arguments, which the object keeps.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from netspec.compiler.ir.op import Torch
+from netspec.compiler.ir.sizes import Dim, Size
+from netspec.compiler.torch_backend.torch_api import MODULES
+from netspec.compiler.torch_backend.traced_numbers import Traced, TracedFloat
+
+
+@dataclass(frozen=True)
+class Symbol:
+    """A fractional argument of the class."""
+
+    name: str
+
+
+def local(value: Any) -> Any:
+    """A PyTorch expression, or a number in it, in the arguments of its class."""
+    if isinstance(value, Torch):
+        return Torch(
+            value.target,
+            local(value.arguments),
+            {name: local(option) for name, option in value.options.items()},
+            local(value.inputs),
+        )
+    if isinstance(value, Traced):
+        return value.local
+    if isinstance(value, TracedFloat):
+        return Symbol(value.local)
+    if isinstance(value, tuple):
+        return tuple(local(item) for item in value)
+    return value
+
+
+def local_torch(torch: Torch, shapes: Sequence[tuple[int, ...]]) -> Torch:
+    """A layer's PyTorch expression, in the terms of its class.
+
+    Args:
+        torch: the expression.
+        shapes: of the layer's inputs.
+    """
+    extents = _Extents(shapes)
+
+    def convert(value: Any) -> Any:
+        if isinstance(value, Torch):
+            # What can be a module as well has its numbers from the constructor.
+            fixed = value.is_module or value.target in MODULES
+            number = local if fixed else extents.of
+            parts = tuple(
+                convert(item) if isinstance(item, Torch) else number(item)
+                for item in value.arguments
+            )
+            options = {name: number(option) for name, option in value.options.items()}
+            return Torch(value.target, parts, options, tuple(map(convert, value.inputs)))
+        return local(value)
+
+    return cast(Torch, convert(torch))
+
+
+class _Extents:
+    """The sizes of a layer's inputs that are not plain numbers, under the names `INPUT.AXIS`."""
+
+    def __init__(self, shapes: Sequence[tuple[int, ...]]) -> None:
+        self.known: dict[Dim, Dim] = {}
+        for index, shape in enumerate(shapes):
+            dims = [local(dim) for dim in shape]
+            names: list[Dim] = [
+                cast(Dim, Size.named(f"{index}.{axis}")) if isinstance(dim, Size) else dim
+                for axis, dim in enumerate(dims, start=1)
+            ]
+            # A run of axes stands for its product: reshaping joins axes.
+            ends = itertools.combinations(range(len(dims) + 1), 2)
+            for start, stop in sorted(ends, key=lambda pair: pair[1] - pair[0]):
+                extent = math.prod(names[start:stop])
+                # With a size left open, products forget what the other factors were made of.
+                plain = [int(dim) if isinstance(dim, int) else dim for dim in shape[start:stop]]
+                for whole in (math.prod(dims[start:stop]), math.prod(plain)):
+                    if isinstance(whole, Size):
+                        self.known.setdefault(whole, extent)
+
+    def of(self, value: Any) -> Any:
+        """A number, with the sizes of inputs in place of what they are made of."""
+        if isinstance(value, tuple):
+            return tuple(map(self.of, value))
+        value = local(value)
+        if not isinstance(value, Size):
+            return value
+        if value in self.known:
+            return self.known[value]
+        single = {}
+        for name in value.names():
+            extent = self.known.get(cast(Dim, Size.named(name)))
+            if extent is not None:
+                single[name] = extent
+        return value.at(cast(Mapping[str, int], single))
+
+
+def is_extent(name: str) -> bool:
+    """Whether a name in a size stands for the size of an input."""
+    return name[0].isdigit()
+
+
+def names_in(part: Any) -> set[str]:
+    """The names in an expression: arguments, open sizes, and sizes of inputs."""
+    if isinstance(part, Size):
+        return part.names()
+    if isinstance(part, Symbol):
+        return {part.name}
+    if isinstance(part, Torch):
+        return names_in((part.arguments, part.options, part.inputs))
+    if isinstance(part, Mapping):
+        return names_in(tuple(part.values()))
+    if isinstance(part, (tuple, list)):
+        return set().union(*(names_in(item) for item in part))
+    return set()
+
+
+def names_in_use(torch: Torch) -> set[str]:
+    """The names in what `forward` writes: not those in the construction of a module."""
+    if torch.is_module:
+        return names_in(torch.inputs)
+    found = names_in(torch.options)
+    for part in torch.arguments:
+        found |= names_in_use(part) if isinstance(part, Torch) else names_in(part)
+    return found

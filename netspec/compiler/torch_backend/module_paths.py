@@ -1,0 +1,64 @@
+"""Where the modules of a class live: `self.conv1`, `self.features[0]`, `self.blocks["stem"]`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from netspec.compiler.torch_backend.class_ir import Choice, Layer
+from netspec.compiler.torch_backend.containers import Chain, Unit
+from netspec.compiler.torch_backend.naming import is_attribute, quote
+from netspec.compiler.torch_backend.python_layout import Doc, Group, prefixed
+from netspec.compiler.torch_backend.torch_api import DICT_ATTRIBUTES
+
+
+class Places:
+    """How each module of a class is written as a target and reached.
+
+    Labels with dots that are no `nn.Sequential` live in a `nn.ModuleDict`; where a name would hide
+    an attribute of that, in a bare `nn.Module`.
+    """
+
+    def __init__(self, units: Sequence[Unit]) -> None:
+        self.holders: dict[str, str] = {}  # path -> its class
+        children: dict[str, list[str]] = {}
+        for path in _paths(units):
+            parts = path.split(".")
+            for depth in range(1, len(parts)):
+                names = children.setdefault(".".join(parts[:depth]), [])
+                if parts[depth] not in names:
+                    names.append(parts[depth])
+        for path, names in children.items():
+            hides = not DICT_ATTRIBUTES.isdisjoint(names)
+            self.holders[path] = "nn.Module" if hides else "nn.ModuleDict"
+
+    def reach(self, path: str) -> str:
+        """The expression for a module."""
+        holder, _, name = path.rpartition(".")
+        if holder and self.holders[holder] == "nn.ModuleDict":
+            return f"{self.reach(holder)}[{quote(name)}]"
+        home = self.reach(holder) if holder else "self"
+        return f"{home}.{name}" if is_attribute(name) else f"getattr({home}, {quote(name)})"
+
+    def put(self, path: str, doc: Doc) -> Doc:
+        """The statement that puts a module in its place."""
+        holder, _, name = path.rpartition(".")
+        in_dict = bool(holder) and self.holders[holder] == "nn.ModuleDict"
+        if in_dict or is_attribute(name):
+            return prefixed(f"{self.reach(path)} = ", doc)
+        home = self.reach(holder) if holder else "self"
+        return Group(f"{home}.add_module(", (quote(name), doc))
+
+
+def _paths(units: Sequence[Unit]) -> Iterator[str]:
+    """The paths of all modules."""
+    for unit in units:
+        if isinstance(unit, Choice):
+            for _, inner in unit.cases:
+                yield from _paths(inner)
+        elif isinstance(unit, Chain) or (not unit.reused and has_module(unit)):
+            yield unit.path
+
+
+def has_module(unit: Unit) -> bool:
+    """Whether a class holds a module, or a parameter, for it."""
+    return not isinstance(unit, Layer) or unit.torch.module is not None or bool(unit.parameters)

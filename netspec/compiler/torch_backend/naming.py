@@ -1,0 +1,113 @@
+"""Names in generated Python: the file's own, but for those that Python or the module itself needs."""
+
+from __future__ import annotations
+
+import keyword
+import math
+from typing import Any
+
+from netspec.compiler.ir.sizes import Dim, Floor
+
+# What generated code reads by name inside functions; a value or an argument of such a name gets an
+# underscore behind it.
+_USED = frozenset(
+    "F ValueError builtins collections getattr int float i len nn range self setattr sum super torch"
+    " tuple".split()
+)
+# The names that a class of a net or a block would hide.
+CLASH = {"F": "torch.nn.functional", "ValueError": "builtins.ValueError"}
+
+
+def safe_name(name: str) -> str:
+    """A name that no generated code needs; different names stay different.
+
+    >>> safe_name("class"), safe_name("class_"), safe_name("width")
+    ('class_', 'class__', 'width')
+
+    Python gives names with two underscores in front another meaning within a class.
+
+    >>> safe_name("__a"), safe_name("x__a")
+    ('x__a', 'xx__a')
+    """
+    if name.lstrip("x").startswith("__"):
+        name = f"x{name}"
+    bare = name.rstrip("_")
+    return f"{name}_" if not bare or keyword.iskeyword(bare) or bare in _USED else name
+
+
+def is_attribute(name: str) -> bool:
+    """Whether `self.name` can be written: neither a number nor a keyword."""
+    return name.isidentifier() and not keyword.iskeyword(name)
+
+
+def is_class_name(name: str) -> bool:
+    """Whether Python takes it for a class of the generated module."""
+    lower = {"torch", "nn", "collections", "builtins"}
+    return name.isidentifier() and not keyword.iskeyword(name) and name not in lower
+
+
+def quote(text: str) -> str:
+    """A Python literal of printable ASCII, quoted as `ruff format` would.
+
+    >>> print(quote('say "hi"'), quote("it's"))
+    'say "hi"' "it's"
+    """
+    body = text.encode("unicode_escape").decode("ascii")
+    if '"' in body and "'" not in body:
+        return f"'{body}'"
+    if body.count('"') > body.count("'"):
+        return "'" + body.replace("'", "\\'") + "'"
+    return '"' + body.replace('"', '\\"') + '"'
+
+
+def number(value: Any) -> str:
+    """A number, or none, as `ruff format` writes it.
+
+    >>> number(1e300), number(0.5), number(float("inf"))
+    ('1e300', '0.5', 'float("inf")')
+    """
+    if isinstance(value, float) and not math.isfinite(value):
+        return f'float("{value}")'
+    return repr(value).replace("e+", "e")
+
+
+def size_text(size: Dim, *, factor: bool = False) -> str:
+    """A size as a Python expression; in brackets where it is to be a factor.
+
+    >>> from netspec.compiler.ir.sizes import Size
+    >>> size_text(Size.named("filters") * 256)
+    '256 * filters'
+    """
+    if isinstance(size, int):
+        return str(size)
+    positive = [(m, c) for m, c in size.terms.items() if c > 0]
+    negative = [(m, c) for m, c in size.terms.items() if c < 0]
+    text = ""
+    # The loop's turn comes last, in the sum and in its products.
+    positive.sort(key=lambda term: "i" in term[0])
+    for monomial, coefficient in positive + negative:
+        sign = "-" if coefficient < 0 else "+"
+        number = abs(coefficient)
+        factors = [] if number == 1 and monomial else [str(number)]
+        factors += [
+            _atom(atom, alone=len(monomial) == 1 and number == 1)
+            for atom in sorted(monomial, key=lambda atom: atom == "i")
+        ]
+        term = " * ".join(factors)
+        text += f" {sign} {term}" if text else ("-" if sign == "-" else "") + term
+    single = len(size.terms) == 1 and not negative
+    return text if single and not factor else f"({text})" if factor and not _simple(text) else text
+
+
+def _atom(atom: str | Floor, *, alone: bool) -> str:
+    if isinstance(atom, str):
+        return atom
+    inside = size_text(atom.numerator)
+    if len(atom.numerator.terms) > 1:
+        inside = f"({inside})"
+    text = f"{inside} // {atom.divisor}"
+    return text if alone else f"({text})"
+
+
+def _simple(text: str) -> bool:
+    return text.isidentifier() or text.isdigit()

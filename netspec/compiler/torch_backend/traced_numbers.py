@@ -1,0 +1,130 @@
+"""Numbers that remember the arguments they were computed from.
+
+A `Traced` is an ordinary whole number, so everything that computes with sizes takes it: constants,
+attributes, shape rules. Beside its value it carries two polynomials (`Size`): `local`, in the
+arguments of the class being generated, and `outer`, in the arguments of the net. What a polynomial
+cannot say (`%`, a power) gives a plain number; `arguments` finds out what was lost that way.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any, cast
+
+from netspec.compiler.ir.sizes import Dim, Size
+
+
+class Traced(int):
+    """A whole number with what it was computed from."""
+
+    local: Dim
+    outer: Dim
+
+    def __new__(cls, value: int, local: Dim, outer: Dim) -> Traced:
+        """The number `value`, equal to both polynomials."""
+        self = super().__new__(cls, value)
+        self.local = local
+        self.outer = outer
+        return self
+
+    @property
+    def roots(self) -> set[str]:
+        """The net's arguments in it."""
+        return self.outer.names() if isinstance(self.outer, Size) else set()
+
+    def __add__(self, other: Any) -> Any:
+        return _combine(operator.add, self, other)
+
+    def __radd__(self, other: Any) -> Any:
+        return _combine(operator.add, other, self)
+
+    def __sub__(self, other: Any) -> Any:
+        return _combine(operator.sub, self, other)
+
+    def __rsub__(self, other: Any) -> Any:
+        return _combine(operator.sub, other, self)
+
+    def __mul__(self, other: Any) -> Any:
+        return _combine(operator.mul, self, other)
+
+    def __rmul__(self, other: Any) -> Any:
+        return _combine(operator.mul, other, self)
+
+    def __floordiv__(self, other: Any) -> Any:
+        if isinstance(other, Traced) or not isinstance(other, int):
+            return int(self) // other
+        return _combine(operator.floordiv, self, other)
+
+    def __neg__(self) -> Any:
+        return _combine(operator.sub, 0, self)
+
+    def __pos__(self) -> Any:
+        return self
+
+
+class TracedFloat(float):
+    """A fractional number that is one of the arguments, under its name here and in the net."""
+
+    local: str
+    outer: str
+
+    def __new__(cls, value: float, local: str, outer: str) -> TracedFloat:
+        """The number `value` of the argument `local`."""
+        self = super().__new__(cls, value)
+        self.local = local
+        self.outer = outer
+        return self
+
+    @property
+    def roots(self) -> set[str]:
+        """The net's argument that it is, if it is one."""
+        return {self.outer} if self.outer else set()
+
+
+def _combine(operation: Callable[[Any, Any], Any], a: Any, b: Any) -> Any:
+    if not (isinstance(a, int) and isinstance(b, int)):
+        return NotImplemented
+    value = operation(int(a), int(b))
+    local = operation(local_of(a), local_of(b))
+    outer = operation(outer_of(a), outer_of(b))
+    if isinstance(local, int) and isinstance(outer, int):
+        return value
+    return Traced(value, local, outer)
+
+
+def local_of(value: int) -> Dim:
+    """A number in the arguments of the class that is generated."""
+    return value.local if isinstance(value, Traced) else int(value)
+
+
+def outer_of(value: int) -> Dim:
+    """A number in the arguments of the net."""
+    return value.outer if isinstance(value, Traced) else int(value)
+
+
+def roots_of(value: Any) -> set[str]:
+    """The net's arguments that a constant, or a list of them, was computed from."""
+    if isinstance(value, (Traced, TracedFloat)):
+        return value.roots
+    if isinstance(value, tuple):
+        return {root for item in value for root in roots_of(item)}
+    return set()
+
+
+def plain(value: Any) -> Any:
+    """A constant without its memory."""
+    if isinstance(value, tuple):
+        return tuple(plain(item) for item in value)
+    if isinstance(value, Traced):
+        return int(value)
+    return float(value) if isinstance(value, TracedFloat) else value
+
+
+def rename(value: Any, name: str) -> Any:
+    """An argument of a block under its name there; lists lose their memory on the way in."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return plain(value)
+    if isinstance(value, int):
+        return Traced(int(value), cast(Dim, Size.named(name)), outer_of(value))
+    return TracedFloat(value, name, value.outer if isinstance(value, TracedFloat) else "")

@@ -1,9 +1,0 @@
-"""PyTorch source of a net: a module that reads as if a careful person had written it.
-
-The net is traced (`arguments`, `tracing`), the calls of each block are merged into one class
-(`classes`), labels with dots become containers (`containers`), and the classes are written out.
-"""
-
-from netspec.compiler.torch_source.source import torch_source
-
-__all__ = ["torch_source"]

@@ -1,0 +1,234 @@
+"""From a graph to the text of a standalone file."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import fields
+
+from netspec.compiler.ir.graph import Graph, Parameter, show_shape
+from netspec.compiler.ir.plan import Buffer
+from netspec.compiler.numpy_backend.emit import plain
+from netspec.compiler.passes.bind_sizes import open_sizes
+from netspec.diagnostics import NetspecError
+from netspec.export.linker import Names, imports, in_order, sections
+from netspec.export.literals import filled, items
+from netspec.export.programs import Made, Programs, arena, make_programs, outside
+from netspec.export.source_units import Module, Target, Unit, closure, module
+from netspec.runtime.models.classifier_shape import class_count, scores_output
+
+BASE = "netspec.export.runtime_class"
+PROGRAM = ("netspec.export.memory", "Program")
+THREADS = ("netspec.kernels.parallel", "set_threads")
+INITIALIZERS = "netspec.compiler.ir.initializers"
+
+# Libraries for linear algebra read these when they are loaded.
+BLAS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+
+
+def standalone_source(graph: Graph, *, training: bool = True, without: Collection[str] = ()) -> str:
+    """One file that needs NumPy alone.
+
+    Args:
+        graph: a checked graph whose sizes are all known.
+        training: with the backward pass; else for inference, what follows from the parameters alone
+            computed once.
+        without: names of passes to leave out.
+
+    Raises:
+        NetspecError: `compile/standalone` for a net that has no such form.
+    """
+    _require(graph, training)
+    programs = make_programs(graph, training=training, without=without)
+    base: Target = (BASE, "TrainedNetwork" if training else "Network")
+    start = [base, PROGRAM, THREADS, *_targets(programs)]
+    start += [(INITIALIZERS, type(p.initializer).__name__) for p in graph.parameters.values()]
+    units = closure(programs.modules, start)
+    names = Names(units, {graph.name, "os", "sys", "np", "annotations"})
+    modules = in_order([*_modules(units, programs)])
+    parts = [
+        *sections(modules, units, names),
+        _threads(names),
+        _network(graph, programs, names, names[base]),
+    ]
+    return _head(graph, units, training) + "\n\n" + "\n\n\n".join(parts) + "\n"
+
+
+def _require(graph: Graph, training: bool) -> None:
+    if open_sizes(graph):
+        sizes = " ".join(f"--set {name}=..." for name in sorted(open_sizes(graph)))
+        raise NetspecError.simple(
+            "compile/standalone",
+            f"{graph.name} leaves the size of its input open; a standalone file is for one size",
+            f"give it: {sizes}",
+        )
+    if training:
+        try:
+            class_count(graph)
+        except NetspecError as error:
+            reason = error.diagnostics[0].message
+            help = "--inference makes a file without training"
+            raise NetspecError.simple("compile/standalone", reason, help) from None
+
+
+def _targets(programs: Programs) -> Iterator[Target]:
+    for made in (programs.evaluation, programs.training):
+        if made is not None:
+            yield made.scratch
+            yield from (made.function(name) for name in _functions(made))
+    if programs.once is not None:
+        yield programs.once
+
+
+def _functions(made: Made) -> list[str]:
+    plan = made.plan
+    has = {"sample": plan.sample, "forward": True, "backward": plan.output_gradients}
+    return [name for name, there in has.items() if there]
+
+
+def _modules(units: Sequence[Unit], programs: Programs) -> Iterator[Module]:
+    for name in sorted({unit.module for unit in units}):
+        yield programs.modules.get(name) or module(name)
+
+
+# -------------------------------------------------------------------------------------- the parts
+
+
+def _head(graph: Graph, units: Sequence[Unit], training: bool) -> str:
+    source = graph.span.source.name if graph.span is not None else graph.name
+    needed = {each for unit in units for each in unit.imports}
+    needed |= {("os", "", ""), ("sys", "", ""), ("numpy", "", "np")}
+    needed -= {("__future__", "annotations", "")}
+    standard, numpy = imports(needed)
+    variables = ", ".join(f'"{name}"' for name in BLAS)
+    return "\n".join(
+        [
+            f'"""{graph.name}, from {plain(source)}, in one file that needs NumPy alone.',
+            "",
+            *_usage(graph, training),
+            "",
+            "Made by netspec. The network itself is the class at the end.",
+            '"""',
+            "",
+            "# ruff: noqa: D400, D415, E402",
+            "",
+            "from __future__ import annotations",
+            "",
+            *standard,
+            "",
+            "# The kernels bring threads of their own, so the library of linear algebra gets one. It",
+            "# reads this when NumPy is loaded; where that has happened, the kernels do without theirs.",
+            'NUMPY_WAS_LOADED = "numpy" in sys.modules',
+            "for _variable in (",
+            filled(variables + ",", 4),
+            "):",
+            '    os.environ.setdefault(_variable, "1")',
+            "",
+            *numpy,
+        ]
+    )
+
+
+def _usage(graph: Graph, training: bool) -> list[str]:
+    name = graph.name
+    inputs = ", ".join(f"{i} {show_shape(s)}" for i, s in graph.inputs.items())
+    outputs = ", ".join(f"{o} {show_shape(graph.shape_of(v))}" for o, v in graph.outputs.items())
+    lines = [f"Inputs: {inputs}. Outputs: {outputs}.", ""]
+    if training:
+        lines += [
+            f"    net = {name}(seed=0)",
+            "    for x, y in batches:                     # arrays, and whole numbers from 0",
+            "        loss = net.train_step(x, y, lr=0.1)  # plain SGD; or with the gradients:",
+            "        loss, gradients = net.loss_and_grads(x, y)",
+            '    net.save_weights("weights.safetensors")',
+        ]
+    else:
+        lines += [f"    net = {name}()"]
+    return [
+        *lines,
+        '    net.load_weights("weights.safetensors")  # of this file, or of `netspec train`',
+        "    net.predict(images)                      # classes; images as they were in training,",
+        "    net.forward(x)                           # and x normalized already",
+    ]
+
+
+def _threads(names: Names) -> str:
+    return "\n".join(
+        [
+            'if NUMPY_WAS_LOADED and "NETSPEC_NUM_THREADS" not in os.environ:',
+            f"    {names[THREADS]}(1)",
+        ]
+    )
+
+
+def _network(graph: Graph, programs: Programs, names: Names, base: str) -> str:
+    doc = plain(" ".join(graph.doc.split())) or f"The net {graph.name}."
+    drawn = [_drawn(p, names) for p in graph.parameters.values()]
+    lines = [
+        f"class {graph.name}({base}):",
+        *_docstring(doc),
+        "",
+        f"    inputs: ClassVar = {_mapping(graph.inputs)}",
+    ]
+    if programs.training is not None:
+        lines.append(f'    scores: ClassVar = "{scores_output(graph)}"')
+    lines.append(f"    drawn: ClassVar = {items(drawn, 4)}")
+    lines.append(f"    evaluation: ClassVar = {_program(programs.evaluation, names)}")
+    if programs.training is not None:
+        lines.append(f"    training: ClassVar = {_program(programs.training, names)}")
+    if programs.once is not None:
+        lines.append(
+            f"    prepared: ClassVar = {_mapping({b.name: b.shape for b in programs.prepared})}"
+        )
+        lines.append(f"    prepare = staticmethod({names[programs.once]})")
+    return "\n".join(lines)
+
+
+def _docstring(doc: str) -> list[str]:
+    text = filled(doc, 4).strip().rstrip(".") + "."
+    first, *rest = text.split("\n")
+    return [f'    """{first}"""'] if not rest else [f'    """{first}', *rest, '    """']
+
+
+def _drawn(parameter: Parameter, names: Names) -> str:
+    rule = parameter.initializer
+    given = ", ".join(repr(getattr(rule, f.name)) for f in fields(rule))
+    made = f"{names[INITIALIZERS, type(rule).__name__]}({given})"
+    return f'("{parameter.name}", {parameter.shape!r}, {made}, "{parameter.role}")'
+
+
+def _mapping(shapes: Mapping[str, object]) -> str:
+    pairs = [f'"{name}": {shape!r}' for name, shape in shapes.items()]
+    text = "{" + ", ".join(pairs) + "}"
+    if len(text) < 70:
+        return text
+    return "{\n" + "".join(f"        {pair},\n" for pair in pairs) + "    }"
+
+
+def _program(made: Made, names: Names) -> str:
+    plan = made.plan
+    stores = [
+        f"({first}, {last}, ({''.join(f'{_buffer(b)}, ' for b in buffers).rstrip()}))"
+        for first, last, buffers in arena(plan)
+    ]
+    rows = [f"{name}={names[made.function(name)]}" for name in _functions(made)]
+    rows += [f"scratch={names[made.scratch]}"]
+    for title in ("inputs", "outputs", "output_gradients"):
+        buffers = getattr(plan, title)
+        if buffers:
+            rows.append(f"{title}={_mapping({n: _Bare(b.name) for n, b in buffers.items()})}")
+    rows.append(f"outside={items([_buffer(b) for b in outside(plan)], 8)}")
+    rows.append(f"arena={items(stores, 8)}")
+    return f"{names[PROGRAM]}(\n" + "".join(f"        {row},\n" for row in rows) + "    )"
+
+
+def _buffer(buffer: Buffer) -> str:
+    return f'("{buffer.name}", {buffer.shape!r}, {buffer.batched})'
+
+
+class _Bare(str):
+    """Text that shows itself in double quotes."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f'"{self}"'

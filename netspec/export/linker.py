@@ -1,0 +1,152 @@
+"""Units of several modules as one file: each under a name of its own, in an order that runs."""
+
+from __future__ import annotations
+
+import builtins
+import keyword
+import re
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+
+from netspec.export.source_units import Module, Target, Unit
+
+WIDTH = 100
+
+
+class Names:
+    """The name of each definition in the file.
+
+    It is its own where nothing else is called so and no module's name stood in front of it, else
+    it has the module's in front: `conv.forward` becomes `conv_forward`.
+    """
+
+    def __init__(self, units: Sequence[Unit], taken: Collection[str]) -> None:
+        counts = Counter(name for unit in units for name in unit.names)
+        dotted = {use.target for unit in units for use in unit.uses if use.dotted}
+        reserved = {*taken, *keyword.kwlist, *dir(builtins)}
+        for unit in units:
+            reserved |= unit.local | {
+                alias or name or module for module, name, alias in unit.imports
+            }
+        self._names: dict[Target, str] = {}
+        for unit in units:
+            for name in unit.names:
+                target = (unit.module, name)
+                single = counts[name] == 1 and name not in reserved
+                plain = single and target not in dotted
+                self._names[target] = name if plain else _prefixed(unit.module, name)
+        chosen = Counter(self._names.values())
+        assert max(chosen.values()) == 1, [name for name, n in chosen.items() if n > 1]
+        assert not reserved & {n for t, n in self._names.items() if n != t[1]}
+
+    def __getitem__(self, target: Target) -> str:
+        return self._names[target]
+
+
+def _prefixed(module: str, name: str) -> str:
+    last = module.rpartition(".")[2]
+    private, bare = ("_", name[1:]) if name.startswith("_") else ("", name)
+    if bare.isupper():
+        return f"{private}{last.upper()}_{bare}"
+    if bare[0].isupper():
+        return private + "".join(part.capitalize() for part in last.split("_")) + bare
+    return f"{private}{last}_{bare}"
+
+
+def renamed(unit: Unit, names: Names) -> str:
+    """A unit's text with every definition under its name in the file."""
+    lines = [line.encode() for line in unit.text.split("\n")]
+    for use in sorted(unit.uses, key=lambda use: (use.line, use.start), reverse=True):
+        line = lines[use.line]
+        lines[use.line] = line[: use.start] + names[use.target].encode() + line[use.stop :]
+    text = b"\n".join(lines).decode()
+    for name in unit.names:
+        new = names[unit.module, name]
+        if new != name:
+            # `def` and `class` have no node for their name, and `global` none for its names.
+            text = re.sub(rf"^(def|class) {name}\b", rf"\1 {new}", text, flags=re.MULTILINE)
+    for use in unit.uses:
+        old, new = use.target[1], names[use.target]
+        if old != new and f"global {old}" in text:
+            text = re.sub(rf"\bglobal {old}\b", f"global {new}", text)
+    return _SIGNATURE.sub(_wrapped, text)
+
+
+_SIGNATURE = re.compile(r"^( *)(def \w+\()(.+)(\)(?: -> .+)?:)$", re.MULTILINE)
+
+
+def _wrapped(found: re.Match[str]) -> str:
+    """A signature, its arguments on a line of their own where a longer name made it too long."""
+    indent, start, arguments, end = found.groups()
+    if len(found[0]) <= WIDTH:
+        return found[0]
+    return f"{indent}{start}\n{indent}    {arguments}\n{indent}{end}"
+
+
+def sections(modules: Sequence[Module], units: Sequence[Unit], names: Names) -> Iterator[str]:
+    """Each module's part of the file, under its docstring, definitions in the module's order."""
+    for made in modules:
+        own = sorted((u for u in units if u.module == made.name), key=lambda unit: unit.line)
+        if not own:
+            continue
+        title = f"# {'-' * (WIDTH - 3 - len(made.name))} {made.name}"
+        doc = [f"# {line}".rstrip() for line in made.doc.splitlines()]
+        yield "\n".join([title, "#", *doc])
+        yield from _spaced(own, names)
+
+
+def _spaced(units: Sequence[Unit], names: Names) -> Iterator[str]:
+    """Texts; constants that stood together stay together."""
+    group: list[str] = []
+    last: Unit | None = None
+    for unit in units:
+        text = renamed(unit, names)
+        short = not re.match(r"(@|def |class )", re.sub(r"^(#.*\n)*", "", text))
+        near = last is not None and unit.line <= last.line + last.text.count("\n") + 2
+        if group and not (short and near):
+            yield "\n".join(group)
+            group = []
+        group.append(text)
+        last = unit if short else None
+    if group:
+        yield "\n".join(group)
+
+
+def in_order(modules: Sequence[Module]) -> list[Module]:
+    """Modules so that each comes after those whose definitions it uses."""
+    by_name = {made.name: made for made in modules}
+    done: dict[str, Module] = {}
+
+    def visit(made: Module) -> None:
+        if made.name in done:
+            return
+        uses = {use.target[0] for unit in made.units.values() for use in unit.uses}
+        for name in sorted((uses & by_name.keys()) - {made.name}):
+            visit(by_name[name])
+        done[made.name] = made
+
+    for made in modules:
+        visit(made)
+    return list(done.values())
+
+
+def imports(needed: Collection[tuple[str, str, str]]) -> tuple[list[str], list[str]]:
+    """Import lines, sorted as ruff sorts them: of the standard library, and of NumPy."""
+    lines: tuple[list[str], list[str]] = ([], [])
+    plain = {(module, alias) for module, name, alias in needed if not name}
+    members: dict[str, set[str]] = {}
+    for module, name, alias in needed:
+        if name:
+            members.setdefault(module, set()).add(f"{name} as {alias}" if alias else name)
+    for module, alias in sorted(plain):
+        text = f"import {module} as {alias}" if alias else f"import {module}"
+        lines[module.partition(".")[0] == "numpy"].append(text)
+    for module in sorted(members):
+        listed = ", ".join(sorted(members[module], key=_order))
+        lines[module.partition(".")[0] == "numpy"].append(f"from {module} import {listed}")
+    return lines
+
+
+def _order(name: str) -> tuple[int, str]:
+    """Constants first, then classes, then the rest, as isort has it."""
+    return (0 if name.isupper() and len(name) > 1 else 1 if name[0].isupper() else 2, name)

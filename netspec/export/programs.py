@@ -1,0 +1,133 @@
+"""The generated programs of a standalone file, as modules whose text is taken like any other's."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from netspec.compiler.ir.graph import Graph
+from netspec.compiler.ir.plan import Buffer, Option, Plan
+from netspec.compiler.numpy_backend.emit import NumpySource, emit_program
+from netspec.compiler.numpy_backend.passes.plan_memory import plan_memory
+from netspec.compiler.numpy_backend.pipeline import make_plan
+from netspec.export.constant_folding import split_constant
+from netspec.export.literals import call
+from netspec.export.source_units import Module, Target, read, resolve
+
+# numexpr is not there.
+WITHOUT = ("choose-emitters",)
+
+# SciPy is not there either.
+REPLACED = {
+    "import scipy.special": "from netspec.kernels import erf",
+    "scipy.special.erf(": "erf.erf(",
+}
+
+
+@dataclass(frozen=True)
+class Made:
+    """A plan, and the functions of its program in the module `home`."""
+
+    plan: Plan
+    home: str
+    scratch: Target
+
+    def function(self, name: str) -> Target:
+        """One of its functions."""
+        return self.home, name
+
+
+@dataclass(frozen=True)
+class Programs:
+    """What a file holds: its modules, each program, and what is made of the parameters once."""
+
+    modules: dict[str, Module]
+    evaluation: Made
+    training: Made | None
+    once: Target | None
+    prepared: tuple[Buffer, ...]
+
+
+def make_programs(graph: Graph, *, training: bool, without: Collection[str]) -> Programs:
+    """The programs of a graph: evaluation always, training where it is wanted."""
+    without = {*without, *WITHOUT}
+    plan = make_plan(graph, training=False, backward=False, without=without)
+    if not training:
+        plan, constant, prepared = split_constant(plan)
+        modules = [_module("evaluation", emit_program(plan, graph))]
+        once = None
+        if constant.forward:
+            modules.append(_module("preparation", emit_program(constant, graph)))
+            once = ("preparation", "forward")
+        made = Made(plan, "evaluation", ("evaluation", "scratch_size"))
+        return Programs(_by_name(modules), made, None, once, prepared)
+    whole = make_plan(graph, training=True, without=without)
+    evaluated, trained = emit_program(plan, graph), emit_program(whole, graph)
+    if _is_part(evaluated, trained):
+        shared = _module("program", trained, " in training")
+        shared_made = Made(whole, "program", ("program", "scratch_size"))
+        evaluation = Made(plan, "program", ("program", "scratch_size"))
+        return Programs(_by_name([shared]), evaluation, shared_made, None, ())
+    modules = [_module("evaluation", evaluated), _module("training", trained)]
+    return Programs(
+        _by_name(modules),
+        Made(plan, "evaluation", ("evaluation", "scratch_size")),
+        Made(whole, "training", ("training", "scratch_size")),
+        None,
+        (),
+    )
+
+
+def arena(plan: Plan) -> tuple[tuple[int, int, tuple[Buffer, ...]], ...]:
+    """The buffers that share a place, with the first and last step that use it."""
+    memory = plan_memory(plan)
+    return tuple((s.first, s.last, tuple(s.buffers)) for s in memory.storages)
+
+
+def outside(plan: Plan) -> tuple[Buffer, ...]:
+    """The buffers that have memory of their own."""
+    given = set(plan.inputs.values())
+    return tuple(b for b in plan_memory(plan).external if b not in given)
+
+
+def _by_name(modules: list[Module]) -> dict[str, Module]:
+    return {made.name: made for made in modules}
+
+
+def _module(name: str, source: NumpySource, left_out: str = "") -> Module:
+    """A program's text as a module, with a function that counts its scratch."""
+    text = source.text.replace(f",{left_out}.", ".").replace(f"{left_out}, ", ", ", 1)
+    for old, new in REPLACED.items():
+        text = text.replace(old, new)
+    calls = [call(s.function, ["n", *map(repr, s.arguments)], _options(s.options), 8)
+             for s in source.scratch]  # fmt: skip
+    calls += [
+        f"elementwise.scratch_size({t.width}, {t.registers})" for t in source.tiles if t.registers
+    ]
+    needs = sorted({c.partition(".")[0] for c in calls})
+    sizes = "".join(f"        {c},\n" for c in dict.fromkeys(calls))
+    head = f"from netspec.kernels import {', '.join(needs)}\n" if needs else ""
+    counting = (
+        "\n\ndef scratch_size(n):\n"
+        '    """The elements of scratch that suffice for a batch of n images."""\n'
+        f"    return max(\n        1,\n        0,\n{sizes}    )\n"
+    )
+    at = text.index('"""', 3) + 3
+    made = read(name, f"{text[:at]}\n\n{head}{text[at:]}{counting}")
+    resolve(made)
+    return made
+
+
+def _options(options: object) -> dict[str, Option]:
+    assert isinstance(options, dict)
+    return options
+
+
+def _is_part(small: NumpySource, large: NumpySource) -> bool:
+    """Whether every function of a program is in another one, the words of its docstring apart."""
+    first, second = read("a", small.text), read("b", large.text)
+    return all(
+        name in second.units
+        and unit.text.replace("evaluation", "training") == second.units[name].text
+        for name, unit in first.units.items()
+    )

@@ -1,0 +1,218 @@
+"""A network in a standalone file: what is the same for every one of them.
+
+A generated class says what is particular: its inputs and parameters, and its programs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from netspec.compiler.ir.initializers import Initializer, draw
+from netspec.export.memory import Memory, Program
+from netspec.export.weights_file import read_tensors, write_tensors
+from netspec.kernels.arrays import Array
+from netspec.runtime.data.input_normalization import _decode, _encode
+from netspec.runtime.optim.losses import softmax_cross_entropy
+
+# The parameters and buffers of a net: name, shape, what the initial values are drawn by, and role.
+Drawn = tuple[str, tuple[int, ...], Initializer, str]
+
+# Counters of batches: whole numbers, and not in every weights file.
+COUNTER = "counter"
+# Under this name is, in a weights file, what netspec keeps besides the numbers.
+METADATA = "netspec"
+
+
+class Network:
+    """Forward passes, and weights that are read and written.
+
+    Args:
+        seed: of the initial values and of dropout.
+        dtype: `float32` or `float64`.
+
+    Attributes:
+        parameters: arrays by name; buffers (running statistics) among them.
+        normalization: (mean, scale) of the inputs: `predict` takes (x - mean) / scale.
+    """
+
+    inputs: ClassVar[Mapping[str, tuple[int, ...]]]
+    drawn: ClassVar[tuple[Drawn, ...]]
+    evaluation: ClassVar[Program]
+    # What `prepare` makes of the parameters once, and not in every pass: buffers by name.
+    prepared: ClassVar[Mapping[str, tuple[int, ...]]] = {}
+
+    def __init__(self, seed: int = 0, dtype: str = "float32") -> None:
+        self.dtype = np.dtype(dtype)
+        self.normalization: tuple[Array, Array] | None = None
+        self.parameters: dict[str, Array] = {}
+        for name, shape, initializer, role in self.drawn:
+            values = draw(name, shape, initializer, seed)
+            self.parameters[name] = values.astype(np.int64 if role == COUNTER else self.dtype)
+        self._prepared = {name: np.empty(s, self.dtype) for name, s in self.prepared.items()}
+        self._memory = Memory(self.evaluation, self.dtype)
+        self._rng = np.random.default_rng([seed, 1])
+        self.refresh()
+
+    @staticmethod
+    def prepare(b: dict[str, Array], p: dict[str, Array], scratch: Array) -> None:
+        """Fill the prepared buffers `b` from the parameters `p`."""
+
+    def forward(self, x: ArrayLike | Mapping[str, ArrayLike]) -> Any:
+        """The output of a batch in evaluation mode; a dict of them for several outputs.
+
+        Args:
+            x: an array with the batch in front; a dict of them for several inputs.
+        """
+        buffers = self._forward(self._memory, x)
+        outputs = {name: buffers[b].copy() for name, b in self.evaluation.outputs.items()}
+        return outputs if len(outputs) > 1 else next(iter(outputs.values()))
+
+    def predict(self, x: ArrayLike) -> Any:
+        """The class of each image of a batch as it was before `normalization`.
+
+        The outputs themselves, for a net that gives no scores [N, classes].
+        """
+        values = np.array(x, self.dtype)
+        if self.normalization is not None:
+            mean, scale = self.normalization
+            values -= mean
+            values /= scale
+        scores = self.forward(values)
+        return scores.argmax(axis=1) if getattr(scores, "ndim", 0) == 2 else scores
+
+    def load_weights(self, path: str | os.PathLike[str]) -> None:
+        """Take up parameters and the normalization of the inputs from a safetensors file.
+
+        Raises:
+            ValueError: if the file is not sound, or of another network.
+        """
+        tensors, texts = read_tensors(path)
+        optional = {name for name, _, _, role in self.drawn if role == COUNTER}
+        wrong = [f"{name} is not of this network" for name in tensors.keys() - self.parameters]
+        wrong += [f"{name} is missing" for name in self.parameters.keys() - tensors - optional]
+        wrong += [
+            f"{name} is {list(tensor.shape)}, not {list(self.parameters[name].shape)}"
+            for name, tensor in tensors.items()
+            if name in self.parameters and self.parameters[name].shape != tensor.shape
+        ]
+        if wrong:
+            raise ValueError(f"{path}: {'; '.join(sorted(wrong))}")
+        normalization = _normalization(texts, path)
+        for name, tensor in tensors.items():
+            self.parameters[name][...] = tensor
+        self.normalization = normalization
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Say that parameters were changed: what is made of them once is made again."""
+        self.prepare(self._prepared, self.parameters, self._memory.scratch)
+
+    def _forward(self, memory: Memory, x: ArrayLike | Mapping[str, ArrayLike]) -> dict[str, Array]:
+        """Run a program's forward pass; gives its buffers."""
+        given = x if isinstance(x, Mapping) else {next(iter(self.inputs)): x}
+        if given.keys() != self.inputs.keys():
+            raise ValueError(f"the inputs are {', '.join(self.inputs)}, not {', '.join(given)}")
+        arrays = {n: np.ascontiguousarray(given[n], self.dtype) for n in self.inputs}
+        batch = len(next(iter(arrays.values())))
+        for name, shape in self.inputs.items():
+            if arrays[name].shape != (batch, *shape) or not batch:
+                wanted = ", ".join(["N", *map(str, shape)])
+                raise ValueError(f"{name} must be [{wanted}], not {list(arrays[name].shape)}")
+        buffers = memory.bind(batch)
+        buffers.update(self._prepared)
+        for name, buffer in memory.program.inputs.items():
+            buffers[buffer] = arrays[name]
+        if memory.program.sample is not None:
+            memory.program.sample(buffers, self._rng)
+        memory.program.forward(buffers, self.parameters, memory.scratch)
+        return buffers
+
+
+class TrainedNetwork(Network):
+    """A `Network` that is trained, by the cross-entropy of its scores.
+
+    Attributes:
+        gradients: arrays by the names of the parameters that are trained.
+    """
+
+    training: ClassVar[Program]
+    scores: ClassVar[str]
+
+    def __init__(self, seed: int = 0, dtype: str = "float32") -> None:
+        super().__init__(seed, dtype)
+        self.gradients = {
+            name: np.zeros(shape, self.dtype)
+            for name, shape, _, role in self.drawn
+            if role not in (COUNTER, "statistic")
+        }
+        self._training_memory = Memory(self.training, self.dtype)
+
+    def loss_and_grads(
+        self, x: ArrayLike | Mapping[str, ArrayLike], y: ArrayLike
+    ) -> tuple[float, dict[str, Array]]:
+        """The mean loss of a batch in training mode, and `gradients`, which the next call overwrites.
+
+        Args:
+            x: as for `forward`.
+            y: the class of each image, whole numbers from 0.
+        """
+        program = self.training
+        buffers = self._forward(self._training_memory, x)
+        scores, targets = buffers[program.outputs[self.scores]], np.asarray(y)
+        whole = targets.shape == scores.shape[:1] and targets.dtype.kind in "ui"
+        if not whole or targets.min() < 0 or targets.max() >= scores.shape[1]:
+            raise ValueError(f"y must be {len(scores)} whole numbers below {scores.shape[1]}")
+        for name, buffer in program.output_gradients.items():
+            if name != self.scores:
+                buffers[buffer].fill(0)
+        dscores = buffers[program.output_gradients[self.scores]]
+        loss = softmax_cross_entropy(scores, targets, dscores)
+        assert program.backward is not None
+        program.backward(buffers, self.parameters, self.gradients, self._training_memory.scratch)
+        return loss, self.gradients
+
+    def train_step(
+        self, x: ArrayLike | Mapping[str, ArrayLike], y: ArrayLike, lr: float = 0.1
+    ) -> float:
+        """One step of plain gradient descent; the loss before it."""
+        loss, gradients = self.loss_and_grads(x, y)
+        for name, gradient in gradients.items():
+            gradient *= lr
+            self.parameters[name] -= gradient
+        return loss
+
+    def save_weights(self, path: str | os.PathLike[str]) -> None:
+        """Write parameters and `normalization` to a safetensors file, which netspec reads too."""
+        entry: dict[str, Any] = {"metadata": {}}
+        if self.normalization is not None:
+            mean, scale = (_encode(np.asarray(part, np.float32)) for part in self.normalization)
+            stored = {"kind": "channel", "mean": mean, "scale": scale}
+            entry["normalization"] = json.dumps(stored, sort_keys=True)
+        write_tensors(path, self.parameters, {METADATA: json.dumps(entry, sort_keys=True)})
+
+
+def _normalization(
+    texts: Mapping[str, str], path: str | os.PathLike[str]
+) -> tuple[Array, Array] | None:
+    """(mean, scale) of the inputs, as the metadata of a weights file has them.
+
+    Raises:
+        ValueError: if what is there is damaged.
+    """
+    try:
+        stored = json.loads(texts.get(METADATA, "{}")).get("normalization")
+        if stored is None:
+            return None
+        content = json.loads(stored)
+        mean, scale = _decode(content["mean"]), _decode(content["scale"])
+        if not (scale > 0).all():
+            raise ValueError("scales must be positive")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{path}: the stored normalization is damaged: {error}") from None
+    return mean, scale

@@ -1,0 +1,1 @@
+"""The algorithms of convolution, and the choice between them."""

@@ -1,0 +1,81 @@
+"""Convolution and pooling by the kernels of a compiled program, with the signatures of a course.
+
+The same functions as in `netspec.kernels.course.naive`, under the same names: N, C, H, W in and out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from netspec.kernels import parallel
+from netspec.kernels.arrays import Array
+from netspec.kernels.course.stages import Filters, Pool
+
+Param = Mapping[str, int]
+Cache = tuple[Any, ...]
+
+
+def conv_forward(x: Array, w: Array, b: Array, conv_param: Param) -> tuple[Array, Cache]:
+    """As `naive.conv_forward`."""
+    filters, stored = filters_of(w, conv_param), channels_last(x)
+    with parallel.one_blas_thread():
+        out = filters.forward(stored, b)
+    return channels_first(out), (stored, filters)
+
+
+def conv_backward(dout: Array, cache: Cache) -> tuple[Array, Array, Array]:
+    """As `naive.conv_backward`."""
+    stored, filters = cache
+    with parallel.one_blas_thread():
+        dx, dw, db = filters.backward(stored, channels_last(dout))
+    return channels_first(dx), dw, db
+
+
+def max_pool_forward(x: Array, pool_param: Param) -> tuple[Array, Cache]:
+    """As `naive.max_pool_forward`."""
+    window, stored = pool_of(pool_param), channels_last(x)
+    out = window.max_forward(stored)
+    return channels_first(out), (stored, out, window)
+
+
+def max_pool_backward(dout: Array, cache: Cache) -> Array:
+    """As `naive.max_pool_backward`."""
+    stored, out, window = cache
+    return channels_first(window.max_backward(stored, out, channels_last(dout)))
+
+
+def avg_pool_forward(x: Array, pool_param: Param) -> tuple[Array, Cache]:
+    """As `naive.avg_pool_forward`."""
+    window, stored = pool_of(pool_param), channels_last(x)
+    return channels_first(window.avg_forward(stored)), (stored, window)
+
+
+def avg_pool_backward(dout: Array, cache: Cache) -> Array:
+    """As `naive.avg_pool_backward`."""
+    stored, window = cache
+    return channels_first(window.avg_backward(stored, channels_last(dout)))
+
+
+def filters_of(w: Array, conv_param: Param) -> Filters:
+    """A `conv_param` of `stride` and `pad`, as the kernels have it."""
+    stride, pad = conv_param["stride"], conv_param["pad"]
+    return Filters(np.ascontiguousarray(w), (stride, stride), (pad, pad, pad, pad))
+
+
+def pool_of(pool_param: Param) -> Pool:
+    """A `pool_param` of `pool_height`, `pool_width` and `stride`, as the kernels have it."""
+    stride = pool_param["stride"]
+    return Pool((pool_param["pool_height"], pool_param["pool_width"]), (stride, stride))
+
+
+def channels_last(x: Array) -> Array:
+    """A copy of x (N, C, H, W) as the kernels store it."""
+    return x.transpose(0, 2, 3, 1).copy()
+
+
+def channels_first(x: Array) -> Array:
+    """A copy of what the kernels store, as N, C, H, W."""
+    return x.transpose(0, 3, 1, 2).copy()

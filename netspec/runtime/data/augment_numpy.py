@@ -1,0 +1,54 @@
+"""Random crop, flip and cutout of a batch in NumPy, each image its own way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netspec.runtime.data.augment_draws import CUT_COLUMN, CUT_ROW, PADDING
+
+Array = NDArray[Any]
+
+
+def shift_and_flip(x: Array, drawn: NDArray[np.int64], kinds: Sequence[str]) -> Array:
+    """`crop` and `flip`, as `netspec.runtime.models.pytorch.augment` does them.
+
+    Args:
+        x: (N, C, H, W) raw pixels; `crop` pads them with zeros, black.
+        drawn: (N, 5), as `netspec.runtime.data.augment_draws.draw` gives.
+        kinds: which of the augmentations to do.
+
+    Returns:
+        (N, C, H, W), a new array where something is done.
+    """
+    if not {"crop", "flip"} & set(kinds):
+        return x
+    height, width = x.shape[2:]
+    if "crop" in kinds:
+        x = np.pad(x, ((0, 0), (0, 0), (PADDING, PADDING), (PADDING, PADDING)))
+    out = np.empty((*x.shape[:2], height, width), x.dtype)
+    # A slice an image is three to four times as fast as one gather with index arrays.
+    for image, source, (top, left, flipped, *_) in zip(out, x, drawn.tolist(), strict=True):
+        window = source[:, top : top + height, left : left + width]
+        image[...] = window[:, :, ::-1] if flipped else window
+    return out
+
+
+def cut_out(x: Array, drawn: NDArray[np.int64], kinds: Sequence[str]) -> Array:
+    """`cutout`: a square of half the shorter side set to 0, in place; the mean, once normalised.
+
+    Args:
+        x: (N, C, H, W), normalised.
+        drawn: (N, 5).
+        kinds: which of the augmentations to do.
+    """
+    if "cutout" not in kinds:
+        return x
+    side = min(x.shape[2:]) // 2
+    first = drawn[:, [CUT_ROW, CUT_COLUMN]] - side // 2
+    for image, (top, left) in zip(x, first.tolist(), strict=True):
+        image[:, max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)] = 0
+    return x

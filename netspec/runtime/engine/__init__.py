@@ -1,0 +1,1 @@
+"""Runs a NumPy program: steps, threads, recordings; and the reference it is held against."""

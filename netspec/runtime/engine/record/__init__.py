@@ -1,0 +1,1 @@
+"""Recordings: the NumPy calls of a step, made again without the kernels."""

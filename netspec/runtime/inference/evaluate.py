@@ -1,0 +1,215 @@
+"""How good a trained net is: loss, accuracy, and which classes it takes for which."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netspec.compiler.ir.graph import Graph
+from netspec.diagnostics import NetspecError
+from netspec.runtime.data.input_normalization import Normalization
+from netspec.runtime.models.classifier_shape import scores_output
+from netspec.runtime.optim.losses import Loss, SoftmaxCrossEntropy
+
+BATCH = 128
+# A confusion matrix with more classes is no table that anyone reads: the commonest mistakes are.
+_LARGEST_MATRIX = 20
+_MISTAKES = 10
+# Columns of a matrix are named by at most so many characters.
+_HEAD = 6
+
+Array = NDArray[Any]
+
+
+class Scorer(Protocol):
+    """A model of either backend."""
+
+    @property
+    def graph(self) -> Graph:
+        """The net."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """float32 or float64."""
+        ...
+
+    def forward(self, x: Array, /) -> Any:
+        """The outputs of a batch in evaluation mode, by name where there are several."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What came of a set of images.
+
+    Attributes:
+        names: of the classes.
+        loss: the mean over the images, without an L2 term.
+        confusion: (K, K), how many images of class i (row) were taken for class j (column).
+    """
+
+    names: tuple[str, ...]
+    loss: float
+    confusion: NDArray[np.int64]
+
+    @property
+    def images(self) -> int:
+        """How many there were."""
+        return int(self.confusion.sum())
+
+    @property
+    def accuracy(self) -> float:
+        """The share whose highest score is at their label."""
+        return float(np.trace(self.confusion)) / self.images
+
+    @property
+    def support(self) -> NDArray[np.int64]:
+        """(K,), the images of each class."""
+        counts: NDArray[np.int64] = self.confusion.sum(axis=1)
+        return counts
+
+    @property
+    def recall(self) -> NDArray[np.float64]:
+        """(K,), the share of a class's images that were found; NaN where it has none."""
+        return _share(self.confusion.diagonal(), self.support)
+
+    @property
+    def precision(self) -> NDArray[np.float64]:
+        """(K,), the share of what was taken for a class that is of it; NaN where nothing was."""
+        return _share(self.confusion.diagonal(), self.confusion.sum(axis=0))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, for JSON."""
+        columns = zip(self.names, self.precision, self.recall, self.support, strict=True)
+        return {
+            "images": self.images,
+            "accuracy": self.accuracy,
+            "loss": self.loss if np.isfinite(self.loss) else None,
+            "classes": [
+                {"name": name, "precision": _known(p), "recall": _known(r), "support": int(count)}
+                for name, p, r, count in columns
+            ],
+            "confusion": self.confusion.tolist(),
+        }
+
+    def __str__(self) -> str:
+        return "\n".join(self._lines())
+
+    def _lines(self) -> Iterator[str]:
+        right = int(np.trace(self.confusion))
+        yield f"accuracy  {self.accuracy:.2%} ({right:,} of {self.images:,})"
+        yield f"loss      {self.loss:.4f}"
+        yield ""
+        rows = [["class", "precision", "recall", "images"]]
+        for name, p, r, count in zip(
+            self.names, self.precision, self.recall, self.support, strict=True
+        ):
+            rows.append([name, _percent(p), _percent(r), f"{count:,}"])
+        yield from aligned(rows)
+        yield ""
+        if len(self.names) <= _LARGEST_MATRIX:
+            yield "a row a true class, a column what it was taken for"
+            head = ["", *(name[:_HEAD] for name in self.names)]
+            body = (map(str, row) for row in self.confusion)
+            yield from aligned([head, *([n, *r] for n, r in zip(self.names, body, strict=True))])
+        else:
+            yield "the commonest mistakes"
+            yield from self._mistakes()
+
+    def _mistakes(self) -> Iterator[str]:
+        wrong = self.confusion.copy()
+        np.fill_diagonal(wrong, 0)
+        largest = np.argsort(-wrong, axis=None, kind="stable")[:_MISTAKES]
+        for row, column in zip(*np.unravel_index(largest, wrong.shape), strict=True):
+            if wrong[row, column]:
+                yield f"{wrong[row, column]:>6,}  {self.names[row]} taken for {self.names[column]}"
+
+
+def evaluate(
+    model: Scorer,
+    x: Array,
+    y: NDArray[np.int64],
+    normalization: Normalization,
+    names: tuple[str, ...],
+    *,
+    loss: Loss | None = None,
+    batch: int = BATCH,
+    advance: Callable[[int], object] = lambda images: None,  # noqa: ARG005
+) -> Evaluation:
+    """Put images through a model in evaluation mode.
+
+    Args:
+        model: of either backend.
+        x: (N, C, H, W) or (N, F), as they are stored; N at least 1.
+        y: labels (N,).
+        normalization: what the model was trained with.
+        names: of the classes, one for each score.
+        loss: by default the cross-entropy of the softmax.
+        batch: images at a time.
+        advance: called with the number of images of each batch.
+    """
+    objective = loss or SoftmaxCrossEntropy()
+    confusion = np.zeros((len(names), len(names)), np.int64)
+    total = 0.0
+    for start in range(0, len(x), batch):
+        part = slice(start, start + batch)
+        found = scores(model, normalization.apply(x[part], model.dtype))
+        with np.errstate(over="ignore", invalid="ignore"):
+            total += objective.value(found, y[part]) * len(found)
+        np.add.at(confusion, (y[part], found.argmax(axis=1)), 1)
+        advance(len(found))
+    return Evaluation(names, total / len(x), confusion)
+
+
+def scores(model: Scorer, x: Array) -> Array:
+    """The scores (N, K) of a normalised batch, of a net that may have other outputs too."""
+    outputs = model.forward(x)
+    found: Array = outputs[scores_output(model.graph)] if isinstance(outputs, dict) else outputs
+    return found
+
+
+def probabilities(found: Array) -> NDArray[np.float64]:
+    """The softmax of scores (N, K).
+
+    Raises:
+        NetspecError: `model/not-finite` for scores of which no softmax can be taken.
+    """
+    if not np.isfinite(found).all():
+        raise NetspecError.simple(
+            "model/not-finite",
+            "the scores are not finite numbers",
+            "the weights are damaged, or the images are not what the net was trained on",
+        )
+    powers = np.exp(found.astype(np.float64) - found.max(axis=1, keepdims=True))
+    shares: NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
+    return shares
+
+
+def aligned(rows: list[list[str]]) -> Iterator[str]:
+    """A table: its head, a rule, its rows; the first column to the left, the others to the right."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for at, row in enumerate(rows):
+        cells = [row[0].ljust(widths[0])]
+        cells += [cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True)]
+        yield "  ".join(cells).rstrip()
+        if at == 0:
+            yield "-" * (sum(widths) + 2 * len(widths) - 2)
+
+
+def _share(part: Array, whole: Array) -> NDArray[np.float64]:
+    out = np.full(len(whole), np.nan)
+    np.divide(part, whole, out=out, where=whole > 0)
+    return out
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def _percent(value: float) -> str:
+    return "-" if np.isnan(value) else f"{value:.1%}"

@@ -1,0 +1,130 @@
+"""What a trained net says about pictures that nobody labelled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netspec.diagnostics import NetspecError
+from netspec.runtime.data.arrays import open_npy
+from netspec.runtime.data.files import read_error
+from netspec.runtime.data.input_normalization import Normalization
+from netspec.runtime.data.pictures import SUFFIXES, read_picture
+from netspec.runtime.inference.evaluate import BATCH, Scorer, probabilities, scores
+
+_PIXELS = "uint8"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The likeliest classes of a picture, the likeliest first.
+
+    Attributes:
+        name: the file, and the number of the picture where it holds several.
+        classes: their numbers.
+        shares: their probabilities.
+    """
+
+    name: str
+    classes: tuple[int, ...]
+    shares: tuple[float, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """The pictures of one file: names, and an array (N, C, H, W) or (N, F)."""
+
+    names: Sequence[str]
+    x: NDArray[Any]
+
+
+def predict(
+    model: Scorer, pictures: Pictures, normalization: Normalization, top: int = 1
+) -> Iterator[Prediction]:
+    """The `top` likeliest classes of each picture; of equal ones the first.
+
+    Raises:
+        NetspecError: `data/shape`, `model/not-finite`.
+    """
+    for start in range(0, len(pictures.x), BATCH):
+        x = normalization.apply(pictures.x[start : start + BATCH], model.dtype)
+        shares = probabilities(scores(model, x))
+        order = np.argsort(-shares, axis=1, kind="stable")[:, :top]
+        for i, (row, chosen) in enumerate(zip(shares, order, strict=True)):
+            yield Prediction(
+                pictures.names[start + i], tuple(chosen.tolist()), tuple(row[chosen].tolist())
+            )
+
+
+def read_pictures(
+    path: Path, input_shape: tuple[int, ...], *, resize: bool = False, trained_on: str | None = None
+) -> Pictures:
+    """Read a PNG or JPEG file, or an `.npy` file with one picture or many, for a net's input.
+
+    A PNG or JPEG file is read as grey or in colour, as the net wants it. An array is taken as it is:
+    (C, H, W), (N, C, H, W), (H, W) for grey, and the same flattened.
+
+    Args:
+        path: the file.
+        input_shape: (C, H, W) or (F,).
+        resize: stretch a PNG or JPEG file to the input's size.
+        trained_on: the type of the training images' numbers, where it is known: nothing but `uint8`
+            says what a pixel of 0 to 255 is.
+
+    Raises:
+        NetspecError: `data/missing-file`, `data/bad-file`, `data/shape`, `library/pillow`.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ".npy":
+        return _from_array(path, input_shape)
+    if suffix not in SUFFIXES:
+        known = ", ".join((*SUFFIXES, ".npy"))
+        raise read_error(path, f"not the name of a picture; those end in {known}")
+    if trained_on not in (None, _PIXELS):
+        raise NetspecError.simple(
+            "data/shape",
+            f"{path} has pixels from 0 to 255, and the weights were trained on {trained_on} images",
+            "give an .npy file with numbers as in the training data",
+        )
+    channels, size = _picture_size(path, input_shape)
+    picture = read_picture(path, channels, size, resize=resize)
+    return Pictures([str(path)], picture.reshape(1, *input_shape))
+
+
+def _picture_size(path: Path, input_shape: tuple[int, ...]) -> tuple[int, tuple[int, int]]:
+    """Channels and (H, W) of the net's input."""
+    if len(input_shape) == 3 and input_shape[0] in (1, 3):
+        return input_shape[0], input_shape[1:]
+    if len(input_shape) == 1:
+        channels, height, width = read_picture(path).shape
+        for wanted in (channels, 1, 3):
+            if wanted * height * width == input_shape[0]:
+                return wanted, (height, width)
+    raise NetspecError.simple(
+        "data/shape",
+        f"{path} is no picture of shape {list(input_shape)}, the network's input",
+        "a picture has 1 channel (grey) or 3; give an .npy file with an array of this shape",
+    )
+
+
+def _from_array(path: Path, input_shape: tuple[int, ...]) -> Pictures:
+    array = open_npy(path)
+    if array.dtype.kind not in "uif":
+        raise read_error(path, f"it holds {array.dtype} values; images are integers or floats")
+    one = tuple(input_shape)
+    for shape in {one, one[1:] if one[0] == 1 else one}:
+        if array.shape == shape:
+            return Pictures([str(path)], array.reshape(1, *one))
+        if array.shape[1:] == shape and len(array):
+            names = [f"{path}[{i}]" for i in range(len(array))]
+            return Pictures(names, array.reshape(len(array), *one))
+    raise NetspecError.simple(
+        "data/shape",
+        f"{path} is of shape {list(array.shape)}, the network's input is {list(one)}",
+        f"it may hold one picture {list(one)}, or many: [N, {', '.join(map(str, one))}]",
+    )

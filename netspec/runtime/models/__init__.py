@@ -1,0 +1,1 @@
+"""Compiled nets as objects: parameters, steps, predictors."""

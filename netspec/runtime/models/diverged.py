@@ -1,0 +1,150 @@
+"""A loss that is no finite number: at which step, in which layer first, and what to try."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netspec.compiler.ir.graph import Graph, Node
+from netspec.compiler.passes.bind_sizes import match_sizes, specialize
+from netspec.diagnostics import Diagnostic, Hint, NetspecError
+from netspec.runtime.engine.program import Program, make_plan
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class LastStep:
+    """What the last step computed with.
+
+    Attributes:
+        graph: The net.
+        frozen: Its frozen parameters.
+        parameters: Parameters and buffers, as they were at that step.
+        x: The batch (N, ...), changed and normalised.
+        random: The state of the random numbers before its masks were drawn; None for others.
+    """
+
+    graph: Graph
+    frozen: frozenset[str]
+    parameters: Mapping[str, Array]
+    x: Array
+    random: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Where the first number that is not finite stands: in `node`, or in the net's input.
+
+    Attributes:
+        node: The layer; None for the input.
+        parameter: The parameter that holds it; None where the layer's values do.
+        text: What it is.
+    """
+
+    node: Node | None
+    parameter: str | None
+    text: str
+
+
+def diverged(value: float, step: int, epoch: int, lr: float, last: LastStep | None) -> NetspecError:
+    """The error of a loss that is infinite or no number.
+
+    Args:
+        value: The loss.
+        step: The number of the step, from 1.
+        epoch: Its epoch, from 1.
+        lr: Its learning rate.
+        last: What it computed with; None where that is not known any more.
+    """
+    message = f"the loss became {value} at step {step} (epoch {epoch}, learning rate {lr:g})"
+    fault = find_fault(last) if last is not None else None
+    notes = []
+    if last is not None and fault is None:
+        notes.append("every layer's values are finite in that step: the loss itself is not")
+    if fault is not None:
+        notes.append(fault.text)
+    blamed = fault.node.origin if fault is not None and fault.node is not None else None
+    return NetspecError([
+        Diagnostic(
+            "error", "train/diverged", message, blamed.span if blamed else None,
+            "the first that is not finite" if blamed else "", notes=tuple(notes),
+            hints=tuple(map(Hint, _advice(step, fault))), trace=blamed.trace if blamed else (),
+        )
+    ])  # fmt: skip
+
+
+def _advice(step: int, fault: Fault | None) -> list[str]:
+    slower = "lower the learning rate, warm it up (--warmup), or clip the gradient (--clip-norm)"
+    if fault is not None and fault.node is None:
+        return ["look at the data: the images hold numbers that are not finite, or far too large"]
+    if step == 1:  # no rate has had a say yet
+        return ["normalise the input (`channel`), or start from smaller weights (`init`)"]
+    return [slower, "normalise the input (`channel`) where that is not done"]
+
+
+def find_fault(last: LastStep) -> Fault | None:
+    """Run the batch again, every layer by itself, and look for the first number that is not finite.
+
+    None where all of them are finite, or where there is no memory for it.
+    """
+    if not np.isfinite(last.x).all():
+        return Fault(None, None, f"the input holds {_not_finite(last.x)}")
+    (name,) = last.graph.inputs
+    graph = last.graph
+    if any(not isinstance(n, int) for n in graph.inputs[name]):
+        sizes = match_sizes(graph, {name: last.x.shape[1:]}) or {}
+        graph = specialize(graph, sizes)
+    try:
+        values = _values(graph, last, name)
+    except MemoryError:
+        return None
+    for node in graph.nodes:
+        for parameter in node.parameters.values():
+            array = last.parameters[parameter]
+            if graph.parameters[parameter].trainable and not np.isfinite(array).all():
+                text = f"`{parameter}` holds {_not_finite(array)} since the step before"
+                return Fault(node, parameter, text)
+        if node.name in values and not np.isfinite(values[node.name]).all():
+            array = values[node.name]
+            inputs = [v for v in node.inputs if v in values]
+            largest = max((float(np.abs(values[v]).max()) for v in inputs), default=math.nan)
+            text = f"`{node.name}` gives {_not_finite(array)}"
+            if not math.isnan(largest):
+                text += f" from numbers of up to {largest:.3g}"
+            return Fault(node, None, text)
+    return None
+
+
+def _values(graph: Graph, last: LastStep, name: str) -> dict[str, Array]:
+    """The value of every node, and of the input."""
+    plan = make_plan(graph, training=True, keep_activations=True, frozen=last.frozen)
+    program = Program(graph, plan, last.x.dtype)
+    buffers = program.bind(len(last.x))
+    buffers[plan.inputs[name].name] = last.x
+    rng = np.random.default_rng(0)
+    if last.random is not None:
+        rng.bit_generator.state = dict(last.random)
+    program.sample(buffers, rng)
+    # Running statistics are updated on the way: in copies.
+    parameters = {name: np.array(array) for name, array in last.parameters.items()}
+    with np.errstate(all="ignore"):
+        program.forward(buffers, parameters)
+    values = {node: buffers[buffer.name] for node, buffer in plan.activations.items()}
+    return {**values, name: last.x}
+
+
+def _not_finite(array: Array) -> str:
+    """What there is in an array besides finite numbers, in words."""
+    infinite, nan = int(np.isinf(array).sum()), int(np.isnan(array).sum())
+    parts = []
+    if nan:
+        parts.append(f"{nan:,} NaN")
+    if infinite:
+        parts.append(f"{infinite:,} infinite")
+    return f"{' and '.join(parts)} of {array.size:,} numbers"

@@ -1,0 +1,92 @@
+"""What a training run will need of the memory, before it is taken."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from netspec.compiler.ir.graph import Graph
+from netspec.diagnostics import NetspecError
+from netspec.runtime.models.numpy_steps import EVALUATION_BATCH
+from netspec.runtime.models.protocols import Job
+from netspec.runtime.optim.optimizers import OPTIMIZERS
+from netspec.runtime.weights.host import machine_memory, show_bytes
+
+
+def require_memory(model: Any, job: Job, *, kept: bool = False) -> None:
+    """Refuse a run that the machine cannot hold: better now than killed in its first step.
+
+    Models say what their programs take: `step_bytes(batch)` and `memory()`, the most there is. Of
+    those that say nothing nothing is asked.
+
+    Args:
+        model: What is trained.
+        job: With what.
+        kept: Whether checkpoints are written.
+
+    Raises:
+        NetspecError: `train/out-of-memory`, with a batch that would fit.
+    """
+    if not hasattr(model, "step_bytes"):
+        return
+    there = model.memory() if hasattr(model, "memory") else machine_memory()
+
+    def needed(batch: int) -> int:
+        return needed_bytes(model, job, batch, kept=kept)
+
+    count = min(job.batch, len(job.data.x_train))
+    wanted = needed(count)
+    if wanted <= there:
+        return
+    fits = largest_batch(needed, count, there)
+    advice = (
+        f"--batch {fits} fits" if fits else "even a batch of 1 does not fit: take a smaller net"
+    )
+    raise NetspecError.simple(
+        "train/out-of-memory",
+        f"a step of {count:,} images needs about {show_bytes(wanted)} of memory, and there are"
+        f" {show_bytes(there)}",
+        advice,
+    )
+
+
+def needed_bytes(model: Any, job: Job, batch: int, *, kept: bool = False) -> int:
+    """About what a run takes: values of a step, parameters with all that goes with them, data."""
+    graph: Graph = model.graph
+    size = sum(p.size for p in graph.parameters.values()) * np.dtype(model.dtype).itemsize
+    # Beside them their gradients, what the optimizer remembers, and a copy of the best epoch's.
+    remembered = len(OPTIMIZERS[job.optimizer].state_names)
+    copies = 3 + remembered
+    if kept:  # a checkpoint is a copy of all that, and then once more the bytes of its file
+        copies += 2 * (2 + remembered)
+    seen = {id(x): x.nbytes for x in (job.data.x_train, job.data.x_test) if _in_memory(x)}
+    steps: int = model.step_bytes(batch, max(batch, EVALUATION_BATCH))
+    total: int = steps + copies * size + sum(seen.values())
+    return total
+
+
+def _in_memory(x: np.ndarray[Any, Any]) -> bool:
+    """Whether the system could not take the memory back: it can where a file has the same."""
+    while isinstance(x, np.ndarray):
+        if isinstance(x, np.memmap):
+            return False
+        x = x.base  # type: ignore[assignment]
+    return True
+
+
+def largest_batch(needed: Callable[[int], int], batch: int, there: int) -> int:
+    """The largest of batch / 2, batch / 4, ... that fits; 0 where not even 1 does."""
+    while batch > 1:
+        batch //= 2
+        if needed(batch) <= there:
+            return batch
+    return 0
+
+
+def value_bytes(graph: Graph, batch: int, itemsize: int) -> int:
+    """The bytes of all values of a batch: what any program keeps for its backward pass at least."""
+    shapes = [node.shape for node in graph.nodes]
+    return batch * itemsize * sum(math.prod(shape) for shape in shapes)

@@ -1,0 +1,219 @@
+"""Training steps of the NumPy program."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netspec.diagnostics import NetspecError
+from netspec.runtime.data.augment_draws import check_kinds, draw
+from netspec.runtime.data.augment_numpy import cut_out, shift_and_flip
+from netspec.runtime.data.input_normalization import Normalization
+from netspec.runtime.data.prefetch import prefetched
+from netspec.runtime.models.diverged import LastStep
+from netspec.runtime.models.protocols import Backend, Job, Snapshot, check_snapshot, sound_snapshot
+from netspec.runtime.optim.losses import Loss
+from netspec.runtime.optim.optimizers import clip, make_optimizer
+
+# Forward passes run at least this many images at a time, however small the training batches are.
+EVALUATION_BATCH = 128
+
+
+class NumpyModel(Protocol):
+    """What `NumpyBackend` needs of a model."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """float32 or float64."""
+        ...
+
+    @property
+    def flat_parameters(self) -> NDArray[np.floating]:
+        """(P,), live: writing to it changes the model. Frozen parameters are not in it."""
+        ...
+
+    @property
+    def flat_gradients(self) -> NDArray[np.floating]:
+        """(P,), filled by `gradients_`; the same array all along."""
+        ...
+
+    @property
+    def decayed(self) -> int:
+        """The first so many parameters are the weights that L2 acts on."""
+        ...
+
+    @property
+    def frozen(self) -> frozenset[str]:
+        """Names of the parameters that are left alone."""
+        ...
+
+    def gradients_(self, x: NDArray[Any], y: NDArray[np.int64], *, loss: Loss, l2: float) -> float:
+        """Forward and backward in training mode; the loss and gradients include the L2 term."""
+        ...
+
+    def scores(self, x: NDArray[Any]) -> NDArray[np.floating]:
+        """What the loss reads (N, classes), in evaluation mode."""
+        ...
+
+    def reseed(self, seed: int) -> None:
+        """Start the random numbers of dropout anew."""
+        ...
+
+    random_state: dict[str, Any]
+    """Where they stand, as plain data."""
+
+    def state_dict(self) -> dict[str, NDArray[Any]]:
+        """Copies of all parameters and buffers by name."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Take them up."""
+        ...
+
+
+class NumpyBackend:
+    """One process, each step's loss at hand: see `netspec.runtime.models.protocols.Backend`."""
+
+    reads_every = 1
+    writes = True
+
+    def __init__(self, model: NumpyModel, job: Job) -> None:
+        check_kinds(job.augment, job.data.sample_shape)
+        self.model, self.job = model, job
+        self.stepper = make_optimizer(
+            job.optimizer,
+            model.flat_parameters,
+            model.flat_gradients,
+            model.decayed,
+            **job.optimizer_options,
+        )
+        model.reseed(job.seed)
+        self._losses: list[float] = []
+        self._last: tuple[NDArray[np.floating], dict[str, Any] | None] | None = None
+        self._batches: Iterator[tuple[NDArray[np.floating], NDArray[np.int64]]] = iter(())
+
+    def begin_epoch(self, epoch: int, order: NDArray[np.int64], parts: Sequence[slice]) -> None:
+        """See `Backend`."""
+        drawn = np.zeros((len(order), 0), np.int64)
+        if self.job.augment:
+            height, width = self.job.data.sample_shape[1:]
+            drawn = draw(self.job.augment, len(order), (height, width), self.job.seed, epoch)
+        self._batches = prefetched(lambda part: self._batch(order[part], drawn), parts)
+
+    def _batch(
+        self, chosen: NDArray[np.int64], drawn: NDArray[np.int64]
+    ) -> tuple[NDArray[np.floating], NDArray[np.int64]]:
+        """The images of these numbers, changed and normalised, and their labels."""
+        job = self.job
+        x = shift_and_flip(job.data.x_train[chosen], drawn[chosen], job.augment)
+        with np.errstate(over="ignore", invalid="ignore"):
+            normalized = job.normalization.apply(x, self.model.dtype)
+        return cut_out(normalized, drawn[chosen], job.augment), job.data.y_train[chosen]
+
+    def step(self, lr: float) -> None:
+        """See `Backend`. A loss that is not finite leaves the weights as they are."""
+        model, job = self.model, self.job
+        x, y = next(self._batches)
+        self._last = (x, getattr(model, "random_state", None))
+        # A diverging run overflows before its loss does; who reads the loss speaks for it.
+        with np.errstate(over="ignore", invalid="ignore"):
+            value = float(model.gradients_(x, y, loss=job.loss, l2=job.l2))
+            self._losses.append(value)
+            if math.isfinite(value):
+                if job.clip_norm is not None:
+                    clip(model.flat_gradients, job.clip_norm)
+                self.stepper.step(lr)
+
+    def read(self, stop: bool) -> tuple[list[float], bool]:
+        """See `Backend`."""
+        losses, self._losses = self._losses, []
+        return losses, stop
+
+    def accuracy(self, name: str, stop: Callable[[], bool]) -> float:
+        """See `Backend`."""
+        x, y = self.job.measured[name]
+        return accuracy(self.model, x, y, self.job.normalization, self.job.batch, stop)
+
+    def state_dict(self) -> dict[str, NDArray[Any]]:
+        """See `Backend`."""
+        return self.model.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """See `Backend`."""
+        self.model.load_state_dict(state)
+
+    # -- to be kept
+
+    def snapshot(self) -> Snapshot:
+        """See `Backend`."""
+        tensors = {f"model.{name}": array for name, array in self.model.state_dict().items()}
+        tensors |= {f"optimizer.{name}": array for name, array in self.stepper.state().items()}
+        return Snapshot(tensors, {"random": self.model.random_state})
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """See `Backend`."""
+        own = self.snapshot()
+        with sound_snapshot():
+            check_snapshot(snapshot, {name: t.shape for name, t in own.tensors.items()})
+            self.model.load_state_dict(snapshot.part("model"))
+            self.stepper.load_state(snapshot.part("optimizer"))
+            self.model.random_state = snapshot.facts["random"]
+
+    def last_step(self) -> LastStep | None:
+        """See `Backend`. A step whose loss is not finite has left the weights alone."""
+        graph = getattr(self.model, "graph", None)
+        if graph is None or self._last is None:
+            return None
+        frozen, parameters = self.model.frozen, self.model.state_dict()
+        return LastStep(graph, frozen, parameters, *self._last)
+
+
+@contextmanager
+def numpy_training(model: NumpyModel, job: Job) -> Iterator[Backend]:
+    """A `NumpyBackend`; running out of memory is an ordinary error while it is used.
+
+    Raises:
+        NetspecError: `train/out-of-memory`.
+    """
+    try:
+        yield NumpyBackend(model, job)
+    except MemoryError as error:
+        raise out_of_memory(job.batch, str(error)) from None
+
+
+def out_of_memory(batch: int, reason: str) -> NetspecError:
+    """The error of a step that did not fit into memory, with half the batch as advice."""
+    return NetspecError.simple(
+        "train/out-of-memory",
+        f"a step of {batch} images does not fit into memory: {reason or 'it is full'}",
+        f"use smaller batches: --batch {batch // 2}" if batch > 1 else None,
+    )
+
+
+def accuracy(
+    model: NumpyModel,
+    x: NDArray[Any],
+    y: NDArray[np.int64],
+    normalization: Normalization,
+    batch: int = EVALUATION_BATCH,
+    stop: Callable[[], bool] = lambda: False,
+) -> float:
+    """The share of images (N, ...) whose highest score is at their label, in evaluation mode.
+
+    Once `stop()` is true it gives up, and its answer means nothing.
+    """
+    batch = max(batch, EVALUATION_BATCH)
+    right = 0
+    for start in range(0, len(x), batch):
+        if stop():
+            break
+        part = slice(start, start + batch)
+        with np.errstate(over="ignore", invalid="ignore"):
+            scores = model.scores(normalization.apply(x[part], model.dtype))
+        right += int((scores.argmax(axis=1) == y[part]).sum())
+    return right / len(x)

@@ -1,0 +1,61 @@
+"""Random crop, flip and cutout of a batch where it lies, each image its own way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from netspec.runtime.data.augment_draws import CUT_COLUMN, CUT_ROW, FLIPPED, LEFT, PADDING, TOP
+
+
+def shift_and_flip(x: Tensor, drawn: Tensor, kinds: Sequence[str]) -> Tensor:
+    """`crop` and `flip`, in one gather.
+
+    Args:
+        x: (N, C, H, W) raw pixels; `crop` pads them with zeros, black, as torchvision's
+            RandomCrop before Normalize does.
+        drawn: (N, 5), as `netspec.runtime.data.augment_draws.draw` gives.
+        kinds: which of the augmentations to do.
+
+    Returns:
+        (N, C, H, W), stored with the channels last.
+    """
+    if not {"crop", "flip"} & set(kinds):
+        return x
+    height, width = x.shape[2:]
+    rows = torch.arange(height, device=x.device) + drawn[:, TOP, None]
+    columns = torch.arange(width, device=x.device).expand(len(x), -1)
+    columns = torch.where(drawn[:, FLIPPED, None] > 0, width - 1 - columns, columns)
+    columns = columns + drawn[:, LEFT, None]
+    if "crop" in kinds:
+        x = functional.pad(x, (PADDING,) * 4)
+    images = torch.arange(len(x), device=x.device)[:, None, None]
+    # Indices on both sides of a slice put their axes first: (N, H, W, C).
+    return x[images, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def cut_out(x: Tensor, drawn: Tensor, kinds: Sequence[str]) -> Tensor:
+    """`cutout`: a square of half the shorter side set to 0, the mean of normalised images.
+
+    Source: DeVries and Taylor, Improved Regularization of Convolutional Neural Networks with
+    Cutout (2017): 16 of 32 pixels for CIFAR-10, the centre anywhere, the square cut at the edges.
+
+    Args:
+        x: (N, C, H, W), normalised.
+        drawn: (N, 5).
+        kinds: which of the augmentations to do.
+    """
+    if "cutout" not in kinds:
+        return x
+    height, width = x.shape[2:]
+    side = min(height, width) // 2
+    inside = []
+    for extent, column in ((height, CUT_ROW), (width, CUT_COLUMN)):
+        first = drawn[:, column, None] - side // 2
+        at = torch.arange(extent, device=x.device)
+        inside.append((at >= first) & (at < first + side))
+    square = inside[0][:, :, None] & inside[1][:, None, :]
+    return x.masked_fill(square[:, None], 0)

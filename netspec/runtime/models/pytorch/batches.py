@@ -1,0 +1,125 @@
+"""Images and labels on their way to the device, a batch at a time."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from netspec.runtime.data.input_normalization import Normalization
+
+# A data set may take this share of the free memory of a GPU; the rest is for the network.
+_SHARE_OF_MEMORY = 0.25
+# What torch can index; other types are converted on the way.
+_DIRECT = ("uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64")
+
+
+class Feed(Protocol):
+    """Gives batches of a data set on the device: images as they are stored, labels int64."""
+
+    def batches(
+        self, order: NDArray[np.int64], parts: Sequence[slice]
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """The images and labels of `order[part]` for each of `parts`."""
+        ...
+
+
+class Resident:
+    """A data set that lies on the device as a whole, moved there once."""
+
+    def __init__(self, x: NDArray[Any], y: NDArray[np.int64], device: torch.device) -> None:
+        self._x, self._y = _tensor(x).to(device), _tensor(y).to(device)
+
+    def batches(
+        self, order: NDArray[np.int64], parts: Sequence[slice]
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """See `Feed`."""
+        chosen = torch.from_numpy(order).to(self._x.device)
+        for part in parts:
+            yield self._x.index_select(0, chosen[part]), self._y.index_select(0, chosen[part])
+
+
+class Streamed:
+    """A data set in the host's memory: a thread gathers the next batch into pinned memory.
+
+    From there the device fetches it by itself, while the step before it still runs.
+    """
+
+    def __init__(self, x: NDArray[Any], y: NDArray[np.int64], device: torch.device) -> None:
+        self._x, self._y, self._device = _tensor(x), _tensor(y), device
+
+    def batches(
+        self, order: NDArray[np.int64], parts: Sequence[slice]
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """See `Feed`."""
+        chosen = torch.from_numpy(order)
+        with ThreadPoolExecutor(1, thread_name_prefix="netspec-feed") as thread:
+            ahead = thread.submit(self._gather, chosen[parts[0]]) if parts else None
+            for i in range(len(parts)):
+                assert ahead is not None
+                x, y = ahead.result()
+                if i + 1 < len(parts):
+                    ahead = thread.submit(self._gather, chosen[parts[i + 1]])
+                yield (
+                    x.to(self._device, non_blocking=True),
+                    y.to(self._device, non_blocking=True),
+                )
+
+    def _gather(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
+        found = []
+        for tensor in (self._x, self._y):
+            # Pinned memory is given back to its pool only after the copies from it are done.
+            pinned = self._device.type == "cuda"
+            out = torch.empty(
+                (len(chosen), *tensor.shape[1:]), dtype=tensor.dtype, pin_memory=pinned
+            )
+            found.append(torch.index_select(tensor, 0, chosen, out=out))
+        return found[0], found[1]
+
+
+def make_feeds(
+    sets: dict[str, tuple[NDArray[Any], NDArray[np.int64]]], device: torch.device
+) -> dict[str, Feed]:
+    """A feed for each data set: on the device if all fit well there, else streamed.
+
+    Args:
+        sets: images (N, ...) and labels (N,) by name.
+        device: where batches are wanted. In the host's own memory everything is resident.
+    """
+    kind: type[Resident | Streamed] = Resident
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        wanted = sum(x.nbytes + y.nbytes for x, y in sets.values())
+        kind = Resident if wanted <= _SHARE_OF_MEMORY * free else Streamed
+    return {name: kind(x, y, device) for name, (x, y) in sets.items()}
+
+
+class Normalizer:
+    """A `Normalization` on the device, to the bit what it gives in NumPy."""
+
+    def __init__(self, fitted: Normalization, dtype: torch.dtype, device: torch.device) -> None:
+        self._dtype = dtype
+        self._mean, self._scale = (
+            _tensor(a).to(device, dtype) for a in (fitted.mean, fitted.scale)
+        )
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Normalise (N, C, H, W) or (N, F) into a new tensor."""
+        # Where a kind leaves one of them out it is 0 or 1, which changes no bit.
+        return x.to(self._dtype, copy=True).sub_(self._mean).div_(self._scale)
+
+
+def _tensor(array: NDArray[Any]) -> Tensor:
+    """The array itself where torch can take it, else a copy."""
+    if array.dtype.newbyteorder("=") != array.dtype or array.dtype.name not in _DIRECT:
+        array = array.astype(np.float64 if array.dtype.kind == "f" else np.int64)
+    with warnings.catch_warnings():
+        # Nothing writes to it.
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(np.ascontiguousarray(array))

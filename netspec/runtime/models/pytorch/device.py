@@ -1,0 +1,102 @@
+"""Where a module runs, and what can go wrong there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+from netspec.diagnostics import NetspecError
+from netspec.runtime.data.choices import check_name, require
+from netspec.runtime.models.numpy_steps import out_of_memory
+from netspec.runtime.models.pytorch.processes import Group
+
+DEVICES = ("auto", "cpu", "cuda")
+AMP = ("off", "bf16", "fp16")
+_HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How a module is run.
+
+    Attributes:
+        device: Where.
+        amp: Autocast to `bf16` or `fp16` (with a gradient scaler), or `off`.
+        channels_last: Store pictures and filters with the channels last.
+        compiler: The backend of torch.compile, such as `inductor`; None does not compile.
+        group: The processes that share each batch.
+    """
+
+    device: torch.device
+    amp: str = "off"
+    channels_last: bool = False
+    compiler: str | None = None
+    group: Group = Group()
+
+    def __post_init__(self) -> None:
+        check_name("kind of mixed precision", self.amp, AMP)
+
+    @property
+    def half(self) -> torch.dtype | None:
+        """The type that autocast computes in; None without."""
+        return _HALF.get(self.amp)
+
+
+def choose_device(name: str, group: Group) -> torch.device:
+    """The device called `auto` (a GPU where there is one), `cpu` or `cuda`; a process has its own.
+
+    Raises:
+        NetspecError: `train/bad-option` where there is no such GPU.
+    """
+    check_name("device", name, DEVICES)
+    available = torch.cuda.is_available()
+    if name == "cpu" or (name == "auto" and not available):
+        return torch.device("cpu")
+    built = torch.version.cuda is not None or torch.version.hip is not None
+    require(
+        available,
+        "PyTorch finds no GPU" + ("" if built else ": this PyTorch was built for the CPU alone"),
+        "--device cpu, or auto, which takes a GPU where there is one",
+    )
+    count = torch.cuda.device_count()
+    require(
+        group.local_rank < count,
+        f"process {group.local_rank} of this machine has no GPU: there are {count}",
+        f"torchrun --nproc-per-node={count}",
+    )
+    device = torch.device("cuda", group.local_rank)
+    torch.cuda.set_device(device)
+    return device
+
+
+@contextmanager
+def ordinary_errors(batch: int, compiler: str | None) -> Iterator[None]:
+    """Full memory, and a compiler that fails, are ordinary errors.
+
+    Raises:
+        NetspecError: `train/out-of-memory`, `train/bad-option`.
+    """
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise out_of_memory(batch, _first_line(error)) from None
+    except RuntimeError as error:
+        # The CPU's allocator has no exception of its own.
+        if "can't allocate memory" in str(error) or "not enough memory" in str(error):
+            raise out_of_memory(batch, _first_line(error)) from None
+        raised_in = type(error).__module__
+        if compiler is None or not raised_in.startswith(("torch._dynamo", "torch._inductor")):
+            raise
+        raise NetspecError.simple(
+            "train/bad-option",
+            f"torch.compile failed: {_first_line(error)}",
+            "train without --compile; on a CPU it needs a C++ compiler, on a GPU Triton",
+        ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:300] if lines else type(error).__name__

@@ -1,0 +1,172 @@
+"""A PyTorch module with the methods of `netspec.Model`: what `netspec.fit` trains with PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
+
+from netspec.compiler.ir.graph import Graph
+from netspec.compiler.numpy_backend.lower import is_frozen
+from netspec.diagnostics import NetspecError
+from netspec.runtime.models.classifier_shape import class_count, image_shape, scores_output
+from netspec.runtime.models.memory_check import value_bytes
+from netspec.runtime.models.protocols import Backend, Job
+from netspec.runtime.models.pytorch.device import Execution, ordinary_errors
+from netspec.runtime.weights.host import machine_memory
+from netspec.runtime.weights.legacy_names import fit_state
+from netspec.runtime.weights.safetensors_file import check_tensors
+
+
+class TorchModel:
+    """A net's module, where and how it runs, and its state as NumPy arrays.
+
+    Args:
+        graph: of the checked net.
+        module: its module, such as `netspec.runtime.models.torch_build.build_module` gives; moved to the
+            device in place.
+        execution: where and how it runs; on the CPU by default.
+
+    Raises:
+        NetspecError: `train/bad-option` for mixed precision of a float64 module.
+    """
+
+    def __init__(self, graph: Graph, module: nn.Module, execution: Execution | None = None) -> None:
+        self.graph = graph
+        self.execution = execution or Execution(torch.device("cpu"))
+        self.torch_dtype = next(
+            (p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32
+        )
+        if self.execution.half and self.torch_dtype != torch.float32:
+            raise NetspecError.simple(
+                "train/bad-option", "mixed precision keeps its weights in float32, not in float64"
+            )
+        self.module: nn.Module = module.to(self.execution.device)
+        if self.execution.channels_last:
+            self.module = self.module.to(memory_format=torch.channels_last)
+        self.frozen: frozenset[str] = frozenset()
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one image, for a net with one input."""
+        return image_shape(self.graph)
+
+    @property
+    def classes(self) -> int:
+        """How many scores the loss reads for an image."""
+        return class_count(self.graph)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """float32 or float64, of the parameters."""
+        return np.dtype(str(self.torch_dtype).removeprefix("torch."))
+
+    def forward(self, x: ArrayLike) -> Any:
+        """The outputs of a batch in evaluation mode.
+
+        Args:
+            x: an array (N, C, H, W) or (N, F).
+
+        Returns:
+            An array of the output's shape with N in front; a dict of them for several outputs.
+        """
+        was_training = self.module.training
+        self.module.eval()
+        with torch.no_grad(), self.autocast():
+            given = torch.as_tensor(np.asarray(x, self.dtype), device=self.execution.device)
+            outputs = self.module(self.stored(given))
+        self.module.train(was_training)
+        if not isinstance(outputs, tuple):
+            return _array(outputs.to(self.torch_dtype))
+        arrays = (_array(output.to(self.torch_dtype)) for output in outputs)
+        return dict(zip(self.graph.outputs, arrays, strict=True))
+
+    __call__ = forward
+
+    def chosen_output(self, outputs: Any) -> Tensor:
+        """What the loss reads of all that the module gives."""
+        if not isinstance(outputs, tuple):
+            return outputs
+        return outputs[list(self.graph.outputs).index(scores_output(self.graph))]
+
+    def stored(self, x: Tensor) -> Tensor:
+        """A batch as the module wants it in memory."""
+        if self.execution.channels_last and x.dim() == 4:
+            return x.contiguous(memory_format=torch.channels_last)
+        return x.contiguous()
+
+    def autocast(self) -> torch.autocast:
+        """Mixed precision, or nothing."""
+        half = self.execution.half
+        return torch.autocast(self.execution.device.type, half, enabled=half is not None)
+
+    # -- state
+
+    def state_dict(self) -> dict[str, NDArray[Any]]:
+        """Every parameter and buffer by its name, copied, in the order of the file."""
+        state = self.module.state_dict()
+        return {name: np.array(_array(state[name]), order="C") for name in self.graph.parameters}
+
+    def load_state_dict(self, state: Mapping[str, ArrayLike]) -> None:
+        """Take parameters and buffers from a dict that names each of them.
+
+        Names of older published checkpoints count as the newer ones, and the counters of batch norm,
+        which those lack, may be missing.
+
+        Raises:
+            NetspecError: `weights/mismatch` naming every missing, unexpected or wrongly shaped one.
+        """
+        expected = {name: p.shape for name, p in self.graph.parameters.items()}
+        fitted, needed = fit_state(state, expected)
+        arrays = {name: np.asarray(value) for name, value in fitted.items()}
+        check_tensors(arrays, needed)
+        tensors = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
+        # Checked above: only counters can be missing.
+        self.module.load_state_dict(tensors, strict=False)
+
+    # -- training
+
+    def step_bytes(self, batch: int, evaluated: int) -> int:
+        """What a step of `batch` images takes at least: all values are kept for its backward pass."""
+        half = self.execution.half
+        itemsize = half.itemsize if half is not None else self.dtype.itemsize
+        return value_bytes(self.graph, -(-batch // self.execution.group.size), itemsize)
+
+    def memory(self) -> int:
+        """The memory of the device."""
+        if self.execution.device.type == "cuda":
+            return int(torch.cuda.mem_get_info(self.execution.device)[1])
+        return machine_memory()
+
+    def freeze(self, names: Collection[str]) -> None:
+        """Train without these parameters, as `netspec.Model.freeze` says."""
+        self.frozen = frozenset(names)
+        for name, parameter in self.module.named_parameters():
+            parameter.requires_grad_(name not in self.frozen)
+
+    def start_training(self) -> None:
+        """Training mode, but for layers that are frozen: they keep their running statistics."""
+        self.module.train()
+        for node in self.graph.nodes:
+            if is_frozen(self.graph, node, self.frozen):
+                first = next(iter(node.parameters.values()))
+                self.module.get_submodule(first.rpartition(".")[0]).eval()
+
+    @contextmanager
+    def training(self, job: Job) -> Iterator[Backend]:
+        """What `netspec.fit` takes steps with."""
+        from netspec.runtime.models.pytorch.steps import TorchBackend
+
+        size = self.execution.group.size
+        with ordinary_errors(-(-job.batch // size), self.execution.compiler):
+            yield TorchBackend(self, job)
+
+
+def _array(tensor: Tensor) -> NDArray[Any]:
+    array: NDArray[Any] = tensor.detach().cpu().numpy()
+    return array

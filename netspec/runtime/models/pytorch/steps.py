@@ -1,0 +1,293 @@
+"""Training steps of a PyTorch module, on one device or as one of several processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from netspec.diagnostics import Diagnostic, NetspecError
+from netspec.runtime.data.augment_draws import check_kinds, draw
+from netspec.runtime.data.batches import share
+from netspec.runtime.data.choices import require
+from netspec.runtime.models.classifier_shape import require_training_batch
+from netspec.runtime.models.diverged import LastStep
+from netspec.runtime.models.numpy_steps import EVALUATION_BATCH
+from netspec.runtime.models.protocols import Job, Snapshot, check_snapshot, sound_snapshot
+from netspec.runtime.models.pytorch.augment import cut_out, shift_and_flip
+from netspec.runtime.models.pytorch.batches import Normalizer, make_feeds
+from netspec.runtime.models.pytorch.model import TorchModel
+from netspec.runtime.models.pytorch.optimizers import make_torch_optimizer
+from netspec.runtime.optim.optimizers import AdamW, check_optimizer
+
+# Reading a loss waits for the GPU: it is done once in so many steps.
+_STEPS_AHEAD = 50
+
+
+class TorchBackend:
+    """See `netspec.runtime.models.protocols.Backend`.
+
+    Each process computes its share of every batch, weighted by its size; gradients are the sums
+    over the processes, so that all take the same step. Dropout is drawn from the seed and the
+    process's number; batch norm uses the statistics of the process's own share, and the running
+    statistics that count are those of the first process.
+    """
+
+    def __init__(self, model: TorchModel, job: Job) -> None:
+        self.model, self.job = model, job
+        self.group, self.device = model.execution.group, model.execution.device
+        check_kinds(job.augment, job.data.sample_shape)
+        require(hasattr(job.loss, "in_torch"), f"{job.loss} has no form for PyTorch (`in_torch`)")
+        self.reads_every = _STEPS_AHEAD if self.device.type == "cuda" else 1
+        self.writes = self.group.rank == 0
+        seeds = np.random.SeedSequence([job.seed, self.group.rank]).generate_state(1, np.uint64)
+        torch.manual_seed(int(seeds[0] >> np.uint64(1)))
+        # All batches but the last few have one size: the fastest algorithm is worth looking for.
+        torch.backends.cudnn.benchmark = self.device.type == "cuda"
+
+        sets = {**job.measured, "steps": (job.data.x_train, job.data.y_train)}
+        self._feeds = make_feeds(sets, self.device)
+        self._normalize = Normalizer(job.normalization, model.torch_dtype, self.device)
+        self._weights, self._others, self._names = self._trained()
+        self._rule = rule = check_optimizer(job.optimizer, job.optimizer_options)
+        # The gradient that is clipped is that of the whole loss, and AdamW's decay is another thing
+        # than L2: there its gradient is added by hand.
+        self._adds_l2 = job.l2 > 0 and (job.clip_norm is not None or isinstance(rule, AdamW))
+        self._optimizer = make_torch_optimizer(
+            rule,
+            self._weights,
+            self._others,
+            weight_decay=0.0 if self._adds_l2 else job.l2,
+            fused=self.device.type == "cuda",
+        )
+        self._scaler = torch.amp.GradScaler(
+            self.device.type, enabled=model.execution.half is torch.float16
+        )
+        # Parameters that only other outputs depend on have no gradient; NumPy's is 0.
+        self._has_unused = len(model.graph.outputs) > 1
+        if self._has_unused:
+            for parameter in (*self._weights, *self._others):
+                parameter.grad = torch.zeros_like(parameter)
+        self._train, self._evaluate = self._runners()
+        self._prepare: Callable[[Tensor, Tensor], Tensor] = self._change_and_normalize
+        if job.augment and (compiler := model.execution.compiler):
+            self._prepare = torch.compile(self._prepare, backend=compiler, dynamic=False)
+        self._pending: list[Tensor] = []
+        self._last: Tensor | None = None
+        # Looking at a loss costs nothing here; elsewhere it would wait for a device or a process.
+        self._alone = self.device.type == "cpu" and self.group.size == 1
+        self._steps: Iterator[tuple[Tensor, Tensor, Tensor, float]] = iter(())
+
+    def _trained(self) -> tuple[list[Tensor], list[Tensor], list[str]]:
+        """The parameters that are trained: weights, those without decay, and the names of both."""
+        roles = self.model.graph.parameters
+        named = [(n, p) for n, p in self.model.module.named_parameters() if p.requires_grad]
+        named.sort(key=lambda pair: roles[pair[0]].role != "weight")  # the rest stays in order
+        weights = [p for n, p in named if roles[n].role == "weight"]
+        return weights, [p for _, p in named[len(weights) :]], [n for n, _ in named]
+
+    def _runners(self) -> tuple[Callable[[Tensor], Any], Callable[[Tensor], Any]]:
+        """The module as steps call it, and as accuracies do."""
+        module, compiler = self.model.module, self.model.execution.compiler
+        train: nn.Module = module
+        if self.group.size > 1:
+            train = DistributedDataParallel(
+                module,
+                device_ids=[self.device] if self.device.type == "cuda" else None,
+                find_unused_parameters=self._has_unused,
+            )
+        if compiler is None:
+            return train, module
+        # One program a batch size, of which there are few: see `batch_slices` and `accuracy`.
+        evaluate = torch.compile(module, backend=compiler, dynamic=False)
+        if train is module:
+            return evaluate, evaluate
+        return torch.compile(train, backend=compiler, dynamic=False), evaluate
+
+    # -- steps
+
+    def begin_epoch(self, epoch: int, order: NDArray[np.int64], parts: Sequence[slice]) -> None:
+        """See `Backend`."""
+        shares = [share(part, self.group.rank, self.group.size) for part in parts]
+        own = [part for part, _ in shares]
+        require_training_batch(self.model.graph, min(part.stop - part.start for part in own))
+        drawn = torch.zeros((len(order), 0), dtype=torch.int64)
+        if self.job.augment:
+            height, width = self.job.data.sample_shape[1:]
+            numbers = draw(self.job.augment, len(order), (height, width), self.job.seed, epoch)
+            drawn = torch.from_numpy(numbers[order]).to(self.device)
+        self._steps = (
+            (x, y, drawn[part], weight)
+            for (x, y), (part, weight) in zip(
+                self._feeds["steps"].batches(order, own), shares, strict=True
+            )
+        )
+        self.model.start_training()
+
+    def step(self, lr: float) -> None:
+        """See `Backend`."""
+        x, y, drawn, weight = next(self._steps)
+        x = self._prepare(x, drawn)
+        for group in self._optimizer.param_groups:
+            group["lr"] = lr
+        self._optimizer.zero_grad(set_to_none=not self._has_unused)
+        self._last = x
+        loss = self._loss(x, y)
+        if self._alone and not torch.isfinite(loss):
+            # As NumPy does it: the weights are left alone, so that the fault can be found.
+            self._pending.append(self._shown(loss.detach() * weight))
+            return
+        # DistributedDataParallel takes the mean over the processes; wanted is the weighted sum.
+        self._scaler.scale(loss * (weight * self.group.size)).backward()
+        self._pending.append(self._shown(loss.detach() * weight))
+        self._finish_gradients()
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+
+    def _change_and_normalize(self, x: Tensor, drawn: Tensor) -> Tensor:
+        """Training images as the module gets them, from those that are stored."""
+        kinds = self.job.augment
+        return cut_out(self._normalize(shift_and_flip(x, drawn, kinds)), drawn, kinds)
+
+    def _loss(self, x: Tensor, y: Tensor) -> Tensor:
+        """The mean loss of this process's images, without the L2 term."""
+        with self.model.autocast():
+            scores = self.model.chosen_output(self._train(self.model.stored(x)))
+        return self.job.loss.in_torch(scores.to(self.model.torch_dtype), y)
+
+    def _shown(self, loss: Tensor) -> Tensor:
+        """Its part of the loss that is shown; the first process's holds the L2 term."""
+        loss = loss.double()
+        if self.job.l2 and self._weights and self.writes:
+            norm = torch.nn.utils.get_total_norm([w.detach() for w in self._weights])
+            loss = loss + 0.5 * self.job.l2 * norm.double() ** 2
+        return loss
+
+    def _finish_gradients(self) -> None:
+        """Add what backward does not compute, and clip."""
+        if not self._adds_l2 and self.job.clip_norm is None:
+            return
+        self._scaler.unscale_(self._optimizer)
+        if self._adds_l2:
+            for weight in self._weights:
+                assert weight.grad is not None
+                weight.grad.add_(weight.detach(), alpha=self.job.l2)
+        if self.job.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_([*self._weights, *self._others], self.job.clip_norm)
+
+    def read(self, stop: bool) -> tuple[list[float], bool]:
+        """See `Backend`."""
+        asked = torch.tensor(float(stop), dtype=torch.float64, device=self.device)
+        values = self.group.total(torch.stack([*self._pending, asked])).tolist()
+        self._pending.clear()
+        return values[:-1], values[-1] > 0
+
+    # -- what it leads to
+
+    def accuracy(self, name: str, stop: Callable[[], bool]) -> float:
+        """See `Backend`. The images are shared out among the processes, batch by batch."""
+        count = len(self.job.measured[name][1])
+        batch = max(-(-self.job.batch // self.group.size), EVALUATION_BATCH)
+        order = np.arange(count)
+        if self.model.execution.compiler:
+            # A batch of its own size would be compiled anew: the last image fills it up.
+            order = np.minimum(np.arange(-(-count // batch) * batch), count - 1)
+        starts = range(self.group.rank * batch, len(order), batch * self.group.size)
+        parts = [slice(start, min(start + batch, len(order))) for start in starts]
+        self.group.follow_first(self.model.module)
+        self.model.module.eval()
+        right = torch.zeros((), dtype=torch.float64, device=self.device)
+        with torch.no_grad():
+            for (x, y), part in zip(self._feeds[name].batches(order, parts), parts, strict=True):
+                if stop():
+                    break
+                with self.model.autocast():
+                    outputs = self._evaluate(self.model.stored(self._normalize(x)))
+                hits = self.model.chosen_output(outputs).argmax(1) == y
+                right += hits[: count - part.start].sum()
+        return float(self.group.total(right)) / count
+
+    def state_dict(self) -> dict[str, NDArray[Any]]:
+        """See `Backend`."""
+        return self.model.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """See `Backend`."""
+        self.model.load_state_dict(state)
+
+    # -- to be kept
+
+    def snapshot(self) -> Snapshot:
+        """See `Backend`. The optimizer's numbers go by the names of the parameters."""
+        tensors = {f"model.{name}": array for name, array in self.model.state_dict().items()}
+        state = self._optimizer.state_dict()["state"]
+        for number, name in enumerate(self._names):
+            for key, value in state.get(number, {}).items():
+                if value is not None:
+                    array = torch.as_tensor(value).detach().cpu().numpy()
+                    tensors[f"optimizer.{name}.{key}"] = np.array(array, order="C")
+        for rank, own in enumerate(self._each_random(torch.get_rng_state())):
+            tensors[f"random.cpu.{rank}"] = own
+        if self.device.type == "cuda":
+            for rank, own in enumerate(self._each_random(torch.cuda.get_rng_state(self.device))):
+                tensors[f"random.cuda.{rank}"] = own
+        return Snapshot(tensors, {"scaler": self._scaler.state_dict()})
+
+    def _each_random(self, state: Tensor) -> list[NDArray[Any]]:
+        """The states of a generator in every process, as bytes."""
+        return [s.cpu().numpy().copy() for s in self.group.each(state.to(self.device))]
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """See `Backend`."""
+        shapes = {f"model.{n}": a.shape for n, a in self.model.state_dict().items()}
+        found = {name: t for name, t in snapshot.tensors.items() if name.startswith("model.")}
+        check_snapshot(Snapshot(found, {}), shapes)
+        with sound_snapshot():
+            self.model.load_state_dict(snapshot.part("model"))
+            self._optimizer.load_state_dict({
+                "state": self._optimizer_state(snapshot.part("optimizer")),
+                "param_groups": self._optimizer.state_dict()["param_groups"],
+            })  # fmt: skip
+            random = snapshot.part("random")
+            rank = self.group.rank
+            torch.set_rng_state(torch.from_numpy(random[f"cpu.{rank}"]))
+            if self.device.type == "cuda" and f"cuda.{rank}" in random:
+                torch.cuda.set_rng_state(torch.from_numpy(random[f"cuda.{rank}"]), self.device)
+            if snapshot.facts["scaler"] and self._scaler.is_enabled():
+                self._scaler.load_state_dict(snapshot.facts["scaler"])
+
+    def _optimizer_state(self, given: Mapping[str, NDArray[Any]]) -> dict[int, dict[str, Tensor]]:
+        """The state of torch's optimizer by numbers of parameters, from arrays by their names."""
+        state: dict[int, dict[str, Tensor]] = {}
+        parameters = [*self._weights, *self._others]
+        numbers = {name: number for number, name in enumerate(self._names)}
+        wrong = []
+        for full, array in given.items():
+            name, _, key = full.rpartition(".")
+            shape = tuple(parameters[numbers[name]].shape) if name in numbers else None
+            if shape is None:
+                wrong.append(f"unexpected: `optimizer.{full}` {list(array.shape)}")
+            elif array.shape not in (shape, ()):
+                wrong.append(f"shape: `optimizer.{full}` is {list(array.shape)}, not {list(shape)}")
+            else:
+                state.setdefault(numbers[name], {})[key] = torch.from_numpy(array.copy())
+        # torch has the names of netspec's rules, and counts the steps of each parameter by itself.
+        for number, name in enumerate(self._names if state else ()):
+            lacking = {*self._rule.state_names} - {*state.get(number, {})}
+            wrong += [f"missing: `optimizer.{name}.{key}`" for key in sorted(lacking)]
+        if wrong:
+            message = "the checkpoint does not fit the net"
+            raise NetspecError([Diagnostic("error", "run/checkpoint", message, notes=tuple(wrong))])
+        return state
+
+    def last_step(self) -> LastStep | None:
+        """See `Backend`. On a GPU the weights have moved on by the time that a loss is read."""
+        if not self._alone or self._last is None:
+            return None
+        x = self._last.detach().to(self.model.torch_dtype).numpy()
+        return LastStep(self.model.graph, self.model.frozen, self.state_dict(), x)

@@ -1,0 +1,104 @@
+"""A net as a PyTorch module that runs: the generated class, with NumPy's initial values."""
+
+from __future__ import annotations
+
+import functools
+import linecache
+from typing import TYPE_CHECKING, Any, Protocol
+
+from netspec.compiler.elaborate.written import Written
+from netspec.compiler.ir.graph import Graph
+from netspec.compiler.torch_backend import torch_source
+from netspec.diagnostics import NetspecError
+from netspec.runtime.models.numpy_model import DTYPES, draw_parameter
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class CheckedNet(Protocol):
+    """What is needed of a `netspec.Net`."""
+
+    @property
+    def name(self) -> str:
+        """The net's name, and the class's."""
+        ...
+
+    @property
+    def graph(self) -> Graph:
+        """Its layers and parameters."""
+        ...
+
+    @property
+    def written(self) -> Written:
+        """What it was built from."""
+        ...
+
+
+def require_torch() -> Any:
+    """PyTorch.
+
+    Raises:
+        NetspecError: `torch/missing`.
+    """
+    try:
+        import torch
+    except ImportError:
+        raise NetspecError.simple(
+            "torch/missing", "PyTorch is not installed", "pip install 'netspec-dsl[torch]'"
+        ) from None
+    return torch
+
+
+def module_class(net: CheckedNet) -> type[nn.Module]:
+    """The generated class of a net.
+
+    Its source is known to debuggers and to tracebacks. What is executed is generated from checked
+    names and numbers; no text of the file gets into it but as escaped literals and comments.
+
+    Raises:
+        NetspecError: `torch/missing`.
+    """
+    require_torch()
+    made: type[nn.Module] = _class_of(torch_source(net.written), net.name)
+    return made
+
+
+@functools.lru_cache(maxsize=32)
+def _class_of(source: str, name: str) -> Any:
+    filename = f"<netspec torch {name} {abs(hash(source)):x}>"
+    linecache.cache[filename] = (len(source), None, source.splitlines(True), filename)
+    namespace: dict[str, Any] = {"__name__": f"netspec_generated_{name}"}
+    exec(compile(source, filename, "exec"), namespace)
+    return namespace[name]
+
+
+def build_module(net: CheckedNet, *, dtype: str = "float32", seed: int = 0) -> nn.Module:
+    """The generated module with the initial values that the NumPy program starts from.
+
+    Args:
+        net: a checked net.
+        dtype: `float32` or `float64`.
+        seed: of the initial values.
+
+    Returns:
+        A module in training mode on the CPU; its `state_dict` has the net's parameter names. Called
+        with its inputs in the file's order it gives its output, or a tuple of them.
+
+    Raises:
+        NetspecError: `torch/missing`, `model/dtype`.
+    """
+    torch = require_torch()
+    if dtype not in DTYPES:
+        names = ", ".join(DTYPES)
+        raise NetspecError.simple("model/dtype", f"dtype must be one of {names}, not {dtype!r}")
+    # Made without values, for they are about to be loaded: initialising VGG takes seconds.
+    with torch.device("meta"):
+        module: nn.Module = module_class(net)()
+    module = module.to_empty(device="cpu").to(getattr(torch, dtype))
+    state = {
+        name: torch.from_numpy(draw_parameter(parameter, seed))
+        for name, parameter in net.graph.parameters.items()
+    }
+    module.load_state_dict(state)
+    return module

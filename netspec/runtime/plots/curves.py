@@ -1,0 +1,127 @@
+"""The loss and the accuracies of runs, drawn over their epochs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from netspec.diagnostics import NetspecError
+from netspec.runtime.plots.figures import COLORS, figure, save
+
+# The lines of one run's accuracies, and the marks of those that are one point.
+_STYLES = {"train": ":", "val": "-", "test": "--"}
+_MARKS = {"train": "^", "val": "o", "test": "s"}
+# Accuracies that differ by a hair are not blown up to fill the picture.
+_LEAST_SPAN = 0.1
+_SIZE = (11, 4.2)
+
+Line = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Curves:
+    """What is drawn of a run, against its epochs.
+
+    Attributes:
+        name: of the run.
+        steps: (epoch, loss) of some steps.
+        epochs: (epoch, mean loss).
+        accuracies: `train`, `val`, `test` -> (epoch, accuracy).
+    """
+
+    name: str
+    steps: Sequence[tuple[float, float]]
+    epochs: Sequence[tuple[float, float]]
+    accuracies: Mapping[str, Sequence[tuple[float, float]]]
+
+
+def curves_of(name: str, lines: Sequence[Line]) -> Curves:
+    """The curves in the lines of a `metrics.jsonl`.
+
+    Raises:
+        NetspecError: `plot/nothing` where there are none yet.
+    """
+    steps = [x for x in lines if x.get("kind") == "step" and _has(x, "step", "loss")]
+    epochs = [x for x in lines if x.get("kind") == "epoch" and _has(x, "epoch", "step", "loss")]
+    if not steps and not epochs:
+        raise NetspecError.simple(
+            "plot/nothing", f"{name} has nothing to draw: it did not come to its first line"
+        )
+    # All epochs of a run have equally many steps. Before the first is over, a step stands for one.
+    each = epochs[0]["step"] / epochs[0]["epoch"] if epochs else 1
+    return Curves(
+        name,
+        [(x["step"] / each, x["loss"]) for x in steps],
+        # A mean of an epoch stands in its middle, or it would lag behind the steps.
+        [(x["epoch"] - 0.5, x["loss"]) for x in epochs],
+        {
+            part: [(x["epoch"], x[part]) for x in epochs if _has(x, part)]
+            for part in _STYLES
+            if any(_has(x, part) for x in epochs)
+        },
+    )
+
+
+def _has(line: Line, *names: str) -> bool:
+    """Whether these are numbers; an infinite loss is written as none."""
+    return all(
+        isinstance(line.get(n), int | float) and not isinstance(line[n], bool) for n in names
+    ) and all(line[n] > 0 for n in names if n in ("epoch", "step"))
+
+
+def draw_curves(runs: Sequence[Curves], path: Path, *, log: bool = False) -> None:
+    """Write a picture: losses on the left, accuracies on the right, a colour a run.
+
+    Args:
+        runs: at least one.
+        path: PNG or SVG.
+        log: whether losses are drawn on a logarithmic axis.
+
+    Raises:
+        NetspecError: `library/matplotlib`, `usage/picture`, `output/unwritable`.
+    """
+    has_accuracies = any(run.accuracies for run in runs)
+    made, axes = figure(1, 2 if has_accuracies else 1, _SIZE if has_accuracies else (6, 4.2))
+    for i, run in enumerate(runs):
+        _losses(axes[0][0], run, COLORS[i % len(COLORS)])
+        if has_accuracies:
+            _accuracies(axes[0][1], run, COLORS[i % len(COLORS)], several=len(runs) > 1)
+    in_epochs = any(run.epochs for run in runs)
+    for ax, what in zip(axes[0], ("loss", "accuracy"), strict=False):
+        ax.set_xlabel("epoch" if in_epochs else "step")
+        ax.set_ylabel(what)
+        ax.set_xlim(left=0)
+        if ax.get_legend_handles_labels()[1]:
+            ax.legend(fontsize=8, frameon=False)
+    if has_accuracies:
+        low, high = axes[0][1].get_ylim()
+        room = max(0.0, _LEAST_SPAN - (high - low)) / 2
+        axes[0][1].set_ylim(max(0.0, low - room), min(1.0, high + room))
+    if log:
+        axes[0][0].set_yscale("log")
+    else:
+        axes[0][0].set_ylim(bottom=0)
+    save(made, path)
+
+
+def _losses(ax: Any, run: Curves, color: str) -> None:
+    if run.steps:
+        # Where there are means of epochs, the steps are their background.
+        faint = {"alpha": 0.35, "linewidth": 1} if run.epochs else {"label": run.name}
+        ax.plot(*zip(*run.steps, strict=True), color=color, **faint)
+    if run.epochs:
+        mark = "o" if len(run.epochs) < 2 else ""
+        ax.plot(*zip(*run.epochs, strict=True), marker=mark, color=color, label=run.name)
+
+
+def _accuracies(ax: Any, run: Curves, color: str, *, several: bool) -> None:
+    for part, points in run.accuracies.items():
+        ax.plot(
+            *zip(*points, strict=True),
+            marker=_MARKS[part] if len(points) < 2 else "",
+            linestyle=_STYLES[part] if len(points) > 1 else "",
+            color=color,
+            label=f"{part}, {run.name}" if several else part,
+        )

@@ -1,0 +1,86 @@
+"""The first filters of a trained net as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netspec.diagnostics import NetspecError, suggest
+from netspec.runtime.plots.png import grid, save_png
+
+# A filter is drawn at least this high, and so many of them at most.
+_PIXELS = 48
+MOST = 1024
+
+
+def draw_filters(tensors: Mapping[str, NDArray[Any]], path: Path, layer: str | None = None) -> str:
+    """Write a PNG with the filters of a layer side by side, each from its lowest to its highest.
+
+    Args:
+        tensors: weights by name.
+        path: PNG.
+        layer: its name, or that of its weight; None finds the one that looks at pictures.
+
+    Returns:
+        What was drawn, in words.
+
+    Raises:
+        NetspecError: `plot/filters`, `output/unwritable`.
+    """
+    name = _first(tensors) if layer is None else _named(tensors, layer)
+    filters = np.asarray(tensors[name], np.float64)
+    count, channels, height, width = filters.shape
+    if not np.isfinite(filters).all():
+        raise NetspecError.simple("plot/filters", f"`{name}` holds NaN or infinite values")
+    if channels != 3:  # each channel is a picture of its own
+        filters = filters.reshape(-1, 1, height, width)
+    shown = filters[:MOST]
+    try:
+        save_png(path, grid(shown), scale=max(1, -(-_PIXELS // max(height, width))))
+    except OSError as error:
+        message = f"cannot write {path}: {error.strerror}"
+        raise NetspecError.simple("output/unwritable", message) from None
+    part = f", the first {len(shown)}" if len(shown) < len(filters) else ""
+    return f"{name}: {count} filters of {channels} x {height} x {width}{part}"
+
+
+def _first(tensors: Mapping[str, NDArray[Any]]) -> str:
+    """The filters that look at the picture itself: of one channel or three, and not of 1 x 1.
+
+    Files of weights are in the order of names, so the first layer must be told by its shape. Where
+    filters of three channels are there, those of one are of depthwise convolutions.
+    """
+    names = _filters(tensors)
+    for channels in (3, 1):
+        found = [n for n in names if tensors[n].shape[1] == channels and tensors[n].shape[2] > 1]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise _choose("several layers could be the first", found)
+    raise _choose("no filters look at a picture of 1 or 3 channels", names)
+
+
+def _named(tensors: Mapping[str, NDArray[Any]], layer: str) -> str:
+    name = layer if layer in tensors else f"{layer}.weight"
+    names = _filters(tensors)
+    if name in names:
+        return name
+    if name in tensors:
+        shape = list(tensors[name].shape)
+        raise _choose(f"`{name}` is of shape {shape}; filters are (N, C, H, W)", names)
+    meant = suggest(layer, [*names, *(n.removesuffix(".weight") for n in names)])
+    raise _choose(f"there is no layer `{layer}`" + (f"; `{meant}`?" if meant else ""), names)
+
+
+def _filters(tensors: Mapping[str, NDArray[Any]]) -> list[str]:
+    return [n for n, t in tensors.items() if t.ndim == 4 and t.size and t.dtype.kind == "f"]
+
+
+def _choose(message: str, names: Sequence[str]) -> NetspecError:
+    shown = ", ".join(names[:8]) + (" ..." if len(names) > 8 else "")
+    help = f"choose one with --layer: {shown}" if names else "these weights have no filters"
+    return NetspecError.simple("plot/filters", message, help)

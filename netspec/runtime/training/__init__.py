@@ -1,0 +1,1 @@
+"""The training loop, whichever backend runs its steps."""

@@ -1,0 +1,87 @@
+"""Which weights a run leaves behind, in the model and in files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from netspec.runtime.models.protocols import Backend
+from netspec.runtime.training.history import History
+from netspec.runtime.weights.atomic_write import told_plainly, write_durably
+from netspec.runtime.weights.safetensors_file import weights_bytes
+
+KEEP = ("last", "best")
+State = dict[str, NDArray[Any]]
+
+
+class Keeper:
+    """Keeps the weights of the last step, or of the epoch with the best validation accuracy.
+
+    A file is written whole or not at all: for `best` at each epoch that is better than all
+    before it, so that an end without warning leaves the best so far; for `last` at the end.
+
+    Args:
+        keep: One of `KEEP`.
+        out: The file; None saves nothing.
+        backend: Whose weights they are; only the process that writes saves.
+        best_out: A file for the weights of the best epoch, whatever `keep` says.
+
+    Attributes:
+        best: The best epoch's weights, where they are kept; None before its first epoch.
+        best_epoch: That epoch, from 1; 0 before the first.
+    """
+
+    def __init__(
+        self, keep: str, out: str | Path | None, backend: Backend, best_out: Path | None = None
+    ) -> None:
+        self.backend = backend
+        self.best: State | None = None
+        self.best_epoch = 0
+        self._keeps_best = keep == "best"
+        self._out, self._best_out = out, best_out
+        self._accuracy = -1.0
+
+    def after_epoch(self, epoch: int, history: History) -> None:
+        """Take note of an epoch whose accuracies are in the history."""
+        if not self._keeps_best:
+            history.kept_epoch = epoch
+        if not history.val_acc_history or not (self._keeps_best or self._best_out):
+            return
+        if history.val_acc_history[-1] > self._accuracy:
+            self._accuracy = history.val_acc_history[-1]
+            self.best, self.best_epoch = self.backend.state_dict(), epoch
+            self._save_best(history)
+            if self._keeps_best:
+                history.kept_epoch = epoch
+
+    def restore(self, best: State | None, epoch: int, history: History) -> None:
+        """Take up what was best when a run was saved; files that are newer than that go back."""
+        self.best, self.best_epoch = best, epoch
+        if best is not None:
+            self._accuracy = history.val_acc_history[epoch - 1]
+            self._save_best(history)
+
+    def finish(self, history: History) -> None:
+        """End the run, whether it got to its last step or not."""
+        if self._keeps_best and self.best is not None:
+            self.backend.load_state_dict(self.best)
+            self._save(self._out, self.best, history)
+        elif self._out is not None:
+            self._save(self._out, self.backend.state_dict(), history)
+
+    def _save_best(self, history: History) -> None:
+        assert self.best is not None
+        self._save(self._best_out, self.best, history)
+        if self._keeps_best:
+            self._save(self._out, self.best, history)
+
+    def _save(
+        self, path: str | Path | None, state: Mapping[str, NDArray[Any]], history: History
+    ) -> None:
+        if path is not None and self.backend.writes:
+            content = weights_bytes(state, history.normalization, history.about_data)
+            with told_plainly(Path(path)):
+                write_durably(Path(path), content)

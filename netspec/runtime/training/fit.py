@@ -1,0 +1,173 @@
+"""Training: one loop for every backend, from checked options to a history."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from netspec.runtime.data.batches import batch_slices, train_sample
+from netspec.runtime.data.choices import check_name, is_number, require
+from netspec.runtime.data.dataset import Dataset
+from netspec.runtime.data.input_normalization import KINDS, Normalization
+from netspec.runtime.models.memory_check import require_memory
+from netspec.runtime.models.protocols import Job, Trainable
+from netspec.runtime.optim.losses import Loss, make_loss
+from netspec.runtime.optim.lr_schedules import make_schedule, warm_up
+from netspec.runtime.optim.optimizers import OPTIMIZERS, check_optimizer
+from netspec.runtime.training.best_weights import KEEP, Keeper
+from netspec.runtime.training.history import History
+from netspec.runtime.training.loop import Recorder, Run
+from netspec.runtime.training.progress import make_progress
+from netspec.runtime.weights.data_facts import about_data
+
+__all__ = ["History", "fit"]
+
+
+def fit(
+    model: Trainable,
+    data: Dataset,
+    *,
+    epochs: int = 10,
+    batch: int = 64,
+    optimizer: str = "adam",
+    lr: float | None = None,
+    schedule: str = "cosine",
+    loss: str | Loss = "softmax",
+    l2: float = 0.0,
+    clip_norm: float | None = None,
+    seed: int = 0,
+    val: int = 0,
+    normalize: str | Normalization = "channel",
+    augment: Sequence[str] = (),
+    train_limit: int | None = None,
+    warmup: int = 0,
+    optimizer_options: Mapping[str, float] | None = None,
+    schedule_options: Mapping[str, object] | None = None,
+    loss_options: Mapping[str, float] | None = None,
+    keep: str = "last",
+    out: str | Path | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    progress: bool = False,
+    log_every: int | None = None,
+    recorder: Recorder | None = None,
+    on_epoch: Callable[[int, History], None] | None = None,
+) -> History:
+    """Train `model` in place: a NumPy model (`net.compile()`) or a PyTorch one (`TorchModel`).
+
+    Equal arguments give equal weights, bit for bit, on one machine with one number of threads
+    (on a GPU up to the order in which it adds). Every image of the (remaining) training part is
+    used once an epoch, in an order drawn from (seed, epoch): both backends see the same batches.
+    The last batch of an epoch may be smaller, but has never just one image where that can be
+    helped: one image has no batch statistics, so it takes a second one from the batch before it
+    (see `batch_slices`).
+
+    Args:
+        model: What to train.
+        data: Images and labels; normalised a batch at a time, never as a whole.
+        epochs: How many times to go through the training images.
+        batch: Images in a step; in a distributed run, over all processes together.
+        optimizer: `sgd`, `momentum`, `nesterov`, `rmsprop`, `adam`, `adamw`.
+        lr: Learning rate; None takes the optimizer's default.
+        schedule: `constant`, `cosine`, `step`, `multi-step`, `exponential`.
+        loss: `softmax`, `svm`, `mse`, or a `Loss`.
+        l2: Adds l2/2 * sum(W^2) over the trained weights to the loss, PyTorch's weight_decay.
+        clip_norm: Scale the gradient of that whole loss down to this norm where it is longer.
+        seed: For the order of images, the sample for train accuracy, dropout and augmentation.
+        val: Hold out the last `val` training images for validation.
+        normalize: `none`, `unit`, `channel`, `mean-image`, fitted to the images trained on; or
+            one that was fitted before, such as that of the weights to start from.
+        augment: Some of `crop`, `flip`, `cutout`: random changes of the training images.
+        train_limit: Train on the first so many images (after `val` was held out).
+        warmup: Let the rate rise linearly over the first so many epochs.
+        optimizer_options: Keyword arguments of the optimizer (`momentum`, `beta1`, ...).
+        schedule_options: Keyword arguments of the schedule (`gamma`, `milestones`, ...).
+        loss_options: Keyword arguments of the loss (`label_smoothing`, `delta`).
+        keep: The weights that the model ends with, and `out` holds: of the `last` step, or of the
+            epoch with the `best` validation accuracy.
+        out: Where to save the weights, with the normalisation; None saves nothing.
+        stop: Asked after each step; once it is true the run ends, and saves, as if it were over.
+        progress: A line an epoch on stderr, and on a terminal a live one while it runs.
+        log_every: Off a terminal: a line every so many steps too.
+        recorder: Keeps the run on disk, and may take up one that was kept.
+        on_epoch: Called after each epoch with its number, from 1, and the history so far.
+
+    Returns:
+        The history, with the normalisation that belongs to the weights.
+
+    Raises:
+        NetspecError: `train/bad-option` for an argument out of range, `data/shape` where data and
+            model do not fit, `train/diverged` where the loss is no longer a finite number,
+            `train/out-of-memory` where a step does not fit into memory.
+    """
+    _check_whole(epochs=(epochs, 1), batch=(batch, 1), seed=(seed, 0), val=(val, 0))
+    _check_whole(warmup=(warmup, 0), train_limit=(1 if train_limit is None else train_limit, 1))
+    require(is_number(l2) and l2 >= 0, f"l2 must be at least 0, not {l2!r}")
+    require(
+        clip_norm is None or (is_number(clip_norm) and clip_norm > 0),
+        f"clip_norm must be more than 0, not {clip_norm!r}",
+    )
+    check_name("choice of what to keep", keep, KEEP)
+    require(
+        keep == "last" or val > 0,
+        "the best epoch is chosen by validation accuracy, and val is 0",
+        "hold images out: --val 5000",
+    )
+    if not isinstance(normalize, Normalization):
+        check_name("normalization", normalize, KINDS)
+    check_optimizer(optimizer, optimizer_options or {})
+    lr = OPTIMIZERS[optimizer].default_lr if lr is None else lr
+    require(is_number(lr) and lr > 0, f"the learning rate must be more than 0, not {lr!r}")
+    objective = make_loss(loss, **(loss_options or {})) if isinstance(loss, str) else loss
+
+    data = data.fit_to(model.input_shape)
+    data.check_classes(model.classes)
+    data, x_val, y_val = data.split(val)
+    data = data.limit(train_limit)
+    count = len(data.x_train)
+    parts = batch_slices(count, batch)
+    rate = make_schedule(schedule, lr, epochs * len(parts), len(parts), **(schedule_options or {}))
+    rate = warm_up(rate, warmup * len(parts))
+    if not isinstance(normalize, Normalization):
+        normalize = Normalization.fit(normalize, data.x_train)
+    sample = train_sample(count, seed)
+    measured = {
+        "train": (data.x_train[sample], data.y_train[sample]),
+        "val": (x_val, y_val),
+        "test": (data.x_test, data.y_test),
+    }
+    job = Job(
+        data,
+        {name: pair for name, pair in measured.items() if len(pair[0])},
+        normalize,
+        objective,
+        l2,
+        clip_norm,
+        optimizer,
+        dict(optimizer_options or {}),
+        batch,
+        seed,
+        tuple(augment),
+    )
+    require_memory(model, job, kept=recorder is not None)
+    history = History(normalize, about_data=about_data(data))
+    recorder = recorder or Recorder()
+    with (
+        model.training(job) as backend,
+        make_progress(progress and backend.writes, log_every) as shown,
+    ):
+        keeper = Keeper(keep, out, backend, recorder.best_out)
+        run = Run(backend, job, keeper, history, rate, parts, epochs, stop, recorder, shown)
+        run.go(on_epoch)
+    return history
+
+
+def _check_whole(**arguments: tuple[object, int]) -> None:
+    """Check that each value is a whole number, and no less than the least that goes with it."""
+    for name, (value, least) in arguments.items():
+        whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+        require(
+            whole and int(value) >= least,  # type: ignore[call-overload]
+            f"{name} must be a whole number from {least} on, not {value!r}",
+        )

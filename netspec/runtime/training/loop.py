@@ -1,0 +1,173 @@
+"""The steps of a run, one epoch after the other, from wherever it stands."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from netspec.runtime.data.batches import epoch_order
+from netspec.runtime.models.diverged import diverged
+from netspec.runtime.models.protocols import Backend, Job
+from netspec.runtime.optim.lr_schedules import Schedule
+from netspec.runtime.training.best_weights import Keeper
+from netspec.runtime.training.history import History
+from netspec.runtime.training.progress import Progress, Shown, epoch_line
+
+
+class Recorder:
+    """Keeps what happens in a run. This one keeps nothing; `netspec.runtime.runs` has one on disk.
+
+    Every process of a distributed run calls the same methods after the same steps.
+
+    Attributes:
+        checkpoint_every: Steps between two calls of `checkpoint` within an epoch; None for none.
+        best_out: Where the weights of the best epoch are saved; None for nowhere.
+    """
+
+    checkpoint_every: int | None = None
+    best_out: Path | None = None
+
+    def begin(self, run: Run) -> None:
+        """Before the first step: bring `run` to where it goes on from."""
+
+    def after_steps(self, run: Run) -> None:
+        """The losses of some more steps are in the history."""
+
+    def after_epoch(self, run: Run, line: str) -> None:
+        """The accuracies of an epoch are in the history; `line` tells of it."""
+
+    def checkpoint(self, run: Run) -> None:
+        """A good moment to save all that is needed to go on from here."""
+
+    def finish(self, run: Run) -> None:
+        """The run is over, or is to stop; what it leaves behind is saved."""
+
+
+@dataclass
+class Run:
+    """A run on its way.
+
+    Attributes:
+        backend, job, keeper, history: What takes its steps, and what became of them.
+        rate: The learning rate of each step, counted from 0.
+        parts: The batches of an epoch, as slices of its order.
+        epochs: How many there are.
+        stop: Asked after each step.
+        recorder, progress: Who is told.
+        epoch: The epoch under way, from 1.
+        done: The steps of it that are done.
+        seconds: The time that those took.
+    """
+
+    backend: Backend
+    job: Job
+    keeper: Keeper
+    history: History
+    rate: Schedule
+    parts: Sequence[slice]
+    epochs: int
+    stop: Callable[[], bool] = lambda: False
+    recorder: Recorder = field(default_factory=Recorder)
+    progress: Progress = field(default_factory=Progress)
+    epoch: int = 1
+    done: int = 0
+    seconds: float = 0.0
+
+    @property
+    def images(self) -> int:
+        """Images in an epoch."""
+        count: int = self.parts[-1].stop
+        return count
+
+    @property
+    def steps(self) -> int:
+        """Steps that are done, over all epochs."""
+        return len(self.history.loss_history)
+
+    def go(self, on_epoch: Callable[[int, History], None] | None = None) -> None:
+        """Take all steps that are left, or those until it is asked to stop."""
+        self.recorder.begin(self)
+        behind = self.parts[self.done - 1].stop if self.done else 0
+        self.progress.start(self.epochs * self.images, (self.epoch - 1) * self.images + behind)
+        while self.epoch <= self.epochs and not self.history.stopped:
+            self.history.stopped = self._train() or self._measure()
+            if not self.history.stopped:
+                self._end_epoch(on_epoch)
+        if self.history.stopped:
+            self.recorder.checkpoint(self)
+        self.keeper.finish(self.history)
+        self.recorder.finish(self)
+
+    def _train(self) -> bool:
+        """The steps of an epoch that are left; whether the run is to stop."""
+        left = self.parts[self.done :]
+        if not left:  # it was stopped while its accuracies were measured
+            return False
+        order = epoch_order(self.images, self.job.seed, self.epoch)
+        self.backend.begin_epoch(self.epoch, order, left)
+        before, start = self.seconds, time.perf_counter()
+        shown = left[0].start
+        for part in left:
+            step_lr = self.rate(len(self.history.learning_rates))
+            self.history.learning_rates.append(step_lr)
+            self.backend.step(step_lr)
+            self.done += 1
+            last = self.done == len(self.parts)
+            if not (last or self._is_due() or self.done % self.backend.reads_every == 0):
+                continue
+            losses, stopped = self.backend.read(self.stop())
+            for value in losses:
+                self._check(value)
+                self.history.loss_history.append(value)
+            self.seconds = before + time.perf_counter() - start
+            loss = self.history.loss_history[-1]
+            where = Shown(self.epoch, self.epochs, self.done, len(self.parts), step_lr, loss)
+            self.progress.advance(part.stop - shown, where, self.history)
+            shown = part.stop
+            self.recorder.after_steps(self)
+            if stopped:
+                return True
+            if self._is_due() and not last:  # the end of an epoch has its own
+                self.recorder.checkpoint(self)
+        return False
+
+    def _is_due(self) -> bool:
+        every = self.recorder.checkpoint_every or 0
+        # Counted over the whole run, so that it does not matter where it was taken up.
+        return every > 0 and ((self.epoch - 1) * len(self.parts) + self.done) % every == 0
+
+    def _measure(self) -> bool:
+        """The accuracies after an epoch; whether the run is to stop, which leaves them out."""
+        found = {name: self.backend.accuracy(name, self.stop) for name in self.job.measured}
+        _, stopped = self.backend.read(self.stop())
+        if not stopped:
+            for name, value in found.items():
+                self.history.accuracies(name).append(value)
+        return stopped
+
+    def _end_epoch(self, on_epoch: Callable[[int, History], None] | None) -> None:
+        epoch, history = self.epoch, self.history
+        history.epoch_seconds.append(self.seconds)
+        history.images_per_second.append(self.images / max(self.seconds, 1e-9))
+        self.keeper.after_epoch(epoch, history)
+        line = epoch_line(epoch, self.epochs, len(self.parts), history)
+        self.progress.line(line)
+        self.recorder.after_epoch(self, line)
+        self.epoch, self.done, self.seconds = epoch + 1, 0, 0.0
+        self.recorder.checkpoint(self)
+        if on_epoch is not None:
+            on_epoch(epoch, history)
+
+    def _check(self, value: float) -> None:
+        """Stop where a loss is no finite number.
+
+        Raises:
+            NetspecError: `train/diverged`.
+        """
+        if not math.isfinite(value):
+            step = len(self.history.loss_history)
+            lr = self.history.learning_rates[step]
+            raise diverged(value, step + 1, self.epoch, lr, self.backend.last_step())

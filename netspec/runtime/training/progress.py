@@ -1,0 +1,134 @@
+"""What a training run shows while it goes on: a live line on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from netspec.runtime.training.history import History
+
+
+@dataclass
+class Shown:
+    """Where a run is, for a line about it.
+
+    Attributes:
+        epoch, epochs: The epoch under way, and how many there are.
+        step, steps: The steps of it that are done, and how many there are.
+        lr: The rate of the last step.
+        loss: The loss of the last step.
+    """
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    lr: float
+    loss: float
+
+
+class Progress:
+    """Shows nothing."""
+
+    def start(self, total: int, done: int) -> None:
+        """The run has `total` images over all epochs, of which `done` are behind it."""
+
+    def advance(self, images: int, shown: Shown, history: History) -> None:
+        """So many more images are done."""
+
+    def line(self, text: str) -> None:
+        """A line that stays."""
+
+    def close(self) -> None:
+        """The run is over."""
+
+
+class Lines(Progress):
+    """A line an epoch, and one every `every` steps where that is asked for."""
+
+    def __init__(self, every: int | None = None) -> None:
+        self._every = every
+
+    def advance(self, images: int, shown: Shown, history: History) -> None:
+        """See `Progress`."""
+        if self._every and shown.step % self._every == 0:
+            self.line(
+                f"epoch {shown.epoch}/{shown.epochs}  step {shown.step}/{shown.steps}"
+                f"  loss {np.mean(history.loss_history[-self._every :]):.4f}  lr {shown.lr:.3g}"
+            )
+
+    def line(self, text: str) -> None:
+        """See `Progress`."""
+        print(text, file=sys.stderr, flush=True)
+
+
+class Live(Progress):
+    """One line that is drawn anew, with the time that is left, and a line that stays an epoch."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+
+    def start(self, total: int, done: int) -> None:
+        """See `Progress`."""
+        from tqdm import tqdm
+
+        self._bar = tqdm(
+            total=total, initial=done, unit=" images", leave=False, dynamic_ncols=True,
+            file=sys.stderr, smoothing=0.05,
+        )  # fmt: skip
+
+    def advance(self, images: int, shown: Shown, history: History) -> None:
+        """See `Progress`."""
+        self._bar.set_description_str(
+            f"epoch {shown.epoch}/{shown.epochs} step {shown.step}/{shown.steps}", refresh=False
+        )
+        latest = [f"loss {shown.loss:.4f}"]
+        for name in ("train", "val"):
+            latest += [
+                f"{name} {values[-1]:.1%}" for values in [history.accuracies(name)] if values
+            ]
+        self._bar.set_postfix_str(", ".join([*latest, f"lr {shown.lr:.2g}"]), refresh=False)
+        self._bar.update(images)
+
+    def line(self, text: str) -> None:
+        """See `Progress`."""
+        self._bar.write(text, file=sys.stderr)
+
+    def close(self) -> None:
+        """See `Progress`."""
+        if self._bar is not None:  # the run may have ended before its first step
+            self._bar.close()
+
+
+@contextmanager
+def make_progress(shown: bool, every: int | None) -> Iterator[Progress]:
+    """What fits where stderr leads: a live line on a terminal, plain lines elsewhere.
+
+    Args:
+        shown: Whether anything is to be shown.
+        every: Off a terminal: a line every so many steps, beside that of an epoch.
+    """
+    progress = Progress()
+    if shown:
+        progress = Live() if sys.stderr.isatty() else Lines(every)
+    try:
+        yield progress
+    finally:
+        progress.close()
+
+
+def epoch_line(epoch: int, epochs: int, steps: int, history: History) -> str:
+    """The line that an epoch of so many steps leaves on the screen."""
+    named = ((name, history.accuracies(name)) for name in ("train", "val", "test"))
+    parts = [
+        f"epoch {epoch:>{len(str(epochs))}}/{epochs}",
+        f"loss {np.mean(history.loss_history[-steps:]):.4f}",
+        *(f"{name} {values[-1]:.2%}" for name, values in named if values),
+        f"{history.images_per_second[-1]:,.0f} images/s",
+    ]
+    return "  ".join(parts)

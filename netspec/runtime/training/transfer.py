@@ -1,0 +1,185 @@
+"""Transfer learning: weights of another run or network to start from, and what stays as it is.
+
+What matches by name and shape is loaded, and all else keeps its initial values: so a network with
+a new number of `classes` starts from the old one's layers and a fresh last one.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from netspec.compiler.ir.graph import Graph
+from netspec.diagnostics import Diagnostic, Hint, NetspecError, plural, quoted, suggest
+from netspec.runtime.data.choices import BAD_OPTION
+from netspec.runtime.weights.legacy_names import may_be_missing, rename_old_keys
+from netspec.runtime.weights.safetensors_file import Weights, load_weights
+
+# Where a run keeps the weights that it ended with.
+RUN_WEIGHTS = "weights.safetensors"
+# How many tensors of a kind are named in a report.
+_SHOWN = 8
+
+
+class HasState(Protocol):
+    """A model of either backend."""
+
+    def state_dict(self) -> dict[str, NDArray[Any]]:
+        """Copies of all parameters and buffers by name."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Take them up."""
+        ...
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """What became of each tensor of the weights, and of the network.
+
+    Attributes:
+        total: How many tensors the network has.
+        loaded: Names that were loaded.
+        renamed: Old name -> the name it was loaded under.
+        missing: Names of the network that the weights have not; they keep their initial values.
+        unexpected: Names in the weights that the network has not.
+        different: Name -> the shape in the weights and the network's; they keep theirs too.
+    """
+
+    total: int
+    loaded: list[str] = field(default_factory=list)
+    renamed: dict[str, str] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
+    different: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = field(default_factory=dict)
+
+    def lines(self) -> Iterator[str]:
+        """The report, a line each."""
+        yield f"{len(self.loaded)} of {plural(self.total, 'tensor')} loaded"
+        if self.renamed:
+            old, new = next(iter(self.renamed.items()))
+            yield f"  under newer names: {len(self.renamed)}, such as {_name(old)} as {_name(new)}"
+        differences = [
+            f"{_name(name)} is {list(theirs)}, the network has {list(ours)}"
+            for name, (theirs, ours) in self.different.items()
+        ]
+        yield from _some("initial values kept, another shape", differences)
+        yield from _some("initial values kept, not in the file", map(_name, self.missing))
+        yield from _some("not used, not in the network", map(_name, self.unexpected))
+
+
+def start_from(model: HasState, weights: Mapping[str, NDArray[Any]]) -> Transfer:
+    """Load what matches by name and shape; the rest of the model stays as it is.
+
+    Names of older checkpoints count as the newer ones (`netspec.runtime.weights.legacy_names`), and
+    counters of batch norm may be missing.
+
+    Raises:
+        NetspecError: `weights/mismatch` where nothing matches.
+    """
+    state = model.state_dict()
+    renamed = rename_old_keys(weights, state)
+    report = Transfer(len(state))
+    report.renamed.update(renamed)
+    for given, array in weights.items():
+        name = renamed.get(given, given)
+        if name not in state:
+            report.unexpected.append(given)
+        elif array.shape != state[name].shape:
+            report.different[name] = (array.shape, state[name].shape)
+        else:
+            state[name] = array
+            report.loaded.append(name)
+    found = {*report.loaded, *report.different}
+    report.missing.extend(n for n in state if n not in found and not may_be_missing(n))
+    if not report.loaded:
+        raise NetspecError(
+            [
+                Diagnostic(
+                    "error",
+                    "weights/mismatch",
+                    "nothing in the weights matches the network",
+                    notes=tuple(line.strip() for line in report.lines())[1:],
+                    hints=(Hint("tensors are matched by name and shape"),),
+                )
+            ]
+        )
+    model.load_state_dict(state)
+    return report
+
+
+def read_weights(path: Path) -> Weights:
+    """Read weights to start from: a safetensors file, or a PyTorch checkpoint (`.pth`, `.pt`).
+
+    The folder of a run stands for the weights that it ended with.
+
+    A checkpoint is read with `torch.load(weights_only=True)`, which runs no code of it, and may
+    hold a state dict, or one under `state_dict` or `model`. The prefix `module.`, which
+    DistributedDataParallel puts before every name, is taken off.
+
+    Raises:
+        NetspecError: `weights/bad-file`; `torch/missing` for a checkpoint without PyTorch.
+    """
+    if path.is_dir() and (path / RUN_WEIGHTS).is_file():
+        path = path / RUN_WEIGHTS
+    if path.suffix not in (".pth", ".pt") or not path.is_file():
+        return load_weights(path)
+    from netspec.runtime.models.pytorch.checkpoint import load_checkpoint
+
+    return Weights(load_checkpoint(path))
+
+
+def choose_frozen(graph: Graph, patterns: Sequence[str]) -> frozenset[str]:
+    """The parameters and buffers whose names match any of the patterns.
+
+    A pattern is a glob over whole names: `*` stands for any text, dots included (`layer1.*`,
+    `*.bias`).
+
+    Raises:
+        NetspecError: `train/bad-option` for a pattern that matches nothing, with what was probably
+            meant, and where nothing is left to train.
+    """
+    names = list(graph.parameters)
+    frozen: set[str] = set()
+    for pattern in patterns:
+        matched = [name for name in names if fnmatch.fnmatchcase(name, pattern)]
+        if not matched:
+            meant = _meant(pattern, names)
+            raise NetspecError.simple(
+                BAD_OPTION,
+                f"no parameter of {graph.name} matches `{pattern}`",
+                f"did you mean `{meant}`?" if meant else "`netspec summarize` lists the layers",
+            )
+        frozen.update(matched)
+    if patterns and all(p.name in frozen for p in graph.trainable()):
+        raise NetspecError.simple(
+            BAD_OPTION, f"all parameters of {graph.name} are frozen: nothing is left to train"
+        )
+    return frozenset(frozen)
+
+
+def _meant(pattern: str, names: Sequence[str]) -> str | None:
+    """A pattern near this one that matches something: a layer's, a block's, or one name."""
+    groups = {name[: i + 1] + "*" for name in names for i, char in enumerate(name) if char == "."}
+    below = f"{pattern.rstrip('.*')}.*"
+    return below if below in groups else suggest(below, groups) or suggest(pattern, names)
+
+
+def _name(name: str) -> str:
+    """A name from a file that may hold anything, for a terminal."""
+    return quoted(name if name.isprintable() else name.encode("unicode_escape").decode())
+
+
+def _some(title: str, found: Iterable[str]) -> Iterator[str]:
+    """A title and the first few of many items, each on a line."""
+    items = list(found)
+    if items:
+        yield f"  {title}: {len(items)}"
+        yield from (f"    {item}" for item in items[:_SHOWN])
+        if len(items) > _SHOWN:
+            yield f"    ... and {len(items) - _SHOWN} more"

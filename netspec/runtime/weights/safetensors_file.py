@@ -1,0 +1,197 @@
+"""Weights in a file: safetensors, one tensor a parameter or buffer, under its own name.
+
+The file's keys are exactly the names of the network, so `torch_module.load_state_dict(
+safetensors.torch.load_file(path))` works strictly. Everything else (the input normalisation, what
+the caller wants to remember) is one JSON text in the header's metadata: safetensors writes several
+entries in no fixed order, and equal training runs should give equal files.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netspec.diagnostics import Diagnostic, Hint, NetspecError
+from netspec.runtime.data.input_normalization import Normalization
+from netspec.runtime.weights.atomic_write import write_durably
+from netspec.runtime.weights.host import machine_memory
+
+_METADATA_KEY = "netspec"
+_NORMALIZATION, _METADATA = "normalization", "metadata"
+_READABLE = ("F64", "F32", "F16", "I64", "I32", "I16", "I8", "U8", "BOOL")
+_WRITABLE = "fiub"  # NumPy's kinds: float, int, unsigned, bool
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """What a weights file holds.
+
+    Attributes:
+        tensors: Name -> array, as stored (no conversion of types).
+        normalization: How inputs were normalised in training; None in files of other programs.
+        metadata: Whatever text was saved with them.
+    """
+
+    tensors: dict[str, NDArray[np.generic]]
+    normalization: Normalization | None = None
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
+def save_weights(
+    path: str | os.PathLike[str],
+    tensors: Mapping[str, NDArray[np.generic]],
+    normalization: Normalization | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Write a weights file, whole or not at all; a file that is there stays until the new one is.
+
+    The same arguments give the same bytes.
+
+    Raises:
+        NetspecError: `weights/bad-file` where the folder cannot be written to,
+            `weights/bad-tensor` for an array that safetensors has no type for.
+    """
+    content = weights_bytes(tensors, normalization, metadata)
+    try:
+        write_durably(Path(path), content)
+    except OSError as error:
+        raise _bad_file(path, f"cannot be written: {error}") from None
+
+
+def weights_bytes(
+    tensors: Mapping[str, NDArray[np.generic]],
+    normalization: Normalization | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> bytes:
+    """What a weights file holds.
+
+    Raises:
+        NetspecError: `weights/bad-tensor` for an array that safetensors has no type for.
+    """
+    from safetensors.numpy import save
+
+    for name, tensor in tensors.items():
+        if tensor.dtype.kind not in _WRITABLE or tensor.dtype == np.longdouble:
+            raise NetspecError.simple(
+                "weights/bad-tensor", f"`{name}` holds {tensor.dtype} values, which are not saved"
+            )
+    # asarray, not ascontiguousarray, which would give a 0-d array a dimension.
+    dense = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
+    entry: dict[str, object] = {_METADATA: dict(metadata or {})}
+    if normalization is not None:
+        entry[_NORMALIZATION] = normalization.to_json()
+    content: bytes = save(dense, {_METADATA_KEY: json.dumps(entry, sort_keys=True)})
+    return content
+
+
+def load_weights(path: str | os.PathLike[str]) -> Weights:
+    """Read a weights file. It is data: no code in it is run, and no size in it believed unchecked.
+
+    Raises:
+        NetspecError: `weights/bad-file`, with the reason.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(path)
+    if not path.is_file():
+        raise _bad_file(path, "is no file" if path.exists() else "no such file")
+    if path.stat().st_size > machine_memory():
+        raise _bad_file(path, "it is larger than the memory of this machine")
+    tensors: dict[str, NDArray[np.generic]] = {}
+    try:
+        # The library checks the header's size, the offsets and that they neither overlap nor
+        # leave the file, before anything is allocated.
+        with safe_open(path, framework="numpy") as file:
+            texts: dict[str, str] = file.metadata() or {}
+            for name in file.keys():  # noqa: SIM118 - the file is no dict
+                dtype = file.get_slice(name).get_dtype()
+                if dtype not in _READABLE:
+                    raise _bad_file(
+                        path,
+                        f"`{name}` is stored as {dtype}, which NumPy has no type for",
+                        "save the weights as float32",
+                    )
+                tensors[name] = file.get_tensor(name)
+    except (SafetensorError, OSError, ValueError, TypeError, MemoryError) as error:
+        raise _bad_file(path, f"not a sound safetensors file: {error}", _hint(path)) from None
+    normalization, metadata = _read_metadata(path, texts)
+    return Weights(tensors, normalization, metadata)
+
+
+def check_tensors(
+    tensors: Mapping[str, NDArray[np.generic]], expected: Mapping[str, tuple[int, ...]]
+) -> None:
+    """Check that `tensors` are exactly the `expected` names with the expected shapes.
+
+    Raises:
+        NetspecError: `weights/mismatch`, naming every tensor that is missing, unexpected or of
+            another shape.
+    """
+    notes = differences(tensors, expected)
+    if notes:
+        message = f"the weights do not fit the network: {len(notes)} tensors differ"
+        if len(notes) == 1:
+            message = "the weights do not fit the network: one tensor differs"
+        hint = Hint("the weights must come from the same .net file with the same --set arguments")
+        raise NetspecError(
+            [Diagnostic("error", "weights/mismatch", message, notes=tuple(notes), hints=(hint,))]
+        )
+
+
+def differences(
+    tensors: Mapping[str, NDArray[np.generic]], expected: Mapping[str, tuple[int, ...]]
+) -> list[str]:
+    """What keeps `tensors` from having exactly the `expected` names and shapes, a line each."""
+    notes = [
+        f"missing: `{name}` {list(shape)}"
+        for name, shape in expected.items()
+        if name not in tensors
+    ]
+    notes += [
+        f"unexpected: `{name}` {list(tensor.shape)}"
+        for name, tensor in tensors.items()
+        if name not in expected
+    ]
+    notes += [
+        f"shape: `{name}` is {list(tensors[name].shape)}, the network has {list(shape)}"
+        for name, shape in expected.items()
+        if name in tensors and tensors[name].shape != tuple(shape)
+    ]
+    return notes
+
+
+def _read_metadata(
+    path: Path, texts: Mapping[str, str]
+) -> tuple[Normalization | None, dict[str, str]]:
+    others = {key: text for key, text in texts.items() if key != _METADATA_KEY}
+    if _METADATA_KEY not in texts:
+        return None, others
+    try:
+        entry = json.loads(texts[_METADATA_KEY])
+        metadata, stored = entry[_METADATA], entry.get(_NORMALIZATION)
+        if not all(isinstance(text, str) for text in metadata.values()):
+            raise ValueError("its metadata are not all text")
+        if not isinstance(stored, str | None):
+            raise ValueError("its normalization is no text")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise _bad_file(path, f"its metadata are damaged: {error}") from None
+    normalization = None if stored is None else Normalization.from_json(stored)
+    return normalization, {**others, **metadata}
+
+
+def _hint(path: Path) -> str | None:
+    with path.open("rb") as file:
+        start = file.read(4)
+    if start[:1] == b"\x80" or start == b"PK\x03\x04":  # a pickle, or torch's zip around one
+        return "this looks like a pickle, which netspec never opens; save it with safetensors"
+    return None
+
+
+def _bad_file(path: str | os.PathLike[str], reason: str, help: str | None = None) -> NetspecError:
+    return NetspecError.simple("weights/bad-file", f"{os.fspath(path)}: {reason}", help)

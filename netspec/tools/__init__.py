@@ -1,0 +1,1 @@
+"""Instruments over compiled nets: verify, gradcheck, doctor, bench."""

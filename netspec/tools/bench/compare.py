@@ -1,0 +1,228 @@
+"""netspec and its peers in alternation, each held to the same answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from netspec.tools.bench.flops import step_flops
+from netspec.tools.bench.peak_gemm import Ceiling, ceiling
+from netspec.tools.bench.peers import OURS, PEERS
+from netspec.tools.bench.timing import Round, ratio, summary, turns
+from netspec.tools.bench.worker import PeerError, Worker
+from netspec.tools.bench.workload import Array, Case
+
+if TYPE_CHECKING:
+    from netspec.tools.bench.memory import Memory
+    from netspec.tools.bench.profile import Profile
+
+# How far apart two results may be. Float32 sums in another order differ by far less.
+_LOSS_TOLERANCE = 1e-3
+_CHANGE_TOLERANCE = 5e-2
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One peer's times.
+
+    Attributes:
+        seconds: of a step, the median of the rounds.
+        cpu: processor seconds of a step, over all threads.
+        ratio: to the first peer.
+        gflops: billions of FLOPs a second.
+        steps: timed, in all rounds.
+        peak: bytes of a step by the library's own profiler, if it has one.
+    """
+
+    name: str
+    version: str
+    seconds: float
+    cpu: float
+    ratio: float
+    gflops: float
+    steps: int
+    rounds: tuple[float, ...]
+    peak: int | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What was found. The first peer's ratio is 1.
+
+    Attributes:
+        timings: the first peer, netspec, then the others.
+        failed: why the others have no time, by name.
+        flops: of a step, those of its matrix products and convolutions.
+        memory, profile: netspec's.
+    """
+
+    case: Case
+    rounds: int
+    timings: tuple[Timing, ...]
+    failed: Mapping[str, str]
+    flops: int
+    ceiling: Ceiling
+    memory: Memory
+    profile: Profile | None = None
+
+    def of(self, name: str) -> Timing | None:
+        """The times of a peer, if it has any."""
+        return next((timing for timing in self.timings if timing.name == name), None)
+
+
+@dataclass
+class _Field:
+    """Who takes part."""
+
+    workers: dict[str, Worker] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+def compare(
+    case: Case,
+    against: Sequence[str],
+    rounds: int = 5,
+    *,
+    profile: bool = False,
+    say: Callable[[str], None] | None = None,
+) -> Comparison:
+    """Time steps of netspec and its peers, round by round.
+
+    Args:
+        case: what to measure.
+        against: names of `PEERS`. The first of them that can do it is what ratios are to; without
+            any they are to netspec.
+        rounds: how many.
+        profile: take netspec's step apart, too.
+        say: is told what goes on.
+
+    Raises:
+        PeerError: if netspec itself fails.
+        NetspecError: if the case makes no sense.
+    """
+    case.require()
+    say = say or (lambda text: None)  # noqa: ARG005 - nobody listens
+    with ExitStack() as stack:
+        ready = _start(case, against, say, stack)
+        names = list(ready.workers)
+        times: dict[str, list[Round]] = {name: [] for name in names}
+        ours = ready.workers[OURS]
+        reached = ours.ask("sgemm")
+        memory = ours.ask("memory")
+        taken_apart = ours.ask("profile") if profile else None
+        for number in range(rounds):
+            say(f"round {number + 1} of {rounds}")
+            for name in turns(names, number):
+                if name not in ready.failed:
+                    _take(name, ready, times)
+        reached += ours.ask("sgemm")
+    first = next((name for name in against if name in times and name not in ready.failed), OURS)
+    order = [first, *(n for n in (OURS, *against) if n != first and n in times)]
+    flops = step_flops(case.graph, case.batch, train=case.train)
+    timings = tuple(
+        _timing(ready.workers[name], times, first, flops)
+        for name in order
+        if name not in ready.failed
+    )
+    return Comparison(
+        case, rounds, timings, ready.failed, flops, ceiling(reached), memory, taken_apart
+    )
+
+
+def _start(
+    case: Case, against: Sequence[str], say: Callable[[str], None], stack: ExitStack
+) -> _Field:
+    """Make netspec ready, then each peer, and hold its first step against netspec's."""
+    ready = _Field()
+    for name in (OURS, *against):
+        if name in ready.workers:
+            continue
+        reason = PEERS[name].reason_not(case)
+        if reason is None:
+            say(f"{name} ...")
+            try:
+                worker = Worker(name, case)
+                stack.callback(worker.close)
+                ready.workers[name] = worker
+                if name != OURS:
+                    reason = difference(ready.workers[OURS].first, worker.first, case)
+            except PeerError as error:
+                if name == OURS:
+                    raise
+                reason = str(error)
+        if reason is not None:
+            ready.failed[name] = reason
+            ready.workers.pop(name, None)
+    return ready
+
+
+def _take(name: str, ready: _Field, times: Mapping[str, list[Round]]) -> None:
+    try:
+        times[name].append(ready.workers[name].ask("round"))
+    except PeerError as error:
+        if name == OURS:
+            raise
+        ready.failed[name] = str(error)
+
+
+def _timing(worker: Worker, times: Mapping[str, list[Round]], first: str, flops: int) -> Timing:
+    name = worker.name
+    seconds, cpu = summary(times, name)
+    return Timing(
+        name,
+        worker.version,
+        seconds,
+        cpu,
+        ratio(times[name], times[first]),
+        flops / seconds / 1e9,
+        sum(r.steps for r in times[name]),
+        tuple(r.seconds for r in times[name]),
+        worker.peak,
+    )
+
+
+def difference(ours: Mapping[str, Array], theirs: Mapping[str, Array], case: Case) -> str | None:
+    """Why a peer's first step is not the one that netspec took; None where it is.
+
+    Losses and outputs are compared, and by how much the step changed each parameter.
+    """
+    import numpy as np
+
+    key = "loss" if case.train else "output"
+    a, b = np.asarray(ours[key]), np.asarray(theirs[key])
+    if a.shape != b.shape:
+        return f"computes another {key}: {list(b.shape)} in place of {list(a.shape)}"
+    if case.train and _is_random(case):
+        return None  # every peer draws masks of its own
+    if not float(np.abs(a - b).max()) <= _LOSS_TOLERANCE * float(np.abs(a).max()):
+        return f"computes another {key}"
+    if not case.train:
+        return None
+    start = case.parameters()
+    trained = [p.name for p in case.graph.trainable()]
+    missing = [name for name in trained if name not in theirs]
+    if missing:
+        return f"does not train `{missing[0]}`"
+    changes = {n: (ours[n] - start[n], theirs[n] - start[n]) for n in trained}
+    most = max(_rms(mine) for mine, _ in changes.values())
+    for name, (mine, other) in changes.items():
+        # What float32 rounds off a parameter; what is rounding alone (a bias before a norm).
+        floor = 1e-6 * _rms(start[name]) + 1e-4 * most
+        if not _rms(mine - other) <= _CHANGE_TOLERANCE * _rms(mine) + floor:
+            return f"computes another gradient of `{name}`"
+    return None
+
+
+def _rms(array: Array) -> float:
+    """The root of the mean square: an activation that rounding turns on moves few elements by much."""
+    import numpy as np
+
+    return float(np.sqrt(np.mean(np.square(array, dtype=np.float64))))
+
+
+def _is_random(case: Case) -> bool:
+    from netspec.runtime.engine.program import make_plan
+
+    return bool(make_plan(case.graph, training=True).sample)

@@ -1,0 +1,71 @@
+"""The generated program with a clock after each statement."""
+
+from __future__ import annotations
+
+import ast
+import time
+from typing import Any
+
+import numpy as np
+
+from netspec.compiler.ir.graph import Graph
+from netspec.compiler.ir.plan import Plan
+from netspec.runtime.engine.program import Program
+
+PARTS = ("sample", "forward", "backward")
+
+
+class Clock:
+    """The times of a function's statements, over several runs."""
+
+    def __init__(self) -> None:
+        self.times: dict[int, list[float]] = {}
+        self._last = 0.0
+
+    def start(self) -> None:
+        """The first statement begins."""
+        self._last = time.perf_counter()
+
+    @property
+    def last(self) -> float:
+        """Seconds of all statements in the last run."""
+        return sum(times[-1] for times in self.times.values())
+
+    def lap(self, index: int) -> None:
+        """A statement ended, and the next one begins."""
+        now = time.perf_counter()
+        self.times.setdefault(index, []).append(now - self._last)
+        self._last = time.perf_counter()  # what the clock itself takes is nobody's
+
+
+class ClockedProgram(Program):
+    """A program that knows, after some runs, how long each of its statements took.
+
+    Attributes:
+        clocks: by function: `sample`, `forward`, `backward`. Statement i is step i of the plan.
+    """
+
+    def __init__(self, graph: Graph, plan: Plan, dtype: np.dtype[Any]) -> None:
+        super().__init__(graph, plan, dtype)
+        self.clocks = {part: Clock() for part in PARTS}
+        functions = self._clocked()
+        self._sample = functions.get("sample")
+        self._forward = functions["forward"]
+        self._backward = functions.get("backward")
+
+    def _clocked(self) -> dict[str, Any]:
+        tree = ast.parse(self.text)
+        for function in tree.body:
+            if isinstance(function, ast.FunctionDef) and function.name in PARTS:
+                doc, *statements = function.body
+                function.body = [doc, _call(function.name, "start")]
+                for index, statement in enumerate(statements):
+                    function.body += [statement, _call(function.name, "lap", index)]
+        ast.fix_missing_locations(tree)
+        namespace: dict[str, Any] = {"__name__": "clocked", "clocks": self.clocks}
+        exec(compile(tree, "<clocked>", "exec"), namespace)
+        return namespace
+
+
+def _call(part: str, method: str, *arguments: int) -> ast.stmt:
+    return ast.parse(f"clocks[{part!r}].{method}({', '.join(map(str, arguments))})").body[0]

@@ -1,0 +1,57 @@
+"""The memory of netspec's program: planned, and traced while a step runs."""
+
+from __future__ import annotations
+
+import tracemalloc
+from dataclasses import dataclass
+
+from netspec.tools.bench.workload import Case
+
+# After these every buffer has been allocated.
+_SETTLING = 2
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes.
+
+    Attributes:
+        arena: of all buffers that the program plans.
+        lower_bound: of the largest set of them that is alive at once: no plan could do with less.
+        planned: of all that a step holds, but for the batch, known before it runs: arena, scratch,
+            outputs, parameters, gradients.
+        peak: of everything that a step holds at its worst moment, as tracemalloc sees it: the
+            batch and Python's own objects, too.
+        step: of what a later step allocates and gives back.
+    """
+
+    arena: int
+    lower_bound: int
+    planned: int
+    peak: int
+    step: int
+
+
+def measure(case: Case) -> Memory:
+    """Trace a fresh model through a few steps."""
+    from netspec.compiler.numpy_backend.memory_use import footprint
+    from netspec.runtime.engine.program import make_plan
+    from netspec.tools.bench.peers.ours import prepare
+
+    plan = make_plan(case.graph, training=case.train, backward=case.train)
+    planned = footprint(case.graph, plan, case.batch)
+    prepare(case).step()  # imports and caches are not the step's
+    tracemalloc.start()
+    try:
+        runner = prepare(case)
+        tracemalloc.reset_peak()
+        for _ in range(_SETTLING):
+            runner.step()
+        peak = tracemalloc.get_traced_memory()[1]
+        before = tracemalloc.get_traced_memory()[0]
+        tracemalloc.reset_peak()
+        runner.step()
+        after = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    return Memory(planned.arena, planned.least, planned.total, peak, after - before)

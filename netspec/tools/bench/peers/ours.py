@@ -1,0 +1,43 @@
+"""netspec's own NumPy program, by the interface that a user has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from netspec.runtime.engine import threads
+from netspec.runtime.models.numpy_model import Model
+from netspec.runtime.optim.losses import SoftmaxCrossEntropy
+from netspec.runtime.optim.optimizers import SGD
+from netspec.tools.bench.workload import LEARNING_RATE, Array, Case, Runner
+
+VERSION = f"NumPy {np.__version__}"
+
+
+def prepare(case: Case) -> Runner:
+    """A model on a batch."""
+    threads.limit(case.threads)
+    model = Model(case.graph, seed=case.seed)
+    predictor = model.predictor()
+    inputs = case.inputs()
+    x: Any = inputs if len(inputs) > 1 else next(iter(inputs.values()))
+    if not case.train:
+        return Runner(lambda: predictor(x), lambda y: {"output": _chosen(y, case)}, VERSION)
+    labels, loss = case.labels(), SoftmaxCrossEntropy()
+    optimizer = SGD(model.flat_parameters, model.flat_gradients, model.decayed)
+
+    def step() -> float:
+        value = model.gradients_(x, labels, loss=loss)
+        optimizer.step(LEARNING_RATE)
+        return value
+
+    def result(value: Any) -> dict[str, Array]:
+        return {"loss": np.asarray(value), **model.state_dict()}
+
+    return Runner(step, result, VERSION)
+
+
+def _chosen(outputs: Any, case: Case) -> Array:
+    chosen: Array = list(outputs.values())[case.output] if isinstance(outputs, dict) else outputs
+    return chosen

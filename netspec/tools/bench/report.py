@@ -1,0 +1,126 @@
+"""A comparison as text, and as data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from netspec.tools.bench.compare import Comparison
+
+if TYPE_CHECKING:
+    from netspec.tools.bench.machine import Machine
+    from netspec.tools.bench.profile import Profile, Row
+
+_UNITS = ("B", "KiB", "MiB", "GiB")
+
+
+def as_text(found: Comparison) -> str:
+    """The whole comparison, for people."""
+    case, ceiling = found.case, found.ceiling
+    plural = "thread" if case.threads == 1 else "threads"
+    lines = [
+        f"{case.graph.name}, batch {case.batch}, {case.what}: {case.threads} {plural},"
+        f" median of {found.rounds} {'round' if found.rounds == 1 else 'rounds'}",
+        "",
+    ]
+    rows = [("", "ms", "CPU ms", "ratio", "GFLOP/s", "of sgemm", "version")]
+    for timing in found.timings:
+        share = timing.gflops / ceiling.sustained if ceiling.sustained else 0.0
+        rows.append(
+            (
+                timing.name,
+                f"{1e3 * timing.seconds:,.3f}",
+                f"{1e3 * timing.cpu:,.3f}",
+                f"{timing.ratio:.2f}",
+                f"{timing.gflops:.1f}",
+                f"{share:.0%}",
+                timing.version,
+            )
+        )
+    lines += _table(rows, left=(0, 6))
+    lines += [f"{name}: {reason}" for name, reason in found.failed.items()]
+    memory = found.memory
+    lines += [
+        "",
+        f"FLOPs   {found.flops:,} in a step, of convolutions and matrix products",
+        f"sgemm   {ceiling.sustained:.0f} GFLOP/s sustained, {ceiling.best:.0f} at best",
+        f"arena   {size(memory.arena)} ({size(memory.lower_bound)} are alive at once)",
+        f"memory  {size(memory.planned)} planned, {size(memory.peak)} traced with the batch;"
+        f" {size(memory.step)} allocated in a later one",
+    ]
+    lines += [
+        f"        {size(timing.peak)} in {timing.name}, by its own profiler"
+        for timing in found.timings
+        if timing.peak is not None
+    ]
+    if found.profile is not None:
+        lines += ["", *_profile(found.profile)]
+    return "\n".join(lines)
+
+
+def _profile(profile: Profile) -> list[str]:
+    whole = profile.seconds
+
+    def shown(row: Row) -> tuple[str, ...]:
+        speed = f"{row.flops / row.seconds / 1e9:.1f}" if row.flops and row.seconds else ""
+        kernel = row.kernel + (f" x{row.count}" if row.count > 1 else "")
+        ms, share = f"{1e3 * row.seconds:.3f}", f"{row.seconds / whole:.1%}"
+        return (row.part, row.place, row.ops, kernel, ms, share, speed)
+
+    head = ("", "line", "op", "kernel", "ms", "share", "GFLOP/s")
+    rest = ("rest", "", "outside the program", "", f"{1e3 * profile.rest:.3f}")
+    rows = [head, *map(shown, profile.by_line()), (*rest, f"{profile.rest / whole:.1%}", "")]
+    return _table(rows, left=(0, 1, 2, 3))
+
+
+def _table(rows: Sequence[Sequence[str]], left: Sequence[int]) -> list[str]:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if i in left else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+    return [lines[0], "-" * max(map(len, lines)), *lines[1:]]
+
+
+def as_data(found: Comparison) -> dict[str, Any]:
+    """The whole comparison, for programs. Times are in seconds."""
+    case = found.case
+    data: dict[str, Any] = {
+        "net": case.graph.name,
+        "batch": case.batch,
+        "mode": "training" if case.train else "inference",
+        "threads": case.threads,
+        "rounds": found.rounds,
+        "flops": found.flops,
+        "sgemm": asdict(found.ceiling),
+        "timings": [asdict(timing) for timing in found.timings],
+        "failed": dict(found.failed),
+        "memory": asdict(found.memory),
+    }
+    if found.profile is not None:
+        data["profile"] = {
+            "rows": [asdict(row) for row in found.profile.rows],
+            "rest": found.profile.rest,
+        }
+    return data
+
+
+def machine_text(machine: Machine) -> str:
+    """A machine in a line."""
+    parts = [
+        machine.processor, f"{machine.cores} cores", machine.vectors, machine.system,
+        f"Python {machine.python}", f"NumPy {machine.numpy}", machine.blas,
+    ]  # fmt: skip
+    return ", ".join(part for part in parts if part)
+
+
+def size(count: int) -> str:
+    """Bytes in the unit that fits."""
+    value, unit = float(count), 0
+    while value >= 1024 and unit < len(_UNITS) - 1:
+        value, unit = value / 1024, unit + 1
+    return f"{value:.1f} {_UNITS[unit]}" if unit else f"{count} B"

@@ -1,0 +1,187 @@
+"""A process for each peer: its libraries have their own threads, and cannot take the others down.
+
+The parent asks, one peer at a time; the others sleep meanwhile.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING, Any
+
+from netspec.tools.bench.timing import Round, time_round
+from netspec.tools.bench.workload import Array, Case, Runner
+
+if TYPE_CHECKING:
+    from netspec.tools.bench.memory import Memory
+    from netspec.tools.bench.profile import Profile
+
+# Compiling a large net can take minutes.
+PATIENCE = 600.0
+
+# Steps after the first that nobody times. Some compile only in their second or third.
+WARM_UP = 3
+
+# Read by BLAS and OpenMP libraries when they are loaded.
+_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+
+
+class PeerError(Exception):
+    """A peer cannot do what it was asked, or died; the message says why."""
+
+
+class Worker:
+    """A peer in a process of its own.
+
+    Attributes:
+        version: of the peer's library.
+        first: what the first step gave, as `Runner.result` has it.
+        peak: see `Runner.peak`.
+    """
+
+    def __init__(self, name: str, case: Case) -> None:
+        context = multiprocessing.get_context("spawn")  # a fork would inherit the parent's threads
+        self.name = name
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, name, case), daemon=True)
+        self._process.start()
+        theirs.close()
+        try:
+            self.version: str
+            self.first: dict[str, Array]
+            self.peak: int | None
+            self.version, self.first = self._answer()
+            self.peak = self.ask("peak")
+        except BaseException:
+            self.close()
+            raise
+
+    def ask(self, what: str) -> Any:
+        """Have it measure something: one of `TASKS`.
+
+        Raises:
+            PeerError: if it fails.
+        """
+        try:
+            self._connection.send(what)
+        except OSError as error:
+            raise PeerError(f"its process is gone: {error}") from None
+        return self._answer()
+
+    def close(self) -> None:
+        """End the process."""
+        self._connection.close()
+        self._process.join(3)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+
+    def _answer(self) -> Any:
+        try:
+            if not self._connection.poll(PATIENCE):
+                raise PeerError(f"gave no answer within {PATIENCE:.0f} s")
+            kind, value = self._connection.recv()
+        except (EOFError, OSError):
+            self._process.join(5)
+            raise PeerError(f"its process ended with {self._process.exitcode}") from None
+        if kind == "failed":
+            raise PeerError(value)
+        return value
+
+
+def _serve(connection: Connection, name: str, case: Case) -> None:
+    """The process: make the peer ready, then answer until nobody asks."""
+    _be_quiet()
+    _limit_threads(case.threads)
+    try:
+        from netspec.tools.bench.peers import PEERS
+
+        runner = PEERS[name].load()(case)
+        first = runner.result(runner.step())
+        for _ in range(WARM_UP):
+            runner.step()
+        connection.send(("ready", (runner.version, first)))
+        while True:
+            task = TASKS[connection.recv()]
+            connection.send(("done", task(case, runner)))
+    except (EOFError, BrokenPipeError, KeyboardInterrupt):
+        return
+    except Exception as error:
+        connection.send(("failed", _in_a_line(error)))
+
+
+def _round(case: Case, runner: Runner) -> Round:
+    return time_round(runner.step)
+
+
+def _sgemm(case: Case, runner: Runner) -> list[float]:
+    from netspec.tools.bench.peak_gemm import sgemm
+
+    return sgemm(case.threads)
+
+
+def _memory(case: Case, runner: Runner) -> Memory:
+    from netspec.tools.bench.memory import measure
+
+    return measure(case)
+
+
+def _profile(case: Case, runner: Runner) -> Profile:
+    from netspec.tools.bench.profile import measure
+
+    return measure(case)
+
+
+def _peak(case: Case, runner: Runner) -> int | None:
+    try:
+        return None if runner.peak is None else runner.peak()
+    except Exception:  # profilers come and go with versions, and times do not depend on them
+        return None
+
+
+# What a process can be asked for. The last two are about netspec, whoever is asked.
+TASKS: dict[str, Callable[[Case, Runner], Any]] = {
+    "round": _round,
+    "sgemm": _sgemm,
+    "peak": _peak,
+    "memory": _memory,
+    "profile": _profile,
+}
+
+
+def _be_quiet() -> None:
+    """Compilers and exporters talk. What matters comes back as an answer."""
+    if os.environ.get("NETSPEC_DEBUG"):
+        return
+    sys.stdout.flush()
+    sys.stderr.flush()
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+
+
+def _limit_threads(count: int) -> None:
+    """Hold every library to so many threads; those that ask nobody see only so many processors."""
+    for variable in _VARIABLES:
+        os.environ[variable] = str(count)
+    if hasattr(os, "sched_setaffinity"):
+        mine = sorted(os.sched_getaffinity(0))
+        if count < len(mine):
+            os.sched_setaffinity(0, mine[:count])
+
+
+def _in_a_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    message = lines[0] if lines else ""
+    name = type(error).__name__
+    if name == "UnsupportedError":
+        return message
+    return f"{name}: {message}"[:200]

@@ -1,0 +1,111 @@
+"""`netspec doctor`: one check after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from netspec.diagnostics import plural
+from netspec.runtime.data.choices import is_number, require
+from netspec.runtime.data.dataset import Dataset
+from netspec.runtime.data.input_normalization import Normalization
+from netspec.runtime.models.classifier_shape import class_count, image_shape, require_training_batch
+from netspec.runtime.optim.losses import make_loss
+from netspec.runtime.optim.optimizers import check_optimizer
+from netspec.tools.doctor import initial_checks as checks
+from netspec.tools.doctor import training_checks as learning
+from netspec.tools.doctor.examinee import Patient
+from netspec.tools.doctor.report import Finding, Report
+from netspec.tools.gradcheck.setup import HasGraph
+
+# More images say little more, and a large net takes its time for each.
+IMAGES = 64
+
+
+def examine(
+    net: HasGraph,
+    data: Dataset,
+    *,
+    optimizer: str = "adam",
+    lr: float | None = None,
+    optimizer_options: Mapping[str, float] | None = None,
+    batch: int = 64,
+    l2: float = 0.0,
+    clip_norm: float | None = None,
+    warms_up: bool = False,
+    loss: str = "softmax",
+    normalize: str = "channel",
+    seed: int = 0,
+    advance: Callable[[str], object] = lambda check: None,  # noqa: ARG005
+) -> Report:
+    """Look for what ails a net before it is trained for hours, on a few images of its data.
+
+    Most arguments are those of `netspec.fit`: what the training will be.
+
+    Args:
+        net: what `netspec.load` gives.
+        data: what it is to be trained on.
+        optimizer: its name.
+        lr: the highest learning rate; None takes the optimizer's default.
+        optimizer_options: its keyword arguments.
+        batch: images in a step.
+        l2: the coefficient of l2/2 * sum(W^2).
+        clip_norm: the length that longer gradients are scaled down to.
+        warms_up: whether the rate rises at the beginning.
+        loss: its name.
+        normalize: what is done to the images.
+        seed: of the initial weights.
+        advance: called with each check's name before it begins.
+
+    Raises:
+        NetspecError: for arguments out of range, `data/shape` where net and data do not fit,
+            `model/batch`.
+    """
+    graph = net.graph
+    check_optimizer(optimizer, optimizer_options or {})
+    lr = learning.default_rate(optimizer) if lr is None else lr
+    require(is_number(lr) and lr > 0, f"the learning rate must be more than 0, not {lr!r}")
+    require(is_number(l2) and l2 >= 0, f"l2 must be at least 0, not {l2!r}")
+    data = data.fit_to(image_shape(graph))
+    data.check_classes(class_count(graph))
+    normalization = Normalization.fit(normalize, data.x_train)
+    x = normalization.apply(data.x_train[:IMAGES], np.float32)
+    require_training_batch(graph, min(len(x), batch))
+    patient = Patient(
+        graph=graph,
+        x=x,
+        y=data.y_train[:IMAGES],
+        loss=make_loss(loss),
+        l2=l2,
+        optimizer=optimizer,
+        options=dict(optimizer_options or {}),
+        lr=lr,
+        warms_up=warms_up,
+        clip_norm=clip_norm,
+        batch=batch,
+        seed=seed,
+    )
+    title = (
+        f"{graph.name} on {plural(len(x), 'image')} of {data.name} ({normalize}),"
+        f" to be trained by {optimizer} with a learning rate of {patient.lr:g}"
+    )
+    report = Report(title)
+    for name, check in _checks(patient, report):
+        advance(name)
+        report.findings.append(check())
+    return report
+
+
+def _checks(patient: Patient, report: Report) -> list[tuple[str, Callable[[], Finding]]]:
+    shown = report.pictured
+    return [
+        ("initial loss", lambda: checks.initial_loss(patient, shown)),
+        ("loss with L2", lambda: checks.loss_with_l2(patient)),
+        ("scores", lambda: checks.scores(patient)),
+        ("gradients", lambda: checks.gradient_sizes(patient, shown)),
+        ("dead units", lambda: checks.dead(patient, shown)),
+        ("learning rate", lambda: learning.learning_rate(patient, shown)),
+        ("small batch", lambda: learning.small_batch(patient, shown)),
+        ("gradient check", lambda: learning.gradient_check(patient)),
+    ]

@@ -1,0 +1,71 @@
+"""An examination as a picture: gradients, dead units, and the losses of the short trainings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from netspec.runtime.plots.figures import COLORS, figure, save
+from netspec.tools.doctor.initial_checks import DEAD
+from netspec.tools.doctor.report import Report
+
+# Names of layers are read down to this many; with more, only the first and the last are written.
+_READABLE = 40
+
+
+def draw(report: Report, path: Path) -> None:
+    """Write the picture of a report.
+
+    Raises:
+        NetspecError: `library/matplotlib`, `usage/picture`, `output/unwritable`.
+    """
+    shown = report.pictured
+    layers = max(len(shown.gradients), len(shown.dead), 8)
+    made, axes = figure(1, 3, (14, 1.5 + 0.22 * min(layers, _READABLE)))
+    _bars(axes[0][0], shown.gradients, COLORS[0], "gradient in relation to its weight", log=True)
+    _bars(axes[0][1], shown.dead, COLORS[1], "share of dead units")
+    axes[0][1].set_xlim(0, 1)
+    axes[0][1].axvline(DEAD, color="grey", linestyle=":")
+    _losses(axes[0][2], shown.trials, shown.expected)
+    made.suptitle(report.title, fontsize=10)
+    save(made, path)
+
+
+def _bars(
+    ax: Any, values: Mapping[str, float], color: str, label: str, *, log: bool = False
+) -> None:
+    """A bar a layer, the first on top."""
+    ax.set_xlabel(label)
+    if not values:
+        ax.text(0.5, 0.5, "none", ha="center", va="center", transform=ax.transAxes)
+        ax.set_yticks([])
+        return
+    at = np.arange(len(values))
+    sizes = np.array(list(values.values()))
+    if log and (sizes > 0).any():
+        # Points: on a logarithmic axis the length of a bar says nothing.
+        ax.plot(sizes, at, "o", color=color)
+        ax.set_xscale("log")
+    else:
+        ax.barh(at, sizes, color=color)
+    names = list(values)
+    step = -(-len(names) // _READABLE)
+    ax.set_yticks(at[::step], names[::step], fontsize=8)
+    ax.set_ylim(len(names) - 0.4, -0.6)
+
+
+def _losses(ax: Any, trials: Mapping[str, list[float]], expected: float) -> None:
+    for color, (title, losses) in zip(COLORS, trials.items(), strict=False):
+        ax.plot(np.arange(1, len(losses) + 1), losses, color=color, label=title)
+    ax.axhline(expected, color="grey", linestyle=":", label="all scores equal")
+    ax.set_xlabel("step")
+    ax.set_ylabel("loss of a batch")
+    finite = [v for losses in trials.values() for v in losses if np.isfinite(v) and v > 0]
+    if finite and max(finite) > 20 * max(expected, 1e-9):
+        ax.set_yscale("log")
+    else:
+        ax.set_ylim(bottom=0)
+    ax.legend(fontsize=8, frameon=False)

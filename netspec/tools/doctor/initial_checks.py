@@ -1,0 +1,189 @@
+"""Checks of a net as it starts: its loss, its scores, its gradients, its dead units."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from netspec.compiler.ir.graph import Node
+from netspec.diagnostics import plural
+from netspec.runtime.models.classifier_shape import scores_output
+from netspec.tools.doctor.examinee import Patient
+from netspec.tools.doctor.report import Finding, Pictured, Verdict
+from netspec.tools.doctor.signals import dead_units, gradients
+
+# A net that knows nothing has the loss of equal scores. Measured over networks/, with each
+# normalisation: 1.00 to 1.24 times that.
+HIGHEST_LOSS, LOWEST_LOSS = 1.5, 0.5
+# The L2 term is added in float32.
+_L2_ROUNDING = 1e-3
+# Sizes of gradients in relation to their weights', of one layer to another. Measured over networks/:
+# the largest is 70 times the smallest at most, and 20 times its weights.
+VANISHED = 1e-5
+EXPLODED = 1e3
+# Of a layer's units; where more are dead, little is left to train. Half of them is nothing unusual
+# for a linear layer whose inputs are all positive.
+DEAD = 0.9
+# Of the scores, cut off at zero.
+CUT_OFF = 0.05
+# What L2 is tried with where the training has none.
+SOME_L2 = 1e-3
+
+
+def initial_loss(patient: Patient, pictured: Pictured) -> Finding:
+    """The loss of a net that knows nothing is that of equal scores: log C for the softmax."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        model = patient.model()
+        loss = model.loss(patient.x, patient.y, loss=patient.loss, training=True)
+    expected = pictured.expected = patient.expected
+    text = f"{loss:.4g}; {expected:.4g} where all {patient.classes} scores are equal"
+    verdict: Verdict = "ok"
+    help = None
+    if not math.isfinite(loss) or loss > HIGHEST_LOSS * expected:
+        verdict = "bad"
+        help = "the net is sure of what it cannot know: make the initial weights smaller"
+        weight = _largest_weight(patient)
+        if weight is not None:
+            help += f" ({weight})"
+    elif loss < LOWEST_LOSS * expected:
+        verdict = "bad"
+        help = "an untrained net cannot know so much: do the images give the labels away?"
+    return Finding(
+        "initial loss", verdict, text, help,
+        numbers={"loss": _known(loss), "expected": expected},
+    )  # fmt: skip
+
+
+def _largest_weight(patient: Patient) -> str | None:
+    """The weight that is drawn the largest for the number of its inputs, in words."""
+    worst, found = 1.0, None
+    parameters = patient.model().parameters
+    for p in patient.graph.parameters.values():
+        if p.role != "weight" or len(p.shape) < 2:
+            continue
+        inputs = math.prod(p.shape[1:])
+        # He's: a layer then gives numbers as large as it gets.
+        usual = math.sqrt(2 / inputs)
+        spread = float(np.std(parameters[p.name]))
+        if spread / usual > worst:
+            worst = spread / usual
+            found = f"{p.name} has a standard deviation of {spread:.2g}, sqrt(2/{inputs}) is {usual:.2g}"
+    return found
+
+
+def loss_with_l2(patient: Patient) -> Finding:
+    """L2 makes the loss higher, by l2/2 times the sum of the squares."""
+    l2 = patient.l2 or SOME_L2
+    model = patient.model()
+    weights = [p for p in patient.graph.parameters.values() if p.role == "weight"]
+    with np.errstate(over="ignore", invalid="ignore"):
+        # The same masks of dropout for both.
+        losses = []
+        for coefficient in (0.0, l2):
+            model.reseed(patient.seed)
+            losses.append(
+                model.loss(patient.x, patient.y, loss=patient.loss, l2=coefficient, training=True)
+            )
+        squares = [np.square(model.parameters[p.name], dtype=np.float64).sum() for p in weights]
+    without, with_l2 = losses
+    added, expected = with_l2 - without, 0.5 * l2 * float(sum(squares))
+    text = f"{with_l2:.4g} with l2 = {l2:g}, {without:.4g} without"
+    # A sum cannot be told from its larger part in more digits than float32 has.
+    close = abs(added - expected) <= _L2_ROUNDING * expected + 1e-6 * abs(without)
+    numbers = {"loss": _known(without), "with_l2": _known(with_l2), "expected": _known(expected)}
+    if not math.isfinite(without):
+        return Finding("loss with L2", "unsure", "the loss is no finite number", numbers=numbers)
+    if close and expected > 0:
+        return Finding("loss with L2", "ok", text, numbers=numbers)
+    help = f"it should be higher by {expected:.4g}"
+    if expected == 0:
+        help = "all weights are zero: all units of a layer then learn the same"
+    return Finding("loss with L2", "bad", text, help, numbers=numbers)
+
+
+def scores(patient: Patient) -> Finding:
+    """Scores are what a linear layer gives: any numbers, below zero too."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        outputs = patient.model().scores(patient.x)
+    least, largest = float(outputs.min()), float(outputs.max())
+    last = _last(patient)
+    where = last.origin.span.where if last.origin.span is not None else None
+    numbers = {"least": _known(least), "largest": _known(largest), "layer": last.name}
+    if not np.isfinite(outputs).all():
+        text, help = "they are not all finite numbers", "make the initial weights smaller"
+    elif least >= 0 and float((outputs == 0).mean()) > CUT_OFF:
+        text = f"they come from `{last.name}` ({last.op}), which cuts them off at 0"
+        help = "what is cut off gets no gradient: let the last layer be the linear one"
+    elif least >= 0 and np.allclose(outputs.sum(axis=1), 1, atol=1e-3) and patient.classes > 1:
+        text = f"they come from `{last.name}` ({last.op}) as probabilities, which add up to 1"
+        help = "the loss takes a softmax by itself: leave this one away"
+    elif least == largest:
+        text, help = f"they are all {least:g}, whatever the image", "are weights missing?"
+    else:
+        return Finding("scores", "ok", f"from {least:.3g} to {largest:.3g}", numbers=numbers)
+    return Finding("scores", "bad", text, help, where, numbers)
+
+
+def _last(patient: Patient) -> Node:
+    """The layer that gives the scores."""
+    graph = patient.graph
+    return graph.by_name[graph.outputs[scores_output(graph)]]
+
+
+def gradient_sizes(patient: Patient, pictured: Pictured) -> Finding:
+    """Every layer gets a gradient, none so small or large that it cannot be trained with others."""
+    found = gradients(patient.model(), patient.x, patient.y, patient.loss)
+    name = "gradients"
+    if not found:
+        return Finding(name, "unsure", "there are no weights")
+    broken = [g.name for g in found if not math.isfinite(g.size)]
+    if broken:
+        text = f"that of {broken[-1]} is no finite number"
+        return Finding(name, "bad", text, "make the initial weights smaller")
+    known = {g.name: g.relative for g in found if g.relative is not None}
+    pictured.gradients = known
+    silent = [g.name for g in found if g.size == 0]
+    if silent:
+        others = f" and {len(silent) - 1} more" if len(silent) > 1 else ""
+        text = f"none reaches {silent[0]}{others}"
+        return Finding(name, "bad", text, "is something before the loss flat or zero?",
+                       _where(patient, silent[0]), known)  # fmt: skip
+    least, most = min(known, key=lambda n: known[n]), max(known, key=lambda n: known[n])
+    text = f"{known[least]:.1e} ({least}) to {known[most]:.1e} ({most}) in relation to the weights"
+    if known[most] > EXPLODED:
+        help = "they explode: make the initial weights smaller, or normalise (batch_norm)"
+        return Finding(name, "bad", text, help, _where(patient, most), known)
+    if known[least] < VANISHED * known[most]:
+        help = "they vanish on the way: relu in place of sigmoid or tanh, batch_norm, a skip"
+        return Finding(name, "bad", text, help, _where(patient, least), known)
+    return Finding(name, "ok", text, numbers=known)
+
+
+def dead(patient: Patient, pictured: Pictured) -> Finding:
+    """Most units say different things of different images."""
+    name = "dead units"
+    found = pictured.dead = dead_units(patient.model(), patient.x)
+    if not found:
+        return Finding(name, "ok", "no layer can have any")
+    worst = max(found, key=lambda n: found[n])
+    if found[worst] == 0:
+        return Finding(name, "ok", f"none in {plural(len(found), 'layer')}", numbers=found)
+    text = f"at most {found[worst]:.0%} of a layer ({worst}), in {plural(len(patient.x), 'image')}"
+    if found[worst] <= DEAD:
+        return Finding(name, "ok", text, numbers=found)
+    span = patient.graph.by_name[worst].origin.span
+    help = "are the biases before it far below zero, or the images not normalised?"
+    return Finding(name, "bad", text, help, span.where if span else None, found)
+
+
+def _where(patient: Patient, parameter: str) -> str | None:
+    """The place of the layer that has a parameter."""
+    for node in patient.graph.nodes:
+        if parameter in node.parameters.values() and node.origin.span is not None:
+            return node.origin.span.where
+    return None
+
+
+def _known(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None

@@ -1,0 +1,88 @@
+"""What goes through a net: the size of gradients, and units that say the same whatever they see."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netspec.compiler.ir.graph import Graph, Node
+from netspec.runtime.engine.program import Program, make_plan
+from netspec.runtime.models.numpy_model import Model
+from netspec.runtime.optim.losses import Loss
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """Of one weight.
+
+    Attributes:
+        name: the weight's.
+        size: root mean square of the gradient.
+        relative: the same in relation to the weight's; None where that is all zeros.
+    """
+
+    name: str
+    size: float
+    relative: float | None
+
+
+def gradients(model: Model, x: Array, y: NDArray[np.int64], loss: Loss) -> list[Gradient]:
+    """Of every weight, in the order of the file, for a batch in training mode."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        _, found = model.loss_and_grads(x, y, loss=loss, copy=False)
+        return [
+            _gradient(p.name, found[p.name], model.parameters[p.name])
+            for p in model.graph.parameters.values()
+            if p.role == "weight" and p.name in found
+        ]
+
+
+def _gradient(name: str, gradient: Array, weight: Array) -> Gradient:
+    size, own = _size(gradient), _size(weight)
+    return Gradient(name, size, size / own if own > 0 else None)
+
+
+def _size(array: Array) -> float:
+    return float(np.sqrt(np.mean(np.square(array, dtype=np.float64))))
+
+
+def dead_units(model: Model, x: Array) -> dict[str, float]:
+    """The share of units that are dead, for each layer that can have such.
+
+    A unit, in pictures a channel, is dead if it gives one and the same number for all images and at
+    every place. Layers that can have such are those with a kink that change each number by itself:
+    no gradient passes a flat side.
+    """
+    graph = model.graph
+    layers = [node for node in graph.nodes if _has_flat_side(graph, node)]
+    if not layers:
+        return {}
+    plan = make_plan(graph, training=True, backward=False, keep_activations=True)
+    program = Program(graph, plan, model.dtype)
+    buffers = program.bind(len(x))
+    for buffer in plan.inputs.values():
+        buffers[buffer.name] = np.ascontiguousarray(x, model.dtype)
+    program.sample(buffers, np.random.default_rng(0))
+    # A pass in training moves the running statistics: not the model's.
+    parameters = model.state_dict()
+    with np.errstate(over="ignore", invalid="ignore"):
+        program.forward(buffers, parameters)
+    found = {}
+    for node in layers:
+        values = buffers[plan.activations[node.name].name]
+        rows = values.reshape(-1, values.shape[-1])  # pictures are stored with the channels last
+        found[node.name] = float((rows == rows[0]).all(axis=0).mean())
+    return found
+
+
+def _has_flat_side(graph: Graph, node: Node) -> bool:
+    shapes = graph.shapes_into(node)
+    if len(shapes) != 1 or shapes[0] != node.shape:
+        return False
+    # Whether an op has kinks does not depend on the numbers.
+    return node.op.pattern(np.zeros((1, *shapes[0]))) is not None

@@ -1,0 +1,173 @@
+"""Checks that train a little: the rate, a small batch, and the gradients that both go by."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from netspec.runtime.optim.optimizers import OPTIMIZERS
+from netspec.tools.doctor.examinee import Patient
+from netspec.tools.doctor.initial_checks import DEAD
+from netspec.tools.doctor.report import Finding, Pictured
+from netspec.tools.doctor.short_training import Trial, train_briefly
+from netspec.tools.doctor.signals import dead_units
+from netspec.tools.gradcheck import gradcheck
+
+# Steps on one batch with the training's own rate. The mean loss of the last few is what counts:
+# large rates make it jump.
+RATE_IMAGES, RATE_STEPS, RATE_LAST = 32, 30, 5
+# Where that is so many times the loss at the start, the rate is too high; and where the loss has been so
+# much higher on the way, and is not down by half.
+RISEN, LEAPT = 1.2, 10.0
+# Rates that are tried where it is, in parts of it.
+LOWER = (0.1, 0.01, 0.001, 0.0001)
+
+# A small batch counts as learnt at this part of the loss of equal scores: for ten classes it is
+# 0.23, and hardly an image is then wrong.
+LEARNT = 0.1
+SMALL, SMALL_STEPS = 20, 200
+# Adam's rates for it, the usual one first.
+SMALL_RATES = (1e-3, 1e-2, 1e-4)
+
+GRADIENT_BATCH, DIRECTIONS = 4, 3
+
+
+def learning_rate(patient: Patient, pictured: Pictured) -> Finding:
+    """With the training's own optimizer and rate, the loss of one batch does not rise."""
+    name = "learning rate"
+    trial = _with_rate(patient, patient.lr)
+    pictured.trials[f"{patient.optimizer}, learning rate {patient.lr:g}"] = trial.losses
+    text = _told(trial)
+    numbers = {"lr": patient.lr, "losses": [v if math.isfinite(v) else None for v in trial.losses]}
+    if _learns(patient, trial):
+        died = _died(patient, trial)
+        if died is None:
+            return Finding(name, "ok", text, numbers=numbers)
+        text += f", and then {died}"
+    lower = (patient.lr * part for part in LOWER)
+    works = next((lr for lr in lower if _well(patient, _with_rate(patient, lr))), None)
+    help = "no lower one was found to work: look at the other lines first"
+    if works is not None:
+        help = f"it is too high: {works:g} works here"
+    return Finding(name, "bad", text, help, numbers=numbers)
+
+
+def _with_rate(patient: Patient, lr: float) -> Trial:
+    # A training that warms up meets its highest rate late: here after a third of the steps.
+    rising = RATE_STEPS // 3 if patient.warms_up else 1
+    part = slice(0, min(RATE_IMAGES, patient.batch))
+    return train_briefly(
+        patient.model(), patient.x[part], patient.y[part], patient.loss,
+        optimizer=patient.optimizer, options=patient.options,
+        rate=lambda step: lr * min(1.0, (step + 1) / rising),
+        steps=RATE_STEPS, clip_norm=patient.clip_norm,
+    )  # fmt: skip
+
+
+def _well(patient: Patient, trial: Trial) -> bool:
+    return _learns(patient, trial) and _died(patient, trial) is None
+
+
+def _learns(patient: Patient, trial: Trial) -> bool:
+    if not trial.finite:
+        return False
+    # A net that starts badly may be no better for it.
+    start = max(trial.losses[0], patient.expected)
+    end = float(np.mean(trial.losses[-RATE_LAST:]))
+    leapt = max(trial.losses) > LEAPT * start and end > 0.5 * start
+    return end <= RISEN * start and not leapt
+
+
+def _died(patient: Patient, trial: Trial) -> str | None:
+    """The layer that these steps have killed, in words."""
+    before = dead_units(patient.model(), patient.x)
+    after = dead_units(trial.model, patient.x)
+    killed = [name for name, share in after.items() if share > DEAD >= before[name]]
+    return f"{after[killed[0]]:.0%} of {killed[0]} are dead" if killed else None
+
+
+def _told(trial: Trial) -> str:
+    first, steps = trial.losses[0], len(trial.losses)
+    if not trial.finite:
+        return (
+            f"{trial.lr:g}: the loss went from {first:.3g} to {trial.losses[-1]} in {steps} steps"
+        )
+    last, peak = float(np.mean(trial.losses[-RATE_LAST:])), max(trial.losses)
+    over = f" over {peak:.3g}" if peak > LEAPT * first else ""
+    return (
+        f"{trial.lr:g}: the loss of a batch went from {first:.3g}{over} to {last:.3g}"
+        f" in {steps} steps"
+    )
+
+
+def small_batch(patient: Patient, pictured: Pictured) -> Finding:
+    """A net that can learn anything can learn a few images by heart."""
+    name = "small batch"
+    part = slice(0, SMALL)
+    x, y = patient.x[part], patient.y[part]
+    wanted = LEARNT * patient.expected
+    best: Trial | None = None
+    for lr in SMALL_RATES:
+        trial = train_briefly(
+            patient.model(), x, y, patient.loss, optimizer="adam", options={},
+            rate=_constant(lr), steps=SMALL_STEPS, until=wanted,
+        )  # fmt: skip
+        if best is None or _end(trial) < _end(best):
+            best = trial
+        if _end(trial) <= wanted:
+            break
+    assert best is not None
+    steps = len(best.losses)
+    pictured.trials[f"{len(x)} images, adam {best.lr:g}"] = best.losses
+    numbers = {"images": len(x), "steps": steps, "lr": best.lr, "loss": _finite(_end(best))}
+    if _end(best) <= wanted:
+        text = f"{len(x)} images learnt in {steps} steps (adam, {best.lr:g})"
+        return Finding(name, "ok", text, numbers=numbers)
+    text = f"{len(x)} images not learnt in {steps} steps: the loss is still {_end(best):.3g}"
+    help = "a net that cannot learn a few images by heart learns nothing: is a layer in the way?"
+    return Finding(name, "bad", text, help, numbers=numbers)
+
+
+def _constant(lr: float) -> Callable[[int], float]:
+    return lambda _: lr
+
+
+def _end(trial: Trial) -> float:
+    return trial.losses[-1] if trial.finite else math.inf
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def gradient_check(patient: Patient) -> Finding:
+    """The gradients of the compiled program are the slopes of its loss, along random directions."""
+    name = "gradient check"
+    part = slice(0, GRADIENT_BATCH)
+    report = gradcheck(
+        patient, patient.x[part].astype(np.float64), patient.y[part], directions=DIRECTIONS,
+        whole=True, backend="numpy", loss=patient.loss, mode="train", seed=patient.seed,
+        params="*.*",
+    )  # fmt: skip
+    rows = [row for section in report.sections for row in section.rows]
+    checks = [check for section in report.sections for check in section.checks]
+    worst = max((s.error for row in rows for s in row.scores.values()), default=0.0)
+    text = f"{DIRECTIONS} directions, off by {worst:.0e} of the largest at most"
+    numbers = {"error": _finite(worst), "tolerance": report.tolerance}
+    failed = [row.name for row in rows if row.verdict == "failed"]
+    failed += [check.name for check in checks if check.verdict == "failed"]
+    if failed:
+        help = "`netspec gradcheck` says which layer it is"
+        return Finding(name, "bad", text, help, numbers=numbers)
+    if any(row.verdict == "inconclusive" for row in rows):
+        text = "the steps cross kinks wherever they go"
+        help = "`netspec gradcheck` looks at each layer"
+        return Finding(name, "unsure", text, help, numbers=numbers)
+    return Finding(name, "ok", text, numbers=numbers)
+
+
+def default_rate(optimizer: str) -> float:
+    """The rate that an optimizer has where nobody says one."""
+    return OPTIMIZERS[optimizer].default_lr

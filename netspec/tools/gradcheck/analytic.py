@@ -1,0 +1,114 @@
+"""The gradients that are checked: those of the compiled program and of the PyTorch module."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netspec.compiler.ir.graph import Graph
+from netspec.compiler.ir.plan import Plan
+from netspec.runtime.engine.program import Program, make_plan
+from netspec.tools.gradcheck.objective import Goal
+from netspec.tools.verify.inputs import Case
+from netspec.tools.verify.numpy_trace import step
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Analytic:
+    """What one backend computes at the point.
+
+    Attributes:
+        backend: `numpy` or `torch`.
+        loss: the value.
+        gradients: by kind (`parameter`, `input`) and name.
+        buffers: what is saved but not trained, after the pass.
+    """
+
+    backend: str
+    loss: float
+    gradients: Mapping[tuple[str, str], Array]
+    buffers: Mapping[str, Array]
+
+
+def numpy_gradients(graph: Graph, case: Case) -> Analytic:
+    """Of the fused and planned program: the parameters' as in training, where the inputs' are not
+    computed, and the inputs' by the program that computes both.
+    """
+    with_inputs = make_plan(graph, training=case.training, input_gradients=True)
+    loss, gradients, buffers = _run(graph, with_inputs, case)
+    if next(graph.trainable(), None) is not None:
+        as_trained = make_plan(graph, training=case.training)
+        loss, trained, buffers = _run(graph, as_trained, case)
+        gradients |= trained
+    for name, array in case.inputs.items():  # one that is never read has no gradient
+        gradients.setdefault(("input", name), np.zeros_like(array))
+    return Analytic("numpy", loss, gradients, buffers)
+
+
+def another(case: Case) -> Case:
+    """Another batch, to go through a program first.
+
+    What the next step forgets to write is then wrong, and not right by luck.
+    """
+    inputs = {name: 1.25 * array[::-1] + 0.5 for name, array in case.inputs.items()}
+    return dataclasses.replace(case, inputs=inputs)
+
+
+def _run(
+    graph: Graph, plan: Plan, case: Case
+) -> tuple[float, dict[tuple[str, str], Array], dict[str, Array]]:
+    program = Program(graph, plan, np.dtype(np.float64))
+    _step(graph, program, another(case))
+    loss, p, g, b = _step(graph, program, case)
+    gradients = {("parameter", name): array for name, array in g.items()}
+    for name, buffer in plan.input_gradients.items():
+        gradients["input", name] = b[buffer.name].copy()
+    buffers = {q.name: p[q.name] for q in graph.parameters.values() if not q.trainable}
+    return loss, gradients, buffers
+
+
+def _step(
+    graph: Graph, program: Program, case: Case
+) -> tuple[float, dict[str, Array], dict[str, Array], dict[str, Array]]:
+    p = {name: array.copy() for name, array in case.parameters.items()}
+    g = {q.name: np.full(q.shape, np.nan) for q in graph.trainable()}
+    loss, _, b = step(program, case, p, g)
+    return loss, p, g, b
+
+
+def torch_gradients(graph: Graph, module: nn.Module, case: Case, goal: Goal) -> Analytic:
+    """Of the generated module, by PyTorch's autograd, with the same dropout masks."""
+    import torch
+
+    from netspec.tools.verify.torch_trace import SharedMasks, by_name, load, one_thread, tensors
+
+    load(module, case, "float64")
+    module.zero_grad()
+    inputs = {name: x.requires_grad_() for name, x in tensors(case.inputs, "float64").items()}
+    with one_thread():
+        with SharedMasks(tensors(case.masks, "float64").values()):
+            outputs = by_name(graph, module(*inputs.values()))
+        values = {name: y.detach().numpy() for name, y in outputs.items()}
+        loss, upstream = goal.program(values)
+        read = [name for name, y in outputs.items() if y.requires_grad]
+        torch.autograd.backward(
+            [outputs[name] for name in read], [torch.from_numpy(upstream[name]) for name in read]
+        )
+    leaves = {("parameter", name): p for name, p in module.named_parameters()}
+    leaves |= {("input", name): x for name, x in inputs.items()}
+    gradients = {
+        key: np.zeros(leaf.shape) if leaf.grad is None else leaf.grad.numpy().copy()
+        for key, leaf in leaves.items()
+    }
+    buffers = {name: b.detach().numpy().copy() for name, b in module.named_buffers()}
+    return Analytic("torch", loss, gradients, buffers)

@@ -1,0 +1,203 @@
+"""The layer at which a gradient is first wrong, found by going outward from the loss.
+
+Two things can be wrong. A program can compute something else than the reference: then the two are
+laid beside each other, value by value and gradient by gradient, fused and unfused, as `verify` does.
+Or the formula itself is wrong, and every program agrees on it: then each layer's backward is held
+against differences of that layer alone, with the gradient that really arrives there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netspec.compiler.ir.graph import Graph, Node
+from netspec.compiler.ir.op import Evaluation
+from netspec.diagnostics import Diagnostic
+from netspec.runtime.engine.program import make_plan
+from netspec.tools.gradcheck.analytic import another
+from netspec.tools.gradcheck.differences import SMALLEST, Slope, find_slope
+from netspec.tools.gradcheck.probes import STEP, Target
+from netspec.tools.gradcheck.snapshots import trace_by_steps
+from netspec.tools.gradcheck.verdict import judge
+from netspec.tools.verify.compare import Comparison, Side, checkpoints, compare
+from netspec.tools.verify.describe import describe_parting
+from netspec.tools.verify.fused_steps import program_order
+from netspec.tools.verify.inputs import Case, Objective, magnify
+from netspec.tools.verify.local_reference import Local
+from netspec.tools.verify.numpy_trace import (
+    plan_fused,
+    plan_unfused,
+    trace_program,
+    trace_reference,
+)
+from netspec.tools.verify.quantities import Item, Trace, in_order
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Array = NDArray[Any]
+
+# Sound programs agree in float64 to this.
+CLOSE = 1e-10
+# Directions in which a layer's own backward is tried.
+TRIES = 3
+
+
+def locate(
+    graph: Graph, case: Case, tolerance: float, *, module: nn.Module | None = None
+) -> Diagnostic | None:
+    """The diagnostic of the first fault, if it can be told.
+
+    Args:
+        graph: the net.
+        case: the point at which a gradient was found wrong.
+        tolerance: of the gradients.
+        module: the PyTorch module, where it is its gradient that is wrong.
+    """
+    case, reference = magnify(case, trace_reference(graph, case))
+    where = "float64, " + ("training" if case.training else "evaluation")
+    comparisons, sides = _compare(graph, case, reference)
+    if module is not None:
+        case = dataclasses.replace(case, objective=Objective(case.objective.terms))
+        case, reference = magnify(case, trace_reference(graph, case))
+        comparison, side = _compare_module(graph, case, reference, module)
+        comparisons.append(comparison)
+        sides.append(side)
+    for comparison in comparisons:
+        if comparison.parting is not None:
+            found = describe_parting(graph, comparison.parting, where, sides)
+            area = "value" if found.code.endswith("/value") else "gradient"
+            return dataclasses.replace(found, code=f"gradcheck/{area}")
+    return _wrong_formula(graph, case, reference, tolerance)
+
+
+def _compare(graph: Graph, case: Case, reference: Trace) -> tuple[list[Comparison], list[Side]]:
+    """Reference, program, program fused, and as it runs: each with the one before."""
+    fused = plan_fused(graph, case.training)
+    plans = {
+        "NumPy": plan_unfused(graph, case.training),
+        "fused": fused,
+        "as run": make_plan(graph, training=case.training),
+    }
+    sides = [Side("reference", reference)]
+    comparisons = []
+    for name, plan in plans.items():
+        trace = trace_program(graph, plan, case, "float64", before=another(case))
+        side = Side(name, trace, Local(graph, case, trace) if name != "as run" else None)
+        before = sides[-1] if name != "as run" else dataclasses.replace(sides[-1], local=None)
+        if name == "fused":
+            order = program_order(graph, fused, (before, side))
+        else:
+            order = checkpoints(graph, in_order(graph), (before, side))
+        comparison = compare(graph, before, side, order, CLOSE)
+        if name == "as run" and comparison.parting is not None:
+            side = Side(name, trace_by_steps(graph, plan, case))
+            order = program_order(graph, plan, (before, side))
+            closer = compare(graph, before, side, order, CLOSE)
+            comparison = comparison if closer.parting is None else closer
+        comparisons.append(comparison)
+        sides.append(side)
+    return comparisons, sides[:-1]
+
+
+def _compare_module(
+    graph: Graph, case: Case, reference: Trace, module: nn.Module
+) -> tuple[Comparison, Side]:
+    from netspec.tools.verify.torch_trace import one_thread, trace_module
+
+    with one_thread():
+        trace = trace_module(graph, module, case, "float64")
+    sides = Side("reference", reference), Side("PyTorch", trace, Local(graph, case, trace))
+    order = checkpoints(graph, in_order(graph), sides)
+    return compare(graph, *sides, order, CLOSE), sides[1]
+
+
+# ------------------------------------------------------------------------------ one layer by itself
+
+
+def _wrong_formula(
+    graph: Graph, case: Case, reference: Trace, tolerance: float
+) -> Diagnostic | None:
+    """The last layer whose backward is not the slope of its forward."""
+    for node in reversed(graph.nodes):
+        dy = reference.get(Item("gradient", node.name))
+        if dy is None:
+            continue
+        for what, analytic, slope in _own_slopes(graph, case, reference, node, dy):
+            if judge(analytic, slope, max(abs(analytic), abs(slope.value)), tolerance) == "wrong":
+                return Diagnostic(
+                    "error",
+                    "gradcheck/gradient",
+                    f"the gradient of {what} is not the slope of `{node.name}` ({node.op.name})",
+                    span=node.origin.span,
+                    label=f"{analytic:.6g} by its backward, {slope.value:.6g} by differences",
+                    notes=(
+                        "along a random direction, with the gradient that arrives at it",
+                        "the reference and the programs agree: the layer's formula is wrong",
+                    ),
+                    trace=node.origin.trace,
+                )
+    return None
+
+
+def _own_slopes(
+    graph: Graph, case: Case, reference: Trace, node: Node, dy: Array
+) -> Iterator[tuple[str, float, Slope]]:
+    """For each input and parameter of a layer: what its backward says, and what differences say."""
+    x = [
+        case.inputs[value] if value in graph.inputs else reference[Item("value", value)]
+        for value in node.inputs
+    ]
+    own = {name: np.array(case.parameters[full]) for name, full in node.parameters.items()}
+    run = Evaluation(node, case.training, {n: a.copy() for n, a in own.items()}, case.masks)
+    node.op.forward(run, *x)
+    gradients = dict(enumerate(node.op.backward(run, dy, *x)))
+    rng = np.random.default_rng(11)
+    for i, value in enumerate(node.inputs):
+
+        def moved_input(u: Array, t: float, i: int = i) -> tuple[list[Array], dict[str, Array]]:
+            return [a + t * u if j == i else a for j, a in enumerate(x)], own
+
+        found = _slopes(node, case, dy, x[i], gradients[i], moved_input, rng)
+        yield from ((f"its input `{value}`", *pair) for pair in found)
+    for name, gradient in run.gradients.items():
+
+        def moved_own(u: Array, t: float, name: str = name) -> tuple[list[Array], dict[str, Array]]:
+            return x, own | {name: own[name] + t * u}
+
+        found = _slopes(node, case, dy, own[name], gradient, moved_own, rng)
+        yield from ((f"`{node.parameters[name]}`", *pair) for pair in found)
+
+
+def _slopes(
+    node: Node,
+    case: Case,
+    dy: Array,
+    values: Array,
+    gradient: Array,
+    moved: Callable[[Array, float], tuple[list[Array], Mapping[str, Array]]],
+    rng: np.random.Generator,
+) -> Iterator[tuple[float, Slope]]:
+    def at(u: Array, t: float) -> tuple[float, Array | None]:
+        x, own = moved(u, t)
+        fresh = {name: array.copy() for name, array in own.items()}
+        y = node.op.forward(Evaluation(node, case.training, fresh, case.masks), *x)
+        return float(np.vdot(dy, y)), node.op.pattern(*x)
+
+    for direction in Target("input", ("",), (values,)).directions(TRIES, rng):
+        u = direction.parts[0].array
+        base = at(u, 0.0)[1]
+
+        def f(t: float, u: Array = u, base: Array | None = base) -> float | None:
+            value, pattern = at(u, t)
+            same = base is None or (pattern is not None and np.array_equal(base, pattern))
+            return value if same else None
+
+        slope = find_slope(f, STEP * direction.scale, smallest=SMALLEST * direction.scale)
+        if slope is not None:
+            yield float(np.vdot(gradient, u)), slope

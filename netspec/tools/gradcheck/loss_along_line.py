@@ -1,0 +1,117 @@
+"""The loss of the compiled program near a point, and on which smooth piece each point is."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netspec.compiler.ir.graph import Graph
+from netspec.compiler.numpy_backend.lower import lower
+from netspec.runtime.engine.program import Program, run_passes
+from netspec.tools.gradcheck.objective import Goal
+from netspec.tools.gradcheck.probes import Direction, Target
+from netspec.tools.verify.inputs import Case
+from netspec.tools.verify.numpy_trace import first_channels, step
+
+Array = NDArray[Any]
+
+# How rounding is measured: steps, as a part of what is moved, and how many of parameters and inputs.
+TINY = 1e-12
+SAMPLES = 4
+
+
+class Landscape:
+    """The forward pass, with what its kinks depend on kept to be looked at.
+
+    Args:
+        graph: the net.
+        case: the point, and everything that is held fixed, dropout masks among it.
+        goal: what is differentiated.
+    """
+
+    def __init__(self, graph: Graph, case: Case, goal: Goal) -> None:
+        self.case = case
+        self.goal = goal
+        self._graph = graph
+        self._kinked = [
+            (node, node.inputs)
+            for node in graph.nodes
+            # Whether an op has kinks does not depend on the numbers.
+            if node.op.pattern(*(np.zeros((1, *shape)) for shape in graph.shapes_into(node)))
+            is not None
+        ]
+        plan = lower(graph, training=case.training, backward=False)
+        kept = {plan.activations[value] for _, inputs in self._kinked for value in inputs}
+        plan = run_passes(dataclasses.replace(plan, kept=frozenset(kept)))
+        self._program = Program(graph, plan, np.dtype(np.float64))
+        self._parameters = {name: array.copy() for name, array in case.parameters.items()}
+        self._inputs = {name: array.copy() for name, array in case.inputs.items()}
+        self._moving = dataclasses.replace(case, inputs=self._inputs)
+        self.loss, self._pattern = self._run()
+        self.rounding = self._measure_rounding()
+
+    def along(self, direction: Direction) -> Callable[[float], float | None]:
+        """The loss at a distance along a direction; None on another smooth piece than the point's."""
+
+        def f(t: float) -> float | None:
+            loss, pattern = self._moved(direction, t)
+            same = all(map(np.array_equal, pattern, self._pattern))
+            return loss if same else None
+
+        return f
+
+    def _moved(self, direction: Direction, t: float) -> tuple[float, list[Array]]:
+        for part in direction.parts:
+            self._array(part.kind, part.name)[...] += t * part.array
+        try:
+            return self._run()
+        finally:
+            for part in direction.parts:
+                home = self.case.parameters if part.kind == "parameter" else self.case.inputs
+                self._array(part.kind, part.name)[...] = home[part.name]
+
+    def _measure_rounding(self) -> float:
+        """What rounding does to a difference of two losses.
+
+        L(t) - 2 L(0) + L(-t), for steps t so tiny that nothing but rounding is left of it. Over the nets
+        of networks/ it is a unit of the loss's last place; but a batch norm that normalises the four
+        numbers of a batch of 1x1 pictures can make hundreds of it.
+        """
+        rng = np.random.default_rng(9)
+        trained = [p.name for p in self._graph.trainable()]
+        target = Target(
+            "parameter", tuple(trained), tuple(self.case.parameters[name] for name in trained)
+        )
+        inputs = Target("input", tuple(self.case.inputs), tuple(self.case.inputs.values()))
+        largest = 0.0
+        for each in (target, inputs):
+            for direction in each.directions(SAMPLES if each.names else 0, rng):
+                t = TINY * direction.scale
+                above, below = (self._moved(direction, s)[0] for s in (t, -t))
+                largest = max(largest, abs(above - 2 * self.loss + below))
+        return largest
+
+    def _array(self, kind: str, name: str) -> Array:
+        return self._parameters[name] if kind == "parameter" else self._inputs[name]
+
+    def _run(self) -> tuple[float, list[Array]]:
+        loss, gradients, b = step(self._program, self._moving, self._parameters, {})
+        activations: Mapping[str, Any] = self._program.plan.activations
+        pattern = []
+        for node, inputs in self._kinked:
+            x = [
+                first_channels(b[activations[value].name], self._graph.shape_of(value))
+                for value in inputs
+            ]
+            found = node.op.pattern(*x)
+            assert found is not None
+            pattern.append(found)
+        # A training pass moves the running statistics; the next one starts from the same.
+        for name, parameter in self._graph.parameters.items():
+            if not parameter.trainable:
+                self._parameters[name][...] = self.case.parameters[name]
+        return loss, pattern + self.goal.pattern(gradients)

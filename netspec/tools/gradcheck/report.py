@@ -1,0 +1,276 @@
+"""What `netspec gradcheck` found, as a table for people and as data for programs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from netspec.compiler.ir.graph import Graph
+from netspec.diagnostics import Diagnostic, NetspecError, Span, plural, to_json
+from netspec.tools.gradcheck.verdict import ENOUGH, Score, Verdict
+
+NAMES = {"numpy": "NumPy", "torch": "PyTorch"}
+CAPTION = (
+    "error: the largest |gradient - difference|, as a part of max(1, the largest slope)",
+    "relative, median: the largest and the median of |a - b| / max(|a|, |b|)",
+    "kinks: probes whose every step crosses the kink of a ReLU, a max pool or a hinge",
+)
+UNSURE = "unsure: probes whose differences are not exact enough to tell"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One parameter or input.
+
+    Attributes:
+        kind: of what: `parameter`, `input`, or `all` for all parameters moved at once.
+        span: the layer that first holds it; None for inputs.
+        probes, kinks, unsure: how many there were, and how many of them tell nothing.
+        scores: by backend.
+    """
+
+    kind: Literal["parameter", "input", "all"]
+    name: str
+    shape: tuple[int, ...]
+    span: Span | None
+    probes: int
+    kinks: int
+    unsure: int
+    scores: Mapping[str, Score]
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Check:
+    """A number or an array held against the reference: the loss, or a buffer after the pass."""
+
+    name: str
+    span: Span | None
+    errors: Mapping[str, float]
+    tolerance: float
+
+    @property
+    def verdict(self) -> Verdict:
+        """`failed` where a backend is further off than the tolerance."""
+        return "ok" if all(e <= self.tolerance for e in self.errors.values()) else "failed"
+
+
+@dataclass
+class Section:
+    """The rows of one mode, or of both where they are the same program."""
+
+    mode: str
+    rows: list[Row] = field(default_factory=list)
+    checks: list[Check] = field(default_factory=list)
+
+
+@dataclass
+class Report:
+    """What was checked, and what came of it.
+
+    Attributes:
+        sections: a table for each mode.
+        diagnostics: for a failure, the layer at which the error first appears.
+        notes: what a reader has to know about the point and the probes.
+    """
+
+    graph: Graph
+    batch: int
+    seed: int
+    tolerance: float
+    backends: tuple[str, ...]
+    how: str
+    sections: list[Section] = field(default_factory=list)
+    diagnostics: list[Diagnostic] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def rows(self) -> list[Row]:
+        """The rows of all sections."""
+        return [row for section in self.sections for row in section.rows]
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst of all rows' and checks'."""
+        found = [row.verdict for row in self.rows]
+        found += [check.verdict for section in self.sections for check in section.checks]
+        order: tuple[Verdict, ...] = ("failed", "inconclusive", "ok")
+        return next((worst for worst in order if worst in found), "ok")
+
+    @property
+    def ok(self) -> bool:
+        """Whether every row is."""
+        return self.verdict == "ok"
+
+    def require(self) -> None:
+        """Raise NetspecError if not all is well.
+
+        Raises:
+            NetspecError: what was found, or `gradcheck/inconclusive`.
+        """
+        if self.diagnostics:
+            raise NetspecError(self.diagnostics)
+        if not self.ok:
+            raise NetspecError.simple(f"gradcheck/{self.verdict}", self._conclusion())
+
+    def __str__(self) -> str:
+        """The tables and a verdict, without the diagnostics."""
+        return "\n".join(self._lines()) + "\n"
+
+    __repr__ = __str__
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data; a number that is infinite is null."""
+        return {
+            "net": self.graph.name,
+            "verdict": self.verdict,
+            "ok": self.ok,
+            "batch": self.batch,
+            "seed": self.seed,
+            "tolerance": self.tolerance,
+            "backends": list(self.backends),
+            "probes": self.how,
+            "modes": [_section_as_dict(section) for section in self.sections],
+            "notes": self.notes,
+            "diagnostics": [to_json(diagnostic) for diagnostic in self.diagnostics],
+        }
+
+    # -- text
+
+    def _lines(self) -> Iterator[str]:
+        shapes = ", ".join(
+            f"{name} [{', '.join(map(str, (self.batch, *shape)))}]"
+            for name, shape in self.graph.inputs.items()
+        )
+        yield f"{self.graph.name}: {shapes}, seed {self.seed}; {self.how}, to {self.tolerance:g}"
+        yield ""
+        for section in self.sections:
+            if section.rows:
+                yield from _aligned(self._table(section))
+                yield ""
+            if section.checks:
+                yield from _aligned(self._checks(section))
+                yield ""
+        yield from CAPTION
+        if any(row.unsure for row in self.rows):
+            yield UNSURE
+        yield from self.notes
+        yield self._conclusion()
+
+    def _conclusion(self) -> str:
+        bad = [row for row in self.rows if row.verdict != "ok"]
+        checks = [c for s in self.sections for c in s.checks if c.verdict != "ok"]
+        if not bad and not checks:
+            return "every gradient agrees"
+        count = sum(row.verdict == "failed" for row in bad) + len(checks)
+        parts = [f"{plural(count, 'row')} failed"] if count else []
+        if len(bad) + len(checks) > count:
+            few = len(bad) + len(checks) - count
+            parts.append(f"{plural(few, 'row')} with less than {ENOUGH:.0%} conclusive probes")
+        return ", ".join(parts)
+
+    def _table(self, section: Section) -> list[list[str]]:
+        unsure = any(row.unsure for row in self.rows)
+        head = [section.mode, "line", "probes", "kinks", *(["unsure"] if unsure else [])]
+        for backend in self.backends:
+            head += [f"{NAMES[backend]} error", "relative", "median"]
+        rows = [[*head, "verdict"]]
+        for row in section.rows:
+            cells = [row.name, self._line(row.span), str(row.probes), str(row.kinks)]
+            if unsure:
+                cells.append(str(row.unsure))
+            for backend in self.backends:
+                s = row.scores[backend]
+                known = row.kinks < row.probes
+                cells += [_number(n) if known else "" for n in (s.error, s.largest, s.median)]
+            rows.append([*cells, row.verdict])
+        return rows
+
+    def _checks(self, section: Section) -> list[list[str]]:
+        heads = [f"{NAMES[backend]} error" for backend in self.backends]
+        rows = [[f"{section.mode}, against the reference", "line", *heads, "verdict"]]
+        for check in _folded(section.checks):
+            errors = [_number(check.errors[b]) if b in check.errors else "" for b in self.backends]
+            rows.append([check.name, self._line(check.span), *errors, check.verdict])
+        return rows
+
+    def _line(self, span: Span | None) -> str:
+        if span is None:
+            return ""
+        home = self.graph.span.source if self.graph.span is not None else None
+        return str(span.line) if span.source is home else f"{span.source.name}:{span.line}"
+
+
+def _folded(checks: list[Check]) -> Iterator[Check]:
+    """The loss, what failed, and the worst of all other buffers in one row."""
+    sound = [check for check in checks[1:] if check.verdict == "ok"]
+    for check in checks:
+        if check not in sound:
+            yield check
+    if sound:
+        backends = {backend for check in sound for backend in check.errors}
+        worst = {b: max(check.errors.get(b, 0.0) for check in sound) for b in backends}
+        yield Check(plural(len(sound), "buffer"), None, worst, sound[0].tolerance)
+
+
+def _number(value: float) -> str:
+    return "0" if value == 0 else f"{value:.1e}"
+
+
+def _aligned(rows: list[list[str]]) -> Iterator[str]:
+    """A head, a rule and rows; the first column and the verdict to the left, numbers to the right."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for at, row in enumerate(rows):
+        cells = [row[0].ljust(widths[0])]
+        cells += [cell.rjust(w) for cell, w in zip(row[1:-1], widths[1:-1], strict=True)]
+        yield "  ".join([*cells, row[-1]])
+        if at == 0:
+            yield "-" * (sum(widths) + 2 * len(widths) - 2)
+
+
+# -- data
+
+
+def _section_as_dict(section: Section) -> dict[str, Any]:
+    return {
+        "mode": section.mode,
+        "rows": [_row_as_dict(row) for row in section.rows],
+        "checks": [
+            {
+                "name": check.name,
+                "where": check.span.where if check.span else None,
+                "errors": {backend: _finite(e) for backend, e in check.errors.items()},
+                "tolerance": check.tolerance,
+                "verdict": check.verdict,
+            }
+            for check in section.checks
+        ],
+    }
+
+
+def _row_as_dict(row: Row) -> dict[str, Any]:
+    return {
+        "kind": row.kind,
+        "name": row.name,
+        "shape": list(row.shape),
+        "where": row.span.where if row.span else None,
+        "probes": row.probes,
+        "kinks": row.kinks,
+        "unsure": row.unsure,
+        "verdict": row.verdict,
+        "backends": {
+            backend: {
+                "error": _finite(s.error),
+                "largest_relative": _finite(s.largest),
+                "median_relative": _finite(s.median),
+                "wrong": s.wrong,
+            }
+            for backend, s in row.scores.items()
+        },
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

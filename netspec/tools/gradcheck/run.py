@@ -1,0 +1,331 @@
+"""`netspec.gradcheck`: measured slopes of a net, against the gradients that it is trained with."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, cast
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from netspec.compiler.ir.graph import Graph
+from netspec.diagnostics import Diagnostic, DiagnosticSink, NetspecError, Span, plural
+from netspec.runtime.engine.program import make_plan
+from netspec.runtime.engine.reference import Reference
+from netspec.runtime.models.classifier_shape import require_training_batch
+from netspec.runtime.optim.losses import Loss
+from netspec.tools.gradcheck.analytic import Analytic, numpy_gradients, torch_gradients
+from netspec.tools.gradcheck.locate import locate
+from netspec.tools.gradcheck.loss_along_line import Landscape
+from netspec.tools.gradcheck.probe import Prober
+from netspec.tools.gradcheck.probes import Target
+from netspec.tools.gradcheck.report import Check, Report, Row, Section
+from netspec.tools.gradcheck.setup import HasGraph, Subject, choose_parameters, prepare
+from netspec.tools.gradcheck.verdict import Probe, score, verdict
+from netspec.tools.verify.inputs import Case
+from netspec.tools.verify.numpy_trace import draw_masks, plan_unfused
+from netspec.tools.verify.quantities import holders
+
+Array = NDArray[Any]
+
+DIRECTIONS = 10
+TOLERANCE = 1e-7
+BATCH = 4
+# The loss and buffers of sound programs agree to this.
+CLOSE = 1e-10
+
+# Where a check of each parameter would take longer, all are moved at once. The time is reckoned, so
+# that a net is checked in the same way on every machine.
+PATIENCE_S = 60.0
+MACS_PER_S = 4e9
+NODE_S = 4e-5
+RUNS_PER_PROBE = 6
+
+MODES = {"train": (True,), "eval": (False,), "both": (True, False)}
+BACKENDS = {"numpy": ("numpy",), "torch": ("torch",), "both": ("numpy", "torch")}
+
+
+def gradcheck(
+    net: HasGraph,
+    x: ArrayLike | Mapping[str, ArrayLike] | None = None,
+    y: ArrayLike | None = None,
+    *,
+    params: str = "all",
+    directions: int | None = None,
+    elements: int | None = None,
+    full: bool = False,
+    whole: bool | None = None,
+    start: str | None = None,
+    end: str | None = None,
+    backend: Literal["numpy", "torch", "both"] | None = None,
+    batch: int = BATCH,
+    seed: int = 0,
+    loss: Loss | str | None = None,
+    mode: Literal["train", "eval", "both"] = "both",
+    tolerance: float = TOLERANCE,
+) -> Report:
+    """Check the gradients of a net by central differences in float64.
+
+    A model is checked with its own parameters; a net with drawn ones, none of which is all zeros or
+    all ones, scaled so that signals neither vanish nor explode.
+
+    Args:
+        net: what `netspec.load` gives, or a model.
+        x: a batch (N, C, H, W) or (N, F), or a dict of them by input; random if not given.
+        y: labels (N,); random if not given.
+        params: `all`, or names with wildcards such as `layer1.*,fc.weight`; of inputs too.
+        directions: random directions for each parameter and input (default 10).
+        elements: in place of directions, so many random elements of each.
+        full: in place of directions, every element.
+        whole: move all parameters at once in each direction. By default so where a check of each
+            would take long.
+        start: check the part of the net that begins with this layer, block or input, with random
+            values going in and a random linear functional of what comes out.
+        end: and the part that ends with this layer or block.
+        backend: `numpy`, `torch` or `both`; by default PyTorch is checked where it is installed, for
+            a whole net.
+        batch: the size of a random batch.
+        seed: of everything random.
+        loss: a loss or its name; by default softmax where the output is [N, classes], and else a
+            random linear functional.
+        mode: `train`, `eval` or `both`.
+        tolerance: gradients agree where |a - b| <= tolerance * max(1, max|a|).
+
+    Raises:
+        NetspecError: for arguments that do not fit the net (see `prepare`), `model/batch` for a batch
+            that is too small to train on, `gradcheck/option`, `gradcheck/params`, `torch/missing`.
+    """
+    _check_options(directions, elements, full, whole, mode, backend)
+    subject = prepare(net, x, y, batch=batch, seed=seed, loss=loss, start=start, end=end)
+    graph = subject.graph
+    if True in MODES[mode]:
+        require_training_batch(graph, subject.batch)
+    module = _module(net, backend, is_part=graph is not net.graph and (start or end) is not None)
+    backends = ("numpy",) if module is None else BACKENDS[backend or "both"]
+    names, inputs = choose_parameters(graph, params)
+    count = directions or DIRECTIONS
+    modes = _different_modes(graph, MODES[mode])
+    if whole is None:
+        each = len(names) + len(inputs)
+        default = not (directions or elements or full)
+        whole = default and _seconds(graph, subject.batch, each * count * len(modes)) > PATIENCE_S
+    targets = _targets(subject, names, inputs, whole=whole)
+    how = _how(count, elements, full, whole=whole)
+    report = Report(graph, subject.batch, seed, tolerance, backends, how, notes=subject.notes)
+    sink = DiagnosticSink(report.diagnostics)
+    for training, title in modes:
+        case = _case(subject, training, seed)
+        section = Section(title)
+        report.sections.append(section)
+        landscape = Landscape(graph, case, subject.goal)
+        results = _results(graph, case, subject, module, backends)
+        prober = Prober(landscape, results, tolerance)
+        for target in targets:
+            rng = np.random.default_rng([seed, 8, zlib.crc32("/".join(target.names).encode())])
+            if full or elements:
+                chosen = target.elements(None if full else elements, rng)
+            else:
+                chosen = target.directions(count, rng)
+            probes = [prober.probe(direction) for direction in chosen]
+            section.rows.append(_row(graph, target, probes, backends, tolerance))
+        section.checks += _checks(graph, case, landscape, results)
+        for diagnostic in _diagnose(graph, case, section, tolerance, module):
+            sink.add(diagnostic)
+    return report
+
+
+# ---------------------------------------------------------------------------------- what to check
+
+
+def _check_options(
+    directions: int | None,
+    elements: int | None,
+    full: bool,
+    whole: bool | None,
+    mode: str,
+    backend: str | None,
+) -> None:
+    ways = [directions is not None, elements is not None, full]
+    wrong = None
+    if sum(ways) > 1:
+        wrong = "directions, elements and full are three ways: choose one"
+    elif whole and (full or elements is not None):
+        wrong = "elements are moved one at a time: whole goes with directions"
+    elif any(number is not None and number < 1 for number in (directions, elements)):
+        wrong = "at least one direction or element is needed"
+    elif mode not in MODES:
+        wrong = f"mode must be one of {', '.join(MODES)}, not {mode!r}"
+    elif backend is not None and backend not in BACKENDS:
+        wrong = f"backend must be one of {', '.join(BACKENDS)}, not {backend!r}"
+    if wrong:
+        raise NetspecError.simple("gradcheck/option", wrong)
+
+
+def _module(net: HasGraph, backend: str | None, *, is_part: bool) -> Any:
+    """The generated module, where PyTorch is wanted and there is one.
+
+    Raises:
+        NetspecError: `torch/missing`, or `gradcheck/option` where it is asked for in vain.
+    """
+    if backend == "numpy":
+        return None
+    from netspec.runtime.models.torch_build import build_module, require_torch
+
+    why = None
+    if is_part:
+        why = "the generated module is checked as a whole, without start and end"
+    elif not hasattr(net, "written"):
+        why = "a NumPy model has no PyTorch module: give the net"
+    if why is not None:
+        if backend is None:
+            return None
+        raise NetspecError.simple("gradcheck/option", why)
+    try:
+        require_torch()
+    except NetspecError:
+        if backend is None:
+            return None
+        raise
+    return build_module(cast(Any, net), dtype="float64")
+
+
+def _different_modes(graph: Graph, wanted: Sequence[bool]) -> list[tuple[bool, str]]:
+    """The modes to run, with their titles; one where both are the same program."""
+    if len(wanted) == 2:
+        programs = [make_plan(graph, training=t, input_gradients=True) for t in wanted]
+        if programs[0].steps == programs[1].steps:
+            return [(True, "training and evaluation")]
+    return [(t, "training" if t else "evaluation") for t in wanted]
+
+
+def _seconds(graph: Graph, batch: int, probes: int) -> float:
+    """About how long so many probes take."""
+    macs = sum(node.op.macs(*graph.shapes_into(node)) for node in graph.nodes)
+    once = batch * macs / MACS_PER_S + NODE_S * len(graph.nodes)
+    return probes * RUNS_PER_PROBE * once
+
+
+def _targets(
+    subject: Subject, names: Sequence[str], inputs: Sequence[str], *, whole: bool
+) -> list[Target]:
+    groups = [tuple(names)] if whole and names else [(name,) for name in names]
+    targets = [
+        Target("parameter", group, tuple(subject.parameters[name] for name in group))
+        for group in groups
+    ]
+    return targets + [Target("input", (name,), (subject.inputs[name],)) for name in inputs]
+
+
+def _how(count: int, elements: int | None, full: bool, *, whole: bool) -> str:
+    if full:
+        return "every element"
+    if elements is not None:
+        return f"{plural(elements, 'random element')} of each"
+    of = "all parameters at once" if whole else "each"
+    return f"{plural(count, 'random direction')} of {of}"
+
+
+def _case(subject: Subject, training: bool, seed: int) -> Case:
+    graph = subject.graph
+    masks = draw_masks(graph, plan_unfused(graph, training), subject.batch, seed)
+    return Case(subject.inputs, subject.parameters, subject.goal, training, masks)
+
+
+# ------------------------------------------------------------------------------------------ rows
+
+
+def _results(
+    graph: Graph, case: Case, subject: Subject, module: Any, backends: Sequence[str]
+) -> dict[str, Analytic]:
+    results = {}
+    if "numpy" in backends:
+        results["numpy"] = numpy_gradients(graph, case)
+    if "torch" in backends:
+        results["torch"] = torch_gradients(graph, module, case, subject.goal)
+    return results
+
+
+def _row(
+    graph: Graph,
+    target: Target,
+    probes: Sequence[Probe],
+    backends: Sequence[str],
+    tolerance: float,
+) -> Row:
+    scores = {backend: score(probes, backend, tolerance) for backend in backends}
+    several = len(target.names) > 1
+    return Row(
+        kind="all" if several else target.kind,
+        name=plural(len(target.names), "parameter") if several else target.names[0],
+        shape=(target.size,) if several else target.values[0].shape,
+        span=None if several else _span(graph, target.names[0]),
+        probes=len(probes),
+        kinks=sum(probe.slope is None for probe in probes),
+        unsure=max(s.unsure for s in scores.values()),
+        scores=scores,
+        verdict=verdict(probes, list(scores.values())),
+    )
+
+
+def _span(graph: Graph, name: str) -> Span | None:
+    held = holders(graph, name)
+    return held[0].origin.span if held else None
+
+
+def _checks(
+    graph: Graph, case: Case, landscape: Landscape, results: Mapping[str, Analytic]
+) -> Iterator[Check]:
+    """The loss, and what a training pass leaves in the buffers, against the reference."""
+    reference = Reference(graph, case.parameters, training=case.training, masks=case.masks)
+    loss, _ = case.objective.reference(reference.forward(case.inputs))
+    scale = max(1.0, abs(loss))
+    # The differences are of the landscape: it must be the function whose gradient is checked.
+    own = abs(landscape.loss - loss)
+    losses = {name: max(own, abs(r.loss - loss)) / scale for name, r in results.items()}
+    yield Check("loss", None, {name: _known(e) for name, e in losses.items()}, CLOSE)
+    for parameter in graph.parameters.values():
+        if parameter.trainable or not case.training:
+            continue
+        expected = reference.parameters[parameter.name]
+        scale = max(1.0, float(np.abs(expected).max()))
+        errors = {
+            name: _known(float(np.abs(r.buffers[parameter.name] - expected).max()) / scale)
+            for name, r in results.items()
+        }
+        yield Check(parameter.name, _span(graph, parameter.name), errors, CLOSE)
+
+
+def _known(error: float) -> float:
+    return float("inf") if math.isnan(error) else error
+
+
+def _diagnose(
+    graph: Graph, case: Case, section: Section, tolerance: float, module: Any
+) -> Iterator[Diagnostic]:
+    """Where the first fault of a mode is: once for the NumPy program, else for PyTorch."""
+    failed = [row for row in section.rows if row.verdict == "failed"]
+    wrong = {name for row in failed for name, s in row.scores.items() if s.wrong}
+    checks = [check for check in section.checks if check.verdict == "failed"]
+    wrong |= {name for check in checks for name, e in check.errors.items() if e > check.tolerance}
+    if not wrong:
+        return
+    only_torch = wrong == {"torch"}
+    found = locate(graph, case, tolerance, module=module if only_torch else None)
+    if found is not None:
+        yield dataclasses.replace(found, notes=(*found.notes, _seen_in(failed, checks)))
+    else:
+        yield Diagnostic(
+            "error",
+            "gradcheck/gradient",
+            f"a gradient is wrong, and no layer by itself is: {_seen_in(failed, checks)}",
+            span=failed[0].span if failed else graph.span,
+        )
+
+
+def _seen_in(rows: Sequence[Row], checks: Sequence[Check]) -> str:
+    names = [row.name for row in rows] + [check.name for check in checks]
+    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+    return f"seen in {', '.join(names[:4])}{more}"

@@ -1,0 +1,174 @@
+"""From what a caller gives to what is checked: a graph, a point, a goal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from netspec.compiler.ir.graph import Graph
+from netspec.compiler.passes.bind_sizes import match_sizes, match_sizes_of, open_sizes, specialize
+from netspec.diagnostics import NetspecError
+from netspec.runtime.models.classifier_shape import require_sizes
+from netspec.runtime.models.numpy_model import Model
+from netspec.runtime.optim.losses import Loss, make_loss
+from netspec.tools.gradcheck.objective import Goal, has_scores, make_goal
+from netspec.tools.gradcheck.parameters import draw_inputs, draw_parameters, settle
+from netspec.tools.gradcheck.subgraph import cut
+
+Array = NDArray[Any]
+
+
+class HasGraph(Protocol):
+    """A checked net, or a model of one."""
+
+    @property
+    def graph(self) -> Graph:
+        """Its graph."""
+        ...
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A graph and where it is checked."""
+
+    graph: Graph
+    parameters: dict[str, Array]
+    inputs: dict[str, Array]
+    goal: Goal
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def batch(self) -> int:
+        """The number of images."""
+        return len(next(iter(self.inputs.values())))
+
+
+def prepare(
+    net: HasGraph,
+    x: ArrayLike | Mapping[str, ArrayLike] | None,
+    y: ArrayLike | None,
+    *,
+    batch: int,
+    seed: int,
+    loss: Loss | str | None,
+    start: str | None,
+    end: str | None,
+) -> Subject:
+    """The subject of a check; the arguments are those of `gradcheck`.
+
+    Raises:
+        NetspecError: `gradcheck/label`, `model/inputs`, `model/input-shape`, `model/open-size`,
+            `model/scores`, `data/shape`.
+    """
+    given = _given_inputs(net.graph, x)
+    whole = net.graph
+    if given and open_sizes(whole):
+        sizes = match_sizes(whole, {name: array.shape[1:] for name, array in given.items()})
+        whole = specialize(whole, sizes or {})
+    require_sizes(whole)
+    graph = cut(whole, start, end)
+    size = len(next(iter(given.values()))) if given else batch
+    inputs = draw_inputs(graph, size, seed) | {n: a for n, a in given.items() if n in graph.inputs}
+    notes = []
+    if isinstance(net, Model):
+        parameters = {
+            name: array.astype(np.float64) if array.dtype.kind == "f" else array.copy()
+            for name, array in net.parameters.items()
+            if name in graph.parameters
+        }
+    else:
+        parameters = draw_parameters(graph, seed)
+        scaled = settle(graph, parameters, inputs)
+        if scaled:
+            notes.append(f"scaled, so that signals neither vanish nor explode: {', '.join(scaled)}")
+    is_part = start is not None or end is not None
+    goal = _goal(graph, size, seed, loss, y, is_part=is_part)
+    return Subject(graph, parameters, inputs, goal, notes)
+
+
+def _given_inputs(graph: Graph, x: ArrayLike | Mapping[str, ArrayLike] | None) -> dict[str, Array]:
+    if x is None:
+        return {}
+    arrays = x if isinstance(x, Mapping) else {next(iter(graph.inputs)): x}
+    if set(arrays) != set(graph.inputs):
+        raise NetspecError.simple(
+            "model/inputs",
+            f"{graph.name} has the inputs {', '.join(graph.inputs)},"
+            f" and got {', '.join(map(str, arrays)) or 'none'}",
+        )
+    given = {name: np.array(array, np.float64) for name, array in arrays.items()}
+    for name, array in given.items():
+        shape = graph.inputs[name]
+        if array.ndim == 0 or len(array) == 0 or match_sizes_of(shape, array.shape[1:]) is None:
+            expected = ", ".join(["N", *map(str, shape)])
+            raise NetspecError.simple(
+                "model/input-shape",
+                f"`{name}` must be of shape [{expected}], not {list(array.shape)}",
+            )
+    if len({len(array) for array in given.values()}) > 1:
+        lengths = {name: len(array) for name, array in given.items()}
+        raise NetspecError.simple("model/inputs", f"batches of different sizes: {lengths}")
+    return given
+
+
+def _goal(
+    graph: Graph,
+    batch: int,
+    seed: int,
+    loss: Loss | str | None,
+    y: ArrayLike | None,
+    *,
+    is_part: bool,
+) -> Goal:
+    """The loss of the scores, where a whole net has any."""
+    names = list(graph.outputs)
+    scores = "output" if "output" in names else names[0] if len(names) == 1 else None
+    if is_part or scores is None or not has_scores(graph, scores):
+        scores = None
+    if scores is None and (loss is not None or y is not None):
+        raise NetspecError.simple(
+            "model/scores",
+            "a part of a net has no loss: it is checked with a random linear functional"
+            if is_part
+            else f"{graph.name} has no output [N, classes] for a loss",
+        )
+    labels = None if y is None else np.asarray(y)
+    if labels is not None and (labels.shape != (batch,) or labels.dtype.kind not in "ui"):
+        raise NetspecError.simple(
+            "data/shape",
+            f"y must hold {batch} whole numbers, one for each image;"
+            f" it is {labels.dtype} {list(labels.shape)}",
+        )
+    chosen = make_loss(loss) if isinstance(loss, str) else loss
+    rng = np.random.default_rng([seed, 7])
+    labels = None if labels is None else labels.astype(np.int64)
+    return make_goal(graph, batch, rng, loss=chosen, scores=scores, labels=labels)
+
+
+def choose_parameters(graph: Graph, pattern: str) -> tuple[list[str], list[str]]:
+    """The trained parameters and the inputs that a pattern such as `layer1.*` chooses.
+
+    Raises:
+        NetspecError: `gradcheck/params` where it chooses none.
+    """
+    trained = [p.name for p in graph.trainable()]
+    inputs = list(graph.inputs)
+    if pattern == "all":
+        return trained, inputs
+    patterns = [part.strip() for part in pattern.split(",")]
+    chosen = [
+        [name for name in names if any(fnmatchcase(name, part) for part in patterns)]
+        for names in (trained, inputs)
+    ]
+    if not any(chosen):
+        raise NetspecError.simple(
+            "gradcheck/params",
+            f"no parameter or input of {graph.name} is called {pattern!r}",
+            f"they are called {', '.join([*trained, *inputs][:12])}",
+        )
+    return chosen[0], chosen[1]

@@ -1,0 +1,82 @@
+"""The part of a net between two labels, as a net of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from netspec.compiler.ir.graph import Graph
+from netspec.diagnostics import NetspecError, suggest
+
+
+def cut(graph: Graph, start: str | None, end: str | None) -> Graph:
+    """The nodes on the ways from `start` to `end`, both included.
+
+    A label names one layer, or, as `layer1.0`, all layers of a block; `start` can be an input too.
+    Every value that comes from outside is an input of the result, under its own name. The outputs
+    are the values at `end`: of a block those that leave it.
+
+    Raises:
+        NetspecError: `gradcheck/label` for a label that nothing has, or no way between the two.
+    """
+    if start is None and end is None:
+        return graph
+    first = set(graph.by_name) if start is None else _named(graph, start, inputs=True)
+    last = set(graph.outputs.values()) if end is None else _named(graph, end)
+    after, before = _downstream(graph, first), _upstream(graph, last)
+    inside = [node for node in graph.nodes if node.name in after and node.name in before]
+    if not inside:
+        raise NetspecError.simple("gradcheck/label", f"no way leads from `{start}` to `{end}`")
+    names = {node.name for node in inside}
+    read = {value for node in inside for value in node.inputs}
+    leaving = set(graph.outputs.values())
+    for node in graph.nodes:
+        if node.name not in names:
+            leaving |= set(node.inputs)
+    outputs = [name for name in names & last if name in leaving or name not in read]
+    held = {full for node in inside for full in node.parameters.values()}
+    return dataclasses.replace(
+        graph,
+        inputs={
+            value: graph.shape_of(value)
+            for node in inside
+            for value in node.inputs
+            if value not in names
+        },
+        nodes=tuple(inside),
+        outputs={name: name for name in sorted(outputs)},
+        parameters={name: p for name, p in graph.parameters.items() if name in held},
+    )
+
+
+def _named(graph: Graph, label: str, *, inputs: bool = False) -> set[str]:
+    """The nodes of a label; the readers of an input, where one can be named."""
+    if inputs and label in graph.inputs:
+        return {node.name for node in graph.consumers.get(label, ())}
+    if label in graph.by_name:
+        return {label}
+    found = {node.name for node in graph.nodes if node.name.startswith(f"{label}.")}
+    if found:
+        return found
+    known = [*graph.by_name, *(graph.inputs if inputs else ())]
+    meant = suggest(label, known)
+    raise NetspecError.simple(
+        "gradcheck/label",
+        f"{graph.name} has no layer `{label}`",
+        f"did you mean `{meant}`?" if meant else "`netspec summarize` lists the layers",
+    )
+
+
+def _downstream(graph: Graph, names: set[str]) -> set[str]:
+    reached = set(names)
+    for node in graph.nodes:
+        if any(value in reached for value in node.inputs):
+            reached.add(node.name)
+    return reached
+
+
+def _upstream(graph: Graph, names: set[str]) -> set[str]:
+    reached = set(names)
+    for node in reversed(graph.nodes):
+        if node.name in reached:
+            reached |= {value for value in node.inputs if value in graph.by_name}
+    return reached

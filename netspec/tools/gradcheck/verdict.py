@@ -1,0 +1,95 @@
+"""What a probe proves: the gradient agrees, it is wrong, or nothing can be told."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from netspec.tools.gradcheck.differences import Slope
+
+Verdict = Literal["ok", "failed", "inconclusive"]
+
+# The least part of a row's probes that must be conclusive.
+ENOUGH = 0.9
+# Where all gradients are far below 1, a tolerance that is measured against 1 would let anything
+# pass. So it is wrong, too, if it is off by more than this part of the row's largest slope ...
+COARSE = 1e-4
+# ... and by so many times what the differences themselves may be off.
+SURE = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One direction: the slope that was measured (None across a kink), and what gradients say."""
+
+    slope: Slope | None
+    analytic: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """How a backend's gradient compares with the measured slopes, over the probes of a row.
+
+    Attributes:
+        error: the largest difference, as a part of max(1, the largest slope).
+        largest, median: of the relative errors |a - b| / max(|a|, |b|).
+        wrong, unsure: numbers of probes.
+    """
+
+    error: float
+    largest: float
+    median: float
+    wrong: int
+    unsure: int
+
+
+def score(probes: Sequence[Probe], backend: str, tolerance: float) -> Score:
+    """The score of a backend, over the probes whose slope is known."""
+    pairs = [(p.analytic[backend], p.slope) for p in probes if p.slope is not None]
+    if not pairs:
+        return Score(0.0, 0.0, 0.0, 0, 0)
+    peak = max(max(abs(a), abs(s.value)) for a, s in pairs)
+    found = [judge(a, s, peak, tolerance) for a, s in pairs]
+    apart = [_apart(a, s) for a, s in pairs]
+    relative = [
+        d / max(abs(a), abs(s.value)) if d > 0 else 0.0
+        for d, (a, s) in zip(apart, pairs, strict=True)
+    ]
+    return Score(
+        error=max(apart) / max(1.0, peak),
+        largest=max(relative),
+        median=statistics.median(relative),
+        wrong=found.count("wrong"),
+        unsure=found.count("unsure"),
+    )
+
+
+def judge(
+    analytic: float, slope: Slope, peak: float, tolerance: float
+) -> Literal["agrees", "unsure", "wrong"]:
+    """Whether a gradient agrees with a slope, among slopes of which the largest is `peak`."""
+    apart = _apart(analytic, slope)
+    certain = apart > SURE * slope.error
+    if apart <= tolerance * max(1.0, peak) and not (certain and apart > COARSE * peak):
+        return "agrees"
+    return "wrong" if certain else "unsure"
+
+
+def _apart(analytic: float, slope: Slope) -> float:
+    apart = abs(analytic - slope.value)
+    return float("inf") if math.isnan(apart) else apart  # nothing agrees with NaN
+
+
+def verdict(probes: Sequence[Probe], scores: Sequence[Score]) -> Verdict:
+    """The verdict of a row.
+
+    One probe that is wrong is enough for `failed`, and `ENOUGH` conclusive ones are needed for `ok`.
+    """
+    if any(score.wrong for score in scores):
+        return "failed"
+    across = sum(probe.slope is None for probe in probes)
+    unsure = max((score.unsure for score in scores), default=0)
+    return "ok" if len(probes) - across - unsure >= ENOUGH * len(probes) else "inconclusive"

@@ -1,0 +1,123 @@
+"""Two traces held against each other: how far apart they are, and where they part first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netspec.compiler.ir.graph import Graph, Node
+from netspec.tools.verify.agreement import difference
+from netspec.tools.verify.local_reference import Local
+from netspec.tools.verify.quantities import Item, Trace, holders, row_of
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Side:
+    """An evaluator: what it is called, and what it computed.
+
+    `local` judges its numbers by those just before. The reference has none, for it is never wrong;
+    where neither side has one, no difference is excused as rounding.
+    """
+
+    name: str
+    trace: Trace
+    local: Local | None = None
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """An item to compare, and the nodes whose code computes it."""
+
+    item: Item
+    nodes: tuple[Node, ...]
+
+
+@dataclass(frozen=True)
+class Parting:
+    """The first place at which two evaluators differ for no reason but a fault."""
+
+    left: str
+    right: str
+    checkpoint: Checkpoint
+    size: float
+    index: tuple[int, ...]
+    values: tuple[float, float]
+
+
+@dataclass
+class Comparison:
+    """How far two evaluators are apart.
+
+    Attributes:
+        largest: the largest difference of each row that has one.
+        excused: the rows whose differences beyond the tolerance are rounding, with the items.
+        parting: where they part, if they do.
+    """
+
+    left: str
+    right: str
+    tolerance: float
+    largest: dict[str, float] = field(default_factory=dict)
+    excused: dict[str, list[Item]] = field(default_factory=dict)
+    parting: Parting | None = None
+
+
+def compare(
+    graph: Graph, left: Side, right: Side, order: Sequence[Checkpoint], tolerance: float
+) -> Comparison:
+    """Compare what both sides have, in order."""
+    result = Comparison(left.name, right.name, tolerance)
+    for checkpoint in order:
+        item = checkpoint.item
+        if item not in left.trace or item not in right.trace:
+            continue
+        a, b = left.trace[item], right.trace[item]
+        size, index = difference(a, b)
+        row = row_of(item, graph)
+        result.largest[row] = max(result.largest.get(row, 0.0), size)
+        if size <= tolerance or result.parting is not None:
+            continue
+        judged = [side for side in (left, right) if side.local is not None]
+        if judged and all(_is_sound(side, item, tolerance) for side in judged):
+            result.excused.setdefault(row, []).append(item)
+        else:
+            values = (float(np.asarray(a)[index]), float(np.asarray(b)[index]))
+            result.parting = Parting(left.name, right.name, checkpoint, size, index, values)
+    return result
+
+
+def _is_sound(side: Side, item: Item, tolerance: float) -> bool:
+    """Whether an item is what it should be, given the numbers just before it."""
+    assert side.local is not None
+    apart = difference(side.local.expected(item), side.trace[item])[0]
+    return apart <= tolerance or apart <= side.local.rounding(item)
+
+
+def checkpoints(graph: Graph, items: Sequence[Item], sides: Sequence[Side]) -> list[Checkpoint]:
+    """The items in order, with the nodes to look at where the sides differ in one."""
+    return [Checkpoint(item, _computed_by(graph, item, sides)) for item in items]
+
+
+def _computed_by(graph: Graph, item: Item, sides: Sequence[Side]) -> tuple[Node, ...]:
+    if item.kind in ("parameter", "buffer"):
+        return tuple(holders(graph, item.name))
+    if item.kind == "gradient":
+        readers = {node.name: node for node in graph.consumers.get(item.name, ())}
+        parts = (
+            Item("contribution", node.name, i)
+            for node in readers.values()
+            for i, value in enumerate(node.inputs)
+            if value == item.name
+        )
+        # Where all parts of a sum were compared before, what is left is the sum itself.
+        summed = all(part in side.trace for part in parts for side in sides)
+        if not summed or item.name not in graph.by_name:
+            return tuple(readers.values())
+    name = graph.outputs.get(item.name, "") if item.kind == "output" else item.name
+    return (graph.by_name[name],) if name in graph.by_name else ()

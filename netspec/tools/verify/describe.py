@@ -1,0 +1,122 @@
+"""Where evaluators part, as a diagnostic: which line of the file, which layer, which numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from netspec.compiler.ir.graph import Graph, Node
+from netspec.diagnostics import Diagnostic, Label, Span, plural
+from netspec.tools.verify.compare import Checkpoint, Parting, Side
+from netspec.tools.verify.quantities import Item, holders
+
+_LONG = {
+    "reference": "the reference",
+    "NumPy": "the NumPy program",
+    "fused": "the fused NumPy program",
+    "as run": "the NumPy program as it runs",
+    "PyTorch": "the PyTorch module",
+}
+
+
+def describe_parting(
+    graph: Graph, parting: Parting, where: str, sides: Sequence[Side]
+) -> Diagnostic:
+    """The diagnostic of a parting.
+
+    Args:
+        graph: the net.
+        parting: where two of the sides part.
+        where: the precision and mode, such as `float64, training`.
+        sides: every side of the run; the numbers of the others tell who is alone.
+    """
+    checkpoint, item = parting.checkpoint, parting.checkpoint.item
+    nodes = _nearest_first(checkpoint)
+    numbers = _numbers(parting.values)
+    place = f", at {list(parting.index)}" if parting.index else ""
+    left, right = _LONG[parting.left], _LONG[parting.right]
+    label = f"{numbers[0]} in {left}, {numbers[1]} in {right}"
+    notes = [f"{where}{place}; apart by {parting.size:.1e} of max(1, the largest)"]
+    for side in sides:
+        if side.name not in (parting.left, parting.right) and item in side.trace:
+            array = np.asarray(side.trace[item])
+            if array.ndim == len(parting.index):
+                notes.append(
+                    f"{_LONG[side.name]} has {_numbers((float(array[parting.index]),))[0]} there"
+                )
+    before = "every gradient nearer the loss" if item.is_backward else "everything before it"
+    notes.append(f"{before} agrees, or differs by rounding alone")
+    together = "computed by the same fused step"
+    return Diagnostic(
+        "error",
+        "verify/gradient" if item.is_backward else "verify/value",
+        f"{left} and {right} part at {_named(graph, item)}",
+        span=nodes[0].origin.span if nodes else graph.span,
+        label=label,
+        secondary=tuple(
+            Label(span, together) for span in _others([node.origin.span for node in nodes])
+        ),
+        notes=tuple(notes),
+        trace=nodes[0].origin.trace if nodes else (),
+    )
+
+
+def describe_step(
+    graph: Graph, optimizer: str, count: int, parameter: str, index: tuple[int, ...],
+    values: tuple[float, float],
+) -> Diagnostic:  # fmt: skip
+    """The diagnostic of parameters that differ after steps of an optimizer, though gradients agree."""
+    (node, *_) = holders(graph, parameter)
+    numbers = _numbers(values)
+    return Diagnostic(
+        "error",
+        "verify/value",
+        f"NumPy and PyTorch part at `{parameter}` after {plural(count, 'step')} of {optimizer}",
+        span=node.origin.span,
+        label=f"{numbers[0]} in NumPy, {numbers[1]} in PyTorch",
+        notes=(f"float64, at {list(index)}", "outputs and gradients agree before the first step"),
+        trace=node.origin.trace,
+    )
+
+
+def _named(graph: Graph, item: Item) -> str:
+    if item.kind == "contribution":
+        node = graph.by_name[item.name]
+        return f"the gradient that `{node.name}` gives to `{node.inputs[item.index]}`"
+    return {
+        "value": f"`{item.name}`",
+        "buffer": f"`{item.name}`",
+        "output": f"the output `{item.name}`",
+        "loss": "the loss",
+        "loss gradient": f"the loss's gradient for the output `{item.name}`",
+        "gradient": f"the gradient of `{item.name}`",
+        "parameter": f"the gradient of `{item.name}`",
+    }[item.kind]
+
+
+def _nearest_first(checkpoint: Checkpoint) -> list[Node]:
+    """The nodes of a step, the one that the item is named after in front."""
+    name = checkpoint.item.name
+    return sorted(checkpoint.nodes, key=lambda node: node.name != name)
+
+
+def _others(spans: list[Span]) -> list[Span]:
+    """The spans that are not the first one's, each once."""
+    known = {(id(spans[0].source), spans[0].start)} if spans else set()
+    others = []
+    for span in spans[1:]:
+        key = (id(span.source), span.start)
+        if key not in known:
+            known.add(key)
+            others.append(span)
+    return others
+
+
+def _numbers(values: tuple[float, ...]) -> list[str]:
+    """Numbers with as many digits as it takes to tell them apart."""
+    for digits in (6, 9, 12):
+        shown = [f"{value:.{digits}g}" for value in values]
+        if len(set(shown)) == len(values):
+            return shown
+    return [f"{value:.17g}" for value in values]

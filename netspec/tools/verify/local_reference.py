@@ -1,0 +1,164 @@
+"""What a run should have computed, given its own numbers just before.
+
+Two sound programs part where rounding decides: which side of a ReLU's kink, which of two nearly equal
+pixels in a pool. From there on they differ by much, and neither is wrong. So where they differ, each
+is asked whether its value is what the reference makes of *its own* inputs. That tells a fault from
+rounding, and it tells at which node the fault is.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from netspec.compiler.ir.graph import Graph, Node
+from netspec.compiler.ir.op import Evaluation
+from netspec.tools.verify.agreement import difference
+from netspec.tools.verify.inputs import Case
+from netspec.tools.verify.quantities import LOSS, Item, Trace, holders
+
+Array = NDArray[Any]
+
+# Programs round in another order than the reference does.
+ROUNDINGS = 32
+
+
+class Local:
+    """The reference, one node at a time, on the numbers of one trace.
+
+    What the trace does not hold (the inner values of a fused kernel) is computed from what it holds.
+    In float64, or in float32 to see what rounding does to the reference itself.
+    """
+
+    def __init__(
+        self, graph: Graph, case: Case, trace: Trace, dtype: DTypeLike = np.float64
+    ) -> None:
+        self.dtype = dtype
+        self.graph = graph
+        self.case = case
+        self.trace = trace
+        self._runs: dict[str, tuple[Evaluation, Array]] = {}
+        self._backward: dict[str, tuple[Array, ...]] = {}
+        self._readers: dict[str, list[tuple[str, int]]] = {}
+        for node in graph.nodes:
+            for i, value in enumerate(node.inputs):
+                self._readers.setdefault(value, []).append((node.name, i))
+
+    def expected(self, item: Item) -> Array:
+        """What the item should be."""
+        if item.kind == "value":
+            return self._run(item.name)[1]
+        if item.kind == "output":
+            return self._seen(self.graph.outputs[item.name])
+        if item.kind == "buffer":
+            return self._buffer(item.name)
+        if item == LOSS:
+            return np.array(self._objective()[0])
+        if item.kind == "loss gradient":
+            return self._objective()[1][item.name]
+        if item.kind == "contribution":
+            return self._contributions(item.name)[item.index]
+        if item.kind == "parameter":
+            return self._parameter(item.name)
+        return self._sum(item.name)
+
+    def rounding(self, item: Item) -> float:
+        """How far rounding in the trace's precision can put the item off, by the reference's own.
+
+        Where terms cancel, the error is large beside the result. It is measured in float32, and
+        scaled to the precision.
+        """
+        single = Local(self.graph, self.case, self.trace, np.float32).expected(item)
+        ratio = np.finfo(self.trace[item].dtype).eps / np.finfo(np.float32).eps
+        return ROUNDINGS * float(ratio) * difference(self.expected(item), single)[0]
+
+    # -- forward
+
+    def _seen(self, value: str) -> Array:
+        """A value as the trace has it, else as it should be."""
+        if value in self.graph.inputs:
+            return self._cast(self.case.inputs[value])
+        found = self.trace.get(Item("value", value))
+        return self._cast(found) if found is not None else self._run(value)[1]
+
+    def _cast(self, array: Array) -> Array:
+        """A copy in the type to compute in; whole numbers stay whole."""
+        return array.astype(self.dtype) if array.dtype.kind == "f" else array.copy()
+
+    def _run(self, name: str) -> tuple[Evaluation, Array]:
+        if name not in self._runs:
+            node = self.graph.by_name[name]
+            needed = {
+                full: self._cast(self.case.parameters[full]) for full in node.parameters.values()
+            }
+            self._runs[name] = self._evaluate(node, needed)
+        return self._runs[name]
+
+    def _evaluate(self, node: Node, parameters: dict[str, Array]) -> tuple[Evaluation, Array]:
+        own = {name: parameters[full] for name, full in node.parameters.items()}
+        masks = self.case.masks
+        if node.name in masks:
+            masks = {node.name: self._cast(masks[node.name])}
+        run = Evaluation(node, self.case.training, own, masks)
+        return run, node.op.forward(run, *map(self._seen, node.inputs))
+
+    def _buffer(self, name: str) -> Array:
+        """The nodes that hold a buffer change it in turn."""
+        parameters = {full: self._cast(array) for full, array in self.case.parameters.items()}
+        for node in holders(self.graph, name):
+            self._evaluate(node, parameters)
+        return parameters[name]
+
+    def _objective(self) -> tuple[float, dict[str, Array]]:
+        outputs = {}
+        for name, value in self.graph.outputs.items():
+            found = self.trace.get(Item("output", name))
+            outputs[name] = self._seen(value) if found is None else self._cast(found)
+        return self.case.objective.reference(outputs)
+
+    # -- backward
+
+    def _contributions(self, name: str) -> tuple[Array, ...]:
+        if name not in self._backward:
+            node = self.graph.by_name[name]
+            run = self._run(name)[0]
+            x = [self._seen(value) for value in node.inputs]
+            self._backward[name] = node.op.backward(run, self._gradient(name), *x)
+        return self._backward[name]
+
+    def _gradient(self, value: str) -> Array:
+        """The gradient of a value as the trace has it, else as it should be."""
+        found = self.trace.get(Item("gradient", value))
+        return self._cast(found) if found is not None else self._sum(value)
+
+    def _sum(self, value: str) -> Array:
+        """The sum of what the outputs and the readers of a value contribute to its gradient."""
+        parts = [
+            self._cast(self.trace.get(Item("loss gradient", name), np.zeros(1)))
+            for name, output in self.graph.outputs.items()
+            if output == value
+        ]
+        for reader, i in self._readers.get(value, ()):
+            found = self.trace.get(Item("contribution", reader, i))
+            parts.append(self._cast(found) if found is not None else self._contributions(reader)[i])
+        total: Array = sum(parts[1:], parts[0])
+        return total
+
+    def _parameter(self, name: str) -> Array:
+        total: Array = np.zeros(1, self.dtype)
+        for node in holders(self.graph, name):
+            self._contributions(node.name)
+            run = self._run(node.name)[0]
+            for own, full in node.parameters.items():
+                if full == name:
+                    total = total + run.gradients[own]
+        return total
+
+
+def shaken(array: Array) -> Array:
+    """Floats in float64, each with its last bit (of its own type) changed, up or down."""
+    signs = np.random.default_rng(0).choice((-1.0, 1.0), array.shape)
+    changed: Array = array.astype(np.float64) * (1 + np.finfo(array.dtype).eps * signs)
+    return changed

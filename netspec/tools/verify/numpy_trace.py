@@ -1,0 +1,168 @@
+"""What the reference and the compiled programs compute for a case."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netspec.compiler.ir.graph import Graph, Shape
+from netspec.compiler.ir.plan import Buffer, KernelStep, Plan
+from netspec.compiler.ir.storage import order
+from netspec.runtime.engine.program import Program, make_plan
+from netspec.runtime.engine.reference import Reference
+from netspec.tools.verify.inputs import Case
+from netspec.tools.verify.quantities import LOSS, Item, Trace
+
+Array = NDArray[Any]
+
+
+def trace_reference(graph: Graph, case: Case) -> Trace:
+    """Everything that the reference computes, in float64."""
+    run = Reference(graph, case.parameters, training=case.training, masks=case.masks)
+    outputs = run.forward(case.inputs)
+    loss, loss_gradients = case.objective.reference(outputs)
+    gradients = run.backward(loss_gradients)
+    trace: Trace = {Item("value", node.name): run.values[node.name] for node in graph.nodes}
+    trace |= _ends(graph, outputs, loss, loss_gradients, run.parameters)
+    trace |= {Item("gradient", name): g for name, g in run.value_gradients.items()}
+    trace |= {Item("contribution", *edge): g for edge, g in run.contributions.items()}
+    trace |= {Item("parameter", name): g for name, g in gradients.items()}
+    return trace
+
+
+def _ends(graph: Graph, outputs: Any, loss: float, loss_gradients: Any, parameters: Any) -> Trace:
+    trace: Trace = {LOSS: np.array(loss)}
+    trace |= {Item("output", name): array for name, array in outputs.items()}
+    trace |= {Item("loss gradient", name): array for name, array in loss_gradients.items()}
+    buffers = (p.name for p in graph.parameters.values() if not p.trainable)
+    return trace | {Item("buffer", name): parameters[name] for name in buffers}
+
+
+# ------------------------------------------------------------------------------- compiled programs
+
+
+def plan_unfused(graph: Graph, training: bool) -> Plan:
+    """The plan that keeps every activation, every gradient and every part of one."""
+    return make_plan(graph, training=training, input_gradients=True, keep_activations=True)
+
+
+def plan_fused(graph: Graph, training: bool) -> Plan:
+    """The plan with everything fused that training fuses, which keeps what is left to see."""
+    plan = make_plan(graph, training=training, input_gradients=True)
+    written = {w for step in plan.steps for w in step.writes if isinstance(w, Buffer)}
+    return dataclasses.replace(plan, kept=frozenset(written & set(where_seen(plan).values())))
+
+
+def plan_as_run(graph: Graph, training: bool) -> Plan:
+    """The plan that a model runs: nothing is kept, and memory is used again."""
+    return make_plan(graph, training=training, backward=training)
+
+
+def where_seen(plan: Plan) -> dict[Item, Buffer]:
+    """Where each activation and gradient stands, if it is kept."""
+    items = {Item("value", name): b for name, b in plan.activations.items()}
+    items |= {Item("gradient", name): b for name, b in plan.activation_gradients.items()}
+    items |= {Item("contribution", *edge): b for edge, b in plan.contributions.items()}
+    return items
+
+
+def trace_program(
+    graph: Graph, plan: Plan, case: Case, dtype: str, *, before: Case | None = None
+) -> Trace:
+    """What a program computes: its outputs, gradients and buffers, and whatever its plan keeps.
+
+    Args:
+        graph: the net.
+        plan: its plan.
+        case: the batch.
+        dtype: `float64` or `float32`.
+        before: another batch that goes through the program first, so that what is left of it shows.
+    """
+    program = Program(graph, plan, np.dtype(dtype))
+    if before is not None:
+        old = {name: _as(array, program.dtype) for name, array in before.parameters.items()}
+        step(program, before, old, {q.name: np.zeros(q.shape, dtype) for q in graph.trainable()})
+    p = {name: _as(array, program.dtype) for name, array in case.parameters.items()}
+    g = {q.name: np.zeros(q.shape, program.dtype) for q in graph.trainable()}
+    loss, loss_gradients, b = step(program, case, p, g)
+    outputs = {name: b[buffer.name].copy() for name, buffer in plan.outputs.items()}
+    trace = _ends(graph, outputs, loss, loss_gradients, p)
+    for item, buffer in where_seen(plan).items():
+        shape = _shape_of(graph, item)
+        if buffer in plan.kept and (item.kind != "value" or item.name not in graph.inputs):
+            trace[item] = first_channels(b[buffer.name].copy(), shape)
+    if plan.output_gradients:
+        trace |= {Item("parameter", name): array for name, array in g.items()}
+        for name, buffer in plan.input_gradients.items():
+            trace[Item("gradient", name)] = b[buffer.name].copy()
+    return trace
+
+
+def step(
+    program: Program, case: Case, p: dict[str, Array], g: dict[str, Array]
+) -> tuple[float, dict[str, Array], dict[str, Array]]:
+    """One forward and backward pass over parameters `p`; fills `g`.
+
+    Gives the loss, its gradients by output, and the program's buffers.
+    """
+    plan = program.plan
+    b = program.bind(case.batch)
+    for name, buffer in plan.inputs.items():
+        b[buffer.name] = np.array(case.inputs[name], program.dtype, order="C")
+    for name, buffer in _masks(plan).items():
+        b[buffer.name][...] = channels_last(case.masks[name])
+    program.forward(b, p)
+    outputs = {name: b[buffer.name] for name, buffer in plan.outputs.items()}
+    loss, loss_gradients = case.objective.program(outputs)
+    if plan.output_gradients:
+        for name, buffer in plan.output_gradients.items():
+            b[buffer.name][...] = loss_gradients[name]
+        program.backward(b, p, g)
+    return loss, loss_gradients, b
+
+
+def draw_masks(graph: Graph, plan: Plan, batch: int, seed: int) -> dict[str, Array]:
+    """The random masks of a plan by node, N, C, H, W, as the program itself draws them."""
+    program = Program(graph, plan, np.dtype(np.float64))
+    b = program.bind(batch)
+    program.sample(b, np.random.default_rng([seed, 3]))
+    return {
+        name: first_channels(b[buffer.name].copy(), graph.shape_of(name))
+        for name, buffer in _masks(plan).items()
+    }
+
+
+def _masks(plan: Plan) -> dict[str, Buffer]:
+    """The buffer that each node draws at random."""
+    return {
+        step.node: written
+        for step in plan.sample
+        if isinstance(step, KernelStep)
+        for written in step.writes
+        if isinstance(written, Buffer)
+    }
+
+
+def _shape_of(graph: Graph, item: Item) -> Shape:
+    if item.kind == "contribution":
+        return graph.shape_of(graph.by_name[item.name].inputs[item.index])
+    return graph.shape_of(item.name)
+
+
+def _as(array: Array, dtype: np.dtype[Any]) -> Array:
+    return array.copy() if array.dtype.kind == "i" else array.astype(dtype)
+
+
+def first_channels(array: Array, shape: Shape) -> Array:
+    """A stored array as N, C, H, W."""
+    if len(shape) != 3:
+        return array
+    return array.transpose(0, 3, 1, 2)
+
+
+def channels_last(array: Array) -> Array:
+    """An array N, C, H, W as it is stored."""
+    return array.transpose(0, *order(array.ndim - 1))

@@ -1,0 +1,154 @@
+"""Steps of each optimizer, in NumPy and in PyTorch, from the same weights on the same batch."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from netspec.compiler.ir.graph import Graph
+from netspec.runtime.engine.program import Program
+from netspec.runtime.models.numpy_model import Model
+from netspec.runtime.models.pytorch.optimizers import make_torch_optimizer
+from netspec.runtime.optim.optimizers import OPTIMIZERS, make_optimizer
+from netspec.tools.verify.agreement import difference
+from netspec.tools.verify.inputs import Case
+from netspec.tools.verify.local_reference import ROUNDINGS, shaken
+from netspec.tools.verify.numpy_trace import plan_as_run, step
+from netspec.tools.verify.torch_trace import SharedMasks, by_name, load, loss_of, tensors
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Steps:
+    """How far apart NumPy's and PyTorch's parameters are after some steps of an optimizer.
+
+    `parameter`, `index` and `values` (NumPy's, PyTorch's) are of the largest difference. `excused`
+    says that it grew from rounding.
+    """
+
+    optimizer: str
+    size: float = -1.0
+    parameter: str = ""
+    index: tuple[int, ...] = ()
+    values: tuple[float, float] = (0.0, 0.0)
+    excused: bool = False
+
+
+class Stepper:
+    """Takes steps in NumPy and in PyTorch, from the weights of a case."""
+
+    def __init__(self, graph: Graph, module: nn.Module, case: Case, dtype: str) -> None:
+        self.module = module
+        self.case = case
+        self.dtype = dtype
+        self.model = Model(graph, dtype=dtype)
+        self.graph = graph
+        self.program = Program(graph, plan_as_run(graph, training=True), self.model.dtype)
+        self.inputs = tensors(case.inputs, dtype)
+        self.masks = tensors(case.masks, dtype)
+
+    def compare(self, optimizer: str, count: int, tolerance: float | None) -> Steps:
+        """Take `count` steps at the optimizer's usual rate, and compare parameters and buffers.
+
+        A difference beyond the tolerance is excused where each step by itself is right.
+        """
+        self._start(optimizer)
+        for _ in range(count):
+            self._gradients()
+            self._step()
+        worst = Steps(optimizer)
+        theirs = _arrays(self.module)
+        for name, ours in self.model.parameters.items():
+            size, index = difference(ours, theirs[name])
+            if size > worst.size:
+                values = (float(ours[index]), float(theirs[name][index]))
+                worst = Steps(optimizer, size, name, index, values)
+        if tolerance is not None and not worst.size <= tolerance:
+            sound = self._each_is_sound(optimizer, count, tolerance)
+            worst = dataclasses.replace(worst, excused=sound)
+        return worst
+
+    def _each_is_sound(self, optimizer: str, count: int, tolerance: float) -> bool:
+        """Whether gradients agree at each of PyTorch's weights, and updates for PyTorch's gradients.
+
+        A rounding error in one step is magnified by the next ones. Here none is handed on.
+        """
+        self._start(optimizer)
+        for _ in range(count):
+            for name, array in _arrays(self.module).items():
+                self.model.parameters[name][...] = array
+            self._gradients()
+            if not self._gradients_agree(tolerance):
+                return False
+            for name, p in self.module.named_parameters():
+                self.model.gradients[name][...] = p.grad.numpy()
+            self._step()
+            theirs = _arrays(self.module)
+            for name, ours in self.model.parameters.items():
+                if not difference(ours, theirs[name])[0] <= tolerance:
+                    return False
+        return True
+
+    def _gradients_agree(self, tolerance: float) -> bool:
+        """Whether both sides' gradients do, but for what the last bits of the weights make of them."""
+        ours = {name: array.copy() for name, array in self.model.gradients.items()}
+        theirs = {name: p.grad.numpy() for name, p in self.module.named_parameters()}
+        apart = {name: difference(array, theirs[name])[0] for name, array in ours.items()}
+        if all(size <= tolerance for size in apart.values()):
+            return True
+        before = self.model.state_dict()
+        for array in self.model.parameters.values():
+            if array.dtype.kind == "f":
+                array[...] = shaken(array)
+        step(self.program, self.case, self.model.parameters, self.model.gradients)
+        noise = {n: difference(ours[n], g)[0] for n, g in self.model.gradients.items()}
+        self.model.load_state_dict(before)
+        return all(size <= max(tolerance, ROUNDINGS * noise[n]) for n, size in apart.items())
+
+    def _start(self, name: str) -> None:
+        model, case = self.model, self.case
+        model.load_state_dict(case.parameters)
+        load(self.module, case, self.dtype)
+        self.ours = make_optimizer(name, model.flat_parameters, model.flat_gradients, model.decayed)
+        weights: list[torch.Tensor] = []
+        others: list[torch.Tensor] = []
+        for key, p in self.module.named_parameters():
+            (weights if self.graph.parameters[key].role == "weight" else others).append(p)
+        self.theirs = make_torch_optimizer(self.ours, weights, others)
+
+    def _gradients(self) -> None:
+        """Forward and backward on both sides; running statistics move."""
+        step(self.program, self.case, self.model.parameters, self.model.gradients)
+        self.theirs.zero_grad()
+        with SharedMasks(self.masks.values()):
+            outputs = by_name(self.graph, self.module(*self.inputs.values()))
+        loss_of(self.case.objective, outputs).backward()
+        for p in self.module.parameters():
+            if p.grad is None:  # nothing flows back to it
+                p.grad = torch.zeros_like(p)
+
+    def _step(self) -> None:
+        self.ours.step(self.ours.default_lr)
+        self.theirs.step()
+
+
+def _arrays(module: nn.Module) -> dict[str, Array]:
+    return {name: t.detach().numpy() for name, t in module.state_dict().items()}
+
+
+def compare_steps(
+    graph: Graph, module: nn.Module, case: Case, dtype: str, count: int, tolerance: float | None
+) -> Iterator[Steps]:
+    """Compare `count` steps of each optimizer; without a tolerance nothing is judged."""
+    if next(graph.trainable(), None) is None:
+        return
+    stepper = Stepper(graph, module, case, dtype)
+    for name in OPTIMIZERS:
+        yield stepper.compare(name, count, tolerance)

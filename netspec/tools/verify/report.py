@@ -1,0 +1,231 @@
+"""What `netspec verify` found, as a table for people and as data for programs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from netspec.compiler.ir.graph import Graph
+from netspec.diagnostics import Diagnostic, NetspecError, plural, to_json
+from netspec.tools.verify.compare import Comparison
+from netspec.tools.verify.quantities import ROWS
+
+_ROUNDING = (
+    "~ rounding: each side is what the reference makes of that side's own numbers just before"
+)
+_GROWN = "~ after steps: rounding that grew; each step by itself agrees from PyTorch's own weights"
+
+
+@dataclass
+class Run:
+    """The comparisons of one precision and mode."""
+
+    dtype: str
+    training: bool
+    comparisons: list[Comparison] = field(default_factory=list)
+
+    @property
+    def mode(self) -> str:
+        """`training` or `evaluation`."""
+        return "training" if self.training else "evaluation"
+
+
+@dataclass(frozen=True)
+class StepRow:
+    """The largest difference after some steps of an optimizer.
+
+    With `tolerance` None it is shown, not judged; `excused` says that it grew from rounding.
+    """
+
+    optimizer: str
+    dtype: str
+    size: float
+    parameter: str
+    tolerance: float | None
+    excused: bool = False
+
+    @property
+    def is_beyond(self) -> bool:
+        """Whether it is judged and too large."""
+        return self.tolerance is not None and not self.size <= self.tolerance
+
+
+@dataclass
+class Report:
+    """What was compared and where it parted.
+
+    Attributes:
+        runs: a table for each precision and mode.
+        steps: the parameters after `step_count` steps of each optimizer.
+        diagnostics: where evaluators part, in the order found; none if all is well.
+        unseen: nodes whose values could not be told among the PyTorch module's calls.
+    """
+
+    graph: Graph
+    batch: int
+    seed: int
+    step_count: int
+    runs: list[Run] = field(default_factory=list)
+    steps: list[StepRow] = field(default_factory=list)
+    diagnostics: list[Diagnostic] = field(default_factory=list)
+    unseen: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing parted."""
+        return not self.diagnostics
+
+    def require(self) -> None:
+        """Raise NetspecError with the diagnostics, if there are any."""
+        if self.diagnostics:
+            raise NetspecError(self.diagnostics)
+
+    def __str__(self) -> str:
+        """The tables and a verdict, without the diagnostics."""
+        return "\n".join(self._lines()) + "\n"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data; a difference that is infinite is null."""
+        return {
+            "net": self.graph.name,
+            "ok": self.ok,
+            "batch": self.batch,
+            "seed": self.seed,
+            "runs": [_run_as_dict(run) for run in self.runs],
+            "steps": {
+                "count": self.step_count,
+                "optimizers": [
+                    {
+                        "optimizer": row.optimizer,
+                        "dtype": row.dtype,
+                        "largest": _number(row.size),
+                        "parameter": row.parameter,
+                        "tolerance": row.tolerance,
+                        "rounding": row.excused,
+                    }
+                    for row in self.steps
+                ],
+            },
+            "unseen": list(self.unseen),
+            "diagnostics": [to_json(diagnostic) for diagnostic in self.diagnostics],
+        }
+
+    # -- text
+
+    def _lines(self) -> Iterator[str]:
+        graph = self.graph
+        shapes = ", ".join(
+            f"{name} [{', '.join(map(str, (self.batch, *shape)))}]"
+            for name, shape in graph.inputs.items()
+        )
+        yield f"{graph.name}: {shapes}, seed {self.seed}, {plural(len(graph.nodes), 'layer')}"
+        yield ""
+        notes: dict[str, None] = {}
+        for run in self.runs:
+            yield from _table(run, notes)
+            yield ""
+        yield from self._steps_table(notes)
+        if self.unseen:
+            yield (
+                f"not found among the PyTorch module's calls, and judged by what follows:"
+                f" {', '.join(self.unseen)}"
+            )
+        yield from notes
+        if self.ok:
+            yield "all agree"
+        else:
+            yield f"{plural(len(self.diagnostics), 'difference')} found"
+
+    def _steps_table(self, notes: dict[str, None]) -> Iterator[str]:
+        if not self.steps:
+            return
+        dtypes = list(dict.fromkeys(row.dtype for row in self.steps))
+        heads = []
+        for dtype in dtypes:
+            judged = next(r.tolerance for r in self.steps if r.dtype == dtype)
+            heads.append(f"{dtype}, to {judged:g}" if judged else f"{dtype}, not judged")
+        rows = []
+        for optimizer in dict.fromkeys(row.optimizer for row in self.steps):
+            found = {r.dtype: r for r in self.steps if r.optimizer == optimizer}
+            rows.append([optimizer, *(_stepped(found[d], notes) for d in dtypes)])
+        title = f"parameters after {plural(self.step_count, 'step')}, NumPy | PyTorch"
+        yield from _aligned([[title, *heads], *rows])
+        yield ""
+
+
+def _stepped(row: StepRow, notes: dict[str, None]) -> str:
+    if not row.is_beyond:
+        return _cell(row.size)
+    if not row.excused:
+        return _cell(row.size, " !")
+    notes[_GROWN] = None
+    return _cell(row.size, " ~")
+
+
+def _table(run: Run, notes: dict[str, None]) -> Iterator[str]:
+    rows = []
+    for name in ROWS:
+        if any(name in comparison.largest for comparison in run.comparisons):
+            rows.append([name, *(_compared(c, name, notes) for c in run.comparisons)])
+    tolerance = run.comparisons[0].tolerance
+    title = f"{run.dtype}, {run.mode}, to {tolerance:.2g}"
+    heads = [f"{c.left} | {c.right}" for c in run.comparisons]
+    yield from _aligned([[title, *heads], *rows])
+
+
+def _compared(comparison: Comparison, row: str, notes: dict[str, None]) -> str:
+    size = comparison.largest.get(row)
+    if size is None:
+        return ""
+    if size <= comparison.tolerance:
+        return _cell(size)
+    if row not in comparison.excused or comparison.parting is not None:
+        return _cell(size, " !")
+    notes[_ROUNDING] = None
+    return _cell(size, " ~")
+
+
+def _cell(size: float, mark: str = "") -> str:
+    shown = "0" if size == 0 else f"{size:.1e}"
+    return f"{shown}{mark or '  '}"
+
+
+def _aligned(rows: list[list[str]]) -> Iterator[str]:
+    """A head, a rule and rows; the first column to the left, numbers to the right."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for at, row in enumerate(rows):
+        first, *others = row
+        cells = [first.ljust(widths[0])]
+        cells += [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
+        yield "  ".join(cells).rstrip()
+        if at == 0:
+            yield "-" * (sum(widths) + 2 * len(widths) - 2)
+
+
+# -- data
+
+
+def _run_as_dict(run: Run) -> dict[str, Any]:
+    return {
+        "dtype": run.dtype,
+        "mode": run.mode,
+        "comparisons": [
+            {
+                "left": c.left,
+                "right": c.right,
+                "tolerance": c.tolerance,
+                "largest": {row: _number(size) for row, size in c.largest.items()},
+                "rounding": {
+                    row: [item.name for item in items] for row, items in c.excused.items()
+                },
+                "agree": c.parting is None,
+            }
+            for c in run.comparisons
+        ],
+    }
+
+
+def _number(size: float) -> float | None:
+    return size if math.isfinite(size) else None

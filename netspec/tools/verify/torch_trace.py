@@ -1,0 +1,244 @@
+"""What a PyTorch module computes for a case: its calls recorded while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+from netspec.compiler.ir.graph import Graph
+from netspec.tools.verify.alignment import Key, align, expected_calls, key
+from netspec.tools.verify.inputs import Case, Objective
+from netspec.tools.verify.quantities import LOSS, Item, Trace
+
+Array = NDArray[Any]
+
+_DROPOUTS = (functional.dropout, functional.dropout1d, functional.dropout2d, functional.dropout3d)
+
+
+class SharedMasks(TorchFunctionMode):  # type: ignore[misc]
+    """Makes dropout take the masks of a case, in the order of the nodes that have one."""
+
+    def __init__(self, masks: Iterable[torch.Tensor]) -> None:
+        super().__init__()
+        self._masks = iter(masks)
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Call the function, or multiply by the next mask."""
+        return self._call(func, tuple(args), dict(kwargs or {}))
+
+    def _call(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if func in _DROPOUTS:
+            return self._dropped(*args, **kwargs)
+        return func(*args, **kwargs)
+
+    def _dropped(
+        self, input: torch.Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
+    ) -> torch.Tensor:
+        """`input` times the next mask, of one number an element or an image."""
+        if not training:
+            return input.view_as(input)
+        mask = next(self._masks)
+        if mask.numel() == input.numel():
+            return input * mask.reshape(input.shape)
+        return (input.reshape(len(mask), -1) * mask.reshape(-1, 1)).reshape(input.shape)
+
+
+@dataclass
+class Call:
+    """A call that an activation went into.
+
+    Attributes:
+        value: what it gave.
+        inputs: for each activation that went in, its number (that of the call that gave it, or
+            -1 and below for the inputs of the net) and the stand-in whose gradient is this
+            call's contribution.
+    """
+
+    key: Key
+    value: torch.Tensor
+    inputs: list[tuple[int, torch.Tensor]]
+
+
+class Recorder(SharedMasks):
+    """Records every call that reads an input of the net or what a recorded call gave."""
+
+    def __init__(
+        self, module: nn.Module, inputs: Sequence[torch.Tensor], masks: Iterable[torch.Tensor]
+    ) -> None:
+        super().__init__(masks)
+        self.calls: list[Call] = []
+        self._parameters = {id(p): name for name, p in module.named_parameters()}
+        # By identity. What is known stays alive in `calls` and `inputs`, so no number is used twice.
+        self._inputs = inputs
+        self._known = {id(x): -1 - i for i, x in enumerate(inputs)}
+
+    def _call(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        read: list[tuple[int, torch.Tensor]] = []
+
+        def stand_in(part: Any) -> Any:
+            """A view of its own for each reader, so that each contribution can be told."""
+            if isinstance(part, (tuple, list)):
+                return type(part)(map(stand_in, part)) if type(part) in (tuple, list) else part
+            if id(part) not in self._known:
+                return part
+            view = part.view_as(part)
+            _retain_gradient(view)
+            read.append((self._known[id(part)], view))
+            return view
+
+        if args and id(args[0]) in self._known:
+            func, kwargs = _out_of_place(func, kwargs)
+        given = tuple(map(stand_in, args))
+        options = {name: stand_in(part) for name, part in kwargs.items()}
+        result = super()._call(func, given, options)
+        if read:
+            parts = (*args, *kwargs.values())
+            held = frozenset(
+                self._parameters[id(part)] for part in parts if id(part) in self._parameters
+            )
+            for value in result if isinstance(result, (tuple, list)) else (result,):
+                if isinstance(value, torch.Tensor) and value.is_floating_point():
+                    _retain_gradient(value)
+                    self._known[id(value)] = len(self.calls)
+                    self.calls.append(Call(key(func.__name__, held), value, read))
+        return result
+
+
+def _out_of_place(
+    func: Callable[..., Any], kwargs: dict[str, Any]
+) -> tuple[Callable[..., Any], dict[str, Any]]:
+    """The same call without writing into its argument, which is still to be compared."""
+    if kwargs.get("inplace"):
+        kwargs = kwargs | {"inplace": False}
+    name = func.__name__
+    if name.endswith("_") and not name.startswith("_") and hasattr(torch.Tensor, name[:-1]):
+        func = getattr(torch.Tensor, name[:-1])
+    return func, kwargs
+
+
+def _retain_gradient(tensor: torch.Tensor) -> None:
+    if tensor.requires_grad:
+        tensor.retain_grad()
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Hold PyTorch to one thread: its own wait in a busy loop, in the way of the NumPy program's."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def load(module: nn.Module, case: Case, dtype: str) -> None:
+    """Give a module a type, the parameters and buffers of a case, and its mode."""
+    module.to(getattr(torch, dtype))
+    module.load_state_dict(tensors(case.parameters, dtype))
+    module.train(case.training)
+
+
+def tensors(arrays: Mapping[str, Array], dtype: str) -> dict[str, torch.Tensor]:
+    """Arrays as tensors of their own; whole numbers stay whole."""
+    made = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
+    kind = getattr(torch, dtype)
+    return {name: t.to(kind) if t.is_floating_point() else t for name, t in made.items()}
+
+
+def by_name(graph: Graph, outputs: Any) -> dict[str, torch.Tensor]:
+    """The outputs of a module, which gives one or a tuple of them."""
+    several = outputs if isinstance(outputs, (tuple, list)) else (outputs,)
+    return dict(zip(graph.outputs, several, strict=True))
+
+
+def loss_of(objective: Objective, outputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """The objective in PyTorch."""
+    terms = []
+    for name, term in objective.terms.items():
+        y, target = outputs[name], torch.from_numpy(term)
+        if term.dtype.kind == "i":
+            terms.append(functional.cross_entropy(y, target))
+        else:
+            terms.append((target.to(y.dtype) * y).sum() / len(y))
+    return sum(terms[1:], terms[0]) * objective.scale
+
+
+def trace_module(graph: Graph, module: nn.Module, case: Case, dtype: str) -> Trace:
+    """What a module computes; of the nodes, those that can be told among its calls."""
+    load(module, case, dtype)
+    module.zero_grad()
+    inputs = {name: x.requires_grad_() for name, x in tensors(case.inputs, dtype).items()}
+    masks = tensors(case.masks, dtype)
+    recorder = Recorder(module, list(inputs.values()), masks.values())
+    with recorder:
+        outputs = by_name(graph, module(*inputs.values()))
+    read = {name: y.view_as(y) for name, y in outputs.items()}
+    for y in read.values():
+        _retain_gradient(y)
+    loss = loss_of(case.objective, read)
+    loss.backward()
+    trace: Trace = {LOSS: _array(loss)}
+    for name, y in read.items():
+        trace |= {Item("output", name): _array(y), Item("loss gradient", name): _gradient(y)}
+    trace |= {Item("parameter", name): _gradient(p) for name, p in module.named_parameters()}
+    trace |= {Item("buffer", name): _array(b) for name, b in module.named_buffers()}
+    trace |= {Item("gradient", name): _gradient(x) for name, x in inputs.items()}
+    return trace | _activations(graph, recorder.calls, case.batch)
+
+
+def _array(tensor: torch.Tensor) -> Array:
+    array: Array = tensor.detach().numpy()
+    return array
+
+
+def _gradient(tensor: torch.Tensor) -> Array:
+    """Zeros where nothing flows back."""
+    return _array(torch.zeros_like(tensor) if tensor.grad is None else tensor.grad)
+
+
+def _activations(graph: Graph, calls: list[Call], batch: int) -> Trace:
+    """The values of the nodes that are found, their gradients and contributions."""
+    expected = expected_calls(graph)
+    places = align(expected, [call.key for call in calls])
+    numbers = {name: -1 - i for i, name in enumerate(graph.inputs)}
+    made: dict[str, list[Call]] = {node.name: [] for node in graph.nodes}
+    for wanted, place in zip(expected, places, strict=True):
+        if place is None:
+            continue
+        made[wanted.node].append(calls[place])
+        shape = (batch, *graph.shape_of(wanted.node))
+        if wanted.gives and tuple(calls[place].value.shape) == shape:
+            numbers[wanted.node] = place
+    trace: Trace = {}
+    for node in graph.nodes:
+        if node.name not in numbers:
+            continue
+        value = calls[numbers[node.name]].value
+        trace[Item("value", node.name)] = _array(value)
+        trace[Item("gradient", node.name)] = _gradient(value)
+        read = [pair for call in made[node.name] for pair in call.inputs]
+        for i, name in enumerate(node.inputs):
+            views = [view for number, view in read if number == numbers.get(name)]
+            places_of = [j for j, other in enumerate(node.inputs) if other == name]
+            if len(places_of) > 1:  # add(x, x): one each
+                views = [views[places_of.index(i)]] if len(views) == len(places_of) else []
+            if views:
+                total = sum((_gradient(view) for view in views[1:]), _gradient(views[0]))
+                trace[Item("contribution", node.name, i)] = total
+    return trace

@@ -1,0 +1,138 @@
+"""`docs/course.md`, beyond what `test_docs.py` checks: its training commands run, its report is real."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from netspec.runtime.plots.png import grid, save_png
+from tests.conftest import ROOT, Run
+
+PAGE = (ROOT / "docs/course.md").read_text("utf-8")
+COMMANDS = [
+    line.removeprefix("$ ")
+    for block in re.findall(r"^```console\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    for line in block.replace("\\\n", "").splitlines()
+    if line.startswith("$ ")
+]
+
+
+def blocks(kind: str) -> list[str]:
+    return re.findall(rf"^```{kind}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("networks", "docs"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def on_digits(command: str) -> bool:
+    """Whether it trains on what needs no download; the recipe of `threelayer.net` does not."""
+    recipe = "threelayer.net" in command and "--no-recipe" not in command
+    return command.startswith("netspec train") and "--data" not in command and not recipe
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if on_digits(c)])
+def test_it_trains(command: str, folder: Path, run: Run) -> None:
+    finished = run(*shlex.split(command)[1:])
+    assert finished.code == 0, finished.err
+    accuracy = float(re.search(r"test accuracy ([\d.]+) %", finished.out)[1])
+    assert accuracy > 60
+    if "--epochs 15" in command:  # overfitting
+        assert re.findall(r"train ([\d.]+)%", finished.err)[-1] == "100.00"
+
+
+def test_the_gradients_agree(folder: Path, run: Run) -> None:
+    (command,) = [c for c in COMMANDS if c.startswith("netspec gradcheck")]
+    assert run(*shlex.split(command)[1:]).code == 0
+
+
+def test_the_report_is_what_the_check_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    names: dict[str, object] = {}
+    exec(compile(blocks("python")[0], "docs/course.md", "exec"), names)
+    (shown,) = blocks("text report")
+    assert capsys.readouterr().out == shown
+    assert [c.name for c in names["report"].differing] == ["db"]
+
+
+def test_the_nets_that_are_shown_are_files() -> None:
+    edges = (ROOT / "docs/course/edges.net").read_text("utf-8")
+    assert edges in blocks("net")
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "docs/course").glob("*.net")), ids=str)
+def test_the_files_are_sound_and_in_style(path: Path, run: Run) -> None:
+    checked = run("check", path)
+    assert (checked.code, checked.err) == (0, "")
+    assert run("fmt", "--check", path).code == 0
+
+
+def test_the_filter_question(run: Run) -> None:
+    for net, expected in (("Small", ("7", "110,592")), ("Large", ("7", "200,704"))):
+        path = ROOT / "docs/course/filter_sizes.net"
+        lines = run("summarize", path, "--net", net, "--columns", "name,params,field").out
+        assert re.search(r"relu\d +(\d+)\n-", lines)[1] == expected[0]
+        assert f"{expected[1]} trained" in lines
+
+
+# ------------------------------------------------------------------------------------------- pictures
+
+
+def read_png(path: Path) -> np.ndarray:
+    """The pixels of a PNG that `save_png` wrote."""
+    data, chunks, at = path.read_bytes(), {}, 8
+    assert data[:8] == b"\x89PNG\r\n\x1a\n"
+    while at < len(data):
+        size, kind = struct.unpack(">I4s", data[at : at + 8])
+        chunks[kind] = data[at + 8 : at + 8 + size]
+        checksum = struct.unpack(">I", data[at + 8 + size : at + 12 + size])[0]
+        assert checksum == zlib.crc32(kind + chunks[kind])
+        at += 12 + size
+    width, height, depth, color = struct.unpack(">IIBB", chunks[b"IHDR"][:10])
+    assert (depth, color) == (8, 2)
+    rows = np.frombuffer(zlib.decompress(chunks[b"IDAT"]), np.uint8).reshape(height, -1)
+    assert not rows[:, 0].any()
+    return rows[:, 1:].reshape(height, width, 3)
+
+
+def test_a_picture_is_written_whole(tmp_path: Path) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (5, 7, 3)).astype(np.uint8)
+    save_png(tmp_path / "a.png", picture, scale=3)
+    read = read_png(tmp_path / "a.png")
+    assert (read[::3, ::3] == picture).all()
+    assert read.shape == (15, 21, 3)
+
+
+def test_a_grid_of_filters() -> None:
+    filters = np.random.default_rng(0).standard_normal((5, 3, 4, 4))
+    picture = grid(filters)
+    assert picture.shape == (2 * 5 - 1, 3 * 5 - 1, 3)
+    assert picture[:4, :4].min() == 0
+    assert picture[:4, :4].max() == 255
+    assert (picture[5:, 10:] == 255).all()  # the sixth place is empty
+    first = filters[0]
+    brightest = np.unravel_index(first.argmax(), first.shape)
+    assert picture[brightest[1], brightest[2], brightest[0]] == 255
+
+
+def test_a_grid_of_grey_pictures() -> None:
+    values = np.arange(2 * 2 * 3 * 3, dtype=float).reshape(2, 2, 3, 3)
+    picture = grid(values, columns=4, gap=0)
+    assert picture.shape == (3, 12, 3)
+    assert (picture[..., 0] == picture[..., 2]).all()
+    assert not grid(np.ones((1, 1, 2, 2))).any()  # nothing to stretch
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 4), (0, 3, 4, 4)])
+def test_a_grid_needs_images(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="N, C, H, W"):
+        grid(np.zeros(shape))

@@ -1,0 +1,194 @@
+"""What tests of generated PyTorch modules share: the source run alone, and compared with NumPy."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import torch
+from torch import nn
+
+import netspec
+from netspec.compiler.ir.graph import Graph
+from tests.helpers.nets import (
+    Run,
+    agreement,
+    assert_equal_runs,
+    random_inputs,
+    random_output_gradients,
+    random_parameters,
+    run_program,
+    run_reference,
+)
+
+ALLOWED_IMPORTS = {"torch", "torch.nn.functional", "collections", "builtins"}
+
+
+def classes(source: str) -> dict[str, Any]:
+    """What a generated file defines, run as a file of its own."""
+    namespace: dict[str, Any] = {"__name__": "generated"}
+    exec(compile(source, "<generated>", "exec"), namespace)
+    return namespace
+
+
+def module_of(net: netspec.Net, **arguments: Any) -> nn.Module:
+    """The generated module, in double precision, with PyTorch's initial values."""
+    made: nn.Module = classes(net.source("torch"))[net.name](**arguments)
+    return made.double()
+
+
+def load(module: nn.Module, parameters: Mapping[str, np.ndarray]) -> nn.Module:
+    """Give a module these parameters and buffers; all of them, and no others."""
+    module.load_state_dict({name: torch.tensor(a) for name, a in parameters.items()})
+    return module
+
+
+@contextmanager
+def masks_of(run: Run, graph: Graph) -> Iterator[None]:
+    """Let PyTorch's dropouts drop what a run of the NumPy program dropped."""
+    masks = iter([run.masks[node.name] for node in graph.nodes if node.name in run.masks])
+
+    def dropout(x: torch.Tensor, p: float, training: bool, inplace: bool) -> torch.Tensor:
+        if not training:
+            return x
+        mask = next(masks)
+        whole = mask.size < x.numel() or (x.ndim == 3 and mask.shape != tuple(x.shape))
+        return x * torch.tensor(mask).reshape((1, -1, 1) if whole else x.shape)
+
+    functional = torch.nn.functional
+    with (
+        mock.patch.object(functional, "dropout", dropout),
+        mock.patch.object(functional, "dropout1d", dropout),
+    ):
+        yield
+    assert next(masks, None) is None
+
+
+def run_module(
+    module: nn.Module,
+    graph: Graph,
+    inputs: Mapping[str, np.ndarray],
+    dy: Mapping[str, np.ndarray],
+    *,
+    training: bool,
+) -> Run:
+    """One forward and backward pass of a module, in double precision."""
+    module.train(training).zero_grad()
+    x = {name: torch.tensor(a, requires_grad=True) for name, a in inputs.items()}
+    y = module(*x.values())
+    outputs = dict(zip(graph.outputs, y if isinstance(y, tuple) else (y,), strict=True))
+    read = [name for name, tensor in outputs.items() if tensor.requires_grad]
+    slopes = [torch.tensor(dy[name]) for name in read]
+    torch.autograd.backward([outputs[name] for name in read], slopes)
+    gradients = {
+        name: (torch.zeros_like(p) if p.grad is None else p.grad).numpy()
+        for name, p in module.named_parameters()
+    }
+    return Run(
+        {name: tensor.detach().numpy() for name, tensor in outputs.items()},
+        gradients,
+        {n: (torch.zeros_like(t) if t.grad is None else t.grad).numpy() for n, t in x.items()},
+        {name: tensor.detach().numpy().copy() for name, tensor in module.state_dict().items()},
+        {},
+    )
+
+
+def check_equal(net: netspec.Net, *, tol: float = 1e-10, batch: int = 3, **arguments: Any) -> None:
+    """The generated module, the NumPy program and the reference agree, in both modes.
+
+    Args:
+        net: the net; its graph is what the module is compared with.
+        arguments: what the class is made with.
+    """
+    graph = net.graph
+    module = module_of(net, **arguments)
+    check_against(module, graph, tol=tol, batch=batch)
+
+
+def check_against(module: nn.Module, graph: Graph, *, tol: float = 1e-10, batch: int = 3) -> None:
+    """A module computes what a graph says, and names its parameters in the same order."""
+    assert list(module.state_dict()) == in_tree_order(graph.parameters)
+    inputs = random_inputs(graph, batch)
+    dy = random_output_gradients(graph, batch)
+    for training in (True, False):
+        parameters = random_parameters(graph)
+        load(module, parameters)
+        program = run_program(graph, parameters, inputs, dy, training=training)
+        with masks_of(program, graph):
+            ours = run_module(module, graph, inputs, dy, training=training)
+        reference = run_reference(
+            graph, random_parameters(graph), inputs, dy, training=training, masks=program.masks
+        )
+        for name in inputs:  # an input that no output depends on has no gradient there
+            for other in (program, reference):
+                other.input_gradients.setdefault(name, np.zeros_like(inputs[name]))
+        assert_equal_runs(ours, reference, tol)
+        assert_equal_runs(ours, program, tol)
+
+
+def in_tree_order(names: Iterable[str]) -> list[str]:
+    """Parameters as modules hold them: what lies below one label is together."""
+    tree: dict[str, Any] = {}
+    for name in names:
+        inner = tree
+        for part in name.split("."):
+            inner = inner.setdefault(part, {})
+
+    def walk(inner: dict[str, Any], prefix: str) -> Iterator[str]:
+        # A module's own parameters come before those of the modules in it.
+        for part, below in inner.items():
+            yield from walk(below, f"{prefix}.{part}") if below else [f"{prefix}.{part}"]
+
+    return [name[1:] for name in walk(tree, "")]
+
+
+def check_text(text: str, sizes: Mapping[str, int] | None = None, **arguments: Any) -> None:
+    """A net's source is formatted, safe and right.
+
+    Args:
+        text: the `.net` file.
+        sizes: numbers for the sizes that it leaves open, to run it with.
+        arguments: of the net.
+    """
+    source = netspec.loads(text, **arguments).source("torch")
+    check_formatted({"net": source})
+    check_imports(source)
+    net = netspec.loads(text, **arguments, **(sizes or {}))
+    module = classes(source)[net.name]().double()
+    check_against(module, net.graph)
+
+
+def check_imports(source: str) -> None:
+    """A generated file stands on PyTorch alone."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            assert {name.name for name in node.names} <= ALLOWED_IMPORTS
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module in ALLOWED_IMPORTS
+
+
+def check_formatted(sources: Mapping[str, str]) -> None:
+    """`ruff format` would change nothing, and `ruff check` finds nothing."""
+    import tempfile
+    from pathlib import Path
+
+    with tempfile.TemporaryDirectory() as folder:
+        for name, source in sources.items():
+            (Path(folder) / f"{name}.py").write_text(source, "utf-8")
+        for command in (["format", "--diff"], ["check", "--select", "E4,E7,E9,F,W,I,UP,B"]):
+            ruff = [sys.executable, "-m", "ruff", *command, "--isolated", "--line-length", "88"]
+            done = subprocess.run(
+                [*ruff, "--no-cache", folder], capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, done.stdout + done.stderr
+
+
+def same(a: Any, b: Any, tol: float) -> None:
+    """Two tensors agree, as DESIGN means it."""
+    assert agreement(a.detach().numpy(), b.detach().numpy()) <= tol

@@ -1,0 +1,92 @@
+"""Files with mistakes, each beside the diagnostics that it should give (language/bad)."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from netspec.compiler.driver import Request, compile_request
+from netspec.compiler.ops import registry
+from netspec.diagnostics import render
+from tests.helpers.golden import check_golden
+
+BAD = Path(__file__).parent / "bad"
+FILES = sorted(BAD.glob("*.net"))
+SOURCES = Path(__file__).parents[2] / "netspec"
+
+# Codes of the front end that no text of a file can give; each has a test of its own elsewhere.
+NOT_FROM_TEXT = {
+    "file/no-such-net",
+    "file/not-text",
+    "file/several-nets",
+    "file/unreadable",
+    "limit/file-size",
+    "limit/files",
+}
+
+
+@pytest.mark.parametrize("path", FILES, ids=[path.stem for path in FILES])
+def test_diagnostics(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(BAD)
+    result = compile_request(Request(path=Path(path.name)))
+    rendered = "".join(f"{render(diagnostic)}\n\n" for diagnostic in result.diagnostics)
+    assert rendered, "this file is not bad"
+    check_golden(path.with_suffix(".txt"), rendered)
+
+
+@pytest.mark.parametrize("path", FILES, ids=[path.stem for path in FILES])
+def test_hints_that_change_the_file_are_right(
+    path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Applying a hint mends its error, as the compiler promises."""
+    monkeypatch.chdir(BAD)
+    result = compile_request(Request(path=Path(path.name)))
+    for diagnostic in result.diagnostics:
+        for hint in diagnostic.hints:
+            if not hint.edits or any(e.span.source.name != path.name for e in hint.edits):
+                continue
+            text = hint.edits[0].span.source.text
+            for edit in sorted(hint.edits, key=lambda e: e.span.start, reverse=True):
+                text = text[: edit.span.start] + edit.replacement + text[edit.span.end :]
+            changed = BAD / f"{path.stem}.changed"
+            try:
+                changed.write_text(text, "utf-8")
+                after = compile_request(Request(path=Path(changed.name)))
+            finally:
+                changed.unlink()
+            same = [d for d in after.diagnostics if _what(d) == _what(diagnostic)]
+            before = [d for d in result.diagnostics if _what(d) == _what(diagnostic)]
+            assert len(same) < len(before)
+            assert len(after.errors) <= len(result.errors)
+
+
+def _what(diagnostic: object) -> tuple[str, str]:
+    return diagnostic.code, diagnostic.message  # type: ignore[attr-defined]
+
+
+def front_end_codes() -> set[str]:
+    """Every `"area/name"` in the sources of the compiler that is a diagnostic's code."""
+    areas = (
+        "assert|block|call|constant|file|graph|import|init|input|label|layer|limit|loop|name|net"
+        "|output|shape|statement|syntax|value"
+    )
+    pattern = re.compile(rf'"((?:{areas})/[a-z0-9-]+)"')
+    codes: set[str] = set()
+    for path in SOURCES.glob("compiler/**/*.py"):
+        # Settings are about the command line; an op's own codes are in its bad examples.
+        if path.name != "settings.py" and path.parent.name != "ops":
+            codes.update(pattern.findall(path.read_text("utf-8")))
+    shown_by_ops = {bad.code for op in registry().values() for bad in op.bad_examples}
+    return {code for code in codes if code not in shown_by_ops or code.startswith("call/")}
+
+
+def test_every_code_is_shown() -> None:
+    shown = "".join(path.read_text("utf-8") for path in BAD.glob("*.txt"))
+    missing = {code for code in front_end_codes() if f"[{code}]" not in shown}
+    assert missing == NOT_FROM_TEXT
+
+
+def test_there_are_many() -> None:
+    assert len(FILES) >= 80

@@ -1,0 +1,155 @@
+"""Whatever is in a file, checking it ends soon, in a graph or in ordinary diagnostics."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from netspec.compiler.driver import Compilation, Request, compile_request
+from netspec.compiler.ops import registry
+from netspec.diagnostics import Source, render, to_json
+
+NETWORKS = sorted((Path(__file__).parents[2] / "networks").glob("**/*.net"))
+TEXTS = [path.read_text("utf-8") for path in NETWORKS]
+FUZZ = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)  # fmt: skip
+
+
+def check(text: str) -> Compilation:
+    """Check a text and draw what it gives; graphs only where there is no error."""
+    result = compile_request(Request(source=Source("test.net", text)))
+    for diagnostic in result.diagnostics:
+        assert render(diagnostic)
+        assert to_json(diagnostic)
+        span = diagnostic.span
+        assert span is None or 0 <= span.start <= span.end <= len(span.source.text)
+    assert result.graphs or result.errors or "net" not in text
+    return result
+
+
+def net(*lines: str) -> str:
+    return "\n".join(["net A {", "input x: [3, 8, 8]", *lines, "output x", "}"])
+
+
+HOSTILE = {
+    "loop": net("for i in range(10**12) { x = x -> relu }"),
+    "loops": net("for i in range(90000) { for j in range(90000) { y = 1 } }"),
+    "layers": net("for i in range(90000) { x = x -> relu }"),
+    "unknown": net(f"for i in range(90000) {{ y = z -> {' -> '.join(['relu'] * 3000)} }}"),
+    "errors": net("for i in range(90000) { y = x -> convv(3, 3, padd = 1) }"),
+    "mismatches": net("for i in range(9000) { z = x + (x -> conv(3, 3)) }"),
+    "wrong lines": net(*(f"x{i} = con(y{i}, 3)" for i in range(3000))),
+    "lists": net("a = [1]", "for i in range(16) { a = a + a }",
+                 "for i in range(90000) { b = a + a }"),
+    "nested lists": net("a = [1]", "for i in range(90000) { a = [a, a, a] }"),
+    "ranges": net("for i in range(90000) { b = len(range(90000)) }"),
+    "strings": net('a = "aaaa"', "for i in range(90000) { a = a + a }"),
+    "parentheses": net("y = " + "(" * 100_000 + "x" + ")" * 100_000),
+    "brackets": net("y = " + "[" * 100_000),
+    "conditions": net("if true {" * 100_000 + "}" * 100_000),
+    "signs": net("y = " + "-" * 30_000 + "1"),
+    "powers": net("y = 9" + "**9" * 15_000),
+    "sums": net("y = 1" + "+1" * 15_000),
+    "arrows": net("y = x " + "-> " * 20_000),
+    "a long name": net("y = " + "a" * 60_000),
+    "a long label": net("y = x -> " + "a." * 10_000 + "a: relu"),
+    "a long number": net("y = " + "1" * 60_000),
+    "a giant": net("y = x -> flatten -> linear(2147483648)"),
+    "recursion": "block B x { return (x -> B) + (x -> B) }\n" + net("y = x -> B"),
+    "doubling": "".join(f"block B{i} x {{ y = x -> B{i + 1}\n return y -> B{i + 1} }}\n"
+                        for i in range(20)) + "block B20 x { return x }\n" + net("x = x -> B0"),
+    "many nets": "".join(f"net A{i} {{ input x: [3]\n for i in range(1000) {{ x = x -> relu }}\n"
+                         " output x }\n" for i in range(500)),
+    "asserts": net("for i in range(2000) { assert params >= 0 and receptive_field > 0",
+                   "x = x -> relu", "assert x.receptive_field == 1 }"),
+    "syntax errors": net("x = = \n" * 8000),
+    "open brackets": net("x = (\n" * 40),
+    "bytes": "\x00\x01\x02\x1b\u202e" * 2000,
+    "empty": "",
+    "blank": " \n\t\n" * 10_000,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_texts_end_soon(name: str) -> None:
+    start = time.process_time()
+    check(HOSTILE[name])
+    assert time.process_time() - start < 5  # about 1 s on an idle machine
+
+
+def test_the_time_grows_with_the_net() -> None:
+    """A generated net of 10,000 layers, in a loop and written out."""
+
+    def seconds(text: str) -> float:
+        start = time.process_time()
+        (graph,) = check(text).graphs.values()
+        assert len(graph.nodes) in (1001, 10_001)
+        return time.process_time() - start
+
+    layer = "x = x -> conv(3, 3, pad = 1, bias = false) -> batch_norm -> relu"
+    loop, lines = (
+        [text(n) for n in (333, 3333)]
+        for text in (
+            lambda n: net(f"for i in range({n}) {{ {layer} }}", "x = x -> relu -> relu"),
+            lambda n: net(*[layer] * n, "x = x -> relu -> relu"),
+        )
+    )
+    for small, large in (loop, lines):
+        seconds(small)
+        assert seconds(large) < 30 * max(seconds(small), 0.02)
+
+
+# -------------------------------------------------------------------------------------------- fuzzing
+
+WORDS = st.sampled_from([
+    "net", "block", "input", "output", "return", "init", "assert", "for", "in", "if", "else", "layer",
+    "from", "import", "language", "and", "or", "not", "true", "false", "none", "(", ")", "[", "]", "{",
+    "}", "->", "=", "==", "+", "-", "*", "**", "/", "//", "%", ",", ":", ".", "\n", "\n", "0", "1", "3",
+    "2.5", "1e400", '"', '"a"', "x", "y", "A", "B", "range", "len", "zip", "same", "normal", "weight",
+    "params", "#", ";", "'", "\\", "é", "\t", *registry(),
+])  # fmt: skip
+
+
+@FUZZ
+@given(st.binary(max_size=300))
+def test_any_bytes(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    path = tmp_path_factory.getbasetemp() / "bytes.net"
+    path.write_bytes(data)
+    for diagnostic in compile_request(Request(path=path)).diagnostics:
+        assert render(diagnostic)
+
+
+@FUZZ
+@given(st.text(max_size=200))
+def test_any_text(text: str) -> None:
+    check(text)
+
+
+@FUZZ
+@given(st.lists(WORDS, max_size=60))
+def test_any_tokens(words: list[str]) -> None:
+    check(" ".join(words))
+
+
+@FUZZ
+@given(st.lists(WORDS, max_size=25))
+def test_any_tokens_in_a_net(words: list[str]) -> None:
+    check(f"net A {{\n input x: [3, 8, 8]\n {' '.join(words)}\n output x\n}}")
+
+
+@FUZZ
+@given(st.data())
+def test_mutations_of_good_files(data: st.DataObject) -> None:
+    text = data.draw(st.sampled_from(TEXTS))
+    for _ in range(data.draw(st.integers(1, 3))):
+        start = data.draw(st.integers(0, len(text)))
+        end = data.draw(st.integers(start, min(len(text), start + 12)))
+        other = data.draw(st.integers(0, len(text)))
+        piece = data.draw(st.one_of(WORDS, st.just(""), st.just(text[other : other + 15])))
+        text = text[:start] + piece + text[end:]
+    check(text)

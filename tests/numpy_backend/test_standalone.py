@@ -1,0 +1,248 @@
+"""The file of `compile --standalone` needs NumPy alone, and computes what the model computes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import netspec
+from netspec.export import standalone_source
+from netspec.export.weights_file import read_tensors, write_tensors
+from netspec.kernels.erf import erf
+from netspec.runtime.data.input_normalization import Normalization
+from netspec.runtime.weights.safetensors_file import load_weights, save_weights
+from tests.conftest import ROOT, Run
+from tests.helpers.nets import agreement
+
+# Everything but NumPy and the standard library is made unimportable first.
+BLOCK = """
+import sys
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("netspec", "numexpr", "scipy", "threadpoolctl", "sklearn",
+                                      "safetensors", "torch", "networkx", "lark"):
+            raise ImportError(name + " is not here")
+sys.meta_path.insert(0, Block())
+sys.path.insert(0, ".")
+"""
+
+NETS = {
+    "lenet": netspec.load(ROOT / "networks/lenet.net"),
+    "threelayer": netspec.load(ROOT / "networks/threelayer.net", filters=4, hidden=8),
+    "resnet": netspec.load(ROOT / "networks/resnet.net", depth=8, width=4),
+    "gelu": netspec.loads(
+        "net Gelu { input x: [6]\n output x -> linear(5) -> gelu -> layer_norm -> linear(3) }"
+    ),
+    "dropout": netspec.loads(
+        "net Dropped {\n input image: [2, 6, 6]\n output image -> conv(4, 3, bias = false)"
+        " -> batch_norm -> silu -> dropout(0.3) -> flatten -> linear(6) -> batch_norm -> relu"
+        " -> linear(4)\n}"
+    ),
+}  # fmt: skip
+
+
+def run_alone(code: str, folder: Path) -> str:
+    """Run code in a fresh interpreter that has NumPy and nothing else."""
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", BLOCK + code],
+        cwd=folder, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def batch_of(net: netspec.Net, count: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(3)
+    shape = next(iter(net.graph.inputs.values()))
+    classes = net.graph.shape_of(net.graph.outputs["output"])[0]
+    return rng.standard_normal((count, *shape)).astype("f4"), rng.integers(0, classes, count)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with every net's file for training and for inference."""
+    folder = tmp_path_factory.mktemp("standalone")
+    for name, net in NETS.items():
+        (folder / f"{name}.py").write_text(standalone_source(net.graph), "utf-8")
+        text = standalone_source(net.graph, training=False)
+        (folder / f"{name}_infer.py").write_text(text, "utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_losses_gradients_and_outputs_are_the_models(name: str, files: Path) -> None:
+    net = NETS[name]
+    model = net.compile("numpy", seed=4)
+    x, y = batch_of(net, 5)
+    np.savez(files / f"{name}_batch.npz", x=x, y=y)
+    cls = net.name
+    out = run_alone(
+        f"""
+import numpy as np
+from {name} import {cls}
+batch = np.load("{name}_batch.npz")
+net = {cls}(seed=4)
+first = net.forward(batch["x"])
+loss, gradients = net.loss_and_grads(batch["x"], batch["y"])
+np.savez("{name}_found.npz", loss=loss, first=first, later=net.forward(batch["x"]), **gradients)
+net.save_weights("{name}.safetensors")
+print(sorted(m for m in sys.modules if m in ("netspec", "numexpr", "scipy")))
+""",
+        files,
+    )
+    assert out.strip() == "[]"
+    found = dict(np.load(files / f"{name}_found.npz"))
+    assert agreement(model.forward(x), found.pop("first")) <= 1e-5
+    loss, gradients = model.loss_and_grads(x, y)
+    assert abs(loss - float(found.pop("loss"))) <= 1e-5
+    later = found.pop("later")
+    assert agreement(model.forward(x), later) <= 1e-5  # with moved running statistics
+    assert set(found) == set(gradients)
+    for key, value in gradients.items():
+        assert agreement(value, found[key]) <= 1e-5, key
+
+    model.load_state_dict(load_weights(files / f"{name}.safetensors").tensors)
+    run_alone(
+        f"""
+import numpy as np
+from {name}_infer import {cls}
+x = np.load("{name}_batch.npz")["x"]
+net = {cls}()
+net.load_weights("{name}.safetensors")
+assert not hasattr(net, "loss_and_grads")
+np.save("{name}_inferred.npy", net.forward(x))
+""",
+        files,
+    )
+    assert agreement(model.forward(x), np.load(files / f"{name}_inferred.npy")) <= 1e-5
+
+
+def test_a_file_trains_and_predicts_with_the_normalization_of_its_weights(files: Path) -> None:
+    x, y = batch_of(NETS["lenet"], 16)
+    images = (x * 50 + 100).astype(np.uint8)
+    normalization = Normalization.fit("channel", images)
+    model = NETS["lenet"].compile("numpy", seed=1)
+    save_weights(files / "start.safetensors", model.state_dict(), normalization, {"by": "a test"})
+    np.savez(files / "images.npz", x=images, y=y)
+    out = run_alone(
+        """
+import numpy as np
+from lenet import LeNet
+data = np.load("images.npz")
+net = LeNet(seed=9)
+net.load_weights("start.safetensors")
+mean, scale = net.normalization
+x = (data["x"].astype("f4") - mean) / scale
+losses = [net.train_step(x, data["y"], lr=0.1) for _ in range(200)]
+net.save_weights("trained.safetensors")
+print(losses[0], losses[-1], (net.predict(data["x"]) == data["y"]).mean())
+""",
+        files,
+    )
+    first, last, accuracy = map(float, out.split())
+    assert first > 2 > 0.1 > last
+    assert accuracy == 1.0
+    trained = load_weights(files / "trained.safetensors")
+    assert trained.normalization is not None
+    model.load_state_dict(trained.tensors)
+    scores = model.forward(trained.normalization.apply(images, "float32"))
+    assert (scores.argmax(1) == y).all()
+
+
+@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("training", [True, False])
+def test_a_file_is_clean_and_the_same_every_time(name: str, training: bool, files: Path) -> None:
+    path = files / f"{name}{'' if training else '_infer'}.py"
+    text = path.read_text("utf-8")
+    assert text == standalone_source(NETS[name].graph, training=training)
+    assert "import netspec" not in text
+    assert "from netspec" not in text
+    found = subprocess.run(
+        [sys.executable, "-m", "ruff", "check", "--config", ROOT / "pyproject.toml", path],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if "No module named" not in found.stderr:
+        assert found.returncode == 0, found.stdout
+
+
+def test_inference_has_no_batch_norm_left_and_no_dropout(files: Path) -> None:
+    text = (files / "dropout_infer.py").read_text("utf-8")
+    forward = text.partition("def evaluation_forward")[2].partition("def ")[0]
+    assert "conv_forward" in forward
+    assert "norm" not in forward.replace("batch_norm1", "").replace("batch_norm2", "")
+    assert "fold(" in text.partition("def preparation_forward")[2]
+    assert "sample_mask" not in text
+
+
+def test_the_error_function_is_scipys() -> None:
+    from scipy import special
+
+    x = np.concatenate([np.linspace(-8, 8, 10001), [np.inf, -np.inf, 0.0, -0.0, np.nan, 1e30]])
+    assert np.nanmax(np.abs(erf(x, out=np.empty_like(x)) - special.erf(x))) < 3e-15
+    single = x.astype("f4")
+    assert np.nanmax(np.abs(erf(single, out=single.copy()) - special.erf(single))) <= 6e-8
+    assert np.isnan(erf(x, out=np.empty_like(x))[-2])
+
+
+HEADER = b'{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}'
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"", b"short", b"\xff" * 16, b"\x02\0\0\0\0\0\0\0[]", b"\x04\0\0\0\0\0\0\0null",
+        (2).to_bytes(8, "little") + b"{",
+        len(HEADER).to_bytes(8, "little") + HEADER + b"1234",
+        len(HEADER).to_bytes(8, "little") + HEADER + b"1234567890",
+        *(
+            len(changed).to_bytes(8, "little") + changed + b"12345678"
+            for old, new in (
+                (b"[0,8]", b"[0,9]"), (b"[0,8]", b"[4,8]"), (b"[0,8]", b"[-8,0]"), (b"[2]", b"[-2]"),
+                (b"[2]", b"[2.0]"), (b"[2]", b"[true]"), (b"[2]", b"[99999999999999999999]"),
+                (b"F32", b"BF16"), (b'"F32"', b"[1]"), (b"[2]", b"2"), (b'"shape"', b'"form"'),
+                (b"[0,8]", b"[0]"), (b"[0,8]", b"8"), (b"F32", b"object"),
+            )
+            for changed in [HEADER.replace(old, new)]
+        ),
+        b"\x80\x02}q\x00." + b"x" * 20,
+        (90_000).to_bytes(8, "little") + b"[" * 90_000,
+    ],
+)  # fmt: skip
+def test_a_bad_weights_file_is_refused(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "bad.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"bad\.safetensors"):
+        read_tensors(path)
+
+
+def test_weights_files_are_safetensors(tmp_path: Path) -> None:
+    tensors = {
+        "a.weight": np.arange(6, dtype="f4").reshape(2, 3), "n": np.array(3), "none": np.zeros((0, 2))
+    }  # fmt: skip
+    write_tensors(tmp_path / "a.safetensors", tensors, {"k": "v"})
+    theirs = load_weights(tmp_path / "a.safetensors")
+    assert theirs.metadata == {"k": "v"}
+    save_weights(tmp_path / "b.safetensors", tensors)
+    ours, _ = read_tensors(tmp_path / "b.safetensors")
+    for found in (theirs.tensors, ours, read_tensors(tmp_path / "a.safetensors")[0]):
+        assert found.keys() == tensors.keys()
+        for name, tensor in tensors.items():
+            assert found[name].dtype == tensor.dtype
+            np.testing.assert_array_equal(found[name], tensor)
+
+
+def test_a_net_without_such_a_form_is_refused(run: Run, write) -> None:
+    open_size = write("net A { input x: [3, H, W]\n output x -> conv(2, 3) }")
+    assert (
+        "compile/standalone" in run("compile", open_size, "--target", "numpy", "--standalone").err
+    )
+    pictures = write("net A { input x: [3, 8, 8]\n output x -> conv(2, 3) }")
+    found = run("compile", pictures, "--target", "numpy", "--standalone")
+    assert found.code == 1
+    assert "--inference" in found.err
+    found = run("compile", pictures, "--target", "numpy", "--standalone", "--inference")
+    assert found.code == 0

@@ -1,0 +1,195 @@
+"""Who may import whom, and other rules of the house that a machine can check."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "netspec"
+FILES = sorted(PACKAGE.rglob("*.py"))
+OLD_COURSE_PATHS = ("fast", "naive", "sandwich", "stages")
+
+# The house: floors from the ground up, and the rooms on each. A room may use what lies on the floors
+# below it and itself, never a peer on its own floor. A module belongs to the longest prefix that fits.
+FLOORS = [
+    {
+        "diagnostics": ["diagnostics"],
+        "kernels": ["kernels"],
+    },
+    {"kernels/course": ["kernels.course", *(f"kernels.{old}" for old in OLD_COURSE_PATHS)]},
+    {"compiler/syntax": ["compiler.syntax"]},
+    {"compiler/ir": ["compiler.ir"]},
+    {"compiler/ops": ["compiler.ops"], "compiler/passes": ["compiler.passes"]},
+    {"compiler/parse": ["compiler.parse"]},
+    {"compiler/elaborate": ["compiler.elaborate"]},
+    {"compiler/analysis": ["compiler.analysis"]},
+    {
+        "compiler/numpy_backend": ["compiler.numpy_backend"],
+        "compiler/torch_backend": ["compiler.torch_backend"],
+        "compiler/fmt": ["compiler.fmt"],
+    },
+    {"compiler/driver": ["compiler"]},
+    {"runtime/engine": ["runtime.engine"], "runtime/data": ["runtime.data"]},
+    {"runtime/weights": ["runtime.weights"]},
+    {"runtime/optim": ["runtime.optim"]},
+    {"runtime/models": ["runtime.models"]},
+    {"runtime/training": ["runtime.training"]},
+    {
+        "runtime/runs": ["runtime.runs"],
+        "runtime/inference": ["runtime.inference"],
+        "runtime/plots": ["runtime.plots"],
+    },
+    {
+        "tools/verify": ["tools.verify"],
+        "tools/bench": ["tools.bench"],
+        "export": ["export"],
+    },
+    {"tools/gradcheck": ["tools.gradcheck"]},
+    {"tools/doctor": ["tools.doctor"]},
+    {"api": ["net", "runtime", "tools", ""]},
+    {"testing": ["testing"]},
+    {"cli": ["cli", "__main__"]},
+]
+ROOMS = {
+    f"netspec.{prefix}".rstrip("."): (room, floor)
+    for floor, rooms in enumerate(FLOORS)
+    for room, prefixes in rooms.items()
+    for prefix in prefixes
+}
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def room_and_floor(module: str) -> tuple[str, int]:
+    """Where a module stands: the longest name in the table that it is or lies below."""
+    parts = module.split(".")
+    names = (".".join(parts[:cut]) for cut in range(len(parts), 0, -1))
+    return next(ROOMS[name] for name in names if name in ROOMS)
+
+
+def imports(path: Path) -> set[str]:
+    """The modules of netspec that a file imports, wherever in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                is_module = (ROOT / whole.replace(".", "/")).with_suffix(".py").exists()
+                is_package = (ROOT / whole.replace(".", "/")).is_dir()
+                found.add(whole if is_module or is_package else node.module)
+    return found
+
+
+# What ops are made from is the base: it may import nothing that is not base itself.
+def runs_backward(module: str, target: str) -> bool:
+    room, floor = room_and_floor(module)
+    target_room, target_floor = room_and_floor(target)
+    return room != target_room and target_floor >= floor
+
+
+@pytest.mark.parametrize("path", FILES, ids=map(module_name, FILES))
+def test_imports_run_one_way(path: Path) -> None:
+    """Imports inside functions and under TYPE_CHECKING count like all others."""
+    module = module_name(path)
+    backward = [
+        f"{module} ({room_and_floor(module)[0]}) must not import {target} ({room_and_floor(target)[0]})"
+        for target in sorted(imports(path))
+        if target.split(".")[0] == "netspec" and runs_backward(module, target)
+    ]
+    assert not backward
+
+
+@pytest.mark.parametrize(
+    ("module", "target"),
+    [
+        ("netspec.kernels.batch_norm", "netspec.compiler.ir.op"),
+        ("netspec.kernels.batch_norm", "netspec.kernels.course.fast"),
+        ("netspec.compiler.numpy_backend.emit", "netspec.compiler.torch_backend.emit"),
+        ("netspec.compiler.ops.conv", "netspec.compiler.driver"),
+        ("netspec.runtime.data.idx", "netspec.runtime.engine.program"),
+        ("netspec.net", "netspec.cli"),
+    ],
+)
+def test_arrows_that_run_backward_are_seen(module: str, target: str) -> None:
+    assert runs_backward(module, target)
+    assert not runs_backward(module, module)
+
+
+def test_no_module_imports_by_relative_path() -> None:
+    """The table reads absolute imports; a relative one would pass it unseen."""
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            assert not (isinstance(node, ast.ImportFrom) and node.level), module_name(path)
+
+
+def test_only_the_parser_knows_lark() -> None:
+    users = {
+        module_name(path)
+        for path in FILES
+        if any(name.split(".")[0] == "lark" for name in imports(path))
+    }
+    assert users
+    assert all(user.startswith("netspec.compiler.parse") for user in users)
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "compiler/ops").glob("[!_]*.py")), ids=str)
+def test_an_op_file_registers_one_op(path: Path) -> None:
+    tree = ast.parse(path.read_text("utf-8"))
+    registered = [
+        node
+        for node in tree.body
+        if isinstance(node, ast.ClassDef)
+        and any(isinstance(d, ast.Name) and d.id == "register" for d in node.decorator_list)
+    ]
+    assert len(registered) == 1
+    names = [
+        target.value.value
+        for target in registered[0].body
+        if isinstance(target, ast.Assign)
+        and getattr(target.targets[0], "id", "") == "name"
+        and isinstance(target.value, ast.Constant)
+    ]
+    assert names == [path.stem]
+
+
+@pytest.mark.parametrize("path", FILES, ids=map(module_name, FILES))
+def test_nobody_asks_which_op_a_node_is(path: Path) -> None:
+    if "ops" in path.parts:
+        return
+    text = path.read_text("utf-8")
+    assert not re.search(r"\.op\.name\s*(==|!=|in\b)", text)
+    assert not re.search(r"isinstance\([\w.]*\.op\b", text)
+    assert not re.search(r"import .*compiler\.ops\.\w|from netspec\.compiler\.ops\.\w", text)
+
+
+def run(code: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+def test_checking_loads_nothing_heavy() -> None:
+    code = """
+import sys
+from pathlib import Path
+from netspec.compiler.parse.tables import load_tables
+from netspec.compiler.driver import Request, compile_request
+load_tables()  # builds and keeps them where nobody has before
+sys.modules.pop("lark", None)
+for path in sorted(Path("networks").rglob("*.net")):
+    assert not compile_request(Request(path=path)).errors
+print([m for m in ("numpy", "numexpr", "networkx", "torch", "sklearn", "lark") if m in sys.modules])
+"""
+    assert run(code).strip() == "[]"

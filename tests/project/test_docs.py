@@ -1,0 +1,276 @@
+"""The documents say what is true: samples compile, commands run, tables match the code.
+
+A fenced block says in its first line what it is:
+
+    net                     a file that compiles without a warning
+    net body                statements of a net with the input `image: [3, 16, 16]`
+    net ... error: CODE     the one error it has; `warning:` works the same, empty for none
+    net ... file: NAME      the file is there for the blocks after it
+    console                 `$ netspec ...` and what it prints; a line `...` stands for any lines
+    python                  runs, in the order of the page
+    python file: PATH       the whole of a file of the repository
+    text                    nothing that could be run
+
+Console and Python blocks run in a folder that has the repository's `networks` and `docs`.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from netspec import cli
+from netspec.compiler import parse
+from netspec.compiler.analysis.costs_text import COLUMNS
+from netspec.compiler.driver import Request, compile_request
+from netspec.compiler.elaborate import net_builder as assembly
+from netspec.compiler.elaborate.arguments import signature
+from netspec.compiler.explain_codes import explanations
+from netspec.compiler.ir import attributes, constants
+from netspec.compiler.ir.initializers import RULES
+from netspec.compiler.ir.op import Op
+from netspec.compiler.ops import registry
+from netspec.compiler.parse import layout
+from netspec.compiler.parse import loader as modules
+from netspec.compiler.parse import tree_builder as tree
+from tests.conftest import ROOT, Run
+
+PAGES = ("README.md", "docs/language.md", "docs/add-an-op.md", "docs/course.md")
+FENCE = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LANGUAGE = (ROOT / "docs/language.md").read_text("utf-8")
+
+
+@dataclass(frozen=True)
+class Block:
+    page: str
+    line: int
+    kind: str
+    options: str
+    text: str
+
+    def option(self, name: str) -> str | None:
+        found = re.search(rf"\b{name}:\s*([\w/.-]*)", self.options)
+        return found[1] if found else None
+
+    def __str__(self) -> str:
+        return f"{self.page}:{self.line}"
+
+
+def blocks(*kinds: str) -> Iterator[Block]:
+    for page in PAGES:
+        text = (ROOT / page).read_text("utf-8")
+        for found in FENCE.finditer(text):
+            line = text.count("\n", 0, found.start()) + 1
+            if found[1] in kinds:
+                yield Block(page, line, found[1], found[2], found[3])
+
+
+def as_file(block: Block) -> str:
+    if "body" not in block.options.split():
+        return block.text
+    body = block.text
+    if not re.search(r"^\s*output\b", body, re.MULTILINE):
+        body += "output image -> relu\n"
+    return f"net Sample() {{\ninput image: [3, 16, 16]\n{body}}}\n"
+
+
+def files(page: str) -> dict[str, str]:
+    named = ((b.option("file"), b.text) for b in blocks("net") if b.page == page)
+    return {name: text for name, text in named if name}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("networks", "docs"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("block", [*blocks("net")], ids=str)
+def test_a_sample_compiles(block: Block, tmp_path: Path) -> None:
+    for name, text in files(block.page).items():
+        (tmp_path / name).write_text(text, "utf-8")
+    path = tmp_path / (block.option("file") or "sample.net")
+    path.write_text(as_file(block), "utf-8")
+    result = compile_request(Request(path=path))
+    found = [d.code for d in result.diagnostics]
+    expected = block.option("error") or block.option("warning")
+    assert found == ([expected] if expected else []), "\n".join(map(str, result.diagnostics))
+
+
+@pytest.mark.parametrize("block", [*blocks("console")], ids=str)
+def test_a_console_block_shows_what_happens(block: Block, folder: Path, run: Run) -> None:
+    for command, shown in commands(block):
+        program, *arguments = shlex.split(command, comments=True)
+        if program == "make":
+            assert re.search(rf"^{arguments[0]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        elif program == "netspec":
+            check_command(arguments, shown, run)
+        elif program == "torchrun":
+            at = arguments.index("-m")
+            assert arguments[at : at + 3] == ["-m", "netspec", "train"]
+            check_command(arguments[at + 2 :], shown, run)
+        else:
+            assert program in ("pip", "git", "cd"), f"{command}: say how to test this"
+
+
+def commands(block: Block) -> Iterator[tuple[str, str]]:
+    """Each command of a console block with the lines that follow it."""
+    assert block.text.startswith("$ ")
+    for part in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
+        command, _, shown = part.replace("\\\n", "").partition("\n")
+        yield command, shown.strip()
+
+
+def check_command(arguments: list[str], shown: str, run: Run) -> None:
+    if arguments[0] == "train":
+        # Too long to run here: its options are held against the parser.
+        cli.parse(arguments)
+        return
+    finished = run(*arguments)
+    assert finished.code in (0, 1), finished.err
+    if shown:
+        printed = (finished.err + finished.out).strip()
+        lines = (
+            r"(?:.*\n)*?" if line.strip() == "..." else re.escape(line.rstrip()) + r"\n"
+            for line in shown.splitlines()
+        )
+        assert re.fullmatch("".join(lines), printed + "\n"), printed
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_python_blocks_run(page: str, folder: Path) -> None:
+    for name, text in files(page).items():
+        (folder / name).write_text(text, "utf-8")
+    names: dict[str, Any] = {}
+    for block in blocks("python"):
+        if block.page == page and block.option("file") is None:
+            exec(compile(block.text, str(block), "exec"), names)
+
+
+@pytest.mark.parametrize("block", [b for b in blocks("python") if b.option("file")], ids=str)
+def test_a_file_that_is_shown_is_that_file(block: Block) -> None:
+    assert block.text == (ROOT / str(block.option("file"))).read_text("utf-8")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_block_is_of_a_known_kind(page: str) -> None:
+    text = (ROOT / page).read_text("utf-8")
+    known = {"net", "console", "python", "text"}
+    opened = re.findall(r"^```(\w*)[^\n]*\n.*?^```$", text, re.MULTILINE | re.DOTALL)
+    assert set(opened) <= known
+
+
+@pytest.mark.parametrize("page", [*PAGES, "CHANGELOG.md"])
+def test_links_lead_somewhere(page: str) -> None:
+    text = (ROOT / page).read_text("utf-8")
+    anchors = {
+        re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-")
+        for heading in re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    }
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if target.startswith("#"):
+            assert target[1:] in anchors, target
+        elif "://" not in target:
+            assert ((ROOT / page).parent / target.partition("#")[0]).exists(), target
+
+
+# ------------------------------------------------------------------------------- tables of the code
+
+
+def summary_of(op: type[Op]) -> str:
+    assert op.__doc__ is not None
+    return op.__doc__.splitlines()[0].replace("|", r"\|")
+
+
+def layer_row(op: type[Op]) -> str:
+    return f"| `{signature(op).removesuffix('()')}` | {summary_of(op)} |"
+
+
+def attribute_rows(op: type[Op]) -> list[str]:
+    return [
+        f"| `{op.name}` | `{name}` | {op.kind(name).describe()} | {field.metadata['doc']} |"
+        for name, field in op.attributes().items()
+    ]
+
+
+@pytest.mark.parametrize("op", registry().values(), ids=lambda op: op.name)
+def test_the_tables_say_what_a_layer_is(op: type[Op]) -> None:
+    rows = [layer_row(op), *attribute_rows(op)]
+    missing = [row for row in rows if row not in LANGUAGE.splitlines()]
+    if len(missing) == len(rows):
+        # A new op is one new file: what the docs still lack is said, and fails nothing.
+        warnings.warn("docs/language.md lacks\n" + "\n".join(missing), stacklevel=1)
+    else:
+        assert not missing
+
+
+def test_the_tables_name_no_layer_that_is_gone() -> None:
+    section = LANGUAGE.partition("## Layers")[2].partition("## Limits")[0]
+    named = set(re.findall(r"^\| `(\w+)", section, re.MULTILINE))
+    assert named <= set(registry())
+
+
+LIMITS = (
+    f"a file | {parse.MAX_FILE_BYTES // 1024:,} KiB",
+    f"files imported | {modules.MAX_FILES}",
+    f"brackets in each other | {layout.MAX_NESTING}",
+    f"blocks in each other | {assembly.MAX_CALLS_DEEP}",
+    f"steps of a file, loops and blocks written out | {assembly.MAX_WORK:,}",
+    f"items of a list or turns of a loop | {constants.MAX_ITEMS:,}",
+    f"characters of a number | {tree.MAX_NUMBER_LENGTH}",
+    f"a whole number | {constants.MAX_MAGNITUDE:.0e}".replace("e+", "e"),
+    f"numbers in one value or parameter | {assembly.MAX_ELEMENTS:,}",
+)
+
+
+@pytest.mark.parametrize("row", LIMITS)
+def test_the_limits_are_those_of_the_code(row: str) -> None:
+    assert f"| {row} |" in LANGUAGE.splitlines()
+
+
+@pytest.mark.parametrize("name", [*constants.FUNCTIONS, *RULES])
+def test_every_function_and_rule_is_in_the_reference(name: str) -> None:
+    assert re.search(rf"`{name}\b", LANGUAGE)
+
+
+def test_the_contract_of_an_op_is_complete() -> None:
+    page = (ROOT / "docs/add-an-op.md").read_text("utf-8").partition("## The contract")[2]
+    members = [name for name in (*Op.__annotations__, *vars(Op)) if not name.startswith("_")]
+    named = re.findall(r"^\| `(\w+)`", page, re.MULTILINE)
+    assert sorted(named) == sorted(set(members))
+
+
+def test_the_kinds_of_attributes_are_complete() -> None:
+    page = (ROOT / "docs/add-an-op.md").read_text("utf-8")
+    kinds = {kind.__name__ for kind in attributes.Kind.__subclasses__()} - {"PartsOf"}
+    assert set(re.findall(r"^\| `(\w+)\(.*\)`", page, re.MULTILINE)) == kinds
+    for call, described in re.findall(r"^\| `(\w+\(.*\))` \| (.*) \|$", page, re.MULTILINE):
+        assert eval(call, vars(attributes)).describe() == described
+
+
+@pytest.mark.parametrize(("verb", "about"), cli.VERBS.items())
+def test_every_verb_is_in_the_reference(verb: str, about: str) -> None:
+    assert f"| `{verb}` | {about} |" in LANGUAGE.splitlines()
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+def test_every_column_of_a_summary_is_in_the_reference(column: str) -> None:
+    assert re.search(rf"^\| `{column}` \|", LANGUAGE, re.MULTILINE)
+
+
+def test_every_warning_is_in_the_reference() -> None:
+    section = LANGUAGE.partition("## Warnings")[2].partition("## Layers")[0]
+    found = re.findall(r"^\| `([a-z]+/[a-z-]+)`", section, re.MULTILINE)
+    assert set(found) <= set(explanations())
+    bad = (ROOT / "tests/language/bad").glob("*.txt")
+    shown = {code for p in bad for code in re.findall(r"^warning\[(.*?)\]", p.read_text(), re.M)}
+    assert shown <= set(found)

@@ -1,0 +1,148 @@
+"""A generated module starts from the values that the file asks for, drawn by PyTorch."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+
+import netspec  # noqa: E402
+from netspec.compiler.ir.initializers import RULES  # noqa: E402
+from netspec.compiler.ops import registry  # noqa: E402
+from netspec.runtime.models.numpy_model import draw_parameter  # noqa: E402
+from tests.helpers.nets import net_of  # noqa: E402
+from tests.helpers.torch_support import check_formatted, classes  # noqa: E402
+
+# Each rule with its defaults, and with other numbers; gains below, at and above that of a ReLU.
+CALLS = {
+    "zeros": ["zeros"],
+    "ones": ["ones"],
+    "constant": ["constant(0.25)"],
+    "normal": ["normal(0.3)", "normal(0.3, mean = 2)", "normal(0)"],
+    "truncated_normal": ["truncated_normal(0.3)", "truncated_normal(0.3, mean = -2)"],
+    "uniform": ["uniform(-1, 2)"],
+    **{
+        name: [name, f"{name}(0.5)", f"{name}(3)", f"{name}(sqrt(1 / 3))", f"{name}(0)"]
+        for name in RULES
+        if name.startswith(("kaiming", "xavier"))
+    },
+}
+
+# Every kind of parameter: of two axes and of four, of one axis in a module and in none, weights whose
+# axes are turned, weights of groups.
+NET = """
+net Example({arguments}) {{
+    init weight = {rule}, bias = {rule}, scale = {rule}, shift = {rule}
+    input image: [8, 6, 6]
+    output image
+        -> conv(60, 3, groups = 2) -> batch_norm
+        -> conv_transpose(40, [2, 3], groups = 4) -> group_norm(2)
+        -> scale -> layer_norm
+        -> flatten -> linear(30) -> scale
+}}
+"""
+
+
+def check_spread(net: netspec.Net, *, seeds: int = 3) -> None:
+    """PyTorch's draws, of several objects, look like NumPy's: centre, spread and ends."""
+    made = classes(net.source("torch"))[net.name]
+    torch.manual_seed(0)
+    objects = [made() for _ in range(seeds)]
+    for name, parameter in net.graph.parameters.items():
+        if not parameter.trainable:
+            continue
+        theirs = np.stack([m.state_dict()[name].double().numpy() for m in objects])
+        ours = np.stack([draw_parameter(parameter, seed) for seed in range(seeds)])
+        assert theirs.shape == ours.shape
+        spread, count = float(ours.std()), theirs.size
+        assert theirs.mean() == pytest.approx(ours.mean(), abs=8 * spread / count**0.5 + 1e-6), name
+        assert theirs.std() == pytest.approx(spread, rel=6 / count**0.5, abs=1e-6), name
+        for end in (np.min, np.max):
+            if count > 1000 and spread:
+                a, b = ((end(a) - ours.mean()) / spread for a in (ours, theirs))
+                assert abs(a - b) < 1.0 + (abs(a) > 2.2), name
+
+
+def test_every_rule_is_tested():
+    assert set(CALLS) == set(RULES)
+
+
+@pytest.mark.parametrize("rule", [call for calls in CALLS.values() for call in calls])
+def test_every_rule_of_every_parameter(rule):
+    net = netspec.loads(NET.format(rule=rule, arguments=""))
+    check_formatted({"net": net.source("torch")})
+    check_spread(net)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    ["normal(a)", "normal(a, mean = b)", "truncated_normal(a, b)", "uniform(-b, b)", "constant(b)",
+     "kaiming_normal(a)", "kaiming_uniform(b)", "kaiming_fan_out(a)", "xavier_normal(b)",
+     "xavier_uniform(a)"],
+)  # fmt: skip
+def test_rules_of_arguments(rule):
+    """Numbers of rules that are arguments stay arguments, if the file computes nothing with them."""
+    text = NET.format(rule=rule, arguments="a = 0.5, b = 1.5")
+    net = netspec.loads(text)
+    check_formatted({"net": net.source("torch")})
+    check_spread(net)
+    made = classes(net.source("torch"))["Example"]
+    if rule == "uniform(-b, b)":
+        return  # -b is frozen
+    torch.manual_seed(0)
+    ours = made(a=0.25, b=0.75)
+    torch.manual_seed(0)
+    theirs = classes(netspec.loads(text, a=0.25, b=0.75).source("torch"))["Example"]()
+    for key, tensor in ours.state_dict().items():
+        torch.testing.assert_close(tensor, theirs.state_dict()[key])
+
+
+@pytest.mark.parametrize("cls", registry().values(), ids=lambda cls: cls.name)
+def test_without_a_rule_layers_start_as_pytorchs(cls):
+    """And what no module of PyTorch holds, as the op says."""
+    for example in cls.examples:
+        net = netspec.loads(net_of(example.call, example.inputs))
+        if net.graph.parameters:
+            check_spread(net, seeds=20)
+
+
+def test_one_layer_among_others():
+    """Layers of one kind that start alike are initialised in a loop, the others behind it."""
+    net = netspec.loads(
+        """
+        net Example {
+            init weight = kaiming_normal, bias = zeros
+            input x: [6, 5, 5]
+            y = x -> conv(20, 3) -> conv(20, 1, bias = false) -> conv(30, 1, weight = normal(0.01))
+            init bias = normal(1)
+            output y -> conv(20, 1) -> flatten -> linear(40, weight = xavier_uniform) -> linear(40)
+        }
+        """
+    )
+    check_formatted({"net": net.source("torch")})
+    check_spread(net)
+
+
+def test_values_written_out():
+    net = netspec.loads(
+        """
+        net Example {
+            input image: [1, 8, 8]
+            edge = [[1, 0, -1], [2, 0, -2], [1, 0, -1]]
+            output image
+                -> conv(2, 3, weight = [[edge], [edge]], bias = [0.1, 1e-30])
+                -> scale(weight = [3, -4]) -> conv(1, 1, weight = [[[[2]], [[1e300]]]])
+        }
+        """
+    )
+    check_formatted({"net": net.source("torch")})
+    torch.set_default_dtype(torch.float64)
+    try:
+        module = classes(net.source("torch"))["Example"]()
+    finally:
+        torch.set_default_dtype(torch.float32)
+    for name, parameter in net.graph.parameters.items():
+        if parameter.initializer.rule == "values":
+            values = module.get_parameter(name).detach().numpy()
+            np.testing.assert_array_equal(values, draw_parameter(parameter, 0))

@@ -1,0 +1,261 @@
+"""Whatever names and texts a file holds, the generated class is right, and nothing else."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import keyword
+import re
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+
+import netspec  # noqa: E402
+from netspec.compiler.ops import registry  # noqa: E402
+from netspec.compiler.syntax import labels  # noqa: E402
+from tests.helpers.torch_support import (  # noqa: E402
+    check_equal,
+    check_formatted,
+    check_imports,
+    classes,
+)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+LANGUAGE = {
+    *"net block input output return init assert for in if else layer from import language".split(),
+    *"and or not true false none".split(),
+}
+NAMES = [
+    # what Python keeps for itself, and what it lets anyone hide
+    "class", "def", "lambda", "pass", "None", "True", "is", "yield", "match", "case", "_",
+    "print", "type", "list", "int", "float", "tuple", "range", "len", "super", "getattr", "sum",
+    "__init__", "__class__", "__dict__", "__len__", "__debug__", "__import__", "__a", "x__a", "_b",
+    # what generated code uses, and what it makes up
+    "self", "torch", "nn", "F", "i", "module", "layers", "collections", "builtins", "ValueError",
+    "x", "x2", "out", "case1", "in_channels", "x_channels", "class_", "class__", "relu1", "conv1",
+    # attributes of modules and of what holds them
+    "training", "forward", "parameters", "T_destination", "keys", "items", "values", "pop", "update",
+    "clear", "append", "extend", "insert", "weight", "bias",
+]  # fmt: skip
+NETS = {
+    "labels": """
+        net N {{
+            input pic: [3, 4, 4]
+            output pic -> {0}: conv(2, 1) -> relu -> b.{0}: conv(2, 1) -> relu
+                -> c.{0}.0: conv(2, 1) -> batch_norm -> d.first: conv(2, 1) -> d.{0}: conv(2, 1)
+        }}""",
+    "labels that hold others": """
+        net N {{
+            input pic: [3, 4, 4]
+            a = pic -> q.{0}: conv(2, 1)
+            b = pic -> {0}.z: conv(2, 1)
+            c = pic -> q.{0}1.{0}: dropout(0.3) -> conv(2, 1)
+            output a + b + c
+        }}""",
+    "values": """
+        net N {{
+            input pic: [3, 4, 4]
+            {0} = pic -> conv(2, 1) -> relu
+            y = {0} -> conv(2, 1)
+            z = y + {0}
+            {0} = z -> batch_norm
+            output {0} = {0} + z
+            output other = z
+        }}""",
+    "inputs": """
+        block B(c) {0} {{ return {0} -> conv(c * {0}.channels, 1) }}
+        block C(c) pic, {0} {{ return pic + {0} -> conv(c * {0}.channels, 1) }}
+        net N {{
+            input {0}: [3, 4, 4]
+            y = {0} -> relu -> B(2)
+            output C(y, y, 1)
+        }}""",
+    "arguments": """
+        block B({0}, p = 0.1) pic {{
+            if {0} > 2 {{ pic = pic -> conv({0}, 1) }}
+            return pic -> leaky_relu(p) -> reshape([-1, pic.height * pic.width])
+                -> reshape([{0}, pic.height, pic.width])
+        }}
+        net N({0} = 2, q = 3 * {0}, s = 0.5) {{
+            assert {0} > 0, "{0}"
+            input pic: [3, 4, 4]
+            output pic -> conv(2, 1) -> max_pool({0}, stride = 1) -> leaky_relu(s) -> conv({0}, 1)
+                -> B(2) -> conv(q, 1) -> B(3)
+        }}""",
+}
+
+
+@pytest.mark.parametrize("where", NETS)
+def test_names(where):
+    """As labels, values, inputs and arguments: right, and with the state_dict keys of the file."""
+    sources = {}
+    for name in NAMES:
+        reserved = labels.problem(name) is not None
+        if name in LANGUAGE or (where.startswith("labels") and reserved):
+            continue
+        net = netspec.loads(NETS[where].format(name))
+        source = net.source("torch")
+        check_imports(source)
+        check_equal(net, batch=2)
+        sources[name] = source
+    assert len(sources) > 40
+    check_formatted(sources)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["F", "Tensor", "OrderedDict", "ValueError", "NotImplemented", "Exception", "Module", "N2",
+     "Sequential", "Torch", "I"],
+)  # fmt: skip
+def test_nets_and_blocks_with_names_that_the_file_would_hide(name):
+    check = """
+        {0} {1}(k = 1) {2} {{
+            assert k > 0, "k"
+            {3} x -> 0: conv(2, 1) -> 1: relu -> gelu -> deep.a: conv(2, 1) -> deep.b: conv(2, 1)
+        }}
+    """
+    net = netspec.loads(check.format("net", name, "", "input x: [3, 4, 4]\n output"))
+    check_equal(net)
+    block = check.format("block", name, "x", "return")
+    net = netspec.loads(
+        f"{block}\nnet N(c = 2) {{ assert c > 0\n input x: [3, 4, 4]\n"
+        f" output x -> {name}(1) -> {name}(2) -> a.a: conv(c, 1) -> relu -> a.b: conv(1, 1) }}"
+    )
+    check_equal(net)
+    with pytest.raises(ValueError, match=r"c > 0 does not hold"):
+        classes(net.source("torch"))["N"](c=0)
+
+
+@pytest.mark.parametrize("name", ["None", "True", "False"])
+@pytest.mark.parametrize("kind", ["net", "block"])
+def test_names_that_no_class_can_have(name, kind):
+    text = f"net {name} {{ input x: [4]\n output x -> relu }}"
+    if kind == "block":
+        text = (
+            f"block {name} x {{ return x -> relu }}\nnet N {{ input x: [4]\n output x -> {name} }}"
+        )
+    with pytest.raises(netspec.NetspecError) as error:
+        netspec.loads(text).source("torch")
+    (diagnostic,) = error.value.diagnostics
+    assert (diagnostic.code, diagnostic.span.text) == ("compile/class-name", name)
+
+
+# -------------------------------------------------------------------------------------- any identifier
+
+IDENTIFIERS = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,9}", fullmatch=True) | st.sampled_from(
+    [*keyword.kwlist, *dir(builtins), *NAMES, *registry()]
+)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(IDENTIFIERS, min_size=6, max_size=6))
+def test_any_identifiers(names):
+    """Different names at once: none hides another."""
+    label, value, source, argument, other, block = names
+    words = {*names} - {block}
+    if words & LANGUAGE or len({argument, other, value, source}) < 4 or words & {*registry()}:
+        return
+    if labels.problem(label) is not None:
+        return
+    block_name = (block.strip("_0123456789").capitalize() or "B") + "B"
+    text = f"""
+        block {block_name}({other}, n = 1) {source} {{
+            {value} = {source} -> {label}.{label}: conv({other}, 1) -> {label}.b: conv({other}, n)
+            return {value} + {value} -> dropout(0.1)
+        }}
+        net {block_name}Net({argument} = 3, {other} = {argument}) {{
+            assert {argument} > 0 and {other} != 0
+            input {source}: [2, 3, 3]
+            {value} = {source} -> conv({argument}, 1) -> {block_name}({other})
+            output {value} + {value} -> {label}: conv({argument} + {other}, 1) -> max_pool({argument})
+        }}"""
+    try:
+        net = netspec.loads(text)
+    except netspec.NetspecError:
+        return  # two of the names are one where they must not be
+    check_equal(net, batch=2)
+
+
+# ---------------------------------------------------------------------------------------- hostile texts
+
+PIECES = [
+    '"""', "'''", '"', "'", "\\", "\\\\", "\\n", "{", "}", "{0}", "%s", "#", "\t", "\x0c", "\x1b[2J",
+    "\u2028", "\x85", "\u202e", "\xa0", "\u00e9", "\U0001f600", "\ufeff", "import os", "\\N{DIGIT ONE}",
+    "__import__('os').abort()", ")", "\\x22\\x22\\x22", "\\u0022", "# noqa", "f'{1}'", "eval", " ", "$(",
+]  # fmt: skip
+TEXTS = st.lists(st.sampled_from(PIECES) | st.characters(codec="utf-8"), max_size=8).map("".join)
+
+
+def in_a_string(text: str) -> str:
+    """A text as the file writes it between quotes."""
+    text = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\r", " ")
+    return text.replace("\t", "\\t")
+
+
+def in_a_comment(text: str) -> str:
+    return re.sub(r"[\r\n]", " ", text)
+
+
+def hostile(name: str, comment: str, message: str, word: str) -> str:
+    """The generated source of a file with these texts where texts can be."""
+    text = f"""
+        # {in_a_comment(comment)}
+        # {in_a_comment(message)}
+        block B(mode, k = 1) x {{
+            assert k > 0, "{in_a_string(message)}"
+            if mode == "{in_a_string(word)}" {{ x = x -> relu }}  # {in_a_comment(word)}
+            return x -> conv(k, 1)  # {in_a_comment(comment)}
+        }}
+        # {in_a_comment(comment)}
+        net N(mode = "{in_a_string(word)}", c = 2) {{
+            assert c > 1, "{in_a_string(message)}"
+            assert mode != "nothing" or c == 2, "{in_a_string(comment)}"
+            input x: [3, 4, 4]
+            output x -> B(mode) -> B("other") -> conv(c, 1)
+        }}"""
+    return netspec.loads(text, name=name).source("torch")
+
+
+def shape_of_code(source: str) -> str:
+    """The syntax without what strings say: nothing else may depend on texts."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            node.value = ""
+    return ast.dump(tree)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(TEXTS, TEXTS, TEXTS, TEXTS)
+@example('"""', '"""', '"""', '"""')
+@example("", "", "", "long enough for a condition to be broken " * 2)
+@example("\\", "\\", "\\", "\\")
+@example('\\"""+1/0#', '\\"""+1/0#', '\\"""+1/0#', '\\"""+1/0#')
+@example("a\n1/0\n", "a\x0c1/0", "a\u20281/0", "a\x851/0")
+def test_no_text_becomes_code(name, comment, message, word):
+    source = hostile(name, comment, message, word)
+    assert source.isascii() or all(c.isprintable() or c == "\n" for c in source)
+    assert shape_of_code(source) == shape_of_code(hostile("a.net", "b", "c", "d"))
+    made = classes(source)["N"]
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        made(c=1)
+    shown = message.replace("\r", " ")
+    assert str(error.value) == (shown or "c > 1 does not hold")
+
+
+def test_hostile_sources_are_formatted():
+    texts = ['say "hi"', "it's", "\\", "'\"", '"""', "\\\\'", "é\u202e", "a" * 200, "word " * 40]
+    check_formatted(
+        {f"text{i}": hostile(f"{text}.net", text, text, text) for i, text in enumerate(texts)}
+    )

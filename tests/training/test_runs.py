@@ -1,0 +1,315 @@
+"""Runs that are kept: what is in their folder, and going on as if they had never stopped."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import netspec
+from netspec.diagnostics import NetspecError
+from netspec.runtime.optim.optimizers import OPTIMIZERS
+from netspec.runtime.runs.checkpoint import LAST, load_checkpoint
+from netspec.runtime.runs.folder import FACTS, free_name
+from netspec.runtime.runs.metrics import read_metrics
+from tests.conftest import Run
+from tests.helpers.killing import NET, send, stop_after, without_times
+
+# Small, and yet with whatever has a state; seven steps an epoch.
+SHORT = (
+    "--data", "digits", "--epochs", 2, "--batch", 32, "--train-limit", 200, "--val", 40,
+    "--checkpoint-every", 3, "--log-every", 4, "--augment", "crop",
+)  # fmt: skip
+STEPS = 14
+
+
+def fails(code: str, part: str = ""):
+    return pytest.raises(NetspecError, match=rf"(?s)\[{code}\].*{part}")
+
+
+@pytest.fixture(autouse=True)
+def few_threads(monkeypatch):
+    from netspec.runtime.engine import threads
+
+    monkeypatch.setattr(threads, "limit", lambda count: None)
+
+
+@pytest.fixture
+def net(tmp_path) -> Path:
+    path = tmp_path / "nets/noisy.net"
+    path.parent.mkdir()
+    path.write_text(NET, "utf-8")
+    return path
+
+
+def train(run: Run, target: str, net: Path, out: Path, *options: object, code: int = 0):
+    finished = run("train", target, net, *SHORT, *options, "--out", out)
+    assert finished.code == code, finished.err
+    return finished
+
+
+def assert_same(run: Path, other: Path) -> None:
+    for name in ("weights.safetensors", "checkpoints/best.safetensors"):
+        assert (run / name).read_bytes() == (other / name).read_bytes(), name
+    assert without_times(run) == without_times(other)
+
+
+# ---------------------------------------------------------------------------------------- the folder
+
+
+def test_a_run_keeps_all_that_it_was(run: Run, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("nets/parts").mkdir(parents=True)
+    block = "block Head(classes) x { return x -> flatten -> linear(classes) }\n"
+    Path("nets/parts/head.net").write_text(block)
+    text = 'from "parts/head.net" import Head\nnet A(classes = 10, k = 3) {\n'
+    text += " input image: [1, 8, 8]\n output image -> conv(2, k) -> Head(classes)\n}\n"
+    Path("nets/a.net").write_text(text)
+    finished = run("train", "numpy", "nets/a.net", *SHORT, "--set", "k=5", "--augment", "")
+    assert finished.code == 0, finished.err
+    (folder,) = Path("runs").iterdir()
+    assert re.fullmatch(r"A-\d{8}-\d{6}", folder.name)
+    assert f"the run is kept in {folder}" in finished.err
+    names = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
+    assert names == {
+        "run.json", "recipe.toml", "metrics.jsonl", "log.txt", "weights.safetensors",
+        "net/a.net", "net/parts/head.net", "checkpoints/last.safetensors",
+        "checkpoints/previous.safetensors", "checkpoints/best.safetensors",
+    }  # fmt: skip
+    assert (folder / "net/a.net").read_text() == text
+    facts = json.loads((folder / FACTS).read_text())
+    assert facts["arguments"] == {"k": 5}
+    assert facts["versions"]["numpy"] == np.__version__
+    log = (folder / "log.txt").read_text()
+    assert "200 training images" not in log
+    assert "epoch 2/2  loss" in log
+    # The copy is enough to go on, and the weights are a file like any other.
+    Path("nets/a.net").unlink()
+    assert run("train", "--resume", folder).code == 0
+    assert netspec.load_weights(folder / "weights.safetensors").normalization is not None
+    weights = netspec.load_weights(folder / "checkpoints/best.safetensors")
+    netspec.load(folder / "net/a.net", k=5).compile().load_state_dict(weights.tensors)
+
+
+def test_metrics_have_a_line_for_steps_and_for_epochs(run: Run, net, tmp_path) -> None:
+    train(run, "numpy", net, tmp_path / "run")
+    lines = read_metrics(tmp_path / "run")
+    assert [line["step"] for line in lines if line["kind"] == "step"] == [4, 8, 12]
+    assert [line["step"] for line in lines if line["kind"] == "epoch"] == [7, 14]
+    losses = load_checkpoint(tmp_path / "run/checkpoints" / LAST).tensors["history.loss_history"]
+    assert len(losses) == STEPS
+    assert lines[0]["loss"] == pytest.approx(losses[:4].mean())
+    assert lines[-1]["loss"] == pytest.approx(losses[7:].mean())
+    assert set(lines[-1]) >= {"train", "val", "test", "lr", "seconds", "images_per_second"}
+
+
+def test_a_file_of_weights_and_nothing_at_all(run: Run, net, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    train(run, "numpy", net, Path("w.safetensors"))
+    train(run, "numpy", net, Path("none"))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["nets", "w.safetensors"]
+
+
+def test_a_free_name_has_a_number_where_it_must(tmp_path) -> None:
+    first = free_name("A", tmp_path)
+    first.mkdir()
+    second = free_name("A", tmp_path)
+    assert second != first
+    assert not second.exists()
+
+
+# --------------------------------------------------------------------------------------- going on
+
+CASES = [("numpy", step, ()) for step in (1, 3, 5, 7, 13)]
+CASES += [("numpy", 5, ("--optimizer", name)) for name in OPTIMIZERS if name != "adam"]
+CASES += [
+    ("numpy", 9, ("--keep", "best", "--schedule", "step", "--every", 1, "--warmup", 1)),
+    ("numpy", 9, ("--normalize", "mean-image", "--l2", 1e-2, "--clip-norm", 1, "--dtype", "float64")),
+    ("numpy", 9, ("--freeze", "conv*", "--loss", "svm")),
+    ("torch", 1, ()),
+    ("torch", 9, ("--optimizer", "momentum", "--keep", "best")),
+    ("torch", 5, ("--optimizer", "rmsprop", "--l2", 1e-2)),
+    ("torch", 7, ("--optimizer", "sgd", "--channels-last")),
+    ("torch", 5, ("--amp", "bf16")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("target", "step", "options"), CASES)
+def test_a_run_goes_on_to_the_bit(
+    run: Run, net, tmp_path, monkeypatch, target, step, options
+) -> None:
+    if target == "torch":
+        pytest.importorskip("torch").set_num_threads(1)
+        options = (*options, "--device", "cpu", "--threads", 1)
+    unbroken, stopped = tmp_path / "unbroken", tmp_path / "stopped"
+    train(run, target, net, unbroken, *options)
+    with monkeypatch.context() as patch:
+        stop_after(patch, target, step, send(signal.SIGTERM))
+        train(run, target, net, stopped, *options, code=143)
+    assert load_checkpoint(stopped / "checkpoints" / LAST).step == step
+    finished = run("train", "--resume", stopped)
+    assert finished.code == 0, finished.err
+    assert f"goes on from step {step}" in finished.err
+    assert_same(stopped, unbroken)
+
+
+def test_the_history_of_a_run_that_went_on_is_whole(run: Run, net, tmp_path, monkeypatch) -> None:
+    from netspec.runtime.training import fit as trainer
+
+    seen = []
+    fit = trainer.fit
+    monkeypatch.setattr(trainer, "fit", lambda *a, **k: seen.append(fit(*a, **k)) or seen[-1])
+    train(run, "numpy", net, tmp_path / "unbroken")
+    with monkeypatch.context() as patch:
+        stop_after(patch, "numpy", 9, send(signal.SIGTERM))
+        train(run, "numpy", net, tmp_path / "run", code=143)
+    assert run("train", "--resume", tmp_path / "run").code == 0
+    whole, _, again = seen
+    for name in ("loss_history", "learning_rates", "val_acc_history", "test_acc_history"):
+        assert getattr(whole, name) == getattr(again, name)
+    assert whole.kept_epoch == again.kept_epoch
+
+
+def test_a_run_that_is_over_can_go_on_for_longer(run: Run, net, tmp_path) -> None:
+    out = tmp_path / "run"
+    first = train(run, "numpy", net, out)
+    again = run("train", "--resume", out)
+    assert (again.code, again.out) == (0, first.out)
+    longer = run("train", "numpy", net, "--resume", out, "--epochs", 3, "--lr", 1e-3)
+    assert longer.code == 0
+    assert "epochs differs from the run's: 2 -> 3" in longer.err
+    assert "lr differs from the run's: nothing -> 0.001" in longer.err
+    assert [line["epoch"] for line in read_metrics(out) if line["kind"] == "epoch"] == [1, 2, 3]
+    assert json.loads((out / FACTS).read_text())["options"]["lr"] == 1e-3
+    assert "lr = 0.001" in (out / "recipe.toml").read_text()
+    # What it went on with is its own now.
+    assert "differs" not in run("train", "--resume", out).err
+
+
+def test_what_cannot_change_is_refused(run: Run, net, tmp_path) -> None:
+    out = tmp_path / "run"
+    train(run, "numpy", net, out)
+    before = (out / FACTS).read_bytes()
+    finished = run(
+        "train", "torch", "--resume", out, "--batch", 8, "--seed", 3, "--optimizer", "sgd",
+        "--set", "classes=12", "--val", 40, "--out", tmp_path / "elsewhere",
+    )  # fmt: skip
+    assert finished.code == 2
+    told = re.findall(r"error\[run/fixed\]: (\S+(?: classes)?)", finished.err)
+    assert sorted(told) == ["--batch", "--optimizer", "--out", "--seed", "--set classes", "the"]
+    assert "it is 32, not 8" in finished.err
+    net.write_text(NET.replace("16", "17"))
+    finished = run("train", "numpy", net, "--resume", out)
+    assert finished.code == 2
+    assert "noisy.net has changed since the run was started" in finished.err
+    assert run("train", "--resume", out, "--recipe", "x.toml").code == 2
+    assert run("train", "--resume", out, "--data", "mnist", "--data-dir", tmp_path).code != 0
+    assert (out / FACTS).read_bytes() == before
+
+
+def test_other_data_and_other_versions_are_noticed(run: Run, net, tmp_path) -> None:
+    rng = np.random.default_rng(0)
+    arrays = {
+        "x_train": rng.integers(0, 255, (60, 1, 8, 8), np.uint8), "y_train": np.arange(60) % 10,
+        "x_test": rng.integers(0, 255, (20, 1, 8, 8), np.uint8), "y_test": np.arange(20) % 10,
+    }  # fmt: skip
+    np.savez(tmp_path / "d.npz", **arrays)
+    out = tmp_path / "run"
+    train(run, "numpy", net, out, "--data", tmp_path / "d.npz", "--train-limit", 20)
+    (tmp_path / "d.npz").rename(tmp_path / "moved.npz")
+    facts = json.loads((out / FACTS).read_text())
+    facts["versions"]["numpy"] = "1.0"
+    (out / FACTS).write_text(json.dumps(facts))
+    moved = run("train", "--resume", out, "--data", tmp_path / "moved.npz", "--epochs", 3)
+    assert moved.code == 0, moved.err
+    assert "numpy was 1.0 and is" in moved.err
+    arrays["y_train"][0] = 5
+    np.savez(tmp_path / "moved.npz", **arrays)
+    assert "error[run/data-changed]" in run("train", "--resume", out).err
+
+
+def test_going_on_with_what_is_no_run(run: Run, tmp_path) -> None:
+    for path in (tmp_path, tmp_path / "nowhere"):
+        finished = run("train", "--resume", path)
+        assert finished.code == 2
+        assert "error[run/missing]" in finished.err
+    assert "usage/train" in run("train", "numpy").err
+
+
+# ---------------------------------------------------------------------------------- what is shown
+
+
+def test_quiet_and_lines_for_steps(run: Run, net, tmp_path) -> None:
+    quiet = train(run, "numpy", net, tmp_path / "a", "--quiet")
+    assert quiet.err == ""
+    assert quiet.out.startswith("test accuracy ")
+    assert "epoch 2/2" in (tmp_path / "a/log.txt").read_text()
+    lines = train(run, "numpy", net, tmp_path / "b", "--log-every", 2).err.splitlines()
+    assert (
+        len([line for line in lines if re.match(r"epoch \d/2  step [246]/7  loss \d", line)]) == 6
+    )
+
+
+def test_the_live_line_says_it_all(monkeypatch, capsys) -> None:
+    from tqdm import tqdm
+
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    update = tqdm.update
+    monkeypatch.setattr(tqdm, "update", lambda bar, n: update(bar, n) or bar.refresh())
+    model = netspec.loads(NET).compile()
+    data = netspec.load_data("digits")
+    netspec.fit(model, data, epochs=2, train_limit=64, batch=32, val=32, progress=True)
+    err = capsys.readouterr().err
+    assert re.search(r"epoch 2/2 step 1/2: +75%.* 96/128 \[\d\d:\d\d<\d\d:\d\d,", err)
+    assert re.search(r"images/s, loss \d\.\d+, train \d+\.\d%, val \d+\.\d%, lr \S+\]", err)
+    assert "epoch 2/2  loss" in err  # the line that stays
+
+
+def test_runs_are_listed_and_compared(run: Run, net, tmp_path) -> None:
+    runs = tmp_path / "runs"
+    train(run, "numpy", net, runs / "one")
+    train(run, "numpy", net, runs / "two", "--lr", 1e-2, "--set", "classes=12")
+    listed = run("runs", runs)
+    assert listed.code == 0
+    assert re.search(r"^1  \S*one +Noisy +numpy +digits +2/2", listed.out, re.MULTILINE)
+    compared = run("runs", runs / "one", runs / "two", "--compare").out
+    assert re.search(r"^lr +- +0.01$", compared, re.MULTILINE)
+    assert re.search(r"^set classes +- +12$", compared, re.MULTILINE)
+    assert "epochs " not in compared.partition("choice")[2]
+    rows = json.loads(run("runs", runs, "--format", "json", "--sort", "test").out)
+    assert rows[0]["test"] >= rows[1]["test"]
+    (runs / "two/run.json").write_text("{")
+    partly = run("runs", runs)
+    assert partly.code == 1
+    assert "run/damaged" in partly.err
+    assert "one" in partly.out
+    assert run("runs", net.parent).code == 2
+
+
+def test_event_files_for_tensorboard(run: Run, net, tmp_path, monkeypatch) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        stop_after(patch, "numpy", 9, send(signal.SIGTERM))
+        train(run, "numpy", net, out, "--tensorboard", code=143)
+    assert run("train", "--resume", out, "--tensorboard").code == 0
+    events = EventAccumulator(str(out))
+    events.Reload()
+    assert [e.step for e in events.Scalars("accuracy/val")] == [7, 14]
+    assert [e.step for e in events.Scalars("loss/steps")] == [4, 8, 12]
+
+
+def test_tensorboard_that_is_not_there(run: Run, net, tmp_path, monkeypatch) -> None:
+    monkeypatch.setitem(
+        __import__("sys").modules, "tensorboard.summary.writer.event_file_writer", None
+    )
+    finished = run("train", "numpy", net, *SHORT, "--tensorboard", "--out", tmp_path / "run")
+    assert finished.code == 1
+    assert "run/no-tensorboard" in finished.err
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,352 @@
+"""The command line: verbs, exit codes, streams, and what it must not import."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import netspec
+from netspec import cli
+from netspec.cli import check as check_verb
+from tests.conftest import ROOT, Run, Write
+
+GOOD = "net Good(classes = 2) { input x: [3]\n output x -> linear(classes) }\n"
+BAD = "net Bad() { input x: [3]\n output x -> linaer(2) }\n"
+SUSPICIOUS = "net Odd() { input x: [3]\n y = x -> relu\n output x -> linear(2) }\n"
+
+
+def python(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PYTHONPATH": str(ROOT)} | options.pop("env", {})
+    return subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, env=environment, cwd=ROOT,
+        timeout=120, check=False, **options,
+    )  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------------- check
+
+
+def test_check_of_a_sound_file(run: Run, networks: Path) -> None:
+    path = networks / "lenet.net"
+    finished = run("check", path)
+    assert finished == type(finished)(0, f"{path}: ok (LeNet: 44,426 parameters)\n", "")
+
+
+def test_check_of_a_bad_file(run: Run, write: Write) -> None:
+    path = write(BAD)
+    finished = run("check", path)
+    assert finished.code == 1
+    assert finished.out == f"{path}: 1 error\n"
+    assert "error[name/unknown-layer]" in finished.err
+    assert f"{path}:2:14" in finished.err
+    assert "did you mean `linear`?" in finished.err
+    assert "\x1b" not in finished.err
+
+
+def test_check_of_many_files_tells_each(run: Run, write: Write) -> None:
+    good, bad, odd = write(GOOD, "a.net"), write(BAD, "b.net"), write(SUSPICIOUS, "c.net")
+    finished = run("check", good, bad, odd)
+    assert finished.code == 1
+    assert finished.out.splitlines() == [
+        f"{good}: ok (Good: 8 parameters)",
+        f"{bad}: 1 error",
+        f"{odd}: ok, 1 warning (Odd: 8 parameters)",
+    ]
+
+
+def test_a_warning_is_no_failure(run: Run, write: Write) -> None:
+    finished = run("check", write(SUSPICIOUS))
+    assert finished.code == 0
+    assert "warning[graph/unused]" in finished.err
+
+
+def test_quiet_check_shows_errors_only(run: Run, write: Write) -> None:
+    finished = run("check", "-q", write(GOOD, "a.net"), write(SUSPICIOUS, "b.net"))
+    assert (finished.code, finished.out, finished.err) == (0, "", "")
+    assert "linaer" in run("check", "-q", write(BAD)).err
+
+
+def test_check_counts_blocks_where_there_is_no_net(run: Run, write: Write) -> None:
+    path = write("block Half() x {\n return x -> relu\n}\n")
+    assert run("check", path).out == f"{path}: ok (1 block)\n"
+
+
+def test_check_as_json(run: Run, write: Write) -> None:
+    finished = run("check", "--format", "json", write(GOOD, "a.net"), write(BAD, "b.net"))
+    assert (finished.code, finished.err) == (1, "")
+    data = json.loads(finished.out)
+    assert data["ok"] is False
+    good, bad = data["files"]
+    assert good["nets"] == [{"name": "Good", "parameters": 8}]
+    assert (bad["ok"], bad["errors"], bad["warnings"]) == (False, 1, 0)
+    (diagnostic,) = bad["diagnostics"]
+    assert diagnostic["code"] == "name/unknown-layer"
+    assert (diagnostic["span"]["line"], diagnostic["span"]["column"]) == (2, 14)
+    assert diagnostic["hints"][0]["edits"][0]["replacement"] == "linear"
+
+
+@pytest.mark.parametrize(("color", "colored"), [("always", True), ("never", False)])
+def test_color_can_be_chosen(run: Run, write: Write, color: str, colored: bool) -> None:
+    assert ("\x1b[" in run("check", "--color", color, write(BAD)).err) == colored
+
+
+def test_no_color_holds_on_a_terminal(
+    run: Run, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    path = write(BAD)
+    assert "\x1b[" in run("check", path).err
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b[" not in run("check", path).err
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\x00\xff\xfe", b"net", b"((((" * 30_000, b"net A() {", b"\xef\xbb\xbf", b"}"]
+)
+def test_rubbish_is_an_ordinary_error(run: Run, tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "rubbish.net"
+    path.write_bytes(content)
+    finished = run("check", path)
+    assert finished.code == 1
+    assert finished.err.startswith("error[")
+    assert "Traceback" not in finished.err
+
+
+def test_a_file_that_is_not_there(run: Run, tmp_path: Path) -> None:
+    finished = run("check", tmp_path / "nowhere.net")
+    assert finished.code == 1
+    assert "cannot read" in finished.err
+
+
+def test_a_folder_is_no_file(run: Run, tmp_path: Path) -> None:
+    assert run("check", tmp_path).code == 1
+
+
+# -------------------------------------------------------------------------------------- wrong use
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [], ["chek", "a.net"], ["check"], ["check", "a.net", "--formt", "json"],
+        ["summarize", "a.net", "--batch", "0"], ["summarize", "a.net", "--batch", "many"],
+        ["compile", "a.net"], ["compile", "a.net", "--target", "fortran"],
+        ["train", "a.net"], ["train", "numpy", "a.net", "--optimizer", "adamm"],
+        ["train", "numpy", "a.net", "--epochs", "0"],
+    ],
+)  # fmt: skip
+def test_wrong_use_exits_with_2(run: Run, arguments: list[str]) -> None:
+    finished = run(*arguments)
+    assert finished.code == 2
+    assert "usage: netspec" in finished.err
+    assert not finished.out
+
+
+@pytest.mark.parametrize("verb", ["check", "summarize"])
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--net", "Goood"], "did you mean Good?"),
+        (["--set", "clases=3"], "did you mean `classes`?"),
+        (["--set", "classes"], "name=value"),
+        (["--set", "classes=1 2"], "not one constant"),
+        (["--set", "classes=3", "--set", "classes=4"], "twice"),
+    ],
+)
+def test_wrong_settings_are_wrong_use(
+    run: Run, write: Write, verb: str, options: list[str], said: str
+) -> None:
+    finished = run(verb, write(GOOD), *options)
+    assert finished.code == 2
+    assert said in finished.err
+
+
+def test_a_setting_that_the_file_cannot_use_is_the_files_error(run: Run, write: Write) -> None:
+    finished = run("check", write(GOOD), "--set", "classes=0")
+    assert finished.code == 1
+    assert "error[call/value]" in finished.err
+
+
+def test_several_nets_must_be_told_apart(run: Run, write: Write) -> None:
+    path = write(GOOD + GOOD.replace("Good", "Other"))
+    assert run("check", path).out == (f"{path}: ok (Good: 8 parameters; Other: 8 parameters)\n")
+    unclear = run("summarize", path)
+    assert unclear.code == 2
+    assert "Good, Other" in unclear.err
+    assert run("summarize", path, "--net", "Other").out.startswith("Other (x: [N, 3])")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["check", "--help"], ["train", "-h"]])
+def test_help_exits_with_0(run: Run, arguments: list[str]) -> None:
+    finished = run(*arguments)
+    assert finished.code == 0
+    assert "usage: netspec" in finished.out
+
+
+def test_version(run: Run) -> None:
+    assert run("--version").out == f"netspec {netspec.__version__}\n"
+
+
+# ---------------------------------------------------------------------------------------- compile
+
+
+def test_compile_prints_a_program(run: Run, networks: Path) -> None:
+    finished = run("compile", networks / "lenet.net", "--target", "numpy")
+    assert finished.code == 0
+    compile(finished.out, "lenet.py", "exec")
+    assert "conv1" in finished.out
+
+
+def test_compile_writes_a_file(run: Run, networks: Path, tmp_path: Path) -> None:
+    out = tmp_path / "lenet.py"
+    finished = run("compile", networks / "lenet.net", "--target", "numpy", "-o", out)
+    assert (finished.code, finished.out) == (0, "")
+    again = run("compile", networks / "lenet.net", "--target", "numpy")
+    assert out.read_text("utf-8") == again.out
+    assert os.listdir(tmp_path) == ["lenet.py"]
+
+
+def test_compile_where_it_cannot_write(run: Run, networks: Path, tmp_path: Path) -> None:
+    out = tmp_path / "no" / "such" / "folder.py"
+    finished = run("compile", networks / "lenet.net", "--target", "numpy", "-o", out)
+    assert finished.code == 1
+    assert "error[output/unwritable]" in finished.err
+
+
+# ------------------------------------------------------------------------------------------ train
+
+
+def test_train_says_how_it_went_and_saves(run: Run, networks: Path, tmp_path: Path) -> None:
+    from netspec.runtime.weights.safetensors_file import load_weights
+
+    out = tmp_path / "lenet.safetensors"
+    options = ["--epochs", "2", "--batch", "32", "--lr", "2e-3", "--train-limit", "200"]
+    finished = run("train", "numpy", networks / "lenet.net", *options, "--val", "50", "--out", out)
+    assert finished.code == 0
+    assert finished.out.startswith("test accuracy ")
+    assert finished.out.endswith(" %\n")
+    epochs = [line for line in finished.err.splitlines() if line.startswith("epoch")]
+    assert len(epochs) == 2
+    for words in ("loss", "train", "val", "test"):
+        assert words in epochs[0]
+    weights = load_weights(out)
+    assert weights.tensors["conv1.weight"].shape == (6, 1, 5, 5)
+    assert weights.normalization is not None
+
+
+def test_train_notices_before_training_that_it_cannot_save(
+    run: Run, networks: Path, tmp_path: Path
+) -> None:
+    finished = run(
+        "train", "numpy", networks / "lenet.net", "--out", tmp_path / "no" / "x.safetensors"
+    )
+    assert finished.code == 1
+    assert "error[output/unwritable]" in finished.err
+    assert "epoch" not in finished.err
+
+
+def test_train_on_data_that_does_not_exist(run: Run, networks: Path) -> None:
+    finished = run("train", "numpy", networks / "lenet.net", "--data", "mnits")
+    assert finished.code == 2
+    assert "did you mean `mnist`?" in finished.err
+
+
+# -------------------------------------------------------------------------------- what goes wrong
+
+
+def _fail(error: BaseException) -> Any:
+    def run(_options: object) -> int:
+        raise error
+
+    return run
+
+
+def test_an_internal_error_asks_to_be_reported(
+    run: Run, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check_verb, "run", _fail(KeyError("lost")))
+    monkeypatch.delenv("NETSPEC_DEBUG", raising=False)
+    finished = run("check", write(GOOD))
+    assert finished.code == 70
+    assert "internal error, please report: KeyError: 'lost'" in finished.err
+    assert "Traceback" not in finished.err
+    monkeypatch.setenv("NETSPEC_DEBUG", "1")
+    assert "Traceback" in run("check", write(GOOD)).err
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [(KeyboardInterrupt(), 130, "interrupted"), (MemoryError(), 1, "out of memory")],
+)
+def test_an_interruption_is_a_line(
+    run: Run, write: Write, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int,
+    said: str,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(check_verb, "run", _fail(error))
+    finished = run("check", write(GOOD))
+    assert finished.code == code
+    assert said in finished.err
+    assert "Traceback" not in finished.err
+
+
+def test_a_closed_pipe_ends_it_quietly(networks: Path) -> None:
+    command = [sys.executable, "-m", "netspec", "summarize", str(networks / "resnet.net")]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT, text=True
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    said = process.stderr.read()
+    process.stderr.close()
+    assert process.wait(60) == cli.BROKEN_PIPE
+    assert said == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_an_ordinary_error(networks: Path) -> None:
+    with open("/dev/full", "w") as full:
+        finished = subprocess.run(
+            [sys.executable, "-m", "netspec", "check", str(networks / "lenet.net")],
+            stdout=full, stderr=subprocess.PIPE, cwd=ROOT, text=True, check=False,
+        )  # fmt: skip
+    assert finished.returncode == 1
+    assert "error[output/unwritable]" in finished.stderr
+    assert "Traceback" not in finished.stderr
+
+
+def test_a_terminal_without_unicode_is_no_problem(write: Write) -> None:
+    path = write("# \N{GREEK SMALL LETTER ALPHA}\nnet A() { input x: [3]\n output x -> \u03b1 }\n")
+    finished = python("-m", "netspec", "check", str(path), env={"PYTHONIOENCODING": "ascii"})
+    assert finished.returncode == 1
+    assert "\\u03b1" in finished.stderr
+    assert "Traceback" not in finished.stderr
+
+
+# ----------------------------------------------------------------------------------- what it loads
+
+HEAVY = ("torch", "numexpr", "numpy", "networkx", "sklearn", "scipy")
+
+
+@pytest.mark.parametrize("verb", ["check", "summarize"])
+def test_light_verbs_load_nothing_heavy(verb: str, networks: Path) -> None:
+    program = (
+        "import sys; from netspec.cli import main;"
+        f"code = main([{verb!r}, {str(networks / 'resnet.net')!r}]);"
+        f"print('loaded', [name for name in {HEAVY!r} if name in sys.modules], code)"
+    )
+    assert python("-c", program).stdout.splitlines()[-1] == "loaded [] 0"
+
+
+def test_it_runs_as_a_module(networks: Path) -> None:
+    finished = python("-m", "netspec", "check", str(networks / "lenet.net"))
+    assert finished.returncode == 0
+    assert "44,426" in finished.stdout

@@ -1,0 +1,216 @@
+"""`netspec doctor`: sound nets are green, and what ails sick ones is said."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+import netspec
+from netspec.runtime.optim.losses import make_loss
+from netspec.tools.doctor import examine
+from netspec.tools.doctor.signals import dead_units, gradients
+from tests.conftest import ROOT, Run
+
+CHECKS = [
+    "initial loss", "loss with L2", "scores", "gradients", "dead units", "learning rate",
+    "small batch", "gradient check",
+]  # fmt: skip
+HEAD = "net A(classes = 10) {{\n    input image: [1, 8, 8]\n{}}}\n"
+BODY = (
+    "    output image -> conv(4, 3) -> relu -> flatten -> linear(20) -> relu -> linear(classes){}\n"
+)
+SOUND = HEAD.format(BODY.format(""))
+
+
+@pytest.fixture(scope="module")
+def data():
+    return netspec.load_data("digits", input_shape=(1, 8, 8))
+
+
+def bad(report) -> list[str]:
+    return [f.name for f in report.findings if f.verdict == "bad"]
+
+
+def finding(report, name):
+    return next(f for f in report.findings if f.name == name)
+
+
+# --------------------------------------------------------------------------------- the nets we have
+
+
+@pytest.mark.parametrize(
+    ("net", "options"),
+    [
+        ("lenet", []),
+        # Smaller than they are, so that this takes seconds; and on data that are always there.
+        ("threelayer", ["--set", "filters=8", "--set", "hidden=50", "--data", "digits"]),
+        ("resnet", ["--set", "depth=8", "--set", "width=4", "--data", "digits", "--batch", "16"]),
+    ],
+)
+def test_the_nets_of_the_project_are_well(run: Run, net, options):
+    finished = run("doctor", ROOT / f"networks/{net}.net", *options)
+    assert finished.code == 0, finished.out
+    assert "BAD" not in finished.out
+    assert finished.out.rstrip().endswith("all is well")
+    assert f"networks/{net}.toml" in finished.err
+
+
+def test_json_has_every_check_with_its_numbers(run: Run, write):
+    finished = run("doctor", write(SOUND), "--format", "json", "--l2", "0.01", "--seed", "3")
+    found = json.loads(finished.out)
+    assert (finished.code, found["ok"]) == (0, True)
+    assert [f["check"] for f in found["findings"]] == CHECKS
+    loss, l2, *_ = (f["numbers"] for f in found["findings"])
+    assert loss["expected"] == pytest.approx(np.log(10))
+    model = netspec.loads(SOUND).compile(seed=3)
+    squares = sum(
+        (model.parameters[f"{n}.weight"] ** 2).sum() for n in ("conv1", "linear1", "linear2")
+    )
+    assert l2["with_l2"] - l2["loss"] == pytest.approx(0.005 * squares, rel=1e-3)
+
+
+# ---------------------------------------------------------------------------------------- sick nets
+
+
+def test_weights_ten_times_too_large(data):
+    sick = SOUND.replace("input", "init weight = normal(1.0)\n    input")
+    report = examine(netspec.loads(sick), data)
+    assert bad(report) == ["initial loss"]
+    found = finding(report, "initial loss")
+    assert "make the initial weights smaller" in found.help
+    assert "linear1.weight has a standard deviation of 1" in found.help
+
+
+@pytest.mark.parametrize(
+    ("tail", "said"),
+    [(" -> relu", "`relu3` (relu), which cuts them off"), (" -> softmax", "as probabilities")],
+)
+def test_something_after_the_last_layer(run: Run, write, tail, said):
+    path = write(HEAD.format(BODY.format(tail)))
+    finished = run("doctor", path)
+    assert finished.code == 1
+    assert f"BAD     scores          they come from `{said.strip('`')}"[:40] in finished.out
+    assert said in finished.out
+    assert f"--> {path}:3:" in finished.out
+    assert "not well: scores" in finished.out
+
+
+@pytest.mark.parametrize(("optimizer", "lr"), [("adam", "3"), ("sgd", "20"), ("sgd", "1e30")])
+def test_a_rate_that_explodes_and_one_that_works(run: Run, write, optimizer, lr):
+    path = write(SOUND)
+    finished = run("doctor", path, "--optimizer", optimizer, "--lr", lr, "--format", "json")
+    assert finished.code == 1
+    found = json.loads(finished.out)
+    assert [f["check"] for f in found["findings"] if f["verdict"] == "bad"] == ["learning rate"]
+    (rate,) = (f for f in found["findings"] if f["check"] == "learning rate")
+    if lr != "1e30":  # four powers of ten below it, nothing works
+        works = rate["help"].removeprefix("it is too high: ").removesuffix(" works here")
+        assert run("doctor", path, "--optimizer", optimizer, "--lr", works).code == 0
+
+
+def test_the_recipe_says_the_rate(run: Run, write):
+    path = write(SOUND, "sick.net")
+    write('optimizer = "sgd"\nlr = 20.0\n', "sick.toml")
+    assert "not well: learning rate" in run("doctor", path).out
+    assert run("doctor", path, "--lr", "0.1").code == 0
+    assert run("doctor", path, "--no-recipe").code == 0
+
+
+def test_gradients_that_vanish(data):
+    deep = HEAD.format(
+        "    x = image -> flatten\n"
+        "    for i in range(12) { x = x -> linear(16) -> sigmoid }\n    output x -> linear(classes)\n"
+    )
+    report = examine(netspec.loads(deep.replace("{{", "{")), data)
+    assert bad(report) == ["gradients", "small batch"]
+    assert "they vanish" in finding(report, "gradients").help
+    assert finding(report, "gradients").where.endswith(":4:35")
+
+
+def test_units_that_are_dead(data):
+    dying = SOUND.replace("linear(20)", "linear(20, bias = constant(-100))")
+    report = examine(netspec.loads(dying), data)
+    found = finding(report, "dead units")
+    assert (found.verdict, found.numbers["relu2"]) == ("bad", 1.0)
+    assert found.where.endswith(":3:91")
+    assert "gradients" in bad(report)  # none gets past them
+
+
+def test_a_loss_that_is_too_good(data, monkeypatch):
+    # A net cannot be written down that knows the labels; a model can be made to.
+    monkeypatch.setattr("netspec.runtime.models.numpy_model.Model.loss", lambda *_, **__: 0.1)
+    found = finding(examine(netspec.loads(SOUND), data), "initial loss")
+    assert found.verdict == "bad"
+    assert "give the labels away" in found.help
+
+
+# ------------------------------------------------------------------------------------- its measures
+
+
+def test_dead_units_are_counted_by_channel_and_the_model_is_left_alone(data):
+    text = HEAD.format(
+        "    output image -> conv(4, 3) -> batch_norm -> relu -> flatten -> linear(classes)\n"
+    )
+    model = netspec.loads(text).compile()
+    model.parameters["batch_norm1.bias"][:] = [-1e3, 0, 0, 0]
+    before = {name: a.copy() for name, a in model.parameters.items()}
+    assert dead_units(model, data.x_train[:16].astype(np.float32)) == {"relu1": 0.25}
+    assert all((a == before[name]).all() for name, a in model.parameters.items())
+
+
+def test_gradients_are_measured_in_relation_to_their_weights(data):
+    model = netspec.loads(SOUND).compile()
+    model.parameters["linear2.weight"][:] = 0
+    x, y = data.x_train[:8] / np.float32(255), data.y_train[:8]
+    found = {g.name: g for g in gradients(model, x, y, make_loss("softmax"))}
+    assert list(found) == ["conv1.weight", "linear1.weight", "linear2.weight"]
+    assert found["linear2.weight"].relative is None
+    assert found["linear1.weight"].size == 0  # nothing comes through weights of zero
+    _, grads = model.loss_and_grads(x, y)
+    assert found["linear2.weight"].size == pytest.approx(
+        np.sqrt((grads["linear2.weight"] ** 2).mean()), rel=1e-5
+    )
+
+
+def test_a_wrong_gradient_is_found(data, monkeypatch):
+    from netspec.tools.gradcheck import analytic
+
+    right = analytic._step
+
+    def wrong(*arguments):
+        loss, p, g, b = right(*arguments)
+        g["linear1.weight"] *= 1.01
+        return loss, p, g, b
+
+    monkeypatch.setattr(analytic, "_step", wrong)
+    report = examine(netspec.loads(SOUND), data)
+    assert bad(report) == ["gradient check"]
+    assert "netspec gradcheck" in finding(report, "gradient check").help
+
+
+# --------------------------------------------------------------------------------- picture, wrong use
+
+
+def test_a_picture_of_it(run: Run, write, tmp_path):
+    pytest.importorskip("matplotlib")
+    for name in ("a.png", "a.svg"):
+        finished = run("doctor", write(SOUND), "--plot", tmp_path / name)
+        assert finished.code == 0, finished.err
+        assert (tmp_path / name).stat().st_size > 5000
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--plot", "a.gif"], "ends in .png or .svg"),
+        (["--lr", "0"], "learning rate must be more than 0"),
+        (["--l2", "-1"], "l2"),
+        (["--data", "digit"], "did you mean `digits`?"),
+    ],
+)
+def test_wrong_use(run: Run, write, options, said):
+    finished = run("doctor", write(SOUND), *options)
+    assert finished.code == 2
+    assert said in finished.err

@@ -1,0 +1,385 @@
+"""`netspec gradcheck` and `netspec.gradcheck`: slopes, kinks, parts of nets, reports."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+import netspec
+from netspec import cli
+from netspec.compiler.ops import registry
+from netspec.kernels import pool
+from netspec.tools.gradcheck.differences import Slope, find_slope
+from netspec.tools.gradcheck.subgraph import cut
+from netspec.tools.gradcheck.verdict import Probe, score, verdict
+from tests.helpers.nets import graph_of
+
+SMALL = """
+net Small {
+    input image: [2, 6, 6]
+    output image
+        -> conv(3, 3) -> batch_norm -> relu -> max_pool(2)
+        -> flatten -> drop: dropout(0.3) -> fc: linear(5)
+}
+"""
+RESIDUAL = """
+block Twice(channels) x {
+    main = x -> conv1: conv(channels, 3, pad = 1) -> relu1: relu -> conv2: conv(channels, 3, pad = 1)
+    return main + x
+}
+net Residual {
+    input image: [2, 4, 4]
+    input other: [2, 4, 4]
+    output image -> stem: relu -> a: Twice(2) -> b: Twice(2) -> mul(other) -> last: tanh
+}
+"""
+
+
+def codes(error) -> list[str]:
+    return [d.code for d in error.value.diagnostics]
+
+
+def check(text: str, *arguments, **options):
+    net = netspec.loads(text)
+    return netspec.gradcheck(net, *arguments, **({"backend": "numpy", "directions": 3} | options))
+
+
+# ----------------------------------------------------------------------------------------- slopes
+
+
+@pytest.mark.parametrize(
+    ("f", "slope"),
+    [
+        (math.exp, 1.0),
+        (lambda t: math.sin(3 * t + 1), 3 * math.cos(1)),
+        (lambda t: 1 / (2 + t), -0.25),
+        (lambda t: 7.0, 0.0),
+        (lambda t: 1e6 + math.tanh(t), 1.0),
+    ],
+)
+def test_a_slope_is_found_and_its_error_is_honest(f, slope):
+    found = find_slope(f, 0.1)
+    assert abs(found.value - slope) <= max(found.error, 1e-15)
+    assert found.error <= 1e-6
+
+
+def test_extrapolation_beats_the_plain_difference():
+    plain = (math.exp(0.1) - math.exp(-0.1)) / 0.2
+    assert abs(find_slope(math.exp, 0.1).value - 1) < 1e-9 < 1e-4 < abs(plain - 1)
+
+
+def test_steps_shrink_until_they_cross_no_kink():
+    def f(t):
+        return math.exp(t) if abs(t) < 1e-4 else None
+
+    found = find_slope(f, 0.1)
+    assert found.step < 1e-4
+    assert abs(found.value - 1) < 1e-8
+
+
+def test_a_point_on_a_kink_has_no_slope():
+    assert find_slope(lambda t: None if t > 0 else 0.0, 0.1) is None
+
+
+def test_a_step_that_is_too_large_for_the_series_is_made_smaller():
+    found = find_slope(lambda t: math.sin(200 * t), 0.1)
+    assert abs(found.value - 200) < 1e-5
+
+
+# --------------------------------------------------------------------------------------- verdicts
+
+
+def probes(*pairs):
+    return [
+        Probe(None if slope is None else Slope(slope, 1e-12, 1e-3), {"numpy": analytic})
+        for analytic, slope in pairs
+    ]
+
+
+def judged(*pairs):
+    found = probes(*pairs)
+    return verdict(found, [score(found, "numpy", 1e-7)])
+
+
+def test_one_wrong_probe_is_a_failure():
+    assert judged(*[(1.0, 1.0)] * 99, (1.0, 1.001)) == "failed"
+
+
+def test_nan_agrees_with_nothing():
+    assert judged((math.nan, 1.0)) == "failed"
+
+
+def test_a_tiny_gradient_of_the_wrong_sign_is_found():
+    """Against 1 it would agree to 1e-7."""
+    assert judged((1e-8, -1e-8)) == "failed"
+    assert judged((1e-8, 1e-8)) == "ok"
+
+
+def test_nine_of_ten_probes_must_prove_something():
+    assert judged(*[(1.0, 1.0)] * 9, (1.0, None)) == "ok"
+    assert judged(*[(1.0, 1.0)] * 8, *[(1.0, None)] * 2) == "inconclusive"
+
+
+# --------------------------------------------------------------------------------------- patterns
+
+
+@pytest.mark.parametrize("cls", registry().values(), ids=lambda cls: cls.name)
+def test_a_pattern_is_discrete_and_stays_where_it_is(cls):
+    rng = np.random.default_rng(0)
+    for example in cls.examples:
+        op = graph_of(example.call, example.inputs).nodes[0].op
+        x = [rng.standard_normal((2, *shape)) for shape in example.inputs]
+        found = op.pattern(*x)
+        if found is None:
+            continue
+        assert found.dtype.kind in "bi"
+        assert np.array_equal(found, op.pattern(*[a + 1e-13 * np.abs(a) for a in x]))
+
+
+def test_a_relu_and_a_pool_tell_when_a_number_crosses():
+    relu = netspec.loads("net A { input x: [3]\n output x -> relu }").graph.nodes[0].op
+    x = np.array([[-1.0, 1e-9, 2.0]])
+    assert not np.array_equal(relu.pattern(x), relu.pattern(x - 1e-8))
+    text = "net A { input x: [1, 2, 2]\n output x -> max_pool(2) }"
+    op = netspec.loads(text).graph.nodes[0].op
+    pixels = np.array([[[[1.0, 3.0], [2.0, 0.0]]]])
+    assert op.pattern(pixels).tolist() == [[[[1]]]]
+    assert op.pattern(-pixels).tolist() == [[[[3]]]]
+    sigmoid = netspec.loads("net A { input x: [3]\n output x -> sigmoid }").graph.nodes[0].op
+    assert sigmoid.pattern(x) is None
+
+
+def test_probes_on_a_kink_are_counted_apart():
+    net = netspec.loads("net A { input x: [6]\n output x -> relu }")
+    x = np.ones((2, 6))
+    x[0, 0] = 0.0
+    report = netspec.gradcheck(net, x, full=True, backend="numpy")
+    (row,) = report.rows
+    assert (row.probes, row.kinks, row.verdict) == (12, 1, "ok")
+    x[0, :3] = 0.0
+    report = netspec.gradcheck(net, x, full=True, backend="numpy")
+    assert (report.rows[0].kinks, report.verdict) == (3, "inconclusive")
+    with pytest.raises(netspec.NetspecError) as error:
+        report.require()
+    assert codes(error) == ["gradcheck/inconclusive"]
+
+
+# ------------------------------------------------------------------------------- what is checked
+
+
+def test_both_modes_and_the_buffers():
+    report = check(SMALL)
+    assert report.ok, str(report)
+    assert [section.mode for section in report.sections] == ["training", "evaluation"]
+    training, evaluation = ([c.name for c in s.checks] for s in report.sections)
+    assert [name.rpartition(".")[2] for name in training] == [
+        "loss", "running_mean", "running_var", "num_batches_tracked",
+    ]  # fmt: skip
+    assert evaluation == ["loss"]
+
+
+def test_modes_that_are_the_same_program_are_checked_once():
+    report = check(RESIDUAL)
+    assert [section.mode for section in report.sections] == ["training and evaluation"]
+    assert {row.name for row in report.rows} >= {"image", "other", "a.conv1.weight"}
+    assert report.ok
+
+
+@pytest.mark.parametrize("loss", ["softmax", "svm"])
+def test_losses(loss):
+    assert check(SMALL, loss=loss, mode="train").ok
+
+
+def test_a_model_is_checked_with_its_own_parameters_and_batch():
+    model = netspec.loads(SMALL).compile(seed=3)
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((3, 2, 6, 6)), np.array([0, 4, 2])
+    report = netspec.gradcheck(model, x, y, directions=2, mode="eval")
+    assert report.ok
+    assert report.batch == 3
+    assert report.notes == []
+    assert report.backends == ("numpy",)
+    loss = model.loss(x, y)
+    assert math.isfinite(loss)
+
+
+def test_a_size_left_open_is_that_of_the_batch():
+    text = "net A { input x: [1, H, W]\n output x -> conv(2, 3) -> relu -> global_avg_pool }"
+    assert check(text, np.random.default_rng(0).standard_normal((2, 1, 5, 6))).ok
+    with pytest.raises(netspec.NetspecError) as error:
+        check(text)
+    assert codes(error) == ["model/open-size"]
+
+
+def test_some_parameters():
+    report = check(SMALL, params="fc.*, image", mode="eval", elements=4, directions=None)
+    assert [row.name for row in report.rows] == ["fc.weight", "fc.bias", "image"]
+    assert [row.probes for row in report.rows] == [4, 4, 4]
+
+
+def test_all_parameters_at_once():
+    report = check(SMALL, whole=True, mode="train")
+    assert [(row.kind, row.name) for row in report.rows] == [
+        ("all", "6 parameters"), ("input", "image"),
+    ]  # fmt: skip
+    assert report.ok
+
+
+def test_equal_seeds_give_equal_reports():
+    assert str(check(SMALL)) == str(check(SMALL))
+    assert str(check(SMALL)) != str(check(SMALL, seed=1))
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ({"params": "nothing.*"}, "gradcheck/params"),
+        ({"elements": 3}, "gradcheck/option"),
+        ({"directions": 0}, "gradcheck/option"),
+        ({"mode": "test"}, "gradcheck/option"),
+        ({"full": True, "directions": None, "whole": True}, "gradcheck/option"),
+        ({"start": "fc2"}, "gradcheck/label"),
+        ({"start": "fc", "end": "conv1"}, "gradcheck/label"),
+        ({"start": "fc", "backend": "torch"}, "gradcheck/option"),
+        ({"start": "fc", "loss": "svm"}, "model/scores"),
+        ({"batch": 1, "start": "fc", "mode": "train"}, None),
+    ],
+)
+def test_wrong_options(options, code):
+    if code is None:
+        assert check(SMALL, **options).ok
+        return
+    with pytest.raises(netspec.NetspecError) as error:
+        check(SMALL, **options)
+    assert codes(error) == [code]
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "code"),
+    [
+        (np.zeros((2, 2, 6, 5)), None, "model/input-shape"),
+        ({"picture": np.zeros((2, 2, 6, 6))}, None, "model/inputs"),
+        (np.zeros((2, 2, 6, 6)), [1, 2, 3], "data/shape"),
+        (np.zeros((2, 2, 6, 6)), [0.5, 1], "data/shape"),
+        (np.zeros((2, 2, 6, 6)), [0, 5], "data/bad-file"),
+    ],
+)
+def test_a_batch_that_does_not_fit(x, y, code):
+    with pytest.raises(netspec.NetspecError) as error:
+        check(SMALL, x, y)
+    assert codes(error) == [code]
+
+
+# ---------------------------------------------------------------------------------- parts of nets
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "nodes", "inputs", "outputs"),
+    [
+        ("a.conv2", "b.conv1", ["a.conv2", "a.add1", "b.conv1"], ["a.relu1", "stem"], ["b.conv1"]),
+        ("a", "a", ["a.conv1", "a.relu1", "a.conv2", "a.add1"], ["stem"], ["a.add1"]),
+        ("image", "stem", ["stem"], ["image"], ["stem"]),
+        ("mul1", None, ["mul1", "last"], ["b.add1", "other"], ["last"]),
+        (None, "a.relu1", ["stem", "a.conv1", "a.relu1"], ["image"], ["a.relu1"]),
+    ],
+)
+def test_a_part_of_a_net(start, end, nodes, inputs, outputs):
+    part = cut(netspec.loads(RESIDUAL).graph, start, end)
+    assert [node.name for node in part.nodes] == nodes
+    assert sorted(part.inputs) == sorted(inputs)
+    assert list(part.outputs) == outputs
+    report = check(RESIDUAL, start=start, end=end)
+    assert report.ok, str(report)
+    assert {row.name for row in report.rows} == {*part.parameters, *inputs}
+
+
+# ---------------------------------------------------------------------------------------- PyTorch
+
+
+def test_a_wrong_gradient_of_the_module_alone(monkeypatch):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    sound = torch.tanh
+    net = netspec.loads(RESIDUAL)
+    assert netspec.gradcheck(net, directions=2).backends == ("numpy", "torch")
+
+    def wrong(x):
+        return sound(x) + 0.1 * (x - x.detach())
+
+    monkeypatch.setattr(torch, "tanh", wrong)
+    monkeypatch.setattr(torch.nn.functional, "tanh", wrong)
+    report = netspec.gradcheck(net, directions=2)
+    assert report.verdict == "failed"
+    wrong_in = {name for row in report.rows for name, s in row.scores.items() if s.wrong}
+    assert wrong_in == {"torch"}
+    (found,) = report.diagnostics
+    assert found.code == "gradcheck/gradient"
+    assert "the PyTorch module part" in found.message
+
+
+# ----------------------------------------------------------------------------------- command line
+
+
+def test_the_table(run, networks):
+    finished = run("gradcheck", networks / "lenet.net", "--directions", 2, "--backend", "numpy")
+    assert finished.code == cli.OK
+    lines = finished.out.splitlines()
+    assert lines[0].startswith("LeNet: image [4, 1, 28, 28], seed 0; 2 random directions of each")
+    head = "training and evaluation  line  probes  kinks  NumPy error  relative   median  verdict"
+    assert lines[2] == head
+    assert lines[4].split()[:4] == ["conv1.weight", "6", "2", "0"]
+    assert lines[4].endswith("ok")
+    assert lines[-1] == "every gradient agrees"
+    assert finished.err == ""
+
+
+def test_json(run, networks):
+    finished = run(
+        "gradcheck", networks / "lenet.net", "--elements", 2, "--backend", "numpy",
+        "--params", "conv1.*", "--loss", "svm", "--format", "json",
+    )  # fmt: skip
+    found = json.loads(finished.out)
+    assert found["ok"]
+    assert found["verdict"] == "ok"
+    (mode,) = found["modes"]
+    assert [row["name"] for row in mode["rows"]] == ["conv1.weight", "conv1.bias"]
+    row = mode["rows"][0]
+    assert row["where"].endswith("lenet.net:6:12")
+    assert (row["probes"], row["kinks"], row["verdict"]) == (2, 0, "ok")
+    assert row["backends"]["numpy"]["error"] <= 1e-7
+
+
+def test_images_of_a_data_set(run, networks):
+    finished = run(
+        "gradcheck", networks / "lenet.net", "--data", "digits", "--params", "linear*.weight",
+        "--directions", 2, "--backend", "numpy",
+    )  # fmt: skip
+    assert finished.code == cli.OK, finished
+
+
+def test_a_failure_shows_the_line(run, networks, monkeypatch):
+    sound = pool.max_backward
+
+    def wrong(x, y, dy, dx, *scratch, **options):
+        sound(x, y, dy, dx, *scratch, **options)
+        if dx.shape[-1] == 16:
+            dx *= 1.001
+
+    monkeypatch.setattr(pool, "max_backward", wrong)
+    finished = run("gradcheck", networks / "lenet.net", "--directions", 1, "--backend", "numpy")
+    assert finished.code == cli.FAILED
+    assert "error[gradcheck/gradient]" in finished.err
+    assert "lenet.net:9:12" in finished.err
+    failed = {line.split()[0] for line in finished.out.splitlines() if line.endswith("failed")}
+    assert {"conv1.weight", "conv2.weight", "image"} <= failed
+    assert "linear1.weight" not in failed
+
+
+def test_wrong_use(run, networks):
+    file = networks / "lenet.net"
+    assert run("gradcheck", file, "--from", "conv9").code == cli.WRONG_USE
+    assert run("gradcheck", file, "--params", "x").code == cli.WRONG_USE
+    assert run("gradcheck", file, "--full", "--directions", 2).code == cli.WRONG_USE
+    assert run("gradcheck", file, "--directions", 0).code == cli.WRONG_USE

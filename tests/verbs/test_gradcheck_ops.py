@@ -1,0 +1,38 @@
+"""Every example of every op, and the courses' sandwiches: each element of each gradient."""
+
+from __future__ import annotations
+
+import pytest
+
+import netspec
+from netspec.compiler.ops import registry
+from tests.helpers.nets import net_of
+
+EXAMPLES = [(e.call, e.inputs) for cls in registry().values() for e in cls.examples]
+SANDWICHES = [
+    ("linear(5) -> relu", ((7,),)),
+    ("conv(3, 3, pad = 1) -> relu", ((2, 5, 4),)),
+    ("conv(3, 3, pad = 1) -> relu -> max_pool(2)", ((2, 6, 4),)),
+    ("conv(3, 3, pad = 1, bias = false) -> batch_norm -> relu", ((2, 5, 4),)),
+    ("conv(3, 3) -> relu -> avg_pool(2)", ((2, 6, 4),)),
+    ("linear(5, bias = false) -> batch_norm -> relu", ((7,),)),
+    ("linear(5) -> layer_norm -> relu -> dropout(0.4)", ((7,),)),
+    ("conv(4, 3, pad = 1) -> group_norm(2) -> silu -> upsample(2)", ((2, 3, 4),)),
+]
+# Enough that a batch norm of vectors is not at the ends of its range.
+BATCH = 3
+
+
+@pytest.mark.parametrize(
+    ("call", "inputs"),
+    [*EXAMPLES, *SANDWICHES],
+    ids=[f"{call} of {list(map(list, inputs))}" for call, inputs in [*EXAMPLES, *SANDWICHES]],
+)
+def test_every_element_of_every_gradient(call, inputs):
+    net = netspec.loads(net_of(call, inputs))
+    report = netspec.gradcheck(net, full=True, backend="numpy", batch=BATCH)
+    assert report.ok, f"{report}\n{report.diagnostics}"
+    assert all(row.scores["numpy"].error <= 1e-7 for row in report.rows)
+    counts = {row.name: row.probes for row in report.rows}
+    sizes = {p.name: p.size for p in net.graph.trainable()}
+    assert counts.items() >= sizes.items()

@@ -1,0 +1,148 @@
+"""`netspec plot`: curves of runs, and filters."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import netspec
+from netspec.diagnostics import NetspecError
+from netspec.runtime.plots.curves import curves_of, draw_curves
+from netspec.runtime.plots.filters import draw_filters
+from tests.conftest import Run
+
+METRICS = [
+    {"kind": "step", "step": 10, "epoch": 1, "loss": 2.0, "lr": 0.1, "seconds": 1.0},
+    {"kind": "epoch", "epoch": 1, "step": 20, "loss": 1.8, "lr": 0.1, "train": 0.3, "val": 0.2,
+     "test": 0.25, "seconds": 2.0},
+    {"kind": "step", "step": 30, "epoch": 2, "loss": None, "lr": 0.1, "seconds": 3.0},
+    {"kind": "epoch", "epoch": 2, "step": 40, "loss": 1.1, "lr": 0.1, "train": 0.6, "val": 0.5,
+     "test": 0.45, "seconds": 4.0},
+]  # fmt: skip
+
+
+def fails(code: str, said: str = ""):
+    return pytest.raises(NetspecError, match=rf"(?s)\[{code}\].*{said}")
+
+
+def weights(**shapes):
+    rng = np.random.default_rng(0)
+    return {name.replace("__", "."): rng.normal(size=shape) for name, shape in shapes.items()}
+
+
+# ---------------------------------------------------------------------------------------- curves
+
+
+def test_steps_are_drawn_where_they_are_in_their_epoch():
+    found = curves_of("a", METRICS)
+    assert found.steps == [(0.5, 2.0)]  # what is no number is left out
+    assert found.epochs == [(0.5, 1.8), (1.5, 1.1)]
+    assert found.accuracies["val"] == [(1, 0.2), (2, 0.5)]
+    assert list(found.accuracies) == ["train", "val", "test"]
+    alone = curves_of("a", METRICS[:1])
+    assert (alone.steps, alone.epochs, alone.accuracies) == ([(10.0, 2.0)], [], {})
+    with fails("plot/nothing", "a has nothing to draw"):
+        curves_of("a", [])
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.svg"])
+def test_a_picture_of_runs(tmp_path, name):
+    pytest.importorskip("matplotlib")
+    runs = [curves_of("first", METRICS), curves_of("second", METRICS[:1])]
+    for path in (tmp_path / name, tmp_path / f"again-{name}"):
+        draw_curves(runs, path, log=True)
+    content = (tmp_path / name).read_bytes()
+    assert content.startswith(b"\x89PNG" if name == "a.png" else b"<?xml")
+    assert content == (tmp_path / f"again-{name}").read_bytes()
+    draw_curves(runs[1:], tmp_path / name)
+
+
+def test_the_verb_draws_the_runs_that_it_is_given(run: Run, write, tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    net = write("net A { input image: [1, 8, 8]\n output image -> flatten -> linear(10) }", "a.net")
+    options = ("--epochs", 2, "--train-limit", 128, "--out", "runs/one", "--quiet")
+    trained = run("train", "numpy", net, *options)
+    assert trained.code == 0, trained.err
+    finished = run("plot", "runs/one", "runs/one", "-o", "both.svg")
+    assert (finished.code, finished.out.strip()) == (0, "both.svg")
+    assert Path("both.svg").stat().st_size > 5000
+    assert run("plot", "runs/one").out.strip() == "curves.png"
+
+
+def test_a_folder_that_is_no_run(run: Run, tmp_path):
+    finished = run("plot", tmp_path)
+    assert finished.code == 2
+    assert "is no run" in finished.err
+
+
+def test_without_matplotlib(run: Run, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with fails("library/matplotlib", r"netspec-dsl\[plot\]"):
+        draw_curves([curves_of("a", METRICS)], tmp_path / "a.png")
+
+
+# --------------------------------------------------------------------------------------- filters
+
+
+def size_of(path) -> tuple[int, int]:
+    content = Path(path).read_bytes()
+    assert content.startswith(b"\x89PNG")
+    return int.from_bytes(content[16:20], "big"), int.from_bytes(content[20:24], "big")
+
+
+@pytest.mark.parametrize(
+    ("shapes", "name"),
+    [
+        ({"conv1__weight": (6, 1, 5, 5), "conv2__weight": (16, 6, 5, 5)}, "conv1.weight"),
+        ({"basic__weight": (16, 16, 3, 3), "stem__weight": (16, 3, 3, 3)}, "stem.weight"),
+        ({"a__weight": (8, 1, 3, 3), "z__weight": (8, 3, 3, 3)}, "z.weight"),  # a is depthwise
+    ],
+)
+def test_the_first_filters_are_found(tmp_path, shapes, name):
+    about = draw_filters(weights(**shapes), tmp_path / "f.png")
+    assert about.startswith(f"{name}: ")
+    assert min(size_of(tmp_path / "f.png")) > 96
+
+
+def test_filters_of_a_layer_that_is_named(tmp_path):
+    tensors = weights(conv1__weight=(6, 3, 5, 5), conv2__weight=(4, 6, 5, 5), fc__weight=(3, 9))
+    assert "4 filters of 6 x 5 x 5" in draw_filters(tensors, tmp_path / "f.png", "conv2")
+    # 24 grey pictures, five in a row, ten times as large, a pixel between them
+    assert size_of(tmp_path / "f.png") == (29 * 10, 29 * 10)
+    with fails("plot/filters", "`conv2`"):
+        draw_filters(tensors, tmp_path / "f.png", "conv3")
+    with fails("plot/filters", r"shape \[3, 9\]"):
+        draw_filters(tensors, tmp_path / "f.png", "fc")
+
+
+def test_filters_that_cannot_be_chosen(tmp_path):
+    with fails("plot/filters", "several layers"):
+        draw_filters(weights(a__weight=(2, 3, 5, 5), b__weight=(2, 3, 5, 5)), tmp_path / "f.png")
+    with fails("plot/filters", "have no filters"):
+        draw_filters(weights(fc__weight=(2, 3)), tmp_path / "f.png")
+    broken = weights(a__weight=(2, 3, 5, 5))
+    broken["a.weight"][0] = np.nan
+    with fails("plot/filters", "NaN"):
+        draw_filters(broken, tmp_path / "f.png")
+    with fails("output/unwritable"):
+        draw_filters(weights(a__weight=(2, 3, 5, 5)), tmp_path / "none" / "f.png")
+
+
+def test_the_verb_draws_filters(run: Run, networks, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model = netspec.load(networks / "lenet.net").compile()
+    netspec.save_weights("w.safetensors", model.state_dict())
+    finished = run("plot", "--filters", "w.safetensors")
+    assert finished.out.strip() == "filters.png: conv1.weight: 6 filters of 1 x 5 x 5"
+    assert run("plot", "--filters", "w.safetensors", "-o", "a.svg").code == 2
+
+
+@pytest.mark.parametrize("arguments", [[], ["run", "--filters", "w"]])
+def test_wrong_use(run: Run, arguments):
+    finished = run("plot", *arguments)
+    assert finished.code == 2
+    assert "usage/plot" in finished.err
