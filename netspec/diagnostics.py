@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import bisect
 import functools
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from netspec.text.width import columns_of
 
 Severity = Literal["error", "warning"]
 
@@ -282,7 +283,7 @@ def _underlined(label: Label, mark: str) -> tuple[str, str]:
     after = _printable(line[end:])
     prefix = "..." if shown_from else ""
     text = f"{prefix}{before}{under}{after}"
-    underline = " " * _columns(prefix + before) + mark * max(1, _columns(under))
+    underline = " " * columns_of(prefix + before) + mark * max(1, columns_of(under))
     if runs_on:
         underline += "..."
     if label.text:
@@ -314,16 +315,6 @@ def quoted(text: str, limit: int = 60) -> str:
     """A piece of the file for a message: in backticks, on one line, and not too long."""
     text = " ".join(text.split())
     return f"`{text if len(text) <= limit else text[: limit - 3] + '...'}`"
-
-
-def _columns(text: str) -> int:
-    """The terminal columns that a text takes: wide characters take two, combining ones none."""
-    if text.isascii():
-        return len(text)
-    return sum(
-        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
-        for c in text
-    )
 
 
 def to_json(diagnostic: Diagnostic) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 from netspec.cli.common import add_net_options, checked_net, emit, positive
 from netspec.cli.exit_codes import FAILED, OK
 from netspec.diagnostics import NetspecError, suggest
+from netspec.text.width import terminal_width
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -100,7 +101,7 @@ def _net(options: argparse.Namespace) -> int:
             print(f"error: netspec {error}", file=sys.stderr)
             return FAILED
         if options.format == "text":
-            emit(("\n" if number else "") + as_text(result))
+            emit(("\n" if number else "") + as_text(result, terminal_width()))
         found.append(as_data(result))
     if options.format == "json":
         emit(json.dumps({"machine": asdict(here), "cases": found}, indent=2))

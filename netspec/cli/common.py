@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from netspec.cli.exit_codes import FAILED, OK
 from netspec.diagnostics import Diagnostic, NetspecError, render
+from netspec.text.width import terminal_width
 
 if TYPE_CHECKING:
     from netspec.compiler.ir.graph import Graph
@@ -173,6 +174,10 @@ class Report(Protocol):
         """Everything, for JSON."""
         ...
 
+    def text(self, width: int | None) -> str:
+        """Everything, for people; names in tables are cut to fit a width."""
+        ...
+
 
 def emit_report(found: Report, options: argparse.Namespace) -> int:
     """Print a report as `--format` says; the exit code."""
@@ -181,7 +186,7 @@ def emit_report(found: Report, options: argparse.Namespace) -> int:
 
         emit(json.dumps(found.to_dict(), indent=2))
     else:
-        emit(str(found))
+        emit(found.text(terminal_width()))
         report(found.diagnostics, options)
     return OK if found.ok else FAILED
 

@@ -11,6 +11,7 @@ from netspec.cli.common import emit
 from netspec.cli.exit_codes import OK
 from netspec.cli.trained_net import Trained, add_weight_options, load_trained, stored_normalization
 from netspec.diagnostics import NetspecError
+from netspec.text.width import terminal_width
 
 if TYPE_CHECKING:
     from netspec.runtime.data import Dataset
@@ -65,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
         emit(json.dumps({**title, **found.to_dict()}, indent=2))
     else:
         first = f"{trained.net.name} on {data.name}: {len(x):,} {options.part} images"
-        emit(f"{first}\n\n{found}")
+        emit(f"{first}\n\n{found.text(terminal_width())}")
     return OK
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from netspec.cli.common import emit
 from netspec.cli.exit_codes import OK
 from netspec.diagnostics import Diagnostic, Hint, NetspecError, Source, render, suggest
+from netspec.text.table import table_lines, text_column
+from netspec.text.width import terminal_width
 
 if TYPE_CHECKING:
     from netspec.compiler.explain_codes import Explanation
@@ -30,8 +32,9 @@ def run(options: argparse.Namespace) -> int:
 
     known = explanations()
     if options.code is None:
-        width = max(map(len, known))
-        emit("\n".join(f"{code:{width}}  {e.summary}" for code, e in known.items()))
+        rows = [(code, e.summary) for code, e in known.items()]
+        columns = [text_column("code"), text_column("summary", least=20)]
+        emit("\n".join(table_lines(columns, rows, titled=False, width=terminal_width())))
         return OK
     # As it is copied from a message: `error[shape/rank]`, or with the brackets alone.
     code = options.code.removeprefix("error").removeprefix("warning").strip("[]:")

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from netspec.cli.common import add_color_option, emit, report
 from netspec.cli.exit_codes import FAILED, OK
 from netspec.diagnostics import NetspecError
+from netspec.text.table import table_lines, text_column
+from netspec.text.width import terminal_width
 
 if TYPE_CHECKING:
     from netspec.runtime.runs.listing import Summary
@@ -71,19 +73,13 @@ def _order(row: dict[str, Any], by: str) -> tuple[bool, Any]:
 
 def _shown(rows: Sequence[dict[str, Any]]) -> list[list[str]]:
     """The table, without the columns that no run has anything for."""
-    formats = {"loss": ".4f", "train": ".2%", "val": ".2%", "test": ".2%", "seconds": ",.1f"}
     names = [name for name in rows[0] if any(row[name] is not None for row in rows)]
-    body = [
-        [
-            format(row[n], formats[n]) if n in formats and row[n] is not None else _text(row[n])
-            for n in names
-        ]
-        for row in rows
-    ]
+    body = [[_text(row[name], _FORMATS.get(name)) for name in names] for row in rows]
     return [["", *names], *([str(i), *line] for i, line in enumerate(body, 1))]
 
 
 _FORMATS = {"loss": ".4f", "train": ".2%", "val": ".2%", "test": ".2%", "seconds": ",.1f"}
+_UNCUT = {"", *_FORMATS}
 
 
 def _text(value: Any, form: str | None = None) -> str:
@@ -96,8 +92,7 @@ def _text(value: Any, form: str | None = None) -> str:
 
 
 def _table(lines: Sequence[Sequence[str]]) -> str:
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    texts = [
-        "  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines
-    ]
-    return "\n".join([texts[0], "-" * max(map(len, texts)), *texts[1:]])
+    """Words of the runs and choices may be cut to fit the terminal; how they went is not."""
+    head, *rows = lines
+    columns = [text_column(name, None if name in _UNCUT else 8) for name in head]
+    return "\n".join(table_lines(columns, rows, width=terminal_width()))

@@ -8,6 +8,7 @@ from pathlib import Path
 from netspec.cli.common import add_net_options, checked_graph, emit, positive
 from netspec.cli.exit_codes import OK
 from netspec.diagnostics import Diagnostic, Hint, NetspecError, Source, Span, suggest
+from netspec.text.width import terminal_width
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the summary of the chosen net."""
     from netspec.compiler.analysis.costs import summarize
-    from netspec.compiler.analysis.costs_text import FORMATS
+    from netspec.compiler.analysis.costs_text import FORMATS, as_table
 
     if options.memory:
         return _memory(options)
@@ -54,7 +55,10 @@ def run(options: argparse.Namespace) -> int:
     summary = summarize(checked_graph(options), options.batch)
     if options.depth is not None:
         summary = summary.folded(options.depth)
-    emit(FORMATS[options.format](summary, columns))
+    if options.format == "table":
+        emit(as_table(summary, columns, terminal_width()))
+    else:
+        emit(FORMATS[options.format](summary, columns))
     return OK
 
 
@@ -86,7 +90,7 @@ def _memory(options: argparse.Namespace) -> int:
 
         emit(json.dumps({"name": graph.name, **as_object(found)}, indent=2))
     else:
-        emit(as_table(graph.name, found))
+        emit(as_table(graph.name, found, terminal_width()))
     return OK
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netspec.kernels.course import fast, naive
+from netspec.text.table import Column, table_lines, text_column
 
 Array = NDArray[Any]
 
@@ -108,17 +109,19 @@ def measure(workload: Workload) -> Iterator[Row]:
 
 def table(workload: Workload, rows: list[Row]) -> str:
     """The rows of one layer, to read."""
-    lines = [
-        f"{workload.layer}: {workload.about}",
-        f"  {'':<9}{'naive':>11}{'fast':>12}{'speed-up':>12}   difference",
-    ]
-    for row in rows:
-        shown = ", ".join(f"{name} {value:.1e}" for name, value in row.differences.items())
-        lines.append(
-            f"  {row.direction:<9}{row.naive:>9.3f} s{1e3 * row.fast:>9.3f} ms"
-            f"{row.speed_up:>11,.0f}x   {shown}"
+    numbers = map(Column, ("naive", "fast", "speed-up"))
+    columns = [text_column(""), *numbers, text_column("difference")]
+    cells = [
+        (
+            row.direction,
+            f"{row.naive:.3f} s",
+            f"{1e3 * row.fast:.3f} ms",
+            f"{row.speed_up:,.0f}x",
+            ", ".join(f"{name} {value:.1e}" for name, value in row.differences.items()),
         )
-    return "\n".join(lines)
+        for row in rows
+    ]
+    return "\n".join([f"{workload.layer}: {workload.about}", *table_lines(columns, cells)])
 
 
 def _forward(module: ModuleType, workload: Workload, runs: int) -> tuple[Array, Any, float]:

@@ -18,11 +18,11 @@ OLD_COURSE_PATHS = ("fast", "naive", "sandwich", "stages")
 # The house: floors from the ground up, and the rooms on each. A room may use what lies on the floors
 # below it and itself, never a peer on its own floor. A module belongs to the longest prefix that fits.
 FLOORS = [
+    {"text": ["text"], "kernels": ["kernels"]},
     {
         "diagnostics": ["diagnostics"],
-        "kernels": ["kernels"],
+        "kernels/course": ["kernels.course", *(f"kernels.{old}" for old in OLD_COURSE_PATHS)],
     },
-    {"kernels/course": ["kernels.course", *(f"kernels.{old}" for old in OLD_COURSE_PATHS)]},
     {"compiler/syntax": ["compiler.syntax"]},
     {"compiler/ir": ["compiler.ir"]},
     {"compiler/ops": ["compiler.ops"], "compiler/passes": ["compiler.passes"]},

@@ -10,6 +10,7 @@ from typing import Any
 from netspec.compiler.analysis.costs import LayerSummary, Summary
 from netspec.compiler.ir.graph import show_shape
 from netspec.compiler.ir.sizes import Size
+from netspec.text import table
 
 _MAX_CALL = 40
 
@@ -22,6 +23,7 @@ class Column:
     cell: Callable[[LayerSummary], str]
     total: Callable[[Summary], str] = lambda _: ""
     is_number: bool = True
+    in_table: Callable[[str], table.Column] = table.Column
 
 
 def _number(value: int) -> str:
@@ -46,10 +48,24 @@ def _pair(title: str, name: str) -> Column:
     return Column(title, cell)
 
 
+def _short(call: str, width: int = _MAX_CALL) -> str:
+    """A call with so many of its arguments as fit, and three dots for the rest."""
+    if len(call) <= width:
+        return call
+    kept = call[: width - len(", ...)") + 1].rpartition(", ")[0]
+    return f"{kept}, ...)" if kept else table.end_cut(call, width)
+
+
+def _op_column(title: str) -> table.Column:
+    return table.Column(title, left=True, least=8, cut=_short)
+
+
 COLUMNS: Mapping[str, Column] = {
-    "name": Column("layer", lambda x: x.name, lambda _: "total", is_number=False),
-    "op": Column("op", lambda x: x.call, is_number=False),
-    "output": Column("output", lambda x: show_shape(x.shape), is_number=False),
+    "name": Column("layer", lambda x: x.name, lambda _: "total", False, table.name_column),
+    "op": Column("op", lambda x: x.call, is_number=False, in_table=_op_column),
+    "output": Column(
+        "output", lambda x: show_shape(x.shape), is_number=False, in_table=table.text_column
+    ),
     "params": _summed("parameters", "parameters"),
     "buffers": _summed("not trained", "buffers"),
     "macs": _summed("MACs", "macs"),
@@ -62,42 +78,25 @@ DEFAULT = ("name", "op", "output", "params", "macs")
 Columns = Sequence[str] | None
 
 
-def as_table(summary: Summary, columns: Columns = None) -> str:
-    """Columns under a title, the totals below. Long calls are cut."""
+def as_table(summary: Summary, columns: Columns = None, width: int | None = None) -> str:
+    """Columns under a title, the totals below. Long calls are cut, and names to fit a `width`."""
     chosen = [COLUMNS[name] for name in columns or DEFAULT]
     rows = [
-        tuple(column.title for column in chosen),
-        *(
-            tuple(
-                _short(column.cell(layer)) if column is COLUMNS["op"] else column.cell(layer)
-                for column in chosen
-            )
-            for layer in summary.layers
-        ),
-        tuple(column.total(summary) for column in chosen),
+        [
+            _short(column.cell(layer)) if column is COLUMNS["op"] else column.cell(layer)
+            for column in chosen
+        ]
+        for layer in summary.layers
     ]
-    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(
-            cell.rjust(width) if column.is_number else cell.ljust(width)
-            for column, cell, width in zip(chosen, row, widths, strict=True)
-        ).rstrip()
-        for row in rows
-    ]
-    rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
+    lines = table.table_lines(
+        [column.in_table(column.title) for column in chosen],
+        rows,
+        total=[column.total(summary) for column in chosen],
+        width=width,
+    )
     doc = [*summary.doc.splitlines(), ""] if summary.doc else []
-    return "\n".join(
-        [f"{summary.net}{_inputs(summary)}", "", *doc, lines[0], rule, *lines[1:-1], rule,
-         lines[-1], "", *(f"{title:10}  {text}" for title, text in _notes(summary))]
-    )  # fmt: skip
-
-
-def _short(call: str) -> str:
-    """A call with so many of its arguments as fit, and three dots for the rest."""
-    if len(call) <= _MAX_CALL:
-        return call
-    kept = call[: _MAX_CALL - len(", ...)") + 1].rpartition(", ")[0]
-    return f"{kept}, ...)" if kept else f"{call[: _MAX_CALL - 3]}..."
+    notes = (f"{title:10}  {text}" for title, text in _notes(summary))
+    return "\n".join([f"{summary.net}{_inputs(summary)}", "", *doc, *lines, "", *notes])
 
 
 def as_markdown(summary: Summary, columns: Columns = None) -> str:

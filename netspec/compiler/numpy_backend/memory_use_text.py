@@ -8,6 +8,7 @@ from typing import Any
 
 from netspec.compiler.analysis.costs_text import bytes_text
 from netspec.compiler.numpy_backend.memory_use import Footprint
+from netspec.text.table import Column, table_lines, text_column
 
 ROWS: tuple[tuple[str, Callable[[Footprint], str], str], ...] = (
     ("arena", lambda f: bytes_text(f.arena), "the buffers of a step, by their lifetimes"),
@@ -22,19 +23,16 @@ ROWS: tuple[tuple[str, Callable[[Footprint], str], str], ...] = (
 )
 
 
-def as_table(name: str, footprints: Sequence[Footprint]) -> str:
-    """A column for each program."""
+def as_table(name: str, footprints: Sequence[Footprint], width: int | None = None) -> str:
+    """A column for each program; what the rows are is cut to fit a `width`."""
     first = footprints[0]
     images = f"{first.batch:,} image{'s' * (first.batch != 1)}"
     heads = ["training" if f.training else "inference" for f in footprints]
-    table = [["", *heads, ""]]
-    table += [[title, *(show(f) for f in footprints), note] for title, show, note in ROWS]
-    widths = [max(len(row[i]) for row in table) for i in range(len(heads) + 1)]
-    lines = [f"{name}: the memory of its NumPy program, {images} in float32", ""]
-    for title, *cells, note in table:
-        numbers = (cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True))
-        lines.append("  ".join([title.ljust(widths[0]), *numbers, note]).rstrip())
-    return "\n".join(lines)
+    rows = [["", *heads, ""]]
+    rows += [[title, *(show(f) for f in footprints), note] for title, show, note in ROWS]
+    columns = [text_column(""), *(Column(head) for head in heads), text_column("", least=12)]
+    title = f"{name}: the memory of its NumPy program, {images} in float32"
+    return "\n".join([title, "", *table_lines(columns, rows, titled=False, width=width)])
 
 
 def as_object(footprints: Sequence[Footprint]) -> dict[str, Any]:

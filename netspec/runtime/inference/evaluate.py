@@ -14,6 +14,7 @@ from netspec.diagnostics import NetspecError
 from netspec.runtime.data.input_normalization import Normalization
 from netspec.runtime.models.classifier_shape import scores_output
 from netspec.runtime.optim.losses import Loss, SoftmaxCrossEntropy
+from netspec.text.table import Column, name_column, table_lines
 
 BATCH = 128
 # A confusion matrix with more classes is no table that anyone reads: the commonest mistakes are.
@@ -98,25 +99,31 @@ class Evaluation:
         }
 
     def __str__(self) -> str:
-        return "\n".join(self._lines())
+        return self.text()
 
-    def _lines(self) -> Iterator[str]:
+    def text(self, width: int | None = None) -> str:
+        """Everything, for people; names are cut to keep the tables to a `width`."""
+        return "\n".join(self._lines(width))
+
+    def _lines(self, width: int | None) -> Iterator[str]:
         right = int(np.trace(self.confusion))
         yield f"accuracy  {self.accuracy:.2%} ({right:,} of {self.images:,})"
         yield f"loss      {self.loss:.4f}"
         yield ""
-        rows = [["class", "precision", "recall", "images"]]
+        columns = [name_column("class"), *map(Column, ("precision", "recall", "images"))]
+        rows = []
         for name, p, r, count in zip(
             self.names, self.precision, self.recall, self.support, strict=True
         ):
             rows.append([name, _percent(p), _percent(r), f"{count:,}"])
-        yield from aligned(rows)
+        yield from table_lines(columns, rows, width=width)
         yield ""
         if len(self.names) <= _LARGEST_MATRIX:
             yield "a row a true class, a column what it was taken for"
-            head = ["", *(name[:_HEAD] for name in self.names)]
+            columns = [name_column(""), *(Column(name[:_HEAD]) for name in self.names)]
             body = (map(str, row) for row in self.confusion)
-            yield from aligned([head, *([n, *r] for n, r in zip(self.names, body, strict=True))])
+            rows = [[n, *r] for n, r in zip(self.names, body, strict=True)]
+            yield from table_lines(columns, rows, width=width)
         else:
             yield "the commonest mistakes"
             yield from self._mistakes()
@@ -188,17 +195,6 @@ def probabilities(found: Array) -> NDArray[np.float64]:
     powers = np.exp(found.astype(np.float64) - found.max(axis=1, keepdims=True))
     shares: NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
     return shares
-
-
-def aligned(rows: list[list[str]]) -> Iterator[str]:
-    """A table: its head, a rule, its rows; the first column to the left, the others to the right."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    for at, row in enumerate(rows):
-        cells = [row[0].ljust(widths[0])]
-        cells += [cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True)]
-        yield "  ".join(cells).rstrip()
-        if at == 0:
-            yield "-" * (sum(widths) + 2 * len(widths) - 2)
 
 
 def _share(part: Array, whole: Array) -> NDArray[np.float64]:

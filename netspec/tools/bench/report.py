@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from netspec.text.table import Column, name_column, table_lines, text_column
 from netspec.tools.bench.compare import Comparison
 
 if TYPE_CHECKING:
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
 _UNITS = ("B", "KiB", "MiB", "GiB")
 
 
-def as_text(found: Comparison) -> str:
-    """The whole comparison, for people."""
+def as_text(found: Comparison, width: int | None = None) -> str:
+    """The whole comparison, for people; words in its tables are cut to fit a `width`."""
     case, ceiling = found.case, found.ceiling
     plural = "thread" if case.threads == 1 else "threads"
     lines = [
@@ -24,7 +25,9 @@ def as_text(found: Comparison) -> str:
         f" median of {found.rounds} {'round' if found.rounds == 1 else 'rounds'}",
         "",
     ]
-    rows = [("", "ms", "CPU ms", "ratio", "GFLOP/s", "of sgemm", "version")]
+    numbers = ("ms", "CPU ms", "ratio", "GFLOP/s", "of sgemm")
+    columns = [text_column(""), *map(Column, numbers), text_column("version", least=8)]
+    rows = []
     for timing in found.timings:
         share = timing.gflops / ceiling.sustained if ceiling.sustained else 0.0
         rows.append(
@@ -38,7 +41,7 @@ def as_text(found: Comparison) -> str:
                 timing.version,
             )
         )
-    lines += _table(rows, left=(0, 6))
+    lines += table_lines(columns, rows, width=width)
     lines += [f"{name}: {reason}" for name, reason in found.failed.items()]
     memory = found.memory
     lines += [
@@ -55,11 +58,11 @@ def as_text(found: Comparison) -> str:
         if timing.peak is not None
     ]
     if found.profile is not None:
-        lines += ["", *_profile(found.profile)]
+        lines += ["", *_profile(found.profile, width)]
     return "\n".join(lines)
 
 
-def _profile(profile: Profile) -> list[str]:
+def _profile(profile: Profile, width: int | None) -> Iterator[str]:
     whole = profile.seconds
 
     def shown(row: Row) -> tuple[str, ...]:
@@ -68,22 +71,11 @@ def _profile(profile: Profile) -> list[str]:
         ms, share = f"{1e3 * row.seconds:.3f}", f"{row.seconds / whole:.1%}"
         return (row.part, row.place, row.ops, kernel, ms, share, speed)
 
-    head = ("", "line", "op", "kernel", "ms", "share", "GFLOP/s")
+    words = (name_column("line"), text_column("op", least=8), name_column("kernel"))
+    columns = [text_column(""), *words, *map(Column, ("ms", "share", "GFLOP/s"))]
     rest = ("rest", "", "outside the program", "", f"{1e3 * profile.rest:.3f}")
-    rows = [head, *map(shown, profile.by_line()), (*rest, f"{profile.rest / whole:.1%}", "")]
-    return _table(rows, left=(0, 1, 2, 3))
-
-
-def _table(rows: Sequence[Sequence[str]], left: Sequence[int]) -> list[str]:
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if i in left else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
-    return [lines[0], "-" * max(map(len, lines)), *lines[1:]]
+    rows = [*map(shown, profile.by_line()), (*rest, f"{profile.rest / whole:.1%}", "")]
+    return table_lines(columns, rows, width=width)
 
 
 def as_data(found: Comparison) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from netspec.compiler.ir.graph import Graph
 from netspec.diagnostics import Diagnostic, NetspecError, Span, plural, to_json
+from netspec.text.table import Column, name_column, table_lines, text_column
 from netspec.tools.gradcheck.verdict import ENOUGH, Score, Verdict
 
 NAMES = {"numpy": "NumPy", "torch": "PyTorch"}
@@ -117,9 +118,13 @@ class Report:
 
     def __str__(self) -> str:
         """The tables and a verdict, without the diagnostics."""
-        return "\n".join(self._lines()) + "\n"
+        return self.text()
 
     __repr__ = __str__
+
+    def text(self, width: int | None = None) -> str:
+        """The same, with names cut to keep the tables to a `width`."""
+        return "\n".join(self._lines(width)) + "\n"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data; a number that is infinite is null."""
@@ -139,7 +144,7 @@ class Report:
 
     # -- text
 
-    def _lines(self) -> Iterator[str]:
+    def _lines(self, width: int | None) -> Iterator[str]:
         shapes = ", ".join(
             f"{name} [{', '.join(map(str, (self.batch, *shape)))}]"
             for name, shape in self.graph.inputs.items()
@@ -148,10 +153,10 @@ class Report:
         yield ""
         for section in self.sections:
             if section.rows:
-                yield from _aligned(self._table(section))
+                yield from _table(*self._rows(section), width)
                 yield ""
             if section.checks:
-                yield from _aligned(self._checks(section))
+                yield from _table(*self._checks(section), width)
                 yield ""
         yield from CAPTION
         if any(row.unsure for row in self.rows):
@@ -171,12 +176,12 @@ class Report:
             parts.append(f"{plural(few, 'row')} with less than {ENOUGH:.0%} conclusive probes")
         return ", ".join(parts)
 
-    def _table(self, section: Section) -> list[list[str]]:
+    def _rows(self, section: Section) -> tuple[list[str], list[list[str]]]:
         unsure = any(row.unsure for row in self.rows)
         head = [section.mode, "line", "probes", "kinks", *(["unsure"] if unsure else [])]
         for backend in self.backends:
             head += [f"{NAMES[backend]} error", "relative", "median"]
-        rows = [[*head, "verdict"]]
+        rows = []
         for row in section.rows:
             cells = [row.name, self._line(row.span), str(row.probes), str(row.kinks)]
             if unsure:
@@ -186,15 +191,16 @@ class Report:
                 known = row.kinks < row.probes
                 cells += [_number(n) if known else "" for n in (s.error, s.largest, s.median)]
             rows.append([*cells, row.verdict])
-        return rows
+        return [*head, "verdict"], rows
 
-    def _checks(self, section: Section) -> list[list[str]]:
+    def _checks(self, section: Section) -> tuple[list[str], list[list[str]]]:
         heads = [f"{NAMES[backend]} error" for backend in self.backends]
-        rows = [[f"{section.mode}, against the reference", "line", *heads, "verdict"]]
+        head = [f"{section.mode}, against the reference", "line", *heads, "verdict"]
+        rows = []
         for check in _folded(section.checks):
             errors = [_number(check.errors[b]) if b in check.errors else "" for b in self.backends]
             rows.append([check.name, self._line(check.span), *errors, check.verdict])
-        return rows
+        return head, rows
 
     def _line(self, span: Span | None) -> str:
         if span is None:
@@ -219,15 +225,10 @@ def _number(value: float) -> str:
     return "0" if value == 0 else f"{value:.1e}"
 
 
-def _aligned(rows: list[list[str]]) -> Iterator[str]:
-    """A head, a rule and rows; the first column and the verdict to the left, numbers to the right."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    for at, row in enumerate(rows):
-        cells = [row[0].ljust(widths[0])]
-        cells += [cell.rjust(w) for cell, w in zip(row[1:-1], widths[1:-1], strict=True)]
-        yield "  ".join([*cells, row[-1]])
-        if at == 0:
-            yield "-" * (sum(widths) + 2 * len(widths) - 2)
+def _table(head: list[str], rows: list[list[str]], width: int | None) -> Iterator[str]:
+    first, *numbers, verdict = head
+    columns = [name_column(first), *map(Column, numbers), text_column(verdict)]
+    return table_lines(columns, rows, width=width)
 
 
 # -- data

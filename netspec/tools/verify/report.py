@@ -9,6 +9,7 @@ from typing import Any
 
 from netspec.compiler.ir.graph import Graph
 from netspec.diagnostics import Diagnostic, NetspecError, plural, to_json
+from netspec.text.table import Column, name_column, table_lines
 from netspec.tools.verify.compare import Comparison
 from netspec.tools.verify.quantities import ROWS
 
@@ -84,7 +85,11 @@ class Report:
 
     def __str__(self) -> str:
         """The tables and a verdict, without the diagnostics."""
-        return "\n".join(self._lines()) + "\n"
+        return self.text()
+
+    def text(self, width: int | None = None) -> str:
+        """The same, with names cut to keep the tables to a `width`."""
+        return "\n".join(self._lines(width)) + "\n"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data; a difference that is infinite is null."""
@@ -114,7 +119,7 @@ class Report:
 
     # -- text
 
-    def _lines(self) -> Iterator[str]:
+    def _lines(self, width: int | None) -> Iterator[str]:
         graph = self.graph
         shapes = ", ".join(
             f"{name} [{', '.join(map(str, (self.batch, *shape)))}]"
@@ -124,9 +129,9 @@ class Report:
         yield ""
         notes: dict[str, None] = {}
         for run in self.runs:
-            yield from _table(run, notes)
+            yield from _table(run, notes, width)
             yield ""
-        yield from self._steps_table(notes)
+        yield from self._steps_table(notes, width)
         if self.unseen:
             yield (
                 f"not found among the PyTorch module's calls, and judged by what follows:"
@@ -138,7 +143,7 @@ class Report:
         else:
             yield f"{plural(len(self.diagnostics), 'difference')} found"
 
-    def _steps_table(self, notes: dict[str, None]) -> Iterator[str]:
+    def _steps_table(self, notes: dict[str, None], width: int | None) -> Iterator[str]:
         if not self.steps:
             return
         dtypes = list(dict.fromkeys(row.dtype for row in self.steps))
@@ -151,7 +156,8 @@ class Report:
             found = {r.dtype: r for r in self.steps if r.optimizer == optimizer}
             rows.append([optimizer, *(_stepped(found[d], notes) for d in dtypes)])
         title = f"parameters after {plural(self.step_count, 'step')}, NumPy | PyTorch"
-        yield from _aligned([[title, *heads], *rows])
+        columns = [name_column(title), *map(Column, heads)]
+        yield from table_lines(columns, rows, width=width)
         yield ""
 
 
@@ -164,7 +170,7 @@ def _stepped(row: StepRow, notes: dict[str, None]) -> str:
     return _cell(row.size, " ~")
 
 
-def _table(run: Run, notes: dict[str, None]) -> Iterator[str]:
+def _table(run: Run, notes: dict[str, None], width: int | None) -> Iterator[str]:
     rows = []
     for name in ROWS:
         if any(name in comparison.largest for comparison in run.comparisons):
@@ -172,7 +178,8 @@ def _table(run: Run, notes: dict[str, None]) -> Iterator[str]:
     tolerance = run.comparisons[0].tolerance
     title = f"{run.dtype}, {run.mode}, to {tolerance:.2g}"
     heads = [f"{c.left} | {c.right}" for c in run.comparisons]
-    yield from _aligned([[title, *heads], *rows])
+    columns = [name_column(title), *map(Column, heads)]
+    yield from table_lines(columns, rows, width=width)
 
 
 def _compared(comparison: Comparison, row: str, notes: dict[str, None]) -> str:
@@ -190,18 +197,6 @@ def _compared(comparison: Comparison, row: str, notes: dict[str, None]) -> str:
 def _cell(size: float, mark: str = "") -> str:
     shown = "0" if size == 0 else f"{size:.1e}"
     return f"{shown}{mark or '  '}"
-
-
-def _aligned(rows: list[list[str]]) -> Iterator[str]:
-    """A head, a rule and rows; the first column to the left, numbers to the right."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    for at, row in enumerate(rows):
-        first, *others = row
-        cells = [first.ljust(widths[0])]
-        cells += [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
-        yield "  ".join(cells).rstrip()
-        if at == 0:
-            yield "-" * (sum(widths) + 2 * len(widths) - 2)
 
 
 # -- data

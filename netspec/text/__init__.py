@@ -1,0 +1,1 @@
+"""Text for people: tables, and documents broken into lines that fit."""
