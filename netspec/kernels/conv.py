@@ -18,6 +18,7 @@ Groups are a leading axis throughout: a batch of matrix products.
 """
 
 from collections.abc import Iterator
+from functools import cache
 from math import prod
 
 import numpy as np
@@ -185,15 +186,15 @@ def scratch_size(
 ) -> int:
     """Elements of scratch that suffice for the three kernels above.
 
-    `n` images, in_shape (H, W, C), out_shape (OH, OW, O). Each thread has a share for its images.
+    `n` images, in_shape (H, W, C), out_shape (OH, OW, O). Each part of the images has a share, and
+    all shares are as large as the largest. What a part needs may grow where its images become fewer,
+    for tiles are as equal as possible: every size that a part can have counts.
     """
     window = Window(kernel, stride, pad, dilation)
-    threads = min(parallel.threads(), n)
-    share = max(
-        _scratch_share(images, in_shape, out_shape, groups, window)
-        for images in {n, -(-n // threads)}
+    share = cache(lambda images: _scratch_share(images, in_shape, out_shape, groups, window))
+    return max(
+        number * max(map(share, sizes)) for number, sizes in parallel.possible_parts(n).items()
     )
-    return threads * share
 
 
 def _shares(split: list[slice], scratch: Array) -> list[tuple[slice, Array]]:

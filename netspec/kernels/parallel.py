@@ -55,6 +55,12 @@ def parts(count: int, work: int) -> list[slice]:
     return [slice(a, b) for a, b in pairwise(bounds)]
 
 
+def possible_parts(count: int) -> dict[int, set[int]]:
+    """How many parts `parts` can make of range(count), and how long each of them may be then."""
+    numbers = range(1, min(threads(), count) + 1)
+    return {number: {count // number, -(-count // number)} for number in numbers}
+
+
 def run(task: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
     """Call `task(*a)` for each of `arguments`, the first here and the others in threads of their own.
 

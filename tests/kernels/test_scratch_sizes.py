@@ -1,0 +1,119 @@
+"""Scratch suffices for every way that a batch can be shared out among threads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import netspec
+from netspec.compiler.ir.plan import Plan
+from netspec.compiler.ops import registry
+from netspec.kernels import conv, parallel
+from netspec.kernels.windows import Window
+from netspec.runtime.engine.program import make_plan
+from tests.helpers.nets import (
+    graph_of,
+    net_of,
+    random_inputs,
+    random_output_gradients,
+    random_parameters,
+    run_program,
+)
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = [example for cls in registry().values() for example in cls.examples]
+SHOWN = [f"{e.call} of {list(map(list, e.inputs))}" for e in EXAMPLES]
+
+
+def require_enough(plan: Plan, batch: int) -> None:
+    """Check each convolution's scratch against the shares that its parts have."""
+    for step in (*plan.forward, *plan.backward):
+        scratch = getattr(step, "scratch", None)
+        if scratch is None or scratch.function != "conv.scratch_size":
+            continue
+        given, made = scratch.arguments
+        options = dict(scratch.options)
+        size = conv.scratch_size(batch, given, made, **options)
+        groups = options.pop("groups")
+        window = Window(**options)
+        for work in (1, 1 << 18, 1 << 21, 1 << 40):
+            split = parallel.parts(batch, work)
+            for part in split:
+                share = conv._scratch_share(part.stop - part.start, given, made, groups, window)
+                assert share <= size // len(split), (step, batch, len(split))
+
+
+@pytest.fixture
+def threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "_threads", request.param)
+
+
+@pytest.mark.parametrize(
+    ("name", "threads", "batches"),
+    [
+        ("lenet", 2, range(1, 140)),
+        ("resnet", 2, [11, 41, 81, 121, 128, 161]),
+        ("resnet", 3, range(1, 50, 7)),
+        ("resnet", 4, [1, 81, 82, 83]),
+        ("zoo/mobilenet_v2", 4, [1, 7, 33]),
+    ],
+    indirect=["threads"],
+)
+@pytest.mark.usefixtures("threads")
+def test_convolutions_of_known_nets_have_scratch_enough(name, batches) -> None:
+    plan = make_plan(netspec.load(ROOT / f"networks/{name}.net").graph, training=True)
+    for batch in batches:
+        require_enough(plan, batch)
+
+
+@st.composite
+def convolutions(draw: st.DrawFn) -> tuple[str, tuple[int, int, int]]:
+    """A call and the shape of its input."""
+    channels = draw(st.sampled_from([1, 3, 4, 6, 12, 16, 64]))
+    kernel = [draw(st.integers(1, 5)) for _ in "hw"]
+    size = [k + draw(st.integers(0, 30)) for k in kernel]
+    kind = draw(st.sampled_from(["conv", "depthwise", "conv_transpose"]))
+    groups, outputs = (channels, channels) if kind == "depthwise" else (1, draw(st.integers(1, 40)))
+    stride = draw(st.sampled_from([1, 1, 1, 2, 3]))
+    pad = draw(st.integers(0, min(kernel) - 1))
+    name = "conv" if kind == "depthwise" else kind
+    options = f"{outputs}, {kernel}, stride = {stride}, pad = {pad}, groups = {groups}"
+    return f"{name}({options})", (channels, *size)
+
+
+@given(convolutions(), st.lists(st.integers(1, 200), min_size=8, max_size=8, unique=True))
+@settings(max_examples=50, deadline=None, derandomize=True, database=None)
+def test_every_convolution_has_scratch_enough(layer, batches) -> None:
+    call, shape = layer
+    plan = make_plan(graph_of(call, (shape,)), training=True, input_gradients=True)
+    for threads in (2, 3, 7):
+        with pytest.MonkeyPatch.context() as to:
+            to.setattr(parallel, "_threads", threads)
+            for batch in batches:
+                require_enough(plan, batch)
+
+
+@pytest.mark.parametrize("threads", [2, 3], indirect=True)
+@pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize("example", EXAMPLES, ids=SHOWN)
+def test_every_op_runs_at_any_batch_in_any_number_of_threads(example, monkeypatch) -> None:
+    """A batch of one, of a part a thread, and of parts that are not alike; the tiles are small."""
+    for name in ("conv_plan", "depthwise", "pool", "elementwise", "attention", "scale"):
+        module = f"convolution.{name}" if name in ("conv_plan", "depthwise") else name
+        monkeypatch.setattr(f"netspec.kernels.{module}.TILE", 64)
+    for name in ("WORTH_A_THREAD", "WORTH_A_PART"):
+        monkeypatch.setattr(parallel, name, 1)
+    graph = netspec.loads(net_of(example.call, example.inputs)).graph
+    least = graph.nodes[0].op.least_training_batch(*example.inputs)
+    for batch in (1, 4, 7):
+        if batch < least:
+            continue
+        inputs, dy = random_inputs(graph, batch), random_output_gradients(graph, batch)
+        run = run_program(
+            graph, random_parameters(graph), inputs, dy, training=True, dtype=np.float32
+        )
+        assert all(np.isfinite(a).all() for a in run.outputs.values())
