@@ -45,12 +45,15 @@ NETS = {"mixed": MIXED, "one pixel": SMALL}
 Patch = Callable[[pytest.MonkeyPatch], None]
 
 
+HOMES = dict.fromkeys(("conv_plan", "depthwise", "winograd"), "convolution.")
+
+
 def setting(values: dict[str, object]) -> Patch:
     """Set names of kernels: `{"winograd.SMALL_PRODUCT": 1}`."""
 
     def patch(to: pytest.MonkeyPatch) -> None:
         for place, value in values.items():
-            to.setattr(f"netspec.kernels.{place}", value)
+            to.setattr(f"netspec.kernels.{HOMES.get(place.split('.')[0], '')}{place}", value)
 
     return patch
 
@@ -110,7 +113,7 @@ FORCED: dict[str, Patch] = {
     "depthwise as groups": setting({"depthwise.applies": lambda *_: False}),
     "small tiles": setting({
         "conv_plan.TILE": 64, "conv_plan.FEWEST_OUTPUTS": 1, "pool.TILE": 16,
-        "pool.GLOBAL_IMAGES": 2, "elementwise.TILE": 8, "norm.BLOCK": 32, "depthwise.TILE": 32,
+        "pool.GLOBAL_IMAGES": 2, "elementwise.TILE": 8, "batch_norm.BLOCK": 32, "depthwise.TILE": 32,
     }),
     "linear, weight first": setting({"linear.FEW_ROWS": 1 << 30}),
     "linear, weight last": setting({"linear.FEW_ROWS": 0}),
