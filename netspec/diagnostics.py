@@ -29,6 +29,11 @@ class Source:
     name: str
     text: str
 
+    @property
+    def file_name(self) -> str:
+        """The last part of its name: the same wherever the file was named from."""
+        return self.name.replace("\\", "/").rpartition("/")[2]
+
     @functools.cached_property
     def _line_starts(self) -> list[int]:
         starts = [0]

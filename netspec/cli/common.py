@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Iterable, Mapping
@@ -158,6 +159,14 @@ def emit(text: str) -> None:
     except OSError as error:
         message = f"cannot write the output: {error.strerror}"
         raise NetspecError.simple("output/unwritable", message) from None
+
+
+def emit_text(text: str) -> None:
+    """Print what belongs to a file: every character is kept, whatever the terminal can show."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8", newline="\n")
+    if text:
+        emit(text)
 
 
 class Report(Protocol):

@@ -5,10 +5,16 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from netspec.cli.common import add_net_options, checked_net, emit, write_whole
+from netspec.cli.common import add_net_options, checked_net, emit, emit_text, write_whole
 from netspec.cli.exit_codes import FAILED, OK
+from netspec.cli.output_place import add_force_option, check_output, net_sources
+from netspec.cli.text_diff import text_diff
 from netspec.diagnostics import NetspecError
+
+if TYPE_CHECKING:
+    from netspec.net import Net
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -42,8 +48,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--check", action="store_true",
-        help="write nothing; exit with 1 if the file of -o is not what would be written",
+        help="write nothing; show how the file of -o differs from what would be written, and exit"
+        " with 1 if it does",
     )  # fmt: skip
+    add_force_option(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -51,7 +59,10 @@ def run(options: argparse.Namespace) -> int:
     if options.check and options.output is None:
         raise NetspecError.simple("usage/check", "--check needs -o OUT, the file to look at")
     _require_numpy(options)
-    text = _text(options)
+    net = checked_net(options)
+    if options.output is not None and not options.check:
+        check_output(options.output, net_sources(net), force=options.force)
+    text = _text(net, options)
     if options.check:
         return _check(options.output, text)
     if options.output is None:
@@ -89,9 +100,8 @@ def _require_numpy(options: argparse.Namespace) -> None:
         raise NetspecError.simple("usage/target", message)
 
 
-def _text(options: argparse.Namespace) -> str:
+def _text(net: Net, options: argparse.Namespace) -> str:
     """What is asked for: a program, or the explanation of one."""
-    net = checked_net(options)
     if options.target != "numpy":
         return net.source(options.target)
     training, without = not options.inference, tuple(options.without or ())
@@ -107,7 +117,7 @@ def _text(options: argparse.Namespace) -> str:
 
 
 def _check(path: Path, text: str) -> int:
-    """Whether a file holds this text.
+    """Whether a file holds this text, however its lines end.
 
     Raises:
         NetspecError: `file/unreadable`.
@@ -120,7 +130,9 @@ def _check(path: Path, text: str) -> int:
     except OSError as error:
         message = f"cannot read {path}: {error.strerror}"
         raise NetspecError.simple("file/unreadable", message) from None
-    if held == text.encode():
+    there = held.decode(errors="replace").replace("\r\n", "\n")
+    if there == text:
         return OK
+    emit_text(text_diff(there, text, str(path), "compiled now"))
     print(f"{path} is out of date: compile it again", file=sys.stderr)
     return FAILED

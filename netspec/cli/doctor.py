@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from netspec.cli.common import add_net_options, arguments_of, checked_net, emit, natural, positive
 from netspec.cli.exit_codes import FAILED, OK
+from netspec.cli.output_place import add_force_option, check_output, net_sources
 from netspec.diagnostics import NetspecError
 
 if TYPE_CHECKING:
@@ -62,11 +63,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
                        help="(default text)")  # fmt: skip
     shown.add_argument("--plot", type=Path, metavar="FILE",
                        help="draw gradients, dead units and losses, as PNG or SVG")  # fmt: skip
+    add_force_option(shown)
 
 
 def run(options: argparse.Namespace) -> int:
     """Examine, and say how the net is."""
-    from netspec.runtime.data.catalog import load
+    from netspec.runtime.data.catalog import load, path_of
     from netspec.runtime.models.classifier_shape import image_shape
     from netspec.runtime.runs.resolve import check_arguments, resolve
     from netspec.tools.doctor import examine
@@ -84,6 +86,9 @@ def run(options: argparse.Namespace) -> int:
         net = checked_net(options, arguments)
     except NetspecError as error:
         raise (check_arguments(recipe, error) if recipe else error) from None
+    if options.plot is not None:
+        sources = [*net_sources(net), *filter(None, [path_of(settings["data"])])]
+        check_output(options.plot, sources, force=options.force)
     if recipe is not None:
         print(f"recipe: {recipe.name}", file=sys.stderr)
     data = load(settings["data"], options.data_dir, image_shape(net.graph), resize=options.resize)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import difflib
-import io
 import sys
 from pathlib import Path
 
-from netspec.cli.common import add_color_option, emit, report, write_whole
+from netspec.cli.common import add_color_option, emit_text, report, write_whole
 from netspec.cli.exit_codes import FAILED, OK
+from netspec.cli.text_diff import text_diff
 from netspec.diagnostics import NetspecError
 
 _STDIN = "-"
@@ -23,7 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--check", action="store_true",
-        help="write nothing, and fail if a file is not in the canonical style",
+        help="write nothing, show what would change, and fail if a file is not in the canonical style",
     )  # fmt: skip
     parser.add_argument(
         "--diff", action="store_true", help="write nothing, and show what would change"
@@ -51,38 +50,23 @@ def _format(name: str, options: argparse.Namespace) -> bool:
 
     shown = "<stdin>" if name == _STDIN else name
     raw = sys.stdin.buffer.read() if name == _STDIN else read_file(name, name)
-    text = format_source(decode_source(raw, shown))
+    text = _with_endings(format_source(decode_source(raw, shown)), raw)
     changes = text.encode() != raw
-    if options.diff:
-        _emit_text(_diff(raw.decode(), text, shown))
+    if options.diff or options.check:
+        emit_text(text_diff(raw.decode(), text, shown, shown))
     if changes and options.check:
         print(f"{shown} is not in the canonical style", file=sys.stderr)
     if options.diff or options.check:
         return changes
     if name == _STDIN:
-        _emit_text(text)
+        emit_text(text)
     elif changes:
         write_whole(Path(name).resolve(), text)  # a link stays one
         print(f"{shown} formatted", file=sys.stderr)
     return changes
 
 
-def _emit_text(text: str) -> None:
-    """Print what belongs to a file: every character is kept, whatever the terminal can show."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(encoding="utf-8", newline="\n")
-    if text:
-        emit(text)
-
-
-def _diff(before: str, after: str, name: str) -> str:
-    """A unified diff, as `patch` reads it."""
-    lines = difflib.unified_diff(_lines(before), _lines(after), name, name)
-    return "".join(
-        line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines
-    )
-
-
-def _lines(text: str) -> list[str]:
-    """Unlike those of `str.splitlines`, only line feeds end them."""
-    return list(io.StringIO(text, newline="\n"))
+def _with_endings(text: str, raw: bytes) -> str:
+    """The text with the line endings of the file: those of its first line."""
+    ends_in_both = raw.partition(b"\n")[0].endswith(b"\r")
+    return text.replace("\n", "\r\n") if ends_in_both else text

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from netspec.cli.common import add_color_option, emit
 from netspec.cli.exit_codes import OK
+from netspec.cli.output_place import add_force_option, check_output
 from netspec.diagnostics import NetspecError
 
 _CURVES, _FILTERS = Path("curves.png"), Path("filters.png")
@@ -22,6 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--log", action="store_true", help="draw losses on a logarithmic axis")
     parser.add_argument("-o", "--out", type=Path, metavar="FILE",
                         help=f"PNG or SVG; of filters PNG (default {_CURVES}, {_FILTERS})")  # fmt: skip
+    add_force_option(parser)
     add_color_option(parser)
 
 
@@ -43,6 +45,7 @@ def _draw_curves(options: argparse.Namespace) -> int:
 
     path = options.out or _CURVES
     check_picture_path(path)
+    check_output(path, (), force=options.force)  # of a run no picture is read
     found = []
     for folder in options.runs:
         RunFolder(folder).facts()  # says what is wrong with a folder that is no run
@@ -59,6 +62,7 @@ def _draw_filters(options: argparse.Namespace) -> int:
 
     path = options.out or _FILTERS
     check_picture_path(path, (".png",))
+    check_output(path, [options.filters], force=options.force)
     about = draw_filters(read_weights(options.filters).tensors, path, options.layer)
     emit(f"{path}: {about}")
     return OK

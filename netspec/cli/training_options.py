@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from netspec.cli.common import add_net_options
+from netspec.cli.output_place import add_force_option
 from netspec.runtime.runs.option_types import Choice, Flag, ListOf
 from netspec.runtime.runs.options import OPTIONS, Option
 
@@ -28,6 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         _add(groups[option.group], option)
     groups["run"].add_argument("--resume", type=Path, metavar="RUN",
                                help="go on with the run in this folder")  # fmt: skip
+    add_force_option(groups["run"])
 
 
 def _groups() -> list[str]:

@@ -45,6 +45,8 @@ class Plan:
         weights: The file of weights that is saved; None for none.
         recipe: The name of the recipe that was used; empty without.
         resumed: The run that goes on; None for a new one.
+        sources: What is read, which is never written over.
+        force: Whether a file that netspec did not make may be written over.
     """
 
     target: str
@@ -56,6 +58,8 @@ class Plan:
     weights: Path | None
     recipe: str = ""
     resumed: Resumed | None = None
+    sources: tuple[Path, ...] = ()
+    force: bool = False
 
     @property
     def checkpoint(self) -> Checkpoint | None:
@@ -73,14 +77,17 @@ class Plan:
         """Refuse now what could not be saved after hours of training.
 
         Raises:
-            NetspecError: `output/unwritable`, `run/exists`.
+            NetspecError: `output/unwritable`, `output/is-source`, `output/not-generated`,
+                `run/exists`.
         """
+        from netspec.cli.output_place import check_output
         from netspec.runtime.runs.folder import check_file_place, check_place
 
         if self.folder is not None and self.resumed is None:
             check_place(self.folder)
         elif self.folder is None and self.weights is not None:
             check_file_place(self.weights)
+            check_output(self.weights, self.sources, force=self.force)
 
     def recorder(
         self, data: Dataset, threads: int, processes: int, writes: bool, telling: Telling
@@ -200,7 +207,23 @@ def _new(options: argparse.Namespace) -> Plan:
         weights = Path(out)
     notes = tuple(_about(recipe, settings))
     name = recipe.name if recipe is not None else ""
-    return Plan(options.target, net, arguments, settings, notes, folder, weights, name)
+    return Plan(
+        options.target, net, arguments, settings, notes, folder, weights, name,
+        sources=tuple(_sources(net, options, settings)), force=options.force,
+    )  # fmt: skip
+
+
+def _sources(net: Net, options: argparse.Namespace, settings: Settings) -> Iterator[Path]:
+    """What a new run reads."""
+    from netspec.cli.output_place import net_sources
+    from netspec.runtime.data.catalog import path_of
+
+    yield from net_sources(net, options.recipe)
+    if settings["weights"] is not None:
+        yield Path(settings["weights"])
+    data = path_of(settings["data"])
+    if data is not None:
+        yield data
 
 
 def _recipe(options: argparse.Namespace) -> Recipe | None:

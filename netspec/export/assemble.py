@@ -7,7 +7,7 @@ from dataclasses import fields
 
 from netspec.compiler.ir.graph import Graph, Parameter, show_shape
 from netspec.compiler.ir.plan import Buffer
-from netspec.compiler.numpy_backend.emit import plain
+from netspec.compiler.numpy_backend.emit import file_name, plain
 from netspec.compiler.passes.bind_sizes import open_sizes
 from netspec.diagnostics import NetspecError
 from netspec.export.linker import Names, imports, in_order, sections
@@ -94,7 +94,7 @@ def _modules(units: Sequence[Unit], programs: Programs) -> Iterator[Module]:
 
 
 def _head(graph: Graph, units: Sequence[Unit], training: bool) -> str:
-    source = graph.span.source.name if graph.span is not None else graph.name
+    source = file_name(graph)
     needed = {each for unit in units for each in unit.imports}
     needed |= {("os", "", ""), ("sys", "", ""), ("numpy", "", "np")}
     needed -= {("__future__", "annotations", "")}
@@ -102,11 +102,11 @@ def _head(graph: Graph, units: Sequence[Unit], training: bool) -> str:
     variables = ", ".join(f'"{name}"' for name in BLAS)
     return "\n".join(
         [
-            f'"""{graph.name}, from {plain(source)}, in one file that needs NumPy alone.',
+            f'"""{graph.name} in one file that needs NumPy alone, made by netspec from {source}.',
             "",
             *_usage(graph, training),
             "",
-            "Made by netspec. The network itself is the class at the end.",
+            "The network itself is the class at the end.",
             '"""',
             "",
             "# ruff: noqa: D400, D415, E402",

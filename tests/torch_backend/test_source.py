@@ -240,6 +240,9 @@ def test_the_command_writes_and_checks(run: Run, tmp_path: Path):
     stale = run(*arguments, "--set", "classes=3", "-o", out, "--check")
     assert stale.code == 1
     assert "out of date" in stale.err
+    assert f"--- {out}\n+++ compiled now\n@@ " in stale.out
+    out.write_bytes(out.read_bytes().replace(b"\n", b"\r\n"))
+    assert run(*arguments, "-o", out, "--check").code == 0
     out.write_text(out.read_text().replace("classes: int = 10", "classes: int = 11"))
     assert run(*arguments, "-o", out, "--check").code == 1
     assert run(*arguments, "--check").code == 2

@@ -192,8 +192,9 @@ def test_a_link_stays_one(run: Run, write: Write, tmp_path: Path) -> None:
 def test_check_writes_nothing(run: Run, write: Write) -> None:
     ugly, pretty = write(UGLY, "a.net"), write(PRETTY, "b.net")
     finished = run("fmt", "--check", pretty, ugly)
-    assert (finished.code, finished.out) == (1, "")
+    assert finished.code == 1
     assert finished.err == f"{ugly} is not in the canonical style\n"
+    assert finished.out == run("fmt", "--diff", ugly).out
     assert ugly.read_text() == UGLY
     assert run("fmt", "--check", pretty).code == 0
 
@@ -223,7 +224,7 @@ def test_stdin(
     assert finished.code == (text == UGLY and "--check" in flags)
     if not flags:
         assert finished.out == comment + PRETTY
-    elif "--diff" in flags and text == UGLY:
+    elif text == UGLY:
         assert finished.out.startswith("--- <stdin>\n+++ <stdin>\n@@ ")
     else:
         assert finished.out == ""
@@ -253,16 +254,30 @@ def test_rubbish_is_an_ordinary_error(run: Run, tmp_path: Path, raw: bytes) -> N
 
 @pytest.mark.parametrize(
     "raw",
-    [PRETTY.replace("\n", "\r\n").encode(), b"\xef\xbb\xbf" + PRETTY.encode(),
-     PRETTY.rstrip("\n").encode()],
+    [b"\xef\xbb\xbf" + PRETTY.encode(), PRETTY.rstrip("\n").encode(),
+     PRETTY.replace("\n", "\r\n").replace("\r\n", "\n", 1).encode()],
 )  # fmt: skip
-def test_line_ends_and_marks_are_canonical_too(run: Run, tmp_path: Path, raw: bytes) -> None:
+def test_marks_and_the_last_line_end_are_canonical_too(
+    run: Run, tmp_path: Path, raw: bytes
+) -> None:
     path = tmp_path / "a.net"
     path.write_bytes(raw)
     assert run("fmt", "--check", path).code == 1
     assert run("fmt", "--diff", path).out != ""
     assert run("fmt", path).code == 0
     assert path.read_bytes() == PRETTY.encode()
+
+
+def test_line_endings_are_kept(run: Run, tmp_path: Path) -> None:
+    """Windows and `autocrlf` write CRLF: that is no matter of style."""
+    path = tmp_path / "a.net"
+    path.write_bytes(PRETTY.replace("\n", "\r\n").encode())
+    finished = run("fmt", "--check", path)
+    assert (finished.code, finished.out) == (0, "")
+    path.write_bytes(UGLY.replace("\n", "\r\n").encode())
+    assert run("fmt", "--check", path).code == 1
+    assert run("fmt", path).code == 0
+    assert path.read_bytes() == PRETTY.replace("\n", "\r\n").encode()
 
 
 def test_a_file_is_never_half_written(

@@ -68,13 +68,12 @@ class _Emitter:
 
     def _head(self, mode: str) -> str:
         graph = self.graph
-        source = graph.span.source.name if graph.span is not None else graph.name
         inputs = ", ".join(f"{name} {show_shape(s)}" for name, s in graph.inputs.items())
         outputs = ", ".join(
             f"{name} {show_shape(graph.shape_of(value))}" for name, value in graph.outputs.items()
         )
         lines = [
-            f'"""{graph.name} in {mode}, compiled by netspec from {plain(source)}.',
+            f'"""{graph.name} in {mode}, made by netspec from {file_name(graph)}.',
             "",
             f"Inputs: {inputs}. Outputs: {outputs}.",
             "Arrays by name: b buffers, p parameters, g gradients. Pictures are stored N, H, W, C.",
@@ -159,3 +158,8 @@ def _call(function: str, arguments: Sequence[str]) -> str:
 def plain(text: str) -> str:
     """Text of the user's that goes into a comment or docstring: nothing that could end it."""
     return text.encode("unicode_escape").decode("ascii").replace('"', "'")
+
+
+def file_name(graph: Graph) -> str:
+    """The name of the file that a graph is from, without its folder: the same from everywhere."""
+    return plain(graph.span.source.file_name if graph.span is not None else graph.name)

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from netspec.compiler.analysis.costs_text import bytes_text
 from netspec.compiler.ir.graph import Graph
 from netspec.compiler.ir.plan import Plan
+from netspec.compiler.numpy_backend.emit import file_name
 from netspec.compiler.numpy_backend.pass_names import PASS_NAMES
 from netspec.compiler.numpy_backend.passes.plan_memory import plan_memory
 from netspec.compiler.numpy_backend.pipeline import Change, make_plan
@@ -21,7 +22,9 @@ def explain_plan(graph: Graph, *, training: bool, without: Collection[str] = ())
     plan = make_plan(graph, training=training, backward=training, without=without, changes=changes)
     parts = [_change(change) for change in changes]
     parts += [f"{name}: left out" for name in PASS_NAMES if name in without]
-    return "\n\n".join([*parts, _memory(plan), str(plan)]) + "\n"
+    mode = "training" if training else "evaluation"
+    head = f"The plan of {graph.name} in {mode}, made by netspec from {file_name(graph)}."
+    return "\n\n".join([head, *parts, _memory(plan), str(plan)]) + "\n"
 
 
 def _change(change: Change) -> str:

@@ -46,6 +46,17 @@ class Module:
     missing: set[str] = field(default_factory=set)
     shape_comments: Mapping[object, ShapeComment] = field(default_factory=dict)
 
+    def sources(self) -> list[Source]:
+        """Its own text first, then those of the files that its blocks are from, each once."""
+        seen = {id(self): self}
+        pending = [self]
+        for module in pending:
+            for _, home in module.blocks.values():
+                if id(home) not in seen:
+                    seen[id(home)] = home
+                    pending.append(home)
+        return [module.source for module in seen.values()]
+
 
 class Loader:
     """Reads a file and what it imports.

@@ -223,7 +223,7 @@ def _note(unit: Layer | Use | Chain) -> str:
 
 def note_of(span: Span) -> str:
     """`lenet.net:6`: the last part of the file's name, and the line."""
-    name = span.source.name.replace("\\", "/").rpartition("/")[2]
+    name = span.source.file_name
     safe = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in name)
     return f"{safe}:{span.line}"
 

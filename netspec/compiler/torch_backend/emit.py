@@ -80,11 +80,8 @@ def _check_name(made: BlockClass) -> None:
 
 def _header(net: syntax.Net, module: Module, arguments: Mapping[str, Any]) -> list[str]:
     digest = hashlib.sha256()
-    sources = {module.source.name: module.source.text}
-    for block, home in module.blocks.values():
-        sources.setdefault(block.span.source.name, home.source.text)
-    for name in sorted(sources):
-        digest.update(sources[name].encode())
+    for source in module.sources():
+        digest.update(source.text.encode())
     file = note_of(net.span).rpartition(":")[0]
     given = "".join(f" --set {name}={_shown(value)}" for name, value in sorted(arguments.items()))
     return [

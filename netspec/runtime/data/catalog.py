@@ -44,17 +44,27 @@ def load(
     Raises:
         NetspecError: `data/unknown-name`, `data/missing-file`, `data/bad-file`, `data/shape`.
     """
-    if name.endswith(".npz"):
-        dataset = load_npz(Path(name).expanduser())
+    path = path_of(name)
+    if path is not None and name.endswith(".npz"):
+        dataset = load_npz(path)
         return dataset if input_shape is None else dataset.fit_to(input_shape)
-    # A name of ours stands for our data, whatever folders lie about.
-    if name not in NAMES and ("/" in name or "\\" in name or Path(name).is_dir()):
-        return _load_folder(Path(name).expanduser(), input_shape, resize=resize)
+    if path is not None:
+        return _load_folder(path, input_shape, resize=resize)
     check_name("data set", name, (*NAMES, "FILE.npz", "FOLDER/"), code="data/unknown-name")
     if name == "digits":
         return load_digits(input_shape)
     dataset = load_cifar10(data_dir) if name == "cifar10" else load_idx(name, data_dir)
     return dataset if input_shape is None else dataset.fit_to(input_shape)
+
+
+def path_of(name: str) -> Path | None:
+    """The file or folder that a name of data means; None for one of `NAMES`, or nothing known."""
+    if name.endswith(".npz"):
+        return Path(name).expanduser()
+    # A name of ours stands for our data, whatever folders lie about.
+    if name not in NAMES and ("/" in name or "\\" in name or Path(name).is_dir()):
+        return Path(name).expanduser()
+    return None
 
 
 def _load_folder(folder: Path, input_shape: tuple[int, ...] | None, *, resize: bool) -> Dataset:

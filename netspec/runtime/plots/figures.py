@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
 from netspec.diagnostics import NetspecError
+from netspec.runtime.weights.atomic_write import write_durably
 
 FORMATS = (".png", ".svg")
 # Okabe and Ito's colours, which all eyes can tell apart; black is for text.
@@ -69,11 +71,14 @@ def save(made: Any, path: Path) -> None:
         NetspecError: `usage/picture`, `output/unwritable`.
     """
     check_picture_path(path)
+    is_svg = path.suffix.lower() == ".svg"
     # The date would make equal figures differ.
-    about = {"Date": None} if path.suffix.lower() == ".svg" else {}
+    about = {"Date": None, "Creator": "netspec"} if is_svg else {"Software": "netspec"}
+    content = io.BytesIO()
+    with require_matplotlib().rc_context(_STYLE):
+        made.savefig(content, format="svg" if is_svg else "png", dpi=150, metadata=about)
     try:
-        with require_matplotlib().rc_context(_STYLE):
-            made.savefig(path, dpi=150, metadata=about)
+        write_durably(path, content.getvalue())
     except OSError as error:
         reason = error.strerror or str(error)
         raise NetspecError.simple("output/unwritable", f"cannot write {path}: {reason}") from None

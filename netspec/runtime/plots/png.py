@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from netspec.runtime.weights.atomic_write import write_durably
+
 Array = NDArray[Any]
 Picture = NDArray[np.uint8]
 
@@ -48,8 +50,10 @@ def save_png(path: str | Path, picture: Picture, scale: int = 1) -> None:
     # Colour type 2 is red, green, blue; each row starts with 0, the filter that does nothing.
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     rows = b"".join(b"\0" + row.tobytes() for row in large)
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
-    Path(path).write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(*chunk) for chunk in chunks))
+    about = b"Software\0netspec"
+    chunks = ((b"IHDR", header), (b"tEXt", about), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    content = b"".join(_chunk(*chunk) for chunk in chunks)
+    write_durably(Path(path), b"\x89PNG\r\n\x1a\n" + content)
 
 
 def _chunk(kind: bytes, content: bytes) -> bytes:

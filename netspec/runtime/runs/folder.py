@@ -15,7 +15,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -23,8 +23,7 @@ from typing import Any
 import numpy as np
 
 from netspec.compiler.elaborate.written import Written
-from netspec.compiler.parse.loader import Module
-from netspec.diagnostics import NetspecError, Source
+from netspec.diagnostics import NetspecError
 from netspec.runtime.data.dataset import Dataset
 from netspec.runtime.training.transfer import RUN_WEIGHTS
 from netspec.runtime.weights.atomic_write import (
@@ -252,22 +251,13 @@ def free_name(net: str, folder: Path = Path("runs")) -> Path:
 
 def net_files(written: Written) -> tuple[str, dict[str, bytes]]:
     """The `.net` file and all it imports: its path, and contents by path below a folder."""
-    sources = {source.name: source for source in _sources(written.module)}
+    sources = {source.name: source for source in written.module.sources()}
     main = PurePosixPath(Path(written.module.source.name).as_posix())
     files = {}
     for name, source in sources.items():
         below = PurePosixPath(os.path.relpath(name, main.parent)).as_posix()
         files[below] = source.text.encode()
     return main.name, files
-
-
-def _sources(module: Module, seen: set[int] | None = None) -> Iterable[Source]:
-    seen = set() if seen is None else seen
-    if id(module) not in seen:
-        seen.add(id(module))
-        yield module.source
-        for _, home in module.blocks.values():
-            yield from _sources(home, seen)
 
 
 def fingerprint(data: Dataset) -> dict[str, Any]:

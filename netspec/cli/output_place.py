@@ -1,0 +1,88 @@
+"""Where a verb may write: never over what it reads, and not over what netspec did not make."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from netspec.diagnostics import NetspecError
+
+if TYPE_CHECKING:
+    from netspec.net import Net
+
+# How the files that netspec makes begin: programs and plans, PNG, SVG, weights.
+_MADE_BY_NETSPEC = re.compile(
+    rb"[^\n]{0,300}\bby netspec from "
+    rb"|\x89PNG\r\n.*\0netspec"
+    rb"|<\?xml .*<dc:title>netspec</dc:title>"
+    rb'|.{8}\{"__metadata__":\{"netspec":',
+    re.DOTALL,
+)
+_LOOKED_AT = 4096
+
+
+def add_force_option(parser: argparse._ActionsContainer) -> None:
+    """`--force`."""
+    parser.add_argument(
+        "--force", action="store_true",
+        help="write over a file that netspec did not make (never over one that is read)",
+    )  # fmt: skip
+
+
+def check_output(path: Path, sources: Iterable[Path], *, force: bool) -> None:
+    """Refuse a file that must not be written. All verbs ask here before they write.
+
+    Args:
+        path: the file that would be written; what is no regular file is not looked into.
+        sources: what the verb reads: files, and folders with all that is in them.
+        force: whether a file that netspec did not make may be replaced.
+
+    Raises:
+        NetspecError: `output/is-source`, whatever `force` says; `output/not-generated`;
+            `output/unwritable` for a file that cannot be looked into.
+    """
+    for source in sources:
+        if _is_within(path, source):
+            raise NetspecError.simple(
+                "output/is-source", f"{path} is what would be read: {source}",
+                "name another file",
+            )  # fmt: skip
+    if force or not path.is_file():
+        return
+    try:
+        with path.open("rb") as file:
+            start = file.read(_LOOKED_AT)
+    except OSError as error:
+        message = f"cannot write {path}: what is there cannot be read ({error.strerror})"
+        raise NetspecError.simple("output/unwritable", message) from None
+    if start and not _MADE_BY_NETSPEC.match(start):
+        raise NetspecError.simple(
+            "output/not-generated", f"{path} is there, and netspec did not make it",
+            "name another file, or give --force to replace it",
+        )  # fmt: skip
+
+
+def net_sources(net: Net, recipe: Path | None = None) -> list[Path]:
+    """The files that a net is read from: its own, its imports, and its recipe.
+
+    Args:
+        net: a net that came from a file.
+        recipe: the recipe that is used, where it is not the one beside the net.
+    """
+    from netspec.runtime.runs.recipe import recipe_of
+
+    files = [Path(source.name) for source in net.written.module.sources()]
+    return [*files, *filter(None, (recipe, recipe_of(files[0])))]
+
+
+def _is_within(path: Path, source: Path) -> bool:
+    """Whether a name means a file, by links of either kind or however it is spelt, or one in it."""
+    try:
+        if path.exists() and path.samefile(source):
+            return True
+        return source.is_dir() and path.resolve().is_relative_to(source.resolve())
+    except (OSError, RuntimeError, ValueError):  # the source is gone, or a link leads to itself
+        return False
