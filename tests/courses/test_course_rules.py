@@ -103,6 +103,6 @@ def test_the_docstring_of_an_op_is_its_derivation(op):
 
 @pytest.mark.parametrize("op", registry().values(), ids=lambda op: op.name)
 def test_the_docstring_of_an_op_has_a_gradient_for_each_parameter(op):
-    for name in op.parameter_names():
+    for name in op.parameter_names:
         short = {"weight": ("weight", "w", "W"), "bias": ("bias", "b")}.get(name, (name, "w"))
         assert any(re.search(rf"dL/d{n}\b", op.__doc__) for n in short), (name, op.__doc__)

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import netspec
+from netspec.compiler.ir.elementwise_op import ElementwiseOp
 from netspec.compiler.ir.expression import (
     FUNCTIONS,
     Apply,
@@ -38,7 +39,6 @@ from netspec.compiler.numpy_backend.emit_elementwise import emit
 from netspec.compiler.numpy_backend.passes import choose_emitters
 from netspec.compiler.numpy_backend.pipeline import Change, make_plan
 from netspec.compiler.ops import registry
-from netspec.compiler.ops.families.elementwise import ElementwiseOp
 from netspec.kernels import elementwise
 from netspec.kernels.with_numexpr import NumexprFunction
 

@@ -155,7 +155,7 @@ class ArgumentBinder(Evaluator):
         if name in op.attributes():
             value = self._argument(op, name, argument.value)
             self._bind_value(op, name, value, argument, bound)
-        elif name in op.parameter_names():
+        elif name in op.parameter_names:
             bound.spans[name] = argument.value.span
             self._bind_initial(name, self.constant(argument.value, f"`{name}`"), argument, bound)
         else:
@@ -172,7 +172,7 @@ class ArgumentBinder(Evaluator):
             return
         if name in other_frameworks.ACTIVATIONS and self._report_activation(op, call, argument):
             return
-        free = [a for a in (*op.attributes(), *op.parameter_names()) if a not in bound.spans]
+        free = [a for a in (*op.attributes(), *op.parameter_names) if a not in bound.spans]
         meant = suggest(name, free)
         # Words of other frameworks for the same thing.
         meant = meant or next(
@@ -228,7 +228,7 @@ class ArgumentBinder(Evaluator):
             self.error("value/not-a-constant", message, argument.value.span, label=label)
             bound.ok = False
             return
-        if name in op.parameter_names() and isinstance(value, (Initializer, tuple)):
+        if name in op.parameter_names and isinstance(value, (Initializer, tuple)):
             # `bias = zeros` asks for a bias and says how it starts.
             self._bind_initial(name, value, argument, bound)
             value = True

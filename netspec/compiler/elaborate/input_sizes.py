@@ -57,7 +57,7 @@ def _takes(op: type[Op], name: str, value: Any) -> bool:
         return False
     if name and value is None and op.attributes()[name].default is None:
         return True
-    if name in op.parameter_names() and isinstance(value, (Initializer, tuple)):
+    if name in op.parameter_names and isinstance(value, (Initializer, tuple)):
         return True
     try:
         (op.kind(name) if name else Int(1)).convert(value)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, dataclass_transform
 
 from netspec.compiler.ir.attributes import Kind
 from netspec.compiler.ir.graph import Graph, Node, Role, Shape
@@ -185,6 +185,8 @@ class Op:
         takes_max: its value is the maximum over a window, the first of equals.
         torch_order: PyTorch's order of arguments, where it also takes a size that we infer from the
             input, which is written as "".
+        parameter_names: the parameters whose initial values `weight = normal(0.1)` may set in a call.
+        offers: names of its own, beside those of the contract, that others may read.
         examples, bad_examples: what the generic tests run.
     """
 
@@ -193,26 +195,23 @@ class Op:
     commutes_with_max: ClassVar[bool] = False
     takes_max: ClassVar[bool] = False
     torch_order: ClassVar[tuple[str, ...]] = ()
+    parameter_names: ClassVar[tuple[str, ...]] = ()
+    offers: ClassVar[tuple[str, ...]] = ()
     examples: ClassVar[tuple[Example, ...]] = ()
     bad_examples: ClassVar[tuple[BadExample, ...]] = ()
 
     # -- checking
 
     def shape(self, *inputs: Shape) -> Shape:
-        """The shape of the value, for one image.
+        """The shape of the value, for one image: by default that of the first input.
 
         Raises:
             ShapeError: if the op cannot take these inputs.
         """
-        raise NotImplementedError
+        return inputs[0]
 
     def parameters(self, *inputs: Shape) -> tuple[ParameterSpec, ...]:
         """The parameters and buffers, with their default initial values."""
-        return ()
-
-    @classmethod
-    def parameter_names(cls) -> tuple[str, ...]:
-        """The names that `weight = normal(0.1)` may set in a call."""
         return ()
 
     def macs(self, *inputs: Shape) -> int:
@@ -302,9 +301,52 @@ _T = TypeVar("_T", bound=Op)
 REGISTERED: dict[str, type[Op]] = {}
 
 
+@dataclass_transform(frozen_default=True)
 def register(cls: type[_T]) -> type[_T]:
-    """Class decorator: make an op known under its name."""
+    """Class decorator: make an op, as a frozen dataclass, known under its name.
+
+    Raises:
+        TypeError: for a public name that neither the contract nor a family of ops has, such as a
+            misspelt `foward`, and for a field that is no `attribute`.
+    """
+    dataclass(frozen=True)(cls)
+    _require_known_names(cls)
     if cls.name in REGISTERED:
         raise ValueError(f"two ops are named {cls.name}")
     REGISTERED[cls.name] = cls
     return cls
+
+
+def _require_known_names(cls: type[Op]) -> None:
+    """Refuse what nobody would ever call: a hook whose name is not quite one."""
+    attributes = cls.attributes()
+    for name, declared in attributes.items():
+        if "kind" not in declared.metadata:
+            raise TypeError(
+                f"{cls.__name__}.{name} is a field, and must be made by `attribute(...)`"
+            )
+    for name in vars(cls):
+        if name.startswith("_") or name in attributes or name in cls.offers:
+            continue
+        if not any(name in vars(base) or name in _declared(base) for base in cls.__mro__[1:]):
+            raise TypeError(_unknown(cls, name))
+
+
+def _declared(base: type) -> Mapping[str, Any]:
+    """What a class says that its subclasses have, such as `name: ClassVar[str]`."""
+    found: Mapping[str, Any] = vars(base).get("__annotations__", {})
+    return found
+
+
+def _unknown(cls: type[Op], name: str) -> str:
+    """What is said of a public name that is in no contract."""
+    from difflib import get_close_matches
+
+    known = {n for base in cls.__mro__[1:] for n in (*vars(base), *_declared(base))}
+    near = get_close_matches(name, [n for n in known if not n.startswith("_")], 1)
+    meant = f": did you mean `{near[0]}`?" if near else "."
+    return (
+        f"{cls.__name__}.{name} is no part of an op{meant}"
+        f" What only this op uses starts with an underscore, `_{name}`; what others may read stands"
+        " in `offers`."
+    )

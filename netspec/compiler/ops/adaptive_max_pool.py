@@ -1,24 +1,10 @@
 """Maximum pooling to a given size."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-from netspec.compiler.ir.graph import Shape
-from netspec.compiler.ir.op import BadExample, Evaluation, Example, Torch, X, register
+from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.adaptive_pool import AdaptivePoolOp
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from netspec.compiler.ir.plan import Lowering
-
-    Array = NDArray[Any]
 
 
 @register
-@dataclass(frozen=True)
 class AdaptiveMaxPool(AdaptivePoolOp):
     """Maximum of each of `size` windows, which are as even as whole pixels allow.
 
@@ -46,8 +32,6 @@ class AdaptiveMaxPool(AdaptivePoolOp):
 
     def forward(self, run: Evaluation, *x: Array) -> Array:
         """Each cell from its window."""
-        import numpy as np
-
         y = np.empty((*x[0].shape[:2], *self.size), x[0].dtype)
         for i, j, rows, columns in self.windows(x[0].shape[1:]):
             y[:, :, i, j] = x[0][:, :, rows, columns].max(axis=(2, 3))
@@ -55,8 +39,6 @@ class AdaptiveMaxPool(AdaptivePoolOp):
 
     def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
         """Each cell sends its gradient to the first maximum of its window."""
-        import numpy as np
-
         dx = np.zeros_like(x[0])
         for i, j, rows, columns in self.windows(x[0].shape[1:]):
             window = x[0][:, :, rows, columns]
@@ -67,8 +49,6 @@ class AdaptiveMaxPool(AdaptivePoolOp):
 
     def pattern(self, *x: Array) -> Array | None:
         """Which pixel of each window is its first maximum."""
-        import numpy as np
-
         first = np.empty((*x[0].shape[:2], *self.size), np.int32)
         for i, j, rows, columns in self.windows(x[0].shape[1:]):
             window = x[0][:, :, rows, columns]

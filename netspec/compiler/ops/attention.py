@@ -1,35 +1,11 @@
 """Scaled dot-product attention."""
 
-from __future__ import annotations
-
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
-from netspec.compiler.ir.attributes import Bool, attribute
-from netspec.compiler.ir.graph import Shape, show_shape
-from netspec.compiler.ir.op import (
-    BadExample,
-    Evaluation,
-    Example,
-    Op,
-    ShapeError,
-    Torch,
-    X,
-    register,
-)
-from netspec.compiler.ir.storage import from_planes, to_planes
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from netspec.compiler.ir.plan import Lowering, Scratch
-
-    Array = NDArray[Any]
+from netspec.compiler.ir.contract import *
 
 
 @register
-@dataclass(frozen=True)
 class Attention(Op):
     """Scaled dot-product attention (Vaswani et al. 2017): `(query, key, value) -> attention`.
 
@@ -97,8 +73,6 @@ class Attention(Op):
 
     def _shares(self, q: Array, k: Array) -> Array:
         """p."""
-        import numpy as np
-
         scores = q @ k.swapaxes(-1, -2) / math.sqrt(q.shape[-1])
         if self.causal:
             scores = np.where(np.tri(*scores.shape[-2:], dtype=np.bool_), scores, -np.inf)

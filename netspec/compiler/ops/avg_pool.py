@@ -1,25 +1,10 @@
 """Average pooling."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-from netspec.compiler.ir.attributes import Bool, attribute
-from netspec.compiler.ir.graph import Shape
-from netspec.compiler.ir.op import BadExample, Evaluation, Example, ShapeError, Torch, register
+from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.pool import PoolOp
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from netspec.compiler.ir.plan import Lowering
-
-    Array = NDArray[Any]
 
 
 @register
-@dataclass(frozen=True)
 class AvgPool(PoolOp):
     """Mean of each window: y = sum over the window of x / size, dL/dx = sum over windows of g / size.
 
@@ -67,8 +52,6 @@ class AvgPool(PoolOp):
 
     def forward(self, run: Evaluation, *x: Array) -> Array:
         """Each output pixel from its window."""
-        import numpy as np
-
         picture = x[0].shape[1:]
         y = np.empty((len(x[0]), *self.shape(picture)), x[0].dtype)
         for i, j, rows, columns in self.windows(picture):
@@ -77,8 +60,6 @@ class AvgPool(PoolOp):
 
     def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
         """Each output pixel shares its gradient out."""
-        import numpy as np
-
         picture = x[0].shape[1:]
         dx = np.zeros_like(x[0])
         for i, j, rows, columns in self.windows(picture):

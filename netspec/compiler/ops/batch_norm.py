@@ -1,39 +1,13 @@
 """Batch normalisation."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from netspec.compiler.ir.attributes import Bool, Real, attribute
-from netspec.compiler.ir.expression import Var
-from netspec.compiler.ir.graph import Graph, Node, Shape, show_shape
-from netspec.compiler.ir.initializers import Ones, Zeros
-from netspec.compiler.ir.op import (
-    BadExample,
-    Evaluation,
-    Example,
-    Finding,
-    Fix,
-    Op,
-    ParameterSpec,
-    ShapeError,
-    Torch,
-    register,
-)
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from netspec.compiler.ir.plan import Lowering, Scratch
-
-    Array = NDArray[Any]
+from netspec.compiler.ir.contract import *
 
 
 @register
-@dataclass(frozen=True)
 class BatchNorm(Op):
     """Batch normalisation (Ioffe and Szegedy 2015) over all axes but the channels.
 
@@ -57,6 +31,7 @@ class BatchNorm(Op):
     affine: bool = attribute(Bool(), "learn a weight and a bias for each channel", True)
 
     name = "batch_norm"
+    parameter_names = ("weight", "bias")
     torch_order = ("", "eps", "momentum", "affine")
     examples = (
         Example("batch_norm", ((3, 4, 5),)),
@@ -95,11 +70,6 @@ class BatchNorm(Op):
             ParameterSpec("bias", channels, Zeros(), "shift"),
         )
         return affine + statistics if self.affine else statistics
-
-    @classmethod
-    def parameter_names(cls) -> tuple[str, ...]:
-        """The trained ones."""
-        return ("weight", "bias")
 
     def least_training_batch(self, *inputs: Shape) -> int:
         """One value a channel has no variance."""

@@ -1,36 +1,12 @@
 """Channel shuffle."""
 
-from __future__ import annotations
-
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
-from netspec.compiler.ir.attributes import Int, attribute
-from netspec.compiler.ir.graph import Shape
-from netspec.compiler.ir.op import (
-    BadExample,
-    Evaluation,
-    Example,
-    Fix,
-    Op,
-    ShapeError,
-    Torch,
-    X,
-    register,
-)
+from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.windows import require_picture
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from netspec.compiler.ir.plan import Buffer, Lowering
-
-    Array = NDArray[Any]
 
 
 @register
-@dataclass(frozen=True)
 class ChannelShuffle(Op):
     """Channels dealt out like cards (Zhang et al. 2018): one of each group in turn.
 

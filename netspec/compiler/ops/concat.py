@@ -1,36 +1,12 @@
 """Concatenation."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from netspec.compiler.ir.attributes import AxisOf, attribute
-from netspec.compiler.ir.graph import Shape, show_shape
-from netspec.compiler.ir.op import (
-    BadExample,
-    Evaluation,
-    Example,
-    Fix,
-    Op,
-    ShapeError,
-    Torch,
-    X,
-    register,
-)
-from netspec.compiler.ir.storage import axis_name, position, resolve_axis
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from netspec.compiler.ir.plan import Lowering
-
-    Array = NDArray[Any]
+from netspec.compiler.ir.contract import *
 
 
 @register
-@dataclass(frozen=True)
 class Concat(Op):
     """Values laid end to end along an axis, the channels by default: y = [a; b; ...].
 
@@ -97,14 +73,10 @@ class Concat(Op):
 
     def forward(self, run: Evaluation, *x: Array) -> Array:
         """`np.concatenate`."""
-        import numpy as np
-
         return np.concatenate(x, axis=self.axis)
 
     def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
         """`np.split`."""
-        import numpy as np
-
         ends = np.cumsum([a.shape[self.axis] for a in x])
         return tuple(np.split(dy, ends[:-1], axis=self.axis))
 

@@ -1,28 +1,10 @@
 """Convolution."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from netspec.compiler.ir.attributes import Bool, Int, Padding, PaddingOf, Pair, PairOf, attribute
-from netspec.compiler.ir.graph import Graph, Node, Shape
-from netspec.compiler.ir.initializers import KaimingUniform, Uniform
-from netspec.compiler.ir.op import (
-    BadExample,
-    Evaluation,
-    Example,
-    Finding,
-    Fix,
-    Op,
-    ParameterSpec,
-    ShapeError,
-    Torch,
-    X,
-    register,
-)
+from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.windows import (
     Axis,
     axes,
@@ -34,16 +16,8 @@ from netspec.compiler.ops.families.windows import (
     unread_rows,
 )
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from netspec.compiler.ir.plan import Lowering, Scratch
-
-    Array = NDArray[Any]
-
 
 @register
-@dataclass(frozen=True)
 class Conv(Op):
     """2-d cross-correlation with `channels` filters.
 
@@ -67,6 +41,8 @@ class Conv(Op):
     bias: bool = attribute(Bool(), "add a number to each output channel", True)
 
     name = "conv"
+    offers = ("padding",)
+    parameter_names = ("weight", "bias")
     torch_order = ("", "channels", "kernel", "stride", "pad", "dilation", "groups", "bias")
     examples = (
         Example("conv(4, 3)", ((3, 6, 7),)),
@@ -154,11 +130,6 @@ class Conv(Op):
         bias = ParameterSpec("bias", (self.channels,), Uniform(-bound, bound), "bias")
         return (weight, bias) if self.bias else (weight,)
 
-    @classmethod
-    def parameter_names(cls) -> tuple[str, ...]:
-        """Both."""
-        return ("weight", "bias")
-
     def macs(self, *inputs: Shape) -> int:
         """O H' W' I/groups kh kw."""
         outputs = math.prod(self.shape(*inputs))
@@ -177,8 +148,6 @@ class Conv(Op):
 
     def forward(self, run: Evaluation, *x: Array) -> Array:
         """Each output pixel from its window."""
-        import numpy as np
-
         weight = run.parameters["weight"]
         padded = self._pad(x[0])
         n = len(padded)
@@ -194,8 +163,6 @@ class Conv(Op):
 
     def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
         """Each output pixel sends its gradient back to its window and to the filters."""
-        import numpy as np
-
         weight = run.parameters["weight"]
         padded = self._pad(x[0])
         dpadded, dweight = np.zeros_like(padded), np.zeros_like(weight)
@@ -213,8 +180,6 @@ class Conv(Op):
         return (dpadded[:, :, top : top + height, left : left + width],)
 
     def _pad(self, x: Array) -> Array:
-        import numpy as np
-
         top, bottom, left, right = self.padding
         return np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))
 

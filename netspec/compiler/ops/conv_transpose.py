@@ -1,38 +1,14 @@
 """Transposed convolution."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from netspec.compiler.ir.attributes import Bool, Int, Pair, PairOf, attribute
-from netspec.compiler.ir.graph import Shape
-from netspec.compiler.ir.initializers import KaimingUniform, Uniform
-from netspec.compiler.ir.op import (
-    BadExample,
-    Evaluation,
-    Example,
-    Fix,
-    Op,
-    ParameterSpec,
-    ShapeError,
-    Torch,
-    register,
-)
+from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.windows import AXES, is_unlikely, require_picture
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from netspec.compiler.ir.plan import Lowering, Scratch
-
-    Array = NDArray[Any]
 
 
 @register
-@dataclass(frozen=True)
 class ConvTranspose(Op):
     """Transposed convolution (`deconvolution`): the gradient of a `conv` by its input, run forward.
 
@@ -57,6 +33,7 @@ class ConvTranspose(Op):
     bias: bool = attribute(Bool(), "add a number to each output channel", True)
 
     name = "conv_transpose"
+    parameter_names = ("weight", "bias")
     torch_order = (
         "", "channels", "kernel", "stride", "pad", "output_pad", "groups", "bias", "dilation",
     )  # fmt: skip
@@ -151,11 +128,6 @@ class ConvTranspose(Op):
         bias = ParameterSpec("bias", (self.channels,), Uniform(-bound, bound), "bias")
         return (weight, bias) if self.bias else (weight,)
 
-    @classmethod
-    def parameter_names(cls) -> tuple[str, ...]:
-        """Both."""
-        return ("weight", "bias")
-
     def macs(self, *inputs: Shape) -> int:
         """I H W O/groups kh kw: every number of the input meets its filters."""
         each = self.channels // self.groups * self.kernel[0] * self.kernel[1]
@@ -173,8 +145,6 @@ class ConvTranspose(Op):
 
     def forward(self, run: Evaluation, *x: Array) -> Array:
         """Each input pixel adds its filters to the output; then the frame is cut off."""
-        import numpy as np
-
         weight = run.parameters["weight"]
         full = self._full(x[0])
         for ins, outs in self._groups(x[0].shape[1]):
@@ -187,8 +157,6 @@ class ConvTranspose(Op):
 
     def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
         """Each input pixel gathers from where it added."""
-        import numpy as np
-
         weight = run.parameters["weight"]
         full = self._full(x[0])
         full[self._inside(x[0])] = dy
@@ -205,8 +173,6 @@ class ConvTranspose(Op):
 
     def _full(self, x: Array) -> Array:
         """Zeros for the output before its frame is cut off."""
-        import numpy as np
-
         extents = (e + 2 * p for e, p in zip(self.shape(x.shape[1:])[1:], self.pad, strict=True))
         return np.zeros((len(x), self.channels, *extents), x.dtype)
 

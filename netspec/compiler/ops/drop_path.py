@@ -1,25 +1,11 @@
 """Stochastic depth."""
 
-from __future__ import annotations
-
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
-from netspec.compiler.ir.attributes import Real, attribute
-from netspec.compiler.ir.graph import Shape
-from netspec.compiler.ir.op import BadExample, Evaluation, Example, Op, Torch, X, register
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from netspec.compiler.ir.plan import Lowering
-
-    Array = NDArray[Any]
+from netspec.compiler.ir.contract import *
 
 
 @register
-@dataclass(frozen=True)
 class DropPath(Op):
     """Stochastic depth (Huang et al. 2016): whole images are dropped, to leave out a residual branch.
 
@@ -41,10 +27,6 @@ class DropPath(Op):
         BadExample("drop_path(-0.5)", ((12,),), "call/value"),
         BadExample("drop_path", ((12,),), "call/missing"),
     )
-
-    def shape(self, *inputs: Shape) -> Shape:
-        """Unchanged."""
-        return inputs[0]
 
     def forward(self, run: Evaluation, *x: Array) -> Array:
         """The mask of the run, or nothing."""

@@ -1,25 +1,9 @@
 """Dropout."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-from netspec.compiler.ir.attributes import Real, attribute
-from netspec.compiler.ir.expression import Var
-from netspec.compiler.ir.graph import Shape
-from netspec.compiler.ir.op import BadExample, Evaluation, Example, Op, Torch, register
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from netspec.compiler.ir.plan import Lowering
-
-    Array = NDArray[Any]
+from netspec.compiler.ir.contract import *
 
 
 @register
-@dataclass(frozen=True)
 class Dropout(Op):
     """Inverted dropout (Srivastava et al. 2014): in training y = m x, dL/dx = m dL/dy.
 
@@ -39,10 +23,6 @@ class Dropout(Op):
         BadExample("dropout(1.5)", ((12,),), "call/value"),
         BadExample("dropout(keep = 0.5)", ((12,),), "call/unknown-attribute"),
     )
-
-    def shape(self, *inputs: Shape) -> Shape:
-        """Unchanged."""
-        return inputs[0]
 
     def forward(self, run: Evaluation, *x: Array) -> Array:
         """The mask of the run, or nothing."""

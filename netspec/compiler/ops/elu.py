@@ -1,18 +1,9 @@
 """Exponential linear unit."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
-
-from netspec.compiler.ir.attributes import Real, attribute
-from netspec.compiler.ir.expression import Expression, elu, where
-from netspec.compiler.ir.graph import Shape
-from netspec.compiler.ir.op import BadExample, Example, Torch, X, register
-from netspec.compiler.ops.families.elementwise import ElementwiseOp
+from netspec.compiler.ir.contract import *
 
 
 @register
-@dataclass(frozen=True)
 class Elu(ElementwiseOp):
     """Exponential linear unit (Clevert et al. 2015): y = x where x > 0, else alpha (exp(x) - 1).
 

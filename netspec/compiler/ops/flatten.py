@@ -1,24 +1,11 @@
 """Flatten."""
 
-from __future__ import annotations
-
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
-from netspec.compiler.ir.graph import Shape
-from netspec.compiler.ir.op import Evaluation, Example, Op, Torch, X, register
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from netspec.compiler.ir.plan import Lowering
-
-    Array = NDArray[Any]
+from netspec.compiler.ir.contract import *
 
 
 @register
-@dataclass(frozen=True)
 class Flatten(Op):
     """Every image as one vector, row-major over (C, H, W). The gradient is reshaped back.
 

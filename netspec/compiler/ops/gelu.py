@@ -1,15 +1,8 @@
 """Gaussian error linear unit."""
 
-from __future__ import annotations
-
 import math
-from dataclasses import dataclass
 
-from netspec.compiler.ir.attributes import Choice, attribute
-from netspec.compiler.ir.expression import Expression, erf, exp, tanh
-from netspec.compiler.ir.graph import Shape
-from netspec.compiler.ir.op import BadExample, Example, Torch, X, register
-from netspec.compiler.ops.families.elementwise import ElementwiseOp
+from netspec.compiler.ir.contract import *
 
 # The tanh form's inner polynomial: SLOPE (x + CUBIC x^3).
 SLOPE = math.sqrt(2 / math.pi)
@@ -17,7 +10,6 @@ CUBIC = 0.044715
 
 
 @register
-@dataclass(frozen=True)
 class Gelu(ElementwiseOp):
     """Gaussian error linear unit (Hendrycks and Gimpel 2016): y = x P(x), P the normal distribution.
 

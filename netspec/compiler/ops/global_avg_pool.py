@@ -1,24 +1,10 @@
 """Global average pooling."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-from netspec.compiler.ir.graph import Shape
-from netspec.compiler.ir.op import BadExample, Evaluation, Example, Op, Torch, X, register
+from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.windows import require_picture
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from netspec.compiler.ir.plan import Lowering
-
-    Array = NDArray[Any]
 
 
 @register
-@dataclass(frozen=True)
 class GlobalAvgPool(Op):
     """Mean over each channel's picture (Lin et al. 2013): (C, H, W) becomes (C,).
 
@@ -48,8 +34,6 @@ class GlobalAvgPool(Op):
 
     def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
         """Every pixel gets its share."""
-        import numpy as np
-
         height, width = x[0].shape[2:]
         return (np.broadcast_to(dy[:, :, None, None] / (height * width), x[0].shape),)
 

@@ -1,18 +1,12 @@
 """Group normalisation."""
 
-from __future__ import annotations
-
 import math
-from dataclasses import dataclass
 
-from netspec.compiler.ir.attributes import Bool, Int, Real, attribute
-from netspec.compiler.ir.graph import Shape
-from netspec.compiler.ir.op import BadExample, Example, Fix, ShapeError, Torch, register
+from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.per_image_norm import NormalizingOp, Sets, channel_sets
 
 
 @register
-@dataclass(frozen=True)
 class GroupNorm(NormalizingOp):
     """Group normalisation (Wu and He 2018): over the pixels of a group of channels, image by image.
 

@@ -1,17 +1,9 @@
 """Piecewise linear sigmoid."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
-
-from netspec.compiler.ir.expression import Expression, logical_and, maximum, minimum, where
-from netspec.compiler.ir.graph import Shape
-from netspec.compiler.ir.op import Example, Torch, X, register
-from netspec.compiler.ops.families.elementwise import ElementwiseOp
+from netspec.compiler.ir.contract import *
 
 
 @register
-@dataclass(frozen=True)
 class HardSigmoid(ElementwiseOp):
     """Piecewise linear sigmoid: y = min(max(x + 3, 0), 6) / 6.
 

@@ -1,17 +1,9 @@
 """Piecewise quadratic swish."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
-
-from netspec.compiler.ir.expression import Expression, maximum, minimum, where
-from netspec.compiler.ir.graph import Shape
-from netspec.compiler.ir.op import Example, Torch, X, register
-from netspec.compiler.ops.families.elementwise import ElementwiseOp
+from netspec.compiler.ir.contract import *
 
 
 @register
-@dataclass(frozen=True)
 class HardSwish(ElementwiseOp):
     """Piecewise quadratic swish (Howard et al. 2019): y = x min(max(x + 3, 0), 6) / 6.
 

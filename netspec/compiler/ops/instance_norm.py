@@ -1,18 +1,12 @@
 """Instance normalisation."""
 
-from __future__ import annotations
-
 import math
-from dataclasses import dataclass
 
-from netspec.compiler.ir.attributes import Bool, Real, attribute
-from netspec.compiler.ir.graph import Shape, show_shape
-from netspec.compiler.ir.op import BadExample, Example, ShapeError, Torch, register
+from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.per_image_norm import NormalizingOp, Sets, channel_sets
 
 
 @register
-@dataclass(frozen=True)
 class InstanceNorm(NormalizingOp):
     """Instance normalisation (Ulyanov et al. 2016): over the pixels of each channel of each image.
 

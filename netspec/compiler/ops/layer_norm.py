@@ -1,17 +1,10 @@
 """Layer normalisation."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
-
-from netspec.compiler.ir.attributes import Bool, Int, Real, attribute
-from netspec.compiler.ir.graph import Shape, show_shape
-from netspec.compiler.ir.op import BadExample, Example, Fix, ShapeError, Torch, register
+from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.per_image_norm import NormalizingOp, Sets, last_axes_sets
 
 
 @register
-@dataclass(frozen=True)
 class LayerNorm(NormalizingOp):
     """Layer normalisation (Ba et al. 2016) of the last axes of each image, by that image alone.
 

@@ -1,18 +1,9 @@
 """Leaky rectified linear unit."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
-
-from netspec.compiler.ir.attributes import Real, attribute
-from netspec.compiler.ir.expression import Expression, maximum, minimum, where
-from netspec.compiler.ir.graph import Shape
-from netspec.compiler.ir.op import BadExample, Example, Torch, X, register
-from netspec.compiler.ops.families.elementwise import ElementwiseOp
+from netspec.compiler.ir.contract import *
 
 
 @register
-@dataclass(frozen=True)
 class LeakyRelu(ElementwiseOp):
     """Leaky rectified linear unit (Maas et al. 2013): y = x where x > 0, else slope x.
 

@@ -1,36 +1,11 @@
 """Fully connected layer."""
 
-from __future__ import annotations
-
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
-from netspec.compiler.ir.attributes import Bool, Int, attribute
-from netspec.compiler.ir.graph import Shape, show_shape
-from netspec.compiler.ir.initializers import KaimingUniform, Uniform
-from netspec.compiler.ir.op import (
-    BadExample,
-    Evaluation,
-    Example,
-    Fix,
-    Op,
-    ParameterSpec,
-    ShapeError,
-    Torch,
-    register,
-)
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from netspec.compiler.ir.plan import Lowering
-
-    Array = NDArray[Any]
+from netspec.compiler.ir.contract import *
 
 
 @register
-@dataclass(frozen=True)
 class Linear(Op):
     """Fully connected layer over the last axis: y = x W^T + b, with W of shape (out, in).
 
@@ -44,6 +19,7 @@ class Linear(Op):
     bias: bool = attribute(Bool(), "add a number to each output", True)
 
     name = "linear"
+    parameter_names = ("weight", "bias")
     torch_order = ("", "features", "bias")
     examples = (
         Example("linear(4)", ((6,),)),
@@ -79,11 +55,6 @@ class Linear(Op):
         weight = ParameterSpec("weight", (self.features, ins), KaimingUniform(gain), "weight")
         bias = ParameterSpec("bias", (self.features,), Uniform(-bound, bound), "bias")
         return (weight, bias) if self.bias else (weight,)
-
-    @classmethod
-    def parameter_names(cls) -> tuple[str, ...]:
-        """Both."""
-        return ("weight", "bias")
 
     def macs(self, *inputs: Shape) -> int:
         """In times out, for every row."""

@@ -1,25 +1,10 @@
 """Local response normalisation."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-from netspec.compiler.ir.attributes import Int, Real, attribute
-from netspec.compiler.ir.graph import Shape
-from netspec.compiler.ir.op import BadExample, Evaluation, Example, Op, Torch, X, register
+from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.windows import require_picture
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from netspec.compiler.ir.plan import Lowering, Scratch
-
-    Array = NDArray[Any]
 
 
 @register
-@dataclass(frozen=True)
 class LocalResponseNorm(Op):
     """Local response normalisation (Krizhevsky et al. 2012) over `size` neighbouring channels.
 
@@ -57,8 +42,6 @@ class LocalResponseNorm(Op):
 
     def _base(self, x: Array) -> Array:
         """b, channel by channel."""
-        import numpy as np
-
         base = np.empty_like(x)
         for c in range(x.shape[1]):
             window = x[:, max(0, c - self.size // 2) : c + (self.size - 1) // 2 + 1]
@@ -72,8 +55,6 @@ class LocalResponseNorm(Op):
 
     def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
         """The formula."""
-        import numpy as np
-
         base = self._base(x[0])
         share = dy * x[0] / base ** (self.beta + 1)
         total = np.empty_like(share)

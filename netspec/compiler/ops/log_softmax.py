@@ -1,22 +1,10 @@
 """Logarithm of softmax."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-from netspec.compiler.ir.graph import Shape
-from netspec.compiler.ir.op import BadExample, Evaluation, Example, Torch, X, register
+from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.softmax import SoftmaxOp
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Array = NDArray[Any]
 
 
 @register
-@dataclass(frozen=True)
 class LogSoftmax(SoftmaxOp):
     """Logarithm of softmax along an axis: y_i = x_i - log(sum_j exp(x_j)).
 
@@ -41,16 +29,12 @@ class LogSoftmax(SoftmaxOp):
 
     def forward(self, run: Evaluation, *x: Array) -> Array:
         """With the largest number taken off, so that nothing overflows."""
-        import numpy as np
-
         shifted = x[0] - x[0].max(axis=self.axis, keepdims=True)
         y: Array = shifted - np.log(np.exp(shifted).sum(axis=self.axis, keepdims=True))
         return y
 
     def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
         """The formula above."""
-        import numpy as np
-
         y = self.forward(run, *x)
         return (dy - np.exp(y) * dy.sum(axis=self.axis, keepdims=True),)
 

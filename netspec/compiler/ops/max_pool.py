@@ -1,26 +1,13 @@
 """Maximum pooling."""
 
-from __future__ import annotations
+from typing import Any
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-from netspec.compiler.ir.attributes import Pair, PairOf, attribute
-from netspec.compiler.ir.graph import Shape
-from netspec.compiler.ir.op import BadExample, Evaluation, Example, Torch, register
+from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.pool import PoolOp
 from netspec.compiler.ops.families.windows import Axis, axes
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from netspec.compiler.ir.plan import Lowering
-
-    Array = NDArray[Any]
-
 
 @register
-@dataclass(frozen=True)
 class MaxPool(PoolOp):
     """Maximum of each window; padding never wins.
 
@@ -59,8 +46,6 @@ class MaxPool(PoolOp):
 
     def forward(self, run: Evaluation, *x: Array) -> Array:
         """Each output pixel from its window."""
-        import numpy as np
-
         y = np.empty((len(x[0]), *self.shape(x[0].shape[1:])), x[0].dtype)
         for i, j, rows, columns in self.windows(x[0].shape[1:]):
             y[:, :, i, j] = x[0][:, :, rows, columns].max(axis=(2, 3))
@@ -68,8 +53,6 @@ class MaxPool(PoolOp):
 
     def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
         """Each output pixel sends its gradient to the first maximum of its window."""
-        import numpy as np
-
         dx = np.zeros_like(x[0])
         for i, j, rows, columns in self.windows(x[0].shape[1:]):
             window = x[0][:, :, rows, columns]
@@ -80,8 +63,6 @@ class MaxPool(PoolOp):
 
     def pattern(self, *x: Array) -> Array | None:
         """Which tap of each window is its first maximum."""
-        import numpy as np
-
         from netspec.kernels.windows import Window, clipped_taps
 
         _, rows, columns = self.shape(x[0].shape[1:])

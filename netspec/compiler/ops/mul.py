@@ -1,18 +1,11 @@
 """Elementwise product, written `a * b`."""
 
-from __future__ import annotations
-
 import functools
-from dataclasses import dataclass
 
-from netspec.compiler.ir.expression import Expression, product
-from netspec.compiler.ir.graph import Shape
-from netspec.compiler.ir.op import BadExample, Example, Torch, X, register
-from netspec.compiler.ops.families.elementwise import ElementwiseOp
+from netspec.compiler.ir.contract import *
 
 
 @register
-@dataclass(frozen=True)
 class Mul(ElementwiseOp):
     """Elementwise product of values of equal shape, written `a * b`.
 

@@ -1,35 +1,12 @@
 """Padding."""
 
-from __future__ import annotations
+from typing import Any
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-from netspec.compiler.ir.attributes import Choice, Padding, PaddingOf, Real, attribute
-from netspec.compiler.ir.graph import Shape
-from netspec.compiler.ir.op import (
-    BadExample,
-    Evaluation,
-    Example,
-    Fix,
-    Op,
-    ShapeError,
-    Torch,
-    X,
-    register,
-)
+from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.windows import AXES, require_picture
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from netspec.compiler.ir.plan import Lowering
-
-    Array = NDArray[Any]
 
 
 @register
-@dataclass(frozen=True)
 class Pad(Op):
     """A frame around the picture: of one value, of its mirror image, or of its edge repeated.
 
@@ -100,8 +77,6 @@ class Pad(Op):
 
     def forward(self, run: Evaluation, *x: Array) -> Array:
         """`np.pad`."""
-        import numpy as np
-
         top, bottom, left, right = self.pad
         around = ((0, 0), (0, 0), (top, bottom), (left, right))
         if self.mode == "constant":
@@ -110,8 +85,6 @@ class Pad(Op):
 
     def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
         """Each place sends its gradient to the pixel it read."""
-        import numpy as np
-
         dx = np.zeros_like(x[0])
         top, _, left, _ = self.pad
         height, width = x[0].shape[2:]

@@ -1,35 +1,10 @@
 """Permute."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-from netspec.compiler.ir.attributes import IntList, attribute
-from netspec.compiler.ir.graph import Shape, show_shape
-from netspec.compiler.ir.op import (
-    BadExample,
-    Evaluation,
-    Example,
-    Fix,
-    Op,
-    ShapeError,
-    Torch,
-    X,
-    register,
-)
-from netspec.compiler.ir.storage import order, position
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from netspec.compiler.ir.plan import Buffer, Lowering
-
-    Array = NDArray[Any]
+from netspec.compiler.ir.contract import *
+from netspec.compiler.ir.storage import order
 
 
 @register
-@dataclass(frozen=True)
 class Permute(Op):
     """The axes in another order: axis k of y is axis `axes[k]` of x; `permute([2, 1])` transposes.
 

@@ -1,17 +1,9 @@
 """Rectified linear unit."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
-
-from netspec.compiler.ir.expression import Expression, maximum, where
-from netspec.compiler.ir.graph import Shape
-from netspec.compiler.ir.op import Example, Torch, X, register
-from netspec.compiler.ops.families.elementwise import ElementwiseOp
+from netspec.compiler.ir.contract import *
 
 
 @register
-@dataclass(frozen=True)
 class Relu(ElementwiseOp):
     """Rectified linear unit: y = max(x, 0), dy/dx = 1 where y > 0, else 0 (at 0 too).
 

@@ -1,35 +1,11 @@
 """Reshape."""
 
-from __future__ import annotations
-
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
-from netspec.compiler.ir.attributes import IntList, attribute
-from netspec.compiler.ir.graph import Shape, show_shape
-from netspec.compiler.ir.op import (
-    BadExample,
-    Evaluation,
-    Example,
-    Op,
-    ShapeError,
-    Torch,
-    X,
-    register,
-)
-from netspec.compiler.ir.storage import from_planes, to_planes
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from netspec.compiler.ir.plan import Lowering
-
-    Array = NDArray[Any]
+from netspec.compiler.ir.contract import *
 
 
 @register
-@dataclass(frozen=True)
 class Reshape(Op):
     """The numbers of each image, row-major over (C, H, W), in another shape; the batch stays apart.
 

@@ -1,36 +1,9 @@
 """Learned scale."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-from netspec.compiler.ir.attributes import Real, attribute
-from netspec.compiler.ir.expression import Var
-from netspec.compiler.ir.graph import Shape
-from netspec.compiler.ir.initializers import Constant
-from netspec.compiler.ir.op import (
-    BadExample,
-    Evaluation,
-    Example,
-    Op,
-    P,
-    ParameterSpec,
-    Torch,
-    X,
-    register,
-)
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from netspec.compiler.ir.plan import Lowering
-
-    Array = NDArray[Any]
+from netspec.compiler.ir.contract import *
 
 
 @register
-@dataclass(frozen=True)
 class Scale(Op):
     """A learned factor for each channel (the LayerScale of Touvron et al. 2021): y = w x.
 
@@ -41,6 +14,7 @@ class Scale(Op):
     start: float = attribute(Real(), "what the factors start from", 1)
 
     name = "scale"
+    parameter_names = ("weight",)
     examples = (
         Example("scale", ((3, 4, 5),)),
         Example("scale(1e-6)", ((2, 3, 3),)),
@@ -52,10 +26,6 @@ class Scale(Op):
         BadExample("scale(1, 2)", ((7,),), "call/too-many"),
     )
 
-    def shape(self, *inputs: Shape) -> Shape:
-        """Unchanged."""
-        return inputs[0]
-
     @staticmethod
     def _factors(x: Shape) -> int:
         return x[0] if len(x) == 3 else x[-1]
@@ -64,11 +34,6 @@ class Scale(Op):
         """`weight`."""
         shape = (self._factors(inputs[0]),)
         return (ParameterSpec("weight", shape, Constant(self.start), "scale"),)
-
-    @classmethod
-    def parameter_names(cls) -> tuple[str, ...]:
-        """The one."""
-        return ("weight",)
 
     @staticmethod
     def _meet(weight: Array, x: Array) -> Array:

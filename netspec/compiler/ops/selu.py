@@ -1,13 +1,6 @@
 """Scaled exponential linear unit."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
-
-from netspec.compiler.ir.expression import Expression, elu, where
-from netspec.compiler.ir.graph import Shape
-from netspec.compiler.ir.op import Example, Torch, X, register
-from netspec.compiler.ops.families.elementwise import ElementwiseOp
+from netspec.compiler.ir.contract import *
 
 # The fixed point of the paper's equations 3 and 4.
 ALPHA = 1.6732632423543772
@@ -15,7 +8,6 @@ SCALE = 1.0507009873554805
 
 
 @register
-@dataclass(frozen=True)
 class Selu(ElementwiseOp):
     """Scaled exponential linear unit (Klambauer et al. 2017), which keeps mean 0 and variance 1.
 

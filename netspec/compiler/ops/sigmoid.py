@@ -1,17 +1,9 @@
 """Logistic sigmoid."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
-
-from netspec.compiler.ir.expression import Expression, sigmoid
-from netspec.compiler.ir.graph import Shape
-from netspec.compiler.ir.op import Example, Torch, X, register
-from netspec.compiler.ops.families.elementwise import ElementwiseOp
+from netspec.compiler.ir.contract import *
 
 
 @register
-@dataclass(frozen=True)
 class Sigmoid(ElementwiseOp):
     """Logistic sigmoid: y = 1 / (1 + exp(-x)), dy/dx = y (1 - y)."""
 

@@ -1,17 +1,9 @@
 """Sigmoid linear unit."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
-
-from netspec.compiler.ir.expression import Expression, sigmoid
-from netspec.compiler.ir.graph import Shape
-from netspec.compiler.ir.op import Example, Torch, X, register
-from netspec.compiler.ops.families.elementwise import ElementwiseOp
+from netspec.compiler.ir.contract import *
 
 
 @register
-@dataclass(frozen=True)
 class Silu(ElementwiseOp):
     """Sigmoid linear unit, also called swish (Elfwing et al. 2017): y = x s with s = sigmoid(x).
 

@@ -1,35 +1,11 @@
 """Slice."""
 
-from __future__ import annotations
+from typing import Any
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-from netspec.compiler.ir.attributes import MAX_SIZE, AxisOf, Int, attribute
-from netspec.compiler.ir.graph import Shape, show_shape
-from netspec.compiler.ir.op import (
-    BadExample,
-    Evaluation,
-    Example,
-    Fix,
-    Op,
-    ShapeError,
-    Torch,
-    X,
-    register,
-)
-from netspec.compiler.ir.storage import position, resolve_axis
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from netspec.compiler.ir.plan import Lowering
-
-    Array = NDArray[Any]
+from netspec.compiler.ir.contract import *
 
 
 @register
-@dataclass(frozen=True)
 class Slice(Op):
     """Places `start` to `stop` (exclusive) along an axis, every `step`-th: y = x[:, start:stop:step].
 
@@ -127,8 +103,6 @@ class Slice(Op):
 
     def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
         """Zeros but for the slice."""
-        import numpy as np
-
         dx = np.zeros_like(x[0])
         dx[self._index(x[0])] = dy
         return (dx,)

@@ -1,22 +1,10 @@
 """Softmax."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-from netspec.compiler.ir.graph import Shape
-from netspec.compiler.ir.op import BadExample, Evaluation, Example, Torch, X, register
+from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.softmax import SoftmaxOp
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Array = NDArray[Any]
 
 
 @register
-@dataclass(frozen=True)
 class Softmax(SoftmaxOp):
     """Softmax along an axis: y_i = exp(x_i) / sum_j exp(x_j), dL/dx = y (g - sum_j g_j y_j), g = dL/dy.
 
@@ -43,8 +31,6 @@ class Softmax(SoftmaxOp):
 
     def forward(self, run: Evaluation, *x: Array) -> Array:
         """With the largest number taken off, so that nothing overflows."""
-        import numpy as np
-
         e = np.exp(x[0] - x[0].max(axis=self.axis, keepdims=True))
         y: Array = e / e.sum(axis=self.axis, keepdims=True)
         return y

@@ -1,17 +1,9 @@
 """Hyperbolic tangent."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
-
-from netspec.compiler.ir.expression import Expression, tanh
-from netspec.compiler.ir.graph import Shape
-from netspec.compiler.ir.op import Example, Torch, X, register
-from netspec.compiler.ops.families.elementwise import ElementwiseOp
+from netspec.compiler.ir.contract import *
 
 
 @register
-@dataclass(frozen=True)
 class Tanh(ElementwiseOp):
     """Hyperbolic tangent: y = tanh(x), dy/dx = 1 - y^2."""
 

@@ -1,35 +1,12 @@
 """Upsampling."""
 
-from __future__ import annotations
+from typing import Any
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-from netspec.compiler.ir.attributes import Bool, Choice, Pair, PairOf, attribute
-from netspec.compiler.ir.graph import Shape
-from netspec.compiler.ir.op import (
-    BadExample,
-    Evaluation,
-    Example,
-    Fix,
-    Op,
-    ShapeError,
-    Torch,
-    X,
-    register,
-)
+from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.windows import require_picture
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from netspec.compiler.ir.plan import Lowering, Scratch
-
-    Array = NDArray[Any]
 
 
 @register
-@dataclass(frozen=True)
 class Upsample(Op):
     """A picture enlarged by a whole factor: each pixel repeated, or linearly between pixels.
 
@@ -86,8 +63,6 @@ class Upsample(Op):
 
     def _matrices(self, x: Array) -> list[Array]:
         """A and B; for `nearest` too, where each row has a single 1."""
-        import numpy as np
-
         matrices = []
         for size, scale in zip(x.shape[2:], self.scale, strict=True):
             enlarged = size * scale
@@ -107,16 +82,12 @@ class Upsample(Op):
 
     def forward(self, run: Evaluation, *x: Array) -> Array:
         """A x B^T."""
-        import numpy as np
-
         a, b = self._matrices(x[0])
         y: Array = np.einsum("ih,nchw,jw->ncij", a, x[0], b)
         return y
 
     def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
         """A^T g B."""
-        import numpy as np
-
         a, b = self._matrices(x[0])
         return (np.einsum("ih,ncij,jw->nchw", a, dy, b),)
 

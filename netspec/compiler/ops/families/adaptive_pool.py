@@ -1,14 +1,10 @@
 """What adaptive pools have in common: PyTorch's rule for the windows, and when it is a plain pool."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from netspec.compiler.ir.attributes import Pair, PairOf, attribute
-from netspec.compiler.ir.graph import Shape
-from netspec.compiler.ir.op import Op
+from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.windows import require_picture
 
 

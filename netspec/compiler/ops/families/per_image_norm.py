@@ -1,20 +1,9 @@
 """What layer, group and instance norm have in common: each normalises an image by itself."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from netspec.compiler.ir.graph import Shape
-from netspec.compiler.ir.initializers import Ones, Zeros
-from netspec.compiler.ir.op import Evaluation, Op, ParameterSpec
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from netspec.compiler.ir.plan import Lowering, Scratch
-
-    Array = NDArray[Any]
+from netspec.compiler.ir.contract import *
 
 
 @dataclass(frozen=True)
@@ -41,6 +30,8 @@ class Sets:
 class NormalizingOp(Op):
     """xhat = (x - mean) / sqrt(var + eps), y = weight xhat + bias, for sets of an image's numbers."""
 
+    parameter_names = ("weight", "bias")
+
     eps: float
 
     def sets(self, x: Shape) -> Sets:
@@ -55,21 +46,12 @@ class NormalizingOp(Op):
         """Whether there is a weight, and whether there is a bias."""
         raise NotImplementedError
 
-    def shape(self, *inputs: Shape) -> Shape:
-        """Unchanged."""
-        return inputs[0]
-
     def parameters(self, *inputs: Shape) -> tuple[ParameterSpec, ...]:
         """`weight` of ones and `bias` of zeros, where they are learnt."""
         shape = self.parameter_shape(inputs[0])
         weight = ParameterSpec("weight", shape, Ones(), "scale")
         bias = ParameterSpec("bias", shape, Zeros(), "shift")
         return tuple(p for p, has in zip((weight, bias), self.learns(), strict=True) if has)
-
-    @classmethod
-    def parameter_names(cls) -> tuple[str, ...]:
-        """Both."""
-        return ("weight", "bias")
 
     # -- reference
 

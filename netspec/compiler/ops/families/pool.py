@@ -1,14 +1,10 @@
 """What pools have in common: their attributes, their shape rule and the loop over windows."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from netspec.compiler.ir.attributes import Bool, Padding, PaddingOf, Pair, PairOf, attribute
-from netspec.compiler.ir.graph import Graph, Node, Shape
-from netspec.compiler.ir.op import Finding, Fix, Op, ShapeError, Torch, X
+from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.windows import (
     Axis,
     axes,

@@ -1,17 +1,9 @@
 """What softmax and its logarithm have in common: the axis, and kernels that follow from it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-from netspec.compiler.ir.attributes import AxisOf, attribute
-from netspec.compiler.ir.graph import Shape
-from netspec.compiler.ir.op import Op
-from netspec.compiler.ir.storage import position, resolve_axis
-
-if TYPE_CHECKING:
-    from netspec.compiler.ir.plan import Lowering
+from netspec.compiler.ir.contract import *
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,9 @@
 """The geometry of sliding windows, which convolutions and pools share."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from netspec.compiler.ir.attributes import Padding, Pair
-from netspec.compiler.ir.graph import Graph, Node, Shape, show_shape
-from netspec.compiler.ir.op import Finding, Fix, ShapeError
+from netspec.compiler.ir.contract import *
 
 AXES = ("height", "width")
 

@@ -1,0 +1,156 @@
+"""All that an op's file is written with: `from netspec.compiler.ir.contract import *`.
+
+`np` is NumPy, which is imported when it is first used: checking a file never does. `Array`,
+`Lowering` and `Scratch` are for annotations.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from netspec.compiler.ir.attributes import (
+    MAX_SIZE,
+    AxisOf,
+    Bool,
+    Choice,
+    Int,
+    IntList,
+    Padding,
+    PaddingOf,
+    Pair,
+    PairOf,
+    Real,
+    attribute,
+)
+from netspec.compiler.ir.elementwise_op import ElementwiseOp
+from netspec.compiler.ir.expression import (
+    Const,
+    Expression,
+    Var,
+    absolute,
+    elu,
+    erf,
+    exp,
+    expm1,
+    log,
+    log1p,
+    logical_and,
+    maximum,
+    minimum,
+    product,
+    sigmoid,
+    sqrt,
+    tanh,
+    total,
+    where,
+)
+from netspec.compiler.ir.graph import Graph, Node, Shape, show_shape
+from netspec.compiler.ir.initializers import Constant, KaimingUniform, Ones, Uniform, Zeros
+from netspec.compiler.ir.op import (
+    BadExample,
+    Evaluation,
+    Example,
+    Finding,
+    Fix,
+    Op,
+    P,
+    ParameterSpec,
+    ShapeError,
+    Torch,
+    X,
+    register,
+)
+from netspec.compiler.ir.storage import (
+    axis_name,
+    from_planes,
+    position,
+    resolve_axis,
+    to_planes,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from netspec.compiler.ir.plan import Buffer, Lowering, Scratch
+
+    Array = NDArray[Any]
+else:
+
+    class _Deferred(ModuleType):
+        """A module that is imported when an attribute of it is asked for."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(importlib.import_module(self.__name__), name)
+
+    np = _Deferred("numpy")
+    # What stands in annotations alone need not be loaded.
+    Array = Buffer = Lowering = Scratch = Any
+
+__all__ = [
+    "MAX_SIZE",
+    "Array",
+    "AxisOf",
+    "BadExample",
+    "Bool",
+    "Buffer",
+    "Choice",
+    "Const",
+    "Constant",
+    "ElementwiseOp",
+    "Evaluation",
+    "Example",
+    "Expression",
+    "Finding",
+    "Fix",
+    "Graph",
+    "Int",
+    "IntList",
+    "KaimingUniform",
+    "Lowering",
+    "Node",
+    "Ones",
+    "Op",
+    "P",
+    "Padding",
+    "PaddingOf",
+    "Pair",
+    "PairOf",
+    "ParameterSpec",
+    "Real",
+    "Scratch",
+    "Shape",
+    "ShapeError",
+    "Torch",
+    "Uniform",
+    "Var",
+    "X",
+    "Zeros",
+    "absolute",
+    "attribute",
+    "axis_name",
+    "elu",
+    "erf",
+    "exp",
+    "expm1",
+    "from_planes",
+    "log",
+    "log1p",
+    "logical_and",
+    "maximum",
+    "minimum",
+    "np",
+    "position",
+    "product",
+    "register",
+    "resolve_axis",
+    "show_shape",
+    "sigmoid",
+    "sqrt",
+    "tanh",
+    "to_planes",
+    "total",
+    "where",
+]
