@@ -46,11 +46,11 @@ FLOORS = [
         "runtime/plots": ["runtime.plots"],
     },
     {
-        "tools/verify": ["tools.verify"],
+        "tools/agreement": ["tools.agreement"],
         "tools/bench": ["tools.bench"],
         "export": ["export"],
     },
-    {"tools/gradcheck": ["tools.gradcheck"]},
+    {"tools/verify": ["tools.verify"], "tools/gradcheck": ["tools.gradcheck"]},
     {"tools/doctor": ["tools.doctor"]},
     {"api": ["net", "runtime", "tools", ""]},
     {"testing": ["testing"]},

@@ -19,9 +19,9 @@ from netspec.kernels import batch_norm as norm
 from netspec.kernels import conv, linear, pool
 from netspec.runtime.engine import program as executor
 from netspec.runtime.optim import optimizers
+from netspec.tools.agreement.alignment import align, expected_calls, key
+from netspec.tools.agreement.difference import difference
 from netspec.tools.verify import verify
-from netspec.tools.verify.agreement import difference
-from netspec.tools.verify.alignment import align, expected_calls, key
 from tests.conftest import ROOT, Run, Write
 from tests.helpers.nets import net_of
 

@@ -13,11 +13,11 @@ from netspec.runtime.data.input_normalization import Normalization
 from netspec.runtime.models.classifier_shape import class_count, image_shape, require_training_batch
 from netspec.runtime.optim.losses import make_loss
 from netspec.runtime.optim.optimizers import check_optimizer
+from netspec.tools.agreement.case import HasGraph
 from netspec.tools.doctor import initial_checks as checks
 from netspec.tools.doctor import training_checks as learning
 from netspec.tools.doctor.examinee import Patient
 from netspec.tools.doctor.report import Finding, Report
-from netspec.tools.gradcheck.setup import HasGraph
 
 # More images say little more, and a large net takes its time for each.
 IMAGES = 64

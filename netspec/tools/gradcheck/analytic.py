@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,9 +12,8 @@ from numpy.typing import NDArray
 from netspec.compiler.ir.graph import Graph
 from netspec.compiler.ir.plan import Plan
 from netspec.runtime.engine.program import Program, make_plan
-from netspec.tools.gradcheck.objective import Goal
-from netspec.tools.verify.inputs import Case
-from netspec.tools.verify.numpy_trace import step
+from netspec.tools.agreement.case import Case, another
+from netspec.tools.agreement.numpy_trace import step
 
 if TYPE_CHECKING:
     from torch import nn
@@ -55,15 +53,6 @@ def numpy_gradients(graph: Graph, case: Case) -> Analytic:
     return Analytic("numpy", loss, gradients, buffers)
 
 
-def another(case: Case) -> Case:
-    """Another batch, to go through a program first.
-
-    What the next step forgets to write is then wrong, and not right by luck.
-    """
-    inputs = {name: 1.25 * array[::-1] + 0.5 for name, array in case.inputs.items()}
-    return dataclasses.replace(case, inputs=inputs)
-
-
 def _run(
     graph: Graph, plan: Plan, case: Case
 ) -> tuple[float, dict[tuple[str, str], Array], dict[str, Array]]:
@@ -86,11 +75,11 @@ def _step(
     return loss, p, g, b
 
 
-def torch_gradients(graph: Graph, module: nn.Module, case: Case, goal: Goal) -> Analytic:
+def torch_gradients(graph: Graph, module: nn.Module, case: Case) -> Analytic:
     """Of the generated module, by PyTorch's autograd, with the same dropout masks."""
     import torch
 
-    from netspec.tools.verify.torch_trace import SharedMasks, by_name, load, one_thread, tensors
+    from netspec.tools.agreement.torch_trace import SharedMasks, by_name, load, one_thread, tensors
 
     load(module, case, "float64")
     module.zero_grad()
@@ -99,7 +88,7 @@ def torch_gradients(graph: Graph, module: nn.Module, case: Case, goal: Goal) -> 
         with SharedMasks(tensors(case.masks, "float64").values()):
             outputs = by_name(graph, module(*inputs.values()))
         values = {name: y.detach().numpy() for name, y in outputs.items()}
-        loss, upstream = goal.program(values)
+        loss, upstream = case.objective.program(values)
         read = [name for name, y in outputs.items() if y.requires_grad]
         torch.autograd.backward(
             [outputs[name] for name in read], [torch.from_numpy(upstream[name]) for name in read]

@@ -18,24 +18,24 @@ from numpy.typing import NDArray
 from netspec.compiler.ir.graph import Graph, Node
 from netspec.compiler.ir.op import Evaluation
 from netspec.diagnostics import Diagnostic
-from netspec.runtime.engine.program import make_plan
-from netspec.tools.gradcheck.analytic import another
+from netspec.tools.agreement.case import Case, another, magnify
+from netspec.tools.agreement.compare import Comparison, Side, compare
+from netspec.tools.agreement.describe import describe_parting
+from netspec.tools.agreement.evaluators import (
+    AS_RUN,
+    FUSED,
+    Sides,
+    compare_sides,
+    trace_sides,
+    witnesses,
+)
+from netspec.tools.agreement.fused_steps import program_order
+from netspec.tools.agreement.numpy_trace import plan_as_run, trace_reference
+from netspec.tools.agreement.quantities import Item, Trace
+from netspec.tools.agreement.step_trace import trace_by_steps
 from netspec.tools.gradcheck.differences import SMALLEST, Slope, find_slope
 from netspec.tools.gradcheck.probes import STEP, Target
-from netspec.tools.gradcheck.snapshots import trace_by_steps
 from netspec.tools.gradcheck.verdict import judge
-from netspec.tools.verify.compare import Comparison, Side, checkpoints, compare
-from netspec.tools.verify.describe import describe_parting
-from netspec.tools.verify.fused_steps import program_order
-from netspec.tools.verify.inputs import Case, Objective, magnify
-from netspec.tools.verify.local_reference import Local
-from netspec.tools.verify.numpy_trace import (
-    plan_fused,
-    plan_unfused,
-    trace_program,
-    trace_reference,
-)
-from netspec.tools.verify.quantities import Item, Trace, in_order
 
 if TYPE_CHECKING:
     from torch import nn
@@ -61,60 +61,26 @@ def locate(
     """
     case, reference = magnify(case, trace_reference(graph, case))
     where = "float64, " + ("training" if case.training else "evaluation")
-    comparisons, sides = _compare(graph, case, reference)
-    if module is not None:
-        case = dataclasses.replace(case, objective=Objective(case.objective.terms))
-        case, reference = magnify(case, trace_reference(graph, case))
-        comparison, side = _compare_module(graph, case, reference, module)
-        comparisons.append(comparison)
-        sides.append(side)
-    for comparison in comparisons:
+    sides = trace_sides(
+        graph, case, "float64", reference, module, backward=True, before=another(case)
+    )
+    for comparison in compare_sides(graph, case, sides, CLOSE):
+        if comparison.right == AS_RUN and comparison.parting is not None:
+            comparison = _closer(graph, case, sides) or comparison
         if comparison.parting is not None:
-            found = describe_parting(graph, comparison.parting, where, sides)
+            found = describe_parting(graph, comparison.parting, where, witnesses(sides))
             area = "value" if found.code.endswith("/value") else "gradient"
             return dataclasses.replace(found, code=f"gradcheck/{area}")
     return _wrong_formula(graph, case, reference, tolerance)
 
 
-def _compare(graph: Graph, case: Case, reference: Trace) -> tuple[list[Comparison], list[Side]]:
-    """Reference, program, program fused, and as it runs: each with the one before."""
-    fused = plan_fused(graph, case.training)
-    plans = {
-        "NumPy": plan_unfused(graph, case.training),
-        "fused": fused,
-        "as run": make_plan(graph, training=case.training),
-    }
-    sides = [Side("reference", reference)]
-    comparisons = []
-    for name, plan in plans.items():
-        trace = trace_program(graph, plan, case, "float64", before=another(case))
-        side = Side(name, trace, Local(graph, case, trace) if name != "as run" else None)
-        before = sides[-1] if name != "as run" else dataclasses.replace(sides[-1], local=None)
-        if name == "fused":
-            order = program_order(graph, fused, (before, side))
-        else:
-            order = checkpoints(graph, in_order(graph), (before, side))
-        comparison = compare(graph, before, side, order, CLOSE)
-        if name == "as run" and comparison.parting is not None:
-            side = Side(name, trace_by_steps(graph, plan, case))
-            order = program_order(graph, plan, (before, side))
-            closer = compare(graph, before, side, order, CLOSE)
-            comparison = comparison if closer.parting is None else closer
-        comparisons.append(comparison)
-        sides.append(side)
-    return comparisons, sides[:-1]
-
-
-def _compare_module(
-    graph: Graph, case: Case, reference: Trace, module: nn.Module
-) -> tuple[Comparison, Side]:
-    from netspec.tools.verify.torch_trace import one_thread, trace_module
-
-    with one_thread():
-        trace = trace_module(graph, module, case, "float64")
-    sides = Side("reference", reference), Side("PyTorch", trace, Local(graph, case, trace))
-    order = checkpoints(graph, in_order(graph), sides)
-    return compare(graph, *sides, order, CLOSE), sides[1]
+def _closer(graph: Graph, case: Case, sides: Sides) -> Comparison | None:
+    """Where the program as it runs parts from the fused one, seen step by step; None if nowhere."""
+    plan = plan_as_run(graph, case.training, backward=True)
+    left = dataclasses.replace(sides[FUSED], local=None)
+    right = Side(AS_RUN, trace_by_steps(graph, plan, case))
+    comparison = compare(graph, left, right, program_order(graph, plan, (left, right)), CLOSE)
+    return None if comparison.parting is None else comparison
 
 
 # ------------------------------------------------------------------------------ one layer by itself

@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 from netspec.compiler.ir.graph import Graph
 from netspec.compiler.numpy_backend.lower import lower
 from netspec.runtime.engine.program import Program, run_passes
-from netspec.tools.gradcheck.objective import Goal
+from netspec.tools.agreement.case import Case
+from netspec.tools.agreement.numpy_trace import first_channels, step
 from netspec.tools.gradcheck.probes import Direction, Target
-from netspec.tools.verify.inputs import Case
-from netspec.tools.verify.numpy_trace import first_channels, step
 
 Array = NDArray[Any]
 
@@ -30,12 +29,10 @@ class Landscape:
     Args:
         graph: the net.
         case: the point, and everything that is held fixed, dropout masks among it.
-        goal: what is differentiated.
     """
 
-    def __init__(self, graph: Graph, case: Case, goal: Goal) -> None:
+    def __init__(self, graph: Graph, case: Case) -> None:
         self.case = case
-        self.goal = goal
         self._graph = graph
         self._kinked = [
             (node, node.inputs)
@@ -114,4 +111,4 @@ class Landscape:
         for name, parameter in self._graph.parameters.items():
             if not parameter.trainable:
                 self._parameters[name][...] = self.case.parameters[name]
-        return loss, pattern + self.goal.pattern(gradients)
+        return loss, pattern + self.case.objective.pattern(gradients)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from netspec.compiler.ir.graph import Graph, Node
 from netspec.compiler.ir.op import Evaluation
-from netspec.runtime.models.numpy_model import draw_parameter
+from netspec.tools.agreement.case import draw_moved
 
 Array = NDArray[Any]
 
@@ -19,24 +19,9 @@ LEAST, MOST = 0.25, 4.0
 
 
 def draw_parameters(graph: Graph, seed: int) -> dict[str, Array]:
-    """The initial values of a seed, moved where all numbers of a tensor are the same.
-
-    Mistakes hide in zeros and ones: a gradient that is multiplied once too often by a scale of 1
-    is right.
-    """
+    """The initial values of a seed, moved where all numbers of a tensor are the same."""
     rng = np.random.default_rng([seed, 4])
-    values = {}
-    for parameter in graph.parameters.values():
-        array = draw_parameter(parameter, seed)
-        if parameter.role == "counter":
-            array = array.astype(np.int64)
-        elif array.size and np.ptp(array) == 0:
-            if array.flat[0] == 0:
-                array = rng.normal(0, 0.1, array.shape)
-            else:
-                array = array * rng.uniform(0.5, 1.5, array.shape)
-        values[parameter.name] = array
-    return values
+    return {p.name: draw_moved(p, seed, rng) for p in graph.parameters.values()}
 
 
 def draw_inputs(graph: Graph, batch: int, seed: int) -> dict[str, Array]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -10,6 +9,7 @@ from typing import Any, Literal
 from netspec.compiler.ir.graph import Graph
 from netspec.diagnostics import Diagnostic, NetspecError, Span, plural, to_json
 from netspec.text.table import Column, name_column, table_lines, text_column
+from netspec.tools.agreement.text import batch_shapes, finite
 from netspec.tools.gradcheck.verdict import ENOUGH, Score, Verdict
 
 NAMES = {"numpy": "NumPy", "torch": "PyTorch"}
@@ -145,10 +145,7 @@ class Report:
     # -- text
 
     def _lines(self, width: int | None) -> Iterator[str]:
-        shapes = ", ".join(
-            f"{name} [{', '.join(map(str, (self.batch, *shape)))}]"
-            for name, shape in self.graph.inputs.items()
-        )
+        shapes = batch_shapes(self.graph, self.batch)
         yield f"{self.graph.name}: {shapes}, seed {self.seed}; {self.how}, to {self.tolerance:g}"
         yield ""
         for section in self.sections:
@@ -242,7 +239,7 @@ def _section_as_dict(section: Section) -> dict[str, Any]:
             {
                 "name": check.name,
                 "where": check.span.where if check.span else None,
-                "errors": {backend: _finite(e) for backend, e in check.errors.items()},
+                "errors": {backend: finite(e) for backend, e in check.errors.items()},
                 "tolerance": check.tolerance,
                 "verdict": check.verdict,
             }
@@ -263,15 +260,11 @@ def _row_as_dict(row: Row) -> dict[str, Any]:
         "verdict": row.verdict,
         "backends": {
             backend: {
-                "error": _finite(s.error),
-                "largest_relative": _finite(s.largest),
-                "median_relative": _finite(s.median),
+                "error": finite(s.error),
+                "largest_relative": finite(s.largest),
+                "median_relative": finite(s.median),
                 "wrong": s.wrong,
             }
             for backend, s in row.scores.items()
         },
     }
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

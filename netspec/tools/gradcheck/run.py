@@ -17,17 +17,17 @@ from netspec.runtime.engine.program import make_plan
 from netspec.runtime.engine.reference import Reference
 from netspec.runtime.models.classifier_shape import require_training_batch
 from netspec.runtime.optim.losses import Loss
+from netspec.tools.agreement.case import Case, HasGraph
+from netspec.tools.agreement.numpy_trace import draw_masks, plan_unfused
+from netspec.tools.agreement.quantities import holders
 from netspec.tools.gradcheck.analytic import Analytic, numpy_gradients, torch_gradients
 from netspec.tools.gradcheck.locate import locate
 from netspec.tools.gradcheck.loss_along_line import Landscape
 from netspec.tools.gradcheck.probe import Prober
 from netspec.tools.gradcheck.probes import Target
 from netspec.tools.gradcheck.report import Check, Report, Row, Section
-from netspec.tools.gradcheck.setup import HasGraph, Subject, choose_parameters, prepare
+from netspec.tools.gradcheck.setup import Subject, choose_parameters, prepare
 from netspec.tools.gradcheck.verdict import Probe, score, verdict
-from netspec.tools.verify.inputs import Case
-from netspec.tools.verify.numpy_trace import draw_masks, plan_unfused
-from netspec.tools.verify.quantities import holders
 
 Array = NDArray[Any]
 
@@ -120,8 +120,8 @@ def gradcheck(
         case = _case(subject, training, seed)
         section = Section(title)
         report.sections.append(section)
-        landscape = Landscape(graph, case, subject.goal)
-        results = _results(graph, case, subject, module, backends)
+        landscape = Landscape(graph, case)
+        results = _results(graph, case, module, backends)
         prober = Prober(landscape, results, tolerance)
         for target in targets:
             rng = np.random.default_rng([seed, 8, zlib.crc32("/".join(target.names).encode())])
@@ -231,20 +231,18 @@ def _how(count: int, elements: int | None, full: bool, *, whole: bool) -> str:
 def _case(subject: Subject, training: bool, seed: int) -> Case:
     graph = subject.graph
     masks = draw_masks(graph, plan_unfused(graph, training), subject.batch, seed)
-    return Case(subject.inputs, subject.parameters, subject.goal, training, masks)
+    return Case(subject.inputs, subject.parameters, subject.objective, training, masks)
 
 
 # ------------------------------------------------------------------------------------------ rows
 
 
-def _results(
-    graph: Graph, case: Case, subject: Subject, module: Any, backends: Sequence[str]
-) -> dict[str, Analytic]:
+def _results(graph: Graph, case: Case, module: Any, backends: Sequence[str]) -> dict[str, Analytic]:
     results = {}
     if "numpy" in backends:
         results["numpy"] = numpy_gradients(graph, case)
     if "torch" in backends:
-        results["torch"] = torch_gradients(graph, module, case, subject.goal)
+        results["torch"] = torch_gradients(graph, module, case)
     return results
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,20 +16,12 @@ from netspec.diagnostics import NetspecError
 from netspec.runtime.models.classifier_shape import require_sizes
 from netspec.runtime.models.numpy_model import Model
 from netspec.runtime.optim.losses import Loss, make_loss
-from netspec.tools.gradcheck.objective import Goal, has_scores, make_goal
+from netspec.tools.agreement.case import HasGraph
+from netspec.tools.agreement.objective import Objective, has_scores, make_objective
 from netspec.tools.gradcheck.parameters import draw_inputs, draw_parameters, settle
 from netspec.tools.gradcheck.subgraph import cut
 
 Array = NDArray[Any]
-
-
-class HasGraph(Protocol):
-    """A checked net, or a model of one."""
-
-    @property
-    def graph(self) -> Graph:
-        """Its graph."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -39,7 +31,7 @@ class Subject:
     graph: Graph
     parameters: dict[str, Array]
     inputs: dict[str, Array]
-    goal: Goal
+    objective: Objective
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -87,8 +79,8 @@ def prepare(
         if scaled:
             notes.append(f"scaled, so that signals neither vanish nor explode: {', '.join(scaled)}")
     is_part = start is not None or end is not None
-    goal = _goal(graph, size, seed, loss, y, is_part=is_part)
-    return Subject(graph, parameters, inputs, goal, notes)
+    objective = _objective(graph, size, seed, loss, y, is_part=is_part)
+    return Subject(graph, parameters, inputs, objective, notes)
 
 
 def _given_inputs(graph: Graph, x: ArrayLike | Mapping[str, ArrayLike] | None) -> dict[str, Array]:
@@ -116,7 +108,7 @@ def _given_inputs(graph: Graph, x: ArrayLike | Mapping[str, ArrayLike] | None) -
     return given
 
 
-def _goal(
+def _objective(
     graph: Graph,
     batch: int,
     seed: int,
@@ -124,7 +116,7 @@ def _goal(
     y: ArrayLike | None,
     *,
     is_part: bool,
-) -> Goal:
+) -> Objective:
     """The loss of the scores, where a whole net has any."""
     names = list(graph.outputs)
     scores = "output" if "output" in names else names[0] if len(names) == 1 else None
@@ -147,7 +139,7 @@ def _goal(
     chosen = make_loss(loss) if isinstance(loss, str) else loss
     rng = np.random.default_rng([seed, 7])
     labels = None if labels is None else labels.astype(np.int64)
-    return make_goal(graph, batch, rng, loss=chosen, scores=scores, labels=labels)
+    return make_objective(graph, batch, rng, loss=chosen, scores=scores, labels=labels)
 
 
 def choose_parameters(graph: Graph, pattern: str) -> tuple[list[str], list[str]]:

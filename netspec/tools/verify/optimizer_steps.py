@@ -16,11 +16,11 @@ from netspec.runtime.engine.program import Program
 from netspec.runtime.models.numpy_model import Model
 from netspec.runtime.models.pytorch.optimizers import make_torch_optimizer
 from netspec.runtime.optim.optimizers import OPTIMIZERS, make_optimizer
-from netspec.tools.verify.agreement import difference
-from netspec.tools.verify.inputs import Case
-from netspec.tools.verify.local_reference import ROUNDINGS, shaken
-from netspec.tools.verify.numpy_trace import plan_as_run, step
-from netspec.tools.verify.torch_trace import SharedMasks, by_name, load, loss_of, tensors
+from netspec.tools.agreement.case import Case
+from netspec.tools.agreement.difference import difference
+from netspec.tools.agreement.local_reference import ROUNDINGS, shaken
+from netspec.tools.agreement.numpy_trace import plan_as_run, step
+from netspec.tools.agreement.torch_trace import SharedMasks, by_name, load, tensors
 
 Array = NDArray[Any]
 
@@ -129,7 +129,7 @@ class Stepper:
         self.theirs.zero_grad()
         with SharedMasks(self.masks.values()):
             outputs = by_name(self.graph, self.module(*self.inputs.values()))
-        loss_of(self.case.objective, outputs).backward()
+        self.case.objective.in_torch(outputs).backward()
         for p in self.module.parameters():
             if p.grad is None:  # nothing flows back to it
                 p.grad = torch.zeros_like(p)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,8 +9,9 @@ from typing import Any
 from netspec.compiler.ir.graph import Graph
 from netspec.diagnostics import Diagnostic, NetspecError, plural, to_json
 from netspec.text.table import Column, name_column, table_lines
-from netspec.tools.verify.compare import Comparison
-from netspec.tools.verify.quantities import ROWS
+from netspec.tools.agreement.compare import Comparison
+from netspec.tools.agreement.quantities import ROWS
+from netspec.tools.agreement.text import batch_shapes, finite
 
 _ROUNDING = (
     "~ rounding: each side is what the reference makes of that side's own numbers just before"
@@ -105,7 +105,7 @@ class Report:
                     {
                         "optimizer": row.optimizer,
                         "dtype": row.dtype,
-                        "largest": _number(row.size),
+                        "largest": finite(row.size),
                         "parameter": row.parameter,
                         "tolerance": row.tolerance,
                         "rounding": row.excused,
@@ -121,10 +121,7 @@ class Report:
 
     def _lines(self, width: int | None) -> Iterator[str]:
         graph = self.graph
-        shapes = ", ".join(
-            f"{name} [{', '.join(map(str, (self.batch, *shape)))}]"
-            for name, shape in graph.inputs.items()
-        )
+        shapes = batch_shapes(graph, self.batch)
         yield f"{graph.name}: {shapes}, seed {self.seed}, {plural(len(graph.nodes), 'layer')}"
         yield ""
         notes: dict[str, None] = {}
@@ -211,7 +208,7 @@ def _run_as_dict(run: Run) -> dict[str, Any]:
                 "left": c.left,
                 "right": c.right,
                 "tolerance": c.tolerance,
-                "largest": {row: _number(size) for row, size in c.largest.items()},
+                "largest": {row: finite(size) for row, size in c.largest.items()},
                 "rounding": {
                     row: [item.name for item in items] for row, items in c.excused.items()
                 },
@@ -220,7 +217,3 @@ def _run_as_dict(run: Run) -> dict[str, Any]:
             for c in run.comparisons
         ],
     }
-
-
-def _number(size: float) -> float | None:
-    return size if math.isfinite(size) else None

@@ -4,33 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from netspec.compiler.ir.graph import Graph
 from netspec.diagnostics import DiagnosticSink, NetspecError
 from netspec.runtime.models.classifier_shape import require_sizes, require_training_batch
 from netspec.runtime.models.torch_build import build_module, require_torch
-from netspec.tools.verify.compare import Comparison, Side, checkpoints, compare
-from netspec.tools.verify.describe import describe_parting, describe_step
-from netspec.tools.verify.fused_steps import program_order
-from netspec.tools.verify.inputs import Case, magnify, make_case
-from netspec.tools.verify.local_reference import Local
-from netspec.tools.verify.numpy_trace import (
-    draw_masks,
-    plan_as_run,
-    plan_fused,
-    plan_unfused,
-    trace_program,
-    trace_reference,
-)
-from netspec.tools.verify.quantities import Item, Trace, in_order
+from netspec.tools.agreement.case import Case, HasGraph, magnify, make_case
+from netspec.tools.agreement.compare import Side
+from netspec.tools.agreement.describe import describe_parting, describe_step
+from netspec.tools.agreement.evaluators import PYTORCH, compare_sides, trace_sides, witnesses
+from netspec.tools.agreement.numpy_trace import draw_masks, plan_unfused, trace_reference
+from netspec.tools.agreement.quantities import Item
 from netspec.tools.verify.report import Report, Run, StepRow
 
 DTYPES = ("float64", "float32")
-
-# What is compared: each evaluator with the one before it that is nearest to it.
-REFERENCE, NUMPY, FUSED, AS_RUN, PYTORCH = "reference", "NumPy", "fused", "as run", "PyTorch"
-PAIRS = ((REFERENCE, NUMPY), (NUMPY, FUSED), (FUSED, AS_RUN), (NUMPY, PYTORCH))
 
 TOLERANCE = 1e-10
 # Rounding errors add up along the longest path of layers: so much for each, and no less than this.
@@ -38,15 +26,6 @@ SINGLE_A_LAYER = 1e-6
 SINGLE_LEAST = 1e-5
 # Optimizers divide by roots of small numbers.
 STEP_TOLERANCE = 1e-9
-
-
-class HasGraph(Protocol):
-    """A checked net."""
-
-    @property
-    def graph(self) -> Graph:
-        """Its graph."""
-        ...
 
 
 def verify(
@@ -83,8 +62,9 @@ def verify(
     module = build_module(cast(Any, net)) if torch else None
     for dtype in sorted(dtypes, key=DTYPES.index):
         for case, reference in given[dtype]:
-            sides = _sides(graph, case, dtype, reference, module)
-            run = Run(dtype, case.training, _compare_all(graph, case, dtype, sides))
+            sides = trace_sides(graph, case, dtype, reference, module)
+            found = compare_sides(graph, case, sides, tolerance_of(graph, dtype))
+            run = Run(dtype, case.training, found)
             report.runs.append(run)
             _describe(graph, run, sides, sink)
             report.unseen = _unseen(graph, sides)
@@ -110,46 +90,6 @@ def _make_case(graph: Graph, batch: int, seed: int, training: bool) -> Case:
     return dataclasses.replace(case, masks=masks)
 
 
-def _sides(graph: Graph, case: Case, dtype: str, reference: Trace, module: Any) -> dict[str, Side]:
-    """Every evaluator's numbers, by the evaluator's name."""
-    plans = {
-        NUMPY: plan_unfused(graph, case.training),
-        FUSED: plan_fused(graph, case.training),
-        AS_RUN: plan_as_run(graph, case.training),
-    }
-    traces = {name: trace_program(graph, plan, case, dtype) for name, plan in plans.items()}
-    if module is not None:
-        from netspec.tools.verify.torch_trace import one_thread, trace_module
-
-        with one_thread():
-            traces[PYTORCH] = trace_module(graph, module, case, dtype)
-    sides = {REFERENCE: Side(REFERENCE, reference)}
-    for name, trace in traces.items():
-        # The program as it runs is the fused one in less memory: not even rounding may differ much.
-        local = Local(graph, case, trace) if name != AS_RUN else None
-        sides[name] = Side(name, trace, local)
-    return sides
-
-
-def _compare_all(
-    graph: Graph, case: Case, dtype: str, sides: Mapping[str, Side]
-) -> list[Comparison]:
-    tolerance = tolerance_of(graph, dtype)
-    comparisons = []
-    for left, right in PAIRS:
-        if right not in sides:
-            continue
-        a, b = sides[left], sides[right]
-        if right == FUSED:
-            order = program_order(graph, plan_fused(graph, case.training), (a, b))
-        else:
-            order = checkpoints(graph, in_order(graph), (a, b))
-        if right == AS_RUN:
-            a = dataclasses.replace(a, local=None)
-        comparisons.append(compare(graph, a, b, order, tolerance))
-    return comparisons
-
-
 def tolerance_of(graph: Graph, dtype: str) -> float:
     """How far apart sound programs may be, as a part of max(1, the largest number)."""
     if dtype == "float64":
@@ -167,8 +107,7 @@ def _describe(graph: Graph, run: Run, sides: Mapping[str, Side], sink: Diagnosti
     for comparison in run.comparisons:
         if comparison.parting is not None:
             where = f"{run.dtype}, {run.mode}"
-            others = [side for side in sides.values() if side.name != AS_RUN]
-            sink.add(describe_parting(graph, comparison.parting, where, others))
+            sink.add(describe_parting(graph, comparison.parting, where, witnesses(sides)))
 
 
 def _unseen(graph: Graph, sides: Mapping[str, Side]) -> tuple[str, ...]:
@@ -179,8 +118,8 @@ def _unseen(graph: Graph, sides: Mapping[str, Side]) -> tuple[str, ...]:
 
 
 def _take_steps(graph: Graph, module: Any, case: Case, dtype: str, report: Report) -> None:
+    from netspec.tools.agreement.torch_trace import one_thread
     from netspec.tools.verify.optimizer_steps import compare_steps
-    from netspec.tools.verify.torch_trace import one_thread
 
     sound = not report.diagnostics  # else the steps differ for a reason that is known
     tolerance = STEP_TOLERANCE if dtype == "float64" else None

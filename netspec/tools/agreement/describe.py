@@ -8,8 +8,8 @@ import numpy as np
 
 from netspec.compiler.ir.graph import Graph, Node
 from netspec.diagnostics import Diagnostic, Label, Span, plural
-from netspec.tools.verify.compare import Checkpoint, Parting, Side
-from netspec.tools.verify.quantities import Item, holders
+from netspec.tools.agreement.compare import Checkpoint, Parting, Side
+from netspec.tools.agreement.quantities import Item, holders
 
 _LONG = {
     "reference": "the reference",

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from netspec.compiler.ir.graph import Graph
 from netspec.compiler.ir.plan import ElementwiseStep, GradientRef, Operand, Plan, Step
-from netspec.tools.verify.compare import Checkpoint, Side, checkpoints
-from netspec.tools.verify.numpy_trace import where_seen
-from netspec.tools.verify.quantities import Item, in_order
+from netspec.tools.agreement.compare import Checkpoint, Side, checkpoints
+from netspec.tools.agreement.numpy_trace import where_seen
+from netspec.tools.agreement.quantities import Item, in_order
 
 
 def program_order(graph: Graph, plan: Plan, sides: Sequence[Side]) -> list[Checkpoint]:

@@ -6,20 +6,29 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from netspec.compiler.ir.graph import Graph, Parameter
 from netspec.runtime.models.numpy_model import draw_parameter
-from netspec.runtime.optim.losses import SoftmaxCrossEntropy
-from netspec.tools.verify.quantities import LOSS, Trace
+from netspec.tools.agreement.objective import Objective, has_scores
+from netspec.tools.agreement.quantities import LOSS, Trace
 
 Array = NDArray[Any]
 
 # Rounding errors grow with the largest gradient: what is zero in exact arithmetic must stay small.
 MAX_PEAK = 2.0**10
+
+
+class HasGraph(Protocol):
+    """A checked net, or a model of one."""
+
+    @property
+    def graph(self) -> Graph:
+        """Its graph."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -57,17 +66,23 @@ def make_case(graph: Graph, *, batch: int, seed: int, training: bool) -> Case:
         for name, shape in graph.inputs.items()
     }
     parameters = {
-        name: _in_single(_moved(draw_parameter(parameter, seed), parameter, rng))
+        name: _in_single(draw_moved(parameter, seed, rng))
         for name, parameter in graph.parameters.items()
     }
-    shapes = {name: graph.shape_of(value) for name, value in graph.outputs.items()}
-    terms = {name: _term(shape, batch, rng) for name, shape in shapes.items()}
+    terms = {name: _term(graph, name, batch, rng) for name in graph.outputs}
     return Case(inputs, parameters, Objective(terms), training)
 
 
-def _moved(values: Array, parameter: Parameter, rng: np.random.Generator) -> Array:
-    """Initial values, moved where all are the same: mistakes hide in zeros and ones."""
-    if parameter.role == "counter" or values.size == 0 or np.ptp(values) > 0:
+def draw_moved(parameter: Parameter, seed: int, rng: np.random.Generator) -> Array:
+    """Initial values in float64, moved where all are the same; a counter is whole and stays as it is.
+
+    Mistakes hide in zeros and ones: a gradient that is multiplied once too often by a scale of 1
+    is right.
+    """
+    values: Array = draw_parameter(parameter, seed)
+    if parameter.role == "counter":
+        return values.astype(np.int64)
+    if values.size == 0 or np.ptp(values) > 0:
         return values
     if values.flat[0] == 0:
         return rng.normal(0, 0.1, values.shape)
@@ -80,8 +95,9 @@ def _in_single(values: Array) -> Array:
     return values.astype(np.float32).astype(np.float64)
 
 
-def _term(shape: tuple[int, ...], batch: int, rng: np.random.Generator) -> Array:
-    if len(shape) == 1 and shape[0] > 1:
+def _term(graph: Graph, output: str, batch: int, rng: np.random.Generator) -> Array:
+    shape = graph.shape_of(graph.outputs[output])
+    if has_scores(graph, output):
         return rng.integers(0, shape[0], batch)
     return _in_single(rng.standard_normal((batch, *shape)))
 
@@ -105,46 +121,10 @@ def magnify(case: Case, trace: Trace) -> tuple[Case, Trace]:
     return dataclasses.replace(case, objective=objective), larger
 
 
-@dataclass(frozen=True)
-class Objective:
-    """The loss: a sum over the outputs.
+def another(case: Case) -> Case:
+    """Another batch, to go through a program first.
 
-    Scores (N, K), K > 1, add their softmax cross-entropy with labels (N,); any other output y adds
-    sum(w y) / N with weights w of its shape. `terms` holds labels (integers) or weights by output.
-    The sum is multiplied by `scale`, a power of two, which is exact.
+    What the next step forgets to write is then wrong, and not right by luck.
     """
-
-    terms: Mapping[str, Array]
-    scale: float = 1.0
-
-    def program(self, outputs: Mapping[str, Array]) -> tuple[float, dict[str, Array]]:
-        """The loss and its gradients as training computes them, in the type of the outputs."""
-        loss, gradients = 0.0, {}
-        for name, term in self.terms.items():
-            y = outputs[name]
-            if term.dtype.kind == "i":
-                gradients[name] = np.empty_like(y)
-                loss += SoftmaxCrossEntropy().value_and_gradient(y, term, gradients[name])
-            else:
-                weights = term.astype(y.dtype)
-                loss += float(np.sum(weights * y, dtype=np.float64)) / len(y)
-                gradients[name] = weights / len(y)
-            gradients[name] *= self.scale
-        return self.scale * loss, gradients
-
-    def reference(self, outputs: Mapping[str, Array]) -> tuple[float, dict[str, Array]]:
-        """The same by the formulas."""
-        loss, gradients = 0.0, {}
-        for name, term in self.terms.items():
-            y = outputs[name]
-            if term.dtype.kind == "i":
-                shares = np.exp(y - y.max(axis=1, keepdims=True))
-                shares /= shares.sum(axis=1, keepdims=True)
-                chosen = np.eye(y.shape[1])[term]
-                loss -= float(np.log(shares[np.arange(len(y)), term]).mean())
-                gradients[name] = (shares - chosen) / len(y)
-            else:
-                loss += float((term * y).sum()) / len(y)
-                gradients[name] = term / len(y)
-            gradients[name] *= self.scale
-        return self.scale * loss, gradients
+    inputs = {name: 1.25 * array[::-1] + 0.5 for name, array in case.inputs.items()}
+    return dataclasses.replace(case, inputs=inputs)

@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 from netspec.compiler.ir.graph import Graph
 from netspec.compiler.ir.plan import Buffer, GradientRef, Operand, Plan
 from netspec.runtime.engine.program import Program
-from netspec.tools.gradcheck.analytic import another
-from netspec.tools.verify.inputs import Case
-from netspec.tools.verify.numpy_trace import first_channels, step, where_seen
-from netspec.tools.verify.quantities import Item, Trace
+from netspec.tools.agreement.case import Case, another
+from netspec.tools.agreement.numpy_trace import first_channels, shape_of, step, where_seen
+from netspec.tools.agreement.quantities import Item, Trace
 
 Array = NDArray[Any]
 
@@ -46,7 +45,7 @@ def trace_by_steps(graph: Graph, plan: Plan, case: Case) -> Trace:
         for operand, item in items:
             found = arrays[operand].copy()
             is_value = isinstance(operand, Buffer)
-            trace[item] = first_channels(found, _shape(graph, item)) if is_value else found
+            trace[item] = first_channels(found, shape_of(graph, item)) if is_value else found
     return trace
 
 

@@ -15,9 +15,9 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from netspec.compiler.ir.graph import Graph
-from netspec.tools.verify.alignment import Key, align, expected_calls, key
-from netspec.tools.verify.inputs import Case, Objective
-from netspec.tools.verify.quantities import LOSS, Item, Trace
+from netspec.tools.agreement.alignment import Key, align, expected_calls, key
+from netspec.tools.agreement.case import Case
+from netspec.tools.agreement.quantities import LOSS, Item, Trace
 
 Array = NDArray[Any]
 
@@ -167,18 +167,6 @@ def by_name(graph: Graph, outputs: Any) -> dict[str, torch.Tensor]:
     return dict(zip(graph.outputs, several, strict=True))
 
 
-def loss_of(objective: Objective, outputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """The objective in PyTorch."""
-    terms = []
-    for name, term in objective.terms.items():
-        y, target = outputs[name], torch.from_numpy(term)
-        if term.dtype.kind == "i":
-            terms.append(functional.cross_entropy(y, target))
-        else:
-            terms.append((target.to(y.dtype) * y).sum() / len(y))
-    return sum(terms[1:], terms[0]) * objective.scale
-
-
 def trace_module(graph: Graph, module: nn.Module, case: Case, dtype: str) -> Trace:
     """What a module computes; of the nodes, those that can be told among its calls."""
     load(module, case, dtype)
@@ -191,7 +179,7 @@ def trace_module(graph: Graph, module: nn.Module, case: Case, dtype: str) -> Tra
     read = {name: y.view_as(y) for name, y in outputs.items()}
     for y in read.values():
         _retain_gradient(y)
-    loss = loss_of(case.objective, read)
+    loss = case.objective.in_torch(read)
     loss.backward()
     trace: Trace = {LOSS: _array(loss)}
     for name, y in read.items():

@@ -13,8 +13,8 @@ from netspec.compiler.ir.plan import Buffer, KernelStep, Plan
 from netspec.compiler.ir.storage import order
 from netspec.runtime.engine.program import Program, make_plan
 from netspec.runtime.engine.reference import Reference
-from netspec.tools.verify.inputs import Case
-from netspec.tools.verify.quantities import LOSS, Item, Trace
+from netspec.tools.agreement.case import Case
+from netspec.tools.agreement.quantities import LOSS, Item, Trace
 
 Array = NDArray[Any]
 
@@ -56,9 +56,12 @@ def plan_fused(graph: Graph, training: bool) -> Plan:
     return dataclasses.replace(plan, kept=frozenset(written & set(where_seen(plan).values())))
 
 
-def plan_as_run(graph: Graph, training: bool) -> Plan:
-    """The plan that a model runs: nothing is kept, and memory is used again."""
-    return make_plan(graph, training=training, backward=training)
+def plan_as_run(graph: Graph, training: bool, *, backward: bool | None = None) -> Plan:
+    """The plan that a model runs: nothing is kept, and memory is used again.
+
+    It goes backward in training; `backward` says so otherwise.
+    """
+    return make_plan(graph, training=training, backward=training if backward is None else backward)
 
 
 def where_seen(plan: Plan) -> dict[Item, Buffer]:
@@ -91,7 +94,7 @@ def trace_program(
     outputs = {name: b[buffer.name].copy() for name, buffer in plan.outputs.items()}
     trace = _ends(graph, outputs, loss, loss_gradients, p)
     for item, buffer in where_seen(plan).items():
-        shape = _shape_of(graph, item)
+        shape = shape_of(graph, item)
         if buffer in plan.kept and (item.kind != "value" or item.name not in graph.inputs):
             trace[item] = first_channels(b[buffer.name].copy(), shape)
     if plan.output_gradients:
@@ -146,7 +149,8 @@ def _masks(plan: Plan) -> dict[str, Buffer]:
     }
 
 
-def _shape_of(graph: Graph, item: Item) -> Shape:
+def shape_of(graph: Graph, item: Item) -> Shape:
+    """The shape of an image's share of a value, a gradient or a contribution."""
     if item.kind == "contribution":
         return graph.shape_of(graph.by_name[item.name].inputs[item.index])
     return graph.shape_of(item.name)

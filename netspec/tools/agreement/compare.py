@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netspec.compiler.ir.graph import Graph, Node
-from netspec.tools.verify.agreement import difference
-from netspec.tools.verify.local_reference import Local
-from netspec.tools.verify.quantities import Item, Trace, holders, row_of
+from netspec.tools.agreement.difference import difference
+from netspec.tools.agreement.local_reference import Local
+from netspec.tools.agreement.quantities import Item, Trace, holders, row_of
 
 Array = NDArray[Any]
 

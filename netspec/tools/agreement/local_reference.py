@@ -15,9 +15,9 @@ from numpy.typing import DTypeLike, NDArray
 
 from netspec.compiler.ir.graph import Graph, Node
 from netspec.compiler.ir.op import Evaluation
-from netspec.tools.verify.agreement import difference
-from netspec.tools.verify.inputs import Case
-from netspec.tools.verify.quantities import LOSS, Item, Trace, holders
+from netspec.tools.agreement.case import Case
+from netspec.tools.agreement.difference import difference
+from netspec.tools.agreement.quantities import LOSS, Item, Trace, holders
 
 Array = NDArray[Any]
 

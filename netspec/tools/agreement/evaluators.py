@@ -1,0 +1,92 @@
+"""The evaluators of a net, and each held against the one before it that is nearest to it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from netspec.compiler.ir.graph import Graph
+from netspec.tools.agreement.case import Case
+from netspec.tools.agreement.compare import Comparison, Side, checkpoints, compare
+from netspec.tools.agreement.fused_steps import program_order
+from netspec.tools.agreement.local_reference import Local
+from netspec.tools.agreement.numpy_trace import (
+    plan_as_run,
+    plan_fused,
+    plan_unfused,
+    trace_program,
+)
+from netspec.tools.agreement.quantities import Trace, in_order
+
+if TYPE_CHECKING:
+    from torch import nn
+
+REFERENCE, NUMPY, FUSED, AS_RUN, PYTORCH = "reference", "NumPy", "fused", "as run", "PyTorch"
+PAIRS = ((REFERENCE, NUMPY), (NUMPY, FUSED), (FUSED, AS_RUN), (NUMPY, PYTORCH))
+
+Sides = Mapping[str, Side]
+
+
+def trace_sides(
+    graph: Graph,
+    case: Case,
+    dtype: str,
+    reference: Trace,
+    module: nn.Module | None,
+    *,
+    backward: bool | None = None,
+    before: Case | None = None,
+) -> dict[str, Side]:
+    """Every evaluator's numbers, by the evaluator's name.
+
+    Args:
+        graph: the net.
+        case: the batch.
+        dtype: `float64` or `float32`, of all but the reference.
+        reference: what the reference computes for the case.
+        module: the PyTorch module, or None to leave it out.
+        backward: whether the program as it runs goes backward; by default in training.
+        before: another batch that goes through the programs first, so that what is left of it shows.
+    """
+    plans = {
+        NUMPY: plan_unfused(graph, case.training),
+        FUSED: plan_fused(graph, case.training),
+        AS_RUN: plan_as_run(graph, case.training, backward=backward),
+    }
+    traces = {
+        name: trace_program(graph, plan, case, dtype, before=before) for name, plan in plans.items()
+    }
+    if module is not None:
+        from netspec.tools.agreement.torch_trace import one_thread, trace_module
+
+        with one_thread():
+            traces[PYTORCH] = trace_module(graph, module, case, dtype)
+    sides = {REFERENCE: Side(REFERENCE, reference)}
+    for name, trace in traces.items():
+        # The program as it runs is the fused one in less memory: not even rounding may differ much.
+        local = Local(graph, case, trace) if name != AS_RUN else None
+        sides[name] = Side(name, trace, local)
+    return sides
+
+
+def compare_sides(graph: Graph, case: Case, sides: Sides, tolerance: float) -> list[Comparison]:
+    """The comparisons of `PAIRS`, of the sides that are there."""
+    comparisons = []
+    for left, right in PAIRS:
+        if right not in sides:
+            continue
+        a, b = sides[left], sides[right]
+        if right == FUSED:
+            order = program_order(graph, plan_fused(graph, case.training), (a, b))
+        else:
+            order = checkpoints(graph, in_order(graph), (a, b))
+        if right == AS_RUN:
+            a = dataclasses.replace(a, local=None)
+        comparisons.append(compare(graph, a, b, order, tolerance))
+    return comparisons
+
+
+def witnesses(sides: Sides) -> list[Side]:
+    """The sides whose numbers tell who is alone: the program as it runs keeps hardly any."""
+    return [side for side in sides.values() if side.name != AS_RUN]

@@ -1,0 +1,117 @@
+"""What is differentiated: a loss of the scores, or a random linear functional of the outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netspec.compiler.ir.graph import Graph
+from netspec.runtime.optim.losses import Loss, SoftmaxCrossEntropy
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A sum over the outputs.
+
+    Scores (N, K) add their loss with labels (N,); any other output y adds sum(w y) / N with weights
+    w of its shape. `terms` holds labels (integers) or weights by output. The sum is multiplied by
+    `scale`, a power of two, which is exact.
+    """
+
+    terms: Mapping[str, Array]
+    loss: Loss = field(default_factory=SoftmaxCrossEntropy)
+    scale: float = 1.0
+
+    def program(self, outputs: Mapping[str, Array]) -> tuple[float, dict[str, Array]]:
+        """The value and its gradients as training computes them, in the type of the outputs."""
+        return self._total(outputs, self.loss.value_and_gradient)
+
+    def reference(self, outputs: Mapping[str, Array]) -> tuple[float, dict[str, Array]]:
+        """The same by the formulas, where it is the plain cross-entropy."""
+        if self.loss == SoftmaxCrossEntropy():
+            return self._total(outputs, _cross_entropy)
+        return self.program(outputs)
+
+    def _total(
+        self, outputs: Mapping[str, Array], loss_of: Callable[[Array, Array, Array], float]
+    ) -> tuple[float, dict[str, Array]]:
+        total, gradients = 0.0, {}
+        for name, term in self.terms.items():
+            y = np.ascontiguousarray(outputs[name])
+            if term.dtype.kind == "i":
+                gradients[name] = np.empty_like(y)
+                total += loss_of(y, term, gradients[name])
+            else:
+                weights = term.astype(y.dtype)
+                total += float(np.sum(weights * y, dtype=np.float64)) / len(y)
+                gradients[name] = weights / len(y)
+            gradients[name] *= self.scale
+        return self.scale * total, gradients
+
+    def in_torch(self, outputs: Mapping[str, Tensor]) -> Tensor:
+        """The same of PyTorch's outputs, a scalar with a gradient."""
+        import torch
+
+        terms = []
+        for name, term in self.terms.items():
+            y, target = outputs[name], torch.from_numpy(term)
+            if term.dtype.kind == "i":
+                terms.append(self.loss.in_torch(y, target))
+            else:
+                terms.append((target.to(y.dtype) * y).sum() / len(y))
+        return sum(terms[1:], terms[0]) * self.scale
+
+    def pattern(self, gradients: Mapping[str, Array]) -> list[Array]:
+        """Which smooth piece of the loss the scores are on, told by the signs of its gradient.
+
+        A hinge is active or not. The signs of a smooth loss hardly ever change, and where they do,
+        a smaller step does no harm.
+        """
+        return [np.sign(gradients[name]) for name, y in self.terms.items() if y.dtype.kind == "i"]
+
+
+def _cross_entropy(y: Array, labels: Array, dy: Array) -> float:
+    """The cross-entropy of the softmax, and its gradient in `dy`: by the formulas."""
+    shares = np.exp(y - y.max(axis=1, keepdims=True))
+    shares /= shares.sum(axis=1, keepdims=True)
+    chosen = np.eye(y.shape[1])[labels]
+    dy[...] = (shares - chosen) / len(y)
+    return -float(np.log(shares[np.arange(len(y)), labels]).mean())
+
+
+def has_scores(graph: Graph, output: str) -> bool:
+    """Whether an output is [N, classes] with something to choose from."""
+    shape = graph.shape_of(graph.outputs[output])
+    return len(shape) == 1 and shape[0] > 1
+
+
+def make_objective(
+    graph: Graph,
+    batch: int,
+    rng: np.random.Generator,
+    *,
+    loss: Loss | None,
+    scores: str | None,
+    labels: Array | None = None,
+) -> Objective:
+    """The objective for a graph: `loss` of the output `scores`, and a random weight for every number of
+    the others. Labels are drawn where there are none.
+    """
+    terms: dict[str, Array] = {}
+    for name, value in graph.outputs.items():
+        shape = graph.shape_of(value)
+        if name == scores:
+            drawn = rng.integers(0, shape[0], batch)
+            terms[name] = drawn if labels is None else labels
+        else:
+            terms[name] = rng.standard_normal((batch, *shape))
+    return Objective(terms, loss=loss if loss is not None else SoftmaxCrossEntropy())
