@@ -14,6 +14,7 @@ from typing import Literal
 
 from netspec.compiler.ir.expression import Expression
 from netspec.compiler.ir.graph import Node, Shape
+from netspec.compiler.ir.sizes import typical
 
 Option = int | float | bool | str | None | tuple[int, ...]
 
@@ -27,8 +28,8 @@ class Buffer:
     batched: bool = True
 
     def elements(self, batch: int) -> int:
-        """The number of elements for a batch size."""
-        return math.prod(self.shape) * (batch if self.batched else 1)
+        """The number of elements for a batch size; of pictures of `TYPICAL` size, if that is open."""
+        return typical(math.prod(self.shape)) * (batch if self.batched else 1)
 
     def __str__(self) -> str:
         return f'b["{self.name}"]'

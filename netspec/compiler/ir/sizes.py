@@ -171,6 +171,18 @@ class Size:
 
 Dim = int | Size
 
+# What a size left open counts as where sizes must be compared: pictures are most often this large.
+TYPICAL = 224
+
+
+def typical(dim: Dim) -> int:
+    """The size itself, or what it is where every size left open is `TYPICAL`."""
+    if isinstance(dim, int):
+        return dim
+    number = dim.at(dict.fromkeys(dim.names(), TYPICAL))
+    assert isinstance(number, int)
+    return number
+
 
 def is_known(dims: Iterable[Dim]) -> bool:
     """Whether all of these sizes are numbers."""

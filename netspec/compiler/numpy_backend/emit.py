@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from netspec.compiler.ir.graph import Graph, show_shape
 from netspec.compiler.ir.plan import (
     ElementwiseStep,
     KernelStep,
+    Option,
     Plan,
     Scratch,
     Step,
     ViewStep,
 )
+from netspec.compiler.ir.size_text import size_text
+from netspec.compiler.ir.sizes import Size
 from netspec.compiler.numpy_backend.emit_elementwise import Emitted, emit
 
 
@@ -39,6 +42,7 @@ class _Emitter:
         self.known: dict[str, str] = {}
         self.tiles: list[Emitted] = []
         self.modules: set[str] = set()
+        self.sizes: set[str] = set()
 
     def program(self) -> NumpySource:
         mode = "training" if self.plan.training else "evaluation"
@@ -93,7 +97,8 @@ class _Emitter:
         return "\n".join(lines)
 
     def _function(self, name: str, arguments: str, doc: str, steps: Sequence[Step]) -> str:
-        lines = [f"def {name}({arguments}):", f'    """{doc}"""']
+        lines: list[str] = []
+        self.sizes = set()
         nodes: tuple[str, ...] = ()
         for step in steps:
             of = step.nodes if isinstance(step, ElementwiseStep) else (step.node,)
@@ -101,7 +106,27 @@ class _Emitter:
                 nodes = of
                 lines += self._comments(nodes)
             lines.append(f"    {self._statement(step)}")
-        return "\n".join(lines)
+        head = [f"def {name}({arguments}):", f'    """{doc}"""']
+        return "\n".join([*head, *self._open_sizes(), *lines])
+
+    def _open_sizes(self) -> Iterator[str]:
+        """The sizes that the file leaves open and a function uses, as its inputs have them."""
+        known: set[str] = set()
+        for name, shape in self.graph.inputs.items():
+            for axis, dim in enumerate(shape, start=1):
+                if isinstance(dim, Size) and (size := str(dim)) in self.sizes - known:
+                    known.add(size)
+                    yield f"    {size} = {self.plan.inputs[name]}.shape[{axis}]"
+
+    def _literal(self, value: Option) -> str:
+        """A number, a word or a tuple of them; sizes left open under the names of `_open_sizes`."""
+        if isinstance(value, tuple):
+            items = ", ".join(map(self._literal, value))
+            return f"({items},)" if len(value) == 1 else f"({items})"
+        if isinstance(value, Size):
+            self.sizes |= value.names()
+            return size_text(value)
+        return repr(value)
 
     def _comments(self, nodes: tuple[str, ...]) -> list[str]:
         """Which lines of the file a statement comes from."""
@@ -115,14 +140,14 @@ class _Emitter:
 
     def _statement(self, step: Step) -> str:
         if isinstance(step, ViewStep):
-            shape = ", ".join(str(n) for n in (["-1"] if step.output.batched else []))
-            sizes = ", ".join([shape, *map(str, step.output.shape)]) if shape else ""
+            batch = ["-1"] if step.output.batched else []
+            sizes = ", ".join([*batch, *map(self._literal, step.output.shape)])
             return f"{step.output} = {step.source}.reshape({sizes})"
         if isinstance(step, ElementwiseStep):
             return self._elementwise(step)
         self.modules.add(step.kernel.split(".")[0])
         arguments = [str(argument) for argument in step.arguments]
-        arguments += [f"{key}={value!r}" for key, value in step.options.items()]
+        arguments += [f"{key}={self._literal(value)}" for key, value in step.options.items()]
         return _call(step.kernel, arguments)
 
     def _elementwise(self, step: ElementwiseStep) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from netspec.compiler.ir.expression import FUNCTIONS, Apply, Const, Expression, Var, walk
 from netspec.compiler.ir.plan import Buffer, ElementwiseStep
+from netspec.compiler.ir.sizes import Dim, is_known, typical
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,16 +160,17 @@ def _emit_numpy(step: ElementwiseStep, name: str) -> Emitted:
     if result != "out[rows]":  # a formula that is a single operand or number
         statements.lines.append(f"np.copyto(out[rows], {result})")
     full = [operand for operand in step.operands if operand not in statements.vectors]
-    width, repeats = _row(step)
+    width, repeats, found = _row(step)
     shape = f"-1, {width}" if statements.vectors else "-1"
     floats = [f"t{i}" for i in range(statements.floats.count)]
     flags = [f"m{i}" for i in range(statements.flags.count)]
     lines = [
         f"def {name}(out, {', '.join([*step.operands, 'scratch'])}):",
         _docstring(f"out = {step.formula}"),
+        *(found if statements.vectors else []),
         *(f"    {x} = {x}.reshape({shape})" for x in ["out", *full]),
     ]
-    if statements.vectors and repeats > 1:
+    if statements.vectors and repeats != "1":
         # A row of the picture at once: NumPy's inner loop is as long as its shortest operand.
         names = [x for x in step.operands if x in statements.vectors]
         lines += [f"    {x} = np.tile({x}, {repeats})" for x in names]
@@ -188,7 +190,8 @@ def _emit_numpy(step: ElementwiseStep, name: str) -> Emitted:
     operands = ", ".join(str(operand) for operand in step.operands.values())
     call = f"{name}({step.output}, {operands}, scratch)"
     registers = len(floats) + len(flags)
-    return Emitted("\n".join(lines), call, width if statements.vectors else 1, registers)
+    width_of_tiles = typical(_width(step)) if statements.vectors else 1
+    return Emitted("\n".join(lines), call, width_of_tiles, registers)
 
 
 def _docstring(text: str) -> str:
@@ -199,14 +202,23 @@ def _docstring(text: str) -> str:
     return "\n".join([f'    """{first}', *(f"    {line}" for line in rest), '    """'])
 
 
-def _row(step: ElementwiseStep) -> tuple[int, int]:
-    """The length of a row that broadcast operands are laid along, and how often they repeat in it."""
-    if not isinstance(step.output, Buffer):
-        return 1, 1
-    shape = step.output.shape
-    if len(shape) < 2:
-        return math.prod(shape), 1
-    return shape[-1] * shape[-2], shape[-2]
+def _row(step: ElementwiseStep) -> tuple[str, str, list[str]]:
+    """A row that broadcast operands are laid along.
+
+    Returns:
+        Its length, how often they repeat in it, and the statements that find these out where a size
+        is left open.
+    """
+    shape = step.output.shape if isinstance(step.output, Buffer) else ()
+    if is_known(shape[-2:]):
+        return str(_width(step)), str(shape[-2] if len(shape) > 1 else 1), []
+    if len(shape) == 1:
+        return "width", "1", ["    width = out.shape[-1]"]
+    return "repeats * width", "repeats", ["    repeats, width = out.shape[-2:]"]
+
+
+def _width(step: ElementwiseStep) -> Dim:
+    return math.prod(step.output.shape[-2:]) if isinstance(step.output, Buffer) else 1
 
 
 # ----------------------------------------------------------------------------------------- numexpr

@@ -7,10 +7,12 @@ from collections.abc import Collection
 from netspec.compiler.analysis.costs_text import bytes_text
 from netspec.compiler.ir.graph import Graph
 from netspec.compiler.ir.plan import Plan
+from netspec.compiler.ir.sizes import TYPICAL
 from netspec.compiler.numpy_backend.emit import file_name
 from netspec.compiler.numpy_backend.pass_names import PASS_NAMES
 from netspec.compiler.numpy_backend.passes.plan_memory import plan_memory
 from netspec.compiler.numpy_backend.pipeline import Change, make_plan
+from netspec.compiler.passes.bind_sizes import open_sizes
 
 FLOAT32 = 4
 SHOWN = 12
@@ -24,6 +26,8 @@ def explain_plan(graph: Graph, *, training: bool, without: Collection[str] = ())
     parts += [f"{name}: left out" for name in PASS_NAMES if name in without]
     mode = "training" if training else "evaluation"
     head = f"The plan of {graph.name} in {mode}, made by netspec from {file_name(graph)}."
+    if open_sizes(graph):
+        head += f"\nSizes that the file leaves open count as {TYPICAL} here."
     return "\n\n".join([head, *parts, _memory(plan), str(plan)]) + "\n"
 
 

@@ -13,6 +13,7 @@ from netspec.compiler.analysis.costs_text import bytes_text
 from netspec.compiler.ir.expression import FUNCTIONS, Apply, walk
 from netspec.compiler.ir.graph import Graph
 from netspec.compiler.ir.plan import Buffer, ElementwiseStep, Operand, Plan
+from netspec.compiler.ir.sizes import typical
 from netspec.compiler.numpy_backend.passes.choose_emitters import has_vectors
 from netspec.compiler.numpy_backend.passes.fold_batch_norm import folds
 from netspec.compiler.numpy_backend.passes.plan_memory import plan_memory
@@ -28,8 +29,8 @@ def turned_round(before: Graph, after: Graph) -> Iterator[str]:
     for node, reader in zip(gone, readers, strict=True):
         yield f"{node.name} + {reader}: {reader} comes first"
     if gone:
-        small = sum(math.prod(after.by_name[reader].shape) for reader in readers)
-        large = sum(math.prod(node.shape) for node in gone)
+        small = sum(typical(math.prod(after.by_name[reader].shape)) for reader in readers)
+        large = sum(typical(math.prod(node.shape)) for node in gone)
         yield f"computed for {small:,} numbers an image in place of {large:,}"
 
 

@@ -67,7 +67,7 @@ class Permute(Op):
         """`target` with the axes of `source`, both as stored; a view where nothing moves."""
         rank = len(axes)
         stored = tuple(position(axes[k - 1], rank) - 1 for k in order(rank))
-        moved = [axis for axis in stored if source.shape[axis] > 1]
+        moved = [axis for axis in stored if source.shape[axis] != 1]
         if moved == sorted(moved):
             to.view(target, source)
         else:

@@ -75,16 +75,15 @@ class Slice(Op):
             )
         return axis, start, stop
 
-    def _places(self, x: Shape) -> tuple[int, range]:
-        """The axis, counted from 1, and the places along it."""
-        axis, start, stop = self._ends(x)
-        return axis, range(start, stop, self.step)
+    def _count(self, start: int, stop: int) -> int:
+        """How many places are kept."""
+        return (stop - start + self.step - 1) // self.step
 
     def shape(self, *inputs: Shape) -> Shape:
         """ceil((stop - start) / step) places along the axis."""
         (x,) = inputs
         axis, start, stop = self._ends(x)
-        return (*x[: axis - 1], (stop - start + self.step - 1) // self.step, *x[axis:])
+        return (*x[: axis - 1], self._count(start, stop), *x[axis:])
 
     def sees(self, *inputs: Shape) -> tuple[tuple[int, float], tuple[int, float]] | None:
         """One pixel; the next is `step` away along the axis that is cut."""
@@ -94,8 +93,8 @@ class Slice(Op):
         return (1, apart[0]), (1, apart[1])
 
     def _index(self, x: Array) -> tuple[slice, ...]:
-        axis, places = self._places(x.shape[1:])
-        return (slice(None),) * axis + (slice(places.start, places.stop, places.step),)
+        axis, start, stop = self._ends(x.shape[1:])
+        return (slice(None),) * axis + (slice(start, stop, self.step),)
 
     def forward(self, run: Evaluation, *x: Array) -> Array:
         """A slice."""
@@ -109,10 +108,10 @@ class Slice(Op):
 
     def _region(self, to: Lowering) -> dict[str, Any]:
         rank = len(to.x_shapes[0])
-        axis, places = self._places(to.x_shapes[0])
+        axis, first, _ = self._ends(to.x_shapes[0])
         at = position(axis, rank) - 1
         start, step = [0] * rank, [1] * rank
-        start[at], step[at] = places.start, places.step
+        start[at], step[at] = first, self.step
         return {"start": tuple(start), "step": tuple(step)}
 
     def lower(self, to: Lowering) -> None:
@@ -135,8 +134,7 @@ class Slice(Op):
 
     def torch(self, *inputs: Shape) -> Torch:
         """`torch.narrow`, or `torch.slice_copy` where it steps."""
-        axis, places = self._places(inputs[0])
+        axis, start, stop = self._ends(inputs[0])
         if self.step == 1:
-            return Torch("torch.narrow", (X(0), axis, places.start, len(places)))
-        ends = (places.start, places.stop, places.step)
-        return Torch("torch.slice_copy", (X(0), axis, *ends))
+            return Torch("torch.narrow", (X(0), axis, start, self._count(start, stop)))
+        return Torch("torch.slice_copy", (X(0), axis, start, stop, self.step))

@@ -18,12 +18,13 @@ from netspec.compiler.elaborate.net_builder import Assembly
 from netspec.compiler.ir.graph import Graph
 from netspec.compiler.ir.initializers import Initializer, Ones
 from netspec.compiler.ir.op import Torch
+from netspec.compiler.ir.size_text import size_text
 from netspec.compiler.ir.sizes import Size
 from netspec.compiler.parse.loader import Module
 from netspec.compiler.passes.eliminate_dead import eliminate_dead
 from netspec.compiler.syntax import tree as syntax
 from netspec.compiler.torch_backend.drop_dead import live_part
-from netspec.compiler.torch_backend.naming import safe_name, size_text
+from netspec.compiler.torch_backend.naming import safe_name
 from netspec.compiler.torch_backend.trace import (
     Applied,
     Called,

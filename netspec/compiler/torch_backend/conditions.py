@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from netspec.compiler.elaborate.scope import UNKNOWN
+from netspec.compiler.ir.size_text import size_text
 from netspec.compiler.ir.sizes import Size
 from netspec.compiler.syntax import tree as syntax
-from netspec.compiler.torch_backend.naming import number, quote, size_text
+from netspec.compiler.torch_backend.naming import number, quote
 from netspec.compiler.torch_backend.traced_numbers import Traced, TracedFloat, roots_of
 
 if TYPE_CHECKING:

@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from netspec.compiler.ir.op import P, Torch, X
+from netspec.compiler.ir.size_text import size_text
 from netspec.compiler.ir.sizes import Dim, Size
 from netspec.compiler.torch_backend.local_sizes import Symbol, is_extent
-from netspec.compiler.torch_backend.naming import number, quote, size_text
+from netspec.compiler.torch_backend.naming import number, quote
 from netspec.compiler.torch_backend.python_layout import Doc, Group, flat
 from netspec.compiler.torch_backend.torch_api import DEFAULTS, MODULES, OPERATORS, PAIRED
 

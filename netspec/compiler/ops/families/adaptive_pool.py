@@ -41,9 +41,9 @@ class AdaptivePoolOp(Op):
                 yield i, j, window(i, self.size[0], x[1]), window(j, self.size[1], x[2])
 
     def plain_pool(self, x: Shape) -> dict[str, Any] | None:
-        """The options of the pool that does the same in fewer passes, if there is one."""
+        """The options of the pool that does the same in fewer passes, if there is one for certain."""
         (_, height, width), (high, wide) = x, self.size
-        if height % high or width % wide:
+        if height % high != 0 or width % wide != 0:
             return None
         kernel = (height // high, width // wide)
         if kernel[0] * kernel[1] > high * wide:

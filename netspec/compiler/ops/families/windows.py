@@ -31,11 +31,11 @@ class Axis:
         room = self.extent + self.before + self.after - self.reach
         if not self.ceil:
             return room // self.stride + 1
-        windows = -(-room // self.stride) + 1
-        # A window that would start in the padding behind the picture is left out.
-        if (windows - 1) * self.stride >= self.extent + self.before:
-            windows -= 1
-        return windows
+        # A window that would start in the padding behind the picture is left out. Which of the two
+        # counts is the smaller one does not depend on the extent, which may be open.
+        if self.after - self.reach + self.stride >= 0:
+            return (self.extent + self.before - 1) // self.stride + 1
+        return (room + self.stride - 1) // self.stride + 1
 
     @property
     def unread(self) -> int:
