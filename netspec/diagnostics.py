@@ -160,9 +160,14 @@ class NetspecError(Exception):
 
 @dataclass
 class DiagnosticSink:
-    """Collects the diagnostics of one run; one mistake met in several loop turns counts once."""
+    """Collects the diagnostics of one run; one mistake met in several loop turns counts once.
+
+    `unsaid` are those that follow from a guess at what was meant: nobody is told, and a change that
+    leaves them is no worse for it.
+    """
 
     diagnostics: list[Diagnostic] = field(default_factory=list)
+    unsaid: list[Diagnostic] = field(default_factory=list)
     _seen: set[tuple[str, Span | None]] = field(default_factory=set)
 
     def add(self, diagnostic: Diagnostic) -> bool:
@@ -172,6 +177,11 @@ class DiagnosticSink:
         self._seen.add((diagnostic.code, diagnostic.span))
         self.diagnostics.append(diagnostic)
         return True
+
+    def leave_unsaid(self, diagnostic: Diagnostic) -> None:
+        """Keep a diagnostic that is not to be shown."""
+        self._seen.add((diagnostic.code, diagnostic.span))
+        self.unsaid.append(diagnostic)
 
     def knows(self, code: str, span: Span | None) -> bool:
         """Whether a code was already reported at a span."""

@@ -71,6 +71,7 @@ class Caller(Splitter):
                 self.evaluate(argument.value)
             return UNKNOWN
         # Go on with what was probably meant, so that the rest of the file is checked too.
+        self.guess(call.span)
         callee = syntax.Name(meant, call.callee.span)
         return self.apply(syntax.Call(callee, call.arguments, call.span), inputs, label, span)
 

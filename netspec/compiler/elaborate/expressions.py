@@ -225,6 +225,7 @@ class Evaluator(Reporter):
             if value is None:
                 return UNKNOWN
             if value == (expr.operator == "or"):
+                self.skip(expr.items)
                 return value
         return expr.operator == "and"
 
@@ -234,7 +235,9 @@ class Evaluator(Reporter):
             if chosen is None:
                 return UNKNOWN
             if chosen:
+                self.skip(expr)
                 return self.evaluate(value)
+        self.skip(expr)
         return self.evaluate(expr.otherwise)
 
     # -- attributes and items

@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from netspec.compiler.elaborate.fix_its import is_inside
 from netspec.compiler.elaborate.net_builder import (
     MAX_ERRORS,
     MAX_REPEATS,
@@ -78,6 +79,10 @@ class Body(CommentChecker):
     def _report(self, severity: Any, code: str, message: str, span: Span, **more: Any) -> None:
         assembly = self.assembly
         diagnostic = Diagnostic(severity, code, message, span, trace=self.trace(), **more)
+        # Only names are certain there; the rest follows from a guess.
+        if not code.startswith("name/") and any(is_inside(span, g) for g in assembly.guessed):
+            assembly.sink.leave_unsaid(diagnostic)
+            return
         if not assembly.sink.add(diagnostic):
             assembly.repeats += severity == "error"
             if assembly.repeats > MAX_REPEATS:

@@ -48,6 +48,10 @@ class Assembly:
     calls_deep: int = 0
     called: set[Span] = field(default_factory=set)
     depth: int = 0
+    # What a name that nothing is called by was taken for: one error each, and none about the guess.
+    guessed: set[Span] = field(default_factory=set)
+    # The names in what was not run, such as a branch not taken, by the id of its tree.
+    names_skipped: dict[int, frozenset[str]] = field(default_factory=dict)
     # Shape comments hold for a net as it is written; values that follow from a false one are doubtful.
     # The number says how many blocks deep the comment stands.
     as_written: bool = True

@@ -227,6 +227,8 @@ class StatementRunner(Caller):
         if isinstance(values, range) and (values.stop - values.start) * values.step < 0:
             message = f"this loop makes no turn: {show(values)} is empty"
             self.warning("loop/no-turn", message, s.iterable.span)
+        if not values:
+            self.skip(s)
         at = len(self.turns)
         for value in values:
             self.count_work(s.iterable.span)  # a turn costs something even if its body is empty
@@ -260,8 +262,10 @@ class StatementRunner(Caller):
                     self.scope.bind(name.id, UNKNOWN, name.span)
                 return
             if holds:
+                self.skip(s)
                 self.run(body)
                 return
+        self.skip(s)
         self.run(s.otherwise)
 
     def _layer(self, s: syntax.Layer) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from netspec.compiler.elaborate.net_builder import Assembly
-from netspec.compiler.elaborate.scope import UNKNOWN, Scope
+from netspec.compiler.elaborate.scope import UNKNOWN, Scope, SharedLayer
 from netspec.compiler.ir import initializers
 from netspec.compiler.parse.loader import Module
 from netspec.compiler.syntax import other_frameworks
@@ -63,7 +63,24 @@ class Reporter:
         if binding is None:
             return UNKNOWN
         self.doubt(binding.span, name.id)
+        self.guess(name.span)
         return binding.value
+
+    def skip(self, tree: Any) -> None:
+        """Go on without running a part of the file: what it names is of use all the same."""
+        names = self.assembly.names_skipped.get(id(tree))
+        if names is None:
+            found = syntax.parts(tree, ("name", "label"))
+            names = frozenset(part.id for part in found if isinstance(part, syntax.Name))
+            self.assembly.names_skipped[id(tree)] = names
+        for name in names:
+            binding = self.scope.get(name)
+            if binding is not None and isinstance(binding.value, SharedLayer):
+                binding.value.scope.skip(binding.value.call)
+
+    def guess(self, span: Span) -> None:
+        """Go on with a guess: the file does not say what follows from it there."""
+        self.assembly.guessed.add(span)
 
     def doubt(self, defined: Span, used: str) -> None:
         """Warn of a definition that nothing uses under its name, while `used` looks much like it."""

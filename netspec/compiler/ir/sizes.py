@@ -2,9 +2,10 @@
 
 A `Size` is a polynomial with whole coefficients in named sizes and in floors of such polynomials. It
 has the arithmetic that shape rules use, so the same rule serves numbers and names. Every named size
-is at least 1. A comparison that cannot be decided is settled in favour of the file: `<`, `>`, `!=`
-and truth are claimed only where they hold for all sizes, `<=`, `>=` are denied only where they fail
-for all.
+is at least 1. A comparison that cannot be decided is settled in favour of the file: `<` and `>` are
+claimed only where they hold for all sizes, `<=` and `>=` are denied only where they fail for all. Truth,
+by which ops ask whether two sizes differ, is also claimed where all but a few sizes give it: `H - 1` is
+true, for a size that must be 1 is not left open.
 
 >>> H = Size.named("H")
 >>> print((H + 2 * 1 - 1 * (3 - 1) - 1) // 2 + 1)
@@ -120,8 +121,7 @@ class Size:
         return not self < other
 
     def __bool__(self) -> bool:
-        low, high = _bounds(self)
-        return low > 0 or high < 0
+        return not _may_be_zero(self) or _is_seldom_zero(self)
 
     # -- use
 
@@ -197,16 +197,13 @@ def names_in(dims: Iterable[Dim]) -> set[str]:
 def may_equal(a: Iterable[Dim], b: Iterable[Dim]) -> bool:
     """Whether two shapes are equal for some sizes, as far as that can be told."""
     a, b = tuple(a), tuple(b)
-    if len(a) != len(b):
-        return False
-    for x, y in zip(a, b, strict=True):
-        difference = x - y
-        if isinstance(difference, int):
-            if difference:
-                return False
-        elif difference:
-            return False
-    return True
+    return len(a) == len(b) and all(_may_be_zero(x - y) for x, y in zip(a, b, strict=True))
+
+
+def differ(a: Iterable[Dim], b: Iterable[Dim]) -> bool:
+    """Whether two shapes differ, but perhaps for a few sizes that nobody can have left open."""
+    a, b = tuple(a), tuple(b)
+    return len(a) != len(b) or any(x - y for x, y in zip(a, b, strict=True))
 
 
 def at(dims: Iterable[Dim], values: Mapping[str, int]) -> tuple[Dim, ...]:
@@ -242,6 +239,47 @@ def _floor(numerator: Size, divisor: int) -> Floor:
         reduced = {m: c // common for m, c in numerator.terms.items()}
         return Floor(Size(reduced), divisor // common)
     return Floor(numerator, divisor)
+
+
+def _may_be_zero(value: Dim) -> bool:
+    low, high = _bounds(value)
+    return low <= 0 <= high
+
+
+def _is_seldom_zero(size: Size) -> bool:
+    """Whether a size is 0 for a few values of its names at most, as far as that is plain to see.
+
+    It is if it is a polynomial in one name, or in the floor of one, or if all of its terms grow (or all
+    fall) with every name in them. A name that every term has is no matter, for it is never 0.
+    """
+    monomials = list(size.terms)
+    shared = [atom for atom in monomials[0] if isinstance(atom, str)]
+    for atom in dict.fromkeys(shared):
+        if all(atom in monomial for monomial in monomials):
+            return _is_seldom_zero_without(size, atom)
+    open_terms = {m: c for m, c in size.terms.items() if m}
+    atoms = {atom for monomial in open_terms for atom in monomial}
+    one_sign = len({c > 0 for c in open_terms.values()}) == 1
+    return all(map(_grows, atoms)) and (one_sign or len(atoms) == 1)
+
+
+def _is_seldom_zero_without(size: Size, atom: Atom) -> bool:
+    terms: dict[Monomial, int] = {}
+    for monomial, coefficient in size.terms.items():
+        at = monomial.index(atom)
+        terms[(*monomial[:at], *monomial[at + 1 :])] = coefficient
+    rest = _plain(Size(terms))
+    return not isinstance(rest, Size) or not _may_be_zero(rest) or _is_seldom_zero(rest)
+
+
+def _grows(atom: Atom) -> bool:
+    """Whether an atom grows without end with each of its names."""
+    if isinstance(atom, str):
+        return True
+    return all(
+        not monomial or (coefficient > 0 and all(map(_grows, monomial)))
+        for monomial, coefficient in atom.numerator.terms.items()
+    )
 
 
 def _bounds(value: Dim) -> tuple[float, float]:
