@@ -3,22 +3,41 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+import sys
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from netspec.cli.common import add_net_options, arguments_of, emit, is_wrong_use, report
+from netspec.cli.common import (
+    add_net_options,
+    arguments_of,
+    emit,
+    is_wrong_use,
+    report,
+    write_whole,
+)
 from netspec.cli.exit_codes import FAILED, OK, WRONG_USE
-from netspec.diagnostics import plural, to_json
+from netspec.diagnostics import NetspecError, plural, to_json
 
 if TYPE_CHECKING:
+    from netspec.cli.net_files import NetFile
     from netspec.compiler.driver import Compilation
+    from netspec.compiler.fixes import Fix, Fixed
     from netspec.compiler.ir.graph import Graph
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options."""
-    parser.add_argument("files", metavar="FILE", nargs="+", type=Path, help="a .net file")
+    parser.add_argument(
+        "files", metavar="FILE", nargs="+",
+        help="a .net file, a folder of them, or - for standard input",
+    )  # fmt: skip
     add_net_options(parser)
+    parser.add_argument("--strict", action="store_true", help="warnings fail as errors do")
+    parser.add_argument(
+        "--fix", action="store_true",
+        help="make the changes that mend errors, and with --strict warnings, where there is one "
+        "such change alone",
+    )  # fmt: skip
     parser.add_argument(
         "--format", choices=("text", "json"), default="text",
         help="text: errors on stderr, a line a file on stdout; json: all on stdout",
@@ -28,56 +47,112 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Check every file; they fail together if one does."""
-    from netspec.compiler.driver import Request, compile_request
+    from netspec.cli.net_files import net_files
+    from netspec.compiler.driver import Compilation, compile_request
 
-    files = []
-    code = OK
     arguments = arguments_of(options)
-    for path in options.files:
-        request = Request(path=path, net=options.net, arguments=arguments)
-        result = compile_request(request)
-        if result.errors and code != FAILED:
-            code = WRONG_USE if is_wrong_use(result.errors) else FAILED
+    files = net_files(options.files)
+    # All of them first: a file that imports another is checked against what that has become.
+    fixes = {file: _fixes(file, arguments, options) for file in files} if options.fix else {}
+    told = []
+    code = OK
+    for file in files:
+        try:
+            result = compile_request(file.request(options.net, arguments))
+        except NetspecError as error:
+            result = Compilation(diagnostics=error.diagnostics)
+        failures = result.diagnostics if options.strict else result.errors
+        if failures and code != FAILED:
+            code = WRONG_USE if is_wrong_use(failures) else FAILED
         if options.format == "json":
-            files.append(_as_json(path, result))
+            told.append(_as_json(file.name, result, bool(failures), fixes.get(file, ())))
             continue
-        report(result.errors if options.quiet else result.diagnostics, options)
+        shown = result.errors if options.quiet and not options.strict else result.diagnostics
+        report(shown, options)
         if not options.quiet:
-            emit(_line(path, result))
+            emit(_line(file.name, result, failed=bool(failures)))
     if options.format == "json":
         import json
 
-        emit(json.dumps({"ok": code == OK, "files": files}, indent=2))
+        emit(json.dumps({"ok": code == OK, "files": told}, indent=2))
     return code
 
 
-def _line(path: Path, result: Compilation) -> str:
+def _fixes(
+    file: NetFile, arguments: Mapping[str, Any], options: argparse.Namespace
+) -> tuple[Fix, ...]:
+    """Mend a file, and say how; what cannot be read is told when it is checked.
+
+    Raises:
+        NetspecError: `usage/fix` or `output/unwritable`: the file is as it was.
+    """
+    from netspec.cli.net_files import as_written
+    from netspec.compiler.driver import Request
+    from netspec.compiler.fixes import fixed
+    from netspec.compiler.parse import decode_source
+
+    if file.path is None:
+        message = "standard input cannot be mended in place: name a file"
+        raise NetspecError.simple("usage/fix", message)
+    try:
+        raw = file.read()
+        source = decode_source(raw, file.name)
+    except NetspecError:
+        return ()
+    request = Request(source=source, folder=file.path.parent, net=options.net, arguments=arguments)
+    done = fixed(request, warnings=options.strict)
+    if done.fixes:
+        if file.read() != raw:
+            message = f"{file.name} was changed by another while it was mended, and is left alone"
+            raise NetspecError.simple("output/unwritable", message)
+        write_whole(file.path.resolve(), as_written(done.text, raw))  # a link stays one
+    if options.format == "text":
+        for line in _told(file.name, done):
+            print(line, file=sys.stderr)
+    return done.fixes
+
+
+def _told(name: str, done: Fixed) -> Iterator[str]:
+    """What was done to a file, and what is left to its author."""
+    for fix in done.fixes:
+        where = fix.diagnostic.span.where if fix.diagnostic.span else name
+        yield f"{where}: {fix.hint.text} [{fix.diagnostic.code}]"
+    for diagnostic in done.choices:
+        where = diagnostic.span.where if diagnostic.span else name
+        yield f"{where}: several changes would do; choose one"
+    if done.fixes:
+        yield f"{name}: {plural(len(done.fixes), 'change')} made"
+
+
+def _line(name: str, result: Compilation, *, failed: bool) -> str:
     errors = len(result.errors)
     warnings = len(result.diagnostics) - errors
     numbers = ((errors, "error"), (warnings, "warning"))
     counts = [plural(number, what) for number, what in numbers if number]
-    if errors:
-        return f"{path}: {', '.join(counts)}"
-    found = [f"{name}: {_parameters(graph):,} parameters"
-             for name, graph in result.graphs.items()]  # fmt: skip
+    if failed:
+        return f"{name}: {', '.join(counts)}"
+    found = [f"{net}: {_parameters(graph):,} parameters"
+             for net, graph in result.graphs.items()]  # fmt: skip
     if not found and result.module is not None:
         found = [plural(len(result.module.blocks), "block")]
-    return f"{path}: {', '.join(['ok', *counts])} ({'; '.join(found)})"
+    return f"{name}: {', '.join(['ok', *counts])} ({'; '.join(found)})"
 
 
 def _parameters(graph: Graph) -> int:
     return sum(parameter.size for parameter in graph.trainable())
 
 
-def _as_json(path: Path, result: Compilation) -> dict[str, Any]:
+def _as_json(
+    name: str, result: Compilation, failed: bool, fixes: tuple[Fix, ...]
+) -> dict[str, Any]:
     return {
-        "file": str(path),
-        "ok": not result.errors,
+        "file": name,
+        "ok": not failed,
         "errors": len(result.errors),
         "warnings": len(result.diagnostics) - len(result.errors),
         "nets": [
-            {"name": name, "parameters": _parameters(graph)}
-            for name, graph in result.graphs.items()
+            {"name": net, "parameters": _parameters(graph)} for net, graph in result.graphs.items()
         ],
+        "fixes": [{"code": fix.diagnostic.code, "text": fix.hint.text} for fix in fixes],
         "diagnostics": [to_json(diagnostic) for diagnostic in result.diagnostics],
     }

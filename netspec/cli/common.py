@@ -15,13 +15,14 @@ from netspec.diagnostics import Diagnostic, NetspecError, render
 from netspec.text.width import terminal_width
 
 if TYPE_CHECKING:
+    from netspec.compiler.driver import Request
     from netspec.compiler.ir.graph import Graph
     from netspec.net import Net
 
 # Mistakes of the command line, where they stand in no file.
 _WRONG_USE = (
     "call/unknown-attribute", "data/unknown-name", "gradcheck/label", "gradcheck/option",
-    "gradcheck/params", "file/no-such-net", "file/several-nets",
+    "gradcheck/params", "file/no-such-net", "file/several-nets", "file/revision",
     "run/exists", "run/fixed", "run/missing", "train/bad-option",
 )  # fmt: skip
 
@@ -105,15 +106,25 @@ def checked_net(options: argparse.Namespace, arguments: Mapping[str, Any] | None
     Raises:
         NetspecError: with the errors, and the warnings reported before.
     """
-    from netspec.compiler.driver import Request, compile_request, select, written
-    from netspec.net import Net
+    from netspec.compiler.driver import Request
 
     chosen = arguments_of(options) if arguments is None else arguments
-    request = Request(path=options.file, net=options.net, arguments=chosen)
+    return requested_net(Request(path=options.file, net=options.net, arguments=chosen), options)
+
+
+def requested_net(request: Request, options: argparse.Namespace) -> Net:
+    """The one net of a request, its warnings reported.
+
+    Raises:
+        NetspecError: with the errors, and the warnings reported before.
+    """
+    from netspec.compiler.driver import compile_request, select, written
+    from netspec.net import Net
+
     result = compile_request(request)
     warnings = tuple(d for d in result.diagnostics if d.severity == "warning")
     report(warnings, options)
-    graph = select(result, options.net)
+    graph = select(result, request.net)
     return Net(graph, written(result, request, graph.name), warnings)
 
 

@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
-from netspec.cli.common import add_net_options, checked_graph, emit, report
+from netspec.cli.common import add_net_options, arguments_of, emit, report, requested_net
 from netspec.cli.exit_codes import FAILED, OK, WRONG_USE
-from netspec.diagnostics import NetspecError
+from netspec.diagnostics import NetspecError, plural
+
+if TYPE_CHECKING:
+    from netspec.cli.net_files import NetFile
+    from netspec.compiler.analysis.diff import Comparison
+    from netspec.compiler.ir.graph import Graph
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options."""
-    from netspec.compiler.analysis.diff import FORMATS
+    from netspec.compiler.analysis.diff import FORMATS, IGNORABLE
 
-    parser.epilog = "Exit codes are those of diff: 0 equal, 1 different, 2 trouble."
-    parser.add_argument("a", metavar="A", type=Path, help="a .net file")
+    parser.epilog = (
+        "A and B are files, folders, - for standard input, or REV:PATH for what a Git commit has "
+        "there, such as HEAD~1:lenet.net. Exit codes are those of diff: 0 equal, 1 different, "
+        "2 trouble."
+    )
+    parser.add_argument("a", metavar="A", help="a .net file, or a folder of them")
     parser.add_argument(
-        "b", metavar="B", type=Path, nargs="?",
+        "b", metavar="B", nargs="?",
         help="another one; by default the same, for other settings or another net",
     )  # fmt: skip
     add_net_options(parser)
@@ -29,44 +41,137 @@ def configure(parser: argparse.ArgumentParser) -> None:
             help=f"set an argument of {name} alone",
         )  # fmt: skip
     parser.add_argument(
+        "--ignore", choices=IGNORABLE, action="append", default=[],
+        help="what is not compared: init, the initial values",
+    )  # fmt: skip
+    parser.add_argument(
         "--format", choices=tuple(FORMATS), default="text",
         help="text (default) for people, json for programs",
     )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class _Choice:
+    """Which net of a side is taken, and with which arguments."""
+
+    net: str | None
+    settings: tuple[str, ...]
+    arguments: Mapping[str, Any]
+
+    def graph(self, file: NetFile, options: argparse.Namespace) -> Graph:
+        """The net of a file."""
+        return requested_net(file.request(self.net, self.arguments), options).graph
+
+    def title(self, file: NetFile, graph: Graph) -> str:
+        """What the comparison calls it."""
+        settings = f" with {', '.join(self.settings)}" if self.settings else ""
+        return f"{file.name}: {graph.name}{settings}"
+
+
+_Net = tuple["NetFile", _Choice]
+
+
 def run(options: argparse.Namespace) -> int:
     """Print the comparison."""
-    from netspec.compiler.analysis.costs import summarize
-    from netspec.compiler.analysis.diff import FORMATS, compare
+    from netspec.cli.net_files import open_side
 
-    sides = []
-    for side in (
-        _side(options, options.a, options.net_a, options.set_a),
-        _side(options, options.b or options.a, options.net_b, options.set_b),
-    ):
-        try:
-            graph = checked_graph(side)
-        except NetspecError as error:
-            # Not 1, which would say that the nets are different.
-            report(error.diagnostics, options)
-            return WRONG_USE
-        settings = f" with {', '.join(side.set)}" if side.set else ""
-        sides.append((summarize(graph), f"{side.file}: {graph.name}{settings}"))
-    (before, title_before), (after, title_after) = sides
-    comparison = compare(before, after)
-    emit(FORMATS[options.format](comparison, title_before, title_after))
+    try:
+        choices = (
+            _choice(options, options.net_a, options.set_a),
+            _choice(options, options.net_b, options.set_b),
+        )
+        with ExitStack() as kept:
+            a, b = (open_side(name, kept) for name in (options.a, options.b or options.a))
+            if a.file is not None and b.file is not None:
+                return _two_files(a.file, b.file, choices, options)
+            if a.files is not None and b.files is not None:
+                return _two_folders(a.files, b.files, choices, options)
+            folder = a if a.files is not None else b
+            message = f"{folder.name} is a folder, and the other is a file"
+            raise NetspecError.simple("usage/diff", message)
+    except NetspecError as error:
+        # Not 1, which would say that the nets are different.
+        report(error.diagnostics, options)
+        return WRONG_USE
+
+
+def _two_files(
+    a: NetFile, b: NetFile, choices: tuple[_Choice, _Choice], options: argparse.Namespace
+) -> int:
+    from netspec.compiler.analysis.diff import FORMATS
+
+    comparison, *titles = _compared((a, choices[0]), (b, choices[1]), options)
+    emit(FORMATS[options.format](comparison, *titles))
     return OK if comparison.equal else FAILED
 
 
-def _side(
-    options: argparse.Namespace, file: Path, net: str | None, settings: list[str]
-) -> argparse.Namespace:
-    """The options as if there were one net; what is set for it alone counts before the rest."""
+def _compared(a: _Net, b: _Net, options: argparse.Namespace) -> tuple[Comparison, str, str]:
+    """The comparison of two nets, and what each is called."""
+    from netspec.compiler.analysis.diff import compare
+
+    graphs = [choice.graph(file, options) for file, choice in (a, b)]
+    titles = [
+        choice.title(file, graph) for (file, choice), graph in zip((a, b), graphs, strict=True)
+    ]
+    return compare(graphs[0], graphs[1], frozenset(options.ignore)), titles[0], titles[1]
+
+
+def _two_folders(
+    before: Mapping[str, NetFile],
+    after: Mapping[str, NetFile],
+    choices: tuple[_Choice, _Choice],
+    options: argparse.Namespace,
+) -> int:
+    """Compare files of the same path; those without a net, libraries of blocks, count by their users."""
+    from netspec.compiler.analysis.diff import FORMATS, as_dict
+
+    sides = [_nets(files, choice) for files, choice in zip((before, after), choices, strict=True)]
+    only = [f"only in A: {each}" for each in sides[0] if each not in sides[1]]
+    only += [f"only in B: {each}" for each in sides[1] if each not in sides[0]]
+    found = [
+        _compared(sides[0][each], sides[1][each], options) for each in sides[0] if each in sides[1]
+    ]
+    different = [each for each in found if not each[0].equal]
+    equal = not only and not different
+    if options.format == "json":
+        import json
+
+        told = [as_dict(*each) for each in found]
+        emit(json.dumps({"equal": equal, "only": only, "nets": told}, indent=2, default=str))
+    else:
+        texts = [FORMATS["text"](*each) for each in different]
+        counts = f"{plural(len(found), 'net')} compared, {len(different)} different"
+        emit("\n\n".join([*texts, "\n".join([*only, counts])]))
+    return OK if equal else FAILED
+
+
+def _nets(files: Mapping[str, NetFile], choice: _Choice) -> dict[str, _Net]:
+    """The nets of a folder, or those of the one name that is asked for, by what both sides call them.
+
+    Raises:
+        NetspecError: with the errors of a file.
+    """
+    from netspec.compiler.driver import compile_request
+
+    found: dict[str, _Net] = {}
+    for path, file in files.items():
+        result = compile_request(file.request())
+        if result.errors:
+            raise NetspecError(result.errors)
+        for net in result.graphs:
+            if choice.net in (None, net):
+                name = path if choice.net or len(result.graphs) == 1 else f"{path}: {net}"
+                found[name] = file, replace(choice, net=net)
+    return found
+
+
+def _choice(options: argparse.Namespace, net: str | None, settings: list[str]) -> _Choice:
+    """As if there were one net; what is set for it alone counts before the rest."""
     own = {_name(setting) for setting in settings}
     both = [setting for setting in options.set if _name(setting) not in own]
-    return argparse.Namespace(
-        file=file, net=net or options.net, set=[*both, *settings], color=options.color
-    )
+    chosen = (*both, *settings)
+    arguments = arguments_of(argparse.Namespace(set=chosen))
+    return _Choice(net or options.net, chosen, arguments)
 
 
 def _name(setting: str) -> str:

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from netspec.cli.common import add_color_option, emit_text, report, write_whole
 from netspec.cli.exit_codes import FAILED, OK
 from netspec.cli.text_diff import text_diff
 from netspec.diagnostics import NetspecError
 
-_STDIN = "-"
+if TYPE_CHECKING:
+    from netspec.cli.net_files import NetFile
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options."""
     parser.add_argument(
         "files", metavar="FILE", nargs="+",
-        help="a .net file, which is rewritten; - reads stdin and writes to stdout",
+        help="a .net file, which is rewritten, or a folder of them; - reads standard input and "
+        "writes to standard output",
     )  # fmt: skip
     parser.add_argument(
         "--check", action="store_true",
@@ -32,10 +34,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Format every file; one that has errors stays as it is, and the rest are formatted."""
+    from netspec.cli.net_files import net_files
+
     code = OK
-    for name in options.files:
+    for file in net_files(options.files):
         try:
-            if _format(name, options) and options.check:
+            if _format(file, options) and options.check:
                 code = FAILED
         except NetspecError as error:
             report(error.diagnostics, options)
@@ -43,30 +47,24 @@ def run(options: argparse.Namespace) -> int:
     return code
 
 
-def _format(name: str, options: argparse.Namespace) -> bool:
+def _format(file: NetFile, options: argparse.Namespace) -> bool:
     """Format one file, or show what that would do; whether it changes."""
+    from netspec.cli.net_files import with_endings
     from netspec.compiler.fmt.formatter import format_source
-    from netspec.compiler.parse import decode_source, read_file
+    from netspec.compiler.parse import decode_source
 
-    shown = "<stdin>" if name == _STDIN else name
-    raw = sys.stdin.buffer.read() if name == _STDIN else read_file(name, name)
-    text = _with_endings(format_source(decode_source(raw, shown)), raw)
+    raw = file.read()
+    text = with_endings(format_source(decode_source(raw, file.name)), raw)
     changes = text.encode() != raw
     if options.diff or options.check:
-        emit_text(text_diff(raw.decode(), text, shown, shown))
+        emit_text(text_diff(raw.decode(), text, file.name, file.name))
     if changes and options.check:
-        print(f"{shown} is not in the canonical style", file=sys.stderr)
+        print(f"{file.name} is not in the canonical style", file=sys.stderr)
     if options.diff or options.check:
         return changes
-    if name == _STDIN:
+    if file.path is None:
         emit_text(text)
     elif changes:
-        write_whole(Path(name).resolve(), text)  # a link stays one
-        print(f"{shown} formatted", file=sys.stderr)
+        write_whole(file.path.resolve(), text)  # a link stays one
+        print(f"{file.name} formatted", file=sys.stderr)
     return changes
-
-
-def _with_endings(text: str, raw: bytes) -> str:
-    """The text with the line endings of the file: those of its first line."""
-    ends_in_both = raw.partition(b"\n")[0].endswith(b"\r")
-    return text.replace("\n", "\r\n") if ends_in_both else text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -38,11 +38,15 @@ MAX_HINTS = 2
 
 @dataclass
 class Compilation:
-    """What checking a file gave: a graph for each sound net, and the diagnostics."""
+    """What checking a file gave: a graph for each sound net, and the diagnostics.
+
+    `unsaid` are those that follow from a guess alone, and are not to be shown.
+    """
 
     module: Module | None = None
     graphs: dict[str, Graph] = field(default_factory=dict)
     diagnostics: tuple[Diagnostic, ...] = ()
+    unsaid: tuple[Diagnostic, ...] = ()
     work: int = 0
 
     @property
@@ -53,10 +57,14 @@ class Compilation:
 
 @dataclass(frozen=True)
 class Request:
-    """What to compile: a file or a text, which net, with which arguments."""
+    """What to compile: a file or a text, which net, with which arguments.
+
+    `folder` is where the imports of a text start; without it a text imports nothing.
+    """
 
     path: Path | None = None
     source: Source | None = None
+    folder: Path | None = None
     net: str | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
@@ -103,14 +111,14 @@ def select(result: Compilation, net: str | None) -> Graph:
 def _compile(request: Request, overrides: Mapping[str, str]) -> Compilation:
     sink = DiagnosticSink()
     result = Compilation()
-    folder = request.path.parent if request.path is not None else None
+    folder = request.path.parent if request.path is not None else request.folder
     loader = Loader(folder, sink, overrides)
     try:
         if request.path is not None:
             result.module = loader.load(request.path, str(request.path))
         else:
             assert request.source is not None
-            result.module = loader.module(request.source, None)
+            result.module = loader.module(request.source, folder)
         _build_nets(request, result, sink)
     except NetspecError as error:
         for diagnostic in error.diagnostics:
@@ -118,6 +126,7 @@ def _compile(request: Request, overrides: Mapping[str, str]) -> Compilation:
     result.diagnostics = tuple(
         d for d in sink.diagnostics if d.severity == "error" or not is_allowed(d, loader.silenced)
     )
+    result.unsaid = tuple(sink.unsaid)
     return result
 
 
@@ -154,10 +163,14 @@ def _build_nets(request: Request, result: Compilation, sink: DiagnosticSink) -> 
         called |= assembly.called
         if assembly.work > MAX_WORK or len(sink.errors) >= MAX_ERRORS:
             return
-    rest = Assembly(sink, work=result.work, called=called)
     for block, home in module.blocks.values():
-        if home is module and block.name.span not in rest.called:
-            check_block(block, module, rest)
+        if home is module and block.name.span not in called:
+            # Each has an assembly of its own: what two of them call alike never meets in a net.
+            alone = Assembly(sink, work=result.work, called=called)
+            check_block(block, module, alone)
+            result.work = alone.work
+            if alone.work > MAX_WORK or len(sink.errors) >= MAX_ERRORS:
+                return
 
 
 def _finish(graph: Graph, assembly: Assembly, result: Compilation, name: str) -> None:
@@ -211,7 +224,8 @@ class _Trials:
 
     def __init__(self, request: Request, result: Compilation) -> None:
         self.request = request
-        self.before = Counter(_key(d) for d in result.diagnostics)
+        self.result = result
+        self.before = _keys(result.diagnostics)
         self.left = MAX_TRIALS
         spans = [d.span for d in result.diagnostics if d.span is not None]
         size = len(spans[0].source.text) if spans else 0
@@ -226,9 +240,36 @@ class _Trials:
         changed = _compile(self.request, _edited(hint.edits))
         self.left -= 1
         self.budget -= max(self.cost, changed.work)
-        errors = Counter(_key(d) for d in changed.errors)
-        left = sum(_key(d) == _key(diagnostic) for d in changed.diagnostics)
-        return left < self.before[_key(diagnostic)] and errors <= self.before
+        key = _key(diagnostic)
+        mended = _keys(changed.diagnostics)[key] < self.before[key]
+        return mended and _brings_no_error(changed, self.result)
+
+
+def is_better(after: Compilation, before: Compilation, *, warnings: bool) -> bool:
+    """Whether a change mended something and brought no error.
+
+    Args:
+        after: what checking gave after the change.
+        before: what it gave before.
+        warnings: whether mending a warning counts.
+    """
+    if not _brings_no_error(after, before):
+        return False
+    if after.module is not None and before.module is None:
+        return True
+    counts = [len(side.diagnostics if warnings else side.errors) for side in (after, before)]
+    return counts[0] < counts[1]
+
+
+def _brings_no_error(after: Compilation, before: Compilation) -> bool:
+    """A file that could not be parsed shows its other mistakes only when it can."""
+    if after.module is not None and before.module is None:
+        return True
+    return _keys(after.errors) <= _keys((*before.diagnostics, *before.unsaid))
+
+
+def _keys(diagnostics: Iterable[Diagnostic]) -> Counter[tuple[str, str]]:
+    return Counter(map(_key, diagnostics))
 
 
 def _key(diagnostic: Diagnostic) -> tuple[str, str]:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +15,8 @@ import pytest
 
 import netspec
 from netspec.compiler.analysis import diff as compare_module
-from netspec.compiler.analysis.costs import summarize
 from netspec.compiler.analysis.diff import Comparison, compare
+from netspec.compiler.ops import registry
 from tests.conftest import Run, Write
 
 HEAD = "input x: [3, 8, 8]"
@@ -26,7 +31,7 @@ def chain(*layers: str) -> str:
 
 
 def compared(before: str, after: str, **arguments: Any) -> Comparison:
-    return compare(*(summarize(netspec.loads(text, **arguments).graph) for text in (before, after)))
+    return compare(*(netspec.loads(text, **arguments).graph for text in (before, after)))
 
 
 def told(comparison: Comparison) -> list[tuple[str, str]]:
@@ -136,7 +141,8 @@ def test_two_settings_of_one_file(run: Run, networks: Path) -> None:
         "  ... 10 the same\n"
         "  linear2  linear(84)                 [N, 84]\n"
         "  relu4    relu                       [N, 84]\n"
-        "~ linear3  linear(10) -> linear(100)  [N, 10] -> [N, 100]\n"
+        "~ linear3  linear(10) -> linear(100)  [N, 10] -> [N, 100]"
+        "  (weight [10, 84] -> [100, 84]; bias [10] -> [100])\n"
         "  output   output                     linear3\n"
         "\n"
         "             before    after  difference\n"
@@ -205,3 +211,264 @@ def test_open_sizes_are_compared_as_formulas(run: Run, write: Write) -> None:
     assert "[N, 2, H, W] -> [N, 3, H, W]" in finished.out
     assert "81" in finished.out.splitlines()[-1]
     json.loads(run("diff", path, "--set-b", "width=3", "--format", "json").out)
+
+
+# --------------------------------------------------------------- nets that differ in exactly one thing
+
+PAIRS = {
+    "an attribute": ("x -> conv(4, 3)", "x -> conv(4, 3, pad = 1)"),
+    "a word": ("x -> pad(1)", 'x -> pad(1, mode = "replicate")'),
+    "a flag": ("x -> conv(4, 3)", "x -> conv(4, 3, bias = false)"),
+    "a number of the training": ("x -> dropout(0.5)", "x -> dropout(0.25)"),
+    "a layer": ("x -> relu", "x -> selu"),
+    "one layer more": ("x -> relu", "x -> relu -> relu"),
+    "the order": ("x -> relu -> tanh", "x -> tanh -> relu"),
+    "a label with parameters": ("x -> a: conv(4, 3)", "x -> b: conv(4, 3)"),
+    "a rule": (
+        "x -> flatten -> linear(3, weight = zeros)",
+        "x -> flatten -> linear(3, weight = ones)",
+    ),
+    "a rule's number": (
+        "x -> flatten -> linear(3, weight = normal(0.1))",
+        "x -> flatten -> linear(3, weight = normal(0.10000001))",
+    ),
+    "an initial bias": ("x -> flatten -> linear(3)", "x -> flatten -> linear(3, bias = constant(5.0))"),
+    "a list of values": (
+        "x -> flatten -> linear(2, bias = [1, 2])",
+        "x -> flatten -> linear(2, bias = [1, 3])",
+    ),
+}  # fmt: skip
+BODIES = {
+    "a shared layer": (
+        ("layer fc = linear(4)", "v = x -> flatten", "output v -> linear(4) -> fc -> fc"),
+        ("v = x -> flatten", "output v -> linear(4) -> linear(4) -> linear(4)"),
+    ),
+    "which layer is shared": (
+        ("layer f = conv(3, 1)", "layer g = conv(3, 1)", "output x -> f -> g -> f"),
+        ("layer f = conv(3, 1)", "layer g = conv(3, 1)", "output x -> f -> g -> g"),
+    ),
+    "an init statement": (
+        ("init weight = kaiming_normal", "output x -> conv(4, 3)"),
+        ("init weight = zeros", "output x -> conv(4, 3)"),
+    ),
+    "the name of an output": (("output a = x -> relu",), ("output b = x -> relu",)),
+    "the order of outputs": (
+        ("output a = x -> relu", "output b = x -> tanh"),
+        ("output b = x -> tanh", "output a = x -> relu"),
+    ),
+    "which value is an output": (
+        ("y = x -> relu", "z = y -> tanh", "output z", "output other = y"),
+        ("y = x -> relu", "z = y -> tanh", "output z", "output other = x"),
+    ),
+    "the order of inputs": (
+        ("input a: [3, 8, 8]", "input b: [3, 8, 8]", "output x + a + b"),
+        ("input b: [3, 8, 8]", "input a: [3, 8, 8]", "output x + a + b"),
+    ),
+    "an input that nothing reads": (
+        ("input a: [2]", "output x -> relu"), ("output x -> relu",),
+    ),
+    "the inner size of a product": (
+        ("a = x -> reshape([1, 12, 16])", "b = x -> reshape([1, 16, 12])",
+         "output a -> matmul(b)"),
+        ("a = x -> reshape([1, 12, 16])", "b = x -> reshape([1, 16, 12])",
+         "output a -> relu -> matmul(b)"),
+    ),
+    "two branches": (
+        ("a = x -> a: conv(4, 1)", "b = x -> b: conv(4, 1)", "output a + b -> c: conv(4, 1)"),
+        ("a = x -> a: conv(4, 1)", "b = x -> b: conv(4, 1)", "output a + a -> c: conv(4, 1)"),
+    ),
+}  # fmt: skip
+ONE_THING = {
+    **{name: tuple(net(f"output {each}") for each in pair) for name, pair in PAIRS.items()},
+    **{name: tuple(net(*each) for each in pair) for name, pair in BODIES.items()},
+    "the size of the input": (chain("relu"), chain("relu").replace("[3, 8, 8]", "[3, 8, 9]")),
+    "the channels of the input": (
+        chain("conv(4, 3)"), chain("conv(4, 3)").replace("[3, 8, 8]", "[1, 8, 8]"),
+    ),
+    "a size left open": (chain("relu"), chain("relu").replace("[3, 8, 8]", "[3, 8, W]")),
+    "the name of the input": (chain("relu"), chain("relu").replace("x", "y")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ONE_THING)
+def test_nets_that_differ_in_one_thing_are_not_equal(name: str) -> None:
+    before, after = ONE_THING[name]
+    for pair in ((before, after), (after, before)):
+        comparison = compared(*pair)
+        assert not comparison.equal
+        assert told(comparison), "the totals differ, and nothing says why"
+    for same in (before, after):
+        assert compared(same, same).equal
+
+
+def test_every_attribute_and_every_rule_is_compared() -> None:
+    """The ops' own examples: two of one op on the same inputs never compare equal."""
+    for op in registry().values():
+        by_inputs: dict[object, list[str]] = {}
+        for example in op.examples:
+            by_inputs.setdefault(example.inputs, []).append(example.call)
+        for inputs, calls in by_inputs.items():
+            names = [f"x{i}" for i in range(len(inputs))]
+            heads = [
+                f"input {name}: {list(shape)}" for name, shape in zip(names, inputs, strict=True)
+            ]
+            graphs = [
+                netspec.loads("\n".join(["net A {", *heads, f"output ({', '.join(names)}) -> {c}", "}"]))
+                if len(names) > 1 else
+                netspec.loads("\n".join(["net A {", *heads, f"output x0 -> {c}", "}"]))
+                for c in calls
+            ]  # fmt: skip
+            for i, a in enumerate(graphs):
+                for j, b in enumerate(graphs):
+                    is_same = str(a.graph.nodes[-1].op) == str(b.graph.nodes[-1].op)
+                    rules = [
+                        [p.initializer for p in each.graph.parameters.values()] for each in (a, b)
+                    ]
+                    equal = compare(a.graph, b.graph).equal
+                    assert equal == (i == j or (is_same and rules[0] == rules[1])), (
+                        calls[i],
+                        calls[j],
+                    )
+
+
+def test_weights_that_change_their_shape_are_told(run: Run, networks: Path, write: Write) -> None:
+    text = (networks / "lenet.net").read_text()
+    assert "conv(16, 5)" in text
+    wide = write(text.replace("conv(16, 5)", "conv(24, 5)"))
+    finished = run("diff", networks / "lenet.net", wide)
+    (line,) = [each for each in finished.out.splitlines() if "linear1" in each]
+    assert line.startswith("~ linear1")
+    assert "weight [120, 256] -> [120, 384]" in line or "weight [120, 400] -> [120, 600]" in line
+
+
+def test_initial_values_can_be_left_out(run: Run, write: Write) -> None:
+    text = chain("flatten", "linear(3, weight = zeros)")
+    a, b = write(text, "a.net"), write(text.replace("zeros", "ones"), "b.net")
+    finished = run("diff", a, b)
+    assert finished.code == 1
+    assert "weight starts as zeros -> ones" in finished.out
+    left_out = run("diff", a, b, "--ignore", "init")
+    assert left_out.code == 0
+    assert "\nnot compared: init\n" in left_out.out
+    data = json.loads(run("diff", a, b, "--ignore", "init", "--format", "json").out)
+    assert (data["equal"], data["ignored"]) == (True, ["init"])
+
+
+def test_defaults_that_follow_from_shapes_are_not_told() -> None:
+    before, after = chain("conv(4, 3)"), chain("conv(4, 5)")
+    (change,) = [c for c in compared(before, after).changes if c.name == "conv1"]
+    assert change.details == ("weight [4, 3, 3, 3] -> [4, 3, 5, 5]",)
+
+
+# ------------------------------------------------------------------ folders, standard input, revisions
+
+
+def git(folder: Path, *arguments: str) -> None:
+    who = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
+    for role in ("AUTHOR", "COMMITTER"):
+        who |= {f"GIT_{role}_NAME": "A", f"GIT_{role}_EMAIL": "a@example.org"}
+    subprocess.run(
+        ["git", *arguments], cwd=folder, check=True, capture_output=True, env=os.environ | who
+    )
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository with two commits: a net that imports a block, and the block changed."""
+    if shutil.which("git") is None:
+        pytest.skip("Git is not installed")
+    (tmp_path / "nets" / "lib").mkdir(parents=True)
+    (tmp_path / "nets" / "lib" / "b.net").write_text("block B x {\n return x -> conv(4, 3)\n}\n")
+    (tmp_path / "nets" / "a.net").write_text('from "lib/b.net" import B\n' + chain("B"), "utf-8")
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-q", "-m", "one")
+    (tmp_path / "nets" / "lib" / "b.net").write_text("block B x {\n return x -> conv(4, 5)\n}\n")
+    git(tmp_path, "commit", "-q", "-a", "-m", "two")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_revision_has_the_imports_of_its_time(run: Run, repository: Path) -> None:
+    finished = run("diff", "HEAD~1:nets/a.net", "nets/a.net")
+    assert (finished.code, finished.err) == (1, "")
+    assert finished.out.startswith("--- HEAD~1:nets/a.net: A\n+++ nets/a.net: A\n")
+    assert "conv(4, 3) -> conv(4, 5)" in finished.out
+    assert run("diff", "HEAD:nets/a.net", "nets/a.net").code == 0
+    assert run("diff", "HEAD~1:nets/a.net", "HEAD:nets/a.net").code == 1
+
+
+def test_a_revision_is_read_from_the_current_folder(
+    run: Run, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(repository / "nets")
+    assert run("diff", "HEAD:a.net", "a.net").code == 0
+    assert run("diff", "HEAD:../nets/a.net", "a.net").code == 0
+    (repository / "nets" / "a.net").unlink()
+    assert run("diff", "HEAD~1:a.net", "HEAD:a.net").code == 1
+
+
+def test_errors_of_a_revision_name_it(run: Run, repository: Path) -> None:
+    (repository / "nets" / "lib" / "b.net").write_text("block B x {\n return x -> cov(4, 5)\n}\n")
+    git(repository, "commit", "-q", "-a", "-m", "three")
+    finished = run("diff", "HEAD:nets/a.net", "HEAD~1:nets/a.net")
+    assert finished.code == 2
+    assert "--> HEAD:nets/lib/b.net:2:14" in finished.err
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "HEAD~9:nets/a.net", "HEAD:nothing.net", "--output=x:nets/a.net", ":nets/a.net",
+        "HEAD:../outside.net", "HEAD:/etc/passwd", "-p:a.net", "HEAD --help:a.net", "a\nb:c.net",
+        "HEAD:nets/lib/*.net",
+    ],
+)  # fmt: skip
+def test_revisions_that_are_none(run: Run, repository: Path, name: str) -> None:
+    finished = run("diff", "--", name, "nets/a.net")
+    assert (finished.code, finished.out) == (2, "")
+    assert finished.err.startswith("error[file/revision]: cannot read ")
+    assert sorted(os.listdir(repository)) == [".git", "nets"]
+
+
+def test_a_repository_runs_no_command_of_its_own(run: Run, repository: Path) -> None:
+    """Filters and text conversions of an untrusted repository's configuration."""
+    marker = repository / "ran"
+    for key in (
+        "diff.x.textconv",
+        "filter.x.smudge",
+        "filter.x.clean",
+        "core.pager",
+        "core.fsmonitor",
+    ):
+        git(repository, "config", key, f"touch {marker}; cat")
+    (repository / ".gitattributes").write_text("*.net diff=x filter=x\n")
+    assert run("diff", "HEAD~1:nets/a.net", "HEAD:nets/a.net").code == 1
+    assert not marker.exists()
+
+
+def test_folders_are_compared_net_by_net(run: Run, repository: Path) -> None:
+    finished = run("diff", "HEAD~1:nets", "nets")
+    assert finished.code == 1
+    assert "--- HEAD~1:nets/a.net: A\n+++ nets/a.net: A\n" in finished.out
+    assert finished.out.endswith("1 net compared, 1 different\n")
+    assert run("diff", "nets", "nets").out == "1 net compared, 0 different\n"
+    (repository / "nets" / "c.net").write_text(
+        chain("relu") + "\n" + chain("tanh").replace("A", "B")
+    )
+    finished = run("diff", "HEAD:nets", "nets")
+    assert finished.code == 1
+    assert "only in B: c.net: A\nonly in B: c.net: B\n" in finished.out
+    data = json.loads(run("diff", "HEAD:nets", "nets", "--format", "json").out)
+    assert (data["equal"], len(data["nets"])) == (False, 1)
+    assert run("diff", "nets", "nets/a.net").code == 2
+
+
+def test_standard_input_is_compared(
+    run: Run, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = chain("relu")
+    path = write(text)
+    for other, code in ((text, 0), (text.replace("relu", "tanh"), 1)):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(other.encode())))
+        assert run("diff", "-", path).code == code

@@ -20,7 +20,7 @@ from netspec.diagnostics import NetspecError, Source
 from tests.conftest import ROOT, Run, Write
 from tests.helpers.golden import check_golden
 
-BEFORE = sorted((ROOT / "tests" / "fmt").glob("*.before"))
+BEFORE = sorted((Path(__file__).parent / "fmt").glob("*.before"))
 FILES = sorted(
     path
     for folder in ("networks", "tests", "docs", "benchmarks")

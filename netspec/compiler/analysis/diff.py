@@ -6,12 +6,14 @@ between does not make all that come after it, and are numbered anew, look change
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from netspec.compiler.analysis.costs import LayerSummary, Summary
-from netspec.compiler.ir.graph import Shape, show_shape
+from netspec.compiler.analysis.costs import LayerSummary, Summary, summarize
+from netspec.compiler.analysis.parameter_changes import HeldParameters, parameter_changes
+from netspec.compiler.ir.graph import Graph, Shape, show_shape
 
 # The comparison of every layer with every other is given up for longer stretches that differ.
 MAX_PAIRS = 1_000_000
@@ -19,6 +21,8 @@ CONTEXT = 2
 
 _SIGNS = {"added": "+", "removed": "-", "changed": "~", "renamed": "=", "same": " "}
 _TOTALS = ("parameters", "buffers", "macs")
+IGNORABLE = ("init",)
+"""What can be left out of a comparison."""
 
 Pair = tuple[LayerSummary | None, LayerSummary | None]
 
@@ -42,29 +46,44 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two nets side by side."""
+    """Two nets side by side. What is in `ignored` was not compared."""
 
     before: Summary
     after: Summary
     changes: tuple[Change, ...]
+    ignored: frozenset[str] = frozenset()
 
     @property
     def equal(self) -> bool:
         """Whether they are the same net, and its parameters have the same names."""
-        return all(change.kind == "same" for change in self.changes)
+        totals = (
+            (len(side.layers), *(getattr(side, name) for name in _TOTALS))
+            for side in (self.before, self.after)
+        )
+        return all(change.kind == "same" for change in self.changes) and len(set(totals)) == 1
 
 
-def compare(before: Summary, after: Summary) -> Comparison:
-    """Compare two nets, layer by layer."""
-    pairs = match(before.layers, after.layers)
+def compare(before: Graph, after: Graph, ignore: AbstractSet[str] = frozenset()) -> Comparison:
+    """Compare two nets, layer by layer.
+
+    Args:
+        before: the one net.
+        after: the other.
+        ignore: of `IGNORABLE`, what is not to be compared: `init`, the initial values.
+    """
+    old, new = summarize(before), summarize(after)
+    pairs = match(old.layers, new.layers)
     names = {a.name: b.name for a, b in pairs if a is not None and b is not None}
-    names |= {name: name for name in before.inputs}
+    layers = _Layers(
+        HeldParameters(before), HeldParameters(after),
+        names | {name: name for name in old.inputs}, new, "init" not in ignore,
+    )  # fmt: skip
     changes = [
-        *_inputs(before, after),
-        *(_change(pair, names, after) for pair in pairs),
-        *_outputs(before, after, names),
+        *_inputs(old, new),
+        *(layers.change(pair) for pair in pairs),
+        *_outputs(old, new, layers.names),
     ]
-    return Comparison(before, after, tuple(changes))
+    return Comparison(old, new, tuple(changes), frozenset(ignore))
 
 
 # ---------------------------------------------------------------------------------------- matching
@@ -150,44 +169,79 @@ def _joined_by_name(pairs: list[Pair]) -> list[Pair]:
 # -------------------------------------------------------------------------------------- differences
 
 
-def _change(pair: Pair, names: Mapping[str, str], after: Summary) -> Change:
-    a, b = pair
-    if a is None or b is None:
-        layer = b if b is not None else a
-        assert layer is not None
-        kind = "added" if a is None else "removed"
-        return Change(kind, layer.name, layer.call, show_shape(layer.shape), (), a, b)
-    what, shape = _turned(a.call, b.call), _turned(show_shape(a.shape), show_shape(b.shape))
-    details = _rewired(a, b, names, after)
-    if a.call != b.call or a.shape != b.shape or details:
-        kind = "changed"
-    else:
-        has_parameters = a.parameters or a.buffers
-        kind = "renamed" if a.name != b.name and has_parameters else "same"
-    if a.name != b.name:
-        details = (f"was {a.name}", *details)
-    return Change(kind, b.name, what, shape, details, a, b)
+@dataclass(frozen=True, slots=True)
+class _Layers:
+    """What tells whether a layer changed, once it is known which is which."""
 
+    held_before: HeldParameters
+    held_after: HeldParameters
+    names: Mapping[str, str]
+    after: Summary
+    init: bool
 
-def _rewired(
-    a: LayerSummary, b: LayerSummary, names: Mapping[str, str], after: Summary
-) -> tuple[str, ...]:
-    """What it reads instead of what, where that is not told by layers added or removed."""
-    known = {*names.values(), *after.inputs}
-    reads = [names.get(value) for value in a.inputs]
-    if len(reads) == len(b.inputs) and all(
-        old is None or new not in known or old == new
-        for old, new in zip(reads, b.inputs, strict=True)
-    ):
-        return ()
-    return (f"reads {', '.join(b.inputs)} instead of {', '.join(a.inputs)}",)
+    def change(self, pair: Pair) -> Change:
+        """What became of a layer."""
+        a, b = pair
+        if a is None or b is None:
+            layer = b if b is not None else a
+            assert layer is not None
+            kind = "added" if a is None else "removed"
+            return Change(kind, layer.name, layer.call, show_shape(layer.shape), (), a, b)
+        what, shape = _turned(a.call, b.call), _turned(show_shape(a.shape), show_shape(b.shape))
+        details = tuple(self._details(a, b))
+        if a.call != b.call or a.shape != b.shape or details:
+            kind = "changed"
+        elif a.macs != b.macs:
+            kind, details = "changed", (f"{_number(a.macs)} -> {_number(b.macs)} MACs",)
+        else:
+            kind = "renamed" if a.name != b.name and self.held_after.by_layer[b.name] else "same"
+        if a.name != b.name:
+            details = (f"was {a.name}", *details)
+        return Change(kind, b.name, what, shape, details, a, b)
+
+    def _details(self, a: LayerSummary, b: LayerSummary) -> Iterator[str]:
+        yield from self._rewired(a, b)
+        held = self.held_before.by_layer[a.name], self.held_after.by_layer[b.name]
+        yield from parameter_changes(*held, self.names, init=self.init)
+
+    def _rewired(self, a: LayerSummary, b: LayerSummary) -> Iterator[str]:
+        """What it reads instead of what, where that is not told by layers added or removed."""
+        known = {*self.names.values(), *self.after.inputs}
+        reads = [self.names.get(value) for value in a.inputs]
+        if len(reads) != len(b.inputs) or any(
+            old is not None and new in known and old != new
+            for old, new in zip(reads, b.inputs, strict=True)
+        ):
+            yield f"reads {', '.join(b.inputs)} instead of {', '.join(a.inputs)}"
 
 
 def _inputs(before: Summary, after: Summary) -> list[Change]:
-    return [
-        _named(name, "input", _shape(before.inputs.get(name)), _shape(after.inputs.get(name)))
-        for name in {**before.inputs, **after.inputs}
+    return _in_order(
+        [
+            _named(name, "input", _shape(before.inputs.get(name)), _shape(after.inputs.get(name)))
+            for name in {**before.inputs, **after.inputs}
+        ],
+        list(before.inputs),
+        list(after.inputs),
+    )
+
+
+def _in_order(changes: list[Change], before: list[str], after: list[str]) -> list[Change]:
+    """Inputs and outputs are also known by their places: a call gives them in order."""
+    places = [
+        [name for name in side if name in before and name in after] for side in (before, after)
     ]
+    if places[0] == places[1]:
+        return changes
+    return [
+        change
+        if change.name not in places[0] or places[0].index(change.name) == places[1].index(change.name)
+        else replace(
+            change, kind="changed",
+            details=(f"now number {after.index(change.name) + 1}, was {before.index(change.name) + 1}",),
+        )
+        for change in changes
+    ]  # fmt: skip
 
 
 def _shape(shape: Shape | None) -> str | None:
@@ -204,7 +258,7 @@ def _outputs(before: Summary, after: Summary, names: Mapping[str, str]) -> list[
             told = old not in names or new not in known
             old = new if told or names[old] == new else old
         changes.append(_named(name, "output", old, new))
-    return changes
+    return _in_order(changes, list(before.outputs), list(after.outputs))
 
 
 def _named(name: str, what: str, old: str | None, new: str | None) -> Change:
@@ -223,6 +277,8 @@ def _turned(old: str, new: str) -> str:
 def as_text(comparison: Comparison, before: str, after: str) -> str:
     """A list with `-`, `+` and `~` as of a unified diff, and the totals; the nets under titles."""
     lines = [f"--- {before}", f"+++ {after}", "", *_list(comparison.changes), ""]
+    if comparison.ignored:
+        lines += [f"not compared: {', '.join(sorted(comparison.ignored))}", ""]
     return "\n".join(line.rstrip() for line in [*lines, *_totals(comparison)])
 
 
@@ -274,6 +330,11 @@ def _totals(comparison: Comparison) -> list[str]:
     ]
 
 
+def _number(count: Any) -> str:
+    """A count with its thousands; a formula as it is."""
+    return f"{count:,}"
+
+
 def _difference(old: Any, new: Any) -> tuple[str, str]:
     """The difference and the percent of it; a formula where a size is left open."""
     if old == new:
@@ -284,13 +345,12 @@ def _difference(old: Any, new: Any) -> tuple[str, str]:
     return f"{new - old:+,}", percent
 
 
-def as_json(comparison: Comparison, before: str, after: str) -> str:
-    """Everything that is not the same, and the totals, as raw numbers."""
-    import json
-
+def as_dict(comparison: Comparison, before: str, after: str) -> dict[str, Any]:
+    """Everything that is not the same, and the totals, as raw numbers; an open size as it is."""
     sides = ((before, comparison.before), (after, comparison.after))
-    data = {
+    return {
         "equal": comparison.equal,
+        "ignored": sorted(comparison.ignored),
         **{
             key: {"title": title, "net": side.net, "layers": len(side.layers)}
             | {name: getattr(side, name) for name in _TOTALS}
@@ -298,7 +358,13 @@ def as_json(comparison: Comparison, before: str, after: str) -> str:
         },
         "changes": [asdict(change) for change in comparison.changes if change.kind != "same"],
     }
-    return json.dumps(data, indent=2, default=str)  # an open size is its formula
+
+
+def as_json(comparison: Comparison, before: str, after: str) -> str:
+    """All of `as_dict` as JSON, open sizes as their formulas."""
+    import json
+
+    return json.dumps(as_dict(comparison, before, after), indent=2, default=str)
 
 
 FORMATS = {"text": as_text, "json": as_json}

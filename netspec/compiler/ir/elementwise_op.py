@@ -16,7 +16,7 @@ from netspec.compiler.ir.expression import (
 )
 from netspec.compiler.ir.graph import Shape, show_shape
 from netspec.compiler.ir.op import Evaluation, Op, ShapeError
-from netspec.compiler.ir.sizes import may_equal
+from netspec.compiler.ir.sizes import differ
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,7 +43,7 @@ class ElementwiseOp(Op):
     def shape(self, *inputs: Shape) -> Shape:
         """Equal shapes in, the same shape out."""
         first = inputs[0]
-        if not all(may_equal(other, first) for other in inputs[1:]):
+        if any(differ(other, first) for other in inputs[1:]):
             raise ShapeError(
                 f"shape/{self.name.replace('_', '-')}-mismatch",
                 f"`{self.name}` needs equal shapes, not "

@@ -86,6 +86,8 @@ class _Emitter:
         imports = []
         if any("np." in text for text in self.definitions):
             imports.append("import numpy as np")
+        if any("scipy." in text for text in self.definitions):
+            imports.append("import scipy.special")
         if self.modules:
             imports.append(f"from netspec.kernels import {', '.join(sorted(self.modules))}")
         if any("NumexprFunction" in text for text in self.definitions):
@@ -159,7 +161,8 @@ class _Emitter:
             self.known[body] = name
             self.definitions.append(emitted.definition)
             self.tiles.append(emitted)
-            self.modules |= emitted.modules
+            if step.emitter == "numpy":
+                self.modules.add("elementwise")
         function, _, arguments = emitted.call.partition("(")
         return _call(function, arguments.removesuffix(")").split(", "))
 

@@ -1,0 +1,140 @@
+"""What a command line names: files, folders of them, standard input, files of a commit."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from netspec.cli.git_revision import checked_out, is_revision
+from netspec.compiler.driver import Request
+from netspec.compiler.parse import decode_source, read_file
+from netspec.diagnostics import NetspecError
+
+STDIN = "-"
+_SHOWN_STDIN = "<stdin>"
+# A folder with this file is a run's: what it holds is a record, and nobody's source.
+_RUN = "run.json"
+
+
+@dataclass(frozen=True)
+class NetFile:
+    """A `.net` file: the name that messages show, and where it lies.
+
+    `folder` is where the imports of a text without a path start.
+    """
+
+    name: str
+    path: Path | None = None
+    folder: Path | None = None
+
+    def read(self) -> bytes:
+        """The bytes of the file, as far as its size is allowed.
+
+        Raises:
+            NetspecError: `file/unreadable`.
+        """
+        if self.path is None:
+            return sys.stdin.buffer.read()
+        return read_file(self.path, self.name)
+
+    def request(
+        self, net: str | None = None, arguments: Mapping[str, Any] | None = None
+    ) -> Request:
+        """What the compiler is asked for.
+
+        Raises:
+            NetspecError: if it is no file on the disk, and cannot be read.
+        """
+        if self.path is not None and self.folder is None:
+            return Request(path=self.path, net=net, arguments=arguments or {})
+        source = decode_source(self.read(), self.name)
+        return Request(source=source, folder=self.folder, net=net, arguments=arguments or {})
+
+
+def net_files(names: Iterable[str]) -> list[NetFile]:
+    """The files that names stand for: `-` is standard input, a folder the `.net` files below it.
+
+    Raises:
+        NetspecError: `file/no-net` for a folder without any.
+    """
+    found: dict[str, NetFile] = {}
+    for name in names:
+        if name == STDIN:
+            found[name] = NetFile(_SHOWN_STDIN, folder=Path())
+        elif Path(name).is_dir():
+            for path in files_below(Path(name)):
+                found[str(path)] = NetFile(str(path), path)
+        else:
+            found[name] = NetFile(name, Path(name))
+    return list(found.values())
+
+
+def files_below(folder: Path) -> list[Path]:
+    """The `.net` files below a folder, in order; hidden folders and runs are left out.
+
+    Raises:
+        NetspecError: `file/no-net` if there are none.
+    """
+    found: list[Path] = []
+    for where, folders, files in os.walk(folder):
+        is_run = _RUN in files and Path(where) != folder
+        folders[:] = [] if is_run else sorted(each for each in folders if each[0] != ".")
+        if not is_run:
+            found += [Path(where, each) for each in sorted(files) if each.endswith(".net")]
+    if not found:
+        raise NetspecError.simple("file/no-net", f"there is no .net file in {folder}")
+    return found
+
+
+def with_endings(text: str, raw: bytes) -> str:
+    """The text with the line endings of the file that it was read from: those of its first line."""
+    ends_in_both = raw.partition(b"\n")[0].endswith(b"\r")
+    return text.replace("\n", "\r\n") if ends_in_both else text
+
+
+def as_written(text: str, raw: bytes) -> str:
+    """The text with the line endings and the byte order mark of the file that it was read from."""
+    marked = raw.startswith(codecs.BOM_UTF8)
+    return ("\ufeff" if marked else "") + with_endings(text, raw)
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of two things to compare: a file, or the files of a folder by their paths in it."""
+
+    name: str
+    file: NetFile | None = None
+    files: Mapping[str, NetFile] | None = None
+
+
+def open_side(name: str, kept: ExitStack) -> Side:
+    """What `A` of `netspec diff A B` names; what was copied for it goes when `kept` closes.
+
+    Raises:
+        NetspecError: if there is no such file or revision.
+    """
+    if is_revision(name):
+        copy = kept.enter_context(checked_out(name))
+        revision, _, path = name.partition(":")
+        if copy.is_file():
+            beside = path if "/" in path else f"./{path}"  # what it imports is shown likewise
+            return Side(name, file=NetFile(f"{revision}:{beside}", copy, copy.parent))
+        return Side(name, files=_files_of(copy, f"{revision}:{path or '.'}", copied=True))
+    if Path(name).is_dir():
+        return Side(name, files=_files_of(Path(name), Path(name).as_posix(), copied=False))
+    (file,) = net_files([name])
+    return Side(name, file=file)
+
+
+def _files_of(root: Path, shown: str, *, copied: bool) -> dict[str, NetFile]:
+    files = {}
+    for path in files_below(root):
+        inside = path.relative_to(root).as_posix()
+        files[inside] = NetFile(f"{shown}/{inside}", path, path.parent if copied else None)
+    return files

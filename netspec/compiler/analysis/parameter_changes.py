@@ -1,0 +1,85 @@
+"""What became of the parameters of a layer from one net to another: shapes, sharing, initial values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from netspec.compiler.ir.graph import Graph, Node, Parameter
+from netspec.compiler.ir.initializers import Initializer
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A parameter as a layer holds it: `owner` is the first layer that does, `default` its op's rule."""
+
+    parameter: Parameter
+    owner: str
+    default: Initializer
+
+
+class HeldParameters:
+    """The parameters and buffers of the layers of a net, by layer and by the op's own names."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._owners: dict[str, str] = {}
+        self.by_layer = {node.name: self._of(node, graph) for node in graph.nodes}
+
+    def _of(self, node: Node, graph: Graph) -> dict[str, Held]:
+        defaults = {
+            spec.name: spec.initializer for spec in node.op.parameters(*graph.shapes_into(node))
+        }
+        return {
+            own: Held(
+                graph.parameters[full], self._owners.setdefault(full, node.name), defaults[own]
+            )
+            for own, full in node.parameters.items()
+        }
+
+
+def parameter_changes(
+    before: Mapping[str, Held],
+    after: Mapping[str, Held],
+    names: Mapping[str, str],
+    *,
+    init: bool = True,
+) -> Iterator[str]:
+    """In words, what is no longer so of the parameters of a layer.
+
+    Args:
+        before: what the layer held.
+        after: what it holds.
+        names: what the layers of the old net are called in the new one.
+        init: whether initial values count.
+    """
+    both = [(own, before[own], after[own]) for own in before if own in after]
+    yield from (f"no {own} any more" for own in before if own not in after)
+    yield from (f"a {own} of {_shape(after[own])}" for own in after if own not in before)
+    moved = [(a.owner, b.owner) for _, a, b in both if names.get(a.owner) != b.owner]
+    if moved:
+        old, new = moved[0]
+        yield f"has the parameters of {new} instead of those of {old}"
+    reshaped = [(own, a, b) for own, a, b in both if a.parameter.shape != b.parameter.shape]
+    yield from (f"{own} {_shape(a)} -> {_shape(b)}" for own, a, b in reshaped)
+    for own, a, b in both if init else ():
+        old_rule, new_rule = a.parameter.initializer, b.parameter.initializer
+        # A default follows from the shapes, which are told.
+        follows = bool(reshaped) and old_rule == a.default and new_rule == b.default
+        if old_rule != new_rule and not follows:
+            yield f"{own} starts as {_told_apart(old_rule, new_rule)}"
+
+
+def _shape(held: Held) -> str:
+    return str(list(held.parameter.shape))
+
+
+def _told_apart(old: Initializer, new: Initializer) -> str:
+    """Two rules, with all digits where the first six do not tell them apart."""
+    if str(old) != str(new):
+        return f"{old} -> {new}"
+    exact = [
+        ", ".join(f"{name} = {value}" for name, value in vars(rule).items()) for rule in (old, new)
+    ]
+    if max(map(len, exact)) > 60:
+        return f"other {old}"
+    return f"{old.rule}({exact[0]}) -> {new.rule}({exact[1]})"

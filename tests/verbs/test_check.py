@@ -1,0 +1,214 @@
+"""`netspec check` on folders and standard input, `--strict`, and `--fix`."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from netspec.cli import net_files
+from netspec.compiler.driver import Request, compile_request, is_better
+from netspec.compiler.fixes import fixed
+from netspec.diagnostics import Source
+from tests.conftest import ROOT, Run, Write
+from tests.helpers.mutations import mutations
+
+GOOD = "net A {\n    input x: [3, 8, 8]\n\n    output x -> conv(4, 3) -> relu\n}\n"
+MISSPELT = GOOD.replace("conv", "covn").replace("relu", "rleu")
+SUSPICIOUS = GOOD.replace("    output", "    y = x -> relu\n    output")
+UNSURE = """\
+net A {
+    input x: [3, 8, 1]
+
+    output x -> max_pool(2) -> flatten -> linear(10)
+}
+"""
+
+
+def typed(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+
+
+# ---------------------------------------------------------------------------------- what is checked
+
+
+def test_a_folder_is_its_files(run: Run, write: Write, tmp_path: Path) -> None:
+    for name in ("b.net", "a/z.net", ".hidden/c.net", "runs/one/net.net", "notes.txt"):
+        write(GOOD, name)
+    (tmp_path / "runs" / "one" / "run.json").write_text("{}")
+    finished = run("check", tmp_path)
+    assert (finished.code, finished.err) == (0, "")
+    said = [line.split(":")[0] for line in finished.out.splitlines()]
+    assert said == [str(tmp_path / "b.net"), str(tmp_path / "a" / "z.net")]
+    assert run("check", tmp_path / "runs" / "one").code == 0  # that folder itself was asked for
+
+
+def test_a_folder_without_nets_is_a_mistake(run: Run, tmp_path: Path) -> None:
+    for verb in ("check", "fmt"):
+        finished = run(verb, tmp_path)
+        assert finished.code == 1
+        assert finished.err.startswith("error[file/no-net]: there is no .net file in ")
+
+
+def test_folders_are_formatted_but_no_runs(run: Run, write: Write, tmp_path: Path) -> None:
+    ugly = "net A{input x:[3]\noutput x->relu}"
+    for name in ("a.net", "b/c.net", "runs/one/net.net"):
+        write(ugly, name)
+    (tmp_path / "runs" / "one" / "run.json").write_text("{}")
+    assert run("fmt", "--check", tmp_path).code == 1
+    assert run("fmt", tmp_path).code == 0
+    assert (tmp_path / "a.net").read_text() == (tmp_path / "b" / "c.net").read_text() != ugly
+    assert (tmp_path / "runs" / "one" / "net.net").read_text() == ugly
+
+
+def test_standard_input_is_checked(
+    run: Run, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    typed(monkeypatch, GOOD)
+    assert run("check", "-").out == "<stdin>: ok (A: 112 parameters)\n"
+    typed(monkeypatch, MISSPELT)
+    finished = run("check", "-")
+    assert finished.code == 1
+    assert "--> <stdin>:4:17" in finished.err
+    assert "did you mean `conv`?" in finished.err
+    write("block B x {\n    return x -> conv(4, 3)\n}\n", "lib.net")
+    monkeypatch.chdir(tmp_path)
+    typed(monkeypatch, 'from "lib.net" import B\n' + GOOD.replace("conv(4, 3)", "B"))
+    assert run("check", "-").code == 0
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xff")))
+    assert "error[file/not-text]: <stdin>" in run("check", "-").err
+
+
+# --------------------------------------------------------------------------------------- --strict
+
+
+def test_strict_fails_for_warnings(run: Run, write: Write) -> None:
+    path = write(SUSPICIOUS)
+    assert run("check", path).code == 0
+    finished = run("check", "--strict", path)
+    assert (finished.code, finished.out) == (1, f"{path}: 1 warning\n")
+    data = json.loads(run("check", "--strict", "--format", "json", path).out)
+    assert (data["ok"], data["files"][0]["ok"]) == (False, False)
+    assert run("check", "--strict", write(GOOD, "good.net")).code == 0
+    assert "graph/unused" in run("check", "--strict", "--quiet", path).err
+
+
+# ------------------------------------------------------------------------------------------ --fix
+
+
+def test_fix_mends_all_that_is_plain(run: Run, write: Write) -> None:
+    path = write(MISSPELT)
+    finished = run("check", "--fix", path)
+    assert (finished.code, path.read_text()) == (0, GOOD)
+    assert f"{path}:4:17: did you mean `conv`? [name/unknown-layer]\n" in finished.err
+    assert finished.err.endswith(f"{path}: 2 changes made\n")
+    again = run("check", "--fix", path)
+    assert (again.code, again.err, path.read_text()) == (0, "", GOOD)
+
+
+def test_fix_goes_on_behind_a_syntax_error(run: Run, write: Write) -> None:
+    path = write(GOOD.replace("input x:", "input x =").replace("relu", "rleu"))
+    before = path.read_text()
+    finished = run("check", "--fix", path)
+    assert path.read_text() in (GOOD, before)
+    if path.read_text() == GOOD:
+        assert finished.code == 0
+
+
+def test_fix_leaves_warnings_unless_they_count(run: Run, write: Write) -> None:
+    doubtful = GOOD.replace("conv(4, 3)", "conv(3, 16, 3)").replace("8, 8", "32, 32")
+    path = write(doubtful)
+    assert run("check", "--fix", path).code == 0
+    assert path.read_text() == doubtful
+    assert run("check", "--fix", "--strict", path).code == 0
+    assert path.read_text() == doubtful.replace("conv(3, 16, 3)", "conv(16, 3)")
+
+
+def test_fix_does_not_choose(run: Run, write: Write) -> None:
+    path = write(UNSURE)
+    result = compile_request(Request(path=path))
+    assert max(sum(bool(h.edits) for h in d.hints) for d in result.diagnostics) > 1
+    finished = run("check", "--fix", path)
+    assert (finished.code, path.read_text()) == (1, UNSURE)
+    assert "several changes would do; choose one" in finished.err
+
+
+def test_fix_changes_named_files_only(run: Run, write: Write) -> None:
+    library = write("block B x {\n    return x -> covn(4, 3)\n}\n", "lib.net")
+    path = write('from "lib.net" import B\n' + GOOD.replace("conv(4, 3)", "B"), "a.net")
+    before = library.read_text()
+    assert run("check", "--fix", path).code == 1
+    assert library.read_text() == before
+    assert run("check", "--fix", path.parent).code == 0
+    assert "conv(4, 3)" in library.read_text()
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+def test_fix_keeps_line_endings(run: Run, tmp_path: Path, mark: bytes, ending: str) -> None:
+    path = tmp_path / "a.net"
+    path.write_bytes(mark + MISSPELT.replace("\n", ending).encode())
+    assert run("check", "--fix", path).code == 0
+    assert path.read_bytes() == mark + GOOD.replace("\n", ending).encode()
+
+
+def test_fix_keeps_links_and_modes_and_leaves_nothing_beside(
+    run: Run, write: Write, tmp_path: Path
+) -> None:
+    path = write(MISSPELT, "real.net")
+    path.chmod(0o640)
+    (tmp_path / "link.net").symlink_to(path.name)
+    assert run("check", "--fix", tmp_path / "link.net").code == 0
+    assert (tmp_path / "link.net").is_symlink()
+    assert path.read_text() == GOOD
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert sorted(os.listdir(tmp_path)) == ["link.net", "real.net"]
+
+
+def test_fix_leaves_a_file_that_changed_meanwhile(
+    run: Run, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(MISSPELT)
+    reads = iter([MISSPELT.encode(), b"# edited\n"])
+    monkeypatch.setattr(net_files.NetFile, "read", lambda self: next(reads))
+    finished = run("check", "--fix", path)
+    assert finished.code == 1
+    assert "output/unwritable" in finished.err
+    assert path.read_text() == MISSPELT
+
+
+def test_fix_needs_a_file(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    typed(monkeypatch, MISSPELT)
+    finished = run("check", "--fix", "-")
+    assert finished.code == 2
+    assert "usage/fix" in finished.err
+
+
+def test_fixes_as_json(run: Run, write: Write) -> None:
+    data = json.loads(run("check", "--fix", "--format", "json", write(MISSPELT)).out)
+    (file,) = data["files"]
+    assert (data["ok"], file["diagnostics"]) == (True, [])
+    assert [fix["code"] for fix in file["fixes"]] == ["name/unknown-layer"] * 2
+
+
+NETS = [ROOT / "networks" / name for name in ("lenet.net", "threelayer.net")]
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.sampled_from(NETS), st.integers(0, 10**6))
+def test_a_fixed_file_checks_no_worse(path: Path, seed: int) -> None:
+    text = path.read_text("utf-8")
+    for mutation in mutations(text, 1, seed):
+        request = Request(source=Source("a.net", mutation.apply(text)))
+        before = compile_request(request)
+        done = fixed(request)
+        after = compile_request(Request(source=Source("a.net", done.text)))
+        assert [d.message for d in after.errors] == [d.message for d in done.result.errors]
+        assert not done.fixes or is_better(after, before, warnings=False)
+        assert bool(done.fixes) == (done.text != mutation.apply(text))
