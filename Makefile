@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: demo test lint clean
 
-# LeNet on scikit-learn's handwritten digits: no torch, no download.
+# LeNet on the handwritten digits that come with netspec: no torch, no download.
 demo: $(VENV)/base
 	$(BIN)/netspec train numpy networks/lenet.net --data digits --epochs 20 --batch 32 --l2 1e-3
 

@@ -17,12 +17,6 @@ from netspec.export.source_units import Module, Target, read, resolve
 # numexpr is not there.
 WITHOUT = ("choose-emitters",)
 
-# SciPy is not there either.
-REPLACED = {
-    "import scipy.special": "from netspec.kernels import erf",
-    "scipy.special.erf(": "erf.erf(",
-}
-
 
 @dataclass(frozen=True)
 class Made:
@@ -97,8 +91,6 @@ def _by_name(modules: list[Module]) -> dict[str, Module]:
 def _module(name: str, source: NumpySource, left_out: str = "") -> Module:
     """A program's text as a module, with a function that counts its scratch."""
     text = source.text.replace(f",{left_out}.", ".").replace(f"{left_out}, ", ", ", 1)
-    for old, new in REPLACED.items():
-        text = text.replace(old, new)
     calls = [call(s.function, ["n", *map(repr, s.arguments)], _options(s.options), 8)
              for s in source.scratch]  # fmt: skip
     calls += [

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netspec.kernels import parallel
-from netspec.kernels.arrays import Array, carve, fixed
+from netspec.kernels.arrays import Array, as_one, carve, fixed
 from netspec.kernels.copies import by_images
 from netspec.kernels.windows import Pair, Shape
 
@@ -92,6 +92,27 @@ def _both_axes(rows: Array, columns: Array, x: Array, out: Array, scratch: Array
         (tall,) = carve(scratch, (len(rows), width * channels))
         np.matmul(rows, picture.reshape(height, width * channels), out=tall)
         np.matmul(columns, tall.reshape(len(rows), width, channels), out=result)
+    as_one(_mend, x, rows, columns, out)
+
+
+def _mend(x: Array, rows: Array, columns: Array, out: Array) -> None:
+    """Compute the pictures with NaN or infinity again, without the products by 0.
+
+    A matrix product multiplies every pixel by every share, and 0 times NaN is NaN.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        for picture, result in zip(x, out, strict=True):
+            if not np.isfinite(np.add.reduce(picture, axis=None)):
+                tall = sparse_product(rows, picture)
+                result[...] = sparse_product(columns, tall.swapaxes(0, 1)).swapaxes(0, 1)
+
+
+def sparse_product(matrix: Array, x: Array) -> Array:
+    """`matrix` (M, K) times `x` (K, ...), where what is multiplied by 0 does not count."""
+    out = np.zeros((len(matrix), *x.shape[1:]), x.dtype)
+    for row, column in zip(*np.nonzero(matrix), strict=True):
+        out[row] += matrix[row, column] * x[column]
+    return out
 
 
 def _matrices(

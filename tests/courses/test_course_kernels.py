@@ -212,3 +212,76 @@ def test_bench_must_be_told_what(run: Run):
     finished = run("bench")
     assert finished.code == 2
     assert "error[usage/bench]" in finished.err
+
+
+# ------------------------------------------------------------------------------------ types of arrays
+
+PAIRS = {
+    **{("naive", n): naive for n in ("conv", "max_pool", "avg_pool")},
+    **{("fast", n): fast for n in ("conv", "max_pool", "avg_pool")},
+    **{("sandwich", n): sandwich for n in SANDWICHES},
+}
+POOLED = {"pool_height": 2, "pool_width": 2, "stride": 1}
+
+
+def whole(arrays):
+    """Small whole numbers, which every type holds but bool."""
+    return [np.abs(np.round(3 * array)) % 5 for array in arrays]
+
+
+def arguments_of(name):
+    if name in SANDWICHES:
+        arrays, settings = SANDWICHES[name]
+        return whole(arrays()), settings
+    if name == "conv":
+        return whole([normal(2, 3, 6, 5), normal(4, 3, 3, 3), normal(4)]), lambda: (CONV,)
+    return whole([normal(2, 3, 6, 5)]), lambda: (POOLED,)
+
+
+@pytest.mark.parametrize(("home", "name"), PAIRS, ids="-".join)
+def test_course_kernels_take_arrays_of_all_types(home, name):
+    """Whole numbers, and types mixed between the arrays and between forward and backward."""
+    forward, backward = pair(PAIRS[home, name], name)
+    arrays, settings = arguments_of(name)
+
+    def run(types, of_dout):
+        given = [array.astype(dtype) for array, dtype in zip(arrays, types, strict=True)]
+        out, cache = forward(*given, *settings())
+        dout = 1 + np.arange(out.size).reshape(out.shape) % 3
+        gradients = backward(dout.astype(of_dout), cache)
+        gradients = gradients if isinstance(gradients, tuple) else (gradients,)
+        assert all(g.dtype.kind == "f" for g in (out, *gradients))
+        return out, *gradients
+
+    count = len(arrays)
+    expected = run([np.float64] * count, np.float64)
+    for kind in (np.int64, np.uint8, np.float32):
+        mixes = [
+            [kind] * count,
+            [kind, *[np.float64] * (count - 1)],
+            [np.float32, *[kind] * (count - 1)],
+        ]
+        for types in mixes:
+            for of_dout in (kind, np.float64, np.float32):
+                single = set(types) | {of_dout} & {np.float32}
+                limit = 1e-3 if np.float32 in single else 1e-9
+                for a, b in zip(expected, run(types, of_dout), strict=True):
+                    assert agreement(a, b) < limit, (types, of_dout)
+
+
+@pytest.mark.parametrize("bad", [np.complex128, object, "U3"])
+@pytest.mark.parametrize(("home", "name"), PAIRS, ids="-".join)
+def test_course_kernels_refuse_what_is_no_real_number(home, name, bad):
+    forward, backward = pair(PAIRS[home, name], name)
+    arrays, settings = arguments_of(name)
+    with pytest.raises(TypeError, match="`x` must hold real numbers, not"):
+        forward(arrays[0].astype(bad), *arrays[1:], *settings())
+    out, cache = forward(*arrays, *settings())
+    with pytest.raises(TypeError, match="`dout` must hold real numbers, not"):
+        backward(out.astype(bad), cache)
+
+
+def test_the_naive_max_pool_does_not_cut_gradients_of_whole_numbers_off():
+    x = np.arange(16).reshape(1, 1, 4, 4)
+    dx = naive.max_pool_backward(np.full((1, 1, 2, 2), 0.5), (x, POOL))
+    assert dx.sum() == 2.0

@@ -45,7 +45,7 @@ SHORT = (*OPTIONS, "--epochs", "2", "--augment", "")
 
 _SERVER = """
 import json, os, sys
-import numexpr, sklearn.datasets, safetensors.numpy
+import numexpr, safetensors.numpy
 import netspec.cli.train, netspec.cli.training_plan, netspec.cli.training_options
 import netspec.runtime.training.fit, netspec.runtime.runs.recorder, netspec.runtime.runs.resume
 import netspec.runtime.data.catalog, netspec.runtime.training.transfer, netspec.runtime.engine.threads

@@ -12,7 +12,6 @@ import pytest
 import netspec
 from netspec.export import standalone_source
 from netspec.export.weights_file import read_tensors, write_tensors
-from netspec.kernels.erf import erf
 from netspec.runtime.data.input_normalization import Normalization
 from netspec.runtime.weights.safetensors_file import load_weights, save_weights
 from tests.conftest import ROOT, Run
@@ -176,16 +175,6 @@ def test_inference_has_no_batch_norm_left_and_no_dropout(files: Path) -> None:
     assert "norm" not in forward.replace("batch_norm1", "").replace("batch_norm2", "")
     assert "fold(" in text.partition("def preparation_forward")[2]
     assert "sample_mask" not in text
-
-
-def test_the_error_function_is_scipys() -> None:
-    from scipy import special
-
-    x = np.concatenate([np.linspace(-8, 8, 10001), [np.inf, -np.inf, 0.0, -0.0, np.nan, 1e30]])
-    assert np.nanmax(np.abs(erf(x, out=np.empty_like(x)) - special.erf(x))) < 3e-15
-    single = x.astype("f4")
-    assert np.nanmax(np.abs(erf(single, out=single.copy()) - special.erf(single))) <= 6e-8
-    assert np.isnan(erf(x, out=np.empty_like(x))[-2])
 
 
 HEADER = b'{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}'

@@ -39,7 +39,7 @@ from netspec.compiler.numpy_backend.emit_elementwise import emit
 from netspec.compiler.numpy_backend.passes import choose_emitters
 from netspec.compiler.numpy_backend.pipeline import Change, make_plan
 from netspec.compiler.ops import registry
-from netspec.kernels import elementwise
+from netspec.kernels import elementwise, erf
 from netspec.kernels.with_numexpr import NumexprFunction
 
 # The stored shape of an image, and the operands: two pictures and two channel vectors.
@@ -105,11 +105,9 @@ def run_step(
     step: ElementwiseStep, values: Mapping[str, np.ndarray], dtype: str, *, into: str | None = None
 ) -> np.ndarray:
     """Run a step's source; with `into`, the result takes the place of that operand."""
-    import scipy.special  # the source of a formula with erf names it
-
     emitted = emit(step, "fused")
     namespace: dict[str, Any] = {
-        "np": np, "scipy": scipy, "elementwise": elementwise, "NumexprFunction": NumexprFunction
+        "np": np, "elementwise": elementwise, "erf": erf, "NumexprFunction": NumexprFunction
     }  # fmt: skip
     exec(emitted.definition, namespace)
     arrays = {name: values[name].copy() for name in step.operands}

@@ -91,6 +91,7 @@ KEPT: dict[str, dict[str, Any]] = {
     "lenet": {"classes": 7},
     "threelayer": {
         "filters": 5, "kernel": 5, "hidden": 11, "classes": 3, "weight_scale": 0.5,
+        "size": 24,
     },
     "resnet": {"classes": 3},
     "zoo/alexnet": {"classes": 4, "width": 2, "size": 200, "drop": 0.25},

@@ -24,9 +24,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netspec.diagnostics import NetspecError
-from netspec.runtime.data import Dataset, cifar, files, idx, load
+from netspec.runtime.data import Dataset, cifar, digits, files, idx, load
 from netspec.runtime.data.digits import load_digits
 from netspec.runtime.data.plain_pickle import PickleRefusedError, load_dict
+from netspec.runtime.runs.folder import fingerprint
 
 REAL = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "unpack"
 
@@ -135,6 +136,45 @@ def test_digits_have_the_shape_asked_for_and_always_the_same_split():
 def test_digits_refuse_what_is_no_picture(shape):
     with fails("data/shape"):
         load_digits(shape)
+
+
+# Of the digits that runs of netspec 0.1 were trained on: such a run is resumed on equal data alone.
+@pytest.mark.parametrize(
+    ("shape", "sha256"),
+    [
+        ((1, 28, 28), "0ef775a03fa030744ee2f6ebc64b324c9845d1a075e70d52860f29be410d4f79"),
+        ((3, 32, 32), "71926ffc69ad4d84cd90f9902e6884cc9b032532b58cf2e02c08052ec240ccf4"),
+        ((64,), "6e3e801b01bdd9c1966bebe0b0bca2db959335c6c433c552cf5c1854054c1303"),
+    ],
+)
+def test_runs_from_before_the_digits_were_shipped_find_their_data(shape, sha256):
+    found = fingerprint(load_digits(shape))
+    assert found == {"name": "digits", "train": 1437, "test": 360, "sha256": sha256}
+
+
+def test_the_digits_are_those_of_scikit_learn_in_its_split():
+    datasets = pytest.importorskip("sklearn.datasets")
+    selection = pytest.importorskip("sklearn.model_selection")
+    theirs = datasets.load_digits()
+    train, test = selection.train_test_split(
+        np.arange(len(theirs.target)), test_size=360, random_state=0, stratify=theirs.target
+    )
+    images, labels = digits._stored()
+    order = np.concatenate([train, test])
+    assert (images == theirs.images[order]).all()
+    assert (labels == theirs.target[order]).all()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5, 31), (7, 7), (8, 8), (28, 28), (40, 40), (64, 96)])
+def test_digits_are_resized_as_by_scipy(size):
+    zoom = pytest.importorskip("scipy.ndimage").zoom
+    images, _ = digits._stored()
+    height, width = size
+    expected = [
+        np.rint(zoom(image, (height / 8, width / 8), order=1, mode="nearest", grid_mode=True))
+        for image in images * (255 / 16)
+    ]
+    assert (digits._resize(images, height, width) == expected).all()
 
 
 # ------------------------------------------------------------------------------------ IDX (MNIST)

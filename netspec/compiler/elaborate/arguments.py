@@ -140,10 +140,15 @@ class ArgumentBinder(Evaluator):
                 return expr.id
             if words and expr.id not in self.scope.names():
                 meant = suggest(expr.id, [*words, *self.scope.names()])
+                hints: tuple[Hint, ...] = ()
+                foreign = meant is None and expr.id not in other_frameworks.PYTHON_WORDS
+                message = f"nothing is called `{expr.id}` here"
                 if meant in words:
-                    hint = Hint(f"did you mean `{meant}`?", (Edit(expr.span, meant),))
-                    message = f"nothing is called `{expr.id}` here"
-                    self.error("name/undefined", message, expr.span, hints=(hint,))
+                    hints = (Hint(f"did you mean `{meant}`?", (Edit(expr.span, meant),)),)
+                elif foreign:
+                    message = f"`{target}` must be {op.kind(target).describe()}; {message}"
+                if meant in words or foreign:
+                    self.error("name/undefined", message, expr.span, hints=hints)
                     return UNKNOWN
         return self.evaluate(expr)
 

@@ -11,6 +11,7 @@ Nothing here is ever pasted together from strings.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -99,7 +100,7 @@ class Function:
 
     Attributes:
         text: how it is written, which is numexpr's syntax as well.
-        numpy: NumPy's name for it.
+        numpy: NumPy's name for it; or `module.function`, one of netspec's kernels, with `out`.
         transcendental: so costly that arithmetic, and not memory, is what takes the time.
         boolean: its value is true or false.
         partial: it can be infinite or undefined where its arguments are finite.
@@ -112,6 +113,12 @@ class Function:
     boolean: bool = False
     partial: bool = False
     in_numexpr: bool = True
+
+    @property
+    def kernel_module(self) -> str | None:
+        """The module of `netspec.kernels` that has it; None for a function of NumPy's."""
+        module, dot, _ = self.numpy.partition(".")
+        return module if dot else None
 
 
 FUNCTIONS: dict[str, Function] = {
@@ -134,8 +141,8 @@ FUNCTIONS: dict[str, Function] = {
     "log1p": Function("log1p({})", "log1p", transcendental=True, partial=True),
     "sqrt": Function("sqrt({})", "sqrt", partial=True),
     "tanh": Function("tanh({})", "tanh", transcendental=True),
-    # NumPy and numexpr have no error function; SciPy's is exact.
-    "erf": Function("erf({})", "scipy.special.erf", transcendental=True, in_numexpr=False),
+    # NumPy and numexpr have no error function.
+    "erf": Function("erf({})", "erf.erf", transcendental=True, in_numexpr=False),
 }
 
 
@@ -265,11 +272,17 @@ def numpy_function(name: str) -> Callable[..., Any]:
     """The callable of a function of `FUNCTIONS`."""
     import numpy as np
 
-    target = FUNCTIONS[name].numpy
-    if target == "scipy.special.erf":
-        from scipy.special import erf as scipy_erf
+    target = FUNCTIONS[name]
+    if target.kernel_module is None:
+        ufunc: Callable[..., Any] = getattr(np, target.numpy)
+        return ufunc
+    module, _, attribute = target.numpy.partition(".")
+    kernel = getattr(importlib.import_module(f"netspec.kernels.{module}"), attribute)
 
-        function: Callable[..., Any] = scipy_erf
-        return function
-    ufunc: Callable[..., Any] = getattr(np, target)
-    return ufunc
+    def with_new_array(x: NDArray[Any]) -> NDArray[Any]:
+        x = np.asarray(x)
+        kind = x.dtype if x.dtype.kind == "f" else np.float64
+        result: NDArray[Any] = kernel(x, out=np.empty(x.shape, kind))
+        return result
+
+    return with_new_array

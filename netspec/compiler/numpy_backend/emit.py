@@ -86,8 +86,6 @@ class _Emitter:
         imports = []
         if any("np." in text for text in self.definitions):
             imports.append("import numpy as np")
-        if any("scipy." in text for text in self.definitions):
-            imports.append("import scipy.special")
         if self.modules:
             imports.append(f"from netspec.kernels import {', '.join(sorted(self.modules))}")
         if any("NumexprFunction" in text for text in self.definitions):
@@ -161,8 +159,7 @@ class _Emitter:
             self.known[body] = name
             self.definitions.append(emitted.definition)
             self.tiles.append(emitted)
-            if step.emitter == "numpy":
-                self.modules.add("elementwise")
+            self.modules |= emitted.modules
         function, _, arguments = emitted.call.partition("(")
         return _call(function, arguments.removesuffix(")").split(", "))
 

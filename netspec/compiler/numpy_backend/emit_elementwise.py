@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from netspec.compiler.ir.expression import FUNCTIONS, Apply, Const, Expression, Var, walk
@@ -13,12 +14,16 @@ from netspec.compiler.ir.sizes import Dim, is_known, typical
 
 @dataclass(frozen=True, slots=True)
 class Emitted:
-    """A step as source: its definition, the call in the program, and what scratch it needs."""
+    """A step as source: its definition, the call in the program, and what scratch it needs.
+
+    `modules` are those of `netspec.kernels` that the definition names.
+    """
 
     definition: str
     call: str
     width: int
     registers: int
+    modules: frozenset[str] = frozenset()
 
 
 def emit(step: ElementwiseStep, name: str) -> Emitted:
@@ -91,7 +96,7 @@ class _Statements:
             # The register of a dying operand can take the result.
             self._release_all(formula)
             out = target or bank.take()
-            ufunc = f"np.{function.numpy}" if "." not in function.numpy else function.numpy
+            ufunc = function.numpy if function.kernel_module else f"np.{function.numpy}"
             self.lines.append(f"{ufunc}({', '.join(arguments)}, out={out})")
         self.where[formula] = out
         return out
@@ -149,6 +154,12 @@ def _overflows(formula: Expression) -> bool:
     return any(isinstance(e, Apply) and e.function in ("exp", "expm1") for e in walk(formula))
 
 
+def _kernel_modules(formula: Expression) -> Iterator[str]:
+    """The kernels that stand in for functions that NumPy lacks."""
+    functions = {e.function for e in walk(formula) if isinstance(e, Apply)}
+    return filter(None, (FUNCTIONS[name].kernel_module for name in functions))
+
+
 def _number(value: float) -> str:
     """A number as Python writes it, infinities included."""
     return repr(value) if math.isfinite(value) else f'float("{value}")'
@@ -189,9 +200,12 @@ def _emit_numpy(step: ElementwiseStep, name: str) -> Emitted:
     ]
     operands = ", ".join(str(operand) for operand in step.operands.values())
     call = f"{name}({step.output}, {operands}, scratch)"
-    registers = len(floats) + len(flags)
-    width_of_tiles = typical(_width(step)) if statements.vectors else 1
-    return Emitted("\n".join(lines), call, width_of_tiles, registers)
+    return Emitted(
+        "\n".join(lines), call,
+        width=typical(_width(step)) if statements.vectors else 1,
+        registers=len(floats) + len(flags),
+        modules=frozenset(("elementwise", *_kernel_modules(step.formula))),
+    )  # fmt: skip
 
 
 def _docstring(text: str) -> str:

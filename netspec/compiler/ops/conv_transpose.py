@@ -54,6 +54,11 @@ class ConvTranspose(Op):
         BadExample("conv_transpose(4, 3, groups = 2)", ((3, 5, 5),), "shape/groups"),
         BadExample("conv_transpose(3, 3, groups = 2)", ((4, 5, 5),), "shape/groups"),
         BadExample("conv_transpose(4, 3, output_pad = 1)", ((3, 5, 5),), "shape/output-pad"),
+        BadExample(
+            "conv_transpose(4, 3, stride = [3, 2], output_pad = [3, 1])",
+            ((3, 5, 5),),
+            "shape/output-pad",
+        ),
         BadExample("conv_transpose(4, 3, pad = 2)", ((3, 2, 2),), "shape/cut-away"),
         BadExample("conv_transpose(4, 0)", ((3, 5, 5),), "call/value"),
         BadExample("conv_transpose(4)", ((3, 5, 5),), "call/missing"),
@@ -83,19 +88,24 @@ class ConvTranspose(Op):
                         ),
                     ),
                 )
-        most = min(max(s, d) for s, d in zip(self.stride, self.dilation, strict=True)) - 1
-        if any(
-            extra >= max(s, d)
-            for extra, s, d in zip(self.output_pad, self.stride, self.dilation, strict=True)
-        ):
-            raise ShapeError(
-                "shape/output-pad",
-                f"`output_pad` must be less than the stride or the dilation, so at most {most}",
-                blame="output_pad",
-                notes=("it chooses among the sizes that a conv of this stride makes equal",),
-                fixes=(Fix("output_pad", str(most), f"`output_pad = {most}`"),),
-            )
+        self._require_output_pad()
         return (self.channels, self._extent(x, 0), self._extent(x, 1))
+
+    def _require_output_pad(self) -> None:
+        """Along each axis less than the stride or the dilation."""
+        most = [max(s, d) - 1 for s, d in zip(self.stride, self.dilation, strict=True)]
+        held = [min(pair) for pair in zip(self.output_pad, most, strict=True)]
+        if tuple(held) == self.output_pad:
+            return
+        one = most[0] == most[1]
+        limit, mended = (most[0], most[0]) if one else (most, held)
+        raise ShapeError(
+            "shape/output-pad",
+            f"`output_pad` must be less than the stride or the dilation, so at most {limit}",
+            blame="output_pad",
+            notes=("it chooses among the sizes that a conv of this stride makes equal",),
+            fixes=(Fix("output_pad", str(mended), f"`output_pad = {mended}`"),),
+        )
 
     def _extent(self, x: Shape, axis: int) -> int:
         """The size of the output along an axis."""

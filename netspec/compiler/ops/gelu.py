@@ -13,7 +13,7 @@ CUBIC = 0.044715
 class Gelu(ElementwiseOp):
     """Gaussian error linear unit (Hendrycks and Gimpel 2016): y = x P(x), P the normal distribution.
 
-    approximate = none: P(x) = (1 + erf(x / sqrt(2))) / 2, by SciPy's error function
+    approximate = none: P(x) = (1 + erf(x / sqrt(2))) / 2
         dy/dx = P(x) + x exp(-x^2 / 2) / sqrt(2 pi)
     approximate = tanh: P(x) = (1 + t) / 2 with t = tanh(sqrt(2 / pi) (x + 0.044715 x^3))
         dy/dx = P(x) + x (1 - t^2) / 2 * sqrt(2 / pi) (1 + 3 * 0.044715 x^2)

@@ -83,13 +83,12 @@ class Upsample(Op):
     def forward(self, run: Evaluation, *x: Array) -> Array:
         """A x B^T."""
         a, b = self._matrices(x[0])
-        y: Array = np.einsum("ih,nchw,jw->ncij", a, x[0], b)
-        return y
+        return _both_axes(a, b, x[0])
 
     def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
         """A^T g B."""
         a, b = self._matrices(x[0])
-        return (np.einsum("ih,ncij,jw->nchw", a, dy, b),)
+        return (_both_axes(a.T, b.T, dy),)
 
     def lower(self, to: Lowering) -> None:
         """One copy, or two matrix products an image."""
@@ -124,3 +123,14 @@ class Upsample(Op):
         if self.mode == "bilinear":
             options["align_corners"] = self.align_corners
         return Torch("F.interpolate", (X(0),), options)
+
+
+def _both_axes(a: Array, b: Array, x: Array) -> Array:
+    """A x B^T for x (N, C, H, W): sums of the pixels with a share, so that no NaN goes further."""
+    tall = _times(a, x.transpose(2, 3, 0, 1))
+    return _times(b, tall.swapaxes(0, 1)).transpose(2, 3, 1, 0)
+
+
+def _times(matrix: Array, x: Array) -> Array:
+    """The product of a matrix (M, K) and x (K, ...)."""
+    return np.stack([sum(row[j] * x[j] for j in np.flatnonzero(row)) for row in matrix])

@@ -1,6 +1,7 @@
 """Convolution and pooling by the kernels of a compiled program, with the signatures of a course.
 
-The same functions as in `netspec.kernels.course.naive`, under the same names: N, C, H, W in and out.
+The same functions as in `netspec.kernels.course.naive`, under the same names: N, C, H, W in and out, in
+the widest type of the arrays.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import numpy as np
 
 from netspec.kernels import parallel
 from netspec.kernels.arrays import Array
+from netspec.kernels.course.common_type import in_common_type
 from netspec.kernels.course.stages import Filters, Pool
 
 Param = Mapping[str, int]
@@ -20,6 +22,7 @@ Cache = tuple[Any, ...]
 
 def conv_forward(x: Array, w: Array, b: Array, conv_param: Param) -> tuple[Array, Cache]:
     """As `naive.conv_forward`."""
+    x, w, b = in_common_type(x=x, w=w, b=b)
     filters, stored = filters_of(w, conv_param), channels_last(x)
     with parallel.one_blas_thread():
         out = filters.forward(stored, b)
@@ -29,13 +32,15 @@ def conv_forward(x: Array, w: Array, b: Array, conv_param: Param) -> tuple[Array
 def conv_backward(dout: Array, cache: Cache) -> tuple[Array, Array, Array]:
     """As `naive.conv_backward`."""
     stored, filters = cache
+    dout, stored, weight = in_common_type(dout=dout, x=stored, w=filters.weight)
     with parallel.one_blas_thread():
-        dx, dw, db = filters.backward(stored, channels_last(dout))
+        dx, dw, db = filters._replace(weight=weight).backward(stored, channels_last(dout))
     return channels_first(dx), dw, db
 
 
 def max_pool_forward(x: Array, pool_param: Param) -> tuple[Array, Cache]:
     """As `naive.max_pool_forward`."""
+    (x,) = in_common_type(x=x)
     window, stored = pool_of(pool_param), channels_last(x)
     out = window.max_forward(stored)
     return channels_first(out), (stored, out, window)
@@ -44,11 +49,13 @@ def max_pool_forward(x: Array, pool_param: Param) -> tuple[Array, Cache]:
 def max_pool_backward(dout: Array, cache: Cache) -> Array:
     """As `naive.max_pool_backward`."""
     stored, out, window = cache
+    dout, stored, out = in_common_type(dout=dout, x=stored, out=out)
     return channels_first(window.max_backward(stored, out, channels_last(dout)))
 
 
 def avg_pool_forward(x: Array, pool_param: Param) -> tuple[Array, Cache]:
     """As `naive.avg_pool_forward`."""
+    (x,) = in_common_type(x=x)
     window, stored = pool_of(pool_param), channels_last(x)
     return channels_first(window.avg_forward(stored)), (stored, window)
 
@@ -56,6 +63,7 @@ def avg_pool_forward(x: Array, pool_param: Param) -> tuple[Array, Cache]:
 def avg_pool_backward(dout: Array, cache: Cache) -> Array:
     """As `naive.avg_pool_backward`."""
     stored, window = cache
+    dout, stored = in_common_type(dout=dout, x=stored)
     return channels_first(window.avg_backward(stored, channels_last(dout)))
 
 

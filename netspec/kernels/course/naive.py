@@ -3,7 +3,8 @@
 These are to be read, and to be held against: `netspec.kernels.course.fast` has the same functions under
 the same names, and `netspec bench --layers` compares the two. Everything is N, C, H, W, and the
 signatures are those of CS231n: `out, cache = forward(x, w, b, param)`, `dx, dw, db = backward(dout,
-cache)`.
+cache)`. Arrays are computed with in the widest of their types, whole numbers as float64; TypeError for
+what holds no real numbers.
 """
 
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from netspec.kernels.arrays import Array
+from netspec.kernels.course.common_type import in_common_type
 
 Param = Mapping[str, int]
 Cache = tuple[Any, ...]
@@ -26,6 +28,7 @@ def conv_forward(x: Array, w: Array, b: Array, conv_param: Param) -> tuple[Array
         b: (F,).
         conv_param: `stride` s and `pad` p.
     """
+    x, w, b = in_common_type(x=x, w=w, b=b)
     stride, pad = conv_param["stride"], conv_param["pad"]
     padded = _pad(x, pad)
     height, width = _sizes(padded, w.shape[2], w.shape[3], stride)
@@ -45,7 +48,8 @@ def conv_backward(dout: Array, cache: Cache) -> tuple[Array, Array, Array]:
     dw[f] += dout[n, f, i, j] window(n, i, j), dx's window += dout[n, f, i, j] w[f], and
     db[f] = sum over n, i, j of dout[n, f, i, j].
     """
-    x, w, b, conv_param = cache
+    *arrays, conv_param = cache
+    dout, x, w, b = in_common_type(dout=dout, **dict(zip("xwb", arrays, strict=True)))
     stride, pad = conv_param["stride"], conv_param["pad"]
     padded = _pad(x, pad)
     dpadded, dw, db = np.zeros_like(padded), np.zeros_like(w), np.zeros_like(b)
@@ -68,6 +72,7 @@ def max_pool_forward(x: Array, pool_param: Param) -> tuple[Array, Cache]:
         x: (N, C, H, W).
         pool_param: `pool_height`, `pool_width` and `stride`.
     """
+    (x,) = in_common_type(x=x)
     tall, wide, stride = (pool_param[key] for key in ("pool_height", "pool_width", "stride"))
     height, width = _sizes(x, tall, wide, stride)
     out = np.zeros((*x.shape[:2], height, width), x.dtype)
@@ -83,6 +88,7 @@ def max_pool_forward(x: Array, pool_param: Param) -> tuple[Array, Cache]:
 def max_pool_backward(dout: Array, cache: Cache) -> Array:
     """The first maximum of each window gets its gradient; where windows overlap, gradients add up."""
     x, pool_param = cache
+    dout, x = in_common_type(dout=dout, x=x)
     tall, wide, stride = (pool_param[key] for key in ("pool_height", "pool_width", "stride"))
     dx: Array = np.zeros_like(x)
     for n in range(x.shape[0]):
@@ -98,6 +104,7 @@ def max_pool_backward(dout: Array, cache: Cache) -> Array:
 
 def avg_pool_forward(x: Array, pool_param: Param) -> tuple[Array, Cache]:
     """out[n, c, i, j] = the mean of window (i, j) of channel c; arguments as `max_pool_forward`."""
+    (x,) = in_common_type(x=x)
     tall, wide, stride = (pool_param[key] for key in ("pool_height", "pool_width", "stride"))
     height, width = _sizes(x, tall, wide, stride)
     out = np.zeros((*x.shape[:2], height, width), x.dtype)
@@ -113,6 +120,7 @@ def avg_pool_forward(x: Array, pool_param: Param) -> tuple[Array, Cache]:
 def avg_pool_backward(dout: Array, cache: Cache) -> Array:
     """Every pixel of a window gets an equal share of its gradient."""
     x, pool_param = cache
+    dout, x = in_common_type(dout=dout, x=x)
     tall, wide, stride = (pool_param[key] for key in ("pool_height", "pool_width", "stride"))
     dx: Array = np.zeros_like(x)
     for n in range(x.shape[0]):

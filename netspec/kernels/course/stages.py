@@ -174,6 +174,10 @@ class Normalized(NamedTuple):
     mean: Array
     inverse_std: Array
 
+    def in_type(self, dtype: np.dtype[Any]) -> Normalized:
+        """The same in another floating-point type."""
+        return Normalized(*(array.astype(dtype, copy=False) for array in self))
+
 
 def batch_norm_relu(
     x: Array,

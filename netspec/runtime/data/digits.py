@@ -1,8 +1,9 @@
-"""scikit-learn's bundled handwritten digits, brought to a network's input size. Needs no files."""
+"""The handwritten digits that come with netspec, brought to a network's input size."""
 
 from __future__ import annotations
 
 import math
+from importlib import resources
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +14,10 @@ from netspec.runtime.data.dataset import Dataset
 TEST_IMAGES = 360
 _SIDE = 8
 _LARGEST_VALUE = 16.0
-_SPLIT_SEED = 0
 # 1,797 pictures of 3 x 224 x 224 are 270 MB; beyond this an input is no place for 8 x 8 digits.
 _MAX_BYTES = 1 << 30
+# Pixels that are resized at a time.
+_BLOCK = 1 << 18
 
 
 def load_digits(input_shape: tuple[int, ...] | None) -> Dataset:
@@ -26,14 +28,12 @@ def load_digits(input_shape: tuple[int, ...] | None) -> Dataset:
     centres (scipy.ndimage.zoom with grid_mode, torch's align_corners=False) and repeated over the
     channels. An input of shape (64,) gets the 8 x 8 picture row by row.
 
-    Source: E. Alpaydin, C. Kaynak, Optical Recognition of Handwritten Digits, UCI (1998).
+    Source: E. Alpaydin, C. Kaynak, Optical Recognition of Handwritten Digits, UCI (1998); see
+    `digits.md` beside this file.
 
     Raises:
         NetspecError: `data/shape` for an input that no picture can be brought to.
     """
-    from sklearn import datasets
-    from sklearn.model_selection import train_test_split
-
     shape = (1, _SIDE, _SIDE) if input_shape in (None, (_SIDE * _SIDE,)) else input_shape
     if shape is None or len(shape) != 3 or min(shape) < 1:
         raise NetspecError.simple(
@@ -42,31 +42,56 @@ def load_digits(input_shape: tuple[int, ...] | None) -> Dataset:
             "not [channels, height, width]",
             "write `input image: [1, 28, 28]`, or [64] for the bare 8 x 8 pixels",
         )
-    bunch = datasets.load_digits()
+    images, labels = _stored()
     channels, height, width = shape
-    count = len(bunch.images)
+    count = len(images)
     if math.prod((count, height, width)) > _MAX_BYTES:
         raise NetspecError.simple(
             "data/shape", f"digits are 8 x 8 pictures; {height} x {width} is too large for them"
         )
-    x = _resize(bunch.images, height, width)[:, None]
-    # A view: the channels are copies of one another, so no memory is spent on them.
-    x = np.broadcast_to(x, (count, channels, height, width))
-    train, test = train_test_split(
-        np.arange(count), test_size=TEST_IMAGES, random_state=_SPLIT_SEED, stratify=bunch.target
+    x = _resize(images, height, width)[:, None]
+    # For several channels a copy: code that changes a picture must change one channel alone.
+    x = x if channels == 1 else np.repeat(x, channels, axis=1)
+    train = count - TEST_IMAGES
+    dataset = Dataset(
+        "digits", x[:train], labels[:train], x[train:], labels[train:], 10, tuple("0123456789")
     )
-    y = bunch.target.astype(np.int64)
-    dataset = Dataset("digits", x[train], y[train], x[test], y[test], 10, tuple("0123456789"))
     return dataset if input_shape is None else dataset.fit_to(input_shape)
 
 
-def _resize(images: NDArray[np.float64], height: int, width: int) -> NDArray[np.uint8]:
-    """(N, 8, 8) values 0..16 to (N, height, width) uint8 0..255."""
-    from scipy.ndimage import zoom
+def _stored() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Pictures (N, 8, 8) of values 0..16 and labels (N,); those to test with come last."""
+    with (
+        resources.files(__package__).joinpath("digits.npz").open("rb") as file,
+        np.load(file, allow_pickle=False) as arrays,
+    ):
+        return arrays["images"], arrays["labels"].astype(np.int64)
 
+
+def _resize(images: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    """(N, 8, 8) values 0..16 to (N, height, width) uint8 0..255."""
     out = np.empty((len(images), height, width), np.uint8)
-    factors = (height / _SIDE, width / _SIDE)
-    for image, resized in zip(images * (255.0 / _LARGEST_VALUE), out, strict=True):
-        scaled = zoom(image, factors, order=1, mode="nearest", grid_mode=True)
-        np.rint(scaled, out=resized, casting="unsafe")
+    rows, columns = _taps(height), _taps(width)
+    step = max(1, _BLOCK // (height * width))
+    for start in range(0, len(images), step):
+        block = slice(start, start + step)
+        values = images[block] * (255.0 / _LARGEST_VALUE)
+        sums = np.zeros((len(values), height, width))
+        # In this order, and with outer taps that meet at the border: to the last bit, SciPy's sum.
+        for row, row_weight in rows:
+            for column, column_weight in columns:
+                sums += values[:, row[:, None], column] * row_weight[:, None] * column_weight
+        np.rint(sums, out=out[block], casting="unsafe")
     return out
+
+
+def _taps(size: int) -> tuple[tuple[NDArray[np.intp], NDArray[np.float64]], ...]:
+    """The two pixels of 8 that each of `size` pixels lies between, each (size,), with weights."""
+    at = (np.arange(size) + 0.5) * (_SIDE / size) - 0.5
+    before = np.floor(at)
+    weight = at - before
+    first = before.astype(np.intp)
+    return (
+        (np.clip(first, 0, _SIDE - 1), 1 - weight),
+        (np.clip(first + 1, 0, _SIDE - 1), weight),
+    )

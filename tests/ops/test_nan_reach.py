@@ -1,0 +1,73 @@
+"""A NaN reaches what is computed from it, and nothing else."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import netspec
+from netspec.compiler.ops import registry
+from netspec.runtime.engine.reference import Reference
+
+UPSAMPLINGS = registry()["upsample"].examples
+BAD = (np.nan, np.inf)
+
+
+def net_of(call: str, shape: tuple[int, ...]) -> netspec.Net:
+    return netspec.loads(f"net A {{ input x: {list(shape)}\n output x -> {call} }}")
+
+
+def with_one(bad: float, shape: tuple[int, ...], at: tuple[int, int]) -> np.ndarray:
+    x = np.random.default_rng(0).standard_normal((2, *shape))
+    x[1, 0, at[0], at[1]] = bad
+    return x
+
+
+@pytest.mark.parametrize("bad", BAD)
+@pytest.mark.parametrize("example", UPSAMPLINGS, ids=lambda example: example.call)
+def test_an_upsampled_nan_stays_where_it_is_read(example, bad):
+    """Compared with PyTorch, which also multiplies one neighbour by 0 where a pixel lies on another."""
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    from netspec.runtime.models.torch_build import build_module
+
+    (shape,) = example.inputs
+    net = net_of(example.call, shape)
+    model, module = net.compile(dtype="float64"), build_module(net, dtype="float64")
+    sound = model.forward(with_one(1.0, shape, (0, 0)))  # the next runs are recordings of this one
+    assert np.isfinite(sound).all()
+    for at in ((0, 0), (shape[1] - 1, shape[2] - 1), (shape[1] // 2, shape[2] // 2)):
+        x = with_one(bad, shape, at)
+        theirs = module(torch.from_numpy(x)).numpy()
+        with np.errstate(invalid="ignore"):
+            ours = model.forward(x)
+            reference = Reference(net.graph, {}, training=False).forward({"x": x})["output"]
+        assert np.array_equal(np.isfinite(ours), np.isfinite(reference))
+        assert not np.isfinite(ours).all()
+        assert not (np.isfinite(theirs) & ~np.isfinite(ours)).any()
+        both = np.isfinite(theirs)
+        assert np.allclose(ours[both], theirs[both], 1e-12, 1e-12)
+        again = model.forward(with_one(1.0, shape, (0, 0)))
+        assert np.array_equal(again, sound)
+
+
+@pytest.mark.parametrize("align", [False, True])
+def test_a_nan_in_the_gradient_of_an_upsampled_picture_reaches_two_pixels(align):
+    call = f"upsample(2, mode = bilinear, align_corners = {str(align).lower()})"
+    net = net_of(f"{call} -> conv(1, 1)", (1, 5, 4))
+    graph = net.graph
+    parameters = {name: np.ones(p.shape) for name, p in graph.parameters.items()}
+    reference = Reference(graph, parameters, training=True)
+    reference.forward({"x": np.ones((1, 1, 5, 4))})
+    dy = np.ones((1, 1, 10, 8))
+    dy[0, 0, 3, 3] = np.nan
+    reference.backward({"output": dy})
+    wrong = np.isnan(reference.value_gradients["x"])
+    assert 1 <= wrong.sum() <= 4
+    assert wrong[0, 0].any(axis=1).nonzero()[0].tolist() in ([1], [1, 2], [2])
+
+    from netspec.kernels import upsample
+
+    dx, scratch = np.empty((1, 5, 4, 1)), np.empty(upsample.scratch_size(1, (5, 4, 1), (10, 8, 1)))
+    with np.errstate(invalid="ignore"):
+        upsample.linear_backward(dy.transpose(0, 2, 3, 1).copy(), dx, scratch, align_corners=align)
+    assert np.array_equal(np.isnan(dx[0, :, :, 0]), wrong[0, 0])
