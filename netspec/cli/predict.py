@@ -26,7 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE",
                         help="PNG, JPEG or .npy; an array may hold many images")  # fmt: skip
     parser.add_argument("--top", type=positive, default=1, metavar="K",
-                        help="show the K likeliest classes (default 1)")  # fmt: skip
+                        help="show the K most likely classes (default 1)")  # fmt: skip
     parser.add_argument("--normalize", choices=_WITHOUT_DATA,
                         help="in place of what the weights say: none, or unit, pixels from 0 to"
                         " 1")  # fmt: skip

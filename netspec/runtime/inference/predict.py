@@ -22,7 +22,7 @@ _PIXELS = "uint8"
 
 @dataclass(frozen=True)
 class Prediction:
-    """The likeliest classes of a picture, the likeliest first.
+    """The most likely classes of a picture, the most likely first.
 
     Attributes:
         name: the file, and the number of the picture where it holds several.
@@ -46,7 +46,7 @@ class Pictures:
 def predict(
     model: Scorer, pictures: Pictures, normalization: Normalization, top: int = 1
 ) -> Iterator[Prediction]:
-    """The `top` likeliest classes of each picture; of equal ones the first.
+    """The `top` most likely classes of each picture; of equal ones the first.
 
     Raises:
         NetspecError: `data/shape`, `model/not-finite`.
