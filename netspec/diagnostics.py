@@ -2,7 +2,8 @@
 
 Everything the compiler reads keeps a `Span` into a `Source`, so that whatever goes wrong later
 can be shown on the user's own lines. A `Diagnostic` is data; `render` draws it as text and
-`to_json` as JSON.
+`to_json` as JSON. What it reports is one of the declared codes: `netspec/codes.py` is the catalogue, and
+says how an error is added.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from __future__ import annotations
 import bisect
 import functools
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Literal
 
 from netspec.text.width import columns_of
@@ -22,7 +24,66 @@ Severity = Literal["error", "warning"]
 _MAX_SHOWN_COLUMNS = 140
 
 
-@dataclass(frozen=True, eq=False)
+_DECLARED: dict[str, Code] = {}
+
+
+class Code(str):
+    """What a diagnostic reports, declared once: `area/name`, its severity and a summary.
+
+    A code is its text, so it is compared, sorted and printed like it: `d.code == "shape/rank"`.
+
+    Attributes:
+        severity: of each diagnostic of this code.
+        summary: what is wrong, on one line.
+    """
+
+    __slots__ = ("severity", "summary")
+
+    severity: Severity
+    summary: str
+
+    def __new__(cls, text: str, severity: Severity, summary: str) -> Code:
+        """A code that is not declared: for `error` and `warning`, and for copies."""
+        code = super().__new__(cls, text)
+        code.severity = severity
+        code.summary = summary
+        return code
+
+    def __reduce__(self) -> tuple[type[Code], tuple[str, Severity, str]]:
+        return Code, (str(self), self.severity, self.summary)
+
+    @classmethod
+    def error(cls, text: str, summary: str) -> Code:
+        """Declare the code of an error.
+
+        Raises:
+            ValueError: if the code is declared elsewhere as another one.
+        """
+        return cls(text, "error", summary)._declared()
+
+    @classmethod
+    def warning(cls, text: str, summary: str) -> Code:
+        """Declare the code of a warning, which a comment `# allow: CODE` can silence.
+
+        Raises:
+            ValueError: if the code is declared elsewhere as another one.
+        """
+        return cls(text, "warning", summary)._declared()
+
+    def _declared(self) -> Code:
+        # A module that is loaded again declares the same once more.
+        earlier = _DECLARED.setdefault(self, self)
+        if (earlier.severity, earlier.summary) != (self.severity, self.summary):
+            raise ValueError(f"the code {self} is declared twice")
+        return earlier
+
+
+def declared_codes() -> Mapping[str, Code]:
+    """The codes that are declared so far, by their text: the catalogue's, and those of loaded ops."""
+    return MappingProxyType(_DECLARED)
+
+
+@dataclass(frozen=True)
 class Source:
     """A text that was read, with the name it is shown under."""
 
@@ -125,13 +186,12 @@ class Frame:
 class Diagnostic:
     """One error or warning.
 
-    `span` is the place to look at first (None for a mistake outside any file), `secondary` the
-    spans of what took part in it, `notes` the facts (a formula with its numbers), `hints` what to
-    do about it.
+    `code` is the declaration of which this is a case; `span` is the place to look at first (None for a
+    mistake outside any file), `secondary` the spans of what took part in it, `notes` the facts (a
+    formula with its numbers), `hints` what to do about it.
     """
 
-    severity: Severity
-    code: str
+    code: Code
     message: str
     span: Span | None = None
     label: str = ""
@@ -139,6 +199,11 @@ class Diagnostic:
     notes: tuple[str, ...] = ()
     hints: tuple[Hint, ...] = ()
     trace: tuple[Frame, ...] = ()
+
+    @property
+    def severity(self) -> Severity:
+        """That of the code: `error` or `warning`."""
+        return self.code.severity
 
     def __str__(self) -> str:
         return render(self)
@@ -151,11 +216,15 @@ class NetspecError(Exception):
         self.diagnostics: tuple[Diagnostic, ...] = tuple(diagnostics)
         super().__init__("\n\n".join(render(d) for d in self.diagnostics))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copied and pickled as its diagnostics: a worker process hands the error on as it is."""
+        return type(self), (self.diagnostics,), self.__dict__
+
     @classmethod
-    def simple(cls, code: str, message: str, help: str | None = None) -> NetspecError:
+    def simple(cls, code: Code, message: str, help: str | None = None) -> NetspecError:
         """An error that belongs to no place in a file."""
         hints = (Hint(help),) if help else ()
-        return cls([Diagnostic("error", code, message, hints=hints)])
+        return cls([Diagnostic(code, message, hints=hints)])
 
 
 @dataclass
@@ -337,7 +406,7 @@ def to_json(diagnostic: Diagnostic) -> dict[str, Any]:
     d = diagnostic
     return {
         "severity": d.severity,
-        "code": d.code,
+        "code": str(d.code),
         "message": d.message,
         "span": _span_json(d.span) if d.span is not None else None,
         "label": d.label,

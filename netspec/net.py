@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
+from netspec import codes
 from netspec.compiler.driver import (
     Compilation,
     Request,
@@ -139,7 +140,7 @@ def loads(text: str, /, net: str | None = None, *, name: str = "<text>", **argum
 def _checked(request: Request) -> Net:
     if request.net is not None and not isinstance(request.net, str):
         raise NetspecError.simple(
-            "call/value",
+            codes.CALL_VALUE,
             f"`net` names the net to take: a string, not {type(request.net).__name__}",
             "no net has an argument of that name: `net` is a word of the language",
         )
@@ -160,7 +161,7 @@ def _constants(arguments: Mapping[str, Any]) -> dict[str, Any]:
         if hasattr(value, "item") and getattr(value, "ndim", None) == 0:  # a NumPy number
             return value.item()
         raise NetspecError.simple(
-            "call/value",
+            codes.CALL_VALUE,
             f"`{name}` must be a number, a bool, a string or a list, not {type(value).__name__}",
         )
 
@@ -170,4 +171,4 @@ def _constants(arguments: Mapping[str, Any]) -> dict[str, Any]:
 def _check_target(target: str, known: tuple[str, ...]) -> None:
     if target not in known:
         message = f"there is no target {target!r} here"
-        raise NetspecError.simple("compile/target", message, " or ".join(known))
+        raise NetspecError.simple(codes.COMPILE_TARGET, message, " or ".join(known))

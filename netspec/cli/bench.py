@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from netspec import codes
 from netspec.cli.common import add_net_options, checked_net, emit, positive
 from netspec.cli.exit_codes import FAILED, OK
 from netspec.diagnostics import NetspecError, suggest
@@ -70,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
     """
     if options.layers == (options.file is not None):
         message = "say what to measure: a file, or --layers"
-        raise NetspecError.simple("usage/bench", message, "netspec bench networks/lenet.net")
+        raise NetspecError.simple(codes.USAGE_BENCH, message, "netspec bench networks/lenet.net")
     return _layers(options) if options.layers else _net(options)
 
 
@@ -128,7 +129,7 @@ def _peers(text: str) -> list[str]:
         if name not in known:
             meant = suggest(name, known)
             hint = f"did you mean `{meant}`?" if meant else f"the peers are {', '.join(known)}"
-            raise NetspecError.simple("usage/bench", f"there is no peer `{name}`", hint)
+            raise NetspecError.simple(codes.USAGE_BENCH, f"there is no peer `{name}`", hint)
     return names
 
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from netspec import codes
 from netspec.cli.common import (
     add_net_options,
     arguments_of,
@@ -93,7 +94,7 @@ def _fixes(
 
     if file.path is None:
         message = "standard input cannot be mended in place: name a file"
-        raise NetspecError.simple("usage/fix", message)
+        raise NetspecError.simple(codes.USAGE_FIX, message)
     try:
         raw = file.read()
         source = decode_source(raw, file.name)
@@ -104,7 +105,7 @@ def _fixes(
     if done.fixes:
         if file.read() != raw:
             message = f"{file.name} was changed by another while it was mended, and is left alone"
-            raise NetspecError.simple("output/unwritable", message)
+            raise NetspecError.simple(codes.OUTPUT_UNWRITABLE, message)
         write_whole(file.path.resolve(), as_written(done.text, raw))  # a link stays one
     if options.format == "text":
         for line in _told(file.name, done):

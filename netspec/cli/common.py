@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from netspec import codes
 from netspec.cli.exit_codes import FAILED, OK
 from netspec.diagnostics import Diagnostic, NetspecError, render
 from netspec.text.width import terminal_width
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
 
 # Mistakes of the command line, where they stand in no file.
 _WRONG_USE = (
-    "call/unknown-attribute", "data/unknown-name", "gradcheck/label", "gradcheck/option",
-    "gradcheck/params", "file/no-such-net", "file/several-nets", "file/revision",
-    "run/exists", "run/fixed", "run/missing", "train/bad-option",
+    codes.CALL_UNKNOWN_ATTRIBUTE, codes.DATA_UNKNOWN_NAME, codes.GRADCHECK_LABEL, codes.GRADCHECK_OPTION,
+    codes.GRADCHECK_PARAMS, codes.FILE_NO_SUCH_NET, codes.FILE_SEVERAL_NETS, codes.FILE_REVISION,
+    codes.RUN_EXISTS, codes.RUN_FIXED, codes.RUN_MISSING, codes.TRAIN_BAD_OPTION,
 )  # fmt: skip
 
 
@@ -89,7 +90,7 @@ def arguments_of(options: argparse.Namespace) -> dict[str, Any]:
             wrong += error.diagnostics
             continue
         if name in arguments:
-            wrong.append(Diagnostic("error", "setting/twice", f"--set gives `{name}` twice"))
+            wrong.append(Diagnostic(codes.SETTING_TWICE, f"--set gives `{name}` twice"))
         arguments[name] = value
     if wrong:
         raise NetspecError(wrong)
@@ -169,7 +170,7 @@ def emit(text: str) -> None:
         raise
     except OSError as error:
         message = f"cannot write the output: {error.strerror}"
-        raise NetspecError.simple("output/unwritable", message) from None
+        raise NetspecError.simple(codes.OUTPUT_UNWRITABLE, message) from None
 
 
 def emit_text(text: str) -> None:
@@ -226,4 +227,4 @@ def write_whole(path: Path, text: str) -> None:
     except OSError as error:
         partial.unlink(missing_ok=True)
         message = f"cannot write {path}: {error.strerror}"
-        raise NetspecError.simple("output/unwritable", message) from None
+        raise NetspecError.simple(codes.OUTPUT_UNWRITABLE, message) from None

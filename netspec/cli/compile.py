@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from netspec import codes
 from netspec.cli.common import add_net_options, checked_net, emit, emit_text, write_whole
 from netspec.cli.exit_codes import FAILED, OK
 from netspec.cli.output_place import add_force_option, check_output, net_sources
@@ -57,7 +58,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print or write the program, or compare it with what is there."""
     if options.check and options.output is None:
-        raise NetspecError.simple("usage/check", "--check needs -o OUT, the file to look at")
+        raise NetspecError.simple(codes.USAGE_CHECK, "--check needs -o OUT, the file to look at")
     _require_numpy(options)
     net = checked_net(options)
     if options.output is not None and not options.check:
@@ -94,10 +95,10 @@ def _require_numpy(options: argparse.Namespace) -> None:
     given = [option for option, on in chosen.items() if on]
     if given and options.target != "numpy":
         message = f"{', '.join(given)}: for --target numpy alone"
-        raise NetspecError.simple("usage/target", message)
+        raise NetspecError.simple(codes.USAGE_TARGET, message)
     if options.standalone and options.explain_plan:
         message = "--explain-plan prints no program: leave --standalone away"
-        raise NetspecError.simple("usage/target", message)
+        raise NetspecError.simple(codes.USAGE_TARGET, message)
 
 
 def _text(net: Net, options: argparse.Namespace) -> str:
@@ -129,7 +130,7 @@ def _check(path: Path, text: str) -> int:
         return FAILED
     except OSError as error:
         message = f"cannot read {path}: {error.strerror}"
-        raise NetspecError.simple("file/unreadable", message) from None
+        raise NetspecError.simple(codes.FILE_UNREADABLE, message) from None
     there = held.decode(errors="replace").replace("\r\n", "\n")
     if there == text:
         return OK

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from netspec import codes
 from netspec.cli.common import add_net_options, arguments_of, emit, report, requested_net
 from netspec.cli.exit_codes import FAILED, OK, WRONG_USE
 from netspec.diagnostics import NetspecError, plural
@@ -88,7 +89,7 @@ def run(options: argparse.Namespace) -> int:
                 return _two_folders(a.files, b.files, choices, options)
             folder = a if a.files is not None else b
             message = f"{folder.name} is a folder, and the other is a file"
-            raise NetspecError.simple("usage/diff", message)
+            raise NetspecError.simple(codes.USAGE_DIFF, message)
     except NetspecError as error:
         # Not 1, which would say that the nets are different.
         report(error.diagnostics, options)

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from netspec import codes
 from netspec.cli.common import emit
 from netspec.cli.exit_codes import OK
 from netspec.cli.trained_net import Trained, add_weight_options, load_trained, stored_normalization
@@ -53,7 +54,9 @@ def run(options: argparse.Namespace) -> int:
     x, y = (data.x_test, data.y_test) if options.part == "test" else (data.x_train, data.y_train)
     if not len(x):
         raise NetspecError.simple(
-            "data/missing-file", f"{data.name} has no test images", "--part train takes the others"
+            codes.DATA_MISSING_FILE,
+            f"{data.name} has no test images",
+            "--part train takes the others",
         )
     about = trained.weights.metadata
     y = labels_by_name(data, y, about)

@@ -6,6 +6,7 @@ import argparse
 import textwrap
 from typing import TYPE_CHECKING
 
+from netspec import codes
 from netspec.cli.common import emit
 from netspec.cli.exit_codes import OK
 from netspec.diagnostics import Diagnostic, Hint, NetspecError, Source, render, suggest
@@ -32,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
 
     known = explanations()
     if options.code is None:
-        rows = [(code, e.summary) for code, e in known.items()]
+        rows = [(code, e.code.summary) for code, e in known.items()]
         columns = [text_column("code"), text_column("summary", least=20)]
         emit("\n".join(table_lines(columns, rows, titled=False, width=terminal_width())))
         return OK
@@ -45,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _shown(explanation: Explanation) -> str:
-    parts = [explanation.code, explanation.text]
+    parts = [str(explanation.code), explanation.text]
     if explanation.example is not None:
         parts += [f"For example, {_WHERE[explanation.kind]}:", _indented(explanation.example)]
     if explanation.example is not None and explanation.kind == "net":
@@ -73,4 +74,4 @@ def _unknown(code: str, known: list[str]) -> NetspecError:
         "`netspec explain` lists all codes"
     )  # fmt: skip
     message = f"there is no code `{code}`"
-    return NetspecError([Diagnostic("error", "usage/code", message, hints=(Hint(text),))])
+    return NetspecError([Diagnostic(codes.USAGE_CODE, message, hints=(Hint(text),))])

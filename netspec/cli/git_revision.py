@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
+from netspec import codes
 from netspec.compiler.parse import MAX_FILE_BYTES
 from netspec.diagnostics import NetspecError
 
@@ -110,4 +111,4 @@ def _git(name: str, *arguments: str, given: bytes = b"") -> bytes:
 
 
 def _wrong(name: str, why: str) -> NetspecError:
-    return NetspecError.simple("file/revision", f"cannot read {name}: {why}")
+    return NetspecError.simple(codes.FILE_REVISION, f"cannot read {name}: {why}")

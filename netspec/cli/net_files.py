@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from netspec import codes
 from netspec.cli.git_revision import checked_out, is_revision
 from netspec.compiler.driver import Request
 from netspec.compiler.parse import decode_source, read_file
@@ -88,7 +89,7 @@ def files_below(folder: Path) -> list[Path]:
         if not is_run:
             found += [Path(where, each) for each in sorted(files) if each.endswith(".net")]
     if not found:
-        raise NetspecError.simple("file/no-net", f"there is no .net file in {folder}")
+        raise NetspecError.simple(codes.FILE_NO_NET, f"there is no .net file in {folder}")
     return found
 
 

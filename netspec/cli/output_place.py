@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from netspec import codes
 from netspec.diagnostics import NetspecError
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def check_output(path: Path, sources: Iterable[Path], *, force: bool) -> None:
     for source in sources:
         if _is_within(path, source):
             raise NetspecError.simple(
-                "output/is-source", f"{path} is what would be read: {source}",
+                codes.OUTPUT_IS_SOURCE, f"{path} is what would be read: {source}",
                 "name another file",
             )  # fmt: skip
     if force or not path.is_file():
@@ -57,10 +58,10 @@ def check_output(path: Path, sources: Iterable[Path], *, force: bool) -> None:
             start = file.read(_LOOKED_AT)
     except OSError as error:
         message = f"cannot write {path}: what is there cannot be read ({error.strerror})"
-        raise NetspecError.simple("output/unwritable", message) from None
+        raise NetspecError.simple(codes.OUTPUT_UNWRITABLE, message) from None
     if start and not _MADE_BY_NETSPEC.match(start):
         raise NetspecError.simple(
-            "output/not-generated", f"{path} is there, and netspec did not make it",
+            codes.OUTPUT_NOT_GENERATED, f"{path} is there, and netspec did not make it",
             "name another file, or give --force to replace it",
         )  # fmt: skip
 

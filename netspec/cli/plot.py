@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from netspec import codes
 from netspec.cli.common import add_color_option, emit
 from netspec.cli.exit_codes import OK
 from netspec.cli.output_place import add_force_option, check_output
@@ -31,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
     """Draw, and say where it is."""
     if bool(options.runs) == (options.filters is not None):
         raise NetspecError.simple(
-            "usage/plot", "nothing to draw" if not options.runs else "curves or filters, not both",
+            codes.USAGE_PLOT, "nothing to draw" if not options.runs else "curves or filters, not both",
             "netspec plot RUN..., or netspec plot --filters WEIGHTS",
         )  # fmt: skip
     return _draw_curves(options) if options.runs else _draw_filters(options)

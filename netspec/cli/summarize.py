@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from netspec import codes
 from netspec.cli.common import add_net_options, checked_graph, emit, positive
 from netspec.cli.exit_codes import OK
 from netspec.diagnostics import Diagnostic, Hint, NetspecError, Source, Span, suggest
@@ -70,7 +71,7 @@ def _memory(options: argparse.Namespace) -> int:
     """
     if options.format not in ("table", "json") or options.columns or options.depth:
         message = "--memory is a table of its own, or JSON"
-        raise NetspecError.simple("usage/memory", message, "leave --columns and --depth away")
+        raise NetspecError.simple(codes.USAGE_MEMORY, message, "leave --columns and --depth away")
     from netspec.compiler.numpy_backend.memory_use import footprint
     from netspec.compiler.numpy_backend.memory_use_text import as_object, as_table
     from netspec.compiler.numpy_backend.pipeline import make_plan
@@ -117,7 +118,7 @@ def _columns(text: str | None) -> list[str] | None:
             hints = ([Hint(f"did you mean `{meant}`?")] if meant else []) + [Hint(known)]
             message = f"there is no column `{name}`" if name else "a column's name is missing"
             span = Span(typed, at, at + len(name))
-            wrong.append(Diagnostic("error", "usage/column", message, span, hints=tuple(hints)))
+            wrong.append(Diagnostic(codes.USAGE_COLUMN, message, span, hints=tuple(hints)))
         names.append(name)
         start += len(part) + 1
     if wrong:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from netspec import codes
 from netspec.cli.common import emit
 from netspec.cli.exit_codes import FAILED, OK
 from netspec.cli.interrupts import until_stopped
@@ -184,7 +185,7 @@ def _prepare(plan: Plan, model: Model | TorchModel, telling: Telling) -> Normali
     if normalization is None:
         none = settings["weights"] is None
         why = "there are no --weights" if none else "the file says nothing of it"
-        raise NetspecError.simple("train/bad-option", f"--normalize weights: {why}")
+        raise NetspecError.simple(codes.TRAIN_BAD_OPTION, f"--normalize weights: {why}")
     return normalization
 
 

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from netspec import codes
 from netspec.cli.common import add_net_options, checked_net, positive
 from netspec.diagnostics import NetspecError
 
@@ -80,7 +81,7 @@ def stored_normalization(weights: Weights, path: Path, help: str) -> Normalizati
     """
     if weights.normalization is None:
         raise NetspecError.simple(
-            "weights/no-normalization", f"{path} does not say how images were normalised", help
+            codes.WEIGHTS_NO_NORMALIZATION, f"{path} does not say how images were normalised", help
         )
     return weights.normalization
 

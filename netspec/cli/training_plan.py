@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from netspec import codes
 from netspec.cli.common import arguments_of, checked_net
 from netspec.diagnostics import NetspecError
 from netspec.runtime.runs.options import LOG_EVERY, OPTIONS
@@ -187,7 +188,7 @@ def _new(options: argparse.Namespace) -> Plan:
 
     if options.target is None or options.file is None:
         message = "say what the net is compiled to, and which: netspec train numpy FILE"
-        raise NetspecError.simple("usage/train", message, "or go on with a run: --resume RUN")
+        raise NetspecError.simple(codes.USAGE_TRAIN, message, "or go on with a run: --resume RUN")
     recipe = _recipe(options)
     settings = resolve(given(options), recipe)
     _check_target(options.target, settings)
@@ -231,7 +232,9 @@ def _recipe(options: argparse.Namespace) -> Recipe | None:
     from netspec.runtime.runs.recipe import read_recipe, recipe_of
 
     if options.recipe is not None and options.no_recipe:
-        raise NetspecError.simple("usage/train", "--recipe and --no-recipe contradict each other")
+        raise NetspecError.simple(
+            codes.USAGE_TRAIN, "--recipe and --no-recipe contradict each other"
+        )
     path = options.recipe or recipe_of(options.file)
     return read_recipe(path) if path is not None and not options.no_recipe else None
 
@@ -268,7 +271,9 @@ def _check_target(target: str, settings: Settings) -> None:
     wrong = [n for n in settings.given if OPTIONS[n].group == "PyTorch"]
     if target == "numpy" and wrong:
         flags = ", ".join(f"--{name}" for name in OPTIONS if name in wrong)
-        raise NetspecError.simple("train/bad-option", f"{flags}: for `netspec train torch` only")
+        raise NetspecError.simple(
+            codes.TRAIN_BAD_OPTION, f"{flags}: for `netspec train torch` only"
+        )
 
 
 def _going_on(options: argparse.Namespace) -> Plan:
@@ -279,7 +284,7 @@ def _going_on(options: argparse.Namespace) -> Plan:
 
     if options.recipe is not None or options.no_recipe:
         message = "a run that goes on has its recipe: leave --recipe and --no-recipe out"
-        raise NetspecError.simple("usage/train", message)
+        raise NetspecError.simple(codes.USAGE_TRAIN, message)
     resumed = take_up(
         options.resume, given(options), options.target, arguments_of(options), options.net
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from netspec import codes
 from netspec.compiler.analysis.lint import lint
 from netspec.compiler.elaborate.net import build, check_block
 from netspec.compiler.elaborate.net_builder import MAX_ERRORS, MAX_WORK, Assembly
@@ -101,10 +102,10 @@ def select(result: Compilation, net: str | None) -> Graph:
     assert result.module is not None
     name = result.module.source.name
     if not result.graphs:
-        raise NetspecError.simple("file/no-net", f"{name} has no net")
+        raise NetspecError.simple(codes.FILE_NO_NET, f"{name} has no net")
     names = ", ".join(result.graphs)
     raise NetspecError.simple(
-        "file/several-nets", f"{name} has several nets: {names}", "name one with --net"
+        codes.FILE_SEVERAL_NETS, f"{name} has several nets: {names}", "name one with --net"
     )
 
 
@@ -138,7 +139,7 @@ def _build_nets(request: Request, result: Compilation, sink: DiagnosticSink) -> 
         if request.net not in nets:
             meant = suggest(request.net, nets)
             raise NetspecError.simple(
-                "file/no-such-net",
+                codes.FILE_NO_SUCH_NET,
                 f"{module.source.name} has no net {request.net}",
                 f"did you mean {meant}?" if meant else f"it has {', '.join(nets) or 'none'}",
             )
@@ -147,7 +148,7 @@ def _build_nets(request: Request, result: Compilation, sink: DiagnosticSink) -> 
         if sink.errors:
             return
         raise NetspecError.simple(
-            "file/no-net",
+            codes.FILE_NO_NET,
             f"{module.source.name} defines no net",
             "a net is written `net Name { ... }`, with an `input` and an `output` in it",
         )
@@ -193,7 +194,7 @@ def _check_arguments(request: Request, nets: Mapping[str, syntax.Net]) -> None:
             meant = suggest(name, known)
             takes = f"it takes {', '.join(sorted(known))}" if known else "it takes none"
             raise NetspecError.simple(
-                "call/unknown-attribute",
+                codes.CALL_UNKNOWN_ATTRIBUTE,
                 f"{' and '.join(nets) or 'the file'} has no argument `{name}`",
                 f"did you mean `{meant}`?" if meant else takes,
             )

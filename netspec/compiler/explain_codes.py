@@ -1,4 +1,4 @@
-"""What each diagnostic code means: `netspec/explain/AREA.md`, with a file that gives it.
+"""What each declared code means: its section of `netspec/explain/AREA.md`, with an example that gives it.
 
 The codes of an op are shown by the op's own bad examples, so that a new op needs no other file. A code
 that no one file can give has an example in Python or on the command line.
@@ -9,12 +9,14 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
+from netspec import codes
 from netspec.compiler.ops import registry
+from netspec.diagnostics import Code, declared_codes
 
-_FOLDER = Path(__file__).parents[1] / "explain"
+_FOLDER = Path(codes.__file__).parent / "explain"
 _SECTION = re.compile(r"^## (\S+)\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
 _EXAMPLE = re.compile(r"^```(net|python|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -23,39 +25,39 @@ _EXAMPLE = re.compile(r"^```(net|python|console)\n(.*?)^```$", re.MULTILINE | re
 class Explanation:
     """A code, what it means, and an example that gives it: a file, Python, or a command line."""
 
-    code: str
+    code: Code
     text: str
     example: str | None
     kind: str = "net"
 
-    @property
-    def summary(self) -> str:
-        """The first sentence."""
-        paragraph = " ".join(self.text.split("\n\n")[0].split())
-        return re.split(r"(?<=[.:]) (?=[A-Z`])", paragraph)[0].rstrip(":")
-
 
 @functools.cache
 def explanations() -> Mapping[str, Explanation]:
-    """Everything that can be explained, by code."""
-    found: dict[str, Explanation] = {}
+    """Everything that can be explained, by code: the catalogue, and what the ops declare."""
+    of_ops: dict[str, Explanation] = {}
     for shown in _of_ops():
-        found.setdefault(shown.code, shown)
+        of_ops.setdefault(shown.code, shown)
+    sections = dict(pages())
+    return {
+        code: _explanation(code, sections.get(code), of_ops.get(code))
+        for code in sorted(declared_codes().values())
+    }
+
+
+def pages() -> Iterator[tuple[str, str]]:
+    """The sections that are written: the code in each head, and what stands below it."""
     for path in sorted(_FOLDER.glob("*.md")):
-        for code, section in _SECTION.findall(path.read_text("utf-8")):
-            written = _explanation(code, section)
-            if written.example is None and code in found:
-                written = replace(written, example=found[code].example)
-            found[code] = written
-    return dict(sorted(found.items()))
+        yield from _SECTION.findall(path.read_text("utf-8"))
 
 
-def _explanation(code: str, section: str) -> Explanation:
+def _explanation(code: Code, section: str | None, of_op: Explanation | None) -> Explanation:
+    if section is None:
+        return of_op or Explanation(code, f"That is {code.summary}.", None)
     text = _EXAMPLE.sub("", section).strip()
     example = _EXAMPLE.search(section)
-    if example is None:
-        return Explanation(code, text, None)
-    return Explanation(code, text, example[2], example[1])
+    if example is not None:
+        return Explanation(code, text, example[2], example[1])
+    return Explanation(code, text, of_op.example if of_op is not None else None)
 
 
 def _of_ops() -> Iterator[Explanation]:
@@ -66,5 +68,5 @@ def _of_ops() -> Iterator[Explanation]:
             values = ", ".join(f"x{i}" for i in range(len(inputs)))
             source = values if len(inputs) == 1 else f"({values})"
             example = f"net A {{\n{''.join(inputs)}    output {source} -> {bad.call}\n}}\n"
-            text = f"`{name}` cannot do this with what it is given. {about}"
+            text = f"`{name}` cannot do this with what it is given: {bad.code.summary}. {about}"
             yield Explanation(bad.code, text, example)

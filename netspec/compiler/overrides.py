@@ -11,13 +11,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from netspec import codes
 from netspec.compiler.elaborate.net import Body
 from netspec.compiler.elaborate.net_builder import Assembly
 from netspec.compiler.ir.initializers import RULES
 from netspec.compiler.parse import parse
 from netspec.compiler.parse.loader import Module
 from netspec.compiler.syntax import tree as syntax
-from netspec.diagnostics import Diagnostic, DiagnosticSink, Hint, NetspecError, Source, Span
+from netspec.diagnostics import Code, Diagnostic, DiagnosticSink, Hint, NetspecError, Source, Span
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # Line breaks mean nothing in the head of a net, so a comment in the value cannot hide its end.
@@ -37,10 +38,10 @@ def parse_setting(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     start = len(name) + len(equals)
     if not equals:
-        raise _wrong("setting/form", "a setting has the form name=value", Span(typed, 0, start))
+        raise _wrong(codes.SETTING_FORM, "a setting has the form name=value", Span(typed, 0, start))
     if not _NAME.fullmatch(name.strip()):
         raise _wrong(
-            "setting/form", "this is not the name of an argument", Span(typed, 0, start - 1)
+            codes.SETTING_FORM, "this is not the name of an argument", Span(typed, 0, start - 1)
         )
     wrapped = Source(SOURCE_NAME, f"{_BEFORE}{value}{_AFTER}")
     try:
@@ -54,7 +55,7 @@ def _expression(wrapped: Source) -> syntax.Expr:
     """The one constant in a wrapped value; whatever breaks out of the wrapping is refused."""
     value = Span(wrapped, len(_BEFORE), len(wrapped.text) - len(_AFTER))
     hints = (Hint('constants are such as 5, 2.5, true, same, "same" or [512, 256]'),)
-    not_one = _wrong("setting/value", "this is not one constant", value, hints)
+    not_one = _wrong(codes.SETTING_VALUE, "this is not one constant", value, hints)
     try:
         definitions = parse(wrapped).definitions
     except NetspecError as error:
@@ -64,7 +65,7 @@ def _expression(wrapped: Source) -> syntax.Expr:
             for d in error.diagnostics
             if d.span is not None
             and d.span.end <= value.end
-            and not d.code.startswith("syntax/unexpected")
+            and d.code not in (codes.SYNTAX_UNEXPECTED_END, codes.SYNTAX_UNEXPECTED_TOKEN)
         ]
         raise NetspecError(kept) if kept else not_one from None
     if len(definitions) == 1 and isinstance(definitions[0], syntax.Net):
@@ -93,8 +94,8 @@ def _words(expression: syntax.Expr) -> Iterator[syntax.Name]:
             yield from _words(item)
 
 
-def _wrong(code: str, message: str, span: Span, hints: tuple[Hint, ...] = ()) -> NetspecError:
-    return NetspecError([Diagnostic("error", code, message, span, hints=hints)])
+def _wrong(code: Code, message: str, span: Span, hints: tuple[Hint, ...] = ()) -> NetspecError:
+    return NetspecError([Diagnostic(code, message, span, hints=hints)])
 
 
 def _moved(diagnostic: Diagnostic, typed: Source, shift: int) -> Diagnostic:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import fields
 
+from netspec import codes
 from netspec.compiler.ir.graph import Graph, Parameter, show_shape
 from netspec.compiler.ir.plan import Buffer
 from netspec.compiler.numpy_backend.emit import file_name, plain
@@ -57,7 +58,7 @@ def _require(graph: Graph, training: bool) -> None:
     if open_sizes(graph):
         sizes = " ".join(f"--set {name}=..." for name in sorted(open_sizes(graph)))
         raise NetspecError.simple(
-            "compile/standalone",
+            codes.COMPILE_STANDALONE,
             f"{graph.name} leaves the size of its input open; a standalone file is for one size",
             f"give it: {sizes}",
         )
@@ -67,7 +68,7 @@ def _require(graph: Graph, training: bool) -> None:
         except NetspecError as error:
             reason = error.diagnostics[0].message
             help = "--inference makes a file without training"
-            raise NetspecError.simple("compile/standalone", reason, help) from None
+            raise NetspecError.simple(codes.COMPILE_STANDALONE, reason, help) from None
 
 
 def _targets(programs: Programs) -> Iterator[Target]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from netspec import codes
 from netspec.compiler.ops import registry
 from netspec.diagnostics import NetspecError, suggest
 from netspec.testing import student
@@ -97,10 +98,10 @@ def _require_known(like: str) -> None:
         return
     if not like:
         message = "say what the layer is to be held against"
-        raise NetspecError.simple("testing/like", message, 'such as like = "conv"')
+        raise NetspecError.simple(codes.TESTING_LIKE, message, 'such as like = "conv"')
     meant = suggest(like, known())
     raise NetspecError.simple(
-        "testing/like",
+        codes.TESTING_LIKE,
         f"there is no layer `{like}`",
         f"did you mean `{meant}`?" if meant else f"there are {', '.join(known())}",
     )
@@ -139,7 +140,7 @@ def _layers(
         if unknown:
             names = ", ".join(layer.names())
             message = f"`{like}` takes {names} and dout, not `{unknown[0]}`"
-            raise NetspecError.simple("testing/inputs", message)
+            raise NetspecError.simple(codes.TESTING_INPUTS, message)
         found.append(layer)
     return found
 

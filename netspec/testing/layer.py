@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from netspec import codes
 from netspec.compiler.ir.graph import Graph, Node, Parameter
 from netspec.diagnostics import NetspecError
 from netspec.net import loads
@@ -240,7 +241,7 @@ class Layer:
             expected = dout.shape if name == "dout" else arrays[name].shape
             if array.shape != expected:
                 message = f"`{name}` must be of shape {list(expected)}, not {list(array.shape)}"
-                raise NetspecError.simple("testing/shape", message)
+                raise NetspecError.simple(codes.TESTING_SHAPE, message)
         dout = given.get("dout", dout)
         arrays |= {name: array for name, array in given.items() if name != "dout"}
         return Setting(self, training, arrays, dout, running)

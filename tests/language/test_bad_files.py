@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
 
 from netspec.compiler.driver import Request, compile_request
-from netspec.compiler.ops import registry
-from netspec.diagnostics import render
+from netspec.diagnostics import Diagnostic, render
 from tests.helpers.golden import check_golden
+from tests.language.test_codes import front_end_codes
 
 BAD = Path(__file__).parent / "bad"
 FILES = sorted(BAD.glob("*.net"))
-SOURCES = Path(__file__).parents[2] / "netspec"
 
 # Codes of the front end that no text of a file can give; each has a test of its own elsewhere.
 NOT_FROM_TEXT = {
@@ -62,24 +60,8 @@ def test_hints_that_change_the_file_are_right(
             assert len(after.errors) <= len(result.errors)
 
 
-def _what(diagnostic: object) -> tuple[str, str]:
-    return diagnostic.code, diagnostic.message  # type: ignore[attr-defined]
-
-
-def front_end_codes() -> set[str]:
-    """Every `"area/name"` in the sources of the compiler that is a diagnostic's code."""
-    areas = (
-        "assert|block|call|constant|file|graph|import|init|input|label|layer|limit|loop|name|net"
-        "|output|shape|statement|syntax|value"
-    )
-    pattern = re.compile(rf'"((?:{areas})/[a-z0-9-]+)"')
-    codes: set[str] = set()
-    for path in SOURCES.glob("compiler/**/*.py"):
-        # Settings are about the command line; an op's own codes are in its bad examples.
-        if path.name != "overrides.py" and path.parent.name != "ops":
-            codes.update(pattern.findall(path.read_text("utf-8")))
-    shown_by_ops = {bad.code for op in registry().values() for bad in op.bad_examples}
-    return {code for code in codes if code not in shown_by_ops or code.startswith("call/")}
+def _what(diagnostic: Diagnostic) -> tuple[str, str]:
+    return diagnostic.code, diagnostic.message
 
 
 def test_every_code_is_shown() -> None:

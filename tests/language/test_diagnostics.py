@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netspec.diagnostics import (
+    Code,
     Diagnostic,
     DiagnosticSink,
     Edit,
@@ -22,6 +23,9 @@ from netspec.diagnostics import (
     to_json,
 )
 
+AN_ERROR = Code("a/b", "error", "is not right")
+A_WARNING = Code("a/c", "warning", "may be wrong")
+
 
 def span(source: Source, text: str) -> Span:
     at = source.text.index(text)
@@ -31,13 +35,13 @@ def span(source: Source, text: str) -> Span:
 def drawn(text: str, part: str, label: str = "") -> list[str]:
     """The source line and the underline of an error at a part of a text."""
     source = Source("a.net", text)
-    return render(Diagnostic("error", "a/b", "m", span(source, part), label)).split("\n")[3:]
+    return render(Diagnostic(AN_ERROR, "m", span(source, part), label)).split("\n")[3:]
 
 
 def test_all_parts() -> None:
     one, two = Source("a.net", "x = first\ny = second + x\n"), Source("b.net", "\n\nblock B\n")
     diagnostic = Diagnostic(
-        "error", "shape/x", "they differ", span(one, "second + x"), "here",
+        Code("shape/x", "error", ""), "they differ", span(one, "second + x"), "here",
         secondary=(Label(span(one, "first"), "there"), Label(span(two, "B"), "elsewhere")),
         notes=("1 + 1 = 3",),
         hints=(Hint("do this"),),
@@ -70,7 +74,7 @@ def test_all_parts() -> None:
 def test_two_places_on_one_line_share_it() -> None:
     source = Source("a.net", "aa + bb")
     diagnostic = Diagnostic(
-        "error", "a/b", "m", span(source, "aa + bb"), "1", (Label(span(source, "bb"), "2"),)
+        AN_ERROR, "m", span(source, "aa + bb"), "1", (Label(span(source, "bb"), "2"),)
     )
     assert render(diagnostic).split("\n")[3:] == [
         " 1 | aa + bb",
@@ -93,8 +97,8 @@ def test_control_characters_are_escaped() -> None:
     line, under = drawn("x = \x1b[31m + y", "y")
     assert line == " 1 | x = \\x1b[31m + y"
     assert under.index("^") == line.index("y")
-    assert "\x1b" not in render(Diagnostic("error", "a/b", "bad \x1b[2J name"))
-    assert "\u202e" not in render(Diagnostic("error", "a/b", "right to left \u202e mark"))
+    assert "\x1b" not in render(Diagnostic(AN_ERROR, "bad \x1b[2J name"))
+    assert "\u202e" not in render(Diagnostic(AN_ERROR, "right to left \u202e mark"))
 
 
 def test_a_long_line_is_a_window() -> None:
@@ -110,7 +114,7 @@ def test_a_span_over_lines_ends_with_dots() -> None:
 
 def test_the_end_of_the_file() -> None:
     source = Source("a.net", "net A")
-    assert render(Diagnostic("error", "a/b", "m", Span(source, 5, 5))).split("\n")[1:] == [
+    assert render(Diagnostic(AN_ERROR, "m", Span(source, 5, 5))).split("\n")[1:] == [
         "  --> a.net:1:6",
         "   |",
         " 1 | net A",
@@ -119,29 +123,29 @@ def test_the_end_of_the_file() -> None:
 
 
 def test_no_place() -> None:
-    error = NetspecError.simple("file/x", "there is nothing", "look elsewhere")
+    error = NetspecError.simple(Code("file/x", "error", ""), "there is nothing", "look elsewhere")
     assert str(error) == "error[file/x]: there is nothing\n   = help: look elsewhere"
 
 
 def test_long_chains_are_cut() -> None:
     source = Source("a.net", "x")
     frames = tuple(Frame(f"block B(n = {n})", Span(source, 0, 1)) for n in range(30))
-    text = render(Diagnostic("error", "a/b", "m", trace=frames))
+    text = render(Diagnostic(AN_ERROR, "m", trace=frames))
     assert "24 more" in text
     assert text.count("\n") == 7
     same = tuple(Frame("block B()", Span(source, 0, 1)) for _ in range(30))
-    assert "called at a.net:1:1, 30 times" in render(Diagnostic("error", "a/b", "m", trace=same))
+    assert "called at a.net:1:1, 30 times" in render(Diagnostic(AN_ERROR, "m", trace=same))
 
 
 def test_json() -> None:
     source = Source("a.net", "x = a\n  + b\n")
     where = span(source, "a\n  + b")
     hint = Hint("say c", (Edit(where, "c"),))
-    data = to_json(Diagnostic("warning", "a/b", "m", where, "l", hints=(hint,)))
+    data = to_json(Diagnostic(A_WARNING, "m", where, "l", hints=(hint,)))
     place = {"file": "a.net", "line": 1, "column": 5, "end_line": 2, "end_column": 6}
     assert json.loads(json.dumps(data)) == {
         "severity": "warning",
-        "code": "a/b",
+        "code": "a/c",
         "message": "m",
         "span": place,
         "label": "l",
@@ -156,7 +160,7 @@ def test_colour_wraps_the_same_text() -> None:
     import re
 
     source = Source("a.net", "x = y")
-    diagnostic = Diagnostic("error", "a/b", "m", span(source, "y"), "l", notes=("n",))
+    diagnostic = Diagnostic(AN_ERROR, "m", span(source, "y"), "l", notes=("n",))
     coloured = render(diagnostic, color=True)
     assert "\x1b[1;31m" in coloured
     assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == render(diagnostic)
@@ -164,10 +168,10 @@ def test_colour_wraps_the_same_text() -> None:
 
 def test_a_sink_counts_one_mistake_once() -> None:
     source, sink = Source("a.net", "x"), DiagnosticSink()
-    first = Diagnostic("error", "a/b", "in turn 1", Span(source, 0, 1))
+    first = Diagnostic(AN_ERROR, "in turn 1", Span(source, 0, 1))
     assert sink.add(first)
-    assert not sink.add(Diagnostic("error", "a/b", "in turn 2", Span(source, 0, 1)))
-    assert sink.add(Diagnostic("warning", "a/c", "m", Span(source, 0, 1)))
+    assert not sink.add(Diagnostic(AN_ERROR, "in turn 2", Span(source, 0, 1)))
+    assert sink.add(Diagnostic(A_WARNING, "m", Span(source, 0, 1)))
     assert sink.errors == [first]
 
 
@@ -187,5 +191,5 @@ def test_any_span_of_any_text_is_drawn(text: str, start: int, length: int) -> No
     source = Source("a.net", text)
     start = min(start, len(text))
     where = Span(source, start, min(len(text), start + length))
-    for line in render(Diagnostic("error", "a/b", text, where, text)).split("\n"):
+    for line in render(Diagnostic(AN_ERROR, text, where, text)).split("\n"):
         assert line.isprintable()

@@ -20,7 +20,7 @@ OLD_COURSE_PATHS = ("fast", "naive", "sandwich", "stages")
 FLOORS = [
     {"text": ["text"], "kernels": ["kernels"]},
     {
-        "diagnostics": ["diagnostics"],
+        "diagnostics": ["diagnostics", "codes"],
         "kernels/course": ["kernels.course", *(f"kernels.{old}" for old in OLD_COURSE_PATHS)],
     },
     {"compiler/syntax": ["compiler.syntax"]},

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+from netspec import codes
 from netspec.compiler.syntax import tree as syntax
 from netspec.diagnostics import Diagnostic, Edit, Hint, Label, plural
 
@@ -54,7 +55,7 @@ def _warning(label: syntax.Label, word: str, meant: str, others: list[syntax.Lab
     of = f"of {plural(len(others), 'other label')}" if others else "the name of a layer"
     right = label.span.text.replace(word, meant, 1)
     return Diagnostic(
-        "warning", "label/misspelt",
+        codes.LABEL_MISSPELT,
         f"`{word}` in this label looks like `{meant}`, {of}", label.span,
         secondary=(Label(others[0].span, "such as this one"),) if others else (),
         hints=(Hint(f"did you mean `{right}`?", (Edit(label.span, right),)),),

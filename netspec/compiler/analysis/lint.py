@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from netspec import codes
 from netspec.compiler.analysis.label_spelling import misspelt_labels
 from netspec.compiler.elaborate.fix_its import fix_edits
 from netspec.compiler.elaborate.net_builder import Assembly
@@ -21,7 +22,7 @@ def lint(graph: Graph, assembly: Assembly) -> None:
     unread = assembly.reads.unread()
     for span, name in unread.items():
         message = f"`{name}` is never used"
-        assembly.sink.add(Diagnostic("warning", "graph/unused", message, span))
+        assembly.sink.add(Diagnostic(codes.GRAPH_UNUSED, message, span))
     live = live_values(graph)
     alive = {node.origin.span for node in graph.nodes if node.name in live}
     lines = {(span.source, span.line) for span in unread}
@@ -32,9 +33,7 @@ def lint(graph: Graph, assembly: Assembly) -> None:
         if any(source is span.source and line == span.line for source, line in lines):
             continue
         message = f"nothing reads what this `{node.op.name}` computes"
-        assembly.sink.add(
-            Diagnostic("warning", "graph/unread", message, span, trace=node.origin.trace)
-        )
+        assembly.sink.add(Diagnostic(codes.GRAPH_UNREAD, message, span, trace=node.origin.trace))
 
 
 def _warning(finding: Finding, node: Node) -> Diagnostic:
@@ -46,6 +45,6 @@ def _warning(finding: Finding, node: Node) -> Diagnostic:
         for fix in finding.fixes
     )
     return Diagnostic(
-        "warning", finding.code, finding.message, span,
+        finding.code, finding.message, span,
         notes=finding.notes, hints=hints, trace=origin.trace,
     )  # fmt: skip

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from netspec import codes
 from netspec.compiler.elaborate.expressions import Evaluator
 from netspec.compiler.elaborate.fix_its import apply_edits, removal
 from netspec.compiler.elaborate.input_sizes import attribute_order, input_size, input_sizes
@@ -72,7 +73,7 @@ class ArgumentBinder(Evaluator):
                 if target is None:
                     takes = plural(len(own), "argument") if own else "no arguments"
                     message = f"`{op.name}` takes {takes}"
-                    self.error("call/too-many", message, argument.span, notes=(signature(op),))
+                    self.report(codes.CALL_TOO_MANY, message, argument.span, notes=(signature(op),))
                     bound.ok = False
                 elif target == "":
                     self._input_size(op, call, argument)
@@ -82,7 +83,7 @@ class ArgumentBinder(Evaluator):
             if f.default is dataclasses.MISSING and name not in bound.spans:
                 message = f"`{op.name}` needs `{name}`, {f.metadata['doc']}"
                 if not unclear:
-                    self.error("call/missing", message, call.span, notes=(signature(op),))
+                    self.report(codes.CALL_MISSING, message, call.span, notes=(signature(op),))
                 bound.ok = False
         return bound
 
@@ -91,7 +92,9 @@ class ArgumentBinder(Evaluator):
         message = f"`{op.name}` infers the size of its input, and takes no argument for it"
         hint = Hint("leave it out", (removal(call, argument),))
         place = argument.name or argument
-        self.error("call/input-size", message, place.span, notes=(signature(op),), hints=(hint,))
+        self.report(
+            codes.CALL_INFERRED_SIZE, message, place.span, notes=(signature(op),), hints=(hint,)
+        )
 
     def doubt_input_size(self, op: Op, bound: Bound, call: syntax.Call, size: int) -> None:
         """Warn of a call in which the first number is most likely meant as the input's size.
@@ -107,7 +110,7 @@ class ArgumentBinder(Evaluator):
         )
         message = f"is {size} the size of the input? `{op.name}` infers that, and reads `{reads}`"
         hints = tuple(self.input_size_hints(op, bound, call))
-        self.warning("call/input-size", message, argument.span, hints=hints)
+        self.report(codes.CALL_INPUT_SIZE, message, argument.span, hints=hints)
 
     def input_size_hints(self, op: Op, bound: Bound, call: syntax.Call) -> Iterator[Hint]:
         """Leave out what may be the size of the input, here or everywhere."""
@@ -148,7 +151,7 @@ class ArgumentBinder(Evaluator):
                 elif foreign:
                     message = f"`{target}` must be {op.kind(target).describe()}; {message}"
                 if meant in words or foreign:
-                    self.error("name/undefined", message, expr.span, hints=hints)
+                    self.report(codes.NAME_UNDEFINED, message, expr.span, hints=hints)
                     return UNKNOWN
         return self.evaluate(expr)
 
@@ -186,8 +189,8 @@ class ArgumentBinder(Evaluator):
         hint = Hint("leave it out", (removal(call, argument),))
         if meant is not None:
             hint = Hint(f"did you mean `{meant}`?", (Edit(argument.name.span, meant),))
-        self.error(
-            "call/unknown-attribute", f"`{op.name}` has no attribute `{name}`",
+        self.report(
+            codes.CALL_UNKNOWN_ATTRIBUTE, f"`{op.name}` has no attribute `{name}`",
             argument.name.span, notes=(signature(op),), hints=(hint,),
         )  # fmt: skip
         if meant in op.attributes():
@@ -209,8 +212,12 @@ class ArgumentBinder(Evaluator):
         edits = (removal(call, argument), Edit(end, f" -> {meant}"))
         message = f"`{op.name}` has no attribute `{argument.name.id}`: an activation is a layer"
         hint = Hint(f"write it behind this one: `-> {meant}`", edits)
-        self.error(
-            "call/unknown-attribute", message, argument.span, notes=(signature(op),), hints=(hint,)
+        self.report(
+            codes.CALL_UNKNOWN_ATTRIBUTE,
+            message,
+            argument.span,
+            notes=(signature(op),),
+            hints=(hint,),
         )
         return True
 
@@ -220,7 +227,7 @@ class ArgumentBinder(Evaluator):
         if name in bound.spans:
             earlier = Label(bound.spans[name], "first given here")
             message = f"`{name}` is given twice"
-            self.error("call/twice", message, argument.span, secondary=(earlier,))
+            self.report(codes.CALL_TWICE, message, argument.span, secondary=(earlier,))
             bound.ok = False
             return
         bound.spans[name] = argument.value.span
@@ -230,7 +237,7 @@ class ArgumentBinder(Evaluator):
         if isinstance(value, (Tensor, Tensors)):
             message = f"`{name}` of `{op.name}` must be a constant, not a value of the net"
             label = show_shape(value.shape) if isinstance(value, Tensor) else ""
-            self.error("value/not-a-constant", message, argument.value.span, label=label)
+            self.report(codes.VALUE_NOT_A_CONSTANT, message, argument.value.span, label=label)
             bound.ok = False
             return
         if name in op.parameter_names and isinstance(value, (Initializer, tuple)):
@@ -250,8 +257,8 @@ class ArgumentBinder(Evaluator):
                 hints = (*_wildcard(op, name, argument.value, value), Hint(help))
             place = self.place(argument.value)
             used = (Label(argument.value.span, f"`{name}` of this `{op.name}`"),)
-            self.error(
-                "call/value", f"`{name}` must be {error}", place,
+            self.report(
+                codes.CALL_VALUE, f"`{name}` must be {error}", place,
                 secondary=used if place != argument.value.span else (),
                 notes=(f"{name}: {op.attributes()[name].metadata['doc']}",),
                 hints=hints,
@@ -278,18 +285,18 @@ class ArgumentBinder(Evaluator):
             try:
                 return initializers.literal(value)
             except WrongValueError as error:
-                self.error("init/arguments", str(error), span)
+                self.report(codes.INIT_ARGUMENTS, str(error), span)
                 return None
         if isinstance(value, (int, float)) and not isinstance(value, bool):
-            self.error(
-                "init/rule", "initial values must be an init rule or a list of numbers", span,
+            self.report(
+                codes.INIT_RULE, "initial values must be an init rule or a list of numbers", span,
                 hints=(Hint(f"`constant({value})` fills with one number",
                             (Edit(span, f"constant({value})"),)),),
             )  # fmt: skip
             return None
         message = f"initial values must be an init rule, not {show(value)}"
         notes = ("the rules are " + ", ".join(initializers.RULES),)
-        self.error("init/rule", message, span, notes=notes)
+        self.report(codes.INIT_RULE, message, span, notes=notes)
         return None
 
     def check_arity(self, name: str, arity: int | None, inputs: list[Any], span: Span) -> bool:
@@ -305,7 +312,7 @@ class ArgumentBinder(Evaluator):
         elif count < 2 and arity != 1:
             hints = (Hint(f"`(a, b) -> {name}`"),)
         message = f"`{name}` works on {wanted}, and got {got}"
-        self.error("call/inputs", message, span, hints=hints)
+        self.report(codes.CALL_INPUTS, message, span, hints=hints)
         return False
 
 

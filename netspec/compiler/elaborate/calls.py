@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
+from netspec import codes
 from netspec.compiler.elaborate.net_builder import MAX_CALLS_DEEP, StopBuildingError
 from netspec.compiler.elaborate.scope import UNKNOWN, SharedLayer, Tensor, Tensors
 from netspec.compiler.elaborate.split import Split, Splitter
@@ -53,7 +54,7 @@ class Caller(Splitter):
         if binding is not None and name not in self.callables():
             if binding.value is not UNKNOWN:
                 message = f"`{name}` is a value, and cannot be called"
-                self.error("call/not-a-layer", message, call.callee.span)
+                self.report(codes.CALL_NOT_A_LAYER, message, call.callee.span)
             return UNKNOWN
         if name in self.module.blocks:
             return self._apply_block(call, inputs, label, span, "")
@@ -80,7 +81,7 @@ class Caller(Splitter):
         known = self.callables()
         if name in self.module.nets:
             message = f"`{name}` is a net, and only blocks and layers can be called"
-            self.error("call/not-a-layer", message, call.callee.span)
+            self.report(codes.CALL_NOT_A_LAYER, message, call.callee.span)
             return None
         meant = other_frameworks.layer_meant(name, known)
         hints: tuple[Hint, ...] = ()
@@ -89,7 +90,7 @@ class Caller(Splitter):
         if meant is not None:
             hints = (Hint(f"did you mean `{meant}`?", (Edit(call.callee.span, meant),)),)
         message = f"there is no layer or block `{name}`"
-        self.error("name/unknown-layer", message, call.callee.span, hints=hints)
+        self.report(codes.NAME_UNKNOWN_LAYER, message, call.callee.span, hints=hints)
         if meant in self.module.blocks:
             self.doubt(self.module.blocks[meant][0].name.span, name)
         return meant
@@ -117,7 +118,7 @@ class Caller(Splitter):
     ) -> Any:
         if label is not None:
             message = f"`{call.callee.id}` already has its name"
-            self.error("label/shared", message, label.span)
+            self.report(codes.LABEL_SHARED, message, label.span)
         values = [self.evaluate(argument.value) for argument in call.arguments]
         for argument, value in zip(call.arguments, values, strict=True):
             if isinstance(value, Tensor) and argument.name is None:
@@ -126,7 +127,7 @@ class Caller(Splitter):
                 message = (
                     f"`{call.callee.id}` has its arguments already; this call gives values only"
                 )
-                self.error("call/shared", message, argument.span)
+                self.report(codes.CALL_SHARED, message, argument.span)
         # In a further call of a shared block even its first use needs a number: `a@2` alone would be
         # the second use in the first call.
         suffix = f"@{shared.uses + 1}" if shared.uses or self.suffix else ""
@@ -149,8 +150,8 @@ class Caller(Splitter):
         fits = shapes == (shared.first_shapes or shapes)
         if not fits and op.parameters(*shared.first_shapes) != op.parameters(*shapes):
             assert shared.first_use is not None
-            self.error(
-                "layer/shared-shape",
+            self.report(
+                codes.LAYER_SHARED_SHAPE,
                 f"`{call.callee.id}` has its parameters for {show_shape(shared.first_shapes[0])},"
                 f" which do not fit {show_shape(shapes[0])}",
                 span,
@@ -180,7 +181,7 @@ class Caller(Splitter):
             return UNKNOWN
         if self.assembly.calls_deep >= MAX_CALLS_DEEP:
             message = f"blocks call each other more than {MAX_CALLS_DEEP} deep"
-            self.error("limit/nesting", message, call.span)
+            self.report(codes.LIMIT_NESTING, message, call.span)
             raise StopBuildingError
         path = path or self._name_layer(_snake(block.name.id), label, span)
         if path is None:
@@ -210,11 +211,11 @@ class Caller(Splitter):
                 continue
             else:
                 message = f"block {block.name.id} takes {plural(len(order), 'argument')}"
-                self.error("call/too-many", message, argument.span)
+                self.report(codes.CALL_TOO_MANY, message, argument.span)
                 continue
             if isinstance(value, (Tensor, Tensors, SharedLayer)):
                 message = f"`{name}` must be a constant, not a value of the net"
-                self.error("value/not-a-constant", message, argument.value.span)
+                self.report(codes.VALUE_NOT_A_CONSTANT, message, argument.value.span)
                 value = UNKNOWN
             if name not in order:
                 assert argument.name is not None
@@ -223,12 +224,16 @@ class Caller(Splitter):
                 hints = (Hint(f"did you mean `{meant}`?", edits),) if meant else ()
                 message = f"block {block.name.id} has no argument `{name}`"
                 notes = (f"it takes {', '.join(order)}",) if order else ("it takes none",)
-                self.error(
-                    "call/unknown-attribute", message, argument.name.span, hints=hints, notes=notes
+                self.report(
+                    codes.CALL_UNKNOWN_ATTRIBUTE,
+                    message,
+                    argument.name.span,
+                    hints=hints,
+                    notes=notes,
                 )
                 name = meant or name
             elif name in given:
-                self.error("call/twice", f"`{name}` is given twice", argument.span)
+                self.report(codes.CALL_TWICE, f"`{name}` is given twice", argument.span)
             given[name] = value
             if name in order:
                 # Errors in the block about this value point to where it was written.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from netspec import codes
 from netspec.compiler.elaborate.fix_its import square_brackets
 from netspec.compiler.elaborate.net_builder import StopBuildingError
 from netspec.compiler.elaborate.scope import (
@@ -52,7 +53,7 @@ class Evaluator(Reporter):
         self.assembly.depth += 1
         try:
             if self.assembly.depth > MAX_DEPTH:
-                self.error("limit/nesting", "expressions and blocks nest too deep", expr.span)
+                self.report(codes.LIMIT_NESTING, "expressions and blocks nest too deep", expr.span)
                 raise StopBuildingError
             value = _EVALUATORS[type(expr)](self, expr)
             if size := constants.size(value):
@@ -61,7 +62,7 @@ class Evaluator(Reporter):
             return value
         except ConstantError as error:
             hints = (Hint(error.help),) if error.help else ()
-            self.error(error.code, error.message, expr.span, hints=hints)
+            self.report(error.code, error.message, expr.span, hints=hints)
             return UNKNOWN
         finally:
             self.assembly.depth -= 1
@@ -70,8 +71,8 @@ class Evaluator(Reporter):
         """A compile-time constant, or UNKNOWN."""
         value = self.evaluate(expr)
         if isinstance(value, (Tensor, Tensors, SharedLayer)):
-            self.error(
-                "value/not-a-constant",
+            self.report(
+                codes.VALUE_NOT_A_CONSTANT,
                 f"{what} must be a constant, not a value of the net",
                 expr.span,
                 label=show_shape(value.shape) if isinstance(value, Tensor) else "",
@@ -90,21 +91,23 @@ class Evaluator(Reporter):
         if isinstance(value, Tensors):
             return self.one_value(value, expr.span, what)
         if isinstance(value, SharedLayer):
-            self.error(
-                "value/not-a-tensor", f"{what} must be a value of the net, not a layer", expr.span,
+            self.report(
+                codes.VALUE_NOT_A_TENSOR, f"{what} must be a value of the net, not a layer", expr.span,
                 hints=(Hint(f"call it: `x -> {expr.span.text}`"),),
             )  # fmt: skip
         else:
             kind = constants.type_name(value)
-            self.error(
-                "value/not-a-tensor", f"{what} must be a value of the net, not {kind}", expr.span
+            self.report(
+                codes.VALUE_NOT_A_TENSOR,
+                f"{what} must be a value of the net, not {kind}",
+                expr.span,
             )
         return UNKNOWN
 
     def one_value(self, values: Tensors, span: Span, what: str) -> Any:
         """Report several values where one belongs."""
-        self.error(
-            "value/several", f"{what} must be one value, and this gives {len(values.items)}", span,
+        self.report(
+            codes.VALUE_SEVERAL, f"{what} must be one value, and this gives {len(values.items)}", span,
             hints=(Hint("take them apart first: `a, b = ...`"),),
         )  # fmt: skip
         return UNKNOWN
@@ -117,7 +120,7 @@ class Evaluator(Reporter):
         try:
             return constants.truth(value)
         except ConstantError as error:
-            self.error(error.code, error.message, expr.span)
+            self.report(error.code, error.message, expr.span)
             return None
 
     # -- names and simple forms
@@ -149,7 +152,9 @@ class Evaluator(Reporter):
             pairs = zip(values, expr.items, strict=True)
             return Tensors(tuple(self.as_tensor(*pair, "a part of a group") for pair in pairs))
         message = "round brackets group values of the net; a list of constants has square ones"
-        self.error("value/not-a-tensor", message, expr.span, hints=(square_brackets(expr.span),))
+        self.report(
+            codes.VALUE_NOT_A_TENSOR, message, expr.span, hints=(square_brackets(expr.span),)
+        )
         return constants.bounded(tuple(values))
 
     # -- operators
@@ -185,7 +190,7 @@ class Evaluator(Reporter):
                 for side in (left, right)
             ]
             secondary = tuple(Label(*side) for side in zip(sides, kinds, strict=True))
-            self.error("value/operator", message, span, secondary=secondary)
+            self.report(codes.VALUE_OPERATOR, message, span, secondary=secondary)
             return UNKNOWN
         return constants.arithmetic(op, left, right)
 
@@ -266,7 +271,7 @@ class Evaluator(Reporter):
     def _attribute(self, value: Any, trailer: syntax.Attribute) -> Any:
         if not isinstance(value, Tensor):
             kind = "several values" if isinstance(value, Tensors) else constants.type_name(value)
-            self.error("value/attribute", f"{kind} has no `.{trailer.name}`", trailer.span)
+            self.report(codes.VALUE_ATTRIBUTE, f"{kind} has no `.{trailer.name}`", trailer.span)
             return UNKNOWN
         known = tensor_attributes(value)
         if trailer.name in known:
@@ -277,8 +282,8 @@ class Evaluator(Reporter):
         meant = suggest(trailer.name, names)
         edits = (Edit(trailer.span, f".{meant}"),)
         hints = (Hint(f"did you mean `.{meant}`?", edits),) if meant else ()
-        self.error(
-            "value/attribute",
+        self.report(
+            codes.VALUE_ATTRIBUTE,
             f"a value of shape {show_shape(value.shape)} has no `.{trailer.name}`",
             trailer.span,
             notes=(f"it has {', '.join(names)}",),
@@ -309,7 +314,7 @@ class Evaluator(Reporter):
         for argument in expr.arguments:
             if argument.name is not None:
                 message = f"`{expr.callee.id}` takes no named arguments"
-                self.error("constant/type", message, argument.span)
+                self.report(codes.CONSTANT_TYPE, message, argument.span)
                 return UNKNOWN
             values.append(self.constant(argument.value, f"an argument of `{expr.callee.id}`"))
         if UNKNOWN in values:
@@ -324,7 +329,7 @@ class Evaluator(Reporter):
         try:
             return initializers.make(name, positional, named)
         except WrongValueError as error:
-            self.error("init/arguments", f"`{name}` {error}", span)
+            self.report(codes.INIT_ARGUMENTS, f"`{name}` {error}", span)
             return UNKNOWN
 
     def _pipeline(self, expr: syntax.Pipeline) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from netspec import codes
 from netspec.compiler.elaborate.layers import LayerCaller
 from netspec.compiler.elaborate.scope import UNKNOWN
 from netspec.compiler.ir.attributes import show
@@ -26,7 +27,7 @@ class LayerNamer(LayerCaller):
         segments = []
         if len(label.segments) > labels.MAX_SEGMENTS:
             message = f"a label has at most {labels.MAX_SEGMENTS} parts"
-            self.error("label/invalid", message, label.span)
+            self.report(codes.LABEL_INVALID, message, label.span)
             return None
         for parts in label.segments:
             text = ""
@@ -39,7 +40,7 @@ class LayerNamer(LayerCaller):
                     return None
                 if isinstance(value, bool) or not isinstance(value, (int, str)):
                     message = f"a label is made of names and whole numbers, not {show(value)}"
-                    self.error("label/invalid", message, part.span)
+                    self.report(codes.LABEL_INVALID, message, part.span)
                     return None
                 text += str(value)
             segments.append(text)
@@ -51,9 +52,9 @@ class LayerNamer(LayerCaller):
                 written_out = label.span.text == ".".join(segments)
                 edits = (Edit(label.span, whole),) if written_out else ()
                 hints = (Hint(f"call it `{whole}`", edits),) if edits else ()
-                code = "label/reserved" if "PyTorch" in problem else "label/invalid"
+                code = codes.LABEL_RESERVED if "PyTorch" in problem else codes.LABEL_INVALID
                 message = f"{quoted(segment)} cannot be a label: {problem}"
-                self.error(code, message, label.span, hints=hints)
+                self.report(code, message, label.span, hints=hints)
                 return None
         return ".".join(segments)
 
@@ -76,7 +77,7 @@ class LayerNamer(LayerCaller):
             message = f"`{owner}` is a layer, and `{path}` would lie inside it"
         elif path in self.assembly.above:
             message = f"`{path}` already holds other layers"
-        self.error("label/twice", message, span, secondary=secondary, hints=hints)
+        self.report(codes.LABEL_TWICE, message, span, secondary=secondary, hints=hints)
         return False
 
     def _name_layer(self, kind: str, label: syntax.Label | None, span: Span) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from netspec import codes
 from netspec.compiler.elaborate.arguments import ArgumentBinder, Bound
 from netspec.compiler.elaborate.fix_its import branch_hints, fix_hints
 from netspec.compiler.elaborate.net_builder import MAX_ELEMENTS, StopBuildingError
@@ -71,8 +72,8 @@ class LayerCaller(ArgumentBinder):
                 continue
             names = sorted(names_in(spec.shape))
             one = names[0]
-            self.error(
-                "shape/open-parameter",
+            self.report(
+                codes.SHAPE_OPEN_PARAMETER,
                 f"the `{spec.name}` of this `{op.name}` would depend on {' and '.join(names)}",
                 span,
                 label=f"[{', '.join(map(str, spec.shape))}]",
@@ -90,7 +91,7 @@ class LayerCaller(ArgumentBinder):
         if _elements(largest) > MAX_ELEMENTS:
             message = f"`{op.name}` makes an array of {_elements(largest):,} numbers"
             notes = (f"the limit is {MAX_ELEMENTS:,}, or 256 GiB in float32",)
-            self.error("limit/size", message, span, notes=notes)
+            self.report(codes.LIMIT_SIZE, message, span, notes=notes)
             raise StopBuildingError
 
     def _add_parameter(
@@ -104,8 +105,8 @@ class LayerCaller(ArgumentBinder):
             rule = self.init_rules[spec.role]
         rule = rule or spec.initializer
         if isinstance(rule, initializers.Values) and rule.shape != spec.shape:
-            self.error(
-                "init/shape",
+            self.report(
+                codes.INIT_SHAPE,
                 f"`{spec.name}` of {op.name} has the shape {list(spec.shape)},"
                 f" and this list {list(rule.shape)}",
                 where,
@@ -127,7 +128,7 @@ class LayerCaller(ArgumentBinder):
     ) -> None:
         primary = bound.spans.get(error.blame or "", span)
         if self.assembly.sink.knows(error.code, primary):
-            self.error(error.code, error.message, primary)  # counts the repetition
+            self.report(error.code, error.message, primary)  # counts the repetition
             return
         callee = call.callee
         infix = call.span == callee.span and callee.span.text != callee.id and len(inputs) > 1
@@ -154,7 +155,7 @@ class LayerCaller(ArgumentBinder):
             hints += (Hint(error.help),)
         if len(inputs) > 1:
             hints += tuple(branch_hints(self.assembly, [tensor.name for tensor in inputs]))
-        self.error(
+        self.report(
             error.code, message, primary,
             label=label, secondary=secondary, notes=error.notes, hints=hints,
         )  # fmt: skip

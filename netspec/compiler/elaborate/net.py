@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from netspec import codes
 from netspec.compiler.elaborate.fix_its import is_inside
 from netspec.compiler.elaborate.net_builder import (
     MAX_ERRORS,
@@ -24,7 +25,7 @@ from netspec.compiler.ir.attributes import show
 from netspec.compiler.ir.graph import Graph
 from netspec.compiler.parse.loader import Module
 from netspec.compiler.syntax import tree as syntax
-from netspec.diagnostics import Diagnostic, DiagnosticSink, Edit, Frame, Hint, Label, Span
+from netspec.diagnostics import Code, Diagnostic, DiagnosticSink, Edit, Frame, Hint, Label, Span
 
 
 class Body(CommentChecker):
@@ -67,31 +68,25 @@ class Body(CommentChecker):
             return self.frames
         return (*self.frames, Frame("", None, tuple(self.turns)))
 
-    def error(self, code: str, message: str, span: Span, **more: Any) -> None:
-        """Report an error with the chain that led here."""
-        self._report("error", code, message, span, **more)
-        self.assembly.failed = True
-
-    def warning(self, code: str, message: str, span: Span, **more: Any) -> None:
-        """Report a warning with the chain that led here."""
-        self._report("warning", code, message, span, **more)
-
-    def _report(self, severity: Any, code: str, message: str, span: Span, **more: Any) -> None:
+    def report(self, code: Code, message: str, span: Span, **more: Any) -> None:
+        """Report an error or a warning with the chain that led here."""
         assembly = self.assembly
-        diagnostic = Diagnostic(severity, code, message, span, trace=self.trace(), **more)
+        is_error = code.severity == "error"
+        assembly.failed |= is_error
+        diagnostic = Diagnostic(code, message, span, trace=self.trace(), **more)
         # Only names are certain there; the rest follows from a guess.
         if not code.startswith("name/") and any(is_inside(span, g) for g in assembly.guessed):
             assembly.sink.leave_unsaid(diagnostic)
             return
         if not assembly.sink.add(diagnostic):
-            assembly.repeats += severity == "error"
+            assembly.repeats += is_error
             if assembly.repeats > MAX_REPEATS:
                 raise StopBuildingError
             return
-        assembly.errors += severity == "error"
+        assembly.errors += is_error
         if assembly.errors == MAX_ERRORS:
             message = f"{MAX_ERRORS} errors: what else there is shows when these are mended"
-            assembly.sink.add(Diagnostic("error", "limit/errors", message))
+            assembly.sink.add(Diagnostic(codes.LIMIT_ERRORS, message))
             raise StopBuildingError
 
     def count_work(self, span: Span, units: int = 1) -> None:
@@ -99,7 +94,7 @@ class Body(CommentChecker):
         self.assembly.work += units
         if self.assembly.work > MAX_WORK:
             message = f"the loops and blocks of this file expand to over {MAX_WORK:,} steps"
-            self.error("limit/work", message, span)
+            self.report(codes.LIMIT_WORK, message, span)
             raise StopBuildingError
 
     # -- arguments of nets and blocks
@@ -118,7 +113,7 @@ class Body(CommentChecker):
             id_ = parameter.name.id
             if id_ in values:
                 message = f"`{id_}` is already an argument of {kind} {name.id}"
-                self.error("name/twice", message, parameter.name.span)
+                self.report(codes.NAME_TWICE, message, parameter.name.span)
             if id_ in given:
                 value = given[id_]
             elif parameter.default is not None:
@@ -131,7 +126,7 @@ class Body(CommentChecker):
                 if kind == "net":
                     more["hints"] = (Hint(f"give it on the command line: --set {id_}=..."),)
                 message = f"{kind} {name.id} needs `{id_}`"
-                self.error("call/missing", message, call or parameter.span, **more)
+                self.report(codes.CALL_MISSING, message, call or parameter.span, **more)
                 value = UNKNOWN
             values[id_] = value
             self.scope.bind(id_, value, parameter.name.span, must_read=True)
@@ -191,7 +186,7 @@ class Body(CommentChecker):
         if inner.returned is None:
             hint = _return_hint(block)
             message = f"block {block.name.id} does not return a value"
-            self.error("block/no-return", message, block.name.span, hints=(hint,))
+            self.report(codes.BLOCK_NO_RETURN, message, block.name.span, hints=(hint,))
             return UNKNOWN
         if isinstance(inner.returned, Tensor):
             return Tensor(inner.returned.name, inner.returned.shape, whole)
@@ -234,18 +229,18 @@ def build(
             assembly.as_written = defaults and body is Body
             whole.run_whole(net.body)
             if not assembly.inputs and len(sink.errors) == errors_before:
-                whole.error(
-                    "net/no-input", f"net {net.name.id} has no input", net.name.span,
+                whole.report(
+                    codes.NET_NO_INPUT, f"net {net.name.id} has no input", net.name.span,
                     hints=(Hint("give it one: `input image: [3, 32, 32]`"),),
                 )  # fmt: skip
             if not assembly.outputs and len(sink.errors) == errors_before:
-                whole.error(
-                    "net/no-output", f"net {net.name.id} has no output", net.name.span,
+                whole.report(
+                    codes.NET_NO_OUTPUT, f"net {net.name.id} has no output", net.name.span,
                     hints=(Hint("say what it computes: `output x`"),),
                 )  # fmt: skip
             whole.run_deferred()
         except RecursionError:
-            whole.error("limit/nesting", "expressions and blocks nest too deep", net.name.span)
+            whole.report(codes.LIMIT_NESTING, "expressions and blocks nest too deep", net.name.span)
     if len(sink.errors) > errors_before or assembly.failed:
         return None, assembly
     graph = Graph(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
+from netspec import codes
 from netspec.compiler.elaborate.expressions import Evaluator
 from netspec.compiler.elaborate.fix_its import is_inside, shape_hints
 from netspec.compiler.elaborate.scope import UNKNOWN, Tensor, Tensors
@@ -14,7 +15,7 @@ from netspec.compiler.ir.graph import Shape, show_shape
 from netspec.compiler.ir.sizes import Size, may_equal
 from netspec.compiler.parse.shape_comments import ShapeComment
 from netspec.compiler.syntax import tree as syntax
-from netspec.diagnostics import Edit, Hint, Label, Span, quoted
+from netspec.diagnostics import Code, Edit, Hint, Label, Span, quoted
 
 _BATCH, _ANY = "N", "_"
 
@@ -55,9 +56,9 @@ class CommentChecker(StatementRunner):
         try:
             sizes, said = _Said(self).shape(comment, len(value.shape))
         except _UnclearError as error:
-            if not sink.knows("shape/comment-value", error.span):
+            if not sink.knows(codes.SHAPE_COMMENT_VALUE, error.span):
                 message = f"this comment gives a shape, but {error.message}"
-                self.warning("shape/comment-value", message, error.span, hints=error.hints)
+                self.report(codes.SHAPE_COMMENT_VALUE, message, error.span, hints=error.hints)
             return
         if UNKNOWN in said:
             return
@@ -73,7 +74,7 @@ class CommentChecker(StatementRunner):
         about = comment.about
         if about.line != comment.span.line and is_inside(value.span, about):
             about = value.span  # the branch that was taken, of a choice over several lines
-        if sink.knows("shape/comment", about):
+        if sink.knows(codes.SHAPE_COMMENT, about):
             return
         shown = _shown(said)
         notes = tuple(
@@ -81,8 +82,8 @@ class CommentChecker(StatementRunner):
             for size, item in zip(sizes, said, strict=True)
             if item is not _ANY and not isinstance(size, syntax.Literal)
         )
-        self.warning(
-            "shape/comment", f"the shape here is {show_shape(value.shape)}, not {shown}",
+        self.report(
+            codes.SHAPE_COMMENT, f"the shape here is {show_shape(value.shape)}, not {shown}",
             about,
             label=f"gives {show_shape(value.shape)}",
             secondary=(Label(comment.span, "the comment"),),
@@ -166,12 +167,10 @@ class _Said(Evaluator):
             return value
         raise _UnclearError(f"a size is a whole number, not {show(value)}", expr.span)
 
-    def error(self, code: str, message: str, span: Span, **more: Any) -> NoReturn:
-        """What would be an error in code."""
-        raise _UnclearError(message, span, more.get("hints", ()))
-
-    def warning(self, code: str, message: str, span: Span, **more: Any) -> None:
-        """Nothing is said about what a comment reads."""
+    def report(self, code: Code, message: str, span: Span, **more: Any) -> None:
+        """What would be an error in code; of what would be a warning nothing is said."""
+        if code.severity == "error":
+            raise _UnclearError(message, span, more.get("hints", ()))
 
     def check_comment(self, node: object, value: Any) -> None:
         """Nothing is said of a comment."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
+from netspec import codes
 from netspec.compiler.elaborate.arguments import Bound
 from netspec.compiler.elaborate.layer_names import LayerNamer
 from netspec.compiler.elaborate.scope import UNKNOWN, Tensors
@@ -60,7 +61,7 @@ class Split(Op):
         size = x[axis - 1]
         where = f"axis {axis} of {show_shape(x)}"
         if not isinstance(size, int):
-            raise ShapeError("shape/slice", f"{where} has no fixed size to split", blame="axis")
+            raise ShapeError(codes.SHAPE_SLICE, f"{where} has no fixed size to split", blame="axis")
         if isinstance(self.parts, tuple):
             if sum(self.parts) != size:
                 terms = " + ".join(map(str, self.parts))
@@ -68,7 +69,7 @@ class Split(Op):
                 better = ", ".join(map(str, (*self.parts[:-1], rest)))
                 why = f"the rest of the axis is {rest}: `[{better}]`"
                 raise ShapeError(
-                    "shape/slice",
+                    codes.SHAPE_SLICE,
                     f"the parts make up {sum(self.parts)}, and {where} is {size} long",
                     blame="parts",
                     notes=(f"{terms} = {sum(self.parts)}",) if len(self.parts) <= 8 else (),
@@ -79,7 +80,7 @@ class Split(Op):
             return axis, list(accumulate(self.parts))
         if size % self.parts:
             raise ShapeError(
-                "shape/slice",
+                codes.SHAPE_SLICE,
                 f"{where} cannot be split into {self.parts} equal parts",
                 blame="parts",
                 notes=(f"{size} / {self.parts} = {size / self.parts:g}",),

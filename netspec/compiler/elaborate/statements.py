@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NoReturn, cast
 
+from netspec import codes
 from netspec.compiler.elaborate.calls import Caller
 from netspec.compiler.elaborate.fix_its import apply_edits
 from netspec.compiler.elaborate.net_builder import NET_FACTS
@@ -39,7 +40,7 @@ class StatementRunner(Caller):
     def _input(self, s: syntax.Input) -> None:
         if self.is_block:
             message = "a block gets its inputs in its head, `block Name(...) x { ... }`"
-            self.error("statement/place", message, s.span)
+            self.report(codes.STATEMENT_PLACE, message, s.span)
             return
         self._bind_open_sizes(s)
         value = self.constant(s.shape, "the shape of an input")
@@ -54,7 +55,7 @@ class StatementRunner(Caller):
         if taken is not None:
             earlier = (Label(taken[1], "already here"),)
             message = f"`{s.name.id}` is taken"
-            self.error("name/twice", message, s.name.span, secondary=earlier)
+            self.report(codes.NAME_TWICE, message, s.name.span, secondary=earlier)
         self.assembly.add_input(s.name.id, shape)
         tensor = Tensor(s.name.id, shape, s.span)
         self.scope.bind(s.name.id, tensor, s.name.span, must_read=True)
@@ -90,7 +91,7 @@ class StatementRunner(Caller):
                     f"nothing is called `{name.id}` here; a size left open has a name of capitals"
                 )
                 hint = Hint(f"write {shown}", edits)
-                self.error("name/undefined", message, name.span, hints=(hint,))
+                self.report(codes.NAME_UNDEFINED, message, name.span, hints=(hint,))
                 self.scope.bind(name.id, Size.named(name.id.upper()), name.span)
 
     def _input_shape(self, value: Any, expr: syntax.Expr) -> Shape | None:
@@ -98,7 +99,7 @@ class StatementRunner(Caller):
         hints = (Hint("the shape of one image, without the batch: [3, 32, 32]"),)
         if not isinstance(value, tuple) or not 1 <= len(value) <= 4:
             message = f"the shape of an input must be a list of 1 to 4 sizes, not {show(value)}"
-            self.error("input/shape", message, expr.span, hints=hints)
+            self.report(codes.INPUT_SHAPE, message, expr.span, hints=hints)
             return None
         shape = []
         for i, size in enumerate(value):
@@ -109,7 +110,7 @@ class StatementRunner(Caller):
                 shape.append(Int(1, 1 << 24).convert(size))
             except WrongValueError as error:
                 span = expr.items[i].span if isinstance(expr, syntax.ListExpr) else expr.span
-                self.error("input/shape", f"a size must be {error}", span, hints=hints)
+                self.report(codes.INPUT_SHAPE, f"a size must be {error}", span, hints=hints)
         return tuple(shape) if len(shape) == len(value) else None
 
     def _output(self, s: syntax.Output) -> None:
@@ -117,14 +118,14 @@ class StatementRunner(Caller):
             message = "a block gives its value with `return`; `output` belongs to a net"
             edit = Edit(Span(s.span.source, s.span.start, s.span.start + len("output")), "return")
             hints = (Hint("write `return`", (edit,)),)
-            self.error("statement/place", message, s.span, hints=hints)
+            self.report(codes.STATEMENT_PLACE, message, s.span, hints=hints)
             self._give_back((s.value,))
         value = self.tensor(s.value, "an output")
         name = s.name.id if s.name is not None else "output"
         if name in self.assembly.outputs:
             hint = Hint("name each output: `output logits = ...`")
             message = f"there already is an output `{name}`"
-            self.error("name/twice", message, s.span, hints=(hint,))
+            self.report(codes.NAME_TWICE, message, s.span, hints=(hint,))
         if s.name is not None:
             self.scope.bind(name, value, s.name.span)
         if value is not UNKNOWN:
@@ -137,7 +138,7 @@ class StatementRunner(Caller):
             message = "a net gives its value with `output`; `return` belongs to a block"
             edit = Edit(Span(s.span.source, s.span.start, s.span.start + len("return")), "output")
             hints = (Hint("write `output`", (edit,)),)
-            self.error("statement/place", message, s.span, hints=hints)
+            self.report(codes.STATEMENT_PLACE, message, s.span, hints=hints)
             for value in s.values:
                 self.tensor(value, "an output")
             return
@@ -155,8 +156,8 @@ class StatementRunner(Caller):
                 hints = (
                     (Hint(f"did you mean `{meant}`?", (Edit(name.span, meant),)),) if meant else ()
                 )
-                self.error(
-                    "init/role", f"`{name.id}` is no kind of parameter", name.span, hints=hints,
+                self.report(
+                    codes.INIT_ROLE, f"`{name.id}` is no kind of parameter", name.span, hints=hints,
                     notes=("weight and bias belong to layers, scale and shift to norms",),
                 )  # fmt: skip
             rule = self.init_rule(self.constant(expr, "an init rule"), expr.span)
@@ -209,7 +210,7 @@ class StatementRunner(Caller):
                 facts[quoted(term.span.text)[1:-1]] = shown
         message = s.message or f"{quoted(s.condition.span.text)} does not hold"
         notes = tuple(f"{term} = {value}" for term, value in facts.items())
-        self.error("assert/failed", message, part.span, label="is false", notes=notes)
+        self.report(codes.ASSERT_FAILED, message, part.span, label="is false", notes=notes)
 
     def _for(self, s: syntax.For) -> None:
         values = self.constant(s.iterable, "what a loop runs over")
@@ -219,14 +220,14 @@ class StatementRunner(Caller):
             edits = (Edit(s.iterable.span, f"range({s.iterable.span.text})"),)
             hint = Hint(f"`range({s.iterable.span.text})` counts up to it", edits)
             hints = (hint,) if isinstance(values, int) else ()
-            self.error("loop/iterable", message, s.iterable.span, hints=hints)
+            self.report(codes.LOOP_ITERABLE, message, s.iterable.span, hints=hints)
             values = UNKNOWN
         if values is UNKNOWN:
             self._run_blind(s)
             return
         if isinstance(values, range) and (values.stop - values.start) * values.step < 0:
             message = f"this loop makes no turn: {show(values)} is empty"
-            self.warning("loop/no-turn", message, s.iterable.span)
+            self.report(codes.LOOP_NO_TURN, message, s.iterable.span)
         if not values:
             self.skip(s)
         at = len(self.turns)
@@ -236,7 +237,7 @@ class StatementRunner(Caller):
             if len(s.targets) > 1:
                 if not isinstance(value, tuple) or len(value) != len(s.targets):
                     message = f"{show(value)} cannot be taken apart into {len(s.targets)} names"
-                    self.error("loop/iterable", message, s.iterable.span)
+                    self.report(codes.LOOP_ITERABLE, message, s.iterable.span)
                     self._run_blind(s)
                     return
                 items = list(value)
@@ -287,7 +288,7 @@ class StatementRunner(Caller):
             if value is not UNKNOWN:
                 count = f"{len(items)} values" if isinstance(items, tuple) else "one value"
                 message = f"{count} cannot be given to {len(s.targets)} names"
-                self.error("value/several", message, s.span)
+                self.report(codes.VALUE_SEVERAL, message, s.span)
             items = (UNKNOWN,) * len(s.targets)
         for target, item in zip(s.targets, items, strict=True):
             self._bind_target(target, item, s.value.span)

@@ -6,13 +6,14 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from netspec import codes
 from netspec.compiler.elaborate.net_builder import Assembly
 from netspec.compiler.elaborate.scope import UNKNOWN, Scope, SharedLayer
 from netspec.compiler.ir import initializers
 from netspec.compiler.parse.loader import Module
 from netspec.compiler.syntax import other_frameworks
 from netspec.compiler.syntax import tree as syntax
-from netspec.diagnostics import Edit, Hint, Label, Span, suggest
+from netspec.diagnostics import Code, Edit, Hint, Label, Span, suggest
 
 
 class Reporter:
@@ -22,12 +23,8 @@ class Reporter:
     assembly: Assembly
     module: Module
 
-    def error(self, code: str, message: str, span: Span, **more: Any) -> None:
-        """Report an error here."""
-        raise NotImplementedError
-
-    def warning(self, code: str, message: str, span: Span, **more: Any) -> None:
-        """Report a warning here."""
+    def report(self, code: Code, message: str, span: Span, **more: Any) -> None:
+        """Report an error or a warning here."""
         raise NotImplementedError
 
     def callables(self) -> list[str]:
@@ -44,7 +41,7 @@ class Reporter:
             word, value = other_frameworks.PYTHON_WORDS[name.id]
             hint = Hint(f"write `{word}`", (Edit(name.span, word),))
             message = f"`{name.id}` is written `{word}` here"
-            self.error("name/undefined", message, name.span, hints=(hint,))
+            self.report(codes.NAME_UNDEFINED, message, name.span, hints=(hint,))
             return value
         is_layer = name.id in self.callables()
         meant = suggest(name.id, [*self.scope.names(), *initializers.RULES])
@@ -58,7 +55,7 @@ class Reporter:
             message = f"`{name.id}` is a layer, not a value"
             hints += (Hint(f"a layer is called on a value: `x -> {name.id}`"),)
         later = tuple(Label(span, "defined only here") for span in self.defined_later(name.id))
-        self.error("name/undefined", message, name.span, secondary=later, hints=hints)
+        self.report(codes.NAME_UNDEFINED, message, name.span, secondary=later, hints=hints)
         binding = self.scope.get(meant) if meant is not None else None
         if binding is None:
             return UNKNOWN
@@ -88,4 +85,4 @@ class Reporter:
         used_once = len(re.findall(rf"\b{re.escape(name)}\b", defined.source.text)) == 1
         if name.isidentifier() and used_once:
             message = f"nothing reads `{name}`, and nothing is called `{used}`: one may be misspelt"
-            self.warning("graph/unused", message, defined)
+            self.report(codes.GRAPH_UNUSED, message, defined)

@@ -12,10 +12,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from netspec import codes
 from netspec.compiler.ir.attributes import show
 from netspec.compiler.ir.initializers import Initializer
 from netspec.compiler.ir.sizes import Size, may_equal, names_in
-from netspec.diagnostics import plural
+from netspec.diagnostics import Code, plural
 
 MAX_MAGNITUDE = 10**30
 MAX_ITEMS = 100_000
@@ -28,7 +29,7 @@ Constant = int | float | bool | str | None | tuple[Any, ...] | range | Initializ
 class ConstantError(Exception):
     """An operation that constants do not have, with advice where there is some."""
 
-    def __init__(self, code: str, message: str, help: str | None = None) -> None:
+    def __init__(self, code: Code, message: str, help: str | None = None) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
@@ -84,20 +85,21 @@ def arithmetic(op: str, left: Any, right: Any) -> Any:
     if op == "*" and isinstance(left, tuple) and isinstance(right, int):
         if len(left) * right > MAX_ITEMS:
             message = f"a list of {len(left)} x {right:,} items; the limit is {MAX_ITEMS:,}"
-            raise ConstantError("limit/list", message)
+            raise ConstantError(codes.LIMIT_LIST, message)
         return left * right
     if isinstance(left, Size) or isinstance(right, Size):
         return _open_arithmetic(op, left, right)
     if not (_is_number(left) and _is_number(right)):
         raise ConstantError(
-            "constant/type", f"`{op}` is not defined for {type_name(left)} and {type_name(right)}"
+            codes.CONSTANT_TYPE,
+            f"`{op}` is not defined for {type_name(left)} and {type_name(right)}",
         )
     if op in ("/", "//", "%") and right == 0:
-        raise ConstantError("constant/zero-division", f"{show(left)} {op} 0: division by zero")
+        raise ConstantError(codes.CONSTANT_ZERO_DIVISION, f"{show(left)} {op} 0: division by zero")
     try:
         return bounded(_ARITHMETIC[op](left, right))
     except OverflowError:
-        raise ConstantError("limit/number", "the result is too large") from None
+        raise ConstantError(codes.LIMIT_NUMBER, "the result is too large") from None
 
 
 def _open_arithmetic(op: str, left: Any, right: Any) -> Any:
@@ -107,12 +109,12 @@ def _open_arithmetic(op: str, left: Any, right: Any) -> Any:
     divides = op in ("//", "%") and whole[1] and right > 0
     if not fits or not (op in ("+", "-", "*") or divides):
         raise ConstantError(
-            "constant/type", f"`{op}` is not defined for {type_name(left)} and {type_name(right)}",
+            codes.CONSTANT_TYPE, f"`{op}` is not defined for {type_name(left)} and {type_name(right)}",
             open_help(left, right),
         )  # fmt: skip
     # A longer operand is never multiplied out, so that this takes no time.
     if any(len(str(side)) > MAX_FORMULA for side in (left, right)):
-        raise ConstantError("limit/number", "the formula of this open size is too long")
+        raise ConstantError(codes.LIMIT_NUMBER, "the formula of this open size is too long")
     return bounded(_ARITHMETIC[op](left, right))
 
 
@@ -133,20 +135,20 @@ def power(base: Any, exponent: Any) -> Any:
     """
     if not (_is_number(base) and _is_number(exponent)):
         raise ConstantError(
-            "constant/type",
+            codes.CONSTANT_TYPE,
             f"`**` is not defined for {type_name(base)} and {type_name(exponent)}",
             open_help(base, exponent),
         )
     if abs(exponent) > 1000:
-        raise ConstantError("limit/number", f"an exponent of {show(exponent)} is too large")
+        raise ConstantError(codes.LIMIT_NUMBER, f"an exponent of {show(exponent)} is too large")
     try:
         result = base**exponent
     except ZeroDivisionError:
-        raise ConstantError("constant/zero-division", "0 to a negative power") from None
+        raise ConstantError(codes.CONSTANT_ZERO_DIVISION, "0 to a negative power") from None
     except OverflowError:
-        raise ConstantError("limit/number", "the result is too large") from None
+        raise ConstantError(codes.LIMIT_NUMBER, "the result is too large") from None
     if isinstance(result, complex):
-        raise ConstantError("constant/type", f"a root of the negative number {show(base)}")
+        raise ConstantError(codes.CONSTANT_TYPE, f"a root of the negative number {show(base)}")
     return bounded(result)
 
 
@@ -159,7 +161,7 @@ def negate(op: str, value: Any) -> Any:
     if op == "not":
         return not truth(value)
     if not _is_number(value) and not isinstance(value, Size):
-        raise ConstantError("constant/type", f"`{op}` is not defined for {type_name(value)}")
+        raise ConstantError(codes.CONSTANT_TYPE, f"`{op}` is not defined for {type_name(value)}")
     return -value if op == "-" else value
 
 
@@ -180,12 +182,12 @@ def compare(op: str, left: Any, right: Any) -> bool:
     )
     if not comparable:
         raise ConstantError(
-            "constant/type", f"`{op}` cannot order {type_name(left)} and {type_name(right)}",
+            codes.CONSTANT_TYPE, f"`{op}` cannot order {type_name(left)} and {type_name(right)}",
             open_help(left, right),
         )  # fmt: skip
     if op in ("==", "!=") and not _is_decided(left, right):
         message = f"`{op}` of {show(left)} and {show(right)} depends on the picture"
-        raise ConstantError("constant/type", message, open_help(left, right))
+        raise ConstantError(codes.CONSTANT_TYPE, message, open_help(left, right))
     return bool(_COMPARISONS[op](left, right))
 
 
@@ -209,7 +211,7 @@ def truth(value: Any) -> bool:
     """
     if not isinstance(value, bool):
         raise ConstantError(
-            "constant/type", f"a condition must be true or false, not {type_name(value)}"
+            codes.CONSTANT_TYPE, f"a condition must be true or false, not {type_name(value)}"
         )
     return value
 
@@ -221,12 +223,12 @@ def index(value: Any, at: Any) -> Any:
         ConstantError: if the value is no list, or has no such item.
     """
     if not isinstance(value, (tuple, range)):
-        raise ConstantError("constant/type", f"{type_name(value)} has no items")
+        raise ConstantError(codes.CONSTANT_TYPE, f"{type_name(value)} has no items")
     if isinstance(at, bool) or not isinstance(at, int):
-        raise ConstantError("constant/type", f"an index must be a whole number, not {show(at)}")
+        raise ConstantError(codes.CONSTANT_TYPE, f"an index must be a whole number, not {show(at)}")
     if not -len(value) <= at < len(value):
         raise ConstantError(
-            "constant/index", f"index {at} is outside of a list of {len(value)} items"
+            codes.CONSTANT_INDEX, f"index {at} is outside of a list of {len(value)} items"
         )
     return value[at]
 
@@ -238,11 +240,11 @@ def cut(value: Any, start: Any, stop: Any) -> Any:
         ConstantError: if the value is no list or an end no whole number.
     """
     if not isinstance(value, (tuple, range)):
-        raise ConstantError("constant/type", f"{type_name(value)} has no items")
+        raise ConstantError(codes.CONSTANT_TYPE, f"{type_name(value)} has no items")
     for end in (start, stop):
         if end is not None and (isinstance(end, bool) or not isinstance(end, int)):
             raise ConstantError(
-                "constant/type", f"an index must be a whole number, not {show(end)}"
+                codes.CONSTANT_TYPE, f"an index must be a whole number, not {show(end)}"
             )
     return _items(value[start:stop])
 
@@ -254,11 +256,11 @@ def bounded(value: Any) -> Any:
         ConstantError: `limit/number` or `limit/list`.
     """
     if isinstance(value, Size) and any(abs(c) > MAX_MAGNITUDE for c in value.terms.values()):
-        raise ConstantError("limit/number", "a number in the result is larger than 1e30")
+        raise ConstantError(codes.LIMIT_NUMBER, "a number in the result is larger than 1e30")
     if isinstance(value, int) and abs(value) > MAX_MAGNITUDE:
-        raise ConstantError("limit/number", "the result is larger than 1e30")
+        raise ConstantError(codes.LIMIT_NUMBER, "the result is larger than 1e30")
     if isinstance(value, float) and not math.isfinite(value):
-        raise ConstantError("limit/number", "the result is not a finite number")
+        raise ConstantError(codes.LIMIT_NUMBER, "the result is not a finite number")
     size(value)
     return value
 
@@ -279,11 +281,11 @@ def size(value: Any) -> int:
     while inner and count <= MAX_ITEMS:
         depth += 1
         if depth > MAX_LIST_DEPTH:
-            raise ConstantError("limit/list", f"lists nest more than {MAX_LIST_DEPTH} deep")
+            raise ConstantError(codes.LIMIT_LIST, f"lists nest more than {MAX_LIST_DEPTH} deep")
         inner = [item for items in inner for item in items if isinstance(item, tuple)]
         count += sum(map(len, inner))
     if count > MAX_ITEMS:
-        raise ConstantError("limit/list", f"a list or string of more than {MAX_ITEMS:,} items")
+        raise ConstantError(codes.LIMIT_LIST, f"a list or string of more than {MAX_ITEMS:,} items")
     return count
 
 
@@ -312,40 +314,46 @@ def _range(*arguments: Any) -> range:
     for argument in arguments:
         if isinstance(argument, bool) or not isinstance(argument, int):
             raise ConstantError(
-                "constant/type", f"needs whole numbers, not {show(argument)}", open_help(argument)
+                codes.CONSTANT_TYPE,
+                f"needs whole numbers, not {show(argument)}",
+                open_help(argument),
             )
     if len(arguments) == 3 and arguments[2] == 0:
-        raise ConstantError("constant/type", "needs a step that is not 0")
+        raise ConstantError(codes.CONSTANT_TYPE, "needs a step that is not 0")
     span = range(*arguments)
     if span and _length(span) > MAX_ITEMS:
-        raise ConstantError("limit/loop", f"{_length(span):,} turns; the limit is {MAX_ITEMS:,}")
+        raise ConstantError(
+            codes.LIMIT_LOOP, f"{_length(span):,} turns; the limit is {MAX_ITEMS:,}"
+        )
     return span
 
 
 def _sequence(value: Any) -> tuple[Any, ...]:
     if not isinstance(value, (tuple, range)):
-        raise ConstantError("constant/type", f"needs a list, not {type_name(value)}")
+        raise ConstantError(codes.CONSTANT_TYPE, f"needs a list, not {type_name(value)}")
     return _items(value)
 
 
 def _numbers(arguments: Sequence[Any]) -> tuple[Any, ...]:
     numbers = _sequence(arguments[0]) if len(arguments) == 1 else tuple(arguments)
     if not numbers or not all(_is_number(n) for n in numbers):
-        raise ConstantError("constant/type", "needs numbers", open_help(*numbers))
+        raise ConstantError(codes.CONSTANT_TYPE, "needs numbers", open_help(*numbers))
     return numbers
 
 
 def _number(value: Any) -> Any:
     if not _is_number(value):
         raise ConstantError(
-            "constant/type", f"needs a number, not {type_name(value)}", open_help(value)
+            codes.CONSTANT_TYPE, f"needs a number, not {type_name(value)}", open_help(value)
         )
     return value
 
 
 def _sqrt(value: Any) -> float:
     if _number(value) < 0:
-        raise ConstantError("constant/type", f"of the negative number {show(value)} is no number")
+        raise ConstantError(
+            codes.CONSTANT_TYPE, f"of the negative number {show(value)} is no number"
+        )
     return math.sqrt(value)
 
 
@@ -381,7 +389,7 @@ def call(name: str, arguments: Sequence[Any]) -> Any:
         takes = plural(function.most, "argument")
         if function.most != function.least:
             takes = f"{function.least} to {takes}"
-        raise ConstantError("constant/type", f"`{name}` takes {takes}, not {len(arguments)}")
+        raise ConstantError(codes.CONSTANT_TYPE, f"`{name}` takes {takes}, not {len(arguments)}")
     try:
         return bounded(function.call(*arguments))
     except ConstantError as error:

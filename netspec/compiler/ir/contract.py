@@ -10,6 +10,7 @@ import importlib
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from netspec import codes
 from netspec.compiler.ir.attributes import (
     MAX_SIZE,
     AxisOf,
@@ -69,6 +70,7 @@ from netspec.compiler.ir.storage import (
     resolve_axis,
     to_planes,
 )
+from netspec.diagnostics import Code
 
 if TYPE_CHECKING:
     import numpy as np
@@ -97,6 +99,7 @@ __all__ = [
     "Bool",
     "Buffer",
     "Choice",
+    "Code",
     "Const",
     "Constant",
     "ElementwiseOp",
@@ -131,6 +134,7 @@ __all__ = [
     "absolute",
     "attribute",
     "axis_name",
+    "codes",
     "elu",
     "erf",
     "exp",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from netspec.compiler.ir.expression import (
     Apply,
@@ -17,6 +17,7 @@ from netspec.compiler.ir.expression import (
 from netspec.compiler.ir.graph import Shape, show_shape
 from netspec.compiler.ir.op import Evaluation, Op, ShapeError
 from netspec.compiler.ir.sizes import differ
+from netspec.diagnostics import Code
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,8 +30,14 @@ if TYPE_CHECKING:
 class ElementwiseOp(Op):
     """An op that acts on every element by a formula, given as data.
 
-    Subclasses say `value` and `derivatives`; shape, reference and lowering follow from them.
+    Subclasses say `value` and `derivatives`; shape, reference and lowering follow from them. One of
+    several inputs declares the code `unequal`.
+
+    Attributes:
+        unequal: the code of inputs of different shapes.
     """
+
+    unequal: ClassVar[Code]
 
     def value(self, *x: Expression) -> Expression:
         """The formula of the value."""
@@ -45,7 +52,7 @@ class ElementwiseOp(Op):
         first = inputs[0]
         if any(differ(other, first) for other in inputs[1:]):
             raise ShapeError(
-                f"shape/{self.name.replace('_', '-')}-mismatch",
+                self.unequal,
                 f"`{self.name}` needs equal shapes, not "
                 + " and ".join(show_shape(shape) for shape in inputs),
             )

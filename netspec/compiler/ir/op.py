@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, dataclass_transform
 from netspec.compiler.ir.attributes import Kind
 from netspec.compiler.ir.graph import Graph, Node, Role, Shape
 from netspec.compiler.ir.initializers import Initializer
+from netspec.diagnostics import Code
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -63,7 +64,7 @@ class ShapeError(Exception):
 
     def __init__(
         self,
-        code: str,
+        code: Code,
         message: str,
         *,
         blame: str | None = None,
@@ -84,7 +85,7 @@ class ShapeError(Exception):
 class Finding:
     """Something legal but suspicious about a node: a warning in the making."""
 
-    code: str
+    code: Code
     message: str
     blame: str | None = None
     node: Node | None = None
@@ -148,7 +149,7 @@ class BadExample:
 
     call: str
     inputs: tuple[Shape, ...]
-    code: str
+    code: Code
 
 
 @dataclass

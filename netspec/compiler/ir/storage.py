@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from netspec import codes
 from netspec.compiler.ir.graph import Shape, show_shape
 from netspec.compiler.ir.op import Fix, ShapeError
 
@@ -43,7 +44,7 @@ def resolve_axis(op: str, axis: int, shape: Shape) -> int:
     resolved = axis + rank + 1 if axis < 0 else axis
     if not 1 <= resolved <= rank:
         raise ShapeError(
-            "shape/axis",
+            codes.SHAPE_AXIS,
             f"`{op}` on axis {axis}, but {show_shape(shape)} has the axes 1 to {rank}",
             blame="axis",
             notes=("axis 0 is the batch",),

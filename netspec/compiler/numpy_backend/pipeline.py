@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from netspec import codes
 from netspec.compiler.ir.graph import Graph
 from netspec.compiler.ir.plan import Plan
 from netspec.compiler.numpy_backend.explain_changes import (
@@ -170,4 +171,4 @@ def _require_names(without: Collection[str]) -> None:
             known = f"the passes are {', '.join(PASS_NAMES)}"
             message = f"there is no pass {name!r}"
             help = f"did you mean {meant!r}?" if meant else known
-            raise NetspecError.simple("compile/pass", message, help)
+            raise NetspecError.simple(codes.COMPILE_PASS, message, help)

@@ -25,9 +25,9 @@ class AdaptiveAvgPool(AdaptivePoolOp):
         Example("adaptive_avg_pool(3)", ((2, 6, 3),)),
     )
     bad_examples = (
-        BadExample("adaptive_avg_pool(2)", ((10,),), "shape/rank"),
-        BadExample("adaptive_avg_pool(0)", ((3, 4, 4),), "call/value"),
-        BadExample("adaptive_avg_pool", ((3, 4, 4),), "call/missing"),
+        BadExample("adaptive_avg_pool(2)", ((10,),), codes.SHAPE_RANK),
+        BadExample("adaptive_avg_pool(0)", ((3, 4, 4),), codes.CALL_VALUE),
+        BadExample("adaptive_avg_pool", ((3, 4, 4),), codes.CALL_MISSING),
     )
 
     def forward(self, run: Evaluation, *x: Array) -> Array:

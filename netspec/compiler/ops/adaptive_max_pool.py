@@ -25,9 +25,9 @@ class AdaptiveMaxPool(AdaptivePoolOp):
         Example("adaptive_max_pool(size = [3, 4])", ((2, 3, 4),)),
     )
     bad_examples = (
-        BadExample("adaptive_max_pool(2)", ((10,),), "shape/rank"),
-        BadExample("adaptive_max_pool(2.5)", ((3, 4, 4),), "call/value"),
-        BadExample("adaptive_max_pool", ((3, 4, 4),), "call/missing"),
+        BadExample("adaptive_max_pool(2)", ((10,),), codes.SHAPE_RANK),
+        BadExample("adaptive_max_pool(2.5)", ((3, 4, 4),), codes.CALL_VALUE),
+        BadExample("adaptive_max_pool", ((3, 4, 4),), codes.CALL_MISSING),
     )
 
     def forward(self, run: Evaluation, *x: Array) -> Array:

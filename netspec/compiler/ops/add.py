@@ -15,7 +15,8 @@ class Add(ElementwiseOp):
         Example("add", ((3, 4, 5), (3, 4, 5))),
         Example("add", ((7,), (7,), (7,))),
     )
-    bad_examples = (BadExample("add", ((3, 4, 4), (3, 4, 5)), "shape/add-mismatch"),)
+    unequal = Code.error("shape/add-mismatch", "a sum of values of different shapes")
+    bad_examples = (BadExample("add", ((3, 4, 4), (3, 4, 5)), unequal),)
 
     def value(self, *x: Expression) -> Expression:
         """a + b + ..."""

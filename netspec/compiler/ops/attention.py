@@ -4,6 +4,10 @@ import math
 
 from netspec.compiler.ir.contract import *
 
+ATTENTION_MISMATCH = Code.error(
+    "shape/attention-mismatch", "query, key and value do not fit together"
+)
+
 
 @register
 class Attention(Op):
@@ -28,12 +32,12 @@ class Attention(Op):
         Example("attention(causal = true)", ((1, 2, 2), (1, 4, 2), (1, 4, 3))),
     )
     bad_examples = (
-        BadExample("attention", ((4,), (4,), (4,)), "shape/rank"),
-        BadExample("attention", ((4, 3), (5, 2), (5, 2)), "shape/attention-mismatch"),
-        BadExample("attention", ((4, 3), (5, 3), (4, 3)), "shape/attention-mismatch"),
-        BadExample("attention", ((2, 4, 3), (1, 4, 3), (2, 4, 3)), "shape/attention-mismatch"),
-        BadExample("attention", ((4, 3), (4, 3)), "call/inputs"),
-        BadExample("attention(causal = 1)", ((4, 3), (4, 3), (4, 3)), "call/value"),
+        BadExample("attention", ((4,), (4,), (4,)), codes.SHAPE_RANK),
+        BadExample("attention", ((4, 3), (5, 2), (5, 2)), ATTENTION_MISMATCH),
+        BadExample("attention", ((4, 3), (5, 3), (4, 3)), ATTENTION_MISMATCH),
+        BadExample("attention", ((2, 4, 3), (1, 4, 3), (2, 4, 3)), ATTENTION_MISMATCH),
+        BadExample("attention", ((4, 3), (4, 3)), codes.CALL_INPUTS),
+        BadExample("attention(causal = 1)", ((4, 3), (4, 3), (4, 3)), codes.CALL_VALUE),
     )
 
     def shape(self, *inputs: Shape) -> Shape:
@@ -42,7 +46,7 @@ class Attention(Op):
         shown = ", ".join(show_shape(shape) for shape in inputs)
         if len(q) not in (2, 3) or len({len(q), len(k), len(v)}) > 1:
             raise ShapeError(
-                "shape/rank",
+                codes.SHAPE_RANK,
                 "`attention` needs three values [N, length, features] or [N, heads, length,"
                 f" features], not {shown}",
             )
@@ -54,7 +58,7 @@ class Attention(Op):
         ):
             if wrong:
                 raise ShapeError(
-                    "shape/attention-mismatch",
+                    ATTENTION_MISMATCH,
                     f"`attention` needs equal {what}, not {one} and {other}",
                     notes=(f"query, key and value are {shown}",),
                 )

@@ -3,6 +3,10 @@
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.pool import PoolOp
 
+UNEVEN_PADDING = Code.error(
+    "shape/uneven-padding", "padding that the layer's other attributes rule out"
+)
+
 
 @register
 class AvgPool(PoolOp):
@@ -29,12 +33,12 @@ class AvgPool(PoolOp):
         Example("avg_pool(2, pad = [[1, 0], [0, 1]])", ((2, 5, 5),)),
     )
     bad_examples = (
-        BadExample("avg_pool(5)", ((3, 4, 4),), "shape/kernel-too-large"),
-        BadExample("avg_pool(2, pad = 2)", ((3, 6, 6),), "shape/pool-padding"),
+        BadExample("avg_pool(5)", ((3, 4, 4),), codes.SHAPE_KERNEL_TOO_LARGE),
+        BadExample("avg_pool(2, pad = 2)", ((3, 6, 6),), codes.SHAPE_POOL_PADDING),
         BadExample(
             "avg_pool(2, pad = [[1, 0], [0, 0]], ceil_mode = true)",
             ((3, 6, 6),),
-            "shape/uneven-padding",
+            UNEVEN_PADDING,
         ),
     )
 
@@ -44,7 +48,7 @@ class AvgPool(PoolOp):
         uneven = (top, left) != (bottom, right)
         if uneven and (self.ceil_mode or not self.count_include_pad):
             raise ShapeError(
-                "shape/uneven-padding",
+                UNEVEN_PADDING,
                 "`ceil_mode` and `count_include_pad = false` need the same padding on both sides",
                 blame="pad",
             )

@@ -6,6 +6,10 @@ from typing import Any
 
 from netspec.compiler.ir.contract import *
 
+USELESS_BIAS = Code.warning(
+    "graph/useless-bias", "a bias that the batch norm behind it subtracts again"
+)
+
 
 @register
 class BatchNorm(Op):
@@ -41,10 +45,10 @@ class BatchNorm(Op):
         Example("batch_norm(affine = false)", ((5,),)),
     )
     bad_examples = (
-        BadExample("batch_norm(momentum = 2)", ((3, 4, 4),), "call/value"),
-        BadExample("batch_norm(eps = 0)", ((3, 4, 4),), "call/value"),
-        BadExample("batch_norm(16)", ((3, 4, 4),), "call/input-size"),
-        BadExample("batch_norm", ((3, 4),), "shape/rank"),
+        BadExample("batch_norm(momentum = 2)", ((3, 4, 4),), codes.CALL_VALUE),
+        BadExample("batch_norm(eps = 0)", ((3, 4, 4),), codes.CALL_VALUE),
+        BadExample("batch_norm(16)", ((3, 4, 4),), codes.CALL_INFERRED_SIZE),
+        BadExample("batch_norm", ((3, 4),), codes.SHAPE_RANK),
     )
 
     def shape(self, *inputs: Shape) -> Shape:
@@ -52,7 +56,7 @@ class BatchNorm(Op):
         (x,) = inputs
         if len(x) not in (1, 3):
             raise ShapeError(
-                "shape/rank",
+                codes.SHAPE_RANK,
                 f"`batch_norm` needs a picture or a vector, not {show_shape(x)}",
             )
         return x
@@ -87,7 +91,7 @@ class BatchNorm(Op):
         if before.op.macs(*graph.shapes_into(before)) == 0:
             return
         yield Finding(
-            "graph/useless-bias",
+            USELESS_BIAS,
             f"the bias of this `{before.op.name}` has no effect: `batch_norm` subtracts the mean",
             node=before,
             fixes=(Fix("bias", "false", "leave it out"),),

@@ -24,10 +24,10 @@ class ChannelShuffle(Op):
         Example("channel_shuffle(4)", ((4, 1, 1),)),
     )
     bad_examples = (
-        BadExample("channel_shuffle(4)", ((6, 3, 3),), "shape/groups"),
-        BadExample("channel_shuffle(2)", ((6,),), "shape/rank"),
-        BadExample("channel_shuffle", ((6, 3, 3),), "call/missing"),
-        BadExample("channel_shuffle(0)", ((6, 3, 3),), "call/value"),
+        BadExample("channel_shuffle(4)", ((6, 3, 3),), codes.SHAPE_GROUPS),
+        BadExample("channel_shuffle(2)", ((6,),), codes.SHAPE_RANK),
+        BadExample("channel_shuffle", ((6, 3, 3),), codes.CALL_MISSING),
+        BadExample("channel_shuffle(0)", ((6, 3, 3),), codes.CALL_VALUE),
     )
 
     def shape(self, *inputs: Shape) -> Shape:
@@ -37,7 +37,7 @@ class ChannelShuffle(Op):
         if x[0] % self.groups:
             common = math.gcd(x[0], self.groups)
             raise ShapeError(
-                "shape/groups",
+                codes.SHAPE_GROUPS,
                 f"{x[0]} channels cannot be split into {self.groups} groups",
                 blame="groups",
                 notes=(f"{x[0]} / {self.groups} = {x[0] / self.groups:g}",),

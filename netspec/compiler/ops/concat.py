@@ -5,6 +5,10 @@ from typing import Any
 
 from netspec.compiler.ir.contract import *
 
+CONCAT_MISMATCH = Code.error(
+    "shape/concat-mismatch", "values that differ along an axis on which they are not joined"
+)
+
 
 @register
 class Concat(Op):
@@ -28,11 +32,11 @@ class Concat(Op):
         Example("concat(axis = 2)", ((3, 2), (3, 5))),
     )
     bad_examples = (
-        BadExample("concat", ((3, 4, 4), (3, 4, 5)), "shape/concat-mismatch"),
-        BadExample("concat", ((3, 4, 4), (48,)), "shape/concat-mismatch"),
-        BadExample("concat(axis = 4)", ((3, 4, 4), (3, 4, 4)), "shape/axis"),
-        BadExample("concat(axis = 0)", ((3, 4, 4), (3, 4, 4)), "call/value"),
-        BadExample("concat", ((3, 4, 4),), "call/inputs"),
+        BadExample("concat", ((3, 4, 4), (3, 4, 5)), CONCAT_MISMATCH),
+        BadExample("concat", ((3, 4, 4), (48,)), CONCAT_MISMATCH),
+        BadExample("concat(axis = 4)", ((3, 4, 4), (3, 4, 4)), codes.SHAPE_AXIS),
+        BadExample("concat(axis = 0)", ((3, 4, 4), (3, 4, 4)), codes.CALL_VALUE),
+        BadExample("concat", ((3, 4, 4),), codes.CALL_INPUTS),
     )
 
     def shape(self, *inputs: Shape) -> Shape:
@@ -41,7 +45,7 @@ class Concat(Op):
         shown = " and ".join(show_shape(shape) for shape in inputs)
         if any(len(shape) != len(first) for shape in inputs):
             raise ShapeError(
-                "shape/concat-mismatch",
+                CONCAT_MISMATCH,
                 f"`concat` needs values of equally many axes, not {shown}",
             )
         axis = resolve_axis(self.name, self.axis, first)
@@ -59,7 +63,7 @@ class Concat(Op):
                 why = f"they differ in {axis_name(other, rank)} only: `axis = {other}`"
                 fixes = (Fix("axis", str(other), why),)
             raise ShapeError(
-                "shape/concat-mismatch",
+                CONCAT_MISMATCH,
                 f"`concat` along axis {axis} needs equal sizes on the other axes, not {shown}",
                 notes=tuple(
                     f"{axis_name(a, rank)}: "

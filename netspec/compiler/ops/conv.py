@@ -16,6 +16,8 @@ from netspec.compiler.ops.families.windows import (
     unread_rows,
 )
 
+SAME_STRIDE = Code.error("shape/same-stride", "`pad = same` with a stride above 1")
+
 
 @register
 class Conv(Op):
@@ -59,13 +61,13 @@ class Conv(Op):
         Example("conv(2, 5, pad = 3)", ((1, 3, 3),)),
     )
     bad_examples = (
-        BadExample("conv(4, 3)", ((10,),), "shape/rank"),
-        BadExample("conv(4, 7)", ((3, 5, 5),), "shape/kernel-too-large"),
-        BadExample("conv(4, 3, groups = 2)", ((3, 5, 5),), "shape/groups"),
-        BadExample("conv(3, 3, groups = 2)", ((4, 5, 5),), "shape/groups"),
-        BadExample("conv(4, 3, pad = same, stride = 2)", ((3, 6, 6),), "shape/same-stride"),
-        BadExample("conv(0, 3)", ((3, 6, 6),), "call/value"),
-        BadExample("conv(4)", ((3, 6, 6),), "call/missing"),
+        BadExample("conv(4, 3)", ((10,),), codes.SHAPE_RANK),
+        BadExample("conv(4, 7)", ((3, 5, 5),), codes.SHAPE_KERNEL_TOO_LARGE),
+        BadExample("conv(4, 3, groups = 2)", ((3, 5, 5),), codes.SHAPE_GROUPS),
+        BadExample("conv(3, 3, groups = 2)", ((4, 5, 5),), codes.SHAPE_GROUPS),
+        BadExample("conv(4, 3, pad = same, stride = 2)", ((3, 6, 6),), SAME_STRIDE),
+        BadExample("conv(0, 3)", ((3, 6, 6),), codes.CALL_VALUE),
+        BadExample("conv(4)", ((3, 6, 6),), codes.CALL_MISSING),
     )
 
     @property
@@ -85,7 +87,7 @@ class Conv(Op):
         if self.pad == "same" and self.stride != (1, 1):
             half = same_padding(self.kernel, self.dilation)[0]
             raise ShapeError(
-                "shape/same-stride",
+                SAME_STRIDE,
                 "`pad = same` keeps the size, which a stride of more than 1 cannot",
                 blame="pad",
                 fixes=(Fix("pad", str(half), f"`pad = {half}` pads as much"),),
@@ -98,7 +100,7 @@ class Conv(Op):
                 common = math.gcd(x[0], self.channels, self.groups)
                 up = -(-self.channels // self.groups) * self.groups
                 raise ShapeError(
-                    "shape/groups",
+                    codes.SHAPE_GROUPS,
                     f"{count} {what} channels cannot be split into {self.groups} groups",
                     blame=blame,
                     notes=(f"{count} / {self.groups} = {count / self.groups:g}",),

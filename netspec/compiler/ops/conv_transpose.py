@@ -7,6 +7,11 @@ from typing import Any
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.windows import AXES, is_unlikely, require_picture
 
+CUT_AWAY = Code.error("shape/cut-away", "padding that leaves nothing of the result")
+OUTPUT_PAD = Code.error(
+    "shape/output-pad", "an `output_pad` that is not less than the stride or the dilation"
+)
+
 
 @register
 class ConvTranspose(Op):
@@ -50,18 +55,18 @@ class ConvTranspose(Op):
         Example("conv_transpose(2, 2, stride = 3)", ((2, 2, 3),)),
     )
     bad_examples = (
-        BadExample("conv_transpose(4, 3)", ((10,),), "shape/rank"),
-        BadExample("conv_transpose(4, 3, groups = 2)", ((3, 5, 5),), "shape/groups"),
-        BadExample("conv_transpose(3, 3, groups = 2)", ((4, 5, 5),), "shape/groups"),
-        BadExample("conv_transpose(4, 3, output_pad = 1)", ((3, 5, 5),), "shape/output-pad"),
+        BadExample("conv_transpose(4, 3)", ((10,),), codes.SHAPE_RANK),
+        BadExample("conv_transpose(4, 3, groups = 2)", ((3, 5, 5),), codes.SHAPE_GROUPS),
+        BadExample("conv_transpose(3, 3, groups = 2)", ((4, 5, 5),), codes.SHAPE_GROUPS),
+        BadExample("conv_transpose(4, 3, output_pad = 1)", ((3, 5, 5),), OUTPUT_PAD),
         BadExample(
             "conv_transpose(4, 3, stride = [3, 2], output_pad = [3, 1])",
             ((3, 5, 5),),
-            "shape/output-pad",
+            OUTPUT_PAD,
         ),
-        BadExample("conv_transpose(4, 3, pad = 2)", ((3, 2, 2),), "shape/cut-away"),
-        BadExample("conv_transpose(4, 0)", ((3, 5, 5),), "call/value"),
-        BadExample("conv_transpose(4)", ((3, 5, 5),), "call/missing"),
+        BadExample("conv_transpose(4, 3, pad = 2)", ((3, 2, 2),), CUT_AWAY),
+        BadExample("conv_transpose(4, 0)", ((3, 5, 5),), codes.CALL_VALUE),
+        BadExample("conv_transpose(4)", ((3, 5, 5),), codes.CALL_MISSING),
     )
 
     def shape(self, *inputs: Shape) -> Shape:
@@ -77,7 +82,7 @@ class ConvTranspose(Op):
                 up = -(-self.channels // self.groups) * self.groups
                 why = f"`channels = {up}` can be split into {self.groups} groups"
                 raise ShapeError(
-                    "shape/groups",
+                    codes.SHAPE_GROUPS,
                     f"{count} {what} channels cannot be split into {self.groups} groups",
                     blame=blame,
                     notes=(f"{count} / {self.groups} = {count / self.groups:g}",),
@@ -100,7 +105,7 @@ class ConvTranspose(Op):
         one = most[0] == most[1]
         limit, mended = (most[0], most[0]) if one else (most, held)
         raise ShapeError(
-            "shape/output-pad",
+            OUTPUT_PAD,
             f"`output_pad` must be less than the stride or the dilation, so at most {limit}",
             blame="output_pad",
             notes=("it chooses among the sizes that a conv of this stride makes equal",),
@@ -115,7 +120,7 @@ class ConvTranspose(Op):
         if extent < 1:
             less = max(0, (extent + 2 * pad - 1) // 2)
             raise ShapeError(
-                "shape/cut-away",
+                CUT_AWAY,
                 f"`pad = {pad}` cuts away all of the {AXES[axis]}",
                 blame="pad",
                 notes=(

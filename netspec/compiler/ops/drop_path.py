@@ -24,8 +24,8 @@ class DropPath(Op):
         Example("drop_path(1)", ((5,),)),
     )
     bad_examples = (
-        BadExample("drop_path(-0.5)", ((12,),), "call/value"),
-        BadExample("drop_path", ((12,),), "call/missing"),
+        BadExample("drop_path(-0.5)", ((12,),), codes.CALL_VALUE),
+        BadExample("drop_path", ((12,),), codes.CALL_MISSING),
     )
 
     def forward(self, run: Evaluation, *x: Array) -> Array:

@@ -20,8 +20,8 @@ class Dropout(Op):
         Example("dropout(1)", ((5,),)),
     )
     bad_examples = (
-        BadExample("dropout(1.5)", ((12,),), "call/value"),
-        BadExample("dropout(keep = 0.5)", ((12,),), "call/unknown-attribute"),
+        BadExample("dropout(1.5)", ((12,),), codes.CALL_VALUE),
+        BadExample("dropout(keep = 0.5)", ((12,),), codes.CALL_UNKNOWN_ATTRIBUTE),
     )
 
     def forward(self, run: Evaluation, *x: Array) -> Array:

@@ -18,7 +18,7 @@ class Elu(ElementwiseOp):
         Example("elu(alpha = 0.3)", ((7,),)),
         Example("elu(0)", ((7,),)),
     )
-    bad_examples = (BadExample("elu(-1)", ((7,),), "call/value"),)
+    bad_examples = (BadExample("elu(-1)", ((7,),), codes.CALL_VALUE),)
 
     def value(self, *x: Expression) -> Expression:
         """x, or alpha (exp(x) - 1)."""

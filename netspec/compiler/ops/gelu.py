@@ -29,7 +29,7 @@ class Gelu(ElementwiseOp):
         Example("gelu(approximate = tanh)", ((3, 4, 5),)),
         Example("gelu(approximate = none)", ((7,),)),
     )
-    bad_examples = (BadExample("gelu(approximate = 1)", ((7,),), "call/value"),)
+    bad_examples = (BadExample("gelu(approximate = 1)", ((7,),), codes.CALL_VALUE),)
 
     def value(self, *x: Expression) -> Expression:
         """x P(x)."""

@@ -16,7 +16,7 @@ class GlobalAvgPool(Op):
         Example("global_avg_pool", ((3, 4, 5),)),
         Example("global_avg_pool", ((2, 1, 1),)),
     )
-    bad_examples = (BadExample("global_avg_pool", ((10,),), "shape/rank"),)
+    bad_examples = (BadExample("global_avg_pool", ((10,),), codes.SHAPE_RANK),)
 
     def shape(self, *inputs: Shape) -> Shape:
         """(C,)."""

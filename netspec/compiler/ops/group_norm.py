@@ -34,10 +34,10 @@ class GroupNorm(NormalizingOp):
         Example("group_norm(2)", ((4, 5),)),
     )
     bad_examples = (
-        BadExample("group_norm(4)", ((6, 3, 3),), "shape/groups"),
-        BadExample("group_norm(0)", ((6, 3, 3),), "call/value"),
-        BadExample("group_norm", ((6, 3, 3),), "call/missing"),
-        BadExample("group_norm(2, 4)", ((4, 3, 3),), "call/input-size"),
+        BadExample("group_norm(4)", ((6, 3, 3),), codes.SHAPE_GROUPS),
+        BadExample("group_norm(0)", ((6, 3, 3),), codes.CALL_VALUE),
+        BadExample("group_norm", ((6, 3, 3),), codes.CALL_MISSING),
+        BadExample("group_norm(2, 4)", ((4, 3, 3),), codes.CALL_INFERRED_SIZE),
     )
 
     def shape(self, *inputs: Shape) -> Shape:
@@ -46,7 +46,7 @@ class GroupNorm(NormalizingOp):
         if x[0] % self.groups:
             common = math.gcd(x[0], self.groups)
             raise ShapeError(
-                "shape/groups",
+                codes.SHAPE_GROUPS,
                 f"{x[0]} channels cannot be split into {self.groups} groups",
                 blame="groups",
                 notes=(f"{x[0]} / {self.groups} = {x[0] / self.groups:g}",),

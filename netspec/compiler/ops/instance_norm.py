@@ -5,6 +5,8 @@ import math
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.per_image_norm import NormalizingOp, Sets, channel_sets
 
+ONE_VALUE = Code.error("shape/one-value", "a channel of one value has nothing to normalise by")
+
 
 @register
 class InstanceNorm(NormalizingOp):
@@ -31,10 +33,10 @@ class InstanceNorm(NormalizingOp):
         Example("instance_norm(affine = true)", ((3, 5),)),
     )
     bad_examples = (
-        BadExample("instance_norm", ((6,),), "shape/rank"),
-        BadExample("instance_norm", ((6, 1, 1),), "shape/one-value"),
-        BadExample("instance_norm(affine = 1)", ((6, 2, 2),), "call/value"),
-        BadExample("instance_norm(3)", ((3, 4, 4),), "call/input-size"),
+        BadExample("instance_norm", ((6,),), codes.SHAPE_RANK),
+        BadExample("instance_norm", ((6, 1, 1),), ONE_VALUE),
+        BadExample("instance_norm(affine = 1)", ((6, 2, 2),), codes.CALL_VALUE),
+        BadExample("instance_norm(3)", ((3, 4, 4),), codes.CALL_INFERRED_SIZE),
     )
 
     def shape(self, *inputs: Shape) -> Shape:
@@ -42,13 +44,13 @@ class InstanceNorm(NormalizingOp):
         (x,) = inputs
         if len(x) not in (2, 3):
             raise ShapeError(
-                "shape/rank",
+                codes.SHAPE_RANK,
                 f"`instance_norm` needs a picture or a sequence [N, channels, length],"
                 f" not {show_shape(x)}",
             )
         if math.prod(x[1:]) == 1:
             raise ShapeError(
-                "shape/one-value",
+                ONE_VALUE,
                 f"the one value of each channel in {show_shape(x)} would be normalised to 0",
                 notes=("xhat = (x - mean) / sqrt(var + eps), and the mean of one value is itself",),
             )

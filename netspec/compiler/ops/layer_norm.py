@@ -3,6 +3,8 @@
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.per_image_norm import NormalizingOp, Sets, last_axes_sets
 
+AXES = Code.error("shape/axes", "more axes to normalise over than the value has")
+
 
 @register
 class LayerNorm(NormalizingOp):
@@ -38,9 +40,9 @@ class LayerNorm(NormalizingOp):
         Example("layer_norm(bias = false)", ((4, 2, 2),)),
     )
     bad_examples = (
-        BadExample("layer_norm(axes = 2)", ((6,),), "shape/axes"),
-        BadExample("layer_norm(axes = 0)", ((6,),), "call/value"),
-        BadExample("layer_norm(eps = 0)", ((6,),), "call/value"),
+        BadExample("layer_norm(axes = 2)", ((6,),), AXES),
+        BadExample("layer_norm(axes = 0)", ((6,),), codes.CALL_VALUE),
+        BadExample("layer_norm(eps = 0)", ((6,),), codes.CALL_VALUE),
     )
 
     def _axes(self, x: Shape) -> int:
@@ -53,7 +55,7 @@ class LayerNorm(NormalizingOp):
         (x,) = inputs
         if self._axes(x) > len(x):
             raise ShapeError(
-                "shape/axes",
+                AXES,
                 f"`layer_norm` over the last {self.axes} axes, but {show_shape(x)} has"
                 f" {len(x)} after the batch",
                 blame="axes",

@@ -19,7 +19,7 @@ class LeakyRelu(ElementwiseOp):
         Example("leaky_relu(slope = 1.5)", ((7,),)),
         Example("leaky_relu(0)", ((7,),)),
     )
-    bad_examples = (BadExample("leaky_relu(slope = -0.1)", ((7,),), "call/value"),)
+    bad_examples = (BadExample("leaky_relu(slope = -0.1)", ((7,),), codes.CALL_VALUE),)
 
     def value(self, *x: Expression) -> Expression:
         """The larger of x and slope x, or the smaller where the slope is steep: no `where` needed."""

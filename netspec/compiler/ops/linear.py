@@ -4,6 +4,8 @@ import math
 
 from netspec.compiler.ir.contract import *
 
+NEEDS_FLATTEN = Code.error("shape/needs-flatten", "a picture where `linear` needs a vector")
+
 
 @register
 class Linear(Op):
@@ -28,10 +30,10 @@ class Linear(Op):
         Example("linear(4)", ((3, 5),)),
     )
     bad_examples = (
-        BadExample("linear(4)", ((3, 4, 4),), "shape/needs-flatten"),
-        BadExample("linear(2.5)", ((4,),), "call/value"),
-        BadExample("linear(4, biass = false)", ((4,),), "call/unknown-attribute"),
-        BadExample("linear(4, 3)", ((4,),), "call/input-size"),
+        BadExample("linear(4)", ((3, 4, 4),), NEEDS_FLATTEN),
+        BadExample("linear(2.5)", ((4,),), codes.CALL_VALUE),
+        BadExample("linear(4, biass = false)", ((4,),), codes.CALL_UNKNOWN_ATTRIBUTE),
+        BadExample("linear(4, 3)", ((4,),), codes.CALL_INFERRED_SIZE),
     )
 
     def shape(self, *inputs: Shape) -> Shape:
@@ -39,7 +41,7 @@ class Linear(Op):
         (x,) = inputs
         if len(x) == 3:
             raise ShapeError(
-                "shape/needs-flatten",
+                NEEDS_FLATTEN,
                 f"`linear` needs a vector, not the picture {show_shape(x)}",
                 fixes=(
                     Fix("->", "flatten", f"flatten the picture to {math.prod(x)} numbers first"),

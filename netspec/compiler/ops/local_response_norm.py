@@ -29,10 +29,10 @@ class LocalResponseNorm(Op):
         Example("local_response_norm(1, alpha = 0.5)", ((1, 2, 2),)),
     )
     bad_examples = (
-        BadExample("local_response_norm(5)", ((10,),), "shape/rank"),
-        BadExample("local_response_norm(0)", ((3, 4, 4),), "call/value"),
-        BadExample("local_response_norm(3, k = 0)", ((3, 4, 4),), "call/value"),
-        BadExample("local_response_norm", ((3, 4, 4),), "call/missing"),
+        BadExample("local_response_norm(5)", ((10,),), codes.SHAPE_RANK),
+        BadExample("local_response_norm(0)", ((3, 4, 4),), codes.CALL_VALUE),
+        BadExample("local_response_norm(3, k = 0)", ((3, 4, 4),), codes.CALL_VALUE),
+        BadExample("local_response_norm", ((3, 4, 4),), codes.CALL_MISSING),
     )
 
     def shape(self, *inputs: Shape) -> Shape:

@@ -23,8 +23,8 @@ class LogSoftmax(SoftmaxOp):
         Example("log_softmax", ((4, 6),)),
     )
     bad_examples = (
-        BadExample("log_softmax(axis = 2)", ((7,),), "shape/axis"),
-        BadExample("log_softmax(axis = 0)", ((7,),), "call/value"),
+        BadExample("log_softmax(axis = 2)", ((7,),), codes.SHAPE_AXIS),
+        BadExample("log_softmax(axis = 0)", ((7,),), codes.CALL_VALUE),
     )
 
     def forward(self, run: Evaluation, *x: Array) -> Array:

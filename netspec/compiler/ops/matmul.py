@@ -4,6 +4,8 @@ import math
 
 from netspec.compiler.ir.contract import *
 
+MATMUL_MISMATCH = Code.error("shape/matmul-mismatch", "matrices that cannot be multiplied")
+
 
 @register
 class Matmul(Op):
@@ -22,10 +24,10 @@ class Matmul(Op):
         Example("matmul", ((2, 2, 3, 1), (2, 2, 1, 2))),
     )
     bad_examples = (
-        BadExample("matmul", ((3, 4), (5, 4)), "shape/matmul-mismatch"),
-        BadExample("matmul", ((2, 3, 4), (3, 4, 5)), "shape/matmul-mismatch"),
-        BadExample("matmul", ((3, 4), (4,)), "shape/rank"),
-        BadExample("matmul", ((3, 4),), "call/inputs"),
+        BadExample("matmul", ((3, 4), (5, 4)), MATMUL_MISMATCH),
+        BadExample("matmul", ((2, 3, 4), (3, 4, 5)), MATMUL_MISMATCH),
+        BadExample("matmul", ((3, 4), (4,)), codes.SHAPE_RANK),
+        BadExample("matmul", ((3, 4),), codes.CALL_INPUTS),
     )
 
     def shape(self, *inputs: Shape) -> Shape:
@@ -34,19 +36,19 @@ class Matmul(Op):
         shown = f"{show_shape(a)} and {show_shape(b)}"
         if len(a) < 2 or len(a) != len(b):
             raise ShapeError(
-                "shape/rank",
+                codes.SHAPE_RANK,
                 f"`matmul` needs two values [N, ..., rows, columns] of equal rank, not {shown}",
             )
         if a[-1] - b[-2]:
             turned = "; `permute` turns a value round" if a[-1] == b[-1] else ""
             raise ShapeError(
-                "shape/matmul-mismatch",
+                MATMUL_MISMATCH,
                 f"`matmul` needs as many columns on the left as rows on the right, not {shown}",
                 notes=(f"{a[-1]} columns, {b[-2]} rows{turned}",),
             )
         if any(i - j for i, j in zip(a[:-2], b[:-2], strict=True)):
             raise ShapeError(
-                "shape/matmul-mismatch",
+                MATMUL_MISMATCH,
                 f"`matmul` needs equal axes in front of the matrices, not {shown}",
             )
         return (*a[:-1], b[-1])

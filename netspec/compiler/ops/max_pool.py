@@ -34,10 +34,10 @@ class MaxPool(PoolOp):
         Example("max_pool(2, pad = [[1, 0], [0, 1]])", ((2, 5, 5),)),
     )
     bad_examples = (
-        BadExample("max_pool(2)", ((3, 1, 1),), "shape/kernel-too-large"),
-        BadExample("max_pool(2)", ((10,),), "shape/rank"),
-        BadExample("max_pool(2, pad = 2)", ((3, 6, 6),), "shape/pool-padding"),
-        BadExample("max_pool(0)", ((3, 6, 6),), "call/value"),
+        BadExample("max_pool(2)", ((3, 1, 1),), codes.SHAPE_KERNEL_TOO_LARGE),
+        BadExample("max_pool(2)", ((10,),), codes.SHAPE_RANK),
+        BadExample("max_pool(2, pad = 2)", ((3, 6, 6),), codes.SHAPE_POOL_PADDING),
+        BadExample("max_pool(0)", ((3, 6, 6),), codes.CALL_VALUE),
     )
 
     def window(self, x: Shape) -> tuple[Axis, Axis]:

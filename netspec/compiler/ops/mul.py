@@ -19,7 +19,8 @@ class Mul(ElementwiseOp):
         Example("mul", ((3, 4, 5), (3, 4, 5))),
         Example("mul", ((7,), (7,), (7,))),
     )
-    bad_examples = (BadExample("mul", ((3, 4, 4), (3, 4, 5)), "shape/mul-mismatch"),)
+    unequal = Code.error("shape/mul-mismatch", "a product of values of different shapes")
+    bad_examples = (BadExample("mul", ((3, 4, 4), (3, 4, 5)), unequal),)
 
     def value(self, *x: Expression) -> Expression:
         """a * b * ..."""

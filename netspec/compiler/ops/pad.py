@@ -5,6 +5,9 @@ from typing import Any
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.windows import AXES, require_picture
 
+PAD_VALUE = Code.error("shape/pad-value", "a `value` where nothing is padded with it")
+REFLECT = Code.error("shape/reflect", "a mirror image that is not smaller than the picture")
+
 
 @register
 class Pad(Op):
@@ -37,12 +40,12 @@ class Pad(Op):
         Example("pad([[3, 0], [0, 4]], mode = replicate)", ((2, 2, 1),)),
     )
     bad_examples = (
-        BadExample("pad(1)", ((10,),), "shape/rank"),
-        BadExample("pad(4, mode = reflect)", ((3, 4, 4),), "shape/reflect"),
-        BadExample("pad(1, value = 1, mode = replicate)", ((3, 4, 4),), "shape/pad-value"),
-        BadExample("pad(-1)", ((3, 4, 4),), "call/value"),
-        BadExample("pad", ((3, 4, 4),), "call/missing"),
-        BadExample('pad(1, mode = "wrap")', ((3, 4, 4),), "call/value"),
+        BadExample("pad(1)", ((10,),), codes.SHAPE_RANK),
+        BadExample("pad(4, mode = reflect)", ((3, 4, 4),), REFLECT),
+        BadExample("pad(1, value = 1, mode = replicate)", ((3, 4, 4),), PAD_VALUE),
+        BadExample("pad(-1)", ((3, 4, 4),), codes.CALL_VALUE),
+        BadExample("pad", ((3, 4, 4),), codes.CALL_MISSING),
+        BadExample('pad(1, mode = "wrap")', ((3, 4, 4),), codes.CALL_VALUE),
     )
 
     def shape(self, *inputs: Shape) -> Shape:
@@ -53,7 +56,7 @@ class Pad(Op):
         top, bottom, left, right = self.pad
         if self.mode != "constant" and self.value:
             raise ShapeError(
-                "shape/pad-value",
+                PAD_VALUE,
                 f"`mode = {self.mode}` pads with the picture, and has no use for a value",
                 blame="value",
                 fixes=(
@@ -67,7 +70,7 @@ class Pad(Op):
         ):
             if self.mode == "reflect" and most > size - 1:
                 raise ShapeError(
-                    "shape/reflect",
+                    REFLECT,
                     f"a mirror image of {most} needs a {axis} of at least {most + 1}, not {size}",
                     blame="pad",
                     notes=("the edge itself is not mirrored",),

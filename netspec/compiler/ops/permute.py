@@ -3,6 +3,8 @@
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ir.storage import order
 
+PERMUTE = Code.error("shape/permute", "axes that are not each axis of the value once")
+
 
 @register
 class Permute(Op):
@@ -26,10 +28,10 @@ class Permute(Op):
         Example("permute(1)", ((4,),)),
     )
     bad_examples = (
-        BadExample("permute([1, 2])", ((3, 4, 4),), "shape/permute"),
-        BadExample("permute([1, 1, 2])", ((3, 4, 4),), "shape/permute"),
-        BadExample("permute([0, 2, 3, 1])", ((3, 4, 4),), "shape/permute"),
-        BadExample("permute([-1, 1])", ((3, 4),), "call/value"),
+        BadExample("permute([1, 2])", ((3, 4, 4),), PERMUTE),
+        BadExample("permute([1, 1, 2])", ((3, 4, 4),), PERMUTE),
+        BadExample("permute([0, 2, 3, 1])", ((3, 4, 4),), PERMUTE),
+        BadExample("permute([-1, 1])", ((3, 4),), codes.CALL_VALUE),
     )
 
     def shape(self, *inputs: Shape) -> Shape:
@@ -42,7 +44,7 @@ class Permute(Op):
                 text = str(list(self.axes[1:]))
                 fixes = (Fix("axes", text, f"axis 0 is the batch, which stays: `permute({text})`"),)
             raise ShapeError(
-                "shape/permute",
+                PERMUTE,
                 f"`permute` names each of the axes 1 to {rank} of {show_shape(x)} once,"
                 f" not {list(self.axes)}",
                 blame="axes",

@@ -4,6 +4,8 @@ import math
 
 from netspec.compiler.ir.contract import *
 
+RESHAPE = Code.error("shape/reshape", "sizes with another number of elements than the value")
+
 
 @register
 class Reshape(Op):
@@ -30,12 +32,12 @@ class Reshape(Op):
         Example("reshape([3, 4])", ((2, 6),)),
     )
     bad_examples = (
-        BadExample("reshape([5, 5])", ((3, 4, 4),), "shape/reshape"),
-        BadExample("reshape([5, -1])", ((3, 4, 4),), "shape/reshape"),
-        BadExample("reshape([-1, -1])", ((3, 4, 4),), "call/value"),
-        BadExample("reshape([0, 48])", ((3, 4, 4),), "call/value"),
-        BadExample("reshape([])", ((3, 4, 4),), "call/value"),
-        BadExample("reshape", ((3, 4, 4),), "call/missing"),
+        BadExample("reshape([5, 5])", ((3, 4, 4),), RESHAPE),
+        BadExample("reshape([5, -1])", ((3, 4, 4),), RESHAPE),
+        BadExample("reshape([-1, -1])", ((3, 4, 4),), codes.CALL_VALUE),
+        BadExample("reshape([0, 48])", ((3, 4, 4),), codes.CALL_VALUE),
+        BadExample("reshape([])", ((3, 4, 4),), codes.CALL_VALUE),
+        BadExample("reshape", ((3, 4, 4),), codes.CALL_MISSING),
     )
 
     def shape(self, *inputs: Shape) -> Shape:
@@ -52,7 +54,7 @@ class Reshape(Op):
             else:
                 message = f"{show_shape(x)} has {count} numbers, not {wanted}"
             raise ShapeError(
-                "shape/reshape",
+                RESHAPE,
                 message,
                 blame="sizes",
                 notes=(f"{' * '.join(map(str, x))} = {count}",),

@@ -22,8 +22,8 @@ class Scale(Op):
         Example("scale", ((3, 5),)),
     )
     bad_examples = (
-        BadExample("scale(start = true)", ((7,),), "call/value"),
-        BadExample("scale(1, 2)", ((7,),), "call/too-many"),
+        BadExample("scale(start = true)", ((7,),), codes.CALL_VALUE),
+        BadExample("scale(1, 2)", ((7,),), codes.CALL_TOO_MANY),
     )
 
     @staticmethod

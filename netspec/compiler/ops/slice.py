@@ -32,13 +32,13 @@ class Slice(Op):
         Example("slice(1, 0, 3)", ((3, 2, 2),)),
     )
     bad_examples = (
-        BadExample("slice(1, 0, 6)", ((5, 3, 4),), "shape/slice"),
-        BadExample("slice(1, 5)", ((5, 3, 4),), "shape/slice"),
-        BadExample("slice(1, 3, 3)", ((5, 3, 4),), "shape/slice"),
-        BadExample("slice(4, 0)", ((5, 3, 4),), "shape/axis"),
-        BadExample("slice(0, 0, 1)", ((5, 3, 4),), "call/value"),
-        BadExample("slice(1, 0, step = 0)", ((5, 3, 4),), "call/value"),
-        BadExample("slice(1)", ((5, 3, 4),), "call/missing"),
+        BadExample("slice(1, 0, 6)", ((5, 3, 4),), codes.SHAPE_SLICE),
+        BadExample("slice(1, 5)", ((5, 3, 4),), codes.SHAPE_SLICE),
+        BadExample("slice(1, 3, 3)", ((5, 3, 4),), codes.SHAPE_SLICE),
+        BadExample("slice(4, 0)", ((5, 3, 4),), codes.SHAPE_AXIS),
+        BadExample("slice(0, 0, 1)", ((5, 3, 4),), codes.CALL_VALUE),
+        BadExample("slice(1, 0, step = 0)", ((5, 3, 4),), codes.CALL_VALUE),
+        BadExample("slice(1)", ((5, 3, 4),), codes.CALL_MISSING),
     )
 
     def _ends(self, x: Shape) -> tuple[int, int, int]:
@@ -54,21 +54,21 @@ class Slice(Op):
         stop = stop + size if stop < 0 else stop
         if start < 0 or start > size - 1:
             raise ShapeError(
-                "shape/slice",
+                codes.SHAPE_SLICE,
                 f"axis {axis} of {show_shape(x)} has the places 0 to {size - 1}, not {self.start}",
                 blame="start",
                 fixes=(Fix("start", "0", "from the first on: `start = 0`"),),
             )
         if stop > size:
             raise ShapeError(
-                "shape/slice",
+                codes.SHAPE_SLICE,
                 f"axis {axis} of {show_shape(x)} ends at {size}, before {self.stop}",
                 blame="stop",
                 fixes=(Fix("stop", str(size), f"to the end: `stop = {size}`"),),
             )
         if stop < start + 1:
             raise ShapeError(
-                "shape/slice",
+                codes.SHAPE_SLICE,
                 f"places {start} to {stop} along axis {axis} of {show_shape(x)} are none",
                 blame="stop" if self.stop is not None else "start",
                 notes=("`stop` is the place after the last",),

@@ -25,8 +25,8 @@ class Softmax(SoftmaxOp):
         Example("softmax", ((4, 6),)),
     )
     bad_examples = (
-        BadExample("softmax(axis = 2)", ((7,),), "shape/axis"),
-        BadExample("softmax(axis = 0)", ((7,),), "call/value"),
+        BadExample("softmax(axis = 2)", ((7,),), codes.SHAPE_AXIS),
+        BadExample("softmax(axis = 0)", ((7,),), codes.CALL_VALUE),
     )
 
     def forward(self, run: Evaluation, *x: Array) -> Array:

@@ -5,6 +5,8 @@ from typing import Any
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.windows import require_picture
 
+ALIGN_CORNERS = Code.error("shape/align-corners", "`align_corners` where nothing is interpolated")
+
 
 @register
 class Upsample(Op):
@@ -33,11 +35,11 @@ class Upsample(Op):
         Example("upsample([1, 3], mode = bilinear, align_corners = true)", ((2, 1, 3),)),
     )
     bad_examples = (
-        BadExample("upsample(2)", ((10,),), "shape/rank"),
-        BadExample("upsample(1.5)", ((3, 4, 4),), "call/value"),
-        BadExample("upsample(2, align_corners = true)", ((3, 4, 4),), "shape/align-corners"),
-        BadExample('upsample(2, mode = "cubic")', ((3, 4, 4),), "call/value"),
-        BadExample("upsample", ((3, 4, 4),), "call/missing"),
+        BadExample("upsample(2)", ((10,),), codes.SHAPE_RANK),
+        BadExample("upsample(1.5)", ((3, 4, 4),), codes.CALL_VALUE),
+        BadExample("upsample(2, align_corners = true)", ((3, 4, 4),), ALIGN_CORNERS),
+        BadExample('upsample(2, mode = "cubic")', ((3, 4, 4),), codes.CALL_VALUE),
+        BadExample("upsample", ((3, 4, 4),), codes.CALL_MISSING),
     )
 
     def shape(self, *inputs: Shape) -> Shape:
@@ -46,7 +48,7 @@ class Upsample(Op):
         require_picture(self.name, x)
         if self.align_corners and self.mode == "nearest":
             raise ShapeError(
-                "shape/align-corners",
+                ALIGN_CORNERS,
                 "`mode = nearest` repeats pixels, and has no corners to align",
                 blame="align_corners",
                 fixes=(

@@ -6,6 +6,7 @@ import functools
 import threading
 from pathlib import Path
 
+from netspec import codes
 from netspec.compiler.parse.errors import syntax_error
 from netspec.compiler.parse.lalr import (
     Parser,
@@ -86,7 +87,7 @@ def read_file(path: str | Path, name: str) -> bytes:
             return file.read(MAX_FILE_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise NetspecError.simple("file/unreadable", f"cannot read {name}: {reason}") from None
+        raise NetspecError.simple(codes.FILE_UNREADABLE, f"cannot read {name}: {reason}") from None
 
 
 def decode_source(raw: bytes, name: str) -> Source:
@@ -97,14 +98,14 @@ def decode_source(raw: bytes, name: str) -> Source:
     """
     if len(raw) > MAX_FILE_BYTES:
         raise NetspecError.simple(
-            "limit/file-size", f"{name} is larger than {MAX_FILE_BYTES // 1024} KiB"
+            codes.LIMIT_FILE_SIZE, f"{name} is larger than {MAX_FILE_BYTES // 1024} KiB"
         )
     try:
         return Source(name, raw.decode("utf-8-sig").replace("\r\n", "\n"))
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise NetspecError.simple(
-            "file/not-text",
+            codes.FILE_NOT_TEXT,
             f"{name} is not UTF-8 text: byte 0x{raw[error.start]:02x} on line {line}",
         ) from None
 
@@ -121,7 +122,7 @@ def _parse_once(source: Source, text: str) -> syntax.File:
         except TooDeepError as error:
             span = token_span(source, error.token)
             message = f"brackets nest deeper than {MAX_NESTING}"
-            raise NetspecError([Diagnostic("error", "limit/nesting", message, span)]) from None
+            raise NetspecError([Diagnostic(codes.LIMIT_NESTING, message, span)]) from None
         except (UnexpectedTokenError, UnexpectedCharacterError) as error:
             literals = parser.tables.literals
             raise NetspecError([syntax_error(source, error, layout, literals)]) from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from netspec import codes
 from netspec.compiler.parse.foreign_syntax import expression_hint, foreign, separations
 from netspec.compiler.parse.lalr import Token, UnexpectedCharacterError, UnexpectedTokenError
 from netspec.compiler.parse.layout import CLOSES, Layout, token_span
@@ -47,7 +48,7 @@ def syntax_error(
     what = "the line ends here" if token.type == "_NL" else f"unexpected {quoted(token, 40)}"
     words = _expected_words(accepted, literals)
     return Diagnostic(
-        "error", "syntax/unexpected-token", what, span,
+        codes.SYNTAX_UNEXPECTED_TOKEN, what, span,
         label=f"expected {words}" if words else "", hints=_hints(source, token, accepted),
     )  # fmt: skip
 
@@ -124,7 +125,7 @@ def _unexpected_character(source: Source, at: int) -> Diagnostic:
     if char == '"':
         line_end = source.text.find("\n", at)
         span = Span(source, at, line_end if line_end >= 0 else len(source.text))
-        return Diagnostic("error", "syntax/string", "this string is not closed on its line", span)
+        return Diagnostic(codes.SYNTAX_STRING, "this string is not closed on its line", span)
     shown = char if char.isprintable() else f"U+{ord(char):04X}"
     hints: tuple[Hint, ...] = ()
     replacements = {"'": '"', "–": "-", "—": "-", "−": "-", "→": "->", "×": "*"}
@@ -136,7 +137,7 @@ def _unexpected_character(source: Source, at: int) -> Diagnostic:
     elif char in replacements:
         hints = (Hint(f"write `{replacements[char]}` instead", (Edit(span, replacements[char]),)),)
     message = f"`{shown}` cannot stand here"
-    return Diagnostic("error", "syntax/character", message, span, hints=hints)
+    return Diagnostic(codes.SYNTAX_CHARACTER, message, span, hints=hints)
 
 
 def _bracket(source: Source, layout: Layout, token: Token) -> Diagnostic | None:
@@ -147,7 +148,7 @@ def _bracket(source: Source, layout: Layout, token: Token) -> Diagnostic | None:
             return _unclosed(source, layout.unbalanced or layout.open[-1])
         end = len(source.text.rstrip())
         message = "the file ends in the middle of a definition"
-        return Diagnostic("error", "syntax/unexpected-end", message, Span(source, end, end))
+        return Diagnostic(codes.SYNTAX_UNEXPECTED_END, message, Span(source, end, end))
     span = token_span(source, token)
     inside = opener is not None and opener.type in ("LPAR", "LSQB")
     if inside and opener is not None and token.type in CLOSES:
@@ -155,7 +156,7 @@ def _bracket(source: Source, layout: Layout, token: Token) -> Diagnostic | None:
         before = Span(source, span.start, span.start)
         if token != closer and CLOSES[token.type] != opener.type:
             return Diagnostic(
-                "error", "syntax/bracket", f"`{opener}` is closed by `{token}`", span,
+                codes.SYNTAX_BRACKET, f"`{opener}` is closed by `{token}`", span,
                 label=f"expected `{closer}`",
                 secondary=(Label(token_span(source, opener), "opened here"),),
                 hints=(Hint(f"close it first: `{closer}{token}`", (Edit(before, closer),)),),
@@ -165,7 +166,7 @@ def _bracket(source: Source, layout: Layout, token: Token) -> Diagnostic | None:
     elif not inside and (token.type in CLOSES or (token == "}" and opener is None)):
         message = f"this `{token}` closes nothing"
         hints = (Hint("leave it out", (Edit(span, ""),)),)
-        return Diagnostic("error", "syntax/bracket", message, span, hints=hints)
+        return Diagnostic(codes.SYNTAX_BRACKET, message, span, hints=hints)
     return None
 
 
@@ -186,4 +187,4 @@ def _starts_statement(source: Source, token: Token) -> bool:
 def _unclosed(source: Source, opener: Token, *places: Label) -> Diagnostic:
     span = token_span(source, opener)
     message = f"`{opener}` is never closed"
-    return Diagnostic("error", "syntax/bracket", message, span, secondary=places)
+    return Diagnostic(codes.SYNTAX_BRACKET, message, span, secondary=places)

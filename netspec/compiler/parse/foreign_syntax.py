@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from netspec import codes
 from netspec.compiler.ops import registry
 from netspec.compiler.parse.lalr import Token
 from netspec.compiler.parse.layout import token_span
 from netspec.compiler.syntax import other_frameworks
 from netspec.diagnostics import Diagnostic, Edit, Hint, Source, Span, quoted
 
-_CODE = "syntax/unexpected-token"
+_CODE = codes.SYNTAX_UNEXPECTED_TOKEN
 _DOTTED = re.compile(r"((?:[A-Za-z_]\w*\.)*)([A-Za-z_]\w*)?\.([A-Za-z_]\w*)[ \t]*$")
 # The first words of names of layers in Python.
 _MODULES = frozenset("nn torch F tf keras layers functional np flax jax nnx".split())
@@ -83,7 +84,7 @@ def _dotted(
         span = Span(source, line_start + dotted.start(), line_start + dotted.end(3))
         message = f"layers have names without `{modules}.` here"
         hint = Hint(advice) if advice else _own_names(source, span, meant)
-        return Diagnostic("error", _CODE, message, span, hints=(hint,) if hint else ())
+        return Diagnostic(_CODE, message, span, hints=(hint,) if hint else ())
     if token != "(":
         return None
     span = Span(source, line_start + dotted.start(3) - 1, line_start + dotted.end(3))
@@ -99,7 +100,7 @@ def _dotted(
         hint = Hint("`x -> flatten`, or `x -> reshape([8, 4])` for another shape of each image")
     elif meant is not None:
         hint = Hint(f"write `-> {meant}`", (Edit(span, f" -> {meant}"),))
-    return Diagnostic("error", _CODE, message, span, hints=(hint,) if hint else ())
+    return Diagnostic(_CODE, message, span, hints=(hint,) if hint else ())
 
 
 def _own_names(source: Source, span: Span, meant: str | None) -> Hint | None:
@@ -141,7 +142,7 @@ def _block_without_value(
         better = f"({rest}) {value}" if rest else f" {value}"
         place = Span(source, line_start + head.start(2), line_start + head.end(2))
         hint = Hint(f"write `block {name}{better} {{`", (Edit(place, better),))
-    return Diagnostic("error", _CODE, message, at, label="expected a name", hints=(hint,))
+    return Diagnostic(_CODE, message, at, label="expected a name", hints=(hint,))
 
 
 def _end_of_body(text: str, at: int) -> int:
@@ -158,7 +159,7 @@ def _import_without_quotes(source: Source, at: Span) -> Diagnostic:
     written = span.text.removesuffix(".net").replace(".", "/")
     hint = Hint(f'write `"{written}.net"`', (Edit(span, f'"{written}.net"'),))
     message = "an import names a file, as a string"
-    return Diagnostic("error", _CODE, message, span, label="expected a string", hints=(hint,))
+    return Diagnostic(_CODE, message, span, label="expected a string", hints=(hint,))
 
 
 def _top_level(token: Token, at: Span) -> Diagnostic | None:
@@ -171,7 +172,7 @@ def _top_level(token: Token, at: Span) -> Diagnostic | None:
     if advice is None:
         return None
     return Diagnostic(
-        "error", _CODE, f"unexpected {quoted(token)}", at,
+        _CODE, f"unexpected {quoted(token)}", at,
         label="expected `net`, `block` or `from`", hints=(Hint(advice),),
     )  # fmt: skip
 
@@ -192,7 +193,7 @@ def _one_line(source: Source, token: Token, at: Span) -> Diagnostic:
     edits = tuple(separations(source, at.start))
     message = "each statement stands on a line of its own"
     hints = (Hint("put line breaks between them", edits),) if edits else ()
-    return Diagnostic("error", _CODE, message, at, label="a new statement", hints=hints)
+    return Diagnostic(_CODE, message, at, label="a new statement", hints=hints)
 
 
 def separations(source: Source, at: int) -> Iterator[Edit]:

@@ -12,11 +12,13 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
+from netspec import codes
 from netspec.compiler.parse import parse, read_source
 from netspec.compiler.parse.shape_comments import ShapeComment, shape_comments
 from netspec.compiler.syntax import tree as syntax
 from netspec.compiler.syntax.allow_comments import Silenced, silenced
 from netspec.diagnostics import (
+    Code,
     Diagnostic,
     DiagnosticSink,
     Edit,
@@ -117,7 +119,9 @@ class Loader:
     def _is_new(self, name: syntax.Name, places: dict[str, Span]) -> bool:
         if name.id in places:
             earlier = (Label(places[name.id], "already here"),)
-            self._error("name/twice", f"`{name.id}` is defined twice", name.span, secondary=earlier)
+            self._report(
+                codes.NAME_TWICE, f"`{name.id}` is defined twice", name.span, secondary=earlier
+            )
             return False
         places[name.id] = name.span
         return True
@@ -132,7 +136,7 @@ class Loader:
         edits = (Edit(name.span, better),) if kind == "net" and better[0].isupper() else ()
         hint = Hint(f"call it `{better}`", edits)
         message = f"the name of a {kind} starts with a capital, like the class it becomes"
-        self._error("name/case", message, name.span, hints=(hint,))
+        self._report(codes.NAME_CASE, message, name.span, hints=(hint,))
 
     def _imported(
         self, statement: syntax.Import, folder: Path | None, module: Module
@@ -153,13 +157,15 @@ class Loader:
             what = "is a net; only blocks are imported" if name.id in home.nets else "is not there"
             message = f"`{name.id}` {what}"
             notes = (f"{home.source.name} defines {', '.join(own) or 'no blocks'}",)
-            self._error("import/name", message, name.span, hints=hints, notes=notes)
+            self._report(codes.IMPORT_NAME, message, name.span, hints=hints, notes=notes)
         return found
 
     def _target(self, statement: syntax.Import, folder: Path | None) -> Module | None:
         span = statement.path_span
         if folder is None or self.root is None:
-            self._error("import/path", "text that is in no file has nothing to import from", span)
+            self._report(
+                codes.IMPORT_PATH, "text that is in no file has nothing to import from", span
+            )
             return None
         relative = Path(statement.path)
         usable = statement.path.endswith(".net") and len(statement.path) <= MAX_PATH
@@ -168,30 +174,30 @@ class Loader:
             is_short = len(statement.path) <= MAX_PATH and statement.path.isprintable()
             better = f'"{relative.as_posix()}.net"'
             hint = Hint(f"write `{better}`", (Edit(span, better),))
-            self._error("import/path", message, span, hints=(hint,) if is_short else ())
+            self._report(codes.IMPORT_PATH, message, span, hints=(hint,) if is_short else ())
             return None
         path = folder / relative
         resolved = path.resolve()
         if not resolved.is_relative_to(self.root):
             message = f"{statement.path} lies outside the folder of the net"
             notes = ("only files in that folder and below can be imported",)
-            self._error("import/outside", message, span, notes=notes)
+            self._report(codes.IMPORT_OUTSIDE, message, span, notes=notes)
             return None
         if resolved in self.open:
-            self._error("import/cycle", f"{statement.path} imports this file in turn", span)
+            self._report(codes.IMPORT_CYCLE, f"{statement.path} imports this file in turn", span)
             return None
         if len(self.modules) + len(self.open) >= MAX_FILES:
-            self._error("limit/files", f"more than {MAX_FILES} files", span)
+            self._report(codes.LIMIT_FILES, f"more than {MAX_FILES} files", span)
             return None
         if len(self.open) >= MAX_IMPORTS_DEEP:
-            self._error("limit/files", f"imports lead more than {MAX_IMPORTS_DEEP} deep", span)
+            self._report(codes.LIMIT_FILES, f"imports lead more than {MAX_IMPORTS_DEEP} deep", span)
             return None
         if not resolved.is_file():
             meant = suggest(resolved.name, self._files_in(resolved.parent))
             better = f'"{relative.with_name(meant or resolved.name).as_posix()}"'
             hint = Hint(f"did you mean `{better}`?", (Edit(span, better),))
             message = f"there is no file {statement.path}"
-            self._error("import/missing", message, span, hints=(hint,) if meant else ())
+            self._report(codes.IMPORT_MISSING, message, span, hints=(hint,) if meant else ())
             return None
         shown = Path(span.source.name).parent / relative
         try:
@@ -208,9 +214,9 @@ class Loader:
         except OSError:
             return []
 
-    def _error(
+    def _report(
         self,
-        code: str,
+        code: Code,
         message: str,
         span: Span,
         *,
@@ -219,7 +225,7 @@ class Loader:
         hints: tuple[Hint, ...] = (),
     ) -> None:
         self.sink.add(
-            Diagnostic("error", code, message, span, secondary=secondary, notes=notes, hints=hints)
+            Diagnostic(code, message, span, secondary=secondary, notes=notes, hints=hints)
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from netspec import codes
 from netspec.diagnostics import Diagnostic
 
 _CONTINUES = re.compile(r"[ \t]*(?:->|[-+*/%<>=!])")
@@ -29,9 +30,9 @@ def without_statement(text: str, diagnostic: Diagnostic) -> str:
     line = text[start:end]
     top_level = not line[:1].isspace()
     instead = _replacement(line)
-    if diagnostic.code == "limit/nesting":
+    if diagnostic.code == codes.LIMIT_NESTING:
         return ""
-    unclosed_body = diagnostic.code == "syntax/bracket" and diagnostic.span.text == "{"
+    unclosed_body = diagnostic.code == codes.SYNTAX_BRACKET and diagnostic.span.text == "{"
     if top_level or unclosed_body or instead is None:
         return _without_definition(text, at)
     return text[:start] + instead + text[end:]

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from netspec import codes
 from netspec.compiler.parse.lalr import Token
 from netspec.compiler.parse.layout import token_span
 from netspec.compiler.syntax import tree as syntax
@@ -57,12 +58,12 @@ class TreeBuilder:
     def _name(self, token: Token) -> syntax.Name:
         if len(token) > MAX_NAME_LENGTH:
             message = f"a name of {len(token)} characters; the limit is {MAX_NAME_LENGTH}"
-            raise LocatedError(Diagnostic("error", "limit/name", message, self._at(token)))
+            raise LocatedError(Diagnostic(codes.LIMIT_NAME, message, self._at(token)))
         if token in KEYWORDS:
             message = f"`{token}` is a word of the language, and cannot be a name"
             at = self._at(token)
             hints = (Hint(f"call it `{token}_`", (Edit(at, f"{token}_"),)),)
-            raise LocatedError(Diagnostic("error", "syntax/keyword", message, at, hints=hints))
+            raise LocatedError(Diagnostic(codes.SYNTAX_KEYWORD, message, at, hints=hints))
         return syntax.Name(str(token), self._at(token))
 
     def _names(self, children: list[Any]) -> tuple[syntax.Name, ...]:
@@ -84,9 +85,7 @@ class TreeBuilder:
                 span = Span(self.source, at, at + 2)
                 message = f"`\\{match.group(1)}` is not an escape"
                 hint = Hint('the escapes are \\" \\\\ \\n \\t')
-                raise LocatedError(
-                    Diagnostic("error", "syntax/string", message, span, hints=(hint,))
-                )
+                raise LocatedError(Diagnostic(codes.SYNTAX_STRING, message, span, hints=(hint,)))
             return escapes[match.group(1)]
 
         return re.sub(r"\\(.)", replace, token[1:-1])
@@ -105,14 +104,14 @@ class TreeBuilder:
         span = self._at(token)
         if token.type in ("INT", "FLOAT") and len(token) > MAX_NUMBER_LENGTH:
             message = f"a number of {len(token)} characters; the limit is {MAX_NUMBER_LENGTH}"
-            raise LocatedError(Diagnostic("error", "limit/number", message, span))
+            raise LocatedError(Diagnostic(codes.LIMIT_NUMBER, message, span))
         if token.type == "INT":
             return syntax.Literal(int(token.replace("_", "")), span)
         if token.type == "FLOAT":
             value = float(token.replace("_", ""))
             if value == float("inf"):
                 message = f"`{token}` is larger than the largest number, 1.8e308"
-                raise LocatedError(Diagnostic("error", "limit/number", message, span))
+                raise LocatedError(Diagnostic(codes.LIMIT_NUMBER, message, span))
             return syntax.Literal(value, span)
         if token.type == "STRING":
             return syntax.Literal(self._string(token), span)
@@ -306,7 +305,7 @@ class TreeBuilder:
         span = self._at(children[1])
         if str(children[1]) != str(LANGUAGE_VERSION):
             message = f"this is netspec's language {LANGUAGE_VERSION}, the file asks for another"
-            raise LocatedError(Diagnostic("error", "syntax/version", message, span))
+            raise LocatedError(Diagnostic(codes.SYNTAX_VERSION, message, span))
         return syntax.Version(LANGUAGE_VERSION, span)
 
     def start(self, children: list[Any]) -> syntax.File:

@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from netspec import codes
 from netspec.compiler.elaborate.written import Written
 from netspec.compiler.ir.attributes import show
 from netspec.compiler.ir.graph import Graph, show_shape
@@ -75,7 +76,7 @@ def _check_name(made: BlockClass) -> None:
     name = made.definition.name
     if not is_class_name(name.id):
         message = f"`{name.id}` cannot be the name of a Python class"
-        raise NetspecError([Diagnostic("error", "compile/class-name", message, name.span)])
+        raise NetspecError([Diagnostic(codes.COMPILE_CLASS_NAME, message, name.span)])
 
 
 def _header(net: syntax.Net, module: Module, arguments: Mapping[str, Any]) -> list[str]:

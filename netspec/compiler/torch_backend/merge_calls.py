@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+from netspec import codes
 from netspec.compiler.ir.op import Torch
 from netspec.compiler.ir.sizes import Size
 from netspec.compiler.torch_backend.class_ir import (
@@ -214,7 +215,7 @@ class Merger:
             message = f"`{heads[0].path}` would need a PyTorch object for each of its calls"
             note = "what it is made of depends on the sizes of its inputs, which differ"
             raise NetspecError(
-                [Diagnostic("error", "compile/shared-block", message, heads[0].span, notes=(note,))]
+                [Diagnostic(codes.COMPILE_SHARED_BLOCK, message, heads[0].span, notes=(note,))]
             )
         step = Use(
             of,

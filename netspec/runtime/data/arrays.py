@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from netspec import codes
 from netspec.diagnostics import NetspecError
 from netspec.runtime.data.dataset import Dataset
 from netspec.runtime.data.files import read_error
@@ -55,7 +56,7 @@ def open_npy(path: Path) -> NDArray[Any]:
         NetspecError: `data/missing-file`; `data/bad-file` for anything but a sound array of numbers.
     """
     if not path.is_file():
-        raise NetspecError.simple("data/missing-file", f"no such file: {path}")
+        raise NetspecError.simple(codes.DATA_MISSING_FILE, f"no such file: {path}")
     try:
         # Mapping checks the header against the file's size. Pickled objects cannot be mapped.
         array = np.lib.format.open_memmap(path, mode="r")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from netspec import codes
 from netspec.diagnostics import NetspecError
 from netspec.runtime.data.arrays import load_arrays
 from netspec.runtime.data.choices import check_name
@@ -50,7 +51,7 @@ def load(
         return dataset if input_shape is None else dataset.fit_to(input_shape)
     if path is not None:
         return _load_folder(path, input_shape, resize=resize)
-    check_name("data set", name, (*NAMES, "FILE.npz", "FOLDER/"), code="data/unknown-name")
+    check_name("data set", name, (*NAMES, "FILE.npz", "FOLDER/"), code=codes.DATA_UNKNOWN_NAME)
     if name == "digits":
         return load_digits(input_shape)
     dataset = load_cifar10(data_dir) if name == "cifar10" else load_idx(name, data_dir)
@@ -69,13 +70,13 @@ def path_of(name: str) -> Path | None:
 
 def _load_folder(folder: Path, input_shape: tuple[int, ...] | None, *, resize: bool) -> Dataset:
     if not folder.is_dir():
-        raise NetspecError.simple("data/missing-file", f"no such folder: {folder}")
+        raise NetspecError.simple(codes.DATA_MISSING_FILE, f"no such folder: {folder}")
     if (folder / "x_train.npy").exists():
         dataset = load_arrays(folder)
         return dataset if input_shape is None else dataset.fit_to(input_shape)
     if not is_image_folder(folder):
         raise NetspecError.simple(
-            "data/missing-file",
+            codes.DATA_MISSING_FILE,
             f"{folder} holds no data set",
             "pictures are looked for as FOLDER/<class>/*.png, arrays as FOLDER/x_train.npy",
         )

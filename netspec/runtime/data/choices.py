@@ -8,14 +8,15 @@ import numbers
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
-from netspec.diagnostics import NetspecError, suggest
+from netspec import codes
+from netspec.diagnostics import Code, NetspecError, suggest
 
 T = TypeVar("T")
 
-BAD_OPTION = "train/bad-option"
+BAD_OPTION = codes.TRAIN_BAD_OPTION
 
 
-def check_name(what: str, name: str, known: Iterable[str], code: str = BAD_OPTION) -> None:
+def check_name(what: str, name: str, known: Iterable[str], code: Code = BAD_OPTION) -> None:
     """Check that `name` is one of `known`.
 
     Args:

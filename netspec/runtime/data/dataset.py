@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from netspec import codes
 from netspec.diagnostics import NetspecError
 from netspec.runtime.data.choices import require
 
@@ -68,51 +69,51 @@ class Dataset:
         """
         if self.classes < 1:
             raise NetspecError.simple(
-                "data/shape", f"{self.name}: classes must be at least 1, not {self.classes}"
+                codes.DATA_SHAPE, f"{self.name}: classes must be at least 1, not {self.classes}"
             )
         if self.class_names and len(self.class_names) != self.classes:
             raise NetspecError.simple(
-                "data/shape",
+                codes.DATA_SHAPE,
                 f"{self.name}: {len(self.class_names)} names for {self.classes} classes",
             )
         for part, x, y in self._parts():
             if x.dtype.kind not in "uif":
                 raise NetspecError.simple(
-                    "data/shape",
+                    codes.DATA_SHAPE,
                     f"{self.name}: x_{part} holds {x.dtype} values; images are integers or floats",
                 )
             if x.ndim not in (2, 4):
                 raise NetspecError.simple(
-                    "data/shape",
+                    codes.DATA_SHAPE,
                     f"{self.name}: x_{part} has shape {_shape(x.shape)}; images are (N, C, H, W), "
                     "feature vectors (N, F)",
                 )
             if len(x) != len(y):
                 raise NetspecError.simple(
-                    "data/shape",
+                    codes.DATA_SHAPE,
                     f"{self.name}: {len(x)} images but {len(y)} labels in the {part} part",
                 )
             if len(y) and (y.min() < 0 or y.max() >= self.classes):
                 raise NetspecError.simple(
-                    "data/bad-file",
+                    codes.DATA_BAD_FILE,
                     f"{self.name}: labels of the {part} part run from {y.min()} to {y.max()}; "
                     f"{self.classes} classes have labels 0 to {self.classes - 1}",
                 )
         if not len(self.x_train) or not all(self.sample_shape):
             raise NetspecError.simple(
-                "data/shape",
+                codes.DATA_SHAPE,
                 f"{self.name}: no training data: x_train is {_shape(self.x_train.shape)}",
             )
         if self.x_test.shape[1:] != self.sample_shape:
             raise NetspecError.simple(
-                "data/shape",
+                codes.DATA_SHAPE,
                 f"{self.name}: a test image is {_shape(self.x_test.shape[1:])}, "
                 f"a training image {_shape(self.sample_shape)}",
             )
         for part, x, _ in self._parts():
             if x.dtype.kind == "f" and not all(np.isfinite(b).all() for b in blocks(x)):
                 raise NetspecError.simple(
-                    "data/bad-file", f"{self.name}: x_{part} holds NaN or infinite values"
+                    codes.DATA_BAD_FILE, f"{self.name}: x_{part} holds NaN or infinite values"
                 )
 
     def split(self, val: int) -> tuple[Dataset, Array, Labels]:
@@ -166,7 +167,7 @@ class Dataset:
                 "the images look like N, H, W, C; netspec wants N, C, H, W: x.transpose(0, 3, 1, 2)"
             )
         raise NetspecError.simple(
-            "data/shape",
+            codes.DATA_SHAPE,
             f"{self.name} does not fit the network: its images are {_shape(have)}, "
             f"the network's input is {_shape(want)}",
             hint,
@@ -182,7 +183,7 @@ class Dataset:
         """
         if outputs < self.classes:
             raise NetspecError.simple(
-                "data/shape",
+                codes.DATA_SHAPE,
                 f"{self.name} has {self.classes} classes, the network only {outputs} outputs",
                 f"give the last layer {self.classes} outputs",
             )
@@ -202,13 +203,13 @@ def _as_labels(name: str, part: str, y: Array) -> Labels:
     # An empty list becomes an array of floats.
     if y.size and y.dtype.kind not in "ui":
         raise NetspecError.simple(
-            "data/shape", f"{name}: y_{part} holds {y.dtype} values; labels are whole numbers"
+            codes.DATA_SHAPE, f"{name}: y_{part} holds {y.dtype} values; labels are whole numbers"
         )
     if y.ndim == 2 and y.shape[1] == 1:  # Keras keeps labels as a column.
         y = y[:, 0]
     if y.ndim != 1:
         raise NetspecError.simple(
-            "data/shape",
+            codes.DATA_SHAPE,
             f"{name}: y_{part} has shape {_shape(y.shape)}; labels are (N,), one number an image",
             "turn one-hot rows into numbers: y.argmax(axis=1)" if y.ndim == 2 else None,
         )

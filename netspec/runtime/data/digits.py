@@ -8,6 +8,7 @@ from importlib import resources
 import numpy as np
 from numpy.typing import NDArray
 
+from netspec import codes
 from netspec.diagnostics import NetspecError
 from netspec.runtime.data.dataset import Dataset
 
@@ -37,7 +38,7 @@ def load_digits(input_shape: tuple[int, ...] | None) -> Dataset:
     shape = (1, _SIDE, _SIDE) if input_shape in (None, (_SIDE * _SIDE,)) else input_shape
     if shape is None or len(shape) != 3 or min(shape) < 1:
         raise NetspecError.simple(
-            "data/shape",
+            codes.DATA_SHAPE,
             f"digits are pictures: the network's input is {list(input_shape or ())}, "
             "not [channels, height, width]",
             "write `input image: [1, 28, 28]`, or [64] for the bare 8 x 8 pixels",
@@ -47,7 +48,7 @@ def load_digits(input_shape: tuple[int, ...] | None) -> Dataset:
     count = len(images)
     if math.prod((count, height, width)) > _MAX_BYTES:
         raise NetspecError.simple(
-            "data/shape", f"digits are 8 x 8 pictures; {height} x {width} is too large for them"
+            codes.DATA_SHAPE, f"digits are 8 x 8 pictures; {height} x {width} is too large for them"
         )
     x = _resize(images, height, width)[:, None]
     # For several channels a copy: code that changes a picture must change one channel alone.

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from netspec import codes
 from netspec.diagnostics import Diagnostic, Hint, NetspecError
 
 CACHE_VARIABLE = "NETSPEC_DATA_DIR"
@@ -50,7 +51,7 @@ def find_or_download(
     """
     if data_dir is not None and not data_dir.is_dir():
         raise NetspecError.simple(
-            "data/missing-file", f"the data folder {data_dir} does not exist or is no folder"
+            codes.DATA_MISSING_FILE, f"the data folder {data_dir} does not exist or is no folder"
         )
     roots = [root for root in (data_dir, cache_root()) if root is not None]
     searched = [root / folder for root in roots for folder in folders]
@@ -77,7 +78,7 @@ def find_or_download(
     )
     message = f"the files of {title} were not found and could not be downloaded"
     raise NetspecError(
-        [Diagnostic("error", "data/missing-file", message, notes=tuple(notes), hints=(Hint(help),))]
+        [Diagnostic(codes.DATA_MISSING_FILE, message, notes=tuple(notes), hints=(Hint(help),))]
     )
 
 
@@ -112,7 +113,7 @@ def download(name: str, sha256: str, urls: Sequence[str], folder: Path) -> Path:
 
 def read_error(path: Path, reason: str) -> NetspecError:
     """The error for a file that is there and cannot be used."""
-    return NetspecError.simple("data/bad-file", f"{path}: {reason}")
+    return NetspecError.simple(codes.DATA_BAD_FILE, f"{path}: {reason}")
 
 
 def _all_in(folder: Path, names: Sequence[str], suffixes: Sequence[str]) -> list[Path] | None:

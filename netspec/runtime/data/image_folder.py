@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from netspec import codes
 from netspec.diagnostics import NetspecError
 from netspec.runtime.data.dataset import Dataset
 from netspec.runtime.data.files import read_error
@@ -86,7 +87,7 @@ def _refuse_other_parts(folder: Path) -> None:
     others = [name for name in _folders(folder) if name not in (TRAIN, TEST)]
     if others:
         raise NetspecError.simple(
-            "data/bad-file",
+            codes.DATA_BAD_FILE,
             f"{folder}: beside {TRAIN} only {TEST} is read, and there is {', '.join(others[:5])}",
             f"rename it to {TEST}, or move it away; `--val N` holds out training images",
         )
@@ -109,7 +110,7 @@ def _find(folder: Path, names: Sequence[str]) -> _Part:
         counts.append(len(found))
     if not paths:
         raise NetspecError.simple(
-            "data/missing-file",
+            codes.DATA_MISSING_FILE,
             f"{folder}: no pictures in {', '.join(names[:5])}",
             "pictures are looked for as DIR/<class>/*.png, .jpg or .jpeg",
         )
@@ -133,7 +134,7 @@ def _read(
     shape = (len(paths), channels, *size)
     if (needed := int(np.prod(shape, dtype=np.int64))) > MAX_BYTES:
         raise NetspecError.simple(
-            "data/bad-file",
+            codes.DATA_BAD_FILE,
             f"{len(paths):,} pictures of {list(shape[1:])} take {needed >> 30} GiB;"
             f" a folder of pictures may take {MAX_BYTES >> 30}",
             "write them to x_train.npy ... once (numpy.lib.format.open_memmap): those stay on disk",

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from netspec import codes
 from netspec.diagnostics import NetspecError
 from netspec.runtime.data.choices import check_name
 from netspec.runtime.data.dataset import blocks
@@ -83,7 +84,7 @@ class Normalization:
             fits = False
         if not fits:
             raise NetspecError.simple(
-                "data/shape",
+                codes.DATA_SHAPE,
                 f"images of shape {list(x.shape[1:])} do not fit the {self.kind} normalization, "
                 f"fitted to {list(np.broadcast_shapes(mean.shape, scale.shape))}",
             )
@@ -117,7 +118,7 @@ class Normalization:
                 raise ValueError("scales must be positive")
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise NetspecError.simple(
-                "weights/bad-file", f"the stored normalization is damaged: {error}"
+                codes.WEIGHTS_BAD_FILE, f"the stored normalization is damaged: {error}"
             ) from None
         return cls(kind, mean, scale)
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from netspec import codes
 from netspec.diagnostics import NetspecError
 from netspec.runtime.data.dataset import Dataset
 from netspec.runtime.data.files import read_error
@@ -32,7 +33,7 @@ def load_npz(path: Path) -> Dataset:
         NetspecError: `data/missing-file`, `data/bad-file`, `data/shape`.
     """
     if not path.is_file():
-        raise NetspecError.simple("data/missing-file", f"no such file: {path}")
+        raise NetspecError.simple(codes.DATA_MISSING_FILE, f"no such file: {path}")
     try:
         with zipfile.ZipFile(path) as archive:
             arrays = _read_arrays(path, archive)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from netspec import codes
 from netspec.diagnostics import NetspecError
 from netspec.runtime.data.files import read_error
 
@@ -31,7 +32,7 @@ def require_pillow() -> Any:
         from PIL import Image
     except ImportError:
         raise NetspecError.simple(
-            "library/pillow",
+            codes.LIBRARY_PILLOW,
             "pictures are read with Pillow, which is not installed",
             "pip install 'netspec-dsl[images]'",
         ) from None
@@ -61,7 +62,7 @@ def read_picture(
     """
     image_module = require_pillow()
     if not path.is_file():
-        raise NetspecError.simple("data/missing-file", f"no such file: {path}")
+        raise NetspecError.simple(codes.DATA_MISSING_FILE, f"no such file: {path}")
     try:
         with warnings.catch_warnings(), image_module.open(path, formats=_FORMATS) as image:
             # Its warning about large pictures; the limit below is an error.
@@ -94,7 +95,7 @@ def _as_array(
     if size is not None and (height, width) != size:
         if not resize:
             raise NetspecError.simple(
-                "data/shape",
+                codes.DATA_SHAPE,
                 f"{path} has {width} x {height} pixels, {size[1]} x {size[0]} are wanted",
                 "`--resize` stretches pictures to the size of the network's input",
             )

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from netspec import codes
 from netspec.compiler.ir.graph import Graph
 from netspec.diagnostics import NetspecError
 from netspec.runtime.data.input_normalization import Normalization
@@ -188,7 +189,7 @@ def probabilities(found: Array) -> NDArray[np.float64]:
     """
     if not np.isfinite(found).all():
         raise NetspecError.simple(
-            "model/not-finite",
+            codes.MODEL_NOT_FINITE,
             "the scores are not finite numbers",
             "the weights are damaged, or the images are not what the net was trained on",
         )

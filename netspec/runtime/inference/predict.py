@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from netspec import codes
 from netspec.diagnostics import NetspecError
 from netspec.runtime.data.arrays import open_npy
 from netspec.runtime.data.files import read_error
@@ -87,7 +88,7 @@ def read_pictures(
         raise read_error(path, f"not the name of a picture; those end in {known}")
     if trained_on not in (None, _PIXELS):
         raise NetspecError.simple(
-            "data/shape",
+            codes.DATA_SHAPE,
             f"{path} has pixels from 0 to 255, and the weights were trained on {trained_on} images",
             "give an .npy file with numbers as in the training data",
         )
@@ -106,7 +107,7 @@ def _picture_size(path: Path, input_shape: tuple[int, ...]) -> tuple[int, tuple[
             if wanted * height * width == input_shape[0]:
                 return wanted, (height, width)
     raise NetspecError.simple(
-        "data/shape",
+        codes.DATA_SHAPE,
         f"{path} is no picture of shape {list(input_shape)}, the network's input",
         "a picture has 1 channel (grey) or 3; give an .npy file with an array of this shape",
     )
@@ -124,7 +125,7 @@ def _from_array(path: Path, input_shape: tuple[int, ...]) -> Pictures:
             names = [f"{path}[{i}]" for i in range(len(array))]
             return Pictures(names, array.reshape(len(array), *one))
     raise NetspecError.simple(
-        "data/shape",
+        codes.DATA_SHAPE,
         f"{path} is of shape {list(array.shape)}, the network's input is {list(one)}",
         f"it may hold one picture {list(one)}, or many: [N, {', '.join(map(str, one))}]",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from netspec import codes
 from netspec.compiler.ir.graph import Graph, Shape
 from netspec.compiler.passes.bind_sizes import open_sizes
 from netspec.diagnostics import NetspecError
@@ -16,7 +17,7 @@ def image_shape(graph: Graph) -> Shape:
     shapes = list(graph.inputs.values())
     if len(shapes) != 1:
         raise NetspecError.simple(
-            "model/inputs", f"{graph.name} has {len(shapes)} inputs; this needs one"
+            codes.MODEL_INPUTS, f"{graph.name} has {len(shapes)} inputs; this needs one"
         )
     require_sizes(graph)
     return shapes[0]
@@ -31,7 +32,7 @@ def class_count(graph: Graph) -> int:
     shape = graph.shape_of(graph.outputs[scores_output(graph)])
     if len(shape) != 1:
         raise NetspecError.simple(
-            "model/scores",
+            codes.MODEL_SCORES,
             f"the output of {graph.name} is [N, {', '.join(map(str, shape))}];"
             " a loss over classes needs [N, classes]",
         )
@@ -47,7 +48,7 @@ def scores_output(graph: Graph) -> str:
     names = list(graph.outputs)
     if len(names) > 1 and "output" not in names:
         raise NetspecError.simple(
-            "model/outputs",
+            codes.MODEL_OUTPUTS,
             f"{graph.name} has the outputs {', '.join(names)}; a loss needs one",
             "leave the name of the output that is trained away",
         )
@@ -63,7 +64,7 @@ def require_sizes(graph: Graph) -> None:
     names = sorted(open_sizes(graph))
     if names:
         raise NetspecError.simple(
-            "model/open-size",
+            codes.MODEL_OPEN_SIZE,
             f"{graph.name} leaves the size of its input open",
             "give it: " + " ".join(f"--set {name}=..." for name in names),
         )
@@ -79,7 +80,7 @@ def require_training_batch(graph: Graph, batch: int) -> None:
         least = node.op.least_training_batch(*graph.shapes_into(node))
         if batch < least:
             raise NetspecError.simple(
-                "model/batch",
+                codes.MODEL_BATCH,
                 f"`{node.name}` ({node.op.name}) needs a batch of at least {least} to train on",
                 "one value a channel has no variance",
             )

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from netspec import codes
 from netspec.compiler.ir.graph import Graph, Node
 from netspec.compiler.passes.bind_sizes import match_sizes, specialize
 from netspec.diagnostics import Diagnostic, Hint, NetspecError
@@ -72,7 +73,7 @@ def diverged(value: float, step: int, epoch: int, lr: float, last: LastStep | No
     blamed = fault.node.origin if fault is not None and fault.node is not None else None
     return NetspecError([
         Diagnostic(
-            "error", "train/diverged", message, blamed.span if blamed else None,
+            codes.TRAIN_DIVERGED, message, blamed.span if blamed else None,
             "the first that is not finite" if blamed else "", notes=tuple(notes),
             hints=tuple(map(Hint, _advice(step, fault))), trace=blamed.trace if blamed else (),
         )

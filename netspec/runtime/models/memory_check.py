@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from netspec import codes
 from netspec.compiler.ir.graph import Graph
 from netspec.diagnostics import NetspecError
 from netspec.runtime.models.numpy_steps import EVALUATION_BATCH
@@ -46,7 +47,7 @@ def require_memory(model: Any, job: Job, *, kept: bool = False) -> None:
         f"--batch {fits} fits" if fits else "even a batch of 1 does not fit: take a smaller net"
     )
     raise NetspecError.simple(
-        "train/out-of-memory",
+        codes.TRAIN_OUT_OF_MEMORY,
         f"a step of {count:,} images needs about {show_bytes(wanted)} of memory, and there are"
         f" {show_bytes(there)}",
         advice,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from netspec import codes
 from netspec.compiler.ir.graph import Graph, Parameter
 from netspec.compiler.ir.initializers import draw
 from netspec.compiler.passes.bind_sizes import match_sizes, match_sizes_of, open_sizes, specialize
@@ -50,10 +51,12 @@ class Model:
     def __init__(self, graph: Graph, *, dtype: str = "float32", seed: int = 0) -> None:
         if dtype not in DTYPES:
             raise NetspecError.simple(
-                "model/dtype", f"dtype must be one of {', '.join(DTYPES)}, not {dtype!r}"
+                codes.MODEL_DTYPE, f"dtype must be one of {', '.join(DTYPES)}, not {dtype!r}"
             )
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-            raise NetspecError.simple("model/seed", f"seed must be a whole number, not {seed!r}")
+            raise NetspecError.simple(
+                codes.MODEL_SEED, f"seed must be a whole number, not {seed!r}"
+            )
         self.graph = graph
         self.dtype: np.dtype[Any] = np.dtype(DTYPES[dtype])
         self.parameters: dict[str, Array] = {}
@@ -279,7 +282,7 @@ class Model:
         )
         if set(given) != set(wanted):
             raise NetspecError.simple(
-                "model/inputs",
+                codes.MODEL_INPUTS,
                 f"{self.graph.name} has the inputs {', '.join(wanted)},"
                 f" and got {', '.join(map(str, given)) or 'none'}",
                 "give a dict of arrays by these names" if len(wanted) > 1 else None,
@@ -292,17 +295,17 @@ class Model:
             expected = ", ".join(["N", *map(str, shape)])
             if match_sizes_of(shape, array.shape[1:]) is None or len(array) == 0:
                 raise NetspecError.simple(
-                    "model/input-shape",
+                    codes.MODEL_INPUT_SHAPE,
                     f"`{name}` must be of shape [{expected}], not {list(array.shape)}",
                 )
             if array.dtype.kind not in "fiub":
                 raise NetspecError.simple(
-                    "model/input-type", f"`{name}` must hold numbers, not {array.dtype}"
+                    codes.MODEL_INPUT_TYPE, f"`{name}` must hold numbers, not {array.dtype}"
                 )
             arrays[name] = np.ascontiguousarray(array, self.dtype)
         sizes = {name: len(array) for name, array in arrays.items()}
         if len(set(sizes.values())) > 1:
-            raise NetspecError.simple("model/inputs", f"batches of different sizes: {sizes}")
+            raise NetspecError.simple(codes.MODEL_INPUTS, f"batches of different sizes: {sizes}")
         return arrays
 
     # -- state

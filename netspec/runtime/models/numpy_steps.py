@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from netspec import codes
 from netspec.diagnostics import NetspecError
 from netspec.runtime.data.augment_draws import check_kinds, draw
 from netspec.runtime.data.augment_numpy import cut_out, shift_and_flip
@@ -189,7 +190,7 @@ def numpy_training(model: NumpyModel, job: Job) -> Iterator[Backend]:
 def out_of_memory(batch: int, reason: str) -> NetspecError:
     """The error of a step that did not fit into memory, with half the batch as advice."""
     return NetspecError.simple(
-        "train/out-of-memory",
+        codes.TRAIN_OUT_OF_MEMORY,
         f"a step of {batch} images does not fit into memory: {reason or 'it is full'}",
         f"use smaller batches: --batch {batch // 2}" if batch > 1 else None,
     )

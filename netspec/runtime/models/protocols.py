@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from netspec import codes
 from netspec.diagnostics import Diagnostic, NetspecError
 from netspec.runtime.data.dataset import Array, Dataset, Labels
 from netspec.runtime.data.input_normalization import Normalization
@@ -79,7 +80,7 @@ def check_snapshot(snapshot: Snapshot, expected: Mapping[str, tuple[int, ...]]) 
     notes = tuple(differences(snapshot.tensors, expected))
     if notes:
         message = "the checkpoint does not fit the net"
-        raise NetspecError([Diagnostic("error", "run/checkpoint", message, notes=notes)])
+        raise NetspecError([Diagnostic(codes.RUN_CHECKPOINT, message, notes=notes)])
 
 
 @contextmanager
@@ -94,7 +95,7 @@ def sound_snapshot() -> Iterator[None]:
     except (KeyError, TypeError, ValueError, OverflowError, RuntimeError) as error:
         text = str(error).strip().splitlines() or [type(error).__name__]
         raise NetspecError.simple(
-            "run/checkpoint", f"the checkpoint holds what no run saves: {text[0][:200]}"
+            codes.RUN_CHECKPOINT, f"the checkpoint holds what no run saves: {text[0][:200]}"
         ) from None
 
 
@@ -184,7 +185,7 @@ class Trainable(Protocol):
 def lost_process(reason: str) -> NetspecError:
     """The error of a distributed run of which a process is gone."""
     return NetspecError.simple(
-        "process/lost",
+        codes.PROCESS_LOST,
         f"another process of the run is gone: {reason}",
         "look at the output of the process that ended first",
     )

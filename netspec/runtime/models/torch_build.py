@@ -6,6 +6,7 @@ import functools
 import linecache
 from typing import TYPE_CHECKING, Any, Protocol
 
+from netspec import codes
 from netspec.compiler.elaborate.written import Written
 from netspec.compiler.ir.graph import Graph
 from netspec.compiler.torch_backend import torch_source
@@ -45,7 +46,7 @@ def require_torch() -> Any:
         import torch
     except ImportError:
         raise NetspecError.simple(
-            "torch/missing", "PyTorch is not installed", "pip install 'netspec-dsl[torch]'"
+            codes.TORCH_MISSING, "PyTorch is not installed", "pip install 'netspec-dsl[torch]'"
         ) from None
     return torch
 
@@ -91,7 +92,7 @@ def build_module(net: CheckedNet, *, dtype: str = "float32", seed: int = 0) -> n
     torch = require_torch()
     if dtype not in DTYPES:
         names = ", ".join(DTYPES)
-        raise NetspecError.simple("model/dtype", f"dtype must be one of {names}, not {dtype!r}")
+        raise NetspecError.simple(codes.MODEL_DTYPE, f"dtype must be one of {names}, not {dtype!r}")
     # Made without values, for they are about to be loaded: initialising VGG takes seconds.
     with torch.device("meta"):
         module: nn.Module = module_class(net)()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from netspec import codes
 from netspec.diagnostics import NetspecError
 from netspec.runtime.data.choices import is_number, make, require
 
@@ -188,13 +189,13 @@ def make_loss(name: str, /, **options: float) -> Loss:
 def _check(logits: Floats, targets: Targets) -> None:
     if logits.ndim != 2 or targets.shape != logits.shape[:1] or targets.dtype.kind not in "ui":
         raise NetspecError.simple(
-            "data/shape",
+            codes.DATA_SHAPE,
             f"scores {list(logits.shape)} need {len(logits)} whole numbers as targets, one a row; "
             f"these are {targets.dtype} {list(targets.shape)}",
         )
     if len(targets) and (targets.min() < 0 or targets.max() >= logits.shape[1]):
         raise NetspecError.simple(
-            "data/bad-file",
+            codes.DATA_BAD_FILE,
             f"targets run from {targets.min()} to {targets.max()}; "
             f"{logits.shape[1]} classes are 0 to {logits.shape[1] - 1}",
         )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from netspec import codes
 from netspec.diagnostics import NetspecError
 from netspec.runtime.plots.figures import COLORS, figure, save
 
@@ -47,7 +48,7 @@ def curves_of(name: str, lines: Sequence[Line]) -> Curves:
     epochs = [x for x in lines if x.get("kind") == "epoch" and _has(x, "epoch", "step", "loss")]
     if not steps and not epochs:
         raise NetspecError.simple(
-            "plot/nothing", f"{name} has nothing to draw: it did not come to its first line"
+            codes.PLOT_NOTHING, f"{name} has nothing to draw: it did not come to its first line"
         )
     # All epochs of a run have equally many steps. Before the first is over, a step stands for one.
     each = epochs[0]["step"] / epochs[0]["epoch"] if epochs else 1

@@ -6,6 +6,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+from netspec import codes
 from netspec.diagnostics import NetspecError
 from netspec.runtime.weights.atomic_write import write_durably
 
@@ -35,7 +36,7 @@ def require_matplotlib() -> Any:
         import matplotlib
     except ImportError:
         raise NetspecError.simple(
-            "library/matplotlib",
+            codes.LIBRARY_MATPLOTLIB,
             "curves are drawn with Matplotlib, which is not installed",
             "pip install 'netspec-dsl[plot]'",
         ) from None
@@ -50,7 +51,7 @@ def check_picture_path(path: Path, formats: tuple[str, ...] = FORMATS) -> None:
     """
     if path.suffix.lower() not in formats:
         raise NetspecError.simple(
-            "usage/picture", f"{path}: the name of a picture ends in {' or '.join(formats)}"
+            codes.USAGE_PICTURE, f"{path}: the name of a picture ends in {' or '.join(formats)}"
         )
 
 
@@ -81,4 +82,6 @@ def save(made: Any, path: Path) -> None:
         write_durably(path, content.getvalue())
     except OSError as error:
         reason = error.strerror or str(error)
-        raise NetspecError.simple("output/unwritable", f"cannot write {path}: {reason}") from None
+        raise NetspecError.simple(
+            codes.OUTPUT_UNWRITABLE, f"cannot write {path}: {reason}"
+        ) from None

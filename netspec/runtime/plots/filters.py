@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from netspec import codes
 from netspec.diagnostics import NetspecError, suggest
 from netspec.runtime.plots.png import grid, save_png
 
@@ -35,7 +36,7 @@ def draw_filters(tensors: Mapping[str, NDArray[Any]], path: Path, layer: str | N
     filters = np.asarray(tensors[name], np.float64)
     count, channels, height, width = filters.shape
     if not np.isfinite(filters).all():
-        raise NetspecError.simple("plot/filters", f"`{name}` holds NaN or infinite values")
+        raise NetspecError.simple(codes.PLOT_FILTERS, f"`{name}` holds NaN or infinite values")
     if channels != 3:  # each channel is a picture of its own
         filters = filters.reshape(-1, 1, height, width)
     shown = filters[:MOST]
@@ -43,7 +44,7 @@ def draw_filters(tensors: Mapping[str, NDArray[Any]], path: Path, layer: str | N
         save_png(path, grid(shown), scale=max(1, -(-_PIXELS // max(height, width))))
     except OSError as error:
         message = f"cannot write {path}: {error.strerror}"
-        raise NetspecError.simple("output/unwritable", message) from None
+        raise NetspecError.simple(codes.OUTPUT_UNWRITABLE, message) from None
     part = f", the first {len(shown)}" if len(shown) < len(filters) else ""
     return f"{name}: {count} filters of {channels} x {height} x {width}{part}"
 
@@ -83,4 +84,4 @@ def _filters(tensors: Mapping[str, NDArray[Any]]) -> list[str]:
 def _choose(message: str, names: Sequence[str]) -> NetspecError:
     shown = ", ".join(names[:8]) + (" ..." if len(names) > 8 else "")
     help = f"choose one with --layer: {shown}" if names else "these weights have no filters"
-    return NetspecError.simple("plot/filters", message, help)
+    return NetspecError.simple(codes.PLOT_FILTERS, message, help)

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from netspec import codes
 from netspec.diagnostics import NetspecError
 from netspec.runtime.weights.atomic_write import sync_folder, told_plainly, write_durably
 from netspec.runtime.weights.host import machine_memory
@@ -145,7 +146,7 @@ def newest_checkpoint(folder: Path) -> tuple[Checkpoint, list[str]]:
             except NetspecError as error:
                 wrong.append(error.diagnostics[0].message)
     raise NetspecError.simple(
-        "run/checkpoint", "; ".join(wrong) or f"{folder} holds no checkpoint",
+        codes.RUN_CHECKPOINT, "; ".join(wrong) or f"{folder} holds no checkpoint",
         "the run cannot go on: start it anew",
     )  # fmt: skip
 
@@ -162,4 +163,4 @@ def _digest(tensors: Mapping[str, NDArray[Any]], text: str) -> str:
 
 def _damaged(path: Path, reason: str) -> NetspecError:
     message = f"the checkpoint {path} is damaged: {reason}"
-    return NetspecError.simple("run/checkpoint", message)
+    return NetspecError.simple(codes.RUN_CHECKPOINT, message)

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from netspec import codes
 from netspec.compiler.elaborate.written import Written
 from netspec.diagnostics import NetspecError
 from netspec.runtime.data.dataset import Dataset
@@ -105,7 +106,9 @@ class RunFolder:
         if not path.is_file():
             reason = "it has no run.json" if self.path.is_dir() else "there is no such folder"
             raise NetspecError.simple(
-                "run/missing", f"{self.path} is no run: {reason}", "`netspec runs` lists the runs"
+                codes.RUN_MISSING,
+                f"{self.path} is no run: {reason}",
+                "`netspec runs` lists the runs",
             )
         try:
             content = json.loads(path.read_text("utf-8"))
@@ -116,7 +119,7 @@ class RunFolder:
         except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
             text = str(error).splitlines() or [type(error).__name__]
             message = f"{path} is damaged: {text[0][:200]}"
-            raise NetspecError.simple("run/damaged", message) from None
+            raise NetspecError.simple(codes.RUN_DAMAGED, message) from None
         return facts
 
     def net_file(self, facts: Facts) -> Path:
@@ -127,7 +130,9 @@ class RunFolder:
         """
         path = self.path / NET / facts.file
         if not path.resolve().is_relative_to((self.path / NET).resolve()):
-            raise NetspecError.simple("run/damaged", f"{self.path / FACTS}: the net is elsewhere")
+            raise NetspecError.simple(
+                codes.RUN_DAMAGED, f"{self.path / FACTS}: the net is elsewhere"
+            )
         return path
 
     def write_files(self, files: Mapping[str, bytes]) -> None:
@@ -203,10 +208,12 @@ def check_place(path: Path) -> None:
     if path.is_dir():
         _require_empty(path)
     elif path.exists():
-        raise NetspecError.simple("output/unwritable", f"cannot make {path}: it is a file")
+        raise NetspecError.simple(codes.OUTPUT_UNWRITABLE, f"cannot make {path}: it is a file")
     above = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
     if not above.is_dir() or not os.access(above, os.W_OK):
-        raise NetspecError.simple("output/unwritable", f"cannot make {path}: {above} is read-only")
+        raise NetspecError.simple(
+            codes.OUTPUT_UNWRITABLE, f"cannot make {path}: {above} is read-only"
+        )
 
 
 def check_file_place(path: Path) -> None:
@@ -224,14 +231,14 @@ def check_file_place(path: Path) -> None:
         reason = f"the folder {folder} is not writable"
     else:
         return
-    raise NetspecError.simple("output/unwritable", f"cannot write {path}: {reason}")
+    raise NetspecError.simple(codes.OUTPUT_UNWRITABLE, f"cannot write {path}: {reason}")
 
 
 def _require_empty(path: Path) -> None:
     if any(path.iterdir()):
         run = (path / FACTS).exists()
         raise NetspecError.simple(
-            "run/exists",
+            codes.RUN_EXISTS,
             f"{path} holds a run" if run else f"{path} holds other files",
             f"go on with it: netspec train --resume {path}" if run else "name another folder",
         )

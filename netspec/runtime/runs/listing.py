@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from netspec import codes
 from netspec.diagnostics import NetspecError
 from netspec.runtime.runs.folder import FACTS, Facts, RunFolder
 from netspec.runtime.runs.metrics import read_metrics
@@ -74,7 +75,9 @@ def find_runs(paths: Sequence[Path]) -> list[Path]:
         inside = [path] if (path / FACTS).is_file() else [p for p in below if p.name[0] != "."]
         if not inside:
             raise NetspecError.simple(
-                "run/missing", f"there are no runs in {path}", "netspec train keeps one in runs/"
+                codes.RUN_MISSING,
+                f"there are no runs in {path}",
+                "netspec train keeps one in runs/",
             )
         found += inside
     return found

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from netspec import codes
 from netspec.diagnostics import NetspecError
 from netspec.runtime.weights.atomic_write import told_plainly, write_all
 
@@ -83,7 +84,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         lines = path.read_text("utf-8").split("\n")
         found = [json.loads(line) for line in lines[:-1]]
     except (OSError, ValueError, RecursionError) as error:
-        raise NetspecError.simple("run/damaged", f"cannot read {path}: {error}") from None
+        raise NetspecError.simple(codes.RUN_DAMAGED, f"cannot read {path}: {error}") from None
     if not all(isinstance(line, dict) for line in found):
-        raise NetspecError.simple("run/damaged", f"{path} holds other things than metrics")
+        raise NetspecError.simple(codes.RUN_DAMAGED, f"{path} holds other things than metrics")
     return found

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from netspec import codes
 from netspec.compiler.parse import decode_source, read_file
 from netspec.diagnostics import Diagnostic, Hint, NetspecError, Source, Span, suggest
 from netspec.runtime.runs.options import OPTIONS, Option
@@ -89,7 +90,7 @@ def _wrong(content: Mapping[str, Any], places: Places) -> Iterator[Diagnostic]:
             yield from _wrong_value(OPTIONS[name], value, places)
         elif name in OPTIONS:
             yield Diagnostic(
-                "error", "recipe/key", f"a recipe does not say `{name}`", key,
+                codes.RECIPE_KEY, f"a recipe does not say `{name}`", key,
                 hints=(Hint(f"give it on the command line: --{name}"),),
             )  # fmt: skip
         else:
@@ -102,7 +103,7 @@ def _unknown(name: str, key: Span, known: set[str]) -> Diagnostic:
         meant = name.replace("_", "-")
     hint = f"did you mean `{meant}`?" if meant else f"there are {', '.join(sorted(known))}"
     message = f"there is no training option `{name[:60]}`"
-    return Diagnostic("error", "recipe/key", message, key, hints=(Hint(hint),))
+    return Diagnostic(codes.RECIPE_KEY, message, key, hints=(Hint(hint),))
 
 
 def _wrong_value(option: Option, value: Any, places: Places) -> Iterator[Diagnostic]:
@@ -122,7 +123,7 @@ def _wrong_value(option: Option, value: Any, places: Places) -> Iterator[Diagnos
         span = places.values.get((*path, next(bad, 0)), span)
     message = f"`{option.name}` must be {option.kind.describe()}"
     hints = (Hint(suggestion),) if suggestion else ()
-    yield Diagnostic("error", "recipe/value", message, span, label, hints=hints)
+    yield Diagnostic(codes.RECIPE_VALUE, message, span, label, hints=hints)
 
 
 def _wrong_arguments(value: Any, places: Places) -> Iterator[Diagnostic]:
@@ -130,14 +131,14 @@ def _wrong_arguments(value: Any, places: Places) -> Iterator[Diagnostic]:
         message = f"`{ARGUMENTS}` is a table of arguments of the net"
         hints = (Hint(f"write [{ARGUMENTS}], and under it a line for each, such as depth = 56"),)
         span = places.values[(ARGUMENTS,)]
-        yield Diagnostic("error", "recipe/value", message, span, hints=hints)
+        yield Diagnostic(codes.RECIPE_VALUE, message, span, hints=hints)
         return
     for name, item in value.items():
         if not _is_constant(item):
             message = f"`{name}` must be a number, a bool, a text or a list of them"
             path = (ARGUMENTS, name)
             span = places.values.get(path, places.keys[path])
-            yield Diagnostic("error", "recipe/value", message, span)
+            yield Diagnostic(codes.RECIPE_VALUE, message, span)
 
 
 def _is_constant(value: Any) -> bool:
@@ -161,13 +162,13 @@ def _syntax(source: Source, text: str) -> Diagnostic:
     message = _PLACE.sub("", text) or "this is nested too deep"
     span = Span(source, offset, min(offset + 1, len(source.text)))
     hints = (Hint("a recipe is TOML: one `name = value` a line, texts in quotes"),)
-    return Diagnostic("error", "recipe/syntax", message, span, hints=hints)
+    return Diagnostic(codes.RECIPE_SYNTAX, message, span, hints=hints)
 
 
 def _at(diagnostic: Diagnostic, span: Span) -> Diagnostic:
     """A diagnostic about a value as one about its place."""
     return Diagnostic(
-        "error", "recipe/value", diagnostic.message, span, notes=diagnostic.notes,
+        codes.RECIPE_VALUE, diagnostic.message, span, notes=diagnostic.notes,
         hints=diagnostic.hints,
     )  # fmt: skip
 

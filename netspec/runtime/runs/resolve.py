@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from netspec import codes
 from netspec.diagnostics import Diagnostic, NetspecError
 from netspec.runtime.optim.losses import make_loss
 from netspec.runtime.optim.lr_schedules import make_schedule
@@ -100,8 +101,8 @@ def check_arguments(recipe: Recipe, error: NetspecError) -> NetspecError:
     for d in error.diagnostics:
         named = (n for n in recipe.arguments if f"no argument `{n}`" in d.message)
         path = (ARGUMENTS, next(named, ""))
-        if d.code == "call/unknown-attribute" and d.span is None and path in recipe.places.keys:
+        if d.code == codes.CALL_UNKNOWN_ATTRIBUTE and d.span is None and path in recipe.places.keys:
             span = recipe.places.keys[path]
-            d = Diagnostic("error", "recipe/key", d.message, span, hints=d.hints)
+            d = Diagnostic(codes.RECIPE_KEY, d.message, span, hints=d.hints)
         found.append(d)
     return NetspecError(found)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from netspec import codes
 from netspec.diagnostics import Diagnostic, Hint, NetspecError
 from netspec.runtime.runs.checkpoint import Checkpoint, newest_checkpoint
 from netspec.runtime.runs.folder import Facts, RunFolder
@@ -88,7 +89,7 @@ def checked_options(folder: RunFolder, facts: Facts) -> dict[str, Any]:
             problem = OPTIONS[name].kind.problem(value)
         if problem:
             message = f"{folder.path}/run.json is damaged: `{name}`: {problem}"
-            raise NetspecError.simple("run/damaged", message)
+            raise NetspecError.simple(codes.RUN_DAMAGED, message)
         values[name] = value
     return values
 
@@ -120,7 +121,7 @@ def _fixed(
 
 def _refusal(what: str, before: Any, now: Any) -> Diagnostic:
     message = f"{what} cannot change while a run goes on: it is {_shown(before)}, not {_shown(now)}"
-    return Diagnostic("error", "run/fixed", message, hints=(Hint("start a run of its own"),))
+    return Diagnostic(codes.RUN_FIXED, message, hints=(Hint("start a run of its own"),))
 
 
 def check_data(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
@@ -137,7 +138,7 @@ def check_data(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
         what = [key for key in ("name", "train", "test") if before.get(key) != now[key]]
         told = ", ".join(f"{key}: {_shown(before.get(key))} -> {_shown(now[key])}" for key in what)
         raise NetspecError.simple(
-            "run/data-changed",
+            codes.RUN_DATA_CHANGED,
             f"the data are not those of the run: {told or 'their numbers differ'}",
             "train a run of its own, from these weights if you like (--weights)",
         )
@@ -163,7 +164,7 @@ def check_source(facts: Facts, folder: RunFolder, files: Mapping[str, bytes]) ->
         kept = folder.path / "net" / name
         if not kept.is_file() or kept.read_bytes() != content:
             raise NetspecError.simple(
-                "run/fixed",
+                codes.RUN_FIXED,
                 f"{name} has changed since the run was started",
                 f"without FILE, the run's own copy is used: netspec train --resume {folder.path}",
             )

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from netspec import codes
 from netspec.diagnostics import NetspecError
 
 # What a line of metrics becomes: its key, and the curve that it belongs to.
@@ -27,7 +28,7 @@ def require_tensorboard() -> None:
         import tensorboard.summary.writer.event_file_writer  # noqa: F401
     except ImportError:
         raise NetspecError.simple(
-            "run/no-tensorboard",
+            codes.RUN_NO_TENSORBOARD,
             "TensorBoard is not installed",
             "pip install 'netspec-dsl[tensorboard]'",
         ) from None

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from netspec import codes
 from netspec.compiler.ir.graph import Graph
 from netspec.diagnostics import Diagnostic, Hint, NetspecError, plural, quoted, suggest
 from netspec.runtime.data.choices import BAD_OPTION
@@ -101,8 +102,7 @@ def start_from(model: HasState, weights: Mapping[str, NDArray[Any]]) -> Transfer
         raise NetspecError(
             [
                 Diagnostic(
-                    "error",
-                    "weights/mismatch",
+                    codes.WEIGHTS_MISMATCH,
                     "nothing in the weights matches the network",
                     notes=tuple(line.strip() for line in report.lines())[1:],
                     hints=(Hint("tensors are matched by name and shape"),),

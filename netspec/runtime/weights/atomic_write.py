@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from netspec import codes
 from netspec.diagnostics import NetspecError
 
 _PART = ".part"
@@ -79,9 +80,9 @@ def told_plainly(path: Path, kept: str = "") -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             advice = "make room on the disk" + (f"; {kept}" if kept else "")
             message = f"the disk is full: cannot write {path} ({reason})"
-            raise NetspecError.simple("output/disk-full", message, advice) from None
+            raise NetspecError.simple(codes.OUTPUT_DISK_FULL, message, advice) from None
         message = f"cannot write {path}: {reason}"
-        raise NetspecError.simple("output/unwritable", message, kept or None) from None
+        raise NetspecError.simple(codes.OUTPUT_UNWRITABLE, message, kept or None) from None
 
 
 def _umask() -> int:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from netspec import codes
 from netspec.diagnostics import NetspecError
 from netspec.runtime.data.dataset import Dataset, Labels
 
@@ -50,7 +51,7 @@ def _stored(metadata: Mapping[str, str]) -> list[str]:
         sound = False
     if not sound:
         raise NetspecError.simple(
-            "weights/bad-file", "the stored names of the classes are no list of texts"
+            codes.WEIGHTS_BAD_FILE, "the stored names of the classes are no list of texts"
         )
     return list(names)
 
@@ -75,7 +76,7 @@ def labels_by_name(data: Dataset, labels: Labels, metadata: Mapping[str, str]) -
     unknown = [name for name in data.class_names if name not in learnt]
     if unknown:
         raise NetspecError.simple(
-            "data/shape",
+            codes.DATA_SHAPE,
             f"{data.name} has the class `{unknown[0]}`, which the weights were not trained on",
             f"they know {', '.join(learnt[:10])}{' ...' if len(learnt) > 10 else ''}",
         )

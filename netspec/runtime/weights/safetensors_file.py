@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from netspec import codes
 from netspec.diagnostics import Diagnostic, Hint, NetspecError
 from netspec.runtime.data.input_normalization import Normalization
 from netspec.runtime.weights.atomic_write import write_durably
@@ -79,7 +80,8 @@ def weights_bytes(
     for name, tensor in tensors.items():
         if tensor.dtype.kind not in _WRITABLE or tensor.dtype == np.longdouble:
             raise NetspecError.simple(
-                "weights/bad-tensor", f"`{name}` holds {tensor.dtype} values, which are not saved"
+                codes.WEIGHTS_BAD_TENSOR,
+                f"`{name}` holds {tensor.dtype} values, which are not saved",
             )
     # asarray, not ascontiguousarray, which would give a 0-d array a dimension.
     dense = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
@@ -140,7 +142,7 @@ def check_tensors(
             message = "the weights do not fit the network: one tensor differs"
         hint = Hint("the weights must come from the same .net file with the same --set arguments")
         raise NetspecError(
-            [Diagnostic("error", "weights/mismatch", message, notes=tuple(notes), hints=(hint,))]
+            [Diagnostic(codes.WEIGHTS_MISMATCH, message, notes=tuple(notes), hints=(hint,))]
         )
 
 
@@ -194,4 +196,4 @@ def _hint(path: Path) -> str | None:
 
 
 def _bad_file(path: str | os.PathLike[str], reason: str, help: str | None = None) -> NetspecError:
-    return NetspecError.simple("weights/bad-file", f"{os.fspath(path)}: {reason}", help)
+    return NetspecError.simple(codes.WEIGHTS_BAD_FILE, f"{os.fspath(path)}: {reason}", help)

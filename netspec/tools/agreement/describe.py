@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from netspec import codes
 from netspec.compiler.ir.graph import Graph, Node
 from netspec.diagnostics import Diagnostic, Label, Span, plural
 from netspec.tools.agreement.compare import Checkpoint, Parting, Side
@@ -49,8 +50,7 @@ def describe_parting(
     notes.append(f"{before} agrees, or differs by rounding alone")
     together = "computed by the same fused step"
     return Diagnostic(
-        "error",
-        "verify/gradient" if item.is_backward else "verify/value",
+        codes.VERIFY_GRADIENT if item.is_backward else codes.VERIFY_VALUE,
         f"{left} and {right} part at {_named(graph, item)}",
         span=nodes[0].origin.span if nodes else graph.span,
         label=label,
@@ -70,8 +70,7 @@ def describe_step(
     (node, *_) = holders(graph, parameter)
     numbers = _numbers(values)
     return Diagnostic(
-        "error",
-        "verify/value",
+        codes.VERIFY_VALUE,
         f"NumPy and PyTorch part at `{parameter}` after {plural(count, 'step')} of {optimizer}",
         span=node.origin.span,
         label=f"{numbers[0]} in NumPy, {numbers[1]} in PyTorch",

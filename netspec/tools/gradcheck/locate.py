@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from netspec import codes
 from netspec.compiler.ir.graph import Graph, Node
 from netspec.compiler.ir.op import Evaluation
 from netspec.diagnostics import Diagnostic
@@ -41,6 +42,11 @@ if TYPE_CHECKING:
     from torch import nn
 
 Array = NDArray[Any]
+
+_OF_GRADCHECK = {
+    codes.VERIFY_VALUE: codes.GRADCHECK_VALUE,
+    codes.VERIFY_GRADIENT: codes.GRADCHECK_GRADIENT,
+}
 
 # Sound programs agree in float64 to this.
 CLOSE = 1e-10
@@ -69,8 +75,7 @@ def locate(
             comparison = _closer(graph, case, sides) or comparison
         if comparison.parting is not None:
             found = describe_parting(graph, comparison.parting, where, witnesses(sides))
-            area = "value" if found.code.endswith("/value") else "gradient"
-            return dataclasses.replace(found, code=f"gradcheck/{area}")
+            return dataclasses.replace(found, code=_OF_GRADCHECK[found.code])
     return _wrong_formula(graph, case, reference, tolerance)
 
 
@@ -97,8 +102,7 @@ def _wrong_formula(
         for what, analytic, slope in _own_slopes(graph, case, reference, node, dy):
             if judge(analytic, slope, max(abs(analytic), abs(slope.value)), tolerance) == "wrong":
                 return Diagnostic(
-                    "error",
-                    "gradcheck/gradient",
+                    codes.GRADCHECK_GRADIENT,
                     f"the gradient of {what} is not the slope of `{node.name}` ({node.op.name})",
                     span=node.origin.span,
                     label=f"{analytic:.6g} by its backward, {slope.value:.6g} by differences",

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from netspec import codes
 from netspec.compiler.ir.graph import Graph
 from netspec.diagnostics import Diagnostic, NetspecError, Span, plural, to_json
 from netspec.text.table import Column, name_column, table_lines, text_column
@@ -114,7 +115,9 @@ class Report:
         if self.diagnostics:
             raise NetspecError(self.diagnostics)
         if not self.ok:
-            raise NetspecError.simple(f"gradcheck/{self.verdict}", self._conclusion())
+            has_failed = self.verdict == "failed"
+            code = codes.GRADCHECK_GRADIENT if has_failed else codes.GRADCHECK_INCONCLUSIVE
+            raise NetspecError.simple(code, self._conclusion())
 
     def __str__(self) -> str:
         """The tables and a verdict, without the diagnostics."""

@@ -11,6 +11,7 @@ from typing import Any, Literal, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from netspec import codes
 from netspec.compiler.ir.graph import Graph
 from netspec.diagnostics import Diagnostic, DiagnosticSink, NetspecError, Span, plural
 from netspec.runtime.engine.program import make_plan
@@ -161,7 +162,7 @@ def _check_options(
     elif backend is not None and backend not in BACKENDS:
         wrong = f"backend must be one of {', '.join(BACKENDS)}, not {backend!r}"
     if wrong:
-        raise NetspecError.simple("gradcheck/option", wrong)
+        raise NetspecError.simple(codes.GRADCHECK_OPTION, wrong)
 
 
 def _module(net: HasGraph, backend: str | None, *, is_part: bool) -> Any:
@@ -182,7 +183,7 @@ def _module(net: HasGraph, backend: str | None, *, is_part: bool) -> Any:
     if why is not None:
         if backend is None:
             return None
-        raise NetspecError.simple("gradcheck/option", why)
+        raise NetspecError.simple(codes.GRADCHECK_OPTION, why)
     try:
         require_torch()
     except NetspecError:
@@ -316,8 +317,7 @@ def _diagnose(
         yield dataclasses.replace(found, notes=(*found.notes, _seen_in(failed, checks)))
     else:
         yield Diagnostic(
-            "error",
-            "gradcheck/gradient",
+            codes.GRADCHECK_GRADIENT,
             f"a gradient is wrong, and no layer by itself is: {_seen_in(failed, checks)}",
             span=failed[0].span if failed else graph.span,
         )

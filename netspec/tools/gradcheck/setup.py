@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from netspec import codes
 from netspec.compiler.ir.graph import Graph
 from netspec.compiler.passes.bind_sizes import match_sizes, match_sizes_of, open_sizes, specialize
 from netspec.diagnostics import NetspecError
@@ -89,7 +90,7 @@ def _given_inputs(graph: Graph, x: ArrayLike | Mapping[str, ArrayLike] | None) -
     arrays = x if isinstance(x, Mapping) else {next(iter(graph.inputs)): x}
     if set(arrays) != set(graph.inputs):
         raise NetspecError.simple(
-            "model/inputs",
+            codes.MODEL_INPUTS,
             f"{graph.name} has the inputs {', '.join(graph.inputs)},"
             f" and got {', '.join(map(str, arrays)) or 'none'}",
         )
@@ -99,12 +100,12 @@ def _given_inputs(graph: Graph, x: ArrayLike | Mapping[str, ArrayLike] | None) -
         if array.ndim == 0 or len(array) == 0 or match_sizes_of(shape, array.shape[1:]) is None:
             expected = ", ".join(["N", *map(str, shape)])
             raise NetspecError.simple(
-                "model/input-shape",
+                codes.MODEL_INPUT_SHAPE,
                 f"`{name}` must be of shape [{expected}], not {list(array.shape)}",
             )
     if len({len(array) for array in given.values()}) > 1:
         lengths = {name: len(array) for name, array in given.items()}
-        raise NetspecError.simple("model/inputs", f"batches of different sizes: {lengths}")
+        raise NetspecError.simple(codes.MODEL_INPUTS, f"batches of different sizes: {lengths}")
     return given
 
 
@@ -124,7 +125,7 @@ def _objective(
         scores = None
     if scores is None and (loss is not None or y is not None):
         raise NetspecError.simple(
-            "model/scores",
+            codes.MODEL_SCORES,
             "a part of a net has no loss: it is checked with a random linear functional"
             if is_part
             else f"{graph.name} has no output [N, classes] for a loss",
@@ -132,7 +133,7 @@ def _objective(
     labels = None if y is None else np.asarray(y)
     if labels is not None and (labels.shape != (batch,) or labels.dtype.kind not in "ui"):
         raise NetspecError.simple(
-            "data/shape",
+            codes.DATA_SHAPE,
             f"y must hold {batch} whole numbers, one for each image;"
             f" it is {labels.dtype} {list(labels.shape)}",
         )
@@ -159,7 +160,7 @@ def choose_parameters(graph: Graph, pattern: str) -> tuple[list[str], list[str]]
     ]
     if not any(chosen):
         raise NetspecError.simple(
-            "gradcheck/params",
+            codes.GRADCHECK_PARAMS,
             f"no parameter or input of {graph.name} is called {pattern!r}",
             f"they are called {', '.join([*trained, *inputs][:12])}",
         )

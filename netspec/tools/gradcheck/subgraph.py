@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from netspec import codes
 from netspec.compiler.ir.graph import Graph
 from netspec.diagnostics import NetspecError, suggest
 
@@ -25,7 +26,7 @@ def cut(graph: Graph, start: str | None, end: str | None) -> Graph:
     after, before = _downstream(graph, first), _upstream(graph, last)
     inside = [node for node in graph.nodes if node.name in after and node.name in before]
     if not inside:
-        raise NetspecError.simple("gradcheck/label", f"no way leads from `{start}` to `{end}`")
+        raise NetspecError.simple(codes.GRADCHECK_LABEL, f"no way leads from `{start}` to `{end}`")
     names = {node.name for node in inside}
     read = {value for node in inside for value in node.inputs}
     leaving = set(graph.outputs.values())
@@ -60,7 +61,7 @@ def _named(graph: Graph, label: str, *, inputs: bool = False) -> set[str]:
     known = [*graph.by_name, *(graph.inputs if inputs else ())]
     meant = suggest(label, known)
     raise NetspecError.simple(
-        "gradcheck/label",
+        codes.GRADCHECK_LABEL,
         f"{graph.name} has no layer `{label}`",
         f"did you mean `{meant}`?" if meant else "`netspec summarize` lists the layers",
     )

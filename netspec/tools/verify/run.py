@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+from netspec import codes
 from netspec.compiler.ir.graph import Graph
 from netspec.diagnostics import DiagnosticSink, NetspecError
 from netspec.runtime.models.classifier_shape import require_sizes, require_training_batch
@@ -78,7 +79,7 @@ def _check(graph: Graph, batch: int, dtypes: Sequence[str], torch: bool) -> None
         require_torch()
     if not dtypes or not set(dtypes) <= set(DTYPES):
         raise NetspecError.simple(
-            "model/dtype", f"dtypes must be some of {', '.join(DTYPES)}, not {list(dtypes)}"
+            codes.MODEL_DTYPE, f"dtypes must be some of {', '.join(DTYPES)}, not {list(dtypes)}"
         )
     require_sizes(graph)
     require_training_batch(graph, batch)

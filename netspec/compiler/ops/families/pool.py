@@ -41,7 +41,7 @@ class PoolOp(Op):
         most = (half[0], half[0], half[1], half[1])
         if any(p > m for p, m in zip(self.pad, most, strict=True)):
             raise ShapeError(
-                "shape/pool-padding",
+                codes.SHAPE_POOL_PADDING,
                 f"a {self.kernel[0]}x{self.kernel[1]} window may be padded by at most half its"
                 f" size: {half[0]} above and below, {half[1]} left and right",
                 blame="pad",

@@ -106,7 +106,7 @@ def require_picture(op: str, shape: Shape) -> None:
     """
     if len(shape) != 3:
         raise ShapeError(
-            "shape/rank", f"`{op}` needs a picture [N, channels, height, width],"
+            codes.SHAPE_RANK, f"`{op}` needs a picture [N, channels, height, width],"
             f" not {show_shape(shape)}",
         )  # fmt: skip
 
@@ -132,7 +132,7 @@ def require_fit(op: str, window: tuple[Axis, Axis], fixes: Iterable[Fix] = ()) -
     grow = max((axis.reach - axis.extent + 1) // 2 for axis in window)
     fit = min(axis.extent for axis in window)
     raise ShapeError(
-        "shape/kernel-too-large",
+        codes.SHAPE_KERNEL_TOO_LARGE,
         f"a {size} {'dilated ' if dilated else ''}kernel does not fit in a {picture} picture{padded}",
         blame="kernel",
         notes=notes,
@@ -157,7 +157,7 @@ def unread_rows(node: Node, graph: Graph, window: tuple[Axis, Axis]) -> Iterable
     plural = len(lost) > 1 or lost[0][0].unread > 1
     picture = f"{window[0].extent}x{window[1].extent}"
     yield Finding(
-        "shape/unread-rows",
+        codes.SHAPE_UNREAD_ROWS,
         f"{' and '.join(parts)} of the {picture} picture {'are' if plural else 'is'} never read",
         blame="stride" if any(axis.stride > 1 for axis, _ in lost) else "kernel",
         notes=tuple(dict.fromkeys(

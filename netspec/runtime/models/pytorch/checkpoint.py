@@ -8,6 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from netspec import codes
 from netspec.diagnostics import NetspecError
 from netspec.runtime.models.torch_build import require_torch
 
@@ -55,4 +56,4 @@ def _array(path: Path, name: str, tensor: Any) -> NDArray[Any]:
 
 
 def _bad(path: Path, reason: str) -> NetspecError:
-    return NetspecError.simple("weights/bad-file", f"{path}: {reason}")
+    return NetspecError.simple(codes.WEIGHTS_BAD_FILE, f"{path}: {reason}")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
+from netspec import codes
 from netspec.diagnostics import NetspecError
 from netspec.runtime.data.choices import check_name, require
 from netspec.runtime.models.numpy_steps import out_of_memory
@@ -91,7 +92,7 @@ def ordinary_errors(batch: int, compiler: str | None) -> Iterator[None]:
         if compiler is None or not raised_in.startswith(("torch._dynamo", "torch._inductor")):
             raise
         raise NetspecError.simple(
-            "train/bad-option",
+            codes.TRAIN_BAD_OPTION,
             f"torch.compile failed: {_first_line(error)}",
             "train without --compile; on a CPU it needs a C++ compiler, on a GPU Triton",
         ) from error

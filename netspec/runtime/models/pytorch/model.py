@@ -11,6 +11,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
+from netspec import codes
 from netspec.compiler.ir.graph import Graph
 from netspec.compiler.numpy_backend.lower import is_frozen
 from netspec.diagnostics import NetspecError
@@ -44,7 +45,8 @@ class TorchModel:
         )
         if self.execution.half and self.torch_dtype != torch.float32:
             raise NetspecError.simple(
-                "train/bad-option", "mixed precision keeps its weights in float32, not in float64"
+                codes.TRAIN_BAD_OPTION,
+                "mixed precision keeps its weights in float32, not in float64",
             )
         self.module: nn.Module = module.to(self.execution.device)
         if self.execution.channels_last:

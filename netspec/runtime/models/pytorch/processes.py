@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch import distributed as dist
 
+from netspec import codes
 from netspec.diagnostics import NetspecError
 from netspec.runtime.models.protocols import lost_process
 
@@ -69,7 +70,7 @@ def from_environment() -> Group:
         return Group(*(int(os.environ[name]) for name in names))
     except ValueError:
         raise NetspecError.simple(
-            "train/bad-option", f"{', '.join(names)} in the environment are no whole numbers"
+            codes.TRAIN_BAD_OPTION, f"{', '.join(names)} in the environment are no whole numbers"
         ) from None
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from netspec import codes
 from netspec.diagnostics import Diagnostic, NetspecError
 from netspec.runtime.data.augment_draws import check_kinds, draw
 from netspec.runtime.data.batches import share
@@ -282,7 +283,7 @@ class TorchBackend:
             wrong += [f"missing: `optimizer.{name}.{key}`" for key in sorted(lacking)]
         if wrong:
             message = "the checkpoint does not fit the net"
-            raise NetspecError([Diagnostic("error", "run/checkpoint", message, notes=tuple(wrong))])
+            raise NetspecError([Diagnostic(codes.RUN_CHECKPOINT, message, notes=tuple(wrong))])
         return state
 
     def last_step(self) -> LastStep | None:
