@@ -8,7 +8,7 @@ the split form with the batch in front. A parameter, its axes permuted as `order
 `mean` and `inverse_std` are (N, ...), with 1 in place of the axes that were summed over.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from math import prod
 from typing import Any
 
@@ -132,14 +132,20 @@ def backward(
             result *= _spread(inverse_std[tile], split)
         return totals
 
-    first, *others = _run(part, x, scratch)
+    weight_totals, bias_totals = zip(*_run(part, x, scratch), strict=True)
+    _write_total(dweight, weight_totals, order)
+    _write_total(dbias, bias_totals, order)
+
+
+def _write_total(gradient: Array | None, totals: Sequence[Array], order: Ints) -> None:
+    """Add up the parts of a parameter's gradient, if it is wanted; the first is overwritten."""
+    if gradient is None:
+        return
+    total, *others = totals
     for other in others:
-        for total, more in zip(first, other, strict=True):
-            total += more
-    for gradient, total in ((dweight, first[0]), (dbias, first[1])):
-        if gradient is not None:
-            by_order = gradient.transpose(order)
-            by_order[...] = total.reshape(by_order.shape)
+        total += other
+    by_order = gradient.transpose(order)
+    by_order[...] = total.reshape(by_order.shape)
 
 
 def scratch_size(n: int, shape: Ints) -> int:

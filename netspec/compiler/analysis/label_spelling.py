@@ -21,34 +21,48 @@ _LONGEST = 40
 
 def misspelt_labels(labels: Iterable[syntax.Label], kinds: Iterable[str]) -> Iterator[Diagnostic]:
     """A warning for each label of a net that seems misspelt; `kinds` are its layers and blocks."""
-    places: dict[str, list[syntax.Label]] = {}
-    for label in labels:
-        for word in dict.fromkeys(_words(label)):
-            places.setdefault(word, []).append(label)
-    named = {word.lower() for kind in kinds for word in _WORD.findall(kind)}
-    shortened: dict[str, list[str]] = {}
-    for word in {*places, *named}:
-        for short in _without_a_letter(word):
-            shortened.setdefault(short, []).append(word)
+    words = _Words(labels, kinds)
+    for word, found in words.places.items():
+        meant = words.meant_by(word)
+        if meant is not None:
+            yield _warning(found[0], word, meant, words.places.get(meant, []))
 
-    def slips(word: str) -> set[str]:
+
+class _Words:
+    """The words of a net's labels, with the labels that each stands in, and of its layers' names."""
+
+    def __init__(self, labels: Iterable[syntax.Label], kinds: Iterable[str]) -> None:
+        self.places: dict[str, list[syntax.Label]] = {}
+        for label in labels:
+            for word in dict.fromkeys(_words(label)):
+                self.places.setdefault(word, []).append(label)
+        self._order = {word: i for i, word in enumerate(self.places)}
+        self._named = {word.lower() for kind in kinds for word in _WORD.findall(kind)}
+        self._shortened: dict[str, list[str]] = {}
+        for word in {*self.places, *self._named}:
+            for short in _without_a_letter(word):
+                self._shortened.setdefault(short, []).append(word)
+
+    def meant_by(self, word: str) -> str | None:
+        """What a word that stands alone is most likely a slip for, if for anything."""
+        if len(self.places[word]) > 1 or word in self._named:
+            return None
+        return next(
+            (other for other in sorted(self._slips(word)) if self._is_meant(other, word)), None
+        )
+
+    def _slips(self, word: str) -> set[str]:
         """What a word may be a slip for."""
-        return {*shortened.get(word, ()), *_undoubled(word), *_swapped(word)} - {word}
+        return {*self._shortened.get(word, ()), *_undoubled(word), *_swapped(word)} - {word}
 
-    def is_meant(other: str, word: str) -> bool:
-        if other in named:
+    def _is_meant(self, other: str, word: str) -> bool:
+        if other in self._named:
             return True
-        count = len(places.get(other, ()))
+        count = len(self.places.get(other, ()))
+        if count != 1 or len(word) <= 2:
+            return count > 1
         # Of two words that stand once, and could each be a slip for the other, it is the later one.
-        first_of_two = count == 1 and (word not in slips(other) or order[other] < order[word])
-        return count > 1 or (first_of_two and len(word) > 2)
-
-    order = {word: i for i, word in enumerate(places)}
-    for word, found in places.items():
-        if len(found) == 1 and word not in named:
-            meant = next((other for other in sorted(slips(word)) if is_meant(other, word)), None)
-            if meant is not None:
-                yield _warning(found[0], word, meant, places.get(meant, []))
+        return word not in self._slips(other) or self._order[other] < self._order[word]
 
 
 def _warning(label: syntax.Label, word: str, meant: str, others: list[syntax.Label]) -> Diagnostic:

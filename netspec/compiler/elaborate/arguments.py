@@ -47,7 +47,23 @@ class ArgumentBinder(Evaluator):
         `given` values come from the pipeline; only what the op takes beyond them can be an argument.
         """
         bound = Bound()
-        unclear = False  # what was reported may have been a value or an attribute
+        unclear = self._sort_positional(op, call, given, bound)
+        named = {argument.name.id for argument in call.arguments if argument.name is not None}
+        order = iter(attribute_order(op, tuple(bound.positional.values()), named))
+        for argument in call.arguments:
+            if argument.name is not None:
+                self._bind_named(op, call, argument, bound)
+            elif argument in bound.positional:
+                self._bind_positional(op, call, argument, next(order, None), bound)
+        self._require_attributes(op, call, bound, unclear)
+        return bound
+
+    def _sort_positional(self, op: type[Op], call: syntax.Call, given: int, bound: Bound) -> bool:
+        """Tell the values that go in from the constants, among the arguments without a name.
+
+        Whether this is unclear: what was reported may have been a value or an attribute.
+        """
+        unclear = False
         own = list(op.attributes())
         constants = bound.positional
         for argument in call.arguments:
@@ -63,29 +79,37 @@ class ArgumentBinder(Evaluator):
                 unclear = target is not None and op.arity is not None
             else:
                 constants[argument] = value
-        named = {argument.name.id for argument in call.arguments if argument.name is not None}
-        order = iter(attribute_order(op, tuple(constants.values()), named))
-        for argument in call.arguments:
-            if argument.name is not None:
-                self._bind_named(op, call, argument, bound)
-            elif argument in constants:
-                value, target = constants[argument], next(order, None)
-                if target is None:
-                    takes = plural(len(own), "argument") if own else "no arguments"
-                    message = f"`{op.name}` takes {takes}"
-                    self.report(codes.CALL_TOO_MANY, message, argument.span, notes=(signature(op),))
-                    bound.ok = False
-                elif target == "":
-                    self._input_size(op, call, argument)
-                else:
-                    self._bind_value(op, target, value, argument, bound)
+        return unclear
+
+    def _bind_positional(
+        self,
+        op: type[Op],
+        call: syntax.Call,
+        argument: syntax.Argument,
+        target: str | None,
+        bound: Bound,
+    ) -> None:
+        """Bind a constant; `target` is empty for the input's size, None beyond the last attribute."""
+        if target is None:
+            own = op.attributes()
+            takes = plural(len(own), "argument") if own else "no arguments"
+            message = f"`{op.name}` takes {takes}"
+            self.report(codes.CALL_TOO_MANY, message, argument.span, notes=(signature(op),))
+            bound.ok = False
+        elif target == "":
+            self._input_size(op, call, argument)
+        else:
+            self._bind_value(op, target, bound.positional[argument], argument, bound)
+
+    def _require_attributes(
+        self, op: type[Op], call: syntax.Call, bound: Bound, unclear: bool
+    ) -> None:
         for name, f in op.attributes().items():
             if f.default is dataclasses.MISSING and name not in bound.spans:
                 message = f"`{op.name}` needs `{name}`, {f.metadata['doc']}"
                 if not unclear:
                     self.report(codes.CALL_MISSING, message, call.span, notes=(signature(op),))
                 bound.ok = False
-        return bound
 
     def _input_size(self, op: type[Op], call: syntax.Call, argument: syntax.Argument) -> None:
         """Report an argument that says what the input of the layer is like."""

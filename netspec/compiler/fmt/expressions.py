@@ -224,25 +224,19 @@ class ExpressionWriter(Writer):
             case syntax.Group():
                 comma = "," if len(expr.items) == 1 else None
                 self.bracketed("(", expr.items, self.expression, ")", comma=comma)
-            case syntax.Chain() | syntax.Compare():
-                self._operators(expr.first, expr.rest)
-            case syntax.Logic():
-                first, *rest = expr.items
-                self._operators(first, tuple((expr.operator, item) for item in rest))
+            case syntax.Chain() | syntax.Compare() | syntax.Logic():
+                self._operators(*_operands(expr))
             case syntax.Unary():
-                for operator in expr.operators:
-                    self.word(operator)
-                    if operator == "not":
-                        self.space()
-                self.expression(expr.operand)
+                self._unary(expr)
             case syntax.Power():
-                for i, item in enumerate(expr.items):
-                    if i:
-                        self.space()
-                        self.words("**")
-                    self.expression(item)
+                self._power(expr)
             case syntax.Conditional():
                 self._conditional(expr)
+            case _:
+                self._built(expr)
+
+    def _built(self, expr: syntax.Access | syntax.Call | syntax.Pipeline) -> None:
+        match expr:
             case syntax.Access():
                 self.expression(expr.base)
                 for trailer in expr.trailers:
@@ -251,6 +245,20 @@ class ExpressionWriter(Writer):
                 self.call(expr)
             case syntax.Pipeline():
                 self._pipeline(expr)
+
+    def _unary(self, expr: syntax.Unary) -> None:
+        for operator in expr.operators:
+            self.word(operator)
+            if operator == "not":
+                self.space()
+        self.expression(expr.operand)
+
+    def _power(self, expr: syntax.Power) -> None:
+        for i, item in enumerate(expr.items):
+            if i:
+                self.space()
+                self.words("**")
+            self.expression(item)
 
     def _list(self, expr: syntax.ListExpr) -> None:
         if not expr.items:
@@ -370,6 +378,16 @@ def _runs(stages: tuple[syntax.Stage, ...]) -> list[list[syntax.Stage]]:
             runs.append([])
         runs[-1].append(stage)
     return runs
+
+
+def _operands(
+    expr: syntax.Chain | syntax.Compare | syntax.Logic,
+) -> tuple[Expr, tuple[tuple[str, Expr], ...]]:
+    """The first operand, and the others with what stands before them."""
+    if not isinstance(expr, syntax.Logic):
+        return expr.first, expr.rest
+    first, *rest = expr.items
+    return first, tuple((expr.operator, item) for item in rest)
 
 
 def _is_plain(item: Expr) -> bool:

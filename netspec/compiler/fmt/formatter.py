@@ -174,22 +174,14 @@ class _FileWriter(ExpressionWriter):
                 self.space()
                 self.expression(statement.shape)
             case syntax.Output():
-                self.words("output")
-                if statement.name is not None:
-                    self.word(statement.name.id)
-                    self.equals()
-                self.expression(statement.value)
+                self._output(statement)
             case syntax.Return():
                 self.words("return")
                 self.listed(statement.values)
             case syntax.Init():
                 self._init(statement)
             case syntax.Assert():
-                self.words("assert")
-                self.expression(statement.condition)
-                if statement.message is not None:
-                    self.comma()
-                    self.string()
+                self._assert(statement)
             case syntax.For():
                 self.words("for")
                 self._names(statement.targets)
@@ -209,6 +201,20 @@ class _FileWriter(ExpressionWriter):
                 self._names(statement.targets)
                 self.equals()
                 self.expression(statement.value)
+
+    def _output(self, statement: syntax.Output) -> None:
+        self.words("output")
+        if statement.name is not None:
+            self.word(statement.name.id)
+            self.equals()
+        self.expression(statement.value)
+
+    def _assert(self, statement: syntax.Assert) -> None:
+        self.words("assert")
+        self.expression(statement.condition)
+        if statement.message is not None:
+            self.comma()
+            self.string()
 
     def _init(self, statement: syntax.Init) -> None:
         self.words("init")

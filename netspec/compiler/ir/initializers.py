@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Sequence
-from dataclasses import MISSING, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, Field, dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from netspec.compiler.ir.attributes import WrongValueError, show
@@ -246,7 +246,16 @@ def make(rule: str, positional: Sequence[Any], named: dict[str, Any]) -> Initial
         WrongValueError: with words that complete `normal: ...`.
     """
     cls = RULES[rule]
-    arguments = {f.name: f for f in fields(cls)}
+    given = _by_name({f.name: f for f in fields(cls)}, positional, named)
+    numbers = {name: _number(name, value) for name, value in given.items()}
+    if rule == "uniform" and numbers["low"] > numbers["high"]:
+        raise WrongValueError("needs a `low` that is not above its `high`")
+    return cls(**numbers)
+
+
+def _by_name(
+    arguments: Mapping[str, Field[Any]], positional: Sequence[Any], named: Mapping[str, Any]
+) -> dict[str, Any]:
     if len(positional) > len(arguments):
         raise WrongValueError(f"takes {plural(len(arguments), 'argument')}, not {len(positional)}")
     given = dict(zip(arguments, positional, strict=False))
@@ -259,16 +268,16 @@ def make(rule: str, positional: Sequence[Any], named: dict[str, Any]) -> Initial
     for name, f in arguments.items():
         if name not in given and f.default is MISSING:
             raise WrongValueError(f"needs `{name}`")
-    for name, value in given.items():
-        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not is_number or not math.isfinite(value):
-            raise WrongValueError(f"needs a number for `{name}`, not {show(value)}")
-        if name in _NOT_NEGATIVE and value < 0:
-            raise WrongValueError(f"cannot have a negative `{name}`, such as {value}")
-        given[name] = value if isinstance(value, float) else float(value)
-    if rule == "uniform" and given["low"] > given["high"]:
-        raise WrongValueError("needs a `low` that is not above its `high`")
-    return cls(**given)
+    return given
+
+
+def _number(name: str, value: Any) -> float:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not math.isfinite(value):
+        raise WrongValueError(f"needs a number for `{name}`, not {show(value)}")
+    if name in _NOT_NEGATIVE and value < 0:
+        raise WrongValueError(f"cannot have a negative `{name}`, such as {value}")
+    return value if isinstance(value, float) else float(value)
 
 
 def literal(value: Any) -> Values:

@@ -9,6 +9,7 @@ from netspec.diagnostics import Source, Span
 
 MAX_NESTING = 48
 _ENDS_LABEL = ("COLON", "COMMA", "LPAR", "RPAR", "LSQB", "RSQB", "LBRACE", "RBRACE", "_NL")
+_OPENS = frozenset(("LBRACE", "LPAR", "LSQB"))
 CLOSES = {"RPAR": "LPAR", "RSQB": "LSQB"}
 
 
@@ -36,39 +37,31 @@ class Layout:
     def __init__(self) -> None:
         self.open: list[Token] = []
         self.unbalanced: Token | None = None
+        self._indents: dict[int, int] = {}  # of the line of each `{`, by the token's id
 
     def process(self, stream: Iterable[Token]) -> Iterator[Token]:
         """Yield the tokens that the parser sees."""
         self.open = []
         self.unbalanced = None
-        indents: dict[int, int] = {}  # of the line of each `{`, by the token's id
+        self._indents = {}
         indent = 0
         previous, operator = "_NL", ""
         in_label = False
         for token in stream:
             kind = token.type
-            starts_line = previous in ("_NL", "LBRACE") and kind != "_NL"
-            if starts_line and kind != "RBRACE":
-                indent = token.column or 0
+            starts_line = previous in ("_NL", "LBRACE")
             if kind == "_NL":
                 inside = bool(self.open) and self.open[-1].type != "LBRACE"
-                if inside or previous in ("_NL", "LBRACE") or operator in _EXPECTS_MORE:
+                if inside or starts_line or operator in _EXPECTS_MORE:
                     continue
-            elif kind == "LBRACE":
-                if in_label:
-                    token.type = "INTERPOLATE"
-                self._push(token)
-                indents[id(token)] = indent
-            elif kind in ("LPAR", "LSQB"):
-                self._push(token)
+            elif starts_line and kind != "RBRACE":
+                indent = token.column or 0
+            if kind in _OPENS:
+                self._push(token, in_label, indent)
             elif kind == "RBRACE":
                 opener = self._pop("LBRACE", "INTERPOLATE")
-                if opener is not None and opener.type == "INTERPOLATE":
-                    token.type = "INTERPOLATE_END"
-                elif opener is not None and previous not in ("_NL", "LBRACE"):
+                if self._ends_body(token, opener, starts_line):
                     yield token.put_before("_NL")
-                elif opener is not None and (token.column or 0) < indents[id(opener)]:
-                    self.unbalanced = self.unbalanced or opener
             elif kind in CLOSES:
                 self._pop(CLOSES[kind])
             # A label can only stand right behind an arrow, up to its colon.
@@ -80,11 +73,26 @@ class Layout:
         if previous != "_NL":
             yield Token("_NL", "")
 
+    def _ends_body(self, token: Token, opener: Token | None, starts_line: bool) -> bool:
+        """Whether a `}` ends a body in the middle of a line, and so the line, too."""
+        if opener is None:
+            return False
+        if opener.type == "INTERPOLATE":
+            token.type = "INTERPOLATE_END"
+            return False
+        if starts_line and (token.column or 0) < self._indents[id(opener)]:
+            self.unbalanced = self.unbalanced or opener
+        return not starts_line
+
     def _pop(self, *kinds: str) -> Token | None:
         """The bracket that a closing one belongs to; one that fits nothing leaves all open."""
         return self.open.pop() if self.open and self.open[-1].type in kinds else None
 
-    def _push(self, token: Token) -> None:
+    def _push(self, token: Token, in_label: bool, indent: int) -> None:
+        if token.type == "LBRACE":
+            if in_label:
+                token.type = "INTERPOLATE"
+            self._indents[id(token)] = indent
         self.open.append(token)
         if len(self.open) > MAX_NESTING:
             raise TooDeepError(token)

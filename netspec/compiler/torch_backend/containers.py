@@ -142,6 +142,21 @@ def _child(unit: Layer | Use | Chain | Assembled, prefix: str) -> str:
 
 
 def _chain(units: Sequence[Unit], prefix: str, uses: Counter[Value]) -> Chain | None:
+    parts = _in_a_row(units, prefix, uses)
+    if parts is None:
+        return None
+    indexed = _child(next(p for p in parts if below(p, prefix)), prefix).isdigit()
+    children = _children(parts, prefix, indexed, uses)
+    if children is None or not _can_be_keys([name for name, _ in children], indexed):
+        return None
+    span = parts[0].span.to(parts[-1].span) if _same_file(parts) else parts[0].span
+    return Chain(prefix, children, parts[0].inputs, parts[-1].results, span)
+
+
+def _in_a_row(
+    units: Sequence[Unit], prefix: str, uses: Counter[Value]
+) -> list[Layer | Use | Chain] | None:
+    """The units as modules of which each takes the result of the one before, if they are."""
     parts: list[Layer | Use | Chain] = []
     for unit in units:
         if isinstance(unit, (Choice, Assembled)) or unit.reused or len(unit.inputs) != 1:
@@ -153,9 +168,15 @@ def _chain(units: Sequence[Unit], prefix: str, uses: Counter[Value]) -> Chain | 
         if parts and (unit.inputs != parts[-1].results or uses[unit.inputs[0]] != 1):
             return None
         parts.append(unit)
+    return parts
+
+
+def _children(
+    parts: Sequence[Layer | Use | Chain], prefix: str, indexed: bool, uses: Counter[Value]
+) -> list[tuple[str, Layer | Use | Chain]] | None:
+    """The children by name, those with children of their own as chains."""
     children: list[tuple[str, Layer | Use | Chain]] = []
     at = 0
-    indexed = _child(next(p for p in parts if below(p, prefix)), prefix).isdigit()
     while at < len(parts):
         part = parts[at]
         if not below(part, prefix):
@@ -176,15 +197,15 @@ def _chain(units: Sequence[Unit], prefix: str, uses: Counter[Value]) -> Chain | 
             return None
         children.append((name, inner))
         at = end
-    names = [name for name, _ in children]
-    if indexed and names != [str(i) for i in range(len(names))]:
-        return None
-    if not SEQUENTIAL_ATTRIBUTES.isdisjoint(names) or len(set(names)) < len(names):
-        return None
-    if not indexed and any(map(str.isdigit, names)):
-        return None
-    span = parts[0].span.to(parts[-1].span) if _same_file(parts) else parts[0].span
-    return Chain(prefix, children, parts[0].inputs, parts[-1].results, span)
+    return children
+
+
+def _can_be_keys(names: Sequence[str], indexed: bool) -> bool:
+    """Whether these can be the names of a `nn.Sequential`'s children."""
+    if indexed:
+        return list(names) == [str(i) for i in range(len(names))]
+    is_free = SEQUENTIAL_ATTRIBUTES.isdisjoint(names) and len(set(names)) == len(names)
+    return is_free and not any(map(str.isdigit, names))
 
 
 def _same_file(parts: Sequence[Layer | Use | Chain]) -> bool:

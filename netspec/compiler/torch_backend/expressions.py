@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 from netspec.compiler.ir.op import P, Torch, X
@@ -26,14 +27,11 @@ def as_module(torch: Torch) -> Doc:
     return Group(f"{MODULES[torch.target]}(", tuple(_arguments(torch, torch.arguments[1:])))
 
 
-def expression_doc(
-    torch: Torch, inputs: Sequence[str], module: str, parameters: Mapping[str, str],
-    functional: str, symbols: Mapping[str, str],
-) -> Doc:  # fmt: skip
-    """The use of an expression in `forward`.
+@dataclass(frozen=True)
+class Reached:
+    """How an expression in `forward` reaches what it is made of.
 
-    Args:
-        torch: the expression.
+    Attributes:
         inputs: the Python names of its inputs.
         module: how the module in it is reached.
         parameters: how parameters that no module holds are reached.
@@ -41,43 +39,49 @@ def expression_doc(
         symbols: how arguments of the class are reached.
     """
 
-    def reached(name: str) -> Dim:
-        if not is_extent(name):
-            return cast(Dim, Size.named(symbols[name]))
-        index, _, axis = name.partition(".")
-        return cast(Dim, Size.named(f"{inputs[int(index)]}.shape[{axis}]"))
+    inputs: Sequence[str]
+    module: str
+    parameters: Mapping[str, str]
+    functional: str
+    symbols: Mapping[str, str]
 
-    def part(value: Any) -> Doc:
-        if isinstance(value, X):
-            return inputs[value.index]
-        if isinstance(value, P):
-            return parameters[value.name]
-        if isinstance(value, Torch):
-            return whole(value)
-        if isinstance(value, tuple) and any(isinstance(item, (X, P, Torch)) for item in value):
-            open_, close = ("[", "]") if any(isinstance(i, X) for i in value) else ("(", ")")
-            return Group(open_, tuple(part(item) for item in value), close)
-        if isinstance(value, tuple):
-            return Group("(", tuple(part(item) for item in value))
-        if isinstance(value, Size):
-            return size_text(value.at(cast(Any, {name: reached(name) for name in value.names()})))
-        return symbols[value.name] if isinstance(value, Symbol) else literal(value)
-
-    def whole(torch: Torch) -> Doc:
+    def whole(self, torch: Torch) -> Doc:
+        """An expression as Python."""
         if torch.is_module:
-            return Group(f"{module}(", tuple(part(item) for item in torch.inputs))
+            return Group(f"{self.module}(", tuple(map(self.part, torch.inputs)))
         if torch.target in OPERATORS:
             operator = OPERATORS[torch.target]
             sides = [
-                _operand(value, operator, at, part) for at, value in enumerate(torch.arguments)
+                _operand(value, operator, at, self.part) for at, value in enumerate(torch.arguments)
             ]
             return f" {operator} ".join(sides)
         target = torch.target
         if target.startswith("F."):
-            target = f"{functional}.{target[2:]}"
-        return Group(f"{target}(", tuple(_arguments(torch, torch.arguments, part)))
+            target = f"{self.functional}.{target[2:]}"
+        return Group(f"{target}(", tuple(_arguments(torch, torch.arguments, self.part)))
 
-    return whole(torch)
+    def part(self, value: Any) -> Doc:
+        """An argument in an expression."""
+        if isinstance(value, X):
+            return self.inputs[value.index]
+        if isinstance(value, P):
+            return self.parameters[value.name]
+        if isinstance(value, Torch):
+            return self.whole(value)
+        if isinstance(value, tuple):
+            is_list = any(isinstance(item, X) for item in value)
+            open_, close = ("[", "]") if is_list else ("(", ")")
+            return Group(open_, tuple(map(self.part, value)), close)
+        if isinstance(value, Size):
+            sizes = {name: self._size(name) for name in value.names()}
+            return size_text(value.at(cast(Any, sizes)))
+        return self.symbols[value.name] if isinstance(value, Symbol) else literal(value)
+
+    def _size(self, name: str) -> Dim:
+        if not is_extent(name):
+            return cast(Dim, Size.named(self.symbols[name]))
+        index, _, axis = name.partition(".")
+        return cast(Dim, Size.named(f"{self.inputs[int(index)]}.shape[{axis}]"))
 
 
 def _operand(value: Any, operator: str, at: int, part: Callable[[Any], Doc]) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from netspec.compiler.torch_backend.class_ir import Assembled, BlockClass, Choice, Layer, Value
 from netspec.compiler.torch_backend.constructor import note_of
 from netspec.compiler.torch_backend.containers import Chain, Unit
-from netspec.compiler.torch_backend.expressions import expression_doc
+from netspec.compiler.torch_backend.expressions import Reached
 from netspec.compiler.torch_backend.module_paths import Places
 from netspec.compiler.torch_backend.naming import quote, safe_name
 from netspec.compiler.torch_backend.python_layout import Doc, Group, flat, prefixed, statement
@@ -93,7 +93,8 @@ class Forward:
         elif unit.parameters:
             home = self.places.reach(unit.path)
             parameters = {name: f"{home}[{quote(name)}]" for name in unit.parameters}
-        doc = expression_doc(unit.torch, inputs, reached, parameters, self.functional, self.symbols)
+        means = Reached(inputs, reached, parameters, self.functional, self.symbols)
+        doc = means.whole(unit.torch)
         return doc if isinstance(doc, (str, Group)) else flat(doc)
 
     def _define(self, value: Value, wanted: str | None = None) -> str:
@@ -225,24 +226,26 @@ def _wanted_names(
     for value in made.inputs.values():
         wanted.pop(value, None)
 
-    def walk(units: Sequence[Unit]) -> None:
-        for unit in reversed(units):
-            if isinstance(unit, Choice):
-                for joined, parts in unit.joined.items():
-                    for part in parts:
-                        if part is not None and joined in wanted and uses[part] == 1:
-                            wanted.setdefault(part, wanted[joined])
-                for _, inner in unit.cases:
-                    walk(inner)
-                continue
-            name = next((wanted[v] for v in unit.results if v in wanted), None)
-            if name is not None and len(unit.inputs) == 1 and uses[unit.inputs[0]] == 1:
-                wanted.setdefault(unit.inputs[0], name)
-
-    walk(units)
+    _name_sources(units, uses, wanted)
     for value in made.inputs.values():
         wanted.pop(value, None)
     return wanted
+
+
+def _name_sources(units: Sequence[Unit], uses: Counter[Value], wanted: dict[Value, str]) -> None:
+    """Call what nothing else reads like what becomes of it."""
+    for unit in reversed(units):
+        if isinstance(unit, Choice):
+            for joined, parts in unit.joined.items():
+                for part in parts:
+                    if part is not None and joined in wanted and uses[part] == 1:
+                        wanted.setdefault(part, wanted[joined])
+            for _, inner in unit.cases:
+                _name_sources(inner, uses, wanted)
+            continue
+        name = next((wanted[v] for v in unit.results if v in wanted), None)
+        if name is not None and len(unit.inputs) == 1 and uses[unit.inputs[0]] == 1:
+            wanted.setdefault(unit.inputs[0], name)
 
 
 def _lines_of(span: Span) -> str:

@@ -37,32 +37,8 @@ def init_lines(
         reach: how a parameter is written.
         symbols: the class's arguments by the net's.
     """
-    loops: dict[str, list[tuple[str, Initializer, bool]]] = {}
-    covered: set[str] = set()
-    for target, name in dict.fromkeys((o.target, o.name) for n, o in owners.items() if n in rules):
-        all_of_it = [n for n, o in owners.items() if (o.target, o.name) == (target, name)]
-        first = rules.get(all_of_it[0])
-        same = [n for n in all_of_it if rules.get(n) == first]
-        if not target or first is None or isinstance(first, Values) or len(same) < 2:
-            continue
-        if len(same) < len(all_of_it) and any(n not in rules for n in all_of_it):
-            continue
-        siblings = [o for o in owners.values() if o.target == target and o.name == "weight"]
-        optional = len(all_of_it) < len(siblings)
-        loops.setdefault(target, []).append((name, first, optional))
-        covered.update(same)
-    lines: list[str] = []
-    if loops:
-        lines += statement("for module in self.modules():", 2)
-    for at, (target, wanted) in enumerate(loops.items()):
-        lines += statement(f"{'el' if at else ''}if isinstance(module, {target}):", 3)
-        for name, rule, optional in wanted:
-            depth = 4
-            if optional:
-                lines += statement(f"if module.{name} is not None:", 4)
-                depth = 5
-            rank = next(o.rank for o in owners.values() if (o.target, o.name) == (target, name))
-            lines += statement(_init(f"module.{name}", rule, rank, symbols), depth)
+    loops, covered = _loops(rules, owners)
+    lines = _loop_lines(loops, symbols)
     drawn = [full for full in rules if full not in covered and not isinstance(rules[full], Values)]
     written = [full for full in rules if isinstance(rules[full], Values)]
     for full in drawn:
@@ -74,37 +50,84 @@ def init_lines(
     return lines
 
 
+@dataclass(frozen=True)
+class _Fill:
+    """A parameter that all modules of a class fill alike; `optional` where some of them lack it."""
+
+    name: str
+    rule: Initializer
+    rank: int
+    optional: bool
+
+
+def _loops(
+    rules: Mapping[str, Initializer], owners: Mapping[str, Owned]
+) -> tuple[dict[str, list[_Fill]], set[str]]:
+    """What a loop over the modules can fill, by their class, and the names that this covers."""
+    loops: dict[str, list[_Fill]] = {}
+    covered: set[str] = set()
+    for target, name in dict.fromkeys((o.target, o.name) for n, o in owners.items() if n in rules):
+        all_of_it = [n for n, o in owners.items() if (o.target, o.name) == (target, name)]
+        first = rules.get(all_of_it[0])
+        same = [n for n in all_of_it if rules.get(n) == first]
+        if not target or first is None or isinstance(first, Values) or len(same) < 2:
+            continue
+        if len(same) < len(all_of_it) and any(n not in rules for n in all_of_it):
+            continue
+        siblings = [o for o in owners.values() if o.target == target and o.name == "weight"]
+        optional = len(all_of_it) < len(siblings)
+        fill = _Fill(name, first, owners[all_of_it[0]].rank, optional)
+        loops.setdefault(target, []).append(fill)
+        covered.update(same)
+    return loops, covered
+
+
+def _loop_lines(loops: Mapping[str, list[_Fill]], symbols: Mapping[str, str]) -> list[str]:
+    lines = statement("for module in self.modules():", 2) if loops else []
+    for at, (target, fills) in enumerate(loops.items()):
+        lines += statement(f"{'el' if at else ''}if isinstance(module, {target}):", 3)
+        for fill in fills:
+            if fill.optional:
+                lines += statement(f"if module.{fill.name} is not None:", 4)
+            filled = _init(f"module.{fill.name}", fill.rule, fill.rank, symbols)
+            lines += statement(filled, 5 if fill.optional else 4)
+    return lines
+
+
 def _init(tensor: str, rule: Initializer, rank: int, symbols: Mapping[str, str]) -> Doc:
     """One call; `rank` is the parameter's number of axes, on which a fan depends."""
-    given = {name: _number(value, symbols) for name, value in vars(rule).items()}
     name = rule.rule
     if isinstance(rule, Values):
         values = _nested(rule.numbers, rule.shape)
         return Group(f"{tensor}.copy_(", (Group("torch.tensor(", (values,)),))
-    if name in ("zeros", "ones"):
-        return call(f"nn.init.{name}_", tensor)
-    if name == "constant":
-        return call("nn.init.constant_", tensor, given["value"])
-    if name == "uniform":
-        return call("nn.init.uniform_", tensor, given["low"], given["high"])
+    given = {name: _number(value, symbols) for name, value in vars(rule).items()}
+    if name in ("zeros", "ones", "constant", "uniform"):
+        return call(f"nn.init.{name}_", tensor, *given.values())
     if name in ("normal", "truncated_normal"):
-        mean, std = given["mean"], given["std"]
-        options = [f"std={std}"] if mean == "0.0" else [f"mean={mean}", f"std={std}"]
-        if name == "normal":
-            return call("nn.init.normal_", tensor, *options)
-        ends = [f"a={mean} - 2 * {std}", f"b={mean} + 2 * {std}"]
-        if mean == "0.0":
-            ends = [f"a=-2 * {std}", f"b=2 * {std}"]
-        return call("nn.init.trunc_normal_", tensor, *options, *ends)
+        return _normal(tensor, name, given["mean"], given["std"])
     if name.startswith("xavier"):
-        gain = [] if given["gain"] == "1.0" else [f"gain={given['gain']}"]
-        if rank >= 2:
-            return call(f"nn.init.{name}_", tensor, *gain)
-        spread = f"{given['gain']} / {tensor}.numel() ** 0.5"
-        if name == "xavier_normal":
-            return call("nn.init.normal_", tensor, f"std={spread}")
-        return _uniform(tensor, f"3**0.5 * {spread}")
+        return _xavier(tensor, name, rank, given["gain"])
     return _kaiming(tensor, rule, rank, given["gain"])
+
+
+def _normal(tensor: str, name: str, mean: str, std: str) -> Doc:
+    is_centred = mean == "0.0"
+    options = [f"std={std}"] if is_centred else [f"mean={mean}", f"std={std}"]
+    if name == "normal":
+        return call("nn.init.normal_", tensor, *options)
+    ends = [f"a={mean} - 2 * {std}", f"b={mean} + 2 * {std}"]
+    if is_centred:
+        ends = [f"a=-2 * {std}", f"b=2 * {std}"]
+    return call("nn.init.trunc_normal_", tensor, *options, *ends)
+
+
+def _xavier(tensor: str, name: str, rank: int, gain: str) -> Doc:
+    if rank >= 2:
+        return call(f"nn.init.{name}_", tensor, *([] if gain == "1.0" else [f"gain={gain}"]))
+    spread = f"{gain} / {tensor}.numel() ** 0.5"
+    if name == "xavier_normal":
+        return call("nn.init.normal_", tensor, f"std={spread}")
+    return _uniform(tensor, f"3**0.5 * {spread}")
 
 
 def _kaiming(tensor: str, rule: Initializer, rank: int, gain: str) -> Doc:

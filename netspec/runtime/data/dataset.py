@@ -77,28 +77,7 @@ class Dataset:
                 f"{self.name}: {len(self.class_names)} names for {self.classes} classes",
             )
         for part, x, y in self._parts():
-            if x.dtype.kind not in "uif":
-                raise NetspecError.simple(
-                    codes.DATA_SHAPE,
-                    f"{self.name}: x_{part} holds {x.dtype} values; images are integers or floats",
-                )
-            if x.ndim not in (2, 4):
-                raise NetspecError.simple(
-                    codes.DATA_SHAPE,
-                    f"{self.name}: x_{part} has shape {_shape(x.shape)}; images are (N, C, H, W), "
-                    "feature vectors (N, F)",
-                )
-            if len(x) != len(y):
-                raise NetspecError.simple(
-                    codes.DATA_SHAPE,
-                    f"{self.name}: {len(x)} images but {len(y)} labels in the {part} part",
-                )
-            if len(y) and (y.min() < 0 or y.max() >= self.classes):
-                raise NetspecError.simple(
-                    codes.DATA_BAD_FILE,
-                    f"{self.name}: labels of the {part} part run from {y.min()} to {y.max()}; "
-                    f"{self.classes} classes have labels 0 to {self.classes - 1}",
-                )
+            self._validate_part(part, x, y)
         if not len(self.x_train) or not all(self.sample_shape):
             raise NetspecError.simple(
                 codes.DATA_SHAPE,
@@ -115,6 +94,30 @@ class Dataset:
                 raise NetspecError.simple(
                     codes.DATA_BAD_FILE, f"{self.name}: x_{part} holds NaN or infinite values"
                 )
+
+    def _validate_part(self, part: str, x: Array, y: Labels) -> None:
+        if x.dtype.kind not in "uif":
+            raise NetspecError.simple(
+                codes.DATA_SHAPE,
+                f"{self.name}: x_{part} holds {x.dtype} values; images are integers or floats",
+            )
+        if x.ndim not in (2, 4):
+            raise NetspecError.simple(
+                codes.DATA_SHAPE,
+                f"{self.name}: x_{part} has shape {_shape(x.shape)}; images are (N, C, H, W), "
+                "feature vectors (N, F)",
+            )
+        if len(x) != len(y):
+            raise NetspecError.simple(
+                codes.DATA_SHAPE,
+                f"{self.name}: {len(x)} images but {len(y)} labels in the {part} part",
+            )
+        if len(y) and (y.min() < 0 or y.max() >= self.classes):
+            raise NetspecError.simple(
+                codes.DATA_BAD_FILE,
+                f"{self.name}: labels of the {part} part run from {y.min()} to {y.max()}; "
+                f"{self.classes} classes have labels 0 to {self.classes - 1}",
+            )
 
     def split(self, val: int) -> tuple[Dataset, Array, Labels]:
         """Hold out the last `val` training images: (the rest, x_val, y_val).

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import pickletools
 import struct
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,7 +23,15 @@ from numpy.typing import NDArray
 MAX_OPCODES = 400_000
 
 _RECONSTRUCT = {"numpy.core.multiarray _reconstruct", "numpy._core.multiarray _reconstruct"}
-_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+_NOTHING = {"PROTO", "FRAME", "STOP"}
+_FRESH: Mapping[str, Callable[[], object]] = {
+    "NONE": lambda: None,
+    "NEWTRUE": lambda: True,
+    "NEWFALSE": lambda: False,
+    "EMPTY_LIST": list,
+    "EMPTY_DICT": dict,
+    "EMPTY_TUPLE": tuple,
+}
 _LITERALS = {
     *("BININT", "BININT1", "BININT2", "LONG1"),
     *("SHORT_BINSTRING", "BINSTRING", "SHORT_BINUNICODE", "BINUNICODE"),
@@ -74,52 +83,37 @@ class _Machine:
 
     def run(self, opcode: str, arg: object) -> None:
         """Carry out one opcode."""
-        match opcode:
-            case "PROTO" | "FRAME" | "STOP":
-                pass
-            case "MARK":
-                self.marks.append(len(self.stack))
-            case "EMPTY_LIST":
-                self.stack.append([])
-            case "EMPTY_DICT":
-                self.stack.append({})
-            case "EMPTY_TUPLE":
-                self.stack.append(())
-            case "TUPLE":
-                self.stack.append(tuple(self.above_mark()))
-            case "APPEND":
-                self.extend(self.take(1))
-            case "APPENDS":
-                self.extend(self.above_mark())
-            case "SETITEM":
-                self.update(self.take(2))
-            case "SETITEMS":
-                self.update(self.above_mark())
-            case "BINPUT" | "LONG_BINPUT" if isinstance(arg, int):
-                self.memo[arg] = self.stack[-1]
-            case "MEMOIZE":
-                self.memo[len(self.memo)] = self.stack[-1]
-            case "BINGET" | "LONG_BINGET" if isinstance(arg, int):
-                self.stack.append(self.memo[arg])
-            case "GLOBAL" if isinstance(arg, str):
-                self.stack.append(_Global(arg))
-            case "STACK_GLOBAL":
-                module, name = self.take(2)
-                self.stack.append(_Global(f"{module!s} {name!s}"))
-            case "REDUCE":
-                function, arguments = self.take(2)
-                self.stack.append(_call(function, arguments))
-            case "BUILD":
-                (state,) = self.take(1)
-                _set_state(self.stack[-1], state)
-            case _ if opcode in _CONSTANTS:
-                self.stack.append(_CONSTANTS[opcode])
-            case _ if opcode in _LITERALS:
-                self.stack.append(arg)
-            case _ if opcode in _TUPLES:
-                self.stack.append(tuple(self.take(_TUPLES[opcode])))
-            case _:
-                raise PickleRefusedError(f"refused: it uses the pickle operation {opcode}")
+        if opcode in _LITERALS:
+            self.stack.append(arg)
+        elif opcode in _FRESH:
+            self.stack.append(_FRESH[opcode]())
+        elif opcode in _TUPLES:
+            self.stack.append(tuple(self.take(_TUPLES[opcode])))
+        elif opcode in ("BINPUT", "LONG_BINPUT") and isinstance(arg, int):
+            self.memo[arg] = self.stack[-1]
+        elif opcode in ("BINGET", "LONG_BINGET") and isinstance(arg, int):
+            self.stack.append(self.memo[arg])
+        elif opcode == "GLOBAL" and isinstance(arg, str):
+            self.stack.append(_Global(arg))
+        elif opcode in _STEPS:
+            _STEPS[opcode](self)
+        elif opcode not in _NOTHING:
+            raise PickleRefusedError(f"refused: it uses the pickle operation {opcode}")
+
+    def call(self) -> None:
+        function, arguments = self.take(2)
+        self.stack.append(_call(function, arguments))
+
+    def set_state(self) -> None:
+        (state,) = self.take(1)
+        _set_state(self.stack[-1], state)
+
+    def look_up(self) -> None:
+        module, name = self.take(2)
+        self.stack.append(_Global(f"{module!s} {name!s}"))
+
+    def memoize(self) -> None:
+        self.memo[len(self.memo)] = self.stack[-1]
 
     def extend(self, items: list[object]) -> None:
         target = self.stack[-1]
@@ -133,6 +127,21 @@ class _Machine:
         if not isinstance(target, dict) or not all(isinstance(k, str | bytes) for k in items[::2]):
             raise PickleRefusedError("refused: only dicts with text keys are read")
         target.update(zip(items[::2], items[1::2], strict=True))
+
+
+# What takes its operands from the stack.
+_STEPS: Mapping[str, Callable[[_Machine], None]] = {
+    "MARK": lambda machine: machine.marks.append(len(machine.stack)),
+    "TUPLE": lambda machine: machine.stack.append(tuple(machine.above_mark())),
+    "APPEND": lambda machine: machine.extend(machine.take(1)),
+    "APPENDS": lambda machine: machine.extend(machine.above_mark()),
+    "SETITEM": lambda machine: machine.update(machine.take(2)),
+    "SETITEMS": lambda machine: machine.update(machine.above_mark()),
+    "MEMOIZE": _Machine.memoize,
+    "STACK_GLOBAL": _Machine.look_up,
+    "REDUCE": _Machine.call,
+    "BUILD": _Machine.set_state,
+}
 
 
 def load_dict(data: bytes) -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from netspec.compiler.ir.plan import Buffer, ElementwiseStep, Plan, ViewStep
@@ -60,52 +60,65 @@ class MemoryPlan:
         return peak
 
 
-def plan_memory(plan: Plan) -> MemoryPlan:
-    """Lifetimes of a plan's buffers, with elementwise results put in the place of dying operands."""
-    roots: dict[Buffer, Buffer] = {}
+@dataclass
+class _Lifetimes:
+    """When each buffer that owns memory is in use.
 
-    def root(buffer: Buffer) -> Buffer:
-        while buffer in roots:
-            buffer = roots[buffer]
+    Attributes:
+        roots: what a view looks at.
+        first, last: steps, by buffers that are no views.
+    """
+
+    roots: dict[Buffer, Buffer] = field(default_factory=dict)
+    first: dict[Buffer, int] = field(default_factory=dict)
+    last: dict[Buffer, int] = field(default_factory=dict)
+
+    def root(self, buffer: Buffer) -> Buffer:
+        """The buffer whose memory this one is."""
+        while buffer in self.roots:
+            buffer = self.roots[buffer]
         return buffer
 
+
+def _lifetimes(plan: Plan) -> _Lifetimes:
+    found = _Lifetimes()
     for step in plan.steps:
         if isinstance(step, ViewStep):
-            roots[step.output] = step.source
-    external = {root(buffer): None for buffer in plan.external()}
-    first: dict[Buffer, int] = {}
-    last: dict[Buffer, int] = {}
+            found.roots[step.output] = step.source
     for at, step in enumerate(plan.steps):
         for operand in (*step.writes, *step.reads):
             if isinstance(operand, Buffer):
-                first.setdefault(root(operand), at)
-                last[root(operand)] = at
+                root = found.root(operand)
+                found.first.setdefault(root, at)
+                found.last[root] = at
+    return found
+
+
+def plan_memory(plan: Plan) -> MemoryPlan:
+    """Lifetimes of a plan's buffers, with elementwise results put in the place of dying operands."""
+    lives = _lifetimes(plan)
+    external = {lives.root(buffer): None for buffer in plan.external()}
     memory = MemoryPlan(external=list(external))
     for at, step in enumerate(plan.steps):
+        if isinstance(step, ViewStep):
+            continue
         for operand in step.writes:
-            if not isinstance(operand, Buffer) or isinstance(step, ViewStep):
-                continue
-            if operand in memory.home or operand in external:
+            if not isinstance(operand, Buffer) or operand in memory.home or operand in external:
                 continue
             storage = None
-            if isinstance(step, ElementwiseStep) and first[operand] == at:
-                storage = _dying(step, at, operand, memory, root, last)
+            if isinstance(step, ElementwiseStep) and lives.first[operand] == at:
+                storage = _dying(step, at, operand, memory, lives)
             if storage is None:
-                storage = Storage([], first[operand], last[operand])
+                storage = Storage([], lives.first[operand], lives.last[operand])
                 memory.storages.append(storage)
             storage.buffers.append(operand)
-            storage.last = max(storage.last, last[operand])
+            storage.last = max(storage.last, lives.last[operand])
             memory.home[operand] = storage
     return memory
 
 
 def _dying(
-    step: ElementwiseStep,
-    at: int,
-    output: Buffer,
-    memory: MemoryPlan,
-    root: Callable[[Buffer], Buffer],
-    last: Mapping[Buffer, int],
+    step: ElementwiseStep, at: int, output: Buffer, memory: MemoryPlan, lives: _Lifetimes
 ) -> Storage | None:
     """The storage of an operand that this step reads last and that is as large as its result."""
     if step.emitter != "numpy":
@@ -113,9 +126,9 @@ def _dying(
     for operand in step.reads:
         if not isinstance(operand, Buffer):
             continue
-        owner = root(operand)
+        owner = lives.root(operand)
         storage = memory.home.get(owner)
-        if storage is None or last[owner] != at or storage.last != at:
+        if storage is None or lives.last[owner] != at or storage.last != at:
             continue
         if owner.batched == output.batched and owner.elements(1) == output.elements(1):
             return storage

@@ -6,7 +6,7 @@ it is here to say how much the compiler is worth.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,18 +44,7 @@ def prepare(case: Case) -> Runner:
     def step() -> float:
         scores, tape = forward()
         loss, dscores = _cross_entropy(scores, labels)
-        gradients: Arrays = {output: dscores}
-        dparameters: Arrays = {}
-        for call, backward in reversed(tape):
-            if call.output not in gradients:
-                continue  # leads to another output
-            dinputs, downs = backward(gradients.pop(call.output))
-            for name, dx in zip(call.inputs, dinputs, strict=True):
-                gradients[name] = gradients[name] + dx if name in gradients else dx
-            for short, d in downs.items():
-                full = call.parameters[short]
-                dparameters[full] = dparameters[full] + d if full in dparameters else d
-        for name, d in dparameters.items():
+        for name, d in _parameter_gradients(tape, {output: dscores}).items():
             parameters[name] -= LEARNING_RATE * d
         return loss
 
@@ -63,6 +52,21 @@ def prepare(case: Case) -> Runner:
         return {"loss": np.asarray(loss), **{n: p.copy() for n, p in parameters.items()}}
 
     return Runner(step, result, np.__version__)
+
+
+def _parameter_gradients(tape: Sequence[tuple[Call, Backward]], gradients: Arrays) -> Arrays:
+    """Go back through the layers, from the gradients of the net's outputs; these are used up."""
+    dparameters: Arrays = {}
+    for call, backward in reversed(tape):
+        if call.output not in gradients:
+            continue  # leads to another output
+        dinputs, downs = backward(gradients.pop(call.output))
+        for name, dx in zip(call.inputs, dinputs, strict=True):
+            gradients[name] = gradients[name] + dx if name in gradients else dx
+        for short, d in downs.items():
+            full = call.parameters[short]
+            dparameters[full] = dparameters[full] + d if full in dparameters else d
+    return dparameters
 
 
 def _cross_entropy(scores: Array, labels: Array) -> tuple[float, Array]:
