@@ -134,16 +134,7 @@ def _compile(request: Request, overrides: Mapping[str, str]) -> Compilation:
 def _build_nets(request: Request, result: Compilation, sink: DiagnosticSink) -> None:
     module = result.module
     assert module is not None
-    nets = module.nets
-    if request.net is not None:
-        if request.net not in nets:
-            meant = suggest(request.net, nets)
-            raise NetspecError.simple(
-                codes.FILE_NO_SUCH_NET,
-                f"{module.source.name} has no net {request.net}",
-                f"did you mean {meant}?" if meant else f"it has {', '.join(nets) or 'none'}",
-            )
-        nets = {request.net: nets[request.net]}
+    nets = _wanted_nets(request, module)
     if not nets and not module.blocks:
         if sink.errors:
             return
@@ -172,6 +163,20 @@ def _build_nets(request: Request, result: Compilation, sink: DiagnosticSink) -> 
             result.work = alone.work
             if alone.work > MAX_WORK or len(sink.errors) >= MAX_ERRORS:
                 return
+
+
+def _wanted_nets(request: Request, module: Module) -> Mapping[str, syntax.Net]:
+    """All nets of a file, or the one that was asked for."""
+    if request.net is None:
+        return module.nets
+    if request.net not in module.nets:
+        meant = suggest(request.net, module.nets)
+        raise NetspecError.simple(
+            codes.FILE_NO_SUCH_NET,
+            f"{module.source.name} has no net {request.net}",
+            f"did you mean {meant}?" if meant else f"it has {', '.join(module.nets) or 'none'}",
+        )
+    return {request.net: module.nets[request.net]}
 
 
 def _finish(graph: Graph, assembly: Assembly, result: Compilation, name: str) -> None:
