@@ -91,7 +91,6 @@ def imports(path: Path) -> set[str]:
     return found
 
 
-# What ops are made from is the base: it may import nothing that is not base itself.
 def runs_backward(module: str, target: str) -> bool:
     room, floor = room_and_floor(module)
     target_room, target_floor = room_and_floor(target)
@@ -108,6 +107,32 @@ def test_imports_run_one_way(path: Path) -> None:
         if target.split(".")[0] == "netspec" and runs_backward(module, target)
     ]
     assert not backward
+
+
+def mapped_rooms() -> dict[str, Path]:
+    """The rooms of ARCHITECTURE.md's code map, in its order, with the file to start at."""
+    text = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
+    rows = re.findall(r"^\| `([a-z_/]+)` \| .+ \| `([\w/]+\.py)` \|$", text, re.MULTILINE)
+    return {room: ROOT / start for room, start in rows}
+
+
+def test_the_code_map_has_every_room_in_order_and_no_other() -> None:
+    assert list(mapped_rooms()) == [room for floor in FLOORS for room in floor]
+
+
+def test_each_room_starts_at_a_file_of_its_own() -> None:
+    for room, start in mapped_rooms().items():
+        assert start.is_file(), start
+        assert room_and_floor(module_name(start))[0] == room
+
+
+def test_every_room_is_a_place_and_every_folder_is_in_a_room_of_its_name() -> None:
+    assert {room_and_floor(module_name(path))[0] for path in FILES} == set(mapped_rooms())
+    for folder in {path.parent for path in FILES} - {PACKAGE}:
+        room, _ = room_and_floor(f"{module_name(folder / '__init__.py')}")
+        name = folder.relative_to(PACKAGE).as_posix()
+        holders = ("compiler", "runtime", "tools")  # folders of rooms
+        assert name in holders or f"{name}/".startswith(f"{room}/"), f"{name} is in {room}"
 
 
 @pytest.mark.parametrize(
