@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,17 +12,21 @@ from netspec import codes
 from netspec.cli.common import emit
 from netspec.cli.exit_codes import FAILED, OK
 from netspec.cli.interrupts import until_stopped
-from netspec.cli.train_log import Telling
+from netspec.cli.train_log import kept_in, training_log
 from netspec.cli.training_plan import Plan, make_plan
 from netspec.diagnostics import NetspecError
 
 if TYPE_CHECKING:
+    from logging.handlers import MemoryHandler
+
     from netspec.runtime.data.input_normalization import Normalization
     from netspec.runtime.models.numpy_model import Model
     from netspec.runtime.models.pytorch.model import TorchModel
     from netspec.runtime.models.pytorch.processes import Group
     from netspec.runtime.runs.recorder import RunRecorder
     from netspec.runtime.training.history import History
+
+_LOG = logging.getLogger(__name__)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -94,24 +99,35 @@ def _run_torch(options: argparse.Namespace, group: Group) -> int:
 def _train(
     plan: Plan, model: Model | TorchModel, threads: int, rank: int = 0, processes: int = 1
 ) -> int:
+    with training_log(quiet=plan.settings["quiet"], writes=rank == 0) as waiting:
+        return _train_logged(plan, model, threads, rank, processes, waiting)
+
+
+def _train_logged(
+    plan: Plan,
+    model: Model | TorchModel,
+    threads: int,
+    rank: int,
+    processes: int,
+    waiting: MemoryHandler,
+) -> int:
     from netspec.runtime.data.catalog import load
     from netspec.runtime.training.fit import fit
 
     settings = plan.settings
-    telling = Telling(quiet=settings["quiet"], writes=rank == 0)
     for note in plan.notes:
-        telling.say(note)
+        _LOG.log(note.level, "%s", note.text)
     if rank == 0:
         plan.check_place()
-    normalization = _prepare(plan, model, telling)
+    normalization = _prepare(plan, model)
     folder = Path(settings["data-dir"]) if settings["data-dir"] else None
     data = load(settings["data"], folder, model.input_shape, resize=settings["resize"])
-    telling.say(
+    _LOG.info(
         f"{plan.net.name} on {data.name}: {len(data.x_train):,} training images,"
         f" {len(data.x_test):,} test images"
     )
-    recorder = plan.recorder(data, threads, processes, rank == 0, telling)
-    with until_stopped() as wish, telling.kept_in(recorder):
+    recorder = plan.recorder(data, threads, processes, rank == 0)
+    with until_stopped() as wish, kept_in(recorder, waiting):
         history = fit(
             model,
             data,
@@ -140,8 +156,8 @@ def _train(
             recorder=recorder,
         )
         if history.stopped:
-            telling.say(f"stopped by {wish.name} after {len(history.loss_history):,} steps")
-        _say_what_is_there(plan, recorder, history, telling)
+            _LOG.info(f"stopped by {wish.name} after {len(history.loss_history):,} steps")
+        _log_what_is_there(plan, recorder, history)
     if history.stopped:
         return wish.code
     if rank == 0:
@@ -149,16 +165,14 @@ def _train(
     return OK
 
 
-def _say_what_is_there(
-    plan: Plan, recorder: RunRecorder | None, history: History, telling: Telling
-) -> None:
+def _log_what_is_there(plan: Plan, recorder: RunRecorder | None, history: History) -> None:
     if plan.weights is not None:
-        telling.say(f"weights saved to {plan.weights}")
+        _LOG.info(f"weights saved to {plan.weights}")
     if recorder is not None and history.stopped:
-        telling.say(f"go on with it: netspec train --resume {recorder.folder.path}")
+        _LOG.info(f"go on with it: netspec train --resume {recorder.folder.path}")
 
 
-def _prepare(plan: Plan, model: Model | TorchModel, telling: Telling) -> Normalization | None:
+def _prepare(plan: Plan, model: Model | TorchModel) -> Normalization | None:
     """Load `--weights`, freeze; the normalisation that is known before the images are seen."""
     from netspec.runtime.data.input_normalization import Normalization
     from netspec.runtime.training.transfer import choose_frozen, read_weights, start_from
@@ -170,14 +184,14 @@ def _prepare(plan: Plan, model: Model | TorchModel, telling: Telling) -> Normali
         weights = read_weights(Path(settings["weights"]))
         normalization = weights.normalization
         lines = start_from(model, weights.tensors).lines()
-        telling.say("\n".join([f"{settings['weights']}: {next(lines)}", *lines]))
+        _LOG.info("\n".join([f"{settings['weights']}: {next(lines)}", *lines]))
     if settings["freeze"]:
         graph = plan.net.graph
         frozen = choose_frozen(graph, settings["freeze"])
         model.freeze(frozen)
         trained = [p for p in graph.trainable() if p.name not in frozen]
         size = sum(p.size for p in trained)
-        telling.say(f"training {size:,} parameters, {len(frozen)} tensors frozen")
+        _LOG.info(f"training {size:,} parameters, {len(frozen)} tensors frozen")
     if plan.checkpoint is not None:
         return normalization
     if settings["normalize"] != "weights":

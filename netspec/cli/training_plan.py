@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,9 +14,9 @@ from netspec import codes
 from netspec.cli.common import arguments_of, checked_net
 from netspec.diagnostics import NetspecError
 from netspec.runtime.runs.options import LOG_EVERY, OPTIONS
+from netspec.runtime.runs.resume import Note
 
 if TYPE_CHECKING:
-    from netspec.cli.train_log import Telling
     from netspec.net import Net
     from netspec.runtime.data.dataset import Dataset
     from netspec.runtime.runs.checkpoint import Checkpoint
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from netspec.runtime.runs.recorder import RunRecorder
     from netspec.runtime.runs.resolve import Settings
     from netspec.runtime.runs.resume import Resumed
+
+_LOG = logging.getLogger(__name__)
 
 # Whose versions are remembered with a run.
 _PACKAGES = {
@@ -54,7 +57,7 @@ class Plan:
     net: Net
     arguments: Mapping[str, Any]
     settings: Settings
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
     folder: Path | None
     weights: Path | None
     recipe: str = ""
@@ -91,7 +94,7 @@ class Plan:
             check_output(self.weights, self.sources, force=self.force)
 
     def recorder(
-        self, data: Dataset, threads: int, processes: int, writes: bool, telling: Telling
+        self, data: Dataset, threads: int, processes: int, writes: bool
     ) -> RunRecorder | None:
         """What keeps the run; None where nothing is kept.
 
@@ -113,9 +116,9 @@ class Plan:
         if self.resumed is not None:
             check_data(self.resumed.facts.data, found)
             check_processes(self.resumed.facts, processes)
-            telling.say(f"{self.folder} goes on from step {self.resumed.checkpoint.step:,}")
+            _LOG.info(f"{self.folder} goes on from step {self.resumed.checkpoint.step:,}")
         else:
-            telling.say(f"the run is kept in {self.folder}")
+            _LOG.info(f"the run is kept in {self.folder}")
         facts = self._facts(found, threads, processes)
         keeping = Keeping(
             self.folder,
@@ -125,7 +128,6 @@ class Plan:
             settings["log-every"] or LOG_EVERY,
             settings["tensorboard"],
             writes,
-            telling.say,
         )
         return RunRecorder(keeping)
 
@@ -239,15 +241,16 @@ def _recipe(options: argparse.Namespace) -> Recipe | None:
     return read_recipe(path) if path is not None and not options.no_recipe else None
 
 
-def _about(recipe: Recipe | None, settings: Settings) -> Iterator[str]:
+def _about(recipe: Recipe | None, settings: Settings) -> Iterator[Note]:
     """Where the settings come from, and what about them is hardly meant."""
     if recipe is not None:
-        yield _about_recipe(recipe, settings)
+        yield Note(_about_recipe(recipe, settings))
     warmup, epochs = settings["warmup"], settings["epochs"]
     if warmup >= epochs and warmup:
-        yield (
-            f"warning: the learning rate rises over {warmup} epochs, and the run is no longer than"
-            f" that ({epochs}): give a shorter --warmup"
+        yield Note(
+            f"the learning rate rises over {warmup} epochs, and the run is no longer than"
+            f" that ({epochs}): give a shorter --warmup",
+            logging.WARNING,
         )
 
 

@@ -313,3 +313,24 @@ def test_tensorboard_that_is_not_there(run: Run, net, tmp_path, monkeypatch) -> 
     assert finished.code == 1
     assert "run/no-tensorboard" in finished.err
     assert not (tmp_path / "run").exists()
+
+
+def test_the_log_leaves_no_handler_behind_and_warnings_are_marked(capsys):
+    """Two runs in one process: each line is said once, and loggers are as they were."""
+    import logging
+
+    from netspec.cli.train_log import training_log
+
+    root = logging.getLogger("netspec")
+    before = (list(root.handlers), root.level, root.propagate)
+    for quiet in (False, True):
+        with training_log(quiet=quiet, writes=True) as waiting:
+            logging.getLogger("netspec.cli.train").info("a line")
+            logging.getLogger("netspec.runtime.runs").warning("%s is short", "it")
+        assert len(waiting.buffer) == 2
+        shown = "" if quiet else "a line\n"
+        assert capsys.readouterr().err == f"{shown}warning: it is short\n"
+    with training_log(quiet=False, writes=False):
+        logging.getLogger("netspec.cli.train").warning("another process says this")
+    assert capsys.readouterr().err == ""
+    assert (list(root.handlers), root.level, root.propagate) == before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ from netspec.runtime.runs.options import LOG_EVERY
 from netspec.runtime.runs.tensorboard import Events
 from netspec.runtime.training.loop import Recorder, Run
 
+_LOG = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Keeping:
@@ -38,7 +41,6 @@ class Keeping:
         log_every: Steps in a line of the metrics.
         tensorboard: Whether event files are written too.
         writes: Whether this process writes: one of several does.
-        say: Is told where the run is, and what is wrong with it.
     """
 
     path: Path
@@ -48,7 +50,6 @@ class Keeping:
     log_every: int = LOG_EVERY
     tensorboard: bool = False
     writes: bool = True
-    say: Callable[[str], None] = lambda text: None  # noqa: ARG005
 
 
 class RunRecorder(Recorder):
@@ -91,9 +92,8 @@ class RunRecorder(Recorder):
         self.on_begin()
         self._metrics = metrics.MetricsWriter(keeping.path / metrics.NAME, int(length))
         if not self._metrics.complete:
-            keeping.say(
-                f"warning: {keeping.path / metrics.NAME} is shorter than it was: lines are missing"
-            )
+            lost = "%s is shorter than it was: lines are missing"
+            _LOG.warning(lost, keeping.path / metrics.NAME)
         self._logged = run.steps // keeping.log_every * keeping.log_every
         if keeping.tensorboard:
             self._events = Events(keeping.path, run.steps)

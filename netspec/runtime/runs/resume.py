@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,14 @@ from netspec.runtime.runs.checkpoint import Checkpoint, newest_checkpoint
 from netspec.runtime.runs.folder import Facts, RunFolder
 from netspec.runtime.runs.options import OPTIONS
 from netspec.runtime.runs.resolve import Settings, resolve
+
+
+@dataclasses.dataclass(frozen=True)
+class Note:
+    """Something to log about a run before it begins; `level` is one of `logging`'s."""
+
+    text: str
+    level: int = logging.INFO
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +40,7 @@ class Resumed:
     facts: Facts
     settings: Settings
     checkpoint: Checkpoint
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
 
 
 def take_up(
@@ -64,9 +73,9 @@ def take_up(
     known = {name: value for name, value in {**values, **told}.items() if value is not None}
     settings = dataclasses.replace(resolve(known), given=frozenset(told))
     checkpoint, damaged = newest_checkpoint(folder.checkpoints)
-    notes = [f"warning: {text}; going on from the one before" for text in damaged]
+    notes = [Note(f"{text}; going on from the one before", logging.WARNING) for text in damaged]
     notes += [
-        f"{name} differs from the run's: {_shown(values.get(name))} -> {_shown(value)}"
+        Note(f"{name} differs from the run's: {_shown(values.get(name))} -> {_shown(value)}")
         for name, value in told.items()
         if OPTIONS[name].on_resume == "said"
     ]
@@ -170,10 +179,10 @@ def check_source(facts: Facts, folder: RunFolder, files: Mapping[str, bytes]) ->
             )
 
 
-def version_notes(facts: Facts, now: Mapping[str, str]) -> list[str]:
+def version_notes(facts: Facts, now: Mapping[str, str]) -> list[Note]:
     """What is installed otherwise than when the run was started."""
     return [
-        f"{name} was {facts.versions[name]} and is {version}: the last bits may differ"
+        Note(f"{name} was {facts.versions[name]} and is {version}: the last bits may differ")
         for name, version in now.items()
         if facts.versions.get(name, version) != version
     ]
