@@ -259,7 +259,7 @@ def _about_recipe(recipe: Recipe, settings: Settings) -> str:
     other = [f"--{name}" for name in settings.given if name in recipe.values]
     text = f"recipe {recipe.name}"
     if other:
-        text += f", but for {', '.join(other)}"
+        text += f", except for {', '.join(other)}"
     if settings.left_out:
         text += f" and what goes with that: {', '.join(settings.left_out)}"
     return text

@@ -345,5 +345,5 @@ def test_numexpr_is_for_what_numpy_computes_one_by_one(monkeypatch) -> None:
     monkeypatch.setattr(introspect, "opt_func_info", known("baseline(X86_V2)"))
     chosen, why = emitters()
     assert chosen == ["numexpr", "numpy"]
-    assert "numexpr, for NumPy has no vector instructions for tanh here: tanh1" in why
+    assert "numexpr, because NumPy has no vector instructions for tanh here: tanh1" in why
     choose_emitters.has_vectors.cache_clear()

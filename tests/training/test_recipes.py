@@ -246,7 +246,7 @@ def test_the_recipe_beside_a_net_is_taken_and_said(run: Run, net, tmp_path) -> N
     out = tmp_path / "run"
     finished = run("train", "numpy", net, "--epochs", 1, "--out", out)
     assert finished.code == 0, finished.err
-    assert f"recipe {net.with_suffix('.toml')}, but for --epochs" in finished.err
+    assert f"recipe {net.with_suffix('.toml')}, except for --epochs" in finished.err
     assert len([line for line in finished.err.splitlines() if line.startswith("epoch")]) == 1
     kept = read_recipe(out / "recipe.toml")
     assert kept.values["train-limit"] == 64

@@ -86,15 +86,15 @@ def _why(step: ElementwiseStep) -> str:
     functions = [FUNCTIONS[e.function] for e in walk(step.formula) if isinstance(e, Apply)]
     costly = sorted({f.numpy for f in functions if f.transcendental})
     if not costly:
-        return "for memory takes the time"
+        return "because memory bandwidth is the limit"
     names = " and ".join(costly)
     if step.emitter == "numexpr":
-        return f"for NumPy has no vector instructions for {names} here"
+        return f"because NumPy has no vector instructions for {names} here"
     if all(map(has_vectors, costly)):
         return f"which has vector instructions for {names}"
     if step.vectors:
-        return f"for {' and '.join(step.vectors)} are broadcast, though {names} takes the time"
-    return f"for numexpr lacks a function, though {names} takes the time"
+        return f"because {' and '.join(step.vectors)} are broadcast, although {names} is what takes time"
+    return f"because numexpr lacks a function, although {names} is what takes time"
 
 
 def _saved(before: Plan, after: Plan) -> str:

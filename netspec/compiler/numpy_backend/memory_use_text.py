@@ -19,7 +19,11 @@ ROWS: tuple[tuple[str, Callable[[Footprint], str], str], ...] = (
     ("outside", lambda f: bytes_text(f.outside), "outputs and their gradients"),
     ("parameters", lambda f: bytes_text(f.parameters), "with the buffers of batch norms"),
     ("gradients", lambda f: bytes_text(f.gradients), "of the parameters"),
-    ("total", lambda f: bytes_text(f.total), "but for the inputs, which are the caller's"),
+    (
+        "total",
+        lambda f: bytes_text(f.total),
+        "everything except the inputs, which belong to the caller",
+    ),
 )
 
 

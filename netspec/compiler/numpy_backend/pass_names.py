@@ -6,9 +6,9 @@ Apart from the passes, so that a command line can name them before anything is l
 from __future__ import annotations
 
 PASS_NAMES: dict[str, str] = {
-    "pool-first": "take a window's maximum before a function that never falls, not after it",
-    "fold-batch-norm": "multiply a layer's weight by the batch norm after it, in evaluation",
-    "fuse": "make a chain of elementwise steps one step",
-    "recompute": "make a value again for the backward pass, where kept values give it cheaply",
-    "choose-emitters": "compute an elementwise step by numexpr where that should be faster",
+    "pool-first": "take the maximum of each window before a monotone activation instead of after it",
+    "fold-batch-norm": "fold a batch norm into the weights of the layer before it, in evaluation",
+    "fuse": "merge a chain of elementwise steps into one step",
+    "recompute": "recompute a value in the backward pass if it follows cheaply from values that are kept",
+    "choose-emitters": "compute an elementwise step with numexpr where that should be faster",
 }

@@ -85,7 +85,7 @@ PASSES: tuple[Pass, ...] = (
     ),
     Pass(
         "choose-emitters",
-        "numexpr's threads where arithmetic takes the time, NumPy's tiles where memory does",
+        "numexpr's threads where arithmetic is the limit, NumPy's tiles where memory is",
         choose_emitters.choose_emitters,
         emitters_chosen,
     ),

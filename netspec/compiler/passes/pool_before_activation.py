@@ -1,6 +1,6 @@
 """Pool before the nonlinearity: max(relu(x)) = relu(max(x)), on a fraction of the elements.
 
-For a function that never falls the maximum of its values is its value at the maximum. Where several
+For a non-decreasing function the maximum of its values is its value at the maximum. Where several
 inputs of a window share the largest value, the function is flat there and no gradient flows, or they
 are equal already before it; so the gradients are the same too.
 """

@@ -92,7 +92,7 @@ def compare(
 
     Args:
         case: what to measure.
-        against: names of `PEERS`. The first of them that can do it is what ratios are to; without
+        against: names of `PEERS`. Ratios are relative to the first of them that can do it; without
             any they are to netspec.
         rounds: how many.
         profile: take netspec's step apart, too.

@@ -117,7 +117,7 @@ def scores(patient: Patient) -> Finding:
         help = "what is cut off gets no gradient: let the last layer be the linear one"
     elif least >= 0 and np.allclose(outputs.sum(axis=1), 1, atol=1e-3) and patient.classes > 1:
         text = f"they come from `{last.name}` ({last.op}) as probabilities, which add up to 1"
-        help = "the loss takes a softmax by itself: leave this one away"
+        help = "the loss applies a softmax itself: remove this one"
     elif least == largest:
         text, help = f"they are all {least:g}, whatever the image", "are weights missing?"
     else:

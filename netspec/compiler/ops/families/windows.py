@@ -161,7 +161,7 @@ def unread_rows(node: Node, graph: Graph, window: tuple[Axis, Axis]) -> Iterable
         f"{' and '.join(parts)} of the {picture} picture {'are' if plural else 'is'} never read",
         blame="stride" if any(axis.stride > 1 for axis, _ in lost) else "kernel",
         notes=tuple(dict.fromkeys(
-            f"{AXES[what == 'column']}: {axis.formula}, and the division leaves a rest of"
+            f"{AXES[what == 'column']}: {axis.formula}, and the division leaves a remainder of"
             f" {axis.unread}" for axis, what in lost
         )),
     )  # fmt: skip
