@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from netspec.compiler.elaborate.expressions import Evaluator
 from netspec.compiler.elaborate.scope import UNKNOWN
 from netspec.compiler.ir.size_text import size_text
 from netspec.compiler.ir.sizes import Size
 from netspec.compiler.syntax import tree as syntax
 from netspec.compiler.torch_backend.naming import number, quote
 from netspec.compiler.torch_backend.traced_numbers import Traced, TracedFloat, roots_of
-
-if TYPE_CHECKING:
-    from netspec.compiler.torch_backend.trace import TracingBody
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,7 @@ class Condition:
 _OPPOSITES = {"==": "!=", "!=": "==", ">": "<=", "<": ">=", ">=": "<", "<=": ">"}
 
 
-def condition_of(body: TracingBody, expr: syntax.Expr) -> Condition:
+def condition_of(body: Evaluator, expr: syntax.Expr) -> Condition:
     """Translate a condition; its numbers are those of the body where it stands."""
     if isinstance(expr, syntax.Parens):
         return condition_of(body, expr.inner)
@@ -80,7 +78,7 @@ def condition_of(body: TracingBody, expr: syntax.Expr) -> Condition:
     return Condition(None) if value is None else Condition(value[0], value[1])
 
 
-def _value(body: TracingBody, expr: syntax.Expr) -> tuple[str, frozenset[str]] | None:
+def _value(body: Evaluator, expr: syntax.Expr) -> tuple[str, frozenset[str]] | None:
     """A constant as Python, with the arguments in it; None for what has no constant here."""
     known = set(body.scope.names())
     if any(name not in known for name in _names(expr)):
@@ -95,7 +93,7 @@ def _value(body: TracingBody, expr: syntax.Expr) -> tuple[str, frozenset[str]] |
     return _written_out(body, expr) or known_value
 
 
-def _written_out(body: TracingBody, expr: syntax.Expr) -> tuple[str, frozenset[str]] | None:
+def _written_out(body: Evaluator, expr: syntax.Expr) -> tuple[str, frozenset[str]] | None:
     """Arithmetic with arguments in it, operator by operator."""
     if isinstance(expr, syntax.Parens):
         return _written_out(body, expr.inner)
@@ -121,7 +119,7 @@ def _written_out(body: TracingBody, expr: syntax.Expr) -> tuple[str, frozenset[s
 _SIMPLE = re.compile(r"[\w.]+")
 
 
-def forgotten(body: TracingBody, expr: syntax.Expr, condition: Condition) -> set[str]:
+def forgotten(body: Evaluator, expr: syntax.Expr, condition: Condition) -> set[str]:
     """The net's arguments in a condition that its translation says nothing of."""
     found = set()
     for name in _names(expr):
