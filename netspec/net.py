@@ -82,9 +82,9 @@ class Net:
             module = build_module(self, dtype=dtype, seed=seed)
             from netspec.runtime.models.pytorch.device import Execution, choose_device
             from netspec.runtime.models.pytorch.model import TorchModel
-            from netspec.runtime.models.pytorch.processes import Group
+            from netspec.runtime.models.pytorch.processes import ProcessGroup
 
-            return TorchModel(self.graph, module, Execution(choose_device(device, Group())))
+            return TorchModel(self.graph, module, Execution(choose_device(device, ProcessGroup())))
         from netspec.runtime.models.numpy_model import Model
 
         return Model(self.graph, dtype=dtype, seed=seed)

@@ -22,7 +22,7 @@ from netspec.diagnostics import NetspecError, plural, to_json
 if TYPE_CHECKING:
     from netspec.cli.net_files import NetFile
     from netspec.compiler.driver import Compilation
-    from netspec.compiler.fixes import Fix, Fixed
+    from netspec.compiler.fixes import AppliedFix, Fixed
     from netspec.compiler.ir.graph import Graph
 
 
@@ -81,7 +81,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _fixes(
     file: NetFile, arguments: Mapping[str, Any], options: argparse.Namespace
-) -> tuple[Fix, ...]:
+) -> tuple[AppliedFix, ...]:
     """Mend a file, and say how; what cannot be read is told when it is checked.
 
     Raises:
@@ -144,7 +144,7 @@ def _parameters(graph: Graph) -> int:
 
 
 def _as_json(
-    name: str, result: Compilation, failed: bool, fixes: tuple[Fix, ...]
+    name: str, result: Compilation, failed: bool, fixes: tuple[AppliedFix, ...]
 ) -> dict[str, Any]:
     return {
         "file": name,

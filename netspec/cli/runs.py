@@ -15,7 +15,7 @@ from netspec.text.table import table_lines, text_column
 from netspec.text.width import terminal_width
 
 if TYPE_CHECKING:
-    from netspec.runtime.runs.listing import Summary
+    from netspec.runtime.runs.listing import RunSummary
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
     """A line a run; what cannot be read is said, and fails."""
     from netspec.runtime.runs.listing import differing, find_runs, summarize_run
 
-    found: list[Summary] = []
+    found: list[RunSummary] = []
     code = OK
     for path in find_runs(options.runs):
         try:

@@ -13,7 +13,7 @@ from netspec.cli.common import emit
 from netspec.cli.exit_codes import FAILED, OK
 from netspec.cli.interrupts import until_stopped
 from netspec.cli.train_log import kept_in, training_log
-from netspec.cli.training_plan import Plan, make_plan
+from netspec.cli.training_plan import TrainingPlan, make_plan
 from netspec.diagnostics import NetspecError
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from netspec.runtime.data.input_normalization import Normalization
     from netspec.runtime.models.numpy_model import Model
     from netspec.runtime.models.pytorch.model import TorchModel
-    from netspec.runtime.models.pytorch.processes import Group
+    from netspec.runtime.models.pytorch.processes import ProcessGroup
     from netspec.runtime.runs.recorder import RunRecorder
     from netspec.runtime.training.history import History
 
@@ -75,7 +75,7 @@ def _run_numpy(options: argparse.Namespace) -> int:
     return _train(plan, model, parallel.threads())
 
 
-def _run_torch(options: argparse.Namespace, group: Group) -> int:
+def _run_torch(options: argparse.Namespace, group: ProcessGroup) -> int:
     import torch
 
     from netspec.runtime.models.pytorch.device import Execution, choose_device
@@ -97,14 +97,14 @@ def _run_torch(options: argparse.Namespace, group: Group) -> int:
 
 
 def _train(
-    plan: Plan, model: Model | TorchModel, threads: int, rank: int = 0, processes: int = 1
+    plan: TrainingPlan, model: Model | TorchModel, threads: int, rank: int = 0, processes: int = 1
 ) -> int:
     with training_log(quiet=plan.settings["quiet"], writes=rank == 0) as waiting:
         return _train_logged(plan, model, threads, rank, processes, waiting)
 
 
 def _train_logged(
-    plan: Plan,
+    plan: TrainingPlan,
     model: Model | TorchModel,
     threads: int,
     rank: int,
@@ -165,14 +165,14 @@ def _train_logged(
     return OK
 
 
-def _log_what_is_there(plan: Plan, recorder: RunRecorder | None, history: History) -> None:
+def _log_what_is_there(plan: TrainingPlan, recorder: RunRecorder | None, history: History) -> None:
     if plan.weights is not None:
         _LOG.info(f"weights saved to {plan.weights}")
     if recorder is not None and history.stopped:
         _LOG.info(f"go on with it: netspec train --resume {recorder.folder.path}")
 
 
-def _prepare(plan: Plan, model: Model | TorchModel) -> Normalization | None:
+def _prepare(plan: TrainingPlan, model: Model | TorchModel) -> Normalization | None:
     """Load `--weights`, freeze; the normalisation that is known before the images are seen."""
     from netspec.runtime.data.input_normalization import Normalization
     from netspec.runtime.training.transfer import choose_frozen, read_weights, start_from

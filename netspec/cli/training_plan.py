@@ -36,7 +36,7 @@ _PACKAGES = {
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """A run that was thought through, before anything is computed.
 
     Attributes:
@@ -174,7 +174,7 @@ class Plan:
         return {**described, **{f"{NET}/{name}": content for name, content in files.items()}}
 
 
-def make_plan(options: argparse.Namespace) -> Plan:
+def make_plan(options: argparse.Namespace) -> TrainingPlan:
     """Think a command line through.
 
     Raises:
@@ -183,7 +183,7 @@ def make_plan(options: argparse.Namespace) -> Plan:
     return _new(options) if options.resume is None else _going_on(options)
 
 
-def _new(options: argparse.Namespace) -> Plan:
+def _new(options: argparse.Namespace) -> TrainingPlan:
     from netspec.cli.training_options import given
     from netspec.runtime.runs.folder import WEIGHTS, free_name
     from netspec.runtime.runs.resolve import check_arguments, resolve
@@ -210,7 +210,7 @@ def _new(options: argparse.Namespace) -> Plan:
         weights = Path(out)
     notes = tuple(_about(recipe, settings))
     name = recipe.name if recipe is not None else ""
-    return Plan(
+    return TrainingPlan(
         options.target, net, arguments, settings, notes, folder, weights, name,
         sources=tuple(_sources(net, options, settings)), force=options.force,
     )  # fmt: skip
@@ -279,7 +279,7 @@ def _check_target(target: str, settings: Settings) -> None:
         )
 
 
-def _going_on(options: argparse.Namespace) -> Plan:
+def _going_on(options: argparse.Namespace) -> TrainingPlan:
     from netspec.cli.training_options import given
     from netspec.runtime.runs.folder import net_files
     from netspec.runtime.runs.resume import check_source, take_up, version_notes
@@ -300,7 +300,7 @@ def _going_on(options: argparse.Namespace) -> Plan:
     options.file = folder.net_file(facts)
     net = checked_net(options, arguments)
     notes = [*resumed.notes, *version_notes(facts, versions(*_PACKAGES[facts.target]))]
-    return Plan(
+    return TrainingPlan(
         facts.target, net, arguments, resumed.settings, tuple(notes), folder.path,
         folder.weights, facts.recipe, resumed,
     )  # fmt: skip

@@ -13,7 +13,7 @@ MAX_PASSES = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Fix:
+class AppliedFix:
     """A change that was made: the diagnostic that it mends, and the hint that carried it."""
 
     diagnostic: Diagnostic
@@ -28,7 +28,7 @@ class Fixed:
     """
 
     text: str
-    fixes: tuple[Fix, ...]
+    fixes: tuple[AppliedFix, ...]
     result: Compilation
     choices: tuple[Diagnostic, ...]
 
@@ -44,7 +44,7 @@ def fixed(request: Request, *, warnings: bool = False) -> Fixed:
         warnings: whether the changes that warnings carry are made as well.
     """
     assert request.source is not None
-    fixes: list[Fix] = []
+    fixes: list[AppliedFix] = []
     result = compile_request(request)
     for _ in range(MAX_PASSES):
         found = list(_applicable(result, request.source, warnings=warnings))
@@ -67,16 +67,16 @@ def _changes(diagnostic: Diagnostic) -> list[Hint]:
     return [hint for hint in diagnostic.hints if hint.edits]
 
 
-def _applicable(result: Compilation, source: Source, *, warnings: bool) -> Iterator[Fix]:
+def _applicable(result: Compilation, source: Source, *, warnings: bool) -> Iterator[AppliedFix]:
     for diagnostic in result.diagnostics:
         hints = _changes(diagnostic)
         if len(hints) == 1 and (warnings or diagnostic.severity == "error"):
             (hint,) = hints
             if all(edit.span.source.name == source.name for edit in hint.edits):
-                yield Fix(diagnostic, hint)
+                yield AppliedFix(diagnostic, hint)
 
 
-def _apart(fixes: Sequence[Fix]) -> Iterator[Fix]:
+def _apart(fixes: Sequence[AppliedFix]) -> Iterator[AppliedFix]:
     """The fixes, without those that touch what one before them changes."""
     taken: list[Span] = []
     for fix in fixes:
@@ -86,7 +86,7 @@ def _apart(fixes: Sequence[Fix]) -> Iterator[Fix]:
             yield fix
 
 
-def _with(request: Request, fixes: Sequence[Fix]) -> Request:
+def _with(request: Request, fixes: Sequence[AppliedFix]) -> Request:
     source = request.source
     assert source is not None
     edits: list[Edit] = [edit for fix in fixes for edit in fix.hint.edits]

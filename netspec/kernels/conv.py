@@ -26,7 +26,7 @@ import numpy as np
 from netspec.kernels import parallel
 from netspec.kernels.arrays import Array, carve, column_sums, repeat_row, strided
 from netspec.kernels.convolution import depthwise, winograd
-from netspec.kernels.convolution.conv_plan import Plan, is_pointwise, phases, plan_tiles
+from netspec.kernels.convolution.conv_plan import TilePlan, is_pointwise, phases, plan_tiles
 from netspec.kernels.windows import (
     Pad,
     Pair,
@@ -280,7 +280,7 @@ def _matrices(packed: Array) -> Array:
     return packed.reshape(groups, kh * wide * ins, span * outs)
 
 
-def _outputs(rows: Array, plan: Plan) -> Array:
+def _outputs(rows: Array, plan: TilePlan) -> Array:
     """View a tile of outputs (..., OW, O) as matrices (G, outputs/span, span*O/G)."""
     groups, *_, span, outs = plan.packed
     return rows.reshape(-1, groups, span * outs).transpose(1, 0, 2)
@@ -291,7 +291,7 @@ def _im2col(
     out_shape: tuple[int, ...],
     padded: Array,
     columns: Array,
-    plan: Plan,
+    plan: TilePlan,
     window: Window,
 ) -> Iterator[tuple[Tile, Array]]:
     """Each tile of outputs with the patches it reads, as matrices (G, outputs/span, patch)."""

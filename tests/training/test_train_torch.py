@@ -19,7 +19,7 @@ from netspec.runtime.models.pytorch import batches as feeds  # noqa: E402
 from netspec.runtime.models.pytorch.augment import cut_out, shift_and_flip  # noqa: E402
 from netspec.runtime.models.pytorch.device import Execution, choose_device, ordinary_errors  # noqa: E402
 from netspec.runtime.models.pytorch.model import TorchModel  # noqa: E402
-from netspec.runtime.models.pytorch.processes import Group  # noqa: E402
+from netspec.runtime.models.pytorch.processes import ProcessGroup  # noqa: E402
 from netspec.runtime.models.torch_build import build_module  # noqa: E402
 
 CPU = torch.device("cpu")
@@ -326,8 +326,8 @@ def test_mixed_precision_keeps_float32():
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there():
     with fails("train/bad-option", "no GPU.*--device cpu"):
-        choose_device("cuda", Group())
-    assert choose_device("auto", Group()) == CPU
+        choose_device("cuda", ProcessGroup())
+    assert choose_device("auto", ProcessGroup()) == CPU
 
 
 def test_full_memory_and_a_failing_compiler_are_ordinary_errors():

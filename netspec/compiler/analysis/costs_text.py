@@ -16,7 +16,7 @@ _MAX_CALL = 40
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class SummaryColumn:
     """A column of the table: its title, the cell of a layer, and the sum where there is one."""
 
     title: str
@@ -31,12 +31,12 @@ def _number(value: int) -> str:
     return "" if value == 0 else f"{value:,}"
 
 
-def _summed(title: str, name: str) -> Column:
+def _summed(title: str, name: str) -> SummaryColumn:
     get = attrgetter(name)
-    return Column(title, lambda x: _number(get(x)), lambda summary: f"{get(summary):,}")
+    return SummaryColumn(title, lambda x: _number(get(x)), lambda summary: f"{get(summary):,}")
 
 
-def _pair(title: str, name: str) -> Column:
+def _pair(title: str, name: str) -> SummaryColumn:
     """Height and width, one number where they are equal."""
 
     def cell(layer: LayerSummary) -> str:
@@ -45,7 +45,7 @@ def _pair(title: str, name: str) -> Column:
             return ""
         return str(pair[0]) if pair[0] == pair[1] else f"{pair[0]} x {pair[1]}"
 
-    return Column(title, cell)
+    return SummaryColumn(title, cell)
 
 
 def _short(call: str, width: int = _MAX_CALL) -> str:
@@ -60,10 +60,10 @@ def _op_column(title: str) -> table.Column:
     return table.Column(title, left=True, least=8, cut=_short)
 
 
-COLUMNS: Mapping[str, Column] = {
-    "name": Column("layer", lambda x: x.name, lambda _: "total", False, table.name_column),
-    "op": Column("op", lambda x: x.call, is_number=False, in_table=_op_column),
-    "output": Column(
+COLUMNS: Mapping[str, SummaryColumn] = {
+    "name": SummaryColumn("layer", lambda x: x.name, lambda _: "total", False, table.name_column),
+    "op": SummaryColumn("op", lambda x: x.call, is_number=False, in_table=_op_column),
+    "output": SummaryColumn(
         "output", lambda x: show_shape(x.shape), is_number=False, in_table=table.text_column
     ),
     "params": _summed("parameters", "parameters"),

@@ -302,7 +302,7 @@ def _items(value: tuple[Any, ...] | range) -> tuple[Any, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Function:
+class ConstantFunction:
     """A function that constants know, with how many arguments it takes."""
 
     call: Callable[..., Any]
@@ -362,19 +362,21 @@ def _sum(value: Any) -> Any:
     return bounded(sum(_numbers([items]))) if items else 0
 
 
-FUNCTIONS: dict[str, Function] = {
-    "range": Function(_range, 1, 3),
-    "len": Function(lambda value: len(_sequence(value)), 1, 1),
-    "min": Function(lambda *a: min(_numbers(a)), 1, 100),
-    "max": Function(lambda *a: max(_numbers(a)), 1, 100),
-    "sum": Function(_sum, 1, 1),
-    "abs": Function(lambda value: abs(_number(value)), 1, 1),
-    "int": Function(lambda value: int(_number(value)), 1, 1),
-    "round": Function(lambda value: round(_number(value)), 1, 1),
-    "sqrt": Function(_sqrt, 1, 1),
-    "enumerate": Function(lambda value: tuple(enumerate(_sequence(value))), 1, 1),
-    "zip": Function(lambda *a: tuple(zip(*(_sequence(item) for item in a), strict=False)), 2, 8),
-    "reversed": Function(lambda value: _sequence(value)[::-1], 1, 1),
+FUNCTIONS: dict[str, ConstantFunction] = {
+    "range": ConstantFunction(_range, 1, 3),
+    "len": ConstantFunction(lambda value: len(_sequence(value)), 1, 1),
+    "min": ConstantFunction(lambda *a: min(_numbers(a)), 1, 100),
+    "max": ConstantFunction(lambda *a: max(_numbers(a)), 1, 100),
+    "sum": ConstantFunction(_sum, 1, 1),
+    "abs": ConstantFunction(lambda value: abs(_number(value)), 1, 1),
+    "int": ConstantFunction(lambda value: int(_number(value)), 1, 1),
+    "round": ConstantFunction(lambda value: round(_number(value)), 1, 1),
+    "sqrt": ConstantFunction(_sqrt, 1, 1),
+    "enumerate": ConstantFunction(lambda value: tuple(enumerate(_sequence(value))), 1, 1),
+    "zip": ConstantFunction(
+        lambda *a: tuple(zip(*(_sequence(item) for item in a), strict=False)), 2, 8
+    ),
+    "reversed": ConstantFunction(lambda value: _sequence(value)[::-1], 1, 1),
 }
 
 

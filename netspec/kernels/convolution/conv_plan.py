@@ -29,7 +29,7 @@ FEWEST_OUTPUTS = 256
 COPY_RUN, COPY, MULTIPLY, NARROW = 3.5, 0.075, 0.0192, 4.8
 
 
-class Plan(NamedTuple):
+class TilePlan(NamedTuple):
     """How a convolution is cut into tiles, and the shapes of what its scratch holds."""
 
     tiling: Tiling
@@ -41,7 +41,7 @@ class Plan(NamedTuple):
 
 def plan_tiles(
     x_shape: tuple[int, ...], y_shape: tuple[int, ...], groups: int, window: Window
-) -> Plan:
+) -> TilePlan:
     """Decide span and tiles; x (N, H, W, C), y (N, OH, OW, O)."""
     (kh, kw), (_, stride), *_ = window
     n, height, width, outputs = y_shape
@@ -56,7 +56,7 @@ def plan_tiles(
     tile_row = max(row_size, width * outputs)
     tiling = choose_tiling(n, height, tile_row, max(TILE, FEWEST_OUTPUTS * patch))
     padding = reads_padding(x_shape, y_shape, window)
-    return Plan(
+    return TilePlan(
         tiling,
         packed=(groups, kh, wide, ins, span, outs),
         padded=padded_shape(tiling, width, inputs, window) if padding else (0,),

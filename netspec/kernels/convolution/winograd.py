@@ -62,7 +62,7 @@ def transforms(m: int, r: int, dtype: np.dtype[Any]) -> tuple[Array, Array, Arra
     return a, g, b
 
 
-class Plan(NamedTuple):
+class WinogradPlan(NamedTuple):
     """How a convolution is cut into tiles, and the shapes of what its scratch holds."""
 
     tiling: Tiling
@@ -92,7 +92,7 @@ def possible(groups: int, window: Window) -> bool:
     return groups == 1 and stride == dilation == (1, 1) and kh in ROWS_AT_ONCE
 
 
-def plan_tiles(x_shape: tuple[int, ...], y_shape: tuple[int, ...], window: Window) -> Plan:
+def plan_tiles(x_shape: tuple[int, ...], y_shape: tuple[int, ...], window: Window) -> WinogradPlan:
     """Cut a convolution into tiles; x (N, H, W, C), y (N, OH, OW, O)."""
     kh, kw = window.kernel
     n, height, width, outputs = y_shape
@@ -111,7 +111,7 @@ def plan_tiles(x_shape: tuple[int, ...], y_shape: tuple[int, ...], window: Windo
     else:
         images, tall = 1, max(1, most // width)
     columns = width + kw - 1
-    return Plan(
+    return WinogradPlan(
         Tiling(images, tall * m),
         m,
         padded=(images, tall * m + kh - 1, columns, channels),
@@ -245,7 +245,7 @@ def _columns(
     padded: Array,
     rows: Array,
     columns: Array,
-    plan: Plan,
+    plan: WinogradPlan,
     window: Window,
 ) -> Iterator[tuple[Tile, Array]]:
     """Each tile with the columns (t, images, groups, OW, kw*C) of its transformed rows."""

@@ -15,7 +15,7 @@ from netspec.runtime.runs.options import OPTIONS
 
 
 @dataclass(frozen=True)
-class Summary:
+class RunSummary:
     """A run in a few numbers.
 
     Attributes:
@@ -50,7 +50,7 @@ class Summary:
         }
 
 
-def summarize_run(path: Path) -> Summary:
+def summarize_run(path: Path) -> RunSummary:
     """A run in a few numbers.
 
     Raises:
@@ -60,7 +60,7 @@ def summarize_run(path: Path) -> Summary:
     epochs = [line for line in read_metrics(path) if line.get("kind") == "epoch"]
     judged = next((k for k in ("val", "test", "train") if epochs and k in epochs[-1]), None)
     best = max(epochs, key=lambda line: line.get(judged, 0.0)) if judged else {}
-    return Summary(path, facts, len(epochs), epochs[-1] if epochs else {}, best)
+    return RunSummary(path, facts, len(epochs), epochs[-1] if epochs else {}, best)
 
 
 def find_runs(paths: Sequence[Path]) -> list[Path]:
@@ -88,7 +88,7 @@ def _matters(option: str) -> bool:
     return option != "out" and (option not in OPTIONS or OPTIONS[option].on_resume != "free")
 
 
-def differing(runs: Sequence[Summary]) -> dict[str, list[Any]]:
+def differing(runs: Sequence[RunSummary]) -> dict[str, list[Any]]:
     """The training choices in which runs differ, by name: a value for each run."""
     choices = [
         {"net": run.facts.net, "target": run.facts.target}

@@ -27,7 +27,7 @@ Array: TypeAlias = "NDArray[Any]"
 LEARNING_RATE = 1e-3
 
 
-class CheckedNet(Protocol):
+class NetWithSource(Protocol):
     """What is needed of a `netspec.Net`."""
 
     @property
@@ -55,7 +55,7 @@ class Case:
         threads: how many threads each may use.
     """
 
-    net: CheckedNet
+    net: NetWithSource
     batch: int
     train: bool
     threads: int

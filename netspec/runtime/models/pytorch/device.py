@@ -12,7 +12,7 @@ from netspec import codes
 from netspec.diagnostics import NetspecError
 from netspec.runtime.data.choices import check_name, require
 from netspec.runtime.models.numpy_steps import out_of_memory
-from netspec.runtime.models.pytorch.processes import Group
+from netspec.runtime.models.pytorch.processes import ProcessGroup
 
 DEVICES = ("auto", "cpu", "cuda")
 AMP = ("off", "bf16", "fp16")
@@ -35,7 +35,7 @@ class Execution:
     amp: str = "off"
     channels_last: bool = False
     compiler: str | None = None
-    group: Group = Group()
+    group: ProcessGroup = ProcessGroup()
 
     def __post_init__(self) -> None:
         check_name("kind of mixed precision", self.amp, AMP)
@@ -46,7 +46,7 @@ class Execution:
         return _HALF.get(self.amp)
 
 
-def choose_device(name: str, group: Group) -> torch.device:
+def choose_device(name: str, group: ProcessGroup) -> torch.device:
     """The device called `auto` (a GPU where there is one), `cpu` or `cuda`; a process has its own.
 
     Raises:

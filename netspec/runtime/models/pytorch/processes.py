@@ -20,7 +20,7 @@ _BROKEN = ("gloo", "Connection", "connection")
 
 
 @dataclass(frozen=True)
-class Group:
+class ProcessGroup:
     """A process among `size`: its number `rank`, and `local_rank` on its machine."""
 
     rank: int = 0
@@ -57,7 +57,7 @@ class Group:
             dist.barrier()
 
 
-def from_environment() -> Group:
+def from_environment() -> ProcessGroup:
     """What torchrun says in the environment; one process without it.
 
     Raises:
@@ -65,9 +65,9 @@ def from_environment() -> Group:
     """
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
     if not all(name in os.environ for name in names):
-        return Group()
+        return ProcessGroup()
     try:
-        return Group(*(int(os.environ[name]) for name in names))
+        return ProcessGroup(*(int(os.environ[name]) for name in names))
     except ValueError:
         raise NetspecError.simple(
             codes.TRAIN_BAD_OPTION, f"{', '.join(names)} in the environment are no whole numbers"
@@ -75,7 +75,7 @@ def from_environment() -> Group:
 
 
 @contextmanager
-def joined(group: Group, device: torch.device) -> Iterator[None]:
+def joined(group: ProcessGroup, device: torch.device) -> Iterator[None]:
     """Be part of the group: NCCL between GPUs, gloo between CPUs.
 
     Raises:
