@@ -20,6 +20,8 @@ from __future__ import annotations
 
 from netspec.diagnostics import Code
 
+ALLOW_CODE = Code.warning("allow/code", "a comment allows what is no warning")
+
 ASSERT_FAILED = Code.error("assert/failed", "an `assert` of the file is false")
 
 BLOCK_NO_RETURN = Code.error("block/no-return", "a block without a `return`")

@@ -95,6 +95,9 @@ class Source:
         """The last part of its name: the same wherever the file was named from."""
         return self.name.replace("\\", "/").rpartition("/")[2]
 
+    def __reduce__(self) -> tuple[type[Source], tuple[str, str]]:
+        return Source, (self.name, self.text)
+
     @functools.cached_property
     def _line_starts(self) -> list[int]:
         starts = [0]
@@ -210,10 +213,13 @@ class Diagnostic:
 
 
 class NetspecError(Exception):
-    """What every failure that is the input's fault raises; `.diagnostics` says what and where."""
+    """What every failure that is the input's fault raises; `.diagnostics` says what and where.
+
+    The diagnostics of a file are in the order of their places.
+    """
 
     def __init__(self, diagnostics: Iterable[Diagnostic]) -> None:
-        self.diagnostics: tuple[Diagnostic, ...] = tuple(diagnostics)
+        self.diagnostics: tuple[Diagnostic, ...] = in_order(diagnostics)
         super().__init__("\n\n".join(render(d) for d in self.diagnostics))
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -225,6 +231,23 @@ class NetspecError(Exception):
         """An error that belongs to no place in a file."""
         hints = (Hint(help),) if help else ()
         return cls([Diagnostic(code, message, hints=hints)])
+
+
+def in_order(diagnostics: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
+    """The diagnostics of each file in the order of their places; those without a place come last.
+
+    Files come in the order in which they are first met, and what stands at one place keeps its order.
+    """
+    found = tuple(diagnostics)
+    sources: dict[Source, int] = {}
+    for d in found:
+        if d.span is not None:
+            sources.setdefault(d.span.source, len(sources))
+
+    def place(d: Diagnostic) -> tuple[int, int]:
+        return (len(sources), 0) if d.span is None else (sources[d.span.source], d.span.start)
+
+    return tuple(sorted(found, key=place))
 
 
 @dataclass
@@ -344,9 +367,9 @@ def chain(trace: tuple[Frame, ...]) -> Iterator[str]:
 
 def _by_source(labels: list[Label]) -> Iterator[list[Label]]:
     """The labels of each source, the primary one's source first."""
-    sources: dict[int, list[Label]] = {}
+    sources: dict[Source, list[Label]] = {}
     for label in labels:
-        sources.setdefault(id(label.span.source), []).append(label)
+        sources.setdefault(label.span.source, []).append(label)
     yield from sources.values()
 
 

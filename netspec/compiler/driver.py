@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from netspec import codes
+from netspec.compiler.analysis.allowed_codes import misspelt_codes
 from netspec.compiler.analysis.lint import lint
 from netspec.compiler.elaborate.net import build, check_block
 from netspec.compiler.elaborate.net_builder import MAX_ERRORS, MAX_WORK, Assembly
@@ -27,6 +28,7 @@ from netspec.diagnostics import (
     NetspecError,
     Source,
     Span,
+    in_order,
     suggest,
 )
 
@@ -39,7 +41,7 @@ MAX_HINTS = 2
 
 @dataclass
 class Compilation:
-    """What checking a file gave: a graph for each sound net, and the diagnostics.
+    """What checking a file gave: a graph for each sound net, and the diagnostics, by their places.
 
     `unsaid` are those that follow from a guess alone, and are not to be shown.
     """
@@ -83,7 +85,7 @@ def compile_request(request: Request) -> Compilation:
     """Check a file. Never raises for what is wrong with the file; see `.diagnostics`."""
     result = _compile(request, {})
     if result.diagnostics:
-        result.diagnostics = tuple(_with_tried_hints(request, result))
+        result.diagnostics = in_order(_with_tried_hints(request, result))
     return result
 
 
@@ -121,6 +123,8 @@ def _compile(request: Request, overrides: Mapping[str, str]) -> Compilation:
             assert request.source is not None
             result.module = loader.module(request.source, folder)
         _build_nets(request, result, sink)
+        for warning in misspelt_codes(loader.allowed):
+            sink.add(warning)
     except NetspecError as error:
         for diagnostic in error.diagnostics:
             sink.add(diagnostic)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from netspec.compiler.driver import Request, compile_request
-from netspec.diagnostics import Diagnostic, render
+from netspec.diagnostics import Diagnostic, in_order, render
 from tests.helpers.golden import check_golden
 from tests.language.test_codes import front_end_codes
 
@@ -32,6 +32,7 @@ def test_diagnostics(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rendered = "".join(f"{render(diagnostic)}\n\n" for diagnostic in result.diagnostics)
     assert rendered, "this file is not bad"
     check_golden(path.with_suffix(".txt"), rendered)
+    assert result.diagnostics == in_order(result.diagnostics)
 
 
 @pytest.mark.parametrize("path", FILES, ids=[path.stem for path in FILES])

@@ -18,6 +18,7 @@ from netspec.diagnostics import (
     NetspecError,
     Source,
     Span,
+    in_order,
     render,
     suggest,
     to_json,
@@ -184,6 +185,22 @@ def test_suggestions() -> None:
     assert suggest("transmogrify", known) is None
     assert suggest("relu", known) is None
     assert suggest("x" * 10_000, known) is None
+
+
+def test_diagnostics_are_in_the_order_of_their_places() -> None:
+    one, two = Source("one.net", "abcdef"), Source("two.net", "abcdef")
+
+    def at(source: Source, start: int, message: str = "m") -> Diagnostic:
+        return Diagnostic(AN_ERROR, message, Span(source, start, start + 1))
+
+    nowhere = Diagnostic(AN_ERROR, "all in all")
+    mixed = [at(two, 3), nowhere, at(one, 4, "first"), at(two, 0), at(one, 2), at(one, 4, "then")]
+    ordered = (
+        at(two, 0), at(two, 3), at(one, 2), at(one, 4, "first"), at(one, 4, "then"), nowhere,
+    )  # fmt: skip
+    assert in_order(mixed) == ordered
+    assert in_order(ordered) == ordered
+    assert NetspecError(mixed).diagnostics == ordered
 
 
 @given(st.text(max_size=60), st.integers(0, 60), st.integers(0, 60))

@@ -16,7 +16,7 @@ from netspec import codes
 from netspec.compiler.parse import parse, read_source
 from netspec.compiler.parse.shape_comments import ShapeComment, shape_comments
 from netspec.compiler.syntax import tree as syntax
-from netspec.compiler.syntax.allow_comments import Silenced, silenced
+from netspec.compiler.syntax.allow_comments import Silenced, allowed_codes, silenced
 from netspec.diagnostics import (
     Code,
     Diagnostic,
@@ -64,7 +64,8 @@ class Loader:
     """Reads a file and what it imports.
 
     `overrides` gives other texts for some sources, by name: the compiler tries its hints with it.
-    `silenced` are the warnings that the comments of all these files silence.
+    `silenced` are the warnings that the comments of all these files silence, and `allowed` the places at
+    which they name codes.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Loader:
         self.modules: dict[Path, Module] = {}
         self.open: list[Path] = []
         self.silenced: list[Silenced] = []
+        self.allowed: list[Span] = []
 
     def load(self, path: Path, shown_as: str) -> Module:
         """The module of a file.
@@ -101,6 +103,7 @@ class Loader:
         tree = parse(source)
         module.shape_comments = shape_comments(tree)
         self.silenced += silenced(tree)
+        self.allowed += allowed_codes(tree)
         for definition in tree.definitions:
             if isinstance(definition, syntax.Import):
                 for name, block, home in self._imported(definition, folder, module):

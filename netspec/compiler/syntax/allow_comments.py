@@ -19,6 +19,7 @@ from netspec.compiler.syntax import tree as syntax
 from netspec.diagnostics import Diagnostic, Span
 
 _ALLOW = re.compile(r"#\s*allow:\s*([\w/-]+(?:\s*,\s*[\w/-]+)*)")
+_CODE = re.compile(r"[\w/-]+")
 _STRING_OR_COMMENT = re.compile(r'"(?:[^"\\\n]|\\[^\n])*"|#[^\n]*')
 
 # What can stand between a comment and the head that it is about.
@@ -67,6 +68,18 @@ def silenced(file: syntax.File) -> tuple[Silenced, ...]:
         if about is not None:
             found.append(Silenced(about, spans[about], codes))
     return tuple(sorted(found, key=lambda each: (each.about, sorted(each.codes))))
+
+
+def allowed_codes(file: syntax.File) -> Iterator[Span]:
+    """Where the comments of a file name codes, whatever they are about."""
+    if "allow:" not in file.source.text:
+        return
+    for comment in _STRING_OR_COMMENT.finditer(file.source.text):
+        if comment[0].startswith("#"):
+            for said in _ALLOW.finditer(comment[0]):
+                for code in _CODE.finditer(said[1]):
+                    start = comment.start() + said.start(1) + code.start()
+                    yield Span(file.source, start, start + len(code[0]))
 
 
 def _blank(text: str) -> str:
