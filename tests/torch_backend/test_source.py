@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,14 @@ import numpy as np
 import pytest
 
 import netspec
+from netspec.compiler.ir.op import Op, P, Torch, X
+from netspec.compiler.ops import registry
+from netspec.compiler.torch_backend.containers import SEQUENTIAL_ATTRIBUTES
+from netspec.compiler.torch_backend.expressions import OPERATORS
+from netspec.compiler.torch_backend.module_paths import DICT_ATTRIBUTES
 from tests.conftest import ROOT, Run, Write
 from tests.helpers.golden import check_golden
+from tests.helpers.nets import graph_of, net_of
 
 GOLDEN = Path(__file__).parent / "golden"
 NETWORKS = ROOT / "networks"
@@ -269,63 +276,87 @@ def test_it_is_used_at_once(run: Run, tmp_path: Path):
 # ------------------------------------------------------------------------------------ PyTorch's own facts
 
 
-def test_what_is_said_of_pytorch_is_so():
-    """Defaults, attributes and modules that the generator counts on."""
+def expressions() -> Iterator[Torch]:
+    """Every PyTorch expression in every example of every op, and those in them."""
+
+    def parts(part: Any) -> Iterator[Torch]:
+        if isinstance(part, Torch):
+            yield part
+            yield from parts((part.arguments, tuple(part.options.values()), part.inputs))
+        elif isinstance(part, tuple):
+            for item in part:
+                yield from parts(item)
+
+    for cls in registry().values():
+        for example in cls.examples:
+            for node in graph_of(example.call, example.inputs).nodes:
+                yield from parts(node.op.torch(*example.inputs))
+
+
+def found(target: str) -> Any:
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-    from netspec.compiler.torch_backend import torch_api as api
+    home, _, name = target.partition(".")
+    return getattr({"nn": torch.nn, "F": torch.nn.functional, "torch": torch}[home], name)
 
-    homes = {"nn": torch.nn, "F": torch.nn.functional, "torch": torch}
 
-    def found(target: str) -> Any:
-        home, _, name = target.partition(".")
-        return getattr(homes[home], name)
-
-    for target, defaults in api.DEFAULTS.items():
+def test_what_ops_say_of_pytorch_is_so():
+    """Options at their defaults may be left out, a module may stand for its function."""
+    for expression in expressions():
         try:
-            parameters = inspect.signature(found(target)).parameters
+            parameters = inspect.signature(found(expression.target)).parameters
         except ValueError:
             continue  # a builtin; below it is called
-        if "kwargs" in parameters:
-            continue  # one of two functions, by a flag; below it is called
-        for name, default in defaults.items():
-            if default == "kernel":
-                assert parameters[name].default is None
-            elif name in parameters and parameters[name].default is not None:
-                assert parameters[name].default == default, (target, name)
-    x = torch.randn(1, 2, 8, 8)
-    for target in ("F.max_pool2d", "F.avg_pool2d"):
-        options = dict(api.DEFAULTS[target], stride=3)
-        assert torch.equal(found(target)(x, 3, **options), found(target)(x, 3))
-    q = torch.randn(1, 2, 4, 3)
-    attend = "F.scaled_dot_product_attention"
-    torch.testing.assert_close(
-        found(attend)(q, q, q, **api.DEFAULTS[attend]), found(attend)(q, q, q)
-    )
-    torch.testing.assert_close(found("F.gelu")(x, **api.DEFAULTS["F.gelu"]), found("F.gelu")(x))
-    for target in api.PAIRED:
-        found(target)
-    for function, module in api.MODULES.items():
-        assert issubclass(found(module), torch.nn.Module)
-        extra = (2,) if "pool" in function else ()
-        assert torch.equal(found(function)(x, *extra), found(module)(*extra)(x))
-    for function, operator in api.OPERATORS.items():
-        y = torch.randn(1, 2, 8, 8)
+        for name, default in expression.defaults.items():
+            # No default of its own: it follows from another argument, as the stride of a pool.
+            if name in parameters and parameters[name].default is not None:
+                assert parameters[name].default == default, expression
+
+
+@pytest.mark.parametrize("cls", registry().values(), ids=lambda cls: cls.name)
+def test_functions_are_what_their_modules_and_defaults_say(cls: type[Op]):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    for example in cls.examples:
+        (*_, node) = graph_of(example.call, example.inputs).nodes
+        expression = node.op.torch(*example.inputs)
+        if expression.is_module or not all(isinstance(a, X) for a in expression.arguments[:1]):
+            continue
+        rest = expression.arguments[1:]
+        if any(isinstance(part, (P, Torch, X)) for part in rest):
+            continue
+        x = torch.randn(2, *example.inputs[0], dtype=torch.float64)
+        full = found(expression.target)(x, *rest, **expression.options)
+        left = {
+            name: value
+            for name, value in expression.options.items()
+            if name not in expression.defaults or value != expression.defaults[name]
+        }
+        assert torch.equal(found(expression.target)(x, *rest, **left), full), example.call
+        if expression.as_module is not None:
+            module = found(expression.as_module)(*rest, **left)
+            assert issubclass(type(module), torch.nn.Module)
+            assert torch.equal(module(x), full), example.call
+        if expression.pairs:
+            single = tuple(a[0] if isinstance(a, tuple) and len(set(a)) == 1 else a for a in rest)
+            assert torch.equal(found(expression.target)(x, *single, **expression.options), full)
+
+
+def test_what_the_generator_knows_of_pytorch_and_python_is_so():
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    x, y = torch.randn(2, 1, 8, 8)
+    for function, operator in OPERATORS.items():
         assert torch.equal(found(function)(x, y), eval(f"x {operator} y"))
     base = set(dir(torch.nn.Module()))
-    for cls, named in [
-        (torch.nn.ModuleDict, api.DICT_ATTRIBUTES),
-        (torch.nn.Sequential, api.SEQUENTIAL_ATTRIBUTES),
+    for made_of, named in [
+        (torch.nn.ModuleDict, DICT_ATTRIBUTES),
+        (torch.nn.Sequential, SEQUENTIAL_ATTRIBUTES),
     ]:
-        own = {name for name in set(dir(cls())) - base if not name.startswith("_")}
+        own = {name for name in set(dir(made_of())) - base if not name.startswith("_")}
         assert own <= set(named), own - set(named)
 
 
 def test_defaults_left_out_build_the_same_module():
     """Every example, with all options written and as the generated source writes it."""
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-    from netspec.compiler.ops import registry
-    from tests.helpers.nets import graph_of, net_of
-
     for cls in registry().values():
         for example in cls.examples:
             graph = graph_of(example.call, example.inputs)

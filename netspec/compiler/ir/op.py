@@ -114,12 +114,25 @@ class Torch:
     A module is built once with the arguments and called with the inputs; its parameters have the
     op's own names. A function is called with the arguments: inputs `X(i)`, parameters `P(name)`, calls
     of functions or of the one module that a node has, plain values, and tuples of these.
+
+    Attributes:
+        target: such as `nn.Conv2d` or `F.relu`.
+        arguments: those by position.
+        options: those by name.
+        inputs: of a module, what it is called with.
+        defaults: the values at which PyTorch lets an option be left out.
+        pairs: whether one number stands for a pair of equal ones.
+        as_module: the class that a function of one value, with the same arguments behind that, has
+            in `torch.nn`: a `nn.Sequential` can hold it.
     """
 
     target: str
     arguments: tuple[Any, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     inputs: tuple[Any, ...] = (X(0),)
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    pairs: bool = False
+    as_module: str | None = None
 
     @property
     def is_module(self) -> bool:
@@ -186,6 +199,8 @@ class Op:
         takes_max: its value is the maximum over a window, the first of equals.
         torch_order: PyTorch's order of arguments, where it also takes a size that we infer from the
             input, which is written as "".
+        torch_function, torch_module: the function or the module of PyTorch that takes the inputs and
+            the attributes in order; both where they are two forms of the same.
         parameter_names: the parameters whose initial values `weight = normal(0.1)` may set in a call.
         offers: names of its own, beside those of the contract, that others may read.
         examples, bad_examples: what the generic tests run.
@@ -196,6 +211,8 @@ class Op:
     commutes_with_max: ClassVar[bool] = False
     takes_max: ClassVar[bool] = False
     torch_order: ClassVar[tuple[str, ...]] = ()
+    torch_function: ClassVar[str] = ""
+    torch_module: ClassVar[str | None] = None
     parameter_names: ClassVar[tuple[str, ...]] = ()
     offers: ClassVar[tuple[str, ...]] = ()
     examples: ClassVar[tuple[Example, ...]] = ()
@@ -267,8 +284,14 @@ class Op:
         raise NotImplementedError
 
     def torch(self, *inputs: Shape) -> Torch:
-        """The same op in PyTorch."""
-        raise NotImplementedError
+        """The same op in PyTorch: by default `torch_function`, or else `torch_module`."""
+        given = tuple(getattr(self, name) for name in self.attributes())
+        if self.torch_function:
+            arguments = (*map(X, range(len(inputs))), *given)
+            return Torch(self.torch_function, arguments, as_module=self.torch_module)
+        if self.torch_module is None:
+            raise NotImplementedError
+        return Torch(self.torch_module, given)
 
     # -- common to all
 

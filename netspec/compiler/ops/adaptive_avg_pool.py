@@ -78,4 +78,4 @@ class AdaptiveAvgPool(AdaptivePoolOp):
 
     def torch(self, *inputs: Shape) -> Torch:
         """`F.adaptive_avg_pool2d`."""
-        return Torch("F.adaptive_avg_pool2d", (X(0), self.size))
+        return Torch("F.adaptive_avg_pool2d", (X(0), self.size), pairs=True)

@@ -89,4 +89,4 @@ class AdaptiveMaxPool(AdaptivePoolOp):
 
     def torch(self, *inputs: Shape) -> Torch:
         """`F.adaptive_max_pool2d`."""
-        return Torch("F.adaptive_max_pool2d", (X(0), self.size))
+        return Torch("F.adaptive_max_pool2d", (X(0), self.size), pairs=True)

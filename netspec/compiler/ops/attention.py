@@ -142,5 +142,6 @@ class Attention(Op):
     def torch(self, *inputs: Shape) -> Torch:
         """`F.scaled_dot_product_attention`."""
         return Torch(
-            "F.scaled_dot_product_attention", (X(0), X(1), X(2)), {"is_causal": self.causal}
-        )
+            "F.scaled_dot_product_attention", (X(0), X(1), X(2)), {"is_causal": self.causal},
+            defaults={"is_causal": False},
+        )  # fmt: skip

@@ -105,4 +105,9 @@ class AvgPool(PoolOp):
         source, pad = self.torch_padding(0.0)
         options = {"stride": self.step, "padding": pad, "ceil_mode": self.ceil_mode}
         options["count_include_pad"] = self.count_include_pad
-        return Torch("F.avg_pool2d", (source, self.kernel), options)
+        defaults = {"stride": self.kernel, "padding": 0, "ceil_mode": False}
+        defaults["count_include_pad"] = True
+        return Torch(
+            "F.avg_pool2d", (source, self.kernel), options,
+            defaults=defaults, pairs=True, as_module="nn.AvgPool2d",
+        )  # fmt: skip

@@ -212,7 +212,8 @@ class BatchNorm(Op):
         """`nn.BatchNorm2d` or `nn.BatchNorm1d`."""
         target = "nn.BatchNorm2d" if len(inputs[0]) == 3 else "nn.BatchNorm1d"
         options = {"eps": self.eps, "momentum": self.momentum, "affine": self.affine}
-        return Torch(target, (inputs[0][0],), options)
+        defaults = {"eps": 1e-5, "momentum": 0.1, "affine": True}
+        return Torch(target, (inputs[0][0],), options, defaults=defaults)
 
 
 def _per_channel(vector: Array, like: Array) -> Array:

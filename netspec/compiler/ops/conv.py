@@ -6,6 +6,7 @@ from typing import Any
 
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.windows import (
+    TORCH_DEFAULTS,
     Axis,
     axes,
     is_unlikely,
@@ -256,4 +257,7 @@ class Conv(Op):
         else:
             source = Torch("F.pad", (X(0), (left, right, top, bottom)))
         options |= {"dilation": self.dilation, "groups": self.groups, "bias": self.bias}
-        return Torch("nn.Conv2d", (inputs[0][0], self.channels), options, (source,))
+        arguments = (inputs[0][0], self.channels)
+        return Torch(
+            "nn.Conv2d", arguments, options, (source,), defaults=TORCH_DEFAULTS, pairs=True
+        )

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from netspec.compiler.ir.contract import *
-from netspec.compiler.ops.families.windows import AXES, is_unlikely, require_picture
+from netspec.compiler.ops.families.windows import AXES, TORCH_DEFAULTS, is_unlikely, require_picture
 
 CUT_AWAY = Code.error("shape/cut-away", "padding that leaves nothing of the result")
 OUTPUT_PAD = Code.error(
@@ -268,4 +268,7 @@ class ConvTranspose(Op):
             "groups": self.groups,
             "bias": self.bias,
         }
-        return Torch("nn.ConvTranspose2d", (inputs[0][0], self.channels), options)
+        return Torch(
+            "nn.ConvTranspose2d", (inputs[0][0], self.channels), options,
+            defaults={**TORCH_DEFAULTS, "output_padding": 0}, pairs=True,
+        )  # fmt: skip

@@ -13,6 +13,7 @@ class Dropout(Op):
     p: float = attribute(Real(0, 1), "probability to drop", 0.5)
 
     name = "dropout"
+    torch_module = "nn.Dropout"
     examples = (
         Example("dropout", ((12,),)),
         Example("dropout(0.2)", ((3, 4, 4),)),
@@ -51,7 +52,3 @@ class Dropout(Op):
         dx = to.gradient_buffer(0)
         to.elementwise(dx, Var("dy") * Var("mask"), dy=to.dy, mask=to.saved["mask"])
         to.gradient(0, dx)
-
-    def torch(self, *inputs: Shape) -> Torch:
-        """`nn.Dropout`."""
-        return Torch("nn.Dropout", (self.p,))

@@ -13,6 +13,8 @@ class Elu(ElementwiseOp):
     alpha: float = attribute(Real(0), "how far below 0 it can reach", 1.0)
 
     name = "elu"
+    torch_function = "F.elu"
+    torch_module = "nn.ELU"
     examples = (
         Example("elu", ((3, 4, 5),)),
         Example("elu(alpha = 0.3)", ((7,),)),
@@ -27,7 +29,3 @@ class Elu(ElementwiseOp):
     def derivatives(self, y: Expression, *x: Expression) -> tuple[Expression, ...]:
         """1 where y > 0, which is where x > 0, else y + alpha."""
         return (where(y > 0, 1, y + self.alpha),)
-
-    def torch(self, *inputs: Shape) -> Torch:
-        """`F.elu`."""
-        return Torch("F.elu", (X(0), self.alpha))

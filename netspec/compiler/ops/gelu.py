@@ -56,4 +56,7 @@ class Gelu(ElementwiseOp):
 
     def torch(self, *inputs: Shape) -> Torch:
         """`F.gelu`."""
-        return Torch("F.gelu", (X(0),), {"approximate": self.approximate or "none"})
+        return Torch(
+            "F.gelu", (X(0),), {"approximate": self.approximate or "none"},
+            defaults={"approximate": "none"}, as_module="nn.GELU",
+        )  # fmt: skip

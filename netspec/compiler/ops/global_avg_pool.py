@@ -53,5 +53,5 @@ class GlobalAvgPool(Op):
 
     def torch(self, *inputs: Shape) -> Torch:
         """`F.adaptive_avg_pool2d` to one pixel, as torchvision's networks do it."""
-        pooled = Torch("F.adaptive_avg_pool2d", (X(0), (1, 1)))
+        pooled = Torch("F.adaptive_avg_pool2d", (X(0), (1, 1)), pairs=True)
         return Torch("torch.flatten", (pooled, 1))

@@ -74,4 +74,5 @@ class GroupNorm(NormalizingOp):
     def torch(self, *inputs: Shape) -> Torch:
         """`nn.GroupNorm`."""
         options = {"eps": self.eps, "affine": self.affine}
-        return Torch("nn.GroupNorm", (self.groups, inputs[0][0]), options)
+        defaults = {"eps": 1e-5, "affine": True}
+        return Torch("nn.GroupNorm", (self.groups, inputs[0][0]), options, defaults=defaults)

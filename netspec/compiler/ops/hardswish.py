@@ -11,6 +11,8 @@ class HardSwish(ElementwiseOp):
     """
 
     name = "hardswish"
+    torch_function = "F.hardswish"
+    torch_module = "nn.Hardswish"
     examples = (Example("hardswish", ((3, 4, 5),)), Example("hardswish", ((40,),)))
 
     def value(self, *x: Expression) -> Expression:
@@ -20,7 +22,3 @@ class HardSwish(ElementwiseOp):
     def derivatives(self, y: Expression, *x: Expression) -> tuple[Expression, ...]:
         """0, then (2 x + 3) / 6, then 1."""
         return (where(x[0] > -3, where(x[0] < 3, x[0] / 3 + 0.5, 1), 0),)
-
-    def torch(self, *inputs: Shape) -> Torch:
-        """`F.hardswish`."""
-        return Torch("F.hardswish", (X(0),))

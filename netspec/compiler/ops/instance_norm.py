@@ -72,4 +72,5 @@ class InstanceNorm(NormalizingOp):
         """`nn.InstanceNorm2d`, or `nn.InstanceNorm1d` of a sequence."""
         (x,) = inputs
         options = {"eps": self.eps, "affine": self.affine}
-        return Torch(f"nn.InstanceNorm{len(x) - 1}d", (x[0],), options)
+        defaults = {"eps": 1e-5, "affine": False}
+        return Torch(f"nn.InstanceNorm{len(x) - 1}d", (x[0],), options, defaults=defaults)

@@ -78,4 +78,6 @@ class LayerNorm(NormalizingOp):
     def torch(self, *inputs: Shape) -> Torch:
         """`nn.LayerNorm`."""
         options = {"eps": self.eps, "elementwise_affine": self.affine, "bias": self.bias}
-        return Torch("nn.LayerNorm", (self.parameter_shape(inputs[0]),), options)
+        defaults = {"eps": 1e-5, "elementwise_affine": True, "bias": True}
+        shape = self.parameter_shape(inputs[0])
+        return Torch("nn.LayerNorm", (shape,), options, defaults=defaults)

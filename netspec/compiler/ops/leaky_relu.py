@@ -13,6 +13,8 @@ class LeakyRelu(ElementwiseOp):
     slope: float = attribute(Real(0), "slope of the negative side", 0.01)
 
     name = "leaky_relu"
+    torch_function = "F.leaky_relu"
+    torch_module = "nn.LeakyReLU"
     examples = (
         Example("leaky_relu", ((3, 4, 5),)),
         Example("leaky_relu(0.2)", ((7,),)),
@@ -29,7 +31,3 @@ class LeakyRelu(ElementwiseOp):
     def derivatives(self, y: Expression, *x: Expression) -> tuple[Expression, ...]:
         """1 where y > 0, which is where x > 0."""
         return (where(y > 0, 1, self.slope),)
-
-    def torch(self, *inputs: Shape) -> Torch:
-        """`F.leaky_relu`."""
-        return Torch("F.leaky_relu", (X(0), self.slope))

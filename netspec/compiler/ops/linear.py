@@ -102,4 +102,9 @@ class Linear(Op):
 
     def torch(self, *inputs: Shape) -> Torch:
         """`nn.Linear`."""
-        return Torch("nn.Linear", (inputs[0][-1], self.features), {"bias": self.bias})
+        return Torch(
+            "nn.Linear",
+            (inputs[0][-1], self.features),
+            {"bias": self.bias},
+            defaults={"bias": True},
+        )

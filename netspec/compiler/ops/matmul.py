@@ -17,6 +17,7 @@ class Matmul(Op):
 
     name = "matmul"
     arity = 2
+    torch_function = "torch.matmul"
     examples = (
         Example("matmul", ((3, 4), (4, 5))),
         Example("matmul", ((1, 4), (4, 1))),
@@ -95,7 +96,3 @@ class Matmul(Op):
             if planes != dx:
                 from_planes(to, planes, dx, shape)
             to.gradient(i, dx)
-
-    def torch(self, *inputs: Shape) -> Torch:
-        """`torch.matmul`."""
-        return Torch("torch.matmul", (X(0), X(1)))

@@ -101,4 +101,8 @@ class MaxPool(PoolOp):
         source, pad = self.torch_padding(float("-inf"))
         options: dict[str, Any] = {"stride": self.step, "padding": pad}
         options |= {"dilation": self.dilation, "ceil_mode": self.ceil_mode}
-        return Torch("F.max_pool2d", (source, self.kernel), options)
+        defaults = {"stride": self.kernel, "padding": 0, "dilation": 1, "ceil_mode": False}
+        return Torch(
+            "F.max_pool2d", (source, self.kernel), options,
+            defaults=defaults, pairs=True, as_module="nn.MaxPool2d",
+        )  # fmt: skip

@@ -142,4 +142,5 @@ class Pad(Op):
         options: dict[str, Any] = {"mode": self.mode}
         if self.mode == "constant":
             options["value"] = self.value
-        return Torch("F.pad", (X(0), (left, right, top, bottom)), options)
+        sides = (left, right, top, bottom)
+        return Torch("F.pad", (X(0), sides), options, defaults={"mode": "constant", "value": 0.0})

@@ -11,6 +11,8 @@ class Relu(ElementwiseOp):
     """
 
     name = "relu"
+    torch_function = "F.relu"
+    torch_module = "nn.ReLU"
     commutes_with_max = True
     examples = (Example("relu", ((3, 4, 5),)), Example("relu", ((7,),)))
 
@@ -21,7 +23,3 @@ class Relu(ElementwiseOp):
     def derivatives(self, y: Expression, *x: Expression) -> tuple[Expression, ...]:
         """1 where y > 0."""
         return (where(y > 0, 1, 0),)
-
-    def torch(self, *inputs: Shape) -> Torch:
-        """`F.relu`."""
-        return Torch("F.relu", (X(0),))

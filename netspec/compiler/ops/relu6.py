@@ -11,6 +11,8 @@ class Relu6(ElementwiseOp):
     """
 
     name = "relu6"
+    torch_function = "F.relu6"
+    torch_module = "nn.ReLU6"
     commutes_with_max = True
     examples = (Example("relu6", ((3, 4, 5),)), Example("relu6", ((7,),)))
 
@@ -21,7 +23,3 @@ class Relu6(ElementwiseOp):
     def derivatives(self, y: Expression, *x: Expression) -> tuple[Expression, ...]:
         """1 where 0 < y < 6."""
         return (where(logical_and(y > 0, y < 6), 1, 0),)
-
-    def torch(self, *inputs: Shape) -> Torch:
-        """`F.relu6`."""
-        return Torch("F.relu6", (X(0),))

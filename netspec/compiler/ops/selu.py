@@ -16,6 +16,8 @@ class Selu(ElementwiseOp):
     """
 
     name = "selu"
+    torch_function = "F.selu"
+    torch_module = "nn.SELU"
     examples = (Example("selu", ((3, 4, 5),)), Example("selu", ((7,),)))
 
     def value(self, *x: Expression) -> Expression:
@@ -25,7 +27,3 @@ class Selu(ElementwiseOp):
     def derivatives(self, y: Expression, *x: Expression) -> tuple[Expression, ...]:
         """scale where y > 0, which is where x > 0, else y + scale alpha."""
         return (where(y > 0, SCALE, y + SCALE * ALPHA),)
-
-    def torch(self, *inputs: Shape) -> Torch:
-        """`F.selu`."""
-        return Torch("F.selu", (X(0),))

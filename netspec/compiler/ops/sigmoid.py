@@ -8,6 +8,8 @@ class Sigmoid(ElementwiseOp):
     """Logistic sigmoid: y = 1 / (1 + exp(-x)), dy/dx = y (1 - y)."""
 
     name = "sigmoid"
+    torch_function = "torch.sigmoid"
+    torch_module = "nn.Sigmoid"
     examples = (Example("sigmoid", ((3, 4, 5),)), Example("sigmoid", ((7,),)))
 
     def value(self, *x: Expression) -> Expression:
@@ -17,7 +19,3 @@ class Sigmoid(ElementwiseOp):
     def derivatives(self, y: Expression, *x: Expression) -> tuple[Expression, ...]:
         """y (1 - y)."""
         return (y * (1 - y),)
-
-    def torch(self, *inputs: Shape) -> Torch:
-        """`torch.sigmoid`."""
-        return Torch("torch.sigmoid", (X(0),))

@@ -11,6 +11,8 @@ class Silu(ElementwiseOp):
     """
 
     name = "silu"
+    torch_function = "F.silu"
+    torch_module = "nn.SiLU"
     examples = (Example("silu", ((3, 4, 5),)), Example("silu", ((7,),)))
 
     def value(self, *x: Expression) -> Expression:
@@ -21,7 +23,3 @@ class Silu(ElementwiseOp):
         """s (1 + x (1 - s))."""
         s = sigmoid(x[0])
         return (s * (1 + x[0] * (1 - s)),)
-
-    def torch(self, *inputs: Shape) -> Torch:
-        """`F.silu`."""
-        return Torch("F.silu", (X(0),))

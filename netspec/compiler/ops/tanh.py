@@ -8,6 +8,8 @@ class Tanh(ElementwiseOp):
     """Hyperbolic tangent: y = tanh(x), dy/dx = 1 - y^2."""
 
     name = "tanh"
+    torch_function = "torch.tanh"
+    torch_module = "nn.Tanh"
     examples = (Example("tanh", ((3, 4, 5),)), Example("tanh", ((7,),)))
 
     def value(self, *x: Expression) -> Expression:
@@ -17,7 +19,3 @@ class Tanh(ElementwiseOp):
     def derivatives(self, y: Expression, *x: Expression) -> tuple[Expression, ...]:
         """1 - y^2."""
         return (1 - y * y,)
-
-    def torch(self, *inputs: Shape) -> Torch:
-        """`torch.tanh`."""
-        return Torch("torch.tanh", (X(0),))

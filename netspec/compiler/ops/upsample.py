@@ -124,7 +124,7 @@ class Upsample(Op):
         options: dict[str, Any] = {"scale_factor": self.scale, "mode": self.mode}
         if self.mode == "bilinear":
             options["align_corners"] = self.align_corners
-        return Torch("F.interpolate", (X(0),), options)
+        return Torch("F.interpolate", (X(0),), options, defaults={"mode": "nearest"})
 
 
 def _both_axes(a: Array, b: Array, x: Array) -> Array:

@@ -22,8 +22,10 @@ from netspec.compiler.torch_backend.class_ir import (
     Value,
 )
 from netspec.compiler.torch_backend.local_sizes import is_extent, names_in
-from netspec.compiler.torch_backend.torch_api import MODULES, SEQUENTIAL_ATTRIBUTES
 from netspec.diagnostics import Span
+
+# Attributes of `nn.Sequential` that a child must not have.
+SEQUENTIAL_ATTRIBUTES = frozenset("append extend insert pop".split())
 
 
 @dataclass(eq=False)
@@ -225,4 +227,4 @@ def is_module(layer: Layer) -> bool:
         return False
     if layer.torch.is_module:
         return True
-    return layer.torch.target in MODULES and layer.torch.arguments[:1] == (X(0),)
+    return layer.torch.as_module is not None and layer.torch.arguments[:1] == (X(0),)

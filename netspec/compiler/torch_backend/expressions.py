@@ -12,7 +12,9 @@ from netspec.compiler.ir.sizes import Dim, Size
 from netspec.compiler.torch_backend.local_sizes import Symbol, is_extent
 from netspec.compiler.torch_backend.naming import number, quote
 from netspec.compiler.torch_backend.python_layout import Doc, Group, flat
-from netspec.compiler.torch_backend.torch_api import DEFAULTS, MODULES, OPERATORS, PAIRED
+
+# Functions that Python has an operator for.
+OPERATORS = {"torch.add": "+", "torch.mul": "*", "torch.div": "/", "torch.matmul": "@"}
 
 
 def module_doc(torch: Torch, target: str | None = None) -> Doc:
@@ -22,9 +24,9 @@ def module_doc(torch: Torch, target: str | None = None) -> Doc:
 
 def as_module(torch: Torch) -> Doc:
     """A module, or a function of one value as the module that does the same."""
-    if torch.is_module:
+    if torch.as_module is None:
         return module_doc(torch)
-    return Group(f"{MODULES[torch.target]}(", tuple(_arguments(torch, torch.arguments[1:])))
+    return Group(f"{torch.as_module}(", tuple(_arguments(torch, torch.arguments[1:])))
 
 
 @dataclass(frozen=True)
@@ -98,16 +100,11 @@ def _arguments(
 ) -> list[Doc]:
     """The arguments that must be written: what PyTorch would take anyway is left out."""
     part = part or literal
-    paired = torch.target in PAIRED
-    defaults = DEFAULTS.get(torch.target, {})
-    kernel = torch.options.get("kernel_size", torch.arguments[1] if len(torch.arguments) > 1 else 0)
-    docs = [part(_single(value) if paired else value) for value in positional]
+    docs = [part(_single(value) if torch.pairs else value) for value in positional]
     for name, value in torch.options.items():
-        if name in defaults:
-            default = kernel if defaults[name] == "kernel" else defaults[name]
-            if _equal(value, default):
-                continue
-        shown = part(_single(value) if paired else value)
+        if name in torch.defaults and _equal(value, torch.defaults[name]):
+            continue
+        shown = part(_single(value) if torch.pairs else value)
         if isinstance(shown, Group):
             docs.append(Group(f"{name}={shown.open}", shown.items, shown.close))
         else:

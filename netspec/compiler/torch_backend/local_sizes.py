@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from netspec.compiler.ir.op import Torch
 from netspec.compiler.ir.sizes import Dim, Size
-from netspec.compiler.torch_backend.torch_api import MODULES
 from netspec.compiler.torch_backend.traced_numbers import Traced, TracedFloat
 
 
@@ -29,11 +28,12 @@ class Symbol:
 def local(value: Any) -> Any:
     """A PyTorch expression, or a number in it, in the arguments of its class."""
     if isinstance(value, Torch):
-        return Torch(
-            value.target,
-            local(value.arguments),
-            {name: local(option) for name, option in value.options.items()},
-            local(value.inputs),
+        return replace(
+            value,
+            arguments=local(value.arguments),
+            options=_each(value.options, local),
+            inputs=local(value.inputs),
+            defaults=_each(value.defaults, local),
         )
     if isinstance(value, Traced):
         return value.local
@@ -56,17 +56,26 @@ def local_torch(torch: Torch, shapes: Sequence[tuple[int, ...]]) -> Torch:
     def convert(value: Any) -> Any:
         if isinstance(value, Torch):
             # What can be a module as well has its numbers from the constructor.
-            fixed = value.is_module or value.target in MODULES
+            fixed = value.is_module or value.as_module is not None
             number = local if fixed else extents.of
             parts = tuple(
                 convert(item) if isinstance(item, Torch) else number(item)
                 for item in value.arguments
             )
-            options = {name: number(option) for name, option in value.options.items()}
-            return Torch(value.target, parts, options, tuple(map(convert, value.inputs)))
+            return replace(
+                value,
+                arguments=parts,
+                options=_each(value.options, number),
+                inputs=tuple(map(convert, value.inputs)),
+                defaults=_each(value.defaults, number),
+            )
         return local(value)
 
     return cast(Torch, convert(torch))
+
+
+def _each(values: Mapping[str, Any], convert: Callable[[Any], Any]) -> dict[str, Any]:
+    return {name: convert(value) for name, value in values.items()}
 
 
 class _Extents:

@@ -7,6 +7,7 @@ joined behind: by need, for no value that nothing reads there.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any, cast
 
 from netspec import codes
@@ -266,8 +267,8 @@ class Merger:
                     return candidate
         if all(type(other) is type(first) for other in found):
             if isinstance(first, Torch):
-                parts = [(t.target, t.arguments, dict(t.options), t.inputs) for t in found]
-                return Torch(*self._agreed(parts, who))
+                parts = [{f.name: getattr(t, f.name) for f in fields(Torch)} for t in found]
+                return Torch(**self._agreed(parts, who))
             if isinstance(first, tuple) and len({len(other) for other in found}) == 1:
                 return tuple(self._agreed(list(items), who) for items in zip(*found, strict=True))
             if isinstance(first, dict) and len({tuple(other) for other in found}) == 1:

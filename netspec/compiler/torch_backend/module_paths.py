@@ -8,7 +8,9 @@ from netspec.compiler.torch_backend.class_ir import Choice, Layer
 from netspec.compiler.torch_backend.containers import Chain, Unit
 from netspec.compiler.torch_backend.naming import is_attribute, quote
 from netspec.compiler.torch_backend.python_layout import Doc, Group, prefixed
-from netspec.compiler.torch_backend.torch_api import DICT_ATTRIBUTES
+
+# Attributes of `nn.ModuleDict` that a key must not have.
+DICT_ATTRIBUTES = frozenset("clear items keys pop update values".split())
 
 
 class Places:

@@ -85,4 +85,5 @@ class PoolOp(Op):
         if (top, left) == (bottom, right):
             return X(0), (top, left)
         sides = (left, right, top, bottom)
-        return Torch("F.pad", (X(0), sides), {"value": value}), (0, 0)
+        padded = Torch("F.pad", (X(0), sides), {"value": value}, defaults={"value": 0.0})
+        return padded, (0, 0)

@@ -7,6 +7,9 @@ from netspec.compiler.ir.contract import *
 
 AXES = ("height", "width")
 
+# Options of PyTorch's convolutions that need not be written.
+TORCH_DEFAULTS = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, "bias": True}
+
 
 @dataclass(frozen=True, slots=True)
 class Axis:
