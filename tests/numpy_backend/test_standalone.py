@@ -36,6 +36,10 @@ NETS = {
     "gelu": netspec.loads(
         "net Gelu { input x: [6]\n output x -> linear(5) -> gelu -> layer_norm -> linear(3) }"
     ),
+    "viewed": netspec.loads(
+        "net Viewed {\n input x: [6]\n output x -> linear(12) -> reshape([3, 4])"
+        " -> prelu(per_channel = true) -> mish -> scale -> flatten -> linear(5)\n}"
+    ),
     "dropout": netspec.loads(
         "net Dropped {\n input image: [2, 6, 6]\n output image -> conv(4, 3, bias = false)"
         " -> batch_norm -> silu -> dropout(0.3) -> flatten -> linear(6) -> batch_norm -> relu"

@@ -298,7 +298,9 @@ def test_large_numbers_are_no_trouble(cls, example, emitter):
     x = x.reshape(2, 3, 4)[None].repeat(BATCH, axis=0)
     op = cls(**{n: f.default for n, f in cls.attributes().items()})
     names = FULL[: len(example.inputs)]
-    operands = [Var(name) for name in names]
+    # A parameter is as good as any number here.
+    parameters = [Const(0.25) for _ in op.parameters(*example.inputs)]
+    operands = [*map(Var, names), *parameters]
     value = op.value(*operands)
     exact = {name: x.astype(np.float64) for name in names}
     exact["y"] = evaluate(value, exact)

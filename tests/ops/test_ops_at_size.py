@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from netspec.kernels import attention, edges, local_response, parallel, scale, upsample
+from netspec.kernels import attention, broadcast_sums, edges, local_response, parallel, upsample
 from netspec.kernels import per_image_norm as normalize
 from tests.helpers.nets import (
     assert_equal_runs,
@@ -115,6 +115,6 @@ def test_scratch_does_not_grow_with_the_batch(threads, monkeypatch):
         lambda n: local_response.scratch_size(n, (16, 16, 64)),
         lambda n: upsample.scratch_size(n, (8, 8, 64), (16, 16, 64)),
         lambda n: attention.scratch_size(n, (8, 64, 32), (8, 64, 32)),
-        lambda n: scale.scratch_size(n, 64),
+        lambda n: broadcast_sums.scratch_size(n, 64),
     ):
         assert size(1000) == size(100)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from netspec.compiler.ir.expression import (
@@ -15,14 +16,15 @@ from netspec.compiler.ir.expression import (
     where,
 )
 from netspec.compiler.ir.graph import Shape, show_shape
-from netspec.compiler.ir.op import Evaluation, Op, ShapeError
+from netspec.compiler.ir.op import Evaluation, Op, ParameterSpec, ShapeError
 from netspec.compiler.ir.sizes import differ
+from netspec.compiler.ir.storage import position
 from netspec.diagnostics import Code
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from netspec.compiler.ir.plan import Lowering
+    from netspec.compiler.ir.plan import Buffer, Lowering
 
     Array = NDArray[Any]
 
@@ -30,8 +32,10 @@ if TYPE_CHECKING:
 class ElementwiseOp(Op):
     """An op that acts on every element by a formula, given as data.
 
-    Subclasses say `value` and `derivatives`; shape, reference and lowering follow from them. One of
-    several inputs declares the code `unequal`.
+    Subclasses say `value` and `derivatives`; shape, reference and lowering follow from them. In both
+    `x` are the inputs and, behind them, the parameters that the op declares: vectors with a number
+    for each place on one axis, or with one number for all. One of several inputs declares the code
+    `unequal`.
 
     Attributes:
         unequal: the code of inputs of different shapes.
@@ -44,8 +48,12 @@ class ElementwiseOp(Op):
         raise NotImplementedError
 
     def derivatives(self, y: Expression, *x: Expression) -> tuple[Expression, ...]:
-        """The formula of dy/dx for each input; a formula in `y` spares keeping the inputs."""
+        """The formula of dy/dx for each of `x`; one in `y` spares keeping the inputs."""
         raise NotImplementedError
+
+    def parameter_axis(self, x: Shape) -> int:
+        """The axis along which the parameters lie, counted from 1: the channels."""
+        return 1
 
     def shape(self, *inputs: Shape) -> Shape:
         """Equal shapes in, the same shape out."""
@@ -58,38 +66,68 @@ class ElementwiseOp(Op):
             )
         return first
 
+    # -- reference
+
     def forward(self, run: Evaluation, *x: Array) -> Array:
         """The formula, one NumPy function at a time."""
-        names = _names(len(x))
-        return evaluate(self.value(*map(Var, names)), dict(zip(names, x, strict=True)))
+        values = self._values(run, x)
+        return evaluate(self.value(*map(Var, values)), values)
 
     def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
-        """The chain rule: dx = dy * dy/dx."""
-        names = _names(len(x))
-        values = dict(zip(names, x, strict=True)) | {"y": self.forward(run, *x)}
-        formulas = self.derivatives(Var("y"), *map(Var, names))
-        return tuple(dy * evaluate(formula, values) for formula in formulas)
+        """The chain rule: dx = dy * dy/dx, summed over all that a number of a parameter serves."""
+        values = self._values(run, x)
+        formulas = self.derivatives(Var("y"), *map(Var, values))
+        values["y"] = self.forward(run, *x)
+        products = [dy * evaluate(formula, values) for formula in formulas]
+        axis = self.parameter_axis(dy.shape[1:])
+        for (name, parameter), product in zip(
+            run.parameters.items(), products[len(x) :], strict=True
+        ):
+            served = tuple(a for a in range(dy.ndim) if a != axis or parameter.size == 1)
+            run.gradients[name] = product.sum(axis=served).reshape(parameter.shape)
+        return tuple(products[: len(x)])
+
+    def _values(self, run: Evaluation, x: tuple[Array, ...]) -> dict[str, Array]:
+        """The inputs, and the parameters as they meet them, by their names in formulas."""
+        values = dict(zip(_names(len(x)), x, strict=True))
+        behind = (1,) * (x[0].ndim - 1 - self.parameter_axis(x[0].shape[1:]))
+        return values | {name: p.reshape(-1, *behind) for name, p in run.parameters.items()}
 
     def pattern(self, *x: Array) -> Array | None:
-        """What the comparisons in the formula give, one after the other; None if it has none."""
+        """What the comparisons of inputs in the formula give; None if it has none."""
         import numpy as np
 
-        names = _names(len(x))
-        values = dict(zip(names, x, strict=True))
-        found = [evaluate(each, values) for each in decisions(self.value(*map(Var, names)))]
+        values = dict(zip(_names(len(x)), x, strict=True))
+        parameters = [spec.name for spec in self.parameters(*(a.shape[1:] for a in x))]
+        formula = self.value(*map(Var, (*values, *parameters)))
+        found = [
+            evaluate(each, values)
+            for each in decisions(formula)
+            if values.keys() >= set(variables(each))
+        ]
         return np.stack(found) if found else None
 
+    # -- lowering
+
     def lower(self, to: Lowering) -> None:
-        """One elementwise step."""
-        names = _names(len(to.x))
-        formula = self.value(*map(Var, names))
-        to.elementwise(to.out, formula, **dict(zip(names, to.x, strict=True)))
+        """One elementwise step, which fuses with its neighbours."""
+        for spec in self.parameters(*to.x_shapes):
+            to.saved[spec.name] = to.parameter_view(spec.name, self._view(to, spec))
+        operands = self._operands(to)
+        to.elementwise(to.out, self.value(*map(Var, operands)), **operands)
 
     def lower_backward(self, to: Lowering) -> None:
-        """One elementwise step an input, none where the gradient passes unchanged."""
-        names = _names(len(to.x))
-        operands = dict(zip(names, to.x, strict=True)) | {"y": to.out, "dy": to.dy}
-        for i, formula in enumerate(self.derivatives(Var("y"), *map(Var, names))):
+        """A sum for each parameter, then an elementwise step for each input.
+
+        There is none where the gradient passes unchanged.
+        """
+        operands = self._operands(to)
+        formulas = self.derivatives(Var("y"), *map(Var, operands))
+        operands |= {"y": to.out, "dy": to.dy}
+        specs = self.parameters(*to.x_shapes)
+        for spec, formula in zip(specs, formulas[len(to.x) :], strict=True):
+            self._lower_sum(to, spec, formula, operands)
+        for i, formula in enumerate(formulas[: len(to.x)]):
             if not to.wanted[i]:
                 continue
             if formula == Const(1.0):
@@ -97,9 +135,43 @@ class ElementwiseOp(Op):
                 continue
             product = chain_rule(formula)
             dx = to.gradient_buffer(i)
-            used = {name: operands[name] for name in variables(product)}
-            to.elementwise(dx, product, **used)
+            to.elementwise(dx, product, **{name: operands[name] for name in variables(product)})
             to.gradient(i, dx)
+
+    def _lower_sum(
+        self, to: Lowering, spec: ParameterSpec, formula: Expression, operands: dict[str, Buffer]
+    ) -> None:
+        """The gradient of a parameter: the sum of dy * formula over all that a number serves."""
+        factor: Buffer | None = None
+        if isinstance(formula, Var) and operands[formula.name].batched:
+            factor = operands[formula.name]
+        elif formula != Const(1.0):
+            factor = to.buffer(f"slope_{spec.name}", to.out.shape)
+            used = variables(formula)
+            assert used, "a constant slope other than 1"
+            to.elementwise(factor, formula, **{name: operands[name] for name in used})
+        gradient = to.parameter_gradient(spec.name)
+        size, *behind = self._view(to, spec)
+        after = math.prod(to.out.shape[len(to.out.shape) - len(behind) :])
+        if size == 1:
+            after = math.prod(to.out.shape)
+        to.call(
+            "broadcast_sums.backward", factor, to.dy, gradient, to.scratch, writes=[gradient],
+            scratch=to.needs("broadcast_sums.scratch_size", (size * after,)), after=after,
+        )  # fmt: skip
+
+    def _operands(self, to: Lowering) -> dict[str, Buffer]:
+        """The inputs, and the views of the parameters, by their names in formulas."""
+        named = dict(zip(_names(len(to.x)), to.x, strict=True))
+        return named | {s.name: to.saved[s.name] for s in self.parameters(*to.x_shapes)}
+
+    def _view(self, to: Lowering, spec: ParameterSpec) -> tuple[int, ...]:
+        """The shape in which a parameter meets a stored value."""
+        (size,) = spec.shape
+        if size == 1:
+            return (1,)
+        x = to.x_shapes[0]
+        return (size, *(1,) * (len(x) - position(self.parameter_axis(x), len(x))))
 
 
 def chain_rule(derivative: Expression) -> Expression:

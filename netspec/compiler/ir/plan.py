@@ -126,7 +126,7 @@ class ElementwiseStep:
 
     @property
     def vectors(self) -> tuple[str, ...]:
-        """The operands that are broadcast: one number a channel."""
+        """The operands that are broadcast: one number for each place on an axis, or one for all."""
         if not (isinstance(self.output, Buffer) and self.output.batched):
             return ()
         return tuple(
@@ -153,10 +153,10 @@ class ElementwiseStep:
 
 @dataclass(frozen=True, slots=True)
 class ViewStep:
-    """`output` is `source` under another shape; no element moves."""
+    """`output` is `source`, a buffer or a parameter, under another shape; no element moves."""
 
     output: Buffer
-    source: Buffer
+    source: Buffer | ParameterRef
     node: str
 
     @property
@@ -340,9 +340,18 @@ class Lowering:
         """Append `output = formula`, whose variables are the names of `operands`."""
         self._emit(ElementwiseStep(output, formula, operands, (self.node.name,)))
 
-    def view(self, output: Buffer, source: Buffer) -> None:
-        """Append `output` as another shape of `source`."""
+    def view(self, output: Buffer, source: Buffer | ParameterRef) -> None:
+        """Append `output` as another shape of `source`; `output` must not be written then."""
         self._emit(ViewStep(output, source, self.node.name))
+
+    def parameter_view(self, name: str, shape: tuple[int, ...]) -> Buffer:
+        """A parameter that this node has, in another shape, as elementwise code broadcasts it.
+
+        It meets the last axes of a stored value: (C,) or (C, 1) where one number serves many.
+        """
+        output = self.buffer(name, shape, batched=False)
+        self.view(output, ParameterRef(self.node.parameters[name]))
+        return output
 
     # -- results of the backward pass
 

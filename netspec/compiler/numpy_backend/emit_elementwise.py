@@ -183,7 +183,7 @@ def _emit_numpy(step: ElementwiseStep, name: str) -> Emitted:
     ]
     if statements.vectors and repeats != "1":
         # A row of the picture at once: NumPy's inner loop is as long as its shortest operand.
-        names = [x for x in step.operands if x in statements.vectors]
+        names = [x for x in step.operands if x in statements.vectors and not _is_single(step, x)]
         lines += [f"    {x} = np.tile({x}, {repeats})" for x in names]
     body = statements.lines
     if _overflows(step.formula):
@@ -221,18 +221,61 @@ def _row(step: ElementwiseStep) -> tuple[str, str, list[str]]:
 
     Returns:
         Its length, how often they repeat in it, and the statements that find these out where a size
-        is left open.
+        is left open, or lay along it what meets other axes than the last.
     """
     shape = step.output.shape if isinstance(step.output, Buffer) else ()
-    if is_known(shape[-2:]):
+    axes = _axes(step)
+    if any(_rank(step, name) > 1 for name in step.vectors):
+        lines = [line for name in step.vectors for line in _written_out(step, name, axes)]
+        if is_known(shape[-axes:]):
+            return str(_width(step)), "1", lines
+        return "width", "1", [*lines, f"    width = {_product(shape, axes, 0)}"]
+    if is_known(shape[-axes:]):
         return str(_width(step)), str(shape[-2] if len(shape) > 1 else 1), []
     if len(shape) == 1:
         return "width", "1", ["    width = out.shape[-1]"]
     return "repeats * width", "repeats", ["    repeats, width = out.shape[-2:]"]
 
 
+def _written_out(step: ElementwiseStep, name: str, axes: int) -> Iterator[str]:
+    """A broadcast operand as a whole row of the last axes: (C, 1) meets (C, L), each number L times."""
+    if _is_single(step, name):
+        return
+    shape, rank = step.output.shape, _rank(step, name)  # type: ignore[union-attr]
+    if rank > 1:
+        yield f"    {name} = np.repeat({name}, {_product(shape, rank - 1, 0)})"
+    if rank < axes:
+        yield f"    {name} = np.tile({name}, {_product(shape, axes, rank)})"
+
+
+def _product(shape: tuple[Dim, ...], start: int, stop: int) -> str:
+    """The product of the sizes of some axes, counted from behind: its value, or where it is found."""
+    axes = range(-start, -stop)
+    sizes = [shape[axis] for axis in axes]
+    if is_known(sizes):
+        return str(math.prod(sizes))
+    return " * ".join(f"out.shape[{axis}]" for axis in axes)
+
+
+def _rank(step: ElementwiseStep, name: str) -> int:
+    """How many of the last axes a broadcast operand meets."""
+    operand = step.operands[name]
+    return len(operand.shape) if isinstance(operand, Buffer) else 0
+
+
+def _is_single(step: ElementwiseStep, name: str) -> bool:
+    """Whether a broadcast operand is one number for all, which NumPy broadcasts as well."""
+    operand = step.operands[name]
+    return isinstance(operand, Buffer) and operand.shape == (1,)
+
+
+def _axes(step: ElementwiseStep) -> int:
+    """How many axes make up a row."""
+    return max([2, *(_rank(step, name) for name in step.vectors)])
+
+
 def _width(step: ElementwiseStep) -> Dim:
-    return math.prod(step.output.shape[-2:]) if isinstance(step.output, Buffer) else 1
+    return math.prod(step.output.shape[-_axes(step) :]) if isinstance(step.output, Buffer) else 1
 
 
 # ----------------------------------------------------------------------------------------- numexpr

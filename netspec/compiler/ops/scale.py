@@ -4,7 +4,7 @@ from netspec.compiler.ir.contract import *
 
 
 @register
-class Scale(Op):
+class Scale(ElementwiseOp):
     """A learned factor for each channel (the LayerScale of Touvron et al. 2021): y = w x.
 
     A picture has a factor for each channel, everything else for each place on the last axis.
@@ -26,48 +26,23 @@ class Scale(Op):
         BadExample("scale(1, 2)", ((7,),), codes.CALL_TOO_MANY),
     )
 
-    @staticmethod
-    def _factors(x: Shape) -> int:
-        return x[0] if len(x) == 3 else x[-1]
+    def parameter_axis(self, x: Shape) -> int:
+        """The channels of a picture, else the last axis."""
+        return 1 if len(x) == 3 else len(x)
 
     def parameters(self, *inputs: Shape) -> tuple[ParameterSpec, ...]:
         """`weight`."""
-        shape = (self._factors(inputs[0]),)
+        (x,) = inputs
+        shape = (x[self.parameter_axis(x) - 1],)
         return (ParameterSpec("weight", shape, Constant(self.start), "scale"),)
 
-    @staticmethod
-    def _meet(weight: Array, x: Array) -> Array:
-        return weight[:, None, None] if x.ndim == 4 else weight
-
-    def forward(self, run: Evaluation, *x: Array) -> Array:
+    def value(self, *x: Expression) -> Expression:
         """The product."""
-        return x[0] * self._meet(run.parameters["weight"], x[0])
+        return x[0] * x[1]
 
-    def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
-        """The other product, and its sum."""
-        served = (0, 2, 3) if dy.ndim == 4 else tuple(range(dy.ndim - 1))
-        run.gradients["weight"] = (dy * x[0]).sum(axis=served)
-        return (dy * self._meet(run.parameters["weight"], dy),)
-
-    def lower(self, to: Lowering) -> None:
-        """An elementwise product, which fuses with its neighbours."""
-        factors = (self._factors(to.x_shapes[0]),)
-        vector = to.saved["factors"] = to.buffer("factors", factors, batched=False)
-        to.call("scale.copy_weight", to.parameter("weight"), vector, writes=[vector])
-        to.elementwise(to.out, Var("x") * Var("scale"), x=to.x[0], scale=vector)
-
-    def lower_backward(self, to: Lowering) -> None:
-        """A sum of products, and an elementwise product."""
-        dweight = to.parameter_gradient("weight")
-        scratch = to.needs("scale.scratch_size", (self._factors(to.x_shapes[0]),))
-        to.call(
-            "scale.backward_weight", to.x[0], to.dy, dweight, to.scratch,
-            writes=[dweight], scratch=scratch,
-        )  # fmt: skip
-        if to.wanted[0]:
-            dx = to.gradient_buffer(0)
-            to.elementwise(dx, Var("dy") * Var("scale"), dy=to.dy, scale=to.saved["factors"])
-            to.gradient(0, dx)
+    def derivatives(self, y: Expression, *x: Expression) -> tuple[Expression, ...]:
+        """The other factor."""
+        return (x[1], x[0])
 
     def torch(self, *inputs: Shape) -> Torch:
         """A product with a parameter."""

@@ -28,7 +28,7 @@ class MemoryPlan:
 
     Attributes:
         storages: what is laid out in the arena.
-        home: the storage of each buffer that owns memory; views have none.
+        home: the storage of each buffer that owns memory; views, also those of parameters, have none.
         external: buffers that live outside the arena: the caller holds on to them.
     """
 
@@ -83,7 +83,7 @@ class _Lifetimes:
 def _lifetimes(plan: Plan) -> _Lifetimes:
     found = _Lifetimes()
     for step in plan.steps:
-        if isinstance(step, ViewStep):
+        if isinstance(step, ViewStep) and isinstance(step.source, Buffer):
             found.roots[step.output] = step.source
     for at, step in enumerate(plan.steps):
         for operand in (*step.writes, *step.reads):

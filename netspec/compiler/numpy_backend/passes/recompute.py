@@ -58,7 +58,7 @@ def _candidates(plan: Plan) -> Iterator[ElementwiseStep]:
     """The steps whose value the backward pass reads, and could make again from what it reads later."""
     last = _last_reads(plan.backward)
     fixed = set(plan.external())
-    views = {step.source for step in plan.steps if isinstance(step, ViewStep)}
+    views: set[Operand] = {step.source for step in plan.steps if isinstance(step, ViewStep)}
     views |= {step.output for step in plan.steps if isinstance(step, ViewStep)}
     for step in plan.forward:
         if not isinstance(step, ElementwiseStep) or not isinstance(step.output, Buffer):
