@@ -161,10 +161,95 @@ def test_probes_on_a_kink_are_counted_apart():
     assert (row.probes, row.kinks, row.verdict) == (12, 1, "ok")
     x[0, :3] = 0.0
     report = netspec.gradcheck(net, x, full=True, backend="numpy")
-    assert (report.rows[0].kinks, report.verdict) == (3, "inconclusive")
+    (row,) = report.rows
+    assert (row.kinks, row.beside, report.verdict) == (3, True, "ok")
+    (note,) = report.notes
+    assert note.startswith("x: numbers lie exactly on the kink of relu1, where there is no slope")
+
+
+def test_a_point_that_cannot_be_moved_off_its_kinks_is_inconclusive():
+    net = netspec.loads("net A { input x: [6]\n output x -> linear(3) -> relu }")
+    model = net.compile()
+    for array in model.parameters.values():
+        array[...] = 0
+    report = netspec.gradcheck(model, directions=2)
+    assert report.verdict == "inconclusive"
+    assert "linear1.weight: numbers lie exactly on the kink of relu1" in str(report)
+    assert "moved by" not in str(report)
     with pytest.raises(netspec.NetspecError) as error:
         report.require()
     assert codes(error) == ["gradcheck/inconclusive"]
+
+
+# ------------------------------------------------------- right gradients that were called wrong
+
+
+POOLED = "net A { input x: [1, 8, 8]\n output x -> conv(2, 3, pad = 1) -> max_pool(2) -> flatten -> linear(3) }"
+
+
+def flat_pictures() -> np.ndarray:
+    x = np.zeros((3, 1, 8, 8))
+    x[:, :, 2:4, 3:6] = np.random.default_rng(0).standard_normal((3, 1, 2, 3))
+    return x
+
+
+def test_ties_of_a_flat_background_are_named_and_checked_beside():
+    report = netspec.gradcheck(netspec.loads(POOLED), flat_pictures(), directions=2, backend="numpy")
+    row = report.rows[-1]
+    assert (row.name, row.kinks, row.beside, row.verdict) == ("x", 2, True, "ok")
+    assert report.ok
+    assert "x: equal numbers tie for the largest in max_pool1, where there is no slope" in str(report)
+
+
+def test_a_wrong_gradient_under_ties_is_found(monkeypatch):
+    sound = pool.max_backward
+
+    def wrong(x, y, dy, dx, *scratch, **options):
+        sound(x, y, dy, dx, *scratch, **options)
+        dx *= 1.001
+
+    monkeypatch.setattr(pool, "max_backward", wrong)
+    report = netspec.gradcheck(netspec.loads(POOLED), flat_pictures(), directions=2, backend="numpy")
+    assert report.rows[-1].verdict == "failed"
+    assert report.diagnostics
+
+
+def test_a_saturated_softmax_is_no_wrong_gradient():
+    net = netspec.loads("net A { input x: [4]\n output x -> linear(5) -> relu -> linear(3) }")
+    model = net.compile(seed=1)
+    x = np.random.default_rng(1).standard_normal((4, 4))
+    y = model.scores(x).argmax(1)
+    for size in (1e2, 3e2, 1e3, 1e5):
+        report = netspec.gradcheck(model, size * x, y, directions=3)
+        assert report.ok, str(report)
+        quiet = model.loss(size * x, y) < 1e-7
+        assert ("are the images normalised?" in str(report)) == quiet
+    assert "the loss is 0, and" in str(report)
+
+
+def test_a_loss_off_by_rounding_is_no_wrong_gradient(monkeypatch):
+    """A deep net's loss can be off by more than the limit; here the limit is below all rounding."""
+    from netspec.tools.gradcheck import run as checking
+
+    monkeypatch.setattr(checking, "CLOSE", 1e-300)
+    text = SMALL.replace("relu", "tanh")
+    report = check(text, seed=2)
+    found = [c for s in report.sections for c in s.checks if c.beyond]
+    assert found
+    assert all(c.rounding for c in found)
+    assert report.ok, str(report)
+    assert report.diagnostics == []
+    assert "off by rounding alone" in str(report)
+
+
+def test_a_wrong_loss_is_no_rounding(monkeypatch):
+    from netspec.runtime.optim import losses
+
+    sound = losses.softmax_cross_entropy
+    monkeypatch.setattr(losses, "softmax_cross_entropy", lambda *a: sound(*a) * (1 + 1e-8))
+    report = check(SMALL, mode="eval")
+    assert report.verdict == "failed"
+    assert report.diagnostics
 
 
 # ------------------------------------------------------------------------------- what is checked

@@ -60,6 +60,18 @@ def largest(report, dtype: str, training: bool, right: str) -> dict[str, float]:
     return found
 
 
+# ------------------------------------------------------------------------------- large scores
+
+
+@pytest.mark.parametrize("size", ["1e4", "1e8"])
+def test_large_scores_are_no_fault(size):
+    """The log of a share that is 0 is not the loss."""
+    text = f"net A {{ input x: [5]\n output x -> linear(3, weight = normal({size})) }}"
+    report = verify(netspec.loads(text), steps=0)
+    assert report.ok, str(report)
+    assert np.isfinite(largest(report, "float64", True, "NumPy")["loss"])
+
+
 # -------------------------------------------------------------------------------- what is sound
 
 

@@ -70,6 +70,24 @@ class Objective:
                 terms.append((target.to(y.dtype) * y).sum() / len(y))
         return sum(terms[1:], terms[0]) * self.scale
 
+    def resolution(self, outputs: Mapping[str, Array]) -> float:
+        """The least change of the losses of scores that their arithmetic can show.
+
+        A loss is a difference of scores, or the logarithm of a sum of at least 1: that it is 0 does
+        not say that it is exact.
+        """
+        spreads = [
+            np.maximum(1.0, np.ptp(outputs[name], axis=1)).mean()
+            for name, term in self.terms.items()
+            if term.dtype.kind == "i"
+        ]
+        return self.scale * float(np.finfo(np.float64).eps) * float(sum(spreads))
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether a loss of scores is in it."""
+        return any(term.dtype.kind == "i" for term in self.terms.values())
+
     def pattern(self, gradients: Mapping[str, Array]) -> list[Array]:
         """Which smooth piece of the loss the scores are on, told by the signs of its gradient.
 
@@ -81,11 +99,12 @@ class Objective:
 
 def _cross_entropy(y: Array, labels: Array, dy: Array) -> float:
     """The cross-entropy of the softmax, and its gradient in `dy`: by the formulas."""
-    shares = np.exp(y - y.max(axis=1, keepdims=True))
-    shares /= shares.sum(axis=1, keepdims=True)
-    chosen = np.eye(y.shape[1])[labels]
-    dy[...] = (shares - chosen) / len(y)
-    return -float(np.log(shares[np.arange(len(y)), labels]).mean())
+    shifted = y - y.max(axis=1, keepdims=True)
+    shares = np.exp(shifted)
+    sums = shares.sum(axis=1, keepdims=True)
+    dy[...] = (shares / sums - np.eye(y.shape[1])[labels]) / len(y)
+    # The log of a share would be that of 0 where scores are far apart.
+    return float((np.log(sums[:, 0]) - shifted[np.arange(len(y)), labels]).mean())
 
 
 def has_scores(graph: Graph, output: str) -> bool:

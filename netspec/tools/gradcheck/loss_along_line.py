@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netspec.compiler.ir.graph import Graph
+from netspec.compiler.ir.graph import Graph, Node
 from netspec.compiler.numpy_backend.lower import lower
 from netspec.runtime.engine.program import Program, run_passes
 from netspec.tools.agreement.case import Case
@@ -49,7 +49,7 @@ class Landscape:
         self._inputs = {name: array.copy() for name, array in case.inputs.items()}
         self._moving = dataclasses.replace(case, inputs=self._inputs)
         self.loss, self._pattern = self._run()
-        self.rounding = self._measure_rounding()
+        self.rounding = max(self._measure_rounding(), case.objective.resolution(self._outputs))
 
     def along(self, direction: Direction) -> Callable[[float], float | None]:
         """The loss at a distance along a direction; None on another smooth piece than the point's."""
@@ -60,6 +60,18 @@ class Landscape:
             return loss if same else None
 
         return f
+
+    def kinks_at(self, direction: Direction, t: float) -> list[tuple[Node, bool]]:
+        """The nodes on whose kinks the point lies, told by a step of t either way.
+
+        With each whether it is a tie: one of several equal numbers was chosen.
+        """
+        found = []
+        ends = [self._moved(direction, s)[1] for s in (t, -t)]
+        for i, (node, _) in enumerate(self._kinked):
+            if any(not np.array_equal(end[i], self._pattern[i]) for end in ends):
+                found.append((node, self._pattern[i].dtype.kind in "iu"))
+        return found
 
     def _moved(self, direction: Direction, t: float) -> tuple[float, list[Array]]:
         for part in direction.parts:
@@ -97,7 +109,9 @@ class Landscape:
 
     def _run(self) -> tuple[float, list[Array]]:
         loss, gradients, b = step(self._program, self._moving, self._parameters, {})
-        activations: Mapping[str, Any] = self._program.plan.activations
+        plan = self._program.plan
+        activations: Mapping[str, Any] = plan.activations
+        self._outputs = {name: b[buffer.name] for name, buffer in plan.outputs.items()}
         pattern = []
         for node, inputs in self._kinked:
             x = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -58,7 +59,7 @@ class Target:
         """
         length = float(np.sqrt(sum(float(np.vdot(a, a)) for a in self.values))) or 1.0
         for _ in range(count):
-            drawn = [rng.standard_normal(a.shape) * _spread(a) for a in self.values]
+            drawn = [rng.standard_normal(a.shape) * spread(a) for a in self.values]
             norm = float(np.sqrt(sum(float(np.vdot(u, u)) for u in drawn)))
             parts = zip(self.names, drawn, strict=True)
             yield Direction(tuple(Part(self.kind, n, u / norm) for n, u in parts), length)
@@ -75,9 +76,33 @@ class Target:
             array = self.values[at]
             unit = np.zeros(array.shape)
             unit.flat[flat - (sizes[at] - array.size)] = 1.0
-            yield Direction((Part(self.kind, self.names[at], unit),), _spread(array))
+            yield Direction((Part(self.kind, self.names[at], unit),), spread(array))
 
 
-def _spread(array: Array) -> float:
+def spread(array: Array) -> float:
     """The root of the mean square; 1 for zeros."""
     return float(np.sqrt(np.mean(np.square(array)))) or 1.0
+
+
+@dataclass(frozen=True)
+class Probing:
+    """How a target is probed.
+
+    Attributes:
+        seed: of the directions.
+        directions: how many random directions.
+        elements: in their place, so many random elements.
+        full: in their place, every element.
+    """
+
+    seed: int
+    directions: int
+    elements: int | None = None
+    full: bool = False
+
+    def directions_of(self, target: Target) -> Iterator[Direction]:
+        """Along what a target is probed: the same each time."""
+        rng = np.random.default_rng([self.seed, 8, zlib.crc32("/".join(target.names).encode())])
+        if self.full or self.elements:
+            return target.elements(None if self.full else self.elements, rng)
+        return target.directions(self.directions, rng)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, cast
 
@@ -13,22 +12,18 @@ from numpy.typing import ArrayLike, NDArray
 
 from netspec import codes
 from netspec.compiler.ir.graph import Graph
-from netspec.diagnostics import Diagnostic, DiagnosticSink, NetspecError, Span, plural
+from netspec.diagnostics import Diagnostic, DiagnosticSink, NetspecError, plural
 from netspec.runtime.engine.program import make_plan
 from netspec.runtime.engine.reference import Reference
 from netspec.runtime.models.classifier_shape import require_training_batch
 from netspec.runtime.optim.losses import Loss
 from netspec.tools.agreement.case import Case, HasGraph
 from netspec.tools.agreement.numpy_trace import draw_masks, plan_unfused
-from netspec.tools.agreement.quantities import holders
-from netspec.tools.gradcheck.analytic import Analytic, numpy_gradients, torch_gradients
 from netspec.tools.gradcheck.locate import locate
-from netspec.tools.gradcheck.loss_along_line import Landscape
-from netspec.tools.gradcheck.probe import Prober
-from netspec.tools.gradcheck.probes import Target
+from netspec.tools.gradcheck.point import Point, span_of
+from netspec.tools.gradcheck.probes import Probing, Target
 from netspec.tools.gradcheck.report import Check, Report, Row, Section
 from netspec.tools.gradcheck.setup import Subject, choose_parameters, prepare
-from netspec.tools.gradcheck.verdict import Probe, score, verdict
 
 Array = NDArray[Any]
 
@@ -114,6 +109,7 @@ def gradcheck(
         default = not (directions or elements or full)
         whole = default and _seconds(graph, subject.batch, each * count * len(modes)) > PATIENCE_S
     targets = _targets(subject, names, inputs, whole=whole)
+    probing = Probing(seed, count, elements, full)
     how = _how(count, elements, full, whole=whole)
     report = Report(graph, subject.batch, seed, tolerance, backends, how, notes=subject.notes)
     sink = DiagnosticSink(report.diagnostics)
@@ -121,20 +117,13 @@ def gradcheck(
         case = _case(subject, training, seed)
         section = Section(title)
         report.sections.append(section)
-        landscape = Landscape(graph, case)
-        results = _results(graph, case, module, backends)
-        prober = Prober(landscape, results, tolerance)
-        for target in targets:
-            rng = np.random.default_rng([seed, 8, zlib.crc32("/".join(target.names).encode())])
-            if full or elements:
-                chosen = target.elements(None if full else elements, rng)
-            else:
-                chosen = target.directions(count, rng)
-            probes = [prober.probe(direction) for direction in chosen]
-            section.rows.append(_row(graph, target, probes, backends, tolerance))
-        section.checks += _checks(graph, case, landscape, results)
-        for diagnostic in _diagnose(graph, case, section, tolerance, module):
+        point = Point(graph, case, module, backends, tolerance)
+        section.rows, notes = point.rows(targets, probing)
+        section.checks += _checks(graph, case, point)
+        notes += _note_of_small_loss(point, tolerance)
+        for diagnostic in _diagnose(graph, case, section, tolerance, module, notes):
             sink.add(diagnostic)
+        report.notes += [note for note in notes if note not in report.notes]
     return report
 
 
@@ -235,55 +224,17 @@ def _case(subject: Subject, training: bool, seed: int) -> Case:
     return Case(subject.inputs, subject.parameters, subject.objective, training, masks)
 
 
-# ------------------------------------------------------------------------------------------ rows
+# -------------------------------------------------------------------------- against the reference
 
 
-def _results(graph: Graph, case: Case, module: Any, backends: Sequence[str]) -> dict[str, Analytic]:
-    results = {}
-    if "numpy" in backends:
-        results["numpy"] = numpy_gradients(graph, case)
-    if "torch" in backends:
-        results["torch"] = torch_gradients(graph, module, case)
-    return results
-
-
-def _row(
-    graph: Graph,
-    target: Target,
-    probes: Sequence[Probe],
-    backends: Sequence[str],
-    tolerance: float,
-) -> Row:
-    scores = {backend: score(probes, backend, tolerance) for backend in backends}
-    several = len(target.names) > 1
-    return Row(
-        kind="all" if several else target.kind,
-        name=plural(len(target.names), "parameter") if several else target.names[0],
-        shape=(target.size,) if several else target.values[0].shape,
-        span=None if several else _span(graph, target.names[0]),
-        probes=len(probes),
-        kinks=sum(probe.slope is None for probe in probes),
-        unsure=max(s.unsure for s in scores.values()),
-        scores=scores,
-        verdict=verdict(probes, list(scores.values())),
-    )
-
-
-def _span(graph: Graph, name: str) -> Span | None:
-    held = holders(graph, name)
-    return held[0].origin.span if held else None
-
-
-def _checks(
-    graph: Graph, case: Case, landscape: Landscape, results: Mapping[str, Analytic]
-) -> Iterator[Check]:
+def _checks(graph: Graph, case: Case, point: Point) -> Iterator[Check]:
     """The loss, and what a training pass leaves in the buffers, against the reference."""
     reference = Reference(graph, case.parameters, training=case.training, masks=case.masks)
     loss, _ = case.objective.reference(reference.forward(case.inputs))
     scale = max(1.0, abs(loss))
     # The differences are of the landscape: it must be the function whose gradient is checked.
-    own = abs(landscape.loss - loss)
-    losses = {name: max(own, abs(r.loss - loss)) / scale for name, r in results.items()}
+    own = abs(point.landscape.loss - loss)
+    losses = {name: max(own, abs(r.loss - loss)) / scale for name, r in point.results.items()}
     yield Check("loss", None, {name: _known(e) for name, e in losses.items()}, CLOSE)
     for parameter in graph.parameters.values():
         if parameter.trainable or not case.training:
@@ -292,35 +243,53 @@ def _checks(
         scale = max(1.0, float(np.abs(expected).max()))
         errors = {
             name: _known(float(np.abs(r.buffers[parameter.name] - expected).max()) / scale)
-            for name, r in results.items()
+            for name, r in point.results.items()
         }
-        yield Check(parameter.name, _span(graph, parameter.name), errors, CLOSE)
+        yield Check(parameter.name, span_of(graph, parameter.name), errors, CLOSE)
 
 
 def _known(error: float) -> float:
     return float("inf") if math.isnan(error) else error
 
 
+def _note_of_small_loss(point: Point, tolerance: float) -> list[str]:
+    """A note where all gradients are too small to be told from 0: a net that is sure, and right."""
+    landscape = point.landscape
+    if not point.case.objective.has_labels or not abs(landscape.loss) < tolerance:
+        return []
+    shown = "0" if abs(landscape.loss) <= landscape.rounding else f"{landscape.loss:.1e}"
+    return [f"the loss is {shown}, and gradients hardly differ from 0: are the images normalised?"]
+
+
 def _diagnose(
-    graph: Graph, case: Case, section: Section, tolerance: float, module: Any
+    graph: Graph, case: Case, section: Section, tolerance: float, module: Any, notes: list[str]
 ) -> Iterator[Diagnostic]:
-    """Where the first fault of a mode is: once for the NumPy program, else for PyTorch."""
+    """Where the first fault of a mode is: once for the NumPy program, else for PyTorch.
+
+    Checks that fail by rounding alone are marked so, and noted.
+    """
     failed = [row for row in section.rows if row.verdict == "failed"]
     wrong = {name for row in failed for name, s in row.scores.items() if s.wrong}
     checks = [check for check in section.checks if check.verdict == "failed"]
-    wrong |= {name for check in checks for name, e in check.errors.items() if e > check.tolerance}
+    wrong |= {name for check in checks for name in check.beyond}
     if not wrong:
         return
     only_torch = wrong == {"torch"}
     found = locate(graph, case, tolerance, module=module if only_torch else None)
     if found is not None:
         yield dataclasses.replace(found, notes=(*found.notes, _seen_in(failed, checks)))
-    else:
+    elif failed:
         yield Diagnostic(
             codes.GRADCHECK_GRADIENT,
             f"a gradient is wrong, and no layer by itself is: {_seen_in(failed, checks)}",
-            span=failed[0].span if failed else graph.span,
+            span=failed[0].span,
         )
+    else:
+        section.checks = [
+            dataclasses.replace(check, rounding=bool(check.beyond)) for check in section.checks
+        ]
+        names = ", ".join(check.name for check in checks)
+        notes.append(f"{names}: off by rounding alone, as each side's own numbers make it")
 
 
 def _seen_in(rows: Sequence[Row], checks: Sequence[Check]) -> str:

@@ -1,0 +1,123 @@
+"""A point at which gradients are checked, and the rows of the report that are found there."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from netspec.compiler.ir.graph import Graph, Node
+from netspec.diagnostics import Span, plural
+from netspec.tools.agreement.case import Case
+from netspec.tools.agreement.quantities import holders
+from netspec.tools.gradcheck.analytic import Analytic, numpy_gradients, torch_gradients
+from netspec.tools.gradcheck.differences import SMALLEST
+from netspec.tools.gradcheck.loss_along_line import Landscape
+from netspec.tools.gradcheck.probe import Prober
+from netspec.tools.gradcheck.probes import Probing, Target, spread
+from netspec.tools.gradcheck.report import Row
+from netspec.tools.gradcheck.verdict import score, verdict
+
+if TYPE_CHECKING:
+    from torch import nn
+
+# By so much of their size inputs are moved off the kinks that they lie on.
+ASIDE = 1e-3
+
+
+class Point:
+    """The loss at a case, and the gradients that each backend computes there.
+
+    Args:
+        graph: the net.
+        case: the point.
+        module: the PyTorch module, where it is checked.
+        backends: `numpy`, `torch` or both.
+        tolerance: of the gradients.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        case: Case,
+        module: nn.Module | None,
+        backends: Sequence[str],
+        tolerance: float,
+    ) -> None:
+        self.graph = graph
+        self.case = case
+        self.landscape = Landscape(graph, case)
+        self.results: dict[str, Analytic] = {}
+        if "numpy" in backends:
+            self.results["numpy"] = numpy_gradients(graph, case)
+        if module is not None and "torch" in backends:
+            self.results["torch"] = torch_gradients(graph, module, case)
+        self._module = module
+        self._tolerance = tolerance
+        self._prober = Prober(self.landscape, self.results, tolerance)
+
+    def rows(self, targets: Sequence[Target], probing: Probing) -> tuple[list[Row], list[str]]:
+        """A row for each target, and notes on those that were probed beside the point.
+
+        Where the point lies on kinks, such as the equal pixels of a flat background under a max
+        pool, there is no slope. The gradient is then checked at inputs that lie beside it.
+        """
+        rows = [self._row(target, probing) for target in targets]
+        stuck = [i for i, row in enumerate(rows) if row.is_on_kinks]
+        if not stuck:
+            return rows, []
+        notes = []
+        beside = self._beside(probing.seed)
+        for i in stuck:
+            again = beside._row(targets[i], probing)
+            note = f"{rows[i].name}: {self._kinks(targets[i], probing)}, where there is no slope"
+            if not again.is_on_kinks:
+                note += f"; checked with the inputs moved by {ASIDE:g} of their size"
+                rows[i] = dataclasses.replace(again, kinks=rows[i].kinks, beside=True)
+            notes.append(note)
+        return rows, notes
+
+    def _row(self, target: Target, probing: Probing) -> Row:
+        probes = [self._prober.probe(direction) for direction in probing.directions_of(target)]
+        scores = {backend: score(probes, backend, self._tolerance) for backend in self.results}
+        several = len(target.names) > 1
+        return Row(
+            kind="all" if several else target.kind,
+            name=plural(len(target.names), "parameter") if several else target.names[0],
+            shape=(target.size,) if several else target.values[0].shape,
+            span=None if several else span_of(self.graph, target.names[0]),
+            probes=len(probes),
+            kinks=sum(probe.slope is None for probe in probes),
+            unsure=max(s.unsure for s in scores.values()),
+            scores=scores,
+            verdict=verdict(probes, list(scores.values())),
+        )
+
+    def _beside(self, seed: int) -> Point:
+        rng = np.random.default_rng([seed, 12])
+        inputs = {
+            name: array + ASIDE * spread(array) * rng.standard_normal(array.shape)
+            for name, array in self.case.inputs.items()
+        }
+        case = dataclasses.replace(self.case, inputs=inputs)
+        return Point(self.graph, case, self._module, tuple(self.results), self._tolerance)
+
+    def _kinks(self, target: Target, probing: Probing) -> str:
+        """What kinks the point lies on, in words."""
+        found: dict[str, tuple[Node, bool]] = {}
+        for direction in probing.directions_of(target):
+            for node, tie in self.landscape.kinks_at(direction, SMALLEST * direction.scale):
+                found[node.name] = node, tie
+        ties = ", ".join(name for name, (_, tie) in found.items() if tie)
+        kinks = ", ".join(name for name, (_, tie) in found.items() if not tie)
+        said = [f"equal numbers tie for the largest in {ties}"] if ties else []
+        said += [f"numbers lie exactly on the kink of {kinks}"] if kinks else []
+        return " and ".join(said) or "kinks lie close together"
+
+
+def span_of(graph: Graph, parameter: str) -> Span | None:
+    """The layer that first holds a parameter; None for an input."""
+    held = holders(graph, parameter)
+    return held[0].origin.span if held else None
