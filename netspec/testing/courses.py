@@ -66,6 +66,7 @@ class Part:
         running: the statistics that training updates, as they are called in the settings.
         sets: the axes that are normalised together, of the input in another shape.
         pools: windows choose their maximum.
+        averages: windows give their mean.
         gates: the gradient is let through or not, number by number.
     """
 
@@ -82,6 +83,7 @@ class Part:
     running: tuple[str, ...] = ()
     sets: Callable[[Any, Shape], tuple[Shape, tuple[int, ...]]] | None = None
     pools: bool = False
+    averages: bool = False
     gates: bool = False
 
     @property
@@ -201,7 +203,7 @@ PARTS: dict[str, Part] = {
     ),
     "avg_pool": Part(
         "avg_pool", ((3, 2, 8, 6),), (), _pool_param, attributes={"kernel": 2},
-        cases=({}, {"kernel": 3, "stride": 1}),
+        cases=({}, {"kernel": 3, "stride": 1}), averages=True,
     ),
     "relu": Part("relu", ((4, 7),), gates=True),
     "batch_norm": _BATCH_NORM,

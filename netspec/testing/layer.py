@@ -68,6 +68,12 @@ class Setting:
         dout = changes.pop("dout", self.dout)
         return replace(self, arrays={**self.arrays, **changes}, dout=dout)
 
+    def on_rows(self, x: Array, dout: Array) -> Setting:
+        """The same layers on vectors: x and dout (rows, C)."""
+        parts, _, attributes = self.layer.source
+        layer = Layer(parts, (x.shape,), attributes)
+        return replace(self, layer=layer, arrays={**self.arrays, "x": x}, dout=dout)
+
     def results(self) -> Arrays:
         """`out`, the gradients (`dx`, `dw`, ...) and the running statistics after, of netspec."""
         return self.layer.run(self)

@@ -43,7 +43,7 @@ def check_loss(
         if not isinstance(result, tuple | list) or len(result) != 2:
             raise FaultError(f"{student.name_of(function)} must return (loss, dx)")
     except FaultError as fault:
-        case.faults.append(str(fault))
+        case.fail(str(fault))
         return case
     case.faults += student.changes(function, {"x": x, "y": y}, passed)
     for name, value, expected in zip(("loss", "dx"), result, (np.asarray(loss), dx), strict=True):

@@ -17,6 +17,8 @@ from netspec.testing.norm_mistakes import normalizing, running
 from netspec.testing.scene import CLOSE, Array, Scene, distance
 
 MOST_HINTS = 2
+# How padding is cut off for every pad, 0 among them.
+CUT = "dx[:, :, pad:pad + H, pad:pad + W]"
 
 
 def explain(scene: Scene) -> list[str]:
@@ -55,11 +57,12 @@ def factor(scene: Scene) -> Guesses:
     hint = f"it is netspec's times {ratio:.6g} everywhere"
     if abs(ratio + 1) < CLOSE:
         hint = "the sign is wrong"
+    size = f"{ratio:.3g} times too large" if ratio > 1 else f"{1 / ratio:.3g} times too small"
     for what, number in scene.factors.items():
         if number != 1 and abs(ratio / number - 1) < CLOSE:
-            hint = f"it is {number:g} times too large: divide by {what}"
+            hint = f"it is {size}: divide by {what}"
         elif number != 1 and abs(ratio * number - 1) < CLOSE:
-            hint = f"it is {number:g} times too small: divided by {what} once too often"
+            hint = f"it is {size}: divided by {what} once too often"
     yield hint, ratio * ours
 
 
@@ -93,6 +96,9 @@ def padding_left(scene: Scene) -> Guesses:
     yours, ours = scene.yours, scene.ours
     if yours.ndim != 4 or ours.ndim != 4 or yours.shape[:2] != ours.shape[:2]:
         return
+    if yours.size == 0 < ours.size:
+        yield f"pad:-pad is empty for pad = 0, as 0:-0 is: write {CUT}", yours
+        return
     (more_h, odd_h), (more_w, odd_w) = (
         divmod(a - b, 2) for a, b in zip(yours.shape[2:], ours.shape[2:], strict=True)
     )
@@ -101,7 +107,7 @@ def padding_left(scene: Scene) -> Guesses:
     height, width = ours.shape[2:]
     inside = yours[:, :, more_h : more_h + height, more_w : more_w + width]
     if distance(inside, ours) < CLOSE:
-        yield "the padding is still there: cut it off, dx[:, :, pad:-pad, pad:-pad]", yours
+        yield f"the padding is still there: cut it off, {CUT}", yours
 
 
 def shifted(scene: Scene) -> Guesses:
@@ -113,11 +119,32 @@ def shifted(scene: Scene) -> Guesses:
         for right in (-1, 0, 1):
             if (down, right) == (0, 0):
                 continue
-            moved = np.roll(ours, (down, right), (2, 3))
-            inner = np.s_[:, :, 1:-1, 1:-1]
-            if distance(yours[inner], moved[inner]) < CLOSE:
+            theirs, own = _overlap(down, right)
+            if distance(yours[own], ours[theirs]) < CLOSE:
                 hint = f"it is shifted by {[down, right]} pixels: an index or the padding is off"
                 yield hint, yours
+
+
+def _overlap(down: int, right: int) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    """Where a picture and the same, moved, lie on each other: in the picture, and in the moved one."""
+
+    def cut(by: int) -> slice:
+        return slice(max(by, 0), min(by, 0) or None)
+
+    whole = slice(None)
+    return (whole, whole, cut(-down), cut(-right)), (whole, whole, cut(down), cut(right))
+
+
+def other_order(scene: Scene) -> Guesses:
+    """Another gradient of the same layer: they were returned in another order."""
+    setting = scene.setting
+    if setting is None or not scene.is_gradient:
+        return
+    names = [f"d{name}" for name in setting.layer.names()]
+    results = setting.results()
+    for name in names:
+        if name != scene.name:
+            yield f"it is {name}: return {', '.join(names)}, in this order", results[name]
 
 
 def part_of_the_batch(scene: Scene) -> Guesses:
@@ -191,28 +218,65 @@ def parameters(scene: Scene) -> Guesses:
 
 
 def pooling(scene: Scene) -> Guesses:
-    """Windows that overlap."""
+    """Windows that overlap, are written whole, or give another number than they should."""
     setting = scene.setting
-    if setting is None or len(setting.layer.parts) > 1 or scene.name != "dx":
+    if setting is None or len(setting.layer.parts) > 1:
         return
     (placed,) = setting.layer.parts
-    if not placed.part.pools or scene.yours.shape != scene.ours.shape:
+    if not (placed.part.pools or placed.part.averages) or scene.yours.shape != scene.ours.shape:
         return
     op: Any = placed.node.op
+    windows = list(op.windows(setting.arrays["x"].shape[1:]))
+    if scene.name == "out":
+        yield from _pooled(scene, setting, windows, largest=placed.part.pools)
+    elif scene.name == "dx" and placed.part.pools:
+        yield from _maxima(scene, setting, windows)
+    elif scene.name == "dx":
+        assigned = np.zeros_like(setting.arrays["x"])
+        for i, j, rows, columns in windows:
+            share = setting.dout[:, :, i, j, None, None]
+            window = assigned[:, :, rows, columns]
+            window[...] = share / (window.shape[2] * window.shape[3])
+        yield f"each window is assigned whole (`=`): {ADD}", assigned
+
+
+# What is to be done instead.
+ADD = "where windows overlap, their gradients add up (`+=`)"
+Window = tuple[int, int, slice, slice]
+
+
+def _pooled(scene: Scene, setting: Setting, windows: list[Window], *, largest: bool) -> Guesses:
     x = setting.arrays["x"]
-    assigned, chosen = np.zeros_like(x), np.zeros_like(x)
-    for i, j, rows, columns in op.windows(x.shape[1:]):
+    spread, mean, maximum = (np.zeros_like(scene.ours) for _ in range(3))
+    for i, j, rows, columns in windows:
+        window = x[:, :, rows, columns]
+        mean[:, :, i, j] = window.mean(axis=(2, 3))
+        maximum[:, :, i, j] = window.max(axis=(2, 3))
+        spread[:, :, rows, columns] = (maximum if largest else mean)[:, :, i, j, None, None]
+    yield "a number is written to a window of `out`: it belongs to out[:, :, i, j] alone", spread
+    if largest:
+        yield "it is the mean of each window: take the maximum", mean
+    else:
+        yield "it is the maximum of each window: take the mean", maximum
+
+
+def _maxima(scene: Scene, setting: Setting, windows: list[Window]) -> Guesses:
+    x = setting.arrays["x"]
+    assigned, whole, chosen = np.zeros_like(x), np.zeros_like(x), np.zeros_like(x)
+    for i, j, rows, columns in windows:
         window = x[:, :, rows, columns]
         flat = window.reshape(*window.shape[:2], -1)
         first = (np.arange(flat.shape[2]) == flat.argmax(axis=2)[..., None]).reshape(window.shape)
         share = setting.dout[:, :, i, j, None, None]
         assigned[:, :, rows, columns] = np.where(first, share, assigned[:, :, rows, columns])
+        whole[:, :, rows, columns] = np.where(first, share, 0)
         chosen[:, :, rows, columns] += first
     hint = (
         "where windows overlap, a pixel is the maximum of several: their gradients add up (`+=`),"
         " the last one does not replace the others (`=`)"
     )
     yield hint, assigned
+    yield f"each window is assigned whole (`=`), its zeros too: {ADD}", whole
     wrong = np.abs(scene.yours - scene.ours) > CLOSE
     if not wrong[chosen <= 1].any():
         yield (
@@ -227,6 +291,7 @@ def pooling(scene: Scene) -> Guesses:
 # In this order; the first few that fit are told.
 GUESSES: tuple[Callable[[Scene], Guesses], ...] = (
     extras,
+    other_order,
     part_of_the_batch,
     parameters,
     normalizing,

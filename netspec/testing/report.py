@@ -94,11 +94,26 @@ def _number(value: float) -> str:
 
 @dataclass
 class Case:
-    """One check: what was computed, its comparisons, and what went wrong besides numbers."""
+    """One check.
+
+    Attributes:
+        title: what was computed.
+        comparisons: of each argument.
+        faults: what went wrong besides numbers.
+        unlike: whether a fault is such that the layer does not compute what netspec's does.
+        notes: what was taken for granted.
+    """
 
     title: str
     comparisons: list[Comparison] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
+    unlike: bool = False
+    notes: list[str] = field(default_factory=list)
+
+    def fail(self, fault: str) -> None:
+        """Add a fault with which the layer is another one than netspec's."""
+        self.faults.append(fault)
+        self.unlike = True
 
     @property
     def ok(self) -> bool:
@@ -113,6 +128,7 @@ class Case:
         for fault in self.faults:
             first, *rest = fault.splitlines()
             lines += [f"  FAULT {first}", *(f"      {line}" for line in rest)]
+        lines += [f"  note: {note}" for note in self.notes]
         return "\n".join(lines)
 
 
@@ -144,6 +160,8 @@ class Report:
 
     def __str__(self) -> str:
         verdict = "equal to netspec's" if self.ok else "NOT equal to netspec's"
+        if not self.ok and not self.differing and not any(case.unlike for case in self.cases):
+            verdict = "its numbers are netspec's, but see FAULT"
         names = list(dict.fromkeys(c.name for case in self.cases for c in case.comparisons
                                    if not c.ok))  # fmt: skip
         where = f": {', '.join(names)}" if names else ""

@@ -192,6 +192,53 @@ FAULTS = [
      "dbeta", "reshape to [1, 6, 1, 1]"),
     ("dropout", "< p) / p", "< p)", "out", "p, the probability to keep"),
     ("dropout", "return dout * mask", "return dout", "dx", "passed on unchanged"),
+    ("dropout", "< p) / p", "< p)", "out", "1.43 times too small: divide by p"),
+    ("dropout", "< p) / p", "< p) / p / p", "out", "1.43 times too large: divided by p"),
+    ("max_pool", "out[:, :, i, j] = window.max(axis=(2, 3))",
+     "out[:, :, i * stride : i * stride + HH, j * stride : j * stride + WW] = "
+     "window.max(axis=(2, 3))[:, :, None, None]", "out",
+     "written to a window of `out`"),
+    ("max_pool", "window.max(axis=(2, 3))", "window.mean(axis=(2, 3))", "out",
+     "it is the mean of each window"),
+    ("max_pool", "dx[n, c, i * stride + k, j * stride + m] += dout[n, c, i, j]",
+     "part = np.zeros_like(window); part[k, m] = dout[n, c, i, j]; "
+     "dx[n, c, i * stride : i * stride + HH, j * stride : j * stride + WW] = part",
+     "dx", "its zeros too"),
+    ("conv", "dx = dpadded[:, :, pad : pad + H, pad : pad + W]",
+     "dx = dpadded[:, :, pad:-pad, pad:-pad]", "dx", "is empty for pad = 0"),
+    ("conv", "dx = dpadded[:, :, pad : pad + H, pad : pad + W]", "dx = dpadded", "dx",
+     "dx[:, :, pad:pad + H, pad:pad + W]"),
+    ("conv", "return dx, dw, db", "return dx, db, dw", "db", "it is dw: return dx, dw, db"),
+    ("affine", "return dx, dw, db", "return dx, db, dw", "dw", "it is db: return dx, dw, db"),
+    ("batchnorm", "return dx, dgamma, dbeta", "return dx, dbeta, dgamma", "dgamma",
+     "it is dbeta: return dx, dgamma, dbeta"),
+    ("batchnorm", "gamma * (x - running_mean) / np.sqrt(running_var + eps) + beta",
+     "gamma * (x - x.mean(axis=0)) / np.sqrt(x.var(axis=0) + eps) + beta", "out",
+     "the batch's statistics are used at test time"),
+    ("batchnorm", "gamma * (x - running_mean) / np.sqrt(running_var + eps) + beta",
+     "(x - running_mean) / np.sqrt(running_var + eps)", "out", "`gamma` and `beta` are left out"),
+    ("batchnorm", "np.sqrt(running_var + eps)", "(np.sqrt(running_var) + eps)", "out",
+     "eps is added to the standard deviation"),
+    ("batchnorm", "np.sqrt(running_var + eps)", "np.sqrt(running_var - eps)", "out",
+     "eps is subtracted"),
+    ("batchnorm", "std = np.sqrt(var + eps)", "std = np.sqrt(var - eps)", "out",
+     "eps is subtracted"),
+    ("batchnorm", "x_hat = (x - mean) / std", "x_hat = (x - mean) / np.sqrt(var) + eps", "out",
+     "eps is added to the quotient"),
+    ("batchnorm", "mean, var = x.mean(axis=0), x.var(axis=0)",
+     "mean, var = x.mean(1, keepdims=True), x.var(1, keepdims=True)", "out",
+     "each image's own: they are over the batch"),
+    ("layernorm", "mean, var = x.mean(axis=1, keepdims=True), x.var(axis=1, keepdims=True)",
+     "mean, var = x.mean(axis=0, keepdims=True), x.var(axis=0, keepdims=True)", "out",
+     "over the batch, axis 0: they are each image's own"),
+    ("spatial_batchnorm", "return out.reshape(N, H, W, C).transpose(0, 3, 1, 2), cache",
+     "return out.reshape(N, C, H, W), cache", "out", "the channels are not moved back"),
+    ("spatial_batchnorm", "return dx.reshape(N, H, W, C).transpose(0, 3, 1, 2), dgamma",
+     "return dx.reshape(N, C, H, W), dgamma", "dx", "the channels are not moved back"),
+    ("spatial_batchnorm",
+     "dx = (dx_hat - dx_hat.mean(axis=0) - x_hat * (dx_hat * x_hat).mean(axis=0)) / std",
+     "dx = (dx_hat - dx_hat.sum(axis=0) / 3 - x_hat * (dx_hat * x_hat).sum(axis=0) / 3) / std",
+     "dx", "divided by N = 3: a mean is over N H W = 90 numbers"),
 ]  # fmt: skip
 
 
@@ -206,6 +253,102 @@ def test_a_fault_is_named(tmp_path, like, old, new, argument, hint):
     assert any(hint in h for h in hints) if hint else True, report
     if argument.startswith("d"):
         assert "out" not in names, report
+
+
+def test_every_hint_of_a_window_in_out_is_true(tmp_path):
+    """Its interior is that of the right one, shifted; its edges are not."""
+    fault = next(f for f in FAULTS if f[4] == "written to a window of `out`")
+    report = check_layer(*pair(broken(tmp_path, *fault[1:3]), "max_pool"), like="max_pool")
+    hints = [hint for c in report.differing if c.name == "out" for hint in c.hints]
+    assert hints
+    assert all("written to a window" in hint for hint in hints), report
+
+
+def test_channels_that_are_not_moved_before_a_reshape():
+    def forward(x, gamma, beta, bn_param):
+        rows = x.reshape(-1, x.shape[1])
+        out, cache = course_layers.batchnorm_forward(rows, gamma, beta, bn_param)
+        return out.reshape(x.shape), cache
+
+    def backward(dout, cache):
+        rows = dout.reshape(-1, dout.shape[1])
+        dx, dgamma, dbeta = course_layers.batchnorm_backward(rows, cache)
+        return dx.reshape(dout.shape), dgamma, dbeta
+
+    report = check_layer(forward, backward, like="spatial_batchnorm")
+    wrong = {c.name: c.hints for c in report.cases[0].comparisons if not c.ok}
+    assert set(wrong) == {"out", "dx", "dgamma", "dbeta", "running_mean", "running_var"}
+    for name in ("out", "dx", "dgamma", "dbeta"):
+        assert any("not moved to the end before x is reshaped" in hint for hint in wrong[name]), (
+            name
+        )
+
+
+@pytest.mark.parametrize(
+    ("kind", "old", "new", "argument", "hint"),
+    [
+        ("avg_pool", "np.mean(x[n, c, rows, columns])", "np.max(x[n, c, rows, columns])", "out",
+         "it is the maximum of each window"),
+        ("avg_pool", "+= dout[n, c, i, j] / (tall * wide)", "= dout[n, c, i, j] / (tall * wide)",
+         "dx", "each window is assigned whole"),
+    ],
+)  # fmt: skip
+def test_a_fault_of_an_average_pool_is_named(tmp_path, kind, old, new, argument, hint):
+    text = Path(naive.__file__).read_text("utf-8")
+    assert old in text
+    path = tmp_path / "pools.py"
+    path.write_text(text.replace(old, new), "utf-8")
+    spec = importlib.util.spec_from_file_location("pools", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    report = check_layer(*pair(module, kind), like=kind)
+    hints = [h for c in report.differing if c.name == argument for h in c.hints]
+    assert any(hint in h for h in hints), report
+
+
+ALL_MAXIMA = (
+    "k, m = np.unravel_index(window.argmax(), window.shape)\n"
+    "                    dx[n, c, i * stride + k, j * stride + m] += dout[n, c, i, j]",
+    "rows, columns = slice(i * stride, i * stride + HH), slice(j * stride, j * stride + WW)\n"
+    "                    dx[n, c, rows, columns] += (window == window.max()) * dout[n, c, i, j]",
+)
+
+
+def test_ties_in_a_max_pool_are_tried(tmp_path):
+    report = check_layer(*pair(broken(tmp_path, *ALL_MAXIMA), "max_pool"), like="max_pool")
+    assert not report.differing
+    (fault,) = report.cases[0].faults
+    assert fault.startswith(
+        "where 2 numbers of a window are equal and the largest, dx adds up to 2"
+    )
+    assert str(report).startswith("max_pool: NOT equal to netspec's\n")
+
+
+@pytest.mark.parametrize(
+    "share",
+    [
+        "(window == window.max()) / (window == window.max()).sum()",
+        "(np.arange(window.size)[::-1] == window[::-1, ::-1].argmax()).reshape(window.shape)",
+    ],
+    ids=["shared out", "the last"],
+)
+def test_a_tie_may_go_to_any_of_the_maxima(tmp_path, share):
+    old, new = ALL_MAXIMA
+    module = broken(tmp_path, old, new.replace("(window == window.max())", share))
+    report = check_layer(*pair(module, "max_pool"), like="max_pool", kernel=2)
+    assert report.ok, report
+
+
+def test_a_dropout_whose_p_is_the_probability_to_drop(tmp_path):
+    """As in the assignments of 2016 and 2017."""
+    module = broken(tmp_path, "< p) / p", ">= p) / (1 - p)")
+    report = check_layer(*pair(module, "dropout"), like="dropout")
+    assert report.ok, report
+    assert (
+        "note: p = 0.7 is taken for the probability to drop, as in the assignments of 2016"
+        in str(report)
+    )
+    assert "note" not in str(check_layer(*pair(course_layers, "dropout"), like="dropout"))
 
 
 @pytest.mark.parametrize(
@@ -281,6 +424,7 @@ def test_inputs_changed_in_place(tmp_path):
     report = check_layer(*pair(module, "relu"), like="relu")
     assert not report.differing
     assert "relu_forward changes `x` in place" in report.cases[0].faults[0]
+    assert str(report).startswith("relu: its numbers are netspec's, but see FAULT\n")
 
 
 def test_dout_changed_in_place():

@@ -9,7 +9,7 @@ import pytest
 
 import netspec
 from netspec.runtime.optim.losses import make_loss
-from netspec.tools.doctor import examine
+from netspec.tools.doctor import Finding, Report, examine
 from netspec.tools.doctor.signals import dead_units, gradients
 from tests.conftest import ROOT, Run
 
@@ -124,7 +124,7 @@ def test_gradients_that_vanish(data):
         "    for i in range(12) { x = x -> linear(16) -> sigmoid }\n    output x -> linear(classes)\n"
     )
     report = examine(netspec.loads(deep.replace("{{", "{")), data)
-    assert bad(report) == ["gradients", "small batch"]
+    assert bad(report) == ["gradients", "learning rate", "small batch"]
     assert "they vanish" in finding(report, "gradients").help
     assert finding(report, "gradients").where.endswith(":4:35")
 
@@ -144,6 +144,163 @@ def test_a_loss_that_is_too_good(data, monkeypatch):
     found = finding(examine(netspec.loads(SOUND), data), "initial loss")
     assert found.verdict == "bad"
     assert "give the labels away" in found.help
+
+
+# ------------------------------------------------------------------------- nets that learn nothing
+
+
+LENET = (ROOT / "networks/lenet.net").read_text("utf-8")
+
+
+def lenet(rules: str) -> netspec.Net:
+    return netspec.loads(LENET.replace("    input image", f"    init {rules}\n    input image"))
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return netspec.load_data("digits", input_shape=(1, 28, 28))
+
+
+def test_weights_too_small_for_the_rate(digits):
+    """The run of a course that ends at 10 %: SGD at 0.01 cannot move these weights, Adam can."""
+    small = lenet("weight = normal(0.01), bias = zeros")
+    report = examine(small, digits, optimizer="sgd", lr=0.01)
+    assert bad(report) == ["learning rate"]
+    found = finding(report, "learning rate")
+    assert "from 2.3 to 2.29 in 30 steps, and images are not told apart" in found.text
+    assert found.help.startswith("the initial weights are too small: conv1.weight has a standard")
+    assert "small; whether that does harm" in finding(report, "scores").text
+    assert examine(small, digits, optimizer="adam", lr=1e-3).ok
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_a_rate_too_low_to_learn_and_one_that_works(digits, optimizer):
+    net = netspec.loads(LENET)
+    report = examine(net, digits, optimizer=optimizer, lr=1e-7)
+    assert bad(report) == ["learning rate"]
+    help = finding(report, "learning rate").help
+    works = float(help.removeprefix("it is too low: ").removesuffix(" works here"))
+    assert examine(net, digits, optimizer=optimizer, lr=works).ok
+
+
+def test_l2_that_is_most_of_the_loss(digits):
+    report = examine(netspec.loads(LENET), digits, l2=10.0)
+    found = finding(report, "loss with L2")
+    assert found.verdict == "bad"
+    assert "L2 is 99% of it, and draws the weights to 0" in found.help
+    less = float(found.help.rpartition("l2 = ")[2].removesuffix(" would be less"))
+    assert examine(netspec.loads(LENET), digits, l2=less).ok
+
+
+def test_weights_that_are_all_zero_are_called_so(digits):
+    report = examine(lenet("weight = zeros, bias = zeros"), digits)
+    found = finding(report, "scores")
+    assert found.text == "they are all 0, whatever the image"
+    assert (
+        found.help == "linear3.weight and 4 more are all zeros: draw the initial weights at random"
+    )
+
+
+@pytest.mark.parametrize("normalize", ["none", "unit", "channel", "mean-image"])
+def test_three_layers_with_adam_are_well_under_every_normalisation(normalize):
+    net = netspec.load(ROOT / "networks/threelayer.net", filters=8, hidden=50, size=16)
+    data = netspec.load_data("digits", input_shape=(3, 16, 16))
+    report = examine(net, data, optimizer="adam", lr=1e-3, l2=2e-3, batch=50, normalize=normalize)
+    assert report.ok, str(report)
+
+
+def test_all_is_not_well_where_something_is_unsure():
+    report = Report("A", [Finding("a", "ok", ""), Finding("b", "unsure", "")])
+    assert str(report).endswith("\n\nunsure: b")
+    assert report.ok
+    report.findings.append(Finding("c", "bad", ""))
+    assert str(report).endswith("\n\nnot well: c; unsure: b")
+    assert str(Report("A", [Finding("a", "ok", "")])).endswith("\n\nall is well")
+
+
+MORE_SICK = {
+    # The mean of a picture does not tell digits apart.
+    "blind": ("image -> global_avg_pool -> linear(20) -> relu -> linear(classes)", {}, "small batch"),
+    # Scores between 0 and 1 cannot make the softmax sure.
+    "squashed": (
+        "image -> flatten -> linear(30) -> relu -> linear(classes) -> sigmoid", {}, "small batch"
+    ),
+    # One layer's weights drown what the others say.
+    "loud": (
+        "image -> conv(4, 3) -> relu -> flatten -> linear(20) -> relu"
+        " -> linear(classes, weight = normal(5.0))", {}, "initial loss",
+    ),
+    "drowned": (
+        "image -> flatten -> linear(30, bias = constant(-30)) -> relu -> linear(classes)", {},
+        "dead units",
+    ),
+    "hasty": (
+        "image -> conv(4, 3) -> relu -> flatten -> linear(20) -> relu -> linear(classes)",
+        {"optimizer": "nesterov", "lr": 10.0}, "learning rate",
+    ),
+}  # fmt: skip
+MORE_HEALTHY = {
+    "logistic": ("image -> flatten -> linear(classes)", {"optimizer": "sgd", "lr": 0.1}),
+    "normed": (
+        "image -> flatten -> linear(40) -> layer_norm -> gelu -> linear(classes)",
+        {"optimizer": "adamw", "lr": 1e-3},
+    ),
+    "residual": (
+        "image -> conv(8, 3, pad = 1) -> batch_norm -> relu -> conv(8, 3, pad = 1) -> batch_norm"
+        " -> relu -> global_avg_pool -> linear(classes)",
+        {"optimizer": "momentum", "lr": 0.1, "l2": 5e-4},
+    ),
+    "gated": (
+        "image -> conv(6, 3) -> silu -> max_pool(2) -> flatten -> dropout(0.5) -> linear(classes)",
+        {"optimizer": "rmsprop", "lr": 1e-3},
+    ),
+    "slow": (
+        "image -> conv(4, 3) -> tanh -> avg_pool(2) -> flatten -> linear(classes)",
+        {"optimizer": "momentum", "lr": 1e-3},
+    ),
+}  # fmt: skip
+
+
+def chained(chain: str) -> netspec.Net:
+    return netspec.loads(HEAD.format(f"    output {chain}\n"))
+
+
+@pytest.mark.parametrize("name", MORE_SICK)
+def test_more_sick_nets_are_judged_right(data, name):
+    chain, options, check = MORE_SICK[name]
+    report = examine(
+        netspec.loads(HEAD.format(f"    output {chain}\n").replace("{{", "{")), data, **options
+    )
+    assert check in bad(report), str(report)
+    assert finding(report, check).help
+
+
+@pytest.mark.parametrize("name", MORE_HEALTHY)
+def test_more_healthy_nets_are_judged_right(data, name):
+    chain, options = MORE_HEALTHY[name]
+    report = examine(
+        netspec.loads(HEAD.format(f"    output {chain}\n").replace("{{", "{")), data, **options
+    )
+    assert report.ok, str(report)
+    assert str(report).endswith("all is well")
+
+
+# --------------------------------------------------------------------- training at chance level
+
+
+@pytest.mark.parametrize("backend", ["numpy", "torch"])
+@pytest.mark.parametrize(("lr", "warned"), [("1e-9", True), ("0.1", False)])
+def test_training_at_chance_level_names_doctor(run: Run, write, tmp_path, backend, lr, warned):
+    if backend == "torch":
+        pytest.importorskip("torch", reason="PyTorch is not installed")
+    finished = run(
+        "train", backend, write(SOUND), "--epochs", 2, "--optimizer", "sgd", "--lr", lr,
+        "--out", tmp_path / "run",
+    )  # fmt: skip
+    assert finished.code == 0, finished.err
+    assert finished.err.count("`netspec doctor` looks for the cause") == warned
+    log = (tmp_path / "run/log.txt").read_text("utf-8")
+    assert log.count("nothing is learnt yet") == warned
 
 
 # ------------------------------------------------------------------------------------- its measures

@@ -184,7 +184,12 @@ def test_a_point_that_cannot_be_moved_off_its_kinks_is_inconclusive():
 # ------------------------------------------------------- right gradients that were called wrong
 
 
-POOLED = "net A { input x: [1, 8, 8]\n output x -> conv(2, 3, pad = 1) -> max_pool(2) -> flatten -> linear(3) }"
+POOLED = """
+net A {
+    input x: [1, 8, 8]
+    output x -> conv(2, 3, pad = 1) -> max_pool(2) -> flatten -> linear(3)
+}
+"""
 
 
 def flat_pictures() -> np.ndarray:
@@ -194,11 +199,15 @@ def flat_pictures() -> np.ndarray:
 
 
 def test_ties_of_a_flat_background_are_named_and_checked_beside():
-    report = netspec.gradcheck(netspec.loads(POOLED), flat_pictures(), directions=2, backend="numpy")
+    report = netspec.gradcheck(
+        netspec.loads(POOLED), flat_pictures(), directions=2, backend="numpy"
+    )
     row = report.rows[-1]
     assert (row.name, row.kinks, row.beside, row.verdict) == ("x", 2, True, "ok")
     assert report.ok
-    assert "x: equal numbers tie for the largest in max_pool1, where there is no slope" in str(report)
+    assert "x: equal numbers tie for the largest in max_pool1, where there is no slope" in str(
+        report
+    )
 
 
 def test_a_wrong_gradient_under_ties_is_found(monkeypatch):
@@ -209,7 +218,9 @@ def test_a_wrong_gradient_under_ties_is_found(monkeypatch):
         dx *= 1.001
 
     monkeypatch.setattr(pool, "max_backward", wrong)
-    report = netspec.gradcheck(netspec.loads(POOLED), flat_pictures(), directions=2, backend="numpy")
+    report = netspec.gradcheck(
+        netspec.loads(POOLED), flat_pictures(), directions=2, backend="numpy"
+    )
     assert report.rows[-1].verdict == "failed"
     assert report.diagnostics
 

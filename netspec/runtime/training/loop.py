@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from netspec.runtime.data.batches import epoch_order
 from netspec.runtime.models.diverged import diverged
 from netspec.runtime.models.protocols import Backend, Job
@@ -15,6 +17,12 @@ from netspec.runtime.optim.lr_schedules import Schedule
 from netspec.runtime.training.best_weights import Keeper
 from netspec.runtime.training.history import History
 from netspec.runtime.training.progress import Progress, Shown, epoch_line
+
+# After so many steps a net that learns at all tells images apart. Its accuracy is at chance level if it
+# is hardly beyond that of the most frequent class: by so many standard deviations, or by so much of what
+# is left to learn, and no more than half of chance, as a random net may be.
+ENOUGH_STEPS = 30
+SPREADS, HARDLY = 2.0, 0.05
 
 
 class Recorder:
@@ -37,7 +45,7 @@ class Recorder:
         """The losses of some more steps are in the history."""
 
     def after_epoch(self, run: Run, line: str) -> None:
-        """The accuracies of an epoch are in the history; `line` tells of it."""
+        """The accuracies of an epoch are in the history; `line` tells of it, with what it warns of."""
 
     def checkpoint(self, run: Run) -> None:
         """A good moment to save all that is needed to go on from here."""
@@ -154,12 +162,32 @@ class Run:
         history.images_per_second.append(self.images / max(self.seconds, 1e-9))
         self.keeper.after_epoch(epoch, history)
         line = epoch_line(epoch, self.epochs, len(self.parts), history)
+        if (warning := self._warning_of_chance()) is not None:
+            line += f"\n{warning}"
         self.progress.line(line)
         self.recorder.after_epoch(self, line)
         self.epoch, self.done, self.seconds = epoch + 1, 0, 0.0
         self.recorder.checkpoint(self)
         if on_epoch is not None:
             on_epoch(epoch, history)
+
+    def _warning_of_chance(self) -> str | None:
+        """A warning after the first epoch that ends `ENOUGH_STEPS` steps or more at chance level."""
+        before = self.steps - len(self.parts)
+        if not before < ENOUGH_STEPS <= self.steps or "train" not in self.job.measured:
+            return None
+        labels = self.job.measured["train"][1]
+        chance = float(np.bincount(labels).max()) / len(labels)
+        found = self.history.train_acc_history[-1]
+        doubt = SPREADS * math.sqrt(chance * (1 - chance) / len(labels))
+        limit = chance + max(doubt, min(HARDLY * (1 - chance), chance / 2))
+        if chance == 1.0 or found > limit:
+            return None
+        return (
+            f"warning: after epoch {self.epoch} {found:.2%} of the training images are right, and one"
+            f" class for all would give {chance:.2%}: nothing is learnt yet;"
+            f" `netspec doctor` looks for the cause"
+        )
 
     def _check(self, value: float) -> None:
         """Stop where a loss is no finite number.

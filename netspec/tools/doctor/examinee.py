@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netspec.compiler.ir.graph import Graph
+from netspec.compiler.ir.graph import Graph, Parameter
 from netspec.runtime.models.classifier_shape import class_count
 from netspec.runtime.models.numpy_model import Model
 from netspec.runtime.optim.losses import Loss
@@ -50,6 +51,12 @@ class Patient:
     def model(self) -> Model:
         """The net with its initial weights, anew."""
         return Model(self.graph, seed=self.seed)
+
+    def usual_spread(self, parameter: Parameter) -> float | None:
+        """He's standard deviation of a weight, with which a layer gives numbers as large as it gets."""
+        if parameter.role != "weight" or len(parameter.shape) < 2:
+            return None
+        return math.sqrt(2 / math.prod(parameter.shape[1:]))
 
     @property
     def classes(self) -> int:

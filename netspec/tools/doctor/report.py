@@ -98,6 +98,14 @@ class Report:
                 yield f"{indent}--> {finding.where}"
             if finding.help is not None:
                 yield f"{indent}help: {finding.help}"
-        bad = [finding.name for finding in self.findings if finding.verdict == "bad"]
         yield ""
-        yield f"not well: {', '.join(bad)}" if bad else "all is well"
+        yield self._conclusion()
+
+    def _conclusion(self) -> str:
+        named: dict[Verdict, list[str]] = {"bad": [], "unsure": [], "ok": []}
+        for finding in self.findings:
+            named[finding.verdict].append(finding.name)
+        parts = [f"not well: {', '.join(named['bad'])}"] if named["bad"] else []
+        if named["unsure"]:
+            parts.append(f"unsure: {', '.join(named['unsure'])}")
+        return "; ".join(parts) or "all is well"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from netspec.runtime.models.numpy_model import Model
 from netspec.runtime.optim.losses import Loss
 from netspec.runtime.optim.optimizers import clip, make_optimizer
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Array = NDArray[Any]
 
@@ -37,6 +40,42 @@ class Trial:
         return all(map(math.isfinite, self.losses))
 
 
+class Watched:
+    """A loss that remembers its last value, without an L2 term, and the scores that it was of."""
+
+    def __init__(self, loss: Loss) -> None:
+        self._loss = loss
+        self.found = math.nan
+        self.scores: Array = np.zeros((0, 0))
+
+    def value(self, logits: Array, targets: Array) -> float:
+        """See `Loss`."""
+        return self.value_and_gradient(logits, targets, np.empty_like(logits))
+
+    def value_and_gradient(self, logits: Array, targets: Array, dlogits: Array) -> float:
+        """See `Loss`."""
+        self.scores = logits.astype(np.float64)
+        self.found = self._loss.value_and_gradient(logits, targets, dlogits)
+        return self.found
+
+    def in_torch(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """See `Loss`."""
+        return self._loss.in_torch(logits, targets)
+
+
+def told_by_images(model: Model, x: Array, y: NDArray[np.int64], loss: Loss, seed: int) -> float:
+    """How much lower the loss is than with the same mean scores for every image.
+
+    It is 0 for scores that do not depend on the image. Dropout's masks are those of the seed.
+    """
+    watched = Watched(loss)
+    model.reseed(seed)
+    with np.errstate(over="ignore", invalid="ignore"):
+        model.gradients_(x, y, loss=watched)
+        same = np.broadcast_to(watched.scores.mean(axis=0), watched.scores.shape).copy()
+        return loss.value(same, y) - loss.value(watched.scores, y)
+
+
 def train_briefly(
     model: Model,
     x: Array,
@@ -48,6 +87,7 @@ def train_briefly(
     rate: Callable[[int], float],
     steps: int,
     until: float = -math.inf,
+    l2: float = 0.0,
     clip_norm: float | None = None,
 ) -> Trial:
     """Train on one batch, again and again.
@@ -62,15 +102,18 @@ def train_briefly(
         rate: the learning rate of a step, from 0.
         steps: at most so many; a loss that is no finite number ends it too.
         until: stop once the loss is as low as this.
+        l2: the coefficient of l2/2 * sum(W^2), which pulls at the weights too.
         clip_norm: scale longer gradients down to this.
     """
     stepper = make_optimizer(
         optimizer, model.flat_parameters, model.flat_gradients, model.decayed, **options
     )
     trial = Trial(rate(steps - 1), model)
+    watched = Watched(loss)
     for step in range(steps):
         with np.errstate(over="ignore", invalid="ignore"):
-            value = model.gradients_(x, y, loss=loss)
+            model.gradients_(x, y, loss=watched, l2=l2)
+            value = watched.found
             trial.losses.append(value)
             if not math.isfinite(value) or value <= until:
                 break

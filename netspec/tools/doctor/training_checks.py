@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
+from netspec.runtime.models.numpy_model import Model
 from netspec.runtime.optim.optimizers import OPTIMIZERS
 from netspec.tools.doctor.examinee import Patient
-from netspec.tools.doctor.initial_checks import DEAD
+from netspec.tools.doctor.initial_checks import DEAD, spread_in_words
 from netspec.tools.doctor.report import Finding, Pictured
-from netspec.tools.doctor.short_training import Trial, train_briefly
+from netspec.tools.doctor.short_training import Trial, told_by_images, train_briefly
 from netspec.tools.doctor.signals import dead_units
 from netspec.tools.gradcheck import gradcheck
 
@@ -21,8 +23,16 @@ RATE_IMAGES, RATE_STEPS, RATE_LAST = 32, 30, 5
 # Where that is so many times the loss at the start, the rate is too high; and where the loss has been so
 # much higher on the way, and is not down by half.
 RISEN, LEAPT = 1.2, 10.0
-# Rates that are tried where it is, in parts of it.
+# Rates that are tried where it is, in parts of it; and where it is too low, in multiples.
 LOWER = (0.1, 0.01, 0.001, 0.0001)
+HIGHER = (10.0, 100.0, 1e3, 1e4, 1e5)
+# The steps have moved the net if the images tell by so much more of the loss of equal scores than before:
+# what they tell, not how low the loss is, for the last layer's bias learns how frequent the labels are.
+# Measured: 4e-5 for the slowest that is known to learn (LeNet, momentum, 0.001, pixels from 0 to 1), 6e-6
+# for Adam at 1e-7, 3e-7 for LeNet's weights drawn 30 times too small.
+MOVED = 2e-5
+# Of He's standard deviation: weights that are drawn smaller than that may be why nothing moves.
+SMALL_WEIGHTS = 0.2
 
 # A small batch counts as learnt at this part of the loss of equal scores: for ten classes it is
 # 0.23, and hardly an image is then wrong.
@@ -35,7 +45,7 @@ GRADIENT_BATCH, DIRECTIONS = 4, 3
 
 
 def learning_rate(patient: Patient, pictured: Pictured) -> Finding:
-    """With the training's own optimizer and rate, the loss of one batch does not rise."""
+    """With the training's own optimizer and rate, a batch is learnt: neither lost nor left as it is."""
     name = "learning rate"
     trial = _with_rate(patient, patient.lr)
     pictured.trials[f"{patient.optimizer}, learning rate {patient.lr:g}"] = trial.losses
@@ -43,8 +53,11 @@ def learning_rate(patient: Patient, pictured: Pictured) -> Finding:
     numbers = {"lr": patient.lr, "losses": [v if math.isfinite(v) else None for v in trial.losses]}
     if _learns(patient, trial):
         died = _died(patient, trial)
-        if died is None:
+        if died is None and _moves(patient, trial):
             return Finding(name, "ok", text, numbers=numbers)
+        if died is None:
+            text += ", and images are not told apart"
+            return Finding(name, "bad", text, _why_stuck(patient), numbers=numbers)
         text += f", and then {died}"
     lower = (patient.lr * part for part in LOWER)
     works = next((lr for lr in lower if _well(patient, _with_rate(patient, lr))), None)
@@ -54,16 +67,71 @@ def learning_rate(patient: Patient, pictured: Pictured) -> Finding:
     return Finding(name, "bad", text, help, numbers=numbers)
 
 
-def _with_rate(patient: Patient, lr: float) -> Trial:
+def _why_stuck(patient: Patient) -> str:
+    """What keeps the steps from moving the net: each is tried without it."""
+    if patient.l2 and _works(patient, l2=0.0):
+        return f"l2 = {patient.l2:g} is too large: it works without"
+    enlarged = _enlarged(patient)
+    if enlarged is not None:
+        model, small = enlarged
+        if _works(patient, model=model):
+            return f"the initial weights are too small: {small}"
+    trials = {times: _with_rate(patient, patient.lr * times) for times in HIGHER}
+    good = {n: t for n, t in trials.items() if _well(patient, t) and _moves(patient, t)}
+    if good:
+        best = min(good, key=lambda times: _last_mean(good[times]))
+        return f"it is too low: {patient.lr * best:g} works here"
+    return "no higher one was found to work: look at the other lines first"
+
+
+def _works(patient: Patient, **changes: Any) -> bool:
+    trial = _with_rate(patient, patient.lr, **changes)
+    return _well(patient, trial) and _moves(patient, trial)
+
+
+def _enlarged(patient: Patient) -> tuple[Model, str] | None:
+    """The net with its small weights as large as is usual, and the smallest of them in words."""
+    model = patient.model()
+    least, found = SMALL_WEIGHTS, None
+    for p in patient.graph.trainable():
+        usual = patient.usual_spread(p)
+        spread = float(np.std(model.parameters[p.name]))
+        if usual is None or not 0 < spread < SMALL_WEIGHTS * usual:
+            continue
+        model.parameters[p.name] *= usual / spread
+        if spread / usual < least:
+            least, found = spread / usual, spread_in_words(p, spread, usual)
+    return None if found is None else (model, found)
+
+
+def _moves(patient: Patient, trial: Trial) -> bool:
+    """Whether the images tell by more of the loss than before, or all is learnt."""
+    if _last_mean(trial) <= LEARNT * patient.expected:
+        return True
+    part = slice(0, min(RATE_IMAGES, patient.batch))
+    before, after = (
+        told_by_images(model, patient.x[part], patient.y[part], patient.loss, patient.seed)
+        for model in (patient.model(), trial.model)
+    )
+    return after - before > MOVED * patient.expected
+
+
+def _with_rate(
+    patient: Patient, lr: float, *, l2: float | None = None, model: Model | None = None
+) -> Trial:
     # A training that warms up meets its highest rate late: here after a third of the steps.
     rising = RATE_STEPS // 3 if patient.warms_up else 1
     part = slice(0, min(RATE_IMAGES, patient.batch))
     return train_briefly(
-        patient.model(), patient.x[part], patient.y[part], patient.loss,
+        model or patient.model(), patient.x[part], patient.y[part], patient.loss,
         optimizer=patient.optimizer, options=patient.options,
         rate=lambda step: lr * min(1.0, (step + 1) / rising),
-        steps=RATE_STEPS, clip_norm=patient.clip_norm,
+        steps=RATE_STEPS, l2=patient.l2 if l2 is None else l2, clip_norm=patient.clip_norm,
     )  # fmt: skip
+
+
+def _last_mean(trial: Trial) -> float:
+    return float(np.mean(trial.losses[-RATE_LAST:]))
 
 
 def _well(patient: Patient, trial: Trial) -> bool:
@@ -75,7 +143,7 @@ def _learns(patient: Patient, trial: Trial) -> bool:
         return False
     # A net that starts badly may be no better for it.
     start = max(trial.losses[0], patient.expected)
-    end = float(np.mean(trial.losses[-RATE_LAST:]))
+    end = _last_mean(trial)
     leapt = max(trial.losses) > LEAPT * start and end > 0.5 * start
     return end <= RISEN * start and not leapt
 
@@ -94,7 +162,7 @@ def _told(trial: Trial) -> str:
         return (
             f"{trial.lr:g}: the loss went from {first:.3g} to {trial.losses[-1]} in {steps} steps"
         )
-    last, peak = float(np.mean(trial.losses[-RATE_LAST:])), max(trial.losses)
+    last, peak = _last_mean(trial), max(trial.losses)
     over = f" over {peak:.3g}" if peak > LEAPT * first else ""
     return (
         f"{trial.lr:g}: the loss of a batch went from {first:.3g}{over} to {last:.3g}"
