@@ -163,6 +163,7 @@ NET_NO_INPUT = Code.error("net/no-input", "a net without an `input`")
 NET_NO_OUTPUT = Code.error("net/no-output", "a net without an `output`")
 
 OUTPUT_DISK_FULL = Code.error("output/disk-full", "there is no space left to write to")
+OUTPUT_EXISTS = Code.error("output/exists", "the file to write is there, and nothing is replaced")
 OUTPUT_IS_SOURCE = Code.error("output/is-source", "the file to write is one that is read")
 OUTPUT_NOT_GENERATED = Code.error(
     "output/not-generated", "the file to write is there, and netspec did not make it"
@@ -256,6 +257,7 @@ USAGE_COLUMN = Code.error("usage/column", "there is no column of this name")
 USAGE_DIFF = Code.error("usage/diff", "a file and a folder do not compare")
 USAGE_FIX = Code.error("usage/fix", "`--fix` of what is no file")
 USAGE_MEMORY = Code.error("usage/memory", "options that do not go with `--memory`")
+USAGE_NET = Code.error("usage/net", "no net of this name comes with netspec")
 USAGE_PICTURE = Code.error(
     "usage/picture", "the name of a picture has another ending than pictures have"
 )

@@ -16,6 +16,7 @@ from netspec.compiler.driver import (
 )
 from netspec.compiler.elaborate.written import Written
 from netspec.compiler.ir.graph import Graph
+from netspec.compiler.parse.shipped_nets import find_net
 from netspec.diagnostics import Diagnostic, NetspecError, Source
 
 if TYPE_CHECKING:
@@ -122,14 +123,15 @@ def load(path: str | Path, /, net: str | None = None, **arguments: Any) -> Net:
     """Read and check a `.net` file.
 
     Args:
-        path: the file.
+        path: the file, or the name of a net that comes with netspec, such as `zoo/resnet18`: a
+            file that is there wins.
         net: which net, where the file has several.
         arguments: values for the net's arguments: numbers, bools, strings, lists of them.
 
     Raises:
         NetspecError: with every error of the file in `.diagnostics`.
     """
-    return _checked(Request(path=Path(path), net=net, arguments=_constants(arguments)))
+    return _checked(Request(path=find_net(path), net=net, arguments=_constants(arguments)))
 
 
 def loads(text: str, /, net: str | None = None, *, name: str = "<text>", **arguments: Any) -> Net:

@@ -13,6 +13,7 @@ from netspec.cli.exit_codes import BROKEN_PIPE, FAILED, INTERNAL_ERROR, INTERRUP
 from netspec.diagnostics import NetspecError
 
 VERBS = {
+    "new": "copy a net that comes with netspec into this folder, to start from",
     "check": "check files and say exactly what is wrong",
     "summarize": "show layers, shapes, parameters and costs of a net",
     "diff": "show how two nets differ, layer by layer and in their costs",

@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
 from netspec import codes
-from netspec.cli.common import add_net_options, checked_net, emit, positive
+from netspec.cli.common import add_net_file, add_net_options, checked_net, emit, positive
 from netspec.cli.exit_codes import FAILED, OK
 from netspec.diagnostics import NetspecError, suggest
 from netspec.text.width import terminal_width
@@ -20,9 +19,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     from netspec.tools.bench.peers import OURS, PEERS
 
     peers = [name for name in PEERS if name != OURS]
-    parser.add_argument(
-        "file", metavar="FILE", type=Path, nargs="?",
-        help="a .net file: time netspec's program of it next to its peers",
+    add_net_file(
+        parser, nargs="?",
+        help="a .net file, or the name of a net that comes with netspec: time the program of it next "
+        "to its peers",
     )  # fmt: skip
     parser.add_argument(
         "--layers", action="store_true",

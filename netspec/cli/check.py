@@ -13,6 +13,7 @@ from netspec.cli.common import (
     arguments_of,
     emit,
     is_wrong_use,
+    net_name,
     report,
     write_whole,
 )
@@ -29,8 +30,9 @@ if TYPE_CHECKING:
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options."""
     parser.add_argument(
-        "files", metavar="FILE", nargs="+",
-        help="a .net file, a folder of them, or - for standard input",
+        "files", metavar="FILE", nargs="+", type=net_name,
+        help="a .net file, a folder of them, the name of a net that comes with netspec, or - for "
+        "standard input",
     )  # fmt: skip
     add_net_options(parser)
     parser.add_argument("--strict", action="store_true", help="warnings fail as errors do")

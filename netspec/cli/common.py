@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from netspec import codes
 from netspec.cli.exit_codes import FAILED, OK
+from netspec.compiler.parse.shipped_nets import find_net
 from netspec.diagnostics import Diagnostic, NetspecError, render
 from netspec.text.width import terminal_width
 
@@ -26,6 +27,24 @@ _WRONG_USE = (
     codes.GRADCHECK_PARAMS, codes.FILE_NO_SUCH_NET, codes.FILE_SEVERAL_NETS, codes.FILE_REVISION,
     codes.RUN_EXISTS, codes.RUN_FIXED, codes.RUN_MISSING, codes.TRAIN_BAD_OPTION,
 )  # fmt: skip
+
+
+def add_net_file(
+    parser: argparse.ArgumentParser,
+    name: str = "file",
+    *,
+    nargs: str | None = None,
+    help: str = "a .net file, or the name of a net that comes with netspec",
+) -> None:
+    """The argument that names a `.net` file, or several; see `find_net`."""
+    metavar = name.removesuffix("s").upper()
+    parser.add_argument(name, metavar=metavar, nargs=nargs, type=find_net, help=help)
+
+
+def net_name(given: str) -> str:
+    """What is given, or the path of the net that comes with netspec and is called so, for argparse."""
+    path = find_net(given)
+    return given if path == Path(given) else str(path)
 
 
 def add_net_options(parser: argparse.ArgumentParser) -> None:

@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from netspec import codes
-from netspec.cli.common import add_net_options, checked_net, emit, emit_text, write_whole
+from netspec.cli.common import (
+    add_net_file,
+    add_net_options,
+    checked_net,
+    emit,
+    emit_text,
+    write_whole,
+)
 from netspec.cli.exit_codes import FAILED, OK
 from netspec.cli.output_place import add_force_option, check_output, net_sources
 from netspec.cli.text_diff import text_diff
@@ -20,7 +27,7 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options."""
-    parser.add_argument("file", metavar="FILE", type=Path, help="a .net file")
+    add_net_file(parser)
     parser.add_argument(
         "--target", choices=("numpy", "torch"), required=True,
         help="numpy: forward and the analytic backward pass, as it is run by `train numpy`;"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from netspec import codes
-from netspec.cli.common import add_net_options, arguments_of, emit, report, requested_net
+from netspec.cli.common import add_net_options, arguments_of, emit, net_name, report, requested_net
 from netspec.cli.exit_codes import FAILED, OK, WRONG_USE
 from netspec.diagnostics import NetspecError, plural
 
@@ -24,13 +24,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     from netspec.compiler.analysis.diff import FORMATS, IGNORABLE
 
     parser.epilog = (
-        "A and B are files, folders, - for standard input, or REV:PATH for what a Git commit has "
+        "A and B are files, folders, names of nets that come with netspec, - for standard input, or REV:PATH for what a Git commit has "
         "there, such as HEAD~1:lenet.net. Exit codes are those of diff: 0 equal, 1 different, "
         "2 trouble."
     )
-    parser.add_argument("a", metavar="A", help="a .net file, or a folder of them")
+    parser.add_argument("a", metavar="A", type=net_name, help="a .net file, or a folder of them")
     parser.add_argument(
-        "b", metavar="B", nargs="?",
+        "b", metavar="B", nargs="?", type=net_name,
         help="another one; by default the same, for other settings or another net",
     )  # fmt: skip
     add_net_options(parser)

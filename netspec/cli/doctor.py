@@ -8,7 +8,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from netspec.cli.common import add_net_options, arguments_of, checked_net, emit, natural, positive
+from netspec.cli.common import (
+    add_net_file,
+    add_net_options,
+    arguments_of,
+    checked_net,
+    emit,
+    natural,
+    positive,
+)
 from netspec.cli.exit_codes import FAILED, OK
 from netspec.cli.output_place import add_force_option, check_output, net_sources
 from netspec.diagnostics import NetspecError
@@ -40,7 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
     parser.epilog = _EPILOG
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("file", metavar="FILE", type=Path, help="a .net file")
+    add_net_file(parser)
     add_net_options(parser)
     data = parser.add_argument_group("data")
     data.add_argument("--data", metavar="NAME",

@@ -6,7 +6,14 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from netspec.cli.common import add_net_options, checked_net, emit_report, natural, positive
+from netspec.cli.common import (
+    add_net_file,
+    add_net_options,
+    checked_net,
+    emit_report,
+    natural,
+    positive,
+)
 
 if TYPE_CHECKING:
     from netspec.net import Net
@@ -32,7 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
     parser.epilog = _EPILOG
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("file", metavar="FILE", type=Path, help="a .net file")
+    add_net_file(parser)
     add_net_options(parser)
 
     what = parser.add_argument_group("what is checked")

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from netspec import codes
-from netspec.cli.common import add_net_options, checked_graph, emit, positive
+from netspec.cli.common import add_net_file, add_net_options, checked_graph, emit, positive
 from netspec.cli.exit_codes import OK
 from netspec.diagnostics import Diagnostic, Hint, NetspecError, Source, Span, suggest
 from netspec.text.width import terminal_width
@@ -16,7 +15,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """The options."""
     from netspec.compiler.analysis.costs_text import COLUMNS, DEFAULT, FORMATS
 
-    parser.add_argument("file", metavar="FILE", type=Path, help="a .net file")
+    add_net_file(parser)
     add_net_options(parser)
     parser.add_argument(
         "--batch", type=positive, default=1, metavar="N",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from netspec import codes
-from netspec.cli.common import add_net_options, checked_net, positive
+from netspec.cli.common import add_net_file, add_net_options, checked_net, positive
 from netspec.diagnostics import NetspecError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Trained(NamedTuple):
 
 def add_weight_options(parser: argparse.ArgumentParser) -> None:
     """FILE, the net's options, `--weights`, `--backend`, `--device`, `--threads` and `--format`."""
-    parser.add_argument("file", metavar="FILE", type=Path, help="a .net file")
+    add_net_file(parser)
     parser.add_argument("--weights", type=Path, required=True, metavar="W",
                         help="trained weights: a safetensors file or PyTorch's .pth")  # fmt: skip
     parser.add_argument("--backend", choices=("numpy", "torch"), default="numpy",

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from netspec.cli.common import add_net_options
+from netspec.cli.common import add_net_file, add_net_options
 from netspec.cli.output_place import add_force_option
 from netspec.runtime.runs.option_types import Choice, Flag, ListOf
 from netspec.runtime.runs.options import OPTIONS, Option
@@ -17,7 +17,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "target", nargs="?", choices=("numpy", "torch"), help="what the net is compiled to"
     )
-    parser.add_argument("file", nargs="?", metavar="FILE", type=Path, help="a .net file")
+    add_net_file(parser, nargs="?")
     add_net_options(parser)
     recipe = parser.add_argument_group("recipe")
     recipe.add_argument("--recipe", type=Path, metavar="FILE",

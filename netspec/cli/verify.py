@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from netspec.cli.common import add_net_options, checked_net, emit_report, natural, positive
+from netspec.cli.common import (
+    add_net_file,
+    add_net_options,
+    checked_net,
+    emit_report,
+    natural,
+    positive,
+)
 
 _EPILOG = """\
 The reference evaluates a net layer by layer, slowly and obviously. The NumPy program is compared with
@@ -27,7 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """The options."""
     parser.epilog = _EPILOG
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("file", metavar="FILE", type=Path, help="a .net file")
+    add_net_file(parser)
     add_net_options(parser)
     parser.add_argument(
         "--batch", type=positive, default=3, metavar="N", help="images in the batch (default 3)"

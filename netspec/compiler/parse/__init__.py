@@ -16,6 +16,7 @@ from netspec.compiler.parse.lalr import (
 )
 from netspec.compiler.parse.layout import MAX_NESTING, Layout, TooDeepError, token_span
 from netspec.compiler.parse.recovery import without_statement
+from netspec.compiler.parse.shipped_nets import did_you_mean
 from netspec.compiler.parse.tables import load_tables
 from netspec.compiler.parse.tree_builder import LocatedError, TreeBuilder
 from netspec.compiler.syntax import tree as syntax
@@ -87,7 +88,9 @@ def read_file(path: str | Path, name: str) -> bytes:
             return file.read(MAX_FILE_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise NetspecError.simple(codes.FILE_UNREADABLE, f"cannot read {name}: {reason}") from None
+        help = did_you_mean(Path(path)) if isinstance(error, FileNotFoundError) else None
+        message = f"cannot read {name}: {reason}"
+        raise NetspecError.simple(codes.FILE_UNREADABLE, message, help) from None
 
 
 def decode_source(raw: bytes, name: str) -> Source:
