@@ -2,21 +2,56 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+INSTALL := python -m pip install --quiet --disable-pip-version-check
+PIP := $(BIN)/$(INSTALL)
+PYTEST := python -m pytest -n 2
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-all test-lowest test-without-torch fuzz lint schemas dist clean
 
 # LeNet on the handwritten digits that come with netspec: no torch, no download.
 demo: $(VENV)/base
 	$(BIN)/netspec train numpy networks/lenet.net --data digits --epochs 20 --batch 32 --l2 1e-3
 
 test: $(VENV)/dev
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/$(PYTEST)
 
-lint: $(VENV)/dev
+# The heavy tests too: those that build the distribution and install it.
+test-all: $(VENV)/dev
+	$(BIN)/$(PYTEST) -m ""
+
+# With the lowest version of each dependency that pyproject.toml allows.
+test-lowest: $(VENV)-lowest/dev
+	$(VENV)-lowest/bin/$(PYTEST)
+
+test-without-torch: $(VENV)-without-torch/dev
+	$(VENV)-without-torch/bin/$(PYTEST)
+
+# `netspec check` on files that nobody wrote. What fails is kept in found/.
+fuzz: SECONDS ?= 600
+fuzz: SEED ?= 0
+fuzz: $(VENV)/dev
+	$(BIN)/python -m tests.helpers.fuzz --seconds $(SECONDS) --seed $(SEED) --out found
+
+lint: $(VENV)/dev schemas
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# GitHub's files and pre-commit's, which run nowhere here, held to their schemas.
+schemas: $(VENV)/dev
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema custom.github-workflows-require-timeout \
+		.github/workflows/ci.yml .github/workflows/nightly.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms \
+		$(filter-out %/config.yml,$(wildcard .github/ISSUE_TEMPLATE/*.yml))
+	$(BIN)/pre-commit validate-config
+	$(BIN)/pre-commit validate-manifest
+
+dist: $(VENV)/dev
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation --outdir dist
 
 # Stamps: what is installed is installed again only when pyproject.toml changes.
 $(VENV)/base: pyproject.toml
@@ -28,5 +63,17 @@ $(VENV)/dev: $(VENV)/base
 	$(PIP) --editable '.[dev]'
 	touch $@
 
+$(VENV)-lowest/dev: pyproject.toml
+	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	$(@D)/bin/$(INSTALL) uv
+	$(@D)/bin/uv pip install --quiet --python $(@D)/bin/python --resolution lowest-direct --editable '.[test,torch,images,plot,tensorboard]'
+	touch $@
+
+$(VENV)-without-torch/dev: pyproject.toml
+	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	$(@D)/bin/$(INSTALL) --editable '.[test,images,plot]'
+	touch $@
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-lowest $(VENV)-without-torch build dist found \
+		*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

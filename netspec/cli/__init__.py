@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 import netspec
 from netspec.cli.exit_codes import BROKEN_PIPE, FAILED, INTERNAL_ERROR, INTERRUPTED, WRONG_USE
 from netspec.diagnostics import NetspecError
+from netspec.project import where_to_report
 
 VERBS = {
     "new": "copy a net that comes with netspec into this folder, to start from",
@@ -100,7 +101,7 @@ def _run(run: Callable[[argparse.Namespace], int], options: argparse.Namespace) 
         return FAILED
     except Exception as error:
         print(
-            f"internal error, please report: {type(error).__name__}: {error}\n"
+            f"internal error, please report{where_to_report()}: {type(error).__name__}: {error}\n"
             "set NETSPEC_DEBUG=1 to see where",
             file=sys.stderr,
         )

@@ -24,9 +24,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     from netspec.compiler.analysis.diff import FORMATS, IGNORABLE
 
     parser.epilog = (
-        "A and B are files, folders, names of nets that come with netspec, - for standard input, or REV:PATH for what a Git commit has "
-        "there, such as HEAD~1:lenet.net. Exit codes are those of diff: 0 equal, 1 different, "
-        "2 trouble."
+        "A and B are files, folders, names of nets that come with netspec, - for standard input, "
+        "or REV:PATH for what a Git commit has there, such as HEAD~1:lenet.net. Exit codes are "
+        "those of diff: 0 equal, 1 different, 2 trouble."
     )
     parser.add_argument("a", metavar="A", type=net_name, help="a .net file, or a folder of them")
     parser.add_argument(
