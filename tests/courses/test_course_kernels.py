@@ -191,7 +191,8 @@ def test_bench_prints_the_comparison(run: Run):
     first, second = finished.out.split("max_pool: ")
     assert first.startswith("conv: 2 x 3 x 31 x 31, 25 filters 3x3, stride 2, pad 1\n")
     for text, names in ((first, ("dx", "dw", "db")), (second, ("dx",))):
-        header, forward, backward = text.strip().splitlines()[1:]
+        header, rule, forward, backward = text.strip().splitlines()[1:]
+        assert set(rule) == {"-"}
         assert header.split() == ["naive", "fast", "speed-up", "difference"]
         assert forward.split()[0] == "forward"
         assert all(name in backward for name in names)
