@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import netspec
-from netspec.compiler.ir.op import BadExample, Example, Op, P, Torch, X
+from netspec.compiler.ir.op import BATCH, BadExample, Example, Op, P, Torch, X
 from netspec.compiler.numpy_backend.lower import lower
 from netspec.compiler.ops import registry
 from netspec.runtime.engine.program import make_plan
@@ -139,7 +139,7 @@ def torch_call(torch, expression, inputs, module, parameters):
             return torch_call(torch, argument, inputs, module, parameters)
         if isinstance(argument, tuple):
             return tuple(map(value, argument))
-        return argument
+        return len(inputs[0]) if argument is BATCH else argument
 
     if expression.is_module:
         return module(*map(value, expression.inputs))

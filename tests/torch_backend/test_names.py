@@ -6,6 +6,7 @@ import ast
 import builtins
 import keyword
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -14,8 +15,10 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 import netspec  # noqa: E402
+from netspec.compiler.driver import Request, compile_request  # noqa: E402
 from netspec.compiler.ops import registry  # noqa: E402
 from netspec.compiler.syntax import labels  # noqa: E402
+from netspec.diagnostics import Source  # noqa: E402
 from tests.helpers.torch_support import (  # noqa: E402
     check_equal,
     check_formatted,
@@ -149,6 +152,90 @@ def test_names_that_no_class_can_have(name, kind):
         netspec.loads(text).source("torch")
     (diagnostic,) = error.value.diagnostics
     assert (diagnostic.code, diagnostic.span.text) == ("compile/class-name", name)
+
+
+# ------------------------------------------------------------------------------ every way to give a name
+
+
+def names_in_use() -> list[str]:
+    """What generated code says by name, and what Python keeps for itself."""
+    found = {"module", "isinstance", "Mapping", "Path", "Any", "np", "b", "p", "g", "scratch", "H"}
+    for golden in sorted((Path(__file__).parent / "golden").glob("*.py")):
+        for node in ast.walk(ast.parse(golden.read_text("utf-8"))):
+            found |= {node.id} if isinstance(node, ast.Name) else set()
+    found |= {
+        *keyword.kwlist,
+        *keyword.softkwlist,
+        "print",
+        "list",
+        "dict",
+        "max",
+        "object",
+        "type",
+    }
+    return sorted(found)
+
+
+# A net that holds a name in one place, all that depends on how names are resolved around it.
+WAYS = {
+    "a label": "net N {{ {i} output x -> {0}: conv(2, 1) -> relu }}",
+    "within a label": "net N {{ {i} output x -> q.{0}: conv(2, 1) -> relu -> {0}.q: conv(2, 1) }}",
+    "a block's label": "block B x {{ return x -> conv(2, 1) }}\nnet N {{ {i} output x -> {0}: B }}",
+    "a label out of a word": 'net N(t = "{0}") {{ {i} output x -> {{t}}: conv(3, 1) }}',
+    "a label in a loop": 'net N {{ {i} for t in ["{0}"] {{ x = x -> {{t}}: conv(3, 1) }}\n output x }}',
+    "a shared layer": "net N {{ {i} layer {0} = conv(3, 1)\n output x -> {0} -> relu -> {0} }}",
+    "a shared layer of a block": "block B y {{ layer {0} = conv(3, 1)\n return y -> {0} -> {0} }}\n"
+    "net N {{ {i} output x -> B }}",
+    "a loop's variable": "net N(n = 2) {{ {i} for {0} in range(n) {{ x = x -> conv(3 + {0}, 1) }}\n"
+    " output x }}",
+    "an input": "net N {{ input {0}: [3, 4, 4]\n output {0} -> conv(2, 1) -> reshape([-1, 8]) }}",
+    "a block's input": "block B {0} {{ return {0} -> conv({0}.channels, 1) -> reshape([-1, 4]) }}\n"
+    "net N {{ {i} output x -> B }}",
+    "an output": "net N {{ {i} output {0} = x -> conv(2, 1)\n output other = x -> conv(2, 1) }}",
+    "a value": "net N {{ {i} {0} = x -> conv(2, 1)\n output {0} + {0} -> relu }}",
+    "an argument": 'net N({0} = 2) {{ assert {0} > 0, "x"\n init weight = kaiming_normal\n {i}'
+    " output x -> conv({0}, 1) -> flatten -> linear({0}) }}",
+    "a fraction": "net N({0} = 0.5) {{ {i} output x -> leaky_relu({0}) -> dropout({0}) }}",
+    "a block's argument": "block B({0}, t = 1) y {{ if {0} > 3 {{ y = y -> relu }}\n"
+    " return y -> conv({0}, t) }}\nnet N {{ {i} a = x -> B(2)\n output a + (x -> B(2)) }}",
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_name_is_refused_or_compiles_and_runs_in_both_backends(way):
+    compiled = 0
+    for name in names_in_use():
+        text = WAYS[way].format(name, i="input x: [3, 4, 4]\n")
+        found = compile_request(Request(source=Source("names.net", text)))
+        if found.errors:
+            assert all(d.span is not None for d in found.errors), name
+            continue
+        net = netspec.loads(text)
+        module = classes(net.source("torch"))[net.name]()
+        assert set(module.state_dict()) == set(net.graph.parameters), name
+        x = torch.ones(2, 3, 4, 4)
+        module.double().half().float().train().eval()(x)
+        net.compile().forward(x.numpy())
+        compiled += 1
+    assert compiled > 40
+
+
+@pytest.mark.parametrize("place", ["net N", "block B"])
+def test_a_shared_layer_has_no_name_of_a_module(place):
+    """As a label has none: it would hide a method in the generated class."""
+    head = "input y: [3, 4, 4]\n output" if place == "net N" else "return"
+    name = f"{place} {'' if place == 'net N' else 'y'}"
+    text = name + " {{ layer {0} = conv(3, 1)\n " + head + " y -> {0} -> {0} }}"
+    if place != "net N":
+        text = text.replace("return", "z = y -> relu\n return")
+        text += "\nnet N {{ input x: [3, 4, 4]\n output x -> B }}"
+    for word in sorted(labels.MODULE_ATTRIBUTES | {"_private", "__init__"}):
+        with pytest.raises(netspec.NetspecError) as error:
+            netspec.loads(text.format(word))
+        found = error.value.diagnostics[0]
+        assert found.code in ("label/reserved", "label/invalid"), word
+        assert found.span is not None
+        assert found.span.text == word
 
 
 # -------------------------------------------------------------------------------------- any identifier

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from netspec import codes
 from netspec.compiler.elaborate.layers import LayerCaller
 from netspec.compiler.elaborate.scope import UNKNOWN
@@ -44,19 +46,34 @@ class LayerNamer(LayerCaller):
                     return None
                 text += str(value)
             segments.append(text)
+        written_out = label.span.text == ".".join(segments)
+        if not self._are_usable(segments, label.span, "a label", (label.span,) * written_out):
+            return None
+        return ".".join(segments)
+
+    def _are_usable(
+        self, segments: Sequence[str], span: Span, what: str, places: Sequence[Span]
+    ) -> bool:
+        """Whether a layer can have a name of these parts; reports the first that it cannot have.
+
+        Args:
+            segments: the parts.
+            span: where the name is given.
+            what: what it is to be: a label, the name of a layer.
+            places: where the file writes it out, and would have to write another one.
+        """
         for segment in segments:
             problem = labels.problem(segment)
             if problem is not None:
                 better = f"{segment.strip('_')}_"
                 whole = ".".join(better if s == segment else s for s in segments)
-                written_out = label.span.text == ".".join(segments)
-                edits = (Edit(label.span, whole),) if written_out else ()
+                edits = tuple(Edit(place, whole) for place in places)
                 hints = (Hint(f"call it `{whole}`", edits),) if edits else ()
                 code = codes.LABEL_RESERVED if "PyTorch" in problem else codes.LABEL_INVALID
-                message = f"{quoted(segment)} cannot be a label: {problem}"
-                self.report(code, message, label.span, hints=hints)
-                return None
-        return ".".join(segments)
+                message = f"{quoted(segment)} cannot be {what}: {problem}"
+                self.report(code, message, span, hints=hints)
+                return False
+        return True
 
     def _take(self, path: str, span: Span, label: str) -> bool:
         """Claim a path for a layer; reports if it is taken."""

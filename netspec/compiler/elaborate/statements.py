@@ -270,6 +270,12 @@ class StatementRunner(Caller):
         self.run(s.otherwise)
 
     def _layer(self, s: syntax.Layer) -> None:
+        written = [
+            p.span
+            for p in syntax.parts(self.statements)
+            if isinstance(p, syntax.Name) and p.id == s.name.id
+        ]
+        self._are_usable([s.name.id], s.name.span, "the name of a layer", written)
         path = self._path(s.name.id)
         self._take(path, s.name.span, s.name.id)
         shared = SharedLayer(path, s.call, self)

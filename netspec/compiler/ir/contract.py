@@ -50,6 +50,7 @@ from netspec.compiler.ir.expression import (
 from netspec.compiler.ir.graph import Graph, Node, Shape, show_shape
 from netspec.compiler.ir.initializers import Constant, KaimingUniform, Ones, Uniform, Zeros
 from netspec.compiler.ir.op import (
+    BATCH,
     BadExample,
     Evaluation,
     Example,
@@ -92,6 +93,7 @@ else:
     Array = Buffer = Lowering = Scratch = Any
 
 __all__ = [
+    "BATCH",
     "MAX_SIZE",
     "Array",
     "AxisOf",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, dataclass_transform
 from netspec.compiler.ir.attributes import Kind
 from netspec.compiler.ir.graph import Graph, Node, Role, Shape
 from netspec.compiler.ir.initializers import Initializer
+from netspec.compiler.ir.sizes import Size
 from netspec.diagnostics import Code
 
 if TYPE_CHECKING:
@@ -98,6 +99,11 @@ class X:
     """Input number `index` of a node, in a PyTorch expression."""
 
     index: int = 0
+
+
+# How many images input 0 holds, where a PyTorch expression must say it: never -1, which would take
+# what is left over of other sizes for images.
+BATCH = Size.named("0.0")
 
 
 @dataclass(frozen=True, slots=True)

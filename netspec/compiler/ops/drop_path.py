@@ -58,6 +58,6 @@ class DropPath(Op):
 
     def torch(self, *inputs: Shape) -> Torch:
         """`nn.Dropout1d`, which drops whole rows, on a matrix with a row for each image."""
-        rows = Torch("torch.reshape", (X(0), (1, -1, math.prod(inputs[0]))))
+        rows = Torch("torch.reshape", (X(0), (1, BATCH, math.prod(inputs[0]))))
         kept = Torch("nn.Dropout1d", (self.p,), inputs=(rows,))
-        return Torch("torch.reshape", (kept, (-1, *inputs[0])))
+        return Torch("torch.reshape", (kept, (BATCH, *inputs[0])))

@@ -98,5 +98,5 @@ class Reshape(Op):
         to.gradient(0, dx)
 
     def torch(self, *inputs: Shape) -> Torch:
-        """`torch.reshape`, the batch size left open."""
-        return Torch("torch.reshape", (X(0), (-1, *self.shape(*inputs))))
+        """`torch.reshape`, whatever the batch size."""
+        return Torch("torch.reshape", (X(0), (BATCH, *self.shape(*inputs))))

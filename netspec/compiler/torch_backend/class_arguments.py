@@ -34,7 +34,14 @@ from netspec.compiler.torch_backend.trace import (
     Tracer,
     TracingBody,
 )
-from netspec.compiler.torch_backend.traced_numbers import Traced, TracedFloat, local_of, roots_of
+from netspec.compiler.torch_backend.traced_numbers import (
+    ATTEMPTS,
+    Traced,
+    TracedFloat,
+    local_of,
+    other_value,
+    roots_of,
+)
 from netspec.diagnostics import DiagnosticSink
 
 
@@ -160,8 +167,8 @@ def _holds(
     """Whether the trace foretells what the net becomes with other values of these arguments."""
     fixed = {**arguments, **{name: values[name] for name in traced.kept}}
     held = 0
-    for attempt in range(6):
-        other = {name: _other(values[name], attempt) for name in names}
+    for attempt in range(ATTEMPTS):
+        other = {name: other_value(values[name], attempt) for name in names}
         sink = DiagnosticSink()
         graph, _ = build(net, module, {**fixed, **other}, sink)
         if graph is None:
@@ -173,16 +180,6 @@ def _holds(
         if held == _ENOUGH:
             return True
     return held > 0
-
-
-def _other(value: float, attempt: int) -> int | float:
-    if isinstance(value, int):
-        return (value + 1, 2 * value, 2 * value + 1, value + 8, max(value - 1, 0), 3 * value)[
-            attempt
-        ]
-    return (value / 2 + 0.0125, value * 0.75, value * 2, value + 1.0, value / 3, value + 0.1)[
-        attempt
-    ]
 
 
 def _foretold(traced: TracedNet, graph: Graph, at: Mapping[str, Any]) -> bool:

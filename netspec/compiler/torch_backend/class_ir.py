@@ -98,6 +98,8 @@ class BlockClass:
         names: what the file calls values.
         traces: the calls that it serves.
         is_variant: whether other calls of the block have a class of their own.
+        unassembled: the steps before layers and decisions were strung together.
+        known: the block's arguments that the code does not honour, and the values they have.
     """
 
     definition: syntax.Net | syntax.Block
@@ -109,6 +111,19 @@ class BlockClass:
     names: dict[Value, str]
     traces: list[Trace]
     is_variant: bool = False
+    unassembled: list[Step] = field(default_factory=list)
+    known: dict[str, tuple[int | float, ...]] = field(default_factory=dict)
+
+    @property
+    def fixed(self) -> dict[str, int | float]:
+        """The arguments that the class does not take, with their values."""
+        known = self.known.items()
+        return {symbol: values[0] for symbol, values in known if symbol not in self.symbols}
+
+    @property
+    def bounded(self) -> list[str]:
+        """The arguments that the class takes with the values alone that the file gives."""
+        return [symbol for symbol in self.symbols if symbol in self.known]
 
 
 def symbols_in(made: BlockClass) -> set[str]:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from netspec.compiler.torch_backend.class_ir import BlockClass
+from netspec.compiler.torch_backend.honoured_arguments import honour
 from netspec.compiler.torch_backend.merge_calls import CannotMergeError, Merger
 from netspec.compiler.torch_backend.trace import Called, Chosen, Event, Trace
 from netspec.diagnostics import Span
@@ -26,6 +27,7 @@ def classes_of(trace: Trace) -> list[BlockClass]:
         for traces in by_height[height].values():
             for variant in _variants(traces, homes):
                 if variant.traces[0] is not trace:
+                    honour(variant)
                     variant.name = _free(variant.definition.name.id, taken)
                     taken.add(variant.name)
                 homes.update((id(t), variant) for t in variant.traces)

@@ -22,7 +22,7 @@ from netspec.compiler.torch_backend.class_arguments import (
     chosen_rules,
     trace_net,
 )
-from netspec.compiler.torch_backend.class_ir import BlockClass, Choice, Layer
+from netspec.compiler.torch_backend.class_ir import BlockClass, Choice, Layer, symbols_in
 from netspec.compiler.torch_backend.classes import classes_of
 from netspec.compiler.torch_backend.constructor import (
     Constructor,
@@ -43,7 +43,7 @@ from netspec.compiler.torch_backend.local_sizes import is_extent, names_in_use
 from netspec.compiler.torch_backend.module_paths import Places
 from netspec.compiler.torch_backend.naming import CLASH, is_class_name, number, quote, safe_name
 from netspec.compiler.torch_backend.python_layout import INDENT, WIDTH, Doc, Group, statement
-from netspec.compiler.torch_backend.traced_numbers import roots_of
+from netspec.compiler.torch_backend.traced_numbers import plain, roots_of
 from netspec.diagnostics import Diagnostic, NetspecError
 
 
@@ -123,10 +123,11 @@ class _Class:
         self.places = Places(self.units)
         self.taken = {path.partition(".")[0] for path in _all_paths(made.steps)}
         used = _names_in_forward(self.units)
-        self.attributes = {s: self._attribute(s) for s in self._arguments() if s in used}
+        known = [*self._arguments(), *made.fixed]
+        self.attributes = {s: self._attribute(s) for s in known if s in used}
         # Sizes left open are those of inputs, which the tensors know.
         assert used == set(self.attributes), used
-        self.constructor = Constructor(self.units, self.places, self.taken, self._arguments())
+        self.constructor = Constructor(self.units, self.places, self.taken, known)
         symbols = {s: f"self.{name}" for s, name in self.attributes.items()}
         self.forward = Forward(
             made, self.units, self.places, self.constructor.tests, uses, functional, symbols
@@ -168,8 +169,7 @@ class _Class:
         first, *rest = text
         lines = [f'{INDENT}"""{first}']
         lines += [INDENT + line if line else "" for line in rest]
-        if self.is_net:
-            lines += self._net_facts()
+        lines += self._net_facts() if self.is_net else self._block_facts()
         if len(lines) == 1:
             return [lines[0] + '"""']
         return [*lines, f'{INDENT}"""']
@@ -193,6 +193,19 @@ class _Class:
                 f"{INDENT * 2}{name} = {_plain(show(value))}"
                 for name, value in self.traced.frozen.items()
             ]
+        return lines
+
+    def _block_facts(self) -> list[str]:
+        """The arguments that the code would not honour."""
+        lines = []
+        if self.made.fixed:
+            lines += ["", f"{INDENT}Fixed when this was generated, for numbers follow from them:"]
+            lines += [f"{INDENT * 2}{s} = {number(v)}" for s, v in self.made.fixed.items()]
+        if self.made.bounded:
+            lines += ["", f"{INDENT}Numbers follow from these, so they have no other values:"]
+            for symbol in self.made.bounded:
+                values = " or ".join(map(number, self.made.known[symbol]))
+                lines.append(f"{INDENT * 2}{symbol} = {values}")
         return lines
 
     def _used(self) -> set[str]:
@@ -234,18 +247,40 @@ class _Class:
 
     def _init(self) -> list[str]:
         if self.whole is not None:
-            return [*self._signature(), *self._asserts(), *sequential_lines(self.whole)]
+            lines = [*self._signature(), *self._fixed(), *self._asserts()]
+            return [*lines, *sequential_lines(self.whole)]
         lines = [*self._signature(), f"{INDENT * 2}super().__init__()"]
         if self.is_net:
             for symbol, text in self.traced.derived.items():
                 lines += statement(f"if {symbol} is None:", 2)
                 lines += statement(f"{symbol} = {text}", 3)
-        lines += self._asserts()
+        lines += [*self._fixed(), *self._asserts()]
         for symbol, name in self.attributes.items():
             lines += statement(f"self.{name} = {symbol}", 2)
         lines += self.constructor.lines
         if self.is_net:
             lines += self._initial_values()
+        return lines
+
+    def _fixed(self) -> list[str]:
+        """Values of what is no argument, and refusals of values that the code is not made for."""
+        used = symbols_in(self.made)
+        lines: list[str] = []
+        for symbol, value in self.made.fixed.items():
+            if symbol in used:
+                lines += statement(f"{symbol} = {number(value)}", 2)
+        if self.made.bounded:
+            given = _tuple(self.made.bounded)
+            found = dict.fromkeys(
+                _tuple([number(plain(trace.symbols[s])) for s in self.made.bounded])
+                for trace in self.made.traces
+            )
+            test = f"if {given} not in ({', '.join(found)}):"
+            is_long = len(INDENT * 2 + test) > WIDTH
+            listed = Group(f"if {given} not in (", tuple(found), ")", exploded=is_long)
+            lines += statement(listed, 2, after=":")
+            message = f"made for other values of {' and '.join(self.made.bounded)}"
+            lines += statement(Group(f"raise {self.error}(", (quote(message),)), 3)
         return lines
 
     def _asserts(self) -> list[str]:
@@ -294,6 +329,10 @@ class _Class:
             gives = "tuple[torch.Tensor, ...]"
         head = Group("def forward(", ("self", *tensors), f") -> {gives}")
         return [*statement(head, 1, after=":"), *self.forward.lines]
+
+
+def _tuple(items: Sequence[str]) -> str:
+    return f"({', '.join(items)})" if len(items) > 1 else items[0]
 
 
 def _all_paths(steps: Sequence[Any]) -> Iterator[str]:

@@ -77,10 +77,11 @@ class Merger:
             self._value(everyone, names)
             for names in zip(*(trace.results for trace in self.traces), strict=True)
         )
-        steps = self._assembled(_without_idle_choices(steps), results)
+        flat = _without_idle_choices(steps)
+        steps = self._assembled(flat, results)
         made = BlockClass(
             first.definition, first.definition.name.id, [], inputs, results, steps, self.names,
-            self.traces,
+            self.traces, unassembled=flat,
         )  # fmt: skip
         used = symbols_in(made)
         # Sizes of inputs come before the arguments of the file, which may have defaults.

@@ -9,8 +9,8 @@ from typing import Any
 # What generated code reads by name inside functions; a value or an argument of such a name gets an
 # underscore behind it.
 _USED = frozenset(
-    "F ValueError builtins collections getattr int float i len nn range self setattr sum super torch"
-    " tuple".split()
+    "F ValueError builtins collections getattr int isinstance float i len module nn range self setattr"
+    " sum super torch tuple".split()
 )
 # The names that a class of a net or a block would hide.
 CLASH = {"F": "torch.nn.functional", "ValueError": "builtins.ValueError"}

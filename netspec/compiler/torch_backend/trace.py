@@ -25,8 +25,10 @@ from netspec.compiler.torch_backend.traced_numbers import (
     Traced,
     TracedFloat,
     outer_of,
+    plain,
     rename,
     roots_of,
+    symbols_of,
 )
 from netspec.diagnostics import Span
 
@@ -72,12 +74,13 @@ class Called:
 
 @dataclass(eq=False)
 class Chosen:
-    """A decision: which case, under which conditions, and what was done then."""
+    """A decision: which case, under which conditions, about which arguments, and what was done."""
 
     conditions: tuple[Condition, ...]
     case: int
     events: list[Event]
     span: Span
+    symbols: frozenset[str]
 
 
 @dataclass(eq=False)
@@ -97,19 +100,25 @@ class Trace:
 
     Attributes:
         definition: the net or the block.
+        module: where a block is from.
+        arguments: what a block was given, by the names in the file, without memory.
         symbols: the arguments of its class that are numbers, with their values.
         inputs: the values that go in, by the names that the body has for them.
         asserts: the asserts over the arguments, with their messages.
+        computed: the arguments that went into a function such as `max`.
     """
 
     definition: syntax.Net | syntax.Block
     prefix: str = ""
+    module: Module | None = None
+    arguments: dict[str, Any] = field(default_factory=dict)
     symbols: dict[str, int | float] = field(default_factory=dict)
     inputs: dict[str, str] = field(default_factory=dict)
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     results: tuple[str, ...] = ()
     asserts: list[tuple[Condition, str]] = field(default_factory=list)
+    computed: set[str] = field(default_factory=set)
 
 
 @dataclass
@@ -133,6 +142,7 @@ class TracingBody(Body):
     tracer: Tracer
     record: Trace
     _into: list[list[Event]]
+    _seen: set[str]
     _home: _InnerBody | None = None
 
     def start(self, tracer: Tracer, record: Trace) -> None:
@@ -140,6 +150,7 @@ class TracingBody(Body):
         self.tracer = tracer
         self.record = record
         self._into = [record.events]
+        self._seen = set[str]()
 
     def follow_arguments(self, names: Sequence[str]) -> None:
         """Replace the net's arguments that are numbers by ones that remember."""
@@ -178,12 +189,14 @@ class TracingBody(Body):
         spans: tuple[Span, Span], path: str, suffix: str,
     ) -> Any:  # fmt: skip
         """Build the block with a trace of its own, and write down the call."""
-        record = Trace(block, prefix=path)
+        record = Trace(block, path, module)
         inner_tracer = _InnerBody(self.tracer, record, module)
         result = self._call_traced(inner_tracer, block, given, inputs, spans, path, suffix)
         if result is UNKNOWN:
             return result
         values = result.items if isinstance(result, Tensors) else (result,)
+        if UNKNOWN in values:
+            return UNKNOWN
         record.results = tuple(value.name for value in values)
         back = _Outside(inner_tracer.dims)
         outside = tuple(
@@ -229,7 +242,7 @@ class TracingBody(Body):
 
     @contextmanager
     def _case(self, conditions: tuple[Condition, ...], case: int, span: Span) -> Iterator[None]:
-        chosen = Chosen(conditions, case, [], span)
+        chosen = Chosen(conditions, case, [], span, frozenset(self._seen))
         self._write(chosen)
         self._into.append(chosen.events)
         try:
@@ -246,10 +259,12 @@ class TracingBody(Body):
             with self._case(conditions, case, expr.span):
                 return self.evaluate(chosen)
         value = super().evaluate(expr)
-        if self.tracer.deciding or (
-            isinstance(expr, syntax.Call) and expr.callee.id in constants.FUNCTIONS
-        ):
+        called = isinstance(expr, syntax.Call) and expr.callee.id in constants.FUNCTIONS
+        if called:
+            self.record.computed |= symbols_of(value)
+        if self.tracer.deciding or called:
             self.tracer.frozen |= roots_of(value)
+            self._seen |= symbols_of(value)
         return value
 
     def constant(self, expr: syntax.Expr, what: str) -> Any:
@@ -257,6 +272,7 @@ class TracingBody(Body):
         value = super().constant(expr, what)
         if what.startswith("an argument of `"):
             self.tracer.frozen |= roots_of(value)
+            self.record.computed |= symbols_of(value)
         return value
 
     def run(self, statements: Sequence[syntax.Statement]) -> None:
@@ -279,6 +295,7 @@ class TracingBody(Body):
 
     def _decide(self, conditions: Sequence[syntax.Expr]) -> int:
         self.tracer.deciding += 1
+        self._seen = set()
         try:
             for case, condition in enumerate(conditions):
                 if self.condition(condition):
@@ -323,6 +340,7 @@ class _BlockBody(TracingBody):
     def bind_parameters(self, parameters: Any, *args: Any, **options: Any) -> dict[str, Any]:
         """Bind the arguments under their own names."""
         values = super().bind_parameters(parameters, *args, **options)
+        self.record.arguments = {name: plain(value) for name, value in values.items()}
         for name, value in values.items():
             binding = self.scope.get(name)
             assert binding is not None

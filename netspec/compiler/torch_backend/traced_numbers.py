@@ -112,6 +112,17 @@ def roots_of(value: Any) -> set[str]:
     return set()
 
 
+def symbols_of(value: Any) -> set[str]:
+    """The same of the class's arguments."""
+    if isinstance(value, Traced):
+        return value.local.names() if isinstance(value.local, Size) else set()
+    if isinstance(value, TracedFloat):
+        return {value.local}
+    if isinstance(value, tuple):
+        return {symbol for item in value for symbol in symbols_of(item)}
+    return set()
+
+
 def plain(value: Any) -> Any:
     """A constant without its memory."""
     if isinstance(value, tuple):
@@ -128,3 +139,17 @@ def rename(value: Any, name: str) -> Any:
     if isinstance(value, int):
         return Traced(int(value), cast(Dim, Size.named(name)), outer_of(value))
     return TracedFloat(value, name, value.outer if isinstance(value, TracedFloat) else "")
+
+
+# How many other values there are of a number.
+ATTEMPTS = 6
+
+
+def other_value(value: float, attempt: int) -> int | float:
+    """Another value for an argument, to try what follows from it."""
+    if isinstance(value, int):
+        others = (value + 1, 2 * value, 2 * value + 1, value + 8, max(value - 1, 0), 3 * value)
+        return others[attempt]
+    return (value / 2 + 0.0125, value * 0.75, value * 2, value + 1.0, value / 3, value + 0.1)[
+        attempt
+    ]
