@@ -190,6 +190,7 @@ RUN_DATA_CHANGED = Code.error(
 )
 RUN_EXISTS = Code.error("run/exists", "the folder for a new run is not empty")
 RUN_FIXED = Code.error("run/fixed", "an option that a run keeps cannot be changed when it goes on")
+RUN_IN_USE = Code.error("run/in-use", "another process is training the run in this folder")
 RUN_MISSING = Code.error("run/missing", "there is no run in this folder")
 RUN_NO_TENSORBOARD = Code.error("run/no-tensorboard", "TensorBoard is not installed")
 

@@ -83,7 +83,7 @@ def _run_torch(options: argparse.Namespace, group: ProcessGroup) -> int:
     from netspec.runtime.models.pytorch.processes import joined
     from netspec.runtime.models.torch_build import build_module
 
-    plan = make_plan(options)
+    plan = make_plan(options, writes=group.rank == 0)
     settings = plan.settings
     if plan.threads is not None:
         torch.set_num_threads(plan.threads)
@@ -100,7 +100,12 @@ def _train(
     plan: TrainingPlan, model: Model | TorchModel, threads: int, rank: int = 0, processes: int = 1
 ) -> int:
     with training_log(quiet=plan.settings["quiet"], writes=rank == 0) as waiting:
-        return _train_logged(plan, model, threads, rank, processes, waiting)
+        for note in plan.notes:
+            _LOG.log(note.level, "%s", note.text)
+        if rank:
+            return _train_logged(plan, model, threads, rank, processes, waiting)
+        with plan.placed() as placed:
+            return _train_logged(placed, model, threads, rank, processes, waiting)
 
 
 def _train_logged(
@@ -115,10 +120,6 @@ def _train_logged(
     from netspec.runtime.training.fit import fit
 
     settings = plan.settings
-    for note in plan.notes:
-        _LOG.log(note.level, "%s", note.text)
-    if rank == 0:
-        plan.check_place()
     normalization = _prepare(plan, model)
     folder = Path(settings["data-dir"]) if settings["data-dir"] else None
     data = load(settings["data"], folder, model.input_shape, resize=settings["resize"])

@@ -73,6 +73,8 @@ def kept_in(recorder: RunRecorder | None, waiting: MemoryHandler) -> Iterator[No
     except NetspecError as error:
         log_error(recorder.folder, error)
         raise _with_advice(error, recorder) from None
+    finally:
+        recorder.release()
 
 
 class _Lines(logging.Formatter):

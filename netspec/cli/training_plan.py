@@ -6,7 +6,8 @@ import argparse
 import logging
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +22,11 @@ if TYPE_CHECKING:
     from netspec.runtime.data.dataset import Dataset
     from netspec.runtime.runs.checkpoint import Checkpoint
     from netspec.runtime.runs.folder import Facts
+    from netspec.runtime.runs.folder_lock import FolderLock
     from netspec.runtime.runs.recipe import Recipe
     from netspec.runtime.runs.recorder import RunRecorder
     from netspec.runtime.runs.resolve import Settings
     from netspec.runtime.runs.resume import Resumed
-
-_LOG = logging.getLogger(__name__)
 
 # Whose versions are remembered with a run.
 _PACKAGES = {
@@ -51,6 +51,8 @@ class TrainingPlan:
         resumed: The run that goes on; None for a new one.
         sources: What is read, which is never written over.
         force: Whether a file that netspec did not make may be written over.
+        is_named: Whether the folder is one that was asked for.
+        lock: What holds the folder of a run that goes on.
     """
 
     target: str
@@ -64,6 +66,8 @@ class TrainingPlan:
     resumed: Resumed | None = None
     sources: tuple[Path, ...] = ()
     force: bool = False
+    is_named: bool = True
+    lock: FolderLock | None = None
 
     @property
     def checkpoint(self) -> Checkpoint | None:
@@ -77,21 +81,34 @@ class TrainingPlan:
             return self.settings["threads"]  # type: ignore[no-any-return]
         return self.resumed.facts.threads
 
-    def check_place(self) -> None:
-        """Refuse now what could not be saved after hours of training.
+    @contextmanager
+    def placed(self) -> Iterator[TrainingPlan]:
+        """While this lasts, the plan has a folder that no other run gets.
+
+        What could not be saved after hours of training is refused now.
 
         Raises:
             NetspecError: `output/unwritable`, `output/is-source`, `output/not-generated`,
                 `run/exists`.
         """
         from netspec.cli.output_place import check_output
-        from netspec.runtime.runs.folder import check_file_place, check_place
+        from netspec.runtime.runs.folder import (
+            WEIGHTS,
+            check_file_place,
+            check_place,
+            reserved_name,
+        )
 
         if self.folder is not None and self.resumed is None:
             check_place(self.folder)
         elif self.folder is None and self.weights is not None:
             check_file_place(self.weights)
             check_output(self.weights, self.sources, force=self.force)
+        if self.is_named:
+            yield self
+            return
+        with reserved_name(self.net.name) as folder:
+            yield replace(self, folder=folder, weights=folder / WEIGHTS)
 
     def recorder(
         self, data: Dataset, threads: int, processes: int, writes: bool
@@ -116,9 +133,6 @@ class TrainingPlan:
         if self.resumed is not None:
             check_data(self.resumed.facts.data, found)
             check_processes(self.resumed.facts, processes)
-            _LOG.info(f"{self.folder} goes on from step {self.resumed.checkpoint.step:,}")
-        else:
-            _LOG.info(f"the run is kept in {self.folder}")
         facts = self._facts(found, threads, processes)
         keeping = Keeping(
             self.folder,
@@ -128,20 +142,19 @@ class TrainingPlan:
             settings["log-every"] or LOG_EVERY,
             settings["tensorboard"],
             writes,
+            self.lock,
         )
         return RunRecorder(keeping)
 
     def _facts(self, data: Mapping[str, Any], threads: int, processes: int) -> Facts:
         """What the run is started, or goes on, with."""
-        import dataclasses
-
         from netspec.runtime.runs.folder import Facts, net_files
         from netspec.runtime.weights.host import versions
 
         now = versions(*_PACKAGES[self.target])
         options = {name: self.settings[name] for name in OPTIONS}
         if self.resumed is not None:
-            return dataclasses.replace(
+            return replace(
                 self.resumed.facts,
                 options=options, threads=threads, processes=processes, versions=now,
             )  # fmt: skip
@@ -174,13 +187,23 @@ class TrainingPlan:
         return {**described, **{f"{NET}/{name}": content for name, content in files.items()}}
 
 
-def make_plan(options: argparse.Namespace) -> TrainingPlan:
+def make_plan(options: argparse.Namespace, *, writes: bool = True) -> TrainingPlan:
     """Think a command line through.
 
+    Args:
+        options: What it gave.
+        writes: Whether this process, of several, is the one that writes.
+
     Raises:
-        NetspecError: for whatever is wrong with it, with the recipe, the net or the run.
+        NetspecError: for whatever is wrong with it, with the recipe, the net or the run;
+            `run/in-use`.
     """
-    return _new(options) if options.resume is None else _going_on(options)
+    if options.resume is None:
+        return _new(options)
+    from netspec.runtime.runs.folder_lock import FolderLock
+
+    # Before anything is read: what another process is writing is not to be gone on from.
+    return _going_on(options, FolderLock(options.resume) if writes else None)
 
 
 def _new(options: argparse.Namespace) -> TrainingPlan:
@@ -213,6 +236,7 @@ def _new(options: argparse.Namespace) -> TrainingPlan:
     return TrainingPlan(
         options.target, net, arguments, settings, notes, folder, weights, name,
         sources=tuple(_sources(net, options, settings)), force=options.force,
+        is_named=out is not None,
     )  # fmt: skip
 
 
@@ -279,7 +303,7 @@ def _check_target(target: str, settings: Settings) -> None:
         )
 
 
-def _going_on(options: argparse.Namespace) -> TrainingPlan:
+def _going_on(options: argparse.Namespace, lock: FolderLock | None) -> TrainingPlan:
     from netspec.cli.training_options import given
     from netspec.runtime.runs.folder import net_files
     from netspec.runtime.runs.resume import check_source, take_up, version_notes
@@ -302,7 +326,7 @@ def _going_on(options: argparse.Namespace) -> TrainingPlan:
     notes = [*resumed.notes, *version_notes(facts, versions(*_PACKAGES[facts.target]))]
     return TrainingPlan(
         facts.target, net, arguments, resumed.settings, tuple(notes), folder.path,
-        folder.weights, facts.recipe, resumed,
+        folder.weights, facts.recipe, resumed, lock=lock,
     )  # fmt: skip
 
 

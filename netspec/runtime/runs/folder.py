@@ -10,12 +10,15 @@ weights.safetensors     the weights that it ended with
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -26,6 +29,7 @@ from netspec import codes
 from netspec.compiler.elaborate.written import Written
 from netspec.diagnostics import NetspecError
 from netspec.runtime.data.dataset import Dataset
+from netspec.runtime.runs.folder_lock import FolderLock
 from netspec.runtime.training.transfer import RUN_WEIGHTS
 from netspec.runtime.weights.atomic_write import (
     clear_parts,
@@ -169,34 +173,74 @@ def facts_text(facts: Facts) -> str:
     return json.dumps(asdict(facts), indent=1, ensure_ascii=False) + "\n"
 
 
-def make_run(path: Path, files: Mapping[str, bytes]) -> RunFolder:
+def make_run(path: Path, files: Mapping[str, bytes]) -> FolderLock:
     """Make the folder of a run with these files, all of it or nothing.
 
     Args:
         path: Where; a folder there must be empty.
         files: Contents by path below it.
 
+    Returns:
+        What holds the folder, from before it has its name: nobody else takes the run up.
+
     Raises:
         NetspecError: `output/unwritable`, `output/disk-full`; `run/exists`.
     """
     with told_plainly(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        for stale in path.parent.glob(f".{path.name}.*.part"):  # of a process that was killed
-            shutil.rmtree(stale, ignore_errors=True)
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        _clear_unfinished(path)
+        part, lock = _unfinished(path)
         try:
             for name, content in files.items():
                 (part / name).parent.mkdir(parents=True, exist_ok=True)
                 write_durably(part / name, content)
-            if path.is_dir():
-                _require_empty(path)
-                path.rmdir()
-            part.rename(path)
+            _put_in_place(part, path)
         except BaseException:
             shutil.rmtree(part, ignore_errors=True)
+            lock.release()
             raise
         sync_folder(path.parent)
-    return RunFolder(path)
+    return lock
+
+
+def _clear_unfinished(path: Path) -> None:
+    """Remove what killed processes left of this run; what another one is making is locked."""
+    for part in path.parent.glob(f".{path.name}.*.part"):
+        try:
+            lock = FolderLock(part)
+        except NetspecError:
+            continue
+        if lock.held:
+            shutil.rmtree(part, ignore_errors=True)
+        lock.release()
+
+
+def _unfinished(path: Path) -> tuple[Path, FolderLock]:
+    """A folder of its own beside `path`, and what holds it."""
+    while True:
+        part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+        part.mkdir()
+        try:
+            lock = FolderLock(part)
+        except NetspecError:
+            continue  # until it was locked, it was taken for what a killed process left
+        if part.is_dir():
+            return part, lock
+        lock.release()
+
+
+def _put_in_place(part: Path, path: Path) -> None:
+    """Give a folder its name, unless something is there."""
+    if path.is_dir():
+        _require_empty(path)
+        if os.name != "posix":  # elsewhere an empty folder is replaced in one step
+            path.rmdir()
+    try:
+        part.rename(path)
+    except OSError:
+        if path.is_dir():
+            _require_empty(path)  # by now another process was there first
+        raise
 
 
 def check_place(path: Path) -> None:
@@ -251,6 +295,37 @@ def free_name(net: str, folder: Path = Path("runs")) -> Path:
     while path.exists():
         path, number = folder / f"{stem}-{number}", number + 1
     return path
+
+
+@contextmanager
+def reserved_name(net: str, folder: Path = Path("runs")) -> Iterator[Path]:
+    """A `free_name` that no other process gets: an empty folder, removed if it is still empty then.
+
+    Raises:
+        NetspecError: `output/disk-full`, `output/unwritable`.
+    """
+    made = None if folder.exists() else folder
+    path = free_name(net, folder)
+    with told_plainly(path):
+        folder.mkdir(parents=True, exist_ok=True)
+        while not _make(path):
+            path = free_name(net, folder)
+    try:
+        yield path
+    finally:
+        with contextlib.suppress(OSError):
+            path.rmdir()
+            if made is not None:
+                made.rmdir()
+
+
+def _make(path: Path) -> bool:
+    """Make a folder; whether it was not there."""
+    try:
+        path.mkdir()
+    except FileExistsError:
+        return False
+    return True
 
 
 # ------------------------------------------------------------------------------- what it is made of

@@ -21,7 +21,8 @@ from netspec.runtime.runs.checkpoint import (
     save_checkpoint,
     settle,
 )
-from netspec.runtime.runs.folder import CHECKPOINTS, RunFolder, make_run
+from netspec.runtime.runs.folder import CHECKPOINTS, FACTS, RunFolder, make_run
+from netspec.runtime.runs.folder_lock import FolderLock
 from netspec.runtime.runs.options import LOG_EVERY
 from netspec.runtime.runs.tensorboard import Events
 from netspec.runtime.training.loop import Recorder, Run
@@ -41,6 +42,7 @@ class Keeping:
         log_every: Steps in a line of the metrics.
         tensorboard: Whether event files are written too.
         writes: Whether this process writes: one of several does.
+        lock: What holds the folder of a run that goes on; that of a new one is held once it is made.
     """
 
     path: Path
@@ -50,6 +52,7 @@ class Keeping:
     log_every: int = LOG_EVERY
     tensorboard: bool = False
     writes: bool = True
+    lock: FolderLock | None = None
 
 
 class RunRecorder(Recorder):
@@ -67,6 +70,7 @@ class RunRecorder(Recorder):
         self._metrics: metrics.MetricsWriter | None = None
         self._events: Events | None = None
         self._logged = 0
+        self._lock = keeping.lock
         # Whether the folder is there, and what is called then.
         self.began = False
         self.on_begin: Callable[[], None] = lambda: None
@@ -80,7 +84,7 @@ class RunRecorder(Recorder):
             state = self._state(run, 0)
             if keeping.writes:
                 first = {f"{CHECKPOINTS}/{LAST}": checkpoint_bytes(state)}
-                make_run(keeping.path, {**keeping.files, **first})
+                self._lock = make_run(keeping.path, {**keeping.files, **first})
         self.began = True
         if not keeping.writes:
             return
@@ -90,6 +94,10 @@ class RunRecorder(Recorder):
             settle(self.folder.checkpoints)
             self.folder.write_files(keeping.files)
         self.on_begin()
+        if keeping.checkpoint is not None:
+            _LOG.info("%s goes on from step %s", keeping.path, f"{run.steps:,}")
+        else:
+            _LOG.info("the run is kept in %s", keeping.path)
         self._metrics = metrics.MetricsWriter(keeping.path / metrics.NAME, int(length))
         if not self._metrics.complete:
             lost = "%s is shorter than it was: lines are missing"
@@ -156,6 +164,11 @@ class RunRecorder(Recorder):
         if self._events is not None:
             self._events.close()
 
+    def release(self) -> None:
+        """Let other processes have the folder, however the run ended."""
+        if self._lock is not None:
+            self._lock.release()
+
     def _state(self, run: Run, metrics_length: int) -> Checkpoint:
         """All of a run as it stands; every process must ask for it at the same time."""
         snapshot = run.backend.snapshot()
@@ -215,7 +228,9 @@ def _take_up(run: Run, checkpoint: Checkpoint) -> None:
 
 
 def log_error(folder: RunFolder, error: NetspecError) -> None:
-    """Remember in `log.txt` what ended a run, if that can be written at all."""
+    """Remember in `log.txt` what ended a run, if it is there and that can be written at all."""
+    if not (folder.path / FACTS).is_file():
+        return
     with contextlib.suppress(NetspecError):
         folder.log("\n".join(f"error[{d.code}]: {d.message}" for d in error.diagnostics))
 

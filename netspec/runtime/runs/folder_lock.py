@@ -1,0 +1,57 @@
+"""A folder that one process at a time writes to."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+
+from netspec import codes
+from netspec.diagnostics import NetspecError
+
+# What the system answers where another process has the lock.
+_TAKEN = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
+
+
+class FolderLock:
+    """Holds a folder against other processes until it is released, or the process ends in any way.
+
+    The folder itself is locked, so no file is left behind, and the lock goes along when the folder is
+    renamed. Where the system cannot lock folders (on Windows, on some network disks) nothing is held.
+
+    Args:
+        path: The folder. One that is not there is held by nobody.
+
+    Attributes:
+        held: Whether it is.
+
+    Raises:
+        NetspecError: `run/in-use` where another has it, in this process or another.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.held = False
+        self.release: Callable[[], object] = lambda: None
+        if sys.platform == "win32":
+            return
+        import fcntl
+
+        try:
+            handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError:
+            return
+        self.release = weakref.finalize(self, os.close, handle)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.held = True
+        except OSError as error:
+            self.release()
+            if error.errno in _TAKEN:
+                raise NetspecError.simple(
+                    codes.RUN_IN_USE,
+                    f"{path} is in use: another process is training this run",
+                    "wait until it has ended, or stop it: it saves, and the run can go on",
+                ) from None
