@@ -26,9 +26,11 @@ Write = Callable[..., Path]
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run `netspec` with these arguments, in this process."""
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run `netspec` with these arguments, in this process, as where no width is known."""
     from netspec.cli import main
+
+    monkeypatch.delenv("COLUMNS", raising=False)
 
     def run_main(*arguments: object) -> Finished:
         capsys.readouterr()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from netspec import codes
 from netspec.cli.exit_codes import FAILED, OK
@@ -66,7 +67,7 @@ def add_color_option(parser: argparse.ArgumentParser) -> None:
         "--color",
         choices=("auto", "always", "never"),
         default="auto",
-        help="color errors and warnings (auto: on a terminal, unless NO_COLOR is set)",
+        help="color errors, warnings and verdicts (auto: on a terminal, unless NO_COLOR is set)",
     )
 
 
@@ -155,16 +156,28 @@ def checked_graph(options: argparse.Namespace) -> Graph:
 
 def report(diagnostics: Iterable[Diagnostic], options: argparse.Namespace) -> None:
     """Show diagnostics on stderr, an empty line after each."""
-    color = _use_color(getattr(options, "color", "auto"))
+    color = _use_color(options, sys.stderr)
     for diagnostic in diagnostics:
         print(render(diagnostic, color=color), end="\n\n", file=sys.stderr)
 
 
-def _use_color(choice: str) -> bool:
+def _use_color(options: argparse.Namespace, stream: TextIO) -> bool:
+    choice = getattr(options, "color", "auto")
     if choice != "auto":
-        return choice == "always"
+        return bool(choice == "always")
     plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
-    return sys.stderr.isatty() and not plain
+    return stream.isatty() and not plain
+
+
+_VERDICT = re.compile(r"^(ok|BAD|unsure)(?=  )|(?<=  )(ok|failed|inconclusive)$", re.MULTILINE)
+_COLORS = {"ok": 32, "BAD": 31, "failed": 31, "unsure": 33, "inconclusive": 33}
+
+
+def emit_verdicts(text: str, options: argparse.Namespace) -> None:
+    """Print a report to stdout, the verdicts at the ends of its lines in color where that is wanted."""
+    if _use_color(options, sys.stdout):
+        text = _VERDICT.sub(lambda m: f"\x1b[{_COLORS[m.group()]}m{m.group()}\x1b[0m", text)
+    emit(text)
 
 
 def is_wrong_use(diagnostics: Iterable[Diagnostic]) -> bool:
@@ -226,7 +239,7 @@ def emit_report(found: Report, options: argparse.Namespace) -> int:
 
         emit(json.dumps(found.to_dict(), indent=2))
     else:
-        emit(found.text(terminal_width()))
+        emit_verdicts(found.text(terminal_width()), options)
         report(found.diagnostics, options)
     return OK if found.ok else FAILED
 

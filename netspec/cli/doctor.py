@@ -14,10 +14,12 @@ from netspec.cli.common import (
     arguments_of,
     checked_net,
     emit,
+    emit_verdicts,
     natural,
     positive,
 )
 from netspec.cli.exit_codes import FAILED, OK
+from netspec.cli.live_line import LiveLine
 from netspec.cli.output_place import add_force_option, check_output, net_sources
 from netspec.diagnostics import NetspecError
 
@@ -100,25 +102,30 @@ def run(options: argparse.Namespace) -> int:
     if recipe is not None:
         print(f"recipe: {recipe.name}", file=sys.stderr)
     data = load(settings["data"], options.data_dir, image_shape(net.graph), resize=options.resize)
-    found = examine(
-        net,
-        data,
-        optimizer=settings["optimizer"],
-        lr=settings["lr"],
-        optimizer_options=settings.keywords("optimizer"),
-        batch=settings["batch"],
-        l2=settings["l2"],
-        clip_norm=settings["clip-norm"],
-        warms_up=settings["warmup"] > 0,
-        loss=settings["loss"],
-        normalize=_kind(settings["normalize"]),
-        seed=settings["seed"],
-    )
+    with LiveLine() as live:
+        found = examine(
+            net,
+            data,
+            optimizer=settings["optimizer"],
+            lr=settings["lr"],
+            optimizer_options=settings.keywords("optimizer"),
+            batch=settings["batch"],
+            l2=settings["l2"],
+            clip_norm=settings["clip-norm"],
+            warms_up=settings["warmup"] > 0,
+            loss=settings["loss"],
+            normalize=_kind(settings["normalize"]),
+            seed=settings["seed"],
+            advance=live.show,
+        )
     if options.plot is not None:
         from netspec.tools.doctor.figure import draw
 
         draw(found, options.plot)
-    emit(json.dumps(found.to_dict(), indent=2) if options.format == "json" else str(found))
+    if options.format == "json":
+        emit(json.dumps(found.to_dict(), indent=2))
+    else:
+        emit_verdicts(str(found), options)
     return OK if found.ok else FAILED
 
 

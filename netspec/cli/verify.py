@@ -12,6 +12,7 @@ from netspec.cli.common import (
     natural,
     positive,
 )
+from netspec.cli.live_line import LiveLine
 
 _EPILOG = """\
 The reference evaluates a net layer by layer, slowly and obviously. The NumPy program is compared with
@@ -61,12 +62,14 @@ def run(options: argparse.Namespace) -> int:
     from netspec.tools.verify import verify
 
     dtypes = ("float64", "float32") if options.dtype == "both" else (options.dtype,)
-    found = verify(
-        checked_net(options),
-        batch=options.batch,
-        steps=options.steps,
-        seed=options.seed,
-        dtypes=dtypes,
-        torch=options.torch,
-    )
+    with LiveLine() as live:
+        found = verify(
+            checked_net(options),
+            batch=options.batch,
+            steps=options.steps,
+            seed=options.seed,
+            dtypes=dtypes,
+            torch=options.torch,
+            advance=live.show,
+        )
     return emit_report(found, options)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import numpy as np
 import pytest
 
 import netspec
+from netspec.cli.live_line import LiveLine
 from netspec.runtime.optim.losses import make_loss
 from netspec.tools.doctor import Finding, Report, examine
 from netspec.tools.doctor.signals import dead_units, gradients
@@ -356,6 +358,44 @@ def test_a_picture_of_it(run: Run, write, tmp_path):
         finished = run("doctor", write(SOUND), "--plot", tmp_path / name)
         assert finished.code == 0, finished.err
         assert (tmp_path / name).stat().st_size > 5000
+
+
+def test_verdicts_have_a_color(run: Run, write):
+    sick = write(HEAD.format(BODY.format(" -> relu")))
+    colored = run("doctor", sick, "--color", "always").out
+    assert "\x1b[31mBAD\x1b[0m     scores" in colored
+    assert "\x1b[32mok\x1b[0m      initial loss" in colored
+    options = ("--directions", 1, "--backend", "numpy")
+    report = run("gradcheck", sick, *options, "--color", "always").out
+    assert report.count("\x1b[32mok\x1b[0m\n") >= 6
+    assert "\x1b" not in run("gradcheck", sick, *options).out
+    assert "\x1b" not in run("doctor", sick, "--format", "json", "--color", "always").out
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_live_line_on_a_terminal_alone(monkeypatch):
+    plain, terminal = io.StringIO(), Terminal()
+    for stream in (plain, terminal):
+        monkeypatch.setattr("sys.stderr", stream)
+        with LiveLine() as live:
+            live.show("float64, training")
+    assert plain.getvalue() == ""
+    assert terminal.getvalue() == "\r\x1b[Kfloat64, training\r\x1b[K"
+
+
+def test_what_is_checked_is_told_before_it_is(data):
+    net = netspec.loads(SOUND)
+    told: list[str] = []
+    examine(net, data, advance=told.append)
+    assert told == CHECKS
+    told.clear()
+    netspec.gradcheck(net, directions=1, backend="numpy", params="linear2.*", advance=told.append)
+    mode = "training and evaluation"
+    assert told == [mode, f"{mode}: linear2.weight", f"{mode}: linear2.bias"]
 
 
 @pytest.mark.parametrize(

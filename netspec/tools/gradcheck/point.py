@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from netspec.compiler.ir.graph import Graph, Node
-from netspec.diagnostics import Span, plural
+from netspec.diagnostics import Span
 from netspec.tools.agreement.case import Case
 from netspec.tools.agreement.quantities import holders
 from netspec.tools.gradcheck.analytic import Analytic, numpy_gradients, torch_gradients
@@ -58,13 +58,18 @@ class Point:
         self._tolerance = tolerance
         self._prober = Prober(self.landscape, self.results, tolerance)
 
-    def rows(self, targets: Sequence[Target], probing: Probing) -> tuple[list[Row], list[str]]:
+    def rows(
+        self, targets: Sequence[Target], probing: Probing, advance: Callable[[str], object]
+    ) -> tuple[list[Row], list[str]]:
         """A row for each target, and notes on those that were probed beside the point.
 
         Where the point lies on kinks, such as the equal pixels of a flat background under a max
         pool, there is no slope. The gradient is then checked at inputs that lie beside it.
         """
-        rows = [self._row(target, probing) for target in targets]
+        rows = []
+        for target in targets:
+            advance(target.title)
+            rows.append(self._row(target, probing))
         stuck = [i for i, row in enumerate(rows) if row.is_on_kinks]
         if not stuck:
             return rows, []
@@ -85,7 +90,7 @@ class Point:
         several = len(target.names) > 1
         return Row(
             kind="all" if several else target.kind,
-            name=plural(len(target.names), "parameter") if several else target.names[0],
+            name=target.title,
             shape=(target.size,) if several else target.values[0].shape,
             span=None if several else span_of(self.graph, target.names[0]),
             probes=len(probes),

@@ -10,6 +10,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from netspec.diagnostics import plural
+
 Array = NDArray[Any]
 
 # The first step of a probe, as a part of what is moved.
@@ -46,6 +48,12 @@ class Target:
     kind: Literal["parameter", "input"]
     names: tuple[str, ...]
     values: tuple[Array, ...]
+
+    @property
+    def title(self) -> str:
+        """What the row is called."""
+        count = len(self.names)
+        return self.names[0] if count == 1 else plural(count, "parameter")
 
     @property
     def size(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -62,6 +62,7 @@ def gradcheck(
     loss: Loss | str | None = None,
     mode: Literal["train", "eval", "both"] = "both",
     tolerance: float = TOLERANCE,
+    advance: Callable[[str], object] = lambda what: None,  # noqa: ARG005
 ) -> Report:
     """Check the gradients of a net by central differences in float64.
 
@@ -89,6 +90,7 @@ def gradcheck(
             random linear functional.
         mode: `train`, `eval` or `both`.
         tolerance: gradients agree where |a - b| <= tolerance * max(1, max|a|).
+        advance: called with the mode and the name of each row before it is probed.
 
     Raises:
         NetspecError: for arguments that do not fit the net (see `prepare`), `model/batch` for a batch
@@ -118,7 +120,8 @@ def gradcheck(
         section = Section(title)
         report.sections.append(section)
         point = Point(graph, case, module, backends, tolerance)
-        section.rows, notes = point.rows(targets, probing)
+        advance(title)
+        section.rows, notes = point.rows(targets, probing, _within(title, advance))
         section.checks += _checks(graph, case, point)
         notes += _note_of_small_loss(point, tolerance)
         for diagnostic in _diagnose(graph, case, section, tolerance, module, notes):
@@ -222,6 +225,10 @@ def _case(subject: Subject, training: bool, seed: int) -> Case:
     graph = subject.graph
     masks = draw_masks(graph, plan_unfused(graph, training), subject.batch, seed)
     return Case(subject.inputs, subject.parameters, subject.objective, training, masks)
+
+
+def _within(mode: str, advance: Callable[[str], object]) -> Callable[[str], object]:
+    return lambda row: advance(f"{mode}: {row}")
 
 
 # -------------------------------------------------------------------------- against the reference

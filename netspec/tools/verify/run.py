@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from netspec import codes
@@ -37,6 +37,7 @@ def verify(
     seed: int = 0,
     dtypes: Sequence[str] = DTYPES,
     torch: bool = True,
+    advance: Callable[[str], object] = lambda what: None,  # noqa: ARG005
 ) -> Report:
     """Hold the reference, the NumPy program and the generated PyTorch module against each other.
 
@@ -47,6 +48,7 @@ def verify(
         seed: of the weights, the batch and the dropout masks.
         dtypes: `float64`, `float32` or both.
         torch: compare the PyTorch module too.
+        advance: called with what is compared next, before it is.
 
     Raises:
         NetspecError: `torch/missing` where PyTorch is not installed; `model/open-size` if the net
@@ -57,12 +59,14 @@ def verify(
     report = Report(graph, batch, seed, steps if torch else 0)
     sink = DiagnosticSink(report.diagnostics)
     cases = [_make_case(graph, batch, seed, training) for training in (True, False)]
+    advance("the reference")
     plain = [(case, trace_reference(graph, case)) for case in cases]
     # In float32 the rounding of what is zero in exact arithmetic would be magnified beyond bounds.
     given = {"float64": [magnify(*pair) for pair in plain], "float32": plain}
     module = build_module(cast(Any, net)) if torch else None
     for dtype in sorted(dtypes, key=DTYPES.index):
         for case, reference in given[dtype]:
+            advance(f"{dtype}, {'training' if case.training else 'evaluation'}")
             sides = trace_sides(graph, case, dtype, reference, module)
             found = compare_sides(graph, case, sides, tolerance_of(graph, dtype))
             run = Run(dtype, case.training, found)
@@ -70,6 +74,7 @@ def verify(
             _describe(graph, run, sides, sink)
             report.unseen = _unseen(graph, sides)
         if steps and module is not None:
+            advance(f"steps of each optimizer, {dtype}")
             _take_steps(graph, module, cases[0], dtype, report)
     return report
 
