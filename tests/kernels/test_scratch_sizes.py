@@ -102,7 +102,7 @@ def test_every_convolution_has_scratch_enough(layer, batches) -> None:
 @pytest.mark.parametrize("example", EXAMPLES, ids=SHOWN)
 def test_every_op_runs_at_any_batch_in_any_number_of_threads(example, monkeypatch) -> None:
     """A batch of one, of a part a thread, and of parts that are not alike; the tiles are small."""
-    for name in ("conv_plan", "depthwise", "pool", "elementwise", "attention", "scale"):
+    for name in ("conv_plan", "depthwise", "pool", "elementwise", "attention", "broadcast_sums"):
         module = f"convolution.{name}" if name in ("conv_plan", "depthwise") else name
         monkeypatch.setattr(f"netspec.kernels.{module}.TILE", 64)
     for name in ("WORTH_A_THREAD", "WORTH_A_PART"):

@@ -335,7 +335,7 @@ def test_numexpr_is_for_what_numpy_computes_one_by_one(monkeypatch) -> None:
         (text,) = ("\n".join(c.lines) for c in changes if c.by.name == "choose-emitters")
         return [step.emitter for step in plan.forward if hasattr(step, "emitter")], text
 
-    introspect = pytest.importorskip("numpy.lib.introspect", reason="new in NumPy 2.1")
+    introspect = pytest.importorskip("numpy.lib.introspect", reason="new in NumPy 2.2")
 
     def known(current: str):
         return lambda func_name, signature: {"tanh": {"ff": {"current": current}}}
