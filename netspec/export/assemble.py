@@ -19,11 +19,15 @@ from netspec.runtime.models.classifier_shape import class_count, scores_output
 
 BASE = "netspec.export.runtime_class"
 PROGRAM = ("netspec.export.memory", "Program")
-THREADS = ("netspec.kernels.parallel", "set_threads")
+SET_THREADS = ("netspec.kernels.parallel", "set_threads")
+THREADS = ("netspec.kernels.parallel", "threads")
 INITIALIZERS = "netspec.compiler.ir.initializers"
 
 # Libraries for linear algebra read these when they are loaded.
 BLAS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+
+# What the file itself defines at its top, or imports there.
+TAKEN = {"os", "sys", "warnings", "np", "annotations", "BLAS", "BLAS_IS_HELD", "use_threads"}
 
 
 def standalone_source(graph: Graph, *, training: bool = True, without: Collection[str] = ()) -> str:
@@ -41,17 +45,17 @@ def standalone_source(graph: Graph, *, training: bool = True, without: Collectio
     _require(graph, training)
     programs = make_programs(graph, training=training, without=without)
     base: Target = (BASE, "TrainedNetwork" if training else "Network")
-    start = [base, PROGRAM, THREADS, *_targets(programs)]
+    start = [base, PROGRAM, SET_THREADS, THREADS, *_targets(programs)]
     start += [(INITIALIZERS, type(p.initializer).__name__) for p in graph.parameters.values()]
     units = closure(programs.modules, start)
-    names = Names(units, {graph.name, "os", "sys", "np", "annotations"})
+    names = Names(units, TAKEN, graph.name)
     modules = in_order([*_modules(units, programs)])
     parts = [
         *sections(modules, units, names),
         _threads(names),
         _network(graph, programs, names, names[base]),
     ]
-    return _head(graph, units, training) + "\n\n" + "\n\n\n".join(parts) + "\n"
+    return _head(graph, units, training, names.net) + "\n\n" + "\n\n\n".join(parts) + "\n"
 
 
 def _require(graph: Graph, training: bool) -> None:
@@ -94,10 +98,10 @@ def _modules(units: Sequence[Unit], programs: Programs) -> Iterator[Module]:
 # -------------------------------------------------------------------------------------- the parts
 
 
-def _head(graph: Graph, units: Sequence[Unit], training: bool) -> str:
+def _head(graph: Graph, units: Sequence[Unit], training: bool, name: str) -> str:
     source = file_name(graph)
     needed = {each for unit in units for each in unit.imports}
-    needed |= {("os", "", ""), ("sys", "", ""), ("numpy", "", "np")}
+    needed |= {("os", "", ""), ("sys", "", ""), ("warnings", "", ""), ("numpy", "", "np")}
     needed -= {("__future__", "annotations", "")}
     standard, numpy = imports(needed)
     variables = ", ".join(f'"{name}"' for name in BLAS)
@@ -105,7 +109,7 @@ def _head(graph: Graph, units: Sequence[Unit], training: bool) -> str:
         [
             f'"""{graph.name} in one file that needs NumPy alone, made by netspec from {source}.',
             "",
-            *_usage(graph, training),
+            *_usage(graph, training, name),
             "",
             "The network itself is the class at the end.",
             '"""',
@@ -118,10 +122,11 @@ def _head(graph: Graph, units: Sequence[Unit], training: bool) -> str:
             "",
             "# The kernels bring threads of their own, so the library of linear algebra gets one. It",
             "# reads this when NumPy is loaded; where that has happened, the kernels do without theirs.",
-            'NUMPY_WAS_LOADED = "numpy" in sys.modules',
-            "for _variable in (",
+            "BLAS = (",
             filled(variables + ",", 4),
-            "):",
+            ")",
+            'BLAS_IS_HELD = "numpy" not in sys.modules or "1" in map(os.environ.get, BLAS)',
+            "for _variable in BLAS:",
             '    os.environ.setdefault(_variable, "1")',
             "",
             *numpy,
@@ -129,8 +134,7 @@ def _head(graph: Graph, units: Sequence[Unit], training: bool) -> str:
     )
 
 
-def _usage(graph: Graph, training: bool) -> list[str]:
-    name = graph.name
+def _usage(graph: Graph, training: bool, name: str) -> list[str]:
     inputs = ", ".join(f"{i} {show_shape(s)}" for i, s in graph.inputs.items())
     outputs = ", ".join(f"{o} {show_shape(graph.shape_of(v))}" for o, v in graph.outputs.items())
     lines = [f"Inputs: {inputs}. Outputs: {outputs}.", ""]
@@ -148,24 +152,43 @@ def _usage(graph: Graph, training: bool) -> list[str]:
         *lines,
         '    net.load_weights("weights.safetensors")  # of this file, or of `netspec train`',
         "    net.predict(images)                      # classes; images as they were in training,",
+        "    net.predict_proba(images)                # [N, classes]; net.class_names says which",
         "    net.forward(x)                           # and x normalized already",
     ]
 
 
 def _threads(names: Names) -> str:
-    return "\n".join(
-        [
-            'if NUMPY_WAS_LOADED and "NETSPEC_NUM_THREADS" not in os.environ:',
-            f"    {names[THREADS]}(1)",
-        ]
-    )
+    return _THREADS.format(set_threads=names[SET_THREADS], threads=names[THREADS])
+
+
+_THREADS = '''\
+def use_threads(count: int) -> None:
+    """Let the kernels use so many threads, in place of one for each processor.
+
+    Where NumPy was loaded before this file, its linear algebra has threads of its own: a warning
+    says so, for the two get in each other's way.
+    """
+    if count > 1 and not BLAS_IS_HELD:
+        message = (
+            "NumPy was loaded first, and its linear algebra uses threads of its own:"
+            " import this file before NumPy, or start Python with OPENBLAS_NUM_THREADS=1"
+        )
+        warnings.warn(message, RuntimeWarning, stacklevel=2)
+    {set_threads}(count)
+
+
+if not BLAS_IS_HELD:
+    if "NETSPEC_NUM_THREADS" in os.environ:
+        use_threads({threads}())
+    else:
+        {set_threads}(1)'''
 
 
 def _network(graph: Graph, programs: Programs, names: Names, base: str) -> str:
     doc = plain(" ".join(graph.doc.split())) or f"The net {graph.name}."
     drawn = [_drawn(p, names) for p in graph.parameters.values()]
     lines = [
-        f"class {graph.name}({base}):",
+        f"class {names.net}({base}):",
         *_docstring(doc),
         "",
         f"    inputs: ClassVar = {_mapping(graph.inputs)}",

@@ -18,26 +18,35 @@ class Names:
 
     It is its own where nothing else is called so and no module's name stood in front of it, else
     it has the module's in front: `conv.forward` becomes `conv_forward`.
+
+    Attributes:
+        net: the name of the net's class.
     """
 
-    def __init__(self, units: Sequence[Unit], taken: Collection[str]) -> None:
+    def __init__(self, units: Sequence[Unit], taken: Collection[str], net: str) -> None:
         counts = Counter(name for unit in units for name in unit.names)
         dotted = {use.target for unit in units for use in unit.uses if use.dotted}
-        reserved = {*taken, *keyword.kwlist, *dir(builtins)}
+        known = {*keyword.kwlist, *dir(builtins), *taken}
         for unit in units:
-            reserved |= unit.local | {
-                alias or name or module for module, name, alias in unit.imports
-            }
+            known |= {alias or name or module for module, name, alias in unit.imports}
+        reserved = known.union({net}, *(unit.local for unit in units))
         self._names: dict[Target, str] = {}
         for unit in units:
             for name in unit.names:
                 target = (unit.module, name)
                 single = counts[name] == 1 and name not in reserved
                 plain = single and target not in dotted
-                self._names[target] = name if plain else _prefixed(unit.module, name)
+                new = name if plain else _prefixed(unit.module, name)
+                while not plain and new in reserved:
+                    new += "_"
+                self._names[target] = new
         chosen = Counter(self._names.values())
         assert max(chosen.values()) == 1, [name for name, n in chosen.items() if n > 1]
         assert not reserved & {n for t, n in self._names.items() if n != t[1]}
+        # Underscores keep the net's class from hiding what the file means by its name.
+        self.net = net
+        while self.net in known or self.net in chosen:
+            self.net += "_"
 
     def __getitem__(self, target: Target) -> str:
         return self._names[target]

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from netspec.compiler.ir.initializers import Initializer, draw
 from netspec.export.memory import Memory, Program
 from netspec.export.weights_file import read_tensors, write_tensors
+from netspec.kernels import softmax
 from netspec.kernels.arrays import Array
 from netspec.runtime.data.input_normalization import _decode, _encode
 from netspec.runtime.optim.losses import softmax_cross_entropy
@@ -27,6 +28,8 @@ Drawn = tuple[str, tuple[int, ...], Initializer, str]
 COUNTER = "counter"
 # Under this name is, in a weights file, what netspec keeps besides the numbers.
 METADATA = "netspec"
+# Among these, the names of the classes, a list in JSON.
+CLASS_NAMES = "class_names"
 
 
 class Network:
@@ -39,6 +42,7 @@ class Network:
     Attributes:
         parameters: arrays by name; buffers (running statistics) among them.
         normalization: (mean, scale) of the inputs: `predict` takes (x - mean) / scale.
+        about: what else a weights file said of its training: texts by name.
     """
 
     inputs: ClassVar[Mapping[str, tuple[int, ...]]]
@@ -50,6 +54,7 @@ class Network:
     def __init__(self, seed: int = 0, dtype: str = "float32") -> None:
         self.dtype = np.dtype(dtype)
         self.normalization: tuple[Array, Array] | None = None
+        self.about: dict[str, str] = {}
         self.parameters: dict[str, Array] = {}
         for name, shape, initializer, role in self.drawn:
             values = draw(name, shape, initializer, seed)
@@ -78,16 +83,38 @@ class Network:
 
         The outputs themselves, for a net that gives no scores [N, classes].
         """
+        scores = self._outputs(x)
+        return scores.argmax(axis=1) if getattr(scores, "ndim", 0) == 2 else scores
+
+    def predict_proba(self, x: ArrayLike) -> Array:
+        """The softmax of the scores of each image, [N, classes]; images as for `predict`.
+
+        Raises:
+            ValueError: for a net that gives no scores [N, classes].
+        """
+        scores = self._outputs(x)
+        if getattr(scores, "ndim", 0) != 2:
+            raise ValueError("the net gives no scores [N, classes]")
+        probabilities: Array = np.empty_like(scores)
+        softmax.forward(scores, probabilities, axis=1)
+        return probabilities
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """What the classes are called, as `load_weights` found it; empty where nobody said."""
+        return tuple(json.loads(self.about.get(CLASS_NAMES, "[]")))
+
+    def _outputs(self, x: ArrayLike) -> Any:
+        """What `forward` gives for a batch that is not normalized yet."""
         values = np.array(x, self.dtype)
         if self.normalization is not None:
             mean, scale = self.normalization
             values -= mean
             values /= scale
-        scores = self.forward(values)
-        return scores.argmax(axis=1) if getattr(scores, "ndim", 0) == 2 else scores
+        return self.forward(values)
 
     def load_weights(self, path: str | os.PathLike[str]) -> None:
-        """Take up parameters and the normalization of the inputs from a safetensors file.
+        """Take up parameters, and what is known of their training, from a safetensors file.
 
         Raises:
             ValueError: if the file is not sound, or of another network.
@@ -103,10 +130,10 @@ class Network:
         ]
         if wrong:
             raise ValueError(f"{path}: {'; '.join(sorted(wrong))}")
-        normalization = _normalization(texts, path)
+        normalization, about = _normalization(texts, path), _about(texts, path)
         for name, tensor in tensors.items():
             self.parameters[name][...] = tensor
-        self.normalization = normalization
+        self.normalization, self.about = normalization, about
         self.refresh()
 
     def refresh(self) -> None:
@@ -188,8 +215,8 @@ class TrainedNetwork(Network):
         return loss
 
     def save_weights(self, path: str | os.PathLike[str]) -> None:
-        """Write parameters and `normalization` to a safetensors file, which netspec reads too."""
-        entry: dict[str, Any] = {"metadata": {}}
+        """Write parameters, `normalization` and `about` to a file that netspec reads too."""
+        entry: dict[str, Any] = {"metadata": self.about}
         if self.normalization is not None:
             mean, scale = (_encode(np.asarray(part, np.float32)) for part in self.normalization)
             stored = {"kind": "channel", "mean": mean, "scale": scale}
@@ -216,3 +243,19 @@ def _normalization(
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path}: the stored normalization is damaged: {error}") from None
     return mean, scale
+
+
+def _about(texts: Mapping[str, str], path: str | os.PathLike[str]) -> dict[str, str]:
+    """What the metadata of a weights file say besides.
+
+    Raises:
+        ValueError: if what is there is damaged.
+    """
+    try:
+        about = json.loads(texts.get(METADATA, "{}")).get("metadata", {})
+        names = json.loads(about.get(CLASS_NAMES, "[]"))
+        if not all(isinstance(text, str) for text in (*about.values(), *names)):
+            raise ValueError("not all are texts")
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{path}: the metadata are damaged: {error}") from None
+    return dict(about)

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import ast
+import builtins
+import importlib.util
+import json
+import keyword
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -239,3 +246,132 @@ def test_a_net_without_such_a_form_is_refused(run: Run, write) -> None:
     assert "--inference" in found.err
     found = run("compile", pictures, "--target", "numpy", "--standalone", "--inference")
     assert found.code == 0
+
+
+# ------------------------------------------------------------------------------ what it knows, and says
+
+
+def test_class_names_and_probabilities(files: Path) -> None:
+    names = [f"class {i}" for i in range(10)]
+    about = {"class_names": json.dumps(names), "image_type": "uint8", "by": "a test"}
+    model = NETS["lenet"].compile("numpy", seed=1)
+    save_weights(files / "named.safetensors", model.state_dict(), None, about)
+    x, _ = batch_of(NETS["lenet"], 5)
+    np.save(files / "named.npy", x)
+    out = run_alone(
+        """
+import numpy as np
+from lenet import LeNet
+import lenet_infer
+x = np.load("named.npy")
+net = LeNet()
+assert net.class_names == ()
+net.load_weights("named.safetensors")
+p = net.predict_proba(x)
+e = np.exp(net.forward(x) - net.forward(x).max(1, keepdims=True))
+assert np.abs(p - e / e.sum(1, keepdims=True)).max() < 1e-6
+assert (p.argmax(1) == net.predict(x)).all()
+net.save_weights("again.safetensors")
+other = lenet_infer.LeNet()
+other.load_weights("again.safetensors")
+assert np.abs(other.predict_proba(x) - p).max() < 1e-5
+print(other.class_names[3])
+""",
+        files,
+    )
+    assert out == "class 3\n"
+    assert load_weights(files / "again.safetensors").metadata == about
+
+
+@pytest.mark.parametrize("damaged", ['{"metadata": {"class_names": "[1]"}}', '{"metadata": 3}'])
+def test_damaged_metadata_are_refused(damaged: str, files: Path, tmp_path: Path) -> None:
+    model = NETS["lenet"].compile("numpy")
+    write_tensors(tmp_path / "bad.safetensors", model.state_dict(), {"netspec": damaged})
+    namespace = loaded(files / "lenet_infer.py")
+    with pytest.raises(ValueError, match="metadata are damaged"):
+        namespace["LeNet"]().load_weights(tmp_path / "bad.safetensors")
+
+
+def loaded(path: Path) -> dict[str, Any]:
+    """What a file defines, run in this process under a module of its own."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    del sys.modules[path.stem]
+    return vars(module)
+
+
+@pytest.mark.parametrize(
+    ("before", "environment", "said"),
+    [
+        ("", {}, "4"),
+        ("import numpy", {}, "1"),
+        ("import numpy", {"OPENBLAS_NUM_THREADS": "1"}, "4"),
+        ("import numpy", {"NETSPEC_NUM_THREADS": "3"}, "3 warned"),
+        ("", {"NETSPEC_NUM_THREADS": "3"}, "3"),
+    ],
+)
+@pytest.mark.parametrize("asks", [False, True])
+def test_threads_work_or_it_is_said_that_they_do_not(
+    files: Path, before: str, environment: dict[str, str], said: str, asks: bool
+) -> None:
+    code = f"""
+import sys, warnings
+sys.path.insert(0, ".")
+{before}
+with warnings.catch_warnings(record=True) as found:
+    warnings.simplefilter("always")
+    import threelayer
+    threelayer.available = lambda: 4
+    if {asks}:
+        threelayer.use_threads(2)
+    print(threelayer.parallel_threads(), *(["warned"] if found else []))
+"""
+    inherited = {n: v for n, v in os.environ.items() if not n.endswith("_THREADS")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=files, env={**inherited, **environment},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    loaded_first = bool(before) and "OPENBLAS_NUM_THREADS" not in environment
+    expected = ("2 warned" if loaded_first else "2") if asks else said
+    assert done.stdout.split() == expected.split()
+
+
+def names_in_a_file() -> list[str]:
+    """Every name of a standalone file that a net could have: all with a capital."""
+    tree = ast.parse(standalone_source(NETS["dropout"].graph))
+    found = {*dir(builtins), *keyword.kwlist, "Mapping", "Path", "ConvPlanPlan"}
+    for node in ast.walk(tree):
+        for field in ("id", "name", "arg"):
+            name = getattr(node, field, None)
+            found |= {name} if isinstance(name, str) else set()
+    return sorted(name for name in found if name[:1].isupper() and name.isidentifier())
+
+
+def test_a_net_may_have_any_name(tmp_path: Path) -> None:
+    names = names_in_a_file()
+    assert {"None", "Mapping", "Path", "ValueError", "Network", "Any"} <= set(names)
+    for name in names:
+        net = netspec.loads(
+            f"net {name} {{ input x: [2, 4, 4]\n output x -> conv(2, 1) -> flatten -> linear(3) }}"
+        )
+        path = tmp_path / f"net_{name}.py"
+        path.write_text(standalone_source(net.graph), "utf-8")
+        made = loaded(path)
+        network = next(
+            made[n]
+            for n in (name, f"{name}_", f"{name}__")
+            if n in made and hasattr(made[n], "drawn")
+        )
+        x, y = np.ones((2, 2, 4, 4), np.float32), np.array([0, 2])
+        one = network()
+        one.train_step({"x": x}, y)
+        one.save_weights(tmp_path / "weights.safetensors")
+        one.load_weights(tmp_path / "weights.safetensors")
+        assert one.predict_proba(x).shape == (2, 3)
+        with pytest.raises(builtins.ValueError):
+            one.forward(x[0])
