@@ -25,6 +25,9 @@ _BLOCK_ELEMENTS = 1 << 18
 class Dataset:
     """Images and labels for training and testing.
 
+    Nothing here changes it: threads may share it. It can be copied and pickled; what is mapped from
+    a file is read then.
+
     Attributes:
         name: What messages call it.
         x_train: (N, C, H, W) images or (N, F) feature vectors; uint8 pixels, other integers or

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -10,7 +10,7 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 
-def prefetched(make: Callable[[T], U], items: Iterable[T]) -> Iterator[U]:
+def prefetched(make: Callable[[T], U], items: Iterable[T]) -> Generator[U]:
     """`map(make, items)`, one item ahead.
 
     One thread makes them one after the other, in order: what comes out does not depend on timing. An

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ from netspec import codes
 from netspec.diagnostics import NetspecError
 from netspec.runtime.data.augment_draws import check_kinds, draw
 from netspec.runtime.data.augment_numpy import cut_out, shift_and_flip
+from netspec.runtime.data.chosen_images import ChosenImages
 from netspec.runtime.data.input_normalization import Normalization
 from netspec.runtime.data.prefetch import prefetched
 from netspec.runtime.models.diverged import LastStep
@@ -96,7 +97,7 @@ class NumpyBackend:
         model.reseed(job.seed)
         self._losses: list[float] = []
         self._last: tuple[NDArray[np.floating], dict[str, Any] | None] | None = None
-        self._batches: Iterator[tuple[NDArray[np.floating], NDArray[np.int64]]] = iter(())
+        self._batches: Generator[tuple[NDArray[np.floating], NDArray[np.int64]]] | None = None
 
     def begin_epoch(self, epoch: int, order: NDArray[np.int64], parts: Sequence[slice]) -> None:
         """See `Backend`."""
@@ -104,6 +105,7 @@ class NumpyBackend:
         if self.job.augment:
             height, width = self.job.data.sample_shape[1:]
             drawn = draw(self.job.augment, len(order), (height, width), self.job.seed, epoch)
+        self.close()
         self._batches = prefetched(lambda part: self._batch(order[part], drawn), parts)
 
     def _batch(
@@ -116,9 +118,16 @@ class NumpyBackend:
             normalized = job.normalization.apply(x, self.model.dtype)
         return cut_out(normalized, drawn[chosen], job.augment), job.data.y_train[chosen]
 
+    def close(self) -> None:
+        """Take no more steps: who makes the batches ready is sent home."""
+        if self._batches is not None:
+            self._batches.close()
+            self._batches = None
+
     def step(self, lr: float) -> None:
         """See `Backend`. A loss that is not finite leaves the weights as they are."""
         model, job = self.model, self.job
+        assert self._batches is not None, "no epoch has begun"
         x, y = next(self._batches)
         self._last = (x, getattr(model, "random_state", None))
         # A diverging run overflows before its loss does; who reads the loss speaks for it.
@@ -181,10 +190,13 @@ def numpy_training(model: NumpyModel, job: Job) -> Iterator[Backend]:
     Raises:
         NetspecError: `train/out-of-memory`.
     """
+    backend = NumpyBackend(model, job)
     try:
-        yield NumpyBackend(model, job)
+        yield backend
     except MemoryError as error:
         raise out_of_memory(job.batch, str(error)) from None
+    finally:
+        backend.close()
 
 
 def out_of_memory(batch: int, reason: str) -> NetspecError:
@@ -198,7 +210,7 @@ def out_of_memory(batch: int, reason: str) -> NetspecError:
 
 def accuracy(
     model: NumpyModel,
-    x: NDArray[Any],
+    x: NDArray[Any] | ChosenImages,
     y: NDArray[np.int64],
     normalization: Normalization,
     batch: int = EVALUATION_BATCH,

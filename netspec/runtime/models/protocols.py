@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from netspec import codes
 from netspec.diagnostics import Diagnostic, NetspecError
+from netspec.runtime.data.chosen_images import ChosenImages
 from netspec.runtime.data.dataset import Array, Dataset, Labels
 from netspec.runtime.data.input_normalization import Normalization
 from netspec.runtime.optim.losses import Loss
@@ -40,7 +41,7 @@ class Job:
     """
 
     data: Dataset
-    measured: Mapping[str, tuple[Array, Labels]]
+    measured: Mapping[str, tuple[Array | ChosenImages, Labels]]
     normalization: Normalization
     loss: Loss
     l2: float

@@ -9,7 +9,8 @@ import numpy as np
 
 from netspec.runtime.data.batches import batch_slices, train_sample
 from netspec.runtime.data.choices import check_name, is_number, require
-from netspec.runtime.data.dataset import Dataset
+from netspec.runtime.data.chosen_images import ChosenImages
+from netspec.runtime.data.dataset import Array, Dataset, Labels
 from netspec.runtime.data.input_normalization import KINDS, Normalization
 from netspec.runtime.models.memory_check import require_memory
 from netspec.runtime.models.protocols import Job, Trainable
@@ -55,6 +56,9 @@ def fit(
     on_epoch: Callable[[int, History], None] | None = None,
 ) -> History:
     """Train `model` in place: a NumPy model (`net.compile()`) or a PyTorch one (`TorchModel`).
+
+    One thread trains a model, and no other uses it meanwhile. Several NumPy models may be trained
+    side by side, in threads; PyTorch's have one generator of random numbers for the process.
 
     Equal arguments give equal weights, bit for bit, on one machine with one number of threads
     (on a GPU up to the order in which it adds). Every image of the (remaining) training part is
@@ -132,8 +136,8 @@ def fit(
     if not isinstance(normalize, Normalization):
         normalize = Normalization.fit(normalize, data.x_train)
     sample = train_sample(count, seed)
-    measured = {
-        "train": (data.x_train[sample], data.y_train[sample]),
+    measured: dict[str, tuple[Array | ChosenImages, Labels]] = {
+        "train": (ChosenImages(data.x_train, sample), data.y_train[sample]),
         "val": (x_val, y_val),
         "test": (data.x_test, data.y_test),
     }

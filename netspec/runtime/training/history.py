@@ -16,6 +16,8 @@ from netspec.runtime.data.input_normalization import Normalization
 class History:
     """What happened, under the names of CS231n's Solver where it has one.
 
+    It grows while its run goes on; threads may share it when that is over.
+
     Attributes:
         loss_history: The loss of each step, L2 term included.
         train_acc_history: After each epoch, on at most 10,000 training images.

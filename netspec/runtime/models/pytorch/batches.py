@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
@@ -30,6 +30,39 @@ class Feed(Protocol):
         ...
 
 
+class Stored:
+    """Arrays in the host's memory or in a file: what torch cannot take is converted a batch at a time."""
+
+    def __init__(self, array: NDArray[Any]) -> None:
+        self._array = array
+        as_it_is = _is_direct(array) and array.flags.c_contiguous
+        self._tensor = _tensor(array) if as_it_is else None
+
+    def select(self, chosen: Tensor, *, pinned: bool = False) -> Tensor:
+        """The rows of these numbers, in pinned memory if that is wanted."""
+        if self._tensor is None:
+            batch = _tensor(self._array[chosen.numpy()])
+            return batch.pin_memory() if pinned else batch
+        shape = (len(chosen), *self._tensor.shape[1:])
+        out = torch.empty(shape, dtype=self._tensor.dtype, pin_memory=pinned)
+        return torch.index_select(self._tensor, 0, chosen, out=out)
+
+
+class Local:
+    """A data set in the host's own memory, where the network is too."""
+
+    def __init__(self, x: NDArray[Any], y: NDArray[np.int64], _device: torch.device) -> None:
+        self._x, self._y = Stored(x), Stored(y)
+
+    def batches(
+        self, order: NDArray[np.int64], parts: Sequence[slice]
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """See `Feed`."""
+        chosen = torch.from_numpy(order)
+        for part in parts:
+            yield self._x.select(chosen[part]), self._y.select(chosen[part])
+
+
 class Resident:
     """A data set that lies on the device as a whole, moved there once."""
 
@@ -52,7 +85,7 @@ class Streamed:
     """
 
     def __init__(self, x: NDArray[Any], y: NDArray[np.int64], device: torch.device) -> None:
-        self._x, self._y, self._device = _tensor(x), _tensor(y), device
+        self._x, self._y, self._device = Stored(x), Stored(y), device
 
     def batches(
         self, order: NDArray[np.int64], parts: Sequence[slice]
@@ -72,27 +105,39 @@ class Streamed:
                 )
 
     def _gather(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
-        found = []
-        for tensor in (self._x, self._y):
-            # Pinned memory is given back to its pool only after the copies from it are done.
-            pinned = self._device.type == "cuda"
-            out = torch.empty(
-                (len(chosen), *tensor.shape[1:]), dtype=tensor.dtype, pin_memory=pinned
-            )
-            found.append(torch.index_select(tensor, 0, chosen, out=out))
-        return found[0], found[1]
+        # Pinned memory is given back to its pool only after the copies from it are done.
+        pinned = self._device.type == "cuda"
+        return self._x.select(chosen, pinned=pinned), self._y.select(chosen, pinned=pinned)
+
+
+class Part:
+    """Some images of a feed's data set, with labels of their own order.
+
+    Args:
+        whole: the feed of the set.
+        numbers: (M,) which of its images, in order.
+    """
+
+    def __init__(self, whole: Feed, numbers: NDArray[np.int64]) -> None:
+        self._whole, self._numbers = whole, numbers
+
+    def batches(
+        self, order: NDArray[np.int64], parts: Sequence[slice]
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """See `Feed`."""
+        return self._whole.batches(self._numbers[order], parts)
 
 
 def make_feeds(
-    sets: dict[str, tuple[NDArray[Any], NDArray[np.int64]]], device: torch.device
+    sets: Mapping[str, tuple[NDArray[Any], NDArray[np.int64]]], device: torch.device
 ) -> dict[str, Feed]:
     """A feed for each data set: on the device if all fit well there, else streamed.
 
     Args:
         sets: images (N, ...) and labels (N,) by name.
-        device: where batches are wanted. In the host's own memory everything is resident.
+        device: where batches are wanted. In the host's own memory everything stays where it is.
     """
-    kind: type[Resident | Streamed] = Resident
+    kind: type[Local | Resident | Streamed] = Local
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         wanted = sum(x.nbytes + y.nbytes for x, y in sets.values())
@@ -115,9 +160,14 @@ class Normalizer:
         return x.to(self._dtype, copy=True).sub_(self._mean).div_(self._scale)
 
 
+def _is_direct(array: NDArray[Any]) -> bool:
+    """Whether torch has the type."""
+    return array.dtype.newbyteorder("=") == array.dtype and array.dtype.name in _DIRECT
+
+
 def _tensor(array: NDArray[Any]) -> Tensor:
     """The array itself where torch can take it, else a copy."""
-    if array.dtype.newbyteorder("=") != array.dtype or array.dtype.name not in _DIRECT:
+    if not _is_direct(array):
         array = array.astype(np.float64 if array.dtype.kind == "f" else np.int64)
     with warnings.catch_warnings():
         # Nothing writes to it.

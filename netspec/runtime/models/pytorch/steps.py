@@ -16,12 +16,13 @@ from netspec.diagnostics import Diagnostic, NetspecError
 from netspec.runtime.data.augment_draws import check_kinds, draw
 from netspec.runtime.data.batches import share
 from netspec.runtime.data.choices import require
+from netspec.runtime.data.chosen_images import ChosenImages
 from netspec.runtime.models.classifier_shape import require_training_batch
 from netspec.runtime.models.diverged import LastStep
 from netspec.runtime.models.numpy_steps import EVALUATION_BATCH
 from netspec.runtime.models.protocols import Job, Snapshot, check_snapshot, sound_snapshot
 from netspec.runtime.models.pytorch.augment import cut_out, shift_and_flip
-from netspec.runtime.models.pytorch.batches import Normalizer, make_feeds
+from netspec.runtime.models.pytorch.batches import Feed, Normalizer, Part, make_feeds
 from netspec.runtime.models.pytorch.model import TorchModel
 from netspec.runtime.models.pytorch.optimizers import make_torch_optimizer
 from netspec.runtime.optim.optimizers import AdamW, check_optimizer
@@ -51,8 +52,7 @@ class TorchBackend:
         # All batches but the last few have one size: the fastest algorithm is worth looking for.
         torch.backends.cudnn.benchmark = self.device.type == "cuda"
 
-        sets = {**job.measured, "steps": (job.data.x_train, job.data.y_train)}
-        self._feeds = make_feeds(sets, self.device)
+        self._feeds = self._make_feeds()
         self._normalize = Normalizer(job.normalization, model.torch_dtype, self.device)
         self._weights, self._others, self._names = self._trained()
         self._rule = rule = check_optimizer(job.optimizer, job.optimizer_options)
@@ -83,6 +83,20 @@ class TorchBackend:
         # Looking at a loss costs nothing here; elsewhere it would wait for a device or a process.
         self._alone = self.device.type == "cpu" and self.group.size == 1
         self._steps: Iterator[tuple[Tensor, Tensor, Tensor, float]] = iter(())
+
+    def _make_feeds(self) -> dict[str, Feed]:
+        """Where the images of the steps and of each accuracy come from, by its name."""
+        job = self.job
+        sets = {"steps": (job.data.x_train, job.data.y_train)}
+        chosen = {}
+        for name, (x, y) in job.measured.items():
+            if isinstance(x, ChosenImages):
+                assert x.images is job.data.x_train, "some of the images trained on"
+                chosen[name] = x.numbers
+            else:
+                sets[name] = (x, y)
+        feeds = make_feeds(sets, self.device)
+        return feeds | {name: Part(feeds["steps"], numbers) for name, numbers in chosen.items()}
 
     def _trained(self) -> tuple[list[Tensor], list[Tensor], list[str]]:
         """The parameters that are trained: weights, those without decay, and the names of both."""
