@@ -42,7 +42,7 @@ from netspec.compiler.parse import loader as modules
 from netspec.compiler.parse import tree_builder as tree
 from tests.conftest import ROOT, Run
 
-PAGES = ("README.md", "docs/language.md", "docs/add-an-op.md", "docs/course.md")
+PAGES = ("README.md", "docs/language.md", "docs/add-an-op.md", "docs/course.md", "docs/serving.md")
 FENCE = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LANGUAGE = (ROOT / "docs/language.md").read_text("utf-8")
 
