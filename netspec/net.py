@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 class Net:
     """A network that was checked: its graph, and what can be made of it.
 
+    Nothing changes it: threads may share it, and it can be copied and pickled.
+
     Attributes:
         graph: the operations in order, with shapes and source spans.
         written: the syntax it was built from, with blocks, loops and arguments.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from netspec.compiler.numpy_backend.passes.placement import place
+from netspec.kernels import parallel
 from netspec.kernels.arrays import Array
 
 # A buffer's name, its shape, and whether a batch comes in front of that.
@@ -17,6 +19,9 @@ Named = tuple[str, tuple[int, ...], bool]
 
 # No two buffers share a cache line.
 ALIGNMENT = 64
+
+# Batch sizes whose buffers are kept at a time.
+REMEMBERED = 8
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,24 @@ class Program:
     sample: Callable[..., None] | None = None
 
 
+class Memories:
+    """The memories of a program that nobody uses at the moment: a call borrows one for itself."""
+
+    def __init__(self, program: Program, dtype: np.dtype[Any]) -> None:
+        self.program, self.dtype = program, dtype
+        self._free: list[Memory] = []
+
+    @contextmanager
+    def borrowed(self) -> Iterator[Memory]:
+        """That of a call before, or a new one; what an exception comes out of is not lent again."""
+        try:
+            memory = self._free.pop()
+        except IndexError:  # it takes one step: no other thread comes between
+            memory = Memory(self.program, self.dtype)
+        yield memory
+        self._free.append(memory)
+
+
 class Memory:
     """Buffers of a program by name; those of a batch size are kept until a larger one comes."""
 
@@ -49,12 +72,13 @@ class Memory:
         self.program, self.dtype = program, dtype
         self.arena: Array = np.empty(0, dtype)
         self.scratch: Array = np.empty(0, dtype)
-        self._bound: dict[int, dict[str, Array]] = {}
+        self._bound: dict[tuple[int, int], dict[str, Array]] = {}
 
     def bind(self, batch: int) -> dict[str, Array]:
         """The buffers for a batch size."""
-        if batch in self._bound:
-            return self._bound[batch]
+        key = (batch, parallel.threads())  # scratch is shared out among the threads
+        if key in self._bound:
+            return self._bound[key]
         program, unit = self.program, ALIGNMENT // self.dtype.itemsize
         sizes = [
             -(-max(_elements(buffer, batch) for buffer in buffers) // unit) * unit
@@ -72,7 +96,9 @@ class Memory:
             for buffer in buffers:
                 part = self.arena[offset : offset + _elements(buffer, batch)]
                 bound[buffer[0]] = part.reshape(_shape(buffer, batch))
-        self._bound[batch] = bound
+        while len(self._bound) >= REMEMBERED:
+            del self._bound[next(iter(self._bound))]
+        self._bound[key] = bound
         return bound
 
 

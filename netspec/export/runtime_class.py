@@ -5,6 +5,7 @@ A generated class says what is particular: its inputs and parameters, and its pr
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from netspec.compiler.ir.initializers import Initializer, draw
-from netspec.export.memory import Memory, Program
+from netspec.export.memory import Memories, Memory, Program
 from netspec.export.weights_file import read_tensors, write_tensors
 from netspec.kernels import softmax
 from netspec.kernels.arrays import Array
@@ -34,6 +35,9 @@ CLASS_NAMES = "class_names"
 
 class Network:
     """Forward passes, and weights that are read and written.
+
+    Several threads may call `forward` and `predict` at a time, each call in memory of its own, while
+    none changes the parameters. A net can be copied and pickled, and used in a forked process.
 
     Args:
         seed: of the initial values and of dropout.
@@ -60,9 +64,23 @@ class Network:
             values = draw(name, shape, initializer, seed)
             self.parameters[name] = values.astype(np.int64 if role == COUNTER else self.dtype)
         self._prepared = {name: np.empty(s, self.dtype) for name, s in self.prepared.items()}
-        self._memory = Memory(self.evaluation, self.dtype)
         self._rng = np.random.default_rng([seed, 1])
+        self._allot()
+
+    def _allot(self) -> None:
+        """Memory to run in."""
+        self._memories = Memories(self.evaluation, self.dtype)
         self.refresh()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {n: v for n, v in self.__dict__.items() if n not in ("_memories", "_training")}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._allot()
+
+    def __copy__(self) -> Network:
+        return copy.deepcopy(self)
 
     @staticmethod
     def prepare(b: dict[str, Array], p: dict[str, Array], scratch: Array) -> None:
@@ -74,8 +92,9 @@ class Network:
         Args:
             x: an array with the batch in front; a dict of them for several inputs.
         """
-        buffers = self._forward(self._memory, x)
-        outputs = {name: buffers[b].copy() for name, b in self.evaluation.outputs.items()}
+        with self._memories.borrowed() as memory:
+            buffers = self._forward(memory, x)
+            outputs = {name: buffers[b].copy() for name, b in self.evaluation.outputs.items()}
         return outputs if len(outputs) > 1 else next(iter(outputs.values()))
 
     def predict(self, x: ArrayLike) -> Any:
@@ -138,7 +157,8 @@ class Network:
 
     def refresh(self) -> None:
         """Say that parameters were changed: what is made of them once is made again."""
-        self.prepare(self._prepared, self.parameters, self._memory.scratch)
+        with self._memories.borrowed() as memory:
+            self.prepare(self._prepared, self.parameters, memory.scratch)
 
     def _forward(self, memory: Memory, x: ArrayLike | Mapping[str, ArrayLike]) -> dict[str, Array]:
         """Run a program's forward pass; gives its buffers."""
@@ -162,7 +182,7 @@ class Network:
 
 
 class TrainedNetwork(Network):
-    """A `Network` that is trained, by the cross-entropy of its scores.
+    """A `Network` that is trained, by the cross-entropy of its scores: by one thread at a time.
 
     Attributes:
         gradients: arrays by the names of the parameters that are trained.
@@ -178,7 +198,10 @@ class TrainedNetwork(Network):
             for name, shape, _, role in self.drawn
             if role not in (COUNTER, "statistic")
         }
-        self._training_memory = Memory(self.training, self.dtype)
+
+    def _allot(self) -> None:
+        super()._allot()
+        self._training = Memories(self.training, self.dtype)
 
     def loss_and_grads(
         self, x: ArrayLike | Mapping[str, ArrayLike], y: ArrayLike
@@ -189,8 +212,14 @@ class TrainedNetwork(Network):
             x: as for `forward`.
             y: the class of each image, whole numbers from 0.
         """
+        with self._training.borrowed() as memory:
+            return self._loss_and_grads(memory, x, y), self.gradients
+
+    def _loss_and_grads(
+        self, memory: Memory, x: ArrayLike | Mapping[str, ArrayLike], y: ArrayLike
+    ) -> float:
         program = self.training
-        buffers = self._forward(self._training_memory, x)
+        buffers = self._forward(memory, x)
         scores, targets = buffers[program.outputs[self.scores]], np.asarray(y)
         whole = targets.shape == scores.shape[:1] and targets.dtype.kind in "ui"
         if not whole or targets.min() < 0 or targets.max() >= scores.shape[1]:
@@ -201,8 +230,8 @@ class TrainedNetwork(Network):
         dscores = buffers[program.output_gradients[self.scores]]
         loss = softmax_cross_entropy(scores, targets, dscores)
         assert program.backward is not None
-        program.backward(buffers, self.parameters, self.gradients, self._training_memory.scratch)
-        return loss, self.gradients
+        program.backward(buffers, self.parameters, self.gradients, memory.scratch)
+        return loss
 
     def train_step(
         self, x: ArrayLike | Mapping[str, ArrayLike], y: ArrayLike, lr: float = 0.1

@@ -10,9 +10,9 @@ import functools
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import pairwise
+from queue import SimpleQueue
 from typing import Any
 
 Run = Callable[[Callable[..., Any], Sequence[tuple[Any, ...]]], list[Any]]
@@ -64,17 +64,126 @@ def possible_parts(count: int) -> dict[int, set[int]]:
 def run(task: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
     """Call `task(*a)` for each of `arguments`, the first here and the others in threads of their own.
 
-    Returns the results in order; an exception of any call is raised here.
+    What no thread has begun when the first is done is done here as well: several callers share the
+    threads, and none waits for what another one gave them. Returns the results in order. An exception
+    of any call is raised here; whatever is raised, an interrupt too, no call still runs then.
     """
     if len(arguments) == 1:
         return [task(*arguments[0])]
     forked: Run | None = getattr(_local, "run", None)
     if forked is not None:
         return forked(task, arguments)
-    pool = _pool(len(arguments) - 1)
-    others = [pool.submit(task, *a) for a in arguments[1:]]
-    first = task(*arguments[0])
-    return [first, *(other.result() for other in others)]
+    parts = [_Part(task, a) for a in arguments[1:]]
+    try:
+        _workers.offer(parts)
+        first = task(*arguments[0])
+        for part in reversed(parts):
+            part.make_here()
+        for part in parts:
+            part.wait()
+    except BaseException:
+        _settle(parts)
+        raise
+    return [first, *(part.outcome() for part in parts)]
+
+
+class _Part:
+    """A call that its caller or a worker makes, whoever claims it first."""
+
+    def __init__(self, task: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+        self._task, self._arguments = task, arguments
+        self._claim: dict[str, str] = {}
+        self._done = threading.Lock()
+        self._done.acquire()
+        self._finished = False
+        self._result: Any = None
+        self._error: BaseException | None = None
+
+    def _is_for(self, who: str) -> bool:
+        """Claim it; whether it is theirs, now or from before. No interrupt can leave that open."""
+        return self._claim.setdefault("by", who) == who
+
+    def make_here(self) -> None:
+        """Make the call, if no worker has begun."""
+        if self._is_for("caller"):
+            self._result = self._task(*self._arguments)
+            self._finished = True
+
+    def make(self) -> None:
+        """Make the call in a worker, if its caller has not begun."""
+        if not self._is_for("worker"):
+            return
+        try:
+            self._result = self._task(*self._arguments)
+        except BaseException as error:
+            self._error = error
+        finally:
+            self._finished = True
+            self._done.release()
+
+    def wait(self) -> None:
+        """Return when the call is done."""
+        while not self._finished:
+            self._done.acquire()
+
+    def settle(self) -> None:
+        """Return when the call is done, or will never be made."""
+        if not self._is_for("caller"):
+            self.wait()
+
+    def outcome(self) -> Any:
+        """What the call gave, or raised."""
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+        return self._result
+
+
+def _settle(parts: Sequence[_Part]) -> None:
+    """Let no part run on. An interrupt while it waits comes out afterwards."""
+    try:
+        for part in parts:
+            part.settle()
+    except BaseException:
+        _settle(parts)
+        raise
+
+
+class _Workers:
+    """Threads that make parts. A forked child, which has none of its parent's, starts its own."""
+
+    def __init__(self) -> None:
+        self._forget()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._forget)
+
+    def _forget(self) -> None:
+        self._offered: SimpleQueue[_Part] = SimpleQueue()
+        self._count = 0
+
+    def offer(self, parts: Sequence[_Part]) -> None:
+        """Let workers make the parts, as many as can be had: none is no fault."""
+        try:
+            while self._count < len(parts):
+                threading.Thread(
+                    target=_work, args=(self._offered,), name="netspec", daemon=True
+                ).start()
+                self._count += 1
+        except RuntimeError:  # no more threads
+            pass
+        if self._count:
+            for part in parts:
+                self._offered.put(part)
+
+
+def _work(offered: SimpleQueue[_Part]) -> None:
+    while True:
+        part = offered.get()
+        part.make()
+        del part  # nobody's arrays are kept while it waits
+
+
+_workers = _Workers()
 
 
 @contextmanager
@@ -98,11 +207,6 @@ def in_place_of_run(forked: Run) -> Iterator[None]:
 
 
 @functools.cache
-def _pool(size: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(size, thread_name_prefix="netspec")
-
-
-@functools.cache
 def _blas() -> tuple[Any, ...]:
     """What sets the threads of each BLAS library that is loaded."""
     import numpy as np  # noqa: F401 - its BLAS must be loaded to be found
@@ -111,17 +215,46 @@ def _blas() -> tuple[Any, ...]:
     return tuple(ThreadpoolController().select(user_api="blas").lib_controllers)
 
 
-@contextmanager
-def one_blas_thread() -> Iterator[None]:
-    """Hold BLAS to one thread, for the kernels bring their own."""
-    # As `ThreadpoolController.limit` does, which takes as long as a small layer.
-    before = [(library, library.get_num_threads()) for library in _blas()]
-    try:
-        for library, count in before:
-            if count != 1:
-                library.set_num_threads(1)
-        yield
-    finally:
-        for library, count in before:
-            if count != 1:
-                library.set_num_threads(count)
+class _Hold:
+    """BLAS at one thread while anyone holds it; the last to let go gives it back its threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._holders = 0
+        self._before: list[tuple[Any, int]] = []
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._forget)
+
+    def _forget(self) -> None:
+        """In a forked child: those who held it are not there."""
+        self._lock = threading.Lock()
+        self._holders = min(self._holders, 1)
+        self.__exit__()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._holders:
+                # As `ThreadpoolController.limit` does, which takes as long as a small layer.
+                self._before = [(library, library.get_num_threads()) for library in _blas()]
+                for library, count in self._before:
+                    if count != 1:
+                        library.set_num_threads(1)
+            self._holders += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            if not self._holders:
+                return
+            self._holders -= 1
+            if not self._holders:
+                for library, count in self._before:
+                    if count != 1:
+                        library.set_num_threads(count)
+
+
+_hold = _Hold()
+
+
+def one_blas_thread() -> AbstractContextManager[None]:
+    """Hold BLAS to one thread, for the kernels bring their own. Several threads may at a time."""
+    return _hold

@@ -73,9 +73,9 @@ def test_the_footprint_is_what_a_program_takes(training: bool) -> None:
     found = footprint(graph, plan, 7)
     program = Program(graph, plan, np.dtype("f4"))
     buffers = program.bind(7)
-    assert program._arena.nbytes == found.arena
-    assert program._scratch.nbytes == found.scratch
-    own = {b.name for b in program.memory.external} & buffers.keys()
+    assert buffers.arena.nbytes == found.arena
+    assert buffers.scratch.nbytes == found.scratch
+    own = {b.name for b in program.memory_plan.external} & buffers.keys()
     assert sum(buffers[name].nbytes for name in own) == found.outside
     model = load("resnet", depth=8).compile("numpy")
     assert sum(a.nbytes for a in model.parameters.values()) == found.parameters

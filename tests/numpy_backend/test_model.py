@@ -253,7 +253,7 @@ class TestMemory:
             buffers = program.bind(3)
             for buffer in buffers.values():
                 buffer.fill(poison)
-            program._scratch.fill(poison)
+            buffers.scratch.fill(poison)
             for name, buffer in plan.inputs.items():
                 buffers[buffer.name] = inputs[name].copy()
             program.forward(buffers, p)

@@ -52,7 +52,7 @@ def assert_same(ours, theirs) -> None:
 
 def recording_of(predictor):
     """Of the batch size that was asked for last."""
-    return list(predictor._prepared.values())[-1].recording
+    return list(predictor._prepared)[-1].recording
 
 
 # ------------------------------------------------------------------------------------ predictors
@@ -141,8 +141,9 @@ def test_few_batch_sizes_are_remembered() -> None:
     for batch in range(12, 0, -1):  # the largest first: a larger one would take new memory
         predictor(np.zeros((batch, *model.input_shape), "f4"))
         model.forward(np.zeros((batch, *model.input_shape), "f4"))
-    (program,) = model._programs.values()
-    assert len(predictor._prepared) == len(program._bound) == 8
+    ((program,),) = model._programs
+    with program.memory() as memory:
+        assert len(predictor._prepared) == len(memory.bound) == 8
 
 
 # -------------------------------------------------------------------------------------- training
@@ -197,7 +198,7 @@ def test_a_model_trains_alike_with_and_without_recordings() -> None:
         for model, replays in zip(models, (True, False), strict=True):
             losses.append(model.loss_and_grads(x, y, l2=1e-3)[0])
             model.flat_parameters -= 0.1 * model.flat_gradients
-            for program in model._programs.values():
+            for program in next(iter(model._programs)):
                 program._replays = replays
         assert losses[0] == losses[1]
         assert_same(models[0].forward(x), models[1].forward(x))

@@ -43,7 +43,8 @@ def test_what_is_estimated_is_what_is_taken() -> None:
     x, y = np.zeros((128, 1, 8, 8), "f4"), np.zeros(64, int)
     model.loss_and_grads(x[:64], y)
     model.scores(x)
-    taken = sum(p._arena.nbytes + p._scratch.nbytes for p in model._programs.values())
+    (programs,) = model._programs
+    taken = sum(p._own.arena.nbytes + p._own.scratch.nbytes for p in programs)
     assert taken <= expected <= 1.5 * taken + (1 << 16)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from contextlib import AbstractContextManager
-from typing import Any
+import copy
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,15 +13,19 @@ from numpy.typing import ArrayLike, NDArray
 from netspec import codes
 from netspec.compiler.ir.graph import Graph, Parameter
 from netspec.compiler.ir.initializers import draw
-from netspec.compiler.passes.bind_sizes import match_sizes, match_sizes_of, open_sizes, specialize
 from netspec.diagnostics import NetspecError
+from netspec.runtime.engine.fork_lock import ForkLock
+from netspec.runtime.engine.memory import Buffers
 from netspec.runtime.engine.program import Program, make_plan
+from netspec.runtime.engine.recent import Recent
 from netspec.runtime.models.classifier_shape import (
     class_count,
     image_shape,
     require_training_batch,
     scores_output,
 )
+from netspec.runtime.models.fixed_arrays import FixedArrays, write
+from netspec.runtime.models.inputs import Inputs
 from netspec.runtime.models.numpy_steps import numpy_training
 from netspec.runtime.models.predictor import Predictor
 from netspec.runtime.models.protocols import Backend, Job
@@ -41,11 +46,27 @@ def draw_parameter(parameter: Parameter, seed: int) -> NDArray[np.float64]:
     return draw(parameter.name, parameter.shape, parameter.initializer, seed)
 
 
+# Picture sizes of a net that leaves them open whose programs are kept at a time.
+REMEMBERED = 8
+
+# What a copy makes anew from the rest.
+_DERIVED = ("_parameters", "_gradients", "_l2_scratch", "_inputs", "_programs", "_one_at_a_time")
+
+
 class Model:
     """A net compiled to NumPy, with parameters drawn from a seed.
 
     All trained parameters live in one vector, weights (on which L2 acts) first; `parameters` holds
     views of it by name, and the buffers and what is frozen, which are arrays of their own.
+
+    Threads: `forward`, `scores`, `loss` and `loss_and_grads` may be called by several at a time, and
+    give each what they would give it alone. Forward passes in evaluation mode run side by side, each
+    in memory of its own; what changes the model (a pass in training mode) or fills `gradients` waits
+    for its turn. While one thread changes the parameters, by `fit`, by an optimizer or by hand, the
+    others may not use the model. A forked process may use it, and it can be pickled.
+
+    Copies: `copy.copy`, `copy.deepcopy` and `pickle` give a model with a vector of its own, which
+    trains on its own; random numbers of dropout go on from where they were.
     """
 
     def __init__(self, graph: Graph, *, dtype: str = "float32", seed: int = 0) -> None:
@@ -59,23 +80,23 @@ class Model:
             )
         self.graph = graph
         self.dtype: np.dtype[Any] = np.dtype(DTYPES[dtype])
-        self.parameters: dict[str, Array] = {}
-        self.gradients: dict[str, Array] = {}
         self.frozen: frozenset[str] = frozenset()
-        self._lay_out()
+        self._allot()
         for parameter in graph.parameters.values():
-            self.parameters[parameter.name][...] = draw_parameter(parameter, seed)
+            self._parameters[parameter.name][...] = draw_parameter(parameter, seed)
         self._rng = np.random.default_rng([seed, 1])
-        self._open = open_sizes(graph)
-        self._programs: dict[tuple[bool, bool, tuple[tuple[str, int], ...]], Program] = {}
 
-    def _lay_out(self) -> None:
+    def _allot(self) -> None:
+        """Memory for the parameters, and all that follows from it."""
+        size = sum(p.size for p in self.graph.trainable() if p.name not in self.frozen)
+        self._flat_parameters: Array = np.zeros(size, self.dtype)
+        self._flat_gradients: Array = np.zeros(size, self.dtype)
+        self._lay_out({})
+
+    def _lay_out(self, apart: Mapping[str, Array]) -> None:
+        """Views of the two vectors by name; `apart` are the arrays that are not in them, or new."""
         moved = [p for p in self.graph.trainable() if p.name not in self.frozen]
         trained = sorted(moved, key=lambda p: p.role != "weight")
-        size = sum(p.size for p in trained)
-        self.flat_parameters: Array = np.zeros(size, self.dtype)
-        self.flat_gradients: Array = np.zeros(size, self.dtype)
-        self._l2_scratch: Array = np.empty(L2_BLOCK, self.dtype)
         self.decayed = sum(p.size for p in trained if p.role == "weight")
         offset = 0
         views: dict[str, tuple[Array, Array]] = {}
@@ -83,20 +104,82 @@ class Model:
             part = slice(offset, offset + p.size)
             offset += p.size
             views[p.name] = (
-                self.flat_parameters[part].reshape(p.shape),
-                self.flat_gradients[part].reshape(p.shape),
+                self._flat_parameters[part].reshape(p.shape),
+                self._flat_gradients[part].reshape(p.shape),
             )
+        parameters, gradients = dict[str, Array](), dict[str, Array]()
         for p in self.graph.parameters.values():  # in the order of the file
             if p.name in views:
-                self.parameters[p.name], self.gradients[p.name] = views[p.name]
+                parameters[p.name], gradients[p.name] = views[p.name]
+            elif p.name in apart:
+                parameters[p.name] = apart[p.name]
             else:
                 dtype = np.dtype(np.int64) if p.role == "counter" else self.dtype
-                self.parameters[p.name] = np.zeros(p.shape, dtype)
+                parameters[p.name] = np.zeros(p.shape, dtype)
+        self._parameters, self._gradients = FixedArrays(parameters), FixedArrays(gradients)
+        self._l2_scratch: Array = np.empty(L2_BLOCK, self.dtype)
+        self._inputs = Inputs(self.graph, self.dtype)
+        self._programs: Recent[tuple[tuple[str, int], ...], _Programs] = Recent(REMEMBERED)
+        self._one_at_a_time = ForkLock()
+
+    # -- copies
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = {name: value for name, value in self.__dict__.items() if name not in _DERIVED}
+        apart = {n: a for n, a in self._parameters.items() if n not in self._gradients}
+        return {**state, "apart": apart}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lay_out(self.__dict__.pop("apart"))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Model:
+        memo[id(self.graph)] = self.graph  # nobody changes a graph
+        copied = memo[id(self)] = type(self).__new__(type(self))
+        copied.__setstate__(copy.deepcopy(self.__getstate__(), memo))
+        return copied
+
+    def __copy__(self) -> Model:
+        return copy.deepcopy(self)
 
     # -- what it is
 
     def __repr__(self) -> str:
-        return f"<netspec.Model {self.graph.name} {self.dtype}, {self.flat_parameters.size:,} parameters>"
+        size = f"{self._flat_parameters.size:,} parameters"
+        return f"<netspec.Model {self.graph.name} {self.dtype}, {size}>"
+
+    @property
+    def parameters(self) -> dict[str, Array]:
+        """Every parameter and buffer by its name, live: views of `flat_parameters`, or alone.
+
+        What is assigned to a name is written into its array, once its shape and type are checked.
+        """
+        return self._parameters
+
+    @property
+    def gradients(self) -> dict[str, Array]:
+        """The gradients of what is trained, by its name: views of `flat_gradients`."""
+        return self._gradients
+
+    @property
+    def flat_parameters(self) -> Array:
+        """(P,), live: writing to it changes the model. What is assigned is written into it."""
+        return self._flat_parameters
+
+    @flat_parameters.setter
+    def flat_parameters(self, values: ArrayLike) -> None:
+        if values is not self._flat_parameters:
+            write(self._flat_parameters, values, "flat_parameters")
+
+    @property
+    def flat_gradients(self) -> Array:
+        """(P,), the gradients of `flat_parameters`, filled by `loss_and_grads`."""
+        return self._flat_gradients
+
+    @flat_gradients.setter
+    def flat_gradients(self, values: ArrayLike) -> None:
+        if values is not self._flat_gradients:
+            write(self._flat_gradients, values, "flat_gradients")
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -122,16 +205,16 @@ class Model:
         Raises:
             NetspecError: `model/input-shape` if the shape does not fit.
         """
-        outputs = self._run_forward(x, training=False, backward=False)[2]
-        copies = {name: array.copy() for name, array in outputs.items()}
+        with self._run_forward(x, training=False, backward=False) as pass_:
+            copies = {name: array.copy() for name, array in pass_.outputs.items()}
         return copies if len(copies) > 1 else next(iter(copies.values()))
 
     __call__ = forward
 
     def scores(self, x: ArrayLike) -> Array:
         """What the loss reads of a batch (N, classes), in evaluation mode."""
-        outputs = self._run_forward(x, training=False, backward=False)[2]
-        return outputs[scores_output(self.graph)].copy()
+        with self._run_forward(x, training=False, backward=False) as pass_:
+            return pass_.outputs[scores_output(self.graph)].copy()
 
     def loss(
         self,
@@ -151,9 +234,10 @@ class Model:
             loss: a loss or its name.
             training: with batch statistics and dropout (buffers are updated), or without.
         """
-        outputs = self._run_forward(x, training=training, backward=False)[2]
         chosen = make_loss(loss) if isinstance(loss, str) else loss
-        value = chosen.value(outputs[scores_output(self.graph)], np.asarray(y))
+        turn: AbstractContextManager[None] = self._one_at_a_time if training else nullcontext()
+        with turn, self._run_forward(x, training=training, backward=False) as pass_:
+            value = chosen.value(pass_.outputs[scores_output(self.graph)], np.asarray(y))
         return value + self._penalty(l2)
 
     def loss_and_grads(
@@ -172,8 +256,9 @@ class Model:
         overwrites.
         """
         chosen = make_loss(loss) if isinstance(loss, str) else loss
-        value = self.gradients_(x, y, loss=chosen, l2=l2, training=training)
-        grads = {name: g.copy() if copy else g for name, g in self.gradients.items()}
+        with self._one_at_a_time:
+            value = self.gradients_(x, y, loss=chosen, l2=l2, training=training)
+            grads = {name: g.copy() if copy else g for name, g in self._gradients.items()}
         return value, grads
 
     def gradients_(
@@ -186,14 +271,16 @@ class Model:
         training: bool = True,
     ) -> float:
         """Forward and backward in place: fills `flat_gradients`, gives the loss with its L2 term."""
-        program, buffers, outputs = self._run_forward(x, training=training, backward=True)
         scores = scores_output(self.graph)
-        for name, buffer in program.plan.output_gradients.items():
-            if name != scores:
-                buffers[buffer.name].fill(0)
-        dscores = buffers[program.plan.output_gradients[scores].name]
-        value = loss.value_and_gradient(outputs[scores], np.asarray(y), dscores)
-        program.backward(buffers, self.parameters, self.gradients)
+        turn = self._one_at_a_time
+        with turn, self._run_forward(x, training=training, backward=True) as pass_:
+            program, buffers = pass_.program, pass_.buffers
+            for name, buffer in program.plan.output_gradients.items():
+                if name != scores:
+                    buffers[buffer.name].fill(0)
+            dscores = buffers[program.plan.output_gradients[scores].name]
+            value = loss.value_and_gradient(pass_.outputs[scores], np.asarray(y), dscores)
+            program.backward(buffers, self._parameters, self._gradients)
         if l2:
             self._add_l2(self.dtype.type(l2))
         return value + self._penalty(l2)
@@ -203,8 +290,8 @@ class Model:
         for start in range(0, self.decayed, L2_BLOCK):
             part = slice(start, min(start + L2_BLOCK, self.decayed))
             product = self._l2_scratch[: part.stop - start]
-            np.multiply(self.flat_parameters[part], l2, out=product)
-            self.flat_gradients[part] += product
+            np.multiply(self._flat_parameters[part], l2, out=product)
+            self._flat_gradients[part] += product
 
     def reseed(self, seed: int) -> None:
         """Start the random numbers of dropout anew."""
@@ -222,97 +309,47 @@ class Model:
     def _penalty(self, l2: float) -> float:
         if not l2:
             return 0.0
-        weights = self.flat_parameters[: self.decayed]
+        weights = self._flat_parameters[: self.decayed]
         return 0.5 * l2 * float(np.dot(weights, weights))
 
     def _program(self, arrays: Mapping[str, Array], *, training: bool, backward: bool) -> Program:
         """The program for a batch; a net that leaves sizes open has one for each picture size."""
-        sizes = self._sizes(arrays)
-        key = (training, backward, tuple(sizes.items()))
-        if key not in self._programs:
-            graph = self.sized(arrays)
-            plan = make_plan(graph, training=training, backward=backward, frozen=self.frozen)
-            self._programs[key] = Program(graph, plan, self.dtype, replays=True)
-        return self._programs[key]
+        sizes = self._inputs.sizes(arrays)
+        programs = self._programs.get(
+            tuple(sizes.items()),
+            lambda: _Programs(self._inputs.sized(arrays), self.dtype, self.frozen),
+        )
+        return programs.get(training, backward)
 
-    def _sizes(self, arrays: Mapping[str, Array]) -> dict[str, int]:
-        """The numbers of the sizes that the net leaves open."""
-        if not self._open:
-            return {}
-        return match_sizes(self.graph, {n: a.shape[1:] for n, a in arrays.items()}) or {}
-
-    def sized(self, arrays: Mapping[str, Array]) -> Graph:
-        """The graph for pictures of the size of these, where the net leaves sizes open."""
-        sizes = self._sizes(arrays)
-        return specialize(self.graph, sizes) if sizes else self.graph
-
+    @contextmanager
     def _run_forward(
         self, x: ArrayLike | Mapping[str, ArrayLike], *, training: bool, backward: bool
-    ) -> tuple[Program, dict[str, Array], dict[str, Array]]:
-        """Run a forward pass; gives the program, its buffers and the outputs among them."""
-        arrays = self.check_inputs(x)
+    ) -> Iterator[_Pass]:
+        """Run a forward pass; its buffers are the caller's until the end of the `with`."""
+        arrays = self._inputs.check(x)
         program = self._program(arrays, training=training, backward=backward)
         batch = len(next(iter(arrays.values())))
         if program.plan.training:
             require_training_batch(self.graph, batch)
-        buffers = program.bind(batch)
-        for name, buffer in program.plan.inputs.items():
-            # Into an array that stays: what runs on the same arrays can be recorded.
-            np.copyto(buffers[buffer.name], arrays[name])
-        program.sample(buffers, self._rng)
-        program.forward(buffers, self.parameters)
-        outputs = {name: buffers[b.name] for name, b in program.plan.outputs.items()}
-        return program, buffers, outputs
+        with program.memory() as memory:
+            buffers = memory.bind(batch)
+            for name, buffer in program.plan.inputs.items():
+                # Into an array that stays: what runs on the same arrays can be recorded.
+                np.copyto(buffers[buffer.name], arrays[name])
+            program.sample(buffers, self._rng)
+            program.forward(buffers, self._parameters)
+            outputs = {name: buffers[b.name] for name, b in program.plan.outputs.items()}
+            yield _Pass(program, buffers, outputs)
 
     def predictor(self) -> Predictor:
         """What answers with the parameters as they are now, faster than `forward` for few images."""
-        return Predictor(self)
-
-    def check_inputs(self, x: ArrayLike | Mapping[str, ArrayLike]) -> dict[str, Array]:
-        """A batch as contiguous arrays of the model's type, by the name of the input.
-
-        Raises:
-            NetspecError: `model/inputs`, `model/input-shape`, `model/input-type`.
-        """
-        wanted = self.graph.inputs
-        given = (
-            x
-            if isinstance(x, Mapping)
-            else {"one array" if len(wanted) > 1 else next(iter(wanted)): x}
-        )
-        if set(given) != set(wanted):
-            raise NetspecError.simple(
-                codes.MODEL_INPUTS,
-                f"{self.graph.name} has the inputs {', '.join(wanted)},"
-                f" and got {', '.join(map(str, given)) or 'none'}",
-                "give a dict of arrays by these names" if len(wanted) > 1 else None,
-            )
-        arrays = {}
-        for name, shape in wanted.items():
-            array = np.asarray(given[name])
-            if array.ndim == 0:
-                array = array.reshape(1)
-            expected = ", ".join(["N", *map(str, shape)])
-            if match_sizes_of(shape, array.shape[1:]) is None or len(array) == 0:
-                raise NetspecError.simple(
-                    codes.MODEL_INPUT_SHAPE,
-                    f"`{name}` must be of shape [{expected}], not {list(array.shape)}",
-                )
-            if array.dtype.kind not in "fiub":
-                raise NetspecError.simple(
-                    codes.MODEL_INPUT_TYPE, f"`{name}` must hold numbers, not {array.dtype}"
-                )
-            arrays[name] = np.ascontiguousarray(array, self.dtype)
-        sizes = {name: len(array) for name, array in arrays.items()}
-        if len(set(sizes.values())) > 1:
-            raise NetspecError.simple(codes.MODEL_INPUTS, f"batches of different sizes: {sizes}")
-        return arrays
+        return Predictor(self.graph, self.dtype, self.state_dict())
 
     # -- state
 
     def state_dict(self) -> dict[str, Array]:
         """Every parameter and buffer by its name, copied, in the order of the file."""
-        return {name: array.copy() for name, array in self.parameters.items()}
+        return {name: array.copy() for name, array in self._parameters.items()}
 
     def load_state_dict(self, state: Mapping[str, ArrayLike]) -> None:
         """Take parameters and buffers from a dict that names each of them.
@@ -328,7 +365,7 @@ class Model:
         arrays = {name: np.asarray(value) for name, value in fitted.items()}
         check_tensors(arrays, needed)
         for name, array in arrays.items():
-            self.parameters[name][...] = array
+            self._parameters[name][...] = array
 
     # -- training
 
@@ -358,7 +395,33 @@ class Model:
         """
         values = self.state_dict()
         self.frozen = frozenset(names)
-        self.gradients = {}
-        self._lay_out()
-        self._programs = {}
+        self._allot()
         self.load_state_dict(values)
+
+
+class _Pass(NamedTuple):
+    """A forward pass that was run: the program, its buffers, and the outputs among them."""
+
+    program: Program
+    buffers: Buffers
+    outputs: dict[str, Array]
+
+
+class _Programs:
+    """The programs of a net for pictures of one size, each made when it is first wanted."""
+
+    def __init__(self, graph: Graph, dtype: np.dtype[Any], frozen: frozenset[str]) -> None:
+        self._graph, self._dtype, self._frozen = graph, dtype, frozen
+        self._made: dict[tuple[bool, bool], Program] = {}
+
+    def get(self, training: bool, backward: bool) -> Program:
+        """The program in training mode or not, with its backward pass or without."""
+        key = (training, backward)
+        if key not in self._made:
+            plan = make_plan(self._graph, training=training, backward=backward, frozen=self._frozen)
+            # Two threads may make it: both get the one that is kept.
+            self._made.setdefault(key, Program(self._graph, plan, self._dtype, replays=True))
+        return self._made[key]
+
+    def __iter__(self) -> Iterator[Program]:
+        return iter(self._made.values())

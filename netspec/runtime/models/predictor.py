@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from netspec.compiler.ir.graph import Graph
 from netspec.kernels import parallel
+from netspec.runtime.engine.memory import Memory
 from netspec.runtime.engine.program import Program, make_plan
+from netspec.runtime.engine.recent import Recent
 from netspec.runtime.engine.record.recorder import Recording
-
-if TYPE_CHECKING:
-    from netspec.runtime.models.numpy_model import Model
+from netspec.runtime.models.inputs import Inputs
 
 Array = NDArray[Any]
 
@@ -28,24 +28,31 @@ TRIALS = 2
 class Predictor:
     """The outputs of a net in evaluation mode, as fast as they come.
 
-    It keeps the parameters that the model had when it was made, and what can be computed from them
-    alone is computed once: batch norms folded into convolutions, weights laid out for their matrix
-    products. The first batch of a size is slow, for the NumPy calls that it takes are recorded; the
-    others only make these calls again (see `netspec.runtime.engine.record.recorder`), which saves
-    most of the time where batches are small. A program that cannot be recorded runs as it is.
+    What can be computed from the parameters alone is computed once: batch norms folded into
+    convolutions, weights laid out for their matrix products. The first batch of a size is slow, for
+    the NumPy calls that it takes are recorded; the others only make these calls again (see
+    `netspec.runtime.engine.record.recorder`), which saves most of the time where batches are small. A
+    program that cannot be recorded runs as it is.
 
-    Not to be called by several threads at once.
+    Threads: several may call it at a time. Each call has memory and a recording of its own, of which
+    there will be as many as calls that ran side by side. It can be copied and pickled, and used in
+    processes that were forked or spawned; it then records anew.
 
     Args:
-        model: the model; it may be trained on, which changes nothing here.
+        graph: the net.
+        dtype: of the model.
+        parameters: by name; taken as they are, so nobody may change them.
     """
 
-    def __init__(self, model: Model) -> None:
-        self.graph: Graph = model.graph
-        self.dtype: np.dtype[Any] = model.dtype
-        self._model = model
-        self._parameters = model.state_dict()
-        self._prepared: dict[Any, _Prepared] = {}
+    def __init__(self, graph: Graph, dtype: np.dtype[Any], parameters: Mapping[str, Array]) -> None:
+        self.graph = graph
+        self.dtype = dtype
+        self._parameters = dict(parameters)
+        self._inputs = Inputs(graph, dtype)
+        self._prepared: Recent[Any, _Prepared] = Recent(REMEMBERED)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Predictor, (self.graph, self.dtype, self._parameters)
 
     def __call__(self, x: ArrayLike | Mapping[str, ArrayLike]) -> Any:
         """The outputs of a batch.
@@ -61,43 +68,66 @@ class Predictor:
         """
         # An array as it should be, of a shape seen before, is taken without another look.
         if isinstance(x, np.ndarray) and x.dtype == self.dtype:
-            prepared = self._prepared.get((parallel.threads(), x.shape))
+            prepared = self._prepared.known((parallel.threads(), x.shape))
             if prepared is not None:
                 return prepared([x])
-        arrays = self._model.check_inputs(x)
+        arrays = self._inputs.check(x)
         key = (parallel.threads(), *(array.shape for array in arrays.values()))
-        if key not in self._prepared:
-            while len(self._prepared) >= REMEMBERED:
-                del self._prepared[next(iter(self._prepared))]
-            self._prepared[key] = self._prepare(arrays)
-        return self._prepared[key](list(arrays.values()))
+        prepared = self._prepared.get(key, lambda: self._prepare(arrays))
+        return prepared(list(arrays.values()))
 
     forward = __call__
 
     def _prepare(self, arrays: Mapping[str, Array]) -> _Prepared:
-        graph = self._model.sized(arrays)
+        graph = self._inputs.sized(arrays)
         plan = make_plan(graph, training=False, backward=False)
-        return _Prepared(Program(graph, plan, self.dtype), self._parameters, arrays)
+        return _Prepared(Program(graph, plan, self.dtype), self._parameters)
 
 
 class _Prepared:
-    """A program for batches of one size, recorded where that can be done."""
+    """A program for batches of one size, and those of its runs that nobody makes at the moment."""
+
+    def __init__(self, program: Program, parameters: Mapping[str, Array]) -> None:
+        self._program, self._parameters = program, parameters
+        self._free: list[_Run] = []
+
+    def __call__(self, inputs: Sequence[Array]) -> Any:
+        try:
+            run = self._free.pop()
+        except IndexError:  # it takes one step: no other thread comes between
+            run = _Run(self._program, self._program.new_memory(), self._parameters, inputs)
+        answer = run(inputs)
+        self._free.append(run)  # one that an exception ended, an interrupt say, is not used again
+        return answer
+
+    @property
+    def recording(self) -> Recording | None:
+        """What a call makes; None where it runs the program."""
+        return self._free[-1].recording
+
+
+class _Run:
+    """A program in memory of its own, recorded where that can be done: for one call at a time."""
 
     def __init__(
-        self, program: Program, parameters: Mapping[str, Array], arrays: Mapping[str, Array]
+        self,
+        program: Program,
+        memory: Memory,
+        parameters: Mapping[str, Array],
+        inputs: Sequence[Array],
     ) -> None:
         self._program = program
         self._parameters = parameters
-        self._buffers = program.bind(len(next(iter(arrays.values()))))
+        self._buffers = memory.bind(len(inputs[0]))
         plan = program.plan
-        self._inputs = [np.zeros_like(arrays[name]) for name in plan.inputs]
+        self._inputs = [np.zeros_like(array) for array in inputs]
         for buffer, array in zip(plan.inputs.values(), self._inputs, strict=True):
             self._buffers[buffer.name] = array
         self._run_program()
         self._outputs = {name: self._buffers[b.name] for name, b in plan.outputs.items()}
         self.recording = self._record()
 
-    def __call__(self, inputs: list[Array]) -> Any:
+    def __call__(self, inputs: Sequence[Array]) -> Any:
         for array, given in zip(self._inputs, inputs, strict=True):
             np.copyto(array, given)
         self._run()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import linecache
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from netspec import codes
@@ -61,17 +62,43 @@ def module_class(net: CheckedNet) -> type[nn.Module]:
         NetspecError: `torch/missing`.
     """
     require_torch()
-    made: type[nn.Module] = _class_of(torch_source(net.written), net.name)
+    made: type[nn.Module] = _classes_of(torch_source(net.written), net.name)[net.name]
     return made
 
 
 @functools.lru_cache(maxsize=32)
-def _class_of(source: str, name: str) -> Any:
+def _classes_of(source: str, name: str) -> dict[str, Any]:
+    """What the generated source of a net defines, by name: its class and those of its blocks."""
     filename = f"<netspec torch {name} {abs(hash(source)):x}>"
     linecache.cache[filename] = (len(source), None, source.splitlines(True), filename)
     namespace: dict[str, Any] = {"__name__": f"netspec_generated_{name}"}
     exec(compile(source, filename, "exec"), namespace)
-    return namespace[name]
+    defined = {
+        key: each
+        for key, each in namespace.items()
+        if isinstance(each, type) and each.__module__ == namespace["__name__"]
+    }
+    for each in defined.values():
+        setattr(each, "__reduce_ex__", _reduction(each, source, name))  # noqa: B010
+    return defined
+
+
+def _reduction(made: type, source: str, name: str) -> Callable[[Any, Any], Any]:
+    """How modules of a generated class are pickled: who reads them makes the class anew."""
+
+    def reduce(module: nn.Module, protocol: Any) -> Any:
+        if type(module) is not made:  # of a class that somebody derived from it
+            return object.__reduce_ex__(module, protocol)
+        return _unfilled, (source, name, made.__name__), module.__dict__
+
+    return reduce
+
+
+def _unfilled(source: str, name: str, class_name: str) -> nn.Module:
+    """A module of a generated class, to be filled by who reads its pickle."""
+    made = _classes_of(source, name)[class_name]
+    module: nn.Module = made.__new__(made)
+    return module
 
 
 def build_module(net: CheckedNet, *, dtype: str = "float32", seed: int = 0) -> nn.Module:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 _FILLED = {np.zeros_like: 0, np.ones_like: 1, np.empty_like: None}
 # Functions that write into `out` if they are given one.
 _WITH_OUT = frozenset((np.concatenate, np.take, np.einsum, np.dot))
+# Stands where an array goes.
+_PLACE = np.empty(0)
 
 
 class Life:
@@ -85,9 +88,10 @@ class RecordedArray(np.ndarray[Any, Any]):
             return recorder.wrapped(made)
         given = recorder.fresh(made.shape, made.dtype) if out is None else out
         target = recorder.plain(given)
+        places = _replaced(args, repeat(_PLACE))  # what is noted keeps no recorded array
 
         def again(*arrays: Any) -> None:
-            arguments = _replaced(args, iter(arrays))
+            arguments = _replaced(places, iter(arrays))
             if func in _WITH_OUT:
                 func(*arguments, **kwargs, out=target)
             else:

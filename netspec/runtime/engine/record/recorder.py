@@ -96,7 +96,7 @@ class _Step(NamedTuple):
 
 
 class Recorder:
-    """Notes what is done to arrays that `array` made.
+    """Notes what is done to arrays that `array` made, until `recording` or the end of a `with`.
 
     Args:
         fold: compute what does not depend on the input while recording, and drop what nothing
@@ -117,6 +117,23 @@ class Recorder:
         self._forks = 0
         self._lane = (0, 0)
         self._refused: str | None = None
+
+    def __enter__(self) -> Recorder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of everything.
+
+        A recorded array knows its recorder, and what it is the base of does not show the garbage
+        collector that: an array kept here would keep itself, and all of the run, for ever.
+        """
+        for kept in (self._own, self._made, self._memories, self._steps):
+            kept.clear()
+        for found in (self._free, self._kept, self._views):
+            found.clear()
 
     def array(self, array: Array, *, constant: bool = False) -> Array:
         """The same memory as an array whose use is recorded.
@@ -150,14 +167,15 @@ class Recorder:
 
         Recording ends here.
         """
-        if self._refused is not None:
-            return None
-        steps = self._steps
-        if self._fold:
-            marked = [flags for output in outputs for flags in self._flags(output)]
-            steps = self._needed(marked)
-        sections = schedule([step.task for step in steps])
-        return Recording(sections, self._digest.digest(), tuple(self._made))
+        with self:
+            if self._refused is not None:
+                return None
+            steps = self._steps
+            if self._fold:
+                marked = [flags for output in outputs for flags in self._flags(output)]
+                steps = self._needed(marked)
+            sections = schedule([step.task for step in steps])
+            return Recording(sections, self._digest.digest(), tuple(self._made))
 
     def _needed(self, outputs: Sequence[Flags]) -> list[_Step]:
         for memory in self._memories:
@@ -264,8 +282,10 @@ class Recorder:
         """A recorded array as NumPy's own kind, the same for equal views; anything else as it is."""
         if not isinstance(value, RecordedArray):
             return value
+        if value.size == 0:  # not a view of `value`, which has a base of its own
+            return np.empty(value.shape, value.dtype)
         memory = self._memory_of(value)
-        if memory is None or value.size == 0 or not memory.owner.flags.c_contiguous:
+        if memory is None or not memory.owner.flags.c_contiguous:
             return value.view(np.ndarray)
         offset = address(value) - memory.start
         key = (memory.number, offset, value.shape, value.strides, value.dtype)

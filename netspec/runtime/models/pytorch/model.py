@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import os
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +18,7 @@ from netspec import codes
 from netspec.compiler.ir.graph import Graph
 from netspec.compiler.numpy_backend.lower import is_frozen
 from netspec.diagnostics import NetspecError
+from netspec.runtime.engine.fork_lock import ForkLock
 from netspec.runtime.models.classifier_shape import class_count, image_shape, scores_output
 from netspec.runtime.models.memory_check import value_bytes
 from netspec.runtime.models.protocols import Backend, Job
@@ -23,9 +27,18 @@ from netspec.runtime.weights.host import machine_memory
 from netspec.runtime.weights.legacy_names import fit_state
 from netspec.runtime.weights.safetensors_file import check_tensors
 
+# PyTorch's threads are not there in a forked child, and it would wait for them: see its DataLoader.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=partial(torch.set_num_threads, 1))
+
 
 class TorchModel:
     """A net's module, where and how it runs, and its state as NumPy arrays.
+
+    Threads: several may call `forward` at a time; the module is in evaluation mode while any of them
+    does, and then again in the mode it was in. While one trains, the others may not use the model. It
+    can be copied and pickled. A forked process may use it; PyTorch then has one thread there, for it
+    cannot take up its parent's.
 
     Args:
         graph: of the checked net.
@@ -52,6 +65,17 @@ class TorchModel:
         if self.execution.channels_last:
             self.module = self.module.to(memory_format=torch.channels_last)
         self.frozen: frozenset[str] = frozenset()
+        self._evaluating = _Evaluating(self.module)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_evaluating"}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._evaluating = _Evaluating(self.module)
+
+    def __copy__(self) -> TorchModel:
+        return copy.deepcopy(self)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -77,12 +101,9 @@ class TorchModel:
         Returns:
             An array of the output's shape with N in front; a dict of them for several outputs.
         """
-        was_training = self.module.training
-        self.module.eval()
-        with torch.no_grad(), self.autocast():
+        with self._evaluating, torch.no_grad(), self.autocast():
             given = torch.as_tensor(np.asarray(x, self.dtype), device=self.execution.device)
             outputs = self.module(self.stored(given))
-        self.module.train(was_training)
         if not isinstance(outputs, tuple):
             return _array(outputs.to(self.torch_dtype))
         arrays = (_array(output.to(self.torch_dtype)) for output in outputs)
@@ -167,6 +188,35 @@ class TorchModel:
         size = self.execution.group.size
         with ordinary_errors(-(-job.batch // size), self.execution.compiler):
             yield TorchBackend(self, job)
+
+
+class _Evaluating:
+    """A module in evaluation mode while anyone is in the `with`; afterwards as it was before.
+
+    A mode that is as it should be is not touched, and with it no other thread's pass.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self._module = module
+        self._lock = ForkLock()
+        self._inside = 0
+        self._training: list[nn.Module] = []
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._training = [m for m in self._module.modules() if m.training]
+                for module in self._training:
+                    module.training = False
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                for module in self._training:
+                    module.training = True
+                self._training = []
 
 
 def _array(tensor: Tensor) -> NDArray[Any]:

@@ -1,0 +1,118 @@
+"""The memory that a program runs in: for one thread at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netspec.compiler.ir.plan import Buffer, Plan
+from netspec.compiler.numpy_backend.memory_use import ALIGNMENT
+from netspec.compiler.numpy_backend.passes.plan_memory import MemoryPlan
+from netspec.kernels import parallel
+from netspec.runtime.engine.recent import Recent
+from netspec.runtime.engine.record.replay import Replay
+
+Array = NDArray[Any]
+
+# Batch sizes whose buffers and recordings are kept at a time.
+REMEMBERED = 8
+
+
+class Buffers(dict[str, Array]):
+    """Arrays by name. An input is made when it is asked for: most callers put their own array in.
+
+    Attributes:
+        outside: the names of the arrays that a caller may put in.
+        arena: what the others are parts of.
+        scratch: what the kernels work in.
+        replays: by function of the program.
+    """
+
+    def __init__(
+        self, outside: Collection[str], make: Callable[[str], Array], arena: Array, scratch: Array
+    ) -> None:
+        super().__init__()
+        self.outside = outside
+        self.arena, self.scratch = arena, scratch
+        self.replays = {"forward": Replay(), "backward": Replay()}
+        self._make = make
+
+    def __missing__(self, name: str) -> Array:
+        array = self[name] = self._make(name)
+        return array
+
+
+class Memory:
+    """Buffers of a program for any batch size; those of several share the memory of the largest.
+
+    Args:
+        plan: of the program.
+        places: where its buffers lie.
+        scratch_elements: how much scratch a batch size needs.
+        dtype: of every array.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        places: MemoryPlan,
+        scratch_elements: Callable[[int], int],
+        dtype: np.dtype[Any],
+    ) -> None:
+        self._plan, self._places, self._dtype = plan, places, dtype
+        self._scratch_elements = scratch_elements
+        self.arena: Array = np.empty(0, dtype)
+        self.scratch: Array = np.empty(0, dtype)
+        self.bound: Recent[tuple[int, int], Buffers] = Recent(REMEMBERED)
+
+    def bind(self, batch: int) -> Buffers:
+        """The buffers for a batch size, by name. The caller puts its inputs in, or fills those there."""
+        # Scratch is shared out among the threads.
+        return self.bound.get((batch, parallel.threads()), lambda: self._make(batch))
+
+    def _make(self, batch: int) -> Buffers:
+        offsets, size = layout(self._places, batch, self._dtype)
+        if size > len(self.arena):
+            self.bound.clear()
+            self.arena = _aligned(size, self._dtype)
+        scratch = self._scratch_elements(batch)
+        if scratch > len(self.scratch):
+            self.bound.clear()
+            self.scratch = _aligned(scratch, self._dtype)
+        dtype = self._dtype
+        given = {buffer.name: buffer for buffer in self._plan.inputs.values()}
+        outside = dict.fromkeys([*given, *(buffer.name for buffer in self._places.external)])
+        buffers = Buffers(
+            outside,
+            lambda name: np.empty(_shape(given[name], batch), dtype),
+            self.arena,
+            self.scratch,
+        )
+        for buffer, offset in offsets.items():
+            flat = self.arena[offset : offset + buffer.elements(batch)]
+            buffers[buffer.name] = flat.reshape(_shape(buffer, batch))
+        for buffer in self._places.external:
+            if buffer.name not in given:
+                buffers[buffer.name] = np.empty(_shape(buffer, batch), dtype)
+        return buffers
+
+
+def layout(
+    places: MemoryPlan, batch: int, dtype: np.dtype[Any]
+) -> tuple[Mapping[Buffer, int], int]:
+    """Where each buffer begins in the arena of a batch size, and how long that is; in elements."""
+    return places.layout(batch, ALIGNMENT // dtype.itemsize)
+
+
+def _shape(buffer: Buffer, batch: int) -> tuple[int, ...]:
+    return (batch, *buffer.shape) if buffer.batched else buffer.shape
+
+
+def _aligned(size: int, dtype: np.dtype[Any]) -> Array:
+    extra = ALIGNMENT // dtype.itemsize
+    memory = np.empty(size + extra, dtype)
+    skip = -memory.ctypes.data % ALIGNMENT // dtype.itemsize
+    return memory[skip : skip + size]

@@ -1,0 +1,67 @@
+"""The last few things of a kind, made when they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator
+from typing import Generic, TypeVar
+
+from netspec.runtime.engine.fork_lock import ForkLock
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+class Recent(Generic[K, V]):
+    """Things by key, of which those that were not asked for the longest are let go.
+
+    Several threads may ask at a time. Two that ask for the same new key may both make it; one of
+    the two is kept, and both get that.
+
+    Args:
+        most: how many are kept.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._items: dict[K, V] = {}
+        # What was asked for last is mostly asked for again: that takes no lock.
+        self._last: tuple[K, V] | None = None
+        self._lock = ForkLock()
+
+    def get(self, key: K, make: Callable[[], V]) -> V:
+        """What is kept under a key, or else is made now."""
+        found = self.known(key)
+        if found is not None:
+            return found
+        made = make()
+        with self._lock:
+            item = self._put_last(key, self._items.pop(key, made))
+            while len(self._items) > self._most:
+                del self._items[next(iter(self._items))]
+            return item
+
+    def known(self, key: K) -> V | None:
+        """What is kept under a key, if anything is."""
+        last = self._last
+        if last is not None and last[0] == key:
+            return last[1]
+        with self._lock:
+            return self._put_last(key, self._items.pop(key)) if key in self._items else None
+
+    def _put_last(self, key: K, item: V) -> V:
+        self._items[key] = item
+        self._last = key, item
+        return item
+
+    def clear(self) -> None:
+        """Let all go."""
+        with self._lock:
+            self._items.clear()
+            self._last = None
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __iter__(self) -> Iterator[V]:
+        with self._lock:
+            return iter(list(self._items.values()))

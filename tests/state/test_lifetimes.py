@@ -1,0 +1,277 @@
+"""What is dropped is freed, what is interrupted is not used again, and mapped data stay mapped."""
+
+from __future__ import annotations
+
+import _thread
+import gc
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import netspec
+from netspec.kernels import parallel
+from netspec.runtime.engine.recent import Recent
+
+ROOT = Path(__file__).parents[2]
+TEXT = """net Small() {
+    input image: [1, 8, 8]
+    output image -> conv(6, 3, pad = 1) -> batch_norm -> relu -> conv(6, 3, groups = 2)
+           -> layer_norm -> max_pool(2) -> flatten -> linear(3)
+}"""
+OPEN = """net Open() {
+    input image: [1, H, W]
+    output image -> conv(6, 3, pad = 1) -> relu -> global_avg_pool -> linear(3)
+}"""
+RNG = np.random.default_rng(0)
+DATA = netspec.Dataset(
+    "made", RNG.integers(0, 256, (40, 1, 8, 8)).astype("u1"), RNG.integers(0, 3, 40),
+    RNG.integers(0, 256, (9, 1, 8, 8)).astype("u1"), RNG.integers(0, 3, 9), 3,
+)  # fmt: skip
+X, Y = RNG.standard_normal((8, 1, 8, 8)).astype("f4"), RNG.integers(0, 3, 8)
+
+
+@pytest.fixture(autouse=True)
+def _two_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "_threads", 2)
+    for name in ("WORTH_A_THREAD", "WORTH_A_PART"):
+        monkeypatch.setattr(parallel, name, 1)
+
+
+def anonymous_megabytes() -> float:
+    """The memory of this process that no file holds."""
+    lines = Path("/proc/self/status").read_text("ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) / 1024
+
+
+# ------------------------------------------------------------------------------------- lifetimes
+
+
+def used() -> Any:
+    model = netspec.loads(TEXT).compile()
+    netspec.fit(model, DATA, epochs=2, batch=8)
+    for batch in (1, 3, 8):
+        for _ in range(4):
+            model.loss_and_grads(X[:batch], Y[:batch], training=batch > 1)
+    return model
+
+
+def used_predictor() -> Any:
+    predictor = used().predictor()
+    for batch in (1, 1, 3):
+        predictor(X[:batch])
+    return predictor
+
+
+@pytest.mark.parametrize("make", [used, used_predictor])
+def test_what_is_dropped_is_freed_at_once(make: Any) -> None:
+    """Without the garbage collector, which sees no cycle through the base of an array."""
+    gc.collect()
+    gc.disable()
+    try:
+        each = make()
+        arrays = [a for a in gc.get_objects() if isinstance(a, np.ndarray)]
+        assert not [a for a in arrays if type(a).__name__ == "RecordedArray"]
+        refs = [weakref.ref(each), *map(weakref.ref, memory_of(each))]
+        del each, arrays
+        assert [ref() is None for ref in refs] == [True] * len(refs)
+    finally:
+        gc.enable()
+
+
+def memory_of(each: Any) -> list[np.ndarray]:
+    if hasattr(each, "predictor"):
+        programs = [program for made in each._programs for program in made]
+        return [program._own.arena for program in programs] + [each.flat_parameters]
+    return [run._buffers.arena for prepared in each._prepared for run in prepared._free]
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux counts it")
+def test_twenty_fits_take_the_memory_of_one() -> None:
+    net = netspec.load(ROOT / "networks/lenet.net")
+    images = np.zeros((128, 1, 28, 28), "u1")
+    data = netspec.Dataset("zeros", images, np.arange(128) % 10, images[:64], np.zeros(64, int), 10)
+    marks = []
+    for turn in range(20):
+        netspec.fit(net.compile(), data, epochs=4, batch=64)
+        if turn in (4, 19):
+            marks.append(anonymous_megabytes())
+    assert marks[1] - marks[0] < 8, marks  # a leak was 10 a fit
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux counts it")
+def test_batch_sizes_and_picture_sizes_are_let_go() -> None:
+    net, model = netspec.loads(OPEN), netspec.loads(TEXT).compile()
+    pictures = net.compile()
+    marks = []
+    for _ in range(3):
+        for batch in range(40, 4, -4):
+            model.loss_and_grads(np.zeros((batch, 1, 8, 8)), np.zeros(batch, int))
+        for size in range(40, 60, 2):
+            for _ in range(3):
+                pictures.forward(np.zeros((8, 1, size, size), "f4"))
+        marks.append(anonymous_megabytes())
+    assert len(pictures._programs) == 8
+    assert marks[-1] - marks[1] < 4, marks
+
+
+def test_what_was_asked_for_lately_is_kept() -> None:
+    recent: Recent[int, object] = Recent(3)
+    first = recent.get(0, object)
+    for key in range(1, 20):
+        recent.get(key, object)
+        assert recent.get(0, object) is first
+    assert len(recent) == 3
+    assert recent.known(1) is None
+
+
+# ------------------------------------------------------------------------------------ interrupts
+
+
+class StopError(Exception):
+    """What a part raises."""
+
+
+def test_no_part_runs_on_when_one_raises() -> None:
+    running = []
+
+    def part(number: int) -> None:
+        running.append(number)
+        if number == 0:
+            raise StopError
+        time.sleep(0.02)
+        running.remove(number)
+
+    for _ in range(20):
+        with pytest.raises(StopError):
+            parallel.run(part, [(number,) for number in range(3)])
+        assert running == [0]
+        running.clear()
+
+
+def test_an_error_of_a_worker_is_raised_when_all_is_done() -> None:
+    done = []
+
+    def part(number: int) -> int:
+        if number == 1:
+            raise StopError
+        time.sleep(0.01)
+        done.append(number)
+        return number
+
+    with pytest.raises(StopError):
+        parallel.run(part, [(number,) for number in range(3)])
+    assert sorted(done) in ([0, 2], [0])  # what no worker had begun need not be made
+
+
+def test_parts_are_made_where_no_thread_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    monkeypatch.setattr(parallel, "_workers", parallel._Workers())
+    assert parallel.run(lambda number: number + 1, [(n,) for n in range(4)]) == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("what", ["forward", "predictor", "training"])
+def test_an_interrupted_call_does_not_spoil_the_next(what: str) -> None:
+    """At moments that are drawn: while it records, while threads work, and in between."""
+    rng = np.random.default_rng(7)
+    model = netspec.loads(TEXT).compile()
+    state, expected = model.state_dict(), model.forward(X)
+    loss, _ = model.loss_and_grads(X, Y)
+    model.load_state_dict(state)
+    predictor = model.predictor()
+    call = {
+        "forward": lambda: model.forward(X),
+        "predictor": lambda: predictor(X),
+        "training": lambda: model.loss_and_grads(X, Y),
+    }[what]
+    interrupted = 0
+    for turn in range(30):
+        if turn % 5 == 0:  # records anew
+            model, predictor = netspec.loads(TEXT).compile(), model.predictor()
+        timer = threading.Timer(float(rng.uniform(0, 0.02)), _thread.interrupt_main)
+        try:
+            timer.start()
+            while timer.is_alive():
+                call()
+            timer.join()
+            time.sleep(0.05)  # the interrupt is on its way
+        except KeyboardInterrupt:
+            interrupted += 1
+        timer.join()
+        model.load_state_dict(state)
+        np.testing.assert_array_equal(model.forward(X), expected)
+        np.testing.assert_allclose(predictor(X), expected, atol=1e-5)
+        assert model.loss_and_grads(X, Y)[0] == loss
+        model.load_state_dict(state)
+    assert interrupted > 15
+
+
+# ----------------------------------------------------------------------------------- mapped data
+
+MAPPED = """
+import sys
+from pathlib import Path
+import numpy as np
+import netspec
+
+folder, target = Path(sys.argv[1]), sys.argv[2]
+most = 0.0
+
+
+def measure(*_):
+    global most
+    lines = Path("/proc/self/status").read_text().splitlines()
+    now = next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) / 1024
+    most = max(most, now)
+
+
+data = netspec.load_data(str(folder))
+net = netspec.loads(
+    "net Mean() { input image: [3, 64, 64]\\n output image -> avg_pool(8) -> flatten -> linear(2) }"
+)
+model = net.compile(target)
+netspec.fit(model, data.limit(256), epochs=1, batch=64, optimizer="sgd")
+measure()
+start = most
+import threading, time
+over = threading.Event()
+def watch():
+    while not over.wait(0.005):
+        measure()
+thread = threading.Thread(target=watch); thread.start()
+netspec.fit(model, data, epochs=1, batch=64, val=500, optimizer="sgd")
+over.set(); thread.join()
+print(most - start)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux counts it")
+@pytest.mark.parametrize(("target", "dtype", "most"), [("numpy", "u1", 40), ("torch", ">u2", 90)])
+def test_a_mapped_set_takes_no_memory_of_its_size(target, dtype, most, tmp_path: Path) -> None:
+    """Training, validation and test images: 86 MB of bytes, or 172 MB of words in another order."""
+    if target == "torch":
+        pytest.importorskip("torch")
+    count = 7000
+    for part, images in (("train", count), ("test", 64)):
+        shape = (images, 3, 64, 64)
+        made = np.lib.format.open_memmap(
+            tmp_path / f"x_{part}.npy", mode="w+", dtype=dtype, shape=shape
+        )
+        made[:, 0, 0] = np.arange(images, dtype="u2").reshape(-1, 1) % 200
+        made.flush()
+        np.save(tmp_path / f"y_{part}.npy", np.arange(images) % 2)
+    done = subprocess.run(
+        [sys.executable, "-c", MAPPED, tmp_path, target],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout.split()[-1]) < most, done.stdout

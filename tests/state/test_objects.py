@@ -1,0 +1,398 @@
+"""Every object that a user holds: shared by threads, copied, pickled, and taken to other processes."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import multiprocessing
+import pickle
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+import netspec
+from netspec.export import standalone_source
+from netspec.kernels import parallel
+from netspec.runtime.optim.optimizers import OPTIMIZERS, make_optimizer
+
+NET = netspec.loads("""net Small(width = 6) {
+    input image: [1, 8, 8]
+    layer shared = conv(width, 3, pad = 1)
+    output image -> conv(width, 3, pad = 1) -> batch_norm -> relu -> shared -> relu -> max_pool(2)
+           -> dropout(0.2) -> flatten -> linear(3)
+}""")
+RNG = np.random.default_rng(0)
+X = RNG.standard_normal((6, 4, 1, 8, 8)).astype("f4")
+Y = RNG.integers(0, 3, (6, 4))
+DATA = netspec.Dataset(
+    "made", RNG.integers(0, 256, (40, 1, 8, 8)).astype("u1"), RNG.integers(0, 3, 40),
+    RNG.integers(0, 256, (9, 1, 8, 8)).astype("u1"), RNG.integers(0, 3, 9), 3,
+)  # fmt: skip
+
+
+def fitted(target: str) -> Any:
+    """A model that has run and was trained."""
+    if target == "torch":
+        pytest.importorskip("torch")
+    model = NET.compile(target, seed=3)  # type: ignore[call-overload]
+    model.forward(X[0])
+    netspec.fit(model, DATA, epochs=2, batch=8)
+    model.forward(X[0])
+    return model
+
+
+def standalone(training: bool) -> Any:
+    """A net of a standalone file, in the mode that was asked for, after some use."""
+    module = importlib.import_module(f"netspec_state_{'training' if training else 'inference'}")
+    net = module.Small(seed=3)
+    for x, y in zip(X, Y, strict=True) if training else ():
+        net.train_step(x, y)
+    net.forward(X[0])
+    return net
+
+
+def fit(model: Any, seed: int = 0) -> list[np.ndarray]:
+    netspec.fit(model, DATA, epochs=1, batch=8, seed=seed, optimizer="sgd")
+    return list(model.state_dict().values())
+
+
+def step(net: Any, seed: int = 0) -> list[np.ndarray]:
+    net.train_step(X[seed], Y[seed])
+    return [array.copy() for array in net.parameters.values()]
+
+
+def stepped() -> Any:
+    """An optimizer with its vectors, after a step."""
+    rng = np.random.default_rng(1)
+    optimizer = make_optimizer("adam", rng.standard_normal(50), rng.standard_normal(50), 30)
+    optimizer.step(0.1)
+    return optimizer
+
+
+def move(optimizer: Any, seed: int = 0) -> list[np.ndarray]:
+    optimizer.step(0.1 + seed)
+    return [optimizer.parameters.copy()]
+
+
+def by_forward(net: Any, i: int) -> np.ndarray:
+    found: np.ndarray = net.forward(X[i])
+    return found
+
+
+@dataclass(frozen=True)
+class Kind:
+    """An object after some use: how it is made, what it answers, and how it changes, if it can."""
+
+    make: Callable[[], Any]
+    answer: Callable[[Any, int], Any]
+    train: Callable[..., list[np.ndarray]] | None = None
+
+
+KINDS = {
+    "Net": Kind(lambda: NET, lambda net, i: (str(net), net.source("torch"), i)),
+    "Dataset": Kind(lambda: DATA, lambda data, i: data.x_train[i]),
+    "History": Kind(
+        lambda: netspec.fit(NET.compile(), DATA, epochs=2, batch=8),
+        lambda history, i: (history.loss_history, history.normalization.apply(X[i], "f4")),
+    ),
+    "optimizer": Kind(stepped, lambda optimizer, _: optimizer.parameters, move),
+    "Model": Kind(lambda: NET.compile(seed=3), by_forward, fit),
+    "fitted Model": Kind(lambda: fitted("numpy"), by_forward, fit),
+    "loss_and_grads": Kind(
+        lambda: fitted("numpy"),
+        lambda model, i: list(model.loss_and_grads(X[i], Y[i], training=False)[1].values()),
+    ),
+    "Predictor": Kind(lambda: fitted("numpy").predictor(), lambda net, i: net(X[i])),
+    "TorchModel": Kind(lambda: fitted("torch"), by_forward, fit),
+    "TorchModel in training mode": Kind(lambda: NET.compile("torch", seed=3), by_forward, fit),
+    "standalone net": Kind(lambda: standalone(True), by_forward, step),
+    "standalone inference": Kind(lambda: standalone(False), by_forward),
+}
+TRAINED = [name for name, kind in KINDS.items() if kind.train]
+every_kind = pytest.mark.parametrize("name", KINDS)
+every_trained = pytest.mark.parametrize("name", TRAINED)
+COPIES: dict[str, Callable[[Any], Any]] = {
+    "copy": copy.copy,
+    "deepcopy": copy.deepcopy,
+    "pickle": lambda each: pickle.loads(pickle.dumps(each)),
+}
+every_way = pytest.mark.parametrize("way", COPIES)
+METHODS = [
+    m for m in ("fork", "forkserver", "spawn") if m in multiprocessing.get_all_start_methods()
+]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _standalone_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Standalone files that this process and others can import."""
+    folder = tmp_path_factory.mktemp("files")
+    for training in (True, False):
+        name = f"netspec_state_{'training' if training else 'inference'}"
+        text = standalone_source(NET.graph, training=training)
+        (folder / f"{name}.py").write_text(text, "utf-8")
+    sys.path.insert(0, str(folder))
+    yield
+    sys.path.remove(str(folder))
+
+
+def share_out(set_: Callable[[Any, str, int], None] = setattr) -> None:
+    """Have kernels share out even small work, here and in the standalone files."""
+    files = map(importlib.import_module, ("netspec_state_training", "netspec_state_inference"))
+    for module in (parallel, *files):
+        for name, value in (("_threads", 2), ("WORTH_A_THREAD", 1), ("WORTH_A_PART", 1)):
+            set_(module, name, value)
+
+
+@pytest.fixture(autouse=True)
+def _two_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    share_out(monkeypatch.setattr)
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether two answers are; PyTorch may add in another order in another number of threads."""
+    if isinstance(a, np.ndarray):
+        return a.shape == b.shape and np.allclose(a, b, rtol=1e-4, atol=1e-6)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(same, a, b))
+    return bool(a == b)
+
+
+def answers(name: str, each: Any) -> list[Any]:
+    return [KINDS[name].answer(each, i) for i in range(len(X))]
+
+
+def test_the_table_has_every_object_of_the_package() -> None:
+    """Functions, errors and modules apart: a new class must be added above."""
+    classes = {n for n in netspec.__all__ if isinstance(getattr(netspec, n), type)}
+    assert classes - {"Diagnostic", "NetspecError"} <= KINDS.keys()
+
+
+# --------------------------------------------------------------------------------------- threads
+
+
+@every_kind
+def test_threads_that_share_it_get_what_one_gets(name: str) -> None:
+    each = KINDS[name].make()
+    expected = answers(name, each)
+    state = {n: a.copy() for n, a in getattr(each, "state_dict", dict)().items()}
+    wrong: list[Any] = []
+    begin = threading.Barrier(4)
+
+    def call(first: int) -> None:
+        begin.wait()
+        for turn in range(30):
+            i = (first + turn) % len(X)
+            try:
+                if not same(KINDS[name].answer(each, i), expected[i]):
+                    wrong.append(i)
+            except Exception as error:  # a thread's error would pass unseen
+                wrong.append(error)
+
+    threads = [threading.Thread(target=call, args=(first,)) for first in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    for key, array in state.items():  # running statistics too
+        np.testing.assert_array_equal(array, each.state_dict()[key])
+
+
+def test_models_are_trained_side_by_side() -> None:
+    seeds = range(4)
+    expected = [fit(NET.compile(seed=seed), seed) for seed in seeds]
+    with ThreadPoolExecutor(len(seeds)) as pool:
+        found = list(pool.map(lambda seed: fit(NET.compile(seed=seed), seed), seeds))
+    for ours, theirs in zip(found, expected, strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
+def test_a_module_is_left_in_the_mode_it_was_in() -> None:
+    model = fitted("torch")
+    model.start_training()
+    next(m for m in model.module.modules() if "BatchNorm" in type(m).__name__).eval()
+    modes = [m.training for m in model.module.modules()]
+    model.forward(X[0])
+    assert [m.training for m in model.module.modules()] == modes
+    assert any(modes)
+
+
+# ---------------------------------------------------------------------------------------- copies
+
+
+@every_kind
+@every_way
+def test_a_copy_answers_alike(name: str, way: str) -> None:
+    each = KINDS[name].make()
+    copied = COPIES[way](each)
+    assert type(copied) is type(each)
+    assert same(answers(name, copied), answers(name, each))
+    again = COPIES[way](copied)  # a copy that has run
+    assert same(answers(name, again), answers(name, each))
+
+
+@every_trained
+@every_way
+def test_a_copy_trains_as_the_original_would_and_alone(name: str, way: str) -> None:
+    train = KINDS[name].train
+    assert train is not None
+    each = KINDS[name].make()
+    before = answers(name, each)
+    copied = COPIES[way](each)
+    if way == "copy" and name == "optimizer":
+        pytest.skip("a shallow copy moves the same vectors, as it should")
+    changed = train(copied)
+    assert same(answers(name, each), before)
+    assert not same(answers(name, copied), before)
+    assert same(train(each), changed)
+
+
+@every_way
+@pytest.mark.parametrize("frozen", [False, True])
+def test_parameters_of_a_copy_are_views_of_its_own_vector(way: str, frozen: bool) -> None:
+    model = fitted("numpy")
+    if frozen:
+        model.freeze([name for name in model.parameters if name.startswith("conv1")])
+    copied = COPIES[way](model)
+    assert copied.frozen == model.frozen
+    assert list(copied.parameters) == list(model.parameters)
+    for views, vector in ("parameters", "flat_parameters"), ("gradients", "flat_gradients"):
+        flat = getattr(copied, vector)
+        assert not np.shares_memory(flat, getattr(model, vector))
+        np.testing.assert_array_equal(flat, getattr(model, vector))
+        for name in model.gradients:
+            assert np.shares_memory(getattr(copied, views)[name], flat), name
+    for name, array in model.parameters.items():
+        assert not np.shares_memory(array, copied.parameters[name])
+    one, other = (m.loss_and_grads(X[0], Y[0], l2=0.1) for m in (model, copied))
+    assert same(list(one[1].values()), list(other[1].values()))
+    assert one[0] == other[0]  # the same masks are drawn
+
+
+@pytest.mark.parametrize("way", ["deepcopy", "pickle"])
+@pytest.mark.parametrize("rule", OPTIMIZERS)
+def test_an_optimizer_copied_with_its_model_moves_the_copy(rule: str, way: str) -> None:
+    model = NET.compile()
+    optimizer = make_optimizer(rule, model.flat_parameters, model.flat_gradients, model.decayed)
+    model.loss_and_grads(X[0], Y[0])
+    optimizer.step(0.1)
+    copied, its_optimizer = COPIES[way]((model, optimizer))
+    its_optimizer.step(0.1)
+    optimizer.step(0.1)
+    np.testing.assert_array_equal(copied.flat_parameters, model.flat_parameters)
+    assert np.shares_memory(copied.parameters["linear1.weight"], its_optimizer.parameters)
+
+
+def test_a_module_of_its_own_is_pickled_too() -> None:
+    torch = pytest.importorskip("torch")
+    net = netspec.loads("""block Pair(c) x {
+        return x -> conv(c, 3, pad = 1) -> relu -> conv(c, 1)
+    }
+    net Nest() {
+        input image: [1, 8, 8]
+        output image -> Pair(4) -> Pair(8) -> flatten -> linear(3)
+    }""")
+    module = net.compile("torch").module
+    for way in COPIES.values():
+        copied = way(module)
+        assert torch.equal(copied(torch.from_numpy(X[0])), module(torch.from_numpy(X[0])))
+    derived = type("Derived", (type(module),), {})()
+    assert type(copy.deepcopy(derived)) is type(derived)
+
+
+# ----------------------------------------------------------------------------- what is assigned
+
+
+def test_what_is_assigned_to_a_parameter_is_written_into_the_vector() -> None:
+    model = fitted("numpy")
+    bias = np.array([3.0, 2.0, 1.0])
+    model.parameters["linear1.bias"] = bias
+    np.testing.assert_array_equal(model.parameters["linear1.bias"], bias.astype("f4"))
+    assert np.shares_memory(model.parameters["linear1.bias"], model.flat_parameters)
+    model.parameters["linear1.bias"] += 1
+    parameters = model.parameters
+    parameters |= {"linear1.weight": np.zeros((3, 96), "f4")}
+    parameters.update({"conv1.bias": np.ones(6, int)})
+    assert parameters is model.parameters
+    np.testing.assert_array_equal(model.forward(X[0]), np.tile(bias.astype("f4") + 1, (4, 1)))
+    before = model.flat_parameters.copy()
+    netspec.fit(model, DATA, epochs=1)
+    assert not np.array_equal(model.parameters["linear1.bias"], bias + 1)  # it is trained
+    model.flat_parameters = before
+    assert np.shares_memory(model.parameters["linear1.bias"], model.flat_parameters)
+    np.testing.assert_array_equal(model.flat_parameters, before)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("linear1.bias", np.zeros(4), r"is of shape \[3\], not \[4\]"),
+        ("linear1.bias", 0.0, r"is of shape \[3\], not \[\]"),
+        ("linear1.bias", np.zeros(3, complex), "holds float32 numbers, not complex128"),
+        ("linear1.bias", ["a", "b", "c"], "holds float32 numbers"),
+        ("batch_norm1.num_batches_tracked", np.array(1.5), "holds int64 numbers, not float64"),
+        ("linear9.bias", np.zeros(3), "there is no parameter `linear9.bias`"),
+    ],
+)
+def test_what_does_not_fit_a_parameter_is_refused(name, value, message) -> None:
+    model = NET.compile()
+    before = model.state_dict()
+    with pytest.raises(netspec.NetspecError, match=message):
+        model.parameters[name] = value
+    assert same(list(before.values()), list(model.state_dict().values()))
+
+
+def test_names_of_parameters_are_fixed() -> None:
+    model = NET.compile()
+    for change in (
+        lambda p: p.pop("linear1.bias"),
+        lambda p: p.popitem(),
+        lambda p: p.clear(),
+        lambda p: p.setdefault("more", np.zeros(1)),
+        lambda p: p.__delitem__("linear1.bias"),
+    ):
+        with pytest.raises(TypeError, match="are fixed"):
+            change(model.parameters)
+    with pytest.raises(AttributeError):
+        model.parameters = {}
+    own = copy.deepcopy(model.parameters)  # a dict like any other
+    own["more"] = np.zeros(1)
+    assert not np.shares_memory(own["linear1.bias"], model.flat_parameters)
+
+
+# ------------------------------------------------------------------------------- other processes
+
+
+def answers_there(name: str, each: Any) -> list[Any]:
+    return answers(name, each)
+
+
+def trained_there(name: str, seed: int) -> list[np.ndarray]:
+    """Made and trained in another process."""
+    train = KINDS[name].train
+    assert train is not None
+    return train(KINDS[name].make(), seed)
+
+
+@pytest.mark.filterwarnings("ignore:This process")  # that a process with threads forks is the point
+@pytest.mark.parametrize("method", METHODS)
+def test_other_processes_take_it_and_train_it(method: str) -> None:
+    """After each object was used here, its threads and all."""
+    names = [name for name in KINDS if method != "forkserver" or "Torch" not in name]  # slow there
+    made = {name: KINDS[name].make() for name in names}
+    expected = {name: answers(name, each) for name, each in made.items()}
+    seeds = [(name, seed) for name in TRAINED if name in made for seed in (0, 1)]
+    trained = [trained_there(*each) for each in seeds]
+    with multiprocessing.get_context(method).Pool(2, share_out) as pool:
+        taken = pool.starmap_async(answers_there, made.items()).get(300)
+        found = pool.starmap_async(trained_there, seeds).get(300)
+    for name, ours in zip(made, taken, strict=True):
+        assert same(ours, expected[name]), name
+    for (name, _), ours, theirs in zip(seeds, found, trained, strict=True):
+        assert all(np.allclose(a, b, rtol=1e-3, atol=1e-5) for a, b in zip(ours, theirs)), name  # noqa: B905
