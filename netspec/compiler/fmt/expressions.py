@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
 
-from netspec.compiler.fmt.doc import INDENT, Break, Comment, Doc, Group, IfBroken, must_break
 from netspec.compiler.syntax import tree as syntax
 from netspec.compiler.syntax.tree import Expr
 from netspec.diagnostics import Source
+from netspec.text.doc import INDENT, Break, Comment, Doc, Group, IfBroken, must_break
 
 _STRING = re.compile(r'"(?:[^"\\\n]|\\[^\n])*"')
 _BETWEEN = re.compile(r"[ \t\f\r]+|(\n)|(#[^\n]*)")
@@ -141,7 +141,7 @@ class Writer:
             if match.group(1):
                 own_line = True
             elif match.group(2):
-                comments.append(Comment(match.group(2).rstrip(), own_line))
+                comments.append(_comment(match.group(2).rstrip(), own_line))
         return at, comments
 
 
@@ -388,6 +388,11 @@ def _operands(
         return expr.first, expr.rest
     first, *rest = expr.items
     return first, tuple((expr.operator, item) for item in rest)
+
+
+def _comment(text: str, own_line: bool) -> Comment:
+    """A comment of a file; one that allows a warning belongs to the statement that it stands at."""
+    return Comment(text, own_line, apart=not text.startswith("# allow:"))
 
 
 def _is_plain(item: Expr) -> bool:

@@ -20,12 +20,12 @@ import re
 from collections import Counter
 from typing import Any
 
-from netspec.compiler.fmt.doc import Break, typeset
 from netspec.compiler.fmt.expressions import ExpressionWriter
 from netspec.compiler.parse import parse
 from netspec.compiler.syntax import tree as syntax
 from netspec.compiler.syntax.allow_comments import silenced
 from netspec.diagnostics import Source, Span
+from netspec.text.doc import Break, typeset
 
 WIDTH = 100
 

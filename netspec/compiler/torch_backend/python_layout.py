@@ -7,6 +7,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from netspec.text import doc as layout
+
 WIDTH = 88
 INDENT = "    "
 
@@ -54,62 +56,66 @@ def flat(doc: Doc) -> str:
 
 def statement(doc: Doc, depth: int, *, after: str = "", note: str = "") -> list[str]:
     """The lines of a statement; `after` follows it at once, `note` is a comment on it."""
-    if isinstance(doc, str) and len(INDENT * depth + doc + after) > WIDTH:
+    indent = INDENT * depth
+    if isinstance(doc, str) and len(indent + doc + after) > WIDTH:
         if doc.endswith(":"):
             doc, after = doc[:-1], f":{after}"
         doc = _in_brackets(doc)
-    lines = _lines(doc, INDENT * depth, after)
+    body = doc if isinstance(doc, str) else _document(doc)
+    whole = layout.Group.of(indent, body, after, indent=len(indent), is_group=False)
+    lines = layout.typeset(whole, WIDTH).splitlines()
     if not note:
         return lines
     if len(lines) == 1 and len(lines[0]) + len(note) + 4 <= WIDTH:
         return [f"{lines[0]}  # {note}"]
-    return [f"{INDENT * depth}# {note}", *lines]
+    return [f"{indent}# {note}", *lines]
 
 
-def _lines(doc: Doc, indent: str, after: str) -> list[str]:
-    line = indent + flat(doc) + after
-    if len(line) <= WIDTH and not _has_exploded(doc):
-        return [line]
-    inner = indent + INDENT
+def _document(doc: Doc) -> layout.Doc:
+    """How this breaks: brackets from the outside in, a long expression at its weakest operators."""
     if isinstance(doc, str):
-        parts = operands(doc)
-        lines = [line for part in parts[:-1] for line in _lines(_bracketed(part), indent, "")]
-        last = _bracketed(parts[-1]) if len(parts) > 1 else parts[-1]
-        return [*lines, *([indent + last + after] if last is doc else _lines(last, indent, after))]
+        parts = [part for part in operands(doc) if part]  # it may begin with an operator
+        if len(parts) == 1:
+            return doc
+        first, *others = (_document(_bracketed(part)) for part in parts)
+        broken = (item for part in others for item in (layout.Break(), part))
+        return layout.Group.of(first, *broken)
     if isinstance(doc, Comprehension):
-        return [*_lines(doc.item, indent, ""), indent + doc.tail + after]
+        return layout.Group.of(_document(doc.item), layout.Break(), doc.tail)
     if not doc.items:
-        return [line]
-    first, last = indent + doc.open, indent + doc.close + after
-    only = doc.items[0]
-    if isinstance(only, Comprehension):
-        whole = inner + flat(only)
-        fits = len(whole) <= WIDTH and not _has_exploded(only)
-        return [first, *([whole] if fits else _lines(only, inner, "")), last]
-    body = inner + ", ".join(map(flat, doc.items))
-    if not doc.exploded and len(body) <= WIDTH and not any(map(_has_exploded, doc.items)):
-        return [first, body, last]
-    lines = [first]
+        return flat(doc)
+    inner = layout.Group.of(layout.Break(""), _items(doc), indent=len(INDENT), is_group=False)
+    return layout.Group.of(doc.open, inner, layout.Break(""), doc.close)
+
+
+def _items(doc: Group) -> layout.Group:
+    """What stands between brackets: on one line, or an item a line."""
+    last = len(doc.items) - 1
+    parts: list[layout.Doc] = []
     for at, item in enumerate(doc.items):
-        part = _lines(item, inner, "" if _only_groups(doc) else ",")
-        note = doc.notes[at] if at < len(doc.notes) else ""
-        if note and len(part[-1]) + len(note) + 4 <= WIDTH and len(part) == 1:
-            part[-1] += f"  # {note}"
-        elif note:
-            part.insert(0, f"{inner}# {note}")
-        lines += part
-    return [*lines, last]
+        note = doc.notes[at] if doc.exploded and at < len(doc.notes) else ""
+        comma: layout.Doc = "," if at < last or (_is_tuple(doc) and last == 0) else _last_comma(doc)
+        parts += [layout.Break()] if at else []
+        parts += [_noted(item, comma, note)] if note else [_document(item), comma]
+    return layout.Group.of(*parts, breaks=doc.exploded)
+
+
+def _noted(item: Doc, comma: layout.Doc, note: str) -> layout.Group:
+    """An item with a comment: behind it, or above it where there is no room."""
+    place = layout.IfBroken(f"# {note}", ""), layout.Break("")
+    return layout.Group.of(*place, _document(item), comma, layout.IfBroken("", f"  # {note}"))
+
+
+def _last_comma(doc: Group) -> layout.Doc:
+    """Behind the last item: a comma where each stands on a line of its own."""
+    if isinstance(doc.items[0], Comprehension) or _only_groups(doc):
+        return ""
+    return "," if doc.exploded else layout.IfBroken(",")
 
 
 def _only_groups(doc: Group) -> bool:
     """Whether the brackets hold one expression together: a comma in them would make it a tuple."""
     return len(doc.items) == 1 and doc.open.endswith(" (")
-
-
-def _has_exploded(doc: Doc) -> bool:
-    if isinstance(doc, Group):
-        return doc.exploded or any(map(_has_exploded, doc.items))
-    return isinstance(doc, Comprehension) and _has_exploded(doc.item)
 
 
 def _is_tuple(doc: Group) -> bool:

@@ -14,10 +14,16 @@ INDENT = 4
 
 @dataclass(slots=True)
 class Comment:
-    """A comment, from its `#` on; `own_line` tells whether nothing stands before it."""
+    """A comment, from its `#` on.
+
+    Attributes:
+        own_line: whether nothing stands before it.
+        apart: whether an empty line may come in front of it.
+    """
 
     text: str
     own_line: bool
+    apart: bool = True
 
 
 @dataclass(slots=True)
@@ -43,14 +49,15 @@ class Break:
         for comment in comments:
             # Behind a hard break it would be said of the statement before.
             own_line = comment.own_line or self.hard or bool(self.comments)
-            self.comments.append(Comment(comment.text, own_line))
+            self.comments.append(Comment(comment.text, own_line, comment.apart))
 
 
 @dataclass(slots=True)
 class IfBroken:
-    """Text that stands only where the group around it is broken."""
+    """Text that stands where the group around it is broken, and what stands there otherwise."""
 
     text: str
+    flat: str = ""
 
 
 @dataclass(slots=True)
@@ -70,6 +77,12 @@ class Group:
     breaks: bool = False
     items: list[Doc] = field(default_factory=list)
 
+    @classmethod
+    def of(cls, *items: Doc, indent: int = 0, is_group: bool = True, breaks: bool = False) -> Group:
+        """A group of these, which breaks where it is told to or one of them must."""
+        breaks = breaks or any(map(must_break, items))
+        return cls(indent, is_group, breaks=breaks, items=list(items))
+
 
 Doc = str | Break | IfBroken | Group
 _Entry = tuple[Doc, int, bool]  # with its indentation, and whether its group is broken
@@ -84,8 +97,7 @@ def typeset(document: Group, width: int) -> str:
         if isinstance(doc, str):
             out.write(doc)
         elif isinstance(doc, IfBroken):
-            if broken:
-                out.write(doc.text)
+            out.write(doc.text if broken else doc.flat)
         elif isinstance(doc, Break):
             if broken or doc.hard:
                 out.end_line(doc, indent)
@@ -127,7 +139,7 @@ class _Lines:
         comments = list(end.comments)
         if comments and not comments[0].own_line:
             self.parts.append(f"  {comments.pop(0).text}")
-        paragraph = end.paragraph and bool(comments) and not comments[0].text.startswith("# allow:")
+        paragraph = end.paragraph and bool(comments) and comments[0].apart
         self.parts.append("\n\n" if end.blank or paragraph else "\n")
         margin = " " * (indent + INDENT if end.closing else indent)
         self.parts += [f"{margin}{comment.text}\n" for comment in comments]
@@ -155,6 +167,6 @@ def _fits(group: Group, rest: list[_Entry], room: int) -> bool:
             room -= len(doc.flat)
         elif isinstance(doc, Group):
             todo.extend((item, may_break) for item in reversed(doc.items))
-        elif may_break:
-            room -= len(doc.text)
+        else:
+            room -= len(doc.text if may_break else doc.flat)
     return False
