@@ -144,6 +144,9 @@ MODEL_DTYPE = Code.error("model/dtype", "a number type that models do not comput
 MODEL_INPUT_SHAPE = Code.error("model/input-shape", "an array does not have the shape of the input")
 MODEL_INPUT_TYPE = Code.error("model/input-type", "an input that is no array of real numbers")
 MODEL_INPUTS = Code.error("model/inputs", "more, fewer or other inputs than the net has")
+MODEL_NOT_COMPILED = Code.error(
+    "model/not-compiled", "a net is used where a compiled model is wanted"
+)
 MODEL_NOT_FINITE = Code.error("model/not-finite", "scores that are infinite or no numbers")
 MODEL_OPEN_SIZE = Code.error(
     "model/open-size", "the net leaves a size open that must be known here"

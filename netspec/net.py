@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, overload
 
 from netspec import codes
 from netspec.compiler.driver import (
@@ -113,6 +113,18 @@ class Net:
         from netspec.runtime.engine.program import program_source
 
         return program_source(self.graph, training=training, backward=training, without=without)
+
+    def __call__(self, *values: object) -> NoReturn:
+        """A net is a description; what is called is the model that it compiles to.
+
+        Raises:
+            NetspecError: `model/not-compiled`, always.
+        """
+        raise NetspecError.simple(
+            codes.MODEL_NOT_COMPILED,
+            f"{self.name} is a net, which describes layers; only a compiled model can be called",
+            "compile it: model = net.compile(), then model(x)",
+        )
 
     def __repr__(self) -> str:
         return f"<netspec.Net {self.name}>"

@@ -8,6 +8,7 @@ node holds one. Everything else in netspec loops over the registry and asks the 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, dataclass_transform
@@ -203,6 +204,8 @@ class Op:
         commutes_with_max: it never falls and works on each number alone, and its gradient is zero
             wherever it is flat, so that a maximum may be taken before it.
         takes_max: its value is the maximum over a window, the first of equals.
+        value_range: the least and the largest number that its value can hold.
+        is_distribution: whether its values along an axis are probabilities that add up to 1.
         torch_order: PyTorch's order of arguments, where it also takes a size that we infer from the
             input, which is written as "".
         torch_function, torch_module: the function or the module of PyTorch that takes the inputs and
@@ -216,6 +219,8 @@ class Op:
     arity: ClassVar[int | None] = 1
     commutes_with_max: ClassVar[bool] = False
     takes_max: ClassVar[bool] = False
+    value_range: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
+    is_distribution: ClassVar[bool] = False
     torch_order: ClassVar[tuple[str, ...]] = ()
     torch_function: ClassVar[str] = ""
     torch_module: ClassVar[str | None] = None

@@ -11,6 +11,7 @@ class HardSigmoid(ElementwiseOp):
     """
 
     name = "hardsigmoid"
+    value_range = (0.0, 1.0)
     examples = (Example("hardsigmoid", ((3, 4, 5),)), Example("hardsigmoid", ((40,),)))
 
     def value(self, *x: Expression) -> Expression:

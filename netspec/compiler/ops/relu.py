@@ -11,6 +11,7 @@ class Relu(ElementwiseOp):
     """
 
     name = "relu"
+    value_range = (0.0, float("inf"))
     torch_function = "F.relu"
     torch_module = "nn.ReLU"
     commutes_with_max = True

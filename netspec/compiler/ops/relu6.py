@@ -11,6 +11,7 @@ class Relu6(ElementwiseOp):
     """
 
     name = "relu6"
+    value_range = (0.0, 6.0)
     torch_function = "F.relu6"
     torch_module = "nn.ReLU6"
     commutes_with_max = True

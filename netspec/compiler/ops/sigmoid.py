@@ -8,6 +8,7 @@ class Sigmoid(ElementwiseOp):
     """Logistic sigmoid: y = 1 / (1 + exp(-x)), dy/dx = y (1 - y)."""
 
     name = "sigmoid"
+    value_range = (0.0, 1.0)
     torch_function = "torch.sigmoid"
     torch_module = "nn.Sigmoid"
     examples = (Example("sigmoid", ((3, 4, 5),)), Example("sigmoid", ((7,),)))

@@ -14,6 +14,8 @@ class Softmax(SoftmaxOp):
     """
 
     name = "softmax"
+    value_range = (0.0, 1.0)
+    is_distribution = True
     forward_kernel = "softmax.forward"
     backward_kernel = "softmax.backward"
     examples = (

@@ -8,6 +8,7 @@ class Tanh(ElementwiseOp):
     """Hyperbolic tangent: y = tanh(x), dy/dx = 1 - y^2."""
 
     name = "tanh"
+    value_range = (-1.0, 1.0)
     torch_function = "torch.tanh"
     torch_module = "nn.Tanh"
     examples = (Example("tanh", ((3, 4, 5),)), Example("tanh", ((7,),)))

@@ -19,8 +19,8 @@ NAMES = ("digits", *SOURCES, "cifar10")
 
 
 def load(
-    name: str,
-    data_dir: Path | None = None,
+    name: str | Path,
+    data_dir: str | Path | None = None,
     input_shape: tuple[int, ...] | None = None,
     *,
     resize: bool = False,
@@ -45,6 +45,8 @@ def load(
     Raises:
         NetspecError: `data/unknown-name`, `data/missing-file`, `data/bad-file`, `data/shape`.
     """
+    name = str(name)
+    data_dir = None if data_dir is None else Path(data_dir)
     path = path_of(name)
     if path is not None and name.endswith(".npz"):
         dataset = load_npz(path)

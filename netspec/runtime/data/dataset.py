@@ -19,6 +19,8 @@ Labels = NDArray[np.int64]
 # Elements in one block of images: a megabyte or two, so that passes over a data set need no copy
 # of the whole.
 _BLOCK_ELEMENTS = 1 << 18
+# Whole numbers that go beyond this are bytes of pixels, and no flags.
+_PIXELS_FROM = 2.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +39,7 @@ class Dataset:
         y_test: (M,) int64.
         classes: How many classes there are.
         class_names: What each is called, in the order of the labels; empty where nobody said.
+        notes: What was noticed while the files were read, for the user to know.
 
     Raises:
         NetspecError: `data/shape` where lengths, shapes or types do not fit together,
@@ -50,6 +53,7 @@ class Dataset:
     y_test: Labels
     classes: int
     class_names: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for part in ("train", "test"):
@@ -97,6 +101,30 @@ class Dataset:
                 raise NetspecError.simple(
                     codes.DATA_BAD_FILE, f"{self.name}: x_{part} holds NaN or infinite values"
                 )
+        self._require_equal_pixels()
+
+    def _require_equal_pixels(self) -> None:
+        """Refuse whole numbers from 0 to 255 in one part and fractions up to 1 in the other."""
+        kinds = {x.dtype.kind == "f": (part, x) for part, x, _ in self._parts() if x.size}
+        if len(kinds) < 2:
+            return
+        (whole, pixels), (real, fractions) = kinds[False], kinds[True]
+        if _magnitude(pixels) > _PIXELS_FROM and _magnitude(fractions) <= 1:
+            raise NetspecError.simple(
+                codes.DATA_SHAPE,
+                f"{self.name}: x_{whole} holds {pixels.dtype} up to {_magnitude(pixels):g}, x_{real}"
+                f" {fractions.dtype} up to {_magnitude(fractions):g}: pixels of two kinds",
+                f"divide x_{whole} by 255, or keep both as bytes from 0 to 255",
+            )
+
+    def unseen_classes(self) -> list[int]:
+        """The classes of which there is no training image."""
+        counts = np.bincount(self.y_train, minlength=self.classes)
+        return np.flatnonzero(counts == 0).tolist()
+
+    def first_label(self) -> int:
+        """The smallest label of both parts."""
+        return min(int(y.min()) for _, _, y in self._parts() if len(y))
 
     def _validate_part(self, part: str, x: Array, y: Labels) -> None:
         if x.dtype.kind not in "uif":
@@ -182,17 +210,37 @@ class Dataset:
     def check_classes(self, outputs: int) -> None:
         """Check that a network of `outputs` scores can tell the classes apart.
 
-        More outputs than classes are allowed, as in every framework.
+        More outputs than classes are allowed, as in every framework. Where some class has no
+        training image, that is the likelier mistake, and the error names it.
 
         Raises:
             NetspecError: `data/shape` where there are fewer outputs than classes.
         """
-        if outputs < self.classes:
+        if outputs >= self.classes:
+            return
+        unseen = self.unseen_classes()
+        if self.first_label() > 0 and not self.class_names:
             raise NetspecError.simple(
                 codes.DATA_SHAPE,
-                f"{self.name} has {self.classes} classes, the network only {outputs} outputs",
-                f"give the last layer {self.classes} outputs",
+                f"{self.name} has labels from {self.first_label()} to {self.classes - 1},"
+                f" and no image of class 0; the network has {outputs} outputs",
+                f"labels start at 0: subtract {self.first_label()} from all of them",
             )
+        if unseen:
+            shown = ", ".join(
+                f"`{self.class_names[c]}`" if self.class_names else str(c) for c in unseen[:5]
+            )
+            raise NetspecError.simple(
+                codes.DATA_SHAPE,
+                f"{self.name} has {self.classes} classes, the network only {outputs} outputs;"
+                f" there is no training image of {shown}{' ...' if len(unseen) > 5 else ''}",
+                "number the classes from 0 without gaps, or add the missing images",
+            )
+        raise NetspecError.simple(
+            codes.DATA_SHAPE,
+            f"{self.name} has {self.classes} classes, the network only {outputs} outputs",
+            f"give the last layer {self.classes} outputs",
+        )
 
     def _parts(self) -> tuple[tuple[str, Array, Labels], ...]:
         return ("train", self.x_train, self.y_train), ("test", self.x_test, self.y_test)
@@ -206,8 +254,15 @@ def blocks(x: Array) -> Iterator[Array]:
 
 
 def _as_labels(name: str, part: str, y: Array) -> Labels:
+    one_hot = y.ndim == 2 and y.shape[1] > 1 and y.dtype.kind in "uifb" and _is_one_hot(y)
     # An empty list becomes an array of floats.
-    if y.size and y.dtype.kind not in "ui":
+    if y.size and y.dtype.kind == "f" and not one_hot and (y == np.floor(y)).all():
+        raise NetspecError.simple(
+            codes.DATA_SHAPE,
+            f"{name}: y_{part} holds {y.dtype} values; labels are whole numbers",
+            "these are whole: y.astype(int)",
+        )
+    if y.size and not one_hot and y.dtype.kind not in "ui":
         raise NetspecError.simple(
             codes.DATA_SHAPE, f"{name}: y_{part} holds {y.dtype} values; labels are whole numbers"
         )
@@ -217,9 +272,18 @@ def _as_labels(name: str, part: str, y: Array) -> Labels:
         raise NetspecError.simple(
             codes.DATA_SHAPE,
             f"{name}: y_{part} has shape {_shape(y.shape)}; labels are (N,), one number an image",
-            "turn one-hot rows into numbers: y.argmax(axis=1)" if y.ndim == 2 else None,
+            "turn one-hot rows into numbers: y.argmax(axis=1)" if one_hot else None,
         )
     return y.astype(np.int64, copy=False)
+
+
+def _is_one_hot(y: Array) -> bool:
+    """Whether each row of (N, K) has a single 1 among zeros."""
+    return bool((((y == 0) | (y == 1)).all(axis=1) & ((y != 0).sum(axis=1) == 1)).all())
+
+
+def _magnitude(x: Array) -> float:
+    return max(float(np.abs(block.astype(np.float64)).max()) for block in blocks(x))
 
 
 def _shape(shape: tuple[int, ...]) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,8 @@ TRAIN, TEST = "train", "test"
 # Decoding runs outside of the interpreter's lock.
 _THREADS = 4
 _SHUFFLE_SEED = 0
+# So many pictures that cannot be read are named at once.
+_MOST_BAD = 20
 # All pictures are decoded into one array. Folders that need more than this belong into .npy files.
 MAX_BYTES = 1 << 34
 
@@ -30,6 +34,7 @@ class _Part:
 
     paths: list[Path]
     labels: NDArray[np.int64]
+    skipped: Counter[str]
 
 
 def load_image_folder(
@@ -40,8 +45,9 @@ def load_image_folder(
     Where there is `folder/train/<class>`, those are the training images, and those of
     `folder/test/<class>` the test images, which may be missing. Classes are the folders' names, in
     the order of their characters. Training images are in a random order, always the same: whoever
-    holds out the last ones holds out some of every class. Names that begin with a dot are ignored,
-    and so are other files.
+    holds out the last ones holds out some of every class. Pictures may lie in folders below that of
+    their class. Names that begin with a dot are ignored, and so are other files; the data set's
+    `notes` name their suffixes.
 
     Args:
         folder: the data set.
@@ -51,24 +57,28 @@ def load_image_folder(
 
     Raises:
         NetspecError: `data/missing-file` where there are no classes or no pictures, `data/bad-file`
-            for what is no picture, `data/shape` for sizes that differ, `library/pillow`.
+            for what is no picture and for a class without training pictures, `data/shape` for sizes
+            that differ, `library/pillow`. All pictures that cannot be read are named.
     """
     split = any(_folders(folder / TRAIN))
     if split:
         _refuse_other_parts(folder)
     names = _folders(folder / TRAIN if split else folder)
     train = _find(folder / TRAIN if split else folder, names)
-    test = _Part([], np.zeros(0, np.int64))
+    test = _Part([], np.zeros(0, np.int64), Counter())
     if split and (folder / TEST).is_dir():
         test = _find(folder / TEST, names)
     order = np.random.default_rng(_SHUFFLE_SEED).permutation(len(train.paths))
-    train = _Part([train.paths[i] for i in order], train.labels[order])
+    _require_every_class(folder / TRAIN if split else folder, names, train)
+    skipped = train.skipped + test.skipped
+    train = _Part([train.paths[i] for i in order], train.labels[order], train.skipped)
 
-    channels, size = _wanted(train.paths[0], input_shape)
+    channels, size = _wanted(train.paths, input_shape)
     x_train, x_test = (_read(p.paths, channels, size, resize) for p in (train, test))
     dataset = Dataset(
-        folder.resolve().name, x_train, train.labels, x_test, test.labels, len(names), tuple(names)
-    )
+        folder.resolve().name, x_train, train.labels, x_test, test.labels, len(names), tuple(names),
+        tuple(_about_skipped(folder, skipped)),
+    )  # fmt: skip
     return dataset if input_shape is None else dataset.fit_to(input_shape)
 
 
@@ -100,10 +110,11 @@ def _find(folder: Path, names: Sequence[str]) -> _Part:
         raise read_error(folder, f"the class {unknown[0]} is not among the training images")
     paths: list[Path] = []
     counts = []
+    skipped: Counter[str] = Counter()
     for name in names:
-        inside = sorted((folder / name).iterdir()) if (folder / name).is_dir() else []
-        files = [p for p in inside if not p.name.startswith(".") and p.is_file()]
+        files = list(_files(folder / name))
         found = [p for p in files if p.suffix.lower() in SUFFIXES]
+        skipped.update(p.suffix.lower() for p in files if p.suffix.lower() not in SUFFIXES)
         if files and not found:
             raise read_error(folder / name, f"no picture; those end in {', '.join(SUFFIXES)}")
         paths += found
@@ -114,18 +125,67 @@ def _find(folder: Path, names: Sequence[str]) -> _Part:
             f"{folder}: no pictures in {', '.join(names[:5])}",
             "pictures are looked for as DIR/<class>/*.png, .jpg or .jpeg",
         )
-    return _Part(paths, np.repeat(np.arange(len(names), dtype=np.int64), counts))
+    return _Part(paths, np.repeat(np.arange(len(names), dtype=np.int64), counts), skipped)
 
 
-def _wanted(first: Path, input_shape: tuple[int, ...] | None) -> tuple[int, tuple[int, int]]:
+def _files(folder: Path) -> Iterator[Path]:
+    """The files of a folder and of those below it, in order; a folder that leads back is entered once."""
+    seen: set[str] = set()
+    for where, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(where)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        inside = (Path(where, name) for name in sorted(files) if not name.startswith("."))
+        yield from (path for path in inside if path.is_file())
+
+
+def _require_every_class(folder: Path, names: Sequence[str], part: _Part) -> None:
+    counts = np.bincount(part.labels, minlength=len(names))
+    empty = [name for name, count in zip(names, counts, strict=True) if not count]
+    if empty:
+        raise NetspecError.simple(
+            codes.DATA_BAD_FILE,
+            f"{folder / empty[0]} is empty: there is no training picture of the class `{empty[0]}`",
+            "put pictures into it, or remove the folder",
+        )
+
+
+def _about_skipped(folder: Path, skipped: Counter[str]) -> Iterator[str]:
+    if skipped:
+        kinds = ", ".join(
+            f"{n:,} {suffix or 'without a suffix'}" for suffix, n in skipped.most_common(5)
+        )
+        yield (
+            f"{skipped.total():,} files of {folder} were not read ({kinds}):"
+            f" pictures end in {', '.join(SUFFIXES)}"
+        )
+
+
+def _wanted(
+    paths: Sequence[Path], input_shape: tuple[int, ...] | None
+) -> tuple[int, tuple[int, int]]:
     """Channels and (H, W) that every picture must have."""
     if input_shape is not None and len(input_shape) == 3 and input_shape[0] in (1, 3):
         return input_shape[0], input_shape[1:]
-    channels, height, width = read_picture(first).shape
+    channels, height, width = _first_that_is_sound(paths).shape
     if input_shape is not None and len(input_shape) == 1:
         # A flat input of so many numbers says whether it is grey.
         channels = {height * width: 1, 3 * height * width: 3}.get(input_shape[0], channels)
     return channels, (height, width)
+
+
+def _first_that_is_sound(paths: Sequence[Path]) -> NDArray[np.uint8]:
+    """The first picture that can be read; of those that cannot, `_read` names more than one."""
+    for path in paths[:_MOST_BAD]:
+        try:
+            return read_picture(path)
+        except NetspecError as error:
+            if error.diagnostics[0].code != codes.DATA_BAD_FILE:
+                raise
+    return read_picture(paths[0])
 
 
 def _read(
@@ -146,10 +206,20 @@ def _read(
 
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="netspec-read") as threads:
         futures = [threads.submit(read, i) for i in range(len(paths))]
+        bad: list[NetspecError] = []
         try:
             for future in futures:
-                future.result()
+                error = future.exception()
+                if isinstance(error, NetspecError):
+                    bad.append(error)
+                    if len(bad) > _MOST_BAD:
+                        break
+                elif error is not None:
+                    raise error
         except BaseException:
             threads.shutdown(cancel_futures=True)
             raise
+        if bad:
+            threads.shutdown(cancel_futures=True)
+            raise NetspecError([d for error in bad for d in error.diagnostics])
     return pixels

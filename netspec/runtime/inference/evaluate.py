@@ -13,7 +13,7 @@ from netspec import codes
 from netspec.compiler.ir.graph import Graph
 from netspec.diagnostics import NetspecError
 from netspec.runtime.data.input_normalization import Normalization
-from netspec.runtime.models.classifier_shape import scores_output
+from netspec.runtime.models.classifier_shape import gives_probabilities, scores_output
 from netspec.runtime.optim.losses import Loss, SoftmaxCrossEntropy
 from netspec.text.table import Column, name_column, table_lines
 
@@ -179,6 +179,17 @@ def scores(model: Scorer, x: Array) -> Array:
     outputs = model.forward(x)
     found: Array = outputs[scores_output(model.graph)] if isinstance(outputs, dict) else outputs
     return found
+
+
+def class_probabilities(model: Scorer, x: Array) -> NDArray[np.float64]:
+    """The probabilities (N, K) of a normalised batch: the softmax of the scores, or the net's own.
+
+    Raises:
+        NetspecError: `model/not-finite`.
+    """
+    found = scores(model, x)
+    own = gives_probabilities(model.graph) and bool(np.isfinite(found).all())
+    return found.astype(np.float64) if own else probabilities(found)
 
 
 def probabilities(found: Array) -> NDArray[np.float64]:

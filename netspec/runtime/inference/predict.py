@@ -16,7 +16,7 @@ from netspec.runtime.data.arrays import open_npy
 from netspec.runtime.data.files import read_error
 from netspec.runtime.data.input_normalization import Normalization
 from netspec.runtime.data.pictures import SUFFIXES, read_picture
-from netspec.runtime.inference.evaluate import BATCH, Scorer, probabilities, scores
+from netspec.runtime.inference.evaluate import BATCH, Scorer, class_probabilities
 
 _PIXELS = "uint8"
 
@@ -54,7 +54,7 @@ def predict(
     """
     for start in range(0, len(pictures.x), BATCH):
         x = normalization.apply(pictures.x[start : start + BATCH], model.dtype)
-        shares = probabilities(scores(model, x))
+        shares = class_probabilities(model, x)
         order = np.argsort(-shares, axis=1, kind="stable")[:, :top]
         for i, (row, chosen) in enumerate(zip(shares, order, strict=True)):
             yield Prediction(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+
 from netspec import codes
-from netspec.compiler.ir.graph import Graph, Shape
+from netspec.compiler.ir.graph import Graph, Node, Shape
 from netspec.compiler.passes.bind_sizes import open_sizes
 from netspec.diagnostics import NetspecError
 
@@ -53,6 +56,45 @@ def scores_output(graph: Graph) -> str:
             "leave the name of the output that is trained away",
         )
     return "output" if "output" in names else names[0]
+
+
+def gives_probabilities(graph: Graph) -> bool:
+    """Whether the output that the loss reads is a softmax already."""
+    node = _last(graph)
+    return node is not None and node.op.is_distribution
+
+
+def doubts_about_scores(graph: Graph, classes: int) -> Iterator[str]:
+    """What makes an output unfit for a loss over scores, one text each.
+
+    Args:
+        graph: The net.
+        classes: Of the data.
+    """
+    node, outputs = _last(graph), class_count(graph)
+    if node is not None:
+        least, largest = node.op.value_range
+        if node.op.is_distribution:
+            yield (
+                f"the scores come from `{node.name}` ({node.op.name}) as probabilities; the loss applies"
+                " a softmax itself: remove this one"
+            )
+        elif (least, largest) != (-math.inf, math.inf):
+            limits = (
+                f"below {least:g}" if largest == math.inf else f"outside [{least:g}, {largest:g}]"
+            )
+            yield (
+                f"the scores come from `{node.name}` ({node.op.name}), which gives nothing {limits}:"
+                " let the last layer be the linear one"
+            )
+    if outputs > classes:
+        yield f"the network has {outputs} outputs and the data {classes} classes"
+
+
+def _last(graph: Graph) -> Node | None:
+    """The node that computes the scores; None where an input is the output."""
+    name = graph.outputs[scores_output(graph)]
+    return next((node for node in graph.nodes if node.name == name), None)
 
 
 def require_sizes(graph: Graph) -> None:

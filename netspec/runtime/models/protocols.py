@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from netspec import codes
+from netspec.compiler.ir.graph import Graph
 from netspec.diagnostics import Diagnostic, NetspecError
 from netspec.runtime.data.chosen_images import ChosenImages
 from netspec.runtime.data.dataset import Array, Dataset, Labels
@@ -161,8 +162,14 @@ class Backend(Protocol):
         ...
 
 
+@runtime_checkable
 class Trainable(Protocol):
     """What `netspec.fit` trains."""
+
+    @property
+    def graph(self) -> Graph:
+        """The net."""
+        ...
 
     @property
     def input_shape(self) -> tuple[int, ...]:

@@ -186,6 +186,10 @@ def make_loss(name: str, /, **options: float) -> Loss:
     return make("loss", LOSSES, name, options=options)
 
 
+# Losses of scores, which may be any numbers: not of probabilities, nor of what an activation cuts off.
+OF_SCORES = (SoftmaxCrossEntropy, MulticlassHinge)
+
+
 def _check(logits: Floats, targets: Targets) -> None:
     if logits.ndim != 2 or targets.shape != logits.shape[:1] or targets.dtype.kind not in "ui":
         raise NetspecError.simple(

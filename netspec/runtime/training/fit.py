@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -12,9 +13,11 @@ from netspec.runtime.data.choices import check_name, is_number, require
 from netspec.runtime.data.chosen_images import ChosenImages
 from netspec.runtime.data.dataset import Array, Dataset, Labels
 from netspec.runtime.data.input_normalization import KINDS, Normalization
+from netspec.runtime.data.suspicions import suspicions
+from netspec.runtime.models.classifier_shape import doubts_about_scores
 from netspec.runtime.models.memory_check import require_memory
 from netspec.runtime.models.protocols import Job, Trainable
-from netspec.runtime.optim.losses import Loss, make_loss
+from netspec.runtime.optim.losses import OF_SCORES, Loss, make_loss
 from netspec.runtime.optim.lr_schedules import make_schedule, warm_up
 from netspec.runtime.optim.optimizers import OPTIMIZERS, check_optimizer
 from netspec.runtime.training.best_weights import KEEP, Keeper
@@ -24,6 +27,8 @@ from netspec.runtime.training.progress import make_progress
 from netspec.runtime.weights.data_facts import about_data
 
 __all__ = ["History", "fit"]
+
+_LOG = logging.getLogger(__name__)
 
 
 def fit(
@@ -105,6 +110,7 @@ def fit(
             model do not fit, `train/diverged` where the loss is no longer a finite number,
             `train/out-of-memory` where a step does not fit into memory.
     """
+    _require_trainable(model, data)
     _check_whole(epochs=(epochs, 1), batch=(batch, 1), seed=(seed, 0), val=(val, 0))
     _check_whole(warmup=(warmup, 0), train_limit=(1 if train_limit is None else train_limit, 1))
     require(is_number(l2) and l2 >= 0, f"l2 must be at least 0, not {l2!r}")
@@ -125,8 +131,13 @@ def fit(
     require(is_number(lr) and lr > 0, f"the learning rate must be more than 0, not {lr!r}")
     objective = make_loss(loss, **(loss_options or {})) if isinstance(loss, str) else loss
 
+    for doubt in suspicions(data, val, train_limit):
+        _LOG.warning("%s", doubt)
     data = data.fit_to(model.input_shape)
     data.check_classes(model.classes)
+    if isinstance(objective, OF_SCORES):
+        for doubt in doubts_about_scores(model.graph, data.classes):
+            _LOG.warning("%s", doubt)
     data, x_val, y_val = data.split(val)
     data = data.limit(train_limit)
     count = len(data.x_train)
@@ -165,6 +176,25 @@ def fit(
         run = Run(backend, job, keeper, history, rate, parts, epochs, stop, recorder, shown)
         run.go(on_epoch)
     return history
+
+
+def _require_trainable(model: object, data: object) -> None:
+    """Say what is wanted where something else was given: a net, arrays, a name."""
+    compiles = "compile it: fit(net.compile(), data)" if hasattr(model, "compile") else None
+    require(
+        isinstance(model, Trainable), f"fit trains a compiled model, not {_kind(model)}", compiles
+    )
+    arrays = "netspec.Dataset(name, x_train, y_train, x_test, y_test, classes) holds arrays"
+    require(
+        isinstance(data, Dataset),
+        f"fit trains on a netspec.Dataset, not {_kind(data)}",
+        f"load it: netspec.load_data({data!r})" if isinstance(data, str) else arrays,
+    )
+
+
+def _kind(value: object) -> str:
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
 
 
 def _check_whole(**arguments: tuple[object, int]) -> None:

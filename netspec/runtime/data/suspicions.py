@@ -1,0 +1,54 @@
+"""What is legal in a data set and yet likely a mistake: said before hours are spent on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from netspec.runtime.data.dataset import Dataset, Labels
+
+# Neighbours of shuffled images differ in their class about as often as two images drawn at random.
+# Where they do so less than this often in proportion, the images are sorted.
+_SORTED = 0.2
+# Fewer images than this say nothing about their order.
+_ENOUGH = 20
+
+
+def suspicions(data: Dataset, val: int = 0, limit: int | None = None) -> Iterator[str]:
+    """What should be looked at, one text each.
+
+    Args:
+        data: Before any image is held out.
+        val: How many of the last training images are held out for validation.
+        limit: How many of the first that are left are trained on; None for all.
+    """
+    yield from data.notes
+    unseen = data.unseen_classes()
+    if data.first_label() > 0 and not data.class_names:
+        yield (
+            f"the labels of {data.name} run from {data.first_label()} to {data.classes - 1}:"
+            " labels start at 0, and no image is of class 0"
+        )
+    elif unseen:
+        shown = ", ".join(data.class_names[c] if data.class_names else str(c) for c in unseen[:5])
+        more = f" and {len(unseen) - 5} more" if len(unseen) > 5 else ""
+        yield f"{data.name} has no training image of class {shown}{more}"
+    if (val or (limit is not None and limit < len(data.y_train) - val)) and is_sorted(data.y_train):
+        option = (
+            "--val holds out the last images" if val else "--train-limit takes the first images"
+        )
+        yield (
+            f"the training images of {data.name} are sorted by class, and {option}, which are of few"
+            " classes: shuffle the images first"
+        )
+
+
+def is_sorted(labels: Labels) -> bool:
+    """Whether images of a class stand together, so that the first or last ones are of few classes."""
+    if len(labels) < _ENOUGH:
+        return False
+    shares = np.bincount(labels) / len(labels)
+    expected = 1.0 - float((shares**2).sum())
+    changes = float((labels[1:] != labels[:-1]).mean())
+    return changes < _SORTED * expected
