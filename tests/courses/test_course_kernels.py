@@ -239,7 +239,7 @@ def arguments_of(name):
     return whole([normal(2, 3, 6, 5)]), lambda: (POOLED,)
 
 
-@pytest.mark.parametrize(("home", "name"), PAIRS, ids="-".join)
+@pytest.mark.parametrize(("home", "name"), PAIRS)
 def test_course_kernels_take_arrays_of_all_types(home, name):
     """Whole numbers, and types mixed between the arrays and between forward and backward."""
     forward, backward = pair(PAIRS[home, name], name)
@@ -271,7 +271,7 @@ def test_course_kernels_take_arrays_of_all_types(home, name):
 
 
 @pytest.mark.parametrize("bad", [np.complex128, object, "U3"])
-@pytest.mark.parametrize(("home", "name"), PAIRS, ids="-".join)
+@pytest.mark.parametrize(("home", "name"), PAIRS)
 def test_course_kernels_refuse_what_is_no_real_number(home, name, bad):
     forward, backward = pair(PAIRS[home, name], name)
     arrays, settings = arguments_of(name)
