@@ -270,6 +270,7 @@ USAGE_TARGET = Code.error("usage/target", "options that are about another target
 USAGE_TRAIN = Code.error(
     "usage/train", "a new run and one that goes on are mixed up, or neither is given"
 )
+USAGE_WEIGHTS = Code.error("usage/weights", "a net without weights, where trained ones are needed")
 
 VALUE_ATTRIBUTE = Code.error("value/attribute", "the value has no attribute of this name")
 VALUE_NOT_A_CONSTANT = Code.error(

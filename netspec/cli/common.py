@@ -35,7 +35,7 @@ def add_net_file(
     name: str = "file",
     *,
     nargs: str | None = None,
-    help: str = "a .net file, or the name of a net that comes with netspec",
+    help: str = "a .net file, the name of a net that comes with netspec, or the folder of a run",
 ) -> None:
     """The argument that names a `.net` file, or several; see `find_net`."""
     metavar = name.removesuffix("s").upper()
@@ -121,16 +121,23 @@ def checked_net(options: argparse.Namespace, arguments: Mapping[str, Any] | None
     """The one net that the options name, its warnings reported.
 
     Args:
-        options: with `file`, `net`, `set` and `color`.
+        options: with `file`, which may be a run too, `net`, `set` and `color`.
         arguments: of the net, such as a recipe's with those of `--set`; by default those alone.
 
     Raises:
         NetspecError: with the errors, and the warnings reported before.
     """
+    from netspec.cli.named_run import named_run
     from netspec.compiler.driver import Request
 
     chosen = arguments_of(options) if arguments is None else arguments
-    return requested_net(Request(path=options.file, net=options.net, arguments=chosen), options)
+    run = named_run(options.file)
+    if run is None:
+        request = Request(path=options.file, net=options.net, arguments=chosen)
+    else:
+        net = options.net or run.facts.net
+        request = Request(path=run.net_file, net=net, arguments=run.with_arguments(chosen))
+    return requested_net(request, options)
 
 
 def requested_net(request: Request, options: argparse.Namespace) -> Net:

@@ -1,4 +1,4 @@
-"""`netspec eval FILE --weights W`."""
+"""`netspec eval RUN`, `netspec eval FILE --weights W`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from netspec import codes
 from netspec.cli.common import emit
 from netspec.cli.exit_codes import OK
+from netspec.cli.named_run import NamedRun
 from netspec.cli.trained_net import Trained, add_weight_options, load_trained, stored_normalization
 from netspec.diagnostics import NetspecError
 from netspec.text.width import terminal_width
@@ -17,6 +18,7 @@ from netspec.text.width import terminal_width
 if TYPE_CHECKING:
     from netspec.runtime.data import Dataset
     from netspec.runtime.data.input_normalization import Normalization
+    from netspec.runtime.runs.resolve import Settings
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -27,17 +29,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
     add_weight_options(parser)
     data = parser.add_argument_group("data")
-    data.add_argument("--data", default="digits", metavar="NAME",
+    data.add_argument("--data", metavar="NAME",
                       help=f"{', '.join(NAMES)}, an .npz file or a folder, as for `train`"
-                      " (default digits)")  # fmt: skip
+                      " (default: that of the run; digits where no run is known)")  # fmt: skip
     data.add_argument("--data-dir", type=Path, metavar="DIR", help="where to look for it first")
     data.add_argument("--part", choices=("test", "train"), default="test",
                       help="which images (default test)")  # fmt: skip
     data.add_argument("--normalize", choices=KINDS,
                       help="normalise by the training images, in place of what the weights"
                       " say")  # fmt: skip
-    data.add_argument("--loss", choices=tuple(LOSSES), default="softmax",
-                      help="(default softmax, the cross-entropy)")  # fmt: skip
+    data.add_argument("--loss", choices=tuple(LOSSES),
+                      help="(default: that of the run; else softmax, the cross-entropy)")  # fmt: skip
 
 
 def run(options: argparse.Namespace) -> int:
@@ -49,7 +51,9 @@ def run(options: argparse.Namespace) -> int:
 
     trained = load_trained(options)
     model = trained.model
-    data = load(options.data, options.data_dir, model.input_shape, resize=options.resize)
+    settings = _settings(options, trained.run)
+    folder = Path(settings["data-dir"]) if settings["data-dir"] else None
+    data = load(settings["data"], folder, model.input_shape, resize=settings["resize"])
     data.check_classes(model.classes)
     x, y = (data.x_test, data.y_test) if options.part == "test" else (data.x_train, data.y_train)
     if not len(x):
@@ -61,9 +65,8 @@ def run(options: argparse.Namespace) -> int:
     about = trained.weights.metadata
     y = labels_by_name(data, y, about)
     names = trained.names if has_names(about) else complete(data.class_names, model.classes)
-    found = evaluate(
-        model, x, y, _normalization(options, trained, data), names, loss=make_loss(options.loss)
-    )
+    loss = make_loss(settings["loss"], **settings.keywords("loss"))
+    found = evaluate(model, x, y, _normalization(options, trained, data), names, loss=loss)
     title = {"net": trained.net.name, "data": data.name, "part": options.part}
     if options.format == "json":
         emit(json.dumps({**title, **found.to_dict()}, indent=2))
@@ -73,13 +76,24 @@ def run(options: argparse.Namespace) -> int:
     return OK
 
 
+def _settings(options: argparse.Namespace, run: NamedRun | None) -> Settings:
+    """The data and the loss: what is given, else the run's, else the defaults of `train`."""
+    from netspec.runtime.runs.resolve import resolve
+
+    folder = str(options.data_dir) if options.data_dir is not None else None
+    named = {"data": options.data, "data-dir": folder, "resize": options.resize}
+    given = {n: v for n, v in {**named, "loss": options.loss}.items() if v is not None}
+    return resolve(given) if run is None else run.settings_with(given)
+
+
 def _normalization(options: argparse.Namespace, trained: Trained, data: Dataset) -> Normalization:
     from netspec.runtime.data.input_normalization import Normalization
 
     if options.normalize is not None:
+        trained.say_normalization(options.normalize)
         return Normalization.fit(options.normalize, data.x_train)
     return stored_normalization(
         trained.weights,
-        options.weights,
+        trained.path,
         "--normalize channel fits it to the training images; --normalize none does nothing",
     )

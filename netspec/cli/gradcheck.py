@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from netspec.cli.common import (
     add_net_file,
@@ -15,9 +15,15 @@ from netspec.cli.common import (
     positive,
 )
 from netspec.cli.live_line import LiveLine
+from netspec.cli.named_run import NamedRun, named_run
 
 if TYPE_CHECKING:
     from netspec.net import Net
+    from netspec.runtime.data import Dataset
+    from netspec.runtime.data.input_normalization import Normalization
+    from netspec.runtime.models.numpy_model import Model
+    from netspec.runtime.optim.losses import Loss
+    from netspec.runtime.runs.resolve import Settings
 
 _EPILOG = """\
 Slopes of the loss are measured by central differences in float64, with a step that is chosen by
@@ -73,7 +79,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     how.add_argument("--tolerance", type=float, default=1e-7, metavar="T", help="(default 1e-7)")
     how.add_argument("--data", metavar="NAME",
-                     help="take the batch from a data set, as `train` does; random without")  # fmt: skip
+                     help="take the batch from a data set, as `train` does; of a run by default its own,"
+                     " else random")  # fmt: skip
     how.add_argument("--data-dir", type=Path, metavar="DIR", help="where to look for it first")
     how.add_argument("--batch", type=positive, default=4, metavar="N",
                      help="images in the batch (default 4)")  # fmt: skip
@@ -91,12 +98,12 @@ def run(options: argparse.Namespace) -> int:
     from netspec.tools.gradcheck import gradcheck
 
     net = checked_net(options)
-    x, y = _batch(net, options) if options.data is not None else (None, None)
+    subject = _subject(net, options)
     with LiveLine() as live:
         found = gradcheck(
-            net,
-            x,
-            y,
+            subject.net,
+            subject.x,
+            subject.y,
             params=options.params,
             directions=options.directions,
             elements=options.elements,
@@ -107,7 +114,7 @@ def run(options: argparse.Namespace) -> int:
             backend=options.backend,
             batch=options.batch,
             seed=options.seed,
-            loss=options.loss,
+            loss=subject.loss,
             mode=options.mode,
             tolerance=options.tolerance,
             advance=live.show,
@@ -115,15 +122,56 @@ def run(options: argparse.Namespace) -> int:
     return emit_report(found, options)
 
 
-def _batch(net: Net, options: argparse.Namespace) -> tuple[Any, Any]:
-    """The first images of a data set and their labels, normalised as `train` does it."""
-    import numpy as np
+class _Subject(NamedTuple):
+    """What is checked: a net, or the model of a run; a batch, None for a random one; the loss."""
 
+    net: Net | Model
+    x: Any = None
+    y: Any = None
+    loss: Loss | str | None = None
+
+
+def _subject(net: Net, options: argparse.Namespace) -> _Subject:
+    """What the options name; of a run its weights, its images and its loss, where none are given."""
+    from netspec.runtime.data.input_normalization import KINDS, Normalization
+    from netspec.runtime.optim.losses import make_loss
+    from netspec.runtime.runs.resolve import resolve
+
+    run = named_run(options.file)
+    if run is None and options.data is None:
+        return _Subject(net, loss=options.loss)
+    folder = str(options.data_dir) if options.data_dir is not None else None
+    named = {"data": options.data, "data-dir": folder, "loss": options.loss}
+    given = {name: value for name, value in named.items() if value is not None}
+    settings = resolve(given) if run is None else run.settings_with(given)
+    model, fitted = (net, None) if run is None else _trained(net, run)
+    if run is not None and (options.start or options.end):  # a part has inputs of its own
+        return _Subject(model, loss=options.loss)
+    data = _images(net, settings)
+    kind = settings["normalize"] if settings["normalize"] in KINDS else "channel"
+    normalization = fitted or Normalization.fit(kind, data.x_train)
+    x = normalization.apply(data.x_train[: options.batch], "float64")
+    loss = options.loss if run is None else make_loss(settings["loss"], **settings.keywords("loss"))
+    return _Subject(model, x, data.y_train[: options.batch], loss)
+
+
+def _trained(net: Net, run: NamedRun) -> tuple[Net | Model, Normalization | None]:
+    """The model of a run, and how its images are normalised; as far as it has weights yet."""
+    from netspec.runtime.training.transfer import read_weights
+
+    if not run.folder.weights.is_file():
+        return net, None
+    weights = read_weights(run.folder.weights)
+    model = net.compile("numpy", dtype="float64")
+    model.load_state_dict(weights.tensors)
+    return model, weights.normalization
+
+
+def _images(net: Net, settings: Settings) -> Dataset:
     from netspec.runtime.data.catalog import load
-    from netspec.runtime.data.input_normalization import Normalization
     from netspec.runtime.models.classifier_shape import class_count, image_shape
 
-    data = load(options.data, options.data_dir, image_shape(net.graph))
+    folder = Path(settings["data-dir"]) if settings["data-dir"] else None
+    data = load(settings["data"], folder, image_shape(net.graph), resize=settings["resize"])
     data.check_classes(class_count(net.graph))
-    x = Normalization.fit("channel", data.x_train).apply(data.x_train[: options.batch], np.float64)
-    return x, data.y_train[: options.batch]
+    return data

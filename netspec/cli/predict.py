@@ -1,4 +1,4 @@
-"""`netspec predict FILE --weights W IMAGE...`."""
+"""`netspec predict RUN IMAGE...`, `netspec predict FILE --weights W IMAGE...`."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
         pictures = read_pictures(
             path,
             trained.model.input_shape,
-            resize=options.resize,
+            resize=trained.resizes(options.resize),
             trained_on=image_type(trained.weights.metadata),
         )
         found += predict(trained.model, pictures, normalization, options.top)
@@ -61,9 +61,10 @@ def _normalization(options: argparse.Namespace, trained: Trained) -> Normalizati
     from netspec.runtime.data.input_normalization import Normalization
 
     if options.normalize is not None:
+        trained.say_normalization(options.normalize)
         return Normalization.fit(options.normalize, np.zeros((1, 1, 1, 1), np.uint8))
     return stored_normalization(
-        trained.weights, options.weights, "--normalize none, or unit for pixels from 0 to 1"
+        trained.weights, trained.path, "--normalize none, or unit for pixels from 0 to 1"
     )
 
 

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from netspec import codes
-from netspec.cli.common import add_net_file, add_net_options, checked_net, positive
+from netspec.cli.common import (
+    add_net_file,
+    add_net_options,
+    arguments_of,
+    checked_net,
+    positive,
+)
+from netspec.cli.named_run import NamedRun, named_run, run_around
 from netspec.diagnostics import NetspecError
 
 if TYPE_CHECKING:
@@ -25,26 +34,43 @@ class Trained(NamedTuple):
         net, model: what was compiled, and for the backend that was asked for.
         weights: the file's.
         names: of the classes, one for each score.
+        path: where the weights are.
+        run: what they come from, where it is known.
     """
 
     net: Net
     model: Model | TorchModel
     weights: Weights
     names: tuple[str, ...]
+    path: Path
+    run: NamedRun | None
+
+    def say_normalization(self, given: str) -> None:
+        """Say so where images are normalised otherwise than in the run."""
+        stored = self.weights.normalization
+        if self.run is not None:
+            self.run.say_normalization(stored.kind if stored is not None else None, given)
+
+    def resizes(self, given: bool | None) -> bool:
+        """Whether pictures are stretched: as it is said, else as in the run."""
+        if given is None and self.run is not None:
+            return bool(self.run.settings["resize"])
+        return bool(given)
 
 
 def add_weight_options(parser: argparse.ArgumentParser) -> None:
     """FILE, the net's options, `--weights`, `--backend`, `--device`, `--threads` and `--format`."""
     add_net_file(parser)
-    parser.add_argument("--weights", type=Path, required=True, metavar="W",
-                        help="trained weights: a safetensors file or PyTorch's .pth")  # fmt: skip
+    parser.add_argument("--weights", type=Path, metavar="W",
+                        help="trained weights: a safetensors file, PyTorch's .pth, or the folder of a"
+                        " run (default: those of the run)")  # fmt: skip
     parser.add_argument("--backend", choices=("numpy", "torch"), default="numpy",
                         help="what computes (default numpy)")  # fmt: skip
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto",
                         help="for torch (default auto: a GPU where there is one)")  # fmt: skip
     parser.add_argument("--threads", type=positive, metavar="N",
                         help="threads for the arithmetic (default: the libraries')")  # fmt: skip
-    parser.add_argument("--resize", action="store_true",
+    parser.add_argument("--resize", action="store_true", default=None,
                         help="stretch pictures of other sizes to the net's input")  # fmt: skip
     parser.add_argument("--format", choices=("text", "json"), default="text",
                         help="(default text)")  # fmt: skip
@@ -55,13 +81,16 @@ def load_trained(options: argparse.Namespace) -> Trained:
     """The net that the options name, compiled, with exactly its weights.
 
     Raises:
-        NetspecError: for the net, `weights/bad-file`, `weights/mismatch`, `torch/missing`.
+        NetspecError: for the net, `weights/bad-file`, `weights/mismatch`, `torch/missing`,
+            `usage/weights`.
     """
     from netspec.runtime.training.transfer import read_weights
     from netspec.runtime.weights.data_facts import class_names
 
+    run = named_run(options.file)
     net = checked_net(options)
-    weights = read_weights(options.weights)
+    path = _weights_path(run, options.weights)
+    weights = read_weights(path)
     if options.threads is not None:
         _limit_threads(options.backend, options.threads)
     model: Model | TorchModel
@@ -69,8 +98,54 @@ def load_trained(options: argparse.Namespace) -> Trained:
         model = net.compile("torch", device=options.device)
     else:
         model = net.compile("numpy")
-    model.load_state_dict(weights.tensors)
-    return Trained(net, model, weights, class_names(weights.metadata, model.classes))
+    run = run or run_around(path)
+    try:
+        model.load_state_dict(weights.tensors)
+    except NetspecError as error:
+        raise _with_arguments_of(run, arguments_of(options), error) from None
+    return Trained(net, model, weights, class_names(weights.metadata, model.classes), path, run)
+
+
+def _weights_path(run: NamedRun | None, given: Path | None) -> Path:
+    """The weights that are given, else those of the run.
+
+    Raises:
+        NetspecError: `usage/weights`.
+    """
+    if given is not None:
+        if run is not None:
+            run.say_weights(given)
+        return given
+    if run is None:
+        raise NetspecError.simple(
+            codes.USAGE_WEIGHTS,
+            "the weights are missing",
+            "give --weights FILE, or a run for the net",
+        )
+    return run.weights
+
+
+def _with_arguments_of(
+    run: NamedRun | None, given: Mapping[str, Any], error: NetspecError
+) -> NetspecError:
+    """The error of weights that do not fit; a forgotten `--set` is all that is said of it."""
+    if run is None or error.diagnostics[0].code != codes.WEIGHTS_MISMATCH:
+        return error
+    own = run.facts.constants
+    others = {n: value for n, value in own.items() if n not in given or given[n] != value}
+    if not others:
+        return error
+    settings = " ".join(f"--set {name}={_setting(value)}" for name, value in others.items())
+    return NetspecError.simple(
+        codes.WEIGHTS_MISMATCH,
+        f"the weights do not fit the network: they are of a net with {settings}",
+        f"the run knows its net: {run.folder.path} in place of the file",
+    )
+
+
+def _setting(value: Any) -> str:
+    """A constant as `--set` takes it."""
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
 
 def stored_normalization(weights: Weights, path: Path, help: str) -> Normalization:

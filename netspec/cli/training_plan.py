@@ -175,8 +175,8 @@ class TrainingPlan:
 
     def _files(self, facts: Facts) -> dict[str, bytes]:
         """What describes the run in its folder."""
-        from netspec.runtime.runs.folder import FACTS, NET, RECIPE, facts_text, net_files
-        from netspec.runtime.runs.recipe import recipe_text
+        from netspec.runtime.runs.folder import FACTS, NET, facts_text, net_files
+        from netspec.runtime.runs.recipe import RECIPE, recipe_text
 
         about = f"The recipe of a run of {facts.written_as}, as it was resolved."
         text = recipe_text(self.settings.values, self.arguments, about)
@@ -317,7 +317,7 @@ def _going_on(options: argparse.Namespace, lock: FolderLock | None) -> TrainingP
     )
     facts, folder = resumed.facts, resumed.folder
     _check_target(facts.target, resumed.settings)
-    arguments = {name: _constant(value) for name, value in facts.arguments.items()}
+    arguments = facts.constants
     file, options.net = options.file, facts.net
     if file is not None:
         check_source(facts, folder, net_files(checked_net(options, arguments).written)[1])
@@ -328,8 +328,3 @@ def _going_on(options: argparse.Namespace, lock: FolderLock | None) -> TrainingP
         facts.target, net, arguments, resumed.settings, tuple(notes), folder.path,
         folder.weights, facts.recipe, resumed, lock=lock,
     )  # fmt: skip
-
-
-def _constant(value: Any) -> Any:
-    """A value from JSON as the language's constant."""
-    return tuple(map(_constant, value)) if isinstance(value, list) else value

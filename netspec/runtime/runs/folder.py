@@ -30,6 +30,7 @@ from netspec.compiler.elaborate.written import Written
 from netspec.diagnostics import NetspecError
 from netspec.runtime.data.dataset import Dataset
 from netspec.runtime.runs.folder_lock import FolderLock
+from netspec.runtime.runs.recipe import as_constant
 from netspec.runtime.training.transfer import RUN_WEIGHTS
 from netspec.runtime.weights.atomic_write import (
     clear_parts,
@@ -38,7 +39,7 @@ from netspec.runtime.weights.atomic_write import (
     write_durably,
 )
 
-FACTS, RECIPE, LOG, WEIGHTS = "run.json", "recipe.toml", "log.txt", RUN_WEIGHTS
+FACTS, LOG, WEIGHTS = "run.json", "log.txt", RUN_WEIGHTS
 NET, CHECKPOINTS = "net", "checkpoints"
 FORMAT = 1
 # Images whose numbers stand for those of a whole data set.
@@ -77,6 +78,11 @@ class Facts:
     started: str
     recipe: str = ""
     format: int = field(default=FORMAT)
+
+    @property
+    def constants(self) -> dict[str, Any]:
+        """The arguments as the language's constants."""
+        return {name: as_constant(value) for name, value in self.arguments.items()}
 
 
 class RunFolder:

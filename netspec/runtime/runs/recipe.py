@@ -15,6 +15,8 @@ from netspec.diagnostics import Diagnostic, Hint, NetspecError, Source, Span, su
 from netspec.runtime.runs.options import OPTIONS, Option
 from netspec.runtime.runs.toml_spans import Places, find_places
 
+# The recipe of a run, in its folder.
+RECIPE = "recipe.toml"
 # The table that holds arguments of the net.
 ARGUMENTS = "set"
 _PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
@@ -48,7 +50,12 @@ class Recipe:
 
 
 def recipe_of(path: Path) -> Path | None:
-    """The recipe beside a `.net` file: of the same name, with `.toml`. None where there is none."""
+    """The recipe beside a `.net` file: of the same name, with `.toml`; that of a run, in its folder.
+
+    None where there is none.
+    """
+    if (path / RECIPE).is_file():
+        return path / RECIPE
     beside = path.with_suffix(".toml")
     return beside if path.suffix == ".net" and beside.is_file() else None
 
@@ -76,7 +83,7 @@ def check_recipe(source: Source) -> Recipe:
     wrong = [*_wrong(content, places)]
     if wrong:
         raise NetspecError(wrong)
-    arguments = {name: _constant(value) for name, value in content.pop(ARGUMENTS, {}).items()}
+    arguments = {name: as_constant(value) for name, value in content.pop(ARGUMENTS, {}).items()}
     return Recipe(source, content, arguments, places)
 
 
@@ -147,8 +154,9 @@ def _is_constant(value: Any) -> bool:
     return isinstance(value, bool | int | float | str)
 
 
-def _constant(value: Any) -> Any:
-    return tuple(map(_constant, value)) if isinstance(value, list) else value
+def as_constant(value: Any) -> Any:
+    """A value from TOML or JSON as the language's constant."""
+    return tuple(map(as_constant, value)) if isinstance(value, list) else value
 
 
 def _syntax(source: Source, text: str) -> Diagnostic:

@@ -69,13 +69,13 @@ def take_up(
     wrong = [*_fixed(folder, facts, values, given, target, arguments, net)]
     if wrong:
         raise NetspecError(wrong)
-    told = {n: v for n, v in given.items() if not _same(values.get(n), v) and n != "out"}
+    told = {n: v for n, v in given.items() if not is_same(values.get(n), v) and n != "out"}
     known = {name: value for name, value in {**values, **told}.items() if value is not None}
     settings = dataclasses.replace(resolve(known), given=frozenset(told))
     checkpoint, damaged = newest_checkpoint(folder.checkpoints)
     notes = [Note(f"{text}; going on from the one before", logging.WARNING) for text in damaged]
     notes += [
-        Note(f"{name} differs from the run's: {_shown(values.get(name))} -> {_shown(value)}")
+        Note(f"{name} differs from the run's: {shown(values.get(name))} -> {shown(value)}")
         for name, value in told.items()
         if OPTIONS[name].on_resume == "said"
     ]
@@ -119,17 +119,17 @@ def _fixed(
         yield _refusal("--net", facts.net, net)
     for name, value in arguments.items():
         before = facts.arguments.get(name)
-        if not _same(before, value):
+        if not is_same(before, value):
             yield _refusal(f"--set {name}", before, value)
     for name, value in given.items():
         before = str(folder.path) if name == "out" else values.get(name)
-        same = _same(before, value) or (name == "out" and Path(value) == folder.path)
+        same = is_same(before, value) or (name == "out" and Path(value) == folder.path)
         if OPTIONS[name].on_resume == "fixed" and not same:
             yield _refusal(f"--{name}", before, value)
 
 
 def _refusal(what: str, before: Any, now: Any) -> Diagnostic:
-    message = f"{what} cannot change while a run goes on: it is {_shown(before)}, not {_shown(now)}"
+    message = f"{what} cannot change while a run goes on: it is {shown(before)}, not {shown(now)}"
     return Diagnostic(codes.RUN_FIXED, message, hints=(Hint("start a run of its own"),))
 
 
@@ -145,7 +145,7 @@ def check_data(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """
     if before.get("sha256") != now["sha256"]:  # a file may have another name by now
         what = [key for key in ("name", "train", "test") if before.get(key) != now[key]]
-        told = ", ".join(f"{key}: {_shown(before.get(key))} -> {_shown(now[key])}" for key in what)
+        told = ", ".join(f"{key}: {shown(before.get(key))} -> {shown(now[key])}" for key in what)
         raise NetspecError.simple(
             codes.RUN_DATA_CHANGED,
             f"the data are not those of the run: {told or 'their numbers differ'}",
@@ -188,14 +188,17 @@ def version_notes(facts: Facts, now: Mapping[str, str]) -> list[Note]:
     ]
 
 
-def _same(before: Any, now: Any) -> bool:
+def is_same(before: Any, now: Any) -> bool:
+    """Whether two values of an option are one; a list and a tuple may be."""
+
     def plain(value: Any) -> Any:
         return [plain(item) for item in value] if isinstance(value, list | tuple) else value
 
     return bool(plain(before) == plain(now)) and type(plain(before)) is type(plain(now))
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value of an option, for a message."""
     if value is None:
         return "nothing"
     if isinstance(value, list | tuple):

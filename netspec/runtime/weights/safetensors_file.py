@@ -26,6 +26,8 @@ from netspec.runtime.weights.host import machine_memory
 _METADATA_KEY = "netspec"
 _NORMALIZATION, _METADATA = "normalization", "metadata"
 _READABLE = ("F64", "F32", "F16", "I64", "I32", "I16", "I8", "U8", "BOOL")
+# How many tensors that do not fit are named.
+_SHOWN = 8
 _WRITABLE = "fiub"  # NumPy's kinds: float, int, unsigned, bool
 
 
@@ -132,8 +134,8 @@ def check_tensors(
     """Check that `tensors` are exactly the `expected` names with the expected shapes.
 
     Raises:
-        NetspecError: `weights/mismatch`, naming every tensor that is missing, unexpected or of
-            another shape.
+        NetspecError: `weights/mismatch`, naming the tensors that are missing, unexpected or of
+            another shape, the first few of many.
     """
     notes = differences(tensors, expected)
     if notes:
@@ -141,6 +143,8 @@ def check_tensors(
         if len(notes) == 1:
             message = "the weights do not fit the network: one tensor differs"
         hint = Hint("the weights must come from the same .net file with the same --set arguments")
+        if len(notes) > _SHOWN:
+            notes = [*notes[:_SHOWN], f"... and {len(notes) - _SHOWN} more"]
         raise NetspecError(
             [Diagnostic(codes.WEIGHTS_MISMATCH, message, notes=tuple(notes), hints=(hint,))]
         )

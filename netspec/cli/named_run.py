@@ -1,0 +1,127 @@
+"""A run in the place of a `.net` file: it knows its net, its arguments, its data and its weights."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from netspec import codes
+from netspec.diagnostics import NetspecError
+
+if TYPE_CHECKING:
+    from netspec.runtime.runs.folder import Facts, RunFolder
+    from netspec.runtime.runs.resolve import Settings
+
+# What makes a folder a run; `check` must not load what reads runs to know that it is given none.
+_FACTS = "run.json"
+
+
+@dataclass(frozen=True)
+class NamedRun:
+    """A run that the command line names.
+
+    Attributes:
+        folder, facts: Where it is, and what it was started with.
+        settings: A value for every training option.
+    """
+
+    folder: RunFolder
+    facts: Facts
+    settings: Settings
+
+    @property
+    def net_file(self) -> Path:
+        """Its own copy of the net."""
+        return self.folder.net_file(self.facts)
+
+    @property
+    def weights(self) -> Path:
+        """The file of the weights that it ended with.
+
+        Raises:
+            NetspecError: `usage/weights` where it has not ended.
+        """
+        if self.folder.weights.is_file():
+            return self.folder.weights
+        best = f", or give --weights {self.folder.best}" if self.folder.best.is_file() else ""
+        raise NetspecError.simple(
+            codes.USAGE_WEIGHTS,
+            f"{self.folder.path} has not ended, and has no weights yet",
+            f"go on with it: netspec train --resume {self.folder.path}{best}",
+        )
+
+    def with_arguments(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Its arguments of the net, and those that are given; where they differ that is said."""
+        for name, value in given.items():
+            self._say(f"--set {name}", self.facts.constants.get(name), value)
+        return {**self.facts.constants, **given}
+
+    def settings_with(self, given: Mapping[str, Any]) -> Settings:
+        """Its training options, and those that are given; where they differ that is said.
+
+        What belongs to a choice that is given otherwise, such as options of a loss, is left out.
+        """
+        from netspec.runtime.runs.options import OPTIONS
+        from netspec.runtime.runs.resolve import resolve
+        from netspec.runtime.runs.resume import is_same
+
+        other = {n for n, value in given.items() if not is_same(self.settings[n], value)}
+        for name in given:
+            if name in other and not OPTIONS[name].of and OPTIONS[name].on_resume != "free":
+                self._say(f"--{name}", self.settings[name], given[name])
+        own = {n: v for n, v in self.settings.values.items() if OPTIONS[n].of not in other}
+        known = {name: value for name, value in {**own, **given}.items() if value is not None}
+        return resolve(known)
+
+    def say_normalization(self, own: str | None, given: str) -> None:
+        """Say so where images are normalised otherwise than in the run."""
+        self._say("--normalize", own, given)
+
+    def say_weights(self, given: Path) -> None:
+        """Say so where weights that are given are not the run's."""
+        if run_around(given) != self:
+            _note(f"--weights {given}: not those of {self.folder.path}")
+
+    def _say(self, what: str, own: Any, given: Any) -> None:
+        from netspec.runtime.runs.resume import is_same, shown
+
+        if not is_same(own, given):
+            _note(f"{what} {shown(given)}: {self.folder.path} was trained with {shown(own)}")
+
+
+def named_run(path: Path | None) -> NamedRun | None:
+    """The run in a folder; None for what is none.
+
+    Raises:
+        NetspecError: `run/damaged`.
+    """
+    if path is None or not (path / _FACTS).is_file():
+        return None
+    from netspec.runtime.runs.folder import RunFolder
+    from netspec.runtime.runs.resolve import resolve
+    from netspec.runtime.runs.resume import checked_options
+
+    folder = RunFolder(path)
+    facts = folder.facts()
+    options = checked_options(folder, facts)
+    known = {name: value for name, value in options.items() if value is not None}
+    return NamedRun(folder, facts, resolve(known))
+
+
+def run_around(weights: Path | None) -> NamedRun | None:
+    """The run that a file of weights belongs to, or that is named in its place.
+
+    Raises:
+        NetspecError: `run/damaged`.
+    """
+    if weights is None:
+        return None
+    places = (weights, weights.parent, weights.parent.parent)
+    return next((run for place in places if (run := named_run(place)) is not None), None)
+
+
+def _note(text: str) -> None:
+    print(f"note: {text}", file=sys.stderr)

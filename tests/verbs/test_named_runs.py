@@ -1,0 +1,164 @@
+"""A run in the place of a net: it knows its net, `--set`, data, normalisation, loss and weights."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import netspec
+from tests.conftest import Run
+
+NET = """\
+net Small(classes = 10, wide = 4) {
+    input image: [1, 8, 8]
+    output image -> conv(wide, 3, pad = 1) -> relu -> flatten -> linear(classes)
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A folder with a net, data that are not the default, and a run of them."""
+    from netspec.cli import main
+
+    root = tmp_path_factory.mktemp("named")
+    (root / "small.net").write_text(NET)
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 255, (80, 1, 8, 8)).astype(np.uint8)
+    y = np.arange(80) % 3
+    x[np.arange(80), 0, y] = 255
+    np.savez(root / "three.npz", x_train=x[:60], y_train=y[:60], x_test=x[60:], y_test=y[60:])
+    np.save(root / "photo.npy", x[61])
+    options = (
+        "--set", "classes=3", "--set", "wide=2", "--data", f"{root}/three.npz", "--epochs", 3,
+        "--normalize", "mean-image", "--batch", 10, "--label-smoothing", 0.1, "--quiet",
+        "--out", root / "run",
+    )  # fmt: skip
+    assert main(["train", "numpy", str(root / "small.net"), *map(str, options)]) == 0
+    return root
+
+
+def test_a_run_alone_is_evaluated_as_it_was_trained(folder: Path, run: Run) -> None:
+    finished = run("eval", folder / "run", "--format", "json")
+    assert finished.code == 0, finished.err
+    assert finished.err == ""
+    found = json.loads(finished.out)
+    (last,) = [
+        line
+        for line in map(json.loads, (folder / "run/metrics.jsonl").read_text().splitlines())
+        if line["kind"] == "epoch" and line["epoch"] == 3
+    ]
+    assert found["accuracy"] == last["test"]
+    assert found["data"] == "three"
+    assert len(found["classes"]) == 3
+
+
+def test_weights_of_a_run_bring_its_data_and_its_loss(folder: Path, run: Run) -> None:
+    sets = ("--set", "classes=3", "--set", "wide=2", "--format", "json")
+    whole = run("eval", folder / "run", "--format", "json")
+    for weights in ("run", "run/weights.safetensors", "run/checkpoints/../weights.safetensors"):
+        named = run("eval", folder / "small.net", "--weights", folder / weights, *sets)
+        assert (named.code, named.err) == (0, "")
+        assert json.loads(named.out) == json.loads(whole.out)
+
+
+def test_what_contradicts_the_run_is_said(folder: Path, run: Run) -> None:
+    other = folder / "other.npz"
+    with np.load(folder / "three.npz") as arrays:
+        np.savez(other, **arrays)
+    finished = run("eval", folder / "run", "--data", other, "--loss", "svm", "--normalize", "none")
+    assert finished.code == 0
+    assert finished.err.splitlines() == [
+        f"note: --data {other}: {folder}/run was trained with {folder}/three.npz",
+        f"note: --loss svm: {folder}/run was trained with softmax",
+        f"note: --normalize none: {folder}/run was trained with mean-image",
+    ]
+    same = run("eval", folder / "run", "--data", folder / "three.npz", "--normalize", "mean-image")
+    assert (same.code, same.err) == (0, "")
+
+
+def test_an_argument_that_the_run_had_otherwise_is_said(folder: Path, run: Run) -> None:
+    finished = run("summarize", folder / "run", "--set", "wide=5")
+    assert finished.code == 0
+    assert finished.err == f"note: --set wide 5: {folder}/run was trained with 2\n"
+
+
+def test_a_forgotten_set_is_one_line(folder: Path, run: Run) -> None:
+    finished = run("eval", folder / "small.net", "--weights", folder / "run", "--set", "wide=2")
+    assert finished.code == 1
+    assert finished.err.split("\n")[:2] == [
+        "error[weights/mismatch]: the weights do not fit the network: they are of a net with --set"
+        " classes=3",
+        f"   = help: the run knows its net: {folder}/run in place of the file",
+    ]
+
+
+def test_mismatches_of_many_tensors_are_not_all_listed() -> None:
+    from netspec.runtime.weights.safetensors_file import check_tensors
+
+    with pytest.raises(netspec.NetspecError) as error:
+        check_tensors({}, {f"layer{i}.weight": (i,) for i in range(90)})
+    (diagnostic,) = error.value.diagnostics
+    assert "90 tensors differ" in diagnostic.message
+    assert len(diagnostic.notes) < 12
+    assert diagnostic.notes[-1].endswith("more")
+
+
+def test_a_run_alone_predicts(folder: Path, run: Run) -> None:
+    finished = run("predict", folder / "run", folder / "photo.npy", "--format", "json")
+    assert (finished.code, finished.err) == (0, "")
+    named = run(
+        "predict", folder / "small.net", "--set", "classes=3", "--set", "wide=2", "--weights",
+        folder / "run", folder / "photo.npy", "--format", "json",
+    )  # fmt: skip
+    assert named.out == finished.out
+    said = run("predict", folder / "run", folder / "photo.npy", "--normalize", "unit")
+    assert "note: --normalize unit: " in said.err
+
+
+@pytest.mark.parametrize("target", ["numpy", "torch"])
+def test_a_run_alone_compiles(folder: Path, run: Run, target: str) -> None:
+    finished = run("compile", folder / "run", "--target", target)
+    assert (finished.code, finished.err) == (0, "")
+    net = run(
+        "compile", folder / "small.net", "--target", target, "--set", "classes=3", "--set", "wide=2"
+    )
+    assert finished.out.splitlines()[5:] == net.out.splitlines()[5:]
+
+
+def test_a_run_alone_is_checked_with_its_data_and_weights(folder: Path, run: Run) -> None:
+    options = ("--backend", "numpy", "--directions", 1, "--format", "json")
+    finished = run("gradcheck", folder / "run", *options)
+    assert finished.err == ""
+    assert json.loads(finished.out)["batch"] == 4
+
+
+def test_a_run_alone_is_a_recipe(folder: Path, run: Run) -> None:
+    out = folder / "again"
+    finished = run("train", "numpy", folder / "run", "--out", out)
+    assert finished.code == 0, finished.err
+    before, now = (json.loads((f / "run.json").read_text()) for f in (folder / "run", out))
+    assert now["arguments"] == before["arguments"]
+    weights = "weights.safetensors"
+    assert (out / weights).read_bytes() == (folder / "run" / weights).read_bytes()
+
+
+@pytest.mark.parametrize("verb", ["eval", "predict"])
+def test_a_net_without_weights_is_said_in_a_line(folder: Path, run: Run, verb: str) -> None:
+    images = (folder / "photo.npy",) if verb == "predict" else ()
+    finished = run(verb, folder / "small.net", *images)
+    assert finished.code == 2
+    assert finished.err.startswith("error[usage/weights]: the weights are missing\n")
+
+
+def test_a_run_without_weights_says_how_to_get_them(folder: Path, run: Run, tmp_path) -> None:
+    import shutil
+
+    shutil.copytree(folder / "run", tmp_path / "run")
+    (tmp_path / "run/weights.safetensors").unlink()
+    finished = run("eval", tmp_path / "run")
+    assert finished.code == 2
+    assert f"netspec train --resume {tmp_path}/run" in finished.err
