@@ -8,7 +8,17 @@ from typing import Any
 
 from netspec.cli.common import add_net_file, add_net_options
 from netspec.cli.output_place import add_force_option
-from netspec.runtime.runs.option_types import Choice, Flag, ListOf
+from netspec.runtime.runs.option_types import (
+    Bool,
+    Choice,
+    Int,
+    Kind,
+    ListOf,
+    Real,
+    Text,
+    from_text,
+    problem,
+)
 from netspec.runtime.runs.options import OPTIONS, Option
 
 
@@ -32,33 +42,37 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_force_option(groups["run"])
 
 
+_METAVARS: dict[type[Kind], str] = {Int: "N", Real: "R", Text: "NAME", ListOf: "LIST"}
+
+
 def _groups() -> list[str]:
     return list(dict.fromkeys(option.group for option in OPTIONS.values()))
 
 
 def _add(group: argparse._ArgumentGroup, option: Option) -> None:
     kind, flag = option.kind, f"--{option.name}"
-    if isinstance(kind, Flag):
+    metavar = option.metavar or _METAVARS.get(type(kind))
+    if isinstance(kind, Bool):
         group.add_argument(flag, action="store_true", default=None, help=option.about)
     elif isinstance(kind, Choice):
         group.add_argument(flag, choices=kind.words, help=option.about)
     elif isinstance(kind, ListOf) and kind.repeated:
-        group.add_argument(flag, action="append", metavar=kind.metavar, help=option.about)
+        group.add_argument(flag, action="append", metavar=metavar, help=option.about)
     else:
         convert = _converter(option)
-        group.add_argument(flag, type=convert, metavar=kind.metavar, help=option.about)
+        group.add_argument(flag, type=convert, metavar=metavar, help=option.about)
 
 
 def _converter(option: Option) -> Any:
     def convert(text: str) -> Any:
         try:
-            value = option.kind.from_text(text)
+            value = from_text(option.kind, text)
         except ValueError:
             value = text
-        problem = option.kind.problem(value)
-        if problem is not None:
-            told = f"must be {option.kind.describe()}, {problem[0]}"
-            raise argparse.ArgumentTypeError(told + (f"; {problem[1]}" if problem[1] else ""))
+        wrong = problem(option.kind, value)
+        if wrong is not None:
+            told = f"must be {option.kind.describe()}, {wrong[0]}"
+            raise argparse.ArgumentTypeError(told + (f"; {wrong[1]}" if wrong[1] else ""))
         return value
 
     return convert

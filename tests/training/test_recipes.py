@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from netspec.cli import training_options
 from netspec.diagnostics import NetspecError, Source, render
+from netspec.runtime.runs.option_types import problem
 from netspec.runtime.runs.options import OPTIONS, keywords
 from netspec.runtime.runs.recipe import check_recipe, read_recipe, recipe_of, recipe_text
 from netspec.runtime.runs.resolve import resolve
@@ -286,3 +287,21 @@ def test_a_recipe_that_is_wrong_ends_it(run: Run, net, write: Write) -> None:
     write("epochs = 3.5\n", "a.toml")
     assert "a.toml:1:10" in run("train", "numpy", net).err
     assert run("train", "numpy", net, "--recipe", "nowhere.toml").code == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "right"),
+    [
+        ("epochs", 3, True), ("epochs", 3.0, False), ("epochs", True, False), ("epochs", 0, False),
+        ("seed", 1 << 40, True), ("lr", 1, True), ("lr", 10**400, False), ("lr", float("nan"), False),
+        ("optimizer", "adam", True), ("optimizer", "adm", False), ("resize", True, True),
+        ("resize", 1, False), ("data", "", False), ("milestones", [1, 2], True),
+        ("milestones", [1, 2.0], False), ("milestones", 3, False), ("augment", ["flop"], False),
+    ],
+)  # fmt: skip
+def test_values_of_options_are_of_their_kind(name: str, value: object, right: bool) -> None:
+    """The kinds are those of the language's attributes, but 3.0 is no whole number in a recipe."""
+    wrong = problem(OPTIONS[name].kind, value)
+    assert (wrong is None) == right
+    if wrong is not None:
+        assert wrong[0].startswith("not ")

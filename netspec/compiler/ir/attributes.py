@@ -53,10 +53,10 @@ class Kind:
 
 @dataclass(eq=False, repr=False)
 class Int(Kind):
-    """A whole number in [minimum, maximum]."""
+    """A whole number in [minimum, maximum]; of any size without a maximum."""
 
     minimum: int = 0
-    maximum: int = MAX_SIZE
+    maximum: int | None = MAX_SIZE
 
     def convert(self, value: Any) -> int:
         """A whole number; one that came out of an exact division (8 / 2) counts."""
@@ -64,15 +64,16 @@ class Int(Kind):
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int):
             raise WrongValueError(f"{self.describe()}, not {show(value)}")
-        if value > self.maximum == MAX_SIZE:
+        is_large = self.maximum is not None and value > self.maximum
+        if is_large and self.maximum == MAX_SIZE:
             raise WrongValueError(f"a whole number below 2^31, not {value}")
-        if not self.minimum <= value <= self.maximum:
+        if value < self.minimum or is_large:
             raise WrongValueError(f"{self.describe()}, not {value}")
         return value
 
     def describe(self) -> str:
         """Such as `a whole number of at least 1`."""
-        if self.maximum != MAX_SIZE:
+        if self.maximum not in (MAX_SIZE, None):
             return f"a whole number from {self.minimum} to {self.maximum}"
         return f"a whole number of at least {self.minimum}"
 
@@ -91,7 +92,10 @@ class Real(Kind):
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise WrongValueError(f"{self.describe()}, not {show(value)}")
         # A float stays the object that it is: one may know which argument it came from.
-        number = value if isinstance(value, float) else float(value)
+        try:
+            number = value if isinstance(value, float) else float(value)
+        except OverflowError:
+            raise WrongValueError(f"{self.describe()}, not one of that size") from None
         too_low = number <= self.low if self.low_open else number < self.low
         too_high = number >= self.high if self.high_open else number > self.high
         if not math.isfinite(number) or too_low or too_high:

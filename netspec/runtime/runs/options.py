@@ -18,7 +18,7 @@ from netspec.runtime.models.numpy_model import DTYPES
 from netspec.runtime.optim.losses import LOSSES
 from netspec.runtime.optim.lr_schedules import SCHEDULES
 from netspec.runtime.optim.optimizers import OPTIMIZERS
-from netspec.runtime.runs.option_types import Choice, Flag, Kind, ListOf, Number, Text, Whole
+from netspec.runtime.runs.option_types import Bool, Choice, Int, Kind, ListOf, Real, Text
 from netspec.runtime.training.best_weights import KEEP
 
 Group = Literal["data", "training", "run", "PyTorch"]
@@ -44,6 +44,7 @@ class Option:
         recipe: Whether a recipe may say it: machines and folders are nobody else's.
         on_resume: See `OnResume`.
         check: Raises for a value out of range.
+        metavar: What a usage line shows for the value; by default a word for its kind.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Option:
     recipe: bool = True
     on_resume: OnResume = "said"
     check: Callable[[Any], None] | None = None
+    metavar: str | None = None
 
     @property
     def key(self) -> str:
@@ -86,84 +88,85 @@ _DATA = (
            " y_test, a folder with such .npy files, or one with a folder of pictures for each class"
            " (default digits)",
            "data", "digits"),
-    Option("data-dir", Text("DIR"), "where to look for it first",
-           "data", recipe=False, on_resume="free"),
+    Option("data-dir", Text(), "where to look for it first",
+           "data", recipe=False, on_resume="free", metavar="DIR"),
     Option("normalize", Choice((*NORMALIZATIONS, "weights")), "what is done to the images (default"
            " channel); weights: what was done for those of --weights",
            "data", "channel", on_resume="fixed"),
-    Option("val", Whole(0), "hold out the last N training images for validation",
+    Option("val", Int(0, None), "hold out the last N training images for validation",
            "data", 0, of="data", on_resume="fixed"),
-    Option("train-limit", Whole(1), "train on the first N images only",
+    Option("train-limit", Int(1, None), "train on the first N images only",
            "data", of="data", on_resume="fixed"),
-    Option("resize", Flag(), "stretch the pictures of a folder to the net's input",
+    Option("resize", Bool(), "stretch the pictures of a folder to the net's input",
            "data", False, of="data", on_resume="fixed"),
     Option("augment", ListOf(Choice(AUGMENTATIONS)), f"random changes: {','.join(AUGMENTATIONS)}",
            "data", (), of="data"),
 )  # fmt: skip
 
 _TRAINING = (
-    Option("epochs", Whole(1), "(default 10)", default=10),
-    Option("batch", Whole(1), "images in a step, over all processes (default 64)",
+    Option("epochs", Int(1, None), "(default 10)", default=10),
+    Option("batch", Int(1, None), "images in a step, over all processes (default 64)",
            default=64, on_resume="fixed"),
     Option("optimizer", Choice(tuple(OPTIMIZERS)), "(default adam)",
            default="adam", on_resume="fixed"),
-    Option("lr", Number("RATE"), "learning rate (default: the optimizer's)",
-           of="optimizer", check=positive("the learning rate")),
-    Option("momentum", Number(), "of momentum and nesterov (default 0.9)",
+    Option("lr", Real(), "learning rate (default: the optimizer's)",
+           of="optimizer", check=positive("the learning rate"), metavar="RATE"),
+    Option("momentum", Real(), "of momentum and nesterov (default 0.9)",
            of="optimizer", keyword=True),
-    Option("alpha", Number(), "of rmsprop: how much of its average stays (default 0.99)",
+    Option("alpha", Real(), "of rmsprop: how much of its average stays (default 0.99)",
            of="optimizer", keyword=True),
-    Option("beta1", Number(), "of adam and adamw (default 0.9)", of="optimizer", keyword=True),
-    Option("beta2", Number(), "of adam and adamw (default 0.999)", of="optimizer", keyword=True),
-    Option("eps", Number(), "of rmsprop, adam and adamw (default 1e-8)",
+    Option("beta1", Real(), "of adam and adamw (default 0.9)", of="optimizer", keyword=True),
+    Option("beta2", Real(), "of adam and adamw (default 0.999)", of="optimizer", keyword=True),
+    Option("eps", Real(), "of rmsprop, adam and adamw (default 1e-8)",
            of="optimizer", keyword=True),
-    Option("weight-decay", Number(), "of adamw, beside the loss (default 0.01)",
+    Option("weight-decay", Real(), "of adamw, beside the loss (default 0.01)",
            of="optimizer", keyword=True),
     Option("schedule", Choice(tuple(SCHEDULES)), "how the rate changes (default cosine)",
            default="cosine"),
-    Option("milestones", ListOf(Whole(0)), "epochs after which the multi-step schedule lowers the"
+    Option("milestones", ListOf(Int(0, None)), "epochs after which the multi-step schedule lowers the"
            " rate", of="schedule", keyword=True),
-    Option("every", Whole(1), "epochs between two steps of the step schedule",
+    Option("every", Int(1, None), "epochs between two steps of the step schedule",
            of="schedule", keyword=True),
-    Option("gamma", Number("G"), "what a step of the schedule multiplies the rate by",
-           of="schedule", keyword=True),
-    Option("minimum", Number("RATE"), "what the cosine ends at (default 0)",
-           of="schedule", keyword=True),
-    Option("warmup", Whole(0), "let the rate rise over the first N epochs", default=0),
+    Option("gamma", Real(), "what a step of the schedule multiplies the rate by",
+           of="schedule", keyword=True, metavar="G"),
+    Option("minimum", Real(), "what the cosine ends at (default 0)",
+           of="schedule", keyword=True, metavar="RATE"),
+    Option("warmup", Int(0, None), "let the rate rise over the first N epochs", default=0),
     Option("loss", Choice(tuple(LOSSES)), "(default softmax, the cross-entropy)",
            default="softmax", on_resume="fixed"),
-    Option("label-smoothing", Number("E"), "give the other classes E of the softmax's target",
-           of="loss", keyword=True),
-    Option("delta", Number(), "the margin of the svm (default 1)", of="loss", keyword=True),
-    Option("l2", Number(), "add R/2 sum(W^2) over the weights to the loss",
+    Option("label-smoothing", Real(), "give the other classes E of the softmax's target",
+           of="loss", keyword=True, metavar="E"),
+    Option("delta", Real(), "the margin of the svm (default 1)", of="loss", keyword=True),
+    Option("l2", Real(), "add R/2 sum(W^2) over the weights to the loss",
            default=0.0, check=not_negative("l2")),
-    Option("clip-norm", Number(), "scale longer gradients down to this norm",
+    Option("clip-norm", Real(), "scale longer gradients down to this norm",
            check=positive("clip_norm")),
     Option("dtype", Choice(tuple(DTYPES)), "(default float32)",
            default="float32", on_resume="fixed"),
-    Option("seed", Whole(0), "equal seeds give equal weights, bit for bit (default 0)",
+    Option("seed", Int(0, None), "equal seeds give equal weights, bit for bit (default 0)",
            default=0, on_resume="fixed"),
-    Option("threads", Whole(1), "threads for the arithmetic (default: the libraries')",
+    Option("threads", Int(1, None), "threads for the arithmetic (default: the libraries')",
            recipe=False),
-    Option("weights", Text("FILE"), "start from these, a safetensors file or PyTorch's .pth: what"
-           " matches by name and shape is loaded", recipe=False, on_resume="fixed"),
-    Option("freeze", ListOf(Text("PATTERN"), repeated=True, metavar="PATTERN"), "leave the"
+    Option("weights", Text(), "start from these, a safetensors file or PyTorch's .pth: what"
+           " matches by name and shape is loaded", recipe=False, on_resume="fixed", metavar="FILE"),
+    Option("freeze", ListOf(Text(), repeated=True), "leave the"
            " parameters alone whose names match, such as 'layer1.*'; may be repeated",
-           default=(), on_resume="fixed"),
+           default=(), on_resume="fixed", metavar="PATTERN"),
     Option("keep", Choice(KEEP), "the weights to save: of the last step (default), or of the epoch"
            " with the best validation accuracy", default="last", of="data", on_resume="fixed"),
 )  # fmt: skip
 
 _RUN = (
-    Option("out", Text("DIR"), "the folder of the run (default runs/NET-TIME); FILE.safetensors"
-           " saves the weights alone, none nothing", "run", recipe=False, on_resume="fixed"),
-    Option("checkpoint-every", Whole(1), "save the state of the run every N steps too, not only"
+    Option("out", Text(), "the folder of the run (default runs/NET-TIME); FILE.safetensors"
+           " saves the weights alone, none nothing",
+           "run", recipe=False, on_resume="fixed", metavar="DIR"),
+    Option("checkpoint-every", Int(1, None), "save the state of the run every N steps too, not only"
            " after each epoch", "run", on_resume="free"),
-    Option("log-every", Whole(1), "steps in a line of metrics.jsonl (default 50), and off a terminal"
+    Option("log-every", Int(1, None), "steps in a line of metrics.jsonl (default 50), and off a terminal"
            " a line of output for each", "run", on_resume="free"),
-    Option("tensorboard", Flag(), "write event files for TensorBoard too", "run",
+    Option("tensorboard", Bool(), "write event files for TensorBoard too", "run",
            False, recipe=False, on_resume="free"),
-    Option("quiet", Flag(), "show nothing but warnings, errors and the result", "run",
+    Option("quiet", Bool(), "show nothing but warnings, errors and the result", "run",
            False, recipe=False, on_resume="free"),
 )  # fmt: skip
 
@@ -172,8 +175,8 @@ _TORCH = (
            "PyTorch", "auto", recipe=False),
     Option("amp", Choice(("bf16", "fp16", "off")), "mixed precision (default off)",
            "PyTorch", "off", recipe=False),
-    Option("compile", Flag(), "use torch.compile", "PyTorch", False, recipe=False),
-    Option("channels-last", Flag(), "store pictures with the channels last, faster on GPUs",
+    Option("compile", Bool(), "use torch.compile", "PyTorch", False, recipe=False),
+    Option("channels-last", Bool(), "store pictures with the channels last, faster on GPUs",
            "PyTorch", False, recipe=False),
 )  # fmt: skip
 

@@ -12,6 +12,7 @@ from typing import Any
 from netspec import codes
 from netspec.compiler.parse import decode_source, read_file
 from netspec.diagnostics import Diagnostic, Hint, NetspecError, Source, Span, suggest
+from netspec.runtime.runs.option_types import problem
 from netspec.runtime.runs.options import OPTIONS, Option
 from netspec.runtime.runs.toml_spans import Places, find_places
 
@@ -115,18 +116,18 @@ def _unknown(name: str, key: Span, known: set[str]) -> Diagnostic:
 
 def _wrong_value(option: Option, value: Any, places: Places) -> Iterator[Diagnostic]:
     path = (option.name,)
-    problem = option.kind.problem(value)
-    if problem is None:
+    wrong = problem(option.kind, value)
+    if wrong is None:
         try:
             if option.check is not None:
                 option.check(value)
         except NetspecError as error:
             yield from (_at(d, places.values[path]) for d in error.diagnostics)
         return
-    label, suggestion = problem
+    label, suggestion = wrong
     span = places.values.get(path, places.keys[path])
     if isinstance(value, list):  # the item that is wrong
-        bad = (i for i, item in enumerate(value) if option.kind.problem([item]))
+        bad = (i for i, item in enumerate(value) if problem(option.kind, [item]))
         span = places.values.get((*path, next(bad, 0)), span)
     message = f"`{option.name}` must be {option.kind.describe()}"
     hints = (Hint(suggestion),) if suggestion else ()

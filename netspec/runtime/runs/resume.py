@@ -12,6 +12,7 @@ from netspec import codes
 from netspec.diagnostics import Diagnostic, Hint, NetspecError
 from netspec.runtime.runs.checkpoint import Checkpoint, newest_checkpoint
 from netspec.runtime.runs.folder import Facts, RunFolder
+from netspec.runtime.runs.option_types import problem
 from netspec.runtime.runs.options import OPTIONS
 from netspec.runtime.runs.resolve import Settings, resolve
 
@@ -91,13 +92,13 @@ def checked_options(folder: RunFolder, facts: Facts) -> dict[str, Any]:
     values = {}
     for name, value in facts.options.items():
         if name not in OPTIONS:
-            problem: object = "there is no such option"
+            wrong: object = "there is no such option"
         elif value is None or value == [] or value is False:
-            problem = None
+            wrong = None
         else:
-            problem = OPTIONS[name].kind.problem(value)
-        if problem:
-            message = f"{folder.path}/run.json is damaged: `{name}`: {problem}"
+            wrong = problem(OPTIONS[name].kind, value)
+        if wrong:
+            message = f"{folder.path}/run.json is damaged: `{name}`: {wrong}"
             raise NetspecError.simple(codes.RUN_DAMAGED, message)
         values[name] = value
     return values
