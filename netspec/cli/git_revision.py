@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import posixpath
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -93,6 +92,8 @@ def _contents(name: str, objects: list[str]) -> Iterator[bytes]:
 
 
 def _git(name: str, *arguments: str, given: bytes = b"") -> bytes:
+    import subprocess  # slow to load, and needed for revisions alone
+
     environment = os.environ | {
         "GIT_LITERAL_PATHSPECS": "1", "GIT_OPTIONAL_LOCKS": "0", "GIT_NO_LAZY_FETCH": "1",
         "GIT_TERMINAL_PROMPT": "0",

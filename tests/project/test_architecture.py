@@ -218,3 +218,13 @@ for path in sorted(Path("networks").rglob("*.net")):
 print([m for m in ("numpy", "numexpr", "networkx", "torch", "sklearn", "lark") if m in sys.modules])
 """
     assert run(code).strip() == "[]"
+
+
+def test_the_command_check_loads_nothing_that_it_does_not_use() -> None:
+    code = """
+import sys
+from netspec import cli
+assert cli.main(["check", "--quiet", "networks/lenet.net"]) == 0
+print([m for m in ("numpy", "torch", "lark", "subprocess", "difflib") if m in sys.modules])
+"""
+    assert run(code).splitlines()[-1] == "[]"
