@@ -93,14 +93,15 @@ def memory_of(each: Any) -> list[np.ndarray]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux counts it")
-def test_twenty_fits_take_the_memory_of_one() -> None:
+def test_many_fits_take_the_memory_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()  # work is shared out where that pays
     net = netspec.load(ROOT / "networks/lenet.net")
     images = np.zeros((128, 1, 28, 28), "u1")
     data = netspec.Dataset("zeros", images, np.arange(128) % 10, images[:64], np.zeros(64, int), 10)
     marks = []
-    for turn in range(20):
-        netspec.fit(net.compile(), data, epochs=4, batch=64)
-        if turn in (4, 19):
+    for turn in range(15):
+        netspec.fit(net.compile(), data, epochs=4, batch=32)
+        if turn in (4, 14):
             marks.append(anonymous_megabytes())
     assert marks[1] - marks[0] < 8, marks  # a leak was 10 a fit
 
