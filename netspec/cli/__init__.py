@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 import netspec
 from netspec.cli.exit_codes import BROKEN_PIPE, FAILED, INTERNAL_ERROR, INTERRUPTED, WRONG_USE
+from netspec.cli.parser import Parser
 from netspec.diagnostics import NetspecError
 from netspec.project import where_to_report
 
@@ -62,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parse(arguments: list[str]) -> tuple[Callable[[argparse.Namespace], int], argparse.Namespace]:
     """The function to run and its options; argparse leaves on wrong use."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="netspec",
         description="A compiler for neural networks that are written down in .net files.",
         epilog=_EPILOG,
@@ -77,13 +78,19 @@ def parse(arguments: list[str]) -> tuple[Callable[[argparse.Namespace], int], ar
         name: verbs.add_parser(name, help=about, description=f"{about}.", allow_abbrev=False)
         for name, about in VERBS.items()
     }
-    if not arguments or arguments[0] not in VERBS:
+    if not arguments:
+        parser.print_help(sys.stderr)
+        parser.exit(WRONG_USE)
+    if arguments[0] not in VERBS:
         parser.parse_args(arguments)
         parser.error("a verb is missing")
     # Only the verb that runs is imported: `check` must answer before NumPy would be loaded.
     verb = importlib.import_module(f"netspec.cli.{arguments[0]}")
     verb.configure(parsers[arguments[0]])
-    return verb.run, parser.parse_args(arguments)
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        parsers[arguments[0]].refuse_unknown(unknown)
+    return verb.run, options
 
 
 def _run(run: Callable[[argparse.Namespace], int], options: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""`netspec train numpy FILE`, `netspec train torch FILE` and `netspec train --resume RUN`."""
+"""`netspec train FILE`, `netspec train torch FILE` and `netspec train --resume RUN`."""
 
 from __future__ import annotations
 
@@ -38,6 +38,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Train; an epoch is a line on stderr, the accuracy at the end a line on stdout."""
+    from netspec.cli.training_options import settle_target
+
+    settle_target(options)
     target = options.target
     if options.resume is not None and target is None:
         from netspec.runtime.runs.folder import RunFolder

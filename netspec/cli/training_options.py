@@ -6,8 +6,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from netspec import codes
 from netspec.cli.common import add_net_file, add_net_options
 from netspec.cli.output_place import add_force_option
+from netspec.compiler.parse.shipped_nets import find_net
+from netspec.runtime.data.choices import check_name
 from netspec.runtime.runs.option_types import (
     Bool,
     Choice,
@@ -21,12 +24,15 @@ from netspec.runtime.runs.option_types import (
 )
 from netspec.runtime.runs.options import OPTIONS, Option
 
+TARGETS = ("numpy", "torch")
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare them. What is not given is None: the recipe and the defaults come later."""
     parser.add_argument(
-        "target", nargs="?", choices=("numpy", "torch"), help="what the net is compiled to"
-    )
+        "target", nargs="?", metavar="{numpy,torch}",
+        help="what the net is compiled to; may be left out (default numpy)",
+    )  # fmt: skip
     add_net_file(parser, nargs="?")
     add_net_options(parser)
     recipe = parser.add_argument_group("recipe")
@@ -43,6 +49,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 _METAVARS: dict[type[Kind], str] = {Int: "N", Real: "R", Text: "NAME", ListOf: "LIST"}
+
+
+def settle_target(options: argparse.Namespace) -> None:
+    """Take one that is alone, and no target, for the file; a run that is new has NumPy by default.
+
+    Raises:
+        NetspecError: `usage/train` for a target that is none.
+    """
+    given = options.target
+    if given is not None and given not in TARGETS:
+        if options.file is not None:
+            check_name("target", given, TARGETS, code=codes.USAGE_TRAIN)
+        options.target, options.file = None, find_net(given)
+    if options.target is None and options.resume is None:
+        options.target = "numpy"
 
 
 def _groups() -> list[str]:

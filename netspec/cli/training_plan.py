@@ -211,8 +211,8 @@ def _new(options: argparse.Namespace) -> TrainingPlan:
     from netspec.runtime.runs.folder import WEIGHTS, free_name
     from netspec.runtime.runs.resolve import check_arguments, resolve
 
-    if options.target is None or options.file is None:
-        message = "say what the net is compiled to, and which: netspec train numpy FILE"
+    if options.file is None:
+        message = "say which net: netspec train FILE"
         raise NetspecError.simple(codes.USAGE_TRAIN, message, "or go on with a run: --resume RUN")
     recipe = _recipe(options)
     settings = resolve(given(options), recipe)

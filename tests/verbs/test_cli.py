@@ -139,15 +139,56 @@ def test_a_folder_is_no_file(run: Run, tmp_path: Path) -> None:
         [], ["chek", "a.net"], ["check"], ["check", "a.net", "--formt", "json"],
         ["summarize", "a.net", "--batch", "0"], ["summarize", "a.net", "--batch", "many"],
         ["compile", "a.net"], ["compile", "a.net", "--target", "fortran"],
-        ["train", "a.net"], ["train", "numpy", "a.net", "--optimizer", "adamm"],
+        ["train"], ["train", "numpy", "a.net", "--optimizer", "adamm"],
         ["train", "numpy", "a.net", "--epochs", "0"],
     ],
 )  # fmt: skip
 def test_wrong_use_exits_with_2(run: Run, arguments: list[str]) -> None:
     finished = run(*arguments)
     assert finished.code == 2
-    assert "usage: netspec" in finished.err
+    assert finished.err.startswith(("usage: netspec", "error"))
     assert not finished.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("summary a.net", "there is no verb `summary`: did you mean `summarize`?"),
+        ("train a.net --optimizer SGD", "argument --optimizer: there is no `SGD`: did you mean `sgd`?"),
+        ("train a.net --loss cross_entropy", "argument --loss: there is no `cross_entropy`: did you "
+         "mean `softmax`?"),
+        ("train a.net --learning-rate 0.1", "there is no option --learning-rate: did you mean --lr?"),
+        ("train a.net --epoch=3", "there is no option --epoch: did you mean --epochs?"),
+        ("train a.net --xyzzy", "there is no option --xyzzy: netspec train --help lists the options"),
+        ("train torch a.net b.net", "`b.net` is too many: netspec train --help shows what belongs where"),
+        ("compile a.net --target pytorch", "argument --target: there is no `pytorch`: did you mean "
+         "`torch`?"),
+        ("compile a.net", "the following arguments are required: --target"),
+        ("eval a.net --part tset", "argument --part: there is no `tset`: did you mean `test`?"),
+        ("summarize a.net --batch 0", "argument --batch: a whole number of at least 1, not '0'"),
+    ],
+)  # fmt: skip
+def test_wrong_use_is_one_line_with_what_was_meant(run: Run, arguments: str, said: str) -> None:
+    finished = run(*arguments.split())
+    assert (finished.code, finished.out) == (2, "")
+    assert finished.err == f"error: {said}\n"
+
+
+def test_a_target_that_is_none_is_told_apart_from_a_file(run: Run, write: Write) -> None:
+    finished = run("train", "pytorch", write(GOOD))
+    assert finished.code == 2
+    assert "did you mean `torch`?" in finished.err
+    assert len(finished.err.splitlines()) <= 3
+
+
+def test_train_without_a_target_is_numpy(run: Run, write: Write, tmp_path: Path) -> None:
+    path = write("net T() { input x: [64]\n output x -> linear(10) }\n")
+    for name, target in (("a", ()), ("b", ("numpy",))):
+        options = ("--epochs", 1, "--train-limit", 64, "--out", tmp_path / name)
+        assert run("train", *target, path, *options).code == 0
+    weights = [(tmp_path / name / "weights.safetensors").read_bytes() for name in "ab"]
+    assert weights[0] == weights[1]
+    assert json.loads((tmp_path / "a/run.json").read_text())["target"] == "numpy"
 
 
 @pytest.mark.parametrize("verb", ["check", "summarize"])

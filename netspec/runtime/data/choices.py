@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import numbers
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from netspec import codes
@@ -30,12 +30,29 @@ def check_name(what: str, name: str, known: Iterable[str], code: Code = BAD_OPTI
     """
     known = list(known)
     if name not in known:
-        meant = suggest(str(name), known)
+        meant = meant_by(str(name), known)
         raise NetspecError.simple(
             code,
             f"there is no {what} `{name}`; there are {', '.join(known)}",
             f"did you mean `{meant}`?" if meant else None,
         )
+
+
+# What other frameworks call what is here.
+_ELSEWHERE = {
+    "crossentropy": "softmax", "crossentropyloss": "softmax", "ce": "softmax", "nll": "softmax",
+    "categoricalcrossentropy": "softmax", "hinge": "svm", "multimargin": "svm", "mseloss": "mse",
+    "learningrate": "lr", "stepsize": "lr", "weightdecay": "l2",
+    "fp32": "float32", "float": "float32", "fp64": "float64", "double": "float64", "gpu": "cuda",
+    "multistep": "multi-step", "steplr": "step", "cosineannealing": "cosine",
+}  # fmt: skip
+
+
+def meant_by(name: str, known: Sequence[str]) -> str | None:
+    """The word that was probably meant by one that is none of the `known`."""
+    plain = name.lower().replace("_", "").replace("-", "")
+    elsewhere = _ELSEWHERE.get(plain)
+    return elsewhere if elsewhere in known else suggest(name, known)
 
 
 def make(

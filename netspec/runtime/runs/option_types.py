@@ -11,7 +11,7 @@ from functools import singledispatch
 from typing import Any
 
 from netspec.compiler.ir.attributes import Bool, Choice, Int, Kind, Real, WrongValueError, show
-from netspec.diagnostics import suggest
+from netspec.runtime.data.choices import meant_by
 
 __all__ = ["Bool", "Choice", "Int", "Kind", "ListOf", "Real", "Text", "from_text", "problem"]
 
@@ -56,7 +56,7 @@ def problem(kind: Kind, value: Any) -> tuple[str, str | None] | None:
     try:
         converted = kind.convert(value)
     except WrongValueError:
-        meant = suggest(value, kind.words) if isinstance(value, str) else None
+        meant = meant_by(value, kind.words) if isinstance(value, str) else None
         return f"not {_shown(value)}", f"did you mean `{meant}`?" if meant else None
     if isinstance(value, float) and isinstance(converted, int):
         return f"not {_shown(value)}", None

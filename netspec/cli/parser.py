@@ -1,0 +1,43 @@
+"""Command lines with a mistake: one line that says which, and what was probably meant."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+
+class Parser(argparse.ArgumentParser):
+    """An `ArgumentParser` whose errors are one line, with a suggestion in place of the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """See `ArgumentParser`."""
+        self.exit(2, f"error: {message}\n")
+
+    def refuse_unknown(self, unknown: Sequence[str]) -> NoReturn:
+        """Say of the first thing that is no option, nor the value of one, what it may be."""
+        first = next((text for text in unknown if text.startswith("-")), unknown[0])
+        name = first.partition("=")[0]
+        meant = _meant(name.lstrip("-"), [flag[2:] for flag in self._option_string_actions])
+        if not first.startswith("-"):
+            self.error(f"`{first}` is too many: {self.prog} --help shows what belongs where")
+        hint = f"did you mean --{meant}?" if meant else f"{self.prog} --help lists the options"
+        self.error(f"there is no option {name}: {hint}")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """See `ArgumentParser`; called for each value of an action with `choices`."""
+        if action.choices is None or value in action.choices:
+            return
+        known = [str(choice) for choice in action.choices]
+        meant = _meant(str(value), known)
+        hint = f"did you mean `{meant}`?" if meant else f"there are {', '.join(known)}"
+        if isinstance(action, argparse._SubParsersAction):
+            self.error(f"there is no verb `{value}`: {hint}")
+        raise argparse.ArgumentError(action, f"there is no `{value}`: {hint}")
+
+
+def _meant(name: str, known: Sequence[str]) -> str | None:
+    """The word that was probably meant; looked for in the end only, since `check` must be quick."""
+    from netspec.runtime.data.choices import meant_by
+
+    return meant_by(name, known)
