@@ -108,7 +108,7 @@ def _fixes(
         if file.read() != raw:
             message = f"{file.name} was changed by another while it was mended, and is left alone"
             raise NetspecError.simple(codes.OUTPUT_UNWRITABLE, message)
-        write_whole(file.path.resolve(), as_written(done.text, raw))  # a link stays one
+        write_whole(file.path, as_written(done.text, raw))
     if options.format == "text":
         for line in _told(file.name, done):
             print(line, file=sys.stderr)

@@ -252,18 +252,13 @@ def emit_report(found: Report, options: argparse.Namespace) -> int:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file whole or not at all.
+    """Write a result where it was asked for; see `write_output`.
 
     Raises:
-        NetspecError: `output/unwritable`.
+        NetspecError: `output/unwritable`, `output/disk-full`.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        partial.write_text(text, "utf-8", newline="\n")
-        if path.exists():
-            partial.chmod(path.stat().st_mode & 0o777)
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        message = f"cannot write {path}: {error.strerror}"
-        raise NetspecError.simple(codes.OUTPUT_UNWRITABLE, message) from None
+    from netspec.runtime.weights.atomic_write import told_plainly
+    from netspec.runtime.weights.output_file import write_output
+
+    with told_plainly(path):
+        write_output(path, text.encode())

@@ -20,6 +20,7 @@ from netspec.cli.exit_codes import FAILED, OK
 from netspec.cli.output_place import add_force_option, check_output, net_sources
 from netspec.cli.text_diff import text_diff
 from netspec.diagnostics import NetspecError
+from netspec.files.regular_file import read_regular
 
 if TYPE_CHECKING:
     from netspec.net import Net
@@ -131,7 +132,7 @@ def _check(path: Path, text: str) -> int:
         NetspecError: `file/unreadable`.
     """
     try:
-        held = path.read_bytes()
+        held = read_regular(path)
     except FileNotFoundError:
         print(f"{path} does not exist", file=sys.stderr)
         return FAILED

@@ -65,6 +65,6 @@ def _format(file: NetFile, options: argparse.Namespace) -> bool:
     if file.path is None:
         emit_text(text)
     elif changes:
-        write_whole(file.path.resolve(), text)  # a link stays one
+        write_whole(file.path, text)
         print(f"{file.name} formatted", file=sys.stderr)
     return changes

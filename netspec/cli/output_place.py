@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from netspec import codes
 from netspec.diagnostics import NetspecError
+from netspec.files.regular_file import open_regular
 
 if TYPE_CHECKING:
     from netspec.net import Net
@@ -42,8 +43,8 @@ def check_output(path: Path, sources: Iterable[Path], *, force: bool) -> None:
         force: whether a file that netspec did not make may be replaced.
 
     Raises:
-        NetspecError: `output/is-source`, whatever `force` says; `output/not-generated`;
-            `output/unwritable` for a file that cannot be looked into.
+        NetspecError: `output/is-source`, whatever `force` says; `output/unwritable` for what could
+            not be written in the end; `output/not-generated`.
     """
     for source in sources:
         if _is_within(path, source):
@@ -51,10 +52,13 @@ def check_output(path: Path, sources: Iterable[Path], *, force: bool) -> None:
                 codes.OUTPUT_IS_SOURCE, f"{path} is what would be read: {source}",
                 "name another file",
             )  # fmt: skip
+    from netspec.runtime.weights.output_file import check_output_file
+
+    check_output_file(path)
     if force or not path.is_file():
         return
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             start = file.read(_LOOKED_AT)
     except OSError as error:
         message = f"cannot write {path}: what is there cannot be read ({error.strerror})"

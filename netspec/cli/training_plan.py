@@ -94,7 +94,6 @@ class TrainingPlan:
         from netspec.cli.output_place import check_output
         from netspec.runtime.runs.folder import (
             WEIGHTS,
-            check_file_place,
             check_place,
             reserved_name,
         )
@@ -102,7 +101,6 @@ class TrainingPlan:
         if self.folder is not None and self.resumed is None:
             check_place(self.folder)
         elif self.folder is None and self.weights is not None:
-            check_file_place(self.weights)
             check_output(self.weights, self.sources, force=self.force)
         if self.is_named:
             yield self

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Mapping
 from math import prod
 from pathlib import Path
@@ -60,7 +61,7 @@ def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]],
 def write_tensors(
     path: str | os.PathLike[str], tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]
 ) -> None:
-    """Write a file, whole or not at all."""
+    """Write a file, whole or not at all. A link stays one, and a device is written to."""
     codes = {np.dtype(code): name for name, code in TYPES.items()}
     header: dict[str, Any] = {"__metadata__": dict(metadata)}
     at = 0
@@ -72,13 +73,20 @@ def write_tensors(
         at += tensor.nbytes
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
-    part = Path(f"{os.fspath(path)}.{os.getpid()}.part")
-    with part.open("wb") as file:
-        file.write(len(text).to_bytes(8, "little"))
-        file.write(text)
-        for tensor in tensors.values():
-            file.write(tensor.tobytes())
-    part.replace(path)
+    content = b"".join(
+        [len(text).to_bytes(8, "little"), text, *(tensor.tobytes() for tensor in tensors.values())]
+    )
+    place = Path(os.path.realpath(path))
+    if place.exists() and not place.is_file():
+        place.write_bytes(content)
+        return
+    with tempfile.TemporaryDirectory(dir=place.parent, prefix=".") as own:
+        part = Path(own) / "part"
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(place)
 
 
 def _entry(tensor: Any) -> tuple[int, int, np.dtype[Any], tuple[int, ...]]:

@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netspec.cli import common
 from netspec.compiler.fmt.formatter import WIDTH, format_source, same_meaning
 from netspec.compiler.parse import parse
 from netspec.diagnostics import NetspecError, Source
@@ -278,22 +277,6 @@ def test_line_endings_are_kept(run: Run, tmp_path: Path) -> None:
     assert run("fmt", "--check", path).code == 1
     assert run("fmt", path).code == 0
     assert path.read_bytes() == PRETTY.replace("\n", "\r\n").encode()
-
-
-def test_a_file_is_never_half_written(
-    run: Run, write: Write, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    ugly = write(UGLY)
-
-    def full_disk(self: Path, *_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(common.Path, "replace", full_disk)
-    finished = run("fmt", ugly)
-    assert finished.code == 1
-    assert "error[output/unwritable]" in finished.err
-    assert ugly.read_text() == UGLY
-    assert os.listdir(tmp_path) == [ugly.name]
 
 
 def test_errors_are_raised_for_library_users() -> None:

@@ -21,6 +21,7 @@ from netspec.compiler.parse.tables import load_tables
 from netspec.compiler.parse.tree_builder import LocatedError, TreeBuilder
 from netspec.compiler.syntax import tree as syntax
 from netspec.diagnostics import Diagnostic, NetspecError, Source
+from netspec.files.regular_file import open_regular
 
 MAX_FILE_BYTES = 1 << 20
 MAX_SYNTAX_ERRORS = 10
@@ -84,7 +85,7 @@ def read_file(path: str | Path, name: str) -> bytes:
         NetspecError: if it cannot be read.
     """
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             return file.read(MAX_FILE_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)

@@ -6,6 +6,7 @@ The tree is the folder of the file that was named on the command line; an import
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -85,7 +86,7 @@ class Loader:
         Raises:
             NetspecError: if the file or one that it imports cannot be read or parsed.
         """
-        key = path.resolve()
+        key = Path(os.path.realpath(path))
         if key not in self.modules:
             override = self.overrides.get(shown_as)
             source = read_source(path, shown_as) if override is None else Source(shown_as, override)
@@ -180,7 +181,7 @@ class Loader:
             self._report(codes.IMPORT_PATH, message, span, hints=(hint,) if is_short else ())
             return None
         path = folder / relative
-        resolved = path.resolve()
+        resolved = Path(os.path.realpath(path))  # a link to itself is no error here
         if not resolved.is_relative_to(self.root):
             message = f"{statement.path} lies outside the folder of the net"
             notes = ("only files in that folder and below can be imported",)

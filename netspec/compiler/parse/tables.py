@@ -7,13 +7,13 @@ user's cache directory; without a writable one they are built each time.
 from __future__ import annotations
 
 import json
-import os
 import re
 import zlib
 from pathlib import Path
 from typing import Any
 
 from netspec.compiler.parse.lalr import Tables
+from netspec.files.regular_file import read_regular
 
 _GRAMMAR = Path(__file__).parents[2] / "grammar.lark"
 _FORMAT = 3  # of the cached file
@@ -26,17 +26,20 @@ def load_tables() -> Tables:
     grammar = f"// {_FORMAT}\n{_GRAMMAR.read_text('utf-8')}"
     path = Path(user_cache_dir("netspec")) / f"grammar-{zlib.crc32(grammar.encode()):08x}.json"
     try:
-        data = json.loads(path.read_bytes())
+        data = json.loads(read_regular(path))
         if data["grammar"] == grammar:
             return Tables(data)
     except (OSError, ValueError, TypeError, LookupError, AttributeError, re.error):
         pass  # not there yet, or damaged: build and write it
     data = {"grammar": grammar, **_build(grammar)}
-    partial = path.with_suffix(f".{os.getpid()}.tmp")
+    import tempfile
+
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(data), "utf-8")
-        partial.replace(path)
+        with tempfile.TemporaryDirectory(dir=path.parent) as own:
+            partial = Path(own) / path.name
+            partial.write_text(json.dumps(data), "utf-8")
+            partial.replace(path)
     except OSError:
         pass  # no writable cache: only slower
     return Tables(data)

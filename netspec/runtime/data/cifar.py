@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import tarfile
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -95,7 +96,10 @@ def unpack(archive: Path, folder: Path) -> None:
     """
     wanted = {f"{FOLDER}/{name}": name for name in (*TRAIN_BATCHES, TEST_BATCH)}
     folder.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(archive, "r:gz") as tar:
+    with (
+        tarfile.open(archive, "r:gz") as tar,
+        tempfile.TemporaryDirectory(dir=folder, prefix=".") as own,
+    ):
         for member in tar:
             name = wanted.get(member.name)
             if name is None or not member.isfile() or member.size > MAX_BYTES:
@@ -103,6 +107,6 @@ def unpack(archive: Path, folder: Path) -> None:
             stream = tar.extractfile(member)
             if stream is None:
                 continue
-            part = folder / f"{name}.part"
+            part = Path(own) / name
             part.write_bytes(stream.read())
             os.replace(part, folder / name)

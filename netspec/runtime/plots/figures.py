@@ -8,7 +8,8 @@ from typing import Any
 
 from netspec import codes
 from netspec.diagnostics import NetspecError
-from netspec.runtime.weights.atomic_write import write_durably
+from netspec.runtime.weights.atomic_write import told_plainly
+from netspec.runtime.weights.output_file import write_output
 
 FORMATS = (".png", ".svg")
 # Okabe and Ito's colours, which all eyes can tell apart; black is for text.
@@ -69,7 +70,7 @@ def save(made: Any, path: Path) -> None:
     """Write a figure, as its name says.
 
     Raises:
-        NetspecError: `usage/picture`, `output/unwritable`.
+        NetspecError: `usage/picture`, `output/unwritable`, `output/disk-full`.
     """
     check_picture_path(path)
     is_svg = path.suffix.lower() == ".svg"
@@ -78,10 +79,5 @@ def save(made: Any, path: Path) -> None:
     content = io.BytesIO()
     with require_matplotlib().rc_context(_STYLE):
         made.savefig(content, format="svg" if is_svg else "png", dpi=150, metadata=about)
-    try:
-        write_durably(path, content.getvalue())
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise NetspecError.simple(
-            codes.OUTPUT_UNWRITABLE, f"cannot write {path}: {reason}"
-        ) from None
+    with told_plainly(path):
+        write_output(path, content.getvalue())

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netspec.runtime.weights.atomic_write import write_durably
+from netspec.runtime.weights.atomic_write import told_plainly
+from netspec.runtime.weights.output_file import write_output
 
 Array = NDArray[Any]
 Picture = NDArray[np.uint8]
@@ -44,7 +45,11 @@ def grid(images: Array, columns: int | None = None, gap: int = 1) -> Picture:
 
 
 def save_png(path: str | Path, picture: Picture, scale: int = 1) -> None:
-    """Write a picture (height, width, 3) of bytes, each pixel `scale` times as large."""
+    """Write a picture (height, width, 3) of bytes, each pixel `scale` times as large.
+
+    Raises:
+        NetspecError: `output/unwritable`, `output/disk-full`.
+    """
     large = np.ascontiguousarray(picture.repeat(scale, axis=0).repeat(scale, axis=1), np.uint8)
     height, width, _ = large.shape
     # Colour type 2 is red, green, blue; each row starts with 0, the filter that does nothing.
@@ -53,7 +58,8 @@ def save_png(path: str | Path, picture: Picture, scale: int = 1) -> None:
     about = b"Software\0netspec"
     chunks = ((b"IHDR", header), (b"tEXt", about), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
     content = b"".join(_chunk(*chunk) for chunk in chunks)
-    write_durably(Path(path), b"\x89PNG\r\n\x1a\n" + content)
+    with told_plainly(Path(path)):
+        write_output(Path(path), b"\x89PNG\r\n\x1a\n" + content)
 
 
 def _chunk(kind: bytes, content: bytes) -> bytes:

@@ -139,7 +139,7 @@ class RunFolder:
             NetspecError: `run/damaged` for a path that leads out of the folder.
         """
         path = self.path / NET / facts.file
-        if not path.resolve().is_relative_to((self.path / NET).resolve()):
+        if not os.path.realpath(path).startswith(os.path.realpath(self.path / NET) + os.sep):
             raise NetspecError.simple(
                 codes.RUN_DAMAGED, f"{self.path / FACTS}: the net is elsewhere"
             )
@@ -255,6 +255,8 @@ def check_place(path: Path) -> None:
     Raises:
         NetspecError: `run/exists`, `output/unwritable`.
     """
+    if path.is_symlink():
+        raise NetspecError.simple(codes.OUTPUT_UNWRITABLE, f"cannot make {path}: it is a link")
     if path.is_dir():
         _require_empty(path)
     elif path.exists():
@@ -264,24 +266,6 @@ def check_place(path: Path) -> None:
         raise NetspecError.simple(
             codes.OUTPUT_UNWRITABLE, f"cannot make {path}: {above} is read-only"
         )
-
-
-def check_file_place(path: Path) -> None:
-    """Refuse now a file that could not be written in the end.
-
-    Raises:
-        NetspecError: `output/unwritable`.
-    """
-    folder = path.parent
-    if path.is_dir():
-        reason = "it is a folder"
-    elif not folder.is_dir():
-        reason = f"there is no folder {folder}"
-    elif not os.access(folder, os.W_OK):
-        reason = f"the folder {folder} is not writable"
-    else:
-        return
-    raise NetspecError.simple(codes.OUTPUT_UNWRITABLE, f"cannot write {path}: {reason}")
 
 
 def _require_empty(path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from netspec.runtime.models.protocols import Backend
 from netspec.runtime.training.history import History
 from netspec.runtime.weights.atomic_write import told_plainly, write_durably
+from netspec.runtime.weights.output_file import write_output
 from netspec.runtime.weights.safetensors_file import weights_bytes
 
 KEEP = ("last", "best")
@@ -25,9 +26,9 @@ class Keeper:
 
     Args:
         keep: One of `KEEP`.
-        out: The file; None saves nothing.
+        out: The file that was asked for; None saves nothing.
         backend: Whose weights they are; only the process that writes saves.
-        best_out: A file for the weights of the best epoch, whatever `keep` says.
+        best_out: A file of the run for the weights of the best epoch, whatever `keep` says.
 
     Attributes:
         best: The best epoch's weights, where they are kept; None before its first epoch.
@@ -68,20 +69,27 @@ class Keeper:
         """End the run, whether it got to its last step or not."""
         if self._keeps_best and self.best is not None:
             self.backend.load_state_dict(self.best)
-            self._save(self._out, self.best, history)
+            self._save_out(self.best, history)
         elif self._out is not None:
-            self._save(self._out, self.backend.state_dict(), history)
+            self._save_out(self.backend.state_dict(), history)
 
     def _save_best(self, history: History) -> None:
         assert self.best is not None
-        self._save(self._best_out, self.best, history)
+        self._save(self._best_out, self.best, history, write_durably)
         if self._keeps_best:
-            self._save(self._out, self.best, history)
+            self._save_out(self.best, history)
+
+    def _save_out(self, state: State, history: History) -> None:
+        self._save(None if self._out is None else Path(self._out), state, history, write_output)
 
     def _save(
-        self, path: str | Path | None, state: Mapping[str, NDArray[Any]], history: History
+        self,
+        path: Path | None,
+        state: State,
+        history: History,
+        write: Callable[[Path, bytes], None],
     ) -> None:
         if path is not None and self.backend.writes:
             content = weights_bytes(state, history.normalization, history.about_data)
-            with told_plainly(Path(path)):
-                write_durably(Path(path), content)
+            with told_plainly(path):
+                write(path, content)

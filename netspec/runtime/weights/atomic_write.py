@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ from netspec import codes
 from netspec.diagnostics import NetspecError
 
 _PART = ".part"
+# As many characters of a name, of four bytes at most, as leave room for the rest of 255 bytes.
+_NAME_PART = 50
 
 
 def write_all(file: BinaryIO, content: bytes) -> None:
@@ -28,16 +31,20 @@ def write_all(file: BinaryIO, content: bytes) -> None:
 def write_durably(path: Path, content: bytes) -> None:
     """Write a file whole or not at all; once this returns, it survives a power cut.
 
+    Who may read and write a file that is there stays. A link is replaced, not followed.
+
     Raises:
         OSError: nothing was put in place, and nothing is left beside.
     """
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_PART)
+    # A name that nobody can foretell, and not longer than the system allows.
+    prefix = f".{path.name[:_NAME_PART]}."
+    handle, part = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=_PART)
     try:
         with os.fdopen(handle, "wb") as file:
             write_all(file, content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(part, 0o666 & ~_umask())  # mkstemp's files are for the owner alone
+        os.chmod(part, _mode(path))  # mkstemp's files are for the owner alone
         os.replace(part, path)
     except BaseException:
         Path(part).unlink(missing_ok=True)
@@ -83,6 +90,15 @@ def told_plainly(path: Path, kept: str = "") -> Iterator[None]:
             raise NetspecError.simple(codes.OUTPUT_DISK_FULL, message, advice) from None
         message = f"cannot write {path}: {reason}"
         raise NetspecError.simple(codes.OUTPUT_UNWRITABLE, message, kept or None) from None
+
+
+def _mode(path: Path) -> int:
+    """Who may do what with a file: as it is there, or as new files are."""
+    try:
+        there = path.lstat().st_mode
+    except FileNotFoundError:
+        there = 0
+    return there & 0o777 if stat.S_ISREG(there) else 0o666 & ~_umask()
 
 
 def _umask() -> int:

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from netspec import codes
 from netspec.diagnostics import Diagnostic, Hint, NetspecError
 from netspec.runtime.data.input_normalization import Normalization
-from netspec.runtime.weights.atomic_write import write_durably
 from netspec.runtime.weights.host import machine_memory
+from netspec.runtime.weights.output_file import write_output
 
 _METADATA_KEY = "netspec"
 _NORMALIZATION, _METADATA = "normalization", "metadata"
@@ -62,7 +62,7 @@ def save_weights(
     """
     content = weights_bytes(tensors, normalization, metadata)
     try:
-        write_durably(Path(path), content)
+        write_output(Path(path), content)
     except OSError as error:
         raise _bad_file(path, f"cannot be written: {error}") from None
 

@@ -1,0 +1,103 @@
+"""Opens regular files alone, and files of a folder that lie in it: the file that is open was checked.
+
+A FIFO, a socket or a device in the place of a file would keep a program waiting, or feed it without end.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path, PurePath
+from typing import BinaryIO
+
+# Windows has none of these, and opens files as text without the last.
+_CLOSED_LATER = getattr(os, "O_CLOEXEC", 0)
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+_NO_WAIT = getattr(os, "O_NONBLOCK", 0)
+_NO_TEXT = getattr(os, "O_BINARY", 0)
+_FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | _CLOSED_LATER
+
+
+def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+    """Open a regular file to read it; links to one are followed.
+
+    Raises:
+        OSError: there is none, or it is something else, or the system refuses.
+    """
+    return _opened(os.open(path, os.O_RDONLY | _NO_WAIT | _NO_TEXT | _CLOSED_LATER))
+
+
+def read_regular(path: str | os.PathLike[str]) -> bytes:
+    """What a regular file holds.
+
+    Raises:
+        OSError: see `open_regular`.
+    """
+    with open_regular(path) as file:
+        return file.read()
+
+
+def open_below(folder: Path, inside: PurePath) -> BinaryIO:
+    """Open a regular file to read it, by a path below a folder in which nothing is a link.
+
+    Each folder on the way is opened in the one before, so that no link that appears meanwhile leads
+    elsewhere. (Windows cannot: there the path is opened as a whole.)
+
+    Raises:
+        OSError: there is no such file, something on the way is a link, or it is no regular file.
+    """
+    if inside.is_absolute() or ".." in inside.parts or not inside.parts:
+        raise ValueError(f"{inside} does not lie below a folder")
+    if os.open not in os.supports_dir_fd:
+        return open_regular(folder / inside)
+    *folders, name = inside.parts
+    handle = os.open(folder, _FOLDER)
+    try:
+        for each in folders:
+            below = os.open(each, _FOLDER | _NO_LINK, dir_fd=handle)
+            os.close(handle)
+            handle = below
+        flags = os.O_RDONLY | _NO_LINK | _NO_WAIT | _CLOSED_LATER
+        return _opened(os.open(name, flags, dir_fd=handle))
+    finally:
+        os.close(handle)
+
+
+def open_own(path: Path) -> BinaryIO:
+    """Open a file to read, write and lengthen it, made where it is not there; never through a link.
+
+    Raises:
+        OSError: it is a link or no regular file, or the system refuses.
+    """
+    flags = os.O_RDWR | os.O_CREAT | _NO_LINK | _NO_WAIT | _NO_TEXT | _CLOSED_LATER
+    return _opened(os.open(path, flags, 0o666), "r+b")
+
+
+def why_not_own(path: Path) -> str | None:
+    """Why a path is no file or folder of its own: what it is instead; None where it is, or is missing.
+
+    Raises:
+        OSError: it cannot be looked at.
+    """
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return None
+    if stat.S_ISLNK(mode):
+        return "a link"
+    return None if stat.S_ISREG(mode) or stat.S_ISDIR(mode) else "no regular file"
+
+
+def _opened(handle: int, mode: str = "rb") -> BinaryIO:
+    """A file over a handle, if it is of a regular file; unbuffered where it is written to."""
+    try:
+        kind = os.fstat(handle).st_mode
+        if stat.S_ISDIR(kind):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not stat.S_ISREG(kind):
+            raise OSError(errno.EINVAL, "it is no regular file")
+        return os.fdopen(handle, mode, -1 if mode == "rb" else 0)  # type: ignore[return-value]
+    except BaseException:
+        os.close(handle)
+        raise

@@ -1,0 +1,71 @@
+"""The file that a user names for a result: replaced as a whole, or, where it is no file, written to."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+from netspec.runtime.weights.atomic_write import told_plainly, write_all, write_durably
+
+
+def write_output(path: Path, content: bytes) -> None:
+    """Write a result where it was asked for.
+
+    A regular file is replaced as a whole or stays; a link stays a link, and what it leads to is
+    written. A device or a FIFO is opened and written to: it is never replaced by a file.
+
+    Raises:
+        OSError: see `check_output_file`; a regular file that was there is as it was.
+    """
+    place = _regular_place(path)
+    if place is not None:
+        write_durably(place, content)
+        return
+    handle = os.open(path, os.O_WRONLY | getattr(os, "O_NOCTTY", 0))
+    with os.fdopen(handle, "wb") as file:
+        write_all(file, content)
+
+
+def check_output_file(path: Path) -> None:
+    """Refuse now what `write_output` could not write in the end.
+
+    Raises:
+        NetspecError: `output/unwritable` for a folder, a socket, a file that is read-only, one in a
+            folder that is missing or not writable, and links that lead to themselves.
+    """
+    with told_plainly(path):
+        _regular_place(path)
+
+
+def _regular_place(path: Path) -> Path | None:
+    """The regular file that a path means, there or not; None for what is to be opened as it is."""
+    try:
+        there = path.stat()
+    except FileNotFoundError:
+        there = None
+    place = Path(os.path.realpath(path))
+    if there is not None:
+        if stat.S_ISDIR(there.st_mode):
+            raise IsADirectoryError(errno.EISDIR, "it is a folder")
+        if stat.S_ISSOCK(there.st_mode):
+            raise OSError(errno.ENXIO, "it is a socket")
+        if not os.access(path, os.W_OK):
+            raise PermissionError(errno.EACCES, "it is read-only")
+        if not stat.S_ISREG(there.st_mode) or not _is_the_same(place, there):
+            return None
+    folder = place.parent if path.is_symlink() else path.parent  # as it was given, for messages
+    if not folder.is_dir():
+        raise FileNotFoundError(errno.ENOENT, f"there is no folder {folder}")
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(errno.EACCES, f"the folder {folder} is not writable")
+    return place
+
+
+def _is_the_same(place: Path, there: os.stat_result) -> bool:
+    """Whether a name leads to a file: one that was removed while it is open has none any more."""
+    try:
+        return os.path.samestat(place.stat(), there)
+    except OSError:
+        return False
