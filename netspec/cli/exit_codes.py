@@ -4,4 +4,4 @@ from __future__ import annotations
 
 OK, FAILED, WRONG_USE, INTERNAL_ERROR = 0, 1, 2, 70
 # 128 and the number of the signal, as shells have it.
-INTERRUPTED, BROKEN_PIPE, TERMINATED = 130, 141, 143
+HUNG_UP, INTERRUPTED, BROKEN_PIPE, TERMINATED = 129, 130, 141, 143

@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C as a wish: what is under way ends at a good place, and saves."""
+"""SIGTERM, SIGHUP and Ctrl-C as a wish: what is under way ends at a good place, and saves."""
 
 from __future__ import annotations
 
@@ -9,10 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from netspec.cli.exit_codes import INTERRUPTED, TERMINATED
+from netspec.cli.exit_codes import HUNG_UP, INTERRUPTED, TERMINATED
 
 _CODES = {signal.SIGTERM: TERMINATED, signal.SIGINT: INTERRUPTED}
 _NAMES = {signal.SIGTERM: "SIGTERM", signal.SIGINT: "Ctrl-C"}
+# The terminal is closed, or the connection to it; Windows has no such signal.
+_HANG_UP = getattr(signal, "SIGHUP", None)
+if _HANG_UP is not None:
+    _CODES[_HANG_UP] = HUNG_UP
+    _NAMES[_HANG_UP] = "SIGHUP"
 
 
 class Wish:
@@ -42,13 +47,22 @@ class Wish:
 
 @contextmanager
 def until_stopped() -> Iterator[Wish]:
-    """Yields whether SIGTERM or Ctrl-C has come. A second one acts as it always does: at once."""
+    """Yields whether SIGTERM, SIGHUP or Ctrl-C has come. A second one acts as it always does: at once.
+
+    A SIGHUP that is ignored (`nohup`) stays so. After one that is not, what would be written to the
+    terminal goes nowhere: it is gone, and a write that fails must not keep a run from being saved.
+    """
     wish = Wish()
+    terminals = [stream for stream in (1, 2) if os.isatty(stream)]
 
     def take_note(number: int, frame: FrameType | None) -> None:
         wish.number = signal.Signals(number)
         for each, handler in before.items():
             signal.signal(each, handler)
+        if wish.number == _HANG_UP and terminals:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            for stream in terminals:
+                os.dup2(nowhere, stream)
         if wish.number == signal.SIGINT:
             # Not `print`, which must not be entered twice. On a terminal, behind the `^C`.
             os.write(2, b"\nfinishing this step and saving; Ctrl-C again stops at once\n")
@@ -56,7 +70,8 @@ def until_stopped() -> Iterator[Wish]:
     if threading.current_thread() is not threading.main_thread():
         yield wish  # only the main thread hears signals
         return
-    before = {each: signal.signal(each, take_note) for each in _CODES}
+    heard = [n for n in _CODES if n != _HANG_UP or signal.getsignal(n) != signal.SIG_IGN]
+    before = {each: signal.signal(each, take_note) for each in heard}
     try:
         yield wish
     finally:

@@ -70,7 +70,11 @@ class NamedRun:
 
         other = {n for n, value in given.items() if not is_same(self.settings[n], value)}
         for name in given:
-            if name in other and not OPTIONS[name].of and OPTIONS[name].on_resume != "free":
+            if (
+                name in other
+                and not OPTIONS[name].of
+                and OPTIONS[name].on_resume in ("fixed", "said")
+            ):
                 self._say(f"--{name}", self.settings[name], given[name])
         own = {n: v for n, v in self.settings.values.items() if OPTIONS[n].of not in other}
         known = {name: value for name, value in {**own, **given}.items() if value is not None}

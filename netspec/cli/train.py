@@ -14,16 +14,18 @@ from netspec.cli.exit_codes import FAILED, OK
 from netspec.cli.interrupts import until_stopped
 from netspec.cli.train_log import kept_in, training_log
 from netspec.cli.training_plan import TrainingPlan, make_plan
-from netspec.diagnostics import NetspecError
+from netspec.diagnostics import NetspecError, plural
 
 if TYPE_CHECKING:
     from logging.handlers import MemoryHandler
 
+    from netspec.runtime.data.dataset import Dataset
     from netspec.runtime.data.input_normalization import Normalization
     from netspec.runtime.models.numpy_model import Model
     from netspec.runtime.models.pytorch.model import TorchModel
     from netspec.runtime.models.pytorch.processes import ProcessGroup
     from netspec.runtime.runs.recorder import RunRecorder
+    from netspec.runtime.runs.resolve import Settings
     from netspec.runtime.training.history import History
 
 _LOG = logging.getLogger(__name__)
@@ -126,10 +128,10 @@ def _train_logged(
     normalization = _prepare(plan, model)
     folder = Path(settings["data-dir"]) if settings["data-dir"] else None
     data = load(settings["data"], folder, model.input_shape, resize=settings["resize"])
-    _LOG.info(
-        f"{plan.net.name} on {data.name}: {len(data.x_train):,} training images,"
-        f" {len(data.x_test):,} test images"
-    )
+    _LOG.info("%s on %s: %s", plan.net.name, data.name, _images(data, settings))
+    _LOG.info(_choices(settings))
+    if settings["compile"]:
+        _LOG.info("torch.compile: the first steps and the first accuracies wait for the compiler")
     recorder = plan.recorder(data, threads, processes, rank == 0)
     with until_stopped() as wish, kept_in(recorder, waiting):
         history = fit(
@@ -167,6 +169,28 @@ def _train_logged(
     if rank == 0:
         emit(_result(history))
     return OK
+
+
+def _images(data: Dataset, settings: Settings) -> str:
+    """How many images are used, and for what."""
+    from netspec.runtime.data.batches import TRAIN_SAMPLE
+
+    there, held = len(data.x_train), settings["val"]
+    used = min(there - held, settings["train-limit"] or there)
+    of = f" of {there:,}" if used < there else ""
+    parts = [f"{used:,}{of} training images"]
+    if used > TRAIN_SAMPLE:
+        parts[0] += f" (their accuracy is that of {TRAIN_SAMPLE:,})"
+    parts += [f"{held:,} for validation"] if held else []
+    return ", ".join([*parts, f"{len(data.x_test):,} test images"])
+
+
+def _choices(settings: Settings) -> str:
+    """What decides most about how a run goes."""
+    return (
+        f"{settings['optimizer']}, learning rate {settings['lr']:g}, {settings['schedule']};"
+        f" batches of {settings['batch']}, {plural(settings['epochs'], 'epoch')}"
+    )
 
 
 def _log_what_is_there(plan: TrainingPlan, recorder: RunRecorder | None, history: History) -> None:

@@ -64,28 +64,29 @@ def summarize_run(path: Path) -> RunSummary:
 
 
 def find_runs(paths: Sequence[Path]) -> list[Path]:
-    """The runs among folders: each of them, or else those right below it.
+    """The runs among folders: each of them, or else those right below it. What is none is stepped over.
 
     Raises:
-        NetspecError: `run/missing` for a folder that is none and has none.
+        NetspecError: `run/missing` where there is none at all.
     """
     found = []
     for path in paths:
         below = sorted(facts.parent for facts in path.glob(f"*/{FACTS}"))
-        inside = [path] if (path / FACTS).is_file() else [p for p in below if p.name[0] != "."]
-        if not inside:
-            raise NetspecError.simple(
-                codes.RUN_MISSING,
-                f"there are no runs in {path}",
-                "netspec train keeps one in runs/",
-            )
-        found += inside
+        found += [path] if (path / FACTS).is_file() else [p for p in below if p.name[0] != "."]
+    if not found:
+        raise NetspecError.simple(
+            codes.RUN_MISSING,
+            f"there are no runs in {', '.join(map(str, paths))}",
+            "netspec train keeps one in runs/",
+        )
     return found
 
 
 def _matters(option: str) -> bool:
     """Whether it has a say in what comes of a run."""
-    return option != "out" and (option not in OPTIONS or OPTIONS[option].on_resume != "free")
+    if option not in OPTIONS:
+        return True
+    return option != "out" and OPTIONS[option].on_resume in ("fixed", "said")
 
 
 def differing(runs: Sequence[RunSummary]) -> dict[str, list[Any]]:

@@ -5,7 +5,8 @@
      "test": 0.92, "seconds": 4.6, "images_per_second": 812.0}
 
 The loss of a `step` line is the mean of the steps since the line before it, that of an `epoch` line
-the mean of its epoch; `seconds` is the time that the run has been training.
+the mean of its epoch. `seconds` is the time that the run has taken, for steps and for accuracies;
+`images_per_second` is about the steps of the epoch alone.
 """
 
 from __future__ import annotations

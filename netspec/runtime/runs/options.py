@@ -24,7 +24,8 @@ from netspec.runtime.training.best_weights import KEEP
 Group = Literal["data", "training", "run", "PyTorch"]
 # What happens to an option when a run goes on: it must be the run's, it may differ and is said to,
 # or it has no influence on the result.
-OnResume = Literal["fixed", "said", "free"]
+# It has no influence on the result and is about one command alone: then the run has not got it either.
+OnResume = Literal["fixed", "said", "free", "forgotten"]
 
 
 @dataclass(frozen=True)
@@ -103,13 +104,22 @@ _DATA = (
            "data", (), of="data"),
 )  # fmt: skip
 
+
+def _default_rates() -> str:
+    """The rate of each optimizer where nobody gives one."""
+    names: dict[float, list[str]] = {}
+    for name, optimizer in OPTIMIZERS.items():
+        names.setdefault(optimizer.default_lr, []).append(name)
+    return "; ".join(f"{rate:g} for {', '.join(which)}" for rate, which in names.items())
+
+
 _TRAINING = (
     Option("epochs", Int(1, None), "(default 10)", default=10),
     Option("batch", Int(1, None), "images in a step, over all processes (default 64)",
            default=64, on_resume="fixed"),
     Option("optimizer", Choice(tuple(OPTIMIZERS)), "(default adam)",
            default="adam", on_resume="fixed"),
-    Option("lr", Real(), "learning rate (default: the optimizer's)",
+    Option("lr", Real(), f"learning rate (default {_default_rates()})",
            of="optimizer", check=positive("the learning rate"), metavar="RATE"),
     Option("momentum", Real(), "of momentum and nesterov (default 0.9)",
            of="optimizer", keyword=True),
@@ -167,7 +177,7 @@ _RUN = (
     Option("tensorboard", Bool(), "write event files for TensorBoard too", "run",
            False, recipe=False, on_resume="free"),
     Option("quiet", Bool(), "show nothing but warnings, errors and the result", "run",
-           False, recipe=False, on_resume="free"),
+           False, recipe=False, on_resume="forgotten"),
 )  # fmt: skip
 
 _TORCH = (

@@ -136,7 +136,7 @@ class RunRecorder(Recorder):
             "loss": float(np.mean(history.loss_history[-len(run.parts) :])),
             "lr": history.learning_rates[-1],
             **{name: values[-1] for name, values in named if values},
-            "seconds": sum(history.epoch_seconds),
+            "seconds": history.seconds,
             "images_per_second": history.images_per_second[-1],
         }
         self._write(entry)
@@ -236,4 +236,4 @@ def log_error(folder: RunFolder, error: NetspecError) -> None:
 
 
 def _seconds(run: Run) -> float:
-    return sum(run.history.epoch_seconds) + run.seconds
+    return run.history.seconds + run.seconds

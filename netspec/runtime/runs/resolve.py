@@ -57,7 +57,10 @@ def resolve(given: Mapping[str, Any], recipe: Recipe | None = None) -> Settings:
     left_out = tuple(n for n in said if OPTIONS[n].of in changed and n not in given)
     defaults = {name: option.default for name, option in OPTIONS.items()}
     kept = {name: value for name, value in said.items() if name not in left_out}
-    settings = Settings({**defaults, **kept, **given}, frozenset(given), left_out)
+    values = {**defaults, **kept, **given}
+    if values["lr"] is None:
+        values["lr"] = OPTIMIZERS[values["optimizer"]].default_lr
+    settings = Settings(values, frozenset(given), left_out)
     for name, value in given.items():
         check = OPTIONS[name].check
         if check is not None:
@@ -91,8 +94,7 @@ def _check_keyword(settings: Settings, choice: str, options: dict[str, Any]) -> 
     elif choice == "loss":
         make_loss(name, **options)
     else:
-        lr = settings["lr"] or OPTIMIZERS[settings["optimizer"]].default_lr
-        make_schedule(name, lr, settings["epochs"], 1, **options)
+        make_schedule(name, settings["lr"], settings["epochs"], 1, **options)
 
 
 def check_arguments(recipe: Recipe, error: NetspecError) -> NetspecError:

@@ -71,7 +71,8 @@ def take_up(
     if wrong:
         raise NetspecError(wrong)
     told = {n: v for n, v in given.items() if not is_same(values.get(n), v) and n != "out"}
-    known = {name: value for name, value in {**values, **told}.items() if value is not None}
+    own = {n: v for n, v in values.items() if n in given or OPTIONS[n].on_resume != "forgotten"}
+    known = {name: value for name, value in {**own, **told}.items() if value is not None}
     settings = dataclasses.replace(resolve(known), given=frozenset(told))
     checkpoint, damaged = newest_checkpoint(folder.checkpoints)
     notes = [Note(f"{text}; going on from the one before", logging.WARNING) for text in damaged]

@@ -25,6 +25,7 @@ class History:
         test_acc_history: After each epoch; empty without test images.
         learning_rates: Of each step.
         epoch_seconds: Time of each epoch's training steps, accuracies not counted.
+        measuring_seconds: Time that the accuracies after each epoch took.
         images_per_second: Of each epoch's training steps.
         normalization: How inputs were normalised; to be kept with the weights.
         kept_epoch: The epoch, from 1, whose weights the model has in the end; 0 before the first.
@@ -39,10 +40,16 @@ class History:
     test_acc_history: list[float] = field(default_factory=list)
     learning_rates: list[float] = field(default_factory=list)
     epoch_seconds: list[float] = field(default_factory=list)
+    measuring_seconds: list[float] = field(default_factory=list)
     images_per_second: list[float] = field(default_factory=list)
     kept_epoch: int = 0
     stopped: bool = False
     about_data: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def seconds(self) -> float:
+        """The time of all epochs that are over, accuracies counted."""
+        return sum(self.epoch_seconds) + sum(self.measuring_seconds)
 
     def accuracies(self, name: str) -> list[float]:
         """The list for `train`, `val` or `test`."""
@@ -68,7 +75,9 @@ class History:
         for name in _LONG:
             setattr(self, name, [float(value) for value in arrays[name].ravel()])
         for name in _SHORT[:-1]:
-            setattr(self, name, [float(value) for value in facts[name]])
+            # Checkpoints of before did not say how long accuracies took.
+            values = facts.get(name, []) if name == "measuring_seconds" else facts[name]
+            setattr(self, name, [float(value) for value in values])
         self.kept_epoch = int(facts[_SHORT[-1]])
 
 
@@ -76,5 +85,5 @@ class History:
 _LONG = ("loss_history", "learning_rates")
 _SHORT = (
     "train_acc_history", "val_acc_history", "test_acc_history", "epoch_seconds",
-    "images_per_second", "kept_epoch",
+    "measuring_seconds", "images_per_second", "kept_epoch",
 )  # fmt: skip

@@ -149,9 +149,13 @@ class Run:
 
     def _measure(self) -> bool:
         """The accuracies after an epoch; whether the run is to stop, which leaves them out."""
-        found = {name: self.backend.accuracy(name, self.stop) for name in self.job.measured}
+        start, found = time.perf_counter(), {}
+        for name in self.job.measured:
+            self.progress.measure(name)
+            found[name] = self.backend.accuracy(name, self.stop)
         _, stopped = self.backend.read(self.stop())
         if not stopped:
+            self.history.measuring_seconds.append(time.perf_counter() - start)
             for name, value in found.items():
                 self.history.accuracies(name).append(value)
         return stopped

@@ -41,6 +41,9 @@ class Progress:
     def advance(self, images: int, shown: Shown, history: History) -> None:
         """So many more images are done."""
 
+    def measure(self, name: str) -> None:
+        """From now on the accuracy of `train`, `val` or `test` is measured."""
+
     def line(self, text: str) -> None:
         """A line that stays."""
 
@@ -67,33 +70,40 @@ class Lines(Progress):
         print(text, file=sys.stderr, flush=True)
 
 
+# The loss first, and all of it within the 80 columns of a terminal or a notebook.
+_LIVE = "{desc}  {percentage:3.0f}% |{bar:10}| {rate_noinv_fmt} {remaining} left{postfix}"
+
+
 class Live(Progress):
     """One line that is drawn anew, with the time that is left, and a line that stays an epoch."""
 
     def __init__(self) -> None:
         self._bar: Any = None
+        self._where = ""
 
     def start(self, total: int, done: int) -> None:
         """See `Progress`."""
         from tqdm import tqdm
 
         self._bar = tqdm(
-            total=total, initial=done, unit=" images", leave=False, dynamic_ncols=True,
-            file=sys.stderr, smoothing=0.05,
+            total=total, initial=done, unit=" img", unit_scale=True, leave=False, dynamic_ncols=True,
+            file=sys.stderr, smoothing=0.05, bar_format=_LIVE,
         )  # fmt: skip
 
     def advance(self, images: int, shown: Shown, history: History) -> None:
         """See `Progress`."""
-        self._bar.set_description_str(
-            f"epoch {shown.epoch}/{shown.epochs} step {shown.step}/{shown.steps}", refresh=False
-        )
-        latest = [f"loss {shown.loss:.4f}"]
-        for name in ("train", "val"):
-            latest += [
-                f"{name} {values[-1]:.1%}" for values in [history.accuracies(name)] if values
-            ]
-        self._bar.set_postfix_str(", ".join([*latest, f"lr {shown.lr:.2g}"]), refresh=False)
+        self._where = f"loss {shown.loss:.4f}  epoch {shown.epoch}/{shown.epochs}"
+        self._bar.set_description_str(self._where, refresh=False)
+        latest = [
+            f"{name} {v[-1]:.1%}" for name in ("val", "train") if (v := history.accuracies(name))
+        ]
+        self._bar.set_postfix_str("".join(latest[:1]), refresh=False)
         self._bar.update(images)
+
+    def measure(self, name: str) -> None:
+        """See `Progress`."""
+        self._bar.set_description_str(self._where, refresh=False)
+        self._bar.set_postfix_str(f"measuring {name}")
 
     def line(self, text: str) -> None:
         """See `Progress`."""
@@ -114,7 +124,7 @@ def make_progress(shown: bool, every: int | None) -> Iterator[Progress]:
         every: Off a terminal: a line every so many steps, beside that of an epoch.
     """
     progress = Progress()
-    if shown:
+    if shown and sys.stderr is not None:  # a program without a console has none
         progress = Live() if sys.stderr.isatty() else Lines(every)
     try:
         yield progress

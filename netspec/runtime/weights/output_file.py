@@ -51,7 +51,8 @@ def _regular_place(path: Path) -> Path | None:
             raise IsADirectoryError(errno.EISDIR, "it is a folder")
         if stat.S_ISSOCK(there.st_mode):
             raise OSError(errno.ENXIO, "it is a socket")
-        if not os.access(path, os.W_OK):
+        # Root may write to anything, and does not mean to where nobody may.
+        if not os.access(path, os.W_OK) or not there.st_mode & 0o222:
             raise PermissionError(errno.EACCES, "it is read-only")
         if not stat.S_ISREG(there.st_mode) or not _is_the_same(place, there):
             return None

@@ -186,7 +186,12 @@ class TorchModel:
         from netspec.runtime.models.pytorch.steps import TorchBackend
 
         size = self.execution.group.size
-        with ordinary_errors(-(-job.batch // size), self.execution.compiler):
+        device = self.execution.device
+        # Dropout draws from PyTorch's own generator, which is the caller's before and after.
+        with (
+            torch.random.fork_rng([device] if device.type == "cuda" else []),
+            ordinary_errors(-(-job.batch // size), self.execution.compiler),
+        ):
             yield TorchBackend(self, job)
 
 
