@@ -21,7 +21,7 @@ from netspec.compiler.parse.tables import load_tables
 from netspec.compiler.parse.tree_builder import LocatedError, TreeBuilder
 from netspec.compiler.syntax import tree as syntax
 from netspec.diagnostics import Diagnostic, NetspecError, Source
-from netspec.files.regular_file import open_regular
+from netspec.files.regular_file import open_below, open_regular
 
 MAX_FILE_BYTES = 1 << 20
 MAX_SYNTAX_ERRORS = 10
@@ -68,24 +68,31 @@ def parse_shape(source: Source, start: int, end: int) -> syntax.ListExpr | None:
     return only if isinstance(only, syntax.ListExpr) else None
 
 
-def read_source(path: str | Path, shown_as: str | None = None) -> Source:
+def read_source(path: str | Path, shown_as: str | None = None, root: Path | None = None) -> Source:
     """Read a `.net` file.
+
+    Args:
+        path: Where it is.
+        shown_as: What messages call it.
+        root: A folder that the file lies below, with no link on the way; nothing else is read.
 
     Raises:
         NetspecError: if it cannot be read, or is not a text of allowed size.
     """
     name = shown_as or str(path)
-    return decode_source(read_file(path, name), name)
+    return decode_source(read_file(path, name, root), name)
 
 
-def read_file(path: str | Path, name: str) -> bytes:
-    """The bytes of a file, as far as its size is allowed.
+def read_file(path: str | Path, name: str, root: Path | None = None) -> bytes:
+    """The bytes of a file, as far as its size is allowed; see `read_source`.
 
     Raises:
         NetspecError: if it cannot be read.
     """
     try:
-        with open_regular(path) as file:
+        with (
+            open_regular(path) if root is None else open_below(root, Path(path).relative_to(root))
+        ) as file:
             return file.read(MAX_FILE_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)

@@ -1,17 +1,19 @@
 """Files and their imports: each file read once, blocks found by name, nothing outside the tree.
 
 The tree is the folder of the file that was named on the command line; an import that leaves it, by
-`..` or through a symbolic link, is an error before anything is read.
+`..` or through a symbolic link, is an error before anything is read. Links inside the tree are
+followed: a file is known by the path of its own, relative to the tree, and its imports start there.
 """
 
 from __future__ import annotations
 
 import os
+import posixpath
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from netspec import codes
 from netspec.compiler.parse import parse, read_source
@@ -40,17 +42,25 @@ MAX_PATH = 200
 class Module:
     """One file: its nets, and the blocks that can be called in it, with the files they live in.
 
-    `missing` are the names of imports that failed: their calls are not reported again.
+    `place` is where the file itself lies in the tree, `linked` are its imports that do not say where
+    the file that they mean lies: their places in the text, and what would say so. `missing` are the
+    names of imports that failed: their calls are not reported again.
     """
 
     source: Source
+    place: PurePosixPath = PurePosixPath()
     nets: dict[str, syntax.Net] = field(default_factory=dict)
     blocks: dict[str, tuple[syntax.Block, Module]] = field(default_factory=dict)
     missing: set[str] = field(default_factory=set)
     shape_comments: Mapping[object, ShapeComment] = field(default_factory=dict)
+    linked: list[Edit] = field(default_factory=list)
 
     def sources(self) -> list[Source]:
         """Its own text first, then those of the files that its blocks are from, each once."""
+        return [module.source for module in self.modules()]
+
+    def modules(self) -> list[Module]:
+        """Itself, then the files that its blocks are from, and theirs, each once."""
         seen = {id(self): self}
         pending = [self]
         for module in pending:
@@ -58,7 +68,16 @@ class Module:
                 if id(home) not in seen:
                     seen[id(home)] = home
                     pending.append(home)
-        return [module.source for module in seen.values()]
+        return list(seen.values())
+
+    def text_without_links(self) -> str:
+        """Its text, with every import by the path of the file itself: it means the same in a copy of
+        the files in which no link is left.
+        """
+        text = self.source.text
+        for edit in sorted(self.linked, key=lambda edit: -edit.span.start):
+            text = text[: edit.span.start] + edit.replacement + text[edit.span.end :]
+        return text
 
 
 class Loader:
@@ -72,7 +91,8 @@ class Loader:
     def __init__(
         self, root: Path | None, sink: DiagnosticSink, overrides: Mapping[str, str] | None = None
     ) -> None:
-        self.root = root.resolve() if root is not None else None
+        self.root = Path(os.path.realpath(root)) if root is not None else None
+        self.shown_root = Path()
         self.sink = sink
         self.overrides = overrides or {}
         self.modules: dict[Path, Module] = {}
@@ -88,18 +108,39 @@ class Loader:
         """
         key = Path(os.path.realpath(path))
         if key not in self.modules:
-            override = self.overrides.get(shown_as)
-            source = read_source(path, shown_as) if override is None else Source(shown_as, override)
-            self.open.append(key)
-            self.modules[key] = self.module(source, path.parent)
-            self.open.pop()
+            self.shown_root = Path(shown_as).parent
+            source = self._source(path, shown_as, None)
+            self._keep(key, source, path.parent, PurePosixPath(path.name))
         return self.modules[key]
 
-    def module(self, source: Source, folder: Path | None) -> Module:
+    def _load_below(self, root: Path, place: PurePosixPath, shown_as: str) -> Module:
+        """The module of a file that is imported."""
+        key = root / place
+        if key not in self.modules:
+            # It may be a link by now: what is opened lies below the root, or nothing is.
+            source = self._source(key, shown_as, root)
+            self._keep(key, source, key.parent, place)
+        return self.modules[key]
+
+    def _source(self, path: Path, shown_as: str, root: Path | None) -> Source:
+        override = self.overrides.get(shown_as)
+        return read_source(path, shown_as, root) if override is None else Source(shown_as, override)
+
+    def _keep(self, key: Path, source: Source, folder: Path, place: PurePosixPath) -> None:
+        self.open.append(key)
+        self.modules[key] = self.module(source, folder, place)
+        self.open.pop()
+
+    def module(
+        self, source: Source, folder: Path | None, place: PurePosixPath | None = None
+    ) -> Module:
         """The module of a source; `folder` is where its imports start."""
         if source.name in self.overrides:
             source = Source(source.name, self.overrides[source.name])
-        module = Module(source)
+        if place is None:  # a text that was asked for, and not what it imports
+            self.shown_root = Path(source.name).parent
+            place = PurePosixPath(Path(source.name).name)
+        module = Module(source, place)
         places: dict[str, Span] = {}
         tree = parse(source)
         module.shape_comments = shape_comments(tree)
@@ -145,7 +186,7 @@ class Loader:
     def _imported(
         self, statement: syntax.Import, folder: Path | None, module: Module
     ) -> list[tuple[syntax.Name, syntax.Block, Module]]:
-        home = self._target(statement, folder)
+        home = self._target(statement, folder, module)
         if home is None:
             module.missing.update(name.id for name in statement.names)
             return []
@@ -164,7 +205,8 @@ class Loader:
             self._report(codes.IMPORT_NAME, message, name.span, hints=hints, notes=notes)
         return found
 
-    def _target(self, statement: syntax.Import, folder: Path | None) -> Module | None:
+    def _place(self, statement: syntax.Import, folder: Path | None) -> PurePosixPath | None:
+        """Where in the tree the file lies that an import means, there or not."""
         span = statement.path_span
         if folder is None or self.root is None:
             self._report(
@@ -180,13 +222,21 @@ class Loader:
             hint = Hint(f"write `{better}`", (Edit(span, better),))
             self._report(codes.IMPORT_PATH, message, span, hints=(hint,) if is_short else ())
             return None
-        path = folder / relative
-        resolved = Path(os.path.realpath(path))  # a link to itself is no error here
+        resolved = Path(os.path.realpath(folder / relative))  # a link to itself is no error here
         if not resolved.is_relative_to(self.root):
             message = f"{statement.path} lies outside the folder of the net"
             notes = ("only files in that folder and below can be imported",)
             self._report(codes.IMPORT_OUTSIDE, message, span, notes=notes)
             return None
+        return PurePosixPath(resolved.relative_to(self.root).as_posix())
+
+    def _target(
+        self, statement: syntax.Import, folder: Path | None, module: Module
+    ) -> Module | None:
+        place = self._place(statement, folder)
+        if place is None or self.root is None:
+            return None
+        span, resolved = statement.path_span, self.root / place
         if resolved in self.open:
             self._report(codes.IMPORT_CYCLE, f"{statement.path} imports this file in turn", span)
             return None
@@ -198,14 +248,23 @@ class Loader:
             return None
         if not resolved.is_file():
             meant = suggest(resolved.name, self._files_in(resolved.parent))
-            better = f'"{relative.with_name(meant or resolved.name).as_posix()}"'
+            better = f'"{Path(statement.path).with_name(meant or resolved.name).as_posix()}"'
             hint = Hint(f"did you mean `{better}`?", (Edit(span, better),))
             message = f"there is no file {statement.path}"
             self._report(codes.IMPORT_MISSING, message, span, hints=(hint,) if meant else ())
             return None
+        relative = Path(statement.path).as_posix()
         shown = Path(span.source.name).parent / relative
+        if posixpath.normpath(module.place.parent / relative) != str(place):
+            direct = posixpath.relpath(f"/{place}", f"/{module.place.parent}")
+            if not _can_be_written(direct):
+                message = f"{statement.path} leads to a file that no import can name: {place}"
+                self._report(codes.IMPORT_PATH, message, span)
+                return None
+            module.linked.append(Edit(span, f'"{direct}"'))
+            shown = self.shown_root / place
         try:
-            return self.load(path, shown.as_posix())
+            return self._load_below(self.root, place, shown.as_posix())
         except NetspecError as error:
             for diagnostic in error.diagnostics:
                 self.sink.add(diagnostic)
@@ -231,6 +290,16 @@ class Loader:
         self.sink.add(
             Diagnostic(code, message, span, secondary=secondary, notes=notes, hints=hints)
         )
+
+
+def _can_be_written(path: str) -> bool:
+    """Whether an import can say this path, as it is, between its quotes."""
+    return (
+        path.endswith(".net")
+        and len(path) <= MAX_PATH
+        and not set(path) & set('"\\')
+        and path.isprintable()
+    )
 
 
 def _renamed(name: syntax.Name, meant: str) -> tuple[Edit, ...]:

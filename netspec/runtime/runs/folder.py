@@ -198,6 +198,8 @@ def make_run(path: Path, files: Mapping[str, bytes]) -> FolderLock:
         part, lock = _unfinished(path)
         try:
             for name, content in files.items():
+                if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+                    raise ValueError(f"{name} does not lie below a run")
                 (part / name).parent.mkdir(parents=True, exist_ok=True)
                 write_durably(part / name, content)
             _put_in_place(part, path)
@@ -322,14 +324,13 @@ def _make(path: Path) -> bool:
 
 
 def net_files(written: Written) -> tuple[str, dict[str, bytes]]:
-    """The `.net` file and all it imports: its path, and contents by path below a folder."""
-    sources = {source.name: source for source in written.module.sources()}
-    main = PurePosixPath(Path(written.module.source.name).as_posix())
-    files = {}
-    for name, source in sources.items():
-        below = PurePosixPath(os.path.relpath(name, main.parent)).as_posix()
-        files[below] = source.text.encode()
-    return main.name, files
+    """The `.net` file and all it imports: its path, and contents by path below a folder.
+
+    Each lies where it lies in the tree of the net, once, and nothing in the copy needs a link.
+    """
+    modules = written.module.modules()
+    files = {str(module.place): module.text_without_links().encode() for module in modules}
+    return str(written.module.place), files
 
 
 def fingerprint(data: Dataset) -> dict[str, Any]:
