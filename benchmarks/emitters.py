@@ -20,6 +20,7 @@ import numpy as np
 import netspec
 from netspec.compiler.ir.expression import FUNCTIONS, Apply, walk
 from netspec.compiler.ir.plan import ElementwiseStep, Plan
+from netspec.compiler.numpy_backend.passes.choose_emitters import choose_emitters
 from netspec.compiler.numpy_backend.pipeline import make_plan
 from netspec.kernels import parallel
 from netspec.runtime.engine import threads
@@ -58,7 +59,7 @@ def main() -> None:
         "",
         "Written by `python benchmarks/emitters.py`, which says how: numexpr's time as a multiple of"
         " NumPy's, by the elements of the array. Where it is below 1, numexpr wins. The last column is"
-        " what `choose-emitters` takes; a dash stands where numexpr lacks a function.",
+        " what a program that runs takes on this machine; a dash stands where numexpr lacks a function.",
         "",
         f"Machine: {machine_text(here)}. Threads: {options.threads}, median of {options.rounds} rounds.",
         "",
@@ -79,6 +80,7 @@ def net_of(op: str, size: int) -> netspec.Net:
 
 def chosen(op: str, index: int) -> str:
     plan = make_plan(net_of(op, 8).graph, training=True, input_gradients=True)
+    plan = choose_emitters(plan)
     steps = (plan.forward, plan.backward)[index]
     return next((s.emitter for s in steps if isinstance(s, ElementwiseStep)), "-")
 
@@ -116,7 +118,7 @@ def measure(op: str, size: int, rounds: int) -> tuple[float | None, float | None
 
 def runner(graph: Any, plan: Plan, part: str) -> Callable[[], None]:
     """One direction of a program, recorded."""
-    program = Program(graph, plan, np.dtype("f4"), replays=True)
+    program = Program(graph, plan, np.dtype("f4"), choose=lambda plan: plan, replays=True)
     buffers = program.bind(1)
     rng = np.random.default_rng(0)
     for buffer in (*plan.inputs.values(), *plan.output_gradients.values()):

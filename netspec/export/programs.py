@@ -14,9 +14,6 @@ from netspec.export.constant_folding import split_constant
 from netspec.export.literals import call
 from netspec.export.source_units import Module, Target, read, resolve
 
-# numexpr is not there.
-WITHOUT = ("choose-emitters",)
-
 
 @dataclass(frozen=True)
 class Made:
@@ -44,7 +41,6 @@ class Programs:
 
 def make_programs(graph: Graph, *, training: bool, without: Collection[str]) -> Programs:
     """The programs of a graph: evaluation always, training where it is wanted."""
-    without = {*without, *WITHOUT}
     plan = make_plan(graph, training=False, backward=False, without=without)
     if not training:
         plan, constant, prepared = split_constant(plan)

@@ -10,11 +10,9 @@ import math
 from collections.abc import Iterator
 
 from netspec.compiler.analysis.costs_text import bytes_text
-from netspec.compiler.ir.expression import FUNCTIONS, Apply, walk
 from netspec.compiler.ir.graph import Graph
 from netspec.compiler.ir.plan import Buffer, ElementwiseStep, Operand, Plan
 from netspec.compiler.ir.sizes import typical
-from netspec.compiler.numpy_backend.passes.choose_emitters import has_vectors
 from netspec.compiler.numpy_backend.passes.fold_batch_norm import folds
 from netspec.compiler.numpy_backend.passes.plan_memory import plan_memory
 from netspec.compiler.numpy_backend.passes.recompute import made_again
@@ -66,35 +64,6 @@ def recomputed(before: Plan, after: Plan) -> Iterator[str]:
             f"the largest set alive at once: {bytes_text(old)} an image before,"
             f" {bytes_text(new)} after, for {bytes_text(cost)} more memory traffic"
         )
-
-
-def emitters_chosen(before: Plan, after: Plan) -> Iterator[str]:
-    """For `choose_emitters`."""
-    steps = [step for step in after.steps if isinstance(step, ElementwiseStep)]
-    alike: dict[str, list[str]] = {}
-    for step in steps:
-        alike.setdefault(f"{step.emitter}, {_why(step)}", []).append(" + ".join(step.nodes))
-    for what, names in alike.items():
-        shown = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
-        yield f"{what}: {shown}"
-    by_numexpr = sum(step.emitter == "numexpr" for step in steps)
-    if steps:
-        yield f"NumPy computes {len(steps) - by_numexpr} of {len(steps)} elementwise steps"
-
-
-def _why(step: ElementwiseStep) -> str:
-    functions = [FUNCTIONS[e.function] for e in walk(step.formula) if isinstance(e, Apply)]
-    costly = sorted({f.numpy for f in functions if f.transcendental})
-    if not costly:
-        return "because memory bandwidth is the limit"
-    names = " and ".join(costly)
-    if step.emitter == "numexpr":
-        return f"because NumPy has no vector instructions for {names} here"
-    if all(map(has_vectors, costly)):
-        return f"which has vector instructions for {names}"
-    if step.vectors:
-        return f"because {' and '.join(step.vectors)} are broadcast, although {names} is what takes time"
-    return f"because numexpr lacks a function, although {names} is what takes time"
 
 
 def _saved(before: Plan, after: Plan) -> str:

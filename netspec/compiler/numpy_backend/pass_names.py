@@ -10,5 +10,4 @@ PASS_NAMES: dict[str, str] = {
     "fold-batch-norm": "fold a batch norm into the weights of the layer before it, in evaluation",
     "fuse": "merge a chain of elementwise steps into one step",
     "recompute": "recompute a value in the backward pass if it follows cheaply from values that are kept",
-    "choose-emitters": "compute an elementwise step with numexpr where that should be faster",
 }

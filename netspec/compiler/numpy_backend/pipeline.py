@@ -15,7 +15,6 @@ from netspec import codes
 from netspec.compiler.ir.graph import Graph
 from netspec.compiler.ir.plan import Plan
 from netspec.compiler.numpy_backend.explain_changes import (
-    emitters_chosen,
     folded,
     fused,
     recomputed,
@@ -23,7 +22,7 @@ from netspec.compiler.numpy_backend.explain_changes import (
 )
 from netspec.compiler.numpy_backend.lower import lower
 from netspec.compiler.numpy_backend.pass_names import PASS_NAMES
-from netspec.compiler.numpy_backend.passes import choose_emitters, fold_batch_norm, fuse, recompute
+from netspec.compiler.numpy_backend.passes import fold_batch_norm, fuse, recompute
 from netspec.compiler.passes import pool_before_activation as pool_first
 from netspec.diagnostics import NetspecError, suggest
 
@@ -82,12 +81,6 @@ PASSES: tuple[Pass, ...] = (
         "a smaller arena, for one elementwise pass over each such value",
         recompute.recompute,
         recomputed,
-    ),
-    Pass(
-        "choose-emitters",
-        "numexpr's threads where arithmetic is the limit, NumPy's tiles where memory is",
-        choose_emitters.choose_emitters,
-        emitters_chosen,
     ),
 )
 

@@ -17,6 +17,7 @@ from netspec.compiler.ir.graph import Graph
 from netspec.compiler.ir.plan import Plan
 from netspec.compiler.numpy_backend.emit import emit_program
 from netspec.compiler.numpy_backend.memory_use import scratch_elements
+from netspec.compiler.numpy_backend.passes.choose_emitters import choose_emitters
 from netspec.compiler.numpy_backend.passes.plan_memory import plan_memory
 from netspec.compiler.numpy_backend.pipeline import make_plan, run_passes
 from netspec.kernels import parallel
@@ -29,7 +30,7 @@ Array = NDArray[Any]
 
 
 def program_source(graph: Graph, *, training: bool, **options: Any) -> str:
-    """The NumPy source of a graph, as it runs. `options` are those of `make_plan`."""
+    """The NumPy source of a graph, the same on every machine. `options` are those of `make_plan`."""
     return emit_program(make_plan(graph, training=training, **options), graph).text
 
 
@@ -45,6 +46,7 @@ class Program:
         dtype: of every array.
         steps: a plan with some of the steps alone, to be run in the memory of the whole one: for a
             checker that wants to see what a step writes before that is used again.
+        choose: takes the emitter of each elementwise step, by what this machine is good at.
         replays: where it runs on the same arrays again and again, make the NumPy calls of the
             kernels without the kernels, which is faster and gives the same bits; see `Replay`.
     """
@@ -56,13 +58,14 @@ class Program:
         dtype: np.dtype[Any],
         steps: Plan | None = None,
         *,
+        choose: Callable[[Plan], Plan] = choose_emitters,
         replays: bool = False,
     ) -> None:
         self._replays = replays
-        self.plan = plan
+        self.plan = plan = choose(plan)
         self.dtype = dtype
         self.memory_plan = plan_memory(plan)
-        self._source = emit_program(steps or plan, graph)
+        self._source = emit_program(choose(steps) if steps is not None else plan, graph)
         self.text = self._source.text
         functions, filename = _execute(self.text, graph.name)
         finalize(self, linecache.cache.pop, filename, None)

@@ -1,4 +1,7 @@
-"""Which code computes each elementwise step: blocked NumPy, or numexpr."""
+"""Which code computes each elementwise step of a program that runs: blocked NumPy, or numexpr.
+
+No pass of the pipeline, for it looks at the machine: what `compile` prints is NumPy everywhere.
+"""
 
 from __future__ import annotations
 
