@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, overload
@@ -52,7 +53,7 @@ class Net:
         """Layers, shapes, parameters, MACs and memory; prints as a table."""
         from netspec.compiler.analysis.costs import summarize
 
-        return summarize(self.graph, batch)
+        return summarize(self.graph, operator.index(batch))  # of NumPy, too
 
     @overload
     def compile(

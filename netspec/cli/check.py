@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from netspec import codes
@@ -145,6 +145,11 @@ def _parameters(graph: Graph) -> int:
     return sum(parameter.size for parameter in graph.trainable())
 
 
+def _shape(shape: Sequence[object]) -> list[object]:
+    """A shape without the batch; a size left open is the text of its formula."""
+    return [size if isinstance(size, int) else str(size) for size in shape]
+
+
 def _as_json(
     name: str, result: Compilation, failed: bool, fixes: tuple[AppliedFix, ...]
 ) -> dict[str, Any]:
@@ -154,7 +159,13 @@ def _as_json(
         "errors": len(result.errors),
         "warnings": len(result.diagnostics) - len(result.errors),
         "nets": [
-            {"name": net, "parameters": _parameters(graph)} for net, graph in result.graphs.items()
+            {
+                "name": net,
+                "parameters": _parameters(graph),
+                "inputs": {name: _shape(shape) for name, shape in graph.inputs.items()},
+                "outputs": {n: _shape(graph.shape_of(value)) for n, value in graph.outputs.items()},
+            }
+            for net, graph in result.graphs.items()
         ],
         "fixes": [{"code": fix.diagnostic.code, "text": fix.hint.text} for fix in fixes],
         "diagnostics": [to_json(diagnostic) for diagnostic in result.diagnostics],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from netspec import codes
 from netspec.cli.common import emit
@@ -33,8 +33,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
                       help=f"{', '.join(NAMES)}, an .npz file or a folder, as for `train`"
                       " (default: that of the run; digits where no run is known)")  # fmt: skip
     data.add_argument("--data-dir", type=Path, metavar="DIR", help="where to look for it first")
-    data.add_argument("--part", choices=("test", "train"), default="test",
-                      help="which images (default test)")  # fmt: skip
+    data.add_argument("--part", choices=("test", "train", "val"), default="test",
+                      help="which images (default test); of a run train are those it was trained on, and"
+                      " val those it held out")  # fmt: skip
     data.add_argument("--normalize", choices=KINDS,
                       help="normalise by the training images, in place of what the weights"
                       " say")  # fmt: skip
@@ -55,13 +56,7 @@ def run(options: argparse.Namespace) -> int:
     folder = Path(settings["data-dir"]) if settings["data-dir"] else None
     data = load(settings["data"], folder, model.input_shape, resize=settings["resize"])
     data.check_classes(model.classes)
-    x, y = (data.x_test, data.y_test) if options.part == "test" else (data.x_train, data.y_train)
-    if not len(x):
-        raise NetspecError.simple(
-            codes.DATA_MISSING_FILE,
-            f"{data.name} has no test images",
-            "--part train takes the others",
-        )
+    x, y = _part(data, options.part, settings)
     about = trained.weights.metadata
     y = labels_by_name(data, y, about)
     names = trained.names if has_names(about) else complete(data.class_names, model.classes)
@@ -74,6 +69,29 @@ def run(options: argparse.Namespace) -> int:
         first = f"{trained.net.name} on {data.name}: {len(x):,} {options.part} images"
         emit(f"{first}\n\n{found.text(terminal_width())}")
     return OK
+
+
+def _part(data: Dataset, part: str, settings: Settings) -> tuple[Any, Any]:
+    """The images of a part, and their labels.
+
+    Raises:
+        NetspecError: `data/missing-file` for a part that is empty.
+    """
+    rest, x_val, y_val = data.split(settings["val"])
+    rest = rest.limit(settings["train-limit"])
+    parts = {
+        "test": (data.x_test, data.y_test),
+        "train": (rest.x_train, rest.y_train),
+        "val": (x_val, y_val),
+    }
+    if len(parts[part][0]):
+        return parts[part]
+    if part == "val":
+        message = "no images were held out for validation: only a run that was given --val has some"
+        raise NetspecError.simple(codes.DATA_MISSING_FILE, message)
+    raise NetspecError.simple(
+        codes.DATA_MISSING_FILE, f"{data.name} has no test images", "--part train takes the others"
+    )
 
 
 def _settings(options: argparse.Namespace, run: NamedRun | None) -> Settings:

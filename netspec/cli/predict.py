@@ -24,7 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """The options."""
     add_weight_options(parser)
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE",
-                        help="PNG, JPEG or .npy; an array may hold many images")  # fmt: skip
+                        help="PNG, JPEG, .npy of one or many, or a folder of pictures")  # fmt: skip
     parser.add_argument("--top", type=positive, default=1, metavar="K",
                         help="show the K most likely classes (default 1)")  # fmt: skip
     parser.add_argument("--normalize", choices=_WITHOUT_DATA,
@@ -34,13 +34,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Predict, and print a line an image."""
-    from netspec.runtime.inference.predict import predict, read_pictures
+    from netspec.runtime.inference.predict import picture_files, predict, read_pictures
     from netspec.runtime.weights.data_facts import image_type
 
     trained = load_trained(options)
     normalization = _normalization(options, trained)
     found: list[Prediction] = []
-    for path in options.images:
+    for path in picture_files(options.images):
         pictures = read_pictures(
             path,
             trained.model.input_shape,

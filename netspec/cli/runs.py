@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import csv
+import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from netspec.cli.common import add_color_option, emit, report
+from netspec.cli.common import add_color_option, emit, emit_text, report
 from netspec.cli.exit_codes import FAILED, OK
 from netspec.diagnostics import NetspecError
 from netspec.text.table import table_lines, text_column
@@ -26,7 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
                         help="show the choices too in which the runs differ")  # fmt: skip
     parser.add_argument("--sort", choices=("started", "val", "test", "loss"), default="started",
                         help="the best, or the oldest, first (default started)")  # fmt: skip
-    parser.add_argument("--format", choices=("table", "json"), default="table",
+    parser.add_argument("--format", choices=("table", "json", "csv"), default="table",
                         help="(default table)")  # fmt: skip
     add_color_option(parser)
 
@@ -46,11 +48,13 @@ def run(options: argparse.Namespace) -> int:
     found.sort(key=lambda one: _order(one.row(), options.sort))
     rows = [one.row() for one in found]
     compared = differing(found) if options.compare else {}
-    if options.format == "json":
+    if options.format == "csv":
+        emit_text(_csv(found, compared))
+    elif options.format == "json":
         choices = [{name: values[i] for name, values in compared.items()} for i in range(len(rows))]
         lines = [
-            {**row, "choices": c} if options.compare else row
-            for row, c in zip(rows, choices, strict=True)
+            {**one.details(), "choices": c} if options.compare else one.details()
+            for one, c in zip(found, choices, strict=True)
         ]
         emit(json.dumps(lines, indent=1))
     elif rows:
@@ -61,6 +65,18 @@ def run(options: argparse.Namespace) -> int:
             body = [[name, *map(_text, values)] for name, values in compared.items()]
             emit(_table([["choice", *numbers], *body]))
     return code
+
+
+def _csv(found: Sequence[RunSummary], compared: dict[str, list[Any]]) -> str:
+    """A line a run, and a column for each choice in which they differ."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    if found:
+        writer.writerow([*found[0].details(), *compared])
+    for i, one in enumerate(found):
+        values = [*one.details().values(), *(column[i] for column in compared.values())]
+        writer.writerow(["" if value is None else value for value in values])
+    return text.getvalue()
 
 
 def _order(row: dict[str, Any], by: str) -> tuple[bool, Any]:

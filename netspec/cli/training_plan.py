@@ -169,6 +169,7 @@ class TrainingPlan:
             versions=now,
             started=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             recipe=self.recipe,
+            started_in=str(Path.cwd()),
         )
 
     def _files(self, facts: Facts) -> dict[str, bytes]:

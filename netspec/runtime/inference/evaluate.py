@@ -21,8 +21,6 @@ BATCH = 128
 # A confusion matrix with more classes is no table that anyone reads: the commonest mistakes are.
 _LARGEST_MATRIX = 20
 _MISTAKES = 10
-# Columns of a matrix are named by at most so many characters.
-_HEAD = 6
 
 Array = NDArray[Any]
 
@@ -121,13 +119,22 @@ class Evaluation:
         yield ""
         if len(self.names) <= _LARGEST_MATRIX:
             yield "a row a true class, a column what it was taken for"
-            columns = [name_column(""), *(Column(name[:_HEAD]) for name in self.names)]
-            body = (map(str, row) for row in self.confusion)
-            rows = [[n, *r] for n, r in zip(self.names, body, strict=True)]
-            yield from table_lines(columns, rows, width=width)
+            yield from self._matrix(width)
         else:
             yield "the commonest mistakes"
             yield from self._mistakes()
+
+    def _matrix(self, width: int | None) -> Iterator[str]:
+        """The confusion matrix; where its names do not fit side by side, columns have numbers."""
+        body = [[f"{count}" for count in row] for row in self.confusion]
+        rows = [[n, *r] for n, r in zip(self.names, body, strict=True)]
+        whole = [*table_lines([name_column(""), *map(Column, self.names)], rows)]
+        if width is None or max(map(len, whole)) <= width:
+            yield from whole
+            return
+        columns = [Column(""), name_column(""), *(Column(f"{i}") for i in range(len(body)))]
+        rows = [[f"{i}", *row] for i, row in enumerate(rows)]
+        yield from table_lines(columns, rows, width=width)
 
     def _mistakes(self) -> Iterator[str]:
         wrong = self.confusion.copy()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,6 +95,24 @@ def read_pictures(
     channels, size = _picture_size(path, input_shape)
     picture = read_picture(path, channels, size, resize=resize)
     return Pictures([str(path)], picture.reshape(1, *input_shape))
+
+
+def picture_files(paths: Iterable[Path]) -> Iterator[Path]:
+    """The files that are meant: each path, and for a folder the pictures in it, in order.
+
+    Raises:
+        NetspecError: `data/missing-file` for a folder without any.
+    """
+    for path in paths:
+        if not path.is_dir():
+            yield path
+            continue
+        found = [p for p in sorted(path.iterdir()) if p.suffix.lower() in SUFFIXES and p.is_file()]
+        if not found:
+            raise NetspecError.simple(
+                codes.DATA_MISSING_FILE, f"there are no pictures ({', '.join(SUFFIXES)}) in {path}"
+            )
+        yield from found
 
 
 def _picture_size(path: Path, input_shape: tuple[int, ...]) -> tuple[int, tuple[int, int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import numbers
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NamedTuple
@@ -31,7 +32,7 @@ from netspec.runtime.models.predictor import Predictor
 from netspec.runtime.models.protocols import Backend, Job
 from netspec.runtime.optim.losses import Loss, make_loss
 from netspec.runtime.weights.legacy_names import fit_state
-from netspec.runtime.weights.safetensors_file import check_tensors
+from netspec.runtime.weights.safetensors_file import check_numbers, check_tensors
 
 Array = NDArray[Any]
 
@@ -74,7 +75,8 @@ class Model:
             raise NetspecError.simple(
                 codes.MODEL_DTYPE, f"dtype must be one of {', '.join(DTYPES)}, not {dtype!r}"
             )
-        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        whole = isinstance(seed, numbers.Integral) and not isinstance(seed, bool)
+        if not whole or seed < 0:
             raise NetspecError.simple(
                 codes.MODEL_SEED, f"seed must be a whole number, not {seed!r}"
             )
@@ -364,6 +366,7 @@ class Model:
         fitted, needed = fit_state(state, expected)
         arrays = {name: np.asarray(value) for name, value in fitted.items()}
         check_tensors(arrays, needed)
+        check_numbers(arrays, self.dtype)
         for name, array in arrays.items():
             self._parameters[name][...] = array
 

@@ -63,6 +63,7 @@ class Facts:
         versions: What was installed.
         started: When, as ISO 8601 has it.
         recipe: The recipe that was used; empty without.
+        started_in: The folder that its relative paths start from; empty where nobody knows.
     """
 
     target: str
@@ -77,6 +78,7 @@ class Facts:
     versions: Mapping[str, str]
     started: str
     recipe: str = ""
+    started_in: str = ""
     format: int = field(default=FORMAT)
 
     @property

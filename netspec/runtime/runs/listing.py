@@ -49,6 +49,11 @@ class RunSummary:
             "started": self.facts.started,
         }
 
+    def details(self) -> dict[str, Any]:
+        """Its line for programs: with the rate and the seed."""
+        options = self.facts.options
+        return {**self.row(), "lr": options.get("lr"), "seed": options.get("seed")}
+
 
 def summarize_run(path: Path) -> RunSummary:
     """A run in a few numbers.

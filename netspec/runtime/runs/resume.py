@@ -10,6 +10,7 @@ from typing import Any
 
 from netspec import codes
 from netspec.diagnostics import Diagnostic, Hint, NetspecError
+from netspec.runtime.data.catalog import NAMES
 from netspec.runtime.runs.checkpoint import Checkpoint, newest_checkpoint
 from netspec.runtime.runs.folder import Facts, RunFolder
 from netspec.runtime.runs.option_types import problem
@@ -101,8 +102,16 @@ def checked_options(folder: RunFolder, facts: Facts) -> dict[str, Any]:
         if wrong:
             message = f"{folder.path}/run.json is damaged: `{name}`: {wrong}"
             raise NetspecError.simple(codes.RUN_DAMAGED, message)
-        values[name] = value
+        values[name] = _located(facts, value) if name in ("data", "data-dir") else value
     return values
+
+
+def _located(facts: Facts, value: Any) -> Any:
+    """A path of a run as it is from here: a relative one starts where the run was started."""
+    if not isinstance(value, str) or value in NAMES or facts.started_in in ("", str(Path.cwd())):
+        return value
+    place = Path(facts.started_in) / value
+    return str(place) if place.exists() else value
 
 
 def _fixed(

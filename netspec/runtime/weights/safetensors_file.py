@@ -150,6 +150,29 @@ def check_tensors(
         )
 
 
+def check_numbers(tensors: Mapping[str, NDArray[np.generic]], dtype: np.dtype[np.floating]) -> None:
+    """Check that parameters of `dtype` can hold these numbers.
+
+    Raises:
+        NetspecError: `weights/mismatch` for texts and complex numbers, and for finite numbers that would
+            become infinite.
+    """
+    largest = float(np.finfo(dtype).max)
+    for name, tensor in tensors.items():
+        if tensor.dtype.kind not in _WRITABLE:
+            raise NetspecError.simple(
+                codes.WEIGHTS_MISMATCH, f"`{name}` holds {tensor.dtype} values, not real numbers"
+            )
+        if tensor.dtype.kind == "f" and tensor.dtype.itemsize > dtype.itemsize:
+            finite = np.abs(tensor[np.isfinite(tensor)])
+            if finite.size and finite.max() > largest:
+                raise NetspecError.simple(
+                    codes.WEIGHTS_MISMATCH,
+                    f"`{name}` holds {finite.max():.3g}, which is too large for {dtype}",
+                    'compile the net for it: dtype="float64"',
+                )
+
+
 def differences(
     tensors: Mapping[str, NDArray[np.generic]], expected: Mapping[str, tuple[int, ...]]
 ) -> list[str]:

@@ -25,7 +25,7 @@ from netspec.runtime.models.protocols import Backend, Job
 from netspec.runtime.models.pytorch.device import Execution, ordinary_errors
 from netspec.runtime.weights.host import machine_memory
 from netspec.runtime.weights.legacy_names import fit_state
-from netspec.runtime.weights.safetensors_file import check_tensors
+from netspec.runtime.weights.safetensors_file import check_numbers, check_tensors
 
 # PyTorch's threads are not there in a forked child, and it would wait for them: see its DataLoader.
 if hasattr(os, "register_at_fork"):
@@ -148,6 +148,7 @@ class TorchModel:
         fitted, needed = fit_state(state, expected)
         arrays = {name: np.asarray(value) for name, value in fitted.items()}
         check_tensors(arrays, needed)
+        check_numbers(arrays, self.dtype)
         tensors = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
         # Checked above: only counters can be missing.
         self.module.load_state_dict(tensors, strict=False)
