@@ -65,28 +65,28 @@ def open_below(folder: Path, inside: PurePath) -> BinaryIO:
 
 
 def open_own(path: Path) -> BinaryIO:
-    """Open a file to read, write and lengthen it, made where it is not there; never through a link.
+    """Open a file to add to it or to shorten it, made where it is not there; never through a link.
 
     Raises:
         OSError: it is a link or no regular file, or the system refuses.
     """
-    flags = os.O_RDWR | os.O_CREAT | _NO_LINK | _NO_WAIT | _NO_TEXT | _CLOSED_LATER
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
+    flags |= _NO_LINK | _NO_WAIT | _NO_TEXT | _CLOSED_LATER
     return _opened(os.open(path, flags, 0o666), "r+b")
 
 
-def why_not_own(path: Path) -> str | None:
-    """Why a path is no file or folder of its own: what it is instead; None where it is, or is missing.
+def kind_of(path: Path) -> str | None:
+    """What is at a path: `file`, `folder`, `link`, or `no file` (a FIFO, a device); None for nothing.
 
     Raises:
         OSError: it cannot be looked at.
     """
     try:
         mode = path.lstat().st_mode
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    if stat.S_ISLNK(mode):
-        return "a link"
-    return None if stat.S_ISREG(mode) or stat.S_ISDIR(mode) else "no regular file"
+    kinds = {stat.S_IFREG: "file", stat.S_IFDIR: "folder", stat.S_IFLNK: "link"}
+    return kinds.get(stat.S_IFMT(mode), "no file")
 
 
 def _opened(handle: int, mode: str = "rb") -> BinaryIO:

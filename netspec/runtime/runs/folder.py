@@ -28,14 +28,17 @@ import numpy as np
 from netspec import codes
 from netspec.compiler.elaborate.written import Written
 from netspec.diagnostics import NetspecError
+from netspec.files.regular_file import kind_of, open_own, read_regular
 from netspec.runtime.data.dataset import Dataset
 from netspec.runtime.runs.folder_lock import FolderLock
-from netspec.runtime.runs.recipe import as_constant
+from netspec.runtime.runs.metrics import NAME as METRICS
+from netspec.runtime.runs.recipe import RECIPE, as_constant
 from netspec.runtime.training.transfer import RUN_WEIGHTS
 from netspec.runtime.weights.atomic_write import (
     clear_parts,
     sync_folder,
     told_plainly,
+    write_all,
     write_durably,
 )
 
@@ -123,7 +126,7 @@ class RunFolder:
                 "`netspec runs` lists the runs",
             )
         try:
-            content = json.loads(path.read_text("utf-8"))
+            content = json.loads(read_regular(path).decode("utf-8"))
             if content["format"] != FORMAT:
                 raise ValueError(f"it is of format {content['format']}, not {FORMAT}")
             facts = Facts(**content)
@@ -155,7 +158,7 @@ class RunFolder:
         """
         for name, content in files.items():
             path = self.path / name
-            if not path.is_file() or path.read_bytes() != content:
+            if kind_of(path) != "file" or read_regular(path) != content:
                 with told_plainly(path):
                     write_durably(path, content)
 
@@ -167,13 +170,47 @@ class RunFolder:
         """
         now = time.strftime("%Y-%m-%d %H:%M:%S")
         lines = "".join(f"{now}  {line}\n" for line in text.splitlines())
-        with told_plainly(self.path / LOG), (self.path / LOG).open("ab") as file:
-            file.write(lines.encode("utf-8", "backslashreplace"))
+        with told_plainly(self.path / LOG), open_own(self.path / LOG) as file:
+            write_all(file, lines.encode("utf-8", "backslashreplace"))
+
+    def check_own(self) -> None:
+        """Check that what a run writes goes to files of its own: the folder may be anybody's.
+
+        Raises:
+            NetspecError: `run/damaged` for a link, a FIFO or the like in the place of one.
+        """
+        wanted = {self.path / name: "file" for name in (FACTS, RECIPE, LOG, METRICS, WEIGHTS)}
+        wanted[self.checkpoints] = "folder"
+        for path, kind in wanted.items():
+            _require_kind(path, kind)
+        if kind_of(self.checkpoints) is not None:
+            for path in self.checkpoints.iterdir():
+                _require_kind(path, "file")
 
     def tidy(self) -> None:
-        """Remove what a killed process left unfinished."""
+        """Remove what a killed process left unfinished, and share no file with another name.
+
+        Raises:
+            NetspecError: `run/damaged`, see `check_own`; `output/disk-full`, `output/unwritable`.
+        """
+        self.check_own()
         clear_parts(self.path)
         clear_parts(self.checkpoints)
+        for path in (self.path / LOG, self.path / METRICS):  # which are not replaced but written to
+            if kind_of(path) is not None and path.lstat().st_nlink > 1:
+                with told_plainly(path):
+                    write_durably(path, read_regular(path))
+
+
+def _require_kind(path: Path, wanted: str) -> None:
+    kind = kind_of(path)
+    if kind not in (None, wanted):
+        raise NetspecError.simple(
+            codes.RUN_DAMAGED,
+            f"{path} is a {kind}, and no {wanted} of the run's own" if kind != "no file"
+            else f"{path} is no file",
+            "a run writes to nothing else: move it away, or train a run of its own",
+        )  # fmt: skip
 
 
 def facts_text(facts: Facts) -> str:

@@ -12,6 +12,7 @@ the mean of its epoch. `seconds` is the time that the run has taken, for steps a
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,11 +20,19 @@ from typing import Any
 
 from netspec import codes
 from netspec.diagnostics import NetspecError
+from netspec.files.regular_file import open_own, read_regular
 from netspec.runtime.weights.atomic_write import told_plainly, write_all
 
 NAME = "metrics.jsonl"
 # What is not the same in two equal runs.
 TIMES = ("seconds", "images_per_second")
+_STEP = {"step": int, "epoch": int, "loss": float, "lr": float, "seconds": float}
+_OPTIONAL = {"train": float, "val": float, "test": float}
+_FIELDS: Mapping[str, Mapping[str, type]] = {
+    "step": _STEP,
+    "epoch": {**_STEP, **_OPTIONAL, "images_per_second": float},
+}
+_LARGEST = 1 << 53
 
 
 class MetricsWriter:
@@ -42,7 +51,7 @@ class MetricsWriter:
         self._path = path
         with told_plainly(path):
             # Not `a`: after a checkpoint that is older than the file, it must be shortened.
-            self._file = path.open("r+b" if path.exists() else "w+b", buffering=0)
+            self._file = open_own(path)
             self.complete = self._file.seek(0, os.SEEK_END) >= length
             self._file.truncate(min(length, self._file.tell()))
             self._file.seek(0, os.SEEK_END)
@@ -81,11 +90,42 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         NetspecError: `run/damaged`.
     """
     path = path / NAME if path.is_dir() else path
+    number = 0
     try:
-        lines = path.read_text("utf-8").split("\n")
-        found = [json.loads(line) for line in lines[:-1]]
-    except (OSError, ValueError, RecursionError) as error:
-        raise NetspecError.simple(codes.RUN_DAMAGED, f"cannot read {path}: {error}") from None
-    if not all(isinstance(line, dict) for line in found):
-        raise NetspecError.simple(codes.RUN_DAMAGED, f"{path} holds other things than metrics")
+        lines = read_regular(path).decode("utf-8").split("\n")
+        found = []
+        for line in lines[:-1]:
+            number += 1
+            found.append(json.loads(line))
+            _check(found[-1])
+    except OSError as error:
+        message = f"cannot read {path}: {error.strerror or error}"
+        raise NetspecError.simple(codes.RUN_DAMAGED, message) from None
+    except (ValueError, RecursionError) as error:
+        reason = str(error).splitlines()[0][:200]
+        message = f"{path} is damaged: line {number}: {reason}"
+        raise NetspecError.simple(codes.RUN_DAMAGED, message) from None
     return found
+
+
+def _check(line: object) -> None:
+    """Check that a line is as `MetricsWriter` is given them.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if not isinstance(line, dict):
+        raise ValueError("it is no object")
+    kind = line.get("kind")
+    if not isinstance(kind, str) or kind not in _FIELDS:
+        raise ValueError("its `kind` is neither step nor epoch")
+    for name, wanted in _FIELDS[kind].items():
+        if (name in line or name not in _OPTIONAL) and not _fits(line.get(name), wanted):
+            raise ValueError(f"its `{name}` is no {'count' if wanted is int else 'number'}")
+
+
+def _fits(value: object, wanted: type) -> bool:
+    """Whether a value is a count, or a number that is finite as a float."""
+    if type(value) is int:
+        return 0 <= value <= _LARGEST
+    return wanted is float and type(value) is float and math.isfinite(value)

@@ -79,8 +79,11 @@ class RunRecorder(Recorder):
         """See `Recorder`."""
         keeping = self._keeping
         if keeping.checkpoint is not None:
-            _take_up(run, keeping.checkpoint)
+            if keeping.writes:
+                self.folder.check_own()  # again: data may have been loaded for long
+            length = _take_up(run, keeping.checkpoint)
         else:
+            length = 0
             state = self._state(run, 0)
             if keeping.writes:
                 first = {f"{CHECKPOINTS}/{LAST}": checkpoint_bytes(state)}
@@ -88,7 +91,6 @@ class RunRecorder(Recorder):
         self.began = True
         if not keeping.writes:
             return
-        length = keeping.checkpoint.state["metrics"] if keeping.checkpoint is not None else 0
         self.folder.tidy()
         if keeping.checkpoint is not None:
             settle(self.folder.checkpoints)
@@ -98,7 +100,7 @@ class RunRecorder(Recorder):
             _LOG.info("%s goes on from step %s", keeping.path, f"{run.steps:,}")
         else:
             _LOG.info("the run is kept in %s", keeping.path)
-        self._metrics = metrics.MetricsWriter(keeping.path / metrics.NAME, int(length))
+        self._metrics = metrics.MetricsWriter(keeping.path / metrics.NAME, length)
         if not self._metrics.complete:
             lost = "%s is shorter than it was: lines are missing"
             _LOG.warning(lost, keeping.path / metrics.NAME)
@@ -193,8 +195,8 @@ class RunRecorder(Recorder):
         return Checkpoint(tensors, state)
 
 
-def _take_up(run: Run, checkpoint: Checkpoint) -> None:
-    """Bring a run to where it was.
+def _take_up(run: Run, checkpoint: Checkpoint) -> int:
+    """Bring a run to where it was; how many bytes of metrics it had.
 
     Raises:
         NetspecError: `run/checkpoint` for a state that is not one of this run.
@@ -224,7 +226,11 @@ def _take_up(run: Run, checkpoint: Checkpoint) -> None:
             best = run.backend.state_dict()
         if not 0 <= best_epoch <= len(run.history.val_acc_history):
             raise ValueError(f"epoch {best_epoch} cannot be the best")
+        length = int(state["metrics"])
+        if length < 0:
+            raise ValueError(f"metrics of {length} bytes")
         run.keeper.restore(best, best_epoch, run.history)
+    return length
 
 
 def log_error(folder: RunFolder, error: NetspecError) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from netspec import codes
 from netspec.diagnostics import Diagnostic, Hint, NetspecError
+from netspec.files.regular_file import read_regular
 from netspec.runtime.data.catalog import NAMES
 from netspec.runtime.runs.checkpoint import Checkpoint, newest_checkpoint
 from netspec.runtime.runs.folder import Facts, RunFolder
@@ -66,6 +67,7 @@ def take_up(
             that cannot differ.
     """
     folder = RunFolder(path)
+    folder.check_own()
     facts = folder.facts()
     values = checked_options(folder, facts)
     wrong = [*_fixed(folder, facts, values, given, target, arguments, net)]
@@ -182,7 +184,7 @@ def check_source(facts: Facts, folder: RunFolder, files: Mapping[str, bytes]) ->
     """
     for name, content in files.items():
         kept = folder.path / "net" / name
-        if not kept.is_file() or kept.read_bytes() != content:
+        if not kept.is_file() or read_regular(kept) != content:
             raise NetspecError.simple(
                 codes.RUN_FIXED,
                 f"{name} has changed since the run was started",

@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 from netspec import codes
 from netspec.diagnostics import NetspecError
+from netspec.files.regular_file import kind_of
 
 _PART = ".part"
 # As many characters of a name, of four bytes at most, as leave room for the rest of 255 bytes.
@@ -25,7 +26,9 @@ _NAME_PART = 50
 
 def write_all(file: BinaryIO, content: bytes) -> None:
     """Write `content` to an open file. All that is written durably goes through here."""
-    file.write(content)
+    rest = memoryview(content)
+    while rest:  # an unbuffered file may take a part
+        rest = rest[file.write(rest) :]
 
 
 def write_durably(path: Path, content: bytes) -> None:
@@ -66,7 +69,8 @@ def sync_folder(folder: Path) -> None:
 def clear_parts(folder: Path) -> None:
     """Remove what a killed process was writing beside the files of a folder."""
     for part in folder.glob(f".*{_PART}"):
-        part.unlink(missing_ok=True)
+        if kind_of(part) != "folder":
+            part.unlink(missing_ok=True)
 
 
 @contextmanager

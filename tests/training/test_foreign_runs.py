@@ -1,0 +1,191 @@
+"""Run folders from elsewhere: what is written stays in them, and nobody waits for what is no file."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from netspec.diagnostics import NetspecError
+from netspec.runtime.runs.checkpoint import LAST, Checkpoint, load_checkpoint, save_checkpoint
+from netspec.runtime.runs.folder import RunFolder
+from netspec.runtime.runs.metrics import NAME, MetricsWriter, read_metrics
+from tests.conftest import Finished, Run
+from tests.helpers.killing import make_halfway
+
+WRITTEN = (
+    "run.json", "log.txt", NAME, "weights.safetensors", f"checkpoints/{LAST}",
+    "checkpoints/previous.safetensors", "checkpoints/next.safetensors",
+    "checkpoints/best.safetensors",
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def few_threads(monkeypatch):
+    from netspec.runtime.engine import threads
+
+    monkeypatch.setattr(threads, "limit", lambda count: None)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    """A run that can go on, made once."""
+    from netspec.cli import main
+
+    def run(*arguments: object) -> Finished:
+        return Finished(main([str(argument) for argument in arguments]), "", "")
+
+    with pytest.MonkeyPatch.context() as patch:
+        return make_halfway(run, tmp_path_factory.mktemp("made"), patch)
+
+
+@pytest.fixture
+def halfway(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "run"))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("kind", ["link", "dangling link", "fifo", "folder"])
+@pytest.mark.parametrize("name", WRITTEN)
+def test_nothing_is_written_through_what_is_no_file(
+    run: Run, halfway: Path, tmp_path: Path, name: str, kind: str
+) -> None:
+    odd, mine = halfway / name, tmp_path / "mine"
+    there = odd.read_bytes() if odd.exists() else b"mine"
+    if odd.exists():
+        odd.unlink()
+    if kind == "fifo":
+        os.mkfifo(odd)
+    elif kind == "folder":
+        odd.mkdir()
+    else:
+        odd.symlink_to(mine)
+    if kind == "link":
+        mine.write_bytes(there)
+    before = contents(tmp_path)
+    finished = run("train", "--resume", halfway)
+    assert finished.code in (1, 2)
+    assert "error[run/" in finished.err
+    assert name in finished.err or name == "run.json"
+    assert contents(tmp_path) == before
+
+
+def test_no_folder_of_checkpoints_elsewhere_is_written_or_tidied(
+    run: Run, halfway: Path, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    (halfway / "checkpoints").rename(elsewhere)
+    (elsewhere / ".thesis.part").write_text("mine")
+    (halfway / "checkpoints").symlink_to(elsewhere)
+    before = contents(tmp_path)
+    finished = run("train", "--resume", halfway)
+    assert finished.code == 1
+    assert "error[run/damaged]" in finished.err
+    assert "checkpoints is a link" in finished.err
+    assert contents(tmp_path) == before
+
+
+def test_a_checkpoint_that_says_there_were_no_metrics_shortens_nothing_else(
+    run: Run, halfway: Path, tmp_path: Path
+) -> None:
+    folder = halfway / "checkpoints"
+    state = load_checkpoint(folder / LAST)
+    save_checkpoint(folder, Checkpoint(state.tensors, {**state.state, "metrics": 0}))
+    (tmp_path / "thesis").write_text("mine")
+    (halfway / NAME).unlink()
+    (halfway / NAME).symlink_to(tmp_path / "thesis")
+    assert run("train", "--resume", halfway).code == 1
+    assert (tmp_path / "thesis").read_text() == "mine"
+
+
+def test_what_becomes_a_link_later_is_not_followed(tmp_path: Path) -> None:
+    """The checks come first; a link that is put there afterwards finds no one who follows it."""
+    (tmp_path / "thesis").write_text("mine")
+    for name in (NAME, "log.txt"):
+        (tmp_path / name).symlink_to("thesis")
+    with pytest.raises(NetspecError, match="output/unwritable"):
+        MetricsWriter(tmp_path / NAME)
+    with pytest.raises(NetspecError, match="output/unwritable"):
+        RunFolder(tmp_path).log("a line")
+    assert (tmp_path / "thesis").read_text() == "mine"
+
+
+def test_a_copy_by_hard_links_is_left_as_it_is(run: Run, halfway: Path, tmp_path: Path) -> None:
+    shutil.copytree(halfway, tmp_path / "copy", copy_function=os.link)
+    before = contents(tmp_path / "copy")
+    assert run("train", "--resume", halfway).code == 0
+    assert contents(tmp_path / "copy") == before
+    assert contents(halfway) != before
+
+
+@pytest.mark.parametrize("length", [-1, None, "x", [1], 10**400])
+def test_a_length_of_metrics_that_is_none_is_a_damaged_checkpoint(
+    run: Run, halfway: Path, length: object
+) -> None:
+    folder = halfway / "checkpoints"
+    state = load_checkpoint(folder / LAST)
+    save_checkpoint(folder, Checkpoint(state.tensors, {**state.state, "metrics": length}))
+    finished = run("train", "--resume", halfway)
+    assert finished.code in (0, 1)
+    assert "internal error" not in finished.err
+
+
+# ------------------------------------------------------------------------------------------- metrics
+
+SOUND = {
+    "kind": "epoch", "epoch": 1, "step": 10, "loss": 0.5, "lr": 0.1, "train": 0.9,
+    "seconds": 1.5, "images_per_second": 10.0,
+}  # fmt: skip
+BAD = {
+    "no object": "[]",
+    "no json": "{",
+    "nested": "[" * 100_000,
+    "no kind": json.dumps({**SOUND, "kind": None}),
+    "a list for a kind": json.dumps({**SOUND, "kind": []}),
+    "another kind": json.dumps({**SOUND, "kind": "other"}),
+    **{f"text for {name}": json.dumps({**SOUND, name: "x"}) for name in SOUND if name != "kind"},
+    **{f"none for {name}": json.dumps({**SOUND, name: None}) for name in SOUND if name != "kind"},
+    "no loss": json.dumps({name: value for name, value in SOUND.items() if name != "loss"}),
+    "nan": json.dumps({**SOUND, "loss": float("nan")}),
+    "infinite": json.dumps({**SOUND, "val": float("inf")}),
+    "a number with 400 digits": json.dumps({**SOUND, "test": 10**400}),
+    "a number with 9000 digits": '{"kind": "epoch", "epoch": ' + "9" * 9000 + "}",
+    "an epoch and a half": json.dumps({**SOUND, "epoch": 1.5}),
+    "a bool": json.dumps({**SOUND, "train": True}),
+    "no utf-8": b"\xff",
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_metrics_that_no_run_writes_are_damage(tmp_path: Path, name: str) -> None:
+    line = BAD[name]
+    raw = line if isinstance(line, bytes) else line.encode()
+    (tmp_path / NAME).write_bytes(json.dumps(SOUND).encode() + b"\n" + raw + b"\n")
+    with pytest.raises(NetspecError, match="run/damaged"):
+        read_metrics(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["text for train", "text for epoch", "no object", "nested"])
+def test_one_bad_run_leaves_the_others_listed_and_compared(
+    run: Run, halfway: Path, tmp_path: Path, name: str
+) -> None:
+    shutil.copytree(halfway, tmp_path / "bad")
+    (tmp_path / "bad" / NAME).write_text(f"{BAD[name]}\n")
+    for options in ((), ("--sort", "val"), ("--compare",), ("--format", "json")):
+        finished = run("runs", tmp_path, *options)
+        assert finished.code == 1
+        assert "error[run/damaged]" in finished.err
+        assert str(tmp_path / "run") in finished.out
+
+
+def test_metrics_that_are_a_fifo_keep_nobody_waiting(run: Run, halfway: Path) -> None:
+    (halfway / NAME).unlink()
+    os.mkfifo(halfway / NAME)
+    assert "error[run/damaged]" in run("runs", halfway).err
+    assert "error[run/damaged]" in run("plot", halfway, "-o", "x.png").err
