@@ -11,6 +11,7 @@ import pytest
 
 import netspec
 from netspec.runtime.inference.evaluate import Evaluation
+from netspec.runtime.optim.losses import make_loss
 from tests.conftest import Run, Write
 
 NET = "net T(k = 10) { input image: [64]\n output image -> linear(k) }\n"
@@ -123,3 +124,27 @@ def test_weights_that_are_no_real_numbers_are_refused(
     with pytest.raises(netspec.NetspecError, match=rf"(?s)weights/mismatch.*{said}"):
         model.load_state_dict(state)
     assert all((model.state_dict()[n] == array).all() for n, array in before.items())
+
+
+@pytest.mark.parametrize(
+    "layer", ["softmax", "log_softmax", "silu", "sigmoid", "gelu", "tanh", "elu"]
+)
+def test_no_setting_of_numpy_ends_the_arithmetic(layer: str) -> None:
+    text = f"net S() {{ input x: [4]\n output x -> linear(4) -> {layer} -> linear(4) }}\n"
+    model, labels = netspec.loads(text).compile(), np.array([1])
+    images = np.array(
+        [[-1e4, 1e4, 1e-30, -1e-30], [-90, 88, -100, 200], [1e-40, 1e-42, -1e-44, 0]], np.float32
+    )
+    with np.errstate(all="raise"):
+        predictor = model.predictor()
+        for x in images[:, None]:
+            for _ in range(3):
+                strict = model.forward(x)
+                model.gradients_(x, labels, loss=make_loss("softmax"), l2=0.1)
+                predictor(x)
+            with np.errstate(all="ignore"):
+                assert np.array_equal(model.forward(x), strict)
+        data = netspec.load_data("digits", input_shape=(64,)).limit(64)
+        student = netspec.loads(NET).compile()
+        netspec.fit(student, data, epochs=30, lr=0.5, l2=0.1, clip_norm=1e-3)
+        netspec.fit(netspec.loads(NET).compile(), data, epochs=2, loss="mse", optimizer="rmsprop")

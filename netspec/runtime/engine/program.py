@@ -21,6 +21,7 @@ from netspec.compiler.numpy_backend.passes.choose_emitters import choose_emitter
 from netspec.compiler.numpy_backend.passes.plan_memory import plan_memory
 from netspec.compiler.numpy_backend.pipeline import make_plan, run_passes
 from netspec.kernels import parallel
+from netspec.runtime.engine.floating_point import as_ieee
 from netspec.runtime.engine.memory import Buffers, Memory, layout
 from netspec.runtime.engine.record.recorder import Recorder, Recording
 
@@ -112,7 +113,7 @@ class Program:
 
     def forward(self, buffers: Buffers, parameters: Mapping[str, Array]) -> None:
         """Compute the outputs from the inputs in `buffers`."""
-        with parallel.one_blas_thread():
+        with parallel.one_blas_thread(), as_ieee():
             self._replayed("forward", buffers, (parameters,), self._forward)
 
     def backward(
@@ -123,7 +124,7 @@ class Program:
     ) -> None:
         """Fill `gradients`, from the outputs' gradients in `buffers`."""
         assert self._backward is not None, "planned without a backward pass"
-        with parallel.one_blas_thread():
+        with parallel.one_blas_thread(), as_ieee():
             self._replayed("backward", buffers, (parameters, gradients), self._backward)
 
     def record(self, buffers: Buffers, parameters: Mapping[str, Array]) -> Recording | None:

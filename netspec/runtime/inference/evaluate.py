@@ -13,6 +13,7 @@ from netspec import codes
 from netspec.compiler.ir.graph import Graph
 from netspec.diagnostics import NetspecError
 from netspec.runtime.data.input_normalization import Normalization
+from netspec.runtime.engine.floating_point import as_ieee
 from netspec.runtime.models.classifier_shape import gives_probabilities, scores_output
 from netspec.runtime.optim.losses import Loss, SoftmaxCrossEntropy
 from netspec.text.table import Column, name_column, table_lines
@@ -174,7 +175,7 @@ def evaluate(
     for start in range(0, len(x), batch):
         part = slice(start, start + batch)
         found = scores(model, normalization.apply(x[part], model.dtype))
-        with np.errstate(over="ignore", invalid="ignore"):
+        with as_ieee():
             total += objective.value(found, y[part]) * len(found)
         np.add.at(confusion, (y[part], found.argmax(axis=1)), 1)
         advance(len(found))
@@ -211,8 +212,9 @@ def probabilities(found: Array) -> NDArray[np.float64]:
             "the scores are not finite numbers",
             "the weights are damaged, or the images are not what the net was trained on",
         )
-    powers = np.exp(found.astype(np.float64) - found.max(axis=1, keepdims=True))
-    shares: NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
+    with as_ieee():
+        powers = np.exp(found.astype(np.float64) - found.max(axis=1, keepdims=True))
+        shares: NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
     return shares
 
 

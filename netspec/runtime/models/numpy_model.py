@@ -15,6 +15,7 @@ from netspec import codes
 from netspec.compiler.ir.graph import Graph, Parameter
 from netspec.compiler.ir.initializers import draw
 from netspec.diagnostics import NetspecError
+from netspec.runtime.engine.floating_point import as_ieee
 from netspec.runtime.engine.fork_lock import ForkLock
 from netspec.runtime.engine.memory import Buffers
 from netspec.runtime.engine.program import Program, make_plan
@@ -281,7 +282,8 @@ class Model:
                 if name != scores:
                     buffers[buffer.name].fill(0)
             dscores = buffers[program.plan.output_gradients[scores].name]
-            value = loss.value_and_gradient(pass_.outputs[scores], np.asarray(y), dscores)
+            with as_ieee():
+                value = loss.value_and_gradient(pass_.outputs[scores], np.asarray(y), dscores)
             program.backward(buffers, self._parameters, self._gradients)
         if l2:
             self._add_l2(self.dtype.type(l2))

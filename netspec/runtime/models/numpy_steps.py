@@ -17,6 +17,7 @@ from netspec.runtime.data.augment_numpy import cut_out, shift_and_flip
 from netspec.runtime.data.chosen_images import ChosenImages
 from netspec.runtime.data.input_normalization import Normalization
 from netspec.runtime.data.prefetch import prefetched
+from netspec.runtime.engine.floating_point import as_ieee
 from netspec.runtime.models.diverged import LastStep
 from netspec.runtime.models.protocols import Backend, Job, Snapshot, check_snapshot, sound_snapshot
 from netspec.runtime.optim.losses import Loss
@@ -114,7 +115,7 @@ class NumpyBackend:
         """The images of these numbers, changed and normalised, and their labels."""
         job = self.job
         x = shift_and_flip(job.data.x_train[chosen], drawn[chosen], job.augment)
-        with np.errstate(over="ignore", invalid="ignore"):
+        with as_ieee():
             normalized = job.normalization.apply(x, self.model.dtype)
         return cut_out(normalized, drawn[chosen], job.augment), job.data.y_train[chosen]
 
@@ -131,7 +132,7 @@ class NumpyBackend:
         x, y = next(self._batches)
         self._last = (x, getattr(model, "random_state", None))
         # A diverging run overflows before its loss does; who reads the loss speaks for it.
-        with np.errstate(over="ignore", invalid="ignore"):
+        with as_ieee():
             value = float(model.gradients_(x, y, loss=job.loss, l2=job.l2))
             self._losses.append(value)
             if math.isfinite(value):
@@ -226,7 +227,7 @@ def accuracy(
         if stop():
             break
         part = slice(start, start + batch)
-        with np.errstate(over="ignore", invalid="ignore"):
+        with as_ieee():
             scores = model.scores(normalization.apply(x[part], model.dtype))
         right += int((scores.argmax(axis=1) == y[part]).sum())
     return right / len(x)

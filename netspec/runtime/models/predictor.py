@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from netspec.compiler.ir.graph import Graph
 from netspec.kernels import parallel
+from netspec.runtime.engine.floating_point import as_ieee
 from netspec.runtime.engine.memory import Memory
 from netspec.runtime.engine.program import Program, make_plan
 from netspec.runtime.engine.recent import Recent
@@ -138,14 +139,15 @@ class _Run:
         if self.recording is None:
             self._run_program()
             return
-        with parallel.one_blas_thread():
+        with parallel.one_blas_thread(), as_ieee():
             self.recording.run()
 
     def _run_program(self) -> None:
         self._program.forward(self._buffers, self._parameters)
 
     def _record(self) -> Recording | None:
-        recording = self._program.record(self._buffers, self._parameters)
+        with as_ieee():
+            recording = self._program.record(self._buffers, self._parameters)
         if recording is None:
             return None
         # The recorder sees what passes through NumPy's protocols. What might have slipped past it,
@@ -156,7 +158,7 @@ class _Run:
                 array[...] = rng.standard_normal(array.shape)
             self._run_program()
             expected = [array.copy() for array in self._outputs.values()]
-            with parallel.one_blas_thread():
+            with parallel.one_blas_thread(), as_ieee():
                 recording.run()
             pairs = zip(self._outputs.values(), expected, strict=True)
             if not all(np.array_equal(a, b, equal_nan=True) for a, b in pairs):

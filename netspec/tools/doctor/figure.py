@@ -14,6 +14,10 @@ from netspec.tools.doctor.report import Report
 
 # Names of layers are read down to this many; with more, only the first and the last are written.
 _READABLE = 40
+# Inches between two names, of a font of 8 points: what is closer than that overlaps.
+_LINE = 0.22
+# A longer name would leave its panel no room: its middle is left out.
+_LONGEST = 28
 
 
 def draw(report: Report, path: Path) -> None:
@@ -24,7 +28,7 @@ def draw(report: Report, path: Path) -> None:
     """
     shown = report.pictured
     layers = max(len(shown.gradients), len(shown.dead), 8)
-    made, axes = figure(1, 3, (14, 1.5 + 0.22 * min(layers, _READABLE)))
+    made, axes = figure(1, 3, (14, 1.5 + _LINE * min(layers, _READABLE)))
     _bars(axes[0][0], shown.gradients, COLORS[0], "gradient in relation to its weight", log=True)
     _bars(axes[0][1], shown.dead, COLORS[1], "share of dead units")
     axes[0][1].set_xlim(0, 1)
@@ -53,8 +57,15 @@ def _bars(
         ax.barh(at, sizes, color=color)
     names = list(values)
     step = -(-len(names) // _READABLE)
-    ax.set_yticks(at[::step], names[::step], fontsize=8)
+    ax.set_yticks(at[::step], [_short(name) for name in names[::step]], fontsize=8)
     ax.set_ylim(len(names) - 0.4, -0.6)
+
+
+def _short(name: str) -> str:
+    if len(name) <= _LONGEST:
+        return name
+    half = (_LONGEST - 1) // 2
+    return f"{name[:half]}…{name[-half:]}"
 
 
 def _losses(ax: Any, trials: Mapping[str, list[float]], expected: float) -> None:
