@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 from pathlib import Path
 
@@ -148,3 +149,22 @@ def test_no_setting_of_numpy_ends_the_arithmetic(layer: str) -> None:
         student = netspec.loads(NET).compile()
         netspec.fit(student, data, epochs=30, lr=0.5, l2=0.1, clip_norm=1e-3)
         netspec.fit(netspec.loads(NET).compile(), data, epochs=2, loss="mse", optimizer="rmsprop")
+
+
+@pytest.mark.parametrize("largest", [0.011, 0.018, 0.03, 0.06, 0.09, 0.2, 0.9, 5.0, 80.0, 1e4, 1e9])
+def test_no_tick_labels_of_the_doctors_picture_overlap(largest: float) -> None:
+    pytest.importorskip("matplotlib")
+    from netspec.runtime.plots.figures import COLORS, figure
+    from netspec.tools.doctor.figure import _bars
+
+    made, axes = figure(1, 3, (14, 3.3))
+    gradients = dict(zip("abc", np.geomspace(0.01, largest, 3).tolist(), strict=True))
+    _bars(axes[0][0], gradients, COLORS[0], "gradient in relation to its weight", log=True)
+    made.canvas.draw()
+    axis = axes[0][0].xaxis
+    boxes = [
+        label.get_window_extent() for label in axis.get_ticklabels(which="both") if label.get_text()
+    ]
+    seen = sorted((box.x0, box.x1) for box in boxes)
+    assert seen
+    assert all(left[1] < right[0] for left, right in itertools.pairwise(seen))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from netspec.runtime.plots.figures import COLORS, figure, save
 from netspec.tools.doctor.initial_checks import DEAD
@@ -53,12 +54,23 @@ def _bars(
         # Points: on a logarithmic axis the length of a bar says nothing.
         ax.plot(sizes, at, "o", color=color)
         ax.set_xscale("log")
+        _few_ticks(ax, sizes[(sizes > 0) & np.isfinite(sizes)])
     else:
         ax.barh(at, sizes, color=color)
     names = list(values)
     step = -(-len(names) // _READABLE)
     ax.set_yticks(at[::step], [_short(name) for name in names[::step]], fontsize=8)
     ax.set_ylim(len(names) - 0.4, -0.6)
+
+
+def _few_ticks(ax: Any, sizes: NDArray[np.float64]) -> None:
+    """Label few numbers of a logarithmic axis: by default those between powers of 10 overlap."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    decades = np.log10(sizes.max() / sizes.min())
+    parts = (1.0, 2.0, 5.0) if decades < 1 else (1.0, 3.0) if decades < 2 else (1.0,)
+    ax.xaxis.set_major_locator(LogLocator(subs=parts, numticks=5))
+    ax.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _short(name: str) -> str:
