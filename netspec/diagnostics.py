@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
+from netspec.text.printable import printable
 from netspec.text.width import columns_of
 
 Severity = Literal["error", "warning"]
@@ -325,9 +326,7 @@ def render(diagnostic: Diagnostic, *, color: bool = False) -> str:
         return f"{_STYLES[style]}{text}{_RESET}" if color and text else text
 
     d = diagnostic
-    head = paint(d.severity, f"{d.severity}[{d.code}]") + paint(
-        "bold", f": {_printable(d.message)}"
-    )
+    head = paint(d.severity, f"{d.severity}[{d.code}]") + paint("bold", f": {printable(d.message)}")
     lines = [head]
     primary = Label(d.span, d.label) if d.span is not None else None
     labels = [label for label in (primary, *d.secondary) if label is not None]
@@ -335,7 +334,9 @@ def render(diagnostic: Diagnostic, *, color: bool = False) -> str:
     rail = paint("rail", " " * (width + 1) + " |")
     for source_index, group in enumerate(_by_source(labels)):
         arrow = "-->" if source_index == 0 else ":::"
-        lines.append(" " * (width + 1) + paint("rail", arrow) + " " + group[0].span.where)
+        lines.append(
+            " " * (width + 1) + paint("rail", arrow) + " " + printable(group[0].span.where)
+        )
         lines.append(rail)
         shown = ""
         for label in sorted(group, key=lambda item: (item.span.line, item.span.start)):
@@ -348,9 +349,9 @@ def render(diagnostic: Diagnostic, *, color: bool = False) -> str:
             style = d.severity if mark == "^" else "rail"
             lines.append(f"{rail} {paint(style, underline)}")
     lead = " " * (width + 1) + " " + paint("rail", "=") + " "
-    lines += [f"{lead}in {_printable(text)}" for text in chain(d.trace)]
-    lines += [f"{lead}note: {_printable(note)}" for note in d.notes]
-    lines += [f"{lead}help: {_printable(hint.text)}" for hint in d.hints]
+    lines += [f"{lead}in {printable(text)}" for text in chain(d.trace)]
+    lines += [f"{lead}note: {printable(note)}" for note in d.notes]
+    lines += [f"{lead}help: {printable(hint.text)}" for hint in d.hints]
     return "\n".join(line.rstrip() for line in lines)
 
 
@@ -385,32 +386,17 @@ def _underlined(label: Label, mark: str) -> tuple[str, str]:
         shown_from = max(0, start - 40)
         end = min(end, shown_from + _MAX_SHOWN_COLUMNS)
         line = line[: shown_from + _MAX_SHOWN_COLUMNS]
-    before = _printable(line[shown_from:start])
-    under = _printable(line[start:end])
-    after = _printable(line[end:])
+    before = printable(line[shown_from:start])
+    under = printable(line[start:end])
+    after = printable(line[end:])
     prefix = "..." if shown_from else ""
     text = f"{prefix}{before}{under}{after}"
     underline = " " * columns_of(prefix + before) + mark * max(1, columns_of(under))
     if runs_on:
         underline += "..."
     if label.text:
-        underline += f" {_printable(label.text)}"
+        underline += f" {printable(label.text)}"
     return text, underline
-
-
-def _printable(text: str) -> str:
-    """Tabs as four spaces, and what a terminal could take as a command as an escape."""
-    if text.isascii() and text.isprintable():
-        return text
-    out = []
-    for char in text:
-        if char == "\t":
-            out.append("    ")
-        elif char.isprintable() or char == " ":
-            out.append(char)
-        else:
-            out.append(char.encode("unicode_escape", "backslashreplace").decode("ascii"))
-    return "".join(out)
 
 
 def plural(count: int, noun: str) -> str:

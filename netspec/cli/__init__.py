@@ -107,10 +107,11 @@ def _run(run: Callable[[argparse.Namespace], int], options: argparse.Namespace) 
         print("error: out of memory", file=sys.stderr)
         return FAILED
     except Exception as error:
-        print(
+        from netspec.cli.common import tell
+
+        tell(
             f"internal error, please report{where_to_report()}: {type(error).__name__}: {error}\n"
-            "set NETSPEC_DEBUG=1 to see where",
-            file=sys.stderr,
+            "set NETSPEC_DEBUG=1 to see where"
         )
         if os.environ.get("NETSPEC_DEBUG"):
             import traceback

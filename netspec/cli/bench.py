@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from typing import Any
 
 from netspec import codes
-from netspec.cli.common import add_net_file, add_net_options, checked_net, emit, positive
+from netspec.cli.common import add_net_file, add_net_options, checked_net, emit, positive, tell
 from netspec.cli.exit_codes import FAILED, OK
 from netspec.diagnostics import NetspecError, suggest
 from netspec.text.width import terminal_width
@@ -90,7 +89,7 @@ def _net(options: argparse.Namespace) -> int:
     threads = options.threads or parallel.threads()
     here = machine()
     if here.is_busy:
-        print(f"the machine is busy (load {here.load:.1f}): so are these times", file=sys.stderr)
+        tell(f"the machine is busy (load {here.load:.1f}): so are these times")
     found: list[dict[str, Any]] = []
     for number, batch in enumerate(options.batch):
         case = Case(net, batch, not options.infer, threads)
@@ -99,7 +98,7 @@ def _net(options: argparse.Namespace) -> int:
                 case, against, options.rounds, profile=options.profile, say=_say
             )  # fmt: skip
         except PeerError as error:
-            print(f"error: netspec {error}", file=sys.stderr)
+            tell(f"error: netspec {error}")
             return FAILED
         if options.format == "text":
             emit(("\n" if number else "") + as_text(result, terminal_width()))
@@ -112,7 +111,7 @@ def _net(options: argparse.Namespace) -> int:
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr)
+    tell(text)
 
 
 def _peers(text: str) -> list[str]:
@@ -142,7 +141,7 @@ def _layers(options: argparse.Namespace) -> int:
         threads.limit(options.threads)
     found = []
     for workload in workloads(options.images):
-        print(f"{workload.layer} ...", file=sys.stderr)
+        tell(f"{workload.layer} ...")
         rows = list(measure(workload))
         if options.format == "text":
             emit(table(workload, rows))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from netspec.cli.common import (
     is_wrong_use,
     net_name,
     report,
+    tell,
     write_whole,
 )
 from netspec.cli.exit_codes import FAILED, OK, WRONG_USE
@@ -111,7 +111,7 @@ def _fixes(
         write_whole(file.path, as_written(done.text, raw))
     if options.format == "text":
         for line in _told(file.name, done):
-            print(line, file=sys.stderr)
+            tell(line)
     return done.fixes
 
 

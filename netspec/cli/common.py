@@ -15,6 +15,7 @@ from netspec import codes
 from netspec.cli.exit_codes import FAILED, OK
 from netspec.compiler.parse.shipped_nets import find_net
 from netspec.diagnostics import Diagnostic, NetspecError, render
+from netspec.text.printable import printable_lines
 from netspec.text.width import terminal_width
 
 if TYPE_CHECKING:
@@ -182,9 +183,10 @@ _COLORS = {"ok": 32, "BAD": 31, "failed": 31, "unsure": 33, "inconclusive": 33}
 
 def emit_verdicts(text: str, options: argparse.Namespace) -> None:
     """Print a report to stdout, the verdicts at the ends of its lines in color where that is wanted."""
+    text = printable_lines(text)
     if _use_color(options, sys.stdout):
         text = _VERDICT.sub(lambda m: f"\x1b[{_COLORS[m.group()]}m{m.group()}\x1b[0m", text)
-    emit(text)
+    _print(text)
 
 
 def is_wrong_use(diagnostics: Iterable[Diagnostic]) -> bool:
@@ -198,11 +200,20 @@ def is_wrong_use(diagnostics: Iterable[Diagnostic]) -> bool:
 
 
 def emit(text: str) -> None:
-    """Print to stdout.
+    """Print to stdout; what a terminal could take as a command is shown as an escape.
 
     Raises:
         NetspecError: `output/unwritable`, such as on a full disk.
     """
+    _print(printable_lines(text))
+
+
+def tell(text: str) -> None:
+    """Print to stderr, like `emit`."""
+    print(printable_lines(text), file=sys.stderr)
+
+
+def _print(text: str) -> None:
     try:
         print(text, end="" if text.endswith("\n") else "\n", flush=True)
     except BrokenPipeError:
@@ -213,11 +224,11 @@ def emit(text: str) -> None:
 
 
 def emit_text(text: str) -> None:
-    """Print what belongs to a file: every character is kept, whatever the terminal can show."""
+    """Print what belongs to a file: every character is kept, unless a terminal would act on it."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8", newline="\n")
     if text:
-        emit(text)
+        _print(printable_lines(text) if sys.stdout.isatty() else text)
 
 
 class Report(Protocol):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +11,8 @@ from netspec.cli.common import (
     add_net_file,
     add_net_options,
     checked_net,
-    emit,
     emit_text,
+    tell,
     write_whole,
 )
 from netspec.cli.exit_codes import FAILED, OK
@@ -75,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
     if options.check:
         return _check(options.output, text)
     if options.output is None:
-        emit(text)
+        emit_text(text)
     else:
         write_whole(options.output, text)
     return OK
@@ -134,7 +133,7 @@ def _check(path: Path, text: str) -> int:
     try:
         held = read_regular(path)
     except FileNotFoundError:
-        print(f"{path} does not exist", file=sys.stderr)
+        tell(f"{path} does not exist")
         return FAILED
     except OSError as error:
         message = f"cannot read {path}: {error.strerror}"
@@ -143,5 +142,5 @@ def _check(path: Path, text: str) -> int:
     if there == text:
         return OK
     emit_text(text_diff(there, text, str(path), "compiled now"))
-    print(f"{path} is out of date: compile it again", file=sys.stderr)
+    tell(f"{path} is out of date: compile it again")
     return FAILED

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from netspec.cli.common import (
     emit_verdicts,
     natural,
     positive,
+    tell,
 )
 from netspec.cli.exit_codes import FAILED, OK
 from netspec.cli.live_line import LiveLine
@@ -100,7 +100,7 @@ def run(options: argparse.Namespace) -> int:
         sources = [*net_sources(net), *filter(None, [path_of(settings["data"])])]
         check_output(options.plot, sources, force=options.force)
     if recipe is not None:
-        print(f"recipe: {recipe.name}", file=sys.stderr)
+        tell(f"recipe: {recipe.name}")
     data = load(settings["data"], options.data_dir, image_shape(net.graph), resize=options.resize)
     with LiveLine() as live:
         found = examine(

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import TYPE_CHECKING
 
-from netspec.cli.common import add_color_option, emit_text, report, write_whole
+from netspec.cli.common import add_color_option, emit_text, report, tell, write_whole
 from netspec.cli.exit_codes import FAILED, OK
 from netspec.cli.text_diff import text_diff
 from netspec.diagnostics import NetspecError
@@ -59,12 +58,12 @@ def _format(file: NetFile, options: argparse.Namespace) -> bool:
     if options.diff or options.check:
         emit_text(text_diff(raw.decode(), text, file.name, file.name))
     if changes and options.check:
-        print(f"{file.name} is not in the canonical style", file=sys.stderr)
+        tell(f"{file.name} is not in the canonical style")
     if options.diff or options.check:
         return changes
     if file.path is None:
         emit_text(text)
     elif changes:
         write_whole(file.path, text)
-        print(f"{file.name} formatted", file=sys.stderr)
+        tell(f"{file.name} formatted")
     return changes

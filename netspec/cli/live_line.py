@@ -6,6 +6,8 @@ import shutil
 import sys
 from types import TracebackType
 
+from netspec.text.printable import printable
+
 
 class LiveLine:
     """A line that is drawn anew, and gone in the end; nothing where stderr is no terminal."""
@@ -20,7 +22,7 @@ class LiveLine:
         """Draw the line, cut to the width of the terminal."""
         if self._is_shown:
             width = shutil.get_terminal_size().columns - 1
-            sys.stderr.write(f"\r\x1b[K{text[:width]}")
+            sys.stderr.write(f"\r\x1b[K{printable(text)[:width]}")
             sys.stderr.flush()
 
     def __exit__(

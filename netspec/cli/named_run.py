@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netspec import codes
+from netspec.cli.common import tell
 from netspec.diagnostics import NetspecError
 
 if TYPE_CHECKING:
@@ -128,4 +128,4 @@ def run_around(weights: Path | None) -> NamedRun | None:
 
 
 def _note(text: str) -> None:
-    print(f"note: {text}", file=sys.stderr)
+    tell(f"note: {text}")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from netspec.cli.common import add_color_option, emit, emit_text, report
 from netspec.cli.exit_codes import FAILED, OK
 from netspec.diagnostics import NetspecError
+from netspec.text.printable import printable
 from netspec.text.table import table_lines, text_column
 from netspec.text.width import terminal_width
 
@@ -104,7 +105,7 @@ def _text(value: Any, form: str | None = None) -> str:
     if form is not None and isinstance(value, int | float):
         return format(value, form)
     text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
-    return text if text.isprintable() else text.encode("unicode_escape").decode()
+    return printable(text)
 
 
 def _table(lines: Sequence[Sequence[str]]) -> str:

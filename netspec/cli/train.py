@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from netspec import codes
-from netspec.cli.common import emit
+from netspec.cli.common import emit, tell
 from netspec.cli.exit_codes import FAILED, OK
 from netspec.cli.interrupts import until_stopped
 from netspec.cli.train_log import kept_in, training_log
@@ -63,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
             raise
         # The first process shows the whole of what all ran into; this may be one's own.
         first = error.diagnostics[0]
-        print(f"process {group.rank}: error[{first.code}]: {first.message}", file=sys.stderr)
+        tell(f"process {group.rank}: error[{first.code}]: {first.message}")
         return FAILED
 
 

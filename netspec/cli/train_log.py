@@ -11,6 +11,7 @@ from logging.handlers import MemoryHandler
 from typing import TYPE_CHECKING
 
 from netspec.diagnostics import Hint, NetspecError
+from netspec.text.printable import printable_lines
 
 if TYPE_CHECKING:
     from netspec.runtime.runs.folder import RunFolder
@@ -82,7 +83,7 @@ class _Lines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """See `logging.Formatter`."""
-        text = record.getMessage()
+        text = printable_lines(record.getMessage())
         return f"warning: {text}" if record.levelno == logging.WARNING else text
 
 

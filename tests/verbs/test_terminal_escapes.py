@@ -1,0 +1,98 @@
+"""Comments, names of files and of runs from anywhere: no terminal gets a command from them."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from netspec.text.printable import printable, printable_lines
+from tests.conftest import Run
+
+ODD = "o\x1b]0;title\x07d\x1b[2J\x9b31m\u202ed"
+NET = """\
+# \x1b[31mA doc comment\x1b]0;title\x07 with commands.
+net Odd() {
+    input image: [64]
+
+    output image -> linear(10)
+}
+"""
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(ODD).mkdir()
+    Path(f"{ODD}/a.net").write_text(NET, "utf-8")
+    Path(f"{ODD}/b.net").write_text(NET.replace("10", "-> 10"), "utf-8")
+    Path(f"{ODD}/d.net").write_text(NET.replace("    output", "  output"), "utf-8")
+    Path(f"{ODD}/c.net").write_text(NET.replace("10", "12"), "utf-8")
+
+
+COMMANDS = {
+    "check": ("check", ODD),
+    "fix": ("check", "--fix", ODD),
+    "summarize": ("summarize", f"{ODD}/a.net"),
+    "diff": ("diff", f"{ODD}/a.net", f"{ODD}/c.net"),
+    "fmt": ("fmt", f"{ODD}/a.net", f"{ODD}/b.net"),
+    "stale": ("compile", f"{ODD}/a.net", "--target", "torch", "-o", f"{ODD}/x.py", "--check"),
+    "absent": ("summarize", f"{ODD}/absent.net"),
+    "train": ("train", "numpy", f"{ODD}/a.net", "--train-limit", 64, "--epochs", 1, "--out", ODD * 2),
+    "runs": ("runs", "--compare", ODD * 2, ODD * 3),
+    "resume": ("train", "--resume", ODD * 2, "--epochs", 2),
+    "plot": ("plot", ODD * 2, "-o", f"{ODD}/x.png"),
+    "doctor": ("doctor", f"{ODD}/a.net"),
+    "predict": ("predict", f"{ODD}/a.net", f"{ODD}/w.safetensors", f"{ODD}/x.npy"),
+    "eval": ("eval", f"{ODD}/absent"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_nothing_that_a_terminal_acts_on_is_printed(run: Run, name: str) -> None:
+    if name == "plot":
+        pytest.importorskip("matplotlib")
+    if name in ("runs", "resume", "plot"):
+        assert run(*COMMANDS["train"]).code == 0
+        shutil.copytree(ODD * 2, ODD * 3)
+    if name == "predict":
+        np.save(f"{ODD}/x.npy", np.ones((1, 64), np.float32))
+    finished = run(*COMMANDS[name])
+    shown = finished.out + finished.err
+    assert shown
+    assert "internal error" not in shown
+    assert [c for c in shown if not c.isprintable() and c not in "\n\t"] == []
+
+
+def test_a_text_keeps_every_character_unless_a_terminal_shows_it(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    diff = run("fmt", "--diff", f"{ODD}/d.net").out
+    assert "\x1b[31mA doc comment" in diff
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("NO_COLOR", "1")
+    shown = run("fmt", "--diff", f"{ODD}/d.net").out
+    assert shown == printable_lines(diff)
+    assert "\\x1b[31mA doc comment" in shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain", "plain"),
+        ("a\tb", "a    b"),
+        ("\x1b[31m", "\\x1b[31m"),
+        ("\x9b\u202e\ud800", "\\x9b\\u202e\\ud800"),
+        ("größe 图", "größe 图"),
+        ("a\nb\rc", "a\\nb\\rc"),
+    ],
+)
+def test_a_line_is_shown_with_escapes(text: str, shown: str) -> None:
+    assert printable(text) == shown
+
+
+def test_lines_stay_lines() -> None:
+    assert printable_lines("a\tb\r\nc\rd\n\x1b[0m") == "a\tb\r\nc\\rd\n\\x1b[0m"
