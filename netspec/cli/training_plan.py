@@ -121,6 +121,7 @@ class TrainingPlan:
             return None
         from netspec.runtime.runs import tensorboard
         from netspec.runtime.runs.folder import fingerprint
+        from netspec.runtime.runs.listing import matters
         from netspec.runtime.runs.recorder import Keeping, RunRecorder
         from netspec.runtime.runs.resume import check_data, check_processes
 
@@ -140,6 +141,7 @@ class TrainingPlan:
             settings["log-every"] or LOG_EVERY,
             settings["tensorboard"],
             writes,
+            {name: settings[name] for name in OPTIONS if matters(name)},
             self.lock,
         )
         return RunRecorder(keeping)

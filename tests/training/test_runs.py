@@ -293,6 +293,7 @@ def test_runs_are_listed_and_compared(run: Run, net, tmp_path) -> None:
 def test_event_files_for_tensorboard(run: Run, net, tmp_path, monkeypatch) -> None:
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
     out = tmp_path / "run"
     with monkeypatch.context() as patch:
@@ -303,6 +304,12 @@ def test_event_files_for_tensorboard(run: Run, net, tmp_path, monkeypatch) -> No
     events.Reload()
     assert [e.step for e in events.Scalars("accuracy/val")] == [7, 14]
     assert [e.step for e in events.Scalars("loss/steps")] == [4, 8, 12]
+    assert [e.step for e in events.Scalars("learning rate")] == [4, 8, 12]
+    about = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
+    chosen = HParamsPluginData.FromString(about).session_start_info.hparams
+    assert chosen["lr"].number_value == 2e-3
+    assert chosen["optimizer"].string_value == "adam"
+    assert chosen["augment"].string_value == "crop"
 
 
 def test_tensorboard_that_is_not_there(run: Run, net, tmp_path, monkeypatch) -> None:

@@ -83,7 +83,8 @@ def test_check_as_json(run: Run, write: Write) -> None:
     data = json.loads(finished.out)
     assert data["ok"] is False
     good, bad = data["files"]
-    assert good["nets"] == [{"name": "Good", "parameters": 8}]
+    shapes = {"inputs": {"x": [3]}, "outputs": {"output": [2]}}
+    assert good["nets"] == [{"name": "Good", "parameters": 8, **shapes}]
     assert (bad["ok"], bad["errors"], bad["warnings"]) == (False, 1, 0)
     (diagnostic,) = bad["diagnostics"]
     assert diagnostic["code"] == "name/unknown-layer"

@@ -87,7 +87,7 @@ def find_runs(paths: Sequence[Path]) -> list[Path]:
     return found
 
 
-def _matters(option: str) -> bool:
+def matters(option: str) -> bool:
     """Whether it has a say in what comes of a run."""
     if option not in OPTIONS:
         return True
@@ -99,7 +99,7 @@ def differing(runs: Sequence[RunSummary]) -> dict[str, list[Any]]:
     choices = [
         {"net": run.facts.net, "target": run.facts.target}
         | {f"set {name}": value for name, value in run.facts.arguments.items()}
-        | {name: value for name, value in run.facts.options.items() if _matters(name)}
+        | {name: value for name, value in run.facts.options.items() if matters(name)}
         for run in runs
     ]
     names = dict.fromkeys(name for choice in choices for name in choice)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ class Keeping:
         log_every: Steps in a line of the metrics.
         tensorboard: Whether event files are written too.
         writes: Whether this process writes: one of several does.
+        choices: What the run is trained with, by name.
         lock: What holds the folder of a run that goes on; that of a new one is held once it is made.
     """
 
@@ -52,6 +53,7 @@ class Keeping:
     log_every: int = LOG_EVERY
     tensorboard: bool = False
     writes: bool = True
+    choices: Mapping[str, Any] = field(default_factory=dict)
     lock: FolderLock | None = None
 
 
@@ -106,7 +108,7 @@ class RunRecorder(Recorder):
             _LOG.warning(lost, keeping.path / metrics.NAME)
         self._logged = run.steps // keeping.log_every * keeping.log_every
         if keeping.tensorboard:
-            self._events = Events(keeping.path, run.steps)
+            self._events = Events(keeping.path, run.steps, keeping.choices)
 
     def after_steps(self, run: Run) -> None:
         """See `Recorder`."""

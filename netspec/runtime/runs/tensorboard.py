@@ -40,10 +40,12 @@ class Events:
     Args:
         folder: Of the run.
         step: The step that the run goes on from: what files before say of later ones is void.
+        choices: What the run was trained with, for TensorBoard's table of hyperparameters.
     """
 
-    def __init__(self, folder: Path, step: int) -> None:
+    def __init__(self, folder: Path, step: int, choices: Mapping[str, Any]) -> None:
         from tensorboard.compat.proto import event_pb2
+        from tensorboard.plugins.hparams.summary_v2 import hparams_pb
         from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
         self._proto = event_pb2
@@ -52,6 +54,8 @@ class Events:
             start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
             # TensorBoard drops what it has of this step, and of all after it.
             self._add(step + 1, session_log=start)
+        plain = {name: _plain(value) for name, value in choices.items() if value is not None}
+        self._add(step, summary=hparams_pb(plain, trial_id=folder.name))
 
     def write(self, line: Mapping[str, Any]) -> None:
         """Add the numbers of a line of metrics."""
@@ -73,3 +77,8 @@ class Events:
     def close(self) -> None:
         """Nothing more will be written."""
         self._writer.close()
+
+
+def _plain(value: Any) -> Any:
+    """A value that the table of hyperparameters can hold: a number, a bool or a text."""
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else value
