@@ -182,7 +182,7 @@ def test_a_run_that_is_over_can_go_on_for_longer(run: Run, net, tmp_path) -> Non
     longer = run("train", "numpy", net, "--resume", out, "--epochs", 3, "--lr", 1e-3)
     assert longer.code == 0
     assert "epochs differs from the run's: 2 -> 3" in longer.err
-    assert "lr differs from the run's: nothing -> 0.001" in longer.err
+    assert "lr differs from the run's: 0.002 -> 0.001" in longer.err
     assert [line["epoch"] for line in read_metrics(out) if line["kind"] == "epoch"] == [1, 2, 3]
     assert json.loads((out / FACTS).read_text())["options"]["lr"] == 1e-3
     assert "lr = 0.001" in (out / "recipe.toml").read_text()
@@ -277,7 +277,7 @@ def test_runs_are_listed_and_compared(run: Run, net, tmp_path) -> None:
     assert listed.code == 0
     assert re.search(r"^1  \S*one +Noisy +numpy +digits +2/2", listed.out, re.MULTILINE)
     compared = run("runs", runs / "one", runs / "two", "--compare").out
-    assert re.search(r"^lr +- +0.01$", compared, re.MULTILINE)
+    assert re.search(r"^lr +0.002 +0.01$", compared, re.MULTILINE)
     assert re.search(r"^set classes +- +12$", compared, re.MULTILINE)
     assert "epochs " not in compared.partition("choice")[2]
     rows = json.loads(run("runs", runs, "--format", "json", "--sort", "test").out)
