@@ -136,6 +136,33 @@ def test_a_length_of_metrics_that_is_none_is_a_damaged_checkpoint(
     assert "internal error" not in finished.err
 
 
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [
+        ("a run", "run/exists"), ("empty", "output/unwritable"), ("file", "output/unwritable"),
+        ("absent", "output/unwritable"), ("itself", "output/unwritable"),
+    ],
+)  # fmt: skip
+def test_a_link_is_no_folder_for_a_new_run(
+    run: Run, made: Path, tmp_path: Path, kind: str, code: str
+) -> None:
+    target = tmp_path / "target"
+    if kind == "a run":
+        shutil.copytree(made, target)
+    elif kind == "empty":
+        target.mkdir()
+    elif kind == "file":
+        target.write_text("mine")
+    link = tmp_path / "link"
+    link.symlink_to(link if kind == "itself" else target)
+    before = contents(tmp_path)
+    finished = run("train", "numpy", made.parent / "noisy.net", "--out", link)
+    assert finished.code in (1, 2)
+    assert f"error[{code}]" in finished.err
+    assert contents(tmp_path) == before
+    assert link.is_symlink()
+
+
 # ------------------------------------------------------------------------------------------- metrics
 
 SOUND = {

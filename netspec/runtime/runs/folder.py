@@ -296,11 +296,11 @@ def check_place(path: Path) -> None:
     Raises:
         NetspecError: `run/exists`, `output/unwritable`.
     """
-    if path.is_symlink():
-        raise NetspecError.simple(codes.OUTPUT_UNWRITABLE, f"cannot make {path}: it is a link")
     if path.is_dir():
         _require_empty(path)
-    elif path.exists():
+    if path.is_symlink():
+        raise NetspecError.simple(codes.OUTPUT_UNWRITABLE, f"cannot make {path}: it is a link")
+    if path.exists() and not path.is_dir():
         raise NetspecError.simple(codes.OUTPUT_UNWRITABLE, f"cannot make {path}: it is a file")
     above = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
     if not above.is_dir() or not os.access(above, os.W_OK):
