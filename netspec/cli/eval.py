@@ -48,7 +48,13 @@ def run(options: argparse.Namespace) -> int:
     from netspec.runtime.data.catalog import load
     from netspec.runtime.inference.evaluate import evaluate
     from netspec.runtime.optim.losses import make_loss
-    from netspec.runtime.weights.data_facts import complete, has_names, labels_by_name
+    from netspec.runtime.weights.data_facts import (
+        complete,
+        has_names,
+        image_type,
+        labels_by_name,
+        require_same_pixels,
+    )
 
     trained = load_trained(options)
     model = trained.model
@@ -58,6 +64,8 @@ def run(options: argparse.Namespace) -> int:
     data.check_classes(model.classes)
     x, y = _part(data, options.part, settings)
     about = trained.weights.metadata
+    if options.normalize is None:
+        require_same_pixels(data.name, x.dtype.name, image_type(about))
     y = labels_by_name(data, y, about)
     names = trained.names if has_names(about) else complete(data.class_names, model.classes)
     loss = make_loss(settings["loss"], **settings.keywords("loss"))

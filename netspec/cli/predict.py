@@ -8,11 +8,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from netspec.cli.common import emit, positive
-from netspec.cli.exit_codes import OK
+from netspec.cli.common import emit, positive, report
+from netspec.cli.exit_codes import FAILED, OK
 from netspec.cli.trained_net import Trained, add_weight_options, load_trained, stored_normalization
+from netspec.diagnostics import NetspecError
 
 if TYPE_CHECKING:
+    from netspec.diagnostics import Diagnostic
     from netspec.runtime.data.input_normalization import Normalization
     from netspec.runtime.inference.predict import Prediction
 
@@ -40,18 +42,27 @@ def run(options: argparse.Namespace) -> int:
     trained = load_trained(options)
     normalization = _normalization(options, trained)
     found: list[Prediction] = []
+    unread: list[Diagnostic] = []
     for path in picture_files(options.images):
-        pictures = read_pictures(
-            path,
-            trained.model.input_shape,
-            resize=trained.resizes(options.resize),
-            trained_on=image_type(trained.weights.metadata),
-        )
-        found += predict(trained.model, pictures, normalization, options.top)
+        try:
+            pictures = read_pictures(
+                path,
+                trained.model.input_shape,
+                resize=trained.resizes(options.resize),
+                trained_on=image_type(trained.weights.metadata),
+            )
+            found += predict(trained.model, pictures, normalization, options.top)
+        except NetspecError as error:  # the others are answered all the same
+            unread += error.diagnostics
+    if unread and not found:
+        raise NetspecError(unread)
     if options.format == "json":
         emit(json.dumps([_as_dict(p, trained.names) for p in found], indent=2))
     else:
         emit("\n".join(_lines(found, trained.names)))
+    if unread:
+        report(unread, options)
+        return FAILED
     return OK
 
 
@@ -62,7 +73,8 @@ def _normalization(options: argparse.Namespace, trained: Trained) -> Normalizati
 
     if options.normalize is not None:
         trained.say_normalization(options.normalize)
-        return Normalization.fit(options.normalize, np.zeros((1, 1, 1, 1), np.uint8))
+        nothing = np.zeros((1, *trained.model.input_shape), np.uint8)
+        return Normalization.fit(options.normalize, nothing)
     return stored_normalization(
         trained.weights, trained.path, "--normalize none, or unit for pixels from 0 to 1"
     )

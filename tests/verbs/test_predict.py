@@ -151,6 +151,41 @@ def test_pixels_say_nothing_to_weights_of_other_numbers(root, predict, tmp_path)
     assert predict(tmp_path / "a.npy", weights="floats.safetensors").code == 0
 
 
+def test_eval_refuses_the_pixels_that_predict_refuses(root, run):
+    x = RNG.normal(size=(6, 3, 8, 8)).astype(np.float32)
+    y = np.arange(6) % 3
+    data = netspec.Dataset("floats", x, y, x, y, 3)
+    netspec.fit(netspec.loads(NET).compile(), data, epochs=1, out=root / "floats.safetensors")
+    arguments = ("eval", root / "small.net", "--weights", root / "floats.safetensors")
+    finished = run(*arguments, "--data", root / "pets")
+    assert finished.code == 1
+    assert "trained on float32 images" in finished.err
+
+
+def test_one_bad_picture_does_not_lose_the_others(root, predict, tmp_path):
+    good = save(tmp_path / "good.png", picture(0, RNG))
+    (tmp_path / "bad.png").write_bytes(b"nothing")
+    (tmp_path / "worse.png").write_bytes(b"nothing")
+    finished = predict(tmp_path / "bad.png", good, tmp_path / "worse.png")
+    assert finished.code == 1
+    assert finished.out.startswith(str(good))
+    assert "bad.png" in finished.err
+    assert "worse.png" in finished.err
+
+
+def test_pixels_from_0_to_1_for_a_flat_input(root, run, tmp_path):
+    (tmp_path / "flat.net").write_text(
+        "net Flat {\n    input x: [36]\n    output x -> linear(3)\n}\n"
+    )
+    model = netspec.load(tmp_path / "flat.net").compile()
+    netspec.save_weights(tmp_path / "flat.safetensors", model.state_dict())
+    np.save(tmp_path / "x.npy", RNG.integers(0, 256, (2, 36)).astype(np.uint8))
+    arguments = ("predict", tmp_path / "flat.net", "--weights", tmp_path / "flat.safetensors")
+    finished = run(*arguments, tmp_path / "x.npy", "--normalize", "unit")
+    assert finished.code == 0, finished.err
+    assert len(finished.out.splitlines()) == 2
+
+
 def test_weights_that_say_nothing_of_their_data(root, predict, tmp_path):
     tensors = netspec.load_weights(root / "w.safetensors").tensors
     netspec.save_weights(root / "bare.safetensors", tensors)

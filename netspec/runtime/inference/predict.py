@@ -17,6 +17,7 @@ from netspec.runtime.data.files import read_error
 from netspec.runtime.data.input_normalization import Normalization
 from netspec.runtime.data.pictures import SUFFIXES, read_picture
 from netspec.runtime.inference.evaluate import BATCH, Scorer, class_probabilities
+from netspec.runtime.weights.data_facts import require_same_pixels
 
 _PIXELS = "uint8"
 
@@ -86,12 +87,7 @@ def read_pictures(
     if suffix not in SUFFIXES:
         known = ", ".join((*SUFFIXES, ".npy"))
         raise read_error(path, f"not the name of a picture; those end in {known}")
-    if trained_on not in (None, _PIXELS):
-        raise NetspecError.simple(
-            codes.DATA_SHAPE,
-            f"{path} has pixels from 0 to 255, and the weights were trained on {trained_on} images",
-            "give an .npy file with numbers as in the training data",
-        )
+    require_same_pixels(str(path), _PIXELS, trained_on)
     channels, size = _picture_size(path, input_shape)
     picture = read_picture(path, channels, size, resize=resize)
     return Pictures([str(path)], picture.reshape(1, *input_shape))

@@ -12,6 +12,7 @@ from netspec.diagnostics import NetspecError
 from netspec.runtime.data.dataset import Dataset, Labels
 
 _CLASS_NAMES, _IMAGE_TYPE = "class_names", "image_type"
+_BYTES = "uint8"
 
 
 def about_data(data: Dataset) -> dict[str, str]:
@@ -30,6 +31,25 @@ def has_names(metadata: Mapping[str, str]) -> bool:
 def image_type(metadata: Mapping[str, str]) -> str | None:
     """The type of the numbers of the training images, such as `uint8`; None where nobody said."""
     return metadata.get(_IMAGE_TYPE)
+
+
+def require_same_pixels(name: str, dtype: str, trained_on: str | None) -> None:
+    """Refuse bytes for a net that was trained on other numbers: nothing says what 255 is there.
+
+    Args:
+        name: Of the picture or the data set.
+        dtype: Of its numbers.
+        trained_on: The type of the training images' numbers; None where nobody said.
+
+    Raises:
+        NetspecError: `data/shape`.
+    """
+    if dtype == _BYTES and trained_on not in (None, _BYTES):
+        raise NetspecError.simple(
+            codes.DATA_SHAPE,
+            f"{name} has pixels from 0 to 255, and the weights were trained on {trained_on} images",
+            "give an array with numbers as in the training data: .npy or .npz",
+        )
 
 
 def class_names(metadata: Mapping[str, str], classes: int) -> tuple[str, ...]:
