@@ -106,6 +106,9 @@ INIT_SHAPE = Code.error(
     "init/shape", "a list of initial values of another shape than the parameter"
 )
 
+INPUT_CHANNELS_LAST = Code.warning(
+    "input/channels-last", "the shape of an input looks like height, width, channels"
+)
 INPUT_SHAPE = Code.error("input/shape", "the shape of an input is no list of sizes")
 
 LABEL_INVALID = Code.error("label/invalid", "a label that cannot be part of a parameter's name")

@@ -164,10 +164,16 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """Advice. One that names a change carries it as edits, and the compiler tries them first."""
+    """Advice. One that names a change carries it as edits, and the compiler tries them first.
+
+    Where they do not help the hint is dropped, but for the words of one that `stands` in any case. One
+    that is given `instead` shows where no change was found that helps.
+    """
 
     text: str
     edits: tuple[Edit, ...] = ()
+    stands: bool = False
+    instead: bool = False
 
 
 @dataclass(frozen=True, slots=True)

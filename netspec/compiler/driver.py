@@ -225,7 +225,10 @@ def _with_tried_hints(request: Request, result: Compilation) -> list[Diagnostic]
             elif changes < MAX_HINTS and trials.helps(diagnostic, hint):
                 kept.append(hint)
                 changes += 1
-        tried.append(replace(diagnostic, hints=tuple(kept)))
+            elif hint.stands:
+                kept.append(replace(hint, edits=()))
+        hints = tuple(hint for hint in kept if not (hint.instead and changes))
+        tried.append(replace(diagnostic, hints=hints))
     return tried
 
 

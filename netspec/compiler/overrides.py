@@ -18,6 +18,7 @@ from netspec.compiler.ir.initializers import RULES
 from netspec.compiler.parse import parse
 from netspec.compiler.parse.loader import Module
 from netspec.compiler.syntax import tree as syntax
+from netspec.compiler.syntax.other_frameworks import PYTHON_WORDS
 from netspec.diagnostics import Code, Diagnostic, DiagnosticSink, Hint, NetspecError, Source, Span
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -86,8 +87,8 @@ def _evaluate(wrapped: Source, expression: syntax.Expr) -> Any:
 
 
 def _words(expression: syntax.Expr) -> Iterator[syntax.Name]:
-    """Bare words that stand alone or in a list, and are no init rules."""
-    if isinstance(expression, syntax.Name) and expression.id not in RULES:
+    """Bare words that stand alone or in a list, and are no init rules or constants of Python."""
+    if isinstance(expression, syntax.Name) and expression.id not in (*RULES, *PYTHON_WORDS):
         yield expression
     elif isinstance(expression, syntax.ListExpr):
         for item in expression.items:

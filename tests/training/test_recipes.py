@@ -305,3 +305,21 @@ def test_values_of_options_are_of_their_kind(name: str, value: object, right: bo
     assert (wrong is None) == right
     if wrong is not None:
         assert wrong[0].startswith("not ")
+
+
+@pytest.mark.parametrize(
+    ("line", "plain"),
+    [
+        ('batch = "32"', "32"), ('lr = "1e-3"', "1e-3"), ('normalize = "unit"', None),
+        ('batch = "many"', None), ('epochs = "0x10"', None), ('resize = "True"', "true"),
+    ],
+)  # fmt: skip
+def test_a_value_in_quotes_is_told_without_them(line: str, plain: str | None) -> None:
+    try:
+        resolve({}, check(line))
+    except NetspecError as error:
+        hints = [hint.text for d in error.diagnostics for hint in d.hints]
+        told = [hint for hint in hints if "quotes" in hint]
+        assert told == ([] if plain is None else [f"without the quotes: {plain}"])
+    else:
+        assert plain is None

@@ -362,6 +362,26 @@ def test_a_batch_that_is_too_small():
     netspec.fit(model, made(9, (6,), 3, 0), batch=4, epochs=1)
 
 
+def test_the_rest_of_a_division_is_named():
+    text = "net A { input x: [6]\n output x -> linear(4) -> batch_norm -> linear(3) }"
+    for model in both(netspec.loads(text)):
+        with fails("model/batch", "3 images in batches of 2 leave a last batch of 1"):
+            netspec.fit(model, made(3, (6,), 3, 0), batch=2)
+        netspec.fit(model, made(3, (6,), 3, 0), batch=3, epochs=1)
+
+
+def test_weights_that_are_no_numbers_are_told_before_the_input_is_blamed():
+    text = "net A { input x: [6]\n output x -> linear(4) -> relu -> linear(3) }"
+    for model in both(netspec.loads(text)):
+        state = {name: np.array(array) for name, array in model.state_dict().items()}
+        state["linear1.weight"][0, 0] = np.nan
+        model.load_state_dict(state)
+        with fails("train/diverged", "`linear1.weight` holds 1 NaN of 24 numbers") as error:
+            netspec.fit(model, made(8, (6,), 3, 0), batch=4)
+        assert "a run that diverged may have written these" in str(error.value)
+        assert "normalise the input" not in str(error.value)
+
+
 def test_a_loss_that_numpy_alone_has():
     class Own:
         def value_and_gradient(self, logits, targets, dlogits):

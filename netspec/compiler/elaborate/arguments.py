@@ -40,6 +40,8 @@ class ArgumentBinder(Evaluator):
     """Converts the arguments of a call, reporting each that is wrong."""
 
     statements: tuple[syntax.Statement, ...]
+    # The assignment that is being evaluated, if it is of one call.
+    assigned_call: tuple[syntax.Assign, syntax.Call] | None = None
 
     def bind_arguments(self, op: type[Op], call: syntax.Call, given: int = 0) -> Bound:
         """Convert the arguments of a call, reporting each that is wrong.
@@ -323,6 +325,15 @@ class ArgumentBinder(Evaluator):
         self.report(codes.INIT_RULE, message, span, notes=notes)
         return None
 
+    def _declared(self, span: Span) -> Iterator[Hint]:
+        """`conv1 = conv(6, 5)`: a layer that gets its values later is declared."""
+        if self.assigned_call is not None and self.assigned_call[1].span == span:
+            statement = self.assigned_call[0]
+            start = Span(span.source, statement.span.start, statement.span.start)
+            better = quoted(f"layer {statement.span.text}")
+            words = f"a layer that is called by a name later is declared: {better}"
+            yield Hint(words, (Edit(start, "layer "),))
+
     def check_arity(self, name: str, arity: int | None, inputs: list[Any], span: Span) -> bool:
         """Whether a layer or block got as many values as it takes; reports if not."""
         count = len(inputs)
@@ -332,7 +343,8 @@ class ArgumentBinder(Evaluator):
         got = f"{count}" if count else "none"
         hints: tuple[Hint, ...] = ()
         if count == 0 and arity == 1:
-            hints = (Hint(f"`x -> {span.text}`"),) if len(span.text) < 60 else ()
+            hints = tuple(self._declared(span))
+            hints += (Hint(f"`x -> {span.text}`"),) if len(span.text) < 60 else ()
         elif count < 2 and arity != 1:
             hints = (Hint(f"`(a, b) -> {name}`"),)
         message = f"`{name}` works on {wanted}, and got {got}"

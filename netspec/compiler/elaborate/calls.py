@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from netspec import codes
+from netspec.compiler.elaborate.fix_its import apply_edits, removal
+from netspec.compiler.elaborate.input_sizes import torch_input_size
 from netspec.compiler.elaborate.net_builder import MAX_CALLS_DEEP, StopBuildingError
 from netspec.compiler.elaborate.scope import UNKNOWN, SharedLayer, Tensor, Tensors
 from netspec.compiler.elaborate.split import Split, Splitter
@@ -13,7 +16,7 @@ from netspec.compiler.ir.graph import show_shape
 from netspec.compiler.ops import registry
 from netspec.compiler.syntax import other_frameworks
 from netspec.compiler.syntax import tree as syntax
-from netspec.diagnostics import Edit, Hint, Label, Span, plural, suggest
+from netspec.diagnostics import Edit, Hint, Label, Span, plural, quoted, suggest
 
 if TYPE_CHECKING:
     from netspec.compiler.parse.loader import Module
@@ -87,13 +90,27 @@ class Caller(Splitter):
         hints: tuple[Hint, ...] = ()
         if (advice := other_frameworks.why_absent(name)) is not None:
             meant, hints = None, (Hint(advice),)
+        if (several := other_frameworks.SEVERAL.get(name.lower().replace("_", ""))) is not None:
+            meant, hints = None, (Hint(f"write `{several}`", (Edit(call.span, several),)),)
         if meant is not None:
             hints = (Hint(f"did you mean `{meant}`?", (Edit(call.callee.span, meant),)),)
+            hints = tuple(self._torch_call(call, meant)) or hints
         message = f"there is no layer or block `{name}`"
         self.report(codes.NAME_UNKNOWN_LAYER, message, call.callee.span, hints=hints)
         if meant in self.module.blocks:
             self.doubt(self.module.blocks[meant][0].name.span, name)
         return meant
+
+    def _torch_call(self, call: syntax.Call, meant: str) -> Iterator[Hint]:
+        """`Conv2d(32, 64, 3)`: PyTorch's name, and first the size of the input."""
+        op = registry().get(meant)
+        if op is None or not other_frameworks.is_torch_class(call.callee.id):
+            return
+        size = torch_input_size(call, op)
+        if size is not None:
+            edits = (Edit(call.callee.span, meant), removal(call, size))
+            better = quoted(apply_edits(call.span, edits))
+            yield Hint(f"write {better}: the size of the input is inferred", edits)
 
     def _apply_op(
         self, call: syntax.Call, inputs: list[Any], label: syntax.Label | None, span: Span

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from netspec import codes
@@ -190,9 +190,35 @@ class Evaluator(Reporter):
                 for side in (left, right)
             ]
             secondary = tuple(Label(*side) for side in zip(sides, kinds, strict=True))
-            self.report(codes.VALUE_OPERATOR, message, span, secondary=secondary)
+            hints = tuple(self._without_operator(op, (left, right), sides, span))
+            self.report(codes.VALUE_OPERATOR, message, span, secondary=secondary, hints=hints)
             return UNKNOWN
         return constants.arithmetic(op, left, right)
+
+    def _without_operator(
+        self, op: str, values: tuple[Any, Any], sides: tuple[Span, Span], span: Span
+    ) -> Iterator[Hint]:
+        """What there is instead of arithmetic of values with constants, and of differences."""
+        left, right = values
+        texts = [side.text for side in sides]
+        if all(isinstance(value, Tensor) for value in values):
+            if op == "-":
+                better = f"{texts[0]} + ({texts[1]} -> scale(-1))"
+                words = f"{quoted(better)} starts as the difference, and learns its factor"
+                yield Hint(words, (Edit(span, better),))
+            return
+        at = 0 if isinstance(left, Tensor) else 1
+        value, number = (left, right) if at == 0 else (right, left)
+        if not isinstance(value, Tensor) or (at == 1 and op not in "+*"):
+            return
+        if value.name in self.assembly.inputs:
+            words = f"training normalises pictures: write {quoted(texts[at])} alone"
+            yield Hint(words, (Edit(span, texts[at]),), stands=True)
+        elif op in ("*", "/") and isinstance(number, (int, float)):
+            factor = texts[1 - at] if op == "*" else f"1 / {texts[1]}"
+            better = f"({texts[at]} -> scale({factor}))"
+            words = f"{quoted(better)} starts with this factor, and learns it"
+            yield Hint(words, (Edit(span, better),))
 
     def _constants(self, exprs: tuple[syntax.Expr, ...], what: str) -> list[Any] | None:
         values = [self.constant(e, what) for e in exprs]
@@ -256,6 +282,9 @@ class Evaluator(Reporter):
                 value = self._attribute(value, trailer)
             elif isinstance(trailer, syntax.Index):
                 at = self.constant(trailer.at, "an index")
+                if isinstance(value, Tensor):
+                    help = "`x -> slice(axis = 1, start = 0, stop = 1)` takes a part of an axis"
+                    raise ConstantError(codes.CONSTANT_TYPE, "a value has no items", help)
                 if isinstance(value, Tensors) and isinstance(at, int):
                     value = constants.index(value.items, at)
                 else:

@@ -73,6 +73,16 @@ def input_sizes(statements: Any) -> Iterator[Edit]:
             yield removal(item, size)
 
 
+def torch_input_size(call: syntax.Call, op: type[Op]) -> syntax.Argument | None:
+    """The argument that says the size of the input, of a call that is known to be PyTorch's."""
+    given = [argument for argument in call.arguments if argument.name is None]
+    # What is no plain number may be one all the same.
+    values = [a.value.value if isinstance(a.value, syntax.Literal) else UNKNOWN for a in given]
+    named = {argument.name.id for argument in call.arguments if argument.name is not None}
+    where = input_size(op, values, named & set(op.attributes()))
+    return None if where is None else given[where]
+
+
 def _literal_input_size(call: syntax.Call) -> syntax.Argument | None:
     """The argument that looks like an input's size, of a call with plain numbers."""
     op = registry().get(call.callee.id)

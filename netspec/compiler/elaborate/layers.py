@@ -8,6 +8,7 @@ from typing import Any
 from netspec import codes
 from netspec.compiler.elaborate.arguments import ArgumentBinder, Bound
 from netspec.compiler.elaborate.fix_its import branch_hints, fix_hints
+from netspec.compiler.elaborate.input_shapes import input_hints, looks_channels_last
 from netspec.compiler.elaborate.net_builder import MAX_ELEMENTS, StopBuildingError
 from netspec.compiler.elaborate.scope import UNKNOWN, Tensor
 from netspec.compiler.ir import initializers
@@ -148,17 +149,36 @@ class LayerCaller(ArgumentBinder):
                 for tensor in inputs[1:]
                 if tensor.span != primary
             )
-        hints = tuple(self.input_size_hints(op, bound, call) if op.is_unlikely() else ())
-        for fix in error.fixes:
+        hints = tuple(input_hints(self.assembly))
+        hints += tuple(self.input_size_hints(op, bound, call) if op.is_unlikely() else ())
+        suspect = any(looks_channels_last(shape) for shape in self.assembly.inputs.values())
+        for fix in () if suspect else error.fixes:  # they would fit the layer to a wrong input
             hints += tuple(fix_hints(fix, bound.spans, call, span))
         if error.help:
-            hints += (Hint(error.help),)
+            hints += (Hint(error.help, instead=bool(error.fixes)),)
+        notes = (*error.notes, *_open_sizes([tensor.shape for tensor in inputs]))
         if len(inputs) > 1:
             hints += tuple(branch_hints(self.assembly, [tensor.name for tensor in inputs]))
         self.report(
             error.code, message, primary,
-            label=label, secondary=secondary, notes=error.notes, hints=hints,
+            label=label, secondary=secondary, notes=notes, hints=hints,
         )  # fmt: skip
+
+
+def _open_sizes(shapes: Sequence[Shape]) -> list[str]:
+    """That a size left open would have to be the number of another value."""
+    pairs = [
+        pair
+        for other in shapes[1:]
+        if len(other) == len(shapes[0])
+        for pair in zip(shapes[0], other, strict=True)
+    ]
+    notes: list[str] = []
+    for one, two in pairs:
+        size, number = (two, one) if isinstance(one, int) else (one, two)
+        if not isinstance(size, int) and isinstance(number, int):
+            notes.append(f"{size} would have to be {number}, and is left open")
+    return list(dict.fromkeys(notes))
 
 
 def _elements(shape: Shape) -> int:

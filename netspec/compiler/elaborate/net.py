@@ -11,6 +11,11 @@ from typing import Any
 
 from netspec import codes
 from netspec.compiler.elaborate.fix_its import is_inside
+from netspec.compiler.elaborate.input_shapes import (
+    channels_first,
+    looks_channels_last,
+    taken_as_picture,
+)
 from netspec.compiler.elaborate.net_builder import (
     MAX_ERRORS,
     MAX_REPEATS,
@@ -25,7 +30,17 @@ from netspec.compiler.ir.attributes import show
 from netspec.compiler.ir.graph import Graph
 from netspec.compiler.parse.loader import Module
 from netspec.compiler.syntax import tree as syntax
-from netspec.diagnostics import Code, Diagnostic, DiagnosticSink, Edit, Frame, Hint, Label, Span
+from netspec.diagnostics import (
+    Code,
+    Diagnostic,
+    DiagnosticSink,
+    Edit,
+    Frame,
+    Hint,
+    Label,
+    Span,
+    quoted,
+)
 
 
 class Body(CommentChecker):
@@ -131,6 +146,14 @@ class Body(CommentChecker):
             values[id_] = value
             self.scope.bind(id_, value, parameter.name.span, must_read=True)
         return values
+
+    def doubt_inputs(self) -> None:
+        """Warn of inputs that look like height, width, channels, and are used as pictures."""
+        for name, (expr, shape) in self.assembly.input_shapes.items():
+            if looks_channels_last(shape) and taken_as_picture(self.assembly, name):
+                message = f"{quoted(expr.span.text)} looks like height, width, channels"
+                hints = (channels_first(expr),)
+                self.report(codes.INPUT_CHANNELS_LAST, message, expr.span, hints=hints)
 
     def defined_later(self, name: str) -> Iterator[Span]:
         """Where the body gives a name that it does not know yet."""
@@ -239,6 +262,7 @@ def build(
                     hints=(Hint("say what it computes: `output x`"),),
                 )  # fmt: skip
             whole.run_deferred()
+            whole.doubt_inputs()
         except RecursionError:
             whole.report(codes.LIMIT_NESTING, "expressions and blocks nest too deep", net.name.span)
     if len(sink.errors) > errors_before or assembly.failed:

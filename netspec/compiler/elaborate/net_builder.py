@@ -9,7 +9,7 @@ from typing import Any
 from netspec.compiler.elaborate.scope import Reads
 from netspec.compiler.ir.graph import Node, Parameter, Shape
 from netspec.compiler.ir.receptive_field import Field, extend, field_of_input
-from netspec.compiler.syntax.tree import Label
+from netspec.compiler.syntax.tree import Label, ListExpr
 from netspec.diagnostics import DiagnosticSink, Span
 
 # One unit is one expression, statement or layer: about 20 microseconds.
@@ -34,6 +34,8 @@ class Assembly:
     sink: DiagnosticSink
     sizes: Mapping[str, Any] = field(default_factory=dict)  # given for sizes left open
     inputs: dict[str, Shape] = field(default_factory=dict)
+    # The shapes of inputs as they were written, where that is a list.
+    input_shapes: dict[str, tuple[ListExpr, Shape]] = field(default_factory=dict)
     nodes: list[Node] = field(default_factory=list)
     shapes: dict[str, Shape] = field(default_factory=dict)
     fields: dict[str, Field] = field(default_factory=dict)

@@ -57,6 +57,8 @@ class StatementRunner(Caller):
             message = f"`{s.name.id}` is taken"
             self.report(codes.NAME_TWICE, message, s.name.span, secondary=earlier)
         self.assembly.add_input(s.name.id, shape)
+        if isinstance(s.shape, syntax.ListExpr):
+            self.assembly.input_shapes[s.name.id] = (s.shape, shape)
         tensor = Tensor(s.name.id, shape, s.span)
         self.scope.bind(s.name.id, tensor, s.name.span, must_read=True)
         self.check_comment(s, tensor)
@@ -282,6 +284,7 @@ class StatementRunner(Caller):
         self.scope.bind(s.name.id, shared, s.name.span, must_read=True)
 
     def _assign(self, s: syntax.Assign) -> None:
+        self.assigned_call = (s, s.value) if isinstance(s.value, syntax.Call) else None
         value = self.evaluate(s.value)
         if len(s.targets) == 1:
             target = s.targets[0]

@@ -43,6 +43,10 @@ class Reporter:
             message = f"`{name.id}` is written `{word}` here"
             self.report(codes.NAME_UNDEFINED, message, name.span, hints=(hint,))
             return value
+        if (comment := _comment(name.span)) is not None:
+            message = f"nothing is called `{name.id}` here"
+            self.report(codes.NAME_UNDEFINED, message, name.span, hints=(comment,))
+            return UNKNOWN
         is_layer = name.id in self.callables()
         meant = suggest(name.id, [*self.scope.names(), *initializers.RULES])
         hints: tuple[Hint, ...] = ()
@@ -86,3 +90,13 @@ class Reporter:
         if name.isidentifier() and used_once:
             message = f"nothing reads `{name}`, and nothing is called `{used}`: one may be misspelt"
             self.report(codes.GRAPH_UNUSED, message, defined)
+
+
+def _comment(span: Span) -> Hint | None:
+    """`x = 3  // three`: a word behind `//` at the end of a line was meant as a comment."""
+    text = span.source.text
+    before, behind = text[: span.start].rstrip(" \t"), text[span.end :].partition("\n")[0]
+    if not before.endswith("//") or behind.strip():
+        return None
+    edit = Edit(Span(span.source, len(before) - 2, len(before)), "#")
+    return Hint("a comment starts with `#`", (edit,))

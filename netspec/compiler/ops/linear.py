@@ -46,6 +46,7 @@ class Linear(Op):
                 fixes=(
                     Fix("->", "flatten", f"flatten the picture to {math.prod(x)} numbers first"),
                 ),
+                help=f"a linear layer at each pixel is `conv({self.features}, 1)`, on channels in front",
             )
         return (*x[:-1], self.features)
 

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 
 from netspec import codes
 from netspec.compiler.parse.foreign_syntax import expression_hint, foreign, separations
+from netspec.compiler.parse.indented_bodies import braces_hint
 from netspec.compiler.parse.lalr import Token, UnexpectedCharacterError, UnexpectedTokenError
 from netspec.compiler.parse.layout import CLOSES, Layout, token_span
+from netspec.compiler.parse.slips import comment_at, slip_at
 from netspec.compiler.parse.tree_builder import KEYWORDS
 from netspec.diagnostics import Diagnostic, Edit, Hint, Label, Source, Span, quoted, suggest
 
@@ -37,6 +39,11 @@ def syntax_error(
     if isinstance(error, UnexpectedCharacterError):
         return _unexpected_character(source, error.at)
     token = error.token
+    if (comment := comment_at(source, token.start_pos or 0)) is not None:
+        span, hint = comment
+        return Diagnostic(
+            codes.SYNTAX_UNEXPECTED_TOKEN, "this is no comment here", span, hints=(hint,)
+        )
     bracket = _bracket(source, layout, token)
     if bracket is not None:
         return bracket
@@ -45,11 +52,13 @@ def syntax_error(
     known = foreign(source, token, accepted)
     if known is not None:
         return known
+    known_slip = braces_hint(source, span.start) or slip_at(source, span.start)
+    hints = (known_slip,) if known_slip is not None else _hints(source, token, accepted)
     what = "the line ends here" if token.type == "_NL" else f"unexpected {quoted(token, 40)}"
     words = _expected_words(accepted, literals)
     return Diagnostic(
         codes.SYNTAX_UNEXPECTED_TOKEN, what, span,
-        label=f"expected {words}" if words else "", hints=_hints(source, token, accepted),
+        label=f"expected {words}" if words else "", hints=hints,
     )  # fmt: skip
 
 
@@ -79,12 +88,6 @@ def _hints(source: Source, token: Token, accepted: set[str]) -> tuple[Hint, ...]
     hint: Hint | None = None
     if token == "=" and "COMPARE" in accepted and "LBRACE" in accepted:
         hint = Hint("compare with `==`", (Edit(span, "=="),))
-    elif token == ">" and before[-1:] in ("-", "="):
-        arrow = Span(source, len(before) - 1, span.end)
-        hint = Hint("an arrow is written `->`", (Edit(arrow, "->"),))
-    elif token == "=" and text[span.end : span.end + 1] == ">":
-        arrow = Span(source, span.start, span.end + 1)
-        hint = Hint("an arrow is written `->`", (Edit(arrow, "->"),))
     elif token == ":" and "EQUAL" in accepted:
         hint = Hint("write `=` instead", (Edit(span, " ="),))
     elif "COMMA" in accepted and starts_value and {"RPAR", "RSQB"} & accepted:
@@ -128,14 +131,11 @@ def _unexpected_character(source: Source, at: int) -> Diagnostic:
         return Diagnostic(codes.SYNTAX_STRING, "this string is not closed on its line", span)
     shown = char if char.isprintable() else f"U+{ord(char):04X}"
     hints: tuple[Hint, ...] = ()
-    replacements = {"'": '"', "–": "-", "—": "-", "−": "-", "→": "->", "×": "*"}
-    if char == "'":
-        hints = (Hint('strings are written with double quotes, "like this"'),)
-    elif char == ";":
+    if char == ";":
         edits = tuple(separations(source, at))
         hints = (Hint("a line break ends a statement", edits),) if edits else ()
-    elif char in replacements:
-        hints = (Hint(f"write `{replacements[char]}` instead", (Edit(span, replacements[char]),)),)
+    elif (hint := slip_at(source, at)) is not None:
+        hints = (hint,)
     message = f"`{shown}` cannot stand here"
     return Diagnostic(codes.SYNTAX_CHARACTER, message, span, hints=hints)
 

@@ -16,6 +16,8 @@ _CODE = codes.SYNTAX_UNEXPECTED_TOKEN
 _DOTTED = re.compile(r"((?:[A-Za-z_]\w*\.)*)([A-Za-z_]\w*)?\.([A-Za-z_]\w*)[ \t]*$")
 # The first words of names of layers in Python.
 _MODULES = frozenset("nn torch F tf keras layers functional np flax jax nnx".split())
+_IS_PYTHON = re.compile(rf"\b(?:{'|'.join(sorted(_MODULES))}|self)\.\w|\w\([^()\n]*\)\(|\bself\.")
+_PYTHON_LINE = re.compile(r"(?:import|from|class|def|model|if __name__|@)\b")
 _OF_MODULE = re.compile(rf"\b(?:{'|'.join(sorted(_MODULES))})\.(?:\w+\.)*(\w+)")
 _CALLED = re.compile(r"\(([^()\n]*)\)\(([^()\n]*)\)")
 _VALUES = frozenset("x input inputs image value".split())
@@ -36,6 +38,11 @@ def foreign(source: Source, token: Token, accepted: set[str]) -> Diagnostic | No
     at = token_span(source, token)
     line_start = source.text.rfind("\n", 0, at.start) + 1
     before = source.text[line_start : at.start]
+    if ("FROM" in accepted and not before.strip()) or accepted == {"STRING"}:
+        if (python := _python_file(source, line_start)) is not None:
+            return python
+    elif (pasted := _pasted(source, at)) is not None:
+        return pasted
     if dotted := _DOTTED.search(before):
         found = _dotted(source, token, line_start, dotted)
         if found is not None:
@@ -69,6 +76,51 @@ def expression_hint(source: Source, token: Token, accepted: set[str]) -> Hint | 
     return Hint(
         f"if that is what the {kind} gives, write `{word}` before it", (Edit(place, f"{word} "),)
     )
+
+
+def _pasted(source: Source, at: Span) -> Diagnostic | None:
+    """A statement of PyTorch or Keras."""
+    from netspec.compiler.parse import pasted_python  # with Python's own parser, rarely needed
+
+    statement = pasted_python.statement_at(source, at.start)
+    found = _IS_PYTHON.search(statement.text)
+    if found is None:
+        return None
+    hint: Hint | None = None
+    if (better := pasted_python.translated(statement.text)) is not None:
+        hint = Hint(f"write {quoted(better)}", (Edit(statement, better),), stands=True)
+    elif (chain := pasted_python.chain(statement.text)) is not None:
+        hint = Hint(f"layers are joined by arrows: {quoted(chain)}")
+    if hint is None:
+        return None
+    word = found[0].partition(".")[0]
+    message = f"layers have names without `{word}.` here"
+    if "." not in found[0]:
+        message = "a value comes first, and the layers behind it"
+    elif word == "self":
+        message = "a net has no `self`: a layer that is called by a name is declared by `layer`"
+    first = statement.text.partition("\n")[0]
+    span = (
+        statement
+        if "\n" in statement.text
+        else Span(source, statement.start, statement.start + len(first))
+    )
+    return Diagnostic(_CODE, message, span, hints=(hint,))
+
+
+def _python_file(source: Source, line_start: int) -> Diagnostic | None:
+    """A file of Python, where there is no net at all."""
+    line = source.text[line_start:].partition("\n")[0]
+    if _DEFINITION.search(source.text) or not _PYTHON_LINE.match(line):
+        return None
+    from netspec.compiler.parse import pasted_python
+
+    shown = pasted_python.examples(source.text)
+    hints = [Hint("a network is written `net NAME { ... }`, with an `input` and an `output` in it")]
+    hints += [Hint(f"{quoted(python)} is {quoted(ours)}") for python, ours in shown]
+    span = Span(source, line_start, line_start + len(line.rstrip()))
+    message = "this is Python, and a .net file has a language of its own"
+    return Diagnostic(_CODE, message, span, hints=tuple(hints))
 
 
 def _dotted(

@@ -9,6 +9,7 @@ from netspec.diagnostics import Diagnostic
 
 _CONTINUES = re.compile(r"[ \t]*(?:->|[-+*/%<>=!])")
 _DEFINITION = re.compile(r"^(?:net|block|from|language)\b", re.MULTILINE)
+_BODY = re.compile(r"^[ \t]*(?:net|block)\b", re.MULTILINE)
 _NO_CODE = re.compile(r'"(?:[^"\\\n]|\\[^\n])*"|#[^\n]*')
 # What stands for a line that opens a body, so that its `}` still closes something.
 _OPENER = "if 1 {"
@@ -21,8 +22,11 @@ def without_statement(text: str, diagnostic: Diagnostic) -> str:
     statement do not let it go alone, its whole net or block goes.
     """
     assert diagnostic.span is not None
+    if _BODY.search(text) is None:
+        return ""  # no net and no block: there is nothing more to say of it
     at = max(0, min(diagnostic.span.start, len(text) - 1))
     start, end = _line_of(text, at)
+    end = max(end, _line_of(text, min(diagnostic.span.end, len(text)))[1])
     while start > 0 and _CONTINUES.match(text, start):
         start = _line_of(text, start - 1)[0]
     while end < len(text) and _CONTINUES.match(text, end + 1):

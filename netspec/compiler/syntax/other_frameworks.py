@@ -40,12 +40,52 @@ LAYERS = {
     "stochasticdepth": "drop_path", "chunk": "split",
 }  # fmt: skip
 
-# What is no layer here, and why.
+# What is no layer here, in lower case and without underscores, and what there is instead. Names that look
+# like one of ours, and mean something else, stand here too: nothing is guessed for them.
+_ONE_AXIS = (
+    "pictures have two axes: a row is a picture of height 1, `reshape([channels, 1, length])`"
+)
+_PIXELS = (
+    "channels become pixels by `reshape([c, r, r, h, w]) -> permute([1, 4, 2, 5, 3]) -> "
+    "reshape([c, h * r, w * r])`"
+)
+_NO_ACTIVATION = (
+    "there is no such activation; `relu`, `leaky_relu`, `elu`, `gelu` and `silu` are some"
+)
+_CHANNEL_DROPOUT = "`dropout` drops single numbers, and nothing drops whole channels"
+_AS_THEY_ARE = "parameters are used as they are"
 ABSENT = {
     "sequential": "layers are joined by arrows: `x -> conv(8, 3) -> relu`",
     "identity": "what changes nothing is left out",
-}
-_LOSS = "the loss is chosen in training, and is no part of a net"
+    **dict.fromkeys(
+        "conv1d maxpool1d avgpool1d convtranspose1d adaptiveavgpool1d adaptivemaxpool1d".split(),
+        _ONE_AXIS,
+    ),
+    **dict.fromkeys(
+        "conv3d maxpool3d avgpool3d convtranspose3d adaptiveavgpool3d adaptivemaxpool3d"
+        " batchnorm3d instancenorm3d".split(),
+        "there are no layers for volumes: pictures have two axes",
+    ),
+    "multiheadattention": "a part of the features is a head: `linear`, `reshape`, `permute` and "
+    "`(q, k, v) -> attention`",
+    "pixelshuffle": _PIXELS, "depthtospace": _PIXELS,
+    "dropout2d": _CHANNEL_DROPOUT,
+    "dropout3d": _CHANNEL_DROPOUT,
+    "spatialdropout2d": _CHANNEL_DROPOUT,
+    "lppool2d": "pools are `max_pool` and `avg_pool`",
+    **dict.fromkeys("lstm gru rnn lstmcell grucell rnncell embedding embeddingbag".split(),
+                    "nets here have no recurrent layers and no embeddings"),
+    **dict.fromkeys("softplus softsign hardtanh celu logsigmoid glu threshold".split(),
+                    _NO_ACTIVATION),
+    "weightnorm": _AS_THEY_ARE, "spectralnorm": _AS_THEY_ARE,
+}  # fmt: skip
+# What several layers of ours compute together.
+SEVERAL = {"layernorm2d": "permute([2, 3, 1]) -> layer_norm(axes = 1) -> permute([3, 1, 2])"}
+_LOSSES = frozenset(
+    "crossentropy softmaxcrossentropy binarycrossentropy bce bcewithlogits mse mae nll nllloss hinge"
+    " sparsecategoricalcrossentropy categoricalcrossentropy kldiv".split()
+)
+_LOSS = "the loss is chosen in training, and is no part of a net: its outputs are scores"
 
 PYTHON_WORDS: Mapping[str, tuple[str, bool | None]] = {
     "True": ("true", True), "False": ("false", False), "None": ("none", None),
@@ -54,16 +94,55 @@ PYTHON_WORDS: Mapping[str, tuple[str, bool | None]] = {
 
 def layer_meant(name: str, known: Collection[str]) -> str | None:
     """The layer or block that was probably meant by a name."""
+    meant = layer_named(name, known)
+    if meant is None and (close := suggest(name, known)) is not None and _may_mean(name, close):
+        meant = close
+    return meant
+
+
+def layer_named(name: str, known: Collection[str]) -> str | None:
+    """The layer that a name stands for, however it is spelt: `MaxPool2d`, `ReLU`, `max_pool`."""
     if name in known:
         return name
-    meant = LAYERS.get(name.lower().replace("_", "")) or suggest(name, known)
+    plain = name.lower().replace("_", "")
+    meant = LAYERS.get(plain) or next(
+        (k for k in known if k.lower().replace("_", "") == plain), None
+    )
     return meant if meant in known else None
+
+
+def _may_mean(name: str, close: str) -> bool:
+    """Whether a name may be a slip for one that looks like it: no word of it is another word.
+
+    `pixel_shuffle` shares a word with `channel_shuffle`, and means something else.
+    """
+    words, others = ([*filter(None, each.lower().split("_"))] for each in (name, close))
+    if len(words) == len(others):
+        pairs = zip(words, others, strict=True)
+        return len(words) == 1 or all(_are_close(*pair) for pair in pairs)
+    shared = set(words) & set(others)
+    apart = [word for word in (*words, *others) if word not in shared]
+    return not shared or sum(map(len, apart)) <= 3
+
+
+def _are_close(word: str, other: str) -> bool:
+    """Whether two words differ by a slip, or one is short for the other: `average`, `avg`."""
+    if word == other or suggest(word, [other]) is not None:
+        return True
+    short, long = sorted((word, other), key=len)
+    letters = iter(long)
+    return short[:1] == long[:1] and all(letter in letters for letter in short)
+
+
+def is_torch_class(name: str) -> bool:
+    """Whether a name is spelt as PyTorch spells its layers: `Conv2d`, where Keras has `Conv2D`."""
+    return name[:1].isupper() and not name.endswith("2D") and name != "Dense"
 
 
 def why_absent(name: str) -> str | None:
     """Advice about a name that stands for no layer."""
     plain = name.lower().replace("_", "")
-    return _LOSS if plain.endswith("loss") else ABSENT.get(plain)
+    return _LOSS if plain.endswith("loss") or plain in _LOSSES else ABSENT.get(plain)
 
 
 def activation_meant(value: syntax.Expr, known: Collection[str]) -> str | None:

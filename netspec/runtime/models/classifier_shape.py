@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from netspec import codes
 from netspec.compiler.ir.graph import Graph, Node, Shape
 from netspec.compiler.passes.bind_sizes import open_sizes
-from netspec.diagnostics import NetspecError
+from netspec.diagnostics import Hint, NetspecError
 
 
 def image_shape(graph: Graph) -> Shape:
@@ -38,6 +39,9 @@ def class_count(graph: Graph) -> int:
             codes.MODEL_SCORES,
             f"the output of {graph.name} is [N, {', '.join(map(str, shape))}];"
             " a loss over classes needs [N, classes]",
+            "a picture becomes scores by `-> global_avg_pool -> linear(10)`, for ten classes"
+            if len(shape) == 3
+            else None,
         )
     return shape[0]
 
@@ -126,3 +130,23 @@ def require_training_batch(graph: Graph, batch: int) -> None:
                 f"`{node.name}` ({node.op.name}) needs a batch of at least {least} to train on",
                 "one value a channel has no variance",
             )
+
+
+def require_training_batches(graph: Graph, parts: Sequence[slice]) -> None:
+    """Refuse batches of which one is too small to train on, such as what the division leaves.
+
+    Raises:
+        NetspecError: `model/batch`.
+    """
+    sizes = [part.stop - part.start for part in parts]
+    if sizes[-1] == sizes[0]:
+        require_training_batch(graph, sizes[0])
+        return
+    try:
+        require_training_batch(graph, min(sizes))
+    except NetspecError as error:
+        (found,) = error.diagnostics
+        count = parts[-1].stop
+        note = f"{count} images in batches of {sizes[0]} leave a last batch of {sizes[-1]}"
+        hint = Hint(f"take batches of {sizes[0] + 1}, or one image less")
+        raise NetspecError([replace(found, notes=(note,), hints=(hint,))]) from None

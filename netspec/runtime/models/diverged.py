@@ -69,7 +69,8 @@ def diverged(value: float, step: int, epoch: int, lr: float, last: LastStep | No
     if last is not None and fault is None:
         notes.append("every layer's values are finite in that step: the loss itself is not")
     if fault is not None:
-        notes.append(fault.text)
+        since = " since the step before" if step > 1 and fault.parameter is not None else ""
+        notes.append(fault.text + since)
     blamed = fault.node.origin if fault is not None and fault.node is not None else None
     return NetspecError([
         Diagnostic(
@@ -84,6 +85,8 @@ def _advice(step: int, fault: Fault | None) -> list[str]:
     slower = "lower the learning rate, warm it up (--warmup), or clip the gradient (--clip-norm)"
     if fault is not None and fault.node is None:
         return ["look at the data: the images hold numbers that are not finite, or far too large"]
+    if step == 1 and fault is not None and fault.parameter is not None:
+        return ["start from other weights: a run that diverged may have written these"]
     if step == 1:  # no rate has had a say yet
         return ["normalise the input (`channel`), or start from smaller weights (`init`)"]
     return [slower, "normalise the input (`channel`) where that is not done"]
@@ -109,7 +112,7 @@ def find_fault(last: LastStep) -> Fault | None:
         for parameter in node.parameters.values():
             array = last.parameters[parameter]
             if graph.parameters[parameter].trainable and not np.isfinite(array).all():
-                text = f"`{parameter}` holds {_not_finite(array)} since the step before"
+                text = f"`{parameter}` holds {_not_finite(array)}"
                 return Fault(node, parameter, text)
         if node.name in values and not np.isfinite(values[node.name]).all():
             array = values[node.name]

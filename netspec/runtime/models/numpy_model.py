@@ -15,6 +15,7 @@ from netspec import codes
 from netspec.compiler.ir.graph import Graph, Parameter
 from netspec.compiler.ir.initializers import draw
 from netspec.diagnostics import NetspecError
+from netspec.runtime.data.batches import batch_slices
 from netspec.runtime.engine.floating_point import as_ieee
 from netspec.runtime.engine.fork_lock import ForkLock
 from netspec.runtime.engine.memory import Buffers
@@ -24,6 +25,7 @@ from netspec.runtime.models.classifier_shape import (
     class_count,
     image_shape,
     require_training_batch,
+    require_training_batches,
     scores_output,
 )
 from netspec.runtime.models.fixed_arrays import FixedArrays, write
@@ -385,7 +387,13 @@ class Model:
         return train.needed_bytes(batch) + measure.needed_bytes(evaluated)
 
     def training(self, job: Job) -> AbstractContextManager[Backend]:
-        """What `netspec.fit` takes steps with."""
+        """What `netspec.fit` takes steps with.
+
+        Raises:
+            NetspecError: `model/batch` for a batch, or the rest of one, that is too small.
+        """
+        parts = batch_slices(len(job.data.x_train), job.batch)
+        require_training_batches(self.graph, parts)
         return numpy_training(self, job)
 
     def freeze(self, names: Collection[str]) -> None:

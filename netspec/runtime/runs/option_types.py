@@ -57,7 +57,8 @@ def problem(kind: Kind, value: Any) -> tuple[str, str | None] | None:
         converted = kind.convert(value)
     except WrongValueError:
         meant = meant_by(value, kind.words) if isinstance(value, str) else None
-        return f"not {_shown(value)}", f"did you mean `{meant}`?" if meant else None
+        help = f"did you mean `{meant}`?" if meant else _without_quotes(kind, value)
+        return f"not {_shown(value)}", help
     if isinstance(value, float) and isinstance(converted, int):
         return f"not {_shown(value)}", None
     return None
@@ -86,6 +87,18 @@ def _(kind: Real, text: str) -> float:
 @from_text.register
 def _(kind: ListOf, text: str) -> list[Any]:
     return [from_text(kind.item, part) for part in text.split(",") if part]
+
+
+def _without_quotes(kind: Kind, value: Any) -> str | None:
+    """What is said of `"32"` and `"True"`: a value in quotes that would be right without them."""
+    plain = value.strip() if isinstance(value, str) else ""
+    if isinstance(kind, Bool) and plain.lower() in ("true", "false"):
+        return f"without the quotes: {plain.lower()}"
+    try:
+        converted = kind.convert(from_text(kind, plain))
+    except (ValueError, WrongValueError):
+        return None
+    return None if isinstance(converted, (str, list)) else f"without the quotes: {plain}"
 
 
 def _shown(value: Any) -> str:

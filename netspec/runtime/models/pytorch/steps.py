@@ -17,7 +17,10 @@ from netspec.runtime.data.augment_draws import check_kinds, draw
 from netspec.runtime.data.batches import share
 from netspec.runtime.data.choices import require
 from netspec.runtime.data.chosen_images import ChosenImages
-from netspec.runtime.models.classifier_shape import require_training_batch
+from netspec.runtime.models.classifier_shape import (
+    require_training_batch,
+    require_training_batches,
+)
 from netspec.runtime.models.diverged import LastStep
 from netspec.runtime.models.numpy_steps import EVALUATION_BATCH
 from netspec.runtime.models.protocols import Job, Snapshot, check_snapshot, sound_snapshot
@@ -130,6 +133,7 @@ class TorchBackend:
         """See `Backend`."""
         shares = [share(part, self.group.rank, self.group.size) for part in parts]
         own = [part for part, _ in shares]
+        require_training_batches(self.model.graph, parts)
         require_training_batch(self.model.graph, min(part.stop - part.start for part in own))
         drawn = torch.zeros((len(order), 0), dtype=torch.int64)
         if self.job.augment:

@@ -1,0 +1,64 @@
+"""What is probably wrong with the shape of an input, and the change that would mend it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from netspec.compiler.elaborate.fix_its import apply_edits
+from netspec.compiler.elaborate.net_builder import Assembly
+from netspec.compiler.ir.graph import Node, Shape
+from netspec.compiler.syntax import tree as syntax
+from netspec.diagnostics import Edit, Hint, Span, quoted
+
+# Channels of pictures as they are stored, and the least height and width that make them likely: other
+# last sizes may well be a width.
+_LEAST_SIDES = {1: 8, 3: 8, 4: 16}
+
+
+def input_hints(assembly: Assembly) -> Iterator[Hint]:
+    """Shapes of inputs that may have been meant: without a batch, with channels, channels first."""
+    for expr, shape in assembly.input_shapes.values():
+        items = expr.items
+        if len(items) == 4:
+            yield _hint("the batch is no part of a shape", expr, items[1:])
+        elif len(items) == 2:
+            yield _hint("a picture has channels in front", expr, items, "1, ")
+        elif looks_channels_last(shape):
+            yield channels_first(expr)
+
+
+def looks_channels_last(shape: Shape) -> bool:
+    """Whether a shape is most likely height, width, channels."""
+    if len(shape) != 3 or shape[2] not in _LEAST_SIDES:
+        return False
+    sides = [size for size in shape[:2] if isinstance(size, int)]
+    # Sound is often a long picture of width 1, with many channels.
+    is_square = shape[2] == 3 or shape[0] == shape[1]
+    return is_square and all(side >= _LEAST_SIDES[shape[2]] for side in sides)
+
+
+def channels_first(expr: syntax.ListExpr) -> Hint:
+    """The shape with its last size in front."""
+    return _hint("a shape has the channels in front", expr, (expr.items[2], *expr.items[:2]))
+
+
+def taken_as_picture(assembly: Assembly, name: str) -> bool:
+    """Whether a layer works on an input as channels, height and width.
+
+    What turns its axes round, or makes another kind of value of it, knows what it does. An input that
+    nothing reads is taken as one, for what reads it may have failed.
+    """
+    shape = assembly.inputs[name]
+    readers = [node for node in assembly.nodes if name in node.inputs]
+    return not readers or any(_keeps_axes(node, shape) for node in readers)
+
+
+def _keeps_axes(node: Node, shape: Shape) -> bool:
+    turned = sorted(map(str, node.shape)) == sorted(map(str, shape)) and node.shape != shape
+    return len(node.shape) == 3 and not turned
+
+
+def _hint(why: str, expr: syntax.ListExpr, items: Sequence[syntax.Expr], before: str = "") -> Hint:
+    better = f"[{before}{', '.join(item.span.text for item in items)}]"
+    edits = (Edit(Span(expr.span.source, expr.span.start, expr.span.end), better),)
+    return Hint(f"{why}: {quoted(apply_edits(expr.span, edits))}", edits)

@@ -1,0 +1,72 @@
+"""`net A:` and `for i in range(3):` with an indented body: Python's bodies, and their braces."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from netspec.compiler.parse.slips import MAX_LINE
+from netspec.diagnostics import Edit, Hint, Source, Span
+
+_HEAD = re.compile(
+    r"([ \t]*)(?:\}[ \t]*)?((?:net|block|for|if|else[ \t]+if|elif|else)\b[^{}#]*?)[ \t]*(:)[ \t]*(#.*)?$"
+)
+_ELSE = re.compile(r"(?:else|elif)\b")
+
+
+def braces_hint(source: Source, at: int) -> Hint | None:
+    """Braces for all indented bodies of the file, if a colon that opens one stands at a place."""
+    start = source.text.rfind("\n", 0, at) + 1
+    head = _head(_line(source, start))
+    if head is None or start + head.start(3) != at:
+        return None
+    return Hint("a body stands in braces: `{` for the colon, and `}` behind its last line",
+                tuple(_braces(source)), stands=True)  # fmt: skip
+
+
+def _head(line: str) -> re.Match[str] | None:
+    return _HEAD.match(line) if len(line) <= MAX_LINE else None
+
+
+def _line(source: Source, start: int) -> str:
+    end = source.text.find("\n", start)
+    return source.text[start : end if end >= 0 else len(source.text)]
+
+
+def _braces(source: Source) -> Iterator[Edit]:
+    open_bodies: list[int] = []  # the indentation of each head
+    start, last = 0, 0  # of this line; the end of the last line with code
+    while start <= len(source.text):
+        line = _line(source, start)
+        code = line.strip()
+        if code and not code.startswith("#"):
+            indent = len(line) - len(line.lstrip())
+            closed, joins = "", False
+            while open_bodies and indent <= open_bodies[-1] and not joins:
+                own = open_bodies.pop()
+                joins = own == indent and _ELSE.match(code) is not None
+                closed += "" if joins else f"\n{' ' * own}}}"
+            yield from _closing(source, last, closed)
+            yield from _branch(source, start + indent, code, joins=joins)
+            if (head := _head(line)) is not None:
+                colon = start + head.start(3)
+                yield Edit(Span(source, colon, colon + 1), " {")
+                open_bodies.append(indent)
+            last = start + len(line)
+        start += len(line) + 1
+    closed = "".join(f"\n{' ' * indent}}}" for indent in reversed(open_bodies))
+    yield from _closing(source, last, closed)
+
+
+def _branch(source: Source, at: int, code: str, *, joins: bool) -> Iterator[Edit]:
+    """`} else if` for `elif`, and a brace in front of `else`."""
+    brace = "} " if joins else ""
+    if code.startswith("elif"):
+        yield Edit(Span(source, at, at + len("elif")), f"{brace}else if")
+    elif joins:
+        yield Edit(Span(source, at, at), brace)
+
+
+def _closing(source: Source, at: int, text: str) -> Iterator[Edit]:
+    if text:
+        yield Edit(Span(source, at, at), text)

@@ -1,0 +1,148 @@
+"""Small signs of other languages, of slides and of PDFs, and how they are written here: a table.
+
+A slip is found where the parser could not go on. The change that is proposed mends all slips of the line,
+for one that is left would hide whether the change is right.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from netspec.diagnostics import Edit, Hint, Source, Span, quoted
+
+MAX_LINE = 400  # nobody wrote a longer one by hand
+_ARROWS = "→⟶➔➝➞⇒⟹↦➜►▶"
+_BLANKS = "\N{NO-BREAK SPACE}\u2002\u2003\u2007\u2009\u200a\u202f\u3000"
+_INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff"
+_SIGNS = {
+    **dict.fromkeys("“”„‟″‘’‚′«»", '"'), **dict.fromkeys("−–—‐‑", "-"), "×": "*", "⋅": "*",
+    "·": "*", "∙": "*", "÷": "/", "≤": "<=", "≥": ">=", "≠": "!=",
+    **dict.fromkeys(_BLANKS, " "), **dict.fromkeys(_INVISIBLE, ""),
+    **{chr(ord(sign) + 0xFEE0): sign for sign in "()[]{},:=+-*/<>."},  # of full width
+}  # fmt: skip
+_ARROW = "an arrow is written `->`"
+_ASSIGNED = "a value is changed by giving its name anew: {better}"
+
+
+@dataclass(frozen=True, slots=True)
+class Slip:
+    """What is written, what is meant, and what is said of it: `{better}` is the mended line, `{new}` \
+the mended part.
+    """
+
+    pattern: re.Pattern[str]
+    replacement: str
+    help: str
+    certain: bool = True
+
+    def instead(self, match: re.Match[str]) -> str:
+        """What belongs in the place of a slip."""
+        return match.expand(self.replacement) if self.replacement else _SIGNS.get(match[0], "")
+
+
+def _slip(pattern: str, replacement: str, help: str, *, certain: bool = True) -> Slip:
+    return Slip(re.compile(pattern), replacement, help, certain)
+
+
+SLIPS = (
+    _slip(r"(?:^|(?<=\s))//\s*(.*?)\s*$", r"# \1", "a comment starts with `#`"),
+    _slip(rf"[{_ARROWS}]|[−–—]\s*>|=>|\|>|~>|-\s+>|->>", "->", _ARROW),
+    _slip(r"\belif\b", "else if", "`elif` is written `else if`"),
+    _slip(
+        r"^(\s*)([A-Za-z_]\w*)\s*(\*\*|//|[-+*/%])=\s*([\w.]+?)\s*(?=#|$)",
+        r"\1\2 = \2 \3 \4", _ASSIGNED,
+    ),
+    _slip(
+        r"^(\s*)([A-Za-z_]\w*)\s*(\*\*|//|[-+*/%])=\s*([^#=][^#]*?)\s*(?=#|$)",
+        r"\1\2 = \2 \3 (\4)", _ASSIGNED,
+    ),
+    _slip(
+        r"(?<!\S)(?:let|const|var|val|auto)\s+(?:mut\s+)?([A-Za-z_]\w*)(?=\s*=)", r"\1",
+        "a name needs no word in front of it",
+    ),
+    _slip(r":=", "=", "write `=`"),
+    _slip(r"(?<![\w.)\]])\.(\d+)", r"0.\1", "a number starts with a digit: `{new}`"),
+    _slip(r"(?<![\w.])(\d+)\.(?![\w.{])", r"\1.0", "digits stand behind a point: `{new}`"),
+    _slip(r"'([^'\n\"]*)'", r'"\1"', 'strings are written with double quotes, "like this"'),
+    _slip(r"\s*&&\s*", " and ", "write `and`"),
+    _slip(r"\s*\|\|\s*", " or ", "write `or`"),
+    _slip(r"!(?!=)\s*", "not ", "write `not`"),
+    _slip(
+        r"(?<=-> )([A-Za-z_][\w.{}]*)-([\w.{}]+)(?=:)", r"\1_\2",
+        "a label is made of names, whole numbers and dots: `{new}`",
+    ),
+    # `z = y -> a if big else y -> b`
+    _slip(
+        r"^(\s*(?:[A-Za-z_]\w*\s*=|output|return)\s+)(?!\()"
+        r"((?>(?:(?!->|\sif\s|#).)*->)(?>(?:(?!\sif\s|#).)+))\s+if\s+"
+        r"((?>(?:(?!\selse\s|#).)+))\s+else\s+((?>(?:(?!\s*(?:#|$)).)+))",
+        r"\1(\2) if \3 else (\4)", "put each chain in brackets: {better}", certain=False,
+    ),
+    _slip(
+        r"^(\s*[A-Za-z_]\w*(?:\s*,\s*[A-Za-z_]\w*)+\s*=\s*)(?=[^#(]*,)((?>(?:(?!\s*(?:#|$)).)+))",
+        r"\1(\2)", "several values stand in brackets: {better}", certain=False,
+    ),
+    _slip(f"[{_BLANKS}]", " ", "write an ordinary blank instead"),
+    _slip(f"[{_INVISIBLE}]", "", "leave it out: it cannot be seen"),
+    _slip(f"[{re.escape(''.join(_SIGNS))}]", "", "write `{new}` instead"),
+)  # fmt: skip
+_TEXT = re.compile(r'"(?:[^"\\\n]|\\[^\n])*"|#.*')
+_COMMENT = re.compile(r"/\*.*?\*/|/\*.*", re.DOTALL)
+
+
+def slip_at(source: Source, at: int) -> Hint | None:
+    """What is said of the slip at a place where the parser could not go on, if there is one."""
+    start = source.text.rfind("\n", 0, at) + 1
+    end = source.text.find("\n", at)
+    end = len(source.text) if end < 0 else end
+    line = source.text[start:end]
+    if len(line) > MAX_LINE:
+        return None
+    for slip in SLIPS:
+        for match in slip.pattern.finditer(line):
+            if match.start() <= at - start <= match.end() and not _is_text(line, match.start()):
+                better = mended(line)
+                words = slip.help.format(better=quoted(better.strip()), new=slip.instead(match))
+                return Hint(words, (Edit(Span(source, start, end), better),), slip.certain)
+    return None
+
+
+def mended(line: str) -> str:
+    """A line without its slips."""
+    for slip in SLIPS:
+        at = 0
+        while (match := slip.pattern.search(line, at)) is not None:
+            if _is_text(line, match.start()):
+                at = match.end()
+                continue
+            instead = slip.instead(match)
+            line = line[: match.start()] + instead + line[match.end() :]
+            at = match.start() + len(instead)
+    return line
+
+
+def _is_text(line: str, at: int) -> bool:
+    """Whether a place lies in a string or a comment."""
+    return any(found.start() < at < found.end() for found in _TEXT.finditer(line))
+
+
+def comment_at(source: Source, at: int) -> tuple[Span, Hint] | None:
+    """The `/* ... */` around a place, and how its lines are comments here."""
+    start = source.text.rfind("/*", 0, at + 1)
+    found = _COMMENT.match(source.text, start) if start >= 0 else None
+    if found is None or found.end() < at or _is_text(*_in_line(source.text, start)):
+        return None
+    lines = found[0].removesuffix("*/")[2:].split("\n")
+    better = "\n".join(f"# {line.strip().removeprefix('* ')}".rstrip() for line in lines)
+    behind = source.text[found.end() :].partition("\n")[0].strip()
+    better += "\n" if behind else ""
+    span = Span(source, *found.span())
+    words = "a comment starts with `#`, on each of its lines"
+    return span, Hint(words, (Edit(span, better),), stands=True)
+
+
+def _in_line(text: str, at: int) -> tuple[str, int]:
+    """The line of a place, and the place in it."""
+    start = text.rfind("\n", 0, at) + 1
+    return text[start:].partition("\n")[0], at - start
