@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from netspec.cli import training_options
 from netspec.diagnostics import NetspecError, Source, render
+from netspec.runtime.optim.optimizers import OPTIMIZERS
 from netspec.runtime.runs.option_types import problem
 from netspec.runtime.runs.options import OPTIONS, keywords
 from netspec.runtime.runs.recipe import check_recipe, read_recipe, recipe_of, recipe_text
@@ -184,7 +185,7 @@ def test_what_belongs_to_a_choice_falls_with_it() -> None:
     assert resolved(text).keywords("optimizer") == {"momentum": 0.8}
     settings = resolved(text, optimizer="adam", data="digits", val=5)
     assert settings.left_out == ("lr", "momentum", "keep")
-    assert settings["lr"] is None
+    assert settings["lr"] == OPTIMIZERS["adam"].default_lr  # what adam takes by itself
     assert settings["val"] == 5
     assert settings.keywords("optimizer") == {}
     assert resolved(text, optimizer="nesterov").left_out == ()
@@ -216,7 +217,6 @@ def test_keyword_options_are_those_of_the_library() -> None:
 
     from netspec.runtime.optim.losses import LOSSES
     from netspec.runtime.optim.lr_schedules import SCHEDULES
-    from netspec.runtime.optim.optimizers import OPTIMIZERS
 
     for choice, table in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("loss", LOSSES)):
         known = {

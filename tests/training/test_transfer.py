@@ -248,7 +248,7 @@ class Scripted:
 
     def __init__(self, model, accuracies):
         self.model, self.accuracies = model, iter(accuracies)
-        self.input_shape, self.classes = model.input_shape, model.classes
+        self.graph, self.input_shape, self.classes = model.graph, model.input_shape, model.classes
 
     def training(self, job):
         from contextlib import contextmanager

@@ -75,7 +75,7 @@ def _document(doc: Doc) -> layout.Doc:
     """How this breaks: brackets from the outside in, a long expression at its weakest operators."""
     if isinstance(doc, str):
         parts = [part for part in operands(doc) if part]  # it may begin with an operator
-        if len(parts) == 1:
+        if len(parts) == 1 or " ".join(parts) != doc.strip():  # what is broken must stay the same
             return doc
         first, *others = (_document(_bracketed(part)) for part in parts)
         broken = (item for part in others for item in (layout.Break(), part))
@@ -140,7 +140,10 @@ def tuple_of(items: Sequence[Doc]) -> Doc:
 # What binds weakest is broken first.
 _LEVELS = (("if", "else"), ("and", "or"), ("==", "!=", "<=", ">=", "<", ">"), ("+", "-"),
            ("*", "//", "/", "%"))  # fmt: skip
-_TOKEN = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[\w.]+|//|[=!<>]=|\S""")
+# A number with its exponent is one token, and so is a power, which is never broken.
+_TOKEN = re.compile(
+    r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\d[\d.]*[eE][+-]?\d+|[\w.]+|\*\*|//|[=!<>]=|\S"""
+)
 _HEAD = re.compile(r"(?:if |elif |return |[\w., ]+ = )")
 
 
@@ -149,13 +152,15 @@ def operands(text: str) -> list[str]:
 
     >>> operands("a * (b + c) + d - 2")
     ['a * (b + c)', '+ d', '- 2']
+    >>> operands("1e-06"), operands("a ** -2"), operands("dim=-1")
+    (['1e-06'], ['a ** -2'], ['dim=-1'])
     """
     found: dict[str, list[int]] = {}
     depth, before = 0, ""
     for match in _TOKEN.finditer(text):
         token = match.group()
         depth += (token in "([{") - (token in ")]}")
-        sign = token in "+-" and (not before or before in "([{," or before in _OPERATORS)
+        sign = token in "+-" and (not before or before in _BEFORE_SIGNS)
         if depth == 0 and token in _OPERATORS and not sign:
             found.setdefault(token, []).append(match.start())
         before = token
@@ -168,6 +173,8 @@ def operands(text: str) -> list[str]:
 
 
 _OPERATORS = frozenset(token for level in _LEVELS for token in level)
+# Behind these a plus or minus belongs to the number that follows.
+_BEFORE_SIGNS = _OPERATORS | {*"([{,=:", "**", "return", "not"}
 
 
 def _bracketed(part: str) -> Doc:
