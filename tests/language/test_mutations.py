@@ -81,7 +81,9 @@ def count(path: Path, seed: int) -> Counter[tuple[str, str]]:
     return found
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize(
+    "seed", [1, pytest.param(2, marks=pytest.mark.heavy), pytest.param(3, marks=pytest.mark.heavy)]
+)
 def test_a_mistake_is_reported_where_it_was_made(seed: int) -> None:
     total: Counter[tuple[str, str]] = Counter()
     for path in sorted(ROOT.rglob("*.net")):

@@ -164,7 +164,7 @@ def test_every_op_keeps_images_apart(example):
     same_images(classes(source)["Example"](), images_of(net))
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.integers(0, 10_000))
 def test_random_nets_keep_images_apart(seed):
     net = netspec.loads(random_net(seed))
