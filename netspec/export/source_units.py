@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from netspec.text.python_tree import parse_python
+
 # What a name at the top of a module stands for: a definition of netspec's, as (module, name).
 Target = tuple[str, str]
 
@@ -66,7 +68,7 @@ class Module:
 
 def read(name: str, text: str) -> Module:
     """A module from its text."""
-    tree = ast.parse(text)
+    tree = parse_python(text)
     lines = text.splitlines(keepends=True)
     imported: dict[str, tuple[str, str, str]] = {}
     module = Module(name, ast.get_docstring(tree) or "", {}, [], imported)

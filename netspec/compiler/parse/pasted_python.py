@@ -16,6 +16,7 @@ from netspec.compiler.ir.op import Op
 from netspec.compiler.ops import registry
 from netspec.compiler.syntax import other_frameworks
 from netspec.diagnostics import Source, Span
+from netspec.text.python_tree import parse_python
 
 MAX_LENGTH = 2000
 MAX_FILE = 100_000
@@ -118,7 +119,7 @@ def _parsed(text: str, limit: int = MAX_LENGTH) -> list[ast.stmt]:
     if len(text) > limit or deepest > _MAX_DEPTH:
         raise _OtherwiseError
     try:
-        return ast.parse(text).body
+        return parse_python(text).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise _OtherwiseError from None
 

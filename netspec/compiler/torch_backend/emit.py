@@ -45,6 +45,7 @@ from netspec.compiler.torch_backend.naming import CLASH, is_class_name, number, 
 from netspec.compiler.torch_backend.python_layout import INDENT, WIDTH, Doc, Group, statement
 from netspec.compiler.torch_backend.traced_numbers import plain, roots_of
 from netspec.diagnostics import Diagnostic, NetspecError
+from netspec.text.python_tree import parse_python
 
 
 def torch_source(written: Written) -> str:
@@ -98,7 +99,7 @@ def _shown(value: Any) -> str:
 
 
 def _imports(text: str, functional: str) -> list[str]:
-    used = {node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}
+    used = {node.id for node in ast.walk(parse_python(text)) if isinstance(node, ast.Name)}
     standard = [f"import {name}" for name in ("builtins", "collections") if name in used]
     lines = ["", *standard, *([""] if standard else []), "import torch"]
     if functional in used:
@@ -117,6 +118,8 @@ class _Class:
         self.is_net = isinstance(made.definition, syntax.Net)
         self.functional = functional
         self.error = CLASH["ValueError"] if "ValueError" in names else "ValueError"
+        # Before layers are strung together: what a decision holds is then no longer its steps.
+        self.read = symbols_in(made)
         uses = count_uses(made.steps, made.results)
         self.whole = None if self.is_net else whole_chain(made, uses)
         self.units = contain(made.steps, uses)
@@ -264,10 +267,9 @@ class _Class:
 
     def _fixed(self) -> list[str]:
         """Values of what is no argument, and refusals of values that the code is not made for."""
-        used = symbols_in(self.made)
         lines: list[str] = []
         for symbol, value in self.made.fixed.items():
-            if symbol in used:
+            if symbol in self.read:
                 lines += statement(f"{symbol} = {number(value)}", 2)
         if self.made.bounded:
             given = _tuple(self.made.bounded)

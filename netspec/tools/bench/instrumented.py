@@ -11,6 +11,7 @@ import numpy as np
 from netspec.compiler.ir.graph import Graph
 from netspec.compiler.ir.plan import Plan
 from netspec.runtime.engine.program import Program
+from netspec.text.python_tree import parse_python
 
 PARTS = ("sample", "forward", "backward")
 
@@ -54,7 +55,7 @@ class ClockedProgram(Program):
         self._backward = functions.get("backward")
 
     def _clocked(self) -> dict[str, Any]:
-        tree = ast.parse(self.text)
+        tree = parse_python(self.text)
         for function in tree.body:
             if isinstance(function, ast.FunctionDef) and function.name in PARTS:
                 doc, *statements = function.body
@@ -68,4 +69,4 @@ class ClockedProgram(Program):
 
 
 def _call(part: str, method: str, *arguments: int) -> ast.stmt:
-    return ast.parse(f"clocks[{part!r}].{method}({', '.join(map(str, arguments))})").body[0]
+    return parse_python(f"clocks[{part!r}].{method}({', '.join(map(str, arguments))})").body[0]
