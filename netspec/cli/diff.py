@@ -6,15 +6,17 @@ import argparse
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netspec import codes
 from netspec.cli.common import add_net_options, arguments_of, emit, net_name, report, requested_net
 from netspec.cli.exit_codes import FAILED, OK, WRONG_USE
+from netspec.cli.git_revision import checked_out, is_revision
+from netspec.cli.net_files import NetFile, files_below, net_files
 from netspec.diagnostics import NetspecError, plural
 
 if TYPE_CHECKING:
-    from netspec.cli.net_files import NetFile
     from netspec.compiler.analysis.diff import Comparison
     from netspec.compiler.ir.graph import Graph
 
@@ -69,20 +71,18 @@ class _Choice:
         return f"{file.name}: {graph.name}{settings}"
 
 
-_Net = tuple["NetFile", _Choice]
+_Net = tuple[NetFile, _Choice]
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the comparison."""
-    from netspec.cli.net_files import open_side
-
     try:
         choices = (
             _choice(options, options.net_a, options.set_a),
             _choice(options, options.net_b, options.set_b),
         )
         with ExitStack() as kept:
-            a, b = (open_side(name, kept) for name in (options.a, options.b or options.a))
+            a, b = (_open_side(name, kept) for name in (options.a, options.b or options.a))
             if a.file is not None and b.file is not None:
                 return _two_files(a.file, b.file, choices, options)
             if a.files is not None and b.files is not None:
@@ -177,3 +177,39 @@ def _choice(options: argparse.Namespace, net: str | None, settings: list[str]) -
 
 def _name(setting: str) -> str:
     return setting.partition("=")[0].strip()
+
+
+@dataclass(frozen=True)
+class _Side:
+    """One of two things to compare: a file, or the files of a folder by their paths in it."""
+
+    name: str
+    file: NetFile | None = None
+    files: Mapping[str, NetFile] | None = None
+
+
+def _open_side(name: str, kept: ExitStack) -> _Side:
+    """What `A` of `netspec diff A B` names; what was copied for it goes when `kept` closes.
+
+    Raises:
+        NetspecError: if there is no such file or revision.
+    """
+    if is_revision(name):
+        copy = kept.enter_context(checked_out(name))
+        revision, _, path = name.partition(":")
+        if copy.is_file():
+            beside = path if "/" in path else f"./{path}"  # what it imports is shown likewise
+            return _Side(name, file=NetFile(f"{revision}:{beside}", copy, copy.parent))
+        return _Side(name, files=_files_of(copy, f"{revision}:{path or '.'}", copied=True))
+    if Path(name).is_dir():
+        return _Side(name, files=_files_of(Path(name), Path(name).as_posix(), copied=False))
+    (file,) = net_files([name])
+    return _Side(name, file=file)
+
+
+def _files_of(root: Path, shown: str, *, copied: bool) -> dict[str, NetFile]:
+    files = {}
+    for path in files_below(root):
+        inside = path.relative_to(root).as_posix()
+        files[inside] = NetFile(f"{shown}/{inside}", path, path.parent if copied else None)
+    return files

@@ -6,13 +6,11 @@ import codecs
 import os
 import sys
 from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from netspec import codes
-from netspec.cli.git_revision import checked_out, is_revision
 from netspec.compiler.driver import Request
 from netspec.compiler.parse import decode_source, read_file
 from netspec.diagnostics import NetspecError
@@ -103,39 +101,3 @@ def as_written(text: str, raw: bytes) -> str:
     """The text with the line endings and the byte order mark of the file that it was read from."""
     marked = raw.startswith(codecs.BOM_UTF8)
     return ("\ufeff" if marked else "") + with_endings(text, raw)
-
-
-@dataclass(frozen=True)
-class Side:
-    """One of two things to compare: a file, or the files of a folder by their paths in it."""
-
-    name: str
-    file: NetFile | None = None
-    files: Mapping[str, NetFile] | None = None
-
-
-def open_side(name: str, kept: ExitStack) -> Side:
-    """What `A` of `netspec diff A B` names; what was copied for it goes when `kept` closes.
-
-    Raises:
-        NetspecError: if there is no such file or revision.
-    """
-    if is_revision(name):
-        copy = kept.enter_context(checked_out(name))
-        revision, _, path = name.partition(":")
-        if copy.is_file():
-            beside = path if "/" in path else f"./{path}"  # what it imports is shown likewise
-            return Side(name, file=NetFile(f"{revision}:{beside}", copy, copy.parent))
-        return Side(name, files=_files_of(copy, f"{revision}:{path or '.'}", copied=True))
-    if Path(name).is_dir():
-        return Side(name, files=_files_of(Path(name), Path(name).as_posix(), copied=False))
-    (file,) = net_files([name])
-    return Side(name, file=file)
-
-
-def _files_of(root: Path, shown: str, *, copied: bool) -> dict[str, NetFile]:
-    files = {}
-    for path in files_below(root):
-        inside = path.relative_to(root).as_posix()
-        files[inside] = NetFile(f"{shown}/{inside}", path, path.parent if copied else None)
-    return files

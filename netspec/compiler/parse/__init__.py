@@ -1,4 +1,7 @@
-"""Text to syntax tree. Nothing outside this package knows Lark, which is loaded to build tables only."""
+"""Text to syntax tree. Nothing outside this package knows Lark, which is loaded to build tables only.
+
+What explains a slip is loaded when there is one: most files have none.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,6 @@ import threading
 from pathlib import Path
 
 from netspec import codes
-from netspec.compiler.parse.errors import syntax_error
 from netspec.compiler.parse.lalr import (
     Parser,
     Token,
@@ -15,7 +17,6 @@ from netspec.compiler.parse.lalr import (
     UnexpectedTokenError,
 )
 from netspec.compiler.parse.layout import MAX_NESTING, Layout, TooDeepError, token_span
-from netspec.compiler.parse.recovery import without_statement
 from netspec.compiler.parse.shipped_nets import did_you_mean
 from netspec.compiler.parse.tables import load_tables
 from netspec.compiler.parse.tree_builder import LocatedError, TreeBuilder
@@ -42,6 +43,8 @@ def parse(source: Source) -> syntax.File:
         try:
             tree = _parse_once(source, text)
         except NetspecError as error:
+            from netspec.compiler.parse.recovery import without_statement
+
             (diagnostic,) = error.diagnostics
             errors.append(diagnostic)
             before, text = text, without_statement(text, diagnostic)
@@ -135,6 +138,8 @@ def _parse_once(source: Source, text: str) -> syntax.File:
             message = f"brackets nest deeper than {MAX_NESTING}"
             raise NetspecError([Diagnostic(codes.LIMIT_NESTING, message, span)]) from None
         except (UnexpectedTokenError, UnexpectedCharacterError) as error:
+            from netspec.compiler.parse.errors import syntax_error
+
             literals = parser.tables.literals
             raise NetspecError([syntax_error(source, error, layout, literals)]) from None
         except LocatedError as error:
