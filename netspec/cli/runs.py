@@ -90,9 +90,15 @@ def _order(row: dict[str, Any], by: str) -> tuple[bool, Any]:
 
 def _shown(rows: Sequence[dict[str, Any]]) -> list[list[str]]:
     """The table, without the columns that no run has anything for."""
-    names = [name for name in rows[0] if any(row[name] is not None for row in rows)]
+    rows = [{**row, "best": _best(row)} for row in rows]
+    names = [n for n in rows[0] if n != "best_by" and any(row[n] is not None for row in rows)]
     body = [[_text(row[name], _FORMATS.get(name)) for name in names] for row in rows]
     return [["", *names], *([str(i), *line] for i, line in enumerate(body, 1))]
+
+
+def _best(row: dict[str, Any]) -> str | None:
+    """The best epoch, and whose accuracy says so."""
+    return f"{row['best']} ({row['best_by']})" if row["best"] is not None else None
 
 
 _FORMATS = {"loss": ".4f", "train": ".2%", "val": ".2%", "test": ".2%", "seconds": ",.1f"}

@@ -158,6 +158,8 @@ def _train_logged(
             stop=wish,
             progress=not settings["quiet"],
             log_every=settings["log-every"],
+            eval_every=settings["eval-every"],
+            test_every=settings["test-every"],
             recorder=recorder,
         )
         if history.stopped:
@@ -181,14 +183,19 @@ def _images(data: Dataset, settings: Settings) -> str:
     if used > TRAIN_SAMPLE:
         parts[0] += f" (their accuracy is that of {TRAIN_SAMPLE:,})"
     parts += [f"{held:,} for validation"] if held else []
-    return ", ".join([*parts, f"{len(data.x_test):,} test images"])
+    when = "" if settings["test-every"] or not len(data.x_test) else " at the end"
+    return ", ".join([*parts, f"{len(data.x_test):,} test images{when}"])
 
 
 def _choices(settings: Settings) -> str:
     """What decides most about how a run goes."""
+    every = settings["eval-every"]
+    when = (
+        f", accuracies {f'every {every} epochs' if every else 'at the end'}" if every != 1 else ""
+    )
     return (
         f"{settings['optimizer']}, learning rate {settings['lr']:g}, {settings['schedule']};"
-        f" batches of {settings['batch']}, {plural(settings['epochs'], 'epoch')}"
+        f" batches of {settings['batch']}, {plural(settings['epochs'], 'epoch')}{when}"
     )
 
 
@@ -231,12 +238,11 @@ def _prepare(plan: TrainingPlan, model: Model | TorchModel) -> Normalization | N
 
 
 def _result(history: History) -> str:
-    at = history.kept_epoch - 1
-    best = (
-        f" (epoch {at + 1}, the best in validation)"
-        if at + 1 < len(history.train_acc_history)
-        else ""
-    )
-    if history.test_acc_history:
-        return f"test accuracy {100 * history.test_acc_history[at]:.2f} %{best}"
-    return f"train accuracy {100 * history.train_acc_history[at]:.2f} % (there are no test images)"
+    epoch = history.kept_epoch
+    is_best = epoch < len(history.epoch_seconds)
+    best = f" (epoch {epoch}, the best in validation)" if is_best else ""
+    tested, trained = (history.accuracy(name, epoch) for name in ("test", "train"))
+    if tested is not None:
+        return f"test accuracy {100 * tested:.2f} %{best}"
+    assert trained is not None, "after the last epoch, and after the best, it was measured"
+    return f"train accuracy {100 * trained:.2f} % (there are no test images)"

@@ -178,6 +178,7 @@ BAD = {
     "another kind": json.dumps({**SOUND, "kind": "other"}),
     **{f"text for {name}": json.dumps({**SOUND, name: "x"}) for name in SOUND if name != "kind"},
     **{f"none for {name}": json.dumps({**SOUND, name: None}) for name in SOUND if name != "kind"},
+    "a result without an epoch": '{"kind": "result", "step": 2, "test": 0.5, "seconds": 1}',
     "no loss": json.dumps({name: value for name, value in SOUND.items() if name != "loss"}),
     "nan": json.dumps({**SOUND, "loss": float("nan")}),
     "infinite": json.dumps({**SOUND, "val": float("inf")}),

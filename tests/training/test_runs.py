@@ -103,8 +103,10 @@ def test_metrics_have_a_line_for_steps_and_for_epochs(run: Run, net, tmp_path) -
     losses = load_checkpoint(tmp_path / "run/checkpoints" / LAST).tensors["history.loss_history"]
     assert len(losses) == STEPS
     assert lines[0]["loss"] == pytest.approx(losses[:4].mean())
-    assert lines[-1]["loss"] == pytest.approx(losses[7:].mean())
-    assert set(lines[-1]) >= {"train", "val", "test", "lr", "seconds", "images_per_second"}
+    assert lines[-2]["loss"] == pytest.approx(losses[7:].mean())
+    assert set(lines[-2]) >= {"train", "val", "lr", "seconds", "images_per_second"}
+    assert [*lines[-1]] == ["kind", "epoch", "step", "test", "seconds"]
+    assert (lines[-1]["kind"], lines[-1]["epoch"], lines[-1]["step"]) == ("result", 2, 14)
 
 
 def test_a_file_of_weights_and_nothing_at_all(run: Run, net, tmp_path, monkeypatch) -> None:
@@ -130,9 +132,11 @@ CASES += [
     ("numpy", 9, ("--keep", "best", "--schedule", "step", "--every", 1, "--warmup", 1)),
     ("numpy", 9, ("--normalize", "mean-image", "--l2", 1e-2, "--clip-norm", 1, "--dtype", "float64")),
     ("numpy", 9, ("--freeze", "conv*", "--loss", "svm")),
+    ("numpy", 9, ("--eval-every", 2, "--test-every", 1, "--keep", "best")),
+    ("numpy", 3, ("--eval-every", 0)),
     ("torch", 1, ()),
     ("torch", 9, ("--optimizer", "momentum", "--keep", "best")),
-    ("torch", 5, ("--optimizer", "rmsprop", "--l2", 1e-2)),
+    ("torch", 5, ("--optimizer", "rmsprop", "--l2", 1e-2, "--eval-every", 2)),
     ("torch", 7, ("--optimizer", "sgd", "--channels-last")),
     ("torch", 5, ("--amp", "bf16")),
 ]  # fmt: skip
@@ -265,9 +269,10 @@ def test_the_live_line_says_it_all(monkeypatch, capsys) -> None:
     netspec.fit(model, data, epochs=2, train_limit=64, batch=32, val=32, progress=True)
     err = capsys.readouterr().err
     assert re.search(
-        r"loss \d\.\d+  epoch 2/2 +75% \|.*\| [\d,]+ img/s \d\d:\d\d left, val \d+\.\d%", err
+        r"loss \d\.\d+  epoch 2/2 +75% \|.*\| [\d.]+k? img/s \d\d:\d\d left, val \d+\.\d%", err
     )
-    assert "measuring test" in err
+    assert "measuring val" in err
+    assert err.index("epoch 2/2  loss") < err.index("measuring test")
     assert "epoch 2/2  loss" in err  # the line that stays
 
 
@@ -305,6 +310,8 @@ def test_event_files_for_tensorboard(run: Run, net, tmp_path, monkeypatch) -> No
     events = EventAccumulator(str(out))
     events.Reload()
     assert [e.step for e in events.Scalars("accuracy/val")] == [7, 14]
+    (tested,) = events.Scalars("accuracy/test")
+    assert (tested.step, tested.value) == (14, pytest.approx(read_metrics(out)[-1]["test"]))
     assert [e.step for e in events.Scalars("loss/steps")] == [4, 8, 12]
     assert [e.step for e in events.Scalars("learning rate")] == [4, 8, 12]
     about = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -277,8 +278,10 @@ def test_train_says_how_it_went_and_saves(run: Run, networks: Path, tmp_path: Pa
     assert finished.out.endswith(" %\n")
     epochs = [line for line in finished.err.splitlines() if line.startswith("epoch")]
     assert len(epochs) == 2
-    for words in ("loss", "train", "val", "test"):
+    for words in ("loss", "train", "val"):
         assert words in epochs[0]
+        assert "test" not in epochs[0]
+    assert re.search(r"^test \d", finished.err, re.MULTILINE)
     weights = load_weights(out)
     assert weights.tensors["conv1.weight"].shape == (6, 1, 5, 5)
     assert weights.normalization is not None

@@ -51,7 +51,8 @@ def test_runs_as_csv_and_json_have_rate_and_seed(run: Run, net) -> None:
 
 def test_parts_of_a_run_are_those_that_it_had(run: Run, net) -> None:
     assert run("train", net, *SHORT, "--val", 50, "--out", "a").code == 0
-    last = json.loads(Path("a/metrics.jsonl").read_text().splitlines()[-1])
+    *_, epoch, result = map(json.loads, Path("a/metrics.jsonl").read_text().splitlines())
+    last = {**epoch, **result}
     for part, count in (("val", 50), ("train", 64), ("test", None)):
         found = json.loads(run("eval", "a", "--part", part, "--format", "json").out)
         assert found["accuracy"] == last[part]

@@ -49,7 +49,7 @@ def test_a_run_alone_is_evaluated_as_it_was_trained(folder: Path, run: Run) -> N
     (last,) = [
         line
         for line in map(json.loads, (folder / "run/metrics.jsonl").read_text().splitlines())
-        if line["kind"] == "epoch" and line["epoch"] == 3
+        if line["kind"] == "result" and line["epoch"] == 3
     ]
     assert found["accuracy"] == last["test"]
     assert found["data"] == "three"

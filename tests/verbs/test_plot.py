@@ -42,6 +42,9 @@ def test_steps_are_drawn_where_they_are_in_their_epoch():
     assert found.epochs == [(0.5, 1.8), (1.5, 1.1)]
     assert found.accuracies["val"] == [(1, 0.2), (2, 0.5)]
     assert list(found.accuracies) == ["train", "val", "test"]
+    result = {"kind": "result", "epoch": 1, "step": 20, "test": 0.9, "seconds": 5.0}
+    lines = [{k: v for k, v in line.items() if k != "test"} for line in METRICS]
+    assert curves_of("a", [*lines, result]).accuracies["test"] == [(1, 0.9)]
     alone = curves_of("a", METRICS[:1])
     assert (alone.steps, alone.epochs, alone.accuracies) == ([(10.0, 2.0)], [], {})
     with fails("plot/nothing", "a has nothing to draw"):

@@ -106,10 +106,11 @@ def test_seconds_count_what_accuracies_take(run: Run, net, monkeypatch) -> None:
 
     monkeypatch.setattr(NumpyBackend, "accuracy", slowly)
     assert run("train", net, *SHORT, "--epochs", 2, "--out", "a").code == 0
-    epochs = [line for line in read_metrics(Path("a")) if line["kind"] == "epoch"]
-    assert epochs[0]["seconds"] >= 0.2
-    assert epochs[1]["seconds"] >= 0.4
-    assert epochs[0]["images_per_second"] > 64 / 0.2 or epochs[0]["seconds"] > 0.5
+    first, second, result = (x for x in read_metrics(Path("a")) if x["kind"] != "step")
+    assert first["seconds"] >= 0.1
+    assert second["seconds"] >= 0.2
+    assert result["seconds"] >= 0.3
+    assert first["images_per_second"] > 64 / 0.1 or first["seconds"] > 0.25
 
 
 def test_quiet_is_about_one_command(run: Run, net) -> None:

@@ -46,11 +46,13 @@ def curves_of(name: str, lines: Sequence[Line]) -> Curves:
     """
     steps = [x for x in lines if x.get("kind") == "step" and _has(x, "step", "loss")]
     epochs = [x for x in lines if x.get("kind") == "epoch" and _has(x, "epoch", "step", "loss")]
+    results = [x for x in lines if x.get("kind") == "result" and _has(x, "epoch")]
     if not steps and not epochs:
         raise NetspecError.simple(
             codes.PLOT_NOTHING, f"{name} has nothing to draw: it did not come to its first line"
         )
     # All epochs of a run have equally many steps. Before the first is over, a step stands for one.
+    measured = [*epochs, *results]
     each = epochs[0]["step"] / epochs[0]["epoch"] if epochs else 1
     return Curves(
         name,
@@ -58,9 +60,9 @@ def curves_of(name: str, lines: Sequence[Line]) -> Curves:
         # A mean of an epoch stands in its middle, or it would lag behind the steps.
         [(x["epoch"] - 0.5, x["loss"]) for x in epochs],
         {
-            part: [(x["epoch"], x[part]) for x in epochs if _has(x, part)]
+            part: sorted((x["epoch"], x[part]) for x in measured if _has(x, part))
             for part in _STYLES
-            if any(_has(x, part) for x in epochs)
+            if any(_has(x, part) for x in measured)
         },
     )
 

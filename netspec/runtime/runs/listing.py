@@ -13,6 +13,9 @@ from netspec.runtime.runs.folder import FACTS, Facts, RunFolder
 from netspec.runtime.runs.metrics import read_metrics
 from netspec.runtime.runs.options import OPTIONS
 
+# What tells the best epoch, from so many measurements on: test images are mostly looked at once.
+_JUDGES = {"val": 1, "test": 2, "train": 1}
+
 
 @dataclass(frozen=True)
 class RunSummary:
@@ -22,15 +25,19 @@ class RunSummary:
         path: Its folder.
         facts: What it was started with.
         epochs: How many epochs are over.
-        last: The line of metrics of the last of them; empty before the first.
-        best: The one with the best validation accuracy, else test, else train; empty too.
+        last: What the lines of metrics of these, and of the result, said last, by key; empty before
+            the first.
+        best: The epoch with the best accuracy; None before one was measured.
+        best_by: Whose accuracy that is: `val`, else `test` where it was measured more than once, else
+            `train`.
     """
 
     path: Path
     facts: Facts
     epochs: int
     last: Mapping[str, Any]
-    best: Mapping[str, Any]
+    best: int | None
+    best_by: str | None
 
     def row(self) -> dict[str, Any]:
         """Its line in a table: plain values, None for what is not known."""
@@ -44,7 +51,8 @@ class RunSummary:
             "train": self.last.get("train"),
             "val": self.last.get("val"),
             "test": self.last.get("test"),
-            "best": self.best.get("epoch"),
+            "best": self.best,
+            "best_by": self.best_by,
             "seconds": self.last.get("seconds"),
             "started": self.facts.started,
         }
@@ -62,10 +70,17 @@ def summarize_run(path: Path) -> RunSummary:
         NetspecError: `run/missing`, `run/damaged`.
     """
     facts = RunFolder(path).facts()
-    epochs = [line for line in read_metrics(path) if line.get("kind") == "epoch"]
-    judged = next((k for k in ("val", "test", "train") if epochs and k in epochs[-1]), None)
-    best = max(epochs, key=lambda line: line.get(judged, 0.0)) if judged else {}
-    return RunSummary(path, facts, len(epochs), epochs[-1] if epochs else {}, best)
+    lines = [line for line in read_metrics(path) if line["kind"] in ("epoch", "result")]
+    epochs = [line for line in lines if line["kind"] == "epoch"]
+    last = {key: value for line in lines for key, value in line.items()}
+    by = next((part for part, least in _JUDGES.items() if _count(epochs, part) >= least), None)
+    measured = [line for line in epochs if by in line]
+    best = max(measured, key=lambda line: line[by])["epoch"] if by is not None else None
+    return RunSummary(path, facts, len(epochs), last, best, by)
+
+
+def _count(lines: Sequence[Mapping[str, Any]], part: str) -> int:
+    return sum(part in line for line in lines)
 
 
 def find_runs(paths: Sequence[Path]) -> list[Path]:

@@ -1,12 +1,16 @@
-"""`metrics.jsonl`: what happened in a run, a line of JSON for some steps or for an epoch.
+"""`metrics.jsonl`: what happened in a run, a line of JSON for some steps, an epoch, or the result.
 
     {"kind": "step", "step": 100, "epoch": 2, "loss": 0.31, "lr": 0.002, "seconds": 4.1}
     {"kind": "epoch", "epoch": 2, "step": 112, "loss": 0.33, "lr": 0.002, "train": 0.93, "val": 0.91,
-     "test": 0.92, "seconds": 4.6, "images_per_second": 812.0}
+     "seconds": 4.6, "images_per_second": 812.0}
+    {"kind": "result", "epoch": 2, "step": 112, "test": 0.92, "seconds": 4.9}
 
 The loss of a `step` line is the mean of the steps since the line before it, that of an `epoch` line
-the mean of its epoch. `seconds` is the time that the run has taken, for steps and for accuracies;
-`images_per_second` is about the steps of the epoch alone.
+the mean of its epoch. An epoch has those of `train`, `val` and `test` that were measured after it. A
+`result` line closes a run: the test accuracy of the weights that it ended with, which are those after
+`epoch` and `step` (`train` where there are no test images); there is none where that epoch's line has it.
+`seconds` is the time that the run has taken, for steps and for accuracies; `images_per_second` is about
+the steps of the epoch alone.
 """
 
 from __future__ import annotations
@@ -31,6 +35,7 @@ _OPTIONAL = {"train": float, "val": float, "test": float}
 _FIELDS: Mapping[str, Mapping[str, type]] = {
     "step": _STEP,
     "epoch": {**_STEP, **_OPTIONAL, "images_per_second": float},
+    "result": {"step": int, "epoch": int, "seconds": float, **_OPTIONAL},
 }
 _LARGEST = 1 << 53
 
@@ -118,7 +123,7 @@ def _check(line: object) -> None:
         raise ValueError("it is no object")
     kind = line.get("kind")
     if not isinstance(kind, str) or kind not in _FIELDS:
-        raise ValueError("its `kind` is neither step nor epoch")
+        raise ValueError("its `kind` is none of step, epoch, result")
     for name, wanted in _FIELDS[kind].items():
         if (name in line or name not in _OPTIONAL) and not _fits(line.get(name), wanted):
             raise ValueError(f"its `{name}` is no {'count' if wanted is int else 'number'}")

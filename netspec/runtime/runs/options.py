@@ -172,6 +172,10 @@ _RUN = (
            "run", recipe=False, on_resume="fixed", metavar="DIR"),
     Option("checkpoint-every", Int(1, None), "save the state of the run every N steps too, not only"
            " after each epoch", "run", on_resume="free"),
+    Option("eval-every", Int(0, None), "epochs between two measurements of the accuracy on training and"
+           " validation images; 0: at the end alone (default 1)", "run", 1),
+    Option("test-every", Int(0, None), "epochs between two on test images (default 0: once, at the end,"
+           " with the weights that are saved)", "run", 0, on_resume="free"),
     Option("log-every", Int(1, None), "steps in a line of metrics.jsonl (default 50), and off a terminal"
            " a line of output for each", "run", on_resume="free"),
     Option("tensorboard", Bool(), "write event files for TensorBoard too", "run",

@@ -25,6 +25,7 @@ from netspec.runtime.runs.folder import CHECKPOINTS, FACTS, RunFolder, make_run
 from netspec.runtime.runs.folder_lock import FolderLock
 from netspec.runtime.runs.options import LOG_EVERY
 from netspec.runtime.runs.tensorboard import Events
+from netspec.runtime.training.history import PARTS
 from netspec.runtime.training.loop import Recorder, Run
 
 _LOG = logging.getLogger(__name__)
@@ -132,18 +133,34 @@ class RunRecorder(Recorder):
         if self._metrics is None:
             return
         history = run.history
-        named = ((name, history.accuracies(name)) for name in ("train", "val", "test"))
+        named = ((name, history.accuracy(name, run.epoch)) for name in PARTS)
         entry: dict[str, Any] = {
             "kind": "epoch",
             "epoch": run.epoch,
             "step": run.steps,
             "loss": float(np.mean(history.loss_history[-len(run.parts) :])),
             "lr": history.learning_rates[-1],
-            **{name: values[-1] for name, values in named if values},
+            **{name: value for name, value in named if value is not None},
             "seconds": history.seconds,
             "images_per_second": history.images_per_second[-1],
         }
         self._write(entry)
+        self.folder.log(line)
+
+    def after_result(self, run: Run, name: str, line: str) -> None:
+        """See `Recorder`."""
+        if self._metrics is None:
+            return
+        history = run.history
+        entry = {
+            "kind": "result",
+            "epoch": history.kept_epoch,
+            "step": history.kept_epoch * len(run.parts),
+            name: history.accuracies(name)[-1],
+            "seconds": history.seconds,
+        }
+        self._write(entry)
+        self._metrics.sync()
         self.folder.log(line)
 
     def _write(self, line: Mapping[str, Any]) -> None:
@@ -226,8 +243,6 @@ def _take_up(run: Run, checkpoint: Checkpoint) -> int:
             check_snapshot(Snapshot({f"best.{n}": t for n, t in best.items()}, {}), shapes)
         elif best_epoch:
             best = run.backend.state_dict()
-        if not 0 <= best_epoch <= len(run.history.val_acc_history):
-            raise ValueError(f"epoch {best_epoch} cannot be the best")
         length = int(state["metrics"])
         if length < 0:
             raise ValueError(f"metrics of {length} bytes")

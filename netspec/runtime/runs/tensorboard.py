@@ -16,6 +16,7 @@ _EPOCH = {
     "loss": "loss/epochs", "train": "accuracy/train", "val": "accuracy/val",
     "test": "accuracy/test", "images_per_second": "images per second",
 }  # fmt: skip
+_CURVES = {"step": _STEP, "epoch": _EPOCH, "result": _EPOCH}
 
 
 def require_tensorboard() -> None:
@@ -61,7 +62,7 @@ class Events:
         """Add the numbers of a line of metrics."""
         from tensorboard.compat.proto.summary_pb2 import Summary
 
-        curves = _STEP if line["kind"] == "step" else _EPOCH
+        curves = _CURVES[line["kind"]]
         values = [
             Summary.Value(tag=curves[key], simple_value=line[key]) for key in curves if key in line
         ]

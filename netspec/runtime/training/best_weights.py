@@ -19,7 +19,7 @@ State = dict[str, NDArray[Any]]
 
 
 class Keeper:
-    """Keeps the weights of the last step, or of the epoch with the best validation accuracy.
+    """Keeps the weights of the last step, or of the epoch with the best validation accuracy measured.
 
     A file is written whole or not at all: for `best` at each epoch that is better than all
     before it, so that an end without warning leaves the best so far; for `last` at the end.
@@ -46,23 +46,31 @@ class Keeper:
         self._accuracy = -1.0
 
     def after_epoch(self, epoch: int, history: History) -> None:
-        """Take note of an epoch whose accuracies are in the history."""
+        """Take note of an epoch; those of its accuracies that were measured are in the history."""
         if not self._keeps_best:
             history.kept_epoch = epoch
-        if not history.val_acc_history or not (self._keeps_best or self._best_out):
+        accuracy = history.accuracy("val", epoch)
+        if accuracy is None or not (self._keeps_best or self._best_out):
             return
-        if history.val_acc_history[-1] > self._accuracy:
-            self._accuracy = history.val_acc_history[-1]
+        if accuracy > self._accuracy:
+            self._accuracy = accuracy
             self.best, self.best_epoch = self.backend.state_dict(), epoch
             self._save_best(history)
             if self._keeps_best:
                 history.kept_epoch = epoch
 
     def restore(self, best: State | None, epoch: int, history: History) -> None:
-        """Take up what was best when a run was saved; files that are newer than that go back."""
+        """Take up what was best when a run was saved; files that are newer than that go back.
+
+        Raises:
+            ValueError: the validation accuracy of that epoch was not measured.
+        """
+        accuracy = history.accuracy("val", epoch)
+        if epoch and accuracy is None:
+            raise ValueError(f"epoch {epoch} cannot be the best")
         self.best, self.best_epoch = best, epoch
-        if best is not None:
-            self._accuracy = history.val_acc_history[epoch - 1]
+        if best is not None and accuracy is not None:
+            self._accuracy = accuracy
             self._save_best(history)
 
     def finish(self, history: History) -> None:

@@ -57,6 +57,8 @@ def fit(
     stop: Callable[[], bool] = lambda: False,
     progress: bool = False,
     log_every: int | None = None,
+    eval_every: int = 1,
+    test_every: int = 0,
     recorder: Recorder | None = None,
     on_epoch: Callable[[int, History], None] | None = None,
 ) -> History:
@@ -99,6 +101,11 @@ def fit(
         stop: Asked after each step; once it is true the run ends, and saves, as if it were over.
         progress: A line an epoch on stderr, and on a terminal a live one while it runs.
         log_every: Off a terminal: a line every so many steps too.
+        eval_every: Measure the accuracies on training and validation images after each so many
+            epochs, and after the last; 0 measures after the last alone. The best epoch is the best
+            of those.
+        test_every: Measure that on test images after each so many epochs too, and not once alone: at
+            the end, of the weights that the model ends with.
         recorder: Keeps the run on disk, and may take up one that was kept.
         on_epoch: Called after each epoch with its number, from 1, and the history so far.
 
@@ -113,6 +120,7 @@ def fit(
     _require_trainable(model, data)
     _check_whole(epochs=(epochs, 1), batch=(batch, 1), seed=(seed, 0), val=(val, 0))
     _check_whole(warmup=(warmup, 0), train_limit=(1 if train_limit is None else train_limit, 1))
+    _check_whole(eval_every=(eval_every, 0), test_every=(test_every, 0))
     require(is_number(l2) and l2 >= 0, f"l2 must be at least 0, not {l2!r}")
     require(
         clip_norm is None or (is_number(clip_norm) and clip_norm > 0),
@@ -173,7 +181,10 @@ def fit(
         make_progress(progress and backend.writes, log_every) as shown,
     ):
         keeper = Keeper(keep, out, backend, recorder.best_out)
-        run = Run(backend, job, keeper, history, rate, parts, epochs, stop, recorder, shown)
+        run = Run(
+            backend, job, keeper, history, rate, parts, epochs, eval_every, test_every, stop,
+            recorder, shown,
+        )  # fmt: skip
         run.go(on_epoch)
     return history
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from netspec.runtime.data.input_normalization import Normalization
+
+# The images that accuracies are measured on, in the order in which they are shown.
+PARTS = ("train", "val", "test")
 
 
 @dataclass
@@ -20,12 +24,16 @@ class History:
 
     Attributes:
         loss_history: The loss of each step, L2 term included.
-        train_acc_history: After each epoch, on at most 10,000 training images.
-        val_acc_history: After each epoch; empty without a validation part.
-        test_acc_history: After each epoch; empty without test images.
+        train_acc_history: After each epoch that it was measured after, on at most 10,000 training
+            images.
+        val_acc_history: Likewise; empty without a validation part.
+        test_acc_history: A single number, of the weights that the model has in the end, unless more
+            were asked for (`test_every`); empty without test images.
+        measured_epochs: The epochs, from 1, that the numbers of `train`, `val` and `test` are of.
         learning_rates: Of each step.
         epoch_seconds: Time of each epoch's training steps, accuracies not counted.
-        measuring_seconds: Time that the accuracies after each epoch took.
+        measuring_seconds: Time that the accuracies after each epoch took; that of the test images at
+            the end is in the last.
         images_per_second: Of each epoch's training steps.
         normalization: How inputs were normalised; to be kept with the weights.
         kept_epoch: The epoch, from 1, whose weights the model has in the end; 0 before the first.
@@ -38,6 +46,7 @@ class History:
     train_acc_history: list[float] = field(default_factory=list)
     val_acc_history: list[float] = field(default_factory=list)
     test_acc_history: list[float] = field(default_factory=list)
+    measured_epochs: dict[str, list[int]] = field(default_factory=lambda: {n: [] for n in PARTS})
     learning_rates: list[float] = field(default_factory=list)
     epoch_seconds: list[float] = field(default_factory=list)
     measuring_seconds: list[float] = field(default_factory=list)
@@ -59,10 +68,21 @@ class History:
             "test": self.test_acc_history,
         }[name]
 
+    def accuracy(self, name: str, epoch: int) -> float | None:
+        """What was measured on `train`, `val` or `test` after an epoch; None where nothing was."""
+        epochs = self.measured_epochs[name]
+        return self.accuracies(name)[epochs.index(epoch)] if epoch in epochs else None
+
+    def measured(self, name: str, epoch: int, accuracy: float) -> None:
+        """Take note of an accuracy on `train`, `val` or `test` after an epoch."""
+        self.measured_epochs[name].append(epoch)
+        self.accuracies(name).append(accuracy)
+
     def state(self) -> tuple[dict[str, NDArray[np.float64]], dict[str, Any]]:
         """All of it as arrays and plain data, to be kept."""
         arrays = {name: np.array(getattr(self, name), np.float64) for name in _LONG}
-        return arrays, {name: getattr(self, name) for name in _SHORT}
+        facts = {name: getattr(self, name) for name in (*_SHORT, "kept_epoch", "measured_epochs")}
+        return arrays, facts
 
     def load_state(
         self, arrays: Mapping[str, NDArray[np.generic]], facts: Mapping[str, Any]
@@ -74,16 +94,35 @@ class History:
         """
         for name in _LONG:
             setattr(self, name, [float(value) for value in arrays[name].ravel()])
-        for name in _SHORT[:-1]:
+        for name in _SHORT:
             # Checkpoints of before did not say how long accuracies took.
-            values = facts.get(name, []) if name == "measuring_seconds" else facts[name]
+            unknown = [0.0] * len(self.epoch_seconds) if name == "measuring_seconds" else None
+            values = facts[name] if unknown is None else facts.get(name, unknown)
             setattr(self, name, [float(value) for value in values])
-        self.kept_epoch = int(facts[_SHORT[-1]])
+        done = len(self.epoch_seconds)
+        self.kept_epoch = int(facts["kept_epoch"])
+        if not 0 <= self.kept_epoch <= done or len(self.measuring_seconds) != done:
+            raise ValueError(f"epoch {self.kept_epoch} of {done} is kept")
+        for name in PARTS:
+            count = len(self.accuracies(name))
+            # In runs of before there is one after each epoch.
+            epochs = range(1, count + 1)
+            if "measured_epochs" in facts:
+                epochs = facts["measured_epochs"][name]
+            self.measured_epochs[name] = _epochs(epochs, count, done)
 
 
-# What has a number for each step, and what for each epoch.
+def _epochs(values: Sequence[object], count: int, done: int) -> list[int]:
+    """The numbers of so many epochs of those that are done, each larger than the one before."""
+    epochs = [value for value in values if type(value) is int and 0 < value <= done]
+    if not len(epochs) == len(values) == count or any(a >= b for a, b in pairwise(epochs)):
+        raise ValueError(f"{count} accuracies after the epochs {values} of {done}")
+    return epochs
+
+
+# What has a number for each step, and what has one for each epoch, or for some.
 _LONG = ("loss_history", "learning_rates")
 _SHORT = (
     "train_acc_history", "val_acc_history", "test_acc_history", "epoch_seconds",
-    "measuring_seconds", "images_per_second", "kept_epoch",
+    "measuring_seconds", "images_per_second",
 )  # fmt: skip

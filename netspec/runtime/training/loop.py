@@ -45,7 +45,16 @@ class Recorder:
         """The losses of some more steps are in the history."""
 
     def after_epoch(self, run: Run, line: str) -> None:
-        """The accuracies of an epoch are in the history; `line` tells of it, with what it warns of."""
+        """An epoch is in the history, with those of its accuracies that were measured.
+
+        `line` tells of it, with what it warns of.
+        """
+
+    def after_result(self, run: Run, name: str, line: str) -> None:
+        """The accuracy of the weights that are kept, on the images of a name, is in the history.
+
+        `line` tells of it. No checkpoint follows: a run that goes on from the last one measures it anew.
+        """
 
     def checkpoint(self, run: Run) -> None:
         """A good moment to save all that is needed to go on from here."""
@@ -63,6 +72,10 @@ class Run:
         rate: The learning rate of each step, counted from 0.
         parts: The batches of an epoch, as slices of its order.
         epochs: How many there are.
+        eval_every: Accuracies on training and validation images are measured after each so many
+            epochs, and after the last; 0 for after the last alone.
+        test_every: Those on test images are measured after each so many epochs, and in the end of the
+            weights that are kept; 0 for in the end alone.
         stop: Asked after each step.
         recorder, progress: Who is told.
         epoch: The epoch under way, from 1.
@@ -77,6 +90,8 @@ class Run:
     rate: Schedule
     parts: Sequence[slice]
     epochs: int
+    eval_every: int = 1
+    test_every: int = 0
     stop: Callable[[], bool] = lambda: False
     recorder: Recorder = field(default_factory=Recorder)
     progress: Progress = field(default_factory=Progress)
@@ -107,6 +122,8 @@ class Run:
         if self.history.stopped:
             self.recorder.checkpoint(self)
         self.keeper.finish(self.history)
+        if not self.history.stopped:
+            self.history.stopped = self._measure_result()
         self.recorder.finish(self)
 
     def _train(self) -> bool:
@@ -149,15 +166,48 @@ class Run:
 
     def _measure(self) -> bool:
         """The accuracies after an epoch; whether the run is to stop, which leaves them out."""
-        start, found = time.perf_counter(), {}
-        for name in self.job.measured:
+        start = time.perf_counter()
+        stopped = self._accuracies(
+            self.epoch, [n for n in self.job.measured if self._is_turn_of(n)]
+        )
+        if not stopped:
+            self.history.measuring_seconds.append(time.perf_counter() - start)
+        return stopped
+
+    def _is_turn_of(self, name: str) -> bool:
+        """Whether the accuracy on some images is measured after the epoch under way."""
+        every = self.test_every if name == "test" else self.eval_every
+        # After the last epoch it has yet to be seen which weights are tested.
+        closes = self.epoch == self.epochs and name != "test"
+        return closes or (every > 0 and self.epoch % every == 0)
+
+    def _measure_result(self) -> bool:
+        """The test accuracy of the weights that are kept, unless it is known; whether to stop.
+
+        Without test images it is the training accuracy.
+        """
+        epoch, start = self.history.kept_epoch, time.perf_counter()
+        name = "test" if "test" in self.job.measured else "train"
+        if self.history.accuracy(name, epoch) is not None:
+            return False
+        if self._accuracies(epoch, [name]):
+            return True
+        self.history.measuring_seconds[-1] += time.perf_counter() - start
+        line = f"{name} {self.history.accuracies(name)[-1]:.2%} with the weights of epoch {epoch}"
+        self.progress.line(line)
+        self.recorder.after_result(self, name, line)
+        return False
+
+    def _accuracies(self, epoch: int, names: Sequence[str]) -> bool:
+        """Measure accuracies of the weights of an epoch; whether the run is to stop, without them."""
+        found = {}
+        for name in names:
             self.progress.measure(name)
             found[name] = self.backend.accuracy(name, self.stop)
         _, stopped = self.backend.read(self.stop())
         if not stopped:
-            self.history.measuring_seconds.append(time.perf_counter() - start)
             for name, value in found.items():
-                self.history.accuracies(name).append(value)
+                self.history.measured(name, epoch, value)
         return stopped
 
     def _end_epoch(self, on_epoch: Callable[[int, History], None] | None) -> None:
@@ -176,13 +226,13 @@ class Run:
             on_epoch(epoch, history)
 
     def _warning_of_chance(self) -> str | None:
-        """A warning after the first epoch that ends `ENOUGH_STEPS` steps or more at chance level."""
-        before = self.steps - len(self.parts)
-        if not before < ENOUGH_STEPS <= self.steps or "train" not in self.job.measured:
+        """A warning where the first accuracy after `ENOUGH_STEPS` steps or more is at chance level."""
+        found = self.history.accuracy("train", self.epoch)
+        before = [0, *self.history.measured_epochs["train"]][-2:][0] * len(self.parts)
+        if found is None or not before < ENOUGH_STEPS <= self.steps:
             return None
         labels = self.job.measured["train"][1]
         chance = float(np.bincount(labels).max()) / len(labels)
-        found = self.history.train_acc_history[-1]
         doubt = SPREADS * math.sqrt(chance * (1 - chance) / len(labels))
         limit = chance + max(doubt, min(HARDLY * (1 - chance), chance / 2))
         if chance == 1.0 or found > limit:

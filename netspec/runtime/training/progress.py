@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from netspec.runtime.training.history import History
+from netspec.runtime.training.history import PARTS, History
 
 
 @dataclass
@@ -134,11 +134,11 @@ def make_progress(shown: bool, every: int | None) -> Iterator[Progress]:
 
 def epoch_line(epoch: int, epochs: int, steps: int, history: History) -> str:
     """The line that an epoch of so many steps leaves on the screen."""
-    named = ((name, history.accuracies(name)) for name in ("train", "val", "test"))
+    named = ((name, history.accuracy(name, epoch)) for name in PARTS)
     parts = [
         f"epoch {epoch:>{len(str(epochs))}}/{epochs}",
         f"loss {np.mean(history.loss_history[-steps:]):.4f}",
-        *(f"{name} {values[-1]:.2%}" for name, values in named if values),
+        *(f"{name} {value:.2%}" for name, value in named if value is not None),
         f"{history.images_per_second[-1]:,.0f} images/s",
     ]
     return "  ".join(parts)
