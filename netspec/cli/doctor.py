@@ -21,6 +21,7 @@ from netspec.cli.common import (
 from netspec.cli.exit_codes import FAILED, OK
 from netspec.cli.live_line import LiveLine
 from netspec.cli.output_place import add_force_option, check_output, net_sources
+from netspec.cli.picture_options import add_normalize_options, add_resize_options
 from netspec.diagnostics import NetspecError
 
 if TYPE_CHECKING:
@@ -38,7 +39,10 @@ code 1.
 """
 
 # The options that may be given here, of those of a training.
-_GIVEN = ("data", "normalize", "optimizer", "lr", "batch", "l2", "loss", "seed")
+_GIVEN = (
+    "data", "normalize", "mean", "std", "resize", "resize-shorter", "optimizer", "lr", "batch", "l2",
+    "loss", "seed",
+)  # fmt: skip
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -57,9 +61,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
                       help=f"{', '.join(NAMES)}, an .npz file or a folder, as for `train`"
                       " (default: the recipe's, or digits)")  # fmt: skip
     data.add_argument("--data-dir", type=Path, metavar="DIR", help="where to look for it first")
-    data.add_argument("--resize", action="store_true",
-                      help="stretch the pictures of a folder to the net's input")  # fmt: skip
-    data.add_argument("--normalize", choices=KINDS, help="(default: the recipe's, or channel)")
+    add_resize_options(data)
+    add_normalize_options(data, KINDS, "(default: the recipe's, or channel)")
     how = parser.add_argument_group("how it is to be trained (default: the recipe's)")
     how.add_argument("--optimizer", choices=tuple(OPTIMIZERS))
     how.add_argument("--lr", type=float, metavar="RATE", help="the learning rate")
@@ -101,7 +104,7 @@ def run(options: argparse.Namespace) -> int:
         check_output(options.plot, sources, force=options.force)
     if recipe is not None:
         tell(f"recipe: {recipe.name}")
-    data = load(settings["data"], options.data_dir, image_shape(net.graph), resize=options.resize)
+    data = load(settings["data"], options.data_dir, image_shape(net.graph), resize=settings.resize)
     with LiveLine() as live:
         found = examine(
             net,
@@ -114,7 +117,7 @@ def run(options: argparse.Namespace) -> int:
             clip_norm=settings["clip-norm"],
             warms_up=settings["warmup"] > 0,
             loss=settings["loss"],
-            normalize=_kind(settings["normalize"]),
+            normalize=settings.normalize_without_weights,
             seed=settings["seed"],
             advance=live.show,
         )
@@ -137,10 +140,5 @@ def _recipe(options: argparse.Namespace) -> Recipe | None:
 
 
 def _given(options: argparse.Namespace) -> dict[str, Any]:
-    named = ((name, getattr(options, name)) for name in _GIVEN)
+    named = ((name, getattr(options, name.replace("-", "_"))) for name in _GIVEN)
     return {name: value for name, value in named if value is not None}
-
-
-def _kind(normalize: str) -> str:
-    """What a net is examined with that is to start from weights: it has none yet."""
-    return "channel" if normalize == "weights" else normalize

@@ -11,13 +11,14 @@ from netspec import codes
 from netspec.cli.common import emit
 from netspec.cli.exit_codes import OK
 from netspec.cli.named_run import NamedRun
+from netspec.cli.picture_options import add_normalize_options, given_normalization, given_resize
 from netspec.cli.trained_net import Trained, add_weight_options, load_trained, stored_normalization
 from netspec.diagnostics import NetspecError
 from netspec.text.width import terminal_width
 
 if TYPE_CHECKING:
     from netspec.runtime.data import Dataset
-    from netspec.runtime.data.input_normalization import Normalization
+    from netspec.runtime.data.input_normalization import ChannelStatistics, Normalization
     from netspec.runtime.runs.resolve import Settings
 
 
@@ -36,9 +37,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--part", choices=("test", "train", "val"), default="test",
                       help="which images (default test); of a run train are those it was trained on, and"
                       " val those it held out")  # fmt: skip
-    data.add_argument("--normalize", choices=KINDS,
-                      help="normalise by the training images, in place of what the weights"
-                      " say")  # fmt: skip
+    add_normalize_options(
+        data, KINDS, "normalise by the training images, in place of what the weights say; or by the"
+        " statistics of imagenet",
+    )  # fmt: skip
     data.add_argument("--loss", choices=tuple(LOSSES),
                       help="(default: that of the run; else softmax, the cross-entropy)")  # fmt: skip
 
@@ -56,20 +58,21 @@ def run(options: argparse.Namespace) -> int:
         require_same_pixels,
     )
 
+    given = given_normalization(options)
     trained = load_trained(options)
     model = trained.model
     settings = _settings(options, trained.run)
     folder = Path(settings["data-dir"]) if settings["data-dir"] else None
-    data = load(settings["data"], folder, model.input_shape, resize=settings["resize"])
+    data = load(settings["data"], folder, model.input_shape, resize=settings.resize)
     data.check_classes(model.classes)
     x, y = _part(data, options.part, settings)
     about = trained.weights.metadata
-    if options.normalize is None:
+    if given is None:
         require_same_pixels(data.name, x.dtype.name, image_type(about))
     y = labels_by_name(data, y, about)
     names = trained.names if has_names(about) else complete(data.class_names, model.classes)
     loss = make_loss(settings["loss"], **settings.keywords("loss"))
-    found = evaluate(model, x, y, _normalization(options, trained, data), names, loss=loss)
+    found = evaluate(model, x, y, _normalization(given, trained, data), names, loss=loss)
     title = {"net": trained.net.name, "data": data.name, "part": options.part}
     if options.format == "json":
         emit(json.dumps({**title, **found.to_dict()}, indent=2))
@@ -107,17 +110,20 @@ def _settings(options: argparse.Namespace, run: NamedRun | None) -> Settings:
     from netspec.runtime.runs.resolve import resolve
 
     folder = str(options.data_dir) if options.data_dir is not None else None
-    named = {"data": options.data, "data-dir": folder, "resize": options.resize}
-    given = {n: v for n, v in {**named, "loss": options.loss}.items() if v is not None}
+    named = {"data": options.data, "data-dir": folder, "loss": options.loss}
+    given = {n: v for n, v in {**named, **given_resize(options)}.items() if v is not None}
     return resolve(given) if run is None else run.settings_with(given)
 
 
-def _normalization(options: argparse.Namespace, trained: Trained, data: Dataset) -> Normalization:
+def _normalization(
+    given: str | ChannelStatistics | None, trained: Trained, data: Dataset
+) -> Normalization:
     from netspec.runtime.data.input_normalization import Normalization
 
-    if options.normalize is not None:
-        trained.say_normalization(options.normalize)
-        return Normalization.fit(options.normalize, data.x_train)
+    if given is not None:
+        normalization = Normalization.fit(given, data.x_train)
+        trained.say_normalization(normalization)
+        return normalization
     return stored_normalization(
         trained.weights,
         trained.path,

@@ -133,7 +133,7 @@ class _Subject(NamedTuple):
 
 def _subject(net: Net, options: argparse.Namespace) -> _Subject:
     """What the options name; of a run its weights, its images and its loss, where none are given."""
-    from netspec.runtime.data.input_normalization import KINDS, Normalization
+    from netspec.runtime.data.input_normalization import Normalization
     from netspec.runtime.optim.losses import make_loss
     from netspec.runtime.runs.resolve import resolve
 
@@ -148,7 +148,7 @@ def _subject(net: Net, options: argparse.Namespace) -> _Subject:
     if run is not None and (options.start or options.end):  # a part has inputs of its own
         return _Subject(model, loss=options.loss)
     data = _images(net, settings)
-    kind = settings["normalize"] if settings["normalize"] in KINDS else "channel"
+    kind = settings.normalize_without_weights
     normalization = fitted or Normalization.fit(kind, data.x_train)
     x = normalization.apply(data.x_train[: options.batch], "float64")
     loss = options.loss if run is None else make_loss(settings["loss"], **settings.keywords("loss"))
@@ -172,6 +172,6 @@ def _images(net: Net, settings: Settings) -> Dataset:
     from netspec.runtime.models.classifier_shape import class_count, image_shape
 
     folder = Path(settings["data-dir"]) if settings["data-dir"] else None
-    data = load(settings["data"], folder, image_shape(net.graph), resize=settings["resize"])
+    data = load(settings["data"], folder, image_shape(net.graph), resize=settings.resize)
     data.check_classes(class_count(net.graph))
     return data

@@ -12,6 +12,7 @@ from netspec.cli.common import tell
 from netspec.diagnostics import NetspecError
 
 if TYPE_CHECKING:
+    from netspec.runtime.data.input_normalization import Normalization
     from netspec.runtime.runs.folder import Facts, RunFolder
     from netspec.runtime.runs.resolve import Settings
 
@@ -62,12 +63,14 @@ class NamedRun:
     def settings_with(self, given: Mapping[str, Any]) -> Settings:
         """Its training options, and those that are given; where they differ that is said.
 
-        What belongs to a choice that is given otherwise, such as options of a loss, is left out.
+        What belongs to a choice that is given otherwise, such as options of a loss, is left out, and
+        so is what something that is given takes the place of.
         """
         from netspec.runtime.runs.options import OPTIONS
-        from netspec.runtime.runs.resolve import resolve
+        from netspec.runtime.runs.resolve import replaced_by, resolve
         from netspec.runtime.runs.resume import is_same
 
+        replaced = replaced_by(given)
         other = {n for n, value in given.items() if not is_same(self.settings[n], value)}
         for name in given:
             if (
@@ -76,13 +79,24 @@ class NamedRun:
                 and OPTIONS[name].on_resume in ("fixed", "said")
             ):
                 self._say(f"--{name}", self.settings[name], given[name])
-        own = {n: v for n, v in self.settings.values.items() if OPTIONS[n].of not in other}
+        own = {
+            n: v
+            for n, v in self.settings.values.items()
+            if OPTIONS[n].of not in other and n not in replaced
+        }
         known = {name: value for name, value in {**own, **given}.items() if value is not None}
         return resolve(known)
 
-    def say_normalization(self, own: str | None, given: str) -> None:
+    def say_normalization(self, own: Normalization | None, given: Normalization) -> None:
         """Say so where images are normalised otherwise than in the run."""
-        self._say("--normalize", own, given)
+        from netspec.runtime.data.input_normalization import KINDS
+
+        what = f"--normalize {given.kind}" if given.kind in KINDS else "--mean and --std"
+        before = own.kind if own is not None else "nothing"
+        if before != given.kind:
+            _note(f"{what}: {self.folder.path} was trained with {before}")
+        elif own is not None and not given.is_like(own):
+            _note(f"{what}: {self.folder.path} was trained with other numbers")
 
     def say_weights(self, given: Path) -> None:
         """Say so where weights that are given are not the run's."""

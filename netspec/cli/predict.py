@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netspec.cli.common import emit, positive, report
 from netspec.cli.exit_codes import FAILED, OK
+from netspec.cli.picture_options import add_normalize_options, given_normalization
 from netspec.cli.trained_net import Trained, add_weight_options, load_trained, stored_normalization
 from netspec.diagnostics import NetspecError
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from netspec.diagnostics import Diagnostic
     from netspec.runtime.data.input_normalization import Normalization
     from netspec.runtime.inference.predict import Prediction
 
-# What needs no training images to be fitted to; `unit` of pixels is 255.
-_WITHOUT_DATA = ("none", "unit")
+# What needs no training images to be fitted to. Of all files a `unit` is 255; an array that holds no
+# bytes is taken for pixels from 0 to 1 by statistics alone.
+_OF_BYTES = ("none", "unit")
+_WITHOUT_DATA = (*_OF_BYTES, "imagenet")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -29,9 +34,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
                         help="PNG, JPEG, .npy of one or many, or a folder of pictures")  # fmt: skip
     parser.add_argument("--top", type=positive, default=1, metavar="K",
                         help="show the K most likely classes (default 1)")  # fmt: skip
-    parser.add_argument("--normalize", choices=_WITHOUT_DATA,
-                        help="in place of what the weights say: none, or unit, pixels from 0 to"
-                        " 1")  # fmt: skip
+    add_normalize_options(
+        parser, _WITHOUT_DATA,
+        "in place of what the weights say: none; unit, pixels from 0 to 1; or imagenet, as torchvision's"
+        " weights expect",
+    )  # fmt: skip
 
 
 def run(options: argparse.Namespace) -> int:
@@ -40,7 +47,8 @@ def run(options: argparse.Namespace) -> int:
     from netspec.runtime.weights.data_facts import image_type
 
     trained = load_trained(options)
-    normalization = _normalization(options, trained)
+    resize = trained.resize(options)
+    normalization_for = _normalization(options, trained)
     found: list[Prediction] = []
     unread: list[Diagnostic] = []
     for path in picture_files(options.images):
@@ -48,9 +56,10 @@ def run(options: argparse.Namespace) -> int:
             pictures = read_pictures(
                 path,
                 trained.model.input_shape,
-                resize=trained.resizes(options.resize),
+                resize=resize,
                 trained_on=image_type(trained.weights.metadata),
             )
+            normalization = normalization_for(pictures.x)
             found += predict(trained.model, pictures, normalization, options.top)
         except NetspecError as error:  # the others are answered all the same
             unread += error.diagnostics
@@ -66,18 +75,27 @@ def run(options: argparse.Namespace) -> int:
     return OK
 
 
-def _normalization(options: argparse.Namespace, trained: Trained) -> Normalization:
+def _normalization(
+    options: argparse.Namespace, trained: Trained
+) -> Callable[[NDArray[Any]], Normalization]:
+    """How the pictures of a file are normalised: as it is given, else as in the training."""
     import numpy as np
 
     from netspec.runtime.data.input_normalization import Normalization
 
-    if options.normalize is not None:
-        trained.say_normalization(options.normalize)
+    given = given_normalization(options)
+    if given is not None:
         nothing = np.zeros((1, *trained.model.input_shape), np.uint8)
-        return Normalization.fit(options.normalize, nothing)
-    return stored_normalization(
-        trained.weights, trained.path, "--normalize none, or unit for pixels from 0 to 1"
-    )
+        normalization = Normalization.fit(given, nothing)
+        trained.say_normalization(normalization)
+        if given in _OF_BYTES:
+            return lambda _: normalization
+        return lambda x: Normalization.fit(given, x)
+    stored = stored_normalization(
+        trained.weights, trained.path,
+        "--normalize none; unit for pixels from 0 to 1; imagenet for torchvision's weights",
+    )  # fmt: skip
+    return lambda _: stored
 
 
 def _lines(found: Iterable[Prediction], names: tuple[str, ...]) -> Iterable[str]:

@@ -126,7 +126,7 @@ def _train_logged(
     settings = plan.settings
     normalization = _prepare(plan, model)
     folder = Path(settings["data-dir"]) if settings["data-dir"] else None
-    data = load(settings["data"], folder, model.input_shape, resize=settings["resize"])
+    data = load(settings["data"], folder, model.input_shape, resize=settings.resize)
     _LOG.info("%s on %s: %s", plan.net.name, data.name, _images(data, settings))
     _LOG.info(_choices(settings))
     if settings["compile"]:
@@ -146,7 +146,7 @@ def _train_logged(
             clip_norm=settings["clip-norm"],
             seed=settings["seed"],
             val=settings["val"],
-            normalize=normalization or settings["normalize"],
+            normalize=normalization or settings.normalize,
             augment=settings["augment"] or (),
             train_limit=settings["train-limit"],
             warmup=settings["warmup"],

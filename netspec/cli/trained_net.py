@@ -17,11 +17,13 @@ from netspec.cli.common import (
     positive,
 )
 from netspec.cli.named_run import NamedRun, named_run, run_around
+from netspec.cli.picture_options import add_resize_options, given_resize
 from netspec.diagnostics import NetspecError
 
 if TYPE_CHECKING:
     from netspec.net import Net
     from netspec.runtime.data.input_normalization import Normalization
+    from netspec.runtime.data.pictures import Resize
     from netspec.runtime.models.numpy_model import Model
     from netspec.runtime.models.pytorch.model import TorchModel
     from netspec.runtime.weights.safetensors_file import Weights
@@ -45,21 +47,22 @@ class Trained(NamedTuple):
     path: Path
     run: NamedRun | None
 
-    def say_normalization(self, given: str) -> None:
+    def say_normalization(self, given: Normalization) -> None:
         """Say so where images are normalised otherwise than in the run."""
-        stored = self.weights.normalization
         if self.run is not None:
-            self.run.say_normalization(stored.kind if stored is not None else None, given)
+            self.run.say_normalization(self.weights.normalization, given)
 
-    def resizes(self, given: bool | None) -> bool:
-        """Whether pictures are stretched: as it is said, else as in the run."""
-        if given is None and self.run is not None:
-            return bool(self.run.settings["resize"])
-        return bool(given)
+    def resize(self, options: argparse.Namespace) -> Resize:
+        """What is done to pictures of another size: as it is said, else as in the run."""
+        from netspec.runtime.runs.resolve import resolve
+
+        given = given_resize(options)
+        settings = resolve(given) if self.run is None else self.run.settings_with(given)
+        return settings.resize
 
 
 def add_weight_options(parser: argparse.ArgumentParser) -> None:
-    """FILE, the net's options, `--weights`, `--backend`, `--device`, `--threads` and `--format`."""
+    """FILE, the net's options, `--weights`, `--backend`, how pictures are resized, and `--format`."""
     add_net_file(parser)
     parser.add_argument("--weights", type=Path, metavar="W",
                         help="trained weights: a safetensors file, PyTorch's .pth, or the folder of a"
@@ -70,8 +73,7 @@ def add_weight_options(parser: argparse.ArgumentParser) -> None:
                         help="for torch (default auto: a GPU where there is one)")  # fmt: skip
     parser.add_argument("--threads", type=positive, metavar="N",
                         help="threads for the arithmetic (default: the libraries')")  # fmt: skip
-    parser.add_argument("--resize", action="store_true", default=None,
-                        help="stretch pictures of other sizes to the net's input")  # fmt: skip
+    add_resize_options(parser)
     parser.add_argument("--format", choices=("text", "json"), default="text",
                         help="(default text)")  # fmt: skip
     add_net_options(parser)

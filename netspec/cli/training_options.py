@@ -42,7 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     recipe.add_argument("--no-recipe", action="store_true", help="take none")
     groups = {group: parser.add_argument_group(group) for group in _groups()}
     for option in OPTIONS.values():
-        _add(groups[option.group], option)
+        add_option(groups[option.group], option)
     groups["run"].add_argument("--resume", type=Path, metavar="RUN",
                                help="go on with the run in this folder")  # fmt: skip
     add_force_option(groups["run"])
@@ -70,7 +70,8 @@ def _groups() -> list[str]:
     return list(dict.fromkeys(option.group for option in OPTIONS.values()))
 
 
-def _add(group: argparse._ArgumentGroup, option: Option) -> None:
+def add_option(group: argparse.ArgumentParser | argparse._ArgumentGroup, option: Option) -> None:
+    """Declare one of them."""
     kind, flag = option.kind, f"--{option.name}"
     metavar = option.metavar or _METAVARS.get(type(kind))
     if isinstance(kind, Bool):

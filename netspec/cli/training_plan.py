@@ -286,7 +286,8 @@ def _about_recipe(recipe: Recipe, settings: Settings) -> str:
     if other:
         text += f", except for {', '.join(other)}"
     if settings.left_out:
-        text += f" and what goes with that: {', '.join(settings.left_out)}"
+        text += " and what goes with that: " if other else ", except for "
+        text += ", ".join(settings.left_out)
     return text
 
 

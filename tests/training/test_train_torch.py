@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 
 torch = pytest.importorskip("torch")
 
-from netspec.runtime.data.input_normalization import KINDS, Normalization  # noqa: E402
+from netspec.runtime.data.input_normalization import FITTED, Normalization  # noqa: E402
 from netspec.runtime.models.pytorch import batches as feeds  # noqa: E402
 from netspec.runtime.models.pytorch.augment import cut_out, shift_and_flip  # noqa: E402
 from netspec.runtime.models.pytorch.device import Execution, choose_device, ordinary_errors  # noqa: E402
@@ -151,7 +151,7 @@ def test_accuracies_and_buffers_are_those_of_numpy():
     assert np.allclose(models[0].forward(x), models[1].forward(x), atol=1e-9)
 
 
-@pytest.mark.parametrize("normalize", KINDS)
+@pytest.mark.parametrize("normalize", FITTED)
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "float32", "uint16", ">f8"])
 def test_normalised_images_are_numpys_to_the_bit(normalize, dtype):
     x = made().x_train.astype(dtype)

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netspec.diagnostics import NetspecError
-from netspec.runtime.data.input_normalization import KINDS, Normalization
+from netspec.runtime.data.input_normalization import FITTED, Normalization
 from netspec.runtime.weights.safetensors_file import check_tensors, load_weights, save_weights
 
 RNG = np.random.default_rng(0)
@@ -191,7 +191,7 @@ def test_mismatch_names_every_tensor():
 # ---------------------------------------------------------------------------------- normalization
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", FITTED)
 @pytest.mark.parametrize("shape", [(400, 3, 16, 16), (50, 6)])
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
 def test_normalization_survives_json_bit_for_bit(kind, shape, dtype):
@@ -225,7 +225,7 @@ def test_normalization_does_what_it_says():
 def test_normalization_of_what_never_changes_is_finite():
     for value in (0, 7, 1e6):
         x = np.full((5, 2, 3, 3), value, np.float32)
-        for kind in KINDS:
+        for kind in FITTED:
             assert np.isfinite(Normalization.fit(kind, x).apply(x, "f4")).all()
 
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from netspec import codes
 from netspec.diagnostics import NetspecError
 from netspec.runtime.data.arrays import load_arrays
-from netspec.runtime.data.choices import check_name
+from netspec.runtime.data.choices import check_name, require
 from netspec.runtime.data.cifar import load_cifar10
 from netspec.runtime.data.dataset import Dataset
 from netspec.runtime.data.digits import load_digits
 from netspec.runtime.data.idx import SOURCES, load_idx
 from netspec.runtime.data.image_folder import is_image_folder, load_image_folder
 from netspec.runtime.data.npz import load_npz
+from netspec.runtime.data.pictures import Resize
 
 NAMES = ("digits", *SOURCES, "cifar10")
 
@@ -23,7 +26,7 @@ def load(
     data_dir: str | Path | None = None,
     input_shape: tuple[int, ...] | None = None,
     *,
-    resize: bool = False,
+    resize: Resize = False,
 ) -> Dataset:
     """Load a data set and bring it to a network's input.
 
@@ -40,12 +43,19 @@ def load(
         input_shape: (C, H, W) or (F,) of the network's input. Only `digits` is resized to it;
             pictures are flattened for (F,); any other difference is an error. None takes the data
             as they are.
-        resize: Stretch the pictures of a folder to the input's size.
+        resize: True stretches the pictures of a folder to the input's size. A number N resizes them
+            until their shorter side has N pixels, and takes the middle of the input's size
+            (torchvision's `Resize(N)` and `CenterCrop`).
 
     Raises:
-        NetspecError: `data/unknown-name`, `data/missing-file`, `data/bad-file`, `data/shape`.
+        NetspecError: `data/unknown-name`, `data/missing-file`, `data/bad-file`, `data/shape`;
+            `train/bad-option` for a shorter side of less than a pixel.
     """
     name = str(name)
+    require(
+        isinstance(resize, bool) or (isinstance(resize, int | np.integer) and resize >= 1),
+        f"resize must be True, False or a number of pixels, not {resize!r}",
+    )
     data_dir = None if data_dir is None else Path(data_dir)
     path = path_of(name)
     if path is not None and name.endswith(".npz"):
@@ -70,7 +80,7 @@ def path_of(name: str) -> Path | None:
     return None
 
 
-def _load_folder(folder: Path, input_shape: tuple[int, ...] | None, *, resize: bool) -> Dataset:
+def _load_folder(folder: Path, input_shape: tuple[int, ...] | None, *, resize: Resize) -> Dataset:
     if not folder.is_dir():
         raise NetspecError.simple(codes.DATA_MISSING_FILE, f"no such folder: {folder}")
     if (folder / "x_train.npy").exists():

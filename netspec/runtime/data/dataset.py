@@ -20,7 +20,7 @@ Labels = NDArray[np.int64]
 # of the whole.
 _BLOCK_ELEMENTS = 1 << 18
 # Whole numbers that go beyond this are bytes of pixels, and no flags.
-_PIXELS_FROM = 2.0
+PIXELS_FROM = 2.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,11 +109,11 @@ class Dataset:
         if len(kinds) < 2:
             return
         (whole, pixels), (real, fractions) = kinds[False], kinds[True]
-        if _magnitude(pixels) > _PIXELS_FROM and _magnitude(fractions) <= 1:
+        if magnitude(pixels) > PIXELS_FROM and magnitude(fractions) <= 1:
             raise NetspecError.simple(
                 codes.DATA_SHAPE,
-                f"{self.name}: x_{whole} holds {pixels.dtype} up to {_magnitude(pixels):g}, x_{real}"
-                f" {fractions.dtype} up to {_magnitude(fractions):g}: pixels of two kinds",
+                f"{self.name}: x_{whole} holds {pixels.dtype} up to {magnitude(pixels):g}, x_{real}"
+                f" {fractions.dtype} up to {magnitude(fractions):g}: pixels of two kinds",
                 f"divide x_{whole} by 255, or keep both as bytes from 0 to 255",
             )
 
@@ -282,7 +282,11 @@ def _is_one_hot(y: Array) -> bool:
     return bool((((y == 0) | (y == 1)).all(axis=1) & ((y != 0).sum(axis=1) == 1)).all())
 
 
-def _magnitude(x: Array) -> float:
+def magnitude(x: Array) -> float:
+    """The largest |x|, of at least one number.
+
+    In float64: the magnitude of an integer type's least value does not fit that type.
+    """
     return max(float(np.abs(block.astype(np.float64)).max()) for block in blocks(x))
 
 

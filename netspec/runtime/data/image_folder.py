@@ -16,7 +16,7 @@ from netspec import codes
 from netspec.diagnostics import NetspecError
 from netspec.runtime.data.dataset import Dataset
 from netspec.runtime.data.files import read_error
-from netspec.runtime.data.pictures import SUFFIXES, read_picture
+from netspec.runtime.data.pictures import SUFFIXES, Resize, is_shorter_side, read_picture
 
 TRAIN, TEST = "train", "test"
 # Decoding runs outside of the interpreter's lock.
@@ -38,7 +38,7 @@ class _Part:
 
 
 def load_image_folder(
-    folder: Path, input_shape: tuple[int, ...] | None = None, *, resize: bool = False
+    folder: Path, input_shape: tuple[int, ...] | None = None, *, resize: Resize = False
 ) -> Dataset:
     """Load `folder/<class>/*.png` (or .jpg, .jpeg).
 
@@ -53,7 +53,8 @@ def load_image_folder(
         folder: the data set.
         input_shape: of the network's input: its channels say whether pictures are read as grey or
             as red, green and blue. None takes what the first picture is.
-        resize: stretch pictures of other sizes to the input's; an error otherwise.
+        resize: what is done to pictures of other sizes than the input's, see `pictures.Resize`.
+            Where the input says no size, a shorter side of N pixels makes squares of N x N.
 
     Raises:
         NetspecError: `data/missing-file` where there are no classes or no pictures, `data/bad-file`
@@ -73,7 +74,7 @@ def load_image_folder(
     skipped = train.skipped + test.skipped
     train = _Part([train.paths[i] for i in order], train.labels[order], train.skipped)
 
-    channels, size = _wanted(train.paths, input_shape)
+    channels, size = _wanted(train.paths, input_shape, resize)
     x_train, x_test = (_read(p.paths, channels, size, resize) for p in (train, test))
     dataset = Dataset(
         folder.resolve().name, x_train, train.labels, x_test, test.labels, len(names), tuple(names),
@@ -165,12 +166,14 @@ def _about_skipped(folder: Path, skipped: Counter[str]) -> Iterator[str]:
 
 
 def _wanted(
-    paths: Sequence[Path], input_shape: tuple[int, ...] | None
+    paths: Sequence[Path], input_shape: tuple[int, ...] | None, resize: Resize
 ) -> tuple[int, tuple[int, int]]:
     """Channels and (H, W) that every picture must have."""
     if input_shape is not None and len(input_shape) == 3 and input_shape[0] in (1, 3):
         return input_shape[0], input_shape[1:]
     channels, height, width = _first_that_is_sound(paths).shape
+    if is_shorter_side(resize):
+        height = width = resize
     if input_shape is not None and len(input_shape) == 1:
         # A flat input of so many numbers says whether it is grey.
         channels = {height * width: 1, 3 * height * width: 3}.get(input_shape[0], channels)
@@ -189,7 +192,7 @@ def _first_that_is_sound(paths: Sequence[Path]) -> NDArray[np.uint8]:
 
 
 def _read(
-    paths: Sequence[Path], channels: int, size: tuple[int, int], resize: bool
+    paths: Sequence[Path], channels: int, size: tuple[int, int], resize: Resize
 ) -> NDArray[np.uint8]:
     shape = (len(paths), channels, *size)
     if (needed := int(np.prod(shape, dtype=np.int64))) > MAX_BYTES:

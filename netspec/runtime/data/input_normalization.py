@@ -1,4 +1,6 @@
-"""Input normalisation: fitted to the training images, kept with the weights, applied to batches."""
+"""Input normalisation: fitted to the training images or known, kept with the weights, applied to
+batches.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +8,73 @@ import base64
 import binascii
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from netspec import codes
 from netspec.diagnostics import NetspecError
-from netspec.runtime.data.choices import check_name
-from netspec.runtime.data.dataset import blocks
+from netspec.runtime.data.choices import check_name, is_number, require
+from netspec.runtime.data.dataset import PIXELS_FROM, blocks, magnitude
 
-KINDS = ("none", "unit", "channel", "mean-image")
+
+class ChannelStatistics(NamedTuple):
+    """The mean and the standard deviation of each channel, or one for all, of pixels from 0 to 1.
+
+    They are what torchvision's `Normalize` is given after `ToTensor`.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @classmethod
+    def of(cls, pair: tuple[Sequence[float], Sequence[float]]) -> ChannelStatistics:
+        """Those of a pair (mean, std) of lists: finite numbers, equally many, no deviation 0.
+
+        Raises:
+            NetspecError: `train/bad-option`.
+        """
+        sound = isinstance(pair, tuple | list) and len(pair) == 2
+        require(sound, f"normalize must be a name or a pair (mean, std) of lists, not {pair!r}")
+        mean, std = _numbers("mean", pair[0]), _numbers("std", pair[1])
+        require(
+            len(mean) == len(std),
+            f"mean has {len(mean)} numbers and std {len(std)}: give one for each channel",
+        )
+        check_deviations(std)
+        return cls(mean, std)
+
+
+def _numbers(name: str, values: Sequence[float]) -> tuple[float, ...]:
+    listed = values.tolist() if isinstance(values, np.ndarray) else values
+    sound = isinstance(listed, tuple | list) and len(listed) > 0 and all(map(is_number, listed))
+    require(sound, f"{name} must be a list of numbers, one for each channel, not {values!r}")
+    return tuple(map(float, listed))
+
+
+def check_deviations(std: Sequence[float]) -> None:
+    """Check that all can be divided by.
+
+    Raises:
+        NetspecError: `train/bad-option`.
+    """
+    wrong = next((value for value in std if not value > 0), None)
+    require(wrong is None, f"each number of std must be more than 0, not {wrong!r}")
+
+
+# Of the 1.28 million training images of ImageNet's challenge, as all of torchvision's weights expect.
+IMAGENET = ChannelStatistics((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+# What the training images decide, and all that has a name; `ChannelStatistics` that are given are of the
+# kind `mean-std`.
+FITTED = ("none", "unit", "channel", "mean-image")
+KINDS = (*FITTED, "imagenet")
+_GIVEN = "mean-std"
+_DIVIDED = ("unit", "channel", "imagenet", _GIVEN)
+_SHIFTED = ("channel", "mean-image", "imagenet", _GIVEN)
 _PIXEL_RANGE = 255.0
 # A channel that never changes has no spread to divide by; rounding must not be taken for spread.
 _NO_SPREAD = 1e-6
@@ -39,6 +97,9 @@ class Normalization:
               (N, F) of uint8 are flattened pictures, one channel; of any other type, F channels.
               A channel that never changes is divided by 1.
             - `mean-image`: x minus the mean training image, not divided by anything (CS231n).
+            - `imagenet`: (x / r - mean_c) / std_c with ImageNet's statistics. r is 255 for uint8
+              data; all other data are taken for pixels from 0 to 1, and r is 1.
+            - `mean-std`: the same with statistics that were given.
 
         mean, scale: float32, broadcastable to one sample's (C, H, W) or (F,).
     """
@@ -48,13 +109,24 @@ class Normalization:
     scale: NDArray[np.float32]
 
     @classmethod
-    def fit(cls, kind: str, x_train: NDArray[np.generic]) -> Normalization:
+    def fit(
+        cls, kind: str | tuple[Sequence[float], Sequence[float]], x_train: NDArray[np.generic]
+    ) -> Normalization:
         """Measure the training images (N, C, H, W) or (N, F), in blocks and in float64.
 
+        Args:
+            kind: One of `KINDS`; or means and standard deviations, see `ChannelStatistics`.
+            x_train: The images.
+
         Raises:
-            NetspecError: `train/bad-option` for an unknown kind.
+            NetspecError: `train/bad-option` for an unknown kind, and for statistics that do not fit
+                the channels; `data/shape` where pixels are not from 0 to 1 and should be.
         """
+        if not isinstance(kind, str):
+            return cls._of_statistics(_GIVEN, ChannelStatistics.of(kind), x_train)
         check_name("normalization", kind, KINDS)
+        if kind == "imagenet":
+            return cls._of_statistics(kind, IMAGENET, x_train)
         pictures = x_train.ndim == 4
         per_channel = (1,) * (x_train.ndim - 1)
         mean, scale = np.zeros(per_channel), np.ones(per_channel)
@@ -69,6 +141,31 @@ class Normalization:
             scale = np.sqrt(_mean(x_train, axes, about=mean))
             scale[scale <= _NO_SPREAD * np.maximum(1.0, np.abs(mean))] = 1.0
         return cls(kind, mean.astype(np.float32), scale.astype(np.float32))
+
+    @classmethod
+    def _of_statistics(
+        cls, kind: str, statistics: ChannelStatistics, x: NDArray[np.generic]
+    ) -> Normalization:
+        """That of statistics of pixels from 0 to 1, for images (N, C, H, W) or (N, F) like these."""
+        count, channels = len(statistics.mean), x.shape[1]
+        require(
+            count in (1, channels),
+            f"{kind} normalization is for {count} channels, and"
+            + (f" the images have {channels}" if x.ndim == 4 else " the images are flat"),
+            "give `mean` and `std` a number for each channel, or one for all" if kind == _GIVEN
+            else "`--normalize channel` takes the statistics of the images themselves",
+        )  # fmt: skip
+        pixels = _PIXEL_RANGE if x.dtype == np.uint8 else 1.0
+        if pixels == 1.0 and len(x) and (largest := magnitude(x)) > PIXELS_FROM:
+            raise NetspecError.simple(
+                codes.DATA_SHAPE,
+                f"{kind} normalization is for pixels from 0 to 1, and the images hold {x.dtype} up to"
+                f" {largest:g}",
+                "divide them by 255, or keep them as bytes from 0 to 255",
+            )
+        shape = (count,) + (1,) * (x.ndim - 2)
+        mean, std = (np.array(values, np.float64).reshape(shape) * pixels for values in statistics)
+        return cls(kind, mean.astype(np.float32), std.astype(np.float32))
 
     def apply(self, x: NDArray[np.generic], dtype: DTypeLike) -> NDArray[np.floating]:
         """Normalise a batch (N, C, H, W) or (N, F) into a new array of `dtype`, C-contiguous.
@@ -89,11 +186,16 @@ class Normalization:
                 f"fitted to {list(np.broadcast_shapes(mean.shape, scale.shape))}",
             )
         out: NDArray[np.floating] = np.array(x, dtype=dtype, order="C")
-        if self.kind in ("channel", "mean-image"):
+        if self.kind in _SHIFTED:
             out -= mean
-        if self.kind in ("channel", "unit"):
+        if self.kind in _DIVIDED:
             out /= scale
         return out
+
+    def is_like(self, other: Normalization) -> bool:
+        """Whether it does the same to an image."""
+        pairs = ((self.mean, other.mean), (self.scale, other.scale))
+        return self.kind == other.kind and all(np.array_equal(a, b) for a, b in pairs)
 
     def to_json(self) -> str:
         """One line of JSON; arrays are base64 of little-endian float32, so no bit is lost."""
@@ -110,7 +212,7 @@ class Normalization:
         try:
             content = json.loads(text)
             kind = content["kind"]
-            if kind not in KINDS:
+            if kind not in (*KINDS, _GIVEN):
                 raise ValueError(f"unknown kind {str(kind)[:40]!r}")
             mean, scale = _decode(content["mean"]), _decode(content["scale"])
             np.broadcast_shapes(mean.shape, scale.shape)
@@ -126,9 +228,7 @@ class Normalization:
 def _range(x: NDArray[np.generic]) -> float:
     if x.dtype == np.uint8:
         return _PIXEL_RANGE
-    # In float64: the magnitude of an integer type's least value does not fit that type.
-    largest = max(float(np.abs(block.astype(np.float64)).max()) for block in blocks(x))
-    return largest or 1.0
+    return magnitude(x) or 1.0
 
 
 def _mean(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,16 @@ _FORMATS = ("PNG", "JPEG")
 _GREY, _COLOURED = ("1", "L", "LA"), ("P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 # A file of a few kilobytes can claim any size. 64 million pixels are more than cameras have.
 MAX_PIXELS = 1 << 26
+# What is done to a picture of another size than is wanted: nothing, it is an error (False); it is
+# stretched, by bilinear interpolation (True); or it is brought to so many pixels at its shorter side, and
+# the middle is cut out, as torchvision's `Resize(N)` and `CenterCrop` do it. That one is done to every
+# picture, whatever its size.
+Resize: TypeAlias = bool | int
+
+
+def is_shorter_side(resize: Resize) -> bool:
+    """Whether it is a number of pixels."""
+    return not isinstance(resize, bool)
 
 
 def require_pillow() -> Any:
@@ -44,7 +54,7 @@ def read_picture(
     channels: int | None = None,
     size: tuple[int, int] | None = None,
     *,
-    resize: bool = False,
+    resize: Resize = False,
 ) -> NDArray[np.uint8]:
     """Read a PNG or JPEG file as (C, H, W), as people see it (a camera's rotation is applied).
 
@@ -54,11 +64,12 @@ def read_picture(
         path: the file.
         channels: 1 for grey, 3 for red, green and blue; None takes the file's own.
         size: (H, W) that it must have; None takes any.
-        resize: stretch a picture of another size to `size`, by bilinear interpolation.
+        resize: what is done to a picture of another size, see `Resize`.
 
     Raises:
         NetspecError: `library/pillow`; `data/missing-file`; `data/bad-file` for anything that is no
-            picture of 8 bits a channel; `data/shape` for another size.
+            picture of 8 bits a channel; `data/shape` for another size, or where a shorter side of so
+            many pixels leaves too few.
     """
     image_module = require_pillow()
     if not path.is_file():
@@ -84,21 +95,49 @@ def read_picture(
 
 
 def _as_array(
-    path: Path, image: Any, channels: int | None, size: tuple[int, int] | None, resize: bool
+    path: Path, image: Any, channels: int | None, size: tuple[int, int] | None, resize: Resize
 ) -> NDArray[np.uint8]:
-    from PIL import Image, ImageOps
+    from PIL import ImageOps
 
     if channels is None:
         channels = 1 if image.mode in _GREY else 3
     image = ImageOps.exif_transpose(image).convert("L" if channels == 1 else "RGB")
-    width, height = image.size
-    if size is not None and (height, width) != size:
-        if not resize:
-            raise NetspecError.simple(
-                codes.DATA_SHAPE,
-                f"{path} has {width} x {height} pixels, {size[1]} x {size[0]} are wanted",
-                "`--resize` stretches pictures to the size of the network's input",
-            )
-        image = image.resize(size[::-1], Image.Resampling.BILINEAR)
+    if size is not None:
+        image = _resized(path, image, size, resize)
     pixels = np.asarray(image, np.uint8).reshape(image.height, image.width, -1)
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def _resized(path: Path, image: Any, size: tuple[int, int], resize: Resize) -> Any:
+    """A picture of `size` (H, W), whose middle is that of the given one."""
+    from PIL import Image
+
+    (height, width), found = size, image.size
+    if is_shorter_side(resize):
+        shorter, longer = sorted(found)
+        longer = int(resize * longer / shorter)  # rounded and cut as torchvision does it
+        found = (resize, longer) if found[0] <= found[1] else (longer, resize)
+        if found[0] < width or found[1] < height:
+            raise NetspecError.simple(
+                codes.DATA_SHAPE,
+                f"{path} has {found[0]} x {found[1]} pixels after its shorter side was brought to"
+                f" {resize}; {width} x {height} are wanted",
+                f"a shorter side of {max(size)} is enough for every picture",
+            )
+        if found[0] * found[1] > MAX_PIXELS:
+            raise read_error(
+                path, f"{found[0]} x {found[1]} pixels once resized; the limit is {MAX_PIXELS:,}"
+            )
+        left, top = round((found[0] - width) / 2), round((found[1] - height) / 2)
+        image = image.resize(found, Image.Resampling.BILINEAR)
+        return image.crop((left, top, left + width, top + height))
+    if found == (width, height):
+        return image
+    if not resize:
+        raise NetspecError.simple(
+            codes.DATA_SHAPE,
+            f"{path} has {found[0]} x {found[1]} pixels, {width} x {height} are wanted",
+            "`--resize` stretches pictures to the size of the network's input,"
+            f" `--resize-shorter {max(size)}` keeps their proportions and takes the middle",
+        )
+    return image.resize((width, height), Image.Resampling.BILINEAR)

@@ -15,7 +15,7 @@ from netspec.diagnostics import NetspecError
 from netspec.runtime.data.arrays import open_npy
 from netspec.runtime.data.files import read_error
 from netspec.runtime.data.input_normalization import Normalization
-from netspec.runtime.data.pictures import SUFFIXES, read_picture
+from netspec.runtime.data.pictures import SUFFIXES, Resize, is_shorter_side, read_picture
 from netspec.runtime.inference.evaluate import BATCH, Scorer, class_probabilities
 from netspec.runtime.weights.data_facts import require_same_pixels
 
@@ -64,7 +64,11 @@ def predict(
 
 
 def read_pictures(
-    path: Path, input_shape: tuple[int, ...], *, resize: bool = False, trained_on: str | None = None
+    path: Path,
+    input_shape: tuple[int, ...],
+    *,
+    resize: Resize = False,
+    trained_on: str | None = None,
 ) -> Pictures:
     """Read a PNG or JPEG file, or an `.npy` file with one picture or many, for a net's input.
 
@@ -74,7 +78,7 @@ def read_pictures(
     Args:
         path: the file.
         input_shape: (C, H, W) or (F,).
-        resize: stretch a PNG or JPEG file to the input's size.
+        resize: what is done to a PNG or JPEG file of another size, see `pictures.Resize`.
         trained_on: the type of the training images' numbers, where it is known: nothing but `uint8`
             says what a pixel of 0 to 255 is.
 
@@ -88,7 +92,7 @@ def read_pictures(
         known = ", ".join((*SUFFIXES, ".npy"))
         raise read_error(path, f"not the name of a picture; those end in {known}")
     require_same_pixels(str(path), _PIXELS, trained_on)
-    channels, size = _picture_size(path, input_shape)
+    channels, size = _picture_size(path, input_shape, resize)
     picture = read_picture(path, channels, size, resize=resize)
     return Pictures([str(path)], picture.reshape(1, *input_shape))
 
@@ -111,12 +115,16 @@ def picture_files(paths: Iterable[Path]) -> Iterator[Path]:
         yield from found
 
 
-def _picture_size(path: Path, input_shape: tuple[int, ...]) -> tuple[int, tuple[int, int]]:
+def _picture_size(
+    path: Path, input_shape: tuple[int, ...], resize: Resize
+) -> tuple[int, tuple[int, int]]:
     """Channels and (H, W) of the net's input."""
     if len(input_shape) == 3 and input_shape[0] in (1, 3):
         return input_shape[0], input_shape[1:]
     if len(input_shape) == 1:
         channels, height, width = read_picture(path).shape
+        if is_shorter_side(resize):
+            height = width = resize
         for wanted in (channels, 1, 3):
             if wanted * height * width == input_shape[0]:
                 return wanted, (height, width)

@@ -14,6 +14,7 @@ from netspec.runtime.data.augment_draws import KINDS as AUGMENTATIONS
 from netspec.runtime.data.catalog import NAMES
 from netspec.runtime.data.choices import is_number, require
 from netspec.runtime.data.input_normalization import KINDS as NORMALIZATIONS
+from netspec.runtime.data.input_normalization import check_deviations
 from netspec.runtime.models.numpy_model import DTYPES
 from netspec.runtime.optim.losses import LOSSES
 from netspec.runtime.optim.lr_schedules import SCHEDULES
@@ -46,6 +47,8 @@ class Option:
         on_resume: See `OnResume`.
         check: Raises for a value out of range.
         metavar: What a usage line shows for the value; by default a word for its kind.
+        instead_of: Options whose place it takes: who gives both contradicts himself, and what the
+            recipe says of them is left out where the command line gives this one.
     """
 
     name: str
@@ -59,6 +62,7 @@ class Option:
     on_resume: OnResume = "said"
     check: Callable[[Any], None] | None = None
     metavar: str | None = None
+    instead_of: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -92,14 +96,23 @@ _DATA = (
     Option("data-dir", Text(), "where to look for it first",
            "data", recipe=False, on_resume="free", metavar="DIR"),
     Option("normalize", Choice((*NORMALIZATIONS, "weights")), "what is done to the images (default"
-           " channel); weights: what was done for those of --weights",
-           "data", "channel", on_resume="fixed"),
+           " channel); imagenet: the mean and std of ImageNet, as torchvision's weights expect; weights:"
+           " what was done for those of --weights",
+           "data", "channel", on_resume="fixed", instead_of=("mean", "std")),
+    Option("mean", ListOf(Real()), "of each channel, for pixels from 0 to 1, such as 0.5,0.5,0.5; with"
+           " --std in place of --normalize",
+           "data", on_resume="fixed", instead_of=("normalize",)),
+    Option("std", ListOf(Real()), "the standard deviation of each channel, likewise",
+           "data", on_resume="fixed", check=check_deviations, instead_of=("normalize",)),
     Option("val", Int(0, None), "hold out the last N training images for validation",
            "data", 0, of="data", on_resume="fixed"),
     Option("train-limit", Int(1, None), "train on the first N images only",
            "data", of="data", on_resume="fixed"),
     Option("resize", Bool(), "stretch the pictures of a folder to the net's input",
-           "data", False, of="data", on_resume="fixed"),
+           "data", False, of="data", on_resume="fixed", instead_of=("resize-shorter",)),
+    Option("resize-shorter", Int(1, None), "resize them, in proportion, until the shorter side has N"
+           " pixels, and take the middle (torchvision's Resize(N) and CenterCrop)",
+           "data", of="data", on_resume="fixed", instead_of=("resize",)),
     Option("augment", ListOf(Choice(AUGMENTATIONS)), f"random changes: {','.join(AUGMENTATIONS)}",
            "data", (), of="data"),
 )  # fmt: skip

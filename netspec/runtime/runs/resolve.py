@@ -8,6 +8,8 @@ from typing import Any
 
 from netspec import codes
 from netspec.diagnostics import Diagnostic, NetspecError
+from netspec.runtime.data.input_normalization import ChannelStatistics
+from netspec.runtime.data.pictures import Resize
 from netspec.runtime.optim.losses import make_loss
 from netspec.runtime.optim.lr_schedules import make_schedule
 from netspec.runtime.optim.optimizers import OPTIMIZERS, check_optimizer
@@ -32,6 +34,24 @@ class Settings:
     def __getitem__(self, name: str) -> Any:
         return self.values[name]
 
+    @property
+    def normalize(self) -> str | ChannelStatistics:
+        """What is done to the images: a name, or the `mean` and `std` that were given."""
+        if self["mean"] is None:
+            return str(self["normalize"])
+        return ChannelStatistics.of((self["mean"], self["std"]))
+
+    @property
+    def normalize_without_weights(self) -> str | ChannelStatistics:
+        """What is done where there are none to say it: what a net is examined with before."""
+        return "channel" if self.normalize == "weights" else self.normalize
+
+    @property
+    def resize(self) -> Resize:
+        """What is done to pictures of another size than the net's input."""
+        shorter: int | None = self["resize-shorter"]
+        return bool(self["resize"]) if shorter is None else shorter
+
     def keywords(self, choice: str) -> dict[str, Any]:
         """The keyword arguments of the `optimizer`, the `schedule` or the `loss`."""
         found = {o.key: self.values[o.name] for o in keywords(choice)}
@@ -42,7 +62,8 @@ def resolve(given: Mapping[str, Any], recipe: Recipe | None = None) -> Settings:
     """The values of all options.
 
     Options of a choice (an optimizer's rate, a data set's validation part) that the recipe makes
-    are left out where the command line makes it otherwise: they were meant for the recipe's.
+    are left out where the command line makes it otherwise: they were meant for the recipe's. So is
+    what an option of the command line takes the place of.
 
     Args:
         given: What the command line gave, by name.
@@ -50,14 +71,20 @@ def resolve(given: Mapping[str, Any], recipe: Recipe | None = None) -> Settings:
 
     Raises:
         NetspecError: `recipe/value` for an option of the recipe that its optimizer, schedule or
-            loss has not, or not with this value; `train/bad-option` for one of the command line.
+            loss has not, or not with this value, and for two of which one takes the place of the
+            other; `train/bad-option` for those of the command line.
     """
     said = dict(recipe.values) if recipe is not None else {}
+    _check_alternatives(given, None)
+    _check_alternatives(said, recipe)
     changed = {n for n, value in given.items() if n in said and said[n] != value}
-    left_out = tuple(n for n in said if OPTIONS[n].of in changed and n not in given)
-    defaults = {name: option.default for name, option in OPTIONS.items()}
+    replaced = replaced_by(given)
+    left_out = tuple(
+        n for n in said if (OPTIONS[n].of in changed or n in replaced) and n not in given
+    )
     kept = {name: value for name, value in said.items() if name not in left_out}
-    values = {**defaults, **kept, **given}
+    chosen = {**kept, **given}
+    values = {**_defaults(replaced_by(chosen)), **chosen}
     if values["lr"] is None:
         values["lr"] = OPTIMIZERS[values["optimizer"]].default_lr
     settings = Settings(values, frozenset(given), left_out)
@@ -66,7 +93,49 @@ def resolve(given: Mapping[str, Any], recipe: Recipe | None = None) -> Settings:
         if check is not None:
             check(value)
     _check_keywords(settings, recipe)
+    _check_statistics(settings, recipe)
     return settings
+
+
+def _defaults(without: frozenset[str]) -> dict[str, Any]:
+    """The defaults of all options; None of those that something else takes the place of."""
+    return {n: None if n in without else option.default for n, option in OPTIONS.items()}
+
+
+def replaced_by(values: Mapping[str, Any]) -> frozenset[str]:
+    """The options that these take the place of; one that is switched off takes none."""
+    told = (name for name, value in values.items() if value is not None and value is not False)
+    return frozenset(other for name in told for other in OPTIONS[name].instead_of)
+
+
+def _check_alternatives(values: Mapping[str, Any], recipe: Recipe | None) -> None:
+    """Refuse an option together with one whose place it takes."""
+    replaced = replaced_by(values)
+    for name, value in values.items():
+        others = [n for n in OPTIONS[name].instead_of if n in values]
+        if name in replaced and others and value is not None and value is not False:
+            mark = "--" if recipe is None else ""
+            message = f"{mark}{name} and {mark}{others[0]}: one takes the place of the other"
+            error = NetspecError.simple(codes.TRAIN_BAD_OPTION, message)
+            raise error if recipe is None else recipe.relocated(error, name)
+
+
+def _check_statistics(settings: Settings, recipe: Recipe | None) -> None:
+    """Check that `mean` and `std` go together."""
+    present = [name for name in ("mean", "std") if settings[name] is not None]
+    if not present:
+        return
+    try:
+        if len(present) == 1:
+            (missing,) = {"mean", "std"} - {*present}
+            message = f"{present[0]} is given without {missing}"
+            raise NetspecError.simple(codes.TRAIN_BAD_OPTION, message, f"give {missing} too")
+        _ = settings.normalize
+    except NetspecError as error:
+        said = [n for n in present if n not in settings.given]
+        raise (
+            recipe.relocated(error, said[-1]) if recipe is not None and said else error
+        ) from None
 
 
 def _check_keywords(settings: Settings, recipe: Recipe | None) -> None:

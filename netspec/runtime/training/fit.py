@@ -45,7 +45,7 @@ def fit(
     clip_norm: float | None = None,
     seed: int = 0,
     val: int = 0,
-    normalize: str | Normalization = "channel",
+    normalize: str | tuple[Sequence[float], Sequence[float]] | Normalization = "channel",
     augment: Sequence[str] = (),
     train_limit: int | None = None,
     warmup: int = 0,
@@ -87,8 +87,9 @@ def fit(
         clip_norm: Scale the gradient of that whole loss down to this norm where it is longer.
         seed: For the order of images, the sample for train accuracy, dropout and augmentation.
         val: Hold out the last `val` training images for validation.
-        normalize: `none`, `unit`, `channel`, `mean-image`, fitted to the images trained on; or
-            one that was fitted before, such as that of the weights to start from.
+        normalize: `none`, `unit`, `channel`, `mean-image`, fitted to the images trained on;
+            `imagenet`, or a pair (mean, std) of lists with a number for each channel, of pixels from
+            0 to 1; or one that was fitted before, such as that of the weights to start from.
         augment: Some of `crop`, `flip`, `cutout`: random changes of the training images.
         train_limit: Train on the first so many images (after `val` was held out).
         warmup: Let the rate rise linearly over the first so many epochs.
@@ -132,7 +133,7 @@ def fit(
         "the best epoch is chosen by validation accuracy, and val is 0",
         "hold images out: --val 5000",
     )
-    if not isinstance(normalize, Normalization):
+    if isinstance(normalize, str):
         check_name("normalization", normalize, KINDS)
     check_optimizer(optimizer, optimizer_options or {})
     lr = OPTIMIZERS[optimizer].default_lr if lr is None else lr

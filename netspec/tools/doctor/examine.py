@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -35,7 +35,7 @@ def examine(
     clip_norm: float | None = None,
     warms_up: bool = False,
     loss: str = "softmax",
-    normalize: str = "channel",
+    normalize: str | tuple[Sequence[float], Sequence[float]] = "channel",
     seed: int = 0,
     advance: Callable[[str], object] = lambda check: None,  # noqa: ARG005
 ) -> Report:
@@ -87,7 +87,7 @@ def examine(
         seed=seed,
     )
     title = (
-        f"{graph.name} on {plural(len(x), 'image')} of {data.name} ({normalize}),"
+        f"{graph.name} on {plural(len(x), 'image')} of {data.name} ({normalization.kind}),"
         f" to be trained by {optimizer} with a learning rate of {patient.lr:g}"
     )
     report = Report(title)

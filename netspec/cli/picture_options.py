@@ -1,0 +1,54 @@
+"""What verbs share that put pictures into a net: how they are normalised, and brought to its size."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from netspec.runtime.data.input_normalization import ChannelStatistics
+
+_NORMALIZE, _RESIZE = ("normalize", "mean", "std"), ("resize", "resize-shorter")
+Group = argparse.ArgumentParser | argparse._ArgumentGroup
+
+
+def add_normalize_options(group: Group, kinds: Sequence[str], about: str) -> None:
+    """`--normalize`, one of some kinds, and `--mean` and `--std` in its place."""
+    group.add_argument("--normalize", choices=kinds, help=about)
+    _add_options(group, _NORMALIZE[1:])
+
+
+def add_resize_options(group: Group) -> None:
+    """`--resize` and `--resize-shorter`."""
+    _add_options(group, _RESIZE)
+
+
+def _add_options(group: Group, names: Sequence[str]) -> None:
+    from netspec.cli.training_options import add_option
+    from netspec.runtime.runs.options import OPTIONS
+
+    for name in names:
+        add_option(group, OPTIONS[name])
+
+
+def given_normalization(options: argparse.Namespace) -> str | ChannelStatistics | None:
+    """A name, or statistics; None where nothing is given.
+
+    Raises:
+        NetspecError: `train/bad-option` for what contradicts itself, or is no such numbers.
+    """
+    from netspec.runtime.runs.resolve import resolve
+
+    given = _given(options, _NORMALIZE)
+    return resolve(given).normalize if given else None
+
+
+def given_resize(options: argparse.Namespace) -> dict[str, Any]:
+    """What is given of `resize` and `resize-shorter`, by name."""
+    return _given(options, _RESIZE)
+
+
+def _given(options: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
+    found = {name: getattr(options, name.replace("-", "_")) for name in names}
+    return {name: value for name, value in found.items() if value is not None}
