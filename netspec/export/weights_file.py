@@ -95,8 +95,10 @@ def _entry(tensor: Any) -> tuple[int, int, np.dtype[Any], tuple[int, ...]]:
     shape = tensor["shape"]
     if tensor["dtype"] not in TYPES:
         raise ValueError(f"values of type {str(tensor['dtype'])[:40]!r}, which NumPy lacks")
-    if not isinstance(shape, list) or not all(
-        type(n) is int and n >= 0 for n in (start, stop, *shape)
+    if (
+        not isinstance(shape, list)
+        or len(shape) > 32
+        or not all(type(n) is int and 0 <= n < 1 << 48 for n in (start, stop, *shape))
     ):
         raise ValueError("a shape or a place that is no list of sizes")
     return start, stop, np.dtype(TYPES[tensor["dtype"]]), tuple(shape)

@@ -28,14 +28,17 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     return _opened(os.open(path, os.O_RDONLY | _NO_WAIT | _NO_TEXT | _CLOSED_LATER))
 
 
-def read_regular(path: str | os.PathLike[str]) -> bytes:
-    """What a regular file holds.
+def read_regular(path: str | os.PathLike[str], most: int | None = None) -> bytes:
+    """What a regular file holds, if that is no more than `most` bytes.
 
     Raises:
-        OSError: see `open_regular`.
+        OSError: see `open_regular`; it is larger.
     """
     with open_regular(path) as file:
-        return file.read()
+        found = file.read() if most is None else file.read(most + 1)
+    if most is not None and len(found) > most:
+        raise OSError(errno.EFBIG, f"it is larger than {most:,} bytes")
+    return found
 
 
 def open_below(folder: Path, inside: PurePath) -> BinaryIO:

@@ -24,9 +24,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netspec.diagnostics import NetspecError
+from netspec.files.plain_pickle import PickleRefusedError
 from netspec.runtime.data import Dataset, cifar, digits, files, idx, load
+from netspec.runtime.data.cifar_pickle import load_dict
 from netspec.runtime.data.digits import load_digits
-from netspec.runtime.data.plain_pickle import PickleRefusedError, load_dict
 from netspec.runtime.runs.folder import fingerprint
 
 REAL = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "unpack"

@@ -16,7 +16,7 @@ from netspec.compiler.parse.lalr import Tables
 from netspec.files.regular_file import read_regular
 
 _GRAMMAR = Path(__file__).parents[2] / "grammar.lark"
-_FORMAT = 3  # of the cached file
+_FORMAT = 4  # of the cached file
 
 
 def load_tables() -> Tables:
@@ -26,10 +26,12 @@ def load_tables() -> Tables:
     grammar = f"// {_FORMAT}\n{_GRAMMAR.read_text('utf-8')}"
     path = Path(user_cache_dir("netspec")) / f"grammar-{zlib.crc32(grammar.encode()):08x}.json"
     try:
-        data = json.loads(read_regular(path))
-        if data["grammar"] == grammar:
-            return Tables(data)
-    except (OSError, ValueError, TypeError, LookupError, AttributeError, re.error):
+        sum_of_text, _, text = read_regular(path).partition(b"\n")
+        if sum_of_text == _checksum(text):
+            data = json.loads(text)
+            if data["grammar"] == grammar:
+                return Tables(data)
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError, re.error):
         pass  # not there yet, or damaged: build and write it
     data = {"grammar": grammar, **_build(grammar)}
     import tempfile
@@ -38,11 +40,17 @@ def load_tables() -> Tables:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent) as own:
             partial = Path(own) / path.name
-            partial.write_text(json.dumps(data), "utf-8")
+            text = json.dumps(data).encode()
+            partial.write_bytes(_checksum(text) + b"\n" + text)
             partial.replace(path)
     except OSError:
         pass  # no writable cache: only slower
     return Tables(data)
+
+
+def _checksum(text: bytes) -> bytes:
+    """What tells tables from others that are sound JSON: a file may be changed, or cut and mended."""
+    return b"%08x" % zlib.crc32(text)
 
 
 def _build(grammar: str) -> dict[str, Any]:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from netspec import codes
 from netspec.diagnostics import NetspecError
-from netspec.runtime.data.dataset import Dataset
+from netspec.files.regular_file import open_regular
+from netspec.files.unsound import UnsoundFileError
+from netspec.runtime.data.dataset import Dataset, require_equal_counts
 from netspec.runtime.data.files import read_error
+from netspec.runtime.data.npy_array import read_header
 from netspec.runtime.data.npz import ARRAYS, class_count, with_channel
 
 # A class's name a line, in the order of the labels; it may be missing.
@@ -35,6 +39,8 @@ def load_arrays(folder: Path) -> Dataset:
         x_test, y_test = (open_npy(paths[name]) for name in ARRAYS[2:])
     else:
         x_test, y_test = x_train[:0], y_train[:0]
+    for part, x, y in (("train", x_train, y_train), ("test", x_test, y_test)):
+        require_equal_counts(folder.resolve().name, part, x.shape, y.shape)
     # Labels are few enough to be read now.
     y_train, y_test = np.array(y_train), np.array(y_test)
     names = _class_names(folder / CLASS_NAMES)
@@ -58,13 +64,21 @@ def open_npy(path: Path) -> NDArray[Any]:
     if not path.is_file():
         raise NetspecError.simple(codes.DATA_MISSING_FILE, f"no such file: {path}")
     try:
-        # Mapping checks the header against the file's size. Pickled objects cannot be mapped.
-        array = np.lib.format.open_memmap(path, mode="r")
-    except (OSError, ValueError, EOFError, SyntaxError, TypeError, OverflowError) as error:
-        # An empty array has nothing to map.
-        first = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise read_error(path, f"no sound .npy file of numbers: {first}") from None
-    return array.view(np.ndarray)
+        with open_regular(path) as file:
+            header = read_header(file)
+            size = os.fstat(file.fileno()).st_size
+            if header.end != size:
+                raise UnsoundFileError(f"promises {header.end} bytes and holds {size}")
+            if header.end == header.start:
+                raise UnsoundFileError("holds no numbers")
+            order: Literal["C", "F"] = "F" if header.fortran else "C"
+            # An array of any origin: the map's own class is more than it needs.
+            mapped = np.memmap(file, header.dtype, "r", header.start, header.shape, order)
+            return mapped.view(np.ndarray)
+    except UnsoundFileError as error:
+        raise read_error(path, f"no sound .npy file of numbers: it {error}") from None
+    except (OSError, ValueError) as error:
+        raise read_error(path, f"cannot be read: {error}") from None
 
 
 def _class_names(path: Path) -> tuple[str, ...]:

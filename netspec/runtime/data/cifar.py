@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from netspec.files.plain_pickle import PickleRefusedError
+from netspec.runtime.data.cifar_pickle import load_dict
 from netspec.runtime.data.dataset import Dataset
 from netspec.runtime.data.files import DownloadError, download, find_or_download, read_error
-from netspec.runtime.data.plain_pickle import PickleRefusedError, load_dict
 
 FOLDER = "cifar-10-batches-py"
 TRAIN_BATCHES = tuple(f"data_batch_{i}" for i in range(1, 6))

@@ -16,6 +16,8 @@ from netspec.runtime.data.choices import require
 Array = NDArray[np.generic]
 Labels = NDArray[np.int64]
 
+# A label is the number of a class, and something is kept for each class.
+MAX_CLASSES = 1 << 20
 # Elements in one block of images: a megabyte or two, so that passes over a data set need no copy
 # of the whole.
 _BLOCK_ELEMENTS = 1 << 18
@@ -78,6 +80,11 @@ class Dataset:
             raise NetspecError.simple(
                 codes.DATA_SHAPE, f"{self.name}: classes must be at least 1, not {self.classes}"
             )
+        if self.classes > MAX_CLASSES:
+            raise NetspecError.simple(
+                codes.DATA_BAD_FILE,
+                f"{self.name}: a label is {self.classes - 1}; they may go up to {MAX_CLASSES - 1}",
+            )
         if self.class_names and len(self.class_names) != self.classes:
             raise NetspecError.simple(
                 codes.DATA_SHAPE,
@@ -138,11 +145,7 @@ class Dataset:
                 f"{self.name}: x_{part} has shape {_shape(x.shape)}; images are (N, C, H, W), "
                 "feature vectors (N, F)",
             )
-        if len(x) != len(y):
-            raise NetspecError.simple(
-                codes.DATA_SHAPE,
-                f"{self.name}: {len(x)} images but {len(y)} labels in the {part} part",
-            )
+        require_equal_counts(self.name, part, x.shape, y.shape)
         if len(y) and (y.min() < 0 or y.max() >= self.classes):
             raise NetspecError.simple(
                 codes.DATA_BAD_FILE,
@@ -244,6 +247,19 @@ class Dataset:
 
     def _parts(self) -> tuple[tuple[str, Array, Labels], ...]:
         return ("train", self.x_train, self.y_train), ("test", self.x_test, self.y_test)
+
+
+def require_equal_counts(name: str, part: str, x: tuple[int, ...], y: tuple[int, ...]) -> None:
+    """Check that every image of a part has a label, by the shapes of both arrays.
+
+    Raises:
+        NetspecError: `data/shape`.
+    """
+    images, labels = (shape[0] if shape else 0 for shape in (x, y))
+    if images != labels:
+        raise NetspecError.simple(
+            codes.DATA_SHAPE, f"{name}: {images} images but {labels} labels in the {part} part"
+        )
 
 
 def blocks(x: Array) -> Iterator[Array]:

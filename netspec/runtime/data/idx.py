@@ -6,23 +6,25 @@ dimension as a big-endian 32-bit number, then the data. http://yann.lecun.com/ex
 
 from __future__ import annotations
 
-import gzip
 import math
+import os
 import struct
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from netspec.files.regular_file import open_regular
 from netspec.runtime.data.dataset import Dataset
 from netspec.runtime.data.files import download, find_or_download, read_error
 
 # MNIST's largest file is 47 MB. A file that claims more than this is damaged, or meant to fill
 # the memory of whoever unpacks it.
 MAX_BYTES = 1 << 28
+MAX_LABELS = 1 << 23
 _CHUNK = 1 << 20
 _GZIP_MAGIC = b"\x1f\x8b"
 _UNSIGNED_BYTE = 8
@@ -138,21 +140,58 @@ def read_idx(path: Path, ndim: int) -> NDArray[np.uint8]:
             short or too long, damaged gzip.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             zipped = file.read(2) == _GZIP_MAGIC
             file.seek(0)
             if zipped:
-                with gzip.open(file) as stream:
-                    return _read(path, stream, ndim, None)
-            return _read(path, file, ndim, path.stat().st_size)
+                return _read(path, _Gunzipped(file), ndim, None)
+            return _read(path, file, ndim, os.fstat(file.fileno()).st_size)
     except (OSError, EOFError, zlib.error) as error:
         raise read_error(path, f"cannot be read: {error}") from None
 
 
-def _read(
-    path: Path, stream: BinaryIO | gzip.GzipFile, ndim: int, size: int | None
-) -> NDArray[np.uint8]:
-    header = stream.read(4 + 4 * ndim)
+class _Stream(Protocol):
+    def read(self, count: int) -> bytes: ...
+
+
+class _Gunzipped:
+    """What is in a gzip file of one member, read from its beginning.
+
+    The format allows any number of members, also empty ones, of which a small file can have millions.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._zlib = zlib.decompressobj(zlib.MAX_WBITS | 16)
+
+    def read(self, count: int) -> bytes:
+        """At most so many bytes, at least one unless that was all.
+
+        Raises:
+            EOFError: The file is cut short, or has another member.
+            zlib.error: It is damaged.
+        """
+        while not self._zlib.eof:
+            packed = self._zlib.unconsumed_tail or self._file.read(_CHUNK)
+            if not packed:
+                raise EOFError("it is cut short")
+            if found := self._zlib.decompress(packed, count):
+                return found
+        if self._zlib.unused_data.strip(b"\0") or self._file.read(1).strip(b"\0"):
+            raise EOFError("it goes on behind its end")
+        return b""
+
+
+def _exactly(stream: _Stream, count: int) -> bytes:
+    """So many bytes, or what there is."""
+    found = b""
+    while len(found) < count and (more := stream.read(count - len(found))):
+        found += more
+    return found
+
+
+def _read(path: Path, stream: _Stream, ndim: int, size: int | None) -> NDArray[np.uint8]:
+    header = _exactly(stream, 4 + 4 * ndim)
     magic = bytes([0, 0, _UNSIGNED_BYTE, ndim])
     if header[:4] != magic:
         raise read_error(
@@ -163,7 +202,8 @@ def _read(
         raise read_error(path, "cut short inside its header")
     shape = struct.unpack(f">{ndim}I", header[4:])
     count = math.prod(shape)
-    if not 0 < count <= MAX_BYTES:
+    # Of a label 8 bytes are made.
+    if not 0 < count <= (MAX_BYTES if ndim > 1 else MAX_LABELS):
         raise read_error(path, f"its header claims {shape}; that is no sensible size")
     if size is not None and size != len(header) + count:
         raise read_error(

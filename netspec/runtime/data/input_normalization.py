@@ -253,7 +253,12 @@ def _encode(array: NDArray[np.float32]) -> dict[str, object]:
 
 def _decode(content: dict[str, object]) -> NDArray[np.float32]:
     shape, data = content["shape"], content["data"]
-    if not isinstance(shape, list) or not all(type(n) is int and n > 0 for n in shape):
+    # Of sizes without end a product without end would be made.
+    if (
+        not isinstance(shape, list)
+        or len(shape) > 4
+        or not all(type(n) is int and 0 < n < 1 << 32 for n in shape)
+    ):
         raise ValueError("an array's shape is no list of sizes")
     if not isinstance(data, str):
         raise ValueError("an array's data is no text")

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-import math
 import zipfile
-import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from netspec import codes
 from netspec.diagnostics import NetspecError
-from netspec.runtime.data.dataset import Dataset
+from netspec.files.unsound import UnsoundFileError
+from netspec.files.zip_archive import check_member, open_archive
+from netspec.runtime.data.dataset import Dataset, require_equal_counts
 from netspec.runtime.data.files import read_error
+from netspec.runtime.data.npy_array import NpyHeader, read_header, read_numbers
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 # What the four arrays may take when unpacked; a zip archive can be a thousand times smaller.
 MAX_BYTES = 1 << 33
+# And how many times smaller an archive of pictures or features may be, unless it is small anyway.
+_MAX_RATIO, _SMALL = 200, 1 << 28
+# Of the members that are told.
+_SHOWN, _SHOWN_NAME = 8, 80
 
 
 def load_npz(path: Path) -> Dataset:
@@ -35,15 +40,10 @@ def load_npz(path: Path) -> Dataset:
     if not path.is_file():
         raise NetspecError.simple(codes.DATA_MISSING_FILE, f"no such file: {path}")
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_archive(path) as archive:
             arrays = _read_arrays(path, archive)
-    except NetspecError:
-        raise
-    except (OSError, EOFError, ValueError, NotImplementedError, RuntimeError, MemoryError) as error:
-        # zipfile raises NotImplementedError for exotic compression, RuntimeError for encryption.
-        raise read_error(path, f"cannot be read: {error or type(error).__name__}") from None
-    except (zipfile.BadZipFile, zlib.error) as error:
-        raise read_error(path, f"not a sound .npz archive: {error}") from None
+    except UnsoundFileError as error:
+        raise read_error(path, str(error)) from None
     x_train, y_train, x_test, y_test = (arrays[name] for name in ARRAYS)
     return Dataset(
         path.stem,
@@ -59,35 +59,52 @@ def _read_arrays(path: Path, archive: zipfile.ZipFile) -> dict[str, NDArray[Any]
     members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
     missing = [name for name in ARRAYS if name not in members]
     if missing:
-        raise read_error(
-            path, f"has no {', '.join(missing)}; it holds {', '.join(sorted(members)) or 'nothing'}"
-        )
-    total = sum(members[name].file_size for name in ARRAYS)
+        there = sorted(members)
+        more = f" and {len(there) - _SHOWN} more" if len(there) > _SHOWN else ""
+        found = ", ".join(name[:_SHOWN_NAME] for name in there[:_SHOWN]) + more
+        raise UnsoundFileError(f"has no {', '.join(missing)}; it holds {found or 'nothing'}")
+    wanted = {name: members[name] for name in ARRAYS}
+    total = sum(info.file_size for info in wanted.values())
     if total > MAX_BYTES:
-        raise read_error(path, f"unpacks to {total} bytes; the limit is {MAX_BYTES}")
-    for name in ARRAYS:
-        _check_header(path, archive, members[name])
-    with np.load(path, allow_pickle=False) as loaded:
-        return {name: loaded[name] for name in ARRAYS}
-
-
-def _check_header(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
-    """NumPy takes the memory a header asks for before it reads: hold the two against each other."""
-    with archive.open(info) as stream:
-        version = npy.read_magic(stream)
-        if version not in ((1, 0), (2, 0)):
-            raise read_error(
-                path, f"{info.filename} has npy version {version}; 1.0 and 2.0 are read"
-            )
-        read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-        shape, _, dtype = read_header(stream)
-        if dtype.hasobject:
-            raise read_error(path, f"{info.filename} holds pickled objects, which are never loaded")
-        promised = stream.tell() + math.prod(shape) * dtype.itemsize
-    if promised != info.file_size:
-        raise read_error(
-            path, f"{info.filename} promises {promised} bytes and holds {info.file_size}"
+        raise UnsoundFileError(f"unpacks to {total} bytes; the limit is {MAX_BYTES}")
+    if total > max(_SMALL, _MAX_RATIO * path.stat().st_size):
+        raise UnsoundFileError(
+            f"unpacks to {total // path.stat().st_size} times its size, and no data set does"
+            " (numpy.savez writes it uncompressed)"
         )
+    # All headers are looked at before memory is taken for one array.
+    headers = {name: _header(archive, info) for name, info in wanted.items()}
+    for part in ("train", "test"):
+        x, y = (headers[f"{kind}_{part}"].shape for kind in "xy")
+        require_equal_counts(path.stem, part, x, y)
+    return {name: _array(archive, info, headers[name]) for name, info in wanted.items()}
+
+
+def _header(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NpyHeader:
+    check_member(info)
+    with _named(info), archive.open(info) as stream:
+        header = read_header(stream)
+    if header.end != info.file_size:
+        raise UnsoundFileError(
+            f"{info.filename} promises {header.end} bytes and holds {info.file_size}"
+        )
+    return header
+
+
+def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, header: NpyHeader) -> NDArray[Any]:
+    """The array of the member that the header was read from, and of no other of its name."""
+    with _named(info), archive.open(info) as stream:
+        if read_header(stream) != header:
+            raise UnsoundFileError("changes while it is read")
+        return read_numbers(stream, header)
+
+
+@contextmanager
+def _named(info: zipfile.ZipInfo) -> Iterator[None]:
+    try:
+        yield
+    except UnsoundFileError as error:
+        raise UnsoundFileError(f"{info.filename} {error}") from None
 
 
 def class_count(*labels: NDArray[Any]) -> int:

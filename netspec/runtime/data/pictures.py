@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -11,15 +15,22 @@ from numpy.typing import NDArray
 
 from netspec import codes
 from netspec.diagnostics import NetspecError
+from netspec.files.regular_file import open_regular
+from netspec.files.unsound import UnsoundFileError
 from netspec.runtime.data.files import read_error
+from netspec.runtime.data.picture_structure import check_parts, check_scans
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 # Pillow tells a format by the file's content. Only these readers may run: the fewer, the fewer holes.
 _FORMATS = ("PNG", "JPEG")
 # What Pillow calls pictures of 8 bits a channel or less; 1 and P are black and white, and a palette.
 _GREY, _COLOURED = ("1", "L", "LA"), ("P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
-# A file of a few kilobytes can claim any size. 64 million pixels are more than cameras have.
+# A file of a few kilobytes can claim any size. 64 million pixels are more than cameras have. While a
+# picture is read each takes seven bytes, and eight where it is turned, or stretched and not RGB.
 MAX_PIXELS = 1 << 26
+# Pixels that become numbers at a time.
+_BAND = 1 << 21
+MAX_BYTES = 1 << 28
 # What is done to a picture of another size than is wanted: nothing, it is an error (False); it is
 # stretched, by bilinear interpolation (True); or it is brought to so many pixels at its shorter side, and
 # the middle is cut out, as torchvision's `Resize(N)` and `CenterCrop` do it. That one is done to every
@@ -75,21 +86,37 @@ def read_picture(
     if not path.is_file():
         raise NetspecError.simple(codes.DATA_MISSING_FILE, f"no such file: {path}")
     try:
-        with warnings.catch_warnings(), image_module.open(path, formats=_FORMATS) as image:
+        with open_regular(path) as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise UnsoundFileError(f"it is larger than {MAX_BYTES >> 20} MiB")
+        check_parts(content)
+        with (
+            warnings.catch_warnings(),
+            image_module.open(io.BytesIO(content), formats=_FORMATS) as image,
+        ):
             # Its warning about large pictures; the limit below is an error.
             warnings.simplefilter("ignore")
             width, height = image.size
             if width * height > MAX_PIXELS:
-                raise read_error(path, f"{width} x {height} pixels; the limit is {MAX_PIXELS:,}")
+                raise UnsoundFileError(f"{width} x {height} pixels; the limit is {MAX_PIXELS:,}")
+            check_scans(content, width * height)
             if image.mode not in (*_GREY, *_COLOURED):
-                raise read_error(
-                    path, f"more than 8 bits a channel (Pillow's mode {image.mode}) are not read"
+                raise UnsoundFileError(
+                    f"more than 8 bits a channel (Pillow's mode {image.mode}) are not read"
                 )
-            return _as_array(path, image, channels, size, resize)
+            # A camera's rotation may swap the sides.
+            if resize is False and size not in (None, (height, width), (width, height)):
+                raise _other_size(path, image.size, size)
+            with _DECODED.room_for(width * height):
+                return _as_array(path, image, channels, size, resize)
+    except NetspecError:
+        raise
+    except UnsoundFileError as error:
+        raise read_error(path, str(error)) from None
     except image_module.DecompressionBombError:
         raise read_error(path, f"too large; the limit is {MAX_PIXELS:,} pixels") from None
-    # Pillow's readers raise what their parsers run into: SyntaxError for a broken PNG, and others.
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError) as error:
+    except Exception as error:  # Pillow's readers raise whatever their parsers run into
         first = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise read_error(path, f"no sound PNG or JPEG file: {first}") from None
 
@@ -101,11 +128,29 @@ def _as_array(
 
     if channels is None:
         channels = 1 if image.mode in _GREY else 3
-    image = ImageOps.exif_transpose(image).convert("L" if channels == 1 else "RGB")
-    if size is not None:
-        image = _resized(path, image, size, resize)
-    pixels = np.asarray(image, np.uint8).reshape(image.height, image.width, -1)
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    # Four bytes a pixel, twice where it is turned.
+    ImageOps.exif_transpose(image, in_place=True)
+    mode = "L" if channels == 1 else "RGB"
+    if size is not None and (is_shorter_side(resize) or (image.height, image.width) != size):
+        if resize is False:
+            raise _other_size(path, image.size, size)
+        image = _resized(path, _converted(image, mode), size, resize)
+    pixels = np.empty((channels, image.height, image.width), np.uint8)
+    step = max(1, _BAND // image.width)
+    for top in range(0, image.height, step):
+        band = image.crop((0, top, image.width, min(top + step, image.height)))
+        rows = np.asarray(_converted(band, mode)).reshape(band.height, band.width, channels)
+        pixels[:, top : top + step] = rows.transpose(2, 0, 1)
+    return pixels
+
+
+def _converted(image: Any, mode: str) -> Any:
+    """A picture in a mode; of one in another mode nothing is left."""
+    if image.mode == mode:
+        return image
+    converted = image.convert(mode)
+    image.close()
+    return converted
 
 
 def _resized(path: Path, image: Any, size: tuple[int, int], resize: Resize) -> Any:
@@ -113,31 +158,56 @@ def _resized(path: Path, image: Any, size: tuple[int, int], resize: Resize) -> A
     from PIL import Image
 
     (height, width), found = size, image.size
-    if is_shorter_side(resize):
-        shorter, longer = sorted(found)
-        longer = int(resize * longer / shorter)  # rounded and cut as torchvision does it
-        found = (resize, longer) if found[0] <= found[1] else (longer, resize)
-        if found[0] < width or found[1] < height:
-            raise NetspecError.simple(
-                codes.DATA_SHAPE,
-                f"{path} has {found[0]} x {found[1]} pixels after its shorter side was brought to"
-                f" {resize}; {width} x {height} are wanted",
-                f"a shorter side of {max(size)} is enough for every picture",
-            )
-        if found[0] * found[1] > MAX_PIXELS:
-            raise read_error(
-                path, f"{found[0]} x {found[1]} pixels once resized; the limit is {MAX_PIXELS:,}"
-            )
-        left, top = round((found[0] - width) / 2), round((found[1] - height) / 2)
-        image = image.resize(found, Image.Resampling.BILINEAR)
-        return image.crop((left, top, left + width, top + height))
-    if found == (width, height):
-        return image
-    if not resize:
+    if not is_shorter_side(resize):
+        return image.resize((width, height), Image.Resampling.BILINEAR)
+    shorter, longer = sorted(found)
+    longer = int(resize * longer / shorter)  # rounded and cut as torchvision does it
+    found = (resize, longer) if found[0] <= found[1] else (longer, resize)
+    if found[0] < width or found[1] < height:
         raise NetspecError.simple(
             codes.DATA_SHAPE,
-            f"{path} has {found[0]} x {found[1]} pixels, {width} x {height} are wanted",
-            "`--resize` stretches pictures to the size of the network's input,"
-            f" `--resize-shorter {max(size)}` keeps their proportions and takes the middle",
+            f"{path} has {found[0]} x {found[1]} pixels after its shorter side was brought to"
+            f" {resize}; {width} x {height} are wanted",
+            f"a shorter side of {max(size)} is enough for every picture",
         )
-    return image.resize((width, height), Image.Resampling.BILINEAR)
+    if found[0] * found[1] > MAX_PIXELS:
+        raise read_error(
+            path, f"{found[0]} x {found[1]} pixels once resized; the limit is {MAX_PIXELS:,}"
+        )
+    left, top = round((found[0] - width) / 2), round((found[1] - height) / 2)
+    image = image.resize(found, Image.Resampling.BILINEAR)
+    return image.crop((left, top, left + width, top + height))
+
+
+def _other_size(path: Path, found: tuple[int, int], wanted: tuple[int, int]) -> NetspecError:
+    """The error for a picture of `found` (W, H) where `wanted` (H, W) is wanted."""
+    return NetspecError.simple(
+        codes.DATA_SHAPE,
+        f"{path} has {found[0]} x {found[1]} pixels, {wanted[1]} x {wanted[0]} are wanted",
+        "`--resize` stretches pictures to the size of the network's input,"
+        f" `--resize-shorter {max(wanted)}` keeps their proportions and takes the middle",
+    )
+
+
+class _Pixels:
+    """How many pixels are being decoded, by all threads together."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._now = most, 0
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def room_for(self, pixels: int) -> Iterator[None]:
+        """Wait until others leave room for so many."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._now + pixels <= self._most or not self._now)
+            self._now += pixels
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._now -= pixels
+                self._changed.notify_all()
+
+
+_DECODED = _Pixels(MAX_PIXELS)

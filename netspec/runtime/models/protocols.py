@@ -17,7 +17,7 @@ from netspec.runtime.data.chosen_images import ChosenImages
 from netspec.runtime.data.dataset import Array, Dataset, Labels
 from netspec.runtime.data.input_normalization import Normalization
 from netspec.runtime.optim.losses import Loss
-from netspec.runtime.weights.safetensors_file import differences
+from netspec.runtime.weights.safetensors_file import differences, the_first
 
 if TYPE_CHECKING:
     from netspec.runtime.models.diverged import LastStep
@@ -79,7 +79,7 @@ def check_snapshot(snapshot: Snapshot, expected: Mapping[str, tuple[int, ...]]) 
         NetspecError: `run/checkpoint`, naming each tensor that is missing, unexpected or of
             another shape.
     """
-    notes = tuple(differences(snapshot.tensors, expected))
+    notes = the_first(differences(snapshot.tensors, expected))
     if notes:
         message = "the checkpoint does not fit the net"
         raise NetspecError([Diagnostic(codes.RUN_CHECKPOINT, message, notes=notes)])

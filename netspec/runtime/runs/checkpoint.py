@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from netspec import codes
 from netspec.diagnostics import NetspecError
 from netspec.runtime.weights.atomic_write import sync_folder, told_plainly, write_durably
-from netspec.runtime.weights.host import machine_memory
+from netspec.runtime.weights.safetensors_header import check_header
 
 # Changed when what a checkpoint holds is changed.
 FORMAT = 1
@@ -108,8 +108,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
     tensors: dict[str, NDArray[Any]] = {}
     try:
-        if path.stat().st_size > machine_memory():
-            raise _damaged(path, "it is larger than the memory of this machine")
+        check_header(path)
         with safe_open(path, framework="numpy") as file:
             entry = json.loads((file.metadata() or {})[_KEY])
             for name in file.keys():  # noqa: SIM118 - the file is no dict

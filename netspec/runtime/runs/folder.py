@@ -45,6 +45,8 @@ from netspec.runtime.weights.atomic_write import (
 FACTS, LOG, WEIGHTS = "run.json", "log.txt", RUN_WEIGHTS
 NET, CHECKPOINTS = "net", "checkpoints"
 FORMAT = 1
+# The facts of a run take 2 KB, and what is made of JSON twenty times as much as its text.
+MAX_FACTS = 1 << 20
 # Images whose numbers stand for those of a whole data set.
 _LOOKED_AT = 512
 
@@ -126,7 +128,7 @@ class RunFolder:
                 "`netspec runs` lists the runs",
             )
         try:
-            content = json.loads(read_regular(path).decode("utf-8"))
+            content = json.loads(read_regular(path, MAX_FACTS).decode("utf-8"))
             if content["format"] != FORMAT:
                 raise ValueError(f"it is of format {content['format']}, not {FORMAT}")
             facts = Facts(**content)

@@ -38,6 +38,8 @@ _FIELDS: Mapping[str, Mapping[str, type]] = {
     "result": {"step": int, "epoch": int, "seconds": float, **_OPTIONAL},
 }
 _LARGEST = 1 << 53
+# Of a line that `MetricsWriter` wrote; what is made of JSON takes many times as much as its text.
+_LONGEST = 2000
 
 
 class MetricsWriter:
@@ -101,6 +103,8 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         found = []
         for line in lines[:-1]:
             number += 1
+            if len(line) > _LONGEST:
+                raise ValueError(f"it is longer than {_LONGEST:,} characters")
             found.append(json.loads(line))
             _check(found[-1])
     except OSError as error:

@@ -6,6 +6,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,16 @@ from netspec.compiler.parse import decode_source, read_file
 from netspec.diagnostics import Diagnostic, Hint, NetspecError, Source, Span, suggest
 from netspec.runtime.runs.option_types import problem
 from netspec.runtime.runs.options import OPTIONS, Option
-from netspec.runtime.runs.toml_spans import Places, find_places
+from netspec.runtime.runs.toml_spans import Places, find_excess, find_places
 
 # The recipe of a run, in its folder.
 RECIPE = "recipe.toml"
 # The table that holds arguments of the net.
 ARGUMENTS = "set"
+# A recipe is read unasked where it lies beside a net.
+MAX_LENGTH = 1 << 17
+MAX_MISTAKES = 50
+_LONG_NUMBER = re.compile(r"[0-9][0-9_]{4000,}")
 _PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 
 
@@ -74,14 +79,26 @@ def check_recipe(source: Source) -> Recipe:
     """Check the text of a recipe.
 
     Raises:
-        NetspecError: `recipe/syntax`, or every other mistake: `recipe/key`, `recipe/value`.
+        NetspecError: `limit/file-size`, `recipe/syntax`, or the other mistakes, the first of many:
+            `recipe/key`, `recipe/value`.
     """
+    if len(source.text) > MAX_LENGTH:
+        message = f"{source.name} is larger than {MAX_LENGTH // 1024} KiB, the limit of recipes"
+        raise NetspecError.simple(codes.LIMIT_FILE_SIZE, message)
+    excess = find_excess(source)
+    if excess is not None:
+        raise NetspecError([Diagnostic(codes.RECIPE_SYNTAX, *excess)])
     try:
         content = tomllib.loads(source.text)
-    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
+    except tomllib.TOMLDecodeError as error:
         raise NetspecError([_syntax(source, str(error))]) from None
+    except ValueError:  # Python's limit on the digits of a number
+        raise NetspecError([_long_number(source)]) from None
     places = find_places(source)
-    wrong = [*_wrong(content, places)]
+    wrong = [*islice(_wrong(content, places), MAX_MISTAKES + 1)]
+    if len(wrong) > MAX_MISTAKES:
+        message = f"{MAX_MISTAKES} mistakes: what else there is shows when these are mended"
+        wrong[-1] = Diagnostic(codes.LIMIT_ERRORS, message)
     if wrong:
         raise NetspecError(wrong)
     arguments = {name: as_constant(value) for name, value in content.pop(ARGUMENTS, {}).items()}
@@ -92,7 +109,11 @@ def _wrong(content: Mapping[str, Any], places: Places) -> Iterator[Diagnostic]:
     known = {name for name, option in OPTIONS.items() if option.recipe}
     for name, value in content.items():
         key = places.keys[(name,)]
-        if name == ARGUMENTS:
+        if _is_too_large(value):
+            message = f"`{name[:60]}` holds a whole number of more than 64 bits"
+            span = places.values.get((name,), key)
+            yield Diagnostic(codes.RECIPE_VALUE, message, span)
+        elif name == ARGUMENTS:
             yield from _wrong_arguments(value, places)
         elif name in known:
             yield from _wrong_value(OPTIONS[name], value, places)
@@ -138,7 +159,7 @@ def _wrong_arguments(value: Any, places: Places) -> Iterator[Diagnostic]:
     if not isinstance(value, dict):
         message = f"`{ARGUMENTS}` is a table of arguments of the net"
         hints = (Hint(f"write [{ARGUMENTS}], and under it a line for each, such as depth = 56"),)
-        span = places.values[(ARGUMENTS,)]
+        span = places.values.get((ARGUMENTS,), places.keys[(ARGUMENTS,)])
         yield Diagnostic(codes.RECIPE_VALUE, message, span, hints=hints)
         return
     for name, item in value.items():
@@ -147,6 +168,13 @@ def _wrong_arguments(value: Any, places: Places) -> Iterator[Diagnostic]:
             path = (ARGUMENTS, name)
             span = places.values.get(path, places.keys[path])
             yield Diagnostic(codes.RECIPE_VALUE, message, span)
+
+
+def _is_too_large(value: Any) -> bool:
+    """Whether there is a number in it that TOML does not have: no message could show some of them."""
+    if isinstance(value, list | dict):
+        return any(map(_is_too_large, value.values() if isinstance(value, dict) else value))
+    return isinstance(value, int) and value.bit_length() > 64
 
 
 def _is_constant(value: Any) -> bool:
@@ -168,10 +196,16 @@ def _syntax(source: Source, text: str) -> Diagnostic:
         before = source.text.split("\n")[: int(found[1]) - 1]
         offset = sum(len(line) + 1 for line in before) + int(found[2]) - 1
     offset = min(offset, len(source.text))
-    message = _PLACE.sub("", text) or "this is nested too deep"
+    message = _PLACE.sub("", text)
     span = Span(source, offset, min(offset + 1, len(source.text)))
     hints = (Hint("a recipe is TOML: one `name = value` a line, texts in quotes"),)
     return Diagnostic(codes.RECIPE_SYNTAX, message, span, hints=hints)
+
+
+def _long_number(source: Source) -> Diagnostic:
+    found = _LONG_NUMBER.search(source.text)
+    span = Span(source, found.start(), found.end()) if found else None
+    return Diagnostic(codes.RECIPE_SYNTAX, "this number has too many digits", span)
 
 
 def _at(diagnostic: Diagnostic, span: Span) -> Diagnostic:
@@ -187,11 +221,23 @@ def recipe_text(values: Mapping[str, Any], arguments: Mapping[str, Any], about: 
     lines = [f"# {line}" for line in about.splitlines()]
     for name, option in OPTIONS.items():
         if option.recipe and values.get(name) is not None and values[name] != ():
-            lines.append(f"{name} = {_toml(values[name])}")
+            lines.append(_line(name, values[name]))
     if arguments:
         lines += ["", f"[{ARGUMENTS}]"]
-        lines += [f"{name} = {_toml(v)}" for name, v in arguments.items() if v is not None]
+        lines += [_line(name, value) for name, value in arguments.items() if value is not None]
     return "\n".join(lines) + "\n"
+
+
+def _line(name: str, value: Any) -> str:
+    text = f"{name} = {_toml(value)}"
+    # TOML has no such characters: they stand for bytes in the name of a file that are no UTF-8.
+    return text if _is_unicode(value) else f"# not UTF-8: {text}"
+
+
+def _is_unicode(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(map(_is_unicode, value))
+    return not isinstance(value, str) or not any("\ud800" <= c <= "\udfff" for c in value)
 
 
 def _toml(value: Any) -> str:
@@ -201,5 +247,9 @@ def _toml(value: Any) -> str:
         return "[" + ", ".join(map(_toml, value)) + "]"
     if isinstance(value, str):
         escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-        return '"' + "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in escaped) + '"'
+        return '"' + "".join(c if c.isprintable() else _escape(c) for c in escaped) + '"'
     return repr(value)
+
+
+def _escape(char: str) -> str:
+    return f"\\u{ord(char):04x}" if ord(char) < 1 << 16 else f"\\U{ord(char):08x}"

@@ -1,6 +1,7 @@
-"""Where each key and each value of a TOML text stands: what `tomllib` does not tell.
+"""Where each key and each value of a TOML text stands, and whether it nests too deep for `tomllib`.
 
-The text has been parsed by `tomllib` before, so this only walks over what is known to be sound.
+`tomllib` keeps every beginning of a key: one of 30,000 parts takes gigabytes. So `find_excess` looks
+at a text before it is parsed, and `find_places` walks over it afterwards, when it is known to be sound.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from netspec.diagnostics import Source, Span
 
 Path = tuple[str | int, ...]
 
+MAX_KEY_PARTS = 16
+MAX_BRACKETS = 32
+
 _SPACE = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
 _BLANKS = re.compile(r"[ \t]*")
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
@@ -21,6 +25,35 @@ _BARE_VALUE = re.compile(r"[^,\]}#\n]+")
 _STRING = re.compile(
     r'"""(?:\\.|[^\\])*?"{3,5}|\'\'\'.*?\'{3,5}|"(?:\\.|[^"\\])*"|\'[^\']*\'', re.DOTALL
 )
+_PART = r"""(?:[A-Za-z0-9_-]+|"(?:\\.|[^"\\\n])*"|'[^'\n]*')"""
+# Strings of several lines first, for they begin like empty ones of one line.
+_TOKEN = re.compile(
+    rf"""(?P<long>\"{{3}}(?:\\.|[^\\])*?\"{{3,5}}|'{{3}}.*?'{{3,5}})"""
+    rf"""|(?P<open>\"{{3}}|'{{3}})"""
+    rf"""|(?P<key>{_PART}(?:[ \t]*\.[ \t]*{_PART})*)"""
+    r"""|(?P<bracket>[\[\]{}])|(?P<comment>\#[^\n]*)|(?P<quote>["'])""",
+    re.DOTALL,
+)
+_PARTS = re.compile(_PART)
+
+
+def find_excess(source: Source) -> tuple[str, Span] | None:
+    """What nests too deep to be parsed, in words and where; None where nothing does.
+
+    What follows on a syntax error is not looked at: nobody parses it.
+    """
+    depth = 0
+    for token in _TOKEN.finditer(source.text):
+        span = Span(source, token.start(), token.end())
+        if token["key"] and len(_PARTS.findall(token[0])) > MAX_KEY_PARTS:
+            return f"a key has more than {MAX_KEY_PARTS} parts", span
+        if token["bracket"]:
+            depth += 1 if token[0] in "[{" else -1
+            if depth > MAX_BRACKETS:
+                return f"brackets nest deeper than {MAX_BRACKETS}", span
+        if token["open"] or token["quote"]:
+            break  # a string that does not end
+    return None
 
 
 @dataclass

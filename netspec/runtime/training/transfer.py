@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from netspec import codes
 from netspec.compiler.ir.graph import Graph
-from netspec.diagnostics import Diagnostic, Hint, NetspecError, plural, quoted, suggest
+from netspec.diagnostics import Diagnostic, Hint, NetspecError, plural, suggest
 from netspec.runtime.data.choices import BAD_OPTION
 from netspec.runtime.weights.legacy_names import may_be_missing, rename_old_keys
-from netspec.runtime.weights.safetensors_file import Weights, load_weights
+from netspec.runtime.weights.pytorch_file import load_state_dict
+from netspec.runtime.weights.safetensors_file import Weights, load_weights, short
 
 # Where a run keeps the weights that it ended with.
 RUN_WEIGHTS = "weights.safetensors"
@@ -118,20 +119,17 @@ def read_weights(path: Path) -> Weights:
 
     The folder of a run stands for the weights that it ended with.
 
-    A checkpoint is read with `torch.load(weights_only=True)`, which runs no code of it, and may
-    hold a state dict, or one under `state_dict` or `model`. The prefix `module.`, which
-    DistributedDataParallel puts before every name, is taken off.
+    A checkpoint is read without PyTorch, and nothing in it is run; see
+    `netspec.runtime.weights.pytorch_file`.
 
     Raises:
-        NetspecError: `weights/bad-file`; `torch/missing` for a checkpoint without PyTorch.
+        NetspecError: `weights/bad-file`.
     """
     if path.is_dir() and (path / RUN_WEIGHTS).is_file():
         path = path / RUN_WEIGHTS
     if path.suffix not in (".pth", ".pt") or not path.is_file():
         return load_weights(path)
-    from netspec.runtime.models.pytorch.checkpoint import load_checkpoint
-
-    return Weights(load_checkpoint(path))
+    return Weights(load_state_dict(path))
 
 
 def choose_frozen(graph: Graph, patterns: Sequence[str]) -> frozenset[str]:
@@ -172,7 +170,7 @@ def _meant(pattern: str, names: Sequence[str]) -> str | None:
 
 def _name(name: str) -> str:
     """A name from a file that may hold anything, for a terminal."""
-    return quoted(name if name.isprintable() else name.encode("unicode_escape").decode())
+    return short(name if name.isprintable() else name.encode("unicode_escape").decode())
 
 
 def _some(title: str, found: Iterable[str]) -> Iterator[str]:

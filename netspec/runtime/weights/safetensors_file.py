@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,16 +18,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netspec import codes
-from netspec.diagnostics import Diagnostic, Hint, NetspecError
+from netspec.diagnostics import Diagnostic, Hint, NetspecError, quoted
+from netspec.files.unsound import UnsoundFileError
 from netspec.runtime.data.input_normalization import Normalization
-from netspec.runtime.weights.host import machine_memory
 from netspec.runtime.weights.output_file import write_output
+from netspec.runtime.weights.safetensors_header import check_header
 
 _METADATA_KEY = "netspec"
 _NORMALIZATION, _METADATA = "normalization", "metadata"
 _READABLE = ("F64", "F32", "F16", "I64", "I32", "I16", "I8", "U8", "BOOL")
 # How many tensors that do not fit are named.
 _SHOWN = 8
+# And so many characters of a name.
+_LONGEST = 200
 _WRITABLE = "fiub"  # NumPy's kinds: float, int, unsigned, bool
 
 
@@ -105,10 +108,9 @@ def load_weights(path: str | os.PathLike[str]) -> Weights:
     path = Path(path)
     if not path.is_file():
         raise _bad_file(path, "is no file" if path.exists() else "no such file")
-    if path.stat().st_size > machine_memory():
-        raise _bad_file(path, "it is larger than the memory of this machine")
     tensors: dict[str, NDArray[np.generic]] = {}
     try:
+        check_header(path)
         # The library checks the header's size, the offsets and that they neither overlap nor
         # leave the file, before anything is allocated.
         with safe_open(path, framework="numpy") as file:
@@ -118,10 +120,12 @@ def load_weights(path: str | os.PathLike[str]) -> Weights:
                 if dtype not in _READABLE:
                     raise _bad_file(
                         path,
-                        f"`{name}` is stored as {dtype}, which NumPy has no type for",
+                        f"{short(name)} is stored as {dtype}, which NumPy has no type for",
                         "save the weights as float32",
                     )
                 tensors[name] = file.get_tensor(name)
+    except UnsoundFileError as error:
+        raise _bad_file(path, str(error)) from None
     except (SafetensorError, OSError, ValueError, TypeError, MemoryError) as error:
         raise _bad_file(path, f"not a sound safetensors file: {error}", _hint(path)) from None
     normalization, metadata = _read_metadata(path, texts)
@@ -143,11 +147,15 @@ def check_tensors(
         if len(notes) == 1:
             message = "the weights do not fit the network: one tensor differs"
         hint = Hint("the weights must come from the same .net file with the same --set arguments")
-        if len(notes) > _SHOWN:
-            notes = [*notes[:_SHOWN], f"... and {len(notes) - _SHOWN} more"]
         raise NetspecError(
-            [Diagnostic(codes.WEIGHTS_MISMATCH, message, notes=tuple(notes), hints=(hint,))]
+            [Diagnostic(codes.WEIGHTS_MISMATCH, message, notes=the_first(notes), hints=(hint,))]
         )
+
+
+def the_first(notes: Sequence[str]) -> tuple[str, ...]:
+    """The first few of many notes, and how many more there are."""
+    more = (f"... and {len(notes) - _SHOWN:,} more",) if len(notes) > _SHOWN else ()
+    return (*notes[:_SHOWN], *more)
 
 
 def check_numbers(tensors: Mapping[str, NDArray[np.generic]], dtype: np.dtype[np.floating]) -> None:
@@ -161,14 +169,15 @@ def check_numbers(tensors: Mapping[str, NDArray[np.generic]], dtype: np.dtype[np
     for name, tensor in tensors.items():
         if tensor.dtype.kind not in _WRITABLE:
             raise NetspecError.simple(
-                codes.WEIGHTS_MISMATCH, f"`{name}` holds {tensor.dtype} values, not real numbers"
+                codes.WEIGHTS_MISMATCH,
+                f"{short(name)} holds {tensor.dtype} values, not real numbers",
             )
         if tensor.dtype.kind == "f" and tensor.dtype.itemsize > dtype.itemsize:
             finite = np.abs(tensor[np.isfinite(tensor)])
             if finite.size and finite.max() > largest:
                 raise NetspecError.simple(
                     codes.WEIGHTS_MISMATCH,
-                    f"`{name}` holds {finite.max():.3g}, which is too large for {dtype}",
+                    f"{short(name)} holds {finite.max():.3g}, which is too large for {dtype}",
                     'compile the net for it: dtype="float64"',
                 )
 
@@ -178,21 +187,26 @@ def differences(
 ) -> list[str]:
     """What keeps `tensors` from having exactly the `expected` names and shapes, a line each."""
     notes = [
-        f"missing: `{name}` {list(shape)}"
+        f"missing: {short(name)} {list(shape)}"
         for name, shape in expected.items()
         if name not in tensors
     ]
     notes += [
-        f"unexpected: `{name}` {list(tensor.shape)}"
+        f"unexpected: {short(name)} {list(tensor.shape)}"
         for name, tensor in tensors.items()
         if name not in expected
     ]
     notes += [
-        f"shape: `{name}` is {list(tensors[name].shape)}, the network has {list(shape)}"
+        f"shape: {short(name)} is {list(tensors[name].shape)}, the network has {list(shape)}"
         for name, shape in expected.items()
         if name in tensors and tensors[name].shape != tuple(shape)
     ]
     return notes
+
+
+def short(name: str) -> str:
+    """A name from a file, quoted for a message: it may have any length."""
+    return quoted(name, _LONGEST)
 
 
 def _read_metadata(

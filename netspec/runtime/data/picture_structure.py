@@ -1,0 +1,55 @@
+"""Looks over the parts of a PNG or JPEG file before it is decoded: a reader spends time on each.
+
+Sources: W3C, PNG specification, 3rd edition, section 5; ITU-T T.81 (JPEG), annex B.
+"""
+
+from __future__ import annotations
+
+from netspec.files.unsound import UnsoundFileError
+
+# A picture of 50 million pixels has 20,000 chunks of 8 KiB; a JPEG file's color profile may take 255.
+MAX_PARTS = 1 << 16
+# A progressive JPEG has about ten scans over the whole picture. So many pixels may be gone over.
+MAX_SCANNED = 1 << 30
+_PNG = b"\x89PNG\r\n\x1a\n"
+_SCAN, _STANDALONE = 0xDA, (0x01, *range(0xD0, 0xD8))
+
+
+def check_parts(content: bytes) -> None:
+    """Refuse a file of so many parts that no picture has them.
+
+    Raises:
+        UnsoundFileError: See above.
+    """
+    parts = profiles = 0
+    if content.startswith(_PNG):
+        at = len(_PNG)
+        while at < len(content) and parts <= MAX_PARTS:
+            length = int.from_bytes(content[at : at + 4], "big")
+            # Each profile is unpacked, one after the other.
+            profiles += content[at + 4 : at + 8] == b"iCCP"
+            at += 12 + length
+            parts += 1
+    elif content.startswith(b"\xff\xd8"):
+        at = 2
+        while at + 1 < len(content) and parts <= MAX_PARTS:
+            marker = content[at + 1]
+            if content[at] != 0xFF or marker == _SCAN:
+                break
+            length = 0 if marker in _STANDALONE else int.from_bytes(content[at + 2 : at + 4], "big")
+            at += 1 if marker == 0xFF else 2 + length
+            parts += 1
+    if parts > MAX_PARTS or profiles > 1:
+        raise UnsoundFileError("it consists of more parts than a picture does")
+
+
+def check_scans(content: bytes, pixels: int) -> None:
+    """Refuse a JPEG file that goes over its pixels again and again.
+
+    Raises:
+        UnsoundFileError: See above.
+    """
+    # In the numbers of a scan there is no such pair of bytes.
+    scans = content.count(bytes([0xFF, _SCAN])) if content.startswith(b"\xff\xd8") else 0
+    if scans * pixels > MAX_SCANNED:
+        raise UnsoundFileError(f"it goes over its {pixels:,} pixels {scans:,} times")

@@ -1,0 +1,33 @@
+"""The header of a safetensors file, looked at before it is parsed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from netspec.files.regular_file import open_regular
+from netspec.files.unsound import UnsoundFileError
+from netspec.runtime.weights.host import machine_memory
+
+# The library reads no longer header. Ours is mostly text: a mean image is one string of any length.
+_MAX_LENGTH = 100_000_000
+# But of each bracket and each comma an object is made. A tensor has nine of them.
+MAX_ITEMS = 500_000
+
+
+def check_header(path: Path) -> None:
+    """Refuse a file that would take more memory or time to parse than one of weights does.
+
+    Metadata are JSON in JSON: what is nested in them is counted with the rest.
+
+    Raises:
+        UnsoundFileError: See above, and for a file that fits into no memory here.
+        OSError: It cannot be read, or is no regular file.
+    """
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > machine_memory():
+            raise UnsoundFileError("it is larger than the memory of this machine")
+        header = file.read(min(int.from_bytes(file.read(8), "little"), size, _MAX_LENGTH))
+    if sum(map(header.count, (b"{", b"[", b","))) > MAX_ITEMS:
+        raise UnsoundFileError("its header has more items than the weights of any net")
