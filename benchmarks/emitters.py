@@ -20,11 +20,11 @@ import numpy as np
 import netspec
 from netspec.compiler.ir.expression import FUNCTIONS, Apply, walk
 from netspec.compiler.ir.plan import ElementwiseStep, Plan
-from netspec.compiler.numpy_backend.passes.choose_emitters import choose_emitters
 from netspec.compiler.numpy_backend.pipeline import make_plan
 from netspec.kernels import parallel
 from netspec.runtime.engine import threads
 from netspec.runtime.engine.program import Program
+from netspec.runtime.models.emitters.choice import THIS_MACHINE, question
 from netspec.tools.bench.machine import machine
 from netspec.tools.bench.report import machine_text
 from netspec.tools.bench.timing import time_round
@@ -58,8 +58,9 @@ def main() -> None:
         "# Where each emitter wins",
         "",
         "Written by `python benchmarks/emitters.py`, which says how: numexpr's time as a multiple of"
-        " NumPy's, by the elements of the array. Where it is below 1, numexpr wins. The last column is"
-        " what a program that runs takes on this machine; a dash stands where numexpr lacks a function.",
+        " NumPy's, by the elements of the array. Where it is below 1, numexpr wins. The last column says"
+        " for how many of the sizes a model takes numexpr on this machine, by the times that it once"
+        " measured itself; a dash stands where numexpr lacks a function.",
         "",
         f"Machine: {machine_text(here)}. Threads: {options.threads}, median of {options.rounds} rounds.",
         "",
@@ -79,10 +80,13 @@ def net_of(op: str, size: int) -> netspec.Net:
 
 
 def chosen(op: str, index: int) -> str:
-    plan = make_plan(net_of(op, 8).graph, training=True, input_gradients=True)
-    plan = choose_emitters(plan)
+    """How many of the sizes a model takes numexpr for."""
+    plan = make_plan(net_of(op, 1).graph, training=True, input_gradients=True)
     steps = (plan.forward, plan.backward)[index]
-    return next((s.emitter for s in steps if isinstance(s, ElementwiseStep)), "-")
+    step = next((s for s in steps if isinstance(s, ElementwiseStep)), None)
+    asked = [step and question(step, size, "float32") for size in SIZES]
+    answers = [THIS_MACHINE.emitter(each) if each else "numpy" for each in asked]
+    return f"{answers.count('numexpr')} of {len(SIZES)}"
 
 
 def forced(steps: tuple[Any, ...], emitter: Any) -> tuple[Any, ...] | None:
@@ -118,7 +122,7 @@ def measure(op: str, size: int, rounds: int) -> tuple[float | None, float | None
 
 def runner(graph: Any, plan: Plan, part: str) -> Callable[[], None]:
     """One direction of a program, recorded."""
-    program = Program(graph, plan, np.dtype("f4"), choose=lambda plan: plan, replays=True)
+    program = Program(graph, plan, np.dtype("f4"), replays=True)
     buffers = program.bind(1)
     rng = np.random.default_rng(0)
     for buffer in (*plan.inputs.values(), *plan.output_gradients.values()):

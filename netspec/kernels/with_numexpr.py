@@ -3,10 +3,15 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numexpr
 import numpy as np
 from numexpr.necompiler import NumExpr
 
+from netspec.kernels import parallel
 from netspec.kernels.arrays import Array, as_one
+
+# As many as the kernels use: a caller that was given one processor keeps to it.
+numexpr.set_num_threads(min(parallel.threads(), numexpr.MAX_THREADS))
 
 
 class NumexprFunction:

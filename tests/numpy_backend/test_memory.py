@@ -75,7 +75,7 @@ def test_the_footprint_is_what_a_program_takes(training: bool) -> None:
     buffers = program.bind(7)
     assert buffers.arena.nbytes == found.arena
     assert buffers.scratch.nbytes == found.scratch
-    own = {b.name for b in program.memory_plan.external} & buffers.keys()
+    own = {b.name for b in program.code(7).places.external} & buffers.keys()
     assert sum(buffers[name].nbytes for name in own) == found.outside
     model = load("resnet", depth=8).compile("numpy")
     assert sum(a.nbytes for a in model.parameters.values()) == found.parameters

@@ -9,10 +9,9 @@ import pytest
 
 import netspec
 from netspec.compiler.ir.expression import FUNCTIONS, Apply, walk
-from netspec.compiler.ir.plan import ElementwiseStep
+from netspec.compiler.ir.plan import ElementwiseStep, Plan
 from netspec.compiler.numpy_backend import pipeline as planning
 from netspec.compiler.numpy_backend.pass_names import PASS_NAMES
-from netspec.compiler.numpy_backend.passes import choose_emitters
 from netspec.kernels import conv
 from netspec.kernels.convolution import winograd
 from tests.helpers.nets import (
@@ -76,6 +75,8 @@ def by_winograd_in_rows(to: pytest.MonkeyPatch) -> None:
 
 
 def by_numexpr(to: pytest.MonkeyPatch) -> None:
+    """Wherever it has the functions, by a pass after all others."""
+
     def choose(step):
         if not isinstance(step, ElementwiseStep) or step.vectors:
             return step
@@ -83,7 +84,12 @@ def by_numexpr(to: pytest.MonkeyPatch) -> None:
         known = all(function.in_numexpr for function in functions)
         return dataclasses.replace(step, emitter="numexpr") if known else step
 
-    to.setattr(choose_emitters, "_choose", choose)
+    def chosen(plan: Plan) -> Plan:
+        parts = {part: tuple(map(choose, getattr(plan, part))) for part in ("forward", "backward")}
+        return dataclasses.replace(plan, **parts)
+
+    last = planning.Pass("by-numexpr", "", chosen, lambda before, after: iter(()))
+    to.setattr(planning, "PASSES", (*planning.PASSES, last))
 
 
 def without(name: str) -> Patch:
@@ -95,10 +101,6 @@ def without(name: str) -> Patch:
             to.setattr(planning, kind, tuple(each for each in passes if each.name != name))
 
     return patch
-
-
-def by_numpy(to: pytest.MonkeyPatch) -> None:
-    to.setattr(choose_emitters, "_choose", lambda step: step)
 
 
 FORCED: dict[str, Patch] = {
@@ -121,7 +123,6 @@ FORCED: dict[str, Patch] = {
         "linear.VERY_FEW_ROWS": 1 << 30, "linear.BLOCK_COLUMNS": 2, "linear.LEAST_BLOCK_ROWS": 1,
     }),
     "numexpr": by_numexpr,
-    "NumPy": by_numpy,
     "one thread": setting({"parallel._threads": 1}),
     "a thread a step": setting({"parallel._threads": 4, "parallel.WORTH_A_THREAD": 1}),
     **{f"no {name}": without(name) for name in PASS_NAMES},
@@ -179,7 +180,7 @@ def test_what_is_forced_is_what_runs(monkeypatch) -> None:
         assert run() >= 6  # three convolutions have a kernel and a stride for it, there and back
     with monkeypatch.context() as to:
         by_numexpr(to)
-        plan = choose_emitters.choose_emitters(planning.make_plan(MIXED.graph, training=True))
+        plan = planning.make_plan(MIXED.graph, training=True)
         assert "numexpr" in str(plan)
         steps = [s for s in (*plan.forward, *plan.backward) if isinstance(s, ElementwiseStep)]
         assert sum(step.emitter == "numexpr" for step in steps) > len(steps) / 3

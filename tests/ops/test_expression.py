@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import netspec
 from netspec.compiler.ir.elementwise_op import ElementwiseOp
 from netspec.compiler.ir.expression import (
     FUNCTIONS,
@@ -36,12 +35,9 @@ from netspec.compiler.ir.expression import (
 )
 from netspec.compiler.ir.plan import Buffer, ElementwiseStep, Operand
 from netspec.compiler.numpy_backend.emit_elementwise import emit
-from netspec.compiler.numpy_backend.passes import choose_emitters
-from netspec.compiler.numpy_backend.pipeline import make_plan
 from netspec.compiler.ops import registry
 from netspec.kernels import elementwise, erf
 from netspec.kernels.with_numexpr import NumexprFunction
-from netspec.runtime.engine.program import Program, program_source
 
 # The stored shape of an image, and the operands: two pictures and two channel vectors.
 IMAGE, BATCH = (2, 3, 4), 3
@@ -323,27 +319,3 @@ def test_large_numbers_are_no_trouble(cls, example, emitter):
             got = run_step(step, values, "float32")
         expected = np.broadcast_to(evaluate(formula, exact), got.shape)
         np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
-
-
-def test_numexpr_is_for_what_numpy_computes_one_by_one(monkeypatch) -> None:
-    net = netspec.loads("net N {\n    input x: [4]\n    output x -> tanh -> linear(4) -> relu\n}")
-
-    def emitters() -> list[str]:
-        choose_emitters.has_vectors.cache_clear()
-        program = Program(net.graph, make_plan(net.graph, training=True), np.dtype(np.float32))
-        assert ("NumexprFunction" in program.text) == ("numexpr" in str(program.plan))
-        return [step.emitter for step in program.plan.forward if hasattr(step, "emitter")]
-
-    introspect = pytest.importorskip("numpy.lib.introspect", reason="new in NumPy 2.2")
-
-    def known(current: str):
-        return lambda func_name, signature: {"tanh": {"ff": {"current": current}}}
-
-    monkeypatch.setattr(introspect, "opt_func_info", known("X86_V4"))
-    assert emitters() == ["numpy", "numpy"]
-    printed = program_source(net.graph, training=True)
-    monkeypatch.setattr(introspect, "opt_func_info", known("baseline(X86_V2)"))
-    assert emitters() == ["numexpr", "numpy"]
-    # What is printed does not depend on the processor.
-    assert program_source(net.graph, training=True) == printed
-    choose_emitters.has_vectors.cache_clear()

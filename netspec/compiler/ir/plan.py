@@ -17,6 +17,7 @@ from netspec.compiler.ir.graph import Node, Shape
 from netspec.compiler.ir.sizes import typical
 
 Option = int | float | bool | str | None | tuple[int, ...]
+Emitter = Literal["numpy", "numexpr"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +123,7 @@ class ElementwiseStep:
     formula: Expression
     operands: Mapping[str, Operand]
     nodes: tuple[str, ...]
-    emitter: Literal["numpy", "numexpr"] = "numpy"
+    emitter: Emitter = "numpy"
 
     @property
     def vectors(self) -> tuple[str, ...]:

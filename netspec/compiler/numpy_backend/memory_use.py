@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from netspec.compiler.ir.graph import Graph
 from netspec.compiler.ir.plan import Plan, Scratch
 from netspec.compiler.numpy_backend.emit import NumpySource, emit_program
-from netspec.compiler.numpy_backend.passes.choose_emitters import choose_emitters
 from netspec.compiler.numpy_backend.passes.plan_memory import plan_memory
 from netspec.kernels import elementwise
 
@@ -54,8 +53,10 @@ class Footprint:
 
 
 def footprint(graph: Graph, plan: Plan, batch: int, itemsize: int = 4) -> Footprint:
-    """The footprint of a plan of a graph on this machine, for numbers of `itemsize` bytes."""
-    plan = choose_emitters(plan)
+    """The footprint of a plan of a graph, for numbers of `itemsize` bytes.
+
+    The threads of this machine count: each has scratch of its own.
+    """
     memory = plan_memory(plan)
     given = set(plan.inputs.values())
     backward = bool(plan.output_gradients)

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netspec.compiler.ir.plan import Buffer, Plan
+from netspec.compiler.ir.plan import Buffer
 from netspec.compiler.numpy_backend.memory_use import ALIGNMENT
 from netspec.compiler.numpy_backend.passes.plan_memory import MemoryPlan
 from netspec.kernels import parallel
+from netspec.runtime.engine.code import Code
 from netspec.runtime.engine.recent import Recent
 from netspec.runtime.engine.record.replay import Replay
 
@@ -25,6 +26,7 @@ class Buffers(dict[str, Array]):
     """Arrays by name. An input is made when it is asked for: most callers put their own array in.
 
     Attributes:
+        code: what runs in them.
         outside: the names of the arrays that a caller may put in.
         arena: what the others are parts of.
         scratch: what the kernels work in.
@@ -32,9 +34,15 @@ class Buffers(dict[str, Array]):
     """
 
     def __init__(
-        self, outside: Collection[str], make: Callable[[str], Array], arena: Array, scratch: Array
+        self,
+        code: Code,
+        outside: Collection[str],
+        make: Callable[[str], Array],
+        arena: Array,
+        scratch: Array,
     ) -> None:
         super().__init__()
+        self.code = code
         self.outside = outside
         self.arena, self.scratch = arena, scratch
         self.replays = {"forward": Replay(), "backward": Replay()}
@@ -49,21 +57,12 @@ class Memory:
     """Buffers of a program for any batch size; those of several share the memory of the largest.
 
     Args:
-        plan: of the program.
-        places: where its buffers lie.
-        scratch_elements: how much scratch a batch size needs.
+        code: what the program runs for a batch size.
         dtype: of every array.
     """
 
-    def __init__(
-        self,
-        plan: Plan,
-        places: MemoryPlan,
-        scratch_elements: Callable[[int], int],
-        dtype: np.dtype[Any],
-    ) -> None:
-        self._plan, self._places, self._dtype = plan, places, dtype
-        self._scratch_elements = scratch_elements
+    def __init__(self, code: Callable[[int], Code], dtype: np.dtype[Any]) -> None:
+        self._code, self._dtype = code, dtype
         self.arena: Array = np.empty(0, dtype)
         self.scratch: Array = np.empty(0, dtype)
         self.bound: Recent[tuple[int, int], Buffers] = Recent(REMEMBERED)
@@ -74,18 +73,20 @@ class Memory:
         return self.bound.get((batch, parallel.threads()), lambda: self._make(batch))
 
     def _make(self, batch: int) -> Buffers:
-        offsets, size = layout(self._places, batch, self._dtype)
+        code = self._code(batch)
+        offsets, size = layout(code.places, batch, self._dtype)
         if size > len(self.arena):
             self.bound.clear()
             self.arena = _aligned(size, self._dtype)
-        scratch = self._scratch_elements(batch)
+        scratch = code.scratch_elements(batch)
         if scratch > len(self.scratch):
             self.bound.clear()
             self.scratch = _aligned(scratch, self._dtype)
         dtype = self._dtype
-        given = {buffer.name: buffer for buffer in self._plan.inputs.values()}
-        outside = dict.fromkeys([*given, *(buffer.name for buffer in self._places.external)])
+        given = {buffer.name: buffer for buffer in code.plan.inputs.values()}
+        outside = dict.fromkeys([*given, *(buffer.name for buffer in code.places.external)])
         buffers = Buffers(
+            code,
             outside,
             lambda name: np.empty(_shape(given[name], batch), dtype),
             self.arena,
@@ -94,7 +95,7 @@ class Memory:
         for buffer, offset in offsets.items():
             flat = self.arena[offset : offset + buffer.elements(batch)]
             buffers[buffer.name] = flat.reshape(_shape(buffer, batch))
-        for buffer in self._places.external:
+        for buffer in code.places.external:
             if buffer.name not in given:
                 buffers[buffer.name] = np.empty(_shape(buffer, batch), dtype)
         return buffers

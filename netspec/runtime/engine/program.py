@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import linecache
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from itertools import count
 from typing import Any
-from weakref import finalize
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +13,9 @@ from numpy.typing import NDArray
 from netspec.compiler.ir.graph import Graph
 from netspec.compiler.ir.plan import Plan
 from netspec.compiler.numpy_backend.emit import emit_program
-from netspec.compiler.numpy_backend.memory_use import scratch_elements
-from netspec.compiler.numpy_backend.passes.choose_emitters import choose_emitters
-from netspec.compiler.numpy_backend.passes.plan_memory import plan_memory
 from netspec.compiler.numpy_backend.pipeline import make_plan, run_passes
 from netspec.kernels import parallel
+from netspec.runtime.engine.code import Choose, Code, Codes, as_planned
 from netspec.runtime.engine.floating_point import as_ieee
 from netspec.runtime.engine.memory import Buffers, Memory, layout
 from netspec.runtime.engine.record.recorder import Recorder, Recording
@@ -47,7 +42,7 @@ class Program:
         dtype: of every array.
         steps: a plan with some of the steps alone, to be run in the memory of the whole one: for a
             checker that wants to see what a step writes before that is used again.
-        choose: takes the emitter of each elementwise step, by what this machine is good at.
+        choose, make: see `Codes`.
         replays: where it runs on the same arrays again and again, make the NumPy calls of the
             kernels without the kernels, which is faster and gives the same bits; see `Replay`.
     """
@@ -59,27 +54,24 @@ class Program:
         dtype: np.dtype[Any],
         steps: Plan | None = None,
         *,
-        choose: Callable[[Plan], Plan] = choose_emitters,
+        choose: Choose = as_planned,
+        make: Callable[[Graph, Plan, Plan | None], Code] = Code,
         replays: bool = False,
     ) -> None:
-        self._replays = replays
-        self.plan = plan = choose(plan)
+        self.plan = plan
         self.dtype = dtype
-        self.memory_plan = plan_memory(plan)
-        self._source = emit_program(choose(steps) if steps is not None else plan, graph)
-        self.text = self._source.text
-        functions, filename = _execute(self.text, graph.name)
-        finalize(self, linecache.cache.pop, filename, None)
-        self._sample = functions.get("sample")
-        self._forward = functions["forward"]
-        self._backward = functions.get("backward")
+        self._replays = replays
+        self._codes = Codes(graph, plan, steps, dtype, choose, make)
         self._own = self.new_memory()
         self._free = [self._own]
 
+    def code(self, batch: int) -> Code:
+        """What runs for a batch size."""
+        return self._codes.get(batch)
+
     def new_memory(self) -> Memory:
         """Memory to run in, which takes none before it is bound."""
-        scratch = partial(scratch_elements, self._source)
-        return Memory(self.plan, self.memory_plan, scratch, self.dtype)
+        return Memory(self._codes.get, self.dtype)
 
     @contextmanager
     def memory(self) -> Iterator[Memory]:
@@ -101,20 +93,22 @@ class Program:
 
     def needed_bytes(self, batch: int) -> int:
         """What `bind` takes for a batch, of all memory that the program works in."""
-        outside = sum(buffer.elements(batch) for buffer in self.memory_plan.external)
-        arena = layout(self.memory_plan, batch, self.dtype)[1]
-        elements = arena + scratch_elements(self._source, batch) + outside
+        code = self.code(batch)
+        outside = sum(buffer.elements(batch) for buffer in code.places.external)
+        arena = layout(code.places, batch, self.dtype)[1]
+        elements = arena + code.scratch_elements(batch) + outside
         return elements * self.dtype.itemsize
 
     def sample(self, buffers: Buffers, rng: np.random.Generator) -> None:
         """Draw the random masks of a step."""
-        if self._sample is not None:
-            self._sample(buffers, rng)
+        sample = buffers.code.functions.get("sample")
+        if sample is not None:
+            sample(buffers, rng)
 
     def forward(self, buffers: Buffers, parameters: Mapping[str, Array]) -> None:
         """Compute the outputs from the inputs in `buffers`."""
         with parallel.one_blas_thread(), as_ieee():
-            self._replayed("forward", buffers, (parameters,), self._forward)
+            self._replayed("forward", buffers, (parameters,))
 
     def backward(
         self,
@@ -123,9 +117,8 @@ class Program:
         gradients: Mapping[str, Array],
     ) -> None:
         """Fill `gradients`, from the outputs' gradients in `buffers`."""
-        assert self._backward is not None, "planned without a backward pass"
         with parallel.one_blas_thread(), as_ieee():
-            self._replayed("backward", buffers, (parameters, gradients), self._backward)
+            self._replayed("backward", buffers, (parameters, gradients))
 
     def record(self, buffers: Buffers, parameters: Mapping[str, Array]) -> Recording | None:
         """The NumPy calls that `forward` makes for the outputs, its parameters taken as they are.
@@ -137,7 +130,8 @@ class Program:
             bound = _recorded(recorder, buffers)
             forked = parallel.in_place_of_run(recorder.fork)
             with forked, parallel.fine_parts(), parallel.one_blas_thread():
-                self._forward(bound, known, recorder.array(buffers.scratch))
+                function = buffers.code.functions["forward"]
+                function(bound, known, recorder.array(buffers.scratch))
             return recorder.recording([bound[b.name] for b in self.plan.outputs.values()])
 
     def _replayed(
@@ -145,8 +139,8 @@ class Program:
         part: str,
         buffers: Buffers,
         others: tuple[Mapping[str, Array], ...],
-        function: Callable[..., None],
     ) -> None:
+        function = buffers.code.functions[part]
         if not self._replays:
             function(buffers, *others, buffers.scratch)
             return
@@ -177,20 +171,3 @@ def _recorded(recorder: Recorder, buffers: Buffers) -> dict[str, Array]:
     for array in sorted(memory, key=lambda array: -array.nbytes):
         recorder.array(array)
     return {name: recorder.array(array) for name, array in buffers.items()}
-
-
-_numbers = count()
-
-
-def _execute(text: str, name: str) -> tuple[dict[str, Any], str]:
-    """Run generated source: what it defines, and the name of its file.
-
-    It is registered with `linecache` under that, so that a debugger can step into it.
-
-    The source is made by netspec from a checked graph: names in it are checked labels in quotes.
-    """
-    filename = f"<netspec {name} {next(_numbers)}>"
-    linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
-    namespace: dict[str, Any] = {"__name__": filename}
-    exec(compile(text, filename, "exec"), namespace)
-    return namespace, filename

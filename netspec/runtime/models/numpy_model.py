@@ -16,6 +16,7 @@ from netspec.compiler.ir.graph import Graph, Parameter
 from netspec.compiler.ir.initializers import draw
 from netspec.diagnostics import NetspecError
 from netspec.runtime.data.batches import batch_slices
+from netspec.runtime.engine.code import Choose
 from netspec.runtime.engine.floating_point import as_ieee
 from netspec.runtime.engine.fork_lock import ForkLock
 from netspec.runtime.engine.memory import Buffers
@@ -28,6 +29,7 @@ from netspec.runtime.models.classifier_shape import (
     require_training_batches,
     scores_output,
 )
+from netspec.runtime.models.emitters.choice import Emitters
 from netspec.runtime.models.fixed_arrays import FixedArrays, write
 from netspec.runtime.models.inputs import Inputs
 from netspec.runtime.models.numpy_steps import numpy_training
@@ -86,6 +88,7 @@ class Model:
         self.graph = graph
         self.dtype: np.dtype[Any] = np.dtype(DTYPES[dtype])
         self.frozen: frozenset[str] = frozenset()
+        self._emitters = Emitters()
         self._allot()
         for parameter in graph.parameters.values():
             self._parameters[parameter.name][...] = draw_parameter(parameter, seed)
@@ -312,6 +315,19 @@ class Model:
     def random_state(self, state: Mapping[str, Any]) -> None:
         self._rng.bit_generator.state = dict(state)
 
+    @property
+    def emitters(self) -> dict[str, str]:
+        """Whether NumPy or numexpr computed which formula over how many numbers, as plain data.
+
+        Set to what another model gave, it makes this one choose as that did.
+        """
+        return self._emitters.kept
+
+    @emitters.setter
+    def emitters(self, kept: Mapping[str, str]) -> None:
+        self._emitters = Emitters(kept)
+        self._programs.clear()
+
     def _penalty(self, l2: float) -> float:
         if not l2:
             return 0.0
@@ -323,7 +339,9 @@ class Model:
         sizes = self._inputs.sizes(arrays)
         programs = self._programs.get(
             tuple(sizes.items()),
-            lambda: _Programs(self._inputs.sized(arrays), self.dtype, self.frozen),
+            lambda: _Programs(
+                self._inputs.sized(arrays), self.dtype, self.frozen, self._emitters.choose
+            ),
         )
         return programs.get(training, backward)
 
@@ -349,7 +367,7 @@ class Model:
 
     def predictor(self) -> Predictor:
         """What answers with the parameters as they are now, faster than `forward` for few images."""
-        return Predictor(self.graph, self.dtype, self.state_dict())
+        return Predictor(self.graph, self.dtype, self.state_dict(), self._emitters)
 
     # -- state
 
@@ -423,8 +441,11 @@ class _Pass(NamedTuple):
 class _Programs:
     """The programs of a net for pictures of one size, each made when it is first wanted."""
 
-    def __init__(self, graph: Graph, dtype: np.dtype[Any], frozen: frozenset[str]) -> None:
+    def __init__(
+        self, graph: Graph, dtype: np.dtype[Any], frozen: frozenset[str], choose: Choose
+    ) -> None:
         self._graph, self._dtype, self._frozen = graph, dtype, frozen
+        self._choose = choose
         self._made: dict[tuple[bool, bool], Program] = {}
 
     def get(self, training: bool, backward: bool) -> Program:
@@ -432,8 +453,9 @@ class _Programs:
         key = (training, backward)
         if key not in self._made:
             plan = make_plan(self._graph, training=training, backward=backward, frozen=self._frozen)
+            program = Program(self._graph, plan, self._dtype, choose=self._choose, replays=True)
             # Two threads may make it: both get the one that is kept.
-            self._made.setdefault(key, Program(self._graph, plan, self._dtype, replays=True))
+            self._made.setdefault(key, program)
         return self._made[key]
 
     def __iter__(self) -> Iterator[Program]:

@@ -70,6 +70,9 @@ class NumpyModel(Protocol):
     random_state: dict[str, Any]
     """Where they stand, as plain data."""
 
+    emitters: dict[str, str]
+    """Which code computes what, as plain data."""
+
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """Copies of all parameters and buffers by name."""
         ...
@@ -164,7 +167,9 @@ class NumpyBackend:
         """See `Backend`."""
         tensors = {f"model.{name}": array for name, array in self.model.state_dict().items()}
         tensors |= {f"optimizer.{name}": array for name, array in self.stepper.state().items()}
-        return Snapshot(tensors, {"random": self.model.random_state})
+        return Snapshot(
+            tensors, {"random": self.model.random_state, "emitters": self.model.emitters}
+        )
 
     def restore(self, snapshot: Snapshot) -> None:
         """See `Backend`."""
@@ -174,6 +179,8 @@ class NumpyBackend:
             self.model.load_state_dict(snapshot.part("model"))
             self.stepper.load_state(snapshot.part("optimizer"))
             self.model.random_state = snapshot.facts["random"]
+            # A checkpoint of an older version has none.
+            self.model.emitters = dict(snapshot.facts.get("emitters", {}))
 
     def last_step(self) -> LastStep | None:
         """See `Backend`. A step whose loss is not finite has left the weights alone."""

@@ -15,6 +15,7 @@ from netspec.runtime.engine.memory import Memory
 from netspec.runtime.engine.program import Program, make_plan
 from netspec.runtime.engine.recent import Recent
 from netspec.runtime.engine.record.recorder import Recording
+from netspec.runtime.models.emitters.choice import Emitters
 from netspec.runtime.models.inputs import Inputs
 
 Array = NDArray[Any]
@@ -43,17 +44,25 @@ class Predictor:
         graph: the net.
         dtype: of the model.
         parameters: by name; taken as they are, so nobody may change them.
+        emitters: of the model.
     """
 
-    def __init__(self, graph: Graph, dtype: np.dtype[Any], parameters: Mapping[str, Array]) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        dtype: np.dtype[Any],
+        parameters: Mapping[str, Array],
+        emitters: Emitters,
+    ) -> None:
         self.graph = graph
         self.dtype = dtype
         self._parameters = dict(parameters)
+        self._emitters = emitters
         self._inputs = Inputs(graph, dtype)
         self._prepared: Recent[Any, _Prepared] = Recent(REMEMBERED)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Predictor, (self.graph, self.dtype, self._parameters)
+        return Predictor, (self.graph, self.dtype, self._parameters, self._emitters)
 
     def __call__(self, x: ArrayLike | Mapping[str, ArrayLike]) -> Any:
         """The outputs of a batch.
@@ -82,7 +91,8 @@ class Predictor:
     def _prepare(self, arrays: Mapping[str, Array]) -> _Prepared:
         graph = self._inputs.sized(arrays)
         plan = make_plan(graph, training=False, backward=False)
-        return _Prepared(Program(graph, plan, self.dtype), self._parameters)
+        program = Program(graph, plan, self.dtype, choose=self._emitters.choose)
+        return _Prepared(program, self._parameters)
 
 
 class _Prepared:

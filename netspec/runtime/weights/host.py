@@ -1,4 +1,4 @@
-"""The machine that a run is on: its memory, and what is installed."""
+"""The machine that a run is on: its processor, its memory, and what is installed."""
 
 from __future__ import annotations
 
@@ -39,6 +39,20 @@ def _own_limits() -> list[str]:
         return []
     group = Path("/sys/fs/cgroup" + line.rpartition(":")[2])
     return [str(folder / "memory.max") for folder in (group, *group.parents)]
+
+
+def processor() -> tuple[str, str]:
+    """The model of the processor, and its widest vector instructions; empty where nobody knows."""
+    facts: dict[str, str] = {}
+    try:
+        for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():
+            name, _, value = line.partition(":")
+            facts.setdefault(name.strip(), value.strip())
+    except OSError:
+        return platform.processor() or "unknown", ""
+    flags = facts.get("flags", "").split()
+    widest = next((f for f in ("avx512f", "avx2", "avx") if f in flags), "")
+    return facts.get("model name", platform.processor() or "unknown"), widest.removesuffix("f")
 
 
 def show_bytes(size: float) -> str:

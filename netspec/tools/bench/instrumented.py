@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import ast
 import time
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from netspec.compiler.ir.graph import Graph
 from netspec.compiler.ir.plan import Plan
+from netspec.runtime.engine.code import Choose, Code
 from netspec.runtime.engine.program import Program
 from netspec.text.python_tree import parse_python
 
@@ -46,15 +49,16 @@ class ClockedProgram(Program):
         clocks: by function: `sample`, `forward`, `backward`. Statement i is step i of the plan.
     """
 
-    def __init__(self, graph: Graph, plan: Plan, dtype: np.dtype[Any]) -> None:
-        super().__init__(graph, plan, dtype)
+    def __init__(self, graph: Graph, plan: Plan, dtype: np.dtype[Any], choose: Choose) -> None:
         self.clocks = {part: Clock() for part in PARTS}
-        functions = self._clocked()
-        self._sample = functions.get("sample")
-        self._forward = functions["forward"]
-        self._backward = functions.get("backward")
+        super().__init__(graph, plan, dtype, choose=choose, make=partial(_ClockedCode, self.clocks))
 
-    def _clocked(self) -> dict[str, Any]:
+
+class _ClockedCode(Code):
+    def __init__(
+        self, clocks: Mapping[str, Clock], graph: Graph, plan: Plan, steps: Plan | None
+    ) -> None:
+        super().__init__(graph, plan, steps)
         tree = parse_python(self.text)
         for function in tree.body:
             if isinstance(function, ast.FunctionDef) and function.name in PARTS:
@@ -63,9 +67,9 @@ class ClockedProgram(Program):
                 for index, statement in enumerate(statements):
                     function.body += [statement, _call(function.name, "lap", index)]
         ast.fix_missing_locations(tree)
-        namespace: dict[str, Any] = {"__name__": "clocked", "clocks": self.clocks}
+        namespace: dict[str, Any] = {"__name__": "clocked", "clocks": clocks}
         exec(compile(tree, "<clocked>", "exec"), namespace)
-        return namespace
+        self.functions = namespace
 
 
 def _call(part: str, method: str, *arguments: int) -> ast.stmt:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 from dataclasses import dataclass
-from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -43,10 +42,11 @@ def machine() -> Machine:
     import numpy
 
     from netspec.kernels.parallel import available
+    from netspec.runtime.weights.host import processor
 
-    processor, vectors = _processor()
+    name, vectors = processor()
     return Machine(
-        processor,
+        name,
         available(),
         vectors,
         f"{platform.system()} {platform.machine()}",
@@ -55,19 +55,6 @@ def machine() -> Machine:
         _blas(),
         os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
     )
-
-
-def _processor() -> tuple[str, str]:
-    facts: dict[str, str] = {}
-    try:
-        for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():
-            name, _, value = line.partition(":")
-            facts.setdefault(name.strip(), value.strip())
-    except OSError:
-        return platform.processor() or "unknown", ""
-    flags = facts.get("flags", "").split()
-    widest = next((f for f in ("avx512f", "avx2", "avx") if f in flags), "")
-    return facts.get("model name", platform.processor() or "unknown"), widest.removesuffix("f")
 
 
 def _blas() -> str:

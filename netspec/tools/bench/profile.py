@@ -15,6 +15,7 @@ import numpy as np
 from netspec.compiler.ir.graph import Graph, Node
 from netspec.compiler.ir.plan import Buffer, GradientRef, KernelStep, Plan, Step, ViewStep
 from netspec.runtime.engine.program import make_plan
+from netspec.runtime.models.emitters.choice import Emitters
 from netspec.runtime.models.numpy_model import Model
 from netspec.runtime.optim.losses import SoftmaxCrossEntropy
 from netspec.runtime.optim.optimizers import SGD
@@ -84,7 +85,7 @@ def measure(case: Case) -> Profile:
     """Take steps with a clock in the program for a while."""
     model = Model(case.graph, seed=case.seed)
     plan = make_plan(case.graph, training=case.train, backward=case.train)
-    program = ClockedProgram(case.graph, plan, model.dtype)
+    program = ClockedProgram(case.graph, plan, model.dtype, Emitters().choose)
     rest = _run(_step(case, model, program), program)
     rows = []
     for part in PARTS:

@@ -1,0 +1,1 @@
+"""Which code computes each elementwise step of a model: NumPy, or numexpr."""
