@@ -1,6 +1,6 @@
 """What the kernels share: the array type, carving up scratch, and sums over rows."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from math import prod
 from typing import Any, TypeAlias, TypeVar
 
@@ -39,17 +39,17 @@ def strided(x: Array, shape: tuple[int, ...], strides: tuple[int, ...]) -> Array
     return as_strided(x, shape, strides, subok=True)
 
 
-def as_one(task: Callable[..., None], *arrays: Array) -> None:
-    """Call `task(*arrays)`, whose NumPy calls depend on the numbers in the arrays.
+def as_one(task: Callable[..., None], *arrays: Array, reads: Sequence[Array] = ()) -> None:
+    """Call `task(*arrays, *reads)`, whose NumPy calls depend on the numbers in the arrays.
 
     A recording of the kernels (`netspec.runtime.engine.record.recorder`) keeps it as one call, so
-    `task` may know nothing else that changes from call to call.
+    `task` may know nothing else that changes from call to call. It writes none of `reads`.
     """
     recorder = getattr(arrays[0], "recorder", None)
     if recorder is None:
-        task(*arrays)
+        task(*arrays, *reads)
     else:
-        recorder.note_one(task, arrays)
+        recorder.note_one(task, arrays, reads)
 
 
 def fixed(array: NDArray[Number]) -> NDArray[Number]:

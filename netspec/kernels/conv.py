@@ -9,7 +9,8 @@ in the L2 cache; the backward kernels make them again rather than keep them.
 
 One row of the columns may serve `span` neighbouring outputs: the patch is then that much wider, and
 the packed weight holds the kernel `span` times, each shifted by the stride, with zeros around it.
-That multiplies by some zeros, and saves copying the overlap of neighbouring patches.
+That multiplies by some zeros, and saves copying the overlap of neighbouring patches; `mending` sees
+to it that a NaN in it goes no further.
 
 The gradient of x is the same computation on dy with the kernel flipped, and, where the stride is
 not 1, once for each place of a pixel in the stride.
@@ -27,6 +28,7 @@ from netspec.kernels import parallel
 from netspec.kernels.arrays import Array, carve, column_sums, repeat_row, strided
 from netspec.kernels.convolution import depthwise, winograd
 from netspec.kernels.convolution.conv_plan import TilePlan, is_pointwise, phases, plan_tiles
+from netspec.kernels.convolution.mending import mend
 from netspec.kernels.windows import (
     Pad,
     Pair,
@@ -244,6 +246,8 @@ def _correlate(
             np.add(long_rows, bias_row, out=long_rows)
         if not direct:
             np.copyto(rows, target)
+    if packed.shape[4] > 1:
+        mend(x, kernels[0], bias, out, window)
 
 
 def _kernel(weight: Array) -> Pair:

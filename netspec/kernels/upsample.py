@@ -92,10 +92,10 @@ def _both_axes(rows: Array, columns: Array, x: Array, out: Array, scratch: Array
         (tall,) = carve(scratch, (len(rows), width * channels))
         np.matmul(rows, picture.reshape(height, width * channels), out=tall)
         np.matmul(columns, tall.reshape(len(rows), width, channels), out=result)
-    as_one(_mend, x, rows, columns, out)
+    as_one(_mend, out, reads=(x, rows, columns))
 
 
-def _mend(x: Array, rows: Array, columns: Array, out: Array) -> None:
+def _mend(out: Array, x: Array, rows: Array, columns: Array) -> None:
     """Compute the pictures with NaN or infinity again, without the products by 0.
 
     A matrix product multiplies every pixel by every share, and 0 times NaN is NaN.

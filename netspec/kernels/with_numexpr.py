@@ -42,4 +42,4 @@ class NumexprFunction:
         def run(out: Array, *operands: Array) -> None:
             program(*constants, *operands, out=out, ex_uses_vml=False)
 
-        as_one(run, out, *operands)
+        as_one(run, out, reads=operands)

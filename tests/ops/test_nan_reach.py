@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import zlib
+
 import numpy as np
 import pytest
 
 import netspec
 from netspec.compiler.ops import registry
 from netspec.runtime.engine.reference import Reference
+from tests.helpers.nets import random_parameters, run_program, run_reference
 
 UPSAMPLINGS = registry()["upsample"].examples
 BAD = (np.nan, np.inf)
@@ -71,3 +74,56 @@ def test_a_nan_in_the_gradient_of_an_upsampled_picture_reaches_two_pixels(align)
     with np.errstate(invalid="ignore"):
         upsample.linear_backward(dy.transpose(0, 2, 3, 1).copy(), dx, scratch, align_corners=align)
     assert np.array_equal(np.isnan(dx[0, :, :, 0]), wrong[0, 0])
+
+
+# ------------------------------------------------------------------------------------ convolutions
+
+CONVOLUTIONS = (  # narrow ones, of which several outputs are made at once, and Winograd's
+    "conv(4, 3)", "conv(4, 3, pad = 1)", "conv(2, 2, stride = 2)", "conv(3, [1, 4])",
+    "conv(8, 5, pad = 2)", "conv(8, [7, 2], pad = 3)", "conv(1, 3, stride = [2, 1], pad = [1, 0])",
+    "conv(4, 3, dilation = 2, pad = 2)", "conv(6, 3, pad = 1, groups = 2)", "conv(6, 1)",
+    "conv(4, 3, pad = 1, groups = 4)", "conv(3, 3, stride = 3)", "conv(4, 3, bias = false)",
+    "conv_transpose(4, 3)", "conv_transpose(2, 2, stride = 2)",
+    "conv_transpose(6, 4, stride = 2, pad = 1)", "conv_transpose(4, 3, groups = 2, pad = 1)",
+    "conv_transpose(3, 3, stride = [1, 3], output_pad = [0, 1])",
+    "conv_transpose(4, 3, dilation = 2, pad = 1)",
+    "avg_pool(3, stride = 2, pad = 1)", "avg_pool(2)", "adaptive_avg_pool(3)",
+    "upsample(2)", "pad(1, mode = reflect)", "conv(4, 3, pad = 1) -> relu -> max_pool(2)",
+    "conv(4, 3, pad = 1) -> conv(4, 3, stride = 2)",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("call", CONVOLUTIONS)
+def test_a_nan_in_a_picture_reaches_the_outputs_whose_windows_hold_it(call, dtype):
+    """In any image of the batch, forward and backward; of the other images no bit changes."""
+    rng = np.random.default_rng(zlib.crc32(call.encode()))
+    for turn in range(4):
+        shape = (4, *(int(size) for size in rng.integers(6, 14, 2)))
+        graph = net_of(call, shape).graph
+        parameters = random_parameters(graph)
+        batch = int(rng.integers(1, 5))
+        x = {"x": rng.standard_normal((batch, *shape))}
+        dy = {"output": rng.standard_normal((batch, *graph.shape_of(graph.outputs["output"])))}
+        sound = run_program(graph, parameters, x, dy, training=True, dtype=dtype)
+        for wrong in (x["x"], dy["output"]):
+            place = tuple(int(rng.integers(0, size)) for size in wrong.shape)
+            before, wrong[place] = wrong[place], BAD[turn % 2]
+            with np.errstate(all="ignore"):
+                ours = run_program(graph, parameters, x, dy, training=True, dtype=dtype)
+                theirs = run_reference(graph, parameters, x, dy, training=True)
+            wrong[place] = before
+            others = np.arange(batch) != place[0]
+            for found, expected, before_it in (
+                (ours.outputs["output"], theirs.outputs["output"], sound.outputs["output"]),
+                (
+                    ours.input_gradients["x"],
+                    theirs.input_gradients["x"],
+                    sound.input_gradients["x"],
+                ),
+            ):
+                finite = np.isfinite(expected)
+                assert np.array_equal(np.isfinite(found), finite), (shape, place)
+                tol = 1e-4 if dtype == "float32" else 1e-11
+                assert np.allclose(found[finite], expected[finite], tol, tol), (shape, place)
+                assert np.array_equal(found[others], before_it[others]), (shape, place)

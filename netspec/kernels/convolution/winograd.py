@@ -13,7 +13,8 @@ halves both the products and the copies.
 One run of columns may serve `span` neighbouring outputs, as in `conv`, where channels are few.
 
 The constants come from evaluating polynomials at t - 1 small points and at infinity (Toom and Cook);
-they cost about a digit in float32. In float64, where gradients are checked, this is not used.
+they cost about a digit in float32. In float64, where gradients are checked, this is not used. Every
+transformed row is made of all rows that a group reads: `mending` keeps a NaN to its own outputs.
 """
 
 import functools
@@ -25,6 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from netspec.kernels.arrays import SMALL_PRODUCT, Array, carve, fixed, repeat_row, strided
+from netspec.kernels.convolution.mending import mend
 from netspec.kernels.windows import Tile, Tiling, Window, frame, pad_tile
 
 # Output rows at a time by rows of the kernel: more save products, and lose digits.
@@ -172,6 +174,7 @@ def correlate(
             lines[...] = whole.reshape(count, -1, lines.shape[2])[:, : lines.shape[1]]
         if bias_row is not None:
             np.add(lines, bias_row, out=lines)
+    mend(x, weight, bias, out, window)
 
 
 def weight_gradient(x: Array, dy: Array, scratch: Array, window: Window) -> Array:

@@ -240,15 +240,22 @@ class Recorder:
         for flags in writes:
             flags[...] = known
 
-    def note_one(self, task: Callable[..., None], arrays: Sequence[Array]) -> None:
-        """Make a call that may read and write all of the arrays, and note it as one."""
-        self._sign(task, arrays, arrays[0], None)
-        given = tuple(self.plain(array) for array in arrays)
-        flags = [each for array in given for each in self._flags(array)]
+    def note_one(
+        self, task: Callable[..., None], arrays: Sequence[Array], only_read: Sequence[Array]
+    ) -> None:
+        """Make a call that may read and write all of `arrays`, and note it as one.
+
+        It takes those that it only reads after the others.
+        """
+        self._sign(task, (*arrays, *only_read), arrays[0], None)
+        written = tuple(self.plain(array) for array in arrays)
+        flags = [each for array in written for each in self._flags(array)]
+        reads = list(flags)
+        given = (*written, *(self._input(array, reads) for array in only_read))
         start = perf_counter()
         task(*given)
-        done = self._task(Call(task, given), given, given, start)
-        self._append(_Step(done, flags, flags, False))
+        done = self._task(Call(task, given), given, written, start)
+        self._append(_Step(done, reads, flags, False))
         for each in flags:
             each[...] = False
 
