@@ -379,7 +379,7 @@ def test_max_pool_of_the_cs231n_notebook():
         ],
     ]
     y = unwritten((2, 2, 2, 3))
-    scratch = np.empty(pool.max_scratch_size(1, x.shape[1:], y.shape[1:]))
+    scratch = np.empty(pool.max_scratch_size(2, x.shape[1:], y.shape[1:]))
     pool.max_forward(x, y, scratch, kernel=(2, 2), stride=(2, 2), pad=NO_PAD, dilation=(1, 1))
     assert relative_error(channels_first(y), np.array(published)) < 1e-7
 
