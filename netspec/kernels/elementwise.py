@@ -1,6 +1,7 @@
 """What fused elementwise code needs: tiles that stay in cache, and registers to compute in."""
 
 from collections.abc import Callable
+from math import prod
 
 import numpy as np
 
@@ -17,6 +18,32 @@ WORK = 8
 def scratch_size(width: int, registers: int) -> int:
     """Elements of scratch that `run` needs for rows of `width`."""
     return parallel.threads() * registers * max(TILE, width)
+
+
+def flat(*arrays: Array) -> list[Array]:
+    """Contiguous arrays of equal shape as vectors."""
+    return [array.reshape(-1) for array in arrays]
+
+
+def rows(*arrays: Array, axes: int = 2) -> list[Array]:
+    """Contiguous arrays of equal shape (N, ...) as matrices, whose rows are their last `axes` axes."""
+    width = prod(arrays[0].shape[1:][-axes:])
+    return [array.reshape(-1, width) for array in arrays]
+
+
+def along(out: Array, vector: Array, axes: int = 2) -> Array:
+    """A vector that is broadcast over `out` (N, ...), repeated along a row of it as `rows` makes them.
+
+    Args:
+        out: any array; it is not read.
+        vector: (C,) meets the last axis, (C, 1) the last but one, and so on.
+        axes: how many of the last axes make up a row.
+    """
+    shape, rank = out.shape[1:], vector.ndim
+    if rank > 1:
+        vector = np.repeat(vector, prod(shape[1 - rank :]))
+    repeats = prod(shape[-axes:-rank])
+    return vector if repeats == 1 else np.tile(vector, repeats)
 
 
 def run(

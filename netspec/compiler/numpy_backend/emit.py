@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
+from pkgutil import iter_modules
 
+from netspec import kernels
 from netspec.compiler.ir.graph import Graph, show_shape
 from netspec.compiler.ir.plan import (
     ElementwiseStep,
@@ -18,6 +21,13 @@ from netspec.compiler.ir.plan import (
 from netspec.compiler.ir.size_text import size_text
 from netspec.compiler.ir.sizes import Size
 from netspec.compiler.numpy_backend.emit_elementwise import Emitted, emit
+
+# A function that computes more layers than this is named by the first and the last.
+MOST_IN_A_NAME = 4
+# Names that a program has in another sense: what it defines, and the kernels that it may import.
+RESERVED = frozenset(
+    ("sample", "forward", "backward", *(module.name for module in iter_modules(kernels.__path__)))
+)
 
 
 @dataclass(frozen=True)
@@ -38,9 +48,9 @@ class _Emitter:
     def __init__(self, plan: Plan, graph: Graph) -> None:
         self.plan = plan
         self.graph = graph
-        self.definitions: list[str] = []
-        self.known: dict[str, str] = {}
-        self.tiles: list[Emitted] = []
+        self.named: dict[str, str] = {}
+        self.suffix = ""
+        self.tiles: dict[tuple[int, int], Emitted] = {}
         self.modules: set[str] = set()
         self.sizes: set[str] = set()
 
@@ -65,10 +75,10 @@ class _Emitter:
                     self.plan.backward,
                 )
             )
-        text = "\n\n\n".join([self._head(mode), *self.definitions, *functions]) + "\n"
+        text = "\n\n\n".join([self._head(mode), *self.named.values(), *functions]) + "\n"
         steps = [s for s in self.plan.steps if isinstance(s, KernelStep) and s.scratch]
         scratch = tuple(s.scratch for s in steps if s.scratch is not None)
-        return NumpySource(text, scratch, tuple(self.tiles))
+        return NumpySource(text, scratch, tuple(self.tiles.values()))
 
     def _head(self, mode: str) -> str:
         graph = self.graph
@@ -84,11 +94,11 @@ class _Emitter:
             '"""',
         ]
         imports = []
-        if any("np." in text for text in self.definitions):
+        if any("np." in text for text in self.named.values()):
             imports.append("import numpy as np")
         if self.modules:
             imports.append(f"from netspec.kernels import {', '.join(sorted(self.modules))}")
-        if any("NumexprFunction" in text for text in self.definitions):
+        if any("NumexprFunction" in text for text in self.named.values()):
             imports.append("from netspec.kernels.with_numexpr import NumexprFunction")
         if imports:
             lines += ["", *imports]
@@ -97,6 +107,7 @@ class _Emitter:
     def _function(self, name: str, arguments: str, doc: str, steps: Sequence[Step]) -> str:
         lines: list[str] = []
         self.sizes = set()
+        self.suffix = "_grad" if name == "backward" else ""
         nodes: tuple[str, ...] = ()
         for step in steps:
             of = step.nodes if isinstance(step, ElementwiseStep) else (step.node,)
@@ -149,19 +160,27 @@ class _Emitter:
         return _call(step.kernel, arguments)
 
     def _elementwise(self, step: ElementwiseStep) -> str:
-        """A call of the fused function; equal formulas over equal rows share one function."""
-        name = f"fused{len(self.known) + 1}"
-        emitted = emit(step, name)
-        body = emitted.definition.replace(name, "fused", 1)
-        if body in self.known:
-            emitted = emit(step, self.known[body])
-        else:
-            self.known[body] = name
-            self.definitions.append(emitted.definition)
-            self.tiles.append(emitted)
-            self.modules |= emitted.modules
+        """A call of the fused function; steps of one name and one formula share it."""
+        wanted = self._function_name(step)
+        name = wanted
+        for number in count(2):
+            emitted = emit(step, name)
+            if self.named.setdefault(name, emitted.definition) == emitted.definition:
+                break
+            name = f"{wanted}_{number}"
+        self.tiles[(emitted.width, emitted.registers)] = emitted
+        self.modules |= emitted.modules
         function, _, arguments = emitted.call.partition("(")
         return _call(function, arguments.removesuffix(")").split(", "))
+
+    def _function_name(self, step: ElementwiseStep) -> str:
+        """What a fused function does, by the layers whose formulas it computes."""
+        found = (self.graph.by_name.get(name) for name in step.nodes)
+        ops = list(dict.fromkeys(node.op.name for node in found if node is not None))
+        if len(ops) > MOST_IN_A_NAME:
+            ops = [ops[0], "to", ops[-1]]
+        name = "_".join(ops or ["elementwise"]) + self.suffix
+        return name if name not in RESERVED else f"{name}_elements"
 
 
 def _call(function: str, arguments: Sequence[str]) -> str:

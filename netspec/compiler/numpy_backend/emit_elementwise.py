@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from netspec.compiler.ir.expression import FUNCTIONS, Apply, Const, Expression, Var, walk
 from netspec.compiler.ir.plan import Buffer, ElementwiseStep
-from netspec.compiler.ir.sizes import Dim, is_known, typical
+from netspec.compiler.ir.sizes import Dim, typical
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,28 +170,18 @@ def _emit_numpy(step: ElementwiseStep, name: str) -> Emitted:
     result = statements.value(step.formula, "out[rows]")
     if result != "out[rows]":  # a formula that is a single operand or number
         statements.lines.append(f"np.copyto(out[rows], {result})")
-    full = [operand for operand in step.operands if operand not in statements.vectors]
-    width, repeats, found = _row(step)
-    shape = f"-1, {width}" if statements.vectors else "-1"
     floats = [f"t{i}" for i in range(statements.floats.count)]
     flags = [f"m{i}" for i in range(statements.flags.count)]
-    lines = [
-        f"def {name}(out, {', '.join([*step.operands, 'scratch'])}):",
-        _docstring(f"out = {step.formula}"),
-        *(found if statements.vectors else []),
-        *(f"    {x} = {x}.reshape({shape})" for x in ["out", *full]),
-    ]
-    if statements.vectors and repeats != "1":
-        # A row of the picture at once: NumPy's inner loop is as long as its shortest operand.
-        names = [x for x in step.operands if x in statements.vectors and not _is_single(step, x)]
-        lines += [f"    {x} = np.tile({x}, {repeats})" for x in names]
     body = statements.lines
     if _overflows(step.formula):
         body = ['with np.errstate(over="ignore"):', *(f"    {line}" for line in body)]
     arguments = ["out", "scratch"]
     arguments += [f"floats={len(floats)}"] if floats else []
     arguments += [f"flags={len(flags)}"] if flags else []
-    lines += [
+    lines = [
+        f"def {name}(out, {', '.join([*step.operands, 'scratch'])}):",
+        _docstring(f"out = {step.formula}"),
+        *(f"    {line}" for line in _as_rows(step)),
         "",
         f"    def tile({', '.join(['rows', *floats, *flags])}):",
         *(f"        {line}" for line in body),
@@ -216,45 +206,21 @@ def _docstring(text: str) -> str:
     return "\n".join([f'    """{first}', *(f"    {line}" for line in rest), '    """'])
 
 
-def _row(step: ElementwiseStep) -> tuple[str, str, list[str]]:
-    """A row that broadcast operands are laid along.
+def _as_rows(step: ElementwiseStep) -> Iterator[str]:
+    """The statements that lay all arrays out as matrices, or as vectors where nothing is broadcast.
 
-    Returns:
-        Its length, how often they repeat in it, and the statements that find these out where a size
-        is left open, or lay along it what meets other axes than the last.
+    They find the sizes at run time: steps that differ in sizes alone share a function.
     """
-    shape = step.output.shape if isinstance(step.output, Buffer) else ()
-    axes = _axes(step)
-    if any(_rank(step, name) > 1 for name in step.vectors):
-        lines = [line for name in step.vectors for line in _written_out(step, name, axes)]
-        if is_known(shape[-axes:]):
-            return str(_width(step)), "1", lines
-        return "width", "1", [*lines, f"    width = {_product(shape, axes, 0)}"]
-    if is_known(shape[-axes:]):
-        return str(_width(step)), str(shape[-2] if len(shape) > 1 else 1), []
-    if len(shape) == 1:
-        return "width", "1", ["    width = out.shape[-1]"]
-    return "repeats * width", "repeats", ["    repeats, width = out.shape[-2:]"]
-
-
-def _written_out(step: ElementwiseStep, name: str, axes: int) -> Iterator[str]:
-    """A broadcast operand as a whole row of the last axes: (C, 1) meets (C, L), each number L times."""
-    if _is_single(step, name):
-        return
-    shape, rank = step.output.shape, _rank(step, name)  # type: ignore[union-attr]
-    if rank > 1:
-        yield f"    {name} = np.repeat({name}, {_product(shape, rank - 1, 0)})"
-    if rank < axes:
-        yield f"    {name} = np.tile({name}, {_product(shape, axes, rank)})"
-
-
-def _product(shape: tuple[Dim, ...], start: int, stop: int) -> str:
-    """The product of the sizes of some axes, counted from behind: its value, or where it is found."""
-    axes = range(-start, -stop)
-    sizes = [shape[axis] for axis in axes]
-    if is_known(sizes):
-        return str(math.prod(sizes))
-    return " * ".join(f"out.shape[{axis}]" for axis in axes)
+    vectors = step.vectors
+    options = f", axes={_axes(step)}" if _axes(step) > 2 else ""
+    for name in vectors:
+        if not _is_single(step, name):
+            # A row of the picture at once: NumPy's inner loop is as long as its shortest operand.
+            yield f"{name} = elementwise.along(out, {name}{options})"
+    arrays = ["out", *(name for name in step.operands if name not in vectors)]
+    layout = f"rows({', '.join(arrays)}{options})" if vectors else f"flat({', '.join(arrays)})"
+    targets = ", ".join(arrays) if len(arrays) > 1 else f"({arrays[0]},)"
+    yield f"{targets} = elementwise.{layout}"
 
 
 def _rank(step: ElementwiseStep, name: str) -> int:
