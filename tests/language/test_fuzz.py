@@ -5,12 +5,15 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 from tests.helpers.fuzz import ROOT
 
 
-def test_sixty_seconds_of_fuzzing(tmp_path):
+@pytest.mark.parametrize("seconds", [15, pytest.param(60, marks=pytest.mark.heavy)])
+def test_a_slice_of_fuzzing(tmp_path, seconds: int):
     """In a process of its own, so that its memory is measured alone."""
-    command = [sys.executable, "-m", "tests.helpers.fuzz", "--worker", "--seconds", "60"]
+    command = [sys.executable, "-m", "tests.helpers.fuzz", "--worker", "--seconds", str(seconds)]
     command += ["--out", str(tmp_path / "found"), "--seed", "1"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     found = "\n".join(p.read_text() for p in sorted((tmp_path / "found").glob("*.txt"))[:3])

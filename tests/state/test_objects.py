@@ -59,6 +59,11 @@ def standalone(training: bool) -> Any:
     return net
 
 
+def untrained_torch() -> Any:
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    return NET.compile("torch", seed=3)
+
+
 def fit(model: Any, seed: int = 0) -> list[np.ndarray]:
     netspec.fit(model, DATA, epochs=1, batch=8, seed=seed, optimizer="sgd")
     return list(model.state_dict().values())
@@ -112,7 +117,7 @@ KINDS = {
     ),
     "Predictor": Kind(lambda: fitted("numpy").predictor(), lambda net, i: net(X[i])),
     "TorchModel": Kind(lambda: fitted("torch"), by_forward, fit),
-    "TorchModel in training mode": Kind(lambda: NET.compile("torch", seed=3), by_forward, fit),
+    "TorchModel in training mode": Kind(untrained_torch, by_forward, fit),
     "standalone net": Kind(lambda: standalone(True), by_forward, step),
     "standalone inference": Kind(lambda: standalone(False), by_forward),
 }

@@ -195,6 +195,7 @@ def test_a_run_that_is_over_can_go_on_for_longer(run: Run, net, tmp_path) -> Non
 
 
 def test_what_cannot_change_is_refused(run: Run, net, tmp_path) -> None:
+    pytest.importorskip("torch", reason="PyTorch is not installed")
     out = tmp_path / "run"
     train(run, "numpy", net, out)
     before = (out / FACTS).read_bytes()

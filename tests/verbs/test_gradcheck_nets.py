@@ -42,7 +42,14 @@ def assert_proved(report) -> None:
         assert all(score.error <= 1e-7 for score in row.scores.values())
 
 
-@pytest.mark.parametrize("name", NETS)
+# What takes longest. `test_a_net_as_a_whole` moves all parameters of these too, in one direction.
+HEAVY = ("zoo/mobilenet_v2", "zoo/alexnet")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.heavy] if name in HEAVY else []) for name in NETS],
+)
 def test_each_parameter_of_a_net(name):
     net = netspec.load(NETWORKS / f"{name}.net", **NETS[name])
     # One direction moves a whole parameter; the modes take turns where a net has many.
@@ -72,6 +79,7 @@ def test_a_three_layer_net_on_small_pictures():
     assert_proved(netspec.gradcheck(net, elements=20, backend="numpy"))
 
 
+@pytest.mark.heavy
 def test_resnet20_is_checked_within_a_minute():
     net = netspec.load(NETWORKS / "resnet.net")
     start = time.monotonic()
