@@ -103,7 +103,8 @@ def test_many_fits_take_the_memory_of_one(monkeypatch: pytest.MonkeyPatch) -> No
         netspec.fit(net.compile(), data, epochs=4, batch=32)
         if turn in (4, 14):
             marks.append(anonymous_megabytes())
-    assert marks[1] - marks[0] < 8, marks  # a leak was 10 a fit
+    # A leak was 10 a fit; malloc may come to keep the memory of one.
+    assert marks[1] - marks[0] < 20, marks
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux counts it")
