@@ -119,6 +119,7 @@ def run(options: argparse.Namespace) -> int:
             loss=settings["loss"],
             normalize=settings.normalize_without_weights,
             seed=settings["seed"],
+            dtype=settings["dtype"],
             advance=live.show,
         )
     if options.plot is not None:

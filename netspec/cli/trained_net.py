@@ -82,6 +82,8 @@ def add_weight_options(parser: argparse.ArgumentParser) -> None:
 def load_trained(options: argparse.Namespace) -> Trained:
     """The net that the options name, compiled, with exactly its weights.
 
+    It computes in the precision that its run was trained in; where none is known, in the weights'.
+
     Raises:
         NetspecError: for the net, `weights/bad-file`, `weights/mismatch`, `torch/missing`,
             `usage/weights`.
@@ -95,12 +97,13 @@ def load_trained(options: argparse.Namespace) -> Trained:
     weights = read_weights(path)
     if options.threads is not None:
         _limit_threads(options.backend, options.threads)
+    run = run or run_around(path)
+    dtype = weights.dtype if run is None else run.settings["dtype"]
     model: Model | TorchModel
     if options.backend == "torch":
-        model = net.compile("torch", device=options.device)
+        model = net.compile("torch", dtype=dtype, device=options.device)
     else:
-        model = net.compile("numpy")
-    run = run or run_around(path)
+        model = net.compile("numpy", dtype=dtype)
     try:
         model.load_state_dict(weights.tensors)
     except NetspecError as error:

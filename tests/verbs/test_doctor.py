@@ -12,6 +12,7 @@ import netspec
 from netspec.cli.live_line import LiveLine
 from netspec.runtime.optim.losses import make_loss
 from netspec.tools.doctor import Finding, Report, examine
+from netspec.tools.doctor.examinee import Patient
 from netspec.tools.doctor.signals import dead_units, gradients
 from tests.conftest import ROOT, Run
 
@@ -118,6 +119,15 @@ def test_the_recipe_says_the_rate(run: Run, write):
     assert "not well: learning rate" in run("doctor", path).out
     assert run("doctor", path, "--lr", "0.1").code == 0
     assert run("doctor", path, "--no-recipe").code == 0
+
+
+def test_the_recipe_says_the_precision(run: Run, write, monkeypatch):
+    made, compiled = [], Patient.model
+    monkeypatch.setattr(Patient, "model", lambda self: made.append(compiled(self)) or made[-1])
+    path = write("net Small {\n    input x: [1, 8, 8]\n    output x -> flatten -> linear(10)\n}")
+    write('dtype = "float64"\n', "test.toml")
+    assert run("doctor", path).code == 0
+    assert {model.dtype.name for model in made} == {"float64"}
 
 
 def test_gradients_that_vanish(data):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 
@@ -162,3 +163,32 @@ def test_a_run_without_weights_says_how_to_get_them(folder: Path, run: Run, tmp_
     finished = run("eval", tmp_path / "run")
     assert finished.code == 2
     assert f"netspec train --resume {tmp_path}/run" in finished.err
+
+
+def test_a_run_is_computed_in_its_own_precision(tmp_path: Path, run: Run) -> None:
+    """With the run, with its weights alone, and with weights that no run is known of."""
+    net, folder, alone = (tmp_path / name for name in ("small.net", "run", "alone.safetensors"))
+    net.write_text(NET)
+    options = ("--dtype", "float64", "--epochs", 1, "--train-limit", 200, "--quiet")
+    assert run("train", net, *options, "--out", folder).code == 0
+    alone.write_bytes((folder / "weights.safetensors").read_bytes())
+    weights = netspec.load_weights(alone)
+    data = netspec.load_data("digits")
+    losses = []
+    for dtype in ("float64", "float32"):
+        model = netspec.load(net).compile(dtype=dtype)
+        model.load_state_dict(weights.tensors)
+        x = weights.normalization.apply(data.x_test, dtype)
+        losses.append(model.loss(x, data.y_test))
+    assert abs(losses[0] - losses[1]) > 1e-12
+    for named in ((folder,), (net, "--weights", folder), (net, "--weights", alone)):
+        for backend in ("numpy", "torch") if importlib.util.find_spec("torch") else ("numpy",):
+            found = run("eval", *named, "--backend", backend, "--format", "json")
+            assert abs(json.loads(found.out)["loss"] - losses[0]) < 1e-13, (named, backend)
+    np.save(tmp_path / "photo.npy", data.x_test[0])
+    (shown,) = json.loads(run("predict", folder, tmp_path / "photo.npy", "--format", "json").out)
+    model = netspec.load(net).compile(dtype="float64")
+    model.load_state_dict(weights.tensors)
+    scores = model.forward(weights.normalization.apply(data.x_test[:1], "float64"))[0]
+    shares = np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum()
+    assert abs(shown["classes"][0]["probability"] - shares.max()) < 1e-14

@@ -48,6 +48,12 @@ class Weights:
     normalization: Normalization | None = None
     metadata: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def dtype(self) -> str:
+        """What a model of them computes in, so that none is rounded: `float32` or `float64`."""
+        double = any(tensor.dtype == np.float64 for tensor in self.tensors.values())
+        return "float64" if double else "float32"
+
 
 def save_weights(
     path: str | os.PathLike[str],

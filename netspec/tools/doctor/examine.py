@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-import numpy as np
-
 from netspec.diagnostics import plural
 from netspec.runtime.data.choices import is_number, require
 from netspec.runtime.data.dataset import Dataset
@@ -37,6 +35,7 @@ def examine(
     loss: str = "softmax",
     normalize: str | tuple[Sequence[float], Sequence[float]] = "channel",
     seed: int = 0,
+    dtype: str = "float32",
     advance: Callable[[str], object] = lambda check: None,  # noqa: ARG005
 ) -> Report:
     """Look for what ails a net before it is trained for hours, on a few images of its data.
@@ -56,6 +55,7 @@ def examine(
         loss: its name.
         normalize: what is done to the images.
         seed: of the initial weights.
+        dtype: of the training, `float32` or `float64`.
         advance: called with each check's name before it begins.
 
     Raises:
@@ -70,7 +70,7 @@ def examine(
     data = data.fit_to(image_shape(graph))
     data.check_classes(class_count(graph))
     normalization = Normalization.fit(normalize, data.x_train)
-    x = normalization.apply(data.x_train[:IMAGES], np.float32)
+    x = normalization.apply(data.x_train[:IMAGES], dtype)
     require_training_batch(graph, min(len(x), batch))
     patient = Patient(
         graph=graph,

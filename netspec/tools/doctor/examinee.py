@@ -24,7 +24,8 @@ class Patient:
 
     Attributes:
         graph: the net's.
-        x, y: normalised images (N, ...) in float32, and their labels; not all of the data.
+        x, y: normalised images (N, ...) in the training's precision, and their labels; not all
+            of the data.
         loss: without its options: a smoothed target has no loss near 0 to reach.
         l2: the coefficient of the training.
         optimizer, options: its name and keyword arguments.
@@ -50,7 +51,7 @@ class Patient:
 
     def model(self) -> Model:
         """The net with its initial weights, anew."""
-        return Model(self.graph, seed=self.seed)
+        return Model(self.graph, dtype=self.x.dtype.name, seed=self.seed)
 
     def usual_spread(self, parameter: Parameter) -> float | None:
         """He's standard deviation of a weight, with which a layer gives numbers as large as it gets."""
