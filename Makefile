@@ -26,11 +26,12 @@ test-lowest: $(VENV)-lowest/dev
 test-without-torch: $(VENV)-without-torch/dev
 	$(VENV)-without-torch/bin/$(PYTEST)
 
-# `netspec check` on files that nobody wrote. What fails is kept in found/.
+# `netspec check` on files that nobody wrote, then all other files. What fails is kept in found/.
 fuzz: SECONDS ?= 600
 fuzz: SEED ?= 0
 fuzz: $(VENV)/dev
 	$(BIN)/python -m tests.helpers.fuzz --seconds $(SECONDS) --seed $(SEED) --out found
+	$(BIN)/python -m tests.helpers.fuzz_files --seconds $(SECONDS) --seed $(SEED) --out found
 
 lint: $(VENV)/dev schemas
 	$(BIN)/ruff check .

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 import netspec
+from netspec import codes
 from netspec.cli.exit_codes import BROKEN_PIPE, FAILED, INTERNAL_ERROR, INTERRUPTED, WRONG_USE
 from netspec.cli.parser import Parser
 from netspec.diagnostics import NetspecError
@@ -32,6 +33,9 @@ VERBS = {
     "plot": "draw the curves of runs, or the first filters of weights",
     "bench": "time a net next to its peers, or a course's layers",
 }
+
+# Of a name that is too long.
+_SHOWN = 200
 
 _EPILOG = """\
 exit codes: 0 all is well (warnings allowed), 1 a file or a check failed, 2 wrong use.
@@ -103,6 +107,12 @@ def _run(run: Callable[[argparse.Namespace], int], options: argparse.Namespace) 
         return WRONG_USE if is_wrong_use(error.diagnostics) else FAILED
     except (BrokenPipeError, KeyboardInterrupt):
         raise
+    except OSError as error:
+        # A name that is too long, a disk that fails: a fault of the file's, wherever it is met.
+        from netspec.cli.common import report
+
+        report(_unusable(error).diagnostics, options)
+        return FAILED
     except MemoryError:
         print("error: out of memory", file=sys.stderr)
         return FAILED
@@ -118,3 +128,11 @@ def _run(run: Callable[[argparse.Namespace], int], options: argparse.Namespace) 
 
             traceback.print_exc()
         return INTERNAL_ERROR
+
+
+def _unusable(error: OSError) -> NetspecError:
+    """What the system said of a file, as an error of that file."""
+    name = f" {os.fsdecode(error.filename)[:_SHOWN]}" if isinstance(error.filename, str) else ""
+    return NetspecError.simple(
+        codes.FILE_UNREADABLE, f"cannot use{name or ' a file'}: {error.strerror or error}"
+    )

@@ -2,36 +2,22 @@
 
     python -m tests.helpers.fuzz --seconds 3600 --seed 0 --out found/
 
-Each case is a file of at most 64 KB. It must end in diagnostics or a graph: never in another exception,
-never after 2 seconds, and never in a process of over 500 MB. Every failure is written to `--out`.
+Each case is a file of at most 64 KB. See `tests.helpers.fuzz_core` for what must hold.
 """
 
 from __future__ import annotations
 
-import argparse
-import contextlib
-import os
 import random
 import re
-import resource
-import subprocess
 import sys
-import tempfile
-import time
-import traceback
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from netspec.compiler.driver import Request, compile_request
 from netspec.diagnostics import render, to_json
+from tests.helpers.fuzz_core import ROOT, Case, run_program
 
-ROOT = Path(__file__).parents[2]
 MAX_BYTES = 64 * 1024
-MAX_SECONDS = 2.0
-MAX_MEGABYTES = 500
-MAX_FAILURES = 20
 
 TOKENS = """
 net block input output return init assert for in if else layer from import language and or not true
@@ -143,99 +129,25 @@ MUTATIONS: list[Callable[[random.Random, str, list[str]], str]] = [
 GENERATORS = {"bytes": random_bytes, "tokens": random_tokens, "mutations": mutated}
 
 
-@dataclass
-class Report:
-    """What a run of the fuzzer did and found."""
+class Nets:
+    """Files for `netspec check`; see `Target`."""
 
-    executions: Counter[str] = field(default_factory=Counter)
-    codes: Counter[str] = field(default_factory=Counter)
-    clean: int = 0
-    slowest: float = 0.0
-    megabytes: float = 0.0
-    failures: list[tuple[str, bytes, str]] = field(default_factory=list)
+    module = "tests.helpers.fuzz"
+    seconds = megabytes = 0.0
 
-    def __str__(self) -> str:
-        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.executions.items()))
-        return (
-            f"{sum(self.executions.values())} executions ({kinds}), {self.clean} of them clean,"
-            f" {len(self.codes)} different codes, slowest {self.slowest:.2f} s,"
-            f" peak {self.megabytes:.0f} MB, {len(self.failures)} failures"
-        )
+    def __init__(self) -> None:
+        self._files = corpus()
 
+    def case(self, rng: random.Random) -> Case:
+        kind = rng.choices([*GENERATORS], [1, 2, 5])[0]
+        return Case(kind, {"case.net": GENERATORS[kind](rng, self._files)[:MAX_BYTES]})
 
-def megabytes() -> float:
-    """The largest this process has been."""
-    # A process inherits `ru_maxrss` from the one that started it, and a test runner may be large;
-    # Linux counts the peak of this program alone in its status.
-    with contextlib.suppress(OSError):
-        status = Path("/proc/self/status").read_text("ascii")
-        if found := re.search(r"^VmHWM:\s*(\d+) kB$", status, re.MULTILINE):
-            return int(found[1]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def run(seconds: float, seed: int) -> Report:
-    """Fuzz in this process for a time."""
-    rng, files, report = random.Random(seed), corpus(), Report()
-    names = list(GENERATORS)
-    end = time.monotonic() + seconds
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "case.net"
-        while time.monotonic() < end:
-            kind = rng.choices(names, [1, 2, 5])[0]
-            case = GENERATORS[kind](rng, files)[:MAX_BYTES]
-            path.write_bytes(case)
-            report.executions[kind] += 1
-            start = time.process_time()
-            try:
-                result = compile_request(Request(path=path))
-                for diagnostic in result.diagnostics:
-                    render(diagnostic)
-                    to_json(diagnostic)
-                    report.codes[diagnostic.code] += 1
-                report.clean += not result.diagnostics
-            except BaseException:
-                report.failures.append((kind, case, traceback.format_exc()))
-            taken = time.process_time() - start
-            report.slowest = max(report.slowest, taken)
-            report.megabytes = max(report.megabytes, megabytes())
-            if taken > MAX_SECONDS:
-                report.failures.append((kind, case, f"took {taken:.1f} s of processor time"))
-            if report.megabytes > MAX_MEGABYTES:
-                report.failures.append((kind, case, f"{report.megabytes:.0f} MB"))
-            if len(report.failures) >= MAX_FAILURES:
-                break
-    return report
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=None, help="folder for what fails")
-    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.worker:
-        report = run(options.seconds, options.seed)
-        for i, (kind, case, why) in enumerate(report.failures):
-            options.out.mkdir(parents=True, exist_ok=True)
-            name = f"{kind}-{options.seed}-{i}"
-            (options.out / f"{name}.net").write_bytes(case)
-            (options.out / f"{name}.txt").write_text(why)
-        print(report, flush=True)
-        return bool(report.failures)
-    # Fresh processes, a few minutes each: one that is killed loses little, and memory is theirs.
-    out, failed = options.out or Path("found"), False
-    end = time.monotonic() + options.seconds
-    seed = options.seed
-    while (left := end - time.monotonic()) > 1:
-        command = [sys.executable, "-m", "tests.helpers.fuzz", "--worker", "--out", str(out)]
-        command += ["--seconds", str(min(300.0, left)), "--seed", str(seed)]
-        code = subprocess.run(command, cwd=ROOT, env=os.environ, check=False).returncode
-        failed |= code != 0
-        seed += 1
-    return failed
+    def carry_out(self, folder: Path, case: Case) -> Iterator[str]:
+        for diagnostic in compile_request(Request(path=folder / "case.net")).diagnostics:
+            render(diagnostic)
+            to_json(diagnostic)
+            yield diagnostic.code
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_program(Nets, __doc__))

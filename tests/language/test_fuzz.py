@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.helpers.fuzz import ROOT
+from tests.helpers.fuzz_core import ROOT
 
 
 @pytest.mark.parametrize("seconds", [15, pytest.param(60, marks=pytest.mark.heavy)])

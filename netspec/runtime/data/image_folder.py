@@ -17,6 +17,7 @@ from netspec.diagnostics import NetspecError
 from netspec.runtime.data.dataset import Dataset
 from netspec.runtime.data.files import read_error
 from netspec.runtime.data.pictures import SUFFIXES, Resize, is_shorter_side, read_picture
+from netspec.runtime.data.prefetch import submitted
 
 TRAIN, TEST = "train", "test"
 # Decoding runs outside of the interpreter's lock.
@@ -208,7 +209,7 @@ def _read(
         pixels[i] = read_picture(paths[i], channels, size, resize=resize)
 
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="netspec-read") as threads:
-        futures = [threads.submit(read, i) for i in range(len(paths))]
+        futures = [submitted(threads, read, i) for i in range(len(paths))]
         bad: list[NetspecError] = []
         try:
             for future in futures:

@@ -10,6 +10,22 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 
+def submitted(pool: ThreadPoolExecutor, make: Callable[[T], U], item: T) -> Future[U]:
+    """A call for a thread of a pool; where the system gives no thread it is made here and now.
+
+    In that case a thread that the pool gets later makes it once more, and nobody sees what comes out.
+    """
+    try:
+        return pool.submit(make, item)
+    except RuntimeError:  # no more threads
+        done: Future[U] = Future()
+        try:
+            done.set_result(make(item))
+        except Exception as error:
+            done.set_exception(error)
+        return done
+
+
 def prefetched(make: Callable[[T], U], items: Iterable[T]) -> Generator[U]:
     """`map(make, items)`, one item ahead.
 
@@ -20,7 +36,7 @@ def prefetched(make: Callable[[T], U], items: Iterable[T]) -> Generator[U]:
     with ThreadPoolExecutor(1, thread_name_prefix="netspec-batches") as thread:
         ahead: Future[U] | None = None
         for item in items:
-            ready, ahead = ahead, thread.submit(make, item)
+            ready, ahead = ahead, submitted(thread, make, item)
             if ready is not None:
                 yield ready.result()
         if ahead is not None:

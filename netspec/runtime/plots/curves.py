@@ -9,7 +9,7 @@ from typing import Any
 
 from netspec import codes
 from netspec.diagnostics import NetspecError
-from netspec.runtime.plots.figures import COLORS, figure, save
+from netspec.runtime.plots.figures import COLORS, figure, plain, save
 
 # The lines of one run's accuracies, and the marks of those that are one point.
 _STYLES = {"train": ":", "val": "-", "test": "--"}
@@ -112,11 +112,11 @@ def draw_curves(runs: Sequence[Curves], path: Path, *, log: bool = False) -> Non
 def _losses(ax: Any, run: Curves, color: str) -> None:
     if run.steps:
         # Where there are means of epochs, the steps are their background.
-        faint = {"alpha": 0.35, "linewidth": 1} if run.epochs else {"label": run.name}
+        faint = {"alpha": 0.35, "linewidth": 1} if run.epochs else {"label": plain(run.name)}
         ax.plot(*zip(*run.steps, strict=True), color=color, **faint)
     if run.epochs:
         mark = "o" if len(run.epochs) < 2 else ""
-        ax.plot(*zip(*run.epochs, strict=True), marker=mark, color=color, label=run.name)
+        ax.plot(*zip(*run.epochs, strict=True), marker=mark, color=color, label=plain(run.name))
 
 
 def _accuracies(ax: Any, run: Curves, color: str, *, several: bool) -> None:
@@ -126,5 +126,5 @@ def _accuracies(ax: Any, run: Curves, color: str, *, several: bool) -> None:
             marker=_MARKS[part] if len(points) < 2 else "",
             linestyle=_STYLES[part] if len(points) > 1 else "",
             color=color,
-            label=f"{part}, {run.name}" if several else part,
+            label=f"{part}, {plain(run.name)}" if several else part,
         )

@@ -10,6 +10,7 @@ from netspec import codes
 from netspec.diagnostics import NetspecError
 from netspec.runtime.weights.atomic_write import told_plainly
 from netspec.runtime.weights.output_file import write_output
+from netspec.text.printable import printable
 
 FORMATS = (".png", ".svg")
 # Okabe and Ito's colours, which all eyes can tell apart; black is for text.
@@ -54,6 +55,11 @@ def check_picture_path(path: Path, formats: tuple[str, ...] = FORMATS) -> None:
         raise NetspecError.simple(
             codes.USAGE_PICTURE, f"{path}: the name of a picture ends in {' or '.join(formats)}"
         )
+
+
+def plain(name: str) -> str:
+    """A name from anywhere as Matplotlib shows it: no formula, and nothing that no font has."""
+    return printable(name).replace("$", r"\$")
 
 
 def figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, Any]:

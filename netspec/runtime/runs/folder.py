@@ -216,8 +216,9 @@ def _require_kind(path: Path, wanted: str) -> None:
 
 
 def facts_text(facts: Facts) -> str:
-    """What `run.json` holds."""
-    return json.dumps(asdict(facts), indent=1, ensure_ascii=False) + "\n"
+    """What `run.json` holds; bytes in the name of a file that are no UTF-8 are escapes of JSON."""
+    text = json.dumps(asdict(facts), indent=1, ensure_ascii=False) + "\n"
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def make_run(path: Path, files: Mapping[str, bytes]) -> FolderLock:

@@ -6,6 +6,7 @@ whole number.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import singledispatch
 from typing import Any
@@ -21,14 +22,22 @@ class Text(Kind):
     """Any text: a name, a path."""
 
     def convert(self, value: Any) -> str:
-        """The text; an empty one is none."""
-        if not isinstance(value, str) or not value:
+        """The text; an empty one is none, and what no name of a file can be."""
+        if not isinstance(value, str) or not value or not _is_name(value):
             raise WrongValueError(f"{self.describe()}, not {show(value)}")
         return value
 
     def describe(self) -> str:
         """See `Kind`."""
         return "a text"
+
+
+def _is_name(text: str) -> bool:
+    """Whether the system could have a file of this name, but for its length."""
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
 
 
 @dataclass(eq=False, repr=False)

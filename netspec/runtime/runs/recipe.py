@@ -16,6 +16,7 @@ from netspec.diagnostics import Diagnostic, Hint, NetspecError, Source, Span, su
 from netspec.runtime.runs.option_types import problem
 from netspec.runtime.runs.options import OPTIONS, Option
 from netspec.runtime.runs.toml_spans import Places, find_excess, find_places
+from netspec.text.printable import printable
 
 # The recipe of a run, in its folder.
 RECIPE = "recipe.toml"
@@ -62,8 +63,10 @@ def recipe_of(path: Path) -> Path | None:
     """
     if (path / RECIPE).is_file():
         return path / RECIPE
+    if path.suffix != ".net":
+        return None
     beside = path.with_suffix(".toml")
-    return beside if path.suffix == ".net" and beside.is_file() else None
+    return beside if beside.is_file() else None
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -218,7 +221,7 @@ def _at(diagnostic: Diagnostic, span: Span) -> Diagnostic:
 
 def recipe_text(values: Mapping[str, Any], arguments: Mapping[str, Any], about: str = "") -> str:
     """A recipe as TOML: what can be said of `values`, with a comment on top."""
-    lines = [f"# {line}" for line in about.splitlines()]
+    lines = [f"# {printable(line)}" for line in about.splitlines()]
     for name, option in OPTIONS.items():
         if option.recipe and values.get(name) is not None and values[name] != ():
             lines.append(_line(name, values[name]))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netspec.runtime.plots.figures import COLORS, figure, save
+from netspec.runtime.plots.figures import COLORS, figure, plain, save
 from netspec.tools.doctor.initial_checks import DEAD
 from netspec.tools.doctor.report import Report
 
@@ -35,7 +35,7 @@ def draw(report: Report, path: Path) -> None:
     axes[0][1].set_xlim(0, 1)
     axes[0][1].axvline(DEAD, color="grey", linestyle=":")
     _losses(axes[0][2], shown.trials, shown.expected)
-    made.suptitle(report.title, fontsize=10)
+    made.suptitle(plain(report.title), fontsize=10)
     save(made, path)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from netspec.runtime.data.input_normalization import Normalization
+from netspec.runtime.data.prefetch import prefetched
 
 # A data set may take this share of the free memory of a GPU; the rest is for the network.
 _SHARE_OF_MEMORY = 0.25
@@ -92,17 +92,11 @@ class Streamed:
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """See `Feed`."""
         chosen = torch.from_numpy(order)
-        with ThreadPoolExecutor(1, thread_name_prefix="netspec-feed") as thread:
-            ahead = thread.submit(self._gather, chosen[parts[0]]) if parts else None
-            for i in range(len(parts)):
-                assert ahead is not None
-                x, y = ahead.result()
-                if i + 1 < len(parts):
-                    ahead = thread.submit(self._gather, chosen[parts[i + 1]])
-                yield (
-                    x.to(self._device, non_blocking=True),
-                    y.to(self._device, non_blocking=True),
-                )
+        for x, y in prefetched(self._gather, (chosen[part] for part in parts)):
+            yield (
+                x.to(self._device, non_blocking=True),
+                y.to(self._device, non_blocking=True),
+            )
 
     def _gather(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
         # Pinned memory is given back to its pool only after the copies from it are done.
