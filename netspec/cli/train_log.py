@@ -111,7 +111,7 @@ class _RunFile(logging.Handler):
 
 def _with_advice(error: NetspecError, recorder: RunRecorder) -> NetspecError:
     """The error, with a word about the run that can go on in spite of it."""
-    if not recorder.began:
+    if not recorder.can_go_on():
         return error
     hint = Hint(f"go on from the last checkpoint: netspec train --resume {recorder.folder.path}")
     first, *others = error.diagnostics

@@ -125,7 +125,7 @@ class Network:
 
     def _outputs(self, x: ArrayLike) -> Any:
         """What `forward` gives for a batch that is not normalized yet."""
-        values = np.array(x, self.dtype)
+        values = np.array(_numbers(x), self.dtype)
         if self.normalization is not None:
             mean, scale = self.normalization
             values -= mean
@@ -165,7 +165,7 @@ class Network:
         given = x if isinstance(x, Mapping) else {next(iter(self.inputs)): x}
         if given.keys() != self.inputs.keys():
             raise ValueError(f"the inputs are {', '.join(self.inputs)}, not {', '.join(given)}")
-        arrays = {n: np.ascontiguousarray(given[n], self.dtype) for n in self.inputs}
+        arrays = {n: np.ascontiguousarray(_numbers(given[n]), self.dtype) for n in self.inputs}
         batch = len(next(iter(arrays.values())))
         for name, shape in self.inputs.items():
             if arrays[name].shape != (batch, *shape) or not batch:
@@ -251,6 +251,14 @@ class TrainedNetwork(Network):
             stored = {"kind": "channel", "mean": mean, "scale": scale}
             entry["normalization"] = json.dumps(stored, sort_keys=True)
         write_tensors(path, self.parameters, {METADATA: json.dumps(entry, sort_keys=True)})
+
+
+def _numbers(x: ArrayLike) -> Array:
+    """An array of real numbers: NumPy would read texts as numbers, and drop imaginary parts."""
+    array: Array = np.asarray(x)
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"an input must hold numbers, not {array.dtype}")
+    return array
 
 
 def _normalization(

@@ -167,13 +167,29 @@ def test_one_value_a_channel_cannot_be_normalised():
         (np.zeros((1, 28, 28)), "model/input-shape"),
         (np.zeros((0, 1, 28, 28)), "model/input-shape"),
         (np.full((2, 1, 28, 28), "a"), "model/input-type"),
+        (np.zeros((2, 1, 28, 28), complex), "model/input-type"),
+        (np.zeros((2, 1, 28, 28), [("a", "f4")]), "model/input-type"),
+        (None, "model/input-shape"),
         ({"picture": np.zeros((2, 1, 28, 28))}, "model/inputs"),
     ],
 )
-def test_inputs_that_do_not_fit(x, code):
+@pytest.mark.parametrize("target", ["numpy", "torch"])
+def test_inputs_that_do_not_fit(target, x, code):
+    if target == "torch":
+        pytest.importorskip("torch")
     with pytest.raises(netspec.NetspecError) as error:
-        load("lenet").compile().forward(x)
+        load("lenet").compile(target).forward(x)
     assert [d.code for d in error.value.diagnostics] == [code]
+
+
+def test_several_inputs_are_given_by_name_to_a_module_too():
+    pytest.importorskip("torch")
+    net = netspec.loads(
+        "net Two() {\n input a: [3]\n input b: [4]\n output concat(a, b) -> linear(2)\n}"
+    )
+    x = {"b": np.ones((5, 4)), "a": np.zeros((5, 3))}
+    models = [net.compile(target, dtype="float64") for target in ("numpy", "torch")]
+    np.testing.assert_allclose(*(model.forward(x) for model in models))
 
 
 def test_wrong_use():

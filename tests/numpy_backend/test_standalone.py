@@ -375,3 +375,23 @@ def test_a_net_may_have_any_name(tmp_path: Path) -> None:
         assert one.predict_proba(x).shape == (2, 3)
         with pytest.raises(builtins.ValueError):
             one.forward(x[0])
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        lambda x: x.astype(str), lambda x: x.astype(complex), lambda x: None,
+        lambda x: np.zeros(x.shape, [("a", "f4")]), lambda x: np.full(x.shape, None),
+    ],
+)  # fmt: skip
+def test_what_holds_no_numbers_is_refused_by_a_file(odd: Any, tmp_path: Path) -> None:
+    """Where NumPy would read texts as numbers, and drop imaginary parts."""
+    net = netspec.loads("net Odd() {\n input x: [3]\n output x -> linear(2)\n}")
+    path = tmp_path / "odd.py"
+    path.write_text(standalone_source(net.graph), "utf-8")
+    made = loaded(path)["Odd"]()
+    x = np.ones((2, 3))
+    for call in (made.forward, made.predict):
+        with pytest.raises(ValueError, match="must hold numbers"):
+            call(odd(x))
+    assert made.forward(x.tolist()).shape == (2, 2)

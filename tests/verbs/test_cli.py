@@ -356,6 +356,39 @@ def test_a_closed_pipe_ends_it_quietly(networks: Path) -> None:
     assert said == ""
 
 
+@pytest.mark.skipif(os.name != "posix", reason="closes streams with a shell")
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        ("check good.net", 0),
+        ("check missing.net", 1),
+        ("compile good.net --target numpy -o out.py", 0),
+        ("train numpy tiny.net --data digits --no-recipe --epochs 1 --train-limit 64"
+         " --out w.safetensors", 0),
+    ],
+)  # fmt: skip
+def test_closed_streams_end_nothing(tmp_path: Path, command: str, code: int, closed: str) -> None:
+    """And what is printed does not go into a file that was opened in their place."""
+    (tmp_path / "good.net").write_text("net A() {\n input x: [3]\n output x -> linear(2)\n}\n")
+    (tmp_path / "tiny.net").write_text(
+        "net B() {\n input x: [1, 8, 8]\n output x -> flatten -> linear(10)\n}\n"
+    )
+    finished = subprocess.run(
+        ["sh", "-c", f'exec "$0" -m netspec {command} {closed}', sys.executable],
+        capture_output=True, text=True, cwd=tmp_path, check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    said = finished.stdout + finished.stderr
+    assert finished.returncode == code, said
+    assert "Traceback" not in said
+    assert "internal" not in said
+    if "-o out.py" in command:
+        assert (tmp_path / "out.py").read_text() == netspec.load(tmp_path / "good.net").source()
+    if "--out" in command:
+        assert netspec.load_weights(tmp_path / "w.safetensors").tensors
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk_is_an_ordinary_error(networks: Path) -> None:
     with open("/dev/full", "w") as full:

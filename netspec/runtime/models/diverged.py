@@ -15,6 +15,7 @@ from netspec.compiler.ir.graph import Graph, Node
 from netspec.compiler.passes.bind_sizes import match_sizes, specialize
 from netspec.diagnostics import Diagnostic, Hint, NetspecError
 from netspec.runtime.engine.program import Program, make_plan
+from netspec.runtime.weights.safetensors_file import first_not_finite
 
 Array = NDArray[Any]
 
@@ -81,15 +82,49 @@ def diverged(value: float, step: int, epoch: int, lr: float, last: LastStep | No
     ])  # fmt: skip
 
 
+def overflowed(
+    state: Mapping[str, Array], step: int, epoch: int, lr: float, last: LastStep | None
+) -> NetspecError:
+    """The error of a step that made parameters or buffers which are not finite.
+
+    Args:
+        state: Parameters and buffers by name; all finite where another process has those.
+        step: The number of the step, from 1.
+        epoch: Its epoch, from 1.
+        lr: Its learning rate.
+        last: What it computed with; None where that is not known any more.
+    """
+    name = first_not_finite(state)
+    what = "weights of another process are not finite"
+    if name is not None:
+        what = f"`{name}` holds {_not_finite(state[name])}"
+    message = f"after step {step} (epoch {epoch}, learning rate {lr:g}) {what}"
+    nodes = last.graph.nodes if last is not None else ()
+    node = next((n for n in nodes if name in n.parameters.values()), None)
+    blamed = node.origin if node is not None else None
+    return NetspecError([
+        Diagnostic(
+            codes.TRAIN_DIVERGED, message, blamed.span if blamed else None,
+            "the first that is not finite" if blamed else "",
+            hints=tuple(map(Hint, _SLOWER)), trace=blamed.trace if blamed else (),
+        )
+    ])  # fmt: skip
+
+
+_SLOWER = (
+    "lower the learning rate, warm it up (--warmup), or clip the gradient (--clip-norm)",
+    "normalise the input (`channel`) where that is not done",
+)
+
+
 def _advice(step: int, fault: Fault | None) -> list[str]:
-    slower = "lower the learning rate, warm it up (--warmup), or clip the gradient (--clip-norm)"
     if fault is not None and fault.node is None:
         return ["look at the data: the images hold numbers that are not finite, or far too large"]
     if step == 1 and fault is not None and fault.parameter is not None:
         return ["start from other weights: a run that diverged may have written these"]
     if step == 1:  # no rate has had a say yet
         return ["normalise the input (`channel`), or start from smaller weights (`init`)"]
-    return [slower, "normalise the input (`channel`) where that is not done"]
+    return list(_SLOWER)
 
 
 def find_fault(last: LastStep) -> Fault | None:

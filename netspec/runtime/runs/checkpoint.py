@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from netspec import codes
 from netspec.diagnostics import NetspecError
 from netspec.runtime.weights.atomic_write import sync_folder, told_plainly, write_durably
+from netspec.runtime.weights.safetensors_file import first_not_finite
 from netspec.runtime.weights.safetensors_header import check_header
 
 # Changed when what a checkpoint holds is changed.
@@ -121,6 +122,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
         state = json.loads(text)
         checkpoint = Checkpoint(tensors, state)
         _ = checkpoint.step
+        model = {n: t for n, t in tensors.items() if n.startswith("model.")}
+        if (name := first_not_finite(model)) is not None:
+            raise _damaged(path, f"`{name}` holds numbers that are not finite")
     except KeyError as error:
         raise _damaged(path, f"it is no checkpoint: {error} is missing") from None
     except (

@@ -16,6 +16,8 @@ from netspec.runtime.models.protocols import Snapshot, check_snapshot, sound_sna
 from netspec.runtime.runs import metrics
 from netspec.runtime.runs.checkpoint import (
     LAST,
+    NEXT,
+    PREVIOUS,
     Checkpoint,
     checkpoint_bytes,
     save_checkpoint,
@@ -184,6 +186,11 @@ class RunRecorder(Recorder):
             self._metrics.close()
         if self._events is not None:
             self._events.close()
+
+    def can_go_on(self) -> bool:
+        """See `Recorder`."""
+        states = (self.folder.checkpoints / name for name in (NEXT, LAST, PREVIOUS))
+        return self.began and any(state.is_file() for state in states)
 
     def release(self) -> None:
         """Let other processes have the folder, however the run ended."""

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import secrets
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -80,6 +84,23 @@ class Keeper:
             self._save_out(self.best, history)
         elif self._out is not None:
             self._save_out(self.backend.state_dict(), history)
+
+    def save_elsewhere(self, history: History) -> Path | None:
+        """Save what `out` was to hold where that can be done: in the working folder, or a temporary one.
+
+        None where nothing was to be saved, where another process saves, and where no folder takes it.
+        """
+        if self._out is None or not self.backend.writes:
+            return None
+        state = self.best if self._keeps_best else None
+        state = self.backend.state_dict() if state is None else state
+        content = weights_bytes(state, history.normalization, history.about_data)
+        for folder in (os.getcwd, tempfile.gettempdir):
+            with contextlib.suppress(OSError):
+                path = Path(folder()) / f"netspec-weights-{secrets.token_hex(4)}.safetensors"
+                write_durably(path, content)
+                return path.resolve()
+        return None
 
     def _save_best(self, history: History) -> None:
         assert self.best is not None

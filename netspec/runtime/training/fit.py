@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from netspec import codes
+from netspec.diagnostics import NetspecError, plural
 from netspec.runtime.data.batches import batch_slices, train_sample
 from netspec.runtime.data.choices import check_name, is_number, require
 from netspec.runtime.data.chosen_images import ChosenImages
@@ -186,8 +189,27 @@ def fit(
             backend, job, keeper, history, rate, parts, epochs, eval_every, test_every, stop,
             recorder, shown,
         )  # fmt: skip
-        run.go(on_epoch)
+        try:
+            run.go(on_epoch)
+        except NetspecError as error:
+            raise _with_rescued_weights(error, run) from None
     return history
+
+
+def _with_rescued_weights(error: NetspecError, run: Run) -> NetspecError:
+    """The error of a place that cannot be written to, with what was trained saved at another one.
+
+    Not where the run can go on from what it has kept.
+    """
+    first, *others = error.diagnostics
+    refused = first.code in (codes.OUTPUT_UNWRITABLE, codes.OUTPUT_DISK_FULL)
+    if not refused or not run.steps or run.recorder.can_go_on():
+        return error
+    path = run.keeper.save_elsewhere(run.history)
+    if path is None:
+        return error
+    note = f"the weights after {plural(run.steps, 'step')} are saved in {path}"
+    return NetspecError([replace(first, notes=(*first.notes, note)), *others])
 
 
 def _require_trainable(model: object, data: object) -> None:

@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from netspec.runtime.data.batches import epoch_order
-from netspec.runtime.models.diverged import diverged
+from netspec.runtime.models.diverged import diverged, overflowed
 from netspec.runtime.models.protocols import Backend, Job
 from netspec.runtime.optim.lr_schedules import Schedule
 from netspec.runtime.training.best_weights import Keeper
 from netspec.runtime.training.history import History
 from netspec.runtime.training.progress import Progress, Shown, epoch_line
+from netspec.runtime.weights.safetensors_file import first_not_finite
 
 # After so many steps a net that learns at all tells images apart. Its accuracy is at chance level if it
 # is hardly beyond that of the most frequent class: by so many standard deviations, or by so much of what
@@ -61,6 +62,10 @@ class Recorder:
 
     def finish(self, run: Run) -> None:
         """The run is over, or is to stop; what it leaves behind is saved."""
+
+    def can_go_on(self) -> bool:
+        """Whether what is kept is there, and the run can be taken up from it."""
+        return False
 
 
 @dataclass
@@ -153,6 +158,8 @@ class Run:
             self.progress.advance(part.stop - shown, where, self.history)
             shown = part.stop
             self.recorder.after_steps(self)
+            if stopped or last or self._is_due():
+                self._check_state()
             if stopped:
                 return True
             if self._is_due() and not last:  # the end of an epoch has its own
@@ -253,3 +260,17 @@ class Run:
             step = len(self.history.loss_history)
             lr = self.history.learning_rates[step]
             raise diverged(value, step + 1, self.epoch, lr, self.backend.last_step())
+
+    def _check_state(self) -> None:
+        """Stop before numbers that are not finite are saved, over weights and states that are sound.
+
+        The loss of a step says nothing of what that step makes of the weights.
+
+        Raises:
+            NetspecError: `train/diverged`.
+        """
+        state = self.backend.state_dict()
+        _, anywhere = self.backend.read(first_not_finite(state) is not None)
+        if anywhere:
+            lr = self.history.learning_rates[-1]
+            raise overflowed(state, self.steps, self.epoch, lr, self.backend.last_step())

@@ -188,6 +188,11 @@ def check_numbers(tensors: Mapping[str, NDArray[np.generic]], dtype: np.dtype[np
                 )
 
 
+def first_not_finite(tensors: Mapping[str, NDArray[np.generic]]) -> str | None:
+    """The name of the first tensor with an infinite number or NaN; None where there is none."""
+    return next((n for n, t in tensors.items() if not np.isfinite(t).all()), None)
+
+
 def differences(
     tensors: Mapping[str, NDArray[np.generic]], expected: Mapping[str, tuple[int, ...]]
 ) -> list[str]:

@@ -20,6 +20,7 @@ from netspec.compiler.numpy_backend.lower import is_frozen
 from netspec.diagnostics import NetspecError
 from netspec.runtime.engine.fork_lock import ForkLock
 from netspec.runtime.models.classifier_shape import class_count, image_shape, scores_output
+from netspec.runtime.models.inputs import Inputs
 from netspec.runtime.models.memory_check import value_bytes
 from netspec.runtime.models.protocols import Backend, Job
 from netspec.runtime.models.pytorch.device import Execution, ordinary_errors
@@ -92,18 +93,22 @@ class TorchModel:
         """float32 or float64, of the parameters."""
         return np.dtype(str(self.torch_dtype).removeprefix("torch."))
 
-    def forward(self, x: ArrayLike) -> Any:
+    def forward(self, x: ArrayLike | Mapping[str, ArrayLike]) -> Any:
         """The outputs of a batch in evaluation mode.
 
         Args:
-            x: an array (N, C, H, W) or (N, F).
+            x: an array (N, C, H, W) or (N, F), or a dict of them for a net of several inputs.
 
         Returns:
             An array of the output's shape with N in front; a dict of them for several outputs.
+
+        Raises:
+            NetspecError: `model/input-shape` and its like, as `netspec.Model.forward`.
         """
+        batch = Inputs(self.graph, self.dtype).check(x)
         with self._evaluating, torch.no_grad(), self.autocast():
-            given = torch.as_tensor(np.asarray(x, self.dtype), device=self.execution.device)
-            outputs = self.module(self.stored(given))
+            given = [torch.tensor(a, device=self.execution.device) for a in batch.values()]
+            outputs = self.module(*map(self.stored, given))
         if not isinstance(outputs, tuple):
             return _array(outputs.to(self.torch_dtype))
         arrays = (_array(output.to(self.torch_dtype)) for output in outputs)
