@@ -6,7 +6,7 @@ INSTALL := python -m pip install --quiet --disable-pip-version-check
 PIP := $(BIN)/$(INSTALL)
 PYTEST := python -m pytest -n 2
 
-.PHONY: demo test test-all test-lowest test-without-torch fuzz lint schemas dist clean
+.PHONY: demo test test-all test-lowest test-without-torch fuzz walk lint schemas dist clean
 
 # LeNet on the handwritten digits that come with netspec: no torch, no download.
 demo: $(VENV)/base
@@ -32,6 +32,12 @@ fuzz: SEED ?= 0
 fuzz: $(VENV)/dev
 	$(BIN)/python -m tests.helpers.fuzz --seconds $(SECONDS) --seed $(SEED) --out found
 	$(BIN)/python -m tests.helpers.fuzz_files --seconds $(SECONDS) --seed $(SEED) --out found
+
+# The Python API and the command line, used in an order that nobody thought of.
+walk: SECONDS ?= 3600
+walk: SEED ?= 0
+walk: $(VENV)/dev
+	$(BIN)/python -m tests.walk --seconds $(SECONDS) --seed $(SEED)
 
 lint: $(VENV)/dev schemas
 	$(BIN)/ruff check .
