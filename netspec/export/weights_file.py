@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from netspec.runtime.weights.safetensors_header import MAX_HEADER, check_items
+
 TYPES = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "|i1",
     "U8": "|u1", "BOOL": "|b1",
 }  # fmt: skip
-MAX_HEADER = 100_000_000
 
 
 def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
@@ -36,7 +37,9 @@ def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]],
         if size < 0 or length > min(size, MAX_HEADER):
             raise ValueError(f"{path}: not a safetensors file: a header of {length} bytes")
         try:
-            header = json.loads(file.read(length))
+            text = file.read(length)
+            check_items(text)
+            header = json.loads(text)
             metadata = header.pop("__metadata__", {})
             entries = [(*_entry(tensor), name) for name, tensor in header.items()]
             if not all(isinstance(text, str) for text in metadata.values()):

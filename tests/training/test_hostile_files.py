@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from netspec.diagnostics import NetspecError, Source, render
+from netspec.export import weights_file
 from netspec.files import zip_archive
 from netspec.files.plain_pickle import PickleRefusedError
 from netspec.runtime.data import Dataset, load
@@ -125,7 +126,8 @@ RECIPES = {
     "a hexadecimal number": "seed = 0x" + "f" * 100_000,
     "a hexadecimal number in a list": "[set]\nx = [1, [0x" + "f" * 100_000 + "]]",
     "a megabyte": "# " + "x" * (1 << 20),
-    "30,000 unknown options": "\n".join(f"a{i} = 1" for i in range(12_000)),
+    "thousands of unknown options": "\n".join(f"a{i} = 1" for i in range(5000)),
+    "thousands of items": "milestones = [" + "-1," * 20_000 + "]",
     "tables of arguments": "[[set]]\na = 1",
     "tables of options": "[[epochs]]\na = 1",
 }  # fmt: skip
@@ -578,6 +580,17 @@ HEADERS = {
     "metadata": {"__metadata__": {str(i): "" for i in range(30_000)}},
     "lists in metadata": {"__metadata__": {"netspec": "[" + "[]," * 30_000 + "[]]"}},
 }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HEADERS)
+def test_a_program_with_numpy_alone_bounds_it_too(tmp_path, monkeypatch, name) -> None:
+    monkeypatch.setattr(safetensors_header, "MAX_ITEMS", 20_000)
+    path = safetensors(tmp_path / "w.safetensors", HEADERS[name], bytes(4))
+    with pytest.raises(ValueError, match="more items"), within_bounds():
+        weights_file.read_tensors(path)
+    sizes = {"a": {"dtype": "F32", "shape": [10**4000] * 1000, "data_offsets": [0, 4]}}
+    with pytest.raises(ValueError, match="no list of sizes"), within_bounds():
+        weights_file.read_tensors(safetensors(path, sizes, bytes(4)))
 
 
 @pytest.mark.parametrize("name", HEADERS)

@@ -23,7 +23,7 @@ RECIPE = "recipe.toml"
 # The table that holds arguments of the net.
 ARGUMENTS = "set"
 # A recipe is read unasked where it lies beside a net.
-MAX_LENGTH = 1 << 17
+MAX_LENGTH = 1 << 16
 MAX_MISTAKES = 50
 _LONG_NUMBER = re.compile(r"[0-9][0-9_]{4000,}")
 _PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")

@@ -10,7 +10,7 @@ from netspec.files.unsound import UnsoundFileError
 from netspec.runtime.weights.host import machine_memory
 
 # The library reads no longer header. Ours is mostly text: a mean image is one string of any length.
-_MAX_LENGTH = 100_000_000
+MAX_HEADER = 100_000_000
 # But of each bracket and each comma an object is made. A tensor has nine of them.
 MAX_ITEMS = 500_000
 
@@ -21,13 +21,21 @@ def check_header(path: Path) -> None:
     Metadata are JSON in JSON: what is nested in them is counted with the rest.
 
     Raises:
-        UnsoundFileError: See above, and for a file that fits into no memory here.
+        ValueError: See above, and for a file that fits into no memory here.
         OSError: It cannot be read, or is no regular file.
     """
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         if size > machine_memory():
             raise UnsoundFileError("it is larger than the memory of this machine")
-        header = file.read(min(int.from_bytes(file.read(8), "little"), size, _MAX_LENGTH))
+        check_items(file.read(min(int.from_bytes(file.read(8), "little"), size, MAX_HEADER)))
+
+
+def check_items(header: bytes) -> None:
+    """See `check_header`.
+
+    Raises:
+        ValueError: It has too many.
+    """
     if sum(map(header.count, (b"{", b"[", b","))) > MAX_ITEMS:
-        raise UnsoundFileError("its header has more items than the weights of any net")
+        raise ValueError("its header has more items than the weights of any net")
