@@ -206,6 +206,7 @@ class Plan:
         contributions: the buffer of what each node adds to the gradient of each of its inputs, by
             node and place of the input; like the activations, sure only where kept.
         kept: buffers that must survive to the end (activations that a checker wants to see).
+        nodes: what was lowered, by name: the net as the passes over graphs have left it.
     """
 
     training: bool
@@ -220,6 +221,7 @@ class Plan:
     activation_gradients: Mapping[str, Buffer]
     contributions: Mapping[tuple[str, int], Buffer]
     kept: frozenset[Buffer] = frozenset()
+    nodes: Mapping[str, Node] = field(default_factory=dict)
 
     @property
     def steps(self) -> tuple[Step, ...]:

@@ -141,7 +141,7 @@ class _Emitter:
         """Which lines of the file a statement comes from."""
         comments = []
         for name in nodes:
-            node = self.graph.by_name.get(name)
+            node = self.plan.nodes.get(name)
             if node is not None:
                 where = f"line {node.origin.span.line}"
                 comments.append(f"    # {where}: {node.name} = {plain(str(node.op))}")
@@ -175,7 +175,7 @@ class _Emitter:
 
     def _function_name(self, step: ElementwiseStep) -> str:
         """What a fused function does, by the layers whose formulas it computes."""
-        found = (self.graph.by_name.get(name) for name in step.nodes)
+        found = (self.plan.nodes.get(name) for name in step.nodes)
         ops = list(dict.fromkeys(node.op.name for node in found if node is not None))
         if len(ops) > MOST_IN_A_NAME:
             ops = [ops[0], "to", ops[-1]]

@@ -112,6 +112,7 @@ class _Lowerer:
             activation_gradients=dict(self.activation_gradients),
             contributions=dict(self.edges),
             kept=frozenset(kept),
+            nodes=self.graph.by_name,
         )
 
     # -- the borders, where pictures are N, C, H, W
