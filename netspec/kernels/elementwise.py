@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 from math import prod
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from netspec.kernels import parallel
 from netspec.kernels.arrays import Array, chunks
@@ -44,6 +46,42 @@ def along(out: Array, vector: Array, axes: int = 2) -> Array:
         vector = np.repeat(vector, prod(shape[1 - rank :]))
     repeats = prod(shape[-axes:-rank])
     return vector if repeats == 1 else np.tile(vector, repeats)
+
+
+def select(
+    condition: NDArray[np.bool_],
+    then: Array | float,
+    otherwise: Array | float,
+    mask: Array,
+    spare: Array,
+    *,
+    out: Array,
+) -> None:
+    """`out` is `then` where the condition holds, and `otherwise` elsewhere: every bit of it.
+
+    Bits are taken by a mask: a copy of some elements alone branches at each of them, which takes
+    several times as long where the condition is as good as random. `mask` and `spare`, of the shape
+    of `out`, are overwritten; `out` may be `then` or `otherwise`, or `spare`.
+    """
+    kind = _BITS[out.itemsize]
+    chosen, bits = mask.view(kind), spare.view(kind)
+    a, b = (
+        x.view(kind) if isinstance(x, np.ndarray) else _bits(x, out.dtype)
+        for x in (then, otherwise)
+    )
+    np.copyto(chosen, condition)
+    np.negative(chosen, out=chosen)  # all bits, or none
+    np.bitwise_xor(a, b, out=bits)
+    np.bitwise_and(bits, chosen, out=bits)
+    np.bitwise_xor(bits, b, out=out.view(kind))
+
+
+_BITS: dict[int, np.dtype[np.signedinteger[Any]]] = {4: np.dtype("i4"), 8: np.dtype("i8")}
+
+
+def _bits(value: float, dtype: np.dtype[Any]) -> Any:
+    """The bits of a number, as a whole number."""
+    return np.array([value], dtype).view(_BITS[dtype.itemsize])[0]
 
 
 def run(

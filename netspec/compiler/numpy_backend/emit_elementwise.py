@@ -118,16 +118,14 @@ class _Statements:
         return out
 
     def _choose(self, arguments: list[str], target: str | None) -> str:
-        """`where`, in a register of its own: the output may be the memory of an operand."""
-        condition, then, otherwise = arguments
-        out = self.floats.take()
-        self.lines.append(f"np.copyto({out}, {otherwise})")
-        self.lines.append(f"np.copyto({out}, {then}, where={condition})")
-        if target is None:
-            return out
-        self.lines.append(f"np.copyto({target}, {out})")
-        self.floats.give_back(out)
-        return target
+        """`where`, by two registers of its own: the output may be the memory of an operand."""
+        spare, mask = self.floats.take(), self.floats.take()
+        out = target or spare
+        self.lines.append(f"elementwise.select({', '.join(arguments)}, {mask}, {spare}, out={out})")
+        self.floats.give_back(mask)
+        if target is not None:
+            self.floats.give_back(spare)
+        return out
 
     def _release_all(self, formula: Apply) -> None:
         for argument in dict.fromkeys(formula.arguments):
