@@ -44,6 +44,7 @@ from netspec.runtime.data.input_normalization import Normalization
 from netspec.runtime.data.pictures import read_picture
 from netspec.runtime.inference.predict import read_pictures
 from netspec.runtime.runs.checkpoint import LAST, Checkpoint, checkpoint_bytes, load_checkpoint
+from netspec.runtime.runs.options import OPTIONS
 from netspec.runtime.runs.recipe import read_recipe, recipe_text
 from netspec.runtime.runs.resolve import resolve
 from netspec.runtime.training.transfer import read_weights, start_from
@@ -97,14 +98,35 @@ TOKENS = """
 """.split(" ")
 
 
+_VALUES = [
+    "1", "0", "-1", "2.5", "1e308", "-0.0", "nan", "inf", "true", '""', '"adam"', '"step"', "'a.b'", "[]",
+    "[1, 2]", '["crop", "flip"]', "[[1]]", "{a = 1}", "{}", "1979-05-27", "07:32:00",
+    "9223372036854775807", "18446744073709551616", "0xffffffffffffffffff", '"""\na"""', '"\\u0000"', '"\\U0001F600"', '["a", 1]',
+]  # fmt: skip
+
+
+def _odd_options(rng: random.Random) -> str:
+    """Lines of TOML, each of an option that there is and a value that it may have."""
+    lines = [
+        f"{name} = {rng.choice(_VALUES)}" for name in rng.sample(list(OPTIONS), rng.randint(1, 5))
+    ]
+    lines += rng.choice(
+        [[], ["[set]", f"a = {rng.choice(_VALUES)}"], ["[[set]]", "a = 1"], ["[lr]"]]
+    )
+    return "\n".join(lines)
+
+
 def recipes() -> Kind:
     texts = [p.read_text("utf-8") for p in sorted((ROOT / "networks").rglob("*.toml"))]
     texts += ['[set]\na = [1, "b", true]\n', 'freeze = ["a.*"]\naugment = ["flip"]\n']
 
     def mutate(rng: random.Random) -> Files:
+        if rng.random() < 0.5:
+            return {"net.toml": _odd_options(rng).encode("utf-8", "replace")}
         text = rng.choice(texts)
         for _ in range(rng.randint(1, 5)):
-            at = rng.randrange(len(text) + 1)
+            starts = [0, *(i + 1 for i, char in enumerate(text) if char == "\n")]
+            at = rng.choice([rng.randrange(len(text) + 1), rng.choice(starts), rng.choice(starts)])
             piece = rng.choice(
                 [
                     lambda: rng.choice(TOKENS),

@@ -40,6 +40,7 @@ from netspec.compiler.ops import registry
 from netspec.compiler.parse import layout
 from netspec.compiler.parse import loader as modules
 from netspec.compiler.parse import tree_builder as tree
+from netspec.runtime.runs import recipe
 from tests.conftest import ROOT, Run
 
 PAGES = ("README.md", "docs/language.md", "docs/add-an-op.md", "docs/course.md", "docs/serving.md")
@@ -221,6 +222,7 @@ def test_the_tables_name_no_layer_that_is_gone() -> None:
 
 LIMITS = (
     f"a file | {parse.MAX_FILE_BYTES // 1024:,} KiB",
+    f"a recipe | {recipe.MAX_LENGTH // 1024} KiB",
     f"files imported | {modules.MAX_FILES}",
     f"brackets in each other | {layout.MAX_NESTING}",
     f"blocks in each other | {assembly.MAX_CALLS_DEEP}",

@@ -36,6 +36,7 @@ from netspec.runtime.training.transfer import read_weights, start_from
 from netspec.runtime.weights import safetensors_header
 from netspec.runtime.weights.pytorch_file import load_state_dict
 from netspec.runtime.weights.safetensors_file import check_tensors, load_weights
+from tests.conftest import Run
 from tests.helpers.bounds import MEGABYTES, SECONDS, within_bounds
 
 
@@ -629,6 +630,33 @@ def test_a_run_is_no_more_json_than_a_run_writes(tmp_path) -> None:
     (tmp_path / "metrics.jsonl").write_text('{"kind": [' + "[]," * 1_000_000 + "[]]}\n")
     with refused("run/damaged", "line 1: it is longer"):
         read_metrics(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["options", "data", "arguments"])
+def test_the_facts_of_a_run_do_not_nest_deep(run: Run, tmp_path, name) -> None:
+    (tmp_path / "a.net").write_text(NET)
+    options = ("--epochs", "1", "--train-limit", "16", "--quiet", "--out", tmp_path / "run")
+    assert run("train", tmp_path / "a.net", *options).code == 0
+    path = tmp_path / "run" / "run.json"
+    facts = json.loads(path.read_text())
+    for depth, wanted in ((30, "fit"), (600, "nests deeper")):
+        nested: object = 1
+        for _ in range(depth):
+            nested = [nested] if depth % 2 else {"a": nested}
+        path.write_text(json.dumps({**facts, name: {**facts[name], "test": nested}}))
+        finished = run("train", "--resume", tmp_path / "run", "--epochs", "2", "--quiet")
+        assert finished.code < 3, finished.err[-500:]
+        assert wanted == "fit" or wanted in finished.err
+        assert len(finished.err) < 5000
+
+
+NET = """
+net Small(classes = 10) {
+    input image: [64]
+
+    output image -> linear(classes)
+}
+"""
 
 
 def test_tables_of_the_grammar_that_are_sound_json_are_built_anew(tmp_path, monkeypatch) -> None:

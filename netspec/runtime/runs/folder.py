@@ -47,6 +47,8 @@ NET, CHECKPOINTS = "net", "checkpoints"
 FORMAT = 1
 # The facts of a run take 2 KB, and what is made of JSON twenty times as much as its text.
 MAX_FACTS = 1 << 20
+# An argument of a net may be a list of lists.
+MAX_NESTING = 40
 # Images whose numbers stand for those of a whole data set.
 _LOOKED_AT = 512
 
@@ -397,5 +399,15 @@ def _check(facts: Facts) -> None:
         wanted = dict if "Mapping" in kind else {"int": int, "str": str}[kind]
         if not isinstance(getattr(facts, name), wanted):
             raise ValueError(f"`{name}` is {type(getattr(facts, name)).__name__}")
+        if not _is_flat(getattr(facts, name), MAX_NESTING):
+            raise ValueError(f"`{name}` nests deeper than {MAX_NESTING}")
     if facts.target not in ("numpy", "torch"):
         raise ValueError("`target` is neither numpy nor torch")
+
+
+def _is_flat(value: object, depth: int) -> bool:
+    """Whether lists and tables nest no deeper than that."""
+    if not isinstance(value, list | dict):
+        return True
+    inside = value.values() if isinstance(value, dict) else value
+    return depth > 0 and all(_is_flat(item, depth - 1) for item in inside)
