@@ -158,8 +158,8 @@ def _checked(request: Request) -> Net:
     if request.net is not None and not isinstance(request.net, str):
         raise NetspecError.simple(
             codes.CALL_VALUE,
-            f"`net` names the net to take: a string, not {type(request.net).__name__}",
-            "no net has an argument of that name: `net` is a word of the language",
+            f"`net` must be the name of a net, a string, not {type(request.net).__name__}",
+            "no net has an argument of that name: `net` is a keyword of the language",
         )
     result: Compilation = compile_request(request)
     graph = select(result, request.net)
@@ -187,5 +187,5 @@ def _constants(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 def _check_target(target: str, known: tuple[str, ...]) -> None:
     if target not in known:
-        message = f"there is no target {target!r} here"
+        message = f"there is no target {target!r}"
         raise NetspecError.simple(codes.COMPILE_TARGET, message, " or ".join(known))

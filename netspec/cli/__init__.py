@@ -39,7 +39,7 @@ _SHOWN = 200
 
 _EPILOG = """\
 exit codes: 0 all is well (warnings allowed), 1 a file or a check failed, 2 wrong use.
-Data goes to stdout, everything said about it to stderr.
+Results go to stdout, messages to stderr.
 """
 
 
@@ -97,7 +97,7 @@ def parse(arguments: list[str]) -> tuple[Callable[[argparse.Namespace], int], ar
         parser.exit(WRONG_USE)
     if arguments[0] not in VERBS:
         parser.parse_args(arguments)
-        parser.error("a verb is missing")
+        parser.error("a command is missing")
     # Only the verb that runs is imported: `check` must answer before NumPy would be loaded.
     verb = importlib.import_module(f"netspec.cli.{arguments[0]}")
     verb.configure(parsers[arguments[0]])

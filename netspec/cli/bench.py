@@ -29,11 +29,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--against", metavar="NAMES", default=",".join(peers),
-        help=f"some of {','.join(peers)} (default: all). Ratios are to the first that is installed",
+        help=f"some of {','.join(peers)} (default: all). Ratios are relative to the first"
+        " that is installed",
     )  # fmt: skip
     parser.add_argument(
         "--batch", type=positive, nargs="+", default=[64], metavar="N",
-        help="images in a batch (default 64); several are measured one after the other",
+        help="images in a batch (default 64); several values are measured one after the other",
     )  # fmt: skip
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument(
@@ -43,7 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     mode.add_argument("--infer", action="store_true", help="forward, in evaluation mode")
     parser.add_argument(
         "--rounds", type=positive, default=5, metavar="N",
-        help="how often each has its turn; the median counts (default 5)",
+        help="number of rounds; the median is reported (default 5)",
     )  # fmt: skip
     parser.add_argument(
         "--profile", action="store_true", help="show where netspec's time goes, by line and kernel"
@@ -69,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
         NetspecError: `usage/bench`, and those of the file.
     """
     if options.layers == (options.file is not None):
-        message = "say what to measure: a file, or --layers"
+        message = "nothing to measure: give a file, or --layers"
         raise NetspecError.simple(codes.USAGE_BENCH, message, "netspec bench networks/lenet.net")
     return _layers(options) if options.layers else _net(options)
 
@@ -89,7 +90,7 @@ def _net(options: argparse.Namespace) -> int:
     threads = options.threads or parallel.threads()
     here = machine()
     if here.is_busy:
-        tell(f"the machine is busy (load {here.load:.1f}): so are these times")
+        tell(f"other programs are using this machine (load {here.load:.1f}): so are these times")
     found: list[dict[str, Any]] = []
     for number, batch in enumerate(options.batch):
         case = Case(net, batch, not options.infer, threads)

@@ -38,8 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--strict", action="store_true", help="warnings fail as errors do")
     parser.add_argument(
         "--fix", action="store_true",
-        help="make the changes that mend errors, and with --strict warnings, where there is one "
-        "such change alone",
+        help="fix errors, and with --strict warnings, wherever there is exactly one suggested change",
     )  # fmt: skip
     parser.add_argument(
         "--format", choices=("text", "json"), default="text",
@@ -95,7 +94,7 @@ def _fixes(
     from netspec.compiler.parse import decode_source
 
     if file.path is None:
-        message = "standard input cannot be mended in place: name a file"
+        message = "standard input cannot be fixed in place: name a file"
         raise NetspecError.simple(codes.USAGE_FIX, message)
     try:
         raw = file.read()
@@ -106,7 +105,9 @@ def _fixes(
     done = fixed(request, warnings=options.strict)
     if done.fixes:
         if file.read() != raw:
-            message = f"{file.name} was changed by another while it was mended, and is left alone"
+            message = (
+                f"{file.name} was changed by another program in the meantime, and is left as it is"
+            )
             raise NetspecError.simple(codes.OUTPUT_UNWRITABLE, message)
         write_whole(file.path, as_written(done.text, raw))
     if options.format == "text":
@@ -122,7 +123,7 @@ def _told(name: str, done: Fixed) -> Iterator[str]:
         yield f"{where}: {fix.hint.text} [{fix.diagnostic.code}]"
     for diagnostic in done.choices:
         where = diagnostic.span.where if diagnostic.span else name
-        yield f"{where}: several changes would do; choose one"
+        yield f"{where}: several changes are possible; choose one"
     if done.fixes:
         yield f"{name}: {plural(len(done.fixes), 'change')} made"
 

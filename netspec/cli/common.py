@@ -51,7 +51,7 @@ def net_name(given: str) -> str:
 
 def add_net_options(parser: argparse.ArgumentParser) -> None:
     """`--net`, `--set` and `--color`."""
-    parser.add_argument("--net", metavar="NAME", help="the net to take, where a file has several")
+    parser.add_argument("--net", metavar="NAME", help="the net to use, if the file has several")
     parser.add_argument(
         "--set",
         metavar="NAME=VALUE",

@@ -56,7 +56,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--check", action="store_true",
-        help="write nothing; show how the file of -o differs from what would be written, and exit"
+        help="write nothing; show how the file named by -o differs from the new source, and exit"
         " with 1 if it does",
     )  # fmt: skip
     add_force_option(parser)
@@ -65,7 +65,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print or write the program, or compare it with what is there."""
     if options.check and options.output is None:
-        raise NetspecError.simple(codes.USAGE_CHECK, "--check needs -o OUT, the file to look at")
+        raise NetspecError.simple(
+            codes.USAGE_CHECK, "--check needs -o OUT, the file to compare with"
+        )
     _require_numpy(options)
     net = checked_net(options)
     if options.output is not None and not options.check:
@@ -104,7 +106,7 @@ def _require_numpy(options: argparse.Namespace) -> None:
         message = f"{', '.join(given)}: for --target numpy alone"
         raise NetspecError.simple(codes.USAGE_TARGET, message)
     if options.standalone and options.explain_plan:
-        message = "--explain-plan prints no program: leave --standalone away"
+        message = "--explain-plan prints no program: leave out --standalone"
         raise NetspecError.simple(codes.USAGE_TARGET, message)
 
 

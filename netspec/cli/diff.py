@@ -45,7 +45,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         )  # fmt: skip
     parser.add_argument(
         "--ignore", choices=IGNORABLE, action="append", default=[],
-        help="what is not compared: init, the initial values",
+        help="what not to compare: init, the initial values",
     )  # fmt: skip
     parser.add_argument(
         "--format", choices=tuple(FORMATS), default="text",

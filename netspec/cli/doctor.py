@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from netspec.runtime.runs.recipe import Recipe
 
 _EPILOG = """\
-The checks of a course, before hours are spent: the initial loss is that of equal scores (log C for C
-classes); L2 makes it higher; scores are not cut off; every layer gets a gradient; few units are dead; the
-training's own optimizer and rate do not make the loss rise; a small batch can be learnt by heart; and
-gradients are the slopes of the loss. How the net is to be trained is read from the recipe beside the file
-(NAME.toml), where there is one; the options come before it.
+Sanity checks before a long training: the initial loss is that of equal scores (log C for C classes); L2
+increases it; scores are not cut off; every layer gets a gradient; few units are dead; the loss does not
+rise with the chosen optimizer and learning rate; the net can overfit a small batch; and the gradients
+are the slopes of the loss. How the net will be trained is read from the recipe beside the file
+(NAME.toml), if there is one; options override it.
 
-Each line has a verdict: `ok`, `BAD`, or `unsure`, which proves nothing. One that is bad makes the exit
-code 1.
+Each line has a verdict: `ok`, `BAD`, or `unsure` if the check is not conclusive. The exit code is 1 if
+any is `BAD`.
 """
 
 # The options that may be given here, of those of a training.
@@ -60,7 +60,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--data", metavar="NAME",
                       help=f"{', '.join(NAMES)}, an .npz file or a folder, as for `train`"
                       " (default: the recipe's, or digits)")  # fmt: skip
-    data.add_argument("--data-dir", type=Path, metavar="DIR", help="where to look for it first")
+    data.add_argument("--data-dir", type=Path, metavar="DIR", help="the folder to search first")
     add_resize_options(data)
     add_normalize_options(data, KINDS, "(default: the recipe's, or channel)")
     how = parser.add_argument_group("how it is to be trained (default: the recipe's)")
@@ -70,7 +70,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--l2", type=float, metavar="R")
     how.add_argument("--loss", choices=tuple(LOSSES))
     how.add_argument("--seed", type=natural, metavar="N", help="of the initial weights")
-    how.add_argument("--no-recipe", action="store_true", help="leave the recipe aside")
+    how.add_argument("--no-recipe", action="store_true", help="ignore the recipe")
     shown = parser.add_argument_group("what is shown")
     shown.add_argument("--format", choices=("text", "json"), default="text",
                        help="(default text)")  # fmt: skip

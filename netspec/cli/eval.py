@@ -33,12 +33,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--data", metavar="NAME",
                       help=f"{', '.join(NAMES)}, an .npz file or a folder, as for `train`"
                       " (default: that of the run; digits where no run is known)")  # fmt: skip
-    data.add_argument("--data-dir", type=Path, metavar="DIR", help="where to look for it first")
+    data.add_argument("--data-dir", type=Path, metavar="DIR", help="the folder to search first")
     data.add_argument("--part", choices=("test", "train", "val"), default="test",
                       help="which images (default test); of a run train are those it was trained on, and"
                       " val those it held out")  # fmt: skip
     add_normalize_options(
-        data, KINDS, "normalise by the training images, in place of what the weights say; or by the"
+        data, KINDS, "normalise by the training images instead of as the weights file says; or by the"
         " statistics of imagenet",
     )  # fmt: skip
     data.add_argument("--loss", choices=tuple(LOSSES),

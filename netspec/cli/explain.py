@@ -23,7 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """The options."""
     parser.add_argument(
         "code", metavar="CODE", nargs="?",
-        help="what stands in brackets in a message, such as shape/rank; without it, all are listed",
+        help="the code in brackets in a message, such as shape/rank; without it, all codes are listed",
     )  # fmt: skip
 
 

@@ -104,7 +104,7 @@ def _git(name: str, *arguments: str, given: bytes = b"") -> bytes:
             timeout=_SECONDS, env=environment,
         )  # fmt: skip
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:
-        raise _wrong(name, f"Git cannot be asked: {error}") from None
+        raise _wrong(name, f"Git cannot be run: {error}") from None
     if done.returncode:
         said = done.stderr.decode("utf-8", "replace").strip().removeprefix("fatal: ")
         raise _wrong(name, said or f"there is no revision {name.partition(':')[0]}")

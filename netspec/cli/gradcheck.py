@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 _EPILOG = """\
 Slopes of the loss are measured by central differences in float64, with a step that is chosen by
-extrapolation, and held against the gradients of the compiled NumPy program and of the PyTorch module
+extrapolation, and compared with the gradients of the compiled NumPy program and of the PyTorch module
 where PyTorch is installed. Two numbers agree where |a - b| <= tolerance * max(1, the largest).
 
 A probe whose step crosses the kink of a ReLU or a max pool (some number changes sides) is tried again
-with smaller steps. If none is small enough it is counted under `kinks`, and proves nothing. A row needs
-90 % of probes that prove something: else it is `inconclusive`, and the exit code is 1, as for a failure.
-Where the batch itself lies on kinks (the equal pixels of a flat background tie in a max pool) there is no
-slope: that is said, and the row is checked with the inputs moved by a thousandth.
+with smaller steps. If none is small enough, it is counted under `kinks` and is not conclusive. A row with
+less than 90 % conclusive probes is `inconclusive`, and the exit code is 1, as for a failure. Where the
+batch itself lies on kinks (the equal pixels of a flat background tie in a max pool), there is no slope:
+a note says so, and the row is checked with the inputs moved by a thousandth.
 
 Weights are the initial ones of the seed, with those that start out constant moved, and scaled where
 signals would vanish or explode. Dropout masks are held fixed. With --from or --to the part of the net
@@ -81,7 +81,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--data", metavar="NAME",
                      help="take the batch from a data set, as `train` does; of a run by default its own,"
                      " else random")  # fmt: skip
-    how.add_argument("--data-dir", type=Path, metavar="DIR", help="where to look for it first")
+    how.add_argument("--data-dir", type=Path, metavar="DIR", help="the folder to search first")
     how.add_argument("--batch", type=positive, default=4, metavar="N",
                      help="images in the batch (default 4)")  # fmt: skip
     how.add_argument("--seed", type=natural, default=0, metavar="N",

@@ -50,8 +50,8 @@ class NamedRun:
         best = f", or give --weights {self.folder.best}" if self.folder.best.is_file() else ""
         raise NetspecError.simple(
             codes.USAGE_WEIGHTS,
-            f"{self.folder.path} has not ended, and has no weights yet",
-            f"go on with it: netspec train --resume {self.folder.path}{best}",
+            f"{self.folder.path} has not finished, and has no weights yet",
+            f"continue it: netspec train --resume {self.folder.path}{best}",
         )
 
     def with_arguments(self, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -71,8 +71,8 @@ def _write_new(files: dict[Path, bytes]) -> None:
                     file.write(content)
             except FileExistsError:
                 raise NetspecError.simple(
-                    codes.OUTPUT_EXISTS, f"{path} is there already, and `new` replaces nothing",
-                    "move it away, or go to another folder",
+                    codes.OUTPUT_EXISTS, f"{path} already exists, and `new` never replaces a file",
+                    "move it, or use another folder",
                 ) from None  # fmt: skip
             except OSError as error:
                 message = f"cannot write {path}: {error.strerror}"

@@ -30,7 +30,7 @@ def add_force_option(parser: argparse._ActionsContainer) -> None:
     """`--force`."""
     parser.add_argument(
         "--force", action="store_true",
-        help="write over a file that netspec did not make (never over one that is read)",
+        help="overwrite a file that netspec did not generate (never one that the command reads)",
     )  # fmt: skip
 
 
@@ -49,7 +49,7 @@ def check_output(path: Path, sources: Iterable[Path], *, force: bool) -> None:
     for source in sources:
         if _is_within(path, source):
             raise NetspecError.simple(
-                codes.OUTPUT_IS_SOURCE, f"{path} is what would be read: {source}",
+                codes.OUTPUT_IS_SOURCE, f"{path} is a file that this command reads: {source}",
                 "name another file",
             )  # fmt: skip
     from netspec.runtime.weights.output_file import check_output_file
@@ -61,11 +61,11 @@ def check_output(path: Path, sources: Iterable[Path], *, force: bool) -> None:
         with open_regular(path) as file:
             start = file.read(_LOOKED_AT)
     except OSError as error:
-        message = f"cannot write {path}: what is there cannot be read ({error.strerror})"
+        message = f"cannot write {path}: the file there cannot be read ({error.strerror})"
         raise NetspecError.simple(codes.OUTPUT_UNWRITABLE, message) from None
     if start and not _MADE_BY_NETSPEC.match(start):
         raise NetspecError.simple(
-            codes.OUTPUT_NOT_GENERATED, f"{path} is there, and netspec did not make it",
+            codes.OUTPUT_NOT_GENERATED, f"{path} already exists, and netspec did not generate it",
             "name another file, or give --force to replace it",
         )  # fmt: skip
 

@@ -20,7 +20,9 @@ class Parser(argparse.ArgumentParser):
         name = first.partition("=")[0]
         meant = _meant(name.lstrip("-"), [flag[2:] for flag in self._option_string_actions])
         if not first.startswith("-"):
-            self.error(f"`{first}` is too many: {self.prog} --help shows what belongs where")
+            self.error(
+                f"`{first}` is one argument too many: {self.prog} --help shows the arguments"
+            )
         hint = f"did you mean --{meant}?" if meant else f"{self.prog} --help lists the options"
         self.error(f"there is no option {name}: {hint}")
 

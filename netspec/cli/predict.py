@@ -36,8 +36,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
                         help="show the K most likely classes (default 1)")  # fmt: skip
     add_normalize_options(
         parser, _WITHOUT_DATA,
-        "in place of what the weights say: none; unit, pixels from 0 to 1; or imagenet, as torchvision's"
-        " weights expect",
+        "instead of what the weights file says: none; unit, pixels from 0 to 1; or imagenet, as"
+        " torchvision's weights expect",
     )  # fmt: skip
 
 

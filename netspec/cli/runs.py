@@ -26,7 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("runs", metavar="RUN", nargs="*", type=Path, default=[Path("runs")],
                         help="folders of runs, or folders that hold some (default runs)")  # fmt: skip
     parser.add_argument("--compare", action="store_true",
-                        help="show the choices too in which the runs differ")  # fmt: skip
+                        help="also show the options in which the runs differ")  # fmt: skip
     parser.add_argument("--sort", choices=("started", "val", "test", "loss"), default="started",
                         help="the best, or the oldest, first (default started)")  # fmt: skip
     parser.add_argument("--format", choices=("table", "json", "csv"), default="table",

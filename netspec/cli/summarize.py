@@ -32,7 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--memory", action="store_true",
-        help="the memory of the NumPy program instead: its arena, scratch, parameters",
+        help="show the memory of the NumPy program instead: its arena, scratch, parameters",
     )  # fmt: skip
     parser.add_argument(
         "--threads", type=positive, metavar="N",
@@ -70,7 +70,7 @@ def _memory(options: argparse.Namespace) -> int:
     """
     if options.format not in ("table", "json") or options.columns or options.depth:
         message = "--memory is a table of its own, or JSON"
-        raise NetspecError.simple(codes.USAGE_MEMORY, message, "leave --columns and --depth away")
+        raise NetspecError.simple(codes.USAGE_MEMORY, message, "leave out --columns and --depth")
     from netspec.compiler.numpy_backend.memory_use import footprint
     from netspec.compiler.numpy_backend.memory_use_text import as_object, as_table
     from netspec.compiler.numpy_backend.pipeline import make_plan
@@ -115,7 +115,7 @@ def _columns(text: str | None) -> list[str] | None:
             meant = suggest(name, COLUMNS)
             known = f"the columns are {', '.join(COLUMNS)}; `all` is all of them"
             hints = ([Hint(f"did you mean `{meant}`?")] if meant else []) + [Hint(known)]
-            message = f"there is no column `{name}`" if name else "a column's name is missing"
+            message = f"there is no column `{name}`" if name else "the name of a column is missing"
             span = Span(typed, at, at + len(name))
             wrong.append(Diagnostic(codes.USAGE_COLUMN, message, span, hints=tuple(hints)))
         names.append(name)

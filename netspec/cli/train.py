@@ -130,7 +130,9 @@ def _train_logged(
     _LOG.info("%s on %s: %s", plan.net.name, data.name, _images(data, settings))
     _LOG.info(_choices(settings))
     if settings["compile"]:
-        _LOG.info("torch.compile: the first steps and the first accuracies wait for the compiler")
+        _LOG.info(
+            "torch.compile: the first steps and the first evaluation take longer, because they compile"
+        )
     recorder = plan.recorder(data, threads, processes, rank == 0)
     with until_stopped() as wish, kept_in(recorder, waiting):
         history = fit(
@@ -203,7 +205,7 @@ def _log_what_is_there(plan: TrainingPlan, recorder: RunRecorder | None, history
     if plan.weights is not None:
         _LOG.info(f"weights saved to {plan.weights}")
     if recorder is not None and history.stopped:
-        _LOG.info(f"go on with it: netspec train --resume {recorder.folder.path}")
+        _LOG.info(f"continue it: netspec train --resume {recorder.folder.path}")
 
 
 def _prepare(plan: TrainingPlan, model: Model | TorchModel) -> Normalization | None:
@@ -232,7 +234,7 @@ def _prepare(plan: TrainingPlan, model: Model | TorchModel) -> Normalization | N
         return None
     if normalization is None:
         none = settings["weights"] is None
-        why = "there are no --weights" if none else "the file says nothing of it"
+        why = "there are no --weights" if none else "the file does not say how"
         raise NetspecError.simple(codes.TRAIN_BAD_OPTION, f"--normalize weights: {why}")
     return normalization
 

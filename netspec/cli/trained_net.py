@@ -70,7 +70,7 @@ def add_weight_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backend", choices=("numpy", "torch"), default="numpy",
                         help="what computes (default numpy)")  # fmt: skip
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto",
-                        help="for torch (default auto: a GPU where there is one)")  # fmt: skip
+                        help="for torch (default auto: a GPU if there is one)")  # fmt: skip
     parser.add_argument("--threads", type=positive, metavar="N",
                         help="threads for the arithmetic (default: the libraries')")  # fmt: skip
     add_resize_options(parser)
@@ -143,7 +143,7 @@ def _with_arguments_of(
     settings = " ".join(f"--set {name}={_setting(value)}" for name, value in others.items())
     return NetspecError.simple(
         codes.WEIGHTS_MISMATCH,
-        f"the weights do not fit the network: they are of a net with {settings}",
+        f"the weights do not fit the network: they belong to a net with {settings}",
         f"the run knows its net: {run.folder.path} in place of the file",
     )
 

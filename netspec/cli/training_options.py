@@ -31,20 +31,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare them. What is not given is None: the recipe and the defaults come later."""
     parser.add_argument(
         "target", nargs="?", metavar="{numpy,torch}",
-        help="what the net is compiled to; may be left out (default numpy)",
+        help="the backend (default numpy)",
     )  # fmt: skip
     add_net_file(parser, nargs="?")
     add_net_options(parser)
     recipe = parser.add_argument_group("recipe")
     recipe.add_argument("--recipe", type=Path, metavar="FILE",
-                        help="take the training choices from this TOML file, not from the one"
-                        " beside the net")  # fmt: skip
+                        help="read training options from this TOML file instead of the one"
+                             " beside the net")  # fmt: skip
     recipe.add_argument("--no-recipe", action="store_true", help="take none")
     groups = {group: parser.add_argument_group(group) for group in _groups()}
     for option in OPTIONS.values():
         add_option(groups[option.group], option)
     groups["run"].add_argument("--resume", type=Path, metavar="RUN",
-                               help="go on with the run in this folder")  # fmt: skip
+                               help="continue the run in this folder")  # fmt: skip
     add_force_option(groups["run"])
 
 

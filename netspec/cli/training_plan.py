@@ -179,7 +179,7 @@ class TrainingPlan:
         from netspec.runtime.runs.folder import FACTS, NET, facts_text, net_files
         from netspec.runtime.runs.recipe import RECIPE, recipe_text
 
-        about = f"The recipe of a run of {facts.written_as}, as it was resolved."
+        about = f"The recipe for a run of {facts.written_as}, as it was resolved."
         text = recipe_text(self.settings.values, self.arguments, about)
         described = {FACTS: facts_text(facts).encode(), RECIPE: text.encode()}
         if self.resumed is not None:
@@ -213,8 +213,8 @@ def _new(options: argparse.Namespace) -> TrainingPlan:
     from netspec.runtime.runs.resolve import check_arguments, resolve
 
     if options.file is None:
-        message = "say which net: netspec train FILE"
-        raise NetspecError.simple(codes.USAGE_TRAIN, message, "or go on with a run: --resume RUN")
+        message = "which net? netspec train FILE"
+        raise NetspecError.simple(codes.USAGE_TRAIN, message, "or continue a run: --resume RUN")
     recipe = _recipe(options)
     settings = resolve(given(options), recipe)
     _check_target(options.target, settings)
@@ -273,8 +273,7 @@ def _about(recipe: Recipe | None, settings: Settings) -> Iterator[Note]:
     warmup, epochs = settings["warmup"], settings["epochs"]
     if warmup >= epochs and warmup:
         yield Note(
-            f"the learning rate rises over {warmup} epochs, and the run is no longer than"
-            f" that ({epochs}): give a shorter --warmup",
+            f"the warm-up takes {warmup} epochs, and the run has only {epochs}: give a shorter --warmup",
             logging.WARNING,
         )
 
@@ -286,7 +285,7 @@ def _about_recipe(recipe: Recipe, settings: Settings) -> str:
     if other:
         text += f", except for {', '.join(other)}"
     if settings.left_out:
-        text += " and what goes with that: " if other else ", except for "
+        text += " and the options that belong to them: " if other else ", except for "
         text += ", ".join(settings.left_out)
     return text
 
@@ -312,7 +311,7 @@ def _going_on(options: argparse.Namespace, lock: FolderLock | None) -> TrainingP
     from netspec.runtime.weights.host import versions
 
     if options.recipe is not None or options.no_recipe:
-        message = "a run that goes on has its recipe: leave --recipe and --no-recipe out"
+        message = "a resumed run keeps its recipe: leave out --recipe and --no-recipe"
         raise NetspecError.simple(codes.USAGE_TRAIN, message)
     resumed = take_up(
         options.resume, given(options), options.target, arguments_of(options), options.net

@@ -16,16 +16,17 @@ from netspec.cli.live_line import LiveLine
 
 _EPILOG = """\
 The reference evaluates a net layer by layer, slowly and obviously. The NumPy program is compared with
-it step by step, then with its elementwise steps fused, then as it runs, with its memory used again;
-the PyTorch module is compared with the NumPy program. Weights are the initial ones of the seed, with
-those that start out constant moved; the batch is random.
+it step by step, then with its elementwise steps fused, then as it runs, with values sharing memory; the
+PyTorch module is compared with the NumPy program. Weights are the initial ones of the seed, with those
+that start out constant moved; the batch is random.
 
 Two arrays agree to a tolerance if |a - b| <= tolerance * max(1, max|a|): to 1e-10 in float64, to 1e-6
 for each layer on the longest path in float32 (1e-5 at least). Where rounding decides (on which side of
-a ReLU's kink a number lies) sound programs part; each is then held against what the reference makes of
-its own numbers just before. Parameters after steps agree to 1e-9 in float64; float32 is shown only.
+a ReLU's kink a number lies), correct programs can differ; each is then compared with what the reference
+computes from that program's own preceding values. Parameters after steps must agree to 1e-9 in float64;
+float32 is only shown.
 
-The reference is slow on large pictures and wide layers: cut the net down, for instance with
+The reference is slow on large pictures and wide layers: make the net smaller, for instance with
 --set size=64 --set width=0.25 in networks/zoo.
 """
 
@@ -50,10 +51,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dtype", choices=("float64", "float32", "both"), default="both", help="(default both)"
     )
-    parser.add_argument("--no-torch", dest="torch", action="store_false", help="leave PyTorch out")
+    parser.add_argument("--no-torch", dest="torch", action="store_false", help="do not use PyTorch")
     parser.add_argument(
         "--format", choices=("text", "json"), default="text",
-        help="text: tables on stdout, where evaluators part on stderr; json: all on stdout",
+        help="text: tables on stdout, the first difference on stderr; json: all on stdout",
     )  # fmt: skip
 
 

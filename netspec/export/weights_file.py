@@ -43,9 +43,9 @@ def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]],
             metadata = header.pop("__metadata__", {})
             entries = [(*_entry(tensor), name) for name, tensor in header.items()]
             if not all(isinstance(text, str) for text in metadata.values()):
-                raise ValueError("its metadata are not all text")
+                raise ValueError("its metadata are not all strings")
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise ValueError(f"{path}: not a sound safetensors file: {error}") from None
+            raise ValueError(f"{path}: not a valid safetensors file: {error}") from None
         content = file.read()
     at = 0
     tensors = {}

@@ -130,13 +130,13 @@ class _Machine:
         module, name = self.take(2)
         # Whatever nests could be a text without end.
         if not isinstance(module, str) or not isinstance(name, str):
-            raise PickleRefusedError("damaged: a name that is no text")
+            raise PickleRefusedError("damaged: a name that is not a string")
         self.stack.append(Global(f"{module} {name}"))
 
     def call(self) -> None:
         function, arguments = self.take(2)
         if not isinstance(function, Global):
-            raise PickleRefusedError("refused: it calls something that is no function")
+            raise PickleRefusedError("refused: it calls something that is not a function")
         self.stack.append(self.meaning.call(function, arguments))
 
     def set_state(self) -> None:
@@ -162,7 +162,7 @@ class _Machine:
         if isinstance(target, list):
             target.extend(items)
         elif not isinstance(target, Foreign):
-            raise PickleRefusedError("refused: it appends to something that is no list")
+            raise PickleRefusedError("refused: it appends to something that is not a list")
 
     def update(self, items: list[object]) -> None:
         target = self.stack[-1]

@@ -48,7 +48,7 @@ def open_below(folder: Path, inside: PurePath) -> BinaryIO:
     elsewhere. (Windows cannot: there the path is opened as a whole.)
 
     Raises:
-        OSError: there is no such file, something on the way is a link, or it is no regular file.
+        OSError: there is no such file, something on the way is a link, or it is not a regular file.
     """
     if inside.is_absolute() or ".." in inside.parts or not inside.parts:
         raise ValueError(f"{inside} does not lie below a folder")
@@ -99,7 +99,7 @@ def _opened(handle: int, mode: str = "rb") -> BinaryIO:
         if stat.S_ISDIR(kind):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if not stat.S_ISREG(kind):
-            raise OSError(errno.EINVAL, "it is no regular file")
+            raise OSError(errno.EINVAL, "it is not a regular file")
         return os.fdopen(handle, mode, -1 if mode == "rb" else 0)  # type: ignore[return-value]
     except BaseException:
         os.close(handle)

@@ -43,7 +43,7 @@ def open_archive(path: Path) -> Iterator[zipfile.ZipFile]:
     except (OSError, EOFError, ValueError, RuntimeError, OverflowError, MemoryError) as error:
         raise ArchiveError(f"cannot be read: {_reason(error)}") from None
     except (zipfile.BadZipFile, zlib.error, struct.error) as error:
-        raise ArchiveError(f"no sound zip archive: {_reason(error)}") from None
+        raise ArchiveError(f"not a valid zip archive: {_reason(error)}") from None
 
 
 def check_member(info: zipfile.ZipInfo) -> None:

@@ -97,7 +97,7 @@ def _require_known(like: str) -> None:
     if like in known():
         return
     if not like:
-        message = "say what the layer is to be held against"
+        message = "`like` must name the layer to compare with"
         raise NetspecError.simple(codes.TESTING_LIKE, message, 'such as like = "conv"')
     meant = suggest(like, known())
     raise NetspecError.simple(
@@ -249,9 +249,9 @@ def _second_call(
     if not spoilt:
         return []
     return [
-        f"{student.name_of(backward)} gives another {', '.join(spoilt)} once"
-        f" {student.name_of(forward)} has run again: the cache of a call must be its own\n"
-        "look for arrays that are made once and written to in every call, and for globals"
+        f"{student.name_of(backward)} gives a different {', '.join(spoilt)} after"
+        f" {student.name_of(forward)} has run again: each call needs a cache of its own\n"
+        "look for arrays that are reused by every call, and for globals"
     ]
 
 
@@ -284,7 +284,7 @@ def _try_ties(setting: Setting, forward: Function, backward: Function, case: Cas
             case.fail(
                 f"where {equal[n, c].sum()} numbers of a window are equal and the largest, dx adds up"
                 f" to {total[n, c] / dout[n, c]:.3g} times dout\n"
-                "give it to one of them (np.argmax), or share it out among them"
+                "give it to one of them (np.argmax), or divide it among them"
             )
             return
 
@@ -303,7 +303,7 @@ def _match_masks(setting: Setting, out: Array, case: Case) -> None:
     dropped = abs(found - (1 - share)) <= near < abs(found - share)
     if dropped and np.allclose(out, x * kept / (1 - share)):
         case.notes.append(
-            f"p = {share:g} is taken for the probability to drop, as in the assignments of 2016 and"
+            f"p = {share:g} is taken as the probability to drop, as in the assignments of 2016 and"
             " 2017; since 2018 it is the probability to keep"
         )
         share = 1 - share

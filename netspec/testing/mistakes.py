@@ -26,7 +26,7 @@ def explain(scene: Scene) -> list[str]:
     if not np.isfinite(scene.yours).all():
         return [f"{int((~np.isfinite(scene.yours)).sum())} entries are not finite (nan or inf)"]
     if scene.yours.size and not scene.yours.any():
-        return ["it is all zeros: never written, or written to a copy"]
+        return ["it is all zeros: it was never written, or a copy was"]
     found: list[str] = []
     for guesses in GUESSES:
         for hint, guess in guesses(scene):
@@ -62,7 +62,7 @@ def factor(scene: Scene) -> Guesses:
         if number != 1 and abs(ratio / number - 1) < CLOSE:
             hint = f"it is {size}: divide by {what}"
         elif number != 1 and abs(ratio * number - 1) < CLOSE:
-            hint = f"it is {size}: divided by {what} once too often"
+            hint = f"it is {size}: divided by {what} one time too many"
     yield hint, ratio * ours
 
 
@@ -177,7 +177,9 @@ def dout_left_out(scene: Scene) -> Guesses:
     for i, placed in enumerate(setting.layer.parts):
         if not placed.part.gates:
             continue
-        hint = f"{placed.name} lets dout through where dout > 0; it must be where its input is"
+        hint = (
+            f"{placed.name} lets dout through where dout > 0; it must do so where its input is > 0"
+        )
         if len(setting.layer.parts) == 1:
             yield hint, negative
             continue
@@ -200,7 +202,10 @@ def parameters(scene: Scene) -> Guesses:
         name, array = argument.name, setting.arrays[argument.name]
         scales = placed.part.sets is not None and argument.parameter == "weight"
         if scales and scene.is_gradient:
-            yield f"`{name}` is in it twice: dL/dx_hat already holds it", results(name, array**2)
+            yield (
+                f"`{name}` is multiplied in twice: dL/dx_hat already contains it",
+                results(name, array**2),
+            )
         if scales:
             yield f"`{name}` is left out", results(name, np.ones_like(array))
         elif argument.parameter == "bias":
@@ -209,7 +214,7 @@ def parameters(scene: Scene) -> Guesses:
             hint = "the filters are flipped: a layer of a network correlates, it does not convolve"
             yield hint, results(name, array[:, :, ::-1, ::-1])
             if f"d{name}" == scene.name:
-                yield "it is upside down and back to front", scene.ours[:, :, ::-1, ::-1]
+                yield "it is flipped in both directions", scene.ours[:, :, ::-1, ::-1]
             if array.shape[2] == array.shape[3]:
                 yield (
                     "height and width of the filters are mixed up",
@@ -253,7 +258,10 @@ def _pooled(scene: Scene, setting: Setting, windows: list[Window], *, largest: b
         mean[:, :, i, j] = window.mean(axis=(2, 3))
         maximum[:, :, i, j] = window.max(axis=(2, 3))
         spread[:, :, rows, columns] = (maximum if largest else mean)[:, :, i, j, None, None]
-    yield "a number is written to a window of `out`: it belongs to out[:, :, i, j] alone", spread
+    yield (
+        "a number is written to a whole window of `out`: it belongs in out[:, :, i, j] only",
+        spread,
+    )
     if largest:
         yield "it is the mean of each window: take the maximum", mean
     else:
@@ -281,8 +289,8 @@ def _maxima(scene: Scene, setting: Setting, windows: list[Window]) -> Guesses:
     if not wrong[chosen <= 1].any():
         yield (
             (
-                "only pixels that are the maximum of several windows are wrong: a mask of maxima cannot"
-                " say of how many, add each window's gradient up (`+=`)"
+                "only pixels that are the maximum of several windows are wrong: one mask"
+                " of all maxima cannot count them, so add each window's gradient (`+=`)"
             ),
             scene.yours,
         )

@@ -138,9 +138,15 @@ def _gradients(norm: _Norm, setting: Setting) -> Guesses:
     for hint, level, along in terms:
         guess = norm.dx(dout, level=level, along=along)
         yield hint, guess
-        yield f"`gamma` is in it twice: dL/dx_hat already holds it; and {hint}", guess * norm.gamma
+        yield (
+            f"`gamma` is multiplied in twice: dL/dx_hat already contains it; and {hint}",
+            guess * norm.gamma,
+        )
     if norm.gamma.size > 1:
-        yield "`gamma` is in it twice: dL/dx_hat already holds it", norm.dx(dout) * norm.gamma
+        yield (
+            "`gamma` is multiplied in twice: dL/dx_hat already contains it",
+            norm.dx(dout) * norm.gamma,
+        )
     together = norm.x.size // norm.parts[1].size
     times = together / setting.batch
     if times > 1:

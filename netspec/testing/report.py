@@ -161,7 +161,7 @@ class Report:
     def __str__(self) -> str:
         verdict = "equal to netspec's" if self.ok else "NOT equal to netspec's"
         if not self.ok and not self.differing and not any(case.unlike for case in self.cases):
-            verdict = "its numbers are netspec's, but see FAULT"
+            verdict = "equal to netspec's, but see FAULT"
         names = list(dict.fromkeys(c.name for case in self.cases for c in case.comparisons
                                    if not c.ok))  # fmt: skip
         where = f": {', '.join(names)}" if names else ""

@@ -72,8 +72,8 @@ def changes(
 ) -> list[str]:
     """A fault for every array that a function got and changed."""
     return [
-        f"{name_of(function)} changes `{name}` in place: what comes after it, and the caller, then"
-        f" works with other numbers.\nwork on a copy: {name} = {name}.copy()"
+        f"{name_of(function)} changes `{name}` in place: the caller and later"
+        f" code then see the changed numbers.\nwork on a copy: {name} = {name}.copy()"
         for name, array in before.items()
         if not np.array_equal(array, after[name], equal_nan=True)
     ]

@@ -174,7 +174,7 @@ FAULTS = [
     ("batchnorm", "- x_hat * (dx_hat * x_hat).mean(axis=0)) / std", ") / std", "dx",
      "through the variance is left out"),
     ("batchnorm", "x_hat).mean(axis=0)) / std", "x_hat).mean(axis=0)) / std * gamma", "dx",
-     "`gamma` is in it twice"),
+     "`gamma` is multiplied in twice"),
     ("batchnorm", "dx_hat = dout * gamma", "dx_hat = dout", "dx", "`gamma` is left out"),
     ("batchnorm", "x.var(axis=0)", "x.var(axis=0, ddof=1)", "out", "n - 1"),
     ("batchnorm", "std = np.sqrt(var + eps)", "std = np.sqrt(var) + eps", "out", "eps is added to"),
@@ -187,7 +187,7 @@ FAULTS = [
     ("layernorm", "(g - level - x_hat * along)", "(g - x_hat * along)", "dx", "through the mean"),
     ("spatial_groupnorm", "(g - level - x_hat * along)", "(g - level)", "dx", "the variance is"),
     ("spatial_groupnorm", "g = (dout * gamma).reshape", "g = (dout * gamma**2).reshape", "dx",
-     "`gamma` is in it twice"),
+     "`gamma` is multiplied in twice"),
     ("spatial_groupnorm", "dout.sum(axis=(0, 2, 3), keepdims=True)\n\n", "dout.sum(axis=(0, 2, 3))\n\n",
      "dbeta", "reshape to [1, 6, 1, 1]"),
     ("dropout", "< p) / p", "< p)", "out", "p, the probability to keep"),
@@ -197,7 +197,7 @@ FAULTS = [
     ("max_pool", "out[:, :, i, j] = window.max(axis=(2, 3))",
      "out[:, :, i * stride : i * stride + HH, j * stride : j * stride + WW] = "
      "window.max(axis=(2, 3))[:, :, None, None]", "out",
-     "written to a window of `out`"),
+     "written to a whole window of `out`"),
     ("max_pool", "window.max(axis=(2, 3))", "window.mean(axis=(2, 3))", "out",
      "it is the mean of each window"),
     ("max_pool", "dx[n, c, i * stride + k, j * stride + m] += dout[n, c, i, j]",
@@ -257,11 +257,11 @@ def test_a_fault_is_named(tmp_path, like, old, new, argument, hint):
 
 def test_every_hint_of_a_window_in_out_is_true(tmp_path):
     """Its interior is that of the right one, shifted; its edges are not."""
-    fault = next(f for f in FAULTS if f[4] == "written to a window of `out`")
+    fault = next(f for f in FAULTS if f[4] == "written to a whole window of `out`")
     report = check_layer(*pair(broken(tmp_path, *fault[1:3]), "max_pool"), like="max_pool")
     hints = [hint for c in report.differing if c.name == "out" for hint in c.hints]
     assert hints
-    assert all("written to a window" in hint for hint in hints), report
+    assert all("written to a whole window" in hint for hint in hints), report
 
 
 def test_channels_that_are_not_moved_before_a_reshape():
@@ -345,7 +345,7 @@ def test_a_dropout_whose_p_is_the_probability_to_drop(tmp_path):
     report = check_layer(*pair(module, "dropout"), like="dropout")
     assert report.ok, report
     assert (
-        "note: p = 0.7 is taken for the probability to drop, as in the assignments of 2016"
+        "note: p = 0.7 is taken as the probability to drop, as in the assignments of 2016"
         in str(report)
     )
     assert "note" not in str(check_layer(*pair(course_layers, "dropout"), like="dropout"))
@@ -424,7 +424,7 @@ def test_inputs_changed_in_place(tmp_path):
     report = check_layer(*pair(module, "relu"), like="relu")
     assert not report.differing
     assert "relu_forward changes `x` in place" in report.cases[0].faults[0]
-    assert str(report).startswith("relu: its numbers are netspec's, but see FAULT\n")
+    assert str(report).startswith("relu: equal to netspec's, but see FAULT\n")
 
 
 def test_dout_changed_in_place():
@@ -446,7 +446,7 @@ def test_a_cache_that_calls_share():
 
     report = check_layer(forward, lambda dout, _: dout * (kept["x"] > 0), like="relu")
     assert not report.differing
-    assert "gives another dx once forward has run again" in report.cases[0].faults[0]
+    assert "gives a different dx after forward has run again" in report.cases[0].faults[0]
 
 
 def test_the_share_that_dropout_keeps(tmp_path):
@@ -480,7 +480,7 @@ def test_it_can_raise(tmp_path):
     ("options", "code", "message"),
     [
         ({"like": "convv"}, "testing/like", "no layer `convv`"),
-        ({"like": ""}, "testing/like", "held against"),
+        ({"like": ""}, "testing/like", "the layer to compare with"),
         ({"like": "conv", "strid": 2}, "call/unknown-attribute", "strid"),
         ({"like": "conv", "inputs": {"y": np.zeros(3)}}, "testing/inputs", "x, w, b and dout"),
         ({"like": "conv", "inputs": {"b": np.zeros(3)}}, "testing/shape", "`b` must be of shape"),

@@ -319,7 +319,7 @@ KNOWN_FAULTS = {
     "a from-scratch Conv2d.backward that sets db[m] inside the loop over samples, so only the last"
     " sample counts": ("conv", last_sample_only, "db", "the last image alone"),
     "a batch-norm backward formula that multiplies by gamma although dL/dx_hat already holds it":
-        ("batchnorm", gamma_twice, "dx", "`gamma` is in it twice"),
+        ("batchnorm", gamma_twice, "dx", "`gamma` is multiplied in twice"),
     "a maximum pool that marks maxima in a boolean mask, wrong where windows overlap":
         ("max_pool", mask_of_maxima, "dx", ""),
 }  # fmt: skip

@@ -39,7 +39,7 @@ def test_a_misspelt_hook_of_a_family_is_an_error_too():
 
 def test_what_an_op_has_of_its_own_starts_with_an_underscore():
     cls = type("Strange", (Op,), {"name": "strange", "colour": lambda self: None})
-    with pytest.raises(TypeError, match=r"no part of an op\. .* `_colour`"):
+    with pytest.raises(TypeError, match=r"not a member of an op\. .* `_colour`"):
         register(cls)
     allowed = {
         "__annotations__": {"slope": "float"},

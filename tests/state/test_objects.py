@@ -339,8 +339,8 @@ def test_what_is_assigned_to_a_parameter_is_written_into_the_vector() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("linear1.bias", np.zeros(4), r"is of shape \[3\], not \[4\]"),
-        ("linear1.bias", 0.0, r"is of shape \[3\], not \[\]"),
+        ("linear1.bias", np.zeros(4), r"has shape \[3\], not \[4\]"),
+        ("linear1.bias", 0.0, r"has shape \[3\], not \[\]"),
         ("linear1.bias", np.zeros(3, complex), "holds float32 numbers, not complex128"),
         ("linear1.bias", ["a", "b", "c"], "holds float32 numbers"),
         ("batch_norm1.num_batches_tracked", np.array(1.5), "holds int64 numbers, not float64"),

@@ -101,7 +101,7 @@ def test_a_full_disk_loses_nothing(run: Run, tmp_path, net, unbroken, monkeypatc
         finished = run("train", "numpy", net, *SHORT, "--out", path)
     assert finished.code == 1, finished.err
     assert "error[output/disk-full]: the disk is full: cannot write" in finished.err
-    assert "make room" in finished.err
+    assert "free some space" in finished.err
     if not path.exists():
         assert room < 40_000
         assert not [*tmp_path.iterdir()]
@@ -178,7 +178,7 @@ def test_no_sound_checkpoint_is_an_ordinary_error(run: Run, halfway) -> None:
     assert "error[run/checkpoint]" in finished.err
     assert LAST in finished.err
     assert PREVIOUS in finished.err
-    assert "start it anew" in finished.err
+    assert "start a new one" in finished.err
 
 
 def test_metrics_that_are_cut_are_said(run: Run, halfway) -> None:
@@ -200,7 +200,7 @@ def test_ctrl_c_finishes_the_step_and_saves(run: Run, tmp_path, net, unbroken, m
         finished = run("train", "numpy", net, *options, "--out", path)
     assert finished.code == 130
     assert "stopped by Ctrl-C after 8 steps" in finished.err
-    assert f"go on with it: netspec train --resume {path}" in finished.err
+    assert f"continue it: netspec train --resume {path}" in finished.err
     assert load_checkpoint(path / "checkpoints" / LAST).step == 8
     assert run("train", "--resume", path, "--quiet").code == 0
     assert_equal_runs(path, unbroken)

@@ -83,7 +83,7 @@ def test_whole_labels_in_floats_get_their_help():
 def test_bytes_for_training_and_fractions_for_testing_are_refused():
     pixels = RNG.integers(0, 256, (6, 4)).astype(np.uint8)
     for train, test in ((pixels, pixels / 255.0), (pixels / 255.0, pixels)):
-        with pytest.raises(NetspecError, match="pixels of two kinds"):
+        with pytest.raises(NetspecError, match="two different kinds of pixels"):
             data([0, 1] * 3, [0, 1] * 3, x_train=train, x_test=test)
     data([0, 1] * 3, [0, 1] * 3, x_train=pixels, x_test=pixels.astype(np.float32))
     flags = np.zeros((6, 4), np.uint8)

@@ -170,7 +170,7 @@ SOUND = {
     "seconds": 1.5, "images_per_second": 10.0,
 }  # fmt: skip
 BAD = {
-    "no object": "[]",
+    "not an object": "[]",
     "no json": "{",
     "nested": "[" * 100_000,
     "no kind": json.dumps({**SOUND, "kind": None}),
@@ -199,7 +199,7 @@ def test_metrics_that_no_run_writes_are_damage(tmp_path: Path, name: str) -> Non
         read_metrics(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["text for train", "text for epoch", "no object", "nested"])
+@pytest.mark.parametrize("name", ["text for train", "text for epoch", "not an object", "nested"])
 def test_one_bad_run_leaves_the_others_listed_and_compared(
     run: Run, halfway: Path, tmp_path: Path, name: str
 ) -> None:

@@ -81,15 +81,15 @@ PICKLES = {
     ),
     "a shape of long numbers": (
         b"\x80\x02" + ARRAY + b"(K\x01(" + BIG * 50_000 + b"t" + BYTE + b"\x89U\x00tb.",
-        "no shape",
+        "not the shape",
     ),
     "a shape of many sizes": (
         b"\x80\x02" + ARRAY + b"(K\x01(" + b"K\x01" * 200_000 + b"t" + BYTE + b"\x89U\x01atb.",
-        "no shape",
+        "not the shape",
     ),
     # A name of which the text would be 2^60 characters long.
     "a name that doubles": (
-        b"\x80\x04" + b"X\x01\x00\x00\x00a" + b"q\x00h\x00\x86" * 60 + b"\x8c\x01b\x93.", "no text",
+        b"\x80\x04" + b"X\x01\x00\x00\x00a" + b"q\x00h\x00\x86" * 60 + b"\x8c\x01b\x93.", "not a string",
     ),
     "a long name": (b"\x80\x02c" + b"o" * 1_000_000 + b"\nx\n)R.", "it calls ooo"),
 }  # fmt: skip
@@ -201,20 +201,20 @@ CHECKPOINTS = {
     ),
     "beyond its storage": (tensor(b"K\x05\x85", ONE), "more numbers than"),
     "more than is stored": (tensor(FOUR, ONE, count=HUGE), "cut short"),
-    "a negative size": (tensor(b"J\xff\xff\xff\xff\x85", ONE), "no tuple of sizes"),
-    "a size that is true": (tensor(b"\x88\x85", ONE), "no tuple of sizes"),
-    "long sizes": (tensor(b"(" + BIG * 1000 + b"t", b"(" + BIG * 1000 + b"t"), "no tuple of sizes"),
+    "a negative size": (tensor(b"J\xff\xff\xff\xff\x85", ONE), "not a tuple of sizes"),
+    "a size that is true": (tensor(b"\x88\x85", ONE), "not a tuple of sizes"),
+    "long sizes": (tensor(b"(" + BIG * 1000 + b"t", b"(" + BIG * 1000 + b"t"), "not a tuple of sizes"),
     "many dimensions": (
         tensor(b"(" + b"K\x01" * 1000 + b"t", b"(" + b"K\x01" * 1000 + b"t"), "do not fit its shape",
     ),
-    "complex": (tensor(FOUR, ONE, b"ComplexFloatStorage"), "no ordinary tensor"),
-    "of bits": (tensor(FOUR, ONE, b"Bits8Storage"), "no ordinary tensor"),
+    "complex": (tensor(FOUR, ONE, b"ComplexFloatStorage"), "not an ordinary tensor"),
+    "of bits": (tensor(FOUR, ONE, b"Bits8Storage"), "not an ordinary tensor"),
     "a deeply nested key": (b"K\x01" + b"\x85" * 200_000 + b"K\x01s" + tensor(FOUR, ONE), "as keys"),
     "a deeply nested value": (b")" + b"\x85" * 200_000, "no tensors by name"),
     "a call": (b"cos\nsystem\nU\x04true\x85R", "no tensors by name"),
     "the calls of other things": (
         b"ctorch._utils\n_rebuild_meta_tensor_no_storage\n(ctorch\nfloat4_e2m1fn_x2\nFOUR"[:-4]
-        + FOUR + ONE + b"\x89tR", "no ordinary tensor",
+        + FOUR + ONE + b"\x89tR", "not an ordinary tensor",
     ),
 }  # fmt: skip
 
@@ -467,14 +467,14 @@ def test_labels_of_idx_are_few(tmp_path) -> None:
     """Eight bytes are made of each."""
     path = tmp_path / "labels.gz"
     path.write_bytes(gzip.compress(idx(40_000_000) + bytes(40_000_000), 1))
-    with refused("data/bad-file", "no sensible size", megabytes=80):
+    with refused("data/bad-file", "not a sensible size", megabytes=80):
         read_idx(path, 1)
 
 
 def test_a_gzip_file_of_empty_members_is_not_gone_through(tmp_path) -> None:
     path = tmp_path / "images.gz"
     path.write_bytes(gzip.compress(b"") * 300_000 + gzip.compress(idx(1, 2, 2) + bytes(4)))
-    with refused("data/bad-file", "goes on behind its end"):
+    with refused("data/bad-file", "continues after its end"):
         read_idx(path, 3)
 
 
@@ -530,7 +530,7 @@ def test_a_jpeg_file_of_many_scans_is_refused(tmp_path) -> None:
     with refused("data/bad-file", "goes over its 4,000,000 pixels 1,010 times"):
         read_picture(path)
     path.write_bytes(whole[:2] + b"\xff\xfe\x00\x04ab" * 100_000 + whole[2:])
-    with refused("data/bad-file", "more parts"):
+    with refused("data/bad-file", "more segments"):
         read_picture(path)
     path.write_bytes(whole)
     assert read_picture(path).shape == (3, 2000, 2000)
@@ -606,7 +606,7 @@ def test_the_header_of_a_safetensors_file_is_bounded_before_it_is_parsed(
 
 def test_the_shape_of_a_normalization_is_not_multiplied_without_end() -> None:
     sizes = {"shape": [10**4000] * 400, "data": base64.b64encode(bytes(4)).decode()}
-    with refused("weights/bad-file", "no list of sizes"):
+    with refused("weights/bad-file", "not a list of sizes"):
         Normalization.from_json(json.dumps({"kind": "unit", "mean": sizes, "scale": sizes}))
 
 
@@ -682,5 +682,5 @@ def test_tables_of_the_grammar_that_are_sound_json_are_built_anew(tmp_path, monk
 def test_a_pickle_is_no_state_dict(tmp_path) -> None:
     path = tmp_path / "w.pt"
     path.write_bytes(pickle.dumps({"a": 1}, 2))
-    with refused("weights/bad-file", "no file that torch.save wrote"):
+    with refused("weights/bad-file", "not a file written by torch.save"):
         read_weights(path)

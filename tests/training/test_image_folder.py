@@ -76,7 +76,11 @@ def test_pictures_of_another_size_are_stretched_when_asked(tmp_path):
     [
         (lambda d: (d / "val/cat").mkdir(parents=True), "data/bad-file", "there is val"),
         (lambda d: (d / "test/cow").mkdir(), "data/bad-file", "class cow is not among"),
-        (lambda d: (d / "train/cat/x.png").write_bytes(b"no"), "data/bad-file", "x.png: no sound"),
+        (
+            lambda d: (d / "train/cat/x.png").write_bytes(b"no"),
+            "data/bad-file",
+            "x.png: not a valid",
+        ),
         (lambda d: [p.unlink() for p in d.glob("train/*/*")], "data/missing-file", "no pictures"),
         (
             lambda d: [p.rename(p.with_suffix(".tif")) for p in d.glob("train/owl/*")],
@@ -124,7 +128,7 @@ def test_pictures_that_are_refused(tmp_path):
         read_picture(deep)
     other = tmp_path / "other.png"  # Pillow could read it, by one of its many other readers
     image.new("L", (4, 4)).save(other, format="GIF")
-    with fails("data/bad-file", "no sound PNG"):
+    with fails("data/bad-file", "not a valid PNG"):
         read_picture(other)
     cut = tmp_path / "cut.png"
     cut.write_bytes(save(tmp_path / "whole.png", picture(0, RNG)).read_bytes()[:90])

@@ -333,8 +333,8 @@ def test_a_recipe_may_switch_off_what_something_else_is_in_place_of(run: Run, pe
         (("--mean", "0.5,0.5", "--std", "0.5"), "mean has 2 numbers and std 1"),
         (("--mean", "a", "--std", "0.5"), "--mean: must be a list, each item a number"),
         (("--mean", "1", "--std", "0"), "more than 0"),
-        (("--mean", "1", "--std", "1", "--normalize", "unit"), "--mean: one takes the place"),
-        (("--resize", "--resize-shorter", 9), "one takes the place of the other"),
+        (("--mean", "1", "--std", "1", "--normalize", "unit"), "--mean: give one or the other"),
+        (("--resize", "--resize-shorter", 9), "give one or the other"),
         (("--resize-shorter", 0), "must be a whole number"),
     ],
 )

@@ -262,7 +262,7 @@ def test_the_recipe_beside_a_net_is_taken_and_said(run: Run, net, tmp_path) -> N
 
 def test_a_warm_up_as_long_as_the_run_is_pointed_out(run: Run, net) -> None:
     options = ["train", "numpy", net, "--train-limit", 64, "--epochs", 1, "--out", "none"]
-    said = "warning: the learning rate rises over 2 epochs, and the run is no longer than that (1)"
+    said = "warning: the warm-up takes 2 epochs, and the run has only 1"
     assert said in run(*options, "--warmup", 2).err
     assert "warning" not in run(*options, "--warmup", 0).err
 

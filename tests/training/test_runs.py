@@ -73,7 +73,7 @@ def test_a_run_keeps_all_that_it_was(run: Run, tmp_path, monkeypatch) -> None:
     assert finished.code == 0, finished.err
     (folder,) = Path("runs").iterdir()
     assert re.fullmatch(r"A-\d{8}-\d{6}", folder.name)
-    assert f"the run is kept in {folder}" in finished.err
+    assert f"the run is saved in {folder}" in finished.err
     names = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
     assert names == {
         "run.json", "recipe.toml", "metrics.jsonl", "log.txt", "weights.safetensors",
@@ -157,7 +157,7 @@ def test_a_run_goes_on_to_the_bit(
     assert load_checkpoint(stopped / "checkpoints" / LAST).step == step
     finished = run("train", "--resume", stopped)
     assert finished.code == 0, finished.err
-    assert f"goes on from step {step}" in finished.err
+    assert f"continues from step {step}" in finished.err
     assert_same(stopped, unbroken)
 
 

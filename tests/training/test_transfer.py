@@ -235,7 +235,7 @@ def test_a_pattern_that_matches_nothing_says_what_was_meant():
             choose_frozen(graph, [pattern])
     with fails("train/bad-option", "matches `xyzzy`"):
         choose_frozen(graph, ["xyzzy"])
-    with fails("train/bad-option", "nothing is left to train"):
+    with fails("train/bad-option", "no parameter is left to train"):
         choose_frozen(graph, ["*"])
     assert choose_frozen(graph, []) == frozenset()
 

@@ -138,7 +138,7 @@ BAD = {
     "metadata no json": (with_metadata("{"), "metadata are damaged"),
     "metadata a list": (with_metadata("[]"), "metadata are damaged"),
     "metadata nested": (with_metadata("[" * 100_000), "metadata are damaged"),
-    "metadata no text": (with_metadata('{"metadata": {"a": 1}}'), "not all text"),
+    "metadata no text": (with_metadata('{"metadata": {"a": 1}}'), "not all strings"),
     "normalization": (
         with_metadata('{"metadata": {}, "normalization": "{}"}'),
         "normalization is damaged",

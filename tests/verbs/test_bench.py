@@ -79,7 +79,7 @@ def others() -> Iterator[Any]:
 def test_a_peer_computes_the_same(text: str, name: str, train: bool) -> None:
     case = Case(netspec.loads(text), 5, train, parallel.available())
     if train and not PEERS[name].trains:
-        assert PEERS[name].reason_not(case) == "is for inference alone"
+        assert PEERS[name].reason_not(case) == "is for inference only"
         return
     assert difference(first_step(OURS, case), first_step(name, case), case) is None
 
@@ -88,15 +88,17 @@ def test_another_answer_is_told() -> None:
     case = Case(netspec.loads(FLAT), 5, True, parallel.available())
     ours = first_step(OURS, case)
     start = case.parameters()
-    assert difference(ours, {**ours, "loss": ours["loss"] * 1.01}, case) == "computes another loss"
+    assert (
+        difference(ours, {**ours, "loss": ours["loss"] * 1.01}, case) == "computes a different loss"
+    )
     name = "conv1.weight"
     wrong = start[name] + 1.1 * (ours[name] - start[name])
     found = difference(ours, {**ours, name: wrong}, case)
-    assert found == "computes another gradient of `conv1.weight`"
+    assert found == "computes a different gradient of `conv1.weight`"
     missing = {key: value for key, value in ours.items() if key != name}
     assert difference(ours, missing, case) == "does not train `conv1.weight`"
     nan = np.full_like(ours["loss"], np.nan)
-    assert difference(ours, {**ours, "loss": nan}, case) == "computes another loss"
+    assert difference(ours, {**ours, "loss": nan}, case) == "computes a different loss"
 
 
 def test_dropout_has_masks_of_its_own() -> None:

@@ -136,7 +136,7 @@ def test_fix_does_not_choose(run: Run, write: Write) -> None:
     assert max(sum(bool(h.edits) for h in d.hints) for d in result.diagnostics) > 1
     finished = run("check", "--fix", path)
     assert (finished.code, path.read_text()) == (1, UNSURE)
-    assert "several changes would do; choose one" in finished.err
+    assert "several changes are possible; choose one" in finished.err
 
 
 def test_fix_changes_named_files_only(run: Run, write: Write) -> None:

@@ -162,7 +162,8 @@ def test_wrong_use_exits_with_2(run: Run, arguments: list[str]) -> None:
         ("train a.net --learning-rate 0.1", "there is no option --learning-rate: did you mean --lr?"),
         ("train a.net --epoch=3", "there is no option --epoch: did you mean --epochs?"),
         ("train a.net --xyzzy", "there is no option --xyzzy: netspec train --help lists the options"),
-        ("train torch a.net b.net", "`b.net` is too many: netspec train --help shows what belongs where"),
+        ("train torch a.net b.net", "`b.net` is one argument too many: netspec train "
+         "--help shows the arguments"),
         ("compile a.net --target pytorch", "argument --target: there is no `pytorch`: did you mean "
          "`torch`?"),
         ("compile a.net", "the following arguments are required: --target"),

@@ -250,7 +250,7 @@ def test_a_loss_off_by_rounding_is_no_wrong_gradient(monkeypatch):
     assert all(c.rounding for c in found)
     assert report.ok, str(report)
     assert report.diagnostics == []
-    assert "off by rounding alone" in str(report)
+    assert "off by rounding only" in str(report)
 
 
 def test_a_wrong_loss_is_no_rounding(monkeypatch):

@@ -160,7 +160,7 @@ def test_no_tick_labels_of_the_doctors_picture_overlap(largest: float) -> None:
 
     made, axes = figure(1, 3, (14, 3.3))
     gradients = dict(zip("abc", np.geomspace(0.01, largest, 3).tolist(), strict=True))
-    _bars(axes[0][0], gradients, COLORS[0], "gradient in relation to its weight", log=True)
+    _bars(axes[0][0], gradients, COLORS[0], "gradient relative to its weight", log=True)
     made.canvas.draw()
     axis = axes[0][0].xaxis
     boxes = [

@@ -91,7 +91,7 @@ def test_a_forgotten_set_is_one_line(folder: Path, run: Run) -> None:
     finished = run("eval", folder / "small.net", "--weights", folder / "run", "--set", "wide=2")
     assert finished.code == 1
     assert finished.err.split("\n")[:2] == [
-        "error[weights/mismatch]: the weights do not fit the network: they are of a net with --set"
+        "error[weights/mismatch]: the weights do not fit the network: they belong to a net with --set"
         " classes=3",
         f"   = help: the run knows its net: {folder}/run in place of the file",
     ]

@@ -79,7 +79,7 @@ def test_the_verb_draws_the_runs_that_it_is_given(run: Run, write, tmp_path, mon
 def test_a_folder_that_is_no_run(run: Run, tmp_path):
     finished = run("plot", tmp_path)
     assert finished.code == 2
-    assert "is no run" in finished.err
+    assert "is not a run" in finished.err
 
 
 def test_without_matplotlib(run: Run, monkeypatch, tmp_path):

@@ -119,8 +119,8 @@ def test_size_and_colour(predict, tmp_path):
     [
         ("a.npy", np.zeros((3, 9, 9)), "data/shape", "[3, 9, 9]"),
         ("a.npy", np.array(["a"]), "data/bad-file", "images are integers or floats"),
-        ("a.npy", b"junk", "data/bad-file", "no sound .npy"),
-        ("a.png", b"junk", "data/bad-file", "no sound PNG"),
+        ("a.npy", b"junk", "data/bad-file", "not a valid .npy"),
+        ("a.png", b"junk", "data/bad-file", "not a valid PNG"),
         ("a.gif", b"junk", "data/bad-file", "those end in .png"),
         ("a.png", None, "data/missing-file", "no such file"),
     ],

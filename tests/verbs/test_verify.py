@@ -276,7 +276,7 @@ def test_a_fault_in_a_fused_kernel_names_the_lines_it_covers(monkeypatch):
     # In evaluation the program that runs has no such kernel: its batch norms are folded away.
     found, *folded = report.diagnostics
     assert all("as it runs" in d.message for d in folded)
-    assert "the NumPy program and the fused NumPy program part at `basic2.relu1`" in found.message
+    assert "the NumPy program and the fused NumPy program differ at `basic2.relu1`" in found.message
     covered = {found.span, *(label.span for label in found.secondary)}
     nodes = [net.graph.by_name[name] for name in ("basic2.batch_norm1", "basic2.relu1")]
     assert covered == {node.origin.span for node in nodes}

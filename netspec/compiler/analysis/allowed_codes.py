@@ -24,7 +24,7 @@ def _judged(span: Span) -> Diagnostic | None:
     if code is not None and code.severity == "warning":
         return None
     if code is not None:
-        message = f"`{code}` is an error, which no comment silences"
+        message = f"`{code}` is an error, which no comment can silence"
         return Diagnostic(codes.ALLOW_CODE, message, span)
     warnings = [code for code in declared_codes().values() if code.severity == "warning"]
     meant = suggest(span.text, warnings)

@@ -53,7 +53,9 @@ class Evaluator(Reporter):
         self.assembly.depth += 1
         try:
             if self.assembly.depth > MAX_DEPTH:
-                self.report(codes.LIMIT_NESTING, "expressions and blocks nest too deep", expr.span)
+                self.report(
+                    codes.LIMIT_NESTING, "expressions and blocks are nested too deeply", expr.span
+                )
                 raise StopBuildingError
             value = _EVALUATORS[type(expr)](self, expr)
             if size := constants.size(value):
@@ -108,7 +110,7 @@ class Evaluator(Reporter):
         """Report several values where one belongs."""
         self.report(
             codes.VALUE_SEVERAL, f"{what} must be one value, and this gives {len(values.items)}", span,
-            hints=(Hint("take them apart first: `a, b = ...`"),),
+            hints=(Hint("unpack them first: `a, b = ...`"),),
         )  # fmt: skip
         return UNKNOWN
 

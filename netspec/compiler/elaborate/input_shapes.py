@@ -20,7 +20,7 @@ def input_hints(assembly: Assembly) -> Iterator[Hint]:
     for expr, shape in assembly.input_shapes.values():
         items = expr.items
         if len(items) == 4:
-            yield _hint("the batch is no part of a shape", expr, items[1:])
+            yield _hint("the batch is not part of a shape", expr, items[1:])
         elif len(items) == 2:
             yield _hint("a picture has channels in front", expr, items, "1, ")
         elif looks_channels_last(shape):

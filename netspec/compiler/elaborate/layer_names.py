@@ -87,7 +87,7 @@ class LayerNamer(LayerCaller):
         if self.turns and earlier == span:
             turn = self.turns[-1][0]
             edits = (Edit(span, f"{label}{{{turn}}}"),)
-            hints = (Hint(f"number it by the turn: `{label}{{{turn}}}`", edits),)
+            hints = (Hint(f"number it with the loop variable: `{label}{{{turn}}}`", edits),)
         secondary = () if earlier == span else (Label(earlier, "already here"),)
         message = f"`{path}` is already the name of a layer"
         if owner != path:

@@ -100,7 +100,7 @@ class Body(CommentChecker):
             return
         assembly.errors += is_error
         if assembly.errors == MAX_ERRORS:
-            message = f"{MAX_ERRORS} errors: what else there is shows when these are mended"
+            message = f"{MAX_ERRORS} errors: fix these to see any others"
             assembly.sink.add(Diagnostic(codes.LIMIT_ERRORS, message))
             raise StopBuildingError
 
@@ -264,7 +264,9 @@ def build(
             whole.run_deferred()
             whole.doubt_inputs()
         except RecursionError:
-            whole.report(codes.LIMIT_NESTING, "expressions and blocks nest too deep", net.name.span)
+            whole.report(
+                codes.LIMIT_NESTING, "expressions and blocks are nested too deeply", net.name.span
+            )
     if len(sink.errors) > errors_before or assembly.failed:
         return None, assembly
     graph = Graph(

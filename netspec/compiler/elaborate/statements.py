@@ -39,7 +39,7 @@ class StatementRunner(Caller):
 
     def _input(self, s: syntax.Input) -> None:
         if self.is_block:
-            message = "a block gets its inputs in its head, `block Name(...) x { ... }`"
+            message = "a block declares its inputs in its first line, `block Name(...) x { ... }`"
             self.report(codes.STATEMENT_PLACE, message, s.span)
             return
         self._bind_open_sizes(s)
@@ -117,7 +117,7 @@ class StatementRunner(Caller):
 
     def _output(self, s: syntax.Output) -> None:
         if self.is_block:
-            message = "a block gives its value with `return`; `output` belongs to a net"
+            message = "a block returns its value with `return`; `output` belongs in a net"
             edit = Edit(Span(s.span.source, s.span.start, s.span.start + len("output")), "return")
             hints = (Hint("write `return`", (edit,)),)
             self.report(codes.STATEMENT_PLACE, message, s.span, hints=hints)
@@ -137,7 +137,7 @@ class StatementRunner(Caller):
 
     def _return(self, s: syntax.Return) -> None:
         if not self.is_block:
-            message = "a net gives its value with `output`; `return` belongs to a block"
+            message = "a net gives its value with `output`; `return` belongs in a block"
             edit = Edit(Span(s.span.source, s.span.start, s.span.start + len("return")), "output")
             hints = (Hint("write `output`", (edit,)),)
             self.report(codes.STATEMENT_PLACE, message, s.span, hints=hints)
@@ -159,7 +159,7 @@ class StatementRunner(Caller):
                     (Hint(f"did you mean `{meant}`?", (Edit(name.span, meant),)),) if meant else ()
                 )
                 self.report(
-                    codes.INIT_ROLE, f"`{name.id}` is no kind of parameter", name.span, hints=hints,
+                    codes.INIT_ROLE, f"`{name.id}` is not a kind of parameter", name.span, hints=hints,
                     notes=("weight and bias belong to layers, scale and shift to norms",),
                 )  # fmt: skip
             rule = self.init_rule(self.constant(expr, "an init rule"), expr.span)
@@ -228,7 +228,7 @@ class StatementRunner(Caller):
             self._run_blind(s)
             return
         if isinstance(values, range) and (values.stop - values.start) * values.step < 0:
-            message = f"this loop makes no turn: {show(values)} is empty"
+            message = f"this loop never runs: {show(values)} is empty"
             self.report(codes.LOOP_NO_TURN, message, s.iterable.span)
         if not values:
             self.skip(s)
@@ -238,7 +238,7 @@ class StatementRunner(Caller):
             items = [value]
             if len(s.targets) > 1:
                 if not isinstance(value, tuple) or len(value) != len(s.targets):
-                    message = f"{show(value)} cannot be taken apart into {len(s.targets)} names"
+                    message = f"{show(value)} cannot be unpacked into {len(s.targets)} names"
                     self.report(codes.LOOP_ITERABLE, message, s.iterable.span)
                     self._run_blind(s)
                     return

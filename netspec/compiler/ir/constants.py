@@ -124,7 +124,7 @@ def open_help(*values: Any) -> str | None:
     names = sorted(names_in(items))
     if not names:
         return None
-    return f"{names[0]} differs from picture to picture: give it a number, in the input or by --set"
+    return f"{names[0]} depends on the picture: give it a number, in the input or by --set"
 
 
 def power(base: Any, exponent: Any) -> Any:
@@ -281,7 +281,9 @@ def size(value: Any) -> int:
     while inner and count <= MAX_ITEMS:
         depth += 1
         if depth > MAX_LIST_DEPTH:
-            raise ConstantError(codes.LIMIT_LIST, f"lists nest more than {MAX_LIST_DEPTH} deep")
+            raise ConstantError(
+                codes.LIMIT_LIST, f"lists are nested more than {MAX_LIST_DEPTH} deep"
+            )
         inner = [item for items in inner for item in items if isinstance(item, tuple)]
         count += sum(map(len, inner))
     if count > MAX_ITEMS:
@@ -323,7 +325,7 @@ def _range(*arguments: Any) -> range:
     span = range(*arguments)
     if span and _length(span) > MAX_ITEMS:
         raise ConstantError(
-            codes.LIMIT_LOOP, f"{_length(span):,} turns; the limit is {MAX_ITEMS:,}"
+            codes.LIMIT_LOOP, f"{_length(span):,} iterations; the limit is {MAX_ITEMS:,}"
         )
     return span
 
@@ -352,7 +354,7 @@ def _number(value: Any) -> Any:
 def _sqrt(value: Any) -> float:
     if _number(value) < 0:
         raise ConstantError(
-            codes.CONSTANT_TYPE, f"of the negative number {show(value)} is no number"
+            codes.CONSTANT_TYPE, f"of the negative number {show(value)} is not a real number"
         )
     return math.sqrt(value)
 

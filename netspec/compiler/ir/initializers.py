@@ -291,7 +291,7 @@ def literal(value: Any) -> Values:
     while isinstance(level[0], (list, tuple)):
         lengths = {len(item) if isinstance(item, (list, tuple)) else -1 for item in level}
         if len(lengths) != 1 or 0 in lengths or -1 in lengths:
-            raise WrongValueError("a list of values must be even: every row of the same length")
+            raise WrongValueError("every row of a list of values must have the same length")
         shape.append(lengths.pop())
         level = [inner for item in level for inner in item]
     for item in level:

@@ -381,7 +381,6 @@ def _unknown(cls: type[Op], name: str) -> str:
     near = get_close_matches(name, [n for n in known if not n.startswith("_")], 1)
     meant = f": did you mean `{near[0]}`?" if near else "."
     return (
-        f"{cls.__name__}.{name} is no part of an op{meant}"
-        f" What only this op uses starts with an underscore, `_{name}`; what others may read stands"
-        " in `offers`."
+        f"{cls.__name__}.{name} is not a member of an op{meant} If only this op uses it, start it"
+        f" with an underscore, `_{name}`; if others may read it, list it in `offers`."
     )

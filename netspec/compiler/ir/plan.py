@@ -127,7 +127,7 @@ class ElementwiseStep:
 
     @property
     def vectors(self) -> tuple[str, ...]:
-        """The operands that are broadcast: one number for each place on an axis, or one for all."""
+        """The operands that are broadcast: one number for each place on an axis, or for all."""
         if not (isinstance(self.output, Buffer) and self.output.batched):
             return ()
         return tuple(

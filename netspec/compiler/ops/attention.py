@@ -5,7 +5,7 @@ import math
 from netspec.compiler.ir.contract import *
 
 ATTENTION_MISMATCH = Code.error(
-    "shape/attention-mismatch", "query, key and value do not fit together"
+    "shape/attention-mismatch", "query, key and value of shapes that do not fit together"
 )
 
 

@@ -4,7 +4,7 @@ from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.pool import PoolOp
 
 UNEVEN_PADDING = Code.error(
-    "shape/uneven-padding", "padding that the layer's other attributes rule out"
+    "shape/uneven-padding", "padding that the layer's other attributes do not allow"
 )
 
 

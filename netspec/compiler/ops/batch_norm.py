@@ -6,9 +6,7 @@ from typing import Any
 
 from netspec.compiler.ir.contract import *
 
-USELESS_BIAS = Code.warning(
-    "graph/useless-bias", "a bias that the batch norm behind it subtracts again"
-)
+USELESS_BIAS = Code.warning("graph/useless-bias", "a bias that the next batch norm subtracts again")
 
 
 @register

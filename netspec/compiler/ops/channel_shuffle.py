@@ -14,7 +14,7 @@ class ChannelShuffle(Op):
     dL/dx[i K + j] = g[j G + i]: the shuffle of K groups.
     """
 
-    groups: int = attribute(Int(1), "groups that the channels come in")
+    groups: int = attribute(Int(1), "number of groups of channels")
 
     name = "channel_shuffle"
     examples = (

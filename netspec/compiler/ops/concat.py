@@ -6,7 +6,7 @@ from typing import Any
 from netspec.compiler.ir.contract import *
 
 CONCAT_MISMATCH = Code.error(
-    "shape/concat-mismatch", "values that differ along an axis on which they are not joined"
+    "shape/concat-mismatch", "values of different sizes on an axis other than the joined one"
 )
 
 
@@ -18,7 +18,7 @@ class Concat(Op):
         dL/da = g[0:A], dL/db = g[A:A + B], ...
     """
 
-    axis: int = attribute(AxisOf(), "axis to lay them along; 1 is the channels", 1)
+    axis: int = attribute(AxisOf(), "axis to join them along; 1 is the channels", 1)
 
     name = "concat"
     arity = None
@@ -46,7 +46,7 @@ class Concat(Op):
         if any(len(shape) != len(first) for shape in inputs):
             raise ShapeError(
                 CONCAT_MISMATCH,
-                f"`concat` needs values of equally many axes, not {shown}",
+                f"`concat` needs values with the same number of axes, not {shown}",
             )
         axis = resolve_axis(self.name, self.axis, first)
         rank = len(first)

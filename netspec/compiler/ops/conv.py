@@ -89,7 +89,7 @@ class Conv(Op):
             half = same_padding(self.kernel, self.dilation)[0]
             raise ShapeError(
                 SAME_STRIDE,
-                "`pad = same` keeps the size, which a stride of more than 1 cannot",
+                "`pad = same` keeps the size, which is impossible with a stride above 1",
                 blame="pad",
                 fixes=(Fix("pad", str(half), f"`pad = {half}` pads as much"),),
             )

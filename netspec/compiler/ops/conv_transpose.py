@@ -30,7 +30,7 @@ class ConvTranspose(Op):
 
     channels: int = attribute(Int(1), "channels of the output")
     kernel: Pair = attribute(PairOf(1), "size of the filters")
-    stride: Pair = attribute(PairOf(1), "distance in the output of neighbours in the input", 1)
+    stride: Pair = attribute(PairOf(1), "distance in the output between neighbours in the input", 1)
     pad: Pair = attribute(PairOf(0), "rows and columns cut off on each side", 0)
     output_pad: Pair = attribute(PairOf(0), "rows and columns added at the end", 0)
     dilation: Pair = attribute(PairOf(1), "distance between the taps of a filter", 1)
@@ -108,7 +108,7 @@ class ConvTranspose(Op):
             OUTPUT_PAD,
             f"`output_pad` must be less than the stride or the dilation, so at most {limit}",
             blame="output_pad",
-            notes=("it chooses among the sizes that a conv of this stride makes equal",),
+            notes=("it chooses among the input sizes that a conv of this stride maps to one size",),
             fixes=(Fix("output_pad", str(mended), f"`output_pad = {mended}`"),),
         )
 

@@ -10,7 +10,7 @@ class Elu(ElementwiseOp):
     dy/dx = 1 where y > 0, else alpha exp(x) = y + alpha.
     """
 
-    alpha: float = attribute(Real(0), "how far below 0 it can reach", 1.0)
+    alpha: float = attribute(Real(0), "scale of the negative side", 1.0)
 
     name = "elu"
     torch_function = "F.elu"

@@ -20,7 +20,7 @@ class Gelu(ElementwiseOp):
     """
 
     approximate: str | None = attribute(
-        Choice(("tanh",)), "tanh: a formula close to the error function, none: that itself", None
+        Choice(("tanh",)), "tanh: an approximation, none: the exact error function", None
     )
 
     name = "gelu"

@@ -5,7 +5,7 @@ import math
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.per_image_norm import NormalizingOp, Sets, channel_sets
 
-ONE_VALUE = Code.error("shape/one-value", "a channel of one value has nothing to normalise by")
+ONE_VALUE = Code.error("shape/one-value", "a channel with one value, which cannot be normalised")
 
 
 @register

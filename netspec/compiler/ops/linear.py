@@ -46,7 +46,8 @@ class Linear(Op):
                 fixes=(
                     Fix("->", "flatten", f"flatten the picture to {math.prod(x)} numbers first"),
                 ),
-                help=f"a linear layer at each pixel is `conv({self.features}, 1)`, on channels in front",
+                help=f"a linear layer at each pixel is `conv({self.features}, 1)`, with the channels"
+                " first",
             )
         return (*x[:-1], self.features)
 

@@ -41,7 +41,7 @@ class Matmul(Op):
                 f"`matmul` needs two values [N, ..., rows, columns] of equal rank, not {shown}",
             )
         if a[-1] - b[-2]:
-            turned = "; `permute` turns a value round" if a[-1] == b[-1] else ""
+            turned = "; `permute` transposes a value" if a[-1] == b[-1] else ""
             raise ShapeError(
                 MATMUL_MISMATCH,
                 f"`matmul` needs as many columns on the left as rows on the right, not {shown}",
@@ -50,7 +50,7 @@ class Matmul(Op):
         if any(i - j for i, j in zip(a[:-2], b[:-2], strict=True)):
             raise ShapeError(
                 MATMUL_MISMATCH,
-                f"`matmul` needs equal axes in front of the matrices, not {shown}",
+                f"`matmul` needs equal axes before the last two, not {shown}",
             )
         return (*a[:-1], b[-1])
 

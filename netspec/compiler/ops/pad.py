@@ -5,8 +5,8 @@ from typing import Any
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.windows import AXES, require_picture
 
-PAD_VALUE = Code.error("shape/pad-value", "a `value` where nothing is padded with it")
-REFLECT = Code.error("shape/reflect", "a mirror image that is not smaller than the picture")
+PAD_VALUE = Code.error("shape/pad-value", "a `value` in a mode that does not use it")
+REFLECT = Code.error("shape/reflect", "reflection padding that is not smaller than the picture")
 
 
 @register
@@ -22,9 +22,9 @@ class Pad(Op):
     """
 
     pad: Padding = attribute(PaddingOf(same=False), "width of the frame")
-    value: float = attribute(Real(), "what a constant frame is filled with", 0)
+    value: float = attribute(Real(), "value of a constant frame", 0)
     mode: str = attribute(
-        Choice(("constant", "reflect", "replicate")), "what the frame shows", "constant"
+        Choice(("constant", "reflect", "replicate")), "what the frame is filled with", "constant"
     )
 
     name = "pad"
@@ -57,7 +57,7 @@ class Pad(Op):
         if self.mode != "constant" and self.value:
             raise ShapeError(
                 PAD_VALUE,
-                f"`mode = {self.mode}` pads with the picture, and has no use for a value",
+                f"`mode = {self.mode}` pads with the picture itself, and does not use a value",
                 blame="value",
                 fixes=(
                     Fix("mode", "constant", f"pad with {self.value:g}: `mode = constant`"),

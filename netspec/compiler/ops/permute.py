@@ -3,7 +3,7 @@
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ir.storage import order
 
-PERMUTE = Code.error("shape/permute", "axes that are not each axis of the value once")
+PERMUTE = Code.error("shape/permute", "axes that do not list each axis of the value once")
 
 
 @register
@@ -45,7 +45,7 @@ class Permute(Op):
                 fixes = (Fix("axes", text, f"axis 0 is the batch, which stays: `permute({text})`"),)
             raise ShapeError(
                 PERMUTE,
-                f"`permute` names each of the axes 1 to {rank} of {show_shape(x)} once,"
+                f"`permute` must list each of the axes 1 to {rank} of {show_shape(x)} once,"
                 f" not {list(self.axes)}",
                 blame="axes",
                 fixes=fixes,

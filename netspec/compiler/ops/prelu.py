@@ -12,7 +12,7 @@ class PRelu(ElementwiseOp):
     """
 
     per_channel: bool = attribute(Bool(), "learn a slope for each channel, not one for all", False)
-    start: float = attribute(Real(), "what the slopes start from", 0.25)
+    start: float = attribute(Real(), "initial value of the slopes", 0.25)
 
     name = "prelu"
     parameter_names = ("weight",)

@@ -4,7 +4,7 @@ import math
 
 from netspec.compiler.ir.contract import *
 
-RESHAPE = Code.error("shape/reshape", "sizes with another number of elements than the value")
+RESHAPE = Code.error("shape/reshape", "sizes whose number of elements is not that of the value")
 
 
 @register
@@ -50,7 +50,7 @@ class Reshape(Op):
             product = " * ".join(str(size) for size in self.sizes if size != -1)
             wanted = f"{product} = {given}" if "*" in product else product
             if -1 in self.sizes:
-                message = f"the {count} numbers of {show_shape(x)} are no multiple of {wanted}"
+                message = f"the {count} numbers of {show_shape(x)} are not a multiple of {wanted}"
             else:
                 message = f"{show_shape(x)} has {count} numbers, not {wanted}"
             raise ShapeError(

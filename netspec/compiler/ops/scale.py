@@ -11,7 +11,7 @@ class Scale(ElementwiseOp):
     With g = dL/dy: dL/dw = sum of g x over all that a factor serves, and dL/dx = w g.
     """
 
-    start: float = attribute(Real(), "what the factors start from", 1)
+    start: float = attribute(Real(), "initial value of the factors", 1)
 
     name = "scale"
     parameter_names = ("weight",)

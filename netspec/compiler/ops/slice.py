@@ -69,7 +69,7 @@ class Slice(Op):
         if stop < start + 1:
             raise ShapeError(
                 codes.SHAPE_SLICE,
-                f"places {start} to {stop} along axis {axis} of {show_shape(x)} are none",
+                f"places {start} to {stop} along axis {axis} of {show_shape(x)} are empty",
                 blame="stop" if self.stop is not None else "start",
                 notes=("`stop` is the place after the last",),
             )

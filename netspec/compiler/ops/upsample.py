@@ -5,7 +5,7 @@ from typing import Any
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.windows import require_picture
 
-ALIGN_CORNERS = Code.error("shape/align-corners", "`align_corners` where nothing is interpolated")
+ALIGN_CORNERS = Code.error("shape/align-corners", "`align_corners` without interpolation")
 
 
 @register
@@ -23,7 +23,7 @@ class Upsample(Op):
     mode: str = attribute(
         Choice(("nearest", "bilinear")), "repeat pixels, or interpolate linearly", "nearest"
     )
-    align_corners: bool = attribute(Bool(), "put corner pixels on corner pixels", False)
+    align_corners: bool = attribute(Bool(), "align the corner pixels of input and output", False)
 
     name = "upsample"
     examples = (

@@ -135,7 +135,7 @@ def _parse_once(source: Source, text: str) -> syntax.File:
             result = parser.parse(text)
         except TooDeepError as error:
             span = token_span(source, error.token)
-            message = f"brackets nest deeper than {MAX_NESTING}"
+            message = f"brackets are nested deeper than {MAX_NESTING}"
             raise NetspecError([Diagnostic(codes.LIMIT_NESTING, message, span)]) from None
         except (UnexpectedTokenError, UnexpectedCharacterError) as error:
             from netspec.compiler.parse.errors import syntax_error

@@ -42,7 +42,7 @@ def syntax_error(
     if (comment := comment_at(source, token.start_pos or 0)) is not None:
         span, hint = comment
         return Diagnostic(
-            codes.SYNTAX_UNEXPECTED_TOKEN, "this is no comment here", span, hints=(hint,)
+            codes.SYNTAX_UNEXPECTED_TOKEN, "this is not a comment here", span, hints=(hint,)
         )
     bracket = _bracket(source, layout, token)
     if bracket is not None:

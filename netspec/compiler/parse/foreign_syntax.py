@@ -96,7 +96,7 @@ def _pasted(source: Source, at: Span) -> Diagnostic | None:
     word = found[0].partition(".")[0]
     message = f"layers have names without `{word}.` here"
     if "." not in found[0]:
-        message = "a value comes first, and the layers behind it"
+        message = "the value comes first, and the layers after it"
     elif word == "self":
         message = "a net has no `self`: a layer that is called by a name is declared by `layer`"
     first = statement.text.partition("\n")[0]
@@ -140,7 +140,7 @@ def _dotted(
     if token != "(":
         return None
     span = Span(source, line_start + dotted.start(3) - 1, line_start + dotted.end(3))
-    message = f"a value has no methods, such as `{name}`: layers stand behind arrows"
+    message = f"a value has no methods, such as `{name}`: layers follow arrows"
     hint = None
     if name in _SIZES:
         hint = Hint(
@@ -243,7 +243,7 @@ def _ends_early(source: Source, token: Token) -> bool:
 
 def _one_line(source: Source, token: Token, at: Span) -> Diagnostic:
     edits = tuple(separations(source, at.start))
-    message = "each statement stands on a line of its own"
+    message = "each statement needs a line of its own"
     hints = (Hint("put line breaks between them", edits),) if edits else ()
     return Diagnostic(_CODE, message, at, label="a new statement", hints=hints)
 

@@ -20,7 +20,7 @@ def braces_hint(source: Source, at: int) -> Hint | None:
     head = _head(_line(source, start))
     if head is None or start + head.start(3) != at:
         return None
-    return Hint("a body stands in braces: `{` for the colon, and `}` behind its last line",
+    return Hint("a body is written in braces: `{` instead of the colon, and `}` after its last line",
                 tuple(_braces(source)), stands=True)  # fmt: skip
 
 

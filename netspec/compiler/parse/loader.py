@@ -209,9 +209,7 @@ class Loader:
         """Where in the tree the file lies that an import means, there or not."""
         span = statement.path_span
         if folder is None or self.root is None:
-            self._report(
-                codes.IMPORT_PATH, "text that is in no file has nothing to import from", span
-            )
+            self._report(codes.IMPORT_PATH, "text that is not in a file cannot import", span)
             return None
         relative = Path(statement.path)
         usable = statement.path.endswith(".net") and len(statement.path) <= MAX_PATH
@@ -258,7 +256,7 @@ class Loader:
         if posixpath.normpath(module.place.parent / relative) != str(place):
             direct = posixpath.relpath(f"/{place}", f"/{module.place.parent}")
             if not _can_be_written(direct):
-                message = f"{statement.path} leads to a file that no import can name: {place}"
+                message = f"{statement.path} leads to a file that an import could not name: {place}"
                 self._report(codes.IMPORT_PATH, message, span)
                 return None
             module.linked.append(Edit(span, f'"{direct}"'))

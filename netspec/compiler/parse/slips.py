@@ -59,11 +59,11 @@ SLIPS = (
     ),
     _slip(
         r"(?<!\S)(?:let|const|var|val|auto)\s+(?:mut\s+)?([A-Za-z_]\w*)(?=\s*=)", r"\1",
-        "a name needs no word in front of it",
+        "a name needs no keyword before it",
     ),
     _slip(r":=", "=", "write `=`"),
     _slip(r"(?<![\w.)\]])\.(\d+)", r"0.\1", "a number starts with a digit: `{new}`"),
-    _slip(r"(?<![\w.])(\d+)\.(?![\w.{])", r"\1.0", "digits stand behind a point: `{new}`"),
+    _slip(r"(?<![\w.])(\d+)\.(?![\w.{])", r"\1.0", "digits follow a point: `{new}`"),
     _slip(r"'([^'\n\"]*)'", r'"\1"', 'strings are written with double quotes, "like this"'),
     _slip(r"\s*&&\s*", " and ", "write `and`"),
     _slip(r"\s*\|\|\s*", " or ", "write `or`"),
@@ -81,9 +81,9 @@ SLIPS = (
     ),
     _slip(
         r"^(\s*[A-Za-z_]\w*(?:\s*,\s*[A-Za-z_]\w*)+\s*=\s*)(?=[^#(]*,)((?>(?:(?!\s*(?:#|$)).)+))",
-        r"\1(\2)", "several values stand in brackets: {better}", certain=False,
+        r"\1(\2)", "several values need brackets: {better}", certain=False,
     ),
-    _slip(f"[{_BLANKS}]", " ", "write an ordinary blank instead"),
+    _slip(f"[{_BLANKS}]", " ", "write an ordinary space instead"),
     _slip(f"[{_INVISIBLE}]", "", "leave it out: it cannot be seen"),
     _slip(f"[{re.escape(''.join(_SIGNS))}]", "", "write `{new}` instead"),
 )  # fmt: skip

@@ -60,7 +60,7 @@ class TreeBuilder:
             message = f"a name of {len(token)} characters; the limit is {MAX_NAME_LENGTH}"
             raise LocatedError(Diagnostic(codes.LIMIT_NAME, message, self._at(token)))
         if token in KEYWORDS:
-            message = f"`{token}` is a word of the language, and cannot be a name"
+            message = f"`{token}` is a keyword of the language, and cannot be a name"
             at = self._at(token)
             hints = (Hint(f"call it `{token}_`", (Edit(at, f"{token}_"),)),)
             raise LocatedError(Diagnostic(codes.SYNTAX_KEYWORD, message, at, hints=hints))

@@ -214,8 +214,10 @@ class Merger:
         objects = self.objects.setdefault(heads[0].path, [])
         objects.append((of, given))
         if heads[0].reused and any(other != (of, given) for other in objects):
-            message = f"`{heads[0].path}` would need a PyTorch object for each of its calls"
-            note = "what it is made of depends on the sizes of its inputs, which differ"
+            message = (
+                f"`{heads[0].path}` would need a separate PyTorch module for each of its calls"
+            )
+            note = "its layers depend on the sizes of its inputs, which differ"
             raise NetspecError(
                 [Diagnostic(codes.COMPILE_SHARED_BLOCK, message, heads[0].span, notes=(note,))]
             )

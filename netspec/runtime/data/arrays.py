@@ -68,7 +68,7 @@ def open_npy(path: Path) -> NDArray[Any]:
             header = read_header(file)
             size = os.fstat(file.fileno()).st_size
             if header.end != size:
-                raise UnsoundFileError(f"promises {header.end} bytes and holds {size}")
+                raise UnsoundFileError(f"should have {header.end} bytes and has {size}")
             if header.end == header.start:
                 raise UnsoundFileError("holds no numbers")
             order: Literal["C", "F"] = "F" if header.fortran else "C"
@@ -76,7 +76,7 @@ def open_npy(path: Path) -> NDArray[Any]:
             mapped = np.memmap(file, header.dtype, "r", header.start, header.shape, order)
             return mapped.view(np.ndarray)
     except UnsoundFileError as error:
-        raise read_error(path, f"no sound .npy file of numbers: it {error}") from None
+        raise read_error(path, f"not a valid .npy file of numbers: it {error}") from None
     except (OSError, ValueError) as error:
         raise read_error(path, f"cannot be read: {error}") from None
 

@@ -90,6 +90,6 @@ def _load_folder(folder: Path, input_shape: tuple[int, ...] | None, *, resize: R
         raise NetspecError.simple(
             codes.DATA_MISSING_FILE,
             f"{folder} holds no data set",
-            "pictures are looked for as FOLDER/<class>/*.png, arrays as FOLDER/x_train.npy",
+            "pictures are expected as FOLDER/<class>/*.png, arrays as FOLDER/x_train.npy",
         )
     return load_image_folder(folder, input_shape, resize=resize)

@@ -68,9 +68,11 @@ def read_batch(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         raise read_error(path, f"not a CIFAR-10 batch: {error}") from None
     data, labels = content.get("data"), content.get("labels")
     if not isinstance(data, np.ndarray) or data.ndim != 2 or data.shape[1] != _PIXELS:
-        raise read_error(path, f"not a CIFAR-10 batch: `data` is no array of {_PIXELS} columns")
+        raise read_error(path, f"not a CIFAR-10 batch: `data` is not an array of {_PIXELS} columns")
     if not isinstance(labels, list) or len(labels) != len(data):
-        raise read_error(path, f"not a CIFAR-10 batch: `labels` is no list of {len(data)} labels")
+        raise read_error(
+            path, f"not a CIFAR-10 batch: `labels` is not a list of {len(data)} labels"
+        )
     if not all(isinstance(label, int) and 0 <= label < 10 for label in labels):
         raise read_error(path, "not a CIFAR-10 batch: a label is not one of 0 to 9")
     return data.reshape(-1, *_IMAGE_SHAPE), np.array(labels, np.int64)

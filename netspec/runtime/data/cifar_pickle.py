@@ -74,17 +74,17 @@ class _ByteArrays:
                 target.value = self._array(shape, raw)
                 return
         raise PickleRefusedError(
-            "refused: it sets the state of something that is no array of bytes"
+            "refused: it sets the state of something that is not an array of bytes"
         )
 
     def persistent(self, reference: object) -> object:
-        raise PickleRefusedError("refused: it refers to something outside of it")
+        raise PickleRefusedError("refused: it refers to something outside the file")
 
     def _array(self, shape: tuple[object, ...], raw: str | bytes) -> NDArray[np.uint8]:
         content = self._encoded(raw) if isinstance(raw, str) else raw
         sizes = [size for size in shape if isinstance(size, int) and 0 <= size <= len(content)]
         if len(sizes) != len(shape) or len(shape) > _MAX_DIMENSIONS:
-            raise PickleRefusedError(f"damaged: no shape of an array of {len(content)} bytes")
+            raise PickleRefusedError(f"damaged: not the shape of an array of {len(content)} bytes")
         if math.prod(sizes) != len(content):
             raise PickleRefusedError(
                 f"damaged: an array of shape {sizes} with {len(content)} bytes"
@@ -94,5 +94,5 @@ class _ByteArrays:
     def _encoded(self, text: str) -> bytes:
         self._left -= len(text)
         if self._left < 0:
-            raise PickleRefusedError("refused: it makes more bytes than it has")
+            raise PickleRefusedError("refused: it expands to more bytes than it has")
         return text.encode("latin-1")

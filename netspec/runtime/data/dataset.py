@@ -120,7 +120,7 @@ class Dataset:
             raise NetspecError.simple(
                 codes.DATA_SHAPE,
                 f"{self.name}: x_{whole} holds {pixels.dtype} up to {magnitude(pixels):g}, x_{real}"
-                f" {fractions.dtype} up to {magnitude(fractions):g}: pixels of two kinds",
+                f" {fractions.dtype} up to {magnitude(fractions):g}: two different kinds of pixels",
                 f"divide x_{whole} by 255, or keep both as bytes from 0 to 255",
             )
 
@@ -201,7 +201,7 @@ class Dataset:
         hint = f"an image of {self.name} is {_shape(have)}; write that as the network's input"
         if len(have) == 3 and (have[2], have[0], have[1]) == want:
             hint = (
-                "the images look like N, H, W, C; netspec wants N, C, H, W: x.transpose(0, 3, 1, 2)"
+                "the images look like N, H, W, C; netspec needs N, C, H, W: x.transpose(0, 3, 1, 2)"
             )
         raise NetspecError.simple(
             codes.DATA_SHAPE,

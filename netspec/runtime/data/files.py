@@ -51,7 +51,7 @@ def find_or_download(
     """
     if data_dir is not None and not data_dir.is_dir():
         raise NetspecError.simple(
-            codes.DATA_MISSING_FILE, f"the data folder {data_dir} does not exist or is no folder"
+            codes.DATA_MISSING_FILE, f"the data folder {data_dir} does not exist or is not a folder"
         )
     roots = [root for root in (data_dir, cache_root()) if root is not None]
     searched = [root / folder for root in roots for folder in folders]
@@ -63,7 +63,7 @@ def find_or_download(
         fetch(target)
         if found := _all_in(target, names, suffixes):
             return found
-        reason = f"the download did not bring all files to {target}"
+        reason = f"the download did not provide all files in {target}"
     except DownloadError as error:
         reason = str(error)
     endings = " or ".join(f"*{suffix}" for suffix in suffixes if suffix)

@@ -178,7 +178,7 @@ class _Gunzipped:
             if found := self._zlib.decompress(packed, count):
                 return found
         if self._zlib.unused_data.strip(b"\0") or self._file.read(1).strip(b"\0"):
-            raise EOFError("it goes on behind its end")
+            raise EOFError("it continues after its end")
         return b""
 
 
@@ -204,7 +204,7 @@ def _read(path: Path, stream: _Stream, ndim: int, size: int | None) -> NDArray[n
     count = math.prod(shape)
     # Of a label 8 bytes are made.
     if not 0 < count <= (MAX_BYTES if ndim > 1 else MAX_LABELS):
-        raise read_error(path, f"its header claims {shape}; that is no sensible size")
+        raise read_error(path, f"its header claims {shape}; that is not a sensible size")
     if size is not None and size != len(header) + count:
         raise read_error(
             path, f"its header promises {len(header) + count} bytes, the file has {size}"
@@ -214,5 +214,5 @@ def _read(path: Path, stream: _Stream, ndim: int, size: int | None) -> NDArray[n
         data += chunk
     if len(data) != count:
         found = "more" if len(data) > count else f"only {len(data)}"
-        raise read_error(path, f"its header promises {count} bytes of data, it holds {found}")
+        raise read_error(path, f"its header promises {count} bytes of data, but it has {found}")
     return np.frombuffer(data, np.uint8).reshape(shape)

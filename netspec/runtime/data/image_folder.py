@@ -125,7 +125,7 @@ def _find(folder: Path, names: Sequence[str]) -> _Part:
         raise NetspecError.simple(
             codes.DATA_MISSING_FILE,
             f"{folder}: no pictures in {', '.join(names[:5])}",
-            "pictures are looked for as DIR/<class>/*.png, .jpg or .jpeg",
+            "pictures are expected as DIR/<class>/*.png, .jpg or .jpeg",
         )
     return _Part(paths, np.repeat(np.arange(len(names), dtype=np.int64), counts), skipped)
 

@@ -152,7 +152,7 @@ class Normalization:
             count in (1, channels),
             f"{kind} normalization is for {count} channels, and"
             + (f" the images have {channels}" if x.ndim == 4 else " the images are flat"),
-            "give `mean` and `std` a number for each channel, or one for all" if kind == _GIVEN
+            "give `mean` and `std` a number for each channel, or one number for all" if kind == _GIVEN
             else "`--normalize channel` takes the statistics of the images themselves",
         )  # fmt: skip
         pixels = _PIXEL_RANGE if x.dtype == np.uint8 else 1.0
@@ -259,13 +259,13 @@ def _decode(content: dict[str, object]) -> NDArray[np.float32]:
         or len(shape) > 4
         or not all(type(n) is int and 0 < n < 1 << 32 for n in shape)
     ):
-        raise ValueError("an array's shape is no list of sizes")
+        raise ValueError("an array's shape is not a list of sizes")
     if not isinstance(data, str):
-        raise ValueError("an array's data is no text")
+        raise ValueError("an array's data is not text")
     try:
         raw = base64.b64decode(data, validate=True)
     except binascii.Error as error:
-        raise ValueError(f"an array's data is no base64: {error}") from None
+        raise ValueError(f"an array's data is not base64: {error}") from None
     if len(raw) != 4 * math.prod(shape):
         raise ValueError(f"an array of shape {shape} with {len(raw)} bytes")
     array = np.frombuffer(raw, "<f4").reshape(shape).astype(np.float32)

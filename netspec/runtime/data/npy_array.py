@@ -70,15 +70,15 @@ def read_header(stream: IO[bytes]) -> NpyHeader:
     entries = {entry["name"]: entry for entry in _ENTRY.finditer(text)}
     # NumPy lets Python evaluate the text; of what numbers need nothing nests.
     if set(entries) != _NAMES or not _DICT.fullmatch(_ENTRY.sub("", text)):
-        raise UnsoundFileError("has no sound npy header")
+        raise UnsoundFileError("has no valid npy header")
     described, fortran, shape = (entries[name] for name in ("descr", "fortran_order", "shape"))
     sizes = [size for size in re.split(r"[\s,L]+", shape["sizes"] or "") if size]
     if shape["sizes"] is None or fortran["bool"] is None or described["text"] is None:
-        raise UnsoundFileError("has no sound npy header")
+        raise UnsoundFileError("has no valid npy header")
     if len(sizes) > _MAX_DIMENSIONS or any(
         len(size) > _MAX_DIGITS or not size.isdecimal() for size in sizes
     ):
-        raise UnsoundFileError("has a shape that no array has")
+        raise UnsoundFileError("has an impossible shape")
     start_of_numbers = len(start) + _LENGTHS[version] + length
     dtype = _dtype(described["text"])
     return NpyHeader(tuple(map(int, sizes)), dtype, fortran["bool"] == "True", start_of_numbers)
@@ -110,5 +110,5 @@ def read_numbers(stream: IO[bytes], header: NpyHeader) -> NDArray[Any]:
             raise UnsoundFileError(f"is cut short: {len(rest)} bytes are missing")
         rest[: len(chunk)], rest = chunk, rest[len(chunk) :]
     if stream.read(1):
-        raise UnsoundFileError("holds more than it promises")
+        raise UnsoundFileError("has more data than its header says")
     return flat.reshape(header.shape, order="F" if header.fortran else "C")

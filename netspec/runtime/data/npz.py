@@ -69,7 +69,7 @@ def _read_arrays(path: Path, archive: zipfile.ZipFile) -> dict[str, NDArray[Any]
         raise UnsoundFileError(f"unpacks to {total} bytes; the limit is {MAX_BYTES}")
     if total > max(_SMALL, _MAX_RATIO * path.stat().st_size):
         raise UnsoundFileError(
-            f"unpacks to {total // path.stat().st_size} times its size, and no data set does"
+            f"unpacks to {total // path.stat().st_size} times its size, which no data set does"
             " (numpy.savez writes it uncompressed)"
         )
     # All headers are looked at before memory is taken for one array.
@@ -86,7 +86,7 @@ def _header(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NpyHeader:
         header = read_header(stream)
     if header.end != info.file_size:
         raise UnsoundFileError(
-            f"{info.filename} promises {header.end} bytes and holds {info.file_size}"
+            f"{info.filename} should have {header.end} bytes and has {info.file_size}"
         )
     return header
 
@@ -95,7 +95,7 @@ def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, header: NpyHeader) -
     """The array of the member that the header was read from, and of no other of its name."""
     with _named(info), archive.open(info) as stream:
         if read_header(stream) != header:
-            raise UnsoundFileError("changes while it is read")
+            raise UnsoundFileError("changed while it was being read")
         return read_numbers(stream, header)
 
 

@@ -40,7 +40,7 @@ def check_parts(content: bytes) -> None:
             at += 1 if marker == 0xFF else 2 + length
             parts += 1
     if parts > MAX_PARTS or profiles > 1:
-        raise UnsoundFileError("it consists of more parts than a picture does")
+        raise UnsoundFileError("it consists of more segments than any real picture")
 
 
 def check_scans(content: bytes, pixels: int) -> None:

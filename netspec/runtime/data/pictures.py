@@ -118,7 +118,7 @@ def read_picture(
         raise read_error(path, f"too large; the limit is {MAX_PIXELS:,} pixels") from None
     except Exception as error:  # Pillow's readers raise whatever their parsers run into
         first = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise read_error(path, f"no sound PNG or JPEG file: {first}") from None
+        raise read_error(path, f"not a valid PNG or JPEG file: {first}") from None
 
 
 def _as_array(
@@ -185,7 +185,7 @@ def _other_size(path: Path, found: tuple[int, int], wanted: tuple[int, int]) -> 
         codes.DATA_SHAPE,
         f"{path} has {found[0]} x {found[1]} pixels, {wanted[1]} x {wanted[0]} are wanted",
         "`--resize` stretches pictures to the size of the network's input,"
-        f" `--resize-shorter {max(wanted)}` keeps their proportions and takes the middle",
+        f" `--resize-shorter {max(wanted)}` keeps their proportions and crops the centre",
     )
 
 

@@ -39,8 +39,8 @@ def suspicions(data: Dataset, val: int = 0, limit: int | None = None) -> Iterato
             "--val holds out the last images" if val else "--train-limit takes the first images"
         )
         yield (
-            f"the training images of {data.name} are sorted by class, and {option}, which are of few"
-            " classes: shuffle the images first"
+            f"the training images of {data.name} are sorted by class, and {option},"
+            " which belong to few classes: shuffle the images first"
         )
 
 

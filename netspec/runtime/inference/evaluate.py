@@ -19,7 +19,7 @@ from netspec.runtime.optim.losses import Loss, SoftmaxCrossEntropy
 from netspec.text.table import Column, name_column, table_lines
 
 BATCH = 128
-# A confusion matrix with more classes is no table that anyone reads: the commonest mistakes are.
+# A confusion matrix with more classes is too large to read; the most frequent mistakes are not.
 _LARGEST_MATRIX = 20
 _MISTAKES = 10
 
@@ -119,10 +119,10 @@ class Evaluation:
         yield from table_lines(columns, rows, width=width)
         yield ""
         if len(self.names) <= _LARGEST_MATRIX:
-            yield "a row a true class, a column what it was taken for"
+            yield "rows: true class, columns: predicted class"
             yield from self._matrix(width)
         else:
-            yield "the commonest mistakes"
+            yield "most frequent mistakes"
             yield from self._mistakes()
 
     def _matrix(self, width: int | None) -> Iterator[str]:
@@ -209,7 +209,7 @@ def probabilities(found: Array) -> NDArray[np.float64]:
     if not np.isfinite(found).all():
         raise NetspecError.simple(
             codes.MODEL_NOT_FINITE,
-            "the scores are not finite numbers",
+            "the scores are not finite",
             "the weights are damaged, or the images are not what the net was trained on",
         )
     with as_ieee():

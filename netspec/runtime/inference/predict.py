@@ -90,7 +90,7 @@ def read_pictures(
         return _from_array(path, input_shape)
     if suffix not in SUFFIXES:
         known = ", ".join((*SUFFIXES, ".npy"))
-        raise read_error(path, f"not the name of a picture; those end in {known}")
+        raise read_error(path, f"not a picture's file name; those end in {known}")
     require_same_pixels(str(path), _PIXELS, trained_on)
     channels, size = _picture_size(path, input_shape, resize)
     picture = read_picture(path, channels, size, resize=resize)
@@ -130,7 +130,7 @@ def _picture_size(
                 return wanted, (height, width)
     raise NetspecError.simple(
         codes.DATA_SHAPE,
-        f"{path} is no picture of shape {list(input_shape)}, the network's input",
+        f"{path} is not a picture of shape {list(input_shape)}, the network's input",
         "a picture has 1 channel (grey) or 3; give an .npy file with an array of this shape",
     )
 
@@ -148,6 +148,6 @@ def _from_array(path: Path, input_shape: tuple[int, ...]) -> Pictures:
             return Pictures(names, array.reshape(len(array), *one))
     raise NetspecError.simple(
         codes.DATA_SHAPE,
-        f"{path} is of shape {list(array.shape)}, the network's input is {list(one)}",
+        f"{path} has shape {list(array.shape)}, the network's input is {list(one)}",
         f"it may hold one picture {list(one)}, or many: [N, {', '.join(map(str, one))}]",
     )

@@ -57,7 +57,7 @@ def scores_output(graph: Graph) -> str:
         raise NetspecError.simple(
             codes.MODEL_OUTPUTS,
             f"{graph.name} has the outputs {', '.join(names)}; a loss needs one",
-            "leave the name of the output that is trained away",
+            "write the output to be trained without a name",
         )
     return "output" if "output" in names else names[0]
 
@@ -88,8 +88,8 @@ def doubts_about_scores(graph: Graph, classes: int) -> Iterator[str]:
                 f"below {least:g}" if largest == math.inf else f"outside [{least:g}, {largest:g}]"
             )
             yield (
-                f"the scores come from `{node.name}` ({node.op.name}), which gives nothing {limits}:"
-                " let the last layer be the linear one"
+                f"the scores come from `{node.name}` ({node.op.name}), which gives"
+                f" nothing {limits}: end the net with the linear layer"
             )
     if outputs > classes:
         yield f"the network has {outputs} outputs and the data {classes} classes"
@@ -128,7 +128,7 @@ def require_training_batch(graph: Graph, batch: int) -> None:
             raise NetspecError.simple(
                 codes.MODEL_BATCH,
                 f"`{node.name}` ({node.op.name}) needs a batch of at least {least} to train on",
-                "one value a channel has no variance",
+                "one value per channel has no variance",
             )
 
 

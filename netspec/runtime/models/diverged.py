@@ -1,4 +1,4 @@
-"""A loss that is no finite number: at which step, in which layer first, and what to try."""
+"""A loss that is not finite: at which step, in which layer first, and what to try."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def diverged(value: float, step: int, epoch: int, lr: float, last: LastStep | No
     fault = find_fault(last) if last is not None else None
     notes = []
     if last is not None and fault is None:
-        notes.append("every layer's values are finite in that step: the loss itself is not")
+        notes.append("every layer's values are finite in that step, but the loss is not")
     if fault is not None:
         since = " since the step before" if step > 1 and fault.parameter is not None else ""
         notes.append(fault.text + since)
@@ -113,7 +113,7 @@ def overflowed(
 
 _SLOWER = (
     "lower the learning rate, warm it up (--warmup), or clip the gradient (--clip-norm)",
-    "normalise the input (`channel`) where that is not done",
+    "normalise the input (`channel`) if that is not done yet",
 )
 
 
@@ -121,7 +121,7 @@ def _advice(step: int, fault: Fault | None) -> list[str]:
     if fault is not None and fault.node is None:
         return ["look at the data: the images hold numbers that are not finite, or far too large"]
     if step == 1 and fault is not None and fault.parameter is not None:
-        return ["start from other weights: a run that diverged may have written these"]
+        return ["start from other weights: these may come from a run that diverged"]
     if step == 1:  # no rate has had a say yet
         return ["normalise the input (`channel`), or start from smaller weights (`init`)"]
     return list(_SLOWER)

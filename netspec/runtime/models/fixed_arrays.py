@@ -56,7 +56,7 @@ def write(array: Array, value: ArrayLike, name: str) -> None:
     """
     given = np.asarray(value)
     if given.shape != array.shape:
-        raise _mismatch(f"`{name}` is of shape {list(array.shape)}, not {list(given.shape)}")
+        raise _mismatch(f"`{name}` has shape {list(array.shape)}, not {list(given.shape)}")
     if given.dtype.kind not in "fiub" or not np.can_cast(given.dtype, array.dtype, "same_kind"):
         raise _mismatch(f"`{name}` holds {array.dtype} numbers, not {given.dtype}")
     array[...] = given

@@ -43,13 +43,11 @@ def require_memory(model: Any, job: Job, *, kept: bool = False) -> None:
     if wanted <= there:
         return
     fits = largest_batch(needed, count, there)
-    advice = (
-        f"--batch {fits} fits" if fits else "even a batch of 1 does not fit: take a smaller net"
-    )
+    advice = f"--batch {fits} fits" if fits else "even a batch of 1 does not fit: use a smaller net"
     raise NetspecError.simple(
         codes.TRAIN_OUT_OF_MEMORY,
-        f"a step of {count:,} images needs about {show_bytes(wanted)} of memory, and there are"
-        f" {show_bytes(there)}",
+        f"a step of {count:,} images needs about {show_bytes(wanted)} of memory, and"
+        f" {show_bytes(there)} are available",
         advice,
     )
 

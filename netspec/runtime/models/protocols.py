@@ -97,7 +97,8 @@ def sound_snapshot() -> Iterator[None]:
     except (KeyError, TypeError, ValueError, OverflowError, RuntimeError) as error:
         text = str(error).strip().splitlines() or [type(error).__name__]
         raise NetspecError.simple(
-            codes.RUN_CHECKPOINT, f"the checkpoint holds what no run saves: {text[0][:200]}"
+            codes.RUN_CHECKPOINT,
+            f"the checkpoint holds something that no run saves: {text[0][:200]}",
         ) from None
 
 
@@ -120,7 +121,7 @@ class Backend(Protocol):
         ...
 
     def step(self, lr: float) -> None:
-        """Take a step. One whose loss is no finite number may leave the weights alone."""
+        """Take a step. One whose loss is not finite may leave the weights alone."""
         ...
 
     def read(self, stop: bool) -> tuple[list[float], bool]:
@@ -194,6 +195,6 @@ def lost_process(reason: str) -> NetspecError:
     """The error of a distributed run of which a process is gone."""
     return NetspecError.simple(
         codes.PROCESS_LOST,
-        f"another process of the run is gone: {reason}",
+        f"another process of the run was lost: {reason}",
         "look at the output of the process that ended first",
     )

@@ -194,8 +194,8 @@ def _check(logits: Floats, targets: Targets) -> None:
     if logits.ndim != 2 or targets.shape != logits.shape[:1] or targets.dtype.kind not in "ui":
         raise NetspecError.simple(
             codes.DATA_SHAPE,
-            f"scores {list(logits.shape)} need {len(logits)} whole numbers as targets, one a row; "
-            f"these are {targets.dtype} {list(targets.shape)}",
+            f"scores {list(logits.shape)} need {len(logits)} whole numbers as targets, one per"
+            f" row; these are {targets.dtype} {list(targets.shape)}",
         )
     if len(targets) and (targets.min() < 0 or targets.max() >= logits.shape[1]):
         raise NetspecError.simple(

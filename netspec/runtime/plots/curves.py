@@ -49,7 +49,7 @@ def curves_of(name: str, lines: Sequence[Line]) -> Curves:
     results = [x for x in lines if x.get("kind") == "result" and _has(x, "epoch")]
     if not steps and not epochs:
         raise NetspecError.simple(
-            codes.PLOT_NOTHING, f"{name} has nothing to draw: it did not come to its first line"
+            codes.PLOT_NOTHING, f"{name} has nothing to draw: its metrics.jsonl has no lines yet"
         )
     # All epochs of a run have equally many steps. Before the first is over, a step stands for one.
     measured = [*epochs, *results]

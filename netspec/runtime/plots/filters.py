@@ -61,8 +61,8 @@ def _first(tensors: Mapping[str, NDArray[Any]]) -> str:
         if len(found) == 1:
             return found[0]
         if found:
-            raise _choose("several layers could be the first", found)
-    raise _choose("no filters look at a picture of 1 or 3 channels", names)
+            raise _choose("several layers have filters of 1 or 3 channels", found)
+    raise _choose("no filters have 1 or 3 channels", names)
 
 
 def _named(tensors: Mapping[str, NDArray[Any]], layer: str) -> str:

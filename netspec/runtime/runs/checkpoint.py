@@ -69,7 +69,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
         NetspecError: `output/disk-full`, `output/unwritable`; the checkpoints are as they were.
     """
     content = checkpoint_bytes(checkpoint)
-    with told_plainly(folder / LAST, "the run goes on from its checkpoint before"):
+    with told_plainly(folder / LAST, "the run continues from the checkpoint before it"):
         write_durably(folder / NEXT, content)
         # Cut short between these lines, the folder has a `next`, which is newer than all others.
         _put_in_place(folder)
@@ -126,7 +126,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         if (name := first_not_finite(model)) is not None:
             raise _damaged(path, f"`{name}` holds numbers that are not finite")
     except KeyError as error:
-        raise _damaged(path, f"it is no checkpoint: {error} is missing") from None
+        raise _damaged(path, f"it is not a checkpoint: {error} is missing") from None
     except (
         SafetensorError, OSError, ValueError, TypeError, AttributeError, MemoryError,
         RecursionError,
@@ -150,7 +150,7 @@ def newest_checkpoint(folder: Path) -> tuple[Checkpoint, list[str]]:
                 wrong.append(error.diagnostics[0].message)
     raise NetspecError.simple(
         codes.RUN_CHECKPOINT, "; ".join(wrong) or f"{folder} holds no checkpoint",
-        "the run cannot go on: start it anew",
+        "the run cannot be continued: start a new one",
     )  # fmt: skip
 
 

@@ -126,7 +126,7 @@ class RunFolder:
             reason = "it has no run.json" if self.path.is_dir() else "there is no such folder"
             raise NetspecError.simple(
                 codes.RUN_MISSING,
-                f"{self.path} is no run: {reason}",
+                f"{self.path} is not a run: {reason}",
                 "`netspec runs` lists the runs",
             )
         try:
@@ -211,9 +211,9 @@ def _require_kind(path: Path, wanted: str) -> None:
     if kind not in (None, wanted):
         raise NetspecError.simple(
             codes.RUN_DAMAGED,
-            f"{path} is a {kind}, and no {wanted} of the run's own" if kind != "no file"
+            f"{path} is a {kind}, not a {wanted} of the run's own" if kind != "no file"
             else f"{path} is no file",
-            "a run writes to nothing else: move it away, or train a run of its own",
+            "a run writes only to its own files: move it, or start a new run",
         )  # fmt: skip
 
 
@@ -320,7 +320,7 @@ def _require_empty(path: Path) -> None:
         raise NetspecError.simple(
             codes.RUN_EXISTS,
             f"{path} holds a run" if run else f"{path} holds other files",
-            f"go on with it: netspec train --resume {path}" if run else "name another folder",
+            f"continue it: netspec train --resume {path}" if run else "name another folder",
         )
 
 

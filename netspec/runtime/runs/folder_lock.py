@@ -53,5 +53,5 @@ class FolderLock:
                 raise NetspecError.simple(
                     codes.RUN_IN_USE,
                     f"{path} is in use: another process is training this run",
-                    "wait until it has ended, or stop it: it saves, and the run can go on",
+                    "wait until it ends, or stop it: it saves its state, and the run can be resumed",
                 ) from None

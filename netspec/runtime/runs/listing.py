@@ -97,7 +97,7 @@ def find_runs(paths: Sequence[Path]) -> list[Path]:
         raise NetspecError.simple(
             codes.RUN_MISSING,
             f"there are no runs in {', '.join(map(str, paths))}",
-            "netspec train keeps one in runs/",
+            "netspec train makes one in runs/",
         )
     return found
 

@@ -69,7 +69,7 @@ class MetricsWriter:
         Raises:
             NetspecError: `output/disk-full`, `output/unwritable`.
         """
-        with told_plainly(self._path, "the run goes on from its last checkpoint"):
+        with told_plainly(self._path, "the run continues from its last checkpoint"):
             write_all(self._file, json.dumps(line, allow_nan=False).encode() + b"\n")
 
     def sync(self) -> int:
@@ -78,7 +78,7 @@ class MetricsWriter:
         Raises:
             NetspecError: `output/disk-full`, `output/unwritable`.
         """
-        with told_plainly(self._path, "the run goes on from its last checkpoint"):
+        with told_plainly(self._path, "the run continues from its last checkpoint"):
             os.fsync(self._file.fileno())
             return self._file.tell()
 
@@ -124,13 +124,13 @@ def _check(line: object) -> None:
         ValueError: it is not.
     """
     if not isinstance(line, dict):
-        raise ValueError("it is no object")
+        raise ValueError("it is not an object")
     kind = line.get("kind")
     if not isinstance(kind, str) or kind not in _FIELDS:
-        raise ValueError("its `kind` is none of step, epoch, result")
+        raise ValueError("its `kind` is not step, epoch or result")
     for name, wanted in _FIELDS[kind].items():
         if (name in line or name not in _OPTIONAL) and not _fits(line.get(name), wanted):
-            raise ValueError(f"its `{name}` is no {'count' if wanted is int else 'number'}")
+            raise ValueError(f"its `{name}` is not a {'count' if wanted is int else 'number'}")
 
 
 def _fits(value: object, wanted: type) -> bool:

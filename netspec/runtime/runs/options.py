@@ -93,11 +93,11 @@ _DATA = (
            " y_test, a folder with such .npy files, or one with a folder of pictures for each class"
            " (default digits)",
            "data", "digits"),
-    Option("data-dir", Text(), "where to look for it first",
+    Option("data-dir", Text(), "the folder to search first",
            "data", recipe=False, on_resume="free", metavar="DIR"),
-    Option("normalize", Choice((*NORMALIZATIONS, "weights")), "what is done to the images (default"
+    Option("normalize", Choice((*NORMALIZATIONS, "weights")), "how the images are normalised (default"
            " channel); imagenet: the mean and std of ImageNet, as torchvision's weights expect; weights:"
-           " what was done for those of --weights",
+           " as for those that --weights was trained on",
            "data", "channel", on_resume="fixed", instead_of=("mean", "std")),
     Option("mean", ListOf(Real()), "of each channel, for pixels from 0 to 1, such as 0.5,0.5,0.5; with"
            " --std in place of --normalize",
@@ -111,7 +111,7 @@ _DATA = (
     Option("resize", Bool(), "stretch the pictures of a folder to the net's input",
            "data", False, of="data", on_resume="fixed", instead_of=("resize-shorter",)),
     Option("resize-shorter", Int(1, None), "resize them, in proportion, until the shorter side has N"
-           " pixels, and take the middle (torchvision's Resize(N) and CenterCrop)",
+           " pixels, and crop the centre (torchvision's Resize(N) and CenterCrop)",
            "data", of="data", on_resume="fixed", instead_of=("resize",)),
     Option("augment", ListOf(Choice(AUGMENTATIONS)), f"random changes: {','.join(AUGMENTATIONS)}",
            "data", (), of="data"),
@@ -136,13 +136,13 @@ _TRAINING = (
            of="optimizer", check=positive("the learning rate"), metavar="RATE"),
     Option("momentum", Real(), "of momentum and nesterov (default 0.9)",
            of="optimizer", keyword=True),
-    Option("alpha", Real(), "of rmsprop: how much of its average stays (default 0.99)",
+    Option("alpha", Real(), "of rmsprop: the decay of its average (default 0.99)",
            of="optimizer", keyword=True),
     Option("beta1", Real(), "of adam and adamw (default 0.9)", of="optimizer", keyword=True),
     Option("beta2", Real(), "of adam and adamw (default 0.999)", of="optimizer", keyword=True),
     Option("eps", Real(), "of rmsprop, adam and adamw (default 1e-8)",
            of="optimizer", keyword=True),
-    Option("weight-decay", Real(), "of adamw, beside the loss (default 0.01)",
+    Option("weight-decay", Real(), "of adamw: decoupled weight decay (default 0.01)",
            of="optimizer", keyword=True),
     Option("schedule", Choice(tuple(SCHEDULES)), "how the rate changes (default cosine)",
            default="cosine"),
@@ -150,19 +150,19 @@ _TRAINING = (
            " rate", of="schedule", keyword=True),
     Option("every", Int(1, None), "epochs between two steps of the step schedule",
            of="schedule", keyword=True),
-    Option("gamma", Real(), "what a step of the schedule multiplies the rate by",
+    Option("gamma", Real(), "the factor of each step of the schedule",
            of="schedule", keyword=True, metavar="G"),
-    Option("minimum", Real(), "what the cosine ends at (default 0)",
+    Option("minimum", Real(), "the final rate of the cosine (default 0)",
            of="schedule", keyword=True, metavar="RATE"),
-    Option("warmup", Int(0, None), "let the rate rise over the first N epochs", default=0),
+    Option("warmup", Int(0, None), "raise the rate linearly over the first N epochs", default=0),
     Option("loss", Choice(tuple(LOSSES)), "(default softmax, the cross-entropy)",
            default="softmax", on_resume="fixed"),
-    Option("label-smoothing", Real(), "give the other classes E of the softmax's target",
+    Option("label-smoothing", Real(), "label smoothing: give the other classes E of the softmax's target",
            of="loss", keyword=True, metavar="E"),
     Option("delta", Real(), "the margin of the svm (default 1)", of="loss", keyword=True),
     Option("l2", Real(), "add R/2 sum(W^2) over the weights to the loss",
            default=0.0, check=not_negative("l2")),
-    Option("clip-norm", Real(), "scale longer gradients down to this norm",
+    Option("clip-norm", Real(), "clip gradients to this norm",
            check=positive("clip_norm")),
     Option("dtype", Choice(tuple(DTYPES)), "(default float32)",
            default="float32", on_resume="fixed"),
@@ -170,10 +170,10 @@ _TRAINING = (
            default=0, on_resume="fixed"),
     Option("threads", Int(1, None), "threads for the arithmetic (default: the libraries')",
            recipe=False),
-    Option("weights", Text(), "start from these, a safetensors file or PyTorch's .pth: what"
-           " matches by name and shape is loaded", recipe=False, on_resume="fixed", metavar="FILE"),
-    Option("freeze", ListOf(Text(), repeated=True), "leave the"
-           " parameters alone whose names match, such as 'layer1.*'; may be repeated",
+    Option("weights", Text(), "start from these weights, a safetensors file or PyTorch's .pth; tensors"
+           " that match by name and shape are loaded", recipe=False, on_resume="fixed", metavar="FILE"),
+    Option("freeze", ListOf(Text(), repeated=True), "do not train the parameters whose names match,"
+           " such as 'layer1.*'; may be repeated",
            default=(), on_resume="fixed", metavar="PATTERN"),
     Option("keep", Choice(KEEP), "the weights to save: of the last step (default), or of the epoch"
            " with the best validation accuracy", default="last", of="data", on_resume="fixed"),
@@ -198,7 +198,7 @@ _RUN = (
 )  # fmt: skip
 
 _TORCH = (
-    Option("device", Choice(("auto", "cpu", "cuda")), "(default auto: a GPU where there is one)",
+    Option("device", Choice(("auto", "cpu", "cuda")), "(default auto: a GPU if there is one)",
            "PyTorch", "auto", recipe=False),
     Option("amp", Choice(("bf16", "fp16", "off")), "mixed precision (default off)",
            "PyTorch", "off", recipe=False),

@@ -100,7 +100,7 @@ def check_recipe(source: Source) -> Recipe:
     places = find_places(source)
     wrong = [*islice(_wrong(content, places), MAX_MISTAKES + 1)]
     if len(wrong) > MAX_MISTAKES:
-        message = f"{MAX_MISTAKES} mistakes: what else there is shows when these are mended"
+        message = f"{MAX_MISTAKES} mistakes: fix these to see any others"
         wrong[-1] = Diagnostic(codes.LIMIT_ERRORS, message)
     if wrong:
         raise NetspecError(wrong)
@@ -122,7 +122,7 @@ def _wrong(content: Mapping[str, Any], places: Places) -> Iterator[Diagnostic]:
             yield from _wrong_value(OPTIONS[name], value, places)
         elif name in OPTIONS:
             yield Diagnostic(
-                codes.RECIPE_KEY, f"a recipe does not say `{name}`", key,
+                codes.RECIPE_KEY, f"a recipe cannot set `{name}`", key,
                 hints=(Hint(f"give it on the command line: --{name}"),),
             )  # fmt: skip
         else:
@@ -167,7 +167,7 @@ def _wrong_arguments(value: Any, places: Places) -> Iterator[Diagnostic]:
         return
     for name, item in value.items():
         if not _is_constant(item):
-            message = f"`{name}` must be a number, a bool, a text or a list of them"
+            message = f"`{name}` must be a number, a bool, a string or a list of these"
             path = (ARGUMENTS, name)
             span = places.values.get(path, places.keys[path])
             yield Diagnostic(codes.RECIPE_VALUE, message, span)

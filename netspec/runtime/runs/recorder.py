@@ -102,9 +102,9 @@ class RunRecorder(Recorder):
             self.folder.write_files(keeping.files)
         self.on_begin()
         if keeping.checkpoint is not None:
-            _LOG.info("%s goes on from step %s", keeping.path, f"{run.steps:,}")
+            _LOG.info("%s continues from step %s", keeping.path, f"{run.steps:,}")
         else:
-            _LOG.info("the run is kept in %s", keeping.path)
+            _LOG.info("the run is saved in %s", keeping.path)
         self._metrics = metrics.MetricsWriter(keeping.path / metrics.NAME, length)
         if not self._metrics.complete:
             lost = "%s is shorter than it was: lines are missing"
@@ -243,7 +243,7 @@ def _take_up(run: Run, checkpoint: Checkpoint) -> int:
         best_epoch = int(state["best_epoch"])
         at = (run.epoch - 1) * len(run.parts) + run.done
         if not 0 <= run.done <= len(run.parts) or at != run.steps:
-            raise ValueError(f"step {run.steps} is not the one at hand, {at}")
+            raise ValueError(f"step {run.steps} is not the current one, {at}")
         best = parts["best"] or None
         if best is not None:
             shapes = {f"best.{n}": t.shape for n, t in run.backend.state_dict().items()}

@@ -115,7 +115,7 @@ def _check_alternatives(values: Mapping[str, Any], recipe: Recipe | None) -> Non
         others = [n for n in OPTIONS[name].instead_of if n in values]
         if name in replaced and others and value is not None and value is not False:
             mark = "--" if recipe is None else ""
-            message = f"{mark}{name} and {mark}{others[0]}: one takes the place of the other"
+            message = f"{mark}{name} and {mark}{others[0]}: give one or the other"
             error = NetspecError.simple(codes.TRAIN_BAD_OPTION, message)
             raise error if recipe is None else recipe.relocated(error, name)
 

@@ -78,7 +78,7 @@ def take_up(
     known = {name: value for name, value in {**own, **told}.items() if value is not None}
     settings = dataclasses.replace(resolve(known), given=frozenset(told))
     checkpoint, damaged = newest_checkpoint(folder.checkpoints)
-    notes = [Note(f"{text}; going on from the one before", logging.WARNING) for text in damaged]
+    notes = [Note(f"{text}; continuing from the one before", logging.WARNING) for text in damaged]
     notes += [
         Note(f"{name} differs from the run's: {shown(values.get(name))} -> {shown(value)}")
         for name, value in told.items()
@@ -142,8 +142,8 @@ def _fixed(
 
 
 def _refusal(what: str, before: Any, now: Any) -> Diagnostic:
-    message = f"{what} cannot change while a run goes on: it is {shown(before)}, not {shown(now)}"
-    return Diagnostic(codes.RUN_FIXED, message, hints=(Hint("start a run of its own"),))
+    message = f"{what} cannot change when a run is resumed: it is {shown(before)}, not {shown(now)}"
+    return Diagnostic(codes.RUN_FIXED, message, hints=(Hint("start a new run"),))
 
 
 def check_data(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
@@ -162,7 +162,7 @@ def check_data(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
         raise NetspecError.simple(
             codes.RUN_DATA_CHANGED,
             f"the data are not those of the run: {told or 'their numbers differ'}",
-            "train a run of its own, from these weights if you like (--weights)",
+            "start a new run, from these weights if you like (--weights)",
         )
 
 

@@ -50,7 +50,7 @@ def find_excess(source: Source) -> tuple[str, Span] | None:
         if token["bracket"]:
             depth += 1 if token[0] in "[{" else -1
             if depth > MAX_BRACKETS:
-                return f"brackets nest deeper than {MAX_BRACKETS}", span
+                return f"brackets are nested deeper than {MAX_BRACKETS}", span
         if token["open"] or token["quote"]:
             break  # a string that does not end
     return None

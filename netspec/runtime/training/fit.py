@@ -130,7 +130,7 @@ def fit(
         clip_norm is None or (is_number(clip_norm) and clip_norm > 0),
         f"clip_norm must be more than 0, not {clip_norm!r}",
     )
-    check_name("choice of what to keep", keep, KEEP)
+    check_name("choice of weights to keep", keep, KEEP)
     require(
         keep == "last" or val > 0,
         "the best epoch is chosen by validation accuracy, and val is 0",

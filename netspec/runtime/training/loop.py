@@ -251,7 +251,7 @@ class Run:
         )
 
     def _check(self, value: float) -> None:
-        """Stop where a loss is no finite number.
+        """Stop where a loss is not finite.
 
         Raises:
             NetspecError: `train/diverged`.

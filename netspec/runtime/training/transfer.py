@@ -70,7 +70,7 @@ class Transfer:
             f"{_name(name)} is {list(theirs)}, the network has {list(ours)}"
             for name, (theirs, ours) in self.different.items()
         ]
-        yield from _some("initial values kept, another shape", differences)
+        yield from _some("initial values kept, different shape", differences)
         yield from _some("initial values kept, not in the file", map(_name, self.missing))
         yield from _some("not used, not in the network", map(_name, self.unexpected))
 
@@ -140,7 +140,7 @@ def choose_frozen(graph: Graph, patterns: Sequence[str]) -> frozenset[str]:
 
     Raises:
         NetspecError: `train/bad-option` for a pattern that matches nothing, with what was probably
-            meant, and where nothing is left to train.
+            meant, and where no parameter is left to train.
     """
     names = list(graph.parameters)
     frozen: set[str] = set()
@@ -156,7 +156,7 @@ def choose_frozen(graph: Graph, patterns: Sequence[str]) -> frozenset[str]:
         frozen.update(matched)
     if patterns and all(p.name in frozen for p in graph.trainable()):
         raise NetspecError.simple(
-            BAD_OPTION, f"all parameters of {graph.name} are frozen: nothing is left to train"
+            BAD_OPTION, f"all parameters of {graph.name} are frozen: no parameter is left to train"
         )
     return frozenset(frozen)
 

@@ -89,7 +89,7 @@ def told_plainly(path: Path, kept: str = "") -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or str(error)
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            advice = "make room on the disk" + (f"; {kept}" if kept else "")
+            advice = "free some space on the disk" + (f"; {kept}" if kept else "")
             message = f"the disk is full: cannot write {path} ({reason})"
             raise NetspecError.simple(codes.OUTPUT_DISK_FULL, message, advice) from None
         message = f"cannot write {path}: {reason}"

@@ -48,7 +48,7 @@ def require_same_pixels(name: str, dtype: str, trained_on: str | None) -> None:
         raise NetspecError.simple(
             codes.DATA_SHAPE,
             f"{name} has pixels from 0 to 255, and the weights were trained on {trained_on} images",
-            "give an array with numbers as in the training data: .npy or .npz",
+            "give an array with the same kind of numbers as the training data: .npy or .npz",
         )
 
 
@@ -71,7 +71,7 @@ def _stored(metadata: Mapping[str, str]) -> list[str]:
         sound = False
     if not sound:
         raise NetspecError.simple(
-            codes.WEIGHTS_BAD_FILE, "the stored names of the classes are no list of texts"
+            codes.WEIGHTS_BAD_FILE, "the stored names of the classes are not a list of strings"
         )
     return list(names)
 

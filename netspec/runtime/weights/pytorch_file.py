@@ -76,7 +76,7 @@ class _Tensor:
 class _OddTensor:
     """A tensor that is no plain array of numbers: sparse, quantized, nested, without numbers, ..."""
 
-    reason: str = "is no ordinary tensor of numbers"
+    reason: str = "is not an ordinary tensor of numbers"
 
 
 _ODD = _OddTensor()
@@ -119,7 +119,7 @@ def _from_archive(archive: zipfile.ZipFile, size: int) -> dict[str, NDArray[Any]
     members = {info.filename: info for info in archive.infolist()}
     (name, *others) = [n for n in members if n.count("/") == 1 and n.endswith("/data.pkl")] or [""]
     if not name or others:
-        raise UnsoundFileError("no file that torch.save wrote: it has no data.pkl")
+        raise UnsoundFileError("not a file written by torch.save: it has no data.pkl")
     folder = name.partition("/")[0]
 
     def read(member: str, most: int) -> bytes:
@@ -148,7 +148,7 @@ def _from_archive(archive: zipfile.ZipFile, size: int) -> dict[str, NDArray[Any]
 def _from_pickles(content: bytes) -> dict[str, NDArray[Any]]:
     file, meaning = io.BytesIO(content), _Tensors()
     if load_pickle(file, meaning) != _MAGIC or load_pickle(file, meaning) != _VERSION:
-        raise UnsoundFileError("no file that torch.save wrote")
+        raise UnsoundFileError("not a file written by torch.save")
     facts, found, keys = (load_pickle(file, meaning) for _ in range(3))
     if not isinstance(facts, dict) or not isinstance(keys, list):
         raise UnsoundFileError("damaged: no list of its storages")
@@ -293,7 +293,7 @@ def _sizes(value: object) -> tuple[int, ...]:
         sizes = tuple(size for size in value if type(size) is int and 0 <= size < 1 << 48)
         if len(sizes) == len(value):
             return sizes
-    raise PickleRefusedError("damaged: a tensor's shape is no tuple of sizes")
+    raise PickleRefusedError("damaged: a tensor's shape is not a tuple of sizes")
 
 
 # ---------------------------------------------------------------------------------- the numbers
@@ -371,4 +371,4 @@ class _Arrays:
     def _spend(self, size: int) -> None:
         self._left -= size
         if self._left < 0:
-            raise UnsoundFileError("damaged: its tensors share their numbers too often")
+            raise UnsoundFileError("damaged: its tensors share their storage too often")

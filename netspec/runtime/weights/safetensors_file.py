@@ -133,7 +133,7 @@ def load_weights(path: str | os.PathLike[str]) -> Weights:
     except UnsoundFileError as error:
         raise _bad_file(path, str(error)) from None
     except (SafetensorError, OSError, ValueError, TypeError, MemoryError) as error:
-        raise _bad_file(path, f"not a sound safetensors file: {error}", _hint(path)) from None
+        raise _bad_file(path, f"not a valid safetensors file: {error}", _hint(path)) from None
     normalization, metadata = _read_metadata(path, texts)
     return Weights(tensors, normalization, metadata)
 
@@ -230,9 +230,9 @@ def _read_metadata(
         entry = json.loads(texts[_METADATA_KEY])
         metadata, stored = entry[_METADATA], entry.get(_NORMALIZATION)
         if not all(isinstance(text, str) for text in metadata.values()):
-            raise ValueError("its metadata are not all text")
+            raise ValueError("its metadata are not all strings")
         if not isinstance(stored, str | None):
-            raise ValueError("its normalization is no text")
+            raise ValueError("its normalization is not a string")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _bad_file(path, f"its metadata are damaged: {error}") from None
     normalization = None if stored is None else Normalization.from_json(stored)

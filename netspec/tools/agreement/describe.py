@@ -38,7 +38,7 @@ def describe_parting(
     place = f", at {list(parting.index)}" if parting.index else ""
     left, right = _LONG[parting.left], _LONG[parting.right]
     label = f"{numbers[0]} in {left}, {numbers[1]} in {right}"
-    notes = [f"{where}{place}; apart by {parting.size:.1e} of max(1, the largest)"]
+    notes = [f"{where}{place}; off by {parting.size:.1e} of max(1, the largest)"]
     for side in sides:
         if side.name not in (parting.left, parting.right) and item in side.trace:
             array = np.asarray(side.trace[item])
@@ -47,11 +47,11 @@ def describe_parting(
                     f"{_LONG[side.name]} has {_numbers((float(array[parting.index]),))[0]} there"
                 )
     before = "every gradient nearer the loss" if item.is_backward else "everything before it"
-    notes.append(f"{before} agrees, or differs by rounding alone")
+    notes.append(f"{before} agrees, or differs only by rounding")
     together = "computed by the same fused step"
     return Diagnostic(
         codes.VERIFY_GRADIENT if item.is_backward else codes.VERIFY_VALUE,
-        f"{left} and {right} part at {_named(graph, item)}",
+        f"{left} and {right} differ at {_named(graph, item)}",
         span=nodes[0].origin.span if nodes else graph.span,
         label=label,
         secondary=tuple(
@@ -71,7 +71,7 @@ def describe_step(
     numbers = _numbers(values)
     return Diagnostic(
         codes.VERIFY_VALUE,
-        f"NumPy and PyTorch part at `{parameter}` after {plural(count, 'step')} of {optimizer}",
+        f"NumPy and PyTorch differ at `{parameter}` after {plural(count, 'step')} of {optimizer}",
         span=node.origin.span,
         label=f"{numbers[0]} in NumPy, {numbers[1]} in PyTorch",
         notes=(f"float64, at {list(index)}", "outputs and gradients agree before the first step"),

@@ -1,4 +1,4 @@
-"""What a run should have computed, given its own numbers just before.
+"""What a run should have computed, given its own preceding values.
 
 Two sound programs part where rounding decides: which side of a ReLU's kink, which of two nearly equal
 pixels in a pool. From there on they differ by much, and neither is wrong. So where they differ, each

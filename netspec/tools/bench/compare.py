@@ -193,11 +193,11 @@ def difference(ours: Mapping[str, Array], theirs: Mapping[str, Array], case: Cas
     key = "loss" if case.train else "output"
     a, b = np.asarray(ours[key]), np.asarray(theirs[key])
     if a.shape != b.shape:
-        return f"computes another {key}: {list(b.shape)} in place of {list(a.shape)}"
+        return f"computes a different {key}: {list(b.shape)} instead of {list(a.shape)}"
     if case.train and _is_random(case):
         return None  # every peer draws masks of its own
     if not float(np.abs(a - b).max()) <= _LOSS_TOLERANCE * float(np.abs(a).max()):
-        return f"computes another {key}"
+        return f"computes a different {key}"
     if not case.train:
         return None
     start = case.parameters()
@@ -211,7 +211,7 @@ def difference(ours: Mapping[str, Array], theirs: Mapping[str, Array], case: Cas
         # What float32 rounds off a parameter; what is rounding alone (a bias before a norm).
         floor = 1e-6 * _rms(start[name]) + 1e-4 * most
         if not _rms(mine - other) <= _CHANGE_TOLERANCE * _rms(mine) + floor:
-            return f"computes another gradient of `{name}`"
+            return f"computes a different gradient of `{name}`"
     return None
 
 

@@ -73,7 +73,7 @@ class Worker:
         try:
             self._connection.send(what)
         except OSError as error:
-            raise PeerError(f"its process is gone: {error}") from None
+            raise PeerError(f"its process was lost: {error}") from None
         return self._answer()
 
     def close(self) -> None:

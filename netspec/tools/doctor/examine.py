@@ -53,7 +53,7 @@ def examine(
         clip_norm: the length that longer gradients are scaled down to.
         warms_up: whether the rate rises at the beginning.
         loss: its name.
-        normalize: what is done to the images.
+        normalize: how the images are normalised.
         seed: of the initial weights.
         dtype: of the training, `float32` or `float64`.
         advance: called with each check's name before it begins.
@@ -88,7 +88,7 @@ def examine(
     )
     title = (
         f"{graph.name} on {plural(len(x), 'image')} of {data.name} ({normalization.kind}),"
-        f" to be trained by {optimizer} with a learning rate of {patient.lr:g}"
+        f" trained with {optimizer} at learning rate {patient.lr:g}"
     )
     report = Report(title)
     for name, check in _checks(patient, report):

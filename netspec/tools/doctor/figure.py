@@ -30,7 +30,7 @@ def draw(report: Report, path: Path) -> None:
     shown = report.pictured
     layers = max(len(shown.gradients), len(shown.dead), 8)
     made, axes = figure(1, 3, (14, 1.5 + _LINE * min(layers, _READABLE)))
-    _bars(axes[0][0], shown.gradients, COLORS[0], "gradient in relation to its weight", log=True)
+    _bars(axes[0][0], shown.gradients, COLORS[0], "gradient relative to its weight", log=True)
     _bars(axes[0][1], shown.dead, COLORS[1], "share of dead units")
     axes[0][1].set_xlim(0, 1)
     axes[0][1].axvline(DEAD, color="grey", linestyle=":")

@@ -44,18 +44,18 @@ def initial_loss(patient: Patient, pictured: Pictured) -> Finding:
         model = patient.model()
         loss = model.loss(patient.x, patient.y, loss=patient.loss, training=True)
     expected = pictured.expected = patient.expected
-    text = f"{loss:.4g}; {expected:.4g} where all {patient.classes} scores are equal"
+    text = f"{loss:.4g}; {expected:.4g} for {patient.classes} equal scores"
     verdict: Verdict = "ok"
     help = None
     if not math.isfinite(loss) or loss > HIGHEST_LOSS * expected:
         verdict = "bad"
-        help = "the net is sure of what it cannot know: make the initial weights smaller"
+        help = "the untrained net makes confident predictions: make the initial weights smaller"
         weight = _largest_weight(patient)
         if weight is not None:
             help += f" ({weight})"
     elif loss < LOWEST_LOSS * expected:
         verdict = "bad"
-        help = "an untrained net cannot know so much: do the images give the labels away?"
+        help = "an untrained net cannot be this accurate: do the images contain the labels?"
     return Finding(
         "initial loss", verdict, text, help,
         numbers={"loss": _known(loss), "expected": expected},
@@ -104,16 +104,16 @@ def loss_with_l2(patient: Patient) -> Finding:
     close = abs(added - expected) <= _L2_ROUNDING * expected + 1e-6 * abs(without)
     numbers = {"loss": _known(without), "with_l2": _known(with_l2), "expected": _known(expected)}
     if not math.isfinite(without):
-        return Finding("loss with L2", "unsure", "the loss is no finite number", numbers=numbers)
+        return Finding("loss with L2", "unsure", "the loss is not finite", numbers=numbers)
     if patient.l2 and expected > MOST_L2 * with_l2:
-        help = f"L2 is {expected / with_l2:.0%} of it, and draws the weights to 0"
+        help = f"L2 is {expected / with_l2:.0%} of it, and pulls the weights to 0"
         help += f": l2 = {_one_digit(patient.l2 * SOME_SHARE * without / expected)} would be less"
         return Finding("loss with L2", "bad", text, help, numbers=numbers)
     if close and expected > 0:
         return Finding("loss with L2", "ok", text, numbers=numbers)
     help = f"it should be higher by {expected:.4g}"
     if expected == 0:
-        help = "all weights are zero: all units of a layer then learn the same"
+        help = "all weights are zero, so all units of a layer learn the same"
     return Finding("loss with L2", "bad", text, help, numbers=numbers)
 
 
@@ -132,19 +132,19 @@ def scores(patient: Patient) -> Finding:
     where = last.origin.span.where if last.origin.span is not None else None
     numbers = {"least": _known(least), "largest": _known(largest), "layer": last.name}
     if not np.isfinite(outputs).all():
-        text, help = "they are not all finite numbers", "make the initial weights smaller"
+        text, help = "they are not all finite", "make the initial weights smaller"
     elif least == largest:
         text, help = f"they are all {least:g}, whatever the image", _zero_weights(patient)
     elif least >= 0 and float((outputs == 0).mean()) > CUT_OFF:
         text = f"they come from `{last.name}` ({last.op}), which cuts them off at 0"
-        help = "what is cut off gets no gradient: let the last layer be the linear one"
+        help = "what is cut off gets no gradient: end the net with the linear layer"
     elif least >= 0 and np.allclose(outputs.sum(axis=1), 1, atol=1e-3) and patient.classes > 1:
         text = f"they come from `{last.name}` ({last.op}) as probabilities, which add up to 1"
         help = "the loss applies a softmax itself: remove this one"
     else:
         text = f"from {least:.3g} to {largest:.3g}"
         if largest - least < SMALL_SCORES:
-            text += ", small; whether that does harm is seen under `learning rate`"
+            text += ", small; see `learning rate` for whether that does harm"
         return Finding("scores", "ok", text, numbers=numbers)
     return Finding("scores", "bad", text, help, where, numbers)
 
@@ -155,7 +155,7 @@ def _zero_weights(patient: Patient) -> str:
     zero = [p.name for p in patient.graph.trainable() if p.role == "weight"]
     zero = [name for name in zero if not parameters[name].any()]
     if not zero:
-        return "does anything between the image and the scores give one number for all?"
+        return "does something between the image and the scores give the same number for all?"
     which = f"{zero[-1]} and {len(zero) - 1} more are" if len(zero) > 1 else f"{zero[0]} is"
     return f"{which} all zeros: draw the initial weights at random"
 
@@ -174,7 +174,7 @@ def gradient_sizes(patient: Patient, pictured: Pictured) -> Finding:
         return Finding(name, "unsure", "there are no weights")
     broken = [g.name for g in found if not math.isfinite(g.size)]
     if broken:
-        text = f"that of {broken[-1]} is no finite number"
+        text = f"that of {broken[-1]} is not finite"
         return Finding(name, "bad", text, "make the initial weights smaller")
     known = {g.name: g.relative for g in found if g.relative is not None}
     pictured.gradients = known
@@ -182,15 +182,15 @@ def gradient_sizes(patient: Patient, pictured: Pictured) -> Finding:
     if silent:
         others = f" and {len(silent) - 1} more" if len(silent) > 1 else ""
         text = f"none reaches {silent[0]}{others}"
-        return Finding(name, "bad", text, "is something before the loss flat or zero?",
+        return Finding(name, "bad", text, "is something before the loss constant or zero?",
                        _where(patient, silent[0]), known)  # fmt: skip
     least, most = min(known, key=lambda n: known[n]), max(known, key=lambda n: known[n])
-    text = f"{known[least]:.1e} ({least}) to {known[most]:.1e} ({most}) in relation to the weights"
+    text = f"{known[least]:.1e} ({least}) to {known[most]:.1e} ({most}) relative to the weights"
     if known[most] > EXPLODED:
         help = "they explode: make the initial weights smaller, or normalise (batch_norm)"
         return Finding(name, "bad", text, help, _where(patient, most), known)
     if known[least] < VANISHED * known[most]:
-        help = "they vanish on the way: relu in place of sigmoid or tanh, batch_norm, a skip"
+        help = "they vanish: try relu instead of sigmoid or tanh, batch_norm, or a skip connection"
         return Finding(name, "bad", text, help, _where(patient, least), known)
     return Finding(name, "ok", text, numbers=known)
 

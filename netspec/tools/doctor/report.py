@@ -105,7 +105,7 @@ class Report:
         named: dict[Verdict, list[str]] = {"bad": [], "unsure": [], "ok": []}
         for finding in self.findings:
             named[finding.verdict].append(finding.name)
-        parts = [f"not well: {', '.join(named['bad'])}"] if named["bad"] else []
+        parts = [f"bad: {', '.join(named['bad'])}"] if named["bad"] else []
         if named["unsure"]:
             parts.append(f"unsure: {', '.join(named['unsure'])}")
         return "; ".join(parts) or "all is well"

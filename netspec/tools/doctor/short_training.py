@@ -100,7 +100,7 @@ def train_briefly(
         optimizer: its name.
         options: its keyword arguments.
         rate: the learning rate of a step, from 0.
-        steps: at most so many; a loss that is no finite number ends it too.
+        steps: at most so many; a loss that is not finite ends it too.
         until: stop once the loss is as low as this.
         l2: the coefficient of l2/2 * sum(W^2), which pulls at the weights too.
         clip_norm: scale longer gradients down to this.

@@ -56,7 +56,7 @@ def learning_rate(patient: Patient, pictured: Pictured) -> Finding:
         if died is None and _moves(patient, trial):
             return Finding(name, "ok", text, numbers=numbers)
         if died is None:
-            text += ", and images are not told apart"
+            text += ", and all images get nearly the same scores"
             return Finding(name, "bad", text, _why_stuck(patient), numbers=numbers)
         text += f", and then {died}"
     lower = (patient.lr * part for part in LOWER)
@@ -194,7 +194,7 @@ def small_batch(patient: Patient, pictured: Pictured) -> Finding:
         text = f"{len(x)} images learnt in {steps} steps (adam, {best.lr:g})"
         return Finding(name, "ok", text, numbers=numbers)
     text = f"{len(x)} images not learnt in {steps} steps: the loss is still {_end(best):.3g}"
-    help = "a net that cannot learn a few images by heart learns nothing: is a layer in the way?"
+    help = "a net that cannot overfit a few images learns nothing: does a layer block it?"
     return Finding(name, "bad", text, help, numbers=numbers)
 
 
@@ -227,11 +227,11 @@ def gradient_check(patient: Patient) -> Finding:
     failed = [row.name for row in rows if row.verdict == "failed"]
     failed += [check.name for check in checks if check.verdict == "failed"]
     if failed:
-        help = "`netspec gradcheck` says which layer it is"
+        help = "`netspec gradcheck` finds the layer"
         return Finding(name, "bad", text, help, numbers=numbers)
     if any(row.verdict == "inconclusive" for row in rows):
-        text = "the steps cross kinks wherever they go"
-        help = "`netspec gradcheck` looks at each layer"
+        text = "all steps cross kinks"
+        help = "`netspec gradcheck` checks each layer"
         return Finding(name, "unsure", text, help, numbers=numbers)
     return Finding(name, "ok", text, numbers=numbers)
 

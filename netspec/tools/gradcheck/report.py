@@ -15,11 +15,11 @@ from netspec.tools.gradcheck.verdict import ENOUGH, Score, Verdict
 
 NAMES = {"numpy": "NumPy", "torch": "PyTorch"}
 CAPTION = (
-    "error: the largest |gradient - difference|, as a part of max(1, the largest slope)",
+    "error: the largest |gradient - difference|, relative to max(1, the largest slope)",
     "relative, median: the largest and the median of |a - b| / max(|a|, |b|)",
-    "kinks: probes whose every step crosses the kink of a ReLU, a max pool or a hinge",
+    "kinks: probes with every step crossing the kink of a ReLU, a max pool or a hinge",
 )
-UNSURE = "unsure: probes whose differences are not exact enough to tell"
+UNSURE = "unsure: probes whose differences are not exact enough"
 
 
 @dataclass(frozen=True)

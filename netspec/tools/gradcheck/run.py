@@ -144,9 +144,9 @@ def _check_options(
     ways = [directions is not None, elements is not None, full]
     wrong = None
     if sum(ways) > 1:
-        wrong = "directions, elements and full are three ways: choose one"
+        wrong = "give one of directions, elements and full"
     elif whole and (full or elements is not None):
-        wrong = "elements are moved one at a time: whole goes with directions"
+        wrong = "whole needs directions: elements are moved one at a time"
     elif any(number is not None and number < 1 for number in (directions, elements)):
         wrong = "at least one direction or element is needed"
     elif mode not in MODES:
@@ -169,7 +169,7 @@ def _module(net: HasGraph, backend: str | None, *, is_part: bool) -> Any:
 
     why = None
     if is_part:
-        why = "the generated module is checked as a whole, without start and end"
+        why = "start and end are for the NumPy program: the generated module is checked as a whole"
     elif not hasattr(net, "written"):
         why = "a NumPy model has no PyTorch module: give the net"
     if why is not None:
@@ -265,7 +265,7 @@ def _note_of_small_loss(point: Point, tolerance: float) -> list[str]:
     if not point.case.objective.has_labels or not abs(landscape.loss) < tolerance:
         return []
     shown = "0" if abs(landscape.loss) <= landscape.rounding else f"{landscape.loss:.1e}"
-    return [f"the loss is {shown}, and gradients hardly differ from 0: are the images normalised?"]
+    return [f"the loss is {shown}, and gradients are nearly 0: are the images normalised?"]
 
 
 def _diagnose(
@@ -288,7 +288,7 @@ def _diagnose(
     elif failed:
         yield Diagnostic(
             codes.GRADCHECK_GRADIENT,
-            f"a gradient is wrong, and no layer by itself is: {_seen_in(failed, checks)}",
+            f"a gradient is wrong, but each layer is right by itself: {_seen_in(failed, checks)}",
             span=failed[0].span,
         )
     else:
@@ -296,7 +296,7 @@ def _diagnose(
             dataclasses.replace(check, rounding=bool(check.beyond)) for check in section.checks
         ]
         names = ", ".join(check.name for check in checks)
-        notes.append(f"{names}: off by rounding alone, as each side's own numbers make it")
+        notes.append(f"{names}: off by rounding only, given each side's own values")
 
 
 def _seen_in(rows: Sequence[Row], checks: Sequence[Check]) -> str:

@@ -161,7 +161,7 @@ def choose_parameters(graph: Graph, pattern: str) -> tuple[list[str], list[str]]
     if not any(chosen):
         raise NetspecError.simple(
             codes.GRADCHECK_PARAMS,
-            f"no parameter or input of {graph.name} is called {pattern!r}",
-            f"they are called {', '.join([*trained, *inputs][:12])}",
+            f"no parameter or input of {graph.name} matches {pattern!r}",
+            f"the names are {', '.join([*trained, *inputs][:12])}",
         )
     return chosen[0], chosen[1]

@@ -26,7 +26,9 @@ def cut(graph: Graph, start: str | None, end: str | None) -> Graph:
     after, before = _downstream(graph, first), _upstream(graph, last)
     inside = [node for node in graph.nodes if node.name in after and node.name in before]
     if not inside:
-        raise NetspecError.simple(codes.GRADCHECK_LABEL, f"no way leads from `{start}` to `{end}`")
+        raise NetspecError.simple(
+            codes.GRADCHECK_LABEL, f"there is no path from `{start}` to `{end}`"
+        )
     names = {node.name for node in inside}
     read = {value for node in inside for value in node.inputs}
     leaving = set(graph.outputs.values())

@@ -34,7 +34,7 @@ class Score:
     """How a backend's gradient compares with the measured slopes, over the probes of a row.
 
     Attributes:
-        error: the largest difference, as a part of max(1, the largest slope).
+        error: the largest difference, relative to max(1, the largest slope).
         largest, median: of the relative errors |a - b| / max(|a|, |b|).
         wrong, unsure: numbers of probes.
     """

@@ -14,9 +14,11 @@ from netspec.tools.agreement.quantities import ROWS
 from netspec.tools.agreement.text import batch_shapes, finite
 
 _ROUNDING = (
-    "~ rounding: each side is what the reference makes of that side's own numbers just before"
+    "~ rounding: each side is what the reference computes from that side's own preceding values"
 )
-_GROWN = "~ after steps: rounding that grew; each step by itself agrees from PyTorch's own weights"
+_GROWN = (
+    "~ after steps: rounding that grew; each single step agrees, starting from PyTorch's weights"
+)
 
 
 @dataclass
@@ -131,7 +133,7 @@ class Report:
         yield from self._steps_table(notes, width)
         if self.unseen:
             yield (
-                f"not found among the PyTorch module's calls, and judged by what follows:"
+                f"not found among the PyTorch module's calls, and judged by later values:"
                 f" {', '.join(self.unseen)}"
             )
         yield from notes

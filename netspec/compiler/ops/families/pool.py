@@ -22,7 +22,7 @@ class PoolOp(Op):
     kernel: Pair = attribute(PairOf(1), "size of the window")
     stride: Pair | None = attribute(PairOf(1), "step of the window; by default its size", None)
     pad: Padding = attribute(PaddingOf(same=False), "padding around the picture", 0)
-    ceil_mode: bool = attribute(Bool(), "let a last window reach past the picture's end", False)
+    ceil_mode: bool = attribute(Bool(), "allow a last window that extends past the picture", False)
 
     @property
     def step(self) -> Pair:
@@ -45,7 +45,7 @@ class PoolOp(Op):
                 f"a {self.kernel[0]}x{self.kernel[1]} window may be padded by at most half its"
                 f" size: {half[0]} above and below, {half[1]} left and right",
                 blame="pad",
-                notes=("more would leave windows that lie in the padding alone",),
+                notes=("with more, some windows would lie entirely in the padding",),
                 fixes=(Fix("pad", str(min(half)), f"pad by half the window: `pad = {min(half)}`"),),
             )
         window = self.window(x)

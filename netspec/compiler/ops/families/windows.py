@@ -142,7 +142,7 @@ def require_fit(op: str, window: tuple[Axis, Axis], fixes: Iterable[Fix] = ()) -
         fixes=(
             *fixes,
             Fix("kernel", str(fit), f"the largest kernel that fits is {fit}: `kernel = {fit}`"),
-            Fix("pad", str(grow), f"a padding makes room: `pad = {grow}`"),
+            Fix("pad", str(grow), f"padding makes it fit: `pad = {grow}`"),
         ),
     )
 

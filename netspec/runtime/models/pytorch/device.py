@@ -59,8 +59,8 @@ def choose_device(name: str, group: ProcessGroup) -> torch.device:
     built = torch.version.cuda is not None or torch.version.hip is not None
     require(
         available,
-        "PyTorch finds no GPU" + ("" if built else ": this PyTorch was built for the CPU alone"),
-        "--device cpu, or auto, which takes a GPU where there is one",
+        "PyTorch finds no GPU" + ("" if built else ": this PyTorch was built without GPU support"),
+        "--device cpu, or auto, which uses a GPU if there is one",
     )
     count = torch.cuda.device_count()
     require(

@@ -70,7 +70,7 @@ def from_environment() -> ProcessGroup:
         return ProcessGroup(*(int(os.environ[name]) for name in names))
     except ValueError:
         raise NetspecError.simple(
-            codes.TRAIN_BAD_OPTION, f"{', '.join(names)} in the environment are no whole numbers"
+            codes.TRAIN_BAD_OPTION, f"{', '.join(names)} in the environment are not whole numbers"
         ) from None
 
 

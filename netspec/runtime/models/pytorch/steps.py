@@ -47,7 +47,9 @@ class TorchBackend:
         self.model, self.job = model, job
         self.group, self.device = model.execution.group, model.execution.device
         check_kinds(job.augment, job.data.sample_shape)
-        require(hasattr(job.loss, "in_torch"), f"{job.loss} has no form for PyTorch (`in_torch`)")
+        require(
+            hasattr(job.loss, "in_torch"), f"{job.loss} has no PyTorch implementation (`in_torch`)"
+        )
         self.reads_every = _STEPS_AHEAD if self.device.type == "cuda" else 1
         self.writes = self.group.rank == 0
         seeds = np.random.SeedSequence([job.seed, self.group.rank]).generate_state(1, np.uint64)
@@ -94,7 +96,7 @@ class TorchBackend:
         chosen = {}
         for name, (x, y) in job.measured.items():
             if isinstance(x, ChosenImages):
-                assert x.images is job.data.x_train, "some of the images trained on"
+                assert x.images is job.data.x_train, "some of the training images"
                 chosen[name] = x.numbers
             else:
                 sets[name] = (x, y)

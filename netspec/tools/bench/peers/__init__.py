@@ -35,7 +35,7 @@ class Peer:
         if missing:
             return f"not installed: pip install {' '.join(missing)}"
         if case.train and not self.trains:
-            return "is for inference alone"
+            return "is for inference only"
         return None
 
     def load(self) -> Prepare:
@@ -54,7 +54,7 @@ PEERS = {
     "torch-compile": Peer("torch.compile, N, C, H, W", "pytorch", "compiled", ("torch",)),
     "jax": Peer("JAX, jit, N, H, W, C", "in_jax", packages=("jax",)),
     "onnxruntime": Peer(
-        "onnxruntime, of PyTorch's ONNX export", "onnx",
+        "onnxruntime, on PyTorch's ONNX export", "onnx",
         packages=("torch", "onnx", "onnxscript", "onnxruntime"), trains=False,
     ),
     "tinygrad": Peer("tinygrad, TinyJit, on the processor", "in_tinygrad", packages=("tinygrad",)),
