@@ -270,9 +270,10 @@ def blocks(x: Array) -> Iterator[Array]:
 
 
 def _as_labels(name: str, part: str, y: Array) -> Labels:
-    one_hot = y.ndim == 2 and y.shape[1] > 1 and y.dtype.kind in "uifb" and _is_one_hot(y)
+    rows = y.ndim == 2 and 1 < y.shape[1] <= MAX_CLASSES
+    one_hot = rows and y.dtype.kind in "uifb" and _is_one_hot(y)
     # An empty list becomes an array of floats.
-    if y.size and y.dtype.kind == "f" and not one_hot and (y == np.floor(y)).all():
+    if y.size and y.dtype.kind == "f" and not one_hot and all(map(_is_whole, blocks(y))):
         raise NetspecError.simple(
             codes.DATA_SHAPE,
             f"{name}: y_{part} holds {y.dtype} values; labels are whole numbers",
@@ -295,7 +296,14 @@ def _as_labels(name: str, part: str, y: Array) -> Labels:
 
 def _is_one_hot(y: Array) -> bool:
     """Whether each row of (N, K) has a single 1 among zeros."""
-    return bool((((y == 0) | (y == 1)).all(axis=1) & ((y != 0).sum(axis=1) == 1)).all())
+    return all(
+        bool((((part == 0) | (part == 1)).all(axis=1) & ((part != 0).sum(axis=1) == 1)).all())
+        for part in blocks(y)
+    )
+
+
+def _is_whole(y: Array) -> bool:
+    return bool((y == np.floor(y)).all())
 
 
 def magnitude(x: Array) -> float:
