@@ -314,6 +314,41 @@ def test_steps_that_rounding_drives_apart_are_judged_one_by_one(monkeypatch):
     assert any("3 steps of sgd" in d.message for d in report.diagnostics)
 
 
+@pytest.mark.parametrize(
+    ("layers", "batch", "seed"),
+    [
+        # Biases and scales before a norm have gradients that are zero but for rounding.
+        (
+            "batch_norm -> batch_norm(affine = false) -> batch_norm -> tanh -> relu -> batch_norm"
+            " -> tanh -> conv(4, 3, pad = 1) -> relu -> batch_norm -> group_norm(1)"
+            " -> instance_norm -> scale -> batch_norm -> scale",
+            3, 34,
+        ),
+        # Weights that run off to infinity.
+        (
+            "relu -> scale -> batch_norm(affine = false) -> tanh -> tanh -> group_norm(1) -> scale"
+            " -> conv(4, 1) -> scale",
+            2, 111,
+        ),
+    ],
+)  # fmt: skip
+def test_steps_along_gradients_that_are_rounding_are_no_fault(layers, batch, seed):
+    net = netspec.loads(f"net N {{\n input x: [4, 3, 3]\n output x -> {layers}\n}}")
+    report = verify(net, steps=20, dtypes=["float64"], batch=batch, seed=seed)
+    assert report.ok, report.diagnostics
+    assert any(row.excused for row in report.steps)
+
+
+def test_norms_made_of_rows_are_found_among_the_calls():
+    net = netspec.loads("""net N {
+        input x: [5, 1, 4]
+        output x -> permute([3, 2, 1]) -> batch_norm -> relu -> batch_norm -> permute([2, 1, 3])
+    }""")
+    report = verify(net, steps=0, dtypes=["float64"])
+    assert report.ok
+    assert report.unseen == ()
+
+
 def test_a_fault_in_an_optimizer_is_found(monkeypatch):
     real = optimizers.RMSProp._update
 

@@ -206,6 +206,8 @@ class Op:
         takes_max: its value is the maximum over a window, the first of equals.
         value_range: the least and the largest number that its value can hold.
         is_distribution: whether its values along an axis are probabilities that add up to 1.
+        moves_axes: whether what PyTorch makes of it, or the gradient that goes back, can be a view
+            with axes moved, which lies in memory in another order than that of its axes.
         torch_order: PyTorch's order of arguments, where it also takes a size that we infer from the
             input, which is written as "".
         torch_function, torch_module: the function or the module of PyTorch that takes the inputs and
@@ -221,6 +223,7 @@ class Op:
     takes_max: ClassVar[bool] = False
     value_range: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
     is_distribution: ClassVar[bool] = False
+    moves_axes: ClassVar[bool] = False
     torch_order: ClassVar[tuple[str, ...]] = ()
     torch_function: ClassVar[str] = ""
     torch_module: ClassVar[str | None] = None
@@ -303,6 +306,17 @@ class Op:
         if self.torch_module is None:
             raise NotImplementedError
         return Torch(self.torch_module, given)
+
+    def needs_order(self, *inputs: Shape) -> bool:
+        """Whether PyTorch gets the gradient of `torch` wrong for views with axes moved.
+
+        Sizes are numbers, or formulas of what can still change.
+        """
+        return False
+
+    def torch_of_views(self, *inputs: Shape) -> Torch:
+        """What `torch` is, right for views with axes moved too, where it `needs_order`."""
+        return self.torch(*inputs)
 
     # -- common to all
 

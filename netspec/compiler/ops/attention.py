@@ -24,6 +24,7 @@ class Attention(Op):
 
     name = "attention"
     arity = 3
+    moves_axes = True
     examples = (
         Example("attention", ((4, 3), (5, 3), (5, 2))),
         Example("attention", ((2, 3, 4), (2, 5, 4), (2, 5, 3))),

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from netspec.compiler.ir.contract import *
+from netspec.compiler.ops.families.rows import over_rows
 
 USELESS_BIAS = Code.warning("graph/useless-bias", "a bias that the next batch norm subtracts again")
 
@@ -212,6 +213,19 @@ class BatchNorm(Op):
         options = {"eps": self.eps, "momentum": self.momentum, "affine": self.affine}
         defaults = {"eps": 1e-5, "momentum": 0.1, "affine": True}
         return Torch(target, (inputs[0][0],), options, defaults=defaults)
+
+    def needs_order(self, *inputs: Shape) -> bool:
+        """Where one side of a picture alone can be 1.
+
+        The order in memory of [N, C, 1, W] with its axes moved is not told by its strides alone:
+        PyTorch reads the gradient in the one order and the value in the other.
+        """
+        (x,) = inputs
+        return len(x) == 3 and x[0] != 1 and x[1] != x[2] and any(not d > 1 for d in x[1:])
+
+    def torch_of_views(self, *inputs: Shape) -> Torch:
+        """`nn.BatchNorm1d` over [N, C, H W]."""
+        return over_rows(self.torch(*inputs), inputs[0])
 
 
 def _per_channel(vector: Array, like: Array) -> Array:

@@ -4,6 +4,7 @@ import math
 
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.per_image_norm import NormalizingOp, Sets, channel_sets
+from netspec.compiler.ops.families.rows import over_rows
 
 ONE_VALUE = Code.error("shape/one-value", "a channel with one value, which cannot be normalised")
 
@@ -74,3 +75,12 @@ class InstanceNorm(NormalizingOp):
         options = {"eps": self.eps, "affine": self.affine}
         defaults = {"eps": 1e-5, "affine": False}
         return Torch(f"nn.InstanceNorm{len(x) - 1}d", (x[0],), options, defaults=defaults)
+
+    def needs_order(self, *inputs: Shape) -> bool:
+        """Every picture: of a batch of one image PyTorch reads value and gradient in two orders."""
+        (x,) = inputs
+        return len(x) == 3 and x[0] != 1
+
+    def torch_of_views(self, *inputs: Shape) -> Torch:
+        """`nn.InstanceNorm1d` over [N, C, H W]."""
+        return over_rows(self.torch(*inputs), inputs[0])

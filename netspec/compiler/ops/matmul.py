@@ -17,6 +17,7 @@ class Matmul(Op):
 
     name = "matmul"
     arity = 2
+    moves_axes = True
     torch_function = "torch.matmul"
     examples = (
         Example("matmul", ((3, 4), (4, 5))),

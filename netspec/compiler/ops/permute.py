@@ -17,6 +17,7 @@ class Permute(Op):
     axes: tuple[int, ...] = attribute(IntList(0), "the axes of one image, counted from 1")
 
     name = "permute"
+    moves_axes = True
     examples = (
         Example("permute([2, 3, 1])", ((3, 4, 5),)),
         Example("permute([3, 1, 2])", ((3, 4, 5),)),

@@ -11,11 +11,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from netspec.compiler.elaborate.net import build
 from netspec.compiler.elaborate.net_builder import Assembly
-from netspec.compiler.ir.graph import Graph
+from netspec.compiler.ir.graph import Graph, Shape
 from netspec.compiler.ir.initializers import Initializer, Ones
 from netspec.compiler.ir.op import Torch
 from netspec.compiler.ir.size_text import size_text
@@ -33,6 +33,7 @@ from netspec.compiler.torch_backend.trace import (
     Trace,
     Tracer,
     TracingBody,
+    torch_form,
 )
 from netspec.compiler.torch_backend.traced_numbers import (
     ATTEMPTS,
@@ -40,6 +41,7 @@ from netspec.compiler.torch_backend.traced_numbers import (
     TracedFloat,
     local_of,
     other_value,
+    outer_of,
     roots_of,
 )
 from netspec.diagnostics import DiagnosticSink
@@ -130,6 +132,7 @@ def _trace(
     trace.shapes = dict(assembly.inputs)
     trace.results = tuple(graph.outputs.values())
     trace.events = live_part(trace.events, {*graph.by_name, *graph.inputs})
+    _mark_views(trace, graph)
     return TracedNet(graph, trace, dict(keep), {}, {}, made[0].derived), tracer
 
 
@@ -188,7 +191,7 @@ def _foretold(traced: TracedNet, graph: Graph, at: Mapping[str, Any]) -> bool:
         return False
     for event, node in zip(events, graph.nodes, strict=True):
         shapes = graph.shapes_into(node)
-        mine, other = event.op.torch(*event.shapes), node.op.torch(*shapes)
+        mine, other = event.torch(), torch_form(node.op, shapes, event.of_views)
         if not _same((mine, event.node.inputs), (other, node.inputs), at):
             return False
         if mine.module is None:  # else the parameters are the module's affair
@@ -196,6 +199,20 @@ def _foretold(traced: TracedNet, graph: Graph, at: Mapping[str, Any]) -> bool:
             if not _same([spec.shape for spec in event.specs], sizes, at):
                 return False
     return _same(chosen_rules(traced.graph), chosen_rules(graph), at)
+
+
+def _mark_views(trace: Trace, graph: Graph) -> None:
+    """Say which layers must be right for views with axes moved: one in all calls of its block."""
+    if not any(node.op.moves_axes for node in graph.nodes):
+        return
+    events = list(applied(trace.events))
+    spans = {event.span for event in events if event.op.needs_order(*map(_outer, event.shapes))}
+    for event in events:
+        event.of_views = event.span in spans
+
+
+def _outer(shape: Shape) -> Shape:
+    return tuple(cast(int, outer_of(dim)) if isinstance(dim, int) else dim for dim in shape)
 
 
 def chosen_rules(graph: Graph) -> dict[str, Initializer]:

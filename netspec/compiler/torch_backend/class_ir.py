@@ -23,7 +23,7 @@ class Layer:
     """A layer of a class: what it is in PyTorch, its numbers in the class's arguments.
 
     `parameters` are those that no module of `torch.nn` holds; `parameters_held` says whether there
-    are any at all.
+    are any at all. `of_views` says that it is written to be right for views with axes moved.
     """
 
     torch: Torch
@@ -34,6 +34,7 @@ class Layer:
     inputs: tuple[Value, ...]
     results: tuple[Value, ...]
     span: Span
+    of_views: bool = False
 
 
 @dataclass(eq=False)

@@ -107,6 +107,13 @@ def _imports(text: str, functional: str) -> list[str]:
     return [*lines, "from torch import nn", ""]
 
 
+_OF_VIEWS = (
+    "Norms of pictures take [N, channels, pixels] here: next to a permute, the gradient of"
+    " nn.BatchNorm2d can be wrong in PyTorch where the height or the width is 1, and that of"
+    " nn.InstanceNorm2d where the batch is one image."
+)
+
+
 class _Class:
     """One class of the module."""
 
@@ -118,6 +125,7 @@ class _Class:
         self.is_net = isinstance(made.definition, syntax.Net)
         self.functional = functional
         self.error = CLASH["ValueError"] if "ValueError" in names else "ValueError"
+        self.of_views = _has_views(made.steps)
         # Before layers are strung together: what a decision holds is then no longer its steps.
         self.read = symbols_in(made)
         uses = count_uses(made.steps, made.results)
@@ -173,6 +181,8 @@ class _Class:
         lines = [f'{INDENT}"""{first}']
         lines += [INDENT + line if line else "" for line in rest]
         lines += self._net_facts() if self.is_net else self._block_facts()
+        if self.of_views:
+            lines += ["", *(INDENT + line for line in _wrapped(_OF_VIEWS))]
         if len(lines) == 1:
             return [lines[0] + '"""']
         return [*lines, f'{INDENT}"""']
@@ -337,6 +347,16 @@ def _tuple(items: Sequence[str]) -> str:
     return f"({', '.join(items)})" if len(items) > 1 else items[0]
 
 
+def _has_views(steps: Sequence[Any]) -> bool:
+    """Whether a layer is written to be right for views with axes moved."""
+    return any(
+        any(_has_views(inner) for _, inner in step.cases)
+        if isinstance(step, Choice)
+        else isinstance(step, Layer) and step.of_views
+        for step in steps
+    )
+
+
 def _all_paths(steps: Sequence[Any]) -> Iterator[str]:
     for step in steps:
         if hasattr(step, "cases"):
@@ -360,7 +380,7 @@ def _names_in_forward(units: Sequence[Unit]) -> set[str]:
 def _owners(traced: TracedNet, graph: Graph) -> dict[str, Owned]:
     owners = {}
     for event in applied(traced.trace.events):
-        inner = event.op.torch(*event.shapes).module
+        inner = event.torch().module
         for own, full in event.node.parameters.items():
             if graph.parameters[full].trainable:
                 rank = len(graph.parameters[full].shape)

@@ -213,7 +213,7 @@ class _Comparison:
         at = {**self.at, **{name: plain(dim) for name, dim in extents.items()}}
         own = {s.name: s.shape for s in event.specs if s.name in step.parameters}
         same = (
-            _plain(event.op.torch(*event.shapes)) == _evaluated(step.torch, at)
+            _plain(event.torch()) == _evaluated(step.torch, at)
             and _plain(own) == _evaluated(dict(step.parameters), at)
             and bool(event.specs) == step.parameters_held
         )

@@ -187,7 +187,7 @@ class Merger:
 
     def _layer(self, heads: list[Applied], who: list[int]) -> Layer:
         head = heads[0]
-        torch = self._agreed([local_torch(h.op.torch(*h.shapes), h.shapes) for h in heads], who)
+        torch = self._agreed([local_torch(h.torch(), h.shapes) for h in heads], who)
         # The parameters of a module of `torch.nn` are its own affair.
         own = {} if torch.module is not None else {s.name for s in head.specs}
         shapes = self._agreed(
@@ -202,6 +202,7 @@ class Merger:
             self._inputs(heads, who),
             self._results(heads, who),
             head.span,
+            head.of_views,
         )
         self._count(step, heads, who)
         return step

@@ -14,8 +14,8 @@ from typing import Any, cast
 from netspec.compiler.elaborate.net import Body
 from netspec.compiler.elaborate.scope import UNKNOWN, Tensor, Tensors
 from netspec.compiler.ir import constants
-from netspec.compiler.ir.graph import Node
-from netspec.compiler.ir.op import Op, ParameterSpec
+from netspec.compiler.ir.graph import Node, Shape
+from netspec.compiler.ir.op import Op, ParameterSpec, Torch
 from netspec.compiler.ir.sizes import Dim, Size
 from netspec.compiler.parse.loader import Module
 from netspec.compiler.syntax import tree as syntax
@@ -38,7 +38,10 @@ _AXES = {1: ("features",), 2: ("length", "features"), 3: ("channels", "height", 
 
 @dataclass(eq=False)
 class Applied:
-    """A layer: its node, and its inputs' shapes and parameters with their memory."""
+    """A layer: its node, and its inputs' shapes and parameters with their memory.
+
+    `of_views` says that PyTorch must be right for views with axes moved too.
+    """
 
     node: Node
     op: Op
@@ -47,6 +50,11 @@ class Applied:
     path: str
     span: Span
     reused: bool = False
+    of_views: bool = False
+
+    def torch(self) -> Torch:
+        """The layer in PyTorch."""
+        return torch_form(self.op, self.shapes, self.of_views)
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -89,6 +97,11 @@ class Named:
 
     name: str
     value: str
+
+
+def torch_form(op: Op, shapes: tuple[Shape, ...], of_views: bool) -> Torch:
+    """An op in PyTorch, for views with axes moved too or not."""
+    return op.torch_of_views(*shapes) if of_views else op.torch(*shapes)
 
 
 Event = Applied | Called | Chosen | Named

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -200,19 +200,35 @@ def _gradient(tensor: torch.Tensor) -> Array:
     return _array(torch.zeros_like(tensor) if tensor.grad is None else tensor.grad)
 
 
+def _laid_out(calls: Sequence[Call], place: int, expected: Container[int]) -> range:
+    """A call, with those right around it that lay out its value in other axes and that none expects:
+    a norm of pictures may be made one of rows.
+    """
+    start, stop = place, place + 1
+    if start - 1 not in expected and [n for n, _ in calls[place].inputs] == [start - 1]:
+        start -= 1
+    if stop < len(calls) and stop not in expected:
+        stop += [n for n, _ in calls[stop].inputs] == [place]
+    return range(start, stop)
+
+
 def _activations(graph: Graph, calls: list[Call], batch: int) -> Trace:
     """The values of the nodes that are found, their gradients and contributions."""
     expected = expected_calls(graph)
     places = align(expected, [call.key for call in calls])
+    matched = {place for place in places if place is not None}
     numbers = {name: -1 - i for i, name in enumerate(graph.inputs)}
     made: dict[str, list[Call]] = {node.name: [] for node in graph.nodes}
     for wanted, place in zip(expected, places, strict=True):
         if place is None:
             continue
-        made[wanted.node].append(calls[place])
         shape = (batch, *graph.shape_of(wanted.node))
-        if wanted.gives and tuple(calls[place].value.shape) == shape:
-            numbers[wanted.node] = place
+        own = range(place, place + 1)
+        if wanted.gives and tuple(calls[place].value.shape) != shape:
+            own = _laid_out(calls, place, matched)
+        made[wanted.node] += [calls[at] for at in own]
+        if wanted.gives and tuple(calls[own[-1]].value.shape) == shape:
+            numbers[wanted.node] = own[-1]
     trace: Trace = {}
     for node in graph.nodes:
         if node.name not in numbers:
