@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import _thread
 import gc
+import signal
 import subprocess
 import sys
 import threading
@@ -18,6 +18,7 @@ import pytest
 import netspec
 from netspec.kernels import parallel
 from netspec.runtime.engine.recent import Recent
+from tests.helpers import interrupting
 
 ROOT = Path(__file__).parents[2]
 TEXT = """net Small() {
@@ -181,40 +182,21 @@ def test_parts_are_made_where_no_thread_can_be_had(monkeypatch: pytest.MonkeyPat
     assert parallel.run(lambda number: number + 1, [(n,) for n in range(4)]) == [1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("what", ["forward", "predictor", "training"])
-def test_an_interrupted_call_does_not_spoil_the_next(what: str) -> None:
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="interrupts by a timer")
+@pytest.mark.parametrize("workers", [2, 4])
+@pytest.mark.parametrize(
+    "what",
+    [
+        pytest.param(what, marks=[pytest.mark.heavy] if "torch" in what else [])
+        for what in interrupting.KINDS
+    ],
+)
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # in a finalizer
+def test_an_interrupted_call_does_not_spoil_the_next(what: str, workers: int) -> None:
     """At moments that are drawn: while it records, while threads work, and in between."""
-    rng = np.random.default_rng(7)
-    model = netspec.loads(TEXT).compile()
-    state, expected = model.state_dict(), model.forward(X)
-    loss, _ = model.loss_and_grads(X, Y)
-    model.load_state_dict(state)
-    predictor = model.predictor()
-    call = {
-        "forward": lambda: model.forward(X),
-        "predictor": lambda: predictor(X),
-        "training": lambda: model.loss_and_grads(X, Y),
-    }[what]
-    interrupted = 0
-    for turn in range(30):
-        if turn % 5 == 0:  # records anew
-            model, predictor = netspec.loads(TEXT).compile(), model.predictor()
-        timer = threading.Timer(float(rng.uniform(0, 0.02)), _thread.interrupt_main)
-        try:
-            timer.start()
-            while timer.is_alive():
-                call()
-            timer.join()
-            time.sleep(0.05)  # the interrupt is on its way
-        except KeyboardInterrupt:
-            interrupted += 1
-        timer.join()
-        model.load_state_dict(state)
-        np.testing.assert_array_equal(model.forward(X), expected)
-        np.testing.assert_allclose(predictor(X), expected, atol=1e-5)
-        assert model.loss_and_grads(X, Y)[0] == loss
-        model.load_state_dict(state)
-    assert interrupted > 15
+    if "torch" in what:
+        pytest.importorskip("torch")
+    interrupting.interrupt_many(what, workers, 8, seed=7)
 
 
 # ----------------------------------------------------------------------------------- mapped data

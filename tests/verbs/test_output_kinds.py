@@ -326,35 +326,3 @@ def test_nobody_can_foretell_the_file_that_is_written_first(
     assert run("compile", "tiny.net", "--target", "numpy", "-o", "out.py").code == 0
     assert run("fmt", "tiny.net").code == 0
     assert kept.read_text() == "mine"
-
-
-@pytest.mark.parametrize("call", ["write", "fsync", "replace", "mkstemp"])
-@pytest.mark.parametrize("writer", ["fmt", "fix", "numpy", "torch", "weights", "curves", "filters"])
-def test_a_system_that_refuses_leaves_the_old_file(
-    run: Run, project: Path, monkeypatch, made_run: Path, writer: str, call: str
-) -> None:
-    from netspec.runtime.weights import atomic_write
-
-    if writer in REWRITERS:
-        verb, text = REWRITERS[writer]
-        Path("a.net").write_text(text)
-        command = [*verb.split(), "a.net"]
-    else:
-        command = [*command_of(writer, made_run), f"out{WRITERS[writer][1]}"]
-        run(*command)
-    before = {path: path.read_bytes() for path in project.rglob("*") if path.is_file()}
-
-    def refuses(*_: object, **__: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    if call == "write":
-        monkeypatch.setattr(atomic_write, "write_all", refuses)
-    elif call == "mkstemp":
-        monkeypatch.setattr(atomic_write.tempfile, "mkstemp", refuses)
-    else:
-        monkeypatch.setattr(os, call, refuses)
-    finished = run(*command)
-    monkeypatch.undo()
-    assert finished.code == 1
-    assert "error[output/disk-full]" in finished.err
-    assert {path: path.read_bytes() for path in project.rglob("*") if path.is_file()} == before
