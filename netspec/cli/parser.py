@@ -6,13 +6,15 @@ import argparse
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from netspec.text.printable import printable
+
 
 class Parser(argparse.ArgumentParser):
     """An `ArgumentParser` whose errors are one line, with a suggestion in place of the usage."""
 
     def error(self, message: str) -> NoReturn:
         """See `ArgumentParser`."""
-        self.exit(2, f"error: {message}\n")
+        self.exit(2, f"error: {printable(message)}\n")
 
     def refuse_unknown(self, unknown: Sequence[str]) -> NoReturn:
         """Say of the first thing that is no option, nor the value of one, what it may be."""

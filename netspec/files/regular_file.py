@@ -78,6 +78,16 @@ def open_own(path: Path) -> BinaryIO:
     return _opened(os.open(path, flags, 0o666), "r+b")
 
 
+def open_new(path: Path) -> BinaryIO:
+    """Make a file and open it to write to it, where nothing has that name, no link either.
+
+    Raises:
+        OSError: `FileExistsError` where something has, or the system refuses.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    return _opened(os.open(path, flags | _NO_LINK | _NO_TEXT | _CLOSED_LATER, 0o666), "wb")
+
+
 def kind_of(path: Path) -> str | None:
     """What is at a path: `file`, `folder`, `link`, or `no file` (a FIFO, a device); None for nothing.
 

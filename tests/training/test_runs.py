@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 from pathlib import Path
@@ -322,10 +323,46 @@ def test_event_files_for_tensorboard(run: Run, net, tmp_path, monkeypatch) -> No
     assert chosen["augment"].string_value == "crop"
 
 
+def test_event_files_are_new_ones_whatever_lies_in_the_folder(tmp_path, monkeypatch) -> None:
+    pytest.importorskip("tensorboard")
+    from netspec.runtime.runs import tensorboard
+
+    monkeypatch.setattr("time.time", lambda: 1e9)
+    outside = tmp_path / "outside"
+    outside.write_bytes(b"kept")
+    folder = tmp_path / "run"
+    folder.mkdir()
+    names = [f"events.out.tfevents.1000000000.netspec.{os.getpid()}.{i}" for i in range(4)]
+    (folder / names[0]).symlink_to(outside)
+    (folder / names[1]).symlink_to(tmp_path / "nowhere")
+    os.mkfifo(folder / names[2])
+    for _ in range(2):
+        events = tensorboard.Events(folder, 3, {"lr": 0.1})
+        events.write({"kind": "result", "epoch": 1, "step": 3, "test": 0.5, "seconds": 1.0})
+        events.close()
+    assert outside.read_bytes() == b"kept"
+    assert not (tmp_path / "nowhere").exists()
+    assert sorted(p.name for p in folder.iterdir()) == [*names, f"{names[3][:-1]}4"]
+    assert all((folder / name).stat().st_size > 100 for name in (names[3], f"{names[3][:-1]}4"))
+
+
+def test_a_full_disk_of_event_files_is_an_ordinary_error(tmp_path, monkeypatch) -> None:
+    pytest.importorskip("tensorboard")
+    from netspec.runtime.runs import tensorboard
+
+    def full() -> None:
+        raise OSError(28, "No space left on device")
+
+    events = tensorboard.Events(tmp_path, 0, {})
+    with monkeypatch.context() as patch:
+        patch.setattr(events._writer, "flush", full)
+        with fails("output/disk-full", "events.out"):
+            events.flush()
+    events.close()
+
+
 def test_tensorboard_that_is_not_there(run: Run, net, tmp_path, monkeypatch) -> None:
-    monkeypatch.setitem(
-        __import__("sys").modules, "tensorboard.summary.writer.event_file_writer", None
-    )
+    monkeypatch.setitem(__import__("sys").modules, "tensorboard.summary.writer.record_writer", None)
     finished = run("train", "numpy", net, *SHORT, "--tensorboard", "--out", tmp_path / "run")
     assert finished.code == 1
     assert "run/no-tensorboard" in finished.err

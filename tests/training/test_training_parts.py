@@ -10,7 +10,7 @@ import pytest
 import netspec
 from netspec.diagnostics import NetspecError
 from netspec.runtime.data import Dataset, load
-from netspec.runtime.data.batches import batch_slices
+from netspec.runtime.data.batches import batch_slices, evaluation_batch
 from netspec.runtime.data.input_normalization import FITTED
 from netspec.runtime.models.numpy_steps import accuracy, numpy_training
 from netspec.runtime.optim import optimizers
@@ -392,7 +392,7 @@ def test_training_learns_the_digits(digits, loss):
     assert history.learning_rates[0] == 1e-2
     assert 0 < history.learning_rates[-1] < 1e-5
     assert model.seeds == [0]
-    measured = accuracy(model, digits.x_test, digits.y_test, history.normalization)
+    measured = accuracy(model, digits.x_test, digits.y_test, history.normalization, 128)
     assert [measured] == history.test_acc_history
 
 
@@ -457,6 +457,42 @@ def test_batches(count, batch, sizes):
     slices = batch_slices(count, batch)
     assert [part.stop - part.start for part in slices] == sizes
     assert np.concatenate([np.arange(count)[part] for part in slices]).tolist() == [*range(count)]
+
+
+@pytest.mark.parametrize(
+    ("batch", "shape", "images"),
+    [
+        (8, (784,), 128),
+        (500, (784,), 500),
+        (64, (3, 96, 96), 128),
+        (8, (3, 224, 224), 27),
+        (64, (3, 224, 224), 64),
+        (1, (3, 4000, 4000), 1),
+    ],
+)
+def test_accuracies_take_fewer_large_images_at_a_time(batch, shape, images):
+    assert evaluation_batch(batch, shape) == images
+
+
+@pytest.mark.parametrize("target", ["numpy", "torch"])
+def test_accuracies_are_computed_in_such_batches(target):
+    if target == "torch":
+        pytest.importorskip("torch")
+    shape = (1, 600, 600)  # of which 11 are enough
+    data = made(30, shape, np.float32, tests=13)
+    layers = "avg_pool(8) -> avg_pool(5) -> flatten -> linear(3)"
+    text = f"net L() {{ input x: [1, 600, 600]\n output x -> {layers} }}"
+    model = netspec.loads(text).compile(target)
+    seen = []
+    if target == "torch":
+        hook = lambda module, given, out: seen.append((len(given[0]), module.training))  # noqa: E731
+        model.module.register_forward_hook(hook)
+    else:
+        scores = model.scores
+        model.scores = lambda x: seen.append((len(x), False)) or scores(x)
+    fit(model, data, epochs=1, batch=5, normalize="none")
+    sizes = [count for count, training in seen if not training]
+    assert sizes == [11, 11, 8, 11, 2]
 
 
 def test_l2_reaches_weights_and_adamw_decays_them(digits):

@@ -48,6 +48,13 @@ COMMANDS = {
     "doctor": ("doctor", f"{ODD}/a.net"),
     "predict": ("predict", f"{ODD}/a.net", f"{ODD}/w.safetensors", f"{ODD}/x.npy"),
     "eval": ("eval", f"{ODD}/absent"),
+    "verb": (ODD,),
+    "option": ("check", f"--{ODD}", f"{ODD}/a.net"),
+    "choice": ("check", f"{ODD}/a.net", "--format", ODD),
+    "number": ("train", f"{ODD}/a.net", "--epochs", ODD),
+    "list": ("train", f"{ODD}/a.net", "--mean", ODD),
+    "too many": ("explain", "shape/rank", ODD, ODD),
+    "ambiguous": ("fmt", f"--check={ODD}", f"{ODD}/a.net"),
 }  # fmt: skip
 
 

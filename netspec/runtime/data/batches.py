@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -9,6 +11,9 @@ from numpy.typing import NDArray
 
 # Train accuracy is a check on over-fitting; 10,000 images give it to within half a percent.
 TRAIN_SAMPLE = 10_000
+# Accuracies are computed of at least so many images at a time, however small the batches of training
+# are; of large ones fewer, until they have so many numbers together.
+_EVALUATION_BATCH, _EVALUATION_NUMBERS = 128, 1 << 22
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
@@ -43,6 +48,12 @@ def share(part: slice, rank: int, size: int) -> tuple[slice, float]:
         return slice(part.start, part.start + min(2, count)), 0.0
     first, last = (part.start + count * (rank + i) // active for i in (0, 1))
     return slice(first, last), (last - first) / count
+
+
+def evaluation_batch(batch: int, sample_shape: Sequence[int]) -> int:
+    """How many images of this shape accuracies are computed of at a time: no fewer than in a step."""
+    enough = max(1, _EVALUATION_NUMBERS // math.prod(sample_shape))
+    return max(batch, min(_EVALUATION_BATCH, enough))
 
 
 def train_sample(count: int, seed: int) -> NDArray[np.int64]:

@@ -11,7 +11,7 @@ import numpy as np
 from netspec import codes
 from netspec.compiler.ir.graph import Graph
 from netspec.diagnostics import NetspecError
-from netspec.runtime.models.numpy_steps import EVALUATION_BATCH
+from netspec.runtime.data.batches import evaluation_batch
 from netspec.runtime.models.protocols import Job
 from netspec.runtime.optim.optimizers import OPTIMIZERS
 from netspec.runtime.weights.host import machine_memory, show_bytes
@@ -62,7 +62,7 @@ def needed_bytes(model: Any, job: Job, batch: int, *, kept: bool = False) -> int
     if kept:  # a checkpoint is a copy of all that, and then once more the bytes of its file
         copies += 2 * (2 + remembered)
     seen = {id(x): x.nbytes for x in (job.data.x_train, job.data.x_test) if _in_memory(x)}
-    steps: int = model.step_bytes(batch, max(batch, EVALUATION_BATCH))
+    steps: int = model.step_bytes(batch, evaluation_batch(batch, job.data.sample_shape))
     total: int = steps + copies * size + sum(seen.values())
     return total
 

@@ -14,6 +14,7 @@ from netspec import codes
 from netspec.diagnostics import NetspecError
 from netspec.runtime.data.augment_draws import check_kinds, draw
 from netspec.runtime.data.augment_numpy import cut_out, shift_and_flip
+from netspec.runtime.data.batches import evaluation_batch
 from netspec.runtime.data.chosen_images import ChosenImages
 from netspec.runtime.data.input_normalization import Normalization
 from netspec.runtime.data.prefetch import prefetched
@@ -22,9 +23,6 @@ from netspec.runtime.models.diverged import LastStep
 from netspec.runtime.models.protocols import Backend, Job, Snapshot, check_snapshot, sound_snapshot
 from netspec.runtime.optim.losses import Loss
 from netspec.runtime.optim.optimizers import clip, make_optimizer
-
-# Forward passes run at least this many images at a time, however small the training batches are.
-EVALUATION_BATCH = 128
 
 
 class NumpyModel(Protocol):
@@ -150,8 +148,11 @@ class NumpyBackend:
 
     def accuracy(self, name: str, stop: Callable[[], bool]) -> float:
         """See `Backend`."""
+        self.close()
+        self._last = None  # the batches of the epoch would take memory for nothing
         x, y = self.job.measured[name]
-        return accuracy(self.model, x, y, self.job.normalization, self.job.batch, stop)
+        batch = evaluation_batch(self.job.batch, self.job.data.sample_shape)
+        return accuracy(self.model, x, y, self.job.normalization, batch, stop)
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """See `Backend`."""
@@ -221,14 +222,13 @@ def accuracy(
     x: NDArray[Any] | ChosenImages,
     y: NDArray[np.int64],
     normalization: Normalization,
-    batch: int = EVALUATION_BATCH,
+    batch: int,
     stop: Callable[[], bool] = lambda: False,
 ) -> float:
     """The share of images (N, ...) whose highest score is at their label, in evaluation mode.
 
     Once `stop()` is true it gives up, and its answer means nothing.
     """
-    batch = max(batch, EVALUATION_BATCH)
     right = 0
     for start in range(0, len(x), batch):
         if stop():

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import itertools
+import os
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from netspec import codes
 from netspec.diagnostics import NetspecError
+from netspec.files.regular_file import open_new
+from netspec.runtime.weights.atomic_write import told_plainly
 
 # What a line of metrics becomes: its key, and the curve that it belongs to.
 _STEP = {"loss": "loss/steps", "lr": "learning rate"}
@@ -26,7 +33,7 @@ def require_tensorboard() -> None:
         NetspecError: `run/no-tensorboard`.
     """
     try:
-        import tensorboard.summary.writer.event_file_writer  # noqa: F401
+        import tensorboard.summary.writer.record_writer  # noqa: F401
     except ImportError:
         raise NetspecError.simple(
             codes.RUN_NO_TENSORBOARD,
@@ -47,16 +54,19 @@ class Events:
     def __init__(self, folder: Path, step: int, choices: Mapping[str, Any]) -> None:
         from tensorboard.compat.proto import event_pb2
         from tensorboard.plugins.hparams.summary_v2 import hparams_pb
-        from tensorboard.summary.writer.event_file_writer import EventFileWriter
+        from tensorboard.summary.writer.record_writer import RecordWriter
 
         self._proto = event_pb2
-        self._writer = EventFileWriter(str(folder))
+        self._path, file = _new_file(folder)
+        self._writer = RecordWriter(io.BufferedWriter(file))
+        self._add(0, file_version="brain.Event:2")  # what each such file begins with
         if step:
             start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
             # TensorBoard drops what it has of this step, and of all after it.
             self._add(step + 1, session_log=start)
         plain = {name: _plain(value) for name, value in choices.items() if value is not None}
         self._add(step, summary=hparams_pb(plain, trial_id=folder.name))
+        self.flush()
 
     def write(self, line: Mapping[str, Any]) -> None:
         """Add the numbers of a line of metrics."""
@@ -69,15 +79,39 @@ class Events:
         self._add(line["step"], summary=Summary(value=values))
 
     def _add(self, step: int, **content: Any) -> None:
-        self._writer.add_event(self._proto.Event(wall_time=time.time(), step=step, **content))
+        event = self._proto.Event(wall_time=time.time(), step=step, **content)
+        with self._told():
+            self._writer.write(event.SerializeToString())
 
     def flush(self) -> None:
-        """Hand over to the system what was written."""
-        self._writer.flush()
+        """Hand over to the system what was written.
+
+        Raises:
+            NetspecError: `output/disk-full`, `output/unwritable`; so do `write` and `close`.
+        """
+        with self._told():
+            self._writer.flush()
 
     def close(self) -> None:
         """Nothing more will be written."""
-        self._writer.close()
+        with self._told():
+            self._writer.close()
+
+    def _told(self) -> AbstractContextManager[None]:
+        return told_plainly(self._path, "the run goes on from its last checkpoint")
+
+
+def _new_file(folder: Path) -> tuple[Path, BinaryIO]:
+    """A file with a name of its own, by which TensorBoard knows what it is, and its order in time.
+
+    Whatever lies in the folder of a run, nothing is written over, and nothing through a link.
+    """
+    stem = f"events.out.tfevents.{int(time.time()):010}.netspec.{os.getpid()}"
+    for number in itertools.count():
+        path = folder / f"{stem}.{number}"
+        with told_plainly(path), contextlib.suppress(FileExistsError):
+            return path, open_new(path)
+    raise AssertionError("numbers do not end")
 
 
 def _plain(value: Any) -> Any:

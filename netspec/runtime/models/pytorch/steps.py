@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from netspec import codes
 from netspec.diagnostics import Diagnostic, NetspecError
 from netspec.runtime.data.augment_draws import check_kinds, draw
-from netspec.runtime.data.batches import share
+from netspec.runtime.data.batches import evaluation_batch, share
 from netspec.runtime.data.choices import require
 from netspec.runtime.data.chosen_images import ChosenImages
 from netspec.runtime.models.classifier_shape import (
@@ -22,7 +22,6 @@ from netspec.runtime.models.classifier_shape import (
     require_training_batches,
 )
 from netspec.runtime.models.diverged import LastStep
-from netspec.runtime.models.numpy_steps import EVALUATION_BATCH
 from netspec.runtime.models.protocols import Job, Snapshot, check_snapshot, sound_snapshot
 from netspec.runtime.models.pytorch.augment import cut_out, shift_and_flip
 from netspec.runtime.models.pytorch.batches import Feed, Normalizer, Part, make_feeds
@@ -213,7 +212,8 @@ class TorchBackend:
     def accuracy(self, name: str, stop: Callable[[], bool]) -> float:
         """See `Backend`. The images are shared out among the processes, batch by batch."""
         count = len(self.job.measured[name][1])
-        batch = max(-(-self.job.batch // self.group.size), EVALUATION_BATCH)
+        share_of_step = -(-self.job.batch // self.group.size)
+        batch = evaluation_batch(share_of_step, self.job.data.sample_shape)
         order = np.arange(count)
         if self.model.execution.compiler:
             # A batch of its own size would be compiled anew: the last image fills it up.
