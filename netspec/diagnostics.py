@@ -300,7 +300,23 @@ class DiagnosticSink:
 def suggest(name: str, known: Iterable[str]) -> str | None:
     """The known name that was probably meant, if one is close enough."""
     # A hostile file can hold a huge name, or thousands of names: nothing that long is a misspelling.
-    return _closest(name, tuple(sorted(set(known))[:500])) if len(name) <= 80 else None
+    return _closest(name, _worth_comparing(name, known)) if len(name) <= 80 else None
+
+
+# Comparing two names takes as many steps as the product of their lengths: so many for one name.
+MAX_COMPARISON = 60_000
+
+
+def _worth_comparing(name: str, known: Iterable[str]) -> tuple[str, ...]:
+    """The names that are compared: those of the likeliest lengths, as many as that is cheap."""
+    chosen, left = [], MAX_COMPARISON
+    near = sorted(set(known), key=lambda choice: (abs(len(choice) - len(name)), choice))
+    for choice in near[:500]:
+        left -= len(name) * len(choice)
+        if left < 0:
+            break
+        chosen.append(choice)
+    return tuple(sorted(chosen))
 
 
 @functools.lru_cache(maxsize=256)

@@ -43,7 +43,8 @@ MAX_HINTS = 2
 class Compilation:
     """What checking a file gave: a graph for each sound net, and the diagnostics, by their places.
 
-    `unsaid` are those that follow from a guess alone, and are not to be shown.
+    `unsaid` are those that follow from a guess alone, and are not to be shown. `text_size` counts the
+    characters that were read, of imported files too.
     """
 
     module: Module | None = None
@@ -51,6 +52,7 @@ class Compilation:
     diagnostics: tuple[Diagnostic, ...] = ()
     unsaid: tuple[Diagnostic, ...] = ()
     work: int = 0
+    text_size: int = 0
 
     @property
     def errors(self) -> list[Diagnostic]:
@@ -128,6 +130,7 @@ def _compile(request: Request, overrides: Mapping[str, str]) -> Compilation:
     except NetspecError as error:
         for diagnostic in error.diagnostics:
             sink.add(diagnostic)
+    result.text_size = loader.text_size
     result.diagnostics = tuple(
         d for d in sink.diagnostics if d.severity == "error" or not is_allowed(d, loader.silenced)
     )
@@ -240,10 +243,8 @@ class _Trials:
         self.result = result
         self.before = _keys(result.diagnostics)
         self.left = MAX_TRIALS
-        spans = [d.span for d in result.diagnostics if d.span is not None]
-        size = len(spans[0].source.text) if spans else 0
         parses = sum(d.code.startswith("syntax/") for d in result.diagnostics) + 1
-        self.cost = result.work + parses * size // 2
+        self.cost = result.work + parses * result.text_size // 2
         self.budget = MAX_TRIAL_COST
 
     def helps(self, diagnostic: Diagnostic, hint: Hint) -> bool:

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from netspec import diagnostics
+from netspec.compiler import driver
 from netspec.compiler.driver import Compilation, Request, compile_request
 from netspec.compiler.ops import registry
-from netspec.diagnostics import Source, render, to_json
+from netspec.diagnostics import Source, render, suggest, to_json
 
 NETWORKS = sorted((Path(__file__).parents[2] / "networks").glob("**/*.net"))
 TEXTS = [path.read_text("utf-8") for path in NETWORKS]
@@ -153,3 +155,48 @@ def test_mutations_of_good_files(data: st.DataObject) -> None:
         piece = data.draw(st.one_of(WORDS, st.just(""), st.just(text[other : other + 15])))
         text = text[:start] + piece + text[end:]
     check(text)
+
+
+BLOCK = "block B{}() x {{\n    return x -> conv(8, 3, pad = 1) -> relu\n}}\n"
+
+
+def test_trying_hints_costs_what_imported_files_cost(tmp_path, monkeypatch):
+    compiled = []
+    real = driver._compile
+
+    def counted(request, overrides):
+        result = real(request, overrides)
+        compiled.append(result.text_size)
+        return result
+
+    monkeypatch.setattr(driver, "_compile", counted)
+    slips = "".join(f" x = x -> conv({i + 1}, kernal = 3)\n" for i in range(12))
+    (tmp_path / "net.net").write_text(
+        f'from "lib.net" import B0\nnet N() {{\n input x: [3, 8, 8]\n{slips} output x -> B0\n}}\n'
+    )
+    for blocks, at_most in ((1, driver.MAX_TRIALS), (400, 4)):
+        compiled.clear()
+        (tmp_path / "lib.net").write_text("".join(BLOCK.format(i) for i in range(blocks)))
+        assert compile_request(Request(path=tmp_path / "net.net")).errors
+        assert 1 < len(compiled) <= at_most
+        assert sum(compiled[1:]) <= 2 * driver.MAX_TRIAL_COST
+
+
+def test_a_file_and_its_imports_have_one_limit_of_size(tmp_path):
+    filler = "# " + "x" * 90 + "\n"
+    for name in "ab":
+        text = BLOCK.format(name.upper()) + filler * 6000
+        (tmp_path / f"{name}.net").write_text(text)
+    imports = 'from "a.net" import BA\nfrom "b.net" import BB\n'
+    (tmp_path / "net.net").write_text(
+        f"{imports}net N() {{\n input x: [3, 8, 8]\n output x -> BA -> BB\n}}\n"
+    )
+    found = [d.code for d in compile_request(Request(path=tmp_path / "net.net")).errors]
+    assert found == ["limit/file-size"]
+
+
+def test_long_names_are_compared_with_few():
+    names = [f"{i:064b}".replace("0", "a").replace("1", "b") for i in range(500)]
+    compared = diagnostics._worth_comparing(names[7], names)
+    assert sum(len(name) * 64 for name in compared) <= diagnostics.MAX_COMPARISON
+    assert suggest("batch_nrom", ["batch_norm", *names]) == "batch_norm"

@@ -221,7 +221,7 @@ def test_the_tables_name_no_layer_that_is_gone() -> None:
 
 
 LIMITS = (
-    f"a file | {parse.MAX_FILE_BYTES // 1024:,} KiB",
+    f"a file, with those that it imports | {parse.MAX_FILE_BYTES // 1024:,} KiB",
     f"a recipe | {recipe.MAX_LENGTH // 1024} KiB",
     f"files imported | {modules.MAX_FILES}",
     f"brackets in each other | {layout.MAX_NESTING}",

@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from netspec import codes
-from netspec.compiler.parse import parse, read_source
+from netspec.compiler.parse import MAX_FILE_BYTES, parse, read_source
 from netspec.compiler.parse.shape_comments import ShapeComment, shape_comments
 from netspec.compiler.syntax import tree as syntax
 from netspec.compiler.syntax.allow_comments import Silenced, allowed_codes, silenced
@@ -84,6 +84,7 @@ class Loader:
     """Reads a file and what it imports.
 
     `overrides` gives other texts for some sources, by name: the compiler tries its hints with it.
+    `text_size` counts the characters of all these files.
     `silenced` are the warnings that the comments of all these files silence, and `allowed` the places at
     which they name codes.
     """
@@ -96,6 +97,7 @@ class Loader:
         self.sink = sink
         self.overrides = overrides or {}
         self.modules: dict[Path, Module] = {}
+        self.text_size = 0
         self.open: list[Path] = []
         self.silenced: list[Silenced] = []
         self.allowed: list[Span] = []
@@ -140,6 +142,7 @@ class Loader:
         if place is None:  # a text that was asked for, and not what it imports
             self.shown_root = Path(source.name).parent
             place = PurePosixPath(Path(source.name).name)
+        self._count(source)
         module = Module(source, place)
         places: dict[str, Span] = {}
         tree = parse(source)
@@ -160,6 +163,19 @@ class Loader:
                 else:
                     module.blocks[definition.name.id] = (definition, module)
         return module
+
+    def _count(self, source: Source) -> None:
+        """Add a text to those that were read.
+
+        Raises:
+            NetspecError: `limit/file-size` if they are too large together.
+        """
+        self.text_size += len(source.text)
+        if self.text_size > MAX_FILE_BYTES:
+            message = f"{source.name} and the files read before it are larger than "
+            raise NetspecError.simple(
+                codes.LIMIT_FILE_SIZE, f"{message}{MAX_FILE_BYTES // 1024} KiB together"
+            )
 
     def _is_new(self, name: syntax.Name, places: dict[str, Span]) -> bool:
         if name.id in places:
