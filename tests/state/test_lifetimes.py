@@ -9,7 +9,9 @@ import sys
 import threading
 import time
 import weakref
+from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -197,6 +199,52 @@ def test_an_interrupted_call_does_not_spoil_the_next(what: str, workers: int) ->
     if "torch" in what:
         pytest.importorskip("torch")
     interrupting.interrupt_many(what, workers, 8, seed=7)
+
+
+def interrupted_at(call: Callable[[], object], number: int, files: tuple[str, ...]) -> bool:
+    """Interrupt a call where it enters the n-th function of some files; whether it came so far."""
+    entered = [0]
+
+    def at_call(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code.co_filename.endswith(files):
+            entered[0] += 1
+            if entered[0] == number:
+                raise KeyboardInterrupt
+
+    sys.settrace(at_call)
+    try:
+        call()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(None)
+    return False
+
+
+@pytest.mark.parametrize("what", ["forward", "torch forward"])
+def test_an_interrupt_at_any_call_leaves_locks_open_and_modes_alone(what: str) -> None:
+    """Each on the way through locks and modes, one after the other."""
+    if "torch" in what:
+        pytest.importorskip("torch")
+    kind = interrupting.KINDS[what]
+    model = kind.make()
+    if "torch" in what:
+        model.start_training()
+    expected, number = kind.call(model), 1
+    files = (
+        "fork_lock.py",
+        "recent.py",
+        "models/pytorch/model.py",
+        "_weakrefset.py",
+        "modules/module.py",
+    )
+    while interrupted_at(lambda: kind.call(model), number, files):
+        answer = interrupting.elsewhere(lambda: kind.call(model))
+        np.testing.assert_array_equal(answer, expected)
+        if "torch" in what:
+            assert all(module.training for module in model.module.modules())
+        number += 1
+    assert number > 4
 
 
 # ----------------------------------------------------------------------------------- mapped data

@@ -10,10 +10,14 @@ _locks: WeakSet[ForkLock] = WeakSet()
 
 
 class ForkLock:
-    """A lock for a `with`, which a thread may take again while it has it.
+    """A lock that a thread may take again while it has it: `with lock.current`.
 
     `fork` takes one thread along. Whoever else had a lock is not in the child, and would never open
     it there: each lock is a new one then.
+
+    Attributes:
+        current: the lock itself. Python enters and leaves it in one step, so that no interrupt comes
+            between taking it and the `with` that gives it back.
     """
 
     def __init__(self) -> None:
@@ -22,13 +26,7 @@ class ForkLock:
 
     def renew(self) -> None:
         """Be open, whoever had it."""
-        self._lock = threading.RLock()
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
+        self.current = threading.RLock()
 
 
 def _renew_all() -> None:

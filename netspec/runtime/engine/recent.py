@@ -34,7 +34,7 @@ class Recent(Generic[K, V]):
         if found is not None:
             return found
         made = make()
-        with self._lock:
+        with self._lock.current:
             item = self._put_last(key, self._items.pop(key, made))
             while len(self._items) > self._most:
                 del self._items[next(iter(self._items))]
@@ -45,7 +45,7 @@ class Recent(Generic[K, V]):
         last = self._last
         if last is not None and last[0] == key:
             return last[1]
-        with self._lock:
+        with self._lock.current:
             return self._put_last(key, self._items.pop(key)) if key in self._items else None
 
     def _put_last(self, key: K, item: V) -> V:
@@ -55,7 +55,7 @@ class Recent(Generic[K, V]):
 
     def clear(self) -> None:
         """Let all go."""
-        with self._lock:
+        with self._lock.current:
             self._items.clear()
             self._last = None
 
@@ -63,5 +63,5 @@ class Recent(Generic[K, V]):
         return len(self._items)
 
     def __iter__(self) -> Iterator[V]:
-        with self._lock:
+        with self._lock.current:
             return iter(list(self._items.values()))

@@ -243,7 +243,8 @@ class Model:
             training: with batch statistics and dropout (buffers are updated), or without.
         """
         chosen = make_loss(loss) if isinstance(loss, str) else loss
-        turn: AbstractContextManager[None] = self._one_at_a_time if training else nullcontext()
+        lock = self._one_at_a_time.current
+        turn: AbstractContextManager[object] = lock if training else nullcontext()
         with turn, self._run_forward(x, training=training, backward=False) as pass_:
             value = chosen.value(pass_.outputs[scores_output(self.graph)], np.asarray(y))
         return value + self._penalty(l2)
@@ -264,7 +265,7 @@ class Model:
         overwrites.
         """
         chosen = make_loss(loss) if isinstance(loss, str) else loss
-        with self._one_at_a_time:
+        with self._one_at_a_time.current:
             value = self.gradients_(x, y, loss=chosen, l2=l2, training=training)
             grads = {name: g.copy() if copy else g for name, g in self._gradients.items()}
         return value, grads
@@ -280,7 +281,7 @@ class Model:
     ) -> float:
         """Forward and backward in place: fills `flat_gradients`, gives the loss with its L2 term."""
         scores = scores_output(self.graph)
-        turn = self._one_at_a_time
+        turn = self._one_at_a_time.current
         with turn, self._run_forward(x, training=training, backward=True) as pass_:
             program, buffers = pass_.program, pass_.buffers
             for name, buffer in program.plan.output_gradients.items():

@@ -73,7 +73,7 @@ class EmitterTable:
         """The one to take."""
         known = self._known.get(question.key)
         if known is None:
-            with self._lock:  # two who measure at a time would measure each other
+            with self._lock.current:  # two who measure at a time would measure each other
                 known = self._known.get(question.key) or self._found(question)
                 self._known[question.key] = known
         return known

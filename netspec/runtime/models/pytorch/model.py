@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 import torch
@@ -106,9 +107,14 @@ class TorchModel:
             NetspecError: `model/input-shape` and its like, as `netspec.Model.forward`.
         """
         batch = Inputs(self.graph, self.dtype).check(x)
-        with self._evaluating, torch.no_grad(), self.autocast():
-            given = [torch.tensor(a, device=self.execution.device) for a in batch.values()]
-            outputs = self.module(*map(self.stored, given))
+        this = _Pass()
+        try:
+            self._evaluating.begin(this)
+            with torch.no_grad(), self.autocast():
+                given = [torch.tensor(a, device=self.execution.device) for a in batch.values()]
+                outputs = self.module(*map(self.stored, given))
+        finally:
+            self._evaluating.end(this)
         if not isinstance(outputs, tuple):
             return _array(outputs.to(self.torch_dtype))
         arrays = (_array(output.to(self.torch_dtype)) for output in outputs)
@@ -195,39 +201,47 @@ class TorchModel:
         device = self.execution.device
         # Dropout draws from PyTorch's own generator, which is the caller's before and after.
         with (
+            torch.enable_grad(),  # an interrupt may have come out of `no_grad` too early
             torch.random.fork_rng([device] if device.type == "cuda" else []),
             ordinary_errors(-(-job.batch // size), self.execution.compiler),
         ):
             yield TorchBackend(self, job)
 
 
-class _Evaluating:
-    """A module in evaluation mode while anyone is in the `with`; afterwards as it was before.
+class _Pass:
+    """A pass in evaluation mode, known as long as it is under way."""
 
-    A mode that is as it should be is not touched, and with it no other thread's pass.
+
+class _Evaluating:
+    """A module in evaluation mode while any pass is under way; afterwards as it was before.
+
+    A mode that is as it should be is not touched, and with it no other thread's pass. An interrupt may
+    come anywhere: a pass that it ended is forgotten with its frame, and modes that were not given back
+    are by the next.
     """
 
     def __init__(self, module: nn.Module) -> None:
         self._module = module
         self._lock = ForkLock()
-        self._inside = 0
+        self._inside: WeakSet[_Pass] = WeakSet()
         self._training: list[nn.Module] = []
 
-    def __enter__(self) -> None:
-        with self._lock:
-            if not self._inside:
-                self._training = [m for m in self._module.modules() if m.training]
-                for module in self._training:
+    def begin(self, each: _Pass) -> None:
+        """Be in evaluation mode for a pass."""
+        with self._lock.current:
+            self._inside.add(each)
+            for module in self._module.modules():
+                if module.training:
+                    self._training.append(module)
                     module.training = False
-            self._inside += 1
 
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._inside -= 1
-            if not self._inside:
-                for module in self._training:
-                    module.training = True
-                self._training = []
+    def end(self, each: _Pass) -> None:
+        """A pass is over."""
+        with self._lock.current:
+            self._inside.discard(each)
+            while self._training and not self._inside:
+                self._training[-1].training = True
+                self._training.pop()
 
 
 def _array(tensor: Tensor) -> NDArray[Any]:
