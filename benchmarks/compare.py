@@ -19,7 +19,7 @@ from typing import Any
 
 import netspec
 from netspec.kernels import parallel
-from netspec.tools.bench import Case, Comparison, compare
+from netspec.tools.bench import BenchResult, Workload, compare
 from netspec.tools.bench.machine import Machine, machine
 from netspec.tools.bench.peers import OURS, PEERS
 from netspec.tools.bench.report import machine_text, size
@@ -61,7 +61,7 @@ ROWS = [
     Row("ResNet-20", "resnet", 128, False),
 ]
 
-Found = dict[Row, Comparison | str]
+Found = dict[Row, BenchResult | str]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -82,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for number, row in enumerate(wanted):
         print(f"[{number + 1}/{len(wanted)}] {row.name}, {_mode(row)}", file=sys.stderr)
         net = netspec.load(NETWORKS / f"{row.file}.net", **dict(row.arguments))
-        case = Case(net, row.batch, row.train, options.threads)
+        case = Workload(net, row.batch, row.train, options.threads)
         try:
             found[row] = compare(case, peers, options.rounds, say=_say)
         except PeerError as error:
@@ -122,7 +122,7 @@ def _say(text: str) -> None:
 
 def report(found: Found, peers: Sequence[str], here: Machine, options: argparse.Namespace) -> str:
     """RESULTS.md."""
-    done = {row: one for row, one in found.items() if isinstance(one, Comparison)}
+    done = {row: one for row, one in found.items() if isinstance(one, BenchResult)}
     base = next((one.timings[0].name for one in done.values()), OURS)
     plural = "thread" if options.threads == 1 else "threads"
     lines = [
@@ -165,13 +165,13 @@ def _load(here: Machine) -> str:
     return f" Load before the start: {here.load:.1f}{busy}."
 
 
-def _versions(done: Iterable[Comparison], peers: Sequence[str]) -> list[str]:
+def _versions(done: Iterable[BenchResult], peers: Sequence[str]) -> list[str]:
     versions = {t.name: t.version for one in done for t in one.timings}
     rows = [(f"`{n}`", PEERS[n].about, versions[n]) for n in (OURS, *peers) if n in versions]
     return _table(("peer", "what it is", "version"), rows)
 
 
-def _ratios(part: dict[Row, Comparison], peers: Sequence[str]) -> list[str]:
+def _ratios(part: dict[Row, BenchResult], peers: Sequence[str]) -> list[str]:
     names = [n for n in (OURS, *peers) if any(one.of(n) for one in part.values())]
     rows = []
     for row, one in part.items():
@@ -186,7 +186,7 @@ def _ratios(part: dict[Row, Comparison], peers: Sequence[str]) -> list[str]:
     return _table(("", *names), rows)
 
 
-def _times(part: dict[Row, Comparison], peers: Sequence[str]) -> list[str]:
+def _times(part: dict[Row, BenchResult], peers: Sequence[str]) -> list[str]:
     names = [n for n in (OURS, *peers) if any(one.of(n) for one in part.values())]
     rows = []
     for row, one in part.items():
@@ -198,7 +198,7 @@ def _times(part: dict[Row, Comparison], peers: Sequence[str]) -> list[str]:
     return _table(("", *names, "GFLOP/s", "sgemm"), rows)
 
 
-def _memory(part: dict[Row, Comparison]) -> list[str]:
+def _memory(part: dict[Row, BenchResult]) -> list[str]:
     """What netspec plans and holds, and what the peers' own profilers count for the same step."""
     names = list(
         dict.fromkeys(t.name for one in part.values() for t in one.timings if t.peak is not None)

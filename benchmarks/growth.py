@@ -27,7 +27,7 @@ from netspec.tools.bench.machine import machine
 from netspec.tools.bench.peers.ours import prepare
 from netspec.tools.bench.report import machine_text
 from netspec.tools.bench.timing import time_round
-from netspec.tools.bench.workload import Case
+from netspec.tools.bench.workload import Workload
 
 HERE = Path(__file__).parent
 NETWORKS = HERE.parent / "networks"
@@ -77,7 +77,7 @@ def main() -> None:
 
     def step(name: str, batch: int, **arguments: Any) -> float:
         net = netspec.load(NETWORKS / f"{name}.net", **arguments)
-        case = Case(net, batch, True, options.threads)
+        case = Workload(net, batch, True, options.threads)
         run = prepare(case).step
         for _ in range(16):  # recorded, and tried with threads and without
             run()

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import netspec
 from netspec import codes
 from netspec.cli.exit_codes import BROKEN_PIPE, FAILED, INTERNAL_ERROR, INTERRUPTED, WRONG_USE
-from netspec.cli.parser import Parser
+from netspec.cli.parser import CommandParser
 from netspec.diagnostics import NetspecError
 from netspec.project import where_to_report
 
@@ -77,7 +77,7 @@ def _open_closed_streams() -> None:
 
 def parse(arguments: list[str]) -> tuple[Callable[[argparse.Namespace], int], argparse.Namespace]:
     """The function to run and its options; argparse leaves on wrong use."""
-    parser = Parser(
+    parser = CommandParser(
         prog="netspec",
         description="A compiler for neural networks that are written down in .net files.",
         epilog=_EPILOG,

@@ -82,7 +82,7 @@ def _net(options: argparse.Namespace) -> int:
     from dataclasses import asdict
 
     from netspec.kernels import parallel
-    from netspec.tools.bench import Case, compare
+    from netspec.tools.bench import Workload, compare
     from netspec.tools.bench.machine import machine
     from netspec.tools.bench.report import as_data, as_text, machine_text
     from netspec.tools.bench.worker import PeerError
@@ -93,7 +93,7 @@ def _net(options: argparse.Namespace) -> int:
         tell(f"other programs are using this machine (load {here.load:.1f}): so are these times")
     found: list[dict[str, Any]] = []
     for number, batch in enumerate(options.batch):
-        case = Case(net, batch, not options.infer, threads)
+        case = Workload(net, batch, not options.infer, threads)
         try:
             result = compare(
                 case, against, options.rounds, profile=options.profile, say=_say

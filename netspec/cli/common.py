@@ -231,7 +231,7 @@ def emit_text(text: str) -> None:
         _print(printable_lines(text) if sys.stdout.isatty() else text)
 
 
-class Report(Protocol):
+class CheckReport(Protocol):
     """What a check found: shown as text or JSON, with diagnostics for what failed."""
 
     diagnostics: list[Diagnostic]
@@ -250,7 +250,7 @@ class Report(Protocol):
         ...
 
 
-def emit_report(found: Report, options: argparse.Namespace) -> int:
+def emit_report(found: CheckReport, options: argparse.Namespace) -> int:
     """Print a report as `--format` says; the exit code."""
     if options.format == "json":
         import json

@@ -17,7 +17,7 @@ from netspec.cli.net_files import NetFile, files_below, net_files
 from netspec.diagnostics import NetspecError, plural
 
 if TYPE_CHECKING:
-    from netspec.compiler.analysis.diff import Comparison
+    from netspec.compiler.analysis.diff import GraphDiff
     from netspec.compiler.ir.graph import Graph
 
 
@@ -106,7 +106,7 @@ def _two_files(
     return OK if comparison.equal else FAILED
 
 
-def _compared(a: _Net, b: _Net, options: argparse.Namespace) -> tuple[Comparison, str, str]:
+def _compared(a: _Net, b: _Net, options: argparse.Namespace) -> tuple[GraphDiff, str, str]:
     """The comparison of two nets, and what each is called."""
     from netspec.compiler.analysis.diff import compare
 

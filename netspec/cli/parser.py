@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from netspec.text.printable import printable
 
 
-class Parser(argparse.ArgumentParser):
+class CommandParser(argparse.ArgumentParser):
     """An `ArgumentParser` whose errors are one line, with a suggestion in place of the usage."""
 
     def error(self, message: str) -> NoReturn:

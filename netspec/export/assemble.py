@@ -14,7 +14,7 @@ from netspec.diagnostics import NetspecError
 from netspec.export.linker import Names, imports, in_order, sections
 from netspec.export.literals import filled, items
 from netspec.export.programs import Made, Programs, arena, make_programs, outside
-from netspec.export.source_units import Module, Target, Unit, closure, module
+from netspec.export.source_units import SourceModule, Target, Unit, closure, module
 from netspec.runtime.models.classifier_shape import class_count, scores_output
 
 BASE = "netspec.export.runtime_class"
@@ -90,7 +90,7 @@ def _functions(made: Made) -> list[str]:
     return [name for name, there in has.items() if there]
 
 
-def _modules(units: Sequence[Unit], programs: Programs) -> Iterator[Module]:
+def _modules(units: Sequence[Unit], programs: Programs) -> Iterator[SourceModule]:
     for name in sorted({unit.module for unit in units}):
         yield programs.modules.get(name) or module(name)
 

@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 
-from netspec.export.source_units import Module, Target, Unit
+from netspec.export.source_units import SourceModule, Target, Unit
 
 WIDTH = 100
 
@@ -92,7 +92,7 @@ def _wrapped(found: re.Match[str]) -> str:
     return f"{indent}{start}\n{indent}    {arguments}\n{indent}{end}"
 
 
-def sections(modules: Sequence[Module], units: Sequence[Unit], names: Names) -> Iterator[str]:
+def sections(modules: Sequence[SourceModule], units: Sequence[Unit], names: Names) -> Iterator[str]:
     """Each module's part of the file, under its docstring, definitions in the module's order."""
     for made in modules:
         own = sorted((u for u in units if u.module == made.name), key=lambda unit: unit.line)
@@ -121,12 +121,12 @@ def _spaced(units: Sequence[Unit], names: Names) -> Iterator[str]:
         yield "\n".join(group)
 
 
-def in_order(modules: Sequence[Module]) -> list[Module]:
+def in_order(modules: Sequence[SourceModule]) -> list[SourceModule]:
     """Modules so that each comes after those whose definitions it uses."""
     by_name = {made.name: made for made in modules}
-    done: dict[str, Module] = {}
+    done: dict[str, SourceModule] = {}
 
-    def visit(made: Module) -> None:
+    def visit(made: SourceModule) -> None:
         if made.name in done:
             return
         uses = {use.target[0] for unit in made.units.values() for use in unit.uses}

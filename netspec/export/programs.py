@@ -12,7 +12,7 @@ from netspec.compiler.numpy_backend.passes.plan_memory import plan_memory
 from netspec.compiler.numpy_backend.pipeline import make_plan
 from netspec.export.constant_folding import split_constant
 from netspec.export.literals import call
-from netspec.export.source_units import Module, Target, read, resolve
+from netspec.export.source_units import SourceModule, Target, read, resolve
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Made:
 class Programs:
     """What a file holds: its modules, each program, and what is made of the parameters once."""
 
-    modules: dict[str, Module]
+    modules: dict[str, SourceModule]
     evaluation: Made
     training: Made | None
     once: Target | None
@@ -80,11 +80,11 @@ def outside(plan: Plan) -> tuple[Buffer, ...]:
     return tuple(b for b in plan_memory(plan).external if b not in given)
 
 
-def _by_name(modules: list[Module]) -> dict[str, Module]:
+def _by_name(modules: list[SourceModule]) -> dict[str, SourceModule]:
     return {made.name: made for made in modules}
 
 
-def _module(name: str, source: NumpySource, left_out: str = "") -> Module:
+def _module(name: str, source: NumpySource, left_out: str = "") -> SourceModule:
     """A program's text as a module, with a function that counts its scratch."""
     text = source.text.replace(f",{left_out}.", ".").replace(f"{left_out}, ", ", ", 1)
     calls = [call(s.function, ["n", *map(repr, s.arguments)], _options(s.options), 8)

@@ -22,7 +22,7 @@ PACKAGE = "netspec"
 
 
 @dataclass(frozen=True)
-class Use:
+class NameUse:
     """A place in a unit's text where a definition is named: line and columns, in bytes."""
 
     line: int
@@ -50,13 +50,13 @@ class Unit:
     names: tuple[str, ...]
     text: str
     line: int
-    uses: list[Use] = field(default_factory=list)
+    uses: list[NameUse] = field(default_factory=list)
     imports: set[tuple[str, str, str]] = field(default_factory=set)
     local: set[str] = field(default_factory=set)
 
 
 @dataclass
-class Module:
+class SourceModule:
     """A module's source: its units by the names they define, and what its imports name."""
 
     name: str
@@ -66,12 +66,12 @@ class Module:
     imported: dict[str, tuple[str, str, str]]  # local name: (module, name, alias)
 
 
-def read(name: str, text: str) -> Module:
+def read(name: str, text: str) -> SourceModule:
     """A module from its text."""
     tree = parse_python(text)
     lines = text.splitlines(keepends=True)
     imported: dict[str, tuple[str, str, str]] = {}
-    module = Module(name, ast.get_docstring(tree) or "", {}, [], imported)
+    module = SourceModule(name, ast.get_docstring(tree) or "", {}, [], imported)
     for statement in _statements(tree):
         if isinstance(statement, ast.Import):
             for alias in statement.names:
@@ -124,7 +124,7 @@ def _unit(module: str, names: tuple[str, ...], statement: ast.stmt, lines: list[
 
 
 @functools.cache
-def module(name: str) -> Module:
+def module(name: str) -> SourceModule:
     """A module of netspec by name; what it uses is resolved."""
     found = importlib.util.find_spec(name)
     assert found is not None, name
@@ -134,14 +134,14 @@ def module(name: str) -> Module:
     return made
 
 
-def resolve(made: Module) -> None:
+def resolve(made: SourceModule) -> None:
     """Fill in what every unit of a module uses."""
     for statement in made.statements:
         names = tuple(_defined(statement))
         _Resolver(made, made.units[names[0]]).visit(statement)
 
 
-def target_of(made: Module, name: str) -> Target | str | None:
+def target_of(made: SourceModule, name: str) -> Target | str | None:
     """What a name at the top of a module stands for.
 
     A definition of netspec's; a module of netspec's, as its name; None for anything else.
@@ -172,7 +172,7 @@ def _is_module(name: str) -> bool:
 class _Resolver(ast.NodeVisitor):
     """Finds what a unit names: definitions of netspec, and imports of other packages."""
 
-    def __init__(self, made: Module, unit: Unit) -> None:
+    def __init__(self, made: SourceModule, unit: Unit) -> None:
         self.made, self.unit = made, unit
         self.scopes: list[set[str]] = []
 
@@ -246,7 +246,7 @@ class _Resolver(ast.NodeVisitor):
         assert node.end_col_offset is not None
         assert node.lineno == node.end_lineno, "a dotted name over several lines"
         line = node.lineno - self.unit.line
-        self.unit.uses.append(Use(line, node.col_offset, node.end_col_offset, target, dotted))
+        self.unit.uses.append(NameUse(line, node.col_offset, node.end_col_offset, target, dotted))
 
 
 def _locals(node: ast.FunctionDef) -> set[str]:
@@ -272,7 +272,7 @@ def _locals(node: ast.FunctionDef) -> set[str]:
     return own - free
 
 
-def closure(roots: Mapping[str, Module], start: list[Target]) -> list[Unit]:
+def closure(roots: Mapping[str, SourceModule], start: list[Target]) -> list[Unit]:
     """The units that some definitions need, themselves included; modules by name or of netspec."""
     found: dict[int, Unit] = {}
     pending = list(start)

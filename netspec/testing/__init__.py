@@ -7,6 +7,6 @@ argument, and says where they part and, where it can tell, why.
 from __future__ import annotations
 
 from netspec.testing.check import check_layer
-from netspec.testing.report import LayerMismatchError, Report
+from netspec.testing.report import LayerMismatchError, LayerReport
 
-__all__ = ["LayerMismatchError", "Report", "check_layer"]
+__all__ = ["LayerMismatchError", "LayerReport", "check_layer"]

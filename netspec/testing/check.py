@@ -12,11 +12,11 @@ from netspec import codes
 from netspec.compiler.ops import registry
 from netspec.diagnostics import NetspecError, suggest
 from netspec.testing import student
-from netspec.testing.courses import LOSSES, Part, known, parts_of
+from netspec.testing.courses import LOSSES, CourseLayer, known, parts_of
 from netspec.testing.layer import Layer, Setting
 from netspec.testing.losses import check_loss
 from netspec.testing.mistakes import explain
-from netspec.testing.report import Case, LayerMismatchError, Report, compare
+from netspec.testing.report import LayerCase, LayerMismatchError, LayerReport, compare
 from netspec.testing.scene import Scene
 from netspec.testing.student import FaultError
 
@@ -36,7 +36,7 @@ def check_layer(
     tol: float = 1e-7,
     raise_on_failure: bool = False,
     **attributes: Any,
-) -> Report:
+) -> LayerReport:
     """Hold a layer written by hand against netspec's, in float64.
 
     The functions have CS231n's signatures, such as `out, cache = conv_forward(x, w, b, conv_param)`
@@ -76,11 +76,11 @@ def check_layer(
     arrays = {name: np.asarray(value) for name, value in (inputs or {}).items()}
     if like in LOSSES:
         case = check_loss(forward, like, LOSSES[like], arrays, shape, seed, tol, attributes)
-        report = Report(like, [case])
+        report = LayerReport(like, [case])
     else:
         _require_known(like)
         numbers = {name: array.astype(np.float64) for name, array in arrays.items()}
-        report = Report(like)
+        report = LayerReport(like)
         for layer in _layers(like, numbers, shape, attributes):
             for mode in _modes(layer, training):
                 setting = layer.draw(numbers, _batch(layer, numbers), mode, seed)
@@ -145,12 +145,12 @@ def _layers(
     return found
 
 
-def _usual(part: Part, case: Mapping[str, Any], index: int) -> Mapping[str, Any]:
+def _usual(part: CourseLayer, case: Mapping[str, Any], index: int) -> Mapping[str, Any]:
     return case if index == 0 else part.cases[0]
 
 
 def _routed(
-    parts: tuple[tuple[str, Part], ...], attributes: Mapping[str, Any]
+    parts: tuple[tuple[str, CourseLayer], ...], attributes: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
     """The attributes of each part: those in a dict by its name, the others for the first that fits."""
     wanted: list[dict[str, Any]] = [{} for _ in parts]
@@ -183,11 +183,11 @@ def _batch(layer: Layer, given: Mapping[str, Array]) -> int:
 
 def _check(
     setting: Setting, forward: Function, backward: Function | None, tol: float, seed: int
-) -> Case:
+) -> LayerCase:
     layer = setting.layer
     mode = (", training" if setting.training else ", evaluation") if layer.modal else ""
     shapes = ", ".join(f"{name} {list(setting.arrays[name].shape)}" for name in layer.inputs)
-    case = Case(f"{layer} on {shapes}{mode}")
+    case = LayerCase(f"{layer} on {shapes}{mode}")
     try:
         passed, settings = _copies(setting), setting.settings()
         out, cache = student.forward(forward, *passed.values(), *settings)
@@ -218,7 +218,7 @@ def _copies(setting: Setting) -> dict[str, Array]:
 
 
 def _backward(
-    setting: Setting, backward: Function, passed: dict[str, Array], cache: Any, case: Case
+    setting: Setting, backward: Function, passed: dict[str, Array], cache: Any, case: LayerCase
 ) -> dict[str, Array]:
     """The gradients, and faults for what backward changed besides."""
     dout = setting.dout.copy()
@@ -255,7 +255,7 @@ def _second_call(
     ]
 
 
-def _try_ties(setting: Setting, forward: Function, backward: Function, case: Case) -> None:
+def _try_ties(setting: Setting, forward: Function, backward: Function, case: LayerCase) -> None:
     """A fault where a max pool hands out more or less than dout among equal numbers.
 
     Which of them gets it is a choice; so windows that overlap, where this cannot be told, are left
@@ -289,7 +289,7 @@ def _try_ties(setting: Setting, forward: Function, backward: Function, case: Cas
             return
 
 
-def _match_masks(setting: Setting, out: Array, case: Case) -> None:
+def _match_masks(setting: Setting, out: Array, case: LayerCase) -> None:
     """Take over the mask that was drawn, if it is one that could be."""
     if not setting.training or not setting.layer.random:
         return
@@ -323,7 +323,11 @@ def _running(setting: Setting, settings: tuple[Any, ...]) -> dict[str, Any]:
 
 
 def _compare(
-    setting: Setting, yours: Mapping[str, Any], ours: Mapping[str, Array], case: Case, tol: float
+    setting: Setting,
+    yours: Mapping[str, Any],
+    ours: Mapping[str, Array],
+    case: LayerCase,
+    tol: float,
 ) -> None:
     factors = {
         "the number of images": float(setting.batch),

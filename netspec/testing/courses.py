@@ -4,8 +4,8 @@ A course's layer is a pair of functions
 
     out, cache = forward(x, *arrays, *settings)          dx, *gradients = backward(dout, cache)
 
-A `Part` says which arrays and settings one layer takes, and how they follow from the op. A sandwich
-is several parts: its functions take the arrays of all of them, then the settings of all of them.
+A `CourseLayer` says which arrays and settings one layer takes, and how they follow from the op. A
+sandwich is several parts: its functions take the arrays of all of them, then the settings of all.
 An op without a table here is called `forward(x, weight, bias)`, with its own names and layouts.
 """
 
@@ -39,7 +39,7 @@ class Mode:
 
 
 @dataclass(frozen=True)
-class Argument:
+class CourseArgument:
     """An array of a course's function, and the op's parameter that it is, in a layout of its own."""
 
     name: str
@@ -49,7 +49,7 @@ class Argument:
 
 
 @dataclass(frozen=True)
-class Part:
+class CourseLayer:
     """One layer as a course writes it.
 
     Attributes:
@@ -72,7 +72,7 @@ class Part:
 
     op: str
     shapes: tuple[Shape, ...]
-    arguments: tuple[Argument, ...] = ()
+    arguments: tuple[CourseArgument, ...] = ()
     settings: Callable[[Any, Mode], tuple[Any, ...]] = lambda _op, _mode: ()
     attributes: Mapping[str, Any] = field(default_factory=dict)
     cases: tuple[Mapping[str, Any], ...] = ({},)
@@ -155,8 +155,8 @@ def _image_sets(op: Any, shape: Shape) -> tuple[Shape, tuple[int, ...]]:
 
 # --------------------------------------------------------------------------------------- the tables
 
-_BIAS = Argument("b", "bias")
-_GAMMA, _BETA = Argument("gamma", "weight"), Argument("beta", "bias")
+_BIAS = CourseArgument("b", "bias")
+_GAMMA, _BETA = CourseArgument("gamma", "weight"), CourseArgument("beta", "bias")
 _RUNNING = ("running_mean", "running_var")
 
 
@@ -164,53 +164,55 @@ def _transpose(array: Array) -> Array:
     return np.ascontiguousarray(array.T)
 
 
-def _on_channels(name: str, parameter: str) -> Argument:
+def _on_channels(name: str, parameter: str) -> CourseArgument:
     """An array of shape (1, C, 1, 1), as spatial group norm has it."""
-    return Argument(name, parameter, lambda a: a.reshape(1, -1, 1, 1), lambda a: a.reshape(-1))
+    return CourseArgument(
+        name, parameter, lambda a: a.reshape(1, -1, 1, 1), lambda a: a.reshape(-1)
+    )
 
 
-_BATCH_NORM = Part(
+_BATCH_NORM = CourseLayer(
     "batch_norm", ((6, 5),), (_GAMMA, _BETA), _bn_param,
     modal=True, running=_RUNNING, sets=_batch_sets,
 )  # fmt: skip
-_SPATIAL_BATCH_NORM = Part(
+_SPATIAL_BATCH_NORM = CourseLayer(
     "batch_norm", ((3, 4, 5, 6),), (_GAMMA, _BETA), _bn_param,
     modal=True, running=_RUNNING, sets=_batch_sets,
 )  # fmt: skip
-_LAYER_NORM = Part("layer_norm", ((4, 6),), (_GAMMA, _BETA), _ln_param, sets=_image_sets)
-_GROUP_NORM = Part(
+_LAYER_NORM = CourseLayer("layer_norm", ((4, 6),), (_GAMMA, _BETA), _ln_param, sets=_image_sets)
+_GROUP_NORM = CourseLayer(
     "group_norm", ((3, 6, 4, 5),), (_on_channels("gamma", "weight"), _on_channels("beta", "bias")),
     _gn_param, attributes={"groups": 2}, sets=_image_sets,
 )  # fmt: skip
 
-PARTS: dict[str, Part] = {
-    "affine": Part(
-        "linear", ((4, 2, 3, 5),), (Argument("w", "weight", _transpose, _transpose), _BIAS),
+PARTS: dict[str, CourseLayer] = {
+    "affine": CourseLayer(
+        "linear", ((4, 2, 3, 5),), (CourseArgument("w", "weight", _transpose, _transpose), _BIAS),
         attributes={"features": 3}, flat=True,
         sizes=lambda given: {"features": given["w"].shape[1]} if "w" in given else {},
     ),
-    "conv": Part(
-        "conv", ((3, 2, 7, 11),), (Argument("w", "weight"), _BIAS), _conv_param,
+    "conv": CourseLayer(
+        "conv", ((3, 2, 7, 11),), (CourseArgument("w", "weight"), _BIAS), _conv_param,
         attributes={"channels": 4, "kernel": 3}, cases=({"stride": 2, "pad": 1}, {}),
         sizes=lambda given: (
             {"channels": given["w"].shape[0], "kernel": list(given["w"].shape[2:])}
             if "w" in given else {}
         ),
     ),
-    "max_pool": Part(
+    "max_pool": CourseLayer(
         "max_pool", ((3, 2, 8, 6),), (), _pool_param, attributes={"kernel": 2},
         cases=({}, {"kernel": 3, "stride": 1}), pools=True,
     ),
-    "avg_pool": Part(
+    "avg_pool": CourseLayer(
         "avg_pool", ((3, 2, 8, 6),), (), _pool_param, attributes={"kernel": 2},
         cases=({}, {"kernel": 3, "stride": 1}), averages=True,
     ),
-    "relu": Part("relu", ((4, 7),), gates=True),
+    "relu": CourseLayer("relu", ((4, 7),), gates=True),
     "batch_norm": _BATCH_NORM,
     "spatial_batch_norm": _SPATIAL_BATCH_NORM,
     "layer_norm": _LAYER_NORM,
     "group_norm": _GROUP_NORM,
-    "dropout": Part(
+    "dropout": CourseLayer(
         "dropout", ((40, 50),), (), _dropout_param, attributes={"p": 0.3}, modal=True,
         keeps=lambda op: 1 - op.p,
     ),
@@ -247,7 +249,7 @@ def known() -> tuple[str, ...]:
     return tuple(sorted({*PARTS, *ALIASES, *SANDWICHES, *LOSSES, *registry()}))
 
 
-def parts_of(like: str) -> tuple[tuple[str, Part], ...]:
+def parts_of(like: str) -> tuple[tuple[str, CourseLayer], ...]:
     """The parts of a layer or a sandwich, by name; an op without a table follows its own contract."""
     name = ALIASES.get(like, like)
     if name in SANDWICHES:
@@ -255,7 +257,7 @@ def parts_of(like: str) -> tuple[tuple[str, Part], ...]:
     return ((name, PARTS[name] if name in PARTS else _own(name)),)
 
 
-def _own(name: str) -> Part:
+def _own(name: str) -> CourseLayer:
     """An op as it is: shapes and attributes from its first example, parameters by their names."""
     from netspec.net import loads
 
@@ -265,15 +267,17 @@ def _own(name: str) -> Part:
     graph = loads(f"net Example() {{\n{inputs}\noutput ({group}) -> {example.call}\n}}").graph
     op = graph.nodes[-1].op
     trained = [p for p in op.parameters(*example.inputs) if p.role not in ("statistic", "counter")]
-    return Part(
+    return CourseLayer(
         name,
         tuple((3, *shape) for shape in example.inputs),
-        tuple(Argument(p.name, p.name) for p in trained),
-        attributes={key: Written(op.kind(key).show(value)) for key, value in _more(op, ()).items()},
+        tuple(CourseArgument(p.name, p.name) for p in trained),
+        attributes={
+            key: WrittenAttribute(op.kind(key).show(value)) for key, value in _more(op, ()).items()
+        },
     )
 
 
-class Written(str):
+class WrittenAttribute(str):
     """An attribute as a `.net` file writes it."""
 
     __slots__ = ()

@@ -14,7 +14,7 @@ from netspec.compiler.ir.graph import Graph, Node, Parameter
 from netspec.diagnostics import NetspecError
 from netspec.net import loads
 from netspec.runtime.engine.program import Program, make_plan
-from netspec.testing.courses import Argument, Mode, Part, Written
+from netspec.testing.courses import CourseArgument, CourseLayer, Mode, WrittenAttribute
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]
@@ -25,7 +25,7 @@ class Placed:
     """A part of the chain with its place in the graph."""
 
     name: str
-    part: Part
+    part: CourseLayer
     node: Node
 
     def full(self, parameter: str) -> str:
@@ -90,7 +90,7 @@ class Layer:
 
     def __init__(
         self,
-        parts: tuple[tuple[str, Part], ...],
+        parts: tuple[tuple[str, CourseLayer], ...],
         shapes: tuple[tuple[int, ...], ...],
         attributes: tuple[Mapping[str, Any], ...],
     ) -> None:
@@ -133,7 +133,7 @@ class Layer:
         """Whether training draws masks."""
         return bool(self._program(True).plan.sample)
 
-    def arguments(self) -> list[tuple[Placed, Argument]]:
+    def arguments(self) -> list[tuple[Placed, CourseArgument]]:
         """The arrays behind the inputs, in the order in which a course's function takes them."""
         return [
             (placed, argument) for placed in self.parts for argument in placed.part.arguments
@@ -220,7 +220,7 @@ class Layer:
 
     # -- random numbers
 
-    def shape_of(self, placed: Placed, argument: Argument) -> tuple[int, ...]:
+    def shape_of(self, placed: Placed, argument: CourseArgument) -> tuple[int, ...]:
         """The shape of an array in the course's layout."""
         return argument.to_course(np.zeros(self._spec(placed, argument.parameter).shape)).shape
 
@@ -264,7 +264,7 @@ def _constant(value: Any) -> str:
         return "none"
     if isinstance(value, bool | np.bool_):
         return "true" if value else "false"
-    if isinstance(value, Written):
+    if isinstance(value, WrittenAttribute):
         return str(value)
     if isinstance(value, str):
         return value  # a word, such as `same`

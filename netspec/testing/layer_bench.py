@@ -26,7 +26,7 @@ FAST_RUNS = 5
 
 
 @dataclass(frozen=True)
-class Row:
+class LayerTiming:
     """One direction of one layer.
 
     Attributes:
@@ -94,20 +94,22 @@ def workloads(images: int = IMAGES) -> tuple[Workload, ...]:
     return conv, pool
 
 
-def measure(workload: Workload) -> Iterator[Row]:
+def measure(workload: Workload) -> Iterator[LayerTiming]:
     """Forward, then backward."""
     slow_out, slow_cache, slow_time = _forward(naive, workload, 1)
     out, cache, fast_time = _forward(fast, workload, FAST_RUNS)
-    yield Row(workload.layer, "forward", slow_time, fast_time, {"out": _difference(slow_out, out)})
+    yield LayerTiming(
+        workload.layer, "forward", slow_time, fast_time, {"out": _difference(slow_out, out)}
+    )
     slow, slow_time = _backward(naive, workload, slow_cache, 1)
     quick, fast_time = _backward(fast, workload, cache, FAST_RUNS)
     differences = {
         name: _difference(a, b) for name, a, b in zip(workload.gradients, slow, quick, strict=True)
     }
-    yield Row(workload.layer, "backward", slow_time, fast_time, differences)
+    yield LayerTiming(workload.layer, "backward", slow_time, fast_time, differences)
 
 
-def table(workload: Workload, rows: list[Row]) -> str:
+def table(workload: Workload, rows: list[LayerTiming]) -> str:
     """The rows of one layer, to read."""
     numbers = map(Column, ("naive", "fast", "speed-up"))
     columns = [text_column(""), *numbers, text_column("difference")]

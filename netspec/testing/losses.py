@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from netspec.runtime.optim.losses import make_loss
 from netspec.testing import student
 from netspec.testing.mistakes import explain
-from netspec.testing.report import Case, compare
+from netspec.testing.report import LayerCase, compare
 from netspec.testing.scene import Scene
 from netspec.testing.student import FaultError
 
@@ -29,12 +29,12 @@ def check_loss(
     seed: int,
     tol: float,
     options: Mapping[str, Any],
-) -> Case:
+) -> LayerCase:
     """One case: the loss, and its gradient by the scores."""
     rng = np.random.default_rng(seed)
     x = given.get("x", 3 * rng.standard_normal(shape or SHAPE)).astype(np.float64)
     y = given.get("y", rng.integers(0, x.shape[1], len(x)))
-    case = Case(f"{like} on x {list(x.shape)}, y {list(y.shape)}")
+    case = LayerCase(f"{like} on x {list(x.shape)}, y {list(y.shape)}")
     dx = np.empty_like(x)
     loss = make_loss(kind, **options).value_and_gradient(x, y, dx)
     try:

@@ -14,13 +14,13 @@ Array = NDArray[Any]
 class LayerMismatchError(AssertionError):
     """A layer differs from netspec's; `report` says where."""
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, report: LayerReport) -> None:
         super().__init__(str(report))
         self.report = report
 
 
 @dataclass
-class Comparison:
+class ArrayComparison:
     """One argument, as the layer that is checked and netspec have it.
 
     Attributes:
@@ -68,20 +68,20 @@ class Comparison:
         return lines + [f"      hint: {hint}" for hint in self.hints]
 
 
-def compare(name: str, yours: Any, expected: Array, tol: float) -> Comparison:
+def compare(name: str, yours: Any, expected: Array, tol: float) -> ArrayComparison:
     """Hold one argument against netspec's."""
     array = np.asarray(yours)
     if array.shape != expected.shape:
-        return Comparison(name, array.shape, expected.shape, np.inf, tol)
+        return ArrayComparison(name, array.shape, expected.shape, np.inf, tol)
     theirs = array.astype(np.float64)
     with np.errstate(invalid="ignore"):
         distance = np.abs(theirs - expected)
     distance = np.where(np.isfinite(distance), distance, np.inf)
     if not distance.size:
-        return Comparison(name, array.shape, expected.shape, 0.0, tol)
+        return ArrayComparison(name, array.shape, expected.shape, 0.0, tol)
     scale = max(1.0, float(np.abs(expected).max()))
     index = tuple(int(i) for i in np.unravel_index(distance.argmax(), distance.shape))
-    return Comparison(
+    return ArrayComparison(
         name, array.shape, expected.shape, float(distance[index]) / scale, tol, index,
         float(theirs[index]), float(expected[index]),
         int((distance > tol * scale).sum()), distance.size,
@@ -93,7 +93,7 @@ def _number(value: float) -> str:
 
 
 @dataclass
-class Case:
+class LayerCase:
     """One check.
 
     Attributes:
@@ -105,7 +105,7 @@ class Case:
     """
 
     title: str
-    comparisons: list[Comparison] = field(default_factory=list)
+    comparisons: list[ArrayComparison] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     unlike: bool = False
     notes: list[str] = field(default_factory=list)
@@ -133,7 +133,7 @@ class Case:
 
 
 @dataclass
-class Report:
+class LayerReport:
     """What `check_layer` found.
 
     Attributes:
@@ -142,7 +142,7 @@ class Report:
     """
 
     like: str
-    cases: list[Case] = field(default_factory=list)
+    cases: list[LayerCase] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -150,7 +150,7 @@ class Report:
         return all(case.ok for case in self.cases)
 
     @property
-    def differing(self) -> list[Comparison]:
+    def differing(self) -> list[ArrayComparison]:
         """Every comparison that failed, the worst first."""
         failed = [c for case in self.cases for c in case.comparisons if not c.ok]
         return sorted(failed, key=lambda c: -c.error)

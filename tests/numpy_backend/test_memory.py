@@ -14,7 +14,7 @@ import netspec
 from netspec.compiler.numpy_backend.memory_use import footprint
 from netspec.compiler.numpy_backend.pass_names import PASS_NAMES
 from netspec.compiler.numpy_backend.passes.placement import place
-from netspec.compiler.numpy_backend.pipeline import GRAPH_PASSES, PASSES, Change, make_plan
+from netspec.compiler.numpy_backend.pipeline import GRAPH_PASSES, PASSES, PassChange, make_plan
 from netspec.kernels import parallel
 from netspec.runtime.engine.program import Program
 from netspec.runtime.optim.losses import make_loss
@@ -175,7 +175,7 @@ def test_what_is_made_again_has_the_same_bits_in_less_memory() -> None:
 
 
 def test_changes_say_what_was_done() -> None:
-    changes: list[Change] = []
+    changes: list[PassChange] = []
     graph = load("resnet", depth=8).graph
     make_plan(graph, training=True, changes=changes)
     lines = {change.by.name: change.lines for change in changes}

@@ -375,7 +375,7 @@ def tasks_of(sections: list[list[list[tuple[int, int]]]]) -> list[scheduling.Tas
     """Tasks that read one byte and write another: by section, lane and task."""
     return [
         scheduling.Task(
-            scheduling.Call(print, ((section, lane, i),)), ((r, r + 1),), ((w, w + 1),), 1.0,
+            scheduling.NumpyCall(print, ((section, lane, i),)), ((r, r + 1),), ((w, w + 1),), 1.0,
             section, lane,
         )
         for section, lanes in enumerate(sections)
@@ -384,7 +384,7 @@ def tasks_of(sections: list[list[list[tuple[int, int]]]]) -> list[scheduling.Tas
     ]  # fmt: skip
 
 
-def shown(sections: tuple[scheduling.Section, ...]) -> list[list[list[int]]]:
+def shown(sections: tuple[scheduling.LaneSection, ...]) -> list[list[list[int]]]:
     return [[[c.arguments[0][0] for c in lane] for lane in s.lanes] for s in sections]
 
 

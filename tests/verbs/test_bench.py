@@ -14,7 +14,7 @@ import pytest
 
 import netspec
 from netspec.kernels import parallel
-from netspec.tools.bench import Case, Comparison, compare
+from netspec.tools.bench import BenchResult, Workload, compare
 from netspec.tools.bench.compare import difference
 from netspec.tools.bench.flops import step_flops
 from netspec.tools.bench.layer_list import UnsupportedError, calls, padding
@@ -52,12 +52,12 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def small() -> Comparison:
+def small() -> BenchResult:
     net = netspec.load(ROOT / "networks/lenet.net")
-    return compare(Case(net, 2, True, 1), ["onnxruntime", "numpy-im2col"], 2, profile=True)
+    return compare(Workload(net, 2, True, 1), ["onnxruntime", "numpy-im2col"], 2, profile=True)
 
 
-def first_step(name: str, case: Case) -> dict[str, Any]:
+def first_step(name: str, case: Workload) -> dict[str, Any]:
     runner = PEERS[name].load()(case)
     return runner.result(runner.step())
 
@@ -77,7 +77,7 @@ def others() -> Iterator[Any]:
 @pytest.mark.parametrize("name", [*others()])
 @pytest.mark.parametrize("text", [MIXED, FLAT], ids=["mixed", "flat"])
 def test_a_peer_computes_the_same(text: str, name: str, train: bool) -> None:
-    case = Case(netspec.loads(text), 5, train, parallel.available())
+    case = Workload(netspec.loads(text), 5, train, parallel.available())
     if train and not PEERS[name].trains:
         assert PEERS[name].reason_not(case) == "is for inference only"
         return
@@ -85,7 +85,7 @@ def test_a_peer_computes_the_same(text: str, name: str, train: bool) -> None:
 
 
 def test_another_answer_is_told() -> None:
-    case = Case(netspec.loads(FLAT), 5, True, parallel.available())
+    case = Workload(netspec.loads(FLAT), 5, True, parallel.available())
     ours = first_step(OURS, case)
     start = case.parameters()
     assert (
@@ -103,7 +103,7 @@ def test_another_answer_is_told() -> None:
 
 def test_dropout_has_masks_of_its_own() -> None:
     net = netspec.loads("net D { input x: [4]\n output x -> dropout(0.5) -> linear(2) }")
-    case = Case(net, 4, True, 1)
+    case = Workload(net, 4, True, 1)
     ours = first_step(OURS, case)
     assert difference(ours, {**ours, "loss": ours["loss"] + 1}, case) is None
 
@@ -131,7 +131,7 @@ def test_flops_of_a_step() -> None:
 
 
 def test_the_profile_counts_the_same_flops() -> None:
-    case = Case(netspec.loads(FLAT), 5, True, 1)
+    case = Workload(netspec.loads(FLAT), 5, True, 1)
     profile = measure(case)
     assert sum(row.flops for row in profile.rows) == step_flops(case.graph, 5, train=True)
     assert {row.part for row in profile.rows} == {"forward", "backward"}
@@ -168,7 +168,7 @@ def test_sizes_are_readable() -> None:
 # -- all together
 
 
-def test_a_comparison(small: Comparison) -> None:
+def test_a_comparison(small: BenchResult) -> None:
     assert [timing.name for timing in small.timings] == ["numpy-im2col", "netspec"]
     assert small.timings[0].ratio == 1.0
     assert small.failed["onnxruntime"].startswith(("is for inference", "not installed"))
@@ -178,7 +178,7 @@ def test_a_comparison(small: Comparison) -> None:
     assert memory.lower_bound <= memory.arena <= memory.planned <= memory.peak
 
 
-def test_a_comparison_as_text(small: Comparison) -> None:
+def test_a_comparison_as_text(small: BenchResult) -> None:
     lines = as_text(small).splitlines()
     assert lines[0] == "LeNet, batch 2, training step: 1 thread, median of 2 rounds"
     assert lines[2].split() == "ms CPU ms ratio GFLOP/s of sgemm version".split()
@@ -187,7 +187,7 @@ def test_a_comparison_as_text(small: Comparison) -> None:
     assert any(line.startswith("rest ") for line in lines)
 
 
-def test_a_comparison_as_data(small: Comparison) -> None:
+def test_a_comparison_as_data(small: BenchResult) -> None:
     data = json.loads(json.dumps(as_data(small)))
     assert data["mode"] == "training"
     assert {"sustained", "best"} == set(data["sgemm"])
@@ -207,7 +207,7 @@ def test_a_comparison_as_data(small: Comparison) -> None:
     )
 
 
-def test_the_page_of_results(small: Comparison, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_of_results(small: BenchResult, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = importlib.util.spec_from_file_location("page", ROOT / "benchmarks/compare.py")
     assert spec is not None
     assert spec.loader is not None
@@ -228,11 +228,11 @@ def test_the_page_of_results(small: Comparison, monkeypatch: pytest.MonkeyPatch)
 def test_a_process_that_fails_says_why() -> None:
     net = netspec.loads("net A { input x: [4]\n output x -> silu -> linear(2) }")
     with pytest.raises(PeerError, match=r"has no F\.silu here"):
-        Worker("numpy-im2col", Case(net, 2, False, 1))
+        Worker("numpy-im2col", Workload(net, 2, False, 1))
 
 
 def test_a_process_that_dies_is_told() -> None:
-    worker = Worker(OURS, Case(netspec.loads(FLAT), 2, False, 1))
+    worker = Worker(OURS, Workload(netspec.loads(FLAT), 2, False, 1))
     worker._process.kill()
     with pytest.raises(PeerError, match="its process"):
         worker.ask("round")

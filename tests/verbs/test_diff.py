@@ -15,7 +15,7 @@ import pytest
 
 import netspec
 from netspec.compiler.analysis import diff as compare_module
-from netspec.compiler.analysis.diff import Comparison, compare
+from netspec.compiler.analysis.diff import GraphDiff, compare
 from netspec.compiler.ops import registry
 from tests.conftest import Run, Write
 
@@ -30,11 +30,11 @@ def chain(*layers: str) -> str:
     return net(f"output {' -> '.join(['x', *layers])}")
 
 
-def compared(before: str, after: str, **arguments: Any) -> Comparison:
+def compared(before: str, after: str, **arguments: Any) -> GraphDiff:
     return compare(*(netspec.loads(text, **arguments).graph for text in (before, after)))
 
 
-def told(comparison: Comparison) -> list[tuple[str, str]]:
+def told(comparison: GraphDiff) -> list[tuple[str, str]]:
     """What is not the same."""
     return [(c.kind, c.name) for c in comparison.changes if c.kind != "same"]
 

@@ -11,7 +11,7 @@ import pytest
 import netspec
 from netspec.cli.live_line import LiveLine
 from netspec.runtime.optim.losses import make_loss
-from netspec.tools.doctor import Finding, Report, examine
+from netspec.tools.doctor import DoctorReport, Symptom, examine
 from netspec.tools.doctor.examinee import Patient
 from netspec.tools.doctor.signals import dead_units, gradients
 from tests.conftest import ROOT, Run
@@ -222,12 +222,12 @@ def test_three_layers_with_adam_are_well_under_every_normalisation(normalize):
 
 
 def test_all_is_not_well_where_something_is_unsure():
-    report = Report("A", [Finding("a", "ok", ""), Finding("b", "unsure", "")])
+    report = DoctorReport("A", [Symptom("a", "ok", ""), Symptom("b", "unsure", "")])
     assert str(report).endswith("\n\nunsure: b")
     assert report.ok
-    report.findings.append(Finding("c", "bad", ""))
+    report.findings.append(Symptom("c", "bad", ""))
     assert str(report).endswith("\n\nbad: c; unsure: b")
-    assert str(Report("A", [Finding("a", "ok", "")])).endswith("\n\nall is well")
+    assert str(DoctorReport("A", [Symptom("a", "ok", "")])).endswith("\n\nall is well")
 
 
 MORE_SICK = {

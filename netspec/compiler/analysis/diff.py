@@ -45,7 +45,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class GraphDiff:
     """Two nets side by side. What is in `ignored` was not compared."""
 
     before: Summary
@@ -63,7 +63,7 @@ class Comparison:
         return all(change.kind == "same" for change in self.changes) and len(set(totals)) == 1
 
 
-def compare(before: Graph, after: Graph, ignore: AbstractSet[str] = frozenset()) -> Comparison:
+def compare(before: Graph, after: Graph, ignore: AbstractSet[str] = frozenset()) -> GraphDiff:
     """Compare two nets, layer by layer.
 
     Args:
@@ -83,7 +83,7 @@ def compare(before: Graph, after: Graph, ignore: AbstractSet[str] = frozenset())
         *(layers.change(pair) for pair in pairs),
         *_outputs(old, new, layers.names),
     ]
-    return Comparison(old, new, tuple(changes), frozenset(ignore))
+    return GraphDiff(old, new, tuple(changes), frozenset(ignore))
 
 
 # ---------------------------------------------------------------------------------------- matching
@@ -274,7 +274,7 @@ def _turned(old: str, new: str) -> str:
 # ------------------------------------------------------------------------------------------- output
 
 
-def as_text(comparison: Comparison, before: str, after: str) -> str:
+def as_text(comparison: GraphDiff, before: str, after: str) -> str:
     """A list with `-`, `+` and `~` as of a unified diff, and the totals; the nets under titles."""
     lines = [f"--- {before}", f"+++ {after}", "", *_list(comparison.changes), ""]
     if comparison.ignored:
@@ -316,7 +316,7 @@ def _list(changes: Sequence[Change]) -> list[str]:
     return lines
 
 
-def _totals(comparison: Comparison) -> list[str]:
+def _totals(comparison: GraphDiff) -> list[str]:
     a, b = comparison.before, comparison.after
     counts = [("layers", len(a.layers), len(b.layers)), ("parameters", a.parameters, b.parameters)]
     if a.buffers or b.buffers:
@@ -345,7 +345,7 @@ def _difference(old: Any, new: Any) -> tuple[str, str]:
     return f"{new - old:+,}", percent
 
 
-def as_dict(comparison: Comparison, before: str, after: str) -> dict[str, Any]:
+def as_dict(comparison: GraphDiff, before: str, after: str) -> dict[str, Any]:
     """Everything that is not the same, and the totals, as raw numbers; an open size as it is."""
     sides = ((before, comparison.before), (after, comparison.after))
     return {
@@ -360,7 +360,7 @@ def as_dict(comparison: Comparison, before: str, after: str) -> dict[str, Any]:
     }
 
 
-def as_json(comparison: Comparison, before: str, after: str) -> str:
+def as_json(comparison: GraphDiff, before: str, after: str) -> str:
     """All of `as_dict` as JSON, open sizes as their formulas."""
     import json
 

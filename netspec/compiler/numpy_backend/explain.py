@@ -11,7 +11,7 @@ from netspec.compiler.ir.sizes import TYPICAL
 from netspec.compiler.numpy_backend.emit import file_name
 from netspec.compiler.numpy_backend.pass_names import PASS_NAMES
 from netspec.compiler.numpy_backend.passes.plan_memory import plan_memory
-from netspec.compiler.numpy_backend.pipeline import Change, make_plan
+from netspec.compiler.numpy_backend.pipeline import PassChange, make_plan
 from netspec.compiler.passes.bind_sizes import open_sizes
 
 FLOAT32 = 4
@@ -20,7 +20,7 @@ SHOWN = 12
 
 def explain_plan(graph: Graph, *, training: bool, without: Collection[str] = ()) -> str:
     """The explanation of the program that `make_plan` plans, as text."""
-    changes: list[Change] = []
+    changes: list[PassChange] = []
     plan = make_plan(graph, training=training, backward=training, without=without, changes=changes)
     parts = [_change(change) for change in changes]
     parts += [f"{name}: left out" for name in PASS_NAMES if name in without]
@@ -31,7 +31,7 @@ def explain_plan(graph: Graph, *, training: bool, without: Collection[str] = ())
     return "\n\n".join([head, *parts, _memory(plan), str(plan)]) + "\n"
 
 
-def _change(change: Change) -> str:
+def _change(change: PassChange) -> str:
     head = [f"{change.by.name}: {PASS_NAMES[change.by.name]}", f"  to gain: {change.by.gain}"]
     *lines, last = change.lines or ("nothing to do here",)
     hidden = len(lines) - SHOWN

@@ -86,7 +86,7 @@ PASSES: tuple[Pass, ...] = (
 
 
 @dataclass(frozen=True)
-class Change:
+class PassChange:
     """What a pass did: lines in words, none where it found nothing to do."""
 
     by: GraphPass | Pass
@@ -98,7 +98,7 @@ def make_plan(
     *,
     training: bool,
     without: Collection[str] = (),
-    changes: list[Change] | None = None,
+    changes: list[PassChange] | None = None,
     **options: Any,
 ) -> Plan:
     """Lower a graph and run the passes.
@@ -120,7 +120,7 @@ def make_plan(
             if each.name not in without:
                 before, graph = graph, each.apply(graph)
                 if changes is not None:
-                    changes.append(Change(each, tuple(each.changes(before, graph))))
+                    changes.append(PassChange(each, tuple(each.changes(before, graph))))
     plan = lower(graph, training=training, **options)
     if graph is not written:
         plan = _as_written(plan, graph, written)
@@ -128,14 +128,14 @@ def make_plan(
 
 
 def run_passes(
-    plan: Plan, without: Collection[str] = (), changes: list[Change] | None = None
+    plan: Plan, without: Collection[str] = (), changes: list[PassChange] | None = None
 ) -> Plan:
     """A plan through all passes over plans; see `make_plan`."""
     for each in PASSES:
         if each.name not in without:
             before, plan = plan, each.apply(plan)
             if changes is not None:
-                changes.append(Change(each, tuple(each.changes(before, plan))))
+                changes.append(PassChange(each, tuple(each.changes(before, plan))))
     return plan
 
 

@@ -53,7 +53,7 @@ class Buffers(dict[str, Array]):
         return array
 
 
-class Memory:
+class BatchMemory:
     """Buffers of a program for any batch size; those of several share the memory of the largest.
 
     Args:

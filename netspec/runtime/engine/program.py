@@ -17,7 +17,7 @@ from netspec.compiler.numpy_backend.pipeline import make_plan, run_passes
 from netspec.kernels import parallel
 from netspec.runtime.engine.code import Choose, Code, Codes, as_planned
 from netspec.runtime.engine.floating_point import as_ieee
-from netspec.runtime.engine.memory import Buffers, Memory, layout
+from netspec.runtime.engine.memory import BatchMemory, Buffers, layout
 from netspec.runtime.engine.record.recorder import Recorder, Recording
 
 __all__ = ["Program", "make_plan", "program_source", "run_passes"]
@@ -69,12 +69,12 @@ class Program:
         """What runs for a batch size."""
         return self._codes.get(batch)
 
-    def new_memory(self) -> Memory:
+    def new_memory(self) -> BatchMemory:
         """Memory to run in, which takes none before it is bound."""
-        return Memory(self._codes.get, self.dtype)
+        return BatchMemory(self._codes.get, self.dtype)
 
     @contextmanager
-    def memory(self) -> Iterator[Memory]:
+    def memory(self) -> Iterator[BatchMemory]:
         """Memory that is the caller's alone for a while: that of a run before, or else new.
 
         There will be as many as threads that borrow at a time. What an exception comes out of is not

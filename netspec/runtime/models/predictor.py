@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from netspec.compiler.ir.graph import Graph
 from netspec.kernels import parallel
 from netspec.runtime.engine.floating_point import as_ieee
-from netspec.runtime.engine.memory import Memory
+from netspec.runtime.engine.memory import BatchMemory
 from netspec.runtime.engine.program import Program, make_plan
 from netspec.runtime.engine.recent import Recent
 from netspec.runtime.engine.record.recorder import Recording
@@ -123,7 +123,7 @@ class _Run:
     def __init__(
         self,
         program: Program,
-        memory: Memory,
+        memory: BatchMemory,
         parameters: Mapping[str, Array],
         inputs: Sequence[Array],
     ) -> None:

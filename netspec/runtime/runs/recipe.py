@@ -15,7 +15,7 @@ from netspec.compiler.parse import decode_source, read_file
 from netspec.diagnostics import Diagnostic, Hint, NetspecError, Source, Span, suggest
 from netspec.runtime.runs.option_types import problem
 from netspec.runtime.runs.options import OPTIONS, Option
-from netspec.runtime.runs.toml_spans import Places, find_excess, find_places
+from netspec.runtime.runs.toml_spans import TomlSpans, find_excess, find_places
 from netspec.text.printable import printable
 
 # The recipe of a run, in its folder.
@@ -43,7 +43,7 @@ class Recipe:
     source: Source
     values: Mapping[str, Any] = field(default_factory=dict)
     arguments: Mapping[str, Any] = field(default_factory=dict)
-    places: Places = field(default_factory=Places)
+    places: TomlSpans = field(default_factory=TomlSpans)
 
     @property
     def name(self) -> str:
@@ -108,7 +108,7 @@ def check_recipe(source: Source) -> Recipe:
     return Recipe(source, content, arguments, places)
 
 
-def _wrong(content: Mapping[str, Any], places: Places) -> Iterator[Diagnostic]:
+def _wrong(content: Mapping[str, Any], places: TomlSpans) -> Iterator[Diagnostic]:
     known = {name for name, option in OPTIONS.items() if option.recipe}
     for name, value in content.items():
         key = places.keys[(name,)]
@@ -138,7 +138,7 @@ def _unknown(name: str, key: Span, known: set[str]) -> Diagnostic:
     return Diagnostic(codes.RECIPE_KEY, message, key, hints=(Hint(hint),))
 
 
-def _wrong_value(option: Option, value: Any, places: Places) -> Iterator[Diagnostic]:
+def _wrong_value(option: Option, value: Any, places: TomlSpans) -> Iterator[Diagnostic]:
     path = (option.name,)
     wrong = problem(option.kind, value)
     if wrong is None:
@@ -158,7 +158,7 @@ def _wrong_value(option: Option, value: Any, places: Places) -> Iterator[Diagnos
     yield Diagnostic(codes.RECIPE_VALUE, message, span, label, hints=hints)
 
 
-def _wrong_arguments(value: Any, places: Places) -> Iterator[Diagnostic]:
+def _wrong_arguments(value: Any, places: TomlSpans) -> Iterator[Diagnostic]:
     if not isinstance(value, dict):
         message = f"`{ARGUMENTS}` is a table of arguments of the net"
         hints = (Hint(f"write [{ARGUMENTS}], and under it a line for each, such as depth = 56"),)

@@ -28,7 +28,7 @@ from netspec.runtime.runs.folder_lock import FolderLock
 from netspec.runtime.runs.options import LOG_EVERY
 from netspec.runtime.runs.tensorboard import Events
 from netspec.runtime.training.history import PARTS
-from netspec.runtime.training.loop import Recorder, Run
+from netspec.runtime.training.loop import TrainingRecorder, TrainingRun
 
 _LOG = logging.getLogger(__name__)
 
@@ -60,8 +60,8 @@ class Keeping:
     lock: FolderLock | None = None
 
 
-class RunRecorder(Recorder):
-    """See `Recorder`.
+class RunRecorder(TrainingRecorder):
+    """See `TrainingRecorder`.
 
     The folder of a new run is made with its first state in it, before the first step: from the
     moment that it is there, the run can be taken up.
@@ -80,8 +80,8 @@ class RunRecorder(Recorder):
         self.began = False
         self.on_begin: Callable[[], None] = lambda: None
 
-    def begin(self, run: Run) -> None:
-        """See `Recorder`."""
+    def begin(self, run: TrainingRun) -> None:
+        """See `TrainingRecorder`."""
         keeping = self._keeping
         if keeping.checkpoint is not None:
             if keeping.writes:
@@ -113,8 +113,8 @@ class RunRecorder(Recorder):
         if keeping.tensorboard:
             self._events = Events(keeping.path, run.steps, keeping.choices)
 
-    def after_steps(self, run: Run) -> None:
-        """See `Recorder`."""
+    def after_steps(self, run: TrainingRun) -> None:
+        """See `TrainingRecorder`."""
         if self._metrics is None:
             return
         every = self._keeping.log_every
@@ -130,8 +130,8 @@ class RunRecorder(Recorder):
             self._write(line)
             self._logged = step
 
-    def after_epoch(self, run: Run, line: str) -> None:
-        """See `Recorder`."""
+    def after_epoch(self, run: TrainingRun, line: str) -> None:
+        """See `TrainingRecorder`."""
         if self._metrics is None:
             return
         history = run.history
@@ -149,8 +149,8 @@ class RunRecorder(Recorder):
         self._write(entry)
         self.folder.log(line)
 
-    def after_result(self, run: Run, name: str, line: str) -> None:
-        """See `Recorder`."""
+    def after_result(self, run: TrainingRun, name: str, line: str) -> None:
+        """See `TrainingRecorder`."""
         if self._metrics is None:
             return
         history = run.history
@@ -171,8 +171,8 @@ class RunRecorder(Recorder):
         if self._events is not None:
             self._events.write(line)
 
-    def checkpoint(self, run: Run) -> None:
-        """See `Recorder`."""
+    def checkpoint(self, run: TrainingRun) -> None:
+        """See `TrainingRecorder`."""
         length = self._metrics.sync() if self._metrics is not None else 0
         state = self._state(run, length)
         if self._keeping.writes:
@@ -180,15 +180,15 @@ class RunRecorder(Recorder):
         if self._events is not None:
             self._events.flush()
 
-    def finish(self, run: Run) -> None:
-        """See `Recorder`."""
+    def finish(self, run: TrainingRun) -> None:
+        """See `TrainingRecorder`."""
         if self._metrics is not None:
             self._metrics.close()
         if self._events is not None:
             self._events.close()
 
     def can_go_on(self) -> bool:
-        """See `Recorder`."""
+        """See `TrainingRecorder`."""
         states = (self.folder.checkpoints / name for name in (NEXT, LAST, PREVIOUS))
         return self.began and any(state.is_file() for state in states)
 
@@ -197,7 +197,7 @@ class RunRecorder(Recorder):
         if self._lock is not None:
             self._lock.release()
 
-    def _state(self, run: Run, metrics_length: int) -> Checkpoint:
+    def _state(self, run: TrainingRun, metrics_length: int) -> Checkpoint:
         """All of a run as it stands; every process must ask for it at the same time."""
         snapshot = run.backend.snapshot()
         arrays, facts = run.history.state()
@@ -221,7 +221,7 @@ class RunRecorder(Recorder):
         return Checkpoint(tensors, state)
 
 
-def _take_up(run: Run, checkpoint: Checkpoint) -> int:
+def _take_up(run: TrainingRun, checkpoint: Checkpoint) -> int:
     """Bring a run to where it was; how many bytes of metrics it had.
 
     Raises:
@@ -265,5 +265,5 @@ def log_error(folder: RunFolder, error: NetspecError) -> None:
         folder.log("\n".join(f"error[{d.code}]: {d.message}" for d in error.diagnostics))
 
 
-def _seconds(run: Run) -> float:
+def _seconds(run: TrainingRun) -> float:
     return run.history.seconds + run.seconds

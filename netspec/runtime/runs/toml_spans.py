@@ -57,7 +57,7 @@ def find_excess(source: Source) -> tuple[str, Span] | None:
 
 
 @dataclass
-class Places:
+class TomlSpans:
     """The places of a TOML text by path: names of keys, and numbers of items of arrays.
 
     `keys` are of keys, `values` of whole values and of the items in arrays.
@@ -67,7 +67,7 @@ class Places:
     values: dict[Path, Span] = field(default_factory=dict)
 
 
-def find_places(source: Source) -> Places:
+def find_places(source: Source) -> TomlSpans:
     """Walk over a sound TOML text."""
     return _Walk(source).run()
 
@@ -76,9 +76,9 @@ class _Walk:
     def __init__(self, source: Source) -> None:
         self.source, self.text = source, source.text
         self.at = 0
-        self.places = Places()
+        self.places = TomlSpans()
 
-    def run(self) -> Places:
+    def run(self) -> TomlSpans:
         table: Path = ()
         self._skip(_SPACE)
         while self.at < len(self.text):

@@ -25,7 +25,7 @@ from netspec.runtime.optim.lr_schedules import make_schedule, warm_up
 from netspec.runtime.optim.optimizers import OPTIMIZERS, check_optimizer
 from netspec.runtime.training.best_weights import KEEP, Keeper
 from netspec.runtime.training.history import History
-from netspec.runtime.training.loop import Recorder, Run
+from netspec.runtime.training.loop import TrainingRecorder, TrainingRun
 from netspec.runtime.training.progress import make_progress
 from netspec.runtime.weights.data_facts import about_data
 
@@ -62,7 +62,7 @@ def fit(
     log_every: int | None = None,
     eval_every: int = 1,
     test_every: int = 0,
-    recorder: Recorder | None = None,
+    recorder: TrainingRecorder | None = None,
     on_epoch: Callable[[int, History], None] | None = None,
 ) -> History:
     """Train `model` in place: a NumPy model (`net.compile()`) or a PyTorch one (`TorchModel`).
@@ -179,13 +179,13 @@ def fit(
     )
     require_memory(model, job, kept=recorder is not None)
     history = History(normalize, about_data=about_data(data))
-    recorder = recorder or Recorder()
+    recorder = recorder or TrainingRecorder()
     with (
         model.training(job) as backend,
         make_progress(progress and backend.writes, log_every) as shown,
     ):
         keeper = Keeper(keep, out, backend, recorder.best_out)
-        run = Run(
+        run = TrainingRun(
             backend, job, keeper, history, rate, parts, epochs, eval_every, test_every, stop,
             recorder, shown,
         )  # fmt: skip
@@ -196,7 +196,7 @@ def fit(
     return history
 
 
-def _with_rescued_weights(error: NetspecError, run: Run) -> NetspecError:
+def _with_rescued_weights(error: NetspecError, run: TrainingRun) -> NetspecError:
     """The error of a place that cannot be written to, with what was trained saved at another one.
 
     Not where the run can go on from what it has kept.

@@ -26,7 +26,7 @@ ENOUGH_STEPS = 30
 SPREADS, HARDLY = 2.0, 0.05
 
 
-class Recorder:
+class TrainingRecorder:
     """Keeps what happens in a run. This one keeps nothing; `netspec.runtime.runs` has one on disk.
 
     Every process of a distributed run calls the same methods after the same steps.
@@ -39,28 +39,28 @@ class Recorder:
     checkpoint_every: int | None = None
     best_out: Path | None = None
 
-    def begin(self, run: Run) -> None:
+    def begin(self, run: TrainingRun) -> None:
         """Before the first step: bring `run` to where it goes on from."""
 
-    def after_steps(self, run: Run) -> None:
+    def after_steps(self, run: TrainingRun) -> None:
         """The losses of some more steps are in the history."""
 
-    def after_epoch(self, run: Run, line: str) -> None:
+    def after_epoch(self, run: TrainingRun, line: str) -> None:
         """An epoch is in the history, with those of its accuracies that were measured.
 
         `line` tells of it, with what it warns of.
         """
 
-    def after_result(self, run: Run, name: str, line: str) -> None:
+    def after_result(self, run: TrainingRun, name: str, line: str) -> None:
         """The accuracy of the weights that are kept, on the images of a name, is in the history.
 
         `line` tells of it. No checkpoint follows: a run that goes on from the last one measures it anew.
         """
 
-    def checkpoint(self, run: Run) -> None:
+    def checkpoint(self, run: TrainingRun) -> None:
         """A good moment to save all that is needed to go on from here."""
 
-    def finish(self, run: Run) -> None:
+    def finish(self, run: TrainingRun) -> None:
         """The run is over, or is to stop; what it leaves behind is saved."""
 
     def can_go_on(self) -> bool:
@@ -69,7 +69,7 @@ class Recorder:
 
 
 @dataclass
-class Run:
+class TrainingRun:
     """A run on its way.
 
     Attributes:
@@ -98,7 +98,7 @@ class Run:
     eval_every: int = 1
     test_every: int = 0
     stop: Callable[[], bool] = lambda: False
-    recorder: Recorder = field(default_factory=Recorder)
+    recorder: TrainingRecorder = field(default_factory=TrainingRecorder)
     progress: Progress = field(default_factory=Progress)
     epoch: int = 1
     done: int = 0

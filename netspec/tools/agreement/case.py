@@ -32,7 +32,7 @@ class HasGraph(Protocol):
 
 
 @dataclass(frozen=True)
-class Case:
+class Trial:
     """One batch with everything that is random about it. All floats are float64 that a float32 holds.
 
     So the float32 programs get exactly the numbers of the float64 ones, and one run of the reference
@@ -58,7 +58,7 @@ class Case:
         return len(next(iter(self.inputs.values())))
 
 
-def make_case(graph: Graph, *, batch: int, seed: int, training: bool) -> Case:
+def make_case(graph: Graph, *, batch: int, seed: int, training: bool) -> Trial:
     """The case of a seed, without masks yet."""
     rng = np.random.default_rng([seed, 2])
     inputs = {
@@ -70,7 +70,7 @@ def make_case(graph: Graph, *, batch: int, seed: int, training: bool) -> Case:
         for name, parameter in graph.parameters.items()
     }
     terms = {name: _term(graph, name, batch, rng) for name in graph.outputs}
-    return Case(inputs, parameters, Objective(terms), training)
+    return Trial(inputs, parameters, Objective(terms), training)
 
 
 def draw_moved(parameter: Parameter, seed: int, rng: np.random.Generator) -> Array:
@@ -102,7 +102,7 @@ def _term(graph: Graph, output: str, batch: int, rng: np.random.Generator) -> Ar
     return _in_single(rng.standard_normal((batch, *shape)))
 
 
-def magnify(case: Case, trace: Trace) -> tuple[Case, Trace]:
+def magnify(case: Trial, trace: Trace) -> tuple[Trial, Trace]:
     """A larger loss, where gradients are so small that a difference would not show.
 
     Agreement is measured against 1 where all numbers are smaller. The loss is multiplied by a power
@@ -121,7 +121,7 @@ def magnify(case: Case, trace: Trace) -> tuple[Case, Trace]:
     return dataclasses.replace(case, objective=objective), larger
 
 
-def another(case: Case) -> Case:
+def another(case: Trial) -> Trial:
     """Another batch, to go through a program first.
 
     What the next step forgets to write is then wrong, and not right by luck.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from netspec.compiler.ir.graph import Graph, Node
 from netspec.tools.agreement.difference import difference
-from netspec.tools.agreement.local_reference import Local
+from netspec.tools.agreement.local_reference import LocalReference
 from netspec.tools.agreement.quantities import Item, Trace, holders, row_of
 
 Array = NDArray[Any]
@@ -27,11 +27,11 @@ class Side:
 
     name: str
     trace: Trace
-    local: Local | None = None
+    local: LocalReference | None = None
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class ComparedItem:
     """An item to compare, and the nodes whose code computes it."""
 
     item: Item
@@ -44,14 +44,14 @@ class Parting:
 
     left: str
     right: str
-    checkpoint: Checkpoint
+    checkpoint: ComparedItem
     size: float
     index: tuple[int, ...]
     values: tuple[float, float]
 
 
 @dataclass
-class Comparison:
+class Agreement:
     """How far two evaluators are apart.
 
     Attributes:
@@ -69,10 +69,10 @@ class Comparison:
 
 
 def compare(
-    graph: Graph, left: Side, right: Side, order: Sequence[Checkpoint], tolerance: float
-) -> Comparison:
+    graph: Graph, left: Side, right: Side, order: Sequence[ComparedItem], tolerance: float
+) -> Agreement:
     """Compare what both sides have, in order."""
-    result = Comparison(left.name, right.name, tolerance)
+    result = Agreement(left.name, right.name, tolerance)
     for checkpoint in order:
         item = checkpoint.item
         if item not in left.trace or item not in right.trace:
@@ -99,9 +99,9 @@ def _is_sound(side: Side, item: Item, tolerance: float) -> bool:
     return apart <= tolerance or apart <= side.local.rounding(item)
 
 
-def checkpoints(graph: Graph, items: Sequence[Item], sides: Sequence[Side]) -> list[Checkpoint]:
+def checkpoints(graph: Graph, items: Sequence[Item], sides: Sequence[Side]) -> list[ComparedItem]:
     """The items in order, with the nodes to look at where the sides differ in one."""
-    return [Checkpoint(item, _computed_by(graph, item, sides)) for item in items]
+    return [ComparedItem(item, _computed_by(graph, item, sides)) for item in items]
 
 
 def _computed_by(graph: Graph, item: Item, sides: Sequence[Side]) -> tuple[Node, ...]:

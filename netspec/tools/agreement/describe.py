@@ -9,7 +9,7 @@ import numpy as np
 from netspec import codes
 from netspec.compiler.ir.graph import Graph, Node
 from netspec.diagnostics import Diagnostic, Label, Span, plural
-from netspec.tools.agreement.compare import Checkpoint, Parting, Side
+from netspec.tools.agreement.compare import ComparedItem, Parting, Side
 from netspec.tools.agreement.quantities import Item, holders
 
 _LONG = {
@@ -94,7 +94,7 @@ def _named(graph: Graph, item: Item) -> str:
     }[item.kind]
 
 
-def _nearest_first(checkpoint: Checkpoint) -> list[Node]:
+def _nearest_first(checkpoint: ComparedItem) -> list[Node]:
     """The nodes of a step, the one that the item is named after in front."""
     name = checkpoint.item.name
     return sorted(checkpoint.nodes, key=lambda node: node.name != name)

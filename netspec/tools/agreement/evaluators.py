@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from netspec.compiler.ir.graph import Graph
-from netspec.tools.agreement.case import Case
-from netspec.tools.agreement.compare import Comparison, Side, checkpoints, compare
+from netspec.tools.agreement.case import Trial
+from netspec.tools.agreement.compare import Agreement, Side, checkpoints, compare
 from netspec.tools.agreement.fused_steps import program_order
-from netspec.tools.agreement.local_reference import Local
+from netspec.tools.agreement.local_reference import LocalReference
 from netspec.tools.agreement.numpy_trace import (
     plan_as_run,
     plan_fused,
@@ -30,13 +30,13 @@ Sides = Mapping[str, Side]
 
 def trace_sides(
     graph: Graph,
-    case: Case,
+    case: Trial,
     dtype: str,
     reference: Trace,
     module: nn.Module | None,
     *,
     backward: bool | None = None,
-    before: Case | None = None,
+    before: Trial | None = None,
 ) -> dict[str, Side]:
     """Every evaluator's numbers, by the evaluator's name.
 
@@ -65,12 +65,12 @@ def trace_sides(
     sides = {REFERENCE: Side(REFERENCE, reference)}
     for name, trace in traces.items():
         # The program as it runs is the fused one in less memory: not even rounding may differ much.
-        local = Local(graph, case, trace) if name != AS_RUN else None
+        local = LocalReference(graph, case, trace) if name != AS_RUN else None
         sides[name] = Side(name, trace, local)
     return sides
 
 
-def compare_sides(graph: Graph, case: Case, sides: Sides, tolerance: float) -> list[Comparison]:
+def compare_sides(graph: Graph, case: Trial, sides: Sides, tolerance: float) -> list[Agreement]:
     """The comparisons of `PAIRS`, of the sides that are there."""
     comparisons = []
     for left, right in PAIRS:

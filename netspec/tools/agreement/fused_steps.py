@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 
 from netspec.compiler.ir.graph import Graph
 from netspec.compiler.ir.plan import ElementwiseStep, GradientRef, Operand, Plan, Step
-from netspec.tools.agreement.compare import Checkpoint, Side, checkpoints
+from netspec.tools.agreement.compare import ComparedItem, Side, checkpoints
 from netspec.tools.agreement.numpy_trace import where_seen
 from netspec.tools.agreement.quantities import Item, in_order
 
 
-def program_order(graph: Graph, plan: Plan, sides: Sequence[Side]) -> list[Checkpoint]:
+def program_order(graph: Graph, plan: Plan, sides: Sequence[Side]) -> list[ComparedItem]:
     """Every item that the plan computes, at the step that finishes it.
 
     A fused step covers several nodes: a fault in it may be on any of their lines.
@@ -35,11 +35,11 @@ def program_order(graph: Graph, plan: Plan, sides: Sequence[Side]) -> list[Check
 
 def _finished(
     graph: Graph, steps: Sequence[Step], items: dict[Operand, Item]
-) -> Iterator[Checkpoint]:
+) -> Iterator[ComparedItem]:
     last = {written: i for i, step in enumerate(steps) for written in step.writes}
     for i, step in enumerate(steps):
         names = step.nodes if isinstance(step, ElementwiseStep) else (step.node,)
         nodes = tuple(graph.by_name[name] for name in names if name in graph.by_name)
         for written in step.writes:
             if written in items and last[written] == i:
-                yield Checkpoint(items[written], nodes)
+                yield ComparedItem(items[written], nodes)

@@ -15,7 +15,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from netspec.compiler.ir.graph import Graph, Node
 from netspec.compiler.ir.op import Evaluation
-from netspec.tools.agreement.case import Case
+from netspec.tools.agreement.case import Trial
 from netspec.tools.agreement.difference import difference
 from netspec.tools.agreement.quantities import LOSS, Item, Trace, holders
 
@@ -25,7 +25,7 @@ Array = NDArray[Any]
 ROUNDINGS = 32
 
 
-class Local:
+class LocalReference:
     """The reference, one node at a time, on the numbers of one trace.
 
     What the trace does not hold (the inner values of a fused kernel) is computed from what it holds.
@@ -36,7 +36,7 @@ class Local:
     def __init__(
         self,
         graph: Graph,
-        case: Case,
+        case: Trial,
         trace: Trace,
         dtype: DTypeLike = np.float64,
         *,
@@ -81,8 +81,8 @@ class Local:
         could choose another piece of an op with kinks.
         """
         expected = self.expected(item)
-        single = Local(self.graph, self.case, self.trace, np.float32).expected(item)
-        shaken = Local(self.graph, self.case, self.trace, shakes=True).expected(item)
+        single = LocalReference(self.graph, self.case, self.trace, np.float32).expected(item)
+        shaken = LocalReference(self.graph, self.case, self.trace, shakes=True).expected(item)
         ratio = np.finfo(self.trace[item].dtype).eps / np.finfo(np.float32).eps
         return ROUNDINGS * max(
             float(ratio) * difference(expected, single)[0], difference(expected, shaken)[0]

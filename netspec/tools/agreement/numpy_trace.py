@@ -13,13 +13,13 @@ from netspec.compiler.ir.plan import Buffer, KernelStep, Plan
 from netspec.compiler.ir.storage import order
 from netspec.runtime.engine.program import Program, make_plan
 from netspec.runtime.engine.reference import Reference
-from netspec.tools.agreement.case import Case
+from netspec.tools.agreement.case import Trial
 from netspec.tools.agreement.quantities import LOSS, Item, Trace
 
 Array = NDArray[Any]
 
 
-def trace_reference(graph: Graph, case: Case) -> Trace:
+def trace_reference(graph: Graph, case: Trial) -> Trace:
     """Everything that the reference computes, in float64."""
     run = Reference(graph, case.parameters, training=case.training, masks=case.masks)
     outputs = run.forward(case.inputs)
@@ -73,7 +73,7 @@ def where_seen(plan: Plan) -> dict[Item, Buffer]:
 
 
 def trace_program(
-    graph: Graph, plan: Plan, case: Case, dtype: str, *, before: Case | None = None
+    graph: Graph, plan: Plan, case: Trial, dtype: str, *, before: Trial | None = None
 ) -> Trace:
     """What a program computes: its outputs, gradients and buffers, and whatever its plan keeps.
 
@@ -105,7 +105,7 @@ def trace_program(
 
 
 def step(
-    program: Program, case: Case, p: dict[str, Array], g: dict[str, Array]
+    program: Program, case: Trial, p: dict[str, Array], g: dict[str, Array]
 ) -> tuple[float, dict[str, Array], dict[str, Array]]:
     """One forward and backward pass over parameters `p`; fills `g`.
 

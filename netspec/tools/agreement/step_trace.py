@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from netspec.compiler.ir.graph import Graph
 from netspec.compiler.ir.plan import Buffer, GradientRef, Operand, Plan
 from netspec.runtime.engine.program import Program
-from netspec.tools.agreement.case import Case, another
+from netspec.tools.agreement.case import Trial, another
 from netspec.tools.agreement.numpy_trace import first_channels, shape_of, step, where_seen
 from netspec.tools.agreement.quantities import Item, Trace
 
 Array = NDArray[Any]
 
 
-def trace_by_steps(graph: Graph, plan: Plan, case: Case) -> Trace:
+def trace_by_steps(graph: Graph, plan: Plan, case: Trial) -> Trace:
     """The values, gradients and contributions of a plan, each as it was when it was finished."""
     seen: dict[Operand, list[Item]] = {}
     for item, buffer in where_seen(plan).items():

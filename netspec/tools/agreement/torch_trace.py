@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 from netspec.compiler.ir.graph import Graph
 from netspec.tools.agreement.alignment import Key, align, expected_calls, key
-from netspec.tools.agreement.case import Case
+from netspec.tools.agreement.case import Trial
 from netspec.tools.agreement.quantities import LOSS, Item, Trace
 
 Array = NDArray[Any]
@@ -59,7 +59,7 @@ class SharedMasks(TorchFunctionMode):  # type: ignore[misc]
 
 
 @dataclass
-class Call:
+class TracedCall:
     """A call that an activation went into.
 
     Attributes:
@@ -74,14 +74,14 @@ class Call:
     inputs: list[tuple[int, torch.Tensor]]
 
 
-class Recorder(SharedMasks):
+class CallRecorder(SharedMasks):
     """Records every call that reads an input of the net or what a recorded call gave."""
 
     def __init__(
         self, module: nn.Module, inputs: Sequence[torch.Tensor], masks: Iterable[torch.Tensor]
     ) -> None:
         super().__init__(masks)
-        self.calls: list[Call] = []
+        self.calls: list[TracedCall] = []
         self._parameters = {id(p): name for name, p in module.named_parameters()}
         # By identity. What is known stays alive in `calls` and `inputs`, so no number is used twice.
         self._inputs = inputs
@@ -115,7 +115,7 @@ class Recorder(SharedMasks):
                 if isinstance(value, torch.Tensor) and value.is_floating_point():
                     _retain_gradient(value)
                     self._known[id(value)] = len(self.calls)
-                    self.calls.append(Call(key(func.__name__, held), value, read))
+                    self.calls.append(TracedCall(key(func.__name__, held), value, read))
         return result
 
 
@@ -147,7 +147,7 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def load(module: nn.Module, case: Case, dtype: str) -> None:
+def load(module: nn.Module, case: Trial, dtype: str) -> None:
     """Give a module a type, the parameters and buffers of a case, and its mode."""
     module.to(getattr(torch, dtype))
     module.load_state_dict(tensors(case.parameters, dtype))
@@ -167,13 +167,13 @@ def by_name(graph: Graph, outputs: Any) -> dict[str, torch.Tensor]:
     return dict(zip(graph.outputs, several, strict=True))
 
 
-def trace_module(graph: Graph, module: nn.Module, case: Case, dtype: str) -> Trace:
+def trace_module(graph: Graph, module: nn.Module, case: Trial, dtype: str) -> Trace:
     """What a module computes; of the nodes, those that can be told among its calls."""
     load(module, case, dtype)
     module.zero_grad()
     inputs = {name: x.requires_grad_() for name, x in tensors(case.inputs, dtype).items()}
     masks = tensors(case.masks, dtype)
-    recorder = Recorder(module, list(inputs.values()), masks.values())
+    recorder = CallRecorder(module, list(inputs.values()), masks.values())
     with recorder:
         outputs = by_name(graph, module(*inputs.values()))
     read = {name: y.view_as(y) for name, y in outputs.items()}
@@ -200,7 +200,7 @@ def _gradient(tensor: torch.Tensor) -> Array:
     return _array(torch.zeros_like(tensor) if tensor.grad is None else tensor.grad)
 
 
-def _laid_out(calls: Sequence[Call], place: int, expected: Container[int]) -> range:
+def _laid_out(calls: Sequence[TracedCall], place: int, expected: Container[int]) -> range:
     """A call, with those right around it that lay out its value in other axes and that none expects:
     a norm of pictures may be made one of rows.
     """
@@ -212,13 +212,13 @@ def _laid_out(calls: Sequence[Call], place: int, expected: Container[int]) -> ra
     return range(start, stop)
 
 
-def _activations(graph: Graph, calls: list[Call], batch: int) -> Trace:
+def _activations(graph: Graph, calls: list[TracedCall], batch: int) -> Trace:
     """The values of the nodes that are found, their gradients and contributions."""
     expected = expected_calls(graph)
     places = align(expected, [call.key for call in calls])
     matched = {place for place in places if place is not None}
     numbers = {name: -1 - i for i, name in enumerate(graph.inputs)}
-    made: dict[str, list[Call]] = {node.name: [] for node in graph.nodes}
+    made: dict[str, list[TracedCall]] = {node.name: [] for node in graph.nodes}
     for wanted, place in zip(expected, places, strict=True):
         if place is None:
             continue

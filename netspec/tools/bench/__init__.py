@@ -1,6 +1,6 @@
 """How long a net takes, next to others that compute the same."""
 
-from netspec.tools.bench.compare import Comparison, compare
-from netspec.tools.bench.workload import Case
+from netspec.tools.bench.compare import BenchResult, compare
+from netspec.tools.bench.workload import Workload
 
-__all__ = ["Case", "Comparison", "compare"]
+__all__ = ["BenchResult", "Workload", "compare"]

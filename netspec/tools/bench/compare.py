@@ -12,10 +12,10 @@ from netspec.tools.bench.peak_gemm import Ceiling, ceiling
 from netspec.tools.bench.peers import OURS, PEERS
 from netspec.tools.bench.timing import Round, ratio, summary, turns
 from netspec.tools.bench.worker import PeerError, Worker
-from netspec.tools.bench.workload import Array, Case
+from netspec.tools.bench.workload import Array, Workload
 
 if TYPE_CHECKING:
-    from netspec.tools.bench.memory import Memory
+    from netspec.tools.bench.memory import MemoryUse
     from netspec.tools.bench.profile import Profile
 
 # How far apart two results may be. Float32 sums in another order differ by far less.
@@ -48,7 +48,7 @@ class Timing:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class BenchResult:
     """What was found. The first peer's ratio is 1.
 
     Attributes:
@@ -58,13 +58,13 @@ class Comparison:
         memory, profile: netspec's.
     """
 
-    case: Case
+    case: Workload
     rounds: int
     timings: tuple[Timing, ...]
     failed: Mapping[str, str]
     flops: int
     ceiling: Ceiling
-    memory: Memory
+    memory: MemoryUse
     profile: Profile | None = None
 
     def of(self, name: str) -> Timing | None:
@@ -81,13 +81,13 @@ class _Field:
 
 
 def compare(
-    case: Case,
+    case: Workload,
     against: Sequence[str],
     rounds: int = 5,
     *,
     profile: bool = False,
     say: Callable[[str], None] | None = None,
-) -> Comparison:
+) -> BenchResult:
     """Time steps of netspec and its peers, round by round.
 
     Args:
@@ -126,13 +126,13 @@ def compare(
         for name in order
         if name not in ready.failed
     )
-    return Comparison(
+    return BenchResult(
         case, rounds, timings, ready.failed, flops, ceiling(reached), memory, taken_apart
     )
 
 
 def _start(
-    case: Case, against: Sequence[str], say: Callable[[str], None], stack: ExitStack
+    case: Workload, against: Sequence[str], say: Callable[[str], None], stack: ExitStack
 ) -> _Field:
     """Make netspec ready, then each peer, and hold its first step against netspec's."""
     ready = _Field()
@@ -183,7 +183,9 @@ def _timing(worker: Worker, times: Mapping[str, list[Round]], first: str, flops:
     )
 
 
-def difference(ours: Mapping[str, Array], theirs: Mapping[str, Array], case: Case) -> str | None:
+def difference(
+    ours: Mapping[str, Array], theirs: Mapping[str, Array], case: Workload
+) -> str | None:
     """Why a peer's first step is not the one that netspec took; None where it is.
 
     Losses and outputs are compared, and by how much the step changed each parameter.
@@ -222,7 +224,7 @@ def _rms(array: Array) -> float:
     return float(np.sqrt(np.mean(np.square(array, dtype=np.float64))))
 
 
-def _is_random(case: Case) -> bool:
+def _is_random(case: Workload) -> bool:
     from netspec.runtime.engine.program import make_plan
 
     return bool(make_plan(case.graph, training=True).sample)

@@ -19,7 +19,7 @@ class UnsupportedError(Exception):
 
 
 @dataclass(frozen=True)
-class Call:
+class TorchCall:
     """One function or module of PyTorch, applied.
 
     Attributes:
@@ -39,7 +39,7 @@ class Call:
     parameters: Mapping[str, str]
 
 
-def calls(graph: Graph, known: Mapping[str, Any]) -> list[Call]:
+def calls(graph: Graph, known: Mapping[str, Any]) -> list[TorchCall]:
     """A graph as calls, in order.
 
     Raises:
@@ -52,10 +52,10 @@ def calls(graph: Graph, known: Mapping[str, Any]) -> list[Call]:
     return found
 
 
-def _calls_of(node: Node, graph: Graph) -> Iterator[Call]:
+def _calls_of(node: Node, graph: Graph) -> Iterator[TorchCall]:
     counter = 0
 
-    def unfold(form: Torch, output: str) -> Iterator[Call]:
+    def unfold(form: Torch, output: str) -> Iterator[TorchCall]:
         nonlocal counter
         parts = form.inputs if form.is_module else form.arguments
         inputs: list[str] = []
@@ -71,7 +71,9 @@ def _calls_of(node: Node, graph: Graph) -> Iterator[Call]:
                 raise UnsupportedError(f"has no `{node.op}` here")
             else:
                 rest.append(part)
-        yield Call(form.target, tuple(inputs), output, tuple(rest), form.options, node.parameters)
+        yield TorchCall(
+            form.target, tuple(inputs), output, tuple(rest), form.options, node.parameters
+        )
 
     yield from unfold(node.op.torch(*graph.shapes_into(node)), node.name)
 
@@ -106,7 +108,7 @@ def padding(options: Mapping[str, Any]) -> tuple[tuple[int, int], tuple[int, int
     return (vertical, vertical), (horizontal, horizontal)
 
 
-def plain(call: Call, **wanted: Any) -> None:
+def plain(call: TorchCall, **wanted: Any) -> None:
     """Refuse options that a peer does not have but at these values.
 
     Raises:

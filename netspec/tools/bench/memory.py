@@ -5,14 +5,14 @@ from __future__ import annotations
 import tracemalloc
 from dataclasses import dataclass
 
-from netspec.tools.bench.workload import Case
+from netspec.tools.bench.workload import Workload
 
 # After these every buffer has been allocated.
 _SETTLING = 2
 
 
 @dataclass(frozen=True)
-class Memory:
+class MemoryUse:
     """Bytes.
 
     Attributes:
@@ -32,7 +32,7 @@ class Memory:
     step: int
 
 
-def measure(case: Case) -> Memory:
+def measure(case: Workload) -> MemoryUse:
     """Trace a fresh model through a few steps."""
     from netspec.compiler.numpy_backend.memory_use import footprint
     from netspec.runtime.engine.program import make_plan
@@ -54,4 +54,4 @@ def measure(case: Case) -> Memory:
         after = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    return Memory(planned.arena, planned.least, planned.total, peak, after - before)
+    return MemoryUse(planned.arena, planned.least, planned.total, peak, after - before)

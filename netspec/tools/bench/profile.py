@@ -20,14 +20,14 @@ from netspec.runtime.models.numpy_model import Model
 from netspec.runtime.optim.losses import SoftmaxCrossEntropy
 from netspec.runtime.optim.optimizers import SGD
 from netspec.tools.bench.instrumented import PARTS, ClockedProgram
-from netspec.tools.bench.workload import LEARNING_RATE, Case
+from netspec.tools.bench.workload import LEARNING_RATE, Workload
 
 SECONDS = 1.0
 LEAST_STEPS = 5
 
 
 @dataclass(frozen=True)
-class Row:
+class StepTiming:
     """A step of the plan, or several that do the same for the same line.
 
     Attributes:
@@ -58,7 +58,7 @@ class Profile:
         rest: seconds outside them: the loss, the update of the parameters, calls.
     """
 
-    rows: tuple[Row, ...]
+    rows: tuple[StepTiming, ...]
     rest: float
 
     @property
@@ -66,9 +66,9 @@ class Profile:
         """Of the whole step."""
         return self.rest + sum(row.seconds for row in self.rows)
 
-    def by_line(self) -> tuple[Row, ...]:
+    def by_line(self) -> tuple[StepTiming, ...]:
         """Rows that do the same for the same line added up: what a block does in each of its calls."""
-        found: dict[tuple[str, ...], Row] = {}
+        found: dict[tuple[str, ...], StepTiming] = {}
         for row in self.rows:
             key = (row.part, row.ops, row.place, row.kernel)
             before = found.get(key, replace(row, seconds=0.0, flops=0, count=0))
@@ -81,7 +81,7 @@ class Profile:
         return tuple(found.values())
 
 
-def measure(case: Case) -> Profile:
+def measure(case: Workload) -> Profile:
     """Take steps with a clock in the program for a while."""
     model = Model(case.graph, seed=case.seed)
     plan = make_plan(case.graph, training=case.train, backward=case.train)
@@ -98,7 +98,7 @@ def measure(case: Case) -> Profile:
     return Profile(tuple(rows), max(0.0, rest))
 
 
-def _step(case: Case, model: Model, program: ClockedProgram) -> Callable[[], None]:
+def _step(case: Workload, model: Model, program: ClockedProgram) -> Callable[[], None]:
     """What `Model` does in a step, with this program."""
     plan, batch = program.plan, case.inputs()
     labels = case.labels() if case.train else None
@@ -138,13 +138,13 @@ def _run(step: Callable[[], None], program: ClockedProgram) -> float:
     return median(outside)
 
 
-def _row(case: Case, plan: Plan, part: str, step: Step, seconds: float) -> Row:
+def _row(case: Workload, plan: Plan, part: str, step: Step, seconds: float) -> StepTiming:
     names = (step.node,) if isinstance(step, (KernelStep, ViewStep)) else step.nodes
     nodes = [node for name in names if (node := _written(case.graph, name)) is not None]
     kernel = step.kernel if isinstance(step, KernelStep) else "fused elementwise"
     flops = sum(_flops(case.graph, plan, part, node, step) for node in nodes) * case.batch
     ops = _ops(nodes) or ", ".join(names)  # an input of the net is no node
-    return Row(part, ops, _place(nodes), kernel, seconds, flops)
+    return StepTiming(part, ops, _place(nodes), kernel, seconds, flops)
 
 
 def _written(graph: Graph, name: str) -> Node | None:

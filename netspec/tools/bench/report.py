@@ -7,16 +7,16 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from netspec.text.table import Column, name_column, table_lines, text_column
-from netspec.tools.bench.compare import Comparison
+from netspec.tools.bench.compare import BenchResult
 
 if TYPE_CHECKING:
     from netspec.tools.bench.machine import Machine
-    from netspec.tools.bench.profile import Profile, Row
+    from netspec.tools.bench.profile import Profile, StepTiming
 
 _UNITS = ("B", "KiB", "MiB", "GiB")
 
 
-def as_text(found: Comparison, width: int | None = None) -> str:
+def as_text(found: BenchResult, width: int | None = None) -> str:
     """The whole comparison, for people; words in its tables are cut to fit a `width`."""
     case, ceiling = found.case, found.ceiling
     plural = "thread" if case.threads == 1 else "threads"
@@ -65,7 +65,7 @@ def as_text(found: Comparison, width: int | None = None) -> str:
 def _profile(profile: Profile, width: int | None) -> Iterator[str]:
     whole = profile.seconds
 
-    def shown(row: Row) -> tuple[str, ...]:
+    def shown(row: StepTiming) -> tuple[str, ...]:
         speed = f"{row.flops / row.seconds / 1e9:.1f}" if row.flops and row.seconds else ""
         kernel = row.kernel + (f" x{row.count}" if row.count > 1 else "")
         ms, share = f"{1e3 * row.seconds:.3f}", f"{row.seconds / whole:.1%}"
@@ -78,7 +78,7 @@ def _profile(profile: Profile, width: int | None) -> Iterator[str]:
     return table_lines(columns, rows, width=width)
 
 
-def as_data(found: Comparison) -> dict[str, Any]:
+def as_data(found: BenchResult) -> dict[str, Any]:
     """The whole comparison, for programs. Times are in seconds."""
     case = found.case
     data: dict[str, Any] = {

@@ -13,10 +13,10 @@ from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
 from netspec.tools.bench.timing import Round, time_round
-from netspec.tools.bench.workload import Array, Case, Runner
+from netspec.tools.bench.workload import Array, Runner, Workload
 
 if TYPE_CHECKING:
-    from netspec.tools.bench.memory import Memory
+    from netspec.tools.bench.memory import MemoryUse
     from netspec.tools.bench.profile import Profile
 
 # Compiling a large net can take minutes.
@@ -47,7 +47,7 @@ class Worker:
         peak: see `Runner.peak`.
     """
 
-    def __init__(self, name: str, case: Case) -> None:
+    def __init__(self, name: str, case: Workload) -> None:
         context = multiprocessing.get_context("spawn")  # a fork would inherit the parent's threads
         self.name = name
         self._connection, theirs = context.Pipe()
@@ -97,7 +97,7 @@ class Worker:
         return value
 
 
-def _serve(connection: Connection, name: str, case: Case) -> None:
+def _serve(connection: Connection, name: str, case: Workload) -> None:
     """The process: make the peer ready, then answer until nobody asks."""
     _be_quiet()
     _limit_threads(case.threads)
@@ -118,29 +118,29 @@ def _serve(connection: Connection, name: str, case: Case) -> None:
         connection.send(("failed", _in_a_line(error)))
 
 
-def _round(case: Case, runner: Runner) -> Round:
+def _round(case: Workload, runner: Runner) -> Round:
     return time_round(runner.step)
 
 
-def _sgemm(case: Case, runner: Runner) -> list[float]:
+def _sgemm(case: Workload, runner: Runner) -> list[float]:
     from netspec.tools.bench.peak_gemm import sgemm
 
     return sgemm(case.threads)
 
 
-def _memory(case: Case, runner: Runner) -> Memory:
+def _memory(case: Workload, runner: Runner) -> MemoryUse:
     from netspec.tools.bench.memory import measure
 
     return measure(case)
 
 
-def _profile(case: Case, runner: Runner) -> Profile:
+def _profile(case: Workload, runner: Runner) -> Profile:
     from netspec.tools.bench.profile import measure
 
     return measure(case)
 
 
-def _peak(case: Case, runner: Runner) -> int | None:
+def _peak(case: Workload, runner: Runner) -> int | None:
     try:
         return None if runner.peak is None else runner.peak()
     except Exception:  # profilers come and go with versions, and times do not depend on them
@@ -148,7 +148,7 @@ def _peak(case: Case, runner: Runner) -> int | None:
 
 
 # What a process can be asked for. The last two are about netspec, whoever is asked.
-TASKS: dict[str, Callable[[Case, Runner], Any]] = {
+TASKS: dict[str, Callable[[Workload, Runner], Any]] = {
     "round": _round,
     "sgemm": _sgemm,
     "peak": _peak,

@@ -41,7 +41,7 @@ class NetWithSource(Protocol):
 
 
 @dataclass(frozen=True)
-class Case:
+class Workload:
     """A step to measure.
 
     In training a step is forward, softmax cross-entropy, backward and SGD on a batch of float32
@@ -139,4 +139,4 @@ class Runner:
     peak: Callable[[], int] | None = None
 
 
-Prepare = Callable[[Case], Runner]
+Prepare = Callable[[Workload], Runner]

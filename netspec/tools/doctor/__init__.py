@@ -1,6 +1,6 @@
 """What a course checks before it trains: losses, gradients, dead units, a small batch learnt."""
 
 from netspec.tools.doctor.examine import examine
-from netspec.tools.doctor.report import Finding, Report
+from netspec.tools.doctor.report import DoctorReport, Symptom
 
-__all__ = ["Finding", "Report", "examine"]
+__all__ = ["DoctorReport", "Symptom", "examine"]

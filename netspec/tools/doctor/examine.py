@@ -15,7 +15,7 @@ from netspec.tools.agreement.case import HasGraph
 from netspec.tools.doctor import initial_checks as checks
 from netspec.tools.doctor import training_checks as learning
 from netspec.tools.doctor.examinee import Patient
-from netspec.tools.doctor.report import Finding, Report
+from netspec.tools.doctor.report import DoctorReport, Symptom
 
 # More images say little more, and a large net takes its time for each.
 IMAGES = 64
@@ -37,7 +37,7 @@ def examine(
     seed: int = 0,
     dtype: str = "float32",
     advance: Callable[[str], object] = lambda check: None,  # noqa: ARG005
-) -> Report:
+) -> DoctorReport:
     """Look for what ails a net before it is trained for hours, on a few images of its data.
 
     Most arguments are those of `netspec.fit`: what the training will be.
@@ -90,14 +90,14 @@ def examine(
         f"{graph.name} on {plural(len(x), 'image')} of {data.name} ({normalization.kind}),"
         f" trained with {optimizer} at learning rate {patient.lr:g}"
     )
-    report = Report(title)
+    report = DoctorReport(title)
     for name, check in _checks(patient, report):
         advance(name)
         report.findings.append(check())
     return report
 
 
-def _checks(patient: Patient, report: Report) -> list[tuple[str, Callable[[], Finding]]]:
+def _checks(patient: Patient, report: DoctorReport) -> list[tuple[str, Callable[[], Symptom]]]:
     shown = report.pictured
     return [
         ("initial loss", lambda: checks.initial_loss(patient, shown)),

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from netspec.runtime.plots.figures import COLORS, figure, plain, save
 from netspec.tools.doctor.initial_checks import DEAD
-from netspec.tools.doctor.report import Report
+from netspec.tools.doctor.report import DoctorReport
 
 # Names of layers are read down to this many; with more, only the first and the last are written.
 _READABLE = 40
@@ -21,7 +21,7 @@ _LINE = 0.22
 _LONGEST = 28
 
 
-def draw(report: Report, path: Path) -> None:
+def draw(report: DoctorReport, path: Path) -> None:
     """Write the picture of a report.
 
     Raises:

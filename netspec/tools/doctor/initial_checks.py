@@ -10,7 +10,7 @@ from netspec.compiler.ir.graph import Node, Parameter
 from netspec.diagnostics import plural
 from netspec.runtime.models.classifier_shape import scores_output
 from netspec.tools.doctor.examinee import Patient
-from netspec.tools.doctor.report import Finding, Pictured, Verdict
+from netspec.tools.doctor.report import Pictured, Symptom, Verdict
 from netspec.tools.doctor.signals import dead_units, gradients
 
 # A net that knows nothing has the loss of equal scores. Measured over networks/, with each
@@ -38,7 +38,7 @@ SMALL_SCORES = 1e-3
 SOME_L2 = 1e-3
 
 
-def initial_loss(patient: Patient, pictured: Pictured) -> Finding:
+def initial_loss(patient: Patient, pictured: Pictured) -> Symptom:
     """The loss of a net that knows nothing is that of equal scores: log C for the softmax."""
     with np.errstate(over="ignore", invalid="ignore"):
         model = patient.model()
@@ -56,7 +56,7 @@ def initial_loss(patient: Patient, pictured: Pictured) -> Finding:
     elif loss < LOWEST_LOSS * expected:
         verdict = "bad"
         help = "an untrained net cannot be this accurate: do the images contain the labels?"
-    return Finding(
+    return Symptom(
         "initial loss", verdict, text, help,
         numbers={"loss": _known(loss), "expected": expected},
     )  # fmt: skip
@@ -83,7 +83,7 @@ def spread_in_words(parameter: Parameter, spread: float, usual: float) -> str:
     return f"{parameter.name} has a standard deviation of {spread:.2g}, sqrt(2/{inputs}) is {usual:.2g}"
 
 
-def loss_with_l2(patient: Patient) -> Finding:
+def loss_with_l2(patient: Patient) -> Symptom:
     """L2 makes the loss higher, by l2/2 times the sum of the squares."""
     l2 = patient.l2 or SOME_L2
     model = patient.model()
@@ -104,17 +104,17 @@ def loss_with_l2(patient: Patient) -> Finding:
     close = abs(added - expected) <= _L2_ROUNDING * expected + 1e-6 * abs(without)
     numbers = {"loss": _known(without), "with_l2": _known(with_l2), "expected": _known(expected)}
     if not math.isfinite(without):
-        return Finding("loss with L2", "unsure", "the loss is not finite", numbers=numbers)
+        return Symptom("loss with L2", "unsure", "the loss is not finite", numbers=numbers)
     if patient.l2 and expected > MOST_L2 * with_l2:
         help = f"L2 is {expected / with_l2:.0%} of it, and pulls the weights to 0"
         help += f": l2 = {_one_digit(patient.l2 * SOME_SHARE * without / expected)} would be less"
-        return Finding("loss with L2", "bad", text, help, numbers=numbers)
+        return Symptom("loss with L2", "bad", text, help, numbers=numbers)
     if close and expected > 0:
-        return Finding("loss with L2", "ok", text, numbers=numbers)
+        return Symptom("loss with L2", "ok", text, numbers=numbers)
     help = f"it should be higher by {expected:.4g}"
     if expected == 0:
         help = "all weights are zero, so all units of a layer learn the same"
-    return Finding("loss with L2", "bad", text, help, numbers=numbers)
+    return Symptom("loss with L2", "bad", text, help, numbers=numbers)
 
 
 def _one_digit(value: float) -> str:
@@ -123,7 +123,7 @@ def _one_digit(value: float) -> str:
     return f"{math.floor(value / power) * power:.0e}".replace("e-0", "e-").replace("e+0", "e+")
 
 
-def scores(patient: Patient) -> Finding:
+def scores(patient: Patient) -> Symptom:
     """Scores are what a linear layer gives: any numbers, below zero too."""
     with np.errstate(over="ignore", invalid="ignore"):
         outputs = patient.model().scores(patient.x)
@@ -145,8 +145,8 @@ def scores(patient: Patient) -> Finding:
         text = f"from {least:.3g} to {largest:.3g}"
         if largest - least < SMALL_SCORES:
             text += ", small; see `learning rate` for whether that does harm"
-        return Finding("scores", "ok", text, numbers=numbers)
-    return Finding("scores", "bad", text, help, where, numbers)
+        return Symptom("scores", "ok", text, numbers=numbers)
+    return Symptom("scores", "bad", text, help, where, numbers)
 
 
 def _zero_weights(patient: Patient) -> str:
@@ -166,50 +166,50 @@ def _last(patient: Patient) -> Node:
     return graph.by_name[graph.outputs[scores_output(graph)]]
 
 
-def gradient_sizes(patient: Patient, pictured: Pictured) -> Finding:
+def gradient_sizes(patient: Patient, pictured: Pictured) -> Symptom:
     """Every layer gets a gradient, none so small or large that it cannot be trained with others."""
     found = gradients(patient.model(), patient.x, patient.y, patient.loss)
     name = "gradients"
     if not found:
-        return Finding(name, "unsure", "there are no weights")
+        return Symptom(name, "unsure", "there are no weights")
     broken = [g.name for g in found if not math.isfinite(g.size)]
     if broken:
         text = f"that of {broken[-1]} is not finite"
-        return Finding(name, "bad", text, "make the initial weights smaller")
+        return Symptom(name, "bad", text, "make the initial weights smaller")
     known = {g.name: g.relative for g in found if g.relative is not None}
     pictured.gradients = known
     silent = [g.name for g in found if g.size == 0]
     if silent:
         others = f" and {len(silent) - 1} more" if len(silent) > 1 else ""
         text = f"none reaches {silent[0]}{others}"
-        return Finding(name, "bad", text, "is something before the loss constant or zero?",
+        return Symptom(name, "bad", text, "is something before the loss constant or zero?",
                        _where(patient, silent[0]), known)  # fmt: skip
     least, most = min(known, key=lambda n: known[n]), max(known, key=lambda n: known[n])
     text = f"{known[least]:.1e} ({least}) to {known[most]:.1e} ({most}) relative to the weights"
     if known[most] > EXPLODED:
         help = "they explode: make the initial weights smaller, or normalise (batch_norm)"
-        return Finding(name, "bad", text, help, _where(patient, most), known)
+        return Symptom(name, "bad", text, help, _where(patient, most), known)
     if known[least] < VANISHED * known[most]:
         help = "they vanish: try relu instead of sigmoid or tanh, batch_norm, or a skip connection"
-        return Finding(name, "bad", text, help, _where(patient, least), known)
-    return Finding(name, "ok", text, numbers=known)
+        return Symptom(name, "bad", text, help, _where(patient, least), known)
+    return Symptom(name, "ok", text, numbers=known)
 
 
-def dead(patient: Patient, pictured: Pictured) -> Finding:
+def dead(patient: Patient, pictured: Pictured) -> Symptom:
     """Most units say different things of different images."""
     name = "dead units"
     found = pictured.dead = dead_units(patient.model(), patient.x)
     if not found:
-        return Finding(name, "ok", "no layer can have any")
+        return Symptom(name, "ok", "no layer can have any")
     worst = max(found, key=lambda n: found[n])
     if found[worst] == 0:
-        return Finding(name, "ok", f"none in {plural(len(found), 'layer')}", numbers=found)
+        return Symptom(name, "ok", f"none in {plural(len(found), 'layer')}", numbers=found)
     text = f"at most {found[worst]:.0%} of a layer ({worst}), in {plural(len(patient.x), 'image')}"
     if found[worst] <= DEAD:
-        return Finding(name, "ok", text, numbers=found)
+        return Symptom(name, "ok", text, numbers=found)
     span = patient.graph.by_name[worst].origin.span
     help = "are the biases before it far below zero, or the images not normalised?"
-    return Finding(name, "bad", text, help, span.where if span else None, found)
+    return Symptom(name, "bad", text, help, span.where if span else None, found)
 
 
 def _where(patient: Patient, parameter: str) -> str | None:

@@ -11,7 +11,7 @@ Verdict = Literal["ok", "unsure", "bad"]
 
 
 @dataclass(frozen=True)
-class Finding:
+class Symptom:
     """The outcome of one check.
 
     Attributes:
@@ -60,7 +60,7 @@ class Pictured:
 
 
 @dataclass
-class Report:
+class DoctorReport:
     """All findings.
 
     Attributes:
@@ -70,7 +70,7 @@ class Report:
     """
 
     title: str
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[Symptom] = field(default_factory=list)
     pictured: Pictured = field(default_factory=Pictured)
 
     @property

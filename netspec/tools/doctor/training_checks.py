@@ -12,7 +12,7 @@ from netspec.runtime.models.numpy_model import Model
 from netspec.runtime.optim.optimizers import OPTIMIZERS
 from netspec.tools.doctor.examinee import Patient
 from netspec.tools.doctor.initial_checks import DEAD, spread_in_words
-from netspec.tools.doctor.report import Finding, Pictured
+from netspec.tools.doctor.report import Pictured, Symptom
 from netspec.tools.doctor.short_training import Trial, told_by_images, train_briefly
 from netspec.tools.doctor.signals import dead_units
 from netspec.tools.gradcheck import gradcheck
@@ -44,7 +44,7 @@ SMALL_RATES = (1e-3, 1e-2, 1e-4)
 GRADIENT_BATCH, DIRECTIONS = 4, 3
 
 
-def learning_rate(patient: Patient, pictured: Pictured) -> Finding:
+def learning_rate(patient: Patient, pictured: Pictured) -> Symptom:
     """With the training's own optimizer and rate, a batch is learnt: neither lost nor left as it is."""
     name = "learning rate"
     trial = _with_rate(patient, patient.lr)
@@ -54,17 +54,17 @@ def learning_rate(patient: Patient, pictured: Pictured) -> Finding:
     if _learns(patient, trial):
         died = _died(patient, trial)
         if died is None and _moves(patient, trial):
-            return Finding(name, "ok", text, numbers=numbers)
+            return Symptom(name, "ok", text, numbers=numbers)
         if died is None:
             text += ", and all images get nearly the same scores"
-            return Finding(name, "bad", text, _why_stuck(patient), numbers=numbers)
+            return Symptom(name, "bad", text, _why_stuck(patient), numbers=numbers)
         text += f", and then {died}"
     lower = (patient.lr * part for part in LOWER)
     works = next((lr for lr in lower if _well(patient, _with_rate(patient, lr))), None)
     help = "no lower one was found to work: look at the other lines first"
     if works is not None:
         help = f"it is too high: {works:g} works here"
-    return Finding(name, "bad", text, help, numbers=numbers)
+    return Symptom(name, "bad", text, help, numbers=numbers)
 
 
 def _why_stuck(patient: Patient) -> str:
@@ -170,7 +170,7 @@ def _told(trial: Trial) -> str:
     )
 
 
-def small_batch(patient: Patient, pictured: Pictured) -> Finding:
+def small_batch(patient: Patient, pictured: Pictured) -> Symptom:
     """A net that can learn anything can learn a few images by heart."""
     name = "small batch"
     part = slice(0, SMALL)
@@ -192,10 +192,10 @@ def small_batch(patient: Patient, pictured: Pictured) -> Finding:
     numbers = {"images": len(x), "steps": steps, "lr": best.lr, "loss": _finite(_end(best))}
     if _end(best) <= wanted:
         text = f"{len(x)} images learnt in {steps} steps (adam, {best.lr:g})"
-        return Finding(name, "ok", text, numbers=numbers)
+        return Symptom(name, "ok", text, numbers=numbers)
     text = f"{len(x)} images not learnt in {steps} steps: the loss is still {_end(best):.3g}"
     help = "a net that cannot overfit a few images learns nothing: does a layer block it?"
-    return Finding(name, "bad", text, help, numbers=numbers)
+    return Symptom(name, "bad", text, help, numbers=numbers)
 
 
 def _constant(lr: float) -> Callable[[int], float]:
@@ -210,7 +210,7 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def gradient_check(patient: Patient) -> Finding:
+def gradient_check(patient: Patient) -> Symptom:
     """The gradients of the compiled program are the slopes of its loss, along random directions."""
     name = "gradient check"
     part = slice(0, GRADIENT_BATCH)
@@ -228,12 +228,12 @@ def gradient_check(patient: Patient) -> Finding:
     failed += [check.name for check in checks if check.verdict == "failed"]
     if failed:
         help = "`netspec gradcheck` finds the layer"
-        return Finding(name, "bad", text, help, numbers=numbers)
+        return Symptom(name, "bad", text, help, numbers=numbers)
     if any(row.verdict == "inconclusive" for row in rows):
         text = "all steps cross kinks"
         help = "`netspec gradcheck` checks each layer"
-        return Finding(name, "unsure", text, help, numbers=numbers)
-    return Finding(name, "ok", text, numbers=numbers)
+        return Symptom(name, "unsure", text, help, numbers=numbers)
+    return Symptom(name, "ok", text, numbers=numbers)
 
 
 def default_rate(optimizer: str) -> float:

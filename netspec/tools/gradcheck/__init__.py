@@ -1,6 +1,6 @@
 """Gradients held against slopes measured by central differences."""
 
-from netspec.tools.gradcheck.report import Report
+from netspec.tools.gradcheck.report import GradcheckReport
 from netspec.tools.gradcheck.run import gradcheck
 
-__all__ = ["Report", "gradcheck"]
+__all__ = ["GradcheckReport", "gradcheck"]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from netspec.compiler.ir.graph import Graph
 from netspec.compiler.ir.plan import Plan
 from netspec.runtime.engine.program import Program, make_plan
-from netspec.tools.agreement.case import Case, another
+from netspec.tools.agreement.case import Trial, another
 from netspec.tools.agreement.numpy_trace import step
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Analytic:
     buffers: Mapping[str, Array]
 
 
-def numpy_gradients(graph: Graph, case: Case) -> Analytic:
+def numpy_gradients(graph: Graph, case: Trial) -> Analytic:
     """Of the fused and planned program: the parameters' as in training, where the inputs' are not
     computed, and the inputs' by the program that computes both.
     """
@@ -54,7 +54,7 @@ def numpy_gradients(graph: Graph, case: Case) -> Analytic:
 
 
 def _run(
-    graph: Graph, plan: Plan, case: Case
+    graph: Graph, plan: Plan, case: Trial
 ) -> tuple[float, dict[tuple[str, str], Array], dict[str, Array]]:
     program = Program(graph, plan, np.dtype(np.float64))
     _step(graph, program, another(case))
@@ -67,7 +67,7 @@ def _run(
 
 
 def _step(
-    graph: Graph, program: Program, case: Case
+    graph: Graph, program: Program, case: Trial
 ) -> tuple[float, dict[str, Array], dict[str, Array], dict[str, Array]]:
     p = {name: array.copy() for name, array in case.parameters.items()}
     g = {q.name: np.full(q.shape, np.nan) for q in graph.trainable()}
@@ -75,7 +75,7 @@ def _step(
     return loss, p, g, b
 
 
-def torch_gradients(graph: Graph, module: nn.Module, case: Case) -> Analytic:
+def torch_gradients(graph: Graph, module: nn.Module, case: Trial) -> Analytic:
     """Of the generated module, by PyTorch's autograd, with the same dropout masks."""
     import torch
 

@@ -19,8 +19,8 @@ from netspec import codes
 from netspec.compiler.ir.graph import Graph, Node
 from netspec.compiler.ir.op import Evaluation
 from netspec.diagnostics import Diagnostic
-from netspec.tools.agreement.case import Case, another, magnify
-from netspec.tools.agreement.compare import Comparison, Side, compare
+from netspec.tools.agreement.case import Trial, another, magnify
+from netspec.tools.agreement.compare import Agreement, Side, compare
 from netspec.tools.agreement.describe import describe_parting
 from netspec.tools.agreement.evaluators import (
     AS_RUN,
@@ -55,7 +55,7 @@ TRIES = 3
 
 
 def locate(
-    graph: Graph, case: Case, tolerance: float, *, module: nn.Module | None = None
+    graph: Graph, case: Trial, tolerance: float, *, module: nn.Module | None = None
 ) -> Diagnostic | None:
     """The diagnostic of the first fault, if it can be told.
 
@@ -79,7 +79,7 @@ def locate(
     return _wrong_formula(graph, case, reference, tolerance)
 
 
-def _closer(graph: Graph, case: Case, sides: Sides) -> Comparison | None:
+def _closer(graph: Graph, case: Trial, sides: Sides) -> Agreement | None:
     """Where the program as it runs parts from the fused one, seen step by step; None if nowhere."""
     plan = plan_as_run(graph, case.training, backward=True)
     left = dataclasses.replace(sides[FUSED], local=None)
@@ -92,7 +92,7 @@ def _closer(graph: Graph, case: Case, sides: Sides) -> Comparison | None:
 
 
 def _wrong_formula(
-    graph: Graph, case: Case, reference: Trace, tolerance: float
+    graph: Graph, case: Trial, reference: Trace, tolerance: float
 ) -> Diagnostic | None:
     """The last layer whose backward is not the slope of its forward."""
     for node in reversed(graph.nodes):
@@ -116,7 +116,7 @@ def _wrong_formula(
 
 
 def _own_slopes(
-    graph: Graph, case: Case, reference: Trace, node: Node, dy: Array
+    graph: Graph, case: Trial, reference: Trace, node: Node, dy: Array
 ) -> Iterator[tuple[str, float, Slope]]:
     """For each input and parameter of a layer: what its backward says, and what differences say."""
     x = [
@@ -146,7 +146,7 @@ def _own_slopes(
 
 def _slopes(
     node: Node,
-    case: Case,
+    case: Trial,
     dy: Array,
     values: Array,
     gradient: Array,

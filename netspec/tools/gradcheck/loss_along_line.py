@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from netspec.compiler.ir.graph import Graph, Node
 from netspec.compiler.numpy_backend.lower import lower
 from netspec.runtime.engine.program import Program, run_passes
-from netspec.tools.agreement.case import Case
+from netspec.tools.agreement.case import Trial
 from netspec.tools.agreement.numpy_trace import first_channels, step
 from netspec.tools.gradcheck.probes import Direction, Target
 
@@ -31,7 +31,7 @@ class Landscape:
         case: the point, and everything that is held fixed, dropout masks among it.
     """
 
-    def __init__(self, graph: Graph, case: Case) -> None:
+    def __init__(self, graph: Graph, case: Trial) -> None:
         self.case = case
         self._graph = graph
         self._kinked = [

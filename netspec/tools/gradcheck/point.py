@@ -10,14 +10,14 @@ import numpy as np
 
 from netspec.compiler.ir.graph import Graph, Node
 from netspec.diagnostics import Span
-from netspec.tools.agreement.case import Case
+from netspec.tools.agreement.case import Trial
 from netspec.tools.agreement.quantities import holders
 from netspec.tools.gradcheck.analytic import Analytic, numpy_gradients, torch_gradients
 from netspec.tools.gradcheck.differences import SMALLEST
 from netspec.tools.gradcheck.loss_along_line import Landscape
 from netspec.tools.gradcheck.probe import Prober
 from netspec.tools.gradcheck.probes import Probing, Target, spread
-from netspec.tools.gradcheck.report import Row
+from netspec.tools.gradcheck.report import GradientRow
 from netspec.tools.gradcheck.verdict import score, verdict
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Point:
     def __init__(
         self,
         graph: Graph,
-        case: Case,
+        case: Trial,
         module: nn.Module | None,
         backends: Sequence[str],
         tolerance: float,
@@ -60,7 +60,7 @@ class Point:
 
     def rows(
         self, targets: Sequence[Target], probing: Probing, advance: Callable[[str], object]
-    ) -> tuple[list[Row], list[str]]:
+    ) -> tuple[list[GradientRow], list[str]]:
         """A row for each target, and notes on those that were probed beside the point.
 
         Where the point lies on kinks, such as the equal pixels of a flat background under a max
@@ -84,11 +84,11 @@ class Point:
             notes.append(note)
         return rows, notes
 
-    def _row(self, target: Target, probing: Probing) -> Row:
+    def _row(self, target: Target, probing: Probing) -> GradientRow:
         probes = [self._prober.probe(direction) for direction in probing.directions_of(target)]
         scores = {backend: score(probes, backend, self._tolerance) for backend in self.results}
         several = len(target.names) > 1
-        return Row(
+        return GradientRow(
             kind="all" if several else target.kind,
             name=target.title,
             shape=(target.size,) if several else target.values[0].shape,

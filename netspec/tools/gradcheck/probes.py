@@ -19,7 +19,7 @@ STEP = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ProbePart:
     """How one array moves when the distance along a direction is 1."""
 
     kind: Literal["parameter", "input"]
@@ -31,7 +31,7 @@ class Part:
 class Direction:
     """A direction of length 1. `scale` is the size of the values along it, where steps are taken."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[ProbePart, ...]
     scale: float
 
     def slope(self, gradients: Mapping[tuple[str, str], Array]) -> float:
@@ -70,7 +70,7 @@ class Target:
             drawn = [rng.standard_normal(a.shape) * spread(a) for a in self.values]
             norm = float(np.sqrt(sum(float(np.vdot(u, u)) for u in drawn)))
             parts = zip(self.names, drawn, strict=True)
-            yield Direction(tuple(Part(self.kind, n, u / norm) for n, u in parts), length)
+            yield Direction(tuple(ProbePart(self.kind, n, u / norm) for n, u in parts), length)
 
     def elements(self, count: int | None, rng: np.random.Generator) -> Iterator[Direction]:
         """`count` different elements drawn at random, or all of them in order."""
@@ -84,7 +84,7 @@ class Target:
             array = self.values[at]
             unit = np.zeros(array.shape)
             unit.flat[flat - (sizes[at] - array.size)] = 1.0
-            yield Direction((Part(self.kind, self.names[at], unit),), spread(array))
+            yield Direction((ProbePart(self.kind, self.names[at], unit),), spread(array))
 
 
 def spread(array: Array) -> float:

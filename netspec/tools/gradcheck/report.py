@@ -23,7 +23,7 @@ UNSURE = "unsure: probes whose differences are not exact enough"
 
 
 @dataclass(frozen=True)
-class Row:
+class GradientRow:
     """One parameter or input.
 
     Attributes:
@@ -76,16 +76,16 @@ class Check:
 
 
 @dataclass
-class Section:
+class ModeRows:
     """The rows of one mode, or of both where they are the same program."""
 
     mode: str
-    rows: list[Row] = field(default_factory=list)
+    rows: list[GradientRow] = field(default_factory=list)
     checks: list[Check] = field(default_factory=list)
 
 
 @dataclass
-class Report:
+class GradcheckReport:
     """What was checked, and what came of it.
 
     Attributes:
@@ -100,12 +100,12 @@ class Report:
     tolerance: float
     backends: tuple[str, ...]
     how: str
-    sections: list[Section] = field(default_factory=list)
+    sections: list[ModeRows] = field(default_factory=list)
     diagnostics: list[Diagnostic] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     @property
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[GradientRow]:
         """The rows of all sections."""
         return [row for section in self.sections for row in section.rows]
 
@@ -192,7 +192,7 @@ class Report:
             parts.append(f"{plural(few, 'row')} with less than {ENOUGH:.0%} conclusive probes")
         return ", ".join(parts)
 
-    def _rows(self, section: Section) -> tuple[list[str], list[list[str]]]:
+    def _rows(self, section: ModeRows) -> tuple[list[str], list[list[str]]]:
         unsure = any(row.unsure for row in self.rows)
         head = [section.mode, "line", "probes", "kinks", *(["unsure"] if unsure else [])]
         for backend in self.backends:
@@ -209,7 +209,7 @@ class Report:
             rows.append([*cells, row.verdict])
         return [*head, "verdict"], rows
 
-    def _checks(self, section: Section) -> tuple[list[str], list[list[str]]]:
+    def _checks(self, section: ModeRows) -> tuple[list[str], list[list[str]]]:
         heads = [f"{NAMES[backend]} error" for backend in self.backends]
         head = [f"{section.mode}, against the reference", "line", *heads, "verdict"]
         rows = []
@@ -250,7 +250,7 @@ def _table(head: list[str], rows: list[list[str]], width: int | None) -> Iterato
 # -- data
 
 
-def _section_as_dict(section: Section) -> dict[str, Any]:
+def _section_as_dict(section: ModeRows) -> dict[str, Any]:
     return {
         "mode": section.mode,
         "rows": [_row_as_dict(row) for row in section.rows],
@@ -268,7 +268,7 @@ def _section_as_dict(section: Section) -> dict[str, Any]:
     }
 
 
-def _row_as_dict(row: Row) -> dict[str, Any]:
+def _row_as_dict(row: GradientRow) -> dict[str, Any]:
     return {
         "kind": row.kind,
         "name": row.name,

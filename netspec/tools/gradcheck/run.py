@@ -17,12 +17,12 @@ from netspec.runtime.engine.program import make_plan
 from netspec.runtime.engine.reference import Reference
 from netspec.runtime.models.classifier_shape import require_training_batch
 from netspec.runtime.optim.losses import Loss
-from netspec.tools.agreement.case import Case, HasGraph
+from netspec.tools.agreement.case import HasGraph, Trial
 from netspec.tools.agreement.numpy_trace import draw_masks, plan_unfused
 from netspec.tools.gradcheck.locate import locate
 from netspec.tools.gradcheck.point import Point, span_of
 from netspec.tools.gradcheck.probes import Probing, Target
-from netspec.tools.gradcheck.report import Check, Report, Row, Section
+from netspec.tools.gradcheck.report import Check, GradcheckReport, GradientRow, ModeRows
 from netspec.tools.gradcheck.setup import Subject, choose_parameters, prepare
 
 Array = NDArray[Any]
@@ -63,7 +63,7 @@ def gradcheck(
     mode: Literal["train", "eval", "both"] = "both",
     tolerance: float = TOLERANCE,
     advance: Callable[[str], object] = lambda what: None,  # noqa: ARG005
-) -> Report:
+) -> GradcheckReport:
     """Check the gradients of a net by central differences in float64.
 
     A model is checked with its own parameters; a net with drawn ones, none of which is all zeros or
@@ -113,11 +113,13 @@ def gradcheck(
     targets = _targets(subject, names, inputs, whole=whole)
     probing = Probing(seed, count, elements, full)
     how = _how(count, elements, full, whole=whole)
-    report = Report(graph, subject.batch, seed, tolerance, backends, how, notes=subject.notes)
+    report = GradcheckReport(
+        graph, subject.batch, seed, tolerance, backends, how, notes=subject.notes
+    )
     sink = DiagnosticSink(report.diagnostics)
     for training, title in modes:
         case = _case(subject, training, seed)
-        section = Section(title)
+        section = ModeRows(title)
         report.sections.append(section)
         point = Point(graph, case, module, backends, tolerance)
         advance(title)
@@ -221,10 +223,10 @@ def _how(count: int, elements: int | None, full: bool, *, whole: bool) -> str:
     return f"{plural(count, 'random direction')} of {of}"
 
 
-def _case(subject: Subject, training: bool, seed: int) -> Case:
+def _case(subject: Subject, training: bool, seed: int) -> Trial:
     graph = subject.graph
     masks = draw_masks(graph, plan_unfused(graph, training), subject.batch, seed)
-    return Case(subject.inputs, subject.parameters, subject.objective, training, masks)
+    return Trial(subject.inputs, subject.parameters, subject.objective, training, masks)
 
 
 def _within(mode: str, advance: Callable[[str], object]) -> Callable[[str], object]:
@@ -234,7 +236,7 @@ def _within(mode: str, advance: Callable[[str], object]) -> Callable[[str], obje
 # -------------------------------------------------------------------------- against the reference
 
 
-def _checks(graph: Graph, case: Case, point: Point) -> Iterator[Check]:
+def _checks(graph: Graph, case: Trial, point: Point) -> Iterator[Check]:
     """The loss, and what a training pass leaves in the buffers, against the reference."""
     reference = Reference(graph, case.parameters, training=case.training, masks=case.masks)
     loss, _ = case.objective.reference(reference.forward(case.inputs))
@@ -269,7 +271,7 @@ def _note_of_small_loss(point: Point, tolerance: float) -> list[str]:
 
 
 def _diagnose(
-    graph: Graph, case: Case, section: Section, tolerance: float, module: Any, notes: list[str]
+    graph: Graph, case: Trial, section: ModeRows, tolerance: float, module: Any, notes: list[str]
 ) -> Iterator[Diagnostic]:
     """Where the first fault of a mode is: once for the NumPy program, else for PyTorch.
 
@@ -299,7 +301,7 @@ def _diagnose(
         notes.append(f"{names}: off by rounding only, given each side's own values")
 
 
-def _seen_in(rows: Sequence[Row], checks: Sequence[Check]) -> str:
+def _seen_in(rows: Sequence[GradientRow], checks: Sequence[Check]) -> str:
     names = [row.name for row in rows] + [check.name for check in checks]
     more = f" and {len(names) - 4} more" if len(names) > 4 else ""
     return f"seen in {', '.join(names[:4])}{more}"

@@ -1,6 +1,6 @@
 """The reference, the NumPy program and the generated PyTorch module, held against each other."""
 
-from netspec.tools.verify.report import Report
+from netspec.tools.verify.report import VerifyReport
 from netspec.tools.verify.run import verify
 
-__all__ = ["Report", "verify"]
+__all__ = ["VerifyReport", "verify"]

@@ -17,7 +17,7 @@ from netspec.runtime.engine.program import Program
 from netspec.runtime.models.numpy_model import Model
 from netspec.runtime.models.pytorch.optimizers import make_torch_optimizer
 from netspec.runtime.optim.optimizers import OPTIMIZERS, make_optimizer
-from netspec.tools.agreement.case import Case
+from netspec.tools.agreement.case import Trial
 from netspec.tools.agreement.difference import difference
 from netspec.tools.agreement.evaluators import compare_sides, trace_sides
 from netspec.tools.agreement.numpy_trace import plan_as_run, step, trace_reference
@@ -48,7 +48,7 @@ class Steps:
 class Stepper:
     """Takes steps in NumPy and in PyTorch, from the weights of a case."""
 
-    def __init__(self, graph: Graph, module: nn.Module, case: Case, dtype: str) -> None:
+    def __init__(self, graph: Graph, module: nn.Module, case: Trial, dtype: str) -> None:
         self.module = module
         self.case = case
         self.dtype = dtype
@@ -168,7 +168,7 @@ def _arrays(module: nn.Module) -> dict[str, Array]:
 
 
 def compare_steps(
-    graph: Graph, module: nn.Module, case: Case, dtype: str, count: int, tolerance: float | None
+    graph: Graph, module: nn.Module, case: Trial, dtype: str, count: int, tolerance: float | None
 ) -> Iterator[Steps]:
     """Compare `count` steps of each optimizer; without a tolerance nothing is judged."""
     if next(graph.trainable(), None) is None:

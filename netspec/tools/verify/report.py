@@ -9,7 +9,7 @@ from typing import Any
 from netspec.compiler.ir.graph import Graph
 from netspec.diagnostics import Diagnostic, NetspecError, plural, to_json
 from netspec.text.table import Column, name_column, table_lines
-from netspec.tools.agreement.compare import Comparison
+from netspec.tools.agreement.compare import Agreement
 from netspec.tools.agreement.quantities import ROWS
 from netspec.tools.agreement.text import batch_shapes, finite
 
@@ -22,12 +22,12 @@ _GROWN = (
 
 
 @dataclass
-class Run:
+class PrecisionRun:
     """The comparisons of one precision and mode."""
 
     dtype: str
     training: bool
-    comparisons: list[Comparison] = field(default_factory=list)
+    comparisons: list[Agreement] = field(default_factory=list)
 
     @property
     def mode(self) -> str:
@@ -56,7 +56,7 @@ class StepRow:
 
 
 @dataclass
-class Report:
+class VerifyReport:
     """What was compared and where it parted.
 
     Attributes:
@@ -70,7 +70,7 @@ class Report:
     batch: int
     seed: int
     step_count: int
-    runs: list[Run] = field(default_factory=list)
+    runs: list[PrecisionRun] = field(default_factory=list)
     steps: list[StepRow] = field(default_factory=list)
     diagnostics: list[Diagnostic] = field(default_factory=list)
     unseen: tuple[str, ...] = ()
@@ -169,7 +169,7 @@ def _stepped(row: StepRow, notes: dict[str, None]) -> str:
     return _cell(row.size, " ~")
 
 
-def _table(run: Run, notes: dict[str, None], width: int | None) -> Iterator[str]:
+def _table(run: PrecisionRun, notes: dict[str, None], width: int | None) -> Iterator[str]:
     rows = []
     for name in ROWS:
         if any(name in comparison.largest for comparison in run.comparisons):
@@ -181,7 +181,7 @@ def _table(run: Run, notes: dict[str, None], width: int | None) -> Iterator[str]
     yield from table_lines(columns, rows, width=width)
 
 
-def _compared(comparison: Comparison, row: str, notes: dict[str, None]) -> str:
+def _compared(comparison: Agreement, row: str, notes: dict[str, None]) -> str:
     size = comparison.largest.get(row)
     if size is None:
         return ""
@@ -201,7 +201,7 @@ def _cell(size: float, mark: str = "") -> str:
 # -- data
 
 
-def _run_as_dict(run: Run) -> dict[str, Any]:
+def _run_as_dict(run: PrecisionRun) -> dict[str, Any]:
     return {
         "dtype": run.dtype,
         "mode": run.mode,

@@ -11,13 +11,13 @@ from netspec.compiler.ir.graph import Graph
 from netspec.diagnostics import DiagnosticSink, NetspecError
 from netspec.runtime.models.classifier_shape import require_sizes, require_training_batch
 from netspec.runtime.models.torch_build import build_module, require_torch
-from netspec.tools.agreement.case import Case, HasGraph, magnify, make_case
+from netspec.tools.agreement.case import HasGraph, Trial, magnify, make_case
 from netspec.tools.agreement.compare import Side
 from netspec.tools.agreement.describe import describe_parting, describe_step
 from netspec.tools.agreement.evaluators import PYTORCH, compare_sides, trace_sides, witnesses
 from netspec.tools.agreement.numpy_trace import draw_masks, plan_unfused, trace_reference
 from netspec.tools.agreement.quantities import Item
-from netspec.tools.verify.report import Report, Run, StepRow
+from netspec.tools.verify.report import PrecisionRun, StepRow, VerifyReport
 
 DTYPES = ("float64", "float32")
 
@@ -38,7 +38,7 @@ def verify(
     dtypes: Sequence[str] = DTYPES,
     torch: bool = True,
     advance: Callable[[str], object] = lambda what: None,  # noqa: ARG005
-) -> Report:
+) -> VerifyReport:
     """Hold the reference, the NumPy program and the generated PyTorch module against each other.
 
     Args:
@@ -56,7 +56,7 @@ def verify(
     """
     graph = net.graph
     _check(graph, batch, dtypes, torch)
-    report = Report(graph, batch, seed, steps if torch else 0)
+    report = VerifyReport(graph, batch, seed, steps if torch else 0)
     sink = DiagnosticSink(report.diagnostics)
     cases = [_make_case(graph, batch, seed, training) for training in (True, False)]
     advance("the reference")
@@ -69,7 +69,7 @@ def verify(
             advance(f"{dtype}, {'training' if case.training else 'evaluation'}")
             sides = trace_sides(graph, case, dtype, reference, module)
             found = compare_sides(graph, case, sides, tolerance_of(graph, dtype))
-            run = Run(dtype, case.training, found)
+            run = PrecisionRun(dtype, case.training, found)
             report.runs.append(run)
             _describe(graph, run, sides, sink)
             report.unseen = _unseen(graph, sides)
@@ -90,7 +90,7 @@ def _check(graph: Graph, batch: int, dtypes: Sequence[str], torch: bool) -> None
     require_training_batch(graph, batch)
 
 
-def _make_case(graph: Graph, batch: int, seed: int, training: bool) -> Case:
+def _make_case(graph: Graph, batch: int, seed: int, training: bool) -> Trial:
     case = make_case(graph, batch=batch, seed=seed, training=training)
     masks = draw_masks(graph, plan_unfused(graph, training), batch, seed)
     return dataclasses.replace(case, masks=masks)
@@ -106,7 +106,9 @@ def tolerance_of(graph: Graph, dtype: str) -> float:
     return max(SINGLE_LEAST, SINGLE_A_LAYER * max(depth.values(), default=0))
 
 
-def _describe(graph: Graph, run: Run, sides: Mapping[str, Side], sink: DiagnosticSink) -> None:
+def _describe(
+    graph: Graph, run: PrecisionRun, sides: Mapping[str, Side], sink: DiagnosticSink
+) -> None:
     # A fault shows in both precisions; the place that the finer one finds is the right one.
     if run.dtype != "float64" and sink.diagnostics:
         return
@@ -123,7 +125,7 @@ def _unseen(graph: Graph, sides: Mapping[str, Side]) -> tuple[str, ...]:
     return tuple(node.name for node in graph.nodes if Item("value", node.name) not in found)
 
 
-def _take_steps(graph: Graph, module: Any, case: Case, dtype: str, report: Report) -> None:
+def _take_steps(graph: Graph, module: Any, case: Trial, dtype: str, report: VerifyReport) -> None:
     from netspec.tools.agreement.torch_trace import one_thread
     from netspec.tools.verify.optimizer_steps import compare_steps
 

@@ -31,7 +31,7 @@ TRIALS = 6
 Span = tuple[int, int]
 
 
-class Call(NamedTuple):
+class NumpyCall(NamedTuple):
     """One call into NumPy."""
 
     function: Callable[..., Any]
@@ -47,7 +47,7 @@ class Task(NamedTuple):
         lane: the tasks of a lane come one after another; those of two lanes of a section, never.
     """
 
-    call: Call
+    call: NumpyCall
     reads: tuple[Span, ...]
     writes: tuple[Span, ...]
     seconds: float
@@ -55,7 +55,7 @@ class Task(NamedTuple):
     lane: int
 
 
-class Section:
+class LaneSection:
     """Calls that threads can share: in lanes that may run side by side.
 
     Args:
@@ -63,7 +63,9 @@ class Section:
         calls: all of them, in the order in which they were done.
     """
 
-    def __init__(self, lanes: Sequence[tuple[Call, ...]], calls: tuple[Call, ...]) -> None:
+    def __init__(
+        self, lanes: Sequence[tuple[NumpyCall, ...]], calls: tuple[NumpyCall, ...]
+    ) -> None:
         self.lanes = tuple(lanes)
         self.calls = calls
         self._threaded = len(lanes) > 1
@@ -91,7 +93,7 @@ class Section:
             _make(self.calls)
 
 
-def _make(calls: Sequence[Call]) -> None:
+def _make(calls: Sequence[NumpyCall]) -> None:
     for function, arguments in calls:
         function(*arguments)
 
@@ -158,7 +160,7 @@ class _Lane:
         )
 
 
-def schedule(tasks: Sequence[Task]) -> tuple[Section, ...]:
+def schedule(tasks: Sequence[Task]) -> tuple[LaneSection, ...]:
     """Sections to run one after the other, from tasks in the order in which they were done."""
     sections = list(_sections(tasks))
     count = max((len(lanes) for lanes in sections), default=1)
@@ -200,12 +202,12 @@ def _sections(tasks: Sequence[Task]) -> Iterator[list[_Lane]]:
         yield list(lanes.values())
 
 
-def _finished(group: Sequence[_Lane]) -> Section:
+def _finished(group: Sequence[_Lane]) -> LaneSection:
     """The section that a group comes to: of one lane where threads cannot pay."""
     used = [lane for lane in group if lane.tasks]
     in_order = sorted((pair for lane in used for pair in lane.tasks), key=lambda pair: pair[0])
     calls = tuple(task.call for _, task in in_order)
     saved = sum(lane.seconds for lane in used) - max((lane.seconds for lane in used), default=0.0)
     if len(used) < 2 or saved < WORTH_A_THREAD:
-        return Section([calls], calls)
-    return Section([tuple(task.call for _, task in lane.tasks) for lane in used], calls)
+        return LaneSection([calls], calls)
+    return LaneSection([tuple(task.call for _, task in lane.tasks) for lane in used], calls)

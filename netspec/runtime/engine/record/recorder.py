@@ -33,7 +33,7 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from netspec.runtime.engine.record.array import Life, RecordedArray
-from netspec.runtime.engine.record.lanes import Call, Section, Span, Task, schedule
+from netspec.runtime.engine.record.lanes import LaneSection, NumpyCall, Span, Task, schedule
 
 Array = NDArray[Any]
 Flags = NDArray[np.bool_]
@@ -52,7 +52,7 @@ class Recording(NamedTuple):
         own: arrays that the run made and the calls write, in order.
     """
 
-    sections: tuple[Section, ...]
+    sections: tuple[LaneSection, ...]
     digest: bytes
     own: tuple[Array, ...]
 
@@ -61,7 +61,7 @@ class Recording(NamedTuple):
         for section in self.sections:
             section.run()
 
-    def calls(self) -> Iterator[Call]:
+    def calls(self) -> Iterator[NumpyCall]:
         """All calls, in the order in which they were done."""
         for section in self.sections:
             yield from section.calls
@@ -231,7 +231,7 @@ class Recorder:
         call(*given)
         self._append(
             _Step(
-                self._task(Call(call, arguments(fixed)), (*fixed, out), [out], start),
+                self._task(NumpyCall(call, arguments(fixed)), (*fixed, out), [out], start),
                 reads,
                 writes,
                 whole,
@@ -254,7 +254,7 @@ class Recorder:
         given = (*written, *(self._input(array, reads) for array in only_read))
         start = perf_counter()
         task(*given)
-        done = self._task(Call(task, given), given, written, start)
+        done = self._task(NumpyCall(task, given), given, written, start)
         self._append(_Step(done, reads, flags, False))
         for each in flags:
             each[...] = False
@@ -319,7 +319,7 @@ class Recorder:
         self._steps.clear()
 
     def _task(
-        self, call: Call, reads: Sequence[Any], writes: Sequence[Array], start: float
+        self, call: NumpyCall, reads: Sequence[Any], writes: Sequence[Array], start: float
     ) -> Task:
         seconds = perf_counter() - start
         touched = (self._spans(reads), self._spans(writes))

@@ -48,7 +48,7 @@ class Stored:
         return torch.index_select(self._tensor, 0, chosen, out=out)
 
 
-class Local:
+class HostData:
     """A data set in the host's own memory, where the network is too."""
 
     def __init__(self, x: NDArray[Any], y: NDArray[np.int64], _device: torch.device) -> None:
@@ -104,7 +104,7 @@ class Streamed:
         return self._x.select(chosen, pinned=pinned), self._y.select(chosen, pinned=pinned)
 
 
-class Part:
+class FeedPart:
     """Some images of a feed's data set, with labels of their own order.
 
     Args:
@@ -131,7 +131,7 @@ def make_feeds(
         sets: images (N, ...) and labels (N,) by name.
         device: where batches are wanted. In the host's own memory everything stays where it is.
     """
-    kind: type[Local | Resident | Streamed] = Local
+    kind: type[HostData | Resident | Streamed] = HostData
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         wanted = sum(x.nbytes + y.nbytes for x, y in sets.values())

@@ -24,7 +24,7 @@ from netspec.runtime.models.classifier_shape import (
 from netspec.runtime.models.diverged import LastStep
 from netspec.runtime.models.protocols import Job, Snapshot, check_snapshot, sound_snapshot
 from netspec.runtime.models.pytorch.augment import cut_out, shift_and_flip
-from netspec.runtime.models.pytorch.batches import Feed, Normalizer, Part, make_feeds
+from netspec.runtime.models.pytorch.batches import Feed, FeedPart, Normalizer, make_feeds
 from netspec.runtime.models.pytorch.model import TorchModel
 from netspec.runtime.models.pytorch.optimizers import make_torch_optimizer
 from netspec.runtime.optim.optimizers import AdamW, check_optimizer
@@ -100,7 +100,7 @@ class TorchBackend:
             else:
                 sets[name] = (x, y)
         feeds = make_feeds(sets, self.device)
-        return feeds | {name: Part(feeds["steps"], numbers) for name, numbers in chosen.items()}
+        return feeds | {name: FeedPart(feeds["steps"], numbers) for name, numbers in chosen.items()}
 
     def _trained(self) -> tuple[list[Tensor], list[Tensor], list[str]]:
         """The parameters that are trained: weights, those without decay, and the names of both."""

@@ -6,7 +6,7 @@ import importlib
 import importlib.util
 from dataclasses import dataclass
 
-from netspec.tools.bench.workload import Case, Prepare
+from netspec.tools.bench.workload import Prepare, Workload
 
 OURS = "netspec"
 
@@ -29,7 +29,7 @@ class Peer:
     packages: tuple[str, ...] = ()
     trains: bool = True
 
-    def reason_not(self, case: Case) -> str | None:
+    def reason_not(self, case: Workload) -> str | None:
         """Why it cannot take part, if that is plain before it is tried."""
         missing = [name for name in self.packages if importlib.util.find_spec(name) is None]
         if missing:

@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from netspec.tools.bench.layer_list import Call, calls, padding, pair, plain
-from netspec.tools.bench.workload import LEARNING_RATE, Array, Case, Runner
+from netspec.tools.bench.layer_list import TorchCall, calls, padding, pair, plain
+from netspec.tools.bench.workload import LEARNING_RATE, Array, Runner, Workload
 
 Arrays = dict[str, Array]
 # Of the gradient of a layer's output: those of its inputs, and of its parameters by its own names.
 Backward = Callable[[Array], tuple[tuple[Array, ...], Arrays]]
 
 
-def prepare(case: Case) -> Runner:
+def prepare(case: Workload) -> Runner:
     """A step through the layers, and back."""
     threadpool_limits(case.threads, user_api="blas")
     program = calls(case.graph, _LAYERS)
@@ -28,7 +28,7 @@ def prepare(case: Case) -> Runner:
     batch = case.inputs()
     output = list(case.graph.outputs.values())[case.output]
 
-    def forward() -> tuple[Array, list[tuple[Call, Backward]]]:
+    def forward() -> tuple[Array, list[tuple[TorchCall, Backward]]]:
         values, tape = dict(batch), []
         for call in program:
             own = {s: parameters[full] for s, full in call.parameters.items() if full in parameters}
@@ -54,7 +54,7 @@ def prepare(case: Case) -> Runner:
     return Runner(step, result, np.__version__)
 
 
-def _parameter_gradients(tape: Sequence[tuple[Call, Backward]], gradients: Arrays) -> Arrays:
+def _parameter_gradients(tape: Sequence[tuple[TorchCall, Backward]], gradients: Arrays) -> Arrays:
     """Go back through the layers, from the gradients of the net's outputs; these are used up."""
     dparameters: Arrays = {}
     for call, backward in reversed(tape):
@@ -114,7 +114,7 @@ def _add_back(columns: Array, indices: Any, shape: tuple[int, ...]) -> Array:
     return dx
 
 
-def _conv(call: Call, own: Arrays, x: list[Array], train: bool) -> tuple[Array, Backward]:
+def _conv(call: TorchCall, own: Arrays, x: list[Array], train: bool) -> tuple[Array, Backward]:
     plain(call, dilation=1, groups=1)
     pads, weight = padding(call.options), own["weight"]
     padded = _pad(x[0], pads)
@@ -139,7 +139,7 @@ def _conv(call: Call, own: Arrays, x: list[Array], train: bool) -> tuple[Array, 
     return y.reshape(filters, *size, len(padded)).transpose(3, 0, 1, 2), backward
 
 
-def _max_pool(call: Call, own: Arrays, x: list[Array], train: bool) -> tuple[Array, Backward]:
+def _max_pool(call: TorchCall, own: Arrays, x: list[Array], train: bool) -> tuple[Array, Backward]:
     """Each channel of each picture on its own, its windows as columns."""
     plain(call, dilation=1, ceil_mode=False)
     kernel = pair(call.arguments[0])
@@ -163,7 +163,7 @@ def _max_pool(call: Call, own: Arrays, x: list[Array], train: bool) -> tuple[Arr
     return y.reshape(*size, n, channels).transpose(2, 3, 0, 1), backward
 
 
-def _linear(call: Call, own: Arrays, x: list[Array], train: bool) -> tuple[Array, Backward]:
+def _linear(call: TorchCall, own: Arrays, x: list[Array], train: bool) -> tuple[Array, Backward]:
     y = x[0] @ own["weight"].T
     if "bias" in own:
         y = y + own["bias"]
@@ -177,7 +177,9 @@ def _linear(call: Call, own: Arrays, x: list[Array], train: bool) -> tuple[Array
     return y, backward
 
 
-def _batch_norm(call: Call, own: Arrays, x: list[Array], train: bool) -> tuple[Array, Backward]:
+def _batch_norm(
+    call: TorchCall, own: Arrays, x: list[Array], train: bool
+) -> tuple[Array, Backward]:
     axes = (0, *range(2, x[0].ndim))
     wide = (1, -1, *(1,) * (x[0].ndim - 2))
     eps, share = np.float32(call.options["eps"]), np.float32(call.options["momentum"])
@@ -202,7 +204,9 @@ def _batch_norm(call: Call, own: Arrays, x: list[Array], train: bool) -> tuple[A
     return y, backward
 
 
-def _global_pool(call: Call, own: Arrays, x: list[Array], train: bool) -> tuple[Array, Backward]:
+def _global_pool(
+    call: TorchCall, own: Arrays, x: list[Array], train: bool
+) -> tuple[Array, Backward]:
     size = pair(call.arguments[0])
     assert size == (1, 1), f"has no adaptive_avg_pool2d to {size} here"
     shape = x[0].shape
@@ -211,15 +215,15 @@ def _global_pool(call: Call, own: Arrays, x: list[Array], train: bool) -> tuple[
     return y, lambda dy: ((np.ones(shape, dy.dtype) * (dy / pixels),), {})
 
 
-def _relu(call: Call, own: Arrays, x: list[Array], train: bool) -> tuple[Array, Backward]:
+def _relu(call: TorchCall, own: Arrays, x: list[Array], train: bool) -> tuple[Array, Backward]:
     return np.maximum(x[0], 0), lambda dy: ((dy * (x[0] > 0),), {})
 
 
-def _flatten(call: Call, own: Arrays, x: list[Array], train: bool) -> tuple[Array, Backward]:
+def _flatten(call: TorchCall, own: Arrays, x: list[Array], train: bool) -> tuple[Array, Backward]:
     return x[0].reshape(len(x[0]), -1), lambda dy: ((dy.reshape(x[0].shape),), {})
 
 
-def _add(call: Call, own: Arrays, x: list[Array], train: bool) -> tuple[Array, Backward]:
+def _add(call: TorchCall, own: Arrays, x: list[Array], train: bool) -> tuple[Array, Backward]:
     return x[0] + x[1], lambda dy: ((dy, dy), {})
 
 

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from netspec.tools.bench.layer_list import Call, calls, padding, pair, plain
-from netspec.tools.bench.workload import LEARNING_RATE, Case, Runner
+from netspec.tools.bench.layer_list import TorchCall, calls, padding, pair, plain
+from netspec.tools.bench.workload import LEARNING_RATE, Runner, Workload
 
 Parameters = dict[str, Any]
 
@@ -19,7 +19,7 @@ Parameters = dict[str, Any]
 _LAYOUT = ("NHWC", "OIHW", "NHWC")
 
 
-def prepare(case: Case) -> Runner:
+def prepare(case: Workload) -> Runner:
     """A jitted step on a batch that lies in N, H, W, C."""
     program = calls(case.graph, _FUNCTIONS)
     start = {name: jnp.asarray(value) for name, value in case.parameters().items()}
@@ -72,7 +72,7 @@ def prepare(case: Case) -> Runner:
     return Runner(step, result, jax.__version__)
 
 
-def _held(call: Call, parameters: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _held(call: TorchCall, parameters: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Short and full names of a call's parameters; the counter of a batch norm is left out."""
     return [(short, full) for short, full in call.parameters.items() if full in parameters]
 
@@ -80,7 +80,7 @@ def _held(call: Call, parameters: Mapping[str, Any]) -> list[tuple[str, str]]:
 # -- PyTorch's words: (call, own parameters, inputs, training) -> value, changed buffers
 
 
-def _conv(call: Call, own: Parameters, x: list[Any], train: bool) -> tuple[Any, Parameters]:
+def _conv(call: TorchCall, own: Parameters, x: list[Any], train: bool) -> tuple[Any, Parameters]:
     options = call.options
     y = lax.conv_general_dilated(
         x[0],
@@ -94,12 +94,14 @@ def _conv(call: Call, own: Parameters, x: list[Any], train: bool) -> tuple[Any, 
     return (y + own["bias"] if "bias" in own else y), {}
 
 
-def _linear(call: Call, own: Parameters, x: list[Any], train: bool) -> tuple[Any, Parameters]:
+def _linear(call: TorchCall, own: Parameters, x: list[Any], train: bool) -> tuple[Any, Parameters]:
     y = x[0] @ own["weight"].T
     return (y + own["bias"] if "bias" in own else y), {}
 
 
-def _batch_norm(call: Call, own: Parameters, x: list[Any], train: bool) -> tuple[Any, Parameters]:
+def _batch_norm(
+    call: TorchCall, own: Parameters, x: list[Any], train: bool
+) -> tuple[Any, Parameters]:
     axes = tuple(range(x[0].ndim - 1))
     mean, var, changed = own["running_mean"], own["running_var"], Parameters()
     if train:
@@ -114,17 +116,21 @@ def _batch_norm(call: Call, own: Parameters, x: list[Any], train: bool) -> tuple
     return (x[0] - mean) * scale + own.get("bias", 0.0), changed
 
 
-def _max_pool(call: Call, own: Parameters, x: list[Any], train: bool) -> tuple[Any, Parameters]:
+def _max_pool(
+    call: TorchCall, own: Parameters, x: list[Any], train: bool
+) -> tuple[Any, Parameters]:
     return _pool(call, x[0], -jnp.inf, lax.max), {}
 
 
-def _avg_pool(call: Call, own: Parameters, x: list[Any], train: bool) -> tuple[Any, Parameters]:
+def _avg_pool(
+    call: TorchCall, own: Parameters, x: list[Any], train: bool
+) -> tuple[Any, Parameters]:
     plain(call, count_include_pad=True)
     height, width = pair(call.arguments[0])
     return _pool(call, x[0], 0.0, lax.add) / (height * width), {}
 
 
-def _pool(call: Call, x: Any, start: float, combine: Callable[[Any, Any], Any]) -> Any:
+def _pool(call: TorchCall, x: Any, start: float, combine: Callable[[Any, Any], Any]) -> Any:
     plain(call, dilation=1, ceil_mode=False)
     kernel = pair(call.arguments[0])
     stride = pair(call.options.get("stride", kernel))
@@ -132,23 +138,25 @@ def _pool(call: Call, x: Any, start: float, combine: Callable[[Any, Any], Any]) 
     return lax.reduce_window(x, start, combine, (1, *kernel, 1), (1, *stride, 1), pads)
 
 
-def _global_pool(call: Call, own: Parameters, x: list[Any], train: bool) -> tuple[Any, Parameters]:
+def _global_pool(
+    call: TorchCall, own: Parameters, x: list[Any], train: bool
+) -> tuple[Any, Parameters]:
     plain_size = pair(call.arguments[0])
     assert plain_size == (1, 1), f"has no adaptive_avg_pool2d to {plain_size} here"
     return x[0].mean((1, 2), keepdims=True), {}
 
 
-def _flatten(call: Call, own: Parameters, x: list[Any], train: bool) -> tuple[Any, Parameters]:
+def _flatten(call: TorchCall, own: Parameters, x: list[Any], train: bool) -> tuple[Any, Parameters]:
     """In the order of N, C, H, W, which the weights after it have."""
     first = x[0].transpose(0, 3, 1, 2) if x[0].ndim == 4 else x[0]
     return first.reshape(len(first), -1), {}
 
 
-def _relu(call: Call, own: Parameters, x: list[Any], train: bool) -> tuple[Any, Parameters]:
+def _relu(call: TorchCall, own: Parameters, x: list[Any], train: bool) -> tuple[Any, Parameters]:
     return jax.nn.relu(x[0]), {}
 
 
-def _add(call: Call, own: Parameters, x: list[Any], train: bool) -> tuple[Any, Parameters]:
+def _add(call: TorchCall, own: Parameters, x: list[Any], train: bool) -> tuple[Any, Parameters]:
     return x[0] + x[1], {}
 
 

@@ -8,13 +8,13 @@ from typing import Any
 
 from tinygrad import Context, Device, Tensor, TinyJit, nn
 
-from netspec.tools.bench.layer_list import Call, calls, padding, pair, plain
-from netspec.tools.bench.workload import LEARNING_RATE, Case, Runner
+from netspec.tools.bench.layer_list import TorchCall, calls, padding, pair, plain
+from netspec.tools.bench.workload import LEARNING_RATE, Runner, Workload
 
 Parameters = dict[str, Any]
 
 
-def prepare(case: Case) -> Runner:
+def prepare(case: Workload) -> Runner:
     """A jitted step; the device is the processor, with as many threads as it sees of them."""
     program = calls(case.graph, _FUNCTIONS)
     values = case.parameters()
@@ -65,7 +65,7 @@ def _done(tensor: Any) -> Any:
 # -- PyTorch's words: (call, own parameters, inputs, training) -> value
 
 
-def _conv(call: Call, own: Parameters, x: list[Any], train: bool) -> Any:
+def _conv(call: TorchCall, own: Parameters, x: list[Any], train: bool) -> Any:
     options = call.options
     (top, bottom), (left, right) = padding(options)
     return x[0].conv2d(
@@ -78,11 +78,11 @@ def _conv(call: Call, own: Parameters, x: list[Any], train: bool) -> Any:
     )
 
 
-def _linear(call: Call, own: Parameters, x: list[Any], train: bool) -> Any:
+def _linear(call: TorchCall, own: Parameters, x: list[Any], train: bool) -> Any:
     return x[0].linear(own["weight"].T, own.get("bias"))
 
 
-def _batch_norm(call: Call, own: Parameters, x: list[Any], train: bool) -> Any:
+def _batch_norm(call: TorchCall, own: Parameters, x: list[Any], train: bool) -> Any:
     """As tinygrad's `nn.BatchNorm` has it."""
     axes = (0, *range(2, x[0].ndim))
     mean, var = own["running_mean"], own["running_var"]
@@ -97,7 +97,7 @@ def _batch_norm(call: Call, own: Parameters, x: list[Any], train: bool) -> Any:
     return x[0].batchnorm(own.get("weight"), own.get("bias"), mean, scale)
 
 
-def _max_pool(call: Call, own: Parameters, x: list[Any], train: bool) -> Any:
+def _max_pool(call: TorchCall, own: Parameters, x: list[Any], train: bool) -> Any:
     plain(call, ceil_mode=False)
     kernel = pair(call.arguments[0])
     (top, _), (left, _) = padding(call.options)
@@ -105,7 +105,7 @@ def _max_pool(call: Call, own: Parameters, x: list[Any], train: bool) -> Any:
     return x[0].max_pool2d(kernel, stride, dilation=dilation, padding=(top, left))
 
 
-def _avg_pool(call: Call, own: Parameters, x: list[Any], train: bool) -> Any:
+def _avg_pool(call: TorchCall, own: Parameters, x: list[Any], train: bool) -> Any:
     plain(call, ceil_mode=False)
     kernel = pair(call.arguments[0])
     (top, _), (left, _) = padding(call.options)
@@ -114,21 +114,21 @@ def _avg_pool(call: Call, own: Parameters, x: list[Any], train: bool) -> Any:
     return x[0].avg_pool2d(kernel, stride, padding=(top, left), count_include_pad=counts)
 
 
-def _global_pool(call: Call, own: Parameters, x: list[Any], train: bool) -> Any:
+def _global_pool(call: TorchCall, own: Parameters, x: list[Any], train: bool) -> Any:
     plain_size = pair(call.arguments[0])
     assert plain_size == (1, 1), f"has no adaptive_avg_pool2d to {plain_size} here"
     return x[0].mean((2, 3), keepdim=True)
 
 
-def _relu(call: Call, own: Parameters, x: list[Any], train: bool) -> Any:
+def _relu(call: TorchCall, own: Parameters, x: list[Any], train: bool) -> Any:
     return x[0].relu()
 
 
-def _flatten(call: Call, own: Parameters, x: list[Any], train: bool) -> Any:
+def _flatten(call: TorchCall, own: Parameters, x: list[Any], train: bool) -> Any:
     return x[0].flatten(1)
 
 
-def _add(call: Call, own: Parameters, x: list[Any], train: bool) -> Any:
+def _add(call: TorchCall, own: Parameters, x: list[Any], train: bool) -> Any:
     return x[0] + x[1]
 
 

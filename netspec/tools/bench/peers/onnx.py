@@ -10,10 +10,10 @@ import onnxruntime
 import torch
 
 from netspec.tools.bench.peers.pytorch import build, tensors
-from netspec.tools.bench.workload import Case, Runner
+from netspec.tools.bench.workload import Runner, Workload
 
 
-def prepare(case: Case) -> Runner:
+def prepare(case: Workload) -> Runner:
     """A session on the exported net; inference alone."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = case.threads

@@ -10,12 +10,12 @@ from netspec.runtime.engine import threads
 from netspec.runtime.models.numpy_model import Model
 from netspec.runtime.optim.losses import SoftmaxCrossEntropy
 from netspec.runtime.optim.optimizers import SGD
-from netspec.tools.bench.workload import LEARNING_RATE, Array, Case, Runner
+from netspec.tools.bench.workload import LEARNING_RATE, Array, Runner, Workload
 
 VERSION = f"NumPy {np.__version__}"
 
 
-def prepare(case: Case) -> Runner:
+def prepare(case: Workload) -> Runner:
     """A model on a batch."""
     threads.limit(case.threads)
     model = Model(case.graph, seed=case.seed)
@@ -38,6 +38,6 @@ def prepare(case: Case) -> Runner:
     return Runner(step, result, VERSION)
 
 
-def _chosen(outputs: Any, case: Case) -> Array:
+def _chosen(outputs: Any, case: Workload) -> Array:
     chosen: Array = list(outputs.values())[case.output] if isinstance(outputs, dict) else outputs
     return chosen

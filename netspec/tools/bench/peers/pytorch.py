@@ -10,15 +10,15 @@ import torch
 from torch.nn import functional
 
 from netspec.runtime.models.torch_build import build_module
-from netspec.tools.bench.workload import LEARNING_RATE, Array, Case, Runner
+from netspec.tools.bench.workload import LEARNING_RATE, Array, Runner, Workload
 
 
-def eager(case: Case) -> Runner:
+def eager(case: Workload) -> Runner:
     """The module as a careful person would have written it."""
     return _runner(case, build(case), tensors(case))
 
 
-def channels_last(case: Case) -> Runner:
+def channels_last(case: Workload) -> Runner:
     """Weights and pictures in N, H, W, C; the batch comes that way."""
     last = torch.channels_last
     module = build(case).to(memory_format=last)
@@ -26,25 +26,25 @@ def channels_last(case: Case) -> Runner:
     return _runner(case, module, batch)
 
 
-def compiled(case: Case) -> Runner:
+def compiled(case: Workload) -> Runner:
     """torch.compile, as it comes."""
     return _runner(case, build(case), tensors(case), torch.compile)
 
 
-def build(case: Case) -> Any:
+def build(case: Workload) -> Any:
     """The module with the case's parameters, in the right mode and with the right threads."""
     torch.set_num_threads(case.threads)
     net: Any = case.net
     return build_module(net, seed=case.seed).train(case.train)
 
 
-def tensors(case: Case) -> list[Any]:
+def tensors(case: Workload) -> list[Any]:
     """The batch."""
     return [torch.from_numpy(array) for array in case.inputs().values()]
 
 
 def _runner(
-    case: Case, module: Any, batch: list[Any], transform: Callable[[Any], Any] = lambda m: m
+    case: Workload, module: Any, batch: list[Any], transform: Callable[[Any], Any] = lambda m: m
 ) -> Runner:
     """`transform` gives what is called; the parameters stay the module's."""
     called = transform(module)
