@@ -300,6 +300,7 @@ def test_ways_of_running_learn_the_same(execution):
     plain, other = both(net)[1], both(net, **execution)[1]
     options = {"epochs": 4, "batch": 16, "val": 16, "lr": 5e-3, "l2": 1e-3, "clip_norm": 5.0}
     options["augment"] = ["crop", "flip", "cutout"]
+    options["optimizer"] = "momentum"  # Adam makes large steps of rounding, which differs here
     expected, found = (netspec.fit(m, made(), **options).loss_history for m in (plain, other))
     tolerance = 0.1 if "amp" in execution else 1e-4
     assert np.abs(np.array(expected) - found).max() < tolerance

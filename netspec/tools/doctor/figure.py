@@ -19,6 +19,7 @@ _READABLE = 40
 _LINE = 0.22
 # A longer name would leave its panel no room: its middle is left out.
 _LONGEST = 28
+_LABELLED_POWERS = 5
 
 
 def draw(report: DoctorReport, path: Path) -> None:
@@ -65,12 +66,16 @@ def _bars(
 
 def _few_ticks(ax: Any, sizes: NDArray[np.float64]) -> None:
     """Label few numbers of a logarithmic axis: by default those between powers of 10 overlap."""
-    from matplotlib.ticker import LogLocator, NullFormatter
+    from matplotlib.ticker import FixedLocator, NullLocator
 
-    decades = np.log10(sizes.max() / sizes.min())
-    parts = (1.0, 2.0, 5.0) if decades < 1 else (1.0, 3.0) if decades < 2 else (1.0,)
-    ax.xaxis.set_major_locator(LogLocator(subs=parts, numticks=5))
-    ax.xaxis.set_minor_formatter(NullFormatter())
+    low, high = np.log10(sizes.min()), np.log10(sizes.max())
+    parts = (1.0, 2.0, 5.0) if high - low < 1 else (1.0, 3.0) if high - low < 2 else (1.0,)
+    powers = range(int(np.floor(low)), int(np.ceil(high)) + 1)
+    step = -(-len(powers) // _LABELLED_POWERS)
+    # Fixed, for what matplotlib takes within one power of 10 differs by version.
+    labelled = [part * 10.0**power for power in powers[::step] for part in parts]
+    ax.xaxis.set_major_locator(FixedLocator(labelled))
+    ax.xaxis.set_minor_locator(NullLocator())
 
 
 def _short(name: str) -> str:
