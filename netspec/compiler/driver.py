@@ -11,9 +11,9 @@ from typing import Any
 from netspec import codes
 from netspec.compiler.analysis.allowed_codes import misspelt_codes
 from netspec.compiler.analysis.lint import lint
+from netspec.compiler.elaborate.inputs import open_sizes
 from netspec.compiler.elaborate.net import build, check_block
 from netspec.compiler.elaborate.net_builder import MAX_ERRORS, MAX_WORK, Assembly
-from netspec.compiler.elaborate.statements import open_sizes
 from netspec.compiler.elaborate.written import Written
 from netspec.compiler.ir.graph import Graph
 from netspec.compiler.parse.loader import Loader, Module

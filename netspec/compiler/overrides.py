@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from netspec import codes
-from netspec.compiler.elaborate.net import Body
+from netspec.compiler.elaborate.body import Body
 from netspec.compiler.elaborate.net_builder import Assembly
 from netspec.compiler.ir.initializers import RULES
 from netspec.compiler.parse import parse
@@ -81,7 +81,7 @@ def _evaluate(wrapped: Source, expression: syntax.Expr) -> Any:
     body = Body(Assembly(sink), Module(wrapped))
     for word in _words(expression):
         body.scope.bind(word.id, word.id, word.span)
-    value = body.constant(expression, "a setting")
+    value = body.evaluator.constant(expression, "a setting")
     sink.raise_if_errors()
     return value
 

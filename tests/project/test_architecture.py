@@ -198,6 +198,50 @@ def test_nobody_asks_which_op_a_node_is(path: Path) -> None:
     assert not re.search(r"import .*compiler\.ops\.\w|from netspec\.compiler\.ops\.\w", text)
 
 
+FRONT_END = sorted((PACKAGE / "compiler/elaborate").glob("*.py"))
+TYPED = FRONT_END + sorted((PACKAGE / "compiler/ir").glob("*.py"))
+
+
+@pytest.mark.parametrize("path", FRONT_END, ids=map(module_name, FRONT_END))
+def test_no_class_of_the_front_end_is_continued_in_another_file(path: Path) -> None:
+    """Parts of a body are handed what they use; nobody inherits what a peer does."""
+    tree = ast.parse(path.read_text("utf-8"))
+    peers = {
+        alias.asname or alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and "compiler.elaborate" in (node.module or "")
+        for alias in node.names
+    }
+    classes = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    assert not [c.name for c in classes for b in c.bases if ast.unparse(b) in peers]
+
+
+def said(tree: ast.AST) -> list[tuple[str, str]]:
+    """What public functions and fields take and give, by name."""
+    found = []
+    for node in ast.iter_child_nodes(tree):
+        name = getattr(node, "name", None) or ast.unparse(getattr(node, "target", ast.Name("")))
+        if name.startswith("_"):
+            continue
+        if isinstance(node, ast.ClassDef):
+            found += said(node)
+        elif isinstance(node, ast.FunctionDef):
+            arguments = [*node.args.args, *node.args.kwonlyargs, node.args.vararg, node.args.kwarg]
+            parts = [node.returns, *(a.annotation for a in arguments if a is not None)]
+            found += [(name, ast.unparse(part)) for part in parts if part is not None]
+        elif isinstance(node, ast.AnnAssign):
+            found.append((name, ast.unparse(node.annotation)))
+    return found
+
+
+@pytest.mark.parametrize("path", TYPED, ids=map(module_name, TYPED))
+def test_the_front_end_and_the_graph_say_what_their_values_are(path: Path) -> None:
+    """`NDArray[Any]` is an array of any kind of number, and an op's field is of the field's type."""
+    for name, annotation in said(ast.parse(path.read_text("utf-8"))):
+        is_open = re.search(r"\bAny\b", annotation.replace("NDArray[Any]", ""))
+        assert not is_open or name == "attribute", (name, annotation)
+
+
 def run(code: str) -> str:
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True

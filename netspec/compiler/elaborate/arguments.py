@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypeVar
 
 from netspec import codes
-from netspec.compiler.elaborate.expressions import Evaluator
-from netspec.compiler.elaborate.fix_its import apply_edits, removal
-from netspec.compiler.elaborate.input_sizes import attribute_order, input_size, input_sizes
-from netspec.compiler.elaborate.scope import UNKNOWN, Tensor, Tensors
+from netspec.compiler.elaborate.evaluator import Evaluator
+from netspec.compiler.elaborate.fix_its import removal
+from netspec.compiler.elaborate.input_sizes import attribute_order
+from netspec.compiler.elaborate.names import Names
+from netspec.compiler.elaborate.reporter import Reporter
+from netspec.compiler.elaborate.values import UNKNOWN, Input, Tensor, Tensors, Value
 from netspec.compiler.ir import initializers
 from netspec.compiler.ir.attributes import IntList, WrongValueError, show
 from netspec.compiler.ir.constants import open_help
@@ -23,27 +25,37 @@ from netspec.compiler.syntax import other_frameworks
 from netspec.compiler.syntax import tree as syntax
 from netspec.diagnostics import Edit, Hint, Label, Span, plural, quoted, suggest
 
+OpT = TypeVar("OpT", bound=Op)
+
 
 @dataclass
 class Bound:
     """The arguments of a layer's call: attributes, initial values, inputs, and their spans."""
 
-    values: dict[str, Any] = field(default_factory=dict)
+    values: dict[str, object] = field(default_factory=dict)
     initial: dict[str, Initializer] = field(default_factory=dict)
-    inputs: list[Any] = field(default_factory=list)
+    inputs: list[Input] = field(default_factory=list)
     spans: dict[str, Span] = field(default_factory=dict)
-    positional: dict[syntax.Argument, Any] = field(default_factory=dict)  # the constants among them
+    positional: dict[syntax.Argument, Value] = field(
+        default_factory=dict
+    )  # the constants among them
     ok: bool = True
 
+    def make(self, op: type[OpT]) -> OpT:
+        """The layer with these attributes."""
+        build: Callable[..., OpT] = op
+        return build(**self.values)
 
-class ArgumentBinder(Evaluator):
+
+class Arguments:
     """Converts the arguments of a call, reporting each that is wrong."""
 
-    statements: tuple[syntax.Statement, ...]
-    # The assignment that is being evaluated, if it is of one call.
-    assigned_call: tuple[syntax.Assign, syntax.Call] | None = None
+    def __init__(self, names: Names, reporter: Reporter, evaluator: Evaluator) -> None:
+        self.names = names
+        self.reporter = reporter
+        self.evaluator = evaluator
 
-    def bind_arguments(self, op: type[Op], call: syntax.Call, given: int = 0) -> Bound:
+    def bind(self, op: type[Op], call: syntax.Call, given: int = 0) -> Bound:
         """Convert the arguments of a call, reporting each that is wrong.
 
         `given` values come from the pipeline; only what the op takes beyond them can be an argument.
@@ -96,7 +108,9 @@ class ArgumentBinder(Evaluator):
             own = op.attributes()
             takes = plural(len(own), "argument") if own else "no arguments"
             message = f"`{op.name}` takes {takes}"
-            self.report(codes.CALL_TOO_MANY, message, argument.span, notes=(signature(op),))
+            self.reporter.report(
+                codes.CALL_TOO_MANY, message, argument.span, notes=(signature(op),)
+            )
             bound.ok = False
         elif target == "":
             self._input_size(op, call, argument)
@@ -110,7 +124,9 @@ class ArgumentBinder(Evaluator):
             if f.default is dataclasses.MISSING and name not in bound.spans:
                 message = f"`{op.name}` needs `{name}`, {f.metadata['doc']}"
                 if not unclear:
-                    self.report(codes.CALL_MISSING, message, call.span, notes=(signature(op),))
+                    self.reporter.report(
+                        codes.CALL_MISSING, message, call.span, notes=(signature(op),)
+                    )
                 bound.ok = False
 
     def _input_size(self, op: type[Op], call: syntax.Call, argument: syntax.Argument) -> None:
@@ -118,57 +134,18 @@ class ArgumentBinder(Evaluator):
         message = f"`{op.name}` infers the size of its input, and takes no argument for it"
         hint = Hint("leave it out", (removal(call, argument),))
         place = argument.name or argument
-        self.report(
+        self.reporter.report(
             codes.CALL_INFERRED_SIZE, message, place.span, notes=(signature(op),), hints=(hint,)
         )
 
-    def doubt_input_size(self, op: Op, bound: Bound, call: syntax.Call, size: int) -> None:
-        """Warn of a call in which the first number is most likely meant as the input's size.
-
-        `conv(3, 16, 3)` is legal: 3 filters of 16x16 with stride 3.
-        """
-        argument = self._likely_input_size(op, bound) if op.is_unlikely() else None
-        if argument is None or bound.positional[argument] != size:
-            return
-        reads = ", ".join(
-            f"{name} = {each.value.span.text}"
-            for name, each in zip(op.attributes(), bound.positional, strict=False)
-        )
-        message = f"is {size} the size of the input? `{op.name}` infers that, and reads `{reads}`"
-        hints = tuple(self.input_size_hints(op, bound, call))
-        self.report(codes.CALL_INPUT_SIZE, message, argument.span, hints=hints)
-
-    def input_size_hints(self, op: Op, bound: Bound, call: syntax.Call) -> Iterator[Hint]:
-        """Leave out what may be the size of the input, here or everywhere."""
-        argument = self._likely_input_size(op, bound)
-        if argument is None:
-            return
-        edits = tuple(input_sizes(self.statements))
-        own = removal(call, argument)
-        said = f"{quoted(argument.span.text)[1:-1]} is"
-        others = len(edits) - (own in edits)
-        if others <= 0:
-            better = quoted(apply_edits(call.span, (own,)))
-            yield Hint(f"if {said} the size of the input, leave it out: {better}", (own,))
-        elif own in edits:
-            where = plural(others, "other layer")
-            yield Hint(f"if {said} the size of the input, leave it out, here and in {where}", edits)
-
-    def _likely_input_size(self, op: Op, bound: Bound) -> syntax.Argument | None:
-        """The argument that would be the size of the input if this were PyTorch."""
-        values = tuple(bound.positional.values())
-        named = set(bound.spans) - set(list(op.attributes())[: len(values)])
-        where = input_size(type(op), values, named)
-        return None if where is None else list(bound.positional)[where]
-
-    def _argument(self, op: type[Op], target: str | None, expr: syntax.Expr) -> Any:
+    def _argument(self, op: type[Op], target: str | None, expr: syntax.Expr) -> Value:
         """The value of an argument; a bare word that its attribute knows stands for itself."""
         if target is not None and isinstance(expr, syntax.Name):
             words = op.kind(target).words
-            if expr.id in words and expr.id not in self.scope.names():
+            if expr.id in words and expr.id not in self.names.scope.names():
                 return expr.id
-            if words and expr.id not in self.scope.names():
-                meant = suggest(expr.id, [*words, *self.scope.names()])
+            if words and expr.id not in self.names.scope.names():
+                meant = suggest(expr.id, [*words, *self.names.scope.names()])
                 hints: tuple[Hint, ...] = ()
                 foreign = meant is None and expr.id not in other_frameworks.PYTHON_WORDS
                 message = f"nothing is called `{expr.id}` here"
@@ -177,9 +154,9 @@ class ArgumentBinder(Evaluator):
                 elif foreign:
                     message = f"`{target}` must be {op.kind(target).describe()}; {message}"
                 if meant in words or foreign:
-                    self.report(codes.NAME_UNDEFINED, message, expr.span, hints=hints)
+                    self.reporter.report(codes.NAME_UNDEFINED, message, expr.span, hints=hints)
                     return UNKNOWN
-        return self.evaluate(expr)
+        return self.evaluator.evaluate(expr)
 
     def _bind_named(
         self, op: type[Op], call: syntax.Call, argument: syntax.Argument, bound: Bound
@@ -191,7 +168,9 @@ class ArgumentBinder(Evaluator):
             self._bind_value(op, name, value, argument, bound)
         elif name in op.parameter_names:
             bound.spans[name] = argument.value.span
-            self._bind_initial(name, self.constant(argument.value, f"`{name}`"), argument, bound)
+            self._bind_initial(
+                name, self.evaluator.constant(argument.value, f"`{name}`"), argument, bound
+            )
         else:
             self._unknown_attribute(op, call, argument, bound)
 
@@ -202,7 +181,7 @@ class ArgumentBinder(Evaluator):
         name = argument.name.id
         if "" in op.torch_order and name in other_frameworks.INPUT_SIZES:
             self._input_size(op, call, argument)
-            self.evaluate(argument.value)
+            self.evaluator.evaluate(argument.value)
             return
         if name in other_frameworks.ACTIVATIONS and self._report_activation(op, call, argument):
             return
@@ -215,7 +194,7 @@ class ArgumentBinder(Evaluator):
         hint = Hint("leave it out", (removal(call, argument),))
         if meant is not None:
             hint = Hint(f"did you mean `{meant}`?", (Edit(argument.name.span, meant),))
-        self.report(
+        self.reporter.report(
             codes.CALL_UNKNOWN_ATTRIBUTE, f"`{op.name}` has no attribute `{name}`",
             argument.name.span, notes=(signature(op),), hints=(hint,),
         )  # fmt: skip
@@ -224,21 +203,21 @@ class ArgumentBinder(Evaluator):
             value = self._argument(op, meant, argument.value)
             self._bind_value(op, meant, value, argument, bound)
         else:
-            self.evaluate(argument.value)
+            self.evaluator.evaluate(argument.value)
 
     def _report_activation(
         self, op: type[Op], call: syntax.Call, argument: syntax.Argument
     ) -> bool:
         """Report `activation = relu`, if it names a layer."""
         assert argument.name is not None
-        meant = other_frameworks.activation_meant(argument.value, self.callables())
+        meant = other_frameworks.activation_meant(argument.value, self.names.callables())
         if meant is None:
             return False
         end = Span(call.span.source, call.span.end, call.span.end)
         edits = (removal(call, argument), Edit(end, f" -> {meant}"))
         message = f"`{op.name}` has no attribute `{argument.name.id}`: an activation is a layer"
         hint = Hint(f"write it behind this one: `-> {meant}`", edits)
-        self.report(
+        self.reporter.report(
             codes.CALL_UNKNOWN_ATTRIBUTE,
             message,
             argument.span,
@@ -248,12 +227,12 @@ class ArgumentBinder(Evaluator):
         return True
 
     def _bind_value(
-        self, op: type[Op], name: str, value: Any, argument: syntax.Argument, bound: Bound
+        self, op: type[Op], name: str, value: Value, argument: syntax.Argument, bound: Bound
     ) -> None:
         if name in bound.spans:
             earlier = Label(bound.spans[name], "first given here")
             message = f"`{name}` is given twice"
-            self.report(codes.CALL_TWICE, message, argument.span, secondary=(earlier,))
+            self.reporter.report(codes.CALL_TWICE, message, argument.span, secondary=(earlier,))
             bound.ok = False
             return
         bound.spans[name] = argument.value.span
@@ -263,7 +242,9 @@ class ArgumentBinder(Evaluator):
         if isinstance(value, (Tensor, Tensors)):
             message = f"`{name}` of `{op.name}` must be a constant, not a value of the net"
             label = show_shape(value.shape) if isinstance(value, Tensor) else ""
-            self.report(codes.VALUE_NOT_A_CONSTANT, message, argument.value.span, label=label)
+            self.reporter.report(
+                codes.VALUE_NOT_A_CONSTANT, message, argument.value.span, label=label
+            )
             bound.ok = False
             return
         if name in op.parameter_names and isinstance(value, (Initializer, tuple)):
@@ -281,9 +262,9 @@ class ArgumentBinder(Evaluator):
                 hints = (Hint("`//` divides and rounds down to a whole number"),)
             elif (help := open_help(value)) is not None:
                 hints = (*_wildcard(op, name, argument.value, value), Hint(help))
-            place = self.place(argument.value)
+            place = self.names.place(argument.value)
             used = (Label(argument.value.span, f"`{name}` of this `{op.name}`"),)
-            self.report(
+            self.reporter.report(
                 codes.CALL_VALUE, f"`{name}` must be {error}", place,
                 secondary=used if place != argument.value.span else (),
                 notes=(f"{name}: {op.attributes()[name].metadata['doc']}",),
@@ -291,17 +272,14 @@ class ArgumentBinder(Evaluator):
             )  # fmt: skip
             bound.ok = False
 
-    def place(self, expr: syntax.Expr) -> Span:
-        """Where a constant was written: for a name, where it got its value."""
-        binding = self.scope.get(expr.id) if isinstance(expr, syntax.Name) else None
-        return expr.span if binding is None else self.assembly.written.get(binding.span, expr.span)
-
-    def _bind_initial(self, name: str, value: Any, argument: syntax.Argument, bound: Bound) -> None:
+    def _bind_initial(
+        self, name: str, value: Value, argument: syntax.Argument, bound: Bound
+    ) -> None:
         rule = self.init_rule(value, argument.value.span)
         if rule is not None:
             bound.initial[name] = rule
 
-    def init_rule(self, value: Any, span: Span) -> Initializer | None:
+    def init_rule(self, value: Value, span: Span) -> Initializer | None:
         """An init rule or a literal list as an initializer, or None after a reported error."""
         if isinstance(value, Initializer):
             return value
@@ -311,10 +289,10 @@ class ArgumentBinder(Evaluator):
             try:
                 return initializers.literal(value)
             except WrongValueError as error:
-                self.report(codes.INIT_ARGUMENTS, str(error), span)
+                self.reporter.report(codes.INIT_ARGUMENTS, str(error), span)
                 return None
         if isinstance(value, (int, float)) and not isinstance(value, bool):
-            self.report(
+            self.reporter.report(
                 codes.INIT_RULE, "initial values must be an init rule or a list of numbers", span,
                 hints=(Hint(f"`constant({value})` fills with one number",
                             (Edit(span, f"constant({value})"),)),),
@@ -322,19 +300,12 @@ class ArgumentBinder(Evaluator):
             return None
         message = f"initial values must be an init rule, not {show(value)}"
         notes = ("the rules are " + ", ".join(initializers.RULES),)
-        self.report(codes.INIT_RULE, message, span, notes=notes)
+        self.reporter.report(codes.INIT_RULE, message, span, notes=notes)
         return None
 
-    def _declared(self, span: Span) -> Iterator[Hint]:
-        """`conv1 = conv(6, 5)`: a layer that gets its values later is declared."""
-        if self.assigned_call is not None and self.assigned_call[1].span == span:
-            statement = self.assigned_call[0]
-            start = Span(span.source, statement.span.start, statement.span.start)
-            better = quoted(f"layer {statement.span.text}")
-            words = f"a layer that is called by a name later is declared: {better}"
-            yield Hint(words, (Edit(start, "layer "),))
-
-    def check_arity(self, name: str, arity: int | None, inputs: list[Any], span: Span) -> bool:
+    def check_arity(
+        self, name: str, arity: int | None, inputs: Sequence[Input], span: Span
+    ) -> bool:
         """Whether a layer or block got as many values as it takes; reports if not."""
         count = len(inputs)
         if count == arity or (arity is None and count >= 2):
@@ -343,19 +314,33 @@ class ArgumentBinder(Evaluator):
         got = f"{count}" if count else "none"
         hints: tuple[Hint, ...] = ()
         if count == 0 and arity == 1:
-            hints = tuple(self._declared(span))
+            hints = tuple(_declared(self.names.statements, span))
             hints += (Hint(f"`x -> {span.text}`"),) if len(span.text) < 60 else ()
         elif count < 2 and arity != 1:
             hints = (Hint(f"`(a, b) -> {name}`"),)
         message = f"`{name}` works on {wanted}, and got {got}"
-        self.report(codes.CALL_INPUTS, message, span, hints=hints)
+        self.reporter.report(codes.CALL_INPUTS, message, span, hints=hints)
         return False
 
 
-def _wildcard(op: type[Op], name: str, expr: syntax.Expr, value: Any) -> Iterator[Hint]:
+def _declared(statements: Sequence[syntax.Statement], span: Span) -> Iterator[Hint]:
+    """`conv1 = conv(6, 5)`: a layer that gets its values later is declared."""
+    for part in syntax.parts(statements):
+        if not isinstance(part, syntax.Assign) or not isinstance(part.value, syntax.Call):
+            continue
+        if part.value.span == span:
+            start = Span(span.source, part.span.start, part.span.start)
+            better = quoted(f"layer {part.span.text}")
+            words = f"a layer that is called by a name later is declared: {better}"
+            yield Hint(words, (Edit(start, "layer "),))
+
+
+def _wildcard(op: type[Op], name: str, expr: syntax.Expr, value: Value) -> Iterator[Hint]:
     """-1 for the one size left open in a list that knows it."""
     kind = op.kind(name)
-    if isinstance(kind, IntList) and kind.wildcard and isinstance(expr, syntax.ListExpr):
+    if not isinstance(kind, IntList) or not kind.wildcard:
+        return
+    if isinstance(expr, syntax.ListExpr) and isinstance(value, tuple):
         pairs = zip(expr.items, value, strict=True)
         edits = tuple(Edit(e.span, "-1") for e, size in pairs if isinstance(size, Size))
         yield Hint("-1 stands for what is left", edits)

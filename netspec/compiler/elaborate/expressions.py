@@ -2,187 +2,160 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from netspec import codes
+from netspec.compiler.elaborate.evaluator import Evaluator
 from netspec.compiler.elaborate.fix_its import square_brackets
-from netspec.compiler.elaborate.net_builder import StopBuildingError
-from netspec.compiler.elaborate.scope import (
+from netspec.compiler.elaborate.follower import NOBODY, Follower
+from netspec.compiler.elaborate.names import Names
+from netspec.compiler.elaborate.net_builder import Assembly, StopBuildingError
+from netspec.compiler.elaborate.values import (
     UNKNOWN,
+    Input,
+    Result,
     SharedLayer,
     Tensor,
     Tensors,
+    Unknown,
+    Value,
     tensor_attributes,
 )
-from netspec.compiler.elaborate.undefined_names import Reporter
 from netspec.compiler.ir import constants, initializers
 from netspec.compiler.ir.attributes import WrongValueError
-from netspec.compiler.ir.constants import ConstantError
+from netspec.compiler.ir.constants import Constant, ConstantError
 from netspec.compiler.ir.graph import show_shape
 from netspec.compiler.ir.initializers import Initializer
 from netspec.compiler.ops import registry
 from netspec.compiler.syntax import tree as syntax
 from netspec.diagnostics import Edit, Hint, Label, Span, quoted, suggest
 
+if TYPE_CHECKING:
+    from netspec.compiler.elaborate.reporter import Reports
+
+    Apply = Callable[[syntax.Call, Sequence[Input], syntax.Label | None, Span], Result]
+    CheckComment = Callable[[object, Value], None]
+
 MAX_DEPTH = 150
 
+_NO_CONSTANTS = (Tensor, Tensors, SharedLayer, Unknown)
 
-class Evaluator(Reporter):
-    """Evaluates the expressions of one body. `Body` adds calls of layers and statements."""
 
-    def apply(
-        self, call: syntax.Call, inputs: list[Any], label: syntax.Label | None, span: Span
-    ) -> Any:
-        """Call a layer or a block on values."""
-        raise NotImplementedError
+class Expressions:
+    """Evaluates the expressions of one body.
 
-    def check_comment(self, node: object, value: Any) -> None:
-        """Called with everything that a shape comment can be about, when it is computed."""
-        raise NotImplementedError
+    Args:
+        names: what the body knows.
+        reporter: who is told of errors.
+        evaluator: what inner expressions are evaluated by.
+        assembly: what the bodies of the net share.
+        apply: calls a layer or a block on values.
+        check_comment: told of all that a shape comment can be about, with its value.
+        follower: who is told of decisions.
+    """
 
-    def count_work(self, span: Span, units: int = 1) -> None:
-        """Called for every expression, statement and layer, so that the whole work is bounded."""
-        raise NotImplementedError
+    def __init__(
+        self,
+        names: Names,
+        reporter: Reports,
+        evaluator: Evaluator,
+        assembly: Assembly,
+        apply: Apply,
+        check_comment: CheckComment,
+        follower: Follower = NOBODY,
+    ) -> None:
+        self.names = names
+        self.reporter = reporter
+        self.evaluator = evaluator
+        self.assembly = assembly
+        self.apply = apply
+        self.check_comment = check_comment
+        self.follower = follower
 
-    # -- entry points
+    def evaluate(self, expr: syntax.Expr) -> Value:
+        """What an expression stands for; UNKNOWN after a reported error.
 
-    def evaluate(self, expr: syntax.Expr) -> Any:
-        """A constant, a `Tensor`, `Tensors`, a shared layer, or UNKNOWN after a reported error."""
-        self.count_work(expr.span)
-        self.assembly.depth += 1
+        Raises:
+            StopBuildingError: if a limit was reached, after a report.
+        """
+        count_work = self.reporter.count_work
+        assembly = self.assembly
+        count_work(expr.span)
+        assembly.depth += 1
         try:
-            if self.assembly.depth > MAX_DEPTH:
-                self.report(
-                    codes.LIMIT_NESTING, "expressions and blocks are nested too deeply", expr.span
-                )
+            if assembly.depth > MAX_DEPTH:
+                message = "expressions and blocks are nested too deeply"
+                self.reporter.report(codes.LIMIT_NESTING, message, expr.span)
                 raise StopBuildingError
             value = _EVALUATORS[type(expr)](self, expr)
             if size := constants.size(value):
-                self.count_work(expr.span, size // 32)
+                count_work(expr.span, size // 32)
             self.check_comment(expr, value)
             return value
         except ConstantError as error:
             hints = (Hint(error.help),) if error.help else ()
-            self.report(error.code, error.message, expr.span, hints=hints)
+            self.reporter.report(error.code, error.message, expr.span, hints=hints)
             return UNKNOWN
         finally:
-            self.assembly.depth -= 1
-
-    def constant(self, expr: syntax.Expr, what: str) -> Any:
-        """A compile-time constant, or UNKNOWN."""
-        value = self.evaluate(expr)
-        if isinstance(value, (Tensor, Tensors, SharedLayer)):
-            self.report(
-                codes.VALUE_NOT_A_CONSTANT,
-                f"{what} must be a constant, not a value of the net",
-                expr.span,
-                label=show_shape(value.shape) if isinstance(value, Tensor) else "",
-            )
-            return UNKNOWN
-        return value
-
-    def tensor(self, expr: syntax.Expr, what: str) -> Any:
-        """A value of the net, or UNKNOWN."""
-        return self.as_tensor(self.evaluate(expr), expr, what)
-
-    def as_tensor(self, value: Any, expr: syntax.Expr, what: str) -> Any:
-        """Check that what an expression gave is one value of the net."""
-        if isinstance(value, Tensor) or value is UNKNOWN:
-            return value
-        if isinstance(value, Tensors):
-            return self.one_value(value, expr.span, what)
-        if isinstance(value, SharedLayer):
-            self.report(
-                codes.VALUE_NOT_A_TENSOR, f"{what} must be a value of the net, not a layer", expr.span,
-                hints=(Hint(f"call it: `x -> {expr.span.text}`"),),
-            )  # fmt: skip
-        else:
-            kind = constants.type_name(value)
-            self.report(
-                codes.VALUE_NOT_A_TENSOR,
-                f"{what} must be a value of the net, not {kind}",
-                expr.span,
-            )
-        return UNKNOWN
-
-    def one_value(self, values: Tensors, span: Span, what: str) -> Any:
-        """Report several values where one belongs."""
-        self.report(
-            codes.VALUE_SEVERAL, f"{what} must be one value, and this gives {len(values.items)}", span,
-            hints=(Hint("unpack them first: `a, b = ...`"),),
-        )  # fmt: skip
-        return UNKNOWN
-
-    def condition(self, expr: syntax.Expr) -> bool | None:
-        """A condition, or None after a reported error."""
-        value = self.constant(expr, "a condition")
-        if value is UNKNOWN:
-            return None
-        try:
-            return constants.truth(value)
-        except ConstantError as error:
-            self.report(error.code, error.message, expr.span)
-            return None
+            assembly.depth -= 1
 
     # -- names and simple forms
 
-    def _name(self, expr: syntax.Name) -> Any:
-        binding = self.scope.get(expr.id)
+    def _name(self, expr: syntax.Name) -> Value:
+        binding = self.names.scope.get(expr.id)
         if binding is not None:
             return binding.value
         if expr.id in initializers.RULES:
             return self._init_rule(expr.id, [], {}, expr.span)
-        return self.undefined(expr)
+        return self.names.undefined(expr)
 
-    def _literal(self, expr: syntax.Literal) -> Any:
+    def _literal(self, expr: syntax.Literal) -> Value:
         return expr.value
 
-    def _parens(self, expr: syntax.Parens) -> Any:
-        return self.evaluate(expr.inner)
+    def _parens(self, expr: syntax.Parens) -> Value:
+        return self.evaluator.evaluate(expr.inner)
 
-    def _list(self, expr: syntax.ListExpr) -> Any:
-        items = [self.constant(item, "an item of a list") for item in expr.items]
-        return UNKNOWN if UNKNOWN in items else constants.bounded(tuple(items))
+    def _list(self, expr: syntax.ListExpr) -> Value:
+        items = self.evaluator.constants(expr.items, "an item of a list")
+        return UNKNOWN if items is None else constants.bounded(tuple(items))
 
-    def _group(self, expr: syntax.Group) -> Any:
-        values = [self.evaluate(item) for item in expr.items]
-        if any(
-            value is UNKNOWN or isinstance(value, (Tensor, Tensors, SharedLayer))
-            for value in values
-        ):
+    def _group(self, expr: syntax.Group) -> Value:
+        values = [self.evaluator.evaluate(item) for item in expr.items]
+        known = [value for value in values if not isinstance(value, _NO_CONSTANTS)]
+        if len(known) < len(values):
+            as_tensor = self.evaluator.as_tensor
             pairs = zip(values, expr.items, strict=True)
-            return Tensors(tuple(self.as_tensor(*pair, "a part of a group") for pair in pairs))
+            return Tensors(tuple(as_tensor(*pair, "a part of a group") for pair in pairs))
         message = "round brackets group values of the net; a list of constants has square ones"
-        self.report(
+        self.reporter.report(
             codes.VALUE_NOT_A_TENSOR, message, expr.span, hints=(square_brackets(expr.span),)
         )
-        return constants.bounded(tuple(values))
+        return constants.bounded(tuple(known))
 
     # -- operators
 
-    def _chain(self, expr: syntax.Chain) -> Any:
-        left, span = self.evaluate(expr.first), expr.first.span
+    def _chain(self, expr: syntax.Chain) -> Value:
+        left, span = self.evaluator.evaluate(expr.first), expr.first.span
         for op, operand in expr.rest:
-            right = self.evaluate(operand)
+            right = self.evaluator.evaluate(operand)
             whole = span.to(operand.span)
             left = self._binary(op, left, right, whole, (span, operand.span))
             span = whole
         return left
 
-    def _binary(self, op: str, left: Any, right: Any, span: Span, sides: tuple[Span, Span]) -> Any:
-        left, right = (
-            self.one_value(side, where, f"a side of `{op}`") if isinstance(side, Tensors) else side
-            for side, where in zip((left, right), sides, strict=True)
-        )
-        if UNKNOWN in (left, right):
+    def _binary(
+        self, op: str, left: Value, right: Value, span: Span, sides: tuple[Span, Span]
+    ) -> Value:
+        left, right = self._side(op, left, sides[0]), self._side(op, right, sides[1])
+        if isinstance(left, Unknown) or isinstance(right, Unknown):
             return UNKNOWN
-        tensors = [isinstance(side, (Tensor, Tensors)) for side in (left, right)]
         layer = {"+": "add", "*": "mul"}.get(op)
-        if all(tensors) and layer in registry():
+        if isinstance(left, Tensor) and isinstance(right, Tensor) and layer in registry():
             assert layer is not None
             call = syntax.Call(syntax.Name(layer, span), (), span)
             return self.apply(call, [left, right], None, span)
+        tensors = [isinstance(side, Tensor) for side in (left, right)]
         if any(tensors):
             message = f"{quoted(span.text)} mixes a value of the net with a constant"
             if all(tensors):
@@ -193,12 +166,20 @@ class Evaluator(Reporter):
             ]
             secondary = tuple(Label(*side) for side in zip(sides, kinds, strict=True))
             hints = tuple(self._without_operator(op, (left, right), sides, span))
-            self.report(codes.VALUE_OPERATOR, message, span, secondary=secondary, hints=hints)
+            self.reporter.report(
+                codes.VALUE_OPERATOR, message, span, secondary=secondary, hints=hints
+            )
             return UNKNOWN
         return constants.arithmetic(op, left, right)
 
+    def _side(self, op: str, value: Value, span: Span) -> Value:
+        """An operand, which must be one value."""
+        if isinstance(value, Tensors):
+            return self.evaluator.one_value(value, span, f"a side of `{op}`")
+        return value
+
     def _without_operator(
-        self, op: str, values: tuple[Any, Any], sides: tuple[Span, Span], span: Span
+        self, op: str, values: tuple[Value, Value], sides: tuple[Span, Span], span: Span
     ) -> Iterator[Hint]:
         """What there is instead of arithmetic of values with constants, and of differences."""
         left, right = values
@@ -222,12 +203,8 @@ class Evaluator(Reporter):
             words = f"{quoted(better)} starts with this factor, and learns it"
             yield Hint(words, (Edit(span, better),))
 
-    def _constants(self, exprs: tuple[syntax.Expr, ...], what: str) -> list[Any] | None:
-        values = [self.constant(e, what) for e in exprs]
-        return None if UNKNOWN in values else values
-
-    def _power(self, expr: syntax.Power) -> Any:
-        values = self._constants(expr.items, "an operand of `**`")
+    def _power(self, expr: syntax.Power) -> Value:
+        values = self.evaluator.constants(expr.items, "an operand of `**`")
         if values is None:
             return UNKNOWN
         result = values.pop()
@@ -235,15 +212,17 @@ class Evaluator(Reporter):
             result = constants.power(values.pop(), result)
         return result
 
-    def _unary(self, expr: syntax.Unary) -> Any:
-        value = self.constant(expr.operand, f"the operand of `{expr.operators[-1]}`")
-        for op in reversed(expr.operators) if value is not UNKNOWN else ():
+    def _unary(self, expr: syntax.Unary) -> Value:
+        value = self.evaluator.constant(expr.operand, f"the operand of `{expr.operators[-1]}`")
+        if isinstance(value, Unknown):
+            return UNKNOWN
+        for op in reversed(expr.operators):
             value = constants.negate(op, value)
         return value
 
-    def _compare(self, expr: syntax.Compare) -> Any:
+    def _compare(self, expr: syntax.Compare) -> Value:
         operands = (expr.first, *(operand for _, operand in expr.rest))
-        values = self._constants(operands, "an operand of a comparison")
+        values = self.evaluator.constants(operands, "an operand of a comparison")
         if values is None:
             return UNKNOWN
         ops = [op for op, _ in expr.rest]
@@ -252,57 +231,65 @@ class Evaluator(Reporter):
             for op, a, b in zip(ops, values[:-1], values[1:], strict=True)
         )
 
-    def _logic(self, expr: syntax.Logic) -> Any:
+    def _logic(self, expr: syntax.Logic) -> Value:
         for item in expr.items:
-            value = self.condition(item)
+            value = self.evaluator.condition(item)
             if value is None:
                 return UNKNOWN
             if value == (expr.operator == "or"):
-                self.skip(expr.items)
+                self.names.skip(expr.items)
                 return value
         return expr.operator == "and"
 
-    def _conditional(self, expr: syntax.Conditional) -> Any:
-        for value, condition in expr.cases:
-            chosen = self.condition(condition)
-            if chosen is None:
-                return UNKNOWN
-            if chosen:
-                self.skip(expr)
-                return self.evaluate(value)
-        self.skip(expr)
-        return self.evaluate(expr.otherwise)
+    def _conditional(self, expr: syntax.Conditional) -> Value:
+        conditions = [condition for _, condition in expr.cases]
+        self.follower.deciding()
+        case = self.evaluator.choose(conditions)
+        self.follower.decided(conditions, case, expr.span)
+        if case is None:
+            return UNKNOWN
+        self.names.skip(expr)
+        chosen = expr.cases[case][0] if case < len(expr.cases) else expr.otherwise
+        value = self.evaluator.evaluate(chosen)
+        self.follower.done()
+        return value
 
     # -- attributes and items
 
-    def _access(self, expr: syntax.Access) -> Any:
-        value = self.evaluate(expr.base)
+    def _access(self, expr: syntax.Access) -> Value:
+        value = self.evaluator.evaluate(expr.base)
         for trailer in expr.trailers:
-            if value is UNKNOWN:
+            if isinstance(value, Unknown):
                 return UNKNOWN
             if isinstance(trailer, syntax.Attribute):
                 value = self._attribute(value, trailer)
             elif isinstance(trailer, syntax.Index):
-                at = self.constant(trailer.at, "an index")
-                if isinstance(value, Tensor):
-                    help = "`x -> slice(axis = 1, start = 0, stop = 1)` takes a part of an axis"
-                    raise ConstantError(codes.CONSTANT_TYPE, "a value has no items", help)
-                if isinstance(value, Tensors) and isinstance(at, int):
-                    value = constants.index(value.items, at)
-                else:
-                    value = UNKNOWN if at is UNKNOWN else constants.index(value, at)
+                value = self._item(value, self.evaluator.constant(trailer.at, "an index"))
             else:
-                ends = [
-                    None if end is None else self.constant(end, "an index")
+                start, stop = (
+                    None if end is None else self.evaluator.constant(end, "an index")
                     for end in (trailer.start, trailer.stop)
-                ]
-                value = UNKNOWN if UNKNOWN in ends else constants.cut(value, *ends)
+                )
+                if isinstance(start, Unknown) or isinstance(stop, Unknown):
+                    return UNKNOWN
+                value = constants.cut(value, start, stop)
         return value
 
-    def _attribute(self, value: Any, trailer: syntax.Attribute) -> Any:
+    def _item(self, value: Value, at: Constant | Unknown) -> Value:
+        if isinstance(value, Tensor):
+            help = "`x -> slice(axis = 1, start = 0, stop = 1)` takes a part of an axis"
+            raise ConstantError(codes.CONSTANT_TYPE, "a value has no items", help)
+        if isinstance(at, Unknown):
+            return UNKNOWN
+        if isinstance(value, Tensors) and isinstance(at, int):
+            return value.items[constants.position(at, len(value.items))]
+        return constants.index(value, at)
+
+    def _attribute(self, value: Value, trailer: syntax.Attribute) -> Value:
         if not isinstance(value, Tensor):
             kind = "several values" if isinstance(value, Tensors) else constants.type_name(value)
-            self.report(codes.VALUE_ATTRIBUTE, f"{kind} has no `.{trailer.name}`", trailer.span)
+            message = f"{kind} has no `.{trailer.name}`"
+            self.reporter.report(codes.VALUE_ATTRIBUTE, message, trailer.span)
             return UNKNOWN
         known = tensor_attributes(value)
         if trailer.name in known:
@@ -313,7 +300,7 @@ class Evaluator(Reporter):
         meant = suggest(trailer.name, names)
         edits = (Edit(trailer.span, f".{meant}"),)
         hints = (Hint(f"did you mean `.{meant}`?", edits),) if meant else ()
-        self.report(
+        self.reporter.report(
             codes.VALUE_ATTRIBUTE,
             f"a value of shape {show_shape(value.shape)} has no `.{trailer.name}`",
             trailer.span,
@@ -324,49 +311,64 @@ class Evaluator(Reporter):
 
     # -- calls and pipelines
 
-    def _call(self, expr: syntax.Call) -> Any:
+    def _call(self, expr: syntax.Call) -> Value:
         name = expr.callee.id
-        if self.scope.get(name) is None:
-            if name in constants.FUNCTIONS and name not in self.callables():
-                return self._constant_call(expr)
-            if name in initializers.RULES:
-                positional = [a for a in expr.arguments if a.name is None]
-                values = [self.constant(a.value, "an argument") for a in positional]
-                named = {
-                    a.name.id: self.constant(a.value, "an argument")
-                    for a in expr.arguments
-                    if a.name is not None
-                }
-                return self._init_rule(name, values, named, expr.span)
+        if self.names.is_function(name):
+            return self._constant_call(expr)
+        if name in initializers.RULES and self.names.scope.get(name) is None:
+            return self._called_rule(expr)
         return self.apply(expr, [], None, expr.span)
 
-    def _constant_call(self, expr: syntax.Call) -> Any:
+    def _constant_call(self, expr: syntax.Call) -> Value:
+        name = expr.callee.id
         values = []
         for argument in expr.arguments:
             if argument.name is not None:
-                message = f"`{expr.callee.id}` takes no named arguments"
-                self.report(codes.CONSTANT_TYPE, message, argument.span)
+                message = f"`{name}` takes no named arguments"
+                self.reporter.report(codes.CONSTANT_TYPE, message, argument.span)
                 return UNKNOWN
-            values.append(self.constant(argument.value, f"an argument of `{expr.callee.id}`"))
-        if UNKNOWN in values:
+            values.append(self.evaluator.constant(argument.value, f"an argument of `{name}`"))
+        known = [value for value in values if not isinstance(value, Unknown)]
+        return constants.call(name, known) if len(known) == len(values) else UNKNOWN
+
+    def _called_rule(self, expr: syntax.Call) -> Value:
+        constant = self.evaluator.constant
+        unnamed = [a.value for a in expr.arguments if a.name is None]
+        positional = self.evaluator.constants(unnamed, "an argument")
+        named: dict[str, Constant] = {}
+        is_known = positional is not None
+        for argument in expr.arguments:
+            if argument.name is None:
+                continue
+            value = constant(argument.value, "an argument")
+            if isinstance(value, Unknown):
+                is_known = False
+            else:
+                named[argument.name.id] = value
+        if positional is None or not is_known:
             return UNKNOWN
-        return constants.call(expr.callee.id, values)
+        return self._init_rule(expr.callee.id, positional, named, expr.span)
 
     def _init_rule(
-        self, name: str, positional: list[Any], named: dict[str, Any], span: Span
-    ) -> Initializer | Any:
-        if UNKNOWN in positional or UNKNOWN in named.values():
-            return UNKNOWN
+        self,
+        name: str,
+        positional: Sequence[Constant],
+        named: Mapping[str, Constant],
+        span: Span,
+    ) -> Initializer | Unknown:
         try:
             return initializers.make(name, positional, named)
         except WrongValueError as error:
-            self.report(codes.INIT_ARGUMENTS, f"`{name}` {error}", span)
+            self.reporter.report(codes.INIT_ARGUMENTS, f"`{name}` {error}", span)
             return UNKNOWN
 
-    def _pipeline(self, expr: syntax.Pipeline) -> Any:
-        value = self.evaluate(expr.head)
-        if not isinstance(value, Tensors):
-            value = self.as_tensor(value, expr.head, "the start of a pipeline")
+    def _pipeline(self, expr: syntax.Pipeline) -> Value:
+        head = self.evaluator.evaluate(expr.head)
+        value: Result = (
+            head
+            if isinstance(head, Tensors)
+            else self.evaluator.as_tensor(head, expr.head, "the start of a pipeline")
+        )
         for stage in expr.stages:
             inputs = list(value.items) if isinstance(value, Tensors) else [value]
             value = self.apply(stage.call, inputs, stage.label, stage.span)
@@ -374,19 +376,19 @@ class Evaluator(Reporter):
         return value
 
 
-_EVALUATORS: dict[type, Callable[[Any, Any], Any]] = {
-    syntax.Name: Evaluator._name,
-    syntax.Literal: Evaluator._literal,
-    syntax.ListExpr: Evaluator._list,
-    syntax.Parens: Evaluator._parens,
-    syntax.Group: Evaluator._group,
-    syntax.Chain: Evaluator._chain,
-    syntax.Power: Evaluator._power,
-    syntax.Unary: Evaluator._unary,
-    syntax.Compare: Evaluator._compare,
-    syntax.Logic: Evaluator._logic,
-    syntax.Conditional: Evaluator._conditional,
-    syntax.Access: Evaluator._access,
-    syntax.Call: Evaluator._call,
-    syntax.Pipeline: Evaluator._pipeline,
+_EVALUATORS: dict[type, Callable[[Expressions, Any], Value]] = {
+    syntax.Name: Expressions._name,
+    syntax.Literal: Expressions._literal,
+    syntax.ListExpr: Expressions._list,
+    syntax.Parens: Expressions._parens,
+    syntax.Group: Expressions._group,
+    syntax.Chain: Expressions._chain,
+    syntax.Power: Expressions._power,
+    syntax.Unary: Expressions._unary,
+    syntax.Compare: Expressions._compare,
+    syntax.Logic: Expressions._logic,
+    syntax.Conditional: Expressions._conditional,
+    syntax.Access: Expressions._access,
+    syntax.Call: Expressions._call,
+    syntax.Pipeline: Expressions._pipeline,
 }

@@ -11,6 +11,7 @@ from netspec.compiler.elaborate.net_builder import Assembly
 from netspec.compiler.ir.attributes import WrongValueError
 from netspec.compiler.ir.graph import Node, Shape
 from netspec.compiler.ir.op import Fix, Op, ShapeError
+from netspec.compiler.ir.sizes import Dim
 from netspec.compiler.syntax import tree as syntax
 from netspec.diagnostics import Edit, Hint, Span, quoted
 
@@ -97,7 +98,7 @@ def _copied_attributes(node: Node, model: Node) -> Iterator[Hint]:
 
 
 def shape_hints(
-    assembly: Assembly, value: str, where: Span, wanted: Sequence[int | None]
+    assembly: Assembly, value: str, where: Span, wanted: Sequence[Dim | None]
 ) -> Iterator[Hint]:
     """One attribute of one of the layers that stand here, such that the value gets a wanted shape.
 
@@ -125,7 +126,7 @@ def shape_hints(
         node = by_name.get(node.inputs[0])
 
 
-def _candidates(wanted: Sequence[int | None]) -> Iterator[tuple[str, int]]:
+def _candidates(wanted: Sequence[Dim | None]) -> Iterator[tuple[str, int]]:
     if wanted and isinstance(wanted[0], int):
         yield from (("channels", wanted[0]), ("features", wanted[0]))
     yield from (("stride", size) for size in range(1, 9))
@@ -144,7 +145,7 @@ def _with_attribute(node: Node, attribute: str, value: int) -> Op | None:
         return None
 
 
-def _gives(op: Op, shape: Shape, after: Sequence[Node], wanted: Sequence[int | None]) -> bool:
+def _gives(op: Op, shape: Shape, after: Sequence[Node], wanted: Sequence[Dim | None]) -> bool:
     """Whether a layer and those after it give a wanted shape."""
     try:
         for each in (op, *(node.op for node in after)):

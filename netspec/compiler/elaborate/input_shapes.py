@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from netspec import codes
 from netspec.compiler.elaborate.fix_its import apply_edits
 from netspec.compiler.elaborate.net_builder import Assembly
+from netspec.compiler.elaborate.reporter import Reporter
 from netspec.compiler.ir.graph import Node, Shape
 from netspec.compiler.syntax import tree as syntax
 from netspec.diagnostics import Edit, Hint, Span, quoted
@@ -42,7 +44,16 @@ def channels_first(expr: syntax.ListExpr) -> Hint:
     return _hint("a shape has the channels in front", expr, (expr.items[2], *expr.items[:2]))
 
 
-def taken_as_picture(assembly: Assembly, name: str) -> bool:
+def doubt_inputs(assembly: Assembly, reporter: Reporter) -> None:
+    """Warn of inputs that look like height, width, channels, and are used as pictures."""
+    for name, (expr, shape) in assembly.input_shapes.items():
+        if looks_channels_last(shape) and _taken_as_picture(assembly, name):
+            message = f"{quoted(expr.span.text)} looks like height, width, channels"
+            hints = (channels_first(expr),)
+            reporter.report(codes.INPUT_CHANNELS_LAST, message, expr.span, hints=hints)
+
+
+def _taken_as_picture(assembly: Assembly, name: str) -> bool:
     """Whether a layer works on an input as channels, height and width.
 
     What turns its axes round, or makes another kind of value of it, knows what it does. An input that

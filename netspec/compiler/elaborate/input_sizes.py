@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence, Set
-from typing import Any
+from typing import TYPE_CHECKING
 
-from netspec.compiler.elaborate.fix_its import removal
-from netspec.compiler.elaborate.scope import UNKNOWN, SharedLayer, Tensor, Tensors
+from netspec.compiler.elaborate.fix_its import apply_edits, removal
+from netspec.compiler.elaborate.values import UNKNOWN, SharedLayer, Tensor, Tensors, Value
 from netspec.compiler.ir.attributes import Int, WrongValueError
 from netspec.compiler.ir.initializers import Initializer
 from netspec.compiler.ir.op import Op
 from netspec.compiler.ops import registry
 from netspec.compiler.syntax import tree as syntax
-from netspec.diagnostics import Edit
+from netspec.diagnostics import Edit, Hint, plural, quoted
+
+if TYPE_CHECKING:
+    from netspec.compiler.elaborate.arguments import Bound
 
 
-def attribute_order(op: type[Op], values: Sequence[Any], named: Set[str]) -> tuple[str, ...]:
+def attribute_order(op: type[Op], values: Sequence[Value], named: Set[str]) -> tuple[str, ...]:
     """The attributes that positional arguments are for.
 
     That is our order, unless the arguments fit PyTorch's alone, where "" is an inferred size.
@@ -33,13 +36,13 @@ def _needed(op: type[Op]) -> set[str]:
     return {name for name, f in op.attributes().items() if f.default is dataclasses.MISSING}
 
 
-def input_size(op: type[Op], values: Sequence[Any], named: Set[str]) -> int | None:
+def input_size(op: type[Op], values: Sequence[Value], named: Set[str]) -> int | None:
     """Which positional argument says the size of the input, if they are in PyTorch's order."""
     order = op.torch_order[: len(values)]
     return order.index("") if "" in order and _fits(op, op.torch_order, values, named) else None
 
 
-def _fits(op: type[Op], order: Sequence[str], values: Sequence[Any], named: Set[str]) -> bool:
+def _fits(op: type[Op], order: Sequence[str], values: Sequence[Value], named: Set[str]) -> bool:
     """Whether positional arguments can be meant for these attributes, in this order."""
     given = {*order[: len(values)], *named}
     return (
@@ -50,7 +53,7 @@ def _fits(op: type[Op], order: Sequence[str], values: Sequence[Any], named: Set[
     )
 
 
-def _takes(op: type[Op], name: str, value: Any) -> bool:
+def _takes(op: type[Op], name: str, value: Value) -> bool:
     if value is UNKNOWN:
         return True
     if isinstance(value, (Tensor, Tensors, SharedLayer)):
@@ -66,11 +69,38 @@ def _takes(op: type[Op], name: str, value: Any) -> bool:
     return True
 
 
-def input_sizes(statements: Any) -> Iterator[Edit]:
+def input_sizes(statements: Sequence[syntax.Statement]) -> Iterator[Edit]:
     """The edits that take the input sizes out of all calls of a body that look like PyTorch's."""
     for item in syntax.parts(statements):
         if isinstance(item, syntax.Call) and (size := _literal_input_size(item)) is not None:
             yield removal(item, size)
+
+
+def likely_input_size(op: Op, bound: Bound) -> syntax.Argument | None:
+    """The argument that would be the size of the input if this were PyTorch."""
+    values = tuple(bound.positional.values())
+    named = set(bound.spans) - set(list(op.attributes())[: len(values)])
+    where = input_size(type(op), values, named)
+    return None if where is None else list(bound.positional)[where]
+
+
+def input_size_hints(
+    statements: Sequence[syntax.Statement], op: Op, bound: Bound, call: syntax.Call
+) -> Iterator[Hint]:
+    """Leave out what may be the size of the input, here or everywhere in a body."""
+    argument = likely_input_size(op, bound)
+    if argument is None:
+        return
+    edits = tuple(input_sizes(statements))
+    own = removal(call, argument)
+    said = f"{quoted(argument.span.text)[1:-1]} is"
+    others = len(edits) - (own in edits)
+    if others <= 0:
+        better = quoted(apply_edits(call.span, (own,)))
+        yield Hint(f"if {said} the size of the input, leave it out: {better}", (own,))
+    elif own in edits:
+        where = plural(others, "other layer")
+        yield Hint(f"if {said} the size of the input, leave it out, here and in {where}", edits)
 
 
 def torch_input_size(call: syntax.Call, op: type[Op]) -> syntax.Argument | None:

@@ -5,31 +5,48 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from netspec import codes
-from netspec.compiler.elaborate.layers import LayerCaller
-from netspec.compiler.elaborate.scope import UNKNOWN
+from netspec.compiler.elaborate.evaluator import Evaluator
+from netspec.compiler.elaborate.net_builder import Assembly
+from netspec.compiler.elaborate.reporter import Reporter
+from netspec.compiler.elaborate.values import Unknown
 from netspec.compiler.ir.attributes import show
 from netspec.compiler.syntax import labels
 from netspec.compiler.syntax import tree as syntax
 from netspec.diagnostics import Edit, Hint, Label, Span, quoted
 
 
-class LayerNamer(LayerCaller):
-    """Gives each layer of a body its full name."""
+class LayerNames:
+    """Gives each layer of a body its full name.
 
-    prefix: str
-    suffix: str
-    counters: dict[str, int]
-    turns: list[tuple[str, object]]
+    `prefix` is the path of the block that the body is of, `suffix` is not empty in a further call of
+    a block that is called more than once.
+    """
 
-    def _path(self, label: str) -> str:
+    def __init__(
+        self,
+        assembly: Assembly,
+        reporter: Reporter,
+        evaluator: Evaluator,
+        prefix: str = "",
+        suffix: str = "",
+    ) -> None:
+        self.assembly = assembly
+        self.reporter = reporter
+        self.evaluator = evaluator
+        self.prefix = prefix
+        self.suffix = suffix
+        self.counters: dict[str, int] = {}
+
+    def path(self, label: str) -> str:
+        """The full name of a layer with this label."""
         return f"{self.prefix}.{label}" if self.prefix else label
 
-    def _label_text(self, label: syntax.Label) -> str | None:
+    def text(self, label: syntax.Label) -> str | None:
         """A label with its interpolated constants put in; None after a reported error."""
         segments = []
         if len(label.segments) > labels.MAX_SEGMENTS:
             message = f"a label has at most {labels.MAX_SEGMENTS} parts"
-            self.report(codes.LABEL_INVALID, message, label.span)
+            self.reporter.report(codes.LABEL_INVALID, message, label.span)
             return None
         for parts in label.segments:
             text = ""
@@ -37,21 +54,21 @@ class LayerNamer(LayerCaller):
                 if isinstance(part, str):
                     text += part
                     continue
-                value = self.constant(part, "a part of a label")
-                if value is UNKNOWN:
+                value = self.evaluator.constant(part, "a part of a label")
+                if isinstance(value, Unknown):
                     return None
                 if isinstance(value, bool) or not isinstance(value, (int, str)):
                     message = f"a label is made of names and whole numbers, not {show(value)}"
-                    self.report(codes.LABEL_INVALID, message, part.span)
+                    self.reporter.report(codes.LABEL_INVALID, message, part.span)
                     return None
                 text += str(value)
             segments.append(text)
         written_out = label.span.text == ".".join(segments)
-        if not self._are_usable(segments, label.span, "a label", (label.span,) * written_out):
+        if not self.are_usable(segments, label.span, "a label", (label.span,) * written_out):
             return None
         return ".".join(segments)
 
-    def _are_usable(
+    def are_usable(
         self, segments: Sequence[str], span: Span, what: str, places: Sequence[Span]
     ) -> bool:
         """Whether a layer can have a name of these parts; reports the first that it cannot have.
@@ -71,11 +88,11 @@ class LayerNamer(LayerCaller):
                 hints = (Hint(f"call it `{whole}`", edits),) if edits else ()
                 code = codes.LABEL_RESERVED if "PyTorch" in problem else codes.LABEL_INVALID
                 message = f"{quoted(segment)} cannot be {what}: {problem}"
-                self.report(code, message, span, hints=hints)
+                self.reporter.report(code, message, span, hints=hints)
                 return False
         return True
 
-    def _take(self, path: str, span: Span, label: str) -> bool:
+    def take(self, path: str, span: Span, label: str) -> bool:
         """Claim a path for a layer; reports if it is taken."""
         if self.suffix:
             return True  # a further call of a shared block has the names of the first
@@ -84,8 +101,9 @@ class LayerNamer(LayerCaller):
             return True
         owner, earlier = found
         hints: tuple[Hint, ...] = ()
-        if self.turns and earlier == span:
-            turn = self.turns[-1][0]
+        turns = self.reporter.turns
+        if turns and earlier == span:
+            turn = turns[-1][0]
             edits = (Edit(span, f"{label}{{{turn}}}"),)
             hints = (Hint(f"number it with the loop variable: `{label}{{{turn}}}`", edits),)
         secondary = () if earlier == span else (Label(earlier, "already here"),)
@@ -94,21 +112,24 @@ class LayerNamer(LayerCaller):
             message = f"`{owner}` is a layer, and `{path}` would lie inside it"
         elif path in self.assembly.above:
             message = f"`{path}` already holds other layers"
-        self.report(codes.LABEL_TWICE, message, span, secondary=secondary, hints=hints)
+        self.reporter.report(codes.LABEL_TWICE, message, span, secondary=secondary, hints=hints)
         return False
 
-    def _name_layer(self, kind: str, label: syntax.Label | None, span: Span) -> str | None:
-        """The full name of a layer: its label, or its kind numbered within this body."""
+    def name(self, kind: str, label: syntax.Label | None, span: Span) -> str | None:
+        """The full name of a layer: its label, or its kind numbered within this body.
+
+        None after a reported error.
+        """
         if label is not None:
             self.assembly.labels[label] = None
-            text = self._label_text(label)
+            text = self.text(label)
             if text is None:
                 return None
-            path = self._path(text)
-            return path if self._take(path, label.span, text) else None
+            path = self.path(text)
+            return path if self.take(path, label.span, text) else None
         while True:
             self.counters[kind] = self.counters.get(kind, 0) + 1
-            path = self._path(f"{kind}{self.counters[kind]}")
+            path = self.path(f"{kind}{self.counters[kind]}")
             if self.suffix or self.assembly.is_free(path):
                 self.assembly.take(path, self.prefix, span)
                 return path

@@ -2,33 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from netspec import codes
-from netspec.compiler.elaborate.arguments import ArgumentBinder, Bound
+from netspec.compiler.elaborate.arguments import Bound
 from netspec.compiler.elaborate.fix_its import branch_hints, fix_hints
+from netspec.compiler.elaborate.follower import Follower
 from netspec.compiler.elaborate.input_shapes import input_hints, looks_channels_last
-from netspec.compiler.elaborate.net_builder import MAX_ELEMENTS, StopBuildingError
-from netspec.compiler.elaborate.scope import UNKNOWN, Tensor
-from netspec.compiler.ir import initializers
+from netspec.compiler.elaborate.input_sizes import input_size_hints, likely_input_size
+from netspec.compiler.elaborate.names import Names
+from netspec.compiler.elaborate.net_builder import MAX_ELEMENTS, Assembly, StopBuildingError
+from netspec.compiler.elaborate.reporter import Reporter
+from netspec.compiler.elaborate.values import UNKNOWN, Input, Tensor
 from netspec.compiler.ir.graph import Node, Origin, Parameter, Shape, show_shape
+from netspec.compiler.ir.initializers import Initializer, Values
 from netspec.compiler.ir.op import Op, ParameterSpec, ShapeError
 from netspec.compiler.ir.sizes import is_known, names_in
 from netspec.compiler.syntax import tree as syntax
-from netspec.diagnostics import Frame, Hint, Label, Span, quoted
+from netspec.diagnostics import Hint, Label, Span, quoted
 
 
-class LayerCaller(ArgumentBinder):
-    """Adds the node of a layer."""
+class Layers:
+    """Adds the nodes of layers. `rules` are the initial values that a body gives by `init`."""
 
-    init_rules: dict[str, Any]
+    def __init__(
+        self,
+        assembly: Assembly,
+        reporter: Reporter,
+        names: Names,
+        rules: Mapping[str, Initializer],
+        follower: Follower,
+    ) -> None:
+        self.assembly = assembly
+        self.reporter = reporter
+        self.names = names
+        self.rules = rules
+        self.follower = follower
 
-    def trace(self) -> tuple[Frame, ...]:
-        """The chain of blocks and loop turns here."""
-        raise NotImplementedError
-
-    def add_layer(
+    def add(
         self,
         op: Op,
         bound: Bound,
@@ -37,17 +48,17 @@ class LayerCaller(ArgumentBinder):
         span: Span,
         path: str,
         suffix: str,
-    ) -> Any:
+    ) -> Input:
         """Infer the shape, add the node and its parameters; UNKNOWN after a reported error."""
         shapes = tuple(tensor.shape for tensor in inputs)
         try:
             shape = op.shape(*shapes)
             specs = op.parameters(*shapes)
         except ShapeError as error:
-            self._shape_error(error, op, bound, inputs, call, span)
+            self.report_shape(error, op, bound, inputs, call, span)
             return UNKNOWN
         self._check_size(op, shape, specs, span)
-        self.doubt_input_size(op, bound, call, shapes[0][0])
+        self._doubt_input_size(op, bound, call, shapes[0][0])
         if not self._parameters_have_sizes(op, specs, span):
             return UNKNOWN
         names = {}
@@ -55,7 +66,7 @@ class LayerCaller(ArgumentBinder):
             full = f"{path}.{spec.name}"
             names[spec.name] = full
             self._add_parameter(op, full, spec, bound, span, shared=bool(suffix))
-        origin = Origin(span, call, bound.spans, self.trace())
+        origin = Origin(span, call, bound.spans, self.reporter.trace())
         node = Node(
             path + suffix, op, tuple(tensor.name for tensor in inputs), shape, names, origin
         )
@@ -64,7 +75,24 @@ class LayerCaller(ArgumentBinder):
             depths = [doubtful[value] for value in node.inputs if value in doubtful]
             if depths:
                 doubtful[node.name] = min(depths)
+        self.follower.added(node, shapes, specs, path)
         return Tensor(node.name, shape, span)
+
+    def _doubt_input_size(self, op: Op, bound: Bound, call: syntax.Call, size: int) -> None:
+        """Warn of a call in which the first number is most likely meant as the input's size.
+
+        `conv(3, 16, 3)` is legal: 3 filters of 16x16 with stride 3.
+        """
+        argument = likely_input_size(op, bound) if op.is_unlikely() else None
+        if argument is None or bound.positional[argument] != size:
+            return
+        reads = ", ".join(
+            f"{name} = {each.value.span.text}"
+            for name, each in zip(op.attributes(), bound.positional, strict=False)
+        )
+        message = f"is {size} the size of the input? `{op.name}` infers that, and reads `{reads}`"
+        hints = tuple(input_size_hints(self.names.statements, op, bound, call))
+        self.reporter.report(codes.CALL_INPUT_SIZE, message, argument.span, hints=hints)
 
     def _parameters_have_sizes(self, op: Op, specs: Sequence[ParameterSpec], span: Span) -> bool:
         """Parameters are the same for every picture: a size left open cannot decide theirs."""
@@ -73,7 +101,7 @@ class LayerCaller(ArgumentBinder):
                 continue
             names = sorted(names_in(spec.shape))
             one = names[0]
-            self.report(
+            self.reporter.report(
                 codes.SHAPE_OPEN_PARAMETER,
                 f"the `{spec.name}` of this `{op.name}` would depend on {' and '.join(names)}",
                 span,
@@ -92,7 +120,7 @@ class LayerCaller(ArgumentBinder):
         if _elements(largest) > MAX_ELEMENTS:
             message = f"`{op.name}` makes an array of {_elements(largest):,} numbers"
             notes = (f"the limit is {MAX_ELEMENTS:,}, or 256 GiB in float32",)
-            self.report(codes.LIMIT_SIZE, message, span, notes=notes)
+            self.reporter.report(codes.LIMIT_SIZE, message, span, notes=notes)
             raise StopBuildingError
 
     def _add_parameter(
@@ -102,11 +130,11 @@ class LayerCaller(ArgumentBinder):
             return
         rule = bound.initial.get(spec.name)
         where = bound.spans.get(spec.name, span)
-        if rule is None and spec.role in self.init_rules:
-            rule = self.init_rules[spec.role]
+        if rule is None and spec.role in self.rules:
+            rule = self.rules[spec.role]
         rule = rule or spec.initializer
-        if isinstance(rule, initializers.Values) and rule.shape != spec.shape:
-            self.report(
+        if isinstance(rule, Values) and rule.shape != spec.shape:
+            self.reporter.report(
                 codes.INIT_SHAPE,
                 f"`{spec.name}` of {op.name} has the shape {list(spec.shape)},"
                 f" and this list {list(rule.shape)}",
@@ -118,7 +146,7 @@ class LayerCaller(ArgumentBinder):
 
     # -- shape errors
 
-    def _shape_error(
+    def report_shape(
         self,
         error: ShapeError,
         op: Op,
@@ -127,9 +155,10 @@ class LayerCaller(ArgumentBinder):
         call: syntax.Call,
         span: Span,
     ) -> None:
+        """Report what is wrong with the shapes that a call gets, and what may be meant."""
         primary = bound.spans.get(error.blame or "", span)
         if self.assembly.sink.knows(error.code, primary):
-            self.report(error.code, error.message, primary)  # counts the repetition
+            self.reporter.report(error.code, error.message, primary)  # counts the repetition
             return
         callee = call.callee
         infix = call.span == callee.span and callee.span.text != callee.id and len(inputs) > 1
@@ -150,7 +179,9 @@ class LayerCaller(ArgumentBinder):
                 if tensor.span != primary
             )
         hints = tuple(input_hints(self.assembly))
-        hints += tuple(self.input_size_hints(op, bound, call) if op.is_unlikely() else ())
+        hints += tuple(
+            input_size_hints(self.names.statements, op, bound, call) if op.is_unlikely() else ()
+        )
         suspect = any(looks_channels_last(shape) for shape in self.assembly.inputs.values())
         for fix in () if suspect else error.fixes:  # they would fit the layer to a wrong input
             hints += tuple(fix_hints(fix, bound.spans, call, span))
@@ -159,7 +190,7 @@ class LayerCaller(ArgumentBinder):
         notes = (*error.notes, *_open_sizes([tensor.shape for tensor in inputs]))
         if len(inputs) > 1:
             hints += tuple(branch_hints(self.assembly, [tensor.name for tensor in inputs]))
-        self.report(
+        self.reporter.report(
             error.code, message, primary,
             label=label, secondary=secondary, notes=notes, hints=hints,
         )  # fmt: skip

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from netspec.compiler.elaborate.scope import Reads
+from netspec.compiler.ir.constants import Constant
 from netspec.compiler.ir.graph import Node, Parameter, Shape
 from netspec.compiler.ir.receptive_field import Field, extend, field_of_input
 from netspec.compiler.syntax.tree import Label, ListExpr
@@ -32,7 +32,7 @@ class Assembly:
     """What all bodies of one net share."""
 
     sink: DiagnosticSink
-    sizes: Mapping[str, Any] = field(default_factory=dict)  # given for sizes left open
+    sizes: Mapping[str, Constant] = field(default_factory=dict)  # given for sizes left open
     inputs: dict[str, Shape] = field(default_factory=dict)
     # The shapes of inputs as they were written, where that is a list.
     input_shapes: dict[str, tuple[ListExpr, Shape]] = field(default_factory=dict)
@@ -42,7 +42,7 @@ class Assembly:
     outputs: dict[str, str] = field(default_factory=dict)
     parameters: dict[str, Parameter] = field(default_factory=dict)
     reads: Reads = field(default_factory=Reads)
-    deferred: list[Callable[[Mapping[str, Any]], None]] = field(default_factory=list)
+    deferred: list[Callable[[Mapping[str, Constant]], None]] = field(default_factory=list)
     failed: bool = False
     work: int = 0
     errors: int = 0
@@ -107,13 +107,13 @@ class Assembly:
         extend(self.fields, self.shapes, self.nodes[done:])
         return self.fields[value]
 
-    def totals(self) -> Mapping[str, Any]:
+    def totals(self) -> Mapping[str, Constant]:
         """What an assert may ask about the whole net (`NET_FACTS`)."""
         macs = sum(
             node.op.macs(*(self.shapes[value] for value in node.inputs)) for node in self.nodes
         )
         params = sum(p.size for p in self.parameters.values() if p.trainable)
-        facts: dict[str, Any] = {"params": params, "macs": macs}
+        facts: dict[str, Constant] = {"params": params, "macs": macs}
         if self.outputs:
             field = self.field(next(iter(self.outputs.values())))
             facts["receptive_field"] = field.constant

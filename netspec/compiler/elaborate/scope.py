@@ -4,67 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Final
 
-from netspec.compiler.ir.graph import Shape
-from netspec.compiler.syntax.tree import Call
+from netspec.compiler.elaborate.values import Value
 from netspec.diagnostics import Span
-
-
-class _Unknown:
-    """Stands for whatever an earlier, reported error would have computed: it silences follow-ons."""
-
-    def __repr__(self) -> str:
-        return "UNKNOWN"
-
-
-UNKNOWN: Final = _Unknown()
-
-
-@dataclass(frozen=True, slots=True)
-class Tensor:
-    """A value of the net: the node that computes it, its shape and where it was written."""
-
-    name: str
-    shape: Shape
-    span: Span
-
-
-def tensor_attributes(value: Tensor) -> dict[str, Any]:
-    """What can be asked of a value: constants about its shape for one image."""
-    shape = value.shape
-    known: dict[str, Any] = {"shape": shape, "rank": len(shape)}
-    if len(shape) == 3:
-        known |= {"channels": shape[0], "height": shape[1], "width": shape[2]}
-    if len(shape) == 1:
-        known |= {"features": shape[0], "channels": shape[0]}
-    return known
-
-
-@dataclass(frozen=True, slots=True)
-class Tensors:
-    """Several values at once: what a block with several outputs returns."""
-
-    items: tuple[Any, ...]
-
-
-@dataclass(slots=True)
-class SharedLayer:
-    """`layer stem = conv(8, 3)`: what its first call fixes, every later call must fit."""
-
-    path: str
-    call: Call
-    scope: Any
-    uses: int = 0
-    first_use: Span | None = None
-    first_shapes: tuple[Shape, ...] = ()
 
 
 @dataclass(slots=True)
 class Binding:
     """What a name stands for, and where it was given."""
 
-    value: Any
+    value: Value
     span: Span
 
 
@@ -87,7 +36,7 @@ class Scope:
         self._bindings: dict[str, Binding] = {}
         self._reads = reads
 
-    def bind(self, name: str, value: Any, span: Span, *, must_read: bool = False) -> None:
+    def bind(self, name: str, value: Value, span: Span, *, must_read: bool = False) -> None:
         """Give a name a value. `must_read`: warn if nothing ever reads it."""
         self._bindings[name] = Binding(value, span)
         if must_read:
@@ -99,6 +48,10 @@ class Scope:
         if binding is not None:
             self._reads.read.add(binding.span)
         return binding
+
+    def replace(self, name: str, value: Value) -> None:
+        """Let a name that is known stand for something else."""
+        self._bindings[name].value = value
 
     def part(self, names: Iterable[str]) -> Scope:
         """A scope of some of the names, as they stand now."""

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from netspec import codes
-from netspec.compiler.elaborate.expressions import Evaluator
+from netspec.compiler.elaborate.evaluator import Evaluator
+from netspec.compiler.elaborate.expressions import Expressions
 from netspec.compiler.elaborate.fix_its import is_inside, shape_hints
-from netspec.compiler.elaborate.scope import UNKNOWN, Tensor, Tensors
-from netspec.compiler.elaborate.statements import StatementRunner
+from netspec.compiler.elaborate.names import Names
+from netspec.compiler.elaborate.net_builder import Assembly
+from netspec.compiler.elaborate.reporter import Reporter
+from netspec.compiler.elaborate.values import Input, Tensor, Tensors, Unknown, Value
 from netspec.compiler.ir.attributes import show
+from netspec.compiler.ir.constants import Constant
 from netspec.compiler.ir.graph import Shape, show_shape
-from netspec.compiler.ir.sizes import Size, may_equal
+from netspec.compiler.ir.sizes import Dim, Size, may_equal
 from netspec.compiler.parse.shape_comments import ShapeComment
 from netspec.compiler.syntax import tree as syntax
 from netspec.diagnostics import Code, Edit, Hint, Label, Span, quoted
@@ -20,7 +24,7 @@ from netspec.diagnostics import Code, Edit, Hint, Label, Span, quoted
 _BATCH, _ANY = "N", "_"
 
 
-class CommentChecker(StatementRunner):
+class ShapeComments:
     """Compares values with what comments say of them.
 
     A comment speaks about the file as it is written: with other arguments it is silent. After a false
@@ -28,9 +32,16 @@ class CommentChecker(StatementRunner):
     that one mistake is reported once, where it was made.
     """
 
-    def check_comment(self, node: object, value: Any) -> None:
+    def __init__(self, assembly: Assembly, names: Names, reporter: Reporter) -> None:
+        self.assembly = assembly
+        self.names = names
+        self.reporter = reporter
+        self.comments = names.module.shape_comments
+        self._sizes: _Sizes | None = None
+
+    def check(self, node: object, value: Value) -> None:
         """Warn if a comment gives another shape than the value has."""
-        comment = self.module.shape_comments.get(node)
+        comment = self.comments.get(node)
         if comment is None or not self.assembly.as_written:
             return
         values = value.items if isinstance(value, Tensors) else (value,)
@@ -39,13 +50,14 @@ class CommentChecker(StatementRunner):
                 self._hold(comment, each)
 
     def has_defaults(
-        self, parameters: Sequence[syntax.Parameter], given: Mapping[str, Any]
+        self, parameters: Sequence[syntax.Parameter], given: Mapping[str, Constant]
     ) -> bool:
         """Whether a net's arguments are those of its file, and the sizes that it leaves open are open."""
         defaults = {p.name.id: p.default for p in parameters}
+        evaluate = _Sizes(self.names, self.reporter).evaluator.evaluate
         try:
             return all(
-                (expr := defaults.get(name)) is not None and _Said(self).evaluate(expr) == value
+                (expr := defaults.get(name)) is not None and evaluate(expr) == value
                 for name, value in given.items()
             )
         except _UnclearError:
@@ -54,13 +66,17 @@ class CommentChecker(StatementRunner):
     def _hold(self, comment: ShapeComment, value: Tensor) -> None:
         sink, doubtful = self.assembly.sink, self.assembly.doubtful
         try:
-            sizes, said = _Said(self).shape(comment, len(value.shape))
+            if self._sizes is None:
+                self._sizes = _Sizes(self.names, self.reporter)
+            sizes, said = self._sizes.shape(comment, len(value.shape))
         except _UnclearError as error:
             if not sink.knows(codes.SHAPE_COMMENT_VALUE, error.span):
                 message = f"this comment gives a shape, but {error.message}"
-                self.report(codes.SHAPE_COMMENT_VALUE, message, error.span, hints=error.hints)
+                self.reporter.report(
+                    codes.SHAPE_COMMENT_VALUE, message, error.span, hints=error.hints
+                )
             return
-        if UNKNOWN in said:
+        if said is None:
             return
         if _holds(said, value.shape):
             doubtful.pop(value.name, None)
@@ -80,23 +96,26 @@ class CommentChecker(StatementRunner):
         notes = tuple(
             f"{quoted(size.span.text)[1:-1]} = {item}"
             for size, item in zip(sizes, said, strict=True)
-            if item is not _ANY and not isinstance(size, syntax.Literal)
+            if item is not None and not isinstance(size, syntax.Literal)
         )
-        self.report(
+        self.reporter.report(
             codes.SHAPE_COMMENT, f"the shape here is {show_shape(value.shape)}, not {shown}",
             about,
             label=f"gives {show_shape(value.shape)}",
             secondary=(Label(comment.span, "the comment"),),
             notes=notes,
-            hints=() if self.trace() else tuple(self._hints(comment, sizes, said, value)),
+            hints=() if self.reporter.trace() else tuple(self._hints(comment, sizes, said, value)),
         )  # fmt: skip
 
     def _hints(
-        self, comment: ShapeComment, sizes: tuple[syntax.Expr, ...], said: list[Any], value: Tensor
+        self,
+        comment: ShapeComment,
+        sizes: tuple[syntax.Expr, ...],
+        said: Sequence[Dim | None],
+        value: Tensor,
     ) -> Iterator[Hint]:
         """A layer that would make the comment true, and a comment that would be true."""
-        wanted = tuple(None if item is _ANY else item for item in said)
-        yield from shape_hints(self.assembly, value.name, comment.about, wanted)
+        yield from shape_hints(self.assembly, value.name, comment.about, said)
         kept = [size.span.text for size in sizes]
         if len(said) != len(value.shape):
             if not all(isinstance(size, syntax.Literal) for size in sizes):
@@ -105,7 +124,7 @@ class CommentChecker(StatementRunner):
         for i, size in enumerate(value.shape[: len(sizes)]):
             if (
                 kept[i] != str(size)
-                and said[i] is not _ANY
+                and said[i] is not None
                 and not _holds(said[i : i + 1], (size,))
             ):
                 if not isinstance(sizes[i], syntax.Literal):
@@ -116,14 +135,14 @@ class CommentChecker(StatementRunner):
         yield Hint(f"if the layers are right, say `# {right}`", (Edit(comment.span, right),))
 
 
-def _holds(said: list[Any], shape: Shape) -> bool:
+def _holds(said: Sequence[Dim | None], shape: Shape) -> bool:
     return len(said) == len(shape) and all(
-        item is _ANY or may_equal((item,), (size,)) for item, size in zip(said, shape, strict=True)
+        item is None or may_equal((item,), (size,)) for item, size in zip(said, shape, strict=True)
     )
 
 
-def _shown(said: list[Any]) -> str:
-    return "[" + ", ".join([_BATCH, *map(str, said)]) + "]"
+def _shown(said: Sequence[Dim | None]) -> str:
+    return "[" + ", ".join([_BATCH, *(_ANY if s is None else str(s) for s in said)]) + "]"
 
 
 class _UnclearError(Exception):
@@ -136,59 +155,77 @@ class _UnclearError(Exception):
         self.hints = hints
 
 
-class _Said(Evaluator):
+class _Refusals:
+    """Takes an error in a comment for a size that is unclear; of a warning nothing is said."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self.count_work = reporter.count_work  # it is bounded like the code
+
+    def report(
+        self,
+        code: Code,
+        message: str,
+        span: Span,
+        *,
+        label: str = "",
+        secondary: tuple[Label, ...] = (),
+        notes: tuple[str, ...] = (),
+        hints: tuple[Hint, ...] = (),
+    ) -> None:
+        """Give up a comment that would be an error in code."""
+        if code.severity == "error":
+            raise _UnclearError(message, span, hints)
+
+
+class _Sizes:
     """Works out the sizes in a comment.
 
     A comment is no code: it adds nothing to the net, and a name that it reads counts as unread.
     """
 
-    def __init__(self, body: CommentChecker) -> None:
-        self.body = body
-        self.scope = body.scope.view()
-        self.assembly = body.assembly
-        self.module = body.module
+    def __init__(self, names: Names, reporter: Reporter) -> None:
+        refusals = _Refusals(reporter)
+        self.names = names.view(refusals)
+        self.evaluator = Evaluator(refusals)
+        expressions = Expressions(
+            self.names, refusals, self.evaluator, names.assembly, _refuse_call, _say_nothing
+        )
+        self.evaluator.evaluate = expressions.evaluate
 
-    def shape(self, comment: ShapeComment, rank: int) -> tuple[tuple[syntax.Expr, ...], list[Any]]:
-        """The sizes without the batch: as they are written, and their values."""
+    def shape(
+        self, comment: ShapeComment, rank: int
+    ) -> tuple[tuple[syntax.Expr, ...], list[Dim | None] | None]:
+        """The sizes without the batch: as they are written, and their values.
+
+        A size of None may be anything; there are no values where one is unknown.
+        """
         sizes = comment.sizes
         first = sizes[0]
-        is_batch = len(sizes) == rank + 1 or _BATCH not in self.scope.names()
+        is_batch = len(sizes) == rank + 1 or _BATCH not in self.names.scope.names()
         if isinstance(first, syntax.Name) and first.id == _BATCH and is_batch:
             sizes = sizes[1:]
-        return sizes, [self._size(size) for size in sizes]
+        values = [None if self._is_any(size) else self._size(size) for size in sizes]
+        known = [value for value in values if not isinstance(value, Unknown)]
+        return sizes, known if len(known) == len(values) else None
 
-    def _size(self, expr: syntax.Expr) -> Any:
-        if isinstance(expr, syntax.Name) and expr.id == _ANY and _ANY not in self.scope.names():
-            return _ANY
-        value = self.constant(expr, "a size")
+    def _is_any(self, expr: syntax.Expr) -> bool:
+        is_any = isinstance(expr, syntax.Name) and expr.id == _ANY
+        return is_any and _ANY not in self.names.scope.names()
+
+    def _size(self, expr: syntax.Expr) -> Dim | Unknown:
+        value = self.evaluator.constant(expr, "a size")
         if isinstance(value, float) and value.is_integer():
             value = int(value)
-        if (isinstance(value, (int, Size)) and not isinstance(value, bool)) or value is UNKNOWN:
+        if isinstance(value, (int, Size, Unknown)) and not isinstance(value, bool):
             return value
         raise _UnclearError(f"a size is a whole number, not {show(value)}", expr.span)
 
-    def report(self, code: Code, message: str, span: Span, **more: Any) -> None:
-        """What would be an error in code; of what would be a warning nothing is said."""
-        if code.severity == "error":
-            raise _UnclearError(message, span, more.get("hints", ()))
 
-    def check_comment(self, node: object, value: Any) -> None:
-        """Nothing is said of a comment."""
+def _refuse_call(
+    call: syntax.Call, inputs: Sequence[Input], label: syntax.Label | None, span: Span
+) -> NoReturn:
+    raise _UnclearError("a comment cannot call layers", span)
 
-    def apply(
-        self, call: syntax.Call, inputs: list[Any], label: syntax.Label | None, span: Span
-    ) -> NoReturn:
-        """A comment calls no layers."""
-        raise _UnclearError("a comment cannot call layers", span)
 
-    def callables(self) -> list[str]:
-        """As in the code."""
-        return self.body.callables()
-
-    def defined_later(self, name: str) -> Iterator[Span]:
-        """As in the code."""
-        return self.body.defined_later(name)
-
-    def count_work(self, span: Span, units: int = 1) -> None:
-        """It is bounded like the code."""
-        self.body.count_work(span, units)
+def _say_nothing(node: object, value: Value) -> None:
+    """Comments have no comments."""

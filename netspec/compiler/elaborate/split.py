@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any
 
 from netspec import codes
-from netspec.compiler.elaborate.arguments import Bound
-from netspec.compiler.elaborate.layer_names import LayerNamer
-from netspec.compiler.elaborate.scope import UNKNOWN, Tensors
+from netspec.compiler.elaborate.arguments import Arguments, Bound
+from netspec.compiler.elaborate.layer_names import LayerNames
+from netspec.compiler.elaborate.layers import Layers
+from netspec.compiler.elaborate.names import SPLIT
+from netspec.compiler.elaborate.reporter import Reporter
+from netspec.compiler.elaborate.values import UNKNOWN, Input, Result, Tensors, Unknown
 from netspec.compiler.ir.attributes import AxisOf, Int, IntList, Kind, WrongValueError, attribute
 from netspec.compiler.ir.graph import Shape, show_shape
 from netspec.compiler.ir.op import Fix, Op, ShapeError
@@ -25,7 +28,7 @@ MAX_PARTS = 4096
 class PartsOf(Kind):
     """The number of equal parts, or the list of their sizes."""
 
-    def convert(self, value: Any) -> int | tuple[int, ...]:
+    def convert(self, value: object) -> int | tuple[int, ...]:
         """The number, or the sizes."""
         if not isinstance(value, (tuple, range)):
             return Int(2, MAX_PARTS).convert(value)
@@ -49,7 +52,7 @@ class Split(Op):
     parts: int | tuple[int, ...] = attribute(PartsOf(), "how many equal parts, or their sizes")
     axis: int = attribute(AxisOf(), "axis to cut; 1 is the channels", 1)
 
-    name = "split"
+    name = SPLIT
 
     def ends(self, x: Shape) -> tuple[int, list[int]]:
         """The axis, counted from 1, and where each part ends.
@@ -89,36 +92,46 @@ class Split(Op):
         return axis, list(range(each, size + 1, each))
 
 
-class Splitter(LayerNamer):
+class Splits:
     """Calls `split`."""
 
-    def apply_split(
-        self, call: syntax.Call, inputs: list[Any], label: syntax.Label | None, span: Span
-    ) -> Any:
+    def __init__(
+        self, reporter: Reporter, layer_names: LayerNames, arguments: Arguments, layers: Layers
+    ) -> None:
+        self.reporter = reporter
+        self.layer_names = layer_names
+        self.arguments = arguments
+        self.layers = layers
+
+    def apply(
+        self, call: syntax.Call, inputs: Sequence[Input], label: syntax.Label | None, span: Span
+    ) -> Result:
         """One slice a part, named `label.0`, `label.1`, ... where there is a label."""
-        bound = self.bind_arguments(Split, call, len(inputs))
-        inputs = inputs + bound.inputs
-        if not self.check_arity(Split.name, Split.arity, inputs, span):
+        names = self.layer_names
+        bound = self.arguments.bind(Split, call, len(inputs))
+        values = [*inputs, *bound.inputs]
+        if not self.arguments.check_arity(Split.name, Split.arity, values, span):
             return UNKNOWN
-        text = "" if label is None else self._label_text(label)
-        if not bound.ok or UNKNOWN in inputs or text is None:
+        text = "" if label is None else names.text(label)
+        (x,) = values
+        if not bound.ok or isinstance(x, Unknown) or text is None:
             return UNKNOWN
-        (x,) = inputs
-        split = Split(**bound.values)
+        split = bound.make(Split)
         try:
             axis, stops = split.ends(x.shape)
         except ShapeError as error:
-            self._shape_error(error, split, bound, inputs, call, span)
+            self.layers.report_shape(error, split, bound, [x], call, span)
             return UNKNOWN
         cut = registry()["slice"]
         parts = []
         for i, (start, stop) in enumerate(zip([0, *stops], stops, strict=False)):
-            self.count_work(span)
-            path = self._path(f"{text}.{i}")
+            self.reporter.count_work(span)
+            path = names.path(f"{text}.{i}")
             if label is None:
-                path = self._name_layer(cut.name, None, span) or ""
-            elif not self._take(path, label.span, f"{text}.{i}"):
+                path = names.name(cut.name, None, span) or ""
+            elif not names.take(path, label.span, f"{text}.{i}"):
                 return UNKNOWN
-            ends: dict[str, Any] = {"axis": axis, "start": start, "stop": stop}
-            parts.append(self.add_layer(cut(**ends), Bound(), [x], call, span, path, self.suffix))
+            ends = {"axis": axis, "start": start, "stop": stop}
+            part = cut(**ends)
+            parts.append(self.layers.add(part, Bound(), [x], call, span, path, names.suffix))
         return Tensors(tuple(parts))

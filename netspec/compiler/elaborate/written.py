@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from netspec.compiler.ir.constants import Constant
 from netspec.compiler.parse.loader import Module
 from netspec.compiler.syntax import tree as syntax
 
@@ -19,4 +19,4 @@ class Written:
 
     net: syntax.Net
     module: Module
-    arguments: Mapping[str, Any]
+    arguments: Mapping[str, Constant]

@@ -29,7 +29,7 @@ class WrongValueError(Exception):
 class Kind:
     """A type of attribute. `words` are bare names that it takes, such as `same`."""
 
-    def convert(self, value: Any) -> Any:
+    def convert(self, value: object) -> object:
         """The checked value.
 
         Raises:
@@ -42,7 +42,7 @@ class Kind:
         """Bare names that stand for a value here."""
         return ()
 
-    def show(self, value: Any) -> str:
+    def show(self, value: object) -> str:
         """A converted value as a file would write it."""
         return str(value) if value in self.words else show(value)
 
@@ -58,7 +58,7 @@ class Int(Kind):
     minimum: int = 0
     maximum: int | None = MAX_SIZE
 
-    def convert(self, value: Any) -> int:
+    def convert(self, value: object) -> int:
         """A whole number; one that came out of an exact division (8 / 2) counts."""
         if isinstance(value, float) and value.is_integer():
             value = int(value)
@@ -87,7 +87,7 @@ class Real(Kind):
     low_open: bool = False
     high_open: bool = False
 
-    def convert(self, value: Any) -> float:
+    def convert(self, value: object) -> float:
         """A finite number in the range."""
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise WrongValueError(f"{self.describe()}, not {show(value)}")
@@ -115,7 +115,7 @@ class Real(Kind):
 class Bool(Kind):
     """`true` or `false`."""
 
-    def convert(self, value: Any) -> bool:
+    def convert(self, value: object) -> bool:
         """True or False, nothing that merely looks like it."""
         if not isinstance(value, bool):
             raise WrongValueError(f"true or false, not {show(value)}")
@@ -132,7 +132,7 @@ class Choice(Kind):
 
     choices: tuple[str, ...]
 
-    def convert(self, value: Any) -> str:
+    def convert(self, value: object) -> str:
         """The word itself."""
         if value not in self.choices:
             raise WrongValueError(f"{self.describe()}, not {show(value)}")
@@ -154,7 +154,7 @@ class PairOf(Kind):
 
     minimum: int = 1
 
-    def convert(self, value: Any) -> Pair:
+    def convert(self, value: object) -> Pair:
         """The two sizes (height, width)."""
         one = Int(self.minimum)
         if isinstance(value, Sequence) and not isinstance(value, str):
@@ -164,9 +164,11 @@ class PairOf(Kind):
         number = one.convert(value)
         return number, number
 
-    def show(self, value: Any) -> str:
+    def show(self, value: object) -> str:
         """One number where the two are equal."""
-        return show(value[0] if value is not None and value[0] == value[1] else value)
+        if isinstance(value, tuple) and value[0] == value[1]:
+            return show(value[0])
+        return show(value)
 
     def describe(self) -> str:
         """The two forms."""
@@ -179,7 +181,7 @@ class PaddingOf(Kind):
 
     same: bool = True
 
-    def convert(self, value: Any) -> Padding | str:
+    def convert(self, value: object) -> Padding | str:
         """The four sides (top, bottom, left, right), or "same"."""
         if self.same and value == "same":
             return "same"
@@ -207,10 +209,10 @@ class PaddingOf(Kind):
         """`same`, where the op knows it."""
         return ("same",) if self.same else ()
 
-    def show(self, value: Any) -> str:
+    def show(self, value: object) -> str:
         """The shortest of the forms."""
-        if isinstance(value, str):
-            return value
+        if not isinstance(value, tuple):
+            return str(value)
         top, bottom, left, right = value
         if (top, left) != (bottom, right):
             return show([[top, bottom], [left, right]])
@@ -226,7 +228,7 @@ class PaddingOf(Kind):
 class AxisOf(Kind):
     """An axis as PyTorch counts them: 0 is the batch, which no layer mixes, and -1 is the last."""
 
-    def convert(self, value: Any) -> int:
+    def convert(self, value: object) -> int:
         """A whole number other than 0."""
         number = Int(-MAX_SIZE).convert(value)
         if number == 0:
@@ -245,7 +247,7 @@ class IntList(Kind):
     minimum: int = 0
     wildcard: bool = False
 
-    def convert(self, value: Any) -> tuple[int, ...]:
+    def convert(self, value: object) -> tuple[int, ...]:
         """The numbers; one number alone is a list of one."""
         items = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
         if not 1 <= len(items) <= MAX_AXES:
@@ -265,7 +267,7 @@ class IntList(Kind):
         return f"a list of whole numbers of at least {self.minimum}{wild}"
 
 
-def show(value: Any) -> str:
+def show(value: object) -> str:
     """A constant as the language writes it."""
     if value is None:
         return "none"
@@ -279,7 +281,7 @@ def show(value: Any) -> str:
     return str(value)
 
 
-def attribute(kind: Kind, doc: str, default: Any = dataclasses.MISSING) -> Any:
+def attribute(kind: Kind, doc: str, default: object = dataclasses.MISSING) -> Any:
     """Declare an attribute of an op: a dataclass field whose metadata holds its kind and its line.
 
     Positional order is the order of declaration. The default is given as the language would write

@@ -10,12 +10,12 @@ import math
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias, TypeGuard, TypeVar
 
 from netspec import codes
 from netspec.compiler.ir.attributes import show
 from netspec.compiler.ir.initializers import Initializer
-from netspec.compiler.ir.sizes import Size, may_equal, names_in
+from netspec.compiler.ir.sizes import Dim, Size, may_equal, names_in
 from netspec.diagnostics import Code, plural
 
 MAX_MAGNITUDE = 10**30
@@ -23,7 +23,13 @@ MAX_ITEMS = 100_000
 MAX_LIST_DEPTH = 8
 MAX_FORMULA = 200  # characters
 
-Constant = int | float | bool | str | None | tuple[Any, ...] | range | Initializer
+Constant: TypeAlias = (
+    "int | float | bool | str | Size | range | Initializer | tuple[Constant, ...] | None"
+)
+"""A compile-time constant: a number, a word, an open size, an init rule, or a list of these."""
+
+
+ConstantT = TypeVar("ConstantT", bound="Constant")
 
 
 class ConstantError(Exception):
@@ -36,7 +42,7 @@ class ConstantError(Exception):
         self.help = help
 
 
-def type_name(value: Any) -> str:
+def type_name(value: object) -> str:
     """The kind of a constant in a message."""
     if isinstance(value, bool):
         return "true or false"
@@ -50,7 +56,7 @@ def type_name(value: Any) -> str:
     return names.get(type(value), "a value")
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
@@ -72,7 +78,7 @@ _COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
 }
 
 
-def arithmetic(op: str, left: Any, right: Any) -> Any:
+def arithmetic(op: str, left: object, right: object) -> Constant:
     """`left op right` for numbers; `+` joins two lists or two strings, `*` repeats a list.
 
     Raises:
@@ -97,16 +103,17 @@ def arithmetic(op: str, left: Any, right: Any) -> Any:
     if op in ("/", "//", "%") and right == 0:
         raise ConstantError(codes.CONSTANT_ZERO_DIVISION, f"{show(left)} {op} 0: division by zero")
     try:
-        return bounded(_ARITHMETIC[op](left, right))
+        result: int | float = _ARITHMETIC[op](left, right)
+        return bounded(result)
     except OverflowError:
         raise ConstantError(codes.LIMIT_NUMBER, "the result is too large") from None
 
 
-def _open_arithmetic(op: str, left: Any, right: Any) -> Any:
+def _open_arithmetic(op: str, left: object, right: object) -> Constant:
     """`+`, `-`, `*` of sizes left open and whole numbers; `//` and `%` by a positive number."""
     whole = [isinstance(side, int) and not isinstance(side, bool) for side in (left, right)]
     fits = all(w or isinstance(s, Size) for w, s in zip(whole, (left, right), strict=True))
-    divides = op in ("//", "%") and whole[1] and right > 0
+    divides = op in ("//", "%") and whole[1] and isinstance(right, int) and right > 0
     if not fits or not (op in ("+", "-", "*") or divides):
         raise ConstantError(
             codes.CONSTANT_TYPE, f"`{op}` is not defined for {type_name(left)} and {type_name(right)}",
@@ -115,10 +122,11 @@ def _open_arithmetic(op: str, left: Any, right: Any) -> Any:
     # A longer operand is never multiplied out, so that this takes no time.
     if any(len(str(side)) > MAX_FORMULA for side in (left, right)):
         raise ConstantError(codes.LIMIT_NUMBER, "the formula of this open size is too long")
-    return bounded(_ARITHMETIC[op](left, right))
+    result: Dim = _ARITHMETIC[op](left, right)
+    return bounded(result)
 
 
-def open_help(*values: Any) -> str | None:
+def open_help(*values: object) -> str | None:
     """What to do where a size left open cannot be used; None if there is none among the values."""
     items = [item for v in values for item in (v if isinstance(v, tuple) else (v,))]
     names = sorted(names_in(items))
@@ -127,7 +135,7 @@ def open_help(*values: Any) -> str | None:
     return f"{names[0]} depends on the picture: give it a number, in the input or by --set"
 
 
-def power(base: Any, exponent: Any) -> Any:
+def power(base: Constant, exponent: Constant) -> Constant:
     """`base ** exponent`.
 
     Raises:
@@ -142,7 +150,7 @@ def power(base: Any, exponent: Any) -> Any:
     if abs(exponent) > 1000:
         raise ConstantError(codes.LIMIT_NUMBER, f"an exponent of {show(exponent)} is too large")
     try:
-        result = base**exponent
+        result: int | float | complex = base**exponent
     except ZeroDivisionError:
         raise ConstantError(codes.CONSTANT_ZERO_DIVISION, "0 to a negative power") from None
     except OverflowError:
@@ -152,7 +160,7 @@ def power(base: Any, exponent: Any) -> Any:
     return bounded(result)
 
 
-def negate(op: str, value: Any) -> Any:
+def negate(op: str, value: Constant) -> Constant:
     """`-value`, `+value` or `not value`.
 
     Raises:
@@ -160,12 +168,12 @@ def negate(op: str, value: Any) -> Any:
     """
     if op == "not":
         return not truth(value)
-    if not _is_number(value) and not isinstance(value, Size):
-        raise ConstantError(codes.CONSTANT_TYPE, f"`{op}` is not defined for {type_name(value)}")
-    return -value if op == "-" else value
+    if _is_number(value) or isinstance(value, Size):
+        return -value if op == "-" else value
+    raise ConstantError(codes.CONSTANT_TYPE, f"`{op}` is not defined for {type_name(value)}")
 
 
-def compare(op: str, left: Any, right: Any) -> bool:
+def compare(op: str, left: Constant, right: Constant) -> bool:
     """`left op right`, as in Python.
 
     Raises:
@@ -191,7 +199,7 @@ def compare(op: str, left: Any, right: Any) -> bool:
     return bool(_COMPARISONS[op](left, right))
 
 
-def _is_decided(left: Any, right: Any) -> bool:
+def _is_decided(left: Constant, right: Constant) -> bool:
     """Whether two constants are equal for all sizes left open, or for none."""
     lefts, rights = (side if isinstance(side, tuple) else (side,) for side in (left, right))
     is_open = [isinstance(item, Size) for item in (*lefts, *rights)]
@@ -199,11 +207,12 @@ def _is_decided(left: Any, right: Any) -> bool:
         return True
     if len(lefts) != len(rights) or left == right:
         return True
-    are_sizes = all(isinstance(item, (int, Size)) for item in (*lefts, *rights))
-    return not are_sizes or not may_equal(lefts, rights)
+    sizes = [[item for item in side if isinstance(item, (int, Size))] for side in (lefts, rights)]
+    are_sizes = len(sizes[0]) == len(lefts) and len(sizes[1]) == len(rights)
+    return not are_sizes or not may_equal(*sizes)
 
 
-def truth(value: Any) -> bool:
+def truth(value: Constant) -> bool:
     """A condition, which must be true or false.
 
     Raises:
@@ -216,7 +225,7 @@ def truth(value: Any) -> bool:
     return value
 
 
-def index(value: Any, at: Any) -> Any:
+def index(value: object, at: Constant) -> Constant:
     """`value[at]`.
 
     Raises:
@@ -224,16 +233,26 @@ def index(value: Any, at: Any) -> Any:
     """
     if not isinstance(value, (tuple, range)):
         raise ConstantError(codes.CONSTANT_TYPE, f"{type_name(value)} has no items")
+    item: Constant = value[position(at, len(value))]
+    return item
+
+
+def position(at: Constant, length: int) -> int:
+    """An index into a list of so many items.
+
+    Raises:
+        ConstantError: if it is no whole number, or lies outside.
+    """
     if isinstance(at, bool) or not isinstance(at, int):
         raise ConstantError(codes.CONSTANT_TYPE, f"an index must be a whole number, not {show(at)}")
-    if not -len(value) <= at < len(value):
+    if not -length <= at < length:
         raise ConstantError(
-            codes.CONSTANT_INDEX, f"index {at} is outside of a list of {len(value)} items"
+            codes.CONSTANT_INDEX, f"index {at} is outside of a list of {length} items"
         )
-    return value[at]
+    return at
 
 
-def cut(value: Any, start: Any, stop: Any) -> Any:
+def cut(value: object, start: Constant, stop: Constant) -> Constant:
     """`value[start:stop]`.
 
     Raises:
@@ -241,15 +260,16 @@ def cut(value: Any, start: Any, stop: Any) -> Any:
     """
     if not isinstance(value, (tuple, range)):
         raise ConstantError(codes.CONSTANT_TYPE, f"{type_name(value)} has no items")
-    for end in (start, stop):
-        if end is not None and (isinstance(end, bool) or not isinstance(end, int)):
-            raise ConstantError(
-                codes.CONSTANT_TYPE, f"an index must be a whole number, not {show(end)}"
-            )
-    return _items(value[start:stop])
+    return _items(value[_end(start) : _end(stop)])
 
 
-def bounded(value: Any) -> Any:
+def _end(at: Constant) -> int | None:
+    if at is not None and (isinstance(at, bool) or not isinstance(at, int)):
+        raise ConstantError(codes.CONSTANT_TYPE, f"an index must be a whole number, not {show(at)}")
+    return at
+
+
+def bounded(value: ConstantT) -> ConstantT:
     """The value itself, if it is not too large.
 
     Raises:
@@ -265,7 +285,7 @@ def bounded(value: Any) -> Any:
     return value
 
 
-def size(value: Any) -> int:
+def size(value: object) -> int:
     """How many items a list holds, those of its inner lists counted with them, or a string.
 
     Raises:
@@ -296,7 +316,7 @@ def _length(value: range) -> int:
     return max(0, -(-(value.stop - value.start) // value.step))
 
 
-def _items(value: tuple[Any, ...] | range) -> tuple[Any, ...]:
+def _items(value: tuple[Constant, ...] | range) -> tuple[Constant, ...]:
     return tuple(bounded(value))
 
 
@@ -307,12 +327,13 @@ def _items(value: tuple[Any, ...] | range) -> tuple[Any, ...]:
 class ConstantFunction:
     """A function that constants know, with how many arguments it takes."""
 
-    call: Callable[..., Any]
+    call: Callable[..., Constant]
     least: int
     most: int
 
 
-def _range(*arguments: Any) -> range:
+def _range(*arguments: Constant) -> range:
+    ends = []
     for argument in arguments:
         if isinstance(argument, bool) or not isinstance(argument, int):
             raise ConstantError(
@@ -320,9 +341,10 @@ def _range(*arguments: Any) -> range:
                 f"needs whole numbers, not {show(argument)}",
                 open_help(argument),
             )
-    if len(arguments) == 3 and arguments[2] == 0:
+        ends.append(argument)
+    if len(ends) == 3 and ends[2] == 0:
         raise ConstantError(codes.CONSTANT_TYPE, "needs a step that is not 0")
-    span = range(*arguments)
+    span = range(*ends)
     if span and _length(span) > MAX_ITEMS:
         raise ConstantError(
             codes.LIMIT_LOOP, f"{_length(span):,} iterations; the limit is {MAX_ITEMS:,}"
@@ -330,20 +352,21 @@ def _range(*arguments: Any) -> range:
     return span
 
 
-def _sequence(value: Any) -> tuple[Any, ...]:
+def _sequence(value: Constant) -> tuple[Constant, ...]:
     if not isinstance(value, (tuple, range)):
         raise ConstantError(codes.CONSTANT_TYPE, f"needs a list, not {type_name(value)}")
     return _items(value)
 
 
-def _numbers(arguments: Sequence[Any]) -> tuple[Any, ...]:
-    numbers = _sequence(arguments[0]) if len(arguments) == 1 else tuple(arguments)
-    if not numbers or not all(_is_number(n) for n in numbers):
-        raise ConstantError(codes.CONSTANT_TYPE, "needs numbers", open_help(*numbers))
+def _numbers(arguments: Sequence[Constant]) -> tuple[int | float, ...]:
+    items = _sequence(arguments[0]) if len(arguments) == 1 else tuple(arguments)
+    numbers = tuple(item for item in items if _is_number(item))
+    if not items or len(numbers) < len(items):
+        raise ConstantError(codes.CONSTANT_TYPE, "needs numbers", open_help(*items))
     return numbers
 
 
-def _number(value: Any) -> Any:
+def _number(value: Constant) -> int | float:
     if not _is_number(value):
         raise ConstantError(
             codes.CONSTANT_TYPE, f"needs a number, not {type_name(value)}", open_help(value)
@@ -351,15 +374,16 @@ def _number(value: Any) -> Any:
     return value
 
 
-def _sqrt(value: Any) -> float:
-    if _number(value) < 0:
+def _sqrt(value: Constant) -> float:
+    number = _number(value)
+    if number < 0:
         raise ConstantError(
             codes.CONSTANT_TYPE, f"of the negative number {show(value)} is not a real number"
         )
-    return math.sqrt(value)
+    return math.sqrt(number)
 
 
-def _sum(value: Any) -> Any:
+def _sum(value: Constant) -> int | float:
     items = _sequence(value)
     return bounded(sum(_numbers([items]))) if items else 0
 
@@ -382,7 +406,7 @@ FUNCTIONS: dict[str, ConstantFunction] = {
 }
 
 
-def call(name: str, arguments: Sequence[Any]) -> Any:
+def call(name: str, arguments: Sequence[Constant]) -> Constant:
     """A constant function by name.
 
     Raises:

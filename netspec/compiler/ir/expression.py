@@ -268,13 +268,13 @@ def np_errstate() -> np.errstate:
     return np.errstate(over="ignore", under="ignore")
 
 
-def numpy_function(name: str) -> Callable[..., Any]:
+def numpy_function(name: str) -> Callable[..., NDArray[Any]]:
     """The callable of a function of `FUNCTIONS`."""
     import numpy as np
 
     target = FUNCTIONS[name]
     if target.kernel_module is None:
-        ufunc: Callable[..., Any] = getattr(np, target.numpy)
+        ufunc: Callable[..., NDArray[Any]] = getattr(np, target.numpy)
         return ufunc
     module, _, attribute = target.numpy.partition(".")
     kernel = getattr(importlib.import_module(f"netspec.kernels.{module}"), attribute)

@@ -10,7 +10,7 @@ import math
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, fields
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from netspec.compiler.ir.attributes import WrongValueError, show
 from netspec.diagnostics import plural
@@ -239,7 +239,7 @@ RULES: dict[str, type[Initializer]] = {
 _NOT_NEGATIVE = ("std", "gain")
 
 
-def make(rule: str, positional: Sequence[Any], named: dict[str, Any]) -> Initializer:
+def make(rule: str, positional: Sequence[object], named: Mapping[str, object]) -> Initializer:
     """Build a rule from the arguments in the file.
 
     Raises:
@@ -254,8 +254,10 @@ def make(rule: str, positional: Sequence[Any], named: dict[str, Any]) -> Initial
 
 
 def _by_name(
-    arguments: Mapping[str, Field[Any]], positional: Sequence[Any], named: Mapping[str, Any]
-) -> dict[str, Any]:
+    arguments: Mapping[str, Field[object]],
+    positional: Sequence[object],
+    named: Mapping[str, object],
+) -> dict[str, object]:
     if len(positional) > len(arguments):
         raise WrongValueError(f"takes {plural(len(arguments), 'argument')}, not {len(positional)}")
     given = dict(zip(arguments, positional, strict=False))
@@ -271,30 +273,32 @@ def _by_name(
     return given
 
 
-def _number(name: str, value: Any) -> float:
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value):
+def _number(name: str, value: object) -> float:
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
         raise WrongValueError(f"needs a number for `{name}`, not {show(value)}")
     if name in _NOT_NEGATIVE and value < 0:
         raise WrongValueError(f"cannot have a negative `{name}`, such as {value}")
     return value if isinstance(value, float) else float(value)
 
 
-def literal(value: Any) -> Values:
+def literal(value: object) -> Values:
     """The initializer of a nested list of numbers.
 
     Raises:
         WrongValueError: if the list is ragged, too long or holds something else.
     """
     shape: list[int] = []
-    level = [value]
+    level: list[object] = [value]
     while isinstance(level[0], (list, tuple)):
-        lengths = {len(item) if isinstance(item, (list, tuple)) else -1 for item in level}
-        if len(lengths) != 1 or 0 in lengths or -1 in lengths:
+        rows = [item for item in level if isinstance(item, (list, tuple))]
+        lengths = set(map(len, rows))
+        if len(lengths) != 1 or 0 in lengths or len(rows) < len(level):
             raise WrongValueError("every row of a list of values must have the same length")
         shape.append(lengths.pop())
-        level = [inner for item in level for inner in item]
+        level = [item for row in rows for item in row]
+    numbers = []
     for item in level:
         if isinstance(item, bool) or not isinstance(item, (int, float)):
             raise WrongValueError(f"values must be numbers, not {show(item)}")
-    return Values(tuple(shape), tuple(float(item) for item in level))
+        numbers.append(float(item))
+    return Values(tuple(shape), tuple(numbers))

@@ -8,6 +8,7 @@ node holds one. Everything else in netspec loops over the registry and asks the 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -134,10 +135,10 @@ class Torch:
     """
 
     target: str
-    arguments: tuple[Any, ...] = ()
-    options: Mapping[str, Any] = field(default_factory=dict)
-    inputs: tuple[Any, ...] = (X(0),)
-    defaults: Mapping[str, Any] = field(default_factory=dict)
+    arguments: tuple[object, ...] = ()
+    options: Mapping[str, object] = field(default_factory=dict)
+    inputs: tuple[object, ...] = (X(0),)
+    defaults: Mapping[str, object] = field(default_factory=dict)
     pairs: bool = False
     as_module: str | None = None
 
@@ -188,7 +189,7 @@ class Evaluation:
     training: bool
     parameters: Mapping[str, Array]
     masks: Mapping[str, Array] = field(default_factory=dict)
-    saved: dict[str, Any] = field(default_factory=dict)
+    saved: dict[str, Array] = field(default_factory=dict)
     gradients: dict[str, Array] = field(default_factory=dict)
 
 
@@ -321,9 +322,9 @@ class Op:
     # -- common to all
 
     @classmethod
-    def attributes(cls) -> dict[str, dataclasses.Field[Any]]:
+    def attributes(cls) -> Mapping[str, dataclasses.Field[object]]:
         """The attributes in positional order."""
-        return {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+        return _attributes(cls)  # type: ignore[arg-type]
 
     @classmethod
     def kind(cls, attribute: str) -> Kind:
@@ -342,6 +343,11 @@ class Op:
             elif value != f.default:
                 given.append(f"{name} = {shown}")
         return f"{self.name}({', '.join(given)})" if given else self.name
+
+
+@functools.cache
+def _attributes(cls: type) -> Mapping[str, dataclasses.Field[object]]:
+    return {f.name: f for f in dataclasses.fields(cls)}
 
 
 # ------------------------------------------------------------------------------------ registration

@@ -13,12 +13,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+from netspec.compiler.elaborate.body import Body
 from netspec.compiler.elaborate.net import build
 from netspec.compiler.elaborate.net_builder import Assembly
+from netspec.compiler.elaborate.values import Unknown
+from netspec.compiler.ir.constants import Constant
 from netspec.compiler.ir.graph import Graph, Shape
 from netspec.compiler.ir.initializers import Initializer, Ones
 from netspec.compiler.ir.op import Torch
-from netspec.compiler.ir.size_text import size_text
 from netspec.compiler.ir.sizes import Size
 from netspec.compiler.parse.loader import Module
 from netspec.compiler.passes.eliminate_dead import eliminate_dead
@@ -30,16 +32,17 @@ from netspec.compiler.torch_backend.trace import (
     Called,
     Chosen,
     Event,
+    Frozen,
     Trace,
     Tracer,
-    TracingBody,
     torch_form,
 )
 from netspec.compiler.torch_backend.traced_numbers import (
     ATTEMPTS,
     Traced,
     TracedFloat,
-    local_of,
+    follow,
+    local_text,
     other_value,
     outer_of,
     roots_of,
@@ -67,15 +70,15 @@ class TracedNet:
 
 def trace_net(net: syntax.Net, module: Module, arguments: Mapping[str, Any]) -> TracedNet:
     """Trace a sound net, with as many arguments kept open as can be."""
-    values = _values(net, module, arguments)
+    values, _ = _arguments(net, module, arguments, {}, Tracer(Frozen(), Trace(net)))
     keep = {
         name: safe_name(name)
         for name, value in values.items()
         if isinstance(value, (int, float)) and not isinstance(value, bool)
     }
     while True:
-        traced, tracer = _trace(net, module, arguments, keep)
-        wrong = tracer.frozen & set(keep)
+        traced, frozen = _trace(net, module, arguments, keep)
+        wrong = frozen & set(keep)
         for name in keep:
             if name not in wrong and not _holds(traced, net, module, arguments, values, (name,)):
                 wrong.add(name)
@@ -90,42 +93,15 @@ def trace_net(net: syntax.Net, module: Module, arguments: Mapping[str, Any]) -> 
         keep = {name: symbol for name, symbol in keep.items() if name not in wrong}
 
 
-class _NetBody(TracingBody):
-    """The body of the net itself: its arguments are followed as they are bound."""
-
-    given: Mapping[str, Any]
-    derived: dict[str, str]
-
-    def bind_parameters(self, parameters: Any, given: Any, *args: Any, **options: Any) -> Any:
-        """Bind the arguments one by one, so that a default can remember those before it."""
-        values: dict[str, Any] = {}
-        self.derived = {}
-        for parameter in parameters:
-            name = parameter.name.id
-            values |= super().bind_parameters((parameter,), given, *args, **options)
-            if name in self.tracer.keep and name not in given and roots_of(values[name]):
-                is_float = isinstance(values[name], TracedFloat)
-                text = values[name].local if is_float else size_text(local_of(values[name]))
-                self.derived[self.tracer.keep[name]] = text
-            self.follow_arguments((name,))
-        return values
-
-
 def _trace(
-    net: syntax.Net, module: Module, arguments: Mapping[str, Any], keep: Mapping[str, str]
-) -> tuple[TracedNet, Tracer]:
-    trace = Trace(net)
-    tracer = Tracer(keep)
-    made: list[_NetBody] = []
-
-    def body(assembly: Assembly, home: Module) -> _NetBody:
-        new = _NetBody(assembly, home)
-        new.start(tracer, trace)
-        made.append(new)
-        return new
-
+    net: syntax.Net, module: Module, given: Mapping[str, Constant], keep: Mapping[str, str]
+) -> tuple[TracedNet, set[str]]:
+    """The net with its arguments followed, and those that decide what it is made of."""
+    trace, frozen = Trace(net), Frozen()
+    tracer = Tracer(frozen, trace)
+    arguments, derived = _arguments(net, module, given, keep, tracer)
     sink = DiagnosticSink()
-    graph, assembly = build(net, module, arguments, sink, body=body)
+    graph, assembly = build(net, module, {**given, **arguments}, sink, follower=tracer)
     assert graph is not None, sink.diagnostics
     graph = eliminate_dead(graph)
     trace.inputs = {name: name for name in assembly.inputs}
@@ -133,25 +109,33 @@ def _trace(
     trace.results = tuple(graph.outputs.values())
     trace.events = live_part(trace.events, {*graph.by_name, *graph.inputs})
     _mark_views(trace, graph)
-    return TracedNet(graph, trace, dict(keep), {}, {}, made[0].derived), tracer
+    return TracedNet(graph, trace, dict(keep), {}, {}, derived), frozen.names
 
 
-def _values(net: syntax.Net, module: Module, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of all arguments."""
-    found: dict[str, Any] = {}
-
-    class Listening(_NetBody):
-        def bind_parameters(self, *args: Any, **options: Any) -> Any:
-            found.update(super().bind_parameters(*args, **options))
-            return found
-
-    def body(assembly: Assembly, home: Module) -> Listening:
-        new = Listening(assembly, home)
-        new.start(Tracer({}), Trace(net))
-        return new
-
-    build(net, module, arguments, DiagnosticSink(), body=body)
-    return found
+def _arguments(
+    net: syntax.Net,
+    module: Module,
+    given: Mapping[str, Constant],
+    keep: Mapping[str, str],
+    tracer: Tracer,
+) -> tuple[dict[str, Constant], dict[str, str]]:
+    """All arguments, those to keep as numbers that remember; how defaults follow from others."""
+    body = Body(Assembly(DiagnosticSink()), module, follower=tracer)
+    arguments, derived = dict[str, Constant](), dict[str, str]()
+    for parameter in net.parameters:  # one by one, so that a default can remember those before it
+        name = parameter.name.id
+        value = body.bind_parameters((parameter,), given, net.name, "net")[name]
+        assert not isinstance(value, Unknown)
+        if name in keep:
+            symbol = keep[name]
+            assert isinstance(value, (int, float))
+            if name not in given and roots_of(value):
+                derived[symbol] = local_text(value)
+            tracer.record.symbols[symbol] = value
+            value = follow(value, symbol, name)
+            body.scope.replace(name, value)
+        arguments[name] = value
+    return arguments, derived
 
 
 # ------------------------------------------------------------------------------------ trying values

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
 
-from netspec.compiler.elaborate.expressions import Evaluator
-from netspec.compiler.elaborate.scope import UNKNOWN
+from netspec.compiler.elaborate.names import Names
+from netspec.compiler.elaborate.values import Evaluate, Unknown, Value
 from netspec.compiler.ir.size_text import size_text
 from netspec.compiler.ir.sizes import Size
 from netspec.compiler.syntax import tree as syntax
 from netspec.compiler.torch_backend.naming import number, quote
 from netspec.compiler.torch_backend.traced_numbers import Traced, TracedFloat, roots_of
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """The body in which a condition stands: its names, and how its expressions are evaluated."""
+
+    names: Names
+    evaluate: Evaluate
 
 
 @dataclass(frozen=True)
@@ -44,7 +51,7 @@ class Condition:
 _OPPOSITES = {"==": "!=", "!=": "==", ">": "<=", "<": ">=", ">=": "<", "<=": ">"}
 
 
-def condition_of(body: Evaluator, expr: syntax.Expr) -> Condition:
+def condition_of(body: Surroundings, expr: syntax.Expr) -> Condition:
     """Translate a condition; its numbers are those of the body where it stands."""
     if isinstance(expr, syntax.Parens):
         return condition_of(body, expr.inner)
@@ -78,13 +85,13 @@ def condition_of(body: Evaluator, expr: syntax.Expr) -> Condition:
     return Condition(None) if value is None else Condition(value[0], value[1])
 
 
-def _value(body: Evaluator, expr: syntax.Expr) -> tuple[str, frozenset[str]] | None:
+def _value(body: Surroundings, expr: syntax.Expr) -> tuple[str, frozenset[str]] | None:
     """A constant as Python, with the arguments in it; None for what has no constant here."""
-    known = set(body.scope.names())
+    known = set(body.names.scope.names())
     if any(name not in known for name in _names(expr)):
         return None
     value = body.evaluate(expr)
-    if value is UNKNOWN:
+    if isinstance(value, Unknown):
         return None
     known_value = _literal(value)
     if known_value is None or known_value[1]:
@@ -93,7 +100,7 @@ def _value(body: Evaluator, expr: syntax.Expr) -> tuple[str, frozenset[str]] | N
     return _written_out(body, expr) or known_value
 
 
-def _written_out(body: Evaluator, expr: syntax.Expr) -> tuple[str, frozenset[str]] | None:
+def _written_out(body: Surroundings, expr: syntax.Expr) -> tuple[str, frozenset[str]] | None:
     """Arithmetic with arguments in it, operator by operator."""
     if isinstance(expr, syntax.Parens):
         return _written_out(body, expr.inner)
@@ -119,11 +126,11 @@ def _written_out(body: Evaluator, expr: syntax.Expr) -> tuple[str, frozenset[str
 _SIMPLE = re.compile(r"[\w.]+")
 
 
-def forgotten(body: Evaluator, expr: syntax.Expr, condition: Condition) -> set[str]:
+def forgotten(body: Surroundings, expr: syntax.Expr, condition: Condition) -> set[str]:
     """The net's arguments in a condition that its translation says nothing of."""
     found = set()
     for name in _names(expr):
-        binding = body.scope.get(name)
+        binding = body.names.scope.get(name)
         value = None if binding is None else binding.value
         known = _literal(value) if isinstance(value, (int, float, tuple)) else None
         if known is not None and not known[1] <= condition.symbols:
@@ -131,7 +138,7 @@ def forgotten(body: Evaluator, expr: syntax.Expr, condition: Condition) -> set[s
     return found
 
 
-def _literal(value: Any) -> tuple[str, frozenset[str]] | None:
+def _literal(value: Value) -> tuple[str, frozenset[str]] | None:
     if isinstance(value, Traced):
         names = value.local.names() if isinstance(value.local, Size) else set()
         return size_text(value.local), frozenset(names)
@@ -151,7 +158,7 @@ def _literal(value: Any) -> tuple[str, frozenset[str]] | None:
     return None
 
 
-def _names(expr: Any) -> set[str]:
+def _names(expr: syntax.Expr) -> set[str]:
     """The names in an expression that stand for values and constants."""
     named = syntax.parts(expr, syntax.NAMING)
     return {part.id for part in named if isinstance(part, syntax.Name)}

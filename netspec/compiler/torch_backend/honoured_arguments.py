@@ -12,8 +12,9 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
+from netspec.compiler.elaborate.body import Body
 from netspec.compiler.elaborate.net_builder import Assembly, StopBuildingError
-from netspec.compiler.elaborate.scope import UNKNOWN, Tensor
+from netspec.compiler.elaborate.values import UNKNOWN, Result, Tensor
 from netspec.compiler.ir.graph import Graph
 from netspec.compiler.ir.op import Torch
 from netspec.compiler.ir.sizes import Size
@@ -29,10 +30,10 @@ from netspec.compiler.torch_backend.trace import (
     Called,
     Chosen,
     Event,
+    Frozen,
     Named,
     Trace,
     Tracer,
-    TracingBody,
 )
 from netspec.compiler.torch_backend.traced_numbers import ATTEMPTS, other_value, plain
 from netspec.diagnostics import DiagnosticSink
@@ -122,8 +123,8 @@ def _built(trace: Trace, at: Mapping[str, Number]) -> Trace | None:
     given = {name: at.get(safe_name(name), value) for name, value in trace.arguments.items()}
     sink = DiagnosticSink()
     assembly = Assembly(sink, as_written=False)
-    outside = TracingBody(assembly, module)
-    outside.start(Tracer({}), Trace(block))
+    outside = Trace(block)
+    body = Body(assembly, module, follower=Tracer(Frozen(), outside))
     inputs = []
     for name in block.inputs:
         if name.id not in trace.shapes:
@@ -131,13 +132,13 @@ def _built(trace: Trace, at: Mapping[str, Number]) -> Trace | None:
         shape = tuple(_number(dim, at) for dim in trace.shapes[name.id])
         assembly.add_input(name.id, shape)
         inputs.append(Tensor(name.id, shape, name.span))
-    result = UNKNOWN
+    result: Result = UNKNOWN
     with contextlib.suppress(StopBuildingError, RecursionError):
         spans = (block.name.span, block.name.span)
-        result = outside.call_block(block, module, given, inputs, spans, "", "")
+        result = body.blocks.call(block, module, given, inputs, spans, "", "")
     if result is UNKNOWN or sink.errors or assembly.failed:
         return None
-    (called,) = outside.record.events
+    (called,) = outside.events
     assert isinstance(called, Called)
     outputs = {str(at): value for at, value in enumerate(called.results)}
     graph = eliminate_dead(

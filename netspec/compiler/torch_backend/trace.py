@@ -6,20 +6,35 @@ one event for each layer and each call of a block, nested under the decisions th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from netspec.compiler.elaborate.net import Body
-from netspec.compiler.elaborate.scope import UNKNOWN, Tensor, Tensors
+from netspec.compiler.elaborate.follower import Follower
+from netspec.compiler.elaborate.names import Names
+from netspec.compiler.elaborate.values import (
+    UNKNOWN,
+    Evaluate,
+    Input,
+    Result,
+    Tensor,
+    Tensors,
+    Unknown,
+    Value,
+)
 from netspec.compiler.ir import constants
+from netspec.compiler.ir.constants import Constant
 from netspec.compiler.ir.graph import Node, Shape
 from netspec.compiler.ir.op import Op, ParameterSpec, Torch
-from netspec.compiler.ir.sizes import Dim, Size
+from netspec.compiler.ir.sizes import Size
 from netspec.compiler.parse.loader import Module
 from netspec.compiler.syntax import tree as syntax
-from netspec.compiler.torch_backend.conditions import Condition, condition_of, forgotten
+from netspec.compiler.torch_backend.conditions import (
+    Condition,
+    Surroundings,
+    condition_of,
+    forgotten,
+)
 from netspec.compiler.torch_backend.naming import safe_name
 from netspec.compiler.torch_backend.traced_numbers import (
     Traced,
@@ -135,251 +150,179 @@ class Trace:
 
 
 @dataclass
-class Tracer:
-    """What the bodies of one net share.
+class Frozen:
+    """What the bodies of one net find out about its arguments.
 
     Attributes:
-        frozen: arguments of the net that decide what it is made of; they keep their values.
-        keep: arguments of the net to follow, with the names they have in the generated class.
-        deciding: whether what is evaluated decides something.
+        names: arguments of the net that decide what it is made of; they keep their values.
+        deciding: how many decisions are being made, one in another.
     """
 
-    keep: Mapping[str, str]
-    frozen: set[str] = field(default_factory=set)
+    names: set[str] = field(default_factory=set)
     deciding: int = 0
 
 
-class TracingBody(Body):
-    """A body that writes down what it does."""
+class Tracer(Follower):
+    """Writes down what a body does; a net's, or the caller of the one block that is looked at."""
 
-    tracer: Tracer
-    record: Trace
-    _into: list[list[Event]]
-    _seen: set[str]
-    _home: _InnerBody | None = None
-
-    def start(self, tracer: Tracer, record: Trace) -> None:
-        """Say where to write."""
-        self.tracer = tracer
+    def __init__(self, frozen: Frozen, record: Trace) -> None:
+        self.frozen = frozen
         self.record = record
         self._into = [record.events]
         self._seen = set[str]()
+        self._arguments = set[int]()  # expressions that are arguments of functions, by identity
 
-    def follow_arguments(self, names: Sequence[str]) -> None:
-        """Replace the net's arguments that are numbers by ones that remember."""
-        for name in names:
-            binding = self.scope.get(name)
-            if binding is None or name not in self.tracer.keep:
-                continue
-            symbol, value = self.tracer.keep[name], binding.value
-            if isinstance(value, float):
-                binding.value = TracedFloat(value, symbol, name)
-            else:
-                outer = cast(Dim, Size.named(name))
-                binding.value = Traced(value, cast(Dim, Size.named(symbol)), outer)
-            self.record.symbols[symbol] = value
+    def follow(self, names: Names, evaluate: Evaluate) -> Evaluate:
+        """Listen to what the body evaluates."""
+
+        def traced(expr: syntax.Expr) -> Value:
+            if isinstance(expr, syntax.Call) and names.is_function(expr.callee.id):
+                self._arguments.update(id(argument.value) for argument in expr.arguments)
+            value = evaluate(expr)
+            self._evaluated(expr, value)
+            return value
+
+        self.body = Surroundings(names, traced)
+        return traced
+
+    def _evaluated(self, expr: syntax.Expr, value: Value) -> None:
+        """What is evaluated to decide something, or by a function, freezes the arguments in it."""
+        called = isinstance(expr, syntax.Call) and expr.callee.id in constants.FUNCTIONS
+        computes = called or id(expr) in self._arguments
+        if computes:
+            self.record.computed |= symbols_of(value)
+        if self.frozen.deciding or computes:
+            self.frozen.names |= roots_of(value)
+        if self.frozen.deciding or called:
+            self._seen |= symbols_of(value)
 
     # -- what is written down
 
     def _write(self, event: Event) -> None:
         self._into[-1].append(event)
 
-    def add_layer(
-        self, op: Op, bound: Any, inputs: Sequence[Tensor], call: Any, span: Span, path: str,
-        suffix: str,
-    ) -> Any:  # fmt: skip
-        """Add the node, and write it down."""
-        result = super().add_layer(op, bound, inputs, call, span, path, suffix)
-        if result is not UNKNOWN:
-            shapes = tuple(tensor.shape for tensor in inputs)
-            specs = op.parameters(*shapes)
-            node = self.assembly.nodes[-1]
-            self._write(Applied(node, op, shapes, specs, self._local(path), span))
-        return result
+    def added(
+        self, node: Node, shapes: Sequence[Shape], specs: Sequence[ParameterSpec], path: str
+    ) -> None:
+        """Write a layer down."""
+        span = node.origin.span
+        self._write(Applied(node, node.op, tuple(shapes), tuple(specs), self._local(path), span))
 
-    def call_block(
-        self, block: syntax.Block, module: Module, given: dict[str, Any], inputs: list[Any],
-        spans: tuple[Span, Span], path: str, suffix: str,
-    ) -> Any:  # fmt: skip
-        """Build the block with a trace of its own, and write down the call."""
-        record = Trace(block, path, module)
-        inner_tracer = _InnerBody(self.tracer, record, module)
-        result = self._call_traced(inner_tracer, block, given, inputs, spans, path, suffix)
-        if result is UNKNOWN:
-            return result
-        values = result.items if isinstance(result, Tensors) else (result,)
-        if UNKNOWN in values:
+    def named(self, name: str, value: Tensor) -> None:
+        """Write a name down."""
+        self._write(Named(name, value.name))
+
+    def asserting(self, statement: syntax.Assert) -> None:
+        """Write down an assert over arguments."""
+        message = statement.message or f"{statement.condition.span.text} does not hold"
+        condition = condition_of(self.body, statement.condition)
+        self.record.asserts.append((condition, message))
+        self.frozen.names |= forgotten(self.body, statement.condition, condition)
+
+    # -- decisions
+
+    def deciding(self) -> None:
+        """What is evaluated now decides something."""
+        self.frozen.deciding += 1
+        self._seen = set()
+
+    def decided(self, conditions: Sequence[syntax.Expr], case: int | None, span: Span) -> None:
+        """Write a decision down, and what follows under it."""
+        self.frozen.deciding -= 1
+        if case is not None:
+            translated = tuple(condition_of(self.body, condition) for condition in conditions)
+            chosen = Chosen(translated, case, [], span, frozenset(self._seen))
+            self._write(chosen)
+            self._into.append(chosen.events)
+
+    def done(self) -> None:
+        """What follows stands under the decision no more."""
+        self._into.pop()
+
+    # -- calls of blocks
+
+    def calling(self, block: syntax.Block, module: Module, path: str) -> Follower:
+        """A block's body has a trace of its own."""
+        return _BlockTracer(self.frozen, Trace(block, path, module))
+
+    def called(
+        self, inner: Follower, inputs: Sequence[Input], result: Result, span: Span
+    ) -> Result:
+        """Write the call down; sizes of results are said in the terms of the caller."""
+        assert isinstance(inner, _BlockTracer)
+        results = result.items if isinstance(result, Tensors) else (result,)
+        values = [value for value in (*inputs, *results) if isinstance(value, Tensor)]
+        if len(values) < len(inputs) + len(results):
             return UNKNOWN
-        record.results = tuple(value.name for value in values)
-        back = _Outside(inner_tracer.dims)
-        outside = tuple(
-            Tensor(v.name, tuple(back.size(d) for d in v.shape), v.span) for v in values
-        )
+        names = tuple(value.name for value in values)
+        record = inner.record
+        record.results = names[len(inputs) :]
         self._write(
             Called(
                 record,
-                tuple(tensor.name for tensor in inputs),
+                names[: len(inputs)],
                 record.results,
-                inner_tracer.given,
-                self._local(path),
-                spans[1],
+                inner.given,
+                self._local(record.prefix),
+                span,
             )
         )
+        back = _Outside(inner.dims)
+        outside = tuple(
+            Tensor(v.name, tuple(back.size(d) for d in v.shape), v.span)
+            for v in values[len(inputs) :]
+        )
         return Tensors(outside) if isinstance(result, Tensors) else outside[0]
-
-    def _call_traced(
-        self, home: _InnerBody, block: syntax.Block, given: dict[str, Any], inputs: list[Any],
-        spans: tuple[Span, Span], path: str, suffix: str,
-    ) -> Any:  # fmt: skip
-        self._home = home
-        try:
-            return super().call_block(block, home.module, given, inputs, spans, path, suffix)
-        finally:
-            self._home = None
-
-    def make_body(self, *args: Any, **options: Any) -> Body:
-        """The body of the block that is called, with a trace of its own."""
-        assert self._home is not None
-        return self._home.make(*args, **options)
 
     def _local(self, path: str) -> str:
         prefix = self.record.prefix
         return path[len(prefix) + 1 :] if prefix else path
 
-    def _bind_target(self, target: syntax.Name, value: Any, span: Span) -> None:
-        super()._bind_target(target, value, span)
-        if isinstance(value, Tensor):
-            self._write(Named(target.id, value.name))
 
-    # -- decisions
+class _BlockTracer(Tracer):
+    """Follows the body of a block: its arguments and the sizes of its inputs get names of their own."""
 
-    @contextmanager
-    def _case(self, conditions: tuple[Condition, ...], case: int, span: Span) -> Iterator[None]:
-        chosen = Chosen(conditions, case, [], span, frozenset(self._seen))
-        self._write(chosen)
-        self._into.append(chosen.events)
-        try:
-            yield
-        finally:
-            self._into.pop()
-
-    def evaluate(self, expr: syntax.Expr) -> Any:
-        """Evaluate; what is evaluated to decide something freezes the arguments in it."""
-        if isinstance(expr, syntax.Conditional):
-            case = self._decide([condition for _, condition in expr.cases])
-            conditions = tuple(condition_of(self, c) for _, c in expr.cases)
-            chosen = expr.cases[case][0] if case < len(expr.cases) else expr.otherwise
-            with self._case(conditions, case, expr.span):
-                return self.evaluate(chosen)
-        value = super().evaluate(expr)
-        called = isinstance(expr, syntax.Call) and expr.callee.id in constants.FUNCTIONS
-        if called:
-            self.record.computed |= symbols_of(value)
-        if self.tracer.deciding or called:
-            self.tracer.frozen |= roots_of(value)
-            self._seen |= symbols_of(value)
-        return value
-
-    def constant(self, expr: syntax.Expr, what: str) -> Any:
-        """A constant; arguments of functions such as `range` and `max` are frozen."""
-        value = super().constant(expr, what)
-        if what.startswith("an argument of `"):
-            self.tracer.frozen |= roots_of(value)
-            self.record.computed |= symbols_of(value)
-        return value
-
-    def run(self, statements: Sequence[syntax.Statement]) -> None:
-        """Run statements; decisions are written down, and so are asserts over arguments."""
-        for statement in statements:
-            if isinstance(statement, syntax.If):
-                case = self._decide([condition for condition, _ in statement.branches])
-                conditions = tuple(condition_of(self, c) for c, _ in statement.branches)
-                inside = case < len(statement.branches)
-                body = statement.branches[case][1] if inside else statement.otherwise
-                with self._case(conditions, case, statement.span):
-                    self.run(body)
-                continue
-            if isinstance(statement, syntax.Assert):
-                message = statement.message or f"{statement.condition.span.text} does not hold"
-                condition = condition_of(self, statement.condition)
-                self.record.asserts.append((condition, message))
-                self.tracer.frozen |= forgotten(self, statement.condition, condition)
-            super().run((statement,))
-
-    def _decide(self, conditions: Sequence[syntax.Expr]) -> int:
-        self.tracer.deciding += 1
-        self._seen = set()
-        try:
-            for case, condition in enumerate(conditions):
-                if self.condition(condition):
-                    return case
-            return len(conditions)
-        finally:
-            self.tracer.deciding -= 1
-
-
-class _InnerBody:
-    """Makes the body of a block's call, its arguments and the sizes of its inputs renamed."""
-
-    def __init__(self, tracer: Tracer, record: Trace, module: Module) -> None:
-        self.tracer = tracer
-        self.record = record
-        self.module = module
-        self.given: dict[str, Any] = {}
+    def __init__(self, frozen: Frozen, record: Trace) -> None:
+        super().__init__(frozen, record)
+        self.given: dict[str, int | float] = {}
         self.dims: dict[str, int] = {}
 
-    def make(self, *args: Any, **options: Any) -> Body:
-        body = _BlockBody(*args, **options)
-        body.start(self.tracer, self.record)
-        body.home = self
-        return body
+    def arguments(self, values: Mapping[str, Constant | Unknown]) -> Mapping[str, Constant]:
+        """The arguments under their own names."""
+        known = {name: value for name, value in values.items() if not isinstance(value, Unknown)}
+        self.record.arguments = {name: plain(value) for name, value in known.items()}
+        return {name: self._symbol(safe_name(name), value) for name, value in known.items()}
 
-    def symbol(self, name: str, value: Any) -> Any:
+    def input(self, name: str, value: Input) -> Input:
+        """An input, its sizes under names of their own."""
+        if not isinstance(value, Tensor):
+            return value
+        record = self.record
+        first = not record.inputs
+        taken = set(record.symbols)
+        dims = []
+        axes = _AXES.get(len(value.shape), ())
+        for axis, extent in enumerate(value.shape):
+            word = axes[axis] if axes else f"size{axis}"
+            symbol = safe_name(f"in_{word}" if first else f"{name}_{word}")
+            while symbol in taken:
+                symbol += "_"
+            dims.append(extent if isinstance(extent, Size) else self._symbol(symbol, extent))
+        shape = cast(Shape, tuple(dims))
+        record.inputs[name] = value.name
+        record.shapes[name] = shape
+        return Tensor(value.name, shape, value.span)
+
+    def _symbol(self, name: str, value: Constant) -> Constant:
         """A number under a name of its own."""
-        inner = rename(value, name)
+        inner: Constant = rename(value, name)
         if isinstance(inner, (Traced, TracedFloat)):
+            assert isinstance(value, (int, float))
             self.record.symbols[name] = value
             self.given[name] = value
-            if isinstance(inner, Traced):
+            if isinstance(value, int):
                 self.dims[name] = value
         return inner
-
-
-class _BlockBody(TracingBody):
-    """The body of a block."""
-
-    home: _InnerBody
-
-    def bind_parameters(self, parameters: Any, *args: Any, **options: Any) -> dict[str, Any]:
-        """Bind the arguments under their own names."""
-        values = super().bind_parameters(parameters, *args, **options)
-        self.record.arguments = {name: plain(value) for name, value in values.items()}
-        for name, value in values.items():
-            binding = self.scope.get(name)
-            assert binding is not None
-            binding.value = self.home.symbol(safe_name(name), value)
-        return values
-
-    def bind_input(self, name: syntax.Name, value: Any) -> None:
-        """Bind an input, its sizes under names of their own."""
-        if isinstance(value, Tensor):
-            record = self.record
-            first = not record.inputs
-            taken = set(record.symbols)
-            dims = []
-            axes = _AXES.get(len(value.shape), ())
-            for axis, extent in enumerate(value.shape):
-                word = axes[axis] if axes else f"size{axis}"
-                symbol = safe_name(f"in_{word}" if first else f"{name.id}_{word}")
-                while symbol in taken:
-                    symbol += "_"
-                dims.append(
-                    extent if isinstance(extent, Size) else self.home.symbol(symbol, extent)
-                )
-            value = Tensor(value.name, tuple(dims), value.span)
-            record.inputs[name.id] = value.name
-            record.shapes[name.id] = value.shape
-        super().bind_input(name, value)
 
 
 class _Outside:

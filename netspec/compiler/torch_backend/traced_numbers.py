@@ -12,6 +12,7 @@ import operator
 from collections.abc import Callable
 from typing import Any, cast
 
+from netspec.compiler.ir.size_text import size_text
 from netspec.compiler.ir.sizes import Dim, Size
 
 
@@ -98,6 +99,11 @@ def local_of(value: int) -> Dim:
     return value.local if isinstance(value, Traced) else int(value)
 
 
+def local_text(value: float) -> str:
+    """The same as Python."""
+    return value.local if isinstance(value, TracedFloat) else size_text(local_of(cast(int, value)))
+
+
 def outer_of(value: int) -> Dim:
     """A number in the arguments of the net."""
     return value.outer if isinstance(value, Traced) else int(value)
@@ -130,6 +136,13 @@ def plain(value: Any) -> Any:
     if isinstance(value, Traced):
         return int(value)
     return float(value) if isinstance(value, TracedFloat) else value
+
+
+def follow(value: float, symbol: str, name: str) -> Traced | TracedFloat:
+    """A number that is an argument of the net, by its name in the class and in the net."""
+    if isinstance(value, int):
+        return Traced(value, cast(Dim, Size.named(symbol)), cast(Dim, Size.named(name)))
+    return TracedFloat(value, symbol, name)
 
 
 def rename(value: Any, name: str) -> Any:

@@ -1,51 +1,84 @@
-"""What a body reports by, and what it says of names that nothing is called by."""
+"""The names that a body knows, and what is said of those that nothing is called by."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
 from netspec import codes
 from netspec.compiler.elaborate.net_builder import Assembly
-from netspec.compiler.elaborate.scope import UNKNOWN, Scope, SharedLayer
-from netspec.compiler.ir import initializers
+from netspec.compiler.elaborate.scope import Scope
+from netspec.compiler.elaborate.values import UNKNOWN, SharedLayer, Value
+from netspec.compiler.ir import constants, initializers
+from netspec.compiler.ops import registry
 from netspec.compiler.parse.loader import Module
 from netspec.compiler.syntax import other_frameworks
 from netspec.compiler.syntax import tree as syntax
-from netspec.diagnostics import Code, Edit, Hint, Label, Span, suggest
+from netspec.diagnostics import Edit, Hint, Label, Span, suggest
+
+if TYPE_CHECKING:
+    from netspec.compiler.elaborate.reporter import Reports
+
+SPLIT = "split"
+"""The name of what is called like a layer, and makes several."""
 
 
-class Reporter:
-    """The part of a body that knows its names."""
+class Names:
+    """What a body knows by name.
 
-    scope: Scope
-    assembly: Assembly
-    module: Module
+    Attributes:
+        scope: its values and constants.
+        module: the blocks that it can call.
+        statements: its own statements, once they run.
+    """
 
-    def report(self, code: Code, message: str, span: Span, **more: Any) -> None:
-        """Report an error or a warning here."""
-        raise NotImplementedError
+    def __init__(
+        self,
+        scope: Scope,
+        module: Module,
+        assembly: Assembly,
+        reporter: Reports,
+        statements: tuple[syntax.Statement, ...] = (),
+    ) -> None:
+        self.scope = scope
+        self.module = module
+        self.assembly = assembly
+        self.reporter = reporter
+        self.statements = statements
+
+    def view(self, reporter: Reports) -> Names:
+        """The same names for a reader who counts as none, and reports to someone else."""
+        return Names(self.scope.view(), self.module, self.assembly, reporter, self.statements)
 
     def callables(self) -> list[str]:
         """The names of layers and blocks that can be called here."""
-        raise NotImplementedError
+        return [*registry(), SPLIT, *self.module.blocks]
 
-    def defined_later(self, name: str) -> Iterator[Span]:
-        """Where the body gives a name that it does not know yet."""
-        raise NotImplementedError
+    def is_function(self, name: str) -> bool:
+        """Whether a name is that of a function of constants, such as `max`, and of nothing else."""
+        return (
+            name in constants.FUNCTIONS
+            and self.scope.get(name) is None
+            and name not in self.callables()
+        )
 
-    def undefined(self, name: syntax.Name) -> Any:
+    def place(self, expr: syntax.Expr) -> Span:
+        """Where a constant was written: for a name, where it got its value."""
+        binding = self.scope.get(expr.id) if isinstance(expr, syntax.Name) else None
+        return expr.span if binding is None else self.assembly.written.get(binding.span, expr.span)
+
+    def undefined(self, name: syntax.Name) -> Value:
         """Report an unknown name, and go on with what was probably meant."""
         if name.id in other_frameworks.PYTHON_WORDS:
             word, value = other_frameworks.PYTHON_WORDS[name.id]
             hint = Hint(f"write `{word}`", (Edit(name.span, word),))
             message = f"`{name.id}` is written `{word}` here"
-            self.report(codes.NAME_UNDEFINED, message, name.span, hints=(hint,))
+            self.reporter.report(codes.NAME_UNDEFINED, message, name.span, hints=(hint,))
             return value
         if (comment := _comment(name.span)) is not None:
             message = f"nothing is called `{name.id}` here"
-            self.report(codes.NAME_UNDEFINED, message, name.span, hints=(comment,))
+            self.reporter.report(codes.NAME_UNDEFINED, message, name.span, hints=(comment,))
             return UNKNOWN
         is_layer = name.id in self.callables()
         meant = suggest(name.id, [*self.scope.names(), *initializers.RULES])
@@ -58,8 +91,12 @@ class Reporter:
         if is_layer:
             message = f"`{name.id}` is a layer, not a value"
             hints += (Hint(f"a layer is called on a value: `x -> {name.id}`"),)
-        later = tuple(Label(span, "defined only here") for span in self.defined_later(name.id))
-        self.report(codes.NAME_UNDEFINED, message, name.span, secondary=later, hints=hints)
+        later = tuple(
+            Label(target.span, "defined only here")
+            for target in assigned(self.statements)
+            if target.id == name.id
+        )
+        self.reporter.report(codes.NAME_UNDEFINED, message, name.span, secondary=later, hints=hints)
         binding = self.scope.get(meant) if meant is not None else None
         if binding is None:
             return UNKNOWN
@@ -67,7 +104,7 @@ class Reporter:
         self.guess(name.span)
         return binding.value
 
-    def skip(self, tree: Any) -> None:
+    def skip(self, tree: object) -> None:
         """Go on without running a part of the file: what it names is of use all the same."""
         names = self.assembly.names_skipped.get(id(tree))
         if names is None:
@@ -77,7 +114,7 @@ class Reporter:
         for name in names:
             binding = self.scope.get(name)
             if binding is not None and isinstance(binding.value, SharedLayer):
-                binding.value.scope.skip(binding.value.call)
+                self.skip(binding.value.call)
 
     def guess(self, span: Span) -> None:
         """Go on with a guess: the file does not say what follows from it there."""
@@ -89,7 +126,23 @@ class Reporter:
         used_once = len(re.findall(rf"\b{re.escape(name)}\b", defined.source.text)) == 1
         if name.isidentifier() and used_once:
             message = f"nothing reads `{name}`, and nothing is called `{used}`: one may be misspelt"
-            self.report(codes.GRAPH_UNUSED, message, defined)
+            self.reporter.report(codes.GRAPH_UNUSED, message, defined)
+
+
+def assigned(statements: object) -> Iterator[syntax.Name]:
+    """The names that statements give, those in branches and loops among them."""
+    stack: list[object] = [statements]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, syntax.Assign):
+            yield from item.targets
+        elif isinstance(item, syntax.If):
+            stack.extend(body for _, body in item.branches)
+            stack.append(item.otherwise)
+        elif isinstance(item, syntax.For):
+            stack.append(item.body)
+        elif isinstance(item, tuple):
+            stack.extend(reversed(item))
 
 
 def _comment(span: Span) -> Hint | None:

@@ -1,0 +1,214 @@
+"""Calls of blocks: what a call gives them, and the body that is built for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from netspec import codes
+from netspec.compiler.elaborate.arguments import Arguments
+from netspec.compiler.elaborate.evaluator import Evaluator
+from netspec.compiler.elaborate.follower import Follower
+from netspec.compiler.elaborate.layer_names import LayerNames
+from netspec.compiler.elaborate.names import Names
+from netspec.compiler.elaborate.net_builder import MAX_CALLS_DEEP, Assembly, StopBuildingError
+from netspec.compiler.elaborate.reporter import Reporter
+from netspec.compiler.elaborate.values import (
+    UNKNOWN,
+    Input,
+    Result,
+    SharedLayer,
+    Tensor,
+    Tensors,
+    Unknown,
+)
+from netspec.compiler.ir.attributes import show
+from netspec.compiler.ir.constants import Constant
+from netspec.compiler.syntax import tree as syntax
+from netspec.diagnostics import Edit, Frame, Hint, Span, plural, suggest
+
+if TYPE_CHECKING:
+    from netspec.compiler.elaborate.body import Body
+    from netspec.compiler.ir.initializers import Initializer
+    from netspec.compiler.parse.loader import Module
+
+
+class Blocks:
+    """Calls blocks from one body. `rules` are the initial values that it gives by `init`."""
+
+    def __init__(
+        self,
+        assembly: Assembly,
+        names: Names,
+        reporter: Reporter,
+        evaluator: Evaluator,
+        layer_names: LayerNames,
+        arguments: Arguments,
+        rules: Mapping[str, Initializer],
+        follower: Follower,
+        make_body: type[Body],
+    ) -> None:
+        self.assembly = assembly
+        self.names = names
+        self.reporter = reporter
+        self.evaluator = evaluator
+        self.layer_names = layer_names
+        self.arguments = arguments
+        self.rules = rules
+        self.follower = follower
+        self.make_body = make_body
+
+    def apply(
+        self,
+        call: syntax.Call,
+        inputs: Sequence[Input],
+        label: syntax.Label | None,
+        span: Span,
+        suffix: str = "",
+        path: str | None = None,
+    ) -> Result:
+        """Call a block by its name; `path` is given for one that is called more than once."""
+        block, module = self.names.module.blocks[call.callee.id]
+        given, more = self._arguments(block, call)
+        values = [*inputs, *more]
+        if not self.arguments.check_arity(block.name.id, len(block.inputs), values, span):
+            return UNKNOWN
+        if self.assembly.calls_deep >= MAX_CALLS_DEEP:
+            message = f"blocks call each other more than {MAX_CALLS_DEEP} deep"
+            self.reporter.report(codes.LIMIT_NESTING, message, call.span)
+            raise StopBuildingError
+        path = path or self.layer_names.name(_snake(block.name.id), label, span)
+        if path is None:
+            return UNKNOWN
+        return self.call(block, module, given, values, (call.span, span), path, suffix)
+
+    def call(
+        self,
+        block: syntax.Block,
+        module: Module,
+        given: Mapping[str, Constant | Unknown],
+        inputs: Sequence[Input],
+        spans: tuple[Span, Span],
+        path: str,
+        suffix: str,
+    ) -> Result:
+        """Build the body of a block; what it returns, or UNKNOWN.
+
+        `spans` are those of the call and of the whole stage.
+        """
+        call, whole = spans
+        reporter = self.reporter
+        self.assembly.called.add(block.name.span)
+        follower = self.follower.calling(block, module, path)
+        inner = self.make_body(
+            self.assembly,
+            module,
+            prefix=path,
+            suffix=suffix + self.layer_names.suffix,
+            frames=reporter.trace(),
+            rules=self.rules,
+            is_block=True,
+            follower=follower,
+        )
+        values = inner.bind_parameters(block.parameters, given, block.name, "block", call)
+        for name, value in follower.arguments(values).items():
+            inner.scope.replace(name, value)
+        shown = ", ".join(
+            f"{name} = {'?' if value is UNKNOWN else show(value)}" for name, value in values.items()
+        )
+        text = f"block {block.name.id}({shown})"
+        inner.reporter.frames = (*reporter.frames, Frame(text, call, tuple(reporter.turns)))
+        self.assembly.calls_deep += 1
+        try:
+            returned = inner.run_block(block, inputs)
+        finally:
+            self.assembly.calls_deep -= 1
+        if returned is None:
+            hint = _return_hint(block)
+            message = f"block {block.name.id} does not return a value"
+            reporter.report(codes.BLOCK_NO_RETURN, message, block.name.span, hints=(hint,))
+            return UNKNOWN
+        if isinstance(returned, Tensor):
+            returned = Tensor(returned.name, returned.shape, whole)
+        return self.follower.called(follower, inputs, returned, whole)
+
+    def _arguments(
+        self, block: syntax.Block, call: syntax.Call
+    ) -> tuple[dict[str, Constant | Unknown], list[Input]]:
+        """The constants by name and the values in order that a call gives to a block."""
+        order = [parameter.name.id for parameter in block.parameters]
+        given: dict[str, Constant | Unknown] = {}
+        inputs: list[Input] = []
+        positional = 0
+        for argument in call.arguments:
+            value = self.evaluator.evaluate(argument.value)
+            if argument.name is None and isinstance(value, (Tensor, Tensors)):
+                inputs += value.items if isinstance(value, Tensors) else [value]
+                continue
+            if argument.name is not None:
+                name = argument.name.id
+            elif positional < len(order):
+                name = order[positional]
+                positional += 1
+            elif isinstance(value, Unknown):
+                inputs.append(value)
+                continue
+            else:
+                message = f"block {block.name.id} takes {plural(len(order), 'argument')}"
+                self.reporter.report(codes.CALL_TOO_MANY, message, argument.span)
+                continue
+            if isinstance(value, (Tensor, Tensors, SharedLayer)):
+                message = f"`{name}` must be a constant, not a value of the net"
+                self.reporter.report(codes.VALUE_NOT_A_CONSTANT, message, argument.value.span)
+                value = UNKNOWN
+            if name not in order:
+                name = self._meant(block, argument, [o for o in order if o not in given]) or name
+            elif name in given:
+                self.reporter.report(codes.CALL_TWICE, f"`{name}` is given twice", argument.span)
+            given[name] = value
+            if name in order:
+                # Errors in the block about this value point to where it was written.
+                parameter = block.parameters[order.index(name)]
+                self.assembly.written[parameter.name.span] = self.names.place(argument.value)
+        return given, inputs
+
+    def _meant(
+        self, block: syntax.Block, argument: syntax.Argument, free: Sequence[str]
+    ) -> str | None:
+        """Report an argument that a block does not have; the one that was probably meant."""
+        assert argument.name is not None
+        name = argument.name.id
+        meant = suggest(name, free)
+        edits = (Edit(argument.name.span, meant),) if meant else ()
+        order = [parameter.name.id for parameter in block.parameters]
+        self.reporter.report(
+            codes.CALL_UNKNOWN_ATTRIBUTE,
+            f"block {block.name.id} has no argument `{name}`",
+            argument.name.span,
+            hints=(Hint(f"did you mean `{meant}`?", edits),) if meant else (),
+            notes=(f"it takes {', '.join(order)}",) if order else ("it takes none",),
+        )
+        return meant
+
+
+def _snake(name: str) -> str:
+    """`BasicBlock` as `basic_block`: what an unlabelled call of a block is numbered under."""
+    out = ""
+    for i, char in enumerate(name):
+        if char.isupper() and i and not name[i - 1].isupper() and name[i - 1] != "_":
+            out += "_"
+        out += char.lower()
+    return out
+
+
+def _return_hint(block: syntax.Block) -> Hint:
+    """End a block with a `return` of what it computed last."""
+    last = block.body[-1] if block.body else None
+    if not isinstance(last, syntax.Assign):
+        return Hint("end it with `return x`")
+    names = ", ".join(target.id for target in last.targets)
+    source, (_, column) = last.span.source, last.span.source.position(last.span.start)
+    margin = source.line(last.span.line)[: column - 1]
+    line_break = f"\n{margin}" if not margin.strip() else "\n"
+    end = Span(source, last.span.end, last.span.end)
+    return Hint(f"end it with `return {names}`", (Edit(end, f"{line_break}return {names}"),))

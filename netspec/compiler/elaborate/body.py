@@ -1,0 +1,143 @@
+"""A body while it is built, and the parts that build it: each is handed what it uses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from netspec import codes
+from netspec.compiler.elaborate.arguments import Arguments
+from netspec.compiler.elaborate.asserts import Asserts
+from netspec.compiler.elaborate.blocks import Blocks
+from netspec.compiler.elaborate.calls import Calls
+from netspec.compiler.elaborate.evaluator import Evaluator
+from netspec.compiler.elaborate.expressions import Expressions
+from netspec.compiler.elaborate.follower import NOBODY, Follower
+from netspec.compiler.elaborate.inputs import Inputs
+from netspec.compiler.elaborate.layer_names import LayerNames
+from netspec.compiler.elaborate.layers import Layers
+from netspec.compiler.elaborate.names import Names
+from netspec.compiler.elaborate.net_builder import Assembly
+from netspec.compiler.elaborate.reporter import Reporter
+from netspec.compiler.elaborate.scope import Scope
+from netspec.compiler.elaborate.shape_comment_checks import ShapeComments
+from netspec.compiler.elaborate.split import Splits
+from netspec.compiler.elaborate.statements import ReturnedError, Statements
+from netspec.compiler.elaborate.values import UNKNOWN, Input, Result, Unknown
+from netspec.compiler.ir.constants import Constant
+from netspec.compiler.syntax import tree as syntax
+from netspec.diagnostics import Frame, Hint, Label, Span
+
+if TYPE_CHECKING:
+    from netspec.compiler.ir.initializers import Initializer
+    from netspec.compiler.parse.loader import Module
+
+
+class Body:
+    """The body of a net, or of one call of a block.
+
+    Args:
+        assembly: what all bodies of the net share.
+        module: the file it is written in.
+        prefix: the path of the block that it is of.
+        suffix: what a further call of a shared block puts behind the names of its nodes.
+        frames: the calls around it.
+        rules: the initial values that the body around it gives.
+        is_block: whether it is of a block.
+        follower: who is told what it does.
+    """
+
+    def __init__(
+        self,
+        assembly: Assembly,
+        module: Module,
+        *,
+        prefix: str = "",
+        suffix: str = "",
+        frames: tuple[Frame, ...] = (),
+        rules: Mapping[str, Initializer] | None = None,
+        is_block: bool = False,
+        follower: Follower = NOBODY,
+    ) -> None:
+        self.assembly = assembly
+        self.follower = follower
+        rules = dict(rules or {})
+        self.scope = scope = Scope(assembly.reads)
+        self.reporter = reporter = Reporter(assembly, frames)
+        self.names = names = Names(scope, module, assembly, reporter)
+        self.evaluator = evaluator = Evaluator(reporter)
+        self.comments = comments = ShapeComments(assembly, names, reporter)
+        layer_names = LayerNames(assembly, reporter, evaluator, prefix, suffix)
+        arguments = Arguments(names, reporter, evaluator)
+        layers = Layers(assembly, reporter, names, rules, follower)
+        splits = Splits(reporter, layer_names, arguments, layers)
+        self.blocks = blocks = Blocks(
+            assembly, names, reporter, evaluator, layer_names, arguments, rules, follower, Body
+        )
+        calls = Calls(
+            assembly, names, reporter, evaluator, layer_names, arguments, layers, splits, blocks
+        )
+        expressions = Expressions(
+            names, reporter, evaluator, assembly, calls.apply, comments.check, follower
+        )
+        evaluator.evaluate = follower.follow(names, expressions.evaluate)
+        inputs = Inputs(assembly, names, reporter, evaluator, comments.check)
+        asserts = Asserts(assembly, names, reporter, evaluator)
+        self.statements = Statements(
+            assembly, names, reporter, evaluator, layer_names, arguments, inputs, asserts, rules,
+            follower, is_block=is_block,
+        )  # fmt: skip
+
+    def bind_parameters(
+        self,
+        parameters: Sequence[syntax.Parameter],
+        given: Mapping[str, Constant | Unknown],
+        name: syntax.Name,
+        kind: str,
+        call: Span | None = None,
+    ) -> dict[str, Constant | Unknown]:
+        """Bind the arguments of a net or a block, defaults in order, each seeing those before."""
+        report = self.reporter.report
+        values: dict[str, Constant | Unknown] = {}
+        for parameter in parameters:
+            id_ = parameter.name.id
+            if id_ in values:
+                message = f"`{id_}` is already an argument of {kind} {name.id}"
+                report(codes.NAME_TWICE, message, parameter.name.span)
+            if id_ in given:
+                value = given[id_]
+            elif parameter.default is not None:
+                value = self.evaluator.constant(parameter.default, f"the default of `{id_}`")
+                self.assembly.written[parameter.name.span] = parameter.default.span
+            else:
+                words = f"give it on the command line: --set {id_}=..."
+                report(
+                    codes.CALL_MISSING,
+                    f"{kind} {name.id} needs `{id_}`",
+                    call or parameter.span,
+                    secondary=(Label(parameter.span, "has no default"),) if call else (),
+                    hints=(Hint(words),) if kind == "net" else (),
+                )
+                value = UNKNOWN
+            values[id_] = value
+            self.scope.bind(id_, value, parameter.name.span, must_read=True)
+        return values
+
+    def run(self, statements: tuple[syntax.Statement, ...]) -> None:
+        """Run the body from its first statement."""
+        self.names.statements = statements
+        self.statements.run(statements)
+
+    def run_block(self, block: syntax.Block, inputs: Sequence[Input]) -> Result | None:
+        """Run the body of a block on its inputs; what it returns, None if it does not."""
+        for name, value in zip(block.inputs, inputs, strict=True):
+            value = self.follower.input(name.id, value)
+            self.scope.bind(name.id, value, name.span, must_read=True)
+        try:
+            self.run(block.body)
+        except ReturnedError as end:
+            return end.value
+        finally:
+            # Without the way back there is no cycle of objects, which a file may make by thousands.
+            del self.evaluator.evaluate
+        return None

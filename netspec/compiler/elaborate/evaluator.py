@@ -1,0 +1,115 @@
+"""What the parts of a body ask of expressions: a constant, a value of the net, a condition."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from netspec import codes
+from netspec.compiler.elaborate.values import (
+    UNKNOWN,
+    Evaluate,
+    Input,
+    SharedLayer,
+    Tensor,
+    Tensors,
+    Unknown,
+    Value,
+)
+from netspec.compiler.ir import constants
+from netspec.compiler.ir.constants import Constant, ConstantError
+from netspec.compiler.ir.graph import show_shape
+from netspec.compiler.syntax import tree as syntax
+from netspec.diagnostics import Hint, Span
+
+if TYPE_CHECKING:
+    from netspec.compiler.elaborate.reporter import Reports
+
+
+class Evaluator:
+    """Evaluates for those who need an expression of a certain kind, and reports one of another.
+
+    `evaluate` is the one way back from a call to the expressions that it is made of: it is given when
+    the body is whole.
+    """
+
+    evaluate: Evaluate
+
+    def __init__(self, reporter: Reports) -> None:
+        self.reporter = reporter
+
+    def constant(self, expr: syntax.Expr, what: str) -> Constant | Unknown:
+        """A compile-time constant, or UNKNOWN."""
+        value = self.evaluate(expr)
+        if isinstance(value, (Tensor, Tensors, SharedLayer)):
+            self.reporter.report(
+                codes.VALUE_NOT_A_CONSTANT,
+                f"{what} must be a constant, not a value of the net",
+                expr.span,
+                label=show_shape(value.shape) if isinstance(value, Tensor) else "",
+            )
+            return UNKNOWN
+        return value
+
+    def constants(self, exprs: Iterable[syntax.Expr], what: str) -> list[Constant] | None:
+        """Several constants, or None if one is UNKNOWN."""
+        values = [self.constant(expr, what) for expr in exprs]
+        known = [value for value in values if not isinstance(value, Unknown)]
+        return known if len(known) == len(values) else None
+
+    def tensor(self, expr: syntax.Expr, what: str) -> Input:
+        """A value of the net, or UNKNOWN."""
+        return self.as_tensor(self.evaluate(expr), expr, what)
+
+    def as_tensor(self, value: Value, expr: syntax.Expr, what: str) -> Input:
+        """Check that what an expression gave is one value of the net."""
+        if isinstance(value, (Tensor, Unknown)):
+            return value
+        if isinstance(value, Tensors):
+            return self.one_value(value, expr.span, what)
+        if isinstance(value, SharedLayer):
+            self.reporter.report(
+                codes.VALUE_NOT_A_TENSOR, f"{what} must be a value of the net, not a layer", expr.span,
+                hints=(Hint(f"call it: `x -> {expr.span.text}`"),),
+            )  # fmt: skip
+        else:
+            kind = constants.type_name(value)
+            self.reporter.report(
+                codes.VALUE_NOT_A_TENSOR,
+                f"{what} must be a value of the net, not {kind}",
+                expr.span,
+            )
+        return UNKNOWN
+
+    def one_value(self, values: Tensors, span: Span, what: str) -> Unknown:
+        """Report several values where one belongs."""
+        self.reporter.report(
+            codes.VALUE_SEVERAL, f"{what} must be one value, and this gives {len(values.items)}", span,
+            hints=(Hint("unpack them first: `a, b = ...`"),),
+        )  # fmt: skip
+        return UNKNOWN
+
+    def condition(self, expr: syntax.Expr) -> bool | None:
+        """A condition, or None after a reported error."""
+        value = self.constant(expr, "a condition")
+        if isinstance(value, Unknown):
+            return None
+        try:
+            return constants.truth(value)
+        except ConstantError as error:
+            self.reporter.report(error.code, error.message, expr.span)
+            return None
+
+    def choose(self, conditions: Iterable[syntax.Expr]) -> int | None:
+        """Which condition is the first that holds; their number if none does.
+
+        None after a reported error.
+        """
+        case = 0
+        for case, condition in enumerate(conditions):
+            holds = self.condition(condition)
+            if holds is None:
+                return None
+            if holds:
+                return case
+        return case + 1

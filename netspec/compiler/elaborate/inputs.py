@@ -1,0 +1,123 @@
+"""The inputs of a net: their shapes, and the sizes that they leave open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, cast
+
+from netspec import codes
+from netspec.compiler.elaborate.evaluator import Evaluator
+from netspec.compiler.elaborate.fix_its import apply_edits
+from netspec.compiler.elaborate.names import Names
+from netspec.compiler.elaborate.net_builder import Assembly
+from netspec.compiler.elaborate.reporter import Reporter
+from netspec.compiler.elaborate.values import UNKNOWN, Tensor, Unknown
+from netspec.compiler.ir.attributes import Int, WrongValueError, show
+from netspec.compiler.ir.constants import Constant
+from netspec.compiler.ir.graph import Shape
+from netspec.compiler.ir.sizes import Size
+from netspec.compiler.syntax import other_frameworks
+from netspec.compiler.syntax import tree as syntax
+from netspec.diagnostics import Edit, Hint, Label, quoted, suggest
+
+if TYPE_CHECKING:
+    from netspec.compiler.elaborate.expressions import CheckComment
+
+
+class Inputs:
+    """Adds the inputs of a net."""
+
+    def __init__(
+        self,
+        assembly: Assembly,
+        names: Names,
+        reporter: Reporter,
+        evaluator: Evaluator,
+        check_comment: CheckComment,
+    ) -> None:
+        self.assembly = assembly
+        self.names = names
+        self.reporter = reporter
+        self.evaluator = evaluator
+        self.check_comment = check_comment
+
+    def add(self, s: syntax.Input) -> None:
+        """Add an input, and bind its name."""
+        self._bind_open_sizes(s)
+        value = self.evaluator.constant(s.shape, "the shape of an input")
+        shape = None if isinstance(value, Unknown) else self._shape(value, s.shape)
+        if shape is None:
+            self.names.scope.bind(s.name.id, UNKNOWN, s.name.span)
+            return
+        taken = self.assembly.take(s.name.id, "", s.name.span)
+        if taken is not None:
+            earlier = (Label(taken[1], "already here"),)
+            message = f"`{s.name.id}` is taken"
+            self.reporter.report(codes.NAME_TWICE, message, s.name.span, secondary=earlier)
+        self.assembly.add_input(s.name.id, shape)
+        if isinstance(s.shape, syntax.ListExpr):
+            self.assembly.input_shapes[s.name.id] = (s.shape, shape)
+        tensor = Tensor(s.name.id, shape, s.span)
+        self.names.scope.bind(s.name.id, tensor, s.name.span, must_read=True)
+        self.check_comment(s, tensor)
+
+    def _bind_open_sizes(self, s: syntax.Input) -> None:
+        """`input image: [3, H, W]`: capitals that stand for nothing yet are sizes left open."""
+        for name in open_sizes(s):
+            if name.id not in self.names.scope.names():
+                given = self.assembly.sizes.get(name.id)
+                value = Size.named(name.id) if given is None else given
+                self.names.scope.bind(name.id, value, name.span)
+        self._bind_small_sizes(s)
+
+    def _bind_small_sizes(self, s: syntax.Input) -> None:
+        """`[3, h, w]`: what was most likely meant to be left open is reported, and is."""
+        items = s.shape.items if isinstance(s.shape, syntax.ListExpr) else ()
+        names = [item for item in items if isinstance(item, syntax.Name)]
+        known = self.names.scope.names()
+        small = [
+            name
+            for name in names
+            if name.id not in (*known, *other_frameworks.PYTHON_WORDS)
+            and name.id.upper() not in known
+            and name.id.upper().isupper()
+            and suggest(name.id, known) is None
+        ]
+        edits = tuple(Edit(name.span, name.id.upper()) for name in small)
+        shown = quoted(apply_edits(s.shape.span, edits))
+        for name in small:
+            if name.id not in self.names.scope.names():
+                message = (
+                    f"nothing is called `{name.id}` here; a size left open has a name of capitals"
+                )
+                hint = Hint(f"write {shown}", edits)
+                self.reporter.report(codes.NAME_UNDEFINED, message, name.span, hints=(hint,))
+                self.names.scope.bind(name.id, Size.named(name.id.upper()), name.span)
+
+    def _shape(self, value: Constant, expr: syntax.Expr) -> Shape | None:
+        """The shape that an input was given, or None after a reported error."""
+        hints = (Hint("the shape of one image, without the batch: [3, 32, 32]"),)
+        if not isinstance(value, tuple) or not 1 <= len(value) <= 4:
+            message = f"the shape of an input must be a list of 1 to 4 sizes, not {show(value)}"
+            self.reporter.report(codes.INPUT_SHAPE, message, expr.span, hints=hints)
+            return None
+        shape = []
+        for i, size in enumerate(value):
+            if isinstance(size, Size):
+                shape.append(cast(int, size))  # it has the arithmetic that shapes need
+                continue
+            try:
+                shape.append(Int(1, 1 << 24).convert(size))
+            except WrongValueError as error:
+                span = expr.items[i].span if isinstance(expr, syntax.ListExpr) else expr.span
+                self.reporter.report(
+                    codes.INPUT_SHAPE, f"a size must be {error}", span, hints=hints
+                )
+        return tuple(shape) if len(shape) == len(value) else None
+
+
+def open_sizes(s: syntax.Input) -> Iterator[syntax.Name]:
+    """The names in an input's shape that may be sizes left open: short, and all capitals."""
+    for item in s.shape.items if isinstance(s.shape, syntax.ListExpr) else ():
+        if isinstance(item, syntax.Name) and item.id.isupper() and len(item.id) <= 12:
+            yield item
