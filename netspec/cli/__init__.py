@@ -88,9 +88,13 @@ def parse(arguments: list[str]) -> tuple[Callable[[argparse.Namespace], int], ar
     )
     parser.add_argument("--version", action="version", version=f"netspec {netspec.__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    # A parser takes a millisecond to make: one is enough where the verb is known.
+    known = arguments[:1] if arguments and arguments[0] in VERBS else VERBS
     parsers = {
-        name: verbs.add_parser(name, help=about, description=f"{about}.", allow_abbrev=False)
-        for name, about in VERBS.items()
+        name: verbs.add_parser(
+            name, help=VERBS[name], description=f"{VERBS[name]}.", allow_abbrev=False
+        )
+        for name in known
     }
     if not arguments:
         parser.print_help(sys.stderr)
