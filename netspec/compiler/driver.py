@@ -33,8 +33,10 @@ from netspec.diagnostics import (
 )
 
 # Trying a hint compiles the file again. All trials of a run together may cost as much as this many
-# expressions (about a second); a character of text costs half an expression.
+# expressions (about a second); a character of text costs half an expression, and a slip of syntax this
+# many.
 MAX_TRIAL_COST = 30_000
+SLIP_COST = 200
 MAX_TRIALS = 60
 MAX_HINTS = 2
 
@@ -243,8 +245,9 @@ class _Trials:
         self.result = result
         self.before = _keys(result.diagnostics)
         self.left = MAX_TRIALS
-        parses = sum(d.code.startswith("syntax/") for d in result.diagnostics) + 1
-        self.cost = result.work + parses * result.text_size // 2
+        slips = sum(d.code.startswith("syntax/") for d in result.diagnostics)
+        reads = 3 if slips else 1  # a text with slips is read again, by what explains them
+        self.cost = result.work + reads * result.text_size // 2 + slips * SLIP_COST
         self.budget = MAX_TRIAL_COST
 
     def helps(self, diagnostic: Diagnostic, hint: Hint) -> bool:

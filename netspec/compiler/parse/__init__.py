@@ -16,45 +16,30 @@ from netspec.compiler.parse.lalr import (
     UnexpectedCharacterError,
     UnexpectedTokenError,
 )
-from netspec.compiler.parse.layout import MAX_NESTING, Layout, TooDeepError, token_span
+from netspec.compiler.parse.layout import Layout, TooDeepError
 from netspec.compiler.parse.shipped_nets import did_you_mean
 from netspec.compiler.parse.tables import load_tables
 from netspec.compiler.parse.tree_builder import LocatedError, TreeBuilder
 from netspec.compiler.syntax import tree as syntax
-from netspec.diagnostics import Diagnostic, NetspecError, Source
+from netspec.diagnostics import NetspecError, Source
 from netspec.files.regular_file import open_below, open_regular
 
 MAX_FILE_BYTES = 1 << 20
-MAX_SYNTAX_ERRORS = 10
-# Every further error means parsing the rest again: a long file shows fewer of them at once.
-MAX_PARSED = 40_000
 
 
 def parse(source: Source) -> syntax.File:
     """Parse a source.
 
     Raises:
-        NetspecError: with every syntax error that could be found; after each one the statement it
-            stands in is skipped and parsing goes on.
+        NetspecError: with every syntax error that could be found; see `recovery`.
     """
-    text = source.text
-    errors: list[Diagnostic] = []
-    while True:
-        try:
-            tree = _parse_once(source, text)
-        except NetspecError as error:
-            from netspec.compiler.parse.recovery import without_statement
+    try:
+        with _LOCK:
+            return _parse(source)
+    except (UnexpectedTokenError, UnexpectedCharacterError, TooDeepError, LocatedError) as error:
+        from netspec.compiler.parse.recovery import syntax_errors
 
-            (diagnostic,) = error.diagnostics
-            errors.append(diagnostic)
-            before, text = text, without_statement(text, diagnostic)
-            exhausted = len(errors) * len(text) > MAX_PARSED or len(errors) >= MAX_SYNTAX_ERRORS
-            if exhausted or text == before or not text.strip():
-                raise NetspecError(errors) from None
-        else:
-            if errors:
-                raise NetspecError(errors)
-            return tree
+        raise NetspecError(syntax_errors(source, _parser()[0].tables, error)) from None
 
 
 def parse_shape(source: Source, start: int, end: int) -> syntax.ListExpr | None:
@@ -127,23 +112,15 @@ def decode_source(raw: bytes, name: str) -> Source:
 _LOCK = threading.Lock()
 
 
-def _parse_once(source: Source, text: str) -> syntax.File:
-    with _LOCK:
-        parser, builder, layout = _parser()
-        builder.source = source
-        try:
-            result = parser.parse(text)
-        except TooDeepError as error:
-            span = token_span(source, error.token)
-            message = f"brackets are nested deeper than {MAX_NESTING}"
-            raise NetspecError([Diagnostic(codes.LIMIT_NESTING, message, span)]) from None
-        except (UnexpectedTokenError, UnexpectedCharacterError) as error:
-            from netspec.compiler.parse.errors import syntax_error
+def _parse(source: Source) -> syntax.File:
+    """The tree of a source without errors.
 
-            literals = parser.tables.literals
-            raise NetspecError([syntax_error(source, error, layout, literals)]) from None
-        except LocatedError as error:
-            raise NetspecError([error.diagnostic]) from None
+    Raises:
+        UnexpectedTokenError, UnexpectedCharacterError, TooDeepError, LocatedError: at the first error.
+    """
+    parser, builder, _ = _parser()
+    builder.source = source
+    result = parser.parse(source.text)
     assert isinstance(result, syntax.File)
     return result
 

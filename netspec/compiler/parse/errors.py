@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from netspec import codes
 from netspec.compiler.parse.foreign_syntax import expression_hint, foreign, separations
 from netspec.compiler.parse.indented_bodies import braces_hint
-from netspec.compiler.parse.lalr import Token, UnexpectedCharacterError, UnexpectedTokenError
-from netspec.compiler.parse.layout import CLOSES, Layout, token_span
+from netspec.compiler.parse.lalr import Token
+from netspec.compiler.parse.layout import CLOSES, token_span
+from netspec.compiler.parse.recognizer import Refusal
 from netspec.compiler.parse.slips import comment_at, slip_at
 from netspec.compiler.parse.tree_builder import KEYWORDS
 from netspec.diagnostics import Diagnostic, Edit, Hint, Label, Source, Span, quoted, suggest
@@ -23,43 +24,48 @@ _TOKEN_WORDS = {
     "COMPARE": "a comparison",
     "LBRACE": "`{`",
     "RBRACE": "`}`",
+    "INTERPOLATE_END": "`}`",
     "$END": "the end of the file",
 }
 _STATEMENTS = ("assert", "for", "if", "init", "input", "layer", "output", "return")
 _DEFINITIONS = ("net", "block", "from", "language")
 
 
-def syntax_error(
+def explained(
     source: Source,
-    error: UnexpectedTokenError | UnexpectedCharacterError,
-    layout: Layout,
+    refusal: Refusal,
+    open_brackets: Sequence[Token],
     literals: Mapping[str, str],
-) -> Diagnostic:
-    """The diagnostic of a parser error; `literals` maps terminal names to their fixed texts."""
-    if isinstance(error, UnexpectedCharacterError):
-        return _unexpected_character(source, error.at)
-    token = error.token
+) -> tuple[Diagnostic, bool]:
+    """The diagnostic of a token that cannot stand, and whether it speaks of the whole statement.
+
+    Args:
+        source: the text.
+        refusal: the token.
+        open_brackets: those that are open before it, the first one first.
+        literals: the fixed texts of terminals, by their names.
+    """
+    token, accepted = refusal
     if (comment := comment_at(source, token.start_pos or 0)) is not None:
         span, hint = comment
-        return Diagnostic(
-            codes.SYNTAX_UNEXPECTED_TOKEN, "this is not a comment here", span, hints=(hint,)
-        )
-    bracket = _bracket(source, layout, token)
+        message = "this is not a comment here"
+        return Diagnostic(codes.SYNTAX_UNEXPECTED_TOKEN, message, span, hints=(hint,)), True
+    bracket = _bracket(source, open_brackets, token)
     if bracket is not None:
-        return bracket
+        return bracket, False
     span = token_span(source, token)
-    accepted = error.accepts
     known = foreign(source, token, accepted)
     if known is not None:
-        return known
+        return known, "NAME" not in accepted or len(accepted) > 2
     known_slip = braces_hint(source, span.start) or slip_at(source, span.start)
     hints = (known_slip,) if known_slip is not None else _hints(source, token, accepted)
     what = "the line ends here" if token.type == "_NL" else f"unexpected {quoted(token, 40)}"
     words = _expected_words(accepted, literals)
-    return Diagnostic(
+    diagnostic = Diagnostic(
         codes.SYNTAX_UNEXPECTED_TOKEN, what, span,
         label=f"expected {words}" if words else "", hints=hints,
     )  # fmt: skip
+    return diagnostic, known_slip is not None
 
 
 def _expected_words(accepted: set[str], literals: Mapping[str, str]) -> str:
@@ -122,7 +128,8 @@ def _keyword_hint(source: Source, token: Token) -> Hint | None:
     return Hint(f"did you mean `{meant}`?", (edit,))
 
 
-def _unexpected_character(source: Source, at: int) -> Diagnostic:
+def unexpected_character(source: Source, at: int) -> Diagnostic:
+    """The diagnostic of a place where no token starts."""
     char = source.text[at : at + 1]
     span = Span(source, at, at + 1)
     if char == '"':
@@ -140,12 +147,12 @@ def _unexpected_character(source: Source, at: int) -> Diagnostic:
     return Diagnostic(codes.SYNTAX_CHARACTER, message, span, hints=hints)
 
 
-def _bracket(source: Source, layout: Layout, token: Token) -> Diagnostic | None:
+def _bracket(source: Source, open_brackets: Sequence[Token], token: Token) -> Diagnostic | None:
     """The diagnostic if a bracket is to blame: one that is not closed, or closes nothing."""
-    opener = layout.open[-1] if layout.open else None
+    opener = open_brackets[-1] if open_brackets else None
     if token.type == "$END" or (token.type == "_NL" and token.start_pos is None):
-        if layout.open:
-            return _unclosed(source, layout.unbalanced or layout.open[-1])
+        if opener is not None:
+            return unclosed(source, opener)
         end = len(source.text.rstrip())
         message = "the file ends in the middle of a definition"
         return Diagnostic(codes.SYNTAX_UNEXPECTED_END, message, Span(source, end, end))
@@ -162,7 +169,7 @@ def _bracket(source: Source, layout: Layout, token: Token) -> Diagnostic | None:
                 hints=(Hint(f"close it first: `{closer}{token}`", (Edit(before, closer),)),),
             )  # fmt: skip
     elif inside and opener is not None and _starts_statement(source, token):
-        return _unclosed(source, opener, Label(span, "a new statement starts here"))
+        return unclosed(source, opener, Label(span, "a new statement starts here"))
     elif not inside and (token.type in CLOSES or (token == "}" and opener is None)):
         message = f"this `{token}` closes nothing"
         hints = (Hint("leave it out", (Edit(span, ""),)),)
@@ -184,7 +191,8 @@ def _starts_statement(source: Source, token: Token) -> bool:
     )
 
 
-def _unclosed(source: Source, opener: Token, *places: Label) -> Diagnostic:
+def unclosed(source: Source, opener: Token, *places: Label) -> Diagnostic:
+    """The diagnostic of a bracket that is never closed, with the places that show it."""
     span = token_span(source, opener)
     message = f"`{opener}` is never closed"
     return Diagnostic(codes.SYNTAX_BRACKET, message, span, secondary=places)

@@ -21,30 +21,23 @@ def token_span(source: Source, token: Token) -> Span:
 
 
 # A line that ends with one of these goes on below, like one that starts with it.
-_EXPECTS_MORE = frozenset("-> + - * / // % ** == != < <= > >= and or".split())
+EXPECTS_MORE = frozenset("-> + - * / // % ** == != < <= > >= and or".split())
 
 
 class Layout:
     """Between lexer and parser: drops line breaks inside brackets and adds those that `}` implies.
 
     It also tells the braces of a label (`layer{i}`) from those of a body, and bounds the nesting.
-    `open` are the brackets not closed yet; `unbalanced` is the first `{` whose `}` stands further
-    left than the line that opened it: if one is missing, it is most likely that one's.
     """
 
     always_accept: tuple[str, ...] = ("_NL", "LBRACE", "RBRACE")
 
     def __init__(self) -> None:
         self.open: list[Token] = []
-        self.unbalanced: Token | None = None
-        self._indents: dict[int, int] = {}  # of the line of each `{`, by the token's id
 
     def process(self, stream: Iterable[Token]) -> Iterator[Token]:
         """Yield the tokens that the parser sees."""
         self.open = []
-        self.unbalanced = None
-        self._indents = {}
-        indent = 0
         previous, operator = "_NL", ""
         in_label = False
         for token in stream:
@@ -52,12 +45,10 @@ class Layout:
             starts_line = previous in ("_NL", "LBRACE")
             if kind == "_NL":
                 inside = bool(self.open) and self.open[-1].type != "LBRACE"
-                if inside or starts_line or operator in _EXPECTS_MORE:
+                if inside or starts_line or operator in EXPECTS_MORE:
                     continue
-            elif starts_line and kind != "RBRACE":
-                indent = token.column or 0
             if kind in _OPENS:
-                self._push(token, in_label, indent)
+                self._push(token, in_label)
             elif kind == "RBRACE":
                 opener = self._pop("LBRACE", "INTERPOLATE")
                 if self._ends_body(token, opener, starts_line):
@@ -80,19 +71,15 @@ class Layout:
         if opener.type == "INTERPOLATE":
             token.type = "INTERPOLATE_END"
             return False
-        if starts_line and (token.column or 0) < self._indents[id(opener)]:
-            self.unbalanced = self.unbalanced or opener
         return not starts_line
 
     def _pop(self, *kinds: str) -> Token | None:
         """The bracket that a closing one belongs to; one that fits nothing leaves all open."""
         return self.open.pop() if self.open and self.open[-1].type in kinds else None
 
-    def _push(self, token: Token, in_label: bool, indent: int) -> None:
-        if token.type == "LBRACE":
-            if in_label:
-                token.type = "INTERPOLATE"
-            self._indents[id(token)] = indent
+    def _push(self, token: Token, in_label: bool) -> None:
+        if token.type == "LBRACE" and in_label:
+            token.type = "INTERPOLATE"
         self.open.append(token)
         if len(self.open) > MAX_NESTING:
             raise TooDeepError(token)

@@ -1,72 +1,156 @@
-"""How to go on after a syntax error: take out what it stands in, and parse the rest again."""
+"""All syntax errors of a text: after each one it is repaired in thought, and reading goes on.
+
+A few tokens are changed where that leads on. Where it does not, and where it is known what a whole
+statement was meant to be, the statement is left out.
+"""
 
 from __future__ import annotations
 
-import re
-
 from netspec import codes
-from netspec.diagnostics import Diagnostic
+from netspec.compiler.parse.errors import explained, unexpected_character
+from netspec.compiler.parse.lalr import (
+    Tables,
+    Token,
+    UnexpectedCharacterError,
+    UnexpectedTokenError,
+)
+from netspec.compiler.parse.layout import MAX_NESTING, TooDeepError, token_span
+from netspec.compiler.parse.leaving_out import LeavingOut
+from netspec.compiler.parse.reading import Reading, openers
+from netspec.compiler.parse.recognizer import UNKNOWN, Refusal
+from netspec.compiler.parse.repair_reports import RepairReports
+from netspec.compiler.parse.repairs import AHEAD, FURTHER, Repairs
+from netspec.compiler.parse.tree_builder import KEYWORDS, LocatedError, TreeBuilder
+from netspec.diagnostics import Diagnostic, Source, Span
 
-_CONTINUES = re.compile(r"[ \t]*(?:->|[-+*/%<>=!])")
-_DEFINITION = re.compile(r"^(?:net|block|from|language)\b", re.MULTILINE)
-_BODY = re.compile(r"^[ \t]*(?:net|block)\b", re.MULTILINE)
-_NO_CODE = re.compile(r'"(?:[^"\\\n]|\\[^\n])*"|#[^\n]*')
-# What stands for a line that opens a body, so that its `}` still closes something.
-_OPENER = "if 1 {"
+ParserError = UnexpectedTokenError | UnexpectedCharacterError | TooDeepError | LocatedError
 
-
-def without_statement(text: str, diagnostic: Diagnostic) -> str:
-    """The text with the statement of a syntax error blanked; what is left keeps its place.
-
-    The text gets shorter by words, never longer, so that this ends. Where the braces of the
-    statement do not let it go alone, its whole net or block goes.
-    """
-    assert diagnostic.span is not None
-    if _BODY.search(text) is None:
-        return ""  # no net and no block: there is nothing more to say of it
-    at = max(0, min(diagnostic.span.start, len(text) - 1))
-    start, end = _line_of(text, at)
-    end = max(end, _line_of(text, min(diagnostic.span.end, len(text)))[1])
-    while start > 0 and _CONTINUES.match(text, start):
-        start = _line_of(text, start - 1)[0]
-    while end < len(text) and _CONTINUES.match(text, end + 1):
-        end = _line_of(text, end + 1)[1]
-    line = text[start:end]
-    top_level = not line[:1].isspace()
-    instead = _replacement(line)
-    if diagnostic.code == codes.LIMIT_NESTING:
-        return ""
-    unclosed_body = diagnostic.code == codes.SYNTAX_BRACKET and diagnostic.span.text == "{"
-    if top_level or unclosed_body or instead is None:
-        return _without_definition(text, at)
-    return text[:start] + instead + text[end:]
+MAX_SYNTAX_ERRORS = 50
+# Steps of the parser behind the first error, for repairs and in all: a long file shows fewer errors.
+MAX_REPAIR_STEPS = 30_000
+MAX_STEPS = 60_000
+# A repair that costs more than this, less what it gains, is worse than to leave out the statement.
+_LIKELY = 1.0
+# Where a statement is known to be of another language, only one token may be missing.
+_CERTAIN = 1.25 - FURTHER * AHEAD
 
 
-def _line_of(text: str, at: int) -> tuple[int, int]:
-    """The start of the line at a place, and its end without the line break."""
-    end = text.find("\n", at)
-    return text.rfind("\n", 0, at) + 1, len(text) if end < 0 else end
+def syntax_errors(source: Source, tables: Tables, first: ParserError) -> list[Diagnostic]:
+    """The syntax errors of a source; at least the `first`, at which the parser stopped."""
+    recovery = _Recovery(source, tables)
+    recovery.run()
+    return recovery.found or [_alone(source, tables, first)]
 
 
-def _replacement(line: str) -> str | None:
-    """A line as long that does nothing but balance the same braces, or None."""
-    code = _NO_CODE.sub("", line)
-    net = code.count("{") - code.count("}")
-    closes_first = code.lstrip().startswith("}")
-    words = {
-        (0, False): "", (1, False): _OPENER, (0, True): f"}}\n{_OPENER}", (-1, True): "}",
-        (-1, False): "}",
-    }.get((net, closes_first))  # fmt: skip
-    if words is None or len(words) > len(line) or not code.strip() or code.strip() == words:
-        return None
-    blank = re.sub(r"[^\n]", " ", line)
-    return words + blank[len(words) :]
+class _Recovery:
+    def __init__(self, source: Source, tables: Tables) -> None:
+        self.source = source
+        self.literals = tables.literals
+        self.reading = Reading(source, tables)
+        self.repairs = Repairs(self.reading)
+        self.reports = RepairReports(self.reading)
+        self.leaving_out = LeavingOut(self.reading)
+        self.refused: Token | None = None  # the last token that could not stand
+        self.repaired = False  # whether the last change was a repair
+        self.found: list[Diagnostic] = []
+        self.said: set[tuple[Span | None, str]] = set()
+
+    def run(self) -> None:
+        """Read all tokens and report what cannot stand."""
+        reading, steps = self.reading, 0
+        while len(reading.before) <= len(reading.tokens) and steps < MAX_STEPS:
+            at = len(reading.before) - 1
+            try:
+                after = reading.recognizer.step(reading.before[at], reading.tokens[at])
+            except TooDeepError as error:
+                self.found.append(_too_deep(self.source, error.token))
+                break
+            if after is not None:
+                reading.before.append(after)
+                steps += bool(self.found)
+            elif len(self.found) >= MAX_SYNTAX_ERRORS or not self._go_on(at):
+                break
+        self._check_words()
+
+    def _go_on(self, at: int) -> bool:
+        """Report a token that cannot stand and change what is read; False if that leads nowhere."""
+        token = self.reading.tokens[at]
+        diagnostic, whole = self._diagnostic(at)
+        if token is self.refused:  # what was left out for it was not enough
+            without = self.leaving_out.definition(diagnostic)
+        else:
+            self.refused = token
+            if not whole and self.repaired and at <= self.reading.first + 1:
+                pass  # right behind a repair, which was the wrong one then
+            elif self._repair(at, diagnostic, whole):
+                return True
+            else:
+                self._report(diagnostic)
+            without = self.leaving_out.statement(diagnostic)
+        self.repaired = False
+        if without is not None:
+            self.reading.apply(without)
+        return without is not None
+
+    def _diagnostic(self, at: int) -> tuple[Diagnostic, bool]:
+        """What is said of a token that cannot stand, and whether it is said of the whole statement."""
+        token, before = self.reading.tokens[at], self.reading.before[at]
+        if token.type == UNKNOWN:
+            return unexpected_character(self.source, token.start_pos or 0), True
+        refusal = self.reading.recognizer.refusal(before, token)
+        return explained(self.source, refusal, openers(before), self.literals)
+
+    def _repair(self, at: int, diagnostic: Diagnostic, whole: bool) -> bool:
+        if self.reading.tokens[at].type == UNKNOWN or self.repairs.steps > MAX_REPAIR_STEPS:
+            return False
+        repair, value = self.repairs.best(at)
+        if repair is None or value > (_CERTAIN if whole else _LIKELY):
+            return False
+        self._report(*self.reports.of(diagnostic, repair, at))
+        self.reading.apply(repair)
+        self.repaired = True
+        return True
+
+    def _report(self, *diagnostics: Diagnostic) -> None:
+        """Add what was not said before."""
+        for diagnostic in diagnostics:
+            said = (diagnostic.span, diagnostic.message)
+            if said not in self.said:
+                self.said.add(said)
+                self.found.append(diagnostic)
+
+    def _check_words(self) -> None:
+        """Report words that cannot be names, numbers that are too long, and the like."""
+        builder = TreeBuilder()
+        builder.source = self.source
+        keywords: set[str] = set()
+        reading = self.reading
+        for token, before, after in zip(
+            reading.tokens, reading.before, reading.before[1:], strict=False
+        ):
+            put_in = token.start_pos == token.end_pos
+            in_label = before.text == "." or (before.text == "->" and after.kind != "NAME")
+            if after is before or put_in or in_label or token in keywords:
+                continue
+            try:
+                builder.check(token, after.kind, before.kind)
+            except LocatedError as error:
+                self.found.append(error.diagnostic)
+                if token in KEYWORDS:
+                    keywords.add(str(token))  # once says it for all its places
 
 
-def _without_definition(text: str, at: int) -> str:
-    """The text without the net, block or import around a place."""
-    starts = [match.start() for match in _DEFINITION.finditer(text)]
-    start = max((s for s in starts if s <= at), default=0)
-    # What precedes the first definition belongs to nothing: it goes up to the next one.
-    end = min((s for s in starts if s > at), default=len(text))
-    return text[:start] + re.sub(r"[^\n]", " ", text[start:end]) + text[end:]
+def _alone(source: Source, tables: Tables, error: ParserError) -> Diagnostic:
+    """The diagnostic of an error of the parser, without what stands around it."""
+    if isinstance(error, LocatedError):
+        return error.diagnostic
+    if isinstance(error, TooDeepError):
+        return _too_deep(source, error.token)
+    if isinstance(error, UnexpectedCharacterError):
+        return unexpected_character(source, error.at)
+    return explained(source, Refusal(error.token, error.accepts), (), tables.literals)[0]
+
+
+def _too_deep(source: Source, token: Token) -> Diagnostic:
+    message = f"brackets are nested deeper than {MAX_NESTING}"
+    return Diagnostic(codes.LIMIT_NESTING, message, token_span(source, token))

@@ -43,6 +43,19 @@ class TreeBuilder:
 
     source: Source
 
+    def check(self, token: Token, kind: str, previous: str) -> None:
+        """Check a token that is read as a kind, behind one of another kind.
+
+        Raises:
+            LocatedError: if it cannot be what it is read as: a name, a number, a string.
+        """
+        if kind == "NAME":
+            self._name(token)
+        elif previous == "LANGUAGE":
+            self.version([token, token])
+        elif kind in ("INT", "FLOAT", "STRING"):
+            self.literal([Token(kind, token, token.start_pos, token.end_pos, token.column)])
+
     # -- helpers
 
     def _span(self, children: list[Any]) -> Span:

@@ -1,0 +1,124 @@
+"""A text with errors as it is read: its tokens, changed by repairs, and the parser before each."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from netspec.compiler.parse.lalr import END, Tables, Token
+from netspec.compiler.parse.recognizer import Configuration, Recognizer
+from netspec.diagnostics import Source
+
+_BLANK = r"[ \t]*"
+_STATEMENT = re.compile(
+    rf"(?:input|output|return|init|assert|for|if|layer|net|block)\b(?!{_BLANK}=)"
+    rf"|[A-Za-z_]\w*(?:{_BLANK},{_BLANK}[A-Za-z_]\w*){{0,8}}{_BLANK}=(?!=)|\}}"
+)
+
+
+class Repair(NamedTuple):
+    """A change of the tokens: from the number `at` on some are left out, and others put in."""
+
+    at: int
+    left_out: int
+    put_in: tuple[str, ...]
+    cost: float = 0.0
+
+
+class Reading:
+    """A text as it is read.
+
+    Attributes:
+        source: the text.
+        recognizer: reads its tokens.
+        tokens: all of them, and the end; they change as repairs are made.
+        before: the configuration before each token, up to the next one to be read.
+        first: the number of the first token that may still be changed.
+    """
+
+    def __init__(self, source: Source, tables: Tables) -> None:
+        self.source = source
+        self.recognizer = Recognizer(tables)
+        self.tokens = list(self.recognizer.tokens(source.text))
+        self.before = [self.recognizer.start]
+        self.first = 0
+        # Where the first token of each line stands, and how far it is indented.
+        self._starts: list[int] = []
+        self._indents: list[int] = []
+        end = 0
+        for token in self.tokens:
+            start = token.start_pos
+            if start is None or token.type == "_NL":
+                continue
+            if not self._starts or source.text.find("\n", end, start) >= 0:
+                self._starts.append(start)
+                self._indents.append((token.column or 1) - 1)
+            end = start + len(token)
+
+    def starts_line(self, token: Token) -> bool:
+        """Whether a token is the first on its line; the end of the file is."""
+        if token.start_pos is None:
+            return True
+        line = bisect_right(self._starts, token.start_pos) - 1
+        return token.type != "_NL" and line >= 0 and self._starts[line] == token.start_pos
+
+    def starts_statement(self, token: Token) -> bool:
+        """Whether a token is the first on its line and looks like the start of a statement."""
+        if token.type == END:
+            return True
+        looks_like_one = _STATEMENT.match(self.source.text, token.start_pos or 0)
+        return self.starts_line(token) and looks_like_one is not None
+
+    def indent(self, token: Token) -> int:
+        """How far the line of a token is indented."""
+        if token.start_pos is None:
+            return 0
+        line = bisect_right(self._starts, token.start_pos) - 1
+        return self._indents[line] if line >= 0 else 0
+
+    def number_of(self, place: int) -> int:
+        """The number of the first token that stands at a place of the text, or behind it."""
+        behind = (
+            number
+            for number, token in enumerate(self.tokens)
+            if token.start_pos is None or token.start_pos >= place
+        )
+        return next(behind)
+
+    def put_in(self, repair: Repair) -> list[Token]:
+        """The tokens that a repair puts in; they are no part of the text."""
+        literals = self.recognizer.tables.literals
+        place = self.tokens[repair.at]
+        start = place.start_pos if place.start_pos is not None else len(self.source.text)
+        return [
+            Token(kind, literals.get(kind, ""), start, start, place.column)
+            for kind in repair.put_in
+        ]
+
+    def closers(self, before: Configuration) -> tuple[str, ...]:
+        """What closes the brackets that are open, up to the body around them, the last one first."""
+        closers: list[str] = []
+        bracket = before.open
+        while bracket is not None and bracket.kind in ("LPAR", "LSQB"):
+            closers.append("RPAR" if bracket.kind == "LPAR" else "RSQB")
+            bracket = bracket.around
+        return tuple(closers)
+
+    def apply(self, repair: Repair) -> None:
+        """Change the tokens, and go back to where they change."""
+        put_in = self.put_in(repair)
+        self.tokens[repair.at : repair.at + repair.left_out] = put_in
+        del self.before[repair.at + 1 :]
+        self.first = repair.at + len(put_in)
+
+
+def openers(before: Configuration) -> Sequence[Token]:
+    """The brackets that are open, the first one first."""
+    found: list[Token] = []
+    bracket = before.open
+    while bracket is not None:
+        found.append(bracket.token)
+        bracket = bracket.around
+    return found[::-1]

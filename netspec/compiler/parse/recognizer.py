@@ -1,0 +1,189 @@
+"""The parser without values: configurations that can be kept and gone back to.
+
+It reads tokens that were cut without knowledge of the parser's state; what they are is settled when they
+are read, as the contextual lexer and the layout do it for a text without errors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import NamedTuple
+
+from netspec.compiler.parse.lalr import END, Tables, Token
+from netspec.compiler.parse.layout import CLOSES, EXPECTS_MORE, MAX_NESTING, TooDeepError
+
+# A character that starts no token.
+UNKNOWN = "?"
+_BODY_STARTS = ("_NL", "LBRACE")
+
+
+class Stack(NamedTuple):
+    """The states of the parser, the last first."""
+
+    state: int
+    below: Stack | None
+
+
+class Bracket(NamedTuple):
+    """The brackets that are open, the last first."""
+
+    token: Token
+    kind: str
+    depth: int
+    around: Bracket | None
+
+
+class Configuration(NamedTuple):
+    """Where a parser stands: its states, the open brackets, kind and text of the last token."""
+
+    stack: Stack
+    open: Bracket | None
+    kind: str
+    text: str
+
+    @property
+    def in_brackets(self) -> bool:
+        """Whether line breaks do not count here."""
+        return self.open is not None and self.open.kind != "LBRACE"
+
+    @property
+    def ends_line(self) -> bool:
+        """Whether a line break would end a statement here, or what was taken for one."""
+        starts_line = self.kind in _BODY_STARTS or self.text in EXPECTS_MORE
+        return not (starts_line or self.in_brackets)
+
+
+class Refusal(NamedTuple):
+    """The token that cannot stand, and the kinds of those that could."""
+
+    token: Token
+    accepts: set[str]
+
+
+class Recognizer:
+    """Says whether a sequence of tokens is of the language, and can try several ways to go on."""
+
+    def __init__(self, tables: Tables) -> None:
+        self.tables = tables
+        self.start = Configuration(Stack(tables.start, None), None, "_NL", "")
+        self.kinds = {text: kind for kind, text in tables.literals.items()}
+        self._keywords = frozenset(k for words in tables.keywords.values() for k in words.values())
+
+    def tokens(self, text: str) -> Iterator[Token]:
+        """All tokens of a text, line breaks among them, and the end."""
+        tables, at, line_start = self.tables, 0, 0
+        names = tables.keywords.get("NAME", {})
+        while at < len(text):
+            match = tables.pattern.match(text, at)
+            if match is None:
+                end = at + 1
+                if text[at] == '"':
+                    end = text.find("\n", at)
+                    end = len(text) if end < 0 else end
+                yield Token(UNKNOWN, text[at:end], at, end, at - line_start + 1)
+            else:
+                end, kind = match.end(), match.lastgroup or ""
+                kind = names.get(match[0], kind) if kind == "NAME" else kind
+                if kind not in tables.ignored:
+                    yield Token(kind, match[0], at, end, at - line_start + 1)
+            newline = text.rfind("\n", at, end)
+            line_start = newline + 1 if newline >= 0 else line_start
+            at = end
+        yield Token(END, "")
+
+    def step(self, before: Configuration, token: Token) -> Configuration | None:
+        """The configuration behind a token, or None if it cannot stand there.
+
+        Raises:
+            TooDeepError: at a bracket that goes too deep.
+        """
+        if token.type == UNKNOWN:
+            return None
+        if token.type == "_NL" and not before.ends_line:
+            return before
+        stack = self._behind_line(before, token)
+        if stack is None:
+            return None
+        allowed = self.tables.states[stack.state]
+        kind = self._read_as(token, before, allowed)
+        if kind == "FLOAT" and kind not in allowed and "INT" in allowed:
+            return self._number_in_label(before, token)
+        shifted = self._shift(stack, kind)
+        if shifted is None:
+            return None
+        return Configuration(shifted, _opened(before.open, kind, token), kind, str(token))
+
+    def refusal(self, before: Configuration, token: Token) -> Refusal:
+        """Why a token cannot stand."""
+        stack = self._behind_line(before, token)
+        if stack is None:
+            line_end, stack = token.put_before("_NL"), before.stack
+            return Refusal(line_end, self.accepts(self._reduced(stack, "_NL")))
+        return Refusal(token, self.accepts(self._reduced(stack, token.type)))
+
+    def accepts(self, stack: Stack) -> set[str]:
+        """The kinds of tokens that could stand."""
+        allowed = self.tables.states[stack.state]
+        return {kind for kind in allowed if kind.isupper() and self._shift(stack, kind) is not None}
+
+    def _behind_line(self, before: Configuration, token: Token) -> Stack | None:
+        """The states before a token, behind the line break that it implies; None if that is refused."""
+        if token.type == END:
+            implied = before.kind != "_NL"
+        else:
+            inside = before.open is not None and before.open.kind == "LBRACE"
+            implied = token.type == "RBRACE" and inside and before.kind not in _BODY_STARTS
+        return self._shift(before.stack, "_NL") if implied else before.stack
+
+    def _read_as(self, token: Token, before: Configuration, allowed: Collection[str]) -> str:
+        """The kind of a token where only some are allowed."""
+        kind = token.type
+        if kind == "RBRACE" and before.open is not None and before.open.kind == "INTERPOLATE":
+            return "INTERPOLATE_END"
+        if kind in allowed:
+            return kind
+        if kind == "LBRACE" and "INTERPOLATE" in allowed:
+            return "INTERPOLATE"
+        return "NAME" if kind in self._keywords and "NAME" in allowed else kind
+
+    def _number_in_label(self, before: Configuration, token: Token) -> Configuration | None:
+        """`0.1` in a label is three tokens."""
+        first, point, second = token.partition(".")
+        after: Configuration | None = before
+        for kind, text in (("INT", first), (self.kinds["."], point), ("INT", second)):
+            after = None if after is None else self.step(after, Token(kind, text))
+        return after
+
+    def _shift(self, stack: Stack, kind: str) -> Stack | None:
+        """The states behind a token of a kind, after all reductions before it."""
+        stack = self._reduced(stack, kind)
+        if kind == END and stack.state == self.tables.end:
+            return stack
+        target = self.tables.states[stack.state].get(kind)
+        return None if target is None else Stack(target, stack)
+
+    def _reduced(self, stack: Stack, kind: str) -> Stack:
+        """The states after the reductions before a token of a kind, up to where it could be shifted."""
+        states, rules = self.tables.states, self.tables.rules
+        while True:
+            target = states[stack.state].get(kind)
+            if target is None or target >= 0:
+                return stack
+            name, size, *_ = rules[-1 - target]
+            below: Stack | None = stack
+            for _ in range(size):
+                assert below is not None
+                below = below.below
+            assert below is not None
+            stack = Stack(states[below.state][name], below)
+
+
+def _opened(bracket: Bracket | None, kind: str, token: Token) -> Bracket | None:
+    """The brackets that are open behind a token."""
+    if kind in ("LPAR", "LSQB", "LBRACE", "INTERPOLATE"):
+        depth = bracket.depth + 1 if bracket is not None else 1
+        if depth > MAX_NESTING:
+            raise TooDeepError(token)
+        return Bracket(token, kind, depth, bracket)
+    closes = kind in CLOSES or kind in ("RBRACE", "INTERPOLATE_END")
+    return bracket.around if closes and bracket is not None else bracket
