@@ -412,7 +412,7 @@ def test_a_wrong_gradient_of_the_module_alone(monkeypatch):
     assert wrong_in == {"torch"}
     (found,) = report.diagnostics
     assert found.code == "gradcheck/gradient"
-    assert "the PyTorch module part" in found.message
+    assert "the PyTorch module differ" in found.message
 
 
 # ----------------------------------------------------------------------------------- command line
