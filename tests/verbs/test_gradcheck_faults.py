@@ -15,7 +15,7 @@ from netspec.compiler.ops import registry
 from netspec.kernels import batch_norm as norm
 from netspec.kernels import conv, linear, pool
 from netspec.kernels.windows import Window, clipped_taps
-from netspec.runtime.engine import program as executor
+from netspec.runtime.engine import code as executor
 
 NET = """
 net Faulty {

@@ -17,7 +17,7 @@ from netspec.compiler.numpy_backend.passes import fuse
 from netspec.compiler.ops import registry
 from netspec.kernels import batch_norm as norm
 from netspec.kernels import conv, linear, pool
-from netspec.runtime.engine import program as executor
+from netspec.runtime.engine import code as executor
 from netspec.runtime.optim import optimizers
 from netspec.tools.agreement.alignment import align, expected_calls, key
 from netspec.tools.agreement.difference import difference
