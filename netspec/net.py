@@ -88,7 +88,8 @@ class Net:
             from netspec.runtime.models.pytorch.model import TorchModel
             from netspec.runtime.models.pytorch.processes import ProcessGroup
 
-            return TorchModel(self.graph, module, Execution(choose_device(device, ProcessGroup())))
+            execution = Execution(choose_device(device, ProcessGroup()))
+            return TorchModel(self.graph, module, execution, dtype)
         from netspec.runtime.models.numpy_model import Model
 
         return Model(self.graph, dtype=dtype, seed=seed)

@@ -192,6 +192,26 @@ def test_several_inputs_are_given_by_name_to_a_module_too():
     np.testing.assert_allclose(*(model.forward(x) for model in models))
 
 
+def test_a_module_takes_one_image_backwards():
+    """An array that is contiguous to NumPy, and not to PyTorch."""
+    pytest.importorskip("torch")
+    net = netspec.loads("net N() { input x: [1, 4, 4]\n output x -> flatten -> linear(3) }")
+    x, y = np.ones((1, 1, 4, 4), "f4")[::-1], np.array([1])[::-1]
+    model = net.compile("torch")
+    assert model.forward(x).shape == (1, 3)
+    netspec.fit(model, netspec.Dataset("one", x, y, x, y, 3), epochs=1)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_module_without_parameters_is_of_the_type_that_was_asked_for(dtype):
+    pytest.importorskip("torch")
+    model = netspec.loads("net N() { input x: [4]\n output x -> relu }").compile(
+        "torch", dtype=dtype
+    )
+    assert model.dtype == dtype
+    assert model.forward(np.ones((2, 4))).dtype == dtype
+
+
 def test_wrong_use():
     net = load("lenet")
     for call in (

@@ -357,6 +357,23 @@ def test_a_closed_pipe_ends_it_quietly(networks: Path) -> None:
     assert said == ""
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["check", "a\0b"],
+        ["summarize", "a\0b"],
+        ["compile", "{}", "--target", "numpy", "-o", "a\0b"],
+    ],
+)
+def test_a_path_with_a_nul_is_an_ordinary_error(
+    run: Run, networks: Path, command: list[str]
+) -> None:
+    """A shell gives none; who calls `main`, or `netspec.load`, may."""
+    finished = run(*(word.format(networks / "lenet.net") for word in command))
+    assert finished.code == 1
+    assert "null byte" in finished.err
+
+
 @pytest.mark.skipif(os.name != "posix", reason="closes streams with a shell")
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
 @pytest.mark.parametrize(

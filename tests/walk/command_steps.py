@@ -214,7 +214,9 @@ def resume(scene: Scene) -> None:
     finally:
         timer.join()
         signal.signal(signal.SIGTERM, before)
-    command(scene, "train", "--resume", broken, codes=(OK,))
+    # The signal may come as late as this, and stop the run once more.
+    if command(scene, "train", "--resume", broken, codes=(OK, TERMINATED)).code != OK:
+        command(scene, "train", "--resume", broken, codes=(OK,))
     _require_equal_runs(broken, whole)
 
 

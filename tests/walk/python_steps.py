@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
+import functools
 import gc
-import importlib.util
 import os
 import pickle
 import random
@@ -13,9 +13,9 @@ import subprocess
 import sys
 import threading
 import time
+import types
 import warnings
 from collections.abc import Callable, Mapping
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ import netspec
 from netspec.compiler.passes.bind_sizes import open_sizes
 from netspec.export import standalone_source
 from netspec.kernels import parallel
+from tests.helpers.interrupting import by_signal
 from tests.walk import nets
 from tests.walk.odd_values import bad_data, bad_input, good_data, good_input, strange_input
 from tests.walk.scene import Find, Held, Scene, State, compare, one_or_all
@@ -37,17 +38,21 @@ def make(scene: Scene) -> None:
     """A fresh model, predictor or standalone net."""
     rng = scene.rng
     kind = rng.choice(["numpy"] * 5 + ["torch", "standalone", "standalone"])
-    text = nets.any_text(rng)
-    net = netspec.loads(text)
-    if kind == "standalone" and open_sizes(net.graph):
-        scene.refused(lambda: standalone_source(net.graph), "a standalone file of open sizes")
-        kind = "numpy"
     dtype, seed = rng.choice(["float32", "float32", "float64"]), rng.randrange(1000)
     name = scene.name("m")
-    scene.say(f"{name}: {kind}, {dtype}, seed {seed}, of\n{text}")
     if kind == "standalone":
-        it = _standalone(scene, net, name)(seed=seed, dtype=dtype)
+        number = rng.randrange(STANDALONE_FILES)
+        text, training, made = standalone_file(number)
+        scene.say(f"{name}: standalone file {number}, {dtype}, seed {seed}, of\n{text}")
+        it = made(seed=seed, dtype=dtype)
+        (scene.folder / f"{made.__module__}.py").write_text(
+            standalone_source(netspec.loads(text).graph, training=training), "utf-8"
+        )
+        net = netspec.loads(text)
     else:
+        text = nets.any_text(rng)
+        scene.say(f"{name}: {kind}, {dtype}, seed {seed}, of\n{text}")
+        net = netspec.loads(text)
         it = net.compile(kind, dtype=dtype, seed=seed)  # type: ignore[call-overload]
     held = Held(name, kind, net, dtype, it, {})
     held.state = held.own_state()
@@ -57,19 +62,26 @@ def make(scene: Scene) -> None:
     del scene.held[:-8]
 
 
-def _standalone(scene: Scene, net: netspec.Net, name: str) -> Any:
-    """The class of a standalone file, which others can import by the name of its module."""
-    module_name = f"walk_{os.getpid()}_{name}"
-    path = scene.folder / f"{module_name}.py"
-    training = net.graph.name != "Random" and scene.rng.random() < 0.6
-    path.write_text(standalone_source(net.graph, training=training), "utf-8")
-    spec = importlib.util.spec_from_file_location(module_name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module  # what is pickled is found by its module
-    spec.loader.exec_module(module)
-    return getattr(module, net.name)
+# A process imports a module once, and keeps it: so many files are all that there are.
+STANDALONE_FILES = 12
+
+
+@functools.cache
+def standalone_file(number: int) -> tuple[str, bool, Any]:
+    """The text of a net, whether its file trains, and the class that the file defines.
+
+    Others can import it by the name of its module.
+    """
+    rng = random.Random(f"file {number}")
+    while open_sizes(netspec.loads(text := nets.any_text(rng)).graph):
+        pass
+    net = netspec.loads(text)
+    training = net.graph.name != "Random" and number % 2 == 0
+    module = types.ModuleType(f"walk_file_{number}")
+    sys.modules[module.__name__] = module  # what is pickled is found by its module
+    exec(compile(standalone_source(net.graph, training=training), module.__name__, "exec"),
+         vars(module))  # fmt: skip
+    return text, training, getattr(module, net.name)
 
 
 def answer(scene: Scene) -> None:
@@ -258,29 +270,6 @@ def spawned(scene: Scene) -> None:
     compare(held, answers, held.expected(inputs), " spawned")
 
 
-@contextmanager
-def interrupt_after(seconds: float) -> Any:
-    """Raise KeyboardInterrupt in this thread after a time, once, if it is still in the `with`."""
-    armed = [True]
-
-    def interrupt(*_: object) -> None:
-        if armed[0]:
-            armed[0] = False
-            raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGALRM, interrupt)
-    try:
-        signal.setitimer(signal.ITIMER_REAL, seconds)
-        yield
-        armed[0] = False
-    except KeyboardInterrupt:
-        pass
-    finally:
-        armed[0] = False
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-
-
 def interrupted(scene: Scene) -> None:
     """An interrupt at any moment of an answer; the next is right."""
     held = scene.take("numpy", "predictor", "standalone", "torch")
@@ -289,9 +278,7 @@ def interrupted(scene: Scene) -> None:
     inputs = held.plain(scene.rng)
     seconds = scene.rng.uniform(1e-5, 5e-3)
     scene.say(f"{held.name} interrupted after {seconds * 1e3:.2f} ms")
-    with interrupt_after(seconds):
-        for _ in range(1000):
-            held.it.forward(one_or_all(inputs))
+    by_signal(lambda: [held.it.forward(one_or_all(inputs)) for _ in range(100)], seconds)
     held.check_answer(inputs, one_or_all(inputs), " after an interrupt")
 
 

@@ -152,7 +152,7 @@ def _watched(step: Callable[[Scene], None], scene: Scene) -> str | None:
 @contextlib.contextmanager
 def _place() -> Iterator[Path]:
     """A folder of its own to work in, and nothing left of it."""
-    before, known = Path.cwd(), set(sys.modules)
+    before = Path.cwd()
     folder = Path(tempfile.mkdtemp(prefix="walk-")).resolve()
     os.chdir(folder)
     try:
@@ -160,9 +160,6 @@ def _place() -> Iterator[Path]:
     finally:
         os.chdir(before)
         shutil.rmtree(folder, ignore_errors=True)
-        for name in set(sys.modules) - known:
-            if name.startswith("walk_"):
-                del sys.modules[name]
 
 
 @contextlib.contextmanager

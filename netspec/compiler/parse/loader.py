@@ -108,7 +108,10 @@ class Loader:
         Raises:
             NetspecError: if the file or one that it imports cannot be read or parsed.
         """
-        key = Path(os.path.realpath(path))
+        try:
+            key = Path(os.path.realpath(path))
+        except ValueError:  # there is a NUL in it, as who reads it says
+            key = path
         if key not in self.modules:
             self.shown_root = Path(shown_as).parent
             source = self._source(path, shown_as, None)

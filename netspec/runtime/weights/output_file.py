@@ -45,6 +45,8 @@ def _regular_place(path: Path) -> Path | None:
         there = path.stat()
     except FileNotFoundError:
         there = None
+    except ValueError as error:  # there is a NUL in it
+        raise OSError(errno.EINVAL, str(error)) from None
     place = Path(os.path.realpath(path))
     if there is not None:
         if stat.S_ISDIR(there.st_mode):

@@ -166,4 +166,6 @@ def _tensor(array: NDArray[Any]) -> Tensor:
     with warnings.catch_warnings():
         # Nothing writes to it.
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        return torch.from_numpy(np.ascontiguousarray(array))
+        array = np.ascontiguousarray(array)
+        # One image backwards is contiguous to NumPy, and not to torch.
+        return torch.from_numpy(array if min(array.strides, default=0) >= 0 else array.copy())

@@ -47,16 +47,23 @@ class TorchModel:
         module: its module, such as `netspec.runtime.models.torch_build.build_module` gives; moved to the
             device in place.
         execution: where and how it runs; on the CPU by default.
+        dtype: of the outputs of a module without parameters.
 
     Raises:
         NetspecError: `train/bad-option` for mixed precision of a float64 module.
     """
 
-    def __init__(self, graph: Graph, module: nn.Module, execution: Execution | None = None) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        module: nn.Module,
+        execution: Execution | None = None,
+        dtype: str = "float32",
+    ) -> None:
         self.graph = graph
         self.execution = execution or Execution(torch.device("cpu"))
         self.torch_dtype = next(
-            (p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32
+            (p.dtype for p in module.parameters() if p.is_floating_point()), getattr(torch, dtype)
         )
         if self.execution.half and self.torch_dtype != torch.float32:
             raise NetspecError.simple(
@@ -111,8 +118,9 @@ class TorchModel:
         try:
             self._evaluating.begin(this)
             with torch.no_grad(), self.autocast():
-                given = [torch.tensor(a, device=self.execution.device) for a in batch.values()]
-                outputs = self.module(*map(self.stored, given))
+                # Copies: who reads an array backwards, or may not write to it, is welcome.
+                given = [torch.from_numpy(a.copy()) for a in batch.values()]
+                outputs = self.module(*(self.stored(x.to(self.execution.device)) for x in given))
         finally:
             self._evaluating.end(this)
         if not isinstance(outputs, tuple):
