@@ -106,6 +106,7 @@ def _moved(diagnostic: Diagnostic, typed: Source, shift: int) -> Diagnostic:
     """
     span = diagnostic.span
     assert span is not None
-    start, end = (min(max(0, at + shift), len(typed.text)) for at in (span.start, span.end))
+    first = len(_BEFORE) + shift  # what lies before the value was not typed
+    start, end = (min(max(first, at + shift), len(typed.text)) for at in (span.start, span.end))
     hints = tuple(hint for hint in diagnostic.hints if not hint.edits)
     return replace(diagnostic, span=Span(typed, start, end), secondary=(), trace=(), hints=hints)

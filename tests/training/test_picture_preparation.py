@@ -301,12 +301,12 @@ def test_a_recipe_has_lists_and_the_command_line_takes_their_place(run: Run, pet
         ('mean = ["x"]\nstd = [1]', "`mean` must be a list", "t.toml:1:9"),
         (
             'mean = [1]\nstd = [1]\nnormalize = "unit"',
-            "mean and normalize: one takes",
+            "mean and normalize: give one or",
             "t.toml:1:8",
         ),
         (
             "resize = true\nresize-shorter = 9",
-            "resize and resize-shorter: one takes",
+            "resize and resize-shorter: give one or",
             "t.toml:1:10",
         ),
         ("resize-shorter = 0", "`resize-shorter` must be a whole number", "t.toml:1:18"),
