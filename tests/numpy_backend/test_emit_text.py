@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import netspec
+from netspec.compiler.numpy_backend import emit, emit_elementwise
 
 NETWORKS = Path(__file__).parents[2] / "networks"
 # What runs below a comment, by the op that the comment names.
@@ -34,3 +35,19 @@ def test_formulas_that_differ_in_sizes_alone_share_a_function() -> None:
     assert len(functions) <= 14
     assert len(set(functions)) == len(functions)
     assert {"batch_norm_relu", "relu_grad", "batch_norm_grad"} <= {name for name, _ in functions}
+
+
+def test_many_formulas_under_one_name_are_written_twice_at_most(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Once under the wanted name, to compare it with those before, and once under its own."""
+    layers = "".join(f" -> leaky_relu(0.{i:03}) -> linear(2)" for i in range(1, 60))
+    net = netspec.loads(f"net N {{\n    input x: [2]\n    output x{layers}\n}}\n")
+    written = []
+    monkeypatch.setattr(emit, "emit", lambda step, name: written.append(name) or real(step, name))
+    real = emit_elementwise.emit
+    text = net.source("numpy")
+    functions = re.findall(r"^def (leaky_relu\w*)\(", text, re.MULTILINE)
+    assert functions[:3] == ["leaky_relu", "leaky_relu_2", "leaky_relu_3"]
+    assert len(functions) == len(set(functions)) == 117
+    assert len(written) <= 2 * 117

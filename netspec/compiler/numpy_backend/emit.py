@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import count
 from pkgutil import iter_modules
 
 from netspec import kernels
@@ -48,7 +48,9 @@ class _Emitter:
     def __init__(self, plan: Plan, graph: Graph) -> None:
         self.plan = plan
         self.graph = graph
-        self.named: dict[str, str] = {}
+        self.named: dict[str, str] = {}  # definitions, by the names of the functions
+        self.names: dict[str, str] = {}  # those names, by definitions under the wanted ones
+        self.numbers: Counter[str] = Counter()  # the last number behind a wanted name, less one
         self.suffix = ""
         self.tiles: dict[tuple[int, int], Emitted] = {}
         self.modules: set[str] = set()
@@ -162,16 +164,25 @@ class _Emitter:
     def _elementwise(self, step: ElementwiseStep) -> str:
         """A call of the fused function; steps of one name and one formula share it."""
         wanted = self._function_name(step)
-        name = wanted
-        for number in count(2):
+        emitted = emit(step, wanted)
+        name = self.names.get(emitted.definition)
+        if name is None:
+            name = self.names[emitted.definition] = self._free_name(wanted)
+        if name != wanted:
             emitted = emit(step, name)
-            if self.named.setdefault(name, emitted.definition) == emitted.definition:
-                break
-            name = f"{wanted}_{number}"
+        self.named[name] = emitted.definition
         self.tiles[(emitted.width, emitted.registers)] = emitted
         self.modules |= emitted.modules
         function, _, arguments = emitted.call.partition("(")
         return _call(function, arguments.removesuffix(")").split(", "))
+
+    def _free_name(self, wanted: str) -> str:
+        """A name that no function has: the wanted one, or that with a number."""
+        name = wanted
+        while name in self.named:
+            self.numbers[wanted] += 1
+            name = f"{wanted}_{self.numbers[wanted] + 1}"
+        return name
 
     def _function_name(self, step: ElementwiseStep) -> str:
         """What a fused function does, by the layers whose formulas it computes."""
