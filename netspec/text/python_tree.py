@@ -7,10 +7,10 @@ mismatch" (python/cpython issue 106905).
 from __future__ import annotations
 
 import ast
-import os
-import threading
 
-_lock = threading.Lock()
+from netspec.fork_lock import ForkLock
+
+_lock = ForkLock()
 
 
 def parse_python(text: str) -> ast.Module:
@@ -19,15 +19,5 @@ def parse_python(text: str) -> ast.Module:
     Raises:
         SyntaxError, ValueError, RecursionError, MemoryError: as `ast.parse`.
     """
-    with _lock:
+    with _lock.current:
         return ast.parse(text)
-
-
-def _begin_anew() -> None:
-    """In a forked child: the thread that held the lock is not there."""
-    global _lock  # noqa: PLW0603
-    _lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_anew)

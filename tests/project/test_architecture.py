@@ -18,6 +18,7 @@ OLD_COURSE_PATHS = ("fast", "naive", "sandwich", "stages")
 # The house: floors from the ground up, and the rooms on each. A room may use what lies on the floors
 # below it and itself, never a peer on its own floor. A module belongs to the longest prefix that fits.
 FLOORS = [
+    {"fork_lock": ["fork_lock"]},
     {"text": ["text"], "files": ["files"], "kernels": ["kernels"]},
     {
         "diagnostics": ["diagnostics", "codes"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator
 from typing import Generic, TypeVar
 
-from netspec.runtime.engine.fork_lock import ForkLock
+from netspec.fork_lock import ForkLock
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")

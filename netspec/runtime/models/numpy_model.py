@@ -15,10 +15,10 @@ from netspec import codes
 from netspec.compiler.ir.graph import Graph, Parameter
 from netspec.compiler.ir.initializers import draw
 from netspec.diagnostics import NetspecError
+from netspec.fork_lock import ForkLock
 from netspec.runtime.data.batches import batch_slices
 from netspec.runtime.engine.code import Choose
 from netspec.runtime.engine.floating_point import as_ieee
-from netspec.runtime.engine.fork_lock import ForkLock
 from netspec.runtime.engine.memory import Buffers
 from netspec.runtime.engine.program import Program, make_plan
 from netspec.runtime.engine.recent import Recent

@@ -16,7 +16,7 @@ from typing import Any
 from netspec.compiler.ir.expression import Expression
 from netspec.compiler.ir.plan import Emitter
 from netspec.files.regular_file import open_regular
-from netspec.runtime.engine.fork_lock import ForkLock
+from netspec.fork_lock import ForkLock
 from netspec.runtime.weights.host import processor, versions
 
 _FORMAT = 1  # of the files, and of how they were measured

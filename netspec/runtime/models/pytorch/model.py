@@ -19,7 +19,7 @@ from netspec import codes
 from netspec.compiler.ir.graph import Graph
 from netspec.compiler.numpy_backend.lower import is_frozen
 from netspec.diagnostics import NetspecError
-from netspec.runtime.engine.fork_lock import ForkLock
+from netspec.fork_lock import ForkLock
 from netspec.runtime.models.classifier_shape import class_count, image_shape, scores_output
 from netspec.runtime.models.inputs import Inputs
 from netspec.runtime.models.memory_check import value_bytes
