@@ -16,22 +16,20 @@ from netspec.compiler.elaborate.net_builder import (
 from netspec.diagnostics import Code, Diagnostic, Frame, Hint, Label, Span
 
 if TYPE_CHECKING:
-    from typing import Protocol
+    from typing import Protocol, TypedDict, Unpack
+
+    class Details(TypedDict, total=False):
+        """What a diagnostic may say besides, under its own names."""
+
+        label: str
+        secondary: tuple[Label, ...]
+        notes: tuple[str, ...]
+        hints: tuple[Hint, ...]
 
     class Reports(Protocol):
         """Who is told of errors."""
 
-        def report(
-            self,
-            code: Code,
-            message: str,
-            span: Span,
-            *,
-            label: str = "",
-            secondary: tuple[Label, ...] = (),
-            notes: tuple[str, ...] = (),
-            hints: tuple[Hint, ...] = (),
-        ) -> None:
+        def report(self, code: Code, message: str, span: Span, **details: Unpack[Details]) -> None:
             """Report an error or a warning."""
 
         def count_work(self, span: Span, units: int = 1) -> None:
@@ -55,17 +53,7 @@ class Reporter:
             return self.frames
         return (*self.frames, Frame("", None, tuple(self.turns)))
 
-    def report(
-        self,
-        code: Code,
-        message: str,
-        span: Span,
-        *,
-        label: str = "",
-        secondary: tuple[Label, ...] = (),
-        notes: tuple[str, ...] = (),
-        hints: tuple[Hint, ...] = (),
-    ) -> None:
+    def report(self, code: Code, message: str, span: Span, **details: Unpack[Details]) -> None:
         """Report an error or a warning with the chain that led here.
 
         Raises:
@@ -74,7 +62,7 @@ class Reporter:
         assembly = self.assembly
         is_error = code.severity == "error"
         assembly.failed |= is_error
-        diagnostic = Diagnostic(code, message, span, label, secondary, notes, hints, self.trace())
+        diagnostic = Diagnostic(code, message, span, trace=self.trace(), **details)
         # Only names are certain there; the rest follows from a guess.
         if not code.startswith("name/") and any(is_inside(span, g) for g in assembly.guessed):
             assembly.sink.leave_unsaid(diagnostic)

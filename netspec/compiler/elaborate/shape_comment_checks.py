@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from netspec import codes
 from netspec.compiler.elaborate.evaluator import Evaluator
@@ -20,6 +20,11 @@ from netspec.compiler.ir.sizes import Dim, Size, may_equal
 from netspec.compiler.parse.shape_comments import ShapeComment
 from netspec.compiler.syntax import tree as syntax
 from netspec.diagnostics import Code, Edit, Hint, Label, Span, quoted
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from netspec.compiler.elaborate.reporter import Details
 
 _BATCH, _ANY = "N", "_"
 
@@ -161,20 +166,10 @@ class _Refusals:
     def __init__(self, reporter: Reporter) -> None:
         self.count_work = reporter.count_work  # it is bounded like the code
 
-    def report(
-        self,
-        code: Code,
-        message: str,
-        span: Span,
-        *,
-        label: str = "",
-        secondary: tuple[Label, ...] = (),
-        notes: tuple[str, ...] = (),
-        hints: tuple[Hint, ...] = (),
-    ) -> None:
+    def report(self, code: Code, message: str, span: Span, **details: Unpack[Details]) -> None:
         """Give up a comment that would be an error in code."""
         if code.severity == "error":
-            raise _UnclearError(message, span, hints)
+            raise _UnclearError(message, span, details.get("hints", ()))
 
 
 class _Sizes:
