@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import NamedTuple
 
 from netspec.compiler.parse.lalr import END, Tables, Token
@@ -99,12 +100,8 @@ class Reading:
 
     def closers(self, before: Configuration) -> tuple[str, ...]:
         """What closes the brackets that are open, up to the body around them, the last one first."""
-        closers: list[str] = []
-        bracket = before.open
-        while bracket is not None and bracket.kind in ("LPAR", "LSQB"):
-            closers.append("RPAR" if bracket.kind == "LPAR" else "RSQB")
-            bracket = bracket.around
-        return tuple(closers)
+        inner = takewhile(lambda bracket: bracket.kind in ("LPAR", "LSQB"), before.brackets())
+        return tuple("RPAR" if bracket.kind == "LPAR" else "RSQB" for bracket in inner)
 
     def apply(self, repair: Repair) -> None:
         """Change the tokens, and go back to where they change."""
@@ -116,9 +113,4 @@ class Reading:
 
 def openers(before: Configuration) -> Sequence[Token]:
     """The brackets that are open, the first one first."""
-    found: list[Token] = []
-    bracket = before.open
-    while bracket is not None:
-        found.append(bracket.token)
-        bracket = bracket.around
-    return found[::-1]
+    return [bracket.token for bracket in before.brackets()][::-1]

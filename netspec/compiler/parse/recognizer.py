@@ -41,6 +41,13 @@ class Configuration(NamedTuple):
     kind: str
     text: str
 
+    def brackets(self) -> Iterator[Bracket]:
+        """The brackets that are open, from the last one out."""
+        bracket = self.open
+        while bracket is not None:
+            yield bracket
+            bracket = bracket.around
+
     @property
     def in_brackets(self) -> bool:
         """Whether line breaks do not count here."""

@@ -112,11 +112,7 @@ class Repairs:
     def _ends_of_definition(
         self, before: Configuration, at: int, closers: tuple[str, ...]
     ) -> Iterator[Repair]:
-        braces = 0
-        bracket = before.open
-        while bracket is not None:
-            braces += bracket.kind == "LBRACE"
-            bracket = bracket.around
+        braces = sum(bracket.kind == "LBRACE" for bracket in before.brackets())
         ends = ("RBRACE",) * braces + (("_NL",) if self.reading.tokens[at].type != END else ())
         if braces:
             yield Repair(at, 0, closers + ends, len(closers) + braces)
