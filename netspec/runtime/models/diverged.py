@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,14 +72,7 @@ def diverged(value: float, step: int, epoch: int, lr: float, last: LastStep | No
     if fault is not None:
         since = " since the step before" if step > 1 and fault.parameter is not None else ""
         notes.append(fault.text + since)
-    blamed = fault.node.origin if fault is not None and fault.node is not None else None
-    return NetspecError([
-        Diagnostic(
-            codes.TRAIN_DIVERGED, message, blamed.span if blamed else None,
-            "the first that is not finite" if blamed else "", notes=tuple(notes),
-            hints=tuple(map(Hint, _advice(step, fault))), trace=blamed.trace if blamed else (),
-        )
-    ])  # fmt: skip
+    return _error(message, fault.node if fault is not None else None, _advice(step, fault), notes)
 
 
 def overflowed(
@@ -101,12 +94,19 @@ def overflowed(
     message = f"after step {step} (epoch {epoch}, learning rate {lr:g}) {what}"
     nodes = last.graph.nodes if last is not None else ()
     node = next((n for n in nodes if name in n.parameters.values()), None)
+    return _error(message, node, _SLOWER)
+
+
+def _error(
+    message: str, node: Node | None, advice: Sequence[str], notes: Sequence[str] = ()
+) -> NetspecError:
+    """An error that points at a node, where one is to blame."""
     blamed = node.origin if node is not None else None
     return NetspecError([
         Diagnostic(
             codes.TRAIN_DIVERGED, message, blamed.span if blamed else None,
-            "the first that is not finite" if blamed else "",
-            hints=tuple(map(Hint, _SLOWER)), trace=blamed.trace if blamed else (),
+            "the first that is not finite" if blamed else "", notes=tuple(notes),
+            hints=tuple(map(Hint, advice)), trace=blamed.trace if blamed else (),
         )
     ])  # fmt: skip
 
