@@ -26,13 +26,7 @@ from tests.helpers.torch_support import (  # noqa: E402
     classes,
 )
 
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 LANGUAGE = {

@@ -24,12 +24,7 @@ from tests.helpers.torch_support import (  # noqa: E402
 EXAMPLES = [example for cls in registry().values() for example in cls.examples]
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 # ------------------------------------------------------------------------------------- all layers

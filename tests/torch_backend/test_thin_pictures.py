@@ -4,19 +4,12 @@ import pytest
 
 pytest.importorskip("torch")
 
-import torch
 
 import netspec
 from tests.helpers.thin_nets import check_net
 from tests.helpers.torch_support import check_equal, check_text
 
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def text_of(shape, layers):

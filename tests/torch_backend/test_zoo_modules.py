@@ -47,14 +47,12 @@ def small(name: str) -> netspec.Net:
     return netspec.load(NETWORKS / f"{name}.net", **SMALL[name])
 
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
 @pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """PyTorch's threads wait in a busy loop, which is slow where other tests run too."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+def _seeded() -> None:
     torch.manual_seed(0)
-    yield
-    torch.set_num_threads(threads)
 
 
 def test_every_file_is_tested():
