@@ -87,6 +87,31 @@ def test_shares_are_the_batch(count, size):
         assert weight in (0.0, (own.stop - own.start) / count)
 
 
+HELD = """
+import sys
+import torch
+from netspec.runtime.models.pytorch.processes import from_environment, joined
+
+torch.set_num_threads(1)
+group = from_environment()
+with joined(group, torch.device("cpu")):
+    held = 0
+    for _ in range(1000):
+        total = group.total(torch.ones(3))
+        each = group.each(torch.ones(3))
+        held += any(tensor._use_count() > 1 for tensor in [total, *each])
+sys.exit(held)
+"""
+
+
+def test_no_thread_holds_a_tensor_that_python_drops(tmp_path):
+    """One that does would abort the process if it came to drop the tensor at the very end."""
+    (tmp_path / "script.py").write_text(HELD)
+    command = torchrun(2, tmp_path / "script.py")
+    done = subprocess.run(command, check=False, cwd=ROOT, env=environment(), timeout=300)
+    assert done.returncode == 0
+
+
 def test_two_processes_have_the_losses_of_one(tmp_path):
     import json
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,7 +31,8 @@ class ProcessGroup:
     def total(self, values: Tensor) -> Tensor:
         """The sum over all processes, in place; all of them must ask for it."""
         if self.size > 1:
-            dist.all_reduce(values)
+            with let_go(values):
+                dist.all_reduce(values)
         return values
 
     def each(self, values: Tensor) -> list[Tensor]:
@@ -38,7 +40,8 @@ class ProcessGroup:
         if self.size == 1:
             return [values]
         found = [torch.empty_like(values) for _ in range(self.size)]
-        dist.all_gather(found, values)
+        with let_go(values, *found):
+            dist.all_gather(found, values)
         return found
 
     def follow_first(self, module: nn.Module) -> None:
@@ -55,6 +58,22 @@ class ProcessGroup:
         yield
         if self.size > 1 and self.rank == 0:
             dist.barrier()
+
+
+@contextmanager
+def let_go(*tensors: Tensor) -> Iterator[None]:
+    """Wait, at the end, until the communication's threads have let go of the tensors.
+
+    Gloo's threads drop a tensor a moment after all have its value. Where Python has dropped it
+    before, the last one to do so needs the interpreter's lock; at the end of the process that lock
+    is never given again, and the process would be aborted.
+    """
+    before = [tensor._use_count() for tensor in tensors]
+    yield
+    deadline = time.monotonic() + 1
+    for tensor, count in zip(tensors, before, strict=True):
+        while tensor._use_count() > count and time.monotonic() < deadline:
+            time.sleep(0)
 
 
 def from_environment() -> ProcessGroup:
