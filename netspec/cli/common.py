@@ -177,7 +177,7 @@ def _use_color(options: argparse.Namespace, stream: TextIO) -> bool:
     return stream.isatty() and not plain
 
 
-_VERDICT = re.compile(r"^(ok|BAD|unsure)(?=  )|(?<=  )(ok|failed|inconclusive)$", re.MULTILINE)
+_VERDICT = r"(?m)^(ok|BAD|unsure)(?=  )|(?<=  )(ok|failed|inconclusive)$"
 _COLORS = {"ok": 32, "BAD": 31, "failed": 31, "unsure": 33, "inconclusive": 33}
 
 
@@ -185,7 +185,7 @@ def emit_verdicts(text: str, options: argparse.Namespace) -> None:
     """Print a report to stdout, the verdicts at the ends of its lines in color where that is wanted."""
     text = printable_lines(text)
     if _use_color(options, sys.stdout):
-        text = _VERDICT.sub(lambda m: f"\x1b[{_COLORS[m.group()]}m{m.group()}\x1b[0m", text)
+        text = re.sub(_VERDICT, lambda m: f"\x1b[{_COLORS[m.group()]}m{m.group()}\x1b[0m", text)
     _print(text)
 
 

@@ -667,11 +667,9 @@ net Small(classes = 10) {
 
 
 def test_tables_of_the_grammar_that_are_sound_json_are_built_anew(tmp_path, monkeypatch) -> None:
-    import platformdirs
-
     from netspec.compiler.parse import tables
 
-    monkeypatch.setattr(platformdirs, "user_cache_dir", lambda name: str(tmp_path))
+    monkeypatch.setattr(tables, "cache_folder", lambda: tmp_path)
     tables.load_tables()
     (path,) = tmp_path.iterdir()
     for before, after in (

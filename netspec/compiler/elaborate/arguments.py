@@ -28,7 +28,7 @@ from netspec.diagnostics import Edit, Hint, Label, Span, plural, quoted, suggest
 OpT = TypeVar("OpT", bound=Op)
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Bound:
     """The arguments of a layer's call: attributes, initial values, inputs, and their spans."""
 

@@ -27,7 +27,7 @@ class StopBuildingError(Exception):
     """A limit was reached and reported; there is nothing more to build."""
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Assembly:
     """What all bodies of one net share."""
 

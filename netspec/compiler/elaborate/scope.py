@@ -17,7 +17,7 @@ class Binding:
     span: Span
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Reads:
     """Which assignments of a net were ever read. A block's are read if any of its calls reads them."""
 

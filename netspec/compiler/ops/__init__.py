@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
-import pkgutil
+import os
 from collections.abc import Iterator, Mapping
 
 from netspec.compiler.ir.op import REGISTERED, Op
@@ -14,8 +14,10 @@ class _Registry(Mapping[str, type[Op]]):
     """The ops by name, in alphabetical order; each file is imported when its op is asked for."""
 
     def __init__(self) -> None:
-        found = pkgutil.iter_modules(__path__)
-        self._names = sorted(module.name for module in found if not module.ispkg)
+        # pkgutil finds them too, but its import takes ten times as long as this.
+        splits = (os.path.splitext(name) for name in os.listdir(__path__[0]))
+        found = (name for name, ending in splits if ending == ".py")
+        self._names = sorted(name for name in found if name != "__init__")
 
     def __getitem__(self, name: str) -> type[Op]:
         if name not in REGISTERED:

@@ -38,7 +38,7 @@ MAX_IMPORTS_DEEP = 32
 MAX_PATH = 200
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Module:
     """One file: its nets, and the blocks that can be called in it, with the files they live in.
 

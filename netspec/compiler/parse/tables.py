@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from netspec.compiler.parse.lalr import Tables
+from netspec.files.cache_folder import cache_folder
 from netspec.files.regular_file import read_regular
 
 _GRAMMAR = Path(__file__).parents[2] / "grammar.lark"
@@ -21,10 +22,11 @@ _FORMAT = 4  # of the cached file
 
 def load_tables() -> Tables:
     """The tables of the grammar from the cache, which is filled at the first call."""
-    from platformdirs import user_cache_dir
-
     grammar = f"// {_FORMAT}\n{_GRAMMAR.read_text('utf-8')}"
-    path = Path(user_cache_dir("netspec")) / f"grammar-{zlib.crc32(grammar.encode()):08x}.json"
+    try:
+        path = cache_folder() / f"grammar-{zlib.crc32(grammar.encode()):08x}.json"
+    except OSError:
+        return Tables(_build(grammar))
     try:
         sum_of_text, _, text = read_regular(path).partition(b"\n")
         if sum_of_text == _checksum(text):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from netspec import codes
 from netspec.diagnostics import Diagnostic, Hint, NetspecError
+from netspec.files.cache_folder import cache_folder
 
 CACHE_VARIABLE = "NETSPEC_DATA_DIR"
 _TIMEOUT_SECONDS = 30
@@ -21,9 +22,7 @@ def cache_root() -> Path:
     """The folder downloads go to: `NETSPEC_DATA_DIR`, or the user's cache folder of netspec."""
     if chosen := os.environ.get(CACHE_VARIABLE):
         return Path(chosen).expanduser()
-    from platformdirs import user_cache_path
-
-    return user_cache_path("netspec")
+    return cache_folder()
 
 
 def find_or_download(

@@ -13,6 +13,7 @@ import numpy as np
 
 from netspec.compiler.ir.expression import FUNCTIONS, Apply, Var, substitute, variables, walk
 from netspec.compiler.ir.plan import Buffer, ElementwiseStep, Plan, Step
+from netspec.files.cache_folder import cache_folder
 from netspec.kernels import parallel
 from netspec.runtime.models.emitters.table import EmitterTable, Question, as_emitter
 from netspec.runtime.models.emitters.timing import time_emitters
@@ -24,9 +25,7 @@ LEAST, MOST = 1 << 8, 1 << 17
 
 def user_folder() -> Path:
     """Where the rows of this user are."""
-    from platformdirs import user_cache_dir
-
-    return Path(user_cache_dir("netspec")) / "emitters"
+    return cache_folder() / "emitters"
 
 
 THIS_MACHINE = EmitterTable(user_folder, time_emitters)
