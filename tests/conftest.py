@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import textwrap
 from collections.abc import Callable
@@ -28,6 +29,17 @@ class Finished:
 
 Run = Callable[..., Finished]
 Write = Callable[..., Path]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what is parametrized with the backend `torch` where PyTorch is not installed."""
+    if importlib.util.find_spec("torch") is not None:
+        return
+    for item in items:
+        callspec = getattr(item, "callspec", None)
+        given = () if callspec is None else callspec.params.values()
+        if any(isinstance(value, str) and value == "torch" for value in given):
+            item.add_marker(pytest.mark.skip(reason="needs torch"))
 
 
 @pytest.fixture
