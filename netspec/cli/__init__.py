@@ -1,4 +1,7 @@
-"""The command line. One file a verb; this one finds the verb and answers for what goes wrong."""
+"""The command line: finds the module of a verb, runs it, and turns exceptions into messages.
+
+Each verb has a module of its own in this package.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ VERBS = {
     "bench": "time a net next to its peers, or a course's layers",
 }
 
-# Of a name that is too long.
+# How many characters of a file name an error message shows.
 _SHOWN = 200
 
 _EPILOG = """\
@@ -44,18 +47,19 @@ Results go to stdout, messages to stderr.
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command line and give its exit code."""
+    """Run a command line and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
-        # A name in the file that the terminal cannot show must not end the run.
+        # A name in the file that the terminal cannot encode must not end the run.
         getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")
     try:
         run, options = parse(arguments)
         code = _run(run, options)
         sys.stdout.flush()
     except BrokenPipeError:
-        # Nobody reads on (`| head`). Python flushes stdout once more when it ends.
+        # The reader is gone (`| head`). Python flushes stdout once more at exit, so it must go
+        # somewhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except SystemExit as end:  # argparse, after --help or wrong use
@@ -67,16 +71,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _open_closed_streams() -> None:
-    """Streams that are closed (`>&-`) lead nowhere, and no file that is opened later gets their place."""
+    """Connect standard streams that are closed (`>&-`) to the null device.
+
+    Otherwise the next file to be opened would get the file descriptor of the closed stream.
+    """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            # The lowest number that is free, which is the stream's own.
+            # `open` returns the lowest free descriptor, which is the closed stream's own.
             handle = os.open(os.devnull, os.O_RDWR)
             setattr(sys, name, os.fdopen(handle, mode, encoding="utf-8", closefd=False))
 
 
 def parse(arguments: list[str]) -> tuple[Callable[[argparse.Namespace], int], argparse.Namespace]:
-    """The function to run and its options; argparse leaves on wrong use."""
+    """Return the function to run and its parsed options; argparse exits on wrong use."""
     parser = CommandParser(
         prog="netspec",
         description="A compiler for neural networks that are written down in .net files.",
@@ -88,7 +95,7 @@ def parse(arguments: list[str]) -> tuple[Callable[[argparse.Namespace], int], ar
     )
     parser.add_argument("--version", action="version", version=f"netspec {netspec.__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    # A parser takes a millisecond to make: one is enough where the verb is known.
+    # Making a parser takes a millisecond: if the verb is known, only its own is made.
     known = arguments[:1] if arguments and arguments[0] in VERBS else VERBS
     parsers = {
         name: verbs.add_parser(
@@ -102,7 +109,7 @@ def parse(arguments: list[str]) -> tuple[Callable[[argparse.Namespace], int], ar
     if arguments[0] not in VERBS:
         parser.parse_args(arguments)
         parser.error("a command is missing")
-    # Only the verb that runs is imported: `check` must answer before NumPy would be loaded.
+    # Only the verb that runs is imported: `check` must answer before NumPy could be loaded.
     verb = importlib.import_module(f"netspec.cli.{arguments[0]}")
     verb.configure(parsers[arguments[0]])
     options, unknown = parser.parse_known_args(arguments)
@@ -122,7 +129,8 @@ def _run(run: Callable[[argparse.Namespace], int], options: argparse.Namespace) 
     except (BrokenPipeError, KeyboardInterrupt):
         raise
     except OSError as error:
-        # A name that is too long, a disk that fails: a fault of the file's, wherever it is met.
+        # For example a name that is too long, or a failing disk: an error of the file, wherever it
+        # occurs.
         from netspec.cli.common import report
 
         report(_unusable(error).diagnostics, options)
@@ -145,7 +153,7 @@ def _run(run: Callable[[argparse.Namespace], int], options: argparse.Namespace) 
 
 
 def _unusable(error: OSError) -> NetspecError:
-    """What the system said of a file, as an error of that file."""
+    """Convert an error of the operating system to an error about the file that it names."""
     name = f" {os.fsdecode(error.filename)[:_SHOWN]}" if isinstance(error.filename, str) else ""
     return NetspecError.simple(
         codes.FILE_UNREADABLE, f"cannot use{name or ' a file'}: {error.strerror or error}"

@@ -14,7 +14,7 @@ from netspec.text.width import terminal_width
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """The options."""
+    """Add the options."""
     from netspec.tools.bench.peers import OURS, PEERS
 
     peers = [name for name in PEERS if name != OURS]
@@ -64,10 +64,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Measure what was asked for.
+    """Measure a net or the layers of a course, and print the report.
 
     Raises:
-        NetspecError: `usage/bench`, and those of the file.
+        NetspecError: `usage/bench`, and the errors of the file.
     """
     if options.layers == (options.file is not None):
         message = "nothing to measure: give a file, or --layers"
@@ -76,7 +76,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _net(options: argparse.Namespace) -> int:
-    """A net next to its peers, a batch size at a time."""
+    """Time a net next to its peers, one batch size after another."""
     against = _peers(options.against)
     net = checked_net(options)
     from dataclasses import asdict
@@ -116,10 +116,10 @@ def _say(text: str) -> None:
 
 
 def _peers(text: str) -> list[str]:
-    """The names in `--against`.
+    """Return the names in `--against`.
 
     Raises:
-        NetspecError: `usage/bench` for one that is none.
+        NetspecError: `usage/bench` for an unknown name.
     """
     from netspec.tools.bench.peers import OURS, PEERS
 
@@ -134,7 +134,7 @@ def _peers(text: str) -> list[str]:
 
 
 def _layers(options: argparse.Namespace) -> int:
-    """A course's layers, one at a time."""
+    """Time the layers of a course, one after another."""
     from netspec.runtime.engine import threads
     from netspec.testing.layer_bench import measure, table, workloads
 

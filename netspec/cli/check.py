@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """The options."""
+    """Add the options."""
     parser.add_argument(
         "files", metavar="FILE", nargs="+", type=net_name,
         help="a .net file, a folder of them, the name of a net that comes with netspec, or - for "
@@ -48,13 +48,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Check every file; they fail together if one does."""
+    """Check every file; the exit code is a failure if any of them fails."""
     from netspec.cli.net_files import net_files
     from netspec.compiler.driver import Compilation, compile_request
 
     arguments = arguments_of(options)
     files = net_files(options.files)
-    # All of them first: a file that imports another is checked against what that has become.
+    # All files are fixed before the first is checked: a file that imports another one is checked
+    # against the fixed version.
     fixes = {file: _fixes(file, arguments, options) for file in files} if options.fix else {}
     told = []
     code = OK
@@ -83,10 +84,10 @@ def run(options: argparse.Namespace) -> int:
 def _fixes(
     file: NetFile, arguments: Mapping[str, Any], options: argparse.Namespace
 ) -> tuple[AppliedFix, ...]:
-    """Mend a file, and say how; what cannot be read is told when it is checked.
+    """Apply the fixes to a file and print them. A file that cannot be read is reported by the check.
 
     Raises:
-        NetspecError: `usage/fix` or `output/unwritable`: the file is as it was.
+        NetspecError: `usage/fix` or `output/unwritable`; the file is unchanged.
     """
     from netspec.cli.net_files import as_written
     from netspec.compiler.driver import Request
@@ -117,7 +118,7 @@ def _fixes(
 
 
 def _told(name: str, done: Fixed) -> Iterator[str]:
-    """What was done to a file, and what is left to its author."""
+    """Yield a line for each fix, and for each choice that is left to the author of the file."""
     for fix in done.fixes:
         where = fix.diagnostic.span.where if fix.diagnostic.span else name
         yield f"{where}: {fix.hint.text} [{fix.diagnostic.code}]"
@@ -147,7 +148,7 @@ def _parameters(graph: Graph) -> int:
 
 
 def _shape(shape: Sequence[object]) -> list[object]:
-    """A shape without the batch; a size left open is the text of its formula."""
+    """The shape without the batch dimension; a size that is not fixed is given as its formula."""
     return [size if isinstance(size, int) else str(size) for size in shape]
 
 

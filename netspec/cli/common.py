@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from netspec.compiler.ir.graph import Graph
     from netspec.net import Net
 
-# Mistakes of the command line, where they stand in no file.
+# These are errors of the command line if they point to no place in a file.
 _WRONG_USE = (
     codes.CALL_UNKNOWN_ATTRIBUTE, codes.DATA_UNKNOWN_NAME, codes.GRADCHECK_LABEL, codes.GRADCHECK_OPTION,
     codes.GRADCHECK_PARAMS, codes.FILE_NO_SUCH_NET, codes.FILE_SEVERAL_NETS, codes.FILE_REVISION,
@@ -38,19 +38,19 @@ def add_net_file(
     nargs: str | None = None,
     help: str = "a .net file, the name of a net that comes with netspec, or the folder of a run",
 ) -> None:
-    """The argument that names a `.net` file, or several; see `find_net`."""
+    """Add the argument that names one or several `.net` files; see `find_net`."""
     metavar = name.removesuffix("s").upper()
     parser.add_argument(name, metavar=metavar, nargs=nargs, type=find_net, help=help)
 
 
 def net_name(given: str) -> str:
-    """What is given, or the path of the net that comes with netspec and is called so, for argparse."""
+    """An argparse type: the path of the shipped net of this name, or else the text itself."""
     path = find_net(given)
     return given if path == Path(given) else str(path)
 
 
 def add_net_options(parser: argparse.ArgumentParser) -> None:
-    """`--net`, `--set` and `--color`."""
+    """Add `--net`, `--set` and `--color`."""
     parser.add_argument("--net", metavar="NAME", help="the net to use, if the file has several")
     parser.add_argument(
         "--set",
@@ -63,7 +63,7 @@ def add_net_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_color_option(parser: argparse.ArgumentParser) -> None:
-    """`--color`."""
+    """Add `--color`."""
     parser.add_argument(
         "--color",
         choices=("auto", "always", "never"),
@@ -73,12 +73,12 @@ def add_color_option(parser: argparse.ArgumentParser) -> None:
 
 
 def positive(text: str) -> int:
-    """A whole number of at least 1, for argparse."""
+    """An argparse type: an integer of at least 1."""
     return _whole(text, 1)
 
 
 def natural(text: str) -> int:
-    """A whole number of at least 0, for argparse."""
+    """An argparse type: an integer of at least 0."""
     return _whole(text, 0)
 
 
@@ -93,10 +93,10 @@ def _whole(text: str, least: int) -> int:
 
 
 def arguments_of(options: argparse.Namespace) -> dict[str, Any]:
-    """The arguments that `--set` gave.
+    """Return the arguments given with `--set`.
 
     Raises:
-        NetspecError: with every setting that cannot be read.
+        NetspecError: with an error for every setting that cannot be read.
     """
     if not options.set:
         return {}
@@ -119,14 +119,15 @@ def arguments_of(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def checked_net(options: argparse.Namespace, arguments: Mapping[str, Any] | None = None) -> Net:
-    """The one net that the options name, its warnings reported.
+    """Check the one net that the options name, and report its warnings.
 
     Args:
-        options: with `file`, which may be a run too, `net`, `set` and `color`.
-        arguments: of the net, such as a recipe's with those of `--set`; by default those alone.
+        options: with `file`, which may also be a run, and `net`, `set` and `color`.
+        arguments: the arguments of the net, for example those of a recipe merged with `--set`; by
+            default those of `--set`.
 
     Raises:
-        NetspecError: with the errors, and the warnings reported before.
+        NetspecError: with the errors; the warnings have been reported before.
     """
     from netspec.cli.named_run import named_run
     from netspec.compiler.driver import Request
@@ -142,10 +143,10 @@ def checked_net(options: argparse.Namespace, arguments: Mapping[str, Any] | None
 
 
 def requested_net(request: Request, options: argparse.Namespace) -> Net:
-    """The one net of a request, its warnings reported.
+    """Check the one net of a request, and report its warnings.
 
     Raises:
-        NetspecError: with the errors, and the warnings reported before.
+        NetspecError: with the errors; the warnings have been reported before.
     """
     from netspec.compiler.driver import compile_request, select, written
     from netspec.net import Net
@@ -158,12 +159,12 @@ def requested_net(request: Request, options: argparse.Namespace) -> Net:
 
 
 def checked_graph(options: argparse.Namespace) -> Graph:
-    """The graph of the one net that the options name; like `checked_net` otherwise."""
+    """Return the graph of the one net that the options name; otherwise like `checked_net`."""
     return checked_net(options).graph
 
 
 def report(diagnostics: Iterable[Diagnostic], options: argparse.Namespace) -> None:
-    """Show diagnostics on stderr, an empty line after each."""
+    """Print diagnostics to stderr, each followed by an empty line."""
     color = _use_color(options, sys.stderr)
     for diagnostic in diagnostics:
         print(render(diagnostic, color=color), end="\n\n", file=sys.stderr)
@@ -182,7 +183,7 @@ _COLORS = {"ok": 32, "BAD": 31, "failed": 31, "unsure": 33, "inconclusive": 33}
 
 
 def emit_verdicts(text: str, options: argparse.Namespace) -> None:
-    """Print a report to stdout, the verdicts at the ends of its lines in color where that is wanted."""
+    """Print a report to stdout; the verdicts at the ends of its lines are colored if colors are on."""
     text = printable_lines(text)
     if _use_color(options, sys.stdout):
         text = re.sub(_VERDICT, lambda m: f"\x1b[{_COLORS[m.group()]}m{m.group()}\x1b[0m", text)
@@ -190,7 +191,7 @@ def emit_verdicts(text: str, options: argparse.Namespace) -> None:
 
 
 def is_wrong_use(diagnostics: Iterable[Diagnostic]) -> bool:
-    """Whether all of this is about the command line and nothing about a file."""
+    """Return True if all diagnostics are about the command line and none is about a file."""
     return all(
         d.code.startswith(("setting/", "usage/"))
         or (d.span is None and d.code in _WRONG_USE)
@@ -200,10 +201,10 @@ def is_wrong_use(diagnostics: Iterable[Diagnostic]) -> bool:
 
 
 def emit(text: str) -> None:
-    """Print to stdout; what a terminal could take as a command is shown as an escape.
+    """Print to stdout; control characters that a terminal could obey are shown as escapes.
 
     Raises:
-        NetspecError: `output/unwritable`, such as on a full disk.
+        NetspecError: `output/unwritable`, for example if the disk is full.
     """
     _print(printable_lines(text))
 
@@ -224,7 +225,7 @@ def _print(text: str) -> None:
 
 
 def emit_text(text: str) -> None:
-    """Print what belongs to a file: every character is kept, unless a terminal would act on it."""
+    """Print the contents of a file unchanged, except for characters that a terminal would obey."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8", newline="\n")
     if text:
@@ -232,26 +233,26 @@ def emit_text(text: str) -> None:
 
 
 class CheckReport(Protocol):
-    """What a check found: shown as text or JSON, with diagnostics for what failed."""
+    """The result of a check: can be shown as text or JSON, with diagnostics for what failed."""
 
     diagnostics: list[Diagnostic]
 
     @property
     def ok(self) -> bool:
-        """Whether all is well."""
+        """True if nothing failed."""
         ...
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, for JSON."""
+        """Return the whole result as a dict, for JSON."""
         ...
 
     def text(self, width: int | None) -> str:
-        """Everything, for people; names in tables are cut to fit a width."""
+        """Return the whole result as text; names in tables are shortened to fit the width."""
         ...
 
 
 def emit_report(found: CheckReport, options: argparse.Namespace) -> int:
-    """Print a report as `--format` says; the exit code."""
+    """Print a report in the format of `--format`, and return the exit code."""
     if options.format == "json":
         import json
 
@@ -263,7 +264,7 @@ def emit_report(found: CheckReport, options: argparse.Namespace) -> int:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a result where it was asked for; see `write_output`.
+    """Write a result to the path that the user named; see `write_output`.
 
     Raises:
         NetspecError: `output/unwritable`, `output/disk-full`.

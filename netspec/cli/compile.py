@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """The options."""
+    """Add the options."""
     add_net_file(parser)
     parser.add_argument(
         "--target", choices=("numpy", "torch"), required=True,
@@ -63,7 +63,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print or write the program, or compare it with what is there."""
+    """Print or write the program, or compare it with an existing file."""
     if options.check and options.output is None:
         raise NetspecError.simple(
             codes.USAGE_CHECK, "--check needs -o OUT, the file to compare with"
@@ -83,14 +83,14 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _passes() -> dict[str, str]:
-    """The passes that can be left out, and what each does."""
+    """Return the optional passes by name, with a description of each."""
     from netspec.compiler.numpy_backend.pass_names import PASS_NAMES
 
     return PASS_NAMES
 
 
 def _require_numpy(options: argparse.Namespace) -> None:
-    """Refuse what only the NumPy program has, for another target.
+    """Refuse options that only the NumPy program has, if the target is another one.
 
     Raises:
         NetspecError: `usage/target`.
@@ -111,7 +111,7 @@ def _require_numpy(options: argparse.Namespace) -> None:
 
 
 def _text(net: Net, options: argparse.Namespace) -> str:
-    """What is asked for: a program, or the explanation of one."""
+    """Return the program, or the explanation of it, as the options ask."""
     if options.target != "numpy":
         return net.source(options.target)
     training, without = not options.inference, tuple(options.without or ())
@@ -127,7 +127,7 @@ def _text(net: Net, options: argparse.Namespace) -> str:
 
 
 def _check(path: Path, text: str) -> int:
-    """Whether a file holds this text, however its lines end.
+    """Return True if a file holds this text; line endings are ignored.
 
     Raises:
         NetspecError: `file/unreadable`.

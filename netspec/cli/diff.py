@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """The options."""
+    """Add the options."""
     from netspec.compiler.analysis.diff import FORMATS, IGNORABLE
 
     parser.epilog = (
@@ -55,18 +55,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 @dataclass(frozen=True)
 class _Choice:
-    """Which net of a side is taken, and with which arguments."""
+    """Which net of one side is compared, and with which arguments."""
 
     net: str | None
     settings: tuple[str, ...]
     arguments: Mapping[str, Any]
 
     def graph(self, file: NetFile, options: argparse.Namespace) -> Graph:
-        """The net of a file."""
+        """Compile a file and return the graph of the chosen net."""
         return requested_net(file.request(self.net, self.arguments), options).graph
 
     def title(self, file: NetFile, graph: Graph) -> str:
-        """What the comparison calls it."""
+        """The name of this side in the comparison."""
         settings = f" with {', '.join(self.settings)}" if self.settings else ""
         return f"{file.name}: {graph.name}{settings}"
 
@@ -91,7 +91,7 @@ def run(options: argparse.Namespace) -> int:
             message = f"{folder.name} is a folder, and the other is a file"
             raise NetspecError.simple(codes.USAGE_DIFF, message)
     except NetspecError as error:
-        # Not 1, which would say that the nets are different.
+        # Exit code 1 would say that the nets are different.
         report(error.diagnostics, options)
         return WRONG_USE
 
@@ -107,7 +107,7 @@ def _two_files(
 
 
 def _compared(a: _Net, b: _Net, options: argparse.Namespace) -> tuple[GraphDiff, str, str]:
-    """The comparison of two nets, and what each is called."""
+    """Compare two nets; return the comparison and the title of each net."""
     from netspec.compiler.analysis.diff import compare
 
     graphs = [choice.graph(file, options) for file, choice in (a, b)]
@@ -123,7 +123,10 @@ def _two_folders(
     choices: tuple[_Choice, _Choice],
     options: argparse.Namespace,
 ) -> int:
-    """Compare files of the same path; those without a net, libraries of blocks, count by their users."""
+    """Compare the files that have the same path in both folders.
+
+    Files without a net are libraries of blocks: they count only through the nets that use them.
+    """
     from netspec.compiler.analysis.diff import FORMATS, as_dict
 
     sides = [_nets(files, choice) for files, choice in zip((before, after), choices, strict=True)]
@@ -147,7 +150,9 @@ def _two_folders(
 
 
 def _nets(files: Mapping[str, NetFile], choice: _Choice) -> dict[str, _Net]:
-    """The nets of a folder, or those of the one name that is asked for, by what both sides call them.
+    """Return the nets of a folder by the names that both sides use for them.
+
+    If a net was chosen by name, only nets of this name are included.
 
     Raises:
         NetspecError: with the errors of a file.
@@ -167,7 +172,7 @@ def _nets(files: Mapping[str, NetFile], choice: _Choice) -> dict[str, _Net]:
 
 
 def _choice(options: argparse.Namespace, net: str | None, settings: list[str]) -> _Choice:
-    """As if there were one net; what is set for it alone counts before the rest."""
+    """Combine the options for both sides with those for one side, which take precedence."""
     own = {_name(setting) for setting in settings}
     both = [setting for setting in options.set if _name(setting) not in own]
     chosen = (*both, *settings)
@@ -181,7 +186,7 @@ def _name(setting: str) -> str:
 
 @dataclass(frozen=True)
 class _Side:
-    """One of two things to compare: a file, or the files of a folder by their paths in it."""
+    """One of the two sides of a comparison: a file, or the files of a folder by their relative paths."""
 
     name: str
     file: NetFile | None = None
@@ -189,7 +194,7 @@ class _Side:
 
 
 def _open_side(name: str, kept: ExitStack) -> _Side:
-    """What `A` of `netspec diff A B` names; what was copied for it goes when `kept` closes.
+    """Open `A` or `B` of `netspec diff A B`; temporary copies are deleted when `kept` closes.
 
     Raises:
         NetspecError: if there is no such file or revision.
@@ -198,7 +203,8 @@ def _open_side(name: str, kept: ExitStack) -> _Side:
         copy = kept.enter_context(checked_out(name))
         revision, _, path = name.partition(":")
         if copy.is_file():
-            beside = path if "/" in path else f"./{path}"  # what it imports is shown likewise
+            # So that its imports are shown with their folder, too.
+            beside = path if "/" in path else f"./{path}"
             return _Side(name, file=NetFile(f"{revision}:{beside}", copy, copy.parent))
         return _Side(name, files=_files_of(copy, f"{revision}:{path or '.'}", copied=True))
     if Path(name).is_dir():

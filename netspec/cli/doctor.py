@@ -38,7 +38,7 @@ Each line has a verdict: `ok`, `BAD`, or `unsure` if the check is not conclusive
 any is `BAD`.
 """
 
-# The options that may be given here, of those of a training.
+# The training options that this verb accepts as well.
 _GIVEN = (
     "data", "normalize", "mean", "std", "resize", "resize-shorter", "optimizer", "lr", "batch", "l2",
     "loss", "seed",
@@ -46,7 +46,7 @@ _GIVEN = (
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """The options."""
+    """Add the options."""
     from netspec.runtime.data.catalog import NAMES
     from netspec.runtime.data.input_normalization import KINDS
     from netspec.runtime.optim.losses import LOSSES
@@ -80,14 +80,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Examine, and say how the net is."""
+    """Examine a net and print the findings."""
     from netspec.runtime.data.catalog import load, path_of
     from netspec.runtime.models.classifier_shape import image_shape
     from netspec.runtime.runs.resolve import check_arguments, resolve
     from netspec.tools.doctor import examine
 
     if options.plot is not None:
-        # Said before the checks, which take their time.
+        # Printed before the checks, which take some time.
         from netspec.runtime.plots.figures import check_picture_path, require_matplotlib
 
         check_picture_path(options.plot)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """The options."""
+    """Add the options."""
     from netspec.runtime.data.catalog import NAMES
     from netspec.runtime.data.input_normalization import KINDS
     from netspec.runtime.optim.losses import LOSSES
@@ -46,7 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Evaluate, and print the tables."""
+    """Evaluate a trained net and print the tables."""
     from netspec.runtime.data.catalog import load
     from netspec.runtime.inference.evaluate import evaluate
     from netspec.runtime.optim.losses import make_loss
@@ -83,10 +83,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _part(data: Dataset, part: str, settings: Settings) -> tuple[Any, Any]:
-    """The images of a part, and their labels.
+    """Return the images and labels of a part of the data.
 
     Raises:
-        NetspecError: `data/missing-file` for a part that is empty.
+        NetspecError: `data/missing-file` if the part is empty.
     """
     rest, x_val, y_val = data.split(settings["val"])
     rest = rest.limit(settings["train-limit"])
@@ -106,7 +106,10 @@ def _part(data: Dataset, part: str, settings: Settings) -> tuple[Any, Any]:
 
 
 def _settings(options: argparse.Namespace, run: NamedRun | None) -> Settings:
-    """The data and the loss: what is given, else the run's, else the defaults of `train`."""
+    """Return the settings for data and loss.
+
+    Each is as given, else that of the run, else the default of `train`.
+    """
     from netspec.runtime.runs.resolve import resolve
 
     folder = str(options.data_dir) if options.data_dir is not None else None

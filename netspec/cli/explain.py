@@ -20,7 +20,7 @@ _WHERE = {"net": "in a file", "python": "in Python", "console": "on the command 
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """The options."""
+    """Add the options."""
     parser.add_argument(
         "code", metavar="CODE", nargs="?",
         help="the code in brackets in a message, such as shape/rank; without it, all codes are listed",
@@ -28,7 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print one explanation, or a line for each."""
+    """Print the explanation of one code, or a list of all codes with a line for each."""
     from netspec.compiler.explain_codes import explanations
 
     known = explanations()
@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
         columns = [text_column("code"), text_column("summary", least=20)]
         emit("\n".join(table_lines(columns, rows, titled=False, width=terminal_width())))
         return OK
-    # As it is copied from a message: `error[shape/rank]`, or with the brackets alone.
+    # The code may be pasted from a message: `error[shape/rank]`, or just `[shape/rank]`.
     code = options.code.removeprefix("error").removeprefix("warning").strip("[]:")
     if code not in known:
         raise _unknown(code, list(known))
@@ -63,7 +63,10 @@ def _indented(text: str) -> str:
 
 
 def _unknown(code: str, known: list[str]) -> NetspecError:
-    """What was meant: a code without its area, or a misspelt one."""
+    """The error for an unknown code.
+
+    Suggests a code whose area was left out, or one that is spelt alike.
+    """
     meant = [other for other in known if other.partition("/")[2] == code]
     meant = meant or [other for other in (suggest(code, known),) if other is not None]
     if not meant:

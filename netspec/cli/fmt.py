@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """The options."""
+    """Add the options."""
     parser.add_argument(
         "files", metavar="FILE", nargs="+",
         help="a .net file, which is rewritten, or a folder of them; - reads standard input and "
@@ -32,7 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Format every file; one that has errors stays as it is, and the rest are formatted."""
+    """Format every file. A file that has errors is left unchanged; the others are still formatted."""
     from netspec.cli.net_files import net_files
 
     code = OK
@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _format(file: NetFile, options: argparse.Namespace) -> bool:
-    """Format one file, or show what that would do; whether it changes."""
+    """Format one file, or show what would change; return True if the file changes."""
     from netspec.cli.net_files import with_endings
     from netspec.compiler.fmt.formatter import format_source
     from netspec.compiler.parse import decode_source

@@ -1,8 +1,8 @@
-"""`HEAD~1:networks/lenet.net`: files as they are in a commit of a Git repository.
+"""Files as they are in a commit of a Git repository, such as `HEAD~1:networks/lenet.net`.
 
-The files are copied into a folder of their own, from which the compiler reads as from any other: a net
-finds what it imports as it was then. Git is asked for objects alone, so that no filter, hook or pager of
-the repository's own configuration runs.
+The files are copied into a temporary folder, and the compiler reads them there like any others, so
+a net finds its imports as they were at that commit. Git is only asked for objects, so no filter,
+hook or pager from the repository's configuration runs.
 """
 
 from __future__ import annotations
@@ -20,23 +20,24 @@ from netspec.diagnostics import NetspecError
 
 MAX_FILES = 2000
 _SECONDS = 60
-_REGULAR = ("100644", "100755")  # no links and no submodules
+_REGULAR = ("100644", "100755")  # no symbolic links and no submodules
 
 
 def is_revision(name: str) -> bool:
-    """Whether an argument names a file of a commit, `REV:PATH`, and no file on the disk."""
+    """Return True if an argument is of the form `REV:PATH` and is not the name of a file on disk."""
     return ":" in name and not Path(name).exists()
 
 
 @contextmanager
 def checked_out(name: str) -> Iterator[Path]:
-    """The file or folder that `REV:PATH` names, in a folder that goes when this ends.
+    """Copy the file or folder that `REV:PATH` names into a folder that is deleted at the end.
 
     Args:
-        name: a revision as Git names them, a colon, and a path from the current folder.
+        name: a revision as Git writes it, a colon, and a path relative to the current folder.
 
     Yields:
-        The path of the copy. Next to a file lie all `.net` files below its folder, for its imports.
+        The path of the copy. Beside a copied file, all `.net` files below its folder are copied
+        too, for its imports.
 
     Raises:
         NetspecError: `file/revision` if Git or the repository does not have it.
@@ -65,7 +66,7 @@ def checked_out(name: str) -> Iterator[Path]:
 
 
 def _entries(name: str, tree: str, path: str) -> dict[str, str]:
-    """The `.net` files at or below a path of a commit, with the names of their contents."""
+    """Return the `.net` files at or below a path of a commit, with the hashes of their contents."""
     where = [] if path == "." else [path]
     listed = _git(name, "ls-tree", "-r", "-z", "-l", "--full-tree", tree, "--", *where)
     found: dict[str, str] = {}
@@ -81,7 +82,7 @@ def _entries(name: str, tree: str, path: str) -> dict[str, str]:
 
 
 def _contents(name: str, objects: list[str]) -> Iterator[bytes]:
-    """What the objects hold, in their order."""
+    """Return the contents of objects, in the given order."""
     answer = _git(name, "cat-file", "--batch", given="\n".join([*objects, ""]).encode())
     at = 0
     for _ in objects:
@@ -92,7 +93,7 @@ def _contents(name: str, objects: list[str]) -> Iterator[bytes]:
 
 
 def _git(name: str, *arguments: str, given: bytes = b"") -> bytes:
-    import subprocess  # slow to load, and needed for revisions alone
+    import subprocess  # slow to import, and needed only for revisions
 
     environment = os.environ | {
         "GIT_LITERAL_PATHSPECS": "1", "GIT_OPTIONAL_LOCKS": "0", "GIT_NO_LAZY_FETCH": "1",

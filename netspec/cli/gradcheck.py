@@ -43,7 +43,7 @@ between two labels is checked, on random values and with a random linear functio
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """The options."""
+    """Add the options."""
     from netspec.runtime.optim.losses import LOSSES
 
     parser.epilog = _EPILOG
@@ -94,7 +94,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Check, and show how far gradients are from slopes."""
+    """Run the check, and print how far the gradients are from the numerical slopes."""
     from netspec.tools.gradcheck import gradcheck
 
     net = checked_net(options)
@@ -123,7 +123,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 class _Subject(NamedTuple):
-    """What is checked: a net, or the model of a run; a batch, None for a random one; the loss."""
+    """What is checked: a net or the model of a run, a batch (None for a random one), the loss."""
 
     net: Net | Model
     x: Any = None
@@ -132,7 +132,7 @@ class _Subject(NamedTuple):
 
 
 def _subject(net: Net, options: argparse.Namespace) -> _Subject:
-    """What the options name; of a run its weights, its images and its loss, where none are given."""
+    """Return what to check. For a run: its weights, and its images and loss unless others are given."""
     from netspec.runtime.data.input_normalization import Normalization
     from netspec.runtime.optim.losses import make_loss
     from netspec.runtime.runs.resolve import resolve
@@ -145,7 +145,7 @@ def _subject(net: Net, options: argparse.Namespace) -> _Subject:
     given = {name: value for name, value in named.items() if value is not None}
     settings = resolve(given) if run is None else run.settings_with(given)
     model, fitted = (net, None) if run is None else _trained(net, run)
-    if run is not None and (options.start or options.end):  # a part has inputs of its own
+    if run is not None and (options.start or options.end):  # a part's inputs are no images
         return _Subject(model, loss=options.loss)
     data = _images(net, settings)
     kind = settings.normalize_without_weights
@@ -156,7 +156,10 @@ def _subject(net: Net, options: argparse.Namespace) -> _Subject:
 
 
 def _trained(net: Net, run: NamedRun) -> tuple[Net | Model, Normalization | None]:
-    """The model of a run, and how its images are normalised; as far as it has weights yet."""
+    """Return the model of a run and its normalization.
+
+    A run without weights yet gives its net and None.
+    """
     from netspec.runtime.training.transfer import read_weights
 
     if not run.folder.weights.is_file():

@@ -1,4 +1,4 @@
-"""SIGTERM, SIGHUP and Ctrl-C as a wish: what is under way ends at a good place, and saves."""
+"""SIGTERM, SIGHUP and Ctrl-C as requests to stop: a run saves its state at a safe point and ends."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from netspec.cli.exit_codes import HUNG_UP, INTERRUPTED, TERMINATED
 
 _CODES = {signal.SIGTERM: TERMINATED, signal.SIGINT: INTERRUPTED}
 _NAMES = {signal.SIGTERM: "SIGTERM", signal.SIGINT: "Ctrl-C"}
-# The terminal is closed, or the connection to it; Windows has no such signal.
+# Sent when the terminal or the connection to it is closed; Windows has no such signal.
 _HANG_UP = getattr(signal, "SIGHUP", None)
 if _HANG_UP is not None:
     _CODES[_HANG_UP] = HUNG_UP
@@ -21,36 +21,40 @@ if _HANG_UP is not None:
 
 
 class Wish:
-    """Whether somebody wants an end; called, it says so.
+    """A stop request. Calling it returns True if a signal has been received.
 
     Attributes:
-        number: The signal that came; None before.
+        number: The signal that was received; None before.
     """
 
     def __init__(self) -> None:
         self.number: signal.Signals | None = None
 
     def __call__(self) -> bool:
-        """Whether one came."""
+        """Return True if a signal has been received."""
         return self.number is not None
 
     @property
     def name(self) -> str:
-        """What people call the signal; another process may have got it."""
+        """The name of the signal for messages.
+
+        SIGTERM by default: the signal may have reached another process.
+        """
         return _NAMES[self.number or signal.SIGTERM]
 
     @property
     def code(self) -> int:
-        """The exit code of a process that it ended."""
+        """The exit code of a process that was ended by this signal."""
         return _CODES[self.number or signal.SIGTERM]
 
 
 @contextmanager
 def until_stopped() -> Iterator[Wish]:
-    """Yields whether SIGTERM, SIGHUP or Ctrl-C has come. A second one acts as it always does: at once.
+    """Catch SIGTERM, SIGHUP and Ctrl-C, and yield the `Wish` that tells whether one was received.
 
-    A SIGHUP that is ignored (`nohup`) stays so. After one that is not, what would be written to the
-    terminal goes nowhere: it is gone, and a write that fails must not keep a run from being saved.
+    A second signal has its usual effect: it ends the process at once. If SIGHUP is ignored
+    (`nohup`) it stays ignored. After a SIGHUP the terminal is gone, so what would be written to it
+    is discarded: a failing write must not prevent the run from being saved.
     """
     wish = Wish()
     terminals = [stream for stream in (1, 2) if os.isatty(stream)]
@@ -64,11 +68,11 @@ def until_stopped() -> Iterator[Wish]:
             for stream in terminals:
                 os.dup2(nowhere, stream)
         if wish.number == signal.SIGINT:
-            # Not `print`, which must not be entered twice. On a terminal, behind the `^C`.
+            # Not `print`, which is not reentrant. On a terminal this appears behind the `^C`.
             os.write(2, b"\nfinishing this step and saving; Ctrl-C again stops at once\n")
 
     if threading.current_thread() is not threading.main_thread():
-        yield wish  # only the main thread hears signals
+        yield wish  # only the main thread receives signals
         return
     heard = [n for n in _CODES if n != _HANG_UP or signal.getsignal(n) != signal.SIG_IGN]
     before = {each: signal.signal(each, take_note) for each in heard}

@@ -1,4 +1,4 @@
-"""One line on stderr that says what is going on, on a terminal alone."""
+"""A progress line on stderr, shown only if stderr is a terminal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from netspec.text.printable import printable
 
 
 class LiveLine:
-    """A line that is drawn anew, and gone in the end; nothing where stderr is no terminal."""
+    """A line that is redrawn in place and erased at the end. Without a terminal nothing is drawn."""
 
     def __init__(self) -> None:
         self._is_shown = sys.stderr is not None and sys.stderr.isatty()

@@ -1,4 +1,4 @@
-"""A run in the place of a `.net` file: it knows its net, its arguments, its data and its weights."""
+"""A run named in place of a `.net` file: it knows its net, arguments, data and weights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from netspec.runtime.runs.folder import Facts, RunFolder
     from netspec.runtime.runs.resolve import Settings
 
-# What makes a folder a run; `check` must not load what reads runs to know that it is given none.
+# A folder with this file is a run. The name is repeated here because `check` must not import the
+# modules that read runs only to find out that it was not given one.
 _FACTS = "run.json"
 
 
@@ -25,7 +26,7 @@ class NamedRun:
     """A run that the command line names.
 
     Attributes:
-        folder, facts: Where it is, and what it was started with.
+        folder, facts: Where the run is, and the facts it was started with.
         settings: A value for every training option.
     """
 
@@ -35,15 +36,15 @@ class NamedRun:
 
     @property
     def net_file(self) -> Path:
-        """Its own copy of the net."""
+        """The run's own copy of the net."""
         return self.folder.net_file(self.facts)
 
     @property
     def weights(self) -> Path:
-        """The file of the weights that it ended with.
+        """The file with the final weights.
 
         Raises:
-            NetspecError: `usage/weights` where it has not ended.
+            NetspecError: `usage/weights` if the run has not finished.
         """
         if self.folder.weights.is_file():
             return self.folder.weights
@@ -55,16 +56,16 @@ class NamedRun:
         )
 
     def with_arguments(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Its arguments of the net, and those that are given; where they differ that is said."""
+        """Merge the run's arguments of the net with the given ones; note on stderr where they differ."""
         for name, value in given.items():
             self._say(f"--set {name}", self.facts.constants.get(name), value)
         return {**self.facts.constants, **given}
 
     def settings_with(self, given: Mapping[str, Any]) -> Settings:
-        """Its training options, and those that are given; where they differ that is said.
+        """Merge the run's training options with the given ones; notes on stderr where they differ.
 
-        What belongs to a choice that is given otherwise, such as options of a loss, is left out, and
-        so is what something that is given takes the place of.
+        If a choice such as the loss is changed, the run's options that belong to the old choice are
+        left out. So are options that a given one replaces.
         """
         from netspec.runtime.runs.options import OPTIONS
         from netspec.runtime.runs.resolve import replaced_by, resolve
@@ -88,7 +89,7 @@ class NamedRun:
         return resolve(known)
 
     def say_normalization(self, own: Normalization | None, given: Normalization) -> None:
-        """Say so where images are normalised otherwise than in the run."""
+        """Note on stderr if images are normalized differently than in the run."""
         from netspec.runtime.data.input_normalization import KINDS
 
         what = f"--normalize {given.kind}" if given.kind in KINDS else "--mean and --std"
@@ -99,7 +100,7 @@ class NamedRun:
             _note(f"{what}: {self.folder.path} was trained with other numbers")
 
     def say_weights(self, given: Path) -> None:
-        """Say so where weights that are given are not the run's."""
+        """Note on stderr if the given weights are not the run's."""
         if run_around(given) != self:
             _note(f"--weights {given}: not those of {self.folder.path}")
 
@@ -111,7 +112,7 @@ class NamedRun:
 
 
 def named_run(path: Path | None) -> NamedRun | None:
-    """The run in a folder; None for what is none.
+    """Return the run in a folder; None if the folder is not a run.
 
     Raises:
         NetspecError: `run/damaged`.
@@ -130,7 +131,7 @@ def named_run(path: Path | None) -> NamedRun | None:
 
 
 def run_around(weights: Path | None) -> NamedRun | None:
-    """The run that a file of weights belongs to, or that is named in its place.
+    """Return the run that a weights file belongs to, or that is named in its place; else None.
 
     Raises:
         NetspecError: `run/damaged`.

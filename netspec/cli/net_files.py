@@ -1,4 +1,4 @@
-"""What a command line names: files, folders of them, standard input, files of a commit."""
+"""The `.net` files a command line names: files, folders, standard input, and files of a commit."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from netspec.diagnostics import NetspecError
 
 STDIN = "-"
 _SHOWN_STDIN = "<stdin>"
-# A folder with this file is a run's: what it holds is a record, and nobody's source.
+# A folder with this file is a run: the nets in it are records, not sources.
 _RUN = "run.json"
 
 
 @dataclass(frozen=True)
 class NetFile:
-    """A `.net` file: the name that messages show, and where it lies.
+    """A `.net` file: the name that messages show, and its path.
 
-    `folder` is where the imports of a text without a path start.
+    `folder` is where imports are resolved for a text without a path.
     """
 
     name: str
@@ -33,7 +33,7 @@ class NetFile:
     folder: Path | None = None
 
     def read(self) -> bytes:
-        """The bytes of the file, as far as its size is allowed.
+        """Return the bytes of the file, up to the size limit.
 
         Raises:
             NetspecError: `file/unreadable`.
@@ -45,10 +45,10 @@ class NetFile:
     def request(
         self, net: str | None = None, arguments: Mapping[str, Any] | None = None
     ) -> Request:
-        """What the compiler is asked for.
+        """Return the request that has the compiler read this file.
 
         Raises:
-            NetspecError: if it is no file on the disk, and cannot be read.
+            NetspecError: if it is not a file on disk and cannot be read.
         """
         if self.path is not None and self.folder is None:
             return Request(path=self.path, net=net, arguments=arguments or {})
@@ -57,7 +57,7 @@ class NetFile:
 
 
 def net_files(names: Iterable[str]) -> list[NetFile]:
-    """The files that names stand for: `-` is standard input, a folder the `.net` files below it.
+    """Return the files that names stand for: `-` is standard input, a folder all `.net` files in it.
 
     Raises:
         NetspecError: `file/no-net` for a folder without any.
@@ -75,7 +75,7 @@ def net_files(names: Iterable[str]) -> list[NetFile]:
 
 
 def files_below(folder: Path) -> list[Path]:
-    """The `.net` files below a folder, in order; hidden folders and runs are left out.
+    """The `.net` files below a folder, sorted; hidden folders and runs are left out.
 
     Raises:
         NetspecError: `file/no-net` if there are none.
@@ -92,12 +92,12 @@ def files_below(folder: Path) -> list[Path]:
 
 
 def with_endings(text: str, raw: bytes) -> str:
-    """The text with the line endings of the file that it was read from: those of its first line."""
+    """Return the text with the line endings of the original file: those of its first line."""
     ends_in_both = raw.partition(b"\n")[0].endswith(b"\r")
     return text.replace("\n", "\r\n") if ends_in_both else text
 
 
 def as_written(text: str, raw: bytes) -> str:
-    """The text with the line endings and the byte order mark of the file that it was read from."""
+    """Return the text with the line endings and the byte order mark of the original file."""
     marked = raw.startswith(codecs.BOM_UTF8)
     return ("\ufeff" if marked else "") + with_endings(text, raw)

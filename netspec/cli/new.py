@@ -20,7 +20,7 @@ RECIPE = ".toml"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """The options."""
+    """Add the options."""
     parser.add_argument(
         "name", metavar="NAME", nargs="?",
         help="a net that comes with netspec, such as lenet; without it, all are listed",
@@ -28,7 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Copy a net and its recipe into the working folder, or list the nets that there are."""
+    """Copy a net and its recipe into the working folder, or list the available nets."""
     nets = shipped_nets()
     if options.name is None:
         rows = [(name, _about(path)) for name, path in nets.items()]
@@ -52,13 +52,13 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _about(path: Path) -> str:
-    """The first sentence of the comment above a net."""
+    """Return the first sentence of the comment above a net."""
     lines = takewhile(lambda line: line.startswith("#"), path.read_text("utf-8").splitlines())
     return " ".join(line.removeprefix("#").strip() for line in lines).partition(". ")[0]
 
 
 def _write_new(files: dict[Path, bytes]) -> None:
-    """Write files that are not there yet: all of them or none.
+    """Write files that do not exist yet: all of them or none.
 
     Raises:
         NetspecError: `output/exists`, `output/unwritable`.

@@ -1,4 +1,4 @@
-"""Where a verb may write: never over what it reads, and not over what netspec did not make."""
+"""Where a verb may write: never over its input, and over others' files only with `--force`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _LOOKED_AT = 4096
 
 
 def add_force_option(parser: argparse._ActionsContainer) -> None:
-    """`--force`."""
+    """Add `--force`."""
     parser.add_argument(
         "--force", action="store_true",
         help="overwrite a file that netspec did not generate (never one that the command reads)",
@@ -35,16 +35,16 @@ def add_force_option(parser: argparse._ActionsContainer) -> None:
 
 
 def check_output(path: Path, sources: Iterable[Path], *, force: bool) -> None:
-    """Refuse a file that must not be written. All verbs ask here before they write.
+    """Refuse to write a file that must not be overwritten. Every verb calls this before it writes.
 
     Args:
-        path: the file that would be written; what is no regular file is not looked into.
-        sources: what the verb reads: files, and folders with all that is in them.
-        force: whether a file that netspec did not make may be replaced.
+        path: the file to be written; if it exists and is not a regular file, it is not opened.
+        sources: what the verb reads: files, and folders with everything in them.
+        force: True if a file that netspec did not make may be replaced.
 
     Raises:
-        NetspecError: `output/is-source`, whatever `force` says; `output/unwritable` for what could
-            not be written in the end; `output/not-generated`.
+        NetspecError: `output/is-source`, even with `force`; `output/unwritable` for a path that
+            could not be written later; `output/not-generated`.
     """
     for source in sources:
         if _is_within(path, source):
@@ -71,11 +71,11 @@ def check_output(path: Path, sources: Iterable[Path], *, force: bool) -> None:
 
 
 def net_sources(net: Net, recipe: Path | None = None) -> list[Path]:
-    """The files that a net is read from: its own, its imports, and its recipe.
+    """Return the files that a net is read from: its own, its imports, and its recipe.
 
     Args:
-        net: a net that came from a file.
-        recipe: the recipe that is used, where it is not the one beside the net.
+        net: a net that was loaded from a file.
+        recipe: the recipe that is used, if it is not the one beside the net.
     """
     from netspec.runtime.runs.recipe import recipe_of
 
@@ -84,10 +84,14 @@ def net_sources(net: Net, recipe: Path | None = None) -> list[Path]:
 
 
 def _is_within(path: Path, source: Path) -> bool:
-    """Whether a name means a file, by links of either kind or however it is spelt, or one in it."""
+    """Return True if a path names the given file or lies in the given folder.
+
+    Symbolic and hard links and different spellings of a path are resolved.
+    """
     try:
         if path.exists() and path.samefile(source):
             return True
         return source.is_dir() and path.resolve().is_relative_to(source.resolve())
-    except (OSError, RuntimeError, ValueError):  # the source is gone, or a link leads to itself
+    # The source does not exist any more, or is a link to itself.
+    except (OSError, RuntimeError, ValueError):
         return False

@@ -1,4 +1,4 @@
-"""Command lines with a mistake: one line that says which, and what was probably meant."""
+"""An argument parser whose errors are one line: what is wrong and what was probably meant."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from netspec.text.printable import printable
 
 
 class CommandParser(argparse.ArgumentParser):
-    """An `ArgumentParser` whose errors are one line, with a suggestion in place of the usage."""
+    """An `ArgumentParser` that reports errors in one line, with a suggestion instead of the usage."""
 
     def error(self, message: str) -> NoReturn:
         """See `ArgumentParser`."""
         self.exit(2, f"error: {printable(message)}\n")
 
     def refuse_unknown(self, unknown: Sequence[str]) -> NoReturn:
-        """Say of the first thing that is no option, nor the value of one, what it may be."""
+        """Report the first unknown argument, with a suggestion."""
         first = next((text for text in unknown if text.startswith("-")), unknown[0])
         name = first.partition("=")[0]
         meant = _meant(name.lstrip("-"), [flag[2:] for flag in self._option_string_actions])
@@ -41,7 +41,7 @@ class CommandParser(argparse.ArgumentParser):
 
 
 def _meant(name: str, known: Sequence[str]) -> str | None:
-    """The word that was probably meant; looked for in the end only, since `check` must be quick."""
+    """Return the known word that was probably meant. Imported late because `check` must start fast."""
     from netspec.runtime.data.choices import meant_by
 
     return meant_by(name, known)

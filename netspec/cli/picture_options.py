@@ -1,4 +1,4 @@
-"""What verbs share that put pictures into a net: how they are normalised, and brought to its size."""
+"""Options shared by the verbs that feed pictures to a net: how pictures are normalized and resized."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ Group = argparse.ArgumentParser | argparse._ArgumentGroup
 
 
 def add_normalize_options(group: Group, kinds: Sequence[str], about: str) -> None:
-    """`--normalize`, one of some kinds, and `--mean` and `--std` in its place."""
+    """Add `--normalize` with the given kinds, and `--mean` and `--std`, which can be used instead."""
     group.add_argument("--normalize", choices=kinds, help=about)
     _add_options(group, _NORMALIZE[1:])
 
 
 def add_resize_options(group: Group) -> None:
-    """`--resize` and `--resize-shorter`."""
+    """Add `--resize` and `--resize-shorter`."""
     _add_options(group, _RESIZE)
 
 
@@ -33,10 +33,11 @@ def _add_options(group: Group, names: Sequence[str]) -> None:
 
 
 def given_normalization(options: argparse.Namespace) -> str | ChannelStatistics | None:
-    """A name, or statistics; None where nothing is given.
+    """Return the kind of normalization, or its statistics; None if no option is given.
 
     Raises:
-        NetspecError: `train/bad-option` for what contradicts itself, or is no such numbers.
+        NetspecError: `train/bad-option` for options that contradict each other, or for invalid
+            numbers.
     """
     from netspec.runtime.runs.resolve import resolve
 
@@ -45,7 +46,7 @@ def given_normalization(options: argparse.Namespace) -> str | ChannelStatistics 
 
 
 def given_resize(options: argparse.Namespace) -> dict[str, Any]:
-    """What is given of `resize` and `resize-shorter`, by name."""
+    """Return the values of `resize` and `resize-shorter` that are given, by name."""
     return _given(options, _RESIZE)
 
 

@@ -15,7 +15,7 @@ _CURVES, _FILTERS = Path("curves.png"), Path("filters.png")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """The options."""
+    """Add the options."""
     parser.add_argument("runs", nargs="*", type=Path, metavar="RUN",
                         help="folders of runs: their losses and accuracies are drawn")  # fmt: skip
     parser.add_argument("--filters", type=Path, metavar="WEIGHTS",
@@ -29,7 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Draw, and say where it is."""
+    """Draw the plot, and print where it was saved."""
     if bool(options.runs) == (options.filters is not None):
         raise NetspecError.simple(
             codes.USAGE_PLOT, "nothing to draw" if not options.runs else "curves or filters, not both",
@@ -46,10 +46,10 @@ def _draw_curves(options: argparse.Namespace) -> int:
 
     path = options.out or _CURVES
     check_picture_path(path)
-    check_output(path, (), force=options.force)  # of a run no picture is read
+    check_output(path, (), force=options.force)  # no picture is read
     found = []
     for folder in options.runs:
-        RunFolder(folder).facts()  # says what is wrong with a folder that is no run
+        RunFolder(folder).facts()  # raises the error for a folder that is not a run
         found.append(curves_of(folder.resolve().name, read_metrics(folder)))
     draw_curves(found, path, log=options.log)
     emit(str(path))

@@ -21,14 +21,15 @@ if TYPE_CHECKING:
     from netspec.runtime.data.input_normalization import Normalization
     from netspec.runtime.inference.predict import Prediction
 
-# What needs no training images to be fitted to. Of all files a `unit` is 255; an array that holds no
-# bytes is taken for pixels from 0 to 1 by statistics alone.
+# Kinds of normalization that need no training images to be fitted to. `none` and `unit` treat all
+# files as bytes (`unit` divides by 255); only statistics take an array that does not hold bytes for
+# pixels from 0 to 1.
 _OF_BYTES = ("none", "unit")
 _WITHOUT_DATA = (*_OF_BYTES, "imagenet")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """The options."""
+    """Add the options."""
     add_weight_options(parser)
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE",
                         help="PNG, JPEG, .npy of one or many, or a folder of pictures")  # fmt: skip
@@ -42,7 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Predict, and print a line an image."""
+    """Predict, and print one line for each image."""
     from netspec.runtime.inference.predict import picture_files, predict, read_pictures
     from netspec.runtime.weights.data_facts import image_type
 
@@ -61,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
             )
             normalization = normalization_for(pictures.x)
             found += predict(trained.model, pictures, normalization, options.top)
-        except NetspecError as error:  # the others are answered all the same
+        except NetspecError as error:  # the other images are still classified
             unread += error.diagnostics
     if unread and not found:
         raise NetspecError(unread)
@@ -78,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
 def _normalization(
     options: argparse.Namespace, trained: Trained
 ) -> Callable[[NDArray[Any]], Normalization]:
-    """How the pictures of a file are normalised: as it is given, else as in the training."""
+    """Return how the pictures of a file are normalized: as given, else as in training."""
     import numpy as np
 
     from netspec.runtime.data.input_normalization import Normalization

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """The options."""
+    """Add the options."""
     parser.add_argument("runs", metavar="RUN", nargs="*", type=Path, default=[Path("runs")],
                         help="folders of runs, or folders that hold some (default runs)")  # fmt: skip
     parser.add_argument("--compare", action="store_true",
@@ -35,7 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """A line a run; what cannot be read is said, and fails."""
+    """Print one line for each run. A run that cannot be read is reported, and the command fails."""
     from netspec.runtime.runs.listing import differing, find_runs, summarize_run
 
     found: list[RunSummary] = []
@@ -69,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _csv(found: Sequence[RunSummary], compared: dict[str, list[Any]]) -> str:
-    """A line a run, and a column for each choice in which they differ."""
+    """Return CSV with one line for each run, and a column for each choice in which the runs differ."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     if found:
@@ -81,7 +81,7 @@ def _csv(found: Sequence[RunSummary], compared: dict[str, list[Any]]) -> str:
 
 
 def _order(row: dict[str, Any], by: str) -> tuple[bool, Any]:
-    """Where a run goes; one that does not know comes last."""
+    """The sort key of a run; runs without a value come last."""
     value = row[by]
     if value is None:
         return True, 0
@@ -89,7 +89,7 @@ def _order(row: dict[str, Any], by: str) -> tuple[bool, Any]:
 
 
 def _shown(rows: Sequence[dict[str, Any]]) -> list[list[str]]:
-    """The table, without the columns that no run has anything for."""
+    """Return the cells of the table, without columns in which no run has a value."""
     rows = [{**row, "best": _best(row)} for row in rows]
     names = [n for n in rows[0] if n != "best_by" and any(row[n] is not None for row in rows)]
     body = [[_text(row[name], _FORMATS.get(name)) for name in names] for row in rows]
@@ -97,7 +97,7 @@ def _shown(rows: Sequence[dict[str, Any]]) -> list[list[str]]:
 
 
 def _best(row: dict[str, Any]) -> str | None:
-    """The best epoch, and whose accuracy says so."""
+    """Return the best epoch, and which accuracy it was chosen by."""
     return f"{row['best']} ({row['best_by']})" if row["best"] is not None else None
 
 
@@ -115,7 +115,10 @@ def _text(value: Any, form: str | None = None) -> str:
 
 
 def _table(lines: Sequence[Sequence[str]]) -> str:
-    """Words of the runs and choices may be cut to fit the terminal; how they went is not."""
+    """Format the table.
+
+    Descriptions of runs and choices may be shortened to fit the terminal, but never results.
+    """
     head, *rows = lines
     columns = [text_column(name, None if name in _UNCUT else 8) for name in head]
     return "\n".join(table_lines(columns, rows, width=terminal_width()))

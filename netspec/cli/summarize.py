@@ -12,7 +12,7 @@ from netspec.text.width import terminal_width
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """The options."""
+    """Add the options."""
     from netspec.compiler.analysis.costs_text import COLUMNS, DEFAULT, FORMATS
 
     add_net_file(parser)
@@ -63,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _memory(options: argparse.Namespace) -> int:
-    """Print what a step of the NumPy program holds.
+    """Print the memory that a training step of the NumPy program takes.
 
     Raises:
         NetspecError: `usage/memory`, `model/open-size`.
@@ -95,7 +95,7 @@ def _memory(options: argparse.Namespace) -> int:
 
 
 def _columns(text: str | None) -> list[str] | None:
-    """The names in `--columns`; none for those that are usual.
+    """Return the names in `--columns`; None for the default ones.
 
     Raises:
         NetspecError: `usage/column`, with every name that is wrong.

@@ -1,4 +1,4 @@
-"""How two texts differ, line by line."""
+"""The difference between two texts, line by line."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import io
 
 
 def text_diff(before: str, after: str, before_name: str, after_name: str) -> str:
-    """A unified diff, as `patch` reads it; empty for equal texts."""
+    """Return a unified diff that `patch` can read; empty for equal texts."""
     lines = difflib.unified_diff(_lines(before), _lines(after), before_name, after_name)
     return "".join(
         line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines
@@ -15,5 +15,5 @@ def text_diff(before: str, after: str, before_name: str, after_name: str) -> str
 
 
 def _lines(text: str) -> list[str]:
-    """Unlike those of `str.splitlines`, only line feeds end them."""
+    """Split at line feeds only, unlike `str.splitlines`."""
     return list(io.StringIO(text, newline="\n"))

@@ -31,14 +31,14 @@ _LOG = logging.getLogger(__name__)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """The options, with the names that the library knows."""
+    """Add the options; choices come from the names that the library knows."""
     from netspec.cli.training_options import configure as declare
 
     declare(parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Train; an epoch is a line on stderr, the accuracy at the end a line on stdout."""
+    """Train. Each epoch is a line on stderr, and the final accuracy is a line on stdout."""
     from netspec.cli.training_options import settle_target
 
     settle_target(options)
@@ -60,7 +60,8 @@ def run(options: argparse.Namespace) -> int:
     except NetspecError as error:
         if group.rank == 0:
             raise
-        # The first process shows the whole of what all ran into; this may be one's own.
+        # The first process reports the error that all of them ran into; this error may be one
+        # process's own.
         first = error.diagnostics[0]
         tell(f"process {group.rank}: error[{first.code}]: {first.message}")
         return FAILED
@@ -175,7 +176,7 @@ def _train_logged(
 
 
 def _images(data: Dataset, settings: Settings) -> str:
-    """How many images are used, and for what."""
+    """Describe how many images are used, and for what."""
     from netspec.runtime.data.batches import TRAIN_SAMPLE
 
     there, held = len(data.x_train), settings["val"]
@@ -190,7 +191,7 @@ def _images(data: Dataset, settings: Settings) -> str:
 
 
 def _choices(settings: Settings) -> str:
-    """What decides most about how a run goes."""
+    """Describe the choices that have the most influence on the run."""
     every = settings["eval-every"]
     when = (
         f", accuracies {f'every {every} epochs' if every else 'at the end'}" if every != 1 else ""
@@ -209,12 +210,17 @@ def _log_what_is_there(plan: TrainingPlan, recorder: RunRecorder | None, history
 
 
 def _prepare(plan: TrainingPlan, model: Model | TorchModel) -> Normalization | None:
-    """Load `--weights`, freeze; the normalisation that is known before the images are seen."""
+    """Load `--weights` and freeze parameters.
+
+    Returns:
+        The normalization, if it is known before the images are seen: that of the checkpoint or the
+        weights.
+    """
     from netspec.runtime.data.input_normalization import Normalization
     from netspec.runtime.training.transfer import choose_frozen, read_weights, start_from
 
     settings, normalization = plan.settings, None
-    if plan.checkpoint is not None:  # which has the weights, and what was done to the images
+    if plan.checkpoint is not None:  # it has the weights and the normalization
         normalization = Normalization.from_json(str(plan.checkpoint.state.get("normalization")))
     elif settings["weights"] is not None:
         weights = read_weights(Path(settings["weights"]))

@@ -1,4 +1,4 @@
-"""Where `netspec train` logs to while it works: stderr, and the file of the run."""
+"""Where `netspec train` logs to: stderr, and the log file of the run."""
 
 from __future__ import annotations
 
@@ -23,11 +23,14 @@ _NEVER = logging.CRITICAL + 1
 
 @contextmanager
 def training_log(*, quiet: bool, writes: bool) -> Iterator[MemoryHandler]:
-    """While this lasts, netspec's loggers write to stderr; what they say is kept for a run, too.
+    """Context manager: netspec logs to stderr, and keeps the records for the run's log file.
 
     Args:
-        quiet: Only warnings are shown; all else goes to the run's file alone.
-        writes: Whether this process, of several, is the one that speaks.
+        quiet: Show only warnings; everything else goes only to the run's log file.
+        writes: True if this process, of several, is the one that writes.
+
+    Yields:
+        The handler that holds the records until the run has a folder.
     """
     shown = _Stderr(sys.stderr)
     shown.setLevel(logging.WARNING if quiet else logging.INFO)
@@ -50,11 +53,11 @@ def training_log(*, quiet: bool, writes: bool) -> Iterator[MemoryHandler]:
 
 @contextmanager
 def kept_in(recorder: RunRecorder | None, waiting: MemoryHandler) -> Iterator[None]:
-    """While this lasts, the log, and the error that ends it, are in the run's file too.
+    """Context manager: write the log, and the error that ends the block, to the run's log file too.
 
     Args:
-        recorder: Of the run; None where nothing is kept.
-        waiting: What was logged before, and what is until the run has a folder.
+        recorder: The recorder of the run; None if nothing is kept.
+        waiting: The handler with the records so far, which buffers more until the run has a folder.
     """
     if recorder is None or not _ROOT.isEnabledFor(logging.INFO):
         yield
@@ -66,7 +69,7 @@ def kept_in(recorder: RunRecorder | None, waiting: MemoryHandler) -> Iterator[No
     def begin() -> None:
         waiting.setTarget(file)
         waiting.flush()
-        waiting.capacity = 1  # from now on each record goes on at once
+        waiting.capacity = 1  # from now on each record is written at once
 
     recorder.on_begin = begin
     try:
@@ -79,7 +82,7 @@ def kept_in(recorder: RunRecorder | None, waiting: MemoryHandler) -> Iterator[No
 
 
 class _Lines(logging.Formatter):
-    """The text of a record; that of a warning says so."""
+    """Formats a record as its text; warnings are marked as such."""
 
     def format(self, record: logging.LogRecord) -> str:
         """See `logging.Formatter`."""
@@ -88,7 +91,7 @@ class _Lines(logging.Formatter):
 
 
 class _Stderr(logging.StreamHandler):  # type: ignore[type-arg]
-    """Writes to stderr; where that fails, so does the command."""
+    """Writes to stderr; if that fails, the exception is raised, and the command fails."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
         """See `logging.Handler`; called where an exception is being handled."""
@@ -96,7 +99,7 @@ class _Stderr(logging.StreamHandler):  # type: ignore[type-arg]
 
 
 class _RunFile(logging.Handler):
-    """Writes to the log of a run, as long as its folder is there."""
+    """Writes to the log file of a run, as long as its folder exists."""
 
     def __init__(self, folder: RunFolder) -> None:
         super().__init__()
@@ -110,7 +113,7 @@ class _RunFile(logging.Handler):
 
 
 def _with_advice(error: NetspecError, recorder: RunRecorder) -> NetspecError:
-    """The error, with a word about the run that can go on in spite of it."""
+    """Add a hint to the error that the run can still be resumed, if it can."""
     if not recorder.can_go_on():
         return error
     hint = Hint(f"go on from the last checkpoint: netspec train --resume {recorder.folder.path}")

@@ -1,4 +1,4 @@
-"""What the verbs share that need a trained net: its weights, its backend, its normalisation."""
+"""What the verbs for trained nets share: loading the weights, the backend and the normalization."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 
 
 class Trained(NamedTuple):
-    """A net with weights.
+    """A net with its weights.
 
     Attributes:
-        net, model: what was compiled, and for the backend that was asked for.
-        weights: the file's.
-        names: of the classes, one for each score.
-        path: where the weights are.
-        run: what they come from, where it is known.
+        net, model: The compiled net, and its model for the requested backend.
+        weights: The contents of the weights file.
+        names: The names of the classes, one for each score.
+        path: The path of the weights file.
+        run: The run that the weights come from, if known.
     """
 
     net: Net
@@ -48,12 +48,12 @@ class Trained(NamedTuple):
     run: NamedRun | None
 
     def say_normalization(self, given: Normalization) -> None:
-        """Say so where images are normalised otherwise than in the run."""
+        """Note on stderr if images are normalized differently than in the run."""
         if self.run is not None:
             self.run.say_normalization(self.weights.normalization, given)
 
     def resize(self, options: argparse.Namespace) -> Resize:
-        """What is done to pictures of another size: as it is said, else as in the run."""
+        """Return how pictures of another size are resized: as the options say, else as in the run."""
         from netspec.runtime.runs.resolve import resolve
 
         given = given_resize(options)
@@ -62,7 +62,7 @@ class Trained(NamedTuple):
 
 
 def add_weight_options(parser: argparse.ArgumentParser) -> None:
-    """FILE, the net's options, `--weights`, `--backend`, how pictures are resized, and `--format`."""
+    """Add FILE, the net's options, `--weights`, `--backend`, the resize options, and `--format`."""
     add_net_file(parser)
     parser.add_argument("--weights", type=Path, metavar="W",
                         help="trained weights: a safetensors file, PyTorch's .pth, or the folder of a"
@@ -80,9 +80,10 @@ def add_weight_options(parser: argparse.ArgumentParser) -> None:
 
 
 def load_trained(options: argparse.Namespace) -> Trained:
-    """The net that the options name, compiled, with exactly its weights.
+    """Compile the net that the options name, and load its weights, which must match exactly.
 
-    It computes in the precision that its run was trained in; where none is known, in the weights'.
+    The model computes in the precision that its run was trained in; if that is not known, in the
+    precision of the weights.
 
     Raises:
         NetspecError: for the net, `weights/bad-file`, `weights/mismatch`, `torch/missing`,
@@ -112,7 +113,7 @@ def load_trained(options: argparse.Namespace) -> Trained:
 
 
 def _weights_path(run: NamedRun | None, given: Path | None) -> Path:
-    """The weights that are given, else those of the run.
+    """Return the path of the given weights, else of the run's.
 
     Raises:
         NetspecError: `usage/weights`.
@@ -133,7 +134,10 @@ def _weights_path(run: NamedRun | None, given: Path | None) -> Path:
 def _with_arguments_of(
     run: NamedRun | None, given: Mapping[str, Any], error: NetspecError
 ) -> NetspecError:
-    """The error of weights that do not fit; a forgotten `--set` is all that is said of it."""
+    """Return the error for weights that do not fit.
+
+    If a forgotten `--set` explains it, only that is said.
+    """
     if run is None or error.diagnostics[0].code != codes.WEIGHTS_MISMATCH:
         return error
     own = run.facts.constants
@@ -149,15 +153,15 @@ def _with_arguments_of(
 
 
 def _setting(value: Any) -> str:
-    """A constant as `--set` takes it."""
+    """Format a constant as `--set` accepts it."""
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
 
 def stored_normalization(weights: Weights, path: Path, help: str) -> Normalization:
-    """The normalisation of the weights.
+    """Return the normalization that is stored with the weights.
 
     Raises:
-        NetspecError: `weights/no-normalization`, with this help, where the file has none.
+        NetspecError: `weights/no-normalization`, with this help, if the file has none.
     """
     if weights.normalization is None:
         raise NetspecError.simple(

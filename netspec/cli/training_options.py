@@ -1,4 +1,4 @@
-"""The options of `netspec train`, from the one table that recipes are checked against too."""
+"""The options of `netspec train`, made from the same table that recipes are checked against."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TARGETS = ("numpy", "torch")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Declare them. What is not given is None: the recipe and the defaults come later."""
+    """Add the options. An option that is not given is None: recipe and defaults are applied later."""
     parser.add_argument(
         "target", nargs="?", metavar="{numpy,torch}",
         help="the backend (default numpy)",
@@ -52,10 +52,13 @@ _METAVARS: dict[type[Kind], str] = {Int: "N", Real: "R", Text: "NAME", ListOf: "
 
 
 def settle_target(options: argparse.Namespace) -> None:
-    """Take one that is alone, and no target, for the file; a run that is new has NumPy by default.
+    """Settle what is the target and what the file.
+
+    A first argument that is no target, given alone, is the file. A new run has the target NumPy by
+    default.
 
     Raises:
-        NetspecError: `usage/train` for a target that is none.
+        NetspecError: `usage/train` for an unknown target.
     """
     given = options.target
     if given is not None and given not in TARGETS:
@@ -71,7 +74,7 @@ def _groups() -> list[str]:
 
 
 def add_option(group: argparse.ArgumentParser | argparse._ArgumentGroup, option: Option) -> None:
-    """Declare one of them."""
+    """Add one training option to a parser."""
     kind, flag = option.kind, f"--{option.name}"
     metavar = option.metavar or _METAVARS.get(type(kind))
     if isinstance(kind, Bool):
@@ -101,6 +104,6 @@ def _converter(option: Option) -> Any:
 
 
 def given(options: argparse.Namespace) -> dict[str, Any]:
-    """What the command line gave, by names of `OPTIONS`."""
+    """Return the options that the command line gave, by their names in `OPTIONS`."""
     found = {name: getattr(options, option.key) for name, option in OPTIONS.items()}
     return {name: value for name, value in found.items() if value is not None}

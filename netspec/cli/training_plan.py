@@ -1,4 +1,4 @@
-"""What a command line of `netspec train` means: a run that is new, or one that goes on."""
+"""What a command line of `netspec train` means: a new run, or a run to resume."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from netspec.runtime.runs.resolve import Settings
     from netspec.runtime.runs.resume import Resumed
 
-# Whose versions are remembered with a run.
+# The packages whose versions are recorded with a run.
 _PACKAGES = {
     "numpy": ("netspec-dsl", "numpy", "numexpr"),
     "torch": ("netspec-dsl", "numpy", "torch"),
@@ -37,22 +37,22 @@ _PACKAGES = {
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """A run that was thought through, before anything is computed.
+    """A run that is completely specified, before anything is computed.
 
     Attributes:
         target: `numpy` or `torch`.
         net: The net.
-        arguments: What it was given.
+        arguments: The arguments of the net.
         settings: A value for every option.
-        notes: What is to be said first.
-        folder: Where the run is kept; None for nowhere.
-        weights: The file of weights that is saved; None for none.
-        recipe: The name of the recipe that was used; empty without.
-        resumed: The run that goes on; None for a new one.
-        sources: What is read, which is never written over.
-        force: Whether a file that netspec did not make may be written over.
-        is_named: Whether the folder is one that was asked for.
-        lock: What holds the folder of a run that goes on.
+        notes: Notes to log before training starts.
+        folder: Where the run is kept; None if it is not kept.
+        weights: The weights file to save; None for none.
+        recipe: The name of the recipe; empty without one.
+        resumed: The run to resume; None for a new run.
+        sources: The files that are read, which must never be overwritten.
+        force: True if a file that netspec did not make may be overwritten.
+        is_named: True if the user named the folder.
+        lock: Holds the folder of a resumed run.
     """
 
     target: str
@@ -71,21 +71,24 @@ class TrainingPlan:
 
     @property
     def checkpoint(self) -> Checkpoint | None:
-        """The state to go on from."""
+        """The state to resume from; None for a new run."""
         return self.resumed.checkpoint if self.resumed is not None else None
 
     @property
     def threads(self) -> int | None:
-        """How many threads are asked for. A run goes on with as many as it had: equal bits."""
+        """The number of threads asked for.
+
+        A resumed run keeps its number, so that results are bit-identical.
+        """
         if self.settings["threads"] is not None or self.resumed is None:
             return self.settings["threads"]  # type: ignore[no-any-return]
         return self.resumed.facts.threads
 
     @contextmanager
     def placed(self) -> Iterator[TrainingPlan]:
-        """While this lasts, the plan has a folder that no other run gets.
+        """Context manager: reserve a folder for the run that no other run can get.
 
-        What could not be saved after hours of training is refused now.
+        A place that could not be saved to after hours of training is refused now.
 
         Raises:
             NetspecError: `output/unwritable`, `output/is-source`, `output/not-generated`,
@@ -111,11 +114,11 @@ class TrainingPlan:
     def recorder(
         self, data: Dataset, threads: int, processes: int, writes: bool
     ) -> RunRecorder | None:
-        """What keeps the run; None where nothing is kept.
+        """Return the object that records the run; None if nothing is kept.
 
         Raises:
-            NetspecError: `run/data-changed` where a run would go on with other images, `run/fixed`
-                with other processes; `run/no-tensorboard`.
+            NetspecError: `run/data-changed` if a run would be resumed with other images,
+                `run/fixed` with another number of processes; `run/no-tensorboard`.
         """
         if self.folder is None:
             return None
@@ -147,7 +150,7 @@ class TrainingPlan:
         return RunRecorder(keeping)
 
     def _facts(self, data: Mapping[str, Any], threads: int, processes: int) -> Facts:
-        """What the run is started, or goes on, with."""
+        """Return the facts that the run is started or resumed with."""
         from netspec.runtime.runs.folder import Facts, net_files
         from netspec.runtime.weights.host import versions
 
@@ -175,7 +178,7 @@ class TrainingPlan:
         )
 
     def _files(self, facts: Facts) -> dict[str, bytes]:
-        """What describes the run in its folder."""
+        """Return the files in the run's folder that describe it, by name."""
         from netspec.runtime.runs.folder import FACTS, NET, facts_text, net_files
         from netspec.runtime.runs.recipe import RECIPE, recipe_text
 
@@ -189,21 +192,21 @@ class TrainingPlan:
 
 
 def make_plan(options: argparse.Namespace, *, writes: bool = True) -> TrainingPlan:
-    """Think a command line through.
+    """Interpret a command line.
 
     Args:
-        options: What it gave.
-        writes: Whether this process, of several, is the one that writes.
+        options: The parsed command line.
+        writes: True if this process, of several, is the one that writes.
 
     Raises:
-        NetspecError: for whatever is wrong with it, with the recipe, the net or the run;
+        NetspecError: for anything wrong with the command line, the recipe, the net or the run;
             `run/in-use`.
     """
     if options.resume is None:
         return _new(options)
     from netspec.runtime.runs.folder_lock import FolderLock
 
-    # Before anything is read: what another process is writing is not to be gone on from.
+    # Locked before anything is read: a run that another process is writing must not be resumed.
     return _going_on(options, FolderLock(options.resume) if writes else None)
 
 
@@ -242,7 +245,7 @@ def _new(options: argparse.Namespace) -> TrainingPlan:
 
 
 def _sources(net: Net, options: argparse.Namespace, settings: Settings) -> Iterator[Path]:
-    """What a new run reads."""
+    """Yield the files that a new run reads."""
     from netspec.cli.output_place import net_sources
     from netspec.runtime.data.catalog import path_of
 
@@ -255,7 +258,7 @@ def _sources(net: Net, options: argparse.Namespace, settings: Settings) -> Itera
 
 
 def _recipe(options: argparse.Namespace) -> Recipe | None:
-    """The recipe that was named, or the one beside the net."""
+    """Return the recipe that was named, or else the one beside the net."""
     from netspec.runtime.runs.recipe import read_recipe, recipe_of
 
     if options.recipe is not None and options.no_recipe:
@@ -267,7 +270,7 @@ def _recipe(options: argparse.Namespace) -> Recipe | None:
 
 
 def _about(recipe: Recipe | None, settings: Settings) -> Iterator[Note]:
-    """Where the settings come from, and what about them is hardly meant."""
+    """Yield notes: where the settings come from, and which of them are probably a mistake."""
     if recipe is not None:
         yield Note(_about_recipe(recipe, settings))
     warmup, epochs = settings["warmup"], settings["epochs"]
@@ -279,7 +282,7 @@ def _about(recipe: Recipe | None, settings: Settings) -> Iterator[Note]:
 
 
 def _about_recipe(recipe: Recipe, settings: Settings) -> str:
-    """A line about the recipe, with what the command line says otherwise."""
+    """Describe the recipe, and which of its options the command line overrides."""
     other = [f"--{name}" for name in settings.given if name in recipe.values]
     text = f"recipe {recipe.name}"
     if other:
@@ -291,7 +294,7 @@ def _about_recipe(recipe: Recipe, settings: Settings) -> str:
 
 
 def _check_target(target: str, settings: Settings) -> None:
-    """Refuse what only PyTorch has.
+    """Refuse options that only PyTorch has.
 
     Raises:
         NetspecError: `train/bad-option`.

@@ -32,7 +32,7 @@ The reference is slow on large pictures and wide layers: make the net smaller, f
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """The options."""
+    """Add the options."""
     parser.epilog = _EPILOG
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add_net_file(parser)
@@ -59,7 +59,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Compare, and show how far apart everything is."""
+    """Compare the programs, and print how far apart their results are."""
     from netspec.tools.verify import verify
 
     dtypes = ("float64", "float32") if options.dtype == "both" else (options.dtype,)
