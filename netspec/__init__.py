@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# These need NumPy, which `netspec check` does not: they are imported when they are asked for.
+# These need NumPy, which `netspec check` does not, so they are imported on first use.
 _LAZY = {
     "gradcheck": ("netspec.tools.gradcheck", "gradcheck"),
     "fit": ("netspec.runtime.training.fit", "fit"),
@@ -63,7 +63,7 @@ def __getattr__(name: str) -> Any:
 
         module, attribute = _LAZY[name]
         return getattr(importlib.import_module(module), attribute)
-    if name == "testing":  # a module: `netspec.testing.check_layer`
+    if name == "testing":  # a module, for `netspec.testing.check_layer`
         import importlib
 
         return importlib.import_module("netspec.testing")

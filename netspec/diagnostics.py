@@ -21,7 +21,7 @@ from netspec.text.width import columns_of
 
 Severity = Literal["error", "warning"]
 
-# A line longer than this is shown as a window around the span: a hostile file can be one line.
+# A longer line is shown as a window around the span: a hostile file can be a single line.
 _MAX_SHOWN_COLUMNS = 140
 
 
@@ -29,13 +29,13 @@ _DECLARED: dict[str, Code] = {}
 
 
 class Code(str):
-    """What a diagnostic reports, declared once: `area/name`, its severity and a summary.
+    """What a diagnostic reports, declared once: `area/name`, with a severity and a summary.
 
-    A code is its text, so it is compared, sorted and printed like it: `d.code == "shape/rank"`.
+    A code is a string, so it is compared, sorted and printed like one: `d.code == "shape/rank"`.
 
     Attributes:
-        severity: of each diagnostic of this code.
-        summary: what is wrong, on one line.
+        severity: the severity of every diagnostic of this code.
+        summary: what is wrong, in one line.
     """
 
     __slots__ = ("severity", "summary")
@@ -44,7 +44,7 @@ class Code(str):
     summary: str
 
     def __new__(cls, text: str, severity: Severity, summary: str) -> Code:
-        """A code that is not declared: for `error` and `warning`, and for copies."""
+        """Make a code without declaring it, for `error` and `warning`, and for copies."""
         code = super().__new__(cls, text)
         code.severity = severity
         code.summary = summary
@@ -58,7 +58,7 @@ class Code(str):
         """Declare the code of an error.
 
         Raises:
-            ValueError: if the code is declared elsewhere as another one.
+            ValueError: if the code is already declared differently.
         """
         return cls(text, "error", summary)._declared()
 
@@ -67,12 +67,12 @@ class Code(str):
         """Declare the code of a warning, which a comment `# allow: CODE` can silence.
 
         Raises:
-            ValueError: if the code is declared elsewhere as another one.
+            ValueError: if the code is already declared differently.
         """
         return cls(text, "warning", summary)._declared()
 
     def _declared(self) -> Code:
-        # A module that is loaded again declares the same once more.
+        # A module that is loaded again makes the same declaration again.
         earlier = _DECLARED.setdefault(self, self)
         if (earlier.severity, earlier.summary) != (self.severity, self.summary):
             raise ValueError(f"the code {self} is declared twice")
@@ -80,20 +80,20 @@ class Code(str):
 
 
 def declared_codes() -> Mapping[str, Code]:
-    """The codes that are declared so far, by their text: the catalogue's, and those of loaded ops."""
+    """Return the codes declared so far, by their text: the catalogue's and those of loaded ops."""
     return MappingProxyType(_DECLARED)
 
 
 @dataclass(frozen=True)
 class Source:
-    """A text that was read, with the name it is shown under."""
+    """A text that was read, and the name under which messages show it."""
 
     name: str
     text: str
 
     @property
     def file_name(self) -> str:
-        """The last part of its name: the same wherever the file was named from."""
+        """The last part of the name. It does not depend on the folder that the file was named from."""
         return self.name.replace("\\", "/").rpartition("/")[2]
 
     def __reduce__(self) -> tuple[type[Source], tuple[str, str]]:
@@ -106,12 +106,12 @@ class Source:
         return starts
 
     def position(self, offset: int) -> tuple[int, int]:
-        """The 1-based (line, column) of a character offset."""
+        """Return the 1-based (line, column) of a character offset."""
         line = bisect.bisect_right(self._line_starts, offset)
         return line, offset - self._line_starts[line - 1] + 1
 
     def line(self, number: int) -> str:
-        """The text of a 1-based line, without its line break."""
+        """Return the text of a 1-based line, without its line break."""
         start = self._line_starts[number - 1]
         end = self._line_starts[number] - 1 if number < len(self._line_starts) else len(self.text)
         return self.text[start:end].rstrip("\r")
@@ -142,13 +142,13 @@ class Span:
         return f"{self.source.name}:{line}:{column}"
 
     def to(self, other: Span) -> Span:
-        """The span from the start of this one to the end of `other`."""
+        """Return the span from the start of this one to the end of `other`."""
         return Span(self.source, self.start, max(self.end, other.end))
 
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """A span with a few words beside its underline."""
+    """A span with a few words next to its underline."""
 
     span: Span
     text: str = ""
@@ -164,10 +164,10 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """Advice. One that names a change carries it as edits, and the compiler tries them first.
+    """Advice. If it names a change, it carries the change as edits, which the compiler tries first.
 
-    Where they do not help the hint is dropped, but for the words of one that `stands` in any case. One
-    that is given `instead` shows where no change was found that helps.
+    If the edits do not help, the hint is dropped; a hint that `stands` keeps its words in any case.
+    A hint with `instead` is shown if no change was found that helps.
     """
 
     text: str
@@ -178,7 +178,7 @@ class Hint:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One link in the chain that led to a place: a call of a block, or turns of loops alone."""
+    """One step in the chain that led to a place: a call of a block, or just turns of loops."""
 
     text: str = ""
     call: Span | None = None
@@ -196,8 +196,8 @@ class Frame:
 class Diagnostic:
     """One error or warning.
 
-    `code` is the declaration of which this is a case; `span` is the place to look at first (None for a
-    mistake outside any file), `secondary` the spans of what took part in it, `notes` the facts (a
+    `code` is the declared code that it is a case of; `span` is the place to look at first (None for
+    a mistake outside any file), `secondary` the other spans that are involved, `notes` the facts (a
     formula with its numbers), `hints` what to do about it.
     """
 
@@ -212,7 +212,7 @@ class Diagnostic:
 
     @property
     def severity(self) -> Severity:
-        """That of the code: `error` or `warning`."""
+        """The severity of the code: `error` or `warning`."""
         return self.code.severity
 
     def __str__(self) -> str:
@@ -220,7 +220,7 @@ class Diagnostic:
 
 
 class NetspecError(Exception):
-    """What every failure that is the input's fault raises; `.diagnostics` says what and where.
+    """The exception for every failure that is the input's fault; `.diagnostics` says what and where.
 
     The diagnostics of a file are in the order of their places.
     """
@@ -230,20 +230,20 @@ class NetspecError(Exception):
         super().__init__("\n\n".join(render(d) for d in self.diagnostics))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Copied and pickled as its diagnostics: a worker process hands the error on as it is."""
+        """Copy and pickle by the diagnostics: a worker process passes the error on unchanged."""
         return type(self), (self.diagnostics,), self.__dict__
 
     @classmethod
     def simple(cls, code: Code, message: str, help: str | None = None) -> NetspecError:
-        """An error that belongs to no place in a file."""
+        """Return an error that belongs to no place in a file."""
         hints = (Hint(help),) if help else ()
         return cls([Diagnostic(code, message, hints=hints)])
 
 
 def in_order(diagnostics: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
-    """The diagnostics of each file in the order of their places; those without a place come last.
+    """Return the diagnostics sorted by place within each file; those without a place come last.
 
-    Files come in the order in which they are first met, and what stands at one place keeps its order.
+    Files are in the order of their first diagnostic, and diagnostics of one place keep their order.
     """
     found = tuple(diagnostics)
     sources: dict[Source, int] = {}
@@ -259,10 +259,10 @@ def in_order(diagnostics: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
 
 @dataclass
 class DiagnosticSink:
-    """Collects the diagnostics of one run; one mistake met in several loop turns counts once.
+    """Collects the diagnostics of one run; a mistake that is met in several loop turns counts once.
 
-    `unsaid` are those that follow from a guess at what was meant: nobody is told, and a change that
-    leaves them is no worse for it.
+    `unsaid` are diagnostics that follow from a guess at what was meant. They are not reported, and
+    a change that leaves them in place is no worse for it.
     """
 
     diagnostics: list[Diagnostic] = field(default_factory=list)
@@ -270,7 +270,7 @@ class DiagnosticSink:
     _seen: set[tuple[str, Span | None]] = field(default_factory=set)
 
     def add(self, diagnostic: Diagnostic) -> bool:
-        """Keep a diagnostic; False if its code was already reported at its span."""
+        """Keep a diagnostic. Returns False if its code was already reported at its span."""
         if self.knows(diagnostic.code, diagnostic.span):
             return False
         self._seen.add((diagnostic.code, diagnostic.span))
@@ -283,12 +283,12 @@ class DiagnosticSink:
         self.unsaid.append(diagnostic)
 
     def knows(self, code: str, span: Span | None) -> bool:
-        """Whether a code was already reported at a span."""
+        """Return True if a code was already reported at a span."""
         return (code, span) in self._seen
 
     @property
     def errors(self) -> list[Diagnostic]:
-        """The errors alone."""
+        """The diagnostics that are errors."""
         return [d for d in self.diagnostics if d.severity == "error"]
 
     def raise_if_errors(self) -> None:
@@ -298,17 +298,19 @@ class DiagnosticSink:
 
 
 def suggest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that was probably meant, if one is close enough."""
-    # A hostile file can hold a huge name, or thousands of names: nothing that long is a misspelling.
+    """Return the known name that was probably meant, or None if none is close enough."""
+    # A hostile file can hold a huge name, or thousands of names; a name this long is no
+    # misspelling.
     return _closest(name, _worth_comparing(name, known)) if len(name) <= 80 else None
 
 
-# Comparing two names takes as many steps as the product of their lengths: so many for one name.
+# Comparing two names takes steps in proportion to the product of their lengths. This is the limit
+# on the sum for one name.
 MAX_COMPARISON = 60_000
 
 
 def _worth_comparing(name: str, known: Iterable[str]) -> tuple[str, ...]:
-    """The names that are compared: those of the likeliest lengths, as many as that is cheap."""
+    """Return the names to compare: those closest in length, as many as the limit allows."""
     chosen, left = [], MAX_COMPARISON
     near = sorted(set(known), key=lambda choice: (abs(len(choice) - len(name)), choice))
     for choice in near[:500]:
@@ -342,7 +344,7 @@ _RESET = "\x1b[0m"
 
 
 def render(diagnostic: Diagnostic, *, color: bool = False) -> str:
-    """Draw a diagnostic the way rustc does: header, the lines with underlines, notes and help."""
+    """Format a diagnostic the way rustc does: header, source lines with underlines, notes and help."""
 
     def paint(style: str, text: str) -> str:
         return f"{_STYLES[style]}{text}{_RESET}" if color and text else text
@@ -378,7 +380,7 @@ def render(diagnostic: Diagnostic, *, color: bool = False) -> str:
 
 
 def chain(trace: tuple[Frame, ...]) -> Iterator[str]:
-    """The frames from the inside out; what a recursion repeats is said once, and a long one cut."""
+    """Describe the frames from the inside out. Recursive repetitions are merged; a long chain is cut."""
     frames = Counter(map(str, reversed(trace)))
     left_out = len(frames) - 6 if len(frames) > 8 else 0
     for i, (frame, times) in enumerate(frames.items()):
@@ -389,7 +391,7 @@ def chain(trace: tuple[Frame, ...]) -> Iterator[str]:
 
 
 def _by_source(labels: list[Label]) -> Iterator[list[Label]]:
-    """The labels of each source, the primary one's source first."""
+    """Group the labels by source; the primary label's source comes first."""
     sources: dict[Source, list[Label]] = {}
     for label in labels:
         sources.setdefault(label.span.source, []).append(label)
@@ -397,7 +399,7 @@ def _by_source(labels: list[Label]) -> Iterator[list[Label]]:
 
 
 def _underlined(label: Label, mark: str) -> tuple[str, str]:
-    """The shown line of a label and the underline below it, aligned on a terminal."""
+    """Return the source line of a label and the underline below it, aligned on a terminal."""
     line_number, column = label.span.source.position(label.span.start)
     line = label.span.source.line(line_number)
     start = column - 1
@@ -427,13 +429,13 @@ def plural(count: int, noun: str) -> str:
 
 
 def quoted(text: str, limit: int = 60) -> str:
-    """A piece of the file for a message: in backticks, on one line, and not too long."""
+    """Return a piece of the file for a message: in backticks, on one line, and not too long."""
     text = " ".join(text.split())
     return f"`{text if len(text) <= limit else text[: limit - 3] + '...'}`"
 
 
 def to_json(diagnostic: Diagnostic) -> dict[str, Any]:
-    """The diagnostic as plain data, for editors and CI."""
+    """Return the diagnostic as plain data, for editors and CI."""
     d = diagnostic
     return {
         "severity": d.severity,

@@ -1,4 +1,4 @@
-"""Locks that a forked child finds open."""
+"""Locks that are free in a forked child."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ _locks: WeakSet[ForkLock] = WeakSet()
 
 
 class ForkLock:
-    """A lock that a thread may take again while it has it: `with lock.current`.
+    """A reentrant lock that a forked child finds free: `with lock.current`.
 
-    `fork` takes one thread along. Whoever else had a lock is not in the child, and would never open
-    it there: each lock is a new one then.
+    `fork` copies only the calling thread. A lock held by another thread would never be released in
+    the child, so each lock is replaced by a new one there.
 
     Attributes:
-        current: the lock itself. Python enters and leaves it in one step, so that no interrupt comes
-            between taking it and the `with` that gives it back.
+        current: the lock itself. Python acquires and releases it in one step, so that no interrupt
+            can come between acquiring it and the `with` that releases it.
     """
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class ForkLock:
         _locks.add(self)
 
     def renew(self) -> None:
-        """Be open, whoever had it."""
+        """Replace the lock by a free one, whoever held it."""
         self.current = threading.RLock()
 
 

@@ -1,4 +1,4 @@
-"""A checked network: what `netspec.load` gives."""
+"""A checked network, as returned by `netspec.load`."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 
 class Net:
-    """A network that was checked: its graph, and what can be made of it.
+    """A network that was checked: its graph, and methods that compile or summarize it.
 
-    Nothing changes it: threads may share it, and it can be copied and pickled.
+    A net is immutable: threads may share it, and it can be copied and pickled.
 
     Attributes:
         graph: the operations in order, with shapes and source spans.
         written: the syntax it was built from, with blocks, loops and arguments.
-        warnings: what is legal but suspicious.
+        warnings: diagnostics of what is legal but suspicious.
     """
 
     def __init__(
@@ -50,10 +50,10 @@ class Net:
         return self.graph.name
 
     def summary(self, batch: int = 1) -> Summary:
-        """Layers, shapes, parameters, MACs and memory; prints as a table."""
+        """Return layers, shapes, parameters, MACs and memory; `print` shows them as a table."""
         from netspec.compiler.analysis.costs import summarize
 
-        return summarize(self.graph, operator.index(batch))  # of NumPy, too
+        return summarize(self.graph, operator.index(batch))  # NumPy integers are accepted, too
 
     @overload
     def compile(
@@ -68,16 +68,18 @@ class Net:
     def compile(
         self, target: str = "numpy", *, dtype: str = "float32", seed: int = 0, device: str = "cpu"
     ) -> Model | TorchModel:
-        """A model that runs, with initial values drawn from `seed`: the same for both targets.
+        """Compile to a model that runs.
+
+        Initial values are drawn from `seed`, the same for both targets.
 
         Args:
             target: `numpy`, or `torch` for the generated module (`.module`) with the same methods.
             dtype: `float32` or `float64`.
-            seed: of the initial values.
+            seed: the seed of the initial values.
             device: for PyTorch: `cpu`, `cuda` or `auto`.
 
         Raises:
-            NetspecError: for an unknown target or dtype, or where PyTorch is missing.
+            NetspecError: for an unknown target or dtype, or if PyTorch is not installed.
         """
         _check_target(target, ("numpy", "torch"))
         if target == "torch":
@@ -97,15 +99,16 @@ class Net:
     def source(
         self, target: str = "numpy", *, training: bool = True, without: Collection[str] = ()
     ) -> str:
-        """The generated program as source text.
+        """Return the generated program as source text.
 
         Args:
             target: `numpy` or `torch`.
-            training: for NumPy: with the backward pass; else the forward pass in evaluation.
+            training: for NumPy: True for a program with the backward pass, False for only the
+                forward pass in evaluation mode.
             without: for NumPy: names of passes to leave out.
 
         Raises:
-            NetspecError: for an unknown target, or a net that it has no form for.
+            NetspecError: for an unknown target, or a net that cannot be expressed in it.
         """
         _check_target(target, ("numpy", "torch"))
         if target == "torch":
@@ -117,7 +120,7 @@ class Net:
         return program_source(self.graph, training=training, backward=training, without=without)
 
     def __call__(self, *values: object) -> NoReturn:
-        """A net is a description; what is called is the model that it compiles to.
+        """Raise an error: a net is a description, and only the model it compiles to can be called.
 
         Raises:
             NetspecError: `model/not-compiled`, always.
@@ -139,9 +142,9 @@ def load(path: str | Path, /, net: str | None = None, **arguments: Any) -> Net:
     """Read and check a `.net` file.
 
     Args:
-        path: the file, or the name of a net that comes with netspec, such as `zoo/resnet18`: a
-            file that is there wins.
-        net: which net, where the file has several.
+        path: the file, or the name of a net that comes with netspec, such as `zoo/resnet18`. An
+            existing file takes precedence.
+        net: which net, if the file has several.
         arguments: values for the net's arguments: numbers, bools, strings, lists of them.
 
     Raises:
@@ -151,7 +154,7 @@ def load(path: str | Path, /, net: str | None = None, **arguments: Any) -> Net:
 
 
 def loads(text: str, /, net: str | None = None, *, name: str = "<text>", **arguments: Any) -> Net:
-    """Check a net given as text; like `load` otherwise. Text cannot import files."""
+    """Check a net given as text; otherwise like `load`. Text cannot import files."""
     return _checked(Request(source=Source(name, text), net=net, arguments=_constants(arguments)))
 
 
@@ -169,7 +172,7 @@ def _checked(request: Request) -> Net:
 
 
 def _constants(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Python values as the language's constants."""
+    """Convert Python values to constants of the language."""
 
     def convert(name: str, value: Any) -> Any:
         if isinstance(value, (list, tuple)):

@@ -2,10 +2,10 @@
 
 A pickle is a program. Restricting `pickle.Unpickler.find_class` keeps out most hostile ones, but
 still lets that program call what it was given, grow its memo to any size and hash what it nested.
-So nothing here unpickles: `pickletools` (the standard library's disassembler) splits the file
-into opcodes, and the few that build strings, numbers, lists, dicts and tuples are carried out below.
-No name in the file is ever looked up. What a call would have made is for a `Meaning` to say: it knows
-the few calls that a format consists of.
+So nothing here unpickles: `pickletools` (the standard library's disassembler) splits the file into
+opcodes, and the few that build strings, numbers, lists, dicts and tuples are carried out below. No
+name in the file is ever looked up. What a call stands for is decided by a `Meaning`, which knows
+the few calls that a file format uses.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from typing import BinaryIO, Protocol
 
 from netspec.files.unsound import UnsoundFileError
 
-# An official batch of CIFAR-10 has about 40,000 opcodes, the weights of a net of 1,000 layers 120,000.
-# Each costs some hundred bytes while it is read, and all of them a second.
+# An official batch of CIFAR-10 has about 40,000 opcodes, and the weights of a net of 1,000 layers
+# 120,000. While they are read, an opcode takes a few hundred bytes, and this many take about a
+# second.
 MAX_OPCODES = 400_000
-# Of a name that is told.
+# How many characters of a name are shown in a message.
 _SHOWN = 80
 
 
@@ -31,36 +32,36 @@ class PickleRefusedError(UnsoundFileError):
 
 @dataclass(frozen=True)
 class Global:
-    """A name the pickle mentions, as text: module, space, name."""
+    """A global name that the pickle refers to, as text: module, space, name."""
 
     name: str
 
     @property
     def shown(self) -> str:
-        """It for a message: short, with a dot."""
+        """The name for a message: shortened, with a dot."""
         return self.name[:_SHOWN].replace(" ", ".")
 
 
 @dataclass(frozen=True)
 class Foreign:
-    """Stands for an object that is not made; what is put into it is dropped."""
+    """Stands for an object that is not built; what is put into it is dropped."""
 
     kind: Global
 
 
 class Meaning(Protocol):
-    """What a format's pickles say by calls."""
+    """The meaning of calls in the pickles of one file format."""
 
     def call(self, function: Global, arguments: object) -> object:
-        """What a call stands for.
+        """Return what a call stands for.
 
         Raises:
-            PickleRefusedError: it is none that the format has.
+            PickleRefusedError: if the format has no such call.
         """
         ...
 
     def set_state(self, target: object, state: object) -> None:
-        """An object is given its state.
+        """Handle an object being given its state.
 
         Raises:
             PickleRefusedError: see `call`.
@@ -68,7 +69,7 @@ class Meaning(Protocol):
         ...
 
     def persistent(self, reference: object) -> object:
-        """What is kept elsewhere, by how the pickle refers to it.
+        """Return the value that is stored outside of the pickle under a reference.
 
         Raises:
             PickleRefusedError: see `call`.
@@ -77,10 +78,10 @@ class Meaning(Protocol):
 
 
 def load_pickle(data: bytes | BinaryIO, meaning: Meaning) -> object:
-    """The value that a pickle holds, from a file's position on; the file is left behind its end.
+    """Return the value in a pickle; a file is read from its position to the end of the pickle.
 
-    Dicts have text and numbers as keys alone. Text of Python 2 pickles comes as str, one character a
-    byte (latin-1).
+    Dicts may have only strings and numbers as keys. Strings of Python 2 pickles become str, one
+    character for each byte (latin-1).
 
     Raises:
         PickleRefusedError: For anything but plain data and the calls that `meaning` knows.
@@ -128,7 +129,7 @@ class _Machine:
 
     def look_up(self) -> None:
         module, name = self.take(2)
-        # Whatever nests could be a text without end.
+        # A nested value could turn into a text without end.
         if not isinstance(module, str) or not isinstance(name, str):
             raise PickleRefusedError("damaged: a name that is not a string")
         self.stack.append(Global(f"{module} {name}"))
@@ -166,7 +167,7 @@ class _Machine:
 
     def update(self, items: list[object]) -> None:
         target = self.stack[-1]
-        # Plain keys alone: hashing a deeply nested tuple can exhaust the C stack.
+        # Only plain keys: hashing a deeply nested tuple can exhaust the C stack.
         plain = all(isinstance(key, str | bytes | int | float) for key in items[::2])
         if isinstance(target, dict) and plain:
             target.update(zip(items[::2], items[1::2], strict=True))

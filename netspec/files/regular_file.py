@@ -1,6 +1,7 @@
-"""Opens regular files alone, and files of a folder that lie in it: the file that is open was checked.
+"""Opens regular files only, and files inside a folder; the checks are made on the opened file itself.
 
-A FIFO, a socket or a device in the place of a file would keep a program waiting, or feed it without end.
+A FIFO, a socket or a device in place of a file would keep a program waiting, or feed it endless
+data.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import stat
 from pathlib import Path, PurePath
 from typing import BinaryIO
 
-# Windows has none of these, and opens files as text without the last.
+# Windows has none of these except the last, without which it opens files as text.
 _CLOSED_LATER = getattr(os, "O_CLOEXEC", 0)
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0)
@@ -20,19 +21,19 @@ _FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | _CLOSED_LATER
 
 
 def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
-    """Open a regular file to read it; links to one are followed.
+    """Open a regular file for reading; symbolic links to one are followed.
 
     Raises:
-        OSError: there is none, or it is something else, or the system refuses.
+        OSError: if there is none, it is not a regular file, or the system refuses.
     """
     return _opened(os.open(path, os.O_RDONLY | _NO_WAIT | _NO_TEXT | _CLOSED_LATER))
 
 
 def read_regular(path: str | os.PathLike[str], most: int | None = None) -> bytes:
-    """What a regular file holds, if that is no more than `most` bytes.
+    """Return the contents of a regular file of at most `most` bytes.
 
     Raises:
-        OSError: see `open_regular`; it is larger.
+        OSError: as for `open_regular`, or if the file is larger.
     """
     with open_regular(path) as file:
         found = file.read() if most is None else file.read(most + 1)
@@ -42,13 +43,14 @@ def read_regular(path: str | os.PathLike[str], most: int | None = None) -> bytes
 
 
 def open_below(folder: Path, inside: PurePath) -> BinaryIO:
-    """Open a regular file to read it, by a path below a folder in which nothing is a link.
+    """Open a regular file for reading, by a path below a folder that must not contain a symbolic link.
 
-    Each folder on the way is opened in the one before, so that no link that appears meanwhile leads
-    elsewhere. (Windows cannot: there the path is opened as a whole.)
+    Each folder on the way is opened relative to the one before, so a link that is created meanwhile
+    cannot lead elsewhere. (Windows cannot do this: there, the path is opened as a whole.)
 
     Raises:
-        OSError: there is no such file, something on the way is a link, or it is not a regular file.
+        OSError: if there is no such file, a part of the path is a link, or it is not a regular
+            file.
     """
     if inside.is_absolute() or ".." in inside.parts or not inside.parts:
         raise ValueError(f"{inside} does not lie below a folder")
@@ -68,10 +70,10 @@ def open_below(folder: Path, inside: PurePath) -> BinaryIO:
 
 
 def open_own(path: Path) -> BinaryIO:
-    """Open a file to add to it or to shorten it, made where it is not there; never through a link.
+    """Open a file for appending or truncating, creating it if needed; never through a symbolic link.
 
     Raises:
-        OSError: it is a link or no regular file, or the system refuses.
+        OSError: if it is a link or not a regular file, or the system refuses.
     """
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
     flags |= _NO_LINK | _NO_WAIT | _NO_TEXT | _CLOSED_LATER
@@ -79,20 +81,20 @@ def open_own(path: Path) -> BinaryIO:
 
 
 def open_new(path: Path) -> BinaryIO:
-    """Make a file and open it to write to it, where nothing has that name, no link either.
+    """Create a file and open it for writing; the name must not exist, not even as a link.
 
     Raises:
-        OSError: `FileExistsError` where something has, or the system refuses.
+        OSError: `FileExistsError` if the name exists, or if the system refuses.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
     return _opened(os.open(path, flags | _NO_LINK | _NO_TEXT | _CLOSED_LATER, 0o666), "wb")
 
 
 def kind_of(path: Path) -> str | None:
-    """What is at a path: `file`, `folder`, `link`, or `no file` (a FIFO, a device); None for nothing.
+    """Return what a path is: `file`, `folder`, `link`, `no file` (FIFO, device) or None for nothing.
 
     Raises:
-        OSError: it cannot be looked at.
+        OSError: if it cannot be examined.
     """
     try:
         mode = path.lstat().st_mode
@@ -103,7 +105,7 @@ def kind_of(path: Path) -> str | None:
 
 
 def _opened(handle: int, mode: str = "rb") -> BinaryIO:
-    """A file over a handle, if it is of a regular file; unbuffered where it is written to."""
+    """Return a file object for a descriptor of a regular file; one for writing is unbuffered."""
     try:
         kind = os.fstat(handle).st_mode
         if stat.S_ISDIR(kind):

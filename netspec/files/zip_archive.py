@@ -1,4 +1,4 @@
-"""Opens zip archives of any origin: no list of members without end, no decompressor that takes memory."""
+"""Opens zip archives of any origin. The list of members is bounded, and so is decompression's memory."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from typing import IO, BinaryIO, cast
 from netspec.files.regular_file import open_regular
 from netspec.files.unsound import UnsoundFileError
 
-# The list of an archive's members: zipfile keeps about a kilobyte for each, whatever it says of it.
+# A limit on the size of the list of members: zipfile keeps about a kilobyte for each member,
+# however many the archive claims.
 MAX_DIRECTORY = 4 << 20
-# LZMA's decompressor takes as much memory as the file asks for.
+# LZMA is not accepted: its decompressor takes as much memory as the file asks for.
 _READ = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 
 
 class ArchiveError(UnsoundFileError):
-    """It is no sound zip archive of stored or deflated members; the message says why."""
+    """The file is not a valid zip archive of stored or deflated members; the message says why."""
 
 
 @contextmanager
 def open_archive(path: Path) -> Iterator[zipfile.ZipFile]:
-    """Open a zip archive; what goes wrong while its members are read is an `ArchiveError` too.
+    """Open a zip archive; errors while its members are read are raised as `ArchiveError` too.
 
     Raises:
         ArchiveError: see the class.
@@ -39,7 +40,7 @@ def open_archive(path: Path) -> Iterator[zipfile.ZipFile]:
                 yield archive
     except UnsoundFileError:
         raise
-    # zipfile raises NotImplementedError for exotic compression, RuntimeError for encryption.
+    # zipfile raises NotImplementedError for rare compression methods, RuntimeError for encryption.
     except (OSError, EOFError, ValueError, RuntimeError, OverflowError, MemoryError) as error:
         raise ArchiveError(f"cannot be read: {_reason(error)}") from None
     except (zipfile.BadZipFile, zlib.error, struct.error) as error:
@@ -50,7 +51,7 @@ def check_member(info: zipfile.ZipInfo) -> None:
     """Check that a member can be read with little memory besides its own.
 
     Raises:
-        ArchiveError: it is encrypted, or compressed otherwise than by deflate.
+        ArchiveError: if it is encrypted, or compressed by a method other than deflate.
     """
     if info.compress_type not in _READ or info.flag_bits & 1:
         raise ArchiveError(f"{info.filename[:80]} is encrypted, or not deflated and not stored")
@@ -61,7 +62,7 @@ def _reason(error: Exception) -> str:
 
 
 class _Limited:
-    """A file of which no long part is read at once, while there is a limit."""
+    """A file that refuses long reads while a limit is set."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file

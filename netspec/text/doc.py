@@ -1,7 +1,7 @@
 """Breaking text into lines: groups stay on one line if they fit, or break at all of their breaks.
 
-The algebra is Wadler's and Prettier's, with one thing added: comments hang on breaks. A break with a
-comment cannot stay on its line, and neither can the groups around it.
+The algebra is Wadler's and Prettier's, with one addition: comments are attached to breaks. A break
+with a comment cannot stay on its line, and neither can the groups around it.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ INDENT = 4
 
 @dataclass(slots=True)
 class Comment:
-    """A comment, from its `#` on.
+    """A comment, including its `#`.
 
     Attributes:
-        own_line: whether nothing stands before it.
-        apart: whether an empty line may come in front of it.
+        own_line: True if the comment is alone on its line.
+        apart: True if an empty line may come before it.
     """
 
     text: str
@@ -28,13 +28,13 @@ class Comment:
 
 @dataclass(slots=True)
 class Break:
-    """A place where a line may end. On one line, `flat` stands there.
+    """A place where a line may end. If the line is not broken here, `flat` is written instead.
 
     Attributes:
-        hard: a line always ends here.
+        hard: the line always ends here.
         blank: an empty line follows a hard break.
-        paragraph: so it does where a comment stands on its own line.
-        closing: a closing bracket follows; comments in front of it belong to what it closes.
+        paragraph: an empty line also follows if a comment on its own line comes next.
+        closing: a closing bracket follows; comments before it belong to what the bracket closes.
     """
 
     flat: str = " "
@@ -45,16 +45,16 @@ class Break:
     comments: list[Comment] = field(default_factory=list)
 
     def add(self, comments: Iterable[Comment]) -> None:
-        """Hang comments here that come from somewhere behind this break."""
+        """Attach comments that come from somewhere behind this break."""
         for comment in comments:
-            # Behind a hard break it would be said of the statement before.
+            # Behind a hard break it would seem to belong to the statement before.
             own_line = comment.own_line or self.hard or bool(self.comments)
             self.comments.append(Comment(comment.text, own_line, comment.apart))
 
 
 @dataclass(slots=True)
 class IfBroken:
-    """Text that stands where the group around it is broken, and what stands there otherwise."""
+    """Text that depends on the surrounding group: `text` if it is broken, else `flat`."""
 
     text: str
     flat: str = ""
@@ -62,13 +62,13 @@ class IfBroken:
 
 @dataclass(slots=True)
 class Group:
-    """What stays on one line if it fits.
+    """Parts that are set on one line if they fit.
 
     Attributes:
-        indent: how far its own lines move to the right.
-        is_group: without, it is only an indentation, and breaks where the group around it does.
-        loose: it does not break because a group in it must.
-        breaks: something in it must end a line.
+        indent: by how much its own lines are indented.
+        is_group: if False this only adds an indentation, and breaks if the surrounding group does.
+        loose: it need not break when a group inside it must.
+        breaks: something inside it must end a line.
     """
 
     indent: int = 0
@@ -79,7 +79,7 @@ class Group:
 
     @classmethod
     def of(cls, *items: Doc, indent: int = 0, is_group: bool = True, breaks: bool = False) -> Group:
-        """A group of these, which breaks where it is told to or one of them must."""
+        """Return a group of these items, which breaks if `breaks` is set or if one of the items must."""
         breaks = breaks or any(map(must_break, items))
         return cls(indent, is_group, breaks=breaks, items=list(items))
 
@@ -89,7 +89,10 @@ _Entry = tuple[Doc, int, bool]  # with its indentation, and whether its group is
 
 
 def typeset(document: Group, width: int) -> str:
-    """The text of a document. Its own breaks are broken; no line ends in a blank."""
+    """Return the text of a document.
+
+    Breaks outside any inner group are broken; no line ends in a blank.
+    """
     out = _Lines()
     stack: list[_Entry] = [(document, 0, True)]
     while stack:
@@ -112,7 +115,7 @@ def typeset(document: Group, width: int) -> str:
 
 
 def must_break(doc: Doc) -> bool:
-    """Whether something ends a line, however short the lines are."""
+    """Return True if an item ends a line no matter how long lines may be."""
     if isinstance(doc, Group):
         return doc.breaks
     return isinstance(doc, Break) and (doc.hard or bool(doc.comments))
@@ -125,7 +128,7 @@ def _is_forced(group: Group) -> bool:
 
 
 class _Lines:
-    """The text so far, and the column at its end."""
+    """The text written so far, and the current column."""
 
     def __init__(self) -> None:
         self.parts: list[str] = []
@@ -148,7 +151,7 @@ class _Lines:
 
 
 def _fits(group: Group, rest: list[_Entry], room: int) -> bool:
-    """Whether a group on one line leaves room for what follows, up to the next possible break."""
+    """Return True if the group fits on the line, with what follows up to the next possible break."""
     behind = len(rest)
     todo: list[tuple[Doc, bool]] = [(group, False)]
     while room >= 0:

@@ -1,4 +1,4 @@
-"""Text from anywhere for a terminal: what it could take as a command is written as an escape."""
+"""Makes text of any origin safe to print: characters that a terminal could obey become escapes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _NOT_PLAIN = re.compile(r"\r(?!\n)|[^\r\n\t -~]+")
 
 
 def printable(text: str) -> str:
-    """A text for one line: tabs as four spaces, and all that cannot be printed as an escape."""
+    """Return a text for one line: tabs become four spaces, unprintable characters become escapes."""
     if text.isascii() and text.isprintable():
         return text
     out = []
@@ -23,5 +23,5 @@ def printable(text: str) -> str:
 
 
 def printable_lines(text: str) -> str:
-    """Lines of text: their ends and tabs stay, all else that cannot be printed is an escape."""
+    """Return lines of text: line ends and tabs are kept, other unprintable characters become escapes."""
     return _NOT_PLAIN.sub(lambda found: printable(found.group()), text)

@@ -1,6 +1,6 @@
 """Python's own parser, one thread at a time.
 
-In Python 3.11 trees that several threads make at once fail with "AST constructor recursion depth
+In Python 3.11, parsing in several threads at once fails with "AST constructor recursion depth
 mismatch" (python/cpython issue 106905).
 """
 
@@ -14,7 +14,7 @@ _lock = ForkLock()
 
 
 def parse_python(text: str) -> ast.Module:
-    """`ast.parse(text)`.
+    """Return `ast.parse(text)`.
 
     Raises:
         SyntaxError, ValueError, RecursionError, MemoryError: as `ast.parse`.

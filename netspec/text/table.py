@@ -1,4 +1,4 @@
-"""Tables as lines of text, within the width of a terminal where there is one."""
+"""Tables as lines of text that fit the width of the terminal, if there is one."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _DOTS = "..."
 
 
 def end_cut(text: str, width: int) -> str:
-    """The start of a text that is too long, with dots for the rest."""
+    """Shorten a text that is too long to its beginning and dots."""
     return _taken(text, width - len(_DOTS)) + _DOTS
 
 
 def middle_cut(text: str, width: int) -> str:
-    """Both ends of a text that is too long, such as a label of which both ends tell it apart."""
+    """Shorten a text that is too long by cutting its middle, as for labels that differ at either end."""
     room = width - len(_DOTS)
     end = _taken(text[::-1], room - room // 2)[::-1]
     return f"{_taken(text, room // 2)}{_DOTS}{end}"
@@ -28,11 +28,11 @@ class Column:
     """A column of a table.
 
     Attributes:
-        title: above it.
-        left: whether its cells begin at its left edge; numbers end at its right edge.
-        least: terminal columns that it may be narrowed to; None for one that is never cut. Numbers
-            are not, names are.
-        cut: what makes a cell as narrow as that.
+        title: the title above it.
+        left: True to align cells left; numbers are aligned right.
+        least: the least width in terminal columns that it may be narrowed to; None if it is never
+            narrowed, as for numbers.
+        cut: the function that shortens a cell to a width.
     """
 
     title: str
@@ -42,12 +42,12 @@ class Column:
 
 
 def text_column(title: str, least: int | None = None) -> Column:
-    """A column of words."""
+    """Return a column of words."""
     return Column(title, left=True, least=least)
 
 
 def name_column(title: str, least: int = 12) -> Column:
-    """A column of names, which are cut in the middle."""
+    """Return a column of names, which are shortened in the middle."""
     return Column(title, left=True, least=least, cut=middle_cut)
 
 
@@ -59,15 +59,15 @@ def table_lines(
     titled: bool = True,
     width: int | None = None,
 ) -> Iterator[str]:
-    """The lines of a table: titles, a rule, rows, and what they add up to below a second rule.
+    """Return the lines of a table: titles, a rule, the rows, and totals below a second rule.
 
     Args:
-        columns: of the table.
-        rows: a cell for each column.
-        total: the last row.
-        titled: whether titles and rules are shown; without, these are rows below each other.
-        width: terminal columns to keep to, as far as columns that may be narrowed allow; None for
-            a table as wide as its cells are.
+        columns: the columns.
+        rows: for each row, a cell for each column.
+        total: the row of totals.
+        titled: if False, titles and rules are left out.
+        width: the terminal width to fit into, as far as the columns can be narrowed; None makes the
+            table as wide as its cells.
     """
     head = [column.title for column in columns]
     every = [head, *rows, *([total] if total is not None else [])]
@@ -86,7 +86,7 @@ def table_lines(
 
 
 def _narrowed(widths: Sequence[int], columns: Sequence[Column], room: int) -> list[int]:
-    """Widths that fit, taken from the widest of the columns that have some to give."""
+    """Return column widths that fit, by narrowing the widest of the columns that may be narrowed."""
     found = list(widths)
     while sum(found) > room:
         spare = [
@@ -110,7 +110,7 @@ def _line(columns: Sequence[Column], row: Sequence[str], widths: Sequence[int]) 
 
 
 def _taken(text: str, width: int) -> str:
-    """So much of the start of a text as fits."""
+    """Return as much of the beginning of a text as fits."""
     while columns_of(text) > width:
         text = text[: min(len(text) - 1, max(0, width))]
     return text

@@ -1,4 +1,4 @@
-"""Widths of text, in the columns of a terminal."""
+"""Width of text in terminal columns."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import unicodedata
 
 
 def columns_of(text: str) -> int:
-    """The terminal columns that a text takes: wide characters take two, combining ones none."""
+    """Return the terminal columns that a text takes: wide characters take two, combining ones none."""
     if text.isascii():
         return len(text)
     return sum(
@@ -18,7 +18,7 @@ def columns_of(text: str) -> int:
 
 
 def terminal_width() -> int | None:
-    """The columns that stdout has: of its terminal, or as COLUMNS says; None in pipes and files."""
+    """Return the width of the terminal on stdout, or COLUMNS if set; None for a pipe or a file."""
     import shutil
 
     if sys.stdout is not None and sys.stdout.isatty():
