@@ -1,1 +1,1 @@
-"""From text to checked graph, and from graph to programs."""
+"""The compiler: from the text of a file to checked graphs, and from graphs to programs."""

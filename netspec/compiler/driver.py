@@ -1,4 +1,4 @@
-"""From a file to checked graphs: which steps, in which order."""
+"""Runs the steps from a file to checked graphs, in order."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ from netspec.diagnostics import (
     suggest,
 )
 
-# Trying a hint compiles the file again. All trials of a run together may cost as much as this many
-# expressions (about a second); a character of text costs half an expression, and a slip of syntax this
-# many.
+# Trying a hint compiles the file again. All trials of a run together may cost as much as compiling
+# this many expressions (about a second). A character of text costs half an expression, and a syntax
+# error `SLIP_COST` expressions.
 MAX_TRIAL_COST = 30_000
 SLIP_COST = 200
 MAX_TRIALS = 60
@@ -43,10 +43,11 @@ MAX_HINTS = 2
 
 @dataclass
 class Compilation:
-    """What checking a file gave: a graph for each sound net, and the diagnostics, by their places.
+    """The result of checking a file: a graph for each net without errors, and the diagnostics in
+    order of place.
 
-    `unsaid` are those that follow from a guess alone, and are not to be shown. `text_size` counts the
-    characters that were read, of imported files too.
+    `unsaid` are diagnostics that only follow from a guess; they are not to be shown. `text_size` is
+    the number of characters that were read, those of imported files included.
     """
 
     module: Module | None = None
@@ -58,15 +59,15 @@ class Compilation:
 
     @property
     def errors(self) -> list[Diagnostic]:
-        """The errors alone."""
+        """The diagnostics that are errors."""
         return [d for d in self.diagnostics if d.severity == "error"]
 
 
 @dataclass(frozen=True)
 class Request:
-    """What to compile: a file or a text, which net, with which arguments.
+    """What to compile: a file or a text, which net of it, and with which arguments.
 
-    `folder` is where the imports of a text start; without it a text imports nothing.
+    `folder` is where the imports of a text start. Without it a text cannot import anything.
     """
 
     path: Path | None = None
@@ -77,7 +78,9 @@ class Request:
 
 
 def written(result: Compilation, request: Request, net: str) -> Written:
-    """What a sound net of the file was built from."""
+    """Return what a net without errors was built from: its definition, its module and its
+    arguments.
+    """
     assert result.module is not None
     definition = result.module.nets[net]
     known = _arguments_of(definition)
@@ -86,7 +89,7 @@ def written(result: Compilation, request: Request, net: str) -> Written:
 
 
 def compile_request(request: Request) -> Compilation:
-    """Check a file. Never raises for what is wrong with the file; see `.diagnostics`."""
+    """Check a file. Mistakes in the file never raise; they are in `.diagnostics`."""
     result = _compile(request, {})
     if result.diagnostics:
         result.diagnostics = in_order(_with_tried_hints(request, result))
@@ -94,7 +97,7 @@ def compile_request(request: Request) -> Compilation:
 
 
 def select(result: Compilation, net: str | None) -> Graph:
-    """The one graph that was asked for.
+    """Return the one graph that was asked for.
 
     Raises:
         NetspecError: with the file's errors, or if it is not clear which net is meant.
@@ -166,7 +169,8 @@ def _build_nets(request: Request, result: Compilation, sink: DiagnosticSink) -> 
             return
     for block, home in module.blocks.values():
         if home is module and block.name.span not in called:
-            # Each has an assembly of its own: what two of them call alike never meets in a net.
+            # Each block has an assembly of its own: names that two of them share never meet in a
+            # net.
             alone = Assembly(sink, work=result.work, called=called)
             check_block(block, module, alone)
             result.work = alone.work
@@ -175,7 +179,7 @@ def _build_nets(request: Request, result: Compilation, sink: DiagnosticSink) -> 
 
 
 def _wanted_nets(request: Request, module: Module) -> Mapping[str, syntax.Net]:
-    """All nets of a file, or the one that was asked for."""
+    """Return all nets of a file, or only the one that was asked for."""
     if request.net is None:
         return module.nets
     if request.net not in module.nets:
@@ -194,14 +198,20 @@ def _finish(graph: Graph, assembly: Assembly, result: Compilation, name: str) ->
 
 
 def _arguments_of(net: syntax.Net) -> set[str]:
-    """The names that can be set from outside: the net's arguments, and the sizes it leaves open."""
+    """Return the names that a caller can set: the net's arguments, and the sizes that it leaves
+    open.
+    """
     inputs = [s for s in net.body if isinstance(s, syntax.Input)]
     sizes = {name.id for s in inputs for name in open_sizes(s)}
     return sizes | {parameter.name.id for parameter in net.parameters}
 
 
 def _check_arguments(request: Request, nets: Mapping[str, syntax.Net]) -> None:
-    """An argument that no net takes is a mistake of the command line."""
+    """Check that every argument is taken by some net.
+
+    Raises:
+        NetspecError: for an argument that no net has.
+    """
     known = {name for net in nets.values() for name in _arguments_of(net)}
     for name in request.arguments:
         if name not in known:
@@ -218,7 +228,7 @@ def _check_arguments(request: Request, nets: Mapping[str, syntax.Net]) -> None:
 
 
 def _with_tried_hints(request: Request, result: Compilation) -> list[Diagnostic]:
-    """The diagnostics with only those changes that were tried and helped."""
+    """Return the diagnostics with only those edits that were tried and helped."""
     trials = _Trials(request, result)
     tried = []
     for diagnostic in result.diagnostics:
@@ -238,7 +248,7 @@ def _with_tried_hints(request: Request, result: Compilation) -> list[Diagnostic]
 
 
 class _Trials:
-    """Compiles the file with a hint's edits, as long as that stays cheap."""
+    """Compiles the file with the edits of hints, for as long as the budget lasts."""
 
     def __init__(self, request: Request, result: Compilation) -> None:
         self.request = request
@@ -246,12 +256,12 @@ class _Trials:
         self.before = _keys(result.diagnostics)
         self.left = MAX_TRIALS
         slips = sum(d.code.startswith("syntax/") for d in result.diagnostics)
-        reads = 3 if slips else 1  # a text with slips is read again, by what explains them
+        reads = 3 if slips else 1  # code that explains syntax errors reads a text again
         self.cost = result.work + reads * result.text_size // 2 + slips * SLIP_COST
         self.budget = MAX_TRIAL_COST
 
     def helps(self, diagnostic: Diagnostic, hint: Hint) -> bool:
-        """Whether the change mends the error and brings no new one."""
+        """Whether the edits of a hint remove the error and bring no new one."""
         if self.left <= 0 or self.budget < self.cost:
             return False
         changed = _compile(self.request, _edited(hint.edits))
@@ -263,12 +273,12 @@ class _Trials:
 
 
 def is_better(after: Compilation, before: Compilation, *, warnings: bool) -> bool:
-    """Whether a change mended something and brought no error.
+    """Whether a change removed a diagnostic and brought no new error.
 
     Args:
-        after: what checking gave after the change.
-        before: what it gave before.
-        warnings: whether mending a warning counts.
+        after: the result of checking with the change.
+        before: the result of checking without it.
+        warnings: whether removing a warning counts.
     """
     if not _brings_no_error(after, before):
         return False
@@ -279,7 +289,11 @@ def is_better(after: Compilation, before: Compilation, *, warnings: bool) -> boo
 
 
 def _brings_no_error(after: Compilation, before: Compilation) -> bool:
-    """A file that could not be parsed shows its other mistakes only when it can."""
+    """Whether there is no new error.
+
+    A file that could not be parsed before always passes: its other mistakes only show once it can
+    be.
+    """
     if after.module is not None and before.module is None:
         return True
     return _keys(after.errors) <= _keys((*before.diagnostics, *before.unsaid))
@@ -294,7 +308,7 @@ def _key(diagnostic: Diagnostic) -> tuple[str, str]:
 
 
 def _edited(edits: tuple[Edit, ...]) -> dict[str, str]:
-    """The whole texts of the edited sources, by name."""
+    """Return the full texts of the edited sources, by their names."""
     texts: dict[str, str] = {}
     for edit in sorted(edits, key=lambda e: e.span.start, reverse=True):
         name = edit.span.source.name

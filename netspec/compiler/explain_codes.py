@@ -1,7 +1,8 @@
-"""What each declared code means: its section of `netspec/explain/AREA.md`, with an example that gives it.
+"""Explanations of diagnostic codes: each a section of `netspec/explain/AREA.md`, with an example
+that triggers the code.
 
-The codes of an op are shown by the op's own bad examples, so that a new op needs no other file. A code
-that no one file can give has an example in Python or on the command line.
+The codes of an op are shown by the op's own bad examples, so that a new op needs no other file. A
+code that no single file can trigger has an example in Python or on the command line.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ _EXAMPLE = re.compile(r"^```(net|python|console)\n(.*?)^```$", re.MULTILINE | re
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A code, what it means, and an example that gives it: a file, Python, or a command line."""
+    """A code, what it means, and an example that triggers it: a file, Python code, or a command
+    line.
+    """
 
     code: Code
     text: str
@@ -33,7 +36,7 @@ class Explanation:
 
 @functools.cache
 def explanations() -> Mapping[str, Explanation]:
-    """Everything that can be explained, by code: the catalogue, and what the ops declare."""
+    """Return all explanations by code: those of the catalogue, and those that the ops declare."""
     of_ops: dict[str, Explanation] = {}
     for shown in _of_ops():
         of_ops.setdefault(shown.code, shown)
@@ -45,7 +48,9 @@ def explanations() -> Mapping[str, Explanation]:
 
 
 def pages() -> Iterator[tuple[str, str]]:
-    """The sections that are written: the code in each head, and what stands below it."""
+    """Return the sections of the catalogue: the text below each heading, by the code in the
+    heading.
+    """
     for path in sorted(_FOLDER.glob("*.md")):
         yield from _SECTION.findall(path.read_text("utf-8"))
 

@@ -1,4 +1,4 @@
-"""Applying the changes that diagnostics carry, as many at once as get along with each other."""
+"""Applies the edits that diagnostics carry, as many at once as do not conflict."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_PASSES = 50
 
 @dataclass(frozen=True, slots=True)
 class AppliedFix:
-    """A change that was made: the diagnostic that it mends, and the hint that carried it."""
+    """A fix that was applied: the diagnostic that it resolves, and the hint that carries its edits."""
 
     diagnostic: Diagnostic
     hint: Hint
@@ -22,9 +22,9 @@ class AppliedFix:
 
 @dataclass(frozen=True)
 class Fixed:
-    """A text with its fixes made, what they were in their order, and what it checks like now.
+    """A text with its fixes applied, the fixes in order, and the result of checking the new text.
 
-    `choices` are the diagnostics that are left with more than one change that would mend them.
+    `choices` are the remaining diagnostics that have more than one possible fix.
     """
 
     text: str
@@ -34,21 +34,21 @@ class Fixed:
 
 
 def fixed(request: Request, *, warnings: bool = False) -> Fixed:
-    """Make the changes that mend errors, pass after pass, until none is left that does.
+    """Apply fixes for errors, pass after pass, until none is left that helps.
 
-    A change is made if the compiler has tried it, if it is the only one that its diagnostic has, and
-    if all of it lies in this text. What a pass leaves has fewer errors than what it found.
+    A fix is applied if the compiler has tried it, if it is the only one of its diagnostic, and if
+    all its edits are in this text. Each pass leaves fewer errors than it found.
 
     Args:
-        request: a text (`source`).
-        warnings: whether the changes that warnings carry are made as well.
+        request: what to fix; it must have a `source`.
+        warnings: whether the fixes of warnings are applied too.
     """
     assert request.source is not None
     fixes: list[AppliedFix] = []
     result = compile_request(request)
     for _ in range(MAX_PASSES):
         found = list(_applicable(result, request.source, warnings=warnings))
-        # Together first. Each alone was tried, but two may not get along.
+        # All fixes together come first. Each was tried alone, but two of them may conflict.
         for chosen in dict.fromkeys((tuple(_apart(found)), *((fix,) for fix in found))):
             after = _with(request, chosen)
             changed = compile_request(after)
@@ -77,7 +77,7 @@ def _applicable(result: Compilation, source: Source, *, warnings: bool) -> Itera
 
 
 def _apart(fixes: Sequence[AppliedFix]) -> Iterator[AppliedFix]:
-    """The fixes, without those that touch what one before them changes."""
+    """Yield the fixes, except those that touch a place that an earlier one changes."""
     taken: list[Span] = []
     for fix in fixes:
         spans = [edit.span for edit in fix.hint.edits]

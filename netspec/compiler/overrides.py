@@ -1,7 +1,8 @@
-"""`name=value` from a command line: the value is a constant of the language.
+"""Parses `name=value` settings from a command line, whose values are constants of the language.
 
-It is parsed as the default of an argument, so that `--set` and the file agree on what a constant is.
-Only a bare word differs: with nothing around it that it could name, it is a string.
+The value is parsed like the default of an argument, so that `--set` and the file accept the same
+constants. There is one difference: a bare word is a string, because there is nothing that it could
+name.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from netspec.compiler.syntax.other_frameworks import PYTHON_WORDS
 from netspec.diagnostics import Code, Diagnostic, DiagnosticSink, Hint, NetspecError, Source, Span
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-# Line breaks mean nothing in the head of a net, so a comment in the value cannot hide its end.
+# Line breaks have no meaning in the head of a net, so a comment in the value cannot hide its end.
 _BEFORE, _AFTER = "net Setting(value = \n", "\n) { }"
 
 SOURCE_NAME = "--set"
@@ -30,10 +31,11 @@ SOURCE_NAME = "--set"
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
-    """The name and the constant of a `name=value`.
+    """Return the name and the constant of a `name=value` setting.
 
     Raises:
-        NetspecError: `setting/...` or the error of the language, pointing into `text`.
+        NetspecError: with a code `setting/...`, or with the language's own error, located in
+            `text`.
     """
     typed = Source(SOURCE_NAME, text)
     name, equals, value = text.partition("=")
@@ -53,14 +55,19 @@ def parse_setting(text: str) -> tuple[str, Any]:
 
 
 def _expression(wrapped: Source) -> syntax.Expr:
-    """The one constant in a wrapped value; whatever breaks out of the wrapping is refused."""
+    """Return the one expression in a wrapped value.
+
+    Raises:
+        NetspecError: if the value is not one expression, for instance because it closes the
+            wrapping.
+    """
     value = Span(wrapped, len(_BEFORE), len(wrapped.text) - len(_AFTER))
     hints = (Hint('constants are such as 5, 2.5, true, same, "same" or [512, 256]'),)
     not_one = _wrong(codes.SETTING_VALUE, "this is not one constant", value, hints)
     try:
         definitions = parse(wrapped).definitions
     except NetspecError as error:
-        # What the parser expected next, or met behind the value, is about the wrapping.
+        # Errors at or behind the value's end would speak of the wrapping, not of what was typed.
         kept = [
             d
             for d in error.diagnostics
@@ -87,7 +94,7 @@ def _evaluate(wrapped: Source, expression: syntax.Expr) -> Any:
 
 
 def _words(expression: syntax.Expr) -> Iterator[syntax.Name]:
-    """Bare words that stand alone or in a list, and are no init rules or constants of Python."""
+    """Yield the bare words that stand alone or in a list, except init rules and Python's constants."""
     if isinstance(expression, syntax.Name) and expression.id not in (*RULES, *PYTHON_WORDS):
         yield expression
     elif isinstance(expression, syntax.ListExpr):
@@ -100,13 +107,13 @@ def _wrong(code: Code, message: str, span: Span, hints: tuple[Hint, ...] = ()) -
 
 
 def _moved(diagnostic: Diagnostic, typed: Source, shift: int) -> Diagnostic:
-    """A diagnostic about the wrapped value as one about what was typed.
+    """Return a diagnostic about the wrapped value as one about what was typed.
 
-    Second places and hints may be about the wrapping, and are left out.
+    Secondary labels and hints with edits are dropped: they may be about the wrapping.
     """
     span = diagnostic.span
     assert span is not None
-    first = len(_BEFORE) + shift  # what lies before the value was not typed
+    first = len(_BEFORE) + shift  # nothing before the value was typed
     start, end = (min(max(first, at + shift), len(typed.text)) for at in (span.start, span.end))
     hints = tuple(hint for hint in diagnostic.hints if not hint.edits)
     return replace(diagnostic, span=Span(typed, start, end), secondary=(), trace=(), hints=hints)

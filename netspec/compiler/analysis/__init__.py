@@ -1,1 +1,1 @@
-"""What is said about a sound graph: costs, differences, warnings."""
+"""Analyses of a checked graph: costs, differences between two nets, warnings."""

@@ -1,4 +1,4 @@
-"""Codes in `# allow: CODE` that are no warnings: the comment silences nothing."""
+"""Warnings about `# allow: CODE` comments that silence nothing: the code is not one of a warning."""
 
 from __future__ import annotations
 
@@ -13,13 +13,17 @@ MAX_TOLD = 20
 
 
 def misspelt_codes(named: Iterable[Span]) -> Iterator[Diagnostic]:
-    """The warnings about the places at which comments name codes, the first few of them."""
+    """Return a warning for each span, up to `MAX_TOLD` of them, that names no warning.
+
+    Args:
+        named: the codes in the `# allow:` comments of the files that were read.
+    """
     return islice(filter(None, map(_judged, named)), MAX_TOLD)
 
 
 def _judged(span: Span) -> Diagnostic | None:
     if span.text not in declared_codes():
-        list(registry().values())  # an op that the file does not use may declare it
+        list(registry().values())  # loads all ops: one that the file does not use may declare it
     code = declared_codes().get(span.text)
     if code is not None and code.severity == "warning":
         return None

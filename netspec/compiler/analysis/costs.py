@@ -1,12 +1,13 @@
 """What a net costs: parameters, multiply-adds and the memory of its values, layer by layer.
 
-MACs are the multiply-adds of convolutions, linear layers and matrix products. FLOPs are two for each
-MAC, and one for each number that a layer without MACs computes.
+MACs are the multiply-adds of convolutions, linear layers and matrix products. FLOPs are two for
+each MAC, and one for each number that a layer without MACs computes.
 
-Memory counts float32 values with every value in an array of its own, as the graph has them. In
-training they are all kept, the net's inputs among them: backward reads them. In inference a value is
-dropped after its last reader, and the peak is what counts. Parameters, gradients and the state of an
-optimizer come on top; fusing and in-place work make a real program need less.
+Memory counts float32 values, each value in an array of its own, as in the graph. In training all of
+them are kept, including the net's inputs, because backward reads them. In inference a value is
+dropped after its last reader, and the peak is reported. Parameters, gradients and the state of an
+optimizer come on top; a real program needs less for its values, because it fuses layers and works
+in place.
 """
 
 from __future__ import annotations
@@ -24,11 +25,12 @@ FLOAT32_BYTES = 4
 
 @dataclass(frozen=True, slots=True)
 class LayerSummary:
-    """One node of a net, or what `folded` made of several.
+    """The costs of one node of a net, or of several that `folded` added up.
 
-    A layer that is called again has its parameters counted at its first call. `field` is the height
-    and width of what one number of the value sees (none where no picture comes in), `stride` how far
-    apart neighbours look (none where the value is no picture).
+    A layer that is called again has its parameters counted at its first call. `field` is the
+    receptive field of one number of the value, as height and width, or None where no input is an
+    image. `stride` is the effective stride, the distance between the fields of neighbouring
+    numbers, or None where the value is not an image.
     """
 
     name: str
@@ -64,7 +66,7 @@ class Summary:
     doc: str = ""
 
     def folded(self, depth: int) -> Summary:
-        """With the layers whose labels have more than `depth` parts added up, by their first parts.
+        """Return the summary with layers added up whose labels share their first `depth` parts.
 
         A block of one layer stays as it is. The totals are those of the whole net.
         """
@@ -87,7 +89,7 @@ class Summary:
 
 
 def summarize(graph: Graph, batch: int = 1) -> Summary:
-    """Add up a net. The memory is that of `batch` images."""
+    """Return the summary of a net. Memory is counted for `batch` images."""
     layers = []
     counted: set[str] = set()
     inputs = {name: field_of_input(shape) for name, shape in graph.inputs.items()}
@@ -132,7 +134,9 @@ def summarize(graph: Graph, batch: int = 1) -> Summary:
 def _looks_at(
     node: Node, field: Field
 ) -> tuple[tuple[int, int] | None, tuple[float, float] | None]:
-    """The receptive field and the effective stride, where they mean something."""
+    """Return the receptive field and effective stride of a value, or None where they have no
+    meaning.
+    """
     if field.picture == Field().picture:
         return None, None
     return field.size, field.step if len(node.shape) == 3 else None
@@ -167,7 +171,7 @@ def _bytes(shapes: Iterable[Shape]) -> int:
 
 
 def _peak_bytes(graph: Graph) -> int:
-    """The most bytes alive at once for one image, the nodes run in their order."""
+    """Return the most bytes alive at once for one image, when the nodes run in their order."""
     last_reader = {value: i for i, node in enumerate(graph.nodes) for value in node.inputs}
     kept = set(graph.outputs.values())
     sizes = {name: _bytes([shape]) for name, shape in graph.inputs.items()}

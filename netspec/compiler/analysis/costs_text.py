@@ -27,7 +27,9 @@ class SummaryColumn:
 
 
 def _number(value: int) -> str:
-    """Zero is left blank, so that the layers that matter stand out."""
+    """Format a number with thousands separators; zero is left blank, so that layers with costs
+    stand out.
+    """
     return "" if value == 0 else f"{value:,}"
 
 
@@ -37,7 +39,7 @@ def _summed(title: str, name: str) -> SummaryColumn:
 
 
 def _pair(title: str, name: str) -> SummaryColumn:
-    """Height and width, one number where they are equal."""
+    """Make the column of a height and width, shown as one number where they are equal."""
 
     def cell(layer: LayerSummary) -> str:
         pair = getattr(layer, name)
@@ -49,7 +51,7 @@ def _pair(title: str, name: str) -> SummaryColumn:
 
 
 def _short(call: str, width: int = _MAX_CALL) -> str:
-    """A call with so many of its arguments as fit, and three dots for the rest."""
+    """Return a call with as many of its arguments as fit into `width`, and three dots for the rest."""
     if len(call) <= width:
         return call
     kept = call[: width - len(", ...)") + 1].rpartition(", ")[0]
@@ -79,7 +81,10 @@ Columns = Sequence[str] | None
 
 
 def as_table(summary: Summary, columns: Columns = None, width: int | None = None) -> str:
-    """Columns under a title, the totals below. Long calls are cut, and names to fit a `width`."""
+    """Return a table with the totals below it.
+
+    Long calls are cut, and names too if it must fit `width`.
+    """
     chosen = [COLUMNS[name] for name in columns or DEFAULT]
     rows = [
         [
@@ -120,12 +125,17 @@ def as_markdown(summary: Summary, columns: Columns = None) -> str:
 
 
 def _literal(text: str) -> str:
-    """The products in the formula of an open size are no emphasis."""
+    """Escape the `*` of products in the formula of an open size, which Markdown would take as
+    emphasis.
+    """
     return text.replace("*", r"\*")
 
 
 def as_csv(summary: Summary, columns: Columns = None) -> str:
-    """A line a layer, without totals: a program adds up by itself. By default all columns."""
+    """Return one line of CSV per layer.
+
+    Totals are left out: a program can add up by itself. By default all columns are written.
+    """
     import csv
     import io
 
@@ -139,7 +149,7 @@ def as_csv(summary: Summary, columns: Columns = None) -> str:
 
 
 def _plain(layer: LayerSummary) -> dict[str, Any]:
-    """The cells of a layer as raw numbers, shapes as 16x32x32."""
+    """Return the cells of a layer as raw numbers, with shapes written like 16x32x32."""
     pairs = {
         name: None if pair is None else "x".join(map(str, pair))
         for name, pair in (("field", layer.field), ("stride", layer.stride))
@@ -157,14 +167,17 @@ def _plain(layer: LayerSummary) -> dict[str, Any]:
 
 
 def as_json(summary: Summary, columns: Columns = None) -> str:
-    """Everything, whatever the columns, as raw numbers. Shapes are those of one image."""
+    """Return the whole summary as JSON with raw numbers, whatever the columns.
+
+    Shapes are those of one image.
+    """
     import json
 
     return json.dumps(to_jsonable(summary), indent=2, default=str)  # an open size is its formula
 
 
 def to_jsonable(summary: Summary) -> dict[str, Any]:
-    """The summary as plain data."""
+    """Return the summary as plain data: dictionaries, lists, numbers and strings."""
     return {
         "net": summary.net,
         "doc": summary.doc,
@@ -223,7 +236,7 @@ def _notes(summary: Summary) -> list[tuple[str, str]]:
 
 
 def bytes_text(count: int) -> str:
-    """1.5 MiB; bytes where the size of the picture is left open."""
+    """Format a number of bytes like 1.5 MiB, or as plain bytes where it depends on an open size."""
     if isinstance(count, Size):
         return f"{count} bytes"
     size = float(count)

@@ -1,7 +1,7 @@
 """How two nets differ: layers added, removed and changed, and what that does to the costs.
 
-Layers are matched along their order, by label first and then by what they are, so that a layer put in
-between does not make all that come after it, and are numbered anew, look changed.
+Layers are matched in order, by label first and then by op and arguments. So a layer that is
+inserted does not make all later layers look changed, although they get new numbers.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from netspec.compiler.analysis.costs import LayerSummary, Summary, summarize
 from netspec.compiler.analysis.parameter_changes import HeldParameters, parameter_changes
 from netspec.compiler.ir.graph import Graph, Shape, show_shape
 
-# The comparison of every layer with every other is given up for longer stretches that differ.
+# Aligning compares every layer with every other one. It is given up for longer stretches that
+# differ.
 MAX_PAIRS = 1_000_000
 CONTEXT = 2
 
@@ -29,7 +30,8 @@ Pair = tuple[LayerSummary | None, LayerSummary | None]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """An input, a layer or an output in both nets, or in one. `details` says what changed, in words.
+    """One row of a comparison: an input, a layer or an output that both nets have, or only one of
+    them. `details` says what changed, in words.
 
     `kind` is `same`, `renamed` (the same layer, its parameters under other names), `changed`,
     `added` or `removed`.
@@ -46,7 +48,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class GraphDiff:
-    """Two nets side by side. What is in `ignored` was not compared."""
+    """The result of comparing two nets. What `ignored` names was not compared."""
 
     before: Summary
     after: Summary
@@ -55,7 +57,7 @@ class GraphDiff:
 
     @property
     def equal(self) -> bool:
-        """Whether they are the same net, and its parameters have the same names."""
+        """Whether both nets are the same and their parameters have the same names."""
         totals = (
             (len(side.layers), *(getattr(side, name) for name in _TOTALS))
             for side in (self.before, self.after)
@@ -69,7 +71,7 @@ def compare(before: Graph, after: Graph, ignore: AbstractSet[str] = frozenset())
     Args:
         before: the one net.
         after: the other.
-        ignore: of `IGNORABLE`, what is not to be compared: `init`, the initial values.
+        ignore: what not to compare, out of `IGNORABLE`: `init` stands for the initial values.
     """
     old, new = summarize(before), summarize(after)
     pairs = match(old.layers, new.layers)
@@ -90,7 +92,12 @@ def compare(before: Graph, after: Graph, ignore: AbstractSet[str] = frozenset())
 
 
 def match(before: Sequence[LayerSummary], after: Sequence[LayerSummary]) -> list[Pair]:
-    """Every layer of both nets once, those that are the same in pairs, in the order of the nets."""
+    """Pair the layers of two nets.
+
+    Each layer occurs once: with its counterpart, or alone with None.
+
+    The pairs are in the order of the nets.
+    """
     least = min(len(before), len(after))
     start = 0
     while start < least and _likeness(before[start], after[start]) == _EQUAL:
@@ -113,7 +120,11 @@ _EQUAL, _SAME_LABEL, _SAME_LAYER, _SAME_NUMBER, _SAME_CALL, _OTHER = 5, 4, 4, 2,
 
 
 def _likeness(a: LayerSummary, b: LayerSummary) -> int:
-    """A label was given by somebody; a number (`conv3`) only counts what comes before."""
+    """Return how alike two layers are, from `_OTHER` to `_EQUAL`.
+
+    An equal label counts for more than an equal number: somebody chose the label, while the number
+    in `conv3` only counts the layers before it.
+    """
     if a.op != b.op:
         return _OTHER
     same_layer = a.call == b.call and a.shape == b.shape
@@ -126,7 +137,9 @@ def _likeness(a: LayerSummary, b: LayerSummary) -> int:
 
 
 def _aligned(before: Sequence[LayerSummary], after: Sequence[LayerSummary]) -> list[Pair]:
-    """The alignment of two sequences with the greatest likeness: a longest common subsequence."""
+    """Return the alignment of two sequences with the greatest total likeness (a weighted longest
+    common subsequence).
+    """
     best = [[0] * (len(after) + 1) for _ in range(len(before) + 1)]
     for i in range(len(before) - 1, -1, -1):
         row, below, layer = best[i], best[i + 1], before[i]
@@ -150,7 +163,7 @@ def _aligned(before: Sequence[LayerSummary], after: Sequence[LayerSummary]) -> l
 
 
 def _joined_by_name(pairs: list[Pair]) -> list[Pair]:
-    """What only moved, or could not be aligned, is found by its name."""
+    """Join layers that are left over on both sides and have the same name and op: they only moved."""
     removed = {a.name: a for a, b in pairs if a is not None and b is None}
     moved = {
         b.name: removed[b.name]
@@ -171,7 +184,7 @@ def _joined_by_name(pairs: list[Pair]) -> list[Pair]:
 
 @dataclass(frozen=True, slots=True)
 class _Layers:
-    """What tells whether a layer changed, once it is known which is which."""
+    """Finds what changed in each layer, once the layers of both nets are paired."""
 
     held_before: HeldParameters
     held_after: HeldParameters
@@ -180,7 +193,7 @@ class _Layers:
     init: bool
 
     def change(self, pair: Pair) -> Change:
-        """What became of a layer."""
+        """Return how a pair of layers differs."""
         a, b = pair
         if a is None or b is None:
             layer = b if b is not None else a
@@ -205,7 +218,7 @@ class _Layers:
         yield from parameter_changes(*held, self.names, init=self.init)
 
     def _rewired(self, a: LayerSummary, b: LayerSummary) -> Iterator[str]:
-        """What it reads instead of what, where that is not told by layers added or removed."""
+        """Describe the new inputs of a layer, unless added or removed layers already explain them."""
         known = {*self.names.values(), *self.after.inputs}
         reads = [self.names.get(value) for value in a.inputs]
         if len(reads) != len(b.inputs) or any(
@@ -227,7 +240,7 @@ def _inputs(before: Summary, after: Summary) -> list[Change]:
 
 
 def _in_order(changes: list[Change], before: list[str], after: list[str]) -> list[Change]:
-    """Inputs and outputs are also known by their places: a call gives them in order."""
+    """Mark inputs or outputs whose position changed: a call passes them in order, so that matters."""
     places = [
         [name for name in side if name in before and name in after] for side in (before, after)
     ]
@@ -254,7 +267,8 @@ def _outputs(before: Summary, after: Summary, names: Mapping[str, str]) -> list[
     for name in {**before.outputs, **after.outputs}:
         old, new = before.outputs.get(name), after.outputs.get(name)
         if old is not None and new is not None:
-            # A layer that came or went tells of itself; that the output is now another is no news.
+            # A layer that was added or removed is a row of its own: that it moves the output is no
+            # news.
             told = old not in names or new not in known
             old = new if told or names[old] == new else old
         changes.append(_named(name, "output", old, new))
@@ -275,7 +289,11 @@ def _turned(old: str, new: str) -> str:
 
 
 def as_text(comparison: GraphDiff, before: str, after: str) -> str:
-    """A list with `-`, `+` and `~` as of a unified diff, and the totals; the nets under titles."""
+    """Return the comparison as text: changes marked `-`, `+` and `~` as in a unified diff, then the
+    totals.
+
+    The titles name the two nets.
+    """
     lines = [f"--- {before}", f"+++ {after}", "", *_list(comparison.changes), ""]
     if comparison.ignored:
         lines += [f"not compared: {', '.join(sorted(comparison.ignored))}", ""]
@@ -283,7 +301,7 @@ def as_text(comparison: GraphDiff, before: str, after: str) -> str:
 
 
 def _list(changes: Sequence[Change]) -> list[str]:
-    """The changes, with a little of what is around them."""
+    """Return the lines for the changes, each with up to `CONTEXT` unchanged layers around it."""
     kinds = {change.kind for change in changes}
     told = ("added", "removed", "changed") if kinds - {"same", "renamed"} else ("renamed",)
     near = {
@@ -294,7 +312,7 @@ def _list(changes: Sequence[Change]) -> list[str]:
     }
     near |= {i for i in range(len(changes)) if {i - 1, i + 1} <= near}
     rows = [(c.name, c.what, c.shape) for i, c in enumerate(changes) if i in near]
-    # One long row does not push the columns of all the others apart.
+    # One long row must not widen the columns of all the others.
     widths = [max((len(cell) for cell in column if len(cell) <= 48), default=0)
               for column in zip(*rows, strict=True)]  # fmt: skip
     lines: list[str] = []
@@ -331,12 +349,12 @@ def _totals(comparison: GraphDiff) -> list[str]:
 
 
 def _number(count: Any) -> str:
-    """A count with its thousands; a formula as it is."""
+    """Format a count with thousands separators, or the formula of an open size."""
     return f"{count:,}"
 
 
 def _difference(old: Any, new: Any) -> tuple[str, str]:
-    """The difference and the percent of it; a formula where a size is left open."""
+    """Return a difference and its percentage; a formula alone where a size is left open."""
     if old == new:
         return "", ""
     if not isinstance(old, int) or not isinstance(new, int):
@@ -346,7 +364,7 @@ def _difference(old: Any, new: Any) -> tuple[str, str]:
 
 
 def as_dict(comparison: GraphDiff, before: str, after: str) -> dict[str, Any]:
-    """Everything that is not the same, and the totals, as raw numbers; an open size as it is."""
+    """Return all changes and the totals as raw numbers. An open size stays a symbolic size."""
     sides = ((before, comparison.before), (after, comparison.after))
     return {
         "equal": comparison.equal,
@@ -361,7 +379,7 @@ def as_dict(comparison: GraphDiff, before: str, after: str) -> dict[str, Any]:
 
 
 def as_json(comparison: GraphDiff, before: str, after: str) -> str:
-    """All of `as_dict` as JSON, open sizes as their formulas."""
+    """Return `as_dict` as JSON, with open sizes as their formulas."""
     import json
 
     return json.dumps(as_dict(comparison, before, after), indent=2, default=str)

@@ -1,9 +1,9 @@
 """Labels that are probably misspelt.
 
-A label is part of the names in weight files, and nothing else reads it: a slip of the keys there goes
-unnoticed until old weights do not load. So a word of a label that stands alone, next to one that many
-labels share or that names a layer, is reported where the two differ as slips do: neighbours swapped,
-a letter doubled, a letter left out.
+A label is part of the names in weight files, and nothing else reads it: a typing error in it goes
+unnoticed until old weights do not load. So a word that occurs in one label only is reported if it
+differs by a typical typing error (two neighbouring letters swapped, a letter doubled, a letter left
+out) from a word that several labels share or that names a layer.
 """
 
 from __future__ import annotations
@@ -20,7 +20,12 @@ _LONGEST = 40
 
 
 def misspelt_labels(labels: Iterable[syntax.Label], kinds: Iterable[str]) -> Iterator[Diagnostic]:
-    """A warning for each label of a net that seems misspelt; `kinds` are its layers and blocks."""
+    """Yield a warning for each label of a net that seems misspelt.
+
+    Args:
+        labels: the labels of the net.
+        kinds: the names of its layers and blocks.
+    """
     words = _Words(labels, kinds)
     for word, found in words.places.items():
         meant = words.meant_by(word)
@@ -29,7 +34,9 @@ def misspelt_labels(labels: Iterable[syntax.Label], kinds: Iterable[str]) -> Ite
 
 
 class _Words:
-    """The words of a net's labels, with the labels that each stands in, and of its layers' names."""
+    """The words of a net's labels, each with the labels that contain it, and the words of its
+    layers' names.
+    """
 
     def __init__(self, labels: Iterable[syntax.Label], kinds: Iterable[str]) -> None:
         self.places: dict[str, list[syntax.Label]] = {}
@@ -44,7 +51,9 @@ class _Words:
                 self._shortened.setdefault(short, []).append(word)
 
     def meant_by(self, word: str) -> str | None:
-        """What a word that stands alone is most likely a slip for, if for anything."""
+        """Return the word that was most likely meant by one that occurs once; None if it seems
+        right.
+        """
         if len(self.places[word]) > 1 or word in self._named:
             return None
         return next(
@@ -52,7 +61,7 @@ class _Words:
         )
 
     def _slips(self, word: str) -> set[str]:
-        """What a word may be a slip for."""
+        """Return the words that become this one by a single typing error."""
         return {*self._shortened.get(word, ()), *_undoubled(word), *_swapped(word)} - {word}
 
     def _is_meant(self, other: str, word: str) -> bool:
@@ -61,7 +70,8 @@ class _Words:
         count = len(self.places.get(other, ()))
         if count != 1 or len(word) <= 2:
             return count > 1
-        # Of two words that stand once, and could each be a slip for the other, it is the later one.
+        # Two words may each occur once and look like slips for each other: the later one is the
+        # slip.
         return word not in self._slips(other) or self._order[other] < self._order[word]
 
 
@@ -84,21 +94,21 @@ def _words(label: syntax.Label) -> Iterator[str]:
 
 
 def _without_a_letter(word: str) -> Iterator[str]:
-    """A word with a letter left out; not the last, for that is how words are cut short."""
+    """Yield the word with one letter left out, but not the last: that is how words are abbreviated."""
     last = len(word) - (2 if word[-2:-1] == word[-1:] else 1)
     if len(word) >= 4:
         yield from (word[:i] + word[i + 1 :] for i in range(last))
 
 
 def _undoubled(word: str) -> Iterator[str]:
-    """A word with one of two equal letters taken out."""
+    """Yield the word with one of two equal neighbouring letters taken out."""
     for i in range(len(word) - 1):
         if len(word) >= 4 and word[i] == word[i + 1]:
             yield word[:i] + word[i + 1 :]
 
 
 def _swapped(word: str) -> Iterator[str]:
-    """A word with two neighbouring letters swapped."""
+    """Yield the word with two neighbouring letters swapped."""
     for i in range(len(word) - 1):
         if word[i] != word[i + 1]:
             yield word[:i] + word[i + 1] + word[i] + word[i + 2 :]

@@ -1,4 +1,4 @@
-"""Warnings: what is legal but suspicious. Each can be silenced by `# allow: code` where it stands."""
+"""Warnings: what is legal but suspicious. A comment `# allow: CODE` silences one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from netspec.diagnostics import Diagnostic, Hint
 
 
 def lint(graph: Graph, assembly: Assembly) -> None:
-    """Add the warnings of a well-formed net to its sink."""
+    """Report the warnings of a well-formed net to the sink of its assembly."""
     for node in graph.nodes:
         for finding in node.op.lint(node, graph):
             assembly.sink.add(_warning(finding, node))

@@ -1,4 +1,4 @@
-"""What became of the parameters of a layer from one net to another: shapes, sharing, initial values."""
+"""Changes of a layer's parameters from one net to another: shapes, sharing, initial values."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from netspec.compiler.ir.initializers import Initializer
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A parameter as a layer holds it: `owner` is the first layer that does, `default` its op's rule."""
+    """A parameter as one layer uses it.
+
+    `owner` is the first layer that uses it, `default` is the initial rule that its op declares.
+    """
 
     parameter: Parameter
     owner: str
@@ -44,13 +47,13 @@ def parameter_changes(
     *,
     init: bool = True,
 ) -> Iterator[str]:
-    """In words, what is no longer so of the parameters of a layer.
+    """Yield in words what changed in the parameters of a layer.
 
     Args:
-        before: what the layer held.
-        after: what it holds.
-        names: what the layers of the old net are called in the new one.
-        init: whether initial values count.
+        before: the parameters of the layer in the old net.
+        after: the parameters of the layer in the new net.
+        names: the name in the new net of each layer of the old one.
+        init: whether initial values are compared.
     """
     both = [(own, before[own], after[own]) for own in before if own in after]
     yield from (f"no {own} any more" for own in before if own not in after)
@@ -63,7 +66,7 @@ def parameter_changes(
     yield from (f"{own} {_shape(a)} -> {_shape(b)}" for own, a, b in reshaped)
     for own, a, b in both if init else ():
         old_rule, new_rule = a.parameter.initializer, b.parameter.initializer
-        # A default follows from the shapes, which are told.
+        # A default rule depends on the shapes, whose change is already reported.
         follows = bool(reshaped) and old_rule == a.default and new_rule == b.default
         if old_rule != new_rule and not follows:
             yield f"{own} starts as {_told_apart(old_rule, new_rule)}"
@@ -74,7 +77,9 @@ def _shape(held: Held) -> str:
 
 
 def _told_apart(old: Initializer, new: Initializer) -> str:
-    """Two rules, with all digits where the first six do not tell them apart."""
+    """Return two different rules as text, with all digits where six digits would make them look
+    equal.
+    """
     if str(old) != str(new):
         return f"{old} -> {new}"
     exact = [

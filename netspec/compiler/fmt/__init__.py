@@ -1,1 +1,1 @@
-"""From syntax to canonical text."""
+"""Formats a syntax tree as canonical text."""

@@ -1,7 +1,7 @@
-"""Writing expressions and pipelines in canonical style, comments carried along.
+"""Writes expressions and pipelines in canonical style, and keeps comments.
 
-A writer walks the syntax tree, which says how things belong together, and at the same time the text,
-which says how they are spelt and where the comments are.
+A writer walks the syntax tree and the text at the same time: the tree tells how the parts are
+nested, the text tells how each word is spelt and where the comments are.
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ from netspec.text.doc import INDENT, Break, Comment, Doc, Group, IfBroken, must_
 
 _STRING = re.compile(r'"(?:[^"\\\n]|\\[^\n])*"')
 _BETWEEN = re.compile(r"[ \t\f\r]+|(\n)|(#[^\n]*)")
-# A comment in front of one of these goes on to where the line may end behind it.
+# A comment in front of one of these moves on, to the place behind it where the line may end.
 _FORWARD = frozenset(",)]}:{")
 
 Item = TypeVar("Item")
 
 
 class Writer:
-    """Makes a document of the words of a text, taken one by one."""
+    """Makes a layout document from the words of a text, which are taken one by one."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
         self._at = 0
         self._pending: list[Comment] = []
         self._open = [Group(breaks=True)]
-        self._breaks: list[Break | None] = [None]  # the last one of each open group
-        self._start = Break()  # the one before the statement that is being written
+        self._breaks: list[Break | None] = [None]  # the latest break of each open group
+        self._start = Break()  # the break before the current statement
 
     @property
     def depth(self) -> int:
-        """The number of indentations around."""
+        """The number of levels by which the current place is indented."""
         return sum(group.indent > 0 for group in self._open)
 
     def finish(self) -> Group:
-        """The document, when all words are taken."""
+        """Return the document. All words must have been taken."""
         (document,) = self._open
         assert not self._pending
         assert not self._source.text[self._at :].strip()
@@ -58,12 +58,15 @@ class Writer:
         self._pending += comments
         self._add(text)
         if text not in _FORWARD and self._pending:
-            # No line can end here: the comment goes up to where one can.
+            # A line cannot end here, so the comment moves back to the last place where one can.
             self._last_break().add(self._pending)
             self._pending = []
 
     def skip(self, text: str) -> bool:
-        """Leave out a word that the canonical style does not have; False if another one comes."""
+        """Drop a word that the canonical style leaves out.
+
+        Return False if the next word is another one.
+        """
         if not self.comes(text):
             return False
         self._at, comments = self._look()
@@ -72,7 +75,7 @@ class Writer:
         return True
 
     def comes(self, text: str) -> bool:
-        """Whether this is the next word."""
+        """Whether the next word of the text is this one."""
         return self._source.text.startswith(text, self._look()[0])
 
     def comment_comes(self) -> bool:
@@ -80,16 +83,16 @@ class Writer:
         return bool(self._look()[1])
 
     def text(self, text: str) -> None:
-        """Write what does not stand in the text."""
+        """Write text that is not in the source."""
         self._add(text)
 
     def line_break(self, ending: Break) -> None:
-        """Write a break, with the comments that stand here."""
+        """Write a break, with the comments that stand at this place."""
         self._at, comments = self._look()
-        pending, self._pending = self._pending, []  # from before, where the line still went on
+        pending, self._pending = self._pending, []  # from before, where no line could end
         if ending.hard and pending:
-            # One comment can stand behind a statement. Further ones go above it: below, they would
-            # be about the next.
+            # Only one comment fits behind a statement. Further ones go above it: below it, they
+            # would be about the next statement.
             behind = len(comments) - sum(comment.own_line for comment in comments)
             pending, comments = [*pending, *comments[:behind]], comments[behind:]
             stays = 0 if pending[0].own_line else 1
@@ -110,7 +113,7 @@ class Writer:
     def group(
         self, indent: int = 0, *, is_group: bool = True, loose: bool = False
     ) -> Iterator[None]:
-        """What is written here stays on one line, or breaks together."""
+        """Group what the body of the `with` writes: it stays on one line, or all its breaks break."""
         group = Group(indent, is_group=is_group, loose=loose)
         self._open.append(group)
         self._breaks.append(None)
@@ -121,18 +124,18 @@ class Writer:
         self._add(group)
 
     def indented(self) -> Any:
-        """What is written here is indented where it is broken."""
+        """Indent what the body of the `with` writes, where it is broken."""
         return self.group(INDENT, is_group=False)
 
     def _add(self, doc: Doc) -> None:
         self._open[-1].items.append(doc)
 
     def _last_break(self) -> Break:
-        """The last place where a line can end: not in a group that is already closed."""
+        """Return the latest break that is not in a closed group."""
         return next(ending for ending in reversed(self._breaks) if ending is not None)
 
     def _look(self) -> tuple[int, list[Comment]]:
-        """Where the next word starts, and the comments before it."""
+        """Return where the next word starts, and the comments before it."""
         text, at = self._source.text, self._at
         comments: list[Comment] = []
         own_line = at == 0
@@ -151,31 +154,31 @@ class ExpressionWriter(Writer):
     # -- small parts
 
     def words(self, text: str) -> None:
-        """A word and a blank."""
+        """Write a word and a blank."""
         self.word(text)
         self.space()
 
     def space(self) -> None:
-        """A blank."""
+        """Write a blank."""
         self.text(" ")
 
     def equals(self) -> None:
-        """` = `."""
+        """Write ` = `."""
         self.space()
         self.words("=")
 
     def comma(self) -> None:
-        """`, `, where the line cannot end."""
+        """Write `, ` where the line must not be broken."""
         self.words(",")
 
     def string(self) -> None:
-        """A string, as it is spelt in the text."""
+        """Write a string, spelt as in the text."""
         match = _STRING.match(self._source.text, self._look()[0])
         assert match is not None
         self.word(match.group())
 
     def listed(self, items: Sequence[Expr]) -> None:
-        """Expressions with commas between, outside brackets."""
+        """Write expressions with commas between them, without brackets around."""
         for i, item in enumerate(items):
             if i:
                 self.comma()
@@ -185,10 +188,13 @@ class ExpressionWriter(Writer):
         self, opening: str, items: Sequence[Item], write: Callable[[Item], None], closing: str,
         *, fill: bool = False, comma: str | None = None,
     ) -> None:  # fmt: skip
-        """Items in brackets. Where they must be broken the items go on a line of their own; if they
-        need more, one a line, or, to `fill`, as many a line as there is room for.
+        """Write items in brackets.
 
-        `comma` is what stands behind the last item; by default one if it ends its line.
+        If they do not fit behind the opening bracket, they go on a line of their own. If they do
+        not fit on that either, each gets a line, or, with `fill`, each line gets as many as fit.
+
+        `comma` is what is written behind the last item; by default a comma if the item ends its
+        line.
         """
         with self.group():
             self.word(opening)
@@ -304,7 +310,7 @@ class ExpressionWriter(Writer):
         self.word("]")
 
     def call(self, call: syntax.Call) -> None:
-        """Write a call, its brackets too where it has no arguments."""
+        """Write a call, with its brackets even where it has no arguments."""
         self.word(call.callee.id)
         arguments = call.arguments
         if not arguments:
@@ -335,7 +341,9 @@ class ExpressionWriter(Writer):
                         self._followers(followers)
 
     def _followers(self, stages: list[syntax.Stage]) -> None:
-        """They stand beside the layer before them, or all together on a line of their own."""
+        """Write layers without arguments: beside the layer before them, or together on a line of
+        their own.
+        """
         with self.group(loose=True):
             self.line_break(Break())
             self._stage(stages[0])
@@ -371,7 +379,9 @@ class ExpressionWriter(Writer):
 
 
 def _runs(stages: tuple[syntax.Stage, ...]) -> list[list[syntax.Stage]]:
-    """The layers of a pipeline, each one without arguments together with those before it."""
+    """Split the layers of a pipeline into runs: one layer, then all that follow it without
+    arguments.
+    """
     runs: list[list[syntax.Stage]] = []
     for stage in stages:
         if not runs or stage.call.arguments:
@@ -383,7 +393,7 @@ def _runs(stages: tuple[syntax.Stage, ...]) -> list[list[syntax.Stage]]:
 def _operands(
     expr: syntax.Chain | syntax.Compare | syntax.Logic,
 ) -> tuple[Expr, tuple[tuple[str, Expr], ...]]:
-    """The first operand, and the others with what stands before them."""
+    """Return the first operand, and the other ones, each with the operator before it."""
     if not isinstance(expr, syntax.Logic):
         return expr.first, expr.rest
     first, *rest = expr.items
@@ -391,7 +401,10 @@ def _operands(
 
 
 def _comment(text: str, own_line: bool) -> Comment:
-    """A comment of a file; one that allows a warning belongs to the statement that it stands at."""
+    """Make a comment for the document.
+
+    One that allows a warning stays with the statement that it is about.
+    """
     return Comment(text, own_line, apart=not text.startswith("# allow:"))
 
 

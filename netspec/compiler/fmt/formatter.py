@@ -1,17 +1,17 @@
 """The one canonical style of a `.net` file.
 
-The layout follows from the words and the comments alone, never from the line breaks and blanks that
-were written, so that two files which say the same look the same:
+The layout depends on the words and the comments only, not on the line breaks and blanks in the
+input. So two files with the same content are formatted alike:
 
 - A statement stands on one line of up to 100 columns if it fits. A pipeline that does not is broken
   after its head and before each layer with arguments; layers without stay beside the one before.
 - What is in brackets goes on lines of its own where it must be broken, one item a line and a comma
   behind the last. Lists of plain numbers, names and strings fill their lines.
 - Expressions break before their operators.
-- An empty line stands between definitions, between the inputs, asserts and init rules at the head of
-  a net and what follows, and before a comment on its own line.
-- Comments stay on their own line or behind what they were behind. Where a statement has room for one
-  only, others go above it, so that they stay about it.
+- An empty line stands between definitions, between the inputs, asserts and init rules at the head
+  of a net and what follows, and before a comment on its own line.
+- Comments stay on their own line or behind what they were behind. Where a statement has room for
+  only one, the others go above it, so that they still belong to it.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ _STRING_OR_COMMENT = re.compile(r'"(?:[^"\\\n]|\\[^\n])*"|#[^\n]*')
 
 
 def format_source(source: Source) -> str:
-    """The text of a file in canonical style.
+    """Return the text of a file in canonical style.
 
     Raises:
         NetspecError: with the file's syntax errors.
-        RuntimeError: if the result would not mean the same, which is a mistake of this module.
+        RuntimeError: if the result would have another meaning, which is a bug in this module.
     """
     tree = parse(source)
     text = typeset(_FileWriter(source).file(tree), WIDTH)
@@ -54,7 +54,7 @@ def format_source(source: Source) -> str:
 
 
 def same_meaning(a: Any, b: Any) -> bool:
-    """Whether two syntax trees are equal but for where their parts stand."""
+    """Whether two syntax trees are equal, apart from their spans."""
     todo = [(a, b)]
     while todo:
         a, b = todo.pop()
@@ -62,7 +62,7 @@ def same_meaning(a: Any, b: Any) -> bool:
             return False
         if isinstance(a, (Span, Source)):
             continue
-        if hasattr(a, "__match_args__"):  # the names of a node's parts
+        if hasattr(a, "__match_args__"):  # the names of a node's fields that hold its parts
             todo += [(getattr(a, name), getattr(b, name)) for name in a.__match_args__]
         elif isinstance(a, tuple):
             if len(a) != len(b):
@@ -150,7 +150,7 @@ class _FileWriter(ExpressionWriter):
         if not body and not self.comment_comes():
             self.word("}")
             return
-        head = 0  # how many statements, from the first on, declare what the body works with
+        head = 0  # how many statements at the start of the body are declarations
         while head < len(body) and isinstance(body[head], _HEADER):
             head += 1
         is_top = self.depth == 0
@@ -240,6 +240,6 @@ class _FileWriter(ExpressionWriter):
             self._body(statement.otherwise)
 
     def _else(self) -> None:
-        with self.group():  # a comment behind the `}` is the one thing that breaks it
+        with self.group():  # only a comment behind the `}` breaks this group
             self.line_break(Break())
             self.word("else")

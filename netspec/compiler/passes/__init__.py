@@ -1,1 +1,1 @@
-"""From graph to graph: pure functions that both backends use."""
+"""Graph-to-graph passes that both backends use. They are pure functions."""

@@ -1,4 +1,4 @@
-"""Give numbers to the sizes that a net leaves open."""
+"""Gives numbers to the sizes that a net leaves open."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from netspec.diagnostics import NetspecError
 
 
 def open_sizes(graph: Graph) -> set[str]:
-    """The names of the sizes that a graph leaves open."""
+    """Return the names of the sizes that a graph leaves open."""
     return names_in(dim for shape in graph.inputs.values() for dim in shape)
 
 
 def match_sizes(graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int] | None:
-    """The open sizes that make the net's inputs have these shapes, or None where nothing does."""
+    """Return the open sizes with which the net's inputs have these shapes; None if there are none."""
     sizes: dict[str, int] = {}
     for name, shape in graph.inputs.items():
         found = match_sizes_of(shape, shapes[name])
@@ -28,7 +28,9 @@ def match_sizes(graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> dict[str
 
 
 def match_sizes_of(shape: Shape, given: tuple[int, ...]) -> dict[str, int] | None:
-    """The same for one shape."""
+    """Return the open sizes with which one symbolic shape equals the given one; None if there are
+    none.
+    """
     sizes: dict[str, int] = {}
     if len(given) != len(shape):
         return None
@@ -42,10 +44,10 @@ def match_sizes_of(shape: Shape, given: tuple[int, ...]) -> dict[str, int] | Non
 
 
 def specialize(graph: Graph, sizes: Mapping[str, int]) -> Graph:
-    """The graph for pictures of one size.
+    """Return the graph with numbers for its open sizes.
 
     Raises:
-        NetspecError: if a layer cannot take pictures of that size.
+        NetspecError: if a layer cannot take images of that size.
     """
     inputs = {name: _numbers(shape, sizes) for name, shape in graph.inputs.items()}
     shapes: dict[str, Shape] = dict(inputs)

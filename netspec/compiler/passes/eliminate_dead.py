@@ -1,4 +1,4 @@
-"""Drop what no output depends on."""
+"""Dead code elimination: drops what no output depends on."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from netspec.compiler.ir.graph import Graph
 
 
 def live_values(graph: Graph) -> set[str]:
-    """The values that some output depends on, the outputs included."""
+    """Return the values that some output depends on, the outputs included."""
     live: set[str] = set()
     pending = list(graph.outputs.values())
     while pending:
@@ -23,10 +23,11 @@ def live_values(graph: Graph) -> set[str]:
 
 
 def eliminate_dead(graph: Graph) -> Graph:
-    """The graph without the nodes that no output depends on, and without their parameters."""
+    """Return the graph without the nodes that no output depends on, and without their parameters."""
     live = live_values(graph)
     nodes = tuple(node for node in graph.nodes if node.name in live)
-    # In the order of their first use that is left: that is where a PyTorch module would make them.
+    # Parameters are in the order of their first remaining use, in which a PyTorch module would make
+    # them.
     used = dict.fromkeys(full for node in nodes for full in node.parameters.values())
     parameters = {name: graph.parameters[name] for name in used}
     return dataclasses.replace(graph, nodes=nodes, parameters=parameters)

@@ -13,10 +13,10 @@ from netspec.compiler.ir.graph import Graph, Node
 
 
 def pool_first(graph: Graph) -> Graph:
-    """The graph with each `relu -> max_pool`, where nothing else reads the relu, turned round.
+    """Return the graph with each `relu -> max_pool` swapped, where nothing else reads the relu.
 
-    The ops say which they are: `commutes_with_max`, `takes_max`. The last of the two keeps its name;
-    the first is named after it, with `.first`.
+    Ops declare whether this applies to them: `commutes_with_max`, `takes_max`. The second node of
+    the pair keeps the name of the pair's value; the first gets that name with `.first` behind it.
     """
     nodes = {node.name: node for node in graph.nodes}
     outputs = set(graph.outputs.values())

@@ -1,1 +1,1 @@
-"""What was written, with its spans, and the words of the language."""
+"""The syntax tree with its spans, and the vocabulary of the language."""

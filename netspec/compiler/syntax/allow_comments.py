@@ -1,10 +1,11 @@
-"""Warnings silenced where they stand: `# allow: CODE, ...`.
+"""Comments that silence warnings: `# allow: CODE, ...`.
 
-Such a comment is about a statement, or about the head of one that has a body (`net A(...) {`,
-`for i in range(3) {`), never about a line: so no layout changes what it silences.
+Such a comment belongs to a statement, or to the head of one that has a body (`net A(...) {`,
+`for i in range(3) {`), never to a line. So no change of layout changes what it silences.
 
-- Behind code, it is about what that code belongs to; behind a closing `}`, about all that it closes.
-- Alone on its line, it is about what it stands in the middle of, or else about what comes next.
+- Behind code, it belongs to the statement that the code is part of. Behind a closing `}`, it
+  belongs to the whole statement that the `}` closes.
+- Alone on its line, it belongs to the statement that it stands inside of, or else to the next one.
 """
 
 from __future__ import annotations
@@ -22,18 +23,19 @@ _ALLOW = re.compile(r"#\s*allow:\s*([\w/-]+(?:\s*,\s*[\w/-]+)*)")
 _CODE = re.compile(r"[\w/-]+")
 _STRING_OR_COMMENT = re.compile(r'"(?:[^"\\\n]|\\[^\n])*"|#[^\n]*')
 
-# What can stand between a comment and the head that it is about.
+# The code that may stand between a comment and the head that it belongs to.
 _LEADS_TO_HEAD = ("", "}elseif", "elseif", "if")
 
 
 @dataclass(frozen=True, slots=True)
 class Silenced:
-    """Codes that a comment silences for all that starts in a span.
+    """The warnings that one comment silences: those whose span starts inside `span`.
 
     Attributes:
-        about: which of the file's statements that is, counted from its start.
-        span: where it stands.
-        codes: of warnings.
+        about: the number of the statement that the comment belongs to, counted from the file's
+            start.
+        span: the span of that statement.
+        codes: the codes of the warnings.
     """
 
     about: int
@@ -42,15 +44,15 @@ class Silenced:
 
 
 def silenced(file: syntax.File) -> tuple[Silenced, ...]:
-    """What the comments of a file silence, statement by statement."""
+    """Return what the comments of a file silence, ordered by statement."""
     text = file.source.text
     if "allow:" not in text:
         return ()
-    # The text without comments and strings: every brace in it is one.
+    # Without comments and strings, every brace that is left in the text is one.
     code = _STRING_OR_COMMENT.sub(lambda match: _blank(match[0]), text)
     spans: list[Span] = []
-    heads: list[tuple[int, int]] = []  # (start, which)
-    closed: dict[int, int] = {}  # by the end of a body: the statement that it ends
+    heads: list[tuple[int, int]] = []  # start of the head, index into spans
+    closed: dict[int, int] = {}  # end of a body: index into spans
     for head, whole, opens in _statements(file):
         if opens:
             head = Span(head.source, head.start, code.index("{", head.end) + 1)
@@ -71,7 +73,7 @@ def silenced(file: syntax.File) -> tuple[Silenced, ...]:
 
 
 def allowed_codes(file: syntax.File) -> Iterator[Span]:
-    """Where the comments of a file name codes, whatever they are about."""
+    """Yield the span of each code in an `# allow:` comment of a file, wherever the comment stands."""
     if "allow:" not in file.source.text:
         return
     for comment in _STRING_OR_COMMENT.finditer(file.source.text):
@@ -89,7 +91,10 @@ def _blank(text: str) -> str:
 def _about(
     code: str, at: int, heads: list[tuple[int, int]], spans: list[Span], closed: dict[int, int]
 ) -> int | None:
-    """Which statement a comment is about; none at the end of a body, and behind `else {`."""
+    """Return the number of the statement that a comment belongs to.
+
+    It is None at the end of a body, and before an `else {`, which has no head of its own.
+    """
     following = bisect_right(heads, (at, len(spans)))
     if following:
         before = heads[following - 1][1]
@@ -119,8 +124,10 @@ def is_allowed(warning: Diagnostic, comments: Iterable[Silenced]) -> bool:
 
 
 def _statements(file: syntax.File) -> Iterator[tuple[Span, Span | None, bool]]:
-    """The definitions and statements of a file. Those with a body come as their head, up to its last
-    word, the whole, and true.
+    """Yield the span of each definition and statement of a file, as (span, whole, opens).
+
+    For one with a body, `span` is the head up to its last word, `whole` is the whole and `opens` is
+    true.
     """
     stack: list[Any] = list(reversed(file.definitions))
     while stack:

@@ -1,4 +1,4 @@
-"""Labels: what they may be, and the names that PyTorch's modules already use."""
+"""Checks of labels: their form, and the names that PyTorch's modules already use."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ MAX_LENGTH = 200
 MAX_SEGMENTS = 16
 
 # The attributes of torch.nn.Module: a layer of this name would hide one of them in the generated
-# class. A test holds this list against the installed PyTorch.
+# class. A test compares this list with the installed PyTorch.
 MODULE_ATTRIBUTES = frozenset(
     """
     T_destination add_module apply bfloat16 buffers call_super_init children compile cpu cuda double
@@ -26,7 +26,7 @@ MODULE_ATTRIBUTES = frozenset(
 
 
 def problem(segment: str) -> str | None:
-    """Why a label's segment cannot be used, or None."""
+    """Return why a segment of a label cannot be used, or None if it can."""
     if len(segment) > MAX_LENGTH:
         return "it is too long"
     if not _SEGMENT.fullmatch(segment):

@@ -1,4 +1,4 @@
-"""Habits from PyTorch, Keras and Python: what is meant, and how it is written here."""
+"""Names and habits from PyTorch, Keras and Python, with what is written here instead."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from netspec.compiler.syntax import tree as syntax
 from netspec.diagnostics import suggest
 
-# Words for an attribute of ours.
+# Other frameworks' names for our attributes.
 ATTRIBUTES = {
     "padding": "pad", "kernel_size": "kernel", "filters": "channels", "out_channels": "channels",
     "units": "features", "out_features": "features", "strides": "stride", "pool_size": "kernel",
@@ -15,13 +15,14 @@ ATTRIBUTES = {
     "num_groups": "groups", "kernel_initializer": "weight", "gamma": "weight", "beta": "bias",
 }  # fmt: skip
 
-# Words for the size of a layer's input, which no layer of ours is told.
+# Other frameworks' names for the size of a layer's input, which is never written here: it is
+# inferred.
 INPUT_SIZES = frozenset(
     "in_channels in_features num_features num_channels input_channels input_dim input_shape"
     " input_size".split()
 )
 
-# Words for an activation behind a layer.
+# Other frameworks' names for an argument that adds an activation behind a layer.
 ACTIVATIONS = frozenset(
     "activation act act_layer activation_fn activation_layer nonlinearity".split()
 )
@@ -40,8 +41,9 @@ LAYERS = {
     "stochasticdepth": "drop_path", "chunk": "split",
 }  # fmt: skip
 
-# What is no layer here, in lower case and without underscores, and what there is instead. Names that look
-# like one of ours, and mean something else, stand here too: nothing is guessed for them.
+# Layers that do not exist here, in lower case and without underscores, with what to use instead.
+# The list includes names that look like one of ours but mean something else: no guess is made for
+# them.
 _ONE_AXIS = (
     "pictures have two axes: a row is a picture of height 1, `reshape([channels, 1, length])`"
 )
@@ -79,7 +81,7 @@ ABSENT = {
                     _NO_ACTIVATION),
     "weightnorm": _AS_THEY_ARE, "spectralnorm": _AS_THEY_ARE,
 }  # fmt: skip
-# What several layers of ours compute together.
+# Layers that are written here as several layers.
 SEVERAL = {"layernorm2d": "permute([2, 3, 1]) -> layer_norm(axes = 1) -> permute([3, 1, 2])"}
 _LOSSES = frozenset(
     "crossentropy softmaxcrossentropy binarycrossentropy bce bcewithlogits mse mae nll nllloss hinge"
@@ -93,7 +95,7 @@ PYTHON_WORDS: Mapping[str, tuple[str, bool | None]] = {
 
 
 def layer_meant(name: str, known: Collection[str]) -> str | None:
-    """The layer or block that was probably meant by a name."""
+    """Return the layer or block that was probably meant by a name, or None."""
     meant = layer_named(name, known)
     if meant is None and (close := suggest(name, known)) is not None and _may_mean(name, close):
         meant = close
@@ -101,7 +103,9 @@ def layer_meant(name: str, known: Collection[str]) -> str | None:
 
 
 def layer_named(name: str, known: Collection[str]) -> str | None:
-    """The layer that a name stands for, however it is spelt: `MaxPool2d`, `ReLU`, `max_pool`."""
+    """Return the layer that a name stands for, however it is spelt (`MaxPool2d`, `ReLU`,
+    `max_pool`), or None.
+    """
     if name in known:
         return name
     plain = name.lower().replace("_", "")
@@ -112,9 +116,9 @@ def layer_named(name: str, known: Collection[str]) -> str | None:
 
 
 def _may_mean(name: str, close: str) -> bool:
-    """Whether a name may be a slip for one that looks like it: no word of it is another word.
+    """Whether a name may be a misspelling of a similar one, rather than the name of something else.
 
-    `pixel_shuffle` shares a word with `channel_shuffle`, and means something else.
+    `pixel_shuffle` shares a word with `channel_shuffle` but means something else.
     """
     words, others = ([*filter(None, each.lower().split("_"))] for each in (name, close))
     if len(words) == len(others):
@@ -126,7 +130,9 @@ def _may_mean(name: str, close: str) -> bool:
 
 
 def _are_close(word: str, other: str) -> bool:
-    """Whether two words differ by a slip, or one is short for the other: `average`, `avg`."""
+    """Whether two words differ by a typing error, or one abbreviates the other, as `avg` does
+    `average`.
+    """
     if word == other or suggest(word, [other]) is not None:
         return True
     short, long = sorted((word, other), key=len)
@@ -140,13 +146,13 @@ def is_torch_class(name: str) -> bool:
 
 
 def why_absent(name: str) -> str | None:
-    """Advice about a name that stands for no layer."""
+    """Return advice about a name that stands for no layer here, or None."""
     plain = name.lower().replace("_", "")
     return _LOSS if plain.endswith("loss") or plain in _LOSSES else ABSENT.get(plain)
 
 
 def activation_meant(value: syntax.Expr, known: Collection[str]) -> str | None:
-    """The layer, as a pipeline would write it, that `activation = relu` asks for."""
+    """Return the layer that `activation = relu` asks for, as a pipeline would write it."""
     if isinstance(value, syntax.Literal) and isinstance(value.value, str):
         return layer_meant(value.value, known)
     if isinstance(value, syntax.Name):

@@ -1,9 +1,9 @@
-"""What was written: the syntax tree of a `.net` file, every part with its span.
+"""The syntax tree of a `.net` file. Every node has its span.
 
 Operator chains are flat (`a + b + c` is one `Chain`), so the depth of a tree is the depth of its
-brackets, and a long file is never a deep one. Nodes are never changed after they are made; that
-they are not frozen, and have no comparison, makes them three times as quick to define, which every
-start of the tool does.
+brackets: a long file does not make a deep tree. Nodes are never changed after they are made. They
+are not frozen and define no comparison, because that makes the classes three times as quick to
+define, which every start of the tool does.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Parens:
 
 @dataclass(slots=True, eq=False, repr=False)
 class Group:
-    """`(a, b)`: several values that go into one layer."""
+    """`(a, b)`: several values that are the inputs of one layer."""
 
     items: tuple[Expr, ...]
     span: Span
@@ -59,7 +59,7 @@ class Group:
 
 @dataclass(slots=True, eq=False, repr=False)
 class Chain:
-    """`a + b - c` or `a * b // c`, applied from the left."""
+    """`a + b - c` or `a * b // c`, evaluated from left to right."""
 
     first: Expr
     rest: tuple[tuple[str, Expr], ...]
@@ -77,7 +77,7 @@ class Compare:
 
 @dataclass(slots=True, eq=False, repr=False)
 class Logic:
-    """`a and b and c`, or the same with `or`; stops at the first that decides."""
+    """`a and b and c`, or the same with `or`; evaluation stops at the first item that decides."""
 
     operator: str
     items: tuple[Expr, ...]
@@ -95,7 +95,7 @@ class Unary:
 
 @dataclass(slots=True, eq=False, repr=False)
 class Power:
-    """`a ** b ** c`, applied from the right."""
+    """`a ** b ** c`, evaluated from right to left."""
 
     items: tuple[Expr, ...]
     span: Span
@@ -103,7 +103,9 @@ class Power:
 
 @dataclass(slots=True, eq=False, repr=False)
 class Conditional:
-    """`a if p else b if q else c`: the cases (value, condition) in order, then the rest."""
+    """`a if p else b if q else c`: the cases (value, condition) in order, then the value for the
+    rest.
+    """
 
     cases: tuple[tuple[Expr, Expr], ...]
     otherwise: Expr
@@ -234,7 +236,7 @@ class Return:
 
 @dataclass(slots=True, eq=False, repr=False)
 class Init:
-    """`init weight = normal(0.01), bias = zeros`: holds from here to the end of its body."""
+    """`init weight = normal(0.01), bias = zeros`: applies from here to the end of its body."""
 
     rules: tuple[tuple[Name, Expr], ...]
     span: Span
@@ -261,7 +263,7 @@ class For:
 
 @dataclass(slots=True, eq=False, repr=False)
 class If:
-    """`if a { ... } else if b { ... } else { ... }`, decided when the file is compiled."""
+    """`if a { ... } else if b { ... } else { ... }`, decided at compile time."""
 
     branches: tuple[tuple[Expr, tuple[Statement, ...]], ...]
     otherwise: tuple[Statement, ...]
@@ -291,7 +293,7 @@ Statement = Input | Output | Return | Init | Assert | For | If | Layer | Assign
 
 @dataclass(slots=True, eq=False, repr=False)
 class Parameter:
-    """An argument in the head of a net or a block; without a default it must be given."""
+    """A parameter in the head of a net or a block; a call must give one that has no default."""
 
     name: Name
     default: Expr | None
@@ -347,14 +349,15 @@ class File:
     definitions: tuple[Import | Net | Block | Version, ...]
 
 
-# What names something that is neither a value nor a constant.
+# The fields whose names refer to something that is neither a value nor a constant.
 NAMING = ("callee", "name", "label")
 
 
 def parts(tree: Any, skipping: tuple[str, ...] = ()) -> Iterator[Any]:
-    """The nodes of a tree, or of a tuple of trees, in the file's order, outer ones first.
+    """Yield the nodes of a tree, or of a tuple of trees, in preorder, which is the order of the
+    file.
 
-    What stands in the fields called `skipping` is left out.
+    The fields named in `skipping` are not entered.
     """
     stack = [tree]
     while stack:
