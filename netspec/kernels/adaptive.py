@@ -1,7 +1,7 @@
-"""Pooling into a given number of cells, whose windows are as even as whole pixels allow.
+"""Adaptive pooling: into a given number of cells, with windows as even as whole pixels allow.
 
-Cell p of P along an axis of H pixels reads the pixels floor(p*H / P) to ceil((p+1)*H / P), so
-neighbours may share a pixel, or be one and the same where there are more cells than pixels.
+Cell p of P along an axis of H pixels reads the pixels floor(p*H / P) to ceil((p+1)*H / P). So
+neighbouring cells may share a pixel, and with more cells than pixels some cells are equal.
 """
 
 from collections.abc import Iterator
@@ -61,7 +61,7 @@ def max_backward(x: Array, dy: Array, dx: Array) -> None:
             wide = window.shape[2]
             first = window.reshape(len(window), -1, len(channel)).argmax(axis=1)
             place = (image, rows.start + first // wide, columns.start + first % wide, channel)
-            # No place is there twice, for each has its own image and channel.
+            # No place occurs twice, because each has its own image and channel.
             target[place] += gradient[cell]
 
     by_images(lambda images: as_one(part, x[images], dy[images], dx[images]), x)
@@ -70,7 +70,7 @@ def max_backward(x: Array, dy: Array, dx: Array) -> None:
 def _cells(
     x_shape: tuple[int, ...], out_shape: tuple[int, ...]
 ) -> Iterator[tuple[tuple[slice, int, int], slice, slice]]:
-    """The index of each cell in the output, with the rows and columns that it reads."""
+    """Yield the index of each cell in the output, with the rows and columns that it reads."""
     high, wide = out_shape[1:3]
     for p, q in np.ndindex(high, wide):
         yield np.s_[:, p, q], _window(p, high, x_shape[1]), _window(q, wide, x_shape[2])

@@ -1,4 +1,4 @@
-"""What the kernels share: the array type, carving up scratch, and sums over rows."""
+"""What the kernels share: the array type, splitting scratch into arrays, and sums over rows."""
 
 from collections.abc import Callable, Iterator, Sequence
 from math import prod
@@ -12,12 +12,12 @@ Array: TypeAlias = NDArray[np.floating[Any]]
 Number = TypeVar("Number", bound=np.generic)
 
 # Rows of few channels are laid end to end until they are about this long: NumPy's inner loop is as
-# long as the row it adds, and its start costs as much as adding some hundred numbers.
+# long as the row it adds, and starting it costs as much as adding a few hundred numbers.
 FOLDED_WIDTH = 1024
 
 
-# OpenBLAS multiplies matrices of up to this many products without packing them first: small ones
-# are a quarter faster that way, so what can be cut is cut to fit.
+# OpenBLAS multiplies matrices with up to this many products without packing them first. Such small
+# products are a quarter faster, so work that can be cut is cut to this size.
 SMALL_PRODUCT = 1_000_000
 
 
@@ -32,18 +32,20 @@ def carve(scratch: Array, *shapes: tuple[int, ...]) -> list[Array]:
 
 
 def strided(x: Array, shape: tuple[int, ...], strides: tuple[int, ...]) -> Array:
-    """A view of the memory of `x` by any shape and strides (in bytes).
+    """A view of the memory of `x` with any shape and strides (in bytes).
 
-    What may be recorded must take such views here: NumPy's own function loses the kind of array.
+    Kernels that may be recorded must take such views here: NumPy's own function loses the subclass
+    of the array.
     """
     return as_strided(x, shape, strides, subok=True)
 
 
 def as_one(task: Callable[..., None], *arrays: Array, reads: Sequence[Array] = ()) -> None:
-    """Call `task(*arrays, *reads)`, whose NumPy calls depend on the numbers in the arrays.
+    """Call `task(*arrays, *reads)`, if its NumPy calls depend on the numbers in the arrays.
 
-    A recording of the kernels (`netspec.runtime.engine.record.recorder`) keeps it as one call, so
-    `task` may know nothing else that changes from call to call. It writes none of `reads`.
+    A recording of the kernels (`netspec.runtime.engine.record.recorder`) keeps it as a single call,
+    so `task` must not depend on anything else that changes from call to call. It must not write to
+    `reads`.
     """
     recorder = getattr(arrays[0], "recorder", None)
     if recorder is None:
@@ -53,9 +55,10 @@ def as_one(task: Callable[..., None], *arrays: Array, reads: Sequence[Array] = (
 
 
 def fixed(array: NDArray[Number]) -> NDArray[Number]:
-    """The array, contiguous and read-only: one that holds the same numbers in every run.
+    """Return a contiguous read-only array, to mark that it holds the same numbers in every run.
 
-    A recording of the kernels takes such an array as it is, and refuses others that it does not know.
+    A recording of the kernels uses such an array directly, and refuses other arrays that it does
+    not know.
     """
     array = np.ascontiguousarray(array)
     array.setflags(write=False)
@@ -93,5 +96,8 @@ def chunks(length: int, size: int) -> Iterator[slice]:
 
 
 def repeat_row(vector: Array, times: int) -> Array:
-    """`vector` (C,) `times` over, end to end: adding a long row is faster than many short ones."""
+    """Repeat `vector` (C,) `times` times end to end.
+
+    Adding one long row is faster than many short ones.
+    """
     return np.tile(vector, times)

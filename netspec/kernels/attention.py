@@ -2,9 +2,9 @@
 
     p = softmax(q @ k.T / sqrt(D)) along the keys, y = p @ v
 
-q (N, ..., T, D), k (N, ..., S, D), v (N, ..., S, E), y (N, ..., T, E). Causal: query t sees the keys
-0 to t. The shares p are as large as T*S; a tile of them is made in scratch, and made again for the
-gradient.
+q (N, ..., T, D), k (N, ..., S, D), v (N, ..., S, E), y (N, ..., T, E). Causal: query t sees the
+keys 0 to t. The attention weights p have T*S elements for each head, so only a tile of them is
+computed in scratch at a time, and the gradient computes it again.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ import numpy as np
 from netspec.kernels import parallel
 from netspec.kernels.arrays import Array, carve, chunks, fixed
 
-# Elements in the shares of a tile.
+# Elements of the attention weights in a tile.
 TILE = 1 << 16
 
 
@@ -43,7 +43,7 @@ def backward(
     *,
     causal: bool,
 ) -> None:
-    """Write those of dq, dk and dv that are not None.
+    """Write the gradients dq, dk and dv; those that are None are skipped.
 
     With dp = dy @ v.T and ds = p * (dp - sum of dp*p over the keys):
     dq = ds @ k / sqrt(D), dk = ds.T @ q / sqrt(D), dv = p.T @ dy.
@@ -74,7 +74,7 @@ def backward(
 
 
 def scratch_size(n: int, q_shape: tuple[int, ...], k_shape: tuple[int, ...]) -> int:
-    """Elements of scratch that suffice for both; shapes (..., T, D) and (..., S, D)."""
+    """Elements of scratch that suffice for both kernels; shapes (..., T, D) and (..., S, D)."""
     one = q_shape[-2] * k_shape[-2]
     heads = n * prod(q_shape[:-2])
     return 2 * min(parallel.threads(), heads) * min(heads * one, max(TILE, one))
@@ -97,7 +97,7 @@ def _shares(q: Array, k: Array, out: Array, *, causal: bool) -> None:
 
 
 def _each_tile(tile: Callable[[slice, Array], None], q: Array, k: Array, scratch: Array) -> None:
-    """Call `tile(heads, scratch)` for runs of heads, a part of them a thread."""
+    """Call `tile(heads, scratch)` for runs of heads; each thread gets a part of the heads."""
     one = q.shape[1] * k.shape[1]
     split = parallel.parts(len(q), len(q) * one * q.shape[2])
     share = len(scratch) // len(split)

@@ -1,8 +1,8 @@
-"""Batch normalisation over the last axis: the sums over rows, and what follows from them.
+"""Batch normalization over the last axis: the sums over rows, and the vectors computed from them.
 
-Normalising is y = x*scale + shift, and its gradient dx = dy*dy_scale + (x - mean)*x_scale +
-dx_shift, with one number a channel in each vector. These kernels make the vectors; the elementwise
-part is fused with whatever surrounds it.
+Normalizing is y = x*scale + shift, and its gradient dx = dy*dy_scale + (x - mean)*x_scale +
+dx_shift, where each vector has one number for each channel. These kernels compute the vectors; the
+elementwise part is fused with the operations around it.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from netspec.kernels import parallel
 from netspec.kernels.arrays import Array, carve, chunks, column_sums, fold, repeat_row
 
-# Elements of x in a block. Short calls make threads wait for each other, so that larger blocks than
-# the L2 cache holds are faster in the end.
+# Elements of x in a block. In short calls the threads wait for each other, so blocks larger than
+# the L2 cache are faster in the end.
 BLOCK = 1 << 17
 
-# What an element counts against `parallel.WORTH_A_THREAD`.
+# The cost of an element, in the units of `parallel.WORTH_A_THREAD`.
 WORK = 8
 
 
@@ -38,15 +38,15 @@ def batch_statistics(
     eps: float,
     momentum: float,
 ) -> None:
-    """Mean and variance of a batch, the affine map that normalises it, and the running estimates.
+    """Mean and variance of a batch, the affine map that normalizes it, and the running estimates.
 
     mean = sum(x) / R and var = sum((x - mean)**2) / R over the R rows of x (..., C);
     inverse_std = 1 / sqrt(var + eps), scale = weight*inverse_std, shift = bias - mean*scale;
     running = (1 - momentum)*running + momentum*batch, with the unbiased variance var * R/(R - 1).
 
-    The variance takes a second pass over x: sum(x**2)/R - mean**2 would lose all digits where the
-    mean is large. `counter` () counts the batches. `inverse_std` and the rest are (C,) vectors. No
-    weight or bias stands for ones and zeros.
+    The variance takes a second pass over x, because sum(x**2)/R - mean**2 would lose all digits if
+    the mean is large. `counter` () counts the batches. `inverse_std` and the rest are (C,) vectors.
+    A weight of None means ones, a bias of None zeros.
     """
     rows = x.size // x.shape[-1]
     mean[...] = _sums(_column_sums, scratch, x)[0]
@@ -101,13 +101,13 @@ def batch_backward(
     x_scale: Array,
     dx_shift: Array,
 ) -> None:
-    """The gradient of batch normalisation in training, where mean and variance depend on x.
+    """The gradient of batch normalization in training mode, where mean and variance depend on x.
 
     With xhat = (x - mean)*inverse_std and sums over the R rows of x and dy (..., C):
     dbias = sum(dy), dweight = sum(dy*xhat),
     dx = weight*inverse_std * (dy - dbias/R - xhat*dweight/R)
        = dy*dy_scale + (x - mean)*x_scale + dx_shift.
-    Writes dweight and dbias, where they are wanted, and the three vectors of dx.
+    Writes dweight and dbias, unless they are None, and the three vectors of dx.
     """
     rows = x.size // x.shape[-1]
     sum_dy, sum_dy_xhat = _gradient_sums(x, dy, scratch, mean, inverse_std)
@@ -190,7 +190,7 @@ def _gradient_sums(
 
 
 def _sums(part: Callable[..., list[Array]], scratch: Array, *arrays: Array) -> list[Array]:
-    """What `part(*arrays, scratch)` sums, a part of the images a thread, added in order."""
+    """Sum what `part(*arrays, scratch)` returns, in order; each thread gets a part of the images."""
     split = parallel.parts(len(arrays[0]), arrays[0].size * WORK)
     share = len(scratch) // len(split)
     tasks = [
@@ -208,7 +208,7 @@ def _sums(part: Callable[..., list[Array]], scratch: Array, *arrays: Array) -> l
 def _blocks(
     mean: Array, scratch: Array, *arrays: Array
 ) -> Iterator[tuple[list[Array], Array, Array]]:
-    """Go through the rows of `arrays` together, in blocks of long rows.
+    """Iterate over the rows of `arrays` together, in blocks of long rows.
 
     Yields the blocks (rows, k*C), the mean repeated k times, and a buffer of a block's shape.
     """
@@ -237,6 +237,6 @@ def _channel_sums(block: Array, channels: int) -> Array:
 
 
 def _store(value: Array, out: Array | None) -> None:
-    """Write `value` to `out` if it is wanted."""
+    """Write `value` to `out`, unless that is None."""
     if out is not None:
         out[...] = value

@@ -1,4 +1,4 @@
-"""Gradients of parameters that elementwise code broadcasts: sums over all that a number served."""
+"""Gradients of parameters that elementwise code broadcasts: sums over all places a number was used."""
 
 import numpy as np
 
@@ -8,12 +8,12 @@ from netspec.kernels.arrays import Array, carve, chunks, column_sums
 # Elements of x in a tile.
 TILE = 1 << 15
 
-# What an element counts against `parallel.WORTH_A_THREAD`.
+# The cost of an element, in the units of `parallel.WORTH_A_THREAD`.
 WORK = 8
 
 
 def backward(x: Array | None, dy: Array, out: Array, scratch: Array, *, after: int = 1) -> None:
-    """out[c] = sum of x*dy over all but c, for x and dy (..., C, after); no x stands for ones."""
+    """out[c] = sum of x*dy over all axes but c, for x and dy (..., C, after); x None means ones."""
     row = len(out) * after
     gradients = dy.reshape(-1, row)
     numbers = None if x is None else x.reshape(-1, row)
@@ -41,5 +41,5 @@ def backward(x: Array | None, dy: Array, out: Array, scratch: Array, *, after: i
 
 
 def scratch_size(n: int, row: int) -> int:
-    """Elements of scratch that suffice for `backward`, for rows of C times `after`."""
+    """Elements of scratch that suffice for `backward`, for rows of C * `after` elements."""
     return parallel.threads() * max(TILE, row)

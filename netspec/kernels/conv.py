@@ -3,17 +3,17 @@
     out[n, p, q, o] = bias[o] + sum over i, j, c of
                       x[n, p*sh + i*dh - top, q*sw + j*dw - left, c] * weight[o, c, i, j]
 
-The *columns* of a tile of outputs are the patches of x it reads, one patch a row, in the order
-(i, j, c), in which a patch's row of kw*C numbers is one contiguous run of x. A tile's columns stay
-in the L2 cache; the backward kernels make them again rather than keep them.
+The *columns* of a tile of outputs are the patches of x that it reads, one patch in each row, in the
+order (i, j, c). In this order, kw*C numbers of a patch are one contiguous run of x. A tile's
+columns fit the L2 cache; the backward kernels compute them again instead of keeping them.
 
-One row of the columns may serve `span` neighbouring outputs: the patch is then that much wider, and
-the packed weight holds the kernel `span` times, each shifted by the stride, with zeros around it.
-That multiplies by some zeros, and saves copying the overlap of neighbouring patches; `mending` sees
-to it that a NaN in it goes no further.
+One row of the columns may serve `span` neighbouring outputs: the patch is then wider, and the
+packed weight holds the kernel `span` times, each shifted by the stride, with zeros around it. This
+multiplies by some zeros, but avoids copying the overlap of neighbouring patches. `mending` keeps a
+NaN in the patch from reaching outputs whose own window does not hold it.
 
-The gradient of x is the same computation on dy with the kernel flipped, and, where the stride is
-not 1, once for each place of a pixel in the stride.
+The gradient of x is the same computation on dy with the kernel flipped. With a stride other than 1
+it is done once for each position of a pixel within the stride.
 
 Groups are a leading axis throughout: a batch of matrix products.
 """
@@ -81,7 +81,7 @@ def backward_weight(
     dilation: Pair,
     groups: int,
 ) -> None:
-    """dweight[o, c, i, j] = sum over n, p, q of dy[n, p, q, o] * (what tap i, j, c saw there).
+    """dweight[o, c, i, j] = sum over n, p, q of dy[n, p, q, o] * (what tap i, j, c sees there).
 
     As matrices, dweight = columns(x).T @ dy.
     x (N, H, W, C), dy (N, OH, OW, O), dweight (O, C/groups, kh, kw).
@@ -109,19 +109,19 @@ def backward_weight(
 
 
 def _is_winograd(x: Array, y: Array, groups: int, window: Window) -> bool:
-    """Whether a convolution of x to y is done by `winograd`."""
+    """Return True if a convolution of x to y is done by `winograd`."""
     single = x.dtype == np.float32
     dense = y.flags.c_contiguous
     return single and dense and winograd.applies(x.shape, y.shape, groups, window)
 
 
 def _packed_gradient(x: Array, dy: Array, groups: int, scratch: Array, window: Window) -> Array:
-    """The gradient of the packed weight, in `scratch`."""
+    """Compute the gradient of the packed weight; the result is in `scratch`."""
     plan = plan_tiles(x.shape, dy.shape, groups, window)
     total, part, padded, columns = carve(scratch, plan.packed, *plan[1:4])
     matrix, part_matrix = _matrices(total), _matrices(part)
     for tile, patches in _im2col(x, dy.shape, padded, columns, plan, window):
-        # The first tile's product needs no zeroed sum to be added to.
+        # The first tile's product is written directly, so the sum need not be zeroed before.
         first = tile.images.start == tile.rows.start == 0
         product = matrix if first else part_matrix
         np.matmul(patches.transpose(0, 2, 1), _outputs(dy[tile.area], plan), out=product)
@@ -164,8 +164,9 @@ def backward_input(
 
 
 def _correlate_back(dy: Array, kernels: Array, dx: Array, scratch: Array, window: Window) -> None:
-    """The gradient of the input, with kernels (G, O/G, C/G, kh, kw)."""
-    # dx is dy correlated with the flipped kernel, inputs for outputs: p = (h + top - i*dh) / sh.
+    """Compute the gradient of the input, with kernels (G, O/G, C/G, kh, kw)."""
+    # dx is dy correlated with the flipped kernel, where inputs and outputs change places:
+    # p = (h + top - i*dh) / sh.
     flipped = kernels.transpose(0, 2, 1, 3, 4)
     for phase in phases(window, dx.shape):
         target = dx[phase.pixels]
@@ -188,9 +189,10 @@ def scratch_size(
 ) -> int:
     """Elements of scratch that suffice for the three kernels above.
 
-    `n` images, in_shape (H, W, C), out_shape (OH, OW, O). Each part of the images has a share, and
-    all shares are as large as the largest. What a part needs may grow where its images become fewer,
-    for tiles are as equal as possible: every size that a part can have counts.
+    `n` images, in_shape (H, W, C), out_shape (OH, OW, O). Each part of the images has a share of
+    the scratch, and all shares are as large as the largest. Because tiles are made as equal as
+    possible, a part with fewer images may need more, so every size that a part can have is
+    considered.
     """
     window = Window(kernel, stride, pad, dilation)
     share = cache(lambda images: _scratch_share(images, in_shape, out_shape, groups, window))
@@ -200,7 +202,7 @@ def scratch_size(
 
 
 def _shares(split: list[slice], scratch: Array) -> list[tuple[slice, Array]]:
-    """The images of each part, and its share of the scratch."""
+    """The images of each part, with its share of the scratch."""
     share = len(scratch) // len(split)
     return [(part, scratch[i * share : (i + 1) * share]) for i, part in enumerate(split)]
 
@@ -232,7 +234,8 @@ def _correlate(
         winograd.correlate(x, kernels[0], bias, out, scratch, window)
         return
     plan = plan_tiles(x.shape, out.shape, len(kernels), window)
-    # A matrix product writes whole matrices, so where `out` is strided it goes by `result`.
+    # A matrix product writes whole matrices, so if `out` is strided the product goes to `result`
+    # first.
     direct = out.flags.c_contiguous
     packed, padded, columns, *result = carve(scratch, *(plan[1:4] if direct else plan[1:]))
     _pack(kernels, packed, window.stride[1])
@@ -298,7 +301,7 @@ def _im2col(
     plan: TilePlan,
     window: Window,
 ) -> Iterator[tuple[Tile, Array]]:
-    """Each tile of outputs with the patches it reads, as matrices (G, outputs/span, patch)."""
+    """Yield each tile of outputs with the patches it reads, as matrices (G, outputs/span, patch)."""
     groups, kh, wide, ins, span, _ = plan.packed
     tiles = plan.tiling.tiles(len(x), out_shape[1])
     if is_pointwise(x.shape, out_shape, groups, window):
@@ -308,7 +311,7 @@ def _im2col(
     padding, (top, _, left, _) = reads_padding(x.shape, out_shape, window), window.pad
     source = padded if padding else x[:, -top:, -left:]
     images, rows = plan.tiling if padding else (len(x), out_shape[1])
-    # All patches as one view, which overlap in memory: the copy of a part of it is im2col.
+    # All patches as one view that overlaps itself in memory: copying a part of it is im2col.
     _, (sh, sw), _, (dh, dw) = window
     n, h, w, c = source.strides
     patches = strided(
@@ -316,8 +319,9 @@ def _im2col(
         (groups, images, rows, out_shape[2] // span, kh, wide, ins),
         (ins * c, n, sh * h, span * sw * w, dh * h, dw * w, c),
     )
-    # Tiles of whole images have their zeros in the same places, which are written once. A stage of
-    # this loop takes some microseconds with the interpreter lock held, so it is kept short.
+    # In tiles of whole images the zeros are always in the same places, so they are written only
+    # once. A step of this loop holds the interpreter lock for some microseconds, so it is kept
+    # short.
     if padding and rows == out_shape[1] and groups == 1:
         yield from _whole_images(x, padded, patches[0], columns, window, tiles)
         return

@@ -1,6 +1,6 @@
-"""Transposed convolution: the gradient of a convolution by its input, run forward.
+"""Transposed convolution: the gradient of a convolution with respect to its input, used forward.
 
-It shares the kernels of `conv`, with the two pictures in each other's place.
+It shares the kernels of `conv`, with input and output exchanged.
 """
 
 from netspec.kernels import conv

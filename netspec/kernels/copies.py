@@ -1,7 +1,7 @@
-"""Copies of parts of arrays: what slicing, padding, concatenating and permuting come to.
+"""Copies of parts of arrays, which implement slicing, padding, concatenating and permuting.
 
-A region of an image starts at `start` and goes on by `step`, one number for each axis after the
-batch; it is as large as the smaller of the two arrays.
+A region of an image begins at `start` and continues by `step`, with one number for each axis after
+the batch. It is as large as the smaller of the two arrays.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from netspec.kernels.arrays import Array
 
 Ints = tuple[int, ...]
 
-# What an element counts against `parallel.WORTH_A_THREAD`.
+# The cost of an element, in the units of `parallel.WORTH_A_THREAD`.
 WORK = 4
 
 
@@ -42,14 +42,14 @@ def embed(x: Array, out: Array, *, start: Ints, step: Ints, value: float) -> Non
 
 
 def transpose(x: Array, out: Array, *, split: Ints, axes: Ints) -> None:
-    """Each image of `x`, seen as of shape `split`, with its axes permuted as `axes` (from 0) says."""
+    """View each image of `x` as of shape `split`, and permute its axes by `axes` (counted from 0)."""
     source = x.reshape(-1, *split).transpose(0, *(axis + 1 for axis in axes))
     target = out.reshape(source.shape)
     by_images(lambda images: np.copyto(target[images], source[images]), out)
 
 
 def by_images(task: Callable[[slice], object], array: Array) -> None:
-    """Call `task(images)` so that all images of `array` (N, ...) are done, a part a thread."""
+    """Call `task(images)` so that all images of `array` (N, ...) are done; each thread gets a part."""
     parallel.run(task, [(part,) for part in parallel.parts(len(array), array.size * WORK)])
 
 

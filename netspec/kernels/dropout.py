@@ -1,4 +1,4 @@
-"""Dropout masks, and what scales whole images by one."""
+"""Dropout masks, and scaling each image by one number."""
 
 import numpy as np
 
@@ -26,5 +26,5 @@ def sample_mask(rng: np.random.Generator, mask: Array, *, p: float) -> None:
 
 
 def scale_images(x: Array, mask: Array, out: Array) -> None:
-    """`out = x * mask`, with x (N, ...) and one number an image in `mask` (N, 1, ..., 1)."""
+    """`out = x * mask`, with x (N, ...) and `mask` (N, 1, ..., 1), one number for each image."""
     by_images(lambda images: np.multiply(x[images], mask[images], out=out[images]), out)

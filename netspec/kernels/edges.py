@@ -1,7 +1,7 @@
-"""Padding by the picture itself: mirrored at its edge, or its edge repeated.
+"""Padding with pixels of the picture: mirrored at its edge, or with the edge repeated.
 
-A padded axis has up to three sections: before the picture, the picture, after it. Where two axes
-are padded, that makes nine regions, each read from one region of the picture by slicing alone.
+A padded axis has up to three sections: before the picture, the picture, and after it. With two
+padded axes there are nine regions, each of which is a slice of one region of the picture.
 """
 
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ def forward(x: Array, out: Array, *, pad: Pad, mode: str) -> None:
 
 
 def backward(dy: Array, dx: Array, *, pad: Pad, mode: str) -> None:
-    """Each pixel of `dx` (N, H, W, C) gets the sum of `dy` over the places that were read from it."""
+    """Each pixel of `dx` (N, H, W, C) gets the sum of `dy` over the places that were copied from it."""
     regions = list(_regions(dx.shape, pad, mode))
     top, _, left, _ = pad
     picture = np.s_[:, top : top + dx.shape[1], left : left + dx.shape[2]]
@@ -38,7 +38,7 @@ def backward(dy: Array, dx: Array, *, pad: Pad, mode: str) -> None:
         for inside, outside in regions:
             if outside != picture:
                 pixels = target[inside]
-                # A repeated edge is one row or column for many places.
+                # With `replicate`, one row or column is the source of many places.
                 shared = tuple(
                     axis for axis in (1, 2) if pixels.shape[axis] != gradient[outside].shape[axis]
                 )
@@ -48,9 +48,9 @@ def backward(dy: Array, dx: Array, *, pad: Pad, mode: str) -> None:
 
 
 def _regions(shape: tuple[int, ...], pad: Pad, mode: str) -> Iterator[tuple[Region, Region]]:
-    """Each region of the padded picture with the region of the picture (N, H, W, C) it is read from.
+    """Yield each region of the picture, and the region of the padded picture that is made from it.
 
-    The latter is first.
+    `shape` is that of the picture, (N, H, W, C).
     """
     _, height, width, _ = shape
     top, bottom, left, right = pad

@@ -1,4 +1,4 @@
-"""What fused elementwise code needs: tiles that stay in cache, and registers to compute in."""
+"""Helpers of fused elementwise code: tiles that stay in cache, and registers to compute in."""
 
 from collections.abc import Callable
 from math import prod
@@ -10,35 +10,36 @@ from numpy.typing import NDArray
 from netspec.kernels import parallel
 from netspec.kernels.arrays import Array, chunks
 
-# Elements in a tile: few enough for the L3 cache, and enough for a call to take longer than Python.
+# Elements in a tile: few enough for the L3 cache, and enough that a NumPy call takes longer than
+# the Python around it.
 TILE = 1 << 17
 
-# What an element counts against `parallel.WORTH_A_THREAD`.
+# The cost of an element, in the units of `parallel.WORTH_A_THREAD`.
 WORK = 8
 
 
 def scratch_size(width: int, registers: int) -> int:
-    """Elements of scratch that `run` needs for rows of `width`."""
+    """Elements of scratch that `run` needs for rows of `width` elements."""
     return parallel.threads() * registers * max(TILE, width)
 
 
 def flat(*arrays: Array) -> list[Array]:
-    """Contiguous arrays of equal shape as vectors."""
+    """View contiguous arrays of equal shape as vectors."""
     return [array.reshape(-1) for array in arrays]
 
 
 def rows(*arrays: Array, axes: int = 2) -> list[Array]:
-    """Contiguous arrays of equal shape (N, ...) as matrices, whose rows are their last `axes` axes."""
+    """View contiguous arrays of equal shape (N, ...) as matrices; a row is their last `axes` axes."""
     width = prod(arrays[0].shape[1:][-axes:])
     return [array.reshape(-1, width) for array in arrays]
 
 
 def along(out: Array, vector: Array, axes: int = 2) -> Array:
-    """A vector that is broadcast over `out` (N, ...), repeated along a row of it as `rows` makes them.
+    """Repeat a vector that is broadcast over `out` (N, ...) along a row of it, as made by `rows`.
 
     Args:
         out: any array; it is not read.
-        vector: (C,) meets the last axis, (C, 1) the last but one, and so on.
+        vector: (C,) belongs to the last axis, (C, 1) to the last but one, and so on.
         axes: how many of the last axes make up a row.
     """
     shape, rank = out.shape[1:], vector.ndim
@@ -57,11 +58,12 @@ def select(
     *,
     out: Array,
 ) -> None:
-    """`out` is `then` where the condition holds, and `otherwise` elsewhere: every bit of it.
+    """Set `out` to `then` where the condition holds, and to `otherwise` elsewhere, bit for bit.
 
-    Bits are taken by a mask: a copy of some elements alone branches at each of them, which takes
-    several times as long where the condition is as good as random. `mask` and `spare`, of the shape
-    of `out`, are overwritten; `out` may be `then` or `otherwise`, or `spare`.
+    The bits are combined by a mask. Copying only some of the elements would branch at each of them,
+    which takes several times as long if the condition is as good as random. `mask` and `spare`, of
+    the shape of `out`, are overwritten; `out` may be the same array as `then`, `otherwise` or
+    `spare`.
     """
     kind = _BITS[out.itemsize]
     chosen, bits = mask.view(kind), spare.view(kind)
@@ -70,7 +72,7 @@ def select(
         for x in (then, otherwise)
     )
     np.copyto(chosen, condition)
-    np.negative(chosen, out=chosen)  # all bits, or none
+    np.negative(chosen, out=chosen)  # all bits set, or none
     np.bitwise_xor(a, b, out=bits)
     np.bitwise_and(bits, chosen, out=bits)
     np.bitwise_xor(bits, b, out=out.view(kind))
@@ -80,7 +82,7 @@ _BITS: dict[int, np.dtype[np.signedinteger[Any]]] = {4: np.dtype("i4"), 8: np.dt
 
 
 def _bits(value: float, dtype: np.dtype[Any]) -> Any:
-    """The bits of a number, as a whole number."""
+    """View the bits of the numbers as integers."""
     return np.array([value], dtype).view(_BITS[dtype.itemsize])[0]
 
 
@@ -90,7 +92,7 @@ def run(
     """Call `compute(rows, *registers)` for each tile of `out`, of shape (R,) or (R, width).
 
     `rows` is the slice of a tile. The registers are arrays of the tile's shape in `scratch`: first
-    `floats` of the type of `out`, then `flags` of booleans. Each thread takes a part of the rows.
+    `floats` of the type of `out`, then `flags` of booleans. Each thread gets a part of the rows.
     """
     width = out.shape[1] if out.ndim == 2 else 1
     size = max(TILE, width)

@@ -17,18 +17,18 @@ COEFFICIENTS = (
     3.1290248170279256e-13, -1.1306233727026438e-13, 6.314393452555578e-16, 6.786238238021269e-15,
 )  # fmt: skip
 
-# The rest of them add less than float32 can tell apart.
+# The remaining coefficients add less than float32 can resolve.
 SINGLE = 14
 
-# Beyond this the value is 1, to the last digit.
+# Beyond this the value is 1 to the last digit.
 FAR = 10.0
 
-# Numbers at a time: those in work stay in cache.
+# How many numbers are computed at a time, so that temporary arrays stay in cache.
 BLOCK = 1 << 14
 
 
 def powers(coefficients: tuple[float, ...]) -> list[float]:
-    """The same sum in powers of 2t - 1, the highest first: half the work of Clenshaw's recurrence."""
+    """Return the same sum as powers of 2t - 1, highest first: half the work of Clenshaw's recurrence."""
     first, *others = coefficients
     lowest_first = np.polynomial.chebyshev.cheb2poly([first / 2, *others])
     return [float(coefficient) for coefficient in lowest_first[::-1]]
@@ -39,9 +39,9 @@ SINGLE_POWERS = powers(COEFFICIENTS[:SINGLE])
 
 
 def erf(x: Array | float, *, out: Array) -> Array:
-    """Write the error function of x, broadcast, to `out`, which is contiguous and may be x.
+    """Write the error function of x, broadcast, to `out`, which must be contiguous and may be x.
 
-    Within 2e-15 in float64, and to the last digit in float32.
+    The error is below 2e-15 in float64, and in the last digit in float32.
     """
     if out is not x:
         np.copyto(out, x)
@@ -50,11 +50,11 @@ def erf(x: Array | float, *, out: Array) -> Array:
 
 
 def _erf(array: Array) -> None:
-    """The error function of the numbers of an array, in their place."""
+    """Replace the numbers of an array by their error function, in place."""
     coefficients = SINGLE_POWERS if array.dtype == np.float32 else DOUBLE_POWERS
     array = array.reshape(-1)
     work = np.empty((4, min(BLOCK, array.size)))
-    with np.errstate(under="ignore"):  # the square of a tiny number
+    with np.errstate(under="ignore"):  # the square of a tiny number underflows
         for block in chunks(array.size, BLOCK):
             _erf_block(array[block], coefficients, *work[:, : block.stop - block.start])
 

@@ -1,4 +1,4 @@
-"""A map of each channel taken into the layer before it: y = (x @ w + b)*scale + shift, in one product."""
+"""An affine map of each channel, folded into the layer before it: y = (x @ w + b)*scale + shift."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def fold(
 ) -> None:
     """`folded_weight = weight * scale` and `folded_bias = bias*scale + shift`.
 
-    weight (O, ...), everything else (O,). No bias stands for zeros.
+    weight (O, ...), everything else (O,). A bias of None means zeros.
     """
     outputs = len(weight)
     rows = folded_weight.reshape(outputs, -1)

@@ -1,4 +1,4 @@
-"""From PyTorch's order of axes to the kernels' and back."""
+"""Conversion between PyTorch's order of axes and that of the kernels."""
 
 import numpy as np
 

@@ -7,9 +7,10 @@ import numpy as np
 from netspec.kernels import parallel
 from netspec.kernels.arrays import SMALL_PRODUCT, Array, column_sums, strided
 
-# Batches of up to this many rows are multiplied weight first, which BLAS does a sixth faster.
+# For batches of up to this many rows the weight comes first in the product, which is a sixth faster
+# in BLAS.
 FEW_ROWS = 128
-# With up to this many rows the gradient of a weight is made in blocks that BLAS does not pack.
+# For up to this many rows the gradient of a weight is computed in blocks that BLAS does not pack.
 VERY_FEW_ROWS = 64
 BLOCK_COLUMNS, LEAST_BLOCK_ROWS = 128, 32
 
@@ -64,7 +65,7 @@ def backward_weight(x: Array, dy: Array, dweight: Array) -> None:
 
 
 def _block_rows(n: int, outs: int, ins: int) -> int:
-    """The rows of a block of a weight's gradient: the most that divide it; 0 where it is not cut."""
+    """The rows of a block of a weight's gradient: the largest divisor that fits; 0 if it is not cut."""
     if n > VERY_FEW_ROWS or ins < 8 * BLOCK_COLUMNS:
         return 0
     most = min(outs, SMALL_PRODUCT // (n * BLOCK_COLUMNS))
@@ -82,7 +83,7 @@ def backward_input(dy: Array, weight: Array, dx: Array) -> None:
 
 
 def _product(a: Array, b: Array, out: Array) -> None:
-    """`out = a @ b`, a part of the columns or of the rows a thread, whichever are more."""
+    """`out = a @ b`; each thread gets a part of the columns or of the rows, whichever are more."""
     rows, columns = out.shape
     work = rows * columns * a.shape[1]
     if columns >= rows:

@@ -1,4 +1,4 @@
-"""Local response normalisation: each number by the squares of its neighbours along the channels.
+"""Local response normalization: each number by the squares of its neighbouring channels.
 
 base[n, h, w, c] = k + alpha/size * sum of x[n, h, w, c']**2 over c - size//2 <= c' <= c + (size-1)//2
 y = x / base**beta
@@ -14,7 +14,7 @@ from netspec.kernels.arrays import Array, carve, chunks
 # Elements of x in a tile: it and its scratch fit the L2 cache together.
 TILE = 1 << 15
 
-# What an element counts against `parallel.WORTH_A_THREAD`.
+# The cost of an element, in the units of `parallel.WORTH_A_THREAD`.
 WORK = 64
 
 

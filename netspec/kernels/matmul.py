@@ -22,6 +22,6 @@ def backward_right(a: Array, dy: Array, db: Array) -> None:
 
 
 def _product(a: Array, b: Array, out: Array) -> None:
-    """`out = a @ b`, a part of the images a thread."""
+    """`out = a @ b`; each thread gets a part of the images."""
     split = parallel.parts(len(out), out.size * a.shape[-1])
     parallel.run(lambda s: np.matmul(a[s], b[s], out=out[s]), [(s,) for s in split])

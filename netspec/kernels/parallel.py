@@ -1,9 +1,9 @@
-"""Threads for kernels: a batch is cut into parts, and each thread does one.
+"""Threads for kernels: a batch is cut into parts, and each thread computes one.
 
-NumPy lets go of the interpreter lock in copies, ufuncs and matrix products, so threads that each
-work on a part of the batch run side by side. BLAS is held to one thread meanwhile: its own threads
-would only fight with these. Which part a sum comes from depends on the number of threads alone, so
-equal numbers of threads give equal bits.
+NumPy releases the interpreter lock in copies, ufuncs and matrix products, so threads that each work
+on a part of the batch run in parallel. Meanwhile BLAS is limited to one thread, because its own
+threads would only compete with these. How a sum is divided into parts depends only on the number of
+threads, so equal numbers of threads give bit-identical results.
 """
 
 import functools
@@ -20,21 +20,24 @@ Run = Callable[[Callable[..., Any], Sequence[tuple[Any, ...]]], list[Any]]
 _threads = 0
 _local = threading.local()
 
-# Below this many multiply-adds (or as much other work) a second thread costs more than it does.
+# Below this many multiply-adds (or as much other work) a second thread costs more than it gains.
 WORTH_A_THREAD = 1 << 20
-# The same where parts of kernels are strung together before they go to threads.
+# The same limit if parts of several kernels are combined before they go to threads.
 WORTH_A_PART = 1 << 17
 
 
 def available() -> int:
-    """The processors that this process may use."""
+    """Return the number of processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def threads() -> int:
-    """How many threads kernels use: `set_threads`, else NETSPEC_NUM_THREADS, else all processors."""
+    """Return the number of threads of kernels.
+
+    It is set by `set_threads`, else by NETSPEC_NUM_THREADS; the default is all processors.
+    """
     if _threads:
         return _threads
     given = os.environ.get("NETSPEC_NUM_THREADS", "")
@@ -48,7 +51,7 @@ def set_threads(count: int) -> None:
 
 
 def parts(count: int, work: int) -> list[slice]:
-    """Cut range(count) into a slice a thread; one slice where `work` is not worth threads."""
+    """Cut range(count) into a slice for each thread, or just one if `work` is not worth threads."""
     worth = WORTH_A_PART if getattr(_local, "fine", False) else WORTH_A_THREAD
     number = min(threads(), count, max(1, work // worth + 1))
     bounds = [count * i // number for i in range(number + 1)]
@@ -56,17 +59,18 @@ def parts(count: int, work: int) -> list[slice]:
 
 
 def possible_parts(count: int) -> dict[int, set[int]]:
-    """How many parts `parts` can make of range(count), and how long each of them may be then."""
+    """Map each number of parts that `parts` can make of range(count) to the lengths they can have."""
     numbers = range(1, min(threads(), count) + 1)
     return {number: {count // number, -(-count // number)} for number in numbers}
 
 
 def run(task: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
-    """Call `task(*a)` for each of `arguments`, the first here and the others in threads of their own.
+    """Call `task(*a)` for each of `arguments`: the first in this thread and the others in workers.
 
-    What no thread has begun when the first is done is done here as well: several callers share the
-    threads, and none waits for what another one gave them. Returns the results in order. An exception
-    of any call is raised here; whatever is raised, an interrupt too, no call still runs then.
+    Calls that no worker has begun when the first is done are made in this thread as well: several
+    callers share the workers, and none waits for another caller's calls. Returns the results in
+    order. An exception in any call is raised here. When this raises anything, even an interrupt, no
+    call is still running.
     """
     if len(arguments) == 1:
         return [task(*arguments[0])]
@@ -88,7 +92,7 @@ def run(task: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> list[
 
 
 class _Part:
-    """A call that its caller or a worker makes, whoever claims it first."""
+    """A call that is made by its caller or by a worker, whoever claims it first."""
 
     def __init__(self, task: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
         self._task, self._arguments = task, arguments
@@ -100,17 +104,20 @@ class _Part:
         self._error: BaseException | None = None
 
     def _is_for(self, who: str) -> bool:
-        """Claim it; whether it is theirs, now or from before. No interrupt can leave that open."""
+        """Claim the call; return True if `who` has it, now or from before.
+
+        This is atomic under interrupts.
+        """
         return self._claim.setdefault("by", who) == who
 
     def make_here(self) -> None:
-        """Make the call, if no worker has begun."""
+        """Make the call, unless a worker has begun it."""
         if self._is_for("caller"):
             self._result = self._task(*self._arguments)
             self._finished = True
 
     def make(self) -> None:
-        """Make the call in a worker, if its caller has not begun."""
+        """Make the call in a worker, unless its caller has begun it."""
         if not self._is_for("worker"):
             return
         try:
@@ -122,17 +129,17 @@ class _Part:
             self._done.release()
 
     def wait(self) -> None:
-        """Return when the call is done."""
+        """Wait until the call is done."""
         while not self._finished:
             self._done.acquire()
 
     def settle(self) -> None:
-        """Return when the call is done, or will never be made."""
+        """Wait until the call is done or will never be made."""
         if not self._is_for("caller"):
             self.wait()
 
     def outcome(self) -> Any:
-        """What the call gave, or raised."""
+        """Return the result of the call, or raise its exception."""
         error, self._error = self._error, None
         if error is not None:
             raise error
@@ -140,7 +147,7 @@ class _Part:
 
 
 def _settle(parts: Sequence[_Part]) -> None:
-    """Let no part run on. An interrupt while it waits comes out afterwards."""
+    """Wait until no part is running. An interrupt during the wait is raised afterwards."""
     try:
         for part in parts:
             part.settle()
@@ -150,7 +157,7 @@ def _settle(parts: Sequence[_Part]) -> None:
 
 
 class _Workers:
-    """Threads that make parts. A forked child, which has none of its parent's, starts its own."""
+    """Threads that make the calls of parts. A forked child does not inherit them and starts its own."""
 
     def __init__(self) -> None:
         self._forget()
@@ -162,14 +169,14 @@ class _Workers:
         self._count = 0
 
     def offer(self, parts: Sequence[_Part]) -> None:
-        """Let workers make the parts, as many as can be had: none is no fault."""
+        """Have workers make the calls. If the system allows fewer threads, or none, that is no error."""
         try:
             while self._count < len(parts):
                 threading.Thread(
                     target=_work, args=(self._offered,), name="netspec", daemon=True
                 ).start()
                 self._count += 1
-        except RuntimeError:  # no more threads
+        except RuntimeError:  # the system allows no more threads
             pass
         if self._count:
             for part in parts:
@@ -180,7 +187,7 @@ def _work(offered: SimpleQueue[_Part]) -> None:
     while True:
         part = offered.get()
         part.make()
-        del part  # nobody's arrays are kept while it waits
+        del part  # releases the caller's arrays while this thread waits
 
 
 _workers = _Workers()
@@ -188,7 +195,7 @@ _workers = _Workers()
 
 @contextmanager
 def fine_parts() -> Iterator[None]:
-    """In this thread, cut work as for a recording, which strings the parts of kernels together."""
+    """In this thread, cut work finely, for a recording that combines the parts of several kernels."""
     _local.fine = True
     try:
         yield
@@ -198,7 +205,7 @@ def fine_parts() -> Iterator[None]:
 
 @contextmanager
 def in_place_of_run(forked: Run) -> Iterator[None]:
-    """What this thread gives to `run` for several threads goes to `forked`."""
+    """In this thread, pass calls of `run` that would use several threads to `forked` instead."""
     _local.run = forked
     try:
         yield
@@ -208,7 +215,7 @@ def in_place_of_run(forked: Run) -> Iterator[None]:
 
 @functools.cache
 def _blas() -> tuple[Any, ...]:
-    """What sets the threads of each BLAS library that is loaded."""
+    """Return the thread controllers of the BLAS libraries that are loaded."""
     import numpy as np  # noqa: F401 - its BLAS must be loaded to be found
     from threadpoolctl import ThreadpoolController
 
@@ -216,7 +223,7 @@ def _blas() -> tuple[Any, ...]:
 
 
 class _Hold:
-    """BLAS at one thread while anyone holds it; the last to let go gives it back its threads."""
+    """Limits BLAS to one thread while anyone holds it; the last to release it restores the limit."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -226,7 +233,7 @@ class _Hold:
             os.register_at_fork(after_in_child=self._forget)
 
     def _forget(self) -> None:
-        """In a forked child: those who held it are not there."""
+        """Reset in a forked child, where the other threads that held this do not exist."""
         self._lock = threading.Lock()
         self._holders = min(self._holders, 1)
         self.__exit__()
@@ -234,7 +241,7 @@ class _Hold:
     def __enter__(self) -> None:
         with self._lock:
             if not self._holders:
-                # As `ThreadpoolController.limit` does, which takes as long as a small layer.
+                # `ThreadpoolController.limit` does the same, but takes as long as a small layer.
                 self._before = [(library, library.get_num_threads()) for library in _blas()]
                 for library, count in self._before:
                     if count != 1:
@@ -256,5 +263,8 @@ _hold = _Hold()
 
 
 def one_blas_thread() -> AbstractContextManager[None]:
-    """Hold BLAS to one thread, for the kernels bring their own. Several threads may at a time."""
+    """Limit BLAS to one thread, because the kernels use threads of their own.
+
+    Several threads may hold this at once.
+    """
     return _hold

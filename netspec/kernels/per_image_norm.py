@@ -1,11 +1,11 @@
-"""Normalisation of each image by itself: layer, group and instance norm.
+"""Normalization of each image separately: layer, group and instance norm.
 
-An image is seen as of shape `split`, and every set of its numbers that differ in the axes `over`
-alone is normalised: xhat = (x - mean) / sqrt(var + eps), y = xhat*weight + bias. Axes are counted in
-the split form with the batch in front. A parameter, its axes permuted as `order` says, has the shape
-`affine` there, with 1 where one number serves many.
+An image is viewed as of shape `split`, and every set of its numbers that differ only in the axes
+`over` is normalized: xhat = (x - mean) / sqrt(var + eps), y = xhat*weight + bias. Axes are counted
+in the split form, including the batch axis. A parameter, with its axes permuted as `order` says,
+has the shape `affine` there, with 1 for axes along which it is broadcast.
 
-`mean` and `inverse_std` are (N, ...), with 1 in place of the axes that were summed over.
+`mean` and `inverse_std` are (N, ...), with 1 for the axes that were summed over.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -22,11 +22,11 @@ Ints = tuple[int, ...]
 # Elements of x in a tile: it and its scratch fit the L2 cache together.
 TILE = 1 << 15
 
-# Where fewer numbers than this share a statistic side by side, it is written out for each: NumPy's
-# inner loop is as long as the numbers that are next to each other in every operand.
+# If fewer adjacent numbers than this share a statistic, it is repeated for each of them: NumPy's
+# inner loop is as long as the numbers that are adjacent in every operand.
 SHORT = 64
 
-# What an element counts against `parallel.WORTH_A_THREAD`.
+# The cost of an element, in the units of `parallel.WORTH_A_THREAD`.
 WORK = 16
 
 
@@ -47,8 +47,8 @@ def forward(
 ) -> None:
     """`out = (x - mean) * inverse_std * weight + bias`; x and out (N, ...).
 
-    The variance takes a second pass: sum(x**2)/R - mean**2 would lose all digits where the mean is
-    large. No weight or bias stands for ones and zeros.
+    The variance takes a second pass, because sum(x**2)/R - mean**2 would lose all digits if the
+    mean is large. A weight of None means ones, a bias of None zeros.
     """
     count = prod(split[axis - 1] for axis in over)
     scale, shift = _param(weight, order, affine), _param(bias, order, affine)
@@ -90,17 +90,17 @@ def backward(
     order: Ints,
     affine: Ints,
 ) -> None:
-    """Write those of dweight, dbias and dx that are not None.
+    """Write the gradients dweight, dbias and dx; those that are None are skipped.
 
     With h = dy*weight, and means over the R numbers of a set:
-    dbias = sum of dy, dweight = sum of dy*xhat over all that they serve,
+    dbias = sum of dy, dweight = sum of dy*xhat over the axes that they are broadcast along,
     dx = inverse_std * (h - mean(h) - xhat * mean(h*xhat)).
     """
     count = prod(split[axis - 1] for axis in over)
     scale = _param(weight, order, affine)
     x, dy = x.reshape(-1, *split), dy.reshape(-1, *split)
     target = None if dx is None else dx.reshape(-1, *split)
-    # The axes, with the batch, along which one number of a parameter serves many.
+    # The axes, including the batch, along which a parameter is broadcast.
     served = (0, *(axis + 1 for axis, size in enumerate(affine) if size == 1))
 
     def part(images: slice, own: Array) -> list[Array]:
@@ -138,7 +138,7 @@ def backward(
 
 
 def _write_total(gradient: Array | None, totals: Sequence[Array], order: Ints) -> None:
-    """Add up the parts of a parameter's gradient, if it is wanted; the first is overwritten."""
+    """Add up the parts of a parameter's gradient, unless that is None; the first part is overwritten."""
     if gradient is None:
         return
     total, *others = totals
@@ -155,7 +155,7 @@ def scratch_size(n: int, shape: Ints) -> int:
 
 
 def _param(param: Array | None, order: Ints, affine: Ints) -> Array | None:
-    """A parameter as it meets the split images."""
+    """View a parameter in the shape that broadcasts over the split images."""
     return None if param is None else param.transpose(order).reshape(affine)
 
 
@@ -166,7 +166,7 @@ def _tiles(images: slice, split: Ints) -> Iterator[slice]:
 
 
 def _sum(x: Array, axes: Ints, out: Array | None = None) -> Array:
-    """Sum over `axes`, which stay as 1: one after another, for then NumPy's inner loops are long."""
+    """Sum over `axes` one at a time, which makes NumPy's inner loops long. They stay with length 1."""
     for axis in axes[:-1]:
         x = np.add.reduce(x, axis=axis, keepdims=True)
     total: Array = np.add.reduce(x, axis=axes[-1], keepdims=True, out=out)
@@ -174,7 +174,7 @@ def _sum(x: Array, axes: Ints, out: Array | None = None) -> Array:
 
 
 def _spread(statistic: Array, split: Ints) -> Array:
-    """A statistic written out along a short last axis, unless it is as large as the image then."""
+    """Repeat a statistic along a short last axis, unless it would become as large as the image."""
     last = split[-1]
     if statistic.shape[-1] == 1 < last < SHORT and prod(statistic.shape[1:-1]) * last < prod(split):
         return np.repeat(statistic, last, axis=-1)
@@ -182,7 +182,7 @@ def _spread(statistic: Array, split: Ints) -> Array:
 
 
 def _multiply(x: Array, factor: Array, scale: Array | None, split: Ints) -> None:
-    """`x *= factor * scale`, in one pass where the product is smaller than x."""
+    """`x *= factor * scale`, in one pass over x if the product is smaller than x."""
     if scale is None:
         x *= _spread(factor, split)
         return

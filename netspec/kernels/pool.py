@@ -1,7 +1,7 @@
 """Pooling. Windows are clipped to the picture, so nothing is ever padded.
 
-Each tap of the window is one strided slice of the picture, and the kernels go over the taps: a pool
-is a few passes over whole tiles, in place of one Python loop turn per output.
+Each tap of the window is one strided slice of the picture, and the kernels loop over the taps: a
+pool is a few passes over whole tiles instead of one Python iteration per output.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,13 +15,13 @@ from netspec.kernels import parallel
 from netspec.kernels.arrays import Array, as_one, carve, chunks, fixed
 from netspec.kernels.windows import Pad, Pair, Shape, Tap, Window, clip, clipped_taps
 
-# Elements of the output in a tile, and images that a global pool takes at once.
+# Elements of the output in a tile, and the number of images that a global pool processes at once.
 TILE = 1 << 17
 
-# What a pixel counts against `parallel.WORTH_A_THREAD`.
+# The cost of a pixel, in the units of `parallel.WORTH_A_THREAD`.
 WORK = 8
 GLOBAL_IMAGES = 16
-# Up to so many channels, comparing pixels that nobody asked for costs less than leaving them out.
+# For up to this many channels, comparing pixels that are not needed costs less than skipping them.
 FEW_CHANNELS = 32
 
 
@@ -61,7 +61,10 @@ def max_scratch_size(n: int, in_shape: Shape, out_shape: Shape) -> int:
 
 
 def _max_along(x: Array, out: Array, axis: int, taps: list[tuple[slice, slice]]) -> None:
-    """Maxima along one axis; each tap says which of `out` it reaches, and what of `x` it sees."""
+    """Compute maxima along one axis.
+
+    A tap gives the part of `out` it reaches and the part of `x` it sees.
+    """
 
     def at(place: slice) -> tuple[slice, ...]:
         return (*[slice(None)] * axis, place)
@@ -81,10 +84,11 @@ def _max_along(x: Array, out: Array, axis: int, taps: list[tuple[slice, slice]])
 
 
 def _max_of_runs(x: Array, spare: Array, out: Array, taps: int, stride: int, dilation: int) -> None:
-    """Maxima along the width of x (N, H, W, C), for windows that lie inside of it.
+    """Maxima along the width of x (N, H, W, C), for windows that do not reach into padding.
 
-    Of few channels it is faster to compare every pixel with its neighbours, as one long row, than to
-    pick the pixels that matter; only the maxima are picked. `spare` is of the shape of x.
+    With few channels it is faster to compare every pixel with its neighbours, as one long row, than
+    to select only the pixels needed; then only the wanted maxima are selected. `spare` has the
+    shape of x.
     """
     row, best = x.reshape(-1), spare.reshape(-1)
     for tap in range(1, taps):
@@ -96,7 +100,7 @@ def _max_of_runs(x: Array, spare: Array, out: Array, taps: int, stride: int, dil
 
 
 def _pixels(x: Array) -> NDArray[np.void]:
-    """View x (..., C) with an item a pixel: they are copied faster than so many short runs."""
+    """View x (..., C) with each pixel as one item, which is copied faster than many short runs."""
     return x.view(np.dtype((np.void, x.itemsize * x.shape[-1])))[..., 0]
 
 
@@ -114,8 +118,8 @@ def max_backward(
 ) -> None:
     """dx[n, h, w, c] = sum of dy over the windows whose first maximum is pixel h, w.
 
-    First means in row-major order of the window. x, dx (N, H, W, C), y, dy (N, OH, OW, C), where
-    y is what `max_forward` made of x.
+    "First" is in row-major order of the window. x, dx (N, H, W, C), y, dy (N, OH, OW, C), where y
+    is the output of `max_forward` for x.
     """
     window = Window(kernel, stride, pad, dilation)
     disjoint, tight = _disjoint(window), _tight(window, x, y)
@@ -156,7 +160,7 @@ def scratch_size(n: int, out_shape: Shape, *, kernel: Pair) -> int:
 
 
 def _tile_images(n: int, out_shape: tuple[int, ...]) -> int:
-    """Images in a tile, of `n` with out_shape (OH, OW, C)."""
+    """The number of images in a tile, of `n` with out_shape (OH, OW, C)."""
     return min(n, max(1, TILE // prod(out_shape)))
 
 
@@ -166,7 +170,7 @@ def _tile_size(n: int, out_shape: Shape) -> int:
 
 
 def _image_tiles(images: slice, out_shape: tuple[int, ...]) -> Iterator[slice]:
-    """Cut `images` into tiles of whole images, so small that an output stays in the cache."""
+    """Cut `images` into tiles of whole images, small enough that an output stays in the cache."""
     count = images.stop - images.start
     for tile in chunks(count, _tile_images(count, out_shape[1:])):
         yield slice(images.start + tile.start, images.start + tile.stop)
@@ -205,10 +209,10 @@ def _registers(y: Array, scratch: Array) -> tuple[NDArray[np.bool_], NDArray[np.
 
 
 def _single_maxima(x: Array, y: Array, dy: Array, dx: Array, kernel: Pair, scratch: Array) -> bool:
-    """`max_backward` for windows side by side, if no window has its maximum twice.
+    """Do `max_backward` for windows that do not overlap, if no window has its maximum twice.
 
-    What belongs to a window is repeated along the width, so that whole picture rows are compared
-    and multiplied at once.
+    Numbers that belong to a window are repeated along the width, so that whole picture rows are
+    compared and multiplied at once.
     """
     (kh, kw), (n, height, width, channels) = kernel, y.shape
     rows = x.reshape(n, height, kh, width, kw, channels)
@@ -232,8 +236,8 @@ def avg_forward(
 ) -> None:
     """out[n, p, q, c] = sum over i, j of x[n, p*sh + i - top, q*sw + j - left, c] / size[p, q].
 
-    x (N, H, W, C), out (N, OH, OW, C). The size of a window counts its padding if
-    `count_include_pad`, but never what lies outside the padded picture.
+    x (N, H, W, C), out (N, OH, OW, C). The size of a window includes padding if
+    `count_include_pad`, but never pixels outside the padded picture.
     """
     window = Window(kernel, stride, pad, (1, 1))
     weight = _inverse_sizes(x, out, window, count_include_pad)
@@ -294,7 +298,7 @@ def global_scratch_size(n: int, in_shape: Shape) -> int:
 
 def global_avg_forward(x: Array, out: Array, scratch: Array) -> None:
     """out[n, c] = mean over h, w of x[n, h, w, c], with x (N, H, W, C), out (N, C)."""
-    # Picture rows are added first: they are long, and so are NumPy's inner loops.
+    # Picture rows are added first, because they are long, which makes NumPy's inner loops long.
     n, height, width, channels = x.shape
     for images in chunks(n, GLOBAL_IMAGES):
         pictures = x[images]
@@ -311,13 +315,13 @@ def global_avg_backward(dy: Array, dx: Array) -> None:
 
 
 def _disjoint(window: Window) -> bool:
-    """Whether no two windows share a pixel, so that gradients are written and not added."""
+    """Return True if no two windows share a pixel, so that gradients can be written instead of added."""
     (kh, kw), (sh, sw), _, dilation = window
     return dilation == (1, 1) and kh <= sh and kw <= sw
 
 
 def _tight(window: Window, x: Array, y: Array) -> bool:
-    """Whether every pixel of x is in exactly one window."""
+    """Return True if every pixel of x is in exactly one window."""
     (kh, kw), stride, pad, dilation = window
     exact = (y.shape[1] * kh, y.shape[2] * kw) == x.shape[1:3]
     return exact and stride == (kh, kw) and not any(pad) and dilation == (1, 1)
@@ -344,5 +348,5 @@ def _lengths(
     """How much of each of `outputs` windows lies between `low` and `high`, along one axis."""
     start = np.arange(outputs) * stride - pad
     inside = np.minimum(start + kernel, high) - np.maximum(start, low)
-    # A window may lie in the padding altogether: its sum is 0, whatever that is divided by.
+    # A window may lie in the padding altogether: its sum is 0, so any divisor will do.
     return inside.clip(min=1)

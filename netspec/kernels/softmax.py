@@ -1,6 +1,6 @@
 """Softmax and its logarithm along one axis of an array, axis 0 being the batch.
 
-The largest number is subtracted first: exp never overflows, and the sum is at least 1.
+The largest number is subtracted first, so that exp never overflows and the sum is at least 1.
 """
 
 import numpy as np
@@ -41,7 +41,7 @@ def log_forward(x: Array, out: Array, *, axis: int) -> None:
         _shift(x[images], y, axis)
         np.exp(y, out=y)
         total = y.sum(axis=axis, keepdims=True)
-        _shift(x[images], y, axis)  # again: cheaper than room to keep it
+        _shift(x[images], y, axis)  # computed again: cheaper than memory to keep it
         y -= np.log(total, out=total)
 
     by_images(part, out)

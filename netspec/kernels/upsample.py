@@ -1,7 +1,7 @@
-"""Enlarging pictures (N, H, W, C) by whole factors: by repeating pixels, or linearly between them.
+"""Upsampling pictures (N, H, W, C) by integer factors: repeats pixels, or interpolates linearly.
 
-Linear interpolation is a matrix for each axis, with at most two numbers in a row:
-out[n] = A_h @ x[n] @ A_w.T, channel by channel. Its gradient is the same with the transposes.
+Linear interpolation is a matrix for each axis, with at most two nonzero numbers in each row: out[n]
+= A_h @ x[n] @ A_w.T, channel by channel. Its gradient uses the transposed matrices.
 """
 
 from collections.abc import Callable
@@ -67,10 +67,10 @@ def scratch_size(n: int, small: Shape, large: Shape) -> int:
 
 
 def linear_matrix(size: int, enlarged: int, *, align_corners: bool) -> NDArray[np.float64]:
-    """(enlarged, size): row o holds the shares of the two pixels that output o lies between.
+    """(enlarged, size): row o holds the weights of the two pixels that output o lies between.
 
     Output o lies at o (size-1)/(enlarged-1) with `align_corners`, else at (o + 1/2) size/enlarged -
-    1/2, which is held to the picture.
+    1/2, which is clamped to the picture.
     """
     out = np.arange(enlarged)
     if align_corners:
@@ -86,7 +86,7 @@ def linear_matrix(size: int, enlarged: int, *, align_corners: bool) -> NDArray[n
 
 
 def _both_axes(rows: Array, columns: Array, x: Array, out: Array, scratch: Array) -> None:
-    """`out[n] = rows @ x[n] @ columns.T`, image by image, so that the product between stays small."""
+    """`out[n] = rows @ x[n] @ columns.T`, image by image, to keep the intermediate product small."""
     _, height, width, channels = x.shape
     for picture, result in zip(x, out, strict=True):
         (tall,) = carve(scratch, (len(rows), width * channels))
@@ -96,9 +96,9 @@ def _both_axes(rows: Array, columns: Array, x: Array, out: Array, scratch: Array
 
 
 def _mend(out: Array, x: Array, rows: Array, columns: Array) -> None:
-    """Compute the pictures with NaN or infinity again, without the products by 0.
+    """Compute pictures with NaN or infinity again, without the products by 0.
 
-    A matrix product multiplies every pixel by every share, and 0 times NaN is NaN.
+    A matrix product multiplies every pixel by every weight, and 0 times NaN is NaN.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         for picture, result in zip(x, out, strict=True):
@@ -108,7 +108,7 @@ def _mend(out: Array, x: Array, rows: Array, columns: Array) -> None:
 
 
 def sparse_product(matrix: Array, x: Array) -> Array:
-    """`matrix` (M, K) times `x` (K, ...), where what is multiplied by 0 does not count."""
+    """`matrix` (M, K) times `x` (K, ...), ignoring whatever is multiplied by 0."""
     out = np.zeros((len(matrix), *x.shape[1:]), x.dtype)
     for row, column in zip(*np.nonzero(matrix), strict=True):
         out[row] += matrix[row, column] * x[column]

@@ -1,4 +1,4 @@
-"""Sliding windows over (N, H, W, C) pictures: which outputs a tap reaches, tiles, padded tiles."""
+"""Sliding windows over pictures (N, H, W, C): the outputs that a tap reaches, tiles, padded tiles."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -11,7 +11,7 @@ Shape = tuple[int, int, int]
 
 
 class Window(NamedTuple):
-    """How a window moves: (h, w) pairs, and the padding as (top, bottom, left, right)."""
+    """The geometry of a window: (h, w) pairs, and the padding as (top, bottom, left, right)."""
 
     kernel: Pair
     stride: Pair
@@ -20,7 +20,7 @@ class Window(NamedTuple):
 
 
 class Tap(NamedTuple):
-    """Tap (i, j) of a window, with the outputs whose tap lies in the picture, and the pixels there.
+    """Tap (i, j) of a window, with the outputs for which it lies in the picture, and the pixels there.
 
     Output pixel out[:, out_h, out_w] sees picture[:, in_h, in_w] through this tap.
     """
@@ -34,7 +34,7 @@ class Tap(NamedTuple):
 
 
 def clip(offset: int, stride: int, outputs: range, size: int) -> tuple[slice, slice]:
-    """Those of `outputs` that read inside an axis of `size` pixels, and the pixels they read.
+    """Return the `outputs` that read inside an axis of `size` pixels, and the pixels they read.
 
     Output o reads pixel o*stride + offset. The first slice counts from the start of `outputs`.
     """
@@ -47,7 +47,7 @@ def clip(offset: int, stride: int, outputs: range, size: int) -> tuple[slice, sl
 
 
 def clipped_taps(window: Window, rows: range, columns: range, picture: Pair) -> Iterator[Tap]:
-    """Every tap of the window in row-major order, for the outputs at `rows` x `columns`."""
+    """Yield every tap of the window in row-major order, for the outputs at `rows` x `columns`."""
     for i in range(window.kernel[0]):
         offset = i * window.dilation[0] - window.pad[0]
         out_h, in_h = clip(offset, window.stride[0], rows, picture[0])
@@ -70,7 +70,7 @@ class Tile(NamedTuple):
 
 
 class Tiling(NamedTuple):
-    """How many images and output rows one tile has at most."""
+    """How many images and output rows a tile has at most."""
 
     images: int
     rows: int
@@ -85,7 +85,7 @@ class Tiling(NamedTuple):
 def choose_tiling(n: int, height: int, row_size: int, budget: int) -> Tiling:
     """Tiles of at most about `budget` elements when one output row takes `row_size`.
 
-    Whole images if they fit, rows of one image if not, and the tiles as equal as possible.
+    A tile is whole images if they fit, else rows of one image. Tiles are made as equal as possible.
     """
     rows = max(1, budget // row_size)
     if rows >= height:
@@ -94,7 +94,7 @@ def choose_tiling(n: int, height: int, row_size: int, budget: int) -> Tiling:
 
 
 def _even(total: int, most: int) -> int:
-    """The size of equal parts of `total`, each at most `most`."""
+    """The size of the parts if `total` is divided evenly into parts of at most `most`."""
     parts = -(-total // most)
     return -(-total // parts)
 
@@ -105,7 +105,7 @@ def extent(outputs: int, kernel: int, stride: int, dilation: int) -> int:
 
 
 def padded_shape(tiling: Tiling, width: int, channels: int, window: Window) -> tuple[int, ...]:
-    """Shape of the padded input of a largest tile whose output rows are `width` wide."""
+    """The shape of the padded input of the largest tile, with output rows of `width`."""
     (kh, kw), (sh, sw), _, (dh, dw) = window
     return (
         tiling.images,
@@ -116,16 +116,16 @@ def padded_shape(tiling: Tiling, width: int, channels: int, window: Window) -> t
 
 
 def reads_padding(x_shape: tuple[int, ...], y_shape: tuple[int, ...], window: Window) -> bool:
-    """Whether some window reaches outside the picture; x (N, H, W, C), y (N, OH, OW, O)."""
+    """Return True if some window reaches outside the picture; x (N, H, W, C), y (N, OH, OW, O)."""
     (kh, kw), (sh, sw), (top, _, left, _), (dh, dw) = window
     tall, wide = extent(y_shape[1], kh, sh, dh), extent(y_shape[2], kw, sw, dw)
     return top > 0 or left > 0 or tall - top > x_shape[1] or wide - left > x_shape[2]
 
 
 def pad_tile(x: Array, tile: Tile, padded: Array, window: Window) -> Array:
-    """Copy what the output `tile` reads of `x` (N, H, W, C), and the zeros around it.
+    """Copy the part of `x` (N, H, W, C) that the output `tile` reads, with zeros around it.
 
-    `padded` has the shape `padded_shape` gives; returns the part of it that this tile fills.
+    `padded` has the shape that `padded_shape` returns; returns the part of it that this tile fills.
     """
     (kh, _), (sh, _), (top, _, left, _), (dh, _) = window
     tall, wide = extent(len(tile.rows), kh, sh, dh), padded.shape[2]

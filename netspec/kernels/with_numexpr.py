@@ -1,4 +1,4 @@
-"""Elementwise programs that numexpr runs. Apart, so that only programs that use it import it."""
+"""Elementwise programs run by numexpr. Separate, so that only programs that use it import it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from numexpr.necompiler import NumExpr
 from netspec.kernels import parallel
 from netspec.kernels.arrays import Array, as_one
 
-# As many as the kernels use: a caller that was given one processor keeps to it.
+# No more threads than the kernels use: a caller that was given one processor keeps to it.
 numexpr.set_num_threads(min(parallel.threads(), numexpr.MAX_THREADS))
 
 

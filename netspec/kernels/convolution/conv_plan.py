@@ -1,7 +1,7 @@
-"""How a convolution is cut up: into tiles, by the span of a row of columns, and into phases.
+"""How a convolution is divided: into tiles, by the span of a row of columns, and into phases.
 
-A *phase* of a strided convolution's backward pass is those pixels of the picture that the same taps
-reach. See `netspec.kernels.conv` for the rest of the words.
+A *phase* of a strided convolution's backward pass is the set of pixels that the same taps reach.
+See `netspec.kernels.conv` for the other terms.
 """
 
 from collections.abc import Iterator
@@ -19,18 +19,19 @@ from netspec.kernels.windows import (
     reads_padding,
 )
 
-# Elements in the columns of a tile, and the fewest outputs in a tile: where patches are long, a
-# tile of few outputs would read the whole weight for little work.
+# Elements in the columns of a tile, and the least number of outputs in a tile: if patches are long,
+# a tile of few outputs would read the whole weight for little work.
 TILE = 1 << 18
 FEWEST_OUTPUTS = 256
 
-# What `span` is chosen by, in nanoseconds, measured on one core of an AVX-512 machine: to copy a
-# run, and each number in it, and to multiply-add. A product of N columns costs as if N + NARROW.
+# The costs by which `span` is chosen, in nanoseconds, measured on one core of an AVX-512 machine:
+# to start copying a run, to copy each number in it, and to multiply-add. The cost of a product of N
+# columns is proportional to N + NARROW.
 COPY_RUN, COPY, MULTIPLY, NARROW = 3.5, 0.075, 0.0192, 4.8
 
 
 class TilePlan(NamedTuple):
-    """How a convolution is cut into tiles, and the shapes of what its scratch holds."""
+    """How a convolution is cut into tiles, and the shapes of the arrays in its scratch."""
 
     tiling: Tiling
     packed: tuple[int, ...]  # (G, kh, width of a patch, C/G, span, O/G)
@@ -42,7 +43,7 @@ class TilePlan(NamedTuple):
 def plan_tiles(
     x_shape: tuple[int, ...], y_shape: tuple[int, ...], groups: int, window: Window
 ) -> TilePlan:
-    """Decide span and tiles; x (N, H, W, C), y (N, OH, OW, O)."""
+    """Choose span and tiles; x (N, H, W, C), y (N, OH, OW, O)."""
     (kh, kw), (_, stride), *_ = window
     n, height, width, outputs = y_shape
     inputs = x_shape[-1]
@@ -52,7 +53,7 @@ def plan_tiles(
     wide = kw + (span - 1) * stride
     patch = kh * wide * inputs
     row_size = width // span * patch
-    # `result` is bounded too, where there are many outputs for a short patch.
+    # `result` is bounded too, for convolutions with many outputs and short patches.
     tile_row = max(row_size, width * outputs)
     tiling = choose_tiling(n, height, tile_row, max(TILE, FEWEST_OUTPUTS * patch))
     padding = reads_padding(x_shape, y_shape, window)
@@ -68,20 +69,20 @@ def plan_tiles(
 def is_pointwise(
     x_shape: tuple[int, ...], y_shape: tuple[int, ...], groups: int, window: Window
 ) -> bool:
-    """Whether the columns would be x itself, so that nothing need be copied."""
+    """Return True if the columns would equal x, so that nothing needs to be copied."""
     (top, _, left, _) = window.pad
     same_picture = x_shape[1:3] == y_shape[1:3] and top == left == 0
     return same_picture and window.kernel == window.stride == (1, 1) and groups == 1
 
 
 def _choose_span(width: int, ins: int, outs: int, groups: int, window: Window) -> int:
-    """How many neighbouring outputs one row of the columns serves."""
+    """Choose how many neighbouring outputs one row of the columns serves."""
     (kh, kw), (_, stride), _, (_, dilation) = window
     if groups > 1 or dilation > 1:
         return 1
 
     def cost(span: int) -> float:
-        """Nanoseconds for one output pixel: the copies, and the matrix product."""
+        """Nanoseconds for one output pixel: the copies and the matrix product."""
         run, wide = (kw + (span - 1) * stride) * ins, span * outs
         multiply = MULTIPLY * (1 + NARROW / wide)
         return kh / span * (COPY_RUN + run * COPY + run * wide * multiply)
@@ -90,19 +91,19 @@ def _choose_span(width: int, ins: int, outs: int, groups: int, window: Window) -
 
 
 class Phase(NamedTuple):
-    """Those pixels of a picture that the same taps of a strided window can reach."""
+    """The pixels of a picture that the same taps of a strided window reach."""
 
     pixels: tuple[slice, ...]  # of dx
     shape: tuple[int, ...]  # of dx[pixels]
     taps: tuple[EllipsisType | slice, ...]  # of a weight (..., kh, kw), flipped
-    window: Window  # that reads dy to make dx[pixels]
+    window: Window  # the window that reads dy to compute dx[pixels]
 
 
 def phases(window: Window, x_shape: tuple[int, ...]) -> Iterator[Phase]:
-    """Cut the pixels of x by their place in the stride; at stride 1 there is one phase, all of x.
+    """Group the pixels of x by their position within the stride. At stride 1 all of x is one phase.
 
-    Every phase is then a convolution of stride 1: multiplications by the zeros that the stride
-    puts between the pixels of dy are never done.
+    Each phase is then a convolution of stride 1. So the multiplications by the zeros that the
+    stride inserts between the pixels of dy are never done.
     """
     n, height, width, channels = x_shape
     (kh, kw), (sh, sw), (top, _, left, _), (dh, dw) = window
@@ -116,17 +117,18 @@ def phases(window: Window, x_shape: tuple[int, ...]) -> Iterator[Phase]:
             window=Window(
                 kernel=(count_h, count_w),
                 stride=(1, 1),
-                pad=(pad_h, 0, pad_w, 0),  # where it ends follows from the shape of dx
+                pad=(pad_h, 0, pad_w, 0),  # its end follows from the shape of dx
                 dilation=(dh // gcd(sh, dh), dw // gcd(sw, dw)),
             ),
         )
 
 
 def _taps_of_phase(pixel: int, kernel: int, stride: int, dilation: int) -> tuple[slice, int, int]:
-    """Along one axis: the taps that reach a pixel of the padded picture, last first.
+    """Return the taps that reach a pixel of the padded picture along one axis, the last one first.
 
-    Tap i does if pixel - i*dilation is a multiple of the stride. Also returns how many taps these
-    are, and by how much of dy the last of them reaches back before the first output.
+    Tap i reaches the pixel if pixel - i*dilation is a multiple of the stride. Also returns the
+    number of these taps, and by how much of dy the last of them reaches back before the first
+    output.
     """
     step = stride // gcd(stride, dilation)
     taps = [i for i in range(kernel) if (pixel - i * dilation) % stride == 0]

@@ -3,8 +3,8 @@
     out[n, p, q, c] = bias[c] + sum over i, j of
                       x[n, p*sh + i*dh - top, q*sw + j*dw - left, c] * weight[c, 0, i, j]
 
-There is no matrix product in this, so each tap is a multiplication and an addition of whole tiles.
-A tap's C weights are repeated along a row of the picture, which makes NumPy's inner loops long.
+This has no matrix product, so each tap is a multiplication and an addition of whole tiles. A tap's
+C weights are repeated along a row of the picture, which makes NumPy's inner loops long.
 """
 
 from math import prod
@@ -26,7 +26,7 @@ TILE = 1 << 15
 
 
 def applies(inputs: int, outputs: int, groups: int) -> bool:
-    """Whether a convolution from `inputs` to `outputs` channels is depthwise."""
+    """Return True if a convolution from `inputs` to `outputs` channels is depthwise."""
     return groups == inputs == outputs > 1
 
 
@@ -54,7 +54,7 @@ def forward(
 
 
 def backward_weight(x: Array, dy: Array, dweight: Array, scratch: Array, window: Window) -> None:
-    """dweight[c, 0, i, j] = sum over n, p, q of dy[n, p, q, c] * (what tap i, j, c saw there).
+    """dweight[c, 0, i, j] = sum over n, p, q of dy[n, p, q, c] * (what tap i, j, c sees there).
 
     x (N, H, W, C), dy (N, OH, OW, C), dweight (C, 1, kh, kw).
     """
@@ -112,7 +112,7 @@ def _plan(
 
 
 def _seen(part: Array, shape: tuple[int, ...], i: int, j: int, window: Window) -> Array:
-    """What tap (i, j) of every window sees in a padded tile; `shape` is the tile of outputs."""
+    """Return what tap (i, j) of every window sees in a padded tile; `shape` is the tile of outputs."""
     _, (sh, sw), _, (dh, dw) = window
     tall, wide = extent(shape[1], 1, sh, dh), extent(shape[2], 1, sw, dw)
     return part[:, i * dh : i * dh + tall : sh, j * dw : j * dw + wide : sw]

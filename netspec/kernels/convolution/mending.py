@@ -1,7 +1,8 @@
-"""What a NaN or an infinity in a picture reaches of a convolution: the outputs whose windows hold it.
+"""Limits a NaN or an infinity in a picture to the outputs of a convolution whose windows hold it.
 
-`conv` and `winograd` multiply by zeros where that is faster, and 0 times NaN is NaN: it would reach
-the neighbours of these outputs too. So outputs that are not finite are computed again without.
+`conv` and `winograd` multiply by zeros where that is faster. Because 0 times NaN is NaN, it would
+spread to neighbouring outputs too. So outputs that are not finite are computed again without such
+products.
 """
 
 from math import isfinite
@@ -13,15 +14,16 @@ from netspec.kernels.windows import Window, clipped_taps
 
 
 def mend(x: Array, kernel: Array, bias: Array | None, out: Array, window: Window) -> None:
-    """Compute what is not finite of `out = x * kernel + bias` again, a tap at a time.
+    """Compute the outputs of `out = x * kernel + bias` that are not finite again, one tap at a time.
 
-    x (N, H, W, C), kernel (O, C, kh, kw), bias (O,) or None, out (N, OH, OW, O). To find that all is
-    finite takes as long as to read the outputs once.
+    x (N, H, W, C), kernel (O, C, kh, kw), bias (O,) or None, out (N, OH, OW, O). If everything is
+    finite, this costs as much as reading the outputs once.
     """
     shape, flat = out.shape, out.flags.c_contiguous
 
     def task(numbers: Array, x: Array, kernel: Array, bias: Array | float = 0.0) -> None:
-        # NaN and infinity stay what they are in either sum; very large numbers may look like them.
+        # NaN and infinity survive in either sum; very large numbers may overflow and look like
+        # them.
         if isfinite(numbers.dot(numbers) if flat else np.add.reduce(numbers, axis=None)):
             return
         with np.errstate(over="ignore", invalid="ignore"):

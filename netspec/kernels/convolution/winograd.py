@@ -1,20 +1,22 @@
 """Convolution of stride 1 with fewer multiplications: Winograd's algorithm along the height.
 
-m output rows of a kernel with r rows need t = m + r - 1 products a tap and channel, not m * r:
+For each tap along the width and each channel, m output rows of a kernel with r rows need t = m + r
+- 1 products instead of m * r:
 
     y = A.T @ [(G @ w) * (B.T @ x)]      (Winograd 1980; Lavin and Gray 2016)
 
-where x are the m + r - 1 rows that the m rows of y read, and `*` stands for a correlation along the
-width, which is done as in `conv`: the runs of kw*C numbers are copied side by side, and one matrix
-product (GEMM) for each of the t transformed rows does the rest. The transforms along the height are
-matrix products too, of few rows but over whole picture rows at a time. For 3 rows at m = 4 this
-halves both the products and the copies.
+where x are the m + r - 1 rows that the m rows of y read. The `*` is a correlation along the width,
+which is done as in `conv`: the runs of kw*C numbers are copied side by side, and the rest is one
+matrix product (GEMM) for each of the t transformed rows. The transforms along the height are matrix
+products too, of few rows but over whole picture rows at a time. For kernels of 3 rows and m = 4
+this halves both the products and the copies.
 
-One run of columns may serve `span` neighbouring outputs, as in `conv`, where channels are few.
+With few channels, one run of columns may serve `span` neighbouring outputs, as in `conv`.
 
-The constants come from evaluating polynomials at t - 1 small points and at infinity (Toom and Cook);
-they cost about a digit in float32. In float64, where gradients are checked, this is not used. Every
-transformed row is made of all rows that a group reads: `mending` keeps a NaN to its own outputs.
+The constants come from evaluating polynomials at t - 1 small points and at infinity (Toom and
+Cook). They cost about one digit in float32; in float64, where gradients are checked, this algorithm
+is not used. Every transformed row is computed from all rows that a group reads, so `mending` is
+needed to limit a NaN to the outputs whose windows hold it.
 """
 
 import functools
@@ -29,12 +31,14 @@ from netspec.kernels.arrays import SMALL_PRODUCT, Array, carve, fixed, repeat_ro
 from netspec.kernels.convolution.mending import mend
 from netspec.kernels.windows import Tile, Tiling, Window, frame, pad_tile
 
-# Output rows at a time by rows of the kernel: more save products, and lose digits.
+# How many output rows are computed at a time, by the rows of the kernel. More rows save products,
+# but lose digits.
 ROWS_AT_ONCE = {3: 4, 5: 2, 7: 2}
-# The fewest output pixels, of each transformed row, that a matrix product has.
+# The least number of output pixels, of each transformed row, in a matrix product.
 FEWEST_PIXELS = 64
-# What decides the span, in nanoseconds on one core of an AVX-512 machine: to copy a run and each
-# number in it; a multiply-add of a small product, dearer where the matrices are narrow or short.
+# The costs by which `span` is chosen, in nanoseconds on one core of an AVX-512 machine: to start
+# copying a run, to copy each number in it, and a multiply-add of a small product, which costs more
+# if the matrices are narrow or short.
 COPY_RUN, COPY, MULTIPLY, NARROW, SHORT = 3.5, 0.075, 0.018, 3.0, 4.0
 _POINTS = tuple(map(Fraction, ("0", "1", "-1", "2", "-2", "1/2", "-1/2")))
 
@@ -65,7 +69,7 @@ def transforms(m: int, r: int, dtype: np.dtype[Any]) -> tuple[Array, Array, Arra
 
 
 class WinogradPlan(NamedTuple):
-    """How a convolution is cut into tiles, and the shapes of what its scratch holds."""
+    """How a convolution is cut into tiles, and the shapes of the arrays in its scratch."""
 
     tiling: Tiling
     at_once: int  # m
@@ -75,21 +79,21 @@ class WinogradPlan(NamedTuple):
     products: tuple[int, ...]  # (t, images, groups, OW/span, span*O)
     packed: tuple[int, ...]  # (t, patch, C, span, O): the transformed weight
     turned: tuple[int, ...]  # (kh, kw*C*O): the weight by rows
-    plain: tuple[int, ...]  # (t, kw*C*O): those transformed
-    result: tuple[int, ...]  # (images, groups, m, OW*O), where the rows are not a multiple of m
+    plain: tuple[int, ...]  # (t, kw*C*O): the transformed rows
+    result: tuple[int, ...]  # (images, groups, m, OW*O), if the rows are not a multiple of m
 
 
 def applies(
     x_shape: tuple[int, ...], y_shape: tuple[int, ...], groups: int, window: Window
 ) -> bool:
-    """Whether this is the faster way; x (N, H, W, C), y (N, OH, OW, O)."""
+    """Return True if this is the faster algorithm; x (N, H, W, C), y (N, OH, OW, O)."""
     (kh, kw), _, _, _ = window
     height, outputs = y_shape[1], y_shape[3]
     return possible(groups, window) and outputs >= 4 and kw > 1 and height >= ROWS_AT_ONCE[kh]
 
 
 def possible(groups: int, window: Window) -> bool:
-    """Whether it can be done this way."""
+    """Return True if this algorithm can be used."""
     (kh, _), stride, _, dilation = window
     return groups == 1 and stride == dilation == (1, 1) and kh in ROWS_AT_ONCE
 
@@ -104,8 +108,9 @@ def plan_tiles(x_shape: tuple[int, ...], y_shape: tuple[int, ...], window: Windo
     groups = -(-height // m)
     span = _choose_span(width, kw, channels, outputs)
     patch = kw + span - 1
-    work = width * patch * channels * outputs  # of one group of m rows, for one of the t products
-    # Pixels in a tile: as few as a small product has, unless the weight is read for too few then.
+    work = width * patch * channels * outputs  # for one group of m rows and one of the t products
+    # Pixels in a tile: as few as in a small product, unless the weight would then be read for too
+    # few pixels.
     most = max(SMALL_PRODUCT // (work // width), min(FEWEST_PIXELS, n * groups * width))
     if most >= groups * width:
         most = most // (groups * width)
@@ -128,10 +133,10 @@ def plan_tiles(x_shape: tuple[int, ...], y_shape: tuple[int, ...], window: Windo
 
 
 def _choose_span(width: int, kw: int, channels: int, outputs: int) -> int:
-    """How many neighbouring outputs one run of the columns serves."""
+    """Choose how many neighbouring outputs one run of the columns serves."""
 
     def cost(span: int) -> float:
-        """Nanoseconds for one output pixel: the copies, and the matrix product."""
+        """Nanoseconds for one output pixel: the copies and the matrix product."""
         run, wide = (kw + span - 1) * channels, span * outputs
         multiply = MULTIPLY * (1 + NARROW / wide) * (1 + SHORT / run)
         return (COPY_RUN + run * COPY + run * wide * multiply) / span
@@ -182,7 +187,7 @@ def weight_gradient(x: Array, dy: Array, scratch: Array, window: Window) -> Arra
     plan = plan_tiles(x.shape, dy.shape, window)
     back, *_ = transforms(plan.at_once, window.kernel[0], x.dtype)
     shapes = (*plan[2:6], plan.packed, plan.result, plan.packed)
-    # What `weight_of` needs comes first, and the sum outlasts it.
+    # The memory that `weight_of` uses comes first, so that it does not overwrite the sum.
     *_, padded, rows, columns, products, total, result, part = carve(
         scratch, plan.turned, plan.plain, *shapes
     )
@@ -210,9 +215,9 @@ def weight_gradient(x: Array, dy: Array, scratch: Array, window: Window) -> Arra
 
 
 def weight_of(packed: Array, dweight: Array, scratch: Array) -> None:
-    """From the gradient of the packed weight to that of the weight (O, C, kh, kw).
+    """Convert the gradient of the packed weight to that of the weight (O, C, kh, kw).
 
-    `packed` is what `weight_gradient` made in the same scratch.
+    `packed` is the result of `weight_gradient`, in the same scratch.
     """
     outs, ins, kh, kw = dweight.shape
     _, kernel, _ = transforms(ROWS_AT_ONCE[kh], kh, dweight.dtype)
@@ -238,7 +243,7 @@ def _pack(weight: Array, kernel: Array, packed: Array, turned: Array, plain: Arr
 
 
 def _matrix(part: Array) -> Array:
-    """(t, images, groups, W, K) as matrices (t, images*groups*W, K); a part of one is copied."""
+    """View (t, images, groups, W, K) as matrices (t, images*groups*W, K); a partial tile is copied."""
     return part.reshape(len(part), -1, part.shape[-1])
 
 
@@ -251,7 +256,7 @@ def _columns(
     plan: WinogradPlan,
     window: Window,
 ) -> Iterator[tuple[Tile, Array]]:
-    """Each tile with the columns (t, images, groups, OW, kw*C) of its transformed rows."""
+    """Yield each tile with the columns (t, images, groups, OW, kw*C) of its transformed rows."""
     *_, forth = transforms(plan.at_once, window.kernel[0], x.dtype)
     t, m = len(forth), plan.at_once
     images, groups = plan.rows[:2]
@@ -266,7 +271,7 @@ def _columns(
     if whole:
         inside, picture = frame(x, padded, window)
     else:
-        padded.fill(0)  # rows below the picture are read, and must be numbers
+        padded.fill(0)  # rows below the picture are read too, and must be finite
     for tile in plan.tiling.tiles(len(x), out_shape[1]):
         count = tile.images.stop - tile.images.start
         tall = -(-len(tile.rows) // m)

@@ -1,1 +1,1 @@
-"""A course's layers, to be read and to be held against: no compiled program calls them."""
+"""A course's layers, for reading and for comparison: no compiled program calls them."""

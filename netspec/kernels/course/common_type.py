@@ -1,4 +1,4 @@
-"""One floating-point type for all arrays of a call, as the kernels want it."""
+"""One floating-point type for all arrays of a call, as the kernels require."""
 
 from typing import Any
 
@@ -9,12 +9,12 @@ from netspec.kernels.arrays import Array
 
 
 def in_common_type(**arrays: ArrayLike) -> list[Array]:
-    """The arrays in the widest of their types: float32 if all are, float64 where any is whole.
+    """Return the arrays in their widest type: float32 if all are, float64 if any holds integers.
 
-    An array that is of that type already is not copied.
+    An array that already has this type is not copied.
 
     Raises:
-        TypeError: for an array that holds no real numbers, by its name.
+        TypeError: for an array that does not hold real numbers, with its name.
     """
     found = {name: np.asarray(array) for name, array in arrays.items()}
     for name, array in found.items():
@@ -25,7 +25,7 @@ def in_common_type(**arrays: ArrayLike) -> list[Array]:
 
 
 def _floating(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """The type itself if it is float32 or float64, the one of these that holds its numbers if not."""
+    """Return the type if it is float32 or float64, else the one of these that holds its numbers."""
     if dtype.kind != "f":
         return np.dtype(np.float64)
     return np.dtype(np.float32) if dtype.itemsize <= 4 else np.dtype(np.float64)

@@ -1,10 +1,10 @@
-"""Convolution and pooling as a course writes them first: loops that compute one output at a time.
+"""Convolution and pooling as a course first writes them: loops that compute one output at a time.
 
-These are to be read, and to be held against: `netspec.kernels.course.fast` has the same functions under
+These are for reading and for comparison: `netspec.kernels.course.fast` has the same functions under
 the same names, and `netspec bench --layers` compares the two. Everything is N, C, H, W, and the
 signatures are those of CS231n: `out, cache = forward(x, w, b, param)`, `dx, dw, db = backward(dout,
-cache)`. Arrays are computed with in the widest of their types, whole numbers as float64; TypeError for
-what holds no real numbers.
+cache)`. Computations use the widest type of the arrays, and float64 for integers. Arrays that do
+not hold real numbers raise TypeError.
 """
 
 from collections.abc import Mapping
@@ -43,7 +43,7 @@ def conv_forward(x: Array, w: Array, b: Array, conv_param: Param) -> tuple[Array
 
 
 def conv_backward(dout: Array, cache: Cache) -> tuple[Array, Array, Array]:
-    """Each output sends its gradient to the pixels and the weights that it was made from.
+    """Each output passes its gradient to the pixels and the weights that it was computed from.
 
     dw[f] += dout[n, f, i, j] window(n, i, j), dx's window += dout[n, f, i, j] w[f], and
     db[f] = sum over n, i, j of dout[n, f, i, j].
@@ -86,7 +86,7 @@ def max_pool_forward(x: Array, pool_param: Param) -> tuple[Array, Cache]:
 
 
 def max_pool_backward(dout: Array, cache: Cache) -> Array:
-    """The first maximum of each window gets its gradient; where windows overlap, gradients add up."""
+    """The first maximum of each window gets its gradient; if windows overlap, gradients add up."""
     x, pool_param = cache
     dout, x = in_common_type(dout=dout, x=x)
     tall, wide, stride = (pool_param[key] for key in ("pool_height", "pool_width", "stride"))

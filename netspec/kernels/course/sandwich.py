@@ -1,8 +1,8 @@
 """The layers that a course puts together most often, each as one function forward and one back.
 
-They call what a compiled program calls for the same chain of layers: `relu` works in place on the
-value before it and needs nothing but its own value to go back, and batch norm, scale, shift and relu
-are one pass over memory. Pictures are N, C, H, W; the signatures are CS231n's:
+They call the same kernels as a compiled program for the same chain of layers: `relu` works in place
+on the value before it, and its backward pass needs only its own value; batch norm, scale, shift and
+relu are one pass over memory. Pictures are N, C, H, W; the signatures are CS231n's:
 
     out, cache = affine_relu_forward(x, w, b)                      dx, dw, db = ..._backward(dout, cache)
     out, cache = affine_bn_relu_forward(x, w, b, gamma, beta, bn_param)
@@ -16,8 +16,8 @@ which training updates as the course does: running = momentum running + (1 - mom
 the biased variance. (`batch_norm` in a `.net` file follows PyTorch: its momentum is 1 minus this one,
 and its running variance is the unbiased one.)
 
-All is computed in the widest type of the arrays, whole numbers as float64; TypeError for what holds no
-real numbers.
+Computations use the widest type of the arrays, and float64 for integers. Arrays that do not hold
+real numbers raise TypeError.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def conv_relu_backward(dout: Array, cache: Cache) -> Gradients:
 def conv_bn_relu_forward(
     x: Array, w: Array, b: Array, gamma: Array, beta: Array, conv_param: Param, bn_param: BnParam
 ) -> tuple[Array, Cache]:
-    """relu(batch_norm(conv(x))), normalised channel by channel."""
+    """relu(batch_norm(conv(x))), normalized channel by channel."""
     x, w, b, gamma, beta = in_common_type(x=x, w=w, b=b, gamma=gamma, beta=beta)
     filters, stored = filters_of(w, conv_param), channels_last(x)
     with parallel.one_blas_thread():
@@ -168,7 +168,7 @@ def _norm_relu(
     mean, var = bn_param["running_mean"], bn_param["running_var"]
     if bn_param["mode"] == "test":
         return stages.running_norm_relu(x, gamma, beta, (mean, var), eps=eps), None
-    # The kernel updates with PyTorch's unbiased variance; the course keeps the biased one.
+    # The kernel updates with PyTorch's unbiased variance, but the course keeps the biased one.
     kept, unbiased = momentum * var, var.copy()
     out, saved = stages.batch_norm_relu(
         x, gamma, beta, (mean, unbiased), eps=eps, momentum=1 - momentum

@@ -1,7 +1,8 @@
-"""The kernels of a compiled program, one layer at a time, with arrays that they make themselves.
+"""The kernels of a compiled program, one layer at a time, with arrays that they allocate themselves.
 
-A program plans its buffers and its scratch; a caller who wants one layer does not. Pictures are
-stored as the kernels want them, N, H, W, C. `fast` and `sandwich` put these stages together.
+A compiled program plans its buffers and its scratch, but a caller who wants a single layer does
+not. Pictures are stored as the kernels require, N, H, W, C. `fast` and `sandwich` combine these
+stages.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from netspec.kernels.windows import Pad, Pair
 
 
 class Filters(NamedTuple):
-    """A convolution's weight (F, C, kh, kw), and how it moves over the picture."""
+    """A convolution's weight (F, C, kh, kw), and its stride, padding and the like."""
 
     weight: Array
     stride: Pair
@@ -33,7 +34,7 @@ class Filters(NamedTuple):
         return np.empty(max(1, size), x.dtype)
 
     def forward(self, x: Array, bias: Array) -> Array:
-        """The value, for x (N, H, W, C)."""
+        """Return the output for x (N, H, W, C)."""
         filters, _, tall, wide = self.weight.shape
         top, bottom, left, right = self.pad
         height = (x.shape[1] + top + bottom - tall) // self.stride[0] + 1
@@ -44,7 +45,7 @@ class Filters(NamedTuple):
         return out
 
     def backward(self, x: Array, dy: Array) -> tuple[Array, Array, Array]:
-        """The gradients of x, weight and bias."""
+        """Return the gradients of x, weight and bias."""
         dx, dw = np.empty_like(x), np.empty_like(self.weight)
         db = np.empty(len(self.weight), x.dtype)
         scratch, options = self._scratch(x, dy), self._options()
@@ -55,7 +56,7 @@ class Filters(NamedTuple):
 
 
 class Pool(NamedTuple):
-    """A window (height, width) and its step, over each channel by itself."""
+    """A window (height, width) and its stride, applied to each channel separately."""
 
     kernel: Pair
     stride: Pair
@@ -66,7 +67,7 @@ class Pool(NamedTuple):
         return np.empty((len(x), height, width, x.shape[3]), x.dtype)
 
     def max_forward(self, x: Array) -> Array:
-        """The maxima."""
+        """Return the maxima."""
         out = self._out(x)
         size = pool.max_scratch_size(len(x), x.shape[1:], out.shape[1:])
         pool.max_forward(
@@ -81,7 +82,7 @@ class Pool(NamedTuple):
         return out
 
     def max_backward(self, x: Array, y: Array, dy: Array) -> Array:
-        """The gradient of x, of which y are the maxima."""
+        """Return the gradient of x, where y are the maxima of x."""
         dx = np.empty_like(x)
         size = pool.scratch_size(len(x), y.shape[1:], kernel=self.kernel)
         scratch = np.empty(size, x.dtype)
@@ -99,7 +100,7 @@ class Pool(NamedTuple):
         return dx
 
     def avg_forward(self, x: Array) -> Array:
-        """The means."""
+        """Return the means."""
         out = self._out(x)
         pool.avg_forward(
             x, out, kernel=self.kernel, stride=self.stride, pad=_NONE, count_include_pad=True
@@ -107,7 +108,7 @@ class Pool(NamedTuple):
         return out
 
     def avg_backward(self, x: Array, dy: Array) -> Array:
-        """The gradient of x."""
+        """Return the gradient of x."""
         dx = np.empty_like(x)
         scratch = np.empty(pool.avg_scratch_size(len(x), dy.shape[1:]), x.dtype)
         pool.avg_backward(
@@ -143,7 +144,7 @@ def affine_backward(x: Array, w: Array, dy: Array) -> tuple[Array, Array, Array]
 
 
 def relu(y: Array) -> Array:
-    """max(y, 0), in place: the value of the layer before is not kept."""
+    """max(y, 0), in place: the output of the layer before is not kept."""
     flat = y.reshape(-1)
 
     def tile(rows: slice) -> None:
@@ -168,14 +169,14 @@ def relu_backward(y: Array, dy: Array) -> Array:
 
 
 class Normalized(NamedTuple):
-    """What the backward pass of a batch norm needs of its forward pass; vectors (C,)."""
+    """What the backward pass of a batch norm needs from its forward pass; vectors (C,)."""
 
     weight: Array
     mean: Array
     inverse_std: Array
 
     def in_type(self, dtype: np.dtype[Any]) -> Normalized:
-        """The same in another floating-point type."""
+        """Return the same in another floating-point type."""
         return Normalized(*(array.astype(dtype, copy=False) for array in self))
 
 
