@@ -1,6 +1,7 @@
-"""Text to syntax tree. Nothing outside this package knows Lark, which is loaded to build tables only.
+"""Parses text into a syntax tree.
 
-What explains a slip is loaded when there is one: most files have none.
+Nothing outside this package knows Lark, which is loaded only to build the tables. The modules that
+explain syntax errors are loaded only when there is one: most files have none.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ MAX_FILE_BYTES = 1 << 20
 
 
 def parse(source: Source) -> syntax.File:
-    """Parse a source.
+    """Parse a source into a syntax tree.
 
     Raises:
         NetspecError: with every syntax error that could be found; see `recovery`.
@@ -43,7 +44,9 @@ def parse(source: Source) -> syntax.File:
 
 
 def parse_shape(source: Source, start: int, end: int) -> syntax.ListExpr | None:
-    """The list that a comment consists of, from its `[` on; None if it is no list."""
+    """Return the list that a comment consists of, from its `[` on; None if the comment is not a
+    list.
+    """
     with _LOCK:
         parser, builder, _ = _parser()
         builder.source = source
@@ -61,8 +64,9 @@ def read_source(path: str | Path, shown_as: str | None = None, root: Path | None
 
     Args:
         path: Where it is.
-        shown_as: What messages call it.
-        root: A folder that the file lies below, with no link on the way; nothing else is read.
+        shown_as: The name of the file in messages.
+        root: A folder that must contain the file, with no symbolic link on the way. Otherwise the
+            file is not read.
 
     Raises:
         NetspecError: if it cannot be read, or is not a text of allowed size.
@@ -72,7 +76,7 @@ def read_source(path: str | Path, shown_as: str | None = None, root: Path | None
 
 
 def read_file(path: str | Path, name: str, root: Path | None = None) -> bytes:
-    """The bytes of a file, as far as its size is allowed; see `read_source`.
+    """Return the bytes of a file, up to one more than the allowed size; see `read_source`.
 
     Raises:
         NetspecError: if it cannot be read.
@@ -90,7 +94,7 @@ def read_file(path: str | Path, name: str, root: Path | None = None) -> bytes:
 
 
 def decode_source(raw: bytes, name: str) -> Source:
-    """The text of a `.net` file.
+    """Decode the text of a `.net` file.
 
     Raises:
         NetspecError: if it is too large, or is not UTF-8 text.
@@ -113,10 +117,11 @@ _LOCK = threading.Lock()
 
 
 def _parse(source: Source) -> syntax.File:
-    """The tree of a source without errors.
+    """Parse a source, stopping at the first error.
 
     Raises:
-        UnexpectedTokenError, UnexpectedCharacterError, TooDeepError, LocatedError: at the first error.
+        UnexpectedTokenError, UnexpectedCharacterError, TooDeepError, LocatedError: at the first
+            error.
     """
     parser, builder, _ = _parser()
     builder.source = source

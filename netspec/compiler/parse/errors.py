@@ -1,4 +1,4 @@
-"""What a parser error means for the person who wrote the file."""
+"""Turns parser errors into diagnostics that explain them to the author of the file."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def explained(
     open_brackets: Sequence[Token],
     literals: Mapping[str, str],
 ) -> tuple[Diagnostic, bool]:
-    """The diagnostic of a token that cannot stand, and whether it speaks of the whole statement.
+    """Return the diagnostic for an unexpected token, and whether it is about the whole statement.
 
     Args:
         source: the text.
-        refusal: the token.
-        open_brackets: those that are open before it, the first one first.
+        refusal: the token, and the kinds of tokens that were expected.
+        open_brackets: the brackets that are open before it, outermost first.
         literals: the fixed texts of terminals, by their names.
     """
     token, accepted = refusal
@@ -69,7 +69,9 @@ def explained(
 
 
 def _expected_words(accepted: set[str], literals: Mapping[str, str]) -> str:
-    """What could have stood here, in words, where the list is short enough to help."""
+    """Describe the expected tokens in words; an empty text where the list would be too long to
+    help.
+    """
     if {"FROM", "NET"} <= accepted and "NAME" not in accepted:
         return "`net`, `block` or `from`"
     if "INTERPOLATE" in accepted:
@@ -79,14 +81,15 @@ def _expected_words(accepted: set[str], literals: Mapping[str, str]) -> str:
     if len(accepted) <= 4:
         words = {_TOKEN_WORDS.get(name) or f"`{literals.get(name, name)}`" for name in accepted}
     else:
-        # Behind a whole expression: an operator could follow, or what ends it.
+        # After a complete expression only an operator or one of these tokens can follow; name only
+        # these.
         ends = [name for name in ("COMMA", "RPAR", "RSQB", "LBRACE") if name in accepted]
         words = {f"`{literals[name]}`" for name in ends} or {"the end of the statement"}
     return " or ".join(sorted(words))
 
 
 def _hints(source: Source, token: Token, accepted: set[str]) -> tuple[Hint, ...]:
-    """What was probably meant."""
+    """Return hints about what was probably meant."""
     span = token_span(source, token)
     text = source.text
     before = text[: span.start].rstrip(" \t")
@@ -110,12 +113,12 @@ _OPERATORS = ("+", "-", "*", "/", "%", "**", "//")
 
 
 def _after_stage(text: str, span: Span) -> bool:
-    """Whether the line up to here holds an arrow: an operator cannot follow a layer."""
+    """Whether the line has an arrow before this place: an operator cannot follow a layer."""
     return "->" in text[text.rfind("\n", 0, span.start) + 1 : span.start]
 
 
 def _keyword_hint(source: Source, token: Token) -> Hint | None:
-    """`ouput x -> relu`: the statement starts with a word that looks like a keyword."""
+    """Return a hint if the statement starts with a misspelt keyword, as in `ouput x -> relu`."""
     line_start = source.text.rfind("\n", 0, token.start_pos or 0) + 1
     match = re.compile(r"[ \t]*([A-Za-z_]\w*)").match(source.text, line_start)
     if match is None or match.group(1) in KEYWORDS:
@@ -129,7 +132,7 @@ def _keyword_hint(source: Source, token: Token) -> Hint | None:
 
 
 def unexpected_character(source: Source, at: int) -> Diagnostic:
-    """The diagnostic of a place where no token starts."""
+    """Return the diagnostic for a place where no token starts."""
     char = source.text[at : at + 1]
     span = Span(source, at, at + 1)
     if char == '"':
@@ -148,7 +151,9 @@ def unexpected_character(source: Source, at: int) -> Diagnostic:
 
 
 def _bracket(source: Source, open_brackets: Sequence[Token], token: Token) -> Diagnostic | None:
-    """The diagnostic if a bracket is to blame: one that is not closed, or closes nothing."""
+    """Return the diagnostic of a bracket that is never closed, or closes nothing; None if neither
+    is so.
+    """
     opener = open_brackets[-1] if open_brackets else None
     if token.type == "$END" or (token.type == "_NL" and token.start_pos is None):
         if opener is not None:
@@ -178,7 +183,7 @@ def _bracket(source: Source, open_brackets: Sequence[Token], token: Token) -> Di
 
 
 def _starts_statement(source: Source, token: Token) -> bool:
-    """Whether a token stands first on its line, or looks like the start of a statement."""
+    """Whether a token is the first on its line, or looks like the start of a statement."""
     at = token.start_pos
     if at is None or token.type == "_NL":
         return False
@@ -192,7 +197,9 @@ def _starts_statement(source: Source, token: Token) -> bool:
 
 
 def unclosed(source: Source, opener: Token, *places: Label) -> Diagnostic:
-    """The diagnostic of a bracket that is never closed, with the places that show it."""
+    """Return the diagnostic of a bracket that is never closed, with labels for the places that show
+    it.
+    """
     span = token_span(source, opener)
     message = f"`{opener}` is never closed"
     return Diagnostic(codes.SYNTAX_BRACKET, message, span, secondary=places)

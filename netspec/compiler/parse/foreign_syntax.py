@@ -1,4 +1,4 @@
-"""Syntax errors that are another language's syntax, and slips of those who are new to this one."""
+"""Syntax errors that come from another language's syntax, or are typical of beginners in this one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from netspec.diagnostics import Diagnostic, Edit, Hint, Source, Span, quoted
 
 _CODE = codes.SYNTAX_UNEXPECTED_TOKEN
 _DOTTED = re.compile(r"((?:[A-Za-z_]\w*\.)*)([A-Za-z_]\w*)?\.([A-Za-z_]\w*)[ \t]*$")
-# The first words of names of layers in Python.
+# The names that layers in Python start with, as in `nn.Conv2d`.
 _MODULES = frozenset("nn torch F tf keras layers functional np flax jax nnx".split())
 _IS_PYTHON = re.compile(rf"\b(?:{'|'.join(sorted(_MODULES))}|self)\.\w|\w\([^()\n]*\)\(|\bself\.")
 _PYTHON_LINE = re.compile(r"(?:import|from|class|def|model|if __name__|@)\b")
@@ -34,7 +34,7 @@ _LEXEME = re.compile(r'"(?:[^"\\\n]|\\[^\n])*"|#[^\n]*|\w+|.')
 
 
 def foreign(source: Source, token: Token, accepted: set[str]) -> Diagnostic | None:
-    """The diagnostic of an error that has its own words, or None."""
+    """Return the diagnostic of an error that is recognized as another language's syntax, or None."""
     at = token_span(source, token)
     line_start = source.text.rfind("\n", 0, at.start) + 1
     before = source.text[line_start : at.start]
@@ -59,7 +59,9 @@ def foreign(source: Source, token: Token, accepted: set[str]) -> Diagnostic | No
 
 
 def expression_hint(source: Source, token: Token, accepted: set[str]) -> Hint | None:
-    """`x -> relu` where a statement belongs: it says nothing of what becomes of the value."""
+    """Return a hint for `x -> relu` in place of a statement, which does not say what the value is
+    for.
+    """
     if "EQUAL" not in accepted or token not in ("->", "(", "+", "*", "."):
         return None
     at = token.start_pos or 0
@@ -79,8 +81,8 @@ def expression_hint(source: Source, token: Token, accepted: set[str]) -> Hint | 
 
 
 def _pasted(source: Source, at: Span) -> Diagnostic | None:
-    """A statement of PyTorch or Keras."""
-    from netspec.compiler.parse import pasted_python  # with Python's own parser, rarely needed
+    """Return the diagnostic for a statement pasted from PyTorch or Keras, or None."""
+    from netspec.compiler.parse import pasted_python  # loads Python's parser, rarely needed
 
     statement = pasted_python.statement_at(source, at.start)
     found = _IS_PYTHON.search(statement.text)
@@ -109,7 +111,7 @@ def _pasted(source: Source, at: Span) -> Diagnostic | None:
 
 
 def _python_file(source: Source, line_start: int) -> Diagnostic | None:
-    """A file of Python, where there is no net at all."""
+    """Return the diagnostic for a file of Python, in which there is no net at all, or None."""
     line = source.text[line_start:].partition("\n")[0]
     if _DEFINITION.search(source.text) or not _PYTHON_LINE.match(line):
         return None
@@ -126,7 +128,7 @@ def _python_file(source: Source, line_start: int) -> Diagnostic | None:
 def _dotted(
     source: Source, token: Token, line_start: int, dotted: re.Match[str]
 ) -> Diagnostic | None:
-    """`nn.Conv2d(...)` and `x.view(...)`."""
+    """Return the diagnostic for `nn.Conv2d(...)` or `x.view(...)`, or None."""
     prefix, last, name = dotted.groups()
     modules = f"{prefix}{last or ''}"
     known = list(registry())
@@ -156,7 +158,9 @@ def _dotted(
 
 
 def _own_names(source: Source, span: Span, meant: str | None) -> Hint | None:
-    """Write our names for all layers of modules on this line: `nn.Conv2d(6, 5)(x) -> nn.ReLU()`."""
+    """Return a hint that renames all layers on this line to ours, as in
+    `nn.Conv2d(6, 5)(x) -> nn.ReLU()`.
+    """
     if meant is None:
         return None
     text = source.text
@@ -177,7 +181,9 @@ def _own_names(source: Source, span: Span, meant: str | None) -> Hint | None:
 def _block_without_value(
     source: Source, at: Span, line_start: int, head: re.Match[str]
 ) -> Diagnostic:
-    """`block R(x, c) {`: the value stands among the arguments, or nowhere."""
+    """Return the diagnostic for `block R(x, c) {`, where the value is among the arguments or
+    missing.
+    """
     name, brackets, inside = head.groups()
     message = f"block {name} has no value to work on: its name stands behind the brackets"
     names = [part.strip() for part in (inside or "").split(",") if part.strip()]
@@ -203,7 +209,7 @@ def _end_of_body(text: str, at: int) -> int:
 
 
 def _import_without_quotes(source: Source, at: Span) -> Diagnostic:
-    """`from lib import Block`."""
+    """Return the diagnostic for `from lib import Block`, whose file name is not a string."""
     end = at.end
     while source.text[end : end + 1] and (source.text[end].isalnum() or source.text[end] in "._/-"):
         end += 1
@@ -215,7 +221,7 @@ def _import_without_quotes(source: Source, at: Span) -> Diagnostic:
 
 
 def _top_level(token: Token, at: Span) -> Diagnostic | None:
-    """Python's statements, where a definition belongs."""
+    """Return the diagnostic for a Python statement in place of a definition, or None."""
     advice = {
         "import": 'blocks of another file are imported by `from "FILE.net" import NAME`',
         "def": "a network is written `net NAME { ... }`, a part of one `block NAME(...) x { ... }`",
@@ -233,7 +239,7 @@ def _top_level(token: Token, at: Span) -> Diagnostic | None:
 
 
 def _ends_early(source: Source, token: Token) -> bool:
-    """Whether a statement starts here, or behind the comma or semicolon that stands here."""
+    """Whether a statement starts here, or after the comma or semicolon here."""
     at = token_span(source, token)
     behind = at.end if token in (",", ";") else at.start
     while source.text[behind : behind + 1] in (" ", "\t"):
@@ -249,7 +255,10 @@ def _one_line(source: Source, token: Token, at: Span) -> Diagnostic:
 
 
 def separations(source: Source, at: int) -> Iterator[Edit]:
-    """The line breaks that part the statements of a line, from a place on; in place of `,` or `;`."""
+    """Yield the edits that put the statements of a line, from a place on, on lines of their own.
+
+    A line break takes the place of the `,` or `;` between two statements, if there is one.
+    """
     line_end = source.text.find("\n", at)
     line_end = len(source.text) if line_end < 0 else line_end
     depth, gap = 0, at

@@ -1,4 +1,6 @@
-"""`net A:` and `for i in range(3):` with an indented body: Python's bodies, and their braces."""
+"""Python's indented bodies (`net A:`, `for i in range(3):`), and the edits that turn them into
+braces.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,10 @@ _ELSE = re.compile(r"(?:else|elif)\b")
 
 
 def braces_hint(source: Source, at: int) -> Hint | None:
-    """Braces for all indented bodies of the file, if a colon that opens one stands at a place."""
+    """Return a hint that gives all indented bodies of the file braces.
+
+    It is None if the place is not the colon that opens such a body.
+    """
     start = source.text.rfind("\n", 0, at) + 1
     head = _head(_line(source, start))
     if head is None or start + head.start(3) != at:
@@ -34,8 +39,8 @@ def _line(source: Source, start: int) -> str:
 
 
 def _braces(source: Source) -> Iterator[Edit]:
-    open_bodies: list[int] = []  # the indentation of each head
-    start, last = 0, 0  # of this line; the end of the last line with code
+    open_bodies: list[int] = []  # the indentation of the head of each
+    start, last = 0, 0  # start of this line; end of the last line with code
     while start <= len(source.text):
         line = _line(source, start)
         code = line.strip()
@@ -59,7 +64,14 @@ def _braces(source: Source) -> Iterator[Edit]:
 
 
 def _branch(source: Source, at: int, code: str, *, joins: bool) -> Iterator[Edit]:
-    """`} else if` for `elif`, and a brace in front of `else`."""
+    """Yield the edit that makes `elif` an `else if`, or puts a brace before `else`.
+
+    Args:
+        source: the text.
+        at: where the code of the line starts.
+        code: that code.
+        joins: whether the line continues the `if` of the body that ends here.
+    """
     brace = "} " if joins else ""
     if code.startswith("elif"):
         yield Edit(Span(source, at, at + len("elif")), f"{brace}else if")

@@ -1,8 +1,9 @@
-"""The lexer and the parser at work: LALR(1) tables in, callbacks out.
+"""The lexer and the LALR(1) parser, driven by tables and calling back for each reduction.
 
-Lark builds the tables (`tables.py`) and this runs them, for importing Lark takes longer than
-checking a file. It does as Lark does: the lexer knows the parser's state, and takes only what can
-stand there (in a label `0.1` is three tokens, elsewhere it is a number).
+Lark builds the tables (`tables.py`), and this module runs them, because importing Lark takes longer
+than checking a file. It works as Lark does: the lexer is contextual, which means that it knows the
+parser's state and matches only tokens that are allowed there (in a label `0.1` is three tokens,
+elsewhere it is a number).
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ END = "$END"
 
 
 class Token(str):
-    """A piece of text with its kind and its place; one that was put in stands nowhere."""
+    """A piece of text with its kind and its position.
+
+    A token that was inserted has no text of its own.
+    """
 
     __slots__ = ("column", "end_pos", "start_pos", "type")
 
@@ -28,7 +32,7 @@ class Token(str):
         end_pos: int | None = None,
         column: int | None = None,
     ) -> Token:
-        """Make one."""
+        """Create a token."""
         self = super().__new__(cls, text)
         self.type = type
         self.start_pos = start_pos
@@ -42,12 +46,12 @@ class Token(str):
     column: int | None
 
     def put_before(self, type: str) -> Token:
-        """An empty token at the place of this one."""
+        """Return an empty token at the position of this one."""
         return Token(type, "", self.start_pos, self.end_pos, self.column)
 
 
 class UnexpectedTokenError(Exception):
-    """The parser cannot go on with a token; `accepts` are the kinds that it could go on with."""
+    """The parser cannot continue with a token. `accepts` are the kinds with which it could."""
 
     def __init__(self, token: Token, accepts: set[str]) -> None:
         super().__init__(token.type)
@@ -56,7 +60,7 @@ class UnexpectedTokenError(Exception):
 
 
 class UnexpectedCharacterError(Exception):
-    """No token starts at a place of the text."""
+    """No token starts at a position of the text."""
 
     def __init__(self, at: int) -> None:
         super().__init__(at)
@@ -64,21 +68,25 @@ class UnexpectedCharacterError(Exception):
 
 
 class Filter(Protocol):
-    """What stands between lexer and parser; it may get `always_accept` at any time."""
+    """A filter between lexer and parser.
+
+    The lexer may always match the tokens in `always_accept`.
+    """
 
     always_accept: tuple[str, ...]
 
     def process(self, stream: Iterator[Token]) -> Iterator[Token]:
-        """The tokens that the parser sees."""
+        """Yield the tokens that the parser sees."""
         ...
 
 
 class Tables:
-    """The tables of a grammar, as `tables.py` keeps them.
+    """The tables of a grammar, as `tables.py` stores them.
 
     Attributes:
         states: by state and symbol, the state to go to, or -1 - r for a reduction by rule r.
-        rules: (name, number of symbols, which of them are spliced in, whether one child stays bare).
+        rules: (name, number of symbols, the indices of those whose items are spliced into the
+            children, whether a single child replaces the node).
         terminals: (kind, pattern, kind of the general terminal that is tried first, or "") in the
             order in which they are tried.
     """
@@ -100,7 +108,11 @@ class Tables:
 
     @functools.cache  # noqa: B019 - there is one, and it lives as long as we do
     def pattern_of(self, kinds: frozenset[str]) -> re.Pattern[str]:
-        """One pattern for some kinds; a keyword is left to the general terminal, if that is there."""
+        """Return one pattern for several kinds of tokens.
+
+        A keyword gets no pattern of its own if its general terminal is among the kinds, which
+        matches it.
+        """
         return re.compile(
             "|".join(
                 f"(?P<{kind}>{pattern})"
@@ -111,7 +123,7 @@ class Tables:
 
 
 class Parser:
-    """One run of the parser over a text."""
+    """The parser, which keeps the state of one run over a text."""
 
     def __init__(self, tables: Tables, callbacks: Any, layout: Filter) -> None:
         self.tables = tables
@@ -124,12 +136,13 @@ class Parser:
         self.values: list[Any] = []
 
     def parse(self, text: str, first: Token | None = None, end: int | None = None) -> Any:
-        """What the callback of the start rule gives.
+        """Parse a text and return what the callback of the start rule returns.
 
-        With a `first` token, that and the text from its end on are parsed, up to `end`.
+        With a `first` token, parse that token and then the text from its end up to `end`.
 
         Raises:
-            UnexpectedTokenError, UnexpectedCharacterError: where the text is not of the language.
+            UnexpectedTokenError, UnexpectedCharacterError: where the text does not match the
+                grammar.
         """
         self.stack = [self.tables.start]
         self.values = []
@@ -160,9 +173,12 @@ class Parser:
             at = end
 
     def _match(self, text: str, at: int, allowed: dict[str, int]) -> tuple[str, int] | None:
-        """The kind and the end of the token at a place, of those that can stand there."""
+        """Return the kind and the end of the token at a position, or None if no allowed token
+        matches.
+        """
         tables, always = self.tables, self.layout.always_accept
-        # What all terminals together match first is what the allowed ones match, if it is allowed.
+        # The pattern of all terminals is tried first. If what it matches is allowed, it is also
+        # what the pattern of the allowed ones would match.
         match = tables.pattern.match(text, at)
         if match is not None:
             kind = match.lastgroup or ""
@@ -177,12 +193,16 @@ class Parser:
         return self._keyword(match.lastgroup or "", match[0], allowed), match.end()
 
     def _keyword(self, kind: str, text: str, allowed: dict[str, int] | None) -> str:
-        """A name that is a keyword is one where a keyword can stand."""
+        """Return the kind of a name: that of its keyword where the keyword is allowed, else its
+        own.
+        """
         keyword = self.tables.keywords.get(kind, {}).get(text)
         return keyword if keyword and (allowed is None or keyword in allowed) else kind
 
     def _unexpected(self, text: str, at: int, line_start: int) -> Exception:
-        """The error at a place where nothing that is allowed matches: a token, if it is one at all."""
+        """Return the error at a position where nothing allowed matches: a token is there, or none
+        at all.
+        """
         match = self.tables.pattern.match(text, at)
         if match is None:
             return UnexpectedCharacterError(at)
@@ -193,7 +213,10 @@ class Parser:
     # -- the parser
 
     def _feed(self, token: Token) -> Any:
-        """Shift a token, after all reductions before it; at the end, the value of the whole."""
+        """Shift a token, after all reductions before it.
+
+        At the end, return the value of the start rule.
+        """
         tables, stack, values = self.tables, self.stack, self.values
         kind = token.type
         while True:
@@ -222,7 +245,7 @@ class Parser:
                 return value
 
     def _accepts(self) -> set[str]:
-        """The kinds of tokens with which the parser could go on."""
+        """Return the kinds of tokens with which the parser could continue."""
         top = self.tables.states[self.stack[-1]]
         return {kind for kind in top if kind.isupper() and self._could_take(kind)}
 
@@ -242,9 +265,10 @@ class Parser:
 
 
 def _splice(children: list[Any], spliced: list[int]) -> list[Any]:
-    """The children with some replaced by their items.
+    """Return the children with some of them replaced by their items.
 
-    The first of those grows in place: a list that the grammar builds item by item is never copied.
+    The first of those lists grows in place: a list that the grammar builds item by item is never
+    copied.
     """
     out: list[Any] = []
     for i, child in enumerate(children):

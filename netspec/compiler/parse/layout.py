@@ -1,4 +1,4 @@
-"""Between lexer and parser: which line breaks count, and which braces belong to a label."""
+"""The filter between lexer and parser: which line breaks count, and which braces belong to a label."""
 
 from __future__ import annotations
 
@@ -14,20 +14,22 @@ CLOSES = {"RPAR": "LPAR", "RSQB": "LSQB"}
 
 
 def token_span(source: Source, token: Token) -> Span:
-    """The span of a token; a line break is shown as the place behind the last word."""
+    """Return the span of a token. A line break has the empty span behind the last word."""
     start = token.start_pos if token.start_pos is not None else len(source.text)
     end = token.end_pos if token.end_pos is not None else start
     return Span(source, start, start if token.type == "_NL" else max(end, start))
 
 
-# A line that ends with one of these goes on below, like one that starts with it.
+# A line that ends with one of these tokens continues on the next line, as one that starts with it.
 EXPECTS_MORE = frozenset("-> + - * / // % ** == != < <= > >= and or".split())
 
 
 class Layout:
-    """Between lexer and parser: drops line breaks inside brackets and adds those that `}` implies.
+    """Filters the tokens for the parser: drops line breaks inside brackets, adds those that `}`
+    implies.
 
-    It also tells the braces of a label (`layer{i}`) from those of a body, and bounds the nesting.
+    It also distinguishes the braces of a label (`layer{i}`) from those of a body, and limits the
+    nesting of brackets.
     """
 
     always_accept: tuple[str, ...] = ("_NL", "LBRACE", "RBRACE")
@@ -55,7 +57,7 @@ class Layout:
                     yield token.put_before("_NL")
             elif kind in CLOSES:
                 self._pop(CLOSES[kind])
-            # A label can only stand right behind an arrow, up to its colon.
+            # A label stands only directly behind an arrow, and reaches up to its colon.
             in_label = token.type == "INTERPOLATE_END" or (
                 token == "->" or (in_label and kind not in _ENDS_LABEL)
             )
@@ -65,7 +67,7 @@ class Layout:
             yield Token("_NL", "")
 
     def _ends_body(self, token: Token, opener: Token | None, starts_line: bool) -> bool:
-        """Whether a `}` ends a body in the middle of a line, and so the line, too."""
+        """Whether a `}` ends a body in the middle of a line, so that it ends the line too."""
         if opener is None:
             return False
         if opener.type == "INTERPOLATE":
@@ -74,7 +76,9 @@ class Layout:
         return not starts_line
 
     def _pop(self, *kinds: str) -> Token | None:
-        """The bracket that a closing one belongs to; one that fits nothing leaves all open."""
+        """Remove and return the open bracket that a closing one matches; None, and no change, if
+        there is none.
+        """
         return self.open.pop() if self.open and self.open[-1].type in kinds else None
 
     def _push(self, token: Token, in_label: bool) -> None:
@@ -86,7 +90,7 @@ class Layout:
 
 
 class TooDeepError(Exception):
-    """Raised at the bracket that goes too deep."""
+    """Raised at the bracket that is nested too deeply."""
 
     def __init__(self, token: Token) -> None:
         self.token = token

@@ -1,4 +1,7 @@
-"""What an error stands in is left out, where no small repair leads on; the braces in it stay."""
+"""Chooses the part of a text to skip around an error that no small repair mends.
+
+Its braces are kept.
+"""
 
 from __future__ import annotations
 
@@ -13,26 +16,28 @@ CONTINUES = re.compile(r"[ \t]*(?:->|[-+*/%<>=!])")
 _DEFINITION = re.compile(r"^(?:net|block|from|language)\b", re.MULTILINE)
 _BODY = re.compile(r"^[ \t]*(?:net|block)\b", re.MULTILINE)
 _NO_CODE = re.compile(r'"(?:[^"\\\n]|\\[^\n])*"|#[^\n]*')
-# What stands for a line that opens a body, so that its `}` still closes something.
+# The tokens that replace a line which opens a body, so that the body's `}` still closes something.
 _OPENER = ("IF", "INT", "LBRACE")
 
 
 class LeavingOut:
-    """Says what to leave out of a reading."""
+    """Finds what to skip in a reading."""
 
     def __init__(self, reading: Reading) -> None:
         self.reading = reading
 
     def statement(self, diagnostic: Diagnostic) -> Repair | None:
-        """Without the statement of an error, or its line of a chain, if the lines around it fit.
+        """Return the repair that skips the statement of an error.
 
-        Without the whole definition where the braces of the statement ask for that.
+        If the error is in one line of a chain and the lines around it fit together, only that line
+        is skipped. If the braces of the statement cannot be kept balanced, the whole definition is
+        skipped.
 
-        None where there is nothing left to be read.
+        The result is None if nothing would be left to read.
         """
         text = self.reading.source.text
         if _BODY.search(text) is None:
-            return None  # no net and no block: there is nothing more to say of it
+            return None  # without a net or block nothing more can be reported
         place = self._place(diagnostic)
         start, end = _line_of(text, place)
         if diagnostic.span is not None:
@@ -52,11 +57,14 @@ class LeavingOut:
         return found or self.definition(diagnostic)
 
     def definition(self, diagnostic: Diagnostic) -> Repair | None:
-        """Without the net, block or import of an error, if what precedes that was read to its end."""
+        """Return the repair that skips the net, block or import of an error.
+
+        It is None if what precedes the definition was not read to its end.
+        """
         place, text = self._place(diagnostic), self.reading.source.text
         starts = [match.start() for match in _DEFINITION.finditer(text)]
         start = max((s for s in starts if s <= place), default=0)
-        # What precedes the first definition belongs to nothing: it goes up to the next one.
+        # Text before the first definition belongs to none: it is skipped up to the first one.
         end = min((s for s in starts if s > place), default=len(text))
         before = self.reading.before
         first = self.reading.number_of(start)
@@ -65,7 +73,7 @@ class LeavingOut:
         return self._without(start, end, ())
 
     def _goes_on(self, repair: Repair) -> bool:
-        """Whether the token behind what is left out can stand there."""
+        """Whether the token after the skipped part can follow what precedes it."""
         reading = self.reading
         following = reading.tokens[repair.at + repair.left_out]
         try:
@@ -78,7 +86,9 @@ class LeavingOut:
         return max(0, min(start, len(self.reading.source.text) - 1))
 
     def _without(self, start: int, end: int, words: tuple[str, ...]) -> Repair | None:
-        """Puts words in the place of all tokens of a part of the text, if they can stand there."""
+        """Return the repair that replaces all tokens of a range by words; None if those cannot
+        stand there.
+        """
         reading = self.reading
         first, last = reading.number_of(start), reading.number_of(end)
         if first >= len(reading.before) or last <= first:
@@ -96,13 +106,13 @@ class LeavingOut:
 
 
 def _line_of(text: str, at: int) -> tuple[int, int]:
-    """The start of the line at a place, and its end without the line break."""
+    """Return the start of the line at a place, and its end without the line break."""
     end = text.find("\n", at)
     return text.rfind("\n", 0, at) + 1, len(text) if end < 0 else end
 
 
 def _instead(line: str) -> tuple[str, ...] | None:
-    """What does nothing but balance the braces of a line, or None."""
+    """Return tokens that only balance the braces of a line, or None if there are none for it."""
     code = _NO_CODE.sub("", line)
     net = code.count("{") - code.count("}")
     closes_first = code.lstrip().startswith("}")

@@ -1,8 +1,11 @@
-"""Files and their imports: each file read once, blocks found by name, nothing outside the tree.
+"""Loads files and their imports.
 
-The tree is the folder of the file that was named on the command line; an import that leaves it, by
+Each file is read once, blocks are found by name, and nothing outside the tree is read.
+
+The tree is the folder of the file that was named on the command line. An import that leaves it, by
 `..` or through a symbolic link, is an error before anything is read. Links inside the tree are
-followed: a file is known by the path of its own, relative to the tree, and its imports start there.
+followed: a file is identified by its real path relative to the tree, and its own imports start
+there.
 """
 
 from __future__ import annotations
@@ -40,11 +43,12 @@ MAX_PATH = 200
 
 @dataclass(eq=False, repr=False)
 class Module:
-    """One file: its nets, and the blocks that can be called in it, with the files they live in.
+    """One file: its nets, and the blocks that can be called in it, each with the module that
+    defines it.
 
-    `place` is where the file itself lies in the tree, `linked` are its imports that do not say where
-    the file that they mean lies: their places in the text, and what would say so. `missing` are the
-    names of imports that failed: their calls are not reported again.
+    `place` is the real path of the file in the tree. `linked` has an edit for each import that
+    leads through a symbolic link, which replaces its path by the real one. `missing` are the names
+    of imports that failed: calls of them are not reported again.
     """
 
     source: Source
@@ -56,11 +60,11 @@ class Module:
     linked: list[Edit] = field(default_factory=list)
 
     def sources(self) -> list[Source]:
-        """Its own text first, then those of the files that its blocks are from, each once."""
+        """Return its own source, then those of the files that its blocks come from, each once."""
         return [module.source for module in self.modules()]
 
     def modules(self) -> list[Module]:
-        """Itself, then the files that its blocks are from, and theirs, each once."""
+        """Return itself, then the modules that its blocks come from, and theirs in turn, each once."""
         seen = {id(self): self}
         pending = [self]
         for module in pending:
@@ -71,8 +75,9 @@ class Module:
         return list(seen.values())
 
     def text_without_links(self) -> str:
-        """Its text, with every import by the path of the file itself: it means the same in a copy of
-        the files in which no link is left.
+        """Return its text, with the real path of the file in every import.
+
+        So it has the same meaning in a copy of the files in which no symbolic link is left.
         """
         text = self.source.text
         for edit in sorted(self.linked, key=lambda edit: -edit.span.start):
@@ -81,12 +86,11 @@ class Module:
 
 
 class Loader:
-    """Reads a file and what it imports.
+    """Loads a file and what it imports.
 
-    `overrides` gives other texts for some sources, by name: the compiler tries its hints with it.
-    `text_size` counts the characters of all these files.
-    `silenced` are the warnings that the comments of all these files silence, and `allowed` the places at
-    which they name codes.
+    `overrides` replaces the texts of some sources, by name: the compiler uses it to try its hints.
+    `text_size` counts the characters of all these files. `silenced` are the warnings that the
+    comments of all these files silence, and `allowed` the spans of the codes in those comments.
     """
 
     def __init__(
@@ -103,14 +107,14 @@ class Loader:
         self.allowed: list[Span] = []
 
     def load(self, path: Path, shown_as: str) -> Module:
-        """The module of a file.
+        """Return the module of a file.
 
         Raises:
             NetspecError: if the file or one that it imports cannot be read or parsed.
         """
         try:
             key = Path(os.path.realpath(path))
-        except ValueError:  # there is a NUL in it, as who reads it says
+        except ValueError:  # the path has a NUL in it, which reading it reports
             key = path
         if key not in self.modules:
             self.shown_root = Path(shown_as).parent
@@ -119,10 +123,10 @@ class Loader:
         return self.modules[key]
 
     def _load_below(self, root: Path, place: PurePosixPath, shown_as: str) -> Module:
-        """The module of a file that is imported."""
+        """Return the module of an imported file."""
         key = root / place
         if key not in self.modules:
-            # It may be a link by now: what is opened lies below the root, or nothing is.
+            # The path may have become a link: opening it fails if it leads out of the root.
             source = self._source(key, shown_as, root)
             self._keep(key, source, key.parent, place)
         return self.modules[key]
@@ -139,10 +143,10 @@ class Loader:
     def module(
         self, source: Source, folder: Path | None, place: PurePosixPath | None = None
     ) -> Module:
-        """The module of a source; `folder` is where its imports start."""
+        """Return the module of a source. `folder` is where its imports start."""
         if source.name in self.overrides:
             source = Source(source.name, self.overrides[source.name])
-        if place is None:  # a text that was asked for, and not what it imports
+        if place is None:  # this is the text that was asked for, not an imported one
             self.shown_root = Path(source.name).parent
             place = PurePosixPath(Path(source.name).name)
         self._count(source)
@@ -191,7 +195,10 @@ class Loader:
         return True
 
     def _check_case(self, definition: syntax.Net | syntax.Block) -> None:
-        """Nets and blocks become classes: PascalCase, which also keeps them apart from layers."""
+        """Report a net or block whose name is not in PascalCase.
+
+        It becomes the name of a class; the case also distinguishes it from layers.
+        """
         name = definition.name
         if name.id[0].isupper():
             return
@@ -225,7 +232,10 @@ class Loader:
         return found
 
     def _place(self, statement: syntax.Import, folder: Path | None) -> PurePosixPath | None:
-        """Where in the tree the file lies that an import means, there or not."""
+        """Return the path in the tree of the file that an import names, whether or not it exists.
+
+        It is None if the import was reported as an error.
+        """
         span = statement.path_span
         if folder is None or self.root is None:
             self._report(codes.IMPORT_PATH, "text that is not in a file cannot import", span)
@@ -239,7 +249,7 @@ class Loader:
             hint = Hint(f"write `{better}`", (Edit(span, better),))
             self._report(codes.IMPORT_PATH, message, span, hints=(hint,) if is_short else ())
             return None
-        resolved = Path(os.path.realpath(folder / relative))  # a link to itself is no error here
+        resolved = Path(os.path.realpath(folder / relative))  # no error for a link to itself
         if not resolved.is_relative_to(self.root):
             message = f"{statement.path} lies outside the folder of the net"
             notes = ("only files in that folder and below can be imported",)
@@ -288,7 +298,9 @@ class Loader:
             return None
 
     def _files_in(self, folder: Path) -> list[str]:
-        """The files of a folder that an import could have meant, as far as they can be listed."""
+        """Return the `.net` files of a folder, which an import could have meant; none if it cannot
+        be listed.
+        """
         try:
             return [path.name for path in islice(folder.iterdir(), 1000) if path.suffix == ".net"]
         except OSError:
@@ -320,7 +332,7 @@ def _can_be_written(path: str) -> bool:
 
 
 def _renamed(name: syntax.Name, meant: str) -> tuple[Edit, ...]:
-    """The edits that call a block by another name: in its import, and where it is called."""
+    """Return the edits that rename a block, in its import and where it is called."""
     source = name.span.source
     calls = re.compile(rf"(?:(?<=-> )|(?<=: )){name.id}\b|\b{name.id}(?=\()")
     spans = [Span(source, *match.span()) for match in calls.finditer(source.text)]

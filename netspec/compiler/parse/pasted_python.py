@@ -1,7 +1,7 @@
-"""Statements pasted from PyTorch and Keras, and the same in this language.
+"""Translates statements that were pasted from PyTorch or Keras into this language.
 
-Python's own parser reads them; nothing of them is run. What cannot be said here in the same number of
-statements is left to its author.
+Python's own parser reads them; none of them is run. A statement that has no counterpart here with
+as many statements is not translated.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from netspec.text.python_tree import parse_python
 MAX_LENGTH = 2000
 MAX_FILE = 100_000
 _MAX_DEPTH = 20
-# The first words of names of layers in Python.
+# The names that layers in Python start with, as in `nn.Conv2d`.
 MODULES = frozenset("nn torch F tf keras layers functional np flax jax nnx".split())
 _KERAS = frozenset("tf keras layers".split())
 _GIVES = re.compile(r"(output(?:[ \t]+\w+[ \t]*=(?!=))?|return)[ \t]+")
-# Arguments that say what netspec does in any case, or by itself.
+# Arguments that only say what netspec does anyway, or finds out by itself.
 _IDLE = frozenset("inplace training start_dim dim name padding_mode device dtype".split())
 _BATCH = ("-1", "x.size(0)", "x.shape[0]", "len(x)", "batch_size", "x.size()[0]")
 _OPERATORS = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.Pow)
@@ -33,11 +33,13 @@ _OF_VALUES: dict[type[ast.operator], str] = {ast.Add: "+", ast.Mult: "*"}
 
 
 class _OtherwiseError(Exception):
-    """Raised at what cannot be said here."""
+    """Raised at Python code that cannot be translated."""
 
 
 def statement_at(source: Source, at: int) -> Span:
-    """The statement around a place: its line, and those after it until its brackets are closed."""
+    """Return the span of the statement at a place: its line, and the next ones until its brackets
+    close.
+    """
     text = source.text
     start = text.rfind("\n", 0, at) + 1
     start += len(text[start:]) - len(text[start:].lstrip(" \t"))
@@ -52,7 +54,7 @@ def statement_at(source: Source, at: int) -> Span:
 
 
 def translated(text: str) -> str | None:
-    """A statement of PyTorch or Keras in this language; None where that is not plain."""
+    """Translate a statement of PyTorch or Keras; None where the translation is not obvious."""
     gives = _GIVES.match(text)
     try:
         body = _parsed(text[gives.end() :] if gives else text)
@@ -69,7 +71,9 @@ def translated(text: str) -> str | None:
 
 
 def chain(text: str) -> str | None:
-    """`x -> conv(6, 5) -> relu` for `nn.Sequential(nn.Conv2d(1, 6, 5), nn.ReLU())`, or None."""
+    """Translate the first `nn.Sequential(nn.Conv2d(1, 6, 5), nn.ReLU())` in a text to a chain such
+    as `x -> conv(6, 5) -> relu`; None if there is none.
+    """
     try:
         found = (_chain_of(part) for each in _parsed(text) for part in ast.walk(each))
         return next((each for each in found if each is not None), None)
@@ -84,7 +88,10 @@ def _chain_of(node: ast.AST) -> str | None:
 
 
 def examples(text: str) -> list[tuple[str, str]]:
-    """The first layer and the first use of layers of a Python file, each with its translation."""
+    """Return up to two examples from a Python file, each with its translation.
+
+    One is the first definition of a layer, the other the first statement that uses layers.
+    """
     found: dict[bool, tuple[str, str]] = {}
     lines = text.split("\n")
     try:
@@ -144,7 +151,7 @@ def _statement(statement: ast.stmt) -> str:
 
 
 def _is_layer(node: ast.expr) -> bool:
-    """Whether this makes a layer and does not call it: `nn.Conv2d(1, 6, 5)`."""
+    """Whether an expression creates a layer without calling it: `nn.Conv2d(1, 6, 5)`."""
     if not isinstance(node, ast.Call):
         return False
     name = _dotted(node.func)
@@ -179,17 +186,17 @@ def _value(node: ast.expr) -> _Chain:
 
 @dataclass(frozen=True, slots=True)
 class _Chain:
-    """A value and the layers that it runs through."""
+    """A value and the layers that it passes through."""
 
     head: str
     stages: tuple[str, ...] = ()
 
     def through(self, stage: str) -> _Chain:
-        """The value behind one more layer."""
+        """Return the chain with one more layer."""
         return _Chain(self.head, (*self.stages, stage))
 
     def in_brackets(self) -> str:
-        """As a side of an operator."""
+        """Return the chain as an operand, in brackets where it needs them."""
         return f"({self})" if self.stages else self.head
 
     def __str__(self) -> str:
@@ -204,7 +211,7 @@ def _inputs(nodes: Sequence[ast.expr]) -> _Chain:
 
 
 def _items(nodes: Sequence[ast.expr]) -> Sequence[ast.expr]:
-    """The items of the one list among arguments, or the arguments."""
+    """Return the items of the list that is the only argument, or else the arguments."""
     only = nodes[0] if len(nodes) == 1 else None
     return only.elts if isinstance(only, (ast.List, ast.Tuple)) else nodes
 
@@ -222,9 +229,10 @@ def _layer(node: ast.expr) -> str:
 def _stage(
     name: str, arguments: Sequence[ast.expr], named: Sequence[ast.keyword], torch_order: bool
 ) -> str:
-    """A layer's call, and the activation behind it where an argument asks for one.
+    """Translate a call of a layer, with the activation behind it that an argument asks for.
 
-    With `torch_order` the arguments may start with the size of the input.
+    With `torch_order` the positional arguments are in PyTorch's order, which may start with the
+    size of the input.
     """
     known = registry()
     meant = other_frameworks.layer_named(name, list(known))
@@ -251,12 +259,12 @@ def _stage(
 def _positional(
     op: type[Op], arguments: Sequence[ast.expr], named: Sequence[ast.keyword], torch_order: bool
 ) -> list[str]:
-    """The arguments without names: in our order, or with a name where they come in another."""
+    """Translate the positional arguments. Those that are not in our order get a name."""
     own = list(op.attributes())
     order = list(op.torch_order) if torch_order and "" in op.torch_order else own
     needed = {word for word, f in op.attributes().items() if f.default is dataclasses.MISSING}
     if needed - {*order[: len(arguments)], *(_attribute(keyword.arg, own) for keyword in named)}:
-        order = own  # a number too few for PyTorch's order
+        order = own  # too few arguments for PyTorch's order
     if len(arguments) > len(order):
         raise _OtherwiseError
     given: list[str] = []
@@ -268,12 +276,15 @@ def _positional(
 
 
 def _attribute(word: str | None, own: Collection[str]) -> str | None:
-    """Our word for an argument's name."""
+    """Return our name for an argument, or None."""
     return word if word in own else other_frameworks.ATTRIBUTES.get(word or "")
 
 
 def _flat(meant: str, arguments: Sequence[ast.expr]) -> str:
-    """`flatten(x, 1)` and `x.view(-1, 400)` are `flatten`; other shapes are not told."""
+    """Translate `flatten(x, 1)` and `x.view(-1, 400)` to `flatten`.
+
+    Other shapes are not translated.
+    """
     shown = [ast.unparse(argument) for argument in arguments]
     if meant == "flatten" and shown in ([], ["1"]):
         return "flatten"
@@ -293,7 +304,7 @@ def _activation(node: ast.expr, known: Collection[str]) -> str:
 
 
 def _constant(node: ast.expr) -> str:
-    """A constant as it is written here."""
+    """Translate a constant."""
     if isinstance(node, ast.Constant):
         words = {"True": "true", "False": "false", "None": "none"}
         if isinstance(node.value, str):
@@ -307,14 +318,16 @@ def _constant(node: ast.expr) -> str:
     if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
         for side in (node.left, node.right):
             _constant(side)
-        return ast.unparse(node)  # arithmetic is written alike
+        return ast.unparse(node)  # arithmetic is written the same way
     if isinstance(node, ast.Name):
         return node.id
     raise _OtherwiseError
 
 
 def _dotted(node: ast.expr) -> list[str]:
-    """The parts of `nn.functional.relu`; none of anything else."""
+    """Return the parts of a dotted name such as `nn.functional.relu`; none for any other
+    expression.
+    """
     if isinstance(node, ast.Name):
         return [node.id]
     if isinstance(node, ast.Attribute):

@@ -1,4 +1,6 @@
-"""A text with errors as it is read: its tokens, changed by repairs, and the parser before each."""
+"""A text with errors while it is read: its tokens, as changed by repairs, and the parser's state
+before each.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ _STATEMENT = re.compile(
 
 
 class Repair(NamedTuple):
-    """A change of the tokens: from the number `at` on some are left out, and others put in."""
+    """A change of the tokens: from index `at` on, `left_out` tokens are removed and others
+    inserted.
+    """
 
     at: int
     left_out: int
@@ -29,14 +33,14 @@ class Repair(NamedTuple):
 
 
 class Reading:
-    """A text as it is read.
+    """A text while it is being read.
 
     Attributes:
         source: the text.
         recognizer: reads its tokens.
-        tokens: all of them, and the end; they change as repairs are made.
-        before: the configuration before each token, up to the next one to be read.
-        first: the number of the first token that may still be changed.
+        tokens: all of them, with the end marker; repairs change them.
+        before: the configuration of the parser before each token, up to the next one to be read.
+        first: the index of the first token that may still be changed.
     """
 
     def __init__(self, source: Source, tables: Tables) -> None:
@@ -45,7 +49,7 @@ class Reading:
         self.tokens = list(self.recognizer.tokens(source.text))
         self.before = [self.recognizer.start]
         self.first = 0
-        # Where the first token of each line stands, and how far it is indented.
+        # Where the first token of each line starts, and by how much it is indented.
         self._starts: list[int] = []
         self._indents: list[int] = []
         end = 0
@@ -59,7 +63,7 @@ class Reading:
             end = start + len(token)
 
     def starts_line(self, token: Token) -> bool:
-        """Whether a token is the first on its line; the end of the file is."""
+        """Whether a token is the first on its line. The end of the file counts as one."""
         if token.start_pos is None:
             return True
         line = bisect_right(self._starts, token.start_pos) - 1
@@ -73,14 +77,14 @@ class Reading:
         return self.starts_line(token) and looks_like_one is not None
 
     def indent(self, token: Token) -> int:
-        """How far the line of a token is indented."""
+        """Return the indentation of a token's line."""
         if token.start_pos is None:
             return 0
         line = bisect_right(self._starts, token.start_pos) - 1
         return self._indents[line] if line >= 0 else 0
 
     def number_of(self, place: int) -> int:
-        """The number of the first token that stands at a place of the text, or behind it."""
+        """Return the index of the first token at or after a place of the text."""
         behind = (
             number
             for number, token in enumerate(self.tokens)
@@ -89,7 +93,7 @@ class Reading:
         return next(behind)
 
     def put_in(self, repair: Repair) -> list[Token]:
-        """The tokens that a repair puts in; they are no part of the text."""
+        """Return the tokens that a repair inserts. They have no text in the source."""
         literals = self.recognizer.tables.literals
         place = self.tokens[repair.at]
         start = place.start_pos if place.start_pos is not None else len(self.source.text)
@@ -99,12 +103,12 @@ class Reading:
         ]
 
     def closers(self, before: Configuration) -> tuple[str, ...]:
-        """What closes the brackets that are open, up to the body around them, the last one first."""
+        """Return the tokens that close the open brackets up to the enclosing body, innermost first."""
         inner = takewhile(lambda bracket: bracket.kind in ("LPAR", "LSQB"), before.brackets())
         return tuple("RPAR" if bracket.kind == "LPAR" else "RSQB" for bracket in inner)
 
     def apply(self, repair: Repair) -> None:
-        """Change the tokens, and go back to where they change."""
+        """Apply a repair, and go back to the place where it changes the tokens."""
         put_in = self.put_in(repair)
         self.tokens[repair.at : repair.at + repair.left_out] = put_in
         del self.before[repair.at + 1 :]
@@ -112,5 +116,5 @@ class Reading:
 
 
 def openers(before: Configuration) -> Sequence[Token]:
-    """The brackets that are open, the first one first."""
+    """Return the open brackets, outermost first."""
     return [bracket.token for bracket in before.brackets()][::-1]

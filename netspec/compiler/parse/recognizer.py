@@ -1,7 +1,7 @@
-"""The parser without values: configurations that can be kept and gone back to.
+"""A parser without values, whose configurations can be kept and returned to.
 
-It reads tokens that were cut without knowledge of the parser's state; what they are is settled when they
-are read, as the contextual lexer and the layout do it for a text without errors.
+It reads tokens that were split without knowing the parser's state. The kind of each is settled when
+it is read, in the way in which the contextual lexer and the layout do it for a text without errors.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from typing import NamedTuple
 from netspec.compiler.parse.lalr import END, Tables, Token
 from netspec.compiler.parse.layout import CLOSES, EXPECTS_MORE, MAX_NESTING, TooDeepError
 
-# A character that starts no token.
+# The kind of a character that starts no token.
 UNKNOWN = "?"
 _BODY_STARTS = ("_NL", "LBRACE")
 
 
 class Stack(NamedTuple):
-    """The states of the parser, the last first."""
+    """The parser's stack of states, as a linked list: the top state first."""
 
     state: int
     below: Stack | None
 
 
 class Bracket(NamedTuple):
-    """The brackets that are open, the last first."""
+    """The open brackets, as a linked list: the innermost first."""
 
     token: Token
     kind: str
@@ -34,7 +34,7 @@ class Bracket(NamedTuple):
 
 
 class Configuration(NamedTuple):
-    """Where a parser stands: its states, the open brackets, kind and text of the last token."""
+    """The state of a parser: its stack, the open brackets, the kind and text of the last token."""
 
     stack: Stack
     open: Bracket | None
@@ -42,7 +42,7 @@ class Configuration(NamedTuple):
     text: str
 
     def brackets(self) -> Iterator[Bracket]:
-        """The brackets that are open, from the last one out."""
+        """Yield the open brackets, innermost first."""
         bracket = self.open
         while bracket is not None:
             yield bracket
@@ -50,25 +50,28 @@ class Configuration(NamedTuple):
 
     @property
     def in_brackets(self) -> bool:
-        """Whether line breaks do not count here."""
+        """Whether line breaks are ignored here."""
         return self.open is not None and self.open.kind != "LBRACE"
 
     @property
     def ends_line(self) -> bool:
-        """Whether a line break would end a statement here, or what was taken for one."""
+        """Whether a line break here would end a statement, or what was read as one."""
         starts_line = self.kind in _BODY_STARTS or self.text in EXPECTS_MORE
         return not (starts_line or self.in_brackets)
 
 
 class Refusal(NamedTuple):
-    """The token that cannot stand, and the kinds of those that could."""
+    """The token that is not allowed, and the kinds of tokens that are."""
 
     token: Token
     accepts: set[str]
 
 
 class Recognizer:
-    """Says whether a sequence of tokens is of the language, and can try several ways to go on."""
+    """Decides whether a sequence of tokens belongs to the language.
+
+    It can try several continuations.
+    """
 
     def __init__(self, tables: Tables) -> None:
         self.tables = tables
@@ -77,7 +80,7 @@ class Recognizer:
         self._keywords = frozenset(k for words in tables.keywords.values() for k in words.values())
 
     def tokens(self, text: str) -> Iterator[Token]:
-        """All tokens of a text, line breaks among them, and the end."""
+        """Yield all tokens of a text, including line breaks, and the end marker."""
         tables, at, line_start = self.tables, 0, 0
         names = tables.keywords.get("NAME", {})
         while at < len(text):
@@ -99,10 +102,10 @@ class Recognizer:
         yield Token(END, "")
 
     def step(self, before: Configuration, token: Token) -> Configuration | None:
-        """The configuration behind a token, or None if it cannot stand there.
+        """Return the configuration after a token, or None if the token is not allowed.
 
         Raises:
-            TooDeepError: at a bracket that goes too deep.
+            TooDeepError: at a bracket that is nested too deeply.
         """
         if token.type == UNKNOWN:
             return None
@@ -121,7 +124,9 @@ class Recognizer:
         return Configuration(shifted, _opened(before.open, kind, token), kind, str(token))
 
     def refusal(self, before: Configuration, token: Token) -> Refusal:
-        """Why a token cannot stand."""
+        """Return why a token is not allowed: the token itself or the line break before it, and what
+        is allowed.
+        """
         stack = self._behind_line(before, token)
         if stack is None:
             line_end, stack = token.put_before("_NL"), before.stack
@@ -129,12 +134,12 @@ class Recognizer:
         return Refusal(token, self.accepts(self._reduced(stack, token.type)))
 
     def accepts(self, stack: Stack) -> set[str]:
-        """The kinds of tokens that could stand."""
+        """Return the kinds of tokens that are allowed next."""
         allowed = self.tables.states[stack.state]
         return {kind for kind in allowed if kind.isupper() and self._shift(stack, kind) is not None}
 
     def _behind_line(self, before: Configuration, token: Token) -> Stack | None:
-        """The states before a token, behind the line break that it implies; None if that is refused."""
+        """Return the stack after the line break that a token implies; None if that is not allowed."""
         if token.type == END:
             implied = before.kind != "_NL"
         else:
@@ -143,7 +148,7 @@ class Recognizer:
         return self._shift(before.stack, "_NL") if implied else before.stack
 
     def _read_as(self, token: Token, before: Configuration, allowed: Collection[str]) -> str:
-        """The kind of a token where only some are allowed."""
+        """Return the kind as which a token is read, given the kinds that are allowed."""
         kind = token.type
         if kind == "RBRACE" and before.open is not None and before.open.kind == "INTERPOLATE":
             return "INTERPOLATE_END"
@@ -154,7 +159,7 @@ class Recognizer:
         return "NAME" if kind in self._keywords and "NAME" in allowed else kind
 
     def _number_in_label(self, before: Configuration, token: Token) -> Configuration | None:
-        """`0.1` in a label is three tokens."""
+        """Read a number such as `0.1` in a label, where it is three tokens."""
         first, point, second = token.partition(".")
         after: Configuration | None = before
         for kind, text in (("INT", first), (self.kinds["."], point), ("INT", second)):
@@ -162,7 +167,9 @@ class Recognizer:
         return after
 
     def _shift(self, stack: Stack, kind: str) -> Stack | None:
-        """The states behind a token of a kind, after all reductions before it."""
+        """Return the stack after a token of a kind and all reductions before it; None if it is not
+        allowed.
+        """
         stack = self._reduced(stack, kind)
         if kind == END and stack.state == self.tables.end:
             return stack
@@ -170,7 +177,10 @@ class Recognizer:
         return None if target is None else Stack(target, stack)
 
     def _reduced(self, stack: Stack, kind: str) -> Stack:
-        """The states after the reductions before a token of a kind, up to where it could be shifted."""
+        """Return the stack after the reductions that precede a token of a kind.
+
+        If the token is not allowed, the reductions go as far as the tables permit.
+        """
         states, rules = self.tables.states, self.tables.rules
         while True:
             target = states[stack.state].get(kind)
@@ -186,7 +196,7 @@ class Recognizer:
 
 
 def _opened(bracket: Bracket | None, kind: str, token: Token) -> Bracket | None:
-    """The brackets that are open behind a token."""
+    """Return the open brackets after a token."""
     if kind in ("LPAR", "LSQB", "LBRACE", "INTERPOLATE"):
         depth = bracket.depth + 1 if bracket is not None else 1
         if depth > MAX_NESTING:

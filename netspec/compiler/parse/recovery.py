@@ -1,7 +1,9 @@
-"""All syntax errors of a text: after each one it is repaired in thought, and reading goes on.
+"""Finds all syntax errors of a text.
 
-A few tokens are changed where that leads on. Where it does not, and where it is known what a whole
-statement was meant to be, the statement is left out.
+After each one the tokens are repaired internally, and reading goes on.
+
+A few tokens are changed if the parser can then continue. If it cannot, or if it is known what the
+whole statement was meant to be, the statement is skipped.
 """
 
 from __future__ import annotations
@@ -26,17 +28,21 @@ from netspec.diagnostics import Diagnostic, Source, Span
 ParserError = UnexpectedTokenError | UnexpectedCharacterError | TooDeepError | LocatedError
 
 MAX_SYNTAX_ERRORS = 50
-# Steps of the parser behind the first error, for repairs and in all: a long file shows fewer errors.
+# How many steps of the parser may follow the first error: those that try repairs, and all. Because
+# of this limit a long file shows fewer errors.
 MAX_REPAIR_STEPS = 30_000
 MAX_STEPS = 60_000
-# A repair that costs more than this, less what it gains, is worse than to leave out the statement.
+# A repair whose cost less its gain exceeds this is worse than skipping the statement.
 _LIKELY = 1.0
-# Where a statement is known to be of another language, only one token may be missing.
+# Where a statement is known to be of another language, a repair may do no more than insert one
+# token.
 _CERTAIN = 1.25 - FURTHER * AHEAD
 
 
 def syntax_errors(source: Source, tables: Tables, first: ParserError) -> list[Diagnostic]:
-    """The syntax errors of a source; at least the `first`, at which the parser stopped."""
+    """Return the syntax errors of a source: at least `first`, the error at which the parser
+    stopped.
+    """
     recovery = _Recovery(source, tables)
     recovery.run()
     return recovery.found or [_alone(source, tables, first)]
@@ -50,13 +56,13 @@ class _Recovery:
         self.repairs = Repairs(self.reading)
         self.reports = RepairReports(self.reading)
         self.leaving_out = LeavingOut(self.reading)
-        self.refused: Token | None = None  # the last token that could not stand
+        self.refused: Token | None = None  # the last token that was not allowed
         self.repaired = False  # whether the last change was a repair
         self.found: list[Diagnostic] = []
         self.said: set[tuple[Span | None, str]] = set()
 
     def run(self) -> None:
-        """Read all tokens and report what cannot stand."""
+        """Read all tokens and report those that are not allowed."""
         reading, steps = self.reading, 0
         while len(reading.before) <= len(reading.tokens) and steps < MAX_STEPS:
             at = len(reading.before) - 1
@@ -73,15 +79,18 @@ class _Recovery:
         self._check_words()
 
     def _go_on(self, at: int) -> bool:
-        """Report a token that cannot stand and change what is read; False if that leads nowhere."""
+        """Report a token that is not allowed, and change the tokens.
+
+        Return False if nothing can be changed.
+        """
         token = self.reading.tokens[at]
         diagnostic, whole = self._diagnostic(at)
-        if token is self.refused:  # what was left out for it was not enough
+        if token is self.refused:  # skipping its statement was not enough
             without = self.leaving_out.definition(diagnostic)
         else:
             self.refused = token
             if not whole and self.repaired and at <= self.reading.first + 1:
-                pass  # right behind a repair, which was the wrong one then
+                pass  # directly after a repair, which was then the wrong one
             elif self._repair(at, diagnostic, whole):
                 return True
             else:
@@ -93,7 +102,9 @@ class _Recovery:
         return without is not None
 
     def _diagnostic(self, at: int) -> tuple[Diagnostic, bool]:
-        """What is said of a token that cannot stand, and whether it is said of the whole statement."""
+        """Return the diagnostic of a token that is not allowed, and whether it is about the whole
+        statement.
+        """
         token, before = self.reading.tokens[at], self.reading.before[at]
         if token.type == UNKNOWN:
             return unexpected_character(self.source, token.start_pos or 0), True
@@ -112,7 +123,7 @@ class _Recovery:
         return True
 
     def _report(self, *diagnostics: Diagnostic) -> None:
-        """Add what was not said before."""
+        """Add the diagnostics that were not reported before."""
         for diagnostic in diagnostics:
             said = (diagnostic.span, diagnostic.message)
             if said not in self.said:
@@ -137,11 +148,11 @@ class _Recovery:
             except LocatedError as error:
                 self.found.append(error.diagnostic)
                 if token in KEYWORDS:
-                    keywords.add(str(token))  # once says it for all its places
+                    keywords.add(str(token))  # reported once for all its places
 
 
 def _alone(source: Source, tables: Tables, error: ParserError) -> Diagnostic:
-    """The diagnostic of an error of the parser, without what stands around it."""
+    """Return the diagnostic of an error of the parser, without its context."""
     if isinstance(error, LocatedError):
         return error.diagnostic
     if isinstance(error, TooDeepError):

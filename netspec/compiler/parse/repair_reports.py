@@ -1,4 +1,4 @@
-"""What is said of an error, once it is known how it is repaired."""
+"""Turns the repairs of syntax errors into diagnostics."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class RepairReports:
         self.literals = reading.recognizer.tables.literals
 
     def of(self, general: Diagnostic, repair: Repair, error: int) -> Iterator[Diagnostic]:
-        """A diagnostic for each slip that a repair mends.
+        """Yield a diagnostic for each mistake that a repair corrects.
 
         Args:
-            general: what is said of the token that cannot stand, without a repair.
+            general: the diagnostic of the token that is not allowed, if there were no repair.
             repair: the repair.
-            error: the number of that token.
+            error: the index of that token.
         """
         before = self.reading.before[repair.at]
         bracket, others = before.open, 0
@@ -50,8 +50,11 @@ class RepairReports:
             yield self._elsewhere(repair, error) or general
 
     def _elsewhere(self, repair: Repair, error: int) -> Diagnostic | None:
-        """At the end of the line before, where that is incomplete, or at a token that could stand \
-        only as something else; None if the token that cannot stand is the place to look at.
+        """Return the diagnostic for an error whose cause is before the token that is not allowed.
+
+        It is at the end of the line before, if that is incomplete, or at a token that would only be
+        allowed as something else. It is None if the token that is not allowed is the place to look
+        at.
         """
         reading = self.reading
         token, before = reading.tokens[repair.at], reading.before[repair.at]
@@ -77,12 +80,12 @@ class RepairReports:
         return explained(self.source, refusal, openers(before), self.literals)[0]
 
     def _ends_line(self, before: Configuration, repair: Repair, token: Token) -> bool:
-        """Whether what is put in before the first token of a line belongs to the line before it."""
+        """Whether tokens inserted before the first token of a line belong to the line before it."""
         first = repair.put_in[0]
         if before.kind in ("_NL", "LBRACE", "COMMA") or first == "_NL":
             return False
         if self.literals.get(first) in EXPECTS_MORE:
-            return False  # these stand at the start of a line
+            return False  # these belong at the start of a line
         line_start = self.source.text.rfind("\n", 0, token.start_pos or 0) + 1
         goes_on = CONTINUES.match(self.source.text, line_start) is not None
         ends = repair.put_in[-1] == "_NL" or token.type in ("RBRACE", END)
@@ -95,11 +98,14 @@ class RepairReports:
     def _unclosed(
         self, bracket: Bracket, general: Diagnostic, repair: Repair, error: int
     ) -> Diagnostic:
-        """Of a bracket that a repair closes: where it was opened."""
+        """Return the diagnostic of a bracket that a repair closes.
+
+        It is located where the bracket was opened.
+        """
         token, place = self.reading.tokens[error], self.reading.tokens[repair.at]
         opener, here = token_span(self.source, bracket.token), token_span(self.source, token)
         if general.code == codes.SYNTAX_BRACKET and general.secondary and general.span != opener:
-            return general  # closed by another one
+            return general  # a bracket of another kind closes it
         on_its_line = here.line == opener.line and not self.reading.starts_line(token)
         if on_its_line and general.code != codes.SYNTAX_BRACKET:
             return replace(general, secondary=(Label(opener, "opened here"),))
@@ -109,7 +115,9 @@ class RepairReports:
         return unclosed(self.source, bracket.token, *labels)
 
     def _unclosed_braces(self, before: Configuration, at: int, count: int) -> list[Token]:
-        """The braces that are not closed, as the columns of those tell that close others."""
+        """Return the braces that are not closed, judging by the columns of those `}` that close
+        others.
+        """
         if not count:
             return []
         tokens = self.reading.tokens
@@ -127,7 +135,9 @@ class RepairReports:
         return (passed_over + still_open[::-1])[:count]
 
     def _closed_by(self, token: Token, still_open: list[Token]) -> int:
-        """The number of the brace that a `}` closes: the last one, or one that is indented like it."""
+        """Return the index of the brace that a `}` closes: the last open one with its indentation,
+        else the last one.
+        """
         last = len(still_open) - 1
         if not self.reading.starts_line(token):
             return last
@@ -137,5 +147,5 @@ class RepairReports:
 
 
 def _is_of_the_text(token: Token) -> bool:
-    """Whether a token was not put in by a repair, which was reported then."""
+    """Whether a token is in the text. One that a repair inserted was reported with that repair."""
     return token.start_pos != token.end_pos

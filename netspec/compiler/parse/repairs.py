@@ -1,10 +1,11 @@
-"""The cheapest change of a few tokens with which the parser can go on.
+"""Finds the cheapest change of a few tokens with which the parser can continue.
 
-Searched as in minimum-cost repair of LR parsers (Corchuelo et al. 2002, "Repairing syntax errors in LR
-parsers"; Diekmann and Tratt 2020, "Don't Panic! Better, Fewer, Syntax Errors for LR Parsers"): tokens are
-inserted, left out or replaced near the error, and what lets the parser go furthest for the least is
-taken. Two things are known here that a grammar does not say: line breaks that did not count because a
-bracket was open can count again, and lines and braces are indented.
+The search is a minimum-cost repair for LR parsers (Corchuelo et al. 2002, "Repairing syntax errors
+in LR parsers"; Diekmann and Tratt 2020, "Don't Panic! Better, Fewer, Syntax Errors for LR
+Parsers"): tokens are inserted, deleted or replaced near the error, and the change that lets the
+parser get furthest at the lowest cost is chosen. Two facts outside the grammar are used as well:
+line breaks that were ignored because a bracket was open can count again, and lines and braces are
+indented.
 """
 
 from __future__ import annotations
@@ -17,16 +18,17 @@ from netspec.compiler.parse.layout import TooDeepError
 from netspec.compiler.parse.reading import Reading, Repair
 from netspec.compiler.parse.recognizer import Configuration
 
-# How far back a repair may start, and how far it is followed: in tokens.
+# How many tokens back a repair may start, and for how many tokens its effect is followed.
 _BACK = 8
 AHEAD = 24
 _ENOUGH = 1
 _MAX_CLOSED = 4
-# What a step costs, in insertions; what is gained by each token that the parser gets further.
+# The costs of steps, in units of one insertion, and the gain for each token that the parser gets
+# further.
 _LEFT_OUT, _REPLACED, _NAME, _EACH_BACK, _LINE_BACK = 1.5, 2.0, 1.1, 0.05, 0.4
 _ODD, FURTHER = 1.2, 0.12
 _DEFINITIONS = ("NET", "BLOCK", "FROM", "LANGUAGE")
-# One operator and one atom stand for all: the parser goes on alike.
+# One operator and one atom stand for all of them, because the parser continues alike.
 _ALIKE = {
     "PLUS": "- * / // % ** and or not".split(),
     "NAME": "true false none not + -".split(),
@@ -37,7 +39,7 @@ _NEVER_PUT_IN = frozenset((END, "SHAPE", "INTERPOLATE", "INTERPOLATE_END", "_NL"
 
 
 class Repairs:
-    """Finds repairs of a reading; `steps` are those of the parser that it took."""
+    """Finds repairs of a reading. `steps` counts the steps of the parser that this took."""
 
     def __init__(self, reading: Reading) -> None:
         self.reading = reading
@@ -48,9 +50,10 @@ class Repairs:
         }
 
     def best(self, error: int) -> tuple[Repair | None, float]:
-        """The best repair of an error, by the number of the token that cannot stand, and its value.
+        """Return the best repair of an error and its value.
 
-        The value is what it costs, less what it gains; there is no repair where none leads on.
+        `error` is the index of the token that is not allowed. The value is the cost of the repair
+        less its gain. The repair is None if there is none with which the parser can continue.
         """
         reading = self.reading
         best, least = None, inf
@@ -60,12 +63,12 @@ class Repairs:
                 ends_line = reading.starts_line(reading.tokens[at + 1])
                 over_line = over_line or ends_line
                 far += _LINE_BACK if ends_line else _EACH_BACK
-                # What was read oddly speaks for a repair in front of it.
+                # A token that was read in an odd way is evidence for a repair before it.
                 odd = self._is_odd(reading.before[at], reading.before[at + 1], reading.tokens[at])
                 far -= _ODD * odd
             for repair in self._candidates(reading.before[at], at):
                 if over_line and not _OPENERS.isdisjoint(repair.put_in):
-                    continue  # what is missing there would have been met on that line
+                    continue  # a closing bracket missing on an earlier line would have shown there
                 value = self._value(reading.before[at], repair, error) + far
                 if value < least:
                     best, least = repair, value
@@ -119,7 +122,7 @@ class Repairs:
             yield Repair(at, 0, ("NAME", *closers, *ends), len(closers) + braces + _NAME)
 
     def _kinds(self, before: Configuration) -> list[str]:
-        """What can be put in."""
+        """Return the kinds of tokens that may be inserted."""
         accepted = self.reading.recognizer.accepts(before.stack)
         kinds = accepted - _NEVER_PUT_IN
         for kind, others in self._alike.items():
@@ -132,7 +135,9 @@ class Repairs:
         return sorted(kinds)
 
     def _opens_body(self, following: Token) -> bool:
-        """Whether a `{` can stand before a token: at the end of its line, or where a `}` follows."""
+        """Whether a `{` may stand before a token: at the end of its line, or where a `}` follows on
+        it.
+        """
         if self.reading.starts_line(following) or following.type == "_NL":
             return True
         text, start = self.reading.source.text, following.start_pos or 0
@@ -142,7 +147,9 @@ class Repairs:
     # -- trying
 
     def _value(self, before: Configuration, repair: Repair, error: int) -> float:
-        """What a repair costs, less what it gains: infinite if it does not lead on."""
+        """Return the cost of a repair less its gain; infinite if the parser cannot continue with
+        it.
+        """
         now: Configuration | None = before
         cost = repair.cost
         try:
@@ -169,9 +176,9 @@ class Repairs:
         return None if before is None else self.reading.recognizer.step(before, token)
 
     def _is_odd(self, before: Configuration, after: Configuration, token: Token) -> bool:
-        """Whether the layout speaks against how a token was read."""
+        """Whether the layout is evidence against the way in which a token was read."""
         if after.kind == "NAME" and token.type != "NAME":
-            return True  # a word of the language as a name
+            return True  # a keyword that was read as a name
         bracket = before.open
         if bracket is not None and before.in_brackets and self.reading.starts_statement(token):
             return self.reading.indent(token) <= self.reading.indent(bracket.token)

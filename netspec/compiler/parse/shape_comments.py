@@ -1,7 +1,8 @@
 """Shape comments: `-> conv(64, 3, pad = 1) -> relu  # [64, 32, 32]`.
 
-A comment behind code that is nothing but a shape says something about the value that ends there, and
-is held to the truth. This finds such comments and what each is about; `comment_checks.py` checks them.
+A comment behind code that consists only of a shape states the shape of the value that ends there,
+and it is checked. This module finds such comments and the value of each; `shape_comment_checks.py`
+checks them.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ from netspec.diagnostics import Source, Span
 
 _BLANKS = " \t\f\r"
 _COMMENT = re.compile(rf"#[{_BLANKS}]*(\[[^#\n]*\])[{_BLANKS}]*$", re.MULTILINE)
-# What can stand between the end of a value and the comment about it: brackets, operators, an arrow.
+# What may stand between the end of a value and its comment: brackets, operators, an arrow.
 _BETWEEN = _BLANKS + "),]+-*/%>"
 # The expressions that can be values of a net.
 _VALUES = (
     syntax.Name, syntax.Parens, syntax.Chain, syntax.Conditional, syntax.Access, syntax.Call,
     syntax.Input,
 )  # fmt: skip
-# What a size in a comment may consist of: nothing that adds a layer.
+# What a size in a comment may consist of: nothing that would add a layer to the net.
 _CONSTANTS = (
     syntax.Name, syntax.Literal, syntax.Parens, syntax.Chain, syntax.Unary, syntax.Power,
     syntax.Compare, syntax.Logic, syntax.Conditional, syntax.Access, syntax.Attribute, syntax.Index,
@@ -36,12 +37,12 @@ _CONSTANTS = (
 
 @dataclass(frozen=True, slots=True)
 class ShapeComment:
-    """A shape that a comment gives, and what it is about.
+    """A shape that a comment states, and the value that has it.
 
     Attributes:
-        sizes: as written, a leading `N` among them.
-        span: the shape in the comment.
-        about: what computes the value: the layers of that line, or an expression.
+        sizes: the sizes as written, including a leading `N`.
+        span: the span of the shape in the comment.
+        about: the span of what computes the value: the layers on that line, or an expression.
     """
 
     sizes: tuple[syntax.Expr, ...]
@@ -50,14 +51,15 @@ class ShapeComment:
 
 
 def shape_comments(file: syntax.File) -> dict[object, ShapeComment]:
-    """The shape comments of a file, by the stage, expression or input that each is about."""
+    """Return the shape comments of a file, by the stage, expression or input that each is about."""
     places = _places(file.source)
     if not places:
         return {}
     found: dict[tuple[int, int], tuple[int, object, Span]] = {}
     for node, about in _values(file, sorted(places)):
         comment = places[about.end]
-        # Of all that ends before a comment it is about the last, and of that about the whole.
+        # A comment is about the value that ends last before it, and of several that end there, the
+        # outermost.
         if about.end > found.get(comment, (-1, None, None))[0]:
             found[comment] = (about.end, node, about)
     comments = {}
@@ -69,7 +71,9 @@ def shape_comments(file: syntax.File) -> dict[object, ShapeComment]:
 
 
 def _places(source: Source) -> dict[int, tuple[int, int]]:
-    """Where a value would have to end for a comment to be about it: start and end of its shape."""
+    """Return where a value must end for a comment to be about it, with the start and end of the
+    shape.
+    """
     text, places = source.text, {}
     for match in _COMMENT.finditer(text):
         end = match.start()
@@ -82,7 +86,7 @@ def _places(source: Source) -> dict[int, tuple[int, int]]:
 
 
 def _values(file: syntax.File, ends: list[int]) -> Iterator[tuple[object, Span]]:
-    """What can be a value and ends at one of these places, outer ones first."""
+    """Yield the nodes that can be values and end at one of these places, outer ones first."""
     stack: list[Any] = [file.definitions]
     while stack:
         item = stack.pop()
@@ -103,7 +107,9 @@ def _values(file: syntax.File, ends: list[int]) -> Iterator[tuple[object, Span]]
 
 
 def _stages(pipeline: syntax.Pipeline, ends: set[int]) -> Iterator[tuple[object, Span]]:
-    """The stages that end at one of these places, each with the layers before it on its line."""
+    """Yield the stages that end at one of these places, each with the span from the first layer of
+    its line.
+    """
     first, line = None, 0
     for stage in pipeline.stages:
         if first is None or stage.span.line != line:

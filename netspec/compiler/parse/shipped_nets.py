@@ -9,13 +9,14 @@ from netspec.diagnostics import suggest
 
 SUFFIX = ".net"
 _PACKAGE = Path(__file__).parents[2]
-# Installed, the nets lie in the package; in a checkout of the repository beside it.
+# An installed package contains the nets; in a checkout of the repository they are beside the
+# package.
 _FOLDERS = (_PACKAGE / "networks", _PACKAGE.parent / "networks")
 _LOOKED_AT = 1000
 
 
 def shipped_nets() -> dict[str, Path]:
-    """The files by name, in order."""
+    """Return the paths of the nets by name, in order."""
     for folder in _FOLDERS:
         if (folder / "lenet.net").is_file():
             found = sorted(folder.rglob(f"*{SUFFIX}"), key=lambda path: (len(path.parts), path))
@@ -24,10 +25,12 @@ def shipped_nets() -> dict[str, Path]:
 
 
 def find_net(given: str | Path) -> Path:
-    """The file that is meant. What is there wins: the path as it is, then with `.net` behind it.
+    """Return the path of the file that a user means.
 
-    Else the name may be that of a net that comes with netspec. A path that leads nowhere is given
-    back as it is: who reads it says so.
+    An existing file comes first: the path as given, then with `.net` behind it.
+
+    Otherwise it may be the name of a net that comes with netspec. A path that leads nowhere is
+    returned as given, because reading it reports the error.
     """
     path = Path(given)
     if path.suffix or _is_there(path):
@@ -39,7 +42,7 @@ def find_net(given: str | Path) -> Path:
 
 
 def did_you_mean(path: Path) -> str | None:
-    """Advice to one who named a `.net` file that is not there."""
+    """Return advice for a `.net` file that does not exist, or None."""
     if path.suffix not in ("", SUFFIX):
         return None
     name = path.with_suffix("").as_posix().removeprefix("networks/")
@@ -53,7 +56,11 @@ def did_you_mean(path: Path) -> str | None:
 
 
 def meant_by(name: str) -> str | None:
-    """The net that comes with netspec and is called so or nearly so, its folder left out or not."""
+    """Return the name of the net that comes with netspec and has this name or a similar one, or
+    None.
+
+    The folder in the name may be left out.
+    """
     nets = shipped_nets()
     if name in nets:
         return name
@@ -73,5 +80,5 @@ def _nets_in(folder: Path) -> list[str]:
 def _is_there(path: Path) -> bool:
     try:
         return path.exists()
-    except (OSError, ValueError):  # no permission, or no path at all: who reads it says so
+    except (OSError, ValueError):  # no permission, or not a path: reading it reports that
         return True

@@ -1,7 +1,7 @@
-"""Small signs of other languages, of slides and of PDFs, and how they are written here: a table.
+"""A table of small mistakes that come from other languages, slides and PDFs, and their corrections.
 
-A slip is found where the parser could not go on. The change that is proposed mends all slips of the line,
-for one that is left would hide whether the change is right.
+A mistake is looked for where the parser could not continue. The edit corrects all such mistakes of
+the line, because one that is left would make the edit look wrong when it is tried.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from netspec.diagnostics import Edit, Hint, Source, Span, quoted
 
-MAX_LINE = 400  # nobody wrote a longer one by hand
+MAX_LINE = 400  # longer lines are not written by hand
 _ARROWS = "→⟶➔➝➞⇒⟹↦➜►▶"
 _BLANKS = "\N{NO-BREAK SPACE}\u2002\u2003\u2007\u2009\u200a\u202f\u3000"
 _INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff"
@@ -19,7 +19,7 @@ _SIGNS = {
     **dict.fromkeys("“”„‟″‘’‚′«»", '"'), **dict.fromkeys("−–—‐‑", "-"), "×": "*", "⋅": "*",
     "·": "*", "∙": "*", "÷": "/", "≤": "<=", "≥": ">=", "≠": "!=",
     **dict.fromkeys(_BLANKS, " "), **dict.fromkeys(_INVISIBLE, ""),
-    **{chr(ord(sign) + 0xFEE0): sign for sign in "()[]{},:=+-*/<>."},  # of full width
+    **{chr(ord(sign) + 0xFEE0): sign for sign in "()[]{},:=+-*/<>."},  # full-width forms
 }  # fmt: skip
 _ARROW = "an arrow is written `->`"
 _ASSIGNED = "a value is changed by giving its name anew: {better}"
@@ -37,7 +37,7 @@ the mended part.
     certain: bool = True
 
     def instead(self, match: re.Match[str]) -> str:
-        """What belongs in the place of a slip."""
+        """Return the text that replaces a mistake."""
         return match.expand(self.replacement) if self.replacement else _SIGNS.get(match[0], "")
 
 
@@ -92,7 +92,7 @@ _COMMENT = re.compile(r"/\*.*?\*/|/\*.*", re.DOTALL)
 
 
 def slip_at(source: Source, at: int) -> Hint | None:
-    """What is said of the slip at a place where the parser could not go on, if there is one."""
+    """Return a hint about the mistake at a place where the parser could not continue, or None."""
     start = source.text.rfind("\n", 0, at) + 1
     end = source.text.find("\n", at)
     end = len(source.text) if end < 0 else end
@@ -109,7 +109,7 @@ def slip_at(source: Source, at: int) -> Hint | None:
 
 
 def mended(line: str) -> str:
-    """A line without its slips."""
+    """Return a line with all its mistakes corrected."""
     for slip in SLIPS:
         at = 0
         while (match := slip.pattern.search(line, at)) is not None:
@@ -123,12 +123,14 @@ def mended(line: str) -> str:
 
 
 def _is_text(line: str, at: int) -> bool:
-    """Whether a place lies in a string or a comment."""
+    """Whether a place is inside a string or a comment."""
     return any(found.start() < at < found.end() for found in _TEXT.finditer(line))
 
 
 def comment_at(source: Source, at: int) -> tuple[Span, Hint] | None:
-    """The `/* ... */` around a place, and how its lines are comments here."""
+    """Return the span of the `/* ... */` around a place, and a hint with its lines as comments of
+    ours; or None.
+    """
     start = source.text.rfind("/*", 0, at + 1)
     found = _COMMENT.match(source.text, start) if start >= 0 else None
     if found is None or found.end() < at or _is_text(*_in_line(source.text, start)):
@@ -143,6 +145,6 @@ def comment_at(source: Source, at: int) -> tuple[Span, Hint] | None:
 
 
 def _in_line(text: str, at: int) -> tuple[str, int]:
-    """The line of a place, and the place in it."""
+    """Return the line at a place, and the place's offset in it."""
     start = text.rfind("\n", 0, at) + 1
     return text[start:].partition("\n")[0], at - start

@@ -1,7 +1,7 @@
-"""The LALR tables of `grammar.lark`, built once and kept.
+"""The LALR tables of `grammar.lark`, built once and cached.
 
-Lark builds them, which takes many times longer than to load them, so they are kept as JSON in the
-user's cache directory; without a writable one they are built each time.
+Lark builds them, which takes many times longer than loading them, so they are kept as JSON in the
+user's cache directory. Without a writable cache they are built each time.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _FORMAT = 4  # of the cached file
 
 
 def load_tables() -> Tables:
-    """The tables of the grammar from the cache, which is filled at the first call."""
+    """Return the tables of the grammar from the cache. The first call fills it."""
     grammar = f"// {_FORMAT}\n{_GRAMMAR.read_text('utf-8')}"
     try:
         path = cache_folder() / f"grammar-{zlib.crc32(grammar.encode()):08x}.json"
@@ -34,7 +34,7 @@ def load_tables() -> Tables:
             if data["grammar"] == grammar:
                 return Tables(data)
     except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError, re.error):
-        pass  # not there yet, or damaged: build and write it
+        pass  # missing or damaged: build and write it
     data = {"grammar": grammar, **_build(grammar)}
     import tempfile
 
@@ -46,17 +46,19 @@ def load_tables() -> Tables:
             partial.write_bytes(_checksum(text) + b"\n" + text)
             partial.replace(path)
     except OSError:
-        pass  # no writable cache: only slower
+        pass  # without a writable cache the next start is only slower
     return Tables(data)
 
 
 def _checksum(text: bytes) -> bytes:
-    """What tells tables from others that are sound JSON: a file may be changed, or cut and mended."""
+    """Return a checksum of a cached text, since a file that was changed by hand may still be valid
+    JSON.
+    """
     return b"%08x" % zlib.crc32(text)
 
 
 def _build(grammar: str) -> dict[str, Any]:
-    """What `Tables` takes, as JSON can keep it."""
+    """Build the data of `Tables`, in a form that JSON can store."""
     import lark
     from lark.grammar import Rule
     from lark.lexer import TerminalDef
@@ -99,7 +101,7 @@ def _build(grammar: str) -> dict[str, Any]:
     (end,) = table["end_states"].values()
 
     def owner(terminal: TerminalDef) -> str:
-        """The general terminal that matches all of a keyword."""
+        """Return the general terminal that matches the whole of a keyword, or an empty text."""
         word = words.get(terminal.name)
         fits = (
             other.name

@@ -1,4 +1,4 @@
-"""Reductions of the parser to syntax tree nodes, with their spans."""
+"""Builds the nodes of the syntax tree, with their spans, from the reductions of the parser."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from netspec.diagnostics import Diagnostic, Edit, Hint, Source, Span
 MAX_NUMBER_LENGTH = 40
 MAX_NAME_LENGTH = 200
 LANGUAGE_VERSION = 1
-# Where no keyword could stand, the lexer takes one as a name.
+# The lexer takes these words as names where no keyword is allowed.
 KEYWORDS = frozenset(
     "net block input output return init assert for in if else layer from import language and or not"
     " true false none".split()
@@ -39,15 +39,18 @@ class _Holder(list[Any]):
 
 
 class TreeBuilder:
-    """Called by the parser at each reduction, children first; nothing here recurses."""
+    """The callbacks of the parser: one for each reduction, children first.
+
+    Nothing here recurses.
+    """
 
     source: Source
 
     def check(self, token: Token, kind: str, previous: str) -> None:
-        """Check a token that is read as a kind, behind one of another kind.
+        """Check a token that is read as `kind`, after one of the kind `previous`.
 
         Raises:
-            LocatedError: if it cannot be what it is read as: a name, a number, a string.
+            LocatedError: if it is not a valid name, number or string, as which it is read.
         """
         if kind == "NAME":
             self._name(token)
@@ -83,7 +86,7 @@ class TreeBuilder:
         return tuple(self._name(t) for t in children if _is(t, "NAME"))
 
     def _expr(self, child: Any) -> Expr:
-        """A name reaches us as its bare token."""
+        """Return the expression of a child, where a name is still a bare token."""
         return self._name(child) if isinstance(child, Token) else child
 
     def _exprs(self, children: list[Any]) -> tuple[Expr, ...]:
@@ -336,9 +339,9 @@ def _is(child: Any, kind: str) -> bool:
 
 
 def _comment_above(span: Span) -> str:
-    """The comment lines above a definition, without their `#`: its documentation.
+    """Return the comment lines above a definition, without their `#`, as its documentation.
 
-    Empty lines do not count: no layout changes what a file means.
+    Empty lines in between are ignored: layout never changes what a file means.
     """
     lines: list[str] = []
     for number in range(span.line - 1, 0, -1):
