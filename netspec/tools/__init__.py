@@ -1,1 +1,1 @@
-"""Instruments over compiled nets: verify, gradcheck, doctor, bench."""
+"""Tools that examine compiled nets: verify, gradcheck, doctor, bench."""

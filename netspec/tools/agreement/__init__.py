@@ -1,5 +1,6 @@
-"""What `verify` and `gradcheck` share: trace evaluators, compare traces, say where they part.
+"""What `verify` and `gradcheck` share: evaluators that record traces, and comparisons of traces.
 
-A `Case` is what every evaluator is given. A `Trace` is what one of them computed, by name. `compare`
-lays two traces beside each other, and `describe_parting` names the line where they part first.
+A `Trial` is the input of every evaluator. A `Trace` holds the arrays that one of them computed, by
+name. `compare` compares two traces, and `describe_parting` names the line of the file where they
+first diverge.
 """

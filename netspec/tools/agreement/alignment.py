@@ -1,8 +1,8 @@
 """Which of a module's calls computes which node of the graph.
 
-A generated module is ordinary code: it does not say which node a call belongs to. But it calls, in
-the file's order, what the ops' PyTorch expressions say; so the calls that are expected are laid
-beside those that were made, the way `diff` lays two files beside each other.
+A generated module is ordinary code: it does not say which node a call belongs to. But it makes the
+calls in the ops' PyTorch expressions, in the file's order. So the expected calls are aligned with
+the recorded calls, the way `diff` aligns the lines of two files.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from netspec.compiler.ir.op import P, Torch, X
 
 @dataclass(frozen=True)
 class Key:
-    """A call by what it is: the function's name and the trained parameters among its arguments."""
+    """What identifies a call: the function's name and the trained parameters among its arguments."""
 
     function: str
     parameters: frozenset[str] = frozenset()
 
 
 def key(function: str, parameters: frozenset[str]) -> Key:
-    """The key of a call; `nn.BatchNorm2d`, `F.batch_norm` and `torch.batch_norm` are one function.
+    """Return the key of a call; `nn.BatchNorm2d`, `F.batch_norm` and `torch.batch_norm` have the same.
 
     >>> key("nn.BatchNorm2d", frozenset()).function, key("__add__", frozenset()).function
     ('batchnorm', 'add')
@@ -37,7 +37,7 @@ def key(function: str, parameters: frozenset[str]) -> Key:
 
 @dataclass(frozen=True)
 class Expected:
-    """A call that a node's expression makes; `gives` its value if it is the last of them."""
+    """A call that a node's expression makes. `gives` is True if its result is the node's value."""
 
     key: Key
     node: str
@@ -45,7 +45,7 @@ class Expected:
 
 
 def expected_calls(graph: Graph) -> list[Expected]:
-    """The calls of all nodes' expressions that an activation goes into, in the order they are made."""
+    """Return the calls in all nodes' expressions that read an activation, in the order they are made."""
     expected = []
     for node in graph.nodes:
         calls = list(_calls(node.op.torch(*graph.shapes_into(node)), node, graph))
@@ -54,7 +54,7 @@ def expected_calls(graph: Graph) -> list[Expected]:
 
 
 def _calls(expression: Torch, node: Node, graph: Graph) -> Iterator[Key]:
-    """Inner calls first."""
+    """Yield the keys of the calls in an expression, inner calls first."""
     if not _reads(expression):
         return
     parts = expression.inputs if expression.is_module else _parts(expression)
@@ -70,7 +70,7 @@ def _calls(expression: Torch, node: Node, graph: Graph) -> Iterator[Key]:
 
 
 def _parts(expression: Torch) -> list[Any]:
-    """The arguments, and those in tuples."""
+    """Return the arguments, with tuples flattened."""
     parts: list[Any] = []
     for part in (*expression.arguments, *expression.options.values()):
         parts += part if isinstance(part, tuple) else (part,)
@@ -78,7 +78,7 @@ def _parts(expression: Torch) -> list[Any]:
 
 
 def _reads(part: Any) -> bool:
-    """Whether an input goes into a part of an expression."""
+    """Return True if a part of an expression reads an input of the node."""
     if isinstance(part, tuple):
         return any(map(_reads, part))
     if isinstance(part, Torch):
@@ -88,9 +88,10 @@ def _reads(part: Any) -> bool:
 
 
 def align(expected: Sequence[Expected], made: Sequence[Key]) -> list[int | None]:
-    """For each expected call the index of the one that was made, or None.
+    """Return for each expected call the index of the matching recorded call, or None.
 
-    Where as many calls stand as were expected, under other names, they are taken in order.
+    A run of unmatched calls that is as long as the run of expected calls at the same place is taken
+    in order, despite the different names.
     """
     keys = [call.key for call in expected]
     found: list[int | None] = [None] * len(keys)

@@ -1,4 +1,4 @@
-"""What all evaluators are given: weights, a batch, dropout masks, and something to differentiate."""
+"""The input of all evaluators: weights, a batch, dropout masks, and what is differentiated."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from netspec.tools.agreement.quantities import LOSS, Trace
 
 Array = NDArray[Any]
 
-# Rounding errors grow with the largest gradient: what is zero in exact arithmetic must stay small.
+# Rounding errors grow with the largest gradient, and numbers that are zero in exact arithmetic must
+# stay small.
 MAX_PEAK = 2.0**10
 
 
@@ -27,22 +28,23 @@ class HasGraph(Protocol):
 
     @property
     def graph(self) -> Graph:
-        """Its graph."""
+        """The graph."""
         ...
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One batch with everything that is random about it. All floats are float64 that a float32 holds.
+    """One batch, with everything random about it. All floats are float64 that a float32 holds.
 
-    So the float32 programs get exactly the numbers of the float64 ones, and one run of the reference
-    serves both.
+    So the float32 programs get exactly the same numbers as the float64 ones, and one run of the
+    reference serves both.
 
     Attributes:
         inputs: by name, (N, C, H, W) or (N, F).
         parameters: every parameter and buffer by full name.
         objective: what is differentiated.
-        training: batch statistics and dropout masks, or the running statistics and none.
+        training: True for batch statistics and dropout masks, False for running statistics without
+            masks.
         masks: the random mask of each node that has one, N, C, H, W.
     """
 
@@ -59,7 +61,7 @@ class Trial:
 
 
 def make_case(graph: Graph, *, batch: int, seed: int, training: bool) -> Trial:
-    """The case of a seed, without masks yet."""
+    """Draw the case of a seed, without masks."""
     rng = np.random.default_rng([seed, 2])
     inputs = {
         name: _in_single(rng.standard_normal((batch, *shape)))
@@ -74,10 +76,12 @@ def make_case(graph: Graph, *, batch: int, seed: int, training: bool) -> Trial:
 
 
 def draw_moved(parameter: Parameter, seed: int, rng: np.random.Generator) -> Array:
-    """Initial values in float64, moved where all are the same; a counter is whole and stays as it is.
+    """Draw initial values in float64, perturbed if they are all equal.
 
-    Mistakes hide in zeros and ones: a gradient that is multiplied once too often by a scale of 1
-    is right.
+    An integer counter is unchanged.
+
+    Zeros and ones hide mistakes: a gradient that is multiplied by a scale of 1 once too often is
+    still right.
     """
     values: Array = draw_parameter(parameter, seed)
     if parameter.role == "counter":
@@ -103,11 +107,11 @@ def _term(graph: Graph, output: str, batch: int, rng: np.random.Generator) -> Ar
 
 
 def magnify(case: Trial, trace: Trace) -> tuple[Trial, Trace]:
-    """A larger loss, where gradients are so small that a difference would not show.
+    """Scale up the loss if its gradients are so small that a difference would not show.
 
-    Agreement is measured against 1 where all numbers are smaller. The loss is multiplied by a power
-    of two that brings the smallest of the values' gradients to 1, or the largest to `MAX_PEAK`, and
-    so is the trace.
+    Agreement is measured relative to 1 if all numbers are smaller than 1. So the loss and the trace
+    are multiplied by a power of two that brings the smallest of the values' gradients to 1, or the
+    largest to `MAX_PEAK`.
     """
     found = (np.abs(g).max(initial=0.0) for item, g in trace.items() if item.kind == "gradient")
     peaks = [float(peak) for peak in found if 0 < peak < np.inf] or [1.0]
@@ -122,9 +126,9 @@ def magnify(case: Trial, trace: Trace) -> tuple[Trial, Trace]:
 
 
 def another(case: Trial) -> Trial:
-    """Another batch, to go through a program first.
+    """Return another batch, to run through a program first.
 
-    What the next step forgets to write is then wrong, and not right by luck.
+    If the next step then forgets to write a number, that number is wrong instead of right by luck.
     """
     inputs = {name: 1.25 * array[::-1] + 0.5 for name, array in case.inputs.items()}
     return dataclasses.replace(case, inputs=inputs)

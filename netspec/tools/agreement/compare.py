@@ -1,4 +1,4 @@
-"""Two traces held against each other: how far apart they are, and where they part first."""
+"""Compares two traces: how far apart they are, and where they first diverge."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Side:
-    """An evaluator: what it is called, and what it computed.
+    """An evaluator: its name, and what it computed.
 
-    `local` judges its numbers by those just before. The reference has none, for it is never wrong;
-    where neither side has one, no difference is excused as rounding.
+    `local` checks each number against the reference's result for the numbers just before it. The
+    reference itself has none, because it counts as right; if neither side has one, no difference is
+    excused as rounding.
     """
 
     name: str
@@ -40,7 +41,7 @@ class ComparedItem:
 
 @dataclass(frozen=True)
 class Parting:
-    """The first place at which two evaluators differ for no reason but a fault."""
+    """The first place where two evaluators differ by more than rounding explains."""
 
     left: str
     right: str
@@ -56,8 +57,9 @@ class Agreement:
 
     Attributes:
         largest: the largest difference of each row that has one.
-        excused: the rows whose differences beyond the tolerance are rounding, with the items.
-        parting: where they part, if they do.
+        excused: the rows with differences beyond the tolerance that rounding explains, with the
+            items.
+        parting: where they first diverge; None if they agree.
     """
 
     left: str
@@ -71,7 +73,7 @@ class Agreement:
 def compare(
     graph: Graph, left: Side, right: Side, order: Sequence[ComparedItem], tolerance: float
 ) -> Agreement:
-    """Compare what both sides have, in order."""
+    """Compare the items that both sides have, in order."""
     result = Agreement(left.name, right.name, tolerance)
     for checkpoint in order:
         item = checkpoint.item
@@ -93,14 +95,14 @@ def compare(
 
 
 def _is_sound(side: Side, item: Item, tolerance: float) -> bool:
-    """Whether an item is what it should be, given the numbers just before it."""
+    """Return True if an item is right, given the numbers just before it."""
     assert side.local is not None
     apart = difference(side.local.expected(item), side.trace[item])[0]
     return apart <= tolerance or apart <= side.local.rounding(item)
 
 
 def checkpoints(graph: Graph, items: Sequence[Item], sides: Sequence[Side]) -> list[ComparedItem]:
-    """The items in order, with the nodes to look at where the sides differ in one."""
+    """Return the items in order, each with the nodes to look at if the sides differ in it."""
     return [ComparedItem(item, _computed_by(graph, item, sides)) for item in items]
 
 
@@ -115,7 +117,7 @@ def _computed_by(graph: Graph, item: Item, sides: Sequence[Side]) -> tuple[Node,
             for i, value in enumerate(node.inputs)
             if value == item.name
         )
-        # Where all parts of a sum were compared before, what is left is the sum itself.
+        # If all terms of the sum have been compared before, only the sum itself can be wrong.
         summed = all(part in side.trace for part in parts for side in sides)
         if not summed or item.name not in graph.by_name:
             return tuple(readers.values())

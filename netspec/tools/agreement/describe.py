@@ -1,4 +1,4 @@
-"""Where evaluators part, as a diagnostic: which line of the file, which layer, which numbers."""
+"""Describes where evaluators diverge as a diagnostic: the line of the file, the layer, the numbers."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _LONG = {
 def describe_parting(
     graph: Graph, parting: Parting, where: str, sides: Sequence[Side]
 ) -> Diagnostic:
-    """The diagnostic of a parting.
+    """Return the diagnostic of a divergence.
 
     Args:
         graph: the net.
-        parting: where two of the sides part.
+        parting: where two of the sides diverge.
         where: the precision and mode, such as `float64, training`.
-        sides: every side of the run; the numbers of the others tell who is alone.
+        sides: all sides of the run; the numbers of the other sides tell which of the two is wrong.
     """
     checkpoint, item = parting.checkpoint, parting.checkpoint.item
     nodes = _nearest_first(checkpoint)
@@ -66,7 +66,7 @@ def describe_step(
     graph: Graph, optimizer: str, count: int, parameter: str, index: tuple[int, ...],
     values: tuple[float, float],
 ) -> Diagnostic:  # fmt: skip
-    """The diagnostic of parameters that differ after steps of an optimizer, though gradients agree."""
+    """Return the diagnostic of parameters that differ after optimizer steps although gradients agree."""
     (node, *_) = holders(graph, parameter)
     numbers = _numbers(values)
     return Diagnostic(
@@ -95,13 +95,13 @@ def _named(graph: Graph, item: Item) -> str:
 
 
 def _nearest_first(checkpoint: ComparedItem) -> list[Node]:
-    """The nodes of a step, the one that the item is named after in front."""
+    """Return the nodes of a step, beginning with the one that the item is named after."""
     name = checkpoint.item.name
     return sorted(checkpoint.nodes, key=lambda node: node.name != name)
 
 
 def _others(spans: list[Span]) -> list[Span]:
-    """The spans that are not the first one's, each once."""
+    """Return the spans other than the first, without duplicates."""
     known = {(id(spans[0].source), spans[0].start)} if spans else set()
     others = []
     for span in spans[1:]:
@@ -113,7 +113,7 @@ def _others(spans: list[Span]) -> list[Span]:
 
 
 def _numbers(values: tuple[float, ...]) -> list[str]:
-    """Numbers with as many digits as it takes to tell them apart."""
+    """Format numbers with enough digits to tell them apart."""
     for digits in (6, 9, 12):
         shown = [f"{value:.{digits}g}" for value in values]
         if len(set(shown)) == len(values):

@@ -1,4 +1,4 @@
-"""How far apart two arrays are: DESIGN's meaning of agreement."""
+"""How far apart two arrays are, as all comparisons of netspec measure it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ Array = NDArray[Any]
 def difference(a: Array, b: Array) -> tuple[float, tuple[int, ...]]:
     """The least `tol` with |a - b| <= tol * max(1, max|a|), and the index of the largest |a - b|.
 
-    Equal infinities and equal NaNs agree; one beside anything else is infinitely far from it, and so
-    are arrays of different shapes.
+    Equal infinities and equal NaNs agree. An infinity or NaN is infinitely far from anything else,
+    and so are arrays of different shapes.
     """
     a, b = np.asarray(a), np.asarray(b)
     if a.shape != b.shape:

@@ -1,4 +1,4 @@
-"""The evaluators of a net, and each held against the one before it that is nearest to it."""
+"""The evaluators of a net, each compared with the previous one that is most similar to it."""
 
 from __future__ import annotations
 
@@ -38,16 +38,17 @@ def trace_sides(
     backward: bool | None = None,
     before: Trial | None = None,
 ) -> dict[str, Side]:
-    """Every evaluator's numbers, by the evaluator's name.
+    """Run every evaluator, and return the sides by name.
 
     Args:
         graph: the net.
         case: the batch.
-        dtype: `float64` or `float32`, of all but the reference.
+        dtype: `float64` or `float32`, for all evaluators but the reference.
         reference: what the reference computes for the case.
         module: the PyTorch module, or None to leave it out.
-        backward: whether the program as it runs goes backward; by default in training.
-        before: another batch that goes through the programs first, so that what is left of it shows.
+        backward: whether the program as it runs includes the backward pass; by default in training.
+        before: another batch to run through the programs first, so that numbers left over from it
+            show.
     """
     plans = {
         NUMPY: plan_unfused(graph, case.training),
@@ -64,14 +65,15 @@ def trace_sides(
             traces[PYTORCH] = trace_module(graph, module, case, dtype)
     sides = {REFERENCE: Side(REFERENCE, reference)}
     for name, trace in traces.items():
-        # The program as it runs is the fused one in less memory: not even rounding may differ much.
+        # The program as it runs is the fused program with less memory, so not even rounding may
+        # differ much.
         local = LocalReference(graph, case, trace) if name != AS_RUN else None
         sides[name] = Side(name, trace, local)
     return sides
 
 
 def compare_sides(graph: Graph, case: Trial, sides: Sides, tolerance: float) -> list[Agreement]:
-    """The comparisons of `PAIRS`, of the sides that are there."""
+    """Make the comparisons of `PAIRS`, among the sides that exist."""
     comparisons = []
     for left, right in PAIRS:
         if right not in sides:
@@ -88,5 +90,5 @@ def compare_sides(graph: Graph, case: Trial, sides: Sides, tolerance: float) -> 
 
 
 def witnesses(sides: Sides) -> list[Side]:
-    """The sides whose numbers tell who is alone: the program as it runs keeps hardly any."""
+    """The sides whose numbers tell which one is wrong. The program as it runs keeps too few numbers."""
     return [side for side in sides.values() if side.name != AS_RUN]

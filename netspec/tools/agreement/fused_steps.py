@@ -1,4 +1,4 @@
-"""The order in which a program computes what can be seen of it, and which nodes each step covers."""
+"""The order in which a program computes its visible results, and the nodes that each step covers."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from netspec.tools.agreement.quantities import Item, in_order
 
 
 def program_order(graph: Graph, plan: Plan, sides: Sequence[Side]) -> list[ComparedItem]:
-    """Every item that the plan computes, at the step that finishes it.
+    """Return every item that the plan computes, at the step that finishes it.
 
-    A fused step covers several nodes: a fault in it may be on any of their lines.
+    A fused step covers several nodes, so a fault in it may be on the line of any of them.
     """
     items: dict[Operand, Item] = {}
     for item, buffer in where_seen(plan).items():
-        items.setdefault(buffer, item)  # an array of several names is compared once
+        items.setdefault(buffer, item)  # an array with several names is compared once
     for parameter in graph.trainable():
         items[GradientRef(parameter.name)] = Item("parameter", parameter.name)
     for name, buffer in plan.input_gradients.items():

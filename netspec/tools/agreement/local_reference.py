@@ -1,9 +1,9 @@
 """What a run should have computed, given its own preceding values.
 
-Two sound programs part where rounding decides: which side of a ReLU's kink, which of two nearly equal
-pixels in a pool. From there on they differ by much, and neither is wrong. So where they differ, each
-is asked whether its value is what the reference makes of *its own* inputs. That tells a fault from
-rounding, and it tells at which node the fault is.
+Two correct programs can diverge where rounding decides: on which side of a ReLU's kink a number is,
+or which of two nearly equal pixels a pool selects. From there on they differ by much, and neither
+is wrong. So where they differ, the value of each is compared with what the reference computes from
+that program's *own* inputs. This tells a fault from rounding, and at which node the fault is.
 """
 
 from __future__ import annotations
@@ -21,16 +21,17 @@ from netspec.tools.agreement.quantities import LOSS, Item, Trace, holders
 
 Array = NDArray[Any]
 
-# Programs round in another order than the reference does.
+# Programs may round in a different order than the reference.
 ROUNDINGS = 32
 
 
 class LocalReference:
-    """The reference, one node at a time, on the numbers of one trace.
+    """The reference, evaluated one node at a time on the numbers of one trace.
 
-    What the trace does not hold (the inner values of a fused kernel) is computed from what it holds.
-    In float64, or in float32 to see what rounding does to the reference itself; `shakes` changes the
-    last bits of the gradients that it is given, to see what rounding before it does.
+    Numbers that the trace does not hold (the inner values of a fused kernel) are computed from
+    those that it holds. The computation is in float64, or in float32 to see what rounding does to
+    the reference itself. `shakes` changes the last bits of the gradients that it is given, to see
+    the effect of earlier rounding.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class LocalReference:
                 self._readers.setdefault(value, []).append((node.name, i))
 
     def expected(self, item: Item) -> Array:
-        """What the item should be."""
+        """Return the correct value of the item."""
         if item.kind == "value":
             return self._run(item.name)[1]
         if item.kind == "output":
@@ -73,12 +74,14 @@ class LocalReference:
         return self._sum(item.name)
 
     def rounding(self, item: Item) -> float:
-        """How far rounding in the trace's precision can put the item off, by the reference's own.
+        """Return how far rounding in the trace's precision can move the item.
 
-        Where terms cancel, the error is large beside the result. It is measured in float32, and
-        scaled to the precision. Terms that are each other's opposites in float32 leave nothing there,
-        so the last bits of gradients are changed too. Those of values are not: a change of theirs
-        could choose another piece of an op with kinks.
+        It is measured on the reference.
+
+        If terms cancel, the error is large compared to the result. It is measured in float32 and
+        scaled to the precision. Terms that cancel exactly in float32 show no error there, so the
+        last bits of gradients are changed too. Those of values are not changed, because that could
+        select another piece of an op with kinks.
         """
         expected = self.expected(item)
         single = LocalReference(self.graph, self.case, self.trace, np.float32).expected(item)
@@ -91,14 +94,14 @@ class LocalReference:
     # -- forward
 
     def _seen(self, value: str) -> Array:
-        """A value as the trace has it, else as it should be."""
+        """Return a value as in the trace, or the expected value if the trace does not have it."""
         if value in self.graph.inputs:
             return self._cast(self.case.inputs[value])
         found = self.trace.get(Item("value", value))
         return self._cast(found) if found is not None else self._run(value)[1]
 
     def _cast(self, array: Array) -> Array:
-        """A copy in the type to compute in; whole numbers stay whole."""
+        """Return a copy in the type to compute in; integers stay integers."""
         return array.astype(self.dtype) if array.dtype.kind == "f" else array.copy()
 
     def _run(self, name: str) -> tuple[Evaluation, Array]:
@@ -119,7 +122,7 @@ class LocalReference:
         return run, node.op.forward(run, *map(self._seen, node.inputs))
 
     def _buffer(self, name: str) -> Array:
-        """The nodes that hold a buffer change it in turn."""
+        """Return a buffer after the pass: the nodes that hold it update it in turn."""
         parameters = {full: self._cast(array) for full, array in self.case.parameters.items()}
         for node in holders(self.graph, name):
             self._evaluate(node, parameters)
@@ -143,16 +146,16 @@ class LocalReference:
         return self._backward[name]
 
     def _gradient(self, value: str) -> Array:
-        """The gradient of a value as the trace has it, else as it should be."""
+        """Return the gradient of a value as in the trace, or the expected one if it is not there."""
         found = self.trace.get(Item("gradient", value))
         return self._arriving(found) if found is not None else self._sum(value)
 
     def _arriving(self, gradient: Array) -> Array:
-        """A gradient of the trace as it is computed with."""
+        """Convert a gradient of the trace for computation."""
         return self._cast(shaken(gradient) if self.shakes else gradient)
 
     def _sum(self, value: str) -> Array:
-        """The sum of what the outputs and the readers of a value contribute to its gradient."""
+        """Sum what the outputs and the readers of a value contribute to its gradient."""
         parts = [
             self._arriving(self.trace.get(Item("loss gradient", name), np.zeros(1)))
             for name, output in self.graph.outputs.items()
@@ -179,7 +182,7 @@ class LocalReference:
 
 
 def shaken(array: Array) -> Array:
-    """Floats in float64, each with its last bit (of its own type) changed, up or down."""
+    """Return floats as float64, each with its last bit (of its own type) changed up or down."""
     signs = np.random.default_rng(0).choice((-1.0, 1.0), array.shape)
     changed: Array = array.astype(np.float64) * (1 + np.finfo(array.dtype).eps * signs)
     return changed

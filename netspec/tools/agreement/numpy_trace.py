@@ -1,4 +1,4 @@
-"""What the reference and the compiled programs compute for a case."""
+"""Traces of the reference and of the compiled programs for a case."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Array = NDArray[Any]
 
 
 def trace_reference(graph: Graph, case: Trial) -> Trace:
-    """Everything that the reference computes, in float64."""
+    """Return everything that the reference computes, in float64."""
     run = Reference(graph, case.parameters, training=case.training, masks=case.masks)
     outputs = run.forward(case.inputs)
     loss, loss_gradients = case.objective.reference(outputs)
@@ -45,27 +45,27 @@ def _ends(graph: Graph, outputs: Any, loss: float, loss_gradients: Any, paramete
 
 
 def plan_unfused(graph: Graph, training: bool) -> Plan:
-    """The plan that keeps every activation, every gradient and every part of one."""
+    """Return a plan that keeps every activation, every gradient and every term of a gradient."""
     return make_plan(graph, training=training, input_gradients=True, keep_activations=True)
 
 
 def plan_fused(graph: Graph, training: bool) -> Plan:
-    """The plan with everything fused that training fuses, which keeps what is left to see."""
+    """Return a plan with the fusion used in training, which keeps all results that are left to see."""
     plan = make_plan(graph, training=training, input_gradients=True)
     written = {w for step in plan.steps for w in step.writes if isinstance(w, Buffer)}
     return dataclasses.replace(plan, kept=frozenset(written & set(where_seen(plan).values())))
 
 
 def plan_as_run(graph: Graph, training: bool, *, backward: bool | None = None) -> Plan:
-    """The plan that a model runs: nothing is kept, and memory is used again.
+    """Return the plan that a model runs: nothing is kept, and memory is reused.
 
-    It goes backward in training; `backward` says so otherwise.
+    By default it includes the backward pass in training; `backward` overrides this.
     """
     return make_plan(graph, training=training, backward=training if backward is None else backward)
 
 
 def where_seen(plan: Plan) -> dict[Item, Buffer]:
-    """Where each activation and gradient stands, if it is kept."""
+    """Return where each activation and gradient is stored, if it is kept."""
     items = {Item("value", name): b for name, b in plan.activations.items()}
     items |= {Item("gradient", name): b for name, b in plan.activation_gradients.items()}
     items |= {Item("contribution", *edge): b for edge, b in plan.contributions.items()}
@@ -75,14 +75,15 @@ def where_seen(plan: Plan) -> dict[Item, Buffer]:
 def trace_program(
     graph: Graph, plan: Plan, case: Trial, dtype: str, *, before: Trial | None = None
 ) -> Trace:
-    """What a program computes: its outputs, gradients and buffers, and whatever its plan keeps.
+    """Run a program and return its outputs, gradients and buffers, and whatever its plan keeps.
 
     Args:
         graph: the net.
         plan: its plan.
         case: the batch.
         dtype: `float64` or `float32`.
-        before: another batch that goes through the program first, so that what is left of it shows.
+        before: another batch to run through the program first, so that numbers left over from it
+            show.
     """
     program = Program(graph, plan, np.dtype(dtype))
     if before is not None:
@@ -107,9 +108,9 @@ def trace_program(
 def step(
     program: Program, case: Trial, p: dict[str, Array], g: dict[str, Array]
 ) -> tuple[float, dict[str, Array], dict[str, Array]]:
-    """One forward and backward pass over parameters `p`; fills `g`.
+    """Run a forward and a backward pass with parameters `p`; fills `g`.
 
-    Gives the loss, its gradients by output, and the program's buffers.
+    Returns the loss, its gradients by output, and the program's buffers.
     """
     plan = program.plan
     b = program.bind(case.batch)
@@ -128,7 +129,7 @@ def step(
 
 
 def draw_masks(graph: Graph, plan: Plan, batch: int, seed: int) -> dict[str, Array]:
-    """The random masks of a plan by node, N, C, H, W, as the program itself draws them."""
+    """Return the random masks of a plan by node, N, C, H, W, drawn as the program itself draws them."""
     program = Program(graph, plan, np.dtype(np.float64))
     b = program.bind(batch)
     program.sample(b, np.random.default_rng([seed, 3]))
@@ -139,7 +140,7 @@ def draw_masks(graph: Graph, plan: Plan, batch: int, seed: int) -> dict[str, Arr
 
 
 def _masks(plan: Plan) -> dict[str, Buffer]:
-    """The buffer that each node draws at random."""
+    """Return the buffer that each node fills with random numbers."""
     return {
         step.node: written
         for step in plan.sample
@@ -150,7 +151,7 @@ def _masks(plan: Plan) -> dict[str, Buffer]:
 
 
 def shape_of(graph: Graph, item: Item) -> Shape:
-    """The shape of an image's share of a value, a gradient or a contribution."""
+    """Return the shape of a value, a gradient or a contribution for one image."""
     if item.kind == "contribution":
         return graph.shape_of(graph.by_name[item.name].inputs[item.index])
     return graph.shape_of(item.name)
@@ -161,12 +162,12 @@ def _as(array: Array, dtype: np.dtype[Any]) -> Array:
 
 
 def first_channels(array: Array, shape: Shape) -> Array:
-    """A stored array as N, C, H, W."""
+    """Convert a stored array to N, C, H, W."""
     if len(shape) != 3:
         return array
     return array.transpose(0, 3, 1, 2)
 
 
 def channels_last(array: Array) -> Array:
-    """An array N, C, H, W as it is stored."""
+    """Convert an array N, C, H, W to the stored form."""
     return array.transpose(0, *order(array.ndim - 1))

@@ -32,11 +32,11 @@ class Objective:
     scale: float = 1.0
 
     def program(self, outputs: Mapping[str, Array]) -> tuple[float, dict[str, Array]]:
-        """The value and its gradients as training computes them, in the type of the outputs."""
+        """Return the value and its gradients as training computes them, in the type of the outputs."""
         return self._total(outputs, self.loss.value_and_gradient)
 
     def reference(self, outputs: Mapping[str, Array]) -> tuple[float, dict[str, Array]]:
-        """The same by the formulas, where it is the plain cross-entropy."""
+        """Return the same by the formulas, if it is the plain cross-entropy."""
         if self.loss == SoftmaxCrossEntropy():
             return self._total(outputs, _cross_entropy)
         return self.program(outputs)
@@ -58,7 +58,7 @@ class Objective:
         return self.scale * total, gradients
 
     def in_torch(self, outputs: Mapping[str, Tensor]) -> Tensor:
-        """The same of PyTorch's outputs, a scalar with a gradient."""
+        """Return the same for PyTorch's outputs, as a scalar with a gradient."""
         import torch
 
         terms = []
@@ -71,10 +71,10 @@ class Objective:
         return sum(terms[1:], terms[0]) * self.scale
 
     def resolution(self, outputs: Mapping[str, Array]) -> float:
-        """The least change of the losses of scores that their arithmetic can show.
+        """Return the smallest change that the arithmetic of the losses of scores can show.
 
-        A loss is a difference of scores, or the logarithm of a sum of at least 1: that it is 0 does
-        not say that it is exact.
+        A loss is a difference of scores, or the logarithm of a sum of at least 1. So a loss of 0
+        does not mean that it is exact.
         """
         spreads = [
             np.maximum(1.0, np.ptp(outputs[name], axis=1)).mean()
@@ -85,30 +85,31 @@ class Objective:
 
     @property
     def has_labels(self) -> bool:
-        """Whether a loss of scores is in it."""
+        """Return True if it includes a loss of scores."""
         return any(term.dtype.kind == "i" for term in self.terms.values())
 
     def pattern(self, gradients: Mapping[str, Array]) -> list[Array]:
-        """Which smooth piece of the loss the scores are on, told by the signs of its gradient.
+        """Identify the smooth piece of the loss that the scores are on, by the signs of its gradient.
 
-        A hinge is active or not. The signs of a smooth loss hardly ever change, and where they do,
+        A hinge is active or not. The signs of a smooth loss hardly ever change; if they do, taking
         a smaller step does no harm.
         """
         return [np.sign(gradients[name]) for name, y in self.terms.items() if y.dtype.kind == "i"]
 
 
 def _cross_entropy(y: Array, labels: Array, dy: Array) -> float:
-    """The cross-entropy of the softmax, and its gradient in `dy`: by the formulas."""
+    """The cross-entropy of the softmax, by the formulas; its gradient is written to `dy`."""
     shifted = y - y.max(axis=1, keepdims=True)
     shares = np.exp(shifted)
     sums = shares.sum(axis=1, keepdims=True)
     dy[...] = (shares / sums - np.eye(y.shape[1])[labels]) / len(y)
-    # The log of a share would be that of 0 where scores are far apart.
+    # Computed from shifted scores: the logarithm of a softmax would be that of 0 if scores are far
+    # apart.
     return float((np.log(sums[:, 0]) - shifted[np.arange(len(y)), labels]).mean())
 
 
 def has_scores(graph: Graph, output: str) -> bool:
-    """Whether an output is [N, classes] with something to choose from."""
+    """Return True if an output is [N, classes] with more than one class."""
     shape = graph.shape_of(graph.outputs[output])
     return len(shape) == 1 and shape[0] > 1
 
@@ -122,8 +123,10 @@ def make_objective(
     scores: str | None,
     labels: Array | None = None,
 ) -> Objective:
-    """The objective for a graph: `loss` of the output `scores`, and a random weight for every number of
-    the others. Labels are drawn where there are none.
+    """Make the objective for a graph.
+
+    It is the `loss` of the output `scores`, and a random weight for every number of the other
+    outputs. Labels that are not given are drawn.
     """
     terms: dict[str, Array] = {}
     for name, value in graph.outputs.items():

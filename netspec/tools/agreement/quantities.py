@@ -1,4 +1,4 @@
-"""What evaluators are compared by: every number that a forward and a backward pass gives, by name."""
+"""The quantities that are compared: every number of a forward and a backward pass, by name."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ class Item:
 
     @property
     def is_backward(self) -> bool:
-        """Whether the backward pass computes it."""
+        """Return True if the backward pass computes it."""
         return self.kind in BACKWARD
 
 
 LOSS = Item("loss")
 
 Trace = dict[Item, Array]
-"""What one evaluator computed; pictures are N, C, H, W."""
+"""The arrays that one evaluator computed; pictures are N, C, H, W."""
 
 
 def row_of(item: Item, graph: Graph) -> str:
-    """The row of the table that an item counts for."""
+    """Return the row of the table that an item counts for."""
     if item.kind == "gradient" and item.name in graph.inputs:
         return "input gradients"
     return {
@@ -64,12 +64,12 @@ def row_of(item: Item, graph: Graph) -> str:
 
 
 def holders(graph: Graph, parameter: str) -> list[Node]:
-    """The nodes that hold a parameter, in order; those of a shared layer hold the same."""
+    """Return the nodes that hold a parameter, in order. Nodes of a shared layer hold the same one."""
     return [node for node in graph.nodes if parameter in node.parameters.values()]
 
 
 def in_order(graph: Graph) -> list[Item]:
-    """Every item: forward values in the graph's order, then gradients outward from the loss."""
+    """Return every item: forward values in the graph's order, then gradients from the loss backward."""
     return [*_forward(graph), *_backward(graph)]
 
 

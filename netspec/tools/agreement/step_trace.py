@@ -1,7 +1,7 @@
-"""What a program that uses memory again computes, seen step by step.
+"""The trace of a program that reuses memory, recorded step by step.
 
-At the end of a run most of its arrays are overwritten. So it is run once for each step, no further
-than that step, and what the step wrote is copied.
+At the end of a run most of its arrays have been overwritten. So it is run once for each step, up to
+and including that step, and what the step wrote is copied.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Array = NDArray[Any]
 
 
 def trace_by_steps(graph: Graph, plan: Plan, case: Trial) -> Trace:
-    """The values, gradients and contributions of a plan, each as it was when it was finished."""
+    """Return the values, gradients and contributions of a plan, each as it was when it was complete."""
     seen: dict[Operand, list[Item]] = {}
     for item, buffer in where_seen(plan).items():
         seen.setdefault(buffer, []).append(item)
@@ -50,7 +50,7 @@ def trace_by_steps(graph: Graph, plan: Plan, case: Trial) -> Trace:
 
 
 def _prefixes(plan: Plan) -> Iterator[tuple[Plan, tuple[Operand, ...]]]:
-    """The plan up to each step, with what that step writes."""
+    """Yield the plan up to each step, with what that step writes."""
     for i, last in enumerate(plan.forward):
         yield dataclasses.replace(plan, forward=plan.forward[: i + 1], backward=()), last.writes
     for i, last in enumerate(plan.backward):

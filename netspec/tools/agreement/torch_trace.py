@@ -1,4 +1,4 @@
-"""What a PyTorch module computes for a case: its calls recorded while it runs."""
+"""The trace of a PyTorch module for a case: its calls are recorded while it runs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _DROPOUTS = (functional.dropout, functional.dropout1d, functional.dropout2d, fun
 
 
 class SharedMasks(TorchFunctionMode):  # type: ignore[misc]
-    """Makes dropout take the masks of a case, in the order of the nodes that have one."""
+    """Makes dropout use the masks of a case, in the order of the nodes that have one."""
 
     def __init__(self, masks: Iterable[torch.Tensor]) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class SharedMasks(TorchFunctionMode):  # type: ignore[misc]
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Call the function, or multiply by the next mask."""
+        """Call the function; a dropout multiplies by the next mask instead."""
         return self._call(func, tuple(args), dict(kwargs or {}))
 
     def _call(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -49,7 +49,7 @@ class SharedMasks(TorchFunctionMode):  # type: ignore[misc]
     def _dropped(
         self, input: torch.Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
     ) -> torch.Tensor:
-        """`input` times the next mask, of one number an element or an image."""
+        """Return `input` times the next mask, which has one number for each element or each image."""
         if not training:
             return input.view_as(input)
         mask = next(self._masks)
@@ -60,13 +60,13 @@ class SharedMasks(TorchFunctionMode):  # type: ignore[misc]
 
 @dataclass
 class TracedCall:
-    """A call that an activation went into.
+    """A call that read an activation.
 
     Attributes:
-        value: what it gave.
-        inputs: for each activation that went in, its number (that of the call that gave it, or
-            -1 and below for the inputs of the net) and the stand-in whose gradient is this
-            call's contribution.
+        value: its result.
+        inputs: for each activation that it read, its number (that of the call that returned it, or
+            -1 and below for the inputs of the net) and the view of it that was passed, whose
+            gradient is this call's contribution.
     """
 
     key: Key
@@ -75,7 +75,7 @@ class TracedCall:
 
 
 class CallRecorder(SharedMasks):
-    """Records every call that reads an input of the net or what a recorded call gave."""
+    """Records every call that reads an input of the net or the result of a recorded call."""
 
     def __init__(
         self, module: nn.Module, inputs: Sequence[torch.Tensor], masks: Iterable[torch.Tensor]
@@ -83,7 +83,8 @@ class CallRecorder(SharedMasks):
         super().__init__(masks)
         self.calls: list[TracedCall] = []
         self._parameters = {id(p): name for name, p in module.named_parameters()}
-        # By identity. What is known stays alive in `calls` and `inputs`, so no number is used twice.
+        # Tensors are known by identity. They stay alive in `calls` and `inputs`, so no id is used
+        # twice.
         self._inputs = inputs
         self._known = {id(x): -1 - i for i, x in enumerate(inputs)}
 
@@ -91,7 +92,7 @@ class CallRecorder(SharedMasks):
         read: list[tuple[int, torch.Tensor]] = []
 
         def stand_in(part: Any) -> Any:
-            """A view of its own for each reader, so that each contribution can be told."""
+            """Return a separate view for each reader, to tell its contribution from the others'."""
             if isinstance(part, (tuple, list)):
                 return type(part)(map(stand_in, part)) if type(part) in (tuple, list) else part
             if id(part) not in self._known:
@@ -122,7 +123,7 @@ class CallRecorder(SharedMasks):
 def _out_of_place(
     func: Callable[..., Any], kwargs: dict[str, Any]
 ) -> tuple[Callable[..., Any], dict[str, Any]]:
-    """The same call without writing into its argument, which is still to be compared."""
+    """Make the call without writing into its argument, which is still to be compared."""
     if kwargs.get("inplace"):
         kwargs = kwargs | {"inplace": False}
     name = func.__name__
@@ -138,7 +139,10 @@ def _retain_gradient(tensor: torch.Tensor) -> None:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Hold PyTorch to one thread: its own wait in a busy loop, in the way of the NumPy program's."""
+    """Limit PyTorch to one thread.
+
+    Its idle threads wait in a busy loop, which slows the NumPy program.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -148,27 +152,27 @@ def one_thread() -> Iterator[None]:
 
 
 def load(module: nn.Module, case: Trial, dtype: str) -> None:
-    """Give a module a type, the parameters and buffers of a case, and its mode."""
+    """Set a module's type, its mode, and the parameters and buffers of a case."""
     module.to(getattr(torch, dtype))
     module.load_state_dict(tensors(case.parameters, dtype))
     module.train(case.training)
 
 
 def tensors(arrays: Mapping[str, Array], dtype: str) -> dict[str, torch.Tensor]:
-    """Arrays as tensors of their own; whole numbers stay whole."""
+    """Copy arrays to tensors; integers stay integers."""
     made = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
     kind = getattr(torch, dtype)
     return {name: t.to(kind) if t.is_floating_point() else t for name, t in made.items()}
 
 
 def by_name(graph: Graph, outputs: Any) -> dict[str, torch.Tensor]:
-    """The outputs of a module, which gives one or a tuple of them."""
+    """Return the outputs of a module, which returns one or a tuple of them, by name."""
     several = outputs if isinstance(outputs, (tuple, list)) else (outputs,)
     return dict(zip(graph.outputs, several, strict=True))
 
 
 def trace_module(graph: Graph, module: nn.Module, case: Trial, dtype: str) -> Trace:
-    """What a module computes; of the nodes, those that can be told among its calls."""
+    """Run a module and return its trace: of the nodes, those that can be identified among its calls."""
     load(module, case, dtype)
     module.zero_grad()
     inputs = {name: x.requires_grad_() for name, x in tensors(case.inputs, dtype).items()}
@@ -196,13 +200,15 @@ def _array(tensor: torch.Tensor) -> Array:
 
 
 def _gradient(tensor: torch.Tensor) -> Array:
-    """Zeros where nothing flows back."""
+    """Return the gradient of a tensor; zeros if there is none."""
     return _array(torch.zeros_like(tensor) if tensor.grad is None else tensor.grad)
 
 
 def _laid_out(calls: Sequence[TracedCall], place: int, expected: Container[int]) -> range:
-    """A call, with those right around it that lay out its value in other axes and that none expects:
-    a norm of pictures may be made one of rows.
+    """Return the range of a call and adjacent calls that only rearrange the axes of its value.
+
+    These are calls that nothing expects: for example, a norm of pictures may be computed as one of
+    rows.
     """
     start, stop = place, place + 1
     if start - 1 not in expected and [n for n, _ in calls[place].inputs] == [start - 1]:
@@ -213,7 +219,7 @@ def _laid_out(calls: Sequence[TracedCall], place: int, expected: Container[int])
 
 
 def _activations(graph: Graph, calls: list[TracedCall], batch: int) -> Trace:
-    """The values of the nodes that are found, their gradients and contributions."""
+    """Return the values of the nodes that are identified, their gradients and contributions."""
     expected = expected_calls(graph)
     places = align(expected, [call.key for call in calls])
     matched = {place for place in places if place is not None}
@@ -240,7 +246,7 @@ def _activations(graph: Graph, calls: list[TracedCall], batch: int) -> Trace:
         for i, name in enumerate(node.inputs):
             views = [view for number, view in read if number == numbers.get(name)]
             places_of = [j for j, other in enumerate(node.inputs) if other == name]
-            if len(places_of) > 1:  # add(x, x): one each
+            if len(places_of) > 1:  # one view for each argument
                 views = [views[places_of.index(i)]] if len(views) == len(places_of) else []
             if views:
                 total = sum((_gradient(view) for view in views[1:]), _gradient(views[0]))

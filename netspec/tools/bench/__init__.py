@@ -1,4 +1,4 @@
-"""How long a net takes, next to others that compute the same."""
+"""How long a net takes, compared with other libraries that compute the same."""
 
 from netspec.tools.bench.compare import BenchResult, compare
 from netspec.tools.bench.workload import Workload

@@ -1,4 +1,4 @@
-"""netspec and its peers in alternation, each held to the same answer."""
+"""Runs netspec and its peers in alternation, after checking that they compute the same."""
 
 from __future__ import annotations
 
@@ -18,21 +18,22 @@ if TYPE_CHECKING:
     from netspec.tools.bench.memory import MemoryUse
     from netspec.tools.bench.profile import Profile
 
-# How far apart two results may be. Float32 sums in another order differ by far less.
+# How far apart two results may be. The difference from adding float32 numbers in another order is
+# far smaller.
 _LOSS_TOLERANCE = 1e-3
 _CHANGE_TOLERANCE = 5e-2
 
 
 @dataclass(frozen=True)
 class Timing:
-    """One peer's times.
+    """The times of one peer.
 
     Attributes:
         seconds: of a step, the median of the rounds.
         cpu: processor seconds of a step, over all threads.
-        ratio: to the first peer.
-        gflops: billions of FLOPs a second.
-        steps: timed, in all rounds.
+        ratio: the time relative to the first peer.
+        gflops: billions of FLOPs per second.
+        steps: the number of steps timed, in all rounds.
         peak: bytes of a step by the library's own profiler, if it has one.
     """
 
@@ -49,13 +50,13 @@ class Timing:
 
 @dataclass(frozen=True)
 class BenchResult:
-    """What was found. The first peer's ratio is 1.
+    """The result of a comparison. The first peer's ratio is 1.
 
     Attributes:
         timings: the first peer, netspec, then the others.
-        failed: why the others have no time, by name.
-        flops: of a step, those of its matrix products and convolutions.
-        memory, profile: netspec's.
+        failed: why other peers have no time, by name.
+        flops: of a step, only those of its matrix products and convolutions.
+        memory, profile: the memory use and the profile of netspec.
     """
 
     case: Workload
@@ -68,13 +69,13 @@ class BenchResult:
     profile: Profile | None = None
 
     def of(self, name: str) -> Timing | None:
-        """The times of a peer, if it has any."""
+        """Return the times of a peer, if it has any."""
         return next((timing for timing in self.timings if timing.name == name), None)
 
 
 @dataclass
 class _Field:
-    """Who takes part."""
+    """The peers that take part."""
 
     workers: dict[str, Worker] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
@@ -91,16 +92,16 @@ def compare(
     """Time steps of netspec and its peers, round by round.
 
     Args:
-        case: what to measure.
-        against: names of `PEERS`. Ratios are relative to the first of them that can do it; without
-            any they are to netspec.
-        rounds: how many.
-        profile: take netspec's step apart, too.
-        say: is told what goes on.
+        case: the workload to measure.
+        against: names of `PEERS`. Ratios are relative to the first of them that can run it, or to
+            netspec if none is given.
+        rounds: the number of rounds.
+        profile: also profile netspec's step.
+        say: called with a message about the progress.
 
     Raises:
         PeerError: if netspec itself fails.
-        NetspecError: if the case makes no sense.
+        NetspecError: if the case cannot be measured.
     """
     case.require()
     say = say or (lambda text: None)  # noqa: ARG005 - nobody listens
@@ -134,7 +135,7 @@ def compare(
 def _start(
     case: Workload, against: Sequence[str], say: Callable[[str], None], stack: ExitStack
 ) -> _Field:
-    """Make netspec ready, then each peer, and hold its first step against netspec's."""
+    """Start netspec, then each peer, and compare its first step with netspec's."""
     ready = _Field()
     for name in (OURS, *against):
         if name in ready.workers:
@@ -186,9 +187,9 @@ def _timing(worker: Worker, times: Mapping[str, list[Round]], first: str, flops:
 def difference(
     ours: Mapping[str, Array], theirs: Mapping[str, Array], case: Workload
 ) -> str | None:
-    """Why a peer's first step is not the one that netspec took; None where it is.
+    """Return how a peer's first step differs from netspec's, or None if it does not.
 
-    Losses and outputs are compared, and by how much the step changed each parameter.
+    Losses and outputs are compared, and the change that the step made to each parameter.
     """
     import numpy as np
 
@@ -197,7 +198,7 @@ def difference(
     if a.shape != b.shape:
         return f"computes a different {key}: {list(b.shape)} instead of {list(a.shape)}"
     if case.train and _is_random(case):
-        return None  # every peer draws masks of its own
+        return None  # every peer draws its own masks
     if not float(np.abs(a - b).max()) <= _LOSS_TOLERANCE * float(np.abs(a).max()):
         return f"computes a different {key}"
     if not case.train:
@@ -210,7 +211,8 @@ def difference(
     changes = {n: (ours[n] - start[n], theirs[n] - start[n]) for n in trained}
     most = max(_rms(mine) for mine, _ in changes.values())
     for name, (mine, other) in changes.items():
-        # What float32 rounds off a parameter; what is rounding alone (a bias before a norm).
+        # The rounding error of float32 in a parameter, for changes that are only rounding (a bias
+        # before a norm).
         floor = 1e-6 * _rms(start[name]) + 1e-4 * most
         if not _rms(mine - other) <= _CHANGE_TOLERANCE * _rms(mine) + floor:
             return f"computes a different gradient of `{name}`"
@@ -218,7 +220,7 @@ def difference(
 
 
 def _rms(array: Array) -> float:
-    """The root of the mean square: an activation that rounding turns on moves few elements by much."""
+    """The root mean square: an activation that rounding switches on changes few elements by much."""
     import numpy as np
 
     return float(np.sqrt(np.mean(np.square(array, dtype=np.float64))))

@@ -1,7 +1,7 @@
-"""How much arithmetic a step is: the multiply-adds of products, two FLOPs each.
+"""The arithmetic of a step: the multiply-adds of products, counted as two FLOPs each.
 
-What is not a product (norms, activations, pools) is not counted: it costs memory traffic, not
-arithmetic, and a step that wastes no time on it comes close to sgemm.
+Operations other than products (norms, activations, pools) are not counted: they cost memory traffic
+rather than arithmetic, and a step that wastes no time on them comes close to sgemm.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from netspec.compiler.ir.graph import Graph
 
 
 def step_flops(graph: Graph, batch: int, *, train: bool) -> int:
-    """The FLOPs of a step.
+    """Return the FLOPs of a step.
 
-    Backward does a product for each weight and one for each input whose gradient somebody wants; the
-    net's own inputs get none.
+    The backward pass has one product for each weight, and one for each input whose gradient is
+    needed; the gradients of the net's own inputs are not.
     """
     moving: set[str] = set()  # values that depend on a trained parameter
     products = 0

@@ -1,4 +1,4 @@
-"""The generated program with a clock after each statement."""
+"""The generated program with a timer after each statement."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ class Clock:
         self._last = 0.0
 
     def start(self) -> None:
-        """The first statement begins."""
+        """Start timing the first statement."""
         self._last = time.perf_counter()
 
     @property
     def last(self) -> float:
-        """Seconds of all statements in the last run."""
+        """The seconds of all statements in the last run."""
         return sum(times[-1] for times in self.times.values())
 
     def lap(self, index: int) -> None:
-        """A statement ended, and the next one begins."""
+        """End timing a statement and start the next one."""
         now = time.perf_counter()
         self.times.setdefault(index, []).append(now - self._last)
-        self._last = time.perf_counter()  # what the clock itself takes is nobody's
+        self._last = time.perf_counter()  # the time the timer itself takes is not counted
 
 
 class ClockedProgram(Program):
-    """A program that knows, after some runs, how long each of its statements took.
+    """A program that measures how long each of its statements takes.
 
     Attributes:
         clocks: by function: `sample`, `forward`, `backward`. Statement i is step i of the plan.

@@ -1,7 +1,8 @@
-"""A net as a list of calls, for peers that are written layer by layer.
+"""A net as a list of calls, for peers that build it layer by layer.
 
-Each op says what it is in PyTorch's words (`Op.torch`), as data. A peer that is no PyTorch speaks
-the few of these words that it has a function for, and nobody asks an op for its name.
+Each op describes itself in PyTorch's terms (`Op.torch`), as data. A peer other than PyTorch
+supports those of these terms that it has a function for, and nobody needs to ask an op for its
+name.
 """
 
 from __future__ import annotations
@@ -20,15 +21,15 @@ class UnsupportedError(Exception):
 
 @dataclass(frozen=True)
 class TorchCall:
-    """One function or module of PyTorch, applied.
+    """A call of one function or module of PyTorch.
 
     Attributes:
         target: such as `nn.Conv2d` or `F.relu`.
         inputs: names of values.
-        output: the name of the value that it gives.
+        output: the name of its result.
         arguments: the other positional arguments.
-        options: those by name.
-        parameters: full names by the module's own (`weight`).
+        options: the keyword arguments.
+        parameters: full names by the module's own names (`weight`).
     """
 
     target: str
@@ -40,10 +41,10 @@ class TorchCall:
 
 
 def calls(graph: Graph, known: Mapping[str, Any]) -> list[TorchCall]:
-    """A graph as calls, in order.
+    """Return a graph as calls, in order.
 
     Raises:
-        UnsupportedError: naming what is not among the `known` targets.
+        UnsupportedError: naming a target that is not among `known`.
     """
     found = [call for node in graph.nodes for call in _calls_of(node, graph)]
     strange = sorted({call.target for call in found} - set(known))
@@ -79,7 +80,7 @@ def _calls_of(node: Node, graph: Graph) -> Iterator[TorchCall]:
 
 
 def _flat(parts: tuple[Any, ...]) -> Iterator[Any]:
-    """The parts, with tuples of values (what `torch.cat` joins) taken apart."""
+    """Return the parts, with tuples of values (as joined by `torch.cat`) flattened."""
     for part in parts:
         if isinstance(part, tuple) and any(isinstance(item, (X, Torch)) for item in part):
             yield from part
@@ -88,12 +89,12 @@ def _flat(parts: tuple[Any, ...]) -> Iterator[Any]:
 
 
 def pair(value: Any) -> tuple[int, int]:
-    """One number for both axes, or two."""
+    """Return a pair of numbers: the pair itself, or one number for both axes."""
     return (value[0], value[1]) if isinstance(value, tuple) else (value, value)
 
 
 def padding(options: Mapping[str, Any]) -> tuple[tuple[int, int], tuple[int, int]]:
-    """((top, bottom), (left, right)) of a convolution or a pool."""
+    """Return ((top, bottom), (left, right)) for a convolution or a pool."""
     given = options.get("padding", 0)
     if given == "same":
         reaches = [
@@ -109,10 +110,10 @@ def padding(options: Mapping[str, Any]) -> tuple[tuple[int, int], tuple[int, int
 
 
 def plain(call: TorchCall, **wanted: Any) -> None:
-    """Refuse options that a peer does not have but at these values.
+    """Refuse options that a peer does not have, unless they have these values.
 
     Raises:
-        UnsupportedError: naming the first one.
+        UnsupportedError: naming the first such option.
     """
     for name, value in wanted.items():
         given = call.options.get(name, value)

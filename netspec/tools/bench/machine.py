@@ -1,4 +1,4 @@
-"""What a measurement ran on, without a name that says whose it is."""
+"""The machine of a measurement, without a name that would identify its owner."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ class Machine:
     """A machine and its software.
 
     Attributes:
-        processor: its model.
-        cores: that this process may use.
-        vectors: the widest vector instructions, where they are known.
+        processor: the model.
+        cores: the number of cores that this process may use.
+        vectors: the widest vector instructions, if known.
         system: such as `Linux x86_64`.
-        python: its version.
-        numpy: its version.
-        blas: NumPy's, with the kernels that it chose.
-        load: how many processes were running in the last minute, where the system says so.
+        python: the version of Python.
+        numpy: the version of NumPy.
+        blas: NumPy's BLAS, with the kernels that it chose.
+        load: how many processes were running in the last minute, if the system tells.
     """
 
     processor: str
@@ -33,12 +33,12 @@ class Machine:
 
     @property
     def is_busy(self) -> bool:
-        """Whether others take a share that shows in the times."""
+        """Return True if other processes take a share that shows in the times."""
         return self.load is not None and self.load > 0.5 * self.cores
 
 
 def machine() -> Machine:
-    """Where we are."""
+    """Describe this machine."""
     import numpy
 
     from netspec.kernels.parallel import available

@@ -1,4 +1,4 @@
-"""The memory of netspec's program: planned, and traced while a step runs."""
+"""The memory of netspec's program: planned, and measured while a step runs."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from dataclasses import dataclass
 
 from netspec.tools.bench.workload import Workload
 
-# After these every buffer has been allocated.
+# After this many steps every buffer has been allocated.
 _SETTLING = 2
 
 
 @dataclass(frozen=True)
 class MemoryUse:
-    """Bytes.
+    """Memory in bytes.
 
     Attributes:
-        arena: of all buffers that the program plans.
-        lower_bound: of the largest set of them that is alive at once: no plan could do with less.
-        planned: of all that a step holds, but for the batch, known before it runs: arena, scratch,
+        arena: all buffers that the program plans.
+        lower_bound: the largest set of buffers that are alive at once: no plan could need less.
+        planned: all memory of a step except the batch, known before it runs: arena, scratch,
             outputs, parameters, gradients.
-        peak: of everything that a step holds at its worst moment, as tracemalloc sees it: the
-            batch and Python's own objects, too.
-        step: of what a later step allocates and gives back.
+        peak: everything that a step holds at its worst moment, as tracemalloc measures it,
+            including the batch and Python's own objects.
+        step: what a later step allocates and frees.
     """
 
     arena: int
@@ -33,14 +33,14 @@ class MemoryUse:
 
 
 def measure(case: Workload) -> MemoryUse:
-    """Trace a fresh model through a few steps."""
+    """Measure a fresh model over a few steps."""
     from netspec.compiler.numpy_backend.memory_use import footprint
     from netspec.runtime.engine.program import make_plan
     from netspec.tools.bench.peers.ours import prepare
 
     plan = make_plan(case.graph, training=case.train, backward=case.train)
     planned = footprint(case.graph, plan, case.batch)
-    prepare(case).step()  # imports and caches are not the step's
+    prepare(case).step()  # imports and caches are not part of the step
     tracemalloc.start()
     try:
         runner = prepare(case)

@@ -1,4 +1,4 @@
-"""What the machine could do: a large matrix product in float32."""
+"""The speed the machine can reach: a large matrix product in float32."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ REPEATS = 12
 
 @dataclass(frozen=True)
 class Ceiling:
-    """GFLOP/s of sgemm with as many threads as the peers have: the median, and the best."""
+    """GFLOP/s of sgemm with as many threads as the peers have: the median and the best."""
 
     sustained: float
     best: float
 
 
 def sgemm(threads: int) -> list[float]:
-    """GFLOP/s of some products of two square matrices, by NumPy's BLAS."""
+    """Return the GFLOP/s of some products of two square matrices, by NumPy's BLAS."""
     import numpy as np
     from threadpoolctl import threadpool_limits
 
@@ -36,7 +36,7 @@ def sgemm(threads: int) -> list[float]:
 
 
 def ceiling(reached: list[float]) -> Ceiling:
-    """Of all that was measured."""
+    """Return the ceiling of all measurements."""
     from statistics import median
 
     return Ceiling(median(reached), max(reached))

@@ -1,6 +1,6 @@
 """Where netspec's time goes, by statement of the program and by line of the file.
 
-A statement is a step of the plan, and a step knows the nodes of the graph that it is for.
+A statement is a step of the plan, and a step knows the nodes of the graph that it computes.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class StepTiming:
 
     Attributes:
         part: `sample`, `forward` or `backward`.
-        ops: of the nodes that it computes, or computes gradients of.
-        place: of these in the file, such as `resnet.net:4`.
+        ops: the ops of the nodes whose values or gradients it computes.
+        place: where these nodes are in the file, such as `resnet.net:4`.
         kernel: the function that runs.
         seconds: in a step of training or inference.
         flops: two for each multiply-add of a product.
@@ -51,11 +51,11 @@ class StepTiming:
 
 @dataclass(frozen=True)
 class Profile:
-    """A step taken apart.
+    """A profile of a step.
 
     Attributes:
         rows: in the order they run.
-        rest: seconds outside them: the loss, the update of the parameters, calls.
+        rest: seconds outside of the rows: the loss, the update of the parameters, calls.
     """
 
     rows: tuple[StepTiming, ...]
@@ -63,11 +63,11 @@ class Profile:
 
     @property
     def seconds(self) -> float:
-        """Of the whole step."""
+        """The seconds of the whole step."""
         return self.rest + sum(row.seconds for row in self.rows)
 
     def by_line(self) -> tuple[StepTiming, ...]:
-        """Rows that do the same for the same line added up: what a block does in each of its calls."""
+        """Merge rows that do the same for the same line, such as the calls of a block."""
         found: dict[tuple[str, ...], StepTiming] = {}
         for row in self.rows:
             key = (row.part, row.ops, row.place, row.kernel)
@@ -82,7 +82,7 @@ class Profile:
 
 
 def measure(case: Workload) -> Profile:
-    """Take steps with a clock in the program for a while."""
+    """Run steps of the program with timers for a while."""
     model = Model(case.graph, seed=case.seed)
     plan = make_plan(case.graph, training=case.train, backward=case.train)
     program = ClockedProgram(case.graph, plan, model.dtype, Emitters().choose)
@@ -99,7 +99,7 @@ def measure(case: Workload) -> Profile:
 
 
 def _step(case: Workload, model: Model, program: ClockedProgram) -> Callable[[], None]:
-    """What `Model` does in a step, with this program."""
+    """Return a function that does what `Model` does in a step, with this program."""
     plan, batch = program.plan, case.inputs()
     labels = case.labels() if case.train else None
     rng, loss = np.random.default_rng(case.seed), SoftmaxCrossEntropy()
@@ -126,7 +126,7 @@ def _step(case: Workload, model: Model, program: ClockedProgram) -> Callable[[],
 
 
 def _run(step: Callable[[], None], program: ClockedProgram) -> float:
-    """Take steps; the seconds that the median one spends outside the program's statements."""
+    """Run steps; returns the seconds that the median step spends outside the program's statements."""
     outside: list[float] = []
     end = time.perf_counter() + SECONDS
     step()
@@ -143,19 +143,22 @@ def _row(case: Workload, plan: Plan, part: str, step: Step, seconds: float) -> S
     nodes = [node for name in names if (node := _written(case.graph, name)) is not None]
     kernel = step.kernel if isinstance(step, KernelStep) else "fused elementwise"
     flops = sum(_flops(case.graph, plan, part, node, step) for node in nodes) * case.batch
-    ops = _ops(nodes) or ", ".join(names)  # an input of the net is no node
+    ops = _ops(nodes) or ", ".join(names)  # an input of the net is not a node
     return StepTiming(part, ops, _place(nodes), kernel, seconds, flops)
 
 
 def _written(graph: Graph, name: str) -> Node | None:
-    """The node of this name; `pool1.first` is what a pass made of `pool1`."""
+    """Return the node of this name; `pool1.first` was made from `pool1` by a pass."""
     while name and name not in graph.by_name:
         name = name.rpartition(".")[0]
     return graph.by_name.get(name)
 
 
 def _flops(graph: Graph, plan: Plan, part: str, node: Node, step: Step) -> int:
-    """Of one image: a product for a node's value, one for each weight, one for each input's gradient."""
+    """Return the FLOPs for one image.
+
+    There is a product for a node's value, one for each weight, and one for each input's gradient.
+    """
     macs = node.op.macs(*graph.shapes_into(node))
     if not macs:
         return 0
@@ -175,7 +178,7 @@ def _ops(nodes: Sequence[Node]) -> str:
 
 
 def _place(nodes: Sequence[Node]) -> str:
-    """Where the nodes are written: the file, and the lines."""
+    """Return where the nodes are written: the file and the lines."""
     spans = [node.origin.span for node in nodes]
     lines: dict[str, set[int]] = {}
     for span in spans:

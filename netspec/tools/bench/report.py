@@ -1,4 +1,4 @@
-"""A comparison as text, and as data."""
+"""A comparison as text and as data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _UNITS = ("B", "KiB", "MiB", "GiB")
 
 
 def as_text(found: BenchResult, width: int | None = None) -> str:
-    """The whole comparison, for people; words in its tables are cut to fit a `width`."""
+    """Return the whole comparison as text for people; words in tables are shortened to fit `width`."""
     case, ceiling = found.case, found.ceiling
     plural = "thread" if case.threads == 1 else "threads"
     lines = [
@@ -79,7 +79,7 @@ def _profile(profile: Profile, width: int | None) -> Iterator[str]:
 
 
 def as_data(found: BenchResult) -> dict[str, Any]:
-    """The whole comparison, for programs. Times are in seconds."""
+    """Return the whole comparison as data for programs. Times are in seconds."""
     case = found.case
     data: dict[str, Any] = {
         "net": case.graph.name,
@@ -102,7 +102,7 @@ def as_data(found: BenchResult) -> dict[str, Any]:
 
 
 def machine_text(machine: Machine) -> str:
-    """A machine in a line."""
+    """Describe a machine in one line."""
     parts = [
         machine.processor, f"{machine.cores} cores", machine.vectors, machine.system,
         f"Python {machine.python}", f"NumPy {machine.numpy}", machine.blas,
@@ -111,7 +111,7 @@ def machine_text(machine: Machine) -> str:
 
 
 def size(count: int) -> str:
-    """Bytes in the unit that fits."""
+    """Format bytes in a suitable unit."""
     value, unit = float(count), 0
     while value >= 1024 and unit < len(_UNITS) - 1:
         value, unit = value / 1024, unit + 1

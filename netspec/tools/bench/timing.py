@@ -1,4 +1,4 @@
-"""Timing a step, and what to make of the times of several rounds."""
+"""Timing a step, and combining the times of several rounds."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-# A round takes at least so many steps and so much time after a step that nobody counts: after
-# another peer's turn the caches are cold and the threads asleep.
+# A round has at least this many steps and takes at least this long, after an untimed step: after
+# another peer's turn the caches are cold and the threads are asleep.
 LEAST_STEPS = 3
 SECONDS = 0.25
 MOST_STEPS = 2000
@@ -26,7 +26,7 @@ class Round:
 
 
 def time_round(step: Callable[[], Any], seconds: float = SECONDS) -> Round:
-    """Take steps for a while. The garbage collector waits."""
+    """Run steps for a while, with the garbage collector switched off."""
     step()
     times: list[float] = []
     gc.collect()
@@ -46,20 +46,23 @@ def time_round(step: Callable[[], Any], seconds: float = SECONDS) -> Round:
 
 
 def ratio(rounds: list[Round], first: list[Round]) -> float:
-    """How many times as long as the first peer: the median of the rounds' ratios.
+    """Return the time relative to the first peer: the median of the ratios of the rounds.
 
-    Round by round, because a machine that is slow for a while is slow for both.
+    The ratio is taken in each round, because a machine that is slow for a while is slow for both.
     """
     return median(a.seconds / b.seconds for a, b in zip(rounds, first, strict=True))
 
 
 def turns(names: list[str], number: int) -> list[str]:
-    """The order of one round: each round another one begins, so that no one always follows another."""
+    """Return the order of one round.
+
+    Each round begins with another peer, so that none always follows the same one.
+    """
     at = number % len(names)
     return names[at:] + names[:at]
 
 
 def summary(rounds: Mapping[str, list[Round]], name: str) -> tuple[float, float]:
-    """The median seconds and processor seconds of a peer's step."""
+    """Return the median seconds and processor seconds of a peer's step."""
     mine = rounds[name]
     return median(r.seconds for r in mine), median(r.cpu for r in mine)

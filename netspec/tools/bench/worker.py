@@ -1,6 +1,6 @@
-"""A process for each peer: its libraries have their own threads, and cannot take the others down.
+"""A process for each peer: libraries start their own threads, and a crash must not end the others.
 
-The parent asks, one peer at a time; the others sleep meanwhile.
+The parent asks one peer at a time; meanwhile the others sleep.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # Compiling a large net can take minutes.
 PATIENCE = 600.0
 
-# Steps after the first that nobody times. Some compile only in their second or third.
+# Steps after the first that are not timed. Some libraries compile only in the second or third.
 WARM_UP = 3
 
 # Read by BLAS and OpenMP libraries when they are loaded.
@@ -35,15 +35,15 @@ _VARIABLES = (
 
 
 class PeerError(Exception):
-    """A peer cannot do what it was asked, or died; the message says why."""
+    """A peer cannot do what it was asked, or its process died; the message says why."""
 
 
 class Worker:
     """A peer in a process of its own.
 
     Attributes:
-        version: of the peer's library.
-        first: what the first step gave, as `Runner.result` has it.
+        version: the version of the peer's library.
+        first: the result of the first step, see `Runner.result`.
         peak: see `Runner.peak`.
     """
 
@@ -65,7 +65,7 @@ class Worker:
             raise
 
     def ask(self, what: str) -> Any:
-        """Have it measure something: one of `TASKS`.
+        """Have the process run one of `TASKS`.
 
         Raises:
             PeerError: if it fails.
@@ -98,7 +98,7 @@ class Worker:
 
 
 def _serve(connection: Connection, name: str, case: Workload) -> None:
-    """The process: make the peer ready, then answer until nobody asks."""
+    """The main function of the process: prepare the peer, then answer requests until the last."""
     _be_quiet()
     _limit_threads(case.threads)
     try:
@@ -143,11 +143,11 @@ def _profile(case: Workload, runner: Runner) -> Profile:
 def _peak(case: Workload, runner: Runner) -> int | None:
     try:
         return None if runner.peak is None else runner.peak()
-    except Exception:  # profilers come and go with versions, and times do not depend on them
+    except Exception:  # profilers change between versions, and times do not depend on them
         return None
 
 
-# What a process can be asked for. The last two are about netspec, whoever is asked.
+# What a process can be asked for. The last two are about netspec, whichever peer is asked.
 TASKS: dict[str, Callable[[Workload, Runner], Any]] = {
     "round": _round,
     "sgemm": _sgemm,
@@ -158,7 +158,7 @@ TASKS: dict[str, Callable[[Workload, Runner], Any]] = {
 
 
 def _be_quiet() -> None:
-    """Compilers and exporters talk. What matters comes back as an answer."""
+    """Discard output of compilers and exporters. Everything that matters is returned as an answer."""
     if os.environ.get("NETSPEC_DEBUG"):
         return
     sys.stdout.flush()
@@ -169,7 +169,7 @@ def _be_quiet() -> None:
 
 
 def _limit_threads(count: int) -> None:
-    """Hold every library to so many threads; those that ask nobody see only so many processors."""
+    """Limit the threads of every library; some only heed the processors that the process may use."""
     for variable in _VARIABLES:
         os.environ[variable] = str(count)
     if hasattr(os, "sched_setaffinity"):

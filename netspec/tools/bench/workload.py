@@ -1,6 +1,7 @@
-"""What is measured: a net, a batch, and what a step of it is.
+"""What is measured: a net, a batch, and the definition of a step.
 
-Nothing heavy is loaded here: a process that measures sets its number of threads before NumPy is.
+Nothing heavy is imported here: a measuring process sets its number of threads before it imports
+NumPy.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ if TYPE_CHECKING:
 
 Array: TypeAlias = "NDArray[Any]"
 
-# Small, so that no run of thousands of steps on one batch gets to numbers that a processor is slow
-# with (infinite or denormal ones), and large enough to see what a step changed.
+# Small enough that thousands of steps on one batch lead to no numbers that a processor is slow with
+# (infinite or denormal ones), and large enough that the change by one step shows.
 LEARNING_RATE = 1e-3
 
 
 class NetWithSource(Protocol):
-    """What is needed of a `netspec.Net`."""
+    """The part of `netspec.Net` that is used here."""
 
     @property
     def graph(self) -> Graph:
@@ -36,7 +37,7 @@ class NetWithSource(Protocol):
         ...
 
     def source(self, target: str) -> str:
-        """The generated program."""
+        """Return the generated program."""
         ...
 
 
@@ -45,14 +46,14 @@ class Workload:
     """A step to measure.
 
     In training a step is forward, softmax cross-entropy, backward and SGD on a batch of float32
-    images; otherwise it is forward, in evaluation mode. Everyone starts from the same parameters and
-    takes the same batch.
+    images; otherwise it is forward, in evaluation mode. All peers start with the same parameters
+    and use the same batch.
 
     Attributes:
         net: the net.
-        batch: how many images.
-        train: a training step, or inference.
-        threads: how many threads each may use.
+        batch: the number of images.
+        train: True for a training step, False for inference.
+        threads: how many threads each peer may use.
     """
 
     net: NetWithSource
@@ -68,14 +69,14 @@ class Workload:
 
     @property
     def what(self) -> str:
-        """A step, in words."""
+        """Describe a step in words."""
         return "training step" if self.train else "inference"
 
     def require(self) -> None:
-        """Refuse sizes left open, and what cannot be trained: no class scores, too small a batch.
+        """Refuse open sizes, and what cannot be trained: nets without class scores, too small a batch.
 
         Raises:
-            NetspecError: those of `netspec.runtime.models.classifier_shape`.
+            NetspecError: the errors of `netspec.runtime.models.classifier_shape`.
         """
         require_sizes(self.graph)
         if self.train:
@@ -84,14 +85,14 @@ class Workload:
 
     @property
     def output(self) -> int:
-        """Which output is compared, and read by the loss; counted from 0."""
+        """The index of the output that is compared and that the loss reads."""
         names = list(self.graph.outputs)
         if self.train:
             return names.index(scores_output(self.graph))
         return names.index("output") if "output" in names else 0
 
     def inputs(self) -> dict[str, Array]:
-        """A batch for each input, by name, as (N, C, H, W)."""
+        """Return a batch for each input, by name, as (N, C, H, W)."""
         import numpy as np
 
         rng = np.random.default_rng([self.seed, 1])
@@ -101,14 +102,14 @@ class Workload:
         }
 
     def labels(self) -> NDArray[Any]:
-        """A class for each image."""
+        """Return a class for each image."""
         import numpy as np
 
         rng = np.random.default_rng([self.seed, 2])
         return rng.integers(0, class_count(self.graph), self.batch)
 
     def parameters(self) -> dict[str, Array]:
-        """The parameters and buffers that everyone starts with, by name."""
+        """Return the parameters and buffers that all peers start with, by name."""
         import numpy as np
 
         from netspec.runtime.models.numpy_model import draw_parameter
@@ -125,12 +126,12 @@ class Runner:
     """A peer that is ready.
 
     Attributes:
-        step: takes a step and comes back when it is done; what it gives is for `result`.
-        result: of what a step gave: the loss (`loss`) and the trained parameters after it by name,
-            or the output (`output`) of inference. Not timed.
-        version: of the library.
-        peak: the bytes that a step holds at its worst moment, as the library's own profiler counts
-            them; None where it has none.
+        step: runs a step and returns when it is done; its return value is passed to `result`.
+        result: converts it to the loss (`loss`) and the trained parameters after the step by name,
+            or to the output (`output`) of inference. Not timed.
+        version: the version of the library.
+        peak: the most bytes that a step holds, as measured by the library's own profiler; None if
+            it has none.
     """
 
     step: Callable[[], Any]

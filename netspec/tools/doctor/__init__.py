@@ -1,4 +1,4 @@
-"""What a course checks before it trains: losses, gradients, dead units, a small batch learnt."""
+"""Checks that a course makes before training: loss, gradients, dead units, a small batch learnt."""
 
 from netspec.tools.doctor.examine import examine
 from netspec.tools.doctor.report import DoctorReport, Symptom

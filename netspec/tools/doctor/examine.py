@@ -1,4 +1,4 @@
-"""`netspec doctor`: one check after the other."""
+"""`netspec doctor`: runs one check after the other."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from netspec.tools.doctor import training_checks as learning
 from netspec.tools.doctor.examinee import Patient
 from netspec.tools.doctor.report import DoctorReport, Symptom
 
-# More images say little more, and a large net takes its time for each.
+# More images give little more information, and a large net takes its time for each.
 IMAGES = 64
 
 
@@ -38,28 +38,28 @@ def examine(
     dtype: str = "float32",
     advance: Callable[[str], object] = lambda check: None,  # noqa: ARG005
 ) -> DoctorReport:
-    """Look for what ails a net before it is trained for hours, on a few images of its data.
+    """Look for problems of a net before it is trained for hours, using a few images of its data.
 
-    Most arguments are those of `netspec.fit`: what the training will be.
+    Most arguments are those of `netspec.fit`, and describe the planned training.
 
     Args:
-        net: what `netspec.load` gives.
-        data: what it is to be trained on.
+        net: a net, as returned by `netspec.load`.
+        data: the data set it is to be trained on.
         optimizer: its name.
         lr: the highest learning rate; None takes the optimizer's default.
         optimizer_options: its keyword arguments.
-        batch: images in a step.
+        batch: the number of images in a step.
         l2: the coefficient of l2/2 * sum(W^2).
-        clip_norm: the length that longer gradients are scaled down to.
-        warms_up: whether the rate rises at the beginning.
+        clip_norm: the norm that longer gradients are scaled down to.
+        warms_up: whether the learning rate rises at the beginning.
         loss: its name.
-        normalize: how the images are normalised.
+        normalize: how the images are normalized.
         seed: of the initial weights.
         dtype: of the training, `float32` or `float64`.
         advance: called with each check's name before it begins.
 
     Raises:
-        NetspecError: for arguments out of range, `data/shape` where net and data do not fit,
+        NetspecError: for arguments out of range, `data/shape` if net and data do not fit,
             `model/batch`.
     """
     graph = net.graph

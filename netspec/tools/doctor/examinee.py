@@ -1,4 +1,4 @@
-"""What is examined: a net, images, and how it is to be trained."""
+"""What is examined: a net, images, and the settings of its training."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ class Patient:
     """A net before its training.
 
     Attributes:
-        graph: the net's.
-        x, y: normalised images (N, ...) in the training's precision, and their labels; not all
+        graph: the graph of the net.
+        x, y: normalized images (N, ...) in the training's precision, and their labels; only a part
             of the data.
-        loss: without its options: a smoothed target has no loss near 0 to reach.
-        l2: the coefficient of the training.
+        loss: without its options, because a loss with label smoothing cannot come close to 0.
+        l2: the L2 coefficient of the training.
         optimizer, options: its name and keyword arguments.
-        lr: the training's highest rate.
+        lr: the training's highest learning rate.
         warms_up: whether the training begins with lower rates.
-        clip_norm: the length that longer gradients are scaled down to.
-        batch: images in a step.
+        clip_norm: the norm that longer gradients are scaled down to.
+        batch: the number of images in a step.
         seed: of the initial weights.
     """
 
@@ -50,21 +50,21 @@ class Patient:
     seed: int
 
     def model(self) -> Model:
-        """The net with its initial weights, anew."""
+        """Return a new model with the initial weights."""
         return Model(self.graph, dtype=self.x.dtype.name, seed=self.seed)
 
     def usual_spread(self, parameter: Parameter) -> float | None:
-        """He's standard deviation of a weight, with which a layer gives numbers as large as it gets."""
+        """He's standard deviation of a weight: it makes a layer's outputs as large as its inputs."""
         if parameter.role != "weight" or len(parameter.shape) < 2:
             return None
         return math.sqrt(2 / math.prod(parameter.shape[1:]))
 
     @property
     def classes(self) -> int:
-        """How many scores there are."""
+        """The number of scores."""
         return class_count(self.graph)
 
     @property
     def expected(self) -> float:
-        """The loss where all scores are equal: what a net that knows nothing has."""
+        """The loss if all scores are equal, as for a net that knows nothing."""
         return float(self.loss.value(np.zeros((len(self.y), self.classes)), self.y))

@@ -1,4 +1,4 @@
-"""An examination as a picture: gradients, dead units, and the losses of the short trainings."""
+"""The findings as a picture: gradients, dead units, and the losses of the short trainings."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from netspec.runtime.plots.figures import COLORS, figure, plain, save
 from netspec.tools.doctor.initial_checks import DEAD
 from netspec.tools.doctor.report import DoctorReport
 
-# Names of layers are read down to this many; with more, only the first and the last are written.
+# With up to this many layers all names are written; with more, only the first and the last.
 _READABLE = 40
-# Inches between two names, of a font of 8 points: what is closer than that overlaps.
+# Inches between two names in a font of 8 points: anything closer would overlap.
 _LINE = 0.22
-# A longer name would leave its panel no room: its middle is left out.
+# A longer name would leave no room for its panel, so its middle is left out.
 _LONGEST = 28
 _LABELLED_POWERS = 5
 
@@ -43,7 +43,7 @@ def draw(report: DoctorReport, path: Path) -> None:
 def _bars(
     ax: Any, values: Mapping[str, float], color: str, label: str, *, log: bool = False
 ) -> None:
-    """A bar a layer, the first on top."""
+    """Draw a bar for each layer, the first at the top."""
     ax.set_xlabel(label)
     if not values:
         ax.text(0.5, 0.5, "none", ha="center", va="center", transform=ax.transAxes)
@@ -52,7 +52,7 @@ def _bars(
     at = np.arange(len(values))
     sizes = np.array(list(values.values()))
     if log and (sizes > 0).any():
-        # Points: on a logarithmic axis the length of a bar says nothing.
+        # Points, because the length of a bar has no meaning on a logarithmic axis.
         ax.plot(sizes, at, "o", color=color)
         ax.set_xscale("log")
         _few_ticks(ax, sizes[(sizes > 0) & np.isfinite(sizes)])
@@ -65,14 +65,14 @@ def _bars(
 
 
 def _few_ticks(ax: Any, sizes: NDArray[np.float64]) -> None:
-    """Label few numbers of a logarithmic axis: by default those between powers of 10 overlap."""
+    """Label few numbers of a logarithmic axis: the default labels between powers of 10 overlap."""
     from matplotlib.ticker import FixedLocator, NullLocator
 
     low, high = np.log10(sizes.min()), np.log10(sizes.max())
     parts = (1.0, 2.0, 5.0) if high - low < 1 else (1.0, 3.0) if high - low < 2 else (1.0,)
     powers = range(int(np.floor(low)), int(np.ceil(high)) + 1)
     step = -(-len(powers) // _LABELLED_POWERS)
-    # Fixed, for what matplotlib takes within one power of 10 differs by version.
+    # Fixed, because the labels within one power of 10 differ between versions of matplotlib.
     labelled = [part * 10.0**power for power in powers[::step] for part in parts]
     ax.xaxis.set_major_locator(FixedLocator(labelled))
     ax.xaxis.set_minor_locator(NullLocator())

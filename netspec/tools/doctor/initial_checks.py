@@ -1,4 +1,4 @@
-"""Checks of a net as it starts: its loss, its scores, its gradients, its dead units."""
+"""Checks of an untrained net: its loss, its scores, its gradients, its dead units."""
 
 from __future__ import annotations
 
@@ -13,33 +13,34 @@ from netspec.tools.doctor.examinee import Patient
 from netspec.tools.doctor.report import Pictured, Symptom, Verdict
 from netspec.tools.doctor.signals import dead_units, gradients
 
-# A net that knows nothing has the loss of equal scores. Measured over networks/, with each
-# normalisation: 1.00 to 1.24 times that.
+# The initial loss relative to the loss of equal scores, which a net that knows nothing has.
+# Measured over networks/, with each normalization: 1.00 to 1.24.
 HIGHEST_LOSS, LOWEST_LOSS = 1.5, 0.5
-# The L2 term is added in float32.
+# The tolerance for the L2 term, which is added in float32.
 _L2_ROUNDING = 1e-3
-# Sizes of gradients in relation to their weights', of one layer to another. Measured over networks/:
-# the largest is 70 times the smallest at most, and 20 times its weights.
+# The size of gradients relative to their weights, compared between layers. Measured over networks/:
+# the largest is at most 70 times the smallest, and 20 times its weights.
 VANISHED = 1e-5
 EXPLODED = 1e3
-# Of a layer's units; where more are dead, little is left to train. Half of them is nothing unusual
-# for a linear layer whose inputs are all positive.
+# The share of a layer's units: if more are dead, little is left to train. For a linear layer whose
+# inputs are all positive, half of the units being dead is normal.
 DEAD = 0.9
-# Of the scores, cut off at zero.
+# The share of the scores that are cut off at zero.
 CUT_OFF = 0.05
-# Of the loss with L2: more draws the weights to 0 rather than to what the labels ask for. Wide ResNets
-# as they are published have 0.66.
+# The share of L2 in the whole loss: with more, the weights are drawn to 0 rather than to what the
+# labels require. The published Wide ResNets have 0.66.
 MOST_L2 = 0.75
-# What a smaller coefficient is to leave of L2, in parts of the loss without.
+# The share that L2 would have with the smaller coefficient that is suggested, relative to the loss
+# without L2.
 SOME_SHARE = 0.1
-# Scores that lie closer together than this say the same of all classes. That is no fault by itself.
+# Scores closer together than this are the same for all classes. That alone is not a fault.
 SMALL_SCORES = 1e-3
-# What L2 is tried with where the training has none.
+# The L2 coefficient to try if the training has none.
 SOME_L2 = 1e-3
 
 
 def initial_loss(patient: Patient, pictured: Pictured) -> Symptom:
-    """The loss of a net that knows nothing is that of equal scores: log C for the softmax."""
+    """Check that the initial loss is that of equal scores: log C for the softmax."""
     with np.errstate(over="ignore", invalid="ignore"):
         model = patient.model()
         loss = model.loss(patient.x, patient.y, loss=patient.loss, training=True)
@@ -63,7 +64,7 @@ def initial_loss(patient: Patient, pictured: Pictured) -> Symptom:
 
 
 def _largest_weight(patient: Patient) -> str | None:
-    """The weight that is drawn the largest for the number of its inputs, in words."""
+    """Describe the weight with the largest initial values for its number of inputs."""
     worst, found = 1.0, None
     parameters = patient.model().parameters
     for p in patient.graph.parameters.values():
@@ -78,18 +79,18 @@ def _largest_weight(patient: Patient) -> str | None:
 
 
 def spread_in_words(parameter: Parameter, spread: float, usual: float) -> str:
-    """How a weight is spread, beside He's standard deviation."""
+    """Describe the spread of a weight, compared with He's standard deviation."""
     inputs = math.prod(parameter.shape[1:])
     return f"{parameter.name} has a standard deviation of {spread:.2g}, sqrt(2/{inputs}) is {usual:.2g}"
 
 
 def loss_with_l2(patient: Patient) -> Symptom:
-    """L2 makes the loss higher, by l2/2 times the sum of the squares."""
+    """Check that L2 increases the loss by l2/2 times the sum of the squares."""
     l2 = patient.l2 or SOME_L2
     model = patient.model()
     weights = [p for p in patient.graph.parameters.values() if p.role == "weight"]
     with np.errstate(over="ignore", invalid="ignore"):
-        # The same masks of dropout for both.
+        # The same dropout masks for both.
         losses = []
         for coefficient in (0.0, l2):
             model.reseed(patient.seed)
@@ -100,7 +101,7 @@ def loss_with_l2(patient: Patient) -> Symptom:
     without, with_l2 = losses
     added, expected = with_l2 - without, 0.5 * l2 * float(sum(squares))
     text = f"{with_l2:.4g} with l2 = {l2:g}, {without:.4g} without"
-    # A sum cannot be told from its larger part in more digits than float32 has.
+    # A sum differs from its larger term only within the digits of float32.
     close = abs(added - expected) <= _L2_ROUNDING * expected + 1e-6 * abs(without)
     numbers = {"loss": _known(without), "with_l2": _known(with_l2), "expected": _known(expected)}
     if not math.isfinite(without):
@@ -118,13 +119,13 @@ def loss_with_l2(patient: Patient) -> Symptom:
 
 
 def _one_digit(value: float) -> str:
-    """A number to one digit, rounded down."""
+    """Format a number with one digit, rounded down."""
     power = 10.0 ** math.floor(math.log10(value))
     return f"{math.floor(value / power) * power:.0e}".replace("e-0", "e-").replace("e+0", "e+")
 
 
 def scores(patient: Patient) -> Symptom:
-    """Scores are what a linear layer gives: any numbers, below zero too."""
+    """Check that the scores come from a linear layer: they may be any numbers, also below zero."""
     with np.errstate(over="ignore", invalid="ignore"):
         outputs = patient.model().scores(patient.x)
     least, largest = float(outputs.min()), float(outputs.max())
@@ -150,7 +151,7 @@ def scores(patient: Patient) -> Symptom:
 
 
 def _zero_weights(patient: Patient) -> str:
-    """What makes all scores the same, as a question where it is not known."""
+    """Describe what makes all scores equal, as a question if it is not known."""
     parameters = patient.model().parameters
     zero = [p.name for p in patient.graph.trainable() if p.role == "weight"]
     zero = [name for name in zero if not parameters[name].any()]
@@ -161,13 +162,13 @@ def _zero_weights(patient: Patient) -> str:
 
 
 def _last(patient: Patient) -> Node:
-    """The layer that gives the scores."""
+    """Return the layer that computes the scores."""
     graph = patient.graph
     return graph.by_name[graph.outputs[scores_output(graph)]]
 
 
 def gradient_sizes(patient: Patient, pictured: Pictured) -> Symptom:
-    """Every layer gets a gradient, none so small or large that it cannot be trained with others."""
+    """Check that every layer gets a gradient, none too small or too large to train with the others."""
     found = gradients(patient.model(), patient.x, patient.y, patient.loss)
     name = "gradients"
     if not found:
@@ -196,7 +197,7 @@ def gradient_sizes(patient: Patient, pictured: Pictured) -> Symptom:
 
 
 def dead(patient: Patient, pictured: Pictured) -> Symptom:
-    """Most units say different things of different images."""
+    """Check that most units give different values for different images."""
     name = "dead units"
     found = pictured.dead = dead_units(patient.model(), patient.x)
     if not found:
@@ -213,7 +214,7 @@ def dead(patient: Patient, pictured: Pictured) -> Symptom:
 
 
 def _where(patient: Patient, parameter: str) -> str | None:
-    """The place of the layer that has a parameter."""
+    """Return the place of the layer that has a parameter."""
     for node in patient.graph.nodes:
         if parameter in node.parameters.values() and node.origin.span is not None:
             return node.origin.span.where

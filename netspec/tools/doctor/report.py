@@ -1,4 +1,4 @@
-"""What an examination found: a line a check, with its verdict."""
+"""The findings: one line for each check, with its verdict."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-# `unsure` proves nothing either way, and fails nothing.
+# `unsure` proves nothing either way, and does not count as a failure.
 Verdict = Literal["ok", "unsure", "bad"]
 
 
@@ -15,12 +15,12 @@ class Symptom:
     """The outcome of one check.
 
     Attributes:
-        name: of the check, in a word or two.
-        verdict: what came of it.
-        text: what was seen, in a line.
+        name: the name of the check, in a word or two.
+        verdict: the result.
+        text: what was observed, in one line.
         help: what to try.
         where: the place in the file, such as `nets/a.net:7:12`.
-        numbers: what it was judged by, for programs.
+        numbers: the numbers that the verdict is based on, for programs.
     """
 
     name: str
@@ -31,7 +31,7 @@ class Symptom:
     numbers: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it, for JSON."""
+        """Return everything as a dict, for JSON."""
         return {
             "check": self.name,
             "verdict": self.verdict,
@@ -44,10 +44,10 @@ class Symptom:
 
 @dataclass
 class Pictured:
-    """What a picture of the examination shows.
+    """The data for the picture of the findings.
 
     Attributes:
-        gradients: weight name -> size of its gradient in relation to its own.
+        gradients: weight name -> size of its gradient relative to its own.
         dead: layer name -> the share of its units that are dead.
         trials: title -> the losses of a short training.
         expected: the loss of a net that knows nothing.
@@ -64,9 +64,9 @@ class DoctorReport:
     """All findings.
 
     Attributes:
-        title: what was examined, on what, and how it is to be trained.
+        title: which net was examined, on which data, and how it is to be trained.
         findings: in the order of the checks.
-        pictured: for a picture.
+        pictured: the data for the picture.
     """
 
     title: str
@@ -75,11 +75,11 @@ class DoctorReport:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is bad."""
+        """True if no finding is bad."""
         return all(finding.verdict != "bad" for finding in self.findings)
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it, for JSON."""
+        """Return everything as a dict, for JSON."""
         findings = [finding.to_dict() for finding in self.findings]
         return {"title": self.title, "ok": self.ok, "findings": findings}
 

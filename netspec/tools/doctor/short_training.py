@@ -22,12 +22,12 @@ Array = NDArray[Any]
 
 @dataclass
 class Trial:
-    """What came of it.
+    """The result of a short training.
 
     Attributes:
-        lr: the rate.
-        losses: of each step, the L2 term not included.
-        model: as it was left.
+        lr: the learning rate.
+        losses: the loss of each step, without the L2 term.
+        model: the model after training.
     """
 
     lr: float
@@ -36,12 +36,12 @@ class Trial:
 
     @property
     def finite(self) -> bool:
-        """Whether the loss stayed a number."""
+        """True if every loss is finite."""
         return all(map(math.isfinite, self.losses))
 
 
 class Watched:
-    """A loss that remembers its last value, without an L2 term, and the scores that it was of."""
+    """A loss that remembers its last value, without the L2 term, and the scores it was computed from."""
 
     def __init__(self, loss: Loss) -> None:
         self._loss = loss
@@ -64,9 +64,9 @@ class Watched:
 
 
 def told_by_images(model: Model, x: Array, y: NDArray[np.int64], loss: Loss, seed: int) -> float:
-    """How much lower the loss is than with the same mean scores for every image.
+    """Return how much lower the loss is than if every image had the mean scores.
 
-    It is 0 for scores that do not depend on the image. Dropout's masks are those of the seed.
+    It is 0 for scores that do not depend on the image. The dropout masks are those of the seed.
     """
     watched = Watched(loss)
     model.reseed(seed)
@@ -90,19 +90,19 @@ def train_briefly(
     l2: float = 0.0,
     clip_norm: float | None = None,
 ) -> Trial:
-    """Train on one batch, again and again.
+    """Train on the same batch in every step.
 
     Args:
         model: trained in place.
         x: the images of the batch.
         y: their labels.
-        loss: what is made small.
+        loss: the loss to minimize.
         optimizer: its name.
         options: its keyword arguments.
-        rate: the learning rate of a step, from 0.
-        steps: at most so many; a loss that is not finite ends it too.
-        until: stop once the loss is as low as this.
-        l2: the coefficient of l2/2 * sum(W^2), which pulls at the weights too.
+        rate: the learning rate of each step; steps count from 0.
+        steps: the maximum number; training also ends if the loss is not finite.
+        until: stop when the loss is this low.
+        l2: the coefficient of l2/2 * sum(W^2), whose gradient is added to the loss's.
         clip_norm: scale longer gradients down to this.
     """
     stepper = make_optimizer(

@@ -1,4 +1,4 @@
-"""What goes through a net: the size of gradients, and units that say the same whatever they see."""
+"""Signals in a net: the size of gradients, and units whose output does not depend on the input."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Gradient:
-    """Of one weight.
+    """The gradient of one weight.
 
     Attributes:
-        name: the weight's.
+        name: the name of the weight.
         size: root mean square of the gradient.
-        relative: the same in relation to the weight's; None where that is all zeros.
+        relative: the same relative to the weight's; None if the weight is all zeros.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Gradient:
 
 
 def gradients(model: Model, x: Array, y: NDArray[np.int64], loss: Loss) -> list[Gradient]:
-    """Of every weight, in the order of the file, for a batch in training mode."""
+    """Return the gradient of every weight, in the order of the file, for a batch in training mode."""
     with np.errstate(over="ignore", invalid="ignore"):
         _, found = model.loss_and_grads(x, y, loss=loss, copy=False)
         return [
@@ -52,11 +52,11 @@ def _size(array: Array) -> float:
 
 
 def dead_units(model: Model, x: Array) -> dict[str, float]:
-    """The share of units that are dead, for each layer that can have such.
+    """Return the share of dead units, for each layer that can have any.
 
-    A unit, in pictures a channel, is dead if it gives one and the same number for all images and at
-    every place. Layers that can have such are those with a kink that change each number by itself:
-    no gradient passes a flat side.
+    A unit (in pictures, a channel) is dead if its output is the same number for all images and at
+    every place. Layers that can have dead units are those with a kink that change each number by
+    itself: no gradient passes through the flat side of the kink.
     """
     graph = model.graph
     layers = [node for node in graph.nodes if _has_flat_side(graph, node)]
@@ -68,7 +68,7 @@ def dead_units(model: Model, x: Array) -> dict[str, float]:
     for buffer in plan.inputs.values():
         buffers[buffer.name] = np.ascontiguousarray(x, model.dtype)
     program.sample(buffers, np.random.default_rng(0))
-    # A pass in training moves the running statistics: not the model's.
+    # A pass in training mode updates the running statistics, but the model's must not change.
     parameters = model.state_dict()
     with np.errstate(over="ignore", invalid="ignore"):
         program.forward(buffers, parameters)

@@ -1,4 +1,4 @@
-"""Checks that train a little: the rate, a small batch, and the gradients that both go by."""
+"""Checks that train a little: the learning rate, a small batch, and the gradients that both use."""
 
 from __future__ import annotations
 
@@ -17,35 +17,36 @@ from netspec.tools.doctor.short_training import Trial, told_by_images, train_bri
 from netspec.tools.doctor.signals import dead_units
 from netspec.tools.gradcheck import gradcheck
 
-# Steps on one batch with the training's own rate. The mean loss of the last few is what counts:
-# large rates make it jump.
+# Steps on one batch with the training's own learning rate. The mean loss of the last few steps
+# counts, because large rates make it jump.
 RATE_IMAGES, RATE_STEPS, RATE_LAST = 32, 30, 5
-# Where that is so many times the loss at the start, the rate is too high; and where the loss has been so
-# much higher on the way, and is not down by half.
+# The rate is too high if that mean is RISEN times the loss at the start, or if the loss was LEAPT
+# times as high on the way and has not halved by the end.
 RISEN, LEAPT = 1.2, 10.0
-# Rates that are tried where it is, in parts of it; and where it is too low, in multiples.
+# Factors for the rates that are tried if the rate is too high, and if it is too low.
 LOWER = (0.1, 0.01, 0.001, 0.0001)
 HIGHER = (10.0, 100.0, 1e3, 1e4, 1e5)
-# The steps have moved the net if the images tell by so much more of the loss of equal scores than before:
-# what they tell, not how low the loss is, for the last layer's bias learns how frequent the labels are.
-# Measured: 4e-5 for the slowest that is known to learn (LeNet, momentum, 0.001, pixels from 0 to 1), 6e-6
-# for Adam at 1e-7, 3e-7 for LeNet's weights drawn 30 times too small.
+# The steps have trained the net if the images reduce the loss by this share (of the loss of equal
+# scores) more than before. It is the effect of the images that counts and not how low the loss is,
+# because the last layer's bias learns how frequent the labels are. Measured: 4e-5 for the slowest
+# that is known to learn (LeNet, momentum, 0.001, pixels from 0 to 1), 6e-6 for Adam at 1e-7, 3e-7
+# for LeNet's weights drawn 30 times too small.
 MOVED = 2e-5
-# Of He's standard deviation: weights that are drawn smaller than that may be why nothing moves.
+# Relative to He's standard deviation: smaller weights than this may be why the net does not learn.
 SMALL_WEIGHTS = 0.2
 
-# A small batch counts as learnt at this part of the loss of equal scores: for ten classes it is
-# 0.23, and hardly an image is then wrong.
+# A small batch counts as learnt at this share of the loss of equal scores. For ten classes that is
+# 0.23, where hardly an image is wrong.
 LEARNT = 0.1
 SMALL, SMALL_STEPS = 20, 200
-# Adam's rates for it, the usual one first.
+# The rates of Adam for the small batch, the usual one first.
 SMALL_RATES = (1e-3, 1e-2, 1e-4)
 
 GRADIENT_BATCH, DIRECTIONS = 4, 3
 
 
 def learning_rate(patient: Patient, pictured: Pictured) -> Symptom:
-    """With the training's own optimizer and rate, a batch is learnt: neither lost nor left as it is."""
+    """Check that the training's optimizer and rate learn a batch, and neither diverge nor stall."""
     name = "learning rate"
     trial = _with_rate(patient, patient.lr)
     pictured.trials[f"{patient.optimizer}, learning rate {patient.lr:g}"] = trial.losses
@@ -68,7 +69,7 @@ def learning_rate(patient: Patient, pictured: Pictured) -> Symptom:
 
 
 def _why_stuck(patient: Patient) -> str:
-    """What keeps the steps from moving the net: each is tried without it."""
+    """Find out why the steps do not train the net: each cause is removed in turn."""
     if patient.l2 and _works(patient, l2=0.0):
         return f"l2 = {patient.l2:g} is too large: it works without"
     enlarged = _enlarged(patient)
@@ -90,7 +91,7 @@ def _works(patient: Patient, **changes: Any) -> bool:
 
 
 def _enlarged(patient: Patient) -> tuple[Model, str] | None:
-    """The net with its small weights as large as is usual, and the smallest of them in words."""
+    """Return the net with its small weights enlarged to the usual size, and the smallest in words."""
     model = patient.model()
     least, found = SMALL_WEIGHTS, None
     for p in patient.graph.trainable():
@@ -105,7 +106,7 @@ def _enlarged(patient: Patient) -> tuple[Model, str] | None:
 
 
 def _moves(patient: Patient, trial: Trial) -> bool:
-    """Whether the images tell by more of the loss than before, or all is learnt."""
+    """Return True if the images reduce the loss by more than before, or if everything is learnt."""
     if _last_mean(trial) <= LEARNT * patient.expected:
         return True
     part = slice(0, min(RATE_IMAGES, patient.batch))
@@ -119,7 +120,7 @@ def _moves(patient: Patient, trial: Trial) -> bool:
 def _with_rate(
     patient: Patient, lr: float, *, l2: float | None = None, model: Model | None = None
 ) -> Trial:
-    # A training that warms up meets its highest rate late: here after a third of the steps.
+    # A training with warm-up reaches its highest rate late: here after a third of the steps.
     rising = RATE_STEPS // 3 if patient.warms_up else 1
     part = slice(0, min(RATE_IMAGES, patient.batch))
     return train_briefly(
@@ -141,7 +142,7 @@ def _well(patient: Patient, trial: Trial) -> bool:
 def _learns(patient: Patient, trial: Trial) -> bool:
     if not trial.finite:
         return False
-    # A net that starts badly may be no better for it.
+    # A net that starts with a high loss only has to end not much higher.
     start = max(trial.losses[0], patient.expected)
     end = _last_mean(trial)
     leapt = max(trial.losses) > LEAPT * start and end > 0.5 * start
@@ -149,7 +150,7 @@ def _learns(patient: Patient, trial: Trial) -> bool:
 
 
 def _died(patient: Patient, trial: Trial) -> str | None:
-    """The layer that these steps have killed, in words."""
+    """Describe the layer whose units died in these steps, if any."""
     before = dead_units(patient.model(), patient.x)
     after = dead_units(trial.model, patient.x)
     killed = [name for name, share in after.items() if share > DEAD >= before[name]]
@@ -171,7 +172,7 @@ def _told(trial: Trial) -> str:
 
 
 def small_batch(patient: Patient, pictured: Pictured) -> Symptom:
-    """A net that can learn anything can learn a few images by heart."""
+    """Check that the net can learn a few images by heart."""
     name = "small batch"
     part = slice(0, SMALL)
     x, y = patient.x[part], patient.y[part]
@@ -211,7 +212,7 @@ def _finite(value: float) -> float | None:
 
 
 def gradient_check(patient: Patient) -> Symptom:
-    """The gradients of the compiled program are the slopes of its loss, along random directions."""
+    """Check that the compiled program's gradients are the slopes of its loss in random directions."""
     name = "gradient check"
     part = slice(0, GRADIENT_BATCH)
     report = gradcheck(
@@ -237,5 +238,5 @@ def gradient_check(patient: Patient) -> Symptom:
 
 
 def default_rate(optimizer: str) -> float:
-    """The rate that an optimizer has where nobody says one."""
+    """The default learning rate of an optimizer."""
     return OPTIMIZERS[optimizer].default_lr

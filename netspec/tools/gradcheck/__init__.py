@@ -1,4 +1,4 @@
-"""Gradients held against slopes measured by central differences."""
+"""Checks gradients against slopes measured by central differences."""
 
 from netspec.tools.gradcheck.report import GradcheckReport
 from netspec.tools.gradcheck.run import gradcheck

@@ -1,4 +1,4 @@
-"""The gradients that are checked: those of the compiled program and of the PyTorch module."""
+"""The gradients to check: those of the compiled program and of the PyTorch module."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Analytic:
 
     Attributes:
         backend: `numpy` or `torch`.
-        loss: the value.
+        loss: the value of the loss.
         gradients: by kind (`parameter`, `input`) and name.
-        buffers: what is saved but not trained, after the pass.
+        buffers: the values that are saved but not trained, after the pass.
     """
 
     backend: str
@@ -39,8 +39,10 @@ class Analytic:
 
 
 def numpy_gradients(graph: Graph, case: Trial) -> Analytic:
-    """Of the fused and planned program: the parameters' as in training, where the inputs' are not
-    computed, and the inputs' by the program that computes both.
+    """Return the gradients of the fused and planned program.
+
+    Those of parameters come from the training program, which does not compute the gradients of
+    inputs; those of inputs come from a program that computes both.
     """
     with_inputs = make_plan(graph, training=case.training, input_gradients=True)
     loss, gradients, buffers = _run(graph, with_inputs, case)
@@ -48,7 +50,7 @@ def numpy_gradients(graph: Graph, case: Trial) -> Analytic:
         as_trained = make_plan(graph, training=case.training)
         loss, trained, buffers = _run(graph, as_trained, case)
         gradients |= trained
-    for name, array in case.inputs.items():  # one that is never read has no gradient
+    for name, array in case.inputs.items():  # an input that is never read has no gradient
         gradients.setdefault(("input", name), np.zeros_like(array))
     return Analytic("numpy", loss, gradients, buffers)
 
@@ -76,7 +78,7 @@ def _step(
 
 
 def torch_gradients(graph: Graph, module: nn.Module, case: Trial) -> Analytic:
-    """Of the generated module, by PyTorch's autograd, with the same dropout masks."""
+    """Return the generated module's gradients by PyTorch's autograd, with the same dropout masks."""
     import torch
 
     from netspec.tools.agreement.torch_trace import SharedMasks, by_name, load, one_thread, tensors

@@ -1,10 +1,11 @@
-"""The slope of a function along a line, by central differences of several steps.
+"""The slope of a function along a line, by central differences with several step sizes.
 
     D(h) = (f(h) - f(-h)) / 2h = f'(0) + c2 h^2 + c4 h^4 + ...
 
-Halving the step and combining, T(k, j) = (4^j T(k, j-1) - T(k-1, j-1)) / (4^j - 1), takes one power
-of h^2 away after the other (Richardson). How far the entries of the table are apart says how good
-they are, and the best one is kept (Ridders 1982; Press et al., Numerical Recipes, section 5.7).
+Halving the step and combining, T(k, j) = (4^j T(k, j-1) - T(k-1, j-1)) / (4^j - 1), eliminates one
+power of h^2 after the other (Richardson). The distance between neighbouring entries of the table
+estimates their error, and the best entry is kept (Ridders 1982; Press et al., Numerical Recipes,
+section 5.7).
 """
 
 from __future__ import annotations
@@ -15,23 +16,23 @@ from itertools import pairwise
 
 import numpy as np
 
-# Rows of the table at most. More would only add rounding.
+# The maximum number of rows in the table. More would only add rounding.
 MAX_ROWS = 6
-# By how much a step is made smaller where it crosses a kink, and how small that makes it at most.
+# The factor by which a step is reduced if it crosses a kink, and the smallest step that results.
 SHRINK = 4.0
 SMALLEST = 1e-9
-# Rounding errors of a function, in units of its last place, where nothing is known about them.
+# The rounding error of a function in units of its last place, if nothing is known about it.
 ROUNDING = 4.0
-# Errors of up to so many times what rounding makes are put down to it.
+# Errors of up to this many times the rounding error are attributed to rounding.
 CAREFUL = 8.0
-# An extrapolation that is so much worse than the best one ends the table, and so does an error that
-# is no more than so many times what rounding does: a smaller step would only make that larger.
+# The table ends if an extrapolation is this many times worse than the best one, or if the error is
+# at most this many times the rounding error: a smaller step would only increase that.
 WORSE = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Slope:
-    """A slope, how far off it may be, and the largest step that it was found with."""
+    """A slope, an estimate of its error, and the largest step that it was found with."""
 
     value: float
     error: float
@@ -46,14 +47,14 @@ def find_slope(
     goal: float = 1e-9,
     rounding: float = 0.0,
 ) -> Slope | None:
-    """f'(0), or None where every step crosses a kink.
+    """Return f'(0), or None if every step crosses a kink.
 
     Args:
-        f: the function; None where the point is not on the smooth piece that 0 is on.
+        f: the function; it returns None if the point is not on the same smooth piece as 0.
         step: the first step to try.
         smallest: the smallest step to try.
-        goal: stop where the error is below this times max(1, |slope|).
-        rounding: what rounding errors are in a value of the function, if that is known.
+        goal: stop when the error is below this times max(1, |slope|).
+        rounding: the rounding error of a value of the function, if known.
     """
     best: Slope | None = None
     while step >= smallest:
@@ -65,7 +66,7 @@ def find_slope(
             best = found
             if best.error <= max(goal * max(1.0, abs(best.value)), CAREFUL * first[1]):
                 break
-            # The step is too large for the series, not too small for the rounding.
+            # The step is too large for the series rather than too small for the rounding.
             step /= SHRINK
         step /= SHRINK
     return best
@@ -74,7 +75,7 @@ def find_slope(
 def _difference(
     f: Callable[[float], float | None], step: float, rounding: float
 ) -> tuple[float, float] | None:
-    """D(step) and what rounding does to it, or None where one of the points is across a kink."""
+    """Return D(step) and its rounding error, or None if one of the two points is across a kink."""
     above = f(step)
     if above is None:
         return None
@@ -99,13 +100,14 @@ def _extrapolate(
     for _ in range(1, MAX_ROWS):
         h /= 2
         found = _difference(f, h, rounding)
-        if found is None:  # two kinks within one step: what is known must do
+        if found is None:  # two kinks within one step: use what there is
             break
         value, noise = found
         column.append(value)
         apart = [abs(a - b) for a, b in pairwise(column)]
         if len(apart) > 1 and apart[-2] <= apart[-1] <= CAREFUL * noise:
-            # Smaller steps agree less: it is rounding that is seen, of which the first has least.
+            # Smaller steps agree less, so the difference is rounding, which is smallest in the
+            # first.
             scatter = Slope(column[0], max(apart) + first[1], step)
             return scatter if scatter.error < WORSE * best.error else best
         previous, row = row, [value]

@@ -1,9 +1,9 @@
-"""The layer at which a gradient is first wrong, found by going outward from the loss.
+"""Finds the layer at which a gradient is first wrong, going backward from the loss.
 
 Two things can be wrong. A program can compute something else than the reference: then the two are
-laid beside each other, value by value and gradient by gradient, fused and unfused, as `verify` does.
-Or the formula itself is wrong, and every program agrees on it: then each layer's backward is held
-against differences of that layer alone, with the gradient that really arrives there.
+compared value by value and gradient by gradient, fused and unfused, as `verify` does. Or the
+formula itself is wrong, and every program agrees on it: then each layer's backward pass is compared
+with differences of that layer alone, using the gradient that really arrives there.
 """
 
 from __future__ import annotations
@@ -48,22 +48,22 @@ _OF_GRADCHECK = {
     codes.VERIFY_GRADIENT: codes.GRADCHECK_GRADIENT,
 }
 
-# Sound programs agree in float64 to this.
+# Correct programs agree in float64 to this tolerance.
 CLOSE = 1e-10
-# Directions in which a layer's own backward is tried.
+# The number of directions in which a layer's own backward pass is tested.
 TRIES = 3
 
 
 def locate(
     graph: Graph, case: Trial, tolerance: float, *, module: nn.Module | None = None
 ) -> Diagnostic | None:
-    """The diagnostic of the first fault, if it can be told.
+    """Return the diagnostic of the first fault, if it can be located.
 
     Args:
         graph: the net.
         case: the point at which a gradient was found wrong.
         tolerance: of the gradients.
-        module: the PyTorch module, where it is its gradient that is wrong.
+        module: the PyTorch module, if it is the one whose gradient is wrong.
     """
     case, reference = magnify(case, trace_reference(graph, case))
     where = "float64, " + ("training" if case.training else "evaluation")
@@ -80,7 +80,7 @@ def locate(
 
 
 def _closer(graph: Graph, case: Trial, sides: Sides) -> Agreement | None:
-    """Where the program as it runs parts from the fused one, seen step by step; None if nowhere."""
+    """Return where the program as it runs diverges from the fused one, step by step; None if nowhere."""
     plan = plan_as_run(graph, case.training, backward=True)
     left = dataclasses.replace(sides[FUSED], local=None)
     right = Side(AS_RUN, trace_by_steps(graph, plan, case))
@@ -94,7 +94,7 @@ def _closer(graph: Graph, case: Trial, sides: Sides) -> Agreement | None:
 def _wrong_formula(
     graph: Graph, case: Trial, reference: Trace, tolerance: float
 ) -> Diagnostic | None:
-    """The last layer whose backward is not the slope of its forward."""
+    """Return the last layer whose backward pass is not the slope of its forward pass."""
     for node in reversed(graph.nodes):
         dy = reference.get(Item("gradient", node.name))
         if dy is None:
@@ -118,7 +118,7 @@ def _wrong_formula(
 def _own_slopes(
     graph: Graph, case: Trial, reference: Trace, node: Node, dy: Array
 ) -> Iterator[tuple[str, float, Slope]]:
-    """For each input and parameter of a layer: what its backward says, and what differences say."""
+    """Yield the slopes by backward pass and by differences, for each input and parameter of a layer."""
     x = [
         case.inputs[value] if value in graph.inputs else reference[Item("value", value)]
         for value in node.inputs

@@ -1,4 +1,4 @@
-"""The loss of the compiled program near a point, and on which smooth piece each point is."""
+"""The loss of the compiled program near a point, and the smooth piece that each point is on."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from netspec.tools.gradcheck.probes import Direction, Target
 
 Array = NDArray[Any]
 
-# How rounding is measured: steps, as a part of what is moved, and how many of parameters and inputs.
+# How rounding is measured: steps, relative to what is moved, and how many of parameters and inputs.
 TINY = 1e-12
 SAMPLES = 4
 
 
 class Landscape:
-    """The forward pass, with what its kinks depend on kept to be looked at.
+    """The forward pass, which keeps the values that its kinks depend on.
 
     Args:
         graph: the net.
-        case: the point, and everything that is held fixed, dropout masks among it.
+        case: the point, and everything that is held fixed, including dropout masks.
     """
 
     def __init__(self, graph: Graph, case: Trial) -> None:
@@ -52,7 +52,7 @@ class Landscape:
         self.rounding = max(self._measure_rounding(), case.objective.resolution(self._outputs))
 
     def along(self, direction: Direction) -> Callable[[float], float | None]:
-        """The loss at a distance along a direction; None on another smooth piece than the point's."""
+        """Return the loss by the distance along a direction; it is None on another smooth piece."""
 
         def f(t: float) -> float | None:
             loss, pattern = self._moved(direction, t)
@@ -62,9 +62,9 @@ class Landscape:
         return f
 
     def kinks_at(self, direction: Direction, t: float) -> list[tuple[Node, bool]]:
-        """The nodes on whose kinks the point lies, told by a step of t either way.
+        """Return the nodes on whose kinks the point lies, as found by a step of t either way.
 
-        With each whether it is a tie: one of several equal numbers was chosen.
+        For each, also whether it is a tie: one of several equal numbers was selected.
         """
         found = []
         ends = [self._moved(direction, s)[1] for s in (t, -t)]
@@ -84,11 +84,11 @@ class Landscape:
                 self._array(part.kind, part.name)[...] = home[part.name]
 
     def _measure_rounding(self) -> float:
-        """What rounding does to a difference of two losses.
+        """Return the rounding error of a difference of two losses.
 
-        L(t) - 2 L(0) + L(-t), for steps t so tiny that nothing but rounding is left of it. Over the nets
-        of networks/ it is a unit of the loss's last place; but a batch norm that normalises the four
-        numbers of a batch of 1x1 pictures can make hundreds of it.
+        This is L(t) - 2 L(0) + L(-t), for steps t so tiny that only rounding is left. Over the nets
+        of networks/ it is about one unit in the loss's last place, but a batch norm that normalizes
+        the four numbers of a batch of 1x1 pictures can make it hundreds.
         """
         rng = np.random.default_rng(9)
         trained = [p.name for p in self._graph.trainable()]
@@ -121,7 +121,8 @@ class Landscape:
             found = node.op.pattern(*x)
             assert found is not None
             pattern.append(found)
-        # A training pass moves the running statistics; the next one starts from the same.
+        # A training pass updates the running statistics, but each pass must start from the same
+        # ones.
         for name, parameter in self._graph.parameters.items():
             if not parameter.trainable:
                 self._parameters[name][...] = self.case.parameters[name]

@@ -1,4 +1,4 @@
-"""Where gradients are checked: values of the parameters and of the inputs, drawn or given."""
+"""The point where gradients are checked: values of the parameters and of the inputs, drawn or given."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from netspec.tools.agreement.case import draw_moved
 
 Array = NDArray[Any]
 
-# A layer whose values spread by less or more than this neither vanishes nor explodes.
+# A layer whose values spread by less or more than this makes signals vanish or explode.
 LEAST, MOST = 0.25, 4.0
 
 
 def draw_parameters(graph: Graph, seed: int) -> dict[str, Array]:
-    """The initial values of a seed, moved where all numbers of a tensor are the same."""
+    """Draw the initial values of a seed, perturbed if all numbers of a tensor are equal."""
     rng = np.random.default_rng([seed, 4])
     return {p.name: draw_moved(p, seed, rng) for p in graph.parameters.values()}
 
 
 def draw_inputs(graph: Graph, batch: int, seed: int) -> dict[str, Array]:
-    """Standard normal numbers for every input."""
+    """Draw standard normal numbers for every input."""
     rng = np.random.default_rng([seed, 5])
     return {name: rng.standard_normal((batch, *shape)) for name, shape in graph.inputs.items()}
 
 
 def settle(graph: Graph, parameters: dict[str, Array], inputs: Mapping[str, Array]) -> list[str]:
-    """Scale weights in place so that signals neither vanish nor explode; gives their names.
+    """Scale weights in place so that signals neither vanish nor explode; returns their names.
 
-    Layer by layer, in evaluation: where the values of a layer with multiply-adds spread (in standard
-    deviations) by less than `LEAST` or more than `MOST`, its weight is divided by the spread. A
-    gradient of 1e-12 would agree with anything to 1e-7. Source: Mishkin and Matas, All you need is a
-    good init (2016), whose layers all get the spread 1.
+    This goes layer by layer, in evaluation mode: if the values of a layer with multiply-adds have a
+    standard deviation below `LEAST` or above `MOST`, its weight is divided by it. Without this, a
+    gradient of 1e-12 would agree with anything to 1e-7. Source: Mishkin and Matas, All you need is
+    a good init (2016), where all layers get a standard deviation of 1.
     """
     values = dict(inputs)
     scaled: list[str] = []

@@ -1,4 +1,4 @@
-"""A point at which gradients are checked, and the rows of the report that are found there."""
+"""A point at which gradients are checked, and the rows of the report for it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from netspec.tools.gradcheck.verdict import score, verdict
 if TYPE_CHECKING:
     from torch import nn
 
-# By so much of their size inputs are moved off the kinks that they lie on.
+# How far, relative to their size, inputs are moved away from kinks that they lie on.
 ASIDE = 1e-3
 
 
@@ -33,7 +33,7 @@ class Point:
     Args:
         graph: the net.
         case: the point.
-        module: the PyTorch module, where it is checked.
+        module: the PyTorch module, if it is checked.
         backends: `numpy`, `torch` or both.
         tolerance: of the gradients.
     """
@@ -61,10 +61,10 @@ class Point:
     def rows(
         self, targets: Sequence[Target], probing: Probing, advance: Callable[[str], object]
     ) -> tuple[list[GradientRow], list[str]]:
-        """A row for each target, and notes on those that were probed beside the point.
+        """Return a row for each target, and notes on those that were probed beside the point.
 
-        Where the point lies on kinks, such as the equal pixels of a flat background under a max
-        pool, there is no slope. The gradient is then checked at inputs that lie beside it.
+        If the point lies on kinks, such as the equal pixels of a flat background under a max pool,
+        there is no slope. Then the gradient is checked at nearby inputs.
         """
         rows = []
         for target in targets:
@@ -110,7 +110,7 @@ class Point:
         return Point(self.graph, case, self._module, tuple(self.results), self._tolerance)
 
     def _kinks(self, target: Target, probing: Probing) -> str:
-        """What kinks the point lies on, in words."""
+        """Describe the kinks that the point lies on."""
         found: dict[str, tuple[Node, bool]] = {}
         for direction in probing.directions_of(target):
             for node, tie in self.landscape.kinks_at(direction, SMALLEST * direction.scale):
@@ -123,6 +123,6 @@ class Point:
 
 
 def span_of(graph: Graph, parameter: str) -> Span | None:
-    """The layer that first holds a parameter; None for an input."""
+    """Return the layer that first holds a parameter; None for an input."""
     held = holders(graph, parameter)
     return held[0].origin.span if held else None

@@ -1,4 +1,4 @@
-"""One probe: the slope of the loss along a direction, beside what the gradients say it is."""
+"""One probe: the slope of the loss along a direction, and what the gradients predict for it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from netspec.tools.gradcheck.verdict import Probe
 
 
 class Prober:
-    """Probes one landscape, and learns from probe to probe which steps cross no kink.
+    """Probes one landscape, and remembers from probe to probe which steps cross no kink.
 
     Args:
         landscape: the loss.
         results: the gradients that are checked, by backend.
-        tolerance: what the differences must be good for.
+        tolerance: the accuracy that the differences must reach.
     """
 
     def __init__(
@@ -26,16 +26,16 @@ class Prober:
         self._landscape = landscape
         self._results = results
         self._tolerance = tolerance
-        # The first step to try, as a part of what is moved.
+        # The first step to try, relative to what is moved.
         self._first = STEP
 
     def probe(self, direction: Direction) -> Probe:
-        """The slope along a direction, found with the largest step that works."""
+        """Measure the slope along a direction, with the largest step that works."""
         said = {name: direction.slope(each.gradients) for name, each in self._results.items()}
         slope = self._measure(direction, self._first)
         if slope is not None and self._first < STEP and not self._is_good(slope):
-            # The last direction needed so small a step; this one may not. A bias before a batch
-            # norm that takes it out again, for one, moves nothing.
+            # The last direction needed a step this small, but this one may not. For example, a bias
+            # whose effect is removed by a batch norm after it moves nothing.
             again = self._measure(direction, STEP, STEP / SHRINK**2)
             if again is not None and again.error < slope.error:
                 slope = again

@@ -1,4 +1,4 @@
-"""Along what a net is probed: whole parameters in random directions, or single elements."""
+"""The directions in which a net is probed: whole parameters in random directions, or single elements."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from netspec.diagnostics import plural
 
 Array = NDArray[Any]
 
-# The first step of a probe, as a part of what is moved.
+# The first step of a probe, relative to what is moved.
 STEP = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
 class ProbePart:
-    """How one array moves when the distance along a direction is 1."""
+    """How one array changes when the distance along a direction is 1."""
 
     kind: Literal["parameter", "input"]
     name: str
@@ -29,13 +29,16 @@ class ProbePart:
 
 @dataclass(frozen=True, slots=True)
 class Direction:
-    """A direction of length 1. `scale` is the size of the values along it, where steps are taken."""
+    """A direction of length 1.
+
+    `scale` is the size of the values along it, to which steps are relative.
+    """
 
     parts: tuple[ProbePart, ...]
     scale: float
 
     def slope(self, gradients: Mapping[tuple[str, str], Array]) -> float:
-        """What gradients say the slope is: their product with the direction."""
+        """Return the slope according to the gradients: their product with the direction."""
         return sum(
             float(np.vdot(gradients[part.kind, part.name], part.array)) for part in self.parts
         )
@@ -43,7 +46,7 @@ class Direction:
 
 @dataclass(frozen=True)
 class Target:
-    """What a row of the report is about: one array, or several that are moved together."""
+    """The subject of a row of the report: one array, or several that are moved together."""
 
     kind: Literal["parameter", "input"]
     names: tuple[str, ...]
@@ -51,7 +54,7 @@ class Target:
 
     @property
     def title(self) -> str:
-        """What the row is called."""
+        """The title of the row."""
         count = len(self.names)
         return self.names[0] if count == 1 else plural(count, "parameter")
 
@@ -61,9 +64,9 @@ class Target:
         return sum(array.size for array in self.values)
 
     def directions(self, count: int, rng: np.random.Generator) -> Iterator[Direction]:
-        """`count` random directions of length 1, in which every element moves.
+        """Yield `count` random directions of length 1 that change every element.
 
-        Of several arrays each moves in proportion to its own size.
+        If there are several arrays, each changes in proportion to its own size.
         """
         length = float(np.sqrt(sum(float(np.vdot(a, a)) for a in self.values))) or 1.0
         for _ in range(count):
@@ -73,7 +76,7 @@ class Target:
             yield Direction(tuple(ProbePart(self.kind, n, u / norm) for n, u in parts), length)
 
     def elements(self, count: int | None, rng: np.random.Generator) -> Iterator[Direction]:
-        """`count` different elements drawn at random, or all of them in order."""
+        """Yield directions of `count` random different elements, or of all elements in order."""
         sizes = np.cumsum([array.size for array in self.values])
         if count is None or count >= self.size:
             chosen: Sequence[int] = range(self.size)
@@ -88,7 +91,7 @@ class Target:
 
 
 def spread(array: Array) -> float:
-    """The root of the mean square; 1 for zeros."""
+    """The root mean square; 1 if all are zeros."""
     return float(np.sqrt(np.mean(np.square(array)))) or 1.0
 
 
@@ -97,10 +100,10 @@ class Probing:
     """How a target is probed.
 
     Attributes:
-        seed: of the directions.
-        directions: how many random directions.
-        elements: in their place, so many random elements.
-        full: in their place, every element.
+        seed: the seed of the directions.
+        directions: the number of random directions.
+        elements: probe this many random elements instead.
+        full: probe every element instead.
     """
 
     seed: int
@@ -109,7 +112,7 @@ class Probing:
     full: bool = False
 
     def directions_of(self, target: Target) -> Iterator[Direction]:
-        """Along what a target is probed: the same each time."""
+        """Yield the directions in which a target is probed; they are the same each time."""
         rng = np.random.default_rng([self.seed, 8, zlib.crc32("/".join(target.names).encode())])
         if self.full or self.elements:
             return target.elements(None if self.full else self.elements, rng)

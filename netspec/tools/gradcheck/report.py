@@ -1,4 +1,4 @@
-"""What `netspec gradcheck` found, as a table for people and as data for programs."""
+"""The result of `netspec gradcheck`, as a table for people and as data for programs."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class GradientRow:
     """One parameter or input.
 
     Attributes:
-        kind: of what: `parameter`, `input`, or `all` for all parameters moved at once.
+        kind: `parameter`, `input`, or `all` for all parameters moved at once.
         span: the layer that first holds it; None for inputs.
-        probes, kinks, unsure: how many there were, and how many of them tell nothing.
+        probes, kinks, unsure: the number of probes, of those on kinks, and of inconclusive ones.
         scores: by backend.
-        beside: whether it was probed beside the point, which lies on kinks.
+        beside: True if it was probed beside the point, which lies on kinks.
     """
 
     kind: Literal["parameter", "input", "all"]
@@ -47,15 +47,16 @@ class GradientRow:
 
     @property
     def is_on_kinks(self) -> bool:
-        """Whether so many probes cross a kink at every step that nothing is proved."""
+        """True if so many probes cross a kink at every step that nothing is proved."""
         return self.verdict == "inconclusive" and self.kinks > 0
 
 
 @dataclass(frozen=True)
 class Check:
-    """A number or an array held against the reference: the loss, or a buffer after the pass.
+    """A number or an array compared with the reference: the loss, or a buffer after the pass.
 
-    `rounding` says that each side is what the reference makes of that side's own numbers just before.
+    `rounding` is True if each side is what the reference computes from that side's own preceding
+    numbers.
     """
 
     name: str
@@ -66,18 +67,18 @@ class Check:
 
     @property
     def beyond(self) -> set[str]:
-        """The backends that are further off than the tolerance."""
+        """The backends whose difference is larger than the tolerance."""
         return {name for name, error in self.errors.items() if not error <= self.tolerance}
 
     @property
     def verdict(self) -> Verdict:
-        """`failed` where a backend is further off than the tolerance, and not by rounding."""
+        """`failed` if a backend's difference is larger than the tolerance and is not due to rounding."""
         return "failed" if self.beyond and not self.rounding else "ok"
 
 
 @dataclass
 class ModeRows:
-    """The rows of one mode, or of both where they are the same program."""
+    """The rows of one mode, or of both modes if they are the same program."""
 
     mode: str
     rows: list[GradientRow] = field(default_factory=list)
@@ -86,12 +87,12 @@ class ModeRows:
 
 @dataclass
 class GradcheckReport:
-    """What was checked, and what came of it.
+    """What was checked, and the result.
 
     Attributes:
         sections: a table for each mode.
-        diagnostics: for a failure, the layer at which the error first appears.
-        notes: what a reader has to know about the point and the probes.
+        diagnostics: for a failure, the layer where the error first appears.
+        notes: what a reader should know about the point and the probes.
     """
 
     graph: Graph
@@ -111,7 +112,7 @@ class GradcheckReport:
 
     @property
     def verdict(self) -> Verdict:
-        """The worst of all rows' and checks'."""
+        """The worst verdict of all rows and checks."""
         found = [row.verdict for row in self.rows]
         found += [check.verdict for section in self.sections for check in section.checks]
         order: tuple[Verdict, ...] = ("failed", "inconclusive", "ok")
@@ -119,14 +120,14 @@ class GradcheckReport:
 
     @property
     def ok(self) -> bool:
-        """Whether every row is."""
+        """True if every verdict is `ok`."""
         return self.verdict == "ok"
 
     def require(self) -> None:
-        """Raise NetspecError if not all is well.
+        """Raise NetspecError unless the verdict is `ok`.
 
         Raises:
-            NetspecError: what was found, or `gradcheck/inconclusive`.
+            NetspecError: with the diagnostics, or `gradcheck/inconclusive`.
         """
         if self.diagnostics:
             raise NetspecError(self.diagnostics)
@@ -136,17 +137,17 @@ class GradcheckReport:
             raise NetspecError.simple(code, self._conclusion())
 
     def __str__(self) -> str:
-        """The tables and a verdict, without the diagnostics."""
+        """Return the tables and a verdict, without the diagnostics."""
         return self.text()
 
     __repr__ = __str__
 
     def text(self, width: int | None = None) -> str:
-        """The same, with names cut to keep the tables to a `width`."""
+        """Return the same, with names shortened to fit the tables to `width`."""
         return "\n".join(self._lines(width)) + "\n"
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data; a number that is infinite is null."""
+        """Return plain data; an infinite number is null."""
         return {
             "net": self.graph.name,
             "verdict": self.verdict,
@@ -226,7 +227,7 @@ class GradcheckReport:
 
 
 def _folded(checks: list[Check]) -> Iterator[Check]:
-    """The loss, what failed, and the worst of all other buffers in one row."""
+    """Return the loss, the failed checks, and one row for the worst of all other buffers."""
     sound = [check for check in checks[1:] if check.verdict == "ok"]
     for check in checks:
         if check not in sound:

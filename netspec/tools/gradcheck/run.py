@@ -1,4 +1,4 @@
-"""`netspec.gradcheck`: measured slopes of a net, against the gradients that it is trained with."""
+"""`netspec.gradcheck`: checks the gradients that a net is trained with against measured slopes."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ Array = NDArray[Any]
 DIRECTIONS = 10
 TOLERANCE = 1e-7
 BATCH = 4
-# The loss and buffers of sound programs agree to this.
+# The loss and the buffers of correct programs agree to this tolerance.
 CLOSE = 1e-10
 
-# Where a check of each parameter would take longer, all are moved at once. The time is reckoned, so
-# that a net is checked in the same way on every machine.
+# If checking each parameter would take longer than this, all are moved at once. The time is
+# estimated rather than measured, so that a net is checked in the same way on every machine.
 PATIENCE_S = 60.0
 MACS_PER_S = 4e9
 NODE_S = 4e-5
@@ -66,30 +66,31 @@ def gradcheck(
 ) -> GradcheckReport:
     """Check the gradients of a net by central differences in float64.
 
-    A model is checked with its own parameters; a net with drawn ones, none of which is all zeros or
-    all ones, scaled so that signals neither vanish nor explode.
+    A model is checked with its own parameters. For a net they are drawn: none is all zeros or all
+    ones, and they are scaled so that signals neither vanish nor explode.
 
     Args:
-        net: what `netspec.load` gives, or a model.
+        net: a net, as returned by `netspec.load`, or a model.
         x: a batch (N, C, H, W) or (N, F), or a dict of them by input; random if not given.
         y: labels (N,); random if not given.
-        params: `all`, or names with wildcards such as `layer1.*,fc.weight`; of inputs too.
-        directions: random directions for each parameter and input (default 10).
-        elements: in place of directions, so many random elements of each.
-        full: in place of directions, every element.
-        whole: move all parameters at once in each direction. By default so where a check of each
-            would take long.
-        start: check the part of the net that begins with this layer, block or input, with random
-            values going in and a random linear functional of what comes out.
-        end: and the part that ends with this layer or block.
-        backend: `numpy`, `torch` or `both`; by default PyTorch is checked where it is installed, for
-            a whole net.
+        params: `all`, or names of parameters or inputs with wildcards, such as
+            `layer1.*,fc.weight`.
+        directions: the number of random directions for each parameter and input (default 10).
+        elements: probe this many random elements of each instead of directions.
+        full: probe every element instead of directions.
+        whole: move all parameters at once in each direction. This is the default if checking each
+            of them would take long.
+        start: check only the part of the net that begins with this layer, block or input, with
+            random values as its inputs and a random linear functional of its outputs.
+        end: check only the part that ends with this layer or block.
+        backend: `numpy`, `torch` or `both`; by default PyTorch is checked too if it is installed
+            and the whole net is checked.
         batch: the size of a random batch.
-        seed: of everything random.
-        loss: a loss or its name; by default softmax where the output is [N, classes], and else a
-            random linear functional.
+        seed: the seed of everything random.
+        loss: a loss or its name; by default softmax if the output is [N, classes], else a random
+            linear functional.
         mode: `train`, `eval` or `both`.
-        tolerance: gradients agree where |a - b| <= tolerance * max(1, max|a|).
+        tolerance: gradients agree if |a - b| <= tolerance * max(1, max|a|).
         advance: called with the mode and the name of each row before it is probed.
 
     Raises:
@@ -160,10 +161,11 @@ def _check_options(
 
 
 def _module(net: HasGraph, backend: str | None, *, is_part: bool) -> Any:
-    """The generated module, where PyTorch is wanted and there is one.
+    """Return the generated module, if PyTorch is to be checked and is available.
 
     Raises:
-        NetspecError: `torch/missing`, or `gradcheck/option` where it is asked for in vain.
+        NetspecError: `torch/missing`, or `gradcheck/option` if it is requested but cannot be
+            checked.
     """
     if backend == "numpy":
         return None
@@ -188,7 +190,7 @@ def _module(net: HasGraph, backend: str | None, *, is_part: bool) -> Any:
 
 
 def _different_modes(graph: Graph, wanted: Sequence[bool]) -> list[tuple[bool, str]]:
-    """The modes to run, with their titles; one where both are the same program."""
+    """Return the modes to run, with their titles; only one if both are the same program."""
     if len(wanted) == 2:
         programs = [make_plan(graph, training=t, input_gradients=True) for t in wanted]
         if programs[0].steps == programs[1].steps:
@@ -197,7 +199,7 @@ def _different_modes(graph: Graph, wanted: Sequence[bool]) -> list[tuple[bool, s
 
 
 def _seconds(graph: Graph, batch: int, probes: int) -> float:
-    """About how long so many probes take."""
+    """Estimate the seconds that a number of probes takes."""
     macs = sum(node.op.macs(*graph.shapes_into(node)) for node in graph.nodes)
     once = batch * macs / MACS_PER_S + NODE_S * len(graph.nodes)
     return probes * RUNS_PER_PROBE * once
@@ -237,11 +239,12 @@ def _within(mode: str, advance: Callable[[str], object]) -> Callable[[str], obje
 
 
 def _checks(graph: Graph, case: Trial, point: Point) -> Iterator[Check]:
-    """The loss, and what a training pass leaves in the buffers, against the reference."""
+    """Compare the loss, and the buffers after a training pass, with the reference."""
     reference = Reference(graph, case.parameters, training=case.training, masks=case.masks)
     loss, _ = case.objective.reference(reference.forward(case.inputs))
     scale = max(1.0, abs(loss))
-    # The differences are of the landscape: it must be the function whose gradient is checked.
+    # The differences are taken of the landscape, so it must be the function whose gradient is
+    # checked.
     own = abs(point.landscape.loss - loss)
     losses = {name: max(own, abs(r.loss - loss)) / scale for name, r in point.results.items()}
     yield Check("loss", None, {name: _known(e) for name, e in losses.items()}, CLOSE)
@@ -262,7 +265,7 @@ def _known(error: float) -> float:
 
 
 def _note_of_small_loss(point: Point, tolerance: float) -> list[str]:
-    """A note where all gradients are too small to be told from 0: a net that is sure, and right."""
+    """Return a note if all gradients are too small to be told from 0: the net is sure and right."""
     landscape = point.landscape
     if not point.case.objective.has_labels or not abs(landscape.loss) < tolerance:
         return []
@@ -273,9 +276,9 @@ def _note_of_small_loss(point: Point, tolerance: float) -> list[str]:
 def _diagnose(
     graph: Graph, case: Trial, section: ModeRows, tolerance: float, module: Any, notes: list[str]
 ) -> Iterator[Diagnostic]:
-    """Where the first fault of a mode is: once for the NumPy program, else for PyTorch.
+    """Locate the first fault of a mode, in the NumPy program if it has one, else in PyTorch.
 
-    Checks that fail by rounding alone are marked so, and noted.
+    Checks that fail only because of rounding are marked as such, and noted.
     """
     failed = [row for row in section.rows if row.verdict == "failed"]
     wrong = {name for row in failed for name, s in row.scores.items() if s.wrong}

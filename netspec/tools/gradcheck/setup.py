@@ -1,4 +1,4 @@
-"""From what a caller gives to what is checked: a graph, a point, a goal."""
+"""Turns the arguments of a check into its subject: a graph, a point, an objective."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Subject:
-    """A graph and where it is checked."""
+    """A graph and the point where it is checked."""
 
     graph: Graph
     parameters: dict[str, Array]
@@ -52,7 +52,7 @@ def prepare(
     start: str | None,
     end: str | None,
 ) -> Subject:
-    """The subject of a check; the arguments are those of `gradcheck`.
+    """Return the subject of a check; the arguments are those of `gradcheck`.
 
     Raises:
         NetspecError: `gradcheck/label`, `model/inputs`, `model/input-shape`, `model/open-size`,
@@ -118,7 +118,7 @@ def _objective(
     *,
     is_part: bool,
 ) -> Objective:
-    """The loss of the scores, where a whole net has any."""
+    """Return the objective; its loss applies to the scores if a whole net has any."""
     names = list(graph.outputs)
     scores = "output" if "output" in names else names[0] if len(names) == 1 else None
     if is_part or scores is None or not has_scores(graph, scores):
@@ -144,10 +144,10 @@ def _objective(
 
 
 def choose_parameters(graph: Graph, pattern: str) -> tuple[list[str], list[str]]:
-    """The trained parameters and the inputs that a pattern such as `layer1.*` chooses.
+    """Return the trained parameters and the inputs that a pattern such as `layer1.*` selects.
 
     Raises:
-        NetspecError: `gradcheck/params` where it chooses none.
+        NetspecError: `gradcheck/params` if it selects none.
     """
     trained = [p.name for p in graph.trainable()]
     inputs = list(graph.inputs)

@@ -10,14 +10,15 @@ from netspec.diagnostics import NetspecError, suggest
 
 
 def cut(graph: Graph, start: str | None, end: str | None) -> Graph:
-    """The nodes on the ways from `start` to `end`, both included.
+    """Return the nodes on all paths from `start` to `end`, both included.
 
-    A label names one layer, or, as `layer1.0`, all layers of a block; `start` can be an input too.
-    Every value that comes from outside is an input of the result, under its own name. The outputs
-    are the values at `end`: of a block those that leave it.
+    A label names one layer or, as `layer1.0`, all layers of a block; `start` can also be an input.
+    Every value that comes from outside becomes an input of the result, under its own name. The
+    outputs are the values at `end`; for a block, the values that leave it.
 
     Raises:
-        NetspecError: `gradcheck/label` for a label that nothing has, or no way between the two.
+        NetspecError: `gradcheck/label` for an unknown label, or if there is no path between the
+            two.
     """
     if start is None and end is None:
         return graph
@@ -52,7 +53,7 @@ def cut(graph: Graph, start: str | None, end: str | None) -> Graph:
 
 
 def _named(graph: Graph, label: str, *, inputs: bool = False) -> set[str]:
-    """The nodes of a label; the readers of an input, where one can be named."""
+    """Return the nodes of a label; for an input, where one is allowed, the nodes that read it."""
     if inputs and label in graph.inputs:
         return {node.name for node in graph.consumers.get(label, ())}
     if label in graph.by_name:

@@ -1,4 +1,4 @@
-"""What a probe proves: the gradient agrees, it is wrong, or nothing can be told."""
+"""What a probe proves: the gradient agrees, or it is wrong, or the probe is inconclusive."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from netspec.tools.gradcheck.differences import Slope
 
 Verdict = Literal["ok", "failed", "inconclusive"]
 
-# The least part of a row's probes that must be conclusive.
+# The least share of a row's probes that must be conclusive.
 ENOUGH = 0.9
-# Where all gradients are far below 1, a tolerance that is measured against 1 would let anything
-# pass. So it is wrong, too, if it is off by more than this part of the row's largest slope ...
+# If all gradients are far below 1, a tolerance relative to 1 would accept anything. So a gradient
+# is also wrong if its error is more than this share of the row's largest slope ...
 COARSE = 1e-4
-# ... and by so many times what the differences themselves may be off.
+# ... and more than this many times the error of the differences themselves.
 SURE = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One direction: the slope that was measured (None across a kink), and what gradients say."""
+    """One direction: the measured slope (None across a kink), and the slope by each gradient."""
 
     slope: Slope | None
     analytic: Mapping[str, float]
@@ -34,9 +34,9 @@ class Score:
     """How a backend's gradient compares with the measured slopes, over the probes of a row.
 
     Attributes:
-        error: the largest difference, relative to max(1, the largest slope).
-        largest, median: of the relative errors |a - b| / max(|a|, |b|).
-        wrong, unsure: numbers of probes.
+        error: the largest difference, relative to max(1, largest slope).
+        largest, median: the largest and the median of the relative errors |a - b| / max(|a|, |b|).
+        wrong, unsure: the number of wrong and of inconclusive probes.
     """
 
     error: float
@@ -47,7 +47,7 @@ class Score:
 
 
 def score(probes: Sequence[Probe], backend: str, tolerance: float) -> Score:
-    """The score of a backend, over the probes whose slope is known."""
+    """Return the score of a backend, over the probes whose slope is known."""
     pairs = [(p.analytic[backend], p.slope) for p in probes if p.slope is not None]
     if not pairs:
         return Score(0.0, 0.0, 0.0, 0, 0)
@@ -70,7 +70,7 @@ def score(probes: Sequence[Probe], backend: str, tolerance: float) -> Score:
 def judge(
     analytic: float, slope: Slope, peak: float, tolerance: float
 ) -> Literal["agrees", "unsure", "wrong"]:
-    """Whether a gradient agrees with a slope, among slopes of which the largest is `peak`."""
+    """Compare a gradient with a slope, among slopes of which the largest is `peak`."""
     apart = _apart(analytic, slope)
     certain = apart > SURE * slope.error
     if apart <= tolerance * max(1.0, peak) and not (certain and apart > COARSE * peak):
@@ -80,13 +80,14 @@ def judge(
 
 def _apart(analytic: float, slope: Slope) -> float:
     apart = abs(analytic - slope.value)
-    return float("inf") if math.isnan(apart) else apart  # nothing agrees with NaN
+    return float("inf") if math.isnan(apart) else apart  # NaN agrees with nothing
 
 
 def verdict(probes: Sequence[Probe], scores: Sequence[Score]) -> Verdict:
-    """The verdict of a row.
+    """Return the verdict of a row.
 
-    One probe that is wrong is enough for `failed`, and `ENOUGH` conclusive ones are needed for `ok`.
+    A single wrong probe makes it `failed`; `ok` requires a share of at least `ENOUGH` conclusive
+    probes.
     """
     if any(score.wrong for score in scores):
         return "failed"

@@ -1,4 +1,4 @@
-"""The reference, the NumPy program and the generated PyTorch module, held against each other."""
+"""Compares the reference, the NumPy program and the generated PyTorch module."""
 
 from netspec.tools.verify.report import VerifyReport
 from netspec.tools.verify.run import verify

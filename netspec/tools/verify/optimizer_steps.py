@@ -25,16 +25,17 @@ from netspec.tools.agreement.torch_trace import SharedMasks, by_name, load, tens
 
 Array = NDArray[Any]
 
-# Rounding is measured in float32, where the squares of larger numbers are infinite.
+# The limit up to which rounding is measured in float32, where the squares of larger numbers are
+# infinite.
 LARGEST = 1e15
 
 
 @dataclass(frozen=True)
 class Steps:
-    """How far apart NumPy's and PyTorch's parameters are after some steps of an optimizer.
+    """How far apart the parameters of NumPy and PyTorch are after some steps of an optimizer.
 
-    `parameter`, `index` and `values` (NumPy's, PyTorch's) are of the largest difference. `excused`
-    says that it grew from rounding.
+    `parameter`, `index` and `values` (NumPy's, PyTorch's) describe the largest difference.
+    `excused` is True if it has grown from rounding.
     """
 
     optimizer: str
@@ -59,9 +60,9 @@ class Stepper:
         self.masks = tensors(case.masks, dtype)
 
     def compare(self, optimizer: str, count: int, tolerance: float | None) -> Steps:
-        """Take `count` steps at the optimizer's usual rate, and compare parameters and buffers.
+        """Take `count` steps at the optimizer's default rate, and compare parameters and buffers.
 
-        A difference beyond the tolerance is excused where each step by itself is right.
+        A difference beyond the tolerance is excused if each single step is right.
         """
         self._start(optimizer)
         for _ in range(count):
@@ -80,10 +81,13 @@ class Stepper:
         return worst
 
     def _each_is_sound(self, optimizer: str, count: int, tolerance: float) -> bool:
-        """Whether passes agree at each of PyTorch's weights, and updates for PyTorch's gradients.
+        """Return True if each step by itself agrees.
 
-        A rounding error in one step is magnified by the next ones. Here none is handed on. Weights
-        that have run off to infinity tell nothing any more.
+        The passes are compared at PyTorch's weights, and the updates for PyTorch's gradients.
+
+        The following steps magnify a rounding error in one step. Here, each step starts from the
+        same numbers on both sides, so none is passed on. Weights that have diverged to infinity
+        prove nothing any more.
         """
         self._start(optimizer)
         for _ in range(count):
@@ -105,7 +109,7 @@ class Stepper:
         return True
 
     def _passes_agree(self, weights: Mapping[str, Array], tolerance: float) -> bool:
-        """Whether both sides' gradients and statistics at these weights agree, but for rounding."""
+        """Return True if both sides' gradients and statistics at these weights agree up to rounding."""
         gradients = {name: p.grad.numpy() for name, p in self.module.named_parameters()}
         after = {name: array.copy() for name, array in _arrays(self.module).items()}
         apart = max(
@@ -117,9 +121,9 @@ class Stepper:
     def _differ_by_rounding(
         self, weights: Mapping[str, Array], tolerance: float, after: Mapping[str, Array]
     ) -> bool:
-        """Whether every number at these weights is what the reference makes of those before it.
+        """Return True if every number at these weights is the reference's result for those before it.
 
-        What is zero in exact arithmetic is rounding, and so is any multiple of it that is left.
+        Numbers that are zero in exact arithmetic are only rounding, and so is any multiple of them.
         """
         case = dataclasses.replace(self.case, parameters=weights)
         gradients = {name: p.grad.clone() for name, p in self.module.named_parameters()}
@@ -133,7 +137,7 @@ class Stepper:
 
     @staticmethod
     def _apart(ours: Mapping[str, Array], theirs: Mapping[str, Array]) -> float:
-        """The largest difference between arrays of the same names."""
+        """Return the largest difference between arrays of the same name."""
         return max((difference(array, theirs[name])[0] for name, array in ours.items()), default=0)
 
     def _start(self, name: str) -> None:
@@ -148,14 +152,14 @@ class Stepper:
         self.theirs = make_torch_optimizer(self.ours, weights, others)
 
     def _gradients(self) -> None:
-        """Forward and backward on both sides; running statistics move."""
+        """Run forward and backward on both sides; running statistics are updated."""
         step(self.program, self.case, self.model.parameters, self.model.gradients)
         self.theirs.zero_grad()
         with SharedMasks(self.masks.values()):
             outputs = by_name(self.graph, self.module(*self.inputs.values()))
         self.case.objective.in_torch(outputs).backward()
         for p in self.module.parameters():
-            if p.grad is None:  # nothing flows back to it
+            if p.grad is None:  # no gradient flows back to it
                 p.grad = torch.zeros_like(p)
 
     def _step(self) -> None:
@@ -170,7 +174,7 @@ def _arrays(module: nn.Module) -> dict[str, Array]:
 def compare_steps(
     graph: Graph, module: nn.Module, case: Trial, dtype: str, count: int, tolerance: float | None
 ) -> Iterator[Steps]:
-    """Compare `count` steps of each optimizer; without a tolerance nothing is judged."""
+    """Compare `count` steps of each optimizer; without a tolerance no verdict is given."""
     if next(graph.trainable(), None) is None:
         return
     stepper = Stepper(graph, module, case, dtype)

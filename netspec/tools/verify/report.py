@@ -1,4 +1,4 @@
-"""What `netspec verify` found, as a table for people and as data for programs."""
+"""The result of `netspec verify`, as a table for people and as data for programs."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ class PrecisionRun:
 class StepRow:
     """The largest difference after some steps of an optimizer.
 
-    With `tolerance` None it is shown, not judged; `excused` says that it grew from rounding.
+    If `tolerance` is None it is shown without a verdict; `excused` is True if it has grown from
+    rounding.
     """
 
     optimizer: str
@@ -51,19 +52,19 @@ class StepRow:
 
     @property
     def is_beyond(self) -> bool:
-        """Whether it is judged and too large."""
+        """True if it has a tolerance and exceeds it."""
         return self.tolerance is not None and not self.size <= self.tolerance
 
 
 @dataclass
 class VerifyReport:
-    """What was compared and where it parted.
+    """What was compared, and where the evaluators diverge.
 
     Attributes:
         runs: a table for each precision and mode.
         steps: the parameters after `step_count` steps of each optimizer.
-        diagnostics: where evaluators part, in the order found; none if all is well.
-        unseen: nodes whose values could not be told among the PyTorch module's calls.
+        diagnostics: where evaluators diverge, in the order found; empty if they agree.
+        unseen: nodes whose values could not be identified among the PyTorch module's calls.
     """
 
     graph: Graph
@@ -77,7 +78,7 @@ class VerifyReport:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing parted."""
+        """True if the evaluators agree."""
         return not self.diagnostics
 
     def require(self) -> None:
@@ -86,15 +87,15 @@ class VerifyReport:
             raise NetspecError(self.diagnostics)
 
     def __str__(self) -> str:
-        """The tables and a verdict, without the diagnostics."""
+        """Return the tables and a verdict, without the diagnostics."""
         return self.text()
 
     def text(self, width: int | None = None) -> str:
-        """The same, with names cut to keep the tables to a `width`."""
+        """Return the same, with names shortened to fit the tables to `width`."""
         return "\n".join(self._lines(width)) + "\n"
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data; a difference that is infinite is null."""
+        """Return plain data; an infinite difference is null."""
         return {
             "net": self.graph.name,
             "ok": self.ok,

@@ -22,10 +22,10 @@ from netspec.tools.verify.report import PrecisionRun, StepRow, VerifyReport
 DTYPES = ("float64", "float32")
 
 TOLERANCE = 1e-10
-# Rounding errors add up along the longest path of layers: so much for each, and no less than this.
+# Rounding errors add up along the longest path of layers: this much for each layer, with a minimum.
 SINGLE_A_LAYER = 1e-6
 SINGLE_LEAST = 1e-5
-# Optimizers divide by roots of small numbers.
+# Optimizers divide by square roots of small numbers.
 STEP_TOLERANCE = 1e-9
 
 
@@ -39,20 +39,20 @@ def verify(
     torch: bool = True,
     advance: Callable[[str], object] = lambda what: None,  # noqa: ARG005
 ) -> VerifyReport:
-    """Hold the reference, the NumPy program and the generated PyTorch module against each other.
+    """Compare the reference, the NumPy program and the generated PyTorch module.
 
     Args:
-        net: what `netspec.load` gives.
-        batch: images in the batch, of random numbers.
-        steps: steps to take with each optimizer in NumPy and in PyTorch; 0 for none.
-        seed: of the weights, the batch and the dropout masks.
+        net: a net, as returned by `netspec.load`.
+        batch: the number of images in the batch, which are random numbers.
+        steps: the number of steps to take with each optimizer in NumPy and in PyTorch; 0 for none.
+        seed: the seed of the weights, the batch and the dropout masks.
         dtypes: `float64`, `float32` or both.
-        torch: compare the PyTorch module too.
-        advance: called with what is compared next, before it is.
+        torch: whether to compare the PyTorch module too.
+        advance: called with a description of each comparison before it is made.
 
     Raises:
-        NetspecError: `torch/missing` where PyTorch is not installed; `model/open-size` if the net
-            leaves sizes open; `model/batch` if the batch is too small to train on.
+        NetspecError: `torch/missing` if PyTorch is not installed; `model/open-size` if the net has
+            open sizes; `model/batch` if the batch is too small to train on.
     """
     graph = net.graph
     _check(graph, batch, dtypes, torch)
@@ -61,7 +61,8 @@ def verify(
     cases = [_make_case(graph, batch, seed, training) for training in (True, False)]
     advance("the reference")
     plain = [(case, trace_reference(graph, case)) for case in cases]
-    # In float32 the rounding of what is zero in exact arithmetic would be magnified beyond bounds.
+    # In float32, the rounding errors of numbers that are zero in exact arithmetic would be
+    # magnified without bounds.
     given = {"float64": [magnify(*pair) for pair in plain], "float32": plain}
     module = build_module(cast(Any, net)) if torch else None
     for dtype in sorted(dtypes, key=DTYPES.index):
@@ -97,7 +98,7 @@ def _make_case(graph: Graph, batch: int, seed: int, training: bool) -> Trial:
 
 
 def tolerance_of(graph: Graph, dtype: str) -> float:
-    """How far apart sound programs may be, as a part of max(1, the largest number)."""
+    """Return how far apart correct programs may be, relative to max(1, the largest number)."""
     if dtype == "float64":
         return TOLERANCE
     depth: dict[str, int] = {}
@@ -109,7 +110,7 @@ def tolerance_of(graph: Graph, dtype: str) -> float:
 def _describe(
     graph: Graph, run: PrecisionRun, sides: Mapping[str, Side], sink: DiagnosticSink
 ) -> None:
-    # A fault shows in both precisions; the place that the finer one finds is the right one.
+    # A fault shows in both precisions; the place found in the finer one is right.
     if run.dtype != "float64" and sink.diagnostics:
         return
     for comparison in run.comparisons:
@@ -129,7 +130,7 @@ def _take_steps(graph: Graph, module: Any, case: Trial, dtype: str, report: Veri
     from netspec.tools.agreement.torch_trace import one_thread
     from netspec.tools.verify.optimizer_steps import compare_steps
 
-    sound = not report.diagnostics  # else the steps differ for a reason that is known
+    sound = not report.diagnostics  # otherwise the steps differ because of a fault already found
     tolerance = STEP_TOLERANCE if dtype == "float64" else None
     with one_thread():
         results = list(compare_steps(graph, module, case, dtype, report.step_count, tolerance))

@@ -1,4 +1,4 @@
-"""Who can be measured. Each peer is one file, which is loaded in a process of its own."""
+"""The libraries that can be measured. Each peer is one file, loaded in a process of its own."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ OURS = "netspec"
 
 @dataclass(frozen=True)
 class Peer:
-    """Something that can take the steps of a case.
+    """A library that can run the steps of a case.
 
     Attributes:
-        about: in a few words.
-        module: of this package.
-        function: in it: makes a `Runner` of a case.
-        packages: what it imports, as names of modules.
-        trains: or does inference alone.
+        about: a short description.
+        module: a module of this package.
+        function: the function of the module that makes a `Runner` for a case.
+        packages: the modules that it imports.
+        trains: False if it only does inference.
     """
 
     about: str
@@ -30,7 +30,7 @@ class Peer:
     trains: bool = True
 
     def reason_not(self, case: Workload) -> str | None:
-        """Why it cannot take part, if that is plain before it is tried."""
+        """Return why it cannot take part, if that is known without trying."""
         missing = [name for name in self.packages if importlib.util.find_spec(name) is None]
         if missing:
             return f"not installed: pip install {' '.join(missing)}"
@@ -39,7 +39,7 @@ class Peer:
         return None
 
     def load(self) -> Prepare:
-        """The function that makes it ready."""
+        """Import and return the function that prepares it."""
         module = importlib.import_module(f"netspec.tools.bench.peers.{self.module}")
         prepare: Prepare = getattr(module, self.function)
         return prepare

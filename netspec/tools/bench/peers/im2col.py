@@ -1,7 +1,7 @@
-"""What a student writes: layers with a forward and a backward each, im2col by index arrays.
+"""A student's implementation: layers with a forward and a backward pass, im2col by index arrays.
 
-N, C, H, W all along, plain NumPy, BLAS with all threads. No trick that an assignment does not teach:
-it is here to say how much the compiler is worth.
+N, C, H, W throughout, plain NumPy, BLAS with all threads. It uses no technique that an assignment
+does not teach: it shows what the compiler gains.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from netspec.tools.bench.layer_list import TorchCall, calls, padding, pair, plai
 from netspec.tools.bench.workload import LEARNING_RATE, Array, Runner, Workload
 
 Arrays = dict[str, Array]
-# Of the gradient of a layer's output: those of its inputs, and of its parameters by its own names.
+# Maps the gradient of a layer's output to those of its inputs, and of its parameters by their own
+# names.
 Backward = Callable[[Array], tuple[tuple[Array, ...], Arrays]]
 
 
 def prepare(case: Workload) -> Runner:
-    """A step through the layers, and back."""
+    """Return a runner whose steps go through the layers and back."""
     threadpool_limits(case.threads, user_api="blas")
     program = calls(case.graph, _LAYERS)
     parameters = case.parameters()
@@ -55,7 +56,7 @@ def prepare(case: Workload) -> Runner:
 
 
 def _parameter_gradients(tape: Sequence[tuple[TorchCall, Backward]], gradients: Arrays) -> Arrays:
-    """Go back through the layers, from the gradients of the net's outputs; these are used up."""
+    """Go backward through the layers from the gradients of the net's outputs, which are modified."""
     dparameters: Arrays = {}
     for call, backward in reversed(tape):
         if call.output not in gradients:
@@ -83,7 +84,7 @@ def _cross_entropy(scores: Array, labels: Array) -> tuple[float, Array]:
 
 
 def _indices(shape: tuple[int, ...], kernel: tuple[int, int], stride: tuple[int, int]) -> Any:
-    """Index arrays (C kh kw, H' W') of channel, row and column: each column is a window."""
+    """Return index arrays (C kh kw, H' W') of channel, row and column: each column is a window."""
     _, channels, height, width = shape
     (kh, kw), (sh, sw) = kernel, stride
     out_h, out_w = (height - kh) // sh + 1, (width - kw) // sw + 1
@@ -107,7 +108,7 @@ def _unpad(x: Array, pads: Any) -> Array:
 
 
 def _add_back(columns: Array, indices: Any, shape: tuple[int, ...]) -> Array:
-    """col2im: what each column (C kh kw, H' W', N) says about a pixel is added up."""
+    """col2im: add up the columns (C kh kw, H' W', N) at the pixels that they were read from."""
     dx = np.zeros(shape, columns.dtype)
     where: Any = (slice(None), *indices)
     np.add.at(dx, where, columns.transpose(2, 0, 1))
@@ -140,7 +141,7 @@ def _conv(call: TorchCall, own: Arrays, x: list[Array], train: bool) -> tuple[Ar
 
 
 def _max_pool(call: TorchCall, own: Arrays, x: list[Array], train: bool) -> tuple[Array, Backward]:
-    """Each channel of each picture on its own, its windows as columns."""
+    """Pool each channel of each picture separately, with its windows as columns."""
     plain(call, dilation=1, ceil_mode=False)
     kernel = pair(call.arguments[0])
     pads = padding(call.options)

@@ -1,4 +1,4 @@
-"""The net in JAX: pure functions of a dict of parameters, pictures as N, H, W, C, one jit a step."""
+"""The net in JAX: pure functions of a dict of parameters, pictures as N, H, W, C, one jit per step."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from netspec.tools.bench.workload import LEARNING_RATE, Runner, Workload
 
 Parameters = dict[str, Any]
 
-# What XLA's convolutions on a processor work in.
+# The layout of XLA's convolutions on a processor.
 _LAYOUT = ("NHWC", "OIHW", "NHWC")
 
 
 def prepare(case: Workload) -> Runner:
-    """A jitted step on a batch that lies in N, H, W, C."""
+    """Return a jitted step, with the batch stored as N, H, W, C."""
     program = calls(case.graph, _FUNCTIONS)
     start = {name: jnp.asarray(value) for name, value in case.parameters().items()}
     batch = {
@@ -73,7 +73,7 @@ def prepare(case: Workload) -> Runner:
 
 
 def _held(call: TorchCall, parameters: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Short and full names of a call's parameters; the counter of a batch norm is left out."""
+    """Map the short names of a call's parameters to full names; a batch norm's counter is left out."""
     return [(short, full) for short, full in call.parameters.items() if full in parameters]
 
 
@@ -147,7 +147,7 @@ def _global_pool(
 
 
 def _flatten(call: TorchCall, own: Parameters, x: list[Any], train: bool) -> tuple[Any, Parameters]:
-    """In the order of N, C, H, W, which the weights after it have."""
+    """Flatten in the order of N, C, H, W, which the following weights expect."""
     first = x[0].transpose(0, 3, 1, 2) if x[0].ndim == 4 else x[0]
     return first.reshape(len(first), -1), {}
 

@@ -1,4 +1,4 @@
-"""The net in tinygrad: its own layers' functions, one TinyJit a step."""
+"""The net in tinygrad: its own layers' functions, one TinyJit per step."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Parameters = dict[str, Any]
 
 
 def prepare(case: Workload) -> Runner:
-    """A jitted step; the device is the processor, with as many threads as it sees of them."""
+    """Return a jitted step. The device is the processor, with as many threads as it reports."""
     program = calls(case.graph, _FUNCTIONS)
     values = case.parameters()
     trained = {p.name for p in case.graph.trainable()}
@@ -57,7 +57,7 @@ def prepare(case: Workload) -> Runner:
 
 
 def _done(tensor: Any) -> Any:
-    """Wait for what was started."""
+    """Wait for the computation to finish."""
     Device[tensor.device].synchronize()
     return tensor
 
@@ -83,7 +83,7 @@ def _linear(call: TorchCall, own: Parameters, x: list[Any], train: bool) -> Any:
 
 
 def _batch_norm(call: TorchCall, own: Parameters, x: list[Any], train: bool) -> Any:
-    """As tinygrad's `nn.BatchNorm` has it."""
+    """Batch norm as in tinygrad's `nn.BatchNorm`."""
     axes = (0, *range(2, x[0].ndim))
     mean, var = own["running_mean"], own["running_var"]
     if train:

@@ -1,4 +1,4 @@
-"""onnxruntime, of what PyTorch exports of the generated module."""
+"""onnxruntime, running the ONNX export of the generated PyTorch module."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from netspec.tools.bench.workload import Runner, Workload
 
 
 def prepare(case: Workload) -> Runner:
-    """A session on the exported net; inference alone."""
+    """Return a session on the exported net; only inference."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = case.threads
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""netspec's own NumPy program, by the interface that a user has."""
+"""netspec's own NumPy program, through the public API."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ VERSION = f"NumPy {np.__version__}"
 
 
 def prepare(case: Workload) -> Runner:
-    """A model on a batch."""
+    """Return a runner of a model on a batch."""
     threads.limit(case.threads)
     model = Model(case.graph, seed=case.seed)
     predictor = model.predictor()

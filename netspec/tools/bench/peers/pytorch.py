@@ -1,4 +1,4 @@
-"""The generated PyTorch module: as it is, in channels_last, and through torch.compile."""
+"""The generated PyTorch module: as it is, in channels_last, and with torch.compile."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def eager(case: Workload) -> Runner:
 
 
 def channels_last(case: Workload) -> Runner:
-    """Weights and pictures in N, H, W, C; the batch comes that way."""
+    """The module with weights and pictures in N, H, W, C; the batch is already stored so."""
     last = torch.channels_last
     module = build(case).to(memory_format=last)
     batch = [x.to(memory_format=last) if x.ndim == 4 else x for x in tensors(case)]
@@ -27,26 +27,26 @@ def channels_last(case: Workload) -> Runner:
 
 
 def compiled(case: Workload) -> Runner:
-    """torch.compile, as it comes."""
+    """The module with torch.compile and its default settings."""
     return _runner(case, build(case), tensors(case), torch.compile)
 
 
 def build(case: Workload) -> Any:
-    """The module with the case's parameters, in the right mode and with the right threads."""
+    """Return the module with the case's parameters, mode and number of threads."""
     torch.set_num_threads(case.threads)
     net: Any = case.net
     return build_module(net, seed=case.seed).train(case.train)
 
 
 def tensors(case: Workload) -> list[Any]:
-    """The batch."""
+    """Return the batch as tensors."""
     return [torch.from_numpy(array) for array in case.inputs().values()]
 
 
 def _runner(
     case: Workload, module: Any, batch: list[Any], transform: Callable[[Any], Any] = lambda m: m
 ) -> Runner:
-    """`transform` gives what is called; the parameters stay the module's."""
+    """Return a runner. `transform` returns what is called; the parameters remain the module's."""
     called = transform(module)
     version = torch.__version__
     held = [*batch, *module.state_dict().values()]
@@ -80,7 +80,7 @@ def _runner(
 
 
 def _peak(step: Callable[[], Any], held: list[Any]) -> int:
-    """The bytes of tensors at the worst moment of a step: those held before it and those it makes."""
+    """Return the most bytes of tensors during a step: those held before it and those it allocates."""
     from torch.profiler import ProfilerActivity, profile
 
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
