@@ -1,1 +1,1 @@
-"""What all stages talk about: ops, graphs, plans, expressions as data."""
+"""The data that all stages share: ops, graphs, plans and expressions."""

@@ -1,8 +1,9 @@
-"""The kinds of attributes that a layer can have: how a constant becomes a checked value.
+"""The kinds of attributes that a layer can have. A kind converts a constant to a checked value.
 
-An op declares its attributes as dataclass fields made by `attribute`; the field's metadata holds the
-kind, which converts what the file says or explains why it cannot. Kinds are never compared, and never
-changed; not saying so to `dataclass` makes them quicker to define.
+An op declares its attributes as dataclass fields made by `attribute`; the field's metadata holds
+the kind, which converts the constant in the file or explains why it cannot. Kinds are never
+compared and never changed. They define no comparison and are not frozen, because that makes the
+classes quicker to define.
 """
 
 from __future__ import annotations
@@ -22,15 +23,15 @@ MAX_AXES = 8
 
 
 class WrongValueError(Exception):
-    """What is wrong with a value, in words that complete `stride must be ...`."""
+    """A value is wrong. The text says what, in words that complete `stride must be ...`."""
 
 
 @dataclass(eq=False, repr=False)
 class Kind:
-    """A type of attribute. `words` are bare names that it takes, such as `same`."""
+    """A type of attribute. `words` are the bare names that it accepts, such as `same`."""
 
     def convert(self, value: object) -> object:
-        """The checked value.
+        """Return the checked value.
 
         Raises:
             WrongValueError: if the value is not of this kind.
@@ -39,15 +40,15 @@ class Kind:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """Bare names that stand for a value here."""
+        """The bare names that stand for a value of this kind."""
         return ()
 
     def show(self, value: object) -> str:
-        """A converted value as a file would write it."""
+        """Return a converted value as a file would write it."""
         return str(value) if value in self.words else show(value)
 
     def describe(self) -> str:
-        """The kind in a few words."""
+        """Describe the kind in a few words."""
         raise NotImplementedError  # pragma: no cover
 
 
@@ -59,7 +60,7 @@ class Int(Kind):
     maximum: int | None = MAX_SIZE
 
     def convert(self, value: object) -> int:
-        """A whole number; one that came out of an exact division (8 / 2) counts."""
+        """Return a whole number. The exact result of a division (8 / 2) counts as one."""
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int):
@@ -72,7 +73,7 @@ class Int(Kind):
         return value
 
     def describe(self) -> str:
-        """Such as `a whole number of at least 1`."""
+        """Describe the kind, as in `a whole number of at least 1`."""
         if self.maximum not in (MAX_SIZE, None):
             return f"a whole number from {self.minimum} to {self.maximum}"
         return f"a whole number of at least {self.minimum}"
@@ -88,10 +89,11 @@ class Real(Kind):
     high_open: bool = False
 
     def convert(self, value: object) -> float:
-        """A finite number in the range."""
+        """Return a finite number in the range."""
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise WrongValueError(f"{self.describe()}, not {show(value)}")
-        # A float stays the object that it is: one may know which argument it came from.
+        # A float is returned as the same object: it may be one that records which argument it came
+        # from.
         try:
             number = value if isinstance(value, float) else float(value)
         except OverflowError:
@@ -103,7 +105,7 @@ class Real(Kind):
         return number
 
     def describe(self) -> str:
-        """Such as `a number in [0, 1)`."""
+        """Describe the kind, as in `a number in [0, 1)`."""
         if math.isinf(self.low) and math.isinf(self.high):
             return "a number"
         left = "(" if self.low_open or math.isinf(self.low) else "["
@@ -116,13 +118,13 @@ class Bool(Kind):
     """`true` or `false`."""
 
     def convert(self, value: object) -> bool:
-        """True or False, nothing that merely looks like it."""
+        """Return True or False. Other values are not converted to a truth value."""
         if not isinstance(value, bool):
             raise WrongValueError(f"true or false, not {show(value)}")
         return value
 
     def describe(self) -> str:
-        """The two words."""
+        """Name the two words."""
         return "true or false"
 
 
@@ -133,7 +135,7 @@ class Choice(Kind):
     choices: tuple[str, ...]
 
     def convert(self, value: object) -> str:
-        """The word itself."""
+        """Return the word itself."""
         if value not in self.choices:
             raise WrongValueError(f"{self.describe()}, not {show(value)}")
         return str(value)
@@ -144,7 +146,7 @@ class Choice(Kind):
         return self.choices
 
     def describe(self) -> str:
-        """Such as `one of zeros, reflect`."""
+        """Describe the kind, as in `one of zeros, reflect`."""
         return "one of " + ", ".join(self.choices)
 
 
@@ -155,7 +157,7 @@ class PairOf(Kind):
     minimum: int = 1
 
     def convert(self, value: object) -> Pair:
-        """The two sizes (height, width)."""
+        """Return the two sizes (height, width)."""
         one = Int(self.minimum)
         if isinstance(value, Sequence) and not isinstance(value, str):
             if len(value) != 2:
@@ -165,13 +167,13 @@ class PairOf(Kind):
         return number, number
 
     def show(self, value: object) -> str:
-        """One number where the two are equal."""
+        """Return one number where the two are equal."""
         if isinstance(value, tuple) and value[0] == value[1]:
             return show(value[0])
         return show(value)
 
     def describe(self) -> str:
-        """The two forms."""
+        """Describe the two forms."""
         return f"a whole number of at least {self.minimum}, or [height, width]"
 
 
@@ -182,7 +184,7 @@ class PaddingOf(Kind):
     same: bool = True
 
     def convert(self, value: object) -> Padding | str:
-        """The four sides (top, bottom, left, right), or "same"."""
+        """Return the four sides (top, bottom, left, right), or "same"."""
         if self.same and value == "same":
             return "same"
         side = Int(0)
@@ -206,11 +208,11 @@ class PaddingOf(Kind):
 
     @property
     def words(self) -> tuple[str, ...]:
-        """`same`, where the op knows it."""
+        """`same`, if the op accepts it."""
         return ("same",) if self.same else ()
 
     def show(self, value: object) -> str:
-        """The shortest of the forms."""
+        """Return the shortest of the forms."""
         if not isinstance(value, tuple):
             return str(value)
         top, bottom, left, right = value
@@ -219,7 +221,7 @@ class PaddingOf(Kind):
         return show(top if top == left else [top, left])
 
     def describe(self) -> str:
-        """All forms."""
+        """Describe all forms."""
         last = ", or same" if self.same else ""
         return f"a whole number, [height, width], or [[top, bottom], [left, right]]{last}"
 
@@ -229,14 +231,14 @@ class AxisOf(Kind):
     """An axis as PyTorch counts them: 0 is the batch, which no layer mixes, and -1 is the last."""
 
     def convert(self, value: object) -> int:
-        """A whole number other than 0."""
+        """Return a whole number other than 0."""
         number = Int(-MAX_SIZE).convert(value)
         if number == 0:
             raise WrongValueError("another axis than 0, which counts the images of the batch")
         return number
 
     def describe(self) -> str:
-        """The count's start."""
+        """Describe how axes are counted."""
         return "a whole number: 1 is the first axis after the batch, -1 the last"
 
 
@@ -248,7 +250,7 @@ class IntList(Kind):
     wildcard: bool = False
 
     def convert(self, value: object) -> tuple[int, ...]:
-        """The numbers; one number alone is a list of one."""
+        """Return the numbers. A single number is a list of one."""
         items = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
         if not 1 <= len(items) <= MAX_AXES:
             raise WrongValueError(f"a list of 1 to {MAX_AXES} numbers, not of {len(items)}")
@@ -262,13 +264,13 @@ class IntList(Kind):
             raise WrongValueError(f"{self.describe()}, not {show(value)}") from None
 
     def describe(self) -> str:
-        """Such as `a list of whole numbers of at least 1, one of which may be -1`."""
+        """Describe the kind, as in `a list of whole numbers of at least 1, one of which may be -1`."""
         wild = ", one of which may be -1" if self.wildcard else ""
         return f"a list of whole numbers of at least {self.minimum}{wild}"
 
 
 def show(value: object) -> str:
-    """A constant as the language writes it."""
+    """Return a constant as the language writes it."""
     if value is None:
         return "none"
     if isinstance(value, bool):
@@ -282,10 +284,11 @@ def show(value: object) -> str:
 
 
 def attribute(kind: Kind, doc: str, default: object = dataclasses.MISSING) -> Any:
-    """Declare an attribute of an op: a dataclass field whose metadata holds its kind and its line.
+    """Declare an attribute of an op: a dataclass field whose metadata holds its kind and its line
+    of documentation.
 
-    Positional order is the order of declaration. The default is given as the language would write
-    it and is converted like any other value.
+    Positional order is the order of declaration. The default is given in the form that a file would
+    use, and is converted like any other value.
     """
     metadata = {"kind": kind, "doc": doc}
     if default is dataclasses.MISSING:

@@ -1,7 +1,7 @@
-"""Arithmetic on compile-time constants: Python's expressions, with limits.
+"""Arithmetic on compile-time constants, as in Python but with limits.
 
 Whole numbers stay whole: `/` gives a float, and a size that comes out as 2.5 is refused where it is
-used. Everything is bounded, so that no file can make the compiler compute for long.
+used. Every result is bounded, so that no file can make the compiler compute for long.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ConstantT = TypeVar("ConstantT", bound="Constant")
 
 
 class ConstantError(Exception):
-    """An operation that constants do not have, with advice where there is some."""
+    """An operation that is not defined for its constants, with advice if there is some."""
 
     def __init__(self, code: Code, message: str, help: str | None = None) -> None:
         super().__init__(message)
@@ -43,7 +43,7 @@ class ConstantError(Exception):
 
 
 def type_name(value: object) -> str:
-    """The kind of a constant in a message."""
+    """Return the name of a constant's type for messages."""
     if isinstance(value, bool):
         return "true or false"
     if isinstance(value, (tuple, range)):
@@ -79,7 +79,9 @@ _COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
 
 
 def arithmetic(op: str, left: object, right: object) -> Constant:
-    """`left op right` for numbers; `+` joins two lists or two strings, `*` repeats a list.
+    """Return `left op right` for numbers.
+
+    `+` also joins two lists or two strings, `*` also repeats a list.
 
     Raises:
         ConstantError: for other operands, division by zero, or a result out of bounds.
@@ -110,7 +112,9 @@ def arithmetic(op: str, left: object, right: object) -> Constant:
 
 
 def _open_arithmetic(op: str, left: object, right: object) -> Constant:
-    """`+`, `-`, `*` of sizes left open and whole numbers; `//` and `%` by a positive number."""
+    """Return `+`, `-` or `*` of open sizes and whole numbers, or `//` or `%` of an open size by a
+    positive number.
+    """
     whole = [isinstance(side, int) and not isinstance(side, bool) for side in (left, right)]
     fits = all(w or isinstance(s, Size) for w, s in zip(whole, (left, right), strict=True))
     divides = op in ("//", "%") and whole[1] and isinstance(right, int) and right > 0
@@ -119,7 +123,7 @@ def _open_arithmetic(op: str, left: object, right: object) -> Constant:
             codes.CONSTANT_TYPE, f"`{op}` is not defined for {type_name(left)} and {type_name(right)}",
             open_help(left, right),
         )  # fmt: skip
-    # A longer operand is never multiplied out, so that this takes no time.
+    # An operand whose text is longer is not multiplied out, so this always takes little time.
     if any(len(str(side)) > MAX_FORMULA for side in (left, right)):
         raise ConstantError(codes.LIMIT_NUMBER, "the formula of this open size is too long")
     result: Dim = _ARITHMETIC[op](left, right)
@@ -127,7 +131,7 @@ def _open_arithmetic(op: str, left: object, right: object) -> Constant:
 
 
 def open_help(*values: object) -> str | None:
-    """What to do where a size left open cannot be used; None if there is none among the values."""
+    """Return advice for an operation that cannot use an open size; None if no value is one."""
     items = [item for v in values for item in (v if isinstance(v, tuple) else (v,))]
     names = sorted(names_in(items))
     if not names:
@@ -136,10 +140,10 @@ def open_help(*values: object) -> str | None:
 
 
 def power(base: Constant, exponent: Constant) -> Constant:
-    """`base ** exponent`.
+    """Return `base ** exponent`.
 
     Raises:
-        ConstantError: for operands that are no numbers, or a result out of bounds.
+        ConstantError: for operands that are not numbers, or a result out of bounds.
     """
     if not (_is_number(base) and _is_number(exponent)):
         raise ConstantError(
@@ -161,10 +165,10 @@ def power(base: Constant, exponent: Constant) -> Constant:
 
 
 def negate(op: str, value: Constant) -> Constant:
-    """`-value`, `+value` or `not value`.
+    """Return `-value`, `+value` or `not value`.
 
     Raises:
-        ConstantError: if the value is not of that kind.
+        ConstantError: if the operator is not defined for the value.
     """
     if op == "not":
         return not truth(value)
@@ -174,10 +178,10 @@ def negate(op: str, value: Constant) -> Constant:
 
 
 def compare(op: str, left: Constant, right: Constant) -> bool:
-    """`left op right`, as in Python.
+    """Return `left op right`, as in Python.
 
     Raises:
-        ConstantError: if the two have no order, or it depends on a size left open.
+        ConstantError: if the two have no order, or if the result depends on an open size.
     """
     if isinstance(left, range):
         left = _items(left)
@@ -200,7 +204,7 @@ def compare(op: str, left: Constant, right: Constant) -> bool:
 
 
 def _is_decided(left: Constant, right: Constant) -> bool:
-    """Whether two constants are equal for all sizes left open, or for none."""
+    """Whether the equality of two constants has the same result for all values of their open sizes."""
     lefts, rights = (side if isinstance(side, tuple) else (side,) for side in (left, right))
     is_open = [isinstance(item, Size) for item in (*lefts, *rights)]
     if not any(is_open) or isinstance(left, tuple) is not isinstance(right, tuple):
@@ -213,7 +217,7 @@ def _is_decided(left: Constant, right: Constant) -> bool:
 
 
 def truth(value: Constant) -> bool:
-    """A condition, which must be true or false.
+    """Return the value of a condition, which must be true or false.
 
     Raises:
         ConstantError: for anything else; a number is not a condition.
@@ -226,10 +230,10 @@ def truth(value: Constant) -> bool:
 
 
 def index(value: object, at: Constant) -> Constant:
-    """`value[at]`.
+    """Return `value[at]`.
 
     Raises:
-        ConstantError: if the value is no list, or has no such item.
+        ConstantError: if the value is not a list, or has no such item.
     """
     if not isinstance(value, (tuple, range)):
         raise ConstantError(codes.CONSTANT_TYPE, f"{type_name(value)} has no items")
@@ -238,10 +242,10 @@ def index(value: object, at: Constant) -> Constant:
 
 
 def position(at: Constant, length: int) -> int:
-    """An index into a list of so many items.
+    """Return an index into a list of `length` items.
 
     Raises:
-        ConstantError: if it is no whole number, or lies outside.
+        ConstantError: if it is not a whole number, or is out of range.
     """
     if isinstance(at, bool) or not isinstance(at, int):
         raise ConstantError(codes.CONSTANT_TYPE, f"an index must be a whole number, not {show(at)}")
@@ -253,10 +257,10 @@ def position(at: Constant, length: int) -> int:
 
 
 def cut(value: object, start: Constant, stop: Constant) -> Constant:
-    """`value[start:stop]`.
+    """Return `value[start:stop]`.
 
     Raises:
-        ConstantError: if the value is no list or an end no whole number.
+        ConstantError: if the value is not a list, or an end is not a whole number.
     """
     if not isinstance(value, (tuple, range)):
         raise ConstantError(codes.CONSTANT_TYPE, f"{type_name(value)} has no items")
@@ -270,7 +274,7 @@ def _end(at: Constant) -> int | None:
 
 
 def bounded(value: ConstantT) -> ConstantT:
-    """The value itself, if it is not too large.
+    """Return the value itself, if it is not too large.
 
     Raises:
         ConstantError: `limit/number` or `limit/list`.
@@ -286,14 +290,14 @@ def bounded(value: ConstantT) -> ConstantT:
 
 
 def size(value: object) -> int:
-    """How many items a list holds, those of its inner lists counted with them, or a string.
+    """Return the number of items of a list, including those of inner lists, or of a string.
 
     Raises:
-        ConstantError: `limit/list`, before the count takes long.
+        ConstantError: `limit/list`, as soon as the count exceeds the limit.
     """
     if isinstance(value, range):
         return _length(value)
-    if isinstance(value, Size):  # as many as take the same time
+    if isinstance(value, Size):  # as many items as take about the same time
         return 160 + 4 * len(value.terms)
     if not isinstance(value, (tuple, str)):
         return 0
@@ -312,7 +316,7 @@ def size(value: object) -> int:
 
 
 def _length(value: range) -> int:
-    """The length of a range, for which `len` overflows."""
+    """Return the length of a range that may be too long for `len`."""
     return max(0, -(-(value.stop - value.start) // value.step))
 
 
@@ -325,7 +329,7 @@ def _items(value: tuple[Constant, ...] | range) -> tuple[Constant, ...]:
 
 @dataclass(frozen=True, slots=True)
 class ConstantFunction:
-    """A function that constants know, with how many arguments it takes."""
+    """A function that can be called in constants, with the numbers of arguments that it accepts."""
 
     call: Callable[..., Constant]
     least: int
@@ -407,7 +411,7 @@ FUNCTIONS: dict[str, ConstantFunction] = {
 
 
 def call(name: str, arguments: Sequence[Constant]) -> Constant:
-    """A constant function by name.
+    """Call a constant function by its name.
 
     Raises:
         ConstantError: if the arguments do not fit.

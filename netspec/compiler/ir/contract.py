@@ -1,6 +1,6 @@
-"""All that an op's file is written with: `from netspec.compiler.ir.contract import *`.
+"""The names that the file of an op needs: `from netspec.compiler.ir.contract import *`.
 
-`np` is NumPy, which is imported when it is first used: checking a file never does. `Array`,
+`np` is NumPy, which is imported when it is first used; checking a file never uses it. `Array`,
 `Lowering` and `Scratch` are for annotations.
 """
 
@@ -83,13 +83,13 @@ if TYPE_CHECKING:
 else:
 
     class _Deferred(ModuleType):
-        """A module that is imported when an attribute of it is asked for."""
+        """A module that is imported when one of its attributes is first read."""
 
         def __getattr__(self, name: str) -> Any:
             return getattr(importlib.import_module(self.__name__), name)
 
     np = _Deferred("numpy")
-    # What stands in annotations alone need not be loaded.
+    # Names that occur only in annotations need not be loaded.
     Array = Buffer = Lowering = Scratch = Any
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Ops that act on every element by a formula: what they share."""
+"""The base class of ops that apply a formula to every element."""
 
 from __future__ import annotations
 
@@ -30,33 +30,40 @@ if TYPE_CHECKING:
 
 
 class ElementwiseOp(Op):
-    """An op that acts on every element by a formula, given as data.
+    """An op that applies a formula, given as data, to every element.
 
-    Subclasses say `value` and `derivatives`; shape, reference and lowering follow from them. In both
-    `x` are the inputs and, behind them, the parameters that the op declares: vectors with a number
-    for each place on one axis, or with one number for all. One of several inputs declares the code
-    `unequal`.
+    Subclasses define `value` and `derivatives`; shape, reference and lowering follow from them. In
+    both, `x` are the inputs, followed by the parameters that the op declares: vectors with one
+    number for each index of one axis, or with a single number for all. An op of several inputs
+    declares the code `unequal`.
 
     Attributes:
-        unequal: the code of inputs of different shapes.
+        unequal: the diagnostic code for inputs of different shapes.
     """
 
     unequal: ClassVar[Code]
 
     def value(self, *x: Expression) -> Expression:
-        """The formula of the value."""
+        """Return the formula of the value."""
         raise NotImplementedError
 
     def derivatives(self, y: Expression, *x: Expression) -> tuple[Expression, ...]:
-        """The formula of dy/dx for each of `x`; one in `y` spares keeping the inputs."""
+        """Return the formula of dy/dx for each of `x`.
+
+        If it is written in `y`, the inputs need not be kept.
+        """
         raise NotImplementedError
 
     def parameter_axis(self, x: Shape) -> int:
-        """The axis along which the parameters lie, counted from 1: the channels."""
+        """Return the axis of the parameters, counted from 1: the channels."""
         return 1
 
     def shape(self, *inputs: Shape) -> Shape:
-        """Equal shapes in, the same shape out."""
+        """Return the common shape of the inputs.
+
+        Raises:
+            ShapeError: with the code `unequal`, if their shapes differ.
+        """
         first = inputs[0]
         if any(differ(other, first) for other in inputs[1:]):
             raise ShapeError(
@@ -69,12 +76,15 @@ class ElementwiseOp(Op):
     # -- reference
 
     def forward(self, run: Evaluation, *x: Array) -> Array:
-        """The formula, one NumPy function at a time."""
+        """Evaluate the formula, one NumPy function at a time."""
         values = self._values(run, x)
         return evaluate(self.value(*map(Var, values)), values)
 
     def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
-        """The chain rule: dx = dy * dy/dx, summed over all that a number of a parameter serves."""
+        """Apply the chain rule: dx = dy * dy/dx.
+
+        The gradient of a parameter is summed over all elements that each of its numbers applies to.
+        """
         values = self._values(run, x)
         formulas = self.derivatives(Var("y"), *map(Var, values))
         values["y"] = self.forward(run, *x)
@@ -88,13 +98,15 @@ class ElementwiseOp(Op):
         return tuple(products[: len(x)])
 
     def _values(self, run: Evaluation, x: tuple[Array, ...]) -> dict[str, Array]:
-        """The inputs, and the parameters as they meet them, by their names in formulas."""
+        """Return the inputs, and the parameters in the shape in which they broadcast, by their
+        names in formulas.
+        """
         values = dict(zip(_names(len(x)), x, strict=True))
         behind = (1,) * (x[0].ndim - 1 - self.parameter_axis(x[0].shape[1:]))
         return values | {name: p.reshape(-1, *behind) for name, p in run.parameters.items()}
 
     def pattern(self, *x: Array) -> Array | None:
-        """What the comparisons of inputs in the formula give; None if it has none."""
+        """Return the results of the comparisons of inputs in the formula; None if it has none."""
         import numpy as np
 
         values = dict(zip(_names(len(x)), x, strict=True))
@@ -110,16 +122,16 @@ class ElementwiseOp(Op):
     # -- lowering
 
     def lower(self, to: Lowering) -> None:
-        """One elementwise step, which fuses with its neighbours."""
+        """Append one elementwise step, which can be fused with its neighbours."""
         for spec in self.parameters(*to.x_shapes):
             to.saved[spec.name] = to.parameter_view(spec.name, self._view(to, spec))
         operands = self._operands(to)
         to.elementwise(to.out, self.value(*map(Var, operands)), **operands)
 
     def lower_backward(self, to: Lowering) -> None:
-        """A sum for each parameter, then an elementwise step for each input.
+        """Append a sum for each parameter, then an elementwise step for each input.
 
-        There is none where the gradient passes unchanged.
+        An input whose gradient is `dy` unchanged needs no step.
         """
         operands = self._operands(to)
         formulas = self.derivatives(Var("y"), *map(Var, operands))
@@ -141,7 +153,9 @@ class ElementwiseOp(Op):
     def _lower_sum(
         self, to: Lowering, spec: ParameterSpec, formula: Expression, operands: dict[str, Buffer]
     ) -> None:
-        """The gradient of a parameter: the sum of dy * formula over all that a number serves."""
+        """Append the gradient of a parameter: the sum of dy * formula over all that each number
+        applies to.
+        """
         factor: Buffer | None = None
         if isinstance(formula, Var) and operands[formula.name].batched:
             factor = operands[formula.name]
@@ -161,12 +175,12 @@ class ElementwiseOp(Op):
         )  # fmt: skip
 
     def _operands(self, to: Lowering) -> dict[str, Buffer]:
-        """The inputs, and the views of the parameters, by their names in formulas."""
+        """Return the inputs, and the views of the parameters, by their names in formulas."""
         named = dict(zip(_names(len(to.x)), to.x, strict=True))
         return named | {s.name: to.saved[s.name] for s in self.parameters(*to.x_shapes)}
 
     def _view(self, to: Lowering, spec: ParameterSpec) -> tuple[int, ...]:
-        """The shape in which a parameter meets a stored value."""
+        """Return the shape in which a parameter broadcasts against a stored value."""
         (size,) = spec.shape
         if size == 1:
             return (1,)
@@ -175,7 +189,7 @@ class ElementwiseOp(Op):
 
 
 def chain_rule(derivative: Expression) -> Expression:
-    """`dy * derivative`, with a derivative of `where(c, 1, 0)` written as `where(c, dy, 0)`."""
+    """Return `dy * derivative`, where a derivative `where(c, 1, 0)` gives `where(c, dy, 0)`."""
     dy = Var("dy")
     if isinstance(derivative, Apply) and derivative.function == "where":
         condition, then, otherwise = derivative.arguments

@@ -2,7 +2,7 @@
 
 An elementwise op gives the formula of its value and of its derivatives as trees. The fuse pass
 composes the trees of neighbouring ops, and an emitter turns a tree into NumPy or numexpr source.
-Nothing here is ever pasted together from strings.
+Formulas are never built by joining strings.
 
 >>> x = Var("x")
 >>> print(x * sigmoid(x))
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Expression:
-    """A formula over named arrays; the usual operators build bigger ones."""
+    """A formula over named arrays. The usual operators build larger ones."""
 
     __slots__ = ()
 
@@ -62,7 +62,7 @@ class Expression:
 
 @dataclass(frozen=True, slots=True)
 class Var(Expression):
-    """An array by name."""
+    """An array, given by its name."""
 
     name: str
 
@@ -82,7 +82,7 @@ class Const(Expression):
 
 @dataclass(frozen=True, slots=True)
 class Apply(Expression):
-    """A function of `FUNCTIONS` applied to formulas."""
+    """A function of `FUNCTIONS`, applied to formulas."""
 
     function: str
     arguments: tuple[Expression, ...]
@@ -96,15 +96,15 @@ Operand = Expression | float | int
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """One function of formulas.
+    """A function that formulas can use.
 
     Attributes:
-        text: how it is written, which is numexpr's syntax as well.
+        text: how it is written, which is also numexpr's syntax.
         numpy: NumPy's name for it; or `module.function`, one of netspec's kernels, with `out`.
-        transcendental: so costly that arithmetic, and not memory, is what takes the time.
+        transcendental: so costly that arithmetic, and not memory, limits the speed.
         boolean: its value is true or false.
         partial: it can be infinite or undefined where its arguments are finite.
-        in_numexpr: numexpr has it, in single precision too.
+        in_numexpr: numexpr has it, also in single precision.
     """
 
     text: str
@@ -116,7 +116,7 @@ class Function:
 
     @property
     def kernel_module(self) -> str | None:
-        """The module of `netspec.kernels` that has it; None for a function of NumPy's."""
+        """The module of `netspec.kernels` that has the function; None for a function of NumPy."""
         module, dot, _ = self.numpy.partition(".")
         return module if dot else None
 
@@ -131,7 +131,8 @@ FUNCTIONS: dict[str, Function] = {
     "less": Function("({} < {})", "less", boolean=True),
     "logical_and": Function("({} & {})", "logical_and", boolean=True),
     "where": Function("where({}, {}, {})", "where"),
-    # numexpr 2.13 was the first to have these two, and computes them in double precision only.
+    # numexpr 2.13 was the first version to have these two, and computes them only in double
+    # precision.
     "maximum": Function("maximum({}, {})", "maximum", in_numexpr=False),
     "minimum": Function("minimum({}, {})", "minimum", in_numexpr=False),
     "absolute": Function("abs({})", "absolute"),
@@ -147,7 +148,7 @@ FUNCTIONS: dict[str, Function] = {
 
 
 def lift(value: Operand) -> Expression:
-    """A number as a formula; a formula as itself."""
+    """Return a number as a formula, and a formula as itself."""
     return value if isinstance(value, Expression) else Const(float(value))
 
 
@@ -175,27 +176,31 @@ erf = _function("erf")
 
 
 def sigmoid(x: Expression) -> Expression:
-    """1 / (1 + exp(-x)). Overflow of exp gives the right limit, 0."""
+    """Return 1 / (1 + exp(-x)). If exp overflows, the result is the right limit, 0."""
     return 1 / (1 + exp(-x))
 
 
 def elu(x: Expression, alpha: float) -> Expression:
-    """x where x > 0, else alpha (exp(x) - 1), as a sum of its two halves: exp never overflows."""
+    """Return x where x > 0, else alpha (exp(x) - 1), as a sum of two parts, so that exp never
+    overflows.
+    """
     return maximum(x, 0) + alpha * expm1(minimum(x, 0))
 
 
 def total(terms: Sequence[Expression]) -> Expression:
-    """The sum of formulas."""
+    """Return the sum of formulas."""
     return _balanced("add", terms)
 
 
 def product(factors: Sequence[Expression]) -> Expression:
-    """The product of formulas."""
+    """Return the product of formulas."""
     return _balanced("multiply", factors)
 
 
 def _balanced(function: str, terms: Sequence[Expression]) -> Expression:
-    """Terms joined by halves: the tree of a thousand is ten deep, and Python's stack is not endless."""
+    """Join terms in a balanced tree: a thousand terms are ten levels deep, since Python's stack is
+    limited.
+    """
     if len(terms) == 1:
         return terms[0]
     half = (len(terms) + 1) // 2
@@ -203,12 +208,15 @@ def _balanced(function: str, terms: Sequence[Expression]) -> Expression:
 
 
 def variables(expression: Expression) -> tuple[str, ...]:
-    """The names in a formula, each once, in order of first use."""
+    """Return the names in a formula, each once, in the order of first use."""
     return tuple(dict.fromkeys(e.name for e in walk(expression) if isinstance(e, Var)))
 
 
 def walk(expression: Expression) -> Iterator[Expression]:
-    """Every node of a formula, parents first. Iterative: fused formulas can be deep."""
+    """Yield every node of a formula, parents first.
+
+    It does not recurse, because fused formulas can be deep.
+    """
     stack = [expression]
     while stack:
         node = stack.pop()
@@ -218,7 +226,7 @@ def walk(expression: Expression) -> Iterator[Expression]:
 
 
 def decisions(expression: Expression) -> tuple[Expression, ...]:
-    """The comparisons on which it depends which smooth piece a formula is on.
+    """Return the comparisons that decide on which smooth piece of a formula the arguments are.
 
     >>> [str(decision) for decision in decisions(maximum(Var("x"), 0))]
     ['(x > 0)']
@@ -237,7 +245,7 @@ def decisions(expression: Expression) -> tuple[Expression, ...]:
 
 
 def substitute(expression: Expression, values: Mapping[str, Expression]) -> Expression:
-    """The formula with variables replaced by formulas."""
+    """Return the formula with variables replaced by formulas."""
     if isinstance(expression, Var):
         return values.get(expression.name, expression)
     if isinstance(expression, Apply):
@@ -248,11 +256,11 @@ def substitute(expression: Expression, values: Mapping[str, Expression]) -> Expr
 
 
 def evaluate(expression: Expression, values: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
-    """The value of a formula by plain NumPy, one function at a time: the reference."""
+    """Return the value of a formula in plain NumPy, one function at a time: the reference."""
     if isinstance(expression, Var):
         return values[expression.name]
     if isinstance(expression, Const):
-        # A Python float is weak: it takes the arrays' precision.
+        # A Python float adopts the precision of the arrays that it is combined with.
         return expression.value  # type: ignore[return-value]
     assert isinstance(expression, Apply)
     arguments = [evaluate(a, values) for a in expression.arguments]
@@ -262,14 +270,14 @@ def evaluate(expression: Expression, values: Mapping[str, NDArray[Any]]) -> NDAr
 
 
 def np_errstate() -> np.errstate:
-    """Overflow to infinity is part of the formulas above (sigmoid's limits), not an accident."""
+    """Return an `errstate` that ignores overflow: formulas such as `sigmoid` rely on its limit."""
     import numpy as np
 
     return np.errstate(over="ignore", under="ignore")
 
 
 def numpy_function(name: str) -> Callable[..., NDArray[Any]]:
-    """The callable of a function of `FUNCTIONS`."""
+    """Return the callable for a function of `FUNCTIONS`."""
     import numpy as np
 
     target = FUNCTIONS[name]

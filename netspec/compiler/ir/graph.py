@@ -1,7 +1,7 @@
-"""The graph of a net: operations in SSA form.
+"""The graph of a net: operations in static single assignment (SSA) form.
 
-A value is named by the node that computes it. Shapes are those of one image: the batch size N is not
-part of them, and messages write it in front.
+A value has the name of the node that computes it. Shapes are those of one image: the batch size N
+is not part of them, and messages write it in front.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Role = Literal["weight", "bias", "scale", "shift", "statistic", "counter"]
 
 
 def show_shape(shape: Shape | None) -> str:
-    """`[N, 3, 32, 32]`."""
+    """Return a shape as `[N, 3, 32, 32]`."""
     if shape is None:
         return "unknown"
     return "[" + ", ".join(["N", *map(str, shape)]) + "]"
@@ -35,8 +35,8 @@ def show_shape(shape: Shape | None) -> str:
 class Parameter:
     """A parameter or a buffer of a net, under its full name (`layer1.0.conv1.weight`).
 
-    `role` says how it is treated: L2 acts on a `weight`; a `statistic` (float) and a `counter`
-    (integer) are buffers, saved but not trained.
+    `role` says how it is treated: L2 regularization applies to a `weight`; a `statistic` (float)
+    and a `counter` (integer) are buffers, which are saved but not trained.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Parameter:
 
     @property
     def trainable(self) -> bool:
-        """Whether it has a gradient."""
+        """Whether the parameter has a gradient."""
         return self.role not in ("statistic", "counter")
 
     @property
@@ -61,8 +61,10 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a node was written: the whole stage, the call in it with the span of each attribute, and
-    the chain of block calls and loop turns that led there.
+    """Where a node was written.
+
+    It has the span of the whole stage, the span of the call in it and of each attribute, and the
+    chain of block calls and loop iterations that led there.
     """
 
     span: Span
@@ -93,9 +95,9 @@ class Node:
 
 @dataclass(frozen=True)
 class Graph:
-    """A net after names, blocks, loops and static conditions are resolved.
+    """A net in which names, blocks, loops and static conditions are resolved.
 
-    Nodes are in an order in which every input comes before its use. `inputs` and `outputs` map the
+    Nodes are in topological order: every input comes before its use. `inputs` and `outputs` map the
     names that the file gives to shapes and to values.
     """
 
@@ -109,20 +111,20 @@ class Graph:
 
     @cached_property
     def by_name(self) -> Mapping[str, Node]:
-        """The node of each value that is not an input."""
+        """The node that computes each value. Inputs have none."""
         return {node.name: node for node in self.nodes}
 
     def shape_of(self, value: str) -> Shape:
-        """The shape of a value: of a node or of an input."""
+        """Return the shape of a value, which is a node or an input."""
         return self.inputs[value] if value in self.inputs else self.by_name[value].shape
 
     def shapes_into(self, node: Node) -> tuple[Shape, ...]:
-        """The shapes of a node's inputs."""
+        """Return the shapes of a node's inputs."""
         return tuple(self.shape_of(value) for value in node.inputs)
 
     @cached_property
     def consumers(self) -> Mapping[str, tuple[Node, ...]]:
-        """The nodes that read each value; one that reads it twice is there twice."""
+        """The nodes that read each value. A node that reads it twice is listed twice."""
         readers: dict[str, list[Node]] = {}
         for node in self.nodes:
             for value in node.inputs:
@@ -131,7 +133,10 @@ class Graph:
 
     @cached_property
     def topology(self) -> networkx.DiGraph:
-        """Values and who reads whom, for topology queries. It stores no facts of its own."""
+        """Return the values and their readers as a graph for topology queries.
+
+        It holds no other facts.
+        """
         import networkx
 
         topology = networkx.DiGraph()
@@ -142,7 +147,7 @@ class Graph:
         return topology
 
     def trainable(self) -> Iterator[Parameter]:
-        """The parameters that have gradients, in order."""
+        """Yield the parameters that have gradients, in order."""
         return (p for p in self.parameters.values() if p.trainable)
 
     def __str__(self) -> str:

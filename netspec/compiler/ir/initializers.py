@@ -1,7 +1,9 @@
-"""Initial values of parameters: the rules a `.net` file can name, and how each is drawn.
+"""Initial values of parameters: the rules that a `.net` file can name, and how each draws its
+values.
 
-A rule is one class. Its fields are its arguments in the file, its docstring its documentation. The
-comparison is written once, here, for a dataclass with its own takes three times as long to define.
+A rule is one class. Its fields are its arguments in the file, and its docstring is its
+documentation. Comparison is written once, in the base class, because a dataclass that generates its
+own takes three times as long to define.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ class Initializer:
     def sample(
         self, rng: np.random.Generator, shape: tuple[int, ...]
     ) -> NDArray[np.float64]:  # pragma: no cover - every rule has its own
-        """The values, in float64, of a parameter of this shape."""
+        """Return the values, in float64, of a parameter of this shape."""
         raise NotImplementedError
 
     def __eq__(self, other: object) -> bool:
@@ -44,7 +46,7 @@ class Initializer:
 
 
 def fans(shape: tuple[int, ...]) -> tuple[int, int]:
-    """(fan_in, fan_out) of a weight (out, in, *kernel), as PyTorch counts them."""
+    """Return (fan_in, fan_out) of a weight (out, in, *kernel), counted as PyTorch does."""
     receptive = math.prod(shape[2:])
     if len(shape) < 2:
         return shape[0] if shape else 1, shape[0] if shape else 1
@@ -58,7 +60,7 @@ class Zeros(Initializer):
     rule = "zeros"
 
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
-        """Zeros."""
+        """Return zeros."""
         return _full(shape, 0.0)
 
 
@@ -69,7 +71,7 @@ class Ones(Initializer):
     rule = "ones"
 
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
-        """Ones."""
+        """Return ones."""
         return _full(shape, 1.0)
 
 
@@ -81,7 +83,7 @@ class Constant(Initializer):
     rule = "constant"
 
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
-        """The value everywhere."""
+        """Return an array filled with the value."""
         return _full(shape, self.value)
 
 
@@ -94,7 +96,7 @@ class Normal(Initializer):
     rule = "normal"
 
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
-        """N(mean, std^2)."""
+        """Draw from N(mean, std^2)."""
         return rng.normal(self.mean, self.std, shape)
 
 
@@ -107,7 +109,7 @@ class TruncatedNormal(Initializer):
     rule = "truncated_normal"
 
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
-        """N(mean, std^2), within mean +- 2 std."""
+        """Draw from N(mean, std^2), within mean +- 2 std."""
         values = rng.standard_normal(shape)
         while (outside := abs(values) > 2).any():
             values[outside] = rng.standard_normal(int(outside.sum()))
@@ -123,7 +125,7 @@ class Uniform(Initializer):
     rule = "uniform"
 
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
-        """U(low, high)."""
+        """Draw from U(low, high)."""
         return rng.uniform(self.low, self.high, shape)
 
 
@@ -135,7 +137,7 @@ class KaimingNormal(Initializer):
     rule = "kaiming_normal"
 
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
-        """N(0, gain^2 / fan_in)."""
+        """Draw from N(0, gain^2 / fan_in)."""
         return rng.normal(0.0, self.gain / math.sqrt(fans(shape)[0]), shape)
 
 
@@ -147,7 +149,7 @@ class KaimingFanOut(Initializer):
     rule = "kaiming_fan_out"
 
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
-        """N(0, gain^2 / fan_out)."""
+        """Draw from N(0, gain^2 / fan_out)."""
         return rng.normal(0.0, self.gain / math.sqrt(fans(shape)[1]), shape)
 
 
@@ -159,7 +161,7 @@ class KaimingUniform(Initializer):
     rule = "kaiming_uniform"
 
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
-        """U(-b, b) with b = gain sqrt(3 / fan_in)."""
+        """Draw from U(-b, b) with b = gain sqrt(3 / fan_in)."""
         bound = self.gain * math.sqrt(3.0 / fans(shape)[0])
         return rng.uniform(-bound, bound, shape)
 
@@ -172,7 +174,7 @@ class XavierNormal(Initializer):
     rule = "xavier_normal"
 
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
-        """N(0, 2 gain^2 / (fan_in + fan_out))."""
+        """Draw from N(0, 2 gain^2 / (fan_in + fan_out))."""
         return rng.normal(0.0, self.gain * math.sqrt(2.0 / sum(fans(shape))), shape)
 
 
@@ -184,7 +186,7 @@ class XavierUniform(Initializer):
     rule = "xavier_uniform"
 
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
-        """U(-b, b) with b = gain sqrt(6 / (fan_in + fan_out))."""
+        """Draw from U(-b, b) with b = gain sqrt(6 / (fan_in + fan_out))."""
         bound = self.gain * math.sqrt(6.0 / sum(fans(shape)))
         return rng.uniform(-bound, bound, shape)
 
@@ -198,7 +200,7 @@ class Values(Initializer):
     rule = "values"
 
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
-        """The numbers themselves."""
+        """Return the numbers as an array."""
         import numpy as np
 
         return np.array(self.numbers, dtype=np.float64).reshape(shape)
@@ -216,10 +218,11 @@ def _full(shape: tuple[int, ...], value: float) -> NDArray[np.float64]:
 def draw(
     name: str, shape: tuple[int, ...], initializer: Initializer, seed: int
 ) -> NDArray[np.float64]:
-    """The initial values of a parameter, in float64.
+    """Draw the initial values of a parameter, in float64.
 
-    Each parameter has a random stream of its own, from the seed and its name: changing one layer
-    leaves the others' initial values alone, and every backend starts from the same ones.
+    Each parameter has a random stream of its own, seeded by the seed and its name. So changing one
+    layer does not change the initial values of the others, and every backend starts with the same
+    values.
     """
     import numpy as np
 
@@ -235,7 +238,7 @@ RULES: dict[str, type[Initializer]] = {
     )
 }  # fmt: skip
 
-# Each measure of spread must not be negative: a sign there is a typing mistake.
+# These arguments measure spread and must not be negative: a sign there is a typing error.
 _NOT_NEGATIVE = ("std", "gain")
 
 
@@ -282,7 +285,7 @@ def _number(name: str, value: object) -> float:
 
 
 def literal(value: object) -> Values:
-    """The initializer of a nested list of numbers.
+    """Return the initializer for a nested list of numbers.
 
     Raises:
         WrongValueError: if the list is ragged, too long or holds something else.

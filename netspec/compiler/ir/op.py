@@ -1,8 +1,8 @@
 """The contract of an op.
 
 An op is one file in `netspec/compiler/ops/`, holding one subclass of `Op`: a frozen dataclass whose
-fields are the attributes a `.net` file can set. An instance is an op with its attributes; a graph's
-node holds one. Everything else in netspec loops over the registry and asks the op.
+fields are the attributes a `.net` file can set. An instance is an op with its attributes, and each
+node of a graph holds one. The rest of netspec iterates over the registry and asks the ops.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ class ParameterSpec:
 
 @dataclass(slots=True, eq=False, repr=False)
 class Fix:
-    """A change of one attribute that may mend an error: its new text in the file, and why.
+    """A change of one attribute that may fix an error: its new text in the file, and the reason.
 
-    The attribute `->` stands for a stage to be written in front of this one.
+    The attribute `->` stands for a stage that is inserted before this one.
     """
 
     attribute: str
@@ -54,15 +54,15 @@ class Fix:
 
 
 class ShapeError(Exception):
-    """An op cannot take its inputs. The compiler adds where, and tries the fixes.
+    """An op cannot accept its inputs. The compiler adds the location, and tries the fixes.
 
     Args:
         code: the diagnostic's code.
         message: what is wrong, with the numbers.
-        blame: the attribute at fault, if it is one.
-        notes: facts, such as the formula with its numbers.
+        blame: the attribute that is wrong, if it is one.
+        notes: facts, such as the formula with numbers put in.
         fixes: changes of attributes worth trying, best first.
-        help: advice that is no change of an attribute.
+        help: advice that does not change an attribute.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class ShapeError(Exception):
 
 @dataclass(slots=True, eq=False, repr=False)
 class Finding:
-    """Something legal but suspicious about a node: a warning in the making."""
+    """Something legal but suspicious about a node, which becomes a warning."""
 
     code: Code
     message: str
@@ -103,32 +103,33 @@ class X:
     index: int = 0
 
 
-# How many images input 0 holds, where a PyTorch expression must say it: never -1, which would take
-# what is left over of other sizes for images.
+# The batch size of input 0, where a PyTorch expression must state it. It is never written as -1,
+# because PyTorch would then compute the batch size from the other sizes even if those are wrong.
 BATCH = Size.named("0.0")
 
 
 @dataclass(frozen=True, slots=True)
 class P:
-    """The node's parameter of this name, in a PyTorch expression that no module of `torch.nn` holds."""
+    """A parameter of the node, in a PyTorch expression whose module does not hold it."""
 
     name: str
 
 
 @dataclass(frozen=True)
 class Torch:
-    """A PyTorch expression as data: a module of `torch.nn` or a function, and its arguments.
+    """A PyTorch expression as data: a module of `torch.nn`, or a function, with its arguments.
 
-    A module is built once with the arguments and called with the inputs; its parameters have the
-    op's own names. A function is called with the arguments: inputs `X(i)`, parameters `P(name)`, calls
-    of functions or of the one module that a node has, plain values, and tuples of these.
+    A module is created once with the arguments and called with the inputs; its parameters have the
+    op's own names. A function is called with the arguments: inputs `X(i)`, parameters `P(name)`,
+    calls of functions or of the single module that a node can have, plain values, and tuples of
+    these.
 
     Attributes:
         target: such as `nn.Conv2d` or `F.relu`.
-        arguments: those by position.
-        options: those by name.
-        inputs: of a module, what it is called with.
-        defaults: the values at which PyTorch lets an option be left out.
+        arguments: the positional arguments.
+        options: the keyword arguments.
+        inputs: what a module is called with.
+        defaults: PyTorch's default values; an option with its default is left out.
         pairs: whether one number stands for a pair of equal ones.
         as_module: the class that a function of one value, with the same arguments behind that, has
             in `torch.nn`: a `nn.Sequential` can hold it.
@@ -149,7 +150,7 @@ class Torch:
 
     @property
     def module(self) -> Torch | None:
-        """The module in the expression, if there is one: itself, or the target of an argument."""
+        """The module in the expression: the expression itself, one in its arguments, or None."""
         if self.is_module:
             return self
         parts = [part for part in self.arguments if isinstance(part, Torch)]
@@ -158,7 +159,10 @@ class Torch:
 
 @dataclass(slots=True, eq=False, repr=False)
 class Example:
-    """A call as a `.net` file writes it, and the shapes that go in. The generic tests run it."""
+    """A call as a `.net` file writes it, with the shapes of its inputs.
+
+    The generic tests run it.
+    """
 
     call: str
     inputs: tuple[Shape, ...]
@@ -166,7 +170,7 @@ class Example:
 
 @dataclass(slots=True, eq=False, repr=False)
 class BadExample:
-    """A call that must be refused with this code."""
+    """A call that must be rejected with this code."""
 
     call: str
     inputs: tuple[Shape, ...]
@@ -175,13 +179,15 @@ class BadExample:
 
 @dataclass
 class Evaluation:
-    """What the reference evaluation of one node can read and leave.
+    """What the reference evaluation of a node reads, and what it leaves behind.
 
     Attributes:
-        training: batch statistics and dropout masks, or the running statistics and none.
+        training: whether to use batch statistics and dropout masks, or running statistics and no
+            masks.
         parameters: by the op's own names; buffers are updated in place.
-        masks: the random masks of the run by node name (drawn before, so that programs share them).
-        saved: what forward leaves for backward.
+        masks: the random masks of the run by node name, drawn beforehand so that programs share
+            them.
+        saved: what forward saves for backward.
         gradients: the parameters' gradients, filled by backward.
     """
 
@@ -200,21 +206,23 @@ class Op:
     """One kind of layer. Subclasses are frozen dataclasses registered with `@register`.
 
     Class attributes:
-        name: the word in a `.net` file.
-        arity: how many inputs it takes; None for any number from two.
-        commutes_with_max: it never falls and works on each number alone, and its gradient is zero
-            wherever it is flat, so that a maximum may be taken before it.
-        takes_max: its value is the maximum over a window, the first of equals.
-        value_range: the least and the largest number that its value can hold.
-        is_distribution: whether its values along an axis are probabilities that add up to 1.
-        moves_axes: whether what PyTorch makes of it, or the gradient that goes back, can be a view
-            with axes moved, which lies in memory in another order than that of its axes.
-        torch_order: PyTorch's order of arguments, where it also takes a size that we infer from the
-            input, which is written as "".
-        torch_function, torch_module: the function or the module of PyTorch that takes the inputs and
-            the attributes in order; both where they are two forms of the same.
-        parameter_names: the parameters whose initial values `weight = normal(0.1)` may set in a call.
-        offers: names of its own, beside those of the contract, that others may read.
+        name: the op's name in a `.net` file.
+        arity: the number of inputs; None for two or more.
+        commutes_with_max: it is monotonically non-decreasing and elementwise, and its gradient is
+            zero wherever it is flat, so that a maximum may be taken before it.
+        takes_max: its value is the maximum over a window; of equal values the first one counts.
+        value_range: the smallest and the largest number that its value can contain.
+        is_distribution: whether its values along an axis are probabilities, with the sum 1.
+        moves_axes: whether its result in PyTorch, or the gradient that it passes back, can be a
+            view with permuted axes, whose order in memory is not that of its axes.
+        torch_order: PyTorch's order of arguments. A size that PyTorch takes, but that is inferred
+            from the input here, is written as "".
+        torch_function, torch_module: the function or the module of PyTorch that takes the inputs
+            and the attributes in order; both if they are two forms of the same op.
+        parameter_names: the parameters whose initial values `weight = normal(0.1)` may set in a
+            call.
+        offers: the op's own public names that are not in the contract, but that other modules may
+            read.
         examples, bad_examples: what the generic tests run.
     """
 
@@ -236,55 +244,64 @@ class Op:
     # -- checking
 
     def shape(self, *inputs: Shape) -> Shape:
-        """The shape of the value, for one image: by default that of the first input.
+        """Return the shape of the value, for one image. By default it is that of the first input.
 
         Raises:
-            ShapeError: if the op cannot take these inputs.
+            ShapeError: if the op cannot accept these inputs.
         """
         return inputs[0]
 
     def parameters(self, *inputs: Shape) -> tuple[ParameterSpec, ...]:
-        """The parameters and buffers, with their default initial values."""
+        """Return the parameters and buffers, with their default initial values."""
         return ()
 
     def macs(self, *inputs: Shape) -> int:
-        """Multiply-adds for one image; zero for everything but matrix products."""
+        """Return the multiply-adds for one image.
+
+        They are zero for everything but matrix products.
+        """
         return 0
 
     def sees(self, *inputs: Shape) -> tuple[tuple[int, float], tuple[int, float]] | None:
-        """(extent, step) along height and along width: how many rows one number of the value looks
-        at, and how far apart its neighbour looks, less than 1 where the op enlarges. None where it
-        looks at everything.
+        """Return (extent, step) along the height and along the width, or None.
+
+        The extent is the number of rows of the input that one number of the value depends on, and
+        the step the distance of the rows that its neighbour depends on, which is less than 1 if the
+        op enlarges. None means that each number depends on the whole input.
         """
         return (1, 1), (1, 1)
 
     def least_training_batch(self, *inputs: Shape) -> int:
-        """The smallest batch that the op can be trained on."""
+        """Return the smallest batch size on which the op can be trained."""
         return 1
 
     def lint(self, node: Node, graph: Graph) -> Iterable[Finding]:
-        """What is legal but suspicious about a node."""
+        """Return what is legal but suspicious about a node."""
         return ()
 
     def is_unlikely(self) -> bool:
-        """Whether the attributes are such as hardly anyone means: they may be in PyTorch's order."""
+        """Whether hardly anyone would choose these attributes, so that they may be in PyTorch's
+        order.
+        """
         return False
 
     # -- reference: slow and obvious, N,C,H,W
 
     def forward(self, run: Evaluation, *x: Array) -> Array:
-        """The value of a batch."""
+        """Return the value for a batch."""
         raise NotImplementedError
 
     def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
-        """The gradients of the inputs; those of parameters go to `run.gradients`."""
+        """Return the gradients of the inputs. Those of parameters go to `run.gradients`."""
         raise NotImplementedError
 
     def pattern(self, *x: Array) -> Array | None:
-        """Which smooth piece of the op each number of a batch is on, as whole numbers or bools.
+        """Return which smooth piece of the op each number of a batch is on, as whole numbers or
+        bools.
 
-        It changes when an input crosses a kink, such as a ReLU's zero: finite differences across
-        one say nothing about the gradient. None for an op without kinks.
+        The result changes when an input crosses a kink, such as the zero of a ReLU: finite
+        differences across a kink do not approximate the gradient. It is None for an op without
+        kinks.
         """
         return None
 
@@ -299,7 +316,10 @@ class Op:
         raise NotImplementedError
 
     def torch(self, *inputs: Shape) -> Torch:
-        """The same op in PyTorch: by default `torch_function`, or else `torch_module`."""
+        """Return the same op in PyTorch.
+
+        By default it is `torch_function`, or else `torch_module`.
+        """
         given = tuple(getattr(self, name) for name in self.attributes())
         if self.torch_function:
             arguments = (*map(X, range(len(inputs))), *given)
@@ -309,31 +329,37 @@ class Op:
         return Torch(self.torch_module, given)
 
     def needs_order(self, *inputs: Shape) -> bool:
-        """Whether PyTorch gets the gradient of `torch` wrong for views with axes moved.
+        """Whether PyTorch computes a wrong gradient for `torch` when an input is a view with
+        permuted axes.
 
-        Sizes are numbers, or formulas of what can still change.
+        The sizes in `inputs` are numbers, or formulas of sizes that can still change.
         """
         return False
 
     def torch_of_views(self, *inputs: Shape) -> Torch:
-        """What `torch` is, right for views with axes moved too, where it `needs_order`."""
+        """Return the PyTorch expression that is also correct for views with permuted axes.
+
+        It differs from `torch` where the op `needs_order`.
+        """
         return self.torch(*inputs)
 
     # -- common to all
 
     @classmethod
     def attributes(cls) -> Mapping[str, dataclasses.Field[object]]:
-        """The attributes in positional order."""
+        """Return the attributes in positional order."""
         return _attributes(cls)  # type: ignore[arg-type]
 
     @classmethod
     def kind(cls, attribute: str) -> Kind:
-        """The kind of an attribute."""
+        """Return the kind of an attribute."""
         kind: Kind = cls.attributes()[attribute].metadata["kind"]
         return kind
 
     def __str__(self) -> str:
-        """The call as a file could write it, with the attributes that differ from their defaults."""
+        """Return the call as a file could write it, with the attributes that differ from their
+        defaults.
+        """
         given = []
         for name, f in self.attributes().items():
             value = getattr(self, name)
@@ -358,11 +384,11 @@ REGISTERED: dict[str, type[Op]] = {}
 
 @dataclass_transform(frozen_default=True)
 def register(cls: type[_T]) -> type[_T]:
-    """Class decorator: make an op, as a frozen dataclass, known under its name.
+    """Class decorator: make an op a frozen dataclass, and register it under its name.
 
     Raises:
         TypeError: for a public name that neither the contract nor a family of ops has, such as a
-            misspelt `foward`, and for a field that is no `attribute`.
+            misspelt `foward`, and for a field that is not made by `attribute`.
     """
     dataclass(frozen=True)(cls)
     _require_known_names(cls)
@@ -373,7 +399,7 @@ def register(cls: type[_T]) -> type[_T]:
 
 
 def _require_known_names(cls: type[Op]) -> None:
-    """Refuse what nobody would ever call: a hook whose name is not quite one."""
+    """Reject a member that nothing would ever call, because its name is misspelt."""
     attributes = cls.attributes()
     for name, declared in attributes.items():
         if "kind" not in declared.metadata:
@@ -388,13 +414,13 @@ def _require_known_names(cls: type[Op]) -> None:
 
 
 def _declared(base: type) -> Mapping[str, Any]:
-    """What a class says that its subclasses have, such as `name: ClassVar[str]`."""
+    """Return the members that a class declares for its subclasses, such as `name: ClassVar[str]`."""
     found: Mapping[str, Any] = vars(base).get("__annotations__", {})
     return found
 
 
 def _unknown(cls: type[Op], name: str) -> str:
-    """What is said of a public name that is in no contract."""
+    """Return the error message for a public name that is not in the contract."""
     from difflib import get_close_matches
 
     known = {n for base in cls.__mro__[1:] for n in (*vars(base), *_declared(base))}

@@ -1,8 +1,8 @@
-"""The scheduled NumPy program as data: buffers, and steps that read and write them.
+"""The scheduled NumPy program as data: buffers, and the steps that read and write them.
 
-Ops lower themselves to steps (`Lowering` is what they do it with), passes rewrite the steps, and
-the emitter prints them. A 3-d value (C, H, W) is stored channels last, as (N, H, W, C); every other
-value as it is.
+Ops lower themselves to steps with the help of `Lowering`, passes rewrite the steps, and the emitter
+prints them. A 3-d value (C, H, W) is stored channels last, as (N, H, W, C); every other value is
+stored in the order of its axes.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ Emitter = Literal["numpy", "numexpr"]
 
 @dataclass(frozen=True, slots=True)
 class Buffer:
-    """An array of the program. A `batched` one has N in front of its shape."""
+    """An array of the program. A `batched` one has the batch size N in front of its shape."""
 
     name: str
     shape: tuple[int, ...]
     batched: bool = True
 
     def elements(self, batch: int) -> int:
-        """The number of elements for a batch size; of pictures of `TYPICAL` size, if that is open."""
+        """Return the number of elements for a batch size. Open sizes count as `TYPICAL`."""
         return typical(math.prod(self.shape)) * (batch if self.batched else 1)
 
     def __str__(self) -> str:
@@ -58,7 +58,7 @@ class GradientRef:
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """An argument that the program provides: `scratch`, `rng`."""
+    """An argument that the program itself provides: `scratch` or `rng`."""
 
     name: Literal["scratch", "rng"]
 
@@ -75,7 +75,7 @@ Argument = Operand | Marker | None
 
 @dataclass(frozen=True, slots=True)
 class Scratch:
-    """How much scratch a kernel needs: `function(n, *arguments, **options)` elements."""
+    """The scratch memory that a kernel needs: `function(n, *arguments, **options)` elements."""
 
     function: str
     arguments: tuple[tuple[int, ...] | int, ...]
@@ -84,7 +84,7 @@ class Scratch:
 
 @dataclass(frozen=True, slots=True)
 class KernelStep:
-    """A call of a function of `netspec.kernels`. `writes` are the arguments that it fills."""
+    """A call of a function of `netspec.kernels`. `writes` are the arguments that it writes."""
 
     kernel: str
     arguments: tuple[Argument, ...]
@@ -95,7 +95,7 @@ class KernelStep:
 
     @property
     def reads(self) -> tuple[Operand, ...]:
-        """The arguments it only reads."""
+        """The arguments that it only reads."""
         return tuple(
             a
             for a in self.arguments
@@ -114,7 +114,9 @@ class KernelStep:
 
 @dataclass(frozen=True, slots=True)
 class ElementwiseStep:
-    """`output = formula` for every element. Operands without a batch are broadcast over rows.
+    """`output = formula` for every element.
+
+    Operands without a batch axis are broadcast over the rows.
 
     `emitter` says which code computes it: blocked NumPy ufuncs, or numexpr.
     """
@@ -127,7 +129,7 @@ class ElementwiseStep:
 
     @property
     def vectors(self) -> tuple[str, ...]:
-        """The operands that are broadcast: one number for each place on an axis, or for all."""
+        """The operands that are broadcast: one number for each index of an axis, or one for all."""
         if not (isinstance(self.output, Buffer) and self.output.batched):
             return ()
         return tuple(
@@ -154,7 +156,7 @@ class ElementwiseStep:
 
 @dataclass(frozen=True, slots=True)
 class ViewStep:
-    """`output` is `source`, a buffer or a parameter, under another shape; no element moves."""
+    """`output` is a view of `source`, a buffer or a parameter, with another shape."""
 
     output: Buffer
     source: Buffer | ParameterRef
@@ -162,12 +164,12 @@ class ViewStep:
 
     @property
     def writes(self) -> tuple[Operand, ...]:
-        """The view."""
+        """The output of the step, which is the view."""
         return (self.output,)
 
     @property
     def reads(self) -> tuple[Operand, ...]:
-        """What it is a view of."""
+        """The operand that it is a view of."""
         return (self.source,)
 
     def __str__(self) -> str:
@@ -178,14 +180,14 @@ Step = KernelStep | ElementwiseStep | ViewStep
 
 
 def _named(operand: Operand) -> str:
-    """An operand as a plan's text names it."""
+    """Return the name of an operand in the text of a plan."""
     if isinstance(operand, Buffer):
         return f"%{operand.name}"
     return f"@{operand.name}" if isinstance(operand, ParameterRef) else f"d@{operand.name}"
 
 
 def _made(operand: Operand) -> str:
-    """The same, with the shape of a buffer."""
+    """Return the name of an operand, with the shape if it is a buffer."""
     if not isinstance(operand, Buffer):
         return _named(operand)
     sizes = (["N"] if operand.batched else []) + [str(n) for n in operand.shape]
@@ -197,16 +199,17 @@ class Plan:
     """A whole program: `sample` draws random masks, then `forward`, then `backward`.
 
     Attributes:
-        inputs: the arrays that the caller fills, by the net's input names, as (N, C, H, W).
-        outputs: where the values of the net's outputs stand after `forward`.
+        inputs: the arrays that the caller fills, by the names of the net's inputs, as (N, C, H, W).
+        outputs: the buffers that hold the net's outputs after `forward`.
         output_gradients: the arrays that the caller fills between `forward` and `backward`.
-        input_gradients: where the gradients of the inputs stand after `backward`, if asked for.
-        activations, activation_gradients: the buffers of each node's value and its gradient; what
-            they hold at the end is only sure where they are kept.
+        input_gradients: the buffers that hold the gradients of the inputs after `backward`, if
+            requested.
+        activations, activation_gradients: the buffers of each node's value and of its gradient; at
+            the end only the `kept` ones still hold it.
         contributions: the buffer of what each node adds to the gradient of each of its inputs, by
-            node and place of the input; like the activations, sure only where kept.
-        kept: buffers that must survive to the end (activations that a checker wants to see).
-        nodes: what was lowered, by name: the net as the passes over graphs have left it.
+            node and index of the input; at the end only the `kept` ones still hold it.
+        kept: buffers that must keep their contents to the end (activations that a checker reads).
+        nodes: the nodes that were lowered, by name: those of the net after the graph passes.
     """
 
     training: bool
@@ -225,11 +228,13 @@ class Plan:
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        """Everything in the order it runs."""
+        """All steps in the order in which they run."""
         return self.sample + self.forward + self.backward
 
     def __str__(self) -> str:
-        """A step a line; `%name` is a buffer, `@name` a parameter, `d@name` the gradient of one."""
+        """Return one step per line; `%name` is a buffer, `@name` a parameter, `d@name` its
+        gradient.
+        """
         lines = ["plan in training" if self.training else "plan in evaluation"]
         for title, buffers in (
             ("input", self.inputs),
@@ -245,17 +250,19 @@ class Plan:
         return "\n".join(lines)
 
     def external(self) -> Iterator[Buffer]:
-        """The buffers that the caller reads or fills, and those kept for a checker."""
+        """Yield the buffers that the caller reads or fills, and those kept for a checker."""
         for group in (self.inputs, self.outputs, self.output_gradients, self.input_gradients):
             yield from group.values()
         yield from sorted(self.kept, key=lambda b: b.name)
 
 
 class Lowering:
-    """What an op lowers one node with: its operands, and methods that append steps.
+    """The interface through which an op lowers one node: its operands, and methods that append
+    steps.
 
-    Forward: read `x`, `parameter(...)`, write `out`. Backward: read `dy` and whatever forward left in
-    `saved`, then give each input its gradient by `gradient(i, ...)` and fill `parameter_gradient`.
+    Forward: read `x` and `parameter(...)`, write `out`. Backward: read `dy` and what forward put
+    into `saved`, then set the gradient of each input with `gradient(i, ...)` and fill
+    `parameter_gradient`.
     """
 
     def __init__(
@@ -277,7 +284,7 @@ class Lowering:
         self.saved: dict[str, Buffer] = {}
         self._emit = emit
         self._sample = sample
-        # Set for the backward pass.
+        # These are set for the backward pass.
         self.dy: Buffer = out
         self.wanted: tuple[bool, ...] = ()
         self.input_gradients: dict[int, Buffer] = {}
@@ -286,22 +293,24 @@ class Lowering:
     # -- operands
 
     def parameter(self, name: str) -> ParameterRef | None:
-        """A parameter by the op's own name; None where this node has none of it (no bias)."""
+        """Return a parameter by the op's own name; None if this node does not have it (no bias)."""
         full = self.node.parameters.get(name)
         return ParameterRef(full) if full is not None else None
 
     def parameter_gradient(self, name: str) -> Buffer | GradientRef:
-        """The array that takes this node's gradient of a parameter."""
+        """Return the array for this node's gradient of a parameter."""
         assert self._parameter_gradient is not None
         return self._parameter_gradient(self.node.parameters[name])
 
     def buffer(self, suffix: str, shape: tuple[int, ...], *, batched: bool = True) -> Buffer:
-        """A new array `node.suffix`, of a stored shape."""
+        """Return a new array `node.suffix` with a stored shape."""
         return Buffer(f"{self.node.name}.{suffix}", shape, batched)
 
     @property
     def scratch(self) -> Marker:
-        """The program's scratch memory, as an argument of a kernel that says how much it `needs`."""
+        """The program's scratch memory, as an argument of a kernel that declares how much it
+        `needs`.
+        """
         return SCRATCH
 
     @property
@@ -313,11 +322,13 @@ class Lowering:
     def needs(
         function: str, arguments: tuple[tuple[int, ...] | int, ...], /, **options: Option
     ) -> Scratch:
-        """The scratch of a kernel, as the function of `netspec.kernels` that counts it."""
+        """Return the scratch that a kernel needs, given by the function of `netspec.kernels` that
+        computes it.
+        """
         return Scratch(function, arguments, options)
 
     def gradient_buffer(self, index: int) -> Buffer:
-        """A new array for the gradient of input `index`."""
+        """Return a new array for the gradient of input `index`."""
         suffix = "dx" if len(self.x) == 1 else f"dx{index}"
         return self.buffer(suffix, self.x[index].shape)
 
@@ -344,13 +355,17 @@ class Lowering:
         self._emit(ElementwiseStep(output, formula, operands, (self.node.name,)))
 
     def view(self, output: Buffer, source: Buffer | ParameterRef) -> None:
-        """Append `output` as another shape of `source`; `output` must not be written then."""
+        """Append `output` as a view of `source` with another shape.
+
+        `output` must then not be written.
+        """
         self._emit(ViewStep(output, source, self.node.name))
 
     def parameter_view(self, name: str, shape: tuple[int, ...]) -> Buffer:
-        """A parameter that this node has, in another shape, as elementwise code broadcasts it.
+        """Return a parameter of this node in the shape in which elementwise code broadcasts it.
 
-        It meets the last axes of a stored value: (C,) or (C, 1) where one number serves many.
+        The shape applies to the last axes of a stored value: (C,), or (C, 1) where one number
+        applies to many elements.
         """
         output = self.buffer(name, shape, batched=False)
         self.view(output, ParameterRef(self.node.parameters[name]))
@@ -359,7 +374,7 @@ class Lowering:
     # -- results of the backward pass
 
     def gradient(self, index: int, buffer: Buffer) -> None:
-        """Say where the gradient of input `index` stands."""
+        """Set the buffer that holds the gradient of input `index`."""
         self.input_gradients[index] = buffer
 
     def begin_backward(
@@ -369,7 +384,7 @@ class Lowering:
         emit: Callable[[Step], None],
         parameter_gradient: Callable[[str], Buffer | GradientRef],
     ) -> None:
-        """Turn to the backward pass: `dy` is the gradient of `out`."""
+        """Switch to the backward pass. `dy` is the gradient of `out`."""
         self.dy = dy
         self.wanted = wanted
         self._emit = emit

@@ -1,7 +1,8 @@
-"""How much of the picture one number of a value looks at.
+"""Computes the receptive field of a value: how much of the picture one of its numbers depends on.
 
-The size grows by (extent - 1) * step of what is below, and the step by the op's own (Araujo et al.
-2019). It is counted as if the picture had no edge; what looks at everything sees at least the picture.
+An op adds (extent - 1) * step to the size, where the step is that of its input, and multiplies the
+step by its own (Araujo et al. 2019). The field is counted as if the picture had no edge. A number
+that depends on everything sees at least the picture.
 """
 
 from __future__ import annotations
@@ -15,7 +16,11 @@ from netspec.compiler.ir.graph import Node, Shape
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """Height and width of what one number sees, the distance of neighbours, and the whole picture."""
+    """The receptive field of a value: its height and width, the step, and the size of the whole
+    picture.
+
+    The step is the distance between the fields of neighbouring numbers.
+    """
 
     size: tuple[int, int] = (1, 1)
     step: tuple[float, float] = (1, 1)
@@ -23,19 +28,19 @@ class Field:
 
     @property
     def constant(self) -> int | tuple[int, int]:
-        """As a file sees it: a number, or [height, width] where the two differ."""
+        """The field as a file sees it: a number, or [height, width] where the two differ."""
         return self.size[0] if self.size[0] == self.size[1] else self.size
 
 
 def field_of_input(shape: Shape) -> Field:
-    """One pixel of a picture; a vector has no extent to look at."""
+    """Return the field of an input: one pixel of a picture. A vector has no extent."""
     return Field(picture=(shape[1], shape[2])) if len(shape) == 3 else Field()
 
 
 def extend(
     fields: dict[str, Field], shapes: Mapping[str, Shape], nodes: Iterable[Node]
 ) -> dict[str, Field]:
-    """Add the fields of nodes to those of the values that they read."""
+    """Add the fields of nodes to a mapping that has those of the values that they read."""
     for node in nodes:
         below = [fields[value] for value in node.inputs]
         picture = _largest(field.picture for field in below)
@@ -53,20 +58,22 @@ def extend(
 
 
 def _ahead(size: int, extent: int, step: float) -> int:
-    """How much `extent` numbers see whose neighbours look `step` apart; behind an enlargement the
-    step is a fraction, and a pixel that is seen in part is seen.
+    """Return the extent that `extent` numbers see, when neighbours are `step` apart and each sees
+    `size`.
+
+    After an enlargement the step is a fraction. A pixel that is seen in part counts as seen.
     """
     reach = _whole((extent - 1) * step)
     return size + (reach if isinstance(reach, int) else math.ceil(reach))
 
 
 def _whole(value: float) -> float:
-    """An int where the value is one, up to the rounding of thirds and the like."""
+    """Return an int if the value is one, apart from rounding errors of thirds and the like."""
     return round(value) if abs(value - round(value)) < 1e-9 else value
 
 
 def _largest(pairs: Iterable[tuple[int, int]]) -> tuple[int, int]:
-    # A size left open counts as the larger one, unless it never is: it comes first.
+    # An open size is taken as the maximum unless it is always smaller, so it is compared first.
     heights, widths = (
         sorted(extents, key=lambda extent: isinstance(extent, int))
         for extents in zip(*pairs, strict=True)

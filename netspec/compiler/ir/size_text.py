@@ -1,4 +1,4 @@
-"""Sizes as Python writes them."""
+"""Writes sizes as Python expressions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from netspec.compiler.ir.sizes import Dim, Floor
 
 
 def size_text(size: Dim, *, factor: bool = False) -> str:
-    """A size as a Python expression; in brackets where it is to be a factor.
+    """Return a size as a Python expression, in brackets if it will be a `factor` and needs them.
 
     >>> from netspec.compiler.ir.sizes import Size
     >>> size_text(Size.named("filters") * 256)
@@ -17,7 +17,7 @@ def size_text(size: Dim, *, factor: bool = False) -> str:
     positive = [(m, c) for m, c in size.terms.items() if c > 0]
     negative = [(m, c) for m, c in size.terms.items() if c < 0]
     text = ""
-    # The loop's turn comes last, in the sum and in its products.
+    # The loop variable comes last, in the sum and in its products.
     positive.sort(key=lambda term: "i" in term[0])
     for monomial, coefficient in positive + negative:
         sign = "-" if coefficient < 0 else "+"

@@ -1,11 +1,12 @@
 """Sizes that a file leaves open: `input image: [3, H, W]`.
 
-A `Size` is a polynomial with whole coefficients in named sizes and in floors of such polynomials. It
-has the arithmetic that shape rules use, so the same rule serves numbers and names. Every named size
-is at least 1. A comparison that cannot be decided is settled in favour of the file: `<` and `>` are
-claimed only where they hold for all sizes, `<=` and `>=` are denied only where they fail for all. Truth,
-by which ops ask whether two sizes differ, is also claimed where all but a few sizes give it: `H - 1` is
-true, for a size that must be 1 is not left open.
+A `Size` is a polynomial with whole coefficients. Its variables are named sizes, and floors of such
+polynomials divided by a whole number. It supports the arithmetic that shape rules use, so the same
+rule works for numbers and names. Every named size is at least 1. A comparison that cannot be
+decided is decided in favour of the file: `<` and `>` are true only if they hold for all sizes, `<=`
+and `>=` are false only if they fail for all. Ops use the truth value of a difference to ask whether
+two sizes differ. It is also true if only a few sizes make the difference 0: `H - 1` is true,
+because nobody leaves a size open that must be 1.
 
 >>> H = Size.named("H")
 >>> print((H + 2 * 1 - 1 * (3 - 1) - 1) // 2 + 1)
@@ -23,7 +24,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Floor:
-    """floor(numerator / divisor), which nothing simplified further."""
+    """floor(numerator / divisor), simplified as far as possible."""
 
     numerator: Size
     divisor: int
@@ -38,7 +39,10 @@ Monomial = tuple[Atom, ...]
 
 
 class Size:
-    """A size with names in it. `terms` maps products of atoms to their coefficients, none zero."""
+    """A size that contains names.
+
+    `terms` maps products of atoms to their coefficients, none of them zero.
+    """
 
     __slots__ = ("terms",)
 
@@ -47,7 +51,7 @@ class Size:
 
     @classmethod
     def named(cls, name: str) -> Size:
-        """The size of this name."""
+        """Return the size with this name."""
         return cls({(name,): 1})
 
     # -- arithmetic; a result without names is an ordinary number
@@ -80,7 +84,10 @@ class Size:
     __rmul__ = __mul__
 
     def __floordiv__(self, divisor: int) -> Dim:
-        """Floor division by a whole number; what divides evenly is taken out of the floor."""
+        """Return the floor of a division by a whole number.
+
+        Terms that divide evenly are moved out of the floor.
+        """
         if not isinstance(divisor, int):
             return NotImplemented
         if divisor < 0:
@@ -126,7 +133,7 @@ class Size:
     # -- use
 
     def names(self) -> set[str]:
-        """The names in it."""
+        """Return the names in the size."""
         found: set[str] = set()
         for monomial in self.terms:
             for atom in monomial:
@@ -134,7 +141,7 @@ class Size:
         return found
 
     def at(self, values: Mapping[str, int]) -> Dim:
-        """With numbers for some names."""
+        """Return the size with numbers put in for some names."""
         total: Dim = 0
         for monomial, coefficient in self.terms.items():
             term: Dim = coefficient
@@ -162,7 +169,9 @@ class Size:
     __repr__ = __str__
 
     def __float__(self) -> float:
-        """Not a number: an initial bound that an op derives from it is refused with its parameter."""
+        """Return NaN: an initial bound that an op derives from an open size is rejected with its
+        parameter.
+        """
         return math.nan
 
     def __format__(self, spec: str) -> str:
@@ -171,12 +180,13 @@ class Size:
 
 Dim = int | Size
 
-# What a size left open counts as where sizes must be compared: pictures are most often this large.
+# The number that an open size counts as where sizes must be compared: the most common size of
+# pictures.
 TYPICAL = 224
 
 
 def typical(dim: Dim) -> int:
-    """The size itself, or what it is where every size left open is `TYPICAL`."""
+    """Return a size as a number, with `TYPICAL` for every open size."""
     if isinstance(dim, int):
         return dim
     number = dim.at(dict.fromkeys(dim.names(), TYPICAL))
@@ -190,24 +200,24 @@ def is_known(dims: Iterable[Dim]) -> bool:
 
 
 def names_in(dims: Iterable[Dim]) -> set[str]:
-    """The names in a shape."""
+    """Return the names in a shape."""
     return {name for dim in dims if isinstance(dim, Size) for name in dim.names()}
 
 
 def may_equal(a: Iterable[Dim], b: Iterable[Dim]) -> bool:
-    """Whether two shapes are equal for some sizes, as far as that can be told."""
+    """Whether two shapes may be equal for some sizes. True if that cannot be decided."""
     a, b = tuple(a), tuple(b)
     return len(a) == len(b) and all(_may_be_zero(x - y) for x, y in zip(a, b, strict=True))
 
 
 def differ(a: Iterable[Dim], b: Iterable[Dim]) -> bool:
-    """Whether two shapes differ, but perhaps for a few sizes that nobody can have left open."""
+    """Whether two shapes differ, for all sizes but a few that nobody would have left open."""
     a, b = tuple(a), tuple(b)
     return len(a) != len(b) or any(x - y for x, y in zip(a, b, strict=True))
 
 
 def at(dims: Iterable[Dim], values: Mapping[str, int]) -> tuple[Dim, ...]:
-    """A shape with numbers for some names."""
+    """Return a shape with numbers put in for some names."""
     return tuple(dim if isinstance(dim, int) else dim.at(values) for dim in dims)
 
 
@@ -224,7 +234,11 @@ def _plain(size: Size) -> Dim:
 
 
 def _floor(numerator: Size, divisor: int) -> Floor:
-    """floor((floor(a/k) + c) / m) = floor((a + c k) / (k m)); and common factors cancel."""
+    """Return floor(numerator / divisor), simplified.
+
+    A nested floor is joined: floor((floor(a/k) + c) / m) = floor((a + c k) / (k m)). Common factors
+    cancel.
+    """
     atoms = [m for m in numerator.terms if m]
     if len(atoms) == 1 and len(atoms[0]) == 1 and numerator.terms[atoms[0]] == 1:
         (inner,) = atoms[0]
@@ -235,7 +249,7 @@ def _floor(numerator: Size, divisor: int) -> Floor:
             return Floor(whole, inner.divisor * divisor)
     common = math.gcd(divisor, *(c for m, c in numerator.terms.items() if m))
     if common > 1:
-        # The constant's rest below the common factor never reaches the next whole number.
+        # The constant's remainder is smaller than the common factor, so it never changes the floor.
         reduced = {m: c // common for m, c in numerator.terms.items()}
         return Floor(Size(reduced), divisor // common)
     return Floor(numerator, divisor)
@@ -247,10 +261,11 @@ def _may_be_zero(value: Dim) -> bool:
 
 
 def _is_seldom_zero(size: Size) -> bool:
-    """Whether a size is 0 for a few values of its names at most, as far as that is plain to see.
+    """Whether a size is 0 for only a few values of its names, as far as simple rules can tell.
 
-    It is if it is a polynomial in one name, or in the floor of one, or if all of its terms grow (or all
-    fall) with every name in them. A name that every term has is no matter, for it is never 0.
+    This is so for a polynomial in one name, or in the floor of one, and if all of its terms
+    increase (or all decrease) with every name in them. A name that is a factor of every term is
+    divided out, because it is never 0.
     """
     monomials = list(size.terms)
     shared = [atom for atom in monomials[0] if isinstance(atom, str)]
@@ -273,7 +288,7 @@ def _is_seldom_zero_without(size: Size, atom: Atom) -> bool:
 
 
 def _grows(atom: Atom) -> bool:
-    """Whether an atom grows without end with each of its names."""
+    """Whether an atom grows without bound with each of its names."""
     if isinstance(atom, str):
         return True
     return all(
@@ -283,7 +298,7 @@ def _grows(atom: Atom) -> bool:
 
 
 def _bounds(value: Dim) -> tuple[float, float]:
-    """A range that holds the value for all sizes of at least 1."""
+    """Return bounds of the value, for all sizes of at least 1."""
     if isinstance(value, int):
         return value, value
     low = high = 0.0
@@ -310,6 +325,6 @@ def _times(a: tuple[float, float], b: tuple[float, float]) -> tuple[float, float
 
 
 def _order(item: tuple[Monomial, int]) -> tuple[int, str]:
-    """Longest products first, the constant last."""
+    """The sort key of terms: products with the most factors first, the constant last."""
     monomial, _ = item
     return -len(monomial), "*".join(map(str, monomial))

@@ -1,7 +1,7 @@
-"""Axes as a file counts them, and where they lie in the stored arrays.
+"""The axes of values as a file counts them, and their positions in the stored arrays.
 
-A file counts as PyTorch does: axis 0 is the batch, then come those of (C, H, W). A picture is stored
-channels last, everything else as it is.
+A file counts axes as PyTorch does: axis 0 is the batch, then come those of (C, H, W). A picture is
+stored channels last, every other value in the order of its axes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def physical(shape: Shape) -> tuple[int, ...]:
-    """The stored form of a value's shape: channels last for pictures."""
+    """Return the shape in which a value is stored: channels last for pictures."""
     if len(shape) == 3:
         channels, height, width = shape
         return (height, width, channels)
@@ -25,17 +25,17 @@ def physical(shape: Shape) -> tuple[int, ...]:
 
 
 def order(rank: int) -> tuple[int, ...]:
-    """The axes of an image, counted from 1, in the order in which they are stored."""
+    """Return the axes of an image, counted from 1, in the order in which they are stored."""
     return physical(tuple(range(1, rank + 1)))
 
 
 def position(axis: int, rank: int) -> int:
-    """Where an axis, counted from 1, lies in a stored array."""
+    """Return the position in a stored array of an axis, counted from 1."""
     return order(rank).index(axis) + 1
 
 
 def resolve_axis(op: str, axis: int, shape: Shape) -> int:
-    """The axis counted from 1, where the file may count back from the end.
+    """Return an axis counted from 1. The file may count it from the end.
 
     Raises:
         ShapeError: `shape/axis`.
@@ -54,17 +54,19 @@ def resolve_axis(op: str, axis: int, shape: Shape) -> int:
 
 
 def axis_name(axis: int, rank: int) -> str:
-    """What an axis, counted from 1, is called."""
+    """Return the name of an axis, counted from 1."""
     return ("channels", "height", "width")[axis - 1] if rank == 3 else f"axis {axis}"
 
 
 def in_order(shape: Shape) -> bool:
-    """Whether the elements of a value are stored row-major: channels first is channels last then."""
+    """Whether a value is stored in row-major order of its axes: channels first and last are then
+    the same.
+    """
     return len(shape) != 3 or shape[0] == 1 or shape[1:] == (1, 1)
 
 
 def to_planes(to: Lowering, source: Buffer, shape: Shape, suffix: str) -> Buffer:
-    """A buffer with the elements of a stored value row-major, as (C, H, W)."""
+    """Return a buffer with the elements of a stored value in row-major order of (C, H, W)."""
     if len(shape) != 3:
         return source
     planes = to.buffer(suffix, shape)
@@ -76,7 +78,7 @@ def to_planes(to: Lowering, source: Buffer, shape: Shape, suffix: str) -> Buffer
 
 
 def from_planes(to: Lowering, planes: Buffer, target: Buffer, shape: Shape) -> None:
-    """Make `target` the stored form of a value whose elements are row-major in `planes`."""
+    """Convert a value in row-major order, in `planes`, to its stored form in `target`."""
     if in_order(shape):
         to.view(target, planes)
     else:

@@ -1,4 +1,4 @@
-"""One file an op. The registry finds the files here; there is no list to edit."""
+"""The ops, one file each. The registry finds the files in this folder; there is no list to edit."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from netspec.compiler.ir.op import REGISTERED, Op
 
 
 class _Registry(Mapping[str, type[Op]]):
-    """The ops by name, in alphabetical order; each file is imported when its op is asked for."""
+    """The ops by name, in alphabetical order.
+
+    The file of an op is imported when the op is asked for.
+    """
 
     def __init__(self) -> None:
-        # pkgutil finds them too, but its import takes ten times as long as this.
+        # pkgutil would find them too, but importing it takes ten times as long.
         splits = (os.path.splitext(name) for name in os.listdir(__path__[0]))
         found = (name for name, ending in splits if ending == ".py")
         self._names = sorted(name for name in found if name != "__init__")
@@ -38,7 +41,7 @@ class _Registry(Mapping[str, type[Op]]):
 
 @functools.cache
 def registry() -> Mapping[str, type[Op]]:
-    """All ops by name. The files of this folder are found, not listed.
+    """Return all ops by name. They are found in the files of this folder, not listed.
 
     A file is named after its op, so that a net loads the ops it uses and no others.
     """

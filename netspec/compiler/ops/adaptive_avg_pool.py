@@ -38,7 +38,7 @@ class AdaptiveAvgPool(AdaptivePoolOp):
         return y
 
     def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
-        """Each cell shares its gradient out."""
+        """Each cell spreads its gradient evenly over its window."""
         dx = np.zeros_like(x[0])
         for i, j, rows, columns in self.windows(x[0].shape[1:]):
             window = dx[:, :, rows, columns]
@@ -46,7 +46,7 @@ class AdaptiveAvgPool(AdaptivePoolOp):
         return (dx,)
 
     def lower(self, to: Lowering) -> None:
-        """A plain pool where the windows are equal and small, else cell by cell."""
+        """A plain pool if the windows are equal and small, else cell by cell."""
         pool = self.plain_pool(to.x_shapes[0])
         if to.out.shape == to.x[0].shape:
             to.view(to.out, to.x[0])
@@ -59,7 +59,7 @@ class AdaptiveAvgPool(AdaptivePoolOp):
             to.call("adaptive.avg_forward", to.x[0], to.out, writes=[to.out])
 
     def lower_backward(self, to: Lowering) -> None:
-        """As forward."""
+        """The same cases as in `lower`."""
         if not to.wanted[0]:
             return
         if to.out.shape == to.x[0].shape:

@@ -48,7 +48,7 @@ class AdaptiveMaxPool(AdaptivePoolOp):
         return (dx,)
 
     def pattern(self, *x: Array) -> Array | None:
-        """Which pixel of each window is its first maximum."""
+        """The index of the pixel of each window that is its first maximum."""
         first = np.empty((*x[0].shape[:2], *self.size), np.int32)
         for i, j, rows, columns in self.windows(x[0].shape[1:]):
             window = x[0][:, :, rows, columns]
@@ -56,7 +56,7 @@ class AdaptiveMaxPool(AdaptivePoolOp):
         return first
 
     def lower(self, to: Lowering) -> None:
-        """A plain pool where the windows are equal and small, else cell by cell."""
+        """A plain pool if the windows are equal and small, else cell by cell."""
         pool = self.plain_pool(to.x_shapes[0])
         if to.out.shape == to.x[0].shape:
             to.view(to.out, to.x[0])
@@ -70,7 +70,7 @@ class AdaptiveMaxPool(AdaptivePoolOp):
             to.call("adaptive.max_forward", to.x[0], to.out, writes=[to.out])
 
     def lower_backward(self, to: Lowering) -> None:
-        """Finds the maxima again."""
+        """The kernel searches for the maxima again."""
         if not to.wanted[0]:
             return
         if to.out.shape == to.x[0].shape:

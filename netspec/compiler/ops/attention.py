@@ -42,7 +42,7 @@ class Attention(Op):
     )
 
     def shape(self, *inputs: Shape) -> Shape:
-        """(T, E), with the heads in front."""
+        """(T, E), behind the axis of heads if there is one."""
         q, k, v = inputs
         shown = ", ".join(show_shape(shape) for shape in inputs)
         if len(q) not in (2, 3) or len({len(q), len(k), len(v)}) > 1:
@@ -66,18 +66,18 @@ class Attention(Op):
         return (*q[:-1], v[-1])
 
     def macs(self, *inputs: Shape) -> int:
-        """T S (D + E) for each head: the two products."""
+        """T S (D + E) for each head: the two matrix products."""
         q, k, v = inputs
         return math.prod(q[:-1]) * k[-2] * (q[-1] + v[-1])
 
     def sees(self, *inputs: Shape) -> tuple[tuple[int, float], tuple[int, float]] | None:
-        """Everything."""
+        """None: each number depends on the whole input."""
         return None
 
     # -- reference
 
     def _shares(self, q: Array, k: Array) -> Array:
-        """p."""
+        """p, the softmax of the scores."""
         scores = q @ k.swapaxes(-1, -2) / math.sqrt(q.shape[-1])
         if self.causal:
             scores = np.where(np.tri(*scores.shape[-2:], dtype=np.bool_), scores, -np.inf)
@@ -102,7 +102,7 @@ class Attention(Op):
     # -- lowering
 
     def lower(self, to: Lowering) -> None:
-        """One kernel; what is stored as a picture is put in order first."""
+        """One kernel. Values that are stored as pictures are put in row-major order first."""
         planes = []
         for i, name in enumerate(("query", "key", "value")):
             to.saved[name] = to_planes(to, to.x[i], to.x_shapes[i], name)
@@ -117,7 +117,7 @@ class Attention(Op):
             from_planes(to, out, to.out, to.node.shape)
 
     def lower_backward(self, to: Lowering) -> None:
-        """One kernel, which makes the shares again."""
+        """One kernel, which computes p again."""
         dy = to_planes(to, to.dy, to.node.shape, "dplanes")
         planes = []
         for i, shape in enumerate(to.x_shapes):

@@ -43,7 +43,7 @@ class AvgPool(PoolOp):
     )
 
     def shape(self, *inputs: Shape) -> Shape:
-        """As every pool's; the size of a window is only defined for some paddings."""
+        """The shape of every pool. The size of a window is only defined for some paddings."""
         top, bottom, left, right = self.pad
         uneven = (top, left) != (bottom, right)
         if uneven and (self.ceil_mode or not self.count_include_pad):
@@ -63,7 +63,7 @@ class AvgPool(PoolOp):
         return y
 
     def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
-        """Each output pixel shares its gradient out."""
+        """Each output pixel spreads its gradient evenly over its window."""
         picture = x[0].shape[1:]
         dx = np.zeros_like(x[0])
         for i, j, rows, columns in self.windows(picture):
@@ -71,7 +71,7 @@ class AvgPool(PoolOp):
         return (dx,)
 
     def _size(self, picture: Shape, i: int, j: int) -> int:
-        """The pixels that a window is divided by."""
+        """The number of pixels by which the sum over a window is divided."""
         size = 1
         for axis, at in zip(self.window(picture), (i, j), strict=True):
             start = at * axis.stride - axis.before
@@ -83,14 +83,14 @@ class AvgPool(PoolOp):
         return size
 
     def lower(self, to: Lowering) -> None:
-        """One pass a tap."""
+        """One pass over the output for each tap of the window."""
         to.call(
             "pool.avg_forward", to.x[0], to.out,
             writes=[to.out], **self.options(), count_include_pad=self.count_include_pad,
         )  # fmt: skip
 
     def lower_backward(self, to: Lowering) -> None:
-        """One pass a tap."""
+        """One pass over the output for each tap of the window."""
         if to.wanted[0]:
             dx = to.gradient_buffer(0)
             to.call(

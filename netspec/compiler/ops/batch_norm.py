@@ -75,11 +75,11 @@ class BatchNorm(Op):
         return affine + statistics if self.affine else statistics
 
     def least_training_batch(self, *inputs: Shape) -> int:
-        """One value a channel has no variance."""
+        """Two if a channel has only one value per image: one value has no variance."""
         return 2 if math.prod(inputs[0][1:]) == 1 else 1
 
     def lint(self, node: Node, graph: Graph) -> Iterable[Finding]:
-        """A bias right before is subtracted again with the mean."""
+        """A warning about a bias directly before, which the subtraction of the mean cancels."""
         before = graph.by_name.get(node.inputs[0])
         if (
             before is None
@@ -136,7 +136,7 @@ class BatchNorm(Op):
     # -- lowering
 
     def lower(self, to: Lowering) -> None:
-        """Per-channel sums, then y = x scale + shift, which fuses with what follows."""
+        """Per-channel sums, then y = x scale + shift, which can be fused with the next step."""
         vector = (to.x_shapes[0][0],)
         scale, shift = (to.buffer(s, vector, batched=False) for s in ("scale", "shift"))
         weight, bias = to.parameter("weight"), to.parameter("bias")
@@ -215,10 +215,10 @@ class BatchNorm(Op):
         return Torch(target, (inputs[0][0],), options, defaults=defaults)
 
     def needs_order(self, *inputs: Shape) -> bool:
-        """Where one side of a picture alone can be 1.
+        """Whether one side of a picture, but not both, can be 1.
 
-        The order in memory of [N, C, 1, W] with its axes moved is not told by its strides alone:
-        PyTorch reads the gradient in the one order and the value in the other.
+        The strides of a permuted [N, C, 1, W] do not determine its order in memory: PyTorch reads
+        the gradient in one order and the value in the other.
         """
         (x,) = inputs
         return len(x) == 3 and x[0] != 1 and x[1] != x[2] and any(not d > 1 for d in x[1:])
@@ -229,5 +229,5 @@ class BatchNorm(Op):
 
 
 def _per_channel(vector: Array, like: Array) -> Array:
-    """A channel vector in a shape that broadcasts over (N, C, ...)."""
+    """A vector of one number per channel, in a shape that broadcasts over (N, C, ...)."""
     return vector.reshape(1, -1, *(1,) * (like.ndim - 2))

@@ -52,11 +52,11 @@ class ChannelShuffle(Op):
         return dealt.reshape(x.shape)
 
     def forward(self, run: Evaluation, *x: Array) -> Array:
-        """A transpose of groups and places."""
+        """A transpose of the axes of groups and places."""
         return self._shuffle(x[0], self.groups)
 
     def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
-        """The transpose back."""
+        """The inverse transpose."""
         return (self._shuffle(dy, dy.shape[1] // self.groups),)
 
     @staticmethod

@@ -85,7 +85,7 @@ class Concat(Op):
         return tuple(np.split(dy, ends[:-1], axis=self.axis))
 
     def _parts(self, to: Lowering) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Each input with the region of the output that it fills."""
+        """Yield each input with the region of the output that it fills."""
         shapes = to.x_shapes
         axis = resolve_axis(self.name, self.axis, shapes[0])
         rank = len(shapes[0])
@@ -97,12 +97,12 @@ class Concat(Op):
             at += shape[axis - 1]
 
     def lower(self, to: Lowering) -> None:
-        """One copy an input."""
+        """One copy per input."""
         for i, region in self._parts(to):
             to.call("copies.insert", to.x[i], to.out, writes=[to.out], **region)
 
     def lower_backward(self, to: Lowering) -> None:
-        """One copy an input whose gradient is wanted."""
+        """One copy per input whose gradient is wanted."""
         for i, region in self._parts(to):
             if to.wanted[i]:
                 dx = to.gradient_buffer(i)

@@ -73,7 +73,7 @@ class Conv(Op):
 
     @property
     def padding(self) -> Padding:
-        """(top, bottom, left, right) with `same` put in numbers."""
+        """(top, bottom, left, right), where `same` is replaced by numbers."""
         if isinstance(self.pad, str):
             return same_padding(self.kernel, self.dilation)
         return self.pad
@@ -121,11 +121,13 @@ class Conv(Op):
         return (self.channels, window[0].output, window[1].output)
 
     def is_unlikely(self) -> bool:
-        """A large kernel, or one with a large stride, that does not cut the picture into patches."""
+        """Whether the kernel or its stride is unusually large, without cutting the picture into
+        patches.
+        """
         return is_unlikely(self.kernel, self.stride)
 
     def parameters(self, *inputs: Shape) -> tuple[ParameterSpec, ...]:
-        """`weight` (O, I/groups, kh, kw) and `bias` (O,), drawn as PyTorch draws them."""
+        """`weight` (O, I/groups, kh, kw) and `bias` (O,), with PyTorch's initial distributions."""
         fan_in = inputs[0][0] // self.groups * self.kernel[0] * self.kernel[1]
         bound = 1 / math.sqrt(fan_in)
         shape = (self.channels, inputs[0][0] // self.groups, *self.kernel)
@@ -143,7 +145,7 @@ class Conv(Op):
         return sees(self._window(inputs[0]))
 
     def lint(self, node: Node, graph: Graph) -> Iterable[Finding]:
-        """Rows and columns that are never read."""
+        """Warnings about rows and columns that are never read."""
         (x,) = graph.shapes_into(node)
         return unread_rows(node, graph, self._window(x))
 
@@ -228,7 +230,7 @@ class Conv(Op):
         )  # fmt: skip
 
     def lower_backward(self, to: Lowering) -> None:
-        """Weights, bias, and the input where its gradient is wanted."""
+        """The gradients of weight and bias, and that of the input if it is wanted."""
         dweight = to.parameter_gradient("weight")
         to.call(
             "conv.backward_weight", to.x[0], to.dy, dweight, to.scratch,
@@ -246,7 +248,7 @@ class Conv(Op):
             to.gradient(0, dx)
 
     def torch(self, *inputs: Shape) -> Torch:
-        """`nn.Conv2d`; padding that differs from side to side goes through `F.pad`."""
+        """`nn.Conv2d`. Padding that differs between opposite sides goes through `F.pad`."""
         top, bottom, left, right = self.padding
         options: dict[str, Any] = {"kernel_size": self.kernel, "stride": self.stride}
         source: Any = X(0)

@@ -97,7 +97,7 @@ class ConvTranspose(Op):
         return (self.channels, self._extent(x, 0), self._extent(x, 1))
 
     def _require_output_pad(self) -> None:
-        """Along each axis less than the stride or the dilation."""
+        """Check that `output_pad` is less than the stride or the dilation along each axis."""
         most = [max(s, d) - 1 for s, d in zip(self.stride, self.dilation, strict=True)]
         held = [min(pair) for pair in zip(self.output_pad, most, strict=True)]
         if tuple(held) == self.output_pad:
@@ -132,11 +132,13 @@ class ConvTranspose(Op):
         return extent
 
     def is_unlikely(self) -> bool:
-        """A large kernel, or one with a large stride, that does not cut the picture into patches."""
+        """Whether the kernel or its stride is unusually large, without cutting the picture into
+        patches.
+        """
         return is_unlikely(self.kernel, self.stride)
 
     def parameters(self, *inputs: Shape) -> tuple[ParameterSpec, ...]:
-        """`weight` (I, O/groups, kh, kw) and `bias` (O,), drawn as PyTorch draws them."""
+        """`weight` (I, O/groups, kh, kw) and `bias` (O,), with PyTorch's initial distributions."""
         shape = (inputs[0][0], self.channels // self.groups, *self.kernel)
         bound = 1 / math.sqrt(math.prod(shape[1:]))
         weight = ParameterSpec("weight", shape, KaimingUniform(math.sqrt(1 / 3)), "weight")
@@ -144,12 +146,12 @@ class ConvTranspose(Op):
         return (weight, bias) if self.bias else (weight,)
 
     def macs(self, *inputs: Shape) -> int:
-        """I H W O/groups kh kw: every number of the input meets its filters."""
+        """I H W O/groups kh kw: every number of the input is multiplied by its filters."""
         each = self.channels // self.groups * self.kernel[0] * self.kernel[1]
         return math.prod(inputs[0]) * each
 
     def sees(self, *inputs: Shape) -> tuple[tuple[int, float], tuple[int, float]] | None:
-        """The inputs whose filters overlap."""
+        """The inputs whose filters overlap in one number of the output."""
         extents = [
             -(-(d * (k - 1) + 1) // s)
             for k, s, d in zip(self.kernel, self.stride, self.dilation, strict=True)
@@ -159,7 +161,7 @@ class ConvTranspose(Op):
     # -- reference
 
     def forward(self, run: Evaluation, *x: Array) -> Array:
-        """Each input pixel adds its filters to the output; then the frame is cut off."""
+        """Each input pixel adds its filters to the output. Then the frame is cut off."""
         weight = run.parameters["weight"]
         full = self._full(x[0])
         for ins, outs in self._groups(x[0].shape[1]):
@@ -171,7 +173,7 @@ class ConvTranspose(Op):
         return y + run.parameters["bias"][:, None, None] if self.bias else y
 
     def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
-        """Each input pixel gathers from where it added."""
+        """Each input pixel collects the gradient from where it was added."""
         weight = run.parameters["weight"]
         full = self._full(x[0])
         full[self._inside(x[0])] = dy
@@ -187,12 +189,12 @@ class ConvTranspose(Op):
         return (dx,)
 
     def _full(self, x: Array) -> Array:
-        """Zeros for the output before its frame is cut off."""
+        """Zeros for the output with its frame, before that is cut off."""
         extents = (e + 2 * p for e, p in zip(self.shape(x.shape[1:])[1:], self.pad, strict=True))
         return np.zeros((len(x), self.channels, *extents), x.dtype)
 
     def _inside(self, x: Array) -> tuple[slice, ...]:
-        """What is left when the frame is cut off."""
+        """The index of the output inside its frame."""
         _, height, width = self.shape(x.shape[1:])
         top, left = self.pad
         every = slice(None)
@@ -232,7 +234,7 @@ class ConvTranspose(Op):
         )
 
     def lower(self, to: Lowering) -> None:
-        """A convolution's gradient by its input."""
+        """The gradient of a convolution by its input."""
         to.call(
             "conv_transpose.forward",
             to.x[0], to.parameter("weight"), to.parameter("bias"), to.out, to.scratch,
@@ -240,7 +242,7 @@ class ConvTranspose(Op):
         )  # fmt: skip
 
     def lower_backward(self, to: Lowering) -> None:
-        """A convolution's gradient by its weight, and a convolution."""
+        """The gradient of a convolution by its weight, and a convolution."""
         dweight = to.parameter_gradient("weight")
         to.call(
             "conv.backward_weight", to.dy, to.x[0], dweight, to.scratch,

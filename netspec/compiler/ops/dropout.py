@@ -26,11 +26,11 @@ class Dropout(Op):
     )
 
     def forward(self, run: Evaluation, *x: Array) -> Array:
-        """The mask of the run, or nothing."""
+        """Multiply by the run's mask; in evaluation, return the input."""
         return x[0] * run.masks[run.node.name] if run.training else x[0]
 
     def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
-        """The same mask."""
+        """Multiply by the same mask."""
         return (dy * run.masks[run.node.name] if run.training else dy,)
 
     def lower(self, to: Lowering) -> None:
@@ -43,7 +43,7 @@ class Dropout(Op):
         to.elementwise(to.out, Var("x") * Var("mask"), x=to.x[0], mask=mask)
 
     def lower_backward(self, to: Lowering) -> None:
-        """The same mask."""
+        """Multiply by the same mask."""
         if not to.wanted[0]:
             return
         if not to.training:

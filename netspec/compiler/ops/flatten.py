@@ -34,7 +34,7 @@ class Flatten(Op):
         return (dy.reshape(x[0].shape),)
 
     def lower(self, to: Lowering) -> None:
-        """A view where the stored order is already that of the vector, else one transposing copy."""
+        """A view if the stored order is already that of the vector, else one transposing copy."""
         if self._in_order(to):
             to.view(to.out, to.x[0])
             return
@@ -43,7 +43,7 @@ class Flatten(Op):
         to.view(to.out, planes)
 
     def lower_backward(self, to: Lowering) -> None:
-        """The way back."""
+        """The inverse view or copy."""
         if not to.wanted[0]:
             return
         dx = to.gradient_buffer(0)
@@ -57,7 +57,7 @@ class Flatten(Op):
 
     @staticmethod
     def _in_order(to: Lowering) -> bool:
-        """Channels last is channels first where there is one channel or one pixel."""
+        """Whether channels last is the same order as channels first: with one channel or one pixel."""
         shape = to.x_shapes[0]
         return len(shape) != 3 or shape[0] == 1 or shape[1:] == (1, 1)
 

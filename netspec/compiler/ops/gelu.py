@@ -4,7 +4,7 @@ import math
 
 from netspec.compiler.ir.contract import *
 
-# The tanh form's inner polynomial: SLOPE (x + CUBIC x^3).
+# The inner polynomial of the tanh form: SLOPE (x + CUBIC x^3).
 SLOPE = math.sqrt(2 / math.pi)
 CUBIC = 0.044715
 

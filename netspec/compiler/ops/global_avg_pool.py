@@ -24,7 +24,7 @@ class GlobalAvgPool(Op):
         return inputs[0][:1]
 
     def sees(self, *inputs: Shape) -> tuple[tuple[int, float], tuple[int, float]] | None:
-        """Everything."""
+        """None: each number depends on the whole picture."""
         return None
 
     def forward(self, run: Evaluation, *x: Array) -> Array:
@@ -33,7 +33,7 @@ class GlobalAvgPool(Op):
         return y
 
     def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
-        """Every pixel gets its share."""
+        """Every pixel gets an equal share."""
         height, width = x[0].shape[2:]
         return (np.broadcast_to(dy[:, :, None, None] / (height * width), x[0].shape),)
 

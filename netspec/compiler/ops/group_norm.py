@@ -55,20 +55,22 @@ class GroupNorm(NormalizingOp):
         return x
 
     def least_training_batch(self, *inputs: Shape) -> int:
-        """PyTorch refuses to train on one number altogether."""
+        """Two if a batch of one image would have a single number in all: PyTorch refuses to train
+        on that.
+        """
         (x,) = inputs
         return 2 if math.prod(x) // self.groups == 1 else 1
 
     def sets(self, x: Shape) -> Sets:
-        """The groups."""
+        """One set for each group of channels."""
         return channel_sets(x, self.groups)
 
     def parameter_shape(self, x: Shape) -> Shape:
-        """One number a channel."""
+        """One number per channel."""
         return x[:1]
 
     def learns(self) -> tuple[bool, bool]:
-        """Both or none."""
+        """Weight and bias, or neither."""
         return self.affine, self.affine
 
     def torch(self, *inputs: Shape) -> Torch:

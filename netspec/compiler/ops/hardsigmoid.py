@@ -23,6 +23,6 @@ class HardSigmoid(ElementwiseOp):
         return (where(logical_and(y > 0, y < 1), 1 / 6, 0),)
 
     def torch(self, *inputs: Shape) -> Torch:
-        """The formula: the derivative of `F.hardsigmoid` has its 1/6 in single precision only."""
+        """The formula, because the derivative of `F.hardsigmoid` uses 1/6 only in single precision."""
         shifted = Torch("torch.add", (X(0), 3))
         return Torch("torch.div", (Torch("F.relu6", (shifted,)), 6))

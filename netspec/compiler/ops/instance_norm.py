@@ -58,15 +58,15 @@ class InstanceNorm(NormalizingOp):
         return x
 
     def sets(self, x: Shape) -> Sets:
-        """Each channel by itself."""
+        """One set for each channel."""
         return channel_sets(x, x[0])
 
     def parameter_shape(self, x: Shape) -> Shape:
-        """One number a channel."""
+        """One number per channel."""
         return x[:1]
 
     def learns(self) -> tuple[bool, bool]:
-        """Both or none."""
+        """Weight and bias, or neither."""
         return self.affine, self.affine
 
     def torch(self, *inputs: Shape) -> Torch:
@@ -77,7 +77,10 @@ class InstanceNorm(NormalizingOp):
         return Torch(f"nn.InstanceNorm{len(x) - 1}d", (x[0],), options, defaults=defaults)
 
     def needs_order(self, *inputs: Shape) -> bool:
-        """Every picture: of a batch of one image PyTorch reads value and gradient in two orders."""
+        """Whether the input is a picture of several channels.
+
+        For a batch of one image PyTorch reads the value and the gradient in different orders.
+        """
         (x,) = inputs
         return len(x) == 3 and x[0] != 1
 

@@ -64,15 +64,15 @@ class LayerNorm(NormalizingOp):
         return x
 
     def sets(self, x: Shape) -> Sets:
-        """The last axes."""
+        """One set over the last axes."""
         return last_axes_sets(x, self._axes(x))
 
     def parameter_shape(self, x: Shape) -> Shape:
-        """Those of the last axes."""
+        """The sizes of the last axes."""
         return x[len(x) - self._axes(x) :]
 
     def learns(self) -> tuple[bool, bool]:
-        """As asked for."""
+        """As the attributes request."""
         return self.affine, self.affine and self.bias
 
     def torch(self, *inputs: Shape) -> Torch:

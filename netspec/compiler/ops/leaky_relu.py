@@ -24,7 +24,10 @@ class LeakyRelu(ElementwiseOp):
     bad_examples = (BadExample("leaky_relu(slope = -0.1)", ((7,),), codes.CALL_VALUE),)
 
     def value(self, *x: Expression) -> Expression:
-        """The larger of x and slope x, or the smaller where the slope is steep: no `where` needed."""
+        """max(x, slope x), or min(x, slope x) if the slope is greater than 1.
+
+        This needs no `where`.
+        """
         choose = maximum if self.slope <= 1 else minimum
         return choose(x[0], x[0] * self.slope)
 

@@ -52,7 +52,7 @@ class Linear(Op):
         return (*x[:-1], self.features)
 
     def parameters(self, *inputs: Shape) -> tuple[ParameterSpec, ...]:
-        """`weight` (out, in) and `bias` (out,), drawn as PyTorch draws them."""
+        """`weight` (out, in) and `bias` (out,), with PyTorch's initial distributions."""
         ins = inputs[0][-1]
         bound = 1 / math.sqrt(ins)
         gain = math.sqrt(1 / 3)
@@ -61,15 +61,15 @@ class Linear(Op):
         return (weight, bias) if self.bias else (weight,)
 
     def macs(self, *inputs: Shape) -> int:
-        """In times out, for every row."""
+        """The input features times the output features, for every row."""
         return math.prod(inputs[0]) * self.features
 
     def sees(self, *inputs: Shape) -> tuple[tuple[int, float], tuple[int, float]] | None:
-        """Everything, or its own row of a matrix."""
+        """None, as each number depends on the whole input; one row if the input is a matrix."""
         return None if len(inputs[0]) == 1 else super().sees(*inputs)
 
     def forward(self, run: Evaluation, *x: Array) -> Array:
-        """Row by row."""
+        """One product per row."""
         y: Array = x[0] @ run.parameters["weight"].T
         return y + run.parameters["bias"] if self.bias else y
 
@@ -91,7 +91,7 @@ class Linear(Op):
         )  # fmt: skip
 
     def lower_backward(self, to: Lowering) -> None:
-        """Weights, bias, and the input where its gradient is wanted."""
+        """The gradients of weight and bias, and that of the input if it is wanted."""
         dweight = to.parameter_gradient("weight")
         to.call("linear.backward_weight", to.x[0], to.dy, dweight, writes=[dweight])
         if self.bias:

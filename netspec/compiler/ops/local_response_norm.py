@@ -41,7 +41,7 @@ class LocalResponseNorm(Op):
         return inputs[0]
 
     def _base(self, x: Array) -> Array:
-        """b, channel by channel."""
+        """b, one channel at a time."""
         base = np.empty_like(x)
         for c in range(x.shape[1]):
             window = x[:, max(0, c - self.size // 2) : c + (self.size - 1) // 2 + 1]
@@ -64,7 +64,7 @@ class LocalResponseNorm(Op):
         return (dy / base**self.beta - 2 * self.alpha * self.beta / self.size * x[0] * total,)
 
     def lower(self, to: Lowering) -> None:
-        """One kernel, which keeps b."""
+        """One kernel, which saves b."""
         base = to.saved["base"] = to.buffer("base", to.out.shape)
         to.call(
             "local_response.forward", to.x[0], to.out, base, to.scratch,

@@ -28,7 +28,7 @@ class LogSoftmax(SoftmaxOp):
     )
 
     def forward(self, run: Evaluation, *x: Array) -> Array:
-        """With the largest number taken off, so that nothing overflows."""
+        """The formula, after subtracting the largest number so that nothing overflows."""
         shifted = x[0] - x[0].max(axis=self.axis, keepdims=True)
         y: Array = shifted - np.log(np.exp(shifted).sum(axis=self.axis, keepdims=True))
         return y

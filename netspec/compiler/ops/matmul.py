@@ -56,11 +56,13 @@ class Matmul(Op):
         return (*a[:-1], b[-1])
 
     def macs(self, *inputs: Shape) -> int:
-        """M K P, for each place in front."""
+        """M K P, for each index of the axes before the last two."""
         return math.prod(inputs[0]) * inputs[1][-1]
 
     def sees(self, *inputs: Shape) -> tuple[tuple[int, float], tuple[int, float]] | None:
-        """A row of one, a column of the other: counted as everything."""
+        """None: a number depends on a row of one input and a column of the other, which counts as
+        everything.
+        """
         return None
 
     def forward(self, run: Evaluation, *x: Array) -> Array:
@@ -73,7 +75,10 @@ class Matmul(Op):
         return dy @ x[1].swapaxes(-1, -2), x[0].swapaxes(-1, -2) @ dy
 
     def lower(self, to: Lowering) -> None:
-        """One product an image; what is stored as a picture is put in order first."""
+        """One product per image.
+
+        Values that are stored as pictures are put in row-major order first.
+        """
         for i, name in enumerate(("left", "right")):
             to.saved[name] = to_planes(to, to.x[i], to.x_shapes[i], name)
         planes = len(to.node.shape) == 3

@@ -62,7 +62,7 @@ class MaxPool(PoolOp):
         return (dx,)
 
     def pattern(self, *x: Array) -> Array | None:
-        """Which tap of each window is its first maximum."""
+        """The index of the tap of each window that is its first maximum."""
         from netspec.kernels.windows import Window, clipped_taps
 
         _, rows, columns = self.shape(x[0].shape[1:])
@@ -78,7 +78,7 @@ class MaxPool(PoolOp):
         return first
 
     def lower(self, to: Lowering) -> None:
-        """One pass a tap."""
+        """One pass over the output for each tap of the window."""
         to.call(
             "pool.max_forward", to.x[0], to.out, to.scratch,
             writes=[to.out], **self.options(), dilation=self.dilation,
@@ -86,7 +86,7 @@ class MaxPool(PoolOp):
         )  # fmt: skip
 
     def lower_backward(self, to: Lowering) -> None:
-        """Finds the maxima again: cheaper than keeping where they were."""
+        """The kernel searches for the maxima again, which is cheaper than saving their positions."""
         if to.wanted[0]:
             dx = to.gradient_buffer(0)
             to.call(

@@ -27,7 +27,7 @@ class Mul(ElementwiseOp):
         return product(x)
 
     def derivatives(self, y: Expression, *x: Expression) -> tuple[Expression, ...]:
-        """The product of the others; y / a would be undefined where a is 0."""
+        """The product of the other factors. The shorter y / a would be undefined where a is 0."""
         return tuple(self.value(*x[:i], *x[i + 1 :]) for i in range(len(x)))
 
     def torch(self, *inputs: Shape) -> Torch:

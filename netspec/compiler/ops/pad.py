@@ -87,7 +87,7 @@ class Pad(Op):
         return np.pad(x[0], around, mode="reflect" if self.mode == "reflect" else "edge")
 
     def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
-        """Each place sends its gradient to the pixel it read."""
+        """Each place sends its gradient to the pixel that it was read from."""
         dx = np.zeros_like(x[0])
         top, _, left, _ = self.pad
         height, width = x[0].shape[2:]
@@ -99,7 +99,7 @@ class Pad(Op):
         return (dx,)
 
     def _source(self, i: int, size: int) -> int | None:
-        """r(i): the row that place i reads."""
+        """r(i): the row from which place i is read, or None for a constant."""
         if 0 <= i < size:
             return i
         if self.mode == "constant":
@@ -121,7 +121,9 @@ class Pad(Op):
             )  # fmt: skip
 
     def lower_backward(self, to: Lowering) -> None:
-        """The picture's own part, and what was read from it again."""
+        """The gradient of the picture's own part, plus that of the parts that were read from it
+        again.
+        """
         if not to.wanted[0]:
             return
         dx = to.gradient_buffer(0)
@@ -132,7 +134,7 @@ class Pad(Op):
         to.gradient(0, dx)
 
     def _region(self) -> dict[str, Any]:
-        """Where the picture lies in the frame."""
+        """The region of the padded picture that the picture itself fills."""
         top, _, left, _ = self.pad
         return {"start": (top, left, 0), "step": (1, 1, 1)}
 

@@ -54,7 +54,9 @@ class Permute(Op):
         return tuple(x[axis - 1] for axis in self.axes)
 
     def sees(self, *inputs: Shape) -> tuple[tuple[int, float], tuple[int, float]] | None:
-        """Where a number came from is no longer a matter of rows and columns."""
+        """None if the channels of a picture move: rows and columns then no longer tell where a
+        number came from.
+        """
         moved = len(inputs[0]) == 3 and self.axes[0] != 1
         return None if moved else super().sees(*inputs)
 
@@ -67,7 +69,9 @@ class Permute(Op):
         return (dy.transpose(0, *(1 + self.axes.index(a) for a in range(1, dy.ndim))),)
 
     def _copy(self, to: Lowering, source: Buffer, target: Buffer, axes: tuple[int, ...]) -> None:
-        """`target` with the axes of `source`, both as stored; a view where nothing moves."""
+        """Append a copy of `source` with its axes permuted, both as stored; a view if nothing
+        moves.
+        """
         rank = len(axes)
         stored = tuple(position(axes[k - 1], rank) - 1 for k in order(rank))
         moved = [axis for axis in stored if source.shape[axis] != 1]

@@ -41,7 +41,7 @@ class PRelu(ElementwiseOp):
         return maximum(a, 0) + w * minimum(a, 0)
 
     def derivatives(self, y: Expression, *x: Expression) -> tuple[Expression, ...]:
-        """By x, and by w."""
+        """The derivatives by x and by w."""
         a, w = x
         return where(a > 0, 1, w), minimum(a, 0)
 

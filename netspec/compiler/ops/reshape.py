@@ -41,7 +41,7 @@ class Reshape(Op):
     )
 
     def shape(self, *inputs: Shape) -> Shape:
-        """The sizes, with -1 put in numbers."""
+        """The sizes, where -1 is replaced by a number."""
         (x,) = inputs
         count = math.prod(x)
         given = math.prod(size for size in self.sizes if size != -1)
@@ -62,7 +62,7 @@ class Reshape(Op):
         return tuple(count // given if size == -1 else size for size in self.sizes)
 
     def sees(self, *inputs: Shape) -> tuple[tuple[int, float], tuple[int, float]] | None:
-        """Where a number came from is no longer a matter of rows and columns."""
+        """None: rows and columns no longer tell where a number came from."""
         return None if len(inputs[0]) == 3 else super().sees(*inputs)
 
     def forward(self, run: Evaluation, *x: Array) -> Array:
@@ -74,7 +74,7 @@ class Reshape(Op):
         return (dy.reshape(x[0].shape),)
 
     def lower(self, to: Lowering) -> None:
-        """A view, between transposing copies where pictures are stored in another order."""
+        """A view, between transposing copies if pictures are stored in another order."""
         source = to_planes(to, to.x[0], to.x_shapes[0], "planes")
         if len(to.node.shape) != 3:
             to.view(to.out, source)
@@ -84,7 +84,7 @@ class Reshape(Op):
         from_planes(to, planes, to.out, to.node.shape)
 
     def lower_backward(self, to: Lowering) -> None:
-        """The way back."""
+        """The inverse view and copies."""
         if not to.wanted[0]:
             return
         dx, shape = to.gradient_buffer(0), to.x_shapes[0]
@@ -98,5 +98,5 @@ class Reshape(Op):
         to.gradient(0, dx)
 
     def torch(self, *inputs: Shape) -> Torch:
-        """`torch.reshape`, whatever the batch size."""
+        """`torch.reshape`, for any batch size."""
         return Torch("torch.reshape", (X(0), (BATCH, *self.shape(*inputs))))

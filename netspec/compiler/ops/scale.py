@@ -27,7 +27,7 @@ class Scale(ElementwiseOp):
     )
 
     def parameter_axis(self, x: Shape) -> int:
-        """The channels of a picture, else the last axis."""
+        """The axis of the channels for a picture, else the last axis."""
         return 1 if len(x) == 3 else len(x)
 
     def parameters(self, *inputs: Shape) -> tuple[ParameterSpec, ...]:
@@ -37,11 +37,11 @@ class Scale(ElementwiseOp):
         return (ParameterSpec("weight", shape, Constant(self.start), "scale"),)
 
     def value(self, *x: Expression) -> Expression:
-        """The product."""
+        """The product of x and w."""
         return x[0] * x[1]
 
     def derivatives(self, y: Expression, *x: Expression) -> tuple[Expression, ...]:
-        """The other factor."""
+        """The derivative by each factor, which is the other factor."""
         return (x[1], x[0])
 
     def torch(self, *inputs: Shape) -> Torch:

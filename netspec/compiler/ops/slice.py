@@ -42,7 +42,7 @@ class Slice(Op):
     )
 
     def _ends(self, x: Shape) -> tuple[int, int, int]:
-        """The axis, counted from 1, the first place along it, and the one after the last.
+        """Return the axis, counted from 1, the first place along it, and the place after the last.
 
         Raises:
             ShapeError: `shape/axis`, `shape/slice`.
@@ -76,7 +76,7 @@ class Slice(Op):
         return axis, start, stop
 
     def _count(self, start: int, stop: int) -> int:
-        """How many places are kept."""
+        """The number of places that are kept."""
         return (stop - start + self.step - 1) // self.step
 
     def shape(self, *inputs: Shape) -> Shape:
@@ -86,7 +86,7 @@ class Slice(Op):
         return (*x[: axis - 1], self._count(start, stop), *x[axis:])
 
     def sees(self, *inputs: Shape) -> tuple[tuple[int, float], tuple[int, float]] | None:
-        """One pixel; the next is `step` away along the axis that is cut."""
+        """One pixel. Along the sliced axis the next one is `step` away."""
         (x,) = inputs
         axis, _, _ = self._ends(x)
         apart = [self.step if len(x) == 3 and axis == a else 1 for a in (2, 3)]
@@ -101,7 +101,7 @@ class Slice(Op):
         return x[0][self._index(x[0])]
 
     def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
-        """Zeros but for the slice."""
+        """Zeros, except in the slice."""
         dx = np.zeros_like(x[0])
         dx[self._index(x[0])] = dy
         return (dx,)
@@ -115,14 +115,14 @@ class Slice(Op):
         return {"start": tuple(start), "step": tuple(step)}
 
     def lower(self, to: Lowering) -> None:
-        """One copy; none where all is kept."""
+        """One copy, or none if everything is kept."""
         if to.out.shape == to.x[0].shape:
             to.view(to.out, to.x[0])
         else:
             to.call("copies.extract", to.x[0], to.out, writes=[to.out], **self._region(to))
 
     def lower_backward(self, to: Lowering) -> None:
-        """One copy into zeros."""
+        """One copy into an array of zeros."""
         if not to.wanted[0]:
             return
         if to.out.shape == to.x[0].shape:
@@ -133,7 +133,7 @@ class Slice(Op):
         to.gradient(0, dx)
 
     def torch(self, *inputs: Shape) -> Torch:
-        """`torch.narrow`, or `torch.slice_copy` where it steps."""
+        """`torch.narrow`, or `torch.slice_copy` if the step is not 1."""
         axis, start, stop = self._ends(inputs[0])
         if self.step == 1:
             return Torch("torch.narrow", (X(0), axis, start, self._count(start, stop)))

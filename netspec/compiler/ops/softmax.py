@@ -32,7 +32,7 @@ class Softmax(SoftmaxOp):
     )
 
     def forward(self, run: Evaluation, *x: Array) -> Array:
-        """With the largest number taken off, so that nothing overflows."""
+        """The formula, after subtracting the largest number so that nothing overflows."""
         e = np.exp(x[0] - x[0].max(axis=self.axis, keepdims=True))
         y: Array = e / e.sum(axis=self.axis, keepdims=True)
         return y

@@ -59,12 +59,12 @@ class Upsample(Op):
         return (x[0], x[1] * self.scale[0], x[2] * self.scale[1])
 
     def sees(self, *inputs: Shape) -> tuple[tuple[int, float], tuple[int, float]] | None:
-        """One pixel, or the two it lies between."""
+        """One pixel, or the two pixels that a number lies between."""
         extent = 1 if self.mode == "nearest" else 2
         return (extent, 1 / self.scale[0]), (extent, 1 / self.scale[1])
 
     def _matrices(self, x: Array) -> list[Array]:
-        """A and B; for `nearest` too, where each row has a single 1."""
+        """A and B. For `nearest` each of their rows has a single 1."""
         matrices = []
         for size, scale in zip(x.shape[2:], self.scale, strict=True):
             enlarged = size * scale
@@ -93,7 +93,7 @@ class Upsample(Op):
         return (_both_axes(a.T, b.T, dy),)
 
     def lower(self, to: Lowering) -> None:
-        """One copy, or two matrix products an image."""
+        """One copy, or two matrix products per image."""
         if self.mode == "nearest":
             to.call("upsample.nearest_forward", to.x[0], to.out, writes=[to.out], scale=self.scale)
             return
@@ -103,7 +103,7 @@ class Upsample(Op):
         )  # fmt: skip
 
     def lower_backward(self, to: Lowering) -> None:
-        """Sums of blocks, or two matrix products an image."""
+        """Sums of blocks, or two matrix products per image."""
         if not to.wanted[0]:
             return
         dx = to.gradient_buffer(0)
@@ -128,7 +128,10 @@ class Upsample(Op):
 
 
 def _both_axes(a: Array, b: Array, x: Array) -> Array:
-    """A x B^T for x (N, C, H, W): sums of the pixels with a share, so that no NaN goes further."""
+    """A x B^T for x (N, C, H, W).
+
+    It only adds the pixels that have a share, so that no NaN spreads.
+    """
     tall = _times(a, x.transpose(2, 3, 0, 1))
     return _times(b, tall.swapaxes(0, 1)).transpose(2, 3, 1, 0)
 

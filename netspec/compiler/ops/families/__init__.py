@@ -1,1 +1,4 @@
-"""What several ops have in common; an op file imports from here, never from another op."""
+"""Base classes and functions that several ops share.
+
+An op imports them from here, never from another op.
+"""

@@ -1,4 +1,6 @@
-"""What adaptive pools have in common: PyTorch's rule for the windows, and when it is a plain pool."""
+"""The base class of adaptive pools: PyTorch's rule for their windows, and when they equal a plain
+pool.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,7 +23,7 @@ class AdaptivePoolOp(Op):
         return (x[0], *self.size)
 
     def sees(self, *inputs: Shape) -> tuple[tuple[int, float], tuple[int, float]] | None:
-        """The largest window; everything where there is but one."""
+        """Return the extent of the largest window, or None if one window covers the whole picture."""
         if self.size == (1, 1):
             return None
         tall, wide = (
@@ -31,7 +33,7 @@ class AdaptivePoolOp(Op):
         return tall, wide
 
     def windows(self, x: Shape) -> Iterator[tuple[int, int, slice, slice]]:
-        """Each cell (i, j) with its pixels: floor(i H / size) to ceil((i + 1) H / size)."""
+        """Yield each cell (i, j) with its pixels: floor(i H / size) to ceil((i + 1) H / size)."""
 
         def window(i: int, cells: int, pixels: int) -> slice:
             return slice(i * pixels // cells, -(-(i + 1) * pixels // cells))
@@ -41,7 +43,9 @@ class AdaptivePoolOp(Op):
                 yield i, j, window(i, self.size[0], x[1]), window(j, self.size[1], x[2])
 
     def plain_pool(self, x: Shape) -> dict[str, Any] | None:
-        """The options of the pool that does the same in fewer passes, if there is one for certain."""
+        """Return the options of a plain pool that does the same in fewer passes; None if there may
+        be none.
+        """
         (_, height, width), (high, wide) = x, self.size
         if height % high != 0 or width % wide != 0:
             return None

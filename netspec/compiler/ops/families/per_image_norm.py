@@ -1,4 +1,4 @@
-"""What layer, group and instance norm have in common: each normalises an image by itself."""
+"""The base class of layer, group and instance norm: each normalises every image by itself."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,12 +8,13 @@ from netspec.compiler.ir.contract import *
 
 @dataclass(frozen=True)
 class Sets:
-    """Which numbers of an image are normalised together, in N, C, H, W and as stored.
+    """Which numbers of an image are normalised together, for N, C, H, W and for the stored order.
 
     Attributes:
-        split: the image, as (C, H, W), seen as of this shape.
-        over: the axes of `split`, counted with the batch in front, that are normalised together.
-        affine: the shape of a parameter there, 1 where one number serves many.
+        split: the shape to which an image (C, H, W) is reshaped.
+        over: the axes of `split` that are normalised together, counted with the batch in front.
+        affine: the shape in which a parameter broadcasts against `split`, with 1 where one number
+            applies to many elements.
         stored_split, stored_over, stored_affine: the same for the image as stored.
         order: the axes of a parameter in their order of storage.
     """
@@ -35,19 +36,19 @@ class NormalizingOp(Op):
     eps: float
 
     def sets(self, x: Shape) -> Sets:
-        """What is normalised together."""
+        """Return which numbers are normalised together."""
         raise NotImplementedError
 
     def parameter_shape(self, x: Shape) -> Shape:
-        """The shape of weight and bias."""
+        """Return the shape of weight and bias."""
         raise NotImplementedError
 
     def learns(self) -> tuple[bool, bool]:
-        """Whether there is a weight, and whether there is a bias."""
+        """Return whether there is a weight, and whether there is a bias."""
         raise NotImplementedError
 
     def parameters(self, *inputs: Shape) -> tuple[ParameterSpec, ...]:
-        """`weight` of ones and `bias` of zeros, where they are learnt."""
+        """Return `weight`, starting as ones, and `bias`, starting as zeros, if they are learnt."""
         shape = self.parameter_shape(inputs[0])
         weight = ParameterSpec("weight", shape, Ones(), "scale")
         bias = ParameterSpec("bias", shape, Zeros(), "shift")
@@ -72,7 +73,7 @@ class NormalizingOp(Op):
         return result
 
     def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
-        """The formulas of the ops."""
+        """Return the gradient by the formulas in the docstrings of the ops."""
         sets = self.sets(x[0].shape[1:])
         xhat, s = run.saved["xhat"], run.saved["s"]
         g = dy.reshape(xhat.shape)
@@ -101,7 +102,7 @@ class NormalizingOp(Op):
         }
 
     def lower(self, to: Lowering) -> None:
-        """One kernel, which keeps mean and standard deviation."""
+        """Append one kernel call, which saves the mean and the inverse standard deviation."""
         options = self._options(to)
         statistics = tuple(
             1 if axis + 1 in options["over"] else size for axis, size in enumerate(options["split"])
@@ -117,7 +118,7 @@ class NormalizingOp(Op):
         )  # fmt: skip
 
     def lower_backward(self, to: Lowering) -> None:
-        """One kernel."""
+        """Append one kernel call."""
         weight, bias = self.learns()
         dweight = to.parameter_gradient("weight") if weight else None
         dbias = to.parameter_gradient("bias") if bias else None
@@ -136,7 +137,10 @@ class NormalizingOp(Op):
 
 
 def channel_sets(x: Shape, groups: int) -> Sets:
-    """`groups` sets of neighbouring channels, each with all its pixels; a parameter per channel."""
+    """Return `groups` sets of neighbouring channels, each with all its pixels.
+
+    There is one parameter per channel.
+    """
     channels, *pixels = x
     each = channels // groups
     split = (groups, each, *pixels)
@@ -144,7 +148,7 @@ def channel_sets(x: Shape, groups: int) -> Sets:
     affine = (groups, each, *(1 for _ in pixels))
     if len(x) != 3:
         return Sets(split, over, affine, split, over, affine, (0,))
-    # As stored the channels come last; sums go over the rows first, which are long.
+    # Stored channels come last. Sums go over the rows first, because that axis is long.
     height, width = pixels
     if each == 1:
         flat = (height * width, channels)
@@ -154,7 +158,10 @@ def channel_sets(x: Shape, groups: int) -> Sets:
 
 
 def last_axes_sets(x: Shape, axes: int) -> Sets:
-    """One set for each place on the axes before the last `axes`; a parameter per place in a set."""
+    """Return one set for each index of the axes before the last `axes`.
+
+    There is one parameter for each place in a set.
+    """
     rank = len(x)
     normalized = range(rank - axes, rank)
     over = tuple(axis + 1 for axis in normalized)

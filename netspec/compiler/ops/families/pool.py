@@ -1,4 +1,4 @@
-"""What pools have in common: their attributes, their shape rule and the loop over windows."""
+"""The base class of pools: their attributes, their shape rule and the loop over windows."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from netspec.compiler.ops.families.windows import (
 
 @dataclass(frozen=True)
 class PoolOp(Op):
-    """A window that slides over each channel by itself."""
+    """A window that slides over each channel separately."""
 
     kernel: Pair = attribute(PairOf(1), "size of the window")
     stride: Pair | None = attribute(PairOf(1), "step of the window; by default its size", None)
@@ -26,11 +26,11 @@ class PoolOp(Op):
 
     @property
     def step(self) -> Pair:
-        """The stride, put in numbers."""
+        """The stride as numbers."""
         return self.stride or self.kernel
 
     def window(self, x: Shape) -> tuple[Axis, Axis]:
-        """The window over a picture (C, H, W)."""
+        """Return the window over a picture (C, H, W), by axis."""
         return axes(x, self.kernel, self.step, self.pad, (1, 1), ceil=self.ceil_mode)
 
     def shape(self, *inputs: Shape) -> Shape:
@@ -53,16 +53,18 @@ class PoolOp(Op):
         return (x[0], window[0].output, window[1].output)
 
     def sees(self, *inputs: Shape) -> tuple[tuple[int, float], tuple[int, float]] | None:
-        """The window."""
+        """Return the extent and step of the window."""
         return sees(self.window(inputs[0]))
 
     def lint(self, node: Node, graph: Graph) -> Iterable[Finding]:
-        """Rows and columns that are never read."""
+        """Return warnings about rows and columns that are never read."""
         (x,) = graph.shapes_into(node)
         return unread_rows(node, graph, self.window(x))
 
     def windows(self, x: Shape) -> Iterator[tuple[int, int, slice, slice]]:
-        """Each output pixel (i, j) with the rows and columns of the picture that its window reads."""
+        """Yield each output pixel (i, j) with the rows and columns of the picture that its window
+        reads.
+        """
         across = self.window(x)
 
         def taps(axis: Axis, i: int) -> slice:
@@ -76,11 +78,14 @@ class PoolOp(Op):
                 yield i, j, taps(across[0], i), taps(across[1], j)
 
     def options(self) -> dict[str, Any]:
-        """What the kernels of pools take."""
+        """Return the options that the kernels of pools take."""
         return {"kernel": self.kernel, "stride": self.step, "pad": self.pad}
 
     def torch_padding(self, value: float) -> tuple[Any, tuple[int, int]]:
-        """The input, through `F.pad` where sides differ, and the padding that the module does."""
+        """Return the input for the PyTorch module, and the padding that the module does itself.
+
+        The input goes through `F.pad` if opposite sides are padded differently.
+        """
         top, bottom, left, right = self.pad
         if (top, left) == (bottom, right):
             return X(0), (top, left)

@@ -1,4 +1,4 @@
-"""What softmax and its logarithm have in common: the axis, and kernels that follow from it."""
+"""The base class of softmax and its logarithm: the axis, and the kernels that follow from it."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -8,7 +8,7 @@ from netspec.compiler.ir.contract import *
 
 @dataclass(frozen=True)
 class SoftmaxOp(Op):
-    """A softmax along one axis. The backward pass needs the value alone, not the input."""
+    """A softmax along one axis. The backward pass needs only the value, not the input."""
 
     axis: int = attribute(AxisOf(), "axis along which it sums to 1; 1 is the channels", 1)
 
@@ -16,12 +16,14 @@ class SoftmaxOp(Op):
     backward_kernel: ClassVar[str]
 
     def shape(self, *inputs: Shape) -> Shape:
-        """Unchanged."""
+        """Return the shape of the input."""
         resolve_axis(self.name, self.axis, inputs[0])
         return inputs[0]
 
     def sees(self, *inputs: Shape) -> tuple[tuple[int, float], tuple[int, float]] | None:
-        """One pixel along the channels, else whole rows or columns."""
+        """Return one pixel if the axis is that of the channels, else None, for whole rows or
+        columns.
+        """
         along_channels = resolve_axis(self.name, self.axis, inputs[0]) == 1
         return super().sees(*inputs) if along_channels else None
 
@@ -30,12 +32,12 @@ class SoftmaxOp(Op):
         return position(resolve_axis(self.name, self.axis, shape), len(shape))
 
     def lower(self, to: Lowering) -> None:
-        """One kernel."""
+        """Append one kernel call."""
         axis = self._stored_axis(to)
         to.call(self.forward_kernel, to.x[0], to.out, writes=[to.out], axis=axis)
 
     def lower_backward(self, to: Lowering) -> None:
-        """One kernel."""
+        """Append one kernel call."""
         if to.wanted[0]:
             dx = to.gradient_buffer(0)
             axis = self._stored_axis(to)

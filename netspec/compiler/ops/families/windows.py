@@ -7,13 +7,13 @@ from netspec.compiler.ir.contract import *
 
 AXES = ("height", "width")
 
-# Options of PyTorch's convolutions that need not be written.
+# Options of PyTorch's convolutions that are left out when they have these values.
 TORCH_DEFAULTS = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, "bias": True}
 
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """A window sliding along one axis: the picture's extent and how the window moves."""
+    """A window that slides along one axis: the extent of the picture, and how the window moves."""
 
     extent: int
     kernel: int
@@ -34,21 +34,21 @@ class Axis:
         room = self.extent + self.before + self.after - self.reach
         if not self.ceil:
             return room // self.stride + 1
-        # A window that would start in the padding behind the picture is left out. Which of the two
-        # counts is the smaller one does not depend on the extent, which may be open.
+        # PyTorch drops a window that would start in the padding behind the picture. Which of the
+        # two counts is smaller does not depend on the extent, which may be open.
         if self.after - self.reach + self.stride >= 0:
             return (self.extent + self.before - 1) // self.stride + 1
         return (room + self.stride - 1) // self.stride + 1
 
     @property
     def unread(self) -> int:
-        """How many rows at the end of the picture (not of its padding) no window reads."""
+        """The number of rows at the end of the picture (without its padding) that no window reads."""
         last_read = (self.output - 1) * self.stride + self.reach - 1 - self.before
         return max(0, self.extent - 1 - last_read)
 
     @property
     def formula(self) -> str:
-        """The output size with the numbers put in."""
+        """Return the formula of the output size with the numbers put in."""
         if self.before == self.after:
             padded = f"{self.extent} + 2*{self.before}"
         else:
@@ -61,7 +61,7 @@ class Axis:
 
 
 def is_unlikely(kernel: Pair, stride: Pair) -> bool:
-    """Whether a kernel and its stride are such as hardly any network has: 16 and 3, 6 and 5.
+    """Whether hardly any network has such a kernel and stride, as with 16 and 3, or 6 and 5.
 
     A kernel as large as its stride cuts the picture into patches, and is common.
     """
@@ -78,7 +78,7 @@ def axes(
     *,
     ceil: bool = False,
 ) -> tuple[Axis, Axis]:
-    """The two axes of a window over a picture (C, H, W)."""
+    """Return the two axes of a window over a picture (C, H, W)."""
     _, height, width = picture
     top, bottom, left, right = pad
     return (
@@ -88,13 +88,16 @@ def axes(
 
 
 def sees(window: tuple[Axis, Axis]) -> tuple[tuple[int, int], tuple[int, int]]:
-    """What one output of a window looks at, for `Op.sees`."""
+    """Return what one output of a window depends on, for `Op.sees`."""
     height, width = window
     return (height.reach, height.stride), (width.reach, width.stride)
 
 
 def same_padding(kernel: Pair, dilation: Pair) -> Padding:
-    """The padding that keeps the size at stride 1; an odd row too many goes to the end."""
+    """Return the padding that keeps the size at stride 1.
+
+    If it is odd, the extra row goes to the end.
+    """
     (top, height), (left, width) = (
         ((d * (k - 1)) // 2, d * (k - 1)) for k, d in zip(kernel, dilation, strict=True)
     )
@@ -102,7 +105,7 @@ def same_padding(kernel: Pair, dilation: Pair) -> Padding:
 
 
 def require_picture(op: str, shape: Shape) -> None:
-    """Refuse everything but (C, H, W).
+    """Check that a shape is that of a picture (C, H, W).
 
     Raises:
         ShapeError: `shape/rank`.
@@ -115,7 +118,7 @@ def require_picture(op: str, shape: Shape) -> None:
 
 
 def require_fit(op: str, window: tuple[Axis, Axis], fixes: Iterable[Fix] = ()) -> None:
-    """Refuse a window that is larger than the padded picture.
+    """Check that a window is not larger than the padded picture.
 
     Raises:
         ShapeError: `shape/kernel-too-large`.
@@ -148,7 +151,9 @@ def require_fit(op: str, window: tuple[Axis, Axis], fixes: Iterable[Fix] = ()) -
 
 
 def unread_rows(node: Node, graph: Graph, window: tuple[Axis, Axis]) -> Iterable[Finding]:
-    """Warn of rows and columns of the picture that a kernel as wide as its stride never reads."""
+    """Yield a warning if a window never reads some rows or columns of the picture, although its
+    kernel is as wide as its stride.
+    """
     lost = [(axis, w) for axis, w in zip(window, ("row", "column"), strict=True)
             if axis.kernel >= axis.stride and axis.unread]  # fmt: skip
     if not lost:
