@@ -1,1 +1,1 @@
-"""What runs compiled nets: models, data, training, weights."""
+"""Running compiled nets: models, data, training, weights."""

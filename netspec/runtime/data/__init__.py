@@ -1,4 +1,7 @@
-"""Data sets: where they come from and how they are read. Knows nothing of networks but a shape."""
+"""Data sets: where they come from and how they are read.
+
+Knows nothing of a network but its input shape.
+"""
 
 from netspec.runtime.data.catalog import NAMES, load
 from netspec.runtime.data.dataset import Dataset

@@ -1,4 +1,4 @@
-"""Data larger than memory: a folder of `.npy` files, of which only what a batch needs is read."""
+"""Data sets larger than memory: a folder of `.npy` files, of which only the current batch is read."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from netspec.runtime.data.files import read_error
 from netspec.runtime.data.npy_array import read_header
 from netspec.runtime.data.npz import ARRAYS, class_count, with_channel
 
-# A class's name a line, in the order of the labels; it may be missing.
+# The names of the classes, one on each line in the order of the labels; the file is optional.
 CLASS_NAMES = "classes.txt"
 _MAX_NAME_BYTES = 1 << 20
 
 
 def load_arrays(folder: Path) -> Dataset:
-    """Load `x_train.npy` and `y_train.npy` of a folder, and `x_test.npy` and `y_test.npy`.
+    """Load `x_train.npy`, `y_train.npy`, `x_test.npy` and `y_test.npy` from a folder.
 
     Shapes and labels are as in an `.npz` file. Images stay in the files: a batch is read when it is
-    needed, and the operating system keeps what memory it has for them. Without the test files there
+    needed, and the operating system caches what fits into free memory. Without the test files there
     are no test images.
 
     Raises:
@@ -41,7 +41,7 @@ def load_arrays(folder: Path) -> Dataset:
         x_test, y_test = x_train[:0], y_train[:0]
     for part, x, y in (("train", x_train, y_train), ("test", x_test, y_test)):
         require_equal_counts(folder.resolve().name, part, x.shape, y.shape)
-    # Labels are few enough to be read now.
+    # Labels are small enough to read now.
     y_train, y_test = np.array(y_train), np.array(y_test)
     names = _class_names(folder / CLASS_NAMES)
     return Dataset(
@@ -56,10 +56,11 @@ def load_arrays(folder: Path) -> Dataset:
 
 
 def open_npy(path: Path) -> NDArray[Any]:
-    """The array of an `.npy` file, read-only and mapped: no memory is taken for what it claims.
+    """Map the array of an `.npy` file read-only: no memory is allocated for the size that it claims.
 
     Raises:
-        NetspecError: `data/missing-file`; `data/bad-file` for anything but a sound array of numbers.
+        NetspecError: `data/missing-file`; `data/bad-file` for anything but a valid array of
+            numbers.
     """
     if not path.is_file():
         raise NetspecError.simple(codes.DATA_MISSING_FILE, f"no such file: {path}")
@@ -72,7 +73,7 @@ def open_npy(path: Path) -> NDArray[Any]:
             if header.end == header.start:
                 raise UnsoundFileError("holds no numbers")
             order: Literal["C", "F"] = "F" if header.fortran else "C"
-            # An array of any origin: the map's own class is more than it needs.
+            # A plain array: the class of a memory map is not needed.
             mapped = np.memmap(file, header.dtype, "r", header.start, header.shape, order)
             return mapped.view(np.ndarray)
     except UnsoundFileError as error:

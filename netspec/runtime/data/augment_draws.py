@@ -1,8 +1,7 @@
-"""Random changes of training images: what is drawn for each, the same on every device.
+"""Random changes of training images: the numbers drawn for each image, the same on every device.
 
-What is drawn for an image follows from the seed, the epoch and the image's number alone. So it is the
-same for both backends, however many processes or threads share the work, and wherever in the epoch a
-run is taken up again.
+They depend only on the seed, the epoch and the number of the image. So they are the same for both
+backends, for any number of processes or threads, and wherever in the epoch a run is resumed.
 """
 
 from __future__ import annotations
@@ -15,15 +14,15 @@ from numpy.typing import NDArray
 from netspec.runtime.data.choices import check_name, require
 
 KINDS = ("crop", "flip", "cutout")
-# Pixels that `crop` adds on each side before it cuts the picture's size out.
+# The number of pixels that `crop` adds on each side before it cuts out a part of the original size.
 PADDING = 4
 
-# The columns of what `draw` gives.
+# The columns of the result of `draw`.
 TOP, LEFT, FLIPPED, CUT_ROW, CUT_COLUMN = range(5)
 
 
 def check_kinds(kinds: Sequence[str], sample_shape: tuple[int, ...]) -> None:
-    """Check the names, and that there are pictures to change.
+    """Check the names, and that the data are pictures.
 
     Raises:
         NetspecError: `train/bad-option`.
@@ -39,15 +38,16 @@ def check_kinds(kinds: Sequence[str], sample_shape: tuple[int, ...]) -> None:
 def draw(
     kinds: Sequence[str], count: int, size: tuple[int, int], seed: int, epoch: int
 ) -> NDArray[np.int64]:
-    """What happens to each of the `count` training pictures of `size` (H, W): (count, 5).
+    """Draw the changes of each of `count` training pictures of `size` (H, W); returns (count, 5).
 
-    Row i is for picture i, in whichever batch it comes.
+    Row i is for picture i, whichever batch it is in.
 
-    Columns: the first row and column that `crop` keeps of the padded picture, in [0, 2 PADDING]
-    (0 without `crop`, where nothing is padded); 1 where `flip` mirrors the picture, half of them;
-    the row and column of `cutout`'s centre, anywhere in the picture.
+    Columns: the first row and column of the padded picture that `crop` keeps, in [0, 2 PADDING] (0
+    without `crop`, where nothing is padded); 1 if `flip` mirrors the picture, as for half of them;
+    the row and column of the centre of `cutout`, anywhere in the picture.
     """
-    # Epochs count from 1; a third number keeps this apart from the order of the images.
+    # Epochs count from 1; the third number makes these random numbers differ from those of the
+    # order.
     rng = np.random.default_rng([seed, epoch, 1])
     drawn = np.zeros((count, 5), np.int64)
     if "crop" in kinds:

@@ -1,4 +1,4 @@
-"""Random crop, flip and cutout of a batch in NumPy, each image its own way."""
+"""Random crop, flip and cutout of a batch in NumPy, different for each image."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def shift_and_flip(x: Array, drawn: NDArray[np.int64], kinds: Sequence[str]) -> 
 
     Args:
         x: (N, C, H, W) raw pixels; `crop` pads them with zeros, black.
-        drawn: (N, 5), as `netspec.runtime.data.augment_draws.draw` gives.
+        drawn: (N, 5), the result of `netspec.runtime.data.augment_draws.draw`.
         kinds: which of the augmentations to do.
 
     Returns:
-        (N, C, H, W), a new array where something is done.
+        (N, C, H, W), a new array if anything is changed.
     """
     if not {"crop", "flip"} & set(kinds):
         return x
@@ -30,7 +30,7 @@ def shift_and_flip(x: Array, drawn: NDArray[np.int64], kinds: Sequence[str]) -> 
     if "crop" in kinds:
         x = np.pad(x, ((0, 0), (0, 0), (PADDING, PADDING), (PADDING, PADDING)))
     out = np.empty((*x.shape[:2], height, width), x.dtype)
-    # A slice an image is three to four times as fast as one gather with index arrays.
+    # One slice for each image is three to four times as fast as a single gather with index arrays.
     for image, source, (top, left, flipped, *_) in zip(out, x, drawn.tolist(), strict=True):
         window = source[:, top : top + height, left : left + width]
         image[...] = window[:, :, ::-1] if flipped else window
@@ -38,10 +38,10 @@ def shift_and_flip(x: Array, drawn: NDArray[np.int64], kinds: Sequence[str]) -> 
 
 
 def cut_out(x: Array, drawn: NDArray[np.int64], kinds: Sequence[str]) -> Array:
-    """`cutout`: a square of half the shorter side set to 0, in place; the mean, once normalised.
+    """`cutout`: set a square of half the shorter side to 0, the mean of normalized images, in place.
 
     Args:
-        x: (N, C, H, W), normalised.
+        x: (N, C, H, W), normalized.
         drawn: (N, 5).
         kinds: which of the augmentations to do.
     """

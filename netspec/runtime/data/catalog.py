@@ -28,23 +28,23 @@ def load(
     *,
     resize: Resize = False,
 ) -> Dataset:
-    """Load a data set and bring it to a network's input.
+    """Load a data set and fit it to a network's input.
 
-    Files are looked for in `data_dir` (as torchvision lays them out: MNIST/raw, FashionMNIST/raw,
+    Files are looked for in `data_dir` (with torchvision's layout: MNIST/raw, FashionMNIST/raw,
     cifar-10-batches-py; or in a folder of the data set's name; or directly), then in the user's
-    cache folder (`NETSPEC_DATA_DIR` overrides it); what is not found is downloaded there once and
-    held against its SHA-256.
+    cache folder (`NETSPEC_DATA_DIR` overrides it). Missing files are downloaded there once and
+    checked against their SHA-256.
 
     Args:
-        name: One of `NAMES`, or a path: of an `.npz` file, of a folder of pictures with a folder a
-            class (see `load_image_folder`), or of a folder with `x_train.npy` and `y_train.npy`,
-            which are read as they are needed (see `load_arrays`).
+        name: One of `NAMES`, or a path: of an `.npz` file, of a folder with a folder of pictures
+            for each class (see `load_image_folder`), or of a folder with `x_train.npy` and
+            `y_train.npy`, which are read as needed (see `load_arrays`).
         data_dir: Where to look first.
         input_shape: (C, H, W) or (F,) of the network's input. Only `digits` is resized to it;
-            pictures are flattened for (F,); any other difference is an error. None takes the data
+            pictures are flattened for (F,); any other difference is an error. None accepts the data
             as they are.
         resize: True stretches the pictures of a folder to the input's size. A number N resizes them
-            until their shorter side has N pixels, and takes the middle of the input's size
+            so that their shorter side has N pixels, and takes the middle of the input's size
             (torchvision's `Resize(N)` and `CenterCrop`).
 
     Raises:
@@ -71,10 +71,10 @@ def load(
 
 
 def path_of(name: str) -> Path | None:
-    """The file or folder that a name of data means; None for one of `NAMES`, or nothing known."""
+    """Return the file or folder that a name of data means; None for one of `NAMES` or an unknown one."""
     if name.endswith(".npz"):
         return Path(name).expanduser()
-    # A name of ours stands for our data, whatever folders lie about.
+    # A name of `NAMES` always means that data set, even if there is a folder of the same name.
     if name not in NAMES and ("/" in name or "\\" in name or Path(name).is_dir()):
         return Path(name).expanduser()
     return None

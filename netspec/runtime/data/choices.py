@@ -1,4 +1,4 @@
-"""Things a user picks by name with options: look-up with a suggestion, options checked."""
+"""Choices by name with options: look-up with suggestions, and checks of options."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def check_name(what: str, name: str, known: Iterable[str], code: Code = BAD_OPTI
     """Check that `name` is one of `known`.
 
     Args:
-        what: What kind of thing it names, in words for the message ("optimizer").
+        what: What kind of thing it names, for the message ("optimizer").
         name: What the user wrote.
-        known: The names there are, in the order to list them.
-        code: The error's code.
+        known: The valid names, in the order in which to list them.
+        code: The code of the error.
 
     Raises:
-        NetspecError: With the names there are, and the one probably meant.
+        NetspecError: With the valid names, and the one that was probably meant.
     """
     known = list(known)
     if name not in known:
@@ -38,7 +38,7 @@ def check_name(what: str, name: str, known: Iterable[str], code: Code = BAD_OPTI
         )
 
 
-# What other frameworks call what is here.
+# Names in other frameworks for what is here.
 _ELSEWHERE = {
     "crossentropy": "softmax", "crossentropyloss": "softmax", "ce": "softmax", "nll": "softmax",
     "categoricalcrossentropy": "softmax", "hinge": "svm", "multimargin": "svm", "mseloss": "mse",
@@ -49,7 +49,7 @@ _ELSEWHERE = {
 
 
 def meant_by(name: str, known: Sequence[str]) -> str | None:
-    """The word that was probably meant by one that is none of the `known`."""
+    """Return the word that was probably meant by an unknown one."""
     plain = name.lower().replace("_", "").replace("-", "")
     elsewhere = _ELSEWHERE.get(plain)
     return elsewhere if elsewhere in known else suggest(name, known)
@@ -62,7 +62,7 @@ def make(
     *arguments: object,
     options: Mapping[str, object] | None = None,
 ) -> T:
-    """`table[name](*arguments, **options)`; its options are its keyword-only parameters.
+    """Return `table[name](*arguments, **options)`, where options are keyword-only parameters.
 
     Raises:
         NetspecError: `train/bad-option` for a name or an option that does not exist.
@@ -84,7 +84,7 @@ def make(
 
 
 def is_number(value: object) -> bool:
-    """Whether `value` is a finite number, of Python or of NumPy, and no bool."""
+    """Return True if `value` is a finite number of Python or NumPy, and not a bool."""
     return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
 
 

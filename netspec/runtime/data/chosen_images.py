@@ -1,4 +1,4 @@
-"""Some images of a set, where they lie."""
+"""A selection of the images of a set, without copying them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from netspec.runtime.data.dataset import Array
 
 @dataclass(frozen=True, eq=False)
 class ChosenImages:
-    """Some images of a set: nothing is copied but the part that is asked for.
+    """A selection of the images of a set; only the part that is asked for is copied.
 
     Attributes:
         images: (N, ...), in memory or in a file.
-        numbers: (M,) which of them, in order.
+        numbers: (M,) the indices of the selected images, in order.
     """
 
     images: Array
@@ -26,5 +26,5 @@ class ChosenImages:
         return len(self.numbers)
 
     def __getitem__(self, part: slice) -> Array:
-        """A copy of a part of the M images."""
+        """Return a copy of a part of the M images."""
         return self.images[self.numbers[part]]

@@ -1,4 +1,4 @@
-"""CIFAR-10 from its Python batch files, which are pickles and are read as plain data only.
+"""CIFAR-10 from its Python batch files: these are pickles, but are only read as plain data.
 
 Source: A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images (2009).
 """
@@ -21,7 +21,7 @@ from netspec.runtime.data.files import DownloadError, download, find_or_download
 FOLDER = "cifar-10-batches-py"
 TRAIN_BATCHES = tuple(f"data_batch_{i}" for i in range(1, 6))
 TEST_BATCH = "test_batch"
-# As `batches.meta` has them.
+# The names in `batches.meta`.
 CLASS_NAMES = (
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
 )  # fmt: skip
@@ -36,7 +36,7 @@ _SHA256 = "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"
 
 
 def load_cifar10(data_dir: Path | None) -> Dataset:
-    """Load CIFAR-10: 50,000 and 10,000 images (3, 32, 32) uint8 in red, green, blue; 10 classes.
+    """Load CIFAR-10: 50,000 training and 10,000 test images (3, 32, 32) uint8, RGB; 10 classes.
 
     Raises:
         NetspecError: `data/missing-file`, `data/bad-file`.
@@ -79,7 +79,7 @@ def read_batch(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 
 
 def _fetch(folder: Path) -> None:
-    """Download the archive beside `folder` and unpack the batches into it."""
+    """Download the archive to the parent of `folder`, and extract the batches into `folder`."""
     archive = download(_ARCHIVE, _SHA256, _URLS, folder.parent)
     try:
         unpack(archive, folder)
@@ -89,13 +89,13 @@ def _fetch(folder: Path) -> None:
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Write the batch files of `archive` into `folder`, and nothing else it may hold.
+    """Extract the batch files of `archive` into `folder`, and nothing else that it may contain.
 
-    Members are chosen by their full name and written under names of our own, so no path in the
-    archive matters; each appears whole or not at all.
+    Members are chosen by their full name and written under fixed names, so no path in the archive
+    matters. Each file appears as a whole or not at all.
 
     Raises:
-        OSError, EOFError, tarfile.TarError: Where archive or folder cannot be used.
+        OSError, EOFError, tarfile.TarError: If archive or folder cannot be used.
     """
     wanted = {f"{FOLDER}/{name}": name for name in (*TRAIN_BATCHES, TEST_BATCH)}
     folder.mkdir(parents=True, exist_ok=True)

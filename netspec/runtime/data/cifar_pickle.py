@@ -1,4 +1,4 @@
-"""The one kind of pickle that CIFAR-10 comes in: dicts of lists, texts, and arrays of bytes."""
+"""The kind of pickle that CIFAR-10 uses: dicts of lists, strings, and byte arrays."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from netspec.files.plain_pickle import Global, PickleRefusedError, load_pickle
 
 _RECONSTRUCT = {"numpy.core.multiarray _reconstruct", "numpy._core.multiarray _reconstruct"}
-# An image a row; more dimensions than NumPy has would be numbers to multiply for a long time.
+# One image in each row. More dimensions than NumPy allows would only be numbers that take long to
+# multiply.
 _MAX_DIMENSIONS = 4
 
 
@@ -27,9 +28,9 @@ class _Array:
 
 
 def load_dict(data: bytes) -> dict[str, object]:
-    """The dict a pickle holds: text keys; values are ints, text, bytes, lists, uint8 arrays.
+    """Return the dict in a pickle: its keys are str; values are ints, str, bytes, lists, uint8 arrays.
 
-    Text of Python 2 pickles comes as str, one character a byte (latin-1).
+    Strings of Python 2 pickles become str, one character for each byte (latin-1).
 
     Raises:
         PickleRefusedError: For anything else, with the reason.
@@ -49,8 +50,8 @@ class _ByteArrays:
     """The three calls that NumPy writes for a uint8 array; see `Meaning`.
 
     Args:
-        size: Of the file. Text of which bytes are made is in it, so that all bytes made of text can
-            be no more than that, however often the text is referred to.
+        size: The size of the file. All bytes made from strings together may be no more, however
+            often the file refers to a string.
     """
 
     def __init__(self, size: int) -> None:
@@ -69,7 +70,7 @@ class _ByteArrays:
     def set_state(self, target: object, state: object) -> None:
         match target, state:
             case _ByteType(), tuple():
-                return  # byte order and alignment: a byte has neither
+                return  # byte order and alignment: irrelevant for single bytes
             case _Array(), (1, tuple(shape), _ByteType(), 0, str() | bytes() as raw):
                 target.value = self._array(shape, raw)
                 return

@@ -1,4 +1,4 @@
-"""A data set: training and test images with their labels, checked once."""
+"""A data set: training and test images with their labels, validated once."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from netspec.runtime.data.choices import require
 Array = NDArray[np.generic]
 Labels = NDArray[np.int64]
 
-# A label is the number of a class, and something is kept for each class.
+# A limit on labels: a label is the number of a class, and memory is needed for each class.
 MAX_CLASSES = 1 << 20
-# Elements in one block of images: a megabyte or two, so that passes over a data set need no copy
-# of the whole.
+# Elements in one block of images: a megabyte or two, so that passes over a data set need no copy of
+# the whole.
 _BLOCK_ELEMENTS = 1 << 18
-# Whole numbers that go beyond this are bytes of pixels, and no flags.
+# Integers larger than this are taken as bytes of pixels, and not as flags.
 PIXELS_FROM = 2.0
 
 
@@ -29,8 +29,8 @@ PIXELS_FROM = 2.0
 class Dataset:
     """Images and labels for training and testing.
 
-    Nothing here changes it: threads may share it. It can be copied and pickled; what is mapped from
-    a file is read then.
+    A data set is immutable: threads may share it. It can be copied and pickled; memory-mapped files
+    are read into memory then.
 
     Attributes:
         name: What messages call it.
@@ -67,11 +67,11 @@ class Dataset:
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
-        """Shape of one image, (C, H, W), or of one feature vector, (F,)."""
+        """The shape of one image, (C, H, W), or of one feature vector, (F,)."""
         return self.x_train.shape[1:]
 
     def validate(self) -> None:
-        """Check what the class promises; runs at construction.
+        """Check what the class guarantees; runs on construction.
 
         Raises:
             NetspecError: See the class.
@@ -111,7 +111,7 @@ class Dataset:
         self._require_equal_pixels()
 
     def _require_equal_pixels(self) -> None:
-        """Refuse whole numbers from 0 to 255 in one part and fractions up to 1 in the other."""
+        """Refuse data with integers from 0 to 255 in one part and fractions up to 1 in the other."""
         kinds = {x.dtype.kind == "f": (part, x) for part, x, _ in self._parts() if x.size}
         if len(kinds) < 2:
             return
@@ -125,12 +125,12 @@ class Dataset:
             )
 
     def unseen_classes(self) -> list[int]:
-        """The classes of which there is no training image."""
+        """Return the classes without any training image."""
         counts = np.bincount(self.y_train, minlength=self.classes)
         return np.flatnonzero(counts == 0).tolist()
 
     def first_label(self) -> int:
-        """The smallest label of both parts."""
+        """Return the smallest label of both parts."""
         return min(int(y.min()) for _, _, y in self._parts() if len(y))
 
     def _validate_part(self, part: str, x: Array, y: Labels) -> None:
@@ -154,10 +154,10 @@ class Dataset:
             )
 
     def split(self, val: int) -> tuple[Dataset, Array, Labels]:
-        """Hold out the last `val` training images: (the rest, x_val, y_val).
+        """Hold out the last `val` training images; returns (the rest, x_val, y_val).
 
         Raises:
-            NetspecError: `train/bad-option` where `val` is negative or leaves nothing to train on.
+            NetspecError: `train/bad-option` if `val` is negative or leaves nothing to train on.
         """
         count = len(self.x_train)
         require(
@@ -173,7 +173,7 @@ class Dataset:
         """Keep the first `count` training images; None and counts beyond the end keep all.
 
         Raises:
-            NetspecError: `train/bad-option` where `count` is less than 1.
+            NetspecError: `train/bad-option` if `count` is less than 1.
         """
         if count is None:
             return self
@@ -181,10 +181,10 @@ class Dataset:
         return replace(self, x_train=self.x_train[:count], y_train=self.y_train[:count])
 
     def fit_to(self, input_shape: tuple[int, ...]) -> Dataset:
-        """Bring every sample to a network's input shape, without changing a number.
+        """Convert every sample to a network's input shape, without changing a number.
 
-        Equal shapes pass, and images are flattened (in C, H, W order) for an input of shape
-        (C*H*W,). Nothing is resized or padded.
+        Equal shapes are left as they are, and images are flattened (in C, H, W order) for an input
+        of shape (C*H*W,). Nothing is resized or padded.
 
         Raises:
             NetspecError: `data/shape`, with both shapes, for anything else.
@@ -211,13 +211,13 @@ class Dataset:
         )
 
     def check_classes(self, outputs: int) -> None:
-        """Check that a network of `outputs` scores can tell the classes apart.
+        """Check that a network with `outputs` scores has one for every class.
 
-        More outputs than classes are allowed, as in every framework. Where some class has no
-        training image, that is the likelier mistake, and the error names it.
+        More outputs than classes are allowed, as in every framework. If some class has no training
+        image, that is the more likely mistake, and the error names it.
 
         Raises:
-            NetspecError: `data/shape` where there are fewer outputs than classes.
+            NetspecError: `data/shape` if there are fewer outputs than classes.
         """
         if outputs >= self.classes:
             return
@@ -263,7 +263,7 @@ def require_equal_counts(name: str, part: str, x: tuple[int, ...], y: tuple[int,
 
 
 def blocks(x: Array) -> Iterator[Array]:
-    """Views of consecutive images of `x`, together all of it, each of about 256k elements."""
+    """Yield views of consecutive images of `x` that together cover it, each of about 256k elements."""
     step = max(1, _BLOCK_ELEMENTS // max(1, math.prod(x.shape[1:])))
     for start in range(0, len(x), step):
         yield x[start : start + step]
@@ -295,7 +295,7 @@ def _as_labels(name: str, part: str, y: Array) -> Labels:
 
 
 def _is_one_hot(y: Array) -> bool:
-    """Whether each row of (N, K) has a single 1 among zeros."""
+    """Return True if each row of (N, K) has a single 1 and otherwise zeros."""
     return all(
         bool((((part == 0) | (part == 1)).all(axis=1) & ((part != 0).sum(axis=1) == 1)).all())
         for part in blocks(y)
@@ -307,9 +307,10 @@ def _is_whole(y: Array) -> bool:
 
 
 def magnitude(x: Array) -> float:
-    """The largest |x|, of at least one number.
+    """The largest |x|; x must not be empty.
 
-    In float64: the magnitude of an integer type's least value does not fit that type.
+    It is in float64, because the magnitude of an integer type's smallest value does not fit the
+    type.
     """
     return max(float(np.abs(block.astype(np.float64)).max()) for block in blocks(x))
 

@@ -1,4 +1,4 @@
-"""The handwritten digits that come with netspec, brought to a network's input size."""
+"""The handwritten digits that come with netspec, resized to a network's input."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from netspec.runtime.data.dataset import Dataset
 TEST_IMAGES = 360
 _SIDE = 8
 _LARGEST_VALUE = 16.0
-# 1,797 pictures of 3 x 224 x 224 are 270 MB; beyond this an input is no place for 8 x 8 digits.
+# 1,797 pictures of 3 x 224 x 224 are 270 MB; an input larger than this is not meant for 8 x 8
+# digits.
 _MAX_BYTES = 1 << 30
-# Pixels that are resized at a time.
+# How many pixels are resized at a time.
 _BLOCK = 1 << 18
 
 
@@ -33,7 +34,7 @@ def load_digits(input_shape: tuple[int, ...] | None) -> Dataset:
     `digits.md` beside this file.
 
     Raises:
-        NetspecError: `data/shape` for an input that no picture can be brought to.
+        NetspecError: `data/shape` for an input that is not of the shape of a picture.
     """
     shape = (1, _SIDE, _SIDE) if input_shape in (None, (_SIDE * _SIDE,)) else input_shape
     if shape is None or len(shape) != 3 or min(shape) < 1:
@@ -51,7 +52,8 @@ def load_digits(input_shape: tuple[int, ...] | None) -> Dataset:
             codes.DATA_SHAPE, f"digits are 8 x 8 pictures; {height} x {width} is too large for them"
         )
     x = _resize(images, height, width)[:, None]
-    # For several channels a copy: code that changes a picture must change one channel alone.
+    # A copy for several channels, because code that changes a picture must be able to change one
+    # channel.
     x = x if channels == 1 else np.repeat(x, channels, axis=1)
     train = count - TEST_IMAGES
     dataset = Dataset(
@@ -61,7 +63,7 @@ def load_digits(input_shape: tuple[int, ...] | None) -> Dataset:
 
 
 def _stored() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Pictures (N, 8, 8) of values 0..16 and labels (N,); those to test with come last."""
+    """Return pictures (N, 8, 8) of values 0..16 and labels (N,); the test images come last."""
     with (
         resources.files(__package__).joinpath("digits.npz").open("rb") as file,
         np.load(file, allow_pickle=False) as arrays,
@@ -70,7 +72,7 @@ def _stored() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 
 
 def _resize(images: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """(N, 8, 8) values 0..16 to (N, height, width) uint8 0..255."""
+    """Resize (N, 8, 8) values 0..16 to (N, height, width) uint8 0..255."""
     out = np.empty((len(images), height, width), np.uint8)
     rows, columns = _taps(height), _taps(width)
     step = max(1, _BLOCK // (height * width))
@@ -78,7 +80,8 @@ def _resize(images: NDArray[np.uint8], height: int, width: int) -> NDArray[np.ui
         block = slice(start, start + step)
         values = images[block] * (255.0 / _LARGEST_VALUE)
         sums = np.zeros((len(values), height, width))
-        # In this order, and with outer taps that meet at the border: to the last bit, SciPy's sum.
+        # The order of the sum, and outer taps that meet at the border, make the result
+        # bit-identical to SciPy's.
         for row, row_weight in rows:
             for column, column_weight in columns:
                 sums += values[:, row[:, None], column] * row_weight[:, None] * column_weight
@@ -87,7 +90,7 @@ def _resize(images: NDArray[np.uint8], height: int, width: int) -> NDArray[np.ui
 
 
 def _taps(size: int) -> tuple[tuple[NDArray[np.intp], NDArray[np.float64]], ...]:
-    """The two pixels of 8 that each of `size` pixels lies between, each (size,), with weights."""
+    """Return the two of 8 pixels that each of `size` pixels lies between, each (size,), with weights."""
     at = (np.arange(size) + 0.5) * (_SIDE / size) - 0.5
     before = np.floor(at)
     weight = at - before

@@ -1,4 +1,4 @@
-"""Where the files of a data set lie, and how they get there: the places searched, the download."""
+"""The files of a data set: where they are looked for, and how they are downloaded."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _TIMEOUT_SECONDS = 30
 
 
 class DownloadError(Exception):
-    """No address of a file delivered it; the message says why, one line an address."""
+    """A file could not be downloaded from any address; the message gives each reason in a line."""
 
 
 def cache_root() -> Path:
-    """The folder downloads go to: `NETSPEC_DATA_DIR`, or the user's cache folder of netspec."""
+    """The folder for downloads: `NETSPEC_DATA_DIR`, or netspec's folder in the user's cache."""
     if chosen := os.environ.get(CACHE_VARIABLE):
         return Path(chosen).expanduser()
     return cache_folder()
@@ -34,19 +34,19 @@ def find_or_download(
     fetch: Callable[[Path], None],
     suffixes: Sequence[str] = ("",),
 ) -> list[Path]:
-    """The paths of a data set's files, all from one folder.
+    """Return the paths of a data set's files, all from one folder; downloads them if needed.
 
     Args:
         title: The data set's name in messages.
         names: The files wanted.
-        folders: Folders below a root in which they may lie, the usual one first.
-        data_dir: The root the user named; searched before the cache.
-        fetch: Puts the files into the folder it is given, or raises `DownloadError`.
-        suffixes: Endings a file may have besides its name, in the order preferred.
+        folders: Folders below a root that may contain them, the usual one first.
+        data_dir: The root that the user named; searched before the cache.
+        fetch: Downloads the files into the folder it is given, or raises `DownloadError`.
+        suffixes: Endings that may be added to a file's name, in order of preference.
 
     Raises:
-        NetspecError: `data/missing-file`, naming every file looked for, every folder looked in
-            and why the download failed; or where `data_dir` is no folder.
+        NetspecError: `data/missing-file`, naming every file and folder looked for and why the
+            download failed; or if `data_dir` is not a folder.
     """
     if data_dir is not None and not data_dir.is_dir():
         raise NetspecError.simple(
@@ -82,15 +82,15 @@ def find_or_download(
 
 
 def download(name: str, sha256: str, urls: Sequence[str], folder: Path) -> Path:
-    """Download one file into `folder` from the first of `urls` that delivers it whole.
+    """Download a file into `folder`, from the first of `urls` that delivers it completely.
 
-    The file appears under its name only after its checksum was found right (pooch).
+    The file appears under its name only after its checksum was verified (pooch).
 
     Raises:
-        DownloadError: Where none does.
+        DownloadError: If none does.
     """
     import pooch
-    import requests  # pooch downloads with it
+    import requests  # pooch uses it for downloads
 
     reasons = []
     for url in urls:
@@ -104,14 +104,14 @@ def download(name: str, sha256: str, urls: Sequence[str], folder: Path) -> Path:
                 downloader=pooch.HTTPDownloader(timeout=_TIMEOUT_SECONDS),
             )
             return Path(path)
-        except (OSError, ValueError) as error:  # requests' errors are OSErrors
+        except (OSError, ValueError) as error:  # requests' errors are subclasses of OSError
             offline = isinstance(error, requests.ConnectionError | requests.Timeout)
             reasons.append(f"{url}: {'no connection' if offline else _first_line(error)}")
     raise DownloadError("\n".join(reasons))
 
 
 def read_error(path: Path, reason: str) -> NetspecError:
-    """The error for a file that is there and cannot be used."""
+    """Return the error for a file that exists but cannot be used."""
     return NetspecError.simple(codes.DATA_BAD_FILE, f"{path}: {reason}")
 
 

@@ -21,8 +21,8 @@ from netspec.files.regular_file import open_regular
 from netspec.runtime.data.dataset import Dataset
 from netspec.runtime.data.files import download, find_or_download, read_error
 
-# MNIST's largest file is 47 MB. A file that claims more than this is damaged, or meant to fill
-# the memory of whoever unpacks it.
+# MNIST's largest file is 47 MB. A file that claims more than this is damaged, or is meant to
+# exhaust memory.
 MAX_BYTES = 1 << 28
 MAX_LABELS = 1 << 23
 _CHUNK = 1 << 20
@@ -130,14 +130,14 @@ def load_idx(name: str, data_dir: Path | None) -> Dataset:
 
 
 def read_idx(path: Path, ndim: int) -> NDArray[np.uint8]:
-    """Read one IDX file of unsigned bytes with `ndim` dimensions; gzip is told by its content.
+    """Read one IDX file of unsigned bytes with `ndim` dimensions; gzip is recognized by content.
 
-    The sizes in the header are checked before memory is taken for them, and never more than they
-    promise is unpacked.
+    The sizes in the header are checked before memory is allocated for them, and no more data than
+    they announce are unpacked.
 
     Raises:
-        NetspecError: `data/bad-file` for a wrong magic number, a header that lies, a file cut
-            short or too long, damaged gzip.
+        NetspecError: `data/bad-file` for a wrong magic number, wrong sizes in the header, a file
+            that is too short or too long, damaged gzip.
     """
     try:
         with open_regular(path) as file:
@@ -155,9 +155,10 @@ class _Stream(Protocol):
 
 
 class _Gunzipped:
-    """What is in a gzip file of one member, read from its beginning.
+    """The contents of a gzip file with a single member, read from the beginning.
 
-    The format allows any number of members, also empty ones, of which a small file can have millions.
+    The format allows any number of members, even empty ones, of which a small file can have
+    millions.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -165,11 +166,11 @@ class _Gunzipped:
         self._zlib = zlib.decompressobj(zlib.MAX_WBITS | 16)
 
     def read(self, count: int) -> bytes:
-        """At most so many bytes, at least one unless that was all.
+        """Return up to the given number of bytes; empty only at the end.
 
         Raises:
-            EOFError: The file is cut short, or has another member.
-            zlib.error: It is damaged.
+            EOFError: If the file is truncated, or has another member.
+            zlib.error: If it is damaged.
         """
         while not self._zlib.eof:
             packed = self._zlib.unconsumed_tail or self._file.read(_CHUNK)
@@ -183,7 +184,7 @@ class _Gunzipped:
 
 
 def _exactly(stream: _Stream, count: int) -> bytes:
-    """So many bytes, or what there is."""
+    """Read the given number of bytes, or as many as there are."""
     found = b""
     while len(found) < count and (more := stream.read(count - len(found))):
         found += more
@@ -202,7 +203,7 @@ def _read(path: Path, stream: _Stream, ndim: int, size: int | None) -> NDArray[n
         raise read_error(path, "cut short inside its header")
     shape = struct.unpack(f">{ndim}I", header[4:])
     count = math.prod(shape)
-    # Of a label 8 bytes are made.
+    # A label becomes 8 bytes.
     if not 0 < count <= (MAX_BYTES if ndim > 1 else MAX_LABELS):
         raise read_error(path, f"its header claims {shape}; that is not a sensible size")
     if size is not None and size != len(header) + count:

@@ -1,4 +1,4 @@
-"""A folder of pictures, one folder a class: `DIR/<class>/*.png`, or that below `train` and `test`."""
+"""A folder of pictures, with a folder for each class: `DIR/<class>/*.png`, or in `train` and `test`."""
 
 from __future__ import annotations
 
@@ -20,18 +20,19 @@ from netspec.runtime.data.pictures import SUFFIXES, Resize, is_shorter_side, rea
 from netspec.runtime.data.prefetch import submitted
 
 TRAIN, TEST = "train", "test"
-# Decoding runs outside of the interpreter's lock.
+# Decoding releases the interpreter lock, so threads help.
 _THREADS = 4
 _SHUFFLE_SEED = 0
-# So many pictures that cannot be read are named at once.
+# How many unreadable pictures an error names at most.
 _MOST_BAD = 20
-# All pictures are decoded into one array. Folders that need more than this belong into .npy files.
+# All pictures are decoded into one array. Data that need more memory than this should be converted
+# to .npy files.
 MAX_BYTES = 1 << 34
 
 
 @dataclass(frozen=True)
 class _Part:
-    """The files of one part and their labels."""
+    """The files of one part of the data, and their labels."""
 
     paths: list[Path]
     labels: NDArray[np.int64]
@@ -43,24 +44,24 @@ def load_image_folder(
 ) -> Dataset:
     """Load `folder/<class>/*.png` (or .jpg, .jpeg).
 
-    Where there is `folder/train/<class>`, those are the training images, and those of
-    `folder/test/<class>` the test images, which may be missing. Classes are the folders' names, in
-    the order of their characters. Training images are in a random order, always the same: whoever
-    holds out the last ones holds out some of every class. Pictures may lie in folders below that of
-    their class. Names that begin with a dot are ignored, and so are other files; the data set's
-    `notes` name their suffixes.
+    If there is `folder/train/<class>`, it has the training images, and `folder/test/<class>` the
+    test images, which are optional. Classes are the names of the folders, in the order of their
+    characters. Training images are in a random order that is always the same, so holding out the
+    last ones holds out some of every class. Pictures may be in subfolders of their class. Names
+    that begin with a dot are ignored, and so are other files; the data set's `notes` name their
+    suffixes.
 
     Args:
         folder: the data set.
-        input_shape: of the network's input: its channels say whether pictures are read as grey or
-            as red, green and blue. None takes what the first picture is.
-        resize: what is done to pictures of other sizes than the input's, see `pictures.Resize`.
-            Where the input says no size, a shorter side of N pixels makes squares of N x N.
+        input_shape: the shape of the network's input: its channels determine whether pictures are
+            read as grey or as RGB. None takes the format of the first picture.
+        resize: how pictures of other sizes than the input's are resized, see `pictures.Resize`. If
+            the input has no fixed size, a shorter side of N pixels gives squares of N x N.
 
     Raises:
-        NetspecError: `data/missing-file` where there are no classes or no pictures, `data/bad-file`
-            for what is no picture and for a class without training pictures, `data/shape` for sizes
-            that differ, `library/pillow`. All pictures that cannot be read are named.
+        NetspecError: `data/missing-file` if there are no classes or no pictures, `data/bad-file`
+            for a file that is not a picture and for a class without training pictures, `data/shape`
+            for different sizes, `library/pillow`. Unreadable pictures are all named.
     """
     split = any(_folders(folder / TRAIN))
     if split:
@@ -85,7 +86,7 @@ def load_image_folder(
 
 
 def is_image_folder(folder: Path) -> bool:
-    """Whether it has folders below: what they hold is looked at later."""
+    """Return True if the folder has subfolders; their contents are examined later."""
     return bool(_folders(folder))
 
 
@@ -106,7 +107,7 @@ def _refuse_other_parts(folder: Path) -> None:
 
 
 def _find(folder: Path, names: Sequence[str]) -> _Part:
-    """The pictures of a part, class by class."""
+    """Return the pictures of a part, class by class."""
     unknown = [name for name in _folders(folder) if name not in names]
     if unknown:
         raise read_error(folder, f"the class {unknown[0]} is not among the training images")
@@ -131,7 +132,10 @@ def _find(folder: Path, names: Sequence[str]) -> _Part:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """The files of a folder and of those below it, in order; a folder that leads back is entered once."""
+    """Yield the files in a folder and its subfolders, in order.
+
+    Links that lead back are not followed twice.
+    """
     seen: set[str] = set()
     for where, folders, files in os.walk(folder, followlinks=True):
         real = os.path.realpath(where)
@@ -169,20 +173,23 @@ def _about_skipped(folder: Path, skipped: Counter[str]) -> Iterator[str]:
 def _wanted(
     paths: Sequence[Path], input_shape: tuple[int, ...] | None, resize: Resize
 ) -> tuple[int, tuple[int, int]]:
-    """Channels and (H, W) that every picture must have."""
+    """Return the channels and (H, W) that every picture must have."""
     if input_shape is not None and len(input_shape) == 3 and input_shape[0] in (1, 3):
         return input_shape[0], input_shape[1:]
     channels, height, width = _first_that_is_sound(paths).shape
     if is_shorter_side(resize):
         height = width = resize
     if input_shape is not None and len(input_shape) == 1:
-        # A flat input of so many numbers says whether it is grey.
+        # The size of a flat input shows whether pictures are grey.
         channels = {height * width: 1, 3 * height * width: 3}.get(input_shape[0], channels)
     return channels, (height, width)
 
 
 def _first_that_is_sound(paths: Sequence[Path]) -> NDArray[np.uint8]:
-    """The first picture that can be read; of those that cannot, `_read` names more than one."""
+    """Return the first picture that can be read.
+
+    Unreadable ones are reported by `_read`, several at a time.
+    """
     for path in paths[:_MOST_BAD]:
         try:
             return read_picture(path)

@@ -1,6 +1,4 @@
-"""Input normalisation: fitted to the training images or known, kept with the weights, applied to
-batches.
-"""
+"""Input normalization: fitted or known statistics, stored with the weights and applied to batches."""
 
 from __future__ import annotations
 
@@ -22,9 +20,9 @@ from netspec.runtime.data.dataset import PIXELS_FROM, blocks, magnitude
 
 
 class ChannelStatistics(NamedTuple):
-    """The mean and the standard deviation of each channel, or one for all, of pixels from 0 to 1.
+    """The mean and standard deviation of each channel, or one for all, of pixels from 0 to 1.
 
-    They are what torchvision's `Normalize` is given after `ToTensor`.
+    These are the arguments of torchvision's `Normalize` after `ToTensor`.
     """
 
     mean: tuple[float, ...]
@@ -32,7 +30,7 @@ class ChannelStatistics(NamedTuple):
 
     @classmethod
     def of(cls, pair: tuple[Sequence[float], Sequence[float]]) -> ChannelStatistics:
-        """Those of a pair (mean, std) of lists: finite numbers, equally many, no deviation 0.
+        """Make statistics from two equally long lists (mean, std) of finite numbers; no std may be 0.
 
         Raises:
             NetspecError: `train/bad-option`.
@@ -56,7 +54,7 @@ def _numbers(name: str, values: Sequence[float]) -> tuple[float, ...]:
 
 
 def check_deviations(std: Sequence[float]) -> None:
-    """Check that all can be divided by.
+    """Check that no deviation is 0.
 
     Raises:
         NetspecError: `train/bad-option`.
@@ -65,24 +63,26 @@ def check_deviations(std: Sequence[float]) -> None:
     require(wrong is None, f"each number of std must be more than 0, not {wrong!r}")
 
 
-# Of the 1.28 million training images of ImageNet's challenge, as all of torchvision's weights expect.
+# The statistics of the 1.28 million training images of the ImageNet challenge, which all of
+# torchvision's weights expect.
 IMAGENET = ChannelStatistics((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
-# What the training images decide, and all that has a name; `ChannelStatistics` that are given are of the
-# kind `mean-std`.
+# The kinds that are fitted to the training images, and all kinds with a name; given
+# `ChannelStatistics` are of kind `mean-std`.
 FITTED = ("none", "unit", "channel", "mean-image")
 KINDS = (*FITTED, "imagenet")
 _GIVEN = "mean-std"
 _DIVIDED = ("unit", "channel", "imagenet", _GIVEN)
 _SHIFTED = ("channel", "mean-image", "imagenet", _GIVEN)
 _PIXEL_RANGE = 255.0
-# A channel that never changes has no spread to divide by; rounding must not be taken for spread.
+# A channel that is constant has no spread to divide by; rounding errors must not be taken for
+# spread.
 _NO_SPREAD = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
 class Normalization:
-    """x -> (x - mean) / scale, as torchvision's `Normalize` has it.
+    """x -> (x - mean) / scale, like torchvision's `Normalize`.
 
     Attributes:
         kind: Which rule made it, one of
@@ -112,15 +112,15 @@ class Normalization:
     def fit(
         cls, kind: str | tuple[Sequence[float], Sequence[float]], x_train: NDArray[np.generic]
     ) -> Normalization:
-        """Measure the training images (N, C, H, W) or (N, F), in blocks and in float64.
+        """Fit to the training images (N, C, H, W) or (N, F), in blocks and in float64.
 
         Args:
             kind: One of `KINDS`; or means and standard deviations, see `ChannelStatistics`.
             x_train: The images.
 
         Raises:
-            NetspecError: `train/bad-option` for an unknown kind, and for statistics that do not fit
-                the channels; `data/shape` where pixels are not from 0 to 1 and should be.
+            NetspecError: `train/bad-option` for an unknown kind, and for statistics that do not
+                match the channels; `data/shape` if pixels should be from 0 to 1 but are not.
         """
         if not isinstance(kind, str):
             return cls._of_statistics(_GIVEN, ChannelStatistics.of(kind), x_train)
@@ -146,7 +146,7 @@ class Normalization:
     def _of_statistics(
         cls, kind: str, statistics: ChannelStatistics, x: NDArray[np.generic]
     ) -> Normalization:
-        """That of statistics of pixels from 0 to 1, for images (N, C, H, W) or (N, F) like these."""
+        """Convert statistics of pixels from 0 to 1, for images (N, C, H, W) or (N, F) like these."""
         count, channels = len(statistics.mean), x.shape[1]
         require(
             count in (1, channels),
@@ -168,10 +168,10 @@ class Normalization:
         return cls(kind, mean.astype(np.float32), std.astype(np.float32))
 
     def apply(self, x: NDArray[np.generic], dtype: DTypeLike) -> NDArray[np.floating]:
-        """Normalise a batch (N, C, H, W) or (N, F) into a new array of `dtype`, C-contiguous.
+        """Normalize a batch (N, C, H, W) or (N, F) into a new array of `dtype`, C-contiguous.
 
         Raises:
-            NetspecError: `data/shape` where the batch is not of the shape it was fitted to.
+            NetspecError: `data/shape` if the batch does not have the shape it was fitted to.
         """
         dtype = np.dtype(dtype)
         mean, scale = self.mean.astype(dtype), self.scale.astype(dtype)
@@ -193,7 +193,7 @@ class Normalization:
         return out
 
     def is_like(self, other: Normalization) -> bool:
-        """Whether it does the same to an image."""
+        """Return True if it has the same effect on an image."""
         pairs = ((self.mean, other.mean), (self.scale, other.scale))
         return self.kind == other.kind and all(np.array_equal(a, b) for a, b in pairs)
 
@@ -204,10 +204,10 @@ class Normalization:
 
     @classmethod
     def from_json(cls, text: str) -> Normalization:
-        """Read what `to_json` wrote; the text may come from anywhere.
+        """Read the output of `to_json`; the text is not trusted.
 
         Raises:
-            NetspecError: `weights/bad-file` where anything in it is not as it should be.
+            NetspecError: `weights/bad-file` if anything in it is wrong.
         """
         try:
             content = json.loads(text)
@@ -234,7 +234,10 @@ def _range(x: NDArray[np.generic]) -> float:
 def _mean(
     x: NDArray[np.generic], axes: tuple[int, ...], about: NDArray[np.float64] | None = None
 ) -> NDArray[np.float64]:
-    """Mean over `axes` (0 among them), kept as ones but axis 0; of squares about a centre."""
+    """Return the mean over `axes`, or the mean of squares about a centre.
+
+    The axes include 0, which is dropped; the others stay with length 1.
+    """
     total = np.zeros(())
     for block in blocks(x):
         values = block.astype(np.float64)
@@ -253,7 +256,7 @@ def _encode(array: NDArray[np.float32]) -> dict[str, object]:
 
 def _decode(content: dict[str, object]) -> NDArray[np.float32]:
     shape, data = content["shape"], content["data"]
-    # Of sizes without end a product without end would be made.
+    # Limited, because the product of huge sizes would be a huge number.
     if (
         not isinstance(shape, list)
         or len(shape) > 4

@@ -1,4 +1,4 @@
-"""An array in NumPy's `.npy` format: its header by itself, and its numbers no further than promised.
+"""Arrays in NumPy's `.npy` format: reads the header, and no more numbers than it announces.
 
 Source: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
 """
@@ -32,13 +32,13 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True)
 class NpyHeader:
-    """What the header of an `.npy` file says.
+    """The contents of the header of an `.npy` file.
 
     Attributes:
-        shape: The array's.
+        shape: The shape of the array.
         dtype: Bools, whole numbers or floats.
-        fortran: Whether the first index changes fastest.
-        start: Where the numbers begin in the file.
+        fortran: True if the first index changes fastest.
+        start: The position in the file where the numbers begin.
     """
 
     shape: tuple[int, ...]
@@ -48,15 +48,15 @@ class NpyHeader:
 
     @property
     def end(self) -> int:
-        """How many bytes the file has."""
+        """The size of the file in bytes."""
         return self.start + math.prod(self.shape) * self.dtype.itemsize
 
 
 def read_header(stream: IO[bytes]) -> NpyHeader:
-    """Read a header; the stream is left where the numbers begin.
+    """Read a header; the stream is left at the beginning of the numbers.
 
     Raises:
-        UnsoundFileError: It is none, or not of an array of numbers.
+        UnsoundFileError: If it is not a header, or not of an array of numbers.
     """
     start = stream.read(len(_MAGIC) + 2)
     version = (start[-2], start[-1]) if start[:-2] == _MAGIC else None
@@ -68,7 +68,8 @@ def read_header(stream: IO[bytes]) -> NpyHeader:
         raise UnsoundFileError(f"has a header of {length} bytes")
     text = stream.read(length).decode("latin-1")
     entries = {entry["name"]: entry for entry in _ENTRY.finditer(text)}
-    # NumPy lets Python evaluate the text; of what numbers need nothing nests.
+    # NumPy has Python evaluate this text. For arrays of numbers nothing in it is nested, so regular
+    # expressions suffice.
     if set(entries) != _NAMES or not _DICT.fullmatch(_ENTRY.sub("", text)):
         raise UnsoundFileError("has no valid npy header")
     described, fortran, shape = (entries[name] for name in ("descr", "fortran_order", "shape"))
@@ -97,10 +98,10 @@ def _dtype(described: str) -> np.dtype[Any]:
 
 
 def read_numbers(stream: IO[bytes], header: NpyHeader) -> NDArray[Any]:
-    """Read the numbers that a header promises, from where they begin to the end of the stream.
+    """Read the numbers that a header announces, up to the end of the stream.
 
     Raises:
-        UnsoundFileError: There are less, or more.
+        UnsoundFileError: If there are fewer or more.
     """
     flat = np.empty(math.prod(header.shape), header.dtype)
     rest = flat.view(np.uint8).data if flat.size else memoryview(b"")

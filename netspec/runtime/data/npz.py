@@ -1,4 +1,4 @@
-"""Any data set as a NumPy archive: an `.npz` with x_train, y_train, x_test and y_test."""
+"""A data set as a NumPy archive: an `.npz` file with x_train, y_train, x_test and y_test."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from netspec.runtime.data.files import read_error
 from netspec.runtime.data.npy_array import NpyHeader, read_header, read_numbers
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
-# What the four arrays may take when unpacked; a zip archive can be a thousand times smaller.
+# The limit on the unpacked size of the four arrays; a zip archive can be a thousand times smaller.
 MAX_BYTES = 1 << 33
-# And how many times smaller an archive of pictures or features may be, unless it is small anyway.
+# The limit on the compression ratio for pictures or features, unless the archive is small anyway.
 _MAX_RATIO, _SMALL = 100, 1 << 27
-# Of the members that are told.
+# How many members a message names.
 _SHOWN, _SHOWN_NAME = 8, 80
 
 
@@ -67,12 +67,12 @@ def _read_arrays(path: Path, archive: zipfile.ZipFile) -> dict[str, NDArray[Any]
     total = sum(info.file_size for info in wanted.values())
     if total > MAX_BYTES:
         raise UnsoundFileError(f"unpacks to {total} bytes; the limit is {MAX_BYTES}")
-    # All headers are looked at before memory is taken for one array.
+    # All headers are checked before memory is allocated for any array.
     headers = {name: _header(archive, info) for name, info in wanted.items()}
     for part in ("train", "test"):
         x, y = (headers[f"{kind}_{part}"].shape for kind in "xy")
         require_equal_counts(path.stem, part, x, y)
-        total += 8 * (y[0] if y else 0)  # what labels are kept as
+        total += 8 * (y[0] if y else 0)  # the type of stored labels
     size = path.stat().st_size
     if total > max(_SMALL, _MAX_RATIO * size):
         raise UnsoundFileError(
@@ -94,7 +94,7 @@ def _header(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NpyHeader:
 
 
 def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, header: NpyHeader) -> NDArray[Any]:
-    """The array of the member that the header was read from, and of no other of its name."""
+    """Read the array from the member that the header was read from, and not another of the same name."""
     with _named(info), archive.open(info) as stream:
         if read_header(stream) != header:
             raise UnsoundFileError("changed while it was being read")
@@ -110,10 +110,10 @@ def _named(info: zipfile.ZipInfo) -> Iterator[None]:
 
 
 def class_count(*labels: NDArray[Any]) -> int:
-    """The largest label plus one; what is no label is found later, by `Dataset`."""
+    """Return the largest label plus one; invalid labels are found later, by `Dataset`."""
     return max((int(y.max()) for y in labels if y.size and y.dtype.kind in "ui"), default=0) + 1
 
 
 def with_channel(x: NDArray[Any]) -> NDArray[Any]:
-    """(N, C, H, W) of pictures (N, H, W); all else as it is."""
+    """Convert pictures (N, H, W) to (N, C, H, W); other arrays are unchanged."""
     return x[:, None] if x.ndim == 3 else x

@@ -1,4 +1,4 @@
-"""Looks over the parts of a PNG or JPEG file before it is decoded: a reader spends time on each.
+"""Checks the parts of a PNG or JPEG file before it is decoded, because a decoder spends time on each.
 
 Sources: W3C, PNG specification, 3rd edition, section 5; ITU-T T.81 (JPEG), annex B.
 """
@@ -7,16 +7,18 @@ from __future__ import annotations
 
 from netspec.files.unsound import UnsoundFileError
 
-# A picture of 50 million pixels has 20,000 chunks of 8 KiB; a JPEG file's color profile may take 255.
+# A limit on the number of parts: a picture of 50 million pixels has 20,000 chunks of 8 KiB, and the
+# color profile of a JPEG file may take 255.
 MAX_PARTS = 1 << 16
-# A progressive JPEG has about ten scans over the whole picture. So many pixels may be gone over.
+# A progressive JPEG has about ten scans over the whole picture. This limits the pixels over all
+# scans.
 MAX_SCANNED = 1 << 30
 _PNG = b"\x89PNG\r\n\x1a\n"
 _SCAN, _STANDALONE = 0xDA, (0x01, *range(0xD0, 0xD8))
 
 
 def check_parts(content: bytes) -> None:
-    """Refuse a file of so many parts that no picture has them.
+    """Refuse a file with more parts than any real picture has.
 
     Raises:
         UnsoundFileError: See above.
@@ -44,12 +46,12 @@ def check_parts(content: bytes) -> None:
 
 
 def check_scans(content: bytes, pixels: int) -> None:
-    """Refuse a JPEG file that goes over its pixels again and again.
+    """Refuse a JPEG file that scans its pixels excessively often.
 
     Raises:
         UnsoundFileError: See above.
     """
-    # In the numbers of a scan there is no such pair of bytes.
+    # This pair of bytes does not occur within the data of a scan.
     scans = content.count(bytes([0xFF, _SCAN])) if content.startswith(b"\xff\xd8") else 0
     if scans * pixels > MAX_SCANNED:
         raise UnsoundFileError(f"it goes over its {pixels:,} pixels {scans:,} times")

@@ -21,30 +21,32 @@ from netspec.runtime.data.files import read_error
 from netspec.runtime.data.picture_structure import check_parts, check_scans
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
-# Pillow tells a format by the file's content. Only these readers may run: the fewer, the fewer holes.
+# Pillow recognizes the format by the file's content. Only these decoders may run: fewer decoders
+# mean fewer vulnerabilities.
 _FORMATS = ("PNG", "JPEG")
-# What Pillow calls pictures of 8 bits a channel or less; 1 and P are black and white, and a palette.
+# Pillow's modes with up to 8 bits per channel; `1` is black and white, `P` has a palette.
 _GREY, _COLOURED = ("1", "L", "LA"), ("P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
-# A file of a few kilobytes can claim any size. 64 million pixels are more than cameras have. While a
-# picture is read each takes seven bytes, and eight where it is turned, or stretched and not RGB.
+# A file of a few kilobytes can claim any size. 64 million pixels are more than cameras have.
+# Reading a picture takes seven bytes for each pixel, and eight if it is rotated, or stretched and
+# not RGB.
 MAX_PIXELS = 1 << 26
-# Pixels that become numbers at a time.
+# How many pixels are converted to numbers at a time.
 _BAND = 1 << 21
 MAX_BYTES = 1 << 28
-# What is done to a picture of another size than is wanted: nothing, it is an error (False); it is
-# stretched, by bilinear interpolation (True); or it is brought to so many pixels at its shorter side, and
-# the middle is cut out, as torchvision's `Resize(N)` and `CenterCrop` do it. That one is done to every
-# picture, whatever its size.
+# What to do with a picture of the wrong size: report an error (False); stretch it by bilinear
+# interpolation (True); or resize it so that the shorter side has this many pixels and cut out the
+# middle, like torchvision's `Resize(N)` and `CenterCrop`. The last is done to every picture,
+# whatever its size.
 Resize: TypeAlias = bool | int
 
 
 def is_shorter_side(resize: Resize) -> bool:
-    """Whether it is a number of pixels."""
+    """Return True if it is a number of pixels."""
     return not isinstance(resize, bool)
 
 
 def require_pillow() -> Any:
-    """`PIL.Image`.
+    """Import and return `PIL.Image`.
 
     Raises:
         NetspecError: `library/pillow`.
@@ -67,20 +69,20 @@ def read_picture(
     *,
     resize: Resize = False,
 ) -> NDArray[np.uint8]:
-    """Read a PNG or JPEG file as (C, H, W), as people see it (a camera's rotation is applied).
+    """Read a PNG or JPEG file as (C, H, W), with a camera's rotation applied.
 
-    Transparency is dropped. A coloured picture becomes grey by the weights of ITU-R 601.
+    Transparency is dropped. A color picture is converted to grey with the weights of ITU-R 601.
 
     Args:
         path: the file.
-        channels: 1 for grey, 3 for red, green and blue; None takes the file's own.
-        size: (H, W) that it must have; None takes any.
-        resize: what is done to a picture of another size, see `Resize`.
+        channels: 1 for grey, 3 for RGB; None keeps the file's own.
+        size: (H, W) that it must have; None accepts any.
+        resize: what to do with a picture of another size, see `Resize`.
 
     Raises:
-        NetspecError: `library/pillow`; `data/missing-file`; `data/bad-file` for anything that is no
-            picture of 8 bits a channel; `data/shape` for another size, or where a shorter side of so
-            many pixels leaves too few.
+        NetspecError: `library/pillow`; `data/missing-file`; `data/bad-file` for anything but a
+            picture with 8 bits per channel; `data/shape` for another size, or if resizing the
+            shorter side leaves too few pixels.
     """
     image_module = require_pillow()
     if not path.is_file():
@@ -95,7 +97,7 @@ def read_picture(
             warnings.catch_warnings(),
             image_module.open(io.BytesIO(content), formats=_FORMATS) as image,
         ):
-            # Its warning about large pictures; the limit below is an error.
+            # Pillow's warning about large pictures; the limit below is an error.
             warnings.simplefilter("ignore")
             width, height = image.size
             if width * height > MAX_PIXELS:
@@ -105,7 +107,7 @@ def read_picture(
                 raise UnsoundFileError(
                     f"more than 8 bits a channel (Pillow's mode {image.mode}) are not read"
                 )
-            # A camera's rotation may swap the sides.
+            # A camera's rotation may swap the two sides.
             if resize is False and size not in (None, (height, width), (width, height)):
                 raise _other_size(path, image.size, size)
             with _DECODED.room_for(width * height):
@@ -116,7 +118,7 @@ def read_picture(
         raise read_error(path, str(error)) from None
     except image_module.DecompressionBombError:
         raise read_error(path, f"too large; the limit is {MAX_PIXELS:,} pixels") from None
-    except Exception as error:  # Pillow's readers raise whatever their parsers run into
+    except Exception as error:  # Pillow's decoders raise whatever error their parsers run into
         first = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise read_error(path, f"not a valid PNG or JPEG file: {first}") from None
 
@@ -128,7 +130,7 @@ def _as_array(
 
     if channels is None:
         channels = 1 if image.mode in _GREY else 3
-    # Four bytes a pixel, twice where it is turned.
+    # Four bytes for each pixel, twice that if it is rotated.
     ImageOps.exif_transpose(image, in_place=True)
     mode = "L" if channels == 1 else "RGB"
     if size is not None and (is_shorter_side(resize) or (image.height, image.width) != size):
@@ -145,7 +147,7 @@ def _as_array(
 
 
 def _converted(image: Any, mode: str) -> Any:
-    """A picture in a mode; of one in another mode nothing is left."""
+    """Return a picture in a mode; if it has another mode, the original is released."""
     if image.mode == mode:
         return image
     converted = image.convert(mode)
@@ -154,14 +156,14 @@ def _converted(image: Any, mode: str) -> Any:
 
 
 def _resized(path: Path, image: Any, size: tuple[int, int], resize: Resize) -> Any:
-    """A picture of `size` (H, W), whose middle is that of the given one."""
+    """Return a picture of `size` (H, W) around the middle of the given one."""
     from PIL import Image
 
     (height, width), found = size, image.size
     if not is_shorter_side(resize):
         return image.resize((width, height), Image.Resampling.BILINEAR)
     shorter, longer = sorted(found)
-    longer = int(resize * longer / shorter)  # rounded and cut as torchvision does it
+    longer = int(resize * longer / shorter)  # rounded and cropped in the same way as torchvision
     found = (resize, longer) if found[0] <= found[1] else (longer, resize)
     if found[0] < width or found[1] < height:
         raise NetspecError.simple(
@@ -180,7 +182,7 @@ def _resized(path: Path, image: Any, size: tuple[int, int], resize: Resize) -> A
 
 
 def _other_size(path: Path, found: tuple[int, int], wanted: tuple[int, int]) -> NetspecError:
-    """The error for a picture of `found` (W, H) where `wanted` (H, W) is wanted."""
+    """Return the error for a picture of size `found` (W, H) instead of `wanted` (H, W)."""
     return NetspecError.simple(
         codes.DATA_SHAPE,
         f"{path} has {found[0]} x {found[1]} pixels, {wanted[1]} x {wanted[0]} are wanted",
@@ -190,7 +192,7 @@ def _other_size(path: Path, found: tuple[int, int], wanted: tuple[int, int]) -> 
 
 
 class _Pixels:
-    """How many pixels are being decoded, by all threads together."""
+    """The number of pixels being decoded by all threads together."""
 
     def __init__(self, most: int) -> None:
         self._most, self._now = most, 0
@@ -198,7 +200,7 @@ class _Pixels:
 
     @contextmanager
     def room_for(self, pixels: int) -> Iterator[None]:
-        """Wait until others leave room for so many."""
+        """Wait until there is room for this many pixels."""
         with self._changed:
             self._changed.wait_for(lambda: self._now + pixels <= self._most or not self._now)
             self._now += pixels

@@ -1,4 +1,4 @@
-"""The next batch is made ready by a thread, while the step before it runs."""
+"""Prepares the next batch in a thread while the current step runs."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ U = TypeVar("U")
 
 
 def submitted(pool: ThreadPoolExecutor, make: Callable[[T], U], item: T) -> Future[U]:
-    """A call for a thread of a pool; where the system gives no thread it is made here and now.
+    """Submit a call to a thread pool; if the system has no thread for it, make the call here.
 
-    In that case a thread that the pool gets later makes it once more, and nobody sees what comes out.
+    In that case a thread that the pool gets later makes the call once more, and its result is
+    ignored.
     """
     try:
         return pool.submit(make, item)
-    except RuntimeError:  # no more threads
+    except RuntimeError:  # the system allows no more threads
         done: Future[U] = Future()
         try:
             done.set_result(make(item))
@@ -27,11 +28,11 @@ def submitted(pool: ThreadPoolExecutor, make: Callable[[T], U], item: T) -> Futu
 
 
 def prefetched(make: Callable[[T], U], items: Iterable[T]) -> Generator[U]:
-    """`map(make, items)`, one item ahead.
+    """Like `map(make, items)`, but computes one item ahead in a thread.
 
-    One thread makes them one after the other, in order: what comes out does not depend on timing. An
-    error comes out where its item would have. A generator that is closed, or dropped, waits for the
-    item under way and makes no more.
+    A single thread makes the items in order, so results do not depend on timing. An exception is
+    raised at the position of its item. When the generator is closed or dropped, it waits for the
+    item in progress and makes no more.
     """
     with ThreadPoolExecutor(1, thread_name_prefix="netspec-batches") as thread:
         ahead: Future[U] | None = None

@@ -1,4 +1,4 @@
-"""What is legal in a data set and yet likely a mistake: said before hours are spent on it."""
+"""Finds what is legal in a data set but probably a mistake, before hours are spent on training."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import numpy as np
 
 from netspec.runtime.data.dataset import Dataset, Labels
 
-# Neighbours of shuffled images differ in their class about as often as two images drawn at random.
-# Where they do so less than this often in proportion, the images are sorted.
+# Neighbours in a shuffled data set are of different classes about as often as two images drawn at
+# random. If they are less often by this factor, the images are sorted.
 _SORTED = 0.2
-# Fewer images than this say nothing about their order.
+# With fewer images than this, their order means nothing.
 _ENOUGH = 20
 
 
 def suspicions(data: Dataset, val: int = 0, limit: int | None = None) -> Iterator[str]:
-    """What should be looked at, one text each.
+    """Return warnings, one text each.
 
     Args:
-        data: Before any image is held out.
+        data: The data set before any image is held out.
         val: How many of the last training images are held out for validation.
-        limit: How many of the first that are left are trained on; None for all.
+        limit: How many of the remaining images, from the first, are trained on; None for all.
     """
     yield from data.notes
     unseen = data.unseen_classes()
@@ -45,7 +45,7 @@ def suspicions(data: Dataset, val: int = 0, limit: int | None = None) -> Iterato
 
 
 def is_sorted(labels: Labels) -> bool:
-    """Whether images of a class stand together, so that the first or last ones are of few classes."""
+    """Return True if images of a class are together, so that the first or last are of few classes."""
     if len(labels) < _ENOUGH:
         return False
     shares = np.bincount(labels) / len(labels)
