@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from netspec.runtime.data import load as load_data
     from netspec.runtime.models.numpy_model import Model
     from netspec.runtime.training.fit import History, fit
-    from netspec.runtime.weights.safetensors_file import load_weights, save_weights
+    from netspec.runtime.weights.safetensors_file import save_weights
+    from netspec.runtime.weights.weights_file import load_weights
     from netspec.tools.gradcheck import gradcheck
     from netspec.tools.verify import verify
 
@@ -33,7 +34,7 @@ _LAZY = {
     "load_data": ("netspec.runtime.data", "load"),
     "Model": ("netspec.runtime.models.numpy_model", "Model"),
     "verify": ("netspec.tools.verify", "verify"),
-    "load_weights": ("netspec.runtime.weights.safetensors_file", "load_weights"),
+    "load_weights": ("netspec.runtime.weights.weights_file", "load_weights"),
     "save_weights": ("netspec.runtime.weights.safetensors_file", "save_weights"),
 }
 

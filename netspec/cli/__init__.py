@@ -33,6 +33,7 @@ VERBS = {
     "eval": "measure how good a trained net is, class by class",
     "predict": "classify pictures with a trained net",
     "doctor": "look for problems in a net before spending hours on training it",
+    "weights": "list the tensors of a file of weights, or compare two files",
     "plot": "draw the curves of runs, or the first filters of weights",
     "bench": "time a net next to its peers, or a course's layers",
 }

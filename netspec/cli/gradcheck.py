@@ -160,11 +160,11 @@ def _trained(net: Net, run: NamedRun) -> tuple[Net | Model, Normalization | None
 
     A run without weights yet gives its net and None.
     """
-    from netspec.runtime.training.transfer import read_weights
+    from netspec.runtime.weights.weights_file import load_weights
 
     if not run.folder.weights.is_file():
         return net, None
-    weights = read_weights(run.folder.weights)
+    weights = load_weights(run.folder.weights)
     model = net.compile("numpy", dtype="float64")
     model.load_state_dict(weights.tensors)
     return model, weights.normalization

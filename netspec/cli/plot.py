@@ -59,11 +59,11 @@ def _draw_curves(options: argparse.Namespace) -> int:
 def _draw_filters(options: argparse.Namespace) -> int:
     from netspec.runtime.plots.figures import check_picture_path
     from netspec.runtime.plots.filters import draw_filters
-    from netspec.runtime.training.transfer import read_weights
+    from netspec.runtime.weights.weights_file import load_weights
 
     path = options.out or _FILTERS
     check_picture_path(path, (".png",))
     check_output(path, [options.filters], force=options.force)
-    about = draw_filters(read_weights(options.filters).tensors, path, options.layer)
+    about = draw_filters(load_weights(options.filters).tensors, path, options.layer)
     emit(f"{path}: {about}")
     return OK

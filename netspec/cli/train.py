@@ -217,16 +217,18 @@ def _prepare(plan: TrainingPlan, model: Model | TorchModel) -> Normalization | N
         weights.
     """
     from netspec.runtime.data.input_normalization import Normalization
-    from netspec.runtime.training.transfer import choose_frozen, read_weights, start_from
+    from netspec.runtime.training.transfer import choose_frozen, start_from
+    from netspec.runtime.weights.rename_rules import load_renamed
 
     settings, normalization = plan.settings, None
     if plan.checkpoint is not None:  # it has the weights and the normalization
         normalization = Normalization.from_json(str(plan.checkpoint.state.get("normalization")))
     elif settings["weights"] is not None:
-        weights = read_weights(Path(settings["weights"]))
+        weights = load_renamed(Path(settings["weights"]), settings["rename"])
         normalization = weights.normalization
-        lines = start_from(model, weights.tensors).lines()
-        _LOG.info("\n".join([f"{settings['weights']}: {next(lines)}", *lines]))
+        first, *others = start_from(model, weights.tensors).lines()
+        notes = [f"  {note}" for note in weights.notes]
+        _LOG.info("\n".join([f"{settings['weights']}: {first}", *notes, *others]))
     if settings["freeze"]:
         graph = plan.net.graph
         frozen = choose_frozen(graph, settings["freeze"])

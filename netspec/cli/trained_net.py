@@ -18,6 +18,7 @@ from netspec.cli.common import (
 )
 from netspec.cli.named_run import NamedRun, named_run, run_around
 from netspec.cli.picture_options import add_resize_options, given_resize
+from netspec.cli.weights import add_rename_option, tell_notes
 from netspec.diagnostics import NetspecError
 
 if TYPE_CHECKING:
@@ -65,8 +66,9 @@ def add_weight_options(parser: argparse.ArgumentParser) -> None:
     """Add FILE, the net's options, `--weights`, `--backend`, the resize options, and `--format`."""
     add_net_file(parser)
     parser.add_argument("--weights", type=Path, metavar="W",
-                        help="trained weights: a safetensors file, PyTorch's .pth, or the folder of a"
-                        " run (default: those of the run)")  # fmt: skip
+                        help="trained weights: a file of them, such as safetensors or PyTorch's .pth,"
+                        " or the folder of a run (default: those of the run)")  # fmt: skip
+    add_rename_option(parser)
     parser.add_argument("--backend", choices=("numpy", "torch"), default="numpy",
                         help="what computes (default numpy)")  # fmt: skip
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto",
@@ -89,13 +91,14 @@ def load_trained(options: argparse.Namespace) -> Trained:
         NetspecError: for the net, `weights/bad-file`, `weights/mismatch`, `torch/missing`,
             `usage/weights`.
     """
-    from netspec.runtime.training.transfer import read_weights
     from netspec.runtime.weights.data_facts import class_names
+    from netspec.runtime.weights.rename_rules import load_renamed
+    from netspec.runtime.weights.tensor_names import match_names
 
     run = named_run(options.file)
     net = checked_net(options)
     path = _weights_path(run, options.weights)
-    weights = read_weights(path)
+    weights = load_renamed(path, options.rename)
     if options.threads is not None:
         _limit_threads(options.backend, options.threads)
     run = run or run_around(path)
@@ -109,6 +112,8 @@ def load_trained(options: argparse.Namespace) -> Trained:
         model.load_state_dict(weights.tensors)
     except NetspecError as error:
         raise _with_arguments_of(run, arguments_of(options), error) from None
+    matched = match_names(weights.tensors, model.graph.parameters)
+    tell_notes(path, (*weights.notes, *matched.notes))
     return Trained(net, model, weights, class_names(weights.metadata, model.classes), path, run)
 
 

@@ -47,9 +47,10 @@ from netspec.runtime.runs.checkpoint import LAST, Checkpoint, checkpoint_bytes, 
 from netspec.runtime.runs.options import OPTIONS
 from netspec.runtime.runs.recipe import read_recipe, recipe_text
 from netspec.runtime.runs.resolve import resolve
-from netspec.runtime.training.transfer import read_weights, start_from
+from netspec.runtime.training.transfer import start_from
 from netspec.runtime.weights.data_facts import class_names
 from netspec.runtime.weights.safetensors_file import check_tensors, weights_bytes
+from netspec.runtime.weights.weights_file import load_weights
 from tests.helpers import file_mutations as change
 from tests.helpers.fuzz_core import ROOT, Case, megabytes, run_program
 
@@ -163,7 +164,7 @@ def _model() -> Any:
 
 
 def _use_weights(path: Path, model: Any) -> None:
-    weights = read_weights(path)
+    weights = load_weights(path)
     class_names(weights.metadata, 10)
     with contextlib.suppress(NetspecError):
         check_tensors(weights.tensors, {n: a.shape for n, a in model.state_dict().items()})

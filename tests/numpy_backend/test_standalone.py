@@ -20,7 +20,8 @@ import netspec
 from netspec.export import standalone_source
 from netspec.export.weights_file import read_tensors, write_tensors
 from netspec.runtime.data.input_normalization import Normalization
-from netspec.runtime.weights.safetensors_file import load_weights, save_weights
+from netspec.runtime.weights.safetensors_file import save_weights
+from netspec.runtime.weights.weights_file import load_weights
 from tests.conftest import ROOT, Run
 from tests.helpers.nets import agreement
 

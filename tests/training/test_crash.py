@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from netspec.cli.interrupts import until_stopped
-from netspec.diagnostics import NetspecError
 from netspec.runtime.runs import metrics
 from netspec.runtime.runs.checkpoint import (
     LAST,
@@ -33,10 +32,6 @@ from tests.helpers.killing import (
     send,
     stop_after,
 )
-
-
-def fails(code: str, part: str = ""):
-    return pytest.raises(NetspecError, match=rf"(?s)\[{code}\].*{part}")
 
 
 @pytest.fixture(autouse=True)

@@ -23,12 +23,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netspec.diagnostics import NetspecError
 from netspec.files.plain_pickle import PickleRefusedError
 from netspec.runtime.data import Dataset, cifar, digits, files, idx, load
 from netspec.runtime.data.cifar_pickle import load_dict
 from netspec.runtime.data.digits import load_digits
 from netspec.runtime.runs.folder import fingerprint
+from tests.helpers.errors import fails
 
 REAL = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "unpack"
 
@@ -45,11 +45,6 @@ def cache(tmp_path, monkeypatch):
     monkeypatch.setattr(idx, "download", refuse)
     monkeypatch.setattr(cifar, "download", refuse)
     return folder
-
-
-def fails(code: str, *parts: str):
-    pattern = "(?s)" + ".*".join([rf"\[{code}\]", *parts])
-    return pytest.raises(NetspecError, match=pattern)
 
 
 def dataset(**changes):

@@ -120,7 +120,7 @@ def test_a_resumed_run_is_the_run(run: Run, write, tmp_path, device):
         assert started.code == 0, started.err
     resumed = run("train", "--resume", folders[1], "--epochs", 4, "--device", device)
     assert resumed.code == 0, resumed.err
-    from netspec.runtime.weights.safetensors_file import load_weights
+    from netspec.runtime.weights.weights_file import load_weights
 
     whole, halves = (load_weights(folder / "weights.safetensors").tensors for folder in folders)
     assert whole.keys() == halves.keys()

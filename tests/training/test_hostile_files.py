@@ -32,10 +32,11 @@ from netspec.runtime.data.pictures import read_picture
 from netspec.runtime.runs.folder import RunFolder
 from netspec.runtime.runs.metrics import read_metrics
 from netspec.runtime.runs.recipe import MAX_MISTAKES, check_recipe, recipe_text
-from netspec.runtime.training.transfer import read_weights, start_from
+from netspec.runtime.training.transfer import start_from
 from netspec.runtime.weights import safetensors_header
-from netspec.runtime.weights.pytorch_file import load_state_dict
-from netspec.runtime.weights.safetensors_file import check_tensors, load_weights
+from netspec.runtime.weights.pytorch_file import load_pytorch
+from netspec.runtime.weights.safetensors_file import check_tensors
+from netspec.runtime.weights.weights_file import load_weights
 from tests.conftest import Run
 from tests.helpers.bounds import MEGABYTES, SECONDS, within_bounds
 
@@ -224,12 +225,12 @@ def test_a_tensor_of_a_checkpoint_is_no_more_than_its_storage(tmp_path, name) ->
     content, reason = CHECKPOINTS[name]
     path = archive(tmp_path / "w.pth", data_pkl(content))
     with refused("weights/bad-file", reason):
-        read_weights(path)
+        load_weights(path)
 
 
 def test_the_sound_tensor_of_these_tests_is_read(tmp_path) -> None:
     path = archive(tmp_path / "w.pth", data_pkl(tensor(FOUR, ONE)))
-    assert read_weights(path).tensors["a"].tolist() == [0.0] * 4
+    assert load_weights(path).tensors["a"].tolist() == [0.0] * 4
 
 
 def test_tensors_that_share_their_numbers_are_converted_once(tmp_path) -> None:
@@ -246,10 +247,10 @@ def test_tensors_that_share_their_numbers_are_converted_once(tmp_path) -> None:
 
     path = archive(tmp_path / "w.pth", views(0), _0=bytes(2 * count))
     with within_bounds():
-        assert len(load_state_dict(path)) == 1000
+        assert len(load_pytorch(path).tensors) == 1000
     path = archive(tmp_path / "w.pth", views(1), _0=bytes(2 * count))
     with refused("weights/bad-file", "too often"):
-        load_state_dict(path)
+        load_pytorch(path)
 
 
 def test_a_compressed_record_is_not_unpacked(tmp_path) -> None:
@@ -259,7 +260,7 @@ def test_a_compressed_record_is_not_unpacked(tmp_path) -> None:
     path = archive(tmp_path / "w.pth", pkl, zipfile.ZIP_DEFLATED, _0=bytes(size))
     assert path.stat().st_size < 200_000
     with refused("weights/bad-file", "compressed", megabytes=80):
-        read_weights(path)
+        load_weights(path)
 
 
 def test_an_archive_of_millions_of_members_is_not_listed(tmp_path, monkeypatch) -> None:
@@ -268,7 +269,7 @@ def test_an_archive_of_millions_of_members_is_not_listed(tmp_path, monkeypatch) 
     for name in ("w.pth", "w.npz"):
         path = archive(tmp_path / name, data_pkl(tensor(FOUR, ONE)), **records)
         with refused("(weights|data)/bad-file", "list of members is too long"):
-            read_weights(path) if name == "w.pth" else load(path)
+            load_weights(path) if name == "w.pth" else load(path)
 
 
 ODD = {
@@ -297,7 +298,7 @@ def test_what_pytorch_saves_of_other_tensors_is_an_ordinary_error(tmp_path, name
     except (AttributeError, RuntimeError, KeyError, TypeError, NotImplementedError):
         pytest.skip("this PyTorch cannot save one")
     with refused("weights/bad-file"):
-        read_weights(tmp_path / "w.pth")
+        load_weights(tmp_path / "w.pth")
 
 
 def saved_tensors(torch):
@@ -335,7 +336,7 @@ def test_a_checkpoint_is_read_as_pytorch_reads_it(tmp_path, zipped, protocol) ->
             content, tmp_path / "w.pth",
             _use_new_zipfile_serialization=zipped, pickle_protocol=protocol,
         )  # fmt: skip
-        found = load_state_dict(tmp_path / "w.pth")
+        found = load_pytorch(tmp_path / "w.pth").tensors
         assert list(found) == list(wanted)
         for name, theirs in wanted.items():
             plain = theirs.detach()
@@ -352,7 +353,7 @@ def test_a_whole_model_is_told_from_its_state(tmp_path) -> None:
     torch = pytest.importorskip("torch")
     torch.save(torch.nn.Linear(2, 3), tmp_path / "w.pth")
     with refused("weights/bad-file", r"torch.nn.modules.linear.Linear, not a state dict"):
-        read_weights(tmp_path / "w.pth")
+        load_weights(tmp_path / "w.pth")
 
 
 # ------------------------------------------------------------------------------------ .npz, .npy
@@ -688,4 +689,4 @@ def test_a_pickle_is_no_state_dict(tmp_path) -> None:
     path = tmp_path / "w.pt"
     path.write_bytes(pickle.dumps({"a": 1}, 2))
     with refused("weights/bad-file", "not a file written by torch.save"):
-        read_weights(path)
+        load_weights(path)

@@ -12,20 +12,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from netspec.diagnostics import NetspecError
 from netspec.runtime.runs.checkpoint import (
     LAST,
     Checkpoint,
     checkpoint_bytes,
     load_checkpoint,
 )
-from netspec.runtime.weights.safetensors_file import load_weights
+from netspec.runtime.weights.weights_file import load_weights
 from tests.conftest import Run
+from tests.helpers.errors import fails
 from tests.helpers.killing import NET, SHORT, make_halfway
-
-
-def fails(code: str, part: str = ""):
-    return pytest.raises(NetspecError, match=rf"(?s)\[{code}\].*{part}")
 
 
 @pytest.fixture(autouse=True)

@@ -9,18 +9,14 @@ import numpy as np
 import pytest
 
 import netspec
-from netspec.diagnostics import NetspecError
 from netspec.runtime.data.arrays import open_npy
 from netspec.runtime.data.pictures import read_picture
 from netspec.runtime.data.prefetch import prefetched
 from netspec.runtime.weights.data_facts import about_data, class_names, labels_by_name
+from tests.helpers.errors import fails
 from tests.helpers.labelled_pictures import CLASSES, NET, make_folder, picture, save
 
 RNG = np.random.default_rng(1)
-
-
-def fails(code: str, *parts: str):
-    return pytest.raises(NetspecError, match="(?s)" + ".*".join([rf"\[{code}\]", *parts]))
 
 
 # ------------------------------------------------------------------------------- a folder a class

@@ -15,21 +15,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import netspec
-from netspec.diagnostics import NetspecError
 from netspec.runtime.data.input_normalization import IMAGENET, Normalization
 from netspec.runtime.data.pictures import read_picture
 from netspec.runtime.runs.option_types import from_text
 from netspec.runtime.runs.options import OPTIONS
 from tests.conftest import Run
+from tests.helpers.errors import fails
 from tests.helpers.labelled_pictures import save
 
 RNG = np.random.default_rng(7)
 NET = "net T() { input x: [3, 16, 16]\n output x -> conv(4, 3) -> relu -> flatten -> linear(2) }\n"
 MEAN, STD = [0.5, 0.4, 0.3], [0.2, 0.3, 0.25]
-
-
-def fails(code: str, said: str = ""):
-    return pytest.raises(NetspecError, match=rf"(?s)\[{code}\].*{said}")
 
 
 def noise(height: int, width: int, channels: int = 3) -> np.ndarray:

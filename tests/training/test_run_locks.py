@@ -15,6 +15,7 @@ from netspec.runtime.runs import folder
 from netspec.runtime.runs.folder import FACTS, make_run, reserved_name
 from netspec.runtime.runs.folder_lock import FolderLock
 from tests.conftest import ROOT, Run
+from tests.helpers.errors import fails
 
 NET = "net T() { input image: [64]\n output image -> linear(10) }\n"
 SHORT = ("--epochs", 1, "--train-limit", 64)
@@ -30,10 +31,6 @@ def net(tmp_path, monkeypatch) -> Path:
 @pytest.fixture
 def same_second(monkeypatch) -> None:
     monkeypatch.setattr(folder.time, "strftime", lambda form, *_: "20200101-000000")
-
-
-def fails(code: str, part: str = ""):
-    return pytest.raises(NetspecError, match=rf"(?s)\[{code}\].*{part}")
 
 
 # ------------------------------------------------------------------------- started in the same second

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 import netspec
-from netspec.diagnostics import NetspecError
 from netspec.runtime.optim.optimizers import OPTIMIZERS
 from netspec.runtime.runs.checkpoint import LAST, load_checkpoint
 from netspec.runtime.runs.folder import FACTS, free_name
 from netspec.runtime.runs.metrics import read_metrics
 from tests.conftest import Run
+from tests.helpers.errors import fails
 from tests.helpers.killing import NET, send, stop_after, without_times
 
 # Small, and yet with whatever has a state; seven steps an epoch.
@@ -26,10 +26,6 @@ SHORT = (
     "--checkpoint-every", 3, "--log-every", 4, "--augment", "crop",
 )  # fmt: skip
 STEPS = 14
-
-
-def fails(code: str, part: str = ""):
-    return pytest.raises(NetspecError, match=rf"(?s)\[{code}\].*{part}")
 
 
 @pytest.fixture(autouse=True)

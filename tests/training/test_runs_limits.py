@@ -8,15 +8,11 @@ import numpy as np
 import pytest
 
 import netspec
-from netspec.diagnostics import NetspecError
 from netspec.runtime.models import memory_check as memory
 from netspec.runtime.weights import host as machine
 from tests.conftest import Run
+from tests.helpers.errors import fails
 from tests.helpers.killing import NET
-
-
-def fails(code: str, part: str = ""):
-    return pytest.raises(NetspecError, match=rf"(?s)\[{code}\].*{part}")
 
 
 def test_a_run_that_needs_too_much_memory_is_refused(run: Run, tmp_path, monkeypatch) -> None:

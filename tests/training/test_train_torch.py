@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 import netspec
-from netspec.diagnostics import NetspecError
 from netspec.runtime.data import Dataset, load
 from netspec.runtime.data.augment_draws import PADDING, draw
 from netspec.runtime.optim.optimizers import OPTIMIZERS
@@ -21,6 +20,7 @@ from netspec.runtime.models.pytorch.device import Execution, choose_device, ordi
 from netspec.runtime.models.pytorch.model import TorchModel  # noqa: E402
 from netspec.runtime.models.pytorch.processes import ProcessGroup  # noqa: E402
 from netspec.runtime.models.torch_build import build_module  # noqa: E402
+from tests.helpers.errors import fails  # noqa: E402
 
 CPU = torch.device("cpu")
 # Every parameter, buffer and way of sharing that training treats in a way of its own.
@@ -43,10 +43,6 @@ def few_threads():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-def fails(code: str, part: str = ""):
-    return pytest.raises(NetspecError, match=rf"(?s)\[{code}\].*{part}")
 
 
 def made(count=96, shape=(3, 8, 8), classes=4, tests=16, seed=0):

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 import netspec
-from netspec.diagnostics import NetspecError
 from netspec.runtime.data import Dataset, load
 from netspec.runtime.data.batches import batch_slices, evaluation_batch
 from netspec.runtime.data.input_normalization import FITTED
@@ -24,12 +23,9 @@ from netspec.runtime.optim.losses import (
 from netspec.runtime.optim.lr_schedules import SCHEDULES, make_schedule, warm_up
 from netspec.runtime.optim.optimizers import OPTIMIZERS, clip, make_optimizer
 from netspec.runtime.training.fit import fit
+from tests.helpers.errors import fails
 
 RNG = np.random.default_rng(0)
-
-
-def fails(code: str, part: str = ""):
-    return pytest.raises(NetspecError, match=rf"(?s)\[{code}\].*{part}")
 
 
 # ----------------------------------------------------------------------------------------- losses

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 import netspec
-from netspec.diagnostics import NetspecError
 from netspec.runtime.data import Dataset
-from netspec.runtime.training.transfer import choose_frozen, read_weights, start_from
+from netspec.runtime.training.transfer import choose_frozen, start_from
+from netspec.runtime.weights.weights_file import load_weights
 from tests.conftest import ROOT, Run
+from tests.helpers.errors import fails
 
 NET = """
 net Small(classes = 3, dropping = 0.0) {
@@ -42,10 +43,6 @@ def made(count=40, shape=(2, 6, 6), classes=3):
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(count, *shape)), np.arange(count) % classes
     return Dataset("made", x, y, x[:9], y[:9], classes)
-
-
-def fails(code: str, part: str = ""):
-    return pytest.raises(NetspecError, match=rf"(?s)\[{code}\].*{part}")
 
 
 # --------------------------------------------------------------------------------------- weights
@@ -86,7 +83,9 @@ def test_older_names_count(target):
     report = start_from(model, old)
     assert len(report.loaded) == 14
     assert report.renamed["bn.1.weight"] == "bn1.weight"
-    assert "under newer names: 10, such as `bn.1.weight` as `bn1.weight`" in [*report.lines()][1]
+    assert (
+        "10 names of older versions, such as `bn.1.weight` for `bn1.weight`" in [*report.lines()][1]
+    )
 
 
 def test_nothing_that_matches_is_an_error():
@@ -115,10 +114,11 @@ def test_pytorchs_checkpoints_are_read(tmp_path):
     wrapped = {f"module.{name}": tensor for name, tensor in state.items()}
     for content in (state, {"state_dict": wrapped, "epoch": 3}, {"model": state}):
         torch.save(content, tmp_path / "w.pth")
-        found = read_weights(tmp_path / "w.pth").tensors
-        assert set(found) == set(state)
-        assert found["fc.weight"].dtype == np.float32
-        assert np.array_equal(found["stem.weight"], state["stem.weight"].numpy())
+        found = load_weights(tmp_path / "w.pth").tensors
+        bare = {name.removeprefix("module."): array for name, array in found.items()}
+        assert set(bare) == set(state)
+        assert bare["fc.weight"].dtype == np.float32
+        assert np.array_equal(bare["stem.weight"], state["stem.weight"].numpy())
         assert len(start_from(make("numpy"), found).loaded) == 14
 
 
@@ -134,18 +134,18 @@ def test_a_checkpoint_runs_no_code(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch.save({"a": Hostile()}, "w.pth")
     with fails("weights/bad-file", "no tensors by name"):
-        read_weights(tmp_path / "w.pth")
+        load_weights(tmp_path / "w.pth")
     assert [p.name for p in tmp_path.iterdir()] == ["w.pth"]
     for content, part in (([1], "holds a list"), ({"a": 1}, "no tensors")):
         torch.save(content, "w.pth")
         with fails("weights/bad-file", part):
-            read_weights(tmp_path / "w.pth")
+            load_weights(tmp_path / "w.pth")
     for junk in (b"", b"PK\x03\x04", b"\x80\x02junk", b"hello"):
         (tmp_path / "w.pth").write_bytes(junk)
         with fails("weights/bad-file", "w.pth: "):
-            read_weights(tmp_path / "w.pth")
+            load_weights(tmp_path / "w.pth")
     with fails("weights/bad-file", "no such file"):
-        read_weights(tmp_path / "nowhere.pth")
+        load_weights(tmp_path / "nowhere.pth")
 
 
 def test_torchvisions_weights_load_into_the_zoo(tmp_path):
@@ -154,7 +154,7 @@ def test_torchvisions_weights_load_into_the_zoo(tmp_path):
     torch.save(models.squeezenet1_0(num_classes=11).state_dict(), tmp_path / "w.pth")
     net = netspec.load(ROOT / "networks/zoo/squeezenet1_0.net", classes=7)
     model = net.compile("numpy")
-    report = start_from(model, read_weights(tmp_path / "w.pth").tensors)
+    report = start_from(model, load_weights(tmp_path / "w.pth").tensors)
     assert [*report.different] == ["classifier.1.weight", "classifier.1.bias"]
     assert len(report.loaded) == len(model.state_dict()) - 2
     assert not report.missing

@@ -269,7 +269,7 @@ def test_compile_where_it_cannot_write(run: Run, networks: Path, tmp_path: Path)
 
 
 def test_train_says_how_it_went_and_saves(run: Run, networks: Path, tmp_path: Path) -> None:
-    from netspec.runtime.weights.safetensors_file import load_weights
+    from netspec.runtime.weights.weights_file import load_weights
 
     out = tmp_path / "lenet.safetensors"
     options = ["--epochs", "2", "--batch", "32", "--lr", "2e-3", "--train-limit", "200"]

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import netspec
-from netspec.diagnostics import NetspecError
 from netspec.runtime.plots.curves import curves_of, draw_curves
 from netspec.runtime.plots.filters import draw_filters
 from tests.conftest import Run
+from tests.helpers.errors import fails
 
 METRICS = [
     {"kind": "step", "step": 10, "epoch": 1, "loss": 2.0, "lr": 0.1, "seconds": 1.0},
@@ -22,10 +22,6 @@ METRICS = [
     {"kind": "epoch", "epoch": 2, "step": 40, "loss": 1.1, "lr": 0.1, "train": 0.6, "val": 0.5,
      "test": 0.45, "seconds": 4.0},
 ]  # fmt: skip
-
-
-def fails(code: str, said: str = ""):
-    return pytest.raises(NetspecError, match=rf"(?s)\[{code}\].*{said}")
 
 
 def weights(**shapes):

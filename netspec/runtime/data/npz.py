@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +11,10 @@ from numpy.typing import NDArray
 from netspec import codes
 from netspec.diagnostics import NetspecError
 from netspec.files.unsound import UnsoundFileError
-from netspec.files.zip_archive import check_member, open_archive
+from netspec.files.zip_archive import open_archive
 from netspec.runtime.data.dataset import Dataset, require_equal_counts
 from netspec.runtime.data.files import read_error
-from netspec.runtime.data.npy_array import NpyHeader, read_header, read_numbers
+from netspec.runtime.data.npy_members import member_array, member_header
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 # The limit on the unpacked size of the four arrays; a zip archive can be a thousand times smaller.
@@ -68,7 +66,7 @@ def _read_arrays(path: Path, archive: zipfile.ZipFile) -> dict[str, NDArray[Any]
     if total > MAX_BYTES:
         raise UnsoundFileError(f"unpacks to {total} bytes; the limit is {MAX_BYTES}")
     # All headers are checked before memory is allocated for any array.
-    headers = {name: _header(archive, info) for name, info in wanted.items()}
+    headers = {name: member_header(archive, info) for name, info in wanted.items()}
     for part in ("train", "test"):
         x, y = (headers[f"{kind}_{part}"].shape for kind in "xy")
         require_equal_counts(path.stem, part, x, y)
@@ -79,34 +77,7 @@ def _read_arrays(path: Path, archive: zipfile.ZipFile) -> dict[str, NDArray[Any]
             f"takes {total // size} times its size in memory, which no data set does"
             " (numpy.savez writes it uncompressed)"
         )
-    return {name: _array(archive, info, headers[name]) for name, info in wanted.items()}
-
-
-def _header(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NpyHeader:
-    check_member(info)
-    with _named(info), archive.open(info) as stream:
-        header = read_header(stream)
-    if header.end != info.file_size:
-        raise UnsoundFileError(
-            f"{info.filename} should have {header.end} bytes and has {info.file_size}"
-        )
-    return header
-
-
-def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, header: NpyHeader) -> NDArray[Any]:
-    """Read the array from the member that the header was read from, and not another of the same name."""
-    with _named(info), archive.open(info) as stream:
-        if read_header(stream) != header:
-            raise UnsoundFileError("changed while it was being read")
-        return read_numbers(stream, header)
-
-
-@contextmanager
-def _named(info: zipfile.ZipInfo) -> Iterator[None]:
-    try:
-        yield
-    except UnsoundFileError as error:
-        raise UnsoundFileError(f"{info.filename} {error}") from None
+    return {name: member_array(archive, info, headers[name]) for name, info in wanted.items()}
 
 
 def class_count(*labels: NDArray[Any]) -> int:

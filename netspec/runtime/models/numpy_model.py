@@ -36,8 +36,8 @@ from netspec.runtime.models.numpy_steps import numpy_training
 from netspec.runtime.models.predictor import Predictor
 from netspec.runtime.models.protocols import Backend, Job
 from netspec.runtime.optim.losses import Loss, make_loss
-from netspec.runtime.weights.legacy_names import fit_state
 from netspec.runtime.weights.safetensors_file import check_numbers, check_tensors
+from netspec.runtime.weights.tensor_names import fit_state
 
 Array = NDArray[Any]
 

@@ -33,7 +33,6 @@ from netspec.runtime.data.dataset import Dataset
 from netspec.runtime.runs.folder_lock import FolderLock
 from netspec.runtime.runs.metrics import NAME as METRICS
 from netspec.runtime.runs.recipe import RECIPE, as_constant
-from netspec.runtime.training.transfer import RUN_WEIGHTS
 from netspec.runtime.weights.atomic_write import (
     clear_parts,
     sync_folder,
@@ -41,6 +40,7 @@ from netspec.runtime.weights.atomic_write import (
     write_all,
     write_durably,
 )
+from netspec.runtime.weights.weights_file import RUN_WEIGHTS
 
 FACTS, LOG, WEIGHTS = "run.json", "log.txt", RUN_WEIGHTS
 NET, CHECKPOINTS = "net", "checkpoints"

@@ -170,8 +170,12 @@ _TRAINING = (
            default=0, on_resume="fixed"),
     Option("threads", Int(1, None), "threads for the arithmetic (default: the libraries')",
            recipe=False),
-    Option("weights", Text(), "start from these weights, a safetensors file or PyTorch's .pth; tensors"
-           " that match by name and shape are loaded", recipe=False, on_resume="fixed", metavar="FILE"),
+    Option("weights", Text(), "start from these weights, such as a safetensors file or PyTorch's .pth;"
+           " tensors that match by name and shape are loaded",
+           recipe=False, on_resume="fixed", metavar="FILE"),
+    Option("rename", ListOf(Text(), repeated=True), "give tensors of --weights whose whole names match a"
+           r" regular expression another name, such as 'encoder\.(.*)=\1'; may be repeated",
+           default=(), of="weights", recipe=False, on_resume="fixed", metavar="PATTERN=NAME"),
     Option("freeze", ListOf(Text(), repeated=True), "do not train the parameters whose names match,"
            " such as 'layer1.*'; may be repeated",
            default=(), on_resume="fixed", metavar="PATTERN"),

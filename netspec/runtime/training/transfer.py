@@ -9,7 +9,6 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
@@ -18,12 +17,9 @@ from netspec import codes
 from netspec.compiler.ir.graph import Graph
 from netspec.diagnostics import Diagnostic, Hint, NetspecError, plural, suggest
 from netspec.runtime.data.choices import BAD_OPTION
-from netspec.runtime.weights.legacy_names import may_be_missing, rename_old_keys
-from netspec.runtime.weights.pytorch_file import load_state_dict
-from netspec.runtime.weights.safetensors_file import Weights, load_weights, short
+from netspec.runtime.weights.safetensors_file import short
+from netspec.runtime.weights.tensor_names import match_names, may_be_missing
 
-# Where a run keeps the weights that it ended with.
-RUN_WEIGHTS = "weights.safetensors"
 # How many tensors of a kind are named in a report.
 _SHOWN = 8
 
@@ -47,7 +43,8 @@ class Transfer:
     Attributes:
         total: How many tensors the network has.
         loaded: Names that were loaded.
-        renamed: Old name -> the name it was loaded under.
+        renamed: Name in the weights -> the name it was loaded under.
+        notes: Why those were renamed, in words.
         missing: Names of the network that the weights have not; they keep their initial values.
         unexpected: Names in the weights that the network has not.
         different: Name -> the shape in the weights and the network's; they keep theirs too.
@@ -56,6 +53,7 @@ class Transfer:
     total: int
     loaded: list[str] = field(default_factory=list)
     renamed: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     missing: list[str] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
     different: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = field(default_factory=dict)
@@ -63,9 +61,7 @@ class Transfer:
     def lines(self) -> Iterator[str]:
         """The report, a line each."""
         yield f"{len(self.loaded)} of {plural(self.total, 'tensor')} loaded"
-        if self.renamed:
-            old, new = next(iter(self.renamed.items()))
-            yield f"  under newer names: {len(self.renamed)}, such as {_name(old)} as {_name(new)}"
+        yield from (f"  {note}" for note in self.notes)
         differences = [
             f"{_name(name)} is {list(theirs)}, the network has {list(ours)}"
             for name, (theirs, ours) in self.different.items()
@@ -78,18 +74,17 @@ class Transfer:
 def start_from(model: HasState, weights: Mapping[str, NDArray[Any]]) -> Transfer:
     """Load what matches by name and shape; the rest of the model stays as it is.
 
-    Names of older checkpoints count as the newer ones (`netspec.runtime.weights.legacy_names`), and
-    counters of batch norm may be missing.
+    Names with a prefix and of older checkpoints count as the network's own
+    (`netspec.runtime.weights.tensor_names`), and counters of batch norm may be missing.
 
     Raises:
         NetspecError: `weights/mismatch` where nothing matches.
     """
     state = model.state_dict()
-    renamed = rename_old_keys(weights, state)
-    report = Transfer(len(state))
-    report.renamed.update(renamed)
+    matched = match_names(weights, state)
+    report = Transfer(len(state), renamed=matched.names, notes=matched.notes)
     for given, array in weights.items():
-        name = renamed.get(given, given)
+        name = matched.names.get(given, given)
         if name not in state:
             report.unexpected.append(given)
         elif array.shape != state[name].shape:
@@ -112,24 +107,6 @@ def start_from(model: HasState, weights: Mapping[str, NDArray[Any]]) -> Transfer
         )
     model.load_state_dict(state)
     return report
-
-
-def read_weights(path: Path) -> Weights:
-    """Read weights to start from: a safetensors file, or a PyTorch checkpoint (`.pth`, `.pt`).
-
-    The folder of a run stands for the weights that it ended with.
-
-    A checkpoint is read without PyTorch, and nothing in it is run; see
-    `netspec.runtime.weights.pytorch_file`.
-
-    Raises:
-        NetspecError: `weights/bad-file`.
-    """
-    if path.is_dir() and (path / RUN_WEIGHTS).is_file():
-        path = path / RUN_WEIGHTS
-    if path.suffix not in (".pth", ".pt") or not path.is_file():
-        return load_weights(path)
-    return Weights(load_state_dict(path))
 
 
 def choose_frozen(graph: Graph, patterns: Sequence[str]) -> frozenset[str]:

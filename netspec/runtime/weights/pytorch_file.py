@@ -29,16 +29,22 @@ from netspec.files.plain_pickle import Foreign, Global, PickleRefusedError, load
 from netspec.files.regular_file import open_regular
 from netspec.files.unsound import UnsoundFileError
 from netspec.files.zip_archive import open_archive
+from netspec.runtime.weights.bfloat16 import widened
 from netspec.runtime.weights.host import machine_memory
+from netspec.runtime.weights.safetensors_file import Weights
 
-_NESTED = ("state_dict", "model")
-_PREFIX = "module."
+# Under what training scripts keep the weights in a checkpoint, the weights before their averages.
+_NESTED = (
+    "state_dict", "model_state_dict", "model", "weights", "params",
+    "state_dict_ema", "model_ema", "ema_state_dict", "ema", "module",
+)  # fmt: skip
+_MAX_NESTS = 4
 _MAGIC, _VERSION = 0x1950A86A20F9469CFC6C, 1001
 _ZIP = b"PK\x03\x04"
 _MAX_DIMENSIONS = 32
 # The pickle of an archive holds names and shapes; 1,000 layers take 200 KB.
 _MAX_PICKLE = 1 << 26
-# PyTorch's names of types. NumPy has no bfloat16: its 16 bits are the upper half of a float32.
+# PyTorch's names of types.
 _BFLOAT16 = "bfloat16"
 _TYPES = {
     "float64": "f8", "float32": "f4", "float16": "f2", _BFLOAT16: "u2", "int64": "i8", "int32": "i4",
@@ -82,12 +88,11 @@ class _OddTensor:
 _ODD = _OddTensor()
 
 
-def load_state_dict(path: Path) -> dict[str, NDArray[Any]]:
-    """The tensors of a state dict saved with `torch.save`, by name; bfloat16 becomes float32.
+def load_pytorch(path: Path) -> Weights:
+    """Read the tensors of a state dict saved with `torch.save`, by name; bfloat16 becomes float32.
 
-    The file holds a state dict, or one under `state_dict` or `model`; `module.` before every name,
-    which DistributedDataParallel puts there, is taken off. Arrays may share memory, and may be
-    read-only.
+    The file holds a state dict, or a checkpoint that has one under `state_dict`, `model`, `ema` and
+    the like; a note says which was taken. Arrays may share memory, and may be read-only.
 
     Raises:
         NetspecError: `weights/bad-file`.
@@ -115,7 +120,7 @@ def _bad(path: Path, reason: str) -> NetspecError:
 # ----------------------------------------------------------------------------- the two kinds of files
 
 
-def _from_archive(archive: zipfile.ZipFile, size: int) -> dict[str, NDArray[Any]]:
+def _from_archive(archive: zipfile.ZipFile, size: int) -> Weights:
     members = {info.filename: info for info in archive.infolist()}
     (name, *others) = [n for n in members if n.count("/") == 1 and n.endswith("/data.pkl")] or [""]
     if not name or others:
@@ -135,24 +140,25 @@ def _from_archive(archive: zipfile.ZipFile, size: int) -> dict[str, NDArray[Any]
             raise UnsoundFileError(f"damaged: {member[:80]} is too large")
         return archive.read(info)
 
-    tensors = _state_dict(load_pickle(read("data.pkl", _MAX_PICKLE), _Tensors()))
+    tensors, notes = _state_dict(load_pickle(read("data.pkl", _MAX_PICKLE), _Tensors()))
     order = read("byteorder", 16) if f"{folder}/byteorder" in members else b"little"
     whole = size
 
     def storage(which: _Storage) -> memoryview:
         return memoryview(read(f"data/{which.key}", whole))
 
-    return _Arrays(storage, big_endian=order.strip() == b"big", size=whole).all(tensors)
+    arrays = _Arrays(storage, big_endian=order.strip() == b"big", size=whole)
+    return Weights(arrays.all(tensors), notes=notes)
 
 
-def _from_pickles(content: bytes) -> dict[str, NDArray[Any]]:
+def _from_pickles(content: bytes) -> Weights:
     file, meaning = io.BytesIO(content), _Tensors()
     if load_pickle(file, meaning) != _MAGIC or load_pickle(file, meaning) != _VERSION:
         raise UnsoundFileError("not a file written by torch.save")
     facts, found, keys = (load_pickle(file, meaning) for _ in range(3))
     if not isinstance(facts, dict) or not isinstance(keys, list):
         raise UnsoundFileError("damaged: no list of its storages")
-    tensors = _state_dict(found)
+    tensors, notes = _state_dict(found)
     places: dict[str, memoryview] = {}
     rest = memoryview(content)[file.tell() :]
     for key in keys:
@@ -170,30 +176,40 @@ def _from_pickles(content: bytes) -> dict[str, NDArray[Any]]:
         return places[which.key]
 
     big = facts.get("little_endian") is False
-    return _Arrays(storage, big_endian=big, size=len(content)).all(tensors)
+    arrays = _Arrays(storage, big_endian=big, size=len(content))
+    return Weights(arrays.all(tensors), notes=notes)
 
 
-def _state_dict(content: object) -> dict[str, _Tensor | _OddTensor]:
-    """The tensors among the values of the dict that a file holds, or of the one in it."""
-    for key in _NESTED:
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
+def _state_dict(content: object) -> tuple[dict[str, _Tensor | _OddTensor], tuple[str, ...]]:
+    """The tensors of the dict that a file holds, or of the one in it; notes on where they were."""
+    notes: list[str] = []
+    for _ in range(_MAX_NESTS):
+        if not isinstance(content, dict) or _tensors_of(content):
             break
+        nests = [key for key in _NESTED if isinstance(content.get(key), dict)]
+        if not nests:
+            break
+        taken, *others = nests
+        left = f"; not used: {', '.join(f'`{key}`' for key in others)}" if others else ""
+        notes.append(f"taken from `{taken}`{left}")
+        content = content[taken]
     if not isinstance(content, dict):
         kind = content.kind.shown if isinstance(content, Foreign) else type(content).__name__
         raise UnsoundFileError(
             f"it holds a {kind.strip('_')}, not a state dict: save model.state_dict()"
         )
-    tensors = {
+    tensors = _tensors_of(content)
+    if not tensors:
+        raise UnsoundFileError("it holds no tensors by name")
+    return tensors, tuple(notes)
+
+
+def _tensors_of(content: Mapping[object, object]) -> dict[str, _Tensor | _OddTensor]:
+    return {
         name: value
         for name, value in content.items()
         if isinstance(name, str) and isinstance(value, _Tensor | _OddTensor)
     }
-    if not tensors:
-        raise UnsoundFileError("it holds no tensors by name")
-    if all(name.startswith(_PREFIX) for name in tensors):
-        return {name[len(_PREFIX) :]: tensor for name, tensor in tensors.items()}
-    return tensors
 
 
 # ------------------------------------------------------------------------- what the pickles say
@@ -358,8 +374,7 @@ class _Arrays:
     def _converted(self, kind: str, view: NDArray[Any]) -> NDArray[Any]:
         if kind == _BFLOAT16:
             self._spend(4 * view.size)
-            wide: NDArray[np.uint32] = np.left_shift(view, 16, dtype=np.uint32)
-            return wide.view(np.float32)
+            return widened(view)
         if kind == "bool":
             self._spend(view.size)
             return view.astype(np.bool_)

@@ -1,4 +1,4 @@
-"""Weights in a file: safetensors, one tensor a parameter or buffer, under its own name.
+"""Weights as netspec keeps them: safetensors, one tensor a parameter or buffer, under its own name.
 
 The file's keys are exactly the names of the network, so `torch_module.load_state_dict(
 safetensors.torch.load_file(path))` works strictly. Everything else (the input normalisation, what
@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 
 from netspec import codes
 from netspec.diagnostics import Diagnostic, Hint, NetspecError, quoted
+from netspec.files.regular_file import open_regular
 from netspec.files.unsound import UnsoundFileError
 from netspec.runtime.data.input_normalization import Normalization
+from netspec.runtime.weights.bfloat16 import widened
 from netspec.runtime.weights.output_file import write_output
 from netspec.runtime.weights.safetensors_header import check_header
 
@@ -42,11 +44,13 @@ class Weights:
         tensors: Name -> array, as stored (no conversion of types).
         normalization: How inputs were normalised in training; None in files of other programs.
         metadata: Whatever text was saved with them.
+        notes: How they were found in the file, in words, where that is not plain.
     """
 
     tensors: dict[str, NDArray[np.generic]]
     normalization: Normalization | None = None
     metadata: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def dtype(self) -> str:
@@ -103,39 +107,54 @@ def weights_bytes(
     return content
 
 
-def load_weights(path: str | os.PathLike[str]) -> Weights:
-    """Read a weights file. It is data: no code in it is run, and no size in it believed unchecked.
+def load_safetensors(path: Path) -> Weights:
+    """Read a safetensors file; bfloat16 becomes float32. No size in it is believed unchecked.
 
     Raises:
         NetspecError: `weights/bad-file`, with the reason.
     """
     from safetensors import SafetensorError, safe_open
 
-    path = Path(path)
-    if not path.is_file():
-        raise _bad_file(path, "is no file" if path.exists() else "no such file")
     tensors: dict[str, NDArray[np.generic]] = {}
+    bfloat16: list[str] = []
     try:
-        check_header(path)
+        header = check_header(path)
         # The library checks the header's size, the offsets and that they neither overlap nor
         # leave the file, before anything is allocated.
         with safe_open(path, framework="numpy") as file:
             texts: dict[str, str] = file.metadata() or {}
             for name in file.keys():  # noqa: SIM118 - the file is no dict
                 dtype = file.get_slice(name).get_dtype()
-                if dtype not in _READABLE:
+                if dtype == "BF16":
+                    bfloat16.append(name)
+                elif dtype in _READABLE:
+                    tensors[name] = file.get_tensor(name)
+                else:
                     raise _bad_file(
                         path,
                         f"{short(name)} is stored as {dtype}, which NumPy has no type for",
                         "save the weights as float32",
                     )
-                tensors[name] = file.get_tensor(name)
+        if bfloat16:
+            tensors |= _widened(path, header, bfloat16)
     except UnsoundFileError as error:
         raise _bad_file(path, str(error)) from None
     except (SafetensorError, OSError, ValueError, TypeError, MemoryError) as error:
-        raise _bad_file(path, f"not a valid safetensors file: {error}", _hint(path)) from None
+        raise _bad_file(path, f"not a valid safetensors file: {error}") from None
     normalization, metadata = _read_metadata(path, texts)
     return Weights(tensors, normalization, metadata)
+
+
+def _widened(path: Path, header: bytes, names: Sequence[str]) -> dict[str, NDArray[np.generic]]:
+    """The bfloat16 tensors of these names, from where the header, which was checked, says they are."""
+    entries, found = json.loads(header), {}
+    with open_regular(path) as file:
+        for name in names:
+            start, end = entries[name]["data_offsets"]
+            file.seek(8 + len(header) + start)
+            bits = np.frombuffer(file.read(end - start), "<u2")
+            found[name] = widened(bits).reshape(entries[name]["shape"])
+    return found
 
 
 def check_tensors(
@@ -237,14 +256,6 @@ def _read_metadata(
         raise _bad_file(path, f"its metadata are damaged: {error}") from None
     normalization = None if stored is None else Normalization.from_json(stored)
     return normalization, {**others, **metadata}
-
-
-def _hint(path: Path) -> str | None:
-    with path.open("rb") as file:
-        start = file.read(4)
-    if start[:1] == b"\x80" or start == b"PK\x03\x04":  # a pickle, or torch's zip around one
-        return "this looks like a pickle, which netspec never opens; save it with safetensors"
-    return None
 
 
 def _bad_file(path: str | os.PathLike[str], reason: str, help: str | None = None) -> NetspecError:

@@ -15,8 +15,8 @@ MAX_HEADER = 100_000_000
 MAX_ITEMS = 500_000
 
 
-def check_header(path: Path) -> None:
-    """Refuse a file that would take more memory or time to parse than one of weights does.
+def check_header(path: Path) -> bytes:
+    """Read the header; refuse a file that would take more memory or time to parse than weights do.
 
     Metadata are JSON in JSON: what is nested in them is counted with the rest.
 
@@ -28,7 +28,9 @@ def check_header(path: Path) -> None:
         size = os.fstat(file.fileno()).st_size
         if size > machine_memory():
             raise UnsoundFileError("it is larger than the memory of this machine")
-        check_items(file.read(min(int.from_bytes(file.read(8), "little"), size, MAX_HEADER)))
+        header = file.read(min(int.from_bytes(file.read(8), "little"), size, MAX_HEADER))
+    check_items(header)
+    return header
 
 
 def check_items(header: bytes) -> None:

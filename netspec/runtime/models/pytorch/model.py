@@ -26,8 +26,8 @@ from netspec.runtime.models.memory_check import value_bytes
 from netspec.runtime.models.protocols import Backend, Job
 from netspec.runtime.models.pytorch.device import Execution, ordinary_errors
 from netspec.runtime.weights.host import machine_memory
-from netspec.runtime.weights.legacy_names import fit_state
 from netspec.runtime.weights.safetensors_file import check_numbers, check_tensors
+from netspec.runtime.weights.tensor_names import fit_state
 
 # PyTorch's threads are not there in a forked child, and it would wait for them: see its DataLoader.
 if hasattr(os, "register_at_fork"):

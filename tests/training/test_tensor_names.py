@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import netspec
-from netspec.runtime.weights.legacy_names import may_be_missing, rename_old_keys
+from netspec.runtime.weights.tensor_names import match_names, may_be_missing
 
 ZOO = Path(__file__).parents[2] / "networks" / "zoo"
 
@@ -22,7 +22,7 @@ def test_published_densenet_weights_find_their_places():
         for name in expected
         if not may_be_missing(name)
     }
-    renamed = rename_old_keys(old, expected)
+    renamed = match_names(old, expected).names
     assert renamed == {key: name for key, name in old.items() if key != name}
     assert len(renamed) == 58 * (2 + 8)  # two convolutions and two batch norms in 58 layers
     missing = set(expected) - {renamed.get(key, key) for key in old}
@@ -61,25 +61,26 @@ def test_loading_renames(backend: str) -> None:
 
 def test_names_that_fit_stay():
     names = ["features.0.weight", "layer1.0.conv1.weight"]
-    assert rename_old_keys(names, set(names)) == {}
+    assert match_names(names, set(names)).names == {}
 
 
 def test_names_of_nothing_stay():
     assert (
-        rename_old_keys(["norm.3.bias", "norm.x.bias", "1.2.bias"], {"norm1.bias", "12.bias"}) == {}
+        match_names(["norm.3.bias", "norm.x.bias", "1.2.bias"], {"norm1.bias", "12.bias"}).names
+        == {}
     )
 
 
 def test_a_name_that_is_there_is_not_given_again():
-    assert rename_old_keys(["norm.1.bias", "norm1.bias"], {"norm1.bias"}) == {}
+    assert match_names(["norm.1.bias", "norm1.bias"], {"norm1.bias"}).names == {}
 
 
 def test_one_of_two_places_is_not_guessed():
-    assert rename_old_keys(["a.1.b.2"], {"a1.b.2", "a.1.b2"}) == {}
+    assert match_names(["a.1.b.2"], {"a1.b.2", "a.1.b2"}).names == {}
 
 
 def test_two_names_for_one_place_are_not_guessed():
-    assert rename_old_keys(["a.1.b2", "a1.b.2"], {"a1.b2"}) == {}
+    assert match_names(["a.1.b2", "a1.b.2"], {"a1.b2"}).names == {}
 
 
 def test_only_the_counter_may_be_missing():

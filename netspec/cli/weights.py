@@ -1,0 +1,68 @@
+"""`netspec weights FILE` and `netspec weights A B`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from netspec.cli.common import add_color_option, emit, tell
+from netspec.cli.exit_codes import FAILED, OK
+from netspec.text.width import terminal_width
+
+if TYPE_CHECKING:
+    from netspec.runtime.weights.tensor_report import TensorList, WeightsComparison
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The options."""
+    parser.add_argument("file", type=Path, metavar="FILE",
+                        help="weights: safetensors (also in shards), a checkpoint of PyTorch, an .npz,"
+                        " or the folder of a run")  # fmt: skip
+    parser.add_argument("other", type=Path, metavar="OTHER", nargs="?",
+                        help="weights to compare them with; the exit code is 1 if they differ, and"
+                        " --rename is for these")  # fmt: skip
+    add_rename_option(parser)
+    parser.add_argument("--format", choices=("text", "json"), default="text",
+                        help="(default text)")  # fmt: skip
+    add_color_option(parser)
+
+
+def add_rename_option(parser: argparse.ArgumentParser) -> None:
+    """`--rename`."""
+    parser.add_argument("--rename", action="append", default=[], metavar="PATTERN=NAME",
+                        help="give tensors whose whole names match a regular expression another name,"
+                        r" such as 'encoder\.(.*)=\1'; may be repeated, and the first that matches"
+                        " counts")  # fmt: skip
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print what the weights hold, or how two files of them differ."""
+    from netspec.runtime.weights.rename_rules import load_renamed
+    from netspec.runtime.weights.tensor_report import compare_weights, tensor_list
+
+    first = load_renamed(options.file, options.rename if options.other is None else ())
+    tell_notes(options.file, first.notes)
+    if options.other is None:
+        _print(tensor_list(first.tensors), options)
+        return OK
+    second = load_renamed(options.other, options.rename)
+    found = compare_weights(first.tensors, second.tensors)
+    tell_notes(options.other, (*second.notes, *found.notes))
+    _print(found, options)
+    return OK if found.equal else FAILED
+
+
+def _print(found: TensorList | WeightsComparison, options: argparse.Namespace) -> None:
+    if options.format == "json":
+        emit(json.dumps(found.to_dict(), indent=1))
+    else:
+        emit(found.text(terminal_width()))
+
+
+def tell_notes(path: Path, notes: Iterable[str]) -> None:
+    """Say how tensors were found in a file."""
+    for note in notes:
+        tell(f"{path}: {note}")

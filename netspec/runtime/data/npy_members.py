@@ -1,0 +1,52 @@
+"""Arrays in NumPy's `.npy` format that are members of a zip archive, which is what an `.npz` is."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from numpy.typing import NDArray
+
+from netspec.files.unsound import UnsoundFileError
+from netspec.files.zip_archive import check_member
+from netspec.runtime.data.npy_array import NpyHeader, read_header, read_numbers
+
+
+def member_header(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NpyHeader:
+    """Read the header of a member, and check that the member is as long as it says.
+
+    Raises:
+        UnsoundFileError: It is not; it is no array of numbers, or compressed in an odd way.
+    """
+    check_member(info)
+    with _named(info), archive.open(info) as stream:
+        header = read_header(stream)
+    if header.end != info.file_size:
+        raise UnsoundFileError(
+            f"{info.filename} should have {header.end} bytes and has {info.file_size}"
+        )
+    return header
+
+
+def member_array(
+    archive: zipfile.ZipFile, info: zipfile.ZipInfo, header: NpyHeader
+) -> NDArray[Any]:
+    """Read the array of the member that the header was read from.
+
+    Raises:
+        UnsoundFileError: The header is another one now, or the numbers cannot be read.
+    """
+    with _named(info), archive.open(info) as stream:
+        if read_header(stream) != header:
+            raise UnsoundFileError("changed while it was being read")
+        return read_numbers(stream, header)
+
+
+@contextmanager
+def _named(info: zipfile.ZipInfo) -> Iterator[None]:
+    try:
+        yield
+    except UnsoundFileError as error:
+        raise UnsoundFileError(f"{info.filename} {error}") from None

@@ -1,0 +1,142 @@
+"""Weights from any file that people have them in: what it holds decides, not what it is called.
+
+Read are safetensors, also in shards with an index, the checkpoints of PyTorch, and archives of NumPy.
+All of it is data: no code in a file is run, and no size in it is believed unchecked.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path, PurePath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netspec import codes
+from netspec.diagnostics import NetspecError, plural, quoted
+from netspec.files.regular_file import open_regular, read_regular
+from netspec.files.unsound import UnsoundFileError
+from netspec.files.zip_archive import open_archive
+from netspec.runtime.data.npy_members import member_array, member_header
+from netspec.runtime.weights.host import machine_memory
+from netspec.runtime.weights.pytorch_file import load_pytorch
+from netspec.runtime.weights.safetensors_file import Weights, load_safetensors
+
+# Where a run keeps the weights that it ended with.
+RUN_WEIGHTS = "weights.safetensors"
+_INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
+# What a folder may hold, the first of them that is there: a run's, or what Hugging Face's libraries save.
+_IN_FOLDERS = (RUN_WEIGHTS, "model.safetensors", _INDEXES[0], "pytorch_model.bin", _INDEXES[1])
+# An index has a line for each tensor.
+_MAX_INDEX, _MAX_SHARDS = 1 << 26, 10_000
+_ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
+_LONGEST = 200
+
+
+def load_weights(path: str | os.PathLike[str]) -> Weights:
+    """Read weights from a file, whatever its name.
+
+    - A safetensors file, of netspec or any other program.
+    - A checkpoint that `torch.save` wrote (`.pth`, `.pt`, `.ckpt`, `.bin`): a state dict, or one in it.
+    - An archive that `numpy.savez` wrote, with a tensor under each name.
+    - The index of a model in shards (`model.safetensors.index.json`), whose files lie beside it.
+    - A folder with one of these: of a run, or as Hugging Face's libraries save a model.
+
+    Numbers are as stored, but for bfloat16, which becomes float32.
+
+    Raises:
+        NetspecError: `weights/bad-file`, with the reason.
+    """
+    found = _in_folder(Path(path))
+    try:
+        return _reader(found)(found)
+    except UnsoundFileError as error:
+        raise _bad_file(found, str(error)) from None
+    except FileNotFoundError:
+        raise _bad_file(found, "no such file") from None
+    except OSError as error:
+        raise _bad_file(found, f"cannot be read: {error.strerror or error}") from None
+
+
+def _in_folder(path: Path) -> Path:
+    """The file itself, or that of a folder."""
+    if not path.is_dir():
+        return path
+    for name in _IN_FOLDERS:
+        if (path / name).is_file():
+            return path / name
+    raise _bad_file(
+        path,
+        "is a folder without weights",
+        f"a run has {RUN_WEIGHTS}, a model of others {_IN_FOLDERS[1]}",
+    )
+
+
+def _reader(path: Path, *, in_shards: bool = True) -> Callable[[Path], Weights]:
+    with open_regular(path) as file:
+        start, size = file.read(9), os.fstat(file.fileno()).st_size
+    # The length of its header comes first, whose bytes may look like the start of anything.
+    if start[8:] == b"{" and int.from_bytes(start[:8], "little") <= size:
+        return load_safetensors
+    if start.startswith(_ZIP):
+        with open_archive(path) as archive:
+            arrays = any(name.endswith(".npy") for name in archive.namelist())
+        return _load_arrays if arrays else load_pytorch
+    if start.startswith(_PICKLE):
+        return load_pytorch
+    return _load_shards if in_shards and start[:1] == b"{" else load_safetensors
+
+
+def _load_arrays(path: Path) -> Weights:
+    with open_archive(path) as archive:
+        members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+        headers = {name: member_header(archive, info) for name, info in members.items()}
+        total = sum(info.file_size for info in members.values())
+        if total > machine_memory():
+            raise UnsoundFileError("it is larger than the memory of this machine when unpacked")
+        return Weights({n: member_array(archive, members[n], headers[n]) for n in members})
+
+
+def _load_shards(path: Path) -> Weights:
+    try:
+        content = json.loads(read_regular(path, _MAX_INDEX))
+        places = content["weight_map"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise UnsoundFileError(
+            "is neither weights nor an index of them: it has no `weight_map`"
+        ) from None
+    shards: dict[str, list[str]] = {}
+    if not isinstance(places, dict):
+        raise UnsoundFileError("its `weight_map` says of no tensor where it is")
+    for name, shard in places.items():
+        if not isinstance(shard, str) or PurePath(shard).name != shard:
+            raise UnsoundFileError(f"{quoted(name, _LONGEST)} is not in a file beside it")
+        shards.setdefault(shard, []).append(name)
+    if len(shards) > _MAX_SHARDS:
+        raise UnsoundFileError(f"it names {len(shards):,} files")
+    tensors: dict[str, NDArray[np.generic]] = {}
+    for shard, names in shards.items():
+        tensors |= _of_shard(path.parent / shard, names)
+    return Weights(tensors, notes=(f"from {plural(len(shards), 'shard')}",))
+
+
+def _of_shard(path: Path, names: list[str]) -> dict[str, NDArray[Any]]:
+    try:
+        held = _reader(path, in_shards=False)(path).tensors
+    except FileNotFoundError:
+        raise _bad_file(path, "no such file, though the index names it") from None
+    except UnsoundFileError as error:
+        raise _bad_file(path, str(error)) from None
+    except OSError as error:
+        raise _bad_file(path, f"cannot be read: {error.strerror or error}") from None
+    missing = next((name for name in names if name not in held), None)
+    if missing is not None:
+        raise _bad_file(path, f"has no {quoted(missing, _LONGEST)}, which the index says is in it")
+    return {name: held[name] for name in names}
+
+
+def _bad_file(path: Path, reason: str, help: str | None = None) -> NetspecError:
+    return NetspecError.simple(codes.WEIGHTS_BAD_FILE, f"{path}: {reason}", help)
