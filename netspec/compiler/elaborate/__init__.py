@@ -1,1 +1,4 @@
-"""From syntax to a graph: names, blocks, loops, arguments and every shape."""
+"""Elaboration: from a syntax tree to a graph.
+
+It resolves names, blocks, loops and arguments, and infers every shape.
+"""

@@ -1,4 +1,4 @@
-"""The arguments of a layer's call: attributes, initial values, and the values that go in."""
+"""Binds the arguments of a layer's call: attributes, initial values, and input values."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ class Bound:
     ok: bool = True
 
     def make(self, op: type[OpT]) -> OpT:
-        """The layer with these attributes."""
+        """Return the layer with these attributes."""
         build: Callable[..., OpT] = op
         return build(**self.values)
 
 
 class Arguments:
-    """Converts the arguments of a call, reporting each that is wrong."""
+    """Converts the arguments of calls, and reports each that is wrong."""
 
     def __init__(self, names: Names, reporter: Reporter, evaluator: Evaluator) -> None:
         self.names = names
@@ -56,9 +56,10 @@ class Arguments:
         self.evaluator = evaluator
 
     def bind(self, op: type[Op], call: syntax.Call, given: int = 0) -> Bound:
-        """Convert the arguments of a call, reporting each that is wrong.
+        """Convert the arguments of a call, and report each that is wrong.
 
-        `given` values come from the pipeline; only what the op takes beyond them can be an argument.
+        `given` is the number of input values that come from the pipeline. Only inputs beyond these
+        can be arguments.
         """
         bound = Bound()
         unclear = self._sort_positional(op, call, given, bound)
@@ -73,9 +74,10 @@ class Arguments:
         return bound
 
     def _sort_positional(self, op: type[Op], call: syntax.Call, given: int, bound: Bound) -> bool:
-        """Tell the values that go in from the constants, among the arguments without a name.
+        """Separate the input values from the constants among the positional arguments.
 
-        Whether this is unclear: what was reported may have been a value or an attribute.
+        Return whether the result is uncertain: an argument that was reported may have been a value
+        or an attribute.
         """
         unclear = False
         own = list(op.attributes())
@@ -103,7 +105,10 @@ class Arguments:
         target: str | None,
         bound: Bound,
     ) -> None:
-        """Bind a constant; `target` is empty for the input's size, None beyond the last attribute."""
+        """Bind a positional constant to an attribute.
+
+        `target` is the attribute: empty for the size of the input, None beyond the last attribute.
+        """
         if target is None:
             own = op.attributes()
             takes = plural(len(own), "argument") if own else "no arguments"
@@ -130,7 +135,7 @@ class Arguments:
                 bound.ok = False
 
     def _input_size(self, op: type[Op], call: syntax.Call, argument: syntax.Argument) -> None:
-        """Report an argument that says what the input of the layer is like."""
+        """Report an argument that states the size of the layer's input."""
         message = f"`{op.name}` infers the size of its input, and takes no argument for it"
         hint = Hint("leave it out", (removal(call, argument),))
         place = argument.name or argument
@@ -139,7 +144,10 @@ class Arguments:
         )
 
     def _argument(self, op: type[Op], target: str | None, expr: syntax.Expr) -> Value:
-        """The value of an argument; a bare word that its attribute knows stands for itself."""
+        """Return the value of an argument.
+
+        A bare word that its attribute accepts stands for itself.
+        """
         if target is not None and isinstance(expr, syntax.Name):
             words = op.kind(target).words
             if expr.id in words and expr.id not in self.names.scope.names():
@@ -187,7 +195,7 @@ class Arguments:
             return
         free = [a for a in (*op.attributes(), *op.parameter_names) if a not in bound.spans]
         meant = suggest(name, free)
-        # Words of other frameworks for the same thing.
+        # Other frameworks' names for the same attribute.
         meant = meant or next(
             (a for a in (other_frameworks.ATTRIBUTES.get(name),) if a in free), None
         )
@@ -208,7 +216,7 @@ class Arguments:
     def _report_activation(
         self, op: type[Op], call: syntax.Call, argument: syntax.Argument
     ) -> bool:
-        """Report `activation = relu`, if it names a layer."""
+        """Report `activation = relu`, and return True, if it names a layer."""
         assert argument.name is not None
         meant = other_frameworks.activation_meant(argument.value, self.names.callables())
         if meant is None:
@@ -248,7 +256,7 @@ class Arguments:
             bound.ok = False
             return
         if name in op.parameter_names and isinstance(value, (Initializer, tuple)):
-            # `bias = zeros` asks for a bias and says how it starts.
+            # `bias = zeros` asks for a bias, and also sets its initial values.
             self._bind_initial(name, value, argument, bound)
             value = True
         if value is None and op.attributes()[name].default is None:
@@ -280,7 +288,10 @@ class Arguments:
             bound.initial[name] = rule
 
     def init_rule(self, value: Value, span: Span) -> Initializer | None:
-        """An init rule or a literal list as an initializer, or None after a reported error."""
+        """Convert a value to an initializer, if it is an init rule or a literal list.
+
+        Return None after reporting an error.
+        """
         if isinstance(value, Initializer):
             return value
         if value is UNKNOWN:
@@ -306,7 +317,7 @@ class Arguments:
     def check_arity(
         self, name: str, arity: int | None, inputs: Sequence[Input], span: Span
     ) -> bool:
-        """Whether a layer or block got as many values as it takes; reports if not."""
+        """Whether a layer or block got as many values as it takes. If not, report it."""
         count = len(inputs)
         if count == arity or (arity is None and count >= 2):
             return True
@@ -336,7 +347,7 @@ def _declared(statements: Sequence[syntax.Statement], span: Span) -> Iterator[Hi
 
 
 def _wildcard(op: type[Op], name: str, expr: syntax.Expr, value: Value) -> Iterator[Hint]:
-    """-1 for the one size left open in a list that knows it."""
+    """Yield a hint to write -1 for the one open size in a list, if the attribute accepts -1."""
     kind = op.kind(name)
     if not isinstance(kind, IntList) or not kind.wildcard:
         return
@@ -347,7 +358,7 @@ def _wildcard(op: type[Op], name: str, expr: syntax.Expr, value: Value) -> Itera
 
 
 def signature(op: type[Op]) -> str:
-    """How a layer is called: `conv(channels, kernel, stride = 1, ...)`."""
+    """Return the signature of a layer, such as `conv(channels, kernel, stride = 1, ...)`."""
     parts = []
     for name, f in op.attributes().items():
         if f.default is dataclasses.MISSING:

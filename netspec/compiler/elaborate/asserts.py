@@ -1,4 +1,6 @@
-"""What a file asserts: of its constants and shapes where it says so, of the whole net at the end."""
+"""Checks asserts: those about constants and shapes where they stand, those about the whole net at
+the end.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,7 @@ class Asserts:
         self.evaluator = evaluator
 
     def check(self, s: syntax.Assert) -> None:
-        """Check an assert, or put it off if it asks about the whole net."""
+        """Check an assert, or defer it if it asks about the whole net."""
         used = {name.id for name in _names(s.condition)}
         asked = used.intersection(NET_FACTS).difference(self.names.scope.names())
         if not asked:
@@ -39,9 +41,9 @@ class Asserts:
         evaluate = self.evaluator.evaluate
 
         def check(facts: Mapping[str, Constant]) -> None:
-            # The names stand for what they stood for in that turn of the loop.
+            # Names must have the values that they had in that iteration of the loop.
             self.names.scope, self.reporter.turns = scope, turns
-            self.evaluator.evaluate = evaluate  # the body may have ended
+            self.evaluator.evaluate = evaluate  # the body may have been finished, which deletes it
             for fact in asked.intersection(facts):
                 scope.bind(fact, facts[fact], s.span)
             self._check(s)
@@ -59,7 +61,8 @@ class Asserts:
             terms += [part.first, *(operand for _, operand in part.rest)]
         facts = {}
         for term in terms:
-            # What calls layers cannot be asked again: it would add them again.
+            # A term that calls layers is not evaluated again, because that would add the layers
+            # again.
             is_plain = not any(
                 isinstance(e, (syntax.Call, syntax.Pipeline))
                 for e in syntax.parts(term, syntax.NAMING)
@@ -82,5 +85,5 @@ def check_deferred(assembly: Assembly) -> None:
 
 
 def _names(expr: syntax.Expr) -> Iterator[syntax.Name]:
-    """The names in an expression that stand for values and constants."""
+    """Yield the names in an expression that stand for values and constants."""
     return (part for part in syntax.parts(expr, syntax.NAMING) if isinstance(part, syntax.Name))

@@ -1,4 +1,4 @@
-"""Calls of blocks: what a call gives them, and the body that is built for it."""
+"""Calls of blocks: binds their arguments, and builds the body for each call."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class Blocks:
-    """Calls blocks from one body. `rules` are the initial values that it gives by `init`."""
+    """Calls blocks from one body. `rules` are the initial values that the body sets with `init`."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class Blocks:
         suffix: str = "",
         path: str | None = None,
     ) -> Result:
-        """Call a block by its name; `path` is given for one that is called more than once."""
+        """Call a block by its name. `path` is given for a block that was declared as a layer."""
         block, module = self.names.module.blocks[call.callee.id]
         given, more = self._arguments(block, call)
         values = [*inputs, *more]
@@ -92,7 +92,7 @@ class Blocks:
         path: str,
         suffix: str,
     ) -> Result:
-        """Build the body of a block; what it returns, or UNKNOWN.
+        """Build the body of a block, and return what it returns, or UNKNOWN.
 
         `spans` are those of the call and of the whole stage.
         """
@@ -135,7 +135,7 @@ class Blocks:
     def _arguments(
         self, block: syntax.Block, call: syntax.Call
     ) -> tuple[dict[str, Constant | Unknown], list[Input]]:
-        """The constants by name and the values in order that a call gives to a block."""
+        """Return the constants, by name, and the values, in order, that a call passes to a block."""
         order = [parameter.name.id for parameter in block.parameters]
         given: dict[str, Constant | Unknown] = {}
         inputs: list[Input] = []
@@ -167,7 +167,8 @@ class Blocks:
                 self.reporter.report(codes.CALL_TWICE, f"`{name}` is given twice", argument.span)
             given[name] = value
             if name in order:
-                # Errors in the block about this value point to where it was written.
+                # An error inside the block about this argument points to where its value was
+                # written.
                 parameter = block.parameters[order.index(name)]
                 self.assembly.written[parameter.name.span] = self.names.place(argument.value)
         return given, inputs
@@ -175,7 +176,7 @@ class Blocks:
     def _meant(
         self, block: syntax.Block, argument: syntax.Argument, free: Sequence[str]
     ) -> str | None:
-        """Report an argument that a block does not have; the one that was probably meant."""
+        """Report an argument that a block does not have. Return the one that was probably meant."""
         assert argument.name is not None
         name = argument.name.id
         meant = suggest(name, free)
@@ -192,7 +193,9 @@ class Blocks:
 
 
 def _snake(name: str) -> str:
-    """`BasicBlock` as `basic_block`: what an unlabelled call of a block is numbered under."""
+    """Return `BasicBlock` as `basic_block`, the name under which unlabelled calls of a block are
+    numbered.
+    """
     out = ""
     for i, char in enumerate(name):
         if char.isupper() and i and not name[i - 1].isupper() and name[i - 1] != "_":
@@ -202,7 +205,7 @@ def _snake(name: str) -> str:
 
 
 def _return_hint(block: syntax.Block) -> Hint:
-    """End a block with a `return` of what it computed last."""
+    """Return a hint to end a block with a `return` of what it computed last."""
     last = block.body[-1] if block.body else None
     if not isinstance(last, syntax.Assign):
         return Hint("end it with `return x`")

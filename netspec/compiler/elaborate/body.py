@@ -1,4 +1,4 @@
-"""A body while it is built, and the parts that build it: each is handed what it uses."""
+"""A body while it is being built, with its collaborators. Each of them is passed what it uses."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ class Body:
 
     Args:
         assembly: what all bodies of the net share.
-        module: the file it is written in.
-        prefix: the path of the block that it is of.
-        suffix: what a further call of a shared block puts behind the names of its nodes.
-        frames: the calls around it.
-        rules: the initial values that the body around it gives.
-        is_block: whether it is of a block.
-        follower: who is told what it does.
+        module: the file that contains it.
+        prefix: the path of the block whose body this is; empty for a net.
+        suffix: the ending of node names in a further call of a shared block.
+        frames: the enclosing calls.
+        rules: the initial values that the enclosing body sets.
+        is_block: whether this is the body of a block.
+        follower: is notified of what the body does.
     """
 
     def __init__(
@@ -96,7 +96,10 @@ class Body:
         kind: str,
         call: Span | None = None,
     ) -> dict[str, Constant | Unknown]:
-        """Bind the arguments of a net or a block, defaults in order, each seeing those before."""
+        """Bind the arguments of a net or a block in order.
+
+        A default can use the arguments before it.
+        """
         report = self.reporter.report
         values: dict[str, Constant | Unknown] = {}
         for parameter in parameters:
@@ -129,7 +132,10 @@ class Body:
         self.statements.run(statements)
 
     def run_block(self, block: syntax.Block, inputs: Sequence[Input]) -> Result | None:
-        """Run the body of a block on its inputs; what it returns, None if it does not."""
+        """Run the body of a block on its inputs.
+
+        Return what it returns, or None if it does not return.
+        """
         for name, value in zip(block.inputs, inputs, strict=True):
             value = self.follower.input(name.id, value)
             self.scope.bind(name.id, value, name.span, must_read=True)
@@ -138,6 +144,6 @@ class Body:
         except ReturnedError as end:
             return end.value
         finally:
-            # Without the way back there is no cycle of objects, which a file may make by thousands.
+            # This reference would close a cycle of objects, of which a file can create thousands.
             del self.evaluator.evaluate
         return None

@@ -1,4 +1,4 @@
-"""Calls of anything by name: layers, blocks, and layers called more than once."""
+"""Calls by name of layers, blocks, and layers that are called more than once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from netspec.diagnostics import Edit, Hint, Label, Span, quoted
 
 
 class Calls:
-    """Finds out what a call calls, and has it called."""
+    """Finds what a call refers to, and calls it."""
 
     def __init__(
         self,
@@ -79,13 +79,16 @@ class Calls:
             for argument in call.arguments:
                 self.evaluator.evaluate(argument.value)
             return UNKNOWN
-        # Go on with what was probably meant, so that the rest of the file is checked too.
+        # Continue with what was probably meant, so that the rest of the file is checked too.
         names.guess(call.span)
         callee = syntax.Name(meant, call.callee.span)
         return self.apply(syntax.Call(callee, call.arguments, call.span), inputs, label, span)
 
     def _unknown_layer(self, call: syntax.Call) -> str | None:
-        """Report a call of what there is not; the layer or block that was probably meant."""
+        """Report a call of a name that does not exist.
+
+        Return the layer or block that was probably meant.
+        """
         name = call.callee.id
         module = self.names.module
         known = self.names.callables()
@@ -144,14 +147,14 @@ class Calls:
                     f"`{call.callee.id}` has its arguments already; this call gives values only"
                 )
                 self.reporter.report(codes.CALL_SHARED, message, argument.span)
-        # In a further call of a shared block even its first use needs a number: `a@2` alone would be
-        # the second use in the first call.
+        # In a further call of a shared block even the first use of a layer needs a number: `a@2`
+        # alone would be the second use in the first call.
         suffix = f"@{shared.uses + 1}" if shared.uses or self.layer_names.suffix else ""
         shared.uses += 1
         name = shared.call.callee.id
         if name in self.names.module.blocks:
             return self.blocks.apply(shared.call, inputs, None, span, suffix, shared.path)
-        if name == SPLIT:  # has no parameters: each use is a use of its own
+        if name == SPLIT:  # without parameters each use is independent
             return self.splits.apply(shared.call, inputs, None, span)
         if name not in registry():
             self._unknown_layer(shared.call)
@@ -166,7 +169,10 @@ class Calls:
         span: Span,
         suffix: str,
     ) -> Input:
-        """Call an op that was declared as a layer; its parameters must be those of the first use."""
+        """Call an op that was declared as a layer.
+
+        Its parameters must be those of the first use.
+        """
         cls = registry()[shared.call.callee.id]
         bound = self.arguments.bind(cls, shared.call)
         ok = self.arguments.check_arity(cls.name, cls.arity, inputs, span)
@@ -194,13 +200,15 @@ class Calls:
 
 
 def _known(inputs: Sequence[Input]) -> list[Tensor] | None:
-    """The values that go in, or None if one of them is unknown."""
+    """Return the input values, or None if one of them is unknown."""
     known = [value for value in inputs if not isinstance(value, Unknown)]
     return known if len(known) == len(inputs) else None
 
 
 def _torch_call(call: syntax.Call, meant: str) -> Iterator[Hint]:
-    """`Conv2d(32, 64, 3)`: PyTorch's name, and first the size of the input."""
+    """Yield a hint for `Conv2d(32, 64, 3)`: PyTorch's name, with the size of the input as first
+    argument.
+    """
     op = registry().get(meant)
     if op is None or not other_frameworks.is_torch_class(call.callee.id):
         return

@@ -1,4 +1,4 @@
-"""What the parts of a body ask of expressions: a constant, a value of the net, a condition."""
+"""Evaluates expressions as what a context needs: a constant, a value of the net, a condition."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 
 class Evaluator:
-    """Evaluates for those who need an expression of a certain kind, and reports one of another.
+    """Evaluates expressions that must be of a certain kind, and reports any other.
 
-    `evaluate` is the one way back from a call to the expressions that it is made of: it is given when
-    the body is whole.
+    `evaluate` leads from a call back to the expressions that it is made of. It is set when the body
+    is complete, and is the only such cycle between a body's parts.
     """
 
     evaluate: Evaluate
@@ -52,17 +52,17 @@ class Evaluator:
         return value
 
     def constants(self, exprs: Iterable[syntax.Expr], what: str) -> list[Constant] | None:
-        """Several constants, or None if one is UNKNOWN."""
+        """Return several constants, or None if one of them is UNKNOWN."""
         values = [self.constant(expr, what) for expr in exprs]
         known = [value for value in values if not isinstance(value, Unknown)]
         return known if len(known) == len(values) else None
 
     def tensor(self, expr: syntax.Expr, what: str) -> Input:
-        """A value of the net, or UNKNOWN."""
+        """Return a value of the net, or UNKNOWN after reporting an error."""
         return self.as_tensor(self.evaluate(expr), expr, what)
 
     def as_tensor(self, value: Value, expr: syntax.Expr, what: str) -> Input:
-        """Check that what an expression gave is one value of the net."""
+        """Check that the result of an expression is a single value of the net."""
         if isinstance(value, (Tensor, Unknown)):
             return value
         if isinstance(value, Tensors):
@@ -82,7 +82,7 @@ class Evaluator:
         return UNKNOWN
 
     def one_value(self, values: Tensors, span: Span, what: str) -> Unknown:
-        """Report several values where one belongs."""
+        """Report several values where one is needed."""
         self.reporter.report(
             codes.VALUE_SEVERAL, f"{what} must be one value, and this gives {len(values.items)}", span,
             hints=(Hint("unpack them first: `a, b = ...`"),),
@@ -90,7 +90,7 @@ class Evaluator:
         return UNKNOWN
 
     def condition(self, expr: syntax.Expr) -> bool | None:
-        """A condition, or None after a reported error."""
+        """Return the value of a condition, or None after reporting an error."""
         value = self.constant(expr, "a condition")
         if isinstance(value, Unknown):
             return None
@@ -101,9 +101,9 @@ class Evaluator:
             return None
 
     def choose(self, conditions: Iterable[syntax.Expr]) -> int | None:
-        """Which condition is the first that holds; their number if none does.
+        """Return the index of the first condition that holds, or their number if none does.
 
-        None after a reported error.
+        It is None after a reported error.
         """
         case = 0
         for case, condition in enumerate(conditions):

@@ -46,13 +46,13 @@ class Expressions:
     """Evaluates the expressions of one body.
 
     Args:
-        names: what the body knows.
-        reporter: who is told of errors.
-        evaluator: what inner expressions are evaluated by.
-        assembly: what the bodies of the net share.
+        names: the names that the body knows.
+        reporter: receives the errors.
+        evaluator: evaluates inner expressions.
+        assembly: the state that all bodies of the net share.
         apply: calls a layer or a block on values.
-        check_comment: told of all that a shape comment can be about, with its value.
-        follower: who is told of decisions.
+        check_comment: is called with each node that a shape comment can be about, and its value.
+        follower: is notified of decisions.
     """
 
     def __init__(
@@ -74,10 +74,10 @@ class Expressions:
         self.follower = follower
 
     def evaluate(self, expr: syntax.Expr) -> Value:
-        """What an expression stands for; UNKNOWN after a reported error.
+        """Return the value of an expression; UNKNOWN after a reported error.
 
         Raises:
-            StopBuildingError: if a limit was reached, after a report.
+            StopBuildingError: if a limit was reached, which was then reported.
         """
         count_work = self.reporter.count_work
         assembly = self.assembly

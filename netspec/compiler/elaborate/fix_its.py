@@ -1,4 +1,4 @@
-"""Changes of the file that may mend an error, as edits. The compiler tries them before it shows them."""
+"""Edits that may fix an error. The compiler tries them before it shows them."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from netspec.compiler.syntax import tree as syntax
 from netspec.diagnostics import Edit, Hint, Span, quoted
 
 _MAX_BRANCH = 12
-# The attributes that decide a shape: where two branches part, one of them usually differs.
+# The attributes that determine a shape. Where two branches have different shapes, one of these
+# usually differs.
 _SHAPING = ("stride", "channels", "pad", "features", "kernel", "dilation")
 
 
 def fix_edits(
     fix: Fix, spans: Mapping[str, Span], call: syntax.Call, span: Span
 ) -> tuple[Edit, ...]:
-    """The edit of the file that a fix stands for."""
+    """Return the edits of the file for a fix."""
     if fix.attribute == "->":
         start = Span(span.source, span.start, span.start)
         return (Edit(start, f"{fix.value} -> "),)
@@ -38,7 +39,10 @@ def fix_edits(
 
 
 def fix_hints(fix: Fix, spans: Mapping[str, Span], call: syntax.Call, span: Span) -> Iterator[Hint]:
-    """The hints that a fix stands for; of those that differ in the edit, one at most compiles."""
+    """Yield the hints for a fix.
+
+    If there are several with different edits, at most one of them compiles.
+    """
     yield Hint(fix.why, fix_edits(fix, spans, call, span))
     first = next((argument.span for argument in call.arguments if argument.name is None), None)
     if fix.attribute == "->" and first is not None:  # `linear(x, 10)`
@@ -47,14 +51,14 @@ def fix_hints(fix: Fix, spans: Mapping[str, Span], call: syntax.Call, span: Span
 
 
 def square_brackets(span: Span) -> Hint:
-    """Write what is in round brackets in square ones."""
+    """Return a hint that replaces round brackets by square ones."""
     places = ((span.start, "["), (span.end - 1, "]"))
     edits = tuple(Edit(Span(span.source, at, at + 1), bracket) for at, bracket in places)
     return Hint(f"write {quoted(apply_edits(span, edits))}", edits)
 
 
 def removal(call: syntax.Call, argument: syntax.Argument) -> Edit:
-    """The edit that takes an argument out of a call, with its comma."""
+    """Return the edit that removes an argument and its comma from a call."""
     where = call.arguments.index(argument)
     span = argument.span
     if where + 1 < len(call.arguments):
@@ -65,9 +69,10 @@ def removal(call: syntax.Call, argument: syntax.Argument) -> Edit:
 
 
 def branch_hints(assembly: Assembly, values: Sequence[str]) -> Iterator[Hint]:
-    """For values whose shapes should be equal: give a layer of one branch an attribute of the other's.
+    """Yield hints for values whose shapes should be equal: a layer of one branch gets an attribute
+    from the other branch.
 
-    A branch is what leads to one value and not to the others.
+    A branch consists of the layers on which only one of the values depends.
     """
     by_name = {node.name: node for node in assembly.nodes}
     above = [_ancestors(by_name, value) for value in values]
@@ -100,11 +105,12 @@ def _copied_attributes(node: Node, model: Node) -> Iterator[Hint]:
 def shape_hints(
     assembly: Assembly, value: str, where: Span, wanted: Sequence[Dim | None]
 ) -> Iterator[Hint]:
-    """One attribute of one of the layers that stand here, such that the value gets a wanted shape.
+    """Yield a hint that changes one attribute of one layer in `where`, so that `value` gets a
+    wanted shape.
 
-    A size of None may be anything.
+    A wanted size of None allows any size.
     """
-    # They were added just now.
+    # These nodes were added last.
     here = itertools.takewhile(
         lambda node: is_inside(node.origin.span, where), reversed(assembly.nodes)
     )
@@ -146,7 +152,7 @@ def _with_attribute(node: Node, attribute: str, value: int) -> Op | None:
 
 
 def _gives(op: Op, shape: Shape, after: Sequence[Node], wanted: Sequence[Dim | None]) -> bool:
-    """Whether a layer and those after it give a wanted shape."""
+    """Whether a layer and those after it produce a wanted shape."""
     try:
         for each in (op, *(node.op for node in after)):
             shape = each.shape(shape)
@@ -158,12 +164,12 @@ def _gives(op: Op, shape: Shape, after: Sequence[Node], wanted: Sequence[Dim | N
 
 
 def is_inside(span: Span, where: Span) -> bool:
-    """Whether one span lies in another."""
+    """Whether one span is inside another."""
     return span.source is where.source and where.start <= span.start and span.end <= where.end
 
 
 def _ancestors(by_name: Mapping[str, Node], value: str) -> dict[str, Node]:
-    """The nodes that a value depends on, nearest first."""
+    """Return the nodes that a value depends on, nearest first."""
     found: dict[str, Node] = {}
     queue = [value]
     for name in queue:
@@ -174,7 +180,7 @@ def _ancestors(by_name: Mapping[str, Node], value: str) -> dict[str, Node]:
 
 
 def apply_edits(span: Span, edits: Sequence[Edit]) -> str:
-    """The text of a span with edits inside it applied."""
+    """Return the text of a span after applying edits inside it."""
     text = span.text
     for edit in sorted(edits, key=lambda e: e.span.start, reverse=True):
         start, end = edit.span.start - span.start, edit.span.end - span.start

@@ -1,6 +1,7 @@
-"""Whoever follows a body while it is built: told what it does, and free to put other numbers in place.
+"""An observer of bodies while they are built, which may also replace values.
 
-The generator of PyTorch classes follows nets with numbers that remember the arguments they are from.
+The generator of PyTorch classes uses one to follow nets with numbers that record the arguments from
+which they were computed.
 """
 
 from __future__ import annotations
@@ -21,52 +22,62 @@ if TYPE_CHECKING:
 
 
 class Follower:
-    """Does nothing with what it is told."""
+    """The default follower, which replaces nothing.
+
+    Subclasses override the methods that they need.
+    """
 
     def follow(self, names: Names, evaluate: Evaluate) -> Evaluate:
-        """A body is to be built: how its expressions are evaluated, to be done as it returns."""
+        """A body will be built. Return the function that evaluates its expressions."""
         return evaluate
 
     def added(
         self, node: Node, shapes: Sequence[Shape], specs: Sequence[ParameterSpec], path: str
     ) -> None:
-        """A layer was added: its node, the shapes of its inputs, its parameters and their path."""
+        """A layer was added.
+
+        `path` is the path of its parameters `specs`, `shapes` are those of its inputs.
+        """
 
     def named(self, name: str, value: Tensor) -> None:
-        """A name was given to a value."""
+        """A name was bound to a value."""
 
     def asserting(self, statement: syntax.Assert) -> None:
-        """What an assert says is about to be checked."""
+        """The condition of an assert will be checked."""
 
     # -- decisions
 
     def deciding(self) -> None:
-        """Conditions are about to be evaluated."""
+        """Conditions will be evaluated."""
 
     def decided(self, conditions: Sequence[syntax.Expr], case: int | None, span: Span) -> None:
-        """Which of the conditions holds, their number if none does; None after an error."""
+        """Conditions were evaluated.
+
+        `case` is the index of the one that holds, their number if none does, or None after an
+        error.
+        """
 
     def done(self) -> None:
-        """What was decided about last was done."""
+        """The branch that was chosen last has been executed."""
 
     # -- calls of blocks
 
     def calling(self, block: syntax.Block, module: Module, path: str) -> Follower:
-        """A block is called: who follows its body."""
+        """A block is called. Return the follower of its body."""
         return self
 
     def arguments(self, values: Mapping[str, Constant | Unknown]) -> Mapping[str, Constant]:
-        """A block's arguments were bound: those that it shall have instead."""
+        """A block's arguments were bound. Return the values that replace some of them."""
         return {}
 
     def input(self, name: str, value: Input) -> Input:
-        """An input of a block is to be bound: what it shall have instead."""
+        """An input of a block will be bound. Return the value that it is bound to."""
         return value
 
     def called(
         self, inner: Follower, inputs: Sequence[Input], result: Result, span: Span
     ) -> Result:
-        """A block that `inner` followed gave a result: what the caller gets instead."""
+        """A block that `inner` followed returned a result. Return what the caller gets instead."""
         return result
 
 

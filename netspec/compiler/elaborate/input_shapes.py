@@ -1,4 +1,4 @@
-"""What is probably wrong with the shape of an input, and the change that would mend it."""
+"""Finds input shapes that are probably wrong, and the edits that would correct them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from netspec.compiler.ir.graph import Node, Shape
 from netspec.compiler.syntax import tree as syntax
 from netspec.diagnostics import Edit, Hint, Span, quoted
 
-# Channels of pictures as they are stored, and the least height and width that make them likely: other
-# last sizes may well be a width.
+# The numbers of channels that stored pictures have, and the least height and width that make
+# channels likely. Otherwise the last size may well be a width.
 _LEAST_SIDES = {1: 8, 3: 8, 4: 16}
 
 
 def input_hints(assembly: Assembly) -> Iterator[Hint]:
-    """Shapes of inputs that may have been meant: without a batch, with channels, channels first."""
+    """Yield hints on shapes of inputs that may have been meant: without the batch, with a channel
+    axis, or with the channels first.
+    """
     for expr, shape in assembly.input_shapes.values():
         items = expr.items
         if len(items) == 4:
@@ -30,22 +32,24 @@ def input_hints(assembly: Assembly) -> Iterator[Hint]:
 
 
 def looks_channels_last(shape: Shape) -> bool:
-    """Whether a shape is most likely height, width, channels."""
+    """Whether a shape is most likely in the order height, width, channels."""
     if len(shape) != 3 or shape[2] not in _LEAST_SIDES:
         return False
     sides = [size for size in shape[:2] if isinstance(size, int)]
-    # Sound is often a long picture of width 1, with many channels.
+    # Sound is often stored as a long picture of width 1 with many channels.
     is_square = shape[2] == 3 or shape[0] == shape[1]
     return is_square and all(side >= _LEAST_SIDES[shape[2]] for side in sides)
 
 
 def channels_first(expr: syntax.ListExpr) -> Hint:
-    """The shape with its last size in front."""
+    """Return a hint with the last size of the shape in front."""
     return _hint("a shape has the channels in front", expr, (expr.items[2], *expr.items[:2]))
 
 
 def doubt_inputs(assembly: Assembly, reporter: Reporter) -> None:
-    """Warn of inputs that look like height, width, channels, and are used as pictures."""
+    """Warn of inputs that look like height, width, channels, but are used as pictures (channels
+    first).
+    """
     for name, (expr, shape) in assembly.input_shapes.items():
         if looks_channels_last(shape) and _taken_as_picture(assembly, name):
             message = f"{quoted(expr.span.text)} looks like height, width, channels"
@@ -54,10 +58,11 @@ def doubt_inputs(assembly: Assembly, reporter: Reporter) -> None:
 
 
 def _taken_as_picture(assembly: Assembly, name: str) -> bool:
-    """Whether a layer works on an input as channels, height and width.
+    """Whether a layer uses an input as channels, height and width.
 
-    What turns its axes round, or makes another kind of value of it, knows what it does. An input that
-    nothing reads is taken as one, for what reads it may have failed.
+    A layer that permutes its axes, or turns it into a value of another rank, does that on purpose.
+    An input that no layer reads counts as a picture, because the call that reads it may have
+    failed.
     """
     shape = assembly.inputs[name]
     readers = [node for node in assembly.nodes if name in node.inputs]

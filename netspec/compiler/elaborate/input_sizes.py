@@ -1,4 +1,4 @@
-"""PyTorch's order of arguments: which of them says the size of an input, which netspec infers."""
+"""PyTorch's order of arguments, some of which give the size of an input, which netspec infers."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ if TYPE_CHECKING:
 
 
 def attribute_order(op: type[Op], values: Sequence[Value], named: Set[str]) -> tuple[str, ...]:
-    """The attributes that positional arguments are for.
+    """Return the attributes to which positional arguments belong, in order.
 
-    That is our order, unless the arguments fit PyTorch's alone, where "" is an inferred size.
+    It is our order, unless the arguments only fit PyTorch's, in which "" is an inferred size.
     """
     ours = tuple(op.attributes())
     if _fits(op, ours, values, named) or input_size(op, values, named) is None:
         return ours
-    # One name too many is more likely the slip than one size, as long as a size would be needed.
+    # If an attribute is given twice, the extra name is a more likely mistake than an extra size, as
+    # long as there are no more positional arguments than required attributes.
     is_twice = named & set(ours[: len(values)]) and len(values) <= len(_needed(op))
     return ours if is_twice else op.torch_order
 
@@ -37,13 +38,16 @@ def _needed(op: type[Op]) -> set[str]:
 
 
 def input_size(op: type[Op], values: Sequence[Value], named: Set[str]) -> int | None:
-    """Which positional argument says the size of the input, if they are in PyTorch's order."""
+    """Return the index of the positional argument that gives the size of the input.
+
+    It is None if the arguments are not in PyTorch's order.
+    """
     order = op.torch_order[: len(values)]
     return order.index("") if "" in order and _fits(op, op.torch_order, values, named) else None
 
 
 def _fits(op: type[Op], order: Sequence[str], values: Sequence[Value], named: Set[str]) -> bool:
-    """Whether positional arguments can be meant for these attributes, in this order."""
+    """Whether positional arguments can belong to these attributes, in this order."""
     given = {*order[: len(values)], *named}
     return (
         len(values) <= len(order)
@@ -70,14 +74,16 @@ def _takes(op: type[Op], name: str, value: Value) -> bool:
 
 
 def input_sizes(statements: Sequence[syntax.Statement]) -> Iterator[Edit]:
-    """The edits that take the input sizes out of all calls of a body that look like PyTorch's."""
+    """Yield the edits that remove the input sizes from all calls of a body that look like
+    PyTorch's.
+    """
     for item in syntax.parts(statements):
         if isinstance(item, syntax.Call) and (size := _literal_input_size(item)) is not None:
             yield removal(item, size)
 
 
 def likely_input_size(op: Op, bound: Bound) -> syntax.Argument | None:
-    """The argument that would be the size of the input if this were PyTorch."""
+    """Return the argument that would be the size of the input if this were PyTorch, or None."""
     values = tuple(bound.positional.values())
     named = set(bound.spans) - set(list(op.attributes())[: len(values)])
     where = input_size(type(op), values, named)
@@ -87,7 +93,7 @@ def likely_input_size(op: Op, bound: Bound) -> syntax.Argument | None:
 def input_size_hints(
     statements: Sequence[syntax.Statement], op: Op, bound: Bound, call: syntax.Call
 ) -> Iterator[Hint]:
-    """Leave out what may be the size of the input, here or everywhere in a body."""
+    """Yield a hint to leave out what may be the size of the input, here or everywhere in a body."""
     argument = likely_input_size(op, bound)
     if argument is None:
         return
@@ -104,9 +110,11 @@ def input_size_hints(
 
 
 def torch_input_size(call: syntax.Call, op: type[Op]) -> syntax.Argument | None:
-    """The argument that says the size of the input, of a call that is known to be PyTorch's."""
+    """Return the argument that gives the size of the input, in a call that is known to be
+    PyTorch's.
+    """
     given = [argument for argument in call.arguments if argument.name is None]
-    # What is no plain number may be one all the same.
+    # An expression that is not a literal may still be a number.
     values = [a.value.value if isinstance(a.value, syntax.Literal) else UNKNOWN for a in given]
     named = {argument.name.id for argument in call.arguments if argument.name is not None}
     where = input_size(op, values, named & set(op.attributes()))
@@ -114,7 +122,9 @@ def torch_input_size(call: syntax.Call, op: type[Op]) -> syntax.Argument | None:
 
 
 def _literal_input_size(call: syntax.Call) -> syntax.Argument | None:
-    """The argument that looks like an input's size, of a call with plain numbers."""
+    """Return the argument that looks like the size of the input, in a call with literal numbers, or
+    None.
+    """
     op = registry().get(call.callee.id)
     numbers = [a for a in call.arguments if a.name is None and isinstance(a.value, syntax.Literal)]
     values = [a.value.value for a in numbers if isinstance(a.value, syntax.Literal)]
@@ -127,7 +137,7 @@ def _literal_input_size(call: syntax.Call) -> syntax.Argument | None:
         given = {n: op.kind(n).convert(v) for n, v in zip(order, values, strict=False)}
         try:
             likely = not op(**given).is_unlikely()
-        except TypeError:  # what is needed is given by name
+        except TypeError:  # a required attribute is given by name
             likely = True
         if likely:
             return None

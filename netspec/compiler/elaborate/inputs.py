@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Inputs:
-    """Adds the inputs of a net."""
+    """Adds the inputs of a net to its assembly."""
 
     def __init__(
         self,
@@ -62,7 +62,9 @@ class Inputs:
         self.check_comment(s, tensor)
 
     def _bind_open_sizes(self, s: syntax.Input) -> None:
-        """`input image: [3, H, W]`: capitals that stand for nothing yet are sizes left open."""
+        """Bind the open sizes of `input image: [3, H, W]`: names in capitals that are not defined
+        yet.
+        """
         for name in open_sizes(s):
             if name.id not in self.names.scope.names():
                 given = self.assembly.sizes.get(name.id)
@@ -71,7 +73,9 @@ class Inputs:
         self._bind_small_sizes(s)
 
     def _bind_small_sizes(self, s: syntax.Input) -> None:
-        """`[3, h, w]`: what was most likely meant to be left open is reported, and is."""
+        """Report the sizes of `[3, h, w]`, which were most likely meant as open, and bind them as
+        such.
+        """
         items = s.shape.items if isinstance(s.shape, syntax.ListExpr) else ()
         names = [item for item in items if isinstance(item, syntax.Name)]
         known = self.names.scope.names()
@@ -95,7 +99,7 @@ class Inputs:
                 self.names.scope.bind(name.id, Size.named(name.id.upper()), name.span)
 
     def _shape(self, value: Constant, expr: syntax.Expr) -> Shape | None:
-        """The shape that an input was given, or None after a reported error."""
+        """Return the shape that an input was given, or None after reporting an error."""
         hints = (Hint("the shape of one image, without the batch: [3, 32, 32]"),)
         if not isinstance(value, tuple) or not 1 <= len(value) <= 4:
             message = f"the shape of an input must be a list of 1 to 4 sizes, not {show(value)}"
@@ -104,7 +108,7 @@ class Inputs:
         shape = []
         for i, size in enumerate(value):
             if isinstance(size, Size):
-                shape.append(cast(int, size))  # it has the arithmetic that shapes need
+                shape.append(cast(int, size))  # a Size has the arithmetic of an int
                 continue
             try:
                 shape.append(Int(1, 1 << 24).convert(size))
@@ -117,7 +121,7 @@ class Inputs:
 
 
 def open_sizes(s: syntax.Input) -> Iterator[syntax.Name]:
-    """The names in an input's shape that may be sizes left open: short, and all capitals."""
+    """Yield the names in an input's shape that may be open sizes: short, and all capitals."""
     for item in s.shape.items if isinstance(s.shape, syntax.ListExpr) else ():
         if isinstance(item, syntax.Name) and item.id.isupper() and len(item.id) <= 12:
             yield item

@@ -1,4 +1,4 @@
-"""Names of layers: labels written out, or kinds numbered within their body."""
+"""Names of layers: given as labels, or made of the kind and a number within the body."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from netspec.diagnostics import Edit, Hint, Label, Span, quoted
 class LayerNames:
     """Gives each layer of a body its full name.
 
-    `prefix` is the path of the block that the body is of, `suffix` is not empty in a further call of
+    `prefix` is the path of the block whose body this is. `suffix` is not empty in a further call of
     a block that is called more than once.
     """
 
@@ -38,11 +38,13 @@ class LayerNames:
         self.counters: dict[str, int] = {}
 
     def path(self, label: str) -> str:
-        """The full name of a layer with this label."""
+        """Return the full name of a layer with this label."""
         return f"{self.prefix}.{label}" if self.prefix else label
 
     def text(self, label: syntax.Label) -> str | None:
-        """A label with its interpolated constants put in; None after a reported error."""
+        """Return a label with its interpolated constants filled in, or None after reporting an
+        error.
+        """
         segments = []
         if len(label.segments) > labels.MAX_SEGMENTS:
             message = f"a label has at most {labels.MAX_SEGMENTS} parts"
@@ -71,13 +73,15 @@ class LayerNames:
     def are_usable(
         self, segments: Sequence[str], span: Span, what: str, places: Sequence[Span]
     ) -> bool:
-        """Whether a layer can have a name of these parts; reports the first that it cannot have.
+        """Whether a layer can have a name of these parts.
+
+        The first part that is not allowed is reported.
 
         Args:
-            segments: the parts.
+            segments: the parts of the name, between its dots.
             span: where the name is given.
-            what: what it is to be: a label, the name of a layer.
-            places: where the file writes it out, and would have to write another one.
+            what: what the name is for, in words: a label, or the name of a layer.
+            places: where the file writes each part, which a fix would change.
         """
         for segment in segments:
             problem = labels.problem(segment)
@@ -93,9 +97,9 @@ class LayerNames:
         return True
 
     def take(self, path: str, span: Span, label: str) -> bool:
-        """Claim a path for a layer; reports if it is taken."""
+        """Claim a path for a layer. Return False, after reporting it, if the path is taken."""
         if self.suffix:
-            return True  # a further call of a shared block has the names of the first
+            return True  # a further call of a shared block reuses the names
         found = self.assembly.take(path, self.prefix, span)
         if found is None:
             return True
@@ -116,9 +120,10 @@ class LayerNames:
         return False
 
     def name(self, kind: str, label: syntax.Label | None, span: Span) -> str | None:
-        """The full name of a layer: its label, or its kind numbered within this body.
+        """Return the full name of a layer: its label, or its kind with a number that counts within
+        this body.
 
-        None after a reported error.
+        It is None after a reported error.
         """
         if label is not None:
             self.assembly.labels[label] = None

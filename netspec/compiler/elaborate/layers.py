@@ -1,4 +1,4 @@
-"""Calls of layers: shapes to shapes, a node in the graph."""
+"""Calls of layers: infers the shape, and adds a node to the graph."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from netspec.diagnostics import Hint, Label, Span, quoted
 
 
 class Layers:
-    """Adds the nodes of layers. `rules` are the initial values that a body gives by `init`."""
+    """Adds the nodes of layers. `rules` are the initial values that the body sets with `init`."""
 
     def __init__(
         self,
@@ -49,7 +49,10 @@ class Layers:
         path: str,
         suffix: str,
     ) -> Input:
-        """Infer the shape, add the node and its parameters; UNKNOWN after a reported error."""
+        """Infer the shape, and add the node and its parameters.
+
+        Return UNKNOWN after a reported error.
+        """
         shapes = tuple(tensor.shape for tensor in inputs)
         try:
             shape = op.shape(*shapes)
@@ -79,7 +82,7 @@ class Layers:
         return Tensor(node.name, shape, span)
 
     def _doubt_input_size(self, op: Op, bound: Bound, call: syntax.Call, size: int) -> None:
-        """Warn of a call in which the first number is most likely meant as the input's size.
+        """Warn of a call whose first number is most likely meant as the size of the input.
 
         `conv(3, 16, 3)` is legal: 3 filters of 16x16 with stride 3.
         """
@@ -95,7 +98,9 @@ class Layers:
         self.reporter.report(codes.CALL_INPUT_SIZE, message, argument.span, hints=hints)
 
     def _parameters_have_sizes(self, op: Op, specs: Sequence[ParameterSpec], span: Span) -> bool:
-        """Parameters are the same for every picture: a size left open cannot decide theirs."""
+        """Check that no open size determines the shape of a parameter, which is the same for every
+        picture.
+        """
         for spec in specs:
             if is_known(spec.shape):
                 continue
@@ -155,10 +160,10 @@ class Layers:
         call: syntax.Call,
         span: Span,
     ) -> None:
-        """Report what is wrong with the shapes that a call gets, and what may be meant."""
+        """Report what is wrong with the shapes that a call gets, with hints on what may be meant."""
         primary = bound.spans.get(error.blame or "", span)
         if self.assembly.sink.knows(error.code, primary):
-            self.reporter.report(error.code, error.message, primary)  # counts the repetition
+            self.reporter.report(error.code, error.message, primary)  # counts it as a repetition
             return
         callee = call.callee
         infix = call.span == callee.span and callee.span.text != callee.id and len(inputs) > 1
@@ -183,7 +188,7 @@ class Layers:
             input_size_hints(self.names.statements, op, bound, call) if op.is_unlikely() else ()
         )
         suspect = any(looks_channels_last(shape) for shape in self.assembly.inputs.values())
-        for fix in () if suspect else error.fixes:  # they would fit the layer to a wrong input
+        for fix in () if suspect else error.fixes:  # they would adapt the layer to a wrong input
             hints += tuple(fix_hints(fix, bound.spans, call, span))
         if error.help:
             hints += (Hint(error.help, instead=bool(error.fixes)),)

@@ -1,4 +1,4 @@
-"""The names that a body knows, and what is said of those that nothing is called by."""
+"""The names that a body can use, and the errors for those that are not defined."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     from netspec.compiler.elaborate.reporter import Reports
 
 SPLIT = "split"
-"""The name of what is called like a layer, and makes several."""
+"""The name of a built-in that is called like a layer, but adds several."""
 
 
 class Names:
-    """What a body knows by name.
+    """The names that a body can use.
 
     Attributes:
-        scope: its values and constants.
-        module: the blocks that it can call.
-        statements: its own statements, once they run.
+        scope: the bindings of its values and constants.
+        module: the file, with the blocks that it can call.
+        statements: its own statements, from when they run.
     """
 
     def __init__(
@@ -48,7 +48,10 @@ class Names:
         self.statements = statements
 
     def view(self, reporter: Reports) -> Names:
-        """The same names for a reader who counts as none, and reports to someone else."""
+        """Return the same names with another reporter.
+
+        Lookups in the result do not count as uses.
+        """
         return Names(self.scope.view(), self.module, self.assembly, reporter, self.statements)
 
     def callables(self) -> list[str]:
@@ -64,12 +67,15 @@ class Names:
         )
 
     def place(self, expr: syntax.Expr) -> Span:
-        """Where a constant was written: for a name, where it got its value."""
+        """Return where a constant was written. For a name, that is where its value was written."""
         binding = self.scope.get(expr.id) if isinstance(expr, syntax.Name) else None
         return expr.span if binding is None else self.assembly.written.get(binding.span, expr.span)
 
     def undefined(self, name: syntax.Name) -> Value:
-        """Report an unknown name, and go on with what was probably meant."""
+        """Report an undefined name.
+
+        Return the value of the name that was probably meant, or UNKNOWN.
+        """
         if name.id in other_frameworks.PYTHON_WORDS:
             word, value = other_frameworks.PYTHON_WORDS[name.id]
             hint = Hint(f"write `{word}`", (Edit(name.span, word),))
@@ -105,7 +111,7 @@ class Names:
         return binding.value
 
     def skip(self, tree: object) -> None:
-        """Go on without running a part of the file: what it names is of use all the same."""
+        """Skip a part of the file, which is not executed. The names in it still count as used."""
         names = self.assembly.names_skipped.get(id(tree))
         if names is None:
             found = syntax.parts(tree, ("name", "label"))
@@ -117,11 +123,13 @@ class Names:
                 self.skip(binding.value.call)
 
     def guess(self, span: Span) -> None:
-        """Go on with a guess: the file does not say what follows from it there."""
+        """Mark a span as guessed: errors that follow from it there are not reported."""
         self.assembly.guessed.add(span)
 
     def doubt(self, defined: Span, used: str) -> None:
-        """Warn of a definition that nothing uses under its name, while `used` looks much like it."""
+        """Warn of a definition that no use refers to, if the undefined name `used` looks much like
+        it.
+        """
         name = defined.text
         used_once = len(re.findall(rf"\b{re.escape(name)}\b", defined.source.text)) == 1
         if name.isidentifier() and used_once:
@@ -130,7 +138,7 @@ class Names:
 
 
 def assigned(statements: object) -> Iterator[syntax.Name]:
-    """The names that statements give, those in branches and loops among them."""
+    """Yield the names that statements assign to, including those in branches and loops."""
     stack: list[object] = [statements]
     while stack:
         item = stack.pop()
@@ -146,7 +154,9 @@ def assigned(statements: object) -> Iterator[syntax.Name]:
 
 
 def _comment(span: Span) -> Hint | None:
-    """`x = 3  // three`: a word behind `//` at the end of a line was meant as a comment."""
+    """Return a hint for `x = 3  // three`: a word behind `//` at the end of a line is meant as a
+    comment.
+    """
     text = span.source.text
     before, behind = text[: span.start].rstrip(" \t"), text[span.end :].partition("\n")[0]
     if not before.endswith("//") or behind.strip():

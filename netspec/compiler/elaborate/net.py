@@ -1,6 +1,7 @@
-"""Syntax to graph: names resolved, blocks called, loops unrolled, conditions decided.
+"""Builds a graph from a net's syntax: resolves names, calls blocks, unrolls loops, decides
+conditions.
 
-Shapes are inferred as nodes are added, for a file may ask for them (`x.channels`).
+Shapes are inferred as nodes are added, because a file can use them (`x.channels`).
 """
 
 from __future__ import annotations
@@ -31,9 +32,10 @@ def build(
     work: int = 0,
     follower: Follower = NOBODY,
 ) -> tuple[Graph | None, Assembly]:
-    """Build a net with the given arguments; the graph is None if there was an error.
+    """Build a net with the given arguments. The graph is None if there was an error.
 
-    `work` is what the nets before it have used of the file's bound; `follower` is told what is done.
+    `work` is how much of the file's limit the nets before it have used. `follower` is notified of
+    each step.
     """
     assembly = Assembly(sink, work=work, sizes=arguments)
     errors_before = len(sink.errors)
@@ -42,7 +44,8 @@ def build(
     with contextlib.suppress(StopBuildingError):
         try:
             whole.bind_parameters(net.parameters, arguments, net.name, "net")
-            # A net that someone follows was checked before.
+            # A net that is built with a follower was checked before, so its comments are not
+            # checked again.
             assembly.as_written = follower is NOBODY and whole.comments.has_defaults(
                 net.parameters, arguments
             )
@@ -78,7 +81,7 @@ def build(
 
 
 def check_block(block: syntax.Block, module: Module, assembly: Assembly) -> None:
-    """Check a block that no net calls, with arguments and inputs of which nothing is known."""
+    """Check a block that no net calls, with arguments and inputs about which nothing is known."""
     body = Body(assembly, module, is_block=True)
     for name in (*(parameter.name for parameter in block.parameters), *block.inputs):
         body.scope.bind(name.id, UNKNOWN, name.span)

@@ -1,4 +1,4 @@
-"""A net while it is put together: its nodes, parameters and names so far, and the limits."""
+"""A net while it is being built: its nodes, parameters and names so far, and the limits."""
 
 from __future__ import annotations
 
@@ -12,29 +12,30 @@ from netspec.compiler.ir.receptive_field import Field, extend, field_of_input
 from netspec.compiler.syntax.tree import Label, ListExpr
 from netspec.diagnostics import DiagnosticSink, Span
 
-# One unit is one expression, statement or layer: about 20 microseconds.
+# One unit of work is one expression, statement or layer: about 20 microseconds.
 MAX_WORK = 100_000
 MAX_ERRORS = 100
-# The same mistakes in turn after turn: the loop that repeats them has shown all it has.
+# Building stops after this many repetitions of errors that were already reported: a loop that repeats
+# them has no new ones to show.
 MAX_REPEATS = 1000
 MAX_ELEMENTS = 1 << 36
 MAX_CALLS_DEEP = 24
-# What an assert may ask about the whole net: known only when it is built.
+# The facts about the whole net that an assert may use. They are known only when the net is built.
 NET_FACTS = ("params", "macs", "receptive_field")
 
 
 class StopBuildingError(Exception):
-    """A limit was reached and reported; there is nothing more to build."""
+    """A limit was reached and has been reported, so building stops."""
 
 
 @dataclass(eq=False, repr=False)
 class Assembly:
-    """What all bodies of one net share."""
+    """The state that all bodies of one net share."""
 
     sink: DiagnosticSink
-    sizes: Mapping[str, Constant] = field(default_factory=dict)  # given for sizes left open
+    sizes: Mapping[str, Constant] = field(default_factory=dict)  # given for open sizes
     inputs: dict[str, Shape] = field(default_factory=dict)
-    # The shapes of inputs as they were written, where that is a list.
+    # The shapes of inputs as written, for those that are list expressions.
     input_shapes: dict[str, tuple[ListExpr, Shape]] = field(default_factory=dict)
     nodes: list[Node] = field(default_factory=list)
     shapes: dict[str, Shape] = field(default_factory=dict)
@@ -50,26 +51,29 @@ class Assembly:
     calls_deep: int = 0
     called: set[Span] = field(default_factory=set)
     depth: int = 0
-    # What a name that nothing is called by was taken for: one error each, and none about the guess.
+    # The spans of undefined names and calls that were replaced by a guess. Each gives one error,
+    # and what follows from the guess gives none.
     guessed: set[Span] = field(default_factory=set)
-    # The names in what was not run, such as a branch not taken, by the id of its tree.
+    # The names in parts that were not executed, such as a branch not taken, by the id of the tree.
     names_skipped: dict[int, frozenset[str]] = field(default_factory=dict)
-    # Shape comments hold for a net as it is written; values that follow from a false one are doubtful.
-    # The number says how many blocks deep the comment stands.
+    # Shape comments are checked only for a net as it is written, with its default arguments. Values
+    # that follow from one with a false comment are doubtful. The number is the depth of block calls
+    # at that comment.
     as_written: bool = True
     doubtful: dict[str, int] = field(default_factory=dict)
-    # Where the constants of names were written, by the places of the names.
+    # Where the values of constants were written, by the spans of their names.
     written: dict[Span, Span] = field(default_factory=dict)
-    # Label paths: layers and blocks by where they were given, and the paths above them.
+    # Label paths: those of layers and blocks, with the spans of the labels, and the paths above
+    # them.
     taken: dict[str, Span] = field(default_factory=dict)
     above: dict[str, Span] = field(default_factory=dict)
     labels: dict[Label, None] = field(default_factory=dict)  # as written, in order
 
     def take(self, path: str, prefix: str, span: Span) -> tuple[str, Span] | None:
-        """Claim a label path; gives the path and the place that it collides with, or None.
+        """Claim a label path. Return the path that it collides with and its span, or None.
 
-        A path may not run through another layer (`stem` and `stem.weight`), for the second would be
-        a parameter's name.
+        A path must not lie below that of another layer (`stem` and `stem.weight`), because it could
+        be the name of a parameter of that layer.
         """
         if path in self.taken:
             return path, self.taken[path]
@@ -88,7 +92,7 @@ class Assembly:
         return None
 
     def is_free(self, path: str) -> bool:
-        """Whether nothing has this path yet."""
+        """Whether nothing has this path or lies below it."""
         return path not in self.taken and path not in self.above
 
     def add_input(self, name: str, shape: Shape) -> None:
@@ -97,18 +101,18 @@ class Assembly:
         self.fields[name] = field_of_input(shape)
 
     def add_node(self, node: Node) -> None:
-        """Add a node behind those before."""
+        """Add a node after all others."""
         self.nodes.append(node)
         self.shapes[node.name] = node.shape
 
     def field(self, value: str) -> Field:
-        """The receptive field of a value."""
+        """Return the receptive field of a value."""
         done = len(self.fields) - len(self.inputs)
         extend(self.fields, self.shapes, self.nodes[done:])
         return self.fields[value]
 
     def totals(self) -> Mapping[str, Constant]:
-        """What an assert may ask about the whole net (`NET_FACTS`)."""
+        """Return the facts about the whole net that an assert may use (`NET_FACTS`)."""
         macs = sum(
             node.op.macs(*(self.shapes[value] for value in node.inputs)) for node in self.nodes
         )

@@ -1,4 +1,6 @@
-"""What a body reports by: each error with the chain of blocks and turns that led there."""
+"""Reports the errors of a body, each with the chain of block calls and loop iterations that led to
+it.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from typing import Protocol, TypedDict, Unpack
 
     class Details(TypedDict, total=False):
-        """What a diagnostic may say besides, under its own names."""
+        """The optional parts of a diagnostic, under the names that `Diagnostic` gives them."""
 
         label: str
         secondary: tuple[Label, ...]
@@ -27,19 +29,19 @@ if TYPE_CHECKING:
         hints: tuple[Hint, ...]
 
     class Reports(Protocol):
-        """Who is told of errors."""
+        """The interface through which errors are reported."""
 
         def report(self, code: Code, message: str, span: Span, **details: Unpack[Details]) -> None:
             """Report an error or a warning."""
 
         def count_work(self, span: Span, units: int = 1) -> None:
-            """Bound the whole work of a file, however its loops and blocks multiply."""
+            """Add to the work of the file, which is limited however its loops and blocks multiply."""
 
 
 class Reporter:
-    """Reports what is wrong in one body.
+    """Reports the errors of one body.
 
-    `frames` are the calls of blocks around the body, `turns` those of its own loops that run now.
+    `frames` are the enclosing block calls, `turns` the current iterations of the body's own loops.
     """
 
     def __init__(self, assembly: Assembly, frames: tuple[Frame, ...] = ()) -> None:
@@ -48,7 +50,7 @@ class Reporter:
         self.turns: list[tuple[str, object]] = []
 
     def trace(self) -> tuple[Frame, ...]:
-        """The blocks around, and the loop turns of this body."""
+        """Return the enclosing block calls, and the current loop iterations of this body."""
         if not self.turns:
             return self.frames
         return (*self.frames, Frame("", None, tuple(self.turns)))
@@ -57,13 +59,14 @@ class Reporter:
         """Report an error or a warning with the chain that led here.
 
         Raises:
-            StopBuildingError: if there were too many.
+            StopBuildingError: if there were too many errors.
         """
         assembly = self.assembly
         is_error = code.severity == "error"
         assembly.failed |= is_error
         diagnostic = Diagnostic(code, message, span, trace=self.trace(), **details)
-        # Only names are certain there; the rest follows from a guess.
+        # In a guessed part only errors about names are certain. All others may follow from the
+        # guess.
         if not code.startswith("name/") and any(is_inside(span, g) for g in assembly.guessed):
             assembly.sink.leave_unsaid(diagnostic)
             return
@@ -79,10 +82,10 @@ class Reporter:
             raise StopBuildingError
 
     def count_work(self, span: Span, units: int = 1) -> None:
-        """Bound the whole work of a file, however its loops and blocks multiply.
+        """Add to the work of the file, which is limited however its loops and blocks multiply.
 
         Raises:
-            StopBuildingError: if it is too much, after a report.
+            StopBuildingError: if the limit is exceeded, which was then reported.
         """
         self.assembly.work += units
         if self.assembly.work > MAX_WORK:

@@ -1,4 +1,4 @@
-"""Names while a body is built: what they stand for, and whether anyone read them."""
+"""Scopes: the bindings of names while a body is built, and whether each binding was read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from netspec.diagnostics import Span
 
 @dataclass(slots=True)
 class Binding:
-    """What a name stands for, and where it was given."""
+    """The binding of a name: its value, and the span of its definition."""
 
     value: Value
     span: Span
@@ -19,42 +19,51 @@ class Binding:
 
 @dataclass(eq=False, repr=False)
 class Reads:
-    """Which assignments of a net were ever read. A block's are read if any of its calls reads them."""
+    """Records which assignments of a net are read.
+
+    An assignment in a block counts as read if it is read in any call of the block.
+    """
 
     assigned: dict[Span, str] = field(default_factory=dict)
     read: set[Span] = field(default_factory=set)
 
     def unread(self) -> dict[Span, str]:
-        """The assignments that nothing read, in any turn of any call."""
+        """Return the assignments that were not read in any loop iteration of any call."""
         return {span: name for span, name in self.assigned.items() if span not in self.read}
 
 
 class Scope:
-    """The names of one net or block body. Loops and conditions share it, as in Python."""
+    """The scope of one net's or block's body.
+
+    Loops and conditions do not open a scope, as in Python.
+    """
 
     def __init__(self, reads: Reads) -> None:
         self._bindings: dict[str, Binding] = {}
         self._reads = reads
 
     def bind(self, name: str, value: Value, span: Span, *, must_read: bool = False) -> None:
-        """Give a name a value. `must_read`: warn if nothing ever reads it."""
+        """Bind a name to a value.
+
+        With `must_read`, there is a warning if the name is never read.
+        """
         self._bindings[name] = Binding(value, span)
         if must_read:
             self._reads.assigned.setdefault(span, name)
 
     def get(self, name: str) -> Binding | None:
-        """What a name stands for; counts as reading it."""
+        """Look up a name, or return None. This counts as reading it."""
         binding = self._bindings.get(name)
         if binding is not None:
             self._reads.read.add(binding.span)
         return binding
 
     def replace(self, name: str, value: Value) -> None:
-        """Let a name that is known stand for something else."""
+        """Rebind a name that is already bound, without changing its span."""
         self._bindings[name].value = value
 
     def part(self, names: Iterable[str]) -> Scope:
-        """A scope of some of the names, as they stand now."""
+        """Return a scope with the current bindings of some of the names."""
         part = Scope(self._reads)
         for name in names:
             binding = self.get(name)
@@ -63,11 +72,11 @@ class Scope:
         return part
 
     def view(self) -> Scope:
-        """The same names; looking one up there does not count as reading it."""
+        """Return a view of the scope in which a lookup does not count as reading."""
         view = Scope(Reads())
         view._bindings = self._bindings
         return view
 
     def names(self) -> list[str]:
-        """All names, for suggestions."""
+        """Return all names, for suggestions."""
         return list(self._bindings)

@@ -1,4 +1,4 @@
-"""Shape comments held to the truth, each time the value that one is about is computed."""
+"""Checks shape comments, each time that the value which one is about is computed."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ _BATCH, _ANY = "N", "_"
 
 
 class ShapeComments:
-    """Compares values with what comments say of them.
+    """Compares the shapes of values with those that comments state.
 
-    A comment speaks about the file as it is written: with other arguments it is silent. After a false
-    one the values that follow from it are doubtful, until a comment on one of them is true again, so
-    that one mistake is reported once, where it was made.
+    A comment is about the file as it is written, so it is not checked with other arguments. After a
+    wrong comment, the values computed from its value are doubtful until a comment on one of them is
+    right. So each mistake is reported once, where it was made.
     """
 
     def __init__(self, assembly: Assembly, names: Names, reporter: Reporter) -> None:
@@ -45,7 +45,7 @@ class ShapeComments:
         self._sizes: _Sizes | None = None
 
     def check(self, node: object, value: Value) -> None:
-        """Warn if a comment gives another shape than the value has."""
+        """Warn if a comment states another shape than the value has."""
         comment = self.comments.get(node)
         if comment is None or not self.assembly.as_written:
             return
@@ -57,7 +57,7 @@ class ShapeComments:
     def has_defaults(
         self, parameters: Sequence[syntax.Parameter], given: Mapping[str, Constant]
     ) -> bool:
-        """Whether a net's arguments are those of its file, and the sizes that it leaves open are open."""
+        """Whether a net's arguments have their default values, and its open sizes no values."""
         defaults = {p.name.id: p.default for p in parameters}
         evaluate = _Sizes(self.names, self.reporter).evaluator.evaluate
         try:
@@ -86,15 +86,15 @@ class ShapeComments:
         if _holds(said, value.shape):
             doubtful.pop(value.name, None)
             return
-        # What a call of a block should give is said by the caller: if that is false too, the call may
-        # be the mistake.
+        # The caller's comment says what a call of a block should give. If it is wrong too, the call
+        # may be the mistake.
         depth = self.assembly.calls_deep
         if doubtful.get(value.name, depth + 1) <= depth:
             return
         doubtful[value.name] = depth
         about = comment.about
         if about.line != comment.span.line and is_inside(value.span, about):
-            about = value.span  # the branch that was taken, of a choice over several lines
+            about = value.span  # the branch taken, if the choice has several lines
         if sink.knows(codes.SHAPE_COMMENT, about):
             return
         shown = _shown(said)
@@ -119,7 +119,9 @@ class ShapeComments:
         said: Sequence[Dim | None],
         value: Tensor,
     ) -> Iterator[Hint]:
-        """A layer that would make the comment true, and a comment that would be true."""
+        """Yield a hint that changes a layer to make the comment right, and one that corrects the
+        comment.
+        """
         yield from shape_hints(self.assembly, value.name, comment.about, said)
         kept = [size.span.text for size in sizes]
         if len(said) != len(value.shape):
@@ -151,7 +153,7 @@ def _shown(said: Sequence[Dim | None]) -> str:
 
 
 class _UnclearError(Exception):
-    """A size in a comment that cannot be worked out."""
+    """Raised at a size in a comment that cannot be evaluated."""
 
     def __init__(self, message: str, span: Span, hints: tuple[Hint, ...] = ()) -> None:
         super().__init__(message)
@@ -161,21 +163,26 @@ class _UnclearError(Exception):
 
 
 class _Refusals:
-    """Takes an error in a comment for a size that is unclear; of a warning nothing is said."""
+    """The reporter for comments: an error means that a size is unclear, and warnings are dropped."""
 
     def __init__(self, reporter: Reporter) -> None:
-        self.count_work = reporter.count_work  # it is bounded like the code
+        self.count_work = reporter.count_work  # limited like that of code
 
     def report(self, code: Code, message: str, span: Span, **details: Unpack[Details]) -> None:
-        """Give up a comment that would be an error in code."""
+        """Give up a comment whose evaluation is an error.
+
+        Raises:
+            _UnclearError: for an error, but not for a warning.
+        """
         if code.severity == "error":
             raise _UnclearError(message, span, details.get("hints", ()))
 
 
 class _Sizes:
-    """Works out the sizes in a comment.
+    """Evaluates the sizes in a comment.
 
-    A comment is no code: it adds nothing to the net, and a name that it reads counts as unread.
+    A comment is not code: it adds nothing to the net, and reading a name in it does not count as a
+    use.
     """
 
     def __init__(self, names: Names, reporter: Reporter) -> None:
@@ -190,9 +197,9 @@ class _Sizes:
     def shape(
         self, comment: ShapeComment, rank: int
     ) -> tuple[tuple[syntax.Expr, ...], list[Dim | None] | None]:
-        """The sizes without the batch: as they are written, and their values.
+        """Return the sizes without the batch: as written, and their values.
 
-        A size of None may be anything; there are no values where one is unknown.
+        A value of None allows any size. The values are None altogether if one of them is unknown.
         """
         sizes = comment.sizes
         first = sizes[0]
@@ -223,4 +230,4 @@ def _refuse_call(
 
 
 def _say_nothing(node: object, value: Value) -> None:
-    """Comments have no comments."""
+    """Ignore values inside a comment: they have no comments of their own."""

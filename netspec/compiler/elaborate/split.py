@@ -1,4 +1,4 @@
-"""`a, b = x -> split(2)`: a short way to write one `slice` a part."""
+"""`a, b = x -> split(2)`: a short form for one `slice` per part."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class PartsOf(Kind):
     """The number of equal parts, or the list of their sizes."""
 
     def convert(self, value: object) -> int | tuple[int, ...]:
-        """The number, or the sizes."""
+        """Return the number of parts, or their sizes."""
         if not isinstance(value, (tuple, range)):
             return Int(2, MAX_PARTS).convert(value)
         if not 2 <= len(value) <= MAX_PARTS:
@@ -37,7 +37,7 @@ class PartsOf(Kind):
         return IntList(1).convert(value)
 
     def describe(self) -> str:
-        """In a few words."""
+        """Describe the kind in a few words."""
         return "a number of equal parts, or a list of sizes"
 
 
@@ -45,8 +45,8 @@ class PartsOf(Kind):
 class Split(Op):
     """Cuts a value into parts along an axis.
 
-    It is no layer of its own, and so not registered: its arguments are an op's, what it makes are
-    slices.
+    It is not a layer, and so it is not registered: it has arguments like an op, but adds slices to
+    the graph.
     """
 
     parts: int | tuple[int, ...] = attribute(PartsOf(), "how many equal parts, or their sizes")
@@ -55,10 +55,10 @@ class Split(Op):
     name = SPLIT
 
     def ends(self, x: Shape) -> tuple[int, list[int]]:
-        """The axis, counted from 1, and where each part ends.
+        """Return the axis, counted from 1, and where each part ends.
 
         Raises:
-            ShapeError: `shape/axis`, or `shape/slice` where the parts do not make up the axis.
+            ShapeError: `shape/axis`, or `shape/slice` if the parts do not add up to the axis.
         """
         axis = resolve_axis(self.name, self.axis, x)
         size = x[axis - 1]
@@ -93,7 +93,7 @@ class Split(Op):
 
 
 class Splits:
-    """Calls `split`."""
+    """Calls the built-in `split`."""
 
     def __init__(
         self, reporter: Reporter, layer_names: LayerNames, arguments: Arguments, layers: Layers
@@ -106,7 +106,7 @@ class Splits:
     def apply(
         self, call: syntax.Call, inputs: Sequence[Input], label: syntax.Label | None, span: Span
     ) -> Result:
-        """One slice a part, named `label.0`, `label.1`, ... where there is a label."""
+        """Add one slice per part. They are named `label.0`, `label.1`, ... if there is a label."""
         names = self.layer_names
         bound = self.arguments.bind(Split, call, len(inputs))
         values = [*inputs, *bound.inputs]

@@ -35,7 +35,7 @@ _ROLES = ("weight", "bias", "scale", "shift")
 
 
 class ReturnedError(Exception):
-    """Ends a block's body at its `return`."""
+    """Raised at a block's `return`, which ends its body."""
 
     def __init__(self, value: Result) -> None:
         super().__init__()
@@ -43,7 +43,10 @@ class ReturnedError(Exception):
 
 
 class Statements:
-    """Runs the statements of a net's or a block's body. `rules` are what its `init` says."""
+    """Runs the statements of a net's or a block's body.
+
+    `rules` are the initial values that its `init` sets.
+    """
 
     def __init__(
         self,
@@ -156,7 +159,7 @@ class Statements:
             self.names.skip(s)
         turns, at = self.reporter.turns, len(self.reporter.turns)
         for value in values:
-            # A turn costs something even if its body is empty.
+            # An iteration counts as work even if its body is empty.
             self.reporter.count_work(s.iterable.span)
             items: tuple[Constant, ...] = (value,)
             if len(s.targets) > 1:
@@ -175,7 +178,7 @@ class Statements:
         del turns[at:]
 
     def _loop_values(self, s: syntax.For) -> tuple[Constant, ...] | range | None:
-        """What a loop runs over, or None after a reported error."""
+        """Return the values that a loop iterates over, or None after reporting an error."""
         values = self.evaluator.constant(s.iterable, "what a loop runs over")
         if isinstance(values, (tuple, range)):
             return values
@@ -189,7 +192,7 @@ class Statements:
         return None
 
     def _run_blind(self, s: syntax.For) -> None:
-        """Check a body once although the loop's values are unknown."""
+        """Check the body of a loop once if the loop's values are unknown."""
         for target in s.targets:
             self.names.scope.bind(target.id, UNKNOWN, target.span)
         self.run(s.body)

@@ -1,4 +1,6 @@
-"""What an expression can stand for: a constant, values of the net, a layer to call, or nothing known."""
+"""What an expression can evaluate to: a constant, values of the net, a layer to call, or the
+unknown value.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,10 @@ if TYPE_CHECKING:
 
 
 class Unknown(Enum):
-    """Stands for whatever an earlier, reported error would have computed: it silences follow-ons."""
+    """The result of an expression after a reported error.
+
+    It suppresses errors that would only follow.
+    """
 
     UNKNOWN = "unknown"
 
@@ -32,7 +37,7 @@ UNKNOWN: Final = Unknown.UNKNOWN
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """A value of the net: the node that computes it, its shape and where it was written."""
+    """A value of the net: the node that computes it, its shape, and the span of its expression."""
 
     name: str
     shape: Shape
@@ -40,7 +45,7 @@ class Tensor:
 
 
 def tensor_attributes(value: Tensor) -> dict[str, Constant]:
-    """What can be asked of a value: constants about its shape for one image."""
+    """Return the attributes of a value, which are constants about its shape for one image."""
     shape = value.shape
     known: dict[str, Constant] = {"shape": shape, "rank": len(shape)}
     if len(shape) == 3:
@@ -52,16 +57,16 @@ def tensor_attributes(value: Tensor) -> dict[str, Constant]:
 
 @dataclass(frozen=True, slots=True)
 class Tensors:
-    """Several values at once: what a block with several outputs returns."""
+    """Several values, such as those of a block with several outputs."""
 
     items: tuple[Tensor | Unknown, ...]
 
 
 @dataclass(slots=True)
 class SharedLayer:
-    """`layer stem = conv(8, 3)`: what its first call fixes, every later call must fit.
+    """`layer stem = conv(8, 3)`: every call must match what the first call determines.
 
-    It is known in the body that declares it, and nowhere else.
+    Its name is only bound in the body that declares it.
     """
 
     path: str
@@ -72,13 +77,13 @@ class SharedLayer:
 
 
 Input: TypeAlias = "Tensor | Unknown"
-"""What goes into a layer or a block."""
+"""An input of a layer or a block."""
 
 Result: TypeAlias = "Tensor | Tensors | Unknown"
-"""What comes out of it."""
+"""The result of a layer or a block."""
 
 Value: TypeAlias = "Constant | Tensor | Tensors | SharedLayer | Unknown"
-"""What an expression stands for."""
+"""What an expression can evaluate to."""
 
 Evaluate: TypeAlias = "Callable[[Expr], Value]"
-"""What an expression of a body stands for; errors are reported, and give UNKNOWN."""
+"""Evaluates an expression of a body. Errors are reported, and give UNKNOWN."""

@@ -1,4 +1,4 @@
-"""Where a net comes from, for those who keep its blocks, loops and arguments."""
+"""The origin of a net, for consumers that keep its blocks, loops and arguments."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from netspec.compiler.syntax import tree as syntax
 
 @dataclass(frozen=True)
 class Written:
-    """Where a net comes from: its syntax, the file it is in, and the arguments that were given.
+    """The origin of a net: its syntax, the file that it is in, and the arguments that were given.
 
-    A graph has resolved blocks, loops and arguments; what is to keep them starts from here.
+    In a graph blocks, loops and arguments are resolved, so a consumer that keeps them starts from
+    here.
     """
 
     net: syntax.Net
