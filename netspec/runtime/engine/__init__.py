@@ -1,1 +1,1 @@
-"""Runs a NumPy program: steps, threads, recordings; and the reference it is held against."""
+"""Runs NumPy programs: steps, threads, recordings; and the reference they are compared with."""

@@ -1,4 +1,4 @@
-"""Arithmetic that is the same whatever the caller has told NumPy to do about it."""
+"""Floating-point arithmetic that does not depend on the caller's settings of NumPy."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import numpy as np
 
 
 def as_ieee() -> np.errstate:
-    """While this lasts, results are what IEEE 754 says: infinite, NaN, or 0, and nothing is raised.
+    """Context manager: results follow IEEE 754 (infinity, NaN or 0), and nothing is raised.
 
-    What goes to 0 in a softmax is right, and who reads a loss that is not finite speaks for it; under
-    `np.seterr(all="raise")` both would end the program.
+    Underflow to 0 in a softmax is correct, and an infinite loss is reported by the code that reads
+    it. With the caller's `np.seterr(all="raise")` both would end the program.
     """
     return np.errstate(all="ignore")

@@ -1,4 +1,4 @@
-"""The memory that a program runs in: for one thread at a time."""
+"""The memory that a program works in, for one thread at a time."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from netspec.runtime.engine.record.replay import Replay
 
 Array = NDArray[Any]
 
-# Batch sizes whose buffers and recordings are kept at a time.
+# For how many batch sizes buffers and recordings are kept.
 REMEMBERED = 8
 
 
 class Buffers(dict[str, Array]):
-    """Arrays by name. An input is made when it is asked for: most callers put their own array in.
+    """Arrays by name. An input array is allocated on first use, because most callers put in their own.
 
     Attributes:
-        code: what runs in them.
-        outside: the names of the arrays that a caller may put in.
-        arena: what the others are parts of.
-        scratch: what the kernels work in.
+        code: the code that runs in them.
+        outside: the names of arrays that a caller may replace by its own.
+        arena: the array that the others are parts of.
+        scratch: working memory of the kernels.
         replays: by function of the program.
     """
 
@@ -54,11 +54,13 @@ class Buffers(dict[str, Array]):
 
 
 class BatchMemory:
-    """Buffers of a program for any batch size; those of several share the memory of the largest.
+    """Buffers of a program for any batch size.
+
+    Those of different sizes share the memory of the largest.
 
     Args:
-        code: what the program runs for a batch size.
-        dtype: of every array.
+        code: returns the code for a batch size.
+        dtype: the type of every array.
     """
 
     def __init__(self, code: Callable[[int], Code], dtype: np.dtype[Any]) -> None:
@@ -68,8 +70,11 @@ class BatchMemory:
         self.bound: Recent[tuple[int, int], Buffers] = Recent(REMEMBERED)
 
     def bind(self, batch: int) -> Buffers:
-        """The buffers for a batch size, by name. The caller puts its inputs in, or fills those there."""
-        # Scratch is shared out among the threads.
+        """Return the buffers for a batch size, by name.
+
+        The caller replaces the input arrays or fills them.
+        """
+        # Scratch is divided among the threads.
         return self.bound.get((batch, parallel.threads()), lambda: self._make(batch))
 
     def _make(self, batch: int) -> Buffers:
@@ -104,7 +109,7 @@ class BatchMemory:
 def layout(
     places: MemoryPlan, batch: int, dtype: np.dtype[Any]
 ) -> tuple[Mapping[Buffer, int], int]:
-    """Where each buffer begins in the arena of a batch size, and how long that is; in elements."""
+    """Return where each buffer begins in a batch size's arena, and the arena's length, in elements."""
     return places.layout(batch, ALIGNMENT // dtype.itemsize)
 
 

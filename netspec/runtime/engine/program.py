@@ -1,4 +1,4 @@
-"""A planned program, ready to run: its source executed once, in memory bound for a batch size."""
+"""A planned program that can be run: compiled functions, and memory bound for a batch size."""
 
 from __future__ import annotations
 
@@ -26,25 +26,29 @@ Array = NDArray[Any]
 
 
 def program_source(graph: Graph, *, training: bool, **options: Any) -> str:
-    """The NumPy source of a graph, the same on every machine. `options` are those of `make_plan`."""
+    """Return the NumPy source of a graph, the same on every machine.
+
+    `options` are those of `make_plan`.
+    """
     return emit_program(make_plan(graph, training=training, **options), graph).text
 
 
 class Program:
     """Runs a plan for any batch size.
 
-    Its code may be shared by threads; memory may not. `bind`, and what is called with the buffers
-    that it gives, is for one thread. Where several call, each borrows a `memory` of its own.
+    Its code may be shared by threads, but memory may not. The result of `bind`, and the methods
+    that are called with it, are for one thread. If several threads call, each borrows its own
+    `memory`.
 
     Args:
         graph: the net.
         plan: its plan.
-        dtype: of every array.
-        steps: a plan with some of the steps alone, to be run in the memory of the whole one: for a
-            checker that wants to see what a step writes before that is used again.
+        dtype: the type of every array.
+        steps: a plan with only some of the steps, which is run in the memory of the whole plan: for
+            a checker that needs to see what a step writes before that memory is reused.
         choose, make: see `Codes`.
-        replays: where it runs on the same arrays again and again, make the NumPy calls of the
-            kernels without the kernels, which is faster and gives the same bits; see `Replay`.
+        replays: if the program is run repeatedly on the same arrays, repeat only the NumPy calls of
+            the kernels, which is faster and gives the same bits; see `Replay`.
     """
 
     def __init__(
@@ -66,33 +70,36 @@ class Program:
         self._free = [self._own]
 
     def code(self, batch: int) -> Code:
-        """What runs for a batch size."""
+        """Return the code for a batch size."""
         return self._codes.get(batch)
 
     def new_memory(self) -> BatchMemory:
-        """Memory to run in, which takes none before it is bound."""
+        """Return new memory to run in; nothing is allocated before it is bound."""
         return BatchMemory(self._codes.get, self.dtype)
 
     @contextmanager
     def memory(self) -> Iterator[BatchMemory]:
-        """Memory that is the caller's alone for a while: that of a run before, or else new.
+        """Context manager: lend memory to the caller exclusively, from an earlier run or new.
 
-        There will be as many as threads that borrow at a time. What an exception comes out of is not
-        lent again: an interrupted run leaves recordings and numbers half made.
+        There are as many memories as threads that borrow at the same time. Memory is not lent again
+        after an exception, because an interrupted run leaves recordings and numbers incomplete.
         """
         try:
             lent = self._free.pop()
-        except IndexError:  # it takes one step: no other thread comes between
+        except IndexError:  # `pop` is atomic: no other thread can come between
             lent = self.new_memory()
         yield lent
         self._free.append(lent)
 
     def bind(self, batch: int) -> Buffers:
-        """The buffers for a batch size, by name. The caller puts its inputs in, or fills those there."""
+        """Return the buffers for a batch size, by name.
+
+        The caller replaces the input arrays or fills them.
+        """
         return self._own.bind(batch)
 
     def needed_bytes(self, batch: int) -> int:
-        """What `bind` takes for a batch, of all memory that the program works in."""
+        """Return the bytes of all memory that the program works in after `bind` for a batch."""
         code = self.code(batch)
         outside = sum(buffer.elements(batch) for buffer in code.places.external)
         arena = layout(code.places, batch, self.dtype)[1]
@@ -116,14 +123,14 @@ class Program:
         parameters: Mapping[str, Array],
         gradients: Mapping[str, Array],
     ) -> None:
-        """Fill `gradients`, from the outputs' gradients in `buffers`."""
+        """Fill `gradients`, given the outputs' gradients in `buffers`."""
         with parallel.one_blas_thread(), as_ieee():
             self._replayed("backward", buffers, (parameters, gradients))
 
     def record(self, buffers: Buffers, parameters: Mapping[str, Array]) -> Recording | None:
-        """The NumPy calls that `forward` makes for the outputs, its parameters taken as they are.
+        """Record the NumPy calls of `forward` for the outputs, with the parameters taken as constants.
 
-        None if they are not known to be the same for every input.
+        Returns None if the calls might not be the same for every input.
         """
         with Recorder(fold=True) as recorder:
             known = {name: recorder.array(a, constant=True) for name, a in parameters.items()}
@@ -152,21 +159,23 @@ class Program:
                 with parallel.in_place_of_run(recorder.fork):
                     function(bound, *rest, recorder.array(buffers.scratch))
                 for name in bound.keys() - buffers.keys():
-                    buffers[name] = recorder.plain(bound[name])  # a view that the program made
+                    buffers[name] = recorder.plain(bound[name])  # a view made by the program
                 return recorder.recording([])
 
         arrays = [buffers[name] for name in buffers.outside]
         for each in others:
             arrays += each.values()
-        # What is not recorded is cut in the same way: its sums have the same bits from the first run.
+        # Runs that are not recorded divide the work in the same way, so that their sums have the
+        # same bits.
         with parallel.fine_parts():
             directly = partial(function, buffers, *others, buffers.scratch)
             buffers.replays[part].run(arrays, directly, record)
 
 
 def _recorded(recorder: Recorder, buffers: Buffers) -> dict[str, Array]:
-    """The buffers as arrays whose use is recorded."""
-    # Memory is made known from the largest piece down: what is a part of another comes after it.
+    """Return the buffers as arrays whose use is recorded."""
+    # Memory is registered from the largest array down, so that parts of an array come after the
+    # whole.
     memory = [buffers.arena, buffers.scratch, *buffers.values()]
     for array in sorted(memory, key=lambda array: -array.nbytes):
         recorder.array(array)

@@ -1,4 +1,4 @@
-"""The last few things of a kind, made when they are asked for."""
+"""A small cache: the most recently used values, made when they are asked for."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ V = TypeVar("V")
 
 
 class Recent(Generic[K, V]):
-    """Things by key, of which those that were not asked for the longest are let go.
+    """A cache by key that drops the values that have not been used for the longest time.
 
-    Several threads may ask at a time. Two that ask for the same new key may both make it; one of
-    the two is kept, and both get that.
+    Several threads may use it. If two ask for the same new key, both may make a value; one of them
+    is kept, and both get that one.
 
     Args:
-        most: how many are kept.
+        most: how many values are kept.
     """
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._items: dict[K, V] = {}
-        # What was asked for last is mostly asked for again: that takes no lock.
+        # The latest value is usually the next one asked for, and returning it takes no lock.
         self._last: tuple[K, V] | None = None
         self._lock = ForkLock()
 
     def get(self, key: K, make: Callable[[], V]) -> V:
-        """What is kept under a key, or else is made now."""
+        """Return the value of a key; makes it if needed."""
         found = self.known(key)
         if found is not None:
             return found
@@ -41,7 +41,7 @@ class Recent(Generic[K, V]):
             return item
 
     def known(self, key: K) -> V | None:
-        """What is kept under a key, if anything is."""
+        """Return the value of a key, or None if there is none."""
         last = self._last
         if last is not None and last[0] == key:
             return last[1]
@@ -54,7 +54,7 @@ class Recent(Generic[K, V]):
         return item
 
     def clear(self) -> None:
-        """Let all go."""
+        """Drop all values."""
         with self._lock.current:
             self._items.clear()
             self._last = None

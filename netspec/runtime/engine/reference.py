@@ -1,4 +1,4 @@
-"""The slow, obvious evaluation of a graph, node by node, against which everything else is tested.
+"""The slow, simple evaluation of a graph, node by node, which everything else is tested against.
 
 Arrays are N, C, H, W throughout. Nothing is fused, planned or reused.
 """
@@ -22,9 +22,10 @@ class Reference:
 
     Args:
         graph: a checked graph.
-        parameters: every parameter and buffer by full name; they are copied, and the buffers
-            among the copies are updated in training.
-        training: batch statistics and dropout masks, or the running statistics and none.
+        parameters: every parameter and buffer by full name; they are copied, and training updates
+            the buffers among the copies.
+        training: True for batch statistics and dropout masks, False for running statistics without
+            masks.
         masks: the random mask of each node that has one, by node name.
     """
 
@@ -41,7 +42,8 @@ class Reference:
         self.values: dict[str, Array] = {}
         self.gradients: dict[str, Array] = {}
         self.value_gradients: dict[str, Array] = {}
-        # What each node contributes to the gradient of its inputs, by node and place of the input.
+        # The contribution of each node to the gradients of its inputs, by node and index of the
+        # input.
         self.contributions: dict[tuple[str, int], Array] = {}
         self._runs = {
             node.name: Evaluation(
@@ -54,7 +56,7 @@ class Reference:
         }
 
     def forward(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Compute every value; gives the outputs by name."""
+        """Compute every value; returns the outputs by name."""
         self.values = dict(inputs)
         for node in self.graph.nodes:
             x = [self.values[value] for value in node.inputs]
@@ -62,7 +64,7 @@ class Reference:
         return {name: self.values[value] for name, value in self.graph.outputs.items()}
 
     def backward(self, output_gradients: Mapping[str, Array]) -> dict[str, Array]:
-        """Compute every gradient; gives those of the parameters by full name."""
+        """Compute every gradient; returns those of the parameters by full name."""
         grads: dict[str, Array] = {}
         for name, value in self.graph.outputs.items():
             grads[value] = grads.get(value, 0) + output_gradients[name]

@@ -1,12 +1,12 @@
-"""How many threads the numeric libraries use."""
+"""Sets the number of threads of the numeric libraries."""
 
 from __future__ import annotations
 
 
 def limit(count: int) -> None:
-    """Let kernels, and numexpr, use `count` threads, from here to the end of the process.
+    """Let kernels and numexpr use `count` threads until the process ends.
 
-    Equal seeds give equal bits on one machine with one number of threads.
+    Equal seeds give bit-identical results on one machine with the same number of threads.
     """
     import numexpr
 

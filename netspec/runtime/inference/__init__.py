@@ -1,1 +1,1 @@
-"""What a trained net says of pictures."""
+"""Applies a trained net to pictures: evaluation and prediction."""

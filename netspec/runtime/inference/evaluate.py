@@ -1,4 +1,4 @@
-"""How good a trained net is: loss, accuracy, and which classes it takes for which."""
+"""How good a trained net is: loss, accuracy, and which classes it confuses."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from netspec.runtime.optim.losses import Loss, SoftmaxCrossEntropy
 from netspec.text.table import Column, name_column, table_lines
 
 BATCH = 128
-# A confusion matrix with more classes is too large to read; the most frequent mistakes are not.
+# A confusion matrix with more classes is too large to read, but the most frequent mistakes are not.
 _LARGEST_MATRIX = 20
 _MISTAKES = 10
 
@@ -40,18 +40,18 @@ class Scorer(Protocol):
         ...
 
     def forward(self, x: Array, /) -> Any:
-        """The outputs of a batch in evaluation mode, by name where there are several."""
+        """Return the outputs of a batch in evaluation mode; a dict by name if there are several."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What came of a set of images.
+    """The results for a set of images.
 
     Attributes:
-        names: of the classes.
+        names: the names of the classes.
         loss: the mean over the images, without an L2 term.
-        confusion: (K, K), how many images of class i (row) were taken for class j (column).
+        confusion: (K, K), how many images of class i (row) were classified as class j (column).
     """
 
     names: tuple[str, ...]
@@ -60,32 +60,32 @@ class Evaluation:
 
     @property
     def images(self) -> int:
-        """How many there were."""
+        """The number of images."""
         return int(self.confusion.sum())
 
     @property
     def accuracy(self) -> float:
-        """The share whose highest score is at their label."""
+        """The share of images whose highest score is at their label."""
         return float(np.trace(self.confusion)) / self.images
 
     @property
     def support(self) -> NDArray[np.int64]:
-        """(K,), the images of each class."""
+        """(K,), the number of images of each class."""
         counts: NDArray[np.int64] = self.confusion.sum(axis=1)
         return counts
 
     @property
     def recall(self) -> NDArray[np.float64]:
-        """(K,), the share of a class's images that were found; NaN where it has none."""
+        """(K,), the share of a class's images that were classified as it; NaN if there are none."""
         return _share(self.confusion.diagonal(), self.support)
 
     @property
     def precision(self) -> NDArray[np.float64]:
-        """(K,), the share of what was taken for a class that is of it; NaN where nothing was."""
+        """(K,), the share of images classified as a class that are of it; NaN if there are none."""
         return _share(self.confusion.diagonal(), self.confusion.sum(axis=0))
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, for JSON."""
+        """Return everything as a dict, for JSON."""
         columns = zip(self.names, self.precision, self.recall, self.support, strict=True)
         return {
             "images": self.images,
@@ -102,7 +102,7 @@ class Evaluation:
         return self.text()
 
     def text(self, width: int | None = None) -> str:
-        """Everything, for people; names are cut to keep the tables to a `width`."""
+        """Return everything as text; names are shortened to fit the tables to `width`."""
         return "\n".join(self._lines(width))
 
     def _lines(self, width: int | None) -> Iterator[str]:
@@ -126,7 +126,7 @@ class Evaluation:
             yield from self._mistakes()
 
     def _matrix(self, width: int | None) -> Iterator[str]:
-        """The confusion matrix; where its names do not fit side by side, columns have numbers."""
+        """Format the confusion matrix; if the names do not fit side by side, columns have numbers."""
         body = [[f"{count}" for count in row] for row in self.confusion]
         rows = [[n, *r] for n, r in zip(self.names, body, strict=True)]
         whole = [*table_lines([name_column(""), *map(Column, self.names)], rows)]
@@ -157,16 +157,16 @@ def evaluate(
     batch: int = BATCH,
     advance: Callable[[int], object] = lambda images: None,  # noqa: ARG005
 ) -> Evaluation:
-    """Put images through a model in evaluation mode.
+    """Evaluate a model on images, in evaluation mode.
 
     Args:
-        model: of either backend.
-        x: (N, C, H, W) or (N, F), as they are stored; N at least 1.
+        model: a model of either backend.
+        x: (N, C, H, W) or (N, F), as stored; N at least 1.
         y: labels (N,).
-        normalization: what the model was trained with.
-        names: of the classes, one for each score.
-        loss: by default the cross-entropy of the softmax.
-        batch: images at a time.
+        normalization: the normalization that the model was trained with.
+        names: the names of the classes, one for each score.
+        loss: the loss; by default the cross-entropy of the softmax.
+        batch: the number of images at a time.
         advance: called with the number of images of each batch.
     """
     objective = loss or SoftmaxCrossEntropy()
@@ -183,14 +183,14 @@ def evaluate(
 
 
 def scores(model: Scorer, x: Array) -> Array:
-    """The scores (N, K) of a normalised batch, of a net that may have other outputs too."""
+    """Return the scores (N, K) of a normalized batch; the net may have other outputs too."""
     outputs = model.forward(x)
     found: Array = outputs[scores_output(model.graph)] if isinstance(outputs, dict) else outputs
     return found
 
 
 def class_probabilities(model: Scorer, x: Array) -> NDArray[np.float64]:
-    """The probabilities (N, K) of a normalised batch: the softmax of the scores, or the net's own.
+    """Return the probabilities (N, K) of a normalized batch: the softmax of scores, or the net's own.
 
     Raises:
         NetspecError: `model/not-finite`.
@@ -201,10 +201,10 @@ def class_probabilities(model: Scorer, x: Array) -> NDArray[np.float64]:
 
 
 def probabilities(found: Array) -> NDArray[np.float64]:
-    """The softmax of scores (N, K).
+    """Return the softmax of scores (N, K).
 
     Raises:
-        NetspecError: `model/not-finite` for scores of which no softmax can be taken.
+        NetspecError: `model/not-finite` for scores that have no softmax.
     """
     if not np.isfinite(found).all():
         raise NetspecError.simple(

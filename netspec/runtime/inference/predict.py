@@ -1,4 +1,4 @@
-"""What a trained net says about pictures that nobody labelled."""
+"""Predicts the classes of pictures without labels."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Prediction:
     """The most likely classes of a picture, the most likely first.
 
     Attributes:
-        name: the file, and the number of the picture where it holds several.
-        classes: their numbers.
+        name: the file, and the number of the picture if the file has several.
+        classes: the numbers of the classes.
         shares: their probabilities.
     """
 
@@ -48,7 +48,7 @@ class Pictures:
 def predict(
     model: Scorer, pictures: Pictures, normalization: Normalization, top: int = 1
 ) -> Iterator[Prediction]:
-    """The `top` most likely classes of each picture; of equal ones the first.
+    """Return the `top` most likely classes of each picture; of equally likely ones, the first.
 
     Raises:
         NetspecError: `data/shape`, `model/not-finite`.
@@ -72,15 +72,15 @@ def read_pictures(
 ) -> Pictures:
     """Read a PNG or JPEG file, or an `.npy` file with one picture or many, for a net's input.
 
-    A PNG or JPEG file is read as grey or in colour, as the net wants it. An array is taken as it is:
-    (C, H, W), (N, C, H, W), (H, W) for grey, and the same flattened.
+    A PNG or JPEG file is read as grey or in color, as the net requires. An array is used as it is:
+    (C, H, W), (N, C, H, W), (H, W) for grey, or the same flattened.
 
     Args:
         path: the file.
         input_shape: (C, H, W) or (F,).
-        resize: what is done to a PNG or JPEG file of another size, see `pictures.Resize`.
-        trained_on: the type of the training images' numbers, where it is known: nothing but `uint8`
-            says what a pixel of 0 to 255 is.
+        resize: what to do with a PNG or JPEG file of another size, see `pictures.Resize`.
+        trained_on: the type of the training images' numbers, if known: only `uint8` determines what
+            a pixel of 0 to 255 means.
 
     Raises:
         NetspecError: `data/missing-file`, `data/bad-file`, `data/shape`, `library/pillow`.
@@ -98,7 +98,7 @@ def read_pictures(
 
 
 def picture_files(paths: Iterable[Path]) -> Iterator[Path]:
-    """The files that are meant: each path, and for a folder the pictures in it, in order.
+    """Return the picture files: each path, and for a folder the pictures in it, in order.
 
     Raises:
         NetspecError: `data/missing-file` for a folder without any.
@@ -118,7 +118,7 @@ def picture_files(paths: Iterable[Path]) -> Iterator[Path]:
 def _picture_size(
     path: Path, input_shape: tuple[int, ...], resize: Resize
 ) -> tuple[int, tuple[int, int]]:
-    """Channels and (H, W) of the net's input."""
+    """Return the channels and (H, W) of the net's input."""
     if len(input_shape) == 3 and input_shape[0] in (1, 3):
         return input_shape[0], input_shape[1:]
     if len(input_shape) == 1:

@@ -1,1 +1,1 @@
-"""Recordings: the NumPy calls of a step, made again without the kernels."""
+"""Recordings: the NumPy calls of a step, repeated without running the kernels' Python code."""

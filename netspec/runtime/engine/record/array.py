@@ -1,4 +1,4 @@
-"""Arrays that tell a recorder what is done to them; see `netspec.runtime.engine.record.recorder`."""
+"""Arrays that report operations on them to a recorder; see `netspec.runtime.engine.record.recorder`."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ import numpy as np
 if TYPE_CHECKING:
     from netspec.runtime.engine.record.recorder import Recorder
 
-# Functions that make an array like another, with one number everywhere, or none in particular.
+# Functions that make an array like another, filled with one number or uninitialized.
 _FILLED = {np.zeros_like: 0, np.ones_like: 1, np.empty_like: None}
-# Functions that write into `out` if they are given one.
+# Functions that write into an `out` argument if it is given.
 _WITH_OUT = frozenset((np.concatenate, np.take, np.einsum, np.dot))
-# Stands where an array goes.
+# A placeholder for an array.
 _PLACE = np.empty(0)
 
 
 class Life:
-    """Shared by an array that a run made and all views of it: it ends with the last of them."""
+    """Shared by an array made in a run and all views of it: it is destroyed with the last of them."""
 
 
 class RecordedArray(np.ndarray[Any, Any]):
-    """An array that tells its recorder what is done to it. Views of it are such arrays too."""
+    """An array that reports operations on it to its recorder. Views of it are recorded arrays, too."""
 
     recorder: Recorder
     life: Life | None = None
@@ -53,7 +53,7 @@ class RecordedArray(np.ndarray[Any, Any]):
             given = out[0]
         target = recorder.plain(given)
         if method == "__call__" and ufunc not in (np.maximum, np.minimum):
-            # By position it takes less time to hand over, but those two will not have it.
+            # Passing `out` by position is faster, but these two functions do not allow it.
             recorder.note(
                 function,
                 inputs,
@@ -88,7 +88,7 @@ class RecordedArray(np.ndarray[Any, Any]):
             return recorder.wrapped(made)
         given = recorder.fresh(made.shape, made.dtype) if out is None else out
         target = recorder.plain(given)
-        places = _replaced(args, repeat(_PLACE))  # what is noted keeps no recorded array
+        places = _replaced(args, repeat(_PLACE))  # keeps no recorded array alive
 
         def again(*arrays: Any) -> None:
             arguments = _replaced(places, iter(arrays))
@@ -102,7 +102,7 @@ class RecordedArray(np.ndarray[Any, Any]):
         return given
 
     def _as_it_is(self, func: Any, args: Any, options: dict[str, Any]) -> Any:
-        """What cannot be recorded is done all the same."""
+        """Call a function that cannot be recorded, and tell the recorder."""
         self.recorder.refuse(func.__name__)
         named = {
             name: _replaced(v, map(self.recorder.plain, _arrays(v))) for name, v in options.items()
@@ -136,43 +136,43 @@ class RecordedArray(np.ndarray[Any, Any]):
         return fresh
 
     def copy(self, order: Any = "C") -> Any:
-        """As of `ndarray`."""
+        """Like `ndarray.copy`."""
         return self._copied()
 
     def astype(self, dtype: Any, *args: Any, **kwargs: Any) -> Any:
-        """As of `ndarray`."""
+        """Like `ndarray.astype`."""
         return self._copied(np.dtype(dtype))
 
     def reshape(self, *shape: Any, **kwargs: Any) -> Any:
-        """As of `ndarray`; a copy is recorded."""
+        """Like `ndarray.reshape`; a copy is recorded."""
         result = super().reshape(*shape, **kwargs)
         return result if self.recorder.knows(result) else self._copied().reshape(*shape)
 
     def ravel(self, order: Any = "C") -> Any:
-        """As of `ndarray`."""
+        """Like `ndarray.ravel`."""
         return self.reshape(-1)
 
     flatten = ravel
 
     def fill(self, value: Any) -> None:
-        """As of `ndarray`."""
+        """Like `ndarray.fill`."""
         self._copyto(self, value, "unsafe")
 
     def sort(self, *args: Any, **kwargs: Any) -> None:
-        """As of `ndarray`; not recorded."""
+        """Like `ndarray.sort`; cannot be recorded."""
         self._as_it_is(np.ndarray.sort, (self, *args), kwargs)
 
     def partition(self, *args: Any, **kwargs: Any) -> None:
-        """As of `ndarray`; not recorded."""
+        """Like `ndarray.partition`; cannot be recorded."""
         self._as_it_is(np.ndarray.partition, (self, *args), kwargs)
 
     def put(self, *args: Any, **kwargs: Any) -> None:
-        """As of `ndarray`; not recorded."""
+        """Like `ndarray.put`; cannot be recorded."""
         self._as_it_is(np.ndarray.put, (self, *args), kwargs)
 
     @property
     def flat(self) -> Any:
-        """As of `ndarray`; not recorded."""
+        """Like `ndarray.flat`; cannot be recorded."""
         self.recorder.refuse("flat")
         return self.recorder.plain(self).flat
 
@@ -200,16 +200,16 @@ class RecordedArray(np.ndarray[Any, Any]):
         return int(self.recorder.number(int(self.recorder.plain(self)), [self]))
 
     def item(self, *args: Any) -> Any:
-        """As of `ndarray`."""
+        """Like `ndarray.item`."""
         return self.recorder.number(self.recorder.plain(self).item(*args), [self])
 
     def tolist(self) -> Any:
-        """As of `ndarray`."""
+        """Like `ndarray.tolist`."""
         return self.recorder.number(self.recorder.plain(self).tolist(), [self])
 
 
 def _arrays(value: Any) -> Iterator[Any]:
-    """All arrays in nested sequences and dicts."""
+    """Yield all arrays in nested sequences and dicts."""
     if isinstance(value, np.ndarray):
         yield value
     elif isinstance(value, list | tuple):
@@ -220,7 +220,7 @@ def _arrays(value: Any) -> Iterator[Any]:
 
 
 def _replaced(value: Any, arrays: Iterator[Any]) -> Any:
-    """Nested sequences with the next of `arrays` in place of each array."""
+    """Copy nested sequences, with the next of `arrays` in place of each array."""
     if isinstance(value, np.ndarray):
         return next(arrays)
     if isinstance(value, list | tuple):

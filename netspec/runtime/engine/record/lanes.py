@@ -1,14 +1,15 @@
-"""Which recorded calls run side by side, and where threads wait for each other.
+"""Decides which recorded calls run in parallel, and where threads wait for each other.
 
-Kernels cut their work into a part a thread and wait for all parts at the end. To start a thread and
-to wait for it takes as long as a small kernel, and mostly there is no need: what the next kernel does
-with some images needs the same images of the kernel before, and not the others. So the parts of
-kernels are strung together, a string a thread, up to the first that touches what another string
-writes. Which part a number comes from does not change by that, and so no bit does.
+Kernels divide their work into a part for each thread, and wait for all parts at the end. Starting a
+thread and waiting for it takes as long as a small kernel, and is mostly unnecessary: what the next
+kernel does with some images needs only the same images from the kernel before, and not the others.
+So the parts of successive kernels are chained into one lane for each thread, until a part uses
+memory that another lane writes. The division into parts is not changed by this, and so the results
+are bit-identical.
 
-Threads also wait for Python's lock, at the end of every call, so that many short calls take longer
-in two threads than in one. No model of that is as good as the clock: each section is tried both ways
-in its first runs.
+Threads also wait for Python's lock at the end of every call, so that many short calls take longer
+in two threads than in one. No model predicts this as well as a measurement: each section is tried
+both ways in its first runs.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ from typing import Any, NamedTuple
 
 from netspec.kernels import parallel
 
-# Seconds that a section must save at best to be tried with threads.
+# The least possible saving, in seconds, for which a section is tried with threads.
 WORTH_A_THREAD = 8e-5
 # How often each way is tried; the fastest run of each counts.
 TRIALS = 6
 
-# From the first byte to behind the last.
+# From the first byte to the one after the last.
 Span = tuple[int, int]
 
 
@@ -39,12 +40,13 @@ class NumpyCall(NamedTuple):
 
 
 class Task(NamedTuple):
-    """A call, the memory that it touches, how long it took, and who is to make it.
+    """A call, the memory that it uses, how long it took, and the lane it belongs to.
 
     Attributes:
-        section: tasks of different sections wait for each other, unless it is known that they need
-            not.
-        lane: the tasks of a lane come one after another; those of two lanes of a section, never.
+        section: tasks of different sections wait for each other, unless they are known to be
+            independent.
+        lane: the tasks of a lane run one after another; those of different lanes of a section do
+            not wait for each other.
     """
 
     call: NumpyCall
@@ -56,11 +58,11 @@ class Task(NamedTuple):
 
 
 class LaneSection:
-    """Calls that threads can share: in lanes that may run side by side.
+    """Calls that can be shared by threads, in lanes that may run in parallel.
 
     Args:
         lanes: the calls of each thread, in order.
-        calls: all of them, in the order in which they were done.
+        calls: all of them, in the order in which they were recorded.
     """
 
     def __init__(
@@ -78,7 +80,8 @@ class LaneSection:
             self._make(self._threaded)
             return
         self._trials -= 1
-        # All sections are with threads at first: a processor that sleeps in between wakes up slowly.
+        # All sections are tried with threads first, because a processor that sleeps in between
+        # wakes up slowly.
         way = self._trials >= TRIALS
         start = perf_counter()
         self._make(way)
@@ -99,16 +102,16 @@ def _make(calls: Sequence[NumpyCall]) -> None:
 
 
 class Spans:
-    """A set of bytes, as spans in order that neither meet nor overlap."""
+    """A set of bytes, as sorted spans that neither touch nor overlap."""
 
     def __init__(self) -> None:
         self._starts: list[int] = []
         self._stops: list[int] = []
 
     def add(self, span: Span) -> None:
-        """Put in the bytes of a span."""
+        """Add the bytes of a span."""
         start, stop = span
-        # Those from `low` on end behind the start; those before `high` begin before the stop.
+        # Spans from index `low` on end after `start`; those before `high` begin before `stop`.
         low = bisect_left(self._stops, start)
         high = low
         while high < len(self._starts) and self._starts[high] <= stop:
@@ -121,18 +124,18 @@ class Spans:
         return zip(self._starts, self._stops, strict=True)
 
     def meets(self, other: Spans) -> bool:
-        """Whether they have a byte in common."""
+        """Return True if the two sets have a byte in common."""
         return any(other.touches(span) for span in self)
 
     def touches(self, span: Span) -> bool:
-        """Whether a span has a byte in common with it."""
+        """Return True if the set and a span have a byte in common."""
         at = bisect_left(self._stops, span[0] + 1)
         return at < len(self._starts) and self._starts[at] < span[1]
 
 
 @dataclass
 class _Lane:
-    """Tasks in order, and all that they touch."""
+    """Tasks in order, and all memory that they use."""
 
     tasks: list[tuple[int, Task]] = field(default_factory=list)
     reads: Spans = field(default_factory=Spans)
@@ -152,7 +155,7 @@ class _Lane:
             self.add(number, task)
 
     def must_wait_for(self, other: _Lane) -> bool:
-        """Whether it makes a difference which of the two comes first."""
+        """Return True if the order of the two lanes matters."""
         return (
             self.writes.meets(other.writes)
             or self.writes.meets(other.reads)
@@ -161,7 +164,7 @@ class _Lane:
 
 
 def schedule(tasks: Sequence[Task]) -> tuple[LaneSection, ...]:
-    """Sections to run one after the other, from tasks in the order in which they were done."""
+    """Divide tasks, in the order of their recording, into sections to run one after the other."""
     sections = list(_sections(tasks))
     count = max((len(lanes) for lanes in sections), default=1)
     found = []
@@ -185,7 +188,7 @@ def schedule(tasks: Sequence[Task]) -> tuple[LaneSection, ...]:
 
 
 def _conflicts(lane: _Lane, group: Sequence[_Lane], place: int) -> bool:
-    """Whether it has to wait for another lane than that of its place."""
+    """Return True if the lane has to wait for a lane of the group other than the one at its place."""
     return any(lane.must_wait_for(other) for k, other in enumerate(group) if k != place)
 
 
@@ -203,7 +206,7 @@ def _sections(tasks: Sequence[Task]) -> Iterator[list[_Lane]]:
 
 
 def _finished(group: Sequence[_Lane]) -> LaneSection:
-    """The section that a group comes to: of one lane where threads cannot pay."""
+    """Make a section of a group; it has a single lane if threads cannot be worthwhile."""
     used = [lane for lane in group if lane.tasks]
     in_order = sorted((pair for lane in used for pair in lane.tasks), key=lambda pair: pair[0])
     calls = tuple(task.call for _, task in in_order)

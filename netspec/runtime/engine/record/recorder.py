@@ -1,19 +1,20 @@
-"""A run of kernels, recorded as the NumPy calls that it made, to be made again without the kernels.
+"""Records a run of kernels as the NumPy calls that it makes, to repeat them without the kernels.
 
-A kernel decides much before it computes: how to cut its work, which views to take, which algorithm.
-In small batches these decisions take longer than the arithmetic. They depend on shapes alone, so for
-one batch size they can be made once, as CUDA graphs do for launches on a GPU.
+A kernel decides much before it computes: how to divide its work, which views to take, which
+algorithm to use. For small batches these decisions take longer than the arithmetic. They depend
+only on shapes, so they can be made once for each batch size, like CUDA graphs for launches on a
+GPU.
 
-While a run is recorded, its arrays are `RecordedArray`, a subclass of `ndarray` that notes every call
-which writes one. Where the parameters are fixed, what is known before the input is computed while
-recording and kept, such as a weight laid out for a matrix product or a batch norm folded into a
-convolution: of each byte the recorder knows whether it depends on the input. Calls whose results
-nothing reads are then dropped.
+During a recording the arrays are of class `RecordedArray`, a subclass of `ndarray` that notes every
+call which writes one. If the parameters are fixed, whatever does not depend on the input is
+computed during recording and kept, such as a weight laid out for a matrix product or a batch norm
+folded into a convolution: the recorder knows of each byte whether it depends on the input. Calls
+whose results nothing reads are then dropped.
 
-Some things cannot be noted: a branch on a value, or a function that writes arrays in a way this
-module does not know. The run then goes on as it would anyway, and there is no recording of it. A
-kernel that has to branch does so within `arrays.as_one`; arrays of its own, which hold the same
-numbers in every run, it makes read-only.
+Some operations cannot be recorded: a branch on a value, or a function that writes arrays in a way
+this module does not know. Then the run continues normally, and there is no recording of it. A
+kernel that has to branch does so within `arrays.as_one`. Arrays of its own that hold the same
+numbers in every run must be made read-only.
 """
 
 from __future__ import annotations
@@ -38,17 +39,17 @@ from netspec.runtime.engine.record.lanes import LaneSection, NumpyCall, Span, Ta
 Array = NDArray[Any]
 Flags = NDArray[np.bool_]
 
-# A run of more calls than this is left as it is: they would fill memory, and what takes so many
-# spends its time in them.
+# A run with more calls than this is not recorded: they would fill memory, and a run with so many
+# spends its time in the calls themselves.
 MOST_CALLS = 100_000
 
 
 class Recording(NamedTuple):
-    """Calls in order.
+    """The recorded calls in order.
 
     Attributes:
-        sections: one after the other.
-        digest: of all that was noted; recordings of runs on other numbers have the same.
+        sections: run one after the other.
+        digest: a hash of all that was recorded; it is the same for runs on other numbers.
         own: arrays that the run made and the calls write, in order.
     """
 
@@ -62,7 +63,7 @@ class Recording(NamedTuple):
             section.run()
 
     def calls(self) -> Iterator[NumpyCall]:
-        """All calls, in the order in which they were done."""
+        """Yield all calls, in the order in which they were recorded."""
         for section in self.sections:
             yield from section.calls
 
@@ -71,8 +72,9 @@ class Recording(NamedTuple):
 class _Memory:
     """A block of memory that recorded arrays lie in.
 
-    `flags` has one for each byte. While recording it says that the byte is known before the input
-    is, after it that it is read. There are none where nothing is to be known before the input.
+    `flags` has one flag for each byte. During recording it says that the byte does not depend on
+    the input, and afterwards that the byte is read. It is None if nothing is to be computed in
+    advance.
     """
 
     owner: Array
@@ -87,21 +89,21 @@ class _Memory:
 
 
 class _Step(NamedTuple):
-    """A call as noted, with the flags of what it reads and writes."""
+    """A recorded call, with the flags of what it reads and writes."""
 
     task: Task
     reads: list[Flags]
     writes: list[Flags]
-    whole: bool  # whether all that it could write is written
+    whole: bool  # True if it overwrites everything that it could write
 
 
 class Recorder:
-    """Notes what is done to arrays that `array` made, until `recording` or the end of a `with`.
+    """Records operations on arrays that `array` returned, until `recording` or the end of a `with`.
 
     Args:
-        fold: compute what does not depend on the input while recording, and drop what nothing
-            reads. Otherwise everything is made again, in the order it was.
-        own: arrays for what the run makes, from a recording of it before.
+        fold: compute what does not depend on the input during recording, and drop what nothing
+            reads. Otherwise all calls are repeated in order.
+        own: arrays for the run's results, from an earlier recording of it.
     """
 
     def __init__(self, *, fold: bool, own: Sequence[Array] = ()) -> None:
@@ -125,10 +127,11 @@ class Recorder:
         self.close()
 
     def close(self) -> None:
-        """Let go of everything.
+        """Drop all references.
 
-        A recorded array knows its recorder, and what it is the base of does not show the garbage
-        collector that: an array kept here would keep itself, and all of the run, for ever.
+        A recorded array refers to its recorder, and the garbage collector does not see the
+        reference from an array to its base. So an array kept here would keep itself and the whole
+        run alive for ever.
         """
         for kept in (self._own, self._made, self._memories, self._steps):
             kept.clear()
@@ -136,11 +139,11 @@ class Recorder:
             found.clear()
 
     def array(self, array: Array, *, constant: bool = False) -> Array:
-        """The same memory as an array whose use is recorded.
+        """Return an array with the same memory whose use is recorded.
 
         Args:
-            array: what is not a part of an array given before may not overlap one.
-            constant: whether it never changes; the recording then works on a copy.
+            array: unless it is a part of an array registered before, it must not overlap one.
+            constant: True if it never changes; the recording then works on a copy.
         """
         if array.size and self._memory_of(array) is None:
             memory = _Memory(array, len(self._memories), constant)
@@ -150,7 +153,7 @@ class Recorder:
         return self.wrapped(array)
 
     def fork(self, task: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """In place of `parallel.run`: each call of the task is recorded for a thread of its own."""
+        """Replace `parallel.run`: each call of the task is recorded for a thread of its own."""
         if self._lane[1]:
             return [task(*a) for a in arguments]
         self._forks += 1
@@ -163,9 +166,9 @@ class Recorder:
         return results
 
     def recording(self, outputs: Sequence[Array]) -> Recording | None:
-        """The calls that the outputs need, or None if there was anything that cannot be recorded.
+        """Return the calls that the outputs need, or None if something could not be recorded.
 
-        Recording ends here.
+        This ends the recording.
         """
         with self:
             if self._refused is not None:
@@ -207,14 +210,14 @@ class Recorder:
         options: Mapping[str, Any] | None = None,
         whole: bool = True,
     ) -> None:
-        """Make a call and note it.
+        """Make a call and record it.
 
         Args:
-            function: what is called.
-            inputs: what it reads; arrays among them, plain or recorded.
-            out: the plain array it writes.
-            arguments: from the inputs to the arguments by position.
-            options: arguments by keyword.
+            function: the function to call.
+            inputs: what it reads, including arrays, plain or recorded.
+            out: the plain array that it writes.
+            arguments: converts the inputs to the positional arguments.
+            options: keyword arguments.
             whole: whether every element of `out` is written.
         """
         if not self.knows(out):
@@ -243,9 +246,9 @@ class Recorder:
     def note_one(
         self, task: Callable[..., None], arrays: Sequence[Array], only_read: Sequence[Array]
     ) -> None:
-        """Make a call that may read and write all of `arrays`, and note it as one.
+        """Make a call that may read and write all of `arrays`, and record it as a single call.
 
-        It takes those that it only reads after the others.
+        Arrays that it only reads are passed after the others.
         """
         self._sign(task, (*arrays, *only_read), arrays[0], None)
         written = tuple(self.plain(array) for array in arrays)
@@ -260,9 +263,9 @@ class Recorder:
             each[...] = False
 
     def fresh(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        """A recorded array for what the run makes.
+        """Return a new recorded array for a result of the run.
 
-        Its memory is used again once the run has let go of it, in the same thread.
+        Its memory is reused, in the same thread, when the run no longer refers to it.
         """
         free = self._free.setdefault((self._lane[1], prod(shape), np.dtype(dtype)), [])
         memory = free.pop() if free else self._make(prod(shape), dtype)
@@ -280,16 +283,16 @@ class Recorder:
         return array
 
     def wrapped(self, array: Array) -> RecordedArray:
-        """A view of recorded memory, to go on with."""
+        """Return a view of recorded memory as a recorded array."""
         recorded = array.view(RecordedArray)
         recorded.recorder = self
         return recorded
 
     def plain(self, value: Any) -> Any:
-        """A recorded array as NumPy's own kind, the same for equal views; anything else as it is."""
+        """Return a recorded array as a plain one, one object for equal views; else the value itself."""
         if not isinstance(value, RecordedArray):
             return value
-        if value.size == 0:  # not a view of `value`, which has a base of its own
+        if value.size == 0:  # not a view of `value`, which has another base
             return np.empty(value.shape, value.dtype)
         memory = self._memory_of(value)
         if memory is None or not memory.owner.flags.c_contiguous:
@@ -297,24 +300,27 @@ class Recorder:
         offset = address(value) - memory.start
         key = (memory.number, offset, value.shape, value.strides, value.dtype)
         if key not in self._views:
-            # Not as a view of `value`, whose life would be as long as the recording's.
+            # Not a view of `value`, which would then live as long as the recording.
             self._views[key] = np.ndarray(
                 value.shape, value.dtype, memory.owner, offset, value.strides
             )
         return self._views[key]
 
     def knows(self, array: Array) -> bool:
-        """Whether the array lies in recorded memory."""
+        """Return True if the array lies in recorded memory."""
         return array.size == 0 or self._memory_of(array) is not None
 
     def number(self, value: Any, inputs: Sequence[Any]) -> Any:
-        """A value taken out of arrays. There is no recording if it depends on the input."""
+        """Return a value that was read from arrays.
+
+        If it depends on the input there will be no recording.
+        """
         if value is None or not all(map(self._is_constant, inputs)):
             self.refuse("a value is taken out of an array")
         return value
 
     def refuse(self, what: str) -> None:
-        """Something is done that cannot be recorded."""
+        """Note that an operation cannot be recorded."""
         self._refused = self._refused or what
         self._steps.clear()
 
@@ -326,7 +332,7 @@ class Recorder:
         return Task(call, *touched, seconds, *self._lane)
 
     def _spans(self, values: Sequence[Any]) -> tuple[Span, ...]:
-        """The recorded memory that arrays among the values lie in."""
+        """Return the spans of recorded memory that arrays among the values lie in."""
         arrays = (v for v in values if isinstance(v, np.ndarray) and v.size)
         return tuple(byte_bounds(array) for array in arrays if self._memory_of(array) is not None)
 
@@ -339,7 +345,10 @@ class Recorder:
     def _sign(
         self, function: Any, inputs: Sequence[Any], out: Array, options: Mapping[str, Any] | None
     ) -> None:
-        """Add a call to the digest. Arrays outside the recorded memory count by their content."""
+        """Add a call to the digest.
+
+        Arrays outside of recorded memory are identified by their content.
+        """
         name = getattr(function, "__qualname__", None) or getattr(function, "__name__", "")
         owner = getattr(getattr(function, "__self__", None), "__name__", "")
         others = sorted((key, self._signed(value)) for key, value in (options or {}).items())
@@ -365,7 +374,7 @@ class Recorder:
         return self._fold and all(flags.all() for flags in self._flags(value))
 
     def _input(self, value: Any, reads: list[Flags]) -> Any:
-        """What a recorded call gets for an input: where it is known already, a copy of it."""
+        """Return what a recorded call gets as an input: a copy if its value is known already."""
         if not isinstance(value, np.ndarray) or value.size == 0:
             return self.plain(value)
         memory = self._memory_of(value)
@@ -400,7 +409,7 @@ class Recorder:
         return self._memories[place]
 
     def _flags(self, array: Array) -> list[Flags]:
-        """The flags of every byte of an array, as one array; none where none are kept."""
+        """Return the flags of an array's bytes, as one array; an empty list if there are no flags."""
         memory = self._memory_of(array)
         if memory is None or memory.flags is None or array.size == 0:
             return []
@@ -410,7 +419,7 @@ class Recorder:
 
 
 def byte_bounds(array: Array) -> Span:
-    """The first byte of an array that is not empty, and the one behind its last."""
+    """Return the first byte of a nonempty array, and the one after its last."""
     reach = [(n - 1) * stride for n, stride in zip(array.shape, array.strides, strict=True)]
     start = address(array)
     low = start + sum(min(0, far) for far in reach)
@@ -418,6 +427,6 @@ def byte_bounds(array: Array) -> Span:
 
 
 def address(array: Array) -> int:
-    """Where the first element of an array is."""
+    """Return the address of an array's first element."""
     start: int = array.__array_interface__["data"][0]
     return start

@@ -1,4 +1,4 @@
-"""When a run of kernels is recorded, and when its recording is made in its place."""
+"""Decides when a run of kernels is recorded, and when its recording is replayed instead."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ Array = NDArray[Any]
 
 
 class Replay:
-    """Runs a function on the same arrays many times, as fast as it can.
+    """Runs a function on the same arrays many times, as fast as possible.
 
-    The first two runs are recorded; the numbers in the arrays may be others. If both recordings say
-    the same, what the function does does not depend on the numbers, and from then on the recorded
-    calls are made in its place.
+    The first two runs are recorded; the numbers in the arrays may differ. If both recordings are
+    equal, what the function does does not depend on the numbers, and from then on the recorded
+    calls are replayed instead.
     """
 
     def __init__(self) -> None:
         self._arrays: tuple[Array, ...] = ()
-        self._first: tuple[bytes, Sequence[Array]] | None = None  # what is kept of the first
+        self._first: tuple[bytes, Sequence[Array]] | None = None  # what is kept of the first run
         self._recording: Recording | None = None
         self._refused = False
 
     @property
     def recorded(self) -> bool:
-        """Whether the next run on the same arrays makes the recorded calls."""
+        """True if the next run on the same arrays replays the recorded calls."""
         return self._recording is not None
 
     def run(
@@ -41,10 +41,10 @@ class Replay:
         """Run once more.
 
         Args:
-            arrays: all that the function works on, but what is private to it.
+            arrays: all arrays that the function works on, except private ones.
             directly: runs the function.
-            record: does so too, and returns the recording if there is one; it takes the arrays that
-                the run before has made.
+            record: runs the function and returns the recording, if there is one; its argument is
+                the arrays that the run before has made.
         """
         if self._refused:
             directly()
