@@ -14,6 +14,7 @@ from netspec.compiler.ir.plan import Plan
 from netspec.runtime.engine.program import Program, make_plan
 from netspec.runtime.engine.reference import Reference
 from netspec.runtime.models.numpy_model import draw_parameter
+from netspec.tools.agreement.case import draw_inputs
 
 
 def agreement(a: Any, b: Any) -> float:
@@ -54,7 +55,7 @@ def random_parameters(graph: Graph, seed: int = 0) -> dict[str, np.ndarray]:
 
 def random_inputs(graph: Graph, batch: int, seed: int = 0) -> dict[str, np.ndarray]:
     rng = np.random.default_rng([seed, 7])
-    return {name: rng.standard_normal((batch, *shape)) for name, shape in graph.inputs.items()}
+    return draw_inputs(graph, batch, rng)
 
 
 def random_output_gradients(graph: Graph, batch: int, seed: int = 0) -> dict[str, np.ndarray]:

@@ -21,7 +21,7 @@ from tests.conftest import Run, Write
 BAD = Path(__file__).parent / "bad"
 # The helps of these files mend all that is wrong with them, one after the other.
 MENDED = """
-    arithmetic_of_inner_values arrows_of_others augmented_assignment batch_in_shape
+    arrows_of_others augmented_assignment batch_in_shape
     batch_in_shape_open channels_last_pool chains_in_condition comments_of_c comments_of_c_word elif
     indented_branches indented_loop indented_net label_with_minus layer_norm2d layer_without_value let
     numbers_without_digits pasted_keras_calls pasted_torch_lines several_without_brackets

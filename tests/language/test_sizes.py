@@ -113,7 +113,7 @@ def test_a_picture_too_small_is_an_error_with_its_layer():
         ("image -> conv(8, 3, groups = 2)", "shape/groups"),
         # What could only be if a size left open were one number.
         (
-            "image * (image -> global_avg_pool -> linear(3) -> reshape([3, 1, 1]))",
+            "image * (image -> global_avg_pool -> linear(6) -> reshape([3, 1, 2]))",
             "shape/mul-mismatch",
         ),
         ("image + (image -> adaptive_avg_pool(7))", "shape/add-mismatch"),

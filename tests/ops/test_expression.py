@@ -38,6 +38,7 @@ from netspec.compiler.numpy_backend.emit_elementwise import emit
 from netspec.compiler.ops import registry
 from netspec.kernels import elementwise, erf
 from netspec.kernels.with_numexpr import NumexprFunction
+from tests.helpers.nets import graph_of
 
 # The stored shape of an image, and the operands: two pictures and two channel vectors.
 IMAGE, BATCH = (2, 3, 4), 3
@@ -52,6 +53,7 @@ GUARDS = {
     "sqrt": lambda x: _function("sqrt", 1 + _function("absolute", x)),
     "exp": lambda x: exp(_function("tanh", x)),
     "expm1": lambda x: _function("expm1", _function("tanh", x)),
+    "power": lambda x, y: (1 + _function("absolute", x)) ** _function("tanh", y),
 }
 
 
@@ -282,23 +284,30 @@ ELEMENTWISE = [
     (cls, example)
     for cls in registry().values()
     if issubclass(cls, ElementwiseOp)
-    for example in cls.examples[:1]
+    for example in [e for e in cls.examples if len(e.inputs) <= len(FULL)][:1]
 ]
 
 
 @pytest.mark.parametrize("emitter", ["numpy", "numexpr"])
 @pytest.mark.parametrize(("cls", "example"), ELEMENTWISE, ids=[e.call for _, e in ELEMENTWISE])
 def test_large_numbers_are_no_trouble(cls, example, emitter):
-    """In single precision: no warning, nothing undefined, values and slopes as in double."""
+    """In single precision: no warning, nothing undefined, values and slopes as in double.
+
+    What is too large or undefined in double precision already, such as exp(1e4), is left out.
+    """
     ends = [0.0, 1.0, 5.0, 20.0, 80.0, 90.0, 110.0, 750.0, 1e4]
     x = np.array([*ends, *(-e for e in ends), 2.5, -2.5, 0.1, -0.1, 3.5, -3.5], np.float32)
     x = x.reshape(2, 3, 4)[None].repeat(BATCH, axis=0)
-    op = cls(**{n: f.default for n, f in cls.attributes().items()})
+    op = graph_of(example.call, example.inputs).nodes[-1].op
+    x = 1 + np.abs(x) if op.needs_positive else x
     names = FULL[: len(example.inputs)]
     # A parameter is as good as any number here.
     parameters = [Const(0.25) for _ in op.parameters(*example.inputs)]
     operands = [*map(Var, names), *parameters]
     value = op.value(*operands)
+    with np.errstate(all="ignore"):
+        found = evaluate(value, {name: x.astype(np.float64) for name in names})
+    x = np.where(np.abs(found) < 1e30, x, np.float32(1))
     exact = {name: x.astype(np.float64) for name in names}
     exact["y"] = evaluate(value, exact)
     formulas = [

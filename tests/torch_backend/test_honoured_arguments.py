@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 import netspec  # noqa: E402
 from netspec.compiler.ops import registry  # noqa: E402
-from tests.helpers.nets import net_of  # noqa: E402
+from tests.helpers.nets import net_of, random_inputs  # noqa: E402
 from tests.helpers.random_nets import random_net  # noqa: E402
 from tests.helpers.torch_support import classes  # noqa: E402
 
@@ -136,8 +136,7 @@ def same_images(module, x) -> None:
 
 
 def images_of(net: netspec.Net) -> list:
-    torch.manual_seed(0)
-    return [torch.randn(5, *shape).double() for shape in net.graph.inputs.values()]
+    return [torch.from_numpy(x) for x in random_inputs(net.graph, 5).values()]
 
 
 def test_blocks_of_a_transformer():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -39,6 +39,7 @@ class Bound:
     positional: dict[syntax.Argument, Value] = field(
         default_factory=dict
     )  # the constants among them
+    places: dict[syntax.Argument, int] = field(default_factory=dict)  # theirs among all unnamed
     ok: bool = True
 
     def make(self, op: type[OpT]) -> OpT:
@@ -64,7 +65,7 @@ class Arguments:
         bound = Bound()
         unclear = self._sort_positional(op, call, given, bound)
         named = {argument.name.id for argument in call.arguments if argument.name is not None}
-        order = iter(attribute_order(op, tuple(bound.positional.values()), named))
+        order = iter(_order(op, bound, named))
         for argument in call.arguments:
             if argument.name is not None:
                 self._bind_named(op, call, argument, bound)
@@ -94,6 +95,7 @@ class Arguments:
                 bound.inputs.append(UNKNOWN)
                 unclear = target is not None and op.arity is not None
             else:
+                bound.places[argument] = given + len(bound.inputs) + len(constants)
                 constants[argument] = value
         return unclear
 
@@ -314,6 +316,14 @@ class Arguments:
         self.reporter.report(codes.INIT_RULE, message, span, notes=notes)
         return None
 
+    def check_inputs(self, op: type[Op], bound: Bound, inputs: Sequence[Input], span: Span) -> bool:
+        """Whether a layer got as many values as it takes beside the numbers that stand for some."""
+        numbers = sum(name in bound.values for name in dict.fromkeys(op.number_places))
+        if numbers and op.arity is None and inputs:
+            return True
+        arity = op.arity - numbers if op.arity is not None and numbers < op.arity else op.arity
+        return self.check_arity(op.name, arity, inputs, span)
+
     def check_arity(
         self, name: str, arity: int | None, inputs: Sequence[Input], span: Span
     ) -> bool:
@@ -332,6 +342,18 @@ class Arguments:
         message = f"`{name}` works on {wanted}, and got {got}"
         self.reporter.report(codes.CALL_INPUTS, message, span, hints=hints)
         return False
+
+
+def _order(op: type[Op], bound: Bound, named: Set[str]) -> Sequence[str | None]:
+    """The attributes that constants without a name are for, in their order.
+
+    A number that stands for a value is the attribute of its place among the values.
+    """
+    places = op.number_places
+    if not places:
+        return attribute_order(op, tuple(bound.positional.values()), named)
+    taken = [places[min(place, len(places) - 1)] or None for place in bound.places.values()]
+    return [*taken, *(name for name in op.attributes() if name not in places)]
 
 
 def _declared(statements: Sequence[syntax.Statement], span: Span) -> Iterator[Hint]:

@@ -118,7 +118,7 @@ class Calls:
         names = self.layer_names
         bound = self.arguments.bind(cls, call, len(inputs))
         values = [*inputs, *bound.inputs]
-        if not self.arguments.check_arity(cls.name, cls.arity, values, span):
+        if not self.arguments.check_inputs(cls, bound, values, span):
             return UNKNOWN
         path = names.name(cls.name, label, span)
         known = _known(values)
@@ -175,7 +175,7 @@ class Calls:
         """
         cls = registry()[shared.call.callee.id]
         bound = self.arguments.bind(cls, shared.call)
-        ok = self.arguments.check_arity(cls.name, cls.arity, inputs, span)
+        ok = self.arguments.check_inputs(cls, bound, inputs, span)
         known = _known(inputs)
         if not ok or not bound.ok or known is None:
             return UNKNOWN

@@ -40,7 +40,10 @@ class Evaluator:
 
     def constant(self, expr: syntax.Expr, what: str) -> Constant | Unknown:
         """A compile-time constant, or UNKNOWN."""
-        value = self.evaluate(expr)
+        return self.as_constant(self.evaluate(expr), expr, what)
+
+    def as_constant(self, value: Value, expr: syntax.Expr, what: str) -> Constant | Unknown:
+        """Check that what an expression gave is a constant."""
         if isinstance(value, (Tensor, Tensors, SharedLayer)):
             self.reporter.report(
                 codes.VALUE_NOT_A_CONSTANT,

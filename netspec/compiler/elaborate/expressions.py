@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from netspec import codes
@@ -27,6 +27,7 @@ from netspec.compiler.ir.attributes import WrongValueError
 from netspec.compiler.ir.constants import Constant, ConstantError
 from netspec.compiler.ir.graph import show_shape
 from netspec.compiler.ir.initializers import Initializer
+from netspec.compiler.ir.sizes import Size
 from netspec.compiler.ops import registry
 from netspec.compiler.syntax import tree as syntax
 from netspec.diagnostics import Edit, Hint, Label, Span, quoted, suggest
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 MAX_DEPTH = 150
 
 _NO_CONSTANTS = (Tensor, Tensors, SharedLayer, Unknown)
+_VALUES = (Tensor, Tensors)
 
 
 class Expressions:
@@ -150,26 +152,8 @@ class Expressions:
         left, right = self._side(op, left, sides[0]), self._side(op, right, sides[1])
         if isinstance(left, Unknown) or isinstance(right, Unknown):
             return UNKNOWN
-        layer = {"+": "add", "*": "mul"}.get(op)
-        if isinstance(left, Tensor) and isinstance(right, Tensor) and layer in registry():
-            assert layer is not None
-            call = syntax.Call(syntax.Name(layer, span), (), span)
-            return self.apply(call, [left, right], None, span)
-        tensors = [isinstance(side, Tensor) for side in (left, right)]
-        if any(tensors):
-            message = f"{quoted(span.text)} mixes a value of the net with a constant"
-            if all(tensors):
-                message = f"`{op}` is not defined for values of the net"
-            kinds = [
-                show_shape(side.shape) if isinstance(side, Tensor) else "a constant"
-                for side in (left, right)
-            ]
-            secondary = tuple(Label(*side) for side in zip(sides, kinds, strict=True))
-            hints = tuple(self._without_operator(op, (left, right), sides, span))
-            self.reporter.report(
-                codes.VALUE_OPERATOR, message, span, secondary=secondary, hints=hints
-            )
-            return UNKNOWN
+        if isinstance(left, Tensor) or isinstance(right, Tensor):
+            return self._arithmetic(op, left, right, span, sides)
         return constants.arithmetic(op, left, right)
 
     def _side(self, op: str, value: Value, span: Span) -> Value:
@@ -178,42 +162,60 @@ class Expressions:
             return self.evaluator.one_value(value, span, f"a side of `{op}`")
         return value
 
-    def _without_operator(
-        self, op: str, values: tuple[Value, Value], sides: tuple[Span, Span], span: Span
-    ) -> Iterator[Hint]:
-        """What there is instead of arithmetic of values with constants, and of differences."""
-        left, right = values
-        texts = [side.text for side in sides]
-        if all(isinstance(value, Tensor) for value in values):
-            if op == "-":
-                better = f"{texts[0]} + ({texts[1]} -> scale(-1))"
-                words = f"{quoted(better)} starts as the difference, and learns its factor"
-                yield Hint(words, (Edit(span, better),))
-            return
-        at = 0 if isinstance(left, Tensor) else 1
-        value, number = (left, right) if at == 0 else (right, left)
-        if not isinstance(value, Tensor) or (at == 1 and op not in "+*"):
-            return
-        if value.name in self.assembly.inputs:
-            words = f"training normalises pictures: write {quoted(texts[at])} alone"
-            yield Hint(words, (Edit(span, texts[at]),), stands=True)
-        elif op in ("*", "/") and isinstance(number, (int, float)):
-            factor = texts[1 - at] if op == "*" else f"1 / {texts[1]}"
-            better = f"({texts[at]} -> scale({factor}))"
-            words = f"{quoted(better)} starts with this factor, and learns it"
-            yield Hint(words, (Edit(span, better),))
+    def _arithmetic(
+        self, op: str, left: Value, right: Value, span: Span, sides: tuple[Span, Span]
+    ) -> Value:
+        """An operator of values of the net, or of one and a number: the layer that it stands for."""
+        layer = OPERATORS.get(op)
+        pair = (left, right)
+        if layer is not None and all(_is_operand(side) for side in pair):
+            places = registry()[layer].number_places
+            numbers = [
+                _computed(places[at], side, sides[at])
+                for at, side in enumerate(pair)
+                if not isinstance(side, Tensor)
+            ]
+            return self._layer(layer, [s for s in pair if isinstance(s, Tensor)], numbers, span)
+        message = f"`{op}` is not defined for values of the net"
+        if layer is not None:
+            message = f"{quoted(span.text)} mixes a value of the net with what is no number"
+        kinds = [
+            show_shape(side.shape) if isinstance(side, Tensor) else _kind(side) for side in pair
+        ]
+        secondary = tuple(Label(*side) for side in zip(sides, kinds, strict=True))
+        notes = (f"values have {', '.join(f'`{each}`' for each in OPERATORS)} and `**`",)
+        self.reporter.report(codes.VALUE_OPERATOR, message, span, secondary=secondary, notes=notes)
+        return UNKNOWN
+
+    def _layer(
+        self, name: str, inputs: Sequence[Input], arguments: Sequence[syntax.Argument], span: Span
+    ) -> Value:
+        """Call the layer that an operator stands for."""
+        call = syntax.Call(syntax.Name(name, span), tuple(arguments), span)
+        return self.apply(call, inputs, None, span)
 
     def _power(self, expr: syntax.Power) -> Value:
-        values = self.evaluator.constants(expr.items, "an operand of `**`")
-        if values is None:
+        base, *others = expr.items
+        value = self.evaluator.evaluate(base)
+        exponents = self.evaluator.constants(others, "an exponent")
+        if exponents is None:
             return UNKNOWN
-        result = values.pop()
-        while values:
-            result = constants.power(values.pop(), result)
-        return result
+        exponent = exponents.pop()
+        while exponents:
+            exponent = constants.power(exponents.pop(), exponent)
+        if isinstance(value, Tensor):
+            argument = _computed("exponent", exponent, others[0].span.to(others[-1].span))
+            return self._layer("pow", [value], [argument], expr.span)
+        known = self.evaluator.as_constant(value, base, "an operand of `**`")
+        return UNKNOWN if isinstance(known, Unknown) else constants.power(known, exponent)
 
     def _unary(self, expr: syntax.Unary) -> Value:
-        value = self.evaluator.constant(expr.operand, f"the operand of `{expr.operators[-1]}`")
+        operand = self.evaluator.evaluate(expr.operand)
+        if isinstance(operand, Tensor) and "not" not in expr.operators:
+            is_negative = expr.operators.count("-") % 2
+            return self._layer("neg", [operand], [], expr.span) if is_negative else operand
+        what = f"the operand of `{expr.operators[-1]}`"
+        value = self.evaluator.as_constant(operand, expr.operand, what)
         if isinstance(value, Unknown):
             return UNKNOWN
         for op in reversed(expr.operators):
@@ -314,20 +316,36 @@ class Expressions:
     def _call(self, expr: syntax.Call) -> Value:
         name = expr.callee.id
         if self.names.is_function(name):
-            return self._constant_call(expr)
+            return self._function_call(expr)
         if name in initializers.RULES and self.names.scope.get(name) is None:
             return self._called_rule(expr)
         return self.apply(expr, [], None, expr.span)
 
-    def _constant_call(self, expr: syntax.Call) -> Value:
+    def _function_call(self, expr: syntax.Call) -> Value:
+        """A function of constants, or the layer of that name if it is given a value of the net."""
         name = expr.callee.id
-        values = []
-        for argument in expr.arguments:
-            if argument.name is not None:
-                message = f"`{name}` takes no named arguments"
-                self.reporter.report(codes.CONSTANT_TYPE, message, argument.span)
-                return UNKNOWN
-            values.append(self.evaluator.constant(argument.value, f"an argument of `{name}`"))
+        unnamed = [argument for argument in expr.arguments if argument.name is None]
+        named = [argument for argument in expr.arguments if argument.name is not None]
+        given = [(argument, self.evaluator.evaluate(argument.value)) for argument in unnamed]
+        as_constant, what = self.evaluator.as_constant, f"an argument of `{name}`"
+        if name in registry() and any(isinstance(value, _VALUES) for _, value in given):
+            inputs: list[Input] = []
+            numbers: list[syntax.Argument] = []
+            for argument, value in given:
+                if isinstance(value, Tensors):
+                    inputs += value.items
+                elif isinstance(value, Tensor):
+                    inputs.append(value)
+                else:
+                    number = as_constant(value, argument.value, what)
+                    numbers.append(_computed(None, number, argument.value.span))
+            call = syntax.Call(expr.callee, (*numbers, *named), expr.span)
+            return self.apply(call, inputs, None, expr.span)
+        if named:
+            message = f"`{name}` takes no named arguments"
+            self.reporter.report(codes.CONSTANT_TYPE, message, named[0].span)
+            return UNKNOWN
+        values = [as_constant(value, argument.value, what) for argument, value in given]
         known = [value for value in values if not isinstance(value, Unknown)]
         return constants.call(name, known) if len(known) == len(values) else UNKNOWN
 
@@ -376,9 +394,33 @@ class Expressions:
         return value
 
 
+OPERATORS = {"+": "add", "-": "sub", "*": "mul", "/": "div"}
+"""The layers that operators between values stand for."""
+
+
+def _is_operand(value: Value) -> bool:
+    """Whether a value of the net, or a number beside one."""
+    is_number = isinstance(value, (int, float, Size)) and not isinstance(value, bool)
+    return is_number or isinstance(value, Tensor)
+
+
+def _kind(value: Value) -> str:
+    """What stands beside a value of the net."""
+    if isinstance(value, (SharedLayer, Tensors)):
+        return "a layer" if isinstance(value, SharedLayer) else "several values"
+    return "a constant" if isinstance(value, Unknown) else constants.type_name(value)
+
+
+def _computed(name: str | None, value: Value, span: Span) -> syntax.Argument:
+    """An argument whose value is known."""
+    named = None if name is None else syntax.Name(name, span)
+    return syntax.Argument(named, syntax.Computed(value, span), span)
+
+
 _EVALUATORS: dict[type, Callable[[Expressions, Any], Value]] = {
     syntax.Name: Expressions._name,
     syntax.Literal: Expressions._literal,
+    syntax.Computed: Expressions._literal,
     syntax.ListExpr: Expressions._list,
     syntax.Parens: Expressions._parens,
     syntax.Group: Expressions._group,

@@ -192,7 +192,9 @@ class Layers:
             hints += tuple(fix_hints(fix, bound.spans, call, span))
         if error.help:
             hints += (Hint(error.help, instead=bool(error.fixes)),)
-        notes = (*error.notes, *_open_sizes([tensor.shape for tensor in inputs]))
+        # A size of 1 is repeated by what takes a number in place of a value.
+        repeats = bool(op.number_places)
+        notes = (*error.notes, *_open_sizes([tensor.shape for tensor in inputs], repeats))
         if len(inputs) > 1:
             hints += tuple(branch_hints(self.assembly, [tensor.name for tensor in inputs]))
         self.reporter.report(
@@ -201,7 +203,7 @@ class Layers:
         )  # fmt: skip
 
 
-def _open_sizes(shapes: Sequence[Shape]) -> list[str]:
+def _open_sizes(shapes: Sequence[Shape], repeats: bool) -> list[str]:
     """That a size left open would have to be the number of another value."""
     pairs = [
         pair
@@ -212,7 +214,7 @@ def _open_sizes(shapes: Sequence[Shape]) -> list[str]:
     notes: list[str] = []
     for one, two in pairs:
         size, number = (two, one) if isinstance(one, int) else (one, two)
-        if not isinstance(size, int) and isinstance(number, int):
+        if not isinstance(size, int) and isinstance(number, int) and not (repeats and number == 1):
             notes.append(f"{size} would have to be {number}, and is left open")
     return list(dict.fromkeys(notes))
 

@@ -59,11 +59,14 @@ class Names:
         return [*registry(), SPLIT, *self.module.blocks]
 
     def is_function(self, name: str) -> bool:
-        """Whether a name is that of a function of constants, such as `max`, and of nothing else."""
+        """Whether a name is that of a function of constants, such as `max`, and of no block.
+
+        It may be a layer's too: what it is given decides.
+        """
         return (
             name in constants.FUNCTIONS
             and self.scope.get(name) is None
-            and name not in self.callables()
+            and name not in self.module.blocks
         )
 
     def place(self, expr: syntax.Expr) -> Span:

@@ -50,6 +50,9 @@ class Expression:
     def __rtruediv__(self, other: Operand) -> Apply:
         return Apply("divide", (lift(other), self))
 
+    def __pow__(self, other: Operand) -> Apply:
+        return Apply("power", (self, lift(other)))
+
     def __neg__(self) -> Apply:
         return Apply("negative", (self,))
 
@@ -142,6 +145,9 @@ FUNCTIONS: dict[str, Function] = {
     "log1p": Function("log1p({})", "log1p", transcendental=True, partial=True),
     "sqrt": Function("sqrt({})", "sqrt", partial=True),
     "tanh": Function("tanh({})", "tanh", transcendental=True),
+    "sin": Function("sin({})", "sin", transcendental=True),
+    "cos": Function("cos({})", "cos", transcendental=True),
+    "power": Function("({} ** {})", "power", transcendental=True, partial=True),
     # NumPy and numexpr have no error function.
     "erf": Function("erf({})", "erf.erf", transcendental=True, in_numexpr=False),
 }
@@ -173,6 +179,8 @@ log1p = _function("log1p")
 sqrt = _function("sqrt")
 tanh = _function("tanh")
 erf = _function("erf")
+sin = _function("sin")
+cos = _function("cos")
 
 
 def sigmoid(x: Expression) -> Expression:

@@ -208,6 +208,9 @@ class Op:
     Class attributes:
         name: the op's name in a `.net` file.
         arity: the number of inputs; None for two or more.
+        number_places: the attributes that take a number in place of a value, by its place among
+            the values of a call; "" where no number can stand.
+        needs_positive: whether it is defined for positive numbers only.
         commutes_with_max: it is monotonically non-decreasing and elementwise, and its gradient is
             zero wherever it is flat, so that a maximum may be taken before it.
         takes_max: its value is the maximum over a window; of equal values the first one counts.
@@ -228,6 +231,8 @@ class Op:
 
     name: ClassVar[str]
     arity: ClassVar[int | None] = 1
+    number_places: ClassVar[tuple[str, ...]] = ()
+    needs_positive: ClassVar[bool] = False
     commutes_with_max: ClassVar[bool] = False
     takes_max: ClassVar[bool] = False
     value_range: ClassVar[tuple[float, float]] = (-math.inf, math.inf)

@@ -39,6 +39,8 @@ LAYERS = {
     "view": "reshape", "mean": "global_avg_pool", "bmm": "matmul", "transpose": "permute",
     "interpolate": "upsample", "zeropad2d": "pad", "droppath": "drop_path",
     "stochasticdepth": "drop_path", "chunk": "split",
+    "clamp": "clip", "subtract": "sub", "divide": "div", "multiply": "mul", "power": "pow",
+    "negative": "neg", "absolute": "abs",
 }  # fmt: skip
 
 # Layers that do not exist here, in lower case and without underscores, with what to use instead.
@@ -77,8 +79,8 @@ ABSENT = {
     "lppool2d": "pools are `max_pool` and `avg_pool`",
     **dict.fromkeys("lstm gru rnn lstmcell grucell rnncell embedding embeddingbag".split(),
                     "nets here have no recurrent layers and no embeddings"),
-    **dict.fromkeys("softplus softsign hardtanh celu logsigmoid glu threshold".split(),
-                    _NO_ACTIVATION),
+    "hardtanh": "numbers are limited to a range by `clip(-1, 1)`",
+    **dict.fromkeys("celu logsigmoid glu threshold".split(), _NO_ACTIVATION),
     "weightnorm": _AS_THEY_ARE, "spectralnorm": _AS_THEY_ARE,
 }  # fmt: skip
 # Layers that are written here as several layers.

@@ -34,6 +34,13 @@ class Literal:
 
 
 @dataclass(slots=True, eq=False, repr=False)
+class Computed(Literal):
+    """Stands for what an expression was found to be, so that it is not worked out again."""
+
+    value: Any
+
+
+@dataclass(slots=True, eq=False, repr=False)
 class ListExpr:
     """`[a, b]`."""
 

@@ -14,7 +14,12 @@ from netspec.compiler.torch_backend.naming import number, quote
 from netspec.compiler.torch_backend.python_layout import Doc, Group, flat
 
 # Functions that Python has an operator for.
-OPERATORS = {"torch.add": "+", "torch.mul": "*", "torch.div": "/", "torch.matmul": "@"}
+OPERATORS = {
+    "torch.add": "+", "torch.sub": "-", "torch.mul": "*", "torch.div": "/", "torch.matmul": "@",
+    "torch.pow": "**", "torch.gt": ">",
+}  # fmt: skip
+
+NEGATIVE = "torch.neg"
 
 
 def module_doc(torch: Torch, target: str | None = None) -> Doc:
@@ -51,12 +56,14 @@ class Reached:
         """An expression as Python."""
         if torch.is_module:
             return Group(f"{self.module}(", tuple(map(self.part, torch.inputs)))
+        if torch.target == NEGATIVE:
+            return f"-{_operand(torch.arguments[0], '**', 0, self.part)}"
         if torch.target in OPERATORS:
             operator = OPERATORS[torch.target]
             sides = [
                 _operand(value, operator, at, self.part) for at, value in enumerate(torch.arguments)
             ]
-            return f" {operator} ".join(sides)
+            return ("**" if operator == "**" else f" {operator} ").join(sides)
         target = torch.target
         if target.startswith("F."):
             target = f"{self.functional}.{target[2:]}"
@@ -90,7 +97,7 @@ def _operand(value: Any, operator: str, at: int, part: Callable[[Any], Doc]) -> 
     text = flat(part(value))
     if isinstance(value, Torch) and value.target in OPERATORS:
         inner = OPERATORS[value.target]
-        if not (at == 0 and (inner == operator or inner in "*/@")):
+        if operator == "**" or not (at == 0 and (inner == operator or inner in "*/@")):
             return f"({text})"
     return text if not isinstance(value, Size) else f"({text})"
 

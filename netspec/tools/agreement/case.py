@@ -63,16 +63,23 @@ class Trial:
 def make_case(graph: Graph, *, batch: int, seed: int, training: bool) -> Trial:
     """Draw the case of a seed, without masks."""
     rng = np.random.default_rng([seed, 2])
-    inputs = {
-        name: _in_single(rng.standard_normal((batch, *shape)))
-        for name, shape in graph.inputs.items()
-    }
+    inputs = {name: _in_single(x) for name, x in draw_inputs(graph, batch, rng).items()}
     parameters = {
         name: _in_single(draw_moved(parameter, seed, rng))
         for name, parameter in graph.parameters.items()
     }
     terms = {name: _term(graph, name, batch, rng) for name in graph.outputs}
     return Trial(inputs, parameters, Objective(terms), training)
+
+
+def draw_inputs(graph: Graph, batch: int, rng: np.random.Generator) -> dict[str, Array]:
+    """Standard normal numbers for every input; positive ones where a layer that reads it needs them."""
+    drawn: dict[str, Array] = {}
+    for name, shape in graph.inputs.items():
+        x = rng.standard_normal((batch, *shape))
+        readers = graph.consumers.get(name, ())
+        drawn[name] = 0.5 + np.abs(x) if any(r.op.needs_positive for r in readers) else x
+    return drawn
 
 
 def draw_moved(parameter: Parameter, seed: int, rng: np.random.Generator) -> Array:

@@ -24,12 +24,6 @@ def draw_parameters(graph: Graph, seed: int) -> dict[str, Array]:
     return {p.name: draw_moved(p, seed, rng) for p in graph.parameters.values()}
 
 
-def draw_inputs(graph: Graph, batch: int, seed: int) -> dict[str, Array]:
-    """Draw standard normal numbers for every input."""
-    rng = np.random.default_rng([seed, 5])
-    return {name: rng.standard_normal((batch, *shape)) for name, shape in graph.inputs.items()}
-
-
 def settle(graph: Graph, parameters: dict[str, Array], inputs: Mapping[str, Array]) -> list[str]:
     """Scale weights in place so that signals neither vanish nor explode; returns their names.
 

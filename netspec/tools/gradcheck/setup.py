@@ -17,9 +17,9 @@ from netspec.diagnostics import NetspecError
 from netspec.runtime.models.classifier_shape import require_sizes
 from netspec.runtime.models.numpy_model import Model
 from netspec.runtime.optim.losses import Loss, make_loss
-from netspec.tools.agreement.case import HasGraph
+from netspec.tools.agreement.case import HasGraph, draw_inputs
 from netspec.tools.agreement.objective import Objective, has_scores, make_objective
-from netspec.tools.gradcheck.parameters import draw_inputs, draw_parameters, settle
+from netspec.tools.gradcheck.parameters import draw_parameters, settle
 from netspec.tools.gradcheck.subgraph import cut
 
 Array = NDArray[Any]
@@ -66,7 +66,8 @@ def prepare(
     require_sizes(whole)
     graph = cut(whole, start, end)
     size = len(next(iter(given.values()))) if given else batch
-    inputs = draw_inputs(graph, size, seed) | {n: a for n, a in given.items() if n in graph.inputs}
+    drawn = draw_inputs(graph, size, np.random.default_rng([seed, 5]))
+    inputs = drawn | {n: a for n, a in given.items() if n in graph.inputs}
     notes = []
     if isinstance(net, Model):
         parameters = {

@@ -1,0 +1,53 @@
+"""Clipping."""
+
+from netspec.compiler.ir.contract import *
+from netspec.compiler.ops.families.function import FunctionOp
+
+
+@register
+class Clip(FunctionOp):
+    """Numbers limited to a range: y = min(max(x, low), high), dy/dx = 1 in the range, else 0.
+
+    At the ends of the range dy/dx is 1, as in PyTorch.
+    """
+
+    low: float | None = attribute(Real(), "the least number; by default there is none", None)
+    high: float | None = attribute(Real(), "the largest number; by default there is none", None)
+
+    name = "clip"
+    examples = (
+        Example("clip(-0.5, 1)", ((2, 3, 4),)),
+        Example("clip(high = 0.25)", ((7,),)),
+    )
+    bad_examples = (
+        BadExample("clip", ((7,),), codes.CALL_MISSING),
+        BadExample("clip(1, -1)", ((7,),), codes.CALL_VALUE),
+    )
+
+    def shape(self, *inputs: Shape) -> Shape:
+        """Unchanged."""
+        if self.low is None and self.high is None:
+            raise ShapeError(
+                codes.CALL_MISSING, "`clip` needs `low` or `high`, the ends of a range"
+            )
+        if self.low is not None and self.high is not None and self.low > self.high:
+            message = f"`clip` from {self.low:g} to {self.high:g} leaves no number"
+            raise ShapeError(codes.CALL_VALUE, message, blame="high")
+        return inputs[0]
+
+    def of(self, x: Expression) -> Expression:
+        """min(max(x, low), high)."""
+        raised = x if self.low is None else maximum(x, self.low)
+        return raised if self.high is None else minimum(raised, self.high)
+
+    def slope(self, y: Expression, x: Expression) -> Expression:
+        """1 in the range."""
+        inside: Expression = Const(1.0)
+        if self.high is not None:
+            inside = where(x > self.high, 0, inside)
+        return inside if self.low is None else where(x < self.low, 0, inside)
+
+    def torch(self, *inputs: Shape) -> Torch:
+        """`torch.clamp`."""
+        ends = {"min": self.low, "max": self.high}
+        return Torch("torch.clamp", (X(0),), {k: v for k, v in ends.items() if v is not None})

@@ -1,0 +1,44 @@
+"""Division, written `a / b`."""
+
+from netspec.compiler.ir.contract import *
+from netspec.compiler.ops.families.arithmetic import ArithmeticOp
+
+
+@register
+class Div(ArithmeticOp):
+    """Quotient of values whose sizes are equal or 1, or of a value and a number, written `a / b`.
+
+    y = a / b, dy/da = 1 / b, dy/db = -y / b.
+    """
+
+    left: float | None = attribute(Real(), "a number in place of the first value", None)
+    right: float | None = attribute(Real(), "a number in place of the second value", None)
+
+    name = "div"
+    arity = 2
+    number_places = ("left", "right")
+    examples = (
+        Example("div", ((2, 3, 4), (2, 3, 4))),
+        Example("div", ((1, 3, 4), (2, 3, 4))),
+        Example("div(right = 2)", ((7,),)),
+        Example("div(left = 1)", ((7,),)),
+    )
+    unequal = Code.error("shape/div-mismatch", "a quotient of values whose shapes do not fit")
+    bad_examples = (
+        BadExample("div", ((3, 4, 4), (3, 4, 5)), unequal),
+        BadExample("div", ((3, 4, 4),), codes.CALL_INPUTS),
+    )
+
+    def combine(self, *x: Expression) -> Expression:
+        """a / b."""
+        a, b = x
+        return a / b
+
+    def slopes(self, y: Expression, *x: Expression) -> tuple[Expression, ...]:
+        """1 / b and -y / b."""
+        _, b = x
+        return 1 / b, -(y / b)
+
+    def torch(self, *inputs: Shape) -> Torch:
+        """`a / b`."""
+        return self.joined("torch.div", len(inputs))

@@ -1,0 +1,156 @@
+"""Arithmetic of values, and of values with numbers: sizes of 1 are repeated."""
+
+import functools
+from collections.abc import Sequence
+from typing import TypeVar
+
+from netspec.compiler.ir.contract import *
+from netspec.compiler.ir.elementwise_op import chain_rule
+from netspec.compiler.ir.expression import lift, variables
+from netspec.compiler.ops.families.function import whole
+
+T = TypeVar("T")
+
+
+class ArithmeticOp(ElementwiseOp):
+    """A formula of values whose sizes are equal or 1; a number may stand for one of them.
+
+    Where a size is 1 the value is repeated along that axis, and its gradient is the sum over the
+    repetitions. Subclasses say `combine` and `slopes`, of all operands in order, and by
+    `number_places` which attribute holds the number that stands at a place.
+    """
+
+    def combine(self, *x: Expression) -> Expression:
+        """The formula of the value."""
+        raise NotImplementedError
+
+    def slopes(self, y: Expression, *x: Expression) -> tuple[Expression, ...]:
+        """The formula of dy/dx for each operand."""
+        raise NotImplementedError
+
+    def value(self, *x: Expression) -> Expression:
+        """The formula, with the number put in."""
+        return self.combine(*map(lift, self.operands(x)))
+
+    def derivatives(self, y: Expression, *x: Expression) -> tuple[Expression, ...]:
+        """The slopes by the values."""
+        operands = self.operands(x)
+        slopes = self.slopes(y, *map(lift, operands))
+        return tuple(s for s, o in zip(slopes, operands, strict=True) if isinstance(o, Expression))
+
+    def operands(self, values: Sequence[T]) -> list[T | float]:
+        """The values in order, with the numbers at their places among them."""
+        mixed: list[T | float] = list(values)
+        places = {name: place for place, name in enumerate(self.number_places) if name}
+        for name, place in places.items():
+            number = getattr(self, name)
+            if number is not None:
+                mixed.insert(place, number)
+        return mixed
+
+    def shape(self, *inputs: Shape) -> Shape:
+        """The larger size on each axis.
+
+        Raises:
+            ShapeError: `unequal`.
+        """
+        first = inputs[0]
+        if all(len(shape) == len(first) for shape in inputs):
+            sizes = [_common(sizes) for sizes in zip(*inputs, strict=True)]
+            known = tuple(size for size in sizes if size is not None)
+            if len(known) == len(first):
+                return known
+        shown = " and ".join(show_shape(shape) for shape in inputs)
+        message = f"`{self.name}` needs equal shapes, not {shown}"
+        raise ShapeError(self.unequal, message, help=_advice(inputs))
+
+    # -- reference
+
+    def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
+        """The chain rule, summed over the repetitions."""
+        wide = [np.broadcast_to(each, dy.shape) for each in x]
+        products = super().backward(run, dy, *wide)
+        return tuple(_summed(d * np.ones_like(dy), a) for d, a in zip(products, x, strict=True))
+
+    # -- lowering
+
+    def lower(self, to: Lowering) -> None:
+        """One elementwise step; what is repeated is laid out before."""
+        wide = [self._wide(to, i, "wide") for i in range(len(to.x))]
+        operands = _named(wide)
+        to.elementwise(to.out, self.value(*map(Var, operands)), **operands)
+
+    def lower_backward(self, to: Lowering) -> None:
+        """An elementwise step for each input, and a sum where it was repeated."""
+        if all(x.shape == to.out.shape for x in to.x):
+            super().lower_backward(to)
+            return
+        names = list(_named(to.x))
+        formulas = self.derivatives(Var("y"), *map(Var, names))
+        wide: dict[str, Buffer] = {"y": to.out, "dy": to.dy}
+        for i, formula in enumerate(formulas):
+            if not to.wanted[i]:
+                continue
+            product = Var("dy") if formula == Const(1.0) else chain_rule(formula)
+            for name in variables(product):
+                if name not in wide:
+                    wide[name] = self._wide(to, names.index(name), "again")
+            full = to.dy
+            if product != Var("dy"):
+                full = to.buffer(f"dx{i}.wide", to.out.shape)
+                to.elementwise(full, product, **{name: wide[name] for name in variables(product)})
+            if to.x[i].shape != to.out.shape:
+                dx = to.gradient_buffer(i)
+                to.call("broadcast.sum_repeated", full, dx, writes=[dx])
+                full = dx
+            to.gradient(i, full)
+
+    @staticmethod
+    def _wide(to: Lowering, index: int, suffix: str) -> Buffer:
+        """An input in the shape of the value."""
+        x = to.x[index]
+        if x.shape == to.out.shape:
+            return x
+        wide = to.buffer(f"x{index}.{suffix}", to.out.shape)
+        to.call("broadcast.repeat", x, wide, writes=[wide])
+        return wide
+
+    def joined(self, function: str, count: int) -> Torch:
+        """A function of two operands in PyTorch, nested from the left."""
+        operands = [
+            whole(each) if isinstance(each, float) else each
+            for each in self.operands([X(i) for i in range(count)])
+        ]
+        return functools.reduce(lambda a, b: Torch(function, (a, b)), operands)  # type: ignore
+
+
+def _common(sizes: Sequence[int]) -> int | None:
+    """The size that all have which are not 1; None if there are several."""
+    wide = [size for size in sizes if size != 1]
+    if not wide:
+        return 1
+    return None if any(size - wide[0] for size in wide[1:]) else wide[0]
+
+
+def _advice(inputs: Sequence[Shape]) -> str | None:
+    """How a value with fewer axes is repeated along the others, if that is plain."""
+    if len({len(shape) for shape in inputs}) == 1:
+        return None
+    longest = max(inputs, key=len)
+    for shape in inputs:
+        if len(shape) == 1 and len(longest) > 1 and not shape[0] - longest[0]:
+            ones = [shape[0], *(1 for _ in longest[1:])]
+            return f"`reshape({ones})` makes of {show_shape(shape)} a number for each channel"
+    return "sizes of 1 are repeated: `reshape` gives a value the axes that it lacks"
+
+
+def _named(x: Sequence[Buffer]) -> dict[str, Buffer]:
+    """The inputs by their names in formulas."""
+    return {"x": x[0]} if len(x) == 1 else {f"x{i}": each for i, each in enumerate(x)}
+
+
+def _summed(gradient: Array, x: Array) -> Array:
+    """The gradient of a value that was repeated."""
+    repeated = tuple(a for a, size in enumerate(x.shape) if size != gradient.shape[a])
+    total: Array = gradient.sum(axis=repeated, keepdims=True)
+    return total

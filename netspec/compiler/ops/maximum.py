@@ -1,0 +1,46 @@
+"""The larger of two."""
+
+from netspec.compiler.ir.contract import *
+from netspec.compiler.ops.families.arithmetic import ArithmeticOp
+
+
+@register
+class Maximum(ArithmeticOp):
+    """The larger of two numbers, of values whose sizes are equal or 1, or of a value and a number.
+
+    dy/da = 1 where a > b, 0 where a < b, and a half of it where they are equal, as in PyTorch.
+    Beside a number it is 1 there.
+    """
+
+    number: float | None = attribute(Real(), "a number in place of one of the values", None)
+
+    name = "maximum"
+    arity = 2
+    number_places = ("number", "number")
+    examples = (
+        Example("maximum", ((2, 3, 4), (2, 3, 4))),
+        Example("maximum", ((3, 1), (3, 5))),
+        Example("maximum(0.25)", ((7,),)),
+    )
+    unequal = Code.error("shape/maximum-mismatch", "the larger of values whose shapes do not fit")
+    bad_examples = (
+        BadExample("maximum", ((3, 4, 4), (3, 4, 5)), unequal),
+        BadExample("maximum", ((3, 4, 4),), codes.CALL_INPUTS),
+    )
+
+    def combine(self, *x: Expression) -> Expression:
+        """The larger."""
+        a, b = x
+        return maximum(a, b)
+
+    def slopes(self, y: Expression, *x: Expression) -> tuple[Expression, ...]:
+        """By both; at a tie each has a half."""
+        a, b = x
+        tie = 0.5 if self.number is None else 1.0
+        return where(a > b, 1, where(a < b, 0, tie)), where(a > b, 0, where(a < b, 1, tie))
+
+    def torch(self, *inputs: Shape) -> Torch:
+        """`torch.maximum`, or `torch.clamp` with a number."""
+        if self.number is None:
+            return Torch("torch.maximum", (X(0), X(1)))
+        return Torch("torch.clamp", (X(0),), {"min": self.number})

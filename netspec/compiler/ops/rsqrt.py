@@ -1,0 +1,23 @@
+"""Reciprocal square root."""
+
+from netspec.compiler.ir.contract import *
+from netspec.compiler.ops.families.function import FunctionOp
+
+
+@register
+class Rsqrt(FunctionOp):
+    """Reciprocal of the square root: y = 1 / sqrt(x), dy/dx = -y^3 / 2."""
+
+    name = "rsqrt"
+    torch_function = "torch.rsqrt"
+    needs_positive = True
+    value_range = (0.0, float("inf"))
+    examples = (Example("rsqrt", ((2, 3, 4),)),)
+
+    def of(self, x: Expression) -> Expression:
+        """1 / sqrt(x)."""
+        return 1 / sqrt(x)
+
+    def slope(self, y: Expression, x: Expression) -> Expression:
+        """-y^3 / 2."""
+        return -0.5 * (y * y * y)

@@ -1,0 +1,40 @@
+"""Softplus."""
+
+from netspec.compiler.ir.contract import *
+from netspec.compiler.ops.families.function import FunctionOp, whole
+
+
+@register
+class Softplus(FunctionOp):
+    """Softplus (Dugas et al. 2001): y = log(1 + exp(beta x)) / beta; y = x where beta x > threshold.
+
+    dy/dx = sigmoid(beta x), and 1 above the threshold, as in PyTorch.
+    """
+
+    beta: float = attribute(Real(0, low_open=True), "steepness of the bend", 1)
+    threshold: float = attribute(Real(), "where beta x is larger, y is x itself", 20)
+
+    name = "softplus"
+    value_range = (0.0, float("inf"))
+    examples = (
+        Example("softplus", ((2, 3, 4),)),
+        Example("softplus(beta = 2, threshold = 0.5)", ((7,),)),
+    )
+    bad_examples = (BadExample("softplus(0)", ((7,),), codes.CALL_VALUE),)
+
+    def of(self, x: Expression) -> Expression:
+        """log(1 + exp(beta x)) / beta; exp may overflow where it is not chosen."""
+        scaled = x * self.beta
+        return where(scaled > self.threshold, x, log1p(exp(scaled)) / self.beta)
+
+    def slope(self, y: Expression, x: Expression) -> Expression:
+        """sigmoid(beta x)."""
+        scaled = x * self.beta
+        return where(scaled > self.threshold, 1, sigmoid(scaled))
+
+    def torch(self, *inputs: Shape) -> Torch:
+        """`F.softplus`."""
+        return Torch(
+            "F.softplus", (X(0),), {"beta": whole(self.beta), "threshold": whole(self.threshold)},
+            defaults={"beta": 1, "threshold": 20}, as_module="nn.Softplus",
+        )  # fmt: skip

@@ -1,0 +1,43 @@
+"""Subtraction, written `a - b`."""
+
+from netspec.compiler.ir.contract import *
+from netspec.compiler.ops.families.arithmetic import ArithmeticOp
+
+
+@register
+class Sub(ArithmeticOp):
+    """Difference of values whose sizes are equal or 1, or of a value and a number, written `a - b`.
+
+    y = a - b, dy/da = 1, dy/db = -1.
+    """
+
+    left: float | None = attribute(Real(), "a number in place of the first value", None)
+    right: float | None = attribute(Real(), "a number in place of the second value", None)
+
+    name = "sub"
+    arity = 2
+    number_places = ("left", "right")
+    examples = (
+        Example("sub", ((2, 3, 4), (2, 3, 4))),
+        Example("sub", ((1, 3, 4), (2, 3, 4))),
+        Example("sub(right = 2)", ((7,),)),
+        Example("sub(left = 1)", ((7,),)),
+    )
+    unequal = Code.error("shape/sub-mismatch", "a difference of values whose shapes do not fit")
+    bad_examples = (
+        BadExample("sub", ((3, 4, 4), (3, 4, 5)), unequal),
+        BadExample("sub", ((3, 4, 4),), codes.CALL_INPUTS),
+    )
+
+    def combine(self, *x: Expression) -> Expression:
+        """a - b."""
+        a, b = x
+        return a - b
+
+    def slopes(self, y: Expression, *x: Expression) -> tuple[Expression, ...]:
+        """1 and -1."""
+        return Const(1.0), Const(-1.0)
+
+    def torch(self, *inputs: Shape) -> Torch:
+        """`a - b`."""
+        return self.joined("torch.sub", len(inputs))

@@ -1,0 +1,47 @@
+"""Choice by sign."""
+
+from netspec.compiler.ir.contract import *
+from netspec.compiler.ops.families.arithmetic import ArithmeticOp
+
+
+@register
+class Where(ArithmeticOp):
+    """One of two values: y = a where c > 0, else b, for `where(c, a, b)`; a or b may be a number.
+
+    dy/da = 1 where c > 0, else 0; dy/db the other way round; dy/dc = 0.
+    """
+
+    then: float | None = attribute(Real(), "a number in place of a", None)
+    otherwise: float | None = attribute(Real(), "a number in place of b", None)
+
+    name = "where"
+    arity = 3
+    number_places = ("", "then", "otherwise")
+    examples = (
+        Example("where", ((2, 3, 4), (2, 3, 4), (2, 3, 4))),
+        Example("where(otherwise = 0.5)", ((3, 1), (3, 5))),
+        Example("where(then = 2)", ((7,), (7,))),
+        Example("where(then = 1, otherwise = 0)", ((7,),)),
+    )
+    unequal = Code.error("shape/where-mismatch", "a choice of values whose shapes do not fit")
+    bad_examples = (
+        BadExample("where", ((7,), (7,), (6,)), unequal),
+        BadExample("where", ((7,), (7,)), codes.CALL_INPUTS),
+    )
+
+    def combine(self, *x: Expression) -> Expression:
+        """a where c > 0, else b."""
+        c, a, b = x
+        return where(c > 0, a, b)
+
+    def slopes(self, y: Expression, *x: Expression) -> tuple[Expression, ...]:
+        """0 by c; 1 by what is chosen."""
+        c, _, _ = x
+        return Const(0.0), where(c > 0, 1, 0), where(c > 0, 0, 1)
+
+    def torch(self, *inputs: Shape) -> Torch:
+        """`torch.where`; of two numbers one is of the precision of the value."""
+        c, a, b = self.operands([X(i) for i in range(len(inputs))])
+        both = not isinstance(a, X) and not isinstance(b, X)
+        other = Torch("torch.full_like", (c, b)) if both else b
+        return Torch("torch.where", (Torch("torch.gt", (c, 0)), a, other))

@@ -1,0 +1,28 @@
+"""Values repeated along axes of size 1, and sums over the repetitions."""
+
+import numpy as np
+
+from netspec.kernels.arrays import Array
+from netspec.kernels.copies import by_images
+
+
+def repeat(x: Array, out: Array) -> None:
+    """`out = x`, repeated where a size of x (N, ...) is 1 and that of `out` (N, ...) is not."""
+    by_images(lambda images: np.copyto(out[images], x[images]), out)
+
+
+def sum_repeated(dy: Array, out: Array) -> None:
+    """The sum of `dy` (N, ...) over all that `repeat` made of a number of `out` (N, ...)."""
+    sizes = enumerate(zip(dy.shape, out.shape, strict=True))
+    axes = tuple(axis for axis, (many, one) in sizes if many != one)
+    by_images(lambda images: sum_over(dy[images], axes, out[images]), dy)
+
+
+def sum_over(x: Array, axes: tuple[int, ...], out: Array) -> None:
+    """The sum of x over some axes, which stay as 1, into `out`.
+
+    One axis after the other, the last first: sums of sums are more accurate than one long sum.
+    """
+    for axis in reversed(axes[1:]):
+        x = np.add.reduce(x, axis=axis, keepdims=True)
+    np.add.reduce(x, axis=axes[:1], keepdims=True, out=out)
