@@ -1,1 +1,1 @@
-"""From a graph to a NumPy program: lowering, passes over the plan, source text."""
+"""The NumPy backend: lowers a graph to a plan, runs passes over the plan, and emits source text."""

@@ -1,4 +1,4 @@
-"""Plan to NumPy source: the program that runs, and that can be printed, read and stepped through."""
+"""Emits NumPy source for a plan: the program that runs, and that can be printed, read and debugged."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ from netspec.compiler.ir.size_text import size_text
 from netspec.compiler.ir.sizes import Size
 from netspec.compiler.numpy_backend.emit_elementwise import Emitted, emit
 
-# A function that computes more layers than this is named by the first and the last.
+# A fused function of more ops than this has a name made of only the first and the last.
 MOST_IN_A_NAME = 4
-# Names that a program has in another sense: what it defines, and the kernels that it may import.
+# Names with another meaning in a program: the functions that it defines, and the kernels that it
+# may import.
 RESERVED = frozenset(
     ("sample", "forward", "backward", *(module.name for module in iter_modules(kernels.__path__)))
 )
@@ -32,7 +33,10 @@ RESERVED = frozenset(
 
 @dataclass(frozen=True)
 class NumpySource:
-    """A program and what it needs to run: `scratch` is what its kernels ask for, per batch."""
+    """A program and what it needs to run.
+
+    `scratch` is what its kernels need, as a function of the batch.
+    """
 
     text: str
     scratch: tuple[Scratch, ...]
@@ -40,7 +44,7 @@ class NumpySource:
 
 
 def emit_program(plan: Plan, graph: Graph) -> NumpySource:
-    """The source of a plan: `sample`, `forward` and, if planned, `backward`."""
+    """Return the source of a plan: `sample`, `forward` and, if planned, `backward`."""
     return _Emitter(plan, graph).program()
 
 
@@ -48,9 +52,9 @@ class _Emitter:
     def __init__(self, plan: Plan, graph: Graph) -> None:
         self.plan = plan
         self.graph = graph
-        self.named: dict[str, str] = {}  # definitions, by the names of the functions
-        self.names: dict[str, str] = {}  # those names, by definitions under the wanted ones
-        self.numbers: Counter[str] = Counter()  # the last number behind a wanted name, less one
+        self.named: dict[str, str] = {}  # definitions, by function name
+        self.names: dict[str, str] = {}  # function names, by definition under the wanted name
+        self.numbers: Counter[str] = Counter()  # last suffix of a wanted name, less one
         self.suffix = ""
         self.tiles: dict[tuple[int, int], Emitted] = {}
         self.modules: set[str] = set()
@@ -121,7 +125,9 @@ class _Emitter:
         return "\n".join([*head, *self._open_sizes(), *lines])
 
     def _open_sizes(self) -> Iterator[str]:
-        """The sizes that the file leaves open and a function uses, as its inputs have them."""
+        """Yield the statements that read the open sizes which a function uses from the shapes of
+        its inputs.
+        """
         known: set[str] = set()
         for name, shape in self.graph.inputs.items():
             for axis, dim in enumerate(shape, start=1):
@@ -130,7 +136,10 @@ class _Emitter:
                     yield f"    {size} = {self.plan.inputs[name]}.shape[{axis}]"
 
     def _literal(self, value: Option) -> str:
-        """A number, a word or a tuple of them; sizes left open under the names of `_open_sizes`."""
+        """Return a number, a word or a tuple of them as source.
+
+        Open sizes have the names of `_open_sizes`.
+        """
         if isinstance(value, tuple):
             items = ", ".join(map(self._literal, value))
             return f"({items},)" if len(value) == 1 else f"({items})"
@@ -140,7 +149,7 @@ class _Emitter:
         return repr(value)
 
     def _comments(self, nodes: tuple[str, ...]) -> list[str]:
-        """Which lines of the file a statement comes from."""
+        """Return comments with the lines of the file that a statement comes from."""
         comments = []
         for name in nodes:
             node = self.plan.nodes.get(name)
@@ -162,7 +171,10 @@ class _Emitter:
         return _call(step.kernel, arguments)
 
     def _elementwise(self, step: ElementwiseStep) -> str:
-        """A call of the fused function; steps of one name and one formula share it."""
+        """Return a call of the fused function.
+
+        Steps with the same name and definition share the function.
+        """
         wanted = self._function_name(step)
         emitted = emit(step, wanted)
         name = self.names.get(emitted.definition)
@@ -177,7 +189,7 @@ class _Emitter:
         return _call(function, arguments.removesuffix(")").split(", "))
 
     def _free_name(self, wanted: str) -> str:
-        """A name that no function has: the wanted one, or that with a number."""
+        """Return a name that no function has yet: the wanted one, with a number if it is taken."""
         name = wanted
         while name in self.named:
             self.numbers[wanted] += 1
@@ -185,7 +197,7 @@ class _Emitter:
         return name
 
     def _function_name(self, step: ElementwiseStep) -> str:
-        """What a fused function does, by the layers whose formulas it computes."""
+        """Return a name for a fused function, made of the ops whose formulas it computes."""
         found = (self.plan.nodes.get(name) for name in step.nodes)
         ops = list(dict.fromkeys(node.op.name for node in found if node is not None))
         if len(ops) > MOST_IN_A_NAME:
@@ -195,7 +207,7 @@ class _Emitter:
 
 
 def _call(function: str, arguments: Sequence[str]) -> str:
-    """A call on one line, or its arguments filled over lines of their own."""
+    """Return a call on one line, or with its arguments on lines of their own if it is too long."""
     call = f"{function}({', '.join(arguments)})"
     if len(call) <= 92:
         return call
@@ -208,10 +220,12 @@ def _call(function: str, arguments: Sequence[str]) -> str:
 
 
 def plain(text: str) -> str:
-    """Text of the user's that goes into a comment or docstring: nothing that could end it."""
+    """Escape text from the user for a comment or docstring, so that it cannot end it."""
     return text.encode("unicode_escape").decode("ascii").replace('"', "'")
 
 
 def file_name(graph: Graph) -> str:
-    """The name of the file that a graph is from, without its folder: the same from everywhere."""
+    """Return the file name that a graph is from, without the folder, so that it is the same
+    everywhere.
+    """
     return plain(graph.span.source.file_name if graph.span is not None else graph.name)

@@ -1,4 +1,4 @@
-"""Elementwise formulas as source: a function of blocked NumPy ufuncs, or a numexpr program."""
+"""Emits elementwise formulas: as a function of blocked NumPy ufuncs, or as a numexpr program."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from netspec.compiler.ir.sizes import Dim, typical
 
 @dataclass(frozen=True, slots=True)
 class Emitted:
-    """A step as source: its definition, the call in the program, and what scratch it needs.
+    """A step as source: its definition, the call in the program, and the scratch that it needs.
 
-    `modules` are those of `netspec.kernels` that the definition names.
+    `modules` are the modules of `netspec.kernels` that the definition uses.
     """
 
     definition: str
@@ -27,7 +27,7 @@ class Emitted:
 
 
 def emit(step: ElementwiseStep, name: str) -> Emitted:
-    """The source of a step under a function name."""
+    """Return the source of a step, under a function name."""
     if step.emitter == "numexpr":
         return _emit_numexpr(step, name)
     return _emit_numpy(step, name)
@@ -37,7 +37,7 @@ def emit(step: ElementwiseStep, name: str) -> Emitted:
 
 
 class _Registers:
-    """Hands out numbered registers, and takes back those whose value is no longer needed."""
+    """Allocates numbered registers, and reuses those whose value is no longer needed."""
 
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix
@@ -56,7 +56,10 @@ class _Registers:
 
 
 class _Statements:
-    """The ufunc calls of a formula, each subformula once, in an order that needs few registers."""
+    """The ufunc calls of a formula.
+
+    Each subformula is computed once, in an order that needs few registers.
+    """
 
     def __init__(self, step: ElementwiseStep) -> None:
         self.step = step
@@ -75,7 +78,7 @@ class _Statements:
                 self._count(argument)
 
     def value(self, formula: Expression, target: str | None = None) -> str:
-        """Compute a formula; gives the name or number that holds it."""
+        """Compute a formula. Return the name or the number that holds its value."""
         if isinstance(formula, Const):
             return _number(formula.value)
         if isinstance(formula, Var):
@@ -93,7 +96,7 @@ class _Statements:
             out = self._choose(arguments, target)
             self._release_all(formula)
         else:
-            # The register of a dying operand can take the result.
+            # The result can be put into the register of an operand that is no longer needed.
             self._release_all(formula)
             out = target or bank.take()
             ufunc = function.numpy if function.kernel_module else f"np.{function.numpy}"
@@ -102,10 +105,12 @@ class _Statements:
         return out
 
     def _mask(self, arguments: list[str], formula: Apply, target: str | None) -> str:
-        """`where(c, a, 0)` as `a * c`: true and false count as 1 and 0, faster than a masked copy.
+        """Compute `where(c, a, 0)` as `a * c`, with true and false as 1 and 0.
 
-        The product is of numbers alone: NumPy would convert a condition in it into an array that it
-        allocates. The register that holds 1 and 0 is none of the operands'.
+        This is faster than a masked copy.
+
+        Both factors are numbers, because NumPy would allocate an array to convert a condition. The
+        register that holds 1 and 0 is not one of the operands' registers.
         """
         condition, then, _ = arguments
         ones = self.floats.take()
@@ -118,7 +123,9 @@ class _Statements:
         return out
 
     def _choose(self, arguments: list[str], target: str | None) -> str:
-        """`where`, by two registers of its own: the output may be the memory of an operand."""
+        """Compute `where` with two registers of its own, because the output may share memory with
+        an operand.
+        """
         spare, mask = self.floats.take(), self.floats.take()
         out = target or spare
         self.lines.append(f"elementwise.select({', '.join(arguments)}, {mask}, {spare}, out={out})")
@@ -140,7 +147,9 @@ class _Statements:
 
 
 def _can_multiply(where: Apply) -> bool:
-    """Whether `where(c, a, 0)` is `a * c`: not if `a` might be infinite where it is not chosen."""
+    """Whether `where(c, a, 0)` can be computed as `a * c`: not if `a` may be infinite where c is
+    false.
+    """
     _, then, otherwise = where.arguments
     return otherwise == Const(0.0) and not any(
         FUNCTIONS[e.function].partial for e in walk(then) if isinstance(e, Apply)
@@ -148,25 +157,25 @@ def _can_multiply(where: Apply) -> bool:
 
 
 def _overflows(formula: Expression) -> bool:
-    """Whether an infinite exponential is an ordinary step on the way (sigmoid's, for one)."""
+    """Whether exp may overflow to infinity as an intermediate step, as in the sigmoid."""
     return any(isinstance(e, Apply) and e.function in ("exp", "expm1") for e in walk(formula))
 
 
 def _kernel_modules(formula: Expression) -> Iterator[str]:
-    """The kernels that stand in for functions that NumPy lacks."""
+    """Yield the kernel modules of functions that NumPy lacks."""
     functions = {e.function for e in walk(formula) if isinstance(e, Apply)}
     return filter(None, (FUNCTIONS[name].kernel_module for name in functions))
 
 
 def _number(value: float) -> str:
-    """A number as Python writes it, infinities included."""
+    """Return a number as Python writes it, including infinities."""
     return repr(value) if math.isfinite(value) else f'float("{value}")'
 
 
 def _emit_numpy(step: ElementwiseStep, name: str) -> Emitted:
     statements = _Statements(step)
     result = statements.value(step.formula, "out[rows]")
-    if result != "out[rows]":  # a formula that is a single operand or number
+    if result != "out[rows]":  # the formula is a single operand or number
         statements.lines.append(f"np.copyto(out[rows], {result})")
     floats = [f"t{i}" for i in range(statements.floats.count)]
     flags = [f"m{i}" for i in range(statements.flags.count)]
@@ -197,7 +206,7 @@ def _emit_numpy(step: ElementwiseStep, name: str) -> Emitted:
 
 
 def _docstring(text: str) -> str:
-    """A docstring; a long formula goes over several lines."""
+    """Return a docstring. A long formula is spread over several lines."""
     if len(text) <= 90:
         return f'    """{text}"""'
     first, *rest = textwrap.wrap(text, 88, break_long_words=False, break_on_hyphens=False)
@@ -205,15 +214,17 @@ def _docstring(text: str) -> str:
 
 
 def _as_rows(step: ElementwiseStep) -> Iterator[str]:
-    """The statements that lay all arrays out as matrices, or as vectors where nothing is broadcast.
+    """Yield the statements that reshape all arrays to matrices, or to vectors if nothing is
+    broadcast.
 
-    They find the sizes at run time: steps that differ in sizes alone share a function.
+    They read the sizes at run time, so steps that differ only in their sizes share a function.
     """
     vectors = step.vectors
     options = f", axes={_axes(step)}" if _axes(step) > 2 else ""
     for name in vectors:
         if not _is_single(step, name):
-            # A row of the picture at once: NumPy's inner loop is as long as its shortest operand.
+            # Broadcast over a whole row of the picture: NumPy's inner loop is as long as its
+            # shortest operand.
             yield f"{name} = elementwise.along(out, {name}{options})"
     arrays = ["out", *(name for name in step.operands if name not in vectors)]
     layout = f"rows({', '.join(arrays)}{options})" if vectors else f"flat({', '.join(arrays)})"
@@ -222,19 +233,19 @@ def _as_rows(step: ElementwiseStep) -> Iterator[str]:
 
 
 def _rank(step: ElementwiseStep, name: str) -> int:
-    """How many of the last axes a broadcast operand meets."""
+    """Return the number of last axes to which a broadcast operand applies."""
     operand = step.operands[name]
     return len(operand.shape) if isinstance(operand, Buffer) else 0
 
 
 def _is_single(step: ElementwiseStep, name: str) -> bool:
-    """Whether a broadcast operand is one number for all, which NumPy broadcasts as well."""
+    """Whether a broadcast operand is a single number, which NumPy broadcasts by itself."""
     operand = step.operands[name]
     return isinstance(operand, Buffer) and operand.shape == (1,)
 
 
 def _axes(step: ElementwiseStep) -> int:
-    """How many axes make up a row."""
+    """Return the number of axes that make up a row."""
     return max([2, *(_rank(step, name) for name in step.vectors)])
 
 
@@ -246,8 +257,10 @@ def _width(step: ElementwiseStep) -> Dim:
 
 
 def _emit_numexpr(step: ElementwiseStep, name: str) -> Emitted:
-    """`NAME = elementwise program`; numbers are passed as arrays, for numexpr would take them as
-    double precision and everything they meet with them.
+    """Return `NAME = elementwise program`.
+
+    Numbers are passed as arrays, because numexpr would take literals as double precision, and so
+    everything that is combined with them.
     """
     constants: dict[float, str] = {}
 

@@ -1,4 +1,4 @@
-"""`--explain-plan`: what each pass did, what it should gain, and the plan that came of it."""
+"""`--explain-plan`: what each pass did, what it is expected to gain, and the resulting plan."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SHOWN = 12
 
 
 def explain_plan(graph: Graph, *, training: bool, without: Collection[str] = ()) -> str:
-    """The explanation of the program that `make_plan` plans, as text."""
+    """Return an explanation of the program that `make_plan` plans, as text."""
     changes: list[PassChange] = []
     plan = make_plan(graph, training=training, backward=training, without=without, changes=changes)
     parts = [_change(change) for change in changes]

@@ -1,4 +1,4 @@
-"""What a pass did, in words: read off the plans before and after it.
+"""Describes what a pass did, by comparing the plans before and after it.
 
 Memory traffic is counted for one image in float32: a value that is stored is written once and read
 at least once.
@@ -21,7 +21,7 @@ FLOAT32 = 4
 
 
 def turned_round(before: Graph, after: Graph) -> Iterator[str]:
-    """For `pool_first`."""
+    """Describe the changes of `pool_first`."""
     gone = [node for node in before.nodes if node.name not in after.by_name]
     readers = [before.consumers[node.name][0].name for node in gone]
     for node, reader in zip(gone, readers, strict=True):
@@ -33,7 +33,7 @@ def turned_round(before: Graph, after: Graph) -> Iterator[str]:
 
 
 def folded(before: Plan, after: Plan) -> Iterator[str]:
-    """For `fold_batch_norm`."""
+    """Describe the changes of `fold_batch_norm`."""
     steps = list(folds(after))
     for step in steps:
         yield f"{step.node}: folded into the weight of {_name(step.writes[0]).partition('.folded')[0]}"
@@ -42,7 +42,7 @@ def folded(before: Plan, after: Plan) -> Iterator[str]:
 
 
 def fused(before: Plan, after: Plan) -> Iterator[str]:
-    """For `fuse`."""
+    """Describe the changes of `fuse`."""
     for step in after.steps:
         if isinstance(step, ElementwiseStep) and len(step.nodes) > 1:
             yield f"{' + '.join(step.nodes)}: one step, {step.formula}"
@@ -53,7 +53,7 @@ def fused(before: Plan, after: Plan) -> Iterator[str]:
 
 
 def recomputed(before: Plan, after: Plan) -> Iterator[str]:
-    """For `recompute`."""
+    """Describe the changes of `recompute`."""
     again = [step for step in made_again(after) if step not in before.backward]
     for step in again:
         yield f"{' + '.join(step.nodes)}: made again as {_name(step.output)}"

@@ -1,4 +1,4 @@
-"""Graph to plan: each op lowers itself forward, then, in reverse order, backward."""
+"""Lowers a graph to a plan: each op lowers itself forward, then, in reverse order, backward."""
 
 from __future__ import annotations
 
@@ -30,17 +30,18 @@ def lower(
     keep_activations: bool = False,
     frozen: frozenset[str] = frozenset(),
 ) -> Plan:
-    """The plan of a graph, one or more steps a node, before any pass.
+    """Return the plan of a graph, with one or more steps for each node, before any pass.
 
     Args:
         graph: a checked graph without dead nodes.
-        training: batch statistics and dropout masks, or the running statistics and none.
-        backward: whether gradients are wanted at all.
-        input_gradients: whether those of the net's inputs are wanted too.
-        keep_activations: keep every activation, its gradient and what that is the sum of to the
-            end, for a checker.
-        frozen: parameters that are not trained. They get no gradient; a layer that is left with
-            none to train runs as in evaluation.
+        training: whether to use batch statistics and dropout masks, or running statistics and no
+            masks.
+        backward: whether any gradients are computed.
+        input_gradients: whether the gradients of the net's inputs are computed too.
+        keep_activations: keep every activation, its gradient, and the terms of which that is the
+            sum, for a checker.
+        frozen: parameters that are not trained. They get no gradient. A layer without any other
+            parameters to train runs as in evaluation.
     """
     return _Lowerer(graph, training, input_gradients, keep_activations, frozen).plan(backward)
 
@@ -63,7 +64,7 @@ class _Lowerer:
         self.backward: list[Step] = []
         self.values: dict[str, Buffer] = {}
         self.lowered: dict[str, Lowering] = {}
-        # The gradient of a value is the sum of what its readers contribute.
+        # The gradient of a value is the sum of the contributions of its readers.
         self.contributions: dict[str, list[Buffer]] = {}
         self.filled: set[str] = set()
         self.needs_gradient = self._find_needed(input_gradients)
@@ -71,7 +72,7 @@ class _Lowerer:
         self.edges: dict[tuple[str, int], Buffer] = {}
 
     def _find_needed(self, input_gradients: bool) -> set[str]:
-        """The values through which some wanted gradient flows."""
+        """Return the values through which a wanted gradient flows."""
         needed = set(self.graph.inputs) if input_gradients else set()
         for node in self.graph.nodes:
             parameters = [p for p in node.parameters.values() if p not in self.frozen]
@@ -195,7 +196,7 @@ class _Lowerer:
             self.edges[node.name, i] = buffer
 
     def _gradient_of(self, value: str) -> Buffer:
-        """The sum of a value's contributions, in one buffer."""
+        """Return a buffer with the sum of a value's contributions."""
         parts = self.contributions[value]
         if len(parts) == 1:
             return parts[0]
@@ -210,10 +211,13 @@ class _Lowerer:
     def _parameter_gradient(
         self, node: Node, sums: list[Step]
     ) -> Callable[[str], Buffer | GradientRef]:
-        """Where a node writes a parameter's gradient: a shared one is added up."""
+        """Return the function that gives the array for a parameter's gradient.
+
+        The gradients of a shared parameter are added up, by steps that are appended to `sums`.
+        """
 
         def where(name: str) -> Buffer | GradientRef:
-            if name in self.frozen:  # its kernel writes it all the same
+            if name in self.frozen:  # its kernel writes a gradient all the same
                 shape = self.graph.parameters[name].shape
                 return Buffer(f"{node.name}.d({name})", shape, batched=False)
             gradient = GradientRef(name)
@@ -232,10 +236,10 @@ class _Lowerer:
 
 
 def is_frozen(graph: Graph, node: Node, frozen: Collection[str]) -> bool:
-    """Whether nothing in a layer changes in training.
+    """Whether no parameter or buffer of a layer changes in training.
 
-    That is so if each of its trained parameters is frozen; if it has none, as a batch norm without
-    weight and bias, each of its buffers.
+    This is so if all of its trainable parameters are frozen. If it has none, like a batch norm
+    without weight and bias, all of its buffers must be.
     """
     names = list(node.parameters.values())
     trained = [name for name in names if graph.parameters[name].trainable]

@@ -1,4 +1,4 @@
-"""The memory of a NumPy program, known before it runs: every array that a step holds."""
+"""The memory of a NumPy program, computed before it runs: every array that a step uses."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from netspec.compiler.numpy_backend.emit import NumpySource, emit_program
 from netspec.compiler.numpy_backend.passes.plan_memory import plan_memory
 from netspec.kernels import elementwise
 
-# Cache lines and vector registers are 64 bytes: no two buffers share one.
+# Cache lines and vector registers are 64 bytes, so no two buffers share one.
 ALIGNMENT = 64
 
 
 @dataclass(frozen=True)
 class Footprint:
-    """Bytes of a program at one batch size.
+    """The memory of a program at one batch size, in bytes.
 
     Attributes:
-        arena: the buffers of a step, laid out by their lifetimes.
-        least: the largest set of buffers alive at once: no arena is smaller.
-        apart: what the same buffers would take without sharing.
-        scratch: what the kernels work in.
+        arena: the buffers of a step, placed by their lifetimes.
+        least: the largest sum of buffers alive at once, which is a lower bound of the arena.
+        apart: the sum of the same buffers if they did not share memory.
+        scratch: the scratch memory of the kernels.
         outside: outputs and their gradients, which the caller reads and fills.
-        given: the inputs: the caller's own arrays.
-        parameters, gradients: of the net, buffers among the parameters.
+        given: the inputs, which are the caller's own arrays.
+        parameters, gradients: those of the net; buffers count as parameters.
     """
 
     batch: int
@@ -43,19 +43,19 @@ class Footprint:
 
     @property
     def ratio(self) -> float:
-        """The arena over the least one."""
+        """The size of the arena, divided by its lower bound."""
         return self.arena / self.least if self.least else 1.0
 
     @property
     def total(self) -> int:
-        """What a step holds, but for the caller's inputs."""
+        """The memory of a step, without the caller's inputs."""
         return self.arena + self.scratch + self.outside + self.parameters + self.gradients
 
 
 def footprint(graph: Graph, plan: Plan, batch: int, itemsize: int = 4) -> Footprint:
-    """The footprint of a plan of a graph, for numbers of `itemsize` bytes.
+    """Return the memory use of a graph's plan, for numbers of `itemsize` bytes.
 
-    The threads of this machine count: each has scratch of its own.
+    It depends on the number of threads of this machine, because each has scratch of its own.
     """
     memory = plan_memory(plan)
     given = set(plan.inputs.values())
@@ -81,7 +81,7 @@ def footprint(graph: Graph, plan: Plan, batch: int, itemsize: int = 4) -> Footpr
 
 
 def scratch_elements(source: NumpySource, batch: int) -> int:
-    """The elements of scratch that suffice for every step of a program."""
+    """Return the number of scratch elements that is enough for every step of a program."""
     kernels = (_kernel_scratch(scratch, batch) for scratch in source.scratch)
     tiles = (elementwise.scratch_size(t.width, t.registers) for t in source.tiles)
     return max([1, *kernels, *tiles])

@@ -1,4 +1,4 @@
-"""The memory of a NumPy program as a table, and as JSON's objects."""
+"""The memory of a NumPy program, as a table and as objects for JSON."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ ROWS: tuple[tuple[str, Callable[[Footprint], str], str], ...] = (
 
 
 def as_table(name: str, footprints: Sequence[Footprint], width: int | None = None) -> str:
-    """A column for each program; what the rows are is cut to fit a `width`."""
+    """Return a table with a column for each program.
+
+    The titles of the rows are cut to fit a `width`.
+    """
     first = footprints[0]
     images = f"{first.batch:,} image{'s' * (first.batch != 1)}"
     heads = ["training" if f.training else "inference" for f in footprints]
@@ -40,7 +43,7 @@ def as_table(name: str, footprints: Sequence[Footprint], width: int | None = Non
 
 
 def as_object(footprints: Sequence[Footprint]) -> dict[str, Any]:
-    """Bytes by name, for each program."""
+    """Return the numbers of bytes by name, for each program."""
     return {
         "training" if f.training else "inference": {
             key: value for key, value in dataclasses.asdict(f).items() if key != "training"

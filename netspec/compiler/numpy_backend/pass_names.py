@@ -1,6 +1,6 @@
-"""The passes on the way to the NumPy program: their names, and what each does.
+"""The names of the passes on the way to the NumPy program, and what each does.
 
-Apart from the passes, so that a command line can name them before anything is loaded.
+They are separate from the passes, so that a command line can name them without loading the passes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""From a graph to the plan that runs: which passes, in which order, and what each of them did.
+"""The pipeline from a graph to the plan that runs: which passes run, in which order, and what each
+did.
 
-A pass is a function from graph to graph or from plan to plan. Each can be left out by name, alone or
-with others, and the program is right without any of them: `netspec compile --target numpy --no-fuse`.
+A pass is a function from graph to graph or from plan to plan. Any of them can be left out by name,
+and the program is still correct: `netspec compile --target numpy --no-fuse`.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from netspec.diagnostics import NetspecError, suggest
 
 @dataclass(frozen=True)
 class GraphPass:
-    """A step before the graph is lowered; see `Pass`."""
+    """A pass over the graph before it is lowered; see `Pass`."""
 
     name: str
     gain: str
@@ -39,12 +40,12 @@ class GraphPass:
 
 @dataclass(frozen=True)
 class Pass:
-    """A step on the way from the lowered graph to the program.
+    """A pass over the plan, between lowering and the program.
 
     Attributes:
         name: what `--no-NAME` leaves out; `PASS_NAMES` says what it does.
-        gain: what it is expected to gain, in a line.
-        apply: the pass.
+        gain: what it is expected to gain, in one line.
+        apply: the function of the pass.
         changes: lines that say what it did, from the plans before and after.
     """
 
@@ -87,7 +88,7 @@ PASSES: tuple[Pass, ...] = (
 
 @dataclass(frozen=True)
 class PassChange:
-    """What a pass did: lines in words, none where it found nothing to do."""
+    """What a pass did, as lines of text; there are none if it found nothing to do."""
 
     by: GraphPass | Pass
     lines: tuple[str, ...]
@@ -101,21 +102,21 @@ def make_plan(
     changes: list[PassChange] | None = None,
     **options: Any,
 ) -> Plan:
-    """Lower a graph and run the passes.
+    """Lower a graph, run the passes, and return the plan.
 
     Args:
         graph: a checked graph without dead nodes.
         training: as for `lower`.
         without: the names of passes to leave out.
-        changes: what each pass did is appended to it.
-        options: the others of `lower`.
+        changes: a list to which what each pass did is appended.
+        options: the other options of `lower`.
 
     Raises:
         NetspecError: `compile/pass` for an unknown name in `without`.
     """
     _require_names(without)
     written = graph
-    if not options.get("keep_activations"):  # who wants to see a value wants it as it was written
+    if not options.get("keep_activations"):  # a kept value must be the one of the written graph
         for each in GRAPH_PASSES:
             if each.name not in without:
                 before, graph = graph, each.apply(graph)
@@ -130,7 +131,7 @@ def make_plan(
 def run_passes(
     plan: Plan, without: Collection[str] = (), changes: list[PassChange] | None = None
 ) -> Plan:
-    """A plan through all passes over plans; see `make_plan`."""
+    """Return a plan after all passes over plans; see `make_plan`."""
     for each in PASSES:
         if each.name not in without:
             before, plan = plan, each.apply(plan)
@@ -140,7 +141,9 @@ def run_passes(
 
 
 def _as_written(plan: Plan, graph: Graph, written: Graph) -> Plan:
-    """A plan that speaks of those values alone that mean the same in the graph as it was written."""
+    """Return a plan that refers only to values with the same meaning in the graph as it was
+    written.
+    """
     same = {
         node.name
         for node in graph.nodes

@@ -1,1 +1,1 @@
-"""Pure functions from graph to graph and from plan to plan."""
+"""Passes: pure functions from graph to graph, and from plan to plan."""

@@ -1,9 +1,9 @@
 """Fold a batch norm with constant statistics into the layer before it.
 
-There, a batch norm is y = x*scale + shift with numbers of its parameters alone. Where x is what a
-convolution or a linear layer gives and nobody else reads it, scaling that layer's weight is the same:
-its outputs are few, and its weights fewer. The weight is scaled anew in every pass, so a program
-never runs with what the parameters were some time ago.
+In evaluation a batch norm is y = x*scale + shift, where scale and shift depend only on its
+parameters. If x is the result of a convolution or a linear layer and has no other reader, scaling
+the weight of that layer has the same effect, and a weight is smaller than the outputs. The weight
+is scaled again in every forward pass, so a program never runs with outdated parameters.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from netspec.compiler.ir.plan import (
     Step,
 )
 
-# The kernel that makes scale and shift of parameters alone.
+# The kernel that computes scale and shift from the parameters alone.
 CONSTANT = "batch_norm.running_scale_shift"
 FOLD = "folding.fold"
 
@@ -41,7 +41,8 @@ def _linear_weight(layer: KernelStep, x: Buffer, out: Buffer) -> Shape:
     return (out.shape[-1], x.shape[-1])
 
 
-# Kernels of (x, weight, bias, out, ...), and the shape of the weight, its outputs in front.
+# Kernels with the arguments (x, weight, bias, out, ...), and the shape of the weight, outputs
+# first.
 FOLDABLE: Mapping[str, Callable[[KernelStep, Buffer, Buffer], Shape]] = {
     "conv.forward": _conv_weight,
     "linear.forward": _linear_weight,
@@ -49,7 +50,7 @@ FOLDABLE: Mapping[str, Callable[[KernelStep, Buffer, Buffer], Shape]] = {
 
 
 def fold_batch_norm(plan: Plan) -> Plan:
-    """The plan with every batch norm in evaluation that follows its layer directly folded into it."""
+    """Return the plan with each batch norm in evaluation folded into the layer directly before it."""
     forward = list(plan.forward)
     readers = Counter(operand for step in plan.steps for operand in step.reads)
     fixed = set(plan.external())
@@ -66,7 +67,7 @@ def fold_batch_norm(plan: Plan) -> Plan:
 
 
 def _pattern(step: Step, maker: dict[Operand, Step]) -> tuple[KernelStep, KernelStep] | None:
-    """The layer before a batch norm, and the step that makes the norm's vectors."""
+    """Return the layer before a batch norm, and the step that computes the norm's vectors."""
     if not isinstance(step, ElementwiseStep) or set(step.operands) != {"x", "scale", "shift"}:
         return None
     if step.formula != Var("x") * Var("scale") + Var("shift"):
@@ -82,7 +83,9 @@ def _pattern(step: Step, maker: dict[Operand, Step]) -> tuple[KernelStep, Kernel
 def _fold(
     forward: list[Step], norm: ElementwiseStep, layer: KernelStep, vectors: KernelStep
 ) -> None:
-    """Put vectors, fold and layer where the layer was; the norm's step goes."""
+    """Replace the layer by three steps, for the vectors, the fold and the layer, and remove the
+    norm's step.
+    """
     x, weight, bias, out, *rest = layer.arguments
     scale, shift = norm.operands["scale"], norm.operands["shift"]
     shape = FOLDABLE[layer.kernel](layer, cast(Buffer, x), cast(Buffer, out))
@@ -102,5 +105,5 @@ def _fold(
 
 
 def folds(plan: Plan) -> Iterator[KernelStep]:
-    """The steps of a plan that fold something."""
+    """Yield the steps of a plan that fold a batch norm."""
     return (s for s in plan.forward if isinstance(s, KernelStep) and s.kernel == FOLD)

@@ -1,4 +1,4 @@
-"""Fuse elementwise steps: a value that one elementwise step makes and one other reads is never stored."""
+"""Fuses elementwise steps: a value that only another elementwise step reads is never stored."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from collections.abc import Sequence
 from netspec.compiler.ir.expression import Apply, Expression, Var, substitute, walk
 from netspec.compiler.ir.plan import Buffer, ElementwiseStep, Operand, Plan, Step
 
-# A formula with more functions than this needs more registers than the cache has room for.
+# A formula with more functions than this needs more registers than fit into the cache.
 MAX_FUNCTIONS = 24
 
 
 def fuse(plan: Plan) -> Plan:
-    """The plan with chains of elementwise steps made one step each.
+    """Return the plan with each chain of elementwise steps fused into one step.
 
-    A step is fused into its reader if the reader is elementwise too, of the same shape, in the same
-    phase, and the only one.
+    A step is fused into its reader if that is its only reader, is elementwise too, has the same
+    shape, and is in the same phase.
     """
     readers = Counter(operand for step in plan.steps for operand in step.reads)
     fixed = set(plan.external())
@@ -67,7 +67,10 @@ def _functions(formula: Expression) -> int:
 
 
 def _inlined(earlier: ElementwiseStep, later: ElementwiseStep) -> ElementwiseStep:
-    """`later` with `earlier` put in; operands that are the same array share one variable."""
+    """Return `later` with the formula of `earlier` substituted.
+
+    Operands that are the same array share a variable.
+    """
     operands: dict[str, Operand] = {}
     names: dict[Operand, str] = {}
 

@@ -1,4 +1,4 @@
-"""Where things of given sizes and lifetimes go in one stretch of memory."""
+"""Places objects of given sizes and lifetimes in one block of memory."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 
 def place(sizes: Sequence[int], alive: Sequence[tuple[int, int]]) -> tuple[list[int], int]:
-    """An offset for each thing, and how long the stretch must be.
+    """Return an offset for each object, and the size of the block.
 
-    Greedy by size (Pisarchyk and Lee 2020): the largest first, each at the lowest offset that nothing
-    alive at the same time occupies. `alive` are the first and last step that use a thing, both of
-    them included.
+    The method is greedy by size (Pisarchyk and Lee 2020): the largest object first, each at the
+    lowest offset where it overlaps no object that is alive at the same time. `alive` has the first
+    and the last step that use each object, both included.
     """
     placed: list[tuple[int, int, int, int]] = []  # start, end, first, last; sorted
     offsets = [0] * len(sizes)

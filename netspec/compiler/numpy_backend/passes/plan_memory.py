@@ -1,4 +1,4 @@
-"""Where each buffer lives: lifetimes, in-place results, and offsets in one arena."""
+"""Memory planning: lifetimes of buffers, results in place of operands, and offsets in one arena."""
 
 from __future__ import annotations
 
@@ -11,25 +11,26 @@ from netspec.compiler.numpy_backend.passes.placement import place
 
 @dataclass
 class Storage:
-    """A stretch of memory and the steps between which it is in use, both ends included."""
+    """A block of memory, and the first and last step that use it."""
 
     buffers: list[Buffer]
     first: int
     last: int
 
     def elements(self, batch: int) -> int:
-        """Its size for a batch."""
+        """Return its number of elements for a batch size."""
         return max(buffer.elements(batch) for buffer in self.buffers)
 
 
 @dataclass
 class MemoryPlan:
-    """The storages of a plan.
+    """The placement of a plan's buffers in storages.
 
     Attributes:
-        storages: what is laid out in the arena.
-        home: the storage of each buffer that owns memory; views, also those of parameters, have none.
-        external: buffers that live outside the arena: the caller holds on to them.
+        storages: the storages that are placed in the arena.
+        home: the storage of each buffer that owns memory; views, including those of parameters,
+            have none.
+        external: buffers outside the arena, because the caller keeps references to them.
     """
 
     storages: list[Storage] = field(default_factory=list)
@@ -37,7 +38,8 @@ class MemoryPlan:
     external: list[Buffer] = field(default_factory=list)
 
     def layout(self, batch: int, alignment: int = 1) -> tuple[Mapping[Buffer, int], int]:
-        """The offset of each buffer for a batch size, and the arena's size, both in elements.
+        """Return the offset of each buffer for a batch size, and the size of the arena, both in
+        elements.
 
         Offsets are multiples of `alignment`.
         """
@@ -47,7 +49,7 @@ class MemoryPlan:
         return {buffer: at for storage, at in homes for buffer in storage.buffers}, total
 
     def lower_bound(self, batch: int) -> int:
-        """The most elements that are alive at once: no layout can do with less."""
+        """Return the most elements that are alive at once, which no layout can undercut."""
         change: dict[int, int] = {}
         for storage in self.storages:
             size = storage.elements(batch)
@@ -62,11 +64,11 @@ class MemoryPlan:
 
 @dataclass
 class _Lifetimes:
-    """When each buffer that owns memory is in use.
+    """The lifetimes of the buffers that own memory.
 
     Attributes:
-        roots: what a view looks at.
-        first, last: steps, by buffers that are no views.
+        roots: the source of each view.
+        first, last: the first and last step that use each buffer that is not a view.
     """
 
     roots: dict[Buffer, Buffer] = field(default_factory=dict)
@@ -74,7 +76,7 @@ class _Lifetimes:
     last: dict[Buffer, int] = field(default_factory=dict)
 
     def root(self, buffer: Buffer) -> Buffer:
-        """The buffer whose memory this one is."""
+        """Return the buffer that owns the memory of this one."""
         while buffer in self.roots:
             buffer = self.roots[buffer]
         return buffer
@@ -95,7 +97,10 @@ def _lifetimes(plan: Plan) -> _Lifetimes:
 
 
 def plan_memory(plan: Plan) -> MemoryPlan:
-    """Lifetimes of a plan's buffers, with elementwise results put in the place of dying operands."""
+    """Plan the lifetimes of a plan's buffers.
+
+    The result of an elementwise step takes the place of an operand that is read for the last time.
+    """
     lives = _lifetimes(plan)
     external = {lives.root(buffer): None for buffer in plan.external()}
     memory = MemoryPlan(external=list(external))
@@ -120,9 +125,11 @@ def plan_memory(plan: Plan) -> MemoryPlan:
 def _dying(
     step: ElementwiseStep, at: int, output: Buffer, memory: MemoryPlan, lives: _Lifetimes
 ) -> Storage | None:
-    """The storage of an operand that this step reads last and that is as large as its result."""
+    """Return the storage of an operand that this step reads last and that has the size of its
+    result.
+    """
     if step.emitter != "numpy":
-        return None  # numexpr does not promise to read an element before it writes it
+        return None  # numexpr may write an element before reading it
     for operand in step.reads:
         if not isinstance(operand, Buffer):
             continue

@@ -1,9 +1,10 @@
-"""Make some values again for the backward pass instead of keeping them.
+"""Recomputes some values for the backward pass instead of keeping them.
 
-What an elementwise step makes in the forward pass, and the backward pass reads, is kept in between:
-the arena's size at its fullest. Where its operands are kept anyway (what a batch norm normalised,
-for one), the same formula gives it again just before it is needed (Chen et al. 2016). That costs
-one pass over the value; so no more is made again than brings the arena down by `SHARE`.
+A value that an elementwise step computes in the forward pass, and that the backward pass reads, is
+kept in between, when the arena is at its fullest. If its operands are kept anyway (such as the
+value that a batch norm normalised), the same formula can recompute it just before it is needed
+(Chen et al. 2016). That costs one pass over the value, so only as many values are recomputed as
+make the arena smaller by `SHARE`.
 """
 
 from __future__ import annotations
@@ -23,15 +24,15 @@ from netspec.compiler.ir.plan import (
 )
 from netspec.compiler.numpy_backend.passes.plan_memory import plan_memory
 
-# How much smaller the arena is to become.
+# By which share the arena should become smaller.
 SHARE = 0.05
 
-# What a value that is made again is called.
+# The suffix in the name of a recomputed value.
 SUFFIX = "again"
 
 
 def recompute(plan: Plan, share: float = SHARE) -> Plan:
-    """The plan in which cheap values are made again, until its arena is smaller by `share`."""
+    """Return the plan in which cheap values are recomputed, until its arena is smaller by `share`."""
     if not plan.backward:
         return plan
     most = plan_memory(plan).lower_bound(1)
@@ -41,7 +42,7 @@ def recompute(plan: Plan, share: float = SHARE) -> Plan:
         operands = set(step.operands.values())
         if wanted <= 0:
             break
-        # What others are made from stays.
+        # The operands of recomputed values must be kept.
         if step.output in kept or operands & set(chosen):
             continue
         assert isinstance(step.output, Buffer)
@@ -55,7 +56,9 @@ def recompute(plan: Plan, share: float = SHARE) -> Plan:
 
 
 def _candidates(plan: Plan) -> Iterator[ElementwiseStep]:
-    """The steps whose value the backward pass reads, and could make again from what it reads later."""
+    """Yield the steps whose value the backward pass reads, and can recompute from what it reads
+    later.
+    """
     last = _last_reads(plan.backward)
     fixed = set(plan.external())
     views: set[Operand] = {step.source for step in plan.steps if isinstance(step, ViewStep)}
@@ -74,13 +77,15 @@ def _candidates(plan: Plan) -> Iterator[ElementwiseStep]:
 
 
 def _cheap(step: ElementwiseStep) -> bool:
-    """Whether memory, and not arithmetic, is what its time goes to."""
+    """Whether the time of a step is limited by memory, not by arithmetic."""
     functions = (FUNCTIONS[e.function] for e in walk(step.formula) if isinstance(e, Apply))
     return not any(function.transcendental for function in functions)
 
 
 def _is_small(operand: Operand) -> bool:
-    """Whether keeping an operand longer costs next to nothing: a number a channel."""
+    """Whether keeping an operand longer costs almost nothing, because it has only one number per
+    channel.
+    """
     return isinstance(operand, Buffer) and not operand.batched
 
 
@@ -94,7 +99,7 @@ def _last_reads(steps: tuple[Step, ...]) -> dict[Operand, int]:
 
 
 def _backward(plan: Plan, chosen: Mapping[Buffer, ElementwiseStep]) -> Iterator[Step]:
-    """The backward pass, with each chosen value made again before its first reader there."""
+    """Yield the backward pass, with each chosen value recomputed before its first reader there."""
     made: dict[Operand, Operand] = {}
     for step in plan.backward:
         for operand in step.reads:
@@ -107,7 +112,7 @@ def _backward(plan: Plan, chosen: Mapping[Buffer, ElementwiseStep]) -> Iterator[
 
 
 def _renamed(step: Step, names: Mapping[Operand, Operand]) -> Step:
-    """A step that reads others in place of some buffers."""
+    """Return a step that reads other operands in place of some buffers."""
     if isinstance(step, ElementwiseStep):
         operands = {name: names.get(o, o) for name, o in step.operands.items()}
         return dataclasses.replace(step, operands=operands)
@@ -118,7 +123,7 @@ def _renamed(step: Step, names: Mapping[Operand, Operand]) -> Step:
 
 
 def made_again(plan: Plan) -> Iterator[ElementwiseStep]:
-    """The steps of a plan that make a value again."""
+    """Yield the steps of a plan that recompute a value."""
     for step in plan.backward:
         if isinstance(step, ElementwiseStep) and step.output.name.endswith(f".{SUFFIX}"):
             yield step
