@@ -1,1 +1,1 @@
-"""Compiled nets as objects: parameters, steps, predictors."""
+"""Compiled nets as objects: parameters, training steps, predictors."""

@@ -1,4 +1,4 @@
-"""What training asks of a net: one input of a fixed shape, and one output with a score a class."""
+"""Requirements of training on a net: one input of a fixed shape, and one output with class scores."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from netspec.diagnostics import Hint, NetspecError
 
 
 def image_shape(graph: Graph) -> Shape:
-    """The shape of one image, (C, H, W) or (F,), for a net with one input.
+    """Return the shape of one image, (C, H, W) or (F,), for a net with one input.
 
     Raises:
-        NetspecError: `model/inputs` for several inputs, `model/open-size` for sizes left open.
+        NetspecError: `model/inputs` if there are several inputs, `model/open-size` for open sizes.
     """
     shapes = list(graph.inputs.values())
     if len(shapes) != 1:
@@ -28,7 +28,7 @@ def image_shape(graph: Graph) -> Shape:
 
 
 def class_count(graph: Graph) -> int:
-    """How many scores the loss reads for an image.
+    """Return how many scores for each image the loss reads.
 
     Raises:
         NetspecError: `model/outputs`, `model/scores`.
@@ -47,10 +47,10 @@ def class_count(graph: Graph) -> int:
 
 
 def scores_output(graph: Graph) -> str:
-    """The name of the output that the loss reads.
+    """Return the name of the output that the loss reads.
 
     Raises:
-        NetspecError: `model/outputs` where a net has several and none is the one without a name.
+        NetspecError: `model/outputs` if a net has several outputs and none of them is unnamed.
     """
     names = list(graph.outputs)
     if len(names) > 1 and "output" not in names:
@@ -63,17 +63,17 @@ def scores_output(graph: Graph) -> str:
 
 
 def gives_probabilities(graph: Graph) -> bool:
-    """Whether the output that the loss reads is a softmax already."""
+    """Return True if the output that the loss reads is already a softmax."""
     node = _last(graph)
     return node is not None and node.op.is_distribution
 
 
 def doubts_about_scores(graph: Graph, classes: int) -> Iterator[str]:
-    """What makes an output unfit for a loss over scores, one text each.
+    """Return what makes an output unfit for a loss over scores, one text each.
 
     Args:
         graph: The net.
-        classes: Of the data.
+        classes: The number of classes in the data.
     """
     node, outputs = _last(graph), class_count(graph)
     if node is not None:
@@ -96,13 +96,13 @@ def doubts_about_scores(graph: Graph, classes: int) -> Iterator[str]:
 
 
 def _last(graph: Graph) -> Node | None:
-    """The node that computes the scores; None where an input is the output."""
+    """Return the node that computes the scores; None if an input is the output."""
     name = graph.outputs[scores_output(graph)]
     return next((node for node in graph.nodes if node.name == name), None)
 
 
 def require_sizes(graph: Graph) -> None:
-    """Refuse a graph that leaves sizes open.
+    """Refuse a graph with open sizes.
 
     Raises:
         NetspecError: `model/open-size`.
@@ -133,7 +133,7 @@ def require_training_batch(graph: Graph, batch: int) -> None:
 
 
 def require_training_batches(graph: Graph, parts: Sequence[slice]) -> None:
-    """Refuse batches of which one is too small to train on, such as what the division leaves.
+    """Refuse batches if one is too small to train on, such as the last of an uneven division.
 
     Raises:
         NetspecError: `model/batch`.

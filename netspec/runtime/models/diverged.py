@@ -1,4 +1,4 @@
-"""A loss that is not finite: at which step, in which layer first, and what to try."""
+"""Explains a loss that is not finite: at which step and layer it began, and what to try."""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class LastStep:
-    """What the last step computed with.
+    """The data of the last step.
 
     Attributes:
         graph: The net.
         frozen: Its frozen parameters.
         parameters: Parameters and buffers, as they were at that step.
-        x: The batch (N, ...), changed and normalised.
-        random: The state of the random numbers before its masks were drawn; None for others.
+        x: The batch (N, ...), augmented and normalized.
+        random: The state of the random numbers before the step's masks were drawn; None to use
+            others.
     """
 
     graph: Graph
@@ -41,12 +42,12 @@ class LastStep:
 
 @dataclass(frozen=True)
 class Fault:
-    """Where the first number that is not finite stands: in `node`, or in the net's input.
+    """Where the first number is that is not finite: in `node`, or in the net's input.
 
     Attributes:
         node: The layer; None for the input.
-        parameter: The parameter that holds it; None where the layer's values do.
-        text: What it is.
+        parameter: The parameter that has it; None if it is in the layer's values.
+        text: Describes the number.
     """
 
     node: Node | None
@@ -55,14 +56,14 @@ class Fault:
 
 
 def diverged(value: float, step: int, epoch: int, lr: float, last: LastStep | None) -> NetspecError:
-    """The error of a loss that is infinite or no number.
+    """Return the error for a loss that is infinite or NaN.
 
     Args:
         value: The loss.
         step: The number of the step, from 1.
         epoch: Its epoch, from 1.
         lr: Its learning rate.
-        last: What it computed with; None where that is not known any more.
+        last: The data of the step; None if they are not available any more.
     """
     message = f"the loss became {value} at step {step} (epoch {epoch}, learning rate {lr:g})"
     fault = find_fault(last) if last is not None else None
@@ -78,14 +79,14 @@ def diverged(value: float, step: int, epoch: int, lr: float, last: LastStep | No
 def overflowed(
     state: Mapping[str, Array], step: int, epoch: int, lr: float, last: LastStep | None
 ) -> NetspecError:
-    """The error of a step that made parameters or buffers which are not finite.
+    """Return the error for a step after which parameters or buffers are not finite.
 
     Args:
-        state: Parameters and buffers by name; all finite where another process has those.
+        state: Parameters and buffers by name; all finite if only another process's are not.
         step: The number of the step, from 1.
         epoch: Its epoch, from 1.
         lr: Its learning rate.
-        last: What it computed with; None where that is not known any more.
+        last: The data of the step; None if they are not available any more.
     """
     name = first_not_finite(state)
     what = "weights of another process are not finite"
@@ -100,7 +101,7 @@ def overflowed(
 def _error(
     message: str, node: Node | None, advice: Sequence[str], notes: Sequence[str] = ()
 ) -> NetspecError:
-    """An error that points at a node, where one is to blame."""
+    """Return an error that points at the responsible node, if there is one."""
     blamed = node.origin if node is not None else None
     return NetspecError([
         Diagnostic(
@@ -122,15 +123,15 @@ def _advice(step: int, fault: Fault | None) -> list[str]:
         return ["look at the data: the images hold numbers that are not finite, or far too large"]
     if step == 1 and fault is not None and fault.parameter is not None:
         return ["start from other weights: these may come from a run that diverged"]
-    if step == 1:  # no rate has had a say yet
+    if step == 1:  # no learning rate has been used yet
         return ["normalise the input (`channel`), or start from smaller weights (`init`)"]
     return list(_SLOWER)
 
 
 def find_fault(last: LastStep) -> Fault | None:
-    """Run the batch again, every layer by itself, and look for the first number that is not finite.
+    """Run the batch again layer by layer, and find the first number that is not finite.
 
-    None where all of them are finite, or where there is no memory for it.
+    Returns None if all of them are finite, or if there is not enough memory.
     """
     if not np.isfinite(last.x).all():
         return Fault(None, None, f"the input holds {_not_finite(last.x)}")
@@ -161,7 +162,7 @@ def find_fault(last: LastStep) -> Fault | None:
 
 
 def _values(graph: Graph, last: LastStep, name: str) -> dict[str, Array]:
-    """The value of every node, and of the input."""
+    """Yield the value of every node, and of the input."""
     plan = make_plan(graph, training=True, keep_activations=True, frozen=last.frozen)
     program = Program(graph, plan, last.x.dtype)
     buffers = program.bind(len(last.x))
@@ -170,7 +171,7 @@ def _values(graph: Graph, last: LastStep, name: str) -> dict[str, Array]:
     if last.random is not None:
         rng.bit_generator.state = dict(last.random)
     program.sample(buffers, rng)
-    # Running statistics are updated on the way: in copies.
+    # The pass updates running statistics, so it works on copies.
     parameters = {name: np.array(array) for name, array in last.parameters.items()}
     with np.errstate(all="ignore"):
         program.forward(buffers, parameters)
@@ -179,7 +180,7 @@ def _values(graph: Graph, last: LastStep, name: str) -> dict[str, Array]:
 
 
 def _not_finite(array: Array) -> str:
-    """What there is in an array besides finite numbers, in words."""
+    """Describe what an array contains besides finite numbers."""
     infinite, nan = int(np.isinf(array).sum()), int(np.isnan(array).sum())
     parts = []
     if nan:

@@ -1,4 +1,4 @@
-"""Arrays by name that stay where they are."""
+"""Arrays by name whose memory never changes place."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ Array = NDArray[Any]
 
 
 class FixedArrays(dict[str, Array]):
-    """Arrays by name, parts of memory that others work on too.
+    """Arrays by name that are views of memory used elsewhere too.
 
-    What is assigned to a name is written into its array, as `arrays[name][...] = value` does: an
-    array put in its place would be trained by nobody. No name comes or goes.
+    Assigning to a name writes into its array, like `arrays[name][...] = value`: an array put in its
+    place would not be trained. Names cannot be added or removed.
 
     Raises:
-        NetspecError: `weights/mismatch` for an unknown name, another shape, or what is no number.
+        NetspecError: `weights/mismatch` for an unknown name, another shape, or a value that is not
+            a number.
     """
 
     def __setitem__(self, name: str, value: ArrayLike) -> None:
@@ -30,7 +31,7 @@ class FixedArrays(dict[str, Array]):
         write(self[name], value, name)
 
     def update(self, *given: Any, **named: Any) -> None:
-        """Assign each of these."""
+        """Assign several arrays."""
         for name, value in dict(*given, **named).items():
             self[name] = value
 
@@ -44,7 +45,7 @@ class FixedArrays(dict[str, Array]):
     __delitem__ = clear = pop = popitem = setdefault = _refuse
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A copy is a dict of arrays of its own: it belongs to no model."""
+        """Copy and pickle as a plain dict of copied arrays, which belongs to no model."""
         return dict, (dict(self),)
 
 
@@ -52,7 +53,7 @@ def write(array: Array, value: ArrayLike, name: str) -> None:
     """Write a value into an array of its shape.
 
     Raises:
-        NetspecError: `weights/mismatch` for another shape, or what is no number.
+        NetspecError: `weights/mismatch` for another shape, or values that are not numbers.
     """
     given = np.asarray(value)
     if given.shape != array.shape:

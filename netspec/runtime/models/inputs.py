@@ -1,4 +1,4 @@
-"""What a model is called with: checked, as arrays of its type."""
+"""Checks the inputs of a model, and converts them to arrays of its type."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ Array = NDArray[Any]
 
 
 class Inputs:
-    """The inputs of a net. Nothing in it changes, so that threads may share it.
+    """The inputs of a net. It is immutable, so threads may share it.
 
     Args:
         graph: the net.
-        dtype: of the arrays that are wanted.
+        dtype: the type of the arrays to return.
     """
 
     def __init__(self, graph: Graph, dtype: np.dtype[Any]) -> None:
@@ -29,7 +29,7 @@ class Inputs:
         self._open = open_sizes(graph)
 
     def check(self, x: ArrayLike | Mapping[str, ArrayLike]) -> dict[str, Array]:
-        """A batch as contiguous arrays of the model's type, by the name of the input.
+        """Return a batch as contiguous arrays of the model's type, by the name of the input.
 
         Raises:
             NetspecError: `model/inputs`, `model/input-shape`, `model/input-type`.
@@ -69,12 +69,12 @@ class Inputs:
         return arrays
 
     def sizes(self, arrays: Mapping[str, Array]) -> dict[str, int]:
-        """The numbers of the sizes that the net leaves open."""
+        """Return the actual values of the net's open sizes."""
         if not self._open:
             return {}
         return match_sizes(self._graph, {n: a.shape[1:] for n, a in arrays.items()}) or {}
 
     def sized(self, arrays: Mapping[str, Array]) -> Graph:
-        """The graph for pictures of the size of these, where the net leaves sizes open."""
+        """Return the graph for inputs of these sizes, if the net has open sizes."""
         sizes = self.sizes(arrays)
         return specialize(self._graph, sizes) if sizes else self._graph

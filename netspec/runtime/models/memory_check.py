@@ -1,4 +1,4 @@
-"""What a training run will need of the memory, before it is taken."""
+"""Estimates the memory of a training run before it is allocated."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from netspec.runtime.weights.host import machine_memory, show_bytes
 
 
 def require_memory(model: Any, job: Job, *, kept: bool = False) -> None:
-    """Refuse a run that the machine cannot hold: better now than killed in its first step.
+    """Refuse a run that does not fit into memory, instead of being killed in its first step.
 
-    Models say what their programs take: `step_bytes(batch)` and `memory()`, the most there is. Of
-    those that say nothing nothing is asked.
+    Models tell what their programs need: `step_bytes(batch)`, and `memory()` for what is available.
+    Models without these methods are not checked.
 
     Args:
-        model: What is trained.
-        job: With what.
+        model: The model to train.
+        job: The training job.
         kept: Whether checkpoints are written.
 
     Raises:
-        NetspecError: `train/out-of-memory`, with a batch that would fit.
+        NetspecError: `train/out-of-memory`, with a batch size that would fit.
     """
     if not hasattr(model, "step_bytes"):
         return
@@ -53,13 +53,14 @@ def require_memory(model: Any, job: Job, *, kept: bool = False) -> None:
 
 
 def needed_bytes(model: Any, job: Job, batch: int, *, kept: bool = False) -> int:
-    """About what a run takes: values of a step, parameters with all that goes with them, data."""
+    """Estimate the bytes of a run: values of a step, parameters and everything of their size, data."""
     graph: Graph = model.graph
     size = sum(p.size for p in graph.parameters.values()) * np.dtype(model.dtype).itemsize
-    # Beside them their gradients, what the optimizer remembers, and a copy of the best epoch's.
+    # Besides the parameters: their gradients, the state of the optimizer, and a copy from the best
+    # epoch.
     remembered = len(OPTIMIZERS[job.optimizer].state_names)
     copies = 3 + remembered
-    if kept:  # a checkpoint is a copy of all that, and then once more the bytes of its file
+    if kept:  # a checkpoint is a copy of all this, and then the bytes of its file
         copies += 2 * (2 + remembered)
     seen = {id(x): x.nbytes for x in (job.data.x_train, job.data.x_test) if _in_memory(x)}
     steps: int = model.step_bytes(batch, evaluation_batch(batch, job.data.sample_shape))
@@ -68,7 +69,7 @@ def needed_bytes(model: Any, job: Job, batch: int, *, kept: bool = False) -> int
 
 
 def _in_memory(x: np.ndarray[Any, Any]) -> bool:
-    """Whether the system could not take the memory back: it can where a file has the same."""
+    """Return True if the system cannot reclaim the memory, as it can that of a mapped file."""
     while isinstance(x, np.ndarray):
         if isinstance(x, np.memmap):
             return False
@@ -77,7 +78,7 @@ def _in_memory(x: np.ndarray[Any, Any]) -> bool:
 
 
 def largest_batch(needed: Callable[[int], int], batch: int, there: int) -> int:
-    """The largest of batch / 2, batch / 4, ... that fits; 0 where not even 1 does."""
+    """Return the largest of batch / 2, batch / 4, ... that fits; 0 if not even 1 does."""
     while batch > 1:
         batch //= 2
         if needed(batch) <= there:
@@ -86,6 +87,6 @@ def largest_batch(needed: Callable[[int], int], batch: int, there: int) -> int:
 
 
 def value_bytes(graph: Graph, batch: int, itemsize: int) -> int:
-    """The bytes of all values of a batch: what any program keeps for its backward pass at least."""
+    """Return the bytes of all values of a batch: the least that a backward pass needs."""
     shapes = [node.shape for node in graph.nodes]
     return batch * itemsize * sum(math.prod(shape) for shape in shapes)

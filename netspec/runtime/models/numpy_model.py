@@ -41,38 +41,41 @@ from netspec.runtime.weights.tensor_names import fit_state
 
 Array = NDArray[Any]
 
-# Weights that the L2 term is added for at a time.
+# The number of weights that the L2 term is added for at a time.
 L2_BLOCK = 1 << 14
 
 DTYPES = {"float32": np.float32, "float64": np.float64}
 
 
 def draw_parameter(parameter: Parameter, seed: int) -> NDArray[np.float64]:
-    """The initial values of a parameter, in float64; see `draw`."""
+    """Return the initial values of a parameter, in float64; see `draw`."""
     return draw(parameter.name, parameter.shape, parameter.initializer, seed)
 
 
-# Picture sizes of a net that leaves them open whose programs are kept at a time.
+# For how many picture sizes programs are kept, if the net has open sizes.
 REMEMBERED = 8
 
-# What a copy makes anew from the rest.
+# What a copy rebuilds from the rest.
 _DERIVED = ("_parameters", "_gradients", "_l2_scratch", "_inputs", "_programs", "_one_at_a_time")
 
 
 class Model:
     """A net compiled to NumPy, with parameters drawn from a seed.
 
-    All trained parameters live in one vector, weights (on which L2 acts) first; `parameters` holds
-    views of it by name, and the buffers and what is frozen, which are arrays of their own.
+    All trained parameters are in one vector, beginning with the weights (on which L2 acts).
+    `parameters` has views of it by name, and also the buffers and the frozen parameters, which are
+    separate arrays.
 
-    Threads: `forward`, `scores`, `loss` and `loss_and_grads` may be called by several at a time, and
-    give each what they would give it alone. Forward passes in evaluation mode run side by side, each
-    in memory of its own; what changes the model (a pass in training mode) or fills `gradients` waits
-    for its turn. While one thread changes the parameters, by `fit`, by an optimizer or by hand, the
-    others may not use the model. A forked process may use it, and it can be pickled.
+    Threads: `forward`, `scores`, `loss` and `loss_and_grads` may be called by several threads at a
+    time, and give each the same result as if it were alone. Forward passes in evaluation mode run
+    in parallel, each in memory of its own; a call that changes the model (a pass in training mode)
+    or fills `gradients` waits for its turn. While one thread changes the parameters, by `fit`, by
+    an optimizer or directly, others must not use the model. A forked process may use it, and it can
+    be pickled.
 
     Copies: `copy.copy`, `copy.deepcopy` and `pickle` give a model with a vector of its own, which
-    trains on its own; random numbers of dropout go on from where they were.
+    is trained independently. Its random numbers for dropout continue where those of the original
+    were.
     """
 
     def __init__(self, graph: Graph, *, dtype: str = "float32", seed: int = 0) -> None:
@@ -95,14 +98,14 @@ class Model:
         self._rng = np.random.default_rng([seed, 1])
 
     def _allot(self) -> None:
-        """Memory for the parameters, and all that follows from it."""
+        """Allocate the parameters and everything derived from them."""
         size = sum(p.size for p in self.graph.trainable() if p.name not in self.frozen)
         self._flat_parameters: Array = np.zeros(size, self.dtype)
         self._flat_gradients: Array = np.zeros(size, self.dtype)
         self._lay_out({})
 
     def _lay_out(self, apart: Mapping[str, Array]) -> None:
-        """Views of the two vectors by name; `apart` are the arrays that are not in them, or new."""
+        """Make views of the two vectors by name; `apart` has existing arrays outside of them."""
         moved = [p for p in self.graph.trainable() if p.name not in self.frozen]
         trained = sorted(moved, key=lambda p: p.role != "weight")
         self.decayed = sum(p.size for p in trained if p.role == "weight")
@@ -142,7 +145,7 @@ class Model:
         self._lay_out(self.__dict__.pop("apart"))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Model:
-        memo[id(self.graph)] = self.graph  # nobody changes a graph
+        memo[id(self.graph)] = self.graph  # a graph is immutable
         copied = memo[id(self)] = type(self).__new__(type(self))
         copied.__setstate__(copy.deepcopy(self.__getstate__(), memo))
         return copied
@@ -158,20 +161,20 @@ class Model:
 
     @property
     def parameters(self) -> dict[str, Array]:
-        """Every parameter and buffer by its name, live: views of `flat_parameters`, or alone.
+        """Every parameter and buffer by name, as live views of `flat_parameters` or separate arrays.
 
-        What is assigned to a name is written into its array, once its shape and type are checked.
+        Assigning to a name writes into its array, after checking the shape and the type.
         """
         return self._parameters
 
     @property
     def gradients(self) -> dict[str, Array]:
-        """The gradients of what is trained, by its name: views of `flat_gradients`."""
+        """The gradients of the trained parameters by name, as views of `flat_gradients`."""
         return self._gradients
 
     @property
     def flat_parameters(self) -> Array:
-        """(P,), live: writing to it changes the model. What is assigned is written into it."""
+        """(P,), live: writing to it changes the model. Assigning an array copies it into this one."""
         return self._flat_parameters
 
     @flat_parameters.setter
@@ -196,19 +199,20 @@ class Model:
 
     @property
     def classes(self) -> int:
-        """How many scores the loss reads for an image."""
+        """The number of scores for each image that the loss reads."""
         return class_count(self.graph)
 
     # -- running
 
     def forward(self, x: ArrayLike | Mapping[str, ArrayLike]) -> Any:
-        """The outputs of a batch in evaluation mode.
+        """Return the outputs of a batch in evaluation mode.
 
         Args:
-            x: an array (N, C, H, W) or (N, F), or a dict of them for a net of several inputs.
+            x: an array (N, C, H, W) or (N, F), or a dict of arrays for a net with several inputs.
 
         Returns:
-            An array of the output's shape with N in front; a dict of them for several outputs.
+            An array of the output's shape, preceded by N; a dict of arrays if there are several
+            outputs.
 
         Raises:
             NetspecError: `model/input-shape` if the shape does not fit.
@@ -220,7 +224,7 @@ class Model:
     __call__ = forward
 
     def scores(self, x: ArrayLike) -> Array:
-        """What the loss reads of a batch (N, classes), in evaluation mode."""
+        """Return the scores (N, classes) of a batch that the loss reads, in evaluation mode."""
         with self._run_forward(x, training=False, backward=False) as pass_:
             return pass_.outputs[scores_output(self.graph)].copy()
 
@@ -233,14 +237,14 @@ class Model:
         loss: Loss | str = "softmax",
         training: bool = False,
     ) -> float:
-        """The mean loss of a batch, with `l2 / 2 * sum(W^2)` over the weights added.
+        """Return the mean loss of a batch, plus `l2 / 2 * sum(W^2)` over the weights.
 
         Args:
             x: as for `forward`.
-            y: labels (N,), whole numbers below `classes`.
+            y: labels (N,), integers below `classes`.
             l2: the L2 coefficient.
             loss: a loss or its name.
-            training: with batch statistics and dropout (buffers are updated), or without.
+            training: whether to use batch statistics and dropout, which updates the buffers.
         """
         chosen = make_loss(loss) if isinstance(loss, str) else loss
         lock = self._one_at_a_time.current
@@ -259,10 +263,9 @@ class Model:
         training: bool = True,
         copy: bool = True,
     ) -> tuple[float, dict[str, Array]]:
-        """The mean loss of a batch and its gradients by parameter name.
+        """Return the mean loss of a batch, and its gradients by parameter name.
 
-        The gradients are the caller's to keep; with `copy=False` they are views that the next call
-        overwrites.
+        The gradients are copies; with `copy=False` they are views that the next call overwrites.
         """
         chosen = make_loss(loss) if isinstance(loss, str) else loss
         with self._one_at_a_time.current:
@@ -279,7 +282,7 @@ class Model:
         l2: float = 0.0,
         training: bool = True,
     ) -> float:
-        """Forward and backward in place: fills `flat_gradients`, gives the loss with its L2 term."""
+        """Run forward and backward: fills `flat_gradients` and returns the loss with its L2 term."""
         scores = scores_output(self.graph)
         turn = self._one_at_a_time.current
         with turn, self._run_forward(x, training=training, backward=True) as pass_:
@@ -296,7 +299,7 @@ class Model:
         return value + self._penalty(l2)
 
     def _add_l2(self, l2: np.floating[Any]) -> None:
-        """Add `l2 * weights` to the gradients, a block that stays in the cache at a time."""
+        """Add `l2 * weights` to the gradients, in blocks that stay in the cache."""
         for start in range(0, self.decayed, L2_BLOCK):
             part = slice(start, min(start + L2_BLOCK, self.decayed))
             product = self._l2_scratch[: part.stop - start]
@@ -304,12 +307,12 @@ class Model:
             self._flat_gradients[part] += product
 
     def reseed(self, seed: int) -> None:
-        """Start the random numbers of dropout anew."""
+        """Reset the random numbers of dropout to a seed."""
         self._rng = np.random.default_rng([seed, 1])
 
     @property
     def random_state(self) -> dict[str, Any]:
-        """Where the random numbers of dropout stand, as plain data; may be set to what it gave."""
+        """The state of the random numbers of dropout, as plain data; can be set to an earlier state."""
         return dict(self._rng.bit_generator.state)
 
     @random_state.setter
@@ -318,9 +321,9 @@ class Model:
 
     @property
     def emitters(self) -> dict[str, str]:
-        """Whether NumPy or numexpr computed which formula over how many numbers, as plain data.
+        """Whether NumPy or numexpr computes each formula over how many numbers, as plain data.
 
-        Set to what another model gave, it makes this one choose as that did.
+        Set it to another model's value to make this model use the same choices.
         """
         return self._emitters.kept
 
@@ -336,7 +339,7 @@ class Model:
         return 0.5 * l2 * float(np.dot(weights, weights))
 
     def _program(self, arrays: Mapping[str, Array], *, training: bool, backward: bool) -> Program:
-        """The program for a batch; a net that leaves sizes open has one for each picture size."""
+        """Return the program for a batch; a net with open sizes has one for each picture size."""
         sizes = self._inputs.sizes(arrays)
         programs = self._programs.get(
             tuple(sizes.items()),
@@ -350,7 +353,7 @@ class Model:
     def _run_forward(
         self, x: ArrayLike | Mapping[str, ArrayLike], *, training: bool, backward: bool
     ) -> Iterator[_Pass]:
-        """Run a forward pass; its buffers are the caller's until the end of the `with`."""
+        """Run a forward pass; its buffers belong to the caller until the end of the `with` block."""
         arrays = self._inputs.check(x)
         program = self._program(arrays, training=training, backward=backward)
         batch = len(next(iter(arrays.values())))
@@ -359,7 +362,8 @@ class Model:
         with program.memory() as memory:
             buffers = memory.bind(batch)
             for name, buffer in program.plan.inputs.items():
-                # Into an array that stays: what runs on the same arrays can be recorded.
+                # Copied into an array that stays, because only runs on the same arrays can be
+                # recorded.
                 np.copyto(buffers[buffer.name], arrays[name])
             program.sample(buffers, self._rng)
             program.forward(buffers, self._parameters)
@@ -367,20 +371,20 @@ class Model:
             yield _Pass(program, buffers, outputs)
 
     def predictor(self) -> Predictor:
-        """What answers with the parameters as they are now, faster than `forward` for few images."""
+        """Return a predictor with the current parameters: faster than `forward` for few images."""
         return Predictor(self.graph, self.dtype, self.state_dict(), self._emitters)
 
     # -- state
 
     def state_dict(self) -> dict[str, Array]:
-        """Every parameter and buffer by its name, copied, in the order of the file."""
+        """Return copies of every parameter and buffer by name, in the order of the file."""
         return {name: array.copy() for name, array in self._parameters.items()}
 
     def load_state_dict(self, state: Mapping[str, ArrayLike]) -> None:
-        """Take parameters and buffers from a dict that names each of them.
+        """Load parameters and buffers from a dict that has each of them.
 
-        Names of older published checkpoints count as the newer ones, and the counters of batch norm,
-        which those lack, may be missing.
+        Names in older published checkpoints are accepted, and the counters of batch norm, which
+        these lack, may be missing.
 
         Raises:
             NetspecError: `weights/mismatch` naming every missing, unexpected or wrongly shaped one.
@@ -396,9 +400,9 @@ class Model:
     # -- training
 
     def step_bytes(self, batch: int, evaluated: int) -> int:
-        """The memory that training steps of `batch` images, and accuracies of `evaluated`, take.
+        """Return the bytes for training steps of `batch` images and accuracies of `evaluated` images.
 
-        Of a net of one input whose sizes are known.
+        For a net with one input whose sizes are known.
         """
         sizes = {name: np.empty((0, *shape)) for name, shape in self.graph.inputs.items()}
         train = self._program(sizes, training=True, backward=True)
@@ -406,24 +410,25 @@ class Model:
         return train.needed_bytes(batch) + measure.needed_bytes(evaluated)
 
     def training(self, job: Job) -> AbstractContextManager[Backend]:
-        """What `netspec.fit` takes steps with.
+        """Context manager: yields the backend with which `netspec.fit` takes steps.
 
         Raises:
-            NetspecError: `model/batch` for a batch, or the rest of one, that is too small.
+            NetspecError: `model/batch` if a batch, or the last one of an epoch, is too small.
         """
         parts = batch_slices(len(job.data.x_train), job.batch)
         require_training_batches(self.graph, parts)
         return numpy_training(self, job)
 
     def freeze(self, names: Collection[str]) -> None:
-        """Train without these parameters: they get no gradient, no L2, no update.
+        """Exclude parameters from training: they get no gradient, no L2, no update.
 
-        A layer whose trained parameters are all frozen runs as in evaluation, so that a batch
-        norm normalises with its running statistics and leaves them alone. Calling it again says
-        anew what is frozen.
+        A layer whose trained parameters are all frozen runs as in evaluation mode, so that a batch
+        norm uses its running statistics and does not update them. Each call replaces the set of
+        frozen parameters.
 
         Args:
-            names: of parameters and buffers, as `netspec.runtime.training.transfer.choose_frozen` gives.
+            names: of parameters and buffers, as returned by
+                `netspec.runtime.training.transfer.choose_frozen`.
         """
         values = self.state_dict()
         self.frozen = frozenset(names)
@@ -432,7 +437,7 @@ class Model:
 
 
 class _Pass(NamedTuple):
-    """A forward pass that was run: the program, its buffers, and the outputs among them."""
+    """A completed forward pass: the program, its buffers, and the outputs among them."""
 
     program: Program
     buffers: Buffers
@@ -440,7 +445,7 @@ class _Pass(NamedTuple):
 
 
 class _Programs:
-    """The programs of a net for pictures of one size, each made when it is first wanted."""
+    """The programs of a net for pictures of one size, each made on first use."""
 
     def __init__(
         self, graph: Graph, dtype: np.dtype[Any], frozen: frozenset[str], choose: Choose
@@ -450,12 +455,12 @@ class _Programs:
         self._made: dict[tuple[bool, bool], Program] = {}
 
     def get(self, training: bool, backward: bool) -> Program:
-        """The program in training mode or not, with its backward pass or without."""
+        """Return the program, in training mode or not, and with its backward pass or without."""
         key = (training, backward)
         if key not in self._made:
             plan = make_plan(self._graph, training=training, backward=backward, frozen=self._frozen)
             program = Program(self._graph, plan, self._dtype, choose=self._choose, replays=True)
-            # Two threads may make it: both get the one that is kept.
+            # Two threads may both make it; both get the one that is kept.
             self._made.setdefault(key, program)
         return self._made[key]
 

@@ -26,7 +26,7 @@ from netspec.runtime.optim.optimizers import clip, make_optimizer
 
 
 class NumpyModel(Protocol):
-    """What `NumpyBackend` needs of a model."""
+    """The part of a model that `NumpyBackend` uses."""
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -40,48 +40,50 @@ class NumpyModel(Protocol):
 
     @property
     def flat_gradients(self) -> NDArray[np.floating]:
-        """(P,), filled by `gradients_`; the same array all along."""
+        """(P,), filled by `gradients_`; always the same array."""
         ...
 
     @property
     def decayed(self) -> int:
-        """The first so many parameters are the weights that L2 acts on."""
+        """The number of weights, which come first in the parameters and are those that L2 acts on."""
         ...
 
     @property
     def frozen(self) -> frozenset[str]:
-        """Names of the parameters that are left alone."""
+        """The names of the frozen parameters."""
         ...
 
     def gradients_(self, x: NDArray[Any], y: NDArray[np.int64], *, loss: Loss, l2: float) -> float:
-        """Forward and backward in training mode; the loss and gradients include the L2 term."""
+        """Run forward and backward in training mode; the loss and the gradients include the L2 term."""
         ...
 
     def scores(self, x: NDArray[Any]) -> NDArray[np.floating]:
-        """What the loss reads (N, classes), in evaluation mode."""
+        """Return the scores (N, classes) that the loss reads, in evaluation mode."""
         ...
 
     def reseed(self, seed: int) -> None:
-        """Start the random numbers of dropout anew."""
+        """Reset the random numbers of dropout to a seed."""
         ...
 
     random_state: dict[str, Any]
-    """Where they stand, as plain data."""
+    """The state of the random numbers, as plain data."""
 
     emitters: dict[str, str]
-    """Which code computes what, as plain data."""
+    """Which code computes each formula, as plain data."""
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
-        """Copies of all parameters and buffers by name."""
+        """Return copies of all parameters and buffers by name."""
         ...
 
     def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Take them up."""
+        """Load parameters and buffers."""
         ...
 
 
 class NumpyBackend:
-    """One process, each step's loss at hand: see `netspec.runtime.models.protocols.Backend`."""
+    """Trains in one process, where losses are known at once: see
+    `netspec.runtime.models.protocols.Backend`.
+    """
 
     reads_every = 1
     writes = True
@@ -113,7 +115,7 @@ class NumpyBackend:
     def _batch(
         self, chosen: NDArray[np.int64], drawn: NDArray[np.int64]
     ) -> tuple[NDArray[np.floating], NDArray[np.int64]]:
-        """The images of these numbers, changed and normalised, and their labels."""
+        """Return the images with these numbers, augmented and normalized, and their labels."""
         job = self.job
         x = shift_and_flip(job.data.x_train[chosen], drawn[chosen], job.augment)
         with as_ieee():
@@ -121,18 +123,18 @@ class NumpyBackend:
         return cut_out(normalized, drawn[chosen], job.augment), job.data.y_train[chosen]
 
     def close(self) -> None:
-        """Take no more steps: who makes the batches ready is sent home."""
+        """Stop taking steps, and end the thread that prepares batches."""
         if self._batches is not None:
             self._batches.close()
             self._batches = None
 
     def step(self, lr: float) -> None:
-        """See `Backend`. A loss that is not finite leaves the weights as they are."""
+        """See `Backend`. A step whose loss is not finite does not change the weights."""
         model, job = self.model, self.job
         assert self._batches is not None, "no epoch has begun"
         x, y = next(self._batches)
         self._last = (x, getattr(model, "random_state", None))
-        # A diverging run overflows before its loss does; who reads the loss speaks for it.
+        # A diverging run overflows before its loss does; whoever reads the loss reports it.
         with as_ieee():
             value = float(model.gradients_(x, y, loss=job.loss, l2=job.l2))
             self._losses.append(value)
@@ -149,7 +151,7 @@ class NumpyBackend:
     def accuracy(self, name: str, stop: Callable[[], bool]) -> float:
         """See `Backend`."""
         self.close()
-        self._last = None  # the batches of the epoch would take memory for nothing
+        self._last = None  # the prepared batches of the epoch would only take memory
         x, y = self.job.measured[name]
         batch = evaluation_batch(self.job.batch, self.job.data.sample_shape)
         return accuracy(self.model, x, y, self.job.normalization, batch, stop)
@@ -180,11 +182,11 @@ class NumpyBackend:
             self.model.load_state_dict(snapshot.part("model"))
             self.stepper.load_state(snapshot.part("optimizer"))
             self.model.random_state = snapshot.facts["random"]
-            # A checkpoint of an older version has none.
+            # Checkpoints of older versions have none.
             self.model.emitters = dict(snapshot.facts.get("emitters", {}))
 
     def last_step(self) -> LastStep | None:
-        """See `Backend`. A step whose loss is not finite has left the weights alone."""
+        """See `Backend`. A step whose loss is not finite did not change the weights."""
         graph = getattr(self.model, "graph", None)
         if graph is None or self._last is None:
             return None
@@ -194,7 +196,7 @@ class NumpyBackend:
 
 @contextmanager
 def numpy_training(model: NumpyModel, job: Job) -> Iterator[Backend]:
-    """A `NumpyBackend`; running out of memory is an ordinary error while it is used.
+    """Context manager: yields a `NumpyBackend`, and turns running out of memory into a NetspecError.
 
     Raises:
         NetspecError: `train/out-of-memory`.
@@ -209,7 +211,7 @@ def numpy_training(model: NumpyModel, job: Job) -> Iterator[Backend]:
 
 
 def out_of_memory(batch: int, reason: str) -> NetspecError:
-    """The error of a step that did not fit into memory, with half the batch as advice."""
+    """Return the error for a step that did not fit into memory; it suggests half the batch."""
     return NetspecError.simple(
         codes.TRAIN_OUT_OF_MEMORY,
         f"a step of {batch} images does not fit into memory: {reason or 'it is full'}",
@@ -225,9 +227,9 @@ def accuracy(
     batch: int,
     stop: Callable[[], bool] = lambda: False,
 ) -> float:
-    """The share of images (N, ...) whose highest score is at their label, in evaluation mode.
+    """Return the share of images (N, ...) whose highest score is at their label, in evaluation mode.
 
-    Once `stop()` is true it gives up, and its answer means nothing.
+    When `stop()` returns True it ends early, and the result is meaningless.
     """
     right = 0
     for start in range(0, len(x), batch):

@@ -1,4 +1,4 @@
-"""A net that only answers: its parameters fixed, and the NumPy calls for a batch size recorded."""
+"""A net for prediction only, with fixed parameters and recorded NumPy calls for each batch size."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ from netspec.runtime.models.inputs import Inputs
 
 Array = NDArray[Any]
 
-# Batch sizes, picture sizes and numbers of threads that are remembered at a time.
+# The number of batch sizes, picture sizes and numbers of threads that are kept.
 REMEMBERED = 8
 
-# A recording is tried on so many random batches against the program that it was made from.
+# A recording is compared with its program on this many random batches.
 TRIALS = 2
 
 
 class Predictor:
-    """The outputs of a net in evaluation mode, as fast as they come.
+    """Computes the outputs of a net in evaluation mode, as fast as possible.
 
     What can be computed from the parameters alone is computed once: batch norms folded into
-    convolutions, weights laid out for their matrix products. The first batch of a size is slow, for
-    the NumPy calls that it takes are recorded; the others only make these calls again (see
-    `netspec.runtime.engine.record.recorder`), which saves most of the time where batches are small. A
-    program that cannot be recorded runs as it is.
+    convolutions, weights laid out for their matrix products. The first batch of a size is slow,
+    because its NumPy calls are recorded. Later batches only repeat these calls (see
+    `netspec.runtime.engine.record.recorder`), which saves most of the time for small batches. A
+    program that cannot be recorded is run normally.
 
-    Threads: several may call it at a time. Each call has memory and a recording of its own, of which
-    there will be as many as calls that ran side by side. It can be copied and pickled, and used in
-    processes that were forked or spawned; it then records anew.
+    Threads: several may call it at a time. Each call has its own memory and recording, of which
+    there are as many as calls that ran in parallel. It can be copied and pickled, and used in
+    forked or spawned processes; it then records anew.
 
     Args:
         graph: the net.
-        dtype: of the model.
-        parameters: by name; taken as they are, so nobody may change them.
-        emitters: of the model.
+        dtype: the model's type.
+        parameters: by name; not copied, so they must not be changed.
+        emitters: the model's emitters.
     """
 
     def __init__(
@@ -65,18 +65,18 @@ class Predictor:
         return Predictor, (self.graph, self.dtype, self._parameters, self._emitters)
 
     def __call__(self, x: ArrayLike | Mapping[str, ArrayLike]) -> Any:
-        """The outputs of a batch.
+        """Return the outputs of a batch.
 
         Args:
-            x: as for `Model.forward`.
+            x: see `Model.forward`.
 
         Returns:
-            As `Model.forward`.
+            See `Model.forward`.
 
         Raises:
             NetspecError: `model/input-shape` if the shape does not fit.
         """
-        # An array as it should be, of a shape seen before, is taken without another look.
+        # An array of the right type, with a shape seen before, needs no further check.
         if isinstance(x, np.ndarray) and x.dtype == self.dtype:
             prepared = self._prepared.known((parallel.threads(), x.shape))
             if prepared is not None:
@@ -96,7 +96,7 @@ class Predictor:
 
 
 class _Prepared:
-    """A program for batches of one size, and those of its runs that nobody makes at the moment."""
+    """A program for batches of one size, and those of its runs that are not in use."""
 
     def __init__(self, program: Program, parameters: Mapping[str, Array]) -> None:
         self._program, self._parameters = program, parameters
@@ -105,20 +105,20 @@ class _Prepared:
     def __call__(self, inputs: Sequence[Array]) -> Any:
         try:
             run = self._free.pop()
-        except IndexError:  # it takes one step: no other thread comes between
+        except IndexError:  # `pop` is atomic: no other thread can come between
             run = _Run(self._program, self._program.new_memory(), self._parameters, inputs)
         answer = run(inputs)
-        self._free.append(run)  # one that an exception ended, an interrupt say, is not used again
+        self._free.append(run)  # not reached after an exception such as an interrupt
         return answer
 
     @property
     def recording(self) -> Recording | None:
-        """What a call makes; None where it runs the program."""
+        """What a call replays; None if it runs the program."""
         return self._free[-1].recording
 
 
 class _Run:
-    """A program in memory of its own, recorded where that can be done: for one call at a time."""
+    """A program with memory of its own, recorded if possible; for one call at a time."""
 
     def __init__(
         self,
@@ -160,8 +160,8 @@ class _Run:
             recording = self._program.record(self._buffers, self._parameters)
         if recording is None:
             return None
-        # The recorder sees what passes through NumPy's protocols. What might have slipped past it,
-        # a branch on a value say, shows here.
+        # The recorder sees what passes through NumPy's protocols. Anything that it missed, such as
+        # a branch on a value, shows in this comparison.
         rng = np.random.default_rng(0)
         for _ in range(TRIALS):
             for array in self._inputs:

@@ -1,4 +1,4 @@
-"""What a training run consists of, and what a backend does for it."""
+"""The interfaces between a training run and the backends that execute it."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """A checked training run, without its length: what each step and each accuracy needs.
+    """A validated training run, without its length: the data that each step and each accuracy need.
 
     Attributes:
-        data: The images trained on; what is held out or beyond the limit is no longer in it.
-        measured: The images (N, ...) and labels (N,) that accuracies are measured on, by the
-            names `train`, `val` and `test`; empty ones are left out.
-        normalization: What is done to every image.
+        data: The images trained on, without those that are held out or beyond the limit.
+        measured: The images (N, ...) and labels (N,) for measuring accuracies, by the names
+            `train`, `val` and `test`; empty ones are left out.
+        normalization: The normalization of every image.
         loss: The loss, without its L2 term.
         l2: The coefficient of l2/2 * sum(W^2) over the weights that are trained.
-        clip_norm: The gradient is scaled down to this norm; None leaves it alone.
-        optimizer, optimizer_options: Its name and keyword arguments, which were checked.
-        batch: Images in a step, over all processes.
-        seed: For dropout and augmentation.
+        clip_norm: The gradient is scaled down to at most this norm; None does not change it.
+        optimizer, optimizer_options: Its name and validated keyword arguments.
+        batch: The number of images in a step, over all processes.
+        seed: The seed of dropout and augmentation.
         augment: Names of `netspec.runtime.data.augment_draws.KINDS`.
     """
 
@@ -56,27 +56,27 @@ class Job:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """All that a backend needs to go on exactly as it would have.
+    """Everything that a backend needs to continue exactly as if it had not stopped.
 
     Attributes:
         tensors: Arrays by name: `model.NAME`, `optimizer.NAME`, `random.NAME`.
-        facts: Anything else, as JSON has it.
+        facts: Everything else, as JSON data.
     """
 
     tensors: Mapping[str, NDArray[Any]]
     facts: Mapping[str, Any]
 
     def part(self, name: str) -> dict[str, NDArray[Any]]:
-        """The tensors of `model`, `optimizer` or `random`, by the rest of their names."""
+        """Return the tensors of `model`, `optimizer` or `random`, by the rest of their names."""
         start = f"{name}."
         return {k.removeprefix(start): t for k, t in self.tensors.items() if k.startswith(start)}
 
 
 def check_snapshot(snapshot: Snapshot, expected: Mapping[str, tuple[int, ...]]) -> None:
-    """Check that a snapshot has exactly these tensors.
+    """Check that a snapshot has exactly the expected tensors.
 
     Raises:
-        NetspecError: `run/checkpoint`, naming each tensor that is missing, unexpected or of
+        NetspecError: `run/checkpoint`, naming each tensor that is missing, unexpected or has
             another shape.
     """
     notes = the_first(differences(snapshot.tensors, expected))
@@ -87,7 +87,7 @@ def check_snapshot(snapshot: Snapshot, expected: Mapping[str, tuple[int, ...]]) 
 
 @contextmanager
 def sound_snapshot() -> Iterator[None]:
-    """Whatever a snapshot from anywhere makes go wrong is an ordinary error.
+    """Context manager: turns any error caused by a damaged snapshot into a NetspecError.
 
     Raises:
         NetspecError: `run/checkpoint`.
@@ -103,11 +103,11 @@ def sound_snapshot() -> Iterator[None]:
 
 
 class Backend(Protocol):
-    """Takes the steps of one run. Every process of a distributed run has one, and all agree.
+    """Takes the steps of one run. Every process of a distributed run has one, and all of them agree.
 
     Attributes:
-        reads_every: After how many steps the losses are worth reading; a GPU works ahead.
-        writes: Whether this process prints and saves.
+        reads_every: After how many steps to read the losses; a GPU works ahead.
+        writes: True if this process prints and saves.
     """
 
     @property
@@ -117,41 +117,44 @@ class Backend(Protocol):
     def writes(self) -> bool: ...  # noqa: D102
 
     def begin_epoch(self, epoch: int, order: NDArray[np.int64], parts: Sequence[slice]) -> None:
-        """The next steps train on `order[part]` for each of `parts`, one after the other."""
+        """Begin an epoch: the next steps train on `order[part]` for each of `parts` in turn."""
         ...
 
     def step(self, lr: float) -> None:
-        """Take a step. One whose loss is not finite may leave the weights alone."""
+        """Take a step. If the loss is not finite, it may leave the weights unchanged."""
         ...
 
     def read(self, stop: bool) -> tuple[list[float], bool]:
-        """The losses of the steps since the last call, L2 terms included; whether to stop.
+        """Return the losses, with L2 terms, of the steps since the last call, and whether to stop.
 
-        A run stops when any process wants to: all get the same answer after the same step.
+        A run stops if any process wants to: all get the same result after the same step.
         """
         ...
 
     def accuracy(self, name: str, stop: Callable[[], bool]) -> float:
-        """The share of `job.measured[name]` whose highest score is at its label.
+        """Return the share of `job.measured[name]` whose highest score is at its label.
 
-        It may give up, with any number, once `stop()` is true.
+        It may return early, with any number, once `stop()` is true.
         """
         ...
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
-        """Copies of all parameters and buffers."""
+        """Return copies of all parameters and buffers."""
         ...
 
     def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Take up what `state_dict` gave."""
+        """Load the result of `state_dict`."""
         ...
 
     def snapshot(self) -> Snapshot:
-        """All that the next steps depend on; every process must ask for it at the same time."""
+        """Return everything that the next steps depend on.
+
+        All processes must call this at the same time.
+        """
         ...
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Take up what `snapshot` gave, perhaps to another process on another day.
+        """Load the result of `snapshot`, possibly in another process.
 
         Raises:
             NetspecError: `run/checkpoint`, naming each tensor that does not fit.
@@ -159,13 +162,13 @@ class Backend(Protocol):
         ...
 
     def last_step(self) -> LastStep | None:
-        """What the last step computed with, where that is still known."""
+        """Return the data of the last step, if they are still available."""
         ...
 
 
 @runtime_checkable
 class Trainable(Protocol):
-    """What `netspec.fit` trains."""
+    """A model that `netspec.fit` can train."""
 
     @property
     def graph(self) -> Graph:
@@ -179,20 +182,20 @@ class Trainable(Protocol):
 
     @property
     def classes(self) -> int:
-        """How many scores it gives an image."""
+        """The number of scores for each image."""
         ...
 
     def training(self, job: Job) -> AbstractContextManager[Backend]:
-        """Something that trains it; what it takes up is given back at the end.
+        """Context manager: yields a backend that trains the model, and releases it at the end.
 
         Raises:
-            NetspecError: `train/bad-option` for what this model cannot do.
+            NetspecError: `train/bad-option` for what this model does not support.
         """
         ...
 
 
 def lost_process(reason: str) -> NetspecError:
-    """The error of a distributed run of which a process is gone."""
+    """Return the error of a distributed run in which a process is gone."""
     return NetspecError.simple(
         codes.PROCESS_LOST,
         f"another process of the run was lost: {reason}",

@@ -1,4 +1,4 @@
-"""A net as a PyTorch module that runs: the generated class, with NumPy's initial values."""
+"""Builds a runnable PyTorch module from a net: the generated class with NumPy's initial values."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 class CheckedNet(Protocol):
-    """What is needed of a `netspec.Net`."""
+    """The part of `netspec.Net` that is used here."""
 
     @property
     def name(self) -> str:
-        """The net's name, and the class's."""
+        """The name of the net and of its class."""
         ...
 
     @property
@@ -33,12 +33,12 @@ class CheckedNet(Protocol):
 
     @property
     def written(self) -> Written:
-        """What it was built from."""
+        """The syntax it was built from."""
         ...
 
 
 def require_torch() -> Any:
-    """PyTorch.
+    """Import and return PyTorch.
 
     Raises:
         NetspecError: `torch/missing`.
@@ -53,10 +53,10 @@ def require_torch() -> Any:
 
 
 def module_class(net: CheckedNet) -> type[nn.Module]:
-    """The generated class of a net.
+    """Return the generated class of a net.
 
-    Its source is known to debuggers and to tracebacks. What is executed is generated from checked
-    names and numbers; no text of the file gets into it but as escaped literals and comments.
+    Its source is known to debuggers and tracebacks. The executed source is generated from checked
+    names and numbers; text of the file appears in it only as escaped literals and in comments.
 
     Raises:
         NetspecError: `torch/missing`.
@@ -68,7 +68,7 @@ def module_class(net: CheckedNet) -> type[nn.Module]:
 
 @functools.lru_cache(maxsize=32)
 def _classes_of(source: str, name: str) -> dict[str, Any]:
-    """What the generated source of a net defines, by name: its class and those of its blocks."""
+    """Return the classes in a net's generated source, by name: that of the net and of its blocks."""
     filename = f"<netspec torch {name} {abs(hash(source)):x}>"
     linecache.cache[filename] = (len(source), None, source.splitlines(True), filename)
     namespace: dict[str, Any] = {"__name__": f"netspec_generated_{name}"}
@@ -84,10 +84,10 @@ def _classes_of(source: str, name: str) -> dict[str, Any]:
 
 
 def _reduction(made: type, source: str, name: str) -> Callable[[Any, Any], Any]:
-    """How modules of a generated class are pickled: who reads them makes the class anew."""
+    """Return how modules of a generated class are pickled: unpickling generates the class again."""
 
     def reduce(module: nn.Module, protocol: Any) -> Any:
-        if type(module) is not made:  # of a class that somebody derived from it
+        if type(module) is not made:  # of a derived class
             return object.__reduce_ex__(module, protocol)
         return _unfilled, (source, name, made.__name__), module.__dict__
 
@@ -95,23 +95,23 @@ def _reduction(made: type, source: str, name: str) -> Callable[[Any, Any], Any]:
 
 
 def _unfilled(source: str, name: str, class_name: str) -> nn.Module:
-    """A module of a generated class, to be filled by who reads its pickle."""
+    """Return a module of a generated class without its attributes, which unpickling sets."""
     made = _classes_of(source, name)[class_name]
     module: nn.Module = made.__new__(made)
     return module
 
 
 def build_module(net: CheckedNet, *, dtype: str = "float32", seed: int = 0) -> nn.Module:
-    """The generated module with the initial values that the NumPy program starts from.
+    """Return the generated module, with the same initial values as the NumPy program.
 
     Args:
         net: a checked net.
         dtype: `float32` or `float64`.
-        seed: of the initial values.
+        seed: the seed of the initial values.
 
     Returns:
-        A module in training mode on the CPU; its `state_dict` has the net's parameter names. Called
-        with its inputs in the file's order it gives its output, or a tuple of them.
+        A module in training mode on the CPU; its `state_dict` has the net's parameter names. It is
+        called with the inputs in the file's order, and returns its output or a tuple of outputs.
 
     Raises:
         NetspecError: `torch/missing`, `model/dtype`.
@@ -120,7 +120,7 @@ def build_module(net: CheckedNet, *, dtype: str = "float32", seed: int = 0) -> n
     if dtype not in DTYPES:
         names = ", ".join(DTYPES)
         raise NetspecError.simple(codes.MODEL_DTYPE, f"dtype must be one of {names}, not {dtype!r}")
-    # Made without values, for they are about to be loaded: initialising VGG takes seconds.
+    # Created without values, because they are loaded next: initializing VGG takes seconds.
     with torch.device("meta"):
         module: nn.Module = module_class(net)()
     module = module.to_empty(device="cpu").to(getattr(torch, dtype))

@@ -1,4 +1,4 @@
-"""Losses over class scores. Which to train with is the trainer's choice, never the network's."""
+"""Losses over class scores. The loss is chosen for a training, and is not part of the network."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ class Loss(Protocol):
     """A loss of scores (N, K) against N target classes: the mean over the batch.
 
     The methods for NumPy raise NetspecError (`data/shape`, `data/bad-file`) for targets that are
-    not N whole numbers in [0, K).
+    not N integers in [0, K).
     """
 
     def value(self, logits: Floats, targets: Targets) -> float:
-        """The loss."""
+        """Return the loss."""
         ...
 
     def value_and_gradient(self, logits: Floats, targets: Targets, dlogits: Floats) -> float:
-        """The loss; its gradient with respect to the scores is written to `dlogits` (N, K)."""
+        """Return the loss, and write its gradient with respect to the scores to `dlogits` (N, K)."""
         ...
 
     def in_torch(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """The loss of PyTorch's scores and targets (int64), a scalar with a gradient."""
+        """Return the loss of PyTorch's scores and targets (int64), as a scalar with a gradient."""
         ...
 
 
@@ -50,8 +50,8 @@ class SoftmaxCrossEntropy:
         loss  = log sum_k exp(z_k) - sum_k q_k z_k
         dz_k  = softmax(z)_k - q_k
 
-    The log of the sum is taken after subtracting max z, so that no exponential overflows.
-    Source: torch.nn.CrossEntropyLoss; Szegedy et al., Rethinking the Inception Architecture (2016).
+    The maximum of z is subtracted before the exponentials, so that none of them overflows. Source:
+    torch.nn.CrossEntropyLoss; Szegedy et al., Rethinking the Inception Architecture (2016).
     """
 
     label_smoothing: float = 0.0
@@ -83,8 +83,8 @@ class MulticlassHinge:
     """The multiclass support vector machine's loss (Weston and Watkins; CS231n's `svm_loss`).
 
     For one row z with target t: loss = sum over k != t of max(0, z_k - z_t + delta), whose gradient
-    is 1 for each k with a positive term and minus their number for t. The mean is over the batch,
-    not over the classes (torch.nn.MultiMarginLoss divides by K as well).
+    is 1 for each k with a positive term, and minus the number of these for t. The mean is over the
+    batch, not over the classes (torch.nn.MultiMarginLoss divides by K as well).
     """
 
     delta: float = 1.0
@@ -121,7 +121,7 @@ class MulticlassHinge:
 
 @dataclass(frozen=True, kw_only=True)
 class MeanSquaredError:
-    """The mean of (z - q)^2 over the batch and the classes, q being 1 for the target and 0 else.
+    """The mean of (z - q)^2 over the batch and the classes; q is 1 for the target and 0 otherwise.
 
     For N rows of K scores: dz = 2 (z - q) / (N K).
     Source: torch.nn.MSELoss of the scores and the one-hot targets.
@@ -151,11 +151,14 @@ class MeanSquaredError:
 def softmax_cross_entropy(
     logits: Floats, targets: Targets, dlogits: Floats, smoothing: float = 0.0
 ) -> float:
-    """The loss of `SoftmaxCrossEntropy`, its gradient in `dlogits`; targets are not checked."""
+    """Return the loss of `SoftmaxCrossEntropy`; its gradient is written to `dlogits`.
+
+    Targets are not checked.
+    """
     count, classes = logits.shape
     rows = np.arange(count)
     shifted = np.subtract(logits, logits.max(axis=1, keepdims=True), out=dlogits)
-    # sum_k q_k z_k; taken before dlogits, which holds z, is overwritten.
+    # sum_k q_k z_k; computed before dlogits, which may be the memory of z, is overwritten.
     expected = (1.0 - smoothing) * shifted[rows, targets]
     if smoothing:
         expected += smoothing * shifted.mean(axis=1)
@@ -178,7 +181,7 @@ LOSSES: dict[str, Callable[..., Loss]] = {
 
 
 def make_loss(name: str, /, **options: float) -> Loss:
-    """The loss called `name` in `LOSSES`; options are its attributes.
+    """Return the loss called `name` in `LOSSES`; options are its attributes.
 
     Raises:
         NetspecError: `train/bad-option` for an unknown name or option, or a value out of range.
@@ -186,7 +189,8 @@ def make_loss(name: str, /, **options: float) -> Loss:
     return make("loss", LOSSES, name, options=options)
 
 
-# Losses of scores, which may be any numbers: not of probabilities, nor of what an activation cuts off.
+# These losses need scores, which may be any numbers: not probabilities, nor the output of an
+# activation that cuts off values.
 OF_SCORES = (SoftmaxCrossEntropy, MulticlassHinge)
 
 

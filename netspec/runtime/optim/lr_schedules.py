@@ -11,12 +11,12 @@ Schedule = Callable[[int], float]
 
 
 def constant(lr: float, steps: int, steps_per_epoch: int) -> Schedule:
-    """The same rate all along."""
+    """The same rate for all steps."""
     return lambda step: lr  # noqa: ARG005
 
 
 def cosine(lr: float, steps: int, steps_per_epoch: int, *, minimum: float = 0.0) -> Schedule:
-    """Half a cosine from `lr` at step 0 to `minimum` at step `steps`, which is never taken.
+    """Half a cosine from `lr` at step 0 to `minimum` at step `steps`, one after the last.
 
         minimum + (lr - minimum) * (1 + cos(pi * step / steps)) / 2
 
@@ -34,7 +34,7 @@ def cosine(lr: float, steps: int, steps_per_epoch: int, *, minimum: float = 0.0)
 def step(
     lr: float, steps: int, steps_per_epoch: int, *, every: int | None = None, gamma: float = 0.1
 ) -> Schedule:
-    """Times `gamma` each time `every` epochs are over (default: a third of the run, rounded up)."""
+    """Multiply by `gamma` after every `every` epochs (default: a third of the run, rounded up)."""
     _check_gamma(gamma)
     if every is None:
         every = math.ceil(steps / steps_per_epoch / 3)
@@ -51,9 +51,9 @@ def multi_step(
     milestones: Sequence[int] | None = None,
     gamma: float = 0.1,
 ) -> Schedule:
-    """Times `gamma` at each milestone, in epochs that are over.
+    """Multiply by `gamma` at each milestone, given in completed epochs.
 
-    Default: at one half and three quarters of the run, as the ResNet paper has it (He et al. 2016).
+    Default: at one half and three quarters of the run, as in the ResNet paper (He et al. 2016).
     """
     _check_gamma(gamma)
     at = (
@@ -69,16 +69,18 @@ def multi_step(
 
 
 def exponential(lr: float, steps: int, steps_per_epoch: int, *, gamma: float = 0.95) -> Schedule:
-    """Times `gamma` after each epoch."""
+    """Multiply by `gamma` after each epoch."""
     _check_gamma(gamma)
     return lambda step: lr * gamma ** (step // steps_per_epoch)
 
 
 def warm_up(schedule: Schedule, steps: int) -> Schedule:
-    """`schedule`, its first `steps` rates times 1/steps, 2/steps, ... 1 (Goyal et al. 2017).
+    """Return `schedule` with its first `steps` rates multiplied by 1/steps, 2/steps, ...
+
+    1 (Goyal et al. 2017).
 
     Raises:
-        NetspecError: `train/bad-option` where `steps` is negative.
+        NetspecError: `train/bad-option` if `steps` is negative.
     """
     require(steps >= 0, f"warm-up steps must be at least 0, not {steps}")
     if steps == 0:
@@ -98,7 +100,7 @@ SCHEDULES: dict[str, Callable[..., Schedule]] = {
 def make_schedule(
     name: str, lr: float, steps: int, steps_per_epoch: int, /, **options: object
 ) -> Schedule:
-    """The schedule called `name` in `SCHEDULES` for a run of `steps` steps.
+    """Return the schedule called `name` in `SCHEDULES`, for a run of `steps` steps.
 
     Args:
         name: Its name.

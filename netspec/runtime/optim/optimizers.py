@@ -1,8 +1,8 @@
 """Optimizers with PyTorch's update rules, in place over one flat parameter vector.
 
-A step works through the vectors in blocks that stay in the processor's cache, so each number of
-a parameter, its gradient and its state is brought from memory once a step; it allocates nothing
-that grows with the network. Threads share out the vectors, which changes no bit.
+A step processes the vectors in blocks that stay in the processor's cache, so each number of a
+parameter, its gradient and its state is read from memory once in a step. It allocates nothing that
+grows with the network. The vectors are divided among threads, which changes no bit.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ Vector = NDArray[np.floating]
 # of 1 to 2 MB.
 BLOCK = 1 << 16
 
-# What a parameter counts against `parallel.WORTH_A_THREAD`.
+# The cost of a parameter, in the units of `parallel.WORTH_A_THREAD`.
 WORK = 4
 
 
 class Optimizer:
-    """Moves `parameters` along `gradients`. Subclasses give the rule for one block.
+    """Updates `parameters` from `gradients`. Subclasses define the rule for one block.
 
     Args:
         parameters: (P,) float vector, changed in place by `step`.
         gradients: (P,) of the same type; read by `step`, never changed.
-        decayed: The first `decayed` parameters are weights; those after (biases, norms) are
-            spared by weight decay.
+        decayed: The first `decayed` parameters are weights; the others (biases, norms) have no
+            weight decay.
 
     Attributes:
-        default_lr: The learning rate to use where the user names none.
-        state_names: Names of the vectors that are remembered between steps.
-        steps: How many steps were taken.
+        default_lr: The learning rate to use if the user gives none.
+        state_names: The names of the vectors that are kept between steps.
+        steps: The number of steps taken.
     """
 
     default_lr: ClassVar[float]
@@ -49,7 +49,7 @@ class Optimizer:
         self.parameters, self.gradients, self.decayed = parameters, gradients, decayed
         self.steps = 0
         self._state = {name: np.zeros_like(parameters) for name in self.state_names}
-        self._scratch: list[Vector] = []  # one a thread
+        self._scratch: list[Vector] = []  # one for each thread
 
     def step(self, lr: float) -> None:
         """Take one step with learning rate `lr`."""
@@ -72,15 +72,15 @@ class Optimizer:
             self._update(lr, p, g, scratch[: p.size], *(state[part] for state in states))
 
     def state(self) -> dict[str, NDArray[np.generic]]:
-        """Copies of what is remembered: the vectors of `state_names` and `steps` (0-d int64)."""
+        """Return copies of the state: the vectors of `state_names`, and `steps` (0-d int64)."""
         vectors = {name: vector.copy() for name, vector in self._state.items()}
         return {"steps": np.array(self.steps, np.int64), **vectors}
 
     def load_state(self, state: Mapping[str, NDArray[np.generic]]) -> None:
-        """Take up a state that `state()` gave.
+        """Load the result of `state()`.
 
         Raises:
-            NetspecError: `train/bad-option` where names or shapes differ.
+            NetspecError: `train/bad-option` if names or shapes differ.
         """
         expected = {"steps": (), **{name: v.shape for name, v in self._state.items()}}
         found = {name: array.shape for name, array in state.items()}
@@ -93,7 +93,7 @@ class Optimizer:
             vector[...] = state[name]
 
     def _update(self, lr: float, p: Vector, g: Vector, scratch: Vector, *state: Vector) -> None:
-        """Update one block: parameters, gradients, room to work in, the block of each state."""
+        """Update one block: parameters, gradients, working memory, the block of each state vector."""
         raise NotImplementedError
 
 
@@ -175,7 +175,7 @@ class RMSProp(Optimizer):
 
 
 class Adam(Optimizer):
-    """Averages of the gradient and of its square, each corrected for starting at 0.
+    """Moving averages of the gradient and of its square, each corrected for starting at 0.
 
         m = beta1 * m + (1 - beta1) * g          v = beta2 * v + (1 - beta2) * g^2
         p -= lr / (1 - beta1^t) * m / (sqrt(v) / sqrt(1 - beta2^t) + eps)
@@ -183,7 +183,8 @@ class Adam(Optimizer):
     Source: Kingma and Ba, Adam (2015), as in torch.optim.Adam.
     """
 
-    # Twice PyTorch's, because the default schedule brings it down to 0: LeNet on MNIST ends higher.
+    # Twice PyTorch's default, because the default schedule reduces it to 0: LeNet on MNIST reaches
+    # a higher accuracy.
     default_lr = 2e-3
     state_names = ("exp_avg", "exp_avg_sq")
 
@@ -207,7 +208,8 @@ class Adam(Optimizer):
         scratch *= 1.0 - self.beta1
         m += scratch
         _average_of_squares(v, g, self.beta2, scratch)
-        # Numerator and denominator times sqrt(1 - beta2^t): one pass over the block fewer.
+        # Numerator and denominator are multiplied by sqrt(1 - beta2^t), which saves one pass over
+        # the block.
         root = math.sqrt(1.0 - self.beta2**self.steps)
         np.sqrt(v, out=scratch)
         scratch += self.eps * root
@@ -256,7 +258,7 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
 def make_optimizer(
     name: str, parameters: Vector, gradients: Vector, decayed: int = 0, /, **options: float
 ) -> Optimizer:
-    """The optimizer called `name` in `OPTIMIZERS`; options are its keyword arguments.
+    """Return the optimizer called `name` in `OPTIMIZERS`; options are its keyword arguments.
 
     Raises:
         NetspecError: `train/bad-option` for an unknown name or option, or a value out of range.
@@ -265,16 +267,16 @@ def make_optimizer(
 
 
 def check_optimizer(name: str, options: Mapping[str, float]) -> Optimizer:
-    """The rule called `name`, with its options checked and nothing to move.
+    """Return the rule called `name`, with checked options and no parameters.
 
     Raises:
-        NetspecError: as `make_optimizer`.
+        NetspecError: see `make_optimizer`.
     """
     return make_optimizer(name, np.empty(0), np.empty(0), 0, **options)
 
 
 def clip(gradients: Vector, norm: float) -> None:
-    """Scale the gradients (P,) down, in place, to a Euclidean norm of at most `norm`.
+    """Scale the gradients (P,) in place so that their Euclidean norm is at most `norm`.
 
         g *= min(1, norm / (|g| + 1e-6))
 

@@ -1,1 +1,1 @@
-"""Curves and filters as pictures."""
+"""Pictures of training curves and filters."""

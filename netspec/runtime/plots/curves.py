@@ -1,4 +1,4 @@
-"""The loss and the accuracies of runs, drawn over their epochs."""
+"""Draws the loss and the accuracies of runs over their epochs."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from netspec import codes
 from netspec.diagnostics import NetspecError
 from netspec.runtime.plots.figures import COLORS, figure, plain, save
 
-# The lines of one run's accuracies, and the marks of those that are one point.
+# The line styles of one run's accuracies, and the markers for those with a single point.
 _STYLES = {"train": ":", "val": "-", "test": "--"}
 _MARKS = {"train": "^", "val": "o", "test": "s"}
-# Accuracies that differ by a hair are not blown up to fill the picture.
+# The least range of the axis, so that tiny differences in accuracy do not fill the picture.
 _LEAST_SPAN = 0.1
 _SIZE = (11, 4.2)
 
@@ -23,10 +23,10 @@ Line = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Curves:
-    """What is drawn of a run, against its epochs.
+    """The curves of a run over its epochs.
 
     Attributes:
-        name: of the run.
+        name: the name of the run.
         steps: (epoch, loss) of some steps.
         epochs: (epoch, mean loss).
         accuracies: `train`, `val`, `test` -> (epoch, accuracy).
@@ -39,10 +39,10 @@ class Curves:
 
 
 def curves_of(name: str, lines: Sequence[Line]) -> Curves:
-    """The curves in the lines of a `metrics.jsonl`.
+    """Return the curves in the lines of a `metrics.jsonl`.
 
     Raises:
-        NetspecError: `plot/nothing` where there are none yet.
+        NetspecError: `plot/nothing` if there are none yet.
     """
     steps = [x for x in lines if x.get("kind") == "step" and _has(x, "step", "loss")]
     epochs = [x for x in lines if x.get("kind") == "epoch" and _has(x, "epoch", "step", "loss")]
@@ -51,13 +51,14 @@ def curves_of(name: str, lines: Sequence[Line]) -> Curves:
         raise NetspecError.simple(
             codes.PLOT_NOTHING, f"{name} has nothing to draw: its metrics.jsonl has no lines yet"
         )
-    # All epochs of a run have equally many steps. Before the first is over, a step stands for one.
+    # All epochs of a run have the same number of steps. Before the first one ends, a step counts as
+    # an epoch.
     measured = [*epochs, *results]
     each = epochs[0]["step"] / epochs[0]["epoch"] if epochs else 1
     return Curves(
         name,
         [(x["step"] / each, x["loss"]) for x in steps],
-        # A mean of an epoch stands in its middle, or it would lag behind the steps.
+        # The mean of an epoch is drawn at its middle, or else it would lag behind the steps.
         [(x["epoch"] - 0.5, x["loss"]) for x in epochs],
         {
             part: sorted((x["epoch"], x[part]) for x in measured if _has(x, part))
@@ -68,19 +69,19 @@ def curves_of(name: str, lines: Sequence[Line]) -> Curves:
 
 
 def _has(line: Line, *names: str) -> bool:
-    """Whether these are numbers; an infinite loss is written as none."""
+    """Return True if all of these are numbers; an infinite loss is stored as null."""
     return all(
         isinstance(line.get(n), int | float) and not isinstance(line[n], bool) for n in names
     ) and all(line[n] > 0 for n in names if n in ("epoch", "step"))
 
 
 def draw_curves(runs: Sequence[Curves], path: Path, *, log: bool = False) -> None:
-    """Write a picture: losses on the left, accuracies on the right, a colour a run.
+    """Write a picture: losses on the left, accuracies on the right, a color for each run.
 
     Args:
         runs: at least one.
         path: PNG or SVG.
-        log: whether losses are drawn on a logarithmic axis.
+        log: whether losses have a logarithmic axis.
 
     Raises:
         NetspecError: `library/matplotlib`, `usage/picture`, `output/unwritable`.
@@ -111,7 +112,7 @@ def draw_curves(runs: Sequence[Curves], path: Path, *, log: bool = False) -> Non
 
 def _losses(ax: Any, run: Curves, color: str) -> None:
     if run.steps:
-        # Where there are means of epochs, the steps are their background.
+        # If there are means of epochs, the steps are drawn in the background.
         faint = {"alpha": 0.35, "linewidth": 1} if run.epochs else {"label": plain(run.name)}
         ax.plot(*zip(*run.steps, strict=True), color=color, **faint)
     if run.epochs:

@@ -1,4 +1,4 @@
-"""Matplotlib, where it is installed, and the look of netspec's figures."""
+"""Matplotlib, if it is installed, and the style of netspec's figures."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from netspec.runtime.weights.output_file import write_output
 from netspec.text.printable import printable
 
 FORMATS = (".png", ".svg")
-# Okabe and Ito's colours, which all eyes can tell apart; black is for text.
+# Okabe and Ito's colors, which people with any color vision can tell apart; black is for text.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _STYLE = {
     "axes.spines.top": False,
@@ -23,13 +23,13 @@ _STYLE = {
     "axes.axisbelow": True,
     "legend.frameon": False,
     "font.size": 10,
-    # Equal figures are equal bytes.
+    # Equal figures give identical files.
     "svg.hashsalt": "netspec",
 }
 
 
 def require_matplotlib() -> Any:
-    """Matplotlib.
+    """Import and return Matplotlib.
 
     Raises:
         NetspecError: `library/matplotlib`.
@@ -46,7 +46,7 @@ def require_matplotlib() -> Any:
 
 
 def check_picture_path(path: Path, formats: tuple[str, ...] = FORMATS) -> None:
-    """Check that the name says what kind of picture it is.
+    """Check that the file name has the ending of a known picture format.
 
     Raises:
         NetspecError: `usage/picture`.
@@ -58,12 +58,12 @@ def check_picture_path(path: Path, formats: tuple[str, ...] = FORMATS) -> None:
 
 
 def plain(name: str) -> str:
-    """A name from anywhere as Matplotlib shows it: no formula, and nothing that no font has."""
+    """Make a name of any origin safe for Matplotlib: no formulas, and no characters that no font has."""
     return printable(name).replace("$", r"\$")
 
 
 def figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, Any]:
-    """A figure and its axes, (rows, columns) of them; no window, and no state of pyplot."""
+    """Return a figure and its axes, (rows, columns); without a window or global state of pyplot."""
     matplotlib = require_matplotlib()
     from matplotlib.figure import Figure
 
@@ -73,7 +73,7 @@ def figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, Any
 
 
 def save(made: Any, path: Path) -> None:
-    """Write a figure, as its name says.
+    """Write a figure in the format of the file name's ending.
 
     Raises:
         NetspecError: `usage/picture`, `output/unwritable`, `output/disk-full`.

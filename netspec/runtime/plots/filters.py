@@ -1,4 +1,4 @@
-"""The first filters of a trained net as a picture."""
+"""Draws the first filters of a trained net."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from netspec import codes
 from netspec.diagnostics import NetspecError, suggest
 from netspec.runtime.plots.png import grid, save_png
 
-# A filter is drawn at least this high, and so many of them at most.
+# The minimum height of a drawn filter, and the maximum number of filters.
 _PIXELS = 48
 MOST = 1024
 
 
 def draw_filters(tensors: Mapping[str, NDArray[Any]], path: Path, layer: str | None = None) -> str:
-    """Write a PNG with the filters of a layer side by side, each from its lowest to its highest.
+    """Write a PNG with the filters of a layer side by side, each scaled to its own range.
 
     Args:
         tensors: weights by name.
         path: PNG.
-        layer: its name, or that of its weight; None finds the one that looks at pictures.
+        layer: the name of the layer or of its weight; None finds the layer that reads pictures.
 
     Returns:
-        What was drawn, in words.
+        A description of what was drawn.
 
     Raises:
         NetspecError: `plot/filters`, `output/unwritable`.
@@ -37,7 +37,7 @@ def draw_filters(tensors: Mapping[str, NDArray[Any]], path: Path, layer: str | N
     count, channels, height, width = filters.shape
     if not np.isfinite(filters).all():
         raise NetspecError.simple(codes.PLOT_FILTERS, f"`{name}` holds NaN or infinite values")
-    if channels != 3:  # each channel is a picture of its own
+    if channels != 3:  # each channel is drawn as a separate picture
         filters = filters.reshape(-1, 1, height, width)
     shown = filters[:MOST]
     try:
@@ -50,10 +50,10 @@ def draw_filters(tensors: Mapping[str, NDArray[Any]], path: Path, layer: str | N
 
 
 def _first(tensors: Mapping[str, NDArray[Any]]) -> str:
-    """The filters that look at the picture itself: of one channel or three, and not of 1 x 1.
+    """Return the filters that read the picture itself: with one or three channels, larger than 1 x 1.
 
-    Files of weights are in the order of names, so the first layer must be told by its shape. Where
-    filters of three channels are there, those of one are of depthwise convolutions.
+    Weights files are sorted by name, so the first layer must be recognized by its shape. If there
+    are filters with three channels, those with one belong to depthwise convolutions.
     """
     names = _filters(tensors)
     for channels in (3, 1):

@@ -1,4 +1,4 @@
-"""Filters and values as pictures: a grid of them, and a PNG file that needs no other library."""
+"""Arrays as pictures: a grid of images, and a PNG file written without another library."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Picture = NDArray[np.uint8]
 
 
 def grid(images: Array, columns: int | None = None, gap: int = 1) -> Picture:
-    """Images side by side, each stretched to the whole range from black to white.
+    """Arrange images in a grid, each scaled to the full range from black to white.
 
     Args:
-        images: (N, C, H, W). Three channels are red, green and blue; of any other number, each
-            channel is a grey picture of its own.
+        images: (N, C, H, W). Three channels are RGB; with any other number, each channel is a
+            separate grey picture.
         columns: how many in a row; by default about as many as there are rows.
         gap: white pixels between them.
 
@@ -52,7 +52,7 @@ def save_png(path: str | Path, picture: Picture, scale: int = 1) -> None:
     """
     large = np.ascontiguousarray(picture.repeat(scale, axis=0).repeat(scale, axis=1), np.uint8)
     height, width, _ = large.shape
-    # Colour type 2 is red, green, blue; each row starts with 0, the filter that does nothing.
+    # Color type 2 is RGB; each row starts with 0, the filter that does nothing.
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     rows = b"".join(b"\0" + row.tobytes() for row in large)
     about = b"Software\0netspec"

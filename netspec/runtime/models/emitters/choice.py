@@ -1,4 +1,4 @@
-"""The emitters that a model takes, and keeps to."""
+"""Chooses the emitters of a model, and remembers its choices."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from netspec.kernels import parallel
 from netspec.runtime.models.emitters.table import EmitterTable, Question, as_emitter
 from netspec.runtime.models.emitters.timing import time_emitters
 
-# Steps over fewer numbers than the least are asked for as if they had as many, and so are those of
-# more than the most: how the two compare does not change there.
+# Steps with fewer numbers than LEAST are looked up as if they had as many, and so are those with
+# more than MOST: beyond these limits the comparison does not change.
 LEAST, MOST = 1 << 8, 1 << 17
 
 
 def user_folder() -> Path:
-    """Where the rows of this user are."""
+    """Return the folder with this user's rows."""
     return cache_folder() / "emitters"
 
 
@@ -34,11 +34,12 @@ THIS_MACHINE = EmitterTable(user_folder, time_emitters)
 class Emitters:
     """Chooses the emitter of each elementwise step, and remembers its choices.
 
-    NumPy is taken where NETSPEC_EMITTERS is `numpy`. Threads may share it.
+    If NETSPEC_EMITTERS is `numpy`, NumPy is always used. Threads may share it.
 
     Args:
-        kept: choices made before, as `kept` has them: they stand, whatever this machine is good at.
-        table: answers everything else; None for this machine's.
+        kept: earlier choices, in the form of `kept`. They are used even if another one would be
+            faster on this machine.
+        table: decides everything else; None for this machine's table.
     """
 
     def __init__(self, kept: Mapping[str, str] = {}, table: EmitterTable | None = None) -> None:
@@ -50,11 +51,11 @@ class Emitters:
 
     @property
     def kept(self) -> dict[str, str]:
-        """The choices that were made, as plain data."""
+        """The choices made so far, as plain data."""
         return dict(self._kept)
 
     def choose(self, plan: Plan, batch: int, dtype: np.dtype[Any]) -> Plan:
-        """The plan with an emitter for each elementwise step."""
+        """Return the plan with an emitter for each elementwise step."""
         if os.environ.get("NETSPEC_EMITTERS") == "numpy":
             return plan
         return dataclasses.replace(
@@ -75,12 +76,11 @@ class Emitters:
 
 
 def question(step: Step, batch: int, dtype: str) -> Question | None:
-    """What to ask the table about a step; None where the answer is known to be NumPy.
+    """Return what to look up in the table for a step; None if the answer is known to be NumPy.
 
-    numexpr has not all functions, broadcast operands are its weak side, and NumPy's vector
-    instructions compute exp and its like up to forty times as fast as it. Arithmetic over more
-    numbers than stay in the cache is bound by memory, which NumPy takes less of
-    (`benchmarks/EMITTERS.md`).
+    numexpr lacks some functions, is slow with broadcast operands, and NumPy's vector instructions
+    compute functions such as exp up to forty times as fast. Arithmetic over more numbers than fit
+    the cache is limited by memory, of which NumPy uses less (`benchmarks/EMITTERS.md`).
     """
     if not isinstance(step, ElementwiseStep) or not isinstance(step.output, Buffer):
         return None
@@ -99,10 +99,10 @@ def question(step: Step, batch: int, dtype: str) -> Question | None:
 
 @functools.cache
 def has_vectors(function: str, dtype: str) -> bool:
-    """Whether NumPy computes a function with vector instructions, on this processor."""
+    """Return True if NumPy computes a function with vector instructions on this processor."""
     try:
         from numpy.lib.introspect import opt_func_info
-    except ImportError:  # NumPy before 2.2 does not say
+    except ImportError:  # NumPy before 2.2 does not tell
         return True
     info = opt_func_info(func_name=f"^{function}$", signature=dtype)
     targets = [found["current"] for kinds in info.values() for found in kinds.values()]

@@ -1,4 +1,4 @@
-"""Which emitter is the faster one for a formula, measured once a machine and kept."""
+"""Which emitter is faster for a formula, measured once on each machine and stored."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from netspec.files.regular_file import open_regular
 from netspec.fork_lock import ForkLock
 from netspec.runtime.weights.host import processor, versions
 
-_FORMAT = 1  # of the files, and of how they were measured
-# No row is longer than this, whatever a file claims to be.
+_FORMAT = 1  # version of the files and of the measurement
+# A row is never longer than this; no more of a file is read.
 _LONGEST = 1 << 20
 
-# numexpr wins where it takes less than this share of NumPy's time. A tie is NumPy's, which may write
-# over its operands and so needs less memory.
+# numexpr is chosen if it takes less than this share of NumPy's time. NumPy is preferred if both are
+# about equal, because it can overwrite its operands and so needs less memory.
 MARGIN = 0.9
 
 
 @dataclass(frozen=True)
 class Question:
-    """What the times depend on, but for the machine.
+    """What the times depend on, apart from the machine.
 
     Attributes:
-        formula: with names by their order.
-        dtype: of all arrays.
-        size: numbers in each of them, a power of two.
-        threads: that the kernels use.
+        formula: the formula, with names by their order.
+        dtype: the type of all arrays.
+        size: how many numbers each has, a power of two.
+        threads: how many threads the kernels use.
     """
 
     formula: Expression
@@ -46,7 +46,7 @@ class Question:
 
     @cached_property
     def key(self) -> str:
-        """It as text."""
+        """The question as text."""
         return f"{self.formula}, {self.dtype}, {self.size} numbers, {self.threads} threads"
 
 
@@ -54,14 +54,14 @@ Time = Callable[[Expression, str, int], Mapping[Emitter, float]]
 
 
 class EmitterTable:
-    """The rows of a machine: a file each, in a folder.
+    """The rows of a machine: files in a folder, one for each question.
 
-    Whichever process keeps a row first has chosen for all others, so that equal seeds give equal
-    bits. For the same reason a row that cannot be kept is NumPy's. Threads may share it.
+    The process that stores a row first decides for all others, so that equal seeds give equal bits.
+    For the same reason a row that cannot be stored means NumPy. Threads may share it.
 
     Args:
-        folder: gives where the files are; it need not be there.
-        time: gives the seconds of each emitter.
+        folder: returns the folder of the files, which need not exist.
+        time: returns the seconds of each emitter.
     """
 
     def __init__(self, folder: Callable[[], Path], time: Time) -> None:
@@ -70,10 +70,10 @@ class EmitterTable:
         self._lock = ForkLock()
 
     def emitter(self, question: Question) -> Emitter:
-        """The one to take."""
+        """Return the emitter to use."""
         known = self._known.get(question.key)
         if known is None:
-            with self._lock.current:  # two who measure at a time would measure each other
+            with self._lock.current:  # concurrent measurements would disturb each other
                 known = self._known.get(question.key) or self._found(question)
                 self._known[question.key] = known
         return known
@@ -91,17 +91,17 @@ class EmitterTable:
         return kept or "numpy"
 
     def _measured(self, question: Question, path: Path) -> Emitter | None:
-        """Measure a row and keep it, unless another process was there first; what is kept then."""
+        """Measure a row and store it, unless another process was first; returns the stored choice."""
         import tempfile
 
-        # Made before anything is measured: the folder may be read-only.
+        # Created before anything is measured, because the folder may be read-only.
         with tempfile.TemporaryDirectory(dir=path.parent) as own:
             part = Path(own) / path.name
             times = self._time(question.formula, question.dtype, question.size)
             part.write_text(json.dumps(_row(question, times), indent=1) + "\n", "utf-8")
             try:
                 os.link(part, path)
-            except OSError:  # it is there by now, or the system has no links
+            except OSError:  # it exists by now, or the system has no hard links
                 if (kept := _read(path, question)) is not None:
                     return kept
                 part.replace(path)
@@ -110,7 +110,7 @@ class EmitterTable:
 
 @functools.cache
 def machine_text() -> str:
-    """What the times depend on, but for the question."""
+    """Describe what the times depend on, apart from the question."""
     name, vectors = processor()
     packages = ("netspec-dsl", "numpy", "numexpr")
     installed = [f"{p} {v}" for p, v in versions(*packages).items() if p in packages]
@@ -129,10 +129,10 @@ def _row(question: Question, times: Mapping[Emitter, float]) -> dict[str, Any]:
 
 
 def _read(path: Path, question: Question) -> Emitter | None:
-    """What a file says to a question; None where there is none, or it is damaged.
+    """Return a file's answer to a question; None if there is none, or if the file is damaged.
 
     Raises:
-        OSError: it cannot be read for another reason.
+        OSError: if it cannot be read for another reason.
     """
     try:
         with open_regular(path) as file:
@@ -148,10 +148,10 @@ def _read(path: Path, question: Question) -> Emitter | None:
 
 
 def as_emitter(value: object) -> Emitter:
-    """A value from anywhere as the name of an emitter.
+    """Check that a value of any origin is the name of an emitter.
 
     Raises:
-        ValueError: it is none.
+        ValueError: if it is not.
     """
     if value == "numpy":
         return "numpy"

@@ -1,4 +1,4 @@
-"""How long NumPy and numexpr take for a formula."""
+"""Measures how long NumPy and numexpr take for a formula."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from netspec.compiler.ir.plan import Buffer, ElementwiseStep, Emitter, Plan
 from netspec.runtime.engine.floating_point import as_ieee
 from netspec.runtime.engine.program import Program
 
-# Pairs of runs, and the seconds after which there are no more of them.
+# The least and the most pairs of runs, and the seconds after which no more pairs are started.
 LEAST_PAIRS, MOST_PAIRS, SECONDS = 3, 12, 0.002
-# Times that are further apart than this need no more pairs.
+# If the times differ by more than this factor, no more pairs are needed.
 CLEAR = 1.5
-# A run works on some of at least so many numbers.
+# A run uses a random part of at least this many numbers.
 POOL = 1 << 14
 
 EMITTERS: tuple[Emitter, ...] = ("numpy", "numexpr")
 
 
 def time_emitters(formula: Expression, dtype: str, size: int) -> dict[Emitter, float]:
-    """Seconds of a step over `size` numbers: the shortest of several runs, taken in turn.
+    """Return the seconds of a step over `size` numbers: the shortest of several alternating runs.
 
-    Every run has numbers that it has not seen: a branch that follows old ones is foretold.
+    Every run uses numbers that it has not seen, because branches on repeated numbers are predicted.
     """
     runs = {emitter: _Run(formula, np.dtype(dtype), size, emitter) for emitter in EMITTERS}
     pool = np.random.default_rng(0).standard_normal(max(2 * size, POOL), np.float32).astype(dtype)
@@ -44,7 +44,7 @@ def time_emitters(formula: Expression, dtype: str, size: int) -> dict[Emitter, f
 
 
 class _Run:
-    """A step as a trained net runs it: what it takes of NumPy's calls, recorded."""
+    """A step as a trained net runs it: recorded, so that only its NumPy calls are timed."""
 
     def __init__(
         self, formula: Expression, dtype: np.dtype[Any], size: int, emitter: Emitter
@@ -63,7 +63,7 @@ class _Run:
             self._recording = program.record(buffers, {})
 
     def seconds(self, pool: NDArray[Any], rng: np.random.Generator) -> float:
-        """Of a run on numbers from anywhere in `pool`."""
+        """Return the seconds of a run on numbers from a random position in `pool`."""
         for array in self._inputs:
             start = rng.integers(len(pool) - array.size + 1)
             np.copyto(array, pool[start : start + array.size].reshape(array.shape))

@@ -1,1 +1,1 @@
-"""Training with PyTorch. Modules here import torch: they are imported when it is asked for."""
+"""Training with PyTorch. Modules here import torch, so they are only imported when needed."""

@@ -1,4 +1,4 @@
-"""Random crop, flip and cutout of a batch where it lies, each image its own way."""
+"""Random crop, flip and cutout of a batch on its device, different for each image."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from netspec.runtime.data.augment_draws import CUT_COLUMN, CUT_ROW, FLIPPED, LEF
 
 
 def shift_and_flip(x: Tensor, drawn: Tensor, kinds: Sequence[str]) -> Tensor:
-    """`crop` and `flip`, in one gather.
+    """Do `crop` and `flip`, in one gather operation.
 
     Args:
-        x: (N, C, H, W) raw pixels; `crop` pads them with zeros, black, as torchvision's
-            RandomCrop before Normalize does.
-        drawn: (N, 5), as `netspec.runtime.data.augment_draws.draw` gives.
+        x: (N, C, H, W) raw pixels; `crop` pads them with zeros, black, as torchvision's RandomCrop
+            before Normalize does.
+        drawn: (N, 5), the result of `netspec.runtime.data.augment_draws.draw`.
         kinds: which of the augmentations to do.
 
     Returns:
@@ -33,18 +33,18 @@ def shift_and_flip(x: Tensor, drawn: Tensor, kinds: Sequence[str]) -> Tensor:
     if "crop" in kinds:
         x = functional.pad(x, (PADDING,) * 4)
     images = torch.arange(len(x), device=x.device)[:, None, None]
-    # Indices on both sides of a slice put their axes first: (N, H, W, C).
+    # Index arrays on both sides of a slice move their axes to the front: (N, H, W, C).
     return x[images, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
 def cut_out(x: Tensor, drawn: Tensor, kinds: Sequence[str]) -> Tensor:
-    """`cutout`: a square of half the shorter side set to 0, the mean of normalised images.
+    """`cutout`: set a square of half the shorter side to 0, the mean of normalized images.
 
     Source: DeVries and Taylor, Improved Regularization of Convolutional Neural Networks with
     Cutout (2017): 16 of 32 pixels for CIFAR-10, the centre anywhere, the square cut at the edges.
 
     Args:
-        x: (N, C, H, W), normalised.
+        x: (N, C, H, W), normalized.
         drawn: (N, 5).
         kinds: which of the augmentations to do.
     """

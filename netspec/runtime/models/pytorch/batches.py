@@ -1,4 +1,4 @@
-"""Images and labels on their way to the device, a batch at a time."""
+"""Moves images and labels to the device, one batch at a time."""
 
 from __future__ import annotations
 
@@ -14,24 +14,27 @@ from torch import Tensor
 from netspec.runtime.data.input_normalization import Normalization
 from netspec.runtime.data.prefetch import prefetched
 
-# A data set may take this share of the free memory of a GPU; the rest is for the network.
+# A data set may take this share of a GPU's free memory; the rest is for the network.
 _SHARE_OF_MEMORY = 0.25
-# What torch can index; other types are converted on the way.
+# The types that torch can index; others are converted batch by batch.
 _DIRECT = ("uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64")
 
 
 class Feed(Protocol):
-    """Gives batches of a data set on the device: images as they are stored, labels int64."""
+    """Yields batches of a data set on the device: images as stored, labels as int64."""
 
     def batches(
         self, order: NDArray[np.int64], parts: Sequence[slice]
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """The images and labels of `order[part]` for each of `parts`."""
+        """Yield the images and labels of `order[part]` for each of `parts`."""
         ...
 
 
 class Stored:
-    """Arrays in the host's memory or in a file: what torch cannot take is converted a batch at a time."""
+    """Arrays in the host's memory or in a file.
+
+    Types that torch does not have are converted by batch.
+    """
 
     def __init__(self, array: NDArray[Any]) -> None:
         self._array = array
@@ -39,7 +42,7 @@ class Stored:
         self._tensor = _tensor(array) if as_it_is else None
 
     def select(self, chosen: Tensor, *, pinned: bool = False) -> Tensor:
-        """The rows of these numbers, in pinned memory if that is wanted."""
+        """Return the rows with these numbers, in pinned memory if requested."""
         if self._tensor is None:
             batch = _tensor(self._array[chosen.numpy()])
             return batch.pin_memory() if pinned else batch
@@ -49,7 +52,7 @@ class Stored:
 
 
 class HostData:
-    """A data set in the host's own memory, where the network is too."""
+    """A data set in the host's memory, for a network in the same memory."""
 
     def __init__(self, x: NDArray[Any], y: NDArray[np.int64], _device: torch.device) -> None:
         self._x, self._y = Stored(x), Stored(y)
@@ -64,7 +67,7 @@ class HostData:
 
 
 class Resident:
-    """A data set that lies on the device as a whole, moved there once."""
+    """A data set that is on the device as a whole, moved there once."""
 
     def __init__(self, x: NDArray[Any], y: NDArray[np.int64], device: torch.device) -> None:
         self._x, self._y = _tensor(x).to(device), _tensor(y).to(device)
@@ -81,7 +84,8 @@ class Resident:
 class Streamed:
     """A data set in the host's memory: a thread gathers the next batch into pinned memory.
 
-    From there the device fetches it by itself, while the step before it still runs.
+    From there the batch is copied to the device asynchronously, while the step before it still
+    runs.
     """
 
     def __init__(self, x: NDArray[Any], y: NDArray[np.int64], device: torch.device) -> None:
@@ -99,17 +103,17 @@ class Streamed:
             )
 
     def _gather(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
-        # Pinned memory is given back to its pool only after the copies from it are done.
+        # Pinned memory may be returned to its pool only after the copies from it are done.
         pinned = self._device.type == "cuda"
         return self._x.select(chosen, pinned=pinned), self._y.select(chosen, pinned=pinned)
 
 
 class FeedPart:
-    """Some images of a feed's data set, with labels of their own order.
+    """A selection of the images of a feed's data set, in an order of their own.
 
     Args:
         whole: the feed of the set.
-        numbers: (M,) which of its images, in order.
+        numbers: (M,) the indices of its images, in order.
     """
 
     def __init__(self, whole: Feed, numbers: NDArray[np.int64]) -> None:
@@ -125,11 +129,11 @@ class FeedPart:
 def make_feeds(
     sets: Mapping[str, tuple[NDArray[Any], NDArray[np.int64]]], device: torch.device
 ) -> dict[str, Feed]:
-    """A feed for each data set: on the device if all fit well there, else streamed.
+    """Return a feed for each data set: on the device if all fit there comfortably, else streamed.
 
     Args:
         sets: images (N, ...) and labels (N,) by name.
-        device: where batches are wanted. In the host's own memory everything stays where it is.
+        device: where batches are needed. On the CPU everything stays in the host's memory.
     """
     kind: type[HostData | Resident | Streamed] = HostData
     if device.type == "cuda":
@@ -140,7 +144,7 @@ def make_feeds(
 
 
 class Normalizer:
-    """A `Normalization` on the device, to the bit what it gives in NumPy."""
+    """A `Normalization` on the device; its results are bit-identical to those in NumPy."""
 
     def __init__(self, fitted: Normalization, dtype: torch.dtype, device: torch.device) -> None:
         self._dtype = dtype
@@ -149,23 +153,23 @@ class Normalizer:
         )
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Normalise (N, C, H, W) or (N, F) into a new tensor."""
-        # Where a kind leaves one of them out it is 0 or 1, which changes no bit.
+        """Normalize (N, C, H, W) or (N, F) into a new tensor."""
+        # A kind that leaves out one of them has 0 or 1 for it, which changes no bit.
         return x.to(self._dtype, copy=True).sub_(self._mean).div_(self._scale)
 
 
 def _is_direct(array: NDArray[Any]) -> bool:
-    """Whether torch has the type."""
+    """Return True if torch has the type."""
     return array.dtype.newbyteorder("=") == array.dtype and array.dtype.name in _DIRECT
 
 
 def _tensor(array: NDArray[Any]) -> Tensor:
-    """The array itself where torch can take it, else a copy."""
+    """Return the array as a tensor that shares its memory if torch allows it, else a copy."""
     if not _is_direct(array):
         array = array.astype(np.float64 if array.dtype.kind == "f" else np.int64)
     with warnings.catch_warnings():
-        # Nothing writes to it.
+        # A warning about a read-only array; nothing writes to it.
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         array = np.ascontiguousarray(array)
-        # One image backwards is contiguous to NumPy, and not to torch.
+        # A single image with reversed rows is contiguous to NumPy, but not to torch.
         return torch.from_numpy(array if min(array.strides, default=0) >= 0 else array.copy())

@@ -1,4 +1,4 @@
-"""Where a module runs, and what can go wrong there."""
+"""The device that a module runs on, and the errors that can occur there."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Execution:
     """How a module is run.
 
     Attributes:
-        device: Where.
+        device: The device.
         amp: Autocast to `bf16` or `fp16` (with a gradient scaler), or `off`.
         channels_last: Store pictures and filters with the channels last.
         compiler: The backend of torch.compile, such as `inductor`; None does not compile.
-        group: The processes that share each batch.
+        group: The group of processes that share each batch.
     """
 
     device: torch.device
@@ -42,15 +42,15 @@ class Execution:
 
     @property
     def half(self) -> torch.dtype | None:
-        """The type that autocast computes in; None without."""
+        """The type that autocast computes in; None without autocast."""
         return _HALF.get(self.amp)
 
 
 def choose_device(name: str, group: ProcessGroup) -> torch.device:
-    """The device called `auto` (a GPU where there is one), `cpu` or `cuda`; a process has its own.
+    """Return the device `auto` (a GPU if there is one), `cpu` or `cuda`; each process has its own GPU.
 
     Raises:
-        NetspecError: `train/bad-option` where there is no such GPU.
+        NetspecError: `train/bad-option` if there is no such GPU.
     """
     check_name("device", name, DEVICES)
     available = torch.cuda.is_available()
@@ -75,7 +75,7 @@ def choose_device(name: str, group: ProcessGroup) -> torch.device:
 
 @contextmanager
 def ordinary_errors(batch: int, compiler: str | None) -> Iterator[None]:
-    """Full memory, and a compiler that fails, are ordinary errors.
+    """Context manager: turns running out of memory, and a failing compiler, into a NetspecError.
 
     Raises:
         NetspecError: `train/out-of-memory`, `train/bad-option`.
@@ -85,7 +85,7 @@ def ordinary_errors(batch: int, compiler: str | None) -> Iterator[None]:
     except (MemoryError, torch.OutOfMemoryError) as error:
         raise out_of_memory(batch, _first_line(error)) from None
     except RuntimeError as error:
-        # The CPU's allocator has no exception of its own.
+        # The CPU's allocator has no exception class of its own.
         if "can't allocate memory" in str(error) or "not enough memory" in str(error):
             raise out_of_memory(batch, _first_line(error)) from None
         raised_in = type(error).__module__

@@ -1,4 +1,4 @@
-"""A PyTorch module with the methods of `netspec.Model`: what `netspec.fit` trains with PyTorch."""
+"""A PyTorch module with the methods of `netspec.Model`: `netspec.fit` trains it with PyTorch."""
 
 from __future__ import annotations
 
@@ -29,25 +29,26 @@ from netspec.runtime.weights.host import machine_memory
 from netspec.runtime.weights.safetensors_file import check_numbers, check_tensors
 from netspec.runtime.weights.tensor_names import fit_state
 
-# PyTorch's threads are not there in a forked child, and it would wait for them: see its DataLoader.
+# PyTorch's threads do not exist in a forked child, which would wait for them. PyTorch's DataLoader
+# does the same.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=partial(torch.set_num_threads, 1))
 
 
 class TorchModel:
-    """A net's module, where and how it runs, and its state as NumPy arrays.
+    """A net's module, its device and way of running, and its state as NumPy arrays.
 
-    Threads: several may call `forward` at a time; the module is in evaluation mode while any of them
-    does, and then again in the mode it was in. While one trains, the others may not use the model. It
-    can be copied and pickled. A forked process may use it; PyTorch then has one thread there, for it
-    cannot take up its parent's.
+    Threads: several may call `forward` at a time; while any of them does, the module is in
+    evaluation mode, and afterwards in its previous mode. While one thread trains, others must not
+    use the model. It can be copied and pickled. A forked process may use it; PyTorch then has one
+    thread there, because the threads of the parent do not exist in the child.
 
     Args:
-        graph: of the checked net.
-        module: its module, such as `netspec.runtime.models.torch_build.build_module` gives; moved to the
-            device in place.
-        execution: where and how it runs; on the CPU by default.
-        dtype: of the outputs of a module without parameters.
+        graph: the graph of the checked net.
+        module: its module, as returned by `netspec.runtime.models.torch_build.build_module`; moved
+            to the device in place.
+        execution: the device and way of running; on the CPU by default.
+        dtype: the type of the outputs of a module without parameters.
 
     Raises:
         NetspecError: `train/bad-option` for mixed precision of a float64 module.
@@ -93,22 +94,23 @@ class TorchModel:
 
     @property
     def classes(self) -> int:
-        """How many scores the loss reads for an image."""
+        """The number of scores for each image that the loss reads."""
         return class_count(self.graph)
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """float32 or float64, of the parameters."""
+        """float32 or float64, the type of the parameters."""
         return np.dtype(str(self.torch_dtype).removeprefix("torch."))
 
     def forward(self, x: ArrayLike | Mapping[str, ArrayLike]) -> Any:
-        """The outputs of a batch in evaluation mode.
+        """Return the outputs of a batch in evaluation mode.
 
         Args:
-            x: an array (N, C, H, W) or (N, F), or a dict of them for a net of several inputs.
+            x: an array (N, C, H, W) or (N, F), or a dict of arrays for a net with several inputs.
 
         Returns:
-            An array of the output's shape with N in front; a dict of them for several outputs.
+            An array of the output's shape, preceded by N; a dict of arrays if there are several
+            outputs.
 
         Raises:
             NetspecError: `model/input-shape` and its like, as `netspec.Model.forward`.
@@ -118,7 +120,7 @@ class TorchModel:
         try:
             self._evaluating.begin(this)
             with torch.no_grad(), self.autocast():
-                # Copies: who reads an array backwards, or may not write to it, is welcome.
+                # Copies, so that arrays with negative strides and read-only arrays are accepted.
                 given = [torch.from_numpy(a.copy()) for a in batch.values()]
                 outputs = self.module(*(self.stored(x.to(self.execution.device)) for x in given))
         finally:
@@ -131,34 +133,34 @@ class TorchModel:
     __call__ = forward
 
     def chosen_output(self, outputs: Any) -> Tensor:
-        """What the loss reads of all that the module gives."""
+        """Return the output that the loss reads, of all outputs of the module."""
         if not isinstance(outputs, tuple):
             return outputs
         return outputs[list(self.graph.outputs).index(scores_output(self.graph))]
 
     def stored(self, x: Tensor) -> Tensor:
-        """A batch as the module wants it in memory."""
+        """Return a batch in the memory layout that the module requires."""
         if self.execution.channels_last and x.dim() == 4:
             return x.contiguous(memory_format=torch.channels_last)
         return x.contiguous()
 
     def autocast(self) -> torch.autocast:
-        """Mixed precision, or nothing."""
+        """Return the context manager of mixed precision, or one that does nothing."""
         half = self.execution.half
         return torch.autocast(self.execution.device.type, half, enabled=half is not None)
 
     # -- state
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
-        """Every parameter and buffer by its name, copied, in the order of the file."""
+        """Return copies of every parameter and buffer by name, in the order of the file."""
         state = self.module.state_dict()
         return {name: np.array(_array(state[name]), order="C") for name in self.graph.parameters}
 
     def load_state_dict(self, state: Mapping[str, ArrayLike]) -> None:
-        """Take parameters and buffers from a dict that names each of them.
+        """Load parameters and buffers from a dict that has each of them.
 
-        Names of older published checkpoints count as the newer ones, and the counters of batch norm,
-        which those lack, may be missing.
+        Names in older published checkpoints are accepted, and the counters of batch norm, which
+        these lack, may be missing.
 
         Raises:
             NetspecError: `weights/mismatch` naming every missing, unexpected or wrongly shaped one.
@@ -175,25 +177,25 @@ class TorchModel:
     # -- training
 
     def step_bytes(self, batch: int, evaluated: int) -> int:
-        """What a step of `batch` images takes at least: all values are kept for its backward pass."""
+        """Return the least bytes for a step of `batch` images: the backward pass needs all values."""
         half = self.execution.half
         itemsize = half.itemsize if half is not None else self.dtype.itemsize
         return value_bytes(self.graph, -(-batch // self.execution.group.size), itemsize)
 
     def memory(self) -> int:
-        """The memory of the device."""
+        """Return the memory of the device."""
         if self.execution.device.type == "cuda":
             return int(torch.cuda.mem_get_info(self.execution.device)[1])
         return machine_memory()
 
     def freeze(self, names: Collection[str]) -> None:
-        """Train without these parameters, as `netspec.Model.freeze` says."""
+        """Exclude parameters from training; see `netspec.Model.freeze`."""
         self.frozen = frozenset(names)
         for name, parameter in self.module.named_parameters():
             parameter.requires_grad_(name not in self.frozen)
 
     def start_training(self) -> None:
-        """Training mode, but for layers that are frozen: they keep their running statistics."""
+        """Switch to training mode, except for frozen layers, which keep their running statistics."""
         self.module.train()
         for node in self.graph.nodes:
             if is_frozen(self.graph, node, self.frozen):
@@ -202,14 +204,14 @@ class TorchModel:
 
     @contextmanager
     def training(self, job: Job) -> Iterator[Backend]:
-        """What `netspec.fit` takes steps with."""
+        """Context manager: yields the backend with which `netspec.fit` takes steps."""
         from netspec.runtime.models.pytorch.steps import TorchBackend
 
         size = self.execution.group.size
         device = self.execution.device
-        # Dropout draws from PyTorch's own generator, which is the caller's before and after.
+        # Dropout uses PyTorch's global generator; the caller's state is restored afterwards.
         with (
-            torch.enable_grad(),  # an interrupt may have come out of `no_grad` too early
+            torch.enable_grad(),  # an interrupt may have left `no_grad` on
             torch.random.fork_rng([device] if device.type == "cuda" else []),
             ordinary_errors(-(-job.batch // size), self.execution.compiler),
         ):
@@ -217,15 +219,15 @@ class TorchModel:
 
 
 class _Pass:
-    """A pass in evaluation mode, known as long as it is under way."""
+    """A pass in evaluation mode, which exists as long as it is in progress."""
 
 
 class _Evaluating:
-    """A module in evaluation mode while any pass is under way; afterwards as it was before.
+    """Keeps a module in evaluation mode while any pass is in progress, and then restores its mode.
 
-    A mode that is as it should be is not touched, and with it no other thread's pass. An interrupt may
-    come anywhere: a pass that it ended is forgotten with its frame, and modes that were not given back
-    are by the next.
+    A mode that is already right is not touched, so other threads' passes are not disturbed. An
+    interrupt may come anywhere: a pass that it ended disappears with its stack frame, and modes
+    that were not restored are restored by the next pass.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -235,7 +237,7 @@ class _Evaluating:
         self._training: list[nn.Module] = []
 
     def begin(self, each: _Pass) -> None:
-        """Be in evaluation mode for a pass."""
+        """Begin a pass: switch to evaluation mode."""
         with self._lock.current:
             self._inside.add(each)
             for module in self._module.modules():
@@ -244,7 +246,7 @@ class _Evaluating:
                     module.training = False
 
     def end(self, each: _Pass) -> None:
-        """A pass is over."""
+        """End a pass."""
         with self._lock.current:
             self._inside.discard(each)
             while self._training and not self._inside:

@@ -1,4 +1,4 @@
-"""netspec's optimizers as torch.optim has them, with the rules' own options and defaults."""
+"""netspec's optimizers as torch.optim optimizers, with the rules' own options and defaults."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ def make_torch_optimizer(
     weight_decay: float = 0.0,
     fused: bool = False,
 ) -> Any:
-    """A torch.optim optimizer that takes the steps of `rule`, whose rate is set at each step.
+    """Return a torch.optim optimizer for the steps of `rule`; its rate is set at each step.
 
     Args:
-        rule: netspec's, as `netspec.runtime.optim.optimizers.check_optimizer` gives.
+        rule: netspec's optimizer, as returned by
+            `netspec.runtime.optim.optimizers.check_optimizer`.
         weights: parameters that decay acts on.
-        others: biases, norms: never decayed.
-        weight_decay: of the weights, for all but AdamW, which brings its own.
-        fused: one kernel for all parameters, where torch has it: on a GPU.
+        others: biases and norms, which never decay.
+        weight_decay: for the weights, for all optimizers but AdamW, which has its own.
+        fused: use one kernel for all parameters, which torch has on a GPU.
     """
     chosen: Any
     options: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""The processes of one run: alone, or those that torchrun started."""
+"""The processes of one run: a single one, or those started by torchrun."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from netspec import codes
 from netspec.diagnostics import NetspecError
 from netspec.runtime.models.protocols import lost_process
 
-# What is in the message of a connection that broke.
+# Words in the messages of broken connections.
 _BROKEN = ("gloo", "Connection", "connection")
 
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """A process among `size`: its number `rank`, and `local_rank` on its machine."""
+    """One of `size` processes, with its number `rank`, and `local_rank` on its machine."""
 
     rank: int = 0
     size: int = 1
     local_rank: int = 0
 
     def total(self, values: Tensor) -> Tensor:
-        """The sum over all processes, in place; all of them must ask for it."""
+        """Return the sum over all processes, computed in place; all processes must call this."""
         if self.size > 1:
             with let_go(values):
                 dist.all_reduce(values)
         return values
 
     def each(self, values: Tensor) -> list[Tensor]:
-        """The values of every process, by its number; all of them must ask for it."""
+        """Return the values of every process, in the order of ranks; all processes must call this."""
         if self.size == 1:
             return [values]
         found = [torch.empty_like(values) for _ in range(self.size)]
@@ -45,14 +45,14 @@ class ProcessGroup:
         return found
 
     def follow_first(self, module: nn.Module) -> None:
-        """Give every process the buffers of the first."""
+        """Copy the buffers of the first process to all others."""
         if self.size > 1:
             for buffer in module.buffers():
                 dist.broadcast(buffer, 0)
 
     @contextmanager
     def first_goes_first(self) -> Iterator[None]:
-        """The others begin when the first process is through: it may have to download something."""
+        """Context manager: the first process goes first, because it may have to download something."""
         if self.size > 1 and self.rank > 0:
             dist.barrier()
         yield
@@ -62,11 +62,11 @@ class ProcessGroup:
 
 @contextmanager
 def let_go(*tensors: Tensor) -> Iterator[None]:
-    """Wait, at the end, until the communication's threads have let go of the tensors.
+    """Context manager: at the end, wait until the communication's threads have released the tensors.
 
-    Gloo's threads drop a tensor a moment after all have its value. Where Python has dropped it
-    before, the last one to do so needs the interpreter's lock; at the end of the process that lock
-    is never given again, and the process would be aborted.
+    Gloo's threads release a tensor shortly after all processes have its value. If Python has
+    released it before, the thread that does so last needs the interpreter's lock. At the end of the
+    process that lock is never available again, and the process would be aborted.
     """
     before = [tensor._use_count() for tensor in tensors]
     yield
@@ -77,10 +77,10 @@ def let_go(*tensors: Tensor) -> Iterator[None]:
 
 
 def from_environment() -> ProcessGroup:
-    """What torchrun says in the environment; one process without it.
+    """Return the process as described by torchrun's environment variables; a single one without them.
 
     Raises:
-        NetspecError: `train/bad-option` where this is no sound answer.
+        NetspecError: `train/bad-option` if they are not valid.
     """
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
     if not all(name in os.environ for name in names):
@@ -95,10 +95,10 @@ def from_environment() -> ProcessGroup:
 
 @contextmanager
 def joined(group: ProcessGroup, device: torch.device) -> Iterator[None]:
-    """Be part of the group: NCCL between GPUs, gloo between CPUs.
+    """Context manager: join the group, with NCCL between GPUs and gloo between CPUs.
 
     Raises:
-        NetspecError: `process/lost` where the others cannot be reached.
+        NetspecError: `process/lost` if the others cannot be reached.
     """
     if group.size == 1:
         yield
@@ -109,18 +109,18 @@ def joined(group: ProcessGroup, device: torch.device) -> Iterator[None]:
         try:
             yield
         except BaseException:
-            # NCCL would first wait for the others, who may be gone; the process ends anyway.
+            # NCCL would first wait for the others, which may be gone; the process ends anyway.
             if gpu is None:
                 dist.destroy_process_group()
             raise
-        # The first process saves while the others are through: nobody hangs up on it.
+        # The first process saves after the others are done; none may close its connection before.
         dist.barrier()
         dist.destroy_process_group()
 
 
 @contextmanager
 def ordinary_loss() -> Iterator[None]:
-    """A connection that breaks, for another process has ended, is an ordinary error.
+    """Context manager: turns a connection broken by another process's end into a NetspecError.
 
     Raises:
         NetspecError: `process/lost`.
@@ -128,7 +128,7 @@ def ordinary_loss() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        # NCCL has errors of its own; gloo raises a bare RuntimeError that names its source file.
+        # NCCL raises its own errors; gloo raises a plain RuntimeError that names its source file.
         text = str(error).strip()
         if not isinstance(error, dist.DistError) and not any(w in text for w in _BROKEN):
             raise

@@ -1,4 +1,4 @@
-"""Training steps of a PyTorch module, on one device or as one of several processes."""
+"""Training steps of a PyTorch module, on one device or in one of several processes."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ from netspec.runtime.models.pytorch.model import TorchModel
 from netspec.runtime.models.pytorch.optimizers import make_torch_optimizer
 from netspec.runtime.optim.optimizers import AdamW, check_optimizer
 
-# Reading a loss waits for the GPU: it is done once in so many steps.
+# Reading a loss waits for the GPU, so it is only done once in this many steps.
 _STEPS_AHEAD = 50
 
 
 class TorchBackend:
     """See `netspec.runtime.models.protocols.Backend`.
 
-    Each process computes its share of every batch, weighted by its size; gradients are the sums
-    over the processes, so that all take the same step. Dropout is drawn from the seed and the
-    process's number; batch norm uses the statistics of the process's own share, and the running
-    statistics that count are those of the first process.
+    Each process computes its share of every batch, weighted by its size. Gradients are summed over
+    the processes, so that all take the same step. Dropout is drawn from the seed and the rank of
+    the process. Batch norm uses the statistics of the process's own share, and the first process's
+    running statistics are the ones that are used.
     """
 
     def __init__(self, model: TorchModel, job: Job) -> None:
@@ -53,15 +53,16 @@ class TorchBackend:
         self.writes = self.group.rank == 0
         seeds = np.random.SeedSequence([job.seed, self.group.rank]).generate_state(1, np.uint64)
         torch.manual_seed(int(seeds[0] >> np.uint64(1)))
-        # All batches but the last few have one size: the fastest algorithm is worth looking for.
+        # All batches but the last few have the same size, so searching for the fastest algorithm
+        # pays off.
         torch.backends.cudnn.benchmark = self.device.type == "cuda"
 
         self._feeds = self._make_feeds()
         self._normalize = Normalizer(job.normalization, model.torch_dtype, self.device)
         self._weights, self._others, self._names = self._trained()
         self._rule = rule = check_optimizer(job.optimizer, job.optimizer_options)
-        # The gradient that is clipped is that of the whole loss, and AdamW's decay is another thing
-        # than L2: there its gradient is added by hand.
+        # The gradient is clipped including the L2 term, and AdamW's decay is different from L2: in
+        # these cases the L2 gradient is added explicitly.
         self._adds_l2 = job.l2 > 0 and (job.clip_norm is not None or isinstance(rule, AdamW))
         self._optimizer = make_torch_optimizer(
             rule,
@@ -73,7 +74,8 @@ class TorchBackend:
         self._scaler = torch.amp.GradScaler(
             self.device.type, enabled=model.execution.half is torch.float16
         )
-        # Parameters that only other outputs depend on have no gradient; NumPy's is 0.
+        # Parameters that only other outputs depend on have no gradient here, but a zero one in
+        # NumPy.
         self._has_unused = len(model.graph.outputs) > 1
         if self._has_unused:
             for parameter in (*self._weights, *self._others):
@@ -84,12 +86,13 @@ class TorchBackend:
             self._prepare = torch.compile(self._prepare, backend=compiler, dynamic=False)
         self._pending: list[Tensor] = []
         self._last: Tensor | None = None
-        # Looking at a loss costs nothing here; elsewhere it would wait for a device or a process.
+        # On one CPU reading the loss costs nothing; elsewhere it would wait for a device or a
+        # process.
         self._alone = self.device.type == "cpu" and self.group.size == 1
         self._steps: Iterator[tuple[Tensor, Tensor, Tensor, float]] = iter(())
 
     def _make_feeds(self) -> dict[str, Feed]:
-        """Where the images of the steps and of each accuracy come from, by its name."""
+        """Return the sources of the images for the steps and for each accuracy, by name."""
         job = self.job
         sets = {"steps": (job.data.x_train, job.data.y_train)}
         chosen = {}
@@ -103,15 +106,15 @@ class TorchBackend:
         return feeds | {name: FeedPart(feeds["steps"], numbers) for name, numbers in chosen.items()}
 
     def _trained(self) -> tuple[list[Tensor], list[Tensor], list[str]]:
-        """The parameters that are trained: weights, those without decay, and the names of both."""
+        """Return the trained parameters: the weights, those without decay, and the names of both."""
         roles = self.model.graph.parameters
         named = [(n, p) for n, p in self.model.module.named_parameters() if p.requires_grad]
-        named.sort(key=lambda pair: roles[pair[0]].role != "weight")  # the rest stays in order
+        named.sort(key=lambda pair: roles[pair[0]].role != "weight")  # the sort is stable
         weights = [p for n, p in named if roles[n].role == "weight"]
         return weights, [p for _, p in named[len(weights) :]], [n for n, _ in named]
 
     def _runners(self) -> tuple[Callable[[Tensor], Any], Callable[[Tensor], Any]]:
-        """The module as steps call it, and as accuracies do."""
+        """Return the module as called by training steps, and as called by evaluation."""
         module, compiler = self.model.module, self.model.execution.compiler
         train: nn.Module = module
         if self.group.size > 1:
@@ -122,7 +125,8 @@ class TorchBackend:
             )
         if compiler is None:
             return train, module
-        # One program a batch size, of which there are few: see `batch_slices` and `accuracy`.
+        # One compiled program for each batch size, of which there are few: see `batch_slices` and
+        # `accuracy`.
         evaluate = torch.compile(module, backend=compiler, dynamic=False)
         if train is module:
             return evaluate, evaluate
@@ -159,10 +163,11 @@ class TorchBackend:
         self._last = x
         loss = self._loss(x, y)
         if self._alone and not torch.isfinite(loss):
-            # As NumPy does it: the weights are left alone, so that the fault can be found.
+            # As in NumPy, the weights are not changed, so that the fault can be located.
             self._pending.append(self._shown(loss.detach() * weight))
             return
-        # DistributedDataParallel takes the mean over the processes; wanted is the weighted sum.
+        # DistributedDataParallel computes the mean over the processes, but the weighted sum is
+        # needed.
         self._scaler.scale(loss * (weight * self.group.size)).backward()
         self._pending.append(self._shown(loss.detach() * weight))
         self._finish_gradients()
@@ -170,18 +175,18 @@ class TorchBackend:
         self._scaler.update()
 
     def _change_and_normalize(self, x: Tensor, drawn: Tensor) -> Tensor:
-        """Training images as the module gets them, from those that are stored."""
+        """Augment and normalize stored training images."""
         kinds = self.job.augment
         return cut_out(self._normalize(shift_and_flip(x, drawn, kinds)), drawn, kinds)
 
     def _loss(self, x: Tensor, y: Tensor) -> Tensor:
-        """The mean loss of this process's images, without the L2 term."""
+        """Return the mean loss of this process's images, without the L2 term."""
         with self.model.autocast():
             scores = self.model.chosen_output(self._train(self.model.stored(x)))
         return self.job.loss.in_torch(scores.to(self.model.torch_dtype), y)
 
     def _shown(self, loss: Tensor) -> Tensor:
-        """Its part of the loss that is shown; the first process's holds the L2 term."""
+        """Return this process's part of the loss to report. The first process's includes the L2 term."""
         loss = loss.double()
         if self.job.l2 and self._weights and self.writes:
             norm = torch.nn.utils.get_total_norm([w.detach() for w in self._weights])
@@ -189,7 +194,7 @@ class TorchBackend:
         return loss
 
     def _finish_gradients(self) -> None:
-        """Add what backward does not compute, and clip."""
+        """Add the gradient terms that the backward pass does not compute, and clip."""
         if not self._adds_l2 and self.job.clip_norm is None:
             return
         self._scaler.unscale_(self._optimizer)
@@ -210,13 +215,14 @@ class TorchBackend:
     # -- what it leads to
 
     def accuracy(self, name: str, stop: Callable[[], bool]) -> float:
-        """See `Backend`. The images are shared out among the processes, batch by batch."""
+        """See `Backend`. The images are divided among the processes, batch by batch."""
         count = len(self.job.measured[name][1])
         share_of_step = -(-self.job.batch // self.group.size)
         batch = evaluation_batch(share_of_step, self.job.data.sample_shape)
         order = np.arange(count)
         if self.model.execution.compiler:
-            # A batch of its own size would be compiled anew: the last image fills it up.
+            # A smaller last batch would be compiled separately, so it is filled up with the last
+            # image.
             order = np.minimum(np.arange(-(-count // batch) * batch), count - 1)
         starts = range(self.group.rank * batch, len(order), batch * self.group.size)
         parts = [slice(start, min(start + batch, len(order))) for start in starts]
@@ -244,7 +250,7 @@ class TorchBackend:
     # -- to be kept
 
     def snapshot(self) -> Snapshot:
-        """See `Backend`. The optimizer's numbers go by the names of the parameters."""
+        """See `Backend`. The optimizer's state is stored by the names of the parameters."""
         tensors = {f"model.{name}": array for name, array in self.model.state_dict().items()}
         state = self._optimizer.state_dict()["state"]
         for number, name in enumerate(self._names):
@@ -260,7 +266,7 @@ class TorchBackend:
         return Snapshot(tensors, {"scaler": self._scaler.state_dict()})
 
     def _each_random(self, state: Tensor) -> list[NDArray[Any]]:
-        """The states of a generator in every process, as bytes."""
+        """Return the states of a random generator in every process, as bytes."""
         return [s.cpu().numpy().copy() for s in self.group.each(state.to(self.device))]
 
     def restore(self, snapshot: Snapshot) -> None:
@@ -283,7 +289,7 @@ class TorchBackend:
                 self._scaler.load_state_dict(snapshot.facts["scaler"])
 
     def _optimizer_state(self, given: Mapping[str, NDArray[Any]]) -> dict[int, dict[str, Tensor]]:
-        """The state of torch's optimizer by numbers of parameters, from arrays by their names."""
+        """Convert the optimizer's state from arrays by name to torch's form, by parameter number."""
         state: dict[int, dict[str, Tensor]] = {}
         parameters = [*self._weights, *self._others]
         numbers = {name: number for number, name in enumerate(self._names)}
@@ -297,7 +303,8 @@ class TorchBackend:
                 wrong.append(f"shape: `optimizer.{full}` is {list(array.shape)}, not {list(shape)}")
             else:
                 state.setdefault(numbers[name], {})[key] = torch.from_numpy(array.copy())
-        # torch has the names of netspec's rules, and counts the steps of each parameter by itself.
+        # torch uses the same names of states as netspec, and counts the steps of each parameter
+        # separately.
         for number, name in enumerate(self._names if state else ()):
             lacking = {*self._rule.state_names} - {*state.get(number, {})}
             wrong += [f"missing: `optimizer.{name}.{key}`" for key in sorted(lacking)]
@@ -307,7 +314,7 @@ class TorchBackend:
         return state
 
     def last_step(self) -> LastStep | None:
-        """See `Backend`. On a GPU the weights have moved on by the time that a loss is read."""
+        """See `Backend`. On a GPU the weights have already changed when a loss is read."""
         if not self._alone or self._last is None:
             return None
         x = self._last.detach().to(self.model.torch_dtype).numpy()
