@@ -1,7 +1,7 @@
-"""The state of a run in a file: safetensors with a JSON text and a checksum over all of it.
+"""The state of a run in a file: safetensors with JSON metadata and a checksum over everything.
 
-Nothing in a checkpoint is ever run, and no size in it is believed unchecked: the library holds the
-offsets against the file before anything is allocated, and the checksum is looked at before a number
+Nothing in a checkpoint is ever executed, and no size in it is trusted: the library checks the
+offsets against the file before anything is allocated, and the checksum is verified before a number
 is used.
 """
 
@@ -24,20 +24,21 @@ from netspec.runtime.weights.atomic_write import sync_folder, told_plainly, writ
 from netspec.runtime.weights.safetensors_file import first_not_finite
 from netspec.runtime.weights.safetensors_header import check_header
 
-# Changed when what a checkpoint holds is changed.
+# To be changed whenever the contents of a checkpoint change.
 FORMAT = 1
 _KEY = "netspec-checkpoint"
-# The newest first; `next` is there for a moment only, and `previous` in case that the last is damaged.
+# The newest first. `next` exists only for a moment, and `previous` is there in case the last one is
+# damaged.
 NEXT, LAST, PREVIOUS = "next.safetensors", "last.safetensors", "previous.safetensors"
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A state at one step.
+    """The state at one step.
 
     Attributes:
         tensors: Arrays by name.
-        state: The rest, as JSON has it.
+        state: Everything else, as JSON data.
     """
 
     tensors: Mapping[str, NDArray[Any]]
@@ -45,12 +46,12 @@ class Checkpoint:
 
     @property
     def step(self) -> int:
-        """How many steps the run had taken."""
+        """The number of steps that the run had taken."""
         return int(self.state["step"])
 
 
 def checkpoint_bytes(checkpoint: Checkpoint) -> bytes:
-    """What the file of a checkpoint holds."""
+    """Return the contents of a checkpoint's file."""
     from safetensors.numpy import save
 
     dense = {name: np.asarray(t, order="C") for name, t in checkpoint.tensors.items()}
@@ -61,22 +62,23 @@ def checkpoint_bytes(checkpoint: Checkpoint) -> bytes:
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
-    """Make this the last checkpoint of a folder, and the last one the previous.
+    """Make this the last checkpoint of a folder, and the one that was last the previous one.
 
-    At every moment one of the two is there and whole, whenever it is cut short.
+    At every moment one of the two exists and is complete, wherever this is interrupted.
 
     Raises:
-        NetspecError: `output/disk-full`, `output/unwritable`; the checkpoints are as they were.
+        NetspecError: `output/disk-full`, `output/unwritable`; the checkpoints are unchanged.
     """
     content = checkpoint_bytes(checkpoint)
     with told_plainly(folder / LAST, "the run continues from the checkpoint before it"):
         write_durably(folder / NEXT, content)
-        # Cut short between these lines, the folder has a `next`, which is newer than all others.
+        # If interrupted between these lines, the folder has a `next`, which is newer than all
+        # others.
         _put_in_place(folder)
 
 
 def settle(folder: Path) -> None:
-    """Finish what `save_checkpoint` was at when it was cut short.
+    """Finish a `save_checkpoint` that was interrupted.
 
     Raises:
         NetspecError: `output/disk-full`, `output/unwritable`.
@@ -100,7 +102,7 @@ def _put_in_place(folder: Path) -> None:
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint, and check that it is whole.
+    """Read a checkpoint, and verify that it is complete.
 
     Raises:
         NetspecError: `run/checkpoint`, with the reason.
@@ -136,10 +138,10 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 
 def newest_checkpoint(folder: Path) -> tuple[Checkpoint, list[str]]:
-    """The newest sound checkpoint, and what is wrong with those that are newer.
+    """Return the newest valid checkpoint, and what is wrong with newer ones.
 
     Raises:
-        NetspecError: `run/checkpoint` where none is sound.
+        NetspecError: `run/checkpoint` if none is valid.
     """
     wrong: list[str] = []
     for name in (NEXT, LAST, PREVIOUS):
@@ -155,7 +157,7 @@ def newest_checkpoint(folder: Path) -> tuple[Checkpoint, list[str]]:
 
 
 def _digest(tensors: Mapping[str, NDArray[Any]], text: str) -> str:
-    """A checksum over the text, and over every tensor with its name, type and shape."""
+    """Return a checksum of the text, and of every tensor with its name, type and shape."""
     total = hashlib.sha256(text.encode())
     for name in sorted(tensors):
         array = tensors[name]

@@ -1,4 +1,4 @@
-"""A run on disk: its folder, made as a whole, and what is remembered in it.
+"""A run on disk: its folder, which is created as a whole, and the files in it.
 
 run.json                what it was started with: the net, all options, the data, the versions
 net/                    the .net file and what it imports
@@ -45,32 +45,32 @@ from netspec.runtime.weights.weights_file import RUN_WEIGHTS
 FACTS, LOG, WEIGHTS = "run.json", "log.txt", RUN_WEIGHTS
 NET, CHECKPOINTS = "net", "checkpoints"
 FORMAT = 1
-# The facts of a run take 2 KB, and what is made of JSON twenty times as much as its text.
+# The facts of a run take 2 KB, and parsed JSON takes twenty times as much memory as its text.
 MAX_FACTS = 1 << 20
 # An argument of a net may be a list of lists.
 MAX_NESTING = 40
-# Images whose numbers stand for those of a whole data set.
+# The number of images whose pixels represent those of a whole data set.
 _LOOKED_AT = 512
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a run was started with, as `run.json` has it.
+    """What a run was started with: the contents of `run.json`.
 
     Attributes:
         target: `numpy` or `torch`.
         net: The net's name.
         file: The `.net` file, below `net/`.
-        written_as: What it was called on the command line.
+        written_as: Its name on the command line.
         arguments: Arguments of the net.
         options: A value for every training option, by name.
-        data: What tells the data set from others.
-        threads: How many threads the arithmetic had.
+        data: The fingerprint of the data set.
+        threads: How many threads were used.
         processes: How many processes shared each batch.
-        versions: What was installed.
-        started: When, as ISO 8601 has it.
+        versions: The versions of installed packages.
+        started: The time, in ISO 8601.
         recipe: The recipe that was used; empty without.
-        started_in: The folder that its relative paths start from; empty where nobody knows.
+        started_in: The folder that its relative paths start from; empty if unknown.
     """
 
     target: str
@@ -90,19 +90,19 @@ class Facts:
 
     @property
     def constants(self) -> dict[str, Any]:
-        """The arguments as the language's constants."""
+        """The arguments as constants of the language."""
         return {name: as_constant(value) for name, value in self.arguments.items()}
 
 
 class RunFolder:
-    """The folder of a run that is there."""
+    """The folder of an existing run."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     @property
     def checkpoints(self) -> Path:
-        """Where its states are."""
+        """The folder of checkpoints."""
         return self.path / CHECKPOINTS
 
     @property
@@ -112,14 +112,14 @@ class RunFolder:
 
     @property
     def weights(self) -> Path:
-        """The weights that it ended with."""
+        """The final weights."""
         return self.path / WEIGHTS
 
     def facts(self) -> Facts:
-        """What it was started with.
+        """Return what it was started with.
 
         Raises:
-            NetspecError: `run/missing` where this is no run, `run/damaged`.
+            NetspecError: `run/missing` if this is not a run, `run/damaged`.
         """
         path = self.path / FACTS
         if not path.is_file():
@@ -142,10 +142,10 @@ class RunFolder:
         return facts
 
     def net_file(self, facts: Facts) -> Path:
-        """The run's own copy of its net.
+        """Return the path of the run's own copy of its net.
 
         Raises:
-            NetspecError: `run/damaged` for a path that leads out of the folder.
+            NetspecError: `run/damaged` if the path leads out of the folder.
         """
         path = self.path / NET / facts.file
         if not os.path.realpath(path).startswith(os.path.realpath(self.path / NET) + os.sep):
@@ -155,7 +155,7 @@ class RunFolder:
         return path
 
     def write_files(self, files: Mapping[str, bytes]) -> None:
-        """Remember that the run goes on with something else; each file as a whole.
+        """Replace files that describe a resumed run, each of them as a whole.
 
         Raises:
             NetspecError: `output/disk-full`, `output/unwritable`.
@@ -178,10 +178,10 @@ class RunFolder:
             write_all(file, lines.encode("utf-8", "backslashreplace"))
 
     def check_own(self) -> None:
-        """Check that what a run writes goes to files of its own: the folder may be anybody's.
+        """Check that all a run writes goes to its own files: the folder may come from anyone.
 
         Raises:
-            NetspecError: `run/damaged` for a link, a FIFO or the like in the place of one.
+            NetspecError: `run/damaged` if one of them is a link, a FIFO or the like.
         """
         wanted = {self.path / name: "file" for name in (FACTS, RECIPE, LOG, METRICS, WEIGHTS)}
         wanted[self.checkpoints] = "folder"
@@ -192,7 +192,7 @@ class RunFolder:
                 _require_kind(path, "file")
 
     def tidy(self) -> None:
-        """Remove what a killed process left unfinished, and share no file with another name.
+        """Remove what a killed process left unfinished, and replace hard-linked files by copies.
 
         Raises:
             NetspecError: `run/damaged`, see `check_own`; `output/disk-full`, `output/unwritable`.
@@ -200,7 +200,7 @@ class RunFolder:
         self.check_own()
         clear_parts(self.path)
         clear_parts(self.checkpoints)
-        for path in (self.path / LOG, self.path / METRICS):  # which are not replaced but written to
+        for path in (self.path / LOG, self.path / METRICS):  # appended to, not replaced
             if kind_of(path) is not None and path.lstat().st_nlink > 1:
                 with told_plainly(path):
                     write_durably(path, read_regular(path))
@@ -218,20 +218,21 @@ def _require_kind(path: Path, wanted: str) -> None:
 
 
 def facts_text(facts: Facts) -> str:
-    """What `run.json` holds; bytes in the name of a file that are no UTF-8 are escapes of JSON."""
+    """Return the text of `run.json`. Bytes in file names that are not UTF-8 become JSON escapes."""
     text = json.dumps(asdict(facts), indent=1, ensure_ascii=False) + "\n"
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def make_run(path: Path, files: Mapping[str, bytes]) -> FolderLock:
-    """Make the folder of a run with these files, all of it or nothing.
+    """Create the folder of a run with these files, all of it or nothing.
 
     Args:
-        path: Where; a folder there must be empty.
+        path: The path; an existing folder must be empty.
         files: Contents by path below it.
 
     Returns:
-        What holds the folder, from before it has its name: nobody else takes the run up.
+        The lock of the folder, which is held since before the folder got its name, so that no other
+        process can resume the run.
 
     Raises:
         NetspecError: `output/unwritable`, `output/disk-full`; `run/exists`.
@@ -256,7 +257,7 @@ def make_run(path: Path, files: Mapping[str, bytes]) -> FolderLock:
 
 
 def _clear_unfinished(path: Path) -> None:
-    """Remove what killed processes left of this run; what another one is making is locked."""
+    """Remove what killed processes left of this run; folders that are being created are locked."""
     for part in path.parent.glob(f".{path.name}.*.part"):
         try:
             lock = FolderLock(part)
@@ -268,35 +269,35 @@ def _clear_unfinished(path: Path) -> None:
 
 
 def _unfinished(path: Path) -> tuple[Path, FolderLock]:
-    """A folder of its own beside `path`, and what holds it."""
+    """Create a temporary folder beside `path`; returns it and its lock."""
     while True:
         part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
         part.mkdir()
         try:
             lock = FolderLock(part)
         except NetspecError:
-            continue  # until it was locked, it was taken for what a killed process left
+            continue  # another process took it for the remains of a killed one
         if part.is_dir():
             return part, lock
         lock.release()
 
 
 def _put_in_place(part: Path, path: Path) -> None:
-    """Give a folder its name, unless something is there."""
+    """Rename a folder, unless something exists under the name."""
     if path.is_dir():
         _require_empty(path)
-        if os.name != "posix":  # elsewhere an empty folder is replaced in one step
+        if os.name != "posix":  # on POSIX, renaming replaces an empty folder
             path.rmdir()
     try:
         part.rename(path)
     except OSError:
         if path.is_dir():
-            _require_empty(path)  # by now another process was there first
+            _require_empty(path)  # another process was first
         raise
 
 
 def check_place(path: Path) -> None:
-    """Refuse now what could not be made after the data were loaded.
+    """Refuse now what could not be created after the data have been loaded.
 
     Raises:
         NetspecError: `run/exists`, `output/unwritable`.
@@ -325,7 +326,7 @@ def _require_empty(path: Path) -> None:
 
 
 def free_name(net: str, folder: Path = Path("runs")) -> Path:
-    """`runs/<net>-<time>`, with a number behind it where that is taken."""
+    """Return `runs/<net>-<time>`, with a number appended if that exists."""
     stem = f"{net}-{time.strftime('%Y%m%d-%H%M%S')}"
     path, number = folder / stem, 2
     while path.exists():
@@ -335,7 +336,7 @@ def free_name(net: str, folder: Path = Path("runs")) -> Path:
 
 @contextmanager
 def reserved_name(net: str, folder: Path = Path("runs")) -> Iterator[Path]:
-    """A `free_name` that no other process gets: an empty folder, removed if it is still empty then.
+    """Context manager: reserve a `free_name` by an empty folder, removed if still empty at the end.
 
     Raises:
         NetspecError: `output/disk-full`, `output/unwritable`.
@@ -356,7 +357,7 @@ def reserved_name(net: str, folder: Path = Path("runs")) -> Iterator[Path]:
 
 
 def _make(path: Path) -> bool:
-    """Make a folder; whether it was not there."""
+    """Make a folder; returns False if it exists."""
     try:
         path.mkdir()
     except FileExistsError:
@@ -368,9 +369,9 @@ def _make(path: Path) -> bool:
 
 
 def net_files(written: Written) -> tuple[str, dict[str, bytes]]:
-    """The `.net` file and all it imports: its path, and contents by path below a folder.
+    """Return the `.net` file and its imports: the path of the file, and contents by path.
 
-    Each lies where it lies in the tree of the net, once, and nothing in the copy needs a link.
+    Each file is once in the copy, at its place in the tree of the net, and the copy needs no links.
     """
     modules = written.module.modules()
     files = {str(module.place): module.text_without_links().encode() for module in modules}
@@ -378,7 +379,7 @@ def net_files(written: Written) -> tuple[str, dict[str, bytes]]:
 
 
 def fingerprint(data: Dataset) -> dict[str, Any]:
-    """What tells a data set from others, however large it is: sizes, labels and some images."""
+    """Return what identifies a data set, however large it is: sizes, labels and some images."""
     total = hashlib.sha256()
     for x, y in ((data.x_train, data.y_train), (data.x_test, data.y_test)):
         total.update(f"{x.shape} {x.dtype}".encode())
@@ -406,7 +407,7 @@ def _check(facts: Facts) -> None:
 
 
 def _is_flat(value: object, depth: int) -> bool:
-    """Whether lists and tables nest no deeper than that."""
+    """Return True if lists and tables are nested at most this deep."""
     if not isinstance(value, list | dict):
         return True
     inside = value.values() if isinstance(value, dict) else value

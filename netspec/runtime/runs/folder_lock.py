@@ -1,4 +1,4 @@
-"""A folder that one process at a time writes to."""
+"""A lock on a folder that only one process at a time may write to."""
 
 from __future__ import annotations
 
@@ -12,24 +12,25 @@ from pathlib import Path
 from netspec import codes
 from netspec.diagnostics import NetspecError
 
-# What the system answers where another process has the lock.
+# The system's error codes if another process has the lock.
 _TAKEN = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
 
 
 class FolderLock:
-    """Holds a folder against other processes until it is released, or the process ends in any way.
+    """Locks a folder against other processes until it is released or the process ends in any way.
 
-    The folder itself is locked, so no file is left behind, and the lock goes along when the folder is
-    renamed. Where the system cannot lock folders (on Windows, on some network disks) nothing is held.
+    The folder itself is locked, so no lock file is left behind, and the lock is kept if the folder
+    is renamed. If the system cannot lock folders (on Windows and some network disks) nothing is
+    locked.
 
     Args:
-        path: The folder. One that is not there is held by nobody.
+        path: The folder. If it does not exist, nothing is locked.
 
     Attributes:
-        held: Whether it is.
+        held: True if it is locked.
 
     Raises:
-        NetspecError: `run/in-use` where another has it, in this process or another.
+        NetspecError: `run/in-use` if it is locked elsewhere, in this process or another.
     """
 
     def __init__(self, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What runs there are, and how they compare: from what they remember, without their weights."""
+"""Lists and compares runs by their records, without loading weights."""
 
 from __future__ import annotations
 
@@ -13,23 +13,24 @@ from netspec.runtime.runs.folder import FACTS, Facts, RunFolder
 from netspec.runtime.runs.metrics import read_metrics
 from netspec.runtime.runs.options import OPTIONS
 
-# What tells the best epoch, from so many measurements on: test images are mostly looked at once.
+# The accuracies that determine the best epoch, in order of preference, with the least number of
+# measurements. Test images are usually measured only once.
 _JUDGES = {"val": 1, "test": 2, "train": 1}
 
 
 @dataclass(frozen=True)
 class RunSummary:
-    """A run in a few numbers.
+    """The main results of a run.
 
     Attributes:
         path: Its folder.
         facts: What it was started with.
-        epochs: How many epochs are over.
-        last: What the lines of metrics of these, and of the result, said last, by key; empty before
-            the first.
+        epochs: The number of completed epochs.
+        last: The latest value of each key in the metrics of these epochs and of the result; empty
+            before the first.
         best: The epoch with the best accuracy; None before one was measured.
-        best_by: Whose accuracy that is: `val`, else `test` where it was measured more than once, else
-            `train`.
+        best_by: The accuracy that was compared: `val`, else `test` if it was measured more than
+            once, else `train`.
     """
 
     path: Path
@@ -40,7 +41,7 @@ class RunSummary:
     best_by: str | None
 
     def row(self) -> dict[str, Any]:
-        """Its line in a table: plain values, None for what is not known."""
+        """Return its row in a table: plain values, None if unknown."""
         return {
             "run": str(self.path),
             "net": self.facts.net,
@@ -58,13 +59,13 @@ class RunSummary:
         }
 
     def details(self) -> dict[str, Any]:
-        """Its line for programs: with the rate and the seed."""
+        """Return its row for programs, with the learning rate and the seed."""
         options = self.facts.options
         return {**self.row(), "lr": options.get("lr"), "seed": options.get("seed")}
 
 
 def summarize_run(path: Path) -> RunSummary:
-    """A run in a few numbers.
+    """Return the main results of a run.
 
     Raises:
         NetspecError: `run/missing`, `run/damaged`.
@@ -84,10 +85,12 @@ def _count(lines: Sequence[Mapping[str, Any]], part: str) -> int:
 
 
 def find_runs(paths: Sequence[Path]) -> list[Path]:
-    """The runs among folders: each of them, or else those right below it. What is none is stepped over.
+    """Find the runs among folders: each folder itself, or else the runs directly inside.
+
+    Others are skipped.
 
     Raises:
-        NetspecError: `run/missing` where there is none at all.
+        NetspecError: `run/missing` if there are none.
     """
     found = []
     for path in paths:
@@ -103,14 +106,14 @@ def find_runs(paths: Sequence[Path]) -> list[Path]:
 
 
 def matters(option: str) -> bool:
-    """Whether it has a say in what comes of a run."""
+    """Return True if an option affects the result of a run."""
     if option not in OPTIONS:
         return True
     return option != "out" and OPTIONS[option].on_resume in ("fixed", "said")
 
 
 def differing(runs: Sequence[RunSummary]) -> dict[str, list[Any]]:
-    """The training choices in which runs differ, by name: a value for each run."""
+    """Return the training choices in which runs differ, by name, with a value for each run."""
     choices = [
         {"net": run.facts.net, "target": run.facts.target}
         | {f"set {name}": value for name, value in run.facts.arguments.items()}

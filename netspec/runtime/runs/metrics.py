@@ -1,16 +1,16 @@
-"""`metrics.jsonl`: what happened in a run, a line of JSON for some steps, an epoch, or the result.
+"""`metrics.jsonl`: the record of a run, a line of JSON for some steps, an epoch, or the result.
 
     {"kind": "step", "step": 100, "epoch": 2, "loss": 0.31, "lr": 0.002, "seconds": 4.1}
     {"kind": "epoch", "epoch": 2, "step": 112, "loss": 0.33, "lr": 0.002, "train": 0.93, "val": 0.91,
      "seconds": 4.6, "images_per_second": 812.0}
     {"kind": "result", "epoch": 2, "step": 112, "test": 0.92, "seconds": 4.9}
 
-The loss of a `step` line is the mean of the steps since the line before it, that of an `epoch` line
-the mean of its epoch. An epoch has those of `train`, `val` and `test` that were measured after it. A
-`result` line closes a run: the test accuracy of the weights that it ended with, which are those after
-`epoch` and `step` (`train` where there are no test images); there is none where that epoch's line has it.
-`seconds` is the time that the run has taken, for steps and for accuracies; `images_per_second` is about
-the steps of the epoch alone.
+The loss in a `step` line is the mean of the steps since the line before it, the loss in an `epoch`
+line the mean of its epoch. An epoch has those of `train`, `val` and `test` that were measured after
+it. A `result` line ends a run: it has the test accuracy of the final weights, which are those after
+`epoch` and `step` (`train` if there are no test images). There is none if the line of that epoch
+already has it. `seconds` is the time that the run has taken, for steps and for accuracies;
+`images_per_second` refers only to the steps of the epoch.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from netspec.files.regular_file import open_own, read_regular
 from netspec.runtime.weights.atomic_write import told_plainly, write_all
 
 NAME = "metrics.jsonl"
-# What is not the same in two equal runs.
+# The keys that differ between two equal runs.
 TIMES = ("seconds", "images_per_second")
 _STEP = {"step": int, "epoch": int, "loss": float, "lr": float, "seconds": float}
 _OPTIONAL = {"train": float, "val": float, "test": float}
@@ -38,17 +38,17 @@ _FIELDS: Mapping[str, Mapping[str, type]] = {
     "result": {"step": int, "epoch": int, "seconds": float, **_OPTIONAL},
 }
 _LARGEST = 1 << 53
-# Of a line that `MetricsWriter` wrote; what is made of JSON takes many times as much as its text.
+# The limit on the length of a line; parsed JSON takes many times as much memory as its text.
 _LONGEST = 2000
 
 
 class MetricsWriter:
-    """Adds lines to a file; what is after a given length is cut off first.
+    """Appends lines to a file, after cutting it to a given length.
 
     Args:
         path: The file.
-        length: The bytes of it that count: those that were there when the state was saved from
-            which the run goes on.
+        length: The number of valid bytes: the length of the file when the checkpoint was saved that
+            the run is resumed from.
 
     Raises:
         NetspecError: `output/unwritable`.
@@ -57,14 +57,14 @@ class MetricsWriter:
     def __init__(self, path: Path, length: int = 0) -> None:
         self._path = path
         with told_plainly(path):
-            # Not `a`: after a checkpoint that is older than the file, it must be shortened.
+            # Not mode `a`, because the file must be shortened if the checkpoint is older.
             self._file = open_own(path)
             self.complete = self._file.seek(0, os.SEEK_END) >= length
             self._file.truncate(min(length, self._file.tell()))
             self._file.seek(0, os.SEEK_END)
 
     def write(self, line: Mapping[str, Any]) -> None:
-        """Add a line.
+        """Append a line.
 
         Raises:
             NetspecError: `output/disk-full`, `output/unwritable`.
@@ -73,7 +73,7 @@ class MetricsWriter:
             write_all(self._file, json.dumps(line, allow_nan=False).encode() + b"\n")
 
     def sync(self) -> int:
-        """Make durable what was written; the length of the file.
+        """Make written lines durable; returns the length of the file.
 
         Raises:
             NetspecError: `output/disk-full`, `output/unwritable`.
@@ -83,12 +83,12 @@ class MetricsWriter:
             return self._file.tell()
 
     def close(self) -> None:
-        """Nothing more will be written."""
+        """Close the file."""
         self._file.close()
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The lines of a run's metrics; what a killed run left unfinished at the end is left out.
+    """Return the lines of a run's metrics, without an incomplete last line left by a killed run.
 
     Args:
         path: The file, or the folder of the run.
@@ -118,10 +118,10 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def _check(line: object) -> None:
-    """Check that a line is as `MetricsWriter` is given them.
+    """Check that a line is as `MetricsWriter` writes it.
 
     Raises:
-        ValueError: it is not.
+        ValueError: if it is not.
     """
     if not isinstance(line, dict):
         raise ValueError("it is not an object")
@@ -134,7 +134,7 @@ def _check(line: object) -> None:
 
 
 def _fits(value: object, wanted: type) -> bool:
-    """Whether a value is a count, or a number that is finite as a float."""
+    """Return True if a value is an integer, or a number that is finite as a float."""
     if type(value) is int:
         return 0 <= value <= _LARGEST
     return wanted is float and type(value) is float and math.isfinite(value)

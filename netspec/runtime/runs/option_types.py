@@ -1,7 +1,7 @@
-"""Values of training options: the kinds of the language's attributes, and text and lists besides.
+"""Types of training options: those of the language's attributes, and also text and lists.
 
-A value comes from a command line as text, or from a recipe with a type of its own; there, 3.0 is no
-whole number.
+A value is given as text on the command line, or as a TOML value in a recipe, where 3.0 is not an
+integer.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Text(Kind):
     """Any text: a name, a path."""
 
     def convert(self, value: Any) -> str:
-        """The text; an empty one is none, and what no name of a file can be."""
+        """Return the text; refuses an empty one, and one that cannot be a file name."""
         if not isinstance(value, str) or not value or not _is_name(value):
             raise WrongValueError(f"{self.describe()}, not {show(value)}")
         return value
@@ -33,7 +33,7 @@ class Text(Kind):
 
 
 def _is_name(text: str) -> bool:
-    """Whether the system could have a file of this name, but for its length."""
+    """Return True if the system could have a file of this name, regardless of its length."""
     try:
         return b"\0" not in os.fsencode(text)
     except UnicodeEncodeError:
@@ -42,13 +42,13 @@ def _is_name(text: str) -> bool:
 
 @dataclass(eq=False, repr=False)
 class ListOf(Kind):
-    """A list; on a command line with commas between its items, or one item each time."""
+    """A list: on a command line separated by commas, or one item for each use of the option."""
 
     item: Kind
     repeated: bool = False
 
     def convert(self, value: Any) -> list[Any]:
-        """The list, each item converted."""
+        """Return the list with each item converted."""
         if not isinstance(value, list):
             raise WrongValueError(f"{self.describe()}, not {show(value)}")
         return [self.item.convert(item) for item in value]
@@ -59,7 +59,7 @@ class ListOf(Kind):
 
 
 def problem(kind: Kind, value: Any) -> tuple[str, str | None] | None:
-    """Why an option cannot take a value, with a suggestion; None where it can."""
+    """Return why an option does not accept a value, with a suggestion; None if it does."""
     if isinstance(kind, ListOf) and isinstance(value, list):
         return next((wrong for item in value if (wrong := problem(kind.item, item))), None)
     try:
@@ -75,10 +75,10 @@ def problem(kind: Kind, value: Any) -> tuple[str, str | None] | None:
 
 @singledispatch
 def from_text(kind: Kind, text: str) -> Any:
-    """The value that was typed on a command line.
+    """Parse a value from the command line.
 
     Raises:
-        ValueError: it is none of this kind.
+        ValueError: if it is not of this type.
     """
     return text
 
@@ -99,7 +99,7 @@ def _(kind: ListOf, text: str) -> list[Any]:
 
 
 def _without_quotes(kind: Kind, value: Any) -> str | None:
-    """What is said of `"32"` and `"True"`: a value in quotes that would be right without them."""
+    """Suggest to remove the quotes of a value such as `"32"` or `"True"` that is valid without them."""
     plain = value.strip() if isinstance(value, str) else ""
     if isinstance(kind, Bool) and plain.lower() in ("true", "false"):
         return f"without the quotes: {plain.lower()}"
@@ -111,7 +111,7 @@ def _without_quotes(kind: Kind, value: Any) -> str | None:
 
 
 def _shown(value: Any) -> str:
-    """A value from a file for a message: short, on one line, the text itself in backticks."""
+    """Format a value from a file for a message: short, on one line; a string is in backticks."""
     text = f"`{value}`" if isinstance(value, str) else repr(value)
     text = " ".join(text.split())
     return text if len(text) <= 60 else text[:57] + "..."

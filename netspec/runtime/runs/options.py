@@ -1,7 +1,7 @@
-"""The one table of what can be chosen about a training run.
+"""The table of all options of a training run.
 
-The command line, the schema of a recipe, what a run remembers and what may change when it goes on
-are all read from here.
+The command line, the schema of a recipe, the record of a run, and what may change when a run is
+resumed are all derived from it.
 """
 
 from __future__ import annotations
@@ -23,32 +23,32 @@ from netspec.runtime.runs.option_types import Bool, Choice, Int, Kind, ListOf, R
 from netspec.runtime.training.best_weights import KEEP
 
 Group = Literal["data", "training", "run", "PyTorch"]
-# What happens to an option when a run goes on: it must be the run's, it may differ and is said to,
-# or it has no influence on the result.
-# It has no influence on the result and is about one command alone: then the run has not got it either.
+# What happens to an option when a run is resumed. `fixed`: it must keep its value. `said`: it may
+# change, and the change is reported. `free`: it does not affect the result. `forgotten`: it does
+# not affect the result and concerns a single command, so it is not stored with the run.
 OnResume = Literal["fixed", "said", "free", "forgotten"]
 
 
 @dataclass(frozen=True)
 class Option:
-    """Something to choose.
+    """An option of a training run.
 
     Attributes:
-        name: In a recipe and, behind two dashes, on the command line.
-        kind: What values it takes.
+        name: Its name in a recipe and, after two dashes, on the command line.
+        kind: The type of its values.
         about: A line for `--help`, with the default.
-        group: Where `--help` shows it.
-        default: Its value where nobody says anything; None leaves it to what reads it.
-        of: The choice that it belongs to. One that the command line changes takes what the recipe
-            says of this along with it; options of an optimizer, schedule or loss are its keyword
-            arguments.
-        keyword: Whether it is such a keyword argument.
-        recipe: Whether a recipe may say it: machines and folders are nobody else's.
+        group: Its group in `--help`.
+        default: The default value; None leaves it to the code that reads it.
+        of: The choice that it belongs to. If the command line changes that choice, the recipe's
+            value of this option is dropped. Options of an optimizer, schedule or loss are its
+            keyword arguments.
+        keyword: True if it is such a keyword argument.
+        recipe: True if a recipe may set it; a machine or a folder concerns only one user.
         on_resume: See `OnResume`.
-        check: Raises for a value out of range.
-        metavar: What a usage line shows for the value; by default a word for its kind.
-        instead_of: Options whose place it takes: who gives both contradicts himself, and what the
-            recipe says of them is left out where the command line gives this one.
+        check: Raises an error for a value out of range.
+        metavar: Its placeholder in a usage line; by default a word for its type.
+        instead_of: Options that it replaces. Giving both is an error, and a recipe's values for
+            them are dropped if the command line gives this option.
     """
 
     name: str
@@ -66,12 +66,12 @@ class Option:
 
     @property
     def key(self) -> str:
-        """Its name as Python has it."""
+        """Its name as a Python identifier."""
         return self.name.replace("-", "_")
 
 
 def positive(what: str) -> Callable[[Any], None]:
-    """A check that a number is more than 0."""
+    """Return a check that a number is more than 0."""
 
     def check(value: Any) -> None:
         require(is_number(value) and value > 0, f"{what} must be more than 0, not {value!r}")
@@ -80,7 +80,7 @@ def positive(what: str) -> Callable[[Any], None]:
 
 
 def not_negative(what: str) -> Callable[[Any], None]:
-    """A check that a number is at least 0."""
+    """Return a check that a number is at least 0."""
 
     def check(value: Any) -> None:
         require(is_number(value) and value >= 0, f"{what} must be at least 0, not {value!r}")
@@ -119,7 +119,7 @@ _DATA = (
 
 
 def _default_rates() -> str:
-    """The rate of each optimizer where nobody gives one."""
+    """Describe the default learning rate of each optimizer."""
     names: dict[float, list[str]] = {}
     for name, optimizer in OPTIMIZERS.items():
         names.setdefault(optimizer.default_lr, []).append(name)
@@ -212,10 +212,10 @@ _TORCH = (
 )  # fmt: skip
 
 OPTIONS: dict[str, Option] = {o.name: o for o in (*_DATA, *_TRAINING, *_RUN, *_TORCH)}
-# A line of metrics holds the mean of so many steps, where nobody says otherwise.
+# The default number of steps in one line of the metrics.
 LOG_EVERY = 50
 
 
 def keywords(choice: str) -> list[Option]:
-    """The options that are keyword arguments of an `optimizer`, a `schedule` or a `loss`."""
+    """Return the options that are keyword arguments of an `optimizer`, a `schedule` or a `loss`."""
     return [option for option in OPTIONS.values() if option.of == choice and option.keyword]

@@ -1,4 +1,4 @@
-"""Recipes: the training choices for a net, in a TOML file beside it, checked like a `.net` file."""
+"""Recipes: training options for a net in a TOML file beside it, which is checked like a `.net` file."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from netspec.runtime.runs.options import OPTIONS, Option
 from netspec.runtime.runs.toml_spans import TomlSpans, find_excess, find_places
 from netspec.text.printable import printable
 
-# The recipe of a run, in its folder.
+# The name of a run's recipe in its folder.
 RECIPE = "recipe.toml"
-# The table that holds arguments of the net.
+# The table with arguments of the net.
 ARGUMENTS = "set"
-# A recipe is read unasked where it lies beside a net.
+# A limit on its size, because a recipe beside a net is read without being asked for.
 MAX_LENGTH = 1 << 16
 MAX_MISTAKES = 50
 _LONG_NUMBER = re.compile(r"[0-9][0-9_]{4000,}")
@@ -31,13 +31,13 @@ _PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a recipe says.
+    """The contents of a recipe.
 
     Attributes:
         source: Its text.
         values: By names of `OPTIONS`.
         arguments: Arguments of the net, as `--set` gives them.
-        places: Where all of it stands.
+        places: The positions of keys and values.
     """
 
     source: Source
@@ -47,19 +47,20 @@ class Recipe:
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """The name in messages."""
         return self.source.name
 
     def relocated(self, error: NetspecError, name: str) -> NetspecError:
-        """An error about the value of an option, pointing at it."""
+        """Return an error about the value of an option with a span that points at the value."""
         span = self.places.values[(name,)]
         return NetspecError([_at(d, span) for d in error.diagnostics])
 
 
 def recipe_of(path: Path) -> Path | None:
-    """The recipe beside a `.net` file: of the same name, with `.toml`; that of a run, in its folder.
+    """Return the recipe of a `.net` file.
 
-    None where there is none.
+    It is beside the file, with the same name and `.toml`; for a run, in the folder of the run. Returns
+    None if there is none.
     """
     if (path / RECIPE).is_file():
         return path / RECIPE
@@ -73,7 +74,7 @@ def read_recipe(path: Path) -> Recipe:
     """Read and check a recipe.
 
     Raises:
-        NetspecError: `file/...` where it cannot be read, `recipe/...` with every mistake in it.
+        NetspecError: `file/...` if it cannot be read, `recipe/...` with every mistake in it.
     """
     return check_recipe(decode_source(read_file(path, str(path)), str(path)))
 
@@ -82,8 +83,8 @@ def check_recipe(source: Source) -> Recipe:
     """Check the text of a recipe.
 
     Raises:
-        NetspecError: `limit/file-size`, `recipe/syntax`, or the other mistakes, the first of many:
-            `recipe/key`, `recipe/value`.
+        NetspecError: `limit/file-size`, `recipe/syntax`, or all other mistakes, of which only the
+            first are reported: `recipe/key`, `recipe/value`.
     """
     if len(source.text) > MAX_LENGTH:
         message = f"{source.name} is larger than {MAX_LENGTH // 1024} KiB, the limit of recipes"
@@ -150,7 +151,7 @@ def _wrong_value(option: Option, value: Any, places: TomlSpans) -> Iterator[Diag
         return
     label, suggestion = wrong
     span = places.values.get(path, places.keys[path])
-    if isinstance(value, list):  # the item that is wrong
+    if isinstance(value, list):  # the item at fault
         bad = (i for i, item in enumerate(value) if problem(option.kind, [item]))
         span = places.values.get((*path, next(bad, 0)), span)
     message = f"`{option.name}` must be {option.kind.describe()}"
@@ -174,7 +175,7 @@ def _wrong_arguments(value: Any, places: TomlSpans) -> Iterator[Diagnostic]:
 
 
 def _is_too_large(value: Any) -> bool:
-    """Whether there is a number in it that TOML does not have: no message could show some of them."""
+    """Return True if it contains an integer beyond TOML's range; some could not even be printed."""
     if isinstance(value, list | dict):
         return any(map(_is_too_large, value.values() if isinstance(value, dict) else value))
     return isinstance(value, int) and value.bit_length() > 64
@@ -187,12 +188,12 @@ def _is_constant(value: Any) -> bool:
 
 
 def as_constant(value: Any) -> Any:
-    """A value from TOML or JSON as the language's constant."""
+    """Convert a value from TOML or JSON to a constant of the language."""
     return tuple(map(as_constant, value)) if isinstance(value, list) else value
 
 
 def _syntax(source: Source, text: str) -> Diagnostic:
-    """The one error that `tomllib` found, at its place."""
+    """Return the single error that `tomllib` found, with its position."""
     found = _PLACE.search(text)
     offset = len(source.text)
     if found is not None and found[1]:
@@ -212,7 +213,7 @@ def _long_number(source: Source) -> Diagnostic:
 
 
 def _at(diagnostic: Diagnostic, span: Span) -> Diagnostic:
-    """A diagnostic about a value as one about its place."""
+    """Return a diagnostic about a value with the span of the value."""
     return Diagnostic(
         codes.RECIPE_VALUE, diagnostic.message, span, notes=diagnostic.notes,
         hints=diagnostic.hints,
@@ -220,7 +221,7 @@ def _at(diagnostic: Diagnostic, span: Span) -> Diagnostic:
 
 
 def recipe_text(values: Mapping[str, Any], arguments: Mapping[str, Any], about: str = "") -> str:
-    """A recipe as TOML: what can be said of `values`, with a comment on top."""
+    """Return a recipe as TOML: those of `values` that a recipe may have, with a comment at the top."""
     lines = [f"# {printable(line)}" for line in about.splitlines()]
     for name, option in OPTIONS.items():
         if option.recipe and values.get(name) is not None and values[name] != ():
@@ -233,7 +234,7 @@ def recipe_text(values: Mapping[str, Any], arguments: Mapping[str, Any], about: 
 
 def _line(name: str, value: Any) -> str:
     text = f"{name} = {_toml(value)}"
-    # TOML has no such characters: they stand for bytes in the name of a file that are no UTF-8.
+    # TOML does not allow these characters, which stand for bytes in file names that are not UTF-8.
     return text if _is_unicode(value) else f"# not UTF-8: {text}"
 
 

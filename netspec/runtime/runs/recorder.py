@@ -1,4 +1,4 @@
-"""Writes a run to its folder while it goes on, and takes one up that was written."""
+"""Writes a run to its folder while it is in progress, and restores a run from its folder."""
 
 from __future__ import annotations
 
@@ -39,14 +39,15 @@ class Keeping:
 
     Attributes:
         path: The run's folder.
-        files: What is in it besides, by path below it: for a run that is new.
-        checkpoint: The state to go on from; None for a run that is new.
-        checkpoint_every: Steps between two states within an epoch; None for none.
-        log_every: Steps in a line of the metrics.
+        files: Other files in it, by path below it: for a new run.
+        checkpoint: The state to resume from; None for a new run.
+        checkpoint_every: The number of steps between two checkpoints within an epoch; None for
+            none.
+        log_every: The number of steps in a line of the metrics.
         tensorboard: Whether event files are written too.
-        writes: Whether this process writes: one of several does.
-        choices: What the run is trained with, by name.
-        lock: What holds the folder of a run that goes on; that of a new one is held once it is made.
+        writes: True if this process, of several, is the one that writes.
+        choices: The options the run is trained with, by name.
+        lock: The lock of a resumed run's folder; a new run is locked when its folder is made.
     """
 
     path: Path
@@ -63,8 +64,8 @@ class Keeping:
 class RunRecorder(TrainingRecorder):
     """See `TrainingRecorder`.
 
-    The folder of a new run is made with its first state in it, before the first step: from the
-    moment that it is there, the run can be taken up.
+    The folder of a new run is created together with its first checkpoint, before the first step: as
+    soon as it exists, the run can be resumed.
     """
 
     def __init__(self, keeping: Keeping) -> None:
@@ -76,7 +77,7 @@ class RunRecorder(TrainingRecorder):
         self._events: Events | None = None
         self._logged = 0
         self._lock = keeping.lock
-        # Whether the folder is there, and what is called then.
+        # Whether the folder exists, and a function that is called when it does.
         self.began = False
         self.on_begin: Callable[[], None] = lambda: None
 
@@ -85,7 +86,7 @@ class RunRecorder(TrainingRecorder):
         keeping = self._keeping
         if keeping.checkpoint is not None:
             if keeping.writes:
-                self.folder.check_own()  # again: data may have been loaded for long
+                self.folder.check_own()  # again, because loading data may have taken long
             length = _take_up(run, keeping.checkpoint)
         else:
             length = 0
@@ -193,17 +194,17 @@ class RunRecorder(TrainingRecorder):
         return self.began and any(state.is_file() for state in states)
 
     def release(self) -> None:
-        """Let other processes have the folder, however the run ended."""
+        """Release the lock, so that other processes can use the folder, however the run ended."""
         if self._lock is not None:
             self._lock.release()
 
     def _state(self, run: TrainingRun, metrics_length: int) -> Checkpoint:
-        """All of a run as it stands; every process must ask for it at the same time."""
+        """Return the complete state of a run. All processes must call this at the same time."""
         snapshot = run.backend.snapshot()
         arrays, facts = run.history.state()
         tensors = {**snapshot.tensors, **{f"history.{name}": a for name, a in arrays.items()}}
         keeper = run.keeper
-        # Right after the best epoch the best weights are those of the model.
+        # After the best epoch, the best weights are equal to the model's.
         is_current = keeper.best_epoch == run.epoch - 1 and run.done == 0
         if keeper.best is not None and not is_current:
             tensors |= {f"best.{name}": array for name, array in keeper.best.items()}
@@ -222,10 +223,10 @@ class RunRecorder(TrainingRecorder):
 
 
 def _take_up(run: TrainingRun, checkpoint: Checkpoint) -> int:
-    """Bring a run to where it was; how many bytes of metrics it had.
+    """Restore a run from a checkpoint; returns how many bytes of metrics it had.
 
     Raises:
-        NetspecError: `run/checkpoint` for a state that is not one of this run.
+        NetspecError: `run/checkpoint` for a state that does not belong to this run.
     """
     state = checkpoint.state
     parts: dict[str, dict[str, Any]] = {"history": {}, "best": {}, "backend": {}}
@@ -258,7 +259,7 @@ def _take_up(run: TrainingRun, checkpoint: Checkpoint) -> int:
 
 
 def log_error(folder: RunFolder, error: NetspecError) -> None:
-    """Remember in `log.txt` what ended a run, if it is there and that can be written at all."""
+    """Write the error that ended a run to `log.txt`, if the run exists and can be written to."""
     if not (folder.path / FACTS).is_file():
         return
     with contextlib.suppress(NetspecError):

@@ -1,4 +1,4 @@
-"""Who decides: the command line, then the recipe, then the defaults."""
+"""Combines options: the command line takes precedence, then the recipe, then the defaults."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ from netspec.runtime.runs.recipe import ARGUMENTS, Recipe
 
 @dataclass(frozen=True)
 class Settings:
-    """What a run is trained with: a value for every option, by its name.
+    """The settings of a run: a value for every option, by its name.
 
     Attributes:
         values: The values.
-        given: The names that the command line gave.
-        left_out: What the recipe says of a choice that the command line changed.
+        given: The names of options given on the command line.
+        left_out: The names of the recipe's options that were dropped because the command line
+            changes the choice that they belong to.
     """
 
     values: Mapping[str, Any]
@@ -36,43 +37,43 @@ class Settings:
 
     @property
     def normalize(self) -> str | ChannelStatistics:
-        """What is done to the images: a name, or the `mean` and `std` that were given."""
+        """The kind of normalization, or the given `mean` and `std`."""
         if self["mean"] is None:
             return str(self["normalize"])
         return ChannelStatistics.of((self["mean"], self["std"]))
 
     @property
     def normalize_without_weights(self) -> str | ChannelStatistics:
-        """What is done where there are none to say it: what a net is examined with before."""
+        """The normalization before there are weights to determine it: for examining an untrained net."""
         return "channel" if self.normalize == "weights" else self.normalize
 
     @property
     def resize(self) -> Resize:
-        """What is done to pictures of another size than the net's input."""
+        """How pictures of another size than the net's input are resized."""
         shorter: int | None = self["resize-shorter"]
         return bool(self["resize"]) if shorter is None else shorter
 
     def keywords(self, choice: str) -> dict[str, Any]:
-        """The keyword arguments of the `optimizer`, the `schedule` or the `loss`."""
+        """Return the keyword arguments of the `optimizer`, the `schedule` or the `loss`."""
         found = {o.key: self.values[o.name] for o in keywords(choice)}
         return {name: value for name, value in found.items() if value is not None}
 
 
 def resolve(given: Mapping[str, Any], recipe: Recipe | None = None) -> Settings:
-    """The values of all options.
+    """Return the values of all options.
 
-    Options of a choice (an optimizer's rate, a data set's validation part) that the recipe makes
-    are left out where the command line makes it otherwise: they were meant for the recipe's. So is
-    what an option of the command line takes the place of.
+    Options in the recipe that belong to a choice (the learning rate of an optimizer, the validation
+    part of a data set) are dropped if the command line changes that choice, because they were meant
+    for the recipe's. So are options that an option of the command line replaces.
 
     Args:
-        given: What the command line gave, by name.
-        recipe: What the recipe says; checked by itself.
+        given: The options of the command line, by name.
+        recipe: The recipe, already checked by itself.
 
     Raises:
         NetspecError: `recipe/value` for an option of the recipe that its optimizer, schedule or
-            loss has not, or not with this value, and for two of which one takes the place of the
-            other; `train/bad-option` for those of the command line.
+            loss does not have, or not with this value, and for two options of which one replaces
+            the other; `train/bad-option` for those of the command line.
     """
     said = dict(recipe.values) if recipe is not None else {}
     _check_alternatives(given, None)
@@ -98,18 +99,18 @@ def resolve(given: Mapping[str, Any], recipe: Recipe | None = None) -> Settings:
 
 
 def _defaults(without: frozenset[str]) -> dict[str, Any]:
-    """The defaults of all options; None of those that something else takes the place of."""
+    """Return the defaults of all options; None for those that another option replaces."""
     return {n: None if n in without else option.default for n, option in OPTIONS.items()}
 
 
 def replaced_by(values: Mapping[str, Any]) -> frozenset[str]:
-    """The options that these take the place of; one that is switched off takes none."""
+    """Return the options that these replace; an option that is switched off replaces none."""
     told = (name for name, value in values.items() if value is not None and value is not False)
     return frozenset(other for name in told for other in OPTIONS[name].instead_of)
 
 
 def _check_alternatives(values: Mapping[str, Any], recipe: Recipe | None) -> None:
-    """Refuse an option together with one whose place it takes."""
+    """Refuse an option together with one that it replaces."""
     replaced = replaced_by(values)
     for name, value in values.items():
         others = [n for n in OPTIONS[name].instead_of if n in values]
@@ -121,7 +122,7 @@ def _check_alternatives(values: Mapping[str, Any], recipe: Recipe | None) -> Non
 
 
 def _check_statistics(settings: Settings, recipe: Recipe | None) -> None:
-    """Check that `mean` and `std` go together."""
+    """Check that `mean` and `std` are given together."""
     present = [name for name in ("mean", "std") if settings[name] is not None]
     if not present:
         return
@@ -139,7 +140,7 @@ def _check_statistics(settings: Settings, recipe: Recipe | None) -> None:
 
 
 def _check_keywords(settings: Settings, recipe: Recipe | None) -> None:
-    """Check each keyword argument by itself, so that an error points at the one that is wrong."""
+    """Check each keyword argument separately, so that an error points at the one that is wrong."""
     wrong: list[Diagnostic] = []
     for choice in ("optimizer", "schedule", "loss"):
         for option in keywords(choice):
@@ -167,7 +168,7 @@ def _check_keyword(settings: Settings, choice: str, options: dict[str, Any]) -> 
 
 
 def check_arguments(recipe: Recipe, error: NetspecError) -> NetspecError:
-    """An error of the net about an argument that the recipe sets, pointing into the recipe."""
+    """Convert an error of the net about an argument set by the recipe: it points into the recipe."""
     found = []
     for d in error.diagnostics:
         named = (n for n in recipe.arguments if f"no argument `{n}`" in d.message)

@@ -1,4 +1,4 @@
-"""Taking a run up again: what may differ, what may not, and what is said about it."""
+"""Resuming a run: what may differ, what must not, and what is reported."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from netspec.runtime.runs.resolve import Settings, resolve
 
 @dataclasses.dataclass(frozen=True)
 class Note:
-    """Something to log about a run before it begins; `level` is one of `logging`'s."""
+    """A message to log before a run begins; `level` is one of `logging`'s."""
 
     text: str
     level: int = logging.INFO
@@ -29,14 +29,14 @@ class Note:
 
 @dataclasses.dataclass(frozen=True)
 class Resumed:
-    """A run that goes on.
+    """A run to resume.
 
     Attributes:
-        folder: Where it is.
+        folder: Its folder.
         facts: What it was started with.
-        settings: What it goes on with.
-        checkpoint: The state that it goes on from.
-        notes: What is to be said: what differs, what is damaged.
+        settings: The settings that it continues with.
+        checkpoint: The state that it continues from.
+        notes: Notes to log: what differs, what is damaged.
     """
 
     folder: RunFolder
@@ -53,18 +53,18 @@ def take_up(
     arguments: Mapping[str, Any],
     net: str | None,
 ) -> Resumed:
-    """Open a run to go on with it.
+    """Open a run to resume it.
 
     Args:
         path: Its folder.
-        given: The options that the command line gave, by name.
-        target: The target that it gave.
-        arguments: The arguments of the net that it gave.
-        net: The net that it named.
+        given: The options given on the command line, by name.
+        target: The target given there.
+        arguments: The arguments of the net given there.
+        net: The name of the net given there.
 
     Raises:
         NetspecError: `run/missing`, `run/damaged`, `run/checkpoint`; `run/fixed` for each thing
-            that cannot differ.
+            that must not differ.
     """
     folder = RunFolder(path)
     folder.check_own()
@@ -88,7 +88,7 @@ def take_up(
 
 
 def checked_options(folder: RunFolder, facts: Facts) -> dict[str, Any]:
-    """The options of a run, those that `run.json` does not have at their defaults.
+    """Return the options of a run; those missing in `run.json` have their defaults.
 
     Raises:
         NetspecError: `run/damaged`.
@@ -109,7 +109,7 @@ def checked_options(folder: RunFolder, facts: Facts) -> dict[str, Any]:
 
 
 def _located(facts: Facts, value: Any) -> Any:
-    """A path of a run as it is from here: a relative one starts where the run was started."""
+    """Return a path of a run as seen from here: a relative path starts where the run was started."""
     if not isinstance(value, str) or value in NAMES or facts.started_in in ("", str(Path.cwd())):
         return value
     place = Path(facts.started_in) / value
@@ -125,7 +125,7 @@ def _fixed(
     arguments: Mapping[str, Any],
     net: str | None,
 ) -> Iterator[Diagnostic]:
-    """What was asked for and cannot be."""
+    """Yield what was requested but cannot be changed."""
     if target not in (None, facts.target):
         yield _refusal("the target", facts.target, target)
     if net not in (None, facts.net):
@@ -151,12 +151,12 @@ def check_data(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
 
     Args:
         before: The `fingerprint` of those.
-        now: That of the images at hand.
+        now: The `fingerprint` of the current images.
 
     Raises:
         NetspecError: `run/data-changed`.
     """
-    if before.get("sha256") != now["sha256"]:  # a file may have another name by now
+    if before.get("sha256") != now["sha256"]:  # a file may have been renamed
         what = [key for key in ("name", "train", "test") if before.get(key) != now[key]]
         told = ", ".join(f"{key}: {shown(before.get(key))} -> {shown(now[key])}" for key in what)
         raise NetspecError.simple(
@@ -167,7 +167,7 @@ def check_data(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
 
 
 def check_processes(facts: Facts, processes: int) -> None:
-    """Check that as many processes share the batches: each has random numbers of its own.
+    """Check that the number of processes is unchanged, because each has random numbers of its own.
 
     Raises:
         NetspecError: `run/fixed`.
@@ -177,7 +177,7 @@ def check_processes(facts: Facts, processes: int) -> None:
 
 
 def check_source(facts: Facts, folder: RunFolder, files: Mapping[str, bytes]) -> None:
-    """Check that a `.net` file is still what the run was started with.
+    """Check that a `.net` file is the same as when the run was started.
 
     Raises:
         NetspecError: `run/fixed`.
@@ -193,7 +193,7 @@ def check_source(facts: Facts, folder: RunFolder, files: Mapping[str, bytes]) ->
 
 
 def version_notes(facts: Facts, now: Mapping[str, str]) -> list[Note]:
-    """What is installed otherwise than when the run was started."""
+    """Yield notes on packages whose version has changed since the run was started."""
     return [
         Note(f"{name} was {facts.versions[name]} and is {version}: the last bits may differ")
         for name, version in now.items()
@@ -202,7 +202,7 @@ def version_notes(facts: Facts, now: Mapping[str, str]) -> list[Note]:
 
 
 def is_same(before: Any, now: Any) -> bool:
-    """Whether two values of an option are one; a list and a tuple may be."""
+    """Return True if two values of an option are equal; a list may equal a tuple."""
 
     def plain(value: Any) -> Any:
         return [plain(item) for item in value] if isinstance(value, list | tuple) else value
@@ -211,7 +211,7 @@ def is_same(before: Any, now: Any) -> bool:
 
 
 def shown(value: Any) -> str:
-    """A value of an option, for a message."""
+    """Format a value of an option for a message."""
     if value is None:
         return "nothing"
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""Event files for TensorBoard, where that is installed (`pip install 'netspec-dsl[tensorboard]'`)."""
+"""Event files for TensorBoard, if it is installed (`pip install 'netspec-dsl[tensorboard]'`)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from netspec.diagnostics import NetspecError
 from netspec.files.regular_file import open_new
 from netspec.runtime.weights.atomic_write import told_plainly
 
-# What a line of metrics becomes: its key, and the curve that it belongs to.
+# The curves for a line of metrics: keys, and names of curves.
 _STEP = {"loss": "loss/steps", "lr": "learning rate"}
 _EPOCH = {
     "loss": "loss/epochs", "train": "accuracy/train", "val": "accuracy/val",
@@ -27,7 +27,7 @@ _CURVES = {"step": _STEP, "epoch": _EPOCH, "result": _EPOCH}
 
 
 def require_tensorboard() -> None:
-    """Check that it is there.
+    """Check that TensorBoard is installed.
 
     Raises:
         NetspecError: `run/no-tensorboard`.
@@ -46,9 +46,10 @@ class Events:
     """Writes the lines of the metrics to an event file.
 
     Args:
-        folder: Of the run.
-        step: The step that the run goes on from: what files before say of later ones is void.
-        choices: What the run was trained with, for TensorBoard's table of hyperparameters.
+        folder: The folder of the run.
+        step: The step that the run is resumed from; values of later steps in older files become
+            void.
+        choices: The options of the run, for TensorBoard's table of hyperparameters.
     """
 
     def __init__(self, folder: Path, step: int, choices: Mapping[str, Any]) -> None:
@@ -59,10 +60,10 @@ class Events:
         self._proto = event_pb2
         self._path, file = _new_file(folder)
         self._writer = RecordWriter(io.BufferedWriter(file))
-        self._add(0, file_version="brain.Event:2")  # what each such file begins with
+        self._add(0, file_version="brain.Event:2")  # the first record of every event file
         if step:
             start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
-            # TensorBoard drops what it has of this step, and of all after it.
+            # Makes TensorBoard drop its values of this step and later ones.
             self._add(step + 1, session_log=start)
         plain = {name: _plain(value) for name, value in choices.items() if value is not None}
         self._add(step, summary=hparams_pb(plain, trial_id=folder.name))
@@ -84,7 +85,7 @@ class Events:
             self._writer.write(event.SerializeToString())
 
     def flush(self) -> None:
-        """Hand over to the system what was written.
+        """Pass written data to the operating system.
 
         Raises:
             NetspecError: `output/disk-full`, `output/unwritable`; so do `write` and `close`.
@@ -93,7 +94,7 @@ class Events:
             self._writer.flush()
 
     def close(self) -> None:
-        """Nothing more will be written."""
+        """Close the file."""
         with self._told():
             self._writer.close()
 
@@ -102,9 +103,10 @@ class Events:
 
 
 def _new_file(folder: Path) -> tuple[Path, BinaryIO]:
-    """A file with a name of its own, by which TensorBoard knows what it is, and its order in time.
+    """Create a file with a unique name, from which TensorBoard knows its type and order in time.
 
-    Whatever lies in the folder of a run, nothing is written over, and nothing through a link.
+    Whatever is in the folder of a run, no file is overwritten, and nothing is written through a
+    link.
     """
     stem = f"events.out.tfevents.{int(time.time()):010}.netspec.{os.getpid()}"
     for number in itertools.count():
@@ -115,5 +117,5 @@ def _new_file(folder: Path) -> tuple[Path, BinaryIO]:
 
 
 def _plain(value: Any) -> Any:
-    """A value that the table of hyperparameters can hold: a number, a bool or a text."""
+    """Convert a value for the table of hyperparameters: a number, a bool or a text."""
     return ",".join(map(str, value)) if isinstance(value, list | tuple) else value

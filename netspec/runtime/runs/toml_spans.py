@@ -1,7 +1,8 @@
-"""Where each key and each value of a TOML text stands, and whether it nests too deep for `tomllib`.
+"""The positions of keys and values in a TOML text, and a check that it is not nested too deep.
 
-`tomllib` keeps every beginning of a key: one of 30,000 parts takes gigabytes. So `find_excess` looks
-at a text before it is parsed, and `find_places` walks over it afterwards, when it is known to be sound.
+`tomllib` stores every prefix of a dotted key, so a key of 30,000 parts takes gigabytes. Therefore
+`find_excess` checks a text before it is parsed. `find_places` walks over it afterwards, when it is
+known to be valid.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _STRING = re.compile(
     r'"""(?:\\.|[^\\])*?"{3,5}|\'\'\'.*?\'{3,5}|"(?:\\.|[^"\\])*"|\'[^\']*\'', re.DOTALL
 )
 _PART = r"""(?:[A-Za-z0-9_-]+|"(?:\\.|[^"\\\n])*"|'[^'\n]*')"""
-# Strings of several lines first, for they begin like empty ones of one line.
+# Multi-line strings first, because they begin like an empty single-line string.
 _TOKEN = re.compile(
     rf"""(?P<long>\"{{3}}(?:\\.|[^\\])*?\"{{3,5}}|'{{3}}.*?'{{3,5}})"""
     rf"""|(?P<open>\"{{3}}|'{{3}})"""
@@ -38,9 +39,9 @@ _PARTS = re.compile(_PART)
 
 
 def find_excess(source: Source) -> tuple[str, Span] | None:
-    """What nests too deep to be parsed, in words and where; None where nothing does.
+    """Describe what is nested too deep to be parsed, with its span; None if nothing is.
 
-    What follows on a syntax error is not looked at: nobody parses it.
+    The text after a syntax error is not checked, because it is not parsed either.
     """
     depth = 0
     for token in _TOKEN.finditer(source.text):
@@ -52,15 +53,15 @@ def find_excess(source: Source) -> tuple[str, Span] | None:
             if depth > MAX_BRACKETS:
                 return f"brackets are nested deeper than {MAX_BRACKETS}", span
         if token["open"] or token["quote"]:
-            break  # a string that does not end
+            break  # an unterminated string
     return None
 
 
 @dataclass
 class TomlSpans:
-    """The places of a TOML text by path: names of keys, and numbers of items of arrays.
+    """The positions in a TOML text by path: names of keys, and indices of array items.
 
-    `keys` are of keys, `values` of whole values and of the items in arrays.
+    `keys` has the spans of keys, `values` those of whole values and of the items in arrays.
     """
 
     keys: dict[Path, Span] = field(default_factory=dict)
@@ -68,7 +69,7 @@ class TomlSpans:
 
 
 def find_places(source: Source) -> TomlSpans:
-    """Walk over a sound TOML text."""
+    """Walk over a valid TOML text."""
     return _Walk(source).run()
 
 
@@ -100,7 +101,7 @@ class _Walk:
         self._value(path)
 
     def _key(self, table: Path) -> Path:
-        """A key with its dots; each of its parts has the place of the whole up to there."""
+        """Read a dotted key; each part gets the span from the beginning of the key to its end."""
         self._skip(_BLANKS)
         start = self.at
         path = table
@@ -109,7 +110,7 @@ class _Walk:
             assert found is not None
             self.at = found.end()
             name = found[0]
-            # Whatever is escaped in a quoted key, `tomllib` knows.
+            # Escapes in a quoted key are decoded by `tomllib`.
             path = (*path, tomllib.loads(f"k = {name}")["k"] if name[0] in "\"'" else name)
             self.places.keys.setdefault(path, Span(self.source, start, self.at))
             self._skip(_BLANKS)
@@ -133,7 +134,7 @@ class _Walk:
         self.places.values[path] = Span(self.source, start, self.at)
 
     def _inside(self, end: str, path: Path) -> None:
-        """The items of an array, or the pairs of an inline table."""
+        """Walk over the items of an array, or the pairs of an inline table."""
         self.at += 1
         number = 0
         self._skip(_SPACE)
