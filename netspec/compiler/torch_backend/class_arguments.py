@@ -1,9 +1,10 @@
-"""Which arguments of a net can stay arguments of its class: found by following them, proved by trying.
+"""Decides which arguments of a net can stay arguments of its class, by tracing and then by testing.
 
-A net is built with numbers that remember where they came from. What decides a condition or a loop is
-frozen. The rest is tried: the net is built with other values, and every number in it must be the one
-that its polynomial foretells. An argument for which that fails, or for which no other value builds,
-is frozen too; so no wrong expression can get into a generated class.
+A net is built with numbers that record how they were computed from the arguments. Arguments that
+decide a condition or a loop are frozen. The others are tested: the net is built with other values,
+and every number in it must equal the value of its polynomial. An argument for which that fails, or
+for which no other value builds, is frozen too. So no wrong expression can get into a generated
+class.
 """
 
 from __future__ import annotations
@@ -52,12 +53,13 @@ from netspec.diagnostics import DiagnosticSink
 
 @dataclass
 class TracedNet:
-    """A net, its trace, and its arguments.
+    """A net with its trace and its arguments.
 
     Attributes:
-        kept: arguments of the class, by their names in the file.
-        frozen: the other arguments, with their values.
-        derived: defaults that are computed from other arguments, by the name in the class.
+        kept: the names of the class's arguments, by their names in the file.
+        frozen: the values of the other arguments.
+        derived: the expressions of defaults that depend on other arguments, by the name in the
+            class.
     """
 
     graph: Graph
@@ -69,7 +71,7 @@ class TracedNet:
 
 
 def trace_net(net: syntax.Net, module: Module, arguments: Mapping[str, Any]) -> TracedNet:
-    """Trace a sound net, with as many arguments kept open as can be."""
+    """Trace a net without errors. As many arguments as possible stay arguments of the class."""
     values, _ = _arguments(net, module, arguments, {}, Tracer(Frozen(), Trace(net)))
     keep = {
         name: safe_name(name)
@@ -96,7 +98,7 @@ def trace_net(net: syntax.Net, module: Module, arguments: Mapping[str, Any]) -> 
 def _trace(
     net: syntax.Net, module: Module, given: Mapping[str, Constant], keep: Mapping[str, str]
 ) -> tuple[TracedNet, set[str]]:
-    """The net with its arguments followed, and those that decide what it is made of."""
+    """Trace the net. Return the trace, and the arguments that decide the structure of the net."""
     trace, frozen = Trace(net), Frozen()
     tracer = Tracer(frozen, trace)
     arguments, derived = _arguments(net, module, given, keep, tracer)
@@ -119,10 +121,13 @@ def _arguments(
     keep: Mapping[str, str],
     tracer: Tracer,
 ) -> tuple[dict[str, Constant], dict[str, str]]:
-    """All arguments, those to keep as numbers that remember; how defaults follow from others."""
+    """Return all arguments, and the expressions of defaults that depend on others.
+
+    The arguments in `keep` are traced numbers, under their names in the class.
+    """
     body = Body(Assembly(DiagnosticSink()), module, follower=tracer)
     arguments, derived = dict[str, Constant](), dict[str, str]()
-    for parameter in net.parameters:  # one by one, so that a default can remember those before it
+    for parameter in net.parameters:  # one by one, so that a default can depend on earlier ones
         name = parameter.name.id
         value = body.bind_parameters((parameter,), given, net.name, "net")[name]
         assert not isinstance(value, Unknown)
@@ -151,7 +156,7 @@ def _holds(
     values: Mapping[str, Any],
     names: tuple[str, ...],
 ) -> bool:
-    """Whether the trace foretells what the net becomes with other values of these arguments."""
+    """Whether the trace predicts the net that is built with other values of these arguments."""
     fixed = {**arguments, **{name: values[name] for name in traced.kept}}
     held = 0
     for attempt in range(ATTEMPTS):
@@ -178,7 +183,7 @@ def _foretold(traced: TracedNet, graph: Graph, at: Mapping[str, Any]) -> bool:
         mine, other = event.torch(), torch_form(node.op, shapes, event.of_views)
         if not _same((mine, event.node.inputs), (other, node.inputs), at):
             return False
-        if mine.module is None:  # else the parameters are the module's affair
+        if mine.module is None:  # else the module creates the parameters by itself
             sizes = [spec.shape for spec in node.op.parameters(*shapes)]
             if not _same([spec.shape for spec in event.specs], sizes, at):
                 return False
@@ -186,7 +191,10 @@ def _foretold(traced: TracedNet, graph: Graph, at: Mapping[str, Any]) -> bool:
 
 
 def _mark_views(trace: Trace, graph: Graph) -> None:
-    """Say which layers must be right for views with axes moved: one in all calls of its block."""
+    """Mark the layers that must be correct for views with permuted axes.
+
+    A layer of a block that needs this in one call is marked in all calls.
+    """
     if not any(node.op.moves_axes for node in graph.nodes):
         return
     events = list(applied(trace.events))
@@ -200,14 +208,14 @@ def _outer(shape: Shape) -> Shape:
 
 
 def chosen_rules(graph: Graph) -> dict[str, Initializer]:
-    """The initial values, by parameter, that are not the ones its PyTorch module starts from."""
+    """Return the initial values that differ from those of the PyTorch module, by parameter."""
     rules = {}
     for node in graph.nodes:
         shapes = graph.shapes_into(node)
         held = node.op.torch(*shapes).module is not None
         for spec in node.op.parameters(*shapes):
             parameter = graph.parameters[node.parameters[spec.name]]
-            # What no module holds is made of ones.
+            # A parameter that no module holds is created as ones.
             default = spec.initializer if held else Ones()
             if parameter.initializer != default:
                 rules[parameter.name] = parameter.initializer
@@ -215,7 +223,7 @@ def chosen_rules(graph: Graph) -> dict[str, Initializer]:
 
 
 def applied(events: list[Event]) -> Iterator[Applied]:
-    """The layers in order, those in blocks and under decisions among them."""
+    """Yield the layers in order, including those in blocks and under decisions."""
     for event in events:
         if isinstance(event, Applied):
             yield event
@@ -226,7 +234,7 @@ def applied(events: list[Event]) -> Iterator[Applied]:
 
 
 def _same(mine: Any, other: Any, at: Mapping[str, Any]) -> bool:
-    """Whether `mine`, with these values of the arguments, is `other`."""
+    """Whether `mine` equals `other`, given the values of the arguments."""
     if isinstance(mine, Traced):
         foretold = mine.outer.at(at) if isinstance(mine.outer, Size) else mine.outer
         return bool(foretold == other)

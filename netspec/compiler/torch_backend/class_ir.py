@@ -1,4 +1,6 @@
-"""What a generated class is made of: layers, blocks and decisions, over numbered values."""
+"""The intermediate representation of a generated class: layers, blocks and decisions over numbered
+values.
+"""
 
 from __future__ import annotations
 
@@ -15,15 +17,17 @@ from netspec.compiler.torch_backend.trace import Trace
 from netspec.diagnostics import Span
 
 Value = int
-"""A value of a class, numbered."""
+"""The number of a value in a class."""
 
 
 @dataclass(eq=False)
 class Layer:
-    """A layer of a class: what it is in PyTorch, its numbers in the class's arguments.
+    """A layer of a class: its PyTorch expression, with numbers as expressions of the class's
+    arguments.
 
-    `parameters` are those that no module of `torch.nn` holds; `parameters_held` says whether there
-    are any at all. `of_views` says that it is written to be right for views with axes moved.
+    `parameters` are those that no module of `torch.nn` holds. `parameters_held` says whether the
+    layer has any parameters. `of_views` says that it is written in the form that is also correct
+    for views with permuted axes.
     """
 
     torch: Torch
@@ -39,7 +43,7 @@ class Layer:
 
 @dataclass(eq=False)
 class Use:
-    """A block in a class: its class, and what that is given."""
+    """A block in a class: the block's class, and the arguments that it is created with."""
 
     of: BlockClass
     given: Mapping[str, Any]
@@ -52,12 +56,13 @@ class Use:
 
 @dataclass(eq=False)
 class Choice:
-    """A decision made when the class is: the cases with their conditions, and what joins after.
+    """A decision that is made when the class is instantiated: the cases with their conditions, and
+    the values that are joined after them.
 
     Attributes:
         cases: the conditions and steps, in the file's order; the last has no condition.
-        joined: for each value that a case decides, what it is in each case; None where nothing
-            after such a case reads it.
+        joined: for each value that depends on the case, the value in each case; None if nothing
+            reads it after that case.
     """
 
     cases: list[tuple[Condition | None, list[Step]]]
@@ -65,7 +70,7 @@ class Choice:
     joined: dict[Value, tuple[Value | None, ...]] = field(default_factory=dict)
 
     def parts(self, case: int | None = None) -> list[Value]:
-        """What the joined values are, in one case or in all."""
+        """Return the values that are joined, of one case or of all."""
         found = [
             part
             for parts in self.joined.values()
@@ -76,7 +81,9 @@ class Choice:
 
 @dataclass(eq=False)
 class Assembled:
-    """A `nn.Sequential` of layers and blocks, some of which are there or not by decision."""
+    """A `nn.Sequential` of layers and blocks, some of which are only there in some cases of a
+    decision.
+    """
 
     path: str
     children: list[Layer | Use | Choice]
@@ -95,12 +102,12 @@ class BlockClass:
 
     Attributes:
         symbols: the arguments of its constructor, in order.
-        inputs, results: what `forward` takes, by name, and gives.
-        names: what the file calls values.
-        traces: the calls that it serves.
-        is_variant: whether other calls of the block have a class of their own.
-        unassembled: the steps before layers and decisions were strung together.
-        known: the block's arguments that the code does not honour, and the values they have.
+        inputs, results: the arguments of `forward`, by name, and what it returns.
+        names: the names of values in the file.
+        traces: the calls of the block that use it.
+        is_variant: whether other calls of the block have another class.
+        unassembled: the steps before layers and decisions were joined to `Assembled` ones.
+        known: the block's arguments that the code does not honour, with their values.
     """
 
     definition: syntax.Net | syntax.Block
@@ -123,12 +130,12 @@ class BlockClass:
 
     @property
     def bounded(self) -> list[str]:
-        """The arguments that the class takes with the values alone that the file gives."""
+        """The arguments that the class takes only with the values that occur in the file."""
         return [symbol for symbol in self.symbols if symbol in self.known]
 
 
 def symbols_in(made: BlockClass) -> set[str]:
-    """The arguments that a class's steps use."""
+    """Return the arguments that a class's steps use."""
     return _symbols(made.steps)
 
 

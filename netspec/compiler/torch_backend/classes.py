@@ -1,7 +1,7 @@
-"""Traces to classes: all calls of a block in the one class that serves them.
+"""Makes classes from traces: one class for all calls of a block, where that is possible.
 
-Where calls hold different numbers that no argument tells apart, or have other layers, they get
-classes of their own (`Block`, `Block2`).
+Calls get classes of their own (`Block`, `Block2`) if they have other layers, or if their numbers
+differ in a way that no argument explains.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ from netspec.diagnostics import Span
 
 
 def classes_of(trace: Trace) -> list[BlockClass]:
-    """The classes of a net, those that others use first, the net's last."""
+    """Return the classes of a net.
+
+    A class comes before those that use it, so the net's is the last.
+    """
     by_height: dict[int, dict[Span, list[Trace]]] = {}
     _collect(trace, by_height)
     classes: list[BlockClass] = []
@@ -39,7 +42,10 @@ def classes_of(trace: Trace) -> list[BlockClass]:
 
 
 def _collect(trace: Trace, into: dict[int, dict[Span, list[Trace]]]) -> int:
-    """Sort the traces by how deep they nest, then by block."""
+    """Sort traces into `into` by the depth of their nested calls, then by block.
+
+    Return the depth of this one.
+    """
     height = 0
     for called in _calls(trace.events):
         height = max(height, 1 + _collect(called.body, into))
@@ -65,7 +71,7 @@ def _free(name: str, taken: set[str]) -> str:
 
 
 def _variants(traces: list[Trace], homes: Mapping[int, BlockClass]) -> list[BlockClass]:
-    """The fewest classes that merging one call after another finds."""
+    """Merge the calls of a block one after another into as few classes as this greedy order finds."""
     try:
         return [Merger(traces, homes).merged()]
     except CannotMergeError:

@@ -1,4 +1,4 @@
-"""Conditions of a file as Python expressions over a class's arguments."""
+"""Translates conditions of a file to Python expressions in a class's arguments."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from netspec.compiler.torch_backend.traced_numbers import Traced, TracedFloat, r
 
 @dataclass(frozen=True)
 class Surroundings:
-    """The body in which a condition stands: its names, and how its expressions are evaluated."""
+    """The body that contains a condition: its names, and the function that evaluates its
+    expressions.
+    """
 
     names: Names
     evaluate: Evaluate
@@ -26,8 +28,8 @@ class Surroundings:
 class Condition:
     """A Python expression, the arguments in it, and its outermost operator.
 
-    `text` is None where a condition is about what arguments cannot say. `sides` are what a single
-    comparison compares, and the operand of a `not`.
+    `text` is None if arguments cannot express the condition. `sides` are the operands of a single
+    comparison, or the operand of a `not`.
     """
 
     text: str | None
@@ -36,7 +38,7 @@ class Condition:
     sides: tuple[str, ...] = ()
 
     def negated(self) -> Condition:
-        """`not` this."""
+        """Return the negation of the condition."""
         assert self.text is not None
         if self.operator in _OPPOSITES and len(self.sides) == 2:
             opposite = _OPPOSITES[self.operator]
@@ -52,7 +54,7 @@ _OPPOSITES = {"==": "!=", "!=": "==", ">": "<=", "<": ">=", ">=": "<", "<=": ">"
 
 
 def condition_of(body: Surroundings, expr: syntax.Expr) -> Condition:
-    """Translate a condition; its numbers are those of the body where it stands."""
+    """Translate a condition. Its numbers are those of the body that contains it."""
     if isinstance(expr, syntax.Parens):
         return condition_of(body, expr.inner)
     if isinstance(expr, syntax.Logic):
@@ -86,7 +88,7 @@ def condition_of(body: Surroundings, expr: syntax.Expr) -> Condition:
 
 
 def _value(body: Surroundings, expr: syntax.Expr) -> tuple[str, frozenset[str]] | None:
-    """A constant as Python, with the arguments in it; None for what has no constant here."""
+    """Return a constant as Python, with the arguments in it; None if it is no constant here."""
     known = set(body.names.scope.names())
     if any(name not in known for name in _names(expr)):
         return None
@@ -96,12 +98,13 @@ def _value(body: Surroundings, expr: syntax.Expr) -> tuple[str, frozenset[str]] 
     known_value = _literal(value)
     if known_value is None or known_value[1]:
         return known_value
-    # A number whose memory is lost, such as that of `%`: it is written as the file writes it.
+    # For a number whose origin is lost, such as the result of `%`, the file's expression is written
+    # out.
     return _written_out(body, expr) or known_value
 
 
 def _written_out(body: Surroundings, expr: syntax.Expr) -> tuple[str, frozenset[str]] | None:
-    """Arithmetic with arguments in it, operator by operator."""
+    """Translate arithmetic on arguments, operator by operator."""
     if isinstance(expr, syntax.Parens):
         return _written_out(body, expr.inner)
     if isinstance(expr, syntax.Chain):
@@ -127,7 +130,7 @@ _SIMPLE = re.compile(r"[\w.]+")
 
 
 def forgotten(body: Surroundings, expr: syntax.Expr, condition: Condition) -> set[str]:
-    """The net's arguments in a condition that its translation says nothing of."""
+    """Return the net's arguments that occur in a condition but not in its translation."""
     found = set()
     for name in _names(expr):
         binding = body.names.scope.get(name)
@@ -159,6 +162,6 @@ def _literal(value: Value) -> tuple[str, frozenset[str]] | None:
 
 
 def _names(expr: syntax.Expr) -> set[str]:
-    """The names in an expression that stand for values and constants."""
+    """Return the names in an expression that stand for values and constants."""
     named = syntax.parts(expr, syntax.NAMING)
     return {part.id for part in named if isinstance(part, syntax.Name)}

@@ -1,4 +1,6 @@
-"""The constructor of a generated class: its arguments, and the modules in the file's order."""
+"""Writes the constructor of a generated class: its arguments, and the modules in the order of the
+file.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,7 @@ from netspec.compiler.torch_backend.python_layout import (
 )
 from netspec.diagnostics import Span
 
-# So many children that differ by a step are written as a loop.
+# At least this many children that differ by a constant step are written as a loop.
 _LEAST_RUN = 3
 
 
@@ -34,7 +36,7 @@ class Constructor:
     """Writes the statements of one constructor.
 
     Attributes:
-        tests: for each decision, what `forward` asks: one expression a case but the last.
+        tests: for each decision, the tests in `forward`: one expression for each case but the last.
     """
 
     def __init__(
@@ -67,7 +69,7 @@ class Constructor:
                 self.lines += statement(doc, depth, note=note)
 
     def _assembled(self, unit: Assembled, depth: int) -> None:
-        """A list of modules, filled by decisions, as a `nn.Sequential`."""
+        """Write a `nn.Sequential` that is made from a list, to which decisions append modules."""
         name = "layers"
         while name in self.arguments:
             name += "_"
@@ -80,7 +82,7 @@ class Constructor:
         self.lines += statement(doc, depth)
 
     def _fill(self, name: str, children: Sequence[Step], depth: int) -> None:
-        """Append to a list of modules."""
+        """Append modules to a list."""
         for decides, group in itertools.groupby(children, lambda c: isinstance(c, Choice)):
             plain = list(group)
             if decides:
@@ -114,7 +116,7 @@ class Constructor:
                 self.lines += statement("pass", depth + 1)
 
     def _fill_chain(self, chain: Chain, target: str, depth: int) -> None:
-        """The children of a `nn.Sequential`, which have names: one statement for each."""
+        """Write the named children of a `nn.Sequential`, with a statement for each."""
         at = 0
         while at < len(chain.children):
             name, unit = chain.children[at]
@@ -153,7 +155,7 @@ class Constructor:
         if len(choice.cases) == 2 and holding.count(True) == 1:
             at = holding.index(True)
             first = next(u for u in choice.cases[at][1] if _holds(u))
-            # Named by one of its modules, which is None in the other case.
+            # The test uses one of the case's modules, whose attribute is None in the other case.
             if not isinstance(first, Choice) and is_attribute(first.path):
                 path = first.path
                 met = condition if at == 0 else condition.negated()
@@ -195,7 +197,7 @@ class Constructor:
 
 
 def _holds(unit: Unit) -> bool:
-    """Whether the constructor has to do with it; a decision it has to make in any case."""
+    """Whether the constructor writes anything for a unit, which it always does for a decision."""
     return isinstance(unit, Choice) or (not unit.reused and has_module(unit))
 
 
@@ -214,7 +216,10 @@ def _text(condition: Condition | None) -> str:
 
 
 def _note(unit: Layer | Use | Chain) -> str:
-    """Where it is from; the children of a chain say it themselves, but for an only one."""
+    """Return a note with the place of a unit.
+
+    A chain has none, because its children have notes, unless there is only one child.
+    """
     if not isinstance(unit, Chain):
         return note_of(unit.span)
     alone = unit.indexed and len(unit.children) == 1
@@ -222,20 +227,20 @@ def _note(unit: Layer | Use | Chain) -> str:
 
 
 def note_of(span: Span) -> str:
-    """`lenet.net:6`: the last part of the file's name, and the line."""
+    """Return a place such as `lenet.net:6`: the last part of the file's name, and the line."""
     name = span.source.file_name
     safe = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in name)
     return f"{safe}:{span.line}"
 
 
 def _list_doc(head: str, children: Sequence[Any]) -> Group:
-    """A list of modules."""
+    """Return a list of modules."""
     notes = tuple(note_of(child.span) for child in children)
     return Group(f"{head}[", tuple(map(child_doc, children)), "]", bool(children), notes)
 
 
 def child_doc(unit: Layer | Use | Chain) -> Doc:
-    """The construction of a module."""
+    """Return the expression that constructs a module."""
     if isinstance(unit, Use):
         return use_doc(unit.of, unit.given)
     if isinstance(unit, Chain):
@@ -251,7 +256,10 @@ def child_doc(unit: Layer | Use | Chain) -> Doc:
 
 
 def use_doc(of: BlockClass, given: dict[str, Any] | Any) -> Doc:
-    """A call of a block's class: arguments that have their default are left out."""
+    """Return the construction of a block's class.
+
+    Arguments with their default values are left out.
+    """
     defaults = default_values(of)
     docs: list[Doc] = []
     skipped = False
@@ -266,7 +274,7 @@ def use_doc(of: BlockClass, given: dict[str, Any] | Any) -> Doc:
 
 
 def default_values(of: BlockClass) -> dict[str, int | float]:
-    """The defaults of a block's arguments that are plain numbers."""
+    """Return the defaults of a block's arguments, as far as they are plain numbers."""
     from netspec.compiler.syntax import tree as syntax
     from netspec.compiler.torch_backend.naming import safe_name
 
@@ -278,7 +286,7 @@ def default_values(of: BlockClass) -> dict[str, int | float]:
             if type(default.value) in (int, float):
                 found[symbol] = default.value  # type: ignore[assignment]
         elif symbol in of.symbols:
-            found.clear()  # an argument without a default may not follow one with
+            found.clear()  # a default may not precede an argument without one
     return found
 
 
@@ -286,7 +294,7 @@ def default_values(of: BlockClass) -> dict[str, int | float]:
 
 
 def sequential_lines(chain: Chain) -> list[str]:
-    """The constructor of a class that is a `nn.Sequential` itself."""
+    """Return the constructor of a class that is itself a `nn.Sequential`."""
     doc = _chain_doc(chain)
     assert isinstance(doc, Group)
     return statement(Group("super().__init__(", doc.items, ")", doc.exploded, doc.notes), 2)
@@ -316,7 +324,7 @@ def _chain_doc(chain: Chain) -> Doc:
 
 @dataclass(frozen=True)
 class _Run:
-    """Blocks that differ by a step only, as the turns of a loop over `i`."""
+    """Blocks whose arguments differ by a constant step, written as a loop over `i`."""
 
     length: int
     name: str
@@ -325,7 +333,7 @@ class _Run:
 
 
 def _run(chain: Chain, at: int) -> _Run | None:
-    """The run that begins with a child, if one does."""
+    """Return the run that begins with a child, or None."""
     name, unit = chain.children[at]
     if not isinstance(unit, Use):
         return None
@@ -358,7 +366,7 @@ def _run(chain: Chain, at: int) -> _Run | None:
 
 
 class _Moving(Size):
-    """An argument that grows with the turn of a loop."""
+    """An argument that grows linearly with the loop variable."""
 
     def __init__(self, base: Any, step: Any) -> None:
         whole = base + step * Size.named("i")
@@ -366,7 +374,7 @@ class _Moving(Size):
 
 
 def _change(before: Any, after: Any, turns: int) -> dict[str, Dim] | None:
-    """What each argument gains in a turn, if all gain evenly."""
+    """Return by how much each argument grows per iteration; None if one does not grow evenly."""
     steps: dict[str, Dim] = {}
     for name, value in before.items():
         other = after[name]

@@ -1,8 +1,8 @@
-"""Labels with dots: which steps of a class make up a `nn.Sequential`.
+"""Finds the steps of a class that make up a `nn.Sequential`, from labels with dots.
 
-A run of steps becomes one where each takes the result of the one before, all labels below one name
-lie in the run, and the labels are 0, 1, 2, ... or names. Layers without parameters between them join
-as modules, which is what the gaps in `features.0`, `features.3` stand for.
+A run of steps becomes a `nn.Sequential` if each takes the result of the step before, if the run has
+all labels below one name, and if these labels are 0, 1, 2, ... or names. Layers without parameters
+in between become modules too; they are the gaps in `features.0`, `features.3`.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from netspec.compiler.torch_backend.class_ir import (
 from netspec.compiler.torch_backend.local_sizes import is_extent, names_in
 from netspec.diagnostics import Span
 
-# Attributes of `nn.Sequential` that a child must not have.
+# Attributes of `nn.Sequential`, which cannot be names of children.
 SEQUENTIAL_ATTRIBUTES = frozenset("append extend insert pop".split())
 
 
 @dataclass(eq=False)
 class Chain:
-    """A `nn.Sequential`: its children by name."""
+    """A `nn.Sequential`, with its children by name."""
 
     path: str
     children: list[tuple[str, Layer | Use | Chain]]
@@ -49,7 +49,7 @@ Unit = Layer | Use | Chain | Choice | Assembled
 
 
 def contain(steps: Sequence[Step], uses: Counter[Value]) -> list[Unit]:
-    """The steps, with every run that can be one replaced by a chain."""
+    """Return the steps, with each run that can be a chain replaced by one."""
     units: list[Unit] = list(steps)
     for unit in units:
         if isinstance(unit, Choice):
@@ -60,7 +60,7 @@ def contain(steps: Sequence[Step], uses: Counter[Value]) -> list[Unit]:
             continue
         inside = [i for i, u in enumerate(units) if below(u, prefix)]
         if not inside:
-            continue  # another chain has taken it in
+            continue  # an earlier chain contains them
         run = _run(units, inside[0], inside[-1] + 1, prefix, uses)
         if run is not None:
             start, stop, chain = run
@@ -69,7 +69,9 @@ def contain(steps: Sequence[Step], uses: Counter[Value]) -> list[Unit]:
 
 
 def whole_chain(made: BlockClass, uses: Counter[Value]) -> Chain | None:
-    """All of a block whose layers are labelled 0, 1, 2, ..., if that is one chain."""
+    """Return a block as one chain, if it is one and its layers are labelled 0, 1, 2, ...; else
+    None.
+    """
     labels = [s.path for s in made.steps if not isinstance(s, Choice) and s.path[:1].isdigit()]
     if not labels or len(made.inputs) != 1:
         return None
@@ -80,7 +82,7 @@ def whole_chain(made: BlockClass, uses: Counter[Value]) -> Chain | None:
 
 
 def count_uses(steps: Sequence[Unit], results: Sequence[Value]) -> Counter[Value]:
-    """How often each value is read."""
+    """Count how often each value is read."""
     uses = Counter(results)
     for step in steps:
         if isinstance(step, Choice):
@@ -104,7 +106,10 @@ def _prefixes(units: Sequence[Unit]) -> Iterator[str]:
 
 
 def below(unit: Unit, prefix: str) -> bool:
-    """Whether a unit's label lies below a prefix; below none lie those that are numbers."""
+    """Whether a unit's label is below a prefix.
+
+    Labels that start with a number are below the empty one.
+    """
     if isinstance(unit, Choice):
         return False
     return unit.path.startswith(prefix + ".") if prefix else unit.path[:1].isdigit()
@@ -113,7 +118,7 @@ def below(unit: Unit, prefix: str) -> bool:
 def _run(
     units: Sequence[Unit], start: int, stop: int, prefix: str, uses: Counter[Value]
 ) -> tuple[int, int, Chain] | None:
-    """The run around `units[start:stop]` that is a chain, if there is one."""
+    """Return the start, the end and the chain of the run around `units[start:stop]`, or None."""
     first = units[start]
     assert not isinstance(first, Choice)
     name = _child(first, prefix)
@@ -158,7 +163,9 @@ def _chain(units: Sequence[Unit], prefix: str, uses: Counter[Value]) -> Chain | 
 def _in_a_row(
     units: Sequence[Unit], prefix: str, uses: Counter[Value]
 ) -> list[Layer | Use | Chain] | None:
-    """The units as modules of which each takes the result of the one before, if they are."""
+    """Return the units as modules, each of which takes the result of the one before; None if they
+    do not.
+    """
     parts: list[Layer | Use | Chain] = []
     for unit in units:
         if isinstance(unit, (Choice, Assembled)) or unit.reused or len(unit.inputs) != 1:
@@ -176,7 +183,7 @@ def _in_a_row(
 def _children(
     parts: Sequence[Layer | Use | Chain], prefix: str, indexed: bool, uses: Counter[Value]
 ) -> list[tuple[str, Layer | Use | Chain]] | None:
-    """The children by name, those with children of their own as chains."""
+    """Return the children by name. Those with children of their own are chains."""
     children: list[tuple[str, Layer | Use | Chain]] = []
     at = 0
     while at < len(parts):
@@ -215,12 +222,14 @@ def _same_file(parts: Sequence[Layer | Use | Chain]) -> bool:
 
 
 def fills(unit: Unit) -> bool:
-    """Whether it has no parameters, and so no keys, and can be a module under any name."""
+    """Whether a unit has no parameters, and so no keys in a state dict, and can be a module of any
+    name.
+    """
     return isinstance(unit, Layer) and not unit.parameters_held and is_module(unit)
 
 
 def is_module(layer: Layer) -> bool:
-    """Whether it is, or can be, a module that takes the one value."""
+    """Whether a layer is a module of one value, or can be written as one."""
     if layer.torch.inputs != (X(0),):
         return False
     if any(map(is_extent, names_in(layer.torch))):

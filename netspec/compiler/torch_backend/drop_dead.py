@@ -1,4 +1,4 @@
-"""Traces without what no output depends on."""
+"""Removes from a trace what no output depends on."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from netspec.compiler.torch_backend.trace import Called, Chosen, Event, Named
 
 
 def live_part(events: Sequence[Event], live: Set[str]) -> list[Event]:
-    """The events that the graph has; what only dead values need is cut off.
+    """Return the events whose values are in the graph. What only dead values need is removed.
 
-    A layer's or a block's first use that is left makes its module; the others are reuses.
+    The first remaining use of a layer or block creates its module. The others are marked as reuses.
     """
     return _live_part(events, live, set())
 
@@ -27,7 +27,7 @@ def _live_part(events: Sequence[Event], live: Set[str], made: set[str]) -> list[
             if isinstance(event, Called):
                 _cut(event, live)
                 if not event.results or all(isinstance(e, Named) for e in event.body.events):
-                    continue  # it gives nothing, or what it was given
+                    continue  # it returns nothing, or only its inputs
             elif event.node.name not in live:
                 continue
             event.reused = event.path in made
@@ -37,7 +37,7 @@ def _live_part(events: Sequence[Event], live: Set[str], made: set[str]) -> list[
 
 
 def _cut(event: Called, live: Set[str]) -> None:
-    """Leave of a call what is live."""
+    """Reduce a call to what is live."""
     body = event.body
     body.events = live_part(body.events, live)
     event.inputs = tuple(value for value in event.inputs if value in live)

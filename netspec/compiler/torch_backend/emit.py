@@ -1,4 +1,4 @@
-"""The whole generated module: header, imports, classes."""
+"""Writes the whole generated module: header, imports, classes."""
 
 from __future__ import annotations
 
@@ -49,17 +49,18 @@ from netspec.text.python_tree import parse_python
 
 
 def torch_source(written: Written) -> str:
-    """The PyTorch module of a sound net.
+    """Return the source of the PyTorch module for a net without errors.
 
     Args:
         written: the net's syntax, the file it is in, and the arguments that were given.
 
     Returns:
-        Python source, the same bytes for the same input: one class for the net and one for each
-        block, `torch` its only import.
+        Python source, with the same bytes for the same input. It has one class for the net and one
+        for each block, and imports only `torch` and the standard library.
 
     Raises:
-        NetspecError: `compile/class-name` for a net or block that Python has no class name for.
+        NetspecError: `compile/class-name` for a net or block whose name cannot be that of a Python
+            class.
     """
     net, module, arguments = written.net, written.module, written.arguments
     traced = trace_net(net, module, arguments)
@@ -126,7 +127,7 @@ class _Class:
         self.functional = functional
         self.error = CLASH["ValueError"] if "ValueError" in names else "ValueError"
         self.of_views = _has_views(made.steps)
-        # Before layers are strung together: what a decision holds is then no longer its steps.
+        # Before `contain`, which replaces the steps of decisions by units.
         self.read = symbols_in(made)
         uses = count_uses(made.steps, made.results)
         self.whole = None if self.is_net else whole_chain(made, uses)
@@ -136,7 +137,7 @@ class _Class:
         used = _names_in_forward(self.units)
         known = [*self._arguments(), *made.fixed]
         self.attributes = {s: self._attribute(s) for s in known if s in used}
-        # Sizes left open are those of inputs, which the tensors know.
+        # Open sizes are those of inputs, and are read from the tensors.
         assert used == set(self.attributes), used
         self.constructor = Constructor(self.units, self.places, self.taken, known)
         symbols = {s: f"self.{name}" for s, name in self.attributes.items()}
@@ -145,7 +146,7 @@ class _Class:
         )
 
     def _attribute(self, symbol: str) -> str:
-        """Under which name the object keeps an argument: one that no module has."""
+        """Return the attribute in which the object keeps an argument: a name that no module has."""
         name = symbol.lstrip("_") or "argument"
         while name in self.taken or labels.problem(name) is not None:
             name += "_"
@@ -153,7 +154,7 @@ class _Class:
         return name
 
     def lines(self) -> list[str]:
-        """The class, two empty lines in front."""
+        """Return the lines of the class, with two empty lines in front."""
         return [
             "",
             f"class {self.made.name}({'nn.Module' if self.whole is None else 'nn.Sequential'}):",
@@ -209,7 +210,7 @@ class _Class:
         return lines
 
     def _block_facts(self) -> list[str]:
-        """The arguments that the code would not honour."""
+        """Describe the arguments that the code would not honour."""
         lines = []
         if self.made.fixed:
             lines += ["", f"{INDENT}Fixed when this was generated, for numbers follow from them:"]
@@ -222,7 +223,7 @@ class _Class:
         return lines
 
     def _used(self) -> set[str]:
-        """The net's arguments that something in the class reads."""
+        """Return the net's arguments that something in the class reads."""
         rules = chosen_rules(self.traced.graph).values()
         roots = {
             root for rule in rules for value in vars(rule).values() for root in roots_of(value)
@@ -276,7 +277,9 @@ class _Class:
         return lines
 
     def _fixed(self) -> list[str]:
-        """Values of what is no argument, and refusals of values that the code is not made for."""
+        """Write the values of arguments that the class does not take, and checks of those with
+        limited values.
+        """
         lines: list[str] = []
         for symbol, value in self.made.fixed.items():
             if symbol in self.read:
@@ -316,7 +319,9 @@ class _Class:
         )
 
     def _reach(self, full: str) -> str:
-        """A parameter of the net, through the attributes of its class where that is possible."""
+        """Return the expression for a parameter of the net, by attributes of its class where
+        possible.
+        """
         path, _, name = full.rpartition(".")
         for unit in self.units:
             if isinstance(unit, Chain):
@@ -348,7 +353,7 @@ def _tuple(items: Sequence[str]) -> str:
 
 
 def _has_views(steps: Sequence[Any]) -> bool:
-    """Whether a layer is written to be right for views with axes moved."""
+    """Whether a layer is written in the form that is correct for views with permuted axes."""
     return any(
         any(_has_views(inner) for _, inner in step.cases)
         if isinstance(step, Choice)
@@ -367,7 +372,7 @@ def _all_paths(steps: Sequence[Any]) -> Iterator[str]:
 
 
 def _names_in_forward(units: Sequence[Unit]) -> set[str]:
-    """The arguments and the sizes left open that the statements of `forward` need."""
+    """Return the arguments and open sizes that the statements of `forward` need."""
     found: set[str] = set()
     for unit in units:
         if isinstance(unit, Choice):
@@ -393,7 +398,9 @@ def _ints(shape: Sequence[Any]) -> tuple[Any, ...]:
 
 
 def _wrapped(text: str) -> list[str]:
-    """Paragraphs in lines that fit; a line of its own, such as one that is indented, stays one."""
+    """Wrap paragraphs that have a line too long; the lines of all others are kept, such as indented
+    ones.
+    """
     lines: list[str] = []
     for part in re.split(r"\n\s*\n", text):
         if any(len(line) + len(INDENT) + 3 > WIDTH for line in part.splitlines()):
@@ -405,6 +412,8 @@ def _wrapped(text: str) -> list[str]:
 
 
 def _plain(line: str) -> str:
-    """A line of a comment as text of a docstring: printable, and nothing that could end it."""
+    """Return a line of a comment as text for a docstring: printable, and without anything that ends
+    it.
+    """
     kept = "".join(c if c.isprintable() else " " for c in line).strip()
     return kept.replace("\\", "\\\\").replace('"', "'")

@@ -1,4 +1,4 @@
-"""PyTorch expressions, which ops give as data, as Python."""
+"""Writes PyTorch expressions, which ops give as data, as Python."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from netspec.compiler.torch_backend.local_sizes import Symbol, is_extent
 from netspec.compiler.torch_backend.naming import number, quote
 from netspec.compiler.torch_backend.python_layout import Doc, Group, flat
 
-# Functions that Python has an operator for.
+# Functions that are written as Python operators.
 OPERATORS = {
     "torch.add": "+", "torch.sub": "-", "torch.mul": "*", "torch.div": "/", "torch.matmul": "@",
     "torch.pow": "**", "torch.gt": ">",
@@ -23,12 +23,15 @@ NEGATIVE = "torch.neg"
 
 
 def module_doc(torch: Torch, target: str | None = None) -> Doc:
-    """The construction of a module."""
+    """Return the construction of a module."""
     return Group(f"{target or torch.target}(", tuple(_arguments(torch, torch.arguments)))
 
 
 def as_module(torch: Torch) -> Doc:
-    """A module, or a function of one value as the module that does the same."""
+    """Return the construction of a module.
+
+    A function of one value becomes the module that does the same.
+    """
     if torch.as_module is None:
         return module_doc(torch)
     return Group(f"{torch.as_module}(", tuple(_arguments(torch, torch.arguments[1:])))
@@ -36,14 +39,14 @@ def as_module(torch: Torch) -> Doc:
 
 @dataclass(frozen=True)
 class Reached:
-    """How an expression in `forward` reaches what it is made of.
+    """How an expression in `forward` refers to its parts.
 
     Attributes:
         inputs: the Python names of its inputs.
-        module: how the module in it is reached.
-        parameters: how parameters that no module holds are reached.
+        module: the expression for the module in it.
+        parameters: the expressions for parameters that no module holds.
         functional: the name of `torch.nn.functional`.
-        symbols: how arguments of the class are reached.
+        symbols: the expressions for arguments of the class.
     """
 
     inputs: Sequence[str]
@@ -53,7 +56,7 @@ class Reached:
     symbols: Mapping[str, str]
 
     def whole(self, torch: Torch) -> Doc:
-        """An expression as Python."""
+        """Return a PyTorch expression as Python."""
         if torch.is_module:
             return Group(f"{self.module}(", tuple(map(self.part, torch.inputs)))
         if torch.target == NEGATIVE:
@@ -70,7 +73,7 @@ class Reached:
         return Group(f"{target}(", tuple(_arguments(torch, torch.arguments, self.part)))
 
     def part(self, value: Any) -> Doc:
-        """An argument in an expression."""
+        """Return an argument of an expression as Python."""
         if isinstance(value, X):
             return self.inputs[value.index]
         if isinstance(value, P):
@@ -105,7 +108,7 @@ def _operand(value: Any, operator: str, at: int, part: Callable[[Any], Doc]) -> 
 def _arguments(
     torch: Torch, positional: Sequence[Any], part: Callable[[Any], Doc] | None = None
 ) -> list[Doc]:
-    """The arguments that must be written: what PyTorch would take anyway is left out."""
+    """Return the arguments that must be written. Those with PyTorch's defaults are left out."""
     part = part or literal
     docs = [part(_single(value) if torch.pairs else value) for value in positional]
     for name, value in torch.options.items():
@@ -131,7 +134,7 @@ def _single(value: Any) -> Any:
 
 
 def literal(value: Any) -> Doc:
-    """A number, a word or a tuple of them as Python."""
+    """Return a number, a word or a tuple of them as Python."""
     if isinstance(value, Size):
         return size_text(value)
     if isinstance(value, Symbol):

@@ -1,4 +1,6 @@
-"""The `forward` of a generated class: one statement a node, values under the file's names."""
+"""Writes the `forward` of a generated class: one statement per node, with the file's names for
+values.
+"""
 
 from __future__ import annotations
 
@@ -28,16 +30,16 @@ class Forward:
         functional: str,
         symbols: Mapping[str, str],
     ) -> None:
-        """Write them.
+        """Write the statements.
 
         Args:
             made: the class.
             units: its steps, with chains.
-            places: where its modules are.
-            tests: what to ask for each decision.
+            places: the attributes that hold its modules.
+            tests: the tests of each decision.
             uses: how often each value is read.
             functional: the name of `torch.nn.functional`.
-            symbols: how arguments of the class are reached.
+            symbols: the expressions for arguments of the class.
         """
         self.made = made
         self.places = places
@@ -47,7 +49,7 @@ class Forward:
         self.symbols = symbols
         self.plain = "x" if made.traces[0].prefix == "" else "out"
         self.wanted = _wanted_names(made, units, uses)
-        # The names that hold a value now, and the other way round.
+        # The name that holds each value now, and the value that each name holds.
         self.name_of: dict[Value, str] = {v: safe_name(n) for n, v in made.inputs.items()}
         self.holds: dict[str, Value] = {name: v for v, name in self.name_of.items()}
         self.lines: list[str] = []
@@ -56,7 +58,7 @@ class Forward:
     def _units(
         self, units: Sequence[Unit], depth: int, results: Sequence[Value] | None = None
     ) -> None:
-        """Statements; `results` are to be returned at their end."""
+        """Write the statements of units. If there are `results`, they are returned at the end."""
         for unit in units:
             last = results is not None and unit is units[-1]
             if isinstance(unit, Choice):
@@ -98,7 +100,9 @@ class Forward:
         return doc if isinstance(doc, (str, Group)) else flat(doc)
 
     def _define(self, value: Value, wanted: str | None = None) -> str:
-        """A name for a new value: the one it wants, if what that holds is not needed any more."""
+        """Choose a name for a new value: the wanted one, unless it holds a value that is still
+        needed.
+        """
         if not self.left[value]:
             return "_"
         wanted = wanted or self.wanted.get(value) or self.plain
@@ -114,7 +118,7 @@ class Forward:
         self.holds[name] = value
 
     def _choice(self, choice: Choice, depth: int) -> None:
-        """The cases; each leaves what it decides under one name."""
+        """Write the cases of a decision. Each case assigns its joined values to the same names."""
         inside, after = self._readers(choice)
         joined = self._joined_names(choice, after)
         before = dict(self.name_of), dict(self.holds)
@@ -143,7 +147,7 @@ class Forward:
         self._write_cases(self.tests[choice], bodies, depth, note_of(choice.span))
 
     def _last_choice(self, choice: Choice, depth: int, results: Sequence[Value]) -> None:
-        """Cases that each return."""
+        """Write the cases of a decision, each of which returns."""
         inside, after = self._readers(choice)
         before = dict(self.name_of), dict(self.holds)
         tests = self.tests[choice]
@@ -159,7 +163,7 @@ class Forward:
             self._units(units, depth + (at < len(tests)), known)
 
     def _readers(self, choice: Choice) -> tuple[list[Counter[Value]], Counter[Value]]:
-        """How often values are read in each case, and after all of them."""
+        """Return how often values are read in each case, and how often after all of them."""
         inside = [_reads(units) for _, units in choice.cases]
         for at, reads in enumerate(inside):
             reads.update(choice.parts(at))
@@ -169,7 +173,9 @@ class Forward:
         return inside, after
 
     def _joined_names(self, choice: Choice, after: Mapping[Value, int]) -> dict[Value, str]:
-        """Names for what the cases leave: such as hold nothing that is needed after them."""
+        """Choose names for the joined values, among those that hold nothing that is needed after
+        the cases.
+        """
         joined: dict[Value, str] = {}
         for value in choice.joined:
             wanted = self.wanted.get(value) or self.plain
@@ -206,7 +212,7 @@ def _opposite(test: str) -> str:
 
 
 def _reads(units: Sequence[Unit]) -> Counter[Value]:
-    """How often each value is read."""
+    """Count how often each value is read."""
     count: Counter[Value] = Counter()
     for unit in units:
         if isinstance(unit, Choice):
@@ -221,7 +227,9 @@ def _reads(units: Sequence[Unit]) -> Counter[Value]:
 def _wanted_names(
     made: BlockClass, units: Sequence[Unit], uses: Counter[Value]
 ) -> dict[Value, str]:
-    """What values should be called: the file's name for them, or for what becomes of them."""
+    """Return the names that values should have: that of the file, or that of a value computed from
+    them.
+    """
     wanted = {value: safe_name(name) for value, name in made.names.items()}
     for value in made.inputs.values():
         wanted.pop(value, None)
@@ -233,7 +241,7 @@ def _wanted_names(
 
 
 def _name_sources(units: Sequence[Unit], uses: Counter[Value], wanted: dict[Value, str]) -> None:
-    """Call what nothing else reads like what becomes of it."""
+    """Give a value that is read once the name of the value that is computed from it."""
     for unit in reversed(units):
         if isinstance(unit, Choice):
             for joined, parts in unit.joined.items():
@@ -249,7 +257,7 @@ def _name_sources(units: Sequence[Unit], uses: Counter[Value], wanted: dict[Valu
 
 
 def _lines_of(span: Span) -> str:
-    """`lenet.net:6-10`."""
+    """Return a place such as `lenet.net:6-10`."""
     first = note_of(span)
     last, _ = span.source.position(max(span.start, span.end - 1))
     return first if last == span.line else f"{first}-{last}"

@@ -1,9 +1,11 @@
-"""Which arguments of a block's class its code honours: the block is built again with other values.
+"""Decides which arguments of a block's class its code honours, by building the block with other
+values.
 
-A number that was computed in a way that no polynomial says (`max(1, c // 4)`, what `split` cuts, a
-turn of a loop) stands in the class as it was. An argument in it is no argument of the class then: the
-docstring names it, and the value that it has in the file. Where the calls in the file differ in such
-an argument, the class takes it and refuses other values than theirs.
+A number that no polynomial expresses (from `max(1, c // 4)`, the parts of `split`, or a loop
+variable) is written into the class as a constant. An argument that it depends on is then not an
+argument of the class: the docstring names it with its value in the file. If the calls in the file
+have different values for it, the class takes the argument, and rejects values that do not occur in
+the file.
 """
 
 from __future__ import annotations
@@ -39,16 +41,17 @@ from netspec.compiler.torch_backend.traced_numbers import ATTEMPTS, other_value,
 from netspec.diagnostics import DiagnosticSink
 
 Number = int | float
-# So many other values, and so many of the calls in the file, are enough.
+# So many other values, and so many of the calls in the file, are tested.
 _ENOUGH, _CALLS = 2, 3
 
 
 def honour(made: BlockClass) -> None:
-    """Take from a block's class the arguments that its code does not honour."""
+    """Remove from a block's class the arguments that its code does not honour."""
     symbols = list(made.traces[0].symbols)
     lost = _lost(made)
     held = {symbol: False if symbol in lost else _holds(made, (symbol,)) for symbol in symbols}
-    # What builds only together with others: the features of an input that is added to a result.
+    # Some arguments only build together with others: the features of an input that is added to a
+    # result.
     together = tuple(symbol for symbol in symbols if held[symbol] is None)
     if together:
         held |= dict.fromkeys(together, _holds(made, together))
@@ -65,7 +68,9 @@ def honour(made: BlockClass) -> None:
 
 
 def _lost(made: BlockClass) -> set[str]:
-    """The arguments that went into a function, or decided what the class does not decide again."""
+    """Return the arguments that went into a function, or into a decision that the class does not
+    make.
+    """
     found = {symbol for trace in made.traces for symbol in trace.computed}
     choices = {choice.span: choice for choice in _choices(made.unassembled)}
     for trace in made.traces:
@@ -92,7 +97,9 @@ def _decisions(events: Sequence[Event]) -> Iterator[Chosen]:
 
 
 def _holds(made: BlockClass, symbols: tuple[str, ...]) -> bool | None:
-    """Whether the class becomes with other values what the block does; None if no other builds."""
+    """Whether the class with other values equals the block with other values; None if none of them
+    builds.
+    """
     held = 0
     for trace in _distinct(made.traces):
         numbers = {name: plain(value) for name, value in trace.symbols.items()}
@@ -110,13 +117,15 @@ def _holds(made: BlockClass, symbols: tuple[str, ...]) -> bool | None:
 
 
 def _distinct(traces: Sequence[Trace]) -> list[Trace]:
-    """A call of each kind, by its numbers, and not too many."""
+    """Return a few calls with different numbers."""
     kinds = {tuple(map(plain, trace.symbols.values())): trace for trace in reversed(traces)}
     return list(kinds.values())[-_CALLS:]
 
 
 def _built(trace: Trace, at: Mapping[str, Number]) -> Trace | None:
-    """What the block is with these numbers for its arguments and inputs; None if it is nothing."""
+    """Return the trace of the block with these numbers for arguments and inputs; None if it does
+    not build.
+    """
     block, module = trace.definition, trace.module
     assert isinstance(block, syntax.Block)
     assert module is not None
@@ -155,7 +164,9 @@ def _number(dim: Any, at: Mapping[str, Number]) -> Any:
 
 
 class _Comparison:
-    """Walks a class, with numbers for its arguments, beside what the block is with these."""
+    """Compares a class, evaluated with numbers for its arguments, with a block that was built with
+    them.
+    """
 
     def __init__(self, at: Mapping[str, Number]) -> None:
         self.at = at
@@ -163,7 +174,7 @@ class _Comparison:
         self.joined: dict[Value, Value] = {}
 
     def holds(self, made: BlockClass, body: Trace) -> bool:
-        """Whether they are the same."""
+        """Whether the class and the trace are the same."""
         if made.inputs.keys() != body.inputs.keys() or len(made.results) != len(body.results):
             return False
         for name, value in made.inputs.items():
@@ -177,7 +188,7 @@ class _Comparison:
             event = _next(events, step)
             if isinstance(step, Choice) and isinstance(event, Chosen):
                 inside = list(event.events)
-                if number == len(steps) - 1:  # what follows on a `return` belongs to the cases
+                if number == len(steps) - 1:  # what follows a `return` belongs to the cases
                     inside += events
                     events.clear()
                 if not self._same_case(step, event, inside):
@@ -236,7 +247,7 @@ class _Comparison:
         return self._are(event.inputs, step.inputs) and self._take(event, step)
 
     def _are(self, names: Sequence[str], values: Sequence[Value]) -> bool:
-        """Whether these names stand for these values."""
+        """Whether these names in the trace stand for these values of the class."""
         if len(names) != len(values) or any(name not in self.values for name in names):
             return False
         return [self._known(self.values[n]) for n in names] == [self._known(v) for v in values]
@@ -254,7 +265,7 @@ class _Comparison:
 
 
 def _next(events: list[Event], step: Step | None) -> Event | None:
-    """The next event; decisions that are none in the class are what they decided."""
+    """Return the next event. A decision that the class does not make is replaced by its events."""
     while events:
         event = events[0]
         if isinstance(event, Named):
@@ -269,7 +280,7 @@ def _next(events: list[Event], step: Step | None) -> Event | None:
 
 
 def _evaluated(part: Any, at: Mapping[str, Any]) -> Any:
-    """An expression of a class with numbers for its arguments."""
+    """Return an expression of a class with numbers for its arguments."""
     if isinstance(part, Size):
         return part.at({name: at[name] for name in part.names() if name in at})
     if isinstance(part, Symbol):
@@ -278,7 +289,7 @@ def _evaluated(part: Any, at: Mapping[str, Any]) -> Any:
 
 
 def _plain(part: Any) -> Any:
-    """An expression without the memory of its numbers."""
+    """Return an expression with plain numbers."""
     if isinstance(part, (int, float)):
         return plain(part)
     return _mapped(part, _plain)

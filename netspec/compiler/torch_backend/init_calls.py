@@ -1,4 +1,6 @@
-"""Initial values that differ from those of PyTorch's own layers, as calls of `torch.nn.init`."""
+"""Writes initial values that differ from those of PyTorch's own layers, as calls of
+`torch.nn.init`.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ from netspec.compiler.torch_backend.traced_numbers import TracedFloat
 
 @dataclass(frozen=True)
 class Owned:
-    """A parameter: the class of the module that holds it, its own name and rank."""
+    """A parameter: the class of the module that holds it, its own name and its rank."""
 
     target: str
     name: str
@@ -29,13 +31,13 @@ def init_lines(
     reach: Callable[[str], str],
     symbols: Mapping[str, str],
 ) -> list[str]:
-    """The statements at the end of the net's constructor.
+    """Return the statements that set initial values, at the end of the net's constructor.
 
     Args:
-        rules: by full parameter name, those that are not PyTorch's defaults.
-        owners: of all parameters.
-        reach: how a parameter is written.
-        symbols: the class's arguments by the net's.
+        rules: the rules that are not PyTorch's defaults, by full parameter name.
+        owners: the owner of every parameter, by full name.
+        reach: returns the expression for a parameter.
+        symbols: the class's arguments, by the names of the net's.
     """
     loops, covered = _loops(rules, owners)
     lines = _loop_lines(loops, symbols)
@@ -52,7 +54,10 @@ def init_lines(
 
 @dataclass(frozen=True)
 class _Fill:
-    """A parameter that all modules of a class fill alike; `optional` where some of them lack it."""
+    """A parameter that is filled alike in all modules of a class.
+
+    `optional` says that some of these modules lack it.
+    """
 
     name: str
     rule: Initializer
@@ -63,7 +68,9 @@ class _Fill:
 def _loops(
     rules: Mapping[str, Initializer], owners: Mapping[str, Owned]
 ) -> tuple[dict[str, list[_Fill]], set[str]]:
-    """What a loop over the modules can fill, by their class, and the names that this covers."""
+    """Return the parameters that a loop over the modules can fill, by module class, and the names
+    of all parameters that this covers.
+    """
     loops: dict[str, list[_Fill]] = {}
     covered: set[str] = set()
     for target, name in dict.fromkeys((o.target, o.name) for n, o in owners.items() if n in rules):
@@ -95,7 +102,10 @@ def _loop_lines(loops: Mapping[str, list[_Fill]], symbols: Mapping[str, str]) ->
 
 
 def _init(tensor: str, rule: Initializer, rank: int, symbols: Mapping[str, str]) -> Doc:
-    """One call; `rank` is the parameter's number of axes, on which a fan depends."""
+    """Return one call of an init function.
+
+    `rank` is the number of axes, on which the fans depend.
+    """
     name = rule.rule
     if isinstance(rule, Values):
         values = _nested(rule.numbers, rule.shape)
@@ -139,7 +149,7 @@ def _kaiming(tensor: str, rule: Initializer, rank: int, gain: str) -> Doc:
         and 0 < factor <= 2**0.5
     ):
         options = ['mode="fan_out"'] if rule.rule == "kaiming_fan_out" else []
-        # The gain is sqrt(2 / (1 + a^2)), where a is the slope of a leaky ReLU.
+        # PyTorch's gain is sqrt(2 / (1 + a^2)), where a is the slope of a leaky ReLU.
         slope = math.sqrt(max(2 / factor**2 - 1, 0.0))
         if factor == math.sqrt(2.0):
             options.append('nonlinearity="relu"')

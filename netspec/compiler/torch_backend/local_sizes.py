@@ -1,8 +1,8 @@
-"""Numbers of a layer in the terms of the class that holds it.
+"""Expresses the numbers of a layer in terms of the class that contains it.
 
-What the constructor computes with are the class's arguments. What `forward` computes with are sizes
-of the tensors at hand, where they say it (`x.shape[1]`), so that one class serves inputs of any size;
-else arguments, which the object keeps.
+The constructor computes with the class's arguments. `forward` computes with sizes of its tensors
+where possible (`x.shape[1]`), so that one class works for inputs of any size, and otherwise with
+arguments that the object keeps.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Symbol:
 
 
 def local(value: Any) -> Any:
-    """A PyTorch expression, or a number in it, in the arguments of its class."""
+    """Return a PyTorch expression, or a number in it, in the arguments of its class."""
     if isinstance(value, Torch):
         return replace(
             value,
@@ -45,17 +45,17 @@ def local(value: Any) -> Any:
 
 
 def local_torch(torch: Torch, shapes: Sequence[tuple[int, ...]]) -> Torch:
-    """A layer's PyTorch expression, in the terms of its class.
+    """Return a layer's PyTorch expression in terms of its class.
 
     Args:
         torch: the expression.
-        shapes: of the layer's inputs.
+        shapes: the shapes of the layer's inputs.
     """
     extents = _Extents(shapes)
 
     def convert(value: Any) -> Any:
         if isinstance(value, Torch):
-            # What can be a module as well has its numbers from the constructor.
+            # An expression that can be written as a module has numbers from the constructor.
             fixed = value.is_module or value.as_module is not None
             number = local if fixed else extents.of
             parts = tuple(
@@ -79,7 +79,7 @@ def _each(values: Mapping[str, Any], convert: Callable[[Any], Any]) -> dict[str,
 
 
 class _Extents:
-    """The sizes of a layer's inputs that are not plain numbers, under the names `INPUT.AXIS`."""
+    """The sizes of a layer's inputs that depend on arguments, under the names `INPUT.AXIS`."""
 
     def __init__(self, shapes: Sequence[tuple[int, ...]]) -> None:
         self.known: dict[Dim, Dim] = {}
@@ -89,18 +89,19 @@ class _Extents:
                 cast(Dim, Size.named(f"{index}.{axis}")) if isinstance(dim, Size) else dim
                 for axis, dim in enumerate(dims, start=1)
             ]
-            # A run of axes stands for its product: reshaping joins axes.
+            # Products of consecutive axes are included, because reshaping joins axes.
             ends = itertools.combinations(range(len(dims) + 1), 2)
             for start, stop in sorted(ends, key=lambda pair: pair[1] - pair[0]):
                 extent = math.prod(names[start:stop])
-                # With a size left open, products forget what the other factors were made of.
+                # With an open size, a product no longer records which arguments the other factors
+                # depend on.
                 plain = [int(dim) if isinstance(dim, int) else dim for dim in shape[start:stop]]
                 for whole in (math.prod(dims[start:stop]), math.prod(plain)):
                     if isinstance(whole, Size):
                         self.known.setdefault(whole, extent)
 
     def of(self, value: Any) -> Any:
-        """A number, with the sizes of inputs in place of what they are made of."""
+        """Return a number with sizes of inputs in place of the expressions that they equal."""
         if isinstance(value, tuple):
             return tuple(map(self.of, value))
         value = local(value)
@@ -122,7 +123,7 @@ def is_extent(name: str) -> bool:
 
 
 def names_in(part: Any) -> set[str]:
-    """The names in an expression: arguments, open sizes, and sizes of inputs."""
+    """Return the names in an expression: arguments, open sizes, and sizes of inputs."""
     if isinstance(part, Size):
         return part.names()
     if isinstance(part, Symbol):
@@ -137,7 +138,7 @@ def names_in(part: Any) -> set[str]:
 
 
 def names_in_use(torch: Torch) -> set[str]:
-    """The names in what `forward` writes: not those in the construction of a module."""
+    """Return the names in what `forward` writes, without those in the construction of a module."""
     if torch.is_module:
         return names_in(torch.inputs)
     found = names_in(torch.options)

@@ -1,7 +1,7 @@
-"""Calls of a block laid beside each other, event by event, and merged into one class.
+"""Merges the calls of a block into one class, by comparing their traces event by event.
 
-Where they took different ways, the class decides when it is made, and what it decided for a value is
-joined behind: by need, for no value that nothing reads there.
+Where the calls took different branches, the class makes a decision when it is instantiated. The
+values that depend on it are joined after its cases, but only those that are read there.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from netspec.diagnostics import Diagnostic, NetspecError
 
 
 class CannotMergeError(Exception):
-    """Two calls of a block differ in what no argument decides."""
+    """Two calls of a block differ in a way that no argument explains."""
 
 
 _Path = tuple[tuple[Choice, int], ...]
 
 
 class Merger:
-    """Lays traces of one block beside each other."""
+    """Merges the traces of one block."""
 
     def __init__(self, traces: list[Trace], homes: Mapping[int, BlockClass]) -> None:
         self.traces = traces
@@ -46,15 +46,16 @@ class Merger:
         self.values: list[dict[str, Value]] = [{} for _ in traces]
         self.names: dict[Value, str] = {}
         self.count = 0
-        # The blocks so far: what each object is made of.
+        # The blocks so far: what the object at each path was created from.
         self.objects: dict[str, list[tuple[BlockClass, Any]]] = {}
-        # Decisions so far: the choice, and the case that each trace took.
+        # The decisions so far: each with the case that every trace took.
         self.decided: list[tuple[Choice, dict[int, int]]] = []
-        # The cases that we are in, and those in which values and decisions were made.
+        # The cases that enclose the current place, those in which each value was made, and those
+        # around each decision.
         self.path: _Path = ()
         self.home: dict[Value, _Path] = {}
         self.place: dict[Choice, _Path] = {}
-        # The numbers in labels that differ between the calls.
+        # The numbers in those labels that differ between the calls.
         self.numbers: dict[Layer | Use, dict[int, int]] = {}
 
     def merged(self) -> BlockClass:
@@ -91,10 +92,11 @@ class Merger:
         return made
 
     def _assembled(self, steps: list[Step], results: Sequence[Value]) -> list[Step]:
-        """The steps, with lists in place of what has other numbers in its label in other calls.
+        """Return the steps, with lists in place of those whose labels have different numbers in
+        different calls.
 
         Raises:
-            CannotMergeError: if that gives no list.
+            CannotMergeError: if they do not form such a list.
         """
         if not self.numbers:
             return steps
@@ -104,7 +106,10 @@ class Merger:
         return found
 
     def _label(self, heads: Sequence[Applied | Called], holds_module: bool = True) -> str:
-        """The one label, or the one that shifts; that of a mere function does not matter."""
+        """Return the label that all calls share, or a label of shifting numbers.
+
+        The label does not matter if the step holds no module.
+        """
         paths = [head.path for head in heads]
         if len(set(paths)) == 1 or not holds_module:
             return paths[0]
@@ -115,7 +120,7 @@ class Merger:
         return f"{homes.pop()}.{SHIFTED}"
 
     def _count(self, step: Layer | Use, heads: Sequence[Applied | Called], who: list[int]) -> None:
-        """Keep the numbers of a label that shifts."""
+        """Keep the numbers of a label that differs between the calls."""
         if step.path.endswith(SHIFTED):
             self.numbers[step] = {
                 at: int(head.path.rpartition(".")[2]) for at, head in zip(who, heads, strict=True)
@@ -163,7 +168,7 @@ class Merger:
         choice = Choice([], heads[0].span)
         inside = [list(head.events) for head in heads]
         if not all(lists):
-            # One has returned: what is left of the others belongs to their cases.
+            # One case has returned, so the remaining events of the others belong to their cases.
             for events, rest in zip(inside, lists, strict=True):
                 events += rest
                 rest.clear()
@@ -188,7 +193,7 @@ class Merger:
     def _layer(self, heads: list[Applied], who: list[int]) -> Layer:
         head = heads[0]
         torch = self._agreed([local_torch(h.torch(), h.shapes) for h in heads], who)
-        # The parameters of a module of `torch.nn` are its own affair.
+        # A module of `torch.nn` creates its parameters by itself.
         own = {} if torch.module is not None else {s.name for s in head.specs}
         shapes = self._agreed(
             [{s.name: local(s.shape) for s in h.specs if s.name in own} for h in heads], who
@@ -256,10 +261,12 @@ class Merger:
         return found[0]
 
     def _agreed(self, found: list[Any], who: Sequence[int]) -> Any:
-        """What serves all calls: their numbers may be told apart by arguments.
+        """Return an expression that is right for all calls.
 
-        Where one call has `channels` for what is `expand * channels` in another, and its `expand`
-        is 1, the longer one is true of both.
+        Where their numbers differ, it may use arguments.
+
+        If one call has `channels` where another has `expand * channels`, and `expand` is 1 in the
+        first, the longer expression is right for both.
         """
         first = found[0]
         if all(other == first and type(other) is type(first) for other in found):
@@ -280,7 +287,7 @@ class Merger:
         raise CannotMergeError
 
     def _outer(self, value: Any, at: int) -> Any:
-        """A number in the class's arguments as one in the net's, for one call."""
+        """Convert a number in the class's arguments to one in the net's arguments, for one call."""
         given = self.traces[at].symbols
         if isinstance(value, Symbol):
             number = given[value.name]
@@ -291,7 +298,9 @@ class Merger:
         return value
 
     def _value(self, who: Sequence[int], names: Sequence[str]) -> Value:
-        """What the names stand for, one in each trace: one value, or one that a case decided."""
+        """Return the value for which names stand, one in each trace: one value, or one joined by a
+        decision.
+        """
         found = {at: self.values[at][name] for at, name in zip(who, names, strict=True)}
         return self._brought_out(self._join(found), self.path)
 
@@ -315,7 +324,7 @@ class Merger:
         raise CannotMergeError
 
     def _joined(self, choice: Choice, values: tuple[Value | None, ...]) -> Value:
-        """The value that is one of these after a decision, by its case."""
+        """Return the value that is one of these after a decision, depending on its case."""
         outside = self.place[choice]
         parts = tuple(
             None if value is None else self._brought_out(value, (*outside, (choice, at)))
@@ -335,7 +344,9 @@ class Merger:
         return joined
 
     def _brought_out(self, value: Value, path: _Path) -> Value:
-        """A value where it can be read: brought out of the cases that this place is not in."""
+        """Return a value as seen from a place, joined by each decision whose cases the place is
+        outside of.
+        """
         while (home := self.home[value]) != path[: len(home)]:
             choice, case = home[-1]
             parts = tuple(value if at == case else None for at in range(len(choice.cases)))
@@ -344,10 +355,10 @@ class Merger:
 
 
 def _without_idle_choices(steps: Sequence[Step]) -> list[Step]:
-    """Steps without decisions that change nothing.
+    """Return the steps without decisions that have no effect.
 
     Raises:
-        CannotMergeError: if another one is about what no argument says.
+        CannotMergeError: if any other decision has a condition that arguments cannot express.
     """
     kept: list[Step] = []
     for step in steps:

@@ -1,4 +1,6 @@
-"""Where the modules of a class live: `self.conv1`, `self.features[0]`, `self.blocks["stem"]`."""
+"""The attributes in which a class holds its modules: `self.conv1`, `self.features[0]`,
+`self.blocks["stem"]`.
+"""
 
 from __future__ import annotations
 
@@ -9,19 +11,19 @@ from netspec.compiler.torch_backend.containers import Chain, Unit
 from netspec.compiler.torch_backend.naming import is_attribute, quote
 from netspec.compiler.torch_backend.python_layout import Doc, Group, prefixed
 
-# Attributes of `nn.ModuleDict` that a key must not have.
+# Attributes of `nn.ModuleDict`, which cannot be keys.
 DICT_ATTRIBUTES = frozenset("clear items keys pop update values".split())
 
 
 class Places:
-    """How each module of a class is written as a target and reached.
+    """How each module of a class is assigned and referred to.
 
-    Labels with dots that are no `nn.Sequential` live in a `nn.ModuleDict`; where a name would hide
-    an attribute of that, in a bare `nn.Module`.
+    Modules whose labels have dots, but that are not in a `nn.Sequential`, are in a `nn.ModuleDict`.
+    If a name would hide an attribute of the dict, they are in a plain `nn.Module`.
     """
 
     def __init__(self, units: Sequence[Unit]) -> None:
-        self.holders: dict[str, str] = {}  # path -> its class
+        self.holders: dict[str, str] = {}  # the class of the container at each path
         children: dict[str, list[str]] = {}
         for path in _paths(units):
             parts = path.split(".")
@@ -34,7 +36,7 @@ class Places:
             self.holders[path] = "nn.Module" if hides else "nn.ModuleDict"
 
     def reach(self, path: str) -> str:
-        """The expression for a module."""
+        """Return the expression for a module."""
         holder, _, name = path.rpartition(".")
         if holder and self.holders[holder] == "nn.ModuleDict":
             return f"{self.reach(holder)}[{quote(name)}]"
@@ -42,7 +44,7 @@ class Places:
         return f"{home}.{name}" if is_attribute(name) else f"getattr({home}, {quote(name)})"
 
     def put(self, path: str, doc: Doc) -> Doc:
-        """The statement that puts a module in its place."""
+        """Return the statement that assigns a module to its place."""
         holder, _, name = path.rpartition(".")
         in_dict = bool(holder) and self.holders[holder] == "nn.ModuleDict"
         if in_dict or is_attribute(name):
@@ -52,7 +54,7 @@ class Places:
 
 
 def _paths(units: Sequence[Unit]) -> Iterator[str]:
-    """The paths of all modules."""
+    """Yield the paths of all modules."""
     for unit in units:
         if isinstance(unit, Choice):
             for _, inner in unit.cases:
@@ -62,5 +64,5 @@ def _paths(units: Sequence[Unit]) -> Iterator[str]:
 
 
 def has_module(unit: Unit) -> bool:
-    """Whether a class holds a module, or a parameter, for it."""
+    """Whether a class holds a module, or a parameter, for a unit."""
     return not isinstance(unit, Layer) or unit.torch.module is not None or bool(unit.parameters)

@@ -1,4 +1,6 @@
-"""Names in generated Python: the file's own, but for those that Python or the module itself needs."""
+"""Names in generated Python: the file's own, except for those that Python or the module itself
+needs.
+"""
 
 from __future__ import annotations
 
@@ -6,23 +8,23 @@ import keyword
 import math
 from typing import Any
 
-# What generated code reads by name inside functions; a value or an argument of such a name gets an
+# Names that generated code reads inside functions. A value or an argument with such a name gets an
 # underscore behind it.
 _USED = frozenset(
     "F ValueError builtins collections getattr int isinstance float i len module nn range self setattr"
     " sum super torch tuple".split()
 )
-# The names that a class of a net or a block would hide.
+# Names that the class of a net or a block could hide, and what is written instead.
 CLASH = {"F": "torch.nn.functional", "ValueError": "builtins.ValueError"}
 
 
 def safe_name(name: str) -> str:
-    """A name that no generated code needs; different names stay different.
+    """Return a name that generated code does not use itself. Different names stay different.
 
     >>> safe_name("class"), safe_name("class_"), safe_name("width")
     ('class_', 'class__', 'width')
 
-    Python gives names with two underscores in front another meaning within a class.
+    Names that start with two underscores are changed, because Python mangles them in a class.
 
     >>> safe_name("__a"), safe_name("x__a")
     ('x__a', 'xx__a')
@@ -34,18 +36,18 @@ def safe_name(name: str) -> str:
 
 
 def is_attribute(name: str) -> bool:
-    """Whether `self.name` can be written: neither a number nor a keyword."""
+    """Whether `self.name` is valid: the name is neither a number nor a keyword."""
     return name.isidentifier() and not keyword.iskeyword(name)
 
 
 def is_class_name(name: str) -> bool:
-    """Whether Python takes it for a class of the generated module."""
+    """Whether a name can be that of a class of the generated module."""
     lower = {"torch", "nn", "collections", "builtins"}
     return name.isidentifier() and not keyword.iskeyword(name) and name not in lower
 
 
 def quote(text: str) -> str:
-    """A Python literal of printable ASCII, quoted as `ruff format` would.
+    """Return a Python literal of printable ASCII, quoted as `ruff format` would.
 
     >>> print(quote('say "hi"'), quote("it's"))
     'say "hi"' "it's"
@@ -59,7 +61,7 @@ def quote(text: str) -> str:
 
 
 def number(value: Any) -> str:
-    """A number, or none, as `ruff format` writes it.
+    """Return a number, or `None`, as `ruff format` writes it.
 
     >>> number(1e300), number(0.5), number(float("inf"))
     ('1e300', '0.5', 'float("inf")')

@@ -1,4 +1,4 @@
-"""Python source laid out as `ruff format` would: lines of 88, brackets broken from the outside in."""
+"""Lays out Python source as `ruff format` would: lines of 88, brackets broken from the outside in."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ INDENT = "    "
 
 @dataclass(frozen=True)
 class Group:
-    """Items between brackets: `open` is all up to and with the opening one.
+    """Items between brackets. `open` is the text up to the opening bracket, which it includes.
 
-    `exploded` puts every item on a line of its own even where one line would do. `notes` are comments
-    behind the items then.
+    `exploded` puts every item on a line of its own, even if one line would be enough. `notes` are
+    then comments behind the items.
     """
 
     open: str
@@ -40,12 +40,12 @@ Doc = str | Group | Comprehension
 
 
 def call(function: str, *items: Doc) -> Doc:
-    """`function(items)`."""
+    """Return `function(items)`."""
     return Group(f"{function}(", tuple(items))
 
 
 def flat(doc: Doc) -> str:
-    """All on one line."""
+    """Return a document on one line."""
     if isinstance(doc, Group):
         comma = "," if doc.open.endswith("(") and _is_tuple(doc) and len(doc.items) == 1 else ""
         return doc.open + ", ".join(map(flat, doc.items)) + comma + doc.close
@@ -55,7 +55,7 @@ def flat(doc: Doc) -> str:
 
 
 def statement(doc: Doc, depth: int, *, after: str = "", note: str = "") -> list[str]:
-    """The lines of a statement; `after` follows it at once, `note` is a comment on it."""
+    """Return the lines of a statement. `after` follows it directly, `note` is a comment on it."""
     indent = INDENT * depth
     if isinstance(doc, str) and len(indent + doc + after) > WIDTH:
         if doc.endswith(":"):
@@ -72,10 +72,12 @@ def statement(doc: Doc, depth: int, *, after: str = "", note: str = "") -> list[
 
 
 def _document(doc: Doc) -> layout.Doc:
-    """How this breaks: brackets from the outside in, a long expression at its weakest operators."""
+    """Return how a document breaks: brackets from the outside in, long expressions at their weakest
+    operators.
+    """
     if isinstance(doc, str):
-        parts = [part for part in operands(doc) if part]  # it may begin with an operator
-        if len(parts) == 1 or " ".join(parts) != doc.strip():  # what is broken must stay the same
+        parts = [part for part in operands(doc) if part]  # an expression may begin with an operator
+        if len(parts) == 1 or " ".join(parts) != doc.strip():  # breaking must not change it
             return doc
         first, *others = (_document(_bracketed(part)) for part in parts)
         broken = (item for part in others for item in (layout.Break(), part))
@@ -89,7 +91,7 @@ def _document(doc: Doc) -> layout.Doc:
 
 
 def _items(doc: Group) -> layout.Group:
-    """What stands between brackets: on one line, or an item a line."""
+    """Return what is between brackets: all on one line, or one item per line."""
     last = len(doc.items) - 1
     parts: list[layout.Doc] = []
     for at, item in enumerate(doc.items):
@@ -101,20 +103,20 @@ def _items(doc: Group) -> layout.Group:
 
 
 def _noted(item: Doc, comma: layout.Doc, note: str) -> layout.Group:
-    """An item with a comment: behind it, or above it where there is no room."""
+    """Return an item with a comment: behind it, or above it where there is no room."""
     place = layout.IfBroken(f"# {note}", ""), layout.Break("")
     return layout.Group.of(*place, _document(item), comma, layout.IfBroken("", f"  # {note}"))
 
 
 def _last_comma(doc: Group) -> layout.Doc:
-    """Behind the last item: a comma where each stands on a line of its own."""
+    """Return what follows the last item: a comma if each item has its own line."""
     if isinstance(doc.items[0], Comprehension) or _only_groups(doc):
         return ""
     return "," if doc.exploded else layout.IfBroken(",")
 
 
 def _only_groups(doc: Group) -> bool:
-    """Whether the brackets hold one expression together: a comma in them would make it a tuple."""
+    """Whether the brackets only group one expression: a comma in them would make it a tuple."""
     return len(doc.items) == 1 and doc.open.endswith(" (")
 
 
@@ -123,7 +125,7 @@ def _is_tuple(doc: Group) -> bool:
 
 
 def prefixed(prefix: str, doc: Doc) -> Doc:
-    """A document with text in front, such as the target of an assignment."""
+    """Return a document with text in front, such as the target of an assignment."""
     if isinstance(doc, Group):
         return Group(prefix + doc.open, doc.items, doc.close, doc.exploded, doc.notes)
     assert isinstance(doc, str)
@@ -131,16 +133,16 @@ def prefixed(prefix: str, doc: Doc) -> Doc:
 
 
 def tuple_of(items: Sequence[Doc]) -> Doc:
-    """`(a, b)`."""
+    """Return `(a, b)`."""
     return Group("(", tuple(items))
 
 
 # ------------------------------------------------------------------------- long expressions
 
-# What binds weakest is broken first.
+# The operators that bind weakest are broken first.
 _LEVELS = (("if", "else"), ("and", "or"), ("==", "!=", "<=", ">=", "<", ">"), ("+", "-"),
            ("*", "//", "/", "%"))  # fmt: skip
-# A number with its exponent is one token, and so is a power, which is never broken.
+# A number with its exponent is one token. A power is never broken.
 _TOKEN = re.compile(
     r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\d[\d.]*[eE][+-]?\d+|[\w.]+|\*\*|//|[=!<>]=|\S"""
 )
@@ -148,7 +150,7 @@ _HEAD = re.compile(r"(?:if |elif |return |[\w., ]+ = )")
 
 
 def operands(text: str) -> list[str]:
-    """An expression cut before each of its weakest operators, outside brackets.
+    """Split an expression before each of its weakest operators outside brackets.
 
     >>> operands("a * (b + c) + d - 2")
     ['a * (b + c)', '+ d', '- 2']
@@ -173,12 +175,14 @@ def operands(text: str) -> list[str]:
 
 
 _OPERATORS = frozenset(token for level in _LEVELS for token in level)
-# Behind these a plus or minus belongs to the number that follows.
+# After these a plus or minus is the sign of what follows.
 _BEFORE_SIGNS = _OPERATORS | {*"([{,=:", "**", "return", "not"}
 
 
 def _bracketed(part: str) -> Doc:
-    """An operand that is all in brackets, with its operator, as something that can be broken."""
+    """Return an operand that is wholly in brackets, with its operator, in a form that can be
+    broken.
+    """
     head, bracket, rest = part.partition("(")
     whole = bracket and rest.endswith(")") and (not head.strip() or head.strip() in _PREFIXES)
     if not whole or len(operands(f"({rest}")) > 1:
@@ -190,7 +194,7 @@ _PREFIXES = _OPERATORS | {f"{word} not" for word in ("and", "or")} | {"not"}
 
 
 def _in_brackets(text: str) -> Doc:
-    """A statement's expression in brackets, so that it can be broken."""
+    """Put the expression of a statement in brackets, so that it can be broken."""
     match = _HEAD.match(text)
     if match is None:
         return text

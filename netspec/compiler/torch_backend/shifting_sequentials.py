@@ -1,8 +1,8 @@
-"""A `nn.Sequential` of which some calls of a block have more than others.
+"""Builds a `nn.Sequential` that has more children in some calls of a block than in others.
 
-Labels `conv.0`, `conv.1`, ... that shift where a layer in front of them is there or not come out of
-merging as `conv.*`, with each call's number beside them. Where the numbers are what a list of the
-modules gives, the class fills such a list.
+The numbers in labels `conv.0`, `conv.1`, ... shift if a layer before them exists only in some
+calls. Merging gives such a label as `conv.*`, with its number in each call. If the numbers are the
+indices in a list of the modules, the class fills such a list.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ Taken = Mapping[Choice, Mapping[int, int]]
 def assemble(
     steps: list[Step], results: Sequence[Value], numbers: Numbers, taken: Taken, calls: int
 ) -> list[Step] | None:
-    """The steps of a class with such lists in place of what they hold; None if they cannot be.
+    """Return the steps of a class with such lists in place of their children; None if that is not
+    possible.
 
     Args:
-        steps: of the class.
-        results: its results.
-        numbers: each shifted step's number in each call.
-        taken: the case of each decision that each call took.
-        calls: how many there are.
+        steps: the steps of the class.
+        results: the results of the class.
+        numbers: the number of each shifted step in each call.
+        taken: the case that each call took, for each decision.
+        calls: the number of calls.
     """
     uses = count_uses(steps, results)
     found = dict.fromkeys(step.path.rpartition(".")[0] for step in numbers)
@@ -52,7 +53,9 @@ def _holds(step: Step, prefix: str) -> bool:
 
 
 def _chain(run: Sequence[Step], prefix: str, uses: Counter[Value]) -> Assembled | None:
-    """The run as one list, if each step takes what the one before gives, and nothing else does."""
+    """Return the run as one list; None if some step does not take the only use of the result before
+    it.
+    """
     ends = _ends(run, prefix, uses)
     if ends is None:
         return None
@@ -65,7 +68,7 @@ def _chain(run: Sequence[Step], prefix: str, uses: Counter[Value]) -> Assembled 
 
 
 def _ends(run: Sequence[Step], prefix: str, uses: Counter[Value]) -> tuple[Value, Value] | None:
-    """The value that goes into a run and the one that comes out, if it is a chain."""
+    """Return the value that goes into a run and the one that comes out; None if it is not a chain."""
     start: Value | None = None
     value: Value | None = None
     for step in run:
@@ -104,7 +107,7 @@ def _is_part(step: Layer | Use, prefix: str) -> bool:
 
 
 def _numbered(run: Sequence[Step], prefix: str, call: int, numbers: Numbers, taken: Taken) -> bool:
-    """Whether the labels of a call are 0, 1, 2, ... in order."""
+    """Whether the labels in a call are 0, 1, 2, ... in order."""
     for place, step in enumerate(_taken(run, call, taken)):
         if below(step, prefix):
             own = step.path.rpartition(".")[2]
@@ -115,7 +118,7 @@ def _numbered(run: Sequence[Step], prefix: str, call: int, numbers: Numbers, tak
 
 
 def _taken(run: Sequence[Step], call: int, taken: Taken) -> Iterator[Layer | Use]:
-    """The steps that a call takes."""
+    """Yield the steps that a call executes."""
     for step in run:
         if isinstance(step, Choice):
             yield from _taken(step.cases[taken[step][call]][1], call, taken)

@@ -1,7 +1,9 @@
-"""A net built once more, and written down: what each body did, in the terms of its own arguments.
+"""Traces a net: builds it again and records what each body does, in terms of the body's own
+arguments.
 
-The building is the ordinary one, with numbers that remember where they came from. A body's trace has
-one event for each layer and each call of a block, nested under the decisions that led to them.
+The net is built in the ordinary way, but with numbers that record how they were computed. The trace
+of a body has one event for each layer and each call of a block, nested under the decisions that led
+to them.
 """
 
 from __future__ import annotations
@@ -47,15 +49,15 @@ from netspec.compiler.torch_backend.traced_numbers import (
 )
 from netspec.diagnostics import Span
 
-# What the axes of an input are called among a class's arguments, by rank.
+# The names of the axes of an input among a class's arguments, by rank.
 _AXES = {1: ("features",), 2: ("length", "features"), 3: ("channels", "height", "width")}
 
 
 @dataclass(eq=False)
 class Applied:
-    """A layer: its node, and its inputs' shapes and parameters with their memory.
+    """A layer: its node, the shapes of its inputs and its parameters, as traced numbers.
 
-    `of_views` says that PyTorch must be right for views with axes moved too.
+    `of_views` says that the PyTorch expression must also be correct for views with permuted axes.
     """
 
     node: Node
@@ -68,23 +70,23 @@ class Applied:
     of_views: bool = False
 
     def torch(self) -> Torch:
-        """The layer in PyTorch."""
+        """Return the layer as a PyTorch expression."""
         return torch_form(self.op, self.shapes, self.of_views)
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """The values that go in."""
+        """The names of the input values."""
         return self.node.inputs
 
     @property
     def results(self) -> tuple[str, ...]:
-        """The value that comes out."""
+        """The name of the layer's value."""
         return (self.node.name,)
 
 
 @dataclass(eq=False)
 class Called:
-    """A call of a block: the trace of its body, and what the caller gave."""
+    """A call of a block: the trace of its body, and the arguments of the call."""
 
     body: Trace
     inputs: tuple[str, ...]
@@ -97,7 +99,9 @@ class Called:
 
 @dataclass(eq=False)
 class Chosen:
-    """A decision: which case, under which conditions, about which arguments, and what was done."""
+    """A decision: its conditions, the case taken, the events in it, and the arguments that it
+    depends on.
+    """
 
     conditions: tuple[Condition, ...]
     case: int
@@ -115,7 +119,9 @@ class Named:
 
 
 def torch_form(op: Op, shapes: tuple[Shape, ...], of_views: bool) -> Torch:
-    """An op in PyTorch, for views with axes moved too or not."""
+    """Return an op as a PyTorch expression, also correct for views with permuted axes if so
+    requested.
+    """
     return op.torch_of_views(*shapes) if of_views else op.torch(*shapes)
 
 
@@ -124,14 +130,14 @@ Event = Applied | Called | Chosen | Named
 
 @dataclass(eq=False)
 class Trace:
-    """What a body did.
+    """The record of what a body did.
 
     Attributes:
         definition: the net or the block.
-        module: where a block is from.
-        arguments: what a block was given, by the names in the file, without memory.
-        symbols: the arguments of its class that are numbers, with their values.
-        inputs: the values that go in, by the names that the body has for them.
+        module: the module that defines a block.
+        arguments: the arguments of a block, by their names in the file, as plain numbers.
+        symbols: the values of those arguments of its class that are numbers.
+        inputs: the input values, by their names in the body.
         asserts: the asserts over the arguments, with their messages.
         computed: the arguments that went into a function such as `max`.
     """
@@ -151,11 +157,11 @@ class Trace:
 
 @dataclass
 class Frozen:
-    """What the bodies of one net find out about its arguments.
+    """The arguments of a net that its bodies found to be frozen.
 
     Attributes:
-        names: arguments of the net that decide what it is made of; they keep their values.
-        deciding: how many decisions are being made, one in another.
+        names: the arguments that decide the structure of the net, and so keep their values.
+        deciding: the number of nested decisions that are being evaluated.
     """
 
     names: set[str] = field(default_factory=set)
@@ -163,17 +169,17 @@ class Frozen:
 
 
 class Tracer(Follower):
-    """Writes down what a body does; a net's, or the caller of the one block that is looked at."""
+    """Records what a body does: that of a net, or the body around a single call of a block."""
 
     def __init__(self, frozen: Frozen, record: Trace) -> None:
         self.frozen = frozen
         self.record = record
         self._into = [record.events]
         self._seen = set[str]()
-        self._arguments = set[int]()  # expressions that are arguments of functions, by identity
+        self._arguments = set[int]()  # expressions in function arguments, by id
 
     def follow(self, names: Names, evaluate: Evaluate) -> Evaluate:
-        """Listen to what the body evaluates."""
+        """Record what the body evaluates."""
 
         def traced(expr: syntax.Expr) -> Value:
             if isinstance(expr, syntax.Call) and names.is_function(expr.callee.id):
@@ -186,7 +192,7 @@ class Tracer(Follower):
         return traced
 
     def _evaluated(self, expr: syntax.Expr, value: Value) -> None:
-        """What is evaluated to decide something, or by a function, freezes the arguments in it."""
+        """Freeze the arguments in a value that is evaluated for a decision, or by a function."""
         called = isinstance(expr, syntax.Call) and expr.callee.id in constants.FUNCTIONS
         computes = called or id(expr) in self._arguments
         if computes:
@@ -204,16 +210,16 @@ class Tracer(Follower):
     def added(
         self, node: Node, shapes: Sequence[Shape], specs: Sequence[ParameterSpec], path: str
     ) -> None:
-        """Write a layer down."""
+        """Record a layer."""
         span = node.origin.span
         self._write(Applied(node, node.op, tuple(shapes), tuple(specs), self._local(path), span))
 
     def named(self, name: str, value: Tensor) -> None:
-        """Write a name down."""
+        """Record a name."""
         self._write(Named(name, value.name))
 
     def asserting(self, statement: syntax.Assert) -> None:
-        """Write down an assert over arguments."""
+        """Record an assert over arguments."""
         message = statement.message or f"{statement.condition.span.text} does not hold"
         condition = condition_of(self.body, statement.condition)
         self.record.asserts.append((condition, message))
@@ -222,12 +228,12 @@ class Tracer(Follower):
     # -- decisions
 
     def deciding(self) -> None:
-        """What is evaluated now decides something."""
+        """What is evaluated next is part of a decision."""
         self.frozen.deciding += 1
         self._seen = set()
 
     def decided(self, conditions: Sequence[syntax.Expr], case: int | None, span: Span) -> None:
-        """Write a decision down, and what follows under it."""
+        """Record a decision. The next events are nested in it."""
         self.frozen.deciding -= 1
         if case is not None:
             translated = tuple(condition_of(self.body, condition) for condition in conditions)
@@ -236,19 +242,19 @@ class Tracer(Follower):
             self._into.append(chosen.events)
 
     def done(self) -> None:
-        """What follows stands under the decision no more."""
+        """The next events are no longer nested in the decision."""
         self._into.pop()
 
     # -- calls of blocks
 
     def calling(self, block: syntax.Block, module: Module, path: str) -> Follower:
-        """A block's body has a trace of its own."""
+        """Return the tracer of a block's body, which has a trace of its own."""
         return _BlockTracer(self.frozen, Trace(block, path, module))
 
     def called(
         self, inner: Follower, inputs: Sequence[Input], result: Result, span: Span
     ) -> Result:
-        """Write the call down; sizes of results are said in the terms of the caller."""
+        """Record the call. The sizes of the results are converted to terms of the caller."""
         assert isinstance(inner, _BlockTracer)
         results = result.items if isinstance(result, Tensors) else (result,)
         values = [value for value in (*inputs, *results) if isinstance(value, Tensor)]
@@ -280,7 +286,10 @@ class Tracer(Follower):
 
 
 class _BlockTracer(Tracer):
-    """Follows the body of a block: its arguments and the sizes of its inputs get names of their own."""
+    """Traces the body of a block.
+
+    Its arguments and the sizes of its inputs become symbols of its own.
+    """
 
     def __init__(self, frozen: Frozen, record: Trace) -> None:
         super().__init__(frozen, record)
@@ -288,13 +297,13 @@ class _BlockTracer(Tracer):
         self.dims: dict[str, int] = {}
 
     def arguments(self, values: Mapping[str, Constant | Unknown]) -> Mapping[str, Constant]:
-        """The arguments under their own names."""
+        """Return the arguments as numbers with symbols of their own."""
         known = {name: value for name, value in values.items() if not isinstance(value, Unknown)}
         self.record.arguments = {name: plain(value) for name, value in known.items()}
         return {name: self._symbol(safe_name(name), value) for name, value in known.items()}
 
     def input(self, name: str, value: Input) -> Input:
-        """An input, its sizes under names of their own."""
+        """Return an input whose sizes have symbols of their own."""
         if not isinstance(value, Tensor):
             return value
         record = self.record
@@ -314,7 +323,7 @@ class _BlockTracer(Tracer):
         return Tensor(value.name, shape, value.span)
 
     def _symbol(self, name: str, value: Constant) -> Constant:
-        """A number under a name of its own."""
+        """Return a number with a symbol of its own."""
         inner: Constant = rename(value, name)
         if isinstance(inner, (Traced, TracedFloat)):
             assert isinstance(value, (int, float))
@@ -326,7 +335,7 @@ class _BlockTracer(Tracer):
 
 
 class _Outside:
-    """Sizes of a block's results in the terms of its caller."""
+    """Converts sizes of a block's results to terms of its caller."""
 
     def __init__(self, dims: Mapping[str, int]) -> None:
         self.local = {
@@ -335,7 +344,7 @@ class _Outside:
         self.numbers = {n: int(v) for n, v in dims.items() if not isinstance(v, Traced)}
 
     def size(self, dim: int) -> int:
-        """One size."""
+        """Convert one size."""
         if not isinstance(dim, Traced):
             return dim
         local = dim.local

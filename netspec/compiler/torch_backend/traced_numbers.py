@@ -1,9 +1,10 @@
-"""Numbers that remember the arguments they were computed from.
+"""Numbers that record the arguments from which they were computed.
 
-A `Traced` is an ordinary whole number, so everything that computes with sizes takes it: constants,
-attributes, shape rules. Beside its value it carries two polynomials (`Size`): `local`, in the
-arguments of the class being generated, and `outer`, in the arguments of the net. What a polynomial
-cannot say (`%`, a power) gives a plain number; `arguments` finds out what was lost that way.
+A `Traced` is an ordinary whole number, so everything that computes with sizes accepts it:
+constants, attributes, shape rules. In addition to its value it has two polynomials (`Size`):
+`local`, in the arguments of the class being generated, and `outer`, in the arguments of the net. An
+operation that a polynomial cannot express (`%`, a power) gives a plain number; `class_arguments`
+finds out what was lost that way.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from netspec.compiler.ir.sizes import Dim, Size
 
 
 class Traced(int):
-    """A whole number with what it was computed from."""
+    """A whole number, with the expressions from which it was computed."""
 
     local: Dim
     outer: Dim
 
     def __new__(cls, value: int, local: Dim, outer: Dim) -> Traced:
-        """The number `value`, equal to both polynomials."""
+        """Create the number `value`, which equals both polynomials."""
         self = super().__new__(cls, value)
         self.local = local
         self.outer = outer
@@ -31,7 +32,7 @@ class Traced(int):
 
     @property
     def roots(self) -> set[str]:
-        """The net's arguments in it."""
+        """The net's arguments that it depends on."""
         return self.outer.names() if isinstance(self.outer, Size) else set()
 
     def __add__(self, other: Any) -> Any:
@@ -65,13 +66,13 @@ class Traced(int):
 
 
 class TracedFloat(float):
-    """A fractional number that is one of the arguments, under its name here and in the net."""
+    """A fractional number that is an argument, with its name in the class and in the net."""
 
     local: str
     outer: str
 
     def __new__(cls, value: float, local: str, outer: str) -> TracedFloat:
-        """The number `value` of the argument `local`."""
+        """Create the number `value` of the argument `local`."""
         self = super().__new__(cls, value)
         self.local = local
         self.outer = outer
@@ -79,7 +80,7 @@ class TracedFloat(float):
 
     @property
     def roots(self) -> set[str]:
-        """The net's argument that it is, if it is one."""
+        """The argument of the net that it is, or nothing."""
         return {self.outer} if self.outer else set()
 
 
@@ -95,22 +96,22 @@ def _combine(operation: Callable[[Any, Any], Any], a: Any, b: Any) -> Any:
 
 
 def local_of(value: int) -> Dim:
-    """A number in the arguments of the class that is generated."""
+    """Return a number in the arguments of the class that is generated."""
     return value.local if isinstance(value, Traced) else int(value)
 
 
 def local_text(value: float) -> str:
-    """The same as Python."""
+    """Return a number in the arguments of the class as Python source."""
     return value.local if isinstance(value, TracedFloat) else size_text(local_of(cast(int, value)))
 
 
 def outer_of(value: int) -> Dim:
-    """A number in the arguments of the net."""
+    """Return a number in the arguments of the net."""
     return value.outer if isinstance(value, Traced) else int(value)
 
 
 def roots_of(value: Any) -> set[str]:
-    """The net's arguments that a constant, or a list of them, was computed from."""
+    """Return the net's arguments from which a constant, or a list of them, was computed."""
     if isinstance(value, (Traced, TracedFloat)):
         return value.roots
     if isinstance(value, tuple):
@@ -119,7 +120,7 @@ def roots_of(value: Any) -> set[str]:
 
 
 def symbols_of(value: Any) -> set[str]:
-    """The same of the class's arguments."""
+    """Return the class's arguments from which a constant, or a list of them, was computed."""
     if isinstance(value, Traced):
         return value.local.names() if isinstance(value.local, Size) else set()
     if isinstance(value, TracedFloat):
@@ -130,7 +131,7 @@ def symbols_of(value: Any) -> set[str]:
 
 
 def plain(value: Any) -> Any:
-    """A constant without its memory."""
+    """Return a constant as plain numbers, which record nothing."""
     if isinstance(value, tuple):
         return tuple(plain(item) for item in value)
     if isinstance(value, Traced):
@@ -139,14 +140,14 @@ def plain(value: Any) -> Any:
 
 
 def follow(value: float, symbol: str, name: str) -> Traced | TracedFloat:
-    """A number that is an argument of the net, by its name in the class and in the net."""
+    """Return a number that is an argument of the net, by its name in the class and in the net."""
     if isinstance(value, int):
         return Traced(value, cast(Dim, Size.named(symbol)), cast(Dim, Size.named(name)))
     return TracedFloat(value, symbol, name)
 
 
 def rename(value: Any, name: str) -> Any:
-    """An argument of a block under its name there; lists lose their memory on the way in."""
+    """Return an argument of a block with its name there. A list becomes a list of plain numbers."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return plain(value)
     if isinstance(value, int):
@@ -154,12 +155,12 @@ def rename(value: Any, name: str) -> Any:
     return TracedFloat(value, name, value.outer if isinstance(value, TracedFloat) else "")
 
 
-# How many other values there are of a number.
+# The number of other values that `other_value` has for a number.
 ATTEMPTS = 6
 
 
 def other_value(value: float, attempt: int) -> int | float:
-    """Another value for an argument, to try what follows from it."""
+    """Return another value for an argument, to test what follows from it."""
     if isinstance(value, int):
         others = (value + 1, 2 * value, 2 * value + 1, value + 8, max(value - 1, 0), 3 * value)
         return others[attempt]
