@@ -1,1 +1,1 @@
-"""The training loop, whichever backend runs its steps."""
+"""The training loop, which is the same for every backend."""

@@ -1,4 +1,4 @@
-"""Which weights a run leaves behind, in the model and in files."""
+"""Determines which weights a run leaves in the model and in files."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ State = dict[str, NDArray[Any]]
 
 
 class Keeper:
-    """Keeps the weights of the last step, or of the epoch with the best validation accuracy measured.
+    """Keeps the weights of the last step, or of the epoch with the best measured validation accuracy.
 
-    A file is written whole or not at all: for `best` at each epoch that is better than all
-    before it, so that an end without warning leaves the best so far; for `last` at the end.
+    A file is written completely or not at all: for `best` after each epoch that is better than all
+    before it, so that a sudden end leaves the best weights so far; for `last` at the end.
 
     Args:
         keep: One of `KEEP`.
-        out: The file that was asked for; None saves nothing.
-        backend: Whose weights they are; only the process that writes saves.
-        best_out: A file of the run for the weights of the best epoch, whatever `keep` says.
+        out: The file to write; None saves nothing.
+        backend: The backend that has the weights; only the process that writes saves them.
+        best_out: The run's file for the weights of the best epoch, whatever `keep` is.
 
     Attributes:
-        best: The best epoch's weights, where they are kept; None before its first epoch.
-        best_epoch: That epoch, from 1; 0 before the first.
+        best: The best epoch's weights, if they are kept; None before its first epoch.
+        best_epoch: The number of that epoch, from 1; 0 before the first.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Keeper:
         self._accuracy = -1.0
 
     def after_epoch(self, epoch: int, history: History) -> None:
-        """Take note of an epoch; those of its accuracies that were measured are in the history."""
+        """Process the end of an epoch; its measured accuracies are in the history."""
         if not self._keeps_best:
             history.kept_epoch = epoch
         accuracy = history.accuracy("val", epoch)
@@ -64,10 +64,10 @@ class Keeper:
                 history.kept_epoch = epoch
 
     def restore(self, best: State | None, epoch: int, history: History) -> None:
-        """Take up what was best when a run was saved; files that are newer than that go back.
+        """Restore the best weights from a checkpoint; files that are newer than it are overwritten.
 
         Raises:
-            ValueError: the validation accuracy of that epoch was not measured.
+            ValueError: if the validation accuracy of that epoch was not measured.
         """
         accuracy = history.accuracy("val", epoch)
         if epoch and accuracy is None:
@@ -78,7 +78,7 @@ class Keeper:
             self._save_best(history)
 
     def finish(self, history: History) -> None:
-        """End the run, whether it got to its last step or not."""
+        """End the run, whether or not it completed its last step."""
         if self._keeps_best and self.best is not None:
             self.backend.load_state_dict(self.best)
             self._save_out(self.best, history)
@@ -86,9 +86,10 @@ class Keeper:
             self._save_out(self.backend.state_dict(), history)
 
     def save_elsewhere(self, history: History) -> Path | None:
-        """Save what `out` was to hold where that can be done: in the working folder, or a temporary one.
+        """Save the contents for `out` elsewhere: in the working folder, or else in a temporary one.
 
-        None where nothing was to be saved, where another process saves, and where no folder takes it.
+        Returns None if nothing was to be saved, if another process saves, or if no folder is
+        writable.
         """
         if self._out is None or not self.backend.writes:
             return None

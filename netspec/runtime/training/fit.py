@@ -1,4 +1,4 @@
-"""Training: one loop for every backend, from checked options to a history."""
+"""Training: one loop for every backend, from validated options to a history."""
 
 from __future__ import annotations
 
@@ -67,59 +67,61 @@ def fit(
 ) -> History:
     """Train `model` in place: a NumPy model (`net.compile()`) or a PyTorch one (`TorchModel`).
 
-    One thread trains a model, and no other uses it meanwhile. Several NumPy models may be trained
-    side by side, in threads; PyTorch's have one generator of random numbers for the process.
+    A model is trained by one thread, and must not be used by others meanwhile. Several NumPy models
+    may be trained in parallel threads; PyTorch models share one random generator in the process.
 
-    Equal arguments give equal weights, bit for bit, on one machine with one number of threads
-    (on a GPU up to the order in which it adds). Every image of the (remaining) training part is
-    used once an epoch, in an order drawn from (seed, epoch): both backends see the same batches.
-    The last batch of an epoch may be smaller, but has never just one image where that can be
-    helped: one image has no batch statistics, so it takes a second one from the batch before it
-    (see `batch_slices`).
+    Equal arguments give bit-identical weights on one machine with the same number of threads (on a
+    GPU up to the order of additions). Every image of the (remaining) training part is used once in
+    an epoch, in an order drawn from (seed, epoch): both backends see the same batches. The last
+    batch of an epoch may be smaller, but a single image is avoided if possible: it has no batch
+    statistics, so it takes a second image from the batch before it (see `batch_slices`).
 
     Args:
-        model: What to train.
-        data: Images and labels; normalised a batch at a time, never as a whole.
-        epochs: How many times to go through the training images.
-        batch: Images in a step; in a distributed run, over all processes together.
+        model: The model to train.
+        data: Images and labels; normalized one batch at a time, never as a whole.
+        epochs: The number of passes over the training images.
+        batch: The number of images in a step; in a distributed run, over all processes together.
         optimizer: `sgd`, `momentum`, `nesterov`, `rmsprop`, `adam`, `adamw`.
         lr: Learning rate; None takes the optimizer's default.
         schedule: `constant`, `cosine`, `step`, `multi-step`, `exponential`.
         loss: `softmax`, `svm`, `mse`, or a `Loss`.
         l2: Adds l2/2 * sum(W^2) over the trained weights to the loss, PyTorch's weight_decay.
-        clip_norm: Scale the gradient of that whole loss down to this norm where it is longer.
-        seed: For the order of images, the sample for train accuracy, dropout and augmentation.
+        clip_norm: Scale the gradient of that whole loss down to at most this norm.
+        seed: The seed of the order of images, the sample for training accuracy, dropout and
+            augmentation.
         val: Hold out the last `val` training images for validation.
         normalize: `none`, `unit`, `channel`, `mean-image`, fitted to the images trained on;
-            `imagenet`, or a pair (mean, std) of lists with a number for each channel, of pixels from
-            0 to 1; or one that was fitted before, such as that of the weights to start from.
+            `imagenet`, or a pair (mean, std) of lists with a number for each channel, for pixels
+            from 0 to 1; or a `Normalization` that was fitted before, such as that of the weights to
+            start from.
         augment: Some of `crop`, `flip`, `cutout`: random changes of the training images.
-        train_limit: Train on the first so many images (after `val` was held out).
-        warmup: Let the rate rise linearly over the first so many epochs.
+        train_limit: Train only on this many of the first images (after `val` were held out).
+        warmup: The number of epochs in which the rate rises linearly at the beginning.
         optimizer_options: Keyword arguments of the optimizer (`momentum`, `beta1`, ...).
         schedule_options: Keyword arguments of the schedule (`gamma`, `milestones`, ...).
         loss_options: Keyword arguments of the loss (`label_smoothing`, `delta`).
-        keep: The weights that the model ends with, and `out` holds: of the `last` step, or of the
-            epoch with the `best` validation accuracy.
-        out: Where to save the weights, with the normalisation; None saves nothing.
-        stop: Asked after each step; once it is true the run ends, and saves, as if it were over.
-        progress: A line an epoch on stderr, and on a terminal a live one while it runs.
-        log_every: Off a terminal: a line every so many steps too.
-        eval_every: Measure the accuracies on training and validation images after each so many
-            epochs, and after the last; 0 measures after the last alone. The best epoch is the best
-            of those.
-        test_every: Measure that on test images after each so many epochs too, and not once alone: at
-            the end, of the weights that the model ends with.
-        recorder: Keeps the run on disk, and may take up one that was kept.
+        keep: Which weights the model has in the end, and are saved to `out`: those of the `last`
+            step, or those of the epoch with the `best` validation accuracy.
+        out: The file for the weights and the normalization; None saves nothing.
+        stop: Called after each step; when it returns True, the run ends and saves as if it were
+            complete.
+        progress: Print a line for each epoch to stderr, and on a terminal a live progress line.
+        log_every: If stderr is not a terminal, also print a line every `log_every` steps.
+        eval_every: Measure the accuracies on training and validation images after every
+            `eval_every` epochs, and after the last; 0 measures only after the last. The best epoch
+            is the best of those measured.
+        test_every: Measure the accuracy on test images after every `test_every` epochs, too; 0
+            measures it only once, at the end, for the final weights.
+        recorder: Keeps the run on disk, and may resume a run.
         on_epoch: Called after each epoch with its number, from 1, and the history so far.
 
     Returns:
-        The history, with the normalisation that belongs to the weights.
+        The history, with the normalization that belongs to the weights.
 
     Raises:
-        NetspecError: `train/bad-option` for an argument out of range, `data/shape` where data and
-            model do not fit, `train/diverged` where the loss is no longer a finite number,
-            `train/out-of-memory` where a step does not fit into memory.
+        NetspecError: `train/bad-option` for an argument out of range, `data/shape` if data and
+            model do not fit, `train/diverged` if the loss is no longer finite,
+            `train/out-of-memory` if a step does not fit into memory.
     """
     _require_trainable(model, data)
     _check_whole(epochs=(epochs, 1), batch=(batch, 1), seed=(seed, 0), val=(val, 0))
@@ -197,9 +199,9 @@ def fit(
 
 
 def _with_rescued_weights(error: NetspecError, run: TrainingRun) -> NetspecError:
-    """The error of a place that cannot be written to, with what was trained saved at another one.
+    """If the output cannot be written, save the weights elsewhere, and say so in the error.
 
-    Not where the run can go on from what it has kept.
+    This is not done if the run can be resumed from its checkpoint.
     """
     first, *others = error.diagnostics
     refused = first.code in (codes.OUTPUT_UNWRITABLE, codes.OUTPUT_DISK_FULL)
@@ -213,7 +215,7 @@ def _with_rescued_weights(error: NetspecError, run: TrainingRun) -> NetspecError
 
 
 def _require_trainable(model: object, data: object) -> None:
-    """Say what is wanted where something else was given: a net, arrays, a name."""
+    """Refuse other types of arguments, such as a net, arrays or a name, and say what is expected."""
     compiles = "compile it: fit(net.compile(), data)" if hasattr(model, "compile") else None
     require(
         isinstance(model, Trainable), f"fit trains a compiled model, not {_kind(model)}", compiles
@@ -232,7 +234,7 @@ def _kind(value: object) -> str:
 
 
 def _check_whole(**arguments: tuple[object, int]) -> None:
-    """Check that each value is a whole number, and no less than the least that goes with it."""
+    """Check that each value is an integer, and not below the minimum given with it."""
     for name, (value, least) in arguments.items():
         whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
         require(

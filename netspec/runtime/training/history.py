@@ -1,4 +1,4 @@
-"""What happened in a training run."""
+"""The history of a training run."""
 
 from __future__ import annotations
 
@@ -18,27 +18,28 @@ PARTS = ("train", "val", "test")
 
 @dataclass
 class History:
-    """What happened, under the names of CS231n's Solver where it has one.
+    """The history of a run. Names follow CS231n's Solver where it has one.
 
-    It grows while its run goes on; threads may share it when that is over.
+    It grows during the run; afterwards threads may share it.
 
     Attributes:
-        loss_history: The loss of each step, L2 term included.
-        train_acc_history: After each epoch that it was measured after, on at most 10,000 training
+        loss_history: The loss of each step, including the L2 term.
+        train_acc_history: After each epoch in which it was measured, on at most 10,000 training
             images.
         val_acc_history: Likewise; empty without a validation part.
-        test_acc_history: A single number, of the weights that the model has in the end, unless more
-            were asked for (`test_every`); empty without test images.
-        measured_epochs: The epochs, from 1, that the numbers of `train`, `val` and `test` are of.
-        learning_rates: Of each step.
-        epoch_seconds: Time of each epoch's training steps, accuracies not counted.
-        measuring_seconds: Time that the accuracies after each epoch took; that of the test images at
-            the end is in the last.
-        images_per_second: Of each epoch's training steps.
-        normalization: How inputs were normalised; to be kept with the weights.
-        kept_epoch: The epoch, from 1, whose weights the model has in the end; 0 before the first.
-        stopped: Whether the run was ended before its last step.
-        about_data: What the weights' file remembers of the data (`netspec.runtime.weights.data_facts`).
+        test_acc_history: A single number for the final weights, unless more were requested
+            (`test_every`); empty without test images.
+        measured_epochs: The epochs, from 1, of the accuracies on `train`, `val` and `test`.
+        learning_rates: The learning rate of each step.
+        epoch_seconds: The time of each epoch's training steps, without accuracies.
+        measuring_seconds: The time of the accuracies after each epoch; the last includes that of
+            the test images at the end.
+        images_per_second: The speed of each epoch's training steps.
+        normalization: The normalization of inputs, to be stored with the weights.
+        kept_epoch: The epoch, from 1, whose weights are kept; 0 before the first.
+        stopped: True if the run was stopped before its last step.
+        about_data: What the weights file stores about the data
+            (`netspec.runtime.weights.data_facts`).
     """
 
     normalization: Normalization
@@ -57,11 +58,11 @@ class History:
 
     @property
     def seconds(self) -> float:
-        """The time of all epochs that are over, accuracies counted."""
+        """The time of all completed epochs, including accuracies."""
         return sum(self.epoch_seconds) + sum(self.measuring_seconds)
 
     def accuracies(self, name: str) -> list[float]:
-        """The list for `train`, `val` or `test`."""
+        """Return the list for `train`, `val` or `test`."""
         return {
             "train": self.train_acc_history,
             "val": self.val_acc_history,
@@ -69,17 +70,17 @@ class History:
         }[name]
 
     def accuracy(self, name: str, epoch: int) -> float | None:
-        """What was measured on `train`, `val` or `test` after an epoch; None where nothing was."""
+        """Return the accuracy on `train`, `val` or `test` after an epoch; None if not measured."""
         epochs = self.measured_epochs[name]
         return self.accuracies(name)[epochs.index(epoch)] if epoch in epochs else None
 
     def measured(self, name: str, epoch: int, accuracy: float) -> None:
-        """Take note of an accuracy on `train`, `val` or `test` after an epoch."""
+        """Add an accuracy on `train`, `val` or `test` after an epoch."""
         self.measured_epochs[name].append(epoch)
         self.accuracies(name).append(accuracy)
 
     def state(self) -> tuple[dict[str, NDArray[np.float64]], dict[str, Any]]:
-        """All of it as arrays and plain data, to be kept."""
+        """Return everything as arrays and plain data, for a checkpoint."""
         arrays = {name: np.array(getattr(self, name), np.float64) for name in _LONG}
         facts = {name: getattr(self, name) for name in (*_SHORT, "kept_epoch", "measured_epochs")}
         return arrays, facts
@@ -87,15 +88,15 @@ class History:
     def load_state(
         self, arrays: Mapping[str, NDArray[np.generic]], facts: Mapping[str, Any]
     ) -> None:
-        """Take up what `state` gave.
+        """Load the result of `state`.
 
         Raises:
-            KeyError, TypeError, ValueError: it is something else.
+            KeyError, TypeError, ValueError: if it is something else.
         """
         for name in _LONG:
             setattr(self, name, [float(value) for value in arrays[name].ravel()])
         for name in _SHORT:
-            # Checkpoints of before did not say how long accuracies took.
+            # Checkpoints of earlier versions do not have the time of accuracies.
             unknown = [0.0] * len(self.epoch_seconds) if name == "measuring_seconds" else None
             values = facts[name] if unknown is None else facts.get(name, unknown)
             setattr(self, name, [float(value) for value in values])
@@ -105,7 +106,7 @@ class History:
             raise ValueError(f"epoch {self.kept_epoch} of {done} is kept")
         for name in PARTS:
             count = len(self.accuracies(name))
-            # In runs of before there is one after each epoch.
+            # In runs of earlier versions there is one after each epoch.
             epochs = range(1, count + 1)
             if "measured_epochs" in facts:
                 epochs = facts["measured_epochs"][name]
@@ -113,14 +114,14 @@ class History:
 
 
 def _epochs(values: Sequence[object], count: int, done: int) -> list[int]:
-    """The numbers of so many epochs of those that are done, each larger than the one before."""
+    """Check a list of numbers of completed epochs: it must be increasing and of the given length."""
     epochs = [value for value in values if type(value) is int and 0 < value <= done]
     if not len(epochs) == len(values) == count or any(a >= b for a, b in pairwise(epochs)):
         raise ValueError(f"{count} accuracies after the epochs {values} of {done}")
     return epochs
 
 
-# What has a number for each step, and what has one for each epoch, or for some.
+# What has a number for each step, and what has one for each epoch or for some.
 _LONG = ("loss_history", "learning_rates")
 _SHORT = (
     "train_acc_history", "val_acc_history", "test_acc_history", "epoch_seconds",

@@ -1,4 +1,4 @@
-"""The steps of a run, one epoch after the other, from wherever it stands."""
+"""The steps of a run, epoch by epoch, from whatever state it is in."""
 
 from __future__ import annotations
 
@@ -19,73 +19,76 @@ from netspec.runtime.training.history import History
 from netspec.runtime.training.progress import Progress, Shown, epoch_line
 from netspec.runtime.weights.safetensors_file import first_not_finite
 
-# After so many steps a net that learns at all tells images apart. Its accuracy is at chance level if it
-# is hardly beyond that of the most frequent class: by so many standard deviations, or by so much of what
-# is left to learn, and no more than half of chance, as a random net may be.
+# After this many steps a net that learns at all can tell images apart. Its accuracy counts as
+# chance level if it exceeds the share of the most frequent class by less than SPREADS standard
+# deviations, or by less than the share HARDLY of what is left to learn (and no more than half of
+# chance), as a random net may.
 ENOUGH_STEPS = 30
 SPREADS, HARDLY = 2.0, 0.05
 
 
 class TrainingRecorder:
-    """Keeps what happens in a run. This one keeps nothing; `netspec.runtime.runs` has one on disk.
+    """Records a run. This class records nothing; `netspec.runtime.runs` has one that writes to disk.
 
     Every process of a distributed run calls the same methods after the same steps.
 
     Attributes:
-        checkpoint_every: Steps between two calls of `checkpoint` within an epoch; None for none.
-        best_out: Where the weights of the best epoch are saved; None for nowhere.
+        checkpoint_every: The number of steps between two calls of `checkpoint` within an epoch;
+            None for none.
+        best_out: The file for the weights of the best epoch; None for none.
     """
 
     checkpoint_every: int | None = None
     best_out: Path | None = None
 
     def begin(self, run: TrainingRun) -> None:
-        """Before the first step: bring `run` to where it goes on from."""
+        """Called before the first step; restores the state of `run` if it is resumed."""
 
     def after_steps(self, run: TrainingRun) -> None:
-        """The losses of some more steps are in the history."""
+        """Called when the losses of some more steps are in the history."""
 
     def after_epoch(self, run: TrainingRun, line: str) -> None:
-        """An epoch is in the history, with those of its accuracies that were measured.
+        """Called when an epoch is in the history, with those of its accuracies that were measured.
 
-        `line` tells of it, with what it warns of.
+        `line` describes the epoch, and includes warnings.
         """
 
     def after_result(self, run: TrainingRun, name: str, line: str) -> None:
-        """The accuracy of the weights that are kept, on the images of a name, is in the history.
+        """Called when the accuracy of the final weights on `name` is in the history.
 
-        `line` tells of it. No checkpoint follows: a run that goes on from the last one measures it anew.
+        `line` describes it. No checkpoint follows: a run that is resumed from the last one measures
+        it again.
         """
 
     def checkpoint(self, run: TrainingRun) -> None:
-        """A good moment to save all that is needed to go on from here."""
+        """Called when the state is complete, so that a checkpoint can be saved."""
 
     def finish(self, run: TrainingRun) -> None:
-        """The run is over, or is to stop; what it leaves behind is saved."""
+        """Called when the run has ended or is to stop; saves what remains of it."""
 
     def can_go_on(self) -> bool:
-        """Whether what is kept is there, and the run can be taken up from it."""
+        """Return True if the run's record exists, and the run can be resumed from it."""
         return False
 
 
 @dataclass
 class TrainingRun:
-    """A run on its way.
+    """A run in progress.
 
     Attributes:
-        backend, job, keeper, history: What takes its steps, and what became of them.
+        backend, job, keeper, history: What takes the steps, and what they result in.
         rate: The learning rate of each step, counted from 0.
         parts: The batches of an epoch, as slices of its order.
-        epochs: How many there are.
-        eval_every: Accuracies on training and validation images are measured after each so many
-            epochs, and after the last; 0 for after the last alone.
-        test_every: Those on test images are measured after each so many epochs, and in the end of the
-            weights that are kept; 0 for in the end alone.
-        stop: Asked after each step.
-        recorder, progress: Who is told.
-        epoch: The epoch under way, from 1.
-        done: The steps of it that are done.
-        seconds: The time that those took.
+        epochs: The number of epochs.
+        eval_every: Accuracies on training and validation images are measured after every
+            `eval_every` epochs, and after the last; 0 for only after the last.
+        test_every: Accuracies on test images are measured after every `test_every` epochs, and at
+            the end for the final weights; 0 for only at the end.
+        stop: Called after each step.
+        recorder, progress: Are notified of what happens.
+        epoch: The current epoch, from 1.
+        done: The number of its steps that are done.
+        seconds: The time that these took.
     """
 
     backend: Backend
@@ -106,17 +109,17 @@ class TrainingRun:
 
     @property
     def images(self) -> int:
-        """Images in an epoch."""
+        """The number of images in an epoch."""
         count: int = self.parts[-1].stop
         return count
 
     @property
     def steps(self) -> int:
-        """Steps that are done, over all epochs."""
+        """The number of steps done, over all epochs."""
         return len(self.history.loss_history)
 
     def go(self, on_epoch: Callable[[int, History], None] | None = None) -> None:
-        """Take all steps that are left, or those until it is asked to stop."""
+        """Take all remaining steps, or until it is asked to stop."""
         self.recorder.begin(self)
         behind = self.parts[self.done - 1].stop if self.done else 0
         self.progress.start(self.epochs * self.images, (self.epoch - 1) * self.images + behind)
@@ -132,9 +135,9 @@ class TrainingRun:
         self.recorder.finish(self)
 
     def _train(self) -> bool:
-        """The steps of an epoch that are left; whether the run is to stop."""
+        """Take the remaining steps of an epoch; returns whether the run is to stop."""
         left = self.parts[self.done :]
-        if not left:  # it was stopped while its accuracies were measured
+        if not left:  # it was stopped while accuracies were measured
             return False
         order = epoch_order(self.images, self.job.seed, self.epoch)
         self.backend.begin_epoch(self.epoch, order, left)
@@ -162,17 +165,18 @@ class TrainingRun:
                 self._check_state()
             if stopped:
                 return True
-            if self._is_due() and not last:  # the end of an epoch has its own
+            if self._is_due() and not last:  # there is a checkpoint at the end of an epoch anyway
                 self.recorder.checkpoint(self)
         return False
 
     def _is_due(self) -> bool:
         every = self.recorder.checkpoint_every or 0
-        # Counted over the whole run, so that it does not matter where it was taken up.
+        # Counted over the whole run, so that the steps of checkpoints do not depend on where it was
+        # resumed.
         return every > 0 and ((self.epoch - 1) * len(self.parts) + self.done) % every == 0
 
     def _measure(self) -> bool:
-        """The accuracies after an epoch; whether the run is to stop, which leaves them out."""
+        """Measure accuracies after an epoch; returns whether the run is to stop, which discards them."""
         start = time.perf_counter()
         stopped = self._accuracies(
             self.epoch, [n for n in self.job.measured if self._is_turn_of(n)]
@@ -182,14 +186,14 @@ class TrainingRun:
         return stopped
 
     def _is_turn_of(self, name: str) -> bool:
-        """Whether the accuracy on some images is measured after the epoch under way."""
+        """Return True if the accuracy on these images is measured after the current epoch."""
         every = self.test_every if name == "test" else self.eval_every
-        # After the last epoch it has yet to be seen which weights are tested.
+        # After the last epoch it is not known yet which weights are tested.
         closes = self.epoch == self.epochs and name != "test"
         return closes or (every > 0 and self.epoch % every == 0)
 
     def _measure_result(self) -> bool:
-        """The test accuracy of the weights that are kept, unless it is known; whether to stop.
+        """Measure the test accuracy of the final weights, unless it is known; returns whether to stop.
 
         Without test images it is the training accuracy.
         """
@@ -206,7 +210,7 @@ class TrainingRun:
         return False
 
     def _accuracies(self, epoch: int, names: Sequence[str]) -> bool:
-        """Measure accuracies of the weights of an epoch; whether the run is to stop, without them."""
+        """Measure accuracies of an epoch's weights; returns whether to stop, which discards them."""
         found = {}
         for name in names:
             self.progress.measure(name)
@@ -233,7 +237,7 @@ class TrainingRun:
             on_epoch(epoch, history)
 
     def _warning_of_chance(self) -> str | None:
-        """A warning where the first accuracy after `ENOUGH_STEPS` steps or more is at chance level."""
+        """Return a warning if the first accuracy after `ENOUGH_STEPS` steps is at chance level."""
         found = self.history.accuracy("train", self.epoch)
         before = [0, *self.history.measured_epochs["train"]][-2:][0] * len(self.parts)
         if found is None or not before < ENOUGH_STEPS <= self.steps:
@@ -251,7 +255,7 @@ class TrainingRun:
         )
 
     def _check(self, value: float) -> None:
-        """Stop where a loss is not finite.
+        """Raise an error if a loss is not finite.
 
         Raises:
             NetspecError: `train/diverged`.
@@ -262,9 +266,9 @@ class TrainingRun:
             raise diverged(value, step + 1, self.epoch, lr, self.backend.last_step())
 
     def _check_state(self) -> None:
-        """Stop before numbers that are not finite are saved, over weights and states that are sound.
+        """Raise an error before numbers that are not finite are saved over valid weights and states.
 
-        The loss of a step says nothing of what that step makes of the weights.
+        The loss of a step does not show what that step does to the weights.
 
         Raises:
             NetspecError: `train/diverged`.

@@ -1,4 +1,4 @@
-"""What a training run shows while it goes on: a live line on a terminal, plain lines elsewhere."""
+"""Shows the progress of a training run: a live line on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from netspec.runtime.training.history import PARTS, History
 
 @dataclass
 class Shown:
-    """Where a run is, for a line about it.
+    """The progress of a run, for a line that describes it.
 
     Attributes:
-        epoch, epochs: The epoch under way, and how many there are.
-        step, steps: The steps of it that are done, and how many there are.
-        lr: The rate of the last step.
+        epoch, epochs: The current epoch, and the number of epochs.
+        step, steps: The number of its steps that are done, and of all its steps.
+        lr: The learning rate of the last step.
         loss: The loss of the last step.
     """
 
@@ -33,26 +33,26 @@ class Shown:
 
 
 class Progress:
-    """Shows nothing."""
+    """Shows nothing; the base of the others."""
 
     def start(self, total: int, done: int) -> None:
-        """The run has `total` images over all epochs, of which `done` are behind it."""
+        """Called at the beginning: the run has `total` images over all epochs, and `done` are done."""
 
     def advance(self, images: int, shown: Shown, history: History) -> None:
-        """So many more images are done."""
+        """Called when this many more images are done."""
 
     def measure(self, name: str) -> None:
-        """From now on the accuracy of `train`, `val` or `test` is measured."""
+        """Called before the accuracy of `train`, `val` or `test` is measured."""
 
     def line(self, text: str) -> None:
-        """A line that stays."""
+        """Print a line that stays on the screen."""
 
     def close(self) -> None:
-        """The run is over."""
+        """Called when the run is over."""
 
 
 class Lines(Progress):
-    """A line an epoch, and one every `every` steps where that is asked for."""
+    """Prints a line for each epoch, and one every `every` steps if requested."""
 
     def __init__(self, every: int | None = None) -> None:
         self._every = every
@@ -70,12 +70,12 @@ class Lines(Progress):
         print(text, file=sys.stderr, flush=True)
 
 
-# The loss first, and all of it within the 80 columns of a terminal or a notebook.
+# The loss comes first, and everything fits the 80 columns of a terminal or a notebook.
 _LIVE = "{desc}  {percentage:3.0f}% |{bar:10}| {rate_noinv_fmt} {remaining} left{postfix}"
 
 
 class Live(Progress):
-    """One line that is drawn anew, with the time that is left, and a line that stays an epoch."""
+    """Shows a line that is redrawn in place, with the remaining time, and a line for each epoch."""
 
     def __init__(self) -> None:
         self._bar: Any = None
@@ -117,14 +117,15 @@ class Live(Progress):
 
 @contextmanager
 def make_progress(shown: bool, every: int | None) -> Iterator[Progress]:
-    """What fits where stderr leads: a live line on a terminal, plain lines elsewhere.
+    """Return the progress display for stderr: a live line on a terminal, plain lines elsewhere.
 
     Args:
         shown: Whether anything is to be shown.
-        every: Off a terminal: a line every so many steps, beside that of an epoch.
+        every: If stderr is not a terminal, print a line every `every` steps, besides that of an
+            epoch.
     """
     progress = Progress()
-    if shown and sys.stderr is not None:  # a program without a console has none
+    if shown and sys.stderr is not None:  # a program without a console has no stderr
         progress = Live() if sys.stderr.isatty() else Lines(every)
     try:
         yield progress
@@ -133,7 +134,7 @@ def make_progress(shown: bool, every: int | None) -> Iterator[Progress]:
 
 
 def epoch_line(epoch: int, epochs: int, steps: int, history: History) -> str:
-    """The line that an epoch of so many steps leaves on the screen."""
+    """Return the line that describes a completed epoch with this many steps."""
     named = ((name, history.accuracy(name, epoch)) for name in PARTS)
     parts = [
         f"epoch {epoch:>{len(str(epochs))}}/{epochs}",

@@ -1,7 +1,7 @@
-"""Transfer learning: weights of another run or network to start from, and what stays as it is.
+"""Transfer learning: loads weights of another run or network, and freezes parameters.
 
-What matches by name and shape is loaded, and all else keeps its initial values: so a network with
-a new number of `classes` starts from the old one's layers and a fresh last one.
+What matches by name and shape is loaded, and everything else keeps its initial values. So a network
+with a new number of `classes` starts with the layers of the old one and a new last layer.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from netspec.runtime.data.choices import BAD_OPTION
 from netspec.runtime.weights.safetensors_file import short
 from netspec.runtime.weights.tensor_names import match_names, may_be_missing
 
-# How many tensors of a kind are named in a report.
+# How many tensors of a kind a report names.
 _SHOWN = 8
 
 
@@ -28,26 +28,27 @@ class HasState(Protocol):
     """A model of either backend."""
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
-        """Copies of all parameters and buffers by name."""
+        """Return copies of all parameters and buffers by name."""
         ...
 
     def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Take them up."""
+        """Load parameters and buffers."""
         ...
 
 
 @dataclass(frozen=True)
 class Transfer:
-    """What became of each tensor of the weights, and of the network.
+    """The result of loading: what happened to each tensor of the weights and of the network.
 
     Attributes:
-        total: How many tensors the network has.
-        loaded: Names that were loaded.
+        total: The number of tensors in the network.
+        loaded: The names of tensors that were loaded.
         renamed: Name in the weights -> the name it was loaded under.
-        notes: Why those were renamed, in words.
-        missing: Names of the network that the weights have not; they keep their initial values.
-        unexpected: Names in the weights that the network has not.
-        different: Name -> the shape in the weights and the network's; they keep theirs too.
+        notes: Why these were renamed, in words.
+        missing: Names in the network that are not in the weights; they keep their initial values.
+        unexpected: Names in the weights that are not in the network.
+        different: Name -> the shape in the weights and the network's; these keep their initial
+            values too.
     """
 
     total: int
@@ -59,7 +60,7 @@ class Transfer:
     different: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = field(default_factory=dict)
 
     def lines(self) -> Iterator[str]:
-        """The report, a line each."""
+        """Yield the lines of the report."""
         yield f"{len(self.loaded)} of {plural(self.total, 'tensor')} loaded"
         yield from (f"  {note}" for note in self.notes)
         differences = [
@@ -72,13 +73,13 @@ class Transfer:
 
 
 def start_from(model: HasState, weights: Mapping[str, NDArray[Any]]) -> Transfer:
-    """Load what matches by name and shape; the rest of the model stays as it is.
+    """Load what matches by name and shape; the rest of the model is unchanged.
 
-    Names with a prefix and of older checkpoints count as the network's own
+    Names with a prefix, and those of older checkpoints, are matched with the network's names
     (`netspec.runtime.weights.tensor_names`), and counters of batch norm may be missing.
 
     Raises:
-        NetspecError: `weights/mismatch` where nothing matches.
+        NetspecError: `weights/mismatch` if nothing matches.
     """
     state = model.state_dict()
     matched = match_names(weights, state)
@@ -110,14 +111,14 @@ def start_from(model: HasState, weights: Mapping[str, NDArray[Any]]) -> Transfer
 
 
 def choose_frozen(graph: Graph, patterns: Sequence[str]) -> frozenset[str]:
-    """The parameters and buffers whose names match any of the patterns.
+    """Return the parameters and buffers whose names match any of the patterns.
 
-    A pattern is a glob over whole names: `*` stands for any text, dots included (`layer1.*`,
+    A pattern is a glob over whole names: `*` matches any text, including dots (`layer1.*`,
     `*.bias`).
 
     Raises:
         NetspecError: `train/bad-option` for a pattern that matches nothing, with what was probably
-            meant, and where no parameter is left to train.
+            meant, and if no parameter is left to train.
     """
     names = list(graph.parameters)
     frozen: set[str] = set()
@@ -139,19 +140,19 @@ def choose_frozen(graph: Graph, patterns: Sequence[str]) -> frozenset[str]:
 
 
 def _meant(pattern: str, names: Sequence[str]) -> str | None:
-    """A pattern near this one that matches something: a layer's, a block's, or one name."""
+    """Return a similar pattern that matches something: a layer's, a block's, or a single name."""
     groups = {name[: i + 1] + "*" for name in names for i, char in enumerate(name) if char == "."}
     below = f"{pattern.rstrip('.*')}.*"
     return below if below in groups else suggest(below, groups) or suggest(pattern, names)
 
 
 def _name(name: str) -> str:
-    """A name from a file that may hold anything, for a terminal."""
+    """Format a name from a file, which may contain anything, for a terminal."""
     return short(name if name.isprintable() else name.encode("unicode_escape").decode())
 
 
 def _some(title: str, found: Iterable[str]) -> Iterator[str]:
-    """A title and the first few of many items, each on a line."""
+    """Yield a title and the first few of many items, each on a line."""
     items = list(found)
     if items:
         yield f"  {title}: {len(items)}"

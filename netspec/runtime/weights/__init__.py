@@ -1,1 +1,1 @@
-"""Weights files: reading, writing, names of other versions."""
+"""Weights files: reading, writing, and names from other versions."""

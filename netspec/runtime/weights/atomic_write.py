@@ -1,7 +1,7 @@
-"""Files that are whole whatever happens: written beside, made durable, then put in place.
+"""Atomic writes: a file is written under another name, made durable, and then renamed.
 
-What was there before stays until the new content is safely on the disk, so that a crash, a full
-disk or a cut cable leaves the old file or the new one, and never a piece.
+The old content stays until the new content is safely on disk, so that a crash, a full disk or a
+power failure leaves the old file or the new one, and never a part of one.
 """
 
 from __future__ import annotations
@@ -20,26 +20,27 @@ from netspec.diagnostics import NetspecError
 from netspec.files.regular_file import kind_of
 
 _PART = ".part"
-# As many characters of a name, of four bytes at most, as leave room for the rest of 255 bytes.
+# The number of characters of a name, each of at most four bytes, that leave room for the suffix in
+# 255 bytes.
 _NAME_PART = 50
 
 
 def write_all(file: BinaryIO, content: bytes) -> None:
-    """Write `content` to an open file. All that is written durably goes through here."""
+    """Write `content` to an open file. All durable writes use this function."""
     rest = memoryview(content)
-    while rest:  # an unbuffered file may take a part
+    while rest:  # an unbuffered file may write only a part
         rest = rest[file.write(rest) :]
 
 
 def write_durably(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all; once this returns, it survives a power cut.
+    """Write a file completely or not at all; once this returns, it survives a power failure.
 
-    Who may read and write a file that is there stays. A link is replaced, not followed.
+    The permissions of an existing file are kept. A link is replaced, not followed.
 
     Raises:
-        OSError: nothing was put in place, and nothing is left beside.
+        OSError: if it fails; the old file is unchanged, and no temporary file is left.
     """
-    # A name that nobody can foretell, and not longer than the system allows.
+    # A name that cannot be guessed, and is not longer than the system allows.
     prefix = f".{path.name[:_NAME_PART]}."
     handle, part = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=_PART)
     try:
@@ -47,7 +48,7 @@ def write_durably(path: Path, content: bytes) -> None:
             write_all(file, content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(part, _mode(path))  # mkstemp's files are for the owner alone
+        os.chmod(part, _mode(path))  # mkstemp makes files that only the owner can access
         os.replace(part, path)
     except BaseException:
         Path(part).unlink(missing_ok=True)
@@ -56,7 +57,7 @@ def write_durably(path: Path, content: bytes) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make durable which files a folder holds."""
+    """Make the list of files in a folder durable."""
     if os.name != "posix":  # Windows cannot open a folder
         return
     handle = os.open(folder, os.O_RDONLY)
@@ -67,7 +68,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def clear_parts(folder: Path) -> None:
-    """Remove what a killed process was writing beside the files of a folder."""
+    """Remove temporary files of killed processes from a folder."""
     for part in folder.glob(f".*{_PART}"):
         if kind_of(part) != "folder":
             part.unlink(missing_ok=True)
@@ -75,11 +76,11 @@ def clear_parts(folder: Path) -> None:
 
 @contextmanager
 def told_plainly(path: Path, kept: str = "") -> Iterator[None]:
-    """An operating system that refuses to write is an ordinary error.
+    """Context manager: turns errors of the operating system when writing into a NetspecError.
 
     Args:
-        path: What is being written, for the message.
-        kept: What is safe in spite of it, for the advice.
+        path: The file being written, for the message.
+        kept: What is safe despite the error, for the advice.
 
     Raises:
         NetspecError: `output/disk-full` for a full disk or quota, `output/unwritable` otherwise.
@@ -97,7 +98,7 @@ def told_plainly(path: Path, kept: str = "") -> Iterator[None]:
 
 
 def _mode(path: Path) -> int:
-    """Who may do what with a file: as it is there, or as new files are."""
+    """Return the permissions of a file: its own if it exists, else those of new files."""
     try:
         there = path.lstat().st_mode
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""What a weights file remembers of the data, besides the normalisation: names, kind of numbers."""
+"""What a weights file stores about the data besides the normalization: class names, type of numbers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BYTES = "uint8"
 
 
 def about_data(data: Dataset) -> dict[str, str]:
-    """The metadata to save with weights that were trained on `data`."""
+    """Return the metadata to save with weights that were trained on `data`."""
     about = {_IMAGE_TYPE: data.x_train.dtype.name}
     if data.class_names:
         about[_CLASS_NAMES] = json.dumps(list(data.class_names))
@@ -24,22 +24,22 @@ def about_data(data: Dataset) -> dict[str, str]:
 
 
 def has_names(metadata: Mapping[str, str]) -> bool:
-    """Whether the classes were named."""
+    """Return True if the classes have names."""
     return _CLASS_NAMES in metadata
 
 
 def image_type(metadata: Mapping[str, str]) -> str | None:
-    """The type of the numbers of the training images, such as `uint8`; None where nobody said."""
+    """Return the type of the training images' numbers, such as `uint8`; None if it is unknown."""
     return metadata.get(_IMAGE_TYPE)
 
 
 def require_same_pixels(name: str, dtype: str, trained_on: str | None) -> None:
-    """Refuse bytes for a net that was trained on other numbers: nothing says what 255 is there.
+    """Refuse bytes for a net trained on other numbers, because the value of a pixel of 255 is unknown.
 
     Args:
-        name: Of the picture or the data set.
-        dtype: Of its numbers.
-        trained_on: The type of the training images' numbers; None where nobody said.
+        name: The name of the picture or the data set.
+        dtype: The type of its numbers.
+        trained_on: The type of the training images' numbers; None if it is unknown.
 
     Raises:
         NetspecError: `data/shape`.
@@ -53,12 +53,13 @@ def require_same_pixels(name: str, dtype: str, trained_on: str | None) -> None:
 
 
 def class_names(metadata: Mapping[str, str], classes: int) -> tuple[str, ...]:
-    """What the classes of a net with so many scores are called, as far as anybody said.
+    """Return the names of the classes of a net with this many scores, as far as they are known.
 
-    Without a name a class is called by its number. What cannot be shown on a terminal is escaped.
+    A class without a name is called by its number. Characters that cannot be shown on a terminal
+    are escaped.
 
     Raises:
-        NetspecError: `weights/bad-file` where the metadata are damaged.
+        NetspecError: `weights/bad-file` if the metadata are damaged.
     """
     return complete(_stored(metadata), classes)
 
@@ -77,15 +78,15 @@ def _stored(metadata: Mapping[str, str]) -> list[str]:
 
 
 def complete(names: Sequence[str], classes: int) -> tuple[str, ...]:
-    """A name for each of so many classes: those given, then numbers."""
+    """Return a name for each class: the given names, followed by numbers."""
     given = [*names[:classes], *map(str, range(len(names), classes))]
     return tuple(n if n.isprintable() else n.encode("unicode_escape").decode() for n in given)
 
 
 def labels_by_name(data: Dataset, labels: Labels, metadata: Mapping[str, str]) -> Labels:
-    """The labels of a data set as the net has learnt them, where both sides name their classes.
+    """Convert the labels of a data set to those that the net has learnt, if both have class names.
 
-    A folder may lack a class of the training's, and all later ones then have other numbers.
+    A folder may lack one of the classes trained on, which shifts the numbers of all later ones.
 
     Raises:
         NetspecError: `data/shape` for a class that the net has not learnt.

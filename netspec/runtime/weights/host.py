@@ -1,4 +1,4 @@
-"""The machine that a run is on: its processor, its memory, and what is installed."""
+"""The machine that a run is on: its processor, its memory, and the installed versions."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import os
 import platform
 from pathlib import Path
 
-# A limit on a container's memory, in version 2 of Linux's control groups and in version 1.
+# The files with a container's memory limit, for versions 2 and 1 of Linux's control groups.
 _LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 _UNKNOWN = 1 << 62
 
 
 def machine_memory() -> int:
-    """The bytes of memory that a process can have here at most: the machine's, or its container's.
+    """Return the most bytes of memory that a process can have: the machine's, or its container's.
 
-    Where the system does not say, a number beyond any memory.
+    If the system does not tell, this is a number beyond any real memory.
     """
     found = [_UNKNOWN]
     with contextlib.suppress(AttributeError, ValueError, OSError):  # Windows has no sysconf
@@ -32,7 +32,7 @@ def machine_memory() -> int:
 
 
 def _own_limits() -> list[str]:
-    """The files with the limits of this process's group and of those above it."""
+    """Yield the files with the limits of this process's group and of the groups above it."""
     try:
         line = Path("/proc/self/cgroup").read_text("ascii").splitlines()[0]
     except (OSError, ValueError, IndexError):
@@ -42,7 +42,7 @@ def _own_limits() -> list[str]:
 
 
 def processor() -> tuple[str, str]:
-    """The model of the processor, and its widest vector instructions; empty where nobody knows."""
+    """Return the model of the processor, and its widest vector instructions; empty if unknown."""
     facts: dict[str, str] = {}
     try:
         for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():
@@ -63,7 +63,7 @@ def show_bytes(size: float) -> str:
 
 
 def versions(*packages: str) -> dict[str, str]:
-    """What runs here: the system, Python, and the packages that are installed."""
+    """Return the versions of the system, Python, and installed packages."""
     found = {"system": platform.platform(), "python": platform.python_version()}
     for package in packages:
         try:

@@ -1,4 +1,4 @@
-"""The file that a user names for a result: replaced as a whole, or, where it is no file, written to."""
+"""Writes a result to the path that the user named: a regular file is replaced as a whole."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from netspec.runtime.weights.atomic_write import told_plainly, write_all, write_
 
 
 def write_output(path: Path, content: bytes) -> None:
-    """Write a result where it was asked for.
+    """Write a result to the path that the user named.
 
-    A regular file is replaced as a whole or stays; a link stays a link, and what it leads to is
-    written. A device or a FIFO is opened and written to: it is never replaced by a file.
+    A regular file is replaced as a whole or left unchanged; a symbolic link is followed and kept. A
+    device or a FIFO is opened and written to, and never replaced by a file.
 
     Raises:
-        OSError: see `check_output_file`; a regular file that was there is as it was.
+        OSError: see `check_output_file`; an existing regular file is unchanged.
     """
     place = _regular_place(path)
     if place is not None:
@@ -29,10 +29,10 @@ def write_output(path: Path, content: bytes) -> None:
 
 
 def check_output_file(path: Path) -> None:
-    """Refuse now what `write_output` could not write in the end.
+    """Refuse now what `write_output` could not write later.
 
     Raises:
-        NetspecError: `output/unwritable` for a folder, a socket, a file that is read-only, one in a
+        NetspecError: `output/unwritable` for a folder, a socket, a read-only file, a file in a
             folder that is missing or not writable, and links that lead to themselves.
     """
     with told_plainly(path):
@@ -40,12 +40,12 @@ def check_output_file(path: Path) -> None:
 
 
 def _regular_place(path: Path) -> Path | None:
-    """The regular file that a path means, there or not; None for what is to be opened as it is."""
+    """Return the regular file that a path refers to, existing or not; None for devices and FIFOs."""
     try:
         there = path.stat()
     except FileNotFoundError:
         there = None
-    except ValueError as error:  # there is a NUL in it
+    except ValueError as error:  # the path contains a NUL
         raise OSError(errno.EINVAL, str(error)) from None
     place = Path(os.path.realpath(path))
     if there is not None:
@@ -53,7 +53,7 @@ def _regular_place(path: Path) -> Path | None:
             raise IsADirectoryError(errno.EISDIR, "it is a folder")
         if stat.S_ISSOCK(there.st_mode):
             raise OSError(errno.ENXIO, "it is a socket")
-        # Root may write to anything, and does not mean to where nobody may.
+        # Root may write to anything, but does not mean to where nobody has permission.
         if not os.access(path, os.W_OK) or not there.st_mode & 0o222:
             raise PermissionError(errno.EACCES, "it is read-only")
         if not stat.S_ISREG(there.st_mode) or not _is_the_same(place, there):
@@ -67,7 +67,7 @@ def _regular_place(path: Path) -> Path | None:
 
 
 def _is_the_same(place: Path, there: os.stat_result) -> bool:
-    """Whether a name leads to a file: one that was removed while it is open has none any more."""
+    """Return True if a name leads to a file; a file that was removed while open has no name any more."""
     try:
         return os.path.samestat(place.stat(), there)
     except OSError:

@@ -1,12 +1,12 @@
 """PyTorch's own checkpoint files, read without PyTorch: what `torch.save` writes of a state dict.
 
-Since PyTorch 1.6 a file is a zip archive: a pickle, `<name>/data.pkl`, and the numbers of each storage
-as they are, `<name>/data/<key>`. Before, it was a row of pickles (a magic number, a version, facts
-about the machine, the object, the keys of the storages) with the storages behind them, each after the
-count of its numbers. The pickles are read as plain data (`netspec.files.plain_pickle`): nothing in a
-file is run, and objects of other kinds than tensors and containers are not made.
+Since PyTorch 1.6 a file is a zip archive: a pickle, `<name>/data.pkl`, and the raw numbers of each
+storage, `<name>/data/<key>`. Before, it was a sequence of pickles (a magic number, a version, facts
+about the machine, the object, the keys of the storages) followed by the storages, each after the
+count of its numbers. The pickles are read as plain data (`netspec.files.plain_pickle`): nothing in
+a file is executed, and no objects are created except tensors and containers.
 
-A tensor is a view of a storage: nothing is believed about it that does not lie in the storage's bytes.
+A tensor is a view of a storage, and is checked to lie within the storage's bytes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ from netspec.runtime.weights.bfloat16 import widened
 from netspec.runtime.weights.host import machine_memory
 from netspec.runtime.weights.safetensors_file import Weights
 
-# Under what training scripts keep the weights in a checkpoint, the weights before their averages.
+# The keys under which training scripts store the weights in a checkpoint; the weights come before
+# their averages.
 _NESTED = (
     "state_dict", "model_state_dict", "model", "weights", "params",
     "state_dict_ema", "model_ema", "ema_state_dict", "ema", "module",
@@ -42,7 +43,7 @@ _MAX_NESTS = 4
 _MAGIC, _VERSION = 0x1950A86A20F9469CFC6C, 1001
 _ZIP = b"PK\x03\x04"
 _MAX_DIMENSIONS = 32
-# The pickle of an archive holds names and shapes; 1,000 layers take 200 KB.
+# A limit on its size: the pickle of an archive has names and shapes; 1,000 layers take 200 KB.
 _MAX_PICKLE = 1 << 26
 # PyTorch's names of types.
 _BFLOAT16 = "bfloat16"
@@ -60,7 +61,7 @@ _STORAGES = {
 
 @dataclass(frozen=True)
 class _Storage:
-    """Numbers that lie elsewhere in the file; of `dtype` None, bytes of any type."""
+    """Numbers stored elsewhere in the file; a `dtype` of None means bytes of any type."""
 
     key: str
     dtype: str | None
@@ -69,7 +70,7 @@ class _Storage:
 
 @dataclass(frozen=True)
 class _Tensor:
-    """A view of a storage, in numbers of `dtype`."""
+    """A view of a storage, as numbers of `dtype`."""
 
     storage: _Storage
     dtype: str
@@ -80,7 +81,7 @@ class _Tensor:
 
 @dataclass(frozen=True)
 class _OddTensor:
-    """A tensor that is no plain array of numbers: sparse, quantized, nested, without numbers, ..."""
+    """A tensor that is not a plain array of numbers: sparse, quantized, nested, without numbers, ..."""
 
     reason: str = "is not an ordinary tensor of numbers"
 
@@ -134,7 +135,7 @@ def _from_archive(archive: zipfile.ZipFile, size: int) -> Weights:
             raise UnsoundFileError(f"damaged: it has no {member[:80]}")
         if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
             raise UnsoundFileError(f"{member[:80]} is compressed, which torch.save never does")
-        # Members may lie over each other: together they are no more than the file.
+        # Members may overlap each other; together they are no larger than the file.
         size -= info.file_size
         if info.file_size > most or size < 0:
             raise UnsoundFileError(f"damaged: {member[:80]} is too large")
@@ -181,7 +182,7 @@ def _from_pickles(content: bytes) -> Weights:
 
 
 def _state_dict(content: object) -> tuple[dict[str, _Tensor | _OddTensor], tuple[str, ...]]:
-    """The tensors of the dict that a file holds, or of the one in it; notes on where they were."""
+    """Return the tensors of the dict in a file or of one inside it, and notes on where they were."""
     notes: list[str] = []
     for _ in range(_MAX_NESTS):
         if not isinstance(content, dict) or _tensors_of(content):
@@ -217,10 +218,10 @@ def _tensors_of(content: Mapping[object, object]) -> dict[str, _Tensor | _OddTen
 
 @dataclass
 class _Tensors:
-    """The calls that `torch.save` writes of tensors and containers; see `Meaning`.
+    """The calls that `torch.save` writes for tensors and containers; see `Meaning`.
 
     Attributes:
-        storages: Those that were referred to, by key.
+        storages: The storages that were referred to, by key.
     """
 
     storages: dict[str, _Storage] = field(default_factory=dict)
@@ -249,7 +250,7 @@ class _Tensors:
         return Foreign(function)
 
     def set_state(self, target: object, state: object) -> None:
-        if not isinstance(target, dict):  # a state dict has versions of its modules
+        if not isinstance(target, dict):  # a state dict has the versions of its modules
             raise PickleRefusedError("refused: it sets the state of something that has none")
 
     def persistent(self, reference: object) -> object:
@@ -269,7 +270,7 @@ class _Tensors:
 
 
 def _ordered(given: tuple[object, ...]) -> object:
-    """An OrderedDict: empty, or, in old files, of a list of pairs."""
+    """Return an OrderedDict: empty, or, in old files, made from a list of pairs."""
     pairs = given[0] if given and isinstance(given[0], list) else []
     return {pair[0]: pair[1] for pair in pairs if _is_pair(pair)}
 
@@ -291,7 +292,7 @@ def _tensor(function: str, given: tuple[object, ...]) -> _Tensor | _OddTensor:
             dtype, facts = name.removeprefix("torch "), rest[0] if rest else None
         case _:
             return _ODD
-    # The facts say that numbers are stored negated or conjugated.
+    # This metadata say that numbers are stored negated or conjugated.
     if dtype is None or facts:
         return _ODD
     if dtype not in _TYPES:
@@ -304,7 +305,7 @@ def _tensor(function: str, given: tuple[object, ...]) -> _Tensor | _OddTensor:
 
 
 def _sizes(value: object) -> tuple[int, ...]:
-    """Sizes that a computer could have."""
+    """Check that a value is a tuple of sizes that can exist, and return it."""
     if isinstance(value, tuple):
         sizes = tuple(size for size in value if type(size) is int and 0 <= size < 1 << 48)
         if len(sizes) == len(value):
@@ -319,9 +320,9 @@ class _Arrays:
     """Makes the arrays of tensors; each storage is read once.
 
     Args:
-        read: Gives the bytes of a storage.
-        big_endian: The order of the bytes of numbers.
-        size: Of the file, in bytes: what is copied is at most four times as large.
+        read: Returns the bytes of a storage.
+        big_endian: The byte order of numbers.
+        size: The size of the file in bytes: copies take at most four times as much.
     """
 
     def __init__(
@@ -334,7 +335,7 @@ class _Arrays:
         self._made: dict[_Tensor, NDArray[Any]] = {}
 
     def all(self, tensors: Mapping[str, _Tensor | _OddTensor]) -> dict[str, NDArray[Any]]:
-        """The arrays, by name."""
+        """Return the arrays by name."""
         return {name: self._array(name[:80], tensor) for name, tensor in tensors.items()}
 
     def _array(self, name: str, tensor: _Tensor | _OddTensor) -> NDArray[Any]:
@@ -353,7 +354,7 @@ class _Arrays:
         last = tensor.offset + sum(
             (size - 1) * step for size, step in zip(tensor.shape, tensor.strides, strict=True)
         )
-        # A stride of 0 makes any number of numbers of one.
+        # With a stride of 0, one number becomes any number of them.
         if last >= stored or numbers > stored:
             raise UnsoundFileError(f"damaged: `{name}` has more numbers than are stored for it")
         strides = [step * dtype.itemsize for step in tensor.strides]

@@ -21,14 +21,14 @@ _LONGEST = 200
 
 @dataclass(frozen=True)
 class RenameRule:
-    """A regular expression for whole names, and the name in place of one that it matches."""
+    """A regular expression for whole names, and the replacement for names that it matches."""
 
     pattern: re.Pattern[str]
     replacement: str
     text: str
 
     def renamed(self, name: str) -> str | None:
-        """The new name; None for one that the rule is not about."""
+        """Return the new name; None for a name that the rule does not match."""
         found = self.pattern.fullmatch(name)
         return None if found is None else found.expand(self.replacement)
 
@@ -51,9 +51,7 @@ def rename_rule(text: str) -> RenameRule:
         )
     try:
         compiled = re.compile(pattern)
-        compiled.sub(
-            replacement, ""
-        )  # which reads the replacement, whether or not anything matches
+        compiled.sub(replacement, "")  # to check the replacement, whether or not anything matches
     except (re.error, IndexError, OverflowError, RecursionError) as error:
         raise NetspecError.simple(
             BAD_OPTION, f"--rename {quoted(text, _LONGEST)} is no regular expression: {error}"
@@ -64,11 +62,11 @@ def rename_rule(text: str) -> RenameRule:
 def renamed_tensors(
     tensors: Mapping[str, NDArray[np.generic]], rules: Sequence[RenameRule]
 ) -> tuple[dict[str, NDArray[np.generic]], tuple[str, ...]]:
-    """Tensors under the names that the first rule that matches gives them, and notes on it.
+    """Rename tensors by the first rule that matches each; returns them with notes.
 
     Raises:
-        NetspecError: `train/bad-option` for a rule that matches no name, `weights/mismatch` where two
-            tensors would have one name.
+        NetspecError: `train/bad-option` for a rule that matches no name, `weights/mismatch` if two
+            tensors would have the same name.
     """
     found: dict[str, NDArray[np.generic]] = {}
     counts = dict.fromkeys((rule.text for rule in rules), 0)
@@ -98,7 +96,7 @@ def renamed_tensors(
 
 
 def load_renamed(path: Path, texts: Sequence[str]) -> Weights:
-    """Read weights from a file, and rename them by the rules that these texts are.
+    """Read weights from a file, and rename them by these rules.
 
     Raises:
         NetspecError: `weights/bad-file`; see `rename_rule` and `renamed_tensors`.

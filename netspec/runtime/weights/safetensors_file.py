@@ -1,9 +1,9 @@
-"""Weights as netspec keeps them: safetensors, one tensor a parameter or buffer, under its own name.
+"""Weights as netspec stores them: safetensors, one tensor for each parameter or buffer, by name.
 
 The file's keys are exactly the names of the network, so `torch_module.load_state_dict(
-safetensors.torch.load_file(path))` works strictly. Everything else (the input normalisation, what
-the caller wants to remember) is one JSON text in the header's metadata: safetensors writes several
-entries in no fixed order, and equal training runs should give equal files.
+safetensors.torch.load_file(path))` works strictly. Everything else (the input normalization, and
+what the caller wants to store) is a single JSON text in the header's metadata, because safetensors
+writes several entries in no fixed order, and equal training runs should give equal files.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ from netspec.runtime.weights.safetensors_header import check_header
 _METADATA_KEY = "netspec"
 _NORMALIZATION, _METADATA = "normalization", "metadata"
 _READABLE = ("F64", "F32", "F16", "I64", "I32", "I16", "I8", "U8", "BOOL")
-# How many tensors that do not fit are named.
+# How many mismatched tensors are named.
 _SHOWN = 8
-# And so many characters of a name.
+# How many characters of a name are shown.
 _LONGEST = 200
 _WRITABLE = "fiub"  # NumPy's kinds: float, int, unsigned, bool
 
 
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """What a weights file holds.
+    """The contents of a weights file.
 
     Attributes:
         tensors: Name -> array, as stored (no conversion of types).
-        normalization: How inputs were normalised in training; None in files of other programs.
-        metadata: Whatever text was saved with them.
-        notes: How they were found in the file, in words, where that is not plain.
+        normalization: The normalization of inputs in training; None in files of other programs.
+        metadata: The texts that were saved with them.
+        notes: How they were found in the file, in words, if that is not obvious.
     """
 
     tensors: dict[str, NDArray[np.generic]]
@@ -54,7 +54,7 @@ class Weights:
 
     @property
     def dtype(self) -> str:
-        """What a model of them computes in, so that none is rounded: `float32` or `float64`."""
+        """The type for a model to compute in so that no weight is rounded: `float32` or `float64`."""
         double = any(tensor.dtype == np.float64 for tensor in self.tensors.values())
         return "float64" if double else "float32"
 
@@ -65,13 +65,15 @@ def save_weights(
     normalization: Normalization | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> None:
-    """Write a weights file, whole or not at all; a file that is there stays until the new one is.
+    """Write a weights file, completely or not at all.
+
+    An existing file stays until the new one is complete.
 
     The same arguments give the same bytes.
 
     Raises:
-        NetspecError: `weights/bad-file` where the folder cannot be written to,
-            `weights/bad-tensor` for an array that safetensors has no type for.
+        NetspecError: `weights/bad-file` if the folder cannot be written to, `weights/bad-tensor`
+            for an array of a type that safetensors does not have.
     """
     content = weights_bytes(tensors, normalization, metadata)
     try:
@@ -85,10 +87,10 @@ def weights_bytes(
     normalization: Normalization | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> bytes:
-    """What a weights file holds.
+    """Return the contents of a weights file.
 
     Raises:
-        NetspecError: `weights/bad-tensor` for an array that safetensors has no type for.
+        NetspecError: `weights/bad-tensor` for an array of a type that safetensors does not have.
     """
     from safetensors.numpy import save
 
@@ -98,7 +100,7 @@ def weights_bytes(
                 codes.WEIGHTS_BAD_TENSOR,
                 f"`{name}` holds {tensor.dtype} values, which are not saved",
             )
-    # asarray, not ascontiguousarray, which would give a 0-d array a dimension.
+    # Not ascontiguousarray, which would add a dimension to a 0-d array.
     dense = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
     entry: dict[str, object] = {_METADATA: dict(metadata or {})}
     if normalization is not None:
@@ -108,7 +110,7 @@ def weights_bytes(
 
 
 def load_safetensors(path: Path) -> Weights:
-    """Read a safetensors file; bfloat16 becomes float32. No size in it is believed unchecked.
+    """Read a safetensors file; bfloat16 becomes float32. No size in it is trusted.
 
     Raises:
         NetspecError: `weights/bad-file`, with the reason.
@@ -119,8 +121,8 @@ def load_safetensors(path: Path) -> Weights:
     bfloat16: list[str] = []
     try:
         header = check_header(path)
-        # The library checks the header's size, the offsets and that they neither overlap nor
-        # leave the file, before anything is allocated.
+        # Before anything is allocated, the library checks the size of the header, and that the
+        # offsets neither overlap nor leave the file.
         with safe_open(path, framework="numpy") as file:
             texts: dict[str, str] = file.metadata() or {}
             for name in file.keys():  # noqa: SIM118 - the file is no dict
@@ -146,7 +148,7 @@ def load_safetensors(path: Path) -> Weights:
 
 
 def _widened(path: Path, header: bytes, names: Sequence[str]) -> dict[str, NDArray[np.generic]]:
-    """The bfloat16 tensors of these names, from where the header, which was checked, says they are."""
+    """Read the bfloat16 tensors with these names, at the positions in the header, which was checked."""
     entries, found = json.loads(header), {}
     with open_regular(path) as file:
         for name in names:
@@ -178,7 +180,7 @@ def check_tensors(
 
 
 def the_first(notes: Sequence[str]) -> tuple[str, ...]:
-    """The first few of many notes, and how many more there are."""
+    """Return the first few of many notes, and how many more there are."""
     more = (f"... and {len(notes) - _SHOWN:,} more",) if len(notes) > _SHOWN else ()
     return (*notes[:_SHOWN], *more)
 
@@ -187,8 +189,8 @@ def check_numbers(tensors: Mapping[str, NDArray[np.generic]], dtype: np.dtype[np
     """Check that parameters of `dtype` can hold these numbers.
 
     Raises:
-        NetspecError: `weights/mismatch` for texts and complex numbers, and for finite numbers that would
-            become infinite.
+        NetspecError: `weights/mismatch` for strings and complex numbers, and for finite numbers
+            that would become infinite.
     """
     largest = float(np.finfo(dtype).max)
     for name, tensor in tensors.items():
@@ -208,14 +210,14 @@ def check_numbers(tensors: Mapping[str, NDArray[np.generic]], dtype: np.dtype[np
 
 
 def first_not_finite(tensors: Mapping[str, NDArray[np.generic]]) -> str | None:
-    """The name of the first tensor with an infinite number or NaN; None where there is none."""
+    """Return the name of the first tensor with an infinity or NaN; None if there is none."""
     return next((n for n, t in tensors.items() if not np.isfinite(t).all()), None)
 
 
 def differences(
     tensors: Mapping[str, NDArray[np.generic]], expected: Mapping[str, tuple[int, ...]]
 ) -> list[str]:
-    """What keeps `tensors` from having exactly the `expected` names and shapes, a line each."""
+    """Yield the differences between `tensors` and the `expected` names and shapes, a line for each."""
     notes = [
         f"missing: {short(name)} {list(shape)}"
         for name, shape in expected.items()
@@ -235,7 +237,7 @@ def differences(
 
 
 def short(name: str) -> str:
-    """A name from a file, quoted for a message: it may have any length."""
+    """Quote a name from a file, which may have any length, for a message."""
     return quoted(name, _LONGEST)
 
 

@@ -1,4 +1,4 @@
-"""The header of a safetensors file, looked at before it is parsed."""
+"""Checks the header of a safetensors file before it is parsed."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from netspec.files.regular_file import open_regular
 from netspec.files.unsound import UnsoundFileError
 from netspec.runtime.weights.host import machine_memory
 
-# The library reads no longer header. Ours is mostly text: a mean image is one string of any length.
+# The library accepts no longer header. netspec's is mostly text: a mean image is one string of any
+# length.
 MAX_HEADER = 100_000_000
-# But of each bracket and each comma an object is made. A tensor has nine of them.
+# Parsing makes an object for each bracket and each comma. A tensor has nine of them.
 MAX_ITEMS = 500_000
 
 
 def check_header(path: Path) -> bytes:
     """Read the header; refuse a file that would take more memory or time to parse than weights do.
 
-    Metadata are JSON in JSON: what is nested in them is counted with the rest.
+    The metadata are JSON inside JSON, and their brackets and commas are counted too.
 
     Raises:
-        ValueError: See above, and for a file that fits into no memory here.
-        OSError: It cannot be read, or is no regular file.
+        ValueError: for such a file, and for one larger than this machine's memory.
+        OSError: if it cannot be read, or is not a regular file.
     """
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
@@ -37,7 +38,7 @@ def check_items(header: bytes) -> None:
     """See `check_header`.
 
     Raises:
-        ValueError: It has too many.
+        ValueError: if there are too many.
     """
     if sum(map(header.count, (b"{", b"[", b","))) > MAX_ITEMS:
         raise ValueError("its header has more items than the weights of any net")

@@ -1,7 +1,7 @@
-"""What the tensors of a file are called in a network: names with prefixes, and names of older versions.
+"""Matches the names of tensors in a file with a network's: prefixes, and names of older versions.
 
-Wrappers put prefixes before names: DistributedDataParallel and DataParallel `module.`, a class around
-the network `model.` or `net.`; `torch.compile` puts `_orig_mod.` into them.
+Wrappers add prefixes to names: DistributedDataParallel and DataParallel `module.`, a class around
+the network `model.` or `net.`; `torch.compile` inserts `_orig_mod.`.
 
 PyTorch's modules may no longer have a dot in their own names, so torchvision's DenseNets now say
 `norm1.weight` where their published weights say `norm.1.weight`. The counter of batch norm,
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 _DOTTED_NUMBER = re.compile(r"(?<=[A-Za-z])\.(?=[0-9]+(?:\.|$))")
 _COMPILED = "_orig_mod"
-# A prefix has so many parts at most, and a name with one so many characters more than one without.
+# A prefix has at most this many parts, and makes a name at most this many characters longer.
 _PARTS, _PREFIX = 8, 200
 
 
@@ -40,18 +40,20 @@ class Renaming:
 
 
 def match_names(names: Iterable[str], expected: Collection[str]) -> Renaming:
-    """Find the names of a file that are names of the network but for a prefix or an older spelling.
+    """Find the names in a file that differ from the network's by a prefix or an older spelling.
 
-    A prefix is taken off if more names fit without it than fit as they are, and no other prefix serves
-    as many. An older name has one dot more, between a word and a number. Names that the network has
-    stay, and nothing is renamed to a name that is there already or that two others claim.
+    A prefix is removed if more names match without it than as they are, and no other prefix gives
+    as many matches. An older name has an additional dot between a word and a number. Names that the
+    network has are kept, and nothing is renamed to a name that exists already or that two names
+    would get.
 
     >>> match_names(["module.conv0.weight", "module.norm.1.bias"], {"norm1.bias", "conv0.weight"}).names
     {'module.conv0.weight': 'conv0.weight', 'module.norm.1.bias': 'norm1.bias'}
     """
     given = list(dict.fromkeys(names))
     longest = max(map(len, expected), default=0) + _PREFIX
-    # No longer name can be one of the network's, and taking parts off it could take for ever.
+    # A longer name cannot be one of the network's, and trying to remove its parts could take for
+    # ever.
     strange = {name: name for name in given if name not in expected and len(name) <= longest}
     compiled = {name: _without_compiled(name) for name in strange}
     prefix = _common_prefix(given, compiled.values(), expected)
@@ -67,7 +69,7 @@ def _without_compiled(name: str) -> str:
 
 
 def _common_prefix(given: Iterable[str], strange: Iterable[str], expected: Collection[str]) -> str:
-    """What stands before most names, with its dot; empty if more fit as they are."""
+    """Return the prefix of most names, with its dot; empty if more names match as they are."""
     fitting = sum(name in expected for name in given)
     prefixes: Counter[str] = Counter()
     for name in strange:
@@ -86,7 +88,7 @@ def _common_prefix(given: Iterable[str], strange: Iterable[str], expected: Colle
 def _rename_old(
     bare: Mapping[str, str], expected: Collection[str], taken: Collection[str]
 ) -> dict[str, str]:
-    """The names of the network that names without prefixes mean, each by its name in the file."""
+    """Return the network's names that names without prefixes stand for, each by its name in the file."""
     direct = {name: text for name, text in bare.items() if text in expected and text not in taken}
     there = {*taken, *direct.values()}
     older = {}
@@ -120,7 +122,7 @@ def _notes(found: Mapping[str, str], prefix: str) -> Iterable[str]:
 def fit_state(
     state: Mapping[str, T], expected: Mapping[str, tuple[int, ...]]
 ) -> tuple[dict[str, T], dict[str, tuple[int, ...]]]:
-    """A state under the names that the network expects, and what it must then hold of `expected`.
+    """Return a state by the names of the network, and the entries of `expected` that it must have.
 
     >>> fit_state({"norm.1.bias": 2.5}, {"norm1.bias": (4,), "norm1.num_batches_tracked": ()})
     ({'norm1.bias': 2.5}, {'norm1.bias': (4,)})
@@ -132,5 +134,5 @@ def fit_state(
 
 
 def may_be_missing(name: str) -> bool:
-    """Whether a file may lack this tensor, which then keeps its initial value."""
+    """Return True if a file may lack this tensor, which then keeps its initial value."""
     return name.rpartition(".")[2] == "num_batches_tracked"

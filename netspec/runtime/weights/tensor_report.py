@@ -1,4 +1,4 @@
-"""What weights hold, tensor by tensor, and how two sets of weights differ."""
+"""Describes weights tensor by tensor, and how two sets of weights differ."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Verdict = Literal["equal", "differs", "shape", "first", "second"]
 
 @dataclass(frozen=True)
 class TensorStatistics:
-    """A tensor in numbers.
+    """The statistics of a tensor.
 
     Attributes:
         name, shape, dtype: as stored.
-        mean, std: of its finite numbers; None where there are none.
+        mean, std: of its finite numbers; None if there are none.
         least, largest: likewise.
         not_finite: how many numbers are infinite or NaN.
     """
@@ -39,7 +39,7 @@ class TensorStatistics:
 
 
 def statistics_of(name: str, tensor: NDArray[Any]) -> TensorStatistics:
-    """The statistics of a tensor, computed in float64; `std` is that of all its numbers (ddof = 0)."""
+    """Compute a tensor's statistics in float64; `std` is that of all its numbers (ddof = 0)."""
     numbers = tensor.astype(np.float64).ravel()
     finite = numbers[np.isfinite(numbers)]
     shape, dtype = tensor.shape, tensor.dtype.newbyteorder("=").name
@@ -62,7 +62,7 @@ class TensorList:
     bytes: int
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, for JSON."""
+        """Return everything as a dict, for JSON."""
         rows = [
             {
                 "name": t.name, "shape": list(t.shape), "dtype": t.dtype, "mean": t.mean, "std": t.std,
@@ -73,7 +73,7 @@ class TensorList:
         return {"tensors": rows, "numbers": self.numbers, "bytes": self.bytes}
 
     def text(self, width: int | None) -> str:
-        """A table; names are cut to fit a width."""
+        """Return a table; names are shortened to fit a width."""
         odd = any(t.not_finite for t in self.tensors)
         titles = ["mean", "std", "min", "max", *(["not finite"] if odd else [])]
         columns = [name_column("tensor"), text_column("shape"), text_column("type")]
@@ -93,7 +93,7 @@ class TensorList:
 
 
 def tensor_list(tensors: Tensors) -> TensorList:
-    """The statistics of all tensors, in the order of the file."""
+    """Return the statistics of all tensors, in the order of the file."""
     found = tuple(statistics_of(name, tensor) for name, tensor in tensors.items())
     numbers = sum(tensor.size for tensor in tensors.values())
     return TensorList(found, numbers, sum(tensor.nbytes for tensor in tensors.values()))
@@ -101,14 +101,14 @@ def tensor_list(tensors: Tensors) -> TensorList:
 
 @dataclass(frozen=True)
 class TensorChange:
-    """A tensor in two files, or in one of them.
+    """A tensor that is in two files, or in one of them.
 
     Attributes:
         name: in the first file, or in the second if it is there alone.
         verdict: see `Verdict`.
         shapes: its shape in the files that have it.
-        largest: the largest absolute difference, if the shapes are equal; infinite where NaN meets a
-            number.
+        largest: the largest absolute difference, if the shapes are equal; infinite if one is NaN
+            and the other is not.
         relative: that, relative to the largest absolute number of the first file's tensor.
     """
 
@@ -128,11 +128,11 @@ class WeightsComparison:
 
     @property
     def equal(self) -> bool:
-        """Whether they hold the same tensors with the same numbers, whatever they are stored as."""
+        """Return True if both have the same tensors and numbers, whatever type they are stored in."""
         return all(change.verdict == "equal" for change in self.changes)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, for JSON."""
+        """Return everything as a dict, for JSON."""
         rows = [
             {
                 "name": c.name, "verdict": c.verdict, "shapes": [list(shape) for shape in c.shapes],
@@ -143,7 +143,7 @@ class WeightsComparison:
         return {"equal": self.equal, "tensors": rows, "notes": list(self.notes)}
 
     def text(self, width: int | None) -> str:
-        """The tensors that differ, as a table, and how many are equal."""
+        """Return a table of the tensors that differ, and how many are equal."""
         different = [change for change in self.changes if change.verdict != "equal"]
         equal = len(self.changes) - len(different)
         summary = f"{equal:,} of {len(self.changes):,} tensors are equal"
@@ -155,7 +155,7 @@ class WeightsComparison:
 
 
 def compare_weights(first: Tensors, second: Tensors) -> WeightsComparison:
-    """Compare two sets of weights by name; prefixes and older names in the second are seen through."""
+    """Compare two sets of weights by name, despite prefixes and older names in the second."""
     matched = match_names(second, first)
     there = {matched.names.get(name, name): tensor for name, tensor in second.items()}
     changes = [_compared(name, tensor, there.get(name)) for name, tensor in first.items()]
@@ -177,7 +177,7 @@ def _compared(name: str, ours: NDArray[Any], theirs: NDArray[Any] | None) -> Ten
         return TensorChange(name, "equal", shapes, 0.0, 0.0)
     with np.errstate(invalid="ignore", over="ignore"):
         apart = np.abs(ours.astype(np.float64) - theirs.astype(np.float64))
-    # The same infinity, or NaN in both, is no difference.
+    # The same infinity, or NaN in both, is not a difference.
     same = (ours == theirs) | ((ours != ours) & (theirs != theirs))  # noqa: PLR0124
     apart = np.where(same, 0.0, np.where(np.isnan(apart), np.inf, apart))
     largest = float(apart.max())

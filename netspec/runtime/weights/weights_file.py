@@ -1,7 +1,7 @@
-"""Weights from any file that people have them in: what it holds decides, not what it is called.
+"""Weights from any kind of file: the content determines the format, not the name.
 
-Read are safetensors, also in shards with an index, the checkpoints of PyTorch, and archives of NumPy.
-All of it is data: no code in a file is run, and no size in it is believed unchecked.
+The formats are safetensors, also in shards with an index, checkpoints of PyTorch, and archives of
+NumPy. Files are read as data: no code in them is executed, and no size in them is trusted.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ from netspec.runtime.weights.host import machine_memory
 from netspec.runtime.weights.pytorch_file import load_pytorch
 from netspec.runtime.weights.safetensors_file import Weights, load_safetensors
 
-# Where a run keeps the weights that it ended with.
+# The final weights in the folder of a run.
 RUN_WEIGHTS = "weights.safetensors"
 _INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
-# What a folder may hold, the first of them that is there: a run's, or what Hugging Face's libraries save.
+# The files of a folder, of which the first that exists is read: a run's, or those that Hugging
+# Face's libraries save.
 _IN_FOLDERS = (RUN_WEIGHTS, "model.safetensors", _INDEXES[0], "pytorch_model.bin", _INDEXES[1])
 # An index has a line for each tensor.
 _MAX_INDEX, _MAX_SHARDS = 1 << 26, 10_000
@@ -45,7 +46,7 @@ def load_weights(path: str | os.PathLike[str]) -> Weights:
     - The index of a model in shards (`model.safetensors.index.json`), whose files lie beside it.
     - A folder with one of these: of a run, or as Hugging Face's libraries save a model.
 
-    Numbers are as stored, but for bfloat16, which becomes float32.
+    Numbers are as stored, except for bfloat16, which becomes float32.
 
     Raises:
         NetspecError: `weights/bad-file`, with the reason.
@@ -62,7 +63,7 @@ def load_weights(path: str | os.PathLike[str]) -> Weights:
 
 
 def _in_folder(path: Path) -> Path:
-    """The file itself, or that of a folder."""
+    """Return the file itself, or the weights file of a folder."""
     if not path.is_dir():
         return path
     for name in _IN_FOLDERS:
@@ -78,7 +79,8 @@ def _in_folder(path: Path) -> Path:
 def _reader(path: Path, *, in_shards: bool = True) -> Callable[[Path], Weights]:
     with open_regular(path) as file:
         start, size = file.read(9), os.fstat(file.fileno()).st_size
-    # The length of its header comes first, whose bytes may look like the start of anything.
+    # A safetensors file begins with the length of its header, whose bytes may look like any other
+    # format.
     if start[8:] == b"{" and int.from_bytes(start[:8], "little") <= size:
         return load_safetensors
     if start.startswith(_ZIP):
