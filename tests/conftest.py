@@ -1,4 +1,4 @@
-"""What test files share."""
+"""Fixtures and hooks for all test files."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-# No test depends on what this machine is good at, here or in a process that it starts; those of the
-# choice make it themselves.
+# No test may depend on which emitter is faster on this machine, here or in a process that it
+# starts. Tests of that choice make it themselves.
 os.environ["NETSPEC_EMITTERS"] = "numpy"
 
 
 @dataclass(frozen=True)
 class Finished:
-    """What a command line left behind."""
+    """The results of a command line."""
 
     code: int
     out: str
@@ -32,7 +32,7 @@ Write = Callable[..., Path]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what is parametrized with the backend `torch` where PyTorch is not installed."""
+    """Skip tests that are parametrized with the backend `torch` if PyTorch is not installed."""
     if importlib.util.find_spec("torch") is not None:
         return
     for item in items:
@@ -44,7 +44,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run `netspec` with these arguments, in this process, as where no width is known."""
+    """Run `netspec` with these arguments in this process, with no known terminal width."""
     from netspec.cli import main
 
     monkeypatch.delenv("COLUMNS", raising=False)
@@ -60,7 +60,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    """Write a text (its common indentation taken off) to a file of this test's folder."""
+    """Write a text, without its common indentation, to a file in this test's folder."""
 
     def write_text(text: str, name: str = "test.net") -> Path:
         path = tmp_path / name

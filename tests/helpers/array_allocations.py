@@ -1,7 +1,8 @@
-"""Every array that NumPy allocates data for, and which line asked for it.
+"""Records each allocation of array data by NumPy, and the line that caused it.
 
-NumPy takes its memory from a handler that can be exchanged (NEP 49), from C; `ctypes` reaches that.
-It counts what `tracemalloc` would, as it happens: memory that is given back at once as well.
+NumPy gets its memory from a handler that C code can replace (NEP 49); `ctypes` does that here. The
+handler counts what `tracemalloc` would, but at each allocation, so it also sees memory that is
+freed immediately.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ _log: list[Allocation] = []
 
 @dataclass
 class Held:
-    """Bytes of array data: at the moment, and at most."""
+    """Bytes of array data: now, and at the peak."""
 
     now: int = 0
     most: int = 0
@@ -92,14 +93,14 @@ def _free(_: int, old: int, size: int) -> None:
     _libc.free(old)
 
 
-# Arrays made meanwhile are given back through it later: it lives as long as the process.
+# Arrays made while it is active are freed through it later, so it lives as long as the process.
 _handler = _Handler(
     b"noted", 1, None, _Malloc(_malloc), _Calloc(_calloc), _Realloc(_realloc), _Free(_free)
 )
 
 
 def _api(index: int) -> ctypes._NamedFuncPointer:
-    """A function of NumPy's C API by its place in the table."""
+    """Return a function of NumPy's C API by its index in the table."""
     core = np._core if hasattr(np, "_core") else np.core
     capsule = core._multiarray_umath._ARRAY_API
     pointer = ctypes.pythonapi.PyCapsule_GetPointer
@@ -110,7 +111,7 @@ def _api(index: int) -> ctypes._NamedFuncPointer:
 
 @contextmanager
 def noted() -> Iterator[list[Allocation]]:
-    """The allocations of this thread while it is open."""
+    """Record the allocations of this thread while the context is active."""
     new = ctypes.pythonapi.PyCapsule_New
     new.restype, new.argtypes = ctypes.py_object, [_POINTER, ctypes.c_char_p, _POINTER]
     set_handler = _api(304)  # PyDataMem_SetHandler
@@ -123,7 +124,7 @@ def noted() -> Iterator[list[Allocation]]:
 
 
 def peak_of_arrays(work: Callable[[], object]) -> int:
-    """The most bytes of array data that `work` holds at once, beyond what was there before."""
+    """Return the most bytes of array data that `work` holds at once, beyond what was held before."""
     with noted():
         before = _held.now
         _held.most = before

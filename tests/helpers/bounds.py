@@ -1,4 +1,4 @@
-"""What a hostile file may take: a limit on the memory of this process, and its processor time."""
+"""Limits on what handling a hostile file may cost: memory of this process, and processor time."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ MEGABYTES, SECONDS = 500, 2.0
 
 
 def address_space() -> int:
-    """The bytes of memory that this process has asked for."""
+    """Return the bytes of memory that this process has reserved."""
     pages = int(Path("/proc/self/statm").read_text("ascii").split()[0])
     return pages * resource.getpagesize()
 
 
 @contextmanager
 def within_bounds(megabytes: int = MEGABYTES, seconds: float = SECONDS) -> Iterator[None]:
-    """Fail where more memory is asked for than that, or more time is taken."""
+    """Fail if the context uses more memory or processor time than this."""
     if not Path("/proc/self/statm").exists():
         pytest.skip("the memory of a process is known on Linux alone")
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
@@ -32,7 +32,7 @@ def within_bounds(megabytes: int = MEGABYTES, seconds: float = SECONDS) -> Itera
     try:
         yield
     except NetspecError as error:
-        if "MemoryError" in str(error) or "allocate" in str(error):  # that is no error of the file
+        if "MemoryError" in str(error) or "allocate" in str(error):  # not the file's error
             pytest.fail(str(error))
         raise
     finally:

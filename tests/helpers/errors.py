@@ -1,4 +1,4 @@
-"""What tests ask of errors."""
+"""Checks of errors that tests share."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ from netspec.diagnostics import NetspecError
 
 
 def fails(code: str, *parts: str) -> AbstractContextManager[pytest.ExceptionInfo[NetspecError]]:
-    """A block that raises a `NetspecError` of this code; its text has these patterns, in order."""
+    """Expect a `NetspecError` with this code, whose text contains these patterns in order."""
     return pytest.raises(NetspecError, match="(?s)" + ".*".join([rf"\[{code}\]", *parts]))

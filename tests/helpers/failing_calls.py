@@ -1,4 +1,6 @@
-"""A system that refuses one call: the n-th that opens, writes, renames or removes in a folder."""
+"""A system in which one call fails: the n-th that opens, writes, renames or removes something in a
+folder.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ from typing import Any
 from unittest import mock
 
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EACCES)
-# Calls of `os` that take a path first, and those that take a number of an open file.
+# The calls of `os` whose first argument is a path, and those whose first argument is a file
+# descriptor.
 _OF_PATHS = ("open", "mkdir", "rmdir", "unlink", "remove", "rename", "replace", "chmod")
 _OF_FILES = ("fsync", "ftruncate", "close", "write")
 
@@ -22,11 +25,11 @@ class FailingCalls:
     """Counts the calls that touch a folder, and lets one of them fail.
 
     Args:
-        folder: nothing outside of it fails.
-        number: of the call that fails, from 0; None for none.
+        folder: the folder; nothing outside of it fails.
+        number: the number of the call that fails, from 0; None if none fails.
 
     Attributes:
-        made: every call so far, in words.
+        made: a description of every call so far.
     """
 
     def __init__(self, folder: Path, number: int | None = None) -> None:
@@ -35,7 +38,7 @@ class FailingCalls:
         self.made: list[str] = []
 
     def reach(self, what: str, path: object) -> None:
-        """Take note of a call, and fail if it is its turn."""
+        """Record a call, and fail if it is the one that must fail."""
         place = os.path.join(os.getcwd(), os.fsdecode(path))  # type: ignore[arg-type]
         if not f"{place}{os.sep}".startswith(f"{self._folder}{os.sep}"):
             return
@@ -46,7 +49,7 @@ class FailingCalls:
 
 
 class _File:
-    """A file whose writes and whose end can fail."""
+    """A file whose writes can fail, and its `close`."""
 
     def __init__(self, file: Any, calls: FailingCalls, path: str) -> None:
         self._file, self._calls, self._path = file, calls, path
@@ -84,7 +87,7 @@ def _path_of(handle: int) -> str:
 
 @contextmanager
 def failing(folder: Path, number: int | None = None) -> Iterator[FailingCalls]:
-    """While this lasts, one call in a folder fails."""
+    """Let one call in a folder fail while the context is active."""
     calls = FailingCalls(folder, number)
     real_open, real_fdopen = builtins.open, os.fdopen
 
@@ -99,7 +102,7 @@ def failing(folder: Path, number: int | None = None) -> Iterator[FailingCalls]:
     def of_file(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
         def call(handle: Any, *others: Any) -> Any:
             path = _path_of(handle if isinstance(handle, int) else handle.fileno())
-            if name == "close":  # what fails to close is closed
+            if name == "close":  # a file is closed even if `close` fails
                 real(handle, *others)
                 calls.reach(name, path)
                 return None

@@ -1,4 +1,4 @@
-"""Mutations of files that have a structure: of their bytes, JSON, pickles, archives and chunks."""
+"""Mutations of structured files: of their bytes, and of JSON, pickles, archives and chunks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def nested(rng: random.Random) -> Any:
 
 
 def odd_value(rng: random.Random) -> Any:
-    """A value that JSON and pickles have, and that is seldom where it stands."""
+    """Return a value that JSON and pickles can hold, but that is rarely expected."""
     return rng.choice(
         [
             lambda: rng.choice(NUMBERS),
@@ -42,7 +42,7 @@ def odd_value(rng: random.Random) -> Any:
 
 
 def change_bytes(rng: random.Random, raw: bytes) -> bytes:
-    """A file after some edits of its bytes."""
+    """Return a file after some edits of its bytes."""
     data = bytearray(raw)
     for _ in range(rng.choice([1, 1, 1, 3, 10])):
         if data:
@@ -52,7 +52,9 @@ def change_bytes(rng: random.Random, raw: bytes) -> bytes:
 
 
 def _place(rng: random.Random, size: int) -> int:
-    """Most of what matters is at the beginning or at the end."""
+    """Return a position that is mostly near the beginning or the end, where most of what matters
+    is.
+    """
     ends = [min(64, size), size]
     return (
         rng.randrange(rng.choice(ends))
@@ -102,7 +104,7 @@ _EDITS: list[Callable[[random.Random, bytearray, int, int], None]] = [
 
 
 def change_json(rng: random.Random, value: Any) -> Any:
-    """A value as JSON has it, after some edits somewhere in it."""
+    """Return a JSON value after some edits anywhere in it."""
     value = json.loads(json.dumps(value))
     for _ in range(rng.choice([1, 1, 2, 5])):
         value = _edited(rng, value)
@@ -131,7 +133,7 @@ def _edited(rng: random.Random, value: Any) -> Any:
 
 
 def to_json(value: Any) -> bytes:
-    """Its text; numbers of any length, and what is no number."""
+    """Return the text of a JSON value, which may have numbers of any length, and NaN."""
     return json.dumps(value).encode()
 
 
@@ -139,7 +141,7 @@ def to_json(value: Any) -> bytes:
 
 
 def change_pickle(rng: random.Random, raw: bytes) -> bytes:
-    """A pickle after some edits of its operations."""
+    """Return a pickle after some edits of its operations."""
     try:
         places = [place or 0 for *_, place in pickletools.genops(raw)]
     except ValueError:
@@ -189,7 +191,7 @@ def change_archive(
     members: dict[str, bytes],
     change: Callable[[random.Random, str, bytes], bytes],
 ) -> bytes:
-    """A zip archive of members, one of which is changed, or their names or number."""
+    """Return a zip archive of members, after a change of one of them, or of their names or number."""
     listed = list(members.items())
     at = rng.randrange(len(listed))
     name, content = listed[at]
@@ -228,7 +230,7 @@ def change_archive(
 
 
 def change_png(rng: random.Random, raw: bytes) -> bytes:
-    """A PNG file after an edit of its chunks; their checksums are right."""
+    """Return a PNG file after an edit of its chunks. Their checksums are correct."""
     chunks, at = [], 8
     while at + 8 <= len(raw):
         (length,) = struct.unpack(">I", raw[at : at + 4])
@@ -267,7 +269,7 @@ _CHUNKS = [
 
 
 def change_jpeg(rng: random.Random, raw: bytes) -> bytes:
-    """A JPEG file after an edit of its segments."""
+    """Return a JPEG file after an edit of its segments."""
     places = [i for i in range(len(raw) - 3) if raw[i] == 0xFF and raw[i + 1] not in (0, 0xFF)]
     if not places:
         return change_bytes(rng, raw)

@@ -1,7 +1,8 @@
-"""What the fuzzers share: cases are made, written and carried out, and what goes wrong is kept.
+"""The framework of the fuzzers: it makes cases, writes their files, runs them and keeps the
+failures.
 
-Each case must end in an ordinary error or a result: never in another exception, never after more than
-`MAX_SECONDS` of processor time, and never in a process that has grown by more than `MAX_MEGABYTES`.
+Each case must end with a result or an ordinary error. It must not raise any other exception, take
+more than `MAX_SECONDS` of processor time, or let the process grow by more than `MAX_MEGABYTES`.
 """
 
 from __future__ import annotations
@@ -28,20 +29,21 @@ ROOT = Path(__file__).parents[2]
 MAX_SECONDS = 2.0
 MAX_MEGABYTES = 500
 MAX_FAILURES = 20
-# A case that is not over by then will never be: the process ends, and says where it was.
+# A case that takes this long hangs: the process ends, and prints where it was.
 _HANGS = 120.0
-# A process lives so long: one that is killed loses little, and memory is its own.
+# A worker process runs for this long. So little is lost if one is killed, and its memory is its
+# own.
 _SHIFT = 300.0
 
 
 @dataclass(frozen=True)
 class Case:
-    """Something to carry out.
+    """One case to run.
 
     Attributes:
-        kind: What it is, in a word.
-        files: Contents by path below the folder of the case.
-        seed: For what is chosen while it is carried out.
+        kind: The kind of case, in a word.
+        files: The contents of its files, by path below the folder of the case.
+        seed: The seed of random choices while it runs.
     """
 
     kind: str
@@ -50,12 +52,12 @@ class Case:
 
 
 class Target(Protocol):
-    """What is fuzzed.
+    """The code that is fuzzed.
 
     Attributes:
-        module: That is run as a program.
-        seconds: Of processor time that a good case takes.
-        megabytes: That the process has after the good cases.
+        module: The module that is run as a program.
+        seconds: The processor time of a good case.
+        megabytes: The size of the process after the good cases.
     """
 
     module: str
@@ -63,21 +65,21 @@ class Target(Protocol):
     megabytes: float
 
     def case(self, rng: random.Random) -> Case:
-        """The next case."""
+        """Return the next case."""
         ...
 
     def carry_out(self, folder: Path, case: Case) -> Iterable[str]:
-        """Do what the case is about; the codes of the errors that it ends in.
+        """Run a case, and return the codes of the errors that it ends with.
 
         Raises:
-            Exception: whatever should not happen.
+            Exception: anything that should not happen.
         """
         ...
 
 
 @dataclass
 class Report:
-    """What a run of a fuzzer did and found."""
+    """What a fuzzer ran, and what it found."""
 
     executions: Counter[str] = field(default_factory=Counter)
     codes: Counter[str] = field(default_factory=Counter)
@@ -96,9 +98,9 @@ class Report:
 
 
 def megabytes() -> float:
-    """The largest this process has been."""
-    # A process inherits `ru_maxrss` from the one that started it, and a test runner may be large;
-    # Linux counts the peak of this program alone in its status.
+    """Return the peak size of this process."""
+    # A process inherits `ru_maxrss` from its parent, and a test runner may be large. Linux has the
+    # peak of this program alone in its status.
     with contextlib.suppress(OSError):
         status = Path("/proc/self/status").read_text("ascii")
         if found := re.search(r"^VmHWM:\s*(\d+) kB$", status, re.MULTILINE):
@@ -107,7 +109,7 @@ def megabytes() -> float:
 
 
 def fuzz(target: Target, seconds: float, seed: int, folder: Path) -> Report:
-    """Fuzz in this process for a time; `folder` is for the files of each case in turn."""
+    """Fuzz in this process for some seconds. `folder` holds the files of each case in turn."""
     rng, report = random.Random(seed), Report()
     end = time.monotonic() + seconds
     while time.monotonic() < end and len(report.failures) < MAX_FAILURES:
@@ -129,7 +131,7 @@ def _write(folder: Path, files: Mapping[str, bytes]) -> None:
 
 
 def _carry_out(target: Target, folder: Path, case: Case, report: Report) -> Iterable[str]:
-    """What is wrong with what a case did."""
+    """Yield what is wrong with the run of a case."""
     faulthandler.dump_traceback_later(_HANGS, exit=True)
     start = time.process_time()
     try:
@@ -143,14 +145,14 @@ def _carry_out(target: Target, folder: Path, case: Case, report: Report) -> Iter
     grown = megabytes() - target.megabytes
     if taken - target.seconds > MAX_SECONDS:
         yield f"took {taken:.1f} s of processor time"
-    # The peak of a process never sinks: what is told once is not told again.
+    # The peak of a process never decreases, so it is reported only once.
     if grown > MAX_MEGABYTES >= report.megabytes:
         yield f"grew by {grown:.0f} MB"
     report.slowest, report.megabytes = max(report.slowest, taken), max(report.megabytes, grown)
 
 
 def run_program(target: type[Target], about: str) -> int:
-    """The command line of a fuzzer; what fails is written to `--out`."""
+    """Run the command line of a fuzzer. Failing cases are written to `--out`."""
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seed", type=int, default=0)

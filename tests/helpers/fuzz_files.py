@@ -1,4 +1,5 @@
-"""A fuzzer for all files but `.net`: recipes, weights, data sets, pictures and run folders.
+"""A fuzzer for all kinds of files except `.net`: recipes, weights, data sets, pictures and run
+folders.
 
     python -m tests.helpers.fuzz_files --seconds 1800 --seed 0 --out found/
 
@@ -79,10 +80,10 @@ class Kind:
     """A kind of file.
 
     Attributes:
-        good: Files that are sound.
-        mutate: Files that may not be.
-        use: What is done with them; what of it ends in a code without raising.
-        weight: How often it is drawn.
+        good: Valid files.
+        mutate: Returns files that may be invalid.
+        use: Reads the files, and returns the codes of errors that are reported without raising.
+        weight: How often the kind is drawn.
     """
 
     good: Files
@@ -108,7 +109,7 @@ _VALUES = [
 
 
 def _odd_options(rng: random.Random) -> str:
-    """Lines of TOML, each of an option that there is and a value that it may have."""
+    """Return lines of TOML, each with an existing option and a possible value."""
     lines = [
         f"{name} = {rng.choice(_VALUES)}" for name in rng.sample(list(OPTIONS), rng.randint(1, 5))
     ]
@@ -183,7 +184,7 @@ def safetensors() -> Kind:
         if rng.random() < 0.2:
             return {"w.safetensors": change.change_bytes(rng, good)}
         changed = json.loads(json.dumps(header))
-        if rng.random() < 0.4:  # in the metadata, and in what is JSON in them
+        if rng.random() < 0.4:  # in the metadata, and in the JSON in it
             entry = json.loads(changed["__metadata__"]["netspec"])
             stored = json.loads(entry["normalization"])
             entry["normalization"] = json.dumps(change.change_json(rng, stored))
@@ -196,7 +197,7 @@ def safetensors() -> Kind:
 
     def use(folder: Path, rng: random.Random) -> None:
         with contextlib.suppress(ValueError):
-            read_tensors(folder / "w.safetensors")  # as programs with NumPy alone do it
+            read_tensors(folder / "w.safetensors")  # as programs that only have NumPy do it
         _use_weights(folder / "w.safetensors", model)
 
     return Kind({"w.safetensors": good}, mutate, use)
@@ -249,7 +250,10 @@ def checkpoints(zipped: bool) -> Kind | None:
 
 
 def pickle_operations(stream: io.BytesIO) -> Iterable[object]:
-    """Those of the pickle at a position; the stream is left behind it."""
+    """Yield the operations of the pickle at the stream's position.
+
+    The stream is left behind the pickle.
+    """
     import pickletools
 
     return pickletools.genops(stream)
@@ -281,7 +285,7 @@ _TYPES = [
 
 
 def change_npy(rng: random.Random, name: str, raw: bytes) -> bytes:
-    """An `.npy` file after an edit of its header or of its numbers."""
+    """Return an `.npy` file after an edit of its header or its numbers."""
     what = rng.random()
     header = raw[10:128].decode("latin-1")
     if what < 0.4:
@@ -402,7 +406,7 @@ def _pictures() -> dict[str, bytes]:
 
 
 def change_picture(rng: random.Random, name: str, raw: bytes) -> bytes:
-    """A picture after an edit of its parts."""
+    """Return a picture after an edit of its parts."""
     one = change.change_png if name.endswith("png") else change.change_jpeg
     for _ in range(rng.choice([1, 1, 2])):
         raw = one(rng, raw) if len(raw) > 30 else raw
@@ -483,7 +487,7 @@ _NAMES = [
 
 # ------------------------------------------------------------------------------------ run folders
 
-# Each ends a part of a run's life; training takes two steps.
+# Each command is a part of a run's life. Training takes two steps.
 COMMANDS = (
     ("runs",), ("runs", "--compare"), ("runs", "--format", "json"), ("summarize",), ("check",),
     ("eval", "--part", "test"), ("train", "--epochs", "2", "--quiet", "--resume"),
@@ -541,7 +545,7 @@ def run_folders() -> Kind:
 
 
 def _changed_part(rng: random.Random, name: str, raw: bytes, last: Checkpoint) -> Files:
-    """A file of a run after an edit that its kind has; nothing where it is gone."""
+    """Return a file of a run after an edit that suits its kind, or nothing if the file is removed."""
     if rng.random() < 0.05:
         return {}
     if name == "run.json" and rng.random() < 0.9:
@@ -559,7 +563,7 @@ def _changed_part(rng: random.Random, name: str, raw: bytes, last: Checkpoint) -
 
 
 def _changed_checkpoint(rng: random.Random, last: Checkpoint) -> bytes:
-    """With a checksum that fits."""
+    """Return a changed checkpoint whose checksum is correct."""
     tensors, state = dict(last.tensors), dict(last.state)
     if rng.random() < 0.6:
         changed = change.change_json(rng, state)
@@ -579,7 +583,7 @@ def _changed_checkpoint(rng: random.Random, last: Checkpoint) -> bytes:
 
 
 def _bounded(facts: Any) -> Any:
-    """A run that asks for much work is no bad file."""
+    """Limit the work that a run asks for, because a run that asks for much work is not a bad file."""
     options = facts.get("options") if isinstance(facts, dict) else None
     for name in ("epochs", "threads", "processes"):
         if isinstance(options, dict) and name in options and isinstance(options[name], int):
@@ -588,7 +592,7 @@ def _bounded(facts: Any) -> Any:
 
 
 def _command(arguments: list[str]) -> list[str]:
-    """A command line; the codes of the errors that it tells."""
+    """Run a command line, and return the codes of the errors that it prints."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = main(arguments)
@@ -608,12 +612,12 @@ def _no_download(*_: object) -> Path:
 
 
 class FilesOfAnyKind:
-    """See `Target`."""
+    """The kinds of files above; see `Target`."""
 
     module = "tests.helpers.fuzz_files"
 
     def __init__(self) -> None:
-        # A set that lacks a file is neither found elsewhere nor downloaded.
+        # A data set that lacks a file must not be found elsewhere or downloaded.
         os.environ["NETSPEC_DATA_DIR"] = tempfile.gettempdir() + "/nowhere"
         idx_file.download = cifar_file.download = _no_download
         os.environ["NETSPEC_DEBUG"] = "1"

@@ -1,6 +1,6 @@
-"""Golden files: expected texts beside the inputs that give them.
+"""Golden files: expected texts, beside the inputs that produce them.
 
-`UPDATE_GOLDEN=1 pytest tests` writes what came out; read the difference before it is committed.
+`UPDATE_GOLDEN=1 pytest tests` writes the actual texts. Read the difference before you commit it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def check_golden(path: Path, actual: str) -> None:
-    """Compare a text with the file that holds what it should be."""
+    """Compare a text with a golden file, or update the file."""
     if os.environ.get("UPDATE_GOLDEN"):
         path.write_text(actual, "utf-8")
     assert path.is_file(), f"{path.name} is missing; UPDATE_GOLDEN=1 writes it"

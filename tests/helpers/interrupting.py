@@ -1,4 +1,6 @@
-"""Interrupts at random moments of a call, by a signal or from another thread; the next answer is right.
+"""Interrupts calls at random moments, by a signal or from another thread.
+
+The next answer must be right.
 
 python -m tests.helpers.interrupting --count 5000 --seed 0
 """
@@ -32,17 +34,18 @@ _RNG = np.random.default_rng(0)
 X, Y = _RNG.standard_normal((16, 1, 8, 8)).astype("f4"), _RNG.integers(0, 3, 16)
 DATA = netspec.Dataset("made", _RNG.integers(0, 256, (48, 1, 8, 8)).astype("u1"),
                        np.arange(48) % 3, X[:0], Y[:0], 3)  # fmt: skip
-# So long may a call take that answers at once; the machine may be busy.
+# A call that normally answers at once may take this long, because the machine may be busy.
 SECONDS = 60.0
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What is interrupted: how it is made, called, and made as it was.
+    """What is interrupted: how an object is made, called, and restored to its first state.
 
-    One that starts threads is interrupted by signals alone: for a moment a new thread has the number of
-    the one that starts it, and an exception that is sent there then (seen with Python 3.11) ends the
-    new one before it has said that it runs, for which the other waits.
+    A kind that starts threads is interrupted by signals only. For a moment a new thread has the
+    number of the thread that starts it. An exception that is sent to that number then (seen with
+    Python 3.11) ends the new thread before it reports that it runs, and the other thread waits for
+    that report.
     """
 
     make: Callable[[], Any]
@@ -82,12 +85,12 @@ KINDS = {
 
 
 class WrongAnswer(Exception):  # noqa: N818
-    """After an interrupt."""
+    """An answer after an interrupt is wrong, or does not come."""
 
 
 @contextmanager
 def threads(count: int) -> Iterator[None]:
-    """Kernels share out even small work among so many threads."""
+    """Let kernels divide even small work among this many threads."""
     names = ("_threads", "WORTH_A_THREAD", "WORTH_A_PART")
     before = [getattr(parallel, name) for name in names]
     for name, value in zip(names, (count, 1, 1), strict=True):
@@ -100,7 +103,10 @@ def threads(count: int) -> Iterator[None]:
 
 
 def by_signal(call: Callable[[], object], seconds: float) -> bool:
-    """Make a call in the main thread, interrupted after a time; whether it was."""
+    """Make a call in the main thread, and interrupt it after a time.
+
+    Return whether it was interrupted.
+    """
     armed = [True]
 
     def interrupt(*_: object) -> None:
@@ -123,7 +129,10 @@ def by_signal(call: Callable[[], object], seconds: float) -> bool:
 
 
 def by_thread(call: Callable[[], object], seconds: float) -> bool:
-    """Make a call in a thread, which gets the exception from outside after a time."""
+    """Make a call in a thread, which another thread interrupts after a time.
+
+    Return whether it was interrupted.
+    """
     interrupted, over, errors = [False], threading.Event(), list[BaseException]()
 
     def work() -> None:
@@ -154,7 +163,7 @@ def by_thread(call: Callable[[], object], seconds: float) -> bool:
 
 
 def elsewhere(call: Callable[[], Any]) -> Any:
-    """What a call gives in a thread of its own: a lock that was left closed shows there."""
+    """Return the result of a call in a new thread, in which a lock that was left locked would show."""
     found: list[Any] = []
     thread = threading.Thread(target=lambda: found.append(call()), daemon=True)
     thread.start()
@@ -166,27 +175,27 @@ def elsewhere(call: Callable[[], Any]) -> Any:
 
 
 def equal(ours: Any, theirs: Any) -> bool:
-    """Whether two answers are the same, to the bit."""
+    """Whether two answers are equal, bit for bit."""
     if isinstance(theirs, list):
         return all(map(np.array_equal, ours, theirs))
     return np.array_equal(ours, theirs)
 
 
 def interrupt_many(name: str, workers: int, count: int, seed: int) -> int:
-    """Interrupt calls until so many were, and look at each next answer.
+    """Interrupt calls until `count` of them were interrupted, and check the answer after each.
 
     Returns:
-        How many calls it took.
+        The number of calls that were made.
 
     Raises:
-        WrongAnswer: where a next answer is not what it was before, or does not come.
+        WrongAnswer: if an answer differs from the one before any interrupt, or does not come.
     """
     kind, rng = KINDS[name], random.Random(f"{name} {workers} {seed}")
     with threads(workers):
         each = kind.make()
         kind.restore(each)
         expected = kind.call(each)
-        lengths = {True: 0.0, False: 0.0}  # of the first calls, which record, and of the others
+        lengths = {True: 0.0, False: 0.0}  # duration of a first call, which records, and of others
         fresh, hits, calls = True, 0, 0
         begin = time.perf_counter()
         kind.call(kind.make())

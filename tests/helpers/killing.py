@@ -1,7 +1,8 @@
-"""Runs that are killed: a small server that starts them fast, and what must be left of them.
+"""Runs that are killed: a small server that starts them quickly, and checks of what is left of
+them.
 
-The server is a process that has loaded netspec and started no thread; each run is a fork of it, so that
-a kill can hit any moment of a run without the seconds that a start takes.
+The server is a process that has loaded netspec and has started no threads. Each run is a fork of
+it, so that a kill can hit any moment of the run, without waiting seconds for a start.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from tests.conftest import Run
 
 ROOT = Path(__file__).parents[2]
 
-# Dropout, batch norm and augmentation: whatever has a state.
+# Dropout, batch norm and augmentation: everything that has state.
 NET = """
 net Noisy(classes = 10) {
     input image: [1, 8, 8]
@@ -40,7 +41,7 @@ OPTIONS = (
     "--augment", "crop,flip", "--threads", "1", "--quiet",
 )  # fmt: skip
 
-# As most tests run them: two epochs, and the images as they are.
+# As most tests run them: two epochs, without augmentation.
 SHORT = (*OPTIONS, "--epochs", "2", "--augment", "")
 
 _SERVER = """
@@ -65,7 +66,7 @@ for line in sys.stdin:
 
 
 def stop_after(monkeypatch: Any, target: str, steps: int, what: Callable[[], None]) -> None:
-    """Let something happen after so many steps of a run, counted over all runs from here on."""
+    """Call `what` after a number of training steps, counted over all runs from now on."""
     if target == "numpy":
         from netspec.runtime.models.numpy_steps import NumpyBackend as Backend
     else:
@@ -83,12 +84,12 @@ def stop_after(monkeypatch: Any, target: str, steps: int, what: Callable[[], Non
 
 
 def send(*signals: signal.Signals) -> Callable[[], None]:
-    """What sends this process some signals."""
+    """Return a function that sends signals to this process."""
     return lambda: [os.kill(os.getpid(), each) for each in signals] and None
 
 
 def make_halfway(run: Run, folder: Path, monkeypatch: Any) -> Path:
-    """A run that was stopped in its second epoch: states of steps 15 and 17."""
+    """Make a run that was stopped in its second epoch, with the states of steps 15 and 17."""
     net, path = folder / "noisy.net", folder / "halfway"
     net.write_text(NET, "utf-8")
     with monkeypatch.context() as patch:
@@ -113,7 +114,7 @@ class Server:
         assert self._process.stdout.readline() == "ready\n"
 
     def start(self, *arguments: object) -> int:
-        """Start a command line; its process."""
+        """Start a command line, and return the number of its process."""
         request = {"arguments": [str(a) for a in arguments], "log": str(self.log)}
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -122,7 +123,7 @@ class Server:
         return int(self._process.stdout.readline())
 
     def wait(self) -> int:
-        """The exit code of what was started; less than 0 for a signal."""
+        """Return the exit code of the command that was started; it is negative for a signal."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write("\n")
@@ -136,7 +137,7 @@ class Server:
         assert code == 0, f"{code}: {self.log.read_text()[-3000:]}"
 
     def killed_after(self, seconds: float, *arguments: object) -> bool:
-        """Run a command line and kill it; whether the kill was in time."""
+        """Run a command line and kill it. Return whether it was still running."""
         pid = self.start(*arguments)
         time.sleep(seconds)
         os.kill(pid, signal.SIGKILL)
@@ -152,12 +153,12 @@ class Server:
 
 
 def without_times(run: Path) -> list[dict[str, object]]:
-    """The metrics of a run but for what is measured by a clock."""
+    """Return the metrics of a run, without those that a clock measures."""
     return [{k: v for k, v in line.items() if k not in TIMES} for line in read_metrics(run)]
 
 
 def assert_equal_runs(run: Path, unbroken: Path) -> None:
-    """The weights, the metrics and the states of two runs are the same, to the bit."""
+    """Check that the weights, metrics and states of two runs are equal, bit for bit."""
     for name in ("weights.safetensors", "checkpoints/best.safetensors"):
         assert (run / name).read_bytes() == (unbroken / name).read_bytes(), name
     assert without_times(run) == without_times(unbroken)
@@ -173,9 +174,10 @@ def assert_equal_runs(run: Path, unbroken: Path) -> None:
 
 
 def kill_many(folder: Path, count: int, seed: int, say=lambda text: None) -> list[int]:
-    """Kill runs at random moments, the resumed ones too, and hold them against an unbroken one.
+    """Kill runs at random moments, including resumed ones, and compare the results with an unbroken
+    run.
 
-    Returns the step that each resume went on from: -1 where there was no run yet.
+    Return the step from which each run continued, or -1 if there was no run yet.
     """
     net = folder / "noisy.net"
     net.write_text(NET, "utf-8")
@@ -184,7 +186,7 @@ def kill_many(folder: Path, count: int, seed: int, say=lambda text: None) -> lis
     new = ("train", "numpy", net, *OPTIONS, "--out")
     steps = []
     try:
-        server.run(*new, folder / "first")  # the first one also loads what is loaded late
+        server.run(*new, folder / "first")  # the first run loads what is imported late
         start = time.perf_counter()
         server.run(*new, folder / "unbroken")
         length = time.perf_counter() - start
@@ -192,7 +194,7 @@ def kill_many(folder: Path, count: int, seed: int, say=lambda text: None) -> lis
         while len(steps) < count:
             run = folder / f"run{len(steps)}"
             arguments: tuple[object, ...] = (*new, run)
-            # Now and then a run is killed that goes on after a kill.
+            # Sometimes a run that continues after a kill is killed again.
             while len(steps) < count and (arguments[-1] == run or rng.random() < 0.4):
                 if not server.killed_after(rng.uniform(0, length), *arguments):
                     break
@@ -211,7 +213,7 @@ def kill_many(folder: Path, count: int, seed: int, say=lambda text: None) -> lis
 
 
 def _step(run: Path) -> int:
-    """The step that a killed run goes on from; -1 where there is no run."""
+    """Return the step from which a killed run continues; -1 if there is no run."""
     if not (run / "run.json").exists():
         assert not run.exists()
         return -1

@@ -1,4 +1,4 @@
-"""Mutations of good files by hand-written operators, as a person makes mistakes."""
+"""Mutations of good files by hand-written operators, which imitate mistakes of people."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ class Mutation:
 
 
 def calls(line: str) -> Iterator[tuple[re.Match[str], list[str]]]:
-    """The calls on a line, with their arguments. The head of a net or a block is no call."""
+    """Yield the calls on a line, with their arguments.
+
+    The head of a net or a block is not a call.
+    """
     if re.match(r"(?:net|block)\b", line):
         return
     for match in CALL.finditer(line):
@@ -72,7 +75,7 @@ def change_a_stride(line: str, names: list[str]) -> Iterator[str]:
 
 
 def break_a_wire(line: str, names: list[str]) -> Iterator[str]:
-    """Another value instead of the one that is read, or a result that gets another name."""
+    """Yield lines that read another value, or give the result another name."""
     target = re.match(r"\s*([a-z_]\w*) = .*->", line)
     for match in re.finditer(r"(?<![\w.])([a-z_]\w*)(?= (?:->|\+|\)|$))|(?<=\+ )[a-z_]\w*", line):
         for other in names:
@@ -98,14 +101,14 @@ OPERATORS: tuple[Callable[[str, list[str]], Iterator[str]], ...] = (
 
 
 def values_of(source: str) -> list[str]:
-    """The names that stand for values somewhere in the file."""
+    """Return the names that stand for values somewhere in the file."""
     found = re.findall(r"^\s*(?:input )?([a-z_]\w*)(?:: \[| = .*->)", source, re.MULTILINE)
     heads = re.findall(r"^block \w+(?:\([^)]*\))? ([a-z_]\w*) \{", source, re.MULTILINE)
     return sorted({*found, *heads})
 
 
 def mutations(source: str, each: int, seed: int) -> list[Mutation]:
-    """Up to `each` mutations by each operator, drawn from all that there are."""
+    """Return up to `each` mutations by each operator, drawn from all that exist."""
     rng = random.Random(seed)
     names = values_of(source)
     drawn: list[Mutation] = []

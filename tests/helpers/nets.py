@@ -1,4 +1,4 @@
-"""What tests of compiled nets share: nets from examples, and one run through each evaluator."""
+"""Helpers for tests of compiled nets: nets from examples, and one run with each evaluator."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from netspec.tools.agreement.case import draw_inputs
 
 
 def agreement(a: Any, b: Any) -> float:
-    """The least `tol` with |a - b| <= tol * max(1, max|a|): DESIGN's meaning of agreement."""
+    """Return the least `tol` with |a - b| <= tol * max(1, max|a|), which is how DESIGN defines
+    agreement.
+    """
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     assert a.shape == b.shape, (a.shape, b.shape)
     if a.size == 0:
@@ -27,7 +29,7 @@ def agreement(a: Any, b: Any) -> float:
 
 
 def net_of(call: str, inputs: tuple[Shape, ...]) -> str:
-    """A `.net` text that applies one call to inputs of the given shapes."""
+    """Return a `.net` text that applies one call to inputs of the given shapes."""
     names = [f"x{i}" for i in range(len(inputs))]
     lines = [f"input {name}: {list(shape)}" for name, shape in zip(names, inputs, strict=True)]
     source = names[0] if len(names) == 1 else f"({', '.join(names)})"
@@ -40,7 +42,10 @@ def graph_of(call: str, inputs: tuple[Shape, ...]) -> Graph:
 
 
 def random_parameters(graph: Graph, seed: int = 0) -> dict[str, np.ndarray]:
-    """Parameters away from zero and one, where mistakes hide; statistics such as they can be."""
+    """Return parameters away from 0 and 1, where mistakes hide.
+
+    Statistics have values that they can have.
+    """
     rng = np.random.default_rng(seed)
     values = {}
     for p in graph.parameters.values():
@@ -68,7 +73,9 @@ def random_output_gradients(graph: Graph, batch: int, seed: int = 0) -> dict[str
 
 @dataclass
 class Run:
-    """What one evaluation gave: outputs, gradients of parameters and inputs, buffers after it."""
+    """The results of one evaluation: outputs, gradients of parameters and inputs, and the buffers
+    after it.
+    """
 
     outputs: dict[str, np.ndarray]
     gradients: dict[str, np.ndarray]
@@ -87,7 +94,7 @@ def run_program(
     dtype: Any = np.float64,
     plan: Plan | None = None,
 ) -> Run:
-    """One forward and backward pass of the compiled program; its masks in N, C, H, W."""
+    """Run one forward and backward pass of the compiled program. The masks are in N, C, H, W."""
     plan = plan or make_plan(graph, training=training, input_gradients=True)
     program = Program(graph, plan, np.dtype(dtype))
     batch = len(next(iter(inputs.values())))
@@ -115,7 +122,7 @@ def run_program(
 
 
 def first_channels(array: np.ndarray, shape: Shape) -> np.ndarray:
-    """A stored array as N, C, H, W."""
+    """Return a stored array as N, C, H, W."""
     return array.transpose(0, 3, 1, 2) if len(shape) == 3 else array
 
 
@@ -128,7 +135,7 @@ def run_reference(
     training: bool,
     masks: Mapping[str, np.ndarray] | None = None,
 ) -> Run:
-    """One forward and backward pass of the reference."""
+    """Run one forward and backward pass of the reference."""
     reference = Reference(graph, parameters, training=training, masks=masks)
     outputs = reference.forward(inputs)
     gradients = reference.backward(dy)
@@ -137,7 +144,7 @@ def run_reference(
 
 
 def assert_equal_runs(a: Run, b: Run, tol: float) -> None:
-    """Outputs, gradients and buffers of two runs agree."""
+    """Check that outputs, gradients and buffers of two runs agree."""
     for what in ("outputs", "gradients", "input_gradients", "parameters"):
         ours, theirs = getattr(a, what), getattr(b, what)
         assert set(ours) == set(theirs), (what, set(ours) ^ set(theirs))

@@ -1,10 +1,11 @@
-"""Slips of syntax planted in good files, and how many of them one run reports.
+"""Plants syntax errors in good files, and counts how many of them one run reports.
 
     python -m tests.helpers.planted_slips --files 200 --seed 0 [--shown 20]
 
-A file is a good one without two or three of its tokens; each deletion alone is a syntax error. A slip is
-reported by an error on its line; one of a bracket or a brace also where its partner was opened, or at
-the first token that cannot stand. An error that reports no slip is a follow-on.
+A file is a good one from which two or three tokens were deleted, each of which alone gives a syntax
+error. A slip counts as reported if there is an error on its line. For a bracket or brace, an error
+where its partner was opened, or at the first token that is not allowed, counts as well. An error
+that reports no slip is a follow-on error.
 """
 
 from __future__ import annotations
@@ -35,12 +36,12 @@ _PARTNERS = {")": "(", "]": "[", "}": "{"}
 
 @dataclass(frozen=True)
 class Slip:
-    """A token that was left out.
+    """A token that was deleted.
 
     Attributes:
-        start: where it stood in the good text.
+        start: its position in the good text.
         token: its text.
-        lines: where an error reports it, by numbers counted from 1.
+        lines: the lines on which an error reports it, counted from 1.
     """
 
     start: int
@@ -50,7 +51,7 @@ class Slip:
 
 @dataclass(frozen=True)
 class Planted:
-    """A good text without some of its tokens."""
+    """A good text from which some tokens were deleted."""
 
     name: str
     text: str
@@ -59,7 +60,7 @@ class Planted:
 
 @dataclass(frozen=True)
 class Score:
-    """How one run over a file reports its slips."""
+    """How well one run over a file reports its slips."""
 
     planted: Planted
     missed: tuple[Slip, ...]
@@ -68,7 +69,7 @@ class Score:
 
 @functools.cache
 def good_files() -> list[tuple[str, str]]:
-    """The `.net` files of the repository that parse, by name."""
+    """Return the `.net` files of the repository that parse, with their names."""
     found = []
     for folder in ("networks", "docs", "tests"):
         for path in sorted((ROOT / folder).rglob("*.net")):
@@ -79,7 +80,7 @@ def good_files() -> list[tuple[str, str]]:
 
 
 def first_refused(text: str) -> int | None:
-    """Where the first token stands that the grammar does not allow; None in a good text."""
+    """Return the position of the first token that the grammar does not allow; None for a good text."""
     builder, layout = TreeBuilder(), Layout()
     builder.source = Source("planted.net", text)
     try:
@@ -97,7 +98,7 @@ def first_refused(text: str) -> int | None:
 
 
 def planted(rng: random.Random) -> Planted:
-    """A file with two or three slips."""
+    """Return a file with two or three slips."""
     name, text = rng.choice(good_files())
     tokens = [m for m in _LEXEME.finditer(text) if m.lastgroup != "blank"]
     wanted = rng.choice([2, 3])
@@ -110,7 +111,7 @@ def planted(rng: random.Random) -> Planted:
         chosen.append(token)
         lines = {_line(text, token.start())}
         if token[0] in "()[]{}":
-            # The line of a place is the same in both texts: no token goes over the end of a line.
+            # A position has the same line in both texts, because no token spans several lines.
             lines.add(_line(_without(text, [token]), refused))
             lines.add(_line(text, _opener(tokens, token)))
         slips.append(Slip(token.start(), token[0], frozenset(lines)))
@@ -130,14 +131,17 @@ def scored(case: Planted) -> Score:
 
 
 def scores(files: int, seed: int) -> Iterator[Score]:
-    """Of so many files."""
+    """Yield the scores of this many files."""
     rng = random.Random(seed)
     for _ in range(files):
         yield scored(planted(rng))
 
 
 def _matched(slips: tuple[Slip, ...], errors: list[Diagnostic]) -> dict[Slip, int]:
-    """As many slips as possible, each with an error of its own, by its number."""
+    """Match as many slips as possible with an error each.
+
+    Return the index of the error of each slip.
+    """
     pairs: dict[Slip, int] = {}
 
     def place(slip: Slip, seen: set[int]) -> bool:
@@ -158,7 +162,7 @@ def _matched(slips: tuple[Slip, ...], errors: list[Diagnostic]) -> dict[Slip, in
 
 
 def _opener(tokens: list[re.Match[str]], closer: re.Match[str]) -> int:
-    """Where the partner of a closing bracket stands; an opening one is its own."""
+    """Return the position of the bracket that opens a closing one. An opening one is its own."""
     open_ones: list[int] = []
     for token in tokens:
         if token[0] in "([{":
@@ -181,7 +185,7 @@ def _line(text: str, at: int) -> int:
 
 
 def main() -> None:
-    """Print the rates, and some of the files that were not reported as they should be."""
+    """Print the rates, and some of the files whose slips were not reported as they should be."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--files", type=int, default=200)
     options.add_argument("--seed", type=int, default=0)

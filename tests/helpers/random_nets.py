@@ -1,4 +1,5 @@
-"""Random sound nets with everything that bodies can hold: blocks, decisions, loops, shared layers.
+"""Random valid nets with everything that bodies can contain: blocks, decisions, loops, shared
+layers.
 
 Every value is a picture of one shape, so that any layer and any block can follow any other.
 """
@@ -30,11 +31,11 @@ class _Writer:
 
     def __init__(self, seed: int) -> None:
         self.rng = random.Random(seed)
-        self.blocks: list[tuple[str, int, int]] = []  # name, values in, values out
+        self.blocks: list[tuple[str, int, int]] = []  # name, number of inputs, number of results
         self.count = 0
 
     def text(self) -> str:
-        """The file."""
+        """Return the text of the file."""
         rng, parts = self.rng, []
         for number in range(rng.choice([0, 1, 1, 2, 3])):
             name, takes, gives = f"B{number}", rng.choice([1, 1, 2]), rng.choice([1, 1, 1, 2])
@@ -99,7 +100,7 @@ class _Writer:
         return text
 
     def shifted(self, name: str, condition: str, indent: str) -> str:
-        """Labels with numbers that depend on what is in front of them."""
+        """Return labels whose numbers depend on whether there is a layer before them."""
         self.count += 1
         seq, at, wide = f"list{self.count}", f"at{self.count}", f"wide{self.count}"
         first = self.rng.choice(["conv(2 * c, 1)", "conv(c, 3, pad = 1)"])
@@ -113,7 +114,7 @@ class _Writer:
     def decision(
         self, tensors: list[str], shared: list[str], depth: int, nested: int, gives: int
     ) -> str:
-        """An `if` whose cases rebind what there is, and may return."""
+        """Return an `if` whose cases rebind existing names, and may return."""
         rng, indent = self.rng, "    " * depth
         text = f"{indent}if {rng.choice(_CONDITIONS)} {{\n"
         returns = gives if gives > 0 and rng.random() < 0.3 else -1
@@ -127,7 +128,7 @@ class _Writer:
         return text + "\n"
 
     def target(self, tensors: list[str]) -> str:
-        """A name to give: an old one, or a new one."""
+        """Return a name to assign to: an existing one, or a new one."""
         if self.rng.random() < 0.6:
             return self.rng.choice(tensors)
         self.count += 1
@@ -192,5 +193,5 @@ class _Writer:
 
 
 def random_net(seed: int) -> str:
-    """A file of one net and its blocks; most are sound."""
+    """Return a file with one net and its blocks. Most of the files are valid."""
     return _Writer(seed).text()

@@ -21,12 +21,12 @@ from tests.helpers.nets import (
 from tests.helpers.torch_support import load, module_of, run_module
 
 Shape = list[int]
-MOST = 400  # numbers in a value
+MOST = 400  # largest number of elements in a value
 TOLERANCE = 1e-8
 
 
 class _Writer:
-    """Writes one net; `shape` is that of the value at hand."""
+    """Writes one net. `shape` is the shape of the current value."""
 
     def __init__(self, seed: int) -> None:
         self.rng = random.Random(seed)
@@ -45,7 +45,7 @@ class _Writer:
 
     def permute(self) -> str:
         axes = self.rng.sample([1, 2, 3], 3)
-        # More often than not to a height or width of 1, which is what is asked about.
+        # More often than not the height or width becomes 1, which is the case of interest.
         if 1 in self.shape and self.rng.random() < 0.7:
             one = self.shape.index(1) + 1
             rest = [axis for axis in axes if axis != one]
@@ -82,7 +82,7 @@ class _Writer:
         return ""
 
     def same(self) -> str:
-        """A layer that keeps the shape."""
+        """Return a layer that keeps the shape."""
         c, h, w = self.shape
         layers = [
             "batch_norm", "batch_norm", "batch_norm", "batch_norm(affine = false)", "layer_norm",
@@ -101,12 +101,14 @@ class _Writer:
 
 
 def thin_net(seed: int) -> str:
-    """A file of one net."""
+    """Return a file with one net."""
     return _Writer(seed).text()
 
 
 def check_net(seed: int) -> Iterator[str]:
-    """In what the net's NumPy program and its PyTorch module differ, for 1 to 3 images."""
+    """Yield the differences between the net's NumPy program and its PyTorch module, for 1 to 3
+    images.
+    """
     net = netspec.loads(thin_net(seed))
     graph = net.graph
     module = module_of(net)

@@ -1,4 +1,4 @@
-"""Nets that try what bodies can do, by what they try."""
+"""Nets that exercise what bodies can do, by what they exercise."""
 
 CASES = {
     "nested blocks": """

@@ -1,4 +1,4 @@
-"""What tests of generated PyTorch modules share: the source run alone, and compared with NumPy."""
+"""Helpers for tests of generated PyTorch modules: the source is run alone, and compared with NumPy."""
 
 from __future__ import annotations
 
@@ -31,27 +31,27 @@ ALLOWED_IMPORTS = {"torch", "torch.nn.functional", "collections", "builtins"}
 
 
 def classes(source: str) -> dict[str, Any]:
-    """What a generated file defines, run as a file of its own."""
+    """Run a generated file by itself, and return what it defines."""
     namespace: dict[str, Any] = {"__name__": "generated"}
     exec(compile(source, "<generated>", "exec"), namespace)
     return namespace
 
 
 def module_of(net: netspec.Net, **arguments: Any) -> nn.Module:
-    """The generated module, in double precision, with PyTorch's initial values."""
+    """Return the generated module, in double precision, with PyTorch's initial values."""
     made: nn.Module = classes(net.source("torch"))[net.name](**arguments)
     return made.double()
 
 
 def load(module: nn.Module, parameters: Mapping[str, np.ndarray]) -> nn.Module:
-    """Give a module these parameters and buffers; all of them, and no others."""
+    """Load these parameters and buffers into a module: all of them, and no others."""
     module.load_state_dict({name: torch.tensor(a) for name, a in parameters.items()})
     return module
 
 
 @contextmanager
 def masks_of(run: Run, graph: Graph) -> Iterator[None]:
-    """Let PyTorch's dropouts drop what a run of the NumPy program dropped."""
+    """Let PyTorch's dropouts drop the same elements as a run of the NumPy program."""
     masks = iter([run.masks[node.name] for node in graph.nodes if node.name in run.masks])
 
     def dropout(x: torch.Tensor, p: float, training: bool, inplace: bool) -> torch.Tensor:
@@ -78,7 +78,7 @@ def run_module(
     *,
     training: bool,
 ) -> Run:
-    """One forward and backward pass of a module, in double precision."""
+    """Run one forward and backward pass of a module, in double precision."""
     module.train(training).zero_grad()
     x = {name: torch.tensor(a, requires_grad=True) for name, a in inputs.items()}
     y = module(*x.values())
@@ -100,11 +100,11 @@ def run_module(
 
 
 def check_equal(net: netspec.Net, *, tol: float = 1e-10, batch: int = 3, **arguments: Any) -> None:
-    """The generated module, the NumPy program and the reference agree, in both modes.
+    """Check that the generated module, the NumPy program and the reference agree, in both modes.
 
     Args:
-        net: the net; its graph is what the module is compared with.
-        arguments: what the class is made with.
+        net: the net, with whose graph the module is compared.
+        arguments: the arguments of the class.
     """
     graph = net.graph
     module = module_of(net, **arguments)
@@ -112,7 +112,7 @@ def check_equal(net: netspec.Net, *, tol: float = 1e-10, batch: int = 3, **argum
 
 
 def check_against(module: nn.Module, graph: Graph, *, tol: float = 1e-10, batch: int = 3) -> None:
-    """A module computes what a graph says, and names its parameters in the same order."""
+    """Check that a module computes what a graph says, and names its parameters in the same order."""
     assert list(module.state_dict()) == in_tree_order(graph.parameters)
     inputs = random_inputs(graph, batch)
     dy = random_output_gradients(graph, batch)
@@ -133,7 +133,7 @@ def check_against(module: nn.Module, graph: Graph, *, tol: float = 1e-10, batch:
 
 
 def in_tree_order(names: Iterable[str]) -> list[str]:
-    """Parameters as modules hold them: what lies below one label is together."""
+    """Return parameters in the order of modules, in which all below one label are together."""
     tree: dict[str, Any] = {}
     for name in names:
         inner = tree
@@ -149,12 +149,12 @@ def in_tree_order(names: Iterable[str]) -> list[str]:
 
 
 def check_text(text: str, sizes: Mapping[str, int] | None = None, **arguments: Any) -> None:
-    """A net's source is formatted, safe and right.
+    """Check that the source of a net is formatted, safe and correct.
 
     Args:
         text: the `.net` file.
-        sizes: numbers for the sizes that it leaves open, to run it with.
-        arguments: of the net.
+        sizes: numbers for its open sizes, with which it is run.
+        arguments: the arguments of the net.
     """
     source = netspec.loads(text, **arguments).source("torch")
     check_formatted({"net": source})
@@ -165,7 +165,7 @@ def check_text(text: str, sizes: Mapping[str, int] | None = None, **arguments: A
 
 
 def check_imports(source: str) -> None:
-    """A generated file stands on PyTorch alone."""
+    """Check that a generated file imports only PyTorch and the standard library."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             assert {name.name for name in node.names} <= ALLOWED_IMPORTS
@@ -174,7 +174,7 @@ def check_imports(source: str) -> None:
 
 
 def check_formatted(sources: Mapping[str, str]) -> None:
-    """`ruff format` would change nothing, and `ruff check` finds nothing."""
+    """Check that `ruff format` would change nothing, and that `ruff check` finds nothing."""
     import tempfile
     from pathlib import Path
 
@@ -190,5 +190,5 @@ def check_formatted(sources: Mapping[str, str]) -> None:
 
 
 def same(a: Any, b: Any, tol: float) -> None:
-    """Two tensors agree, as DESIGN means it."""
+    """Check that two tensors agree, as DESIGN defines it."""
     assert agreement(a.detach().numpy(), b.detach().numpy()) <= tol

@@ -3,10 +3,11 @@
     python -m tests.walk --seconds 3600 --seed 0
     python -m tests.walk --seed 0 --episode 17        # one episode again
 
-Objects are made, used, trained, copied, pickled, shared, forked, interrupted, saved and dropped in an
-order that the seed chooses; inputs are odd in type, size, order and content. Each answer is held
-against the reference interpreter or an undisturbed twin, each refusal must be a plain one, no step may
-hang, and after ten minutes memory may grow by 5 % at most. A find is printed with the steps to it.
+Objects are made, used, trained, copied, pickled, shared, forked, interrupted, saved and dropped in
+an order that the seed chooses; inputs are odd in type, size, order and content. Each answer is
+compared with the reference interpreter or an undisturbed twin, each rejection must be an ordinary
+error, no step may hang, and after ten minutes memory may grow by 5 % at most. A find is printed
+with the steps that led to it.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def main() -> int:
             print(each)
         print(report, flush=True)
         return bool(report.finds)
-    # In a process of its own: one that crashes or hangs leaves its journal.
+    # Each walk is a process of its own, so that one that crashes or hangs leaves its journal.
     with tempfile.TemporaryDirectory() as folder:
         journal = Path(folder) / "journal.txt"
         command = [sys.executable, "-m", "tests.walk", "--seconds", str(options.seconds)]

@@ -1,4 +1,4 @@
-"""Steps over the command line, in this process and now and then in one of their own."""
+"""Steps over the command line, in this process and sometimes in another one."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SECONDS = 120.0
 
 @dataclass(frozen=True)
 class Finished:
-    """What a command line left behind."""
+    """The results of a command line."""
 
     code: int
     out: str
@@ -39,7 +39,7 @@ class Finished:
 
 
 def command(scene: Scene, *arguments: object, codes: tuple[int, ...] = ENDS) -> Finished:
-    """Run a command line here; what is no ordinary end is a find."""
+    """Run a command line in this process. Anything but an ordinary end is a find."""
     words = [str(argument) for argument in arguments]
     scene.say(f"netspec {' '.join(map(repr, words))}")
     streams = [io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2)]
@@ -55,7 +55,7 @@ def command(scene: Scene, *arguments: object, codes: tuple[int, ...] = ENDS) -> 
 
 
 def files(scene: Scene) -> tuple[Path, Path]:
-    """A net that can be trained, and its data, made when they are first asked for."""
+    """Return a net that can be trained, and its data. They are made at the first call."""
     net, data = Path("a.net"), Path("data.npz")
     if not net.exists():
         net.write_text(_sized(scene.rng), "utf-8")
@@ -73,7 +73,7 @@ def files(scene: Scene) -> tuple[Path, Path]:
 
 
 def _sized(rng: random.Random) -> str:
-    """A classifier whose sizes are all known."""
+    """Return a classifier whose sizes are all known."""
     while "[2, H, W]" in (text := nets.classifier_text(rng)):
         pass
     return text
@@ -84,7 +84,7 @@ def _sources(*paths: Path) -> dict[Path, bytes]:
 
 
 def a_net(scene: Scene) -> str:
-    """Some `.net` file, good or bad."""
+    """Return some `.net` file, good or bad."""
     files(scene)
     return scene.rng.choice(
         ["a.net", "a.net", "b.net", "bad.net", "deep/c.net", "lenet", "gone.net", "deep", "."]
@@ -92,7 +92,7 @@ def a_net(scene: Scene) -> str:
 
 
 def run_folders() -> list[Path]:
-    """The runs of this episode."""
+    """Return the runs of this episode."""
     return sorted(path.parent for path in Path().glob("*/run.json"))
 
 
@@ -100,7 +100,7 @@ def run_folders() -> list[Path]:
 
 
 def check(scene: Scene) -> None:
-    """`check` in all of its forms: it never loads or writes anything."""
+    """Run `check` in all of its forms. It never loads or writes anything."""
     form = scene.rng.choice([[], ["--format", "json"], ["--strict"]])
     done = command(scene, "check", a_net(scene), *form)
     if form[:1] == ["--format"] and done.code != WRONG_USE:
@@ -108,7 +108,7 @@ def check(scene: Scene) -> None:
 
 
 def summarize(scene: Scene) -> None:
-    """`summarize`, for some batch."""
+    """Run `summarize` for some batch size."""
     batch = scene.rng.choice([1, 64, 10**9])
     form = scene.rng.choice([[], ["--format", "json"]])
     done = command(scene, "summarize", a_net(scene), "--batch", batch, *form)
@@ -117,7 +117,7 @@ def summarize(scene: Scene) -> None:
 
 
 def diff(scene: Scene) -> None:
-    """A net is equal to itself alone."""
+    """Check that a net is equal only to itself."""
     one, other = a_net(scene), a_net(scene)
     done = command(scene, "diff", one, other, "--format", "json")
     if done.code != WRONG_USE and one == other and done.out:
@@ -127,7 +127,7 @@ def diff(scene: Scene) -> None:
 
 
 def fmt(scene: Scene) -> None:
-    """What was formatted once stays, and means what it meant."""
+    """Check that formatting a file twice changes nothing more, and that its meaning stays the same."""
     files(scene)
     path = Path(scene.rng.choice(["a.net", "b.net", "deep/c.net"]))
     before = str(netspec.load(path).graph)
@@ -140,7 +140,7 @@ def fmt(scene: Scene) -> None:
 
 
 def compile_(scene: Scene) -> None:
-    """The program in a file is that of the library, and no source is lost."""
+    """Check that a program in a file is that of the library, and that no source is lost."""
     net, data = files(scene)
     kept = _sources(net, data)
     target = scene.rng.choice(["numpy", "torch"])
@@ -159,7 +159,7 @@ def compile_(scene: Scene) -> None:
 
 
 def new(scene: Scene) -> None:
-    """A net that comes with netspec: copied once, and never over a file."""
+    """Copy a net that comes with netspec: once, and never over an existing file."""
     name = scene.rng.choice(["lenet", "threelayer", "zoo/squeezenet1_0", "lenett", ""])
     path = Path(f"{name.rpartition('/')[2]}.net")
     before = path.read_bytes() if name and path.exists() else None
@@ -171,7 +171,7 @@ def new(scene: Scene) -> None:
 
 
 def explain(scene: Scene) -> None:
-    """Codes that there are, and others."""
+    """Explain codes that exist, and others."""
     command(scene, "explain", scene.rng.choice(["shape/rank", "no/such", "", "é", "call/value"]))
 
 
@@ -188,7 +188,7 @@ def _training(scene: Scene) -> list[object]:
 
 
 def train(scene: Scene) -> None:
-    """A run, and the same again: equal weights, and the accuracy that `eval` measures."""
+    """Train a run twice: both give equal weights, and the accuracy that `eval` measures."""
     arguments = _training(scene)
     first, second = (Path(scene.name("run")) for _ in range(2))
     done = command(scene, "train", *arguments, "--out", first, codes=(OK,))
@@ -201,11 +201,12 @@ def train(scene: Scene) -> None:
 
 
 def resume(scene: Scene) -> None:
-    """A run that is stopped at any moment and goes on ends as one that was not."""
+    """Check that a run that is stopped at any moment, and continued, ends like one that was not."""
     arguments = _training(scene)
     broken, whole = (Path(scene.name("run")) for _ in range(2))
     command(scene, "train", *arguments, "--out", whole, codes=(OK,))
-    before = signal.signal(signal.SIGTERM, lambda *_: None)  # it may come before the run listens
+    # The signal may come before the run has installed its handler.
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
     seconds = scene.rng.uniform(0.0, 0.3)
     timer = threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGTERM))
     timer.start()
@@ -214,7 +215,7 @@ def resume(scene: Scene) -> None:
     finally:
         timer.join()
         signal.signal(signal.SIGTERM, before)
-    # The signal may come as late as this, and stop the run once more.
+    # The signal may come late enough to stop the run once more.
     if command(scene, "train", "--resume", broken, codes=(OK, TERMINATED)).code != OK:
         command(scene, "train", "--resume", broken, codes=(OK,))
     _require_equal_runs(broken, whole)
@@ -226,7 +227,7 @@ def _require_equal_runs(one: Path, other: Path) -> None:
 
 
 def look_at_runs(scene: Scene) -> None:
-    """`runs` and `plot`, of what there is."""
+    """Run `runs` and `plot` on the runs that exist."""
     folders = run_folders()
     form = scene.rng.choice([[], ["--compare"], ["--format", "json"], ["--format", "csv"]])
     command(scene, "runs", *(folders or ["."]), *form)
@@ -237,7 +238,7 @@ def look_at_runs(scene: Scene) -> None:
 
 
 def use_run(scene: Scene) -> None:
-    """What a run answers is what its model in the library does."""
+    """Check that a run answers as its model in the library does."""
     folders = run_folders()
     if not folders:
         return
@@ -261,7 +262,7 @@ def use_run(scene: Scene) -> None:
 
 
 def examine(scene: Scene) -> None:
-    """`gradcheck`, `verify` and `doctor`: of a sound net none of them fails."""
+    """Run `gradcheck`, `verify` and `doctor`: for a valid net none of them fails."""
     net, data = files(scene)
     verb = scene.rng.choice(["gradcheck", "gradcheck", "verify", "doctor"])
     if verb == "doctor":
@@ -279,7 +280,10 @@ _ODD_WORDS = [
 
 
 def odd_command(scene: Scene) -> None:
-    """A command line that nobody meant: an ordinary end, and the sources are as they were."""
+    """Run a command line that nobody would mean.
+
+    It must end normally and leave the sources as they were.
+    """
     net, data = files(scene)
     rng = scene.rng
     verb = rng.choice(WALKED)
@@ -292,7 +296,7 @@ def odd_command(scene: Scene) -> None:
             words.insert(at, rng.choice([*_ODD_WORDS, *map(str, run_folders())]))
     if verb == "train" and "--epochs" not in words:
         words += ["--epochs", "1"]
-    if "-" in words:  # standard input is the terminal's
+    if "-" in words:  # standard input is that of the terminal
         words.remove("-")
     if len(words) == 1 and verb in ("train", "runs", "doctor"):
         return
@@ -303,7 +307,7 @@ def odd_command(scene: Scene) -> None:
 
 
 def _whole(scene: Scene, verb: str) -> list[object]:
-    """A command line of a verb that is mostly sound."""
+    """Return a command line of a verb that is mostly valid."""
     runs = run_folders() or [Path("gone")]
     lines: dict[str, list[object]] = {
         "train": ["train", *_training(scene), "--out", "none"],
@@ -318,8 +322,8 @@ def _whole(scene: Scene, verb: str) -> list[object]:
 
 
 def own_process(scene: Scene) -> None:
-    """A command line in a process of its own, with odd streams: no traceback, whatever is closed."""
-    if scene.rng.random() < 0.5:  # a second each
+    """Run a command line in another process with odd streams: no traceback, whatever is closed."""
+    if scene.rng.random() < 0.5:  # each takes a second
         return
     net, _ = files(scene)
     words = scene.rng.choice([
@@ -340,7 +344,7 @@ def own_process(scene: Scene) -> None:
         raise Find(f"{words} {streams} ends with {done.returncode}\n{err[-3000:]}")
 
 
-# Steps, and how often each is taken next to the others.
+# The steps, and how often each is taken, relative to the others.
 STEPS: dict[Callable[[Scene], None], int] = {
     check: 8, summarize: 5, diff: 5, fmt: 4, compile_: 6, new: 2, explain: 2, train: 4, resume: 3,
     look_at_runs: 4, use_run: 4, examine: 1, odd_command: 20, own_process: 2,
@@ -348,5 +352,5 @@ STEPS: dict[Callable[[Scene], None], int] = {
 
 
 def chosen(rng: random.Random) -> Callable[[Scene], None]:
-    """A step."""
+    """Return a step."""
     return rng.choices(list(STEPS), list(STEPS.values()))[0]

@@ -1,4 +1,4 @@
-"""The nets of a walk: small ones of every kind that models differ by."""
+"""The nets of a walk: small ones, of every kind that matters to models."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CLASSES = 3
 
 
 def classifier_text(rng: random.Random) -> str:
-    """A net that can be trained: pictures or vectors in, scores out."""
+    """Return a net that can be trained: pictures or vectors in, scores out."""
     kind = rng.choice(["picture", "picture", "picture", "open", "vector"])
     if kind == "vector":
         layers = rng.sample(["relu", "batch_norm", "tanh", "dropout(0.2)", "linear(6)"], 3)
@@ -36,7 +36,7 @@ def classifier_text(rng: random.Random) -> str:
 
 
 def any_text(rng: random.Random) -> str:
-    """A net of any kind that passes `check`: several inputs and outputs, blocks, decisions."""
+    """Return a net of any kind that passes `check`: several inputs and outputs, blocks, decisions."""
     if rng.random() < 0.6:
         return classifier_text(rng)
     while True:

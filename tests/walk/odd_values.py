@@ -16,7 +16,9 @@ BATCHES = (1, 1, 2, 3, 4, 5, 8, 8, 16, 17, 33)
 
 
 class Odd(NamedTuple):
-    """A value in an odd form, and the plain array that it stands for; None where it must be refused."""
+    """A value in an odd form, and the plain array that it stands for, or None if it must be
+    rejected.
+    """
 
     about: str
     value: Any
@@ -24,7 +26,7 @@ class Odd(NamedTuple):
 
 
 class _Wrapped:
-    """What gives an array when it is asked for one."""
+    """An object that returns an array when it is asked for one."""
 
     def __init__(self, array: Array) -> None:
         self._array = array
@@ -34,7 +36,7 @@ class _Wrapped:
 
 
 class _Derived(np.ndarray):  # type: ignore[type-arg]
-    """An array of a class of its own."""
+    """An array of a subclass."""
 
 
 def _every_second(a: Array) -> Array:
@@ -103,7 +105,7 @@ BAD: dict[str, Callable[[Array], Any]] = {
     "a number": lambda a: 3.5,
 }
 
-# Neither right nor wrong: there is an answer, and the next one must not suffer.
+# These are neither right nor wrong: there is some answer, and the next one must not be affected.
 STRANGE: dict[str, Callable[[Array], Any]] = {
     "NaN": lambda a: np.where(np.arange(a.size).reshape(a.shape) % 7 == 0, np.nan, a),
     "infinite": lambda a: np.where(np.arange(a.size).reshape(a.shape) % 5 == 0, -np.inf, a),
@@ -112,14 +114,14 @@ STRANGE: dict[str, Callable[[Array], Any]] = {
 
 
 def drawn(rng: random.Random, shape: tuple[int, ...], batch: int | None = None) -> Array:
-    """A batch of ordinary images."""
+    """Return a batch of ordinary images."""
     count = rng.choice(BATCHES) if batch is None else batch
     made = np.random.default_rng(rng.getrandbits(32)).standard_normal((count, *shape))
     return made.astype("f4")
 
 
 def good_input(rng: random.Random, shape: tuple[int, ...], folder: Path) -> Odd:
-    """A batch of images in a form that every model must take."""
+    """Return a batch of images in a form that every model must accept."""
     about = rng.choice([*GOOD, "mapped"])
     plain = drawn(rng, shape)
     if about == "mapped":
@@ -132,20 +134,20 @@ def good_input(rng: random.Random, shape: tuple[int, ...], folder: Path) -> Odd:
 
 
 def bad_input(rng: random.Random, shape: tuple[int, ...]) -> Odd:
-    """What every model must refuse."""
+    """Return something that every model must reject."""
     about = rng.choice(list(BAD))
     return Odd(about, BAD[about](drawn(rng, shape)), None)
 
 
 def strange_input(rng: random.Random, shape: tuple[int, ...]) -> Odd:
-    """Numbers that are none, or too large."""
+    """Return images with NaN, infinities or numbers that are too large."""
     about = rng.choice(list(STRANGE))
     with np.errstate(all="ignore"):
         return Odd(about, STRANGE[about](drawn(rng, shape)), None)
 
 
 def good_data(rng: random.Random, shape: tuple[int, ...], classes: int) -> Dataset:
-    """A small data set in one of many forms."""
+    """Return a small data set in one of many forms."""
     made = np.random.default_rng(rng.getrandbits(32))
     count, test = rng.choice([2, 3, 7, 20, 40]), rng.choice([0, 1, 2, 9])
     dtype = rng.choice(["u1", "u1", "f4", "f8", "i2", ">i4", "f2"])
@@ -164,7 +166,7 @@ def good_data(rng: random.Random, shape: tuple[int, ...], classes: int) -> Datas
 
 
 def bad_data(rng: random.Random, shape: tuple[int, ...], classes: int) -> tuple[Any, ...]:
-    """Arguments that no data set can be made of."""
+    """Return arguments of which no data set can be made."""
     x, y = np.zeros((6, *shape), "u1"), np.arange(6) % classes
     return rng.choice([
         ("a", x, y[:5], x, y, classes),

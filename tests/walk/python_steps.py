@@ -1,4 +1,4 @@
-"""Steps over the public Python API: each does one thing to an object, and holds it to its answer."""
+"""Steps over the public Python API: each does one thing to an object, and checks its answer."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from tests.walk.odd_values import bad_data, bad_input, good_data, good_input, st
 from tests.walk.scene import Find, Held, Scene, State, compare, one_or_all
 
 OPTIMIZERS = ("sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw")
-# A forked or spawned process answers within this, however busy the machine.
+# A forked or spawned process must answer within this time, however busy the machine is.
 PROCESS_SECONDS = 120.0
 
 
 def make(scene: Scene) -> None:
-    """A fresh model, predictor or standalone net."""
+    """Make a model, predictor or standalone net."""
     rng = scene.rng
     kind = rng.choice(["numpy"] * 5 + ["torch", "standalone", "standalone"])
     dtype, seed = rng.choice(["float32", "float32", "float64"]), rng.randrange(1000)
@@ -62,13 +62,13 @@ def make(scene: Scene) -> None:
     del scene.held[:-8]
 
 
-# A process imports a module once, and keeps it: so many files are all that there are.
+# A process imports a module only once and keeps it, so this is the number of files that exist.
 STANDALONE_FILES = 12
 
 
 @functools.cache
 def standalone_file(number: int) -> tuple[str, bool, Any]:
-    """The text of a net, whether its file trains, and the class that the file defines.
+    """Return the text of a net, whether its file trains, and the class that the file defines.
 
     Others can import it by the name of its module.
     """
@@ -78,14 +78,14 @@ def standalone_file(number: int) -> tuple[str, bool, Any]:
     net = netspec.loads(text)
     training = net.graph.name != "Random" and number % 2 == 0
     module = types.ModuleType(f"walk_file_{number}")
-    sys.modules[module.__name__] = module  # what is pickled is found by its module
+    sys.modules[module.__name__] = module  # pickle finds a class by its module
     exec(compile(standalone_source(net.graph, training=training), module.__name__, "exec"),
          vars(module))  # fmt: skip
     return text, training, getattr(module, net.name)
 
 
 def answer(scene: Scene) -> None:
-    """A good batch in an odd form, against the reference."""
+    """Check the answer to a good batch in an odd form against the reference."""
     held = scene.take()
     if held is None:
         return
@@ -103,7 +103,7 @@ def answer(scene: Scene) -> None:
 
 
 def again(scene: Scene) -> None:
-    """Batches of a few sizes in turn, as a service gets them."""
+    """Check answers to batches of a few sizes in turn, as a service gets them."""
     held = scene.take()
     if held is None:
         return
@@ -116,7 +116,9 @@ def again(scene: Scene) -> None:
 
 
 def refuse_input(scene: Scene) -> None:
-    """What is no batch of images is refused; the next answer is right."""
+    """Check that something that is no batch of images is rejected, and that the next answer is
+    right.
+    """
     held = scene.take()
     if held is None:
         return
@@ -131,7 +133,7 @@ def refuse_input(scene: Scene) -> None:
 
 
 def strange_numbers(scene: Scene) -> None:
-    """NaN and infinity give some answer, and the next one is right."""
+    """Check that NaN and infinity give some answer, and that the next one is right."""
     held = scene.take()
     if held is None:
         return
@@ -145,7 +147,7 @@ def strange_numbers(scene: Scene) -> None:
 
 
 def predictor(scene: Scene) -> None:
-    """The predictor of a model, with its parameters as they are now."""
+    """Make the predictor of a model, with the model's current parameters."""
     held = scene.take("numpy")
     if held is None:
         return
@@ -156,7 +158,7 @@ def predictor(scene: Scene) -> None:
 
 
 def copied(scene: Scene) -> None:
-    """A copy by one of the ways that there are."""
+    """Copy an object in one of the possible ways."""
     held = scene.take()
     if held is None:
         return
@@ -182,7 +184,7 @@ WAYS: dict[str, Callable[[Any], Any]] = {
 
 
 def shared(scene: Scene) -> None:
-    """Threads that use one object at a time."""
+    """Use one object from several threads at the same time."""
     held = scene.take()
     if held is None:
         return
@@ -198,7 +200,7 @@ def shared(scene: Scene) -> None:
             for turn in range(6):
                 i = (first + turn) % len(batches)
                 compare(held, held.answer(one_or_all(batches[i])), expected[i], " shared")
-        except BaseException as error:  # a thread's error would pass unseen
+        except BaseException as error:  # an error in a thread would otherwise be lost
             wrong.append(error)
 
     threads = [threading.Thread(target=use, args=(i,)) for i in range(count)]
@@ -212,7 +214,7 @@ def shared(scene: Scene) -> None:
 
 
 def forked(scene: Scene) -> None:
-    """A forked child that answers, and trains what is its own by then."""
+    """Fork a child that answers, and that trains its own copy."""
     held = scene.take()
     if held is None or not hasattr(os, "fork"):
         return
@@ -220,7 +222,7 @@ def forked(scene: Scene) -> None:
     expected = held.expected(inputs)
     scene.say(f"{held.name} in a forked child")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # threads are there: that is the point
+        warnings.simplefilter("ignore", DeprecationWarning)  # threads exist, as intended
         child = os.fork()
     if child == 0:
         code = 9
@@ -246,9 +248,9 @@ def forked(scene: Scene) -> None:
 
 
 def spawned(scene: Scene) -> None:
-    """Another process that takes it from a pickle."""
+    """Send an object to another process as a pickle."""
     held = scene.take("numpy", "predictor", "standalone")
-    if held is None or scene.rng.random() < 0.7:  # a second each
+    if held is None or scene.rng.random() < 0.7:  # each takes a second
         return
     inputs = held.plain(scene.rng)
     scene.say(f"{held.name} in a spawned process")
@@ -271,7 +273,7 @@ def spawned(scene: Scene) -> None:
 
 
 def interrupted(scene: Scene) -> None:
-    """An interrupt at any moment of an answer; the next is right."""
+    """Interrupt an answer at any moment. The next one must be right."""
     held = scene.take("numpy", "predictor", "standalone", "torch")
     if held is None:
         return
@@ -283,7 +285,7 @@ def interrupted(scene: Scene) -> None:
 
 
 def loss(scene: Scene) -> None:
-    """A loss and its gradients, against those of an undisturbed twin."""
+    """Check a loss and its gradients against those of an undisturbed twin."""
     held = scene.take_trained()
     if held is None or held.kind != "numpy":
         return
@@ -306,7 +308,7 @@ def loss(scene: Scene) -> None:
 
 
 def fit(scene: Scene) -> None:
-    """Training with any options, as an undisturbed twin is trained."""
+    """Train with any options, and compare with an undisturbed twin."""
     held = scene.take_trained()
     if held is None:
         return
@@ -346,7 +348,7 @@ def fit(scene: Scene) -> None:
 
 
 def refuse_training(scene: Scene) -> None:
-    """Wrong arguments of training are refused, and leave the model as it was."""
+    """Check that wrong arguments of training are rejected, and leave the model as it was."""
     held = scene.take_trained()
     if held is None:
         return
@@ -363,7 +365,7 @@ def refuse_training(scene: Scene) -> None:
         ("eval_every", -1), ("out", "no/such/folder/w.safetensors"),
     ])  # fmt: skip
     scene.say(f"fit({held.name}, {data.name}, {option}={value!r})")
-    if option == "out":  # known in the end alone: nothing is promised of the weights
+    if option == "out":  # only known at the end, so the weights may have changed
         scene.refused(
             lambda: netspec.fit(copy.deepcopy(held.it), data, epochs=1, out=value), option
         )
@@ -373,7 +375,7 @@ def refuse_training(scene: Scene) -> None:
 
 
 def refuse_data(scene: Scene) -> None:
-    """Wrong data sets, and wrong things in place of models and data sets."""
+    """Check that wrong data sets are rejected, and wrong objects in place of models and data sets."""
     arguments = bad_data(scene.rng, (2, 6, 6), nets.CLASSES)
     scene.say(f"Dataset of {[getattr(a, 'dtype', a) for a in arguments]}")
     scene.refused(lambda: netspec.Dataset(*arguments), "Dataset")
@@ -387,7 +389,7 @@ def refuse_data(scene: Scene) -> None:
 
 
 def refuse_state(scene: Scene) -> None:
-    """Wrong parameters are refused, and leave the model as it was."""
+    """Check that wrong parameters are rejected, and leave the model as it was."""
     held = scene.take("numpy", "torch")
     if held is None or not held.state:
         return
@@ -415,7 +417,7 @@ def refuse_state(scene: Scene) -> None:
 
 
 def load_state(scene: Scene) -> None:
-    """Parameters of another seed, in one form or another."""
+    """Load parameters of another seed, in one form or another."""
     held = scene.take("numpy", "torch")
     if held is None:
         return
@@ -436,7 +438,7 @@ def load_state(scene: Scene) -> None:
 
 
 def assign(scene: Scene) -> None:
-    """A parameter that is given another value."""
+    """Assign another value to a parameter."""
     held = scene.take("numpy")
     names = [n for n, a in held.state.items() if a.dtype.kind == "f"] if held else []
     if held is None or not names:
@@ -453,7 +455,7 @@ def assign(scene: Scene) -> None:
 
 
 def freeze(scene: Scene) -> None:
-    """Some parameters that are trained no more."""
+    """Freeze some parameters, which are then no longer trained."""
     held = scene.take_trained()
     if held is None:
         return
@@ -465,7 +467,7 @@ def freeze(scene: Scene) -> None:
 
 
 def weights_file(scene: Scene) -> None:
-    """Parameters through a file, into an object of the same net."""
+    """Save parameters to a file, and load them into an object of the same net."""
     held = scene.take("numpy", "torch", "standalone")
     if held is None:
         return
@@ -486,7 +488,7 @@ def weights_file(scene: Scene) -> None:
 
 
 def drop(scene: Scene) -> None:
-    """An object that is used no more."""
+    """Drop an object."""
     held = scene.take()
     if held is None:
         return
@@ -497,7 +499,7 @@ def drop(scene: Scene) -> None:
 
 
 def threads(scene: Scene) -> None:
-    """Another number of threads, from here on."""
+    """Set another number of threads, from here on."""
     count = scene.rng.choice([1, 2, 2, 3, 4])
     worth = scene.rng.random() < 0.7
     scene.say(f"{count} threads{', for any work' if worth else ''}")
@@ -510,7 +512,7 @@ ORDINARY_WORTH = {n: getattr(parallel, n) for n in ("WORTH_A_THREAD", "WORTH_A_P
 
 
 def describe(scene: Scene) -> None:
-    """What a net says of itself: the same twice, and after it was pickled."""
+    """Check that a net describes itself the same way twice, and after it was pickled."""
     held = scene.take()
     if held is None:
         return
@@ -530,7 +532,7 @@ def describe(scene: Scene) -> None:
 
 
 def check_gradients(scene: Scene) -> None:
-    """Gradients against finite differences, through the public function."""
+    """Check gradients against finite differences with the public function."""
     held = scene.take_trained()
     if held is None or held.kind != "numpy" or scene.rng.random() < 0.5:
         return
@@ -545,7 +547,7 @@ def check_gradients(scene: Scene) -> None:
 
 
 def _twin(held: Held) -> Any:
-    """An undisturbed model with the same parameters."""
+    """Return an undisturbed model with the same parameters."""
     kind = held.kind
     twin = held.net.compile(kind, dtype=held.dtype, seed=0)  # type: ignore[call-overload]
     twin.load_state_dict(held.state)
@@ -555,7 +557,7 @@ def _twin(held: Held) -> Any:
 
 
 def _attempt(call: Callable[[], Any]) -> Any:
-    """What a call gives, or netspec's error."""
+    """Return the result of a call, or netspec's error."""
     try:
         return call()
     except netspec.NetspecError as error:
@@ -576,7 +578,7 @@ def _require_close(held: Held, ours: State, theirs: State) -> None:
             raise Find(f"`{name}` of {held.name} is not its twin's")
 
 
-# Steps, and how often each is taken next to the others.
+# The steps, and how often each is taken, relative to the others.
 STEPS: dict[Callable[[Scene], None], int] = {
     make: 8, answer: 12, again: 6, refuse_input: 6, strange_numbers: 3, predictor: 4, copied: 5,
     shared: 4, forked: 2, spawned: 1, interrupted: 4, loss: 4, fit: 4, refuse_training: 3,
@@ -586,5 +588,5 @@ STEPS: dict[Callable[[Scene], None], int] = {
 
 
 def chosen(rng: random.Random) -> Callable[[Scene], None]:
-    """A step."""
+    """Return a step."""
     return rng.choices(list(STEPS), list(STEPS.values()))[0]

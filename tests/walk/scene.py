@@ -1,4 +1,4 @@
-"""What an episode of a walk has at hand: objects with what they must answer, and a folder."""
+"""The state of an episode of a walk: objects with the answers that they must give, and a folder."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ from tests.walk.odd_values import Array, drawn
 State = dict[str, Array]
 # |a - b| <= tolerance * max(1, max|a|), by the type of the numbers.
 TOLERANCE = {"float32": 2e-3, "float64": 1e-8}
-# What a refusal may be: netspec's own error, or those that Python and NumPy have for wrong arguments.
+# The errors that a rejection may be: netspec's own, and those of Python and NumPy for wrong
+# arguments.
 REFUSALS = (netspec.NetspecError, TypeError, ValueError)
 
 
 class Find(Exception):  # noqa: N818 - what it is called
-    """What no step may show."""
+    """Something that no step may show."""
 
 
 @dataclass
@@ -33,13 +34,13 @@ class Held:
     """An object that answers, with the parameters that it must have.
 
     Attributes:
-        name: what the steps call it.
+        name: its name in the journal.
         kind: `numpy`, `torch`, `predictor` or `standalone`.
-        net: what it is of.
-        dtype: of its parameters.
+        net: the net that it is made from.
+        dtype: the type of its parameters.
         it: the object.
-        state: its parameters, kept apart.
-        frozen: those that are not trained.
+        state: a separate copy of its parameters.
+        frozen: the names of parameters that are not trained.
     """
 
     name: str
@@ -60,14 +61,14 @@ class Held:
         return self.kind in ("numpy", "torch") and self.graph.name in ("Picture", "Vector")
 
     def answer(self, x: Any) -> dict[str, Array]:
-        """Its outputs by name."""
+        """Return its outputs by name."""
         given = self.it.forward(x)
         return (
             dict(given) if isinstance(given, Mapping) else {next(iter(self.graph.outputs)): given}
         )
 
     def expected(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """The same, by the reference."""
+        """Return the outputs of the reference by name."""
         exact = {n: np.asarray(a, self.dtype).astype("f8") for n, a in inputs.items()}
         graph = self.graph
         if open_sizes(graph):
@@ -78,7 +79,7 @@ class Held:
         return Reference(graph, state, training=False).forward(exact)
 
     def shapes(self, rng: random.Random) -> dict[str, tuple[int, ...]]:
-        """Shapes of its inputs, with numbers for the sizes that are open."""
+        """Return shapes of its inputs, with numbers for open sizes."""
         sizes = {name: rng.choice([3, 4, 5, 7, 8]) for name in ("H", "W")}
         return {
             name: tuple(n if isinstance(n, int) else sizes[str(n)] for n in shape)
@@ -86,14 +87,14 @@ class Held:
         }
 
     def plain(self, rng: random.Random, batch: int | None = None) -> dict[str, Array]:
-        """Ordinary inputs by name."""
+        """Return ordinary inputs by name."""
         shapes = self.shapes(rng)
         first = drawn(rng, next(iter(shapes.values())), batch)
         return {n: first if i == 0 else drawn(rng, s, len(first))
                 for i, (n, s) in enumerate(shapes.items())}  # fmt: skip
 
     def own_state(self) -> State:
-        """The parameters that it has in truth."""
+        """Return the parameters that it actually has."""
         if self.kind == "predictor":
             return self.state
         if self.kind == "standalone":
@@ -102,7 +103,7 @@ class Held:
         return state
 
     def check_state(self) -> None:
-        """Find parameters that somebody changed."""
+        """Raise a find if its parameters were changed."""
         own = self.own_state()
         if list(own) != list(self.state) and self.kind != "standalone":
             raise Find(f"{self.name} has the parameters {list(own)}, not {list(self.state)}")
@@ -111,17 +112,17 @@ class Held:
                 raise Find(f"`{name}` of {self.name} has changed")
 
     def check_answer(self, inputs: Mapping[str, Array], x: Any, how: str = "") -> None:
-        """Find an answer that is not the reference's."""
+        """Raise a find if an answer is not the reference's."""
         compare(self, self.answer(x), self.expected(inputs), how)
 
 
 def one_or_all(inputs: Mapping[str, Array]) -> Any:
-    """A model's argument: the one array, or all by name."""
+    """Return the argument of a model: the one array, or all by name."""
     return next(iter(inputs.values())) if len(inputs) == 1 else dict(inputs)
 
 
 def compare(held: Held, ours: Mapping[str, Array], theirs: Mapping[str, Array], how: str) -> None:
-    """Find outputs that differ from those of the reference."""
+    """Raise a find if outputs differ from those of the reference."""
     if set(ours) != set(theirs):
         raise Find(f"{held.name}{how} gives {list(ours)}, the reference {list(theirs)}")
     for name, array in theirs.items():
@@ -136,13 +137,13 @@ def compare(held: Held, ours: Mapping[str, Array], theirs: Mapping[str, Array], 
 
 @dataclass
 class Scene:
-    """An episode: what was made so far, and where.
+    """An episode: the objects made so far, and the folder.
 
     Attributes:
-        rng: what chooses.
+        rng: makes all choices.
         folder: the working folder, empty at first.
-        held: what can be used.
-        say: takes what a step is about to do.
+        held: the objects that can be used.
+        say: is called with what a step is about to do.
     """
 
     rng: random.Random
@@ -152,22 +153,22 @@ class Scene:
     made: int = 0
 
     def take(self, *kinds: str) -> Held | None:
-        """One of the objects of some kinds, if there is any."""
+        """Return an object of one of these kinds, or None."""
         there = [each for each in self.held if not kinds or each.kind in kinds]
         return self.rng.choice(there) if there else None
 
     def take_trained(self) -> Held | None:
-        """One of those that can be trained."""
+        """Return an object that can be trained, or None."""
         there = [each for each in self.held if each.trains]
         return self.rng.choice(there) if there else None
 
     def name(self, letter: str) -> str:
-        """A new name."""
+        """Return a new name."""
         self.made += 1
         return f"{letter}{self.made}"
 
     def refused(self, call: Callable[[], Any], about: str) -> None:
-        """Find a call that is not refused in plain words."""
+        """Raise a find if a call is not rejected with an ordinary error."""
         try:
             call()
         except REFUSALS as error:

@@ -1,4 +1,7 @@
-"""Random walks: episodes of steps that a seed chooses, each under a watch, with the memory measured."""
+"""Random walks: episodes of steps that a seed chooses.
+
+Each step is watched, and memory is measured.
+"""
 
 from __future__ import annotations
 
@@ -26,10 +29,10 @@ from netspec.kernels import parallel
 from tests.walk import command_steps, python_steps
 from tests.walk.scene import Scene
 
-# A step that takes longer hangs; the slowest of them takes seconds on a machine that is busy.
+# A step that takes longer hangs. The slowest step takes seconds on a busy machine.
 STEP_SECONDS = 300.0
 STEPS = 40
-# A process has loaded all that it will after this; from then on its memory stays.
+# After this time a process has loaded everything, and its memory must not grow.
 WARM_UP = 600.0
 GROWTH = 0.05
 MAX_FINDS = 20
@@ -37,12 +40,12 @@ MAX_FINDS = 20
 
 @dataclass
 class Report:
-    """What a walk did and found.
+    """The record of what a walk did and found.
 
     Attributes:
-        steps: how many of each name.
-        finds: with what to do to see each again.
-        slowest: the seconds of the slowest, and which it was.
+        steps: the number of steps, by name.
+        finds: each with how to reproduce it.
+        slowest: the seconds of the slowest step, and its name.
         memory: (seconds, MB that no file holds) after each episode, all of its objects dropped.
     """
 
@@ -53,7 +56,7 @@ class Report:
     memory: list[tuple[float, float]] = field(default_factory=list)
 
     def growth(self) -> float | None:
-        """By what share memory grew after the warm-up; None for a walk that was too short to say."""
+        """Return by which share memory grew after the warm-up; None if the walk was too short."""
         warm = [megabytes for seconds, megabytes in self.memory if seconds > WARM_UP]
         tenth = len(warm) // 10
         if tenth < 3:
@@ -77,9 +80,9 @@ def walk(seconds: float, seed: int, journal: Path | None = None, first: int = 0)
     """Walk in this process for a time.
 
     Args:
-        seconds: how long.
-        seed: of all choices.
-        journal: a file that holds the steps of the episode under way, for who looks after a crash.
+        seconds: how long to walk.
+        seed: the seed of all choices.
+        journal: a file for the steps of the current episode, which is read after a crash.
         first: the number of the first episode.
     """
     report = Report()
@@ -103,7 +106,10 @@ def walk_episode(
     journal: Path | None = None,
     until: float = float("inf"),
 ) -> str | None:
-    """Some steps from nothing, counted in the report; what is wrong, if anything is."""
+    """Take steps from an empty start, and count them in the report.
+
+    Return what is wrong, or None.
+    """
     rng = random.Random(f"{seed} {episode}")
     said: list[str] = []
 
@@ -137,8 +143,8 @@ def walk_episode(
 
 
 def _watched(step: Callable[[Scene], None], scene: Scene) -> str | None:
-    """Take a step; what it showed, if it is a find. One that hangs ends the process."""
-    if sys.stderr is sys.__stderr__:  # a test runner's own has no number
+    """Take a step. Return what it showed if it is a find. A step that hangs ends the process."""
+    if sys.stderr is sys.__stderr__:  # a test runner's stream has no descriptor
         faulthandler.dump_traceback_later(STEP_SECONDS, exit=True)
     try:
         step(scene)
@@ -151,7 +157,7 @@ def _watched(step: Callable[[Scene], None], scene: Scene) -> str | None:
 
 @contextlib.contextmanager
 def _place() -> Iterator[Path]:
-    """A folder of its own to work in, and nothing left of it."""
+    """Work in a new folder, and remove it at the end."""
     before = Path.cwd()
     folder = Path(tempfile.mkdtemp(prefix="walk-")).resolve()
     os.chdir(folder)
@@ -164,7 +170,7 @@ def _place() -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _ordinary_threads() -> Iterator[None]:
-    """Whatever steps say of threads lasts as long as the episode."""
+    """Restore the numbers of threads that steps have set."""
     from netspec.runtime.engine import threads
 
     try:
@@ -180,7 +186,7 @@ def _ordinary_threads() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """netspec's warnings of odd data go nowhere."""
+    """Suppress netspec's warnings about odd data."""
     handler: logging.Handler = logging.NullHandler()
     logger = logging.getLogger("netspec")
     before: Any = logger.propagate
@@ -194,7 +200,7 @@ def _quiet() -> Iterator[None]:
 
 
 def megabytes_at_rest() -> float:
-    """The memory of this process that no file holds, once all that is free is given back."""
+    """Return the memory of this process that no file holds, after all free memory is returned."""
     gc.collect()
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
