@@ -1,4 +1,5 @@
-"""Time to check a generated net against its number of layers, with a straight line through it.
+"""Measures the time to check a generated net against its number of layers, and fits a straight
+line.
 
 python benchmarks/check_scaling.py [LAYERS ...]
 """
@@ -16,7 +17,7 @@ REPEATS = 3
 
 
 def generated(layers: int) -> str:
-    """A net of `layers` layers, each written out: convolutions, activations and sums."""
+    """Return a net of `layers` layers without a loop: convolutions, activations and sums."""
     lines = ["net Long {", "    input x: [4, 8, 8]"]
     for i in range(layers // 3):
         lines += [f"    y = x -> c{i}: conv(4, 3, pad = 1) -> relu", "    x = x + y"]
@@ -25,7 +26,7 @@ def generated(layers: int) -> str:
 
 
 def seconds(layers: int) -> float:
-    """The least time of a few checks."""
+    """Return the least time of a few checks."""
     source = Source("long.net", generated(layers))
     times = []
     for _ in range(REPEATS):

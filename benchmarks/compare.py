@@ -1,11 +1,11 @@
-"""netspec next to its peers on three nets: what RESULTS.md holds.
+"""Compares netspec with its peers on three nets, and writes RESULTS.md.
 
     python benchmarks/compare.py                          every peer that is installed: half an hour
     python benchmarks/compare.py --against torch          ratios to PyTorch alone: a few minutes
     python benchmarks/compare.py --only lenet --output -  some rows, to stdout
 
-The machine should be quiet: on a busy one, threads that wait for each other cost some peers far more
-than others. Results are written after each row, so that a run that is stopped leaves what it has.
+The machine should be quiet: on a busy one, threads that wait for each other cost some peers far
+more time than others. Results are written after each row, so that a run that is stopped keeps them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ NETWORKS = HERE.parent / "networks"
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a table: a net with its arguments, a batch, a training step or inference."""
+    """A row of a table: a net with its arguments, a batch size, and whether it is a training step
+    or inference.
+    """
 
     title: str
     file: str
@@ -121,7 +123,7 @@ def _say(text: str) -> None:
 
 
 def report(found: Found, peers: Sequence[str], here: Machine, options: argparse.Namespace) -> str:
-    """RESULTS.md."""
+    """Return the text of RESULTS.md."""
     done = {row: one for row, one in found.items() if isinstance(one, BenchResult)}
     base = next((one.timings[0].name for one in done.values()), OURS)
     plural = "thread" if options.threads == 1 else "threads"
@@ -199,7 +201,9 @@ def _times(part: dict[Row, BenchResult], peers: Sequence[str]) -> list[str]:
 
 
 def _memory(part: dict[Row, BenchResult]) -> list[str]:
-    """What netspec plans and holds, and what the peers' own profilers count for the same step."""
+    """Return what netspec plans and holds in memory, and what the peers' profilers count for the
+    same step.
+    """
     names = list(
         dict.fromkeys(t.name for one in part.values() for t in one.timings if t.peak is not None)
     )
@@ -216,7 +220,7 @@ def _memory(part: dict[Row, BenchResult]) -> list[str]:
 
 
 def _failures(found: Found) -> list[str]:
-    """Who has no time, and why, each reason once."""
+    """Return which peers have no time, and why, with each reason once."""
     reasons: dict[tuple[str, str], list[str]] = {}
     for row, one in found.items():
         failed = {OURS: one} if isinstance(one, str) else one.failed

@@ -1,9 +1,9 @@
-"""Where each emitter of elementwise steps wins: NumPy's ufuncs over tiles, or numexpr.
+"""Measures which emitter of elementwise steps is faster: NumPy's ufuncs over tiles, or numexpr.
 
     python benchmarks/emitters.py [--threads N]     writes EMITTERS.md
 
-Each op alone, forward and backward, over float32 arrays of several sizes, both ways in alternation.
-A number is numexpr's time as a multiple of NumPy's.
+Each op runs alone, forward and backward, on float32 arrays of several sizes, and the emitters take
+turns. A number is numexpr's time as a multiple of NumPy's.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def net_of(op: str, size: int) -> netspec.Net:
 
 
 def chosen(op: str, index: int) -> str:
-    """How many of the sizes a model takes numexpr for."""
+    """Return for how many of the sizes a model chooses numexpr."""
     plan = make_plan(net_of(op, 1).graph, training=True, input_gradients=True)
     steps = (plan.forward, plan.backward)[index]
     step = next((s for s in steps if isinstance(s, ElementwiseStep)), None)
@@ -90,7 +90,7 @@ def chosen(op: str, index: int) -> str:
 
 
 def forced(steps: tuple[Any, ...], emitter: Any) -> tuple[Any, ...] | None:
-    """The steps with every elementwise one by one emitter; None where it lacks a function."""
+    """Return the steps with one emitter for all elementwise ones; None if it lacks a function."""
     ours = [step for step in steps if isinstance(step, ElementwiseStep)]
     used = [FUNCTIONS[e.function] for s in ours for e in walk(s.formula) if isinstance(e, Apply)]
     if emitter == "numexpr" and not (ours and all(function.in_numexpr for function in used)):
@@ -99,7 +99,9 @@ def forced(steps: tuple[Any, ...], emitter: Any) -> tuple[Any, ...] | None:
 
 
 def measure(op: str, size: int, rounds: int) -> tuple[float | None, float | None]:
-    """numexpr's time over NumPy's, forward and backward; None where it cannot."""
+    """Return numexpr's time over NumPy's, forward and backward; None where numexpr cannot run the
+    op.
+    """
     graph = net_of(op, size).graph
     plan = make_plan(graph, training=True, input_gradients=True)
     found: list[float | None] = []
@@ -121,7 +123,7 @@ def measure(op: str, size: int, rounds: int) -> tuple[float | None, float | None
 
 
 def runner(graph: Any, plan: Plan, part: str) -> Callable[[], None]:
-    """One direction of a program, recorded."""
+    """Return a recorded program for one direction."""
     program = Program(graph, plan, np.dtype("f4"), replays=True)
     buffers = program.bind(1)
     rng = np.random.default_rng(0)

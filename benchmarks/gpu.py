@@ -1,13 +1,14 @@
-"""What a GPU settles, in one call of under eight minutes: the tests marked `cuda`, and images per second.
+"""Runs the tests marked `cuda`, and a benchmark in images per second, in under eight minutes.
 
     python benchmarks/gpu.py --prepare [--data-dir DIR]     # where CIFAR-10 is: makes the file of images
     python benchmarks/gpu.py --out DIR                      # on the machine with the GPU
 
-Nothing is downloaded. The file of images (31 MB: 9,000 and 1,000 of CIFAR-10, as they are) is all that
-must be brought along. Each row of the table is a process of its own: `benchmarks/plain_pytorch.py` with
-torchvision's transforms in a DataLoader, the same with the images on the device, `netspec train torch`'s
-steps as they are, and with all its switches (bf16, torch.compile, channels last). Rows are of the same
-nets, batch and SGD. DIR gets gpu.json, gpu.md and the log of the tests.
+Nothing is downloaded. The file of images (31 MB: 9,000 and 1,000 unchanged images of CIFAR-10) is
+all that must be copied there. Each row of the table runs in a process of its own:
+`benchmarks/plain_pytorch.py` with torchvision's transforms in a DataLoader, the same with the
+images on the device, the steps of `netspec train torch` with its defaults, and with all its
+switches (bf16, torch.compile, channels last). All rows use the same nets, batch size and SGD. DIR
+gets gpu.json, gpu.md and the log of the tests.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ import numpy as np
 ROOT = Path(__file__).parents[1]
 DATA = ROOT / "build" / "cifar10-10000.npz"
 TRAIN, TEST = 9_000, 1_000
-# Once so many images were upscaled, more would only take memory.
+# Only this many images are upscaled, because more would need too much memory.
 UPSCALED = 2_560
 NETS = {
     "resnet20": ("networks/resnet.net", {"depth": 20}, 32),
@@ -41,7 +42,7 @@ SKIPPED = "skipped: the time was up"
 
 @dataclass
 class Row:
-    """A way to train a net: its speed, or why there is none."""
+    """A way to train a net: its speed, or the reason why there is none."""
 
     net: str
     way: str
@@ -101,7 +102,7 @@ def prepare(options: argparse.Namespace) -> None:
 
 
 def benchmark(options: argparse.Namespace) -> None:
-    """The tests, then the rows, as long as there is time."""
+    """Run the tests, then the rows, as long as there is time."""
     start = time.monotonic()
     options.out.mkdir(parents=True, exist_ok=True)
     result: dict[str, Any] = {"machine": machine(options.device), "batch": options.batch}
@@ -113,7 +114,7 @@ def benchmark(options: argparse.Namespace) -> None:
             rows.append(row(options, net, way, left))
             print(rows[-1], file=sys.stderr, flush=True)
             result |= {"rows": [asdict(r) for r in rows], "seconds": time.monotonic() - start}
-            # After each row: what is there when the time is up is of use.
+            # The results are written after each row, so that they are not lost when the time is up.
             (options.out / "gpu.json").write_text(json.dumps(result, indent=1) + "\n", "utf-8")
             (options.out / "gpu.md").write_text(table(result), "utf-8")
     print(table(result))
@@ -128,7 +129,10 @@ def machine(device: str) -> dict[str, str]:
 
 
 def tests(options: argparse.Namespace, seconds: float) -> dict[str, Any]:
-    """The tests marked `cuda`: how many passed, failed and were skipped, and which failed."""
+    """Run the tests marked `cuda`.
+
+    Return how many passed, failed and were skipped, and which failed.
+    """
     report = options.out / "tests.xml"
     command = [sys.executable, "-m", "pytest", "-q", "-m", "cuda", "tests/training/test_device.py"]
     with (options.out / "tests.log").open("w") as log:
@@ -150,7 +154,7 @@ def tests(options: argparse.Namespace, seconds: float) -> dict[str, Any]:
 
 
 def row(options: argparse.Namespace, net: str, way: str, left: float) -> Row:
-    """One way to train a net, in a process of its own."""
+    """Measure one way to train a net, in a process of its own."""
     if left < options.seconds + 15:
         return Row(net, way, note=SKIPPED)
     size = options.size or NETS[net][2]
@@ -190,7 +194,7 @@ def environment() -> dict[str, str]:
 
 
 def table(result: dict[str, Any]) -> str:
-    """What was found, as Markdown."""
+    """Return the results as a Markdown table."""
     at = result["machine"]
     found, rows = result["tests"], result["rows"]
     lines = [
@@ -219,7 +223,9 @@ def table(result: dict[str, Any]) -> str:
 
 
 def measured(options: argparse.Namespace) -> float:
-    """Images per second of the training steps of `netspec train torch`, the first epoch left out."""
+    """Return the images per second of `netspec train torch`'s training steps, without the first
+    epoch.
+    """
     import torch
 
     import netspec
@@ -242,7 +248,7 @@ def measured(options: argparse.Namespace) -> float:
         x, y = arrays["x_train"], arrays["y_train"].astype(np.int64)
     if size != x.shape[-1]:
         x = x[:UPSCALED].repeat(size // 32, axis=2).repeat(size // 32, axis=3)
-    whole = len(x) // options.batch * options.batch  # all batches of one size
+    whole = len(x) // options.batch * options.batch  # so that all batches have one size
     data = Dataset("cifar10", x[:whole], y[:whole], x[:0], y[:0], 10)
     start, speeds = 0.0, []
 
@@ -251,7 +257,7 @@ def measured(options: argparse.Namespace) -> float:
 
     def after(_: int, history: Any) -> None:
         nonlocal start
-        if len(history.images_per_second) == 1:  # in the first one algorithms are looked for
+        if len(history.images_per_second) == 1:  # the first epoch searches for algorithms
             start = time.monotonic()
         else:
             speeds.append(history.images_per_second[-1])
@@ -260,7 +266,7 @@ def measured(options: argparse.Namespace) -> float:
         model, data, epochs=1_000, batch=options.batch, optimizer="nesterov", lr=0.1, l2=5e-4,
         augment=("crop", "flip"), progress=False, stop=stop, on_epoch=after,
     )  # fmt: skip
-    return len(speeds) / sum(1 / speed for speed in speeds)  # epochs are of equal length
+    return len(speeds) / sum(1 / speed for speed in speeds)  # epochs have the same length
 
 
 if __name__ == "__main__":

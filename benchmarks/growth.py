@@ -1,10 +1,10 @@
-"""How time grows with the batch, the depth, the width and the number of layers.
+"""Measures how time grows with the batch, the depth, the width and the number of layers.
 
-    python benchmarks/growth.py [--threads N]     writes GROWTH.md and growth.png (needs Matplotlib)
+python benchmarks/growth.py [--threads N] writes GROWTH.md and growth.png (needs Matplotlib)
 
-A training step is forward, softmax cross-entropy, backward and SGD in float32; each time is the least
-of some rounds. A straight line is laid through the times past the overhead, which are those of at
-least four times the first.
+A training step is forward, softmax cross-entropy, backward and SGD in float32; each time is the
+least of several rounds. A straight line is fitted to the times beyond the overhead, which are those
+of at least four times the first.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ NETWORKS = HERE.parent / "networks"
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 DEPTHS = (8, 14, 20, 32, 44, 56, 80, 110)
 WIDTHS = (8, 16, 24, 32, 48, 64, 96, 128)
-# Compiled alone, so deeper than anyone trains.
+# These nets are only compiled, so they are deeper than anyone trains.
 LAYERS = (20, 56, 110, 200, 302, 404)
 
 
 @dataclass(frozen=True)
 class Series:
-    """Measured numbers over a size, and the straight line through the times."""
+    """Measured values over a size, and the straight line fitted to them."""
 
     title: str
     over: str
@@ -49,11 +49,11 @@ class Series:
     values: Sequence[float]
 
     def past_overhead(self) -> list[bool]:
-        """For each size, whether the line is laid through its value."""
+        """For each size, whether the line is fitted to its value."""
         return [value >= 4 * self.values[0] for value in self.values]
 
     def line(self) -> tuple[float, float]:
-        """Start and slope, by least squares of the relative distances."""
+        """The intercept and slope, by least squares of the relative distances."""
         past = self.past_overhead()
         sizes, values = np.array(self.sizes, float)[past], np.array(self.values)[past]
         rows = np.stack([np.ones_like(sizes), sizes], axis=1) / values[:, None]
@@ -61,7 +61,7 @@ class Series:
         return float(start), float(slope)
 
     def off(self) -> list[float]:
-        """How far each value lies from the line, as a share of the line."""
+        """The distance of each value from the line, as a share of the line."""
         start, slope = self.line()
         return [
             value / (start + slope * size) - 1
@@ -109,7 +109,7 @@ def main() -> None:
 
 
 def compile_time(depth: int) -> float:
-    """Milliseconds from the file to a program for training that is ready to run."""
+    """Return the milliseconds from the file to a program for training that is ready to run."""
     return compile_time_of("resnet", depth=depth)
 
 
@@ -124,7 +124,7 @@ def compile_time_of(name: str, **arguments: Any) -> float:
 
 
 def report(found: Sequence[Series], others: dict[str, float], options: argparse.Namespace) -> str:
-    """GROWTH.md."""
+    """Return the text of GROWTH.md."""
     here = machine()
     lines = [
         "# How time grows",
@@ -158,7 +158,7 @@ def report(found: Sequence[Series], others: dict[str, float], options: argparse.
 
 
 def draw(found: Sequence[Series], path: Path) -> None:
-    """Each series with its line."""
+    """Draw each series with its line."""
     import matplotlib as mpl
 
     mpl.use("Agg")

@@ -2,10 +2,10 @@
 
     python benchmarks/memory.py [--net networks/resnet.net] [--set depth=20] [--batch 128]
 
-Both count from an empty hand: parameters, gradients, everything that some steps of SGD hold. What
-NumPy allocates for arrays is counted where it is allocated, as PyTorch's profiler does for tensors;
-a second figure is everything that `tracemalloc` sees, the recorded calls of the program with it. The
-batch itself is made before, and counted for neither.
+Both count everything that some steps of SGD hold: parameters, gradients and so on. Arrays of NumPy
+are counted when they are allocated, as PyTorch's profiler does for tensors. A second figure is
+everything that `tracemalloc` sees, including the recorded calls of the program. The batch itself is
+made beforehand, and not counted for either.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.helpers.array_allocations import peak_of_arrays
 
 MIB = 1 << 20
-# The first two are recorded.
+# The first two steps record the program.
 STEPS = 4
 
 
@@ -75,14 +75,14 @@ def numpy_steps(net: netspec.Net, x: np.ndarray, y: np.ndarray) -> None:
 
 
 def counted(net: netspec.Net, batch: int, peak: Callable[[Callable[[], Any]], int]) -> int:
-    """Bytes at the peak of the steps."""
-    numpy_steps(net, *batch_of(net, 2))  # whatever is imported is imported before
+    """Return the bytes at the peak of the steps."""
+    numpy_steps(net, *batch_of(net, 2))  # so that all imports happen before
     x, y = batch_of(net, batch)
     return peak(lambda: numpy_steps(net, x, y))
 
 
 def peak_of(work: Callable[[], Any]) -> int:
-    """The most bytes that `tracemalloc` sees at once: arrays, and all of Python's objects."""
+    """Return the most bytes that `tracemalloc` sees at once: arrays, and all of Python's objects."""
     tracemalloc.start()
     try:
         before, _ = tracemalloc.get_traced_memory()
@@ -93,7 +93,7 @@ def peak_of(work: Callable[[], Any]) -> int:
 
 
 def profiled(net: netspec.Net, batch: int) -> int | None:
-    """Bytes that PyTorch's profiler saw alive at once."""
+    """Return the bytes at the peak that PyTorch's profiler sees."""
     try:
         import torch
     except ImportError:

@@ -1,10 +1,11 @@
-"""A training script as people write it by hand, timed: what `benchmarks/gpu.py` is held against.
+"""A training script as people write it by hand, with which `benchmarks/gpu.py` compares netspec.
 
-It uses nothing of netspec. ResNet-20 is written out here; ResNet-18 and ResNet-50 are torchvision's.
-Batches of 128, float32 with TF32 where the GPU has it, N, C, H, W, SGD with momentum; torchvision's
-transforms in a DataLoader, or (`--data-on-device`) all images on the device, changed there.
+It uses nothing of netspec. ResNet-20 is written out here; ResNet-18 and ResNet-50 are
+torchvision's. It uses batches of 128, float32 (with TF32 where the GPU has it), N, C, H, W, and SGD
+with momentum. Images go through torchvision's transforms in a DataLoader, or, with
+`--data-on-device`, are all on the device and are augmented there.
 
-    python benchmarks/plain_pytorch.py --net resnet50 --data build/cifar10-10000.npz --device cuda
+python benchmarks/plain_pytorch.py --net resnet50 --data build/cifar10-10000.npz --device cuda
 """
 
 from __future__ import annotations

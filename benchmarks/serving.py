@@ -1,12 +1,12 @@
-"""A service: processes that answer with a predictor, called by several threads each.
+"""Measures a service: processes that answer with a predictor, each called by several threads.
 
 python benchmarks/serving.py [--seconds 300] [--processes 4] [--threads 4] [--net FILE]
 
-Held against it are as many processes as there are cores, of one thread each, on the same cores: in
-turns of some seconds, so that what else the machine does meets both. Every answer is checked. Prints
-answers per second, the share of the simple processes' that the service reaches, and latencies. Where
-the machine is busy with other things, sixteen threads get more of it than two: the share that counts
-there is that of answers in a second of the processor.
+It is compared with one process per core, of one thread each, on the same cores. Both run in turns
+of some seconds, so that other load of the machine affects both. Every answer is checked. The output
+is the answers per second, their ratio to those of the simple processes, and latencies. On a machine
+that is busy with other things, sixteen threads get more of it than two, so the ratio that counts
+there is that of answers per second of processor time.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ Array = NDArray[Any]
 
 @dataclass
 class Tally:
-    """What came of some turns.
+    """The results of some turns.
 
     Attributes:
-        answers, wrong: how many.
-        seconds: how long it was asked.
-        processor: the processor's seconds that the processes took, of all cores.
-        latencies: of each answer, in seconds.
+        answers, wrong: the number of answers, and of wrong ones.
+        seconds: the duration of the turns.
+        processor: the processor time of all processes, on all cores.
+        latencies: the latency of each answer, in seconds.
     """
 
     answers: int = 0
@@ -52,7 +52,7 @@ class Tally:
     latencies: list[Array] = field(default_factory=list)
 
     def add(self, wrong: int, latencies: Array, processor: float) -> None:
-        """The answers of a process in a turn."""
+        """Add the answers of a process in a turn."""
         self.processor += processor
         self.answers += len(latencies)
         self.wrong += wrong
@@ -60,16 +60,16 @@ class Tally:
 
     @property
     def rate(self) -> float:
-        """Answers per second."""
+        """The answers per second."""
         return self.answers / self.seconds
 
     def latency(self, percent: float) -> float:
-        """The milliseconds within which so many percent of the answers came."""
+        """Return the latency, in milliseconds, within which `percent` of the answers came."""
         return 1e3 * float(np.percentile(np.concatenate(self.latencies), percent))
 
 
 def ask(predictor: Any, images: Array, expected: Array, until: float) -> tuple[int, Array]:
-    """Answers, one image at a time: how many were wrong, and how long each took."""
+    """Ask for answers, one image at a time. Return how many were wrong, and how long each took."""
     wrong, latencies, i = 0, [], 0
     while True:
         start = time.perf_counter()
@@ -82,7 +82,7 @@ def ask(predictor: Any, images: Array, expected: Array, until: float) -> tuple[i
 
 
 def serve(connection: Any, predictor: Any, images: Array, expected: Array, threads: int) -> None:
-    """A process: at each message a turn of so many seconds, and what came of it."""
+    """Run a process: each message starts a turn of so many seconds, whose results are sent back."""
     if threads == 1:
         parallel.set_threads(1)
     ask(predictor, images, expected, time.perf_counter() + 1)
@@ -130,14 +130,14 @@ class Service:
         tally.seconds += seconds
 
     def end(self) -> None:
-        """Send the processes home."""
+        """End the processes."""
         for pipe, process in zip(self._pipes, self._processes, strict=True):
             pipe.send(None)
             process.join()
 
 
 def compare(net: Path, seconds: float, processes: int, threads: int) -> tuple[Tally, Tally]:
-    """The tallies of the service, for so many seconds, and of one process a core."""
+    """Return the tallies of the service, and of one process per core, each for so many seconds."""
     cores = parallel.available()
     model = netspec.load(net).compile()
     images = np.random.default_rng(0).standard_normal((IMAGES, *model.input_shape)).astype("f4")
@@ -154,7 +154,7 @@ def compare(net: Path, seconds: float, processes: int, threads: int) -> tuple[Ta
 
 
 def main() -> None:
-    """Read the command line, ask, print."""
+    """Read the command line, measure, and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--seconds", type=float, default=300.0)
     parser.add_argument("--processes", type=int, default=4)
