@@ -39,7 +39,8 @@ class Bound:
     positional: dict[syntax.Argument, Value] = field(
         default_factory=dict
     )  # the constants among them
-    places: dict[syntax.Argument, int] = field(default_factory=dict)  # theirs among all unnamed
+    # The index of each of these among all positional arguments and the values of the pipeline.
+    places: dict[syntax.Argument, int] = field(default_factory=dict)
     ok: bool = True
 
     def make(self, op: type[OpT]) -> OpT:
@@ -317,7 +318,10 @@ class Arguments:
         return None
 
     def check_inputs(self, op: type[Op], bound: Bound, inputs: Sequence[Input], span: Span) -> bool:
-        """Whether a layer got as many values as it takes beside the numbers that stand for some."""
+        """Whether a layer got as many values as it takes, apart from those that numbers replace.
+
+        If not, report it.
+        """
         numbers = sum(name in bound.values for name in dict.fromkeys(op.number_places))
         if numbers and op.arity is None and inputs:
             return True
@@ -345,9 +349,9 @@ class Arguments:
 
 
 def _order(op: type[Op], bound: Bound, named: Set[str]) -> Sequence[str | None]:
-    """The attributes that constants without a name are for, in their order.
+    """Return the attributes to which positional constants belong, in order.
 
-    A number that stands for a value is the attribute of its place among the values.
+    A number in place of a value belongs to the attribute for its index among the values.
     """
     places = op.number_places
     if not places:
@@ -357,7 +361,7 @@ def _order(op: type[Op], bound: Bound, named: Set[str]) -> Sequence[str | None]:
 
 
 def _declared(statements: Sequence[syntax.Statement], span: Span) -> Iterator[Hint]:
-    """`conv1 = conv(6, 5)`: a layer that gets its values later is declared."""
+    """Yield a hint for `conv1 = conv(6, 5)`: a layer that gets its values later must be declared."""
     for part in syntax.parts(statements):
         if not isinstance(part, syntax.Assign) or not isinstance(part.value, syntax.Call):
             continue

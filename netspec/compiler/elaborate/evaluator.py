@@ -39,11 +39,11 @@ class Evaluator:
         self.reporter = reporter
 
     def constant(self, expr: syntax.Expr, what: str) -> Constant | Unknown:
-        """A compile-time constant, or UNKNOWN."""
+        """Return a compile-time constant, or UNKNOWN after reporting an error."""
         return self.as_constant(self.evaluate(expr), expr, what)
 
     def as_constant(self, value: Value, expr: syntax.Expr, what: str) -> Constant | Unknown:
-        """Check that what an expression gave is a constant."""
+        """Return a value as a compile-time constant. Report any other value, and return UNKNOWN."""
         if isinstance(value, (Tensor, Tensors, SharedLayer)):
             self.reporter.report(
                 codes.VALUE_NOT_A_CONSTANT,

@@ -157,7 +157,7 @@ class Expressions:
         return constants.arithmetic(op, left, right)
 
     def _side(self, op: str, value: Value, span: Span) -> Value:
-        """An operand, which must be one value."""
+        """Return an operand, which must be one value."""
         if isinstance(value, Tensors):
             return self.evaluator.one_value(value, span, f"a side of `{op}`")
         return value
@@ -165,7 +165,7 @@ class Expressions:
     def _arithmetic(
         self, op: str, left: Value, right: Value, span: Span, sides: tuple[Span, Span]
     ) -> Value:
-        """An operator of values of the net, or of one and a number: the layer that it stands for."""
+        """Apply an operator to values of the net, or to a value and a number, by calling its layer."""
         layer = OPERATORS.get(op)
         pair = (left, right)
         if layer is not None and all(_is_operand(side) for side in pair):
@@ -190,7 +190,7 @@ class Expressions:
     def _layer(
         self, name: str, inputs: Sequence[Input], arguments: Sequence[syntax.Argument], span: Span
     ) -> Value:
-        """Call the layer that an operator stands for."""
+        """Call the layer of an operator."""
         call = syntax.Call(syntax.Name(name, span), tuple(arguments), span)
         return self.apply(call, inputs, None, span)
 
@@ -322,7 +322,9 @@ class Expressions:
         return self.apply(expr, [], None, expr.span)
 
     def _function_call(self, expr: syntax.Call) -> Value:
-        """A function of constants, or the layer of that name if it is given a value of the net."""
+        """Call a function of constants, or the layer with its name if an argument is a value of the
+        net.
+        """
         name = expr.callee.id
         unnamed = [argument for argument in expr.arguments if argument.name is None]
         named = [argument for argument in expr.arguments if argument.name is not None]
@@ -395,24 +397,24 @@ class Expressions:
 
 
 OPERATORS = {"+": "add", "-": "sub", "*": "mul", "/": "div"}
-"""The layers that operators between values stand for."""
+"""The layers that operators on values of the net call."""
 
 
 def _is_operand(value: Value) -> bool:
-    """Whether a value of the net, or a number beside one."""
+    """Whether an operand is a value of the net, or a number that can be combined with one."""
     is_number = isinstance(value, (int, float, Size)) and not isinstance(value, bool)
     return is_number or isinstance(value, Tensor)
 
 
 def _kind(value: Value) -> str:
-    """What stands beside a value of the net."""
+    """Describe an operand that cannot be combined with a value of the net."""
     if isinstance(value, (SharedLayer, Tensors)):
         return "a layer" if isinstance(value, SharedLayer) else "several values"
     return "a constant" if isinstance(value, Unknown) else constants.type_name(value)
 
 
 def _computed(name: str | None, value: Value, span: Span) -> syntax.Argument:
-    """An argument whose value is known."""
+    """Return an argument whose value is known."""
     named = None if name is None else syntax.Name(name, span)
     return syntax.Argument(named, syntax.Computed(value, span), span)
 

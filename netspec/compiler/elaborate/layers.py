@@ -204,7 +204,7 @@ class Layers:
 
 
 def _open_sizes(shapes: Sequence[Shape], repeats: bool) -> list[str]:
-    """That a size left open would have to be the number of another value."""
+    """Return notes on open sizes that would have to equal a number in another value's shape."""
     pairs = [
         pair
         for other in shapes[1:]

@@ -55,13 +55,13 @@ class Names:
         return Names(self.scope.view(), self.module, self.assembly, reporter, self.statements)
 
     def callables(self) -> list[str]:
-        """The names of layers and blocks that can be called here."""
+        """Return the names of layers and blocks that can be called here."""
         return [*registry(), SPLIT, *self.module.blocks]
 
     def is_function(self, name: str) -> bool:
         """Whether a name is that of a function of constants, such as `max`, and of no block.
 
-        It may be a layer's too: what it is given decides.
+        It may also be the name of a layer. Its arguments decide which of the two is called.
         """
         return (
             name in constants.FUNCTIONS

@@ -208,9 +208,9 @@ class Op:
     Class attributes:
         name: the op's name in a `.net` file.
         arity: the number of inputs; None for two or more.
-        number_places: the attributes that take a number in place of a value, by its place among
-            the values of a call; "" where no number can stand.
-        needs_positive: whether it is defined for positive numbers only.
+        number_places: for each index among the values of a call, the attribute for a number in
+            place of the value; "" if there cannot be one.
+        needs_positive: whether it is only defined for positive numbers.
         commutes_with_max: it is monotonically non-decreasing and elementwise, and its gradient is
             zero wherever it is flat, so that a maximum may be taken before it.
         takes_max: its value is the maximum over a window; of equal values the first one counts.

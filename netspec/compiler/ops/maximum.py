@@ -34,7 +34,7 @@ class Maximum(ArithmeticOp):
         return maximum(a, b)
 
     def slopes(self, y: Expression, *x: Expression) -> tuple[Expression, ...]:
-        """By both; at a tie each has a half."""
+        """The derivatives by both operands. If they are equal, each has a half."""
         a, b = x
         tie = 0.5 if self.number is None else 1.0
         return where(a > b, 1, where(a < b, 0, tie)), where(a > b, 0, where(a < b, 1, tie))

@@ -23,7 +23,9 @@ class Pow(FunctionOp):
     bad_examples = (BadExample("pow", ((7,),), codes.CALL_MISSING),)
 
     def of(self, x: Expression) -> Expression:
-        """x^n, by products and roots where that is exact: a general power takes far longer."""
+        """x^n, by products and roots where these are exact, because a general power takes far
+        longer.
+        """
         return _power(x, self.exponent)
 
     def slope(self, y: Expression, x: Expression) -> Expression:

@@ -23,7 +23,7 @@ class Softplus(FunctionOp):
     bad_examples = (BadExample("softplus(0)", ((7,),), codes.CALL_VALUE),)
 
     def of(self, x: Expression) -> Expression:
-        """log(1 + exp(beta x)) / beta; exp may overflow where it is not chosen."""
+        """log(1 + exp(beta x)) / beta. exp may overflow where this branch is not chosen."""
         scaled = x * self.beta
         return where(scaled > self.threshold, x, log1p(exp(scaled)) / self.beta)
 

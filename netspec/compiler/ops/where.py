@@ -35,12 +35,15 @@ class Where(ArithmeticOp):
         return where(c > 0, a, b)
 
     def slopes(self, y: Expression, *x: Expression) -> tuple[Expression, ...]:
-        """0 by c; 1 by what is chosen."""
+        """0 for c, and 1 for the operand that is chosen."""
         c, _, _ = x
         return Const(0.0), where(c > 0, 1, 0), where(c > 0, 0, 1)
 
     def torch(self, *inputs: Shape) -> Torch:
-        """`torch.where`; of two numbers one is of the precision of the value."""
+        """`torch.where`.
+
+        If both operands are numbers, one becomes a tensor, for the precision of the value.
+        """
         c, a, b = self.operands([X(i) for i in range(len(inputs))])
         both = not isinstance(a, X) and not isinstance(b, X)
         other = Torch("torch.full_like", (c, b)) if both else b

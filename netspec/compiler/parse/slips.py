@@ -27,8 +27,9 @@ _ASSIGNED = "a value is changed by giving its name anew: {better}"
 
 @dataclass(frozen=True, slots=True)
 class Slip:
-    """What is written, what is meant, and what is said of it: `{better}` is the mended line, `{new}` \
-the mended part.
+    """A mistake and its correction.
+
+    In `help`, `{better}` stands for the corrected line and `{new}` for the corrected part.
     """
 
     pattern: re.Pattern[str]

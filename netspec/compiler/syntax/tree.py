@@ -35,7 +35,7 @@ class Literal:
 
 @dataclass(slots=True, eq=False, repr=False)
 class Computed(Literal):
-    """Stands for what an expression was found to be, so that it is not worked out again."""
+    """A value that was already computed, in place of the expression that it came from."""
 
     value: Any
 

@@ -1,4 +1,4 @@
-"""Arithmetic of values, and of values with numbers: sizes of 1 are repeated."""
+"""The base class of arithmetic on values, and on values and numbers. Sizes of 1 are broadcast."""
 
 import functools
 from collections.abc import Sequence
@@ -13,33 +13,33 @@ T = TypeVar("T")
 
 
 class ArithmeticOp(ElementwiseOp):
-    """A formula of values whose sizes are equal or 1; a number may stand for one of them.
+    """A formula of values whose sizes are equal or 1. A number may take the place of one of them.
 
-    Where a size is 1 the value is repeated along that axis, and its gradient is the sum over the
-    repetitions. Subclasses say `combine` and `slopes`, of all operands in order, and by
-    `number_places` which attribute holds the number that stands at a place.
+    Where a size is 1, the value is broadcast along that axis, and its gradient is the sum over the
+    repetitions. Subclasses define `combine` and `slopes` for all operands in order, and
+    `number_places`, which names the attributes that hold numbers in place of values.
     """
 
     def combine(self, *x: Expression) -> Expression:
-        """The formula of the value."""
+        """Return the formula of the value."""
         raise NotImplementedError
 
     def slopes(self, y: Expression, *x: Expression) -> tuple[Expression, ...]:
-        """The formula of dy/dx for each operand."""
+        """Return the formula of dy/dx for each operand."""
         raise NotImplementedError
 
     def value(self, *x: Expression) -> Expression:
-        """The formula, with the number put in."""
+        """Return the formula with the numbers put in."""
         return self.combine(*map(lift, self.operands(x)))
 
     def derivatives(self, y: Expression, *x: Expression) -> tuple[Expression, ...]:
-        """The slopes by the values."""
+        """Return the slopes by those operands that are values."""
         operands = self.operands(x)
         slopes = self.slopes(y, *map(lift, operands))
         return tuple(s for s, o in zip(slopes, operands, strict=True) if isinstance(o, Expression))
 
     def operands(self, values: Sequence[T]) -> list[T | float]:
-        """The values in order, with the numbers at their places among them."""
+        """Return all operands in order: the values, and the numbers at their places among them."""
         mixed: list[T | float] = list(values)
         places = {name: place for place, name in enumerate(self.number_places) if name}
         for name, place in places.items():
@@ -49,10 +49,10 @@ class ArithmeticOp(ElementwiseOp):
         return mixed
 
     def shape(self, *inputs: Shape) -> Shape:
-        """The larger size on each axis.
+        """Return the larger size on each axis.
 
         Raises:
-            ShapeError: `unequal`.
+            ShapeError: with the code `unequal`, if a size differs and is not 1.
         """
         first = inputs[0]
         if all(len(shape) == len(first) for shape in inputs):
@@ -67,7 +67,7 @@ class ArithmeticOp(ElementwiseOp):
     # -- reference
 
     def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
-        """The chain rule, summed over the repetitions."""
+        """Apply the chain rule, and sum over the repetitions of broadcast inputs."""
         wide = [np.broadcast_to(each, dy.shape) for each in x]
         products = super().backward(run, dy, *wide)
         return tuple(_summed(d * np.ones_like(dy), a) for d, a in zip(products, x, strict=True))
@@ -75,13 +75,13 @@ class ArithmeticOp(ElementwiseOp):
     # -- lowering
 
     def lower(self, to: Lowering) -> None:
-        """One elementwise step; what is repeated is laid out before."""
+        """Append one elementwise step. Inputs that are broadcast are repeated in memory before."""
         wide = [self._wide(to, i, "wide") for i in range(len(to.x))]
         operands = _named(wide)
         to.elementwise(to.out, self.value(*map(Var, operands)), **operands)
 
     def lower_backward(self, to: Lowering) -> None:
-        """An elementwise step for each input, and a sum where it was repeated."""
+        """Append an elementwise step for each input, and a sum for each that was broadcast."""
         if all(x.shape == to.out.shape for x in to.x):
             super().lower_backward(to)
             return
@@ -107,7 +107,7 @@ class ArithmeticOp(ElementwiseOp):
 
     @staticmethod
     def _wide(to: Lowering, index: int, suffix: str) -> Buffer:
-        """An input in the shape of the value."""
+        """Return an input in the shape of the value, repeated in memory if its shape differs."""
         x = to.x[index]
         if x.shape == to.out.shape:
             return x
@@ -116,7 +116,7 @@ class ArithmeticOp(ElementwiseOp):
         return wide
 
     def joined(self, function: str, count: int) -> Torch:
-        """A function of two operands in PyTorch, nested from the left."""
+        """Return a function of two operands in PyTorch, nested from the left."""
         operands = [
             whole(each) if isinstance(each, float) else each
             for each in self.operands([X(i) for i in range(count)])
@@ -125,7 +125,7 @@ class ArithmeticOp(ElementwiseOp):
 
 
 def _common(sizes: Sequence[int]) -> int | None:
-    """The size that all have which are not 1; None if there are several."""
+    """Return the common size of those that are not 1; None if they differ."""
     wide = [size for size in sizes if size != 1]
     if not wide:
         return 1
@@ -133,7 +133,7 @@ def _common(sizes: Sequence[int]) -> int | None:
 
 
 def _advice(inputs: Sequence[Shape]) -> str | None:
-    """How a value with fewer axes is repeated along the others, if that is plain."""
+    """Return advice on how to broadcast a value with fewer axes, or None."""
     if len({len(shape) for shape in inputs}) == 1:
         return None
     longest = max(inputs, key=len)
@@ -145,12 +145,12 @@ def _advice(inputs: Sequence[Shape]) -> str | None:
 
 
 def _named(x: Sequence[Buffer]) -> dict[str, Buffer]:
-    """The inputs by their names in formulas."""
+    """Return the inputs by their names in formulas."""
     return {"x": x[0]} if len(x) == 1 else {f"x{i}": each for i, each in enumerate(x)}
 
 
 def _summed(gradient: Array, x: Array) -> Array:
-    """The gradient of a value that was repeated."""
+    """Return the gradient of a value that was broadcast, summed over its repetitions."""
     repeated = tuple(a for a, size in enumerate(x.shape) if size != gradient.shape[a])
     total: Array = gradient.sum(axis=repeated, keepdims=True)
     return total

@@ -1,28 +1,31 @@
-"""Functions of one number: what their files share."""
+"""The base class of functions of one number."""
 
 from netspec.compiler.ir.contract import *
 
 
 class FunctionOp(ElementwiseOp):
-    """A function of one number, applied to each. Subclasses say `of` and `slope`."""
+    """A function that is applied to each number. Subclasses define `of` and `slope`."""
 
     def of(self, x: Expression) -> Expression:
-        """The formula of the value."""
+        """Return the formula of the value."""
         raise NotImplementedError
 
     def slope(self, y: Expression, x: Expression) -> Expression:
-        """The formula of dy/dx; one in `y` spares keeping the input."""
+        """Return the formula of dy/dx. If it is written in `y`, the input need not be kept."""
         raise NotImplementedError
 
     def value(self, *x: Expression) -> Expression:
-        """The formula."""
+        """Return the formula."""
         return self.of(x[0])
 
     def derivatives(self, y: Expression, *x: Expression) -> tuple[Expression, ...]:
-        """The one slope."""
+        """Return the single slope."""
         return (self.slope(y, x[0]),)
 
 
 def whole(number: float) -> float:
-    """A number as PyTorch's source writes it: 2, not 2.0; one that knows where it is from stays."""
+    """Return a number as it is written in PyTorch source: 2, not 2.0.
+
+    A traced number is not changed.
+    """
     return int(number) if type(number) is float and number.is_integer() else number
