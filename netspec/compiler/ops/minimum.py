@@ -8,8 +8,8 @@ from netspec.compiler.ops.families.arithmetic import ArithmeticOp
 class Minimum(ArithmeticOp):
     """The smaller of two numbers, of values whose sizes are equal or 1, or of a value and a number.
 
-    dy/da = 1 where a < b, 0 where a > b, and a half of it where they are equal, as in PyTorch.
-    Beside a number it is 1 there.
+    y = min(a, b); dy/da = 1 where a < b, 0 where a > b, and a half where they are equal, as in
+    PyTorch. Compared with a number, the gradient is 1 where they are equal.
     """
 
     number: float | None = attribute(Real(), "a number in place of one of the values", None)
