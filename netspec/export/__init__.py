@@ -1,7 +1,7 @@
-"""One file that needs NumPy alone: a network's program, the kernels it calls, and a weights reader.
+"""Standalone files that need only NumPy: a network's program, its kernels, and a reader of weights.
 
-Nothing in it is written twice: what netspec runs itself (kernels, initial values, the loss, ...) is
-taken from netspec's modules as source text, each definition with those that it needs.
+No code is written twice: what netspec itself runs (kernels, initial values, the loss, ...) is
+copied from netspec's modules as source text, each definition together with those that it needs.
 """
 
 from netspec.export.assemble import standalone_source

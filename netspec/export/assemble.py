@@ -1,4 +1,4 @@
-"""From a graph to the text of a standalone file."""
+"""Assembles the text of a standalone file from a graph."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ SET_THREADS = ("netspec.kernels.parallel", "set_threads")
 THREADS = ("netspec.kernels.parallel", "threads")
 INITIALIZERS = "netspec.compiler.ir.initializers"
 
-# Libraries for linear algebra read these when they are loaded.
+# Linear algebra libraries read these when they are loaded.
 BLAS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
-# What the file itself defines at its top, or imports there.
+# The names that the file itself defines or imports at its top.
 TAKEN = {"os", "sys", "warnings", "np", "annotations", "BLAS", "BLAS_IS_HELD", "use_threads"}
 
 
 def standalone_source(graph: Graph, *, training: bool = True, without: Collection[str] = ()) -> str:
-    """One file that needs NumPy alone.
+    """Return the text of a file that needs only NumPy.
 
     Args:
         graph: a checked graph whose sizes are all known.
-        training: with the backward pass; else for inference, what follows from the parameters alone
-            computed once.
+        training: True to include the backward pass; False for inference, where what depends only on
+            the parameters is computed once.
         without: names of passes to leave out.
 
     Raises:
-        NetspecError: `compile/standalone` for a net that has no such form.
+        NetspecError: `compile/standalone` for a net that cannot be exported.
     """
     _require(graph, training)
     programs = make_programs(graph, training=training, without=without)
@@ -250,7 +250,7 @@ def _buffer(buffer: Buffer) -> str:
 
 
 class _Bare(str):
-    """Text that shows itself in double quotes."""
+    """A string whose repr is in double quotes."""
 
     __slots__ = ()
 

@@ -1,4 +1,4 @@
-"""The steps of a forward pass that depend on parameters alone, taken out of it."""
+"""Separates the steps of a forward pass that depend only on parameters."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from netspec.compiler.ir.plan import SCRATCH, Buffer, KernelStep, ParameterRef, 
 
 
 def split_constant(plan: Plan) -> tuple[Plan, Plan, tuple[Buffer, ...]]:
-    """The plan without those steps, a plan of those steps, and the buffers that they fill.
+    """Return the plan without these steps, a plan of these steps, and the buffers that they fill.
 
-    Where parameters no longer change, as in a file for inference, these need to run only once.
+    If parameters do not change any more, as in a file for inference, these steps need to run only
+    once.
     """
     constant: list[Step] = []
     rest: list[Step] = []
@@ -29,7 +30,7 @@ def split_constant(plan: Plan) -> tuple[Plan, Plan, tuple[Buffer, ...]]:
 
 
 def _is_constant(step: KernelStep, made: dict[Buffer, None]) -> bool:
-    """Whether a step reads parameters alone, or what was made of them, and fills vectors."""
+    """Return True if a step reads only parameters or values computed from them, and fills vectors."""
     if SCRATCH in step.arguments:
         return False
     known = all(isinstance(o, ParameterRef) or o in made for o in step.reads)

@@ -1,4 +1,4 @@
-"""Units of several modules as one file: each under a name of its own, in an order that runs."""
+"""Links definitions of several modules into one file: gives them unique names and a valid order."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ WIDTH = 100
 class Names:
     """The name of each definition in the file.
 
-    It is its own where nothing else is called so and no module's name stood in front of it, else
-    it has the module's in front: `conv.forward` becomes `conv_forward`.
+    A definition keeps its name if no other has the same one and it is never used with its module's
+    name. Otherwise the module's name is prepended: `conv.forward` becomes `conv_forward`.
 
     Attributes:
         net: the name of the net's class.
@@ -43,7 +43,7 @@ class Names:
         chosen = Counter(self._names.values())
         assert max(chosen.values()) == 1, [name for name, n in chosen.items() if n > 1]
         assert not reserved & {n for t, n in self._names.items() if n != t[1]}
-        # Underscores keep the net's class from hiding what the file means by its name.
+        # Underscores prevent the net's class from hiding another name that the file uses.
         self.net = net
         while self.net in known or self.net in chosen:
             self.net += "_"
@@ -63,7 +63,7 @@ def _prefixed(module: str, name: str) -> str:
 
 
 def renamed(unit: Unit, names: Names) -> str:
-    """A unit's text with every definition under its name in the file."""
+    """Return a unit's text with every definition under its name in the file."""
     lines = [line.encode() for line in unit.text.split("\n")]
     for use in sorted(unit.uses, key=lambda use: (use.line, use.start), reverse=True):
         line = lines[use.line]
@@ -72,7 +72,8 @@ def renamed(unit: Unit, names: Names) -> str:
     for name in unit.names:
         new = names[unit.module, name]
         if new != name:
-            # `def` and `class` have no node for their name, and `global` none for its names.
+            # The syntax tree has no node for the name in `def` and `class`, nor for the names in
+            # `global`.
             text = re.sub(rf"^(def|class) {name}\b", rf"\1 {new}", text, flags=re.MULTILINE)
     for use in unit.uses:
         old, new = use.target[1], names[use.target]
@@ -85,7 +86,7 @@ _SIGNATURE = re.compile(r"^( *)(def \w+\()(.+)(\)(?: -> .+)?:)$", re.MULTILINE)
 
 
 def _wrapped(found: re.Match[str]) -> str:
-    """A signature, its arguments on a line of their own where a longer name made it too long."""
+    """Return a signature, with its arguments on a separate line if a longer name made it too long."""
     indent, start, arguments, end = found.groups()
     if len(found[0]) <= WIDTH:
         return found[0]
@@ -93,7 +94,7 @@ def _wrapped(found: re.Match[str]) -> str:
 
 
 def sections(modules: Sequence[SourceModule], units: Sequence[Unit], names: Names) -> Iterator[str]:
-    """Each module's part of the file, under its docstring, definitions in the module's order."""
+    """Yield each module's section of the file: its docstring, then its definitions in order."""
     for made in modules:
         own = sorted((u for u in units if u.module == made.name), key=lambda unit: unit.line)
         if not own:
@@ -105,7 +106,7 @@ def sections(modules: Sequence[SourceModule], units: Sequence[Unit], names: Name
 
 
 def _spaced(units: Sequence[Unit], names: Names) -> Iterator[str]:
-    """Texts; constants that stood together stay together."""
+    """Yield texts; constants that were together stay together."""
     group: list[str] = []
     last: Unit | None = None
     for unit in units:
@@ -122,7 +123,7 @@ def _spaced(units: Sequence[Unit], names: Names) -> Iterator[str]:
 
 
 def in_order(modules: Sequence[SourceModule]) -> list[SourceModule]:
-    """Modules so that each comes after those whose definitions it uses."""
+    """Sort modules so that each comes after those whose definitions it uses."""
     by_name = {made.name: made for made in modules}
     done: dict[str, SourceModule] = {}
 
@@ -140,7 +141,7 @@ def in_order(modules: Sequence[SourceModule]) -> list[SourceModule]:
 
 
 def imports(needed: Collection[tuple[str, str, str]]) -> tuple[list[str], list[str]]:
-    """Import lines, sorted as ruff sorts them: of the standard library, and of NumPy."""
+    """Return the import lines of the standard library and of NumPy, sorted like ruff does."""
     lines: tuple[list[str], list[str]] = ([], [])
     plain = {(module, alias) for module, name, alias in needed if not name}
     members: dict[str, set[str]] = {}
@@ -157,5 +158,5 @@ def imports(needed: Collection[tuple[str, str, str]]) -> tuple[list[str], list[s
 
 
 def _order(name: str) -> tuple[int, str]:
-    """Constants first, then classes, then the rest, as isort has it."""
+    """Sort constants first, then classes, then the rest, like isort."""
     return (0 if name.isupper() and len(name) > 1 else 1 if name[0].isupper() else 2, name)

@@ -1,4 +1,4 @@
-"""Python literals and calls as text, filled to the width of a line."""
+"""Formats Python literals and calls as text of limited width."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ WIDTH = 96
 def call(
     function: str, arguments: Sequence[str], options: Mapping[str, object], indent: int
 ) -> str:
-    """`function(a, b, key=value)`, over several lines where one is too short."""
+    """Return `function(a, b, key=value)`, on several lines if one is too short."""
     given = [*arguments, *(f"{key}={value!r}" for key, value in options.items())]
     text = f"{function}({', '.join(given)})"
     if indent + len(text) <= WIDTH:
@@ -20,7 +20,7 @@ def call(
 
 
 def filled(text: str, indent: int) -> str:
-    """Text filled into lines that begin after `indent` columns; it breaks at spaces alone."""
+    """Wrap text into lines that begin after `indent` columns; lines are broken only at spaces."""
     pad = " " * indent
     return textwrap.fill(
         text, WIDTH, initial_indent=pad, subsequent_indent=pad,
@@ -29,6 +29,6 @@ def filled(text: str, indent: int) -> str:
 
 
 def items(rows: Sequence[str], indent: int) -> str:
-    """Rows in parentheses, each on lines of its own with a comma behind it."""
+    """Return rows in parentheses, each on a separate line with a trailing comma."""
     inner = "".join(f"{filled(row + ',', indent + 4)}\n" for row in rows)
     return f"(\n{inner}{' ' * indent})" if rows else "()"

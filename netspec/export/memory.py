@@ -1,4 +1,4 @@
-"""The memory of a program in a standalone file: one arena, shared by lifetimes, for any batch size."""
+"""The memory of a program in a standalone file: an arena shared by lifetime, for any batch size."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from netspec.compiler.numpy_backend.passes.placement import place
 from netspec.kernels import parallel
 from netspec.kernels.arrays import Array
 
-# A buffer's name, its shape, and whether a batch comes in front of that.
+# A buffer's name, its shape, and whether it also has a batch axis in front.
 Named = tuple[str, tuple[int, ...], bool]
 
-# No two buffers share a cache line.
+# Buffers do not share cache lines.
 ALIGNMENT = 64
 
-# Batch sizes whose buffers are kept at a time.
+# For how many batch sizes buffers are kept.
 REMEMBERED = 8
 
 
@@ -30,10 +30,11 @@ class Program:
 
     Attributes:
         forward, backward, sample: its functions; `sample` draws random masks.
-        scratch: the elements that kernels need besides, for a batch size and the threads that are.
-        arena: buffers that share a place, with the first and last step that use it.
-        outside: buffers that have memory of their own.
-        inputs, outputs, output_gradients: the buffer of each, by the net's name.
+        scratch: returns the elements of working memory that kernels need for a batch size, given
+            the current number of threads.
+        arena: groups of buffers that share a place, with the first and last step that use it.
+        outside: buffers with memory of their own.
+        inputs, outputs, output_gradients: the names of their buffers, by the net's names.
     """
 
     forward: Callable[..., None]
@@ -48,7 +49,7 @@ class Program:
 
 
 class Memories:
-    """The memories of a program that nobody uses at the moment: a call borrows one for itself."""
+    """The memories of a program that are not in use: a call borrows one exclusively."""
 
     def __init__(self, program: Program, dtype: np.dtype[Any]) -> None:
         self.program, self.dtype = program, dtype
@@ -56,17 +57,20 @@ class Memories:
 
     @contextmanager
     def borrowed(self) -> Iterator[Memory]:
-        """That of a call before, or a new one; what an exception comes out of is not lent again."""
+        """Context manager: lend a memory of an earlier call, or a new one.
+
+        After an exception it is dropped.
+        """
         try:
             memory = self._free.pop()
-        except IndexError:  # it takes one step: no other thread comes between
+        except IndexError:  # `pop` is atomic: no other thread can come between
             memory = Memory(self.program, self.dtype)
         yield memory
         self._free.append(memory)
 
 
 class Memory:
-    """Buffers of a program by name; those of a batch size are kept until a larger one comes."""
+    """The buffers of a program by name; those of a batch size are kept until a larger one is bound."""
 
     def __init__(self, program: Program, dtype: np.dtype[Any]) -> None:
         self.program, self.dtype = program, dtype
@@ -75,8 +79,8 @@ class Memory:
         self._bound: dict[tuple[int, int], dict[str, Array]] = {}
 
     def bind(self, batch: int) -> dict[str, Array]:
-        """The buffers for a batch size."""
-        key = (batch, parallel.threads())  # scratch is shared out among the threads
+        """Return the buffers for a batch size."""
+        key = (batch, parallel.threads())  # scratch is divided among the threads
         if key in self._bound:
             return self._bound[key]
         program, unit = self.program, ALIGNMENT // self.dtype.itemsize

@@ -1,4 +1,4 @@
-"""The generated programs of a standalone file, as modules whose text is taken like any other's."""
+"""The generated programs of a standalone file, as modules whose text is copied like that of others."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class Made:
     scratch: Target
 
     def function(self, name: str) -> Target:
-        """One of its functions."""
+        """Return one of its functions, as (module, name)."""
         return self.home, name
 
 
 @dataclass(frozen=True)
 class Programs:
-    """What a file holds: its modules, each program, and what is made of the parameters once."""
+    """The contents of a file: its modules and programs, and what is computed once from parameters."""
 
     modules: dict[str, SourceModule]
     evaluation: Made
@@ -40,7 +40,7 @@ class Programs:
 
 
 def make_programs(graph: Graph, *, training: bool, without: Collection[str]) -> Programs:
-    """The programs of a graph: evaluation always, training where it is wanted."""
+    """Make the programs of a graph: always evaluation, and training if requested."""
     plan = make_plan(graph, training=False, backward=False, without=without)
     if not training:
         plan, constant, prepared = split_constant(plan)
@@ -69,13 +69,13 @@ def make_programs(graph: Graph, *, training: bool, without: Collection[str]) -> 
 
 
 def arena(plan: Plan) -> tuple[tuple[int, int, tuple[Buffer, ...]], ...]:
-    """The buffers that share a place, with the first and last step that use it."""
+    """The groups of buffers that share a place, with the first and last step that use it."""
     memory = plan_memory(plan)
     return tuple((s.first, s.last, tuple(s.buffers)) for s in memory.storages)
 
 
 def outside(plan: Plan) -> tuple[Buffer, ...]:
-    """The buffers that have memory of their own."""
+    """The buffers with memory of their own."""
     given = set(plan.inputs.values())
     return tuple(b for b in plan_memory(plan).external if b not in given)
 
@@ -85,7 +85,7 @@ def _by_name(modules: list[SourceModule]) -> dict[str, SourceModule]:
 
 
 def _module(name: str, source: NumpySource, left_out: str = "") -> SourceModule:
-    """A program's text as a module, with a function that counts its scratch."""
+    """Return a program's text as a module, with a function that computes its scratch size."""
     text = source.text.replace(f",{left_out}.", ".").replace(f"{left_out}, ", ", ", 1)
     calls = [call(s.function, ["n", *map(repr, s.arguments)], _options(s.options), 8)
              for s in source.scratch]  # fmt: skip
@@ -112,7 +112,7 @@ def _options(options: object) -> dict[str, Option]:
 
 
 def _is_part(small: NumpySource, large: NumpySource) -> bool:
-    """Whether every function of a program is in another one, the words of its docstring apart."""
+    """Return True if every function of a program is in another one, ignoring docstrings."""
     first, second = read("a", small.text), read("b", large.text)
     return all(
         name in second.units

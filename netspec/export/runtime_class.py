@@ -1,6 +1,6 @@
-"""A network in a standalone file: what is the same for every one of them.
+"""The base classes of a network in a standalone file: what is the same for every network.
 
-A generated class says what is particular: its inputs and parameters, and its programs.
+A generated class adds what is particular: its inputs and parameters, and its programs.
 """
 
 from __future__ import annotations
@@ -22,37 +22,38 @@ from netspec.kernels.arrays import Array
 from netspec.runtime.data.input_normalization import _decode, _encode
 from netspec.runtime.optim.losses import softmax_cross_entropy
 
-# The parameters and buffers of a net: name, shape, what the initial values are drawn by, and role.
+# The parameters and buffers of a net: name, shape, the initializer of its values, and role.
 Drawn = tuple[str, tuple[int, ...], Initializer, str]
 
-# Counters of batches: whole numbers, and not in every weights file.
+# Counters of batches: integers, which not every weights file has.
 COUNTER = "counter"
-# Under this name is, in a weights file, what netspec keeps besides the numbers.
+# The key in a weights file under which netspec stores everything besides the numbers.
 METADATA = "netspec"
-# Among these, the names of the classes, a list in JSON.
+# The key in there of the names of the classes, a list in JSON.
 CLASS_NAMES = "class_names"
 
 
 class Network:
-    """Forward passes, and weights that are read and written.
+    """A network: forward passes, and reading and writing of weights.
 
-    Several threads may call `forward` and `predict` at a time, each call in memory of its own, while
-    none changes the parameters. A net can be copied and pickled, and used in a forked process.
+    Several threads may call `forward` and `predict` at a time, as long as none changes the
+    parameters; each call has its own memory. A net can be copied and pickled, and used in a forked
+    process.
 
     Args:
-        seed: of the initial values and of dropout.
+        seed: the seed of the initial values and of dropout.
         dtype: `float32` or `float64`.
 
     Attributes:
-        parameters: arrays by name; buffers (running statistics) among them.
+        parameters: arrays by name, including buffers (running statistics).
         normalization: (mean, scale) of the inputs: `predict` takes (x - mean) / scale.
-        about: what else a weights file said of its training: texts by name.
+        about: other facts about the training in a weights file: texts by name.
     """
 
     inputs: ClassVar[Mapping[str, tuple[int, ...]]]
     drawn: ClassVar[tuple[Drawn, ...]]
     evaluation: ClassVar[Program]
-    # What `prepare` makes of the parameters once, and not in every pass: buffers by name.
+    # Buffers by name that `prepare` computes from the parameters once, instead of in every pass.
     prepared: ClassVar[Mapping[str, tuple[int, ...]]] = {}
 
     def __init__(self, seed: int = 0, dtype: str = "float32") -> None:
@@ -68,7 +69,7 @@ class Network:
         self._allot()
 
     def _allot(self) -> None:
-        """Memory to run in."""
+        """Allocate the memory to run in."""
         self._memories = Memories(self.evaluation, self.dtype)
         self.refresh()
 
@@ -84,13 +85,13 @@ class Network:
 
     @staticmethod
     def prepare(b: dict[str, Array], p: dict[str, Array], scratch: Array) -> None:
-        """Fill the prepared buffers `b` from the parameters `p`."""
+        """Fill the prepared buffers `b`, given the parameters `p`."""
 
     def forward(self, x: ArrayLike | Mapping[str, ArrayLike]) -> Any:
-        """The output of a batch in evaluation mode; a dict of them for several outputs.
+        """Return the output of a batch in evaluation mode; a dict by name if there are several.
 
         Args:
-            x: an array with the batch in front; a dict of them for several inputs.
+            x: an array with the batch axis in front; a dict of arrays if there are several inputs.
         """
         with self._memories.borrowed() as memory:
             buffers = self._forward(memory, x)
@@ -98,18 +99,18 @@ class Network:
         return outputs if len(outputs) > 1 else next(iter(outputs.values()))
 
     def predict(self, x: ArrayLike) -> Any:
-        """The class of each image of a batch as it was before `normalization`.
+        """Return the class of each image of a batch, given as before `normalization`.
 
-        The outputs themselves, for a net that gives no scores [N, classes].
+        For a net without scores [N, classes], the outputs themselves are returned.
         """
         scores = self._outputs(x)
         return scores.argmax(axis=1) if getattr(scores, "ndim", 0) == 2 else scores
 
     def predict_proba(self, x: ArrayLike) -> Array:
-        """The softmax of the scores of each image, [N, classes]; images as for `predict`.
+        """Return the softmax of the scores of each image, [N, classes]; images as for `predict`.
 
         Raises:
-            ValueError: for a net that gives no scores [N, classes].
+            ValueError: for a net without scores [N, classes].
         """
         scores = self._outputs(x)
         if getattr(scores, "ndim", 0) != 2:
@@ -120,11 +121,11 @@ class Network:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """What the classes are called, as `load_weights` found it; empty where nobody said."""
+        """The names of the classes, as read by `load_weights`; empty if they are unknown."""
         return tuple(json.loads(self.about.get(CLASS_NAMES, "[]")))
 
     def _outputs(self, x: ArrayLike) -> Any:
-        """What `forward` gives for a batch that is not normalized yet."""
+        """Return the outputs of `forward` for a batch that is not normalized yet."""
         values = np.array(_numbers(x), self.dtype)
         if self.normalization is not None:
             mean, scale = self.normalization
@@ -133,10 +134,10 @@ class Network:
         return self.forward(values)
 
     def load_weights(self, path: str | os.PathLike[str]) -> None:
-        """Take up parameters, and what is known of their training, from a safetensors file.
+        """Load parameters, and the known facts about their training, from a safetensors file.
 
         Raises:
-            ValueError: if the file is not sound, or of another network.
+            ValueError: if the file is damaged, or is of another network.
         """
         tensors, texts = read_tensors(path)
         optional = {name for name, _, _, role in self.drawn if role == COUNTER}
@@ -156,12 +157,12 @@ class Network:
         self.refresh()
 
     def refresh(self) -> None:
-        """Say that parameters were changed: what is made of them once is made again."""
+        """Call this after changing parameters, so that what is computed from them once is updated."""
         with self._memories.borrowed() as memory:
             self.prepare(self._prepared, self.parameters, memory.scratch)
 
     def _forward(self, memory: Memory, x: ArrayLike | Mapping[str, ArrayLike]) -> dict[str, Array]:
-        """Run a program's forward pass; gives its buffers."""
+        """Run a program's forward pass; returns its buffers."""
         given = x if isinstance(x, Mapping) else {next(iter(self.inputs)): x}
         if given.keys() != self.inputs.keys():
             raise ValueError(f"the inputs are {', '.join(self.inputs)}, not {', '.join(given)}")
@@ -182,10 +183,10 @@ class Network:
 
 
 class TrainedNetwork(Network):
-    """A `Network` that is trained, by the cross-entropy of its scores: by one thread at a time.
+    """A `Network` that can be trained with the cross-entropy of its scores, by one thread at a time.
 
     Attributes:
-        gradients: arrays by the names of the parameters that are trained.
+        gradients: arrays by the names of the trained parameters.
     """
 
     training: ClassVar[Program]
@@ -206,11 +207,13 @@ class TrainedNetwork(Network):
     def loss_and_grads(
         self, x: ArrayLike | Mapping[str, ArrayLike], y: ArrayLike
     ) -> tuple[float, dict[str, Array]]:
-        """The mean loss of a batch in training mode, and `gradients`, which the next call overwrites.
+        """Return the mean loss of a batch in training mode, and `gradients`.
+
+        The next call overwrites the gradients.
 
         Args:
-            x: as for `forward`.
-            y: the class of each image, whole numbers from 0.
+            x: see `forward`.
+            y: the class of each image, integers from 0.
         """
         with self._training.borrowed() as memory:
             return self._loss_and_grads(memory, x, y), self.gradients
@@ -236,7 +239,7 @@ class TrainedNetwork(Network):
     def train_step(
         self, x: ArrayLike | Mapping[str, ArrayLike], y: ArrayLike, lr: float = 0.1
     ) -> float:
-        """One step of plain gradient descent; the loss before it."""
+        """Take one step of plain gradient descent; returns the loss before it."""
         loss, gradients = self.loss_and_grads(x, y)
         for name, gradient in gradients.items():
             gradient *= lr
@@ -244,7 +247,7 @@ class TrainedNetwork(Network):
         return loss
 
     def save_weights(self, path: str | os.PathLike[str]) -> None:
-        """Write parameters, `normalization` and `about` to a file that netspec reads too."""
+        """Write parameters, `normalization` and `about` to a file that netspec can also read."""
         entry: dict[str, Any] = {"metadata": self.about}
         if self.normalization is not None:
             mean, scale = (_encode(np.asarray(part, np.float32)) for part in self.normalization)
@@ -254,7 +257,7 @@ class TrainedNetwork(Network):
 
 
 def _numbers(x: ArrayLike) -> Array:
-    """An array of real numbers: NumPy would read texts as numbers, and drop imaginary parts."""
+    """Convert to an array of real numbers. NumPy would accept strings, and drop imaginary parts."""
     array: Array = np.asarray(x)
     if array.dtype.kind not in "fiub":
         raise ValueError(f"an input must hold numbers, not {array.dtype}")
@@ -264,10 +267,10 @@ def _numbers(x: ArrayLike) -> Array:
 def _normalization(
     texts: Mapping[str, str], path: str | os.PathLike[str]
 ) -> tuple[Array, Array] | None:
-    """(mean, scale) of the inputs, as the metadata of a weights file has them.
+    """Return (mean, scale) of the inputs from the metadata of a weights file.
 
     Raises:
-        ValueError: if what is there is damaged.
+        ValueError: if they are damaged.
     """
     try:
         stored = json.loads(texts.get(METADATA, "{}")).get("normalization")
@@ -283,10 +286,10 @@ def _normalization(
 
 
 def _about(texts: Mapping[str, str], path: str | os.PathLike[str]) -> dict[str, str]:
-    """What the metadata of a weights file say besides.
+    """Return the other metadata of a weights file.
 
     Raises:
-        ValueError: if what is there is damaged.
+        ValueError: if they are damaged.
     """
     try:
         about = json.loads(texts.get(METADATA, "{}")).get("metadata", {})

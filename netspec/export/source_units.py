@@ -1,7 +1,7 @@
-"""Definitions of modules as source text: what each needs, and where its names stand in it.
+"""Definitions of modules as source text: what each needs, and where names are used in it.
 
-A unit is one statement at the top of a module that defines something. Which modules' text is taken
-is told by name; nothing of it is imported or run.
+A unit is one statement at the top level of a module that defines something. The modules are given
+by name; none of them is imported or run.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from netspec.text.python_tree import parse_python
 
-# What a name at the top of a module stands for: a definition of netspec's, as (module, name).
+# The definition that a name at the top of a module refers to, as (module, name).
 Target = tuple[str, str]
 
 PACKAGE = "netspec"
@@ -23,7 +23,7 @@ PACKAGE = "netspec"
 
 @dataclass(frozen=True)
 class NameUse:
-    """A place in a unit's text where a definition is named: line and columns, in bytes."""
+    """A place in a unit's text where a definition is named: the line, and columns in bytes."""
 
     line: int
     start: int
@@ -34,16 +34,17 @@ class NameUse:
 
 @dataclass
 class Unit:
-    """A statement that defines names, and what it uses.
+    """A statement that defines names, and the names that it uses.
 
     Attributes:
-        module: where it is.
-        names: what it defines.
-        text: its source, with the comment lines right above it.
-        uses: where it names definitions, its own included; lines count from the text's first.
-        imports: import statements of other packages that it needs: (module, name, alias), where an
+        module: the module it is in.
+        names: the names it defines.
+        text: its source, including comment lines directly above it.
+        uses: where it names definitions, including its own; lines count from the beginning of the
+            text.
+        imports: the imports from other packages that it needs: (module, name, alias), where an
             empty name stands for the module itself.
-        local: names of its functions' own.
+        local: the local names of its functions.
     """
 
     module: str
@@ -57,7 +58,7 @@ class Unit:
 
 @dataclass
 class SourceModule:
-    """A module's source: its units by the names they define, and what its imports name."""
+    """The source of a module: its units by the names they define, and what its imports refer to."""
 
     name: str
     doc: str
@@ -67,7 +68,7 @@ class SourceModule:
 
 
 def read(name: str, text: str) -> SourceModule:
-    """A module from its text."""
+    """Parse a module's text."""
     tree = parse_python(text)
     lines = text.splitlines(keepends=True)
     imported: dict[str, tuple[str, str, str]] = {}
@@ -90,7 +91,7 @@ def read(name: str, text: str) -> SourceModule:
 
 
 def _statements(tree: ast.Module) -> Iterator[ast.stmt]:
-    """The statements at the top, those for type checkers among them."""
+    """Yield the top-level statements, including those under `if TYPE_CHECKING`."""
     for statement in tree.body:
         if isinstance(statement, ast.If) and ast.unparse(statement.test) == "TYPE_CHECKING":
             yield from statement.body
@@ -125,7 +126,7 @@ def _unit(module: str, names: tuple[str, ...], statement: ast.stmt, lines: list[
 
 @functools.cache
 def module(name: str) -> SourceModule:
-    """A module of netspec by name; what it uses is resolved."""
+    """Return a module of netspec by name, with the names it uses resolved."""
     found = importlib.util.find_spec(name)
     assert found is not None, name
     assert found.origin is not None, name
@@ -135,16 +136,16 @@ def module(name: str) -> SourceModule:
 
 
 def resolve(made: SourceModule) -> None:
-    """Fill in what every unit of a module uses."""
+    """Determine what every unit of a module uses."""
     for statement in made.statements:
         names = tuple(_defined(statement))
         _Resolver(made, made.units[names[0]]).visit(statement)
 
 
 def target_of(made: SourceModule, name: str) -> Target | str | None:
-    """What a name at the top of a module stands for.
+    """Return what a name at the top of a module refers to.
 
-    A definition of netspec's; a module of netspec's, as its name; None for anything else.
+    This is a definition in netspec, or the name of a module of netspec; None for anything else.
     """
     if name in made.units:
         return made.name, name
@@ -170,7 +171,7 @@ def _is_module(name: str) -> bool:
 
 
 class _Resolver(ast.NodeVisitor):
-    """Finds what a unit names: definitions of netspec, and imports of other packages."""
+    """Finds what a unit uses: definitions in netspec, and imports from other packages."""
 
     def __init__(self, made: SourceModule, unit: Unit) -> None:
         self.made, self.unit = made, unit
@@ -203,7 +204,8 @@ class _Resolver(ast.NodeVisitor):
         for part in (*node.decorator_list, *node.bases, *node.keywords):
             self.visit(part)
         for statement in node.body:
-            # A name at the top of a class is the class's own, whatever the module has.
+            # A name at the top of a class body is the class's own, even if the module defines it
+            # too.
             if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
                 self.visit(statement.annotation)
                 if statement.value is not None:
@@ -230,7 +232,7 @@ class _Resolver(ast.NodeVisitor):
             self.unit.imports.add(self.made.imported[node.id])
 
     def _dotted(self, node: ast.expr) -> Target | str | None:
-        """What a dotted name stands for, if a module of netspec is in front."""
+        """Resolve a dotted name if it begins with a module of netspec."""
         if isinstance(node, ast.Name):
             if any(node.id in scope for scope in self.scopes):
                 return None
@@ -250,7 +252,7 @@ class _Resolver(ast.NodeVisitor):
 
 
 def _locals(node: ast.FunctionDef) -> set[str]:
-    """The names that are a function's own."""
+    """Return the local names of a function."""
     own = {a.arg for a in ast.walk(node.args) if isinstance(a, ast.arg)}
     free: set[str] = set()
     pending: list[ast.AST] = list(node.body)
@@ -273,7 +275,7 @@ def _locals(node: ast.FunctionDef) -> set[str]:
 
 
 def closure(roots: Mapping[str, SourceModule], start: list[Target]) -> list[Unit]:
-    """The units that some definitions need, themselves included; modules by name or of netspec."""
+    """Return the units that some definitions need, including themselves; modules are found by name."""
     found: dict[int, Unit] = {}
     pending = list(start)
     while pending:

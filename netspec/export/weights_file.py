@@ -1,7 +1,7 @@
-"""Weights files in the format of safetensors, by the standard library and NumPy alone.
+"""Weights files in the safetensors format, using only the standard library and NumPy.
 
-A file is 8 bytes of length, so many bytes of JSON, and the numbers. Nothing in it is run, and no size
-in it is believed before it is held against the file's own.
+A file is 8 bytes with a length, JSON of this length, and the numbers. Nothing in it is executed,
+and no size in it is used before it is compared with the size of the file.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ TYPES = {
 
 
 def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-    """The arrays of a file by name, and its metadata.
+    """Return the arrays of a file by name, and its metadata.
 
     Raises:
-        ValueError: for a file that is not as it should be.
+        ValueError: if the file is not valid.
     """
     with Path(path).open("rb") as file:
         size = os.fstat(file.fileno()).st_size - 8
@@ -50,7 +50,7 @@ def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]],
     at = 0
     tensors = {}
     for start, stop, dtype, shape, name in sorted(entries, key=lambda entry: entry[:2]):
-        # What a header says must cover the file, once each byte.
+        # The tensors in the header must cover each byte of the file once.
         if start != at or stop > len(content) or stop - start != prod(shape) * dtype.itemsize:
             raise ValueError(f"{path}: the place of `{name}` in the file is wrong")
         flat = np.frombuffer(content, dtype, prod(shape), start)
@@ -64,7 +64,10 @@ def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]],
 def write_tensors(
     path: str | os.PathLike[str], tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]
 ) -> None:
-    """Write a file, whole or not at all. A link stays one, and a device is written to."""
+    """Write a file, completely or not at all.
+
+    A link is followed and kept; a device is written to directly.
+    """
     codes = {np.dtype(code): name for name, code in TYPES.items()}
     header: dict[str, Any] = {"__metadata__": dict(metadata)}
     at = 0
@@ -93,7 +96,7 @@ def write_tensors(
 
 
 def _entry(tensor: Any) -> tuple[int, int, np.dtype[Any], tuple[int, ...]]:
-    """Where a tensor is, its type and its shape, checked to be of the right kinds."""
+    """Return a tensor's position, type and shape, checked to be of the right types."""
     start, stop = tensor["data_offsets"]
     shape = tensor["shape"]
     if tensor["dtype"] not in TYPES:

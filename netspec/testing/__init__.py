@@ -1,7 +1,7 @@
-"""Hold layers written by hand against netspec's.
+"""Compares layers written by hand with netspec's.
 
 `check_layer` compares a course's forward and backward functions with the compiled op, argument by
-argument, and says where they part and, where it can tell, why.
+argument, and reports where they differ and, if it can tell, why.
 """
 
 from __future__ import annotations

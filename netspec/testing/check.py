@@ -1,4 +1,4 @@
-"""`check_layer`: a layer written by hand against netspec's, argument by argument."""
+"""`check_layer`: compares a layer written by hand with netspec's, argument by argument."""
 
 from __future__ import annotations
 
@@ -37,41 +37,42 @@ def check_layer(
     raise_on_failure: bool = False,
     **attributes: Any,
 ) -> LayerReport:
-    """Hold a layer written by hand against netspec's, in float64.
+    """Compare a layer written by hand with netspec's, in float64.
 
     The functions have CS231n's signatures, such as `out, cache = conv_forward(x, w, b, conv_param)`
     and `dx, dw, db = conv_backward(dout, cache)`. Everything is compared: `out`, each gradient, and
-    the running statistics of a batch norm. What differs is reported with its worst index and both
-    values, and with the mistake that gives these numbers, where it is a usual one. What the
-    functions raise is caught and shown; arrays that they change in place are named.
+    the running statistics of a batch norm. Each difference is reported with its worst index and
+    both values, and with the mistake that gives these numbers, if it is a common one. Exceptions in
+    the functions are caught and shown; arrays that they change in place are named.
 
     Args:
-        forward: of the layer; for a loss, the function `loss, dx = f(x, y)`.
-        backward: without it only `out` is compared.
+        forward: the forward function of the layer; for a loss, the function `loss, dx = f(x, y)`.
+        backward: the backward function; without it only `out` is compared.
         like: the layer, in CS231n's conventions: `affine`, `conv`, `max_pool`, `avg_pool`, `relu`,
             `batch_norm` and `spatial_batch_norm`, `layer_norm`, `group_norm`, `dropout`; the
             sandwiches `affine_relu`, `affine_bn_relu`, `affine_ln_relu`, `conv_relu`,
-            `conv_bn_relu`, `conv_relu_pool`; the losses `softmax_loss` and `svm_loss`. Any other
-            op of netspec is called `out, cache = f(x, weight, bias)`, with its own names, layouts
-            and order of parameters, and `dx, dweight, dbias = g(dout, cache)`.
-        inputs: arrays to use in place of random ones, by name: `x`, `w`, `b`, ..., `dout`.
-        shape: of x, with the batch in front.
-        training: for batch norm and dropout, the one mode to check, in place of both. In
-            evaluation, only `out` is.
-        seed: of the random numbers.
+            `conv_bn_relu`, `conv_relu_pool`; the losses `softmax_loss` and `svm_loss`. Any other op
+            of netspec is called `out, cache = f(x, weight, bias)`, with its own names, layouts and
+            order of parameters, and `dx, dweight, dbias = g(dout, cache)`.
+        inputs: arrays to use instead of random ones, by name: `x`, `w`, `b`, ..., `dout`.
+        shape: the shape of x, including the batch axis.
+        training: for batch norm and dropout, the only mode to check, instead of both. In
+            evaluation, only `out` is compared.
+        seed: the seed of the random numbers.
         tol: two arrays are equal if they differ by at most `tol * max(1, max |netspec's|)`.
-        raise_on_failure: raise in place of returning a report that is not ok.
-        attributes: of netspec's op (`stride = 2, pad = 1`), from which `conv_param` and its like
-            follow. `momentum` is PyTorch's, 1 minus the course's, and `p` is the probability to
-            drop. In a sandwich an attribute goes to the first part that has it, and
-            `max_pool = {"kernel": 3}` names the part. Without any, a few usual ones are checked.
+        raise_on_failure: raise an error instead of returning a report that is not ok.
+        attributes: attributes of netspec's op (`stride = 2, pad = 1`), from which `conv_param` and
+            the like are made. `momentum` is PyTorch's, 1 minus the course's, and `p` is the
+            probability to drop. In a sandwich an attribute applies to the first part that has it,
+            and `max_pool = {"kernel": 3}` names the part. Without any, a few common ones are
+            checked.
 
     Returns:
-        A report: `report.ok`, and `str(report)` to read.
+        A report, with `report.ok` and the text `str(report)`.
 
     Raises:
-        LayerMismatchError: an `AssertionError`, if asked for.
-        NetspecError: `testing/...` for wrong use, or what netspec says about the attributes.
+        LayerMismatchError: an `AssertionError`, if requested.
+        NetspecError: `testing/...` for wrong use, or netspec's errors about the attributes.
     """
     arrays = {name: np.asarray(value) for name, value in (inputs or {}).items()}
     if like in LOSSES:
@@ -113,7 +114,7 @@ def _layers(
     shape: tuple[int, ...] | None,
     attributes: Mapping[str, Any],
 ) -> list[Layer]:
-    """The layer with its attributes; several, where nobody says anything."""
+    """Return the layer with its attributes; several layers if none are given."""
     parts = parts_of(like)
     sizes = [
         part.sizes({a.name: given[a.name] for a in part.arguments if a.name in given})
@@ -152,7 +153,10 @@ def _usual(part: CourseLayer, case: Mapping[str, Any], index: int) -> Mapping[st
 def _routed(
     parts: tuple[tuple[str, CourseLayer], ...], attributes: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    """The attributes of each part: those in a dict by its name, the others for the first that fits."""
+    """Return the attributes of each part.
+
+    A dict applies to the part of its name, another value to the first part that has the attribute.
+    """
     wanted: list[dict[str, Any]] = [{} for _ in parts]
     names = [name for name, _ in parts]
     for key, value in attributes.items():
@@ -160,7 +164,7 @@ def _routed(
             wanted[names.index(key)].update(value)
             continue
         fits = [i for i, (_, part) in enumerate(parts) if key in registry()[part.op].attributes()]
-        wanted[fits[0] if fits else 0][key] = value  # an unknown one is the compiler's to report
+        wanted[fits[0] if fits else 0][key] = value  # the compiler reports an unknown one
     return wanted
 
 
@@ -220,7 +224,7 @@ def _copies(setting: Setting) -> dict[str, Array]:
 def _backward(
     setting: Setting, backward: Function, passed: dict[str, Array], cache: Any, case: LayerCase
 ) -> dict[str, Array]:
-    """The gradients, and faults for what backward changed besides."""
+    """Return the gradients, and faults for other arrays that backward changed."""
     dout = setting.dout.copy()
     before = {"dout": setting.dout, **{name: array.copy() for name, array in passed.items()}}
     names = [f"d{name}" for name in setting.layer.names()]
@@ -237,7 +241,7 @@ def _second_call(
     first: Mapping[str, Array],
     seed: int,
 ) -> list[str]:
-    """A fault where a second forward call, on other numbers, spoils the cache of the first."""
+    """Return a fault if a second forward call, with other numbers, changes the cache of the first."""
     _, cache = student.forward(forward, *_copies(setting).values(), *setting.settings())
     other = setting.layer.draw({}, setting.batch, setting.training, seed + 1)
     student.forward(forward, *_copies(other).values(), *other.settings())
@@ -256,10 +260,10 @@ def _second_call(
 
 
 def _try_ties(setting: Setting, forward: Function, backward: Function, case: LayerCase) -> None:
-    """A fault where a max pool hands out more or less than dout among equal numbers.
+    """Return a fault if a max pool distributes more or less than dout among equal numbers.
 
-    Which of them gets it is a choice; so windows that overlap, where this cannot be told, are left
-    alone.
+    Which of them gets it is a matter of choice. Windows that overlap, where this cannot be
+    determined, are not checked.
     """
     (placed,) = setting.layer.parts
     op: Any = placed.node.op
@@ -290,7 +294,7 @@ def _try_ties(setting: Setting, forward: Function, backward: Function, case: Lay
 
 
 def _match_masks(setting: Setting, out: Array, case: LayerCase) -> None:
-    """Take over the mask that was drawn, if it is one that could be."""
+    """Use the mask that the function drew, if it is a possible one."""
     if not setting.training or not setting.layer.random:
         return
     (placed,) = setting.layer.parts
@@ -317,7 +321,7 @@ def _match_masks(setting: Setting, out: Array, case: LayerCase) -> None:
 
 
 def _running(setting: Setting, settings: tuple[Any, ...]) -> dict[str, Any]:
-    """The running statistics as the function left them in its settings."""
+    """Return the running statistics as the function left them in its settings."""
     dicts = [value for value in settings if isinstance(value, dict)]
     return {name: d[name] for name in setting.running for d in dicts if name in d}
 
@@ -353,7 +357,7 @@ def _compare(
 
 
 def _of_type(array: Array, ours: Array) -> list[str]:
-    """A hint where the type of an array, not its making, loses the digits."""
+    """Return a hint if the type of an array, rather than its computation, loses digits."""
     if array.dtype == np.float64 or array.shape != ours.shape:
         return []
     digits = 1e3 * np.finfo(array.dtype).eps if array.dtype.kind == "f" else 0.0

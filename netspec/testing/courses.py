@@ -1,12 +1,13 @@
-"""How a course writes the layers that netspec has: CS231n's names, layouts and settings, as tables.
+"""How a course writes netspec's layers: tables of CS231n's names, layouts and settings.
 
 A course's layer is a pair of functions
 
     out, cache = forward(x, *arrays, *settings)          dx, *gradients = backward(dout, cache)
 
-A `CourseLayer` says which arrays and settings one layer takes, and how they follow from the op. A
-sandwich is several parts: its functions take the arrays of all of them, then the settings of all.
-An op without a table here is called `forward(x, weight, bias)`, with its own names and layouts.
+A `CourseLayer` defines which arrays and settings a layer takes, and how they are made from the op.
+A sandwich consists of several parts: its functions take the arrays of all of them, then all
+settings. An op without a table here is called `forward(x, weight, bias)`, with its own names and
+layouts.
 """
 
 from __future__ import annotations
@@ -27,20 +28,20 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Mode:
-    """What a setting may say besides attributes: the mode, and the running statistics."""
+    """What a setting may depend on besides attributes: the mode, and the running statistics."""
 
     training: bool = True
     running: Mapping[str, Array] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
-        """As the course's `mode` has it."""
+        """The mode's name in the course's `mode`."""
         return "train" if self.training else "test"
 
 
 @dataclass(frozen=True)
 class CourseArgument:
-    """An array of a course's function, and the op's parameter that it is, in a layout of its own."""
+    """An array argument of a course's function, with the op's parameter for it and its layout."""
 
     name: str
     parameter: str
@@ -50,24 +51,25 @@ class CourseArgument:
 
 @dataclass(frozen=True)
 class CourseLayer:
-    """One layer as a course writes it.
+    """A layer as a course writes it.
 
     Attributes:
         op: netspec's op.
-        shapes: default shapes of the inputs, the batch in front: uneven, so that mixed up axes show.
-        arguments: the arrays behind x.
-        settings: what is handed over behind the arrays, from the op and the mode.
-        attributes: what the op needs, where nobody says otherwise.
-        cases: further attributes, for one check each, where nobody gives any.
-        sizes: the attributes that follow from arrays that are given.
-        flat: each image is made a vector first.
+        shapes: default shapes of the inputs, including the batch; no two sizes are equal, so that
+            exchanged axes show.
+        arguments: the arrays after x.
+        settings: makes the arguments after the arrays, from the op and the mode.
+        attributes: attributes of the op if none are given.
+        cases: further attributes, for one check each, if none are given.
+        sizes: the attributes that follow from given arrays.
+        flat: each image is flattened first.
         modal: it works differently in training.
         keeps: the share of numbers that a random mask keeps in training.
-        running: the statistics that training updates, as they are called in the settings.
-        sets: the axes that are normalised together, of the input in another shape.
-        pools: windows choose their maximum.
+        running: the statistics that training updates, by their names in the settings.
+        sets: the axes that are normalized together, of the input in another shape.
+        pools: windows select their maximum.
         averages: windows give their mean.
-        gates: the gradient is let through or not, number by number.
+        gates: the gradient is passed or not for each number.
     """
 
     op: str
@@ -98,12 +100,12 @@ class CourseLayer:
 
 
 def _one(sides: tuple[Any, ...]) -> Any:
-    """A course has one number where netspec allows several."""
+    """Return a single number if all are equal: a course has one where netspec allows several."""
     return sides[0] if len(set(sides)) == 1 else sides
 
 
 def _more(op: Op, said: tuple[str, ...]) -> dict[str, Any]:
-    """Attributes that the course's layer does not know, where they are not the usual ones."""
+    """Return attributes that the course's layer does not have, unless they have the usual values."""
     fields = op.attributes()
     return {
         name: getattr(op, name)
@@ -124,7 +126,7 @@ def _pool_param(op: Any, mode: Mode) -> tuple[Any, ...]:
 
 
 def _bn_param(op: Any, mode: Mode) -> tuple[Any, ...]:
-    # The course's momentum is the share that is kept; netspec's (PyTorch's) that of the batch.
+    # The course's momentum is the share that is kept; netspec's (PyTorch's) is that of the batch.
     return ({"mode": mode.name, "eps": op.eps, "momentum": 1 - op.momentum, **mode.running},)
 
 
@@ -137,7 +139,7 @@ def _gn_param(op: Any, mode: Mode) -> tuple[Any, ...]:
 
 
 def _dropout_param(op: Any, mode: Mode) -> tuple[Any, ...]:
-    # The course's p is the probability to keep, netspec's (PyTorch's) that to drop.
+    # The course's p is the probability to keep; netspec's (PyTorch's) is the probability to drop.
     return ({"mode": mode.name, "p": 1 - op.p, "seed": 123},)
 
 
@@ -165,7 +167,7 @@ def _transpose(array: Array) -> Array:
 
 
 def _on_channels(name: str, parameter: str) -> CourseArgument:
-    """An array of shape (1, C, 1, 1), as spatial group norm has it."""
+    """An array of shape (1, C, 1, 1), as in spatial group norm."""
     return CourseArgument(
         name, parameter, lambda a: a.reshape(1, -1, 1, 1), lambda a: a.reshape(-1)
     )
@@ -218,7 +220,7 @@ PARTS: dict[str, CourseLayer] = {
     ),
 }  # fmt: skip
 
-# The course writes some names in one word, and the norms of pictures with `spatial` in front.
+# The course writes some names as one word, and the norms of pictures with `spatial` in front.
 ALIASES = {
     "batchnorm": "batch_norm",
     "spatial_batchnorm": "spatial_batch_norm",
@@ -245,12 +247,15 @@ LOSSES = {"softmax_loss": "softmax", "svm_loss": "svm"}
 
 
 def known() -> tuple[str, ...]:
-    """Every name that `like` takes."""
+    """Return every name that `like` accepts."""
     return tuple(sorted({*PARTS, *ALIASES, *SANDWICHES, *LOSSES, *registry()}))
 
 
 def parts_of(like: str) -> tuple[tuple[str, CourseLayer], ...]:
-    """The parts of a layer or a sandwich, by name; an op without a table follows its own contract."""
+    """Return the parts of a layer or a sandwich, by name.
+
+    An op without a table follows its own contract.
+    """
     name = ALIASES.get(like, like)
     if name in SANDWICHES:
         return tuple((part, PARTS[part]) for part in SANDWICHES[name])
@@ -258,7 +263,7 @@ def parts_of(like: str) -> tuple[tuple[str, CourseLayer], ...]:
 
 
 def _own(name: str) -> CourseLayer:
-    """An op as it is: shapes and attributes from its first example, parameters by their names."""
+    """Describe an op by itself: shapes and attributes of its first example, parameters by name."""
     from netspec.net import loads
 
     example = registry()[name].examples[0]
@@ -278,6 +283,6 @@ def _own(name: str) -> CourseLayer:
 
 
 class WrittenAttribute(str):
-    """An attribute as a `.net` file writes it."""
+    """Format an attribute as in a `.net` file."""
 
     __slots__ = ()

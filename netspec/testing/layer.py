@@ -1,4 +1,4 @@
-"""netspec's side of a check: a layer or a short chain of layers, compiled, in a course's names."""
+"""netspec's side of a check: a layer or a short chain of layers, compiled, with a course's names."""
 
 from __future__ import annotations
 
@@ -22,24 +22,25 @@ Arrays = dict[str, Array]
 
 @dataclass(frozen=True)
 class Placed:
-    """A part of the chain with its place in the graph."""
+    """A part of the chain, with its place in the graph."""
 
     name: str
     part: CourseLayer
     node: Node
 
     def full(self, parameter: str) -> str:
-        """The name of a parameter in the graph."""
+        """Return the name of a parameter in the graph."""
         return self.node.parameters[parameter]
 
 
 @dataclass
 class Setting:
-    """One check: the chain with its attributes, in one mode, on one set of numbers.
+    """One check: the chain with its attributes, in one mode, with one set of numbers.
 
     Attributes:
-        arrays: what the course's function takes, in its names and layouts; `x` or `x0`, `x1`, ...
-        running: running statistics by name, as they are before.
+        arrays: the arguments of the course's function, by its names and in its layouts; `x` or
+            `x0`, `x1`, ...
+        running: running statistics by name, before the step.
         masks: random masks by node.
     """
 
@@ -52,11 +53,11 @@ class Setting:
 
     @property
     def batch(self) -> int:
-        """How many images."""
+        """The number of images."""
         return len(self.arrays[self.layer.inputs[0]])
 
     def settings(self) -> tuple[Any, ...]:
-        """What the course's function takes behind the arrays, made anew."""
+        """Return new settings, the arguments of the course's function after the arrays."""
         mode = Mode(self.training, {name: array.copy() for name, array in self.running.items()})
         return tuple(
             value for placed in self.layer.parts
@@ -64,18 +65,18 @@ class Setting:
         )  # fmt: skip
 
     def changed(self, **changes: Any) -> Setting:
-        """The same with other numbers: arrays by their names, or `dout`."""
+        """Return the same setting with other numbers: arrays by name, or `dout`."""
         dout = changes.pop("dout", self.dout)
         return replace(self, arrays={**self.arrays, **changes}, dout=dout)
 
     def on_rows(self, x: Array, dout: Array) -> Setting:
-        """The same layers on vectors: x and dout (rows, C)."""
+        """Return the same layers on vectors: x and dout are (rows, C)."""
         parts, _, attributes = self.layer.source
         layer = Layer(parts, (x.shape,), attributes)
         return replace(self, layer=layer, arrays={**self.arrays, "x": x}, dout=dout)
 
     def results(self) -> Arrays:
-        """`out`, the gradients (`dx`, `dw`, ...) and the running statistics after, of netspec."""
+        """netspec's `out`, gradients (`dx`, `dw`, ...) and running statistics after the step."""
         return self.layer.run(self)
 
 
@@ -83,9 +84,9 @@ class Layer:
     """A chain of parts as a compiled net.
 
     Args:
-        parts: by name.
-        shapes: of the inputs, with the batch.
-        attributes: of each part.
+        parts: the parts by name.
+        shapes: the shapes of the inputs, including the batch.
+        attributes: the attributes of each part.
     """
 
     def __init__(
@@ -120,32 +121,32 @@ class Layer:
 
     @property
     def out_shape(self) -> tuple[int, ...]:
-        """Of one image."""
+        """The output shape for one image."""
         return self.graph.nodes[-1].shape
 
     @property
     def modal(self) -> bool:
-        """Whether training differs from evaluation."""
+        """True if training differs from evaluation."""
         return any(placed.part.modal for placed in self.parts)
 
     @property
     def random(self) -> bool:
-        """Whether training draws masks."""
+        """True if training draws masks."""
         return bool(self._program(True).plan.sample)
 
     def arguments(self) -> list[tuple[Placed, CourseArgument]]:
-        """The arrays behind the inputs, in the order in which a course's function takes them."""
+        """The arrays after the inputs, in the order of the arguments of a course's function."""
         return [
             (placed, argument) for placed in self.parts for argument in placed.part.arguments
             if argument.parameter in placed.node.parameters
         ]  # fmt: skip
 
     def names(self) -> list[str]:
-        """The names of all arrays that a course's function takes."""
+        """The names of all arrays that are arguments of a course's function."""
         return [*self.inputs, *(argument.name for _, argument in self.arguments())]
 
     def without(self, index: int) -> Layer:
-        """The chain without one part that leaves shapes alone."""
+        """Return the chain without one part; it must be one that does not change shapes."""
         parts, shapes, attributes = self.source
         keep = [i for i in range(len(parts)) if i != index]
         return Layer(tuple(parts[i] for i in keep), shapes, tuple(attributes[i] for i in keep))
@@ -153,7 +154,7 @@ class Layer:
     # -- running
 
     def run(self, setting: Setting) -> Arrays:
-        """Forward and backward through the compiled program, in float64."""
+        """Run forward and backward of the compiled program, in float64."""
         program = self._program(setting.training)
         parameters = self._parameters(setting)
         gradients = {p.name: np.zeros(p.shape) for p in self.graph.trainable()}
@@ -196,7 +197,7 @@ class Layer:
         return values
 
     def _running(self, setting: Setting, after: Arrays) -> Arrays:
-        """The running statistics in the course's meaning: it keeps the biased variance."""
+        """Return the running statistics as the course defines them: with the biased variance."""
         found = {}
         for placed in self.parts:
             for name in placed.part.running:
@@ -208,34 +209,34 @@ class Layer:
 
     @staticmethod
     def kept(placed: Placed, before: Array) -> Array:
-        """What is left of running statistics after a step."""
+        """Return what a step keeps of the running statistics."""
         op: Any = placed.node.op
         left: Array = (1 - op.momentum) * before
         return left
 
     @staticmethod
     def rows(placed: Placed, setting: Setting) -> int:
-        """How many numbers of a channel are normalised together."""
+        """The number of values in a channel that are normalized together."""
         return setting.batch * int(np.prod(placed.node.shape[1:]))
 
     # -- random numbers
 
     def shape_of(self, placed: Placed, argument: CourseArgument) -> tuple[int, ...]:
-        """The shape of an array in the course's layout."""
+        """Return the shape of an array in the course's layout."""
         return argument.to_course(np.zeros(self._spec(placed, argument.parameter).shape)).shape
 
     def _spec(self, placed: Placed, parameter: str) -> Parameter:
         return self.graph.parameters[placed.full(parameter)]
 
     def draw(self, given: Mapping[str, Array], batch: int, training: bool, seed: int) -> Setting:
-        """A setting of random numbers, those that are given put in."""
+        """Draw random numbers for a setting; given arrays replace them."""
         rng = np.random.default_rng(seed)
         arrays: Arrays = {
             name: rng.standard_normal((batch, *self.graph.inputs[name])) for name in self.inputs
         }
         for placed, argument in self.arguments():
             shape = self.shape_of(placed, argument)
-            # Away from the values that hide a factor left out or put in twice.
+            # Far from values that would hide a factor left out or applied twice.
             around = 1.5 if self._spec(placed, argument.parameter).role == "scale" else 0.0
             arrays[argument.name] = around + 0.5 * rng.standard_normal(shape)
         dout = rng.standard_normal((batch, *self.out_shape))
@@ -254,7 +255,7 @@ class Layer:
 
 
 def _call(op: str, attributes: Mapping[str, Any]) -> str:
-    """A call as a `.net` file writes it."""
+    """Format a call as in a `.net` file."""
     given = ", ".join(f"{name} = {_constant(value)}" for name, value in attributes.items())
     return f"{op}({given})" if given else op
 
@@ -267,7 +268,7 @@ def _constant(value: Any) -> str:
     if isinstance(value, WrittenAttribute):
         return str(value)
     if isinstance(value, str):
-        return value  # a word, such as `same`
+        return value  # a word such as `same`
     if isinstance(value, list | tuple):
         return "[" + ", ".join(_constant(item) for item in value) + "]"
     return repr(value.item() if isinstance(value, np.generic) else value)

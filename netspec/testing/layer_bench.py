@@ -1,4 +1,4 @@
-"""Naive loops against the fast kernels: the comparison that the course's notebook prints.
+"""Compares the speed of naive loops with the fast kernels, as the course's notebook does.
 
 The sizes are the notebook's: a convolution of 100 x 3 x 31 x 31 with 25 filters 3x3, stride 2 and
 padding 1, and a 2x2 max pool of 100 x 3 x 32 x 32.
@@ -21,7 +21,7 @@ from netspec.text.table import Column, table_lines, text_column
 Array = NDArray[Any]
 
 IMAGES = 100
-# The fast form is over before a clock is exact: the best of several runs counts.
+# A fast function ends before a clock is exact, so the best of several runs counts.
 FAST_RUNS = 5
 
 
@@ -30,7 +30,7 @@ class LayerTiming:
     """One direction of one layer.
 
     Attributes:
-        layer, direction: such as `conv`, `forward`.
+        layer, direction: for example `conv` and `forward`.
         naive, fast: seconds.
         differences: max |a - b| / max(1, max |a|) of what they gave, by name.
     """
@@ -43,20 +43,20 @@ class LayerTiming:
 
     @property
     def speed_up(self) -> float:
-        """How many times faster."""
+        """The ratio of the two times."""
         return self.naive / self.fast
 
 
 @dataclass(frozen=True)
 class Workload:
-    """A layer with the notebook's numbers.
+    """A layer with the notebook's sizes.
 
     Attributes:
         layer: functions `{layer}_forward` and `{layer}_backward` of both modules.
         about: the sizes, in words.
-        arguments: of forward, all float64.
-        dout: the gradient that comes back.
-        gradients: what backward returns.
+        arguments: the arguments of forward, all float64.
+        dout: the gradient of the output.
+        gradients: the names of backward's results.
     """
 
     layer: str
@@ -67,7 +67,7 @@ class Workload:
 
 
 def workloads(images: int = IMAGES) -> tuple[Workload, ...]:
-    """The notebook's two, for so many images."""
+    """Return the notebook's two workloads, for a number of images."""
     rng = np.random.default_rng(231)
     conv = Workload(
         "conv",
@@ -95,7 +95,7 @@ def workloads(images: int = IMAGES) -> tuple[Workload, ...]:
 
 
 def measure(workload: Workload) -> Iterator[LayerTiming]:
-    """Forward, then backward."""
+    """Time forward, then backward."""
     slow_out, slow_cache, slow_time = _forward(naive, workload, 1)
     out, cache, fast_time = _forward(fast, workload, FAST_RUNS)
     yield LayerTiming(
@@ -110,7 +110,7 @@ def measure(workload: Workload) -> Iterator[LayerTiming]:
 
 
 def table(workload: Workload, rows: list[LayerTiming]) -> str:
-    """The rows of one layer, to read."""
+    """Format the rows of one layer as a table."""
     numbers = map(Column, ("naive", "fast", "speed-up"))
     columns = [text_column(""), *numbers, text_column("difference")]
     cells = [
@@ -141,7 +141,7 @@ def _backward(
 
 
 def _timed(work: Callable[[], Any], runs: int) -> tuple[Any, float]:
-    """The result, and the seconds of the quickest run."""
+    """Return the result, and the seconds of the fastest run."""
     best = float("inf")
     for _ in range(runs):
         start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""A course's loss, `loss, dx = f(x, y)` of scores and labels, against netspec's."""
+"""Compares a course's loss, `loss, dx = f(x, y)` of scores and labels, with netspec's."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def check_loss(
     tol: float,
     options: Mapping[str, Any],
 ) -> LayerCase:
-    """One case: the loss, and its gradient by the scores."""
+    """Check one case: the loss, and its gradient with respect to the scores."""
     rng = np.random.default_rng(seed)
     x = given.get("x", 3 * rng.standard_normal(shape or SHAPE)).astype(np.float64)
     y = given.get("y", rng.integers(0, x.shape[1], len(x)))
@@ -60,7 +60,7 @@ def check_loss(
 
 
 def _mistakes(name: str, x: Array, y: Array, expected: Array) -> tuple[tuple[str, Array], ...]:
-    """What the usual mistakes of a loss give."""
+    """Return what the common mistakes of a loss would give."""
     if name == "loss":
         hint = "the right class counts as well: leave its margin, which is always 1, out"
         return ((hint, expected + 1),)

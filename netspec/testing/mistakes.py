@@ -1,7 +1,7 @@
-"""Why an argument differs: the usual mistakes, each tried.
+"""Why an argument differs: tries the common mistakes.
 
-Every guess computes the numbers that a mistake would give, with netspec's own program where that is
-enough (`setting.changed(...)`), and is told only where these are the numbers that were found.
+Every guess computes the numbers that a mistake would give, with netspec's own program if possible
+(`setting.changed(...)`), and is reported only if these are the numbers that were found.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from netspec.testing.norm_mistakes import normalizing, running
 from netspec.testing.scene import CLOSE, Array, Scene, distance
 
 MOST_HINTS = 2
-# How padding is cut off for every pad, 0 among them.
+# How to cut off the padding for every pad, including 0.
 CUT = "dx[:, :, pad:pad + H, pad:pad + W]"
 
 
 def explain(scene: Scene) -> list[str]:
-    """The mistakes that give what was found, the first few."""
+    """Return the first few mistakes that give the numbers found."""
     if not np.isfinite(scene.yours).all():
         return [f"{int((~np.isfinite(scene.yours)).sum())} entries are not finite (nan or inf)"]
     if scene.yours.size and not scene.yours.any():
@@ -41,12 +41,12 @@ Guesses = Iterator[tuple[str, Array]]
 
 
 def extras(scene: Scene) -> Guesses:
-    """What is particular to the function."""
+    """Mistakes that are specific to the function."""
     yield from scene.extra
 
 
 def factor(scene: Scene) -> Guesses:
-    """A sign or a constant factor: 1/N left out, or in twice."""
+    """A wrong sign or constant factor: for example 1/N left out, or applied twice."""
     if scene.ours.shape != scene.yours.shape:
         return
     ours, yours = scene.ours, scene.yours
@@ -67,7 +67,7 @@ def factor(scene: Scene) -> Guesses:
 
 
 def other_layout(scene: Scene) -> Guesses:
-    """The right numbers, transposed or in another shape."""
+    """The right numbers, but transposed or in another shape."""
     ours = scene.ours
     for order in permutations(range(ours.ndim)):
         if order != tuple(range(ours.ndim)):
@@ -79,7 +79,7 @@ def other_layout(scene: Scene) -> Guesses:
 
 
 def not_summed(scene: Scene) -> Guesses:
-    """A gradient that still has axes over which it must be summed up."""
+    """A gradient with axes over which it should have been summed."""
     yours, ours = scene.yours, scene.ours
     if not scene.is_gradient or yours.ndim <= ours.ndim or yours.size == ours.size:
         return
@@ -111,7 +111,7 @@ def padding_left(scene: Scene) -> Guesses:
 
 
 def shifted(scene: Scene) -> Guesses:
-    """A picture that is off by a pixel."""
+    """A picture shifted by a pixel."""
     yours, ours = scene.yours, scene.ours
     if yours.shape != ours.shape or ours.ndim != 4 or min(ours.shape[2:]) < 3:
         return
@@ -126,7 +126,7 @@ def shifted(scene: Scene) -> Guesses:
 
 
 def _overlap(down: int, right: int) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
-    """Where a picture and the same, moved, lie on each other: in the picture, and in the moved one."""
+    """Return where a picture and the shifted picture overlap: the region in each of them."""
 
     def cut(by: int) -> slice:
         return slice(max(by, 0), min(by, 0) or None)
@@ -148,7 +148,7 @@ def other_order(scene: Scene) -> Guesses:
 
 
 def part_of_the_batch(scene: Scene) -> Guesses:
-    """Set for each image, where it should be added up."""
+    """Overwritten by each image, where it should be summed."""
     setting = scene.setting
     if setting is None or not scene.is_gradient or scene.batch == 1:
         return
@@ -165,7 +165,7 @@ def part_of_the_batch(scene: Scene) -> Guesses:
 
 
 def dout_left_out(scene: Scene) -> Guesses:
-    """The chain rule forgotten."""
+    """The chain rule was forgotten: dout is missing."""
     setting = scene.setting
     if setting is None or not scene.is_gradient:
         return
@@ -190,7 +190,7 @@ def dout_left_out(scene: Scene) -> Guesses:
 
 
 def parameters(scene: Scene) -> Guesses:
-    """A parameter left out, squared, flipped or turned."""
+    """A parameter left out, squared, flipped or transposed."""
     setting = scene.setting
     if setting is None:
         return
@@ -223,7 +223,7 @@ def parameters(scene: Scene) -> Guesses:
 
 
 def pooling(scene: Scene) -> Guesses:
-    """Windows that overlap, are written whole, or give another number than they should."""
+    """Windows that overlap, are overwritten as a whole, or select the wrong number."""
     setting = scene.setting
     if setting is None or len(setting.layer.parts) > 1:
         return
@@ -245,7 +245,7 @@ def pooling(scene: Scene) -> Guesses:
         yield f"each window is assigned whole (`=`): {ADD}", assigned
 
 
-# What is to be done instead.
+# What should be done instead.
 ADD = "where windows overlap, their gradients add up (`+=`)"
 Window = tuple[int, int, slice, slice]
 
@@ -296,7 +296,7 @@ def _maxima(scene: Scene, setting: Setting, windows: list[Window]) -> Guesses:
         )
 
 
-# In this order; the first few that fit are told.
+# In this order; the first few that match are reported.
 GUESSES: tuple[Callable[[Scene], Guesses], ...] = (
     extras,
     other_order,

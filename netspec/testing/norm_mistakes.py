@@ -1,4 +1,4 @@
-"""The usual mistakes of normalising layers: what a forgotten term of the gradient gives."""
+"""Common mistakes in normalization layers, such as a forgotten term of the gradient."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Guesses = Iterator[tuple[str, Array]]
 
 
 def normalizing(scene: Scene) -> Guesses:
-    """Statistics of other numbers, other meanings of the variance, terms of the gradient left out."""
+    """Statistics over the wrong numbers, other definitions of the variance, forgotten gradient terms."""
     setting = scene.setting
     if setting is None or len(setting.layer.parts) > 1:
         return
@@ -40,14 +40,14 @@ def normalizing(scene: Scene) -> Guesses:
 
 @dataclass(frozen=True)
 class _Norm:
-    """A normalisation, its input cut into the sets that are normalised together.
+    """A normalization, with its input divided into the sets that are normalized together.
 
     Attributes:
         x: the input.
-        split, axes: x in the shape in which a set lies along these axes.
-        eps: what is added to the variance.
+        split, axes: the shape of x in which a set lies along these axes.
+        eps: the number added to the variance.
         gamma, beta: in shapes that broadcast over x.
-        running: mean and variance to use in place of the sets' own.
+        running: mean and variance to use instead of the sets' own.
     """
 
     x: Array
@@ -60,7 +60,7 @@ class _Norm:
 
     @classmethod
     def of(cls, setting: Setting, placed: Placed) -> _Norm:
-        """That of a part, in the mode of the setting."""
+        """Return the normalization of a part, in the mode of the setting."""
         assert placed.part.sets is not None
         x = setting.arrays["x"]
         split, axes = placed.part.sets(placed.node.op, x.shape)
@@ -72,24 +72,24 @@ class _Norm:
         return cls(x, split, axes, getattr(placed.node.op, "eps", 0.0), gamma, beta, kept)
 
     def mean(self, array: Array) -> Array:
-        """Of each set."""
+        """The mean of each set."""
         average: Array = array.mean(axis=self.axes, keepdims=True)
         return average
 
     @property
     def parts(self) -> tuple[Array, Array]:
-        """What is left of x without the mean, and the variance."""
+        """Return x minus the mean, and the variance."""
         xs = self.x.reshape(self.split)
         if self.running is not None:
             return xs - self.running[0], self.running[1]
         return xs - self.mean(xs), xs.var(axis=self.axes, keepdims=True)
 
     def out(self, normalized: Array) -> Array:
-        """The value, from the normalised input."""
+        """The output, from the normalized input."""
         return normalized.reshape(self.x.shape) * self.gamma + self.beta
 
     def dx(self, dout: Array, *, level: float = 1.0, along: float = 1.0) -> Array:
-        """The gradient of x, the terms of mean and variance taken so many times."""
+        """The gradient of x, with the terms of mean and variance multiplied by these factors."""
         centred, var = self.parts
         s = 1 / np.sqrt(var + self.eps)
         xhat, h = centred * s, (dout * self.gamma).reshape(self.split)
@@ -159,7 +159,7 @@ def _gradients(norm: _Norm, setting: Setting) -> Guesses:
 
 
 def _other_sets(norm: _Norm) -> Iterator[tuple[str, _Norm]]:
-    """The same, normalised over other axes."""
+    """Yield the same, normalized over other axes."""
     if norm.running is not None:
         return
     across, within = (0, *range(2, norm.x.ndim)), tuple(range(1, norm.x.ndim))
@@ -172,7 +172,7 @@ def _other_sets(norm: _Norm) -> Iterator[tuple[str, _Norm]]:
 
 
 def _channels_not_moved(scene: Scene, setting: Setting, placed: Placed) -> Guesses:
-    """Pictures reshaped to rows of C numbers, or back, while the channels are not last."""
+    """Pictures reshaped to rows of C numbers, or back, without moving the channels last."""
     x = setting.arrays["x"]
     if x.ndim != 4 or not placed.part.running:
         return
@@ -188,7 +188,7 @@ def _channels_not_moved(scene: Scene, setting: Setting, placed: Placed) -> Guess
 
 
 def running(scene: Scene) -> Guesses:
-    """Other conventions of the running statistics."""
+    """Other conventions for the running statistics."""
     setting = scene.setting
     if setting is None or scene.name not in setting.running:
         return
@@ -222,7 +222,7 @@ def running(scene: Scene) -> Guesses:
 
 
 def _like(array: Array | None, x: Array) -> Array:
-    """A parameter in a shape that broadcasts over x; nothing does nothing."""
+    """View a parameter in a shape that broadcasts over x; None gives 0."""
     if array is None:
         return np.zeros(())
     return array.reshape(-1, 1, 1) if array.ndim == 1 and x.ndim == 4 else array

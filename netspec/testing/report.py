@@ -1,4 +1,4 @@
-"""What a check found, and how it reads."""
+"""The results of a check, and their text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Array = NDArray[Any]
 
 
 class LayerMismatchError(AssertionError):
-    """A layer differs from netspec's; `report` says where."""
+    """A layer differs from netspec's; `report` has the details."""
 
     def __init__(self, report: LayerReport) -> None:
         super().__init__(str(report))
@@ -21,17 +21,17 @@ class LayerMismatchError(AssertionError):
 
 @dataclass
 class ArrayComparison:
-    """One argument, as the layer that is checked and netspec have it.
+    """One argument: its value in the checked layer and in netspec.
 
     Attributes:
         name: such as `dw`.
-        shape, expected_shape: of the two.
-        error: the greatest |yours - netspec's|, over max(1, max |netspec's|); infinite where a
-            number is not finite or the shapes differ.
-        index: where the difference is greatest.
-        value, expected: the two numbers there.
-        wrong, size: how many entries differ by more than is allowed, and how many there are.
-        hints: likely mistakes; each was tried and gives the same wrong numbers.
+        shape, expected_shape: the shapes of both.
+        error: the greatest |yours - netspec's|, over max(1, max |netspec's|); infinite if a number
+            is not finite or the shapes differ.
+        index: the place of the greatest difference.
+        value, expected: the two numbers at this place.
+        wrong, size: the number of entries that differ by more than is allowed, and of all entries.
+        hints: likely mistakes; each of them was tried and gives the same wrong numbers.
     """
 
     name: str
@@ -48,11 +48,11 @@ class ArrayComparison:
 
     @property
     def ok(self) -> bool:
-        """Whether the two agree."""
+        """True if the two agree."""
         return self.error <= self.tol
 
     def lines(self, width: int) -> list[str]:
-        """The comparison as text; names take `width` columns."""
+        """Yield the comparison as text; names take `width` columns."""
         head = f"  {self.name:<{width}}  {list(self.expected_shape)!s:<15} "
         if self.shape != self.expected_shape:
             lines = [f"{head} WRONG SHAPE: yours is {list(self.shape)}"]
@@ -69,7 +69,7 @@ class ArrayComparison:
 
 
 def compare(name: str, yours: Any, expected: Array, tol: float) -> ArrayComparison:
-    """Hold one argument against netspec's."""
+    """Compare one argument with netspec's."""
     array = np.asarray(yours)
     if array.shape != expected.shape:
         return ArrayComparison(name, array.shape, expected.shape, np.inf, tol)
@@ -97,11 +97,11 @@ class LayerCase:
     """One check.
 
     Attributes:
-        title: what was computed.
-        comparisons: of each argument.
-        faults: what went wrong besides numbers.
-        unlike: whether a fault is such that the layer does not compute what netspec's does.
-        notes: what was taken for granted.
+        title: describes what was computed.
+        comparisons: the comparison of each argument.
+        faults: errors other than wrong numbers.
+        unlike: True if a fault means that the layer does not compute the same as netspec's.
+        notes: what was assumed.
     """
 
     title: str
@@ -111,13 +111,13 @@ class LayerCase:
     notes: list[str] = field(default_factory=list)
 
     def fail(self, fault: str) -> None:
-        """Add a fault with which the layer is another one than netspec's."""
+        """Add a fault that means that the layer is not the same as netspec's."""
         self.faults.append(fault)
         self.unlike = True
 
     @property
     def ok(self) -> bool:
-        """Whether all is well."""
+        """True if nothing failed."""
         return not self.faults and all(c.ok for c in self.comparisons)
 
     def __str__(self) -> str:
@@ -134,10 +134,10 @@ class LayerCase:
 
 @dataclass
 class LayerReport:
-    """What `check_layer` found.
+    """The result of `check_layer`.
 
     Attributes:
-        like: what the layer was held against.
+        like: the layer it was compared with.
         cases: one for each set of attributes and each mode.
     """
 
@@ -146,12 +146,12 @@ class LayerReport:
 
     @property
     def ok(self) -> bool:
-        """Whether the layer is netspec's in every case."""
+        """True if the layer agrees with netspec's in every case."""
         return all(case.ok for case in self.cases)
 
     @property
     def differing(self) -> list[ArrayComparison]:
-        """Every comparison that failed, the worst first."""
+        """Return the comparisons that failed, the worst first."""
         failed = [c for case in self.cases for c in case.comparisons if not c.ok]
         return sorted(failed, key=lambda c: -c.error)
 

@@ -1,4 +1,4 @@
-"""One argument of a layer that differs, and all that it was computed from."""
+"""One argument of a layer that differs, and everything that it was computed from."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from netspec.testing.layer import Setting
 
 Array = NDArray[Any]
 
-# A guess must come this much closer than netspec's own numbers do, and at least as close as this.
+# A guess must come closer than netspec's own numbers by this factor, and at least this close.
 CLOSER, CLOSE = 0.01, 1e-6
 
 
@@ -22,11 +22,11 @@ class Scene:
 
     Attributes:
         name: such as `dw`.
-        yours, ours: the two arrays; shapes may differ.
-        batch: how many images.
-        factors: numbers that are easily left out or put in twice, by what they are.
-        setting: how netspec's was computed; None for a loss.
-        extra: wrong numbers that are particular to the function, by what makes them.
+        yours, ours: the two arrays, whose shapes may differ.
+        batch: the number of images.
+        factors: numbers that are easily left out or applied twice, by their descriptions.
+        setting: the setting that netspec's was computed with; None for a loss.
+        extra: wrong numbers specific to the function, by the mistakes that give them.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Scene:
     extra: tuple[tuple[str, Array], ...] = ()
 
     def is_yours(self, guess: Array) -> bool:
-        """Whether these are the numbers that were found."""
+        """Return True if these are the numbers that were found."""
         if guess.shape != self.yours.shape:
             return False
         limit = CLOSE
@@ -48,12 +48,12 @@ class Scene:
 
     @property
     def is_gradient(self) -> bool:
-        """Whether it comes from backward."""
+        """True if it is a result of backward."""
         return self.name.startswith("d")
 
 
 def distance(a: Array, b: Array) -> float:
-    """The largest difference, relative to the largest number of `b` where that exceeds 1."""
+    """The largest difference, relative to the largest number of `b` if that is larger than 1."""
     if not a.size:
         return 0.0
     return float(np.abs(a - b).max()) / max(1.0, float(np.abs(b).max()))

@@ -1,4 +1,4 @@
-"""Calling functions that somebody else wrote: what they raise, return and change is reported."""
+"""Calls functions written by others, and reports what they raise, return and change."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ Array = NDArray[Any]
 
 
 class FaultError(Exception):
-    """Why a function's result cannot be used, in words."""
+    """The result of a function cannot be used; the message says why."""
 
 
 def name_of(function: Callable[..., Any]) -> str:
-    """What a function is called in messages."""
+    """Return the name of a function for messages."""
     return getattr(function, "__name__", type(function).__name__)
 
 
 def call(function: Callable[..., Any], *arguments: Any) -> Any:
-    """What the function returns.
+    """Call a function and return its result.
 
     Raises:
-        FaultError: with what it raised, and the line of its own code where.
+        FaultError: with the exception that it raised, and the line of its own code.
     """
     try:
         return function(*arguments)
@@ -36,10 +36,10 @@ def call(function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def forward(function: Callable[..., Any], *arguments: Any) -> tuple[Any, Any]:
-    """(out, cache).
+    """Return (out, cache).
 
     Raises:
-        FaultError: if it raises, or returns anything else.
+        FaultError: if the function raises, or returns anything else.
     """
     result = call(function, *arguments)
     if not isinstance(result, tuple | list) or len(result) != 2:
@@ -51,10 +51,10 @@ def forward(function: Callable[..., Any], *arguments: Any) -> tuple[Any, Any]:
 def backward(
     function: Callable[..., Any], dout: Array, cache: Any, names: Sequence[str]
 ) -> dict[str, Any]:
-    """The gradients by name; a single one may come alone.
+    """Return the gradients by name; a single one need not be in a tuple.
 
     Raises:
-        FaultError: if it raises, or returns anything else.
+        FaultError: if the function raises, or returns anything else.
     """
     result = call(function, dout, cache)
     if len(names) == 1 and not isinstance(result, tuple | list):
@@ -70,7 +70,7 @@ def backward(
 def changes(
     function: Callable[..., Any], before: Mapping[str, Array], after: Mapping[str, Array]
 ) -> list[str]:
-    """A fault for every array that a function got and changed."""
+    """Yield a fault for every array argument that a function changed."""
     return [
         f"{name_of(function)} changes `{name}` in place: the caller and later"
         f" code then see the changed numbers.\nwork on a copy: {name} = {name}.copy()"
@@ -97,10 +97,10 @@ def _kind(value: Any) -> str:
 
 
 def _described(function: Callable[..., Any], error: Exception) -> str:
-    """The error, and the last line of the function's own file on the way to it."""
+    """Describe an exception, with the last line of the function's own file in its traceback."""
     text = f"{name_of(function)} raises {type(error).__name__}: {error}"
     code = getattr(function, "__code__", None)
-    frames = traceback.extract_tb(error.__traceback__)[1:]  # the first is `call`
+    frames = traceback.extract_tb(error.__traceback__)[1:]  # the first frame is `call`
     own = [f for f in frames if code is not None and f.filename == code.co_filename] or frames
     if not own:  # a wrong number of arguments: the function was never entered
         return text
