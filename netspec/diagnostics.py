@@ -278,7 +278,7 @@ class DiagnosticSink:
         return True
 
     def leave_unsaid(self, diagnostic: Diagnostic) -> None:
-        """Keep a diagnostic that is not to be shown."""
+        """Keep a diagnostic that will not be shown."""
         self._seen.add((diagnostic.code, diagnostic.span))
         self.unsaid.append(diagnostic)
 

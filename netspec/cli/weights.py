@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """The options."""
+    """Add the options."""
     parser.add_argument("file", type=Path, metavar="FILE",
                         help="weights: safetensors (also in shards), a checkpoint of PyTorch, an .npz,"
                         " or the folder of a run")  # fmt: skip
@@ -31,7 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def add_rename_option(parser: argparse.ArgumentParser) -> None:
-    """`--rename`."""
+    """Add `--rename`."""
     parser.add_argument("--rename", action="append", default=[], metavar="PATTERN=NAME",
                         help="give tensors whose whole names match a regular expression another name,"
                         r" such as 'encoder\.(.*)=\1'; may be repeated, and the first that matches"
@@ -39,7 +39,7 @@ def add_rename_option(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print what the weights hold, or how two files of them differ."""
+    """Print the contents of a weights file, or how two of them differ."""
     from netspec.runtime.weights.rename_rules import load_renamed
     from netspec.runtime.weights.tensor_report import compare_weights, tensor_list
 
@@ -63,6 +63,6 @@ def _print(found: TensorList | WeightsComparison, options: argparse.Namespace) -
 
 
 def tell_notes(path: Path, notes: Iterable[str]) -> None:
-    """Say how tensors were found in a file."""
+    """Print notes on how tensors were found in a file."""
     for note in notes:
         tell(f"{path}: {note}")

@@ -1,4 +1,4 @@
-"""The user's cache folder of netspec: what lies there is found again quickly, and no loss if it goes."""
+"""netspec's folder in the user's cache: files that save time, and can be deleted without loss."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from pathlib import Path
 
 
 def cache_folder() -> Path:
-    """Where it is; it need not exist.
+    """Return the path of the folder, which need not exist.
 
-    platformdirs knows it for every system. For Linux the XDG specification is read here: `check`
-    looks for the tables of the grammar each time, and the import would take a twentieth of its time.
+    platformdirs determines it on every system. On Linux it is determined here, by the XDG
+    specification: `check` looks for the grammar's tables there each time, and importing
+    platformdirs would take a twentieth of its time.
 
     Raises:
-        OSError: the user has no home folder.
+        OSError: if the user has no home folder.
     """
     if sys.platform == "linux" and not hasattr(sys, "getandroidapilevel"):
         chosen = os.environ.get("XDG_CACHE_HOME", "")

@@ -12,16 +12,17 @@ def repeat(x: Array, out: Array) -> None:
 
 
 def sum_repeated(dy: Array, out: Array) -> None:
-    """The sum of `dy` (N, ...) over all that `repeat` made of a number of `out` (N, ...)."""
+    """Sum `dy` (N, ...) over the places that `repeat` fills with the same number, into `out` (N, ...)."""
     sizes = enumerate(zip(dy.shape, out.shape, strict=True))
     axes = tuple(axis for axis, (many, one) in sizes if many != one)
     by_images(lambda images: sum_over(dy[images], axes, out[images]), dy)
 
 
 def sum_over(x: Array, axes: tuple[int, ...], out: Array) -> None:
-    """The sum of x over some axes, which stay as 1, into `out`.
+    """Sum x over some axes, which get length 1, into `out`.
 
-    One axis after the other, the last first: sums of sums are more accurate than one long sum.
+    The axes are summed one after the other, the last first: sums of sums are more accurate than one
+    long sum.
     """
     for axis in reversed(axes[1:]):
         x = np.add.reduce(x, axis=axis, keepdims=True)

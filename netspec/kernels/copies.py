@@ -54,6 +54,6 @@ def by_images(task: Callable[[slice], object], array: Array) -> None:
 
 
 def _region(part: Array, start: Ints, step: Ints) -> tuple[slice, ...]:
-    """The index of the region of the size of `part` (N, ...)."""
+    """Return the index of a region of the size of `part` (N, ...)."""
     extents = zip(part.shape[1:], start, step, strict=True)
     return (slice(None), *(slice(a, a + (n - 1) * s + 1, s) for n, a, s in extents))

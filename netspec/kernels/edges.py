@@ -61,7 +61,10 @@ def _regions(shape: tuple[int, ...], pad: Pad, mode: str) -> Iterator[tuple[Regi
 
 
 def _sections(size: int, before: int, after: int, mode: str) -> Iterator[tuple[slice, slice]]:
-    """`reflect` reads 2, 1, [0, 1, 2, ...: the edge is not repeated; `replicate` 0, 0, [0, 1, ..."""
+    """Yield the sections of an axis as (part of the picture, part of the padded picture).
+
+    `reflect` reads 2, 1, [0, 1, 2, ... (the edge is not repeated), `replicate` 0, 0, [0, 1, ...
+    """
     end = before + size
     yield slice(0, size), slice(before, end)
     if before:

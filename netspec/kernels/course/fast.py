@@ -21,7 +21,7 @@ Cache = tuple[Any, ...]
 
 
 def conv_forward(x: Array, w: Array, b: Array, conv_param: Param) -> tuple[Array, Cache]:
-    """As `naive.conv_forward`."""
+    """See `naive.conv_forward`."""
     x, w, b = in_common_type(x=x, w=w, b=b)
     filters, stored = filters_of(w, conv_param), channels_last(x)
     with parallel.one_blas_thread():
@@ -30,7 +30,7 @@ def conv_forward(x: Array, w: Array, b: Array, conv_param: Param) -> tuple[Array
 
 
 def conv_backward(dout: Array, cache: Cache) -> tuple[Array, Array, Array]:
-    """As `naive.conv_backward`."""
+    """See `naive.conv_backward`."""
     stored, filters = cache
     dout, stored, weight = in_common_type(dout=dout, x=stored, w=filters.weight)
     with parallel.one_blas_thread():
@@ -39,7 +39,7 @@ def conv_backward(dout: Array, cache: Cache) -> tuple[Array, Array, Array]:
 
 
 def max_pool_forward(x: Array, pool_param: Param) -> tuple[Array, Cache]:
-    """As `naive.max_pool_forward`."""
+    """See `naive.max_pool_forward`."""
     (x,) = in_common_type(x=x)
     window, stored = pool_of(pool_param), channels_last(x)
     out = window.max_forward(stored)
@@ -47,43 +47,43 @@ def max_pool_forward(x: Array, pool_param: Param) -> tuple[Array, Cache]:
 
 
 def max_pool_backward(dout: Array, cache: Cache) -> Array:
-    """As `naive.max_pool_backward`."""
+    """See `naive.max_pool_backward`."""
     stored, out, window = cache
     dout, stored, out = in_common_type(dout=dout, x=stored, out=out)
     return channels_first(window.max_backward(stored, out, channels_last(dout)))
 
 
 def avg_pool_forward(x: Array, pool_param: Param) -> tuple[Array, Cache]:
-    """As `naive.avg_pool_forward`."""
+    """See `naive.avg_pool_forward`."""
     (x,) = in_common_type(x=x)
     window, stored = pool_of(pool_param), channels_last(x)
     return channels_first(window.avg_forward(stored)), (stored, window)
 
 
 def avg_pool_backward(dout: Array, cache: Cache) -> Array:
-    """As `naive.avg_pool_backward`."""
+    """See `naive.avg_pool_backward`."""
     stored, window = cache
     dout, stored = in_common_type(dout=dout, x=stored)
     return channels_first(window.avg_backward(stored, channels_last(dout)))
 
 
 def filters_of(w: Array, conv_param: Param) -> Filters:
-    """A `conv_param` of `stride` and `pad`, as the kernels have it."""
+    """Convert a `conv_param` with `stride` and `pad` to the kernels' form."""
     stride, pad = conv_param["stride"], conv_param["pad"]
     return Filters(np.ascontiguousarray(w), (stride, stride), (pad, pad, pad, pad))
 
 
 def pool_of(pool_param: Param) -> Pool:
-    """A `pool_param` of `pool_height`, `pool_width` and `stride`, as the kernels have it."""
+    """Convert a `pool_param` with `pool_height`, `pool_width` and `stride` to the kernels' form."""
     stride = pool_param["stride"]
     return Pool((pool_param["pool_height"], pool_param["pool_width"]), (stride, stride))
 
 
 def channels_last(x: Array) -> Array:
-    """A copy of x (N, C, H, W) as the kernels store it."""
+    """Copy x (N, C, H, W) to the kernels' layout."""
     return x.transpose(0, 2, 3, 1).copy()
 
 
 def channels_first(x: Array) -> Array:
-    """A copy of what the kernels store, as N, C, H, W."""
+    """Copy an array in the kernels' layout to N, C, H, W."""
     return x.transpose(0, 3, 1, 2).copy()

@@ -33,19 +33,19 @@ class Dataset:
     are read into memory then.
 
     Attributes:
-        name: What messages call it.
+        name: Its name in messages.
         x_train: (N, C, H, W) images or (N, F) feature vectors; uint8 pixels, other integers or
             floats (an array of uint8 means pixels 0..255, see `normalization`).
         y_train: (N,) int64, each in [0, classes).
         x_test: (M, ...) with the sample shape of `x_train`; M may be 0.
         y_test: (M,) int64.
-        classes: How many classes there are.
-        class_names: What each is called, in the order of the labels; empty where nobody said.
-        notes: What was noticed while the files were read, for the user to know.
+        classes: The number of classes.
+        class_names: Their names, in the order of the labels; empty if unknown.
+        notes: Observations made while the files were read, for the user.
 
     Raises:
-        NetspecError: `data/shape` where lengths, shapes or types do not fit together,
-            `data/bad-file` for labels out of range and for values that are not finite.
+        NetspecError: `data/shape` if lengths, shapes or types do not fit together, `data/bad-file`
+            for labels out of range and for values that are not finite.
     """
 
     name: str

@@ -36,7 +36,7 @@ class NpyHeader:
 
     Attributes:
         shape: The shape of the array.
-        dtype: Bools, whole numbers or floats.
+        dtype: Bools, integers or floats.
         fortran: True if the first index changes fastest.
         start: The position in the file where the numbers begin.
     """

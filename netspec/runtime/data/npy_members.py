@@ -15,10 +15,11 @@ from netspec.runtime.data.npy_array import NpyHeader, read_header, read_numbers
 
 
 def member_header(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NpyHeader:
-    """Read the header of a member, and check that the member is as long as it says.
+    """Read the header of a member, and check that the member is as long as the header announces.
 
     Raises:
-        UnsoundFileError: It is not; it is no array of numbers, or compressed in an odd way.
+        UnsoundFileError: if it is not, if it is not an array of numbers, or if its compression is
+            not supported.
     """
     check_member(info)
     with _named(info), archive.open(info) as stream:
@@ -36,7 +37,7 @@ def member_array(
     """Read the array of the member that the header was read from.
 
     Raises:
-        UnsoundFileError: The header is another one now, or the numbers cannot be read.
+        UnsoundFileError: if the header has changed since, or the numbers cannot be read.
     """
     with _named(info), archive.open(info) as stream:
         if read_header(stream) != header:

@@ -28,9 +28,9 @@ _SHOWN, _SHOWN_NAME = 8, 80
 def load_npz(path: Path) -> Dataset:
     """Load a data set from an `.npz` file.
 
-    Images are (N, C, H, W), or (N, H, W) for one channel, or (N, F) features; labels (N,) or
-    (N, 1) whole numbers. The number of classes is the largest label plus one. Pickled arrays are
-    never loaded.
+    Images are (N, C, H, W), or (N, H, W) for one channel, or (N, F) features; labels are integers
+    (N,) or (N, 1). The number of classes is the largest label plus one. Pickled arrays are never
+    loaded.
 
     Raises:
         NetspecError: `data/missing-file`, `data/bad-file`, `data/shape`.
