@@ -41,6 +41,10 @@ LAYERS = [
     ("add(x, y, 2)", ["add(number = 2.0)"]),
     ("abs(x)", ["abs"]),
     ("x -> sqrt", ["sqrt"]),
+    ("mean(x, [2, 3], keep = true)", ["mean([2, 3], keep = true)"]),
+    ("x -> sum(1)", ["sum(1)"]),
+    ("max(x ** 2, -1)", ["pow(2.0)", "max(-1)"]),
+    ("min(x, axes = 1)", ["min(1)"]),
     # What only constants are given is a constant.
     ("x * sqrt(4)", ["mul(number = 2.0)"]),
     ("x * abs(0 - 3)", ["mul(number = 3.0)"]),

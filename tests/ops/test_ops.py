@@ -150,7 +150,8 @@ def torch_call(torch, expression, inputs, module, parameters):
     if expression.target in OPERATORS:  # a side may be a number
         home, name = operator, {"div": "truediv"}.get(name, name)
     options = {key: value(v) for key, v in expression.options.items()}
-    return getattr(home, name)(*map(value, expression.arguments), **options)
+    function = operator.attrgetter(name)(home)
+    return function(*map(value, expression.arguments), **options)
 
 
 @every_example

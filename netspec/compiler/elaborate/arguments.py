@@ -341,6 +341,8 @@ class Arguments:
         if count == 0 and arity == 1:
             hints = tuple(_declared(self.names.statements, span))
             hints += (Hint(f"`x -> {span.text}`"),) if len(span.text) < 60 else ()
+        elif count > 1 and name in other_frameworks.OF_SEVERAL_VALUES:
+            hints = (Hint(f"of several values it is `{other_frameworks.OF_SEVERAL_VALUES[name]}`"),)
         elif count < 2 and arity != 1:
             hints = (Hint(f"`(a, b) -> {name}`"),)
         message = f"`{name}` works on {wanted}, and got {got}"

@@ -243,6 +243,29 @@ class AxisOf(Kind):
 
 
 @dataclass(eq=False, repr=False)
+class AxesOf(Kind):
+    """One axis, or a list of at most `most` axes, each counted as `AxisOf` counts them."""
+
+    most: int = MAX_AXES
+
+    def convert(self, value: object) -> tuple[int, ...]:
+        """Convert to a tuple of whole numbers other than 0."""
+        items = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+        if not 1 <= len(items) <= self.most:
+            raise WrongValueError(f"{self.describe()}, not {show(value)}")
+        return tuple(map(AxisOf().convert, items))
+
+    def show(self, value: object) -> str:
+        """Show one axis as a number, several as a list."""
+        return show(value[0] if isinstance(value, tuple) and len(value) == 1 else value)
+
+    def describe(self) -> str:
+        """Describe the forms."""
+        form = "one axis" if self.most == 1 else "an axis or a list of axes"
+        return f"{form}: 1 is the first axis after the batch, -1 the last"
+
+
+@dataclass(eq=False, repr=False)
 class IntList(Kind):
     """A list of whole numbers of at least `minimum`; one may be -1 where there is a `wildcard`."""
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from netspec import codes
 from netspec.compiler.ir.attributes import (
     MAX_SIZE,
+    AxesOf,
     AxisOf,
     Bool,
     Choice,
@@ -98,6 +99,7 @@ __all__ = [
     "BATCH",
     "MAX_SIZE",
     "Array",
+    "AxesOf",
     "AxisOf",
     "BadExample",
     "Bool",

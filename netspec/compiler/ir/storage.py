@@ -34,7 +34,7 @@ def position(axis: int, rank: int) -> int:
     return order(rank).index(axis) + 1
 
 
-def resolve_axis(op: str, axis: int, shape: Shape) -> int:
+def resolve_axis(op: str, axis: int, shape: Shape, attribute: str = "axis") -> int:
     """Return an axis counted from 1. The file may count it from the end.
 
     Raises:
@@ -46,9 +46,9 @@ def resolve_axis(op: str, axis: int, shape: Shape) -> int:
         raise ShapeError(
             codes.SHAPE_AXIS,
             f"`{op}` on axis {axis}, but {show_shape(shape)} has the axes 1 to {rank}",
-            blame="axis",
+            blame=attribute,
             notes=("axis 0 is the batch",),
-            fixes=(Fix("axis", str(rank), f"the last axis is {rank}: `axis = {rank}`"),),
+            fixes=(Fix(attribute, str(rank), f"the last axis is {rank}: `{attribute} = {rank}`"),),
         )
     return resolved
 

@@ -36,7 +36,8 @@ LAYERS = {
     "batchnormalization": "batch_norm", "gap": "global_avg_pool", "rectify": "relu",
     "deconv": "conv_transpose", "deconvolution": "conv_transpose", "swish": "silu",
     "hswish": "hardswish", "lrn": "local_response_norm", "cat": "concat", "concatenate": "concat",
-    "view": "reshape", "mean": "global_avg_pool", "bmm": "matmul", "transpose": "permute",
+    "view": "reshape", "amax": "max", "amin": "min", "variance": "var", "bmm": "matmul",
+    "transpose": "permute",
     "interpolate": "upsample", "zeropad2d": "pad", "droppath": "drop_path",
     "stochasticdepth": "drop_path", "chunk": "split",
     "clamp": "clip", "subtract": "sub", "divide": "div", "multiply": "mul", "power": "pow",
@@ -83,6 +84,8 @@ ABSENT = {
     **dict.fromkeys("celu logsigmoid glu threshold".split(), _NO_ACTIVATION),
     "weightnorm": _AS_THEY_ARE, "spectralnorm": _AS_THEY_ARE,
 }  # fmt: skip
+# Functions of Python of several numbers, and the layers that do the same with several values.
+OF_SEVERAL_VALUES = {"max": "maximum(a, b)", "min": "minimum(a, b)", "sum": "add(a, b)"}
 # Layers that are written here as several layers.
 SEVERAL = {"layernorm2d": "permute([2, 3, 1]) -> layer_norm(axes = 1) -> permute([3, 1, 2])"}
 _LOSSES = frozenset(

@@ -1,0 +1,101 @@
+"""Reductions over axes: their attributes, the shape rule, and how kernels see what is left."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from netspec.compiler.ir.contract import *
+from netspec.compiler.ir.storage import order
+
+
+@dataclass(frozen=True)
+class ReductionOp(Op):
+    """One number in place of all along some axes. The kernels are called with `_options`.
+
+    Attributes:
+        forward_kernel: fills the value from the input.
+        backward_kernel: fills the gradient of the input from what `reads` names, in that order.
+        reads: `x`, the input, `y`, the value, or `dy`, its gradient.
+    """
+
+    axes: tuple[int, ...] = attribute(AxesOf(), "the axes to go over")
+    keep: bool = attribute(Bool(), "keep these axes, with size 1", False)
+
+    forward_kernel: ClassVar[str]
+    backward_kernel: ClassVar[str]
+    reads: ClassVar[tuple[str, ...]] = ("dy",)
+
+    def _resolved(self, x: Shape) -> tuple[int, ...]:
+        """The axes, counted from 1, in ascending order.
+
+        Raises:
+            ShapeError: `shape/axis`, for an axis that x does not have, or for one given twice.
+        """
+        axes = sorted(resolve_axis(self.name, axis, x, "axes") for axis in self.axes)
+        if len(set(axes)) < len(axes):
+            message = f"`{self.name}` goes over each axis once, not over {list(self.axes)}"
+            raise ShapeError(codes.SHAPE_AXIS, message, blame="axes")
+        return tuple(axes)
+
+    def shape(self, *inputs: Shape) -> Shape:
+        """The sizes of the other axes, and 1 for those that are kept."""
+        (x,) = inputs
+        axes = self._resolved(x)
+        if self.keep:
+            return tuple(1 if axis in axes else size for axis, size in enumerate(x, 1))
+        if len(axes) == len(x):
+            raise ShapeError(
+                codes.SHAPE_AXIS,
+                f"`{self.name}` over all axes of {show_shape(x)} leaves none",
+                blame="axes",
+                fixes=(Fix("keep", "true", "keep them with size 1: `keep = true`"),),
+            )
+        return tuple(size for axis, size in enumerate(x, 1) if axis not in axes)
+
+    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], tuple[int, float]] | None:
+        """One pixel along the channels that are kept, else everything."""
+        over_channels = self.keep and self._resolved(inputs[0]) == (1,)
+        return super().sees(*inputs) if over_channels or len(inputs[0]) != 3 else None
+
+    def _options(self, x: Shape) -> dict[str, Any]:
+        """The axes as stored, and where each other axis lies in the stored value."""
+        axes, rank = self._resolved(x), len(x)
+        stored = order(rank)
+        left = [axis for axis in range(1, rank + 1) if axis not in axes]
+        return {
+            "axes": tuple(1 + stored.index(axis) for axis in sorted(axes, key=stored.index)),
+            "order": tuple(
+                position(1 + left.index(axis), len(left)) for axis in stored if axis in left
+            ),
+        }
+
+    def lower(self, to: Lowering) -> None:
+        """One kernel."""
+        options = self._options(to.x_shapes[0])
+        to.call(self.forward_kernel, to.x[0], to.out, writes=[to.out], **options)
+
+    def lower_backward(self, to: Lowering) -> None:
+        """One kernel."""
+        if to.wanted[0]:
+            dx = to.gradient_buffer(0)
+            known = {"x": to.x[0], "y": to.out, "dy": to.dy}
+            given = [known[name] for name in self.reads]
+            options = self._options(to.x_shapes[0])
+            to.call(self.backward_kernel, *given, dx, writes=[dx], **options)
+            to.gradient(0, dx)
+
+    # -- for the reference
+
+    def _over(self, x: Array) -> tuple[int, ...]:
+        """The axes of a batch."""
+        return self._resolved(x.shape[1:])
+
+    def _beside(self, x: Array, reduced: Array) -> Array:
+        """A reduced batch with all axes of x, those that are gone with size 1."""
+        return reduced if self.keep else np.expand_dims(reduced, self._over(x))
+
+    def reduced(self, function: str) -> Torch:
+        """A function of PyTorch that takes `dim` and `keepdim`."""
+        dim = self.axes[0] if len(self.axes) == 1 else self.axes
+        return Torch(
+            function, (X(0),), {"dim": dim, "keepdim": self.keep}, defaults={"keepdim": False}
+        )

@@ -1,0 +1,35 @@
+"""Logarithm of a sum of exponentials."""
+
+from netspec.compiler.ir.contract import *
+from netspec.compiler.ops.families.reduction import ReductionOp
+
+
+@register
+class LogSumExp(ReductionOp):
+    """Logarithm of the sum of exponentials over axes: y = log(sum of exp(x)), without overflow.
+
+    dL/dx = g exp(x - y) with g = dL/dy.
+    """
+
+    name = "logsumexp"
+    forward_kernel = "reductions.logsumexp"
+    backward_kernel = "reductions.logsumexp_backward"
+    reads = ("x", "y", "dy")
+    examples = (
+        Example("logsumexp(3)", ((3, 4, 5),)),
+        Example("logsumexp([1, 2], keep = true)", ((3, 4),)),
+    )
+
+    def forward(self, run: Evaluation, *x: Array) -> Array:
+        """The definition."""
+        y: Array = np.log(np.exp(x[0]).sum(axis=self._over(x[0]), keepdims=self.keep))
+        return y
+
+    def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
+        """A softmax times g."""
+        y = self._beside(x[0], self.forward(run, *x))
+        return (self._beside(x[0], dy) * np.exp(x[0] - y),)
+
+    def torch(self, *inputs: Shape) -> Torch:
+        """`torch.logsumexp`."""
+        return self.reduced("torch.logsumexp")

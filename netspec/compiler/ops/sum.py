@@ -1,0 +1,33 @@
+"""Sum."""
+
+from netspec.compiler.ir.contract import *
+from netspec.compiler.ops.families.reduction import ReductionOp
+
+
+@register
+class Sum(ReductionOp):
+    """Sum over axes.
+
+    dL/dx = dL/dy.
+    """
+
+    name = "sum"
+    forward_kernel = "reductions.total"
+    backward_kernel = "reductions.total_backward"
+    examples = (
+        Example("sum(3)", ((3, 4, 5),)),
+        Example("sum([1, 2], keep = true)", ((3, 4),)),
+    )
+
+    def forward(self, run: Evaluation, *x: Array) -> Array:
+        """The sum."""
+        y: Array = x[0].sum(axis=self._over(x[0]), keepdims=self.keep)
+        return y
+
+    def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
+        """The gradient, repeated."""
+        return (np.broadcast_to(self._beside(x[0], dy), x[0].shape),)
+
+    def torch(self, *inputs: Shape) -> Torch:
+        """`torch.sum`."""
+        return self.reduced("torch.sum")

@@ -1,0 +1,68 @@
+"""Variance."""
+
+from dataclasses import replace
+from typing import Any
+
+from netspec.compiler.ir.contract import *
+from netspec.compiler.ops.families.reduction import ReductionOp
+from netspec.diagnostics import plural
+
+TOO_FEW = Code.error("shape/variance", "a variance of fewer numbers than it takes")
+
+
+@register
+class Variance(ReductionOp):
+    """Variance over axes: y = sum of (x - mean)^2 / (n - correction), for n numbers.
+
+    dL/dx = g 2 (x - mean) / (n - correction) with g = dL/dy. A correction of 1 (Bessel's) is for samples
+    of a larger population, 0 for what is normalised.
+    """
+
+    correction: int = attribute(Int(0), "taken off the count of numbers", 1)
+
+    name = "var"
+    forward_kernel = "reductions.variance"
+    backward_kernel = "reductions.variance_backward"
+    reads = ("x", "dy")
+    examples = (
+        Example("var(3)", ((3, 4, 5),)),
+        Example("var([1, 2], keep = true, correction = 0)", ((3, 4),)),
+    )
+    bad_examples = (BadExample("var(2)", ((3, 1, 4),), TOO_FEW),)
+
+    def shape(self, *inputs: Shape) -> Shape:
+        """The sizes of the other axes; more numbers are needed than the correction takes off."""
+        (x,) = inputs
+        count = 1
+        for axis in self._resolved(x):
+            count *= x[axis - 1]
+        if count < self.correction + 1:
+            raise ShapeError(
+                TOO_FEW,
+                f"the variance of {plural(count, 'number')} less a correction of {self.correction}"
+                " is undefined",
+                blame="axes",
+                fixes=(Fix("correction", "0", "divide by the count: `correction = 0`"),),
+            )
+        return super().shape(*inputs)
+
+    def _options(self, x: Shape) -> dict[str, Any]:
+        return {**super()._options(x), "correction": self.correction}
+
+    def forward(self, run: Evaluation, *x: Array) -> Array:
+        """The definition."""
+        y: Array = x[0].var(axis=self._over(x[0]), keepdims=self.keep, ddof=self.correction)
+        return y
+
+    def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
+        """The formula above."""
+        over = self._over(x[0])
+        centered = x[0] - x[0].mean(axis=over, keepdims=True)
+        count = x[0].size // dy.size - self.correction
+        return (self._beside(x[0], dy) * 2 * centered / count,)
+
+    def torch(self, *inputs: Shape) -> Torch:
+        """`torch.var`."""
+        reduced = self.reduced("torch.var")
+        options = {**reduced.options, "correction": self.correction}
+        return replace(reduced, options=options, defaults={**reduced.defaults, "correction": 1})
