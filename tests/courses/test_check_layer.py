@@ -61,7 +61,7 @@ def test_the_sandwich_kernels_pass(like):
 
 
 def reference_pair(like: str):
-    """forward(x, weight, bias) and its backward, by the reference of an op."""
+    """Return forward(x, weight, bias) and its backward, from the reference of an op."""
     parts = parts_of(like)
     layer = Layer(parts, parts[0][1].shapes, (parts[0][1].attributes,))
     graph = layer.graph
@@ -130,7 +130,7 @@ def test_an_attribute_goes_to_its_part():
 
 
 def broken(tmp_path: Path, old: str, new: str):
-    """The course's solution with one place changed, as a file of its own."""
+    """Write the course's solution with one place changed, as a file of its own."""
     assert SOURCE.count(old) >= 1, old
     path = tmp_path / "solution.py"
     path.write_text(SOURCE.replace(old, new), "utf-8")
@@ -141,7 +141,7 @@ def broken(tmp_path: Path, old: str, new: str):
 
 
 FAULTS = [
-    # like, the right text, the wrong one, the argument, the hint
+    # layer, right text, wrong text, argument, hint
     ("conv", "db[f] += dout[n, f].sum()", "db[f] = dout[n, f].sum()", "db", "last image alone"),
     ("conv", "dw[f] += dout", "dw[f] = dout", "dw", ""),
     ("conv", "dx = dpadded[:, :, pad : pad + H, pad : pad + W]", "dx = dpadded", "dx",
@@ -256,7 +256,7 @@ def test_a_fault_is_named(tmp_path, like, old, new, argument, hint):
 
 
 def test_every_hint_of_a_window_in_out_is_true(tmp_path):
-    """Its interior is that of the right one, shifted; its edges are not."""
+    """The interior of the wrong result is that of the right one, shifted. Its edges are not."""
     fault = next(f for f in FAULTS if f[4] == "written to a whole window of `out`")
     report = check_layer(*pair(broken(tmp_path, *fault[1:3]), "max_pool"), like="max_pool")
     hints = [hint for c in report.differing if c.name == "out" for hint in c.hints]

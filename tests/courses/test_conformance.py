@@ -28,7 +28,7 @@ both_evaluators = pytest.mark.parametrize("evaluator", ["program", "reference"])
 
 
 def array(value) -> np.ndarray:
-    """An array of the file: nested lists, or the `linspace(a, b, shape)` of its preface."""
+    """Return an array of the file: nested lists, or the `linspace(a, b, shape)` of its preface."""
     if isinstance(value, str):
         start, stop, shape = value.removeprefix("linspace(").removesuffix(")").split(",", 2)
         shape = tuple(int(n) for n in shape.strip("() ,").split(",") if n)
@@ -184,7 +184,7 @@ def three_layer(**arguments) -> netspec.Net:
 
 
 def small_three_layer() -> netspec.Net:
-    """3 filters of 3x3, hidden 7, inputs (3, 16, 16), weight_scale 0.1."""
+    """A net with 3 filters of 3x3, hidden 7, inputs (3, 16, 16), weight_scale 0.1."""
     return three_layer(size=16, filters=3, kernel=3, hidden=7, weight_scale=0.1)
 
 
@@ -198,7 +198,7 @@ def cifar10() -> netspec.Dataset:
 
 
 class TestThreeLayer:
-    """The sanity checks of the notebook's loss, and what it trains."""
+    """The sanity checks of the notebook's loss, and the trainings of the notebook."""
 
     def losses(self, evaluator: str, l2: float) -> float:
         model = three_layer().compile(dtype="float64", seed=1)
@@ -314,7 +314,7 @@ def mask_of_maxima(dout, cache):
     return mask * spread
 
 
-# The layer that has the fault, the wrong function, the argument that it gets wrong, the hint.
+# The layer with the fault, the wrong function, the argument that it gets wrong, and the hint.
 KNOWN_FAULTS = {
     "a from-scratch Conv2d.backward that sets db[m] inside the loop over samples, so only the last"
     " sample counts": ("conv", last_sample_only, "db", "the last image alone"),
@@ -331,7 +331,7 @@ def test_every_known_fault_is_tried():
 
 @pytest.mark.parametrize("fault", KNOWN_FAULTS)
 def test_a_known_fault_is_found(fault):
-    """The published mistake differs from netspec, in the argument it is about and in no other."""
+    """The published mistake differs from netspec in the argument that it is about, and in no other."""
     like, backward, argument, hint = KNOWN_FAULTS[fault]
     report = check_layer(getattr(course_layers, f"{like}_forward"), backward, like=like)
     assert {c.name for c in report.differing} == {argument}
@@ -339,7 +339,10 @@ def test_a_known_fault_is_found(fault):
 
 
 def test_a_mask_of_maxima_is_right_until_two_are_equal():
-    """Where windows lie apart and no two numbers are equal; ties are tried apart."""
+    """It is right if windows do not overlap and no two numbers are equal.
+
+    Ties are tested separately.
+    """
     forward = course_layers.max_pool_forward
     report = check_layer(forward, mask_of_maxima, like="max_pool", kernel=2)
     assert all(c.ok for case in report.cases for c in case.comparisons)
@@ -351,7 +354,7 @@ def test_a_mask_of_maxima_is_right_until_two_are_equal():
 @both_evaluators
 @pytest.mark.parametrize("like", ["conv", "max_pool", "avg_pool"])
 def test_the_course_s_own_loops(like, evaluator):
-    """What a notebook's naive loops give, netspec gives: values and every gradient."""
+    """netspec gives the values and gradients that a notebook's naive loops give."""
     from netspec.kernels.course import naive
 
     calls = {"conv": "conv(4, 3, stride = 2, pad = 1)", "max_pool": "max_pool(3, stride = 2)",

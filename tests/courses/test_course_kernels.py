@@ -30,7 +30,7 @@ def bn_param(channels: int, mode: str = "train") -> dict:
     }
 
 
-# name, arrays, settings: made anew for each call, for training updates running statistics
+# name, arrays, settings: made for each call, because training updates running statistics
 SANDWICHES = {
     "affine_relu": (lambda: (normal(4, 2, 3), normal(6, 5), normal(5)), lambda: ()),
     "affine_bn_relu": (
@@ -56,7 +56,7 @@ def pair(module, name):
 
 
 def separately(name: str, arrays, settings, dout):
-    """The sandwich as the chain of the course's own layers."""
+    """Compute the sandwich as a chain of the course's own layers."""
     stages = {
         "affine": ("affine", 2), "conv": ("conv", 2), "relu": ("relu", 0),
         "pool": ("max_pool", 0), "bn": ("batchnorm", 2),
@@ -226,7 +226,7 @@ POOLED = {"pool_height": 2, "pool_width": 2, "stride": 1}
 
 
 def whole(arrays):
-    """Small whole numbers, which every type holds but bool."""
+    """Make the arrays small whole numbers, which every type but bool can hold."""
     return [np.abs(np.round(3 * array)) % 5 for array in arrays]
 
 

@@ -36,7 +36,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def on_digits(command: str) -> bool:
-    """Whether it trains on what needs no download; the recipe of `threelayer.net` does not."""
+    """Whether a command trains on data that need no download; the recipe of `threelayer.net` does
+    not.
+    """
     recipe = "threelayer.net" in command and "--no-recipe" not in command
     return command.startswith("netspec train") and "--data" not in command and not recipe
 

@@ -14,8 +14,9 @@ from tests.helpers import course_layers
 
 STEPS, LR = 12, 1e-2
 
-# The course's update rules: (w, dw, state, t) -> w; the state starts empty. Its momentum keeps lr inside
-# the velocity, which at a constant rate is the same path as PyTorch's, with lr outside.
+# The course's update rules, as (w, dw, state, t) -> w with an empty state at the start. Its
+# momentum has lr inside the velocity. At a constant rate this gives the same path as PyTorch's,
+# which has lr outside.
 
 
 def sgd(w, dw, state, t):
@@ -93,7 +94,7 @@ GRADIENT = re.compile(r"\b(dL/d\w+(\[[^\]]*\])?|dy/d\w+( = dy/d\w+)*) = ")
 
 @pytest.mark.parametrize("op", registry().values(), ids=lambda op: op.name)
 def test_the_docstring_of_an_op_is_its_derivation(op):
-    """The formula of the value, then that of the gradient."""
+    """The docstring has the formula of the value, and then that of the gradient."""
     text = op.__doc__
     value, gradient = VALUE.search(text), GRADIENT.search(text)
     assert value, text

@@ -1,4 +1,4 @@
-"""What fused elementwise code calls."""
+"""The functions that fused elementwise code calls."""
 
 from __future__ import annotations
 

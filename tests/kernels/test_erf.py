@@ -1,4 +1,4 @@
-"""The error function next to SciPy's."""
+"""The error function, compared with SciPy's."""
 
 from __future__ import annotations
 

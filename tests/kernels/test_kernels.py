@@ -1,4 +1,4 @@
-"""The kernels against slow, obvious loops."""
+"""The kernels, compared with slow and obvious loops."""
 
 import itertools
 
@@ -28,7 +28,9 @@ def sample(shape, dtype=np.float64, seed=0):
 
 
 def unwritten(shape, dtype=np.float64):
-    """A result that must be written everywhere, and scratch that must not be trusted."""
+    """Make an array for a result that must be written everywhere, or for scratch that must not be
+    trusted.
+    """
     return np.full(shape, NAN, dtype)
 
 
@@ -52,7 +54,7 @@ def conv_naive(x, weight, bias, stride, pad, dilation, groups):
 
 
 def windows_naive(x, out_shape, kernel, stride, pad, dilation):
-    """For each output pixel, the pixels of the picture in its window, in row-major order."""
+    """Return for each output pixel the pixels in its window, in row-major order."""
     _, height, width, _ = x.shape
     for p, q in np.ndindex(*out_shape):
         pixels = [
@@ -97,7 +99,9 @@ def out_size(size, before, after, kernel, stride, dilation):
 
 
 def run_conv(x, weight, bias, dy, **geometry):
-    """All kernels, each with exactly the scratch it is promised to need: y, dx, dweight, dbias."""
+    """Run all kernels, each with exactly the scratch that it declares, and return y, dx, dweight,
+    dbias.
+    """
     dtype = x.dtype
     size = conv.scratch_size(len(x), x.shape[1:], dy.shape[1:], kernel=weight.shape[2:], **geometry)
     y, dx, dweight = (unwritten(a.shape, dtype) for a in (dy, x, weight))
@@ -169,7 +173,7 @@ def test_conv_cases(case, dtype):
 
 @pytest.mark.parametrize("case", CONVS.values(), ids=CONVS)
 def test_conv_in_small_tiles(case, monkeypatch):
-    """The same numbers when a tile holds one or two rows of one image."""
+    """The results are the same when a tile holds one or two rows of one image."""
     monkeypatch.setattr(conv_plan, "TILE", 64)
     monkeypatch.setattr(conv_plan, "FEWEST_OUTPUTS", 1)
     monkeypatch.setattr(conv.depthwise, "TILE", 64)
@@ -179,7 +183,7 @@ def test_conv_in_small_tiles(case, monkeypatch):
 @pytest.mark.parametrize("span", [1, 2, 3, 6])
 @pytest.mark.parametrize("stride", [(1, 1), (2, 2)])
 def test_conv_for_every_span(span, stride, monkeypatch):
-    """The same numbers however many outputs a row of the columns serves."""
+    """The results are the same however many outputs one row of the columns is used for."""
     size = 6 if stride == (1, 1) else 11
     monkeypatch.setattr(
         conv_plan, "_choose_span", lambda width, *_: span if width % span == 0 else 1
@@ -216,7 +220,7 @@ def test_conv_property(case):
 )
 @pytest.mark.parametrize("threads", [1, 3])
 def test_conv_scratch_is_small(inputs, outputs, kernel, stride, out, threads, monkeypatch):
-    """Scratch is the packed weight and a few tiles a thread, however many images there are."""
+    """Scratch is the packed weight and a few tiles per thread, whatever the number of images."""
     monkeypatch.setattr(parallel, "_threads", threads)
     pad = (kernel // 2,) * 4
     size = conv.scratch_size(
@@ -301,7 +305,7 @@ def run_avg(x, dy, **geometry):
 
 @st.composite
 def pools(draw):
-    """n, channels, and the (out, in) sizes, kernel, stride, pad and dilation of both axes."""
+    """Draw n, channels, and the (out, in) sizes, kernel, stride, pad and dilation of both axes."""
     axes = []
     for _ in range(2):
         kernel, stride, dilation = draw(small(4)), draw(small(4)), draw(small(2))
@@ -319,7 +323,7 @@ def pools(draw):
 
 def pool_case(case, dtype):
     n, channels, ((oh, h, kh, sh, top, bottom, dh), (ow, w, kw, sw, left, right, dw)) = case
-    # Few distinct values, so that there are ties to break.
+    # There are only a few distinct values, so that ties occur.
     x = np.round(sample((n, h, w, channels), dtype, 1))
     dy = sample((n, oh, ow, channels), dtype, 2)
     return x, dy, ((kh, kw), (sh, sw), (top, bottom, left, right), (dh, dw))
@@ -422,7 +426,7 @@ def test_global_average(dtype):
 @DTYPES
 @pytest.mark.parametrize(("rows", "outs", "ins"), [(5, 96, 1100), (64, 33, 1024), (200, 20, 30)])
 def test_linear_in_blocks(rows, outs, ins, dtype):
-    """The ways that few rows take, and many."""
+    """Few rows and many rows are computed in different ways."""
     x, dy = sample((rows, ins), dtype, 1), sample((rows, outs), dtype, 4)
     weight, bias = sample((outs, ins), dtype, 2), sample(outs, dtype, 3)
     y, dweight = unwritten(dy.shape, dtype), unwritten(weight.shape, dtype)
@@ -464,7 +468,7 @@ def vectors(count, channels, dtype):
 
 
 def normalise(x, weight, bias, eps):
-    """Batch norm in training by its definition."""
+    """Compute batch norm in training by its definition."""
     axes = tuple(range(x.ndim - 1))
     return (x - x.mean(axes)) / np.sqrt(x.var(axes) + eps) * weight + bias
 
@@ -474,7 +478,7 @@ def normalise(x, weight, bias, eps):
 @pytest.mark.parametrize("affine", [True, False])
 def test_batch_statistics(shape, affine, dtype):
     channels, rows = shape[-1], int(np.prod(shape[:-1]))
-    # A mean far from zero, where a one-pass variance would lose its digits.
+    # With a mean far from zero, a one-pass variance would lose its digits.
     x = sample(shape, dtype) + 30
     weight, bias = sample(channels, dtype, 1), sample(channels, dtype, 2)
     mean_before, var_before = sample(channels, dtype, 3), sample(channels, dtype, 4) ** 2

@@ -1,4 +1,4 @@
-"""Scratch suffices for every way that a batch can be shared out among threads."""
+"""Scratch is large enough for every way in which a batch can be divided among threads."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SHOWN = [f"{e.call} of {list(map(list, e.inputs))}" for e in EXAMPLES]
 
 
 def require_enough(plan: Plan, batch: int) -> None:
-    """Check each convolution's scratch against the shares that its parts have."""
+    """Check that each convolution's scratch is enough for its parts of the batch."""
     for step in (*plan.forward, *plan.backward):
         scratch = getattr(step, "scratch", None)
         if scratch is None or scratch.function != "conv.scratch_size":
@@ -72,7 +72,7 @@ def test_convolutions_of_known_nets_have_scratch_enough(name, batches) -> None:
 
 @st.composite
 def convolutions(draw: st.DrawFn) -> tuple[str, tuple[int, int, int]]:
-    """A call and the shape of its input."""
+    """Draw a call, and the shape of its input."""
     channels = draw(st.sampled_from([1, 3, 4, 6, 12, 16, 64]))
     kernel = [draw(st.integers(1, 5)) for _ in "hw"]
     size = [k + draw(st.integers(0, 30)) for k in kernel]
@@ -101,7 +101,10 @@ def test_every_convolution_has_scratch_enough(layer, batches) -> None:
 @pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize("example", EXAMPLES, ids=SHOWN)
 def test_every_op_runs_at_any_batch_in_any_number_of_threads(example, monkeypatch) -> None:
-    """A batch of one, of a part a thread, and of parts that are not alike; the tiles are small."""
+    """The batches are one image, one part per thread, and parts of different sizes.
+
+    Tiles are small.
+    """
     for name in ("conv_plan", "depthwise", "pool", "elementwise", "attention", "broadcast_sums"):
         module = f"convolution.{name}" if name in ("conv_plan", "depthwise") else name
         monkeypatch.setattr(f"netspec.kernels.{module}.TILE", 64)

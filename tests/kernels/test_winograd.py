@@ -1,4 +1,6 @@
-"""Winograd's algorithm along the height: the transforms are exact, the kernels agree with the sum."""
+"""Winograd's algorithm along the height: the transforms are exact, and the kernels agree with the
+sum.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ from netspec.kernels.windows import Window
 
 @pytest.mark.parametrize(("m", "r"), [(4, 3), (2, 5), (2, 7), (2, 3)])
 def test_the_transforms_are_a_correlation(m, r):
-    """Exact in whole numbers: A.T [(G w) * (B.T x)] is the correlation of x and w."""
+    """A.T [(G w) * (B.T x)] is the correlation of x and w, exactly in whole numbers."""
     back, kernel, forth = (
         matrix.astype(np.float64) for matrix in winograd.transforms(m, r, np.dtype("f4"))
     )
@@ -25,12 +27,12 @@ def test_the_transforms_are_a_correlation(m, r):
     expected = [
         float(sum(Fraction(int(a * b)) for a, b in zip(x[i:], w, strict=False))) for i in range(m)
     ]
-    # G is rounded, and the rest of the matrices holds small numbers.
+    # Only G is rounded; the other matrices hold small whole numbers.
     np.testing.assert_allclose(back @ ((kernel @ w) * (forth @ x)), expected, atol=1e-12)
 
 
 def direct(x, weight, pad):
-    """The sum over taps, in float64; x (N, H, W, C), weight (O, C, kh, kw)."""
+    """Compute the sum over taps in float64, for x (N, H, W, C) and weight (O, C, kh, kw)."""
     kh, kw = weight.shape[2:]
     x = np.pad(x.astype(np.float64), ((0, 0), (pad[0], pad[1]), (pad[2], pad[3]), (0, 0)))
     height, width = x.shape[1] - kh + 1, x.shape[2] - kw + 1
@@ -68,7 +70,7 @@ def test_the_kernels_agree_with_the_sum(n, channels, outputs, size, kernel, pad)
     near = {"rtol": 0, "atol": 3e-5}
     scale = abs(expected).max() + abs(bias).max()
     np.testing.assert_allclose(out / scale, (expected + bias) / scale, **near)
-    # The gradients of sum(dy * out), by the same sum the other way round.
+    # The gradients of sum(dy * out), by the same sum in reverse.
     kh, kw = kernel
     turned = weight.transpose(1, 0, 2, 3)[:, :, ::-1, ::-1]
     around = (kh - 1 - pad[0], kh - 1 - pad[1], kw - 1 - pad[2], kw - 1 - pad[3])

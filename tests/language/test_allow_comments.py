@@ -12,7 +12,7 @@ BIAS = "graph/useless-bias"
 
 
 def reported(text: str) -> list[tuple[str, str]]:
-    """The codes that are reported, each with the text that it is about."""
+    """Return the codes that are reported, each with the text that it is about."""
     result = compile_request(Request(source=Source("test.net", text)))
     return [(d.code, d.span.text) for d in result.diagnostics if d.span is not None]
 
@@ -78,7 +78,7 @@ def test_the_head_of_a_net(text: str) -> None:
 
 
 def test_what_is_in_a_branch() -> None:
-    """`loop/no-turn` is about the head of a loop, here in a branch."""
+    """`loop/no-turn` is about the head of a loop, which is in a branch here."""
     text = body(
         "if 1 > 2 {", "}", "else if 2 > 1 {", "# allow: loop/no-turn", "for i in range(3, 0) {",
         "}", "}", "output image",

@@ -1,4 +1,4 @@
-"""Files with mistakes, each beside the diagnostics that it should give (language/bad)."""
+"""Files with mistakes, each beside the diagnostics that it must give (language/bad)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.language.test_codes import front_end_codes
 BAD = Path(__file__).parent / "bad"
 FILES = sorted(BAD.glob("*.net"))
 
-# Codes of the front end that no text of a file can give; each has a test of its own elsewhere.
+# Codes of the front end that no file can trigger. Each has a test of its own elsewhere.
 NOT_FROM_TEXT = {
     "file/no-such-net",
     "file/not-text",
@@ -39,7 +39,7 @@ def test_diagnostics(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_hints_that_change_the_file_are_right(
     path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Applying a hint mends its error, as the compiler promises."""
+    """Applying a hint fixes its error, as the compiler promises."""
     monkeypatch.chdir(BAD)
     result = compile_request(Request(path=Path(path.name)))
     for diagnostic in result.diagnostics:

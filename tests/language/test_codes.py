@@ -1,4 +1,4 @@
-"""The catalogue of errors: each code declared once, explained, reported somewhere and shown."""
+"""The catalogue of errors: each code is declared once, explained, reported somewhere and shown."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CATALOGUE = {name: code for name, code in vars(codes).items() if isinstance(code
 
 
 def all_codes() -> dict[str, Code]:
-    """The catalogue's codes, and those that ops declare."""
+    """Return the codes of the catalogue, and those that ops declare."""
     list(registry().values())
     return dict(declared_codes())
 
@@ -34,7 +34,7 @@ def trees() -> dict[Path, ast.Module]:
 
 
 def declarations(tree: ast.Module) -> Iterator[ast.Constant]:
-    """The texts of codes in `Code.error(...)` and `Code.warning(...)`."""
+    """Yield the texts of codes in `Code.error(...)` and `Code.warning(...)`."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("Code.error", "Code.warning"):
             text = node.args[0]
@@ -43,7 +43,7 @@ def declarations(tree: ast.Module) -> Iterator[ast.Constant]:
 
 
 def named_codes(tree: ast.Module) -> set[str]:
-    """The declarations of the catalogue that a module names."""
+    """Return the declarations of the catalogue to which a module refers."""
     return {
         node.attr
         for node in ast.walk(tree)
@@ -54,13 +54,13 @@ def named_codes(tree: ast.Module) -> set[str]:
 
 
 def front_end_codes() -> set[Code]:
-    """What the front end reports about a file, ops left out."""
+    """Return the codes that the front end reports about a file, without those of ops."""
     named: set[str] = set()
     for path, tree in trees().items():
         parts = path.relative_to(PACKAGE).parts
         if parts[0] == "compiler" and parts[1] not in ("ops", "numpy_backend", "torch_backend"):
             named |= named_codes(tree)
-    # Settings are about the command line; what ops show is in their bad examples.
+    # Settings are about the command line, and the codes of ops are in their bad examples.
     shown_by_ops = {bad.code for op in registry().values() for bad in op.bad_examples}
     return {
         code
@@ -115,7 +115,7 @@ def test_a_declaration_says_what_is_wrong_on_one_line(code: Code) -> None:
 
 
 def test_each_declaration_has_its_page_and_each_page_its_declaration() -> None:
-    """The page of a code that an op declares can also be made from the op's bad example."""
+    """The page of a code that an op declares may also be made from a bad example of the op."""
     written = [code for code, _ in pages()]
     assert len(written) == len(set(written))
     assert set(CATALOGUE.values()) - set(written) == set()

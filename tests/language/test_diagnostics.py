@@ -1,4 +1,4 @@
-"""How diagnostics are drawn, and what they are as data."""
+"""How diagnostics are drawn, and their form as data."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def span(source: Source, text: str) -> Span:
 
 
 def drawn(text: str, part: str, label: str = "") -> list[str]:
-    """The source line and the underline of an error at a part of a text."""
+    """Return the source line and the underline of an error at a part of a text."""
     source = Source("a.net", text)
     return render(Diagnostic(AN_ERROR, "m", span(source, part), label)).split("\n")[3:]
 
@@ -87,7 +87,7 @@ def test_two_places_on_one_line_share_it() -> None:
 def test_wide_characters_take_two_columns() -> None:
     assert drawn("x = 宽字 + é", "é") == [" 1 | x = 宽字 + é", "   |            ^"]
     assert drawn("宽字 = 1", "宽字")[1] == "   | ^^^^"
-    assert drawn("e\u0301 = z", "z")[1] == "   |     ^"  # a combining accent takes none
+    assert drawn("e\u0301 = z", "z")[1] == "   |     ^"  # a combining accent takes no column
 
 
 def test_tabs_are_four_columns() -> None:

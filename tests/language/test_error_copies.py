@@ -1,4 +1,4 @@
-"""`NetspecError` copied and pickled: what a worker process raises arrives in its parent as it was."""
+"""`NetspecError` copied and pickled: an error of a worker process arrives unchanged in its parent."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ copies = pytest.mark.parametrize("copied", COPIES.values(), ids=COPIES)
 
 @pytest.fixture(scope="module")
 def errors() -> list[NetspecError]:
-    """What the bad files give."""
+    """Return the errors of the bad files."""
     requests = (Request(source=Source(path.name, path.read_text("utf-8"))) for path in BAD)
     return [NetspecError(compile_request(request).diagnostics) for request in requests]
 
@@ -63,7 +63,7 @@ def test_every_diagnostic_is_drawn_like_its_copy(
 @copies
 def test_spans_and_sources_are_equal_to_their_copies(copied: Callable[[Span], Span]) -> None:
     span = Span(Source("a.net", "net A\n"), 4, 5)
-    assert span.line == 1  # its lines are counted by now, and are not part of what is copied
+    assert span.line == 1  # its lines are counted now, but that is not copied
     again = copied(span)
     assert again == span
     assert hash(again) == hash(span)

@@ -1,4 +1,4 @@
-"""Every code is explained, and every explanation's example gives the code."""
+"""Every code is explained, and the example of every explanation triggers the code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A slice of the fuzzer; `python -m tests.helpers.fuzz --seconds 3600` is the whole of it."""
+"""A short run of the fuzzer; `python -m tests.helpers.fuzz --seconds 3600` runs it fully."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.helpers.fuzz_core import ROOT
 
 @pytest.mark.parametrize("seconds", [15, pytest.param(60, marks=pytest.mark.heavy)])
 def test_a_slice_of_fuzzing(tmp_path, seconds: int):
-    """In a process of its own, so that its memory is measured alone."""
+    """It runs in a process of its own, so that only its memory is measured."""
     command = [sys.executable, "-m", "tests.helpers.fuzz", "--worker", "--seconds", str(seconds)]
     command += ["--out", str(tmp_path / "found"), "--seed", "1"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""What the compiler guesses, what it makes of a guess, and what it leaves to others."""
+"""What the compiler guesses, what follows from a guess, and what it does not guess."""
 
 from __future__ import annotations
 

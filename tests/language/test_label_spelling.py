@@ -1,4 +1,4 @@
-"""Labels that look like slips of the keys, and labels that only look alike."""
+"""Labels that look like typing errors, and labels that are only similar."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from netspec.diagnostics import Source
 
 
 def reported(*labels: str) -> list[str]:
-    """The labels that are reported, of a net with a `linear` under each."""
+    """Return the labels that are reported in a net with a `linear` under each."""
     stages = "\n".join(f"    -> {label}: linear(4)" for label in labels)
     text = f"net A {{\n    input x: [4]\n    output x\n{stages}\n}}\n"
     result = compile_request(Request(source=Source("test.net", text)))

@@ -1,4 +1,4 @@
-"""The parser engine against Lark itself, on the same grammar: the same trees, the same refusals."""
+"""The parser, compared with Lark itself on the same grammar: it builds and rejects the same."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class LarkLayout:
 
 
 class LarkBuilder(lark.Transformer):
-    """Hands Lark's reductions to our tree builder."""
+    """Passes Lark's reductions to our tree builder."""
 
     def __init__(self, builder: TreeBuilder) -> None:
         super().__init__(visit_tokens=False)
@@ -77,7 +77,7 @@ def by_lark():
 
 
 def outline(node):
-    """A tree with its spans as plain data."""
+    """Return a tree with its spans as plain data."""
     if isinstance(node, Span):
         return node.start, node.end
     if isinstance(node, (tuple, list)):
@@ -89,7 +89,7 @@ def outline(node):
 
 
 def agree(text: str, by_lark) -> bool:
-    """Both accept with equal trees, or both refuse; gives whether they accepted."""
+    """Check that both accept with equal trees, or both reject. Return whether they accepted."""
     source = Source("case.net", text)
     try:
         expected = outline(by_lark(source))

@@ -1,4 +1,4 @@
-"""What the language means: small nets and the graphs that they build (tests/graphs)."""
+"""The meaning of the language: small nets, and the graphs that they build (tests/graphs)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def check(text: str, **arguments: Any) -> Compilation:
 
 
 def graph(text: str, **arguments: Any) -> Graph:
-    """The graph of a text that holds one net and gives no diagnostic at all."""
+    """Return the graph of a text that holds one net and gives no diagnostics."""
     result = check(text, **arguments)
     assert not result.diagnostics, "\n".join(map(render, result.diagnostics))
     (only,) = result.graphs.values()
@@ -222,7 +222,7 @@ def test_constants_are_python(expression: str) -> None:
 
 
 def default_of(expression: str) -> Any:
-    """The value of a constant expression; None if it is an error."""
+    """Return the value of a constant expression; None if it is an error."""
     from netspec.compiler.overrides import parse_setting
 
     try:

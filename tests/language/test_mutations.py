@@ -1,16 +1,18 @@
 """A mistake is reported where it was made: mutations of every net of the repository.
 
-Counted are all mutations that the file does not survive unchanged: the mutated file is refused, or its
-layers or parameters have other names or shapes. Those after which every name and shape is the same
-(another order of equal arguments, a wire between two values of one shape) are `same`, and not counted.
+Mutations are counted if they change the net: the mutated file is rejected, or its layers or
+parameters have other names or shapes. Those after which every name and shape is the same (such as
+another order of equal arguments, or another value of the same shape) are `same`, and are not
+counted.
 
-`on the line`: the first span of an error or a warning lies on the mutated line; others may lie elsewhere.
-`named`: some span of one does, or a change that a hint proposes. `silent`: nothing is reported at all.
-The share that must hold is `on the line` of all that are counted, the silent ones among them.
+`on the line` means that the first span of an error or a warning is on the mutated line; others may
+be elsewhere. `named` means that some span of one is, or the edit of a hint. `silent` means that
+nothing is reported. The test requires a share of `on the line` among all that are counted,
+including the silent ones.
 
-The mutations are of code alone: shape comments (`# [64, 55, 55]`) stay as they are, and it is by
-them that most changed strides and paddings are found, which give another sound net. What they do not
-say stays unseen: who reads a value of the same height and width, the groups of a convolution; and a
+Only code is mutated. Shape comments (`# [64, 55, 55]`) stay as they are, and they are how most
+changed strides and paddings are found, which give another valid net. What they do not state is not
+found: which of two values of the same height and width is read, or the groups of a convolution. A
 wrong default of a block, or a wrong constant, is reported where it is used.
 """
 
@@ -29,7 +31,7 @@ from tests.helpers.mutations import OPERATORS, mutations
 ROOT = Path(__file__).parents[2] / "networks"
 EACH = 8
 COLUMNS = ("counted", "on the line", "named", "silent", "same")
-# The least share of the counted mutations that are reported on the mutated line.
+# The least share of the counted mutations that must be reported on the mutated line.
 LEAST_OF_ALL = 0.9
 LEAST = {
     "misspell": 0.9, "drop_an_argument": 0.93, "break_a_wire": 0.86,
@@ -38,7 +40,7 @@ LEAST = {
 
 
 def facts(result: Compilation) -> list[Any]:
-    """Names and shapes of all layers and parameters."""
+    """Return the names and shapes of all layers and parameters."""
     return [
         ([(n.name, n.shape) for n in graph.nodes],
          [(p.name, p.shape) for p in graph.parameters.values()])
@@ -58,7 +60,7 @@ def names_line(diagnostic: Diagnostic, line: int) -> bool:
 
 
 def count(path: Path, seed: int) -> Counter[tuple[str, str]]:
-    """What became of the mutations of a file, by operator and column."""
+    """Count the outcomes of the mutations of a file, by operator and column."""
     found: Counter[tuple[str, str]] = Counter()
     source = path.read_text("utf-8")
     before = compile_request(Request(source=Source(path.name, source)))

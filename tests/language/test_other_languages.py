@@ -1,4 +1,4 @@
-"""Files in the words of other languages: what the helps make of them."""
+"""Files with syntax from other languages, and what the hints make of them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from netspec.diagnostics import Source
 from tests.conftest import Run, Write
 
 BAD = Path(__file__).parent / "bad"
-# The helps of these files mend all that is wrong with them, one after the other.
+# The hints of these files correct all that is wrong with them, one after the other.
 MENDED = """
     arrows_of_others augmented_assignment batch_in_shape
     batch_in_shape_open channels_last_pool chains_in_condition comments_of_c comments_of_c_word elif
@@ -39,7 +39,7 @@ def test_the_helps_mend_the_file(name: str) -> None:
 
 
 def test_a_slip_is_told_where_more_is_wrong() -> None:
-    """What is certain is said although the change alone does not make a sound file."""
+    """A certain mistake is reported even if its edit alone does not make the file valid."""
     text = "net A {\n    input x: [3]\n    y => relu(\n    output x -> covn(3)\n}\n"
     diagnostics = compile_request(Request(source=Source("a.net", text))).diagnostics
     assert any("`->`" in hint.text for d in diagnostics for hint in d.hints)

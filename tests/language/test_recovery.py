@@ -1,4 +1,6 @@
-"""All slips of syntax are reported in one run, each at its place, and nothing that follows from them."""
+"""All syntax errors are reported in one run, each at its place, without errors that follow from
+them.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,7 @@ block B(c) x {
 
 
 def errors(text: str) -> list[tuple[int, str]]:
-    """The line of each error, and what its span covers."""
+    """Return the line of each error, and the text that its span covers."""
     found = compile_request(Request(source=Source("slips.net", text))).errors
     return [(d.span.line, d.span.text) for d in found if d.span is not None]
 
@@ -58,11 +60,11 @@ BODY = "net A {\n    input x: [3, 8, 8]\n%s    output x\n}\n"
 @pytest.mark.parametrize(
     ("lines", "expected"),
     [
-        # What the line lacks at its end is said of that line, not of the next one.
+        # What is missing at the end of a line is reported on that line, not on the next one.
         ("    x = x ->\n    y = x -> relu\n", [(3, "")]),
         ("    x = x -> concat([\n        x\n        x,\n    ])\n", [(4, "")]),
         ("    = x -> relu\n", [(3, "=")]),
-        # Words that start a statement are no names where they are missing.
+        # A word that starts a statement is not a name where such a word is missing.
         ("    i in range(3) {\n        x = x -> relu\n    }\n", [(3, "in")]),
         ("    for in range(3) {\n        x = x -> relu\n    }\n", [(3, "in")]),
         ("    if 1 > 0 {\n        x = x -> relu\n    else {\n        x = x\n    }\n", [(3, "{")]),
@@ -71,7 +73,7 @@ BODY = "net A {\n    input x: [3, 8, 8]\n%s    output x\n}\n"
         ("    input y [3, 8, 8\n", [(3, "["), (3, "[")]),
         # Brackets over several lines.
         ("    x = x -> conv(\n        8\n        3,\n", [(3, "("), (4, "")]),
-        # A statement that no small change makes sense of hides no other one.
+        # A statement that no small change corrects must not hide another one.
         ("    this is no statement at all\n    y = x -> conv(3 3)\n", [(3, "is"), (4, "3")]),
         ("    x = x\n        -> conv ] 3 ( 3\n        -> relu(1 2)\n", [(4, "]"), (5, "2")]),
     ],

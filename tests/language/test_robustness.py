@@ -1,4 +1,4 @@
-"""Whatever is in a file, checking it ends soon, in a graph or in ordinary diagnostics."""
+"""Checking ends soon for any file, with a graph or with ordinary diagnostics."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FUZZ = settings(
 
 
 def check(text: str) -> Compilation:
-    """Check a text and draw what it gives; graphs only where there is no error."""
+    """Check a text and draw the diagnostics. There is a graph only if there is no error."""
     result = compile_request(Request(source=Source("test.net", text)))
     for diagnostic in result.diagnostics:
         assert render(diagnostic)
@@ -85,7 +85,7 @@ def test_hostile_texts_end_soon(name: str) -> None:
 
 
 def test_the_time_grows_with_the_net() -> None:
-    """A generated net of 10,000 layers, in a loop and written out."""
+    """The test uses a generated net of 10,000 layers, in a loop and written out."""
 
     def seconds(text: str) -> float:
         start = time.process_time()

@@ -1,4 +1,4 @@
-"""Comments that are nothing but a shape are held to the truth."""
+"""Comments that consist only of a shape are checked."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ def body(*lines: str, head: str = "A", image: str = "[3, 8, 8]") -> str:
 
 
 def found(text: str, **arguments: Any) -> list[tuple[str, int]]:
-    """Codes and lines of what is reported; the first line of a body's statements is 3."""
+    """Return the codes and lines of what is reported.
+
+    The first line of a body's statements is 3.
+    """
     return [(d.code, d.span.line if d.span else 0) for d in check(text, **arguments).diagnostics]
 
 
@@ -188,7 +191,7 @@ def test_formatting_keeps_comments_behind_operators() -> None:
 
 
 def comments(text: str) -> list[tuple[str, str]]:
-    """The shape comments of a text, each with the end of what it is about, without blanks."""
+    """Return the shape comments of a text, each with the end of what it is about, without blanks."""
     seen = shape_comments(parse(Source("test.net", text))).values()
     pairs = sorted((c.span.start, c.span.text, text[: c.about.end]) for c in seen)
     return [("".join(shape.split()), "".join(about.split())[-4:]) for _, shape, about in pairs]

@@ -1,4 +1,4 @@
-"""Sizes left open: their arithmetic against numbers, and nets that have them."""
+"""Open sizes: their arithmetic compared with that of numbers, and nets that have them."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ def test_arithmetic_is_that_of_numbers(operations, n):
     expected = evaluate(operations, n)
     assert at([symbolic], {"H": n}) == (expected,)
     if isinstance(symbolic, Size):
-        # What is claimed of all sizes holds for this one.
+        # What holds for all sizes must hold for this one.
         for number in (-3, 0, expected, 7):
             assert not (symbolic < number and not expected < number)
             assert not (symbolic > number and not expected > number)
             assert symbolic <= number or expected > number
             assert symbolic >= number or expected < number
-        # Truth may fail for a few sizes, and those are small.
+        # The truth value may be wrong for a few sizes, and those are small.
         large = range(10**9, 10**9 + 12)
         assert not symbolic or expected or all(evaluate(operations, size) for size in large)
 
@@ -111,7 +111,7 @@ def test_a_picture_too_small_is_an_error_with_its_layer():
         ("image -> conv(8, 3) -> flatten -> linear(10)", "shape/open-parameter"),
         ("image + (image -> conv(3, 2))", "shape/add-mismatch"),
         ("image -> conv(8, 3, groups = 2)", "shape/groups"),
-        # What could only be if a size left open were one number.
+        # These can only be if an open size has one certain value.
         (
             "image * (image -> global_avg_pool -> linear(6) -> reshape([3, 1, 2]))",
             "shape/mul-mismatch",

@@ -1,4 +1,4 @@
-"""`split`: a short way to write one `slice` a part."""
+"""`split`: a short form for one `slice` per part."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import netspec
 from netspec.compiler.numpy_backend import emit, emit_elementwise
 
 NETWORKS = Path(__file__).parents[2] / "networks"
-# What runs below a comment, by the op that the comment names.
+# The statements below a comment, by the op that the comment names.
 RUNS = {
     "conv": r"conv\.|conv\w*\(", "max_pool": r"pool\.max_", "relu": r"relu(_grad)?\w*\(",
     "linear": r"linear\.",
@@ -20,7 +20,7 @@ RUNS = {
 
 @pytest.mark.parametrize("training", [True, False])
 def test_comments_name_what_stands_below_them(training: bool) -> None:
-    """LeNet's pools are computed before its ReLUs, and the comments say so."""
+    """The pools of LeNet are computed before its ReLUs, and the comments say so."""
     text = netspec.load(NETWORKS / "lenet.net").source("numpy", training=training)
     told = re.findall(r"# line \d+: \S+ = (\w+).*\n    (.*)", text)
     assert [op for op, _ in told][:3] == ["conv", "max_pool", "relu"]
@@ -40,7 +40,7 @@ def test_formulas_that_differ_in_sizes_alone_share_a_function() -> None:
 def test_many_formulas_under_one_name_are_written_twice_at_most(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Once under the wanted name, to compare it with those before, and once under its own."""
+    """A formula is written once under the wanted name, to compare it, and once under its own name."""
     layers = "".join(f" -> leaky_relu(0.{i:03}) -> linear(2)" for i in range(1, 60))
     net = netspec.loads(f"net N {{\n    input x: [2]\n    output x{layers}\n}}\n")
     written = []

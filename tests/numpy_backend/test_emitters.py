@@ -1,4 +1,4 @@
-"""NumPy or numexpr for each elementwise step: how a model chooses, and that it keeps to its choice."""
+"""NumPy or numexpr for each elementwise step: how a model chooses, and that its choice is kept."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ FAST: Mapping[str, Times] = {
 
 
 def machine(folder: Path, faster: str, asked: list[str] | None = None) -> EmitterTable:
-    """A table of a machine where one of the two is always the faster one."""
+    """Return the table of a machine on which one of the two is always faster."""
 
     def time(formula: object, dtype: str, size: int) -> Times:
         if asked is not None:
@@ -61,7 +61,7 @@ def machine(folder: Path, faster: str, asked: list[str] | None = None) -> Emitte
 
 @pytest.fixture(autouse=True)
 def chosen_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Models choose, on a machine where numexpr is always the faster one."""
+    """Let models choose, on a machine on which numexpr is always faster."""
     monkeypatch.delenv("NETSPEC_EMITTERS")
     monkeypatch.setattr(choice, "has_vectors", lambda function, dtype: False)
     monkeypatch.setattr(choice, "THIS_MACHINE", machine(tmp_path / "cache", "numexpr"))
@@ -73,7 +73,7 @@ def batch_of(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 
 def by_numpy(monkeypatch: pytest.MonkeyPatch, compute: Callable[[Model], object]) -> object:
-    """What a model computes without any choice."""
+    """Return what a model computes without any choice."""
     with monkeypatch.context() as to:
         to.setenv("NETSPEC_EMITTERS", "numpy")
         return compute(NET.compile())
@@ -169,7 +169,7 @@ def test_numexpr_has_as_many_threads_as_the_kernels() -> None:
 
 
 def questions(text: str, batch: int, dtype: str = "float32") -> set[str]:
-    """What a model asks of the table, forward and backward."""
+    """Return what a model asks of the table, forward and backward."""
     model = netspec.loads(f"net One {{\n    input x: [8]\n    output {text}\n}}").compile(
         dtype=dtype
     )
@@ -232,7 +232,7 @@ def test_times_are_taken_in_turn_and_the_shortest_counts(monkeypatch) -> None:
     order.clear()
     given["numexpr"] = [50.0] * 4
     time_emitters(FORMULA, "float32", 1024)
-    assert order == ["numpy", "numexpr"] * timing.LEAST_PAIRS  # it is clear by then
+    assert order == ["numpy", "numexpr"] * timing.LEAST_PAIRS  # the result is clear by then
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -325,7 +325,7 @@ def test_a_damaged_row_is_measured_again(tmp_path, kind) -> None:
 
 
 def test_what_cannot_be_kept_is_numpys(tmp_path) -> None:
-    """Otherwise each process would choose for itself, and equal seeds would not give equal bits."""
+    """Otherwise each process would choose by itself, and equal seeds would not give equal bits."""
     asked: list[str] = []
     in_the_way = tmp_path / "file"
     in_the_way.write_text("")

@@ -1,4 +1,4 @@
-"""Memory known beforehand, the passes that save it, and steps that allocate nothing."""
+"""Memory that is known in advance, the passes that save it, and steps that allocate nothing."""
 
 from __future__ import annotations
 
@@ -212,8 +212,8 @@ def test_options_of_numpy_are_for_numpy(run: Run) -> None:
 
 # ----------------------------------------------------------------------------- steps that allocate
 
-# While a step is recorded, a vector of a block's sums may be made anew: it is as long as a row that
-# stays in the cache. Later only the loss makes vectors, of a number an image.
+# While a step is recorded, a vector for the sums of a block may be allocated, as long as a row that
+# stays in the cache. Later only the loss allocates vectors, of one number per image.
 WHILE_RECORDED = 4096
 LARGEST = 1024
 
@@ -230,7 +230,7 @@ def test_a_step_allocates_no_array(
     optimizer: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(parallel, "_threads", 1)  # those of this thread are noted
+    monkeypatch.setattr(parallel, "_threads", 1)  # only those of this thread are counted
     model, loss = load(name, **arguments).compile("numpy"), make_loss("softmax")
     rng = np.random.default_rng(0)
     x = rng.standard_normal((batch, *model.input_shape)).astype("f4")

@@ -193,7 +193,7 @@ def test_several_inputs_are_given_by_name_to_a_module_too():
 
 
 def test_a_module_takes_one_image_backwards():
-    """An array that is contiguous to NumPy, and not to PyTorch."""
+    """Such an array is contiguous for NumPy, but not for PyTorch."""
     pytest.importorskip("torch")
     net = netspec.loads("net N() { input x: [1, 4, 4]\n output x -> flatten -> linear(3) }")
     x, y = np.ones((1, 1, 4, 4), "f4")[::-1], np.array([1])[::-1]
@@ -254,7 +254,7 @@ def test_equal_seeds_give_equal_bits_in_another_process():
 
 
 class TestMemory:
-    """The arena: no two buffers that are alive together share memory."""
+    """The arena: no two buffers that are alive at the same time share memory."""
 
     @pytest.mark.parametrize("name", NETS)
     def test_storages_do_not_overlap(self, name):
@@ -277,7 +277,7 @@ class TestMemory:
         assert memory.layout(64)[1] <= 1.3 * memory.lower_bound(64)
 
     def test_poisoned_memory_changes_nothing(self):
-        """A step reads nothing that it has not written: stale values would show."""
+        """A step reads nothing that it has not written, so stale values do not matter."""
         graph = load("resnet").graph
         plan = make_plan(graph, training=True)
         program = Program(graph, plan, np.dtype(np.float64))

@@ -1,4 +1,4 @@
-"""The printed program of a net whose sizes are open: it runs, on pictures of any size."""
+"""The printed program of a net with open sizes runs on pictures of any size."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BATCH = 2
 
 
 def samples() -> Iterator[tuple[str, str]]:
-    """The nets of the documentation that leave sizes open."""
+    """Yield the nets of the documentation that have open sizes."""
     for path in (ROOT / "docs" / "language.md", ROOT / "README.md"):
         for number, block in enumerate(re.findall(r"```\w*\n(.*?)```", path.read_text(), re.S)):
             if re.search(r"net \w+.*input \w+: \[[^\]]*[A-Z]", block, re.S):
@@ -36,7 +36,7 @@ def samples() -> Iterator[tuple[str, str]]:
 
 
 def opened() -> Iterator[tuple[str, tuple[tuple[int, ...], ...]]]:
-    """The examples of ops that stay sound when the sizes of their pictures are left open."""
+    """Yield the examples of ops that stay valid when the sizes of their pictures are open."""
     for cls in registry().values():
         for example in cls.examples:
             if all(len(shape) == 3 for shape in example.inputs):
@@ -48,7 +48,9 @@ def opened() -> Iterator[tuple[str, tuple[tuple[int, ...], ...]]]:
 
 
 def open_net(call: str, inputs: tuple[tuple[int, ...], ...]) -> str:
-    """An example behind a layer norm a channel, so that its program has rows of vectors too."""
+    """Return an example behind a layer norm of each channel, so that the program has row vectors
+    too.
+    """
     sizes = {tuple(shape[1:]): f"H{i}, W{i}" for i, shape in enumerate(inputs)}
     text = net_of(call, inputs)
     for shape in inputs:
@@ -57,7 +59,7 @@ def open_net(call: str, inputs: tuple[tuple[int, ...], ...]) -> str:
 
 
 class Memory(dict[str, np.ndarray]):
-    """Every buffer of a plan in memory of its own, made when it is first asked for."""
+    """Each buffer of a plan in memory of its own, allocated when it is first used."""
 
     def __init__(self, plan: Plan, sizes: Mapping[str, int]) -> None:
         super().__init__()
@@ -75,7 +77,7 @@ class Memory(dict[str, np.ndarray]):
 def run_functions(
     plan: Plan, graph: Graph, memory: Memory, functions: Mapping[str, Callable[..., None]]
 ) -> list[np.ndarray]:
-    """Outputs, gradients of the inputs, and those of the parameters."""
+    """Return outputs, gradients of the inputs, and those of the parameters."""
     p = {n: np.array(a) for n, a in random_parameters(graph).items()}
     g = {q.name: np.zeros(q.shape) for q in graph.trainable()}
     for name, array in random_inputs(graph, BATCH).items():
@@ -92,7 +94,9 @@ def run_functions(
 
 
 def holds(open_graph: Graph, shapes: dict[str, tuple[int, ...]], without: tuple[str, ...]) -> None:
-    """The open net's printed functions give the bits of the program that knows its sizes."""
+    """Check that the open net's printed functions give the bits of the program that knows its
+    sizes.
+    """
     sizes = match_sizes(open_graph, shapes)
     assert sizes is not None
     graph = specialize(open_graph, sizes)

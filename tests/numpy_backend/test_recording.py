@@ -1,4 +1,4 @@
-"""Recorded runs: they give what the kernels give, bit for bit, and know when they cannot."""
+"""Recorded runs give what the kernels give, bit for bit, and refuse where they cannot."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SHOWN = [f"{e.call} of {list(map(list, e.inputs))}" for e in EXAMPLES]
 
 @pytest.fixture(params=[1, 3])
 def threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So many threads, even for little work."""
+    """Use this many threads, even for little work."""
     monkeypatch.setattr(parallel, "_threads", request.param)
     monkeypatch.setattr(parallel, "WORTH_A_THREAD", 1)
     monkeypatch.setattr(parallel, "WORTH_A_PART", 1)
@@ -40,7 +40,7 @@ def threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def assert_same(ours, theirs) -> None:
-    """Bit for bit."""
+    """Check that both are equal, bit for bit."""
     if isinstance(theirs, dict):
         assert ours.keys() == theirs.keys()
         for name in theirs:
@@ -51,7 +51,7 @@ def assert_same(ours, theirs) -> None:
 
 
 def recording_of(predictor):
-    """Of the batch size that was asked for last."""
+    """Return the recording of the batch size that was last used."""
     return list(predictor._prepared)[-1].recording
 
 
@@ -108,7 +108,7 @@ def test_a_predictor_takes_what_forward_takes() -> None:
         first, given = predictor(x), np.array(x)
         assert agreement(first, model.forward(x)) < 1e-6
         np.testing.assert_array_equal(np.asarray(x), given)
-        first[...] = np.nan  # it is the caller's
+        first[...] = np.nan  # it belongs to the caller
         assert agreement(predictor(x), model.forward(x)) < 1e-6
     with pytest.raises(netspec.NetspecError, match="must be of shape"):
         predictor(np.zeros((2, 1, 28, 27), "f4"))
@@ -135,10 +135,10 @@ def test_a_predictor_of_open_sizes_and_several_inputs() -> None:
 
 
 def test_few_batch_sizes_are_remembered() -> None:
-    """Of predictors and models: what is recorded takes memory."""
+    """This holds for predictors and models, because a recording takes memory."""
     model = netspec.load(ROOT / "networks/threelayer.net", hidden=5).compile("numpy")
     predictor = model.predictor()
-    for batch in range(12, 0, -1):  # the largest first: a larger one would take new memory
+    for batch in range(12, 0, -1):  # largest first: a larger one would take new memory
         predictor(np.zeros((batch, *model.input_shape), "f4"))
         model.forward(np.zeros((batch, *model.input_shape), "f4"))
     ((program,),) = model._programs
@@ -210,7 +210,10 @@ def test_a_model_trains_alike_with_and_without_recordings() -> None:
 
 
 def record(function, *, fold: bool = False, calls: int = 2):
-    """Recordings of `function(x, out)` on other numbers each time, and what the last one gave."""
+    """Record `function(x, out)` on other numbers each time.
+
+    Return the recording and the last result.
+    """
     x, out = np.zeros((3, 4)), np.zeros((3, 4))
     rng = np.random.default_rng(0)
     found = []
@@ -224,11 +227,11 @@ def record(function, *, fold: bool = False, calls: int = 2):
 
 
 def made_again(function, *, fold: bool = False) -> bool:
-    """Whether it is recorded, and then gives on other numbers what it gives itself."""
+    """Whether a function is recorded, and the recording then gives its results on other numbers."""
     (first, second), x, out = record(function, fold=fold)
     done = out.copy()
     function(x, out)
-    np.testing.assert_array_equal(out, done)  # to be recorded changes nothing
+    np.testing.assert_array_equal(out, done)  # recording must not change the result
     if first is None or first.digest != second.digest:
         return False
     x[...] = np.random.default_rng(1).standard_normal(x.shape)
@@ -348,7 +351,7 @@ def test_memory_is_used_again_but_not_by_another_thread(monkeypatch) -> None:
 
     (recording, _), _, out = record(function)
     done = out.copy()
-    for _ in range(20):  # both ways, and then the faster
+    for _ in range(20):  # first both ways, then the faster one
         out[...] = 0
         recording.run()
         np.testing.assert_array_equal(out, done)
@@ -372,7 +375,7 @@ def test_spans_are_a_set_of_bytes(pieces, at) -> None:
 
 
 def tasks_of(sections: list[list[list[tuple[int, int]]]]) -> list[scheduling.Task]:
-    """Tasks that read one byte and write another: by section, lane and task."""
+    """Return tasks that read one byte and write another: by section, lane and task."""
     return [
         scheduling.Task(
             scheduling.NumpyCall(print, ((section, lane, i),)), ((r, r + 1),), ((w, w + 1),), 1.0,
@@ -389,7 +392,8 @@ def shown(sections: tuple[scheduling.LaneSection, ...]) -> list[list[list[int]]]
 
 
 def test_parts_that_need_not_wait_are_strung_together() -> None:
-    # Two lanes, images 0 and 1, through three kernels; then a sum of both; then apart again.
+    # Two lanes, for images 0 and 1, with three kernels each; then a sum of both; then two lanes
+    # again.
     layers = [[[(10 * k, 10 * k + 10)], [(10 * k + 1, 10 * k + 11)]] for k in range(3)]
     total = [[(30, 40), (31, 40)]]
     apart = [[(40, 50)], [(40, 51)]]

@@ -1,4 +1,4 @@
-"""The file of `compile --standalone` needs NumPy alone, and computes what the model computes."""
+"""The file of `compile --standalone` needs only NumPy, and computes what the model computes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from netspec.runtime.weights.weights_file import load_weights
 from tests.conftest import ROOT, Run
 from tests.helpers.nets import agreement
 
-# Everything but NumPy and the standard library is made unimportable first.
+# First everything but NumPy and the standard library is made unimportable.
 BLOCK = """
 import sys
 class Block:
@@ -57,7 +57,7 @@ NETS = {
 
 
 def run_alone(code: str, folder: Path) -> str:
-    """Run code in a fresh interpreter that has NumPy and nothing else."""
+    """Run code in a fresh interpreter that can only import NumPy and the standard library."""
     done = subprocess.run(
         [sys.executable, "-I", "-c", BLOCK + code],
         cwd=folder, capture_output=True, text=True, check=False,
@@ -75,7 +75,7 @@ def batch_of(net: netspec.Net, count: int) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with every net's file for training and for inference."""
+    """Make a folder with every net's file for training and for inference."""
     folder = tmp_path_factory.mktemp("standalone")
     for name, net in NETS.items():
         (folder / f"{name}.py").write_text(standalone_source(net.graph), "utf-8")
@@ -294,7 +294,7 @@ def test_damaged_metadata_are_refused(damaged: str, files: Path, tmp_path: Path)
 
 
 def loaded(path: Path) -> dict[str, Any]:
-    """What a file defines, run in this process under a module of its own."""
+    """Run a file in this process as a module of its own, and return what it defines."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
@@ -343,7 +343,7 @@ with warnings.catch_warnings(record=True) as found:
 
 
 def names_in_a_file() -> list[str]:
-    """Every name of a standalone file that a net could have: all with a capital."""
+    """Return all names in a standalone file that a net could have, which are those with a capital."""
     tree = ast.parse(standalone_source(NETS["dropout"].graph))
     found = {*dir(builtins), *keyword.kwlist, "Mapping", "Path", "ConvPlanPlan"}
     for node in ast.walk(tree):
@@ -386,7 +386,7 @@ def test_a_net_may_have_any_name(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_what_holds_no_numbers_is_refused_by_a_file(odd: Any, tmp_path: Path) -> None:
-    """Where NumPy would read texts as numbers, and drop imaginary parts."""
+    """NumPy would read texts as numbers, and drop imaginary parts."""
     net = netspec.loads("net Odd() {\n input x: [3]\n output x -> linear(2)\n}")
     path = tmp_path / "odd.py"
     path.write_text(standalone_source(net.graph), "utf-8")

@@ -1,4 +1,4 @@
-"""What the contract of an op refuses, and what its file begins with."""
+"""What the contract of an op rejects, and how its file begins."""
 
 from __future__ import annotations
 

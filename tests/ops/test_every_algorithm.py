@@ -1,4 +1,4 @@
-"""Every algorithm and every way to cut the work, each forced on in turn, at odd sizes."""
+"""Every algorithm and every way to divide the work, each forced in turn, at odd sizes."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ HOMES = dict.fromkeys(("conv_plan", "depthwise", "winograd"), "convolution.")
 
 
 def setting(values: dict[str, object]) -> Patch:
-    """Set names of kernels: `{"winograd.SMALL_PRODUCT": 1}`."""
+    """Return a patch that sets names of kernels, such as `{"winograd.SMALL_PRODUCT": 1}`."""
 
     def patch(to: pytest.MonkeyPatch) -> None:
         for place, value in values.items():
@@ -58,7 +58,7 @@ def setting(values: dict[str, object]) -> Patch:
 
 
 def by_winograd(to: pytest.MonkeyPatch) -> None:
-    """Wherever it can be done, in float64 too."""
+    """Use Winograd's algorithm wherever it is possible, also in float64."""
     to.setattr(
         winograd, "applies", lambda _x, _y, groups, window: winograd.possible(groups, window)
     )
@@ -75,7 +75,7 @@ def by_winograd_in_rows(to: pytest.MonkeyPatch) -> None:
 
 
 def by_numexpr(to: pytest.MonkeyPatch) -> None:
-    """Wherever it has the functions, by a pass after all others."""
+    """Use numexpr wherever it has the functions, by a pass after all others."""
 
     def choose(step):
         if not isinstance(step, ElementwiseStep) or step.vectors:
@@ -162,7 +162,7 @@ def test_it_is_verified(net) -> None:
 
 
 def test_what_is_forced_is_what_runs(monkeypatch) -> None:
-    """By the kernels that are called."""
+    """The kernels that are called are counted."""
     seen = []
     correlate = winograd.correlate
     monkeypatch.setattr(winograd, "correlate", lambda *a: (seen.append("w"), correlate(*a)))

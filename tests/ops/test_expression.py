@@ -1,4 +1,4 @@
-"""Formulas: every way of computing one gives the same numbers."""
+"""Every way of computing a formula gives the same numbers."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ IMAGE, BATCH = (2, 3, 4), 3
 FULL, VECTORS = ("a", "b"), ("v", "w")
 TOLERANCE = {"float32": 2e-5, "float64": 1e-12}
 
-# Where a function is steep or undefined, rounding becomes error: arguments are kept away from there.
+# Where a function is steep or undefined, rounding becomes a large error, so arguments avoid that.
 GUARDS = {
     "divide": lambda x, y: x / (1 + _function("absolute", y)),
     "log": lambda x: log(1 + _function("absolute", x)),
@@ -62,10 +62,11 @@ def _function(name: str, *arguments: Expression) -> Apply:
 
 
 def expressions(names: tuple[str, ...], *, numexpr: bool = False) -> st.SearchStrategy[Expression]:
-    """Formulas over these variables; with `numexpr`, of functions that numexpr has."""
+    """Generate formulas over these variables; with `numexpr`, only with functions that numexpr has."""
     constants = st.sampled_from([0.0, 1.0, -1.0, 0.5, 2.0, -0.25]).map(Const)
     leaves = st.one_of(st.sampled_from(names).map(Var), constants)
-    # Only leaves are compared: rounding differs from one exp to another, and would decide.
+    # Only leaves are compared, because exp is rounded differently by each emitter, which would
+    # decide.
     compare = st.builds(_function, st.sampled_from(["greater", "less"]), leaves, leaves)
     conditions = st.one_of(compare, st.builds(logical_and, compare, compare))
     arity = {
@@ -79,7 +80,7 @@ def expressions(names: tuple[str, ...], *, numexpr: bool = False) -> st.SearchSt
             st.builds(GUARDS.get(name, lambda *x, name=name: _function(name, *x)), *[inner] * n)
             for name, n in arity.items()
         ]
-        # The same subformula in two places, for an emitter computes it once.
+        # The same subformula occurs twice, because an emitter computes it once.
         twice = inner.map(lambda x: x * (x + 1))
         return st.one_of(*calls, twice, st.builds(where, conditions, inner, inner))
 
@@ -103,7 +104,7 @@ def random_values(dtype: str, seed: int = 0) -> dict[str, np.ndarray]:
 def run_step(
     step: ElementwiseStep, values: Mapping[str, np.ndarray], dtype: str, *, into: str | None = None
 ) -> np.ndarray:
-    """Run a step's source; with `into`, the result takes the place of that operand."""
+    """Run a step's source. With `into`, the result takes the place of that operand."""
     emitted = emit(step, "fused")
     namespace: dict[str, Any] = {
         "np": np, "elementwise": elementwise, "erf": erf, "NumexprFunction": NumexprFunction
@@ -122,7 +123,7 @@ def run_step(
 def assert_agrees(
     got: np.ndarray, formula: Expression, values: Mapping[str, np.ndarray], dtype: str
 ) -> None:
-    """Equal to the plain evaluation in double precision, as far as the numbers on the way allow."""
+    """Check a result against the evaluation in double precision, as far as its rounding allows."""
     exact = {name: array.astype(np.float64) for name, array in values.items()}
     expected = np.broadcast_to(evaluate(formula, exact), got.shape)
     largest = max(float(np.abs(evaluate(part, exact)).max()) for part in walk(formula))
@@ -162,7 +163,7 @@ def test_the_numexpr_source_computes_the_formula(dtype, formula):
 @both_types
 @pytest.mark.parametrize("name", sorted(FUNCTIONS))
 def test_every_function_by_itself(name, dtype):
-    """Each function of single variables, by each emitter that has it, keeps the precision."""
+    """Each function of single variables has full precision, with each emitter that has it."""
     function = FUNCTIONS[name]
     operands = [Var("a"), Var("b")][: function.text.count("{}")]
     formula: Expression = Apply(name, tuple(operands))
@@ -271,7 +272,7 @@ def test_sums_and_products_of_many_are_not_deep():
 
 
 def test_registers_are_used_again():
-    """A long chain needs few registers, however often a subformula recurs in it."""
+    """A long chain needs few registers, however often it uses a subformula."""
     x: Expression = Var("a")
     for _ in range(12):
         x = (x + Var("b")) * Var("a")
@@ -291,9 +292,10 @@ ELEMENTWISE = [
 @pytest.mark.parametrize("emitter", ["numpy", "numexpr"])
 @pytest.mark.parametrize(("cls", "example"), ELEMENTWISE, ids=[e.call for _, e in ELEMENTWISE])
 def test_large_numbers_are_no_trouble(cls, example, emitter):
-    """In single precision: no warning, nothing undefined, values and slopes as in double.
+    """In single precision there is no warning, nothing is undefined, and values and slopes are as
+    in double.
 
-    What is too large or undefined in double precision already, such as exp(1e4), is left out.
+    What is already too large or undefined in double precision, such as exp(1e4), is left out.
     """
     ends = [0.0, 1.0, 5.0, 20.0, 80.0, 90.0, 110.0, 750.0, 1e4]
     x = np.array([*ends, *(-e for e in ends), 2.5, -2.5, 0.1, -0.1, 3.5, -3.5], np.float32)
@@ -301,7 +303,7 @@ def test_large_numbers_are_no_trouble(cls, example, emitter):
     op = graph_of(example.call, example.inputs).nodes[-1].op
     x = 1 + np.abs(x) if op.needs_positive else x
     names = FULL[: len(example.inputs)]
-    # A parameter is as good as any number here.
+    # Any number will do for a parameter here.
     parameters = [Const(0.25) for _ in op.parameters(*example.inputs)]
     operands = [*map(Var, names), *parameters]
     value = op.value(*operands)

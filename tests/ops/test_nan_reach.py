@@ -29,7 +29,7 @@ def with_one(bad: float, shape: tuple[int, ...], at: tuple[int, int]) -> np.ndar
 @pytest.mark.parametrize("bad", BAD)
 @pytest.mark.parametrize("example", UPSAMPLINGS, ids=lambda example: example.call)
 def test_an_upsampled_nan_stays_where_it_is_read(example, bad):
-    """Compared with PyTorch, which also multiplies one neighbour by 0 where a pixel lies on another."""
+    """PyTorch also multiplies one neighbour by 0 where a pixel lies exactly on another."""
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     from netspec.runtime.models.torch_build import build_module
 
@@ -96,7 +96,10 @@ CONVOLUTIONS = (  # narrow ones, of which several outputs are made at once, and 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("call", CONVOLUTIONS)
 def test_a_nan_in_a_picture_reaches_the_outputs_whose_windows_hold_it(call, dtype):
-    """In any image of the batch, forward and backward; of the other images no bit changes."""
+    """This holds for any image of the batch, forward and backward.
+
+    No bit of the other images changes.
+    """
     rng = np.random.default_rng(zlib.crc32(call.encode()))
     for turn in range(4):
         shape = (4, *(int(size) for size in rng.integers(6, 14, 2)))

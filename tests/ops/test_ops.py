@@ -1,4 +1,4 @@
-"""Every op of the registry, by its own examples: nothing here names an op."""
+"""Tests of every op in the registry with its own examples. Nothing here names an op."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_the_shape_is_what_the_reference_computes(cls, example, training):
 @every_example
 @both_modes
 def test_the_reference_gradient_is_the_slope(cls, example, training):
-    """Central differences along random directions, in float64."""
+    """The slope is measured by central differences along random directions, in float64."""
     graph, parameters, inputs, dy = case(example)
     masks = run_program(graph, parameters, inputs, dy, training=training).masks
     run = run_reference(graph, parameters, inputs, dy, training=training, masks=masks)
@@ -147,7 +147,7 @@ def torch_call(torch, expression, inputs, module, parameters):
         return module(*map(value, expression.inputs))
     prefix, _, name = expression.target.partition(".")
     home = {"F": torch.nn.functional, "torch": torch}[prefix]
-    if expression.target in OPERATORS:  # a side may be a number
+    if expression.target in OPERATORS:  # an operand may be a number
         home, name = operator, {"div": "truediv"}.get(name, name)
     options = {key: value(v) for key, v in expression.options.items()}
     function = operator.attrgetter(name)(home)

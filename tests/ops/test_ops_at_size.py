@@ -1,6 +1,6 @@
 """Ops at sizes at which their kernels work in several tiles and threads, against the reference.
 
-The generic tests run small examples; here are the shapes that cross the kernels' own limits.
+The generic tests run small examples. These shapes exceed the limits inside the kernels.
 """
 
 from __future__ import annotations

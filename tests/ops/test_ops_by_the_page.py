@@ -1,4 +1,4 @@
-"""Ops written by `docs/add-an-op.md` alone: one short file each, and nothing else knows them."""
+"""Ops written as `docs/add-an-op.md` says: one short file each, which nothing else knows of."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_slopes_start_where_pytorch_starts_them():
 
 
 def test_a_plan_can_view_a_parameter_in_another_shape():
-    """On a sequence (C, L) the slopes are (C, 1); no memory is laid out for them."""
+    """On a sequence (C, L) the slopes are viewed as (C, 1), without new memory."""
     plan = make_plan(graph_of("prelu(per_channel = true)", ((3, 5),)), training=True)
     (view,) = [step for step in plan.steps if isinstance(step, ViewStep)]
     assert view.source == ParameterRef("prelu1.weight")
@@ -102,7 +102,7 @@ VIEWED = """net Viewed {
 
 
 def test_a_view_sees_what_becomes_of_the_parameter():
-    """In training, recorded and not, and in predictors, whose constants are made anew."""
+    """This holds in training, recorded and not, and in predictors, whose constants are made again."""
     net = netspec.loads(VIEWED)
     model, rng = net.compile("numpy", seed=1), np.random.default_rng(2)
     x = rng.standard_normal((3, 6)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Who may import whom, and other rules of the house that a machine can check."""
+"""Which module may import which, and other rules of the project that a test can check."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ PACKAGE = ROOT / "netspec"
 FILES = sorted(PACKAGE.rglob("*.py"))
 OLD_COURSE_PATHS = ("fast", "naive", "sandwich", "stages")
 
-# The house: floors from the ground up, and the rooms on each. A room may use what lies on the floors
-# below it and itself, never a peer on its own floor. A module belongs to the longest prefix that fits.
+# The house: its floors from the ground up, and the rooms on each. A room may import itself and
+# rooms on lower floors, but no other room on its own floor. A module belongs to the longest prefix
+# that fits.
 FLOORS = [
     {"fork_lock": ["fork_lock"]},
     {"text": ["text"], "files": ["files"], "kernels": ["kernels"]},
@@ -71,14 +72,14 @@ def module_name(path: Path) -> str:
 
 
 def room_and_floor(module: str) -> tuple[str, int]:
-    """Where a module stands: the longest name in the table that it is or lies below."""
+    """Return the room and the floor of a module: the longest name in the table that fits."""
     parts = module.split(".")
     names = (".".join(parts[:cut]) for cut in range(len(parts), 0, -1))
     return next(ROOMS[name] for name in names if name in ROOMS)
 
 
 def imports(path: Path) -> set[str]:
-    """The modules of netspec that a file imports, wherever in it."""
+    """Return the modules of netspec that a file imports, anywhere in it."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
@@ -100,7 +101,7 @@ def runs_backward(module: str, target: str) -> bool:
 
 @pytest.mark.parametrize("path", FILES, ids=map(module_name, FILES))
 def test_imports_run_one_way(path: Path) -> None:
-    """Imports inside functions and under TYPE_CHECKING count like all others."""
+    """Imports inside functions and under TYPE_CHECKING count too."""
     module = module_name(path)
     backward = [
         f"{module} ({room_and_floor(module)[0]}) must not import {target} ({room_and_floor(target)[0]})"
@@ -111,7 +112,7 @@ def test_imports_run_one_way(path: Path) -> None:
 
 
 def mapped_rooms() -> dict[str, Path]:
-    """The rooms of ARCHITECTURE.md's code map, in its order, with the file to start at."""
+    """Return the rooms in ARCHITECTURE.md's code map, in its order, with the file to start at."""
     text = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
     rows = re.findall(r"^\| `([a-z_/]+)` \| .+ \| `([\w/]+\.py)` \|$", text, re.MULTILINE)
     return {room: ROOT / start for room, start in rows}
@@ -153,7 +154,7 @@ def test_arrows_that_run_backward_are_seen(module: str, target: str) -> None:
 
 
 def test_no_module_imports_by_relative_path() -> None:
-    """The table reads absolute imports; a relative one would pass it unseen."""
+    """The table is about absolute imports; a relative one would not be seen."""
     for path in FILES:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             assert not (isinstance(node, ast.ImportFrom) and node.level), module_name(path)
@@ -205,7 +206,7 @@ TYPED = FRONT_END + sorted((PACKAGE / "compiler/ir").glob("*.py"))
 
 @pytest.mark.parametrize("path", FRONT_END, ids=map(module_name, FRONT_END))
 def test_no_class_of_the_front_end_is_continued_in_another_file(path: Path) -> None:
-    """Parts of a body are handed what they use; nobody inherits what a peer does."""
+    """The parts of a body are passed what they use, and do not inherit from each other."""
     tree = ast.parse(path.read_text("utf-8"))
     peers = {
         alias.asname or alias.name
@@ -218,7 +219,7 @@ def test_no_class_of_the_front_end_is_continued_in_another_file(path: Path) -> N
 
 
 def said(tree: ast.AST) -> list[tuple[str, str]]:
-    """What public functions and fields take and give, by name."""
+    """Yield the annotations of public functions and fields, by name."""
     found = []
     for node in ast.iter_child_nodes(tree):
         name = getattr(node, "name", None) or ast.unparse(getattr(node, "target", ast.Name("")))
@@ -237,7 +238,7 @@ def said(tree: ast.AST) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("path", TYPED, ids=map(module_name, TYPED))
 def test_the_front_end_and_the_graph_say_what_their_values_are(path: Path) -> None:
-    """`NDArray[Any]` is an array of any kind of number, and an op's field is of the field's type."""
+    """`NDArray[Any]`, an array of any numbers, and the type of an op's field are allowed."""
     for name, annotation in said(ast.parse(path.read_text("utf-8"))):
         is_open = re.search(r"\bAny\b", annotation.replace("NDArray[Any]", ""))
         assert not is_open or name == "attribute", (name, annotation)

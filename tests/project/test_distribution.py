@@ -1,4 +1,4 @@
-"""The wheel and the editable install: what they hold, that they work, that types are found."""
+"""The wheel and the editable install: what they contain, that they work, and that types are found."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ wrong: str = net.name.upper
 
 
 def run(*command: object, cwd: Path, **more: str) -> str:
-    """The output of a command that must succeed; nothing of this process's Python path is in it."""
+    """Return the output of a command that must succeed, without this process's Python path."""
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "MYPYPATH")}
     done = subprocess.run(
         list(map(str, command)), cwd=cwd, env=environment | more, capture_output=True, text=True,
@@ -36,7 +36,7 @@ def run(*command: object, cwd: Path, **more: str) -> str:
 
 
 def build(kind: str, out: Path) -> Path:
-    """A wheel of the working tree: `wheel`, or `editable`."""
+    """Build a wheel of the working tree: `wheel`, or `editable`."""
     code = f"import hatchling.build as b; print(b.build_{kind}({str(out)!r}))"
     return out / run(sys.executable, "-c", code, cwd=ROOT).split()[-1]
 
@@ -62,7 +62,7 @@ def test_the_wheel_holds_all_that_the_package_reads(wheel: Path) -> None:
 
 
 def test_an_installed_wheel_does_what_readme_shows_first(wheel: Path, tmp_path: Path) -> None:
-    """In a folder of its own; what netspec depends on is taken from this environment."""
+    """It runs in a folder of its own. netspec's dependencies come from this environment."""
     site, empty = tmp_path / "site", tmp_path / "empty"
     empty.mkdir()
     with zipfile.ZipFile(wheel) as archive:

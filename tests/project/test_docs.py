@@ -1,4 +1,4 @@
-"""The documents say what is true: samples compile, commands run, tables match the code.
+"""The documentation is true: samples compile, commands run, and tables match the code.
 
 A fenced block says in its first line what it is:
 
@@ -124,7 +124,7 @@ def test_a_console_block_shows_what_happens(block: Block, folder: Path, run: Run
 
 
 def commands(block: Block) -> Iterator[tuple[str, str]]:
-    """Each command of a console block with the lines that follow it."""
+    """Yield each command of a console block, with the lines that follow it."""
     assert block.text.startswith("$ ")
     for part in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
         command, _, shown = part.replace("\\\n", "").partition("\n")
@@ -133,7 +133,7 @@ def commands(block: Block) -> Iterator[tuple[str, str]]:
 
 def check_command(arguments: list[str], shown: str, run: Run) -> None:
     if arguments[0] == "train":
-        # Too long to run here: its options are held against the parser.
+        # It takes too long to run here, so only its options are parsed.
         cli.parse(arguments)
         return
     finished = run(*arguments)
@@ -208,7 +208,7 @@ def test_the_tables_say_what_a_layer_is(op: type[Op]) -> None:
     rows = [layer_row(op), *attribute_rows(op)]
     missing = [row for row in rows if row not in LANGUAGE.splitlines()]
     if len(missing) == len(rows):
-        # A new op is one new file: what the docs still lack is said, and fails nothing.
+        # A new op is one new file, so what the docs lack is a warning and not a failure.
         warnings.warn("docs/language.md lacks\n" + "\n".join(missing), stacklevel=1)
     else:
         assert not missing

@@ -1,4 +1,4 @@
-"""`benchmarks/gpu.py` at a tiny size on the CPU: on a GPU only the device is new."""
+"""`benchmarks/gpu.py` at a tiny size on the CPU, so that on a GPU only the device is new."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_every_row_of_the_benchmark_runs(tmp_path: Path, images: Path) -> None:
     found = json.loads((out / "gpu.json").read_text())
     assert [row["note"] for row in found["rows"]] == [""] * 4
     assert all(row["images_per_second"] > 0 for row in found["rows"])
-    # What is marked for a GPU runs there, and is skipped with a word here.
+    # Tests that are marked for a GPU run on one, and are skipped elsewhere.
     assert found["tests"]["failed"] == []
     assert found["tests"]["passed"] + found["tests"]["skipped"] >= 10
     assert "| resnet20 | netspec, all switches |" in table

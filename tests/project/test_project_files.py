@@ -1,4 +1,6 @@
-"""What surrounds the code: the workflows, the hooks, the addresses, the versions they name."""
+"""The files around the code: the workflows, the hooks, and the addresses and versions that they
+name.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,7 @@ yaml = pytest.importorskip("ruamel.yaml")
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
-# Places of others that the files name.
+# Addresses of others that the files name.
 THEIRS = ("keepachangelog.com", "semver.org", "pre-commit.com", "example.org")
 
 
@@ -113,7 +115,7 @@ def test_addresses_come_from_one_constant() -> None:
     files = [*pages, *(ROOT / "netspec").rglob("*.py"), *(ROOT / ".github").rglob("*.*")]
     for path in files:
         for host, rest in re.findall(r"https?://([\w.-]+)(\S*)", path.read_text("utf-8")):
-            # Code names where data sets and papers lie; it names no place of netspec's.
+            # Code has addresses of data sets and papers, but none of netspec's.
             assert host in THEIRS or (path.suffix == ".py" and "netspec" not in rest), (
                 f"{path}: {host}"
             )

@@ -1,4 +1,4 @@
-"""The nets that come with netspec, by name: for every verb, in Python, and as files to start from."""
+"""The nets that come with netspec can be named for every verb and in Python, and copied as files."""
 
 from __future__ import annotations
 

@@ -87,8 +87,10 @@ def test_channels_are_rounded_as_torchvision_rounds_them(width):
 
 @pytest.fixture
 def torch():
-    """PyTorch on one thread: its threads wait for each other in a busy loop, which is slow beyond
-    measure where other tests want the processors too.
+    """PyTorch on one thread.
+
+    Its threads wait for each other in a busy loop, which is extremely slow when other tests use the
+    processors too.
     """
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     threads = torch.get_num_threads()
@@ -99,7 +101,7 @@ def torch():
 
 
 def torchvision_pair(torch, name, training, dtype):
-    """torchvision's model with 10 classes, and our graph with its parameters."""
+    """Return torchvision's model with 10 classes, and our graph with its parameters."""
     model = torchvision_model(name, num_classes=10).to(getattr(torch, dtype)).train(training)
     for key, buffer in model.named_buffers():  # as if it had been trained
         if key.endswith("running_mean"):
@@ -119,7 +121,7 @@ def torchvision_pair(torch, name, training, dtype):
 
 
 def started(graph, p, inputs, dtype, **options):
-    """A program after its forward pass, and its buffers."""
+    """Return a program after its forward pass, and its buffers."""
     program = Program(graph, make_plan(graph, **options), np.dtype(dtype))
     b = program.bind(BATCH)
     for key, array in inputs.items():
@@ -137,11 +139,11 @@ def test_initial_values_are_spread_as_torchvisions(torch, name):
     for key, parameter in zoo(name).graph.parameters.items():
         tensor = theirs[key].double().numpy()
         if parameter.role == "counter" or 1 < tensor.size < 500 or tensor.size > 1_000_000:
-            continue  # too few numbers to tell, or more than it takes
+            continue  # too few numbers to tell, or more than needed
         ours = draw_parameter(parameter, seed=0)
         assert ours.mean() == pytest.approx(tensor.mean(), abs=0.2 * float(tensor.std())), key
         assert ours.std() == pytest.approx(tensor.std(), rel=0.1), key
-        if tensor.std() > 0:  # how far out the numbers go tells a uniform from a normal one
+        if tensor.std() > 0:  # the extent tells a uniform from a normal distribution
             uniform = [np.abs(a).max() < 1.8 * a.std() for a in (ours, tensor)]
             assert uniform[0] == uniform[1], key
 
@@ -159,8 +161,10 @@ def test_initial_values_of_vgg():
 
 @every_net
 def test_values_are_torchvisions_in_single_precision(torch, name):
-    """In evaluation. Gradients would not agree as well: rounding decides which side of a kink, or
-    which of two equal pixels in a pool, gets one.
+    """They are compared in evaluation.
+
+    Gradients would not agree as well: rounding decides which side of a kink, or which of two equal
+    pixels in a pool, gets one.
     """
     model, graph, p = torchvision_pair(torch, name, False, "float32")
     inputs = random_inputs(graph, BATCH)
@@ -172,9 +176,9 @@ def test_values_are_torchvisions_in_single_precision(torch, name):
 
 @every_net
 def test_training_is_torchvisions_in_double_precision(torch, name):
-    """Values, gradients and running statistics."""
+    """Values, gradients and running statistics are compared."""
     model, graph, p = torchvision_pair(torch, name, True, "float64")
-    # The gradients of 100 million weights take longer than they tell.
+    # The gradients of 100 million weights take too long for what they show.
     model.requires_grad_(KNOWN[name][0] < 50_000_000)
     inputs, dy = random_inputs(graph, BATCH), random_output_gradients(graph, BATCH)
     program, b = started(graph, p, inputs, "float64", training=True, input_gradients=True)

@@ -1,4 +1,4 @@
-"""The user's cache folder: where other programs of the user look for theirs."""
+"""The user's cache folder is where other programs of the user look for theirs."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def _two_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def anonymous_megabytes() -> float:
-    """The memory of this process that no file holds."""
+    """Return the memory of this process that no file holds."""
     lines = Path("/proc/self/status").read_text("ascii").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) / 1024
 
@@ -74,7 +74,7 @@ def used_predictor() -> Any:
 
 @pytest.mark.parametrize("make", [used, used_predictor])
 def test_what_is_dropped_is_freed_at_once(make: Any) -> None:
-    """Without the garbage collector, which sees no cycle through the base of an array."""
+    """This holds without the garbage collector, which sees no cycle through the base of an array."""
     gc.collect()
     gc.disable()
     try:
@@ -106,7 +106,7 @@ def test_many_fits_take_the_memory_of_one(monkeypatch: pytest.MonkeyPatch) -> No
         netspec.fit(net.compile(), data, epochs=4, batch=32)
         if turn in (4, 14):
             marks.append(anonymous_megabytes())
-    # A leak was 10 a fit; malloc may come to keep the memory of one.
+    # The leak was 10 MB per fit, while malloc may keep the memory of one.
     assert marks[1] - marks[0] < 20, marks
 
 
@@ -140,7 +140,7 @@ def test_what_was_asked_for_lately_is_kept() -> None:
 
 
 class StopError(Exception):
-    """What a part raises."""
+    """Raised by a part of the work."""
 
 
 def test_no_part_runs_on_when_one_raises() -> None:
@@ -172,7 +172,7 @@ def test_an_error_of_a_worker_is_raised_when_all_is_done() -> None:
 
     with pytest.raises(StopError):
         parallel.run(part, [(number,) for number in range(3)])
-    assert sorted(done) in ([0, 2], [0])  # what no worker had begun need not be made
+    assert sorted(done) in ([0, 2], [0])  # a task that no worker had begun may be left out
 
 
 def test_parts_are_made_where_no_thread_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,14 +195,17 @@ def test_parts_are_made_where_no_thread_can_be_had(monkeypatch: pytest.MonkeyPat
 )
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # in a finalizer
 def test_an_interrupted_call_does_not_spoil_the_next(what: str, workers: int) -> None:
-    """At moments that are drawn: while it records, while threads work, and in between."""
+    """Interrupts come at random moments: while it records, while threads work, and in between."""
     if "torch" in what:
         pytest.importorskip("torch")
     interrupting.interrupt_many(what, workers, 8, seed=7)
 
 
 def interrupted_at(call: Callable[[], object], number: int, files: tuple[str, ...]) -> bool:
-    """Interrupt a call where it enters the n-th function of some files; whether it came so far."""
+    """Interrupt a call where it enters the n-th function of some files.
+
+    Return whether it got there.
+    """
     entered = [0]
 
     def at_call(frame: FrameType, event: str, _: object) -> None:
@@ -223,7 +226,7 @@ def interrupted_at(call: Callable[[], object], number: int, files: tuple[str, ..
 
 @pytest.mark.parametrize("what", ["forward", "torch forward"])
 def test_an_interrupt_at_any_call_leaves_locks_open_and_modes_alone(what: str) -> None:
-    """Each on the way through locks and modes, one after the other."""
+    """The interrupts come at each call on the way through locks and modes, one after the other."""
     if "torch" in what:
         pytest.importorskip("torch")
     kind = interrupting.KINDS[what]
@@ -289,7 +292,9 @@ print(most - start)
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux counts it")
 @pytest.mark.parametrize(("target", "dtype", "most"), [("numpy", "u1", 40), ("torch", ">u2", 90)])
 def test_a_mapped_set_takes_no_memory_of_its_size(target, dtype, most, tmp_path: Path) -> None:
-    """Training, validation and test images: 86 MB of bytes, or 172 MB of words in another order."""
+    """The images for training, validation and test are 86 MB of bytes, or 172 MB of words in
+    another order.
+    """
     if target == "torch":
         pytest.importorskip("torch")
     count = 7000

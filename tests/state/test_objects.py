@@ -1,4 +1,6 @@
-"""Every object that a user holds: shared by threads, copied, pickled, and taken to other processes."""
+"""Every object that a user can hold: shared by threads, copied, pickled, and sent to other
+processes.
+"""
 
 from __future__ import annotations
 
@@ -37,20 +39,20 @@ DATA = netspec.Dataset(
 
 
 def fitted(target: str) -> Any:
-    """A model that has run and was trained."""
+    """Return a model that has run and was trained."""
     if target == "torch":
         pytest.importorskip("torch")
     model = NET.compile(target, seed=3)  # type: ignore[call-overload]
     model.forward(X[0])
-    # Not Adam: it makes whole steps of a gradient that is 0 but for rounding, as that of the bias
-    # before the batch norm, and rounding differs with the number of threads.
+    # Not Adam, which makes full steps for a gradient that is 0 apart from rounding, like that of
+    # the bias before the batch norm, and rounding differs with the number of threads.
     netspec.fit(model, DATA, epochs=2, batch=8, optimizer="momentum")
     model.forward(X[0])
     return model
 
 
 def standalone(training: bool) -> Any:
-    """A net of a standalone file, in the mode that was asked for, after some use."""
+    """Return a net of a standalone file, in the requested mode, after some use."""
     module = importlib.import_module(f"netspec_state_{'training' if training else 'inference'}")
     net = module.Small(seed=3)
     for x, y in zip(X, Y, strict=True) if training else ():
@@ -75,7 +77,7 @@ def step(net: Any, seed: int = 0) -> list[np.ndarray]:
 
 
 def stepped() -> Any:
-    """An optimizer with its vectors, after a step."""
+    """Return an optimizer with its vectors, after a step."""
     rng = np.random.default_rng(1)
     optimizer = make_optimizer("adam", rng.standard_normal(50), rng.standard_normal(50), 30)
     optimizer.step(0.1)
@@ -137,7 +139,7 @@ METHODS = [
 
 @pytest.fixture(autouse=True, scope="module")
 def _standalone_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Standalone files that this process and others can import."""
+    """Write standalone files that this process and others can import."""
     folder = tmp_path_factory.mktemp("files")
     for training in (True, False):
         name = f"netspec_state_{'training' if training else 'inference'}"
@@ -149,7 +151,7 @@ def _standalone_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
 
 
 def share_out(set_: Callable[[Any, str, int], None] = setattr) -> None:
-    """Have kernels share out even small work, here and in the standalone files."""
+    """Let kernels divide even small work among threads, here and in the standalone files."""
     files = map(importlib.import_module, ("netspec_state_training", "netspec_state_inference"))
     for module in (parallel, *files):
         for name, value in (("_threads", 2), ("WORTH_A_THREAD", 1), ("WORTH_A_PART", 1)):
@@ -162,7 +164,10 @@ def _two_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def same(a: Any, b: Any) -> bool:
-    """Whether two answers are; PyTorch may add in another order in another number of threads."""
+    """Whether two answers are the same.
+
+    PyTorch may add in another order with another number of threads.
+    """
     if isinstance(a, np.ndarray):
         return a.shape == b.shape and np.allclose(a, b, rtol=1e-4, atol=1e-6)
     if isinstance(a, list | tuple):
@@ -175,7 +180,7 @@ def answers(name: str, each: Any) -> list[Any]:
 
 
 def test_the_table_has_every_object_of_the_package() -> None:
-    """Functions, errors and modules apart: a new class must be added above."""
+    """A new class must be added to the table. Functions, errors and modules need not be."""
     classes = {n for n in netspec.__all__ if isinstance(getattr(netspec, n), type)}
     assert classes - {"Diagnostic", "NetspecError"} <= KINDS.keys()
 
@@ -198,7 +203,7 @@ def test_threads_that_share_it_get_what_one_gets(name: str) -> None:
             try:
                 if not same(KINDS[name].answer(each, i), expected[i]):
                     wrong.append(i)
-            except Exception as error:  # a thread's error would pass unseen
+            except Exception as error:  # an error in a thread would otherwise be lost
                 wrong.append(error)
 
     threads = [threading.Thread(target=call, args=(first,)) for first in range(4)]
@@ -381,7 +386,7 @@ def answers_there(name: str, each: Any) -> list[Any]:
 
 
 def trained_there(name: str, seed: int) -> list[np.ndarray]:
-    """Made and trained in another process."""
+    """Make an object, and train it, in another process."""
     train = KINDS[name].train
     assert train is not None
     return train(KINDS[name].make(), seed)
@@ -390,7 +395,7 @@ def trained_there(name: str, seed: int) -> list[np.ndarray]:
 @pytest.mark.filterwarnings("ignore:This process")  # that a process with threads forks is the point
 @pytest.mark.parametrize("method", METHODS)
 def test_other_processes_take_it_and_train_it(method: str) -> None:
-    """After each object was used here, its threads and all."""
+    """Each object was used here before, with its threads."""
     names = [name for name in KINDS if method != "forkserver" or "Torch" not in name]  # slow there
     made = {name: KINDS[name].make() for name in names}
     expected = {name: answers(name, each) for name, each in made.items()}

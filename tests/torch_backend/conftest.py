@@ -1,4 +1,4 @@
-"""What tests of generated modules share."""
+"""Fixtures for tests of generated modules."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 @pytest.fixture
 def one_thread() -> Iterator[None]:
-    """PyTorch's threads wait in a busy loop, which is slow where other tests run too."""
+    """PyTorch's threads wait in a busy loop, which is slow when other tests run too."""
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

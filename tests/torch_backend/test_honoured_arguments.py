@@ -36,7 +36,8 @@ GPT = """
     }
 """
 
-# The head and the body of a block for pictures of eight channels, its call, and what is not taken.
+# The head and the body of a block for pictures of eight channels, its call, and the arguments that
+# its class does not take.
 BLOCKS = {
     "split": ("c", "a, b = split(x -> conv(2 * c, 1), 2)\n return a + b", "4", {"c"}),
     "a part of a split": ("n", "a = split(x, n)[0]\n return a -> relu", "2", {"n"}),
@@ -83,7 +84,7 @@ def test_an_argument_is_taken_only_where_the_code_honours_it(head, body, call, l
     assert not lost & set(taken)
     for name in lost:
         assert f"{name} = " in made.__doc__
-    # Whatever is taken gives, with other values, what the file gives with them.
+    # The class with other values for its arguments equals the file with these values.
     values = dict(
         zip((n.strip() for n in head.split(",")), map(float, call.split(",")), strict=True)
     )
@@ -108,7 +109,7 @@ def test_an_argument_is_taken_only_where_the_code_honours_it(head, body, call, l
 
 
 def test_the_calls_of_the_file_may_differ_in_it():
-    """The class takes it then, and refuses what no call in the file gives."""
+    """The class then takes the argument, and rejects values that no call in the file has."""
     text = """
         block B(k) x { if k > 1 { x = x -> relu }
             return x -> conv(8, k, pad = k // 2) }
@@ -123,7 +124,7 @@ def test_the_calls_of_the_file_may_differ_in_it():
 
 
 def same_images(module, x) -> None:
-    """Each image's answer is the same alone, and among others."""
+    """Check that each image's answer is the same alone and among others."""
     module.double().eval()
     with torch.no_grad():
         whole = module(*x)
@@ -147,7 +148,7 @@ def test_blocks_of_a_transformer():
     assert "heads = 4" in made["Attention"].__doc__
     with pytest.raises(TypeError):
         made["Block"](96, 4)
-    # Another length than the file's is refused, and not made out of other images.
+    # Another length than the file's is rejected, and not filled up from other images.
     with pytest.raises(RuntimeError):
         made["Gpt"]()(torch.randn(2, 4, 48))
     same_images(made["Block"](), [torch.randn(5, 8, 48).double()])

@@ -1,4 +1,4 @@
-"""A generated module starts from the values that the file asks for, drawn by PyTorch."""
+"""A generated module starts with the initial values that the file asks for, drawn by PyTorch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from netspec.runtime.models.numpy_model import draw_parameter  # noqa: E402
 from tests.helpers.nets import net_of  # noqa: E402
 from tests.helpers.torch_support import check_formatted, classes  # noqa: E402
 
-# Each rule with its defaults, and with other numbers; gains below, at and above that of a ReLU.
+# Each rule with its defaults, and with other numbers. Gains are below, at and above that of a ReLU.
 CALLS = {
     "zeros": ["zeros"],
     "ones": ["ones"],
@@ -29,8 +29,8 @@ CALLS = {
     },
 }
 
-# Every kind of parameter: of two axes and of four, of one axis in a module and in none, weights whose
-# axes are turned, weights of groups.
+# Every kind of parameter: with two axes and with four, with one axis in a module and in none,
+# weights with permuted axes, weights with groups.
 NET = """
 net Example({arguments}) {{
     init weight = {rule}, bias = {rule}, scale = {rule}, shift = {rule}
@@ -45,7 +45,7 @@ net Example({arguments}) {{
 
 
 def check_spread(net: netspec.Net, *, seeds: int = 3) -> None:
-    """PyTorch's draws, of several objects, look like NumPy's: centre, spread and ends."""
+    """Check that PyTorch's draws of several objects have the centre, spread and ends of NumPy's."""
     made = classes(net.source("torch"))[net.name]
     torch.manual_seed(0)
     objects = [made() for _ in range(seeds)]
@@ -82,7 +82,7 @@ def test_every_rule_of_every_parameter(rule):
      "xavier_uniform(a)"],
 )  # fmt: skip
 def test_rules_of_arguments(rule):
-    """Numbers of rules that are arguments stay arguments, if the file computes nothing with them."""
+    """Numbers of rules that are arguments stay arguments, unless the file computes with them."""
     text = NET.format(rule=rule, arguments="a = 0.5, b = 1.5")
     net = netspec.loads(text)
     check_formatted({"net": net.source("torch")})
@@ -100,7 +100,7 @@ def test_rules_of_arguments(rule):
 
 @pytest.mark.parametrize("cls", registry().values(), ids=lambda cls: cls.name)
 def test_without_a_rule_layers_start_as_pytorchs(cls):
-    """And what no module of PyTorch holds, as the op says."""
+    """Parameters that no PyTorch module holds start as their op says."""
     for example in cls.examples:
         net = netspec.loads(net_of(example.call, example.inputs))
         if net.graph.parameters:
@@ -108,7 +108,7 @@ def test_without_a_rule_layers_start_as_pytorchs(cls):
 
 
 def test_one_layer_among_others():
-    """Layers of one kind that start alike are initialised in a loop, the others behind it."""
+    """Layers of one kind with the same rule are initialised in a loop, and the others after it."""
     net = netspec.loads(
         """
         net Example {

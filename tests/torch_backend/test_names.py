@@ -1,4 +1,6 @@
-"""Whatever names and texts a file holds, the generated class is right, and nothing else."""
+"""Whatever names and texts a file contains, the generated class is right, and contains nothing
+else.
+"""
 
 from __future__ import annotations
 
@@ -34,14 +36,14 @@ LANGUAGE = {
     *"and or not true false none".split(),
 }
 NAMES = [
-    # what Python keeps for itself, and what it lets anyone hide
+    # Python's keywords, and its names that may be redefined
     "class", "def", "lambda", "pass", "None", "True", "is", "yield", "match", "case", "_",
     "print", "type", "list", "int", "float", "tuple", "range", "len", "super", "getattr", "sum",
     "__init__", "__class__", "__dict__", "__len__", "__debug__", "__import__", "__a", "x__a", "_b",
-    # what generated code uses, and what it makes up
+    # names that generated code uses, and names that it makes
     "self", "torch", "nn", "F", "i", "module", "layers", "collections", "builtins", "ValueError",
     "x", "x2", "out", "case1", "in_channels", "x_channels", "class_", "class__", "relu1", "conv1",
-    # attributes of modules and of what holds them
+    # attributes of modules and of their containers
     "training", "forward", "parameters", "T_destination", "keys", "items", "values", "pop", "update",
     "clear", "append", "extend", "insert", "weight", "bias",
 ]  # fmt: skip
@@ -95,7 +97,9 @@ NETS = {
 
 @pytest.mark.parametrize("where", NETS)
 def test_names(where):
-    """As labels, values, inputs and arguments: right, and with the state_dict keys of the file."""
+    """The class is right, and has the state_dict keys of the file, with names as labels, values,
+    inputs and arguments.
+    """
     sources = {}
     for name in NAMES:
         reserved = labels.problem(name) is not None
@@ -152,7 +156,7 @@ def test_names_that_no_class_can_have(name, kind):
 
 
 def names_in_use() -> list[str]:
-    """What generated code says by name, and what Python keeps for itself."""
+    """Return the names that generated code uses, and those that Python reserves."""
     found = {"module", "isinstance", "Mapping", "Path", "Any", "np", "b", "p", "g", "scratch", "H"}
     for golden in sorted((Path(__file__).parent / "golden").glob("*.py")):
         for node in ast.walk(ast.parse(golden.read_text("utf-8"))):
@@ -170,7 +174,7 @@ def names_in_use() -> list[str]:
     return sorted(found)
 
 
-# A net that holds a name in one place, all that depends on how names are resolved around it.
+# Nets with a name in one place, together with everything that its resolution depends on.
 WAYS = {
     "a label": "net N {{ {i} output x -> {0}: conv(2, 1) -> relu }}",
     "within a label": "net N {{ {i} output x -> q.{0}: conv(2, 1) -> relu -> {0}.q: conv(2, 1) }}",
@@ -216,7 +220,7 @@ def test_a_name_is_refused_or_compiles_and_runs_in_both_backends(way):
 
 @pytest.mark.parametrize("place", ["net N", "block B"])
 def test_a_shared_layer_has_no_name_of_a_module(place):
-    """As a label has none: it would hide a method in the generated class."""
+    """A label cannot have such a name either: it would hide a method in the generated class."""
     head = "input y: [3, 4, 4]\n output" if place == "net N" else "return"
     name = f"{place} {'' if place == 'net N' else 'y'}"
     text = name + " {{ layer {0} = conv(3, 1)\n " + head + " y -> {0} -> {0} }}"
@@ -242,7 +246,7 @@ IDENTIFIERS = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,9}", fullmatch=True) | st.
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(IDENTIFIERS, min_size=6, max_size=6))
 def test_any_identifiers(names):
-    """Different names at once: none hides another."""
+    """Different names do not hide each other when they occur together."""
     label, value, source, argument, other, block = names
     words = {*names} - {block}
     if words & LANGUAGE or len({argument, other, value, source}) < 4 or words & {*registry()}:
@@ -264,7 +268,7 @@ def test_any_identifiers(names):
     try:
         net = netspec.loads(text)
     except netspec.NetspecError:
-        return  # two of the names are one where they must not be
+        return  # two of the names are the same where they may not be
     check_equal(net, batch=2)
 
 
@@ -279,7 +283,7 @@ TEXTS = st.lists(st.sampled_from(PIECES) | st.characters(codec="utf-8"), max_siz
 
 
 def in_a_string(text: str) -> str:
-    """A text as the file writes it between quotes."""
+    """Return a text as the file writes it between quotes."""
     text = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\r", " ")
     return text.replace("\t", "\\t")
 
@@ -289,7 +293,7 @@ def in_a_comment(text: str) -> str:
 
 
 def hostile(name: str, comment: str, message: str, word: str) -> str:
-    """The generated source of a file with these texts where texts can be."""
+    """Return the generated source of a file with these texts wherever texts can be."""
     text = f"""
         # {in_a_comment(comment)}
         # {in_a_comment(message)}
@@ -309,7 +313,7 @@ def hostile(name: str, comment: str, message: str, word: str) -> str:
 
 
 def shape_of_code(source: str) -> str:
-    """The syntax without what strings say: nothing else may depend on texts."""
+    """Return the syntax without the contents of strings: nothing else may depend on texts."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):

@@ -1,4 +1,6 @@
-"""Nets with everything a file can hold, as PyTorch modules: they compute what the reference does."""
+"""Nets with everything that a file can contain, as PyTorch modules: they compute what the reference
+does.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def in_a_block(call, inputs):
-    """An example within a block, where sizes of inputs are arguments."""
+    """Return an example inside a block, where sizes of inputs are arguments."""
     names = [f"x{i}" for i in range(len(inputs))]
     group = names[0] if len(names) == 1 else f"({', '.join(names)})"
     declared = "\n".join(
@@ -72,7 +74,7 @@ def test_what_bodies_can_do(name):
 
 @pytest.mark.parametrize("sizes", [{"H": 9, "W": 8}, {"H": 12, "W": 12}])
 def test_sizes_left_open(sizes):
-    """One module for every size, blocks and reshapes among its parts."""
+    """There is one module for every size, with blocks and reshapes in it."""
     check_text(
         """
         block Seq(c) x {
@@ -111,7 +113,7 @@ def test_a_shared_block_that_would_need_two_modules_is_an_error():
 
 
 def test_one_class_a_block():
-    """Blocks whose calls an argument tells apart, as torchvision writes them by hand."""
+    """An argument explains the difference between the block's calls, as in torchvision's own code."""
     for name in (
         "nested blocks", "returns in the middle", "names given again in the cases",
         "values that change places", "a decision in each turn",

@@ -93,7 +93,7 @@ def test_no_path_of_the_machine_gets_in(write: Write):
 
 # ----------------------------------------------------------------------------------------- arguments
 
-# For each net, other values of the arguments that stay; the others must be in the docstring.
+# For each net, other values of the arguments that stay. The others must be in the docstring.
 KEPT: dict[str, dict[str, Any]] = {
     "lenet": {"classes": 7},
     "threelayer": {
@@ -121,7 +121,7 @@ FROZEN: dict[str, set[str]] = {
 
 
 def made(text: str, name: str) -> Any:
-    """A class of a generated file."""
+    """Return a class of a generated file."""
     from tests.helpers.torch_support import classes
 
     return classes(text)[name]
@@ -199,7 +199,9 @@ def test_the_class_with_another_argument_computes_the_same():
 
 
 def test_what_decides_is_frozen():
-    """Arguments in conditions, counts of turns, labels, lists and rules that count with them."""
+    """Arguments in conditions, numbers of iterations, labels, lists, and rules that compute with
+    them are frozen.
+    """
     net = netspec.loads(
         """
         net N(turns = 2, wide = 8, deep = true, name = "a", power = 1, std = 0.5, least = 1, c = 4) {
@@ -222,7 +224,7 @@ def test_what_decides_is_frozen():
 
 
 def test_a_constant_that_happens_to_fit_is_no_argument():
-    """`n % 4`, `n ** 2` and the like are tried with other numbers before an argument stays."""
+    """`n % 4`, `n ** 2` and the like are tested with other numbers before an argument stays."""
     text = """
         net N(n = 5, m = 6) {
             input x: [4]
@@ -257,7 +259,7 @@ def test_the_command_writes_and_checks(run: Run, tmp_path: Path):
 
 
 def test_it_is_used_at_once(run: Run, tmp_path: Path):
-    """In another process that has no netspec."""
+    """It is used in another process, which has no netspec."""
     pytest.importorskip("torch", reason="PyTorch is not installed")
     out = tmp_path / "lenet.py"
     run("compile", NETWORKS / "lenet.net", "--target", "torch", "-o", out)
@@ -277,7 +279,7 @@ def test_it_is_used_at_once(run: Run, tmp_path: Path):
 
 
 def expressions() -> Iterator[Torch]:
-    """Every PyTorch expression in every example of every op, and those in them."""
+    """Yield every PyTorch expression in every example of every op, with those inside them."""
 
     def parts(part: Any) -> Iterator[Torch]:
         if isinstance(part, Torch):
@@ -300,14 +302,15 @@ def found(target: str) -> Any:
 
 
 def test_what_ops_say_of_pytorch_is_so():
-    """Options at their defaults may be left out, a module may stand for its function."""
+    """Options with their defaults may be left out, and a module may replace its function."""
     for expression in expressions():
         try:
             parameters = inspect.signature(found(expression.target)).parameters
         except ValueError:
             continue  # a builtin; below it is called
         for name, default in expression.defaults.items():
-            # No default of its own: it follows from another argument, as the stride of a pool.
+            # It has no default of its own: like the stride of a pool it follows from another
+            # argument.
             if name in parameters and parameters[name].default is not None:
                 assert parameters[name].default == default, expression
 
@@ -349,7 +352,7 @@ def test_functions_are_what_their_modules_and_defaults_say(cls: type[Op]):
 
 def test_what_the_generator_knows_of_pytorch_and_python_is_so():
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-    x, y = torch.rand(2, 1, 8, 8)  # powers of negative numbers are none
+    x, y = torch.rand(2, 1, 8, 8)  # negative numbers have no such powers
     for function, operator in OPERATORS.items():
         assert torch.equal(found(function)(x, y), eval(f"x {operator} y"))
     base = set(dir(torch.nn.Module()))
@@ -362,7 +365,7 @@ def test_what_the_generator_knows_of_pytorch_and_python_is_so():
 
 
 def test_defaults_left_out_build_the_same_module():
-    """Every example, with all options written and as the generated source writes it."""
+    """Each example is built with all options, and as the generated source writes it."""
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     for cls in registry().values():
         for example in cls.examples:

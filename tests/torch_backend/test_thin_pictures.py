@@ -1,4 +1,4 @@
-"""Pictures of height or width 1 next to permutes: PyTorch's norms of pictures go wrong there."""
+"""Pictures of height or width 1 next to permutes, where PyTorch's norms of pictures are wrong."""
 
 import pytest
 

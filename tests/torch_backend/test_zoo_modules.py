@@ -1,4 +1,6 @@
-"""The generated module of every network that comes with netspec: right, and such as PyTorch likes."""
+"""The generated module of every network that comes with netspec is right, and works with PyTorch's
+tools.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ from tests.project.test_zoo import KNOWN  # noqa: E402
 
 NETWORKS = Path(__file__).parents[2] / "networks"
 
-# Arguments that make each one small, its structure kept.
+# Arguments that make each net small, but keep its structure.
 SMALL: dict[str, dict[str, Any]] = {
     "lenet": {},
     "threelayer": {"filters": 6, "hidden": 20},
@@ -65,7 +67,9 @@ def test_every_file_is_tested():
 
 @every_network
 def test_it_equals_the_program_and_the_reference(name):
-    """In double precision: outputs, gradients, buffers, in training and in evaluation."""
+    """Outputs, gradients and buffers are compared in double precision, in training and in
+    evaluation.
+    """
     graph = small(name).graph
     check_against(build_module(small(name), dtype="float64"), graph, batch=2)
 
@@ -81,7 +85,7 @@ def test_names_and_shapes_are_the_graphs_in_order(name):
 
 
 def randomised(module):
-    """Values of a trained net's size, drawn fast."""
+    """Give a module values of the size of a trained net's, drawn fast."""
     for key, tensor in module.state_dict().items():
         if tensor.ndim > 1:
             tensor.normal_(0, (2 / tensor[0].numel()) ** 0.5)
@@ -93,7 +97,10 @@ def randomised(module):
 
 @pytest.mark.parametrize("name", KNOWN)
 def test_it_is_torchvisions(name):
-    """Its weights by name, in single precision: outputs, gradients of inputs, and statistics."""
+    """Its weights have torchvision's names.
+
+    Outputs, gradients of inputs and statistics agree in single precision.
+    """
     models = pytest.importorskip("torchvision.models", reason="torchvision is not installed")
     options: dict[str, Any] = {"classes": 10, "size": 32 if name == "squeezenet1_0" else 64}
     theirs_too: dict[str, Any] = {"num_classes": 10}
@@ -168,7 +175,7 @@ def test_export(name, strict):
 
 @every_network
 def test_channels_last(name):
-    """The same values of pictures laid out in another way, and what is a picture stays so."""
+    """Values are the same with channels last, and pictures keep that layout."""
     module, twin = (build_module(small(name), dtype="float64") for _ in range(2))
     twin = twin.to(memory_format=torch.channels_last)
     drops = any(isinstance(m, torch.nn.Dropout) for m in module.modules())
@@ -198,7 +205,7 @@ def test_autocast(name):
 
 @pytest.fixture(scope="module")
 def _one_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A process group of this process."""
+    """Make a process group with this process alone."""
     if not torch.distributed.is_available():
         pytest.skip("PyTorch was built without torch.distributed")
     store = tmp_path_factory.mktemp("store") / "store"
@@ -212,7 +219,7 @@ def _one_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @every_network
 @pytest.mark.usefixtures("_one_process")
 def test_distributed_data_parallel(name):
-    """It finds every parameter used, and the same gradients."""
+    """DDP finds that every parameter is used, and gives the same gradients."""
     module = build_module(small(name)).train()
     twin = build_module(small(name)).train()
     parallel = torch.nn.parallel.DistributedDataParallel(module)
@@ -249,8 +256,10 @@ class TextbookLeNet(torch.nn.Module):
 
 
 def aten_calls(module, shape) -> list[tuple[str, tuple[Any, ...]]]:
-    """The operators of an exported module with the plain numbers they are given, in order; such as
-    work in place are written as those that do not.
+    """Return the operators of an exported module, in order, with the plain numbers in their
+    arguments.
+
+    In-place operators are given as those that do not work in place.
     """
     exported = torch.export.export(module.eval(), (torch.randn(*shape),))
     exported = exported.run_decompositions({})

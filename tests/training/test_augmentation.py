@@ -1,4 +1,4 @@
-"""Random crop, flip and cutout in NumPy: what PyTorch's side does, and nothing by chance."""
+"""Random crop, flip and cutout in NumPy: the same as in PyTorch, and reproducible."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_what_is_drawn_follows_from_seed_epoch_and_image():
         model.gradients_ = keep
         netspec.fit(model, made(), epochs=2, batch=batch, augment=KINDS, seed=4)
         seen.append(set(images))
-    # The same 96 changed images, in whichever batches they came.
+    # These are the same 96 augmented images, in whatever batches they came.
     assert seen[0] == seen[1]
     assert len(seen[0]) > 80
 

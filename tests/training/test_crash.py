@@ -1,4 +1,4 @@
-"""Nothing is lost: kills, full disks, damaged and hostile checkpoints, Ctrl-C."""
+"""Nothing is lost by kills, full disks, damaged and hostile checkpoints, or Ctrl-C."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_killed_runs_go_on_as_if_nothing_had_been(tmp_path) -> None:
 
 
 def fill_up_after(monkeypatch, room: int) -> None:
-    """A disk with room for so many bytes: what does not fit is written in part."""
+    """Simulate a disk with room for so many bytes. What does not fit is written in part."""
     left = [room]
 
     def write(file, content):

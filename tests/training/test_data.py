@@ -134,7 +134,8 @@ def test_digits_refuse_what_is_no_picture(shape):
         load_digits(shape)
 
 
-# Of the digits that runs of netspec 0.1 were trained on: such a run is resumed on equal data alone.
+# The checksums of the digits that runs of netspec 0.1 were trained on. Such a run is only resumed
+# on equal data.
 @pytest.mark.parametrize(
     ("shape", "sha256"),
     [
@@ -277,7 +278,7 @@ def test_gzip_bomb_is_not_unpacked(tmp_path):
 
 
 def old_pickle(count: int) -> bytes:
-    """A batch as Python 2 wrote the official ones: str for bytes, protocol 2."""
+    """Return a batch as Python 2 wrote the official ones: with str for bytes, in protocol 2."""
     pixels = (np.arange(count * 3072) % 251).astype(np.uint8).tobytes()
 
     def text(value: bytes) -> bytes:
@@ -315,7 +316,7 @@ def test_cifar_batches_are_read(tmp_path, content):
 
 
 class Calls:
-    """Pickles as a call."""
+    """An object whose pickle is a call."""
 
     def __init__(self, function, *arguments):
         self.call = (function, arguments)
@@ -415,7 +416,7 @@ def test_archive_is_unpacked_by_expected_names_only(tmp_path):
 
 @pytest.fixture
 def server(tmp_path):
-    """A folder, and the address under which this machine serves it."""
+    """Return a folder, and the address at which this machine serves it."""
     folder = tmp_path / "served"
     folder.mkdir()
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
@@ -553,6 +554,6 @@ def test_real_files_are_read(real):
     assert mnist.y_train[:5].tolist() == [5, 0, 4, 1, 9]
     assert cifar10.x_train.shape == (50000, 3, 32, 32)
     assert np.bincount(cifar10.y_train).tolist() == [5000] * 10
-    # The channel means everyone uses for CIFAR-10: 0.4914, 0.4822, 0.4465.
+    # The channel means that everyone uses for CIFAR-10: 0.4914, 0.4822, 0.4465.
     means = cifar10.x_train[:, :, ::2, ::2].mean(axis=(0, 2, 3)) / 255
     assert np.allclose(means, [0.4914, 0.4822, 0.4465], atol=2e-3)

@@ -1,4 +1,4 @@
-"""Data that are legal or nearly so, and what is said of them: labels, pixels, folders, order, heads."""
+"""Suspicious data, and the messages about them: labels, pixels, folders, order, last layers."""
 
 from __future__ import annotations
 

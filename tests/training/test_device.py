@@ -1,6 +1,6 @@
-"""Training on a device: the same tests on the CPU and, marked `cuda`, on a GPU where there is one.
+"""Training on a device: the same tests run on the CPU and, marked `cuda`, on a GPU if there is one.
 
-So that on a GPU nothing but the device is new. `benchmarks/gpu.py` runs those marked `cuda`.
+So only the device is new on a GPU. `benchmarks/gpu.py` runs the tests that are marked `cuda`.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ OPTIONS = {
 
 @pytest.fixture(autouse=True)
 def _exact_float32():
-    """TF32 has ten bits: losses are compared without it."""
+    """TF32 has ten bits, so losses are compared without it."""
     before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
     threads = torch.get_num_threads()
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
@@ -125,7 +125,7 @@ def test_a_resumed_run_is_the_run(run: Run, write, tmp_path, device):
     whole, halves = (load_weights(folder / "weights.safetensors").tensors for folder in folders)
     assert whole.keys() == halves.keys()
     for name, tensor in whole.items():
-        # On a GPU sums may come in another order.
+        # On a GPU sums may be added in another order.
         np.testing.assert_allclose(
             halves[name], tensor, rtol=0, atol=0 if device == "cpu" else 1e-4
         )
@@ -162,7 +162,7 @@ print(worst < 1e-9, total.tolist())
 
 @on_devices
 def test_distributed_data_parallel_has_the_gradients_of_one_process(write, tmp_path, device):
-    """On one device: NCCL takes each device once."""
+    """It runs on one device, because NCCL uses each device only once."""
     if not torch.distributed.is_available():
         pytest.skip("this PyTorch is not distributed")
     (tmp_path / "script.py").write_text(DDP)

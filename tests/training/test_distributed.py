@@ -1,4 +1,4 @@
-"""Several processes on one machine, for real: the losses of one process, and an end without mess."""
+"""Several real processes on one machine: they give the losses of one process, and end cleanly."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ torch = pytest.importorskip("torch")
 if not torch.distributed.is_available():
     pytest.skip("this PyTorch is not distributed", allow_module_level=True)
 
-# Trains as `netspec train torch` does, with what only Python's interface shows printed.
+# This trains like `netspec train torch`, and prints what only Python's interface shows.
 SCRIPT = """
 import json, sys
 import torch
@@ -105,7 +105,7 @@ sys.exit(held)
 
 
 def test_no_thread_holds_a_tensor_that_python_drops(tmp_path):
-    """One that does would abort the process if it came to drop the tensor at the very end."""
+    """A thread that does would abort the process if it dropped the tensor at the very end."""
     (tmp_path / "script.py").write_text(HELD)
     command = torchrun(2, tmp_path / "script.py")
     done = subprocess.run(command, check=False, cwd=ROOT, env=environment(), timeout=300)
@@ -134,7 +134,7 @@ def test_two_processes_have_the_losses_of_one(tmp_path):
 
 
 def children(pid: int) -> set[int]:
-    """The processes below this one, all the way down."""
+    """Return all processes below this one, however deep."""
     parents = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):

@@ -35,7 +35,7 @@ def model_of(target: str) -> Any:
 
 
 class Counting:
-    """A model whose accuracies are counted, by the images that they are of."""
+    """A model that counts how often accuracies are measured, by the images that they are of."""
 
     def __init__(self, model: Any) -> None:
         self.model = model
@@ -227,7 +227,7 @@ def test_without_test_images_the_result_is_the_training_accuracy(run: Run, net) 
     np.save("d/y_train.npy", np.arange(40) % 10)
     finished = run("train", net, "--data", "./d", "--epochs", 2, "--eval-every", 0, "--out", "a")
     assert finished.out.startswith("train accuracy "), finished.err
-    # A run that is longer than it is asked to be now has a result all the same.
+    # A run that is already longer than it is now asked to be still has a result.
     run("train", net, "--data", "./d", "--epochs", 5, "--eval-every", 4, "--out", "b")
     lines = Path("b/metrics.jsonl").read_text().splitlines()
     assert "train" in json.loads(lines[-1])

@@ -1,4 +1,6 @@
-"""Run folders from elsewhere: what is written stays in them, and nobody waits for what is no file."""
+"""Run folders from elsewhere: nothing is written outside of them, and reading never waits for a
+special file.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,7 @@ def few_threads(monkeypatch):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Path:
-    """A run that can go on, made once."""
+    """A run that can be resumed, made once."""
     from netspec.cli import main
 
     def run(*arguments: object) -> Finished:
@@ -105,7 +107,7 @@ def test_a_checkpoint_that_says_there_were_no_metrics_shortens_nothing_else(
 
 
 def test_what_becomes_a_link_later_is_not_followed(tmp_path: Path) -> None:
-    """The checks come first; a link that is put there afterwards finds no one who follows it."""
+    """The checks come first, but a link that is put there afterwards is not followed either."""
     (tmp_path / "thesis").write_text("mine")
     for name in (NAME, "log.txt"):
         (tmp_path / name).symlink_to("thesis")

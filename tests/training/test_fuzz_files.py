@@ -1,4 +1,4 @@
-"""A slice of the fuzzer of files; `python -m tests.helpers.fuzz_files` is the whole of it."""
+"""A short run of the fuzzer of files; `python -m tests.helpers.fuzz_files` runs it fully."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.helpers.fuzz_core import ROOT
     ("seconds", "seed"), [(8, 1), pytest.param(30, 2, marks=pytest.mark.heavy)]
 )
 def test_files_of_all_kinds_are_fuzzed(tmp_path, seconds, seed) -> None:
-    """In a process of its own, so that its memory is measured alone."""
+    """It runs in a process of its own, so that only its memory is measured."""
     pytest.importorskip("PIL")
     command = [sys.executable, "-m", "tests.helpers.fuzz_files", "--worker"]
     command += ["--seconds", str(seconds), "--seed", str(seed), "--out", str(tmp_path / "found")]

@@ -1,4 +1,4 @@
-"""Files made to take memory or time, or to be read otherwise than they were checked: ordinary errors."""
+"""Files made to take memory or time, or to be read differently than checked, give ordinary errors."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from tests.helpers.bounds import MEGABYTES, SECONDS, within_bounds
 
 @contextlib.contextmanager
 def refused(code: str, part: str = "", megabytes: int = MEGABYTES):
-    """An ordinary error of this code, soon and without much memory."""
+    """Expect an ordinary error with this code, soon and without much memory."""
     start = time.process_time()
     with (
         pytest.raises(NetspecError, match=rf"(?s)\[{code}\].*{part}") as caught,
@@ -70,7 +70,7 @@ BYTE = b"cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R"
 BIG = b"\x8a\xff" + b"\x7f" * 255  # a number of 2,040 bits
 
 PICKLES = {
-    # One text in the memo, and calls that make bytes of it, each kept.
+    # One text in the memo, and many calls that make bytes of it, which are all kept.
     "copies by encode": (
         b"\x80\x02](" + TEXT + b"q\x01" + (ENCODE + b"h\x01U\x06latin1\x86R") * 12_000 + b"e.",
         "more bytes than it has",
@@ -88,7 +88,7 @@ PICKLES = {
         b"\x80\x02" + ARRAY + b"(K\x01(" + b"K\x01" * 200_000 + b"t" + BYTE + b"\x89U\x01atb.",
         "not the shape",
     ),
-    # A name of which the text would be 2^60 characters long.
+    # A name whose text would have 2^60 characters.
     "a name that doubles": (
         b"\x80\x04" + b"X\x01\x00\x00\x00a" + b"q\x00h\x00\x86" * 60 + b"\x8c\x01b\x93.", "not a string",
     ),
@@ -162,7 +162,7 @@ def test_a_recipe_is_written_with_any_character() -> None:
     again = check_recipe(Source("recipe.toml", written))
     assert (again.values["data"], again.values["freeze"]) == (odd, [odd])
     assert again.arguments["word"] == odd
-    # What is no text at all cannot be said in TOML; the rest of the recipe can.
+    # TOML cannot express bytes that are not text; the rest of the recipe is written.
     written = recipe_text({"data": "a\udcff", "epochs": 3}, {})
     assert dict(check_recipe(Source("recipe.toml", written)).values) == {"epochs": 3}
     assert "# not UTF-8: data" in written
@@ -234,7 +234,7 @@ def test_the_sound_tensor_of_these_tests_is_read(tmp_path) -> None:
 
 
 def test_tensors_that_share_their_numbers_are_converted_once(tmp_path) -> None:
-    """1,000 views of one storage are not 1,000 copies, and 1,000 different ones are refused."""
+    """1,000 views of one storage are not copied 1,000 times, and 1,000 different ones are rejected."""
     count = 1_000_000
     number = b"J" + struct.pack("<i", count)
 
@@ -346,7 +346,7 @@ def test_a_checkpoint_is_read_as_pytorch_reads_it(tmp_path, zipped, protocol) ->
 
 
 class Args:
-    """Stands for what training scripts save besides: it is not made."""
+    """A class that training scripts save besides weights. It must not be instantiated."""
 
 
 def test_a_whole_model_is_told_from_its_state(tmp_path) -> None:
@@ -381,7 +381,7 @@ def test_the_sound_archive_of_these_tests_is_read(tmp_path) -> None:
 
 
 def test_the_member_that_is_read_is_the_one_that_was_checked(tmp_path) -> None:
-    """numpy.load prefers a member without the suffix, whatever the header of the other says."""
+    """numpy.load prefers a member without the suffix, whatever the header of the other one says."""
     path = tmp_path / "a.npz"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr("x_train", npy("(40000000,)", bytes(160_000_000)))
@@ -428,7 +428,7 @@ def test_a_member_takes_no_memory_before_it_is_sound(tmp_path, monkeypatch, name
 
 
 def test_other_compressions_are_refused(tmp_path) -> None:
-    """LZMA's decompressor takes the memory that the file asks for."""
+    """LZMA's decompressor allocates the memory that the file asks for."""
     with refused("data/bad-file", "not deflated"):
         load(npz(tmp_path / "a.npz", {}, zipfile.ZIP_LZMA))
 
@@ -472,7 +472,7 @@ def idx(*sizes: int) -> bytes:
 
 
 def test_labels_of_idx_are_few(tmp_path) -> None:
-    """Eight bytes are made of each."""
+    """Each label becomes eight bytes."""
     path = tmp_path / "labels.gz"
     path.write_bytes(gzip.compress(idx(40_000_000) + bytes(40_000_000), 1))
     with refused("data/bad-file", "not a sensible size", megabytes=80):
@@ -528,7 +528,7 @@ def test_a_png_file_of_many_parts_is_refused(tmp_path, name) -> None:
 
 
 def test_a_jpeg_file_of_many_scans_is_refused(tmp_path) -> None:
-    """A scan of some bytes goes over all pixels again."""
+    """A scan of a few bytes decodes all pixels again."""
     image = pytest.importorskip("PIL.Image")
     buffer, path = io.BytesIO(), tmp_path / "a.jpg"
     image.new("RGB", (2000, 2000)).save(buffer, "JPEG", progressive=True)

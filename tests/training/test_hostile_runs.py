@@ -1,4 +1,4 @@
-"""Checkpoints and weights that anybody may have made: an ordinary error, and no code is run."""
+"""Untrusted checkpoints and weights give an ordinary error, and no code is run."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def raw(header: object, length: int | None = None) -> bytes:
 
 
 def sparse(path: Path) -> None:
-    """A file that claims 2^40 numbers, and is as long as that on the disk's word."""
+    """Make a sparse file that claims 2^40 numbers, and has that length."""
     size = 1 << 42
     entry = {"a": {"dtype": "F32", "shape": [size // 4], "data_offsets": [0, size]}}
     path.write_bytes(raw(entry))
@@ -90,7 +90,7 @@ def test_a_hostile_file_is_no_checkpoint_and_no_weights(tmp_path, monkeypatch, n
 
 
 def changed(halfway: Path, tensors=None, drop=(), **state) -> None:
-    """Save the last checkpoint with other content and a checksum that fits."""
+    """Save the last checkpoint with other content and a correct checksum."""
     path = halfway / "checkpoints" / LAST
     before = load_checkpoint(path)
     kept = {name: t for name, t in before.tensors.items() if name not in drop}

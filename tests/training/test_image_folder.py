@@ -1,4 +1,4 @@
-"""Data sets on disk: folders of pictures, arrays that stay in their files, batches made ahead."""
+"""Data sets on disk: folders of pictures, memory-mapped arrays, batches that are made ahead."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_a_folder_of_pictures_is_a_data_set(tmp_path):
     assert data.x_train.shape == (36, 3, 8, 8)
     assert data.x_train.dtype == np.uint8
     assert data.y_test.tolist() == [0] * 4 + [1] * 4 + [2] * 4
-    # Whoever holds out the last images holds out some of every class.
+    # The last images contain some of every class, so holding them out is possible.
     assert set(data.y_train[-12:]) == {0, 1, 2}
     again = netspec.load_data(str(tmp_path / "pets"))
     assert np.array_equal(data.x_train, again.x_train)
@@ -122,7 +122,7 @@ def test_pictures_that_are_refused(tmp_path):
     image.fromarray(np.zeros((4, 4), np.uint16)).save(deep)
     with fails("data/bad-file", "8 bits"):
         read_picture(deep)
-    other = tmp_path / "other.png"  # Pillow could read it, by one of its many other readers
+    other = tmp_path / "other.png"  # Pillow could read it with another of its readers
     image.new("L", (4, 4)).save(other, format="GIF")
     with fails("data/bad-file", "not a valid PNG"):
         read_picture(other)

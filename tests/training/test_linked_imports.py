@@ -1,4 +1,6 @@
-"""Imports through links: a run keeps the files that were meant, below its folder, and can go on."""
+"""Imports through symbolic links: a run keeps the files that were meant in its folder, and can be
+resumed.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,7 @@ def put(name: str, text: str) -> None:
 
 
 def train(run: Run, main: str) -> dict[str, str]:
-    """The files of the net in the run that a training keeps, once it went on."""
+    """Train and resume a run, and return the net's files that it keeps."""
     finished = run("train", "numpy", main, *SHORT)
     assert finished.code == 0, finished.err
     on = run("train", "--resume", "run", "--epochs", 2)
@@ -52,7 +54,7 @@ def train(run: Run, main: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("main", ["m.net", "./m.net", "{project}/m.net", "../project/m.net"])
 def test_dots_behind_a_link_lead_to_nothing_of_the_users(run: Run, tmp_path, main: str) -> None:
-    """Lexically the import is above the folder; by the link it is in it."""
+    """By its text the import leads above the folder, and through the link it stays inside."""
     Path("a/b/c/d").mkdir(parents=True)
     Path("k").symlink_to("a/b/c/d")
     put("mine.net", HEAD)
@@ -112,7 +114,7 @@ def test_a_link_to_a_name_that_no_import_can_have_is_refused(target: str) -> Non
 def test_what_becomes_a_link_once_it_was_checked_is_not_read(
     project: Path, monkeypatch: pytest.MonkeyPatch, swapped: str
 ) -> None:
-    """Another process puts a link in the place of a file or a folder, right before it is opened."""
+    """Another process replaces a file or a folder by a link, right before it is opened."""
     put("../outside/x.net", HEAD.replace("linear(10)", "linear(13)"))
     put("lib/x.net", HEAD)
     put("m.net", MAIN.format(path="lib/x.net"))

@@ -1,4 +1,4 @@
-"""How pictures come to a net: resized and cut, normalised by statistics, as torchvision does it."""
+"""How pictures are prepared for a net: resized, cropped and normalised as torchvision does it."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ def test_a_run_prepares_pictures_as_in_its_training(
     for verb in (("doctor", "t.net", "--data", "./pets", "--resize-shorter", 18, *how),
                  ("gradcheck", "a", "--backend", "numpy", "--directions", 2)):  # fmt: skip
         assert run(*verb).code in (0, 1)
-    # Another way is said, and taken.
+    # Another preparation is reported, and used.
     other = run("predict", "a", "pets/dog/1.png", "--resize", "--normalize", "unit")
     assert other.code == 0
     assert "note: --normalize unit: a was trained with" in other.err
@@ -231,7 +231,7 @@ def test_weights_of_torchvision_see_what_they_were_trained_on(
     assert found.code == 0, found.err
     for one in json.loads(found.out)[0]["classes"]:
         assert one["probability"] == pytest.approx(expected[one["class"]], abs=1e-5)
-    # Without a word on the pictures there is one about them.
+    # Without an option for the preparation there is a note about it.
     plain = run("predict", "zoo/resnet18", "--set", "size=32", "--set", "classes=20",
                 "--weights", "r.pth", "--resize", path)  # fmt: skip
     assert "imagenet for torchvision's weights" in plain.err

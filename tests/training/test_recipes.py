@@ -1,4 +1,4 @@
-"""Recipes: what they may say, where a mistake in one stands, and who has the last word."""
+"""Recipes: what they may contain, where their mistakes are located, and which setting wins."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def resolved(text: str = "", **given):
 
 
 def errors(text: str) -> list[tuple[str, str, str]]:
-    """The code, the place and the underlined text of every error."""
+    """Return the code, the place and the underlined text of every error."""
     try:
         resolve({}, check(text))
     except NetspecError as error:
@@ -300,7 +300,9 @@ def test_a_recipe_that_is_wrong_ends_it(run: Run, net, write: Write) -> None:
     ],
 )  # fmt: skip
 def test_values_of_options_are_of_their_kind(name: str, value: object, right: bool) -> None:
-    """The kinds are those of the language's attributes, but 3.0 is no whole number in a recipe."""
+    """Options have the kinds of the language's attributes, except that 3.0 is not a whole number in
+    a recipe.
+    """
     wrong = problem(OPTIONS[name].kind, value)
     assert (wrong is None) == right
     if wrong is not None:

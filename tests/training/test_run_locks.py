@@ -1,4 +1,6 @@
-"""Several processes and one run folder: each new run has a folder of its own, each run one process."""
+"""Several processes and one folder: each new run gets a folder of its own, and each run one
+process.
+"""
 
 from __future__ import annotations
 

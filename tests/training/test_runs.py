@@ -1,4 +1,4 @@
-"""Runs that are kept: what is in their folder, and going on as if they had never stopped."""
+"""Runs that are kept: the contents of their folder, and resuming as if they had never stopped."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.conftest import Run
 from tests.helpers.errors import fails
 from tests.helpers.killing import NET, send, stop_after, without_times
 
-# Small, and yet with whatever has a state; seven steps an epoch.
+# Small, but with everything that has state. There are seven steps in an epoch.
 SHORT = (
     "--data", "digits", "--epochs", 2, "--batch", 32, "--train-limit", 200, "--val", 40,
     "--checkpoint-every", 3, "--log-every", 4, "--augment", "crop",
@@ -84,7 +84,7 @@ def test_a_run_keeps_all_that_it_was(run: Run, tmp_path, monkeypatch) -> None:
     log = (folder / "log.txt").read_text()
     assert "200 training images" not in log
     assert "epoch 2/2  loss" in log
-    # The copy is enough to go on, and the weights are a file like any other.
+    # The run's copy is enough to continue, and the weights are an ordinary file.
     Path("nets/a.net").unlink()
     assert run("train", "--resume", folder).code == 0
     assert netspec.load_weights(folder / "weights.safetensors").normalization is not None
@@ -187,7 +187,7 @@ def test_a_run_that_is_over_can_go_on_for_longer(run: Run, net, tmp_path) -> Non
     assert [line["epoch"] for line in read_metrics(out) if line["kind"] == "epoch"] == [1, 2, 3]
     assert json.loads((out / FACTS).read_text())["options"]["lr"] == 1e-3
     assert "lr = 0.001" in (out / "recipe.toml").read_text()
-    # What it went on with is its own now.
+    # The settings that it was resumed with are now its own.
     assert "differs" not in run("train", "--resume", out).err
 
 
@@ -366,7 +366,7 @@ def test_tensorboard_that_is_not_there(run: Run, net, tmp_path, monkeypatch) -> 
 
 
 def test_the_log_leaves_no_handler_behind_and_warnings_are_marked(capsys):
-    """Two runs in one process: each line is said once, and loggers are as they were."""
+    """With two runs in one process each line is printed once, and loggers are restored."""
     import logging
 
     from netspec.cli.train_log import training_log

@@ -1,4 +1,4 @@
-"""What a run cannot do: more memory than there is, and a loss that is no number."""
+"""The limits of a run: more memory than there is, and a loss that is not a number."""
 
 from __future__ import annotations
 

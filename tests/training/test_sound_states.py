@@ -1,4 +1,4 @@
-"""What a run leaves behind is sound: no numbers that are not finite, and nothing trained is lost."""
+"""What a run leaves behind is valid: all numbers are finite, and no training is lost."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def backend_of(target: str) -> Any:
 
 
 def overflow_in(monkeypatch: pytest.MonkeyPatch, target: str, number: int, name: str) -> None:
-    """A step whose loss is finite, and what it makes of the weights is not."""
+    """Make a step whose loss is finite, but after which the weights are not."""
     backend = backend_of(target)
     step, taken = backend.step, [0]
 
@@ -89,7 +89,9 @@ def test_a_last_step_that_overflows_leaves_the_weights_file(
 def test_a_state_that_is_not_finite_is_no_checkpoint(
     run: Run, net: Path, monkeypatch: pytest.MonkeyPatch, target: str, step: int, kept: int
 ) -> None:
-    """At a checkpoint, right before one, at the end of an epoch, and in the last step."""
+    """The overflow comes at a checkpoint, right before one, at the end of an epoch, and in the last
+    step.
+    """
     with monkeypatch.context() as patch:
         overflow_in(patch, target, step, "conv1.weight")
         finished = run("train", target, net, *SHORT, "--out", "run")
@@ -126,7 +128,7 @@ def test_fit_leaves_a_sound_file_too(net: Path, monkeypatch: pytest.MonkeyPatch)
     netspec.fit(model, data, epochs=1, out="w.safetensors")
     before = Path("w.safetensors").read_bytes()
     with pytest.raises(NetspecError, match=r"not finite|holds .* infinite"):
-        # The loss of the one step is that of the weights before it.
+        # The loss of the single step is that of the weights before it.
         netspec.fit(model, data, epochs=1, batch=64, lr=1e39, optimizer="sgd", out="w.safetensors")
     assert Path("w.safetensors").read_bytes() == before
 
@@ -155,7 +157,7 @@ def test_weights_of_a_run_whose_folder_is_removed_are_saved_elsewhere(
         finished = run("train", target, net, *SHORT, "--out", out)
     assert finished.code == 1
     assert "error[output/unwritable]: cannot write deep/" in finished.err
-    assert "--resume" not in finished.err  # nothing is there to go on from
+    assert "--resume" not in finished.err  # there is nothing to resume
     (saved,) = Path().glob("netspec-weights-*.safetensors")
     assert f"are saved in {saved.resolve()}" in finished.err
     assert run("eval", net, "--weights", saved, "--data", "digits").code == 0

@@ -23,7 +23,7 @@ from netspec.runtime.models.torch_build import build_module  # noqa: E402
 from tests.helpers.errors import fails  # noqa: E402
 
 CPU = torch.device("cpu")
-# Every parameter, buffer and way of sharing that training treats in a way of its own.
+# Every parameter, buffer and kind of sharing that training treats differently.
 TINY = """
 net Tiny(classes = 4) {
     input image: [3, 8, 8]
@@ -46,7 +46,7 @@ def few_threads():
 
 
 def made(count=96, shape=(3, 8, 8), classes=4, tests=16, seed=0):
-    """Pictures that can be told apart: each class is brighter in a place of its own."""
+    """Make pictures that can be learnt: each class is brighter in a place of its own."""
     rng = np.random.default_rng(seed)
     x = rng.integers(0, 150, (count + tests, *shape)).astype(np.uint8)
     y = rng.integers(0, classes, count + tests)
@@ -56,7 +56,7 @@ def made(count=96, shape=(3, 8, 8), classes=4, tests=16, seed=0):
 
 
 def both(net, dtype="float32", seed=0, **execution):
-    """The net in NumPy and in PyTorch, with the same initial weights."""
+    """Return the net in NumPy and in PyTorch, with the same initial weights."""
     module = build_module(net, dtype=dtype, seed=seed)
     theirs = TorchModel(net.graph, module, Execution(CPU, **execution))
     return net.compile("numpy", dtype=dtype, seed=seed), theirs

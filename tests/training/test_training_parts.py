@@ -125,7 +125,7 @@ def test_loss_names_and_options():
 
 
 def run_five_steps(name, dtype=np.float64, size=7, **options):
-    """Parameters after five steps down fixed gradients; odd steps use another rate."""
+    """Return the parameters after five steps with fixed gradients. Odd steps use another rate."""
     generator = np.random.default_rng(1)
     p = generator.normal(size=size).astype(dtype)
     gradients = generator.normal(size=(5, size)).astype(dtype)
@@ -183,7 +183,7 @@ def test_clipping_is_pytorchs():
 
 
 def by_the_formula(name, p, gradients, lrs):
-    """The update rules as textbooks print them, for machines without torch."""
+    """Apply the update rules as textbooks print them, for machines without torch."""
     p, v, m = p.copy(), np.zeros_like(p), np.zeros_like(p)
     for t, (g, lr) in enumerate(zip(gradients, lrs, strict=True), 1):
         if name == "sgd":
@@ -317,7 +317,7 @@ def test_schedule_errors():
 
 
 class LinearSoftmax:
-    """scores = x W + b, with dropout's kind of randomness left out."""
+    """scores = x W + b, without randomness such as dropout's."""
 
     def __init__(self, input_shape, classes, dtype=np.float32):
         self.input_shape, self.classes, self.dtype = input_shape, classes, np.dtype(dtype)

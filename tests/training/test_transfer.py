@@ -1,4 +1,4 @@
-"""Weights to start from, and what stays as it is: transfer learning with both backends."""
+"""Transfer learning with both backends: initial weights from a file, and frozen parameters."""
 
 from __future__ import annotations
 
@@ -244,7 +244,7 @@ def test_a_pattern_that_matches_nothing_says_what_was_meant():
 
 
 class Scripted:
-    """A backend's model whose validation accuracies are written down."""
+    """A backend's model with prescribed validation accuracies."""
 
     def __init__(self, model, accuracies):
         self.model, self.accuracies = model, iter(accuracies)

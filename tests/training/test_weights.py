@@ -1,4 +1,4 @@
-"""Weights files: what is saved comes back, and a hostile file is an ordinary error."""
+"""Weights files: what is saved is read back, and a hostile file gives an ordinary error."""
 
 from __future__ import annotations
 

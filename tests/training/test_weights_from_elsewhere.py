@@ -1,4 +1,4 @@
-"""Weights as other programs keep them: nested, prefixed, in shards, in half precision."""
+"""Weights as other programs store them: nested, prefixed, in shards, in half precision."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ State = dict[str, NDArray[Any]]
 
 @pytest.fixture
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> State:
-    """The state of the net in `t.net`, as a program of others has it: exact in half precision too."""
+    """Return the state of the net in `t.net` as another program has it: exact also in half
+    precision.
+    """
     monkeypatch.chdir(tmp_path)
     Path("t.net").write_text(NET, "utf-8")
     drawn = netspec.load("t.net").compile(seed=3).state_dict()
@@ -43,7 +45,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> State:
 
 
 def loads(path: str | Path, state: State) -> None:
-    """A file's tensors load strictly, and are these."""
+    """Check that a file's tensors load strictly, and have these values."""
     model = netspec.load("t.net").compile()
     model.load_state_dict(load_weights(path).tensors)
     found = model.state_dict()
@@ -135,7 +137,7 @@ def bfloat16_bytes(array: NDArray[Any]) -> bytes:
 
 
 def safetensors_of(state: State, dtype: str) -> bytes:
-    """A file with all floating-point numbers stored as this type."""
+    """Return a file with all floating-point numbers stored as this type."""
     header: dict[str, object] = {}
     data = b""
     for name, array in state.items():
@@ -152,7 +154,7 @@ def safetensors_of(state: State, dtype: str) -> bytes:
 
 @pytest.mark.parametrize("length", [*range(0x60, 0x90), 0x504B, 0x4B50])
 def test_the_length_of_a_header_is_not_taken_for_another_format(state: State, length: int) -> None:
-    """Its first byte may be that of a pickle, of an archive or of JSON."""
+    """The first byte of the header's length may be that of a pickle, of an archive or of JSON."""
     text = json.dumps({"a": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}}).encode()
     Path("w").write_bytes(struct.pack("<Q", length) + text.ljust(length) + b"\x05")
     assert load_weights("w").tensors["a"].tolist() == [5]

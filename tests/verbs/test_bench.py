@@ -1,4 +1,4 @@
-"""`netspec bench FILE`: peers in alternation, the same answer of each, and what is said of it."""
+"""`netspec bench FILE`: peers take turns, give the same answer, and are reported."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from netspec.tools.bench.timing import Round, ratio, time_round, turns
 from netspec.tools.bench.worker import PeerError, Worker
 from tests.conftest import ROOT, Run, Write
 
-# Everything that the peers without PyTorch have a function for.
+# Everything for which the peers without PyTorch have a function.
 MIXED = """
 net Mixed {
     input image: [3, 9, 10]
@@ -47,7 +47,7 @@ net Flat {
 
 @pytest.fixture(autouse=True)
 def threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A peer in this process sets the number of threads; the next test has its own."""
+    """A peer in this process sets the number of threads, which the next test must not see."""
     monkeypatch.setattr(parallel, "_threads", parallel._threads)
 
 
@@ -126,7 +126,7 @@ def test_flops_of_a_step() -> None:
     graph = netspec.loads(FLAT).graph
     conv, linear = 3 * 2 * 9 * 64, 4 * 48
     assert step_flops(graph, 5, train=False) == 2 * 5 * (conv + linear)
-    # Nobody wants the gradient of the image.
+    # The gradient of the image is not computed.
     assert step_flops(graph, 5, train=True) == 2 * 5 * (2 * conv + 3 * linear)
 
 

@@ -368,7 +368,7 @@ def test_a_closed_pipe_ends_it_quietly(networks: Path) -> None:
 def test_a_path_with_a_nul_is_an_ordinary_error(
     run: Run, networks: Path, command: list[str]
 ) -> None:
-    """A shell gives none; who calls `main`, or `netspec.load`, may."""
+    """A shell cannot pass one, but a caller of `main` or `netspec.load` can."""
     finished = run(*(word.format(networks / "lenet.net") for word in command))
     assert finished.code == 1
     assert "null byte" in finished.err
@@ -387,7 +387,7 @@ def test_a_path_with_a_nul_is_an_ordinary_error(
     ],
 )  # fmt: skip
 def test_closed_streams_end_nothing(tmp_path: Path, command: str, code: int, closed: str) -> None:
-    """And what is printed does not go into a file that was opened in their place."""
+    """Output must also not go into a file that was opened in place of a closed stream."""
     (tmp_path / "good.net").write_text("net A() {\n input x: [3]\n output x -> linear(2)\n}\n")
     (tmp_path / "tiny.net").write_text(
         "net B() {\n input x: [1, 8, 8]\n output x -> flatten -> linear(10)\n}\n"

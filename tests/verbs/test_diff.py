@@ -1,4 +1,4 @@
-"""`netspec diff`: what is matched with what, what is told of it, and exit codes."""
+"""`netspec diff`: which layers are matched, what is reported, and exit codes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def compared(before: str, after: str, **arguments: Any) -> GraphDiff:
 
 
 def told(comparison: GraphDiff) -> list[tuple[str, str]]:
-    """What is not the same."""
+    """Return the changes that are not `same`."""
     return [(c.kind, c.name) for c in comparison.changes if c.kind != "same"]
 
 
@@ -302,7 +302,7 @@ def test_nets_that_differ_in_one_thing_are_not_equal(name: str) -> None:
 
 
 def test_every_attribute_and_every_rule_is_compared() -> None:
-    """The ops' own examples: two of one op on the same inputs never compare equal."""
+    """Two different examples of one op on the same inputs never compare equal."""
     for op in registry().values():
         by_inputs: dict[object, list[str]] = {}
         for example in op.examples:
@@ -374,7 +374,7 @@ def git(folder: Path, *arguments: str) -> None:
 
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A repository with two commits: a net that imports a block, and the block changed."""
+    """Make a repository with two commits: a net that imports a block, and the block changed."""
     if shutil.which("git") is None:
         pytest.skip("Git is not installed")
     (tmp_path / "nets" / "lib").mkdir(parents=True)
@@ -432,7 +432,7 @@ def test_revisions_that_are_none(run: Run, repository: Path, name: str) -> None:
 
 
 def test_a_repository_runs_no_command_of_its_own(run: Run, repository: Path) -> None:
-    """Filters and text conversions of an untrusted repository's configuration."""
+    """The configuration of an untrusted repository may have filters and text conversions."""
     marker = repository / "ran"
     for key in (
         "diff.x.textconv",

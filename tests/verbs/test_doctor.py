@@ -1,4 +1,4 @@
-"""`netspec doctor`: sound nets are green, and what ails sick ones is said."""
+"""`netspec doctor`: good nets pass, and the problems of others are reported."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def finding(report, name):
     ("net", "options"),
     [
         ("lenet", []),
-        # Smaller than they are, so that this takes seconds; and on data that are always there.
+        # These are made smaller, so that this takes seconds, and use data that are always there.
         ("threelayer", ["--set", "filters=8", "--set", "hidden=50", "--data", "digits"]),
         ("resnet", ["--set", "depth=8", "--set", "width=4", "--data", "digits", "--batch", "16"]),
     ],
@@ -147,11 +147,11 @@ def test_units_that_are_dead(data):
     found = finding(report, "dead units")
     assert (found.verdict, found.numbers["relu2"]) == ("bad", 1.0)
     assert found.where.endswith(":3:91")
-    assert "gradients" in bad(report)  # none gets past them
+    assert "gradients" in bad(report)  # no gradient passes dead units
 
 
 def test_a_loss_that_is_too_good(data, monkeypatch):
-    # A net cannot be written down that knows the labels; a model can be made to.
+    # A file cannot describe a net that knows the labels, so the loss of a model is patched.
     monkeypatch.setattr("netspec.runtime.models.numpy_model.Model.loss", lambda *_, **__: 0.1)
     found = finding(examine(netspec.loads(SOUND), data), "initial loss")
     assert found.verdict == "bad"
@@ -174,7 +174,7 @@ def digits():
 
 
 def test_weights_too_small_for_the_rate(digits):
-    """The run of a course that ends at 10 %: SGD at 0.01 cannot move these weights, Adam can."""
+    """A course's run ends at 10 % accuracy: SGD at 0.01 cannot move these weights, but Adam can."""
     small = lenet("weight = normal(0.01), bias = zeros")
     report = examine(small, digits, optimizer="sgd", lr=0.01)
     assert bad(report) == ["learning rate"]
@@ -233,11 +233,11 @@ def test_all_is_not_well_where_something_is_unsure():
 MORE_SICK = {
     # The mean of a picture does not tell digits apart.
     "blind": ("image -> global_avg_pool -> linear(20) -> relu -> linear(classes)", {}, "small batch"),
-    # Scores between 0 and 1 cannot make the softmax sure.
+    # Scores between 0 and 1 cannot give a confident softmax.
     "squashed": (
         "image -> flatten -> linear(30) -> relu -> linear(classes) -> sigmoid", {}, "small batch"
     ),
-    # One layer's weights drown what the others say.
+    # One layer's large weights drown the results of the others.
     "loud": (
         "image -> conv(4, 3) -> relu -> flatten -> linear(20) -> relu"
         " -> linear(classes, weight = normal(5.0))", {}, "initial loss",

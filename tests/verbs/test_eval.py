@@ -1,4 +1,4 @@
-"""`netspec eval`, and an image folder's way from training to a table."""
+"""`netspec eval`, and an image folder from training to a table of results."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.helpers.labelled_pictures import CLASSES, NET, make_folder, train
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A folder of pictures, the net, and the weights that it was trained to."""
+    """Make a folder of pictures, a net, and trained weights."""
     root = tmp_path_factory.mktemp("trained")
     make_folder(root / "pets")
     (root / "small.net").write_text(NET)

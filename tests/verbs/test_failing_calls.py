@@ -1,4 +1,6 @@
-"""Whatever single call of the system fails, the old file is there or the new one, and it is said."""
+"""Whichever system call fails, either the old or the new file is there, and the failure is
+reported.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,7 @@ TRAIN = "train numpy tiny.net --train-limit 64 --epochs 1 --quiet --no-recipe --
 
 @dataclass(frozen=True)
 class Writer:
-    """A command line that writes, what is there before, and the files that it writes."""
+    """A command line that writes, what exists before it, and the files that it writes."""
 
     command: str
     written: tuple[str, ...]
@@ -49,7 +51,7 @@ WRITERS = {
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the command lines read, made once."""
+    """The files that the command lines read, made once."""
     folder = tmp_path_factory.mktemp("made")
     for name, text in (("tiny", NET), ("crooked", CROOKED), ("wrong", WRONG)):
         (folder / f"{name}.net").write_text(text)
@@ -60,7 +62,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def places(made: Path, folder: Path, writer: Writer) -> Iterator[Path]:
-    """Folders to run a command line in, each as if nobody had been there."""
+    """Yield folders to run a command line in, each in its first state."""
     number = 0
     while True:
         place = folder / str(number)
@@ -74,7 +76,7 @@ def places(made: Path, folder: Path, writer: Writer) -> Iterator[Path]:
 
 
 def held(place: Path, writer: Writer) -> dict[str, bytes | None]:
-    """The files that it writes; None for one that is not there."""
+    """Return the contents of the files that it writes; None for one that does not exist."""
     paths = {name: place / name for name in writer.written}
     return {n: path.read_bytes() if path.exists() else None for n, path in paths.items()}
 
@@ -82,12 +84,12 @@ def held(place: Path, writer: Writer) -> dict[str, bytes | None]:
 def check_each_call(
     run: Run, made: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, every: int
 ) -> int:
-    """Let calls of a command line fail, one at a time; how many there are."""
+    """Let calls of a command line fail, one at a time. Return how many there are."""
     writer = WRITERS[name]
     each = places(made, folder, writer)
     place = next(each)
     monkeypatch.chdir(place)
-    assert run(*writer.command.split()).code == 0  # what is loaded late is loaded
+    assert run(*writer.command.split()).code == 0  # so that late imports are done
     place = next(each)
     monkeypatch.chdir(place)
     old = held(place, writer)
@@ -123,7 +125,7 @@ def check_each_call(
 
 
 def check_run(run: Run, place: Path, about: str) -> None:
-    """A run that something went wrong with is whole or not there."""
+    """Check that a run after a failure is complete, or does not exist."""
     if (place / "again").exists():
         resumed = run("train", "--resume", "again")
         assert resumed.code == 0, f"{about}\n{resumed.err}"
@@ -133,7 +135,7 @@ def check_run(run: Run, place: Path, about: str) -> None:
         assert begun.code == 0, f"{about}\n{begun.err}"
 
 
-# Each call of those that are quick, and of the others too where time does not matter.
+# Every call fails once for the quick ones, and for all of them where time does not matter.
 QUICK = ("numpy", "fmt", "fix", "new")
 CASES = [
     *((name, 1 if name in QUICK else 9) for name in WRITERS),

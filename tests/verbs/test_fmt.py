@@ -1,4 +1,4 @@
-"""The canonical style: what it is, that it is reached from anywhere, and that nothing gets lost."""
+"""The canonical style: what it is, that every layout leads to it, and that nothing is lost."""
 
 from __future__ import annotations
 
@@ -90,9 +90,9 @@ _CONTINUES = re.compile(r"(?:->|[-+*/%<>=!]|(?:else|and|or)$)")
 
 
 def scrambled(text: str, rng: random.Random, comments: bool = False) -> str:
-    """A canonical text with other blanks and line breaks wherever they mean nothing.
+    """Return a canonical text with other blanks and line breaks wherever they have no meaning.
 
-    With `comments`, some are put in as well.
+    With `comments`, comments are inserted as well.
     """
     tokens = list(_TOKEN.finditer(text))
     out = [_blanks(rng) if rng.random() < 0.5 else ""]
@@ -267,7 +267,7 @@ def test_marks_and_the_last_line_end_are_canonical_too(
 
 
 def test_line_endings_are_kept(run: Run, tmp_path: Path) -> None:
-    """Windows and `autocrlf` write CRLF: that is no matter of style."""
+    """Windows and `autocrlf` write CRLF, which is not a matter of style."""
     path = tmp_path / "a.net"
     path.write_bytes(PRETTY.replace("\n", "\r\n").encode())
     finished = run("fmt", "--check", path)

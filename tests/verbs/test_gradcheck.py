@@ -113,7 +113,7 @@ def test_nan_agrees_with_nothing():
 
 
 def test_a_tiny_gradient_of_the_wrong_sign_is_found():
-    """Against 1 it would agree to 1e-7."""
+    """Relative to 1, the two would agree to 1e-7."""
     assert judged((1e-8, -1e-8)) == "failed"
     assert judged((1e-8, 1e-8)) == "ok"
 
@@ -239,7 +239,10 @@ def test_a_saturated_softmax_is_no_wrong_gradient():
 
 
 def test_a_loss_off_by_rounding_is_no_wrong_gradient(monkeypatch):
-    """A deep net's loss can be off by more than the limit; here the limit is below all rounding."""
+    """A deep net's loss can be off by more than the limit.
+
+    Here the limit is below any rounding error.
+    """
     from netspec.tools.gradcheck import run as checking
 
     monkeypatch.setattr(checking, "CLOSE", 1e-300)

@@ -1,4 +1,7 @@
-"""Faults planted in kernels, in formulas and in the plan: each is found, and named with its line."""
+"""Faults are planted in kernels, in formulas and in the plan.
+
+Each is found, and named with its line.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +56,7 @@ FAULTS: dict[str, tuple[Patch, str, str, str]] = {}
 
 
 def fault(layer: str, row: str, code: str = "gradient") -> Callable[[Patch], Patch]:
-    """A fault, the layer that must be named, and a row that must fail."""
+    """Declare a fault: the layer that must be named, and a row that must fail."""
 
     def add(patch: Patch) -> Patch:
         FAULTS[patch.__name__.replace("_", " ")] = (patch, layer, row, code)
@@ -78,7 +81,7 @@ def a_wrong_sign_in_a_kernel(monkeypatch):
 
 @fault("bend", "hidden.weight")
 def a_wrong_sign_in_a_formula(monkeypatch):
-    """The reference and the program agree on it: only differences tell."""
+    """The reference and the program agree on it, so only finite differences find it."""
     tanh = registry()["tanh"]
     sound = tanh.derivatives
     monkeypatch.setattr(tanh, "derivatives", lambda op, y, *x: (-sound(op, y, *x)[0],))
@@ -125,7 +128,7 @@ def a_buffer_of_the_last_step(monkeypatch):
 
 @fault("hidden", "hidden.bias")
 def a_gradient_that_is_added_to(monkeypatch):
-    """To what the last step left there: only the first step is right, by luck."""
+    """It is added to what the last step left there, so only the first step is right, by luck."""
     sound, calls = linear.backward_bias, []
 
     def wrong(dy, dbias):
@@ -192,7 +195,7 @@ def a_batch_norm_that_forgets_the_gradient_of_the_mean(monkeypatch):
 
 @fault("norm", "first.weight")
 def a_batch_norm_whose_formula_forgets_the_gradient_of_the_mean(monkeypatch):
-    """In the reference and in the program alike."""
+    """The mistake is in the reference and in the program."""
     a_batch_norm_that_forgets_the_gradient_of_the_mean(monkeypatch)
     batch_norm = registry()["batch_norm"]
     sound = batch_norm.backward

@@ -1,4 +1,4 @@
-"""Every net that comes with netspec: each parameter's gradient, of the program as it is compiled."""
+"""The gradient of each parameter of every net that comes with netspec, in the compiled program."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import netspec
 
 NETWORKS = Path(__file__).parents[2] / "networks"
 
-# Width and input cut down; ResNet-50 and DenseNet in depth as well.
+# Width and input are reduced; for ResNet-50 and DenseNet also the depth.
 NETS = {
     "lenet": {},
     "threelayer": {"filters": 3, "kernel": 3, "hidden": 7, "weight_scale": 0.1},
@@ -25,8 +25,8 @@ NETS = {
     "zoo/squeezenet1_0": {"width": 0.125, "size": 47},
     "zoo/vgg16": {"width": 0.0625, "size": 32},
 }
-# On 32x32 pictures its last batch norms normalise one number an image. Four of them amplify rounding
-# by hundreds, and differences are good to 1e-6 only; twelve, to 1e-7.
+# On 32x32 pictures its last batch norms normalise one number per image. With four images they
+# amplify rounding by hundreds, and differences are only good to 1e-6; with twelve, to 1e-7.
 BATCH = {"zoo/mobilenet_v2": 12}
 
 
@@ -42,7 +42,7 @@ def assert_proved(report) -> None:
         assert all(score.error <= 1e-7 for score in row.scores.values())
 
 
-# What takes longest. `test_a_net_as_a_whole` moves all parameters of these too, in one direction.
+# These take longest. `test_a_net_as_a_whole` also moves all of their parameters, in one direction.
 HEAVY = ("zoo/mobilenet_v2", "zoo/alexnet")
 
 
@@ -52,7 +52,7 @@ HEAVY = ("zoo/mobilenet_v2", "zoo/alexnet")
 )
 def test_each_parameter_of_a_net(name):
     net = netspec.load(NETWORKS / f"{name}.net", **NETS[name])
-    # One direction moves a whole parameter; the modes take turns where a net has many.
+    # One direction moves a whole parameter. The modes take turns if a net has many parameters.
     many = len(net.graph.parameters) > 20
     report = netspec.gradcheck(
         net, directions=1 if many else 5, whole=False, mode="train" if many else "both",
@@ -73,7 +73,7 @@ def test_a_net_as_a_whole(name):
 
 
 def test_a_three_layer_net_on_small_pictures():
-    """The size of the CS231n notebook's own check."""
+    """It has the size of the CS231n notebook's own check."""
     net = netspec.load(NETWORKS / "threelayer.net", **NETS["threelayer"], size=16)
     assert net.graph.inputs == {"image": (3, 16, 16)}
     assert_proved(netspec.gradcheck(net, elements=20, backend="numpy"))

@@ -1,4 +1,4 @@
-"""Every example of every op, and the courses' sandwiches: each element of each gradient."""
+"""Each element of each gradient, for every example of every op and for the courses' sandwiches."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SANDWICHES = [
     ("linear(5) -> layer_norm -> relu -> dropout(0.4)", ((7,),)),
     ("conv(4, 3, pad = 1) -> group_norm(2) -> silu -> upsample(2)", ((2, 3, 4),)),
 ]
-# Enough that a batch norm of vectors is not at the ends of its range.
+# Large enough that a batch norm of vectors is not at the ends of its range.
 BATCH = 3
 
 

@@ -1,4 +1,4 @@
-"""What programs read of verbs, and what verbs take from them: JSON, CSV, NumPy's numbers, odd weights."""
+"""Output and input of verbs for programs: JSON, CSV, NumPy's numbers, odd weights."""
 
 from __future__ import annotations
 

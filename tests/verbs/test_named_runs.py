@@ -1,4 +1,4 @@
-"""A run in the place of a net: it knows its net, `--set`, data, normalisation, loss and weights."""
+"""A run in place of a net: it knows its net, `--set`, data, normalisation, loss and weights."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ net Small(classes = 10, wide = 4) {
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """A folder with a net, data that are not the default, and a run of them."""
+    """Make a folder with a net, data that are not the default, and a run with them."""
     from netspec.cli import main
 
     root = tmp_path_factory.mktemp("named")
@@ -166,7 +166,7 @@ def test_a_run_without_weights_says_how_to_get_them(folder: Path, run: Run, tmp_
 
 
 def test_a_run_is_computed_in_its_own_precision(tmp_path: Path, run: Run) -> None:
-    """With the run, with its weights alone, and with weights that no run is known of."""
+    """The run is given, or only its weights, or weights whose run is unknown."""
     net, folder, alone = (tmp_path / name for name in ("small.net", "run", "alone.safetensors"))
     net.write_text(NET)
     options = ("--dtype", "float64", "--epochs", 1, "--train-limit", 200, "--quiet")

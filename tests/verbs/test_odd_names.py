@@ -1,4 +1,4 @@
-"""Names of files that are legal and odd: too long, no UTF-8, `.`, links to themselves."""
+"""Legal but odd file names: too long, not UTF-8, `.`, links to themselves."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ net Small(classes = 10) {
 }
 """
 SHORT = ("--epochs", "1", "--train-limit", "32", "--quiet")
-# Bytes that are no text, as Python gives them from a command line.
+# Bytes that are not text, as Python gives them from a command line.
 BYTES = os.fsdecode(b"b\xff\xfe")
 NAMES = [
     "", ".", " ", "loop", "loop/x", "loop.net", "folder.net", "folder.npz", BYTES, f"{BYTES}.net",
@@ -45,7 +45,7 @@ VERBS = [
 
 @pytest.fixture(autouse=True)
 def place(tmp_path, monkeypatch) -> Path:
-    """A net, folders with names of files, and links that lead to themselves."""
+    """Make a net, folders with names of files, and links that lead to themselves."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "net.net").write_text(NET)
     for name in ("folder.net", "folder.npz"):

@@ -1,6 +1,6 @@
-"""Every verb that writes, and every kind of path: nothing is replaced but a regular file.
+"""Every verb that writes, with every kind of path: only regular files are replaced.
 
-All nodes are the test's own, in its own folder.
+The test makes all special files itself, in its own folder.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MENDED = (
     "net tiny() {\n    input image: [1, 8, 8]\n\n    output image -> flatten -> linear(10)\n}\n"
 )
 
-# Every verb that writes a file of a given name, without the name, and how the name must end.
+# Every verb that writes a file of a given name, without that name, and the ending of the name.
 WRITERS = {
     "numpy": ("compile tiny.net --target numpy -o", ".py"),
     "torch": ("compile tiny.net --target torch -o", ".py"),
@@ -33,13 +33,13 @@ WRITERS = {
     "filters": ("plot --filters filters.safetensors -o", ".png"),
     "doctor": ("doctor tiny.net --plot", ".png"),
 }
-# Those that rewrite what they read.
+# The verbs that rewrite what they read.
 REWRITERS = {"fmt": ("fmt", NET), "fix": ("check --strict --fix", MENDED)}
 
 
 @dataclass(frozen=True)
 class Place:
-    """A path of some kind: the name to give, and the file that holds what is written then."""
+    """A path of some kind: the name to give, and the file that is written then."""
 
     name: Path
     written: Path | None
@@ -144,7 +144,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("tiny.net").write_text(NET)
 
     def access(path: os.PathLike[str], mode: int) -> bool:
-        """As an ordinary user finds it, also where the tests are run by root."""
+        """Return what an ordinary user would get, also if the tests run as root."""
         return not mode & os.W_OK or bool(Path(path).stat().st_mode & 0o200)
 
     monkeypatch.setattr(os, "access", access)
@@ -165,7 +165,7 @@ def made_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def command_of(writer: str, made_run: Path) -> list[str]:
-    """The command of a writer, once what it reads is there."""
+    """Return the command of a writer, after making what it reads."""
     if writer in ("curves", "doctor"):
         pytest.importorskip("matplotlib")
     if writer == "curves":
@@ -286,7 +286,7 @@ def test_a_file_that_is_read_only_is_not_mended(run: Run, verb: str) -> None:
 @pytest.mark.parametrize("kind", ["fifo", "socket", "device", "folder", "link to itself", "absent"])
 @pytest.mark.parametrize("verb", ["fmt", "check", "check --fix", "summarize", "recipe"])
 def test_nothing_but_a_regular_file_is_read(run: Run, project: Path, verb: str, kind: str) -> None:
-    """And nobody waits for it: a FIFO without a writer would keep a reader for ever."""
+    """It also does not wait: a FIFO without a writer would keep a reader for ever."""
     path = project / "odd.net"
     if kind == "fifo":
         os.mkfifo(path)
@@ -318,7 +318,7 @@ def test_nothing_but_a_regular_file_is_read(run: Run, project: Path, verb: str, 
 def test_nobody_can_foretell_the_file_that_is_written_first(
     run: Run, project: Path, monkeypatch
 ) -> None:
-    """Links under the names of former times are not followed."""
+    """Links under names that earlier versions used are not followed."""
     kept = project.parent / "kept"
     kept.write_text("mine")
     for name in ("tiny.net", "out.py"):

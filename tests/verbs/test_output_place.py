@@ -27,7 +27,7 @@ block Head x {
 """
 RECIPE = "epochs = 1\n"
 
-# Every verb that writes a file, without the file.
+# Every verb that writes a file, without the file name.
 WRITERS = {
     "numpy": "compile tiny.net --target numpy -o",
     "torch": "compile tiny.net --target torch -o",
@@ -55,7 +55,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run) -> Path:
 
 
 def needs(writer: str, run: Run) -> list[str]:
-    """The command of a writer, once what it reads is there."""
+    """Return the command of a writer, after making what it reads."""
     if writer in PICTURES:
         pytest.importorskip("matplotlib")
     if writer == "curves":
@@ -147,7 +147,7 @@ def test_a_named_recipe_weights_and_data_are_sources_too(run: Run) -> None:
 @pytest.mark.parametrize("source", ["tiny.net", "lib/blocks.net"])
 @pytest.mark.parametrize("writer", [*PICTURES, "weights"])
 def test_pictures_and_weights_end_as_they_must(run: Run, writer: str, source: str) -> None:
-    """The endings alone keep these from a net: no folder is made of one either."""
+    """The ending alone prevents writing over a net. No folder is made in its place either."""
     before = Path(source).read_bytes()
     finished = run(*needs(writer, run), source)
     assert finished.code in (1, 2)

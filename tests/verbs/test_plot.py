@@ -34,7 +34,7 @@ def weights(**shapes):
 
 def test_steps_are_drawn_where_they_are_in_their_epoch():
     found = curves_of("a", METRICS)
-    assert found.steps == [(0.5, 2.0)]  # what is no number is left out
+    assert found.steps == [(0.5, 2.0)]  # NaN is left out
     assert found.epochs == [(0.5, 1.8), (1.5, 1.1)]
     assert found.accuracies["val"] == [(1, 0.2), (2, 0.5)]
     assert list(found.accuracies) == ["train", "val", "test"]
@@ -110,7 +110,7 @@ def test_the_first_filters_are_found(tmp_path, shapes, name):
 def test_filters_of_a_layer_that_is_named(tmp_path):
     tensors = weights(conv1__weight=(6, 3, 5, 5), conv2__weight=(4, 6, 5, 5), fc__weight=(3, 9))
     assert "4 filters of 6 x 5 x 5" in draw_filters(tensors, tmp_path / "f.png", "conv2")
-    # 24 grey pictures, five in a row, ten times as large, a pixel between them
+    # 24 grey pictures, five in a row, enlarged ten times, with a pixel between them
     assert size_of(tmp_path / "f.png") == (29 * 10, 29 * 10)
     with fails("plot/filters", "`conv2`"):
         draw_filters(tensors, tmp_path / "f.png", "conv3")

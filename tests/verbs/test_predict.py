@@ -1,4 +1,4 @@
-"""`netspec predict`: pictures nobody labelled, through either backend."""
+"""`netspec predict`: unlabelled pictures, with either backend."""
 
 from __future__ import annotations
 

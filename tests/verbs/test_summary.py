@@ -85,7 +85,7 @@ def test_a_layer_called_twice_counts_its_parameters_once_and_its_macs_twice() ->
 
 def test_memory_counts_every_value_in_training_and_the_peak_in_inference() -> None:
     summary = netspec.loads(TWO_BRANCHES).summary()
-    # x 10, a 20, b 20, a + b 20, the output 5; at the peak a, b and their sum.
+    # x 10, a 20, b 20, a + b 20, the output 5; at the peak a, b and their sum are alive.
     assert summary.training_bytes == 4 * (10 + 20 + 20 + 20 + 5)
     assert summary.inference_bytes == 4 * (20 + 20 + 20)
 
@@ -107,7 +107,7 @@ def test_an_output_stays_alive_to_the_end() -> None:
             output y -> relu
         }
     """)
-    # x and early together are the peak; early then stays beside y and its relu.
+    # The peak is x and early together; later early is alive beside y and its relu.
     assert net.summary().inference_bytes == 4 * (100 + 100)
 
 

@@ -1,4 +1,4 @@
-"""Comments, names of files and of runs from anywhere: no terminal gets a command from them."""
+"""Comments and names of files and runs may come from anywhere, and send no commands to a terminal."""
 
 from __future__ import annotations
 

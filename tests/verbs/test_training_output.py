@@ -1,4 +1,4 @@
-"""What `netspec train` says: at 80 columns, what is really used, and how long it really took."""
+"""The output of `netspec train`: its width of 80 columns, the settings that are used, and times."""
 
 from __future__ import annotations
 

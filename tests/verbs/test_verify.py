@@ -1,4 +1,4 @@
-"""`netspec verify`: what agrees passes, and a planted fault is found on its line."""
+"""`netspec verify`: nets that agree pass, and a planted fault is found on its line."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.helpers.nets import net_of
 
 pytest.importorskip("torch", reason="PyTorch is not installed")
 
-# Every shipped net, cut down to what the reference does in a few seconds.
+# Every shipped net, reduced to what the reference computes in a few seconds.
 SHIPPED = {
     "lenet": {},
     "threelayer": {"filters": 8},
@@ -41,7 +41,8 @@ SHIPPED = {
     "zoo/squeezenet1_0": {"size": 32, "width": 0.25},
     "zoo/vgg16": {"size": 32, "width": 0.125},
 }
-# In float32 rounding decides so much in these that everything is judged node by node: slow.
+# In float32 rounding has so large effects in these that everything is judged node by node, which is
+# slow.
 DEEP = ("zoo/densenet121", "zoo/mobilenet_v2", "zoo/resnet50")
 EXAMPLES = [
     pytest.param(example, id=f"{example.call} of {list(map(list, example.inputs))}")
@@ -65,7 +66,7 @@ def largest(report, dtype: str, training: bool, right: str) -> dict[str, float]:
 
 @pytest.mark.parametrize("size", ["1e4", "1e8"])
 def test_large_scores_are_no_fault(size):
-    """The log of a share that is 0 is not the loss."""
+    """The log of a probability that is 0 is not the loss."""
     text = f"net A {{ input x: [5]\n output x -> linear(3, weight = normal({size})) }}"
     report = verify(netspec.loads(text), steps=0)
     assert report.ok, str(report)
@@ -133,7 +134,10 @@ def test_inputs_outputs_shared_layers_and_masks():
 
 
 def test_rounding_at_a_kink_is_no_fault():
-    """Hundreds of ReLUs behind batch norms over three images: in float32 some lie across the kink."""
+    """There are hundreds of ReLUs behind batch norms of three images.
+
+    In float32 some cross the kink.
+    """
     net = shipped("zoo/fully_connected", hidden=[512] * 8, drop=0)
     report = verify(net, steps=0)
     assert report.ok
@@ -142,7 +146,9 @@ def test_rounding_at_a_kink_is_no_fault():
 
 
 def test_a_fault_is_no_rounding(monkeypatch):
-    """The same net with a fault in its middle: rounding excuses nothing of it, in float32 alone too."""
+    """The same net has a fault in its middle, which rounding does not excuse, also in float32
+    alone.
+    """
     real = linear.backward_input
 
     def wrong(dy, weight, dx, *rest):
@@ -161,7 +167,7 @@ def test_a_fault_is_no_rounding(monkeypatch):
 
 
 def only_line(report) -> int:
-    """The one line that is named."""
+    """Return the single line that is named."""
     assert not report.ok
     lines = {d.span.line for d in report.diagnostics}
     assert len(lines) == 1, "\n".join(map(str, report.diagnostics))
@@ -193,7 +199,7 @@ def test_a_fault_in_a_numpy_backward_is_on_its_line(monkeypatch, node, channels)
 
 
 def test_a_fault_where_branches_meet_is_on_the_faulty_branch(monkeypatch):
-    """The gradient of the block's input is a sum; only the skip's 1x1 conv is wrong."""
+    """The gradient of the block's input is a sum, and only the skip's 1x1 conv is wrong."""
     real = conv.backward_input
 
     def wrong(dy, weight, dx, *rest, **options):
@@ -242,7 +248,7 @@ def test_a_fault_in_a_pytorch_expression_is_on_its_line(monkeypatch):
 
 
 def test_another_function_in_pytorch_is_found(monkeypatch):
-    """The calls are laid beside each other although one has another name."""
+    """The calls are compared in order, although one has another name."""
     leaky = Torch("F.leaky_relu", (X(0), 1e-6))
     monkeypatch.setattr(registry()["relu"], "torch", lambda self, *inputs: leaky)
     net = shipped("lenet")
@@ -273,7 +279,7 @@ def test_a_fault_in_a_fused_kernel_names_the_lines_it_covers(monkeypatch):
     monkeypatch.setattr(fuse, "_inlined", wrong)
     net = shipped("resnet", depth=8)
     report = verify(net, steps=1)
-    # In evaluation the program that runs has no such kernel: its batch norms are folded away.
+    # In evaluation the program has no such kernel, because its batch norms are folded.
     found, *folded = report.diagnostics
     assert all("as it runs" in d.message for d in folded)
     assert "the NumPy program and the fused NumPy program differ at `basic2.relu1`" in found.message
@@ -298,7 +304,7 @@ def test_memory_that_is_used_too_early_is_found(monkeypatch):
 
 
 def test_steps_that_rounding_drives_apart_are_judged_one_by_one(monkeypatch):
-    """Batch norms over three pixels: gradients of 1e5, and weights that explode."""
+    """There are batch norms over three pixels, gradients of 1e5, and weights that explode."""
     net = shipped("zoo/fully_connected", hidden=[64] * 12, drop=0)
     sound = verify(net, steps=3, dtypes=["float64"])
     assert sound.ok
@@ -317,14 +323,14 @@ def test_steps_that_rounding_drives_apart_are_judged_one_by_one(monkeypatch):
 @pytest.mark.parametrize(
     ("layers", "batch", "seed"),
     [
-        # Biases and scales before a norm have gradients that are zero but for rounding.
+        # Biases and scales before a norm have gradients that are zero apart from rounding.
         (
             "batch_norm -> batch_norm(affine = false) -> batch_norm -> tanh -> relu -> batch_norm"
             " -> tanh -> conv(4, 3, pad = 1) -> relu -> batch_norm -> group_norm(1)"
             " -> instance_norm -> scale -> batch_norm -> scale",
             3, 34,
         ),
-        # Weights that run off to infinity.
+        # These weights diverge to infinity.
         (
             "relu -> scale -> batch_norm(affine = false) -> tanh -> tanh -> group_norm(1) -> scale"
             " -> conv(4, 1) -> scale",
