@@ -10,7 +10,7 @@ class.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -81,12 +81,10 @@ def trace_net(net: syntax.Net, module: Module, arguments: Mapping[str, Any]) -> 
     while True:
         traced, frozen = _trace(net, module, arguments, keep)
         wrong = frozen & set(keep)
-        for name in keep:
-            if name not in wrong and not _holds(traced, net, module, arguments, values, (name,)):
-                wrong.add(name)
-        if not wrong and len(keep) > 1 and not _holds(
-            traced, net, module, arguments, values, tuple(keep)
-        ):  # fmt: skip
+        trial = _Trial(traced, net, module, arguments, values)
+        for group in _groups([name for name in keep if name not in wrong], len(traced.graph.nodes)):
+            wrong |= trial.failing(group)
+        if not wrong and len(keep) > 1 and not trial.holds(tuple(keep)):
             wrong = set(keep)
         if not wrong:
             traced.frozen = {n: v for n, v in values.items() if n not in keep}
@@ -146,32 +144,57 @@ def _arguments(
 # ------------------------------------------------------------------------------------ trying values
 
 _ENOUGH = 2
+# So many layers may be built to try arguments one at a time, and so many if that is not enough.
+_ONE_AT_A_TIME, _IN_GROUPS = 8_000, 2_000
 
 
-def _holds(
-    traced: TracedNet,
-    net: syntax.Net,
-    module: Module,
-    arguments: Mapping[str, Any],
-    values: Mapping[str, Any],
-    names: tuple[str, ...],
-) -> bool:
-    """Whether the trace predicts the net that is built with other values of these arguments."""
-    fixed = {**arguments, **{name: values[name] for name in traced.kept}}
-    held = 0
-    for attempt in range(ATTEMPTS):
-        other = {name: other_value(values[name], attempt) for name in names}
-        sink = DiagnosticSink()
-        graph, _ = build(net, module, {**fixed, **other}, sink)
-        if graph is None:
-            continue
-        at = {**{n: values[n] for n in traced.kept}, **other}
-        if not _foretold(traced, eliminate_dead(graph), at):
-            return False
-        held += 1
-        if held == _ENOUGH:
-            return True
-    return held > 0
+def _groups(names: Sequence[str], layers: int) -> list[tuple[str, ...]]:
+    """Return the arguments in groups that are tried together: of one each, unless that takes long.
+
+    One at a time finds more: of `max(a, b)`, say, it changes which of the two is larger.
+    """
+    cost = _ENOUGH * max(1, layers)
+    count = len(names) if len(names) * cost <= _ONE_AT_A_TIME else max(1, _IN_GROUPS // cost)
+    return [tuple(names[at::count]) for at in range(min(count, len(names)))]
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """A traced net that is built with other values of its arguments."""
+
+    traced: TracedNet
+    net: syntax.Net
+    module: Module
+    arguments: Mapping[str, Any]
+    values: Mapping[str, Any]
+
+    def failing(self, names: tuple[str, ...]) -> set[str]:
+        """Return those arguments for which the trace does not predict the net."""
+        if self.holds(names):
+            return set()
+        if len(names) == 1:
+            return set(names)
+        half = len(names) // 2
+        # If they only fail together, no part of them can be kept.
+        return self.failing(names[:half]) | self.failing(names[half:]) or set(names)
+
+    def holds(self, names: tuple[str, ...]) -> bool:
+        """Whether the trace predicts the net that is built with other values of these arguments."""
+        values = self.values
+        fixed = {**self.arguments, **{name: values[name] for name in self.traced.kept}}
+        held = 0
+        for attempt in range(ATTEMPTS):
+            other = {name: other_value(values[name], attempt) for name in names}
+            graph, _ = build(self.net, self.module, {**fixed, **other}, DiagnosticSink())
+            if graph is None:
+                continue
+            at = {**{n: values[n] for n in self.traced.kept}, **other}
+            if not _foretold(self.traced, eliminate_dead(graph), at):
+                return False
+            held += 1
+            if held == _ENOUGH:
+                return True
+        return held > 0
 
 
 def _foretold(traced: TracedNet, graph: Graph, at: Mapping[str, Any]) -> bool:
