@@ -37,5 +37,5 @@ class ArgMax(ReductionOp):
         return places
 
     def torch(self, *inputs: Shape) -> Torch:
-        """`torch.argmax`, in the precision of the value."""
+        """`torch.argmax`, converted to the precision of the value."""
         return Torch("torch.Tensor.type_as", (self.reduced("torch.argmax"), X(0)))

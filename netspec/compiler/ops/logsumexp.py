@@ -26,7 +26,7 @@ class LogSumExp(ReductionOp):
         return y
 
     def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
-        """A softmax times g."""
+        """The softmax, times g."""
         y = self._beside(x[0], self.forward(run, *x))
         return (self._beside(x[0], dy) * np.exp(x[0] - y),)
 

@@ -26,14 +26,14 @@ class Max(ReductionOp):
         return y
 
     def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
-        """Equal shares for equal numbers."""
+        """Equal numbers get equal shares of the gradient."""
         y = x[0].max(axis=self._over(x[0]), keepdims=True)
         chosen = x[0] == y
         count = chosen.sum(axis=self._over(x[0]), keepdims=True)
         return (chosen * self._beside(x[0], dy) / count,)
 
     def pattern(self, *x: Array) -> Array | None:
-        """Where the largest numbers are."""
+        """The positions of the largest numbers."""
         y = x[0].max(axis=self._over(x[0]), keepdims=True)
         places: Array = x[0] == y
         return places

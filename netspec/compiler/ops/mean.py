@@ -35,7 +35,7 @@ class Mean(ReductionOp):
         return y
 
     def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
-        """Equal shares."""
+        """Each number gets an equal share of the gradient."""
         share = dy.size / x[0].size
         return (np.broadcast_to(self._beside(x[0], dy) * share, x[0].shape),)
 

@@ -25,7 +25,7 @@ class Sum(ReductionOp):
         return y
 
     def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
-        """The gradient, repeated."""
+        """The gradient, repeated along the reduced axes."""
         return (np.broadcast_to(self._beside(x[0], dy), x[0].shape),)
 
     def torch(self, *inputs: Shape) -> Torch:

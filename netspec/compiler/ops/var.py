@@ -31,7 +31,7 @@ class Variance(ReductionOp):
     bad_examples = (BadExample("var(2)", ((3, 1, 4),), TOO_FEW),)
 
     def shape(self, *inputs: Shape) -> Shape:
-        """The sizes of the other axes; more numbers are needed than the correction takes off."""
+        """The sizes of the other axes. There must be more numbers than the correction subtracts."""
         (x,) = inputs
         count = 1
         for axis in self._resolved(x):

@@ -84,7 +84,7 @@ ABSENT = {
     **dict.fromkeys("celu logsigmoid glu threshold".split(), _NO_ACTIVATION),
     "weightnorm": _AS_THEY_ARE, "spectralnorm": _AS_THEY_ARE,
 }  # fmt: skip
-# Functions of Python of several numbers, and the layers that do the same with several values.
+# Python functions of several numbers, and the layers that do the same for several values.
 OF_SEVERAL_VALUES = {"max": "maximum(a, b)", "min": "minimum(a, b)", "sum": "add(a, b)"}
 # Layers that are written here as several layers.
 SEVERAL = {"layernorm2d": "permute([2, 3, 1]) -> layer_norm(axes = 1) -> permute([3, 1, 2])"}

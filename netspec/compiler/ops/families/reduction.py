@@ -1,4 +1,4 @@
-"""Reductions over axes: their attributes, the shape rule, and how kernels see what is left."""
+"""The base class of reductions over axes: their attributes, the shape rule, and the kernel options."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -9,12 +9,15 @@ from netspec.compiler.ir.storage import order
 
 @dataclass(frozen=True)
 class ReductionOp(Op):
-    """One number in place of all along some axes. The kernels are called with `_options`.
+    """An op that replaces all numbers along some axes by one.
+
+    The kernels are called with `_options`.
 
     Attributes:
-        forward_kernel: fills the value from the input.
-        backward_kernel: fills the gradient of the input from what `reads` names, in that order.
-        reads: `x`, the input, `y`, the value, or `dy`, its gradient.
+        forward_kernel: the kernel that computes the value from the input.
+        backward_kernel: the kernel that computes the gradient of the input from the operands in
+            `reads`, in that order.
+        reads: operands of the backward kernel: `x` is the input, `y` the value, `dy` its gradient.
     """
 
     axes: tuple[int, ...] = attribute(AxesOf(), "the axes to go over")
@@ -25,7 +28,7 @@ class ReductionOp(Op):
     reads: ClassVar[tuple[str, ...]] = ("dy",)
 
     def _resolved(self, x: Shape) -> tuple[int, ...]:
-        """The axes, counted from 1, in ascending order.
+        """Return the axes, counted from 1, in ascending order.
 
         Raises:
             ShapeError: `shape/axis`, for an axis that x does not have, or for one given twice.
@@ -37,7 +40,11 @@ class ReductionOp(Op):
         return tuple(axes)
 
     def shape(self, *inputs: Shape) -> Shape:
-        """The sizes of the other axes, and 1 for those that are kept."""
+        """Return the sizes of the other axes, and 1 for each reduced axis if they are kept.
+
+        Raises:
+            ShapeError: `shape/axis`, for a wrong axis, or if no axis is left.
+        """
         (x,) = inputs
         axes = self._resolved(x)
         if self.keep:
@@ -52,12 +59,16 @@ class ReductionOp(Op):
         return tuple(size for axis, size in enumerate(x, 1) if axis not in axes)
 
     def sees(self, *inputs: Shape) -> tuple[tuple[int, float], tuple[int, float]] | None:
-        """One pixel along the channels that are kept, else everything."""
+        """Return one pixel if the channels are reduced and kept, or the input is not a picture;
+        else None.
+        """
         over_channels = self.keep and self._resolved(inputs[0]) == (1,)
         return super().sees(*inputs) if over_channels or len(inputs[0]) != 3 else None
 
     def _options(self, x: Shape) -> dict[str, Any]:
-        """The axes as stored, and where each other axis lies in the stored value."""
+        """Return the reduced axes as stored, and the position of each other axis in the stored
+        value.
+        """
         axes, rank = self._resolved(x), len(x)
         stored = order(rank)
         left = [axis for axis in range(1, rank + 1) if axis not in axes]
@@ -69,12 +80,12 @@ class ReductionOp(Op):
         }
 
     def lower(self, to: Lowering) -> None:
-        """One kernel."""
+        """Append one kernel call."""
         options = self._options(to.x_shapes[0])
         to.call(self.forward_kernel, to.x[0], to.out, writes=[to.out], **options)
 
     def lower_backward(self, to: Lowering) -> None:
-        """One kernel."""
+        """Append one kernel call."""
         if to.wanted[0]:
             dx = to.gradient_buffer(0)
             known = {"x": to.x[0], "y": to.out, "dy": to.dy}
@@ -86,15 +97,15 @@ class ReductionOp(Op):
     # -- for the reference
 
     def _over(self, x: Array) -> tuple[int, ...]:
-        """The axes of a batch."""
+        """Return the reduced axes of a batch."""
         return self._resolved(x.shape[1:])
 
     def _beside(self, x: Array, reduced: Array) -> Array:
-        """A reduced batch with all axes of x, those that are gone with size 1."""
+        """Return a reduced batch with all axes of x. Those that are gone have size 1."""
         return reduced if self.keep else np.expand_dims(reduced, self._over(x))
 
     def reduced(self, function: str) -> Torch:
-        """A function of PyTorch that takes `dim` and `keepdim`."""
+        """Return a call of a PyTorch function that takes `dim` and `keepdim`."""
         dim = self.axes[0] if len(self.axes) == 1 else self.axes
         return Torch(
             function, (X(0),), {"dim": dim, "keepdim": self.keep}, defaults={"keepdim": False}
