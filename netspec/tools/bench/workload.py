@@ -85,7 +85,7 @@ class Workload:
 
     @property
     def output(self) -> int:
-        """The index of the output that is compared and that the loss reads."""
+        """The index, from 0, of the output that is compared and that the loss reads."""
         names = list(self.graph.outputs)
         if self.train:
             return names.index(scores_output(self.graph))
