@@ -4,6 +4,7 @@ A region of an image begins at `start` and continues by `step`, with one number 
 the batch. It is as large as the smaller of the two arrays.
 """
 
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -46,6 +47,22 @@ def transpose(x: Array, out: Array, *, split: Ints, axes: Ints) -> None:
     source = x.reshape(-1, *split).transpose(0, *(axis + 1 for axis in axes))
     target = out.reshape(source.shape)
     by_images(lambda images: np.copyto(target[images], source[images]), out)
+
+
+def roll(x: Array, out: Array, *, shifts: Ints) -> None:
+    """`out` is x (N, ...) with the places of each axis moved by its shift, in a circle."""
+    moves = []
+    for size, shift in zip(x.shape[1:], shifts, strict=True):
+        at = shift % size
+        halves = [(slice(0, size - at), slice(at, size)), (slice(size - at, size), slice(0, at))]
+        moves.append(halves if at else halves[:1])
+    pairs = [tuple(zip(*halves, strict=True)) for halves in itertools.product(*moves)]
+
+    def part(images: slice) -> None:
+        for read, written in pairs:
+            np.copyto(out[images][(slice(None), *written)], x[images][(slice(None), *read)])
+
+    by_images(part, out)
 
 
 def by_images(task: Callable[[slice], object], array: Array) -> None:

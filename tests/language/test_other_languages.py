@@ -101,7 +101,7 @@ def test_what_is_absent_is_no_layer() -> None:
 @pytest.mark.parametrize(
     ("name", "meant"),
     [
-        ("pixel_shufle", None), ("spatial_shuffle", None), ("cross_attention", None),
+        ("pixel_shufle", "pixel_shuffle"), ("spatial_shuffle", None), ("cross_attention", None),
         ("group_nrom", "group_norm"), ("global_average_pool", "global_avg_pool"),
         ("max_pol", "max_pool"), ("MaxPool", "max_pool"), ("avg_pool_2", "avg_pool"),
         ("leakyrelu", "leaky_relu"), ("sigmod", "sigmoid"), ("batchnorm", "batch_norm"),

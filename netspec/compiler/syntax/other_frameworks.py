@@ -50,10 +50,6 @@ LAYERS = {
 _ONE_AXIS = (
     "pictures have two axes: a row is a picture of height 1, `reshape([channels, 1, length])`"
 )
-_PIXELS = (
-    "channels become pixels by `reshape([c, r, r, h, w]) -> permute([1, 4, 2, 5, 3]) -> "
-    "reshape([c, h * r, w * r])`"
-)
 _NO_ACTIVATION = (
     "there is no such activation; `relu`, `leaky_relu`, `elu`, `gelu` and `silu` are some"
 )
@@ -73,7 +69,7 @@ ABSENT = {
     ),
     "multiheadattention": "a part of the features is a head: `linear`, `reshape`, `permute` and "
     "`(q, k, v) -> attention`",
-    "pixelshuffle": _PIXELS, "depthtospace": _PIXELS,
+    "depthtospace": "channels become pixels by `pixel_shuffle`, in another order of the channels",
     "dropout2d": _CHANNEL_DROPOUT,
     "dropout3d": _CHANNEL_DROPOUT,
     "spatialdropout2d": _CHANNEL_DROPOUT,

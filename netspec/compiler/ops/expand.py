@@ -1,0 +1,77 @@
+"""Sizes of 1 repeated."""
+
+from netspec.compiler.ir.contract import *
+
+EXPAND = Code.error("shape/expand", "sizes to which a value cannot be repeated")
+
+
+@register
+class Expand(Op):
+    """A value repeated along its axes of size 1, to the sizes given; -1 leaves a size as it is.
+
+    dL/dx is the sum of dL/dy over the repetitions.
+    """
+
+    sizes: tuple[int, ...] = attribute(IntList(-1), "the shape of one image; -1: as it is")
+
+    name = "expand"
+    examples = (
+        Example("expand([-1, 2, 3])", ((4, 1, 1),)),
+        Example("expand([3, 5])", ((1, 5),)),
+        Example("expand(7)", ((7,),)),
+    )
+    bad_examples = (
+        BadExample("expand([3, 4])", ((3, 2),), EXPAND),
+        BadExample("expand([3, 4])", ((3,),), EXPAND),
+        BadExample("expand([0, 4])", ((3, 4),), codes.CALL_VALUE),
+    )
+
+    def shape(self, *inputs: Shape) -> Shape:
+        """The sizes."""
+        (x,) = inputs
+        if len(x) != len(self.sizes):
+            message = (
+                f"`expand` needs a size for each axis of {show_shape(x)}, not {list(self.sizes)}"
+            )
+            raise ShapeError(EXPAND, message, blame="sizes")
+        for axis, (size, wanted) in enumerate(zip(x, self.sizes, strict=True), 1):
+            if wanted == 0:
+                message = (
+                    f"`sizes` must be whole numbers of at least 1, or -1, not {list(self.sizes)}"
+                )
+                raise ShapeError(codes.CALL_VALUE, message, blame="sizes")
+            if wanted != -1 and size != 1 and size - wanted:
+                message = f"axis {axis} of {show_shape(x)} cannot be repeated to {wanted}"
+                raise ShapeError(EXPAND, message, blame="sizes")
+        return tuple(s if w == -1 else w for s, w in zip(x, self.sizes, strict=True))
+
+    def forward(self, run: Evaluation, *x: Array) -> Array:
+        """`np.broadcast_to`."""
+        return np.broadcast_to(x[0], (len(x[0]), *self.shape(x[0].shape[1:])))
+
+    def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
+        """The sum over the repetitions."""
+        repeated = tuple(a for a, size in enumerate(x[0].shape) if size != dy.shape[a])
+        return (dy.sum(axis=repeated, keepdims=True),)
+
+    def lower(self, to: Lowering) -> None:
+        """One copy; none where nothing is repeated."""
+        if to.out.shape == to.x[0].shape:
+            to.view(to.out, to.x[0])
+        else:
+            to.call("broadcast.repeat", to.x[0], to.out, writes=[to.out])
+
+    def lower_backward(self, to: Lowering) -> None:
+        """One sum."""
+        if not to.wanted[0]:
+            return
+        if to.out.shape == to.x[0].shape:
+            to.gradient(0, to.dy)
+            return
+        dx = to.gradient_buffer(0)
+        to.call("broadcast.sum_repeated", to.dy, dx, writes=[dx])
+        to.gradient(0, dx)
+
+    def torch(self, *inputs: Shape) -> Torch:
+        """`torch.broadcast_to`, for any batch size."""
+        return Torch("torch.broadcast_to", (X(0), (BATCH, *self.shape(*inputs))))

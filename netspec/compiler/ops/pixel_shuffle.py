@@ -1,0 +1,59 @@
+"""Channels become pixels."""
+
+from collections.abc import Mapping, Sequence
+
+from netspec.compiler.ir.contract import *
+from netspec.compiler.ops.families.pixel_shuffle import PIXELS, down, up
+from netspec.compiler.ops.families.rearranging import RearrangingOp
+from netspec.compiler.ops.families.windows import require_picture
+
+
+@register
+class PixelShuffle(RearrangingOp):
+    """Channels become pixels (Shi et al. 2016): (C r r, H, W) becomes (C, H r, W r).
+
+    y[c, h r + i, w r + j] = x[c r r + i r + j, h, w]; dL/dx is `pixel_unshuffle` of dL/dy.
+    """
+
+    factor: int = attribute(Int(1), "r, the factor of height and width")
+
+    name = "pixel_shuffle"
+    torch_function = "F.pixel_shuffle"
+    torch_module = "nn.PixelShuffle"
+    examples = (
+        Example("pixel_shuffle(2)", ((8, 2, 3),)),
+        Example("pixel_shuffle(3)", ((9, 1, 2),)),
+    )
+    bad_examples = (
+        BadExample("pixel_shuffle(2)", ((6, 2, 2),), PIXELS),
+        BadExample("pixel_shuffle(2)", ((8,),), codes.SHAPE_RANK),
+    )
+
+    def shape(self, *inputs: Shape) -> Shape:
+        """(C / r^2, H r, W r)."""
+        (x,) = inputs
+        require_picture(self.name, x)
+        channels, height, width = x
+        square = self.factor * self.factor
+        if channels % square:
+            message = f"{channels} channels are no multiple of {self.factor}^2 = {square}"
+            raise ShapeError(PIXELS, message, blame="factor")
+        return channels // square, height * self.factor, width * self.factor
+
+    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], tuple[int, float]] | None:
+        """One pixel for r rows and columns."""
+        return (1, 1 / self.factor), (1, 1 / self.factor)
+
+    def tokens(self, x: Shape) -> tuple[Sequence[str], Sequence[str], Mapping[str, int]]:
+        """Height and width by r, and channels by r twice."""
+        r = self.factor
+        sizes = {"c": x[0] // (r * r), "h": x[1], "w": x[2], "r": r, "s": r}
+        return ["h", "w", "c", "r", "s"], ["h", "r", "w", "s", "c"], sizes
+
+    def forward(self, run: Evaluation, *x: Array) -> Array:
+        """A transpose of the parts of the axes."""
+        return up(x[0], self.factor)
+
+    def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
+        """The inverse transpose."""
+        return (down(dy, self.factor),)

@@ -1,0 +1,72 @@
+"""Places moved in a circle."""
+
+from typing import Any
+
+from netspec.compiler.ir.contract import *
+
+
+@register
+class Roll(Op):
+    """Places moved along axes; what leaves at one end comes back at the other: y[i + shift] = x[i].
+
+    dL/dx is dL/dy moved back.
+    """
+
+    shifts: tuple[int, ...] = attribute(IntList(-MAX_SIZE), "by how many places, for each axis")
+    axes: tuple[int, ...] = attribute(AxesOf(), "the axes")
+
+    name = "roll"
+    torch_function = "torch.roll"
+    examples = (
+        Example("roll([1, -2], [2, 3])", ((2, 3, 4),)),
+        Example("roll(9, 1)", ((7,),)),
+    )
+    bad_examples = (
+        BadExample("roll([1, 2], 1)", ((3, 4),), codes.SHAPE_AXIS),
+        BadExample("roll(1, 3)", ((3, 4),), codes.SHAPE_AXIS),
+        BadExample("roll(1)", ((3, 4),), codes.CALL_MISSING),
+    )
+
+    def shape(self, *inputs: Shape) -> Shape:
+        """Unchanged."""
+        self._moves(inputs[0])
+        return inputs[0]
+
+    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], tuple[int, float]] | None:
+        """None: the other end of the picture may be next."""
+        return None if len(inputs[0]) == 3 else super().sees(*inputs)
+
+    def _moves(self, x: Shape) -> list[tuple[int, int]]:
+        """The axes, counted from 1, with their shifts."""
+        axes = [resolve_axis(self.name, axis, x, "axes") for axis in self.axes]
+        if len(axes) != len(self.shifts) or len(set(axes)) < len(axes):
+            message = (
+                f"`roll` needs a shift for each axis, not {list(self.shifts)} for {list(self.axes)}"
+            )
+            raise ShapeError(codes.SHAPE_AXIS, message, blame="axes")
+        return list(zip(axes, self.shifts, strict=True))
+
+    def forward(self, run: Evaluation, *x: Array) -> Array:
+        """`np.roll`."""
+        return np.roll(x[0], self.shifts, self.axes)
+
+    def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
+        """`np.roll` back."""
+        return (np.roll(dy, [-shift for shift in self.shifts], self.axes),)
+
+    def _options(self, to: Lowering, sign: int) -> dict[str, Any]:
+        shifts = [0] * len(to.out.shape)
+        for axis, shift in self._moves(to.x_shapes[0]):
+            shifts[position(axis, len(shifts)) - 1] = sign * shift
+        return {"shifts": tuple(shifts)}
+
+    def lower(self, to: Lowering) -> None:
+        """One kernel."""
+        to.call("copies.roll", to.x[0], to.out, writes=[to.out], **self._options(to, 1))
+
+    def lower_backward(self, to: Lowering) -> None:
+        """The same, back."""
+        if to.wanted[0]:
+            dx = to.gradient_buffer(0)
+            to.call("copies.roll", to.dy, dx, writes=[dx], **self._options(to, -1))
+            to.gradient(0, dx)

@@ -1,0 +1,99 @@
+"""Values side by side along a new axis."""
+
+from typing import Any
+
+from netspec.compiler.ir.attributes import MAX_AXES
+from netspec.compiler.ir.contract import *
+from netspec.compiler.ir.sizes import differ
+from netspec.compiler.ir.storage import physical
+from netspec.compiler.ops.families.rearranging import as_stored, move
+
+STACK_MISMATCH = Code.error("shape/stack-mismatch", "values of different shapes to be stacked")
+
+
+@register
+class Stack(Op):
+    """Values of equal shape side by side along a new axis: place i of axis `axis` of y is value i.
+
+    dL/da is place 0 of dL/dy, dL/db place 1, and so on.
+    """
+
+    axis: int = attribute(AxisOf(), "the new axis, as it counts in the value", 1)
+
+    name = "stack"
+    arity = None
+    examples = (
+        Example("stack", ((5,), (5,), (5,))),
+        Example("stack(axis = -1)", ((2, 3), (2, 3))),
+        Example("stack(2)", ((2, 3, 4), (2, 3, 4))),
+    )
+    bad_examples = (
+        BadExample("stack", ((3, 4), (3, 5)), STACK_MISMATCH),
+        BadExample("stack(4)", ((3, 4), (3, 4)), codes.SHAPE_AXIS),
+        BadExample("stack", ((3, 4),), codes.CALL_INPUTS),
+    )
+
+    def _at(self, x: Shape) -> int:
+        return resolve_axis(self.name, self.axis, (*x, 1))
+
+    def shape(self, *inputs: Shape) -> Shape:
+        """The shape of each, and their count."""
+        first = inputs[0]
+        if any(differ(shape, first) for shape in inputs[1:]):
+            shown = " and ".join(show_shape(shape) for shape in inputs)
+            raise ShapeError(STACK_MISMATCH, f"`stack` needs equal shapes, not {shown}")
+        if len(first) == MAX_AXES:
+            message = f"{show_shape(first)} has {MAX_AXES} axes already, and no value has more"
+            raise ShapeError(codes.SHAPE_AXIS, message)
+        at = self._at(first)
+        return (*first[: at - 1], len(inputs), *first[at - 1 :])
+
+    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], tuple[int, float]] | None:
+        """None: rows and columns no longer tell where a number came from."""
+        return None if len(inputs[0]) == 3 else super().sees(*inputs)
+
+    def forward(self, run: Evaluation, *x: Array) -> Array:
+        """`np.stack`."""
+        return np.stack(x, self._at(x[0].shape[1:]))
+
+    def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
+        """Each its place."""
+        at = self._at(x[0].shape[1:])
+        return tuple(dy.take(i, at) for i in range(len(x)))
+
+    def _move(self, to: Lowering, index: int, source: Buffer | None, target: Buffer | None) -> None:
+        """Copy an input to its place in the value, or the place's gradient to that of the input."""
+        x = to.x_shapes[index]
+        at, old = self._at(x), [f"a{axis}" for axis in range(len(x))]
+        new = [*old[: at - 1], "new", *old[at - 1 :]]
+        sizes = {**dict(zip(old, x, strict=True)), "new": 1}
+        inside, outside = ["new", *as_stored(old)], as_stored(new)
+        start = [0] * len(new)
+        start[outside.index("new")] = index
+        region: dict[str, Any] = {"start": tuple(start), "step": (1,) * len(new)}
+        shape = physical((*x[: at - 1], 1, *x[at - 1 :]))
+        if source is not None:
+            part = to.buffer(f"x{index}.part", shape)
+            move(to, source, part, inside, outside, sizes)
+            to.call("copies.insert", part, to.out, writes=[to.out], **region)
+        if target is not None:
+            part = to.buffer(f"dx{index}.part", shape)
+            to.call("copies.extract", to.dy, part, writes=[part], **region)
+            move(to, part, target, outside, inside, sizes)
+
+    def lower(self, to: Lowering) -> None:
+        """One copy an input."""
+        for i, x in enumerate(to.x):
+            self._move(to, i, x, None)
+
+    def lower_backward(self, to: Lowering) -> None:
+        """One copy an input whose gradient is wanted."""
+        for i in range(len(to.x)):
+            if to.wanted[i]:
+                dx = to.gradient_buffer(i)
+                self._move(to, i, None, dx)
+                to.gradient(i, dx)
+
+    def torch(self, *inputs: Shape) -> Torch:
+        """`torch.stack`."""
+        return Torch("torch.stack", (tuple(X(i) for i in range(len(inputs))),), {"dim": self.axis})

@@ -1,0 +1,58 @@
+"""A new axis."""
+
+from collections.abc import Mapping, Sequence
+
+from netspec.compiler.ir.attributes import MAX_AXES
+from netspec.compiler.ir.contract import *
+from netspec.compiler.ops.families.rearranging import RearrangingOp, as_stored
+
+
+@register
+class Unsqueeze(RearrangingOp):
+    """A new axis of size 1: it becomes axis `axis` of y. dL/dx is dL/dy without it."""
+
+    axis: int = attribute(AxisOf(), "the new axis, as it counts in the value")
+
+    name = "unsqueeze"
+    torch_function = "torch.unsqueeze"
+    examples = (
+        Example("unsqueeze(1)", ((2, 3),)),
+        Example("unsqueeze(2)", ((2, 3),)),
+        Example("unsqueeze(-1)", ((2, 3, 4),)),
+    )
+    bad_examples = (BadExample("unsqueeze(4)", ((3, 4),), codes.SHAPE_AXIS),)
+
+    def _at(self, x: Shape) -> int:
+        return resolve_axis(self.name, self.axis, (*x, 1))
+
+    def shape(self, *inputs: Shape) -> Shape:
+        """One axis more."""
+        (x,) = inputs
+        if len(x) == MAX_AXES:
+            message = f"{show_shape(x)} has {MAX_AXES} axes already, and no value has more"
+            raise ShapeError(codes.SHAPE_AXIS, message)
+        at = self._at(x)
+        return (*x[: at - 1], 1, *x[at - 1 :])
+
+    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], tuple[int, float]] | None:
+        """None: rows and columns no longer tell where a number came from."""
+        return None if len(inputs[0]) == 3 else super().sees(*inputs)
+
+    def tokens(self, x: Shape) -> tuple[Sequence[str], Sequence[str], Mapping[str, int]]:
+        """The axes, and the new one."""
+        old = [f"a{axis}" for axis in range(len(x))]
+        at = self._at(x)
+        new = [*old[: at - 1], "new", *old[at - 1 :]]
+        return (
+            ["new", *as_stored(old)],
+            as_stored(new),
+            {**dict(zip(old, x, strict=True)), "new": 1},
+        )
+
+    def forward(self, run: Evaluation, *x: Array) -> Array:
+        """`np.expand_dims`."""
+        return np.expand_dims(x[0], self._at(x[0].shape[1:]))
+
+    def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
+        """A reshape."""
+        return (dy.reshape(x[0].shape),)
