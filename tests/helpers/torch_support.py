@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 from unittest import mock
 
@@ -37,9 +38,15 @@ def classes(source: str) -> dict[str, Any]:
     return namespace
 
 
+@lru_cache(maxsize=64)
+def source_of(net: netspec.Net) -> str:
+    """Return the generated source of a net. It is made once: that takes longer than the checks."""
+    return net.source("torch")
+
+
 def module_of(net: netspec.Net, **arguments: Any) -> nn.Module:
     """Return the generated module, in double precision, with PyTorch's initial values."""
-    made: nn.Module = classes(net.source("torch"))[net.name](**arguments)
+    made: nn.Module = classes(source_of(net))[net.name](**arguments)
     return made.double()
 
 

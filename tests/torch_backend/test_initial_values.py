@@ -12,7 +12,7 @@ from netspec.compiler.ir.initializers import RULES  # noqa: E402
 from netspec.compiler.ops import registry  # noqa: E402
 from netspec.runtime.models.numpy_model import draw_parameter  # noqa: E402
 from tests.helpers.nets import net_of  # noqa: E402
-from tests.helpers.torch_support import check_formatted, classes  # noqa: E402
+from tests.helpers.torch_support import check_formatted, classes, source_of  # noqa: E402
 
 # Each rule with its defaults, and with other numbers. Gains are below, at and above that of a ReLU.
 CALLS = {
@@ -46,7 +46,7 @@ net Example({arguments}) {{
 
 def check_spread(net: netspec.Net, *, seeds: int = 3) -> None:
     """Check that PyTorch's draws of several objects have the centre, spread and ends of NumPy's."""
-    made = classes(net.source("torch"))[net.name]
+    made = classes(source_of(net))[net.name]
     torch.manual_seed(0)
     objects = [made() for _ in range(seeds)]
     for name, parameter in net.graph.parameters.items():
@@ -68,26 +68,33 @@ def test_every_rule_is_tested():
     assert set(CALLS) == set(RULES)
 
 
-@pytest.mark.parametrize("rule", [call for calls in CALLS.values() for call in calls])
+RULES_TRIED = [call for calls in CALLS.values() for call in calls]
+RULES_OF_ARGUMENTS = [
+    "normal(a)", "normal(a, mean = b)", "truncated_normal(a, b)", "uniform(-b, b)", "constant(b)",
+    "kaiming_normal(a)", "kaiming_uniform(b)", "kaiming_fan_out(a)", "xavier_normal(b)",
+    "xavier_uniform(a)",
+]  # fmt: skip
+ARGUMENTS = "a = 0.5, b = 1.5"
+
+
+@pytest.mark.parametrize("rule", RULES_TRIED)
 def test_every_rule_of_every_parameter(rule):
-    net = netspec.loads(NET.format(rule=rule, arguments=""))
-    check_formatted({"net": net.source("torch")})
-    check_spread(net)
+    check_spread(netspec.loads(NET.format(rule=rule, arguments="")))
 
 
-@pytest.mark.parametrize(
-    "rule",
-    ["normal(a)", "normal(a, mean = b)", "truncated_normal(a, b)", "uniform(-b, b)", "constant(b)",
-     "kaiming_normal(a)", "kaiming_uniform(b)", "kaiming_fan_out(a)", "xavier_normal(b)",
-     "xavier_uniform(a)"],
-)  # fmt: skip
+def test_the_sources_of_all_rules_are_formatted():
+    texts = [NET.format(rule=rule, arguments="") for rule in RULES_TRIED]
+    texts += [NET.format(rule=rule, arguments=ARGUMENTS) for rule in RULES_OF_ARGUMENTS]
+    check_formatted({f"net{i}": netspec.loads(t).source("torch") for i, t in enumerate(texts)})
+
+
+@pytest.mark.parametrize("rule", RULES_OF_ARGUMENTS)
 def test_rules_of_arguments(rule):
     """Numbers of rules that are arguments stay arguments, unless the file computes with them."""
-    text = NET.format(rule=rule, arguments="a = 0.5, b = 1.5")
+    text = NET.format(rule=rule, arguments=ARGUMENTS)
     net = netspec.loads(text)
-    check_formatted({"net": net.source("torch")})
     check_spread(net)
-    made = classes(net.source("torch"))["Example"]
+    made = classes(source_of(net))["Example"]
     if rule == "uniform(-b, b)":
         return  # -b is frozen
     torch.manual_seed(0)

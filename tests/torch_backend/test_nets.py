@@ -21,6 +21,7 @@ from tests.helpers.torch_support import (  # noqa: E402
     check_imports,
     check_text,
     classes,
+    source_of,
 )
 
 EXAMPLES = [example for cls in registry().values() for example in cls.examples]
@@ -130,7 +131,7 @@ def test_one_class_a_block():
 @given(st.integers(0, 10**6))
 def test_random_nets(seed):
     net = netspec.loads(random_net(seed))
-    check_imports(net.source("torch"))
+    check_imports(source_of(net))
     check_equal(net, tol=1e-8)
 
 

@@ -4,6 +4,7 @@ tools.
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,14 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 import netspec  # noqa: E402
 from netspec.runtime.models.torch_build import build_module, module_class  # noqa: E402
 from tests.helpers.nets import random_inputs  # noqa: E402
-from tests.helpers.torch_support import check_against, check_formatted, check_imports, same  # noqa: E402
+from tests.helpers.torch_support import (  # noqa: E402
+    check_against,
+    check_formatted,
+    check_imports,
+    classes,
+    same,
+    source_of,
+)
 from tests.project.test_zoo import KNOWN  # noqa: E402
 
 NETWORKS = Path(__file__).parents[2] / "networks"
@@ -49,6 +57,16 @@ def small(name: str) -> netspec.Net:
     return netspec.load(NETWORKS / f"{name}.net", **SMALL[name])
 
 
+@functools.cache
+def _built(name: str) -> torch.nn.Module:
+    return build_module(small(name))
+
+
+def built(name: str) -> torch.nn.Module:
+    """Return the module of a small net in training mode, as a copy: compiling takes longer."""
+    return copy.deepcopy(_built(name))
+
+
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
@@ -70,14 +88,13 @@ def test_it_equals_the_program_and_the_reference(name):
     """Outputs, gradients and buffers are compared in double precision, in training and in
     evaluation.
     """
-    graph = small(name).graph
-    check_against(build_module(small(name), dtype="float64"), graph, batch=2)
+    check_against(built(name).double(), small(name).graph, batch=2)
 
 
 @every_network
 def test_names_and_shapes_are_the_graphs_in_order(name):
     with torch.device("meta"):
-        module = module_class(net(name))()
+        module = classes(source_of(net(name)))[net(name).name]()
     ours = {key: tuple(tensor.shape) for key, tensor in module.state_dict().items()}
     assert list(ours.items()) == [(p.name, p.shape) for p in net(name).graph.parameters.values()]
     trained = {p.name for p in net(name).graph.trainable()}
@@ -137,8 +154,8 @@ def test_the_sources_are_formatted_and_clean():
     sources = {}
     for name in SMALL:
         stem = name.rpartition("/")[2]
-        sources[stem] = net(name).source("torch")
-        sources[f"{stem}_small"] = small(name).source("torch")
+        sources[stem] = source_of(net(name))
+        sources[f"{stem}_small"] = source_of(small(name))
     check_formatted(sources)
     for source in sources.values():
         check_imports(source)
@@ -158,7 +175,7 @@ def inputs(name: str, batch: int = 2):
 
 @every_network
 def test_compile_without_graph_breaks(name):
-    module = build_module(small(name)).eval()
+    module = built(name).eval()
     torch.compiler.reset()
     compiled = torch.compile(module, fullgraph=True, backend="eager")
     same(module(*inputs(name)), compiled(*inputs(name)), 1e-6)
@@ -167,7 +184,7 @@ def test_compile_without_graph_breaks(name):
 @every_network
 @pytest.mark.parametrize("strict", [True, False])
 def test_export(name, strict):
-    module = build_module(small(name)).eval()
+    module = built(name).eval()
     exported = torch.export.export(module, inputs(name), strict=strict)
     same(module(*inputs(name)), exported.module()(*inputs(name)), 1e-6)
     assert set(exported.state_dict) <= set(module.state_dict())
@@ -176,7 +193,7 @@ def test_export(name, strict):
 @every_network
 def test_channels_last(name):
     """Values are the same with channels last, and pictures keep that layout."""
-    module, twin = (build_module(small(name), dtype="float64") for _ in range(2))
+    module, twin = (built(name).double() for _ in range(2))
     twin = twin.to(memory_format=torch.channels_last)
     drops = any(isinstance(m, torch.nn.Dropout) for m in module.modules())
     x = [a.double() for a in inputs(name)]
@@ -193,7 +210,7 @@ def test_channels_last(name):
 
 @every_network
 def test_autocast(name):
-    module = build_module(small(name)).train()
+    module = built(name)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         y = module(*inputs(name))
     assert y.dtype == torch.bfloat16
@@ -220,8 +237,8 @@ def _one_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.mark.usefixtures("_one_process")
 def test_distributed_data_parallel(name):
     """DDP finds that every parameter is used, and gives the same gradients."""
-    module = build_module(small(name)).train()
-    twin = build_module(small(name)).train()
+    module = built(name)
+    twin = built(name)
     parallel = torch.nn.parallel.DistributedDataParallel(module)
     for runs in (parallel, twin):
         torch.manual_seed(1)

@@ -11,7 +11,7 @@ from tests.helpers.fuzz_core import ROOT
 
 
 @pytest.mark.parametrize(
-    ("seconds", "seed"), [(8, 1), pytest.param(30, 2, marks=pytest.mark.heavy)]
+    ("seconds", "seed"), [(5, 1), pytest.param(30, 2, marks=pytest.mark.heavy)]
 )
 def test_files_of_all_kinds_are_fuzzed(tmp_path, seconds, seed) -> None:
     """It runs in a process of its own, so that only its memory is measured."""

@@ -7,7 +7,7 @@ import pytest
 from tests.walk.walker import walk
 
 
-@pytest.mark.parametrize("seconds", [15, pytest.param(60, marks=pytest.mark.heavy)])
+@pytest.mark.parametrize("seconds", [8, pytest.param(60, marks=pytest.mark.heavy)])
 def test_a_random_walk_finds_nothing(seconds: int) -> None:
     pytest.importorskip("torch")
     report = walk(seconds, seed=seconds)
