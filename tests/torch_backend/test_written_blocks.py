@@ -58,6 +58,16 @@ block Film() x, condition {
     return x * (1 + factor) + shift
 }
 """,
+    "Attend": """
+block Attend(heads) x {
+    parts = [x.shape[0], heads, x.shape[1] // heads]
+    q, k, v = x -> in_proj: linear(3 * x.shape[1]) -> split(3, axis = -1)
+    q = q -> reshape(parts)
+    k = k -> reshape(parts)
+    weights = einsum("bqhd,bkhd->bhqk", q, k) / sqrt(parts[2]) -> softmax(axis = -1)
+    return einsum("bhqk,bkhd->bqhd", weights, v -> reshape(parts)) -> reshape(x.shape)
+}
+""",
     "LayerNormByHand": """
 block LayerNormByHand(eps = 1e-5) x {
     centered = x - mean(x, -1, keep = true)
@@ -93,6 +103,12 @@ def film(p: dict[str, Any], x: torch.Tensor, condition: torch.Tensor) -> torch.T
     return x * (1 + factor) + shift
 
 
+def attend(p: dict[str, Any], x: torch.Tensor) -> torch.Tensor:
+    parts = F.linear(x, p["in_proj.weight"], p["in_proj.bias"]).chunk(3, -1)
+    q, k, v = (part.unflatten(2, (2, -1)).transpose(1, 2) for part in parts)
+    return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+
+
 def layer_norm(p: dict[str, Any], x: torch.Tensor) -> torch.Tensor:
     return F.layer_norm(x, x.shape[-1:])
 
@@ -103,6 +119,7 @@ CASES: dict[str, tuple[str, list[list[int]], Callable[..., torch.Tensor]]] = {
     "ResponseNorm": ("ResponseNorm", [[4, 3, 5]], response_norm),
     "SwiGlu": ("SwiGlu(5)", [[3, 6]], swi_glu),
     "Film": ("Film", [[4, 3, 5], [7]], film),
+    "Attend": ("Attend(2)", [[3, 6]], attend),
     "LayerNormByHand": ("LayerNormByHand", [[3, 6]], layer_norm),
 }
 

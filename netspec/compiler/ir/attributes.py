@@ -266,6 +266,28 @@ class AxesOf(Kind):
 
 
 @dataclass(eq=False, repr=False)
+class EquationOf(Kind):
+    """The axes of two values and of their product, a letter each: `"bqd,bkd->bqk"`."""
+
+    def convert(self, value: object) -> str:
+        """Convert to the equation without blanks."""
+        text = value.replace(" ", "") if isinstance(value, str) else ""
+        terms = text.replace("->", ",", 1).split(",")
+        letters = all(term.isascii() and term.isalpha() for term in terms)
+        if text.count("->") != 1 or len(terms) != 3 or not letters or len(text) > 40:
+            raise WrongValueError(f"{self.describe()}, not {show(value)}")
+        return text
+
+    def show(self, value: object) -> str:
+        """Show it in quotes."""
+        return show(value)
+
+    def describe(self) -> str:
+        """Describe it by an example."""
+        return 'a letter for each axis, such as "bqd,bkd->bqk", where b is the batch'
+
+
+@dataclass(eq=False, repr=False)
 class IntList(Kind):
     """A list of whole numbers of at least `minimum`; one may be -1 where there is a `wildcard`."""
 

@@ -1,0 +1,185 @@
+"""Products of two values by letters for their axes."""
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from netspec.compiler.ir.contract import *
+from netspec.compiler.ops.families.rearranging import as_stored, move
+
+EINSUM = Code.error(
+    "shape/einsum", "an equation that does not fit the values, or is no product of two"
+)
+
+
+class _Letters(NamedTuple):
+    """The letters of an equation without that of the batch, by where they stand."""
+
+    left: str
+    right: str
+    out: str
+    size: Mapping[str, int]
+
+    @property
+    def every(self) -> str:
+        """In both values and in the product: a product each."""
+        return "".join(c for c in self.out if c in self.left and c in self.right)
+
+    @property
+    def rows(self) -> str:
+        """In the first value and in the product."""
+        return "".join(c for c in self.out if c in self.left and c not in self.right)
+
+    @property
+    def columns(self) -> str:
+        """In the second value and in the product."""
+        return "".join(c for c in self.out if c in self.right and c not in self.left)
+
+    @property
+    def summed(self) -> str:
+        """In both values alone."""
+        return "".join(c for c in self.left if c in self.right and c not in self.out)
+
+    @property
+    def matrices(self) -> tuple[str, str, str]:
+        """The three as matrices that `matmul` multiplies."""
+        every, rows, columns, summed = self.every, self.rows, self.columns, self.summed
+        return every + rows + summed, every + summed + columns, every + rows + columns
+
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """The shapes of these matrices: (products, rows, columns)."""
+        every, rows, columns, summed = (
+            math.prod(self.size[c] for c in group)
+            for group in (self.every, self.rows, self.columns, self.summed)
+        )
+        return (every, rows, summed), (every, summed, columns), (every, rows, columns)
+
+
+@register
+class Einsum(Op):
+    """Products summed over axes, by letters: `einsum("bqd,bkd->bqk", q, k)` is q k^T, image by image.
+
+    The first letter is the batch. A letter that is not in the product is summed over:
+    y[b, q, k] = sum over d of q[b, q, d] k[b, k, d]. The gradients are products of the same kind: with
+    g = dL/dy, dL/dq = "bqk,bkd->bqd" of g and k, and dL/dk = "bqd,bqk->bkd" of q and g.
+    """
+
+    equation: str = attribute(EquationOf(), "the letters of both values and of the product")
+
+    name = "einsum"
+    arity = 2
+    moves_axes = True
+    examples = (
+        Example('einsum("bqd,bkd->bqk")', ((3, 4), (5, 4))),
+        Example('einsum("bhqd,bkhd->bqkh")', ((2, 3, 4), (5, 2, 4))),
+        Example('einsum("ni,nj->nij")', ((3,), (2,))),
+        Example('einsum("bchw,bcd->bdhw")', ((2, 3, 4), (2, 5))),
+    )
+    bad_examples = (
+        BadExample('einsum("bqd,bkd->bqk")', ((3, 4), (5, 3)), EINSUM),
+        BadExample('einsum("bqd,bkd->bqk")', ((3, 4), (5,)), EINSUM),
+        BadExample('einsum("qd,kd->qk")', ((4,), (4,)), EINSUM),
+        BadExample('einsum("bqd,bkd->bq")', ((3, 4), (5, 4)), EINSUM),
+        BadExample('einsum("bii,bi->bi")', ((3, 3), (3,)), EINSUM),
+        BadExample('einsum("bij,bjk")', ((3, 3), (3, 3)), codes.CALL_VALUE),
+    )
+
+    def _terms(self) -> list[str]:
+        return self.equation.replace("->", ",").split(",")
+
+    def _letters(self, *inputs: Shape) -> _Letters:
+        """The letters with their sizes.
+
+        Raises:
+            ShapeError: `shape/einsum`.
+        """
+        left, right, out = terms = self._terms()
+        if any(term[0] != out[0] or out[0] in term[1:] for term in terms):
+            self._refuse(f"the batch must be the first letter of each part of `{self.equation}`")
+        for term in terms:
+            if len(set(term)) < len(term):
+                self._refuse(f"a letter may stand once in `{term}`")
+        for letter in dict.fromkeys("".join(terms)):
+            if sum(letter in term for term in terms) < 2:
+                self._refuse(
+                    f"`{letter}` stands in one part alone: `sum` goes over an axis of one value"
+                )
+        size: dict[str, int] = {}
+        for term, shape in zip((left, right), inputs, strict=True):
+            if len(term) - 1 != len(shape):
+                self._refuse(
+                    f"`{term}` has {len(term)} letters, which do not fit {show_shape(shape)}"
+                )
+            for letter, extent in zip(term[1:], shape, strict=True):
+                if extent - size.setdefault(letter, extent):
+                    shown = " and ".join(map(show_shape, inputs))
+                    self._refuse(f"`{letter}` is {size[letter]} and {extent} in {shown}")
+        return _Letters(left[1:], right[1:], out[1:], size)
+
+    @staticmethod
+    def _refuse(message: str) -> None:
+        raise ShapeError(EINSUM, message, blame="equation")
+
+    def shape(self, *inputs: Shape) -> Shape:
+        """The sizes of the letters of the product."""
+        letters = self._letters(*inputs)
+        if not letters.out:
+            self._refuse(f"`{self.equation}` leaves no axis beside the batch")
+        return tuple(letters.size[c] for c in letters.out)
+
+    def macs(self, *inputs: Shape) -> int:
+        """The product of the sizes of all letters."""
+        return math.prod(self._letters(*inputs).size.values())
+
+    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], tuple[int, float]] | None:
+        """None: a number depends on whole axes."""
+        return None
+
+    def forward(self, run: Evaluation, *x: Array) -> Array:
+        """`np.einsum`."""
+        y: Array = np.einsum(self.equation, *x)
+        return y
+
+    def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
+        """The two products."""
+        left, right, out = self._terms()
+        return (
+            np.einsum(f"{out},{right}->{left}", dy, x[1]),
+            np.einsum(f"{left},{out}->{right}", x[0], dy),
+        )
+
+    def lower(self, to: Lowering) -> None:
+        """One matrix product, of values put in its order first."""
+        letters = self._letters(*to.x_shapes)
+        for i, name in enumerate(("left", "right")):
+            to.saved[name] = self._matrix(to, i, to.x[i], name)
+        product = to.buffer("product", letters.shapes()[2])
+        to.call("matmul.forward", to.saved["left"], to.saved["right"], product, writes=[product])
+        move(to, product, to.out, letters.matrices[2], as_stored(letters.out), letters.size)
+
+    def lower_backward(self, to: Lowering) -> None:
+        """A matrix product for each gradient that is wanted."""
+        letters = self._letters(*to.x_shapes)
+        dy = self._matrix(to, 2, to.dy, "dproduct")
+        for i, term in enumerate((letters.left, letters.right)):
+            if not to.wanted[i]:
+                continue
+            matrix, dx = to.buffer(f"dmatrix{i}", letters.shapes()[i]), to.gradient_buffer(i)
+            if i == 0:
+                to.call("matmul.backward_left", dy, to.saved["right"], matrix, writes=[matrix])
+            else:
+                to.call("matmul.backward_right", to.saved["left"], dy, matrix, writes=[matrix])
+            move(to, matrix, dx, letters.matrices[i], as_stored(term), letters.size)
+            to.gradient(i, dx)
+
+    def _matrix(self, to: Lowering, part: int, source: Buffer, name: str) -> Buffer:
+        """One of the two values, or the gradient of their product, as matrices."""
+        letters = self._letters(*to.x_shapes)
+        matrix = to.buffer(name, letters.shapes()[part])
+        term = (letters.left, letters.right, letters.out)[part]
+        move(to, source, matrix, as_stored(term), letters.matrices[part], letters.size)
+        return matrix
+
+    def torch(self, *inputs: Shape) -> Torch:
+        """`torch.einsum`."""
+        return Torch("torch.einsum", (self.equation, X(0), X(1)))
