@@ -1,0 +1,103 @@
+"""Windows as columns."""
+
+import math
+from typing import Any
+
+from netspec.compiler.ir.contract import *
+from netspec.compiler.ops.families.windows import axes, require_fit, require_picture
+
+
+@register
+class Unfold(Op):
+    """Windows as columns: (C, H, W) becomes (C K, L), for L windows of K pixels (im2col).
+
+    Row (c, i, j) of y holds pixel (i, j) of channel c of each window, the windows row by row; 0 in the
+    padding. dL/dx of a pixel is the sum of dL/dy over the windows that hold it.
+    """
+
+    kernel: Pair = attribute(PairOf(1), "size of the windows")
+    stride: Pair = attribute(PairOf(1), "step of the windows", 1)
+    pad: Padding = attribute(PaddingOf(same=False), "zeros around the picture", 0)
+    dilation: Pair = attribute(PairOf(1), "distance between the pixels of a window", 1)
+
+    name = "unfold"
+    examples = (
+        Example("unfold(2)", ((2, 3, 4),)),
+        Example("unfold([3, 2], stride = 2, pad = 1, dilation = [1, 2])", ((2, 4, 5),)),
+        Example("unfold(2, 3, [[2, 0], [0, 1]])", ((1, 3, 4),)),
+    )
+    bad_examples = (
+        BadExample("unfold(5)", ((3, 4, 4),), codes.SHAPE_KERNEL_TOO_LARGE),
+        BadExample("unfold(2)", ((10,),), codes.SHAPE_RANK),
+    )
+
+    def shape(self, *inputs: Shape) -> Shape:
+        """(C K, L)."""
+        (x,) = inputs
+        require_picture(self.name, x)
+        window = axes(x, self.kernel, self.stride, self.pad, self.dilation)
+        require_fit(self.name, window)
+        return x[0] * math.prod(self.kernel), window[0].output * window[1].output
+
+    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], tuple[int, float]] | None:
+        """None: rows and columns no longer tell where a number came from."""
+        return None
+
+    def _index(self, x: Array) -> tuple[Array, Array]:
+        """The row and the column of each number of y in the padded picture: (K, L)."""
+        window = axes(x.shape[1:], self.kernel, self.stride, self.pad, self.dilation)
+        taps = np.indices(self.kernel).reshape(2, -1, 1) * np.reshape(self.dilation, (2, 1, 1))
+        starts = np.indices([axis.output for axis in window]).reshape(2, 1, -1)
+        rows, columns = taps + starts * np.reshape(self.stride, (2, 1, 1))
+        return rows, columns
+
+    def forward(self, run: Evaluation, *x: Array) -> Array:
+        """Each number from its place in the padded picture."""
+        top, bottom, left, right = self.pad
+        padded = np.pad(x[0], ((0, 0), (0, 0), (top, bottom), (left, right)))
+        rows, columns = self._index(x[0])
+        windows: Array = padded[:, :, rows, columns]
+        return windows.reshape(len(padded), -1, rows.shape[1])
+
+    def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
+        """Each gradient to its place in the padded picture, without the padding."""
+        top, bottom, left, right = self.pad
+        n, channels, height, width = x[0].shape
+        padded = np.zeros((n, channels, height + top + bottom, width + left + right))
+        rows, columns = self._index(x[0])
+        places: Any = (slice(None), slice(None), rows, columns)
+        np.add.at(padded, places, dy.reshape(n, channels, *rows.shape))
+        return (padded[:, :, top : top + height, left : left + width],)
+
+    def _options(self) -> dict[str, Any]:
+        return {
+            "kernel": self.kernel, "stride": self.stride, "pad": self.pad, "dilation": self.dilation
+        }  # fmt: skip
+
+    def lower(self, to: Lowering) -> None:
+        """One kernel."""
+        to.call("unfold.forward", to.x[0], to.out, writes=[to.out], **self._options())
+
+    def lower_backward(self, to: Lowering) -> None:
+        """One kernel."""
+        if to.wanted[0]:
+            dx = to.gradient_buffer(0)
+            to.call("unfold.backward", to.dy, dx, writes=[dx], **self._options())
+            to.gradient(0, dx)
+
+    def torch(self, *inputs: Shape) -> Torch:
+        """`F.unfold`, after `F.pad` where sides differ."""
+        top, bottom, left, right = self.pad
+        even = (top, left) == (bottom, right)
+        picture: X | Torch = X(0) if even else Torch("F.pad", (X(0), (left, right, top, bottom)))
+        return Torch(
+            "F.unfold",
+            (picture, self.kernel),
+            {
+                "dilation": self.dilation,
+                "padding": (top, left) if even else (0, 0),
+                "stride": self.stride,
+            },
+            defaults={"dilation": 1, "padding": 0, "stride": 1},
+            pairs=True,
+        )
