@@ -129,7 +129,7 @@ def test_fit_leaves_a_sound_file_too(net: Path, monkeypatch: pytest.MonkeyPatch)
     before = Path("w.safetensors").read_bytes()
     with pytest.raises(NetspecError, match=r"not finite|holds .* infinite"):
         # The loss of the single step is that of the weights before it.
-        netspec.fit(model, data, epochs=1, batch=64, lr=1e39, optimizer="sgd", out="w.safetensors")
+        netspec.fit(model, data, epochs=1, batch=64, lr=1e60, optimizer="sgd", out="w.safetensors")
     assert Path("w.safetensors").read_bytes() == before
 
 
