@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ import netspec
 from netspec.compiler.numpy_backend.memory_use import footprint
 from netspec.compiler.numpy_backend.pass_names import PASS_NAMES
 from netspec.compiler.numpy_backend.passes.placement import place
+from netspec.compiler.numpy_backend.passes.plan_memory import plan_memory
 from netspec.compiler.numpy_backend.pipeline import GRAPH_PASSES, PASSES, PassChange, make_plan
 from netspec.kernels import parallel
 from netspec.runtime.engine.program import Program
@@ -64,6 +67,41 @@ def test_things_alive_together_are_apart(spans: list[tuple[int, int, int]]) -> N
         for j in range(i):
             if alive[j][0] <= last and first <= alive[j][1]:
                 assert offsets[i] + size <= offsets[j] or offsets[j] + sizes[j] <= offsets[i]
+    assert offsets == lowest_offsets(sizes, alive)
+
+
+def lowest_offsets(sizes: list[int], alive: list[tuple[int, int]]) -> list[int]:
+    """The largest object first, each at the lowest offset that is free: tried one by one."""
+    offsets, placed = [0] * len(sizes), list[int]()
+    for i in sorted(range(len(sizes)), key=lambda i: (-sizes[i], i)):
+        together = [j for j in placed if alive[j][0] <= alive[i][1] and alive[i][0] <= alive[j][1]]
+        offsets[i] = min(
+            offset
+            for offset in (0, *(offsets[j] + sizes[j] for j in together))
+            if all(
+                offset + sizes[i] <= offsets[j] or offsets[j] + sizes[j] <= offset for j in together
+            )
+        )
+        placed.append(i)
+    return offsets
+
+
+def test_memory_is_planned_with_calls_in_proportion_to_the_net() -> None:
+    """A chain of blocks that is eight times as long may take twelve times the calls, not sixty-four."""
+
+    def calls(blocks: int) -> int:
+        stages = " -> ".join(["conv(4, 1) -> batch_norm -> relu"] * blocks)
+        graph = netspec.loads(f"net N {{\n input x: [4, 2, 2]\n output x -> {stages}\n}}").graph
+        plan = make_plan(graph, training=True, backward=True)
+        count, before = itertools.count(), sys.getprofile()
+        sys.setprofile(lambda *_: next(count) and None)
+        try:
+            plan_memory(plan).layout(8)
+        finally:
+            sys.setprofile(before)
+        return next(count)
+
+    assert calls(160) < 12 * calls(20)
 
 
 @pytest.mark.parametrize("training", [True, False])

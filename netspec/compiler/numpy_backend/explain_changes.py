@@ -54,7 +54,8 @@ def fused(before: Plan, after: Plan) -> Iterator[str]:
 
 def recomputed(before: Plan, after: Plan) -> Iterator[str]:
     """Describe the changes of `recompute`."""
-    again = [step for step in made_again(after) if step not in before.backward]
+    known = {step.output for step in made_again(before)}
+    again = [step for step in made_again(after) if step.output not in known]
     for step in again:
         yield f"{' + '.join(step.nodes)}: made again as {_name(step.output)}"
     if again:

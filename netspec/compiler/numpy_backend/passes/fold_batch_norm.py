@@ -51,10 +51,10 @@ FOLDABLE: Mapping[str, Callable[[KernelStep, Buffer, Buffer], Shape]] = {
 
 def fold_batch_norm(plan: Plan) -> Plan:
     """Return the plan with each batch norm in evaluation folded into the layer directly before it."""
-    forward = list(plan.forward)
+    replaced: dict[int, list[Step]] = {}  # by the id of a step, what takes its place
     readers = Counter(operand for step in plan.steps for operand in step.reads)
     fixed = set(plan.external())
-    maker = {w: step for step in forward for w in step.writes}
+    maker = {w: step for step in plan.forward for w in step.writes}
     for norm in plan.forward:
         found = _pattern(norm, maker)
         if found is None:
@@ -62,7 +62,9 @@ def fold_batch_norm(plan: Plan) -> Plan:
         layer, vectors = found
         value = layer.arguments[3]
         if readers[cast(Buffer, value)] == 1 and value not in fixed:
-            _fold(forward, cast(ElementwiseStep, norm), layer, vectors)
+            replaced[id(layer)] = _folded(cast(ElementwiseStep, norm), layer, vectors)
+            replaced[id(vectors)] = replaced[id(norm)] = []
+    forward = [new for step in plan.forward for new in replaced.get(id(step), [step])]
     return dataclasses.replace(plan, forward=tuple(forward))
 
 
@@ -80,11 +82,9 @@ def _pattern(step: Step, maker: dict[Operand, Step]) -> tuple[KernelStep, Kernel
     return layer, vectors
 
 
-def _fold(
-    forward: list[Step], norm: ElementwiseStep, layer: KernelStep, vectors: KernelStep
-) -> None:
-    """Replace the layer by three steps, for the vectors, the fold and the layer, and remove the
-    norm's step.
+def _folded(norm: ElementwiseStep, layer: KernelStep, vectors: KernelStep) -> list[Step]:
+    """Return the steps that take the place of the layer: the vectors, the fold and the layer with
+    the folded weight.
     """
     x, weight, bias, out, *rest = layer.arguments
     scale, shift = norm.operands["scale"], norm.operands["shift"]
@@ -98,10 +98,7 @@ def _fold(
         arguments=(x, folded_weight, folded_bias, norm.output, *rest),
         writes=(norm.output,),
     )
-    forward.remove(vectors)
-    forward.remove(norm)
-    at = forward.index(layer)
-    forward[at : at + 1] = [vectors, fold, folded]
+    return [vectors, fold, folded]
 
 
 def folds(plan: Plan) -> Iterator[KernelStep]:
