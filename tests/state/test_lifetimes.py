@@ -292,12 +292,12 @@ print(most - start)
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux counts it")
 @pytest.mark.parametrize(("target", "dtype", "most"), [("numpy", "u1", 40), ("torch", ">u2", 90)])
 def test_a_mapped_set_takes_no_memory_of_its_size(target, dtype, most, tmp_path: Path) -> None:
-    """The images for training, validation and test are 86 MB of bytes, or 172 MB of words in
+    """The images for training, validation and test are 62 MB of bytes, or 124 MB of words in
     another order.
     """
     if target == "torch":
         pytest.importorskip("torch")
-    count = 7000
+    count = 5000
     for part, images in (("train", count), ("test", 64)):
         shape = (images, 3, 64, 64)
         made = np.lib.format.open_memmap(

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 
 import netspec
+from netspec.runtime.data import load
 from netspec.runtime.data.batches import batch_slices, share
 from tests.conftest import ROOT
 
@@ -21,7 +24,12 @@ torch = pytest.importorskip("torch")
 if not torch.distributed.is_available():
     pytest.skip("this PyTorch is not distributed", allow_module_level=True)
 
-# This trains like `netspec train torch`, and prints what only Python's interface shows.
+from netspec.runtime.models.pytorch.device import Execution  # noqa: E402
+from netspec.runtime.models.pytorch.model import TorchModel  # noqa: E402
+from netspec.runtime.models.torch_build import build_module  # noqa: E402
+
+# This trains like `netspec train torch`, and prints what only Python's interface shows. Then tensors
+# are shared again and again, and those are counted that a thread still holds afterwards.
 SCRIPT = """
 import json, sys
 import torch
@@ -33,16 +41,31 @@ from netspec.runtime.models.pytorch.model import TorchModel
 from netspec.runtime.models.torch_build import build_module
 
 torch.set_num_threads(1)
-options = json.loads(sys.argv[1])
-net = netspec.load(options.pop("file"), **options.pop("arguments"))
+net = netspec.load(sys.argv[1])
 group, device = from_environment(), torch.device("cpu")
 with joined(group, device):
     model = TorchModel(net.graph, build_module(net, dtype="float64"), Execution(device, group=group))
-    history = netspec.fit(model, load("digits", None, model.input_shape), **options)
+    data = load("digits", None, model.input_shape)
+    history = netspec.fit(model, data, **json.loads(sys.argv[2]))
+    checksum = sum(float(abs(a).sum()) for a in model.state_dict().values())
+    held = 0
+    for _ in range(1000):
+        total = group.total(torch.ones(3))
+        each = group.each(torch.ones(3))
+        held += any(tensor._use_count() > 1 for tensor in [total, *each])
+    held = int(group.total(torch.tensor([held])))
     if group.rank == 0:
-        checksum = sum(float(abs(a).sum()) for a in model.state_dict().values())
-        print(json.dumps([history.loss_history, history.val_acc_history, checksum]))
+        print(json.dumps([history.loss_history, history.val_acc_history, checksum, held]))
 """
+
+
+class Trained(NamedTuple):
+    """What the script prints."""
+
+    losses: list[float]
+    accuracies: list[float]
+    checksum: float
+    held: int
 
 
 def environment() -> dict[str, str]:
@@ -53,23 +76,6 @@ def environment() -> dict[str, str]:
 def torchrun(processes: int, *arguments: object) -> list[str]:
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     return [*launcher, f"--nproc-per-node={processes}", *map(str, arguments)]
-
-
-def result(command: list[str]) -> tuple[np.ndarray, list[float], float]:
-    import json
-
-    done = subprocess.run(
-        command,
-        check=False,
-        cwd=ROOT,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    losses, accuracies, checksum = json.loads(done.stdout.splitlines()[-1])
-    return np.array(losses), accuracies, checksum
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
@@ -87,50 +93,48 @@ def test_shares_are_the_batch(count, size):
         assert weight in (0.0, (own.stop - own.start) / count)
 
 
-HELD = """
-import sys
-import torch
-from netspec.runtime.models.pytorch.processes import from_environment, joined
-
-torch.set_num_threads(1)
-group = from_environment()
-with joined(group, torch.device("cpu")):
-    held = 0
-    for _ in range(1000):
-        total = group.total(torch.ones(3))
-        each = group.each(torch.ones(3))
-        held += any(tensor._use_count() > 1 for tensor in [total, *each])
-sys.exit(held)
-"""
+OPTIONS = {
+    # 83 images in batches of 16: the last ones are of 16 and 3.
+    "train_limit": 83, "batch": 16, "epochs": 2, "val": 41, "l2": 1e-3, "clip_norm": 1.0,
+    "optimizer": "momentum", "augment": ["crop", "flip"],
+}  # fmt: skip
 
 
-def test_no_thread_holds_a_tensor_that_python_drops(tmp_path):
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """Return what two processes give: they start once, since PyTorch takes seconds to import."""
+    path = tmp_path_factory.mktemp("two") / "script.py"
+    path.write_text(SCRIPT)
+    command = torchrun(2, path, ROOT / "networks/lenet.net", json.dumps(OPTIONS))
+    done = subprocess.run(
+        command,
+        check=False,
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return Trained(*json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_no_thread_holds_a_tensor_that_python_drops(two):
     """A thread that does would abort the process if it dropped the tensor at the very end."""
-    (tmp_path / "script.py").write_text(HELD)
-    command = torchrun(2, tmp_path / "script.py")
-    done = subprocess.run(command, check=False, cwd=ROOT, env=environment(), timeout=300)
-    assert done.returncode == 0
+    assert two.held == 0
 
 
-def test_two_processes_have_the_losses_of_one(tmp_path):
-    import json
-
-    (tmp_path / "script.py").write_text(SCRIPT)
-    options = {
-        "file": str(ROOT / "networks/lenet.net"),
-        "arguments": {},
-        # 83 images in batches of 16: the last ones are of 16 and 3.
-        "train_limit": 83, "batch": 16, "epochs": 2, "val": 41, "l2": 1e-3, "clip_norm": 1.0,
-        "optimizer": "momentum", "augment": ["crop", "flip"],
-    }  # fmt: skip
+def test_two_processes_have_the_losses_of_one(two):
     assert [p.stop - p.start for p in batch_slices(83, 16)][-2:] == [16, 3]
-    arguments = [str(tmp_path / "script.py"), json.dumps(options)]
-    one, one_accuracies, one_checksum = result([sys.executable, *arguments])
-    two, two_accuracies, two_checksum = result(torchrun(2, *arguments))
-    assert len(one) == len(two) == 12
-    assert np.abs(one - two).max() < 1e-9
-    assert one_accuracies == two_accuracies
-    assert one_checksum == pytest.approx(two_checksum, rel=1e-9)
+    net = netspec.load(ROOT / "networks/lenet.net")
+    module = build_module(net, dtype="float64")
+    model = TorchModel(net.graph, module, Execution(torch.device("cpu")))
+    history = netspec.fit(model, load("digits", None, model.input_shape), **OPTIONS)
+    assert len(history.loss_history) == len(two.losses) == 12
+    assert np.abs(np.subtract(history.loss_history, two.losses)).max() < 1e-9
+    assert history.val_acc_history == two.accuracies
+    checksum = sum(float(abs(a).sum()) for a in model.state_dict().values())
+    assert checksum == pytest.approx(two.checksum, rel=1e-9)
 
 
 def children(pid: int) -> set[int]:
