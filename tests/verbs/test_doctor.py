@@ -186,30 +186,31 @@ def test_weights_too_small_for_the_rate(digits):
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
-def test_a_rate_too_low_to_learn_and_one_that_works(digits, optimizer):
-    net = netspec.loads(LENET)
-    report = examine(net, digits, optimizer=optimizer, lr=1e-7)
+def test_a_rate_too_low_to_learn_and_one_that_works(data, optimizer):
+    net = netspec.loads(SOUND)
+    report = examine(net, data, optimizer=optimizer, lr=1e-7)
     assert bad(report) == ["learning rate"]
     help = finding(report, "learning rate").help
     works = float(help.removeprefix("it is too low: ").removesuffix(" works here"))
-    assert examine(net, digits, optimizer=optimizer, lr=works).ok
+    assert examine(net, data, optimizer=optimizer, lr=works).ok
 
 
-def test_l2_that_is_most_of_the_loss(digits):
-    report = examine(netspec.loads(LENET), digits, l2=10.0)
+def test_l2_that_is_most_of_the_loss(data):
+    report = examine(netspec.loads(SOUND), data, l2=10.0)
     found = finding(report, "loss with L2")
     assert found.verdict == "bad"
-    assert "L2 is 99% of it, and pulls the weights to 0" in found.help
+    assert "L2 is 96% of it, and pulls the weights to 0" in found.help
     less = float(found.help.rpartition("l2 = ")[2].removesuffix(" would be less"))
-    assert examine(netspec.loads(LENET), digits, l2=less).ok
+    assert examine(netspec.loads(SOUND), data, l2=less).ok
 
 
-def test_weights_that_are_all_zero_are_called_so(digits):
-    report = examine(lenet("weight = zeros, bias = zeros"), digits)
+def test_weights_that_are_all_zero_are_called_so(data):
+    zero = SOUND.replace("input", "init weight = zeros, bias = zeros\n    input")
+    report = examine(netspec.loads(zero), data)
     found = finding(report, "scores")
     assert found.text == "they are all 0, whatever the image"
     assert (
-        found.help == "linear3.weight and 4 more are all zeros: draw the initial weights at random"
+        found.help == "linear2.weight and 2 more are all zeros: draw the initial weights at random"
     )
 
 
