@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -37,6 +38,7 @@ def net_of(call: str, inputs: tuple[Shape, ...]) -> str:
     return f"net Example() {{\n    {body}\n}}\n"
 
 
+@functools.cache
 def graph_of(call: str, inputs: tuple[Shape, ...]) -> Graph:
     return netspec.loads(net_of(call, inputs)).graph
 

@@ -17,7 +17,6 @@ from netspec.kernels.windows import Window
 from netspec.runtime.engine.program import make_plan
 from tests.helpers.nets import (
     graph_of,
-    net_of,
     random_inputs,
     random_output_gradients,
     random_parameters,
@@ -110,7 +109,7 @@ def test_every_op_runs_at_any_batch_in_any_number_of_threads(example, monkeypatc
         monkeypatch.setattr(f"netspec.kernels.{module}.TILE", 64)
     for name in ("WORTH_A_THREAD", "WORTH_A_PART"):
         monkeypatch.setattr(parallel, name, 1)
-    graph = netspec.loads(net_of(example.call, example.inputs)).graph
+    graph = graph_of(example.call, example.inputs)
     least = graph.nodes[0].op.least_training_batch(*example.inputs)
     for batch in (1, 4, 7):
         if batch < least:

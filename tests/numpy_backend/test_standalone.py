@@ -148,7 +148,7 @@ net = LeNet(seed=9)
 net.load_weights("start.safetensors")
 mean, scale = net.normalization
 x = (data["x"].astype("f4") - mean) / scale
-losses = [net.train_step(x, data["y"], lr=0.1) for _ in range(200)]
+losses = [net.train_step(x, data["y"], lr=0.1) for _ in range(100)]
 net.save_weights("trained.safetensors")
 print(losses[0], losses[-1], (net.predict(data["x"]) == data["y"]).mean())
 """,

@@ -33,11 +33,11 @@ SHIPPED = {
     "threelayer": {"filters": 8},
     "resnet": {"depth": 14, "width": 8},
     "zoo/alexnet": {"size": 64, "width": 0.125},
-    "zoo/densenet121": {"size": 32, "width": 0.25},
+    "zoo/densenet121": {"size": 32, "width": 0.25, "layers": [2, 4, 6, 3]},
     "zoo/fully_connected": {"hidden": [32, 16], "norm": True, "drop": 0.5, "size": 8},
     "zoo/mobilenet_v2": {"size": 64, "width": 0.25},
     "zoo/resnet18": {"size": 64, "width": 0.25},
-    "zoo/resnet50": {"size": 64, "width": 0.125},
+    "zoo/resnet50": {"size": 64, "width": 0.125, "blocks": [2, 1, 3, 1]},
     "zoo/squeezenet1_0": {"size": 32, "width": 0.25},
     "zoo/vgg16": {"size": 32, "width": 0.125},
 }
