@@ -19,8 +19,8 @@ class Add(ArithmeticOp):
     examples = (
         Example("add", ((3, 4, 5), (3, 4, 5))),
         Example("add", ((7,), (7,), (7,))),
-        Example("add", ((2, 3, 4), (2, 1, 1))),
-        Example("add(0.5)", ((7,),)),
+        Example("add", ((2, 2, 2), (2, 1, 1))),
+        Example("add(0.5)", ((3,),)),
     )
     unequal = Code.error("shape/add-mismatch", "a sum of values of different shapes")
     bad_examples = (BadExample("add", ((3, 4, 4), (3, 4, 5)), unequal),)

@@ -16,7 +16,7 @@ class Clip(FunctionOp):
 
     name = "clip"
     examples = (
-        Example("clip(-0.5, 1)", ((2, 3, 4),)),
+        Example("clip(-0.5, 1)", ((7,),)),
         Example("clip(high = 0.25)", ((7,),)),
     )
     bad_examples = (

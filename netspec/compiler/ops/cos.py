@@ -11,7 +11,7 @@ class Cos(FunctionOp):
     name = "cos"
     torch_function = "torch.cos"
     value_range = (-1.0, 1.0)
-    examples = (Example("cos", ((2, 3, 4),)),)
+    examples = (Example("cos", ((5,),)),)
 
     def of(self, x: Expression) -> Expression:
         """cos(x)."""

@@ -14,7 +14,7 @@ class CumSum(Op):
 
     name = "cumsum"
     torch_function = "torch.cumsum"
-    examples = (Example("cumsum(2)", ((2, 3, 4),)), Example("cumsum(-1)", ((3, 5),)))
+    examples = (Example("cumsum(2)", ((2, 3, 2),)),)
     bad_examples = (BadExample("cumsum(2)", ((7,),), codes.SHAPE_AXIS),)
 
     def shape(self, *inputs: Shape) -> Shape:

@@ -70,10 +70,10 @@ class Einsum(Op):
     arity = 2
     moves_axes = True
     examples = (
-        Example('einsum("bqd,bkd->bqk")', ((3, 4), (5, 4))),
-        Example('einsum("bhqd,bkhd->bqkh")', ((2, 3, 4), (5, 2, 4))),
+        Example('einsum("bqd,bkd->bqk")', ((2, 3), (4, 3))),
+        Example('einsum("bhqd,bkhd->bqkh")', ((2, 3, 2), (2, 2, 2))),
         Example('einsum("ni,nj->nij")', ((3,), (2,))),
-        Example('einsum("bchw,bcd->bdhw")', ((2, 3, 4), (2, 5))),
+        Example('einsum("bchw,bcd->bdhw")', ((2, 2, 2), (2, 3))),
     )
     bad_examples = (
         BadExample('einsum("bqd,bkd->bqk")', ((3, 4), (5, 3)), EINSUM),

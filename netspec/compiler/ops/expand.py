@@ -16,9 +16,9 @@ class Expand(Op):
 
     name = "expand"
     examples = (
-        Example("expand([-1, 2, 3])", ((4, 1, 1),)),
-        Example("expand([3, 5])", ((1, 5),)),
-        Example("expand(7)", ((7,),)),
+        Example("expand([-1, 2, 3])", ((2, 1, 1),)),
+        Example("expand([3, 2])", ((1, 2),)),
+        Example("expand(3)", ((3,),)),
     )
     bad_examples = (
         BadExample("expand([3, 4])", ((3, 2),), EXPAND),

@@ -15,10 +15,7 @@ class LogSumExp(ReductionOp):
     forward_kernel = "reductions.logsumexp"
     backward_kernel = "reductions.logsumexp_backward"
     reads = ("x", "y", "dy")
-    examples = (
-        Example("logsumexp(3)", ((3, 4, 5),)),
-        Example("logsumexp([1, 2], keep = true)", ((3, 4),)),
-    )
+    examples = (Example("logsumexp(3)", ((2, 3, 2),)),)
 
     def forward(self, run: Evaluation, *x: Array) -> Array:
         """The definition."""

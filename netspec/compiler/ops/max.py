@@ -16,8 +16,8 @@ class Max(ReductionOp):
     backward_kernel = "reductions.shared"
     reads = ("x", "y", "dy")
     examples = (
-        Example("max(3)", ((3, 4, 5),)),
-        Example("max([1, 2], keep = true)", ((3, 4),)),
+        Example("max(3)", ((2, 3, 2),)),
+        Example("max([1, 2], keep = true)", ((3, 2),)),
     )
 
     def forward(self, run: Evaluation, *x: Array) -> Array:

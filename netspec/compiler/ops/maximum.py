@@ -18,9 +18,9 @@ class Maximum(ArithmeticOp):
     arity = 2
     number_places = ("number", "number")
     examples = (
-        Example("maximum", ((2, 3, 4), (2, 3, 4))),
-        Example("maximum", ((3, 1), (3, 5))),
-        Example("maximum(0.25)", ((7,),)),
+        Example("maximum", ((5,), (5,))),
+        Example("maximum", ((3, 1), (3, 2))),
+        Example("maximum(0.25)", ((5,),)),
     )
     unequal = Code.error("shape/maximum-mismatch", "the larger of values whose shapes do not fit")
     bad_examples = (

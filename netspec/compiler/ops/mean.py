@@ -15,11 +15,10 @@ class Mean(ReductionOp):
     forward_kernel = "reductions.mean"
     backward_kernel = "reductions.mean_backward"
     examples = (
-        Example("mean(1)", ((3, 4, 5),)),
-        Example("mean([2, 3], keep = true)", ((3, 4, 5),)),
-        Example("mean(-1)", ((2, 3),)),
-        Example("mean([1, -1])", ((2, 3, 2, 4),)),
-        Example("mean(2)", ((2, 3, 2, 4),)),
+        Example("mean(1)", ((2, 3, 2),)),
+        Example("mean([2, 3], keep = true)", ((2, 3, 2),)),
+        Example("mean([1, -1])", ((2, 3, 2, 2),)),
+        Example("mean(2)", ((2, 3, 2, 2),)),
     )
     bad_examples = (
         BadExample("mean(4)", ((3, 4, 4),), codes.SHAPE_AXIS),

@@ -20,8 +20,8 @@ class Mul(ArithmeticOp):
     examples = (
         Example("mul", ((3, 4, 5), (3, 4, 5))),
         Example("mul", ((7,), (7,), (7,))),
-        Example("mul", ((2, 3, 4), (2, 1, 1))),
-        Example("mul(0.5)", ((7,),)),
+        Example("mul", ((2, 2, 2), (2, 1, 1))),
+        Example("mul(0.5)", ((3,),)),
     )
     unequal = Code.error("shape/mul-mismatch", "a product of values of different shapes")
     bad_examples = (BadExample("mul", ((3, 4, 4), (3, 4, 5)), unequal),)

@@ -10,7 +10,7 @@ class Neg(FunctionOp):
 
     name = "neg"
     torch_function = "torch.neg"
-    examples = (Example("neg", ((2, 3, 4),)),)
+    examples = (Example("neg", ((5,),)),)
 
     def of(self, x: Expression) -> Expression:
         """-x."""

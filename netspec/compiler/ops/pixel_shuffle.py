@@ -21,7 +21,7 @@ class PixelShuffle(RearrangingOp):
     torch_function = "F.pixel_shuffle"
     torch_module = "nn.PixelShuffle"
     examples = (
-        Example("pixel_shuffle(2)", ((8, 2, 3),)),
+        Example("pixel_shuffle(2)", ((4, 2, 3),)),
         Example("pixel_shuffle(3)", ((9, 1, 2),)),
     )
     bad_examples = (

@@ -21,8 +21,8 @@ class PixelUnshuffle(RearrangingOp):
     torch_function = "F.pixel_unshuffle"
     torch_module = "nn.PixelUnshuffle"
     examples = (
-        Example("pixel_unshuffle(2)", ((2, 4, 6),)),
-        Example("pixel_unshuffle(3)", ((1, 3, 6),)),
+        Example("pixel_unshuffle(2)", ((2, 2, 4),)),
+        Example("pixel_unshuffle(3)", ((1, 3, 3),)),
     )
     bad_examples = (
         BadExample("pixel_unshuffle(2)", ((3, 3, 4),), PIXELS),

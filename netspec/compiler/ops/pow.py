@@ -16,9 +16,9 @@ class Pow(FunctionOp):
     name = "pow"
     needs_positive = True
     examples = (
-        Example("pow(3)", ((2, 3, 4),)),
-        Example("pow(-0.5)", ((7,),)),
-        Example("pow(1.7)", ((7,),)),
+        Example("pow(3)", ((3,),)),
+        Example("pow(-0.5)", ((3,),)),
+        Example("pow(1.7)", ((3,),)),
     )
     bad_examples = (BadExample("pow", ((7,),), codes.CALL_MISSING),)
 

@@ -18,7 +18,7 @@ class Roll(Op):
     name = "roll"
     torch_function = "torch.roll"
     examples = (
-        Example("roll([1, -2], [2, 3])", ((2, 3, 4),)),
+        Example("roll([1, -2], [2, 3])", ((1, 2, 3),)),
         Example("roll(9, 1)", ((7,),)),
     )
     bad_examples = (

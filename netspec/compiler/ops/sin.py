@@ -11,7 +11,7 @@ class Sin(FunctionOp):
     name = "sin"
     torch_function = "torch.sin"
     value_range = (-1.0, 1.0)
-    examples = (Example("sin", ((2, 3, 4),)),)
+    examples = (Example("sin", ((5,),)),)
 
     def of(self, x: Expression) -> Expression:
         """sin(x)."""

@@ -17,8 +17,8 @@ class Softplus(FunctionOp):
     name = "softplus"
     value_range = (0.0, float("inf"))
     examples = (
-        Example("softplus", ((2, 3, 4),)),
-        Example("softplus(beta = 2, threshold = 0.5)", ((7,),)),
+        Example("softplus", ((5,),)),
+        Example("softplus(beta = 2, threshold = 0.5)", ((5,),)),
     )
     bad_examples = (BadExample("softplus(0)", ((7,),), codes.CALL_VALUE),)
 

@@ -11,7 +11,7 @@ class Square(FunctionOp):
     name = "square"
     torch_function = "torch.square"
     value_range = (0.0, float("inf"))
-    examples = (Example("square", ((2, 3, 4),)),)
+    examples = (Example("square", ((5,),)),)
 
     def of(self, x: Expression) -> Expression:
         """x^2."""

@@ -17,9 +17,9 @@ class Squeeze(RearrangingOp):
     name = "squeeze"
     torch_function = "torch.squeeze"
     examples = (
-        Example("squeeze(1)", ((1, 3, 4),)),
+        Example("squeeze(1)", ((1, 3, 2),)),
         Example("squeeze([2, -1])", ((3, 1, 2, 1),)),
-        Example("squeeze(2)", ((2, 1, 3, 4),)),
+        Example("squeeze(2)", ((2, 1, 3, 2),)),
     )
     bad_examples = (
         BadExample("squeeze(2)", ((3, 4),), SQUEEZE),

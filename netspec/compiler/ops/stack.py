@@ -23,9 +23,9 @@ class Stack(Op):
     name = "stack"
     arity = None
     examples = (
-        Example("stack", ((5,), (5,), (5,))),
+        Example("stack", ((2,), (2,), (2,))),
         Example("stack(axis = -1)", ((2, 3), (2, 3))),
-        Example("stack(2)", ((2, 3, 4), (2, 3, 4))),
+        Example("stack(2)", ((2, 3, 2), (2, 3, 2))),
     )
     bad_examples = (
         BadExample("stack", ((3, 4), (3, 5)), STACK_MISMATCH),

@@ -14,10 +14,7 @@ class Sum(ReductionOp):
     name = "sum"
     forward_kernel = "reductions.total"
     backward_kernel = "reductions.total_backward"
-    examples = (
-        Example("sum(3)", ((3, 4, 5),)),
-        Example("sum([1, 2], keep = true)", ((3, 4),)),
-    )
+    examples = (Example("sum(3)", ((2, 3, 2),)),)
 
     def forward(self, run: Evaluation, *x: Array) -> Array:
         """The sum."""

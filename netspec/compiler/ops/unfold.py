@@ -22,8 +22,8 @@ class Unfold(Op):
 
     name = "unfold"
     examples = (
-        Example("unfold(2)", ((2, 3, 4),)),
-        Example("unfold([3, 2], stride = 2, pad = 1, dilation = [1, 2])", ((2, 4, 5),)),
+        Example("unfold(2)", ((2, 3, 3),)),
+        Example("unfold([3, 2], stride = 2, pad = 1, dilation = [1, 2])", ((1, 3, 4),)),
         Example("unfold(2, 3, [[2, 0], [0, 1]])", ((1, 3, 4),)),
     )
     bad_examples = (

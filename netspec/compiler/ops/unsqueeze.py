@@ -18,7 +18,7 @@ class Unsqueeze(RearrangingOp):
     examples = (
         Example("unsqueeze(1)", ((2, 3),)),
         Example("unsqueeze(2)", ((2, 3),)),
-        Example("unsqueeze(-1)", ((2, 3, 4),)),
+        Example("unsqueeze(-1)", ((2, 3, 2),)),
     )
     bad_examples = (BadExample("unsqueeze(4)", ((3, 4),), codes.SHAPE_AXIS),)
 

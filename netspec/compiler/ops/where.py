@@ -18,10 +18,9 @@ class Where(ArithmeticOp):
     arity = 3
     number_places = ("", "then", "otherwise")
     examples = (
-        Example("where", ((2, 3, 4), (2, 3, 4), (2, 3, 4))),
-        Example("where(otherwise = 0.5)", ((3, 1), (3, 5))),
-        Example("where(then = 2)", ((7,), (7,))),
-        Example("where(then = 1, otherwise = 0)", ((7,),)),
+        Example("where", ((5,), (5,), (5,))),
+        Example("where(otherwise = 0.5)", ((3, 1), (3, 2))),
+        Example("where(then = 1, otherwise = 0)", ((4,),)),
     )
     unequal = Code.error("shape/where-mismatch", "a choice of values whose shapes do not fit")
     bad_examples = (
