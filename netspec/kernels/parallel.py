@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from itertools import pairwise
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 
 Run = Callable[[Callable[..., Any], Sequence[tuple[Any, ...]]], list[Any]]
@@ -24,6 +24,8 @@ _local = threading.local()
 WORTH_A_THREAD = 1 << 20
 # The same limit if parts of several kernels are combined before they go to threads.
 WORTH_A_PART = 1 << 17
+# A worker that has had nothing to do for so long ends.
+IDLE_SECONDS = 10.0
 
 
 def available() -> int:
@@ -79,7 +81,7 @@ def run(task: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> list[
         return forked(task, arguments)
     parts = [_Part(task, a) for a in arguments[1:]]
     try:
-        _workers.offer(parts)
+        _workers.get().offer(parts)
         first = task(*arguments[0])
         for part in reversed(parts):
             part.make_here()
@@ -156,41 +158,57 @@ def _settle(parts: Sequence[_Part]) -> None:
         raise
 
 
+class _PerProcess:
+    """A state that a forked child makes for itself, because its parent's threads are not there.
+
+    A hook of `os.register_at_fork` can never be removed, and would keep each standalone file that is
+    imported in the process in memory for good.
+    """
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+        self._states: dict[int, Any] = {}
+
+    def get(self) -> Any:
+        """Return the state of this process."""
+        process = os.getpid()
+        state = self._states.get(process)
+        if state is None:  # two threads may both make it; both get the one that is kept
+            state = self._states.setdefault(process, self._make())
+        return state
+
+
 class _Workers:
-    """Threads that make the calls of parts. A forked child does not inherit them and starts its own."""
+    """Threads that make the calls of parts. They end when there was nothing to do for a while."""
 
     def __init__(self) -> None:
-        self._forget()
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._forget)
-
-    def _forget(self) -> None:
         self._offered: SimpleQueue[_Part] = SimpleQueue()
-        self._count = 0
+        self._threads: set[threading.Thread] = set()
 
     def offer(self, parts: Sequence[_Part]) -> None:
         """Have workers make the calls. If the system allows fewer threads, or none, that is no error."""
         try:
-            while self._count < len(parts):
-                threading.Thread(
-                    target=_work, args=(self._offered,), name="netspec", daemon=True
-                ).start()
-                self._count += 1
+            while len(self._threads) < len(parts):
+                thread = threading.Thread(target=self._work, name="netspec", daemon=True)
+                thread.start()
+                self._threads.add(thread)
         except RuntimeError:  # the system allows no more threads
             pass
-        if self._count:
+        if self._threads:
             for part in parts:
                 self._offered.put(part)
 
+    def _work(self) -> None:
+        try:
+            while True:
+                part = self._offered.get(timeout=IDLE_SECONDS)
+                part.make()
+                del part  # releases the caller's arrays while this thread waits
+        except Empty:
+            self._threads.discard(threading.current_thread())
 
-def _work(offered: SimpleQueue[_Part]) -> None:
-    while True:
-        part = offered.get()
-        part.make()
-        del part  # releases the caller's arrays while this thread waits
 
-
-_workers = _Workers()
+_workers = _PerProcess(_Workers)
 
 
 @contextmanager
@@ -222,23 +240,15 @@ def _blas() -> tuple[Any, ...]:
     return tuple(ThreadpoolController().select(user_api="blas").lib_controllers)
 
 
-class _Hold:
-    """Limits BLAS to one thread while anyone holds it; the last to release it restores the limit."""
+class _Limit:
+    """How many hold BLAS to one thread, and the numbers of threads that it had before."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._holders = 0
         self._before: list[tuple[Any, int]] = []
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._forget)
 
-    def _forget(self) -> None:
-        """Reset in a forked child, where the other threads that held this do not exist."""
-        self._lock = threading.Lock()
-        self._holders = min(self._holders, 1)
-        self.__exit__()
-
-    def __enter__(self) -> None:
+    def hold(self) -> None:
         with self._lock:
             if not self._holders:
                 # `ThreadpoolController.limit` does the same, but takes as long as a small layer.
@@ -248,15 +258,40 @@ class _Hold:
                         library.set_num_threads(1)
             self._holders += 1
 
-    def __exit__(self, *_: object) -> None:
+    def release(self) -> None:
         with self._lock:
-            if not self._holders:
+            if not self._holders:  # a forked child releases what its parent held
                 return
             self._holders -= 1
             if not self._holders:
-                for library, count in self._before:
-                    if count != 1:
-                        library.set_num_threads(count)
+                self.lift()
+
+    def lift(self) -> None:
+        """Give BLAS the numbers of threads that it had."""
+        for library, count in self._before:
+            if count != 1:
+                library.set_num_threads(count)
+        self._before = []
+
+
+class _Hold:
+    """Limits BLAS to one thread while anyone holds it; the last to release it restores the limit."""
+
+    def __init__(self) -> None:
+        self._last: _Limit | None = None
+        self._limits = _PerProcess(self._limit)
+
+    def _limit(self) -> _Limit:
+        if self._last is not None:  # that of the parent, which may have held it at the fork
+            self._last.lift()
+        self._last = _Limit()
+        return self._last
+
+    def __enter__(self) -> None:
+        self._limits.get().hold()
+
+    def __exit__(self, *_: object) -> None:
+        self._limits.get().release()
 
 
 _hold = _Hold()

@@ -118,8 +118,8 @@ def max_backward(
 ) -> None:
     """dx[n, h, w, c] = sum of dy over the windows whose first maximum is pixel h, w.
 
-    "First" is in row-major order of the window. x, dx (N, H, W, C), y, dy (N, OH, OW, C), where y
-    is the output of `max_forward` for x.
+    "First" is in row-major order of the window; NaN is the maximum of a window that has one. x, dx
+    (N, H, W, C), y, dy (N, OH, OW, C), where y is the output of `max_forward` for x.
     """
     window = Window(kernel, stride, pad, dilation)
     disjoint, tight = _disjoint(window), _tight(window, x, y)
@@ -133,24 +133,31 @@ def max_backward(
         found.fill(False)
         if not tight:
             target.fill(0)
-        for tap in taps:
-            inside = np.s_[:, tap.out_h, tap.out_w]
-            pixels = np.s_[:, tap.in_h, tap.in_w]
-            here, before = hit[inside], found[inside]
-            np.equal(pictures[pixels], best[inside], out=here)
-            np.greater(here, before, out=here)  # here, and at no earlier tap
-            np.logical_or(before, here, out=before)
-            if disjoint:
-                np.multiply(gradient[inside], here, out=target[pixels])
-            else:
-                np.multiply(gradient[inside], here, out=product[inside])
-                target[pixels] += product[inside]
+        for is_maximum in (np.equal, _is_nan):  # NaN is a maximum that equals nothing
+            for tap in taps:
+                inside = np.s_[:, tap.out_h, tap.out_w]
+                pixels = np.s_[:, tap.in_h, tap.in_w]
+                here, before = hit[inside], found[inside]
+                is_maximum(pictures[pixels], best[inside], out=here)
+                np.greater(here, before, out=here)  # here, and at no earlier tap
+                np.logical_or(before, here, out=before)
+                if disjoint and is_maximum is np.equal:
+                    np.multiply(gradient[inside], here, out=target[pixels])
+                else:
+                    np.multiply(gradient[inside], here, out=product[inside])
+                    target[pixels] += product[inside]
+            if found.all():
+                break
 
     def tile(images: slice, taps: list[Tap], own: Array) -> None:
         task = partial(branches, taps=taps)
         as_one(task, x[images], y[images], dy[images], dx[images], own)
 
     _each_tile(tile, x, y, window, scratch)
+
+
+def _is_nan(x: Array, best: Array, *, out: NDArray[np.bool_]) -> None:
+    np.isnan(x, out=out)
 
 
 def scratch_size(n: int, out_shape: Shape, *, kernel: Pair) -> int:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gc
+import linecache
 import signal
 import subprocess
 import sys
 import threading
 import time
+import types
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +20,7 @@ import numpy as np
 import pytest
 
 import netspec
+from netspec.export import standalone_source
 from netspec.kernels import parallel
 from netspec.runtime.engine.recent import Recent
 from tests.helpers import interrupting
@@ -180,8 +183,62 @@ def test_parts_are_made_where_no_thread_can_be_had(monkeypatch: pytest.MonkeyPat
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    monkeypatch.setattr(parallel, "_workers", parallel._Workers())
+    monkeypatch.setattr(parallel, "_workers", parallel._PerProcess(parallel._Workers))
     assert parallel.run(lambda number: number + 1, [(n,) for n in range(4)]) == [1, 2, 3, 4]
+
+
+def test_a_standalone_file_that_is_dropped_is_freed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither its idle threads nor a hook for forks keep its module."""
+    source = standalone_source(netspec.loads(TEXT).graph, training=False)
+
+    def used_class() -> weakref.ref[type]:
+        module = types.ModuleType("standalone_file")
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        exec(compile(source, module.__name__, "exec"), vars(module))
+        for name, value in {"_threads": 2, "WORTH_A_THREAD": 1, "IDLE_SECONDS": 0.05}.items():
+            setattr(module, name, value)
+        module.Small().forward(X)
+        assert any(thread.name == "netspec" for thread in threading.enumerate())
+        monkeypatch.undo()
+        return weakref.ref(module.Small)
+
+    used = used_class()
+    deadline = time.monotonic() + interrupting.SECONDS
+    while used() is not None and time.monotonic() < deadline:
+        time.sleep(0.01)
+        gc.collect()
+    assert used() is None
+
+
+def test_sources_of_dropped_pytorch_modules_are_freed() -> None:
+    pytest.importorskip("torch")
+    before = set(linecache.cache)
+
+    def built(number: int) -> Any:
+        text = TEXT.replace("linear(3)", f"linear({number})")
+        return netspec.loads(text).compile("torch").module
+
+    module = built(1)
+    own = set(linecache.cache) - before
+    for number in range(2, 44):
+        built(number)
+    gc.collect()
+    assert len(own) == 1
+    assert own <= set(linecache.cache)  # a traceback through it still shows its lines
+    assert len(set(linecache.cache) - before) < 38
+    del module
+
+
+def test_workers_that_ended_are_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "_workers", parallel._PerProcess(parallel._Workers))
+    monkeypatch.setattr(parallel, "IDLE_SECONDS", 0.01)
+    workers = parallel._workers.get()
+    for _ in range(3):
+        assert parallel.run(lambda number: number + 1, [(n,) for n in range(4)]) == [1, 2, 3, 4]
+        deadline = time.monotonic() + interrupting.SECONDS
+        while workers._threads and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert not workers._threads
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="interrupts by a timer")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import linecache
 from collections.abc import Callable
+from itertools import count
 from typing import TYPE_CHECKING, Any, Protocol
+from weakref import finalize
 
 from netspec import codes
 from netspec.compiler.elaborate.written import Written
@@ -66,10 +68,13 @@ def module_class(net: CheckedNet) -> type[nn.Module]:
     return made
 
 
+_numbers = count()
+
+
 @functools.lru_cache(maxsize=32)
 def _classes_of(source: str, name: str) -> dict[str, Any]:
     """Return the classes in a net's generated source, by name: that of the net and of its blocks."""
-    filename = f"<netspec torch {name} {abs(hash(source)):x}>"
+    filename = f"<netspec torch {name} {next(_numbers)}>"
     linecache.cache[filename] = (len(source), None, source.splitlines(True), filename)
     namespace: dict[str, Any] = {"__name__": f"netspec_generated_{name}"}
     exec(compile(source, filename, "exec"), namespace)
@@ -80,6 +85,7 @@ def _classes_of(source: str, name: str) -> dict[str, Any]:
     }
     for each in defined.values():
         setattr(each, "__reduce_ex__", _reduction(each, source, name))  # noqa: B010
+    finalize(defined[name], linecache.cache.pop, filename, None)
     return defined
 
 
