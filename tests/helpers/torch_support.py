@@ -28,7 +28,9 @@ from tests.helpers.nets import (
     run_reference,
 )
 
-ALLOWED_IMPORTS = {"torch", "torch.nn.functional", "collections", "builtins"}
+ALLOWED_IMPORTS = {
+    "torch", "torch.nn.functional", "collections", "collections.abc", "builtins", "math",
+}  # fmt: skip
 
 
 def classes(source: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from netspec.compiler.elaborate.names import Names
-from netspec.compiler.elaborate.values import Evaluate, Input, Result, Tensor, Unknown
+from netspec.compiler.elaborate.values import Evaluate, Input, Result, Tensor, Unknown, Value
 from netspec.compiler.ir.constants import Constant
 from netspec.compiler.syntax import tree as syntax
 from netspec.diagnostics import Span
@@ -42,6 +42,12 @@ class Follower:
     def named(self, name: str, value: Tensor) -> None:
         """A name was bound to a value."""
 
+    def assigning(
+        self, names: Sequence[str], expr: syntax.Expr, values: Sequence[Value]
+    ) -> Sequence[Value]:
+        """Names are about to be given to constants: what they shall stand for instead."""
+        return values
+
     def asserting(self, statement: syntax.Assert) -> None:
         """The condition of an assert will be checked."""
 
@@ -59,6 +65,21 @@ class Follower:
 
     def done(self) -> None:
         """The branch that was chosen last has been executed."""
+
+    # -- loops
+
+    def looping(self, loop: syntax.For) -> None:
+        """A loop is about to take its first turn, if it takes one."""
+
+    def turn(self, loop: syntax.For, values: Sequence[Constant]) -> Sequence[Constant]:
+        """A turn begins: what the loop's names shall stand for in it."""
+        return values
+
+    def turned(self, loop: syntax.For) -> None:
+        """A turn is over."""
+
+    def looped(self, loop: syntax.For) -> None:
+        """The last turn is over."""
 
     # -- calls of blocks
 

@@ -158,6 +158,7 @@ class Statements:
         if not values:
             self.names.skip(s)
         turns, at = self.reporter.turns, len(self.reporter.turns)
+        self.follower.looping(s)
         for value in values:
             # An iteration counts as work even if its body is empty.
             self.reporter.count_work(s.iterable.span)
@@ -170,12 +171,14 @@ class Statements:
                     return
                 items = value
             turn = []
-            for target, item in zip(s.targets, items, strict=True):
+            for target, item in zip(s.targets, self.follower.turn(s, items), strict=True):
                 self.names.scope.bind(target.id, item, target.span)
                 turn.append((target.id, show(item)))
             turns[at:] = turn
             self.run(s.body)
+            self.follower.turned(s)
         del turns[at:]
+        self.follower.looped(s)
 
     def _loop_values(self, s: syntax.For) -> tuple[Constant, ...] | range | None:
         """Return the values that a loop iterates over, or None after reporting an error."""
@@ -223,19 +226,24 @@ class Statements:
 
     def _assign(self, s: syntax.Assign) -> None:
         value = self.evaluator.evaluate(s.value)
+        names = [target.id for target in s.targets]
         if len(s.targets) == 1:
             target = s.targets[0]
             if not isinstance(value, (Tensor, Tensors)):
                 self.assembly.written[target.span] = self.names.place(s.value)
+                (value,) = self.follower.assigning(names, s.value, (value,))
             self._bind_target(target, value, s.value.span)
             return
-        items = value.items if isinstance(value, Tensors) else value
-        if not isinstance(items, tuple) or len(items) != len(s.targets):
-            if not isinstance(value, Unknown):
-                count = f"{len(items)} values" if isinstance(items, tuple) else "one value"
-                message = f"{count} cannot be given to {len(s.targets)} names"
-                self.reporter.report(codes.VALUE_SEVERAL, message, s.span)
-            items = (UNKNOWN,) * len(s.targets)
+        items: Sequence[Value] = (UNKNOWN,) * len(s.targets)
+        if isinstance(value, Tensors) and len(value.items) == len(s.targets):
+            items = value.items
+        elif isinstance(value, tuple) and len(value) == len(s.targets):
+            items = self.follower.assigning(names, s.value, value)
+        elif not isinstance(value, Unknown):
+            several = value.items if isinstance(value, Tensors) else value
+            count = f"{len(several)} values" if isinstance(several, tuple) else "one value"
+            message = f"{count} cannot be given to {len(s.targets)} names"
+            self.reporter.report(codes.VALUE_SEVERAL, message, s.span)
         for target, item in zip(s.targets, items, strict=True):
             self._bind_target(target, item, s.value.span)
 

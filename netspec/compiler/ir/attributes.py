@@ -79,6 +79,13 @@ class Int(Kind):
         return f"a whole number of at least {self.minimum}"
 
 
+def _fraction(value: int) -> float:
+    """Return a whole number as a float, with what it records if it can pass that on."""
+    as_float = getattr(value, "as_float", None)
+    made: float = float(value) if as_float is None else as_float()
+    return made
+
+
 @dataclass(eq=False, repr=False)
 class Real(Kind):
     """A number in [low, high], or in (low, high] and so on where an end is open."""
@@ -93,9 +100,9 @@ class Real(Kind):
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise WrongValueError(f"{self.describe()}, not {show(value)}")
         # A float is returned as the same object: it may be one that records which argument it came
-        # from.
+        # from. A whole number that records it can make such a float.
         try:
-            number = value if isinstance(value, float) else float(value)
+            number = value if isinstance(value, float) else _fraction(value)
         except OverflowError:
             raise WrongValueError(f"{self.describe()}, not one of that size") from None
         too_low = number <= self.low if self.low_open else number < self.low

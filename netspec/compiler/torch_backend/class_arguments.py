@@ -93,6 +93,14 @@ def trace_net(net: syntax.Net, module: Module, arguments: Mapping[str, Any]) -> 
         keep = {name: symbol for name, symbol in keep.items() if name not in wrong}
 
 
+def trace_fixed(net: syntax.Net, module: Module, arguments: Mapping[str, Any]) -> TracedNet:
+    """Trace a sound net, all of its arguments as they are."""
+    values, _ = _arguments(net, module, arguments, {}, Tracer(Frozen(), Trace(net)))
+    traced, _ = _trace(net, module, arguments, {})
+    traced.frozen = traced.values = dict(values)
+    return traced
+
+
 def _trace(
     net: syntax.Net, module: Module, given: Mapping[str, Constant], keep: Mapping[str, str]
 ) -> tuple[TracedNet, set[str]]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import ast
 import hashlib
 import re
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from netspec import codes
 from netspec.compiler.elaborate.written import Written
 from netspec.compiler.ir.attributes import show
-from netspec.compiler.ir.graph import Graph, show_shape
+from netspec.compiler.ir.graph import Graph
 from netspec.compiler.parse.loader import Module
 from netspec.compiler.syntax import labels
 from netspec.compiler.syntax import tree as syntax
@@ -37,12 +36,19 @@ from netspec.compiler.torch_backend.containers import (
     count_uses,
     whole_chain,
 )
+from netspec.compiler.torch_backend.docstrings import docstring, net_facts, plain_text, wrapped
 from netspec.compiler.torch_backend.forward import Forward
 from netspec.compiler.torch_backend.init_calls import Owned, init_lines
 from netspec.compiler.torch_backend.local_sizes import is_extent, names_in_use
 from netspec.compiler.torch_backend.module_paths import Places
 from netspec.compiler.torch_backend.naming import CLASH, is_class_name, number, quote, safe_name
 from netspec.compiler.torch_backend.python_layout import INDENT, WIDTH, Doc, Group, statement
+from netspec.compiler.torch_backend.structured_class import StructuredClass
+from netspec.compiler.torch_backend.structured_net import (
+    StructuredNet,
+    has_loops,
+    structured_net,
+)
 from netspec.compiler.torch_backend.traced_numbers import plain, roots_of
 from netspec.diagnostics import Diagnostic, NetspecError
 from netspec.text.python_tree import parse_python
@@ -63,19 +69,42 @@ def torch_source(written: Written) -> str:
             class.
     """
     net, module, arguments = written.net, written.module, written.arguments
-    traced = trace_net(net, module, arguments)
-    classes = classes_of(traced.trace)
-    for made in classes:
-        _check_name(made)
-    names = {made.name for made in classes}
+    # The one place where it is decided how a net is written: as the loops and conditions that it
+    # has, where its body has some and is a chain of layers and blocks; else layer by layer.
+    structured = structured_net(written) if has_loops(net) else None
+    traced = trace_net(net, module, arguments) if structured is None else structured.traced
+    classes = classes_of(traced.trace) if structured is None else structured.classes
+    for definition in (net, *(made.definition for made in classes)):
+        _check_name(definition)
+    names = {net.name.id, *(made.name for made in classes)}
     functional = "torch.nn.functional" if "F" in names else "F"
-    bodies = [_Class(made, traced, functional, names).lines() for made in classes]
+    error = CLASH["ValueError"] if "ValueError" in names else "ValueError"
+    bodies = [_Class(made, traced, functional, error).lines() for made in classes]
+    if structured is not None:
+        bodies.append(_structured_lines(net, structured, error, names))
     text = "\n".join(line for body in bodies for line in body)
-    return "\n".join([*_header(net, module, arguments), *_imports(text, functional), text])
+    return "\n".join([*_header(net, module, arguments), *_imports(text, functional, names), text])
 
 
-def _check_name(made: BlockClass) -> None:
-    name = made.definition.name
+def _structured_lines(
+    net: syntax.Net, structured: StructuredNet, error: str, names: set[str]
+) -> list[str]:
+    """The class of a structured net, two empty lines in front."""
+    sequence = "tuple" if "Sequence" in names else "Sequence"
+    source = f"Net {net.name.id}, {note_of(net.span)}"
+    facts = net_facts(structured.graph)
+    return [
+        "",
+        f"class {net.name.id}(nn.Sequential):",
+        *docstring(net.doc, source, facts),
+        "",
+        *StructuredClass(structured, error, sequence).constructor(),
+        "",
+    ]
+
+
+def _check_name(definition: syntax.Net | syntax.Block) -> None:
+    name = definition.name
     if not is_class_name(name.id):
         message = f"`{name.id}` cannot be the name of a Python class"
         raise NetspecError([Diagnostic(codes.COMPILE_CLASS_NAME, message, name.span)])
@@ -99,10 +128,12 @@ def _shown(value: Any) -> str:
     return quote(show(value))[1:-1]
 
 
-def _imports(text: str, functional: str) -> list[str]:
+def _imports(text: str, functional: str, names: set[str]) -> list[str]:
     used = {node.id for node in ast.walk(parse_python(text)) if isinstance(node, ast.Name)}
-    standard = [f"import {name}" for name in ("builtins", "collections") if name in used]
-    lines = ["", *standard, *([""] if standard else []), "import torch"]
+    standard = [f"import {name}" for name in ("builtins", "collections", "math") if name in used]
+    standard += ["from collections.abc import Sequence"] if "Sequence" in used - names else []
+    lines = ["", *standard, *([""] if standard else [])]
+    lines += ["import torch"] if "torch" in used else []
     if functional in used:
         lines += ["import torch.nn.functional as F"]
     return [*lines, "from torch import nn", ""]
@@ -118,14 +149,12 @@ _OF_VIEWS = (
 class _Class:
     """One class of the module."""
 
-    def __init__(
-        self, made: BlockClass, traced: TracedNet, functional: str, names: set[str]
-    ) -> None:
+    def __init__(self, made: BlockClass, traced: TracedNet, functional: str, error: str) -> None:
         self.made = made
         self.traced = traced
         self.is_net = isinstance(made.definition, syntax.Net)
         self.functional = functional
-        self.error = CLASH["ValueError"] if "ValueError" in names else "ValueError"
+        self.error = error
         self.of_views = _has_views(made.steps)
         # Before `contain`, which replaces the steps of decisions by units.
         self.read = symbols_in(made)
@@ -176,35 +205,20 @@ class _Class:
             places = [trace.prefix for trace in made.traces]
             more = f" and {len(places) - 3} more" if len(places) > 3 else ""
             source += f", as it is in {', '.join(places[:3])}{more}"
-        doc = "\n".join(_plain(line) for line in made.definition.doc.splitlines()).strip()
-        text = [*_wrapped(doc), "", *_wrapped(f"{source}.")] if doc else _wrapped(f"{source}.")
-        first, *rest = text
-        lines = [f'{INDENT}"""{first}']
-        lines += [INDENT + line if line else "" for line in rest]
-        lines += self._net_facts() if self.is_net else self._block_facts()
+        facts = self._net_facts() if self.is_net else self._block_facts()
         if self.of_views:
-            lines += ["", *(INDENT + line for line in _wrapped(_OF_VIEWS))]
-        if len(lines) == 1:
-            return [lines[0] + '"""']
-        return [*lines, f'{INDENT}"""']
+            facts += ["", *wrapped(_OF_VIEWS)]
+        return docstring(made.definition.doc, source, facts)
 
     def _net_facts(self) -> list[str]:
-        graph = self.traced.graph
-        count = sum(p.size for p in graph.trainable())
-        lines = ["", f"{INDENT}Parameters: {count:,} with the arguments' defaults."]
-        lines += ["", f"{INDENT}Shapes:"]
-        for name, shape in graph.inputs.items():
-            lines.append(f"{INDENT * 2}{safe_name(name)}: {show_shape(_ints(shape))}")
-        for name, value in graph.outputs.items():
-            word = name if len(graph.outputs) > 1 else "returns"
-            lines.append(f"{INDENT * 2}{word}: {show_shape(_ints(graph.shape_of(value)))}")
+        lines = net_facts(self.traced.graph)
         for symbol in self._arguments():
             if symbol not in self._used():
-                lines += ["", f"{INDENT}No layer depends on `{symbol}`, only the shapes do."]
+                lines += ["", f"No layer depends on `{symbol}`, only the shapes do."]
         if self.traced.frozen:
-            lines += ["", f"{INDENT}Fixed when this was generated, for the layers depend on them:"]
+            lines += ["", "Fixed when this was generated, for the layers depend on them:"]
             lines += [
-                f"{INDENT * 2}{name} = {_plain(show(value))}"
+                f"{INDENT}{name} = {plain_text(show(value))}"
                 for name, value in self.traced.frozen.items()
             ]
         return lines
@@ -213,13 +227,13 @@ class _Class:
         """Describe the arguments that the code would not honour."""
         lines = []
         if self.made.fixed:
-            lines += ["", f"{INDENT}Fixed when this was generated, for numbers follow from them:"]
-            lines += [f"{INDENT * 2}{s} = {number(v)}" for s, v in self.made.fixed.items()]
+            lines += ["", "Fixed when this was generated, for numbers follow from them:"]
+            lines += [f"{INDENT}{s} = {number(v)}" for s, v in self.made.fixed.items()]
         if self.made.bounded:
-            lines += ["", f"{INDENT}Numbers follow from these, so they have no other values:"]
+            lines += ["", "Numbers follow from these, so they have no other values:"]
             for symbol in self.made.bounded:
                 values = " or ".join(map(number, self.made.known[symbol]))
-                lines.append(f"{INDENT * 2}{symbol} = {values}")
+                lines.append(f"{INDENT}{symbol} = {values}")
         return lines
 
     def _used(self) -> set[str]:
@@ -391,29 +405,3 @@ def _owners(traced: TracedNet, graph: Graph) -> dict[str, Owned]:
                 rank = len(graph.parameters[full].shape)
                 owners[full] = Owned(inner.target if inner is not None else "", own, rank)
     return owners
-
-
-def _ints(shape: Sequence[Any]) -> tuple[Any, ...]:
-    return tuple(int(d) if isinstance(d, int) else d for d in shape)
-
-
-def _wrapped(text: str) -> list[str]:
-    """Wrap paragraphs that have a line too long; the lines of all others are kept, such as indented
-    ones.
-    """
-    lines: list[str] = []
-    for part in re.split(r"\n\s*\n", text):
-        if any(len(line) + len(INDENT) + 3 > WIDTH for line in part.splitlines()):
-            part = textwrap.fill(
-                part, WIDTH - len(INDENT) - 3, break_long_words=False, break_on_hyphens=False
-            )
-        lines += [*part.splitlines(), ""]
-    return lines[:-1]
-
-
-def _plain(line: str) -> str:
-    """Return a line of a comment as text for a docstring: printable, and without anything that ends
-    it.
-    """
-    kept = "".join(c if c.isprintable() else " " for c in line).strip()
-    return kept.replace("\\", "\\\\").replace('"', "'")

@@ -11,7 +11,7 @@ from netspec.compiler.ir.size_text import size_text
 from netspec.compiler.ir.sizes import Dim, Size
 from netspec.compiler.torch_backend.local_sizes import Symbol, is_extent
 from netspec.compiler.torch_backend.naming import number, quote
-from netspec.compiler.torch_backend.python_layout import Doc, Group, flat
+from netspec.compiler.torch_backend.python_layout import Doc, Group, flat, unbracketed
 
 # Functions that are written as Python operators.
 OPERATORS = {
@@ -136,7 +136,7 @@ def _single(value: Any) -> Any:
 def literal(value: Any) -> Doc:
     """Return a number, a word or a tuple of them as Python."""
     if isinstance(value, Size):
-        return size_text(value)
+        return unbracketed(size_text(value))
     if isinstance(value, Symbol):
         return value.name
     if isinstance(value, str):

@@ -116,6 +116,11 @@ def _holds(made: BlockClass, symbols: tuple[str, ...]) -> bool | None:
     return True if held else None
 
 
+def agrees(made: BlockClass, body: Trace, at: Mapping[str, Number]) -> bool:
+    """Whether a class with these arguments is what a call of its block did."""
+    return _Comparison(at).holds(made, body)
+
+
 def _distinct(traces: Sequence[Trace]) -> list[Trace]:
     """Return a few calls with different numbers."""
     kinds = {tuple(map(plain, trace.symbols.values())): trace for trace in reversed(traces)}

@@ -39,21 +39,21 @@ def init_lines(
         reach: returns the expression for a parameter.
         symbols: the class's arguments, by the names of the net's.
     """
-    loops, covered = _loops(rules, owners)
-    lines = _loop_lines(loops, symbols)
+    loops, covered = fills_of(rules, owners)
+    lines = fill_lines(loops, symbols)
     drawn = [full for full in rules if full not in covered and not isinstance(rules[full], Values)]
     written = [full for full in rules if isinstance(rules[full], Values)]
     for full in drawn:
-        lines += statement(_init(reach(full), rules[full], owners[full].rank, symbols), 2)
+        lines += statement(init_doc(reach(full), rules[full], owners[full].rank, symbols), 2)
     if written:
         lines += statement("with torch.no_grad():", 2)
     for full in written:
-        lines += statement(_init(reach(full), rules[full], owners[full].rank, symbols), 3)
+        lines += statement(init_doc(reach(full), rules[full], owners[full].rank, symbols), 3)
     return lines
 
 
 @dataclass(frozen=True)
-class _Fill:
+class Fill:
     """A parameter that is filled alike in all modules of a class.
 
     `optional` says that some of these modules lack it.
@@ -65,13 +65,13 @@ class _Fill:
     optional: bool
 
 
-def _loops(
+def fills_of(
     rules: Mapping[str, Initializer], owners: Mapping[str, Owned]
-) -> tuple[dict[str, list[_Fill]], set[str]]:
+) -> tuple[dict[str, list[Fill]], set[str]]:
     """Return the parameters that a loop over the modules can fill, by module class, and the names
     of all parameters that this covers.
     """
-    loops: dict[str, list[_Fill]] = {}
+    loops: dict[str, list[Fill]] = {}
     covered: set[str] = set()
     for target, name in dict.fromkeys((o.target, o.name) for n, o in owners.items() if n in rules):
         all_of_it = [n for n, o in owners.items() if (o.target, o.name) == (target, name)]
@@ -83,25 +83,26 @@ def _loops(
             continue
         siblings = [o for o in owners.values() if o.target == target and o.name == "weight"]
         optional = len(all_of_it) < len(siblings)
-        fill = _Fill(name, first, owners[all_of_it[0]].rank, optional)
+        fill = Fill(name, first, owners[all_of_it[0]].rank, optional)
         loops.setdefault(target, []).append(fill)
         covered.update(same)
     return loops, covered
 
 
-def _loop_lines(loops: Mapping[str, list[_Fill]], symbols: Mapping[str, str]) -> list[str]:
+def fill_lines(loops: Mapping[str, list[Fill]], symbols: Mapping[str, str]) -> list[str]:
+    """A loop over all modules, which fills those of these classes."""
     lines = statement("for module in self.modules():", 2) if loops else []
     for at, (target, fills) in enumerate(loops.items()):
         lines += statement(f"{'el' if at else ''}if isinstance(module, {target}):", 3)
         for fill in fills:
             if fill.optional:
                 lines += statement(f"if module.{fill.name} is not None:", 4)
-            filled = _init(f"module.{fill.name}", fill.rule, fill.rank, symbols)
+            filled = init_doc(f"module.{fill.name}", fill.rule, fill.rank, symbols)
             lines += statement(filled, 5 if fill.optional else 4)
     return lines
 
 
-def _init(tensor: str, rule: Initializer, rank: int, symbols: Mapping[str, str]) -> Doc:
+def init_doc(tensor: str, rule: Initializer, rank: int, symbols: Mapping[str, str]) -> Doc:
     """Return one call of an init function.
 
     `rank` is the number of axes, on which the fans depend.

@@ -39,6 +39,39 @@ class Comprehension:
 Doc = str | Group | Comprehension
 
 
+def unbracketed(text: str) -> str:
+    """An expression that stands alone."""
+    return text[1:-1] if is_bracketed(text) else text
+
+
+def is_bracketed(text: str) -> bool:
+    """Whether an expression is all in one pair of round brackets."""
+    if not (text.startswith("(") and text.endswith(")")):
+        return False
+    depth = 0
+    for at, char in enumerate(text):
+        depth += (char == "(") - (char == ")")
+        if depth == 0:
+            return at == len(text) - 1
+    return False
+
+
+def split_items(text: str) -> list[str]:
+    """`a, [b, c]` at the commas that no bracket holds.
+
+    >>> split_items("a, [b, c], d(e, f)")
+    ['a', '[b, c]', 'd(e, f)']
+    """
+    items, depth, start = [], 0, 0
+    for match in _TOKEN.finditer(text):
+        token = match.group()
+        depth += (token in "([{") - (token in ")]}")
+        if token == "," and depth == 0:
+            items.append(text[start : match.start()].strip())
+            start = match.end()
+    return [*items, text[start:].strip()]
+
+
 def call(function: str, *items: Doc) -> Doc:
     """Return `function(items)`."""
     return Group(f"{function}(", tuple(items))

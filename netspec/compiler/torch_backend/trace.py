@@ -50,7 +50,7 @@ from netspec.compiler.torch_backend.traced_numbers import (
 from netspec.diagnostics import Span
 
 # The names of the axes of an input among a class's arguments, by rank.
-_AXES = {1: ("features",), 2: ("length", "features"), 3: ("channels", "height", "width")}
+AXES = {1: ("features",), 2: ("length", "features"), 3: ("channels", "height", "width")}
 
 
 @dataclass(eq=False)
@@ -310,7 +310,7 @@ class _BlockTracer(Tracer):
         first = not record.inputs
         taken = set(record.symbols)
         dims = []
-        axes = _AXES.get(len(value.shape), ())
+        axes = AXES.get(len(value.shape), ())
         for axis, extent in enumerate(value.shape):
             word = axes[axis] if axes else f"size{axis}"
             symbol = safe_name(f"in_{word}" if first else f"{name}_{word}")

@@ -35,6 +35,11 @@ class Traced(int):
         """The net's arguments that it depends on."""
         return self.outer.names() if isinstance(self.outer, Size) else set()
 
+    def as_float(self) -> float:
+        """The number as a fraction: it still knows the argument that it is."""
+        known = [size_text(size) for size in (self.local, self.outer) if _is_name(size)]
+        return TracedFloat(float(self), *known) if len(known) == 2 else float(self)
+
     def __add__(self, other: Any) -> Any:
         return _combine(operator.add, self, other)
 
@@ -82,6 +87,11 @@ class TracedFloat(float):
     def roots(self) -> set[str]:
         """The argument of the net that it is, or nothing."""
         return {self.outer} if self.outer else set()
+
+
+def _is_name(size: Dim) -> bool:
+    """Whether a size is nothing but a name."""
+    return isinstance(size, Size) and size == Size.named(str(size))
 
 
 def _combine(operation: Callable[[Any, Any], Any], a: Any, b: Any) -> Any:

@@ -2,6 +2,8 @@
 # sha256 of the source: ef0e36ed192d5799a1ca3bd9388d96b9eb3272e739105a2796fcd806d90e1642
 # Change the .net file and compile it again rather than this one.
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -49,7 +51,7 @@ class Transition(nn.Module):
         return F.avg_pool2d(out, 2)  # densenet121.net:14
 
 
-class DenseNet121(nn.Module):
+class DenseNet121(nn.Sequential):
     """Net DenseNet121, densenet121.net:17.
 
     Parameters: 7,978,856 with the arguments' defaults.
@@ -57,14 +59,14 @@ class DenseNet121(nn.Module):
     Shapes:
         image: [N, 3, 224, 224]
         returns: [N, 1000]
-
-    No layer depends on `size`, only the shapes do.
-
-    Fixed when this was generated, for the layers depend on them:
-        layers = [6, 12, 24, 16]
     """
 
-    def __init__(self, classes: int = 1000, width: int = 1, size: int = 224) -> None:
+    def __init__(
+        self,
+        classes: int = 1000,
+        width: int = 1,
+        layers: Sequence[int] = (6, 12, 24, 16),
+    ) -> None:
         super().__init__()
         self.features = nn.Sequential()
         # densenet121.net:22
@@ -72,49 +74,28 @@ class DenseNet121(nn.Module):
             3, 64 * width, kernel_size=7, stride=2, padding=3, bias=False
         )
         self.features.norm0 = nn.BatchNorm2d(64 * width)  # densenet121.net:23
-        self.features.relu1 = nn.ReLU()  # densenet121.net:23
-        # densenet121.net:24
-        self.features.max_pool1 = nn.MaxPool2d(3, stride=2, padding=1)
-        self.features.denseblock1 = nn.Sequential()
-        for i in range(6):
-            # densenet121.net:27
-            self.features.denseblock1.add_module(
-                f"denselayer{i + 1}",
-                DenseLayer(64 * width + 32 * width * i, 32 * width),
-            )
-        self.features.transition1 = Transition(256 * width)  # densenet121.net:30
-        self.features.denseblock2 = nn.Sequential()
-        for i in range(12):
-            # densenet121.net:27
-            self.features.denseblock2.add_module(
-                f"denselayer{i + 1}",
-                DenseLayer(128 * width + 32 * width * i, 32 * width),
-            )
-        self.features.transition2 = Transition(512 * width)  # densenet121.net:30
-        self.features.denseblock3 = nn.Sequential()
-        for i in range(24):
-            # densenet121.net:27
-            self.features.denseblock3.add_module(
-                f"denselayer{i + 1}",
-                DenseLayer(256 * width + 32 * width * i, 32 * width),
-            )
-        self.features.transition3 = Transition(1024 * width)  # densenet121.net:30
-        self.features.denseblock4 = nn.Sequential()
-        for i in range(16):
-            # densenet121.net:27
-            self.features.denseblock4.add_module(
-                f"denselayer{i + 1}",
-                DenseLayer(512 * width + 32 * width * i, 32 * width),
-            )
-        self.features.norm5 = nn.BatchNorm2d(1024 * width)  # densenet121.net:34
-        self.classifier = nn.Linear(1024 * width, classes)  # densenet121.net:35
+        self.features.append(nn.ReLU())
+        self.features.append(nn.MaxPool2d(3, stride=2, padding=1))  # densenet121.net:24
+        in_channels = 64 * width
+        for i, count in enumerate(layers):
+            denseblock = nn.Sequential()
+            self.features.add_module(f"denseblock{i + 1}", denseblock)
+            for j in range(count):
+                # densenet121.net:27
+                denseblock.add_module(
+                    f"denselayer{j + 1}", DenseLayer(in_channels, 32 * width)
+                )
+                in_channels += 32 * width
+            if i + 1 < len(layers):
+                # densenet121.net:30
+                self.features.add_module(f"transition{i + 1}", Transition(in_channels))
+                in_channels //= 2
+        self.features.norm5 = nn.BatchNorm2d(in_channels)  # densenet121.net:34
+        self.append(nn.ReLU())
+        self.append(nn.AdaptiveAvgPool2d(1))
+        self.append(nn.Flatten())
+        self.classifier = nn.Linear(in_channels, classes)  # densenet121.net:35
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
         nn.init.zeros_(self.classifier.bias)
-
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        x = self.features(image)  # densenet121.net:22-34
-        x = F.relu(x)  # densenet121.net:34
-        x = torch.flatten(F.adaptive_avg_pool2d(x, 1), 1)  # densenet121.net:34
-        return self.classifier(x)  # densenet121.net:35

@@ -47,7 +47,7 @@ class Basic(nn.Module):
         return F.relu(out)  # resnet.net:8
 
 
-class ResNet(nn.Module):
+class ResNet(nn.Sequential):
     """Net ResNet, resnet.net:11.
 
     Parameters: 272,474 with the arguments' defaults.
@@ -55,40 +55,31 @@ class ResNet(nn.Module):
     Shapes:
         image: [N, 3, 32, 32]
         returns: [N, 10]
-
-    Fixed when this was generated, for the layers depend on them:
-        depth = 20
-        width = 16
     """
 
-    def __init__(self, classes: int = 10) -> None:
+    def __init__(self, depth: int = 20, width: int = 16, classes: int = 10) -> None:
         super().__init__()
+        if depth % 6 != 2:
+            raise ValueError("depth must be 6n + 2")
         # resnet.net:15
-        self.stem = nn.Conv2d(3, 16, kernel_size=3, padding=1, bias=False)
-        self.batch_norm1 = nn.BatchNorm2d(16)  # resnet.net:15
-        self.basic1 = Basic(16, 16)  # resnet.net:18
-        self.basic2 = Basic(16, 16)  # resnet.net:18
-        self.basic3 = Basic(16, 16)  # resnet.net:18
-        self.basic4 = Basic(16, 32, stride=2)  # resnet.net:18
-        self.basic5 = Basic(32, 32)  # resnet.net:18
-        self.basic6 = Basic(32, 32)  # resnet.net:18
-        self.basic7 = Basic(32, 64, stride=2)  # resnet.net:18
-        self.basic8 = Basic(64, 64)  # resnet.net:18
-        self.basic9 = Basic(64, 64)  # resnet.net:18
-        self.linear1 = nn.Linear(64, classes)  # resnet.net:23
-
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        x = self.stem(image)  # resnet.net:15
-        x = self.batch_norm1(x)  # resnet.net:15
-        x = F.relu(x)  # resnet.net:15
-        x = self.basic1(x)  # resnet.net:18
-        x = self.basic2(x)  # resnet.net:18
-        x = self.basic3(x)  # resnet.net:18
-        x = self.basic4(x)  # resnet.net:18
-        x = self.basic5(x)  # resnet.net:18
-        x = self.basic6(x)  # resnet.net:18
-        x = self.basic7(x)  # resnet.net:18
-        x = self.basic8(x)  # resnet.net:18
-        x = self.basic9(x)  # resnet.net:18
-        x = torch.flatten(F.adaptive_avg_pool2d(x, 1), 1)  # resnet.net:22
-        return self.linear1(x)  # resnet.net:23
+        self.stem = nn.Conv2d(3, width, kernel_size=3, padding=1, bias=False)
+        self.batch_norm1 = nn.BatchNorm2d(width)
+        self.append(nn.ReLU())
+        in_channels = width
+        basic_count = 0
+        for stage in range(3):
+            for i in range((depth - 2) // 6):
+                basic_count += 1
+                # resnet.net:18
+                self.add_module(
+                    f"basic{basic_count}",
+                    Basic(
+                        in_channels,
+                        width * 2**stage,
+                        stride=2 if stage > 0 and i == 0 else 1,
+                    ),
+                )
+                in_channels = width * 2**stage
+        self.append(nn.AdaptiveAvgPool2d(1))  # resnet.net:22
+        self.append(nn.Flatten())
+        self.linear1 = nn.Linear(in_channels, classes)  # resnet.net:23

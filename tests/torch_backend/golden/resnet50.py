@@ -2,6 +2,8 @@
 # sha256 of the source: bda932df4b02409fa861f375a12221567c3724173d56e5f188316a7cb4008204
 # Change the .net file and compile it again rather than this one.
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -55,7 +57,7 @@ class Bottleneck(nn.Module):
         return F.relu(out)  # resnet50.net:13
 
 
-class ResNet50(nn.Module):
+class ResNet50(nn.Sequential):
     """Net ResNet50, resnet50.net:16.
 
     Parameters: 25,557,032 with the arguments' defaults.
@@ -63,52 +65,36 @@ class ResNet50(nn.Module):
     Shapes:
         image: [N, 3, 224, 224]
         returns: [N, 1000]
-
-    No layer depends on `size`, only the shapes do.
-
-    Fixed when this was generated, for the layers depend on them:
-        width = 1
-        blocks = [3, 4, 6, 3]
     """
 
-    def __init__(self, classes: int = 1000, size: int = 224) -> None:
+    def __init__(
+        self, classes: int = 1000, width: int = 1, blocks: Sequence[int] = (3, 4, 6, 3)
+    ) -> None:
         super().__init__()
         # resnet50.net:21
-        self.conv1 = nn.Conv2d(3, 64, kernel_size=7, stride=2, padding=3, bias=False)
-        self.bn1 = nn.BatchNorm2d(64)  # resnet50.net:21
-        self.layer1 = nn.Sequential(
-            Bottleneck(64, 64),  # resnet50.net:26
-            Bottleneck(256, 64),  # resnet50.net:26
-            Bottleneck(256, 64),  # resnet50.net:26
+        self.conv1 = nn.Conv2d(
+            3, 64 * width, kernel_size=7, stride=2, padding=3, bias=False
         )
-        self.layer2 = nn.Sequential(
-            Bottleneck(256, 128, stride=2),  # resnet50.net:26
-            *(Bottleneck(512, 128) for _ in range(3)),  # resnet50.net:26
-        )
-        self.layer3 = nn.Sequential(
-            Bottleneck(512, 256, stride=2),  # resnet50.net:26
-            *(Bottleneck(1024, 256) for _ in range(5)),  # resnet50.net:26
-        )
-        self.layer4 = nn.Sequential(
-            Bottleneck(1024, 512, stride=2),  # resnet50.net:26
-            Bottleneck(2048, 512),  # resnet50.net:26
-            Bottleneck(2048, 512),  # resnet50.net:26
-        )
-        self.fc = nn.Linear(2048, classes)  # resnet50.net:31
+        self.bn1 = nn.BatchNorm2d(64 * width)
+        self.append(nn.ReLU())
+        self.append(nn.MaxPool2d(3, stride=2, padding=1))  # resnet50.net:22
+        in_channels = 64 * width
+        for stage, count in enumerate(blocks):
+            layer = nn.Sequential()
+            self.add_module(f"layer{stage + 1}", layer)
+            for i in range(count):
+                stride = 2 if stage > 0 and i == 0 else 1
+                # resnet50.net:26
+                layer.add_module(
+                    str(i),
+                    Bottleneck(in_channels, 64 * width * 2**stage, stride=stride),
+                )
+                in_channels = 4 * (64 * width * 2**stage)
+        self.append(nn.AdaptiveAvgPool2d(1))  # resnet50.net:30
+        self.append(nn.Flatten())
+        self.fc = nn.Linear(in_channels, classes)  # resnet50.net:31
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(
                     module.weight, mode="fan_out", nonlinearity="relu"
                 )
-
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        x = self.conv1(image)  # resnet50.net:21
-        x = self.bn1(x)  # resnet50.net:21
-        x = F.relu(x)  # resnet50.net:21
-        x = F.max_pool2d(x, 3, stride=2, padding=1)  # resnet50.net:22
-        x = self.layer1(x)  # resnet50.net:26
-        x = self.layer2(x)  # resnet50.net:26
-        x = self.layer3(x)  # resnet50.net:26
-        x = self.layer4(x)  # resnet50.net:26
-        x = torch.flatten(F.adaptive_avg_pool2d(x, 1), 1)  # resnet50.net:30
-        return self.fc(x)  # resnet50.net:31

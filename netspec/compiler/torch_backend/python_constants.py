@@ -1,0 +1,233 @@
+"""The file's constant expressions as Python: the same operators, names and functions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from netspec.compiler.ir.constants import FUNCTIONS
+from netspec.compiler.syntax import tree as syntax
+from netspec.compiler.torch_backend.naming import number, quote, safe_name
+from netspec.compiler.torch_backend.python_layout import is_bracketed
+from netspec.compiler.torch_backend.structure import NotStructuredError
+
+Ask = Callable[[syntax.Access], "str | None"]
+"""What an attribute of a value is, as Python: None for what is no attribute of a value."""
+
+# What a power may stand next to without spaces, and what is an operand without brackets.
+_TIGHT = re.compile(r"-?[\w.]+")
+_SIMPLE = re.compile(r"[\w.]+(\([^()]*\)|\[[^\[\]]*\])*")
+# Python has iterators for these, where the file has lists.
+_ITERATORS = frozenset({"enumerate", "zip"})
+_LISTS = frozenset({"enumerate", "zip", "range", "reversed"})
+
+
+def python_name(name: str) -> str:
+    """A name of the file in a constructor of a net."""
+    if name in FUNCTIONS or name == "math":
+        raise NotStructuredError
+    return name if name == "i" else safe_name(name)
+
+
+def bracketed(text: str) -> str:
+    """An expression as an operand."""
+    return text if _SIMPLE.fullmatch(text) or is_bracketed(text) else f"({text})"
+
+
+def names_of(expr: syntax.Expr) -> set[str]:
+    """The names in an expression that stand for values and constants."""
+    named = syntax.parts(expr, syntax.NAMING)
+    return {part.id for part in named if isinstance(part, syntax.Name)}
+
+
+def words_in(text: str) -> set[str]:
+    """The names in a Python expression; words in quotes are none."""
+    bare = re.sub(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"", "", text)
+    return set(re.findall(r"(?<![\w.])[A-Za-z_]\w*", bare))
+
+
+class PythonConstants:
+    """Writes expressions of one body.
+
+    Args:
+        ask: what attributes of values are.
+        lists: whether a name of the body stands for a list.
+    """
+
+    def __init__(self, ask: Ask, lists: Callable[[str], bool]) -> None:
+        self.ask = ask
+        self.lists = lists
+
+    def text(self, expr: syntax.Expr, *, iterated: bool = False) -> str:
+        """An expression that stands alone; `iterated` where a loop runs over it.
+
+        Raises:
+            NotStructuredError: for what Python would not understand as it was meant.
+        """
+        while isinstance(expr, syntax.Parens):
+            expr = expr.inner
+        if isinstance(expr, syntax.Call):
+            return self._call(expr, iterated=iterated)
+        write = _WRITERS.get(type(expr))
+        if write is None:
+            raise NotStructuredError
+        return write(self, expr)
+
+    def negated(self, expr: syntax.Expr) -> str:
+        """`not` this condition."""
+        while isinstance(expr, syntax.Parens):
+            expr = expr.inner
+        if isinstance(expr, syntax.Compare) and len(expr.rest) == 1:
+            ((operator, operand),) = expr.rest
+            sides = (self._side(expr.first), self._side(operand))
+            return f" {_OPPOSITES[operator]} ".join(sides)
+        if isinstance(expr, syntax.Unary) and expr.operators == ("not",):
+            return self.text(expr.operand)
+        return f"not {self._operand(expr, (syntax.Logic, syntax.Conditional))}"
+
+    def _operand(self, expr: syntax.Expr, weaker: tuple[type, ...]) -> str:
+        """In brackets where the expression binds no stronger than its surroundings."""
+        inner = expr
+        while isinstance(inner, syntax.Parens):
+            inner = inner.inner
+        text = self.text(inner)
+        return f"({text})" if isinstance(inner, weaker) else text
+
+    def _name(self, expr: syntax.Name) -> str:
+        return python_name(expr.id)
+
+    def _literal(self, expr: syntax.Literal) -> str:
+        return quote(expr.value) if isinstance(expr.value, str) else number(expr.value)
+
+    def _list(self, expr: syntax.ListExpr) -> str:
+        return f"[{', '.join(map(self.text, expr.items))}]"
+
+    def _logic(self, expr: syntax.Logic) -> str:
+        return f" {expr.operator} ".join(map(self._part_of_logic, expr.items))
+
+    def _conditional(self, expr: syntax.Conditional) -> str:
+        text = ""
+        for case in expr.cases:
+            value, condition = (self._operand(part, (syntax.Conditional,)) for part in case)
+            text += f"{value} if {condition} else "
+        return text + self.text(expr.otherwise)
+
+    def _part_of_logic(self, expr: syntax.Expr) -> str:
+        return self._operand(expr, (syntax.Logic, syntax.Conditional))
+
+    def _side(self, expr: syntax.Expr) -> str:
+        if self.is_list(expr):  # a tuple is no list for Python
+            raise NotStructuredError
+        return self._operand(expr, (syntax.Logic, syntax.Conditional, syntax.Compare, syntax.Unary))
+
+    def _compare(self, expr: syntax.Compare) -> str:
+        rest = [f" {operator} {self._side(operand)}" for operator, operand in expr.rest]
+        return self._side(expr.first) + "".join(rest)
+
+    def _chain(self, expr: syntax.Chain) -> str:
+        operands = [expr.first, *(operand for _, operand in expr.rest)]
+        if any(map(self.is_list, operands)):
+            return self._joined(expr, operands)
+        texts = [bracketed(self.text(operand)) for operand in operands]
+        texts = [
+            self.text(o) if isinstance(o, syntax.Power) else t
+            for o, t in zip(operands, texts, strict=True)
+        ]
+        if expr.rest[0][0] in "+-":
+            texts = [
+                self.text(o) if isinstance(o, syntax.Chain) and o.rest[0][0] not in "+-" else t
+                for o, t in zip(operands, texts, strict=True)
+            ]
+        operators = [operator for operator, _ in expr.rest]
+        rest = [f" {op} {text}" for op, text in zip(operators, texts[1:], strict=True)]
+        return texts[0] + "".join(rest)
+
+    def _joined(self, expr: syntax.Chain, operands: list[syntax.Expr]) -> str:
+        """Lists behind one another, whether tuples or lists to Python."""
+        if any(operator != "+" for operator, _ in expr.rest):
+            raise NotStructuredError
+        items: list[str] = []
+        for operand in operands:
+            while isinstance(operand, syntax.Parens):
+                operand = operand.inner
+            if isinstance(operand, syntax.ListExpr):
+                items += map(self.text, operand.items)
+            elif self.is_list(operand):
+                items.append(f"*{bracketed(self.text(operand))}")
+            else:
+                raise NotStructuredError
+        return f"[{', '.join(items)}]"
+
+    def _power(self, expr: syntax.Power) -> str:
+        texts = [bracketed(self.text(item)) for item in expr.items]
+        return ("**" if all(map(_TIGHT.fullmatch, texts)) else " ** ").join(texts)
+
+    def _unary(self, expr: syntax.Unary) -> str:
+        if expr.operators == ("not",):
+            return f"not {self._operand(expr.operand, (syntax.Logic, syntax.Conditional))}"
+        if "not" in expr.operators:
+            raise NotStructuredError
+        return "".join(expr.operators) + bracketed(self.text(expr.operand))
+
+    def _access(self, expr: syntax.Access) -> str:
+        known = self.ask(expr)
+        if known is not None:
+            return known
+        text = bracketed(self.text(expr.base))
+        for trailer in expr.trailers:
+            if isinstance(trailer, syntax.Index):
+                text += f"[{self.text(trailer.at)}]"
+            elif isinstance(trailer, syntax.Slice):
+                ends = ["" if e is None else self.text(e) for e in (trailer.start, trailer.stop)]
+                colon = ":" if all(_TIGHT.fullmatch(end) for end in ends if end) else " : "
+                text += f"[{colon.join(ends).strip()}]"
+            else:
+                raise NotStructuredError
+        return text
+
+    def _call(self, expr: syntax.Call, *, iterated: bool) -> str:
+        name = expr.callee.id
+        if name not in FUNCTIONS or any(argument.name is not None for argument in expr.arguments):
+            raise NotStructuredError
+        inner = [argument.value for argument in expr.arguments]
+        if name == "reversed":
+            return f"{bracketed(self.text(inner[0]))}[::-1]"
+        texts = [self.text(value, iterated=name in _ITERATORS) for value in inner]
+        if name == "sqrt":
+            return f"math.sqrt({texts[0]})"
+        if name == "zip":
+            texts.append("strict=False")
+        text = f"{name}({', '.join(texts)})"
+        return f"list({text})" if name in _ITERATORS and not iterated else text
+
+    def is_list(self, expr: syntax.Expr) -> bool:
+        """Whether an expression can only be a list."""
+        while isinstance(expr, syntax.Parens):
+            expr = expr.inner
+        if isinstance(expr, syntax.ListExpr):
+            return True
+        if isinstance(expr, syntax.Call):
+            return expr.callee.id in _LISTS
+        if isinstance(expr, syntax.Access):
+            return isinstance(expr.trailers[-1], syntax.Slice)
+        if isinstance(expr, syntax.Chain):
+            return self.is_list(expr.first)
+        if isinstance(expr, syntax.Conditional):
+            return self.is_list(expr.otherwise)
+        return isinstance(expr, syntax.Name) and self.lists(expr.id)
+
+
+_OPPOSITES = {"==": "!=", "!=": "==", ">": "<=", "<": ">=", ">=": "<", "<=": ">"}
+_WRITERS: dict[type, Callable[[PythonConstants, Any], str]] = {
+    syntax.Name: PythonConstants._name,
+    syntax.Literal: PythonConstants._literal,
+    syntax.ListExpr: PythonConstants._list,
+    syntax.Chain: PythonConstants._chain,
+    syntax.Power: PythonConstants._power,
+    syntax.Unary: PythonConstants._unary,
+    syntax.Compare: PythonConstants._compare,
+    syntax.Logic: PythonConstants._logic,
+    syntax.Conditional: PythonConstants._conditional,
+    syntax.Access: PythonConstants._access,
+}

@@ -1,0 +1,237 @@
+"""Where the modules of a structured net lie: labels with dots are containers, made where they begin."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from netspec.compiler.torch_backend.containers import SEQUENTIAL_ATTRIBUTES
+from netspec.compiler.torch_backend.naming import is_attribute, safe_name
+from netspec.compiler.torch_backend.python_constants import words_in
+from netspec.compiler.torch_backend.structure import (
+    Loop,
+    NotStructuredError,
+    Placed,
+    Step,
+    Suite,
+    suites_in,
+)
+
+Prefix = tuple[str, ...]
+
+
+@dataclass(eq=False)
+class Container:
+    """A `nn.Sequential` for all labels that begin with `prefix`.
+
+    Attributes:
+        target: how the constructor reaches it.
+        suite, first, last: the statements that fill it.
+        is_numbered: whether it has children whose names begin with a number.
+        is_listed: whether it can be written at once: its children are 0, 1, 2, ..., one a statement.
+    """
+
+    prefix: Prefix
+    target: str
+    suite: Suite
+    first: int
+    last: int
+    is_numbered: bool
+    is_listed: bool = False
+
+
+@dataclass(frozen=True)
+class Placement:
+    """A layer or block in a run: its statement, its path, and the turns of the loops around it."""
+
+    step: Placed
+    path: str
+    turns: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class _Site:
+    """A statement, and the way to it: suites with the place in them, and the loops among them."""
+
+    step: Placed
+    way: tuple[tuple[Suite, int], ...]
+    loops: tuple[tuple[int, Loop], ...]
+
+
+class Layout:
+    """The containers of a net.
+
+    Raises:
+        NotStructuredError: if the labels are not those of containers filled one after another.
+    """
+
+    def __init__(self, body: Suite, names: set[str]) -> None:
+        self.containers: dict[Prefix, Container] = {}
+        self._homes: dict[int, Container] = {}
+        self._names = set(names)
+        self._sites = list(_sites(body, (), ()))
+        top = [s.step.label[0] for s in self._sites if s.step.label and len(s.step.label) == 1]
+        self.root = Container((), "self", body, 0, len(body.steps or ()), _numbers(top))
+        prefixes = {
+            site.step.label[:end]: None
+            for site in self._sites
+            if site.step.label is not None
+            for end in range(1, len(site.step.label))
+        }
+        for prefix in sorted(prefixes, key=len):
+            self.containers[prefix] = self._container(prefix)
+        self._fill(body, [self.root])
+
+    def opened(self, suite: Suite, at: int) -> list[Container]:
+        """The containers that begin at a statement, outer ones first."""
+        return [c for c in self.containers.values() if c.suite is suite and c.first == at]
+
+    def home_of(self, step: Placed) -> Container:
+        """The container that a layer is put into."""
+        return self._homes[id(step)]
+
+    # -- where they begin
+
+    def _container(self, prefix: Prefix) -> Container:
+        users = [s for s in self._sites if s.step.label and s.step.label[: len(prefix)] == prefix]
+        words = {word for part in prefix for word in words_in(" ".join(braced(part)))}
+        first = users[0]
+        depth = 0
+        for level, loop in first.loops:
+            if not words.isdisjoint(loop.targets):
+                if depth != _outer(first, level) or not _tells_apart(prefix, loop):
+                    raise NotStructuredError
+                depth = level
+        suite = first.way[depth][0]
+        if any(len(u.way) <= depth or u.way[depth][0] is not suite for u in users):
+            raise NotStructuredError
+        places = [u.way[depth][1] for u in users]
+        children = [u.step.label[len(prefix)] for u in users if u.step.label]
+        target = self._target(prefix)
+        begin, end = places[0], max(places)
+        steps = suite.steps or []
+        gap = steps[max(begin - _index(children[0]), 0) : begin]
+        if len(gap) == _index(children[0]) and all(map(_fills, gap)):
+            begin -= len(gap)
+        inside = [step for step in steps[begin : end + 1] if isinstance(step, Placed)]
+        is_listed = len(inside) == end + 1 - begin and all(
+            _fills(step) if step.label is None else step.label == (*prefix, str(at))
+            for at, step in enumerate(inside)
+        )
+        is_numbered = _numbers(children) and not is_listed
+        return Container(prefix, target, suite, begin, end, is_numbered, is_listed)
+
+    def _target(self, prefix: Prefix) -> str:
+        if all(map(is_attribute, prefix)):
+            return ".".join(("self", *prefix))
+        stem = re.sub(r"\{[^{}]*\}|[^A-Za-z_]", "", prefix[-1]).strip("_")
+        name = safe_name(stem or "part")
+        while name in self._names:
+            name += "_"
+        self._names.add(name)
+        return name
+
+    # -- what they hold
+
+    def _fill(self, suite: Suite, inside: list[Container]) -> None:
+        for at, step in enumerate(suite.steps or ()):
+            inside = inside + self.opened(suite, at)
+            if isinstance(step, Placed):
+                home = inside[-1]
+                if step.label is not None and step.label[:-1] != home.prefix:
+                    raise NotStructuredError
+                if step.label is None and step.held and home is not self.root:
+                    raise NotStructuredError
+                self._homes[id(step)] = home
+            for inner in suites_in(step):
+                self._fill(inner, inside)
+            while inside[-1].suite is suite and inside[-1].last == at:
+                inside = inside[:-1]
+            if any(c.suite is suite and c.last == at for c in inside):
+                raise NotStructuredError
+
+    # -- whether names come out as they must
+
+    def check(self, placements: Sequence[Placement]) -> None:
+        """Compare what the constructor will name with what a run has named.
+
+        Raises:
+            NotStructuredError: where they differ.
+        """
+        loops = {id(site.step): site for site in self._sites}
+        counts: dict[str, int] = {}
+        children: dict[tuple[object, ...], set[str]] = {}
+        made: dict[tuple[object, ...], str] = {}
+        for placement in placements:
+            step, path = placement.step, placement.path
+            home, site = self.home_of(step), loops[id(step)]
+            within = [level for level, _ in site.loops if level <= _level(home, site)]
+            key = (home.prefix, placement.turns[: len(within)])
+            names = children.setdefault(key, set())
+            if step.label is None and not step.held:
+                for _ in step.modules:
+                    names.add(f"{step.kind if home.is_numbered else ''}{len(names)}")
+                continue
+            if step.label is None:
+                counts[step.kind] = counts.get(step.kind, 0) + 1
+                if path != f"{step.kind}{counts[step.kind]}":
+                    raise NotStructuredError
+            above, _, last = path.rpartition(".")
+            if made.setdefault(key, above) != above or last in names:
+                raise NotStructuredError
+            if last in SEQUENTIAL_ATTRIBUTES:
+                raise NotStructuredError
+            names.add(last)
+        if len(set(made.values())) != len(made):
+            raise NotStructuredError
+
+
+def _tells_apart(prefix: Prefix, loop: Loop) -> bool:
+    """Whether a prefix is another in each turn of a loop, whatever it runs over."""
+    counts = loop.iterable.startswith(("range(", "enumerate("))
+    turn = re.compile(rf"{loop.targets[0]}( \+ \d+)?")
+    return counts and any(turn.fullmatch(part) for text in prefix for part in braced(text))
+
+
+def _index(child: str) -> int:
+    """The number that a child's name is; 0 for another name."""
+    return int(child) if child.isdigit() else 0
+
+
+def _fills(step: Step) -> bool:
+    """Whether a statement gives one module without keys, which can be a child of any name."""
+    return (
+        isinstance(step, Placed) and step.label is None and not step.held and len(step.modules) == 1
+    )
+
+
+def _numbers(children: Sequence[str]) -> bool:
+    """Whether one of these names may be a number."""
+    return any(child[0] in "{0123456789" for child in children)
+
+
+def _level(home: Container, site: _Site) -> int:
+    return next(level for level, (suite, _) in enumerate(site.way) if suite is home.suite)
+
+
+def _outer(site: _Site, level: int) -> int:
+    """The suite in which the loop around this one has its body; 0 without one."""
+    return max((other for other, _ in site.loops if other < level), default=0)
+
+
+def _sites(
+    suite: Suite, way: tuple[tuple[Suite, int], ...], loops: tuple[tuple[int, Loop], ...]
+) -> Iterator[_Site]:
+    for at, step in enumerate(suite.steps or ()):
+        here = (*way, (suite, at))
+        if isinstance(step, Placed):
+            yield _Site(step, here, loops)
+        for inner in suites_in(step):
+            deeper = (*loops, (len(here), step)) if isinstance(step, Loop) else loops
+            yield from _sites(inner, here, deeper)
+
+
+def braced(text: str) -> list[str]:
+    """The expressions in the text of an f-string."""
+    return re.findall(r"\{([^{}]*)\}", text)
