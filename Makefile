@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := python -m pip install --quiet --disable-pip-version-check
 PIP := $(BIN)/$(INSTALL)
-PYTEST := python -m pytest -n 2
+# Each process takes a half and then from what is left, so that what a file prepares is prepared once.
+PYTEST := python -m pytest -n 2 --dist worksteal
 
 .PHONY: demo test test-all test-lowest test-without-torch fuzz walk lint schemas dist clean
 
