@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import operator
 import os
 import re
 import subprocess
@@ -288,7 +289,8 @@ def expressions() -> Iterator[Torch]:
 def found(target: str) -> Any:
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     home, _, name = target.partition(".")
-    return getattr({"nn": torch.nn, "F": torch.nn.functional, "torch": torch}[home], name)
+    homes = {"nn": torch.nn, "F": torch.nn.functional, "torch": torch}
+    return operator.attrgetter(name)(homes[home])  # such as `torch.Tensor.type_as`
 
 
 def test_what_ops_say_of_pytorch_is_so():
@@ -343,8 +345,8 @@ def test_functions_are_what_their_modules_and_defaults_say(cls: type[Op]):
 def test_what_the_generator_knows_of_pytorch_and_python_is_so():
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     x, y = torch.rand(2, 1, 8, 8)  # negative numbers have no such powers
-    for function, operator in OPERATORS.items():
-        assert torch.equal(found(function)(x, y), eval(f"x {operator} y"))
+    for function, sign in OPERATORS.items():
+        assert torch.equal(found(function)(x, y), eval(f"x {sign} y"))
     base = set(dir(torch.nn.Module()))
     for made_of, named in [
         (torch.nn.ModuleDict, DICT_ATTRIBUTES),
