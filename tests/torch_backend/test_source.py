@@ -103,13 +103,13 @@ KEPT: dict[str, dict[str, Any]] = {
         "size": 24,
     },
     "resnet": {"depth": 26, "width": 3, "classes": 3},
-    "zoo/alexnet": {"classes": 4, "width": 2, "size": 200, "drop": 0.25},
+    "zoo/alexnet": {"classes": 4, "width": 2, "drop": 0.25},
     "zoo/densenet121": {"classes": 4, "width": 2, "layers": [1, 2]},
     "zoo/fully_connected": {"hidden": [4], "classes": 4, "size": 5, "norm": True, "drop": 0.5},
     "zoo/mobilenet_v2": {"classes": 4, "width": 0.5, "drop": 0.1},
     "zoo/resnet18": {"classes": 4, "width": 2},
     "zoo/resnet50": {"classes": 4, "width": 2, "blocks": [1, 2]},
-    "zoo/squeezenet1_0": {"classes": 4, "width": 2, "size": 100, "drop": 0.1},
+    "zoo/squeezenet1_0": {"classes": 4, "width": 2, "drop": 0.1},
     "zoo/vgg16": {"classes": 4, "width": 2, "drop": 0.1},
 }  # fmt: skip
 

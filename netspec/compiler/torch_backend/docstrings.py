@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from netspec.compiler.ir.graph import Graph, show_shape
+from netspec.compiler.syntax import tree as syntax
 from netspec.compiler.torch_backend.naming import safe_name
 from netspec.compiler.torch_backend.python_layout import INDENT, WIDTH
 
@@ -27,6 +28,24 @@ def docstring(doc: str, source: str, facts: Sequence[str]) -> list[str]:
     if len(lines) == 1:
         return [lines[0] + '"""']
     return [*lines, f'{INDENT}"""']
+
+
+def opens_file(definition: syntax.Net | syntax.Block) -> bool:
+    """Return whether the comment above a block opens its file, and so speaks of all of it."""
+    if not isinstance(definition, syntax.Block) or not definition.doc:
+        return False
+    before = definition.span.source.text[: definition.span.start]
+    return all(line.startswith("#") or not line for line in map(str.strip, before.splitlines()))
+
+
+def module_docstring(about: str) -> list[str]:
+    """Return the docstring of the generated module; nothing without a text."""
+    text = "\n".join(plain_text(line) for line in about.splitlines()).strip()
+    if not text:
+        return []
+    lines = wrapped(text)
+    lines[0] = f'"""{lines[0]}'
+    return ["", *lines[:-1], f'{lines[-1]}"""'] if len(lines) == 1 else ["", *lines, '"""']
 
 
 def net_facts(graph: Graph) -> list[str]:

@@ -36,7 +36,14 @@ from netspec.compiler.torch_backend.containers import (
     count_uses,
     whole_chain,
 )
-from netspec.compiler.torch_backend.docstrings import docstring, net_facts, plain_text, wrapped
+from netspec.compiler.torch_backend.docstrings import (
+    docstring,
+    module_docstring,
+    net_facts,
+    opens_file,
+    plain_text,
+    wrapped,
+)
 from netspec.compiler.torch_backend.forward import Forward
 from netspec.compiler.torch_backend.init_calls import Owned, init_lines
 from netspec.compiler.torch_backend.local_sizes import is_extent, names_in_use
@@ -83,7 +90,9 @@ def torch_source(written: Written) -> str:
     if structured is not None:
         bodies.append(_structured_lines(net, structured, error, names))
     text = "\n".join(line for body in bodies for line in body)
-    return "\n".join([*_header(net, module, arguments), *_imports(text, functional, names), text])
+    about = [made.definition.doc for made in classes if opens_file(made.definition)]
+    head = [*_header(net, module, arguments), *module_docstring("\n\n".join(about))]
+    return "\n".join([*head, *_imports(text, functional, names), text])
 
 
 def _structured_lines(
@@ -153,6 +162,9 @@ class _Class:
         self.made = made
         self.traced = traced
         self.is_net = isinstance(made.definition, syntax.Net)
+        # An argument on which only shapes depend, such as the size of pictures, does nothing here.
+        used = self._used() if self.is_net else set()
+        self.kept = {name: symbol for name, symbol in traced.kept.items() if symbol in used}
         self.functional = functional
         self.error = error
         self.of_views = _has_views(made.steps)
@@ -208,13 +220,11 @@ class _Class:
         facts = self._net_facts() if self.is_net else self._block_facts()
         if self.of_views:
             facts += ["", *wrapped(_OF_VIEWS)]
-        return docstring(made.definition.doc, source, facts)
+        doc = "" if opens_file(made.definition) else made.definition.doc
+        return docstring(doc, source, facts)
 
     def _net_facts(self) -> list[str]:
         lines = net_facts(self.traced.graph)
-        for symbol in self._arguments():
-            if symbol not in self._used():
-                lines += ["", f"No layer depends on `{symbol}`, only the shapes do."]
         if self.traced.frozen:
             lines += ["", "Fixed when this was generated, for the layers depend on them:"]
             lines += [
@@ -252,12 +262,12 @@ class _Class:
     # -- constructor
 
     def _arguments(self) -> list[str]:
-        return list(self.traced.kept.values()) if self.is_net else self.made.symbols
+        return list(self.kept.values()) if self.is_net else self.made.symbols
 
     def _signature(self) -> list[str]:
         items: list[Doc] = ["self"]
         if self.is_net:
-            for name, symbol in self.traced.kept.items():
+            for name, symbol in self.kept.items():
                 value = self.traced.values[name]
                 kind = type(value + 0).__name__
                 if symbol in self.traced.derived:
@@ -279,7 +289,8 @@ class _Class:
             return [*lines, *sequential_lines(self.whole)]
         lines = [*self._signature(), f"{INDENT * 2}super().__init__()"]
         if self.is_net:
-            for symbol, text in self.traced.derived.items():
+            derived = self.traced.derived.items()
+            for symbol, text in ((s, t) for s, t in derived if s in self.kept.values()):
                 lines += statement(f"if {symbol} is None:", 2)
                 lines += statement(f"{symbol} = {text}", 3)
         lines += [*self._fixed(), *self._asserts()]

@@ -2,6 +2,10 @@
 # sha256 of the source: ef0e36ed192d5799a1ca3bd9388d96b9eb3272e739105a2796fcd806d90e1642
 # Change the .net file and compile it again rather than this one.
 
+"""DenseNet-121 (Huang et al. 2016). Names, shapes and initial values as
+torchvision's.
+"""
+
 from collections.abc import Sequence
 
 import torch
@@ -10,11 +14,7 @@ from torch import nn
 
 
 class DenseLayer(nn.Module):
-    """DenseNet-121 (Huang et al. 2016). Names, shapes and initial values as
-    torchvision's.
-
-    Block DenseLayer, densenet121.net:2.
-    """
+    """Block DenseLayer, densenet121.net:2."""
 
     def __init__(self, in_channels: int, growth: int) -> None:
         super().__init__()

@@ -2,16 +2,15 @@
 # sha256 of the source: 202d177a1cfc1cdb30a67a95d709ad5fb5bb817e70de2ed1dfa3744ce59e4d9f
 # Change the .net file and compile it again rather than this one.
 
+"""ResNet for CIFAR (He et al. 2015), 6n + 2 layers deep, with projection shortcuts."""
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 
 class Basic(nn.Module):
-    """ResNet for CIFAR (He et al. 2015), 6n + 2 layers deep, with projection shortcuts.
-
-    Block Basic, resnet.net:2.
-    """
+    """Block Basic, resnet.net:2."""
 
     def __init__(self, in_channels: int, channels: int, stride: int = 1) -> None:
         super().__init__()

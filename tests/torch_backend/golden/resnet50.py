@@ -2,6 +2,10 @@
 # sha256 of the source: bda932df4b02409fa861f375a12221567c3724173d56e5f188316a7cb4008204
 # Change the .net file and compile it again rather than this one.
 
+"""ResNet-50 (He et al. 2015), with the stride in the 3x3 convolution. Names, shapes
+and initial values as torchvision's.
+"""
+
 from collections.abc import Sequence
 
 import torch
@@ -10,11 +14,7 @@ from torch import nn
 
 
 class Bottleneck(nn.Module):
-    """ResNet-50 (He et al. 2015), with the stride in the 3x3 convolution. Names, shapes
-    and initial values as torchvision's.
-
-    Block Bottleneck, resnet50.net:3.
-    """
+    """Block Bottleneck, resnet50.net:3."""
 
     def __init__(self, in_channels: int, channels: int, stride: int = 1) -> None:
         super().__init__()
