@@ -114,6 +114,8 @@ class CallRecorder(SharedMasks):
             )
             for value in result if isinstance(result, (tuple, list)) else (result,):
                 if isinstance(value, torch.Tensor) and value.is_floating_point():
+                    # An index, for one, has no slope: it is a leaf, whose own gradient is compared.
+                    value.requires_grad_()
                     _retain_gradient(value)
                     self._known[id(value)] = len(self.calls)
                     self.calls.append(TracedCall(key(func.__name__, held), value, read))
@@ -180,7 +182,11 @@ def trace_module(graph: Graph, module: nn.Module, case: Trial, dtype: str) -> Tr
     recorder = CallRecorder(module, list(inputs.values()), masks.values())
     with recorder:
         outputs = by_name(graph, module(*inputs.values()))
-    read = {name: y.view_as(y) for name, y in outputs.items()}
+    # An output such as an index depends on nothing by a slope, and is a leaf of its own.
+    read = {
+        name: y.view_as(y) if y.requires_grad else y.detach().requires_grad_()
+        for name, y in outputs.items()
+    }
     for y in read.values():
         _retain_gradient(y)
     loss = case.objective.in_torch(read)

@@ -157,7 +157,9 @@ class Stepper:
         self.theirs.zero_grad()
         with SharedMasks(self.masks.values()):
             outputs = by_name(self.graph, self.module(*self.inputs.values()))
-        self.case.objective.in_torch(outputs).backward()
+        loss = self.case.objective.in_torch(outputs)
+        if loss.requires_grad:
+            loss.backward()
         for p in self.module.parameters():
             if p.grad is None:  # no gradient flows back to it
                 p.grad = torch.zeros_like(p)
