@@ -89,9 +89,6 @@ def parse(arguments: list[str]) -> tuple[Callable[[argparse.Namespace], int], ar
         prog="netspec",
         description="A compiler for neural networks that are written down in .net files.",
         epilog=_EPILOG,
-        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(
-            prog, max_help_position=30
-        ),
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"netspec {netspec.__version__}")
@@ -104,6 +101,9 @@ def parse(arguments: list[str]) -> tuple[Callable[[argparse.Namespace], int], ar
         )
         for name in known
     }
+    parser.formatter_class = lambda prog: argparse.RawDescriptionHelpFormatter(
+        prog, max_help_position=30
+    )
     if not arguments:
         parser.print_help(sys.stderr)
         parser.exit(WRONG_USE)

@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import argparse
+import functools
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from netspec.text.printable import printable
 
+# argparse makes a formatter for each option. One that asks for the width of the terminal imports shutil
+# and all that reads archives, which only a help text is worth.
+_UNMEASURED = functools.partial(argparse.HelpFormatter, width=80)
+
 
 class CommandParser(argparse.ArgumentParser):
     """An `ArgumentParser` that reports errors in one line, with a suggestion instead of the usage."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"formatter_class": _UNMEASURED, **options})
+
+    def format_help(self) -> str:
+        """See `ArgumentParser`."""
+        if self.formatter_class is _UNMEASURED:
+            self.formatter_class = argparse.HelpFormatter
+        return super().format_help()
 
     def error(self, message: str) -> NoReturn:
         """See `ArgumentParser`."""

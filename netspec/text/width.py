@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-import unicodedata
 
 
 def columns_of(text: str) -> int:
     """Return the terminal columns that a text takes: wide characters take two, combining ones none."""
     if text.isascii():
         return len(text)
+    import unicodedata
+
     return sum(
         0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
         for c in text
