@@ -14,6 +14,7 @@ from netspec.compiler import driver
 from netspec.compiler.driver import Compilation, Request, compile_request
 from netspec.compiler.ops import registry
 from netspec.diagnostics import Source, render, suggest, to_json
+from tests.conftest import Run
 
 NETWORKS = sorted((Path(__file__).parents[2] / "networks").glob("**/*.net"))
 TEXTS = [path.read_text("utf-8") for path in NETWORKS]
@@ -71,6 +72,12 @@ HOSTILE = {
                    "x = x -> relu", "assert x.receptive_field == 1 }"),
     "syntax errors": net("x = = \n" * 8000),
     "open brackets": net("x = (\n" * 40),
+    "halvings of an open size": net("x = x -> max_pool(2)\n" * 1030).replace("[3, 8, 8]", "[3, H, W]"),
+    "doublings of an open size": net("x = x -> upsample(2)\n" * 130).replace("[3, 8, 8]", "[3, H, W]"),
+    "powers of values": net("x = x" + " ** 1" * 2000),
+    "powers of negatives": net("y = 2" + " ** -1" * 300, "x = x -> conv(3, 1)"),
+    "a layer that is itself": net("layer a = a", "x = x -> a"),
+    "layers that are each other": net("layer a = b", "layer b = a", "x = x -> a"),
     "bytes": "\x00\x01\x02\x1b\u202e" * 2000,
     "empty": "",
     "blank": " \n\t\n" * 10_000,
@@ -82,6 +89,28 @@ def test_hostile_texts_end_soon(name: str) -> None:
     start = time.process_time()
     check(HOSTILE[name])
     assert time.process_time() - start < 5  # about 1 s on an idle machine
+
+
+VERBS = [
+    ("fmt", "--diff"), ("summarize",), ("compile", "--target", "numpy"),
+    ("compile", "--target", "torch"), ("compile", "--target", "numpy", "--standalone"),
+]  # fmt: skip
+IN_EVERY_VERB = [
+    "halvings of an open size", "powers of values", "powers of negatives", "a layer that is itself",
+    "layers that are each other", "parentheses",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", IN_EVERY_VERB)
+def test_hostile_texts_are_ordinary_errors_in_every_verb(
+    name: str, run: Run, tmp_path: Path
+) -> None:
+    path = tmp_path / "hostile.net"
+    path.write_text(HOSTILE[name], "utf-8")
+    for verb, *options in VERBS:
+        finished = run(verb, path, *options)
+        assert finished.code in (0, 1), finished.err
+        assert "Traceback" not in finished.err
 
 
 def test_the_time_grows_with_the_net() -> None:

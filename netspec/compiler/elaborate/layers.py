@@ -17,7 +17,7 @@ from netspec.compiler.elaborate.values import UNKNOWN, Input, Tensor
 from netspec.compiler.ir.graph import Node, Origin, Parameter, Shape, show_shape
 from netspec.compiler.ir.initializers import Initializer, Values
 from netspec.compiler.ir.op import Op, ParameterSpec, ShapeError
-from netspec.compiler.ir.sizes import is_known, names_in
+from netspec.compiler.ir.sizes import Size, is_known, names_in
 from netspec.compiler.syntax import tree as syntax
 from netspec.diagnostics import Hint, Label, Span, quoted
 
@@ -125,6 +125,13 @@ class Layers:
         if _elements(largest) > MAX_ELEMENTS:
             message = f"`{op.name}` makes an array of {_elements(largest):,} numbers"
             notes = (f"the limit is {MAX_ELEMENTS:,}, or 256 GiB in float32",)
+            self.reporter.report(codes.LIMIT_SIZE, message, span, notes=notes)
+            raise StopBuildingError
+        if any(isinstance(n, Size) and n.largest_number() > MAX_ELEMENTS for n in shape):
+            message = (
+                f"the result of `{op.name}` depends on an open size by a number that is too large"
+            )
+            notes = (f"the limit is {MAX_ELEMENTS:,}",)
             self.reporter.report(codes.LIMIT_SIZE, message, span, notes=notes)
             raise StopBuildingError
 

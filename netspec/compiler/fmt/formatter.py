@@ -20,11 +20,12 @@ import re
 from collections import Counter
 from typing import Any
 
+from netspec import codes
 from netspec.compiler.fmt.expressions import ExpressionWriter
 from netspec.compiler.parse import parse
 from netspec.compiler.syntax import tree as syntax
 from netspec.compiler.syntax.allow_comments import silenced
-from netspec.diagnostics import Source, Span
+from netspec.diagnostics import NetspecError, Source, Span
 from netspec.text.doc import Break, typeset
 
 WIDTH = 100
@@ -37,11 +38,15 @@ def format_source(source: Source) -> str:
     """Return the text of a file in canonical style.
 
     Raises:
-        NetspecError: with the file's syntax errors.
+        NetspecError: with the file's syntax errors; `limit/nesting`.
         RuntimeError: if the result would have another meaning, which is a bug in this module.
     """
     tree = parse(source)
-    text = typeset(_FileWriter(source).file(tree), WIDTH)
+    try:
+        text = typeset(_FileWriter(source).file(tree), WIDTH)
+    except RecursionError:
+        message = f"expressions in {source.name} are nested too deeply"
+        raise NetspecError.simple(codes.LIMIT_NESTING, message) from None
     again = parse(Source(source.name, text))
     is_kept = (
         same_meaning(tree, again)

@@ -140,6 +140,16 @@ class Size:
                 found |= {atom} if isinstance(atom, str) else atom.numerator.names()
         return found
 
+    def largest_number(self) -> int:
+        """Return the largest of the numbers that the formula is written with, without signs."""
+        found = 0
+        for monomial, coefficient in self.terms.items():
+            found = max(found, abs(coefficient))
+            for atom in monomial:
+                if not isinstance(atom, str):
+                    found = max(found, atom.divisor, atom.numerator.largest_number())
+        return found
+
     def at(self, values: Mapping[str, int]) -> Dim:
         """Return the size with numbers put in for some names."""
         total: Dim = 0

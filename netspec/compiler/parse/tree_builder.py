@@ -164,8 +164,9 @@ class TreeBuilder:
     negation = unary
 
     def power(self, children: list[Any]) -> syntax.Power:
-        operands = tuple(self._expr(c) for c in children[::2])
-        return syntax.Power(operands, self._span(children))
+        base, last = (self._expr(c) for c in children[::2])
+        exponents = last.items if isinstance(last, syntax.Power) else (last,)
+        return syntax.Power((base, *exponents), self._span(children))
 
     def constant(self, children: list[Any]) -> syntax.Conditional:
         operands = [self._expr(c) for c in children[::2]]
