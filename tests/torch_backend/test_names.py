@@ -317,6 +317,8 @@ def hostile(name: str, comment: str, message: str, word: str) -> str:
 def shape_of_code(source: str) -> str:
     """Return the syntax without the contents of strings: nothing else may depend on texts."""
     tree = ast.parse(source)
+    if ast.get_docstring(tree) is not None:  # a comment without text gives none
+        del tree.body[0]
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             node.value = ""

@@ -35,7 +35,9 @@ def opens_file(definition: syntax.Net | syntax.Block) -> bool:
     if not isinstance(definition, syntax.Block) or not definition.doc:
         return False
     before = definition.span.source.text[: definition.span.start]
-    return all(line.startswith("#") or not line for line in map(str.strip, before.splitlines()))
+    # Lines end as in the file, not at every character that `splitlines` takes for an end.
+    lines = map(str.strip, before.replace("\r", "\n").split("\n"))
+    return all(line.startswith("#") or not line for line in lines)
 
 
 def module_docstring(about: str) -> list[str]:

@@ -95,10 +95,12 @@ def fill_lines(loops: Mapping[str, list[Fill]], symbols: Mapping[str, str]) -> l
     for at, (target, fills) in enumerate(loops.items()):
         lines += statement(f"{'el' if at else ''}if isinstance(module, {target}):", 3)
         for fill in fills:
-            if fill.optional:
+            # PyTorch's own types say that a bias may be None.
+            asks = fill.optional or fill.name == "bias"
+            if asks:
                 lines += statement(f"if module.{fill.name} is not None:", 4)
             filled = init_doc(f"module.{fill.name}", fill.rule, fill.rank, symbols)
-            lines += statement(filled, 5 if fill.optional else 4)
+            lines += statement(filled, 5 if asks else 4)
     return lines
 
 

@@ -38,7 +38,8 @@ class ThreeLayer(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, std=weight_scale)
-                nn.init.zeros_(module.bias)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
         nn.init.normal_(self.conv1.weight, std=weight_scale)
         nn.init.zeros_(self.conv1.bias)
 
