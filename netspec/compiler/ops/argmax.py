@@ -8,7 +8,7 @@ from netspec.compiler.ops.families.reduction import ReductionOp
 class ArgMax(ReductionOp):
     """Place of the largest number along an axis, counted from 0; of equal ones the first.
 
-    A whole number in the precision of the value. The gradient is 0.
+    y = the place, a whole number in the precision of the value: dL/dx = 0.
     """
 
     axes: tuple[int, ...] = attribute(AxesOf(1), "the axis to go along")

@@ -9,7 +9,7 @@ EXPAND = Code.error("shape/expand", "sizes to which a value cannot be repeated")
 class Expand(Op):
     """A value repeated along its axes of size 1, to the sizes given; -1 leaves a size as it is.
 
-    dL/dx is the sum of dL/dy over the repetitions.
+    y = x at each repetition: dL/dx = the sum of dL/dy over the repetitions.
     """
 
     sizes: tuple[int, ...] = attribute(IntList(-1), "the shape of one image; -1: as it is")

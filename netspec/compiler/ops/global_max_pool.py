@@ -8,7 +8,7 @@ from netspec.compiler.ops.families.windows import require_picture
 class GlobalMaxPool(Op):
     """Maximum over each channel's picture: (C, H, W) becomes (C,).
 
-    With g = dL/dy: dL/dx = g at the first maximum of a channel, row by row, and 0 elsewhere.
+    y = max of x. With g = dL/dy: dL/dx = g at the first maximum, row by row, and 0 elsewhere.
     """
 
     name = "global_max_pool"

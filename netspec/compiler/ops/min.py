@@ -8,7 +8,7 @@ from netspec.compiler.ops.families.reduction import ReductionOp
 class Min(ReductionOp):
     """The smallest number over axes; its gradient is shared by equal ones, as in PyTorch.
 
-    dL/dx = g / k with g = dL/dy, for each of the k places of x that are equal to y, else 0.
+    y = min of x. With g = dL/dy: dL/dx = g / k at the k places of x that are equal to y, else 0.
     """
 
     name = "min"

@@ -12,7 +12,7 @@ from netspec.compiler.ops.families.windows import require_picture
 class PixelShuffle(RearrangingOp):
     """Channels become pixels (Shi et al. 2016): (C r r, H, W) becomes (C, H r, W r).
 
-    y[c, h r + i, w r + j] = x[c r r + i r + j, h, w]; dL/dx is `pixel_unshuffle` of dL/dy.
+    y[c, h r + i, w r + j] = x[c r r + i r + j, h, w]; dL/dx = `pixel_unshuffle` of dL/dy.
     """
 
     factor: int = attribute(Int(1), "r, the factor of height and width")

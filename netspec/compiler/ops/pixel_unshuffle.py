@@ -12,7 +12,7 @@ from netspec.compiler.ops.families.windows import require_picture
 class PixelUnshuffle(RearrangingOp):
     """Pixels become channels: (C, H r, W r) becomes (C r r, H, W), the inverse of `pixel_shuffle`.
 
-    y[c r r + i r + j, h, w] = x[c, h r + i, w r + j]; dL/dx is `pixel_shuffle` of dL/dy.
+    y[c r r + i r + j, h, w] = x[c, h r + i, w r + j]; dL/dx = `pixel_shuffle` of dL/dy.
     """
 
     factor: int = attribute(Int(1), "r, the factor of height and width")

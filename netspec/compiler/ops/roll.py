@@ -9,7 +9,7 @@ from netspec.compiler.ir.contract import *
 class Roll(Op):
     """Places moved along axes; what leaves at one end comes back at the other: y[i + shift] = x[i].
 
-    dL/dx is dL/dy moved back.
+    y[i + shift] = x[i], counted modulo the size: dL/dx[i] = dL/dy[i + shift].
     """
 
     shifts: tuple[int, ...] = attribute(IntList(-MAX_SIZE), "by how many places, for each axis")

@@ -10,7 +10,10 @@ SQUEEZE = Code.error("shape/squeeze", "an axis to be left out whose size is not 
 
 @register
 class Squeeze(RearrangingOp):
-    """Axes of size 1 left out: y has the same numbers. dL/dx is dL/dy with them."""
+    """Axes of size 1 left out.
+
+    y = x without them: dL/dx = dL/dy with them.
+    """
 
     axes: tuple[int, ...] = attribute(AxesOf(), "the axes to leave out")
 

@@ -15,7 +15,7 @@ STACK_MISMATCH = Code.error("shape/stack-mismatch", "values of different shapes 
 class Stack(Op):
     """Values of equal shape side by side along a new axis: place i of axis `axis` of y is value i.
 
-    dL/da is place 0 of dL/dy, dL/db place 1, and so on.
+    y = [a, b, ...] with dL/da = place 0 of dL/dy, dL/db = place 1, and so on.
     """
 
     axis: int = attribute(AxisOf(), "the new axis, as it counts in the value", 1)

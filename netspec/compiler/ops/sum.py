@@ -8,7 +8,7 @@ from netspec.compiler.ops.families.reduction import ReductionOp
 class Sum(ReductionOp):
     """Sum over axes.
 
-    dL/dx = dL/dy.
+    y = sum of x: dL/dx = dL/dy at each of the places that were added.
     """
 
     name = "sum"

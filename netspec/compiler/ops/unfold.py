@@ -11,8 +11,8 @@ from netspec.compiler.ops.families.windows import axes, require_fit, require_pic
 class Unfold(Op):
     """Windows as columns: (C, H, W) becomes (C K, L), for L windows of K pixels (im2col).
 
-    Row (c, i, j) of y holds pixel (i, j) of channel c of each window, the windows row by row; 0 in the
-    padding. dL/dx of a pixel is the sum of dL/dy over the windows that hold it.
+    y[(c, i, j), l] = pixel (i, j) of channel c of window l, the windows row by row; 0 in the padding.
+    dL/dx of a pixel = the sum of dL/dy over the windows that hold it: dL/dx = fold(dL/dy).
     """
 
     kernel: Pair = attribute(PairOf(1), "size of the windows")

@@ -9,7 +9,10 @@ from netspec.compiler.ops.families.rearranging import RearrangingOp, as_stored
 
 @register
 class Unsqueeze(RearrangingOp):
-    """A new axis of size 1: it becomes axis `axis` of y. dL/dx is dL/dy without it."""
+    """A new axis of size 1: it becomes axis `axis` of the value.
+
+    y = x with it: dL/dx = dL/dy without it.
+    """
 
     axis: int = attribute(AxisOf(), "the new axis, as it counts in the value")
 
