@@ -274,6 +274,18 @@ class ExpressionWriter(Writer):
         self.bracketed("[", expr.items, self.expression, "]", fill=all(map(_is_plain, expr.items)))
 
     def _operators(self, first: Expr, rest: tuple[tuple[str, Expr], ...]) -> None:
+        branch = _bracketed_pipeline(rest[-1][1])
+        if branch is not None and all(map(_is_short, [first, *(o for _, o in rest[:-1])])):
+            # A residual, `x + (x -> ...)`, breaks inside the brackets alone.
+            self.expression(first)
+            for operator, operand in rest[:-1]:
+                self.space()
+                self.words(operator)
+                self.expression(operand)
+            self.space()
+            self.words(rest[-1][0])
+            self.bracketed("(", (branch,), self._filled, ")", comma="")
+            return
         with self.group():
             self.expression(first)
             with self.indented():
@@ -340,6 +352,14 @@ class ExpressionWriter(Writer):
                     if followers:
                         self._followers(followers)
 
+    def _filled(self, pipeline: syntax.Pipeline) -> None:
+        """Write a pipeline with as many layers on a line as fit."""
+        self.expression(pipeline.head)
+        for stage in pipeline.stages:
+            with self.group():
+                self.line_break(Break())
+                self._stage(stage)
+
     def _followers(self, stages: list[syntax.Stage]) -> None:
         """Write layers without arguments: beside the layer before them, or together on a line of
         their own.
@@ -376,6 +396,17 @@ class ExpressionWriter(Writer):
                 self.word("}")
         self.word(":")
         self.space()
+
+
+def _bracketed_pipeline(expr: Expr) -> syntax.Pipeline | None:
+    """Return the pipeline in the brackets; None if it is something else."""
+    if isinstance(expr, syntax.Parens) and isinstance(expr.inner, syntax.Pipeline):
+        return expr.inner
+    return None
+
+
+def _is_short(expr: Expr) -> bool:
+    return isinstance(expr, (syntax.Name, syntax.Literal, syntax.Access))
 
 
 def _runs(stages: tuple[syntax.Stage, ...]) -> list[list[syntax.Stage]]:

@@ -7,7 +7,7 @@ input. So two files with the same content are formatted alike:
   after its head and before each layer with arguments; layers without stay beside the one before.
 - What is in brackets goes on lines of its own where it must be broken, one item a line and a comma
   behind the last. Lists of plain numbers, names and strings fill their lines.
-- Expressions break before their operators.
+- Expressions break before their operators, a residual `x + (x -> ...)` inside its brackets alone.
 - An empty line stands between definitions, between the inputs, asserts and init rules at the head
   of a net and what follows, and before a comment on its own line.
 - Comments stay on their own line or behind what they were behind. Where a statement has room for
