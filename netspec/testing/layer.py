@@ -15,6 +15,7 @@ from netspec.diagnostics import NetspecError
 from netspec.net import loads
 from netspec.runtime.engine.program import Program, make_plan
 from netspec.testing.courses import CourseArgument, CourseLayer, Mode, WrittenAttribute
+from netspec.tools.agreement.case import draw_inputs
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]
@@ -231,9 +232,7 @@ class Layer:
     def draw(self, given: Mapping[str, Array], batch: int, training: bool, seed: int) -> Setting:
         """Draw random numbers for a setting; given arrays replace them."""
         rng = np.random.default_rng(seed)
-        arrays: Arrays = {
-            name: rng.standard_normal((batch, *self.graph.inputs[name])) for name in self.inputs
-        }
+        arrays: Arrays = draw_inputs(self.graph, batch, rng)
         for placed, argument in self.arguments():
             shape = self.shape_of(placed, argument)
             # Far from values that would hide a factor left out or applied twice.

@@ -132,7 +132,8 @@ def test_the_time_grows_with_the_net() -> None:
     )
     for small, large in (loop, lines):
         seconds(small)
-        assert seconds(large) < 30 * max(seconds(small), 0.02)
+        # Ten times the layers; a busy machine slows the longer one down more.
+        assert seconds(large) < 45 * max(seconds(small), 0.02)
 
 
 # -------------------------------------------------------------------------------------------- fuzzing
