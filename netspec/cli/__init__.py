@@ -13,10 +13,14 @@ from collections.abc import Callable, Sequence
 
 import netspec
 from netspec import codes
-from netspec.cli.exit_codes import BROKEN_PIPE, FAILED, INTERNAL_ERROR, INTERRUPTED, WRONG_USE
 from netspec.cli.parser import CommandParser
 from netspec.diagnostics import NetspecError
 from netspec.project import where_to_report
+
+# The exit codes.
+OK, FAILED, WRONG_USE, INTERNAL_ERROR = 0, 1, 2, 70
+# 128 plus the number of the signal, as in shells.
+HUNG_UP, INTERRUPTED, BROKEN_PIPE, TERMINATED = 129, 130, 141, 143
 
 VERBS = {
     "new": "copy a net that comes with netspec into this folder, to start from",

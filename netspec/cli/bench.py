@@ -7,8 +7,8 @@ import json
 from typing import Any
 
 from netspec import codes
+from netspec.cli import FAILED, OK
 from netspec.cli.common import add_net_file, add_net_options, checked_net, emit, positive, tell
-from netspec.cli.exit_codes import FAILED, OK
 from netspec.diagnostics import NetspecError, suggest
 from netspec.text.width import terminal_width
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from netspec import codes
+from netspec.cli import FAILED, OK, WRONG_USE
 from netspec.cli.common import (
     add_net_options,
     arguments_of,
@@ -17,7 +18,6 @@ from netspec.cli.common import (
     tell,
     write_whole,
 )
-from netspec.cli.exit_codes import FAILED, OK, WRONG_USE
 from netspec.diagnostics import NetspecError, plural, to_json
 
 if TYPE_CHECKING:

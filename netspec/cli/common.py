@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from netspec import codes
-from netspec.cli.exit_codes import FAILED, OK
+from netspec.cli import FAILED, OK
 from netspec.compiler.parse.shipped_nets import find_net
 from netspec.diagnostics import Diagnostic, NetspecError, render
 from netspec.text.printable import printable_lines

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from netspec import codes
+from netspec.cli import FAILED, OK
 from netspec.cli.common import (
     add_net_file,
     add_net_options,
@@ -15,11 +16,10 @@ from netspec.cli.common import (
     tell,
     write_whole,
 )
-from netspec.cli.exit_codes import FAILED, OK
 from netspec.cli.output_place import add_force_option, check_output, net_sources
-from netspec.cli.text_diff import text_diff
 from netspec.diagnostics import NetspecError
 from netspec.files.regular_file import read_regular
+from netspec.text.text_diff import text_diff
 
 if TYPE_CHECKING:
     from netspec.net import Net

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from netspec.cli import FAILED, OK
 from netspec.cli.common import (
     add_net_file,
     add_net_options,
@@ -18,11 +19,10 @@ from netspec.cli.common import (
     positive,
     tell,
 )
-from netspec.cli.exit_codes import FAILED, OK
-from netspec.cli.live_line import LiveLine
 from netspec.cli.output_place import add_force_option, check_output, net_sources
 from netspec.cli.picture_options import add_normalize_options, add_resize_options
 from netspec.diagnostics import NetspecError
+from netspec.text.live_line import LiveLine
 
 if TYPE_CHECKING:
     from netspec.runtime.runs.recipe import Recipe

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netspec import codes
+from netspec.cli import OK
 from netspec.cli.common import emit
-from netspec.cli.exit_codes import OK
 from netspec.cli.named_run import NamedRun
 from netspec.cli.picture_options import add_normalize_options, given_normalization, given_resize
 from netspec.cli.trained_net import Trained, add_weight_options, load_trained, stored_normalization

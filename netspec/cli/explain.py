@@ -7,8 +7,8 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from netspec import codes
+from netspec.cli import OK
 from netspec.cli.common import emit
-from netspec.cli.exit_codes import OK
 from netspec.diagnostics import Diagnostic, Hint, NetspecError, Source, render, suggest
 from netspec.text.table import table_lines, text_column
 from netspec.text.width import terminal_width

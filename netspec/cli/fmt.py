@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from netspec.cli import FAILED, OK
 from netspec.cli.common import add_color_option, emit_text, report, tell, write_whole
-from netspec.cli.exit_codes import FAILED, OK
-from netspec.cli.text_diff import text_diff
 from netspec.diagnostics import NetspecError
+from netspec.text.text_diff import text_diff
 
 if TYPE_CHECKING:
     from netspec.cli.net_files import NetFile

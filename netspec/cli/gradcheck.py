@@ -14,8 +14,8 @@ from netspec.cli.common import (
     natural,
     positive,
 )
-from netspec.cli.live_line import LiveLine
 from netspec.cli.named_run import NamedRun, named_run
+from netspec.text.live_line import LiveLine
 
 if TYPE_CHECKING:
     from netspec.net import Net

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from netspec.cli.exit_codes import HUNG_UP, INTERRUPTED, TERMINATED
+from netspec.cli import HUNG_UP, INTERRUPTED, TERMINATED
 
 _CODES = {signal.SIGTERM: TERMINATED, signal.SIGINT: INTERRUPTED}
 _NAMES = {signal.SIGTERM: "SIGTERM", signal.SIGINT: "Ctrl-C"}

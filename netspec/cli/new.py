@@ -9,8 +9,8 @@ from itertools import takewhile
 from pathlib import Path
 
 from netspec import codes
+from netspec.cli import OK
 from netspec.cli.common import emit
-from netspec.cli.exit_codes import OK
 from netspec.compiler.parse.shipped_nets import meant_by, shipped_nets
 from netspec.diagnostics import NetspecError
 from netspec.text.table import table_lines, text_column

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 from netspec import codes
+from netspec.cli import OK
 from netspec.cli.common import add_color_option, emit
-from netspec.cli.exit_codes import OK
 from netspec.cli.output_place import add_force_option, check_output
 from netspec.diagnostics import NetspecError
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from netspec.cli import FAILED, OK
 from netspec.cli.common import emit, positive, report
-from netspec.cli.exit_codes import FAILED, OK
 from netspec.cli.picture_options import add_normalize_options, given_normalization
 from netspec.cli.trained_net import Trained, add_weight_options, load_trained, stored_normalization
 from netspec.diagnostics import NetspecError

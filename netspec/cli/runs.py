@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from netspec.cli import FAILED, OK
 from netspec.cli.common import add_color_option, emit, emit_text, report
-from netspec.cli.exit_codes import FAILED, OK
 from netspec.diagnostics import NetspecError
 from netspec.text.printable import printable
 from netspec.text.table import table_lines, text_column

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 
 from netspec import codes
+from netspec.cli import OK
 from netspec.cli.common import add_net_file, add_net_options, checked_graph, emit, positive
-from netspec.cli.exit_codes import OK
 from netspec.diagnostics import Diagnostic, Hint, NetspecError, Source, Span, suggest
 from netspec.text.width import terminal_width
 

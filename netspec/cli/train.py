@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from netspec import codes
+from netspec.cli import FAILED, OK
 from netspec.cli.common import emit, tell
-from netspec.cli.exit_codes import FAILED, OK
 from netspec.cli.interrupts import until_stopped
 from netspec.cli.train_log import kept_in, training_log
 from netspec.cli.training_plan import TrainingPlan, make_plan

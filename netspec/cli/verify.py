@@ -12,7 +12,7 @@ from netspec.cli.common import (
     natural,
     positive,
 )
-from netspec.cli.live_line import LiveLine
+from netspec.text.live_line import LiveLine
 
 _EPILOG = """\
 The reference evaluates a net layer by layer, slowly and obviously. The NumPy program is compared with

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from netspec.cli import FAILED, OK
 from netspec.cli.common import add_color_option, emit, tell
-from netspec.cli.exit_codes import FAILED, OK
 from netspec.text.width import terminal_width
 
 if TYPE_CHECKING:

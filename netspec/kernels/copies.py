@@ -1,4 +1,4 @@
-"""Copies of parts of arrays, which implement slicing, padding, concatenating and permuting.
+"""Copies of arrays and parts of them: slices, padding, concatenation, permutation, repetition.
 
 A region of an image begins at `start` and continues by `step`, with one number for each axis after
 the batch. It is as large as the smaller of the two arrays.
@@ -63,6 +63,11 @@ def roll(x: Array, out: Array, *, shifts: Ints) -> None:
             np.copyto(out[images][(slice(None), *written)], x[images][(slice(None), *read)])
 
     by_images(part, out)
+
+
+def repeat(x: Array, out: Array) -> None:
+    """`out = x`, repeated where a size of x (N, ...) is 1 and that of `out` (N, ...) is not."""
+    by_images(lambda images: np.copyto(out[images], x[images]), out)
 
 
 def by_images(task: Callable[[slice], object], array: Array) -> None:

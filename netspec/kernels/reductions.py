@@ -1,4 +1,4 @@
-"""Reductions over axes: sums, means, variances, the largest and the smallest number.
+"""Reductions over axes: sums, means, variances, the largest and the smallest number, running sums.
 
 `axes` are those of x (N, ...) that are reduced, in ascending order. The result has them with size 1, or
 does not have them: `order` then says which of its axes each other axis of x is.
@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from netspec.kernels.arrays import Array, as_one
-from netspec.kernels.broadcast import sum_over
 from netspec.kernels.copies import by_images
 
 Ints = tuple[int, ...]
@@ -163,3 +162,33 @@ def _beside(x: Array, reduced: Array, axes: Ints, order: Ints) -> Array:
     index: tuple[Any, ...] = tuple(None if a in axes else slice(None) for a in range(x.ndim))
     beside: Array = reduced.transpose(0, *order)[index]
     return beside
+
+
+def sum_repeated(dy: Array, out: Array) -> None:
+    """Sum `dy` (N, ...) over the places that `repeat` fills with the same number, into `out` (N, ...)."""
+    sizes = enumerate(zip(dy.shape, out.shape, strict=True))
+    axes = tuple(axis for axis, (many, one) in sizes if many != one)
+    by_images(lambda images: sum_over(dy[images], axes, out[images]), dy)
+
+
+def sum_over(x: Array, axes: tuple[int, ...], out: Array) -> None:
+    """Sum x over some axes, which get length 1, into `out`.
+
+    The axes are summed one after the other, the last first: sums of sums are more accurate than one
+    long sum.
+    """
+    for axis in reversed(axes[1:]):
+        x = np.add.reduce(x, axis=axis, keepdims=True)
+    np.add.reduce(x, axis=axes[:1], keepdims=True, out=out)
+
+
+def running(x: Array, out: Array, *, axis: int) -> None:
+    """out[i] = x[0] + ... + x[i] along an axis of x (N, ...)."""
+    by_images(lambda images: np.add.accumulate(x[images], axis=axis, out=out[images]), x)
+
+
+def running_backward(dy: Array, dx: Array, *, axis: int) -> None:
+    """dx[i] = dy[i] + dy[i + 1] + ... to the end of the axis."""
+    back = (slice(None),) * axis + (slice(None, None, -1),)
+    g, target = dy[back], dx[back]
+    by_images(lambda images: np.add.accumulate(g[images], axis=axis, out=target[images]), dx)

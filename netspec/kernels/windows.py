@@ -1,9 +1,12 @@
-"""Sliding windows over pictures (N, H, W, C): the outputs that a tap reaches, tiles, padded tiles."""
+"""Sliding windows over pictures (N, H, W, C): the outputs that a tap reaches, tiles, columns."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import numpy as np
+
 from netspec.kernels.arrays import Array, chunks
+from netspec.kernels.copies import by_images
 
 Pair = tuple[int, int]
 Pad = tuple[int, int, int, int]
@@ -147,3 +150,45 @@ def frame(x: Array, padded: Array, window: Window) -> tuple[Array, Array]:
     inside_w, picture_w = clip(-left, 1, range(padded.shape[2]), x.shape[2])
     padded.fill(0)
     return padded[:, inside_h, inside_w], x[:, picture_h, picture_w]
+
+
+def unfold(x: Array, out: Array, *, kernel: Pair, stride: Pair, pad: Pad, dilation: Pair) -> None:
+    """out[n, (c, i, j), (p, q)] = x[n, s p + d i - pad, s q + d j - pad, c], and 0 in the padding.
+
+    x is (N, H, W, C), and out (N, C * kernel, windows).
+    """
+    columns, taps = _columns(x, out, Window(kernel, stride, pad, dilation))
+    channels_first = x.transpose(0, 3, 1, 2)
+
+    def part(images: slice) -> None:
+        if any(pad):
+            out[images].fill(0)
+        target, source = columns[images], channels_first[images]
+        for i, j, out_h, out_w, in_h, in_w in taps:
+            np.copyto(target[:, :, i, j, out_h, out_w], source[:, :, in_h, in_w])
+
+    by_images(part, out)
+
+
+def fold(dy: Array, dx: Array, *, kernel: Pair, stride: Pair, pad: Pad, dilation: Pair) -> None:
+    """Add each number of dy (N, C * kernel, windows) to the pixel of dx (N, H, W, C) it was read from."""
+    columns, taps = _columns(dx, dy, Window(kernel, stride, pad, dilation))
+    channels_first = dx.transpose(0, 3, 1, 2)
+
+    def part(images: slice) -> None:
+        dx[images].fill(0)
+        target, source = channels_first[images], columns[images]
+        for i, j, out_h, out_w, in_h, in_w in taps:
+            target[:, :, in_h, in_w] += source[:, :, i, j, out_h, out_w]
+
+    by_images(part, dy)
+
+
+def _columns(picture: Array, columns: Array, window: Window) -> tuple[Array, list[Tap]]:
+    """View the columns as (N, C, kernel height, kernel width, rows, columns of windows); the taps."""
+    n, height, width, channels = picture.shape
+    (kh, kw), (sh, sw), (top, bottom, left, right), (dh, dw) = window
+    rows = (height + top + bottom - extent(1, kh, sh, dh)) // sh + 1
+    across = (width + left + right - extent(1, kw, sw, dw)) // sw + 1
+    taps = clipped_taps(window, range(rows), range(across), (height, width))
+    return columns.reshape(n, channels, kh, kw, rows, across), list(taps)

@@ -33,8 +33,7 @@ from typing import Any
 import numpy as np
 
 import netspec
-from netspec.cli import main
-from netspec.cli.exit_codes import FAILED, WRONG_USE
+from netspec.cli import FAILED, WRONG_USE, main
 from netspec.diagnostics import NetspecError, render, to_json
 from netspec.export.weights_file import read_tensors
 from netspec.runtime.data import cifar as cifar_file

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import netspec
-from netspec.cli import exit_codes
+from netspec import cli
 from netspec.compiler.driver import Request, compile_request
 from netspec.compiler.explain_codes import explanations
 from netspec.diagnostics import Source
@@ -55,13 +55,13 @@ def test_the_command_gives_the_code(explanation, folder: Path, run: Run) -> None
     program, *arguments = shlex.split(explanation.example.removeprefix("$ "))
     assert program == "netspec"
     finished = run(*arguments)
-    assert finished.code in (exit_codes.FAILED, exit_codes.WRONG_USE)
+    assert finished.code in (cli.FAILED, cli.WRONG_USE)
     assert f"error[{explanation.code}]" in finished.err
 
 
 def test_the_verb_explains_a_code_and_shows_the_message(run: Run) -> None:
     finished = run("explain", "shape/rank")
-    assert finished.code == exit_codes.OK
+    assert finished.code == cli.OK
     assert finished.out.startswith("shape/rank\n")
     assert "error[shape/rank]" in finished.out
     assert run("explain", "error[shape/rank]").out == finished.out
@@ -79,11 +79,11 @@ def test_the_verb_lists_all_codes(run: Run) -> None:
 )
 def test_a_misspelt_code_is_suggested(run: Run, typed: str, meant: str) -> None:
     finished = run("explain", typed)
-    assert finished.code == exit_codes.WRONG_USE
+    assert finished.code == cli.WRONG_USE
     assert meant in finished.err.partition("did you mean")[2]
 
 
 def test_an_unknown_code_is_wrong_use(run: Run) -> None:
     finished = run("explain", "xyzzy")
-    assert finished.code == exit_codes.WRONG_USE
+    assert finished.code == cli.WRONG_USE
     assert "usage/code" in finished.err

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import netspec
-from netspec.cli.exit_codes import FAILED, OK, WRONG_USE
+from netspec.cli import FAILED, OK, WRONG_USE
 from netspec.compiler.parse.shipped_nets import find_net, shipped_nets
 from tests.conftest import ROOT, Run
 

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 import netspec
+from netspec import cli
 from netspec.cli import check as check_verb
-from netspec.cli import exit_codes
 from tests.conftest import ROOT, Run, Write
 
 GOOD = "net Good(classes = 2) { input x: [3]\n output x -> linear(classes) }\n"
@@ -353,7 +353,7 @@ def test_a_closed_pipe_ends_it_quietly(networks: Path) -> None:
     assert process.stderr is not None
     said = process.stderr.read()
     process.stderr.close()
-    assert process.wait(60) == exit_codes.BROKEN_PIPE
+    assert process.wait(60) == cli.BROKEN_PIPE
     assert said == ""
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import netspec
-from netspec.cli.live_line import LiveLine
 from netspec.runtime.optim.losses import make_loss
+from netspec.text.live_line import LiveLine
 from netspec.tools.doctor import DoctorReport, Symptom, examine
 from netspec.tools.doctor.examinee import Patient
 from netspec.tools.doctor.signals import dead_units, gradients

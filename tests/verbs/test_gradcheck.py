@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import netspec
-from netspec.cli import exit_codes
+from netspec import cli
 from netspec.compiler.ops import registry
 from netspec.kernels import pool
 from netspec.tools.gradcheck.differences import Slope, find_slope
@@ -423,7 +423,7 @@ def test_a_wrong_gradient_of_the_module_alone(monkeypatch):
 
 def test_the_table(run, networks):
     finished = run("gradcheck", networks / "lenet.net", "--directions", 2, "--backend", "numpy")
-    assert finished.code == exit_codes.OK
+    assert finished.code == cli.OK
     lines = finished.out.splitlines()
     assert lines[0].startswith("LeNet: image [4, 1, 28, 28], seed 0; 2 random directions of each")
     head = "training and evaluation  line  probes  kinks  NumPy error  relative   median  verdict"
@@ -455,7 +455,7 @@ def test_images_of_a_data_set(run, networks):
         "gradcheck", networks / "lenet.net", "--data", "digits", "--params", "linear*.weight",
         "--directions", 2, "--backend", "numpy",
     )  # fmt: skip
-    assert finished.code == exit_codes.OK, finished
+    assert finished.code == cli.OK, finished
 
 
 def test_a_failure_shows_the_line(run, networks, monkeypatch):
@@ -468,7 +468,7 @@ def test_a_failure_shows_the_line(run, networks, monkeypatch):
 
     monkeypatch.setattr(pool, "max_backward", wrong)
     finished = run("gradcheck", networks / "lenet.net", "--directions", 1, "--backend", "numpy")
-    assert finished.code == exit_codes.FAILED
+    assert finished.code == cli.FAILED
     assert "error[gradcheck/gradient]" in finished.err
     assert "lenet.net:9:12" in finished.err
     failed = {line.split()[0] for line in finished.out.splitlines() if line.endswith("failed")}
@@ -478,7 +478,7 @@ def test_a_failure_shows_the_line(run, networks, monkeypatch):
 
 def test_wrong_use(run, networks):
     file = networks / "lenet.net"
-    assert run("gradcheck", file, "--from", "conv9").code == exit_codes.WRONG_USE
-    assert run("gradcheck", file, "--params", "x").code == exit_codes.WRONG_USE
-    assert run("gradcheck", file, "--full", "--directions", 2).code == exit_codes.WRONG_USE
-    assert run("gradcheck", file, "--directions", 0).code == exit_codes.WRONG_USE
+    assert run("gradcheck", file, "--from", "conv9").code == cli.WRONG_USE
+    assert run("gradcheck", file, "--params", "x").code == cli.WRONG_USE
+    assert run("gradcheck", file, "--full", "--directions", 2).code == cli.WRONG_USE
+    assert run("gradcheck", file, "--directions", 0).code == cli.WRONG_USE

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import netspec
-from netspec.cli import exit_codes
+from netspec import cli
 from netspec.compiler.ir.expression import Const
 from netspec.compiler.ir.op import Torch, X
 from netspec.compiler.numpy_backend.passes import fuse
@@ -411,7 +411,7 @@ def test_parameters_tell_equal_calls_apart():
 
 def test_the_verb_prints_a_table(run: Run, networks: Path):
     finished = run("verify", networks / "lenet.net", "--steps", 1, "--batch", 2)
-    assert finished.code == exit_codes.OK
+    assert finished.code == cli.OK
     assert finished.err == ""
     assert "all agree" in finished.out
     assert "reference | NumPy" in finished.out
@@ -435,22 +435,22 @@ def test_the_verb_fails_with_a_located_message(run: Run, networks: Path, monkeyp
     path = networks / "lenet.net"
     arguments = ("verify", path, "--steps", 0, "--dtype", "float64")
     finished = run(*arguments)
-    assert finished.code == exit_codes.FAILED
+    assert finished.code == cli.FAILED
     assert "1 difference found" in finished.out
     where = netspec.load(path).graph.by_name["relu1"].origin.span.where
     assert f"--> {where}\n" in finished.err
     assert "error[verify/value]" in finished.err
     data = json.loads(run(*arguments, "--format", "json").out)
     assert data["diagnostics"][0]["code"] == "verify/value"
-    assert run(*arguments, "--no-torch").code == exit_codes.OK
+    assert run(*arguments, "--no-torch").code == cli.OK
 
 
 def test_a_net_without_sizes_is_refused(run: Run, write: Write):
     path = write("net A { input x: [3, H, W]\n output x -> conv(2, 3) }\n")
     finished = run("verify", path)
-    assert finished.code == exit_codes.FAILED
+    assert finished.code == cli.FAILED
     assert "model/open-size" in finished.err
-    assert run("verify", path, "--set", "H=5", "--set", "W=5", "--steps", 0).code == exit_codes.OK
+    assert run("verify", path, "--set", "H=5", "--set", "W=5", "--steps", 0).code == cli.OK
 
 
 def test_a_batch_of_one_is_too_small_for_batch_norm(run: Run, networks: Path):

@@ -18,8 +18,7 @@ from pathlib import Path
 import numpy as np
 
 import netspec
-from netspec.cli import VERBS, main
-from netspec.cli.exit_codes import FAILED, INTERRUPTED, OK, TERMINATED, WRONG_USE
+from netspec.cli import FAILED, INTERRUPTED, OK, TERMINATED, VERBS, WRONG_USE, main
 from tests.walk import nets
 from tests.walk.scene import Find, Scene
 

@@ -42,11 +42,11 @@ class CumSum(Op):
 
     def lower(self, to: Lowering) -> None:
         """One kernel."""
-        to.call("running_sums.forward", to.x[0], to.out, writes=[to.out], axis=self._axis(to))
+        to.call("reductions.running", to.x[0], to.out, writes=[to.out], axis=self._axis(to))
 
     def lower_backward(self, to: Lowering) -> None:
         """One kernel."""
         if to.wanted[0]:
             dx = to.gradient_buffer(0)
-            to.call("running_sums.backward", to.dy, dx, writes=[dx], axis=self._axis(to))
+            to.call("reductions.running_backward", to.dy, dx, writes=[dx], axis=self._axis(to))
             to.gradient(0, dx)

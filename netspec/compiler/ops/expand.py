@@ -59,7 +59,7 @@ class Expand(Op):
         if to.out.shape == to.x[0].shape:
             to.view(to.out, to.x[0])
         else:
-            to.call("broadcast.repeat", to.x[0], to.out, writes=[to.out])
+            to.call("copies.repeat", to.x[0], to.out, writes=[to.out])
 
     def lower_backward(self, to: Lowering) -> None:
         """One sum."""
@@ -69,7 +69,7 @@ class Expand(Op):
             to.gradient(0, to.dy)
             return
         dx = to.gradient_buffer(0)
-        to.call("broadcast.sum_repeated", to.dy, dx, writes=[dx])
+        to.call("reductions.sum_repeated", to.dy, dx, writes=[dx])
         to.gradient(0, dx)
 
     def torch(self, *inputs: Shape) -> Torch:

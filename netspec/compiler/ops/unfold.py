@@ -76,13 +76,13 @@ class Unfold(Op):
 
     def lower(self, to: Lowering) -> None:
         """One kernel."""
-        to.call("unfold.forward", to.x[0], to.out, writes=[to.out], **self._options())
+        to.call("windows.unfold", to.x[0], to.out, writes=[to.out], **self._options())
 
     def lower_backward(self, to: Lowering) -> None:
         """One kernel."""
         if to.wanted[0]:
             dx = to.gradient_buffer(0)
-            to.call("unfold.backward", to.dy, dx, writes=[dx], **self._options())
+            to.call("windows.fold", to.dy, dx, writes=[dx], **self._options())
             to.gradient(0, dx)
 
     def torch(self, *inputs: Shape) -> Torch:

@@ -101,7 +101,7 @@ class ArithmeticOp(ElementwiseOp):
                 to.elementwise(full, product, **{name: wide[name] for name in variables(product)})
             if to.x[i].shape != to.out.shape:
                 dx = to.gradient_buffer(i)
-                to.call("broadcast.sum_repeated", full, dx, writes=[dx])
+                to.call("reductions.sum_repeated", full, dx, writes=[dx])
                 full = dx
             to.gradient(i, full)
 
@@ -112,7 +112,7 @@ class ArithmeticOp(ElementwiseOp):
         if x.shape == to.out.shape:
             return x
         wide = to.buffer(f"x{index}.{suffix}", to.out.shape)
-        to.call("broadcast.repeat", x, wide, writes=[wide])
+        to.call("copies.repeat", x, wide, writes=[wide])
         return wide
 
     def joined(self, function: str, count: int) -> Torch:
