@@ -101,7 +101,7 @@ class ElementwiseOp(Op):
         """Return the inputs, and the parameters in the shape in which they broadcast, by their
         names in formulas.
         """
-        values = dict(zip(_names(len(x)), x, strict=True))
+        values = dict(zip(operand_names(len(x)), x, strict=True))
         behind = (1,) * (x[0].ndim - 1 - self.parameter_axis(x[0].shape[1:]))
         return values | {name: p.reshape(-1, *behind) for name, p in run.parameters.items()}
 
@@ -109,7 +109,7 @@ class ElementwiseOp(Op):
         """Return the results of the comparisons of inputs in the formula; None if it has none."""
         import numpy as np
 
-        values = dict(zip(_names(len(x)), x, strict=True))
+        values = dict(zip(operand_names(len(x)), x, strict=True))
         parameters = [spec.name for spec in self.parameters(*(a.shape[1:] for a in x))]
         formula = self.value(*map(Var, (*values, *parameters)))
         found = [
@@ -176,7 +176,7 @@ class ElementwiseOp(Op):
 
     def _operands(self, to: Lowering) -> dict[str, Buffer]:
         """Return the inputs, and the views of the parameters, by their names in formulas."""
-        named = dict(zip(_names(len(to.x)), to.x, strict=True))
+        named = dict(zip(operand_names(len(to.x)), to.x, strict=True))
         return named | {s.name: to.saved[s.name] for s in self.parameters(*to.x_shapes)}
 
     def _view(self, to: Lowering, spec: ParameterSpec) -> tuple[int, ...]:
@@ -198,5 +198,6 @@ def chain_rule(derivative: Expression) -> Expression:
     return dy * derivative
 
 
-def _names(count: int) -> tuple[str, ...]:
+def operand_names(count: int) -> tuple[str, ...]:
+    """Return the names of so many inputs in formulas."""
     return ("x",) if count == 1 else tuple(f"x{i}" for i in range(count))

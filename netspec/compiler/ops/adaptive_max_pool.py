@@ -2,6 +2,7 @@
 
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.adaptive_pool import AdaptivePoolOp
+from netspec.compiler.ops.families.windows import first_maximum
 
 
 @register
@@ -42,9 +43,7 @@ class AdaptiveMaxPool(AdaptivePoolOp):
         dx = np.zeros_like(x[0])
         for i, j, rows, columns in self.windows(x[0].shape[1:]):
             window = x[0][:, :, rows, columns]
-            flat = window.reshape(*window.shape[:2], -1)
-            first = np.arange(flat.shape[2]) == flat.argmax(axis=2)[:, :, None]
-            dx[:, :, rows, columns] += first.reshape(window.shape) * dy[:, :, i, j, None, None]
+            dx[:, :, rows, columns] += first_maximum(window) * dy[:, :, i, j, None, None]
         return (dx,)
 
     def pattern(self, *x: Array) -> Array | None:

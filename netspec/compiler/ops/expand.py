@@ -1,6 +1,7 @@
 """Sizes of 1 repeated."""
 
 from netspec.compiler.ir.contract import *
+from netspec.compiler.ops.families.arithmetic import summed
 
 EXPAND = Code.error("shape/expand", "sizes to which a value cannot be repeated")
 
@@ -51,8 +52,7 @@ class Expand(Op):
 
     def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
         """The sum over the repetitions."""
-        repeated = tuple(a for a, size in enumerate(x[0].shape) if size != dy.shape[a])
-        return (dy.sum(axis=repeated, keepdims=True),)
+        return (summed(dy, x[0]),)
 
     def lower(self, to: Lowering) -> None:
         """One copy; none where nothing is repeated."""

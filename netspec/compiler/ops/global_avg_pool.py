@@ -1,31 +1,23 @@
 """Global average pooling."""
 
 from netspec.compiler.ir.contract import *
-from netspec.compiler.ops.families.windows import require_picture
+from netspec.compiler.ops.families.global_pool import GlobalPoolOp
 
 
 @register
-class GlobalAvgPool(Op):
+class GlobalAvgPool(GlobalPoolOp):
     """Mean over each channel's picture (Lin et al. 2013): (C, H, W) becomes (C,).
 
     y[n, c] = sum_{i, j} x[n, c, i, j] / (H W), and dL/dx[n, c, i, j] = g[n, c] / (H W).
     """
 
     name = "global_avg_pool"
+    adaptive = "F.adaptive_avg_pool2d"
     examples = (
         Example("global_avg_pool", ((3, 4, 5),)),
         Example("global_avg_pool", ((2, 1, 1),)),
     )
     bad_examples = (BadExample("global_avg_pool", ((10,),), codes.SHAPE_RANK),)
-
-    def shape(self, *inputs: Shape) -> Shape:
-        """(C,)."""
-        require_picture(self.name, inputs[0])
-        return inputs[0][:1]
-
-    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], tuple[int, float]] | None:
-        """None: each number depends on the whole picture."""
-        return None
 
     def forward(self, run: Evaluation, *x: Array) -> Array:
         """The mean over height and width."""
@@ -50,8 +42,3 @@ class GlobalAvgPool(Op):
             dx = to.gradient_buffer(0)
             to.call("pool.global_avg_backward", to.dy, dx, writes=[dx])
             to.gradient(0, dx)
-
-    def torch(self, *inputs: Shape) -> Torch:
-        """`F.adaptive_avg_pool2d` to one pixel, as torchvision's networks do it."""
-        pooled = Torch("F.adaptive_avg_pool2d", (X(0), (1, 1)), pairs=True)
-        return Torch("torch.flatten", (pooled, 1))

@@ -1,47 +1,34 @@
 """Global maximum pooling."""
 
 from netspec.compiler.ir.contract import *
-from netspec.compiler.ops.families.windows import require_picture
+from netspec.compiler.ops.families.global_pool import GlobalPoolOp
+from netspec.compiler.ops.families.windows import first_maximum
 
 
 @register
-class GlobalMaxPool(Op):
+class GlobalMaxPool(GlobalPoolOp):
     """Maximum over each channel's picture: (C, H, W) becomes (C,).
 
     y = max of x. With g = dL/dy: dL/dx = g at the first maximum, row by row, and 0 elsewhere.
     """
 
     name = "global_max_pool"
+    adaptive = "F.adaptive_max_pool2d"
     examples = (Example("global_max_pool", ((2, 2, 3),)),)
     bad_examples = (BadExample("global_max_pool", ((10,),), codes.SHAPE_RANK),)
-
-    def shape(self, *inputs: Shape) -> Shape:
-        """(C,)."""
-        require_picture(self.name, inputs[0])
-        return inputs[0][:1]
-
-    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], tuple[int, float]] | None:
-        """None: each number depends on the whole picture."""
-        return None
 
     def forward(self, run: Evaluation, *x: Array) -> Array:
         """The maximum over height and width."""
         y: Array = x[0].max(axis=(2, 3))
         return y
 
-    def _first(self, x: Array) -> Array:
-        """Where the first maximum of each channel is."""
-        flat = x.reshape(*x.shape[:2], -1)
-        first: Array = np.arange(flat.shape[2]) == flat.argmax(axis=2)[:, :, None]
-        return first.reshape(x.shape)
-
     def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
         """All to the first maximum."""
-        return (self._first(x[0]) * dy[:, :, None, None],)
+        return (first_maximum(x[0]) * dy[:, :, None, None],)
 
     def pattern(self, *x: Array) -> Array | None:
         """Where the maxima are."""
-        return self._first(x[0])
+        return first_maximum(x[0])
 
     def lower(self, to: Lowering) -> None:
         """One kernel."""
@@ -56,8 +43,3 @@ class GlobalMaxPool(Op):
             to.view(dy, to.dy)
             to.call("adaptive.max_backward", to.x[0], dy, dx, writes=[dx])
             to.gradient(0, dx)
-
-    def torch(self, *inputs: Shape) -> Torch:
-        """`F.adaptive_max_pool2d` to one pixel."""
-        pooled = Torch("F.adaptive_max_pool2d", (X(0), (1, 1)), pairs=True)
-        return Torch("torch.flatten", (pooled, 1))

@@ -82,9 +82,11 @@ def trace_net(net: syntax.Net, module: Module, arguments: Mapping[str, Any]) -> 
         traced, frozen = _trace(net, module, arguments, keep)
         wrong = frozen & set(keep)
         trial = _Trial(traced, net, module, arguments, values)
-        for group in _groups([name for name in keep if name not in wrong], len(traced.graph.nodes)):
+        groups = _groups([name for name in keep if name not in wrong], len(traced.graph.nodes))
+        for group in groups:
             wrong |= trial.failing(group)
-        if not wrong and len(keep) > 1 and not trial.holds(tuple(keep)):
+        # A single group was all of them together.
+        if not wrong and len(groups) > 1 and not trial.holds(tuple(keep)):
             wrong = set(keep)
         if not wrong:
             traced.frozen = {n: v for n, v in values.items() if n not in keep}

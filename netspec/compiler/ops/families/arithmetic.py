@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from netspec.compiler.ir.contract import *
-from netspec.compiler.ir.elementwise_op import chain_rule
+from netspec.compiler.ir.elementwise_op import chain_rule, operand_names
 from netspec.compiler.ir.expression import lift, variables
 from netspec.compiler.ops.families.function import whole
 
@@ -70,14 +70,14 @@ class ArithmeticOp(ElementwiseOp):
         """Apply the chain rule, and sum over the repetitions of broadcast inputs."""
         wide = [np.broadcast_to(each, dy.shape) for each in x]
         products = super().backward(run, dy, *wide)
-        return tuple(_summed(d * np.ones_like(dy), a) for d, a in zip(products, x, strict=True))
+        return tuple(summed(d * np.ones_like(dy), a) for d, a in zip(products, x, strict=True))
 
     # -- lowering
 
     def lower(self, to: Lowering) -> None:
         """Append one elementwise step. Inputs that are broadcast are repeated in memory before."""
         wide = [self._wide(to, i, "wide") for i in range(len(to.x))]
-        operands = _named(wide)
+        operands = dict(zip(operand_names(len(wide)), wide, strict=True))
         to.elementwise(to.out, self.value(*map(Var, operands)), **operands)
 
     def lower_backward(self, to: Lowering) -> None:
@@ -85,7 +85,7 @@ class ArithmeticOp(ElementwiseOp):
         if all(x.shape == to.out.shape for x in to.x):
             super().lower_backward(to)
             return
-        names = list(_named(to.x))
+        names = operand_names(len(to.x))
         formulas = self.derivatives(Var("y"), *map(Var, names))
         wide: dict[str, Buffer] = {"y": to.out, "dy": to.dy}
         for i, formula in enumerate(formulas):
@@ -144,12 +144,7 @@ def _advice(inputs: Sequence[Shape]) -> str | None:
     return "sizes of 1 are repeated: `reshape` gives a value the axes that it lacks"
 
 
-def _named(x: Sequence[Buffer]) -> dict[str, Buffer]:
-    """Return the inputs by their names in formulas."""
-    return {"x": x[0]} if len(x) == 1 else {f"x{i}": each for i, each in enumerate(x)}
-
-
-def _summed(gradient: Array, x: Array) -> Array:
+def summed(gradient: Array, x: Array) -> Array:
     """Return the gradient of a value that was broadcast, summed over its repetitions."""
     repeated = tuple(a for a, size in enumerate(x.shape) if size != gradient.shape[a])
     total: Array = gradient.sum(axis=repeated, keepdims=True)

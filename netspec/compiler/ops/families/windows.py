@@ -173,3 +173,10 @@ def unread_rows(node: Node, graph: Graph, window: tuple[Axis, Axis]) -> Iterable
             f" {axis.unread}" for axis, what in lost
         )),
     )  # fmt: skip
+
+
+def first_maximum(window: Array) -> Array:
+    """Return where the first maximum of each picture of (N, C, H, W) is, row by row."""
+    flat = window.reshape(*window.shape[:2], -1)
+    first: Array = np.arange(flat.shape[2]) == flat.argmax(axis=2)[:, :, None]
+    return first.reshape(window.shape)
