@@ -16,6 +16,7 @@ from netspec.runtime.engine.program import Program, make_plan
 from netspec.runtime.engine.reference import Reference
 from netspec.runtime.models.numpy_model import draw_parameter
 from netspec.tools.agreement.case import draw_inputs
+from netspec.tools.agreement.numpy_trace import first_channels
 
 
 def agreement(a: Any, b: Any) -> float:
@@ -110,7 +111,7 @@ def run_program(
         buffers[buffer.name] = np.ascontiguousarray(inputs[name], dtype)
     program.sample(buffers, np.random.default_rng(5))
     masks = {
-        node.name: first_channels(buffers[f"{node.name}.mask"].copy(), node.shape)
+        node.name: first_channels(buffers[f"{node.name}.mask"].copy(), plan.layouts[node.name])
         for node in graph.nodes
         if f"{node.name}.mask" in buffers
     }
@@ -121,11 +122,6 @@ def run_program(
     program.backward(buffers, p, g)
     dx = {name: buffers[b.name].copy() for name, b in plan.input_gradients.items()}
     return Run(outputs, g, dx, p, masks)
-
-
-def first_channels(array: np.ndarray, shape: Shape) -> np.ndarray:
-    """Return a stored array as N, C, H, W."""
-    return array.transpose(0, 3, 1, 2) if len(shape) == 3 else array
 
 
 def run_reference(

@@ -71,7 +71,6 @@ from netspec.compiler.ir.op import (
 from netspec.compiler.ir.storage import (
     axis_name,
     from_planes,
-    position,
     resolve_axis,
     to_planes,
 )
@@ -155,7 +154,6 @@ __all__ = [
     "maximum",
     "minimum",
     "np",
-    "position",
     "product",
     "register",
     "resolve_axis",

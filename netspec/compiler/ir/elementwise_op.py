@@ -18,7 +18,6 @@ from netspec.compiler.ir.expression import (
 from netspec.compiler.ir.graph import Shape, show_shape
 from netspec.compiler.ir.op import Evaluation, Op, ParameterSpec, ShapeError
 from netspec.compiler.ir.sizes import differ
-from netspec.compiler.ir.storage import position
 from netspec.diagnostics import Code
 
 if TYPE_CHECKING:
@@ -185,7 +184,7 @@ class ElementwiseOp(Op):
         if size == 1:
             return (1,)
         x = to.x_shapes[0]
-        return (size, *(1,) * (len(x) - position(self.parameter_axis(x), len(x))))
+        return (size, *(1,) * (len(x) - to.layout.position(self.parameter_axis(x))))
 
 
 def chain_rule(derivative: Expression) -> Expression:

@@ -1,8 +1,7 @@
 """The scheduled NumPy program as data: buffers, and the steps that read and write them.
 
 Ops lower themselves to steps with the help of `Lowering`, passes rewrite the steps, and the emitter
-prints them. A 3-d value (C, H, W) is stored channels last, as (N, H, W, C); every other value is
-stored in the order of its axes.
+prints them. Each value has a layout: the order in which its axes are stored.
 """
 
 from __future__ import annotations
@@ -10,11 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from netspec.compiler.ir.expression import Expression
 from netspec.compiler.ir.graph import Node, Shape
 from netspec.compiler.ir.sizes import typical
+
+if TYPE_CHECKING:
+    from netspec.compiler.ir.storage import Layout
 
 Option = int | float | bool | str | None | tuple[int, ...]
 Emitter = Literal["numpy", "numexpr"]
@@ -210,6 +212,7 @@ class Plan:
             node and index of the input; at the end only the `kept` ones still hold it.
         kept: buffers that must keep their contents to the end (activations that a checker reads).
         nodes: the nodes that were lowered, by name: those of the net after the graph passes.
+        layouts: how each value is stored, its gradient too.
     """
 
     training: bool
@@ -225,6 +228,7 @@ class Plan:
     contributions: Mapping[tuple[str, int], Buffer]
     kept: frozenset[Buffer] = frozenset()
     nodes: Mapping[str, Node] = field(default_factory=dict)
+    layouts: Mapping[str, Layout] = field(default_factory=dict)
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -260,6 +264,8 @@ class Lowering:
     """The interface through which an op lowers one node: its operands, and methods that append
     steps.
 
+    `x` are stored by `x_layouts`, and `out` by `layout`.
+
     Forward: read `x` and `parameter(...)`, write `out`. Backward: read `dy` and what forward put
     into `saved`, then set the gradient of each input with `gradient(i, ...)` and fill
     `parameter_gradient`.
@@ -271,6 +277,8 @@ class Lowering:
         x: Sequence[Buffer],
         x_shapes: Sequence[Shape],
         out: Buffer,
+        x_layouts: Sequence[Layout],
+        layout: Layout,
         *,
         training: bool,
         emit: Callable[[Step], None],
@@ -280,6 +288,8 @@ class Lowering:
         self.x = tuple(x)
         self.x_shapes = tuple(x_shapes)
         self.out = out
+        self.x_layouts = tuple(x_layouts)
+        self.layout = layout
         self.training = training
         self.saved: dict[str, Buffer] = {}
         self._emit = emit

@@ -1,12 +1,14 @@
 """The axes of values as a file counts them, and their positions in the stored arrays.
 
-A file counts axes as PyTorch does: axis 0 is the batch, then come those of (C, H, W). A picture is
-stored channels last, every other value in the order of its axes.
+A file counts axes as PyTorch does: axis 0 is the batch, then come those of (C, H, W). How a value is
+stored says its layout, which the plan has for each value.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
 
 from netspec import codes
 from netspec.compiler.ir.graph import Shape, show_shape
@@ -15,23 +17,56 @@ from netspec.compiler.ir.op import Fix, ShapeError
 if TYPE_CHECKING:
     from netspec.compiler.ir.plan import Buffer, Lowering
 
-
-def physical(shape: Shape) -> tuple[int, ...]:
-    """Return the shape in which a value is stored: channels last for pictures."""
-    if len(shape) == 3:
-        channels, height, width = shape
-        return (height, width, channels)
-    return shape
+T = TypeVar("T")
 
 
-def order(rank: int) -> tuple[int, ...]:
-    """Return the axes of an image, counted from 1, in the order in which they are stored."""
-    return physical(tuple(range(1, rank + 1)))
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The axes of an image, counted from 1, in the order in which they are stored."""
+
+    order: tuple[int, ...]
+
+    @property
+    def is_row_major(self) -> bool:
+        """Whether the axes are stored in their own order."""
+        return self.order == tuple(range(1, len(self.order) + 1))
+
+    @property
+    def inverse(self) -> tuple[int, ...]:
+        """The position in storage of each axis, both counted from 1."""
+        return tuple(self.position(axis) for axis in range(1, len(self.order) + 1))
+
+    def position(self, axis: int) -> int:
+        """Return the position in a stored array of an axis, counted from 1."""
+        return self.order.index(axis) + 1
+
+    def stored(self, items: Sequence[T]) -> tuple[T, ...]:
+        """Return what is given for each axis, such as a shape, in the order of storage."""
+        return tuple(items[axis - 1] for axis in self.order)
+
+    def keeps_order(self, shape: Shape) -> bool:
+        """Whether a value of this shape is stored in row-major order of its axes all the same,
+        because the axes that move have size 1.
+        """
+        wide = [axis for axis in self.order if shape[axis - 1] != 1]
+        return wide == sorted(wide)
 
 
-def position(axis: int, rank: int) -> int:
-    """Return the position in a stored array of an axis, counted from 1."""
-    return order(rank).index(axis) + 1
+def row_major(rank: int) -> Layout:
+    """Return the layout that stores the axes in their own order."""
+    return Layout(tuple(range(1, rank + 1)))
+
+
+def channels_last(rank: int) -> Layout:
+    """Return the layout that stores the channels, the first axis, behind all others."""
+    return Layout((*range(2, rank + 1), 1))
+
+
+def usual_layout(rank: int) -> Layout:
+    """Return how values are stored unless an op says otherwise: pictures channels last, others in
+    row-major order.
+    """
+    return channels_last(rank) if rank == 3 else row_major(rank)
 
 
 def resolve_axis(op: str, axis: int, shape: Shape, attribute: str = "axis") -> int:
@@ -58,28 +93,21 @@ def axis_name(axis: int, rank: int) -> str:
     return ("channels", "height", "width")[axis - 1] if rank == 3 else f"axis {axis}"
 
 
-def in_order(shape: Shape) -> bool:
-    """Whether a value is stored in row-major order of its axes: channels first and last are then
-    the same.
-    """
-    return len(shape) != 3 or shape[0] == 1 or shape[1:] == (1, 1)
-
-
-def to_planes(to: Lowering, source: Buffer, shape: Shape, suffix: str) -> Buffer:
-    """Return a buffer with the elements of a stored value in row-major order of (C, H, W)."""
-    if len(shape) != 3:
+def to_planes(to: Lowering, source: Buffer, layout: Layout, shape: Shape, suffix: str) -> Buffer:
+    """Return a buffer with the elements of a stored value in row-major order of its axes."""
+    if layout.is_row_major:
         return source
     planes = to.buffer(suffix, shape)
-    if in_order(shape):
+    if layout.keeps_order(shape):
         to.view(planes, source)
     else:
         to.call("layout.to_channels_first", source, planes, writes=[planes])
     return planes
 
 
-def from_planes(to: Lowering, planes: Buffer, target: Buffer, shape: Shape) -> None:
+def from_planes(to: Lowering, planes: Buffer, target: Buffer, layout: Layout, shape: Shape) -> None:
     """Convert a value in row-major order, in `planes`, to its stored form in `target`."""
-    if in_order(shape):
+    if layout.keeps_order(shape):
         to.view(target, planes)
     else:
         to.call("layout.to_channels_last", planes, target, writes=[target])

@@ -18,7 +18,7 @@ from netspec.compiler.ir.plan import (
     Step,
     ViewStep,
 )
-from netspec.compiler.ir.storage import physical
+from netspec.compiler.ir.storage import usual_layout
 
 
 def lower(
@@ -63,6 +63,8 @@ class _Lowerer:
         self.forward: list[Step] = []
         self.backward: list[Step] = []
         self.values: dict[str, Buffer] = {}
+        shapes = {**graph.inputs, **{node.name: node.shape for node in graph.nodes}}
+        self.layouts = {name: usual_layout(len(shape)) for name, shape in shapes.items()}
         self.lowered: dict[str, Lowering] = {}
         # The gradient of a value is the sum of the contributions of its readers.
         self.contributions: dict[str, list[Buffer]] = {}
@@ -114,15 +116,16 @@ class _Lowerer:
             contributions=dict(self.edges),
             kept=frozenset(kept),
             nodes=self.graph.by_name,
+            layouts=self.layouts,
         )
 
-    # -- the borders, where pictures are N, C, H, W
+    # -- the borders, where values are in row-major order
 
     def _input(self, name: str) -> Buffer:
-        shape = self.graph.inputs[name]
-        value = Buffer(name, physical(shape))
+        shape, layout = self.graph.inputs[name], self.layouts[name]
+        value = Buffer(name, layout.stored(shape))
         self.values[name] = value
-        if len(shape) != 3:
+        if layout.is_row_major:
             return value
         given = Buffer(f"{name}.nchw", shape)
         self._reorder(self.forward, "layout.to_channels_last", given, value, name)
@@ -130,17 +133,17 @@ class _Lowerer:
 
     def _output(self, name: str, value: str) -> Buffer:
         shape = self.graph.shape_of(value)
-        if len(shape) != 3:
+        if self.layouts[value].is_row_major:
             return self.values[value]
         out = Buffer(f"output.{name}.nchw", shape)
         self._reorder(self.forward, "layout.to_channels_first", self.values[value], out, value)
         return out
 
     def _output_gradient(self, name: str, value: str) -> Buffer:
-        shape = self.graph.shape_of(value)
-        dy = Buffer(f"output.{name}.dy", physical(shape))
+        shape, layout = self.graph.shape_of(value), self.layouts[value]
+        dy = Buffer(f"output.{name}.dy", layout.stored(shape))
         self.contributions.setdefault(value, []).append(dy)
-        if len(shape) != 3:
+        if layout.is_row_major:
             return dy
         given = Buffer(f"output.{name}.dy.nchw", shape)
         self._reorder(self.backward, "layout.to_channels_last", given, dy, value)
@@ -149,30 +152,33 @@ class _Lowerer:
     def _input_gradient(self, name: str) -> Buffer:
         shape = self.graph.inputs[name]
         dx = self._gradient_of(name)
-        if len(shape) != 3:
+        if self.layouts[name].is_row_major:
             return dx
         out = Buffer(f"{name}.dx.nchw", shape)
         self._reorder(self.backward, "layout.to_channels_first", dx, out, name)
         return out
 
-    @staticmethod
-    def _reorder(steps: list[Step], kernel: str, source: Buffer, out: Buffer, node: str) -> None:
-        channels_last = source.shape if kernel.endswith("first") else out.shape
-        if channels_last[2] == 1 or channels_last[:2] == (1, 1):
-            steps.append(ViewStep(out, source, node))  # both orders are the same
+    def _reorder(
+        self, steps: list[Step], kernel: str, source: Buffer, out: Buffer, value: str
+    ) -> None:
+        if self.layouts[value].keeps_order(self.graph.shape_of(value)):
+            steps.append(ViewStep(out, source, value))
         else:
-            steps.append(KernelStep(kernel, (source, out), (out,), {}, None, node))
+            steps.append(KernelStep(kernel, (source, out), (out,), {}, None, value))
 
     # -- nodes
 
     def _forward(self, node: Node) -> None:
-        out = Buffer(node.name, physical(node.shape))
+        layout = self.layouts[node.name]
+        out = Buffer(node.name, layout.stored(node.shape))
         self.values[node.name] = out
         to = Lowering(
             node,
             [self.values[value] for value in node.inputs],
             self.graph.shapes_into(node),
             out,
+            [self.layouts[value] for value in node.inputs],
+            layout,
             training=self.training and not is_frozen(self.graph, node, self.frozen),
             emit=self.forward.append,
             sample=self.sample.append,

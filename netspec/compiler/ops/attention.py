@@ -105,24 +105,24 @@ class Attention(Op):
         """One kernel. Values that are stored as pictures are put in row-major order first."""
         planes = []
         for i, name in enumerate(("query", "key", "value")):
-            to.saved[name] = to_planes(to, to.x[i], to.x_shapes[i], name)
+            to.saved[name] = to_planes(to, to.x[i], to.x_layouts[i], to.x_shapes[i], name)
             planes.append(to.saved[name])
-        heads = len(to.node.shape) == 3
+        heads = not to.layout.is_row_major
         out = to.buffer("planes", to.node.shape) if heads else to.out
         to.call(
             "attention.forward", *planes, out, to.scratch,
             writes=[out], scratch=self._scratch(to), causal=self.causal,
         )  # fmt: skip
         if heads:
-            from_planes(to, out, to.out, to.node.shape)
+            from_planes(to, out, to.out, to.layout, to.node.shape)
 
     def lower_backward(self, to: Lowering) -> None:
         """One kernel, which computes p again."""
-        dy = to_planes(to, to.dy, to.node.shape, "dplanes")
+        dy = to_planes(to, to.dy, to.layout, to.node.shape, "dplanes")
         planes = []
         for i, shape in enumerate(to.x_shapes):
             dx = to.gradient_buffer(i)
-            ordered = to.buffer(f"dplanes{i}", shape) if len(shape) == 3 else dx
+            ordered = dx if to.x_layouts[i].is_row_major else to.buffer(f"dplanes{i}", shape)
             planes.append(ordered if to.wanted[i] else None)
         to.call(
             "attention.backward",
@@ -134,7 +134,7 @@ class Attention(Op):
                 continue
             dx = to.gradient_buffer(i)
             if ordered_gradient != dx:
-                from_planes(to, ordered_gradient, dx, to.x_shapes[i])
+                from_planes(to, ordered_gradient, dx, to.x_layouts[i], to.x_shapes[i])
             to.gradient(i, dx)
 
     def _scratch(self, to: Lowering) -> Scratch:

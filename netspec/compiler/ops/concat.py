@@ -92,7 +92,7 @@ class Concat(Op):
         at = 0
         for i, shape in enumerate(shapes):
             start = [0] * rank
-            start[position(axis, rank) - 1] = at
+            start[to.layout.position(axis) - 1] = at
             yield i, {"start": tuple(start), "step": (1,) * rank}
             at += shape[axis - 1]
 

@@ -38,7 +38,7 @@ class CumSum(Op):
 
     def _axis(self, to: Lowering) -> int:
         (x,) = to.x_shapes
-        return position(resolve_axis(self.name, self.axis, x), len(x))
+        return to.layout.position(resolve_axis(self.name, self.axis, x))
 
     def lower(self, to: Lowering) -> None:
         """One kernel."""

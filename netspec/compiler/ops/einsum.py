@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from netspec.compiler.ir.contract import *
-from netspec.compiler.ops.families.rearranging import as_stored, move
+from netspec.compiler.ops.families.rearranging import move
 
 EINSUM = Code.error(
     "shape/einsum", "an equation that does not fit the values, or is no product of two"
@@ -155,7 +155,7 @@ class Einsum(Op):
             to.saved[name] = self._matrix(to, i, to.x[i], name)
         product = to.buffer("product", letters.shapes()[2])
         to.call("matmul.forward", to.saved["left"], to.saved["right"], product, writes=[product])
-        move(to, product, to.out, letters.matrices[2], as_stored(letters.out), letters.size)
+        move(to, product, to.out, letters.matrices[2], to.layout.stored(letters.out), letters.size)
 
     def lower_backward(self, to: Lowering) -> None:
         """A matrix product for each gradient that is wanted."""
@@ -169,7 +169,7 @@ class Einsum(Op):
                 to.call("matmul.backward_left", dy, to.saved["right"], matrix, writes=[matrix])
             else:
                 to.call("matmul.backward_right", to.saved["left"], dy, matrix, writes=[matrix])
-            move(to, matrix, dx, letters.matrices[i], as_stored(term), letters.size)
+            move(to, matrix, dx, letters.matrices[i], to.x_layouts[i].stored(term), letters.size)
             to.gradient(i, dx)
 
     def _matrix(self, to: Lowering, part: int, source: Buffer, name: str) -> Buffer:
@@ -177,7 +177,8 @@ class Einsum(Op):
         letters = self._letters(*to.x_shapes)
         matrix = to.buffer(name, letters.shapes()[part])
         term = (letters.left, letters.right, letters.out)[part]
-        move(to, source, matrix, as_stored(term), letters.matrices[part], letters.size)
+        stored = (*to.x_layouts, to.layout)[part].stored(term)
+        move(to, source, matrix, stored, letters.matrices[part], letters.size)
         return matrix
 
     def torch(self, *inputs: Shape) -> Torch:

@@ -57,9 +57,8 @@ class Flatten(Op):
 
     @staticmethod
     def _in_order(to: Lowering) -> bool:
-        """Whether channels last is the same order as channels first: with one channel or one pixel."""
-        shape = to.x_shapes[0]
-        return len(shape) != 3 or shape[0] == 1 or shape[1:] == (1, 1)
+        """Whether the value is stored in the order of the vector."""
+        return to.x_layouts[0].keeps_order(to.x_shapes[0])
 
     def torch(self, *inputs: Shape) -> Torch:
         """`torch.flatten`."""

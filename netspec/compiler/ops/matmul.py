@@ -80,25 +80,25 @@ class Matmul(Op):
         Values that are stored as pictures are put in row-major order first.
         """
         for i, name in enumerate(("left", "right")):
-            to.saved[name] = to_planes(to, to.x[i], to.x_shapes[i], name)
-        planes = len(to.node.shape) == 3
+            to.saved[name] = to_planes(to, to.x[i], to.x_layouts[i], to.x_shapes[i], name)
+        planes = not to.layout.is_row_major
         out = to.buffer("product", to.node.shape) if planes else to.out
         to.call("matmul.forward", to.saved["left"], to.saved["right"], out, writes=[out])
         if planes:
-            from_planes(to, out, to.out, to.node.shape)
+            from_planes(to, out, to.out, to.layout, to.node.shape)
 
     def lower_backward(self, to: Lowering) -> None:
         """A product for each gradient that is wanted."""
-        dy = to_planes(to, to.dy, to.node.shape, "dproduct")
+        dy = to_planes(to, to.dy, to.layout, to.node.shape, "dproduct")
         for i, shape in enumerate(to.x_shapes):
             if not to.wanted[i]:
                 continue
             dx = to.gradient_buffer(i)
-            planes = to.buffer(f"dplanes{i}", shape) if len(shape) == 3 else dx
+            planes = dx if to.x_layouts[i].is_row_major else to.buffer(f"dplanes{i}", shape)
             if i == 0:
                 to.call("matmul.backward_left", dy, to.saved["right"], planes, writes=[planes])
             else:
                 to.call("matmul.backward_right", to.saved["left"], dy, planes, writes=[planes])
             if planes != dx:
-                from_planes(to, planes, dx, shape)
+                from_planes(to, planes, dx, to.x_layouts[i], shape)
             to.gradient(i, dx)

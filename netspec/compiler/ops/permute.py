@@ -1,7 +1,7 @@
 """Permute."""
 
 from netspec.compiler.ir.contract import *
-from netspec.compiler.ir.storage import order
+from netspec.compiler.ir.storage import Layout
 
 PERMUTE = Code.error("shape/permute", "axes that do not list each axis of the value once")
 
@@ -68,12 +68,18 @@ class Permute(Op):
         """The inverse permutation."""
         return (dy.transpose(0, *(1 + self.axes.index(a) for a in range(1, dy.ndim))),)
 
-    def _copy(self, to: Lowering, source: Buffer, target: Buffer, axes: tuple[int, ...]) -> None:
-        """Append a copy of `source` with its axes permuted, both as stored; a view if nothing
-        moves.
+    @staticmethod
+    def _copy(
+        to: Lowering,
+        source: Buffer,
+        target: Buffer,
+        axes: tuple[int, ...],
+        layouts: tuple[Layout, Layout],
+    ) -> None:
+        """Append a copy of `source` with its axes permuted, both stored by their layouts; a view if
+        nothing moves.
         """
-        rank = len(axes)
-        stored = tuple(position(axes[k - 1], rank) - 1 for k in order(rank))
+        stored = tuple(layouts[0].position(axis) - 1 for axis in layouts[1].stored(axes))
         moved = [axis for axis in stored if source.shape[axis] != 1]
         if moved == sorted(moved):
             to.view(target, source)
@@ -85,14 +91,14 @@ class Permute(Op):
 
     def lower(self, to: Lowering) -> None:
         """One transposing copy."""
-        self._copy(to, to.x[0], to.out, self.axes)
+        self._copy(to, to.x[0], to.out, self.axes, (to.x_layouts[0], to.layout))
 
     def lower_backward(self, to: Lowering) -> None:
         """One transposing copy."""
         if to.wanted[0]:
             dx = to.gradient_buffer(0)
             back = tuple(1 + self.axes.index(a) for a in range(1, len(self.axes) + 1))
-            self._copy(to, to.dy, dx, back)
+            self._copy(to, to.dy, dx, back, (to.layout, to.x_layouts[0]))
             to.gradient(0, dx)
 
     def torch(self, *inputs: Shape) -> Torch:

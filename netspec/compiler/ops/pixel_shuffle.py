@@ -44,9 +44,9 @@ class PixelShuffle(RearrangingOp):
         """One pixel for r rows and columns."""
         return (1, 1 / self.factor), (1, 1 / self.factor)
 
-    def tokens(self, x: Shape) -> tuple[Sequence[str], Sequence[str], Mapping[str, int]]:
+    def tokens(self, to: Lowering) -> tuple[Sequence[str], Sequence[str], Mapping[str, int]]:
         """Height and width by r, and channels by r twice."""
-        r = self.factor
+        (x,), r = to.x_shapes, self.factor
         sizes = {"c": x[0] // (r * r), "h": x[1], "w": x[2], "r": r, "s": r}
         return ["h", "w", "c", "r", "s"], ["h", "r", "w", "s", "c"], sizes
 

@@ -43,9 +43,9 @@ class PixelUnshuffle(RearrangingOp):
         """One pixel, of every r-th row and column or between them."""
         return (self.factor, self.factor), (self.factor, self.factor)
 
-    def tokens(self, x: Shape) -> tuple[Sequence[str], Sequence[str], Mapping[str, int]]:
+    def tokens(self, to: Lowering) -> tuple[Sequence[str], Sequence[str], Mapping[str, int]]:
         """Height and width by r, and channels by r twice."""
-        r = self.factor
+        (x,), r = to.x_shapes, self.factor
         sizes = {"c": x[0], "h": x[1] // r, "w": x[2] // r, "r": r, "s": r}
         return ["h", "r", "w", "s", "c"], ["h", "w", "c", "r", "s"], sizes
 

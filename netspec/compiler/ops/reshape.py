@@ -75,26 +75,26 @@ class Reshape(Op):
 
     def lower(self, to: Lowering) -> None:
         """A view, between transposing copies if pictures are stored in another order."""
-        source = to_planes(to, to.x[0], to.x_shapes[0], "planes")
-        if len(to.node.shape) != 3:
+        source = to_planes(to, to.x[0], to.x_layouts[0], to.x_shapes[0], "planes")
+        if to.layout.is_row_major:
             to.view(to.out, source)
             return
         planes = to.buffer("reshaped", to.node.shape)
         to.view(planes, source)
-        from_planes(to, planes, to.out, to.node.shape)
+        from_planes(to, planes, to.out, to.layout, to.node.shape)
 
     def lower_backward(self, to: Lowering) -> None:
         """The inverse view and copies."""
         if not to.wanted[0]:
             return
         dx, shape = to.gradient_buffer(0), to.x_shapes[0]
-        source = to_planes(to, to.dy, to.node.shape, "dreshaped")
-        if len(shape) != 3:
+        source = to_planes(to, to.dy, to.layout, to.node.shape, "dreshaped")
+        if to.x_layouts[0].is_row_major:
             to.view(dx, source)
         else:
             planes = to.buffer("dplanes", shape)
             to.view(planes, source)
-            from_planes(to, planes, dx, shape)
+            from_planes(to, planes, dx, to.x_layouts[0], shape)
         to.gradient(0, dx)
 
     def torch(self, *inputs: Shape) -> Torch:

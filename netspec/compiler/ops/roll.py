@@ -57,7 +57,7 @@ class Roll(Op):
     def _options(self, to: Lowering, sign: int) -> dict[str, Any]:
         shifts = [0] * len(to.out.shape)
         for axis, shift in self._moves(to.x_shapes[0]):
-            shifts[position(axis, len(shifts)) - 1] = sign * shift
+            shifts[to.layout.position(axis) - 1] = sign * shift
         return {"shifts": tuple(shifts)}
 
     def lower(self, to: Lowering) -> None:

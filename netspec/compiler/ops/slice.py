@@ -109,7 +109,7 @@ class Slice(Op):
     def _region(self, to: Lowering) -> dict[str, Any]:
         rank = len(to.x_shapes[0])
         axis, first, _ = self._ends(to.x_shapes[0])
-        at = position(axis, rank) - 1
+        at = to.layout.position(axis) - 1
         start, step = [0] * rank, [1] * rank
         start[at], step[at] = first, self.step
         return {"start": tuple(start), "step": tuple(step)}

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from netspec.compiler.ir.contract import *
-from netspec.compiler.ops.families.rearranging import RearrangingOp, as_stored
+from netspec.compiler.ops.families.rearranging import RearrangingOp
 
 SQUEEZE = Code.error("shape/squeeze", "an axis to be left out whose size is not 1")
 
@@ -50,13 +50,14 @@ class Squeeze(RearrangingOp):
         """None: rows and columns no longer tell where a number came from."""
         return None if len(inputs[0]) == 3 else super().sees(*inputs)
 
-    def tokens(self, x: Shape) -> tuple[Sequence[str], Sequence[str], Mapping[str, int]]:
+    def tokens(self, to: Lowering) -> tuple[Sequence[str], Sequence[str], Mapping[str, int]]:
         """The axes, and those that stay."""
+        (x,) = to.x_shapes
         old, gone = [f"a{axis}" for axis in range(len(x))], self._gone(x)
         left = [token for axis, token in enumerate(old, 1) if axis not in gone]
         dropped = [token for token in old if token not in left]
         sizes = dict(zip(old, x, strict=True)) | dict.fromkeys(dropped, 1)
-        return as_stored(old), [*as_stored(left), *dropped], sizes
+        return to.x_layouts[0].stored(old), [*to.layout.stored(left), *dropped], sizes
 
     def forward(self, run: Evaluation, *x: Array) -> Array:
         """`np.squeeze`."""

@@ -5,8 +5,7 @@ from typing import Any
 from netspec.compiler.ir.attributes import MAX_AXES
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ir.sizes import differ
-from netspec.compiler.ir.storage import physical
-from netspec.compiler.ops.families.rearranging import as_stored, move
+from netspec.compiler.ops.families.rearranging import move
 
 STACK_MISMATCH = Code.error("shape/stack-mismatch", "values of different shapes to be stacked")
 
@@ -67,11 +66,11 @@ class Stack(Op):
         at, old = self._at(x), [f"a{axis}" for axis in range(len(x))]
         new = [*old[: at - 1], "new", *old[at - 1 :]]
         sizes = {**dict(zip(old, x, strict=True)), "new": 1}
-        inside, outside = ["new", *as_stored(old)], as_stored(new)
+        inside, outside = ["new", *to.x_layouts[index].stored(old)], to.layout.stored(new)
         start = [0] * len(new)
         start[outside.index("new")] = index
         region: dict[str, Any] = {"start": tuple(start), "step": (1,) * len(new)}
-        shape = physical((*x[: at - 1], 1, *x[at - 1 :]))
+        shape = to.layout.stored((*x[: at - 1], 1, *x[at - 1 :]))
         if source is not None:
             part = to.buffer(f"x{index}.part", shape)
             move(to, source, part, inside, outside, sizes)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from netspec.compiler.ir.attributes import MAX_AXES
 from netspec.compiler.ir.contract import *
-from netspec.compiler.ops.families.rearranging import RearrangingOp, as_stored
+from netspec.compiler.ops.families.rearranging import RearrangingOp
 
 
 @register
@@ -41,14 +41,15 @@ class Unsqueeze(RearrangingOp):
         """None: rows and columns no longer tell where a number came from."""
         return None if len(inputs[0]) == 3 else super().sees(*inputs)
 
-    def tokens(self, x: Shape) -> tuple[Sequence[str], Sequence[str], Mapping[str, int]]:
+    def tokens(self, to: Lowering) -> tuple[Sequence[str], Sequence[str], Mapping[str, int]]:
         """The axes, and the new one."""
+        (x,) = to.x_shapes
         old = [f"a{axis}" for axis in range(len(x))]
         at = self._at(x)
         new = [*old[: at - 1], "new", *old[at - 1 :]]
         return (
-            ["new", *as_stored(old)],
-            as_stored(new),
+            ["new", *to.x_layouts[0].stored(old)],
+            to.layout.stored(new),
             {**dict(zip(old, x, strict=True)), "new": 1},
         )
 

@@ -46,8 +46,8 @@ class Variance(ReductionOp):
             )
         return super().shape(*inputs)
 
-    def _options(self, x: Shape) -> dict[str, Any]:
-        return {**super()._options(x), "correction": self.correction}
+    def _options(self, to: Lowering) -> dict[str, Any]:
+        return {**super()._options(to), "correction": self.correction}
 
     def forward(self, run: Evaluation, *x: Array) -> Array:
         """The definition."""

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netspec.compiler.ir.graph import Graph, Shape
+from netspec.compiler.ir.graph import Graph
 from netspec.compiler.ir.plan import Buffer, KernelStep, Plan
-from netspec.compiler.ir.storage import order
+from netspec.compiler.ir.storage import Layout
 from netspec.runtime.engine.program import Program, make_plan
 from netspec.runtime.engine.reference import Reference
 from netspec.tools.agreement.case import Trial
@@ -95,9 +95,8 @@ def trace_program(
     outputs = {name: b[buffer.name].copy() for name, buffer in plan.outputs.items()}
     trace = _ends(graph, outputs, loss, loss_gradients, p)
     for item, buffer in where_seen(plan).items():
-        shape = shape_of(graph, item)
         if buffer in plan.kept and (item.kind != "value" or item.name not in graph.inputs):
-            trace[item] = first_channels(b[buffer.name].copy(), shape)
+            trace[item] = first_channels(b[buffer.name].copy(), layout_of(graph, plan, item))
     if plan.output_gradients:
         trace |= {Item("parameter", name): array for name, array in g.items()}
         for name, buffer in plan.input_gradients.items():
@@ -117,7 +116,7 @@ def step(
     for name, buffer in plan.inputs.items():
         b[buffer.name] = np.array(case.inputs[name], program.dtype, order="C")
     for name, buffer in _masks(plan).items():
-        b[buffer.name][...] = channels_last(case.masks[name])
+        b[buffer.name][...] = stored(case.masks[name], plan.layouts[name])
     program.forward(b, p)
     outputs = {name: b[buffer.name] for name, buffer in plan.outputs.items()}
     loss, loss_gradients = case.objective.program(outputs)
@@ -134,7 +133,7 @@ def draw_masks(graph: Graph, plan: Plan, batch: int, seed: int) -> dict[str, Arr
     b = program.bind(batch)
     program.sample(b, np.random.default_rng([seed, 3]))
     return {
-        name: first_channels(b[buffer.name].copy(), graph.shape_of(name))
+        name: first_channels(b[buffer.name].copy(), plan.layouts[name])
         for name, buffer in _masks(plan).items()
     }
 
@@ -150,24 +149,22 @@ def _masks(plan: Plan) -> dict[str, Buffer]:
     }
 
 
-def shape_of(graph: Graph, item: Item) -> Shape:
-    """Return the shape of a value, a gradient or a contribution for one image."""
+def layout_of(graph: Graph, plan: Plan, item: Item) -> Layout:
+    """Return the layout of a value, a gradient or a contribution."""
     if item.kind == "contribution":
-        return graph.shape_of(graph.by_name[item.name].inputs[item.index])
-    return graph.shape_of(item.name)
+        return plan.layouts[graph.by_name[item.name].inputs[item.index]]
+    return plan.layouts[item.name]
 
 
 def _as(array: Array, dtype: np.dtype[Any]) -> Array:
     return array.copy() if array.dtype.kind == "i" else array.astype(dtype)
 
 
-def first_channels(array: Array, shape: Shape) -> Array:
+def first_channels(array: Array, layout: Layout) -> Array:
     """Convert a stored array to N, C, H, W."""
-    if len(shape) != 3:
-        return array
-    return array.transpose(0, 3, 1, 2)
+    return array.transpose(0, *layout.inverse)
 
 
-def channels_last(array: Array) -> Array:
+def stored(array: Array, layout: Layout) -> Array:
     """Convert an array N, C, H, W to the stored form."""
-    return array.transpose(0, *order(array.ndim - 1))
+    return array.transpose(0, *layout.order)

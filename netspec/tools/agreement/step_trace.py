@@ -17,7 +17,7 @@ from netspec.compiler.ir.graph import Graph
 from netspec.compiler.ir.plan import Buffer, GradientRef, Operand, Plan
 from netspec.runtime.engine.program import Program
 from netspec.tools.agreement.case import Trial, another
-from netspec.tools.agreement.numpy_trace import first_channels, shape_of, step, where_seen
+from netspec.tools.agreement.numpy_trace import first_channels, layout_of, step, where_seen
 from netspec.tools.agreement.quantities import Item, Trace
 
 Array = NDArray[Any]
@@ -45,7 +45,7 @@ def trace_by_steps(graph: Graph, plan: Plan, case: Trial) -> Trace:
         for operand, item in items:
             found = arrays[operand].copy()
             is_value = isinstance(operand, Buffer)
-            trace[item] = first_channels(found, shape_of(graph, item)) if is_value else found
+            trace[item] = first_channels(found, layout_of(graph, plan, item)) if is_value else found
     return trace
 
 
@@ -55,9 +55,3 @@ def _prefixes(plan: Plan) -> Iterator[tuple[Plan, tuple[Operand, ...]]]:
         yield dataclasses.replace(plan, forward=plan.forward[: i + 1], backward=()), last.writes
     for i, last in enumerate(plan.backward):
         yield dataclasses.replace(plan, backward=plan.backward[: i + 1]), last.writes
-
-
-def _shape(graph: Graph, item: Item) -> tuple[int, ...]:
-    if item.kind == "contribution":
-        return graph.shape_of(graph.by_name[item.name].inputs[item.index])
-    return graph.shape_of(item.name)

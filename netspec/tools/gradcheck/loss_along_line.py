@@ -115,8 +115,7 @@ class Landscape:
         pattern = []
         for node, inputs in self._kinked:
             x = [
-                first_channels(b[activations[value].name], self._graph.shape_of(value))
-                for value in inputs
+                first_channels(b[activations[value].name], plan.layouts[value]) for value in inputs
             ]
             found = node.op.pattern(*x)
             assert found is not None

@@ -1,31 +1,73 @@
 """The base class of layer, group and instance norm: each normalises every image by itself."""
 
+from __future__ import annotations
+
+import math
 from dataclasses import dataclass
 from typing import Any
 
 from netspec.compiler.ir.contract import *
+from netspec.compiler.ir.storage import Layout
 
 
 @dataclass(frozen=True)
 class Sets:
-    """Which numbers of an image are normalised together, for N, C, H, W and for the stored order.
+    """Which numbers of an image are normalised together.
 
     Attributes:
-        split: the shape to which an image (C, H, W) is reshaped.
+        split: the shape to which an image is reshaped.
         over: the axes of `split` that are normalised together, counted with the batch in front.
         affine: the shape in which a parameter broadcasts against `split`, with 1 where one number
             applies to many elements.
-        stored_split, stored_over, stored_affine: the same for the image as stored.
+        parts: for each axis of the image, the axes of `split` that it becomes, counted from 0.
+        served: for each axis of a parameter, the last axis of `split` that it goes along.
+    """
+
+    split: Shape
+    over: tuple[int, ...]
+    affine: Shape
+    parts: tuple[tuple[int, ...], ...]
+    served: tuple[int, ...]
+
+    def stored(self, layout: Layout) -> StoredSets:
+        """Return the sets of an image that is stored by a layout."""
+        order = [axis for parts in layout.stored(self.parts) for axis in parts]
+        split = tuple(self.split[axis] for axis in order)
+        affine = tuple(self.affine[axis] for axis in order)
+        over = tuple(1 + at for at, axis in enumerate(order) if axis + 1 in self.over)
+        served = tuple(self.served.index(axis) for axis in order if axis in self.served)
+        return _flat(StoredSets(split, over, affine, served))
+
+
+@dataclass(frozen=True)
+class StoredSets:
+    """The sets of an image as stored: the options of the kernels.
+
+    Attributes:
+        split, over, affine: as those of `Sets`.
         order: the axes of a parameter in their order of storage.
     """
 
     split: Shape
     over: tuple[int, ...]
     affine: Shape
-    stored_split: Shape
-    stored_over: tuple[int, ...]
-    stored_affine: Shape
     order: tuple[int, ...]
+
+
+def _flat(sets: StoredSets) -> StoredSets:
+    """Join the first axes of channels that are stored last and are sets of their own: sums go over
+    one long axis.
+    """
+    if len(sets.split) < 2:
+        return sets
+    *pixels, channels, each = sets.split
+    if (
+        each != 1
+        or len(pixels) + 1 in sets.over
+        or sets.over[:-1] != tuple(range(1, len(pixels) + 1))
+    ):
+        return sets
+    return StoredSets((math.prod(pixels), channels), (1,), (1, channels), sets.order)
 
 
 class NormalizingOp(Op):
@@ -93,12 +135,12 @@ class NormalizingOp(Op):
     # -- lowering
 
     def _options(self, to: Lowering) -> dict[str, Any]:
-        sets = self.sets(to.x_shapes[0])
+        sets = self.sets(to.x_shapes[0]).stored(to.layout)
         return {
-            "split": sets.stored_split,
-            "over": sets.stored_over,
+            "split": sets.split,
+            "over": sets.over,
             "order": sets.order,
-            "affine": sets.stored_affine,
+            "affine": sets.affine,
         }
 
     def lower(self, to: Lowering) -> None:
@@ -146,15 +188,8 @@ def channel_sets(x: Shape, groups: int) -> Sets:
     split = (groups, each, *pixels)
     over = tuple(range(2, len(split) + 1))
     affine = (groups, each, *(1 for _ in pixels))
-    if len(x) != 3:
-        return Sets(split, over, affine, split, over, affine, (0,))
-    # Stored channels come last. Sums go over the rows first, because that axis is long.
-    height, width = pixels
-    if each == 1:
-        flat = (height * width, channels)
-        return Sets(split, over, affine, flat, (1,), (1, channels), (0,))
-    stored = (height, width, groups, each)
-    return Sets(split, over, affine, stored, (1, 2, 4), (1, 1, groups, each), (0,))
+    parts = ((0, 1), *((axis,) for axis in range(2, len(split))))
+    return Sets(split, over, affine, parts, (1,))
 
 
 def last_axes_sets(x: Shape, axes: int) -> Sets:
@@ -166,14 +201,4 @@ def last_axes_sets(x: Shape, axes: int) -> Sets:
     normalized = range(rank - axes, rank)
     over = tuple(axis + 1 for axis in normalized)
     affine = tuple(size if axis in normalized else 1 for axis, size in enumerate(x))
-    if rank != 3:
-        return Sets(x, over, affine, x, over, affine, tuple(range(axes)))
-    order = (1, 2, 0)
-    stored = tuple(x[axis] for axis in order)
-    return Sets(
-        x, over, affine,
-        stored,
-        tuple(1 + place for place, axis in enumerate(order) if axis in normalized),
-        tuple(affine[axis] for axis in order),
-        tuple(axis - (rank - axes) for axis in order if axis in normalized),
-    )  # fmt: skip
+    return Sets(x, over, affine, tuple((axis,) for axis in range(rank)), tuple(normalized))

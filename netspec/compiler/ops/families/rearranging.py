@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 
 from netspec.compiler.ir.contract import *
-from netspec.compiler.ir.storage import order
 
 
 class RearrangingOp(Op):
@@ -12,20 +11,20 @@ class RearrangingOp(Op):
     Subclasses say `tokens`: names for parts of axes, in the order in which they are stored.
     """
 
-    def tokens(self, x: Shape) -> tuple[Sequence[str], Sequence[str], Mapping[str, int]]:
+    def tokens(self, to: Lowering) -> tuple[Sequence[str], Sequence[str], Mapping[str, int]]:
         """Name the parts of the axes of the input as stored, those of the value, and their sizes."""
         raise NotImplementedError
 
     def lower(self, to: Lowering) -> None:
         """One copy."""
-        inside, outside, sizes = self.tokens(to.x_shapes[0])
+        inside, outside, sizes = self.tokens(to)
         move(to, to.x[0], to.out, inside, outside, sizes)
 
     def lower_backward(self, to: Lowering) -> None:
         """The copy back."""
         if to.wanted[0]:
             dx = to.gradient_buffer(0)
-            inside, outside, sizes = self.tokens(to.x_shapes[0])
+            inside, outside, sizes = self.tokens(to)
             move(to, to.dy, dx, outside, inside, sizes)
             to.gradient(0, dx)
 
@@ -48,8 +47,3 @@ def move(
         split=tuple(sizes[token] for token in wide),
         axes=tuple(wide.index(token) for token in outside if token in wide),
     )  # fmt: skip
-
-
-def as_stored(tokens: Sequence[str]) -> list[str]:
-    """Return the names of the axes of an image in the order in which they are stored."""
-    return [tokens[axis - 1] for axis in order(len(tokens))]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from netspec.compiler.ir.contract import *
-from netspec.compiler.ir.storage import order
+from netspec.compiler.ir.storage import usual_layout
 
 
 @dataclass(frozen=True)
@@ -65,23 +65,25 @@ class ReductionOp(Op):
         over_channels = self.keep and self._resolved(inputs[0]) == (1,)
         return super().sees(*inputs) if over_channels or len(inputs[0]) != 3 else None
 
-    def _options(self, x: Shape) -> dict[str, Any]:
+    def _options(self, to: Lowering) -> dict[str, Any]:
         """Return the reduced axes as stored, and the position of each other axis in the stored
         value.
         """
-        axes, rank = self._resolved(x), len(x)
-        stored = order(rank)
-        left = [axis for axis in range(1, rank + 1) if axis not in axes]
+        (x,) = to.x_shapes
+        axes, inside = self._resolved(x), to.x_layouts[0]
+        left = [axis for axis in range(1, len(x) + 1) if axis not in axes]
+        # With the reduced axes kept, the value is computed as if they were gone.
+        outside = usual_layout(len(left)) if self.keep else to.layout
         return {
-            "axes": tuple(1 + stored.index(axis) for axis in sorted(axes, key=stored.index)),
+            "axes": tuple(sorted(inside.position(axis) for axis in axes)),
             "order": tuple(
-                position(1 + left.index(axis), len(left)) for axis in stored if axis in left
+                outside.position(1 + left.index(axis)) for axis in inside.order if axis in left
             ),
         }
 
     def lower(self, to: Lowering) -> None:
         """Append one kernel call."""
-        options = self._options(to.x_shapes[0])
+        options = self._options(to)
         to.call(self.forward_kernel, to.x[0], to.out, writes=[to.out], **options)
 
     def lower_backward(self, to: Lowering) -> None:
@@ -90,7 +92,7 @@ class ReductionOp(Op):
             dx = to.gradient_buffer(0)
             known = {"x": to.x[0], "y": to.out, "dy": to.dy}
             given = [known[name] for name in self.reads]
-            options = self._options(to.x_shapes[0])
+            options = self._options(to)
             to.call(self.backward_kernel, *given, dx, writes=[dx], **options)
             to.gradient(0, dx)
 

@@ -29,7 +29,7 @@ class SoftmaxOp(Op):
 
     def _stored_axis(self, to: Lowering) -> int:
         (shape,) = to.x_shapes
-        return position(resolve_axis(self.name, self.axis, shape), len(shape))
+        return to.layout.position(resolve_axis(self.name, self.axis, shape))
 
     def lower(self, to: Lowering) -> None:
         """Append one kernel call."""
