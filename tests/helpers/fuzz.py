@@ -123,8 +123,36 @@ def _nest(rng: random.Random, text: str, files: list[str]) -> str:
     return text[:at] + opener * depth + text[at : at + 3] + closer * depth + text[at + 3 :]
 
 
+def _repeat(rng: random.Random, text: str, files: list[str]) -> str:
+    """Make a chain of an operator, or of a line; of an open size, now and then."""
+    times = rng.choice([2, 50, 1030, 2000])
+    if rng.random() < 0.3:
+        text = re.sub(r"\[(\d+), \d+, \d+\]", r"[\1, H, W]", text)
+    if rng.random() < 0.5:
+        lines = text.split("\n")
+        at = rng.randrange(len(lines))
+        lines[at : at + 1] = [lines[at]] * times
+        return "\n".join(lines)
+    piece = rng.choice(
+        [" ** 1", " ** -1", " + 1", " * x", " // 2", " < 2", " and true", "[0]", ".a"]
+    )
+    at = rng.choice([match.end() for match in re.finditer(r"\w\b", text)] or [0])
+    return text[:at] + piece * times + text[at:]
+
+
+def _name_itself(rng: random.Random, text: str, files: list[str]) -> str:
+    """Insert a definition that leads back to itself."""
+    lines = text.split("\n")
+    piece = rng.choice(
+        ["layer a = a", "layer a = b\nlayer b = a", "a = a", "block A x { return x -> A }"]
+    )
+    lines.insert(rng.randrange(len(lines) + 1), piece)
+    return "\n".join(lines)
+
+
 MUTATIONS: list[Callable[[random.Random, str, list[str]], str]] = [
-    _drop, _drop, _double, _swap, _renumber, _renumber, _reword, _splice, _nest,
+    _drop, _drop, _double, _swap, _renumber, _renumber, _reword, _splice, _nest, _repeat,
+    _name_itself,
 ]  # fmt: skip
 GENERATORS = {"bytes": random_bytes, "tokens": random_tokens, "mutations": mutated}
 

@@ -149,8 +149,9 @@ def test_whatever_the_parser_refuses_has_errors(generate) -> None:
         "net A {\n" + " } else {\n" * 6_000,
         "net A {\n" + f" x = {'(' * 40}\n" * 1_500 + "}",
         "net A {\n x = y z\n" + " x = y -> relu\n" * 4_000 + "}",
+        "net A {\n x = (1" + (" ** -1" * 500 + " ** ** ") * 20 + "\n}",
     ],
-    ids=["names", "arguments", "chain", "loops", "heads", "branches", "brackets", "one"],
+    ids=["names", "arguments", "chain", "loops", "heads", "branches", "brackets", "one", "powers"],
 )  # fmt: skip
 def test_a_long_file_ends_in_bounded_work(text: str) -> None:
     start = time.process_time()

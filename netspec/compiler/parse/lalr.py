@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 END = "$END"
 
@@ -48,6 +48,13 @@ class Token(str):
     def put_before(self, type: str) -> Token:
         """Return an empty token at the position of this one."""
         return Token(type, "", self.start_pos, self.end_pos, self.column)
+
+
+class Stack(NamedTuple):
+    """The parser's stack of states, as a linked list: the top state first."""
+
+    state: int
+    below: Stack | None
 
 
 class UnexpectedTokenError(Exception):
@@ -120,6 +127,44 @@ class Tables:
                 if kind in kinds and general not in kinds
             )
         )
+
+    @functools.cache  # noqa: B019 - as above
+    def targets_of(self, state: int, kinds: frozenset[str]) -> dict[int, frozenset[str]]:
+        """Return what a state does with tokens of several kinds: the kinds, by target."""
+        found: dict[int, set[str]] = {}
+        for kind in kinds & self.states[state].keys():
+            found.setdefault(self.states[state][kind], set()).add(kind)
+        return {target: frozenset(alike) for target, alike in found.items()}
+
+    def reduced(self, stack: Stack, target: int) -> Stack:
+        """Return the stack after the reduction that a target below 0 stands for."""
+        name, size, *_ = self.rules[-1 - target]
+        below: Stack | None = stack
+        for _ in range(size):
+            assert below is not None
+            below = below.below
+        assert below is not None
+        return Stack(self.states[below.state][name], below)
+
+    def accepts(self, stack: Stack) -> tuple[set[str], int]:
+        """Return the kinds of tokens that are allowed next, and how many reductions that took.
+
+        Kinds before which the same reductions come are followed together: a stack can be long.
+        """
+        allowed, reductions = set[str](), 0
+        kinds = frozenset(kind for kind in self.states[stack.state] if kind.isupper())
+        pending = [(stack, kinds)]
+        while pending:
+            stack, kinds = pending.pop()
+            if stack.state == self.end:
+                allowed |= kinds & {END}
+            for target, alike in self.targets_of(stack.state, kinds).items():
+                if target >= 0:
+                    allowed |= alike
+                else:
+                    pending.append((self.reduced(stack, target), alike))
+                    reductions += 1
+        return allowed, reductions
 
 
 class Parser:
@@ -246,22 +291,10 @@ class Parser:
 
     def _accepts(self) -> set[str]:
         """Return the kinds of tokens with which the parser could continue."""
-        top = self.tables.states[self.stack[-1]]
-        return {kind for kind in top if kind.isupper() and self._could_take(kind)}
-
-    def _could_take(self, kind: str) -> bool:
-        tables, stack = self.tables, list(self.stack)
-        while True:
-            target = tables.states[stack[-1]].get(kind)
-            if target is None:
-                return False
-            if target >= 0:
-                return True
-            name, size, *_ = tables.rules[-1 - target]
-            del stack[len(stack) - size :]
-            stack.append(tables.states[stack[-1]][name])
-            if kind == END and stack[-1] == tables.end:
-                return True
+        stack = Stack(self.stack[0], None)
+        for state in self.stack[1:]:
+            stack = Stack(state, stack)
+        return self.tables.accepts(stack)[0]
 
 
 def _splice(children: list[Any], spliced: list[int]) -> list[Any]:

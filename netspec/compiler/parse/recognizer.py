@@ -9,19 +9,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
-from netspec.compiler.parse.lalr import END, Tables, Token
+from netspec.compiler.parse.lalr import END, Stack, Tables, Token
 from netspec.compiler.parse.layout import CLOSES, EXPECTS_MORE, MAX_NESTING, TooDeepError
 
 # The kind of a character that starts no token.
 UNKNOWN = "?"
 _BODY_STARTS = ("_NL", "LBRACE")
-
-
-class Stack(NamedTuple):
-    """The parser's stack of states, as a linked list: the top state first."""
-
-    state: int
-    below: Stack | None
 
 
 class Bracket(NamedTuple):
@@ -70,11 +63,13 @@ class Refusal(NamedTuple):
 class Recognizer:
     """Decides whether a sequence of tokens belongs to the language.
 
-    It can try several continuations.
+    It can try several continuations. `steps` counts the tokens that it read and the reductions
+    before them, of which one token can have as many as there are tokens before it.
     """
 
     def __init__(self, tables: Tables) -> None:
         self.tables = tables
+        self.steps = 0
         self.start = Configuration(Stack(tables.start, None), None, "_NL", "")
         self.kinds = {text: kind for kind, text in tables.literals.items()}
         self._keywords = frozenset(k for words in tables.keywords.values() for k in words.values())
@@ -107,6 +102,7 @@ class Recognizer:
         Raises:
             TooDeepError: at a bracket that is nested too deeply.
         """
+        self.steps += 1
         if token.type == UNKNOWN:
             return None
         if token.type == "_NL" and not before.ends_line:
@@ -135,8 +131,9 @@ class Recognizer:
 
     def accepts(self, stack: Stack) -> set[str]:
         """Return the kinds of tokens that are allowed next."""
-        allowed = self.tables.states[stack.state]
-        return {kind for kind in allowed if kind.isupper() and self._shift(stack, kind) is not None}
+        allowed, reductions = self.tables.accepts(stack)
+        self.steps += reductions
+        return allowed
 
     def _behind_line(self, before: Configuration, token: Token) -> Stack | None:
         """Return the stack after the line break that a token implies; None if that is not allowed."""
@@ -181,18 +178,13 @@ class Recognizer:
 
         If the token is not allowed, the reductions go as far as the tables permit.
         """
-        states, rules = self.tables.states, self.tables.rules
+        tables = self.tables
         while True:
-            target = states[stack.state].get(kind)
+            target = tables.states[stack.state].get(kind)
             if target is None or target >= 0:
                 return stack
-            name, size, *_ = rules[-1 - target]
-            below: Stack | None = stack
-            for _ in range(size):
-                assert below is not None
-                below = below.below
-            assert below is not None
-            stack = Stack(states[below.state][name], below)
+            stack = tables.reduced(stack, target)
+            self.steps += 1
 
 
 def _opened(bracket: Bracket | None, kind: str, token: Token) -> Bracket | None:

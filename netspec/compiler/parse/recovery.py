@@ -8,6 +8,8 @@ whole statement was meant to be, the statement is skipped.
 
 from __future__ import annotations
 
+from math import inf
+
 from netspec import codes
 from netspec.compiler.parse.errors import explained, unexpected_character
 from netspec.compiler.parse.lalr import (
@@ -28,10 +30,9 @@ from netspec.diagnostics import Diagnostic, Source, Span
 ParserError = UnexpectedTokenError | UnexpectedCharacterError | TooDeepError | LocatedError
 
 MAX_SYNTAX_ERRORS = 50
-# How many steps of the parser may follow the first error: those that try repairs, and all. Because
+# How many steps of the parser may follow the first error, those that try repairs included. Because
 # of this limit a long file shows fewer errors.
-MAX_REPAIR_STEPS = 30_000
-MAX_STEPS = 60_000
+MAX_STEPS = 240_000
 # A repair whose cost less its gain exceeds this is worse than skipping the statement.
 _LIKELY = 1.0
 # Where a statement is known to be of another language, a repair may do no more than insert one
@@ -63,8 +64,8 @@ class _Recovery:
 
     def run(self) -> None:
         """Read all tokens and report those that are not allowed."""
-        reading, steps = self.reading, 0
-        while len(reading.before) <= len(reading.tokens) and steps < MAX_STEPS:
+        reading, last = self.reading, inf
+        while len(reading.before) <= len(reading.tokens) and reading.recognizer.steps < last:
             at = len(reading.before) - 1
             try:
                 after = reading.recognizer.step(reading.before[at], reading.tokens[at])
@@ -73,8 +74,9 @@ class _Recovery:
                 break
             if after is not None:
                 reading.before.append(after)
-                steps += bool(self.found)
-            elif len(self.found) >= MAX_SYNTAX_ERRORS or not self._go_on(at):
+                continue
+            last = min(last, reading.recognizer.steps + MAX_STEPS)
+            if len(self.found) >= MAX_SYNTAX_ERRORS or not self._go_on(at):
                 break
         self._check_words()
 
@@ -112,7 +114,7 @@ class _Recovery:
         return explained(self.source, refusal, openers(before), self.literals)
 
     def _repair(self, at: int, diagnostic: Diagnostic, whole: bool) -> bool:
-        if self.reading.tokens[at].type == UNKNOWN or self.repairs.steps > MAX_REPAIR_STEPS:
+        if self.reading.tokens[at].type == UNKNOWN:
             return False
         repair, value = self.repairs.best(at)
         if repair is None or value > (_CERTAIN if whole else _LIKELY):

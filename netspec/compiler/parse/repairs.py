@@ -18,6 +18,8 @@ from netspec.compiler.parse.layout import TooDeepError
 from netspec.compiler.parse.reading import Reading, Repair
 from netspec.compiler.parse.recognizer import Configuration
 
+# How many steps of the parser may be spent on trying repairs.
+MAX_STEPS = 120_000
 # How many tokens back a repair may start, and for how many tokens its effect is followed.
 _BACK = 8
 AHEAD = 24
@@ -39,7 +41,10 @@ _NEVER_PUT_IN = frozenset((END, "SHAPE", "INTERPOLATE", "INTERPOLATE_END", "_NL"
 
 
 class Repairs:
-    """Finds repairs of a reading. `steps` counts the steps of the parser that this took."""
+    """Finds repairs of a reading. `steps` counts the steps of the parser that this took.
+
+    After `MAX_STEPS` it finds no more.
+    """
 
     def __init__(self, reading: Reading) -> None:
         self.reading = reading
@@ -53,10 +58,22 @@ class Repairs:
         """Return the best repair of an error and its value.
 
         `error` is the index of the token that is not allowed. The value is the cost of the repair
-        less its gain. The repair is None if there is none with which the parser can continue.
+        less its gain. The repair is None if there is none with which the parser can continue, or
+        if looking for it takes too long.
         """
-        reading = self.reading
+        started = self.reading.recognizer.steps - self.steps
         best, least = None, inf
+        for repair, value in self._tried(error):
+            if value < least:
+                best, least = repair, value
+            self.steps = self.reading.recognizer.steps - started
+            if self.steps > MAX_STEPS:
+                return None, inf
+        return best, least
+
+    def _tried(self, error: int) -> Iterator[tuple[Repair, float]]:
+        """Yield repairs of an error, and their values."""
+        reading = self.reading
         far, over_line = 0.0, False
         for at in range(error, max(reading.first, error - _BACK) - 1, -1):
             if at < error:
@@ -69,10 +86,7 @@ class Repairs:
             for repair in self._candidates(reading.before[at], at):
                 if over_line and not _OPENERS.isdisjoint(repair.put_in):
                     continue  # a closing bracket missing on an earlier line would have shown there
-                value = self._value(reading.before[at], repair, error) + far
-                if value < least:
-                    best, least = repair, value
-        return best, least
+                yield repair, self._value(reading.before[at], repair, error) + far
 
     # -- candidates
 
@@ -150,16 +164,17 @@ class Repairs:
         """Return the cost of a repair less its gain; infinite if the parser cannot continue with
         it.
         """
+        recognizer = self.reading.recognizer
         now: Configuration | None = before
         cost = repair.cost
         try:
             for token in self.reading.put_in(repair):
-                now = self._step(now, token)
+                now = None if now is None else recognizer.step(now, token)
             at = repair.at + repair.left_out
             last = min(len(self.reading.tokens), error + AHEAD)
             while now is not None and at < last:
                 token = self.reading.tokens[at]
-                following = self._step(now, token)
+                following = recognizer.step(now, token)
                 if following is None or self._is_odd(now, following, token):
                     break
                 now = following
@@ -170,10 +185,6 @@ class Repairs:
             return inf
         gone = AHEAD if at == len(self.reading.tokens) else min(at - error, AHEAD)
         return inf if gone < _ENOUGH else cost - FURTHER * gone
-
-    def _step(self, before: Configuration | None, token: Token) -> Configuration | None:
-        self.steps += 1
-        return None if before is None else self.reading.recognizer.step(before, token)
 
     def _is_odd(self, before: Configuration, after: Configuration, token: Token) -> bool:
         """Whether the layout is evidence against the way in which a token was read."""
