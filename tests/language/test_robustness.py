@@ -13,6 +13,7 @@ from netspec import diagnostics
 from netspec.compiler import driver
 from netspec.compiler.driver import Compilation, Request, compile_request
 from netspec.compiler.ops import registry
+from netspec.compiler.parse import loader, parse
 from netspec.diagnostics import Source, render, suggest, to_json
 from tests.conftest import Run
 
@@ -223,6 +224,34 @@ def test_a_file_and_its_imports_have_one_limit_of_size(tmp_path):
     )
     found = [d.code for d in compile_request(Request(path=tmp_path / "net.net")).errors]
     assert found == ["limit/file-size"]
+
+
+def test_imports_are_weighed_before_one_is_parsed(tmp_path, monkeypatch):
+    parsed = []
+
+    def counted(source):
+        parsed.append(Path(source.name).name)
+        return parse(source)
+
+    monkeypatch.setattr(loader, "parse", counted)
+    imports = ""
+    for i in range(6):
+        (tmp_path / f"lib{i}.net").write_text(BLOCK.format(i) + "# filler\n" * 100_000)
+        imports += f'from "lib{i}.net" import B{i}\n'
+    (tmp_path / "net.net").write_text(f"{imports}net N() {{\n input x: [3]\n output x\n}}\n")
+    found = [d.code for d in compile_request(Request(path=tmp_path / "net.net")).errors]
+    assert found == ["limit/file-size"]
+    assert parsed == ["net.net"]
+
+
+def test_a_damaged_import_is_parsed_once_and_is_no_cycle(tmp_path):
+    (tmp_path / "lib.net").write_text("block A x {\n return x x\n}\nblock B x {\n return x\n}\n")
+    imports = 'from "lib.net" import A\nfrom "lib.net" import B\n'
+    (tmp_path / "net.net").write_text(
+        f"{imports}net N() {{\n input x: [3]\n output x -> A -> B\n}}\n"
+    )
+    found = [d.code for d in compile_request(Request(path=tmp_path / "net.net")).errors]
+    assert found == ["syntax/unexpected-token"]
 
 
 def test_long_names_are_compared_with_few():

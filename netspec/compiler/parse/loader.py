@@ -89,8 +89,10 @@ class Loader:
     """Loads a file and what it imports.
 
     `overrides` replaces the texts of some sources, by name: the compiler uses it to try its hints.
-    `text_size` counts the characters of all these files. `silenced` are the warnings that the
-    comments of all these files silence, and `allowed` the spans of the codes in those comments.
+    `text_size` counts the characters of all these files: those that a file imports are read before
+    one of them is parsed, so that what is too large together is refused soon. `silenced` are the
+    warnings that the comments of all these files silence, and `allowed` the spans of the codes in
+    those comments.
     """
 
     def __init__(
@@ -100,7 +102,9 @@ class Loader:
         self.shown_root = Path()
         self.sink = sink
         self.overrides = overrides or {}
+        self.sources: dict[Path, Source] = {}
         self.modules: dict[Path, Module] = {}
+        self.failed: set[Path] = set()  # the files whose errors were reported
         self.text_size = 0
         self.open: list[Path] = []
         self.silenced: list[Silenced] = []
@@ -119,26 +123,21 @@ class Loader:
         if key not in self.modules:
             self.shown_root = Path(shown_as).parent
             source = self._source(path, shown_as, None)
-            self._keep(key, source, path.parent, PurePosixPath(path.name))
-        return self.modules[key]
-
-    def _load_below(self, root: Path, place: PurePosixPath, shown_as: str) -> Module:
-        """Return the module of an imported file."""
-        key = root / place
-        if key not in self.modules:
-            # The path may have become a link: opening it fails if it leads out of the root.
-            source = self._source(key, shown_as, root)
-            self._keep(key, source, key.parent, place)
+            self._count(source)
+            self.sources[key] = source
+            self._keep(key, path.parent, PurePosixPath(path.name))
         return self.modules[key]
 
     def _source(self, path: Path, shown_as: str, root: Path | None) -> Source:
         override = self.overrides.get(shown_as)
         return read_source(path, shown_as, root) if override is None else Source(shown_as, override)
 
-    def _keep(self, key: Path, source: Source, folder: Path, place: PurePosixPath) -> None:
+    def _keep(self, key: Path, folder: Path, place: PurePosixPath) -> None:
         self.open.append(key)
-        self.modules[key] = self.module(source, folder, place)
-        self.open.pop()
+        try:
+            self.modules[key] = self.module(self.sources[key], folder, place)
+        finally:
+            self.open.pop()
 
     def module(
         self, source: Source, folder: Path | None, place: PurePosixPath | None = None
@@ -149,16 +148,20 @@ class Loader:
         if place is None:  # this is the text that was asked for, not an imported one
             self.shown_root = Path(source.name).parent
             place = PurePosixPath(Path(source.name).name)
-        self._count(source)
+            self._count(source)
         module = Module(source, place)
         places: dict[str, Span] = {}
         tree = parse(source)
         module.shape_comments = shape_comments(tree)
         self.silenced += silenced(tree)
         self.allowed += allowed_codes(tree)
+        imports = [d for d in tree.definitions if isinstance(d, syntax.Import)]
+        places_of = {id(d): self._place_read(d, folder, module) for d in imports}
         for definition in tree.definitions:
             if isinstance(definition, syntax.Import):
-                for name, block, home in self._imported(definition, folder, module):
+                for name, block, home in self._imported(
+                    definition, places_of[id(definition)], module
+                ):
                     if self._is_new(name, places):
                         module.blocks[name.id] = (block, home)
             elif not isinstance(definition, syntax.Version) and self._is_new(
@@ -210,9 +213,9 @@ class Loader:
         self._report(codes.NAME_CASE, message, name.span, hints=(hint,))
 
     def _imported(
-        self, statement: syntax.Import, folder: Path | None, module: Module
+        self, statement: syntax.Import, place: PurePosixPath | None, module: Module
     ) -> list[tuple[syntax.Name, syntax.Block, Module]]:
-        home = self._target(statement, folder, module)
+        home = self._loaded(place)
         if home is None:
             module.missing.update(name.id for name in statement.names)
             return []
@@ -257,9 +260,32 @@ class Loader:
             return None
         return PurePosixPath(resolved.relative_to(self.root).as_posix())
 
-    def _target(
+    def _loaded(self, place: PurePosixPath | None) -> Module | None:
+        """Return the module of a file that was read; None if it has errors, which are reported."""
+        if place is None or self.root is None:
+            return None
+        key = self.root / place
+        if key in self.failed:
+            return None
+        if key not in self.modules:
+            try:
+                self._keep(key, key.parent, place)
+            except NetspecError as error:
+                self.failed.add(key)
+                self._add(error)
+                return None
+        return self.modules[key]
+
+    def _place_read(
         self, statement: syntax.Import, folder: Path | None, module: Module
-    ) -> Module | None:
+    ) -> PurePosixPath | None:
+        """Return the path in the tree of the file that an import names, which is then read.
+
+        It is None if the import was reported as an error.
+
+        Raises:
+            NetspecError: if the files are too large together.
+        """
         place = self._place(statement, folder)
         if place is None or self.root is None:
             return None
@@ -267,7 +293,7 @@ class Loader:
         if resolved in self.open:
             self._report(codes.IMPORT_CYCLE, f"{statement.path} imports this file in turn", span)
             return None
-        if len(self.modules) + len(self.open) >= MAX_FILES:
+        if resolved not in self.sources and len(self.sources) >= MAX_FILES:
             self._report(codes.LIMIT_FILES, f"more than {MAX_FILES} files", span)
             return None
         if len(self.open) >= MAX_IMPORTS_DEEP:
@@ -290,12 +316,24 @@ class Loader:
                 return None
             module.linked.append(Edit(span, f'"{direct}"'))
             shown = self.shown_root / place
-        try:
-            return self._load_below(self.root, place, shown.as_posix())
-        except NetspecError as error:
-            for diagnostic in error.diagnostics:
-                self.sink.add(diagnostic)
-            return None
+        return place if self._read(resolved, shown.as_posix()) else None
+
+    def _read(self, key: Path, shown_as: str) -> bool:
+        """Read an imported file, unless it was read. Returns whether there was no error.
+
+        Raises:
+            NetspecError: if the files are too large together.
+        """
+        if key not in self.sources:
+            try:
+                # The path may have become a link: opening it fails if it leads out of the root.
+                source = self._source(key, shown_as, self.root)
+            except NetspecError as error:
+                self._add(error)
+                return False
+            self._count(source)
+            self.sources[key] = source
+        return True
 
     def _files_in(self, folder: Path) -> list[str]:
         """Return the `.net` files of a folder, which an import could have meant; none if it cannot
@@ -305,6 +343,10 @@ class Loader:
             return [path.name for path in islice(folder.iterdir(), 1000) if path.suffix == ".net"]
         except OSError:
             return []
+
+    def _add(self, error: NetspecError) -> None:
+        for diagnostic in error.diagnostics:
+            self.sink.add(diagnostic)
 
     def _report(
         self,
