@@ -4,6 +4,7 @@ does.
 
 from __future__ import annotations
 
+import hypothesis
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -129,6 +130,7 @@ def test_one_class_a_block():
 
 @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.integers(0, 10**6))
+@hypothesis.example(905480)  # two decisions of one block have a layer of the same name
 def test_random_nets(seed):
     net = netspec.loads(random_net(seed))
     check_imports(source_of(net))

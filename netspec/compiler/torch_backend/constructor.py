@@ -5,7 +5,8 @@ file.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +49,7 @@ class Constructor:
         self.tests: dict[Choice, list[str]] = {}
         self.made: set[str] = set()
         self.lines: list[str] = []
+        self.makers = Counter(_made_paths(units))
         self._units(units, 2)
 
     def _units(self, units: Sequence[Unit], depth: int) -> None:
@@ -155,8 +157,13 @@ class Constructor:
         if len(choice.cases) == 2 and holding.count(True) == 1:
             at = holding.index(True)
             first = next(u for u in choice.cases[at][1] if _holds(u))
-            # The test uses one of the case's modules, whose attribute is None in the other case.
-            if not isinstance(first, Choice) and is_attribute(first.path):
+            # The test uses one of the case's modules, whose attribute is None in the other case:
+            # unless a case of another decision has a module of that name.
+            if (
+                not isinstance(first, Choice)
+                and is_attribute(first.path)
+                and self.makers[first.path] == 1
+            ):
                 path = first.path
                 met = condition if at == 0 else condition.negated()
                 self.lines += statement(f"if {met.text}:", depth)
@@ -199,6 +206,16 @@ class Constructor:
 def _holds(unit: Unit) -> bool:
     """Whether the constructor writes anything for a unit, which it always does for a decision."""
     return isinstance(unit, Choice) or (not unit.reused and has_module(unit))
+
+
+def _made_paths(units: Sequence[Unit]) -> Iterator[str]:
+    """Yield the path of each module that the constructor makes, in whatever case."""
+    for unit in units:
+        if isinstance(unit, Choice):
+            for _, inner in unit.cases:
+                yield from _made_paths(inner)
+        elif _holds(unit):
+            yield unit.path
 
 
 def _case_number(choice: Choice) -> str:

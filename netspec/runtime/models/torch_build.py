@@ -78,10 +78,13 @@ def _classes_of(source: str, name: str) -> dict[str, Any]:
     linecache.cache[filename] = (len(source), None, source.splitlines(True), filename)
     namespace: dict[str, Any] = {"__name__": f"netspec_generated_{name}"}
     exec(compile(source, filename, "exec"), namespace)
+    # Dynamo imports the module of a function that it inlines where its globals have a name. This
+    # one is kept out of sys.modules, which would keep it for ever.
+    module = namespace.pop("__name__")
     defined = {
         key: each
         for key, each in namespace.items()
-        if isinstance(each, type) and each.__module__ == namespace["__name__"]
+        if isinstance(each, type) and each.__module__ == module
     }
     for each in defined.values():
         setattr(each, "__reduce_ex__", _reduction(each, source, name))  # noqa: B010
