@@ -26,7 +26,11 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     Raises:
         OSError: if there is none, it is not a regular file, or the system refuses.
     """
-    return _opened(os.open(path, os.O_RDONLY | _NO_WAIT | _NO_TEXT | _CLOSED_LATER))
+    try:
+        handle = os.open(path, os.O_RDONLY | _NO_WAIT | _NO_TEXT | _CLOSED_LATER)
+    except ValueError as error:  # the path has a NUL in it
+        raise OSError(errno.EINVAL, str(error)) from None
+    return _opened(handle)
 
 
 def read_regular(path: str | os.PathLike[str], most: int | None = None) -> bytes:

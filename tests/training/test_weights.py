@@ -144,6 +144,11 @@ BAD = {
 }
 
 
+def test_a_path_that_no_file_can_have():
+    with fails("weights/bad-file", "null byte"):
+        load_weights("x\0y")
+
+
 @pytest.mark.parametrize("name", BAD)
 def test_bad_files_are_named_and_refused(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)

@@ -175,6 +175,11 @@ def by_name(graph: Graph, outputs: Any) -> dict[str, torch.Tensor]:
 
 def trace_module(graph: Graph, module: nn.Module, case: Trial, dtype: str) -> Trace:
     """Run a module and return its trace: of the nodes, those that can be identified among its calls."""
+    with torch.enable_grad():  # the caller may have `no_grad` on, or an interrupt left it on
+        return _trace_module(graph, module, case, dtype)
+
+
+def _trace_module(graph: Graph, module: nn.Module, case: Trial, dtype: str) -> Trace:
     load(module, case, dtype)
     module.zero_grad()
     inputs = {name: x.requires_grad_() for name, x in tensors(case.inputs, dtype).items()}

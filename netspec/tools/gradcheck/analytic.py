@@ -86,7 +86,7 @@ def torch_gradients(graph: Graph, module: nn.Module, case: Trial) -> Analytic:
     load(module, case, "float64")
     module.zero_grad()
     inputs = {name: x.requires_grad_() for name, x in tensors(case.inputs, "float64").items()}
-    with one_thread():
+    with one_thread(), torch.enable_grad():
         with SharedMasks(tensors(case.masks, "float64").values()):
             outputs = by_name(graph, module(*inputs.values()))
         values = {name: y.detach().numpy() for name, y in outputs.items()}

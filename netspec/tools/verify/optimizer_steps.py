@@ -155,11 +155,11 @@ class Stepper:
         """Run forward and backward on both sides; running statistics are updated."""
         step(self.program, self.case, self.model.parameters, self.model.gradients)
         self.theirs.zero_grad()
-        with SharedMasks(self.masks.values()):
+        with torch.enable_grad(), SharedMasks(self.masks.values()):
             outputs = by_name(self.graph, self.module(*self.inputs.values()))
-        loss = self.case.objective.in_torch(outputs)
-        if loss.requires_grad:
-            loss.backward()
+            loss = self.case.objective.in_torch(outputs)
+            if loss.requires_grad:
+                loss.backward()
         for p in self.module.parameters():
             if p.grad is None:  # no gradient flows back to it
                 p.grad = torch.zeros_like(p)

@@ -65,6 +65,7 @@ def _runner(
     labels = torch.from_numpy(case.labels())
     optimizer = torch.optim.SGD(module.parameters(), lr=LEARNING_RATE)
 
+    @torch.enable_grad()
     def step() -> Any:
         optimizer.zero_grad()
         loss = functional.cross_entropy(chosen(called(*batch)), labels)
