@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,13 @@ HOSTILE = {
     "powers of negatives": net("y = 2" + " ** -1" * 300, "x = x -> conv(3, 1)"),
     "a layer that is itself": net("layer a = a", "x = x -> a"),
     "layers that are each other": net("layer a = b", "layer b = a", "x = x -> a"),
+    "layers declared": net(*(f"layer c{i} = conv(3, 1)\nx = x -> c{i}" for i in range(2000))),
+    "layers to declare": net(*(f"c{i} = conv(6, 5)" for i in range(95)), "y = x -> relu\n" * 2500),
+    "names never read": net(*(f"n{i} = x -> relu" for i in range(3600))),
+    "halves never read": net("a, b = x -> split(2)\n" * 2000).replace("[3,", "[64,"),
+    "an undefined name": net(*(f"x{i} = x" for i in range(4500)), "for i in range(990) { a = zz }"),
+    "floors of floors": net("x = x -> avg_pool(3, stride = 2) -> upsample(3)\n" * 1300).replace(
+        "[3, 8, 8]", "[3, H, W]"),
     "bytes": "\x00\x01\x02\x1b\u202e" * 2000,
     "empty": "",
     "blank": " \n\t\n" * 10_000,
@@ -242,6 +250,14 @@ def test_imports_are_weighed_before_one_is_parsed(tmp_path, monkeypatch):
     found = [d.code for d in compile_request(Request(path=tmp_path / "net.net")).errors]
     assert found == ["limit/file-size"]
     assert parsed == ["net.net"]
+
+
+def test_imports_of_many_missing_files_are_refused(tmp_path):
+    imports = "".join(f'from "lib{i}.net" import B\n' for i in range(300))
+    (tmp_path / "net.net").write_text(imports + net())
+    found = Counter(d.code for d in compile_request(Request(path=tmp_path / "net.net")).errors)
+    assert 0 < found["import/missing"] < loader.MAX_FILES
+    assert found["limit/files"]
 
 
 def test_a_damaged_import_is_parsed_once_and_is_no_cycle(tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -127,3 +129,10 @@ def test_mistakes_that_hold_for_every_size(body, code):
     with pytest.raises(netspec.NetspecError) as error:
         netspec.loads(f"net Bad() {{ input image: [3, H, W]\n output {body} }}")
     assert [d.code for d in error.value.diagnostics] == [code]
+
+
+def test_a_pickled_size_takes_no_hash_along() -> None:
+    """Hashes of strings differ from process to process."""
+    size = Size.named("H") // 2 + 1
+    assert hash(size) == hash(pickle.loads(pickle.dumps(size)))
+    assert size.__reduce__() == (Size, (size.terms,))

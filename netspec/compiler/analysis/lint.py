@@ -25,12 +25,12 @@ def lint(graph: Graph, assembly: Assembly) -> None:
         assembly.sink.add(Diagnostic(codes.GRAPH_UNUSED, message, span))
     live = live_values(graph)
     alive = {node.origin.span for node in graph.nodes if node.name in live}
-    lines = {(span.source, span.line) for span in unread}
+    lines = {(id(span.source), span.line) for span in unread}
     for node in graph.nodes:
         span = node.origin.span
         if node.name in live or span in alive or graph.consumers.get(node.name):
             continue
-        if any(source is span.source and line == span.line for source, line in lines):
+        if (id(span.source), span.line) in lines:
             continue
         message = f"nothing reads what this `{node.op.name}` computes"
         assembly.sink.add(Diagnostic(codes.GRAPH_UNREAD, message, span, trace=node.origin.trace))

@@ -364,7 +364,7 @@ def _order(op: type[Op], bound: Bound, named: Set[str]) -> Sequence[str | None]:
 
 def _declared(statements: Sequence[syntax.Statement], span: Span) -> Iterator[Hint]:
     """Yield a hint for `conv1 = conv(6, 5)`: a layer that gets its values later must be declared."""
-    for part in syntax.parts(statements):
+    for part in syntax.nested(statements):
         if not isinstance(part, syntax.Assign) or not isinstance(part.value, syntax.Call):
             continue
         if part.value.span == span:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from netspec import codes
 from netspec.compiler.elaborate.evaluator import Evaluator
@@ -71,7 +71,7 @@ class LayerNames:
         return ".".join(segments)
 
     def are_usable(
-        self, segments: Sequence[str], span: Span, what: str, places: Sequence[Span]
+        self, segments: Sequence[str], span: Span, what: str, places: Iterable[Span]
     ) -> bool:
         """Whether a layer can have a name of these parts.
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from netspec import codes
-from netspec.compiler.elaborate.net_builder import Assembly
+from netspec.compiler.elaborate.net_builder import Assembly, Undefined
 from netspec.compiler.elaborate.scope import Scope
 from netspec.compiler.elaborate.values import UNKNOWN, SharedLayer, Value
 from netspec.compiler.ir import constants, initializers
@@ -89,6 +89,18 @@ class Names:
             message = f"nothing is called `{name.id}` here"
             self.reporter.report(codes.NAME_UNDEFINED, message, name.span, hints=(comment,))
             return UNKNOWN
+        found = self.assembly.undefined.get(name.span)
+        if found is not None:
+            self._report(name, found)
+            return self._guessed(name, found)
+        found = self.assembly.undefined[name.span] = self._undefined(name)
+        self._report(name, found)
+        if found.meant is not None and (binding := self.scope.get(found.meant)) is not None:
+            self.doubt(binding.span, name.id)
+        return self._guessed(name, found)
+
+    def _undefined(self, name: syntax.Name) -> Undefined:
+        """Return the error for an undefined name."""
         is_layer = name.id in self.callables()
         meant = suggest(name.id, [*self.scope.names(), *initializers.RULES])
         hints: tuple[Hint, ...] = ()
@@ -105,13 +117,35 @@ class Names:
             for target in assigned(self.statements)
             if target.id == name.id
         )
-        self.reporter.report(codes.NAME_UNDEFINED, message, name.span, secondary=later, hints=hints)
-        binding = self.scope.get(meant) if meant is not None else None
+        return Undefined(message, later, hints, meant)
+
+    def _report(self, name: syntax.Name, error: Undefined) -> None:
+        self.reporter.report(
+            codes.NAME_UNDEFINED,
+            error.message,
+            name.span,
+            secondary=error.later,
+            hints=error.hints,
+        )
+
+    def _guessed(self, name: syntax.Name, error: Undefined) -> Value:
+        """Return the value of the name that was probably meant, or UNKNOWN."""
+        binding = self.scope.get(error.meant) if error.meant is not None else None
         if binding is None:
             return UNKNOWN
-        self.doubt(binding.span, name.id)
         self.guess(name.span)
         return binding.value
+
+    def places(self, name: str) -> Iterator[Span]:
+        """Yield where the body writes a name, what it stands for there aside."""
+        statements = self.statements
+        index = self.assembly.places_of_names.get(id(statements))
+        if index is None:
+            index = self.assembly.places_of_names[id(statements)] = {}
+            for part in syntax.parts(statements):
+                if isinstance(part, syntax.Name):
+                    index.setdefault(part.id, []).append(part.span)
+        yield from index.get(name, ())
 
     def skip(self, tree: object) -> None:
         """Skip a part of the file, which is not executed. The names in it still count as used."""
@@ -140,20 +174,11 @@ class Names:
             self.reporter.report(codes.GRAPH_UNUSED, message, defined)
 
 
-def assigned(statements: object) -> Iterator[syntax.Name]:
+def assigned(statements: Sequence[syntax.Statement]) -> Iterator[syntax.Name]:
     """Yield the names that statements assign to, including those in branches and loops."""
-    stack: list[object] = [statements]
-    while stack:
-        item = stack.pop()
-        if isinstance(item, syntax.Assign):
-            yield from item.targets
-        elif isinstance(item, syntax.If):
-            stack.extend(body for _, body in item.branches)
-            stack.append(item.otherwise)
-        elif isinstance(item, syntax.For):
-            stack.append(item.body)
-        elif isinstance(item, tuple):
-            stack.extend(reversed(item))
+    for statement in syntax.nested(statements):
+        if isinstance(statement, syntax.Assign):
+            yield from statement.targets
 
 
 def _comment(span: Span) -> Hint | None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from netspec.compiler.elaborate.scope import Reads
 from netspec.compiler.ir.constants import Constant
 from netspec.compiler.ir.graph import Node, Parameter, Shape
 from netspec.compiler.ir.receptive_field import Field, extend, field_of_input
-from netspec.compiler.syntax.tree import Label, ListExpr
-from netspec.diagnostics import DiagnosticSink, Span
+from netspec.compiler.syntax import tree as syntax
+from netspec.diagnostics import DiagnosticSink, Hint, Label, Span
 
 # One unit of work is one expression, statement or layer: about 20 microseconds.
 MAX_WORK = 100_000
@@ -28,6 +29,15 @@ class StopBuildingError(Exception):
     """A limit was reached and has been reported, so building stops."""
 
 
+class Undefined(NamedTuple):
+    """The error for an undefined name, and the name that was probably meant."""
+
+    message: str
+    later: tuple[Label, ...]
+    hints: tuple[Hint, ...]
+    meant: str | None
+
+
 @dataclass(eq=False, repr=False)
 class Assembly:
     """The state that all bodies of one net share."""
@@ -36,7 +46,7 @@ class Assembly:
     sizes: Mapping[str, Constant] = field(default_factory=dict)  # given for open sizes
     inputs: dict[str, Shape] = field(default_factory=dict)
     # The shapes of inputs as written, for those that are list expressions.
-    input_shapes: dict[str, tuple[ListExpr, Shape]] = field(default_factory=dict)
+    input_shapes: dict[str, tuple[syntax.ListExpr, Shape]] = field(default_factory=dict)
     nodes: list[Node] = field(default_factory=list)
     shapes: dict[str, Shape] = field(default_factory=dict)
     fields: dict[str, Field] = field(default_factory=dict)
@@ -54,6 +64,10 @@ class Assembly:
     # The spans of undefined names and calls that were replaced by a guess. Each gives one error,
     # and what follows from the guess gives none.
     guessed: set[Span] = field(default_factory=set)
+    # The errors for undefined names, by their places, which a loop meets again and again.
+    undefined: dict[Span, Undefined] = field(default_factory=dict)
+    # Where a body writes each name, by the id of its statements.
+    places_of_names: dict[int, dict[str, list[Span]]] = field(default_factory=dict)
     # The names in parts that were not executed, such as a branch not taken, by the id of the tree.
     names_skipped: dict[int, frozenset[str]] = field(default_factory=dict)
     # Shape comments are checked only for a net as it is written, with its default arguments. Values
@@ -67,7 +81,7 @@ class Assembly:
     # them.
     taken: dict[str, Span] = field(default_factory=dict)
     above: dict[str, Span] = field(default_factory=dict)
-    labels: dict[Label, None] = field(default_factory=dict)  # as written, in order
+    labels: dict[syntax.Label, None] = field(default_factory=dict)  # as written, in order
 
     def take(self, path: str, prefix: str, span: Span) -> tuple[str, Span] | None:
         """Claim a label path. Return the path that it collides with and its span, or None.

@@ -206,7 +206,7 @@ class Statements:
         case = self.evaluator.choose(conditions)
         self.follower.decided(conditions, case, s.span)
         if case is None:
-            for name in assigned(s):
+            for name in assigned((s,)):
                 self.names.scope.bind(name.id, UNKNOWN, name.span)
             return
         self.names.skip(s)
@@ -214,11 +214,7 @@ class Statements:
         self.follower.done()
 
     def _layer(self, s: syntax.Layer) -> None:
-        written = [
-            p.span
-            for p in syntax.parts(self.names.statements)
-            if isinstance(p, syntax.Name) and p.id == s.name.id
-        ]
+        written = self.names.places(s.name.id)
         self.layer_names.are_usable([s.name.id], s.name.span, "the name of a layer", written)
         path = self.layer_names.path(s.name.id)
         self.layer_names.take(path, s.name.span, s.name.id)

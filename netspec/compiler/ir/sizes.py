@@ -44,10 +44,16 @@ class Size:
     `terms` maps products of atoms to their coefficients, none of them zero.
     """
 
-    __slots__ = ("terms",)
+    __slots__ = ("_hash", "_text", "terms")
 
     def __init__(self, terms: Mapping[Monomial, int]) -> None:
         self.terms = {m: c for m, c in sorted(terms.items(), key=_order) if c}
+        # Floors of floors are asked for both again and again.
+        self._hash: int | None = None
+        self._text: str | None = None
+
+    def __reduce__(self) -> tuple[type[Size], tuple[Mapping[Monomial, int]]]:
+        return Size, (self.terms,)  # a hash holds in one process alone
 
     @classmethod
     def named(cls, name: str) -> Size:
@@ -113,7 +119,9 @@ class Size:
         return isinstance(other, Size) and self.terms == other.terms
 
     def __hash__(self) -> int:
-        return hash(tuple(self.terms.items()))
+        if self._hash is None:
+            self._hash = hash(tuple(self.terms.items()))
+        return self._hash
 
     def __lt__(self, other: Dim) -> bool:
         return _bounds(self - other)[1] < 0
@@ -164,6 +172,11 @@ class Size:
         return total
 
     def __str__(self) -> str:
+        if self._text is None:
+            self._text = self._written()
+        return self._text
+
+    def _written(self) -> str:
         text = ""
         for monomial, coefficient in self.terms.items():
             sign = ("-" if coefficient < 0 else "+") if text else ("-" if coefficient < 0 else "")

@@ -105,6 +105,8 @@ class Loader:
         self.sources: dict[Path, Source] = {}
         self.modules: dict[Path, Module] = {}
         self.failed: set[Path] = set()  # the files whose errors were reported
+        self.named: set[Path] = set()  # the files that imports name, whether or not they exist
+        self._listed: dict[Path, list[str]] = {}
         self.text_size = 0
         self.open: list[Path] = []
         self.silenced: list[Silenced] = []
@@ -293,7 +295,8 @@ class Loader:
         if resolved in self.open:
             self._report(codes.IMPORT_CYCLE, f"{statement.path} imports this file in turn", span)
             return None
-        if resolved not in self.sources and len(self.sources) >= MAX_FILES:
+        self.named.add(resolved)
+        if len(self.named) >= MAX_FILES and resolved not in self.sources:
             self._report(codes.LIMIT_FILES, f"more than {MAX_FILES} files", span)
             return None
         if len(self.open) >= MAX_IMPORTS_DEEP:
@@ -339,10 +342,13 @@ class Loader:
         """Return the `.net` files of a folder, which an import could have meant; none if it cannot
         be listed.
         """
-        try:
-            return [path.name for path in islice(folder.iterdir(), 1000) if path.suffix == ".net"]
-        except OSError:
-            return []
+        if folder not in self._listed:
+            try:
+                paths = list(islice(folder.iterdir(), 1000))
+            except OSError:
+                paths = []
+            self._listed[folder] = [path.name for path in paths if path.suffix == ".net"]
+        return self._listed[folder]
 
     def _add(self, error: NetspecError) -> None:
         for diagnostic in error.diagnostics:

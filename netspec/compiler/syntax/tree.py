@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from netspec.diagnostics import Source, Span
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -354,6 +354,20 @@ class File:
 
     source: Source
     definitions: tuple[Import | Net | Block | Version, ...]
+
+
+def nested(statements: Sequence[Statement]) -> Iterator[Statement]:
+    """Yield the statements of a body, and those in its loops and conditions, in preorder."""
+    stack = list(reversed(statements))
+    while stack:
+        statement = stack.pop()
+        yield statement
+        if isinstance(statement, For):
+            stack.extend(reversed(statement.body))
+        elif isinstance(statement, If):
+            stack.extend(reversed(statement.otherwise))
+            for _, body in reversed(statement.branches):
+                stack.extend(reversed(body))
 
 
 # The fields whose names refer to something that is neither a value nor a constant.
