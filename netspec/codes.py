@@ -113,7 +113,9 @@ INIT_SHAPE = Code.error(
 INPUT_CHANNELS_LAST = Code.warning(
     "input/channels-last", "the shape of an input looks like height, width, channels"
 )
-INPUT_SHAPE = Code.error("input/shape", "the shape of an input is not a list of sizes")
+INPUT_SHAPE = Code.error(
+    "input/shape", "the shape of an input or a parameter is not a list of sizes"
+)
 
 LABEL_INVALID = Code.error("label/invalid", "a label that cannot be part of a parameter's name")
 LABEL_MISSPELT = Code.warning("label/misspelt", "a word of a label that looks like a typing error")
@@ -209,6 +211,7 @@ SETTING_TWICE = Code.error("setting/twice", "the same argument is set twice")
 SETTING_VALUE = Code.error("setting/value", "a setting whose value is not a single constant")
 
 SHAPE_AXIS = Code.error("shape/axis", "the value has no axis with this number")
+SHAPE_BATCH = Code.error("shape/batch", "a parameter whose shape depends on the batch")
 SHAPE_COMMENT = Code.warning("shape/comment", "a shape comment that is false")
 SHAPE_COMMENT_VALUE = Code.warning(
     "shape/comment-value", "a shape comment with a size that cannot be computed"

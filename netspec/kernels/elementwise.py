@@ -39,12 +39,13 @@ def along(out: Array, vector: Array, axes: int = 2) -> Array:
 
     Args:
         out: any array; it is not read.
-        vector: (C,) belongs to the last axis, (C, 1) to the last but one, and so on.
+        vector: (C,) belongs to the last axis, (C, 1) to the last but one, and so on; one of more
+            sizes than one, such as (H, W, C), to as many last axes.
         axes: how many of the last axes make up a row.
     """
     shape, rank = out.shape[1:], vector.ndim
     if rank > 1:
-        vector = np.repeat(vector, prod(shape[1 - rank :]))
+        vector = np.repeat(vector, prod(shape[-rank:]) // vector.size)
     repeats = prod(shape[-axes:-rank])
     return vector if repeats == 1 else np.tile(vector, repeats)
 

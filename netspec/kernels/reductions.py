@@ -171,6 +171,11 @@ def sum_repeated(dy: Array, out: Array) -> None:
     by_images(lambda images: sum_over(dy[images], axes, out[images]), dy)
 
 
+def over_batch(dy: Array, out: Array) -> None:
+    """`out` is the sum of dy (N, ...) over the batch, in whatever shape it has."""
+    np.add.reduce(dy.reshape(len(dy), *out.shape), axis=0, out=out)
+
+
 def sum_over(x: Array, axes: tuple[int, ...], out: Array) -> None:
     """Sum x over some axes, which get length 1, into `out`.
 

@@ -62,6 +62,11 @@ class _Writer:
             self.count += 1
             text += f"{indent}layer shared{self.count} = {self.shareable()}\n"
             values = [*values, f"shared{self.count}"]
+        elif nested == 0 and rng.random() < 0.3:
+            self.count += 1
+            kind, rule = rng.choice(["parameter", "buffer"]), rng.choice(["zeros", "normal(p)"])
+            text += f"{indent}{kind} own{self.count}: {SHAPE} = {rule}\n"
+            values = [*values, f"own{self.count}"]
         tensors = [v for v in values if not v.startswith("shared")]
         shared = [v for v in values if v.startswith("shared")]
         for _ in range(rng.randint(1, 4 - nested)):

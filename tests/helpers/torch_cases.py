@@ -1,6 +1,32 @@
 """Nets that exercise what bodies can do, by what they exercise."""
 
 CASES = {
+    "parameters and buffers": """
+        block Scaled(c, start = 0.5) x {
+            parameter layer_scale: [c, 1, 1] = constant(start)
+            if c > 4 {
+                parameter only: [x.height, x.width] = normal(1)
+                x = x + reshape(only, [1, x.height, x.width])
+            }
+            return x * layer_scale
+        }
+        net N(width = 4) {
+            input image: [width, 5, 3]
+            layer twice = Scaled(width)
+            parameter class_token: [1, 1, width] = zeros
+            parameter positions: [1, 16, width] = normal(0.02)
+            parameter everywhere: [width, 5, 3] = normal(1)
+            parameter one: [1] = ones
+            buffer kept: [2, 2] = [[1, 2], [3, 4.5]]
+            buffer picture: [width, 5, 3] = uniform(0, 1)
+            x = image + everywhere -> twice -> twice -> relu
+            x = x * picture -> stage.0: conv(8, 1) -> stage.1: Scaled(8)
+            x = x -> conv(width, 1) -> reshape([width, 15]) -> permute([2, 1])
+            x = (class_token, x) -> concat
+            x = x + positions -> mean(1)
+            output x * reshape(kept, [4]) + expand(one, [width])
+            output tokens = class_token -> linear(2)
+        }""",
     "nested blocks": """
         block Inner(c, k = 3) x { return x -> conv(c, k, pad = same) -> relu }
         block Outer(c) x {

@@ -48,6 +48,11 @@ NETS = {
         "net Viewed {\n input x: [6]\n output x -> linear(12) -> reshape([3, 4])"
         " -> prelu(per_channel = true) -> mish -> scale -> flatten -> linear(5)\n}"
     ),
+    "declared": netspec.loads(
+        "net Declared {\n input x: [4, 3, 2]\n parameter w: [4, 3, 2] = normal(1)\n"
+        " parameter b: [1, 5] = ones\n buffer s: [5] = [1, 2, 3, 4, 5]\n"
+        " output flatten(x * w) -> linear(5) -> add(b) -> mul(s)\n}"
+    ),
     "dropout": netspec.loads(
         "net Dropped {\n input image: [2, 6, 6]\n output image -> conv(4, 3, bias = false)"
         " -> batch_norm -> silu -> dropout(0.3) -> flatten -> linear(6) -> batch_norm -> relu"

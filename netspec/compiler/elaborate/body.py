@@ -10,6 +10,7 @@ from netspec.compiler.elaborate.arguments import Arguments
 from netspec.compiler.elaborate.asserts import Asserts
 from netspec.compiler.elaborate.blocks import Blocks
 from netspec.compiler.elaborate.calls import Calls
+from netspec.compiler.elaborate.declarations import Declarations
 from netspec.compiler.elaborate.evaluator import Evaluator
 from netspec.compiler.elaborate.expressions import Expressions
 from netspec.compiler.elaborate.follower import NOBODY, Follower
@@ -83,9 +84,13 @@ class Body:
         evaluator.evaluate = follower.follow(names, expressions.evaluate)
         inputs = Inputs(assembly, names, reporter, evaluator, comments.check)
         asserts = Asserts(assembly, names, reporter, evaluator)
+        self.declarations = declarations = Declarations(
+            assembly, names, reporter, evaluator, layer_names, arguments, layers, comments.check,
+            is_block=is_block,
+        )  # fmt: skip
         self.statements = Statements(
-            assembly, names, reporter, evaluator, layer_names, arguments, inputs, asserts, rules,
-            follower, is_block=is_block,
+            assembly, names, reporter, evaluator, layer_names, arguments, inputs, asserts,
+            declarations, rules, follower, is_block=is_block,
         )  # fmt: skip
 
     def bind_parameters(
@@ -139,6 +144,8 @@ class Body:
         for name, value in zip(block.inputs, inputs, strict=True):
             value = self.follower.input(name.id, value)
             self.scope.bind(name.id, value, name.span, must_read=True)
+            if name is block.inputs[0]:
+                self.declarations.batch_of = value
         try:
             self.run(block.body)
         except ReturnedError as end:

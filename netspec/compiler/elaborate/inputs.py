@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from netspec import codes
 from netspec.compiler.elaborate.evaluator import Evaluator
@@ -11,8 +11,8 @@ from netspec.compiler.elaborate.fix_its import apply_edits
 from netspec.compiler.elaborate.names import Names
 from netspec.compiler.elaborate.net_builder import Assembly
 from netspec.compiler.elaborate.reporter import Reporter
+from netspec.compiler.elaborate.shape_lists import shape_of
 from netspec.compiler.elaborate.values import UNKNOWN, Tensor, Unknown
-from netspec.compiler.ir.attributes import Int, WrongValueError, show
 from netspec.compiler.ir.constants import Constant
 from netspec.compiler.ir.graph import Shape
 from netspec.compiler.ir.sizes import Size
@@ -101,23 +101,7 @@ class Inputs:
     def _shape(self, value: Constant, expr: syntax.Expr) -> Shape | None:
         """Return the shape that an input was given, or None after reporting an error."""
         hints = (Hint("the shape of one image, without the batch: [3, 32, 32]"),)
-        if not isinstance(value, tuple) or not 1 <= len(value) <= 4:
-            message = f"the shape of an input must be a list of 1 to 4 sizes, not {show(value)}"
-            self.reporter.report(codes.INPUT_SHAPE, message, expr.span, hints=hints)
-            return None
-        shape = []
-        for i, size in enumerate(value):
-            if isinstance(size, Size):
-                shape.append(cast(int, size))  # a Size has the arithmetic of an int
-                continue
-            try:
-                shape.append(Int(1, 1 << 24).convert(size))
-            except WrongValueError as error:
-                span = expr.items[i].span if isinstance(expr, syntax.ListExpr) else expr.span
-                self.reporter.report(
-                    codes.INPUT_SHAPE, f"a size must be {error}", span, hints=hints
-                )
-        return tuple(shape) if len(shape) == len(value) else None
+        return shape_of(value, expr, self.reporter, what="an input", longest=4, hints=hints)
 
 
 def open_sizes(s: syntax.Input) -> Iterator[syntax.Name]:

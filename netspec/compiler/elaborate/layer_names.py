@@ -111,7 +111,7 @@ class LayerNames:
             edits = (Edit(span, f"{label}{{{turn}}}"),)
             hints = (Hint(f"number it with the loop variable: `{label}{{{turn}}}`", edits),)
         secondary = () if earlier == span else (Label(earlier, "already here"),)
-        message = f"`{path}` is already the name of a layer"
+        message = f"`{path}` is already the name of {self.assembly.kind(path)}"
         if owner != path:
             message = f"`{owner}` is a layer, and `{path}` would lie inside it"
         elif path in self.assembly.above:

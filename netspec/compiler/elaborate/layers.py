@@ -66,7 +66,7 @@ class Layers:
             return UNKNOWN
         names = {}
         for spec in specs:
-            full = f"{path}.{spec.name}"
+            full = f"{path}.{spec.name}" if spec.name else path
             names[spec.name] = full
             self._add_parameter(op, full, spec, bound, span, shared=bool(suffix))
         origin = Origin(span, call, bound.spans, self.reporter.trace())
@@ -106,16 +106,13 @@ class Layers:
                 continue
             names = sorted(names_in(spec.shape))
             one = names[0]
+            help = f"make the size fixed first, by `global_avg_pool` say, or give {one} a number"
             self.reporter.report(
                 codes.SHAPE_OPEN_PARAMETER,
-                f"the `{spec.name}` of this `{op.name}` would depend on {' and '.join(names)}",
+                f"{_named(op, spec)} would depend on {' and '.join(names)}",
                 span,
                 label=f"[{', '.join(map(str, spec.shape))}]",
-                hints=(
-                    Hint(
-                        f"make the size fixed first, by `global_avg_pool` say, or give {one} a number"
-                    ),
-                ),
+                hints=(Hint(help if spec.name else f"give {one} a number"),),
             )
             return False
         return True
@@ -148,7 +145,7 @@ class Layers:
         if isinstance(rule, Values) and rule.shape != spec.shape:
             self.reporter.report(
                 codes.INIT_SHAPE,
-                f"`{spec.name}` of {op.name} has the shape {list(spec.shape)},"
+                f"{_named(op, spec)} has the shape {list(spec.shape)},"
                 f" and this list {list(rule.shape)}",
                 where,
             )
@@ -224,6 +221,11 @@ def _open_sizes(shapes: Sequence[Shape], repeats: bool) -> list[str]:
         if not isinstance(size, int) and isinstance(number, int) and not (repeats and number == 1):
             notes.append(f"{size} would have to be {number}, and is left open")
     return list(dict.fromkeys(notes))
+
+
+def _named(op: Op, spec: ParameterSpec) -> str:
+    """Return what a parameter is called in messages."""
+    return f"the `{spec.name}` of this `{op.name}`" if spec.name else f"this `{op.name}`"
 
 
 def _elements(shape: Shape) -> int:

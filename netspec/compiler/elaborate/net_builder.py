@@ -105,6 +105,12 @@ class Assembly:
             self.above.setdefault(ancestor, span)
         return None
 
+    def kind(self, path: str) -> str:
+        """Return what a path that is taken names, in words."""
+        if path in self.inputs:
+            return "an input"
+        return "a parameter or a buffer" if path in self.parameters else "a layer"
+
     def is_free(self, path: str) -> bool:
         """Whether nothing has this path or lies below it."""
         return path not in self.taken and path not in self.above

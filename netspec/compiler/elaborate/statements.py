@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 from netspec import codes
 from netspec.compiler.elaborate.arguments import Arguments
 from netspec.compiler.elaborate.asserts import Asserts
+from netspec.compiler.elaborate.declarations import Declarations
 from netspec.compiler.elaborate.evaluator import Evaluator
 from netspec.compiler.elaborate.follower import Follower
 from netspec.compiler.elaborate.inputs import Inputs
@@ -58,6 +59,7 @@ class Statements:
         arguments: Arguments,
         inputs: Inputs,
         asserts: Asserts,
+        declarations: Declarations,
         rules: dict[str, Initializer],
         follower: Follower,
         *,
@@ -71,6 +73,7 @@ class Statements:
         self.arguments = arguments
         self.inputs = inputs
         self.asserts = asserts
+        self.declarations = declarations
         self.rules = rules
         self.follower = follower
         self.is_block = is_block
@@ -220,6 +223,12 @@ class Statements:
         self.layer_names.take(path, s.name.span, s.name.id)
         self.names.scope.bind(s.name.id, SharedLayer(path, s.call), s.name.span, must_read=True)
 
+    def _declared(self, s: syntax.Declared) -> None:
+        value = self.declarations.add(s)
+        if isinstance(value, Tensor):
+            self.follower.named(s.name.id, value)
+        self.names.scope.bind(s.name.id, value, s.name.span, must_read=True)
+
     def _assign(self, s: syntax.Assign) -> None:
         value = self.evaluator.evaluate(s.value)
         names = [target.id for target in s.targets]
@@ -259,5 +268,6 @@ _STATEMENTS: dict[type, Callable[[Statements, Any], None]] = {
     syntax.For: Statements._for,
     syntax.If: Statements._if,
     syntax.Layer: Statements._layer,
+    syntax.Declared: Statements._declared,
     syntax.Assign: Statements._assign,
 }

@@ -8,8 +8,8 @@ input. So two files with the same content are formatted alike:
 - What is in brackets goes on lines of its own where it must be broken, one item a line and a comma
   behind the last. Lists of plain numbers, names and strings fill their lines.
 - Expressions break before their operators, a residual `x + (x -> ...)` inside its brackets alone.
-- An empty line stands between definitions, between the inputs, asserts and init rules at the head
-  of a net and what follows, and before a comment on its own line.
+- An empty line stands between definitions, between the inputs, parameters, asserts and init rules at
+  the head of a net and what follows, and before a comment on its own line.
 - Comments stay on their own line or behind what they were behind. Where a statement has room for
   only one, the others go above it, so that they still belong to it.
 """
@@ -30,7 +30,7 @@ from netspec.text.doc import Break, typeset
 
 WIDTH = 100
 
-_HEADER = (syntax.Input, syntax.Assert, syntax.Init)
+_HEADER = (syntax.Input, syntax.Declared, syntax.Assert, syntax.Init)
 _STRING_OR_COMMENT = re.compile(r'"(?:[^"\\\n]|\\[^\n])*"|#[^\n]*')
 
 
@@ -172,12 +172,8 @@ class _FileWriter(ExpressionWriter):
     def statement(self, statement: syntax.Statement) -> None:
         """Write one statement."""
         match statement:
-            case syntax.Input():
-                self.words("input")
-                self.word(statement.name.id)
-                self.word(":")
-                self.space()
-                self.expression(statement.shape)
+            case syntax.Input() | syntax.Declared():
+                self._shaped(statement)
             case syntax.Output():
                 self._output(statement)
             case syntax.Return():
@@ -206,6 +202,16 @@ class _FileWriter(ExpressionWriter):
                 self._names(statement.targets)
                 self.equals()
                 self.expression(statement.value)
+
+    def _shaped(self, statement: syntax.Input | syntax.Declared) -> None:
+        self.words(statement.kind if isinstance(statement, syntax.Declared) else "input")
+        self.word(statement.name.id)
+        self.word(":")
+        self.space()
+        self.expression(statement.shape)
+        if isinstance(statement, syntax.Declared):
+            self.equals()
+            self.expression(statement.initial)
 
     def _output(self, statement: syntax.Output) -> None:
         self.words("output")

@@ -46,3 +46,10 @@ def registry() -> Mapping[str, type[Op]]:
     A file is named after its op, so that a net loads the ops it uses and no others.
     """
     return _Registry()
+
+
+def declared_op(kind: str) -> type[Op]:
+    """Return the op of what is declared with a word, `parameter` or `buffer`, and never called."""
+    from netspec.compiler.ops.families.declared import DECLARED
+
+    return DECLARED[kind]

@@ -27,7 +27,9 @@ _TOKEN_WORDS = {
     "INTERPOLATE_END": "`}`",
     "$END": "the end of the file",
 }
-_STATEMENTS = ("assert", "for", "if", "init", "input", "layer", "output", "return")
+_STATEMENTS = (
+    "assert", "buffer", "for", "if", "init", "input", "layer", "output", "parameter", "return",
+)  # fmt: skip
 _DEFINITIONS = ("net", "block", "from", "language")
 
 

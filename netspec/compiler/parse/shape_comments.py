@@ -25,7 +25,7 @@ _BETWEEN = _BLANKS + "),]+-*/%>"
 # The expressions that can be values of a net.
 _VALUES = (
     syntax.Name, syntax.Parens, syntax.Chain, syntax.Conditional, syntax.Access, syntax.Call,
-    syntax.Input,
+    syntax.Input, syntax.Declared,
 )  # fmt: skip
 # What a size in a comment may consist of: nothing that would add a layer to the net.
 _CONSTANTS = (

@@ -273,8 +273,18 @@ class TreeBuilder:
     def layer(self, children: list[Any]) -> syntax.Layer:
         return syntax.Layer(self._name(children[1]), children[3], self._span(children))
 
+    def declared(self, children: list[Any]) -> syntax.Declared:
+        kind, name, _, shape, _, initial = children
+        return syntax.Declared(
+            str(kind),
+            self._name(name),
+            self._expr(shape),
+            self._expr(initial),
+            self._span(children),
+        )
+
     def assign(self, children: list[Any]) -> syntax.Assign:
-        targets = self._names(children[:-1])
+        targets = (self._name(children[0]), *self._names(children[1:-1]))
         return syntax.Assign(targets, self._expr(children[-1]), self._span(children))
 
     # -- definitions

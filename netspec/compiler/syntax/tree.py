@@ -287,6 +287,17 @@ class Layer:
 
 
 @dataclass(slots=True, eq=False, repr=False)
+class Declared:
+    """`parameter table: [169, 3] = zeros`, or `buffer`: a value of its own. `kind` is that word."""
+
+    kind: str
+    name: Name
+    shape: Expr
+    initial: Expr
+    span: Span
+
+
+@dataclass(slots=True, eq=False, repr=False)
 class Assign:
     """`a, b = value`."""
 
@@ -295,7 +306,7 @@ class Assign:
     span: Span
 
 
-Statement = Input | Output | Return | Init | Assert | For | If | Layer | Assign
+Statement = Input | Output | Return | Init | Assert | For | If | Layer | Declared | Assign
 
 
 @dataclass(slots=True, eq=False, repr=False)

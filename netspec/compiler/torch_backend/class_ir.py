@@ -26,7 +26,8 @@ class Layer:
     arguments.
 
     `parameters` are those that no module of `torch.nn` holds. `parameters_held` says whether the
-    layer has any parameters. `of_views` says that it is written in the form that is also correct
+    layer has any parameters. One without a name is the attribute of the layer's path itself, a buffer
+    if `is_buffer`. `of_views` says that it is written in the form that is also correct
     for views with permuted axes.
     """
 
@@ -39,6 +40,7 @@ class Layer:
     results: tuple[Value, ...]
     span: Span
     of_views: bool = False
+    is_buffer: bool = False
 
 
 @dataclass(eq=False)

@@ -67,8 +67,9 @@ class Constructor:
                     self._assembled(unit, depth)
                     continue
                 note = _note(unit)
-                doc = self.places.put(unit.path, child_doc(unit))
-                self.lines += statement(doc, depth, note=note)
+                is_buffer = isinstance(unit, Layer) and unit.is_buffer
+                put = self.places.put_buffer if is_buffer else self.places.put
+                self.lines += statement(put(unit.path, child_doc(unit)), depth, note=note)
 
     def _assembled(self, unit: Assembled, depth: int) -> None:
         """Write a `nn.Sequential` that is made from a list, to which decisions append modules."""
@@ -263,6 +264,9 @@ def child_doc(unit: Layer | Use | Chain) -> Doc:
     if isinstance(unit, Chain):
         return _chain_doc(unit)
     if unit.torch.module is None and unit.parameters:
+        if (shape := unit.parameters.get("")) is not None:
+            array = call("torch.ones", *map(literal, shape))
+            return array if unit.is_buffer else call("nn.Parameter", array)
         items = tuple(
             Group(f"{quote(name)}: nn.Parameter(", (call("torch.ones", *map(literal, shape)),))
             for name, shape in unit.parameters.items()

@@ -349,6 +349,8 @@ class _Class:
         """
         path, _, name = full.rpartition(".")
         for unit in self.units:
+            if isinstance(unit, Layer) and unit.path == full and "" in unit.parameters:
+                return self.places.reach(full)
             if isinstance(unit, Chain):
                 inner = path.removeprefix(f"{unit.path}.")
                 if inner != path and unit.indexed and inner in dict(unit.children):
@@ -357,7 +359,8 @@ class _Class:
                 if getattr(unit, "parameters", None):
                     return f"{self.places.reach(path)}[{quote(name)}]"
                 return f"{self.places.reach(path)}.{name}"
-        return f"self.get_parameter({quote(full)})"
+        kind = "parameter" if self.traced.graph.parameters[full].trainable else "buffer"
+        return f"self.get_{kind}({quote(full)})"
 
     # -- forward
 
@@ -412,7 +415,7 @@ def _owners(traced: TracedNet, graph: Graph) -> dict[str, Owned]:
     for event in applied(traced.trace.events):
         inner = event.torch().module
         for own, full in event.node.parameters.items():
-            if graph.parameters[full].trainable:
+            if graph.parameters[full].trainable or inner is None:
                 rank = len(graph.parameters[full].shape)
                 owners[full] = Owned(inner.target if inner is not None else "", own, rank)
     return owners

@@ -94,7 +94,7 @@ class Forward:
             reached = self.places.reach(unit.path)
         elif unit.parameters:
             home = self.places.reach(unit.path)
-            parameters = {name: f"{home}[{quote(name)}]" for name in unit.parameters}
+            parameters = {n: f"{home}[{quote(n)}]" if n else home for n in unit.parameters}
         means = Reached(inputs, reached, parameters, self.functional, self.symbols)
         doc = means.whole(unit.torch)
         return doc if isinstance(doc, (str, Group)) else flat(doc)

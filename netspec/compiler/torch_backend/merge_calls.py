@@ -208,6 +208,7 @@ class Merger:
             self._results(heads, who),
             head.span,
             head.of_views,
+            torch.module is None and any(s.role == "statistic" for s in head.specs),
         )
         self._count(step, heads, who)
         return step

@@ -85,8 +85,12 @@ class StructuredNet:
 
 
 def has_loops(net: syntax.Net) -> bool:
-    """Whether a net's body has loops or conditions, and so a structure that is not its layers'."""
-    return any(isinstance(part, (syntax.For, syntax.If)) for part in syntax.parts(net.body))
+    """Whether a net's body has loops or conditions, and so a structure that is not its layers'.
+
+    One with arrays of its own is no chain.
+    """
+    found = set(map(type, syntax.parts(net.body)))
+    return not found.isdisjoint((syntax.For, syntax.If)) and syntax.Declared not in found
 
 
 def structured_net(written: Written) -> StructuredNet | None:
@@ -307,7 +311,7 @@ def _owners(tracer: StructureTracer, graph: Graph) -> dict[str, tuple[Owned, Pla
         module = node.op.torch(*graph.shapes_into(node)).module
         for own, full in node.parameters.items():
             parameter = graph.parameters[full]
-            if parameter.trainable:
+            if parameter.trainable or module is None:
                 target = module.target if module is not None else ""
                 place = tracer.owners.get(full.rpartition(".")[0])
                 if place is not None and isinstance(place.modules[0], Block):

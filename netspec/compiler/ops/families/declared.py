@@ -1,0 +1,94 @@
+"""The ops of `parameter` and `buffer`: arrays of a net's own as values."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from netspec.compiler.ir.contract import *
+from netspec.compiler.ir.graph import Role
+from netspec.compiler.ir.storage import from_planes, to_planes
+
+
+class DeclaredOp(Op):
+    """An array that the net holds, the same for every image of a batch.
+
+    It takes the size of the batch from its input, of which it reads nothing else: dL/dx = 0. With
+    g = dL/dy, dL/dw = the sum of g over the batch. The array is a parameter without a name under
+    the node's: its full name is that of the node.
+    """
+
+    sizes: tuple[int, ...]
+    batch_axis: bool
+
+    _role: ClassVar[Role]
+
+    def shape(self, *inputs: Shape) -> Shape:
+        """The sizes, without an axis of the batch."""
+        return self.sizes[1:] if self.batch_axis else self.sizes
+
+    def parameters(self, *inputs: Shape) -> tuple[ParameterSpec, ...]:
+        """The array."""
+        return (ParameterSpec("", self.sizes, Ones(), self._role),)
+
+    def forward(self, run: Evaluation, *x: Array) -> Array:
+        """The array, once for each image."""
+        stored = run.parameters[""].reshape(self.shape())
+        y: Array = np.broadcast_to(stored, (len(x[0]), *stored.shape)).astype(x[0].dtype)
+        return y
+
+    def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
+        """The sum over the batch."""
+        if self._role != "statistic":
+            run.gradients[""] = dy.sum(0).reshape(self.sizes)
+        return (np.zeros_like(x[0]),)
+
+    def lower(self, to: Lowering) -> None:
+        """A broadcast, which is fused with what reads it. A picture is put in order before."""
+        shape = self.shape()
+        array = to.parameter("")
+        assert array is not None
+        stored = to.buffer("stored", to.out.shape, batched=False)
+        if to.layout.keeps_order(shape):
+            to.view(stored, array)
+        else:
+            planes = to.buffer("planes", (1, *shape), batched=False)
+            image = to.buffer("image", (1, *to.out.shape), batched=False)
+            to.view(planes, array)
+            from_planes(to, planes, image, to.layout, shape)
+            to.view(stored, image)
+        to.elementwise(to.out, Var("w"), w=stored)
+
+    def lower_backward(self, to: Lowering) -> None:
+        """A sum over the batch."""
+        if self._role != "statistic":
+            gradient = to.parameter_gradient("")
+            dy = to_planes(to, to.dy, to.layout, self.shape(), "dy_planes")
+            to.call("reductions.over_batch", dy, gradient, writes=[gradient])
+
+    def torch(self, *inputs: Shape) -> Torch:
+        """The array, repeated for the batch."""
+        return Torch("torch.broadcast_to", (P(""), (BATCH, *self.shape())))
+
+
+@dataclass(frozen=True)
+class DeclaredParameter(DeclaredOp):
+    """`parameter NAME: [sizes] = rule`, which is learned."""
+
+    sizes: tuple[int, ...] = attribute(IntList(1), "the shape as it is stored")
+    batch_axis: bool = attribute(Bool(), "whether the first axis, of size 1, is the batch's", False)
+
+    name = "parameter"
+    _role = "scale"
+
+
+@dataclass(frozen=True)
+class DeclaredBuffer(DeclaredOp):
+    """`buffer NAME: [sizes] = rule`, which is saved and not learned."""
+
+    sizes: tuple[int, ...] = attribute(IntList(1), "the shape as it is stored")
+    batch_axis: bool = attribute(Bool(), "whether the first axis, of size 1, is the batch's", False)
+
+    name = "buffer"
+    _role = "statistic"
+
+
+DECLARED: dict[str, type[Op]] = {op.name: op for op in (DeclaredParameter, DeclaredBuffer)}
