@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from netspec.diagnostics import Diagnostic, NetspecError
-from netspec.net import Net, load, loads
+from netspec.net import Net, load, load_ops, loads
 
 if TYPE_CHECKING:
     from netspec.runtime.data import Dataset
@@ -50,6 +50,7 @@ __all__ = [
     "gradcheck",
     "load",
     "load_data",
+    "load_ops",
     "load_weights",
     "loads",
     "save_weights",

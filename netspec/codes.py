@@ -282,6 +282,13 @@ USAGE_TRAIN = Code.error(
 )
 USAGE_WEIGHTS = Code.error("usage/weights", "a net without weights, where trained ones are needed")
 
+USE_FILE = Code.error("use/file", "a file of ops that cannot be loaded")
+USE_NAME = Code.error("use/name", "`use` names neither a file of ops nor an installed package")
+USE_NOT_ALLOWED = Code.error(
+    "use/not-allowed", "a file uses ops that are Python code, which nobody allowed to run"
+)
+USE_TWICE = Code.error("use/twice", "one file of ops, or one op of two files, is used twice")
+
 VALUE_ATTRIBUTE = Code.error("value/attribute", "the value has no attribute with this name")
 VALUE_NOT_A_CONSTANT = Code.error(
     "value/not-a-constant", "a value of the net where a constant is needed"

@@ -158,6 +158,27 @@ def loads(text: str, /, net: str | None = None, *, name: str = "<text>", **argum
     return _checked(Request(source=Source(name, text), net=net, arguments=_constants(arguments)))
 
 
+def load_ops(path: str | Path, /) -> tuple[str, ...]:
+    """Run a Python file that defines ops, so that `.net` files can `use` them.
+
+    A `.net` file alone never runs code: this call, or `--ops` on the command line, is what allows
+    it. Call it in every process that checks such a net or unpickles one.
+
+    Args:
+        path: the file, written like one of netspec's own ops.
+
+    Returns:
+        The names of its ops.
+
+    Raises:
+        NetspecError: `file/unreadable`; `use/file` if the file fails, defines no op or a bad one, or
+            has the name of another file of ops.
+    """
+    from netspec.compiler.parse.op_files import load_ops as load
+
+    return tuple(load(path).ops)
+
+
 def _checked(request: Request) -> Net:
     if request.net is not None and not isinstance(request.net, str):
         raise NetspecError.simple(

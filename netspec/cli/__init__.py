@@ -37,6 +37,7 @@ VERBS = {
     "eval": "measure how good a trained net is, class by class",
     "predict": "classify pictures with a trained net",
     "doctor": "look for problems in a net before spending hours on training it",
+    "test-op": "test a file of ops of your own",
     "weights": "list the tensors of a file of weights, or compare two files",
     "plot": "draw the curves of runs, or the first filters of weights",
     "bench": "time a net next to its peers, or a course's layers",
@@ -115,7 +116,7 @@ def parse(arguments: list[str]) -> tuple[Callable[[argparse.Namespace], int], ar
         parser.parse_args(arguments)
         parser.error("a command is missing")
     # Only the verb that runs is imported: `check` must answer before NumPy could be loaded.
-    verb = importlib.import_module(f"netspec.cli.{arguments[0]}")
+    verb = importlib.import_module(f"netspec.cli.{arguments[0].replace('-', '_')}")
     verb.configure(parsers[arguments[0]])
     options, unknown = parser.parse_known_args(arguments)
     if unknown:
@@ -125,6 +126,8 @@ def parse(arguments: list[str]) -> tuple[Callable[[argparse.Namespace], int], ar
 
 def _run(run: Callable[[argparse.Namespace], int], options: argparse.Namespace) -> int:
     try:
+        for path in getattr(options, "ops", ()):
+            netspec.load_ops(path)
         return run(options)
     except NetspecError as error:
         from netspec.cli.common import is_wrong_use, report

@@ -50,7 +50,7 @@ def net_name(given: str) -> str:
 
 
 def add_net_options(parser: argparse.ArgumentParser) -> None:
-    """Add `--net`, `--set` and `--color`."""
+    """Add `--net`, `--set`, `--ops` and `--color`."""
     parser.add_argument("--net", metavar="NAME", help="the net to use, if the file has several")
     parser.add_argument(
         "--set",
@@ -58,6 +58,13 @@ def add_net_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         help="set an argument of the net, such as depth=56 or hidden=[512,256]; may be repeated",
+    )
+    parser.add_argument(
+        "--ops",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="run a Python file that defines ops, which the net may use; may be repeated",
     )
     add_color_option(parser)
 

@@ -18,7 +18,7 @@ from netspec.compiler.elaborate.reporter import Reporter
 from netspec.compiler.elaborate.split import Splits
 from netspec.compiler.elaborate.values import UNKNOWN, Input, Result, SharedLayer, Tensor, Unknown
 from netspec.compiler.ir.graph import show_shape
-from netspec.compiler.ops import registry
+from netspec.compiler.ir.op import Op
 from netspec.compiler.syntax import other_frameworks
 from netspec.compiler.syntax import tree as syntax
 from netspec.diagnostics import Edit, Hint, Label, Span, quoted
@@ -66,11 +66,11 @@ class Calls:
             return UNKNOWN
         if name in names.module.blocks:
             return self.blocks.apply(call, inputs, label, span)
-        if name in registry():
+        if name in names.module.ops:
             return self._apply_op(call, inputs, label, span)
         if name == SPLIT:
             return self.splits.apply(call, inputs, label, span)
-        if name in names.module.missing:
+        if name in names.module.missing or names.module.lacks_ops:
             self.assembly.failed = True
             meant = None
         else:
@@ -104,7 +104,11 @@ class Calls:
             meant, hints = None, (Hint(f"write `{several}`", (Edit(call.span, several),)),)
         if meant is not None:
             hints = (Hint(f"did you mean `{meant}`?", (Edit(call.callee.span, meant),)),)
-            hints = tuple(_torch_call(call, meant)) or hints
+            hints = tuple(_torch_call(call, module.ops.get(meant))) or hints
+        from netspec.compiler.parse import op_files
+
+        if (home := op_files.offering(name)) is not None:
+            meant, hints = None, (Hint(f'{home} has it: write `use "{home}"` before the net'),)
         message = f"there is no layer or block `{name}`"
         self.reporter.report(codes.NAME_UNKNOWN_LAYER, message, call.callee.span, hints=hints)
         if meant in module.blocks:
@@ -114,7 +118,7 @@ class Calls:
     def _apply_op(
         self, call: syntax.Call, inputs: Sequence[Input], label: syntax.Label | None, span: Span
     ) -> Input:
-        cls = registry()[call.callee.id]
+        cls = self.names.module.ops[call.callee.id]
         names = self.layer_names
         bound = self.arguments.bind(cls, call, len(inputs))
         values = [*inputs, *bound.inputs]
@@ -156,7 +160,7 @@ class Calls:
             return self.blocks.apply(shared.call, inputs, None, span, suffix, shared.path)
         if name == SPLIT:  # without parameters each use is independent
             return self.splits.apply(shared.call, inputs, None, span)
-        if name not in registry():
+        if name not in self.names.module.ops:
             self._unknown_layer(shared.call)
             return UNKNOWN
         return self._use(shared, call, inputs, span, suffix)
@@ -173,7 +177,7 @@ class Calls:
 
         Its parameters must be those of the first use.
         """
-        cls = registry()[shared.call.callee.id]
+        cls = self.names.module.ops[shared.call.callee.id]
         bound = self.arguments.bind(cls, shared.call)
         ok = self.arguments.check_inputs(cls, bound, inputs, span)
         known = _known(inputs)
@@ -205,15 +209,14 @@ def _known(inputs: Sequence[Input]) -> list[Tensor] | None:
     return known if len(known) == len(inputs) else None
 
 
-def _torch_call(call: syntax.Call, meant: str) -> Iterator[Hint]:
+def _torch_call(call: syntax.Call, op: type[Op] | None) -> Iterator[Hint]:
     """Yield a hint for `Conv2d(32, 64, 3)`: PyTorch's name, with the size of the input as first
     argument.
     """
-    op = registry().get(meant)
     if op is None or not other_frameworks.is_torch_class(call.callee.id):
         return
     size = torch_input_size(call, op)
     if size is not None:
-        edits = (Edit(call.callee.span, meant), removal(call, size))
+        edits = (Edit(call.callee.span, op.name), removal(call, size))
         better = quoted(apply_edits(call.span, edits))
         yield Hint(f"write {better}: the size of the input is inferred", edits)

@@ -11,7 +11,6 @@ from netspec.compiler.elaborate.net_builder import Assembly, Undefined
 from netspec.compiler.elaborate.scope import Scope
 from netspec.compiler.elaborate.values import UNKNOWN, SharedLayer, Value
 from netspec.compiler.ir import constants, initializers
-from netspec.compiler.ops import registry
 from netspec.compiler.parse.loader import Module
 from netspec.compiler.syntax import other_frameworks
 from netspec.compiler.syntax import tree as syntax
@@ -56,7 +55,7 @@ class Names:
 
     def callables(self) -> list[str]:
         """Return the names of layers and blocks that can be called here."""
-        return [*registry(), SPLIT, *self.module.blocks]
+        return [*self.module.ops, SPLIT, *self.module.blocks]
 
     def is_function(self, name: str) -> bool:
         """Whether a name is that of a function of constants, such as `max`, and of no block.

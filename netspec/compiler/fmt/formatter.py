@@ -87,21 +87,25 @@ def _comments(text: str) -> Counter[str]:
     return Counter(word for word in words if word.startswith("#"))
 
 
+# Definitions of one line each, between which there is no blank line.
+_HEAD_LINES = (syntax.Import, syntax.Use)
+
+
 class _FileWriter(ExpressionWriter):
     """Writes definitions and statements."""
 
     def file(self, file: syntax.File) -> Any:
         previous: Any = None
         for definition in file.definitions:
-            both_import = all(isinstance(d, syntax.Import) for d in (previous, definition))
-            self.line_break(Break(hard=True, blank=not both_import, paragraph=True))
+            together = all(isinstance(d, _HEAD_LINES) for d in (previous, definition))
+            self.line_break(Break(hard=True, blank=not together, paragraph=True))
             self._definition(definition)
             previous = definition
         self.line_break(Break(hard=True, paragraph=True))
         return self.finish()
 
     def _definition(
-        self, definition: syntax.Import | syntax.Net | syntax.Block | syntax.Version
+        self, definition: syntax.Import | syntax.Use | syntax.Net | syntax.Block | syntax.Version
     ) -> None:
         match definition:
             case syntax.Version():
@@ -113,6 +117,9 @@ class _FileWriter(ExpressionWriter):
                 self.space()
                 self.words("import")
                 self._names(definition.names)
+            case syntax.Use():
+                self.words("use")
+                self.word(definition.name_span.text)
             case syntax.Net():
                 self.words("net")
                 self._head(definition)

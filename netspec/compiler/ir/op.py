@@ -385,11 +385,12 @@ def _attributes(cls: type) -> Mapping[str, dataclasses.Field[object]]:
 
 _T = TypeVar("_T", bound=Op)
 REGISTERED: dict[str, type[Op]] = {}
+_PACKAGE = "netspec.compiler.ops."
 
 
 @dataclass_transform(frozen_default=True)
 def register(cls: type[_T]) -> type[_T]:
-    """Class decorator: make an op a frozen dataclass, and register it under its name.
+    """Class decorator: make an op a frozen dataclass, and register netspec's own under its name.
 
     Raises:
         TypeError: for a public name that neither the contract nor a family of ops has, such as a
@@ -397,6 +398,8 @@ def register(cls: type[_T]) -> type[_T]:
     """
     dataclass(frozen=True)(cls)
     _require_known_names(cls)
+    if not cls.__module__.startswith(_PACKAGE):
+        return cls  # an op of somebody's own: a file has it that says so by `use`
     if cls.name in REGISTERED:
         raise ValueError(f"two ops are named {cls.name}")
     REGISTERED[cls.name] = cls

@@ -13,12 +13,16 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-from collections.abc import Mapping
+from collections import ChainMap
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, cast
 
 from netspec import codes
+from netspec.compiler.ir.op import Op
+from netspec.compiler.ops import registry
 from netspec.compiler.parse import MAX_FILE_BYTES, parse, read_source
 from netspec.compiler.parse.shape_comments import ShapeComment, shape_comments
 from netspec.compiler.syntax import tree as syntax
@@ -36,6 +40,9 @@ from netspec.diagnostics import (
     suggest,
 )
 
+if TYPE_CHECKING:
+    from netspec.compiler.parse import op_files
+
 MAX_FILES = 200
 MAX_IMPORTS_DEEP = 32
 MAX_PATH = 200
@@ -48,7 +55,9 @@ class Module:
 
     `place` is the real path of the file in the tree. `linked` has an edit for each import that
     leads through a symbolic link, which replaces its path by the real one. `missing` are the names
-    of imports that failed: calls of them are not reported again.
+    of imports that failed: calls of them are not reported again. `ops` are the ops that can be
+    called, by name: netspec's own and those that it uses; if it `lacks_ops` that it uses, names that
+    are unknown may be theirs, and are not reported.
     """
 
     source: Source
@@ -56,6 +65,8 @@ class Module:
     nets: dict[str, syntax.Net] = field(default_factory=dict)
     blocks: dict[str, tuple[syntax.Block, Module]] = field(default_factory=dict)
     missing: set[str] = field(default_factory=set)
+    ops: Mapping[str, type[Op]] = field(default_factory=registry)
+    lacks_ops: bool = False
     shape_comments: Mapping[object, ShapeComment] = field(default_factory=dict)
     linked: list[Edit] = field(default_factory=list)
 
@@ -159,6 +170,9 @@ class Loader:
         self.allowed += allowed_codes(tree)
         imports = [d for d in tree.definitions if isinstance(d, syntax.Import)]
         places_of = {id(d): self._place_read(d, folder, module) for d in imports}
+        uses = [d for d in tree.definitions if isinstance(d, syntax.Use)]
+        if uses:
+            self._use(uses, module)
         for definition in tree.definitions:
             if isinstance(definition, syntax.Import):
                 for name, block, home in self._imported(
@@ -166,7 +180,7 @@ class Loader:
                 ):
                     if self._is_new(name, places):
                         module.blocks[name.id] = (block, home)
-            elif not isinstance(definition, syntax.Version) and self._is_new(
+            elif isinstance(definition, (syntax.Net, syntax.Block)) and self._is_new(
                 definition.name, places
             ):
                 self._check_case(definition)
@@ -175,6 +189,64 @@ class Loader:
                 else:
                     module.blocks[definition.name.id] = (definition, module)
         return module
+
+    def _use(self, uses: Sequence[syntax.Use], module: Module) -> None:
+        """Give a module the ops of the files and packages that it uses."""
+        own: dict[str, type[Op]] = {}
+        module.ops = ChainMap(own, cast("dict[str, type[Op]]", registry()))  # it is only read
+        files: dict[str, syntax.Use] = {}
+        homes: dict[str, syntax.Use] = {}
+        for use in uses:
+            if use.name in files:
+                self._report_twice(f"`{use.name}`", use, files[use.name])
+                continue
+            files[use.name] = use
+            found = self._used_file(use)
+            if found is None:
+                module.lacks_ops = True
+                continue
+            for name, op in found.ops.items():
+                if name in homes:
+                    self._report_twice(f"an op called `{name}`", use, homes[name])
+                else:
+                    own[name] = op
+                    homes[name] = use
+
+    def _report_twice(self, what: str, use: syntax.Use, earlier: syntax.Use) -> None:
+        label = (Label(earlier.name_span, "already here"),)
+        self._report(codes.USE_TWICE, f"{what} is used twice", use.name_span, secondary=label)
+
+    def _used_file(self, use: syntax.Use) -> op_files.OpFile | None:
+        """Return what a `use` names. It is None if it was reported as an error."""
+        from netspec.compiler.parse import op_files
+
+        span, name = use.name_span, use.name
+        try:
+            found = op_files.op_file(name)
+        except NetspecError as error:
+            (only,) = error.diagnostics
+            self._report(only.code, only.message, span)
+            return None
+        if found is not None:
+            return found
+        plain = PurePosixPath(name).name
+        if name.endswith(".py") and name != plain:
+            better = f'"{plain}"'
+            hint = Hint(f"write `{better}`: --ops says in which folder", (Edit(span, better),))
+            message = "`use` names a file of ops without its folder"
+            self._report(codes.USE_NAME, message, span, hints=(hint,))
+            return None
+        meant = op_files.meant_by(name)
+        edits = () if meant is None else (Edit(span, f'"{meant}"'),)
+        hints = (Hint(f"did you mean `{meant}`?", edits),) if meant is not None else ()
+        if name.endswith(".py"):
+            message = f"{name} is Python code, which a file alone cannot run"
+            notes = (f"--ops {name} on the command line, or netspec.load_ops in Python, allows it",)
+            self._report(codes.USE_NOT_ALLOWED, message, span, hints=hints, notes=notes)
+        else:
+            message = f"no installed package declares ops as `{name}`"
+            self._report(codes.USE_NAME, message, span, hints=hints)
+        return None
 
     def _count(self, source: Source) -> None:
         """Add a text to those that were read.

@@ -324,6 +324,10 @@ class TreeBuilder:
         names = self._names(children)
         return syntax.Import(self._string(path), self._at(path), names, self._span(children))
 
+    def use(self, children: list[Any]) -> syntax.Use:
+        name = children[1]
+        return syntax.Use(self._string(name), self._at(name), self._span(children))
+
     def shape_comment(self, children: list[Any]) -> syntax.ListExpr:
         shape: syntax.ListExpr = children[1]
         return shape

@@ -352,6 +352,15 @@ class Import:
 
 
 @dataclass(slots=True, eq=False, repr=False)
+class Use:
+    """`use "my_ops.py"`: the file calls ops from there. It loads nothing."""
+
+    name: str
+    name_span: Span
+    span: Span
+
+
+@dataclass(slots=True, eq=False, repr=False)
 class Version:
     """`language 1`."""
 
@@ -364,7 +373,7 @@ class File:
     """A whole file."""
 
     source: Source
-    definitions: tuple[Import | Net | Block | Version, ...]
+    definitions: tuple[Import | Use | Net | Block | Version, ...]
 
 
 def nested(statements: Sequence[Statement]) -> Iterator[Statement]:

@@ -65,11 +65,11 @@ def _runner(
     labels = torch.from_numpy(case.labels())
     optimizer = torch.optim.SGD(module.parameters(), lr=LEARNING_RATE)
 
-    @torch.enable_grad()
     def step() -> Any:
         optimizer.zero_grad()
-        loss = functional.cross_entropy(chosen(called(*batch)), labels)
-        loss.backward()
+        with torch.enable_grad():
+            loss = functional.cross_entropy(chosen(called(*batch)), labels)
+            loss.backward()
         optimizer.step()
         return loss.detach()
 

@@ -1,0 +1,283 @@
+"""Ops of one's own: files of ops, which run only where somebody allowed it, and installed packages."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+import textwrap
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import netspec
+from netspec.compiler.ir.op import REGISTERED
+from netspec.compiler.ops import registry
+from netspec.compiler.parse import op_files
+from tests.conftest import ROOT, Run, Write
+
+SWOOSH = ROOT / "docs/my_ops.py"
+NET = """
+    use "my_ops.py"
+    net A {
+        input x: [2, 6, 6]
+        output x -> conv(4, 3) -> swoosh(2) -> flatten -> linear(3)
+    }
+    """
+OP = """
+    from netspec.compiler.ir.contract import *
+
+    {before}
+
+    @register
+    class Twice(ElementwiseOp):
+        \"\"\"Twice a number: y = 2 x.\"\"\"
+
+        name = "{name}"
+        torch_function = "torch.mul"
+        examples = (Example("{name}", ((3, 4, 5),)),)
+
+        def value(self, *x):
+            return 2 * x[0]
+
+        def derivatives(self, y, *x):
+            return ({slope},)
+
+        def torch(self, *inputs):
+            return Torch("torch.mul", (X(0), 2.0))
+    """
+
+
+@pytest.fixture(autouse=True)
+def _nothing_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(op_files, "_loaded", {})
+    monkeypatch.setattr(op_files, "_packages", {})
+
+
+@pytest.fixture
+def written(write: Write) -> Path:
+    """A net that uses an op of one's own, whose file lies beside it."""
+    shutil.copy(SWOOSH, write(NET).parent / "my_ops.py")
+    return write(NET)
+
+
+def op_file(write: Write, name: str = "my_ops.py", op: str = "twice", **parts: object) -> Path:
+    return write(OP.format(**{"name": op, "before": "", "slope": "Const(2.0)", **parts}), name)
+
+
+def codes(error: pytest.ExceptionInfo[netspec.NetspecError]) -> list[str]:
+    return [str(each.code) for each in error.value.diagnostics]
+
+
+def test_a_file_alone_runs_no_code(written, write, run: Run):
+    trap = write(f"open({str(written.parent / 'ran')!r}, 'w')\n", "my_ops.py")
+    for verb in (
+        ["check"], ["check", "--fix"], ["summarize"], ["compile", "--target", "torch"], ["verify"],
+        ["gradcheck"], ["fmt", "--check"], ["doctor"], ["diff", written], ["bench"],
+        ["compile", "--target", "numpy", "--standalone"],
+    ):  # fmt: skip
+        done = run(verb[0], written, *verb[1:])
+        assert verb[0] == "fmt" or "use/not-allowed" in done.err or done.code == 2, done
+        assert "unknown-layer" not in done.err, "its names may be those of the file's ops"
+    with pytest.raises(netspec.NetspecError, match=r"--ops my_ops\.py"):
+        netspec.load(written)
+    assert not (written.parent / "ran").exists()
+    done = run("check", written, "--ops", trap)
+    assert "defines no op" in done.err
+    assert (written.parent / "ran").exists()
+
+
+def test_every_program_has_the_op(written, run: Run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    allowed = ("--ops", "my_ops.py")
+    assert run("check", written, "--strict", *allowed).code == 0
+    assert "swoosh(slope = 2.0)" in run("summarize", written, *allowed).out
+    assert run("gradcheck", written, *allowed, "--backend", "numpy").code == 0
+    assert run("verify", written, *allowed, "--steps", "1", "--no-torch").code == 0
+    to_file = ("--target", "numpy", "--standalone", "-o", "alone.py")
+    assert run("compile", written, *to_file, *allowed).code == 0
+    x = np.random.default_rng(0).standard_normal((2, 2, 6, 6)).astype(np.float32)
+    np.save("x.npy", x)
+    code = (
+        "import sys\n"
+        "sys.modules['netspec'] = None\n"
+        "import alone, numpy\n"
+        "print(alone.A(seed=0).forward(numpy.load('x.npy')).tolist())\n"
+    )
+    alone = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    expected = netspec.load(written).compile("numpy", seed=0).forward(x)
+    np.testing.assert_allclose(np.array(json.loads(alone.stdout)), expected, atol=1e-6)
+
+
+def test_the_generated_module_has_the_op(written):
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    netspec.load_ops(written.parent / "my_ops.py")
+    net = netspec.load(written)
+    x = np.random.default_rng(0).standard_normal((2, 2, 6, 6)).astype(np.float32)
+    ours = net.compile("numpy", seed=0).forward(x)
+    theirs = net.compile("torch", seed=0).forward(x)
+    np.testing.assert_allclose(theirs, ours, atol=1e-6)
+    assert "torch.sigmoid" in net.source("torch")
+
+
+def test_it_is_netspecs_own_op_nowhere(written):
+    """Not in the registry, and not in files that do not use it."""
+    before = list(registry())
+    netspec.load_ops(written.parent / "my_ops.py")
+    netspec.load(written)
+    assert list(registry()) == before
+    assert "swoosh" not in REGISTERED
+    with pytest.raises(netspec.NetspecError) as error:
+        netspec.loads("net A { input x: [4]\n output x -> swoosh }")
+    assert codes(error) == ["name/unknown-layer"]
+    assert 'use "my_ops.py"' in str(error.value)
+
+
+def test_an_imported_file_has_the_ops_that_it_uses_itself(write):
+    netspec.load_ops(op_file(write))
+    write('use "my_ops.py"\nblock B x { return x -> twice }\n', "b.net")
+    main = write('from "b.net" import B\nnet A { input x: [4]\n output x -> B }\n', "a.net")
+    assert [str(node.op) for node in netspec.load(main).graph.nodes] == ["twice"]
+    main = write(
+        'from "b.net" import B\nnet A { input x: [4]\n output x -> B -> twice }\n', "a.net"
+    )
+    with pytest.raises(netspec.NetspecError) as error:
+        netspec.load(main)
+    assert codes(error) == ["name/unknown-layer"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "line"),
+    [
+        ("x = = 1", "SyntaxError", 1),
+        ("import math\n\n\ndef f():\n    return 1 / 0\n\n\nf()\n", "ZeroDivisionError", 5),
+        ("import sys\nsys.exit(3)\n", "SystemExit", 2),
+        ("from nowhere import thing\n", "No module named 'nowhere'", 1),
+        ("", "defines no op", None),
+        (OP.format(name="relu", before="", slope="2"), "like one of netspec's own", None),
+        (OP.format(name="input", before="", slope="2"), "a keyword of the language", None),
+        (OP.format(name="Twice", before="", slope="2"), "needs a `name` of small letters", None),
+        (OP.format(name="twice", before="", slope="2").replace("def value", "def vlaue"),
+         "did you mean `value`", 6),
+    ],
+)  # fmt: skip
+def test_a_file_that_fails_says_where(write, run: Run, text, message, line):
+    path = write(text, "broken.py")
+    done = run("check", write("net A { input x: [4]\n output x }"), "--ops", path)
+    assert done.code == 1
+    assert "error[use/file]" in done.err
+    assert message in done.err
+    if line is not None:
+        assert f"broken.py:{line}:" in done.err
+
+
+def test_a_file_runs_once_and_again_when_it_changes(write):
+    before = "import pathlib; pathlib.Path(__file__).with_name('runs').open('a').write('x')"
+    path = op_file(write, before=before)
+    for _ in range(3):
+        assert netspec.load_ops(path) == ("twice",)
+    assert path.with_name("runs").read_text() == "x"
+    op_file(write, before=before, op="dbl")  # in the same second, of another content
+    assert netspec.load_ops(path) == ("dbl",)
+    assert path.with_name("runs").read_text() == "xx"
+
+
+def test_two_files_of_one_name(write):
+    netspec.load_ops(op_file(write, "a/my_ops.py"))
+    with pytest.raises(netspec.NetspecError, match=r"another file `my_ops\.py`"):
+        netspec.load_ops(op_file(write, "b/my_ops.py"))
+
+
+def test_threads_that_load_one_file(write):
+    path = op_file(write, before="import time; time.sleep(0.05)")
+    found: list[object] = []
+    threads = [
+        threading.Thread(target=lambda: found.append(op_files.load_ops(path).ops["twice"]))
+        for _ in range(4)
+    ]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert len(found) == 4
+    assert len(set(map(id, found))) == 1
+
+
+def test_a_model_is_pickled_for_processes_that_load_the_ops(written):
+    path = written.parent / "my_ops.py"
+    netspec.load_ops(path)
+    model = netspec.load(written).compile("numpy", seed=0)
+    x = np.random.default_rng(0).standard_normal((1, 2, 6, 6)).astype(np.float32)
+    np.save(written.parent / "x.npy", x)
+    (written.parent / "model").write_bytes(pickle.dumps(model))
+    code = f"""
+        import pickle, netspec, numpy as np
+        netspec.load_ops({str(path)!r})
+        model = pickle.loads(open("model", "rb").read())
+        print(model.forward(np.load("x.npy")).tolist())
+        """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True,
+        cwd=written.parent, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    np.testing.assert_array_equal(np.array(json.loads(done.stdout)), model.forward(x))
+
+
+@pytest.fixture
+def installed(write: Write, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An installed package that declares ops as `my-ops`."""
+    op_file(write, "site/my_package/ops.py")
+    write("", "site/my_package/__init__.py")
+    about = "Metadata-Version: 2.1\nName: my-package\nVersion: 1.0\n"
+    write(about, "site/my_package-1.0.dist-info/METADATA")
+    declared = "[netspec.ops]\nmy-ops = my_package.ops\nbroken = my_package.nothing\n"
+    folder = write(declared, "site/my_package-1.0.dist-info/entry_points.txt").parents[1]
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.delitem(sys.modules, "my_package.ops", raising=False)
+    return "my-ops"
+
+
+def test_an_installed_package(installed, write, run: Run):
+    path = write('use "my-ops"\nnet A { input x: [4]\n output x -> twice }')
+    done = run("check", path)
+    assert done.code == 0, done.err
+    assert run("test-op", installed).out.endswith("all checks hold\n")
+    done = run("check", write('use "my-opps"\nnet A { input x: [4]\n output x -> twice }'))
+    assert "no installed package declares ops as `my-opps`" in done.err
+    assert "did you mean `my-ops`?" in done.err
+    done = run("check", write('use "broken"\nnet A { input x: [4]\n output x -> twice }'))
+    assert "the installed package of ops `broken` fails: ModuleNotFoundError" in done.err
+
+
+def test_test_op_finds_what_is_wrong(write, run: Run):
+    done = run("test-op", op_file(write, slope="Const(3.0)"))
+    assert done.code == 1
+    assert "FAILED  the gradient is the slope: 0 of 2" in done.out
+    assert "ok      the program in float32: 2 of 2" in done.out
+    done = run("test-op", op_file(write, "other.py"), "--op", "swish")
+    assert done.code == 1
+    assert "it has twice" in done.err
+
+
+def test_use_is_a_name_where_it_can_be_one(run: Run, write):
+    path = write(
+        """
+        block B(use = 2) x { return x -> use: linear(use) }
+        net A {
+            input use: [4]
+            output use -> B(use = 3)
+        }
+        """
+    )
+    assert run("check", path).code == 0
+
+
+def test_use_is_formatted(run: Run, write):
+    path = write('use   "b.py"\nuse "a.py" # mine\nnet A { input x: [4]\n output x }')
+    run("fmt", path)
+    assert path.read_text().startswith('use "b.py"\nuse "a.py"  # mine\n\nnet A {')
