@@ -178,11 +178,17 @@ class Hint:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One step in the chain that led to a place: a call of a block, or just turns of loops."""
+    """One step in the chain that led to a place: a call of a block, or just turns of loops.
+
+    A call has the name of its `block` and the `path` of its layers, with `@2` behind it in the
+    second use of a shared block.
+    """
 
     text: str = ""
     call: Span | None = None
     turns: tuple[tuple[str, object], ...] = ()
+    block: str = ""
+    path: str = ""
 
     def __str__(self) -> str:
         turns = ", ".join(f"{name} = {value}" for name, value in self.turns)

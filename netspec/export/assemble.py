@@ -8,7 +8,8 @@ from dataclasses import fields
 from netspec import codes
 from netspec.compiler.ir.graph import Graph, Parameter, show_shape
 from netspec.compiler.ir.plan import Buffer
-from netspec.compiler.numpy_backend.emit import file_name, plain
+from netspec.compiler.numpy_backend.emit import file_name
+from netspec.compiler.numpy_backend.statements import plain
 from netspec.compiler.passes.bind_sizes import open_sizes
 from netspec.diagnostics import NetspecError
 from netspec.export.linker import Names, imports, in_order, sections

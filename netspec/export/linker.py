@@ -6,7 +6,7 @@ import builtins
 import keyword
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from netspec.export.source_units import SourceModule, Target, Unit
 
@@ -30,16 +30,17 @@ class Names:
         for unit in units:
             known |= {alias or name or module for module, name, alias in unit.imports}
         reserved = known.union({net}, *(unit.local for unit in units))
+        targets = [(unit.module, name) for unit in units for name in unit.names]
+        changed = {t for t in targets if counts[t[1]] > 1 or t[1] in reserved or t in dotted}
+        # A definition that has such a name already gives way to it: `conv_forward`.
+        made = {_prefixed(*target) for target in changed}
+        changed |= {target for target in targets if target[1] in made}
         self._names: dict[Target, str] = {}
-        for unit in units:
-            for name in unit.names:
-                target = (unit.module, name)
-                single = counts[name] == 1 and name not in reserved
-                plain = single and target not in dotted
-                new = name if plain else _prefixed(unit.module, name)
-                while not plain and new in reserved:
-                    new += "_"
-                self._names[target] = new
+        for target in targets:
+            new = _prefixed(*target) if target in changed else target[1]
+            while target in changed and new in reserved:
+                new += "_"
+            self._names[target] = new
         chosen = Counter(self._names.values())
         assert max(chosen.values()) == 1, [name for name, n in chosen.items() if n > 1]
         assert not reserved & {n for t, n in self._names.items() if n != t[1]}
@@ -102,15 +103,19 @@ def sections(modules: Sequence[SourceModule], units: Sequence[Unit], names: Name
         title = f"# {'-' * (WIDTH - 3 - len(made.name))} {made.name}"
         doc = [f"# {line}".rstrip() for line in made.doc.splitlines()]
         yield "\n".join([title, "#", *doc])
-        yield from _spaced(own, names)
+        yield from _spaced(own, names, made.wrap)
 
 
-def _spaced(units: Sequence[Unit], names: Names) -> Iterator[str]:
+def _spaced(
+    units: Sequence[Unit], names: Names, wrap: Callable[[str], str] | None
+) -> Iterator[str]:
     """Yield texts; constants that were together stay together."""
     group: list[str] = []
     last: Unit | None = None
     for unit in units:
         text = renamed(unit, names)
+        if wrap is not None:
+            text = wrap(text)
         short = not re.match(r"(@|def |class )", re.sub(r"^(#.*\n)*", "", text))
         near = last is not None and unit.line <= last.line + last.text.count("\n") + 2
         if group and not (short and near):

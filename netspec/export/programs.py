@@ -10,6 +10,7 @@ from netspec.compiler.ir.plan import Buffer, Option, Plan
 from netspec.compiler.numpy_backend.emit import NumpySource, emit_program
 from netspec.compiler.numpy_backend.passes.plan_memory import plan_memory
 from netspec.compiler.numpy_backend.pipeline import make_plan
+from netspec.compiler.numpy_backend.statements import wrapped_again
 from netspec.export.constant_folding import split_constant
 from netspec.export.literals import call
 from netspec.export.source_units import SourceModule, Target, read, resolve
@@ -103,6 +104,7 @@ def _module(name: str, source: NumpySource, left_out: str = "") -> SourceModule:
     at = text.index('"""', 3) + 3
     made = read(name, f"{text[:at]}\n\n{head}{text[at:]}{counting}")
     resolve(made)
+    made.wrap = wrapped_again
     return made
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import functools
 import importlib.util
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -58,13 +58,18 @@ class Unit:
 
 @dataclass
 class SourceModule:
-    """The source of a module: its units by the names they define, and what its imports refer to."""
+    """The source of a module: its units by the names they define, and what its imports refer to.
+
+    `wrap` wraps the lines of a function in which names have changed, if the module has a style of
+    its own.
+    """
 
     name: str
     doc: str
     units: dict[str, Unit]
     statements: list[ast.stmt]
     imported: dict[str, tuple[str, str, str]]  # local name: (module, name, alias)
+    wrap: Callable[[str], str] | None = None
 
 
 def read(name: str, text: str) -> SourceModule:

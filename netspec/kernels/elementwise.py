@@ -1,6 +1,8 @@
 """Helpers of fused elementwise code: tiles that stay in cache, and registers to compute in."""
 
-from collections.abc import Callable
+import functools
+import inspect
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
@@ -21,33 +23,6 @@ WORK = 8
 def scratch_size(width: int, registers: int) -> int:
     """Elements of scratch that `run` needs for rows of `width` elements."""
     return parallel.threads() * registers * max(TILE, width)
-
-
-def flat(*arrays: Array) -> list[Array]:
-    """View contiguous arrays of equal shape as vectors."""
-    return [array.reshape(-1) for array in arrays]
-
-
-def rows(*arrays: Array, axes: int = 2) -> list[Array]:
-    """View contiguous arrays of equal shape (N, ...) as matrices; a row is their last `axes` axes."""
-    width = prod(arrays[0].shape[1:][-axes:])
-    return [array.reshape(-1, width) for array in arrays]
-
-
-def along(out: Array, vector: Array, axes: int = 2) -> Array:
-    """Repeat a vector that is broadcast over `out` (N, ...) along a row of it, as made by `rows`.
-
-    Args:
-        out: any array; it is not read.
-        vector: (C,) belongs to the last axis, (C, 1) to the last but one, and so on; one of more
-            sizes than one, such as (H, W, C), to as many last axes.
-        axes: how many of the last axes make up a row.
-    """
-    shape, rank = out.shape[1:], vector.ndim
-    if rank > 1:
-        vector = np.repeat(vector, prod(shape[-rank:]) // vector.size)
-    repeats = prod(shape[-axes:-rank])
-    return vector if repeats == 1 else np.tile(vector, repeats)
 
 
 def select(
@@ -112,3 +87,77 @@ def run(
     split = parallel.parts(len(out), out.size * WORK)
     share = len(scratch) // len(split)
     parallel.run(part, [(s, scratch[i * share : (i + 1) * share]) for i, s in enumerate(split)])
+
+
+def tiled(
+    *, along: Sequence[str] = (), axes: int = 2, floats: int = 0, flags: int = 0
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Decorator: make a function of a tile one of whole arrays.
+
+    The function is given as `compute(out, *operands, *registers)` and called as
+    `compute(out, *operands, scratch)`. See `run` for the tiles and the registers.
+
+    Args:
+        along: the operands that are broadcast over `out` (N, ...): (C,) belongs to its last axis,
+            (C, 1) to the last but one, and so on, (H, W, C) to the last three. All others have the
+            shape of `out`.
+        axes: how many of the last axes make up a row, if anything is broadcast.
+        floats: how many registers of the type of `out` the function takes.
+        flags: how many registers of booleans, after these.
+    """
+
+    def decorate(compute: Callable[..., None]) -> Callable[..., None]:
+        names = list(inspect.signature(compute).parameters)
+        repeated = [name in along for name in names[: len(names) - floats - flags]]
+
+        @functools.wraps(compute)
+        def whole(*arguments: Array) -> None:
+            *arrays, scratch = arguments
+            out = arrays[0]
+            full = [array for array, again in zip(arrays, repeated, strict=True) if not again]
+            views = iter(_rows(*full, axes=axes) if along else _flat(*full))
+            operands = [
+                _along(out, array, axes) if again else next(views)
+                for array, again in zip(arrays, repeated, strict=True)
+            ]
+
+            def tile(mine: slice, *registers: Array) -> None:
+                parts = zip(operands, repeated, strict=True)
+                compute(*[a if again else a[mine] for a, again in parts], *registers)
+
+            run(tile, operands[0], scratch, floats=floats, flags=flags)
+
+        return whole
+
+    return decorate
+
+
+def _flat(*arrays: Array) -> list[Array]:
+    """View contiguous arrays of equal shape as vectors."""
+    return [array.reshape(-1) for array in arrays]
+
+
+def _rows(*arrays: Array, axes: int = 2) -> list[Array]:
+    """View contiguous arrays of equal shape (N, ...) as matrices; a row is their last `axes` axes."""
+    width = prod(arrays[0].shape[1:][-axes:])
+    return [array.reshape(-1, width) for array in arrays]
+
+
+def _along(out: Array, vector: Array, axes: int = 2) -> Array:
+    """Repeat a vector that is broadcast over `out` (N, ...) along a row of it, as made by `_rows`.
+
+    NumPy's inner loop is as long as its shortest operand. It broadcasts a single number by itself.
+
+    Args:
+        out: any array; it is not read.
+        vector: (C,) belongs to the last axis, (C, 1) to the last but one, and so on; one of more
+            sizes than one, such as (H, W, C), to as many last axes.
+        axes: how many of the last axes make up a row.
+    """
+    if vector.shape == (1,):
+        return vector
+    shape, rank = out.shape[1:], vector.ndim
+    if rank > 1:
+        vector = np.repeat(vector, prod(shape[-rank:]) // vector.size)
+    repeats = prod(shape[-axes:-rank])
+    return vector if repeats == 1 else np.tile(vector, repeats)

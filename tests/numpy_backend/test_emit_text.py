@@ -2,52 +2,202 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import netspec
-from netspec.compiler.numpy_backend import emit, emit_elementwise
+from netspec.compiler.numpy_backend import emit, emit_elementwise, fused_functions
+from netspec.runtime.engine.program import Program, make_plan
+from tests.conftest import Write
 
 NETWORKS = Path(__file__).parents[2] / "networks"
-# The statements below a comment, by the op that the comment names.
-RUNS = {
-    "conv": r"conv\.|conv\w*\(", "max_pool": r"pool\.max_", "relu": r"relu(_grad)?\w*\(",
-    "linear": r"linear\.",
+# What the statements below a comment call, by the op that the comment names.
+CALLS = {
+    "conv": r"conv\.|conv_\w+\(", "max_pool": r"pool\.max_", "relu": r"\w*relu\w*\(",
+    "linear": r"linear\.|linear_\w+\(", "batch_norm": r"batch_norm\w*[.(]|affine\w*\(",
+    "flatten": r"layout\.|b\[", "add": r"\w*add\w*\(", "global_avg_pool": r"pool\.global_avg",
 }  # fmt: skip
 
 
+def commented(text: str) -> Iterator[tuple[list[str], str]]:
+    """Yield the ops that each comment names, and the statements below it."""
+    for comment, below in re.findall(r"^    # (.*)\n((?:    [^#\n].*\n)+)", text, re.MULTILINE):
+        layers = re.sub(r"line \d+: |\([^()]*\)", "", comment)
+        named = [part.split(" = ")[-1] for part in re.split("[,;] ", layers)]
+        yield [re.sub(r"^.*\.|\d+$", "", name) for name in named], below
+
+
 @pytest.mark.parametrize("training", [True, False])
-def test_comments_name_what_stands_below_them(training: bool) -> None:
-    """The pools of LeNet are computed before its ReLUs, and the comments say so."""
-    text = netspec.load(NETWORKS / "lenet.net").source("numpy", training=training)
-    told = re.findall(r"# line \d+: \S+ = (\w+).*\n    (.*)", text)
-    assert [op for op, _ in told][:3] == ["conv", "max_pool", "relu"]
-    for op, below in told:
-        if op in RUNS:
-            assert re.match(RUNS[op], below), f"{op}: {below}"
+@pytest.mark.parametrize("name", ["lenet", "threelayer", "resnet"])
+def test_comments_name_what_stands_below_them(name: str, training: bool) -> None:
+    """In their order, also where a pool is computed before the ReLU that it follows in the file."""
+    text = netspec.load(NETWORKS / f"{name}.net").source("numpy", training=training)
+    told = list(commented(text))
+    assert len(told) > 5
+    for ops, below in told:
+        for op in ops:
+            if op in CALLS:
+                assert re.search(rf"^    ({CALLS[op]})", below, re.MULTILINE), f"{op}: {below}"
+    if name == "lenet":
+        assert [op for ops, _ in told for op in ops][:3] == ["conv", "max_pool", "relu"]
 
 
-def test_formulas_that_differ_in_sizes_alone_share_a_function() -> None:
+def test_what_is_computed_first_is_told_under_its_own_name_and_line() -> None:
+    """Where the maxima are taken first, the ReLU is not headed by the pool, nor the pool by it."""
+    text = netspec.load(NETWORKS / "lenet.net").source("numpy")
+    forward = text[text.index("def forward") : text.index("def backward")]
+    pool = forward.index("# line 7: max_pool1 = max_pool(2)\n")
+    relu = forward.index("# line 6: relu1\n")
+    assert forward.index("# line 6: conv1 =") < pool < relu
+    assert forward[pool:].splitlines()[1].startswith('    pool.max_forward(b["conv1"]')
+    assert forward[relu:].splitlines()[1].startswith('    relu(b["max_pool1"], ')
+
+
+def test_formulas_that_differ_in_sizes_and_names_alone_share_a_function() -> None:
     text = netspec.load(NETWORKS / "zoo/densenet121.net", layers=[2, 4, 2, 2]).source("numpy")
-    functions = re.findall(r"^def (\w+)\(.*\n    \"\"\"(.*)", text, re.MULTILINE)
-    assert len(functions) <= 14
-    assert len(set(functions)) == len(functions)
-    assert {"batch_norm_relu", "relu_grad", "batch_norm_grad"} <= {name for name, _ in functions}
+    fused = dict(re.findall(r"^@.*\ndef (\w+)\(.*\n    \"\"\"(.*)\"\"\"", text, re.MULTILINE))
+    assert len(fused) <= 7
+    assert len(set(fused.values())) == len(fused)
+    assert {"affine_relu", "relu_grad", "batch_norm_grad"} <= fused.keys()
 
 
-def test_many_formulas_under_one_name_are_written_twice_at_most(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """A formula is written once under the wanted name, to compare it, and once under its own name."""
+def test_many_formulas_under_one_name_are_written_once(monkeypatch: pytest.MonkeyPatch) -> None:
     layers = "".join(f" -> leaky_relu(0.{i:03}) -> linear(2)" for i in range(1, 60))
     net = netspec.loads(f"net N {{\n    input x: [2]\n    output x{layers}\n}}\n")
     written = []
-    monkeypatch.setattr(emit, "emit", lambda step, name: written.append(name) or real(step, name))
+    monkeypatch.setattr(
+        fused_functions, "emit", lambda step, name: written.append(name) or real(step, name)
+    )
     real = emit_elementwise.emit
     text = net.source("numpy")
     functions = re.findall(r"^def (leaky_relu\w*)\(", text, re.MULTILINE)
     assert functions[:3] == ["leaky_relu", "leaky_relu_2", "leaky_relu_3"]
     assert len(functions) == len(set(functions)) == 117
-    assert len(written) <= 2 * 117
+    assert written == functions
+
+
+# ------------------------------------------------------------------------------- shared functions
+
+
+@pytest.mark.parametrize(("name", "most"), [("resnet", 250), ("zoo/densenet121", 1500)])
+def test_a_block_called_many_times_is_one_function(name: str, most: int) -> None:
+    text = netspec.load(NETWORKS / f"{name}.net").source("numpy")
+    assert len(text.splitlines()) <= most
+    assert max(map(len, text.splitlines())) <= 100
+    functions = {f.name: f for f in ast.parse(text).body if isinstance(f, ast.FunctionDef)}
+    called = re.findall(r"^    (\w+)\(", text, re.MULTILINE)
+    block = "basic" if name == "resnet" else "dense_layer"
+    for way in ("forward", "backward"):
+        ours = [f for f in functions if f.startswith(f"{block}_{way}")]
+        assert 1 <= len(ours) < 20, ours
+        assert all(called.count(f) >= 2 for f in ours)
+    assert functions["forward"].args.args[-1].arg == "s"
+
+
+BLOCKS = """
+block Inner(c) x { return x -> conv(c, 3, pad = 1) -> dropout(0.5) -> relu }
+block Outer(c, k = 2) x {
+    y = x -> Inner(c) -> Inner(c)
+    return concat(y -> max_pool(k), y -> avg_pool(k))
+}
+"""
+NETS = {
+    "nested": BLOCKS + """
+net N {
+    input image: [2, 16, 16]
+    output image -> Outer(3) -> Outer(4) -> Outer(2, k = 1) -> Outer(3) -> flatten -> linear(3)
+}
+""",
+    "one block of a layer": """
+block One x { return x -> linear(4) }
+net N { input x: [4]
+    output x -> One -> One -> One -> One }
+""",
+    "a shared block": """
+block Tower x { return x -> conv(4, 3, pad = 1) -> batch_norm -> relu -> conv(4, 1) -> sigmoid }
+net N {
+    input left: [4, 6, 6]
+    input right: [4, 6, 6]
+    layer tower = Tower()
+    a = left -> tower -> tower
+    b = right -> tower
+    output concat(a, b, b -> Tower -> Tower) -> flatten -> linear(3)
+}
+""",
+    "labels with dots and names of kernels": """
+block Conv(c) x { return x -> conv: conv(c, 3, pad = 1) -> pool: batch_norm -> relu }
+block Forward x { return x -> x: linear(5) -> b: tanh -> at: linear(5) -> softplus }
+net N {
+    input image: [1, 8, 8]
+    x = image -> a.conv: Conv(2) -> a.b.s: Conv(3) -> Conv(4) -> Conv(4)
+    output x -> flatten -> linear(5) -> p: Forward -> g: Forward -> Forward
+}
+""",
+    "residuals": """
+block Step(c, stride = 1) x {
+    main = x -> conv(c, 3, stride = stride, pad = 1) -> batch_norm -> relu -> dropout(0.2)
+    return relu(main + (x if stride == 1 else x -> conv(c, 1, stride = stride)))
+}
+net N {
+    input image: [3, 8, 8]
+    x = image -> conv(4, 1)
+    for i in range(4) { x = x -> Step(4, stride = 1 + i % 2) }
+    output x -> global_avg_pool -> linear(2)
+}
+""",
+}  # fmt: skip
+
+
+def results(net: netspec.Net) -> tuple[str, list[np.ndarray]]:
+    """Return the text of a training program, and all that it computes for one batch."""
+    graph = net.graph
+    program = Program(graph, make_plan(graph, training=True), np.dtype("f4"))
+    buffers, rng = program.bind(3), np.random.default_rng(0)
+    for buffer in (*program.plan.inputs.values(), *program.plan.output_gradients.values()):
+        buffers[buffer.name][...] = rng.standard_normal(buffers[buffer.name].shape)
+    parameters = {
+        p.name: rng.uniform(0.1, 0.2, p.shape).astype("i8" if p.role == "counter" else "f4")
+        for p in graph.parameters.values()
+    }
+    gradients = {p.name: np.zeros(p.shape, "f4") for p in graph.trainable()}
+    program.sample(buffers, rng)
+    program.forward(buffers, parameters)
+    outputs = [buffers[b.name].copy() for b in program.plan.outputs.values()]
+    program.backward(buffers, parameters, gradients)
+    return program.code(3).text, [*outputs, *parameters.values(), *gradients.values()]
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_shared_functions_compute_the_same_to_the_bit(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = netspec.loads(NETS[name])
+    text, ours = results(net)
+    monkeypatch.setattr(emit, "share", lambda phases, names: [])
+    alone, theirs = results(net)
+    assert text.count("\n") < alone.count("\n") or name == "one block of a layer"
+    assert len(ours) == len(theirs)
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_comments_in_a_shared_function_show_what_the_file_says() -> None:
+    """Where calls differ in a number, the comment has the argument's name."""
+    text = netspec.loads(NETS["nested"]).source("numpy")
+    inner = text[text.index("def inner_forward") : text.index("def forward")]
+    assert "conv1 = conv(c, 3, pad = 1)" in inner
+    assert "kernel=kernel" in text
+
+
+def test_a_line_of_another_file_is_told_with_its_file(write: Write) -> None:
+    write("block Part x { return x -> linear(4) -> relu }\n", "parts.net")
+    net = "net N { input x: [4]\n    output x -> Part -> linear(2) }\n"
+    path = write(f'from "parts.net" import Part\n{net}')
+    text = netspec.load(path).source("numpy")
+    assert "    # parts.net, line 1: part1.linear1 = linear(4), part1.relu1\n" in text
+    assert "    # line 3: linear1 = linear(2)\n" in text

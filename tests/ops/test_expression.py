@@ -34,7 +34,7 @@ from netspec.compiler.ir.expression import (
     where,
 )
 from netspec.compiler.ir.plan import Buffer, ElementwiseStep, Operand
-from netspec.compiler.numpy_backend.emit_elementwise import emit
+from netspec.compiler.numpy_backend.emit_elementwise import emit, row_width
 from netspec.compiler.ops import registry
 from netspec.kernels import elementwise, erf
 from netspec.kernels.with_numexpr import NumexprFunction
@@ -112,7 +112,7 @@ def run_step(
     exec(emitted.definition, namespace)
     arrays = {name: values[name].copy() for name in step.operands}
     out = np.full((BATCH, *IMAGE), np.nan, dtype) if into is None else arrays[into]
-    scratch = [np.full(elementwise.scratch_size(emitted.width, emitted.registers), np.nan, dtype)]
+    scratch = [np.full(elementwise.scratch_size(row_width(step), emitted.registers), np.nan, dtype)]
     namespace["fused"](out, *arrays.values(), *(scratch if step.emitter == "numpy" else []))
     for name, array in arrays.items():
         if name != into:

@@ -26,6 +26,7 @@ from netspec.compiler.ir.attributes import show
 from netspec.compiler.ir.constants import Constant
 from netspec.compiler.syntax import tree as syntax
 from netspec.diagnostics import Edit, Frame, Hint, Span, plural, suggest
+from netspec.text.snake_case import snake_case
 
 if TYPE_CHECKING:
     from netspec.compiler.elaborate.body import Body
@@ -77,7 +78,8 @@ class Blocks:
             message = f"blocks call each other more than {MAX_CALLS_DEEP} deep"
             self.reporter.report(codes.LIMIT_NESTING, message, call.span)
             raise StopBuildingError
-        path = path or self.layer_names.name(_snake(block.name.id), label, span)
+        # Calls without a label are numbered under the block's name.
+        path = path or self.layer_names.name(snake_case(block.name.id), label, span)
         if path is None:
             return UNKNOWN
         return self.call(block, module, given, values, (call.span, span), path, suffix)
@@ -100,11 +102,12 @@ class Blocks:
         reporter = self.reporter
         self.assembly.called.add(block.name.span)
         follower = self.follower.calling(block, module, path)
+        suffix += self.layer_names.suffix
         inner = self.make_body(
             self.assembly,
             module,
             prefix=path,
-            suffix=suffix + self.layer_names.suffix,
+            suffix=suffix,
             frames=reporter.trace(),
             rules=self.rules,
             is_block=True,
@@ -117,7 +120,8 @@ class Blocks:
             f"{name} = {'?' if value is UNKNOWN else show(value)}" for name, value in values.items()
         )
         text = f"block {block.name.id}({shown})"
-        inner.reporter.frames = (*reporter.frames, Frame(text, call, tuple(reporter.turns)))
+        frame = Frame(text, call, tuple(reporter.turns), block.name.id, path + suffix)
+        inner.reporter.frames = (*reporter.frames, frame)
         self.assembly.calls_deep += 1
         try:
             returned = inner.run_block(block, inputs)
@@ -190,18 +194,6 @@ class Blocks:
             notes=(f"it takes {', '.join(order)}",) if order else ("it takes none",),
         )
         return meant
-
-
-def _snake(name: str) -> str:
-    """Return `BasicBlock` as `basic_block`, the name under which unlabelled calls of a block are
-    numbered.
-    """
-    out = ""
-    for i, char in enumerate(name):
-        if char.isupper() and i and not name[i - 1].isupper() and name[i - 1] != "_":
-            out += "_"
-        out += char.lower()
-    return out
 
 
 def _return_hint(block: syntax.Block) -> Hint:

@@ -64,13 +64,15 @@ class Origin:
     """Where a node was written.
 
     It has the span of the whole stage, the span of the call in it and of each attribute, and the
-    chain of block calls and loop iterations that led there.
+    chain of block calls and loop iterations that led there. `layer` is the name of the layer, where
+    a pass has given its node another one.
     """
 
     span: Span
     call: Call
     attributes: Mapping[str, Span] = field(default_factory=dict)
     trace: tuple[Frame, ...] = ()
+    layer: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -218,6 +218,8 @@ class Op:
         is_distribution: whether its values along an axis are probabilities, with the sum 1.
         moves_axes: whether its result in PyTorch, or the gradient that it passes back, can be a
             view with permuted axes, whose order in memory is not that of its axes.
+        formula_name: what its elementwise formula is called in a program's functions, if that is
+            not the op's name.
         torch_order: PyTorch's order of arguments. A size that PyTorch takes, but that is inferred
             from the input here, is written as "".
         torch_function, torch_module: the function or the module of PyTorch that takes the inputs
@@ -238,6 +240,7 @@ class Op:
     value_range: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
     is_distribution: ClassVar[bool] = False
     moves_axes: ClassVar[bool] = False
+    formula_name: ClassVar[str] = ""
     torch_order: ClassVar[tuple[str, ...]] = ()
     torch_function: ClassVar[str] = ""
     torch_module: ClassVar[str | None] = None

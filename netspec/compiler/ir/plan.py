@@ -60,12 +60,15 @@ class GradientRef:
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """An argument that the program itself provides: `scratch` or `rng`."""
+    """An argument that the program itself provides: `scratch` or `rng`.
+
+    A program calls its scratch `s`, as it calls its buffers `b`.
+    """
 
     name: Literal["scratch", "rng"]
 
     def __str__(self) -> str:
-        return self.name
+        return "s" if self.name == "scratch" else self.name
 
 
 SCRATCH = Marker("scratch")

@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pkgutil import iter_modules
 
 from netspec import kernels
-from netspec.compiler.ir.graph import Graph, show_shape
+from netspec.compiler.ir.graph import Graph, Node, show_shape
 from netspec.compiler.ir.plan import (
+    SCRATCH,
     ElementwiseStep,
     KernelStep,
-    Option,
     Plan,
     Scratch,
     Step,
     ViewStep,
 )
-from netspec.compiler.ir.size_text import size_text
 from netspec.compiler.ir.sizes import Size
-from netspec.compiler.numpy_backend.emit_elementwise import Emitted, emit
+from netspec.compiler.numpy_backend.fused_functions import FreeNames, FusedFunctions, Tile
+from netspec.compiler.numpy_backend.shared_functions import share
+from netspec.compiler.numpy_backend.statements import (
+    RESHAPE,
+    Argument,
+    BlockCall,
+    Function,
+    Note,
+    Statement,
+    Value,
+    open_sizes_in,
+    plain,
+)
+from netspec.diagnostics import Span
 
-# A fused function of more ops than this has a name made of only the first and the last.
-MOST_IN_A_NAME = 4
 # Names with another meaning in a program: the functions that it defines, and the kernels that it
 # may import.
 RESERVED = frozenset(
-    ("sample", "forward", "backward", *(module.name for module in iter_modules(kernels.__path__)))
+    ("sample", "forward", "backward", "np", *(m.name for m in iter_modules(kernels.__path__)))
 )
 
 
@@ -40,7 +49,7 @@ class NumpySource:
 
     text: str
     scratch: tuple[Scratch, ...]
-    tiles: tuple[Emitted, ...]
+    tiles: tuple[Tile, ...]
 
 
 def emit_program(plan: Plan, graph: Graph) -> NumpySource:
@@ -52,39 +61,36 @@ class _Emitter:
     def __init__(self, plan: Plan, graph: Graph) -> None:
         self.plan = plan
         self.graph = graph
-        self.named: dict[str, str] = {}  # definitions, by function name
-        self.names: dict[str, str] = {}  # function names, by definition under the wanted name
-        self.numbers: Counter[str] = Counter()  # last suffix of a wanted name, less one
-        self.suffix = ""
-        self.tiles: dict[tuple[int, int], Emitted] = {}
+        self.names = FreeNames(RESERVED)
+        self.fused = FusedFunctions(plan, self.names)
         self.modules: set[str] = set()
-        self.sizes: set[str] = set()
 
     def program(self) -> NumpySource:
         mode = "training" if self.plan.training else "evaluation"
-        functions = []
-        if self.plan.sample:
-            functions.append(
-                self._function("sample", "b, rng", "Draw the random masks.", self.plan.sample)
-            )
-        functions.append(
-            self._function(
-                "forward", "b, p, scratch", f"Compute the outputs, in {mode}.", self.plan.forward
-            )
-        )
-        if self.plan.output_gradients:
-            functions.append(
-                self._function(
-                    "backward",
-                    "b, p, g, scratch",
-                    "Compute the gradients g of the parameters p, from those of the outputs.",
-                    self.plan.backward,
-                )
-            )
-        text = "\n\n\n".join([self._head(mode), *self.named.values(), *functions]) + "\n"
+        phases = list(self._phases(mode))
+        shared = share(phases, self.names)
+        for phase in phases:
+            phase.sizes = tuple(self._open_sizes(phase))
+        functions = [function.text() for function in (*shared, *phases)]
+        fused = self.fused.definitions.values()
+        text = "\n\n\n".join([self._head(mode), *fused, *functions]) + "\n"
         steps = [s for s in self.plan.steps if isinstance(s, KernelStep) and s.scratch]
         scratch = tuple(s.scratch for s in steps if s.scratch is not None)
-        return NumpySource(text, scratch, tuple(self.tiles.values()))
+        return NumpySource(text, scratch, tuple(self.fused.tiles))
+
+    def _phases(self, mode: str) -> Iterator[Function]:
+        plan = self.plan
+        if plan.sample:
+            yield self._phase("sample", "b, rng", "Draw the random masks.", plan.sample)
+        doc = f"Compute the outputs, in {mode}."
+        yield self._phase("forward", "b, p, s", doc, plan.forward)
+        if plan.output_gradients:
+            doc = "Compute the gradients g of the parameters p, from those of the outputs."
+            yield self._phase("backward", "b, p, g, s", doc, plan.backward)
+
+    def _phase(self, name: str, arguments: str, doc: str, steps: Sequence[Step]) -> Function:
+        statements = [self._statement(step, name) for step in steps]
+        return Function(name, (arguments,), doc, statements, name)
 
     def _head(self, mode: str) -> str:
         graph = self.graph
@@ -96,132 +102,79 @@ class _Emitter:
             f'"""{graph.name} in {mode}, made by netspec from {file_name(graph)}.',
             "",
             f"Inputs: {inputs}. Outputs: {outputs}.",
-            "Arrays by name: b buffers, p parameters, g gradients. Pictures are stored N, H, W, C.",
+            "Arrays by name: b buffers, p parameters, g gradients; s is scratch memory. Pictures are",
+            "stored N, H, W, C.",
             '"""',
         ]
         imports = []
-        if any("np." in text for text in self.named.values()):
+        fused = self.fused.definitions.values()
+        modules = self.modules | self.fused.modules
+        if any("np." in text for text in fused):
             imports.append("import numpy as np")
-        if self.modules:
-            imports.append(f"from netspec.kernels import {', '.join(sorted(self.modules))}")
-        if any("NumexprFunction" in text for text in self.named.values()):
+        if modules:
+            imports.append(f"from netspec.kernels import {', '.join(sorted(modules))}")
+        if any("NumexprFunction" in text for text in fused):
             imports.append("from netspec.kernels.with_numexpr import NumexprFunction")
         if imports:
             lines += ["", *imports]
         return "\n".join(lines)
 
-    def _function(self, name: str, arguments: str, doc: str, steps: Sequence[Step]) -> str:
-        lines: list[str] = []
-        self.sizes = set()
-        self.suffix = "_grad" if name == "backward" else ""
-        nodes: tuple[str, ...] = ()
-        for step in steps:
-            of = step.nodes if isinstance(step, ElementwiseStep) else (step.node,)
-            if of != nodes:
-                nodes = of
-                lines += self._comments(nodes)
-            lines.append(f"    {self._statement(step)}")
-        head = [f"def {name}({arguments}):", f'    """{doc}"""']
-        return "\n".join([*head, *self._open_sizes(), *lines])
-
-    def _open_sizes(self) -> Iterator[str]:
-        """Yield the statements that read the open sizes which a function uses from the shapes of
-        its inputs.
+    def _open_sizes(self, phase: Function) -> Iterator[str]:
+        """Yield the statements that read the open sizes which a phase uses from the shapes of its
+        inputs.
         """
+        used = set().union(*(open_sizes_in(v) for s in phase.statements for v in s.values()))
         known: set[str] = set()
         for name, shape in self.graph.inputs.items():
             for axis, dim in enumerate(shape, start=1):
-                if isinstance(dim, Size) and (size := str(dim)) in self.sizes - known:
+                if isinstance(dim, Size) and (size := str(dim)) in used - known:
                     known.add(size)
-                    yield f"    {size} = {self.plan.inputs[name]}.shape[{axis}]"
+                    yield f"{size} = {self.plan.inputs[name]}.shape[{axis}]"
 
-    def _literal(self, value: Option) -> str:
-        """Return a number, a word or a tuple of them as source.
+    def _statement(self, step: Step, phase: str) -> Statement:
+        names = step.nodes if isinstance(step, ElementwiseStep) else (step.node,)
+        nodes = [node for name in names if (node := self.plan.nodes.get(name)) is not None]
+        return Statement(
+            *self._call(step, phase),
+            notes=tuple(map(self._note, nodes)),
+            # What a fused step computes from values of other blocks is a value of the last one.
+            blocks=tuple(self._blocks(nodes[-1])) if nodes else (),
+            layer=nodes[0] if len(nodes) == 1 else None,
+        )
 
-        Open sizes have the names of `_open_sizes`.
-        """
-        if isinstance(value, tuple):
-            items = ", ".join(map(self._literal, value))
-            return f"({items},)" if len(value) == 1 else f"({items})"
-        if isinstance(value, Size):
-            self.sizes |= value.names()
-            return size_text(value)
-        return repr(value)
+    def _note(self, node: Node) -> Note:
+        origin = node.origin
+        source = plain(" ".join(origin.call.span.text.split()))
+        name = origin.layer or node.name
+        return Note(self._where(origin.span), name, plain(str(node.op)), source)
 
-    def _comments(self, nodes: tuple[str, ...]) -> list[str]:
-        """Return comments with the lines of the file that a statement comes from."""
-        comments = []
-        for name in nodes:
-            node = self.plan.nodes.get(name)
-            if node is not None:
-                where = f"line {node.origin.span.line}"
-                comments.append(f"    # {where}: {node.name} = {plain(str(node.op))}")
-        return comments
+    def _blocks(self, node: Node) -> Iterator[BlockCall]:
+        for frame in node.origin.trace:
+            if frame.call is not None:
+                path = frame.path.partition("@")[0]
+                yield BlockCall(frame.block, path, frame.path, self._where(frame.call))
 
-    def _statement(self, step: Step) -> str:
+    def _where(self, span: Span) -> str:
+        """Return a line of the file of the net, or of one that it imports."""
+        own = self.graph.span is None or span.source is self.graph.span.source
+        file = "" if own else f"{plain(span.source.file_name)}, "
+        return f"{file}line {span.line}"
+
+    def _call(self, step: Step, phase: str) -> tuple[str, tuple[Argument, ...]]:
+        """Return a function and its arguments."""
+        values: list[Value]
         if isinstance(step, ViewStep):
-            batch = ["-1"] if step.output.batched else []
-            sizes = ", ".join([*batch, *map(self._literal, step.output.shape)])
-            return f"{step.output} = {step.source}.reshape({sizes})"
+            batch = [-1] if step.output.batched else []
+            values = [step.output, step.source, *batch, *step.output.shape]
+            return RESHAPE, tuple(map(Argument, values))
         if isinstance(step, ElementwiseStep):
-            return self._elementwise(step)
+            call = self.fused.call(step, "_grad" if phase == "backward" else "")
+            scratch = [SCRATCH] if step.emitter == "numpy" else []
+            return call.function, tuple(map(Argument, [step.output, *call.operands, *scratch]))
         self.modules.add(step.kernel.split(".")[0])
-        arguments = [str(argument) for argument in step.arguments]
-        arguments += [f"{key}={self._literal(value)}" for key, value in step.options.items()]
-        return _call(step.kernel, arguments)
-
-    def _elementwise(self, step: ElementwiseStep) -> str:
-        """Return a call of the fused function.
-
-        Steps with the same name and definition share the function.
-        """
-        wanted = self._function_name(step)
-        emitted = emit(step, wanted)
-        name = self.names.get(emitted.definition)
-        if name is None:
-            name = self.names[emitted.definition] = self._free_name(wanted)
-        if name != wanted:
-            emitted = emit(step, name)
-        self.named[name] = emitted.definition
-        self.tiles[(emitted.width, emitted.registers)] = emitted
-        self.modules |= emitted.modules
-        function, _, arguments = emitted.call.partition("(")
-        return _call(function, arguments.removesuffix(")").split(", "))
-
-    def _free_name(self, wanted: str) -> str:
-        """Return a name that no function has yet: the wanted one, with a number if it is taken."""
-        name = wanted
-        while name in self.named:
-            self.numbers[wanted] += 1
-            name = f"{wanted}_{self.numbers[wanted] + 1}"
-        return name
-
-    def _function_name(self, step: ElementwiseStep) -> str:
-        """Return a name for a fused function, made of the ops whose formulas it computes."""
-        found = (self.plan.nodes.get(name) for name in step.nodes)
-        ops = list(dict.fromkeys(node.op.name for node in found if node is not None))
-        if len(ops) > MOST_IN_A_NAME:
-            ops = [ops[0], "to", ops[-1]]
-        name = "_".join(ops or ["elementwise"]) + self.suffix
-        return name if name not in RESERVED else f"{name}_elements"
-
-
-def _call(function: str, arguments: Sequence[str]) -> str:
-    """Return a call on one line, or with its arguments on lines of their own if it is too long."""
-    call = f"{function}({', '.join(arguments)})"
-    if len(call) <= 92:
-        return call
-    lines = [""]
-    for argument in arguments:
-        if lines[-1] and len(lines[-1]) + len(argument) > 86:
-            lines.append("")
-        lines[-1] += f" {argument}," if lines[-1] else f"{argument},"
-    return "\n        ".join([f"{function}(", *lines]) + "\n    )"
-
-
-def plain(text: str) -> str:
-    """Escape text from the user for a comment or docstring, so that it cannot end it."""
-    return text.encode("unicode_escape").decode("ascii").replace('"', "'")
+        given = map(Argument, step.arguments)
+        options = (Argument(value, key) for key, value in step.options.items())
+        return step.kernel, (*given, *options)
 
 
 def file_name(graph: Graph) -> str:

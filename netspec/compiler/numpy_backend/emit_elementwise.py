@@ -9,19 +9,20 @@ from dataclasses import dataclass
 
 from netspec.compiler.ir.expression import FUNCTIONS, Apply, Const, Expression, Var, walk
 from netspec.compiler.ir.plan import Buffer, ElementwiseStep
-from netspec.compiler.ir.sizes import Dim, typical
+from netspec.compiler.ir.sizes import typical
 
 
 @dataclass(frozen=True, slots=True)
 class Emitted:
-    """A step as source: its definition, the call in the program, and the scratch that it needs.
+    """The definition of a step's function.
 
-    `modules` are the modules of `netspec.kernels` that the definition uses.
+    Attributes:
+        definition: its source.
+        registers: how many registers it computes in.
+        modules: the modules of `netspec.kernels` that it uses.
     """
 
     definition: str
-    call: str
-    width: int
     registers: int
     modules: frozenset[str] = frozenset()
 
@@ -61,15 +62,13 @@ class _Statements:
     Each subformula is computed once, in an order that needs few registers.
     """
 
-    def __init__(self, step: ElementwiseStep) -> None:
-        self.step = step
+    def __init__(self, formula: Expression) -> None:
         self.lines: list[str] = []
         self.floats = _Registers("t")
         self.flags = _Registers("m")
         self.uses: dict[Expression, int] = {}
         self.where: dict[Expression, str] = {}
-        self.vectors = set(step.vectors)
-        self._count(step.formula)
+        self._count(formula)
 
     def _count(self, formula: Expression) -> None:
         self.uses[formula] = self.uses.get(formula, 0) + 1
@@ -82,7 +81,7 @@ class _Statements:
         if isinstance(formula, Const):
             return _number(formula.value)
         if isinstance(formula, Var):
-            return formula.name if formula.name in self.vectors else f"{formula.name}[rows]"
+            return formula.name
         assert isinstance(formula, Apply)
         if formula in self.where:
             return self.where[formula]
@@ -173,36 +172,42 @@ def _number(value: float) -> str:
 
 
 def _emit_numpy(step: ElementwiseStep, name: str) -> Emitted:
-    statements = _Statements(step)
-    result = statements.value(step.formula, "out[rows]")
-    if result != "out[rows]":  # the formula is a single operand or number
-        statements.lines.append(f"np.copyto(out[rows], {result})")
+    statements = _Statements(step.formula)
+    result = statements.value(step.formula, "out")
+    if result != "out":  # the formula is a single operand or number
+        statements.lines.append(f"np.copyto(out, {result})")
     floats = [f"t{i}" for i in range(statements.floats.count)]
     flags = [f"m{i}" for i in range(statements.flags.count)]
     body = statements.lines
     if _overflows(step.formula):
         body = ['with np.errstate(over="ignore"):', *(f"    {line}" for line in body)]
-    arguments = ["out", "scratch"]
-    arguments += [f"floats={len(floats)}"] if floats else []
-    arguments += [f"flags={len(flags)}"] if flags else []
     lines = [
-        f"def {name}(out, {', '.join([*step.operands, 'scratch'])}):",
+        f"@elementwise.tiled({', '.join(_options(step, len(floats), len(flags)))})",
+        f"def {name}({', '.join(['out', *step.operands, *floats, *flags])}):",
         _docstring(f"out = {step.formula}"),
-        *(f"    {line}" for line in _as_rows(step)),
-        "",
-        f"    def tile({', '.join(['rows', *floats, *flags])}):",
-        *(f"        {line}" for line in body),
-        "",
-        f"    elementwise.run(tile, {', '.join(arguments)})",
+        *(f"    {line}" for line in body),
     ]
-    operands = ", ".join(str(operand) for operand in step.operands.values())
-    call = f"{name}({step.output}, {operands}, scratch)"
     return Emitted(
-        "\n".join(lines), call,
-        width=typical(_width(step)) if statements.vectors else 1,
+        "\n".join(lines),
         registers=len(floats) + len(flags),
         modules=frozenset(("elementwise", *_kernel_modules(step.formula))),
-    )  # fmt: skip
+    )
+
+
+def _options(step: ElementwiseStep, floats: int, flags: int) -> Iterator[str]:
+    """Yield the options of a function of tiles.
+
+    It reads the sizes at run time, so steps that differ only in their sizes share it.
+    """
+    vectors = [f'"{name}"' for name in step.vectors]
+    if vectors:
+        yield f"along=({', '.join(vectors)}{',' if len(vectors) == 1 else ''})"
+    if row_axes(step) > 2:
+        yield f"axes={row_axes(step)}"
+    if floats:
+        yield f"floats={floats}"
+    if flags:
+        yield f"flags={flags}"
 
 
 def _docstring(text: str) -> str:
@@ -213,44 +218,22 @@ def _docstring(text: str) -> str:
     return "\n".join([f'    """{first}', *(f"    {line}" for line in rest), '    """'])
 
 
-def _as_rows(step: ElementwiseStep) -> Iterator[str]:
-    """Yield the statements that reshape all arrays to matrices, or to vectors if nothing is
-    broadcast.
-
-    They read the sizes at run time, so steps that differ only in their sizes share a function.
-    """
-    vectors = step.vectors
-    options = f", axes={_axes(step)}" if _axes(step) > 2 else ""
-    for name in vectors:
-        if not _is_single(step, name):
-            # Broadcast over a whole row of the picture: NumPy's inner loop is as long as its
-            # shortest operand.
-            yield f"{name} = elementwise.along(out, {name}{options})"
-    arrays = ["out", *(name for name in step.operands if name not in vectors)]
-    layout = f"rows({', '.join(arrays)}{options})" if vectors else f"flat({', '.join(arrays)})"
-    targets = ", ".join(arrays) if len(arrays) > 1 else f"({arrays[0]},)"
-    yield f"{targets} = elementwise.{layout}"
-
-
 def _rank(step: ElementwiseStep, name: str) -> int:
     """Return the number of last axes to which a broadcast operand applies."""
     operand = step.operands[name]
     return len(operand.shape) if isinstance(operand, Buffer) else 0
 
 
-def _is_single(step: ElementwiseStep, name: str) -> bool:
-    """Whether a broadcast operand is a single number, which NumPy broadcasts by itself."""
-    operand = step.operands[name]
-    return isinstance(operand, Buffer) and operand.shape == (1,)
-
-
-def _axes(step: ElementwiseStep) -> int:
-    """Return the number of axes that make up a row."""
+def row_axes(step: ElementwiseStep) -> int:
+    """Return the number of last axes that make up a row of a step with broadcast operands."""
     return max([2, *(_rank(step, name) for name in step.vectors)])
 
 
-def _width(step: ElementwiseStep) -> Dim:
-    return math.prod(step.output.shape[-_axes(step) :]) if isinstance(step.output, Buffer) else 1
+def row_width(step: ElementwiseStep) -> int:
+    """Return the number of elements that a tile cannot be smaller than. Open sizes are typical."""
+    if not step.vectors or not isinstance(step.output, Buffer):
+        return 1
+    return typical(math.prod(step.output.shape[-row_axes(step) :]))
 
 
 # ----------------------------------------------------------------------------------------- numexpr
@@ -277,5 +260,4 @@ def _emit_numexpr(step: ElementwiseStep, name: str) -> Emitted:
     names = [*constants.values(), *step.operands]
     arguments = f"{source!r},\n    {names!r},\n    [{', '.join(numbers)}],"
     definition = f"{name} = NumexprFunction(\n    {arguments}\n)"
-    operands = ", ".join(str(operand) for operand in step.operands.values())
-    return Emitted(definition, f"{name}({step.output}, {operands})", 1, 0)
+    return Emitted(definition, 0)

@@ -34,6 +34,7 @@ class BatchNorm(Op):
     affine: bool = attribute(Bool(), "learn a weight and a bias for each channel", True)
 
     name = "batch_norm"
+    formula_name = "affine"
     parameter_names = ("weight", "bias")
     torch_order = ("", "eps", "momentum", "affine")
     examples = (

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from netspec.compiler.ir.graph import Graph, Node
+from netspec.compiler.ir.graph import Graph, Node, Origin
 
 
 def pool_first(graph: Graph) -> Graph:
@@ -28,10 +28,12 @@ def pool_first(graph: Graph) -> Graph:
             continue
         if len(graph.consumers[inner.name]) != 1:
             continue
-        first = Node(
-            f"{pool.name}.first", pool.op, inner.inputs, pool.shape, pool.parameters, pool.origin
+        first = dataclasses.replace(
+            pool, name=f"{pool.name}.first", inputs=inner.inputs, origin=_origin(pool)
         )
-        last = Node(pool.name, inner.op, (first.name,), pool.shape, inner.parameters, inner.origin)
+        last = dataclasses.replace(
+            inner, name=pool.name, inputs=(first.name,), shape=pool.shape, origin=_origin(inner)
+        )
         nodes = {
             new.name: new
             for node in nodes.values()
@@ -39,3 +41,7 @@ def pool_first(graph: Graph) -> Graph:
             if new.name != inner.name
         }
     return dataclasses.replace(graph, nodes=tuple(nodes.values()))
+
+
+def _origin(node: Node) -> Origin:
+    return dataclasses.replace(node.origin, layer=node.name)
