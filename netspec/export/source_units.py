@@ -141,10 +141,11 @@ def module(name: str) -> SourceModule:
 
 
 def resolve(made: SourceModule) -> None:
-    """Determine what every unit of a module uses."""
+    """Determine what every unit of a module uses, and drop its syntax tree, which is large."""
     for statement in made.statements:
         names = tuple(_defined(statement))
         _Resolver(made, made.units[names[0]]).visit(statement)
+    made.statements.clear()
 
 
 def target_of(made: SourceModule, name: str) -> Target | str | None:

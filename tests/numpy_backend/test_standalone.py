@@ -17,11 +17,13 @@ import numpy as np
 import pytest
 
 import netspec
-from netspec.export import standalone_source
+from netspec.export import assemble, source_units, standalone_source
+from netspec.export.programs import make_programs
 from netspec.export.weights_file import read_tensors, write_tensors
 from netspec.runtime.data.input_normalization import Normalization
 from netspec.runtime.weights.safetensors_file import save_weights
 from netspec.runtime.weights.weights_file import load_weights
+from netspec.text.python_tree import parse_python
 from tests.conftest import ROOT, Run
 from tests.helpers.nets import agreement
 
@@ -401,3 +403,24 @@ def test_what_holds_no_numbers_is_refused_by_a_file(odd: Any, tmp_path: Path) ->
         with pytest.raises(ValueError, match="must hold numbers"):
             call(odd(x))
     assert made.forward(x.tolist()).shape == (2, 2)
+
+
+@pytest.mark.parametrize("name", ["lenet", "dropout"])
+def test_generated_programs_are_parsed_once_and_their_trees_are_dropped(monkeypatch, name):
+    """A net of 64 KB has a program of a megabyte, whose syntax tree takes 100 MB."""
+    parsed, programs = [], []
+
+    def counted(text):
+        parsed.append(text)
+        return parse_python(text)
+
+    def kept(*arguments, **options):
+        programs.append(make_programs(*arguments, **options))
+        return programs[-1]
+
+    monkeypatch.setattr(source_units, "parse_python", counted)
+    monkeypatch.setattr(assemble, "make_programs", kept)
+    standalone_source(NETS[name].graph)
+    generated = [text for text in parsed if "made by netspec from" in text]
+    assert len(generated) == len(programs[0].modules)
+    assert not any(made.statements for made in programs[0].modules.values())
