@@ -29,9 +29,12 @@ LAYERS = [
     ("-x", ["neg"]),
     ("--x", []),
     ("+x", []),
-    ("x ** 2", ["pow(2.0)"]),
-    ("x ** 2 ** 0.5 ** 0", ["pow(2.0)"]),
-    ("-x ** 2", ["pow(2.0)", "neg"]),
+    ("x ** 2", ["pow(exponent = 2.0)"]),
+    ("x ** 2 ** 0.5 ** 0", ["pow(exponent = 2.0)"]),
+    ("2 ** x", ["pow(base = 2.0)"]),
+    ("x ** y", ["pow"]),
+    ("2 ** x ** 2", ["pow(exponent = 2.0)", "pow(base = 2.0)"]),
+    ("-x ** 2", ["pow(exponent = 2.0)", "neg"]),
     ("maximum(x, 0)", ["maximum(number = 0.0)"]),
     ("maximum(0, x)", ["maximum(number = 0.0)"]),
     ("minimum(x, y)", ["minimum"]),
@@ -43,7 +46,7 @@ LAYERS = [
     ("x -> sqrt", ["sqrt"]),
     ("mean(x, [2, 3], keep = true)", ["mean([2, 3], keep = true)"]),
     ("x -> sum(1)", ["sum(1)"]),
-    ("max(x ** 2, -1)", ["pow(2.0)", "max(-1)"]),
+    ("max(x ** 2, -1)", ["pow(exponent = 2.0)", "max(-1)"]),
     ("min(x, axes = 1)", ["min(1)"]),
     # What only constants are given is a constant.
     ("x * sqrt(4)", ["mul(number = 2.0)"]),
@@ -83,3 +86,13 @@ def test_a_size_that_is_open_meets_a_size_of_1() -> None:
         x = np.random.default_rng(0).standard_normal(shape)
         y = net.compile(dtype="float64").forward(x)
         np.testing.assert_allclose(y, x * x.mean((2, 3), keepdims=True), rtol=1e-12, atol=1e-12)
+
+
+def test_functions_of_constants_and_of_values() -> None:
+    net = net_of("exp(x) + log(exp(2)) + sin(0) + cos(0)")
+    assert [str(node.op) for node in net.graph.nodes] == [
+        "exp", "add(number = 2.0)", "add(number = 0.0)", "add(number = 1.0)",
+    ]  # fmt: skip
+    for wrong in ("log(0)", "log(-1)", "exp(1000)", "sin([1])"):
+        with pytest.raises(netspec.NetspecError):
+            net_of(f"x + {wrong}")

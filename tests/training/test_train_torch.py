@@ -87,6 +87,16 @@ def digits():
     return load("digits", None, (1, 28, 28))
 
 
+def test_an_output_without_a_slope_has_gradients_of_0(digits):
+    net = netspec.loads(
+        "net A {\ninput x: [1, 28, 28]\ny = x -> flatten -> linear(20) -> reshape([2, 10])\n"
+        "output argmax(y, 1)\n}"
+    )
+    options = {"epochs": 1, "train_limit": 64, "optimizer": "adamw", "l2": 0.1, "batch": 32}
+    ours, theirs = runs(net, digits, "float64", **options)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-12)
+
+
 CASES = [(optimizer, "plain") for optimizer in OPTIMIZERS] + [
     (optimizer, variant)
     for optimizer in ("momentum", "adam", "adamw")

@@ -72,7 +72,8 @@ class Arguments:
                 self._bind_named(op, call, argument, bound)
             elif argument in bound.positional:
                 self._bind_positional(op, call, argument, next(order, None), bound)
-        self._require_attributes(op, call, bound, unclear)
+        several = given + len(bound.inputs) > 1 and op.name in other_frameworks.OF_SEVERAL_VALUES
+        self._require_attributes(op, call, bound, unclear or several)
         return bound
 
     def _sort_positional(self, op: type[Op], call: syntax.Call, given: int, bound: Bound) -> bool:
@@ -317,7 +318,14 @@ class Arguments:
         self.reporter.report(codes.INIT_RULE, message, span, notes=notes)
         return None
 
-    def check_inputs(self, op: type[Op], bound: Bound, inputs: Sequence[Input], span: Span) -> bool:
+    def check_inputs(
+        self,
+        op: type[Op],
+        bound: Bound,
+        inputs: Sequence[Input],
+        span: Span,
+        callee: Span | None = None,
+    ) -> bool:
         """Whether a layer got as many values as it takes, apart from those that numbers replace.
 
         If not, report it.
@@ -326,12 +334,20 @@ class Arguments:
         if numbers and op.arity is None and inputs:
             return True
         arity = op.arity - numbers if op.arity is not None and numbers < op.arity else op.arity
-        return self.check_arity(op.name, arity, inputs, span)
+        return self.check_arity(op.name, arity, inputs, span, callee)
 
     def check_arity(
-        self, name: str, arity: int | None, inputs: Sequence[Input], span: Span
+        self,
+        name: str,
+        arity: int | None,
+        inputs: Sequence[Input],
+        span: Span,
+        callee: Span | None = None,
     ) -> bool:
-        """Whether a layer or block got as many values as it takes. If not, report it."""
+        """Whether a layer or block got as many values as it takes. If not, report it.
+
+        `callee` is where the call writes its name.
+        """
         count = len(inputs)
         if count == arity or (arity is None and count >= 2):
             return True
@@ -342,7 +358,9 @@ class Arguments:
             hints = tuple(_declared(self.names.statements, span))
             hints += (Hint(f"`x -> {span.text}`"),) if len(span.text) < 60 else ()
         elif count > 1 and name in other_frameworks.OF_SEVERAL_VALUES:
-            hints = (Hint(f"of several values it is `{other_frameworks.OF_SEVERAL_VALUES[name]}`"),)
+            several = other_frameworks.OF_SEVERAL_VALUES[name]
+            edits = (Edit(callee, several.partition("(")[0]),) if callee is not None else ()
+            hints = (Hint(f"of several values it is `{several}`", edits),)
         elif count < 2 and arity != 1:
             hints = (Hint(f"`(a, b) -> {name}`"),)
         message = f"`{name}` works on {wanted}, and got {got}"

@@ -122,7 +122,7 @@ class Calls:
         names = self.layer_names
         bound = self.arguments.bind(cls, call, len(inputs))
         values = [*inputs, *bound.inputs]
-        if not self.arguments.check_inputs(cls, bound, values, span):
+        if not self.arguments.check_inputs(cls, bound, values, span, call.callee.span):
             return UNKNOWN
         path = names.name(cls.name, label, span)
         known = _known(values)

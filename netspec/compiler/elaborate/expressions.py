@@ -183,7 +183,8 @@ class Expressions:
             show_shape(side.shape) if isinstance(side, Tensor) else _kind(side) for side in pair
         ]
         secondary = tuple(Label(*side) for side in zip(sides, kinds, strict=True))
-        notes = (f"values have {', '.join(f'`{each}`' for each in OPERATORS)} and `**`",)
+        *others, last = (f"`{each}`" for each in OPERATORS)
+        notes = (f"values have {', '.join(others)} and {last}",)
         self.reporter.report(codes.VALUE_OPERATOR, message, span, secondary=secondary, notes=notes)
         return UNKNOWN
 
@@ -195,19 +196,21 @@ class Expressions:
         return self.apply(call, inputs, None, span)
 
     def _power(self, expr: syntax.Power) -> Value:
-        base, *others = expr.items
-        value = self.evaluator.evaluate(base)
-        exponents = self.evaluator.constants(others, "an exponent")
-        if exponents is None:
+        values = [self.evaluator.evaluate(item) for item in expr.items]
+        right, span = values[-1], expr.items[-1].span
+        for left, item in zip(values[-2::-1], expr.items[-2::-1], strict=True):
+            right = self._raised(left, right, (item.span, span))
+            span = item.span.to(span)
+        return right
+
+    def _raised(self, left: Value, right: Value, sides: tuple[Span, Span]) -> Value:
+        """Return left to the power of right."""
+        left, right = self._side("**", left, sides[0]), self._side("**", right, sides[1])
+        if isinstance(left, Unknown) or isinstance(right, Unknown):
             return UNKNOWN
-        exponent = exponents.pop()
-        while exponents:
-            exponent = constants.power(exponents.pop(), exponent)
-        if isinstance(value, Tensor):
-            argument = _computed("exponent", exponent, others[0].span.to(others[-1].span))
-            return self._layer("pow", [value], [argument], expr.span)
-        known = self.evaluator.as_constant(value, base, "an operand of `**`")
-        return UNKNOWN if isinstance(known, Unknown) else constants.power(known, exponent)
+        if isinstance(left, _NO_CONSTANTS) or isinstance(right, _NO_CONSTANTS):
+            return self._arithmetic("**", left, right, sides[0].to(sides[1]), sides)
+        return constants.power(left, right)
 
     def _unary(self, expr: syntax.Unary) -> Value:
         operand = self.evaluator.evaluate(expr.operand)
@@ -396,7 +399,7 @@ class Expressions:
         return value
 
 
-OPERATORS = {"+": "add", "-": "sub", "*": "mul", "/": "div"}
+OPERATORS = {"+": "add", "-": "sub", "*": "mul", "/": "div", "**": "pow"}
 """The layers that operators on values of the net call."""
 
 

@@ -239,7 +239,10 @@ class AxisOf(Kind):
 
     def convert(self, value: object) -> int:
         """Return a whole number other than 0."""
-        number = Int(-MAX_SIZE).convert(value)
+        try:
+            number = Int(-MAX_SIZE).convert(value)
+        except WrongValueError:
+            raise WrongValueError(f"{self.describe()}, not {show(value)}") from None
         if number == 0:
             raise WrongValueError("another axis than 0, which counts the images of the batch")
         return number

@@ -387,6 +387,21 @@ def _sqrt(value: Constant) -> float:
     return math.sqrt(number)
 
 
+def _log(value: Constant) -> float:
+    number = _number(value)
+    if number <= 0:
+        message = f"of {show(value)} is no number: it must be positive"
+        raise ConstantError(codes.CONSTANT_TYPE, message)
+    return math.log(number)
+
+
+def _exp(value: Constant) -> float:
+    number = _number(value)
+    if number > math.log(MAX_MAGNITUDE):
+        raise ConstantError(codes.LIMIT_NUMBER, f"of {show(value)} is too large")
+    return math.exp(number)
+
+
 def _sum(value: Constant) -> int | float:
     items = _sequence(value)
     return bounded(sum(_numbers([items]))) if items else 0
@@ -402,6 +417,10 @@ FUNCTIONS: dict[str, ConstantFunction] = {
     "int": ConstantFunction(lambda value: int(_number(value)), 1, 1),
     "round": ConstantFunction(lambda value: round(_number(value)), 1, 1),
     "sqrt": ConstantFunction(_sqrt, 1, 1),
+    "exp": ConstantFunction(_exp, 1, 1),
+    "log": ConstantFunction(_log, 1, 1),
+    "sin": ConstantFunction(lambda value: math.sin(_number(value)), 1, 1),
+    "cos": ConstantFunction(lambda value: math.cos(_number(value)), 1, 1),
     "enumerate": ConstantFunction(lambda value: tuple(enumerate(_sequence(value))), 1, 1),
     "zip": ConstantFunction(
         lambda *a: tuple(zip(*(_sequence(item) for item in a), strict=False)), 2, 8

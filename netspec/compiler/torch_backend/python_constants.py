@@ -194,8 +194,8 @@ class PythonConstants:
         if name == "reversed":
             return f"{bracketed(self.text(inner[0]))}[::-1]"
         texts = [self.text(value, iterated=name in _ITERATORS) for value in inner]
-        if name == "sqrt":
-            return f"math.sqrt({texts[0]})"
+        if name in ("sqrt", "exp", "log", "sin", "cos"):
+            return f"math.{name}({texts[0]})"
         if name == "zip":
             texts.append("strict=False")
         text = f"{name}({', '.join(texts)})"

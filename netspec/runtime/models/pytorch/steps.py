@@ -168,7 +168,7 @@ class TorchBackend:
             return
         # DistributedDataParallel computes the mean over the processes, but the weighted sum is
         # needed.
-        self._scaler.scale(loss * (weight * self.group.size)).backward()
+        self._differentiate(self._scaler.scale(loss * (weight * self.group.size)))
         self._pending.append(self._shown(loss.detach() * weight))
         self._finish_gradients()
         self._scaler.step(self._optimizer)
@@ -192,6 +192,14 @@ class TorchBackend:
             norm = torch.nn.utils.get_total_norm([w.detach() for w in self._weights])
             loss = loss + 0.5 * self.job.l2 * norm.double() ** 2
         return loss
+
+    def _differentiate(self, loss: Tensor) -> None:
+        """Compute the gradients. They are 0 where nothing that is trained changes the loss."""
+        if loss.requires_grad:
+            loss.backward()
+            return
+        for parameter in (*self._weights, *self._others):
+            parameter.grad = torch.zeros_like(parameter)
 
     def _finish_gradients(self) -> None:
         """Add the gradient terms that the backward pass does not compute, and clip."""

@@ -1,0 +1,108 @@
+"""Numbers chosen by their places."""
+
+from netspec.compiler.ir.contract import *
+
+GATHER = Code.error("shape/gather", "places of another shape than the value that they choose from")
+
+
+@register
+class Gather(Op):
+    """Numbers at places along an axis: y[.., i, ..] = x[.., p[.., i, ..], ..] for `gather(x, p, axis)`.
+
+    A place is a whole number, counted from 0; one outside the axis is the nearest inside. The value
+    has the shape of p, which may be smaller than x. dL/dx = the sum of dL/dy over the places that
+    chose it; dL/dp = 0.
+    """
+
+    axis: int = attribute(AxisOf(), "the axis to choose along")
+
+    name = "gather"
+    arity = 2
+    examples = (
+        Example("gather(1)", ((3,), (5,))),
+        Example("gather(2)", ((2, 3), (2, 4))),
+        Example("gather(-1)", ((3, 3), (2, 1))),
+        Example("gather(1)", ((4, 2, 3), (2, 2, 3))),
+        Example("gather(axis = 3)", ((2, 3, 4), (2, 2, 5))),
+    )
+    bad_examples = (
+        BadExample("gather(1)", ((3, 4), (3, 5)), GATHER),
+        BadExample("gather(1)", ((3, 4), (3,)), GATHER),
+        BadExample("gather(3)", ((3, 4), (3, 4)), codes.SHAPE_AXIS),
+    )
+
+    def shape(self, *inputs: Shape) -> Shape:
+        """That of the places."""
+        x, places = inputs
+        axis = resolve_axis(self.name, self.axis, x)
+        pairs = enumerate(zip(x, places, strict=False), 1)
+        if len(x) != len(places) or any(
+            isinstance(size, int) and isinstance(n, int) and n > size and at != axis
+            for at, (size, n) in pairs
+        ):
+            message = (
+                f"`gather` on axis {axis} needs places with the axes of {show_shape(x)},"
+                f" none but that one longer, not {show_shape(places)}"
+            )
+            help = "`unsqueeze` and `expand` give places the axes of the value"
+            raise ShapeError(GATHER, message, help=help)
+        return places
+
+    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], tuple[int, float]] | None:
+        """None: the places may be any."""
+        return None
+
+    def forward(self, run: Evaluation, *x: Array) -> Array:
+        """`np.take_along_axis`."""
+        value, places = x
+        axis = self._axis(value)
+        part = tuple(slice(None) if a == axis else slice(n) for a, n in enumerate(places.shape))
+        y: Array = np.take_along_axis(value[part], self._places(value, places), axis)
+        return y
+
+    def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
+        """Added up where they came from."""
+        value, places = x
+        dx, chosen, axis = np.zeros_like(value), self._places(value, places), self._axis(value)
+        for index in np.ndindex(*dy.shape):
+            place = (*index[:axis], chosen[index], *index[axis + 1 :])
+            dx[place] += dy[index]
+        return dx, np.zeros_like(places)
+
+    def pattern(self, *x: Array) -> Array | None:
+        """The places."""
+        return self._places(*x)
+
+    def _axis(self, x: Array) -> int:
+        return resolve_axis(self.name, self.axis, x.shape[1:])
+
+    def _places(self, x: Array, places: Array) -> Array:
+        """Return the places as whole numbers."""
+        last = x.shape[self._axis(x)] - 1
+        whole: Array = np.clip(np.nan_to_num(places), 0, last).astype(np.int64)
+        return whole
+
+    def lower(self, to: Lowering) -> None:
+        """One kernel."""
+        x, places = to.x
+        to.call("gather.choose", x, places, to.out, writes=[to.out], axis=self._stored_axis(to))
+
+    def lower_backward(self, to: Lowering) -> None:
+        """One kernel for each."""
+        if to.wanted[0]:
+            dx, axis = to.gradient_buffer(0), self._stored_axis(to)
+            to.call("gather.choose_backward", to.x[1], to.dy, dx, writes=[dx], axis=axis)
+            to.gradient(0, dx)
+        if to.wanted[1]:
+            nothing = to.gradient_buffer(1)
+            to.call("reductions.nothing", to.dy, nothing, writes=[nothing], axes=(), order=())
+            to.gradient(1, nothing)
+
+    def _stored_axis(self, to: Lowering) -> int:
+        return to.layout.position(resolve_axis(self.name, self.axis, to.x_shapes[0]))
+
+    def torch(self, *inputs: Shape) -> Torch:
+        """`torch.gather`."""
+        axis = resolve_axis(self.name, self.axis, inputs[0])
+        inside = Torch("torch.clamp", (X(1), 0, inputs[0][axis - 1] - 1))
+        return Torch("torch.gather", (X(0), self.axis, Torch("torch.Tensor.long", (inside,))))

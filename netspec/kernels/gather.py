@@ -1,0 +1,55 @@
+"""Numbers chosen by their places along an axis, and places as vectors of one 1.
+
+A place is a whole number in an array of floats, counted from 0; a fraction is cut off, and a place
+outside the axis is the nearest inside.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netspec.kernels.arrays import Array, as_one
+
+
+def choose(x: Array, places: Array, out: Array, *, axis: int) -> None:
+    """`out[.., i, ..] = x[.., places[.., i, ..], ..]` along an axis of x (N, ...)."""
+
+    def task(out: Array, x: Array, places: Array) -> None:
+        out[...] = np.take_along_axis(_beside(x, places, axis), _whole(places, x.shape[axis]), axis)
+
+    as_one(task, out, reads=[x, places])
+
+
+def choose_backward(places: Array, dy: Array, dx: Array, *, axis: int) -> None:
+    """Add each number of dy to the number of `dx` that was chosen for it; the others are 0."""
+
+    def task(dx: Array, places: Array, dy: Array) -> None:
+        dx.fill(0)
+        index: list[NDArray[Any]] = list(np.indices(dy.shape, sparse=True))
+        index[axis] = _whole(places, dx.shape[axis])
+        np.add.at(dx, tuple(index), dy)
+
+    as_one(task, dx, reads=[places, dy])
+
+
+def one_hot(places: Array, out: Array) -> None:
+    """`out[.., c]` is 1 where the place is c, else 0; `out` has one axis more, the last."""
+
+    def task(out: Array, places: Array) -> None:
+        classes = out.shape[-1]
+        np.copyto(out, np.arange(classes) == _whole(places, classes)[..., None])
+
+    as_one(task, out, reads=[places])
+
+
+def _beside(x: Array, places: Array, axis: int) -> Array:
+    """Return the part of x that places of this shape can choose from: all of x along the axis."""
+    sizes = enumerate(places.shape)
+    part: Array = x[tuple(slice(None) if a == axis else slice(n) for a, n in sizes)]
+    return part
+
+
+def _whole(places: Array, count: int) -> NDArray[Any]:
+    """Return places as whole numbers from 0 to `count` - 1."""
+    return np.clip(np.nan_to_num(places), 0, count - 1).astype(np.intp)
