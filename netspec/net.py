@@ -97,7 +97,12 @@ class Net:
         return Model(self.graph, dtype=dtype, seed=seed)
 
     def source(
-        self, target: str = "numpy", *, training: bool = True, without: Collection[str] = ()
+        self,
+        target: str = "numpy",
+        *,
+        training: bool = True,
+        without: Collection[str] = (),
+        plain: bool = False,
     ) -> str:
         """Return the generated program as source text.
 
@@ -106,6 +111,7 @@ class Net:
             training: for NumPy: True for a program with the backward pass, False for only the
                 forward pass in evaluation mode.
             without: for NumPy: names of passes to leave out.
+            plain: for NumPy: a form to learn from, without any pass and with formulas written out.
 
         Raises:
             NetspecError: for an unknown target, or a net that cannot be expressed in it.
@@ -117,7 +123,9 @@ class Net:
             return torch_source(self.written)
         from netspec.runtime.engine.program import program_source
 
-        return program_source(self.graph, training=training, backward=training, without=without)
+        return program_source(
+            self.graph, training=training, backward=training, without=without, plain=plain
+        )
 
     def __call__(self, *values: object) -> NoReturn:
         """Raise an error: a net is a description, and only the model it compiles to can be called.

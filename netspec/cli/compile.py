@@ -39,6 +39,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="numpy: the forward pass in evaluation alone, batch norms folded into other layers",
     )  # fmt: skip
     parser.add_argument(
+        "--plain", action="store_true",
+        help="numpy: a program to learn from: no pass, a call or a formula for each layer, and the"
+        " backward pass in mirror order",
+    )  # fmt: skip
+    parser.add_argument(
         "--standalone", action="store_true",
         help="numpy: one file that needs NumPy and nothing else, kernels and weights reader included",
     )  # fmt: skip
@@ -97,6 +102,7 @@ def _require_numpy(options: argparse.Namespace) -> None:
     """
     chosen = {
         "--inference": options.inference,
+        "--plain": options.plain,
         "--standalone": options.standalone,
         "--explain-plan": options.explain_plan,
     }
@@ -107,6 +113,12 @@ def _require_numpy(options: argparse.Namespace) -> None:
         raise NetspecError.simple(codes.USAGE_TARGET, message)
     if options.standalone and options.explain_plan:
         message = "--explain-plan prints no program: leave out --standalone"
+        raise NetspecError.simple(codes.USAGE_TARGET, message)
+    if options.plain and (options.standalone or options.explain_plan):
+        other = "--standalone" if options.standalone else "--explain-plan"
+        message = (
+            f"--plain has no pass, and {other} shows what passes make: leave out one of the two"
+        )
         raise NetspecError.simple(codes.USAGE_TARGET, message)
 
 
@@ -123,7 +135,7 @@ def _text(net: Net, options: argparse.Namespace) -> str:
         from netspec.compiler.numpy_backend.explain import explain_plan
 
         return explain_plan(net.graph, training=training, without=without)
-    return net.source("numpy", training=training, without=without)
+    return net.source("numpy", training=training, without=without, plain=options.plain)
 
 
 def _check(path: Path, text: str) -> int:

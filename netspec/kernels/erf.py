@@ -38,11 +38,15 @@ DOUBLE_POWERS = powers(COEFFICIENTS)
 SINGLE_POWERS = powers(COEFFICIENTS[:SINGLE])
 
 
-def erf(x: Array | float, *, out: Array) -> Array:
+def erf(x: Array | float, *, out: Array | None = None) -> Array:
     """Write the error function of x, broadcast, to `out`, which must be contiguous and may be x.
 
-    The error is below 2e-15 in float64, and in the last digit in float32.
+    Without `out` it is a new array. The error is below 2e-15 in float64, and in the last digit in
+    float32.
     """
+    if out is None:
+        x = np.asarray(x)
+        out = np.empty(x.shape, x.dtype if x.dtype.kind == "f" else np.float64)
     if out is not x:
         np.copyto(out, x)
     as_one(_erf, out)

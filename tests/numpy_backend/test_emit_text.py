@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 
 import netspec
+from netspec.compiler.ir.graph import Graph
 from netspec.compiler.numpy_backend import emit, emit_elementwise, fused_functions
-from netspec.runtime.engine.program import Program, make_plan
 from tests.conftest import Write
+from tests.helpers.program_runs import program_run
+from tests.helpers.random_nets import random_net
 
 NETWORKS = Path(__file__).parents[2] / "networks"
 # What the statements below a comment call, by the op that the comment names.
@@ -116,7 +118,7 @@ net N {
     "one block of a layer": """
 block One x { return x -> linear(4) }
 net N { input x: [4]
-    output x -> One -> One -> One -> One }
+    output x -> One -> One -> One -> One -> One -> One -> One -> One }
 """,
     "a shared block": """
 block Tower x { return x -> conv(4, 3, pad = 1) -> batch_norm -> relu -> conv(4, 1) -> sigmoid }
@@ -153,23 +155,14 @@ net N {
 }  # fmt: skip
 
 
-def results(net: netspec.Net) -> tuple[str, list[np.ndarray]]:
-    """Return the text of a training program, and all that it computes for one batch."""
-    graph = net.graph
-    program = Program(graph, make_plan(graph, training=True), np.dtype("f4"))
-    buffers, rng = program.bind(3), np.random.default_rng(0)
-    for buffer in (*program.plan.inputs.values(), *program.plan.output_gradients.values()):
-        buffers[buffer.name][...] = rng.standard_normal(buffers[buffer.name].shape)
-    parameters = {
-        p.name: rng.uniform(0.1, 0.2, p.shape).astype("i8" if p.role == "counter" else "f4")
-        for p in graph.parameters.values()
-    }
-    gradients = {p.name: np.zeros(p.shape, "f4") for p in graph.trainable()}
-    program.sample(buffers, rng)
-    program.forward(buffers, parameters)
-    outputs = [buffers[b.name].copy() for b in program.plan.outputs.values()]
-    program.backward(buffers, parameters, gradients)
-    return program.code(3).text, [*outputs, *parameters.values(), *gradients.values()]
+def assert_sharing_changes_nothing(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = program_run(graph, "f4")
+    with monkeypatch.context() as to:
+        to.setattr(emit, "share", lambda phases, names: [])
+        theirs = program_run(graph, "f4")
+    assert ours.keys() == theirs.keys()
+    for name in theirs:
+        np.testing.assert_array_equal(ours[name], theirs[name])
 
 
 @pytest.mark.parametrize("name", NETS)
@@ -177,13 +170,19 @@ def test_shared_functions_compute_the_same_to_the_bit(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     net = netspec.loads(NETS[name])
-    text, ours = results(net)
-    monkeypatch.setattr(emit, "share", lambda phases, names: [])
-    alone, theirs = results(net)
-    assert text.count("\n") < alone.count("\n") or name == "one block of a layer"
-    assert len(ours) == len(theirs)
-    for a, b in zip(ours, theirs, strict=True):
-        np.testing.assert_array_equal(a, b)
+    assert re.search(r"^def \w+_(forward|backward)", net.source("numpy"), re.MULTILINE)
+    assert_sharing_changes_nothing(net.graph, monkeypatch)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_shared_functions_of_random_nets_compute_the_same_to_the_bit(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    try:
+        graph = netspec.loads(random_net(seed)).graph
+    except netspec.NetspecError:
+        pytest.skip("not a valid net")
+    assert_sharing_changes_nothing(graph, monkeypatch)
 
 
 def test_comments_in_a_shared_function_show_what_the_file_says() -> None:

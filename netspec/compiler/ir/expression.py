@@ -103,7 +103,8 @@ class Function:
 
     Attributes:
         text: how it is written, which is also numexpr's syntax.
-        numpy: NumPy's name for it; or `module.function`, one of netspec's kernels, with `out`.
+        numpy: NumPy's name for it; or `module.function`, one of netspec's kernels, which takes
+            `out` as NumPy does.
         transcendental: so costly that arithmetic, and not memory, limits the speed.
         boolean: its value is true or false.
         partial: it can be infinite or undefined where its arguments are finite.
@@ -293,12 +294,7 @@ def numpy_function(name: str) -> Callable[..., NDArray[Any]]:
         ufunc: Callable[..., NDArray[Any]] = getattr(np, target.numpy)
         return ufunc
     module, _, attribute = target.numpy.partition(".")
-    kernel = getattr(importlib.import_module(f"netspec.kernels.{module}"), attribute)
-
-    def with_new_array(x: NDArray[Any]) -> NDArray[Any]:
-        x = np.asarray(x)
-        kind = x.dtype if x.dtype.kind == "f" else np.float64
-        result: NDArray[Any] = kernel(x, out=np.empty(x.shape, kind))
-        return result
-
-    return with_new_array
+    kernel: Callable[..., NDArray[Any]] = getattr(
+        importlib.import_module(f"netspec.kernels.{module}"), attribute
+    )
+    return kernel

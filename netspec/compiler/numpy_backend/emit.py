@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pkgutil import iter_modules
 
 from netspec import kernels
+from netspec.compiler.ir.expression import variables
 from netspec.compiler.ir.graph import Graph, Node, show_shape
 from netspec.compiler.ir.plan import (
     SCRATCH,
@@ -18,12 +20,15 @@ from netspec.compiler.ir.plan import (
     ViewStep,
 )
 from netspec.compiler.ir.sizes import Size
+from netspec.compiler.numpy_backend.emit_elementwise import kernel_modules
 from netspec.compiler.numpy_backend.fused_functions import FreeNames, FusedFunctions, Tile
+from netspec.compiler.numpy_backend.plain_formulas import numpy_formula
 from netspec.compiler.numpy_backend.shared_functions import share
 from netspec.compiler.numpy_backend.statements import (
     RESHAPE,
     Argument,
     BlockCall,
+    Formula,
     Function,
     Note,
     Statement,
@@ -52,15 +57,19 @@ class NumpySource:
     tiles: tuple[Tile, ...]
 
 
-def emit_program(plan: Plan, graph: Graph) -> NumpySource:
-    """Return the source of a plan: `sample`, `forward` and, if planned, `backward`."""
-    return _Emitter(plan, graph).program()
+def emit_program(plan: Plan, graph: Graph, *, plain: bool = False) -> NumpySource:
+    """Return the source of a plan: `sample`, `forward` and, if planned, `backward`.
+
+    `plain` writes formulas out, to be read, where the program that runs has functions of tiles.
+    """
+    return _Emitter(plan, graph, plain).program()
 
 
 class _Emitter:
-    def __init__(self, plan: Plan, graph: Graph) -> None:
+    def __init__(self, plan: Plan, graph: Graph, plain: bool) -> None:
         self.plan = plan
         self.graph = graph
+        self.plain = plain
         self.names = FreeNames(RESERVED)
         self.fused = FusedFunctions(plan, self.names)
         self.modules: set[str] = set()
@@ -73,7 +82,8 @@ class _Emitter:
             phase.sizes = tuple(self._open_sizes(phase))
         functions = [function.text() for function in (*shared, *phases)]
         fused = self.fused.definitions.values()
-        text = "\n\n\n".join([self._head(mode), *fused, *functions]) + "\n"
+        body = "\n\n\n".join([*fused, *functions])
+        text = f"{self._head(mode, body)}\n\n\n{body}\n"
         steps = [s for s in self.plan.steps if isinstance(s, KernelStep) and s.scratch]
         scratch = tuple(s.scratch for s in steps if s.scratch is not None)
         return NumpySource(text, scratch, tuple(self.fused.tiles))
@@ -92,7 +102,7 @@ class _Emitter:
         statements = [self._statement(step, name) for step in steps]
         return Function(name, (arguments,), doc, statements, name)
 
-    def _head(self, mode: str) -> str:
+    def _head(self, mode: str, body: str) -> str:
         graph = self.graph
         inputs = ", ".join(f"{name} {show_shape(s)}" for name, s in graph.inputs.items())
         outputs = ", ".join(
@@ -104,16 +114,20 @@ class _Emitter:
             f"Inputs: {inputs}. Outputs: {outputs}.",
             "Arrays by name: b buffers, p parameters, g gradients; s is scratch memory. Pictures are",
             "stored N, H, W, C.",
-            '"""',
         ]
+        if self.plain:
+            lines += [
+                "",
+                "In plain form: each layer has its own calls and formulas, backward in mirror order.",
+            ]
+        lines.append('"""')
         imports = []
-        fused = self.fused.definitions.values()
         modules = self.modules | self.fused.modules
-        if any("np." in text for text in fused):
+        if re.search(r"\bnp\.\w+\(", body):
             imports.append("import numpy as np")
         if modules:
             imports.append(f"from netspec.kernels import {', '.join(sorted(modules))}")
-        if any("NumexprFunction" in text for text in fused):
+        if "NumexprFunction(" in body:
             imports.append("from netspec.kernels.with_numexpr import NumexprFunction")
         if imports:
             lines += ["", *imports]
@@ -160,13 +174,23 @@ class _Emitter:
         file = "" if own else f"{plain(span.source.file_name)}, "
         return f"{file}line {span.line}"
 
-    def _call(self, step: Step, phase: str) -> tuple[str, tuple[Argument, ...]]:
+    def _formula(self, step: ElementwiseStep) -> tuple[Formula, tuple[Argument, ...]]:
+        """Return a formula and its target and operands."""
+        self.modules |= kernel_modules(step.formula)
+        names = variables(step.formula)
+        text = numpy_formula(step.formula, {name: f"{{{i}}}" for i, name in enumerate(names)})
+        operands = [step.output, *(step.operands[name] for name in names)]
+        return Formula(text), tuple(map(Argument, operands))
+
+    def _call(self, step: Step, phase: str) -> tuple[str | Formula, tuple[Argument, ...]]:
         """Return a function and its arguments."""
         values: list[Value]
         if isinstance(step, ViewStep):
             batch = [-1] if step.output.batched else []
             values = [step.output, step.source, *batch, *step.output.shape]
             return RESHAPE, tuple(map(Argument, values))
+        if isinstance(step, ElementwiseStep) and self.plain:
+            return self._formula(step)
         if isinstance(step, ElementwiseStep):
             call = self.fused.call(step, "_grad" if phase == "backward" else "")
             scratch = [SCRATCH] if step.emitter == "numpy" else []

@@ -160,10 +160,10 @@ def _overflows(formula: Expression) -> bool:
     return any(isinstance(e, Apply) and e.function in ("exp", "expm1") for e in walk(formula))
 
 
-def _kernel_modules(formula: Expression) -> Iterator[str]:
-    """Yield the kernel modules of functions that NumPy lacks."""
+def kernel_modules(formula: Expression) -> set[str]:
+    """Return the kernel modules of functions that NumPy lacks."""
     functions = {e.function for e in walk(formula) if isinstance(e, Apply)}
-    return filter(None, (FUNCTIONS[name].kernel_module for name in functions))
+    return {module for name in functions if (module := FUNCTIONS[name].kernel_module)}
 
 
 def _number(value: float) -> str:
@@ -190,7 +190,7 @@ def _emit_numpy(step: ElementwiseStep, name: str) -> Emitted:
     return Emitted(
         "\n".join(lines),
         registers=len(floats) + len(flags),
-        modules=frozenset(("elementwise", *_kernel_modules(step.formula))),
+        modules=frozenset(("elementwise", *kernel_modules(step.formula))),
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import re
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -96,8 +97,16 @@ class BlockCall:
 
 
 @dataclass(frozen=True, slots=True)
+class Formula:
+    """An expression of NumPy, with `{}` for each of its operands."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Statement:
-    """A call, or a view where `function` is `RESHAPE`: the first argument is then its target.
+    """A call; or a view where `function` is `RESHAPE`, or the values of a formula: the first argument
+    is then the target.
 
     Attributes:
         notes: the layers that it computes.
@@ -105,7 +114,7 @@ class Statement:
         layer: the layer, if it is of one alone.
     """
 
-    function: str
+    function: str | Formula
     arguments: tuple[Argument, ...]
     notes: tuple[Note, ...] = ()
     blocks: tuple[BlockCall, ...] = ()
@@ -196,6 +205,9 @@ def statement_lines(statement: Statement, path: str | None) -> list[str]:
     if statement.function == RESHAPE:
         target, source, *sizes = values
         return [f"{target} = {source}.reshape({', '.join(sizes)})"]
+    if isinstance(statement.function, Formula):
+        target, *operands = values
+        return _assignment(f"{target}[...]", statement.function.text.format(*operands))
     return call_lines(statement.function, values)
 
 
@@ -256,6 +268,13 @@ def open_sizes_in(value: Value) -> set[str]:
     if isinstance(value, tuple):
         return set().union(*map(open_sizes_in, value))
     return set(value.names()) if isinstance(value, Size) else set()
+
+
+def _assignment(target: str, formula: str) -> list[str]:
+    if len(target) + len(formula) + 3 <= WIDTH:
+        return [f"{target} = {formula}"]
+    lines = textwrap.wrap(formula, WIDTH - 4, break_long_words=False, break_on_hyphens=False)
+    return [f"{target} = (", *(f"    {line}" for line in lines), ")"]
 
 
 def call_lines(function: str, arguments: Sequence[str]) -> list[str]:
