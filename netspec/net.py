@@ -18,6 +18,7 @@ from netspec.compiler.driver import (
 from netspec.compiler.elaborate.written import Written
 from netspec.compiler.ir.graph import Graph
 from netspec.compiler.parse.shipped_nets import find_net
+from netspec.compiler.passes.layer_limit import require_few_layers
 from netspec.diagnostics import Diagnostic, NetspecError, Source
 
 if TYPE_CHECKING:
@@ -114,12 +115,14 @@ class Net:
             plain: for NumPy: a form to learn from, without any pass and with formulas written out.
 
         Raises:
-            NetspecError: for an unknown target, or a net that cannot be expressed in it.
+            NetspecError: for an unknown target, a net that cannot be expressed in it, or one with
+                too many layers.
         """
         _check_target(target, ("numpy", "torch"))
         if target == "torch":
             from netspec.compiler.torch_backend import torch_source
 
+            require_few_layers(self.graph)
             return torch_source(self.written)
         from netspec.runtime.engine.program import program_source
 

@@ -22,6 +22,7 @@ NOT_FROM_TEXT = {
     "file/unreadable",
     "limit/file-size",
     "limit/files",
+    "limit/layers",
     "use/file",
 }
 

@@ -10,12 +10,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import netspec
 from netspec import diagnostics
 from netspec.compiler import driver
 from netspec.compiler.driver import Compilation, Request, compile_request
+from netspec.compiler.numpy_backend.explain import explain_plan
 from netspec.compiler.ops import registry
 from netspec.compiler.parse import loader, parse
+from netspec.compiler.passes.layer_limit import MAX_LAYERS
 from netspec.diagnostics import Source, render, suggest, to_json
+from netspec.export import standalone_source
+from netspec.runtime.models.torch_build import module_class
 from tests.conftest import Run
 
 NETWORKS = sorted((Path(__file__).parents[2] / "networks").glob("**/*.net"))
@@ -120,6 +125,24 @@ def test_hostile_texts_are_ordinary_errors_in_every_verb(
         finished = run(verb, path, *options)
         assert finished.code in (0, 1), finished.err
         assert "Traceback" not in finished.err
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda net: net.source("numpy"),
+        lambda net: net.source("torch"),
+        module_class,
+        lambda net: explain_plan(net.graph, training=True),
+        lambda net: standalone_source(net.graph, training=False),
+    ],
+    ids=["numpy", "torch", "module", "plan", "standalone"],
+)
+def test_no_program_is_made_of_thousands_of_layers(make) -> None:
+    deep = netspec.loads(net(f"for i in range({MAX_LAYERS + 1}) {{ x = x -> relu }}"))
+    with pytest.raises(netspec.NetspecError) as refused:
+        make(deep)
+    assert [d.code for d in refused.value.diagnostics] == ["limit/layers"]
 
 
 def test_the_time_grows_with_the_net() -> None:

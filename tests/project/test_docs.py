@@ -40,6 +40,7 @@ from netspec.compiler.ops import registry
 from netspec.compiler.parse import layout
 from netspec.compiler.parse import loader as modules
 from netspec.compiler.parse import tree_builder as tree
+from netspec.compiler.passes import layer_limit
 from netspec.runtime.runs import recipe
 from tests.conftest import ROOT, Run
 
@@ -227,6 +228,7 @@ LIMITS = (
     f"brackets in each other | {layout.MAX_NESTING}",
     f"blocks in each other | {assembly.MAX_CALLS_DEEP}",
     f"steps of a file, loops and blocks written out | {assembly.MAX_WORK:,}",
+    f"layers of a net that is compiled | {layer_limit.MAX_LAYERS:,}",
     f"items of a list or turns of a loop | {constants.MAX_ITEMS:,}",
     f"characters of a number | {tree.MAX_NUMBER_LENGTH}",
     f"a whole number | {constants.MAX_MAGNITUDE:.0e}".replace("e+", "e"),

@@ -25,6 +25,7 @@ from netspec.compiler.numpy_backend.lower import lower
 from netspec.compiler.numpy_backend.pass_names import PASS_NAMES
 from netspec.compiler.numpy_backend.passes import fold_batch_norm, fuse, recompute
 from netspec.compiler.passes import pool_before_activation as pool_first
+from netspec.compiler.passes.layer_limit import require_few_layers
 from netspec.diagnostics import NetspecError, suggest
 
 
@@ -112,9 +113,10 @@ def make_plan(
         options: the other options of `lower`.
 
     Raises:
-        NetspecError: `compile/pass` for an unknown name in `without`.
+        NetspecError: `compile/pass` for an unknown name in `without`; `limit/layers`.
     """
     _require_names(without)
+    require_few_layers(graph)
     written = graph
     if not options.get("keep_activations"):  # a kept value must be the one of the written graph
         for each in GRAPH_PASSES:

@@ -12,6 +12,7 @@ from weakref import finalize
 from netspec import codes
 from netspec.compiler.elaborate.written import Written
 from netspec.compiler.ir.graph import Graph
+from netspec.compiler.passes.layer_limit import require_few_layers
 from netspec.compiler.torch_backend import torch_source
 from netspec.diagnostics import NetspecError
 from netspec.runtime.models.numpy_model import DTYPES, draw_parameter
@@ -61,8 +62,9 @@ def module_class(net: CheckedNet) -> type[nn.Module]:
     names and numbers; text of the file appears in it only as escaped literals and in comments.
 
     Raises:
-        NetspecError: `torch/missing`.
+        NetspecError: `torch/missing`; `limit/layers`.
     """
+    require_few_layers(net.graph)
     require_torch()
     made: type[nn.Module] = _classes_of(torch_source(net.written), net.name)[net.name]
     return made

@@ -1,0 +1,23 @@
+"""The limit on the layers of nets of which programs are made."""
+
+from __future__ import annotations
+
+from netspec import codes
+from netspec.compiler.ir.graph import Graph
+from netspec.diagnostics import NetspecError
+
+# A line of a file can ask for tens of thousands of layers. Writing a program takes up to half a
+# millisecond for each. ResNet-1202, the deepest net that was published with results, has 4,200.
+MAX_LAYERS = 5_000
+
+
+def require_few_layers(graph: Graph) -> None:
+    """Check that a program can be made of a graph in short time.
+
+    Raises:
+        NetspecError: `limit/layers`.
+    """
+    if len(graph.nodes) > MAX_LAYERS:
+        message = f"{graph.name} has {len(graph.nodes):,} layers"
+        help = f"programs are made of nets of up to {MAX_LAYERS:,}"
+        raise NetspecError.simple(codes.LIMIT_LAYERS, message, help)
