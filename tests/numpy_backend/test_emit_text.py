@@ -65,7 +65,7 @@ def test_formulas_that_differ_in_sizes_and_names_alone_share_a_function() -> Non
     fused = dict(re.findall(r"^@.*\ndef (\w+)\(.*\n    \"\"\"(.*)\"\"\"", text, re.MULTILINE))
     assert len(fused) <= 7
     assert len(set(fused.values())) == len(fused)
-    assert {"affine_relu", "relu_grad", "batch_norm_grad"} <= fused.keys()
+    assert {"affine_relu", "relu_grad", "batch_norm_grad", "batch_norm_grad_add"} <= fused.keys()
 
 
 def test_many_formulas_under_one_name_are_written_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,6 +183,13 @@ def test_shared_functions_of_random_nets_compute_the_same_to_the_bit(
     except netspec.NetspecError:
         pytest.skip("not a valid net")
     assert_sharing_changes_nothing(graph, monkeypatch)
+
+
+def test_a_number_that_most_calls_give_is_a_default() -> None:
+    net = netspec.load(NETWORKS / "zoo/densenet121.net", layers=[4, 4, 4, 4])
+    text = net.source("numpy")
+    assert "def dense_layer_forward(at, x, b, p, s, start):" in text
+    assert "def conv_backward(at, x, dy, b, p, g, s, pad=(0, 0, 0, 0)):" in text
 
 
 def test_comments_in_a_shared_function_show_what_the_file_says() -> None:

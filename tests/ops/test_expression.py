@@ -92,7 +92,7 @@ def step_of(formula: Expression, emitter: Any = "numpy") -> ElementwiseStep:
         name: Buffer(name, IMAGE) if name in FULL else Buffer(name, IMAGE[-1:], batched=False)
         for name in variables(formula)
     }
-    return ElementwiseStep(Buffer("out", IMAGE), formula, operands, ("node",), emitter)
+    return ElementwiseStep(Buffer("out", IMAGE), formula, operands, ("node",), (), emitter)
 
 
 def random_values(dtype: str, seed: int = 0) -> dict[str, np.ndarray]:

@@ -123,13 +123,17 @@ class ElementwiseStep:
 
     Operands without a batch axis are broadcast over the rows.
 
-    `emitter` says which code computes it: blocked NumPy ufuncs, or numexpr.
+    Attributes:
+        nodes: the nodes that it computes.
+        parts: what the formulas that it is made of are called, such as `affine` and `relu`.
+        emitter: which code computes it: blocked NumPy ufuncs, or numexpr.
     """
 
     output: Buffer | GradientRef
     formula: Expression
     operands: Mapping[str, Operand]
     nodes: tuple[str, ...]
+    parts: tuple[str, ...] = ()
     emitter: Emitter = "numpy"
 
     @property
@@ -365,7 +369,10 @@ class Lowering:
         self, output: Buffer | GradientRef, formula: Expression, **operands: Operand
     ) -> None:
         """Append `output = formula`, whose variables are the names of `operands`."""
-        self._emit(ElementwiseStep(output, formula, operands, (self.node.name,)))
+        op = self.node.op
+        is_backward = self._parameter_gradient is not None
+        part = f"{op.name}_grad" if is_backward else op.formula_name or op.name
+        self._emit(ElementwiseStep(output, formula, operands, (self.node.name,), (part,)))
 
     def view(self, output: Buffer, source: Buffer | ParameterRef) -> None:
         """Append `output` as a view of `source` with another shape.

@@ -71,7 +71,7 @@ class _Emitter:
         self.graph = graph
         self.plain = plain
         self.names = FreeNames(RESERVED)
-        self.fused = FusedFunctions(plan, self.names)
+        self.fused = FusedFunctions(self.names)
         self.modules: set[str] = set()
 
     def program(self) -> NumpySource:
@@ -99,7 +99,7 @@ class _Emitter:
             yield self._phase("backward", "b, p, g, s", doc, plan.backward)
 
     def _phase(self, name: str, arguments: str, doc: str, steps: Sequence[Step]) -> Function:
-        statements = [self._statement(step, name) for step in steps]
+        statements = [self._statement(step) for step in steps]
         return Function(name, (arguments,), doc, statements, name)
 
     def _head(self, mode: str, body: str) -> str:
@@ -145,11 +145,11 @@ class _Emitter:
                     known.add(size)
                     yield f"{size} = {self.plan.inputs[name]}.shape[{axis}]"
 
-    def _statement(self, step: Step, phase: str) -> Statement:
+    def _statement(self, step: Step) -> Statement:
         names = step.nodes if isinstance(step, ElementwiseStep) else (step.node,)
         nodes = [node for name in names if (node := self.plan.nodes.get(name)) is not None]
         return Statement(
-            *self._call(step, phase),
+            *self._call(step),
             notes=tuple(map(self._note, nodes)),
             # What a fused step computes from values of other blocks is a value of the last one.
             blocks=tuple(self._blocks(nodes[-1])) if nodes else (),
@@ -182,7 +182,7 @@ class _Emitter:
         operands = [step.output, *(step.operands[name] for name in names)]
         return Formula(text), tuple(map(Argument, operands))
 
-    def _call(self, step: Step, phase: str) -> tuple[str | Formula, tuple[Argument, ...]]:
+    def _call(self, step: Step) -> tuple[str | Formula, tuple[Argument, ...]]:
         """Return a function and its arguments."""
         values: list[Value]
         if isinstance(step, ViewStep):
@@ -192,7 +192,7 @@ class _Emitter:
         if isinstance(step, ElementwiseStep) and self.plain:
             return self._formula(step)
         if isinstance(step, ElementwiseStep):
-            call = self.fused.call(step, "_grad" if phase == "backward" else "")
+            call = self.fused.call(step)
             scratch = [SCRATCH] if step.emitter == "numpy" else []
             return call.function, tuple(map(Argument, [step.output, *call.operands, *scratch]))
         self.modules.add(step.kernel.split(".")[0])

@@ -8,10 +8,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from netspec.compiler.ir.expression import Expression, Var, substitute, variables
-from netspec.compiler.ir.plan import ElementwiseStep, Emitter, Operand, Plan
+from netspec.compiler.ir.plan import ElementwiseStep, Emitter, Operand
 from netspec.compiler.numpy_backend.emit_elementwise import emit, row_axes, row_width
 
-# A function of more ops than this has a name made of only the first and the last.
+# A function of more formulas than this has a name made of only the first and the last.
 MOST_IN_A_NAME = 4
 
 
@@ -50,21 +50,20 @@ class FusedFunctions:
         modules: the kernels that they use.
     """
 
-    def __init__(self, plan: Plan, names: FreeNames) -> None:
-        self.nodes = plan.nodes
+    def __init__(self, names: FreeNames) -> None:
         self.names = names
         self.definitions: dict[str, str] = {}
         self.tiles: dict[Tile, None] = {}
         self.modules: set[str] = set()
         self._known: dict[_Formula, tuple[str, int]] = {}  # names, and numbers of registers
 
-    def call(self, step: ElementwiseStep, suffix: str) -> FusedCall:
-        """Return the call for a step; `suffix` ends the name of a new function."""
+    def call(self, step: ElementwiseStep) -> FusedCall:
+        """Return the call for a step."""
         operands = {name: step.operands[name] for name in variables(step.formula)}
         step = dataclasses.replace(step, operands=operands)
         formula = _formula(step)
         if formula not in self._known:
-            name = self.names.take(self._wanted(step, suffix))
+            name = self.names.take(self._wanted(step))
             emitted = emit(step, name)
             self.definitions[name] = emitted.definition
             self.modules |= emitted.modules
@@ -73,15 +72,12 @@ class FusedFunctions:
         self.tiles[Tile(row_width(step), registers)] = None
         return FusedCall(name, tuple(operands.values()))
 
-    def _wanted(self, step: ElementwiseStep, suffix: str) -> str:
-        """Return a name for a function, made of the ops whose formulas it computes."""
-        found = (self.nodes.get(name) for name in step.nodes)
-        ops = [node.op for node in found if node is not None]
-        parts = [(not suffix and op.formula_name) or op.name for op in ops]
-        parts = list(dict.fromkeys(parts))
+    def _wanted(self, step: ElementwiseStep) -> str:
+        """Return a name for a function, made of those of the formulas in its formula."""
+        parts = step.parts
         if len(parts) > MOST_IN_A_NAME:
-            parts = [parts[0], "to", parts[-1]]
-        name = "_".join(parts or ["elementwise"]) + suffix
+            parts = (parts[0], "to", parts[-1])
+        name = "_".join(parts) or "formula"
         return f"{name}_elements" if self.names.is_reserved(name) else name
 
 

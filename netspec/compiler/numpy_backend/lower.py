@@ -210,7 +210,7 @@ class _Lowerer:
         names = [f"dy{i}" for i in range(len(parts))]
         formula = sum_of([Var(name) for name in names])
         operands = dict(zip(names, parts, strict=True))
-        self.backward.append(ElementwiseStep(total, formula, operands, (value,)))
+        self.backward.append(ElementwiseStep(total, formula, operands, (value,), ("add",)))
         self.contributions[value] = [total]
         return total
 
@@ -235,7 +235,7 @@ class _Lowerer:
             )
             operands: dict[str, Operand] = {"sum": gradient, "part": part}
             formula = Var("sum") + Var("part")
-            sums.append(ElementwiseStep(gradient, formula, operands, (node.name,)))
+            sums.append(ElementwiseStep(gradient, formula, operands, (node.name,), ("add",)))
             return part
 
         return where

@@ -223,14 +223,16 @@ class _Number:
     Attributes:
         to: the argument.
         given: what each call gives.
-        default: what most calls give; None if it is known only when the program runs.
+        default: what half of the calls give, or more; None if no number is given so often, or if it
+            is known only when the program runs.
     """
 
     def __init__(self, to: Local, given: Sequence[Value]) -> None:
         self.to = to
         self.given = given
         is_open = any(isinstance(value, Local) or open_sizes_in(value) for value in given)
-        self.default = None if is_open else max(dict.fromkeys(given), key=given.count)
+        most = max(dict.fromkeys(given), key=given.count)
+        self.default = most if not is_open and 2 * given.count(most) >= len(given) else None
 
 
 class _Shared:

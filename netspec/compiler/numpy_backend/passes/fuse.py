@@ -92,4 +92,5 @@ def _inlined(earlier: ElementwiseStep, later: ElementwiseStep) -> ElementwiseSte
     outer = rename(later, earlier.output)
     outer |= {name: inner for name, operand in later.operands.items() if operand == earlier.output}
     nodes = tuple(dict.fromkeys(earlier.nodes + later.nodes))
-    return ElementwiseStep(later.output, substitute(later.formula, outer), operands, nodes)
+    parts = tuple(dict.fromkeys(earlier.parts + later.parts))
+    return ElementwiseStep(later.output, substitute(later.formula, outer), operands, nodes, parts)

@@ -51,7 +51,7 @@ class _Run:
     ) -> None:
         out = Buffer("out", (size,))
         operands = {name: Buffer(name, (size,)) for name in variables(formula)}
-        step = ElementwiseStep(out, formula, operands, (), emitter)
+        step = ElementwiseStep(out, formula, operands, (), (), emitter)
         plan = Plan(False, operands, {"out": out}, {}, {}, (), (step,), (), {}, {}, {})
         program = Program(Graph("Timing", {}, (), {}, {}), plan, dtype)
         buffers = program.bind(1)
