@@ -93,7 +93,12 @@ def run_functions(
     return [*(memory[b.name] for b in results), *(g[name] for name in sorted(g))]
 
 
-def holds(open_graph: Graph, shapes: dict[str, tuple[int, ...]], without: tuple[str, ...]) -> None:
+def holds(
+    open_graph: Graph,
+    shapes: dict[str, tuple[int, ...]],
+    without: tuple[str, ...],
+    plain: bool = False,
+) -> None:
     """Check that the open net's printed functions give the bits of the program that knows its
     sizes.
     """
@@ -104,7 +109,7 @@ def holds(open_graph: Graph, shapes: dict[str, tuple[int, ...]], without: tuple[
     for each in (open_graph, graph):
         plan = make_plan(each, training=True, without=without, input_gradients=True)
         functions: dict[str, Any] = {}
-        exec(emit_program(plan, each).text, functions)
+        exec(emit_program(plan, each, plain=plain).text, functions)
         found.append(run_functions(plan, graph, Memory(plan, sizes), functions))
     for ours, theirs in zip(*found, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-13)
@@ -134,6 +139,29 @@ def test_every_pass_takes_formulas_of_sizes(left_out):
         holds(graph, shapes, left_out)
     for training in (True, False):
         assert "count as 224" in explain_plan(graph, training=training, without=left_out)
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_functions_of_blocks_are_given_the_sizes(plain: bool):
+    text = """
+        block Rows x {
+            return x -> conv(4, 1) -> relu -> pad([[1, 1], [1, 1]]) -> conv(4, 3) -> reshape([4, -1])
+        }
+        block Twice x { return concat(x -> Rows, x -> Rows, axis = 2) }
+        net Open {
+            input image: [4, H, W]
+            input other: [4, 2 * H, W]
+            a = image -> Rows
+            b = concat(image -> Twice, other -> Twice, image -> Twice, other -> Twice, axis = 2)
+            x = concat(a, b, other -> Rows, image -> Rows, axis = 2)
+            output x -> softmax(axis = 2) -> mean(2) -> linear(3)
+        }"""
+    graph = netspec.loads(text).graph
+    emitted = emit_program(make_plan(graph, training=True), graph, plain=plain).text
+    assert re.search(r"def rows_forward\(at, x, b, p, s, size\)", emitted)
+    assert "def twice_forward(at, " in emitted
+    for height, width in ((5, 7), (1, 2)):
+        holds(graph, {"image": (4, height, width), "other": (4, 2 * height, width)}, (), plain)
 
 
 @pytest.mark.parametrize(("name", "text"), [*samples()], ids=lambda value: value[:20])

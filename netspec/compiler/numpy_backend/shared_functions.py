@@ -15,6 +15,7 @@ from functools import cached_property
 from itertools import groupby
 
 from netspec.compiler.ir.plan import Buffer, GradientRef, Marker, ParameterRef
+from netspec.compiler.ir.sizes import Size
 from netspec.compiler.numpy_backend.fused_functions import FreeNames
 from netspec.compiler.numpy_backend.statements import (
     RESHAPE,
@@ -198,7 +199,7 @@ def _is_number(value: Value) -> bool:
     """Whether a value is a number or a tuple, of which each call may give another."""
     if isinstance(value, Local):
         return not isinstance(value.stands_for, Operand)
-    return isinstance(value, (int, float, tuple)) and not isinstance(value, bool)
+    return isinstance(value, (int, float, tuple, Size)) and not isinstance(value, bool)
 
 
 def _wanted_name(value: Value) -> str:
