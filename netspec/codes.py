@@ -110,8 +110,12 @@ INIT_SHAPE = Code.error(
     "init/shape", "a list of initial values whose shape is not that of the parameter"
 )
 
+INPUT_BATCH = Code.warning("input/batch", "the shape of an input looks as if it held the batch")
 INPUT_CHANNELS_LAST = Code.warning(
     "input/channels-last", "the shape of an input looks like height, width, channels"
+)
+INPUT_NO_CHANNELS = Code.warning(
+    "input/no-channels", "the shape of an input looks like that of a picture without channels"
 )
 INPUT_SHAPE = Code.error(
     "input/shape", "the shape of an input or a parameter is not a list of sizes"

@@ -6,7 +6,7 @@ It shares the kernels of `conv`, with input and output exchanged.
 from netspec.kernels import conv
 from netspec.kernels.arrays import Array, repeat_row
 from netspec.kernels.copies import by_images
-from netspec.kernels.windows import Pad, Pair
+from netspec.kernels.windows import Ints
 
 
 def forward(
@@ -16,22 +16,23 @@ def forward(
     out: Array,
     scratch: Array,
     *,
-    stride: Pair,
-    pad: Pad,
-    dilation: Pair,
+    stride: Ints,
+    pad: Ints,
+    dilation: Ints,
     groups: int,
 ) -> None:
-    """out[n, p, q, o] = bias[o] + sum of x[n, h, w, c] * weight[c, o, i, j].
+    """out[n, p, o] = bias[o] + sum of x[n, h, c] * weight[c, o, i].
 
-    The sum runs over p = h*sh + i*dh - top and q = w*sw + j*dw - left. x (N, H, W, C), weight
-    (C, O/groups, kh, kw), bias (O,) or None, out (N, P, Q, O).
+    The sum runs over p = h*stride + i*dilation - before, where p, h and i have as many numbers as
+    there are axes behind the channels. x (N, ..., C), weight (C, O/groups, ...), bias (O,) or None,
+    out (N, ..., O).
     """
     conv.backward_input(
         x, weight, out, scratch, stride=stride, pad=pad, dilation=dilation, groups=groups
     )
     if bias is None:
         return
-    row = repeat_row(bias, out.shape[2])
+    row = repeat_row(bias, out.shape[-2])
 
     def part(images: slice) -> None:
         rows = out[images].reshape(-1, row.size)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from netspec.kernels import parallel
 from netspec.kernels.arrays import Array, as_one, carve, chunks, fixed
-from netspec.kernels.windows import Pad, Pair, Shape, Tap, Window, clip, clipped_taps
+from netspec.kernels.windows import Ints, Window, clip, taps_of
 
 # Elements of the output in a tile, and the number of images that a global pool processes at once.
 TILE = 1 << 17
@@ -21,43 +21,61 @@ TILE = 1 << 17
 # The cost of a pixel, in the units of `parallel.WORTH_A_THREAD`.
 WORK = 8
 GLOBAL_IMAGES = 16
+
+# For each tap, the outputs that it reaches and what it sees there: indices into arrays (N, ..., C).
+Taps = list[tuple[tuple[slice, ...], tuple[slice, ...]]]
+
 # For up to this many channels, comparing pixels that are not needed costs less than skipping them.
 FEW_CHANNELS = 32
 
 
 def max_forward(
-    x: Array, out: Array, scratch: Array, *, kernel: Pair, stride: Pair, pad: Pad, dilation: Pair
+    x: Array, out: Array, scratch: Array, *, kernel: Ints, stride: Ints, pad: Ints, dilation: Ints
 ) -> None:
-    """out[n, p, q, c] = max over i, j of x[n, p*sh + i*dh - top, q*sw + j*dw - left, c].
+    """out[n, p, c] = max over i of x[n, p*stride + i*dilation - before, c], on every axis.
 
-    x (N, H, W, C), out (N, OH, OW, C). Padding counts as -inf; NaN propagates. The maxima are taken
-    along the height first, where whole picture rows are compared, and then along the width.
+    x (N, ..., C), out (N, ..., C). Padding counts as -inf; NaN propagates. The maxima are taken
+    along the first axis, where whole rows of pictures are compared, then along the next one.
     """
-    (kh, kw), (sh, sw), (top, _, left, _), (dh, dw) = kernel, stride, pad, dilation
-    _, height, width, _ = x.shape
-    _, rows, columns, _ = out.shape
-    along_height = [clip(i * dh - top, sh, range(rows), height) for i in range(kh)]
-    along_width = [clip(j * dw - left, sw, range(columns), width) for j in range(kw)]
-    inside = left == 0 and (columns - 1) * sw + (kw - 1) * dw < width
+    axes = range(1, x.ndim - 1)
+    along = [
+        [clip(i * apart - before, step, range(count), size) for i in range(taps)]
+        for taps, step, before, apart, count, size in zip(
+            kernel, stride, pad[::2], dilation, out.shape[1:], x.shape[1:], strict=False
+        )
+    ]
+    kw, sw, dw, last = kernel[-1], stride[-1], dilation[-1], axes[-1]
+    inside = pad[-2] == 0 and (out.shape[last] - 1) * sw + (kw - 1) * dw < x.shape[last]
     dense = kw > 1 and sw > 1 and inside and x.shape[-1] <= FEW_CHANNELS
 
     def part(mine: slice, own: Array) -> None:
         for images in _image_tiles(mine, out.shape):
-            pictures, outputs = x[images], out[images]
-            tall, spare = carve(own, *[(len(pictures), rows, *x.shape[2:])] * 2)
-            _max_along(pictures, tall, 1, along_height)
+            given, outputs = x[images], out[images]
+            most = len(given) * _between(x.shape[1:], out.shape[1:])
+            for axis in axes[:-1]:
+                shape = (len(given), *out.shape[1 : axis + 1], *x.shape[axis + 1 :])
+                (tall,) = carve(own[most * (axis % 2) :], shape)
+                _max_along(given, tall, axis, along[axis - 1])
+                given = tall
             if dense:
-                _max_of_runs(tall, spare, outputs, kw, sw, dw)
+                (spare,) = carve(own[most * (last % 2) :], given.shape)
+                _max_of_runs(given, spare, outputs, kw, sw, dw)
             else:
-                _max_along(tall, outputs, 2, along_width)
+                _max_along(given, outputs, last, along[-1])
 
     _by_images(part, x, scratch)
 
 
-def max_scratch_size(n: int, in_shape: Shape, out_shape: Shape) -> int:
-    """Elements of scratch that `max_forward` needs for `n` images; (H, W, C) and (OH, OW, C)."""
-    rows = out_shape[0] * prod(in_shape[1:])
-    return 2 * parallel.threads() * _tile_images(n, out_shape) * rows
+def max_scratch_size(n: int, in_shape: Ints, out_shape: Ints) -> int:
+    """Elements of scratch that `max_forward` needs for `n` images of in_shape (..., C)."""
+    return 2 * parallel.threads() * _tile_images(n, out_shape) * _between(in_shape, out_shape)
+
+
+def _between(in_shape: Ints, out_shape: Ints) -> int:
+    """The most elements of an image on the way from in_shape to out_shape, axis by axis."""
+    rank = len(in_shape)
+    ways = (prod((*out_shape[:done], *in_shape[done:])) for done in range(1, rank - 1))
+    return max(ways, default=prod(in_shape))
 
 
 def _max_along(x: Array, out: Array, axis: int, taps: list[tuple[slice, slice]]) -> None:
@@ -84,7 +102,7 @@ def _max_along(x: Array, out: Array, axis: int, taps: list[tuple[slice, slice]])
 
 
 def _max_of_runs(x: Array, spare: Array, out: Array, taps: int, stride: int, dilation: int) -> None:
-    """Maxima along the width of x (N, H, W, C), for windows that do not reach into padding.
+    """Maxima along the last axis of x (N, ..., W, C), for windows that do not reach into padding.
 
     With few channels it is faster to compare every pixel with its neighbours, as one long row, than
     to select only the pixels needed; then only the wanted maxima are selected. `spare` has the
@@ -95,8 +113,8 @@ def _max_of_runs(x: Array, spare: Array, out: Array, taps: int, stride: int, dil
         offset = tap * dilation * x.shape[-1]
         into = best[: row.size - offset]
         np.maximum((row if tap == 1 else best)[: into.size], row[offset:], out=into)
-    last = (out.shape[2] - 1) * stride + 1
-    np.copyto(_pixels(out), _pixels(spare)[:, :, :last:stride])
+    last = (out.shape[-2] - 1) * stride + 1
+    np.copyto(_pixels(out), _pixels(spare)[..., :last:stride])
 
 
 def _pixels(x: Array) -> NDArray[np.void]:
@@ -111,32 +129,34 @@ def max_backward(
     dx: Array,
     scratch: Array,
     *,
-    kernel: Pair,
-    stride: Pair,
-    pad: Pad,
-    dilation: Pair,
+    kernel: Ints,
+    stride: Ints,
+    pad: Ints,
+    dilation: Ints,
 ) -> None:
-    """dx[n, h, w, c] = sum of dy over the windows whose first maximum is pixel h, w.
+    """dx[n, h, c] = sum of dy over the windows whose first maximum is at h, on every axis.
 
     "First" is in row-major order of the window; NaN is the maximum of a window that has one. x, dx
-    (N, H, W, C), y, dy (N, OH, OW, C), where y is the output of `max_forward` for x.
+    (N, ..., C), y, dy (N, ..., C), where y is the output of `max_forward` for x.
     """
     window = Window(kernel, stride, pad, dilation)
     disjoint, tight = _disjoint(window), _tight(window, x, y)
 
     def branches(
-        pictures: Array, best: Array, gradient: Array, target: Array, own: Array, taps: list[Tap]
+        pictures: Array, best: Array, gradient: Array, target: Array, own: Array, taps: Taps
     ) -> None:
-        if tight and _single_maxima(pictures, best, gradient, target, kernel, own):
+        if (
+            tight
+            and len(kernel) == 2
+            and _single_maxima(pictures, best, gradient, target, kernel, own)
+        ):
             return
         found, hit, product = _registers(best, own)
         found.fill(False)
         if not tight:
             target.fill(0)
         for is_maximum in (np.equal, _is_nan):  # NaN is a maximum that equals nothing
-            for tap in taps:
-                inside = np.s_[:, tap.out_h, tap.out_w]
-                pixels = np.s_[:, tap.in_h, tap.in_w]
+            for inside, pixels in taps:
                 here, before = hit[inside], found[inside]
                 is_maximum(pictures[pixels], best[inside], out=here)
                 np.greater(here, before, out=here)  # here, and at no earlier tap
@@ -149,7 +169,7 @@ def max_backward(
             if found.all():
                 break
 
-    def tile(images: slice, taps: list[Tap], own: Array) -> None:
+    def tile(images: slice, taps: Taps, own: Array) -> None:
         task = partial(branches, taps=taps)
         as_one(task, x[images], y[images], dy[images], dx[images], own)
 
@@ -160,10 +180,9 @@ def _is_nan(x: Array, best: Array, *, out: NDArray[np.bool_]) -> None:
     np.isnan(x, out=out)
 
 
-def scratch_size(n: int, out_shape: Shape, *, kernel: Pair) -> int:
-    """Elements of scratch that `max_backward` needs for `n` images of out_shape (OH, OW, C)."""
-    kh, kw = kernel
-    return parallel.threads() * _tile_size(n, out_shape) * (kw + kh * kw // 4 + 2)
+def scratch_size(n: int, out_shape: Ints, *, kernel: Ints) -> int:
+    """Elements of scratch that `max_backward` needs for `n` images of out_shape (..., C)."""
+    return parallel.threads() * _tile_size(n, out_shape) * (kernel[-1] + prod(kernel) // 4 + 2)
 
 
 def _tile_images(n: int, out_shape: tuple[int, ...]) -> int:
@@ -171,7 +190,7 @@ def _tile_images(n: int, out_shape: tuple[int, ...]) -> int:
     return min(n, max(1, TILE // prod(out_shape)))
 
 
-def _tile_size(n: int, out_shape: Shape) -> int:
+def _tile_size(n: int, out_shape: Ints) -> int:
     """Elements of the output in a tile."""
     return _tile_images(n, out_shape) * prod(out_shape)
 
@@ -184,15 +203,14 @@ def _image_tiles(images: slice, out_shape: tuple[int, ...]) -> Iterator[slice]:
 
 
 def _each_tile(
-    tile: Callable[[slice, list[Tap], Array], None],
+    tile: Callable[[slice, Taps, Array], None],
     x: Array,
     out: Array,
     window: Window,
     scratch: Array | None = None,
 ) -> None:
-    """Call `tile(images, taps, scratch)` for tiles of x (N, H, W, C) and out (N, OH, OW, C)."""
-    _, rows, columns, _ = out.shape
-    taps = list(clipped_taps(window, range(rows), range(columns), (x.shape[1], x.shape[2])))
+    """Call `tile(images, taps, scratch)` for tiles of x (N, ..., C) and out (N, ..., C)."""
+    taps = list(taps_of(window, out.shape[1:-1], x.shape[1:-1]))
 
     def part(mine: slice, own: Array) -> None:
         for images in _image_tiles(mine, out.shape):
@@ -215,8 +233,8 @@ def _registers(y: Array, scratch: Array) -> tuple[NDArray[np.bool_], NDArray[np.
     return found, hit, scratch[: y.size].reshape(y.shape)
 
 
-def _single_maxima(x: Array, y: Array, dy: Array, dx: Array, kernel: Pair, scratch: Array) -> bool:
-    """Do `max_backward` for windows that do not overlap, if no window has its maximum twice.
+def _single_maxima(x: Array, y: Array, dy: Array, dx: Array, kernel: Ints, scratch: Array) -> bool:
+    """Do `max_backward` for pictures whose windows do not overlap, if none has its maximum twice.
 
     Numbers that belong to a window are repeated along the width, so that whole picture rows are
     compared and multiplied at once.
@@ -239,21 +257,28 @@ def _single_maxima(x: Array, y: Array, dy: Array, dx: Array, kernel: Pair, scrat
 
 
 def avg_forward(
-    x: Array, out: Array, *, kernel: Pair, stride: Pair, pad: Pad, count_include_pad: bool
+    x: Array,
+    out: Array,
+    *,
+    kernel: Ints,
+    stride: Ints,
+    pad: Ints,
+    count_include_pad: bool,
+    divisor: int | None = None,
 ) -> None:
-    """out[n, p, q, c] = sum over i, j of x[n, p*sh + i - top, q*sw + j - left, c] / size[p, q].
+    """out[n, p, c] = sum over i of x[n, p*stride + i - before, c] / size[p], on every axis.
 
-    x (N, H, W, C), out (N, OH, OW, C). The size of a window includes padding if
-    `count_include_pad`, but never pixels outside the padded picture.
+    x (N, ..., C), out (N, ..., C). The size of a window includes padding if `count_include_pad`,
+    but never pixels outside the padded picture; `divisor` takes its place.
     """
-    window = Window(kernel, stride, pad, (1, 1))
-    weight = _inverse_sizes(x, out, window, count_include_pad)
+    window = Window(kernel, stride, pad, (1,) * len(kernel))
+    weight = _inverse_sizes(x, out, window, count_include_pad, divisor)
 
-    def tile(images: slice, taps: list[Tap], _: Array) -> None:
+    def tile(images: slice, taps: Taps, _: Array) -> None:
         pictures, total = x[images], out[images]
         total.fill(0)
-        for tap in taps:
-            total[:, tap.out_h, tap.out_w] += pictures[:, tap.in_h, tap.in_w]
+        for reached, seen in taps:
+            total[reached] += pictures[seen]
         total *= weight
 
     _each_tile(tile, x, out, window)
@@ -264,89 +289,91 @@ def avg_backward(
     dx: Array,
     scratch: Array,
     *,
-    kernel: Pair,
-    stride: Pair,
-    pad: Pad,
+    kernel: Ints,
+    stride: Ints,
+    pad: Ints,
     count_include_pad: bool,
+    divisor: int | None = None,
 ) -> None:
-    """dx[n, h, w, c] = sum of dy[n, p, q, c] / size[p, q] over the windows that hold pixel h, w.
+    """dx[n, h, c] = sum of dy[n, p, c] / size[p] over the windows that hold h, on every axis.
 
-    dy (N, OH, OW, C), dx (N, H, W, C); sizes as in `avg_forward`.
+    dy (N, ..., C), dx (N, ..., C); sizes as in `avg_forward`.
     """
-    window = Window(kernel, stride, pad, (1, 1))
-    weight = _inverse_sizes(dx, dy, window, count_include_pad)
+    window = Window(kernel, stride, pad, (1,) * len(kernel))
+    weight = _inverse_sizes(dx, dy, window, count_include_pad, divisor)
     disjoint, tight = _disjoint(window), _tight(window, dx, dy)
 
-    def tile(images: slice, taps: list[Tap], own: Array) -> None:
+    def tile(images: slice, taps: Taps, own: Array) -> None:
         gradient, target = dy[images], dx[images]
         (share,) = carve(own, gradient.shape)
         np.multiply(gradient, weight, out=share)
         if not tight:
             target.fill(0)
-        for tap in taps:
-            pixels = target[:, tap.in_h, tap.in_w]
+        for reached, seen in taps:
+            pixels = target[seen]
             if disjoint:
-                pixels[...] = share[:, tap.out_h, tap.out_w]
+                pixels[...] = share[reached]
             else:
-                pixels += share[:, tap.out_h, tap.out_w]
+                pixels += share[reached]
 
     _each_tile(tile, dx, dy, window, scratch)
 
 
-def avg_scratch_size(n: int, out_shape: Shape) -> int:
-    """Elements of scratch that `avg_backward` needs for `n` images of out_shape (OH, OW, C)."""
+def avg_scratch_size(n: int, out_shape: Ints) -> int:
+    """Elements of scratch that `avg_backward` needs for `n` images of out_shape (..., C)."""
     return parallel.threads() * _tile_size(n, out_shape)
 
 
-def global_scratch_size(n: int, in_shape: Shape) -> int:
-    """Elements of scratch that `global_avg_forward` needs for `n` images of in_shape (H, W, C)."""
+def global_scratch_size(n: int, in_shape: Ints) -> int:
+    """Elements of scratch that `global_avg_forward` needs for `n` images of in_shape (..., C)."""
     return min(n, GLOBAL_IMAGES) * prod(in_shape[1:])
 
 
 def global_avg_forward(x: Array, out: Array, scratch: Array) -> None:
-    """out[n, c] = mean over h, w of x[n, h, w, c], with x (N, H, W, C), out (N, C)."""
+    """out[n, c] = mean of x[n, ..., c], with x (N, ..., C), out (N, C)."""
     # Picture rows are added first, because they are long, which makes NumPy's inner loops long.
-    n, height, width, channels = x.shape
+    n, width, channels = x.shape[0], prod(x.shape[2:-1]), x.shape[-1]
     for images in chunks(n, GLOBAL_IMAGES):
-        pictures = x[images]
+        pictures = x[images].reshape(-1, x.shape[1], width, channels)
         (rows,) = carve(scratch, (len(pictures), width, channels))
         np.add.reduce(pictures, axis=1, out=rows)
         np.add.reduce(rows, axis=1, out=out[images])
-    out /= height * width
+    out /= x.shape[1] * width
 
 
 def global_avg_backward(dy: Array, dx: Array) -> None:
-    """dx[n, h, w, c] = dy[n, c] / (H*W), with dy (N, C), dx (N, H, W, C)."""
-    _, height, width, _ = dx.shape
-    np.divide(dy[:, None, None, :], height * width, out=dx)
+    """dx[n, ..., c] = dy[n, c] / (pixels of an image), with dy (N, C), dx (N, ..., C)."""
+    n, *pixels, channels = dx.shape
+    np.divide(dy.reshape(n, *(1 for _ in pixels), channels), prod(pixels), out=dx)
 
 
 def _disjoint(window: Window) -> bool:
     """Return True if no two windows share a pixel, so that gradients can be written instead of added."""
-    (kh, kw), (sh, sw), _, dilation = window
-    return dilation == (1, 1) and kh <= sh and kw <= sw
+    close = all(d == 1 for d in window.dilation)
+    return close and all(k <= s for k, s in zip(window.kernel, window.stride, strict=True))
 
 
 def _tight(window: Window, x: Array, y: Array) -> bool:
     """Return True if every pixel of x is in exactly one window."""
-    (kh, kw), stride, pad, dilation = window
-    exact = (y.shape[1] * kh, y.shape[2] * kw) == x.shape[1:3]
-    return exact and stride == (kh, kw) and not any(pad) and dilation == (1, 1)
+    kernel, stride, pad, dilation = window
+    exact = tuple(n * k for n, k in zip(y.shape[1:], kernel, strict=False)) == x.shape[1:-1]
+    return exact and stride == kernel and not any(pad) and all(d == 1 for d in dilation)
 
 
-def _inverse_sizes(x: Array, out: Array, window: Window, count_include_pad: bool) -> Array:
-    """1 / (pixels in a window) for every output, (OH, OW, C): one long row for NumPy's loops."""
-    (kh, kw), (sh, sw), (top, bottom, left, right), _ = window
-    _, height, width, _ = x.shape
-    _, rows, columns, channels = out.shape
-    if not count_include_pad:
-        top_edge, bottom_edge, left_edge, right_edge = 0, height, 0, width
-    else:
-        top_edge, bottom_edge, left_edge, right_edge = -top, height + bottom, -left, width + right
-    high = _lengths(rows, kh, sh, top, top_edge, bottom_edge)
-    wide = _lengths(columns, kw, sw, left, left_edge, right_edge)
-    sizes = np.multiply.outer(high, wide).astype(out.dtype)
-    return fixed(np.repeat(1 / sizes, channels).reshape(rows, columns, channels))
+def _inverse_sizes(
+    x: Array, out: Array, window: Window, count_include_pad: bool, divisor: int | None
+) -> Array:
+    """1 / (pixels in a window) for every output, (..., C): one long row for NumPy's loops."""
+    sizes = np.ones((), np.intp)
+    for axis, (taps, step) in enumerate(zip(window.kernel, window.stride, strict=True)):
+        before, after = window.pad[2 * axis : 2 * axis + 2]
+        size = x.shape[axis + 1]
+        low, high = (-before, size + after) if count_include_pad else (0, size)
+        along = _lengths(out.shape[axis + 1], taps, step, before, low, high)
+        sizes = np.multiply.outer(sizes, along)
+    if divisor is not None:
+        sizes.fill(divisor)
+    return fixed(np.repeat(1 / sizes.astype(out.dtype), out.shape[-1]).reshape(out.shape[1:]))
 
 
 def _lengths(

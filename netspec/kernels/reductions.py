@@ -1,7 +1,7 @@
 """Reductions over axes: sums, means, variances, the largest and the smallest number, running sums.
 
 `axes` are those of x (N, ...) that are reduced, in ascending order. The result has them with size 1, or
-does not have them: `order` then says which of its axes each other axis of x is.
+does not have them. `order` says which of its axes each axis of x that it has is.
 """
 
 from math import prod
@@ -158,7 +158,7 @@ def _count(x: Array, axes: Ints) -> int:
 def _beside(x: Array, reduced: Array, axes: Ints, order: Ints) -> Array:
     """View what was reduced with all axes of x, those that are gone with size 1."""
     if reduced.ndim == x.ndim:
-        return reduced
+        return reduced.transpose(0, *order)
     index: tuple[Any, ...] = tuple(None if a in axes else slice(None) for a in range(x.ndim))
     beside: Array = reduced.transpose(0, *order)[index]
     return beside

@@ -1,6 +1,7 @@
 """Sliding windows over pictures (N, H, W, C): the outputs that a tap reaches, tiles, columns."""
 
 from collections.abc import Iterator
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -8,18 +9,25 @@ import numpy as np
 from netspec.kernels.arrays import Array, chunks
 from netspec.kernels.copies import by_images
 
-Pair = tuple[int, int]
-Pad = tuple[int, int, int, int]
-Shape = tuple[int, int, int]
+Ints = tuple[int, ...]
 
 
 class Window(NamedTuple):
-    """The geometry of a window: (h, w) pairs, and the padding as (top, bottom, left, right)."""
+    """The geometry of a window, axis by axis: (h, w) for a picture, (d, h, w) for a volume.
 
-    kernel: Pair
-    stride: Pair
-    pad: Pad
-    dilation: Pair
+    The padding is (before, after) for each axis: (top, bottom, left, right).
+    """
+
+    kernel: Ints
+    stride: Ints
+    pad: Ints
+    dilation: Ints
+
+
+def as_row(window: Window) -> Window:
+    """Return the window over a signal as one over a picture of height 1."""
+    kernel, stride, pad, dilation = window
+    return Window((1, *kernel), (1, *stride), (0, 0, *pad), (1, *dilation))
 
 
 class Tap(NamedTuple):
@@ -49,7 +57,7 @@ def clip(offset: int, stride: int, outputs: range, size: int) -> tuple[slice, sl
     return slice(low - outputs.start, high - outputs.start), pixels
 
 
-def clipped_taps(window: Window, rows: range, columns: range, picture: Pair) -> Iterator[Tap]:
+def clipped_taps(window: Window, rows: range, columns: range, picture: Ints) -> Iterator[Tap]:
     """Yield every tap of the window in row-major order, for the outputs at `rows` x `columns`."""
     for i in range(window.kernel[0]):
         offset = i * window.dilation[0] - window.pad[0]
@@ -58,6 +66,25 @@ def clipped_taps(window: Window, rows: range, columns: range, picture: Pair) -> 
             offset = j * window.dilation[1] - window.pad[2]
             out_w, in_w = clip(offset, window.stride[1], columns, picture[1])
             yield Tap(i, j, out_h, out_w, in_h, in_w)
+
+
+def taps_of(
+    window: Window, outputs: Ints, extents: Ints
+) -> Iterator[tuple[tuple[slice, ...], tuple[slice, ...]]]:
+    """Yield for every tap, in row-major order, the outputs that it reaches and what it sees there.
+
+    Both are indices into arrays (N, ..., C), with any number of axes between.
+    """
+    along = [
+        [clip(i * apart - before, step, range(count), size) for i in range(taps)]
+        for taps, step, before, apart, count, size in zip(
+            window.kernel, window.stride, window.pad[::2], window.dilation, outputs, extents,
+            strict=True,
+        )
+    ]  # fmt: skip
+    every = slice(None)
+    for places in product(*along):
+        yield (every, *(out for out, _ in places)), (every, *(seen for _, seen in places))
 
 
 class Tile(NamedTuple):
@@ -152,7 +179,7 @@ def frame(x: Array, padded: Array, window: Window) -> tuple[Array, Array]:
     return padded[:, inside_h, inside_w], x[:, picture_h, picture_w]
 
 
-def unfold(x: Array, out: Array, *, kernel: Pair, stride: Pair, pad: Pad, dilation: Pair) -> None:
+def unfold(x: Array, out: Array, *, kernel: Ints, stride: Ints, pad: Ints, dilation: Ints) -> None:
     """out[n, (c, i, j), (p, q)] = x[n, s p + d i - pad, s q + d j - pad, c], and 0 in the padding.
 
     x is (N, H, W, C), and out (N, C * kernel, windows).
@@ -170,7 +197,7 @@ def unfold(x: Array, out: Array, *, kernel: Pair, stride: Pair, pad: Pad, dilati
     by_images(part, out)
 
 
-def fold(dy: Array, dx: Array, *, kernel: Pair, stride: Pair, pad: Pad, dilation: Pair) -> None:
+def fold(dy: Array, dx: Array, *, kernel: Ints, stride: Ints, pad: Ints, dilation: Ints) -> None:
     """Add each number of dy (N, C * kernel, windows) to the pixel of dx (N, H, W, C) it was read from."""
     columns, taps = _columns(dx, dy, Window(kernel, stride, pad, dilation))
     channels_first = dx.transpose(0, 3, 1, 2)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from netspec import codes
+from netspec.compiler.ir.attributes import spread
 from netspec.compiler.ops import registry
 from netspec.diagnostics import NetspecError, suggest
 from netspec.testing import student
@@ -270,8 +271,8 @@ def _try_ties(setting: Setting, forward: Function, backward: Function, case: Lay
     x = setting.arrays["x"]
     windows = list(op.windows(x.shape[1:]))
     seen = np.zeros(x.shape[2:], int)
-    for _, _, rows, columns in windows:
-        seen[rows, columns] += 1
+    for _, read in windows:
+        seen[read[2:]] += 1
     if seen.max() > 1:
         return
     tied = setting.changed(x=np.round(x))
@@ -279,9 +280,9 @@ def _try_ties(setting: Setting, forward: Function, backward: Function, case: Lay
     dx = np.asarray(student.backward(backward, tied.dout.copy(), cache, ["dx"])["dx"])
     if dx.shape != x.shape:
         return
-    for i, j, rows, columns in windows:
-        window, given = tied.arrays["x"][:, :, rows, columns], dx[:, :, rows, columns]
-        total, dout = given.sum(axis=(2, 3)), tied.dout[:, :, i, j]
+    for at, read in windows:
+        window, given = tied.arrays["x"][read], dx[read]
+        total, dout = given.sum(axis=(2, 3)), tied.dout[at]
         equal = window == window.max(axis=(2, 3), keepdims=True)
         if not np.allclose(total, dout, 1e-9, 1e-9):
             n, c = np.argwhere(~np.isclose(total, dout, 1e-9, 1e-9))[0]
@@ -344,7 +345,7 @@ def _compare(
             factors["p, the probability to keep"] = placed.part.keeps(placed.node.op)
         kernel = getattr(placed.node.op, "kernel", None)
         if kernel is not None:
-            factors["the size of a window"] = float(np.prod(kernel))
+            factors["the size of a window"] = float(np.prod(spread(kernel, 2)))
     for name, value in yours.items():
         comparison = compare(name, value, ours[name], tol)
         if not comparison.ok:

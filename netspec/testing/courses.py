@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from netspec.compiler.ir.attributes import flat, spread
 from netspec.compiler.ir.op import Op
 from netspec.compiler.ops import registry
 
@@ -99,9 +100,9 @@ class CourseLayer:
 # ------------------------------------------------------------------------------------- the settings
 
 
-def _one(sides: tuple[Any, ...]) -> Any:
+def _one(sizes: Any) -> Any:
     """Return a single number if all are equal: a course has one where netspec allows several."""
-    return sides[0] if len(set(sides)) == 1 else sides
+    return sizes[0] if isinstance(sizes, tuple) and len(set(sizes)) == 1 else sizes
 
 
 def _more(op: Op, said: tuple[str, ...]) -> dict[str, Any]:
@@ -116,11 +117,11 @@ def _more(op: Op, said: tuple[str, ...]) -> dict[str, Any]:
 
 def _conv_param(op: Any, mode: Mode) -> tuple[Any, ...]:
     said = ("channels", "kernel", "stride", "pad", "bias")
-    return ({"stride": _one(op.stride), "pad": _one(op.padding), **_more(op, said)},)
+    return ({"stride": _one(op.stride), "pad": _one(flat(op.padding(2), 2)), **_more(op, said)},)
 
 
 def _pool_param(op: Any, mode: Mode) -> tuple[Any, ...]:
-    height, width = op.kernel
+    height, width = spread(op.kernel, 2)
     more = _more(op, ("kernel", "stride"))
     return ({"pool_height": height, "pool_width": width, "stride": _one(op.step), **more},)
 

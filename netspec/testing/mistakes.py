@@ -238,26 +238,26 @@ def pooling(scene: Scene) -> Guesses:
         yield from _maxima(scene, setting, windows)
     elif scene.name == "dx":
         assigned = np.zeros_like(setting.arrays["x"])
-        for i, j, rows, columns in windows:
-            share = setting.dout[:, :, i, j, None, None]
-            window = assigned[:, :, rows, columns]
+        for at, read in windows:
+            share = setting.dout[at][:, :, None, None]
+            window = assigned[read]
             window[...] = share / (window.shape[2] * window.shape[3])
         yield f"each window is assigned whole (`=`): {ADD}", assigned
 
 
 # What should be done instead.
 ADD = "where windows overlap, their gradients add up (`+=`)"
-Window = tuple[int, int, slice, slice]
+Window = tuple[tuple[Any, ...], tuple[Any, ...]]
 
 
 def _pooled(scene: Scene, setting: Setting, windows: list[Window], *, largest: bool) -> Guesses:
     x = setting.arrays["x"]
     spread, mean, maximum = (np.zeros_like(scene.ours) for _ in range(3))
-    for i, j, rows, columns in windows:
-        window = x[:, :, rows, columns]
-        mean[:, :, i, j] = window.mean(axis=(2, 3))
-        maximum[:, :, i, j] = window.max(axis=(2, 3))
-        spread[:, :, rows, columns] = (maximum if largest else mean)[:, :, i, j, None, None]
+    for at, read in windows:
+        window = x[read]
+        mean[at] = window.mean(axis=(2, 3))
+        maximum[at] = window.max(axis=(2, 3))
+        spread[read] = (maximum if largest else mean)[at][:, :, None, None]
     yield (
         "a number is written to a whole window of `out`: it belongs in out[:, :, i, j] only",
         spread,
@@ -271,14 +271,14 @@ def _pooled(scene: Scene, setting: Setting, windows: list[Window], *, largest: b
 def _maxima(scene: Scene, setting: Setting, windows: list[Window]) -> Guesses:
     x = setting.arrays["x"]
     assigned, whole, chosen = np.zeros_like(x), np.zeros_like(x), np.zeros_like(x)
-    for i, j, rows, columns in windows:
-        window = x[:, :, rows, columns]
+    for at, read in windows:
+        window = x[read]
         flat = window.reshape(*window.shape[:2], -1)
         first = (np.arange(flat.shape[2]) == flat.argmax(axis=2)[..., None]).reshape(window.shape)
-        share = setting.dout[:, :, i, j, None, None]
-        assigned[:, :, rows, columns] = np.where(first, share, assigned[:, :, rows, columns])
-        whole[:, :, rows, columns] = np.where(first, share, 0)
-        chosen[:, :, rows, columns] += first
+        share = setting.dout[at][:, :, None, None]
+        assigned[read] = np.where(first, share, assigned[read])
+        whole[read] = np.where(first, share, 0)
+        chosen[read] += first
     hint = (
         "where windows overlap, a pixel is the maximum of several: their gradients add up (`+=`),"
         " the last one does not replace the others (`=`)"

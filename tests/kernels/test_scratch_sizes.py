@@ -42,7 +42,7 @@ def require_enough(plan: Plan, batch: int) -> None:
         for work in (1, 1 << 18, 1 << 21, 1 << 40):
             split = parallel.parts(batch, work)
             for part in split:
-                share = conv._scratch_share(part.stop - part.start, given, made, groups, window)
+                share = conv.scratch_share(part.stop - part.start, given, made, groups, window)
                 assert share <= size // len(split), (step, batch, len(split))
 
 

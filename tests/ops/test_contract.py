@@ -32,8 +32,8 @@ def test_a_misspelt_hook_is_an_error_that_says_what_was_meant(written: str, mean
 
 
 def test_a_misspelt_hook_of_a_family_is_an_error_too():
-    cls = type("Strange", (PoolOp,), {"name": "strange", "windwos": lambda self: None})
-    with pytest.raises(TypeError, match="did you mean `windows`"):
+    cls = type("Strange", (PoolOp,), {"name": "strange", "windwo": lambda self: None})
+    with pytest.raises(TypeError, match="did you mean `window`"):
         register(cls)
 
 

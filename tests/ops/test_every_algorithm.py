@@ -107,7 +107,7 @@ FORCED: dict[str, Patch] = {
     "Winograd": by_winograd,
     "Winograd, row by row": by_winograd_in_rows,
     "no Winograd": setting(
-        {"winograd.applies": lambda *_: False, "conv._is_winograd": lambda *_: False}
+        {"winograd.applies": lambda *_: False, "im2col._is_winograd": lambda *_: False}
     ),
     "one output a run": setting(
         {"conv_plan._choose_span": lambda *_: 1, "winograd._choose_span": lambda *_: 1}

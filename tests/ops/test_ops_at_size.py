@@ -92,7 +92,7 @@ def test_shares_of_huge_scores_are_finite():
 
 @pytest.mark.parametrize("align_corners", [True, False])
 def test_rows_of_the_interpolation_share_out_one(align_corners):
-    matrix = upsample.linear_matrix(5, 15, align_corners=align_corners)
+    matrix = upsample.matrix_of(5, 15, mode="bilinear", align_corners=align_corners)
     assert np.allclose(matrix.sum(axis=1), 1)
     assert np.all((matrix != 0).sum(axis=1) <= 2)
     if align_corners:

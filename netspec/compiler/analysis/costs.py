@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from netspec.compiler.ir.graph import Graph, Node, Shape
+from netspec.compiler.ir.layout import Storage
 from netspec.compiler.ir.receptive_field import Field, extend, field_of_input
 
 FLOAT32_BYTES = 4
@@ -43,8 +44,8 @@ class LayerSummary:
     buffers: int
     macs: int
     flops: int = 0
-    field: tuple[int, int] | None = None
-    stride: tuple[float, float] | None = None
+    field: tuple[int, ...] | None = None
+    stride: tuple[float, ...] | None = None
     layers: int = 1
 
 
@@ -95,6 +96,7 @@ def summarize(graph: Graph, batch: int = 1) -> Summary:
     inputs = {name: field_of_input(shape) for name, shape in graph.inputs.items()}
     shapes = {**graph.inputs, **{node.name: node.shape for node in graph.nodes}}
     fields = extend(inputs, shapes, graph.nodes)
+    signals = any(node.op.storage is Storage.CHANNELS_LAST for node in graph.nodes)
     for node in graph.nodes:
         own = [graph.parameters[name] for name in node.parameters.values() if name not in counted]
         counted.update(node.parameters.values())
@@ -103,7 +105,7 @@ def summarize(graph: Graph, batch: int = 1) -> Summary:
             LayerSummary(
                 node.name,
                 node.op.name,
-                {name: getattr(node.op, name) for name in node.op.attributes()},
+                _attributes(node, graph),
                 str(node.op),
                 node.inputs,
                 node.shape,
@@ -111,7 +113,7 @@ def summarize(graph: Graph, batch: int = 1) -> Summary:
                 sum(p.size for p in own if not p.trainable),
                 macs,
                 2 * macs if macs != 0 else math.prod(node.shape),
-                *_looks_at(node, fields[node.name]),
+                *_looks_at(node, fields[node.name], signals=signals),
             )
         )
     everything = [*graph.inputs.values(), *(node.shape for node in graph.nodes)]
@@ -131,15 +133,24 @@ def summarize(graph: Graph, batch: int = 1) -> Summary:
     )
 
 
+def _attributes(node: Node, graph: Graph) -> dict[str, object]:
+    """Return the attributes of a layer, with a number for each axis where one stands for all."""
+    count = max((len(shape) - 1 for shape in graph.shapes_into(node)), default=0)
+    return {
+        name: node.op.kind(name).of_axes(getattr(node.op, name), count)
+        for name in node.op.attributes()
+    }
+
+
 def _looks_at(
-    node: Node, field: Field
-) -> tuple[tuple[int, int] | None, tuple[float, float] | None]:
+    node: Node, field: Field, *, signals: bool
+) -> tuple[tuple[int, ...] | None, tuple[float, ...] | None]:
     """Return the receptive field and effective stride of a value, or None where they have no
-    meaning.
+    meaning. Of values with one axis behind the first, only `signals` have a field.
     """
-    if field.picture == Field().picture:
+    if all(size == 1 for size in field.picture) or (len(field.picture) < 2 and not signals):
         return None, None
-    return field.size, field.step if len(node.shape) == 3 else None
+    return field.size, field.step if len(node.shape) > 1 else None
 
 
 def _first_parts(name: str, depth: int) -> str:

@@ -9,26 +9,46 @@ from netspec.compiler.elaborate.fix_its import apply_edits
 from netspec.compiler.elaborate.net_builder import Assembly
 from netspec.compiler.elaborate.reporter import Reporter
 from netspec.compiler.ir.graph import Node, Shape
+from netspec.compiler.ir.layout import Storage
 from netspec.compiler.syntax import tree as syntax
-from netspec.diagnostics import Edit, Hint, Span, quoted
+from netspec.diagnostics import Code, Edit, Hint, Span, quoted
 
 # The numbers of channels that stored pictures have, and the least height and width that make
 # channels likely. Otherwise the last size may well be a width.
 _LEAST_SIDES = {1: 8, 3: 8, 4: 16}
+# The least height and width of what is probably a picture.
+_LEAST_SIDE = 8
 
 
-def input_hints(assembly: Assembly) -> Iterator[Hint]:
+def input_hints(assembly: Assembly, code: Code) -> Iterator[Hint]:
     """Yield hints on shapes of inputs that may have been meant: without the batch, with a channel
-    axis, or with the channels first.
+    axis, or with the channels first. The code is that of an error of a layer.
     """
     for expr, shape in assembly.input_shapes.values():
-        items = expr.items
-        if len(items) == 4:
-            yield _hint("the batch is not part of a shape", expr, items[1:])
-        elif len(items) == 2:
-            yield _hint("a picture has channels in front", expr, items, "1, ")
+        wrong_rank = code is codes.SHAPE_RANK
+        if looks_batched(shape) or (wrong_rank and len(shape) == 4):
+            yield without_batch(expr)
+        elif looks_without_channels(shape) or (wrong_rank and len(shape) == 2):
+            yield with_channels(expr)
         elif looks_channels_last(shape):
             yield channels_first(expr)
+
+
+def is_doubtful(shape: Shape) -> bool:
+    """Whether the shape of an input is probably wrong."""
+    return looks_batched(shape) or looks_without_channels(shape) or looks_channels_last(shape)
+
+
+def looks_batched(shape: Shape) -> bool:
+    """Whether a shape is most likely batch, channels, height, width, and not that of a volume."""
+    if len(shape) != 4 or shape[1] not in (1, 3):
+        return False
+    return all(not isinstance(side, int) or side >= _LEAST_SIDE for side in shape[2:])
+
+
+def looks_without_channels(shape: Shape) -> bool:
+    """Whether a shape is most likely height and width: those of a square."""
+    return len(shape) == 2 and shape[0] == shape[1] and shape[0] >= _LEAST_SIDE
 
 
 def looks_channels_last(shape: Shape) -> bool:
@@ -41,6 +61,16 @@ def looks_channels_last(shape: Shape) -> bool:
     return is_square and all(side >= _LEAST_SIDES[shape[2]] for side in sides)
 
 
+def without_batch(expr: syntax.ListExpr) -> Hint:
+    """Return a hint with the first size of the shape left out."""
+    return _hint("the batch is not part of a shape", expr, expr.items[1:])
+
+
+def with_channels(expr: syntax.ListExpr) -> Hint:
+    """Return a hint with one channel in front of the shape."""
+    return _hint("a picture has channels in front", expr, expr.items, "1, ")
+
+
 def channels_first(expr: syntax.ListExpr) -> Hint:
     """Return a hint with the last size of the shape in front."""
     return _hint("a shape has the channels in front", expr, (expr.items[2], *expr.items[:2]))
@@ -48,13 +78,27 @@ def channels_first(expr: syntax.ListExpr) -> Hint:
 
 def doubt_inputs(assembly: Assembly, reporter: Reporter) -> None:
     """Warn of inputs that look like height, width, channels, but are used as pictures (channels
-    first).
+    first), and of those that look like pictures, but are used as volumes or signals.
     """
     for name, (expr, shape) in assembly.input_shapes.items():
+        text = quoted(expr.span.text)
+        if looks_batched(shape) and _has_channels_first(assembly, name):
+            message = f"{text} looks like batch, channels, height, width, but is taken as a volume"
+            reporter.report(codes.INPUT_BATCH, message, expr.span, hints=(without_batch(expr),))
+        if looks_without_channels(shape) and _has_channels_first(assembly, name):
+            message = f"{text} looks like a picture's height and width, but is taken as a signal"
+            hints = (with_channels(expr),)
+            reporter.report(codes.INPUT_NO_CHANNELS, message, expr.span, hints=hints)
         if looks_channels_last(shape) and _taken_as_picture(assembly, name):
-            message = f"{quoted(expr.span.text)} looks like height, width, channels"
+            message = f"{text} looks like height, width, channels"
             hints = (channels_first(expr),)
             reporter.report(codes.INPUT_CHANNELS_LAST, message, expr.span, hints=hints)
+
+
+def _has_channels_first(assembly: Assembly, name: str) -> bool:
+    """Whether a layer takes an input as channels with an axis or more behind them."""
+    readers = (node for node in assembly.nodes if name in node.inputs)
+    return any(node.op.storage is Storage.CHANNELS_LAST for node in readers)
 
 
 def _taken_as_picture(assembly: Assembly, name: str) -> bool:

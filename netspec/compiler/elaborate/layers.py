@@ -8,7 +8,7 @@ from netspec import codes
 from netspec.compiler.elaborate.arguments import Bound
 from netspec.compiler.elaborate.fix_its import branch_hints, fix_hints
 from netspec.compiler.elaborate.follower import Follower
-from netspec.compiler.elaborate.input_shapes import input_hints, looks_channels_last
+from netspec.compiler.elaborate.input_shapes import input_hints, is_doubtful
 from netspec.compiler.elaborate.input_sizes import input_size_hints, likely_input_size
 from netspec.compiler.elaborate.names import Names
 from netspec.compiler.elaborate.net_builder import MAX_ELEMENTS, Assembly, StopBuildingError
@@ -187,11 +187,11 @@ class Layers:
                 for tensor in inputs[1:]
                 if tensor.span != primary
             )
-        hints = tuple(input_hints(self.assembly))
+        hints = tuple(input_hints(self.assembly, error.code))
         hints += tuple(
             input_size_hints(self.names.statements, op, bound, call) if op.is_unlikely() else ()
         )
-        suspect = any(looks_channels_last(shape) for shape in self.assembly.inputs.values())
+        suspect = any(is_doubtful(shape) for shape in self.assembly.inputs.values())
         for fix in () if suspect else error.fixes:  # they would adapt the layer to a wrong input
             hints += tuple(fix_hints(fix, bound.spans, call, span))
         if error.help:

@@ -12,14 +12,37 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-Pair = tuple[int, int]
-Padding = tuple[int, int, int, int]
-"""(top, bottom, left, right)"""
+Sizes = int | tuple[int, ...]
+"""One number for every axis behind the channels, or one for each."""
 
+Factors = float | tuple[float, ...]
+"""The same, of numbers that need not be whole."""
+
+Padding = int | tuple[tuple[int, int], ...]
+"""One number for every side, or (before, after) for each axis behind the channels."""
+
+Number = TypeVar("Number", int, float)
+
+MAX_SPATIAL_AXES = 3
 MAX_SIZE = 1 << 31
 MAX_AXES = 8
+
+
+def spread(value: Number | tuple[Number, ...], count: int) -> tuple[Number, ...]:
+    """Return a number for each of `count` axes."""
+    return value if isinstance(value, tuple) else (value,) * count
+
+
+def sides(pad: Padding, count: int) -> tuple[tuple[int, int], ...]:
+    """Return (before, after) for each of `count` axes."""
+    return pad if isinstance(pad, tuple) else ((pad, pad),) * count
+
+
+def flat(pad: Padding, count: int) -> tuple[int, ...]:
+    """Return (before, after, before, after, ...) for `count` axes, as kernels take it."""
+    return tuple(number for pair in sides(pad, count) for number in pair)
 
 
 class WrongValueError(Exception):
@@ -46,6 +69,12 @@ class Kind:
     def show(self, value: object) -> str:
         """Return a converted value as a file would write it."""
         return str(value) if value in self.words else show(value)
+
+    def of_axes(self, value: Any, count: int) -> object:
+        """Return a value for an input with `count` axes behind the channels. Most do not depend on
+        that.
+        """
+        return value
 
     def describe(self) -> str:
         """Describe the kind in a few words."""
@@ -158,60 +187,92 @@ class Choice(Kind):
 
 
 @dataclass(eq=False, repr=False)
-class PairOf(Kind):
-    """A whole number for height and width, or a list [height, width]."""
+class SizesOf(Kind):
+    """A whole number for every axis behind the channels, or a list with one for each.
+
+    Whether a list fits the value is for the op to check.
+    """
 
     minimum: int = 1
 
-    def convert(self, value: object) -> Pair:
-        """Return the two sizes (height, width)."""
-        one = Int(self.minimum)
+    def item(self, value: object) -> float:
+        """Return the number for one axis."""
+        return Int(self.minimum).convert(value)
+
+    def of_axes(self, value: Any, count: int) -> object:
+        """Return a number for each axis."""
+        return spread(value, count) if value is not None else None
+
+    def convert(self, value: object) -> Factors:
+        """Return the number, or one for each axis."""
         if isinstance(value, Sequence) and not isinstance(value, str):
-            if len(value) != 2:
+            if not 1 <= len(value) <= MAX_SPATIAL_AXES:
                 raise WrongValueError(f"{self.describe()}, not {show(value)}")
-            return one.convert(value[0]), one.convert(value[1])
-        number = one.convert(value)
-        return number, number
+            return tuple(self.item(each) for each in value)
+        return self.item(value)
 
     def show(self, value: object) -> str:
-        """Return one number where the two are equal."""
-        if isinstance(value, tuple) and value[0] == value[1]:
+        """Return one number where all are equal."""
+        if isinstance(value, tuple) and len(set(value)) == 1:
             return show(value[0])
-        return show(value)
+        return show(list(value) if isinstance(value, tuple) else value)
 
     def describe(self) -> str:
         """Describe the two forms."""
-        return f"a whole number of at least {self.minimum}, or [height, width]"
+        return f"a whole number of at least {self.minimum}, or one for each axis: [height, width]"
+
+
+@dataclass(eq=False, repr=False)
+class FactorsOf(SizesOf):
+    """A number above 0 for every axis behind the channels, or a list with one for each."""
+
+    def item(self, value: object) -> float:
+        """Return the number, a whole one as an int."""
+        whole = isinstance(value, float) and value.is_integer()
+        if (whole or isinstance(value, int)) and not isinstance(value, bool):
+            return Int(1).convert(value)
+        return Real(0, low_open=True).convert(value)
+
+    def describe(self) -> str:
+        """Describe the two forms."""
+        return "a number above 0, or one for each axis: [height, width]"
 
 
 @dataclass(eq=False, repr=False)
 class PaddingOf(Kind):
-    """`p`, `[height, width]`, `[[top, bottom], [left, right]]`, or `same`."""
+    """`p`, `[height, width]`, `[[top, bottom], [left, right]]`, or `same`, for pictures.
+
+    Values of other ranks take as many items as they have axes behind the channels.
+    """
 
     same: bool = True
 
     def convert(self, value: object) -> Padding | str:
-        """Return the four sides (top, bottom, left, right), or "same"."""
+        """Return the number, (before, after) for each axis, or "same"."""
         if self.same and value == "same":
             return "same"
         side = Int(0)
         if isinstance(value, Sequence) and not isinstance(value, str):
-            if len(value) != 2:
+            if not 1 <= len(value) <= MAX_SPATIAL_AXES:
                 raise WrongValueError(f"{self.describe()}, not {show(value)}")
-            ends: list[int] = []
-            for item in value:
-                if isinstance(item, Sequence) and not isinstance(item, str):
-                    if len(item) != 2:
-                        raise WrongValueError(f"{self.describe()}, not {show(value)}")
-                    ends += [side.convert(item[0]), side.convert(item[1])]
-                else:
-                    ends += [side.convert(item)] * 2
-            return ends[0], ends[1], ends[2], ends[3]
+            return tuple(self._sides(item, value) for item in value)
         try:
-            number = side.convert(value)
+            return side.convert(value)
         except WrongValueError:
             raise WrongValueError(f"{self.describe()}, not {show(value)}") from None
-        return number, number, number, number
+
+    def of_axes(self, value: Any, count: int) -> object:
+        """Return (before, after, before, after, ...)."""
+        return value if isinstance(value, str) else flat(value, count)
+
+    def _sides(self, item: object, value: object) -> tuple[int, int]:
+        side = Int(0)
+        if isinstance(item, Sequence) and not isinstance(item, str):
+            if len(item) != 2:
+                raise WrongValueError(f"{self.describe()}, not {show(value)}")
+            return side.convert(item[0]), side.convert(item[1])
+        number = side.convert(item)
+        return number, number
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -222,10 +283,10 @@ class PaddingOf(Kind):
         """Return the shortest of the forms."""
         if not isinstance(value, tuple):
             return str(value)
-        top, bottom, left, right = value
-        if (top, left) != (bottom, right):
-            return show([[top, bottom], [left, right]])
-        return show(top if top == left else [top, left])
+        if any(before != after for before, after in value):
+            return show([list(sides) for sides in value])
+        befores = [before for before, _ in value]
+        return show(befores[0] if len(set(befores)) == 1 else befores)
 
     def describe(self) -> str:
         """Describe all forms."""

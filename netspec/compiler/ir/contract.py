@@ -18,13 +18,15 @@ from netspec.compiler.ir.attributes import (
     Bool,
     Choice,
     EquationOf,
+    Factors,
+    FactorsOf,
     Int,
     IntList,
     Padding,
     PaddingOf,
-    Pair,
-    PairOf,
     Real,
+    Sizes,
+    SizesOf,
     attribute,
 )
 from netspec.compiler.ir.elementwise_op import ElementwiseOp
@@ -53,6 +55,7 @@ from netspec.compiler.ir.expression import (
 )
 from netspec.compiler.ir.graph import Graph, Node, Shape, show_shape
 from netspec.compiler.ir.initializers import Constant, KaimingUniform, Ones, Uniform, Zeros
+from netspec.compiler.ir.layout import Storage
 from netspec.compiler.ir.op import (
     BATCH,
     BadExample,
@@ -113,6 +116,8 @@ __all__ = [
     "Evaluation",
     "Example",
     "Expression",
+    "Factors",
+    "FactorsOf",
     "Finding",
     "Fix",
     "Graph",
@@ -126,13 +131,14 @@ __all__ = [
     "P",
     "Padding",
     "PaddingOf",
-    "Pair",
-    "PairOf",
     "ParameterSpec",
     "Real",
     "Scratch",
     "Shape",
     "ShapeError",
+    "Sizes",
+    "SizesOf",
+    "Storage",
     "Torch",
     "Uniform",
     "Var",

@@ -16,6 +16,7 @@ from netspec.compiler.ir.expression import (
     where,
 )
 from netspec.compiler.ir.graph import Shape, show_shape
+from netspec.compiler.ir.layout import Storage
 from netspec.compiler.ir.op import Evaluation, Op, ParameterSpec, ShapeError
 from netspec.compiler.ir.sizes import differ
 from netspec.diagnostics import Code
@@ -39,6 +40,8 @@ class ElementwiseOp(Op):
     Attributes:
         unequal: the diagnostic code for inputs of different shapes.
     """
+
+    storage = Storage.KEPT
 
     unequal: ClassVar[Code]
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, dataclass_transform
 from netspec.compiler.ir.attributes import Kind
 from netspec.compiler.ir.graph import Graph, Node, Role, Shape
 from netspec.compiler.ir.initializers import Initializer
+from netspec.compiler.ir.layout import Storage
 from netspec.compiler.ir.sizes import Size
 from netspec.diagnostics import Code
 
@@ -220,6 +221,7 @@ class Op:
             view with permuted axes, whose order in memory is not that of its axes.
         formula_name: what its elementwise formula is called in a program's functions, if that is
             not the op's name.
+        storage: the layouts of the inputs that `lower` works with, and of the value that it gives.
         torch_order: PyTorch's order of arguments. A size that PyTorch takes, but that is inferred
             from the input here, is written as "".
         torch_function, torch_module: the function or the module of PyTorch that takes the inputs
@@ -241,6 +243,7 @@ class Op:
     is_distribution: ClassVar[bool] = False
     moves_axes: ClassVar[bool] = False
     formula_name: ClassVar[str] = ""
+    storage: ClassVar[Storage] = Storage.USUAL
     torch_order: ClassVar[tuple[str, ...]] = ()
     torch_function: ClassVar[str] = ""
     torch_module: ClassVar[str | None] = None
@@ -270,14 +273,14 @@ class Op:
         """
         return 0
 
-    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], tuple[int, float]] | None:
-        """Return (extent, step) along the height and along the width, or None.
+    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], ...] | None:
+        """Return (extent, step) along each axis behind the channels, or None. Axes left out are (1, 1).
 
         The extent is the number of rows of the input that one number of the value depends on, and
         the step the distance of the rows that its neighbour depends on, which is less than 1 if the
         op enlarges. None means that each number depends on the whole input.
         """
-        return (1, 1), (1, 1)
+        return ()
 
     def least_training_batch(self, *inputs: Shape) -> int:
         """Return the smallest batch size on which the op can be trained."""

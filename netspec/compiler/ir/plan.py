@@ -9,14 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from netspec.compiler.ir.expression import Expression
 from netspec.compiler.ir.graph import Node, Shape
+from netspec.compiler.ir.layout import Layout
 from netspec.compiler.ir.sizes import typical
-
-if TYPE_CHECKING:
-    from netspec.compiler.ir.storage import Layout
 
 Option = int | float | bool | str | None | tuple[int, ...]
 Emitter = Literal["numpy", "numexpr"]

@@ -10,31 +10,35 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from netspec.compiler.ir.graph import Node, Shape
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """The receptive field of a value: its height and width, the step, and the size of the whole
-    picture.
+    """The receptive field of a value, axis by axis: its extent, the step, and the extent of the
+    whole picture, volume or signal. A vector has no axes.
 
     The step is the distance between the fields of neighbouring numbers.
     """
 
-    size: tuple[int, int] = (1, 1)
-    step: tuple[float, float] = (1, 1)
-    picture: tuple[int, int] = (1, 1)
+    size: tuple[int, ...] = ()
+    step: tuple[float, ...] = ()
+    picture: tuple[int, ...] = ()
 
     @property
-    def constant(self) -> int | tuple[int, int]:
+    def constant(self) -> int | tuple[int, ...]:
         """The field as a file sees it: a number, or [height, width] where the two differ."""
-        return self.size[0] if self.size[0] == self.size[1] else self.size
+        if not self.size:
+            return 1
+        return self.size[0] if all(s == self.size[0] for s in self.size) else self.size
 
 
 def field_of_input(shape: Shape) -> Field:
     """Return the field of an input: one pixel of a picture. A vector has no extent."""
-    return Field(picture=(shape[1], shape[2])) if len(shape) == 3 else Field()
+    count = len(shape) - 1
+    return Field((1,) * count, (1,) * count, tuple(shape[1:]))
 
 
 def extend(
@@ -45,16 +49,28 @@ def extend(
         below = [fields[value] for value in node.inputs]
         picture = _largest(field.picture for field in below)
         size = _largest(f.size for f in below)
-        step = (max(f.step[0] for f in below), max(f.step[1] for f in below))
+        step = tuple(map(max, zip_longest(*(f.step for f in below), fillvalue=1)))
         seen = node.op.sees(*(shapes[value] for value in node.inputs))
         if seen is None:
             fields[node.name] = Field(_largest((size, picture)), step, picture)
             continue
-        (high, down), (wide, across) = seen
-        size = (_ahead(size[0], high, step[0]), _ahead(size[1], wide, step[1]))
-        step = (_whole(step[0] * down), _whole(step[1] * across))
+        size, step = _window(seen, size, step)
         fields[node.name] = Field(size, step, picture)
     return fields
+
+
+def _window(
+    seen: tuple[tuple[int, float], ...], size: tuple[int, ...], step: tuple[float, ...]
+) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    """Return the size and the step behind an op that sees so much."""
+    count = max(len(seen), len(size))
+    windows = (*seen, *[(1, 1.0)] * (count - len(seen)))
+    sizes = (*size, *[1] * (count - len(size)))
+    steps = (*step, *[1] * (count - len(step)))
+    return (
+        tuple(_ahead(s, w[0], at) for s, w, at in zip(sizes, windows, steps, strict=True)),
+        tuple(_whole(at * w[1]) for w, at in zip(windows, steps, strict=True)),
+    )
 
 
 def _ahead(size: int, extent: int, step: float) -> int:
@@ -72,10 +88,7 @@ def _whole(value: float) -> float:
     return round(value) if abs(value - round(value)) < 1e-9 else value
 
 
-def _largest(pairs: Iterable[tuple[int, int]]) -> tuple[int, int]:
+def _largest(extents: Iterable[tuple[int, ...]]) -> tuple[int, ...]:
     # An open size is taken as the maximum unless it is always smaller, so it is compared first.
-    heights, widths = (
-        sorted(extents, key=lambda extent: isinstance(extent, int))
-        for extents in zip(*pairs, strict=True)
-    )
-    return max(heights), max(widths)
+    along = zip_longest(*extents, fillvalue=1)
+    return tuple(max(sorted(each, key=lambda size: isinstance(size, int))) for each in along)

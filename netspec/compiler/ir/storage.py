@@ -1,72 +1,19 @@
-"""The axes of values as a file counts them, and their positions in the stored arrays.
+"""The axes of values as a file counts them, and copies of stored values in row-major order.
 
-A file counts axes as PyTorch does: axis 0 is the batch, then come those of (C, H, W). How a value is
-stored says its layout, which the plan has for each value.
+A file counts axes as PyTorch does: axis 0 is the batch, then come those of (C, H, W).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from netspec import codes
 from netspec.compiler.ir.graph import Shape, show_shape
+from netspec.compiler.ir.layout import Layout
 from netspec.compiler.ir.op import Fix, ShapeError
 
 if TYPE_CHECKING:
     from netspec.compiler.ir.plan import Buffer, Lowering
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """The axes of an image, counted from 1, in the order in which they are stored."""
-
-    order: tuple[int, ...]
-
-    @property
-    def is_row_major(self) -> bool:
-        """Whether the axes are stored in their own order."""
-        return self.order == tuple(range(1, len(self.order) + 1))
-
-    @property
-    def inverse(self) -> tuple[int, ...]:
-        """The position in storage of each axis, both counted from 1."""
-        return tuple(self.position(axis) for axis in range(1, len(self.order) + 1))
-
-    def position(self, axis: int) -> int:
-        """Return the position in a stored array of an axis, counted from 1."""
-        return self.order.index(axis) + 1
-
-    def stored(self, items: Sequence[T]) -> tuple[T, ...]:
-        """Return what is given for each axis, such as a shape, in the order of storage."""
-        return tuple(items[axis - 1] for axis in self.order)
-
-    def keeps_order(self, shape: Shape) -> bool:
-        """Whether a value of this shape is stored in row-major order of its axes all the same,
-        because the axes that move have size 1.
-        """
-        wide = [axis for axis in self.order if shape[axis - 1] != 1]
-        return wide == sorted(wide)
-
-
-def row_major(rank: int) -> Layout:
-    """Return the layout that stores the axes in their own order."""
-    return Layout(tuple(range(1, rank + 1)))
-
-
-def channels_last(rank: int) -> Layout:
-    """Return the layout that stores the channels, the first axis, behind all others."""
-    return Layout((*range(2, rank + 1), 1))
-
-
-def usual_layout(rank: int) -> Layout:
-    """Return how values are stored unless an op says otherwise: pictures channels last, others in
-    row-major order.
-    """
-    return channels_last(rank) if rank == 3 else row_major(rank)
 
 
 def resolve_axis(op: str, axis: int, shape: Shape, attribute: str = "axis") -> int:

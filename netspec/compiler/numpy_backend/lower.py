@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 from netspec.compiler.ir.expression import Var
 from netspec.compiler.ir.expression import total as sum_of
 from netspec.compiler.ir.graph import Graph, Node
+from netspec.compiler.ir.layout import Layout
 from netspec.compiler.ir.plan import (
     Buffer,
     ElementwiseStep,
@@ -14,11 +15,12 @@ from netspec.compiler.ir.plan import (
     KernelStep,
     Lowering,
     Operand,
+    Option,
     Plan,
     Step,
     ViewStep,
 )
-from netspec.compiler.ir.storage import usual_layout
+from netspec.compiler.numpy_backend.layouts import assign_layouts
 
 
 def lower(
@@ -63,8 +65,8 @@ class _Lowerer:
         self.forward: list[Step] = []
         self.backward: list[Step] = []
         self.values: dict[str, Buffer] = {}
-        shapes = {**graph.inputs, **{node.name: node.shape for node in graph.nodes}}
-        self.layouts = {name: usual_layout(len(shape)) for name, shape in shapes.items()}
+        self.layouts = assign_layouts(graph)
+        self.moved: dict[tuple[str, Layout], Buffer] = {}
         self.lowered: dict[str, Lowering] = {}
         # The gradient of a value is the sum of the contributions of its readers.
         self.contributions: dict[str, list[Buffer]] = {}
@@ -169,15 +171,15 @@ class _Lowerer:
     # -- nodes
 
     def _forward(self, node: Node) -> None:
-        layout = self.layouts[node.name]
+        given, layout = self._layouts_into(node), self.layouts[node.name]
         out = Buffer(node.name, layout.stored(node.shape))
         self.values[node.name] = out
         to = Lowering(
             node,
-            [self.values[value] for value in node.inputs],
+            [self._stored(value, each) for value, each in zip(node.inputs, given, strict=True)],
             self.graph.shapes_into(node),
             out,
-            [self.layouts[value] for value in node.inputs],
+            given,
             layout,
             training=self.training and not is_frozen(self.graph, node, self.frozen),
             emit=self.forward.append,
@@ -197,9 +199,49 @@ class _Lowerer:
         to.begin_backward(dy, wanted, self.backward.append, self._parameter_gradient(node, sums))
         node.op.lower_backward(to)
         self.backward.extend(sums)
-        for i, buffer in to.input_gradients.items():
+        for i, given in to.input_gradients.items():
+            buffer = self._stored_back(node, i, given)
             self.contributions.setdefault(node.inputs[i], []).append(buffer)
             self.edges[node.name, i] = buffer
+
+    def _layouts_into(self, node: Node) -> tuple[Layout, ...]:
+        """Return the layouts in which an op wants its inputs."""
+        given = [self.layouts[value] for value in node.inputs]
+        return node.op.storage.wanted(given, len(node.shape))[0]
+
+    def _stored(self, value: str, layout: Layout) -> Buffer:
+        """Return a value in a layout: a copy, made once, if it is stored in another."""
+        if layout == self.layouts[value]:
+            return self.values[value]
+        if (value, layout) not in self.moved:
+            order = "_".join(map(str, layout.order))
+            out = Buffer(f"{value}.as_{order}", layout.stored(self.graph.shape_of(value)))
+            layouts = (self.layouts[value], layout)
+            self.forward.append(self._move(self.values[value], out, layouts, value, value))
+            self.moved[value, layout] = out
+        return self.moved[value, layout]
+
+    def _stored_back(self, node: Node, index: int, gradient: Buffer) -> Buffer:
+        """Return a node's gradient of an input in the layout of that value."""
+        value, layout = node.inputs[index], self._layouts_into(node)[index]
+        if layout == self.layouts[value]:
+            return gradient
+        shape = self.layouts[value].stored(self.graph.shape_of(value))
+        out = Buffer(f"{node.name}.dx{index}.back", shape)
+        layouts = (layout, self.layouts[value])
+        self.backward.append(self._move(gradient, out, layouts, value, node.name))
+        return out
+
+    def _move(
+        self, source: Buffer, out: Buffer, layouts: tuple[Layout, Layout], value: str, node: str
+    ) -> Step:
+        """Return the step that copies a value, or its gradient, from the first layout to the second."""
+        old, new = layouts
+        if old.keeps_order(self.graph.shape_of(value), new):
+            return ViewStep(out, source, node)
+        axes = tuple(old.position(axis) - 1 for axis in new.order)
+        options: dict[str, Option] = {"split": source.shape, "axes": axes}
+        return KernelStep("copies.transpose", (source, out), (out,), options, None, node)
 
     def _gradient_of(self, value: str) -> Buffer:
         """Return a buffer with the sum of a value's contributions."""

@@ -1,7 +1,10 @@
 """Average pooling to a given size."""
 
+import math
+
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.adaptive_pool import AdaptivePoolOp
+from netspec.compiler.ops.families.windows import beside, spatial
 
 
 @register
@@ -23,8 +26,12 @@ class AdaptiveAvgPool(AdaptivePoolOp):
         Example("adaptive_avg_pool(4)", ((2, 3, 4),)),
         Example("adaptive_avg_pool(size = [3, 4])", ((2, 3, 4),)),
         Example("adaptive_avg_pool(3)", ((2, 6, 3),)),
+        Example("adaptive_avg_pool(3)", ((2, 7),)),
+        Example("adaptive_avg_pool(2)", ((2, 4, 2, 5),)),
+        Example("adaptive_avg_pool([1, 2, 3])", ((2, 2, 3, 3),)),
     )
     bad_examples = (
+        BadExample("adaptive_avg_pool([2, 2])", ((3, 8),), codes.SHAPE_RANK),
         BadExample("adaptive_avg_pool(2)", ((10,),), codes.SHAPE_RANK),
         BadExample("adaptive_avg_pool(0)", ((3, 4, 4),), codes.CALL_VALUE),
         BadExample("adaptive_avg_pool", ((3, 4, 4),), codes.CALL_MISSING),
@@ -32,17 +39,16 @@ class AdaptiveAvgPool(AdaptivePoolOp):
 
     def forward(self, run: Evaluation, *x: Array) -> Array:
         """Each cell from its window."""
-        y = np.empty((*x[0].shape[:2], *self.size), x[0].dtype)
-        for i, j, rows, columns in self.windows(x[0].shape[1:]):
-            y[:, :, i, j] = x[0][:, :, rows, columns].mean(axis=(2, 3))
+        y = np.empty((*x[0].shape[:2], *self.cells(x[0].ndim - 2)), x[0].dtype)
+        for at, taps in self.windows(x[0].shape[1:]):
+            y[at] = x[0][taps].mean(axis=spatial(x[0]))
         return y
 
     def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
         """Each cell spreads its gradient evenly over its window."""
         dx = np.zeros_like(x[0])
-        for i, j, rows, columns in self.windows(x[0].shape[1:]):
-            window = dx[:, :, rows, columns]
-            window += dy[:, :, i, j, None, None] / (window.shape[2] * window.shape[3])
+        for at, taps in self.windows(x[0].shape[1:]):
+            dx[taps] += beside(dy[at], dy.ndim - 2) / math.prod(dx[taps].shape[2:])
         return (dx,)
 
     def lower(self, to: Lowering) -> None:
@@ -77,5 +83,7 @@ class AdaptiveAvgPool(AdaptivePoolOp):
         to.gradient(0, dx)
 
     def torch(self, *inputs: Shape) -> Torch:
-        """`F.adaptive_avg_pool2d`."""
-        return Torch("F.adaptive_avg_pool2d", (X(0), self.size), pairs=True)
+        """`F.adaptive_avg_pool2d` for pictures."""
+        count = len(inputs[0]) - 1
+        arguments = (X(0), self.cells(count))
+        return Torch(f"F.adaptive_avg_pool{count}d", arguments, pairs=True)

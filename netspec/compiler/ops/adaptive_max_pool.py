@@ -2,7 +2,7 @@
 
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.adaptive_pool import AdaptivePoolOp
-from netspec.compiler.ops.families.windows import first_maximum
+from netspec.compiler.ops.families.windows import beside, first_maximum, spatial
 
 
 @register
@@ -24,8 +24,12 @@ class AdaptiveMaxPool(AdaptivePoolOp):
         Example("adaptive_max_pool(1)", ((3, 5, 4),)),
         Example("adaptive_max_pool(4)", ((2, 3, 4),)),
         Example("adaptive_max_pool(size = [3, 4])", ((2, 3, 4),)),
+        Example("adaptive_max_pool(3)", ((2, 7),)),
+        Example("adaptive_max_pool(2)", ((2, 4, 2, 5),)),
+        Example("adaptive_max_pool([1, 2, 3])", ((2, 2, 3, 3),)),
     )
     bad_examples = (
+        BadExample("adaptive_max_pool([2, 2])", ((3, 8),), codes.SHAPE_RANK),
         BadExample("adaptive_max_pool(2)", ((10,),), codes.SHAPE_RANK),
         BadExample("adaptive_max_pool(2.5)", ((3, 4, 4),), codes.CALL_VALUE),
         BadExample("adaptive_max_pool", ((3, 4, 4),), codes.CALL_MISSING),
@@ -33,25 +37,24 @@ class AdaptiveMaxPool(AdaptivePoolOp):
 
     def forward(self, run: Evaluation, *x: Array) -> Array:
         """Each cell from its window."""
-        y = np.empty((*x[0].shape[:2], *self.size), x[0].dtype)
-        for i, j, rows, columns in self.windows(x[0].shape[1:]):
-            y[:, :, i, j] = x[0][:, :, rows, columns].max(axis=(2, 3))
+        y = np.empty((*x[0].shape[:2], *self.cells(x[0].ndim - 2)), x[0].dtype)
+        for at, taps in self.windows(x[0].shape[1:]):
+            y[at] = x[0][taps].max(axis=spatial(x[0]))
         return y
 
     def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
         """Each cell sends its gradient to the first maximum of its window."""
         dx = np.zeros_like(x[0])
-        for i, j, rows, columns in self.windows(x[0].shape[1:]):
-            window = x[0][:, :, rows, columns]
-            dx[:, :, rows, columns] += first_maximum(window) * dy[:, :, i, j, None, None]
+        for at, taps in self.windows(x[0].shape[1:]):
+            dx[taps] += first_maximum(x[0][taps]) * beside(dy[at], dy.ndim - 2)
         return (dx,)
 
     def pattern(self, *x: Array) -> Array | None:
         """The index of the pixel of each window that is its first maximum."""
-        first = np.empty((*x[0].shape[:2], *self.size), np.int32)
-        for i, j, rows, columns in self.windows(x[0].shape[1:]):
-            window = x[0][:, :, rows, columns]
-            first[:, :, i, j] = window.reshape(*window.shape[:2], -1).argmax(axis=2)
+        first = np.empty((*x[0].shape[:2], *self.cells(x[0].ndim - 2)), np.int32)
+        for at, taps in self.windows(x[0].shape[1:]):
+            window = x[0][taps]
+            first[at] = window.reshape(*window.shape[:2], -1).argmax(axis=2)
         return first
 
     def lower(self, to: Lowering) -> None:
@@ -62,7 +65,7 @@ class AdaptiveMaxPool(AdaptivePoolOp):
         elif pool is not None:
             to.call(
                 "pool.max_forward", to.x[0], to.out, to.scratch,
-                writes=[to.out], **pool, dilation=(1, 1),
+                writes=[to.out], **pool, dilation=(1,) * len(pool["kernel"]),
                 scratch=to.needs("pool.max_scratch_size", (to.x[0].shape, to.out.shape)),
             )  # fmt: skip
         else:
@@ -79,7 +82,7 @@ class AdaptiveMaxPool(AdaptivePoolOp):
         if pool is not None:
             to.call(
                 "pool.max_backward", to.x[0], to.out, to.dy, dx, to.scratch,
-                writes=[dx], **pool, dilation=(1, 1),
+                writes=[dx], **pool, dilation=(1,) * len(pool["kernel"]),
                 scratch=to.needs("pool.scratch_size", (to.out.shape,), kernel=pool["kernel"]),
             )  # fmt: skip
         else:
@@ -87,5 +90,7 @@ class AdaptiveMaxPool(AdaptivePoolOp):
         to.gradient(0, dx)
 
     def torch(self, *inputs: Shape) -> Torch:
-        """`F.adaptive_max_pool2d`."""
-        return Torch("F.adaptive_max_pool2d", (X(0), self.size), pairs=True)
+        """`F.adaptive_max_pool2d` for pictures."""
+        count = len(inputs[0]) - 1
+        arguments = (X(0), self.cells(count))
+        return Torch(f"F.adaptive_max_pool{count}d", arguments, pairs=True)

@@ -23,6 +23,7 @@ class Attention(Op):
     causal: bool = attribute(Bool(), "hide later keys from each query", False)
 
     name = "attention"
+    storage = Storage.ANY
     arity = 3
     moves_axes = True
     examples = (
@@ -70,7 +71,7 @@ class Attention(Op):
         q, k, v = inputs
         return math.prod(q[:-1]) * k[-2] * (q[-1] + v[-1])
 
-    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], tuple[int, float]] | None:
+    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], ...] | None:
         """None: each number depends on the whole input."""
         return None
 

@@ -1,7 +1,17 @@
 """Average pooling."""
 
+from typing import Any
+
+from netspec.compiler.ir.attributes import spread
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.pool import PoolOp
+from netspec.compiler.ops.families.windows import (
+    beside,
+    is_even,
+    require_axes,
+    spatial,
+    torch_sides,
+)
 
 UNEVEN_PADDING = Code.error(
     "shape/uneven-padding", "padding that the layer's other attributes do not allow"
@@ -17,11 +27,13 @@ class AvgPool(PoolOp):
     With g = dL/dy:
         dL/dx[n, c, h, w] = sum of g[n, c, i, j] / size over the windows (i, j) that hold the pixel (h, w)
 
-    The size counts the padding unless `count_include_pad` is false, as in PyTorch. Source: LeCun et al.
+    The size counts the padding unless `count_include_pad` is false, as in PyTorch; a `divisor` takes
+    its place. Source: LeCun et al.
     1998, whose subsampling also scales and shifts.
     """
 
     count_include_pad: bool = attribute(Bool(), "count padding in the size of a window", True)
+    divisor: int | None = attribute(Int(1), "what to divide by in place of the size", None)
 
     name = "avg_pool"
     examples = (
@@ -31,10 +43,20 @@ class AvgPool(PoolOp):
         Example("avg_pool([2, 3], stride = [1, 2])", ((2, 5, 7),)),
         Example("avg_pool(3, stride = 2, pad = 1, ceil_mode = true)", ((2, 6, 6),)),
         Example("avg_pool(2, pad = [[1, 0], [0, 1]])", ((2, 5, 5),)),
+        Example("avg_pool(2, pad = [[1, 0], [0, 1]], count_include_pad = false)", ((2, 5, 5),)),
+        Example("avg_pool(3, stride = 2, pad = 1, divisor = 4)", ((2, 5, 6),)),
+        Example("avg_pool(2, pad = [[1, 0], [0, 1]], divisor = 3)", ((2, 5, 5),)),
+        Example("avg_pool(3, stride = 2, pad = 1, ceil_mode = true)", ((2, 8),)),
+        Example("avg_pool(2, pad = [[0, 1]], count_include_pad = false)", ((3, 5),)),
+        Example("avg_pool(3, 2, pad = 1, count_include_pad = false)", ((2, 4, 3, 5),)),
+        Example("avg_pool([2, 1, 3], divisor = 5)", ((2, 4, 2, 3),)),
     )
     bad_examples = (
         BadExample("avg_pool(5)", ((3, 4, 4),), codes.SHAPE_KERNEL_TOO_LARGE),
         BadExample("avg_pool(2, pad = 2)", ((3, 6, 6),), codes.SHAPE_POOL_PADDING),
+        BadExample("avg_pool(2, pad = 2)", ((3, 6),), codes.SHAPE_POOL_PADDING),
+        BadExample("avg_pool([2, 2, 2])", ((3, 6, 6),), codes.SHAPE_RANK),
+        BadExample("avg_pool(2, divisor = 0)", ((3, 6, 6),), codes.CALL_VALUE),
         BadExample(
             "avg_pool(2, pad = [[1, 0], [0, 0]], ceil_mode = true)",
             ((3, 6, 6),),
@@ -43,13 +65,12 @@ class AvgPool(PoolOp):
     )
 
     def shape(self, *inputs: Shape) -> Shape:
-        """The shape of every pool. The size of a window is only defined for some paddings."""
-        top, bottom, left, right = self.pad
-        uneven = (top, left) != (bottom, right)
-        if uneven and (self.ceil_mode or not self.count_include_pad):
+        """The shape of every pool, where no window reaches past uneven padding."""
+        require_axes(self, inputs[0])
+        if not is_even(self.pad) and self.ceil_mode:
             raise ShapeError(
                 UNEVEN_PADDING,
-                "`ceil_mode` and `count_include_pad = false` need the same padding on both sides",
+                "`ceil_mode` needs the same padding on both sides",
                 blame="pad",
             )
         return super().shape(*inputs)
@@ -58,22 +79,24 @@ class AvgPool(PoolOp):
         """Each output pixel from its window."""
         picture = x[0].shape[1:]
         y = np.empty((len(x[0]), *self.shape(picture)), x[0].dtype)
-        for i, j, rows, columns in self.windows(picture):
-            y[:, :, i, j] = x[0][:, :, rows, columns].sum(axis=(2, 3)) / self._size(picture, i, j)
+        for at, taps in self.windows(picture):
+            y[at] = x[0][taps].sum(axis=spatial(x[0])) / self._size(picture, at[2:])
         return y
 
     def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
         """Each output pixel spreads its gradient evenly over its window."""
         picture = x[0].shape[1:]
         dx = np.zeros_like(x[0])
-        for i, j, rows, columns in self.windows(picture):
-            dx[:, :, rows, columns] += dy[:, :, i, j, None, None] / self._size(picture, i, j)
+        for at, taps in self.windows(picture):
+            dx[taps] += beside(dy[at], dy.ndim - 2) / self._size(picture, at[2:])
         return (dx,)
 
-    def _size(self, picture: Shape, i: int, j: int) -> int:
+    def _size(self, picture: Shape, outputs: tuple[int, ...]) -> int:
         """The number of pixels by which the sum over a window is divided."""
+        if self.divisor is not None:
+            return self.divisor
         size = 1
-        for axis, at in zip(self.window(picture), (i, j), strict=True):
+        for axis, at in zip(self.window(picture), outputs, strict=True):
             start = at * axis.stride - axis.before
             end = start + axis.kernel
             if self.count_include_pad:
@@ -82,12 +105,16 @@ class AvgPool(PoolOp):
                 size *= min(end, axis.extent) - max(start, 0)
         return size
 
+    def options(self, to: Lowering) -> dict[str, Any]:
+        """Those of every pool, and what the sums are divided by."""
+        more: dict[str, Any] = {"count_include_pad": self.count_include_pad}
+        if self.divisor is not None:
+            more["divisor"] = self.divisor
+        return super().options(to) | more
+
     def lower(self, to: Lowering) -> None:
         """One pass over the output for each tap of the window."""
-        to.call(
-            "pool.avg_forward", to.x[0], to.out,
-            writes=[to.out], **self.options(), count_include_pad=self.count_include_pad,
-        )  # fmt: skip
+        to.call("pool.avg_forward", to.x[0], to.out, writes=[to.out], **self.options(to))
 
     def lower_backward(self, to: Lowering) -> None:
         """One pass over the output for each tap of the window."""
@@ -95,19 +122,43 @@ class AvgPool(PoolOp):
             dx = to.gradient_buffer(0)
             to.call(
                 "pool.avg_backward", to.dy, dx, to.scratch, writes=[dx],
-                scratch=to.needs("pool.avg_scratch_size", (to.out.shape,)),
-                **self.options(), count_include_pad=self.count_include_pad,
+                scratch=to.needs("pool.avg_scratch_size", (to.out.shape,)), **self.options(to),
             )  # fmt: skip
             to.gradient(0, dx)
 
     def torch(self, *inputs: Shape) -> Torch:
-        """`F.avg_pool2d`."""
-        source, pad = self.torch_padding(0.0)
-        options = {"stride": self.step, "padding": pad, "ceil_mode": self.ceil_mode}
-        options["count_include_pad"] = self.count_include_pad
-        defaults = {"stride": self.kernel, "padding": 0, "ceil_mode": False}
-        defaults["count_include_pad"] = True
+        """`F.avg_pool2d` for pictures.
+
+        It counts what `F.pad` puts around the picture. Where that is not to be counted, the mean of
+        the padded picture is divided by that of padded ones.
+        """
+        count = len(inputs[0]) - 1
+        source, pad = self.torch_padding(count, 0.0)
+        mean = self._mean(count, source, pad)
+        if is_even(self.pad) or self.count_include_pad or self.divisor is not None:
+            return mean
+        ones = Torch("torch.ones_like", (X(0),))
+        padded = Torch("F.pad", (ones, torch_sides(self.pad, count)))
+        return Torch("torch.div", (mean, self._mean(count, padded, pad)))
+
+    def _mean(self, count: int, source: object, pad: tuple[int, ...]) -> Torch:
+        kernel = spread(self.kernel, count)
+        options = {
+            "stride": spread(self.step, count), "padding": pad, "ceil_mode": self.ceil_mode,
+            "count_include_pad": self.count_include_pad or not is_even(self.pad),
+        }  # fmt: skip
+        defaults = {
+            "stride": kernel, "padding": 0, "ceil_mode": False, "count_include_pad": True,
+        }  # fmt: skip
+        if count == 1 and self.divisor is not None:
+            # `F.avg_pool1d` takes no divisor: the size of the window takes its place.
+            sums = Torch("F.avg_pool1d", (source, kernel), options | {"count_include_pad": True},
+                         defaults=defaults, pairs=True)  # fmt: skip
+            return Torch("torch.mul", (sums, kernel[0] / self.divisor))
+        if self.divisor is not None:
+            options["divisor_override"] = self.divisor
         return Torch(
-            "F.avg_pool2d", (source, self.kernel), options,
-            defaults=defaults, pairs=True, as_module="nn.AvgPool2d",
+            f"F.avg_pool{count}d", (source, kernel), options,
+            defaults=defaults, pairs=True,
+            as_module=f"nn.AvgPool{count}d",
         )  # fmt: skip

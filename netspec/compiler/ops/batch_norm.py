@@ -6,6 +6,7 @@ from typing import Any
 
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.rows import over_rows
+from netspec.compiler.ops.families.windows import require_axes
 
 USELESS_BIAS = Code.warning("graph/useless-bias", "a bias that the next batch norm subtracts again")
 
@@ -35,6 +36,7 @@ class BatchNorm(Op):
 
     name = "batch_norm"
     formula_name = "affine"
+    storage = Storage.CHANNELS_LAST
     parameter_names = ("weight", "bias")
     torch_order = ("", "eps", "momentum", "affine")
     examples = (
@@ -43,22 +45,20 @@ class BatchNorm(Op):
         Example("batch_norm(affine = false)", ((3, 2, 2),)),
         Example("batch_norm", ((6,),)),
         Example("batch_norm(affine = false)", ((5,),)),
+        Example("batch_norm", ((3, 4),)),
+        Example("batch_norm(affine = false)", ((2, 3, 2, 2),)),
     )
     bad_examples = (
         BadExample("batch_norm(momentum = 2)", ((3, 4, 4),), codes.CALL_VALUE),
         BadExample("batch_norm(eps = 0)", ((3, 4, 4),), codes.CALL_VALUE),
         BadExample("batch_norm(16)", ((3, 4, 4),), codes.CALL_INFERRED_SIZE),
-        BadExample("batch_norm", ((3, 4),), codes.SHAPE_RANK),
     )
 
     def shape(self, *inputs: Shape) -> Shape:
         """Unchanged."""
         (x,) = inputs
-        if len(x) not in (1, 3):
-            raise ShapeError(
-                codes.SHAPE_RANK,
-                f"`batch_norm` needs a picture or a vector, not {show_shape(x)}",
-            )
+        if len(x) > 1:
+            require_axes(self, x)
         return x
 
     def parameters(self, *inputs: Shape) -> tuple[ParameterSpec, ...]:
@@ -209,8 +209,8 @@ class BatchNorm(Op):
         return to.needs("batch_norm.scratch_size", (to.x[0].shape,))
 
     def torch(self, *inputs: Shape) -> Torch:
-        """`nn.BatchNorm2d` or `nn.BatchNorm1d`."""
-        target = "nn.BatchNorm2d" if len(inputs[0]) == 3 else "nn.BatchNorm1d"
+        """`nn.BatchNorm2d` for pictures, `nn.BatchNorm1d` for vectors and signals."""
+        target = f"nn.BatchNorm{max(1, len(inputs[0]) - 1)}d"
         options = {"eps": self.eps, "momentum": self.momentum, "affine": self.affine}
         defaults = {"eps": 1e-5, "momentum": 0.1, "affine": True}
         return Torch(target, (inputs[0][0],), options, defaults=defaults)

@@ -4,16 +4,21 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+from netspec.compiler.ir.attributes import flat, sides, spread
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.windows import (
     TORCH_DEFAULTS,
     Axis,
     axes,
+    is_even,
     is_unlikely,
+    places,
+    require_axes,
     require_fit,
-    require_picture,
     same_padding,
     sees,
+    spatial,
+    torch_sides,
     unread_rows,
 )
 
@@ -22,7 +27,7 @@ SAME_STRIDE = Code.error("shape/same-stride", "`pad = same` with a stride above 
 
 @register
 class Conv(Op):
-    """2-d cross-correlation with `channels` filters.
+    """Cross-correlation with `channels` filters, of a signal, a picture or a volume.
 
     y[n, o, i, j] = b[o] + sum_{c, k, l} w[o, c, k, l] x[n, c, s i + d k - p, s j + d l - p]
 
@@ -32,18 +37,20 @@ class Conv(Op):
         dL/dx[n, c, h, w] = sum_{o, k, l} g[n, o, i, j] w[o, c, k, l] over the i, j that read the pixel:
         s i + d k - p = h and s j + d l - p = w
 
-    Outside the picture x = 0. With groups, c and o run over one group. Source: LeCun et al. 1998.
+    Outside the picture x = 0. With groups, c and o run over one group. A signal has one axis in place of
+    (i, j), a volume three. Source: LeCun et al. 1998.
     """
 
     channels: int = attribute(Int(1), "number of filters, the channels of the output")
-    kernel: Pair = attribute(PairOf(1), "size of the filters")
-    stride: Pair = attribute(PairOf(1), "step of the filters", 1)
+    kernel: Sizes = attribute(SizesOf(1), "size of the filters")
+    stride: Sizes = attribute(SizesOf(1), "step of the filters", 1)
     pad: Padding | str = attribute(PaddingOf(), "zeros around the picture", 0)
-    dilation: Pair = attribute(PairOf(1), "distance between the taps of a filter", 1)
+    dilation: Sizes = attribute(SizesOf(1), "distance between the taps of a filter", 1)
     groups: int = attribute(Int(1), "groups of channels that do not mix", 1)
     bias: bool = attribute(Bool(), "add a number to each output channel", True)
 
     name = "conv"
+    storage = Storage.CHANNELS_LAST
     offers = ("padding",)
     parameter_names = ("weight", "bias")
     torch_order = ("", "channels", "kernel", "stride", "pad", "dilation", "groups", "bias")
@@ -60,9 +67,21 @@ class Conv(Op):
         Example("conv(5, 1, stride = 2)", ((3, 5, 5),)),
         Example("conv(2, 3, pad = [[0, 2], [1, 0]])", ((2, 5, 6),)),
         Example("conv(2, 5, pad = 3)", ((1, 3, 3),)),
+        Example("conv(4, 3, stride = 2, pad = 1)", ((3, 9),)),
+        Example("conv(3, 4, pad = same, dilation = 2)", ((2, 9),)),
+        Example("conv(6, [3], groups = 2, pad = [[2, 0]], bias = false)", ((4, 7),)),
+        Example("conv(4, 3, groups = 4, pad = 1)", ((4, 6),)),
+        Example("conv(5, 1)", ((3, 4),)),
+        Example("conv(4, 3, pad = 1)", ((3, 4, 5, 4),)),
+        Example("conv(2, [3, 1, 2], stride = [2, 1, 3])", ((3, 5, 2, 5),)),
+        Example("conv(4, [2, 3, 3], groups = 2, pad = same)", ((4, 3, 3, 4),)),
+        Example("conv(3, [1, 3, 3], pad = [[0, 0], [1, 0], [1, 2]])", ((3, 2, 3, 3),)),
+        Example("conv(2, 2, groups = 2, dilation = [1, 2, 1], bias = false)", ((2, 3, 4, 3),)),
     )
     bad_examples = (
         BadExample("conv(4, 3)", ((10,),), codes.SHAPE_RANK),
+        BadExample("conv(4, [3, 3])", ((3, 10),), codes.SHAPE_RANK),
+        BadExample("conv(4, [3, 3])", ((3, 4, 4, 4),), codes.SHAPE_RANK),
         BadExample("conv(4, 7)", ((3, 5, 5),), codes.SHAPE_KERNEL_TOO_LARGE),
         BadExample("conv(4, 3, groups = 2)", ((3, 5, 5),), codes.SHAPE_GROUPS),
         BadExample("conv(3, 3, groups = 2)", ((4, 5, 5),), codes.SHAPE_GROUPS),
@@ -71,22 +90,21 @@ class Conv(Op):
         BadExample("conv(4)", ((3, 6, 6),), codes.CALL_MISSING),
     )
 
-    @property
-    def padding(self) -> Padding:
-        """(top, bottom, left, right), where `same` is replaced by numbers."""
+    def padding(self, count: int) -> Padding:
+        """The padding of a value with `count` axes, where `same` is replaced by numbers."""
         if isinstance(self.pad, str):
-            return same_padding(self.kernel, self.dilation)
+            return same_padding(self.kernel, self.dilation, count)
         return self.pad
 
-    def _window(self, x: Shape) -> tuple[Axis, Axis]:
-        return axes(x, self.kernel, self.stride, self.padding, self.dilation)
+    def _window(self, x: Shape) -> tuple[Axis, ...]:
+        return axes(x, self.kernel, self.stride, self.padding(len(x) - 1), self.dilation)
 
     def shape(self, *inputs: Shape) -> Shape:
-        """(channels, H', W') with H' = floor((H + 2p - d (k - 1) - 1) / s) + 1."""
+        """(channels, H', W') for a picture, with H' = floor((H + 2p - d (k - 1) - 1) / s) + 1."""
         (x,) = inputs
-        require_picture(self.name, x)
-        if self.pad == "same" and self.stride != (1, 1):
-            half = same_padding(self.kernel, self.dilation)[0]
+        require_axes(self, x)
+        if self.pad == "same" and max(spread(self.stride, 1)) > 1:
+            half = sides(self.padding(len(x) - 1), len(x) - 1)[0][0]
             raise ShapeError(
                 SAME_STRIDE,
                 "`pad = same` keeps the size, which is impossible with a stride above 1",
@@ -118,7 +136,7 @@ class Conv(Op):
                 )
         window = self._window(x)
         require_fit(self.name, window)
-        return (self.channels, window[0].output, window[1].output)
+        return (self.channels, *(axis.output for axis in window))
 
     def is_unlikely(self) -> bool:
         """Whether the kernel or its stride is unusually large, without cutting the picture into
@@ -128,9 +146,10 @@ class Conv(Op):
 
     def parameters(self, *inputs: Shape) -> tuple[ParameterSpec, ...]:
         """`weight` (O, I/groups, kh, kw) and `bias` (O,), with PyTorch's initial distributions."""
-        fan_in = inputs[0][0] // self.groups * self.kernel[0] * self.kernel[1]
+        kernel = spread(self.kernel, len(inputs[0]) - 1)
+        fan_in = inputs[0][0] // self.groups * math.prod(kernel)
         bound = 1 / math.sqrt(fan_in)
-        shape = (self.channels, inputs[0][0] // self.groups, *self.kernel)
+        shape = (self.channels, inputs[0][0] // self.groups, *kernel)
         weight = ParameterSpec("weight", shape, KaimingUniform(math.sqrt(1 / 3)), "weight")
         bias = ParameterSpec("bias", (self.channels,), Uniform(-bound, bound), "bias")
         return (weight, bias) if self.bias else (weight,)
@@ -138,9 +157,10 @@ class Conv(Op):
     def macs(self, *inputs: Shape) -> int:
         """O H' W' I/groups kh kw."""
         outputs = math.prod(self.shape(*inputs))
-        return outputs * (inputs[0][0] // self.groups) * self.kernel[0] * self.kernel[1]
+        kernel = spread(self.kernel, len(inputs[0]) - 1)
+        return outputs * (inputs[0][0] // self.groups) * math.prod(kernel)
 
-    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], tuple[int, float]] | None:
+    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], ...] | None:
         """The window."""
         return sees(self._window(inputs[0]))
 
@@ -152,64 +172,63 @@ class Conv(Op):
     # -- reference
 
     def forward(self, run: Evaluation, *x: Array) -> Array:
-        """Each output pixel from its window."""
+        """Each output from its window."""
         weight = run.parameters["weight"]
-        padded = self._pad(x[0])
+        window, padded = self._padded(x[0])
         n = len(padded)
-        outputs = self.shape(x[0].shape[1:])
-        y = np.zeros((n, *outputs), padded.dtype)
+        y = np.zeros((n, *self.shape(x[0].shape[1:])), padded.dtype)
         for ins, outs in self._groups(padded.shape[1]):
-            for i, j, rows, columns in self._windows(outputs):
-                window = padded[:, ins, rows, columns]
-                y[:, outs, i, j] = np.einsum("nckl,ockl->no", window, weight[outs])
+            filters = weight[outs].reshape(outs.stop - outs.start, -1)
+            for (every, _, *at), (_, _, *taps) in places(window):
+                seen = padded[(every, ins, *taps)].reshape(n, -1)
+                y[(every, outs, *at)] = np.einsum("nk,ok->no", seen, filters)
         if self.bias:
-            y += run.parameters["bias"][:, None, None]
+            y += run.parameters["bias"].reshape(-1, *(1 for _ in window))
         return y
 
     def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
-        """Each output pixel sends its gradient back to its window and to the filters."""
+        """Each output sends its gradient back to its window and to the filters."""
         weight = run.parameters["weight"]
-        padded = self._pad(x[0])
+        window, padded = self._padded(x[0])
+        n = len(padded)
         dpadded, dweight = np.zeros_like(padded), np.zeros_like(weight)
         for ins, outs in self._groups(padded.shape[1]):
-            for i, j, rows, columns in self._windows(dy.shape[1:]):
-                g = dy[:, outs, i, j]
-                window = padded[:, ins, rows, columns]
-                dweight[outs] += np.einsum("no,nckl->ockl", g, window)
-                dpadded[:, ins, rows, columns] += np.einsum("no,ockl->nckl", g, weight[outs])
+            filters = weight[outs].reshape(outs.stop - outs.start, -1)
+            for (every, _, *at), (_, _, *taps) in places(window):
+                g, read = dy[(every, outs, *at)], (every, ins, *taps)
+                seen = padded[read].reshape(n, -1)
+                dweight[outs] += np.einsum("no,nk->ok", g, seen).reshape(dweight[outs].shape)
+                dpadded[read] += np.einsum("no,ok->nk", g, filters).reshape(padded[read].shape)
         run.gradients["weight"] = dweight
         if self.bias:
-            run.gradients["bias"] = dy.sum(axis=(0, 2, 3))
-        top, _, left, _ = self.padding
-        height, width = x[0].shape[2:]
-        return (dpadded[:, :, top : top + height, left : left + width],)
+            run.gradients["bias"] = dy.sum(axis=(0, *spatial(dy)))
+        inside = (
+            slice(before, before + size)
+            for (before, _), size in zip(self._sides(x[0]), x[0].shape[2:], strict=True)
+        )
+        return (dpadded[(slice(None), slice(None), *inside)],)
 
-    def _pad(self, x: Array) -> Array:
-        top, bottom, left, right = self.padding
-        return np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))
+    def _sides(self, x: Array) -> tuple[tuple[int, int], ...]:
+        return sides(self.padding(x.ndim - 2), x.ndim - 2)
+
+    def _padded(self, x: Array) -> tuple[tuple[Axis, ...], Array]:
+        """The picture with its zeros, and the window over it."""
+        padded = np.pad(x, ((0, 0), (0, 0), *self._sides(x)))
+        return axes(padded.shape[1:], self.kernel, self.stride, 0, self.dilation), padded
 
     def _groups(self, channels: int) -> Iterable[tuple[slice, slice]]:
         ins, outs = channels // self.groups, self.channels // self.groups
         for g in range(self.groups):
             yield slice(g * ins, (g + 1) * ins), slice(g * outs, (g + 1) * outs)
 
-    def _windows(self, outputs: tuple[int, ...]) -> Iterable[tuple[int, int, slice, slice]]:
-        def taps(start: int, axis: int) -> slice:
-            reach = self.dilation[axis] * (self.kernel[axis] - 1) + 1
-            return slice(start, start + reach, self.dilation[axis])
-
-        for i in range(outputs[1]):
-            for j in range(outputs[2]):
-                rows, columns = taps(i * self.stride[0], 0), taps(j * self.stride[1], 1)
-                yield i, j, rows, columns
-
     # -- lowering
 
-    def _options(self) -> dict[str, Any]:
+    def _options(self, to: Lowering) -> dict[str, Any]:
+        count = len(to.node.shape) - 1
         return {
-            "stride": self.stride,
-            "pad": self.padding,
-            "dilation": self.dilation,
+            "stride": spread(self.stride, count),
+            "pad": flat(self.padding(count), count),
+            "dilation": spread(self.dilation, count),
             "groups": self.groups,
         }
 
@@ -217,8 +236,8 @@ class Conv(Op):
         return to.needs(
             "conv.scratch_size",
             (to.x[0].shape, to.out.shape),
-            kernel=self.kernel,
-            **self._options(),
+            kernel=spread(self.kernel, len(to.node.shape) - 1),
+            **self._options(to),
         )
 
     def lower(self, to: Lowering) -> None:
@@ -226,7 +245,7 @@ class Conv(Op):
         to.call(
             "conv.forward",
             to.x[0], to.parameter("weight"), to.parameter("bias"), to.out, to.scratch,
-            writes=[to.out], scratch=self._scratch(to), **self._options(),
+            writes=[to.out], scratch=self._scratch(to), **self._options(to),
         )  # fmt: skip
 
     def lower_backward(self, to: Lowering) -> None:
@@ -234,7 +253,7 @@ class Conv(Op):
         dweight = to.parameter_gradient("weight")
         to.call(
             "conv.backward_weight", to.x[0], to.dy, dweight, to.scratch,
-            writes=[dweight], scratch=self._scratch(to), **self._options(),
+            writes=[dweight], scratch=self._scratch(to), **self._options(to),
         )  # fmt: skip
         if self.bias:
             dbias = to.parameter_gradient("bias")
@@ -243,23 +262,31 @@ class Conv(Op):
             dx = to.gradient_buffer(0)
             to.call(
                 "conv.backward_input", to.dy, to.parameter("weight"), dx, to.scratch,
-                writes=[dx], scratch=self._scratch(to), **self._options(),
+                writes=[dx], scratch=self._scratch(to), **self._options(to),
             )  # fmt: skip
             to.gradient(0, dx)
 
     def torch(self, *inputs: Shape) -> Torch:
-        """`nn.Conv2d`. Padding that differs between opposite sides goes through `F.pad`."""
-        top, bottom, left, right = self.padding
-        options: dict[str, Any] = {"kernel_size": self.kernel, "stride": self.stride}
+        """`nn.Conv2d` for pictures. Padding that differs between opposite sides goes through
+        `F.pad`.
+        """
+        count = len(inputs[0]) - 1
+        options: dict[str, Any] = {
+            "kernel_size": spread(self.kernel, count), "stride": spread(self.stride, count),
+        }  # fmt: skip
         source: Any = X(0)
+        padding = self.padding(count)
         if self.pad == "same":
             options["padding"] = "same"
-        elif (top, left) == (bottom, right):
-            options["padding"] = (top, left)
+        elif is_even(padding):
+            options["padding"] = flat(padding, count)[::2]
         else:
-            source = Torch("F.pad", (X(0), (left, right, top, bottom)))
-        options |= {"dilation": self.dilation, "groups": self.groups, "bias": self.bias}
+            source = Torch("F.pad", (X(0), torch_sides(padding, count)))
+        options |= {
+            "dilation": spread(self.dilation, count), "groups": self.groups, "bias": self.bias,
+        }  # fmt: skip
         arguments = (inputs[0][0], self.channels)
         return Torch(
-            "nn.Conv2d", arguments, options, (source,), defaults=TORCH_DEFAULTS, pairs=True
-        )
+            f"nn.Conv{count}d", arguments, options, (source,),
+            defaults=TORCH_DEFAULTS, pairs=True,
+        )  # fmt: skip

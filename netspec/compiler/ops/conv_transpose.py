@@ -4,8 +4,18 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+from netspec.compiler.ir.attributes import flat, spread
 from netspec.compiler.ir.contract import *
-from netspec.compiler.ops.families.windows import AXES, TORCH_DEFAULTS, is_unlikely, require_picture
+from netspec.compiler.ops.families.windows import (
+    AXES,
+    TORCH_DEFAULTS,
+    Axis,
+    axes,
+    is_unlikely,
+    places,
+    require_axes,
+    spatial,
+)
 
 CUT_AWAY = Code.error("shape/cut-away", "padding that leaves nothing of the result")
 OUTPUT_PAD = Code.error(
@@ -29,15 +39,18 @@ class ConvTranspose(Op):
     """
 
     channels: int = attribute(Int(1), "channels of the output")
-    kernel: Pair = attribute(PairOf(1), "size of the filters")
-    stride: Pair = attribute(PairOf(1), "distance in the output between neighbours in the input", 1)
-    pad: Pair = attribute(PairOf(0), "rows and columns cut off on each side", 0)
-    output_pad: Pair = attribute(PairOf(0), "rows and columns added at the end", 0)
-    dilation: Pair = attribute(PairOf(1), "distance between the taps of a filter", 1)
+    kernel: Sizes = attribute(SizesOf(1), "size of the filters")
+    stride: Sizes = attribute(
+        SizesOf(1), "distance in the output between neighbours in the input", 1
+    )
+    pad: Sizes = attribute(SizesOf(0), "rows and columns cut off on each side", 0)
+    output_pad: Sizes = attribute(SizesOf(0), "rows and columns added at the end", 0)
+    dilation: Sizes = attribute(SizesOf(1), "distance between the taps of a filter", 1)
     groups: int = attribute(Int(1), "groups of channels that do not mix", 1)
     bias: bool = attribute(Bool(), "add a number to each output channel", True)
 
     name = "conv_transpose"
+    storage = Storage.CHANNELS_LAST
     parameter_names = ("weight", "bias")
     torch_order = (
         "", "channels", "kernel", "stride", "pad", "output_pad", "groups", "bias", "dilation",
@@ -53,9 +66,14 @@ class ConvTranspose(Op):
         Example("conv_transpose(4, 4, groups = 4, stride = 2, pad = 1)", ((4, 3, 3),)),
         Example("conv_transpose(5, 1)", ((3, 4, 4),)),
         Example("conv_transpose(2, 2, stride = 3)", ((2, 2, 3),)),
+        Example("conv_transpose(4, 3, stride = 2, pad = 1, output_pad = 1)", ((3, 4),)),
+        Example("conv_transpose(6, 4, groups = 2, dilation = 2, bias = false)", ((4, 3),)),
+        Example("conv_transpose(3, 2, stride = 2)", ((2, 2, 3, 2),)),
+        Example("conv_transpose(4, [3, 2, 3], groups = 2, pad = [1, 0, 1])", ((2, 3, 2, 3),)),
     )
     bad_examples = (
         BadExample("conv_transpose(4, 3)", ((10,),), codes.SHAPE_RANK),
+        BadExample("conv_transpose(4, 3, stride = [1, 2])", ((3, 10),), codes.SHAPE_RANK),
         BadExample("conv_transpose(4, 3, groups = 2)", ((3, 5, 5),), codes.SHAPE_GROUPS),
         BadExample("conv_transpose(3, 3, groups = 2)", ((4, 5, 5),), codes.SHAPE_GROUPS),
         BadExample("conv_transpose(4, 3, output_pad = 1)", ((3, 5, 5),), OUTPUT_PAD),
@@ -70,9 +88,9 @@ class ConvTranspose(Op):
     )
 
     def shape(self, *inputs: Shape) -> Shape:
-        """(channels, H', W') with H' = (H - 1) s - 2 p + d (k - 1) + output_pad + 1."""
+        """(channels, H', W') for a picture, with H' = (H - 1) s - 2 p + d (k - 1) + output_pad + 1."""
         (x,) = inputs
-        require_picture(self.name, x)
+        require_axes(self, x)
         for what, count, blame in (
             ("input", x[0], "groups"),
             ("output", self.channels, "channels"),
@@ -93,16 +111,18 @@ class ConvTranspose(Op):
                         ),
                     ),
                 )
-        self._require_output_pad()
-        return (self.channels, self._extent(x, 0), self._extent(x, 1))
+        self._require_output_pad(len(x) - 1)
+        return (self.channels, *(self._extent(x, axis) for axis in range(len(x) - 1)))
 
-    def _require_output_pad(self) -> None:
+    def _require_output_pad(self, count: int) -> None:
         """Check that `output_pad` is less than the stride or the dilation along each axis."""
-        most = [max(s, d) - 1 for s, d in zip(self.stride, self.dilation, strict=True)]
-        held = [min(pair) for pair in zip(self.output_pad, most, strict=True)]
-        if tuple(held) == self.output_pad:
+        steps = zip(spread(self.stride, count), spread(self.dilation, count), strict=True)
+        most = [max(s, d) - 1 for s, d in steps]
+        given = spread(self.output_pad, count)
+        held = [min(pair) for pair in zip(given, most, strict=True)]
+        if tuple(held) == given:
             return
-        one = most[0] == most[1]
+        one = len(set(most)) == 1
         limit, mended = (most[0], most[0]) if one else (most, held)
         raise ShapeError(
             OUTPUT_PAD,
@@ -114,17 +134,23 @@ class ConvTranspose(Op):
 
     def _extent(self, x: Shape, axis: int) -> int:
         """The size of the output along an axis."""
-        size, kernel, stride = x[axis + 1], self.kernel[axis], self.stride[axis]
-        pad, extra, dilation = self.pad[axis], self.output_pad[axis], self.dilation[axis]
+        size, kernel, stride, pad, extra, dilation = (
+            x[axis + 1],
+            *(
+                spread(sizes, len(x) - 1)[axis]
+                for sizes in (self.kernel, self.stride, self.pad, self.output_pad, self.dilation)
+            ),
+        )
         extent = (size - 1) * stride - 2 * pad + dilation * (kernel - 1) + extra + 1
         if extent < 1:
+            name = AXES[len(x) - 1][axis]
             less = max(0, (extent + 2 * pad - 1) // 2)
             raise ShapeError(
                 CUT_AWAY,
-                f"`pad = {pad}` cuts away all of the {AXES[axis]}",
+                f"`pad = {pad}` cuts away all of the {name}",
                 blame="pad",
                 notes=(
-                    f"{AXES[axis]}: ({size} - 1)*{stride} - 2*{pad} + {dilation}*({kernel} - 1)"
+                    f"{name}: ({size} - 1)*{stride} - 2*{pad} + {dilation}*({kernel} - 1)"
                     f" + {extra} + 1 = {extent}",
                 ),
                 fixes=(Fix("pad", str(less), f"`pad = {less}` leaves some"),),
@@ -139,7 +165,11 @@ class ConvTranspose(Op):
 
     def parameters(self, *inputs: Shape) -> tuple[ParameterSpec, ...]:
         """`weight` (I, O/groups, kh, kw) and `bias` (O,), with PyTorch's initial distributions."""
-        shape = (inputs[0][0], self.channels // self.groups, *self.kernel)
+        shape = (
+            inputs[0][0],
+            self.channels // self.groups,
+            *spread(self.kernel, len(inputs[0]) - 1),
+        )
         bound = 1 / math.sqrt(math.prod(shape[1:]))
         weight = ParameterSpec("weight", shape, KaimingUniform(math.sqrt(1 / 3)), "weight")
         bias = ParameterSpec("bias", (self.channels,), Uniform(-bound, bound), "bias")
@@ -147,81 +177,88 @@ class ConvTranspose(Op):
 
     def macs(self, *inputs: Shape) -> int:
         """I H W O/groups kh kw: every number of the input is multiplied by its filters."""
-        each = self.channels // self.groups * self.kernel[0] * self.kernel[1]
+        kernel = spread(self.kernel, len(inputs[0]) - 1)
+        each = self.channels // self.groups * math.prod(kernel)
         return math.prod(inputs[0]) * each
 
-    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], tuple[int, float]] | None:
+    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], ...] | None:
         """The inputs whose filters overlap in one number of the output."""
-        extents = [
-            -(-(d * (k - 1) + 1) // s)
-            for k, s, d in zip(self.kernel, self.stride, self.dilation, strict=True)
-        ]
-        return (extents[0], 1 / self.stride[0]), (extents[1], 1 / self.stride[1])
+        window = axes(inputs[0], self.kernel, self.stride, 0, self.dilation)
+        return tuple((-(-axis.reach // axis.stride), 1 / axis.stride) for axis in window)
 
     # -- reference
 
     def forward(self, run: Evaluation, *x: Array) -> Array:
-        """Each input pixel adds its filters to the output. Then the frame is cut off."""
+        """Each number of the input adds its filters to the output. Then the frame is cut off."""
         weight = run.parameters["weight"]
         full = self._full(x[0])
         for ins, outs in self._groups(x[0].shape[1]):
-            for i, j, rows, columns in self._windows(x[0].shape):
-                full[:, outs, rows, columns] += np.einsum(
-                    "nc,cokl->nokl", x[0][:, ins, i, j], weight[ins]
-                )
+            filters = weight[ins].reshape(ins.stop - ins.start, -1)
+            for (every, _, *at), (_, _, *taps) in places(self._window(x[0])):
+                added = np.einsum("nc,ck->nk", x[0][(every, ins, *at)], filters)
+                place = (every, outs, *taps)
+                full[place] += added.reshape(full[place].shape)
         y = full[self._inside(x[0])]
-        return y + run.parameters["bias"][:, None, None] if self.bias else y
+        return y + run.parameters["bias"].reshape(-1, *(1,) * (y.ndim - 2)) if self.bias else y
 
     def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
-        """Each input pixel collects the gradient from where it was added."""
+        """Each number of the input collects the gradient from where it was added."""
         weight = run.parameters["weight"]
         full = self._full(x[0])
         full[self._inside(x[0])] = dy
         dx, dweight = np.zeros_like(x[0]), np.zeros_like(weight)
         for ins, outs in self._groups(x[0].shape[1]):
-            for i, j, rows, columns in self._windows(x[0].shape):
-                g = full[:, outs, rows, columns]
-                dx[:, ins, i, j] = np.einsum("nokl,cokl->nc", g, weight[ins])
-                dweight[ins] += np.einsum("nc,nokl->cokl", x[0][:, ins, i, j], g)
+            filters = weight[ins].reshape(ins.stop - ins.start, -1)
+            for (every, _, *at), (_, _, *taps) in places(self._window(x[0])):
+                g = full[(every, outs, *taps)].reshape(len(full), -1)
+                place = (every, ins, *at)
+                dx[place] = np.einsum("nk,ck->nc", g, filters)
+                dweight[ins] += np.einsum("nc,nk->ck", x[0][place], g).reshape(weight[ins].shape)
         run.gradients["weight"] = dweight
         if self.bias:
-            run.gradients["bias"] = dy.sum(axis=(0, 2, 3))
+            run.gradients["bias"] = dy.sum(axis=(0, *spatial(dy)))
         return (dx,)
 
     def _full(self, x: Array) -> Array:
         """Zeros for the output with its frame, before that is cut off."""
-        extents = (e + 2 * p for e, p in zip(self.shape(x.shape[1:])[1:], self.pad, strict=True))
+        outputs = self.shape(x.shape[1:])[1:]
+        pads = spread(self.pad, len(outputs))
+        extents = (e + 2 * p for e, p in zip(outputs, pads, strict=True))
         return np.zeros((len(x), self.channels, *extents), x.dtype)
 
     def _inside(self, x: Array) -> tuple[slice, ...]:
         """The index of the output inside its frame."""
-        _, height, width = self.shape(x.shape[1:])
-        top, left = self.pad
-        every = slice(None)
-        return every, every, slice(top, top + height), slice(left, left + width)
+        outputs = self.shape(x.shape[1:])[1:]
+        pads = spread(self.pad, len(outputs))
+        inside = (slice(p, p + e) for e, p in zip(outputs, pads, strict=True))
+        return (slice(None), slice(None), *inside)
+
+    def _window(self, x: Array) -> tuple[Axis, ...]:
+        """The window over the output with its frame, whose outputs are the numbers of the input."""
+        count = x.ndim - 2
+        extents = (
+            (size - 1) * step + apart * (taps - 1) + 1
+            for size, step, apart, taps in zip(
+                x.shape[2:], spread(self.stride, count), spread(self.dilation, count),
+                spread(self.kernel, count), strict=True,
+            )
+        )  # fmt: skip
+        return axes((1, *extents), self.kernel, self.stride, 0, self.dilation)
 
     def _groups(self, channels: int) -> Iterator[tuple[slice, slice]]:
         ins, outs = channels // self.groups, self.channels // self.groups
         for g in range(self.groups):
             yield slice(g * ins, (g + 1) * ins), slice(g * outs, (g + 1) * outs)
 
-    def _windows(self, x: tuple[int, ...]) -> Iterator[tuple[int, int, slice, slice]]:
-        def taps(i: int, axis: int) -> slice:
-            start, dilation = i * self.stride[axis], self.dilation[axis]
-            return slice(start, start + dilation * (self.kernel[axis] - 1) + 1, dilation)
-
-        for i in range(x[2]):
-            for j in range(x[3]):
-                yield i, j, taps(i, 0), taps(j, 1)
-
     # -- lowering: a conv from the output to the input
 
-    def _options(self) -> dict[str, Any]:
-        height, width = self.pad
+    def _options(self, to: Lowering) -> dict[str, Any]:
+        count = len(to.node.shape) - 1
+        pads = tuple((pad, pad) for pad in spread(self.pad, count))
         return {
-            "stride": self.stride,
-            "pad": (height, height, width, width),
-            "dilation": self.dilation,
+            "stride": spread(self.stride, count),
+            "pad": flat(pads, count),
+            "dilation": spread(self.dilation, count),
             "groups": self.groups,
         }
 
@@ -229,8 +266,8 @@ class ConvTranspose(Op):
         return to.needs(
             "conv.scratch_size",
             (to.out.shape, to.x[0].shape),
-            kernel=self.kernel,
-            **self._options(),
+            kernel=spread(self.kernel, len(to.node.shape) - 1),
+            **self._options(to),
         )
 
     def lower(self, to: Lowering) -> None:
@@ -238,7 +275,7 @@ class ConvTranspose(Op):
         to.call(
             "conv_transpose.forward",
             to.x[0], to.parameter("weight"), to.parameter("bias"), to.out, to.scratch,
-            writes=[to.out], scratch=self._scratch(to), **self._options(),
+            writes=[to.out], scratch=self._scratch(to), **self._options(to),
         )  # fmt: skip
 
     def lower_backward(self, to: Lowering) -> None:
@@ -246,7 +283,7 @@ class ConvTranspose(Op):
         dweight = to.parameter_gradient("weight")
         to.call(
             "conv.backward_weight", to.dy, to.x[0], dweight, to.scratch,
-            writes=[dweight], scratch=self._scratch(to), **self._options(),
+            writes=[dweight], scratch=self._scratch(to), **self._options(to),
         )  # fmt: skip
         if self.bias:
             dbias = to.parameter_gradient("bias")
@@ -255,22 +292,23 @@ class ConvTranspose(Op):
             dx = to.gradient_buffer(0)
             to.call(
                 "conv.forward", to.dy, to.parameter("weight"), None, dx, to.scratch,
-                writes=[dx], scratch=self._scratch(to), **self._options(),
+                writes=[dx], scratch=self._scratch(to), **self._options(to),
             )  # fmt: skip
             to.gradient(0, dx)
 
     def torch(self, *inputs: Shape) -> Torch:
-        """`nn.ConvTranspose2d`."""
-        options = {
-            "kernel_size": self.kernel,
-            "stride": self.stride,
-            "padding": self.pad,
-            "output_padding": self.output_pad,
-            "dilation": self.dilation,
+        """`nn.ConvTranspose2d` for pictures."""
+        count = len(inputs[0]) - 1
+        options: dict[str, Any] = {
+            "kernel_size": spread(self.kernel, count),
+            "stride": spread(self.stride, count),
+            "padding": spread(self.pad, count),
+            "output_padding": spread(self.output_pad, count),
+            "dilation": spread(self.dilation, count),
             "groups": self.groups,
             "bias": self.bias,
         }
         return Torch(
-            "nn.ConvTranspose2d", (inputs[0][0], self.channels), options,
+            f"nn.ConvTranspose{count}d", (inputs[0][0], self.channels), options,
             defaults={**TORCH_DEFAULTS, "output_padding": 0}, pairs=True,
         )  # fmt: skip

@@ -13,6 +13,7 @@ class CumSum(Op):
     axis: int = attribute(AxisOf(), "the axis to go along")
 
     name = "cumsum"
+    storage = Storage.KEPT
     torch_function = "torch.cumsum"
     examples = (Example("cumsum(2)", ((2, 3, 2),)),)
     bad_examples = (BadExample("cumsum(2)", ((7,),), codes.SHAPE_AXIS),)
@@ -22,7 +23,7 @@ class CumSum(Op):
         resolve_axis(self.name, self.axis, inputs[0])
         return inputs[0]
 
-    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], tuple[int, float]] | None:
+    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], ...] | None:
         """One pixel along the channels, else whole rows or columns."""
         along_channels = resolve_axis(self.name, self.axis, inputs[0]) == 1
         return super().sees(*inputs) if along_channels else None

@@ -16,6 +16,7 @@ class DropPath(Op):
     p: float = attribute(Real(0, 1), "probability to drop an image")
 
     name = "drop_path"
+    storage = Storage.KEPT
     examples = (
         Example("drop_path(0.4)", ((3, 4, 5),)),
         Example("drop_path(p = 0.5)", ((6,),)),

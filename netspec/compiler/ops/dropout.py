@@ -13,6 +13,7 @@ class Dropout(Op):
     p: float = attribute(Real(0, 1), "probability to drop", 0.5)
 
     name = "dropout"
+    storage = Storage.KEPT
     torch_module = "nn.Dropout"
     examples = (
         Example("dropout", ((12,),)),

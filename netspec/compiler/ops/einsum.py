@@ -67,6 +67,7 @@ class Einsum(Op):
     equation: str = attribute(EquationOf(), "the letters of both values and of the product")
 
     name = "einsum"
+    storage = Storage.ANY
     arity = 2
     moves_axes = True
     examples = (
@@ -131,7 +132,7 @@ class Einsum(Op):
         """The product of the sizes of all letters."""
         return math.prod(self._letters(*inputs).size.values())
 
-    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], tuple[int, float]] | None:
+    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], ...] | None:
         """None: a number depends on whole axes."""
         return None
 

@@ -13,6 +13,7 @@ class Flatten(Op):
     """
 
     name = "flatten"
+    storage = Storage.ANY
     examples = (
         Example("flatten", ((3, 4, 5),)),
         Example("flatten", ((1, 4, 5),)),

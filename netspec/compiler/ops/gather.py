@@ -48,7 +48,7 @@ class Gather(Op):
             raise ShapeError(GATHER, message, help=help)
         return places
 
-    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], tuple[int, float]] | None:
+    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], ...] | None:
         """None: the places may be any."""
         return None
 

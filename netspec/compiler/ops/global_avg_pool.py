@@ -1,7 +1,10 @@
 """Global average pooling."""
 
+import math
+
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.global_pool import GlobalPoolOp
+from netspec.compiler.ops.families.windows import beside, spatial
 
 
 @register
@@ -12,22 +15,24 @@ class GlobalAvgPool(GlobalPoolOp):
     """
 
     name = "global_avg_pool"
-    adaptive = "F.adaptive_avg_pool2d"
+    adaptive = "F.adaptive_avg_pool"
     examples = (
         Example("global_avg_pool", ((3, 4, 5),)),
         Example("global_avg_pool", ((2, 1, 1),)),
+        Example("global_avg_pool", ((3, 5),)),
+        Example("global_avg_pool", ((2, 3, 2, 4),)),
     )
     bad_examples = (BadExample("global_avg_pool", ((10,),), codes.SHAPE_RANK),)
 
     def forward(self, run: Evaluation, *x: Array) -> Array:
         """The mean over height and width."""
-        y: Array = x[0].mean(axis=(2, 3))
+        y: Array = x[0].mean(axis=spatial(x[0]))
         return y
 
     def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
         """Every pixel gets an equal share."""
-        height, width = x[0].shape[2:]
-        return (np.broadcast_to(dy[:, :, None, None] / (height * width), x[0].shape),)
+        share = beside(dy, x[0].ndim - 2) / math.prod(x[0].shape[2:])
+        return (np.broadcast_to(share, x[0].shape),)
 
     def lower(self, to: Lowering) -> None:
         """One reduction."""

@@ -2,7 +2,7 @@
 
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.global_pool import GlobalPoolOp
-from netspec.compiler.ops.families.windows import first_maximum
+from netspec.compiler.ops.families.windows import beside, first_maximum, spatial
 
 
 @register
@@ -13,18 +13,22 @@ class GlobalMaxPool(GlobalPoolOp):
     """
 
     name = "global_max_pool"
-    adaptive = "F.adaptive_max_pool2d"
-    examples = (Example("global_max_pool", ((2, 2, 3),)),)
+    adaptive = "F.adaptive_max_pool"
+    examples = (
+        Example("global_max_pool", ((2, 2, 3),)),
+        Example("global_max_pool", ((3, 5),)),
+        Example("global_max_pool", ((2, 3, 2, 4),)),
+    )
     bad_examples = (BadExample("global_max_pool", ((10,),), codes.SHAPE_RANK),)
 
     def forward(self, run: Evaluation, *x: Array) -> Array:
         """The maximum over height and width."""
-        y: Array = x[0].max(axis=(2, 3))
+        y: Array = x[0].max(axis=spatial(x[0]))
         return y
 
     def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
         """All to the first maximum."""
-        return (first_maximum(x[0]) * dy[:, :, None, None],)
+        return (first_maximum(x[0]) * beside(dy, x[0].ndim - 2),)
 
     def pattern(self, *x: Array) -> Array | None:
         """Where the maxima are."""
@@ -32,14 +36,19 @@ class GlobalMaxPool(GlobalPoolOp):
 
     def lower(self, to: Lowering) -> None:
         """One kernel."""
-        pooled = to.buffer("pooled", (1, 1, *to.out.shape))
+        pooled = to.buffer("pooled", self._one(to))
         to.call("adaptive.max_forward", to.x[0], pooled, writes=[pooled])
         to.view(to.out, pooled)
 
     def lower_backward(self, to: Lowering) -> None:
         """The kernel searches for the maxima again."""
         if to.wanted[0]:
-            dx, dy = to.gradient_buffer(0), to.buffer("dpooled", (1, 1, *to.out.shape))
+            dx, dy = to.gradient_buffer(0), to.buffer("dpooled", self._one(to))
             to.view(dy, to.dy)
             to.call("adaptive.max_backward", to.x[0], dy, dx, writes=[dx])
             to.gradient(0, dx)
+
+    @staticmethod
+    def _one(to: Lowering) -> Shape:
+        """The stored shape of one pixel."""
+        return (*(1,) * (len(to.x[0].shape) - 1), *to.out.shape)

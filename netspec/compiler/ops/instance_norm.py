@@ -5,6 +5,7 @@ import math
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.per_image_norm import NormalizingOp, Sets, channel_sets
 from netspec.compiler.ops.families.rows import over_rows
+from netspec.compiler.ops.families.windows import require_axes
 
 ONE_VALUE = Code.error("shape/one-value", "a channel with one value, which cannot be normalised")
 
@@ -32,6 +33,7 @@ class InstanceNorm(NormalizingOp):
         Example("instance_norm(eps = 0.01)", ((2, 3, 3),)),
         Example("instance_norm(affine = true)", ((3, 2, 5),)),
         Example("instance_norm(affine = true)", ((3, 5),)),
+        Example("instance_norm", ((2, 3, 2, 2),)),
     )
     bad_examples = (
         BadExample("instance_norm", ((6,),), codes.SHAPE_RANK),
@@ -43,12 +45,7 @@ class InstanceNorm(NormalizingOp):
     def shape(self, *inputs: Shape) -> Shape:
         """Unchanged."""
         (x,) = inputs
-        if len(x) not in (2, 3):
-            raise ShapeError(
-                codes.SHAPE_RANK,
-                f"`instance_norm` needs a picture or a sequence [N, channels, length],"
-                f" not {show_shape(x)}",
-            )
+        require_axes(self, x)
         if math.prod(x[1:]) == 1:
             raise ShapeError(
                 ONE_VALUE,
@@ -70,7 +67,7 @@ class InstanceNorm(NormalizingOp):
         return self.affine, self.affine
 
     def torch(self, *inputs: Shape) -> Torch:
-        """`nn.InstanceNorm2d`, or `nn.InstanceNorm1d` of a sequence."""
+        """`nn.InstanceNorm2d` for pictures."""
         (x,) = inputs
         options = {"eps": self.eps, "affine": self.affine}
         defaults = {"eps": 1e-5, "affine": False}

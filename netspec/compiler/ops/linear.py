@@ -64,7 +64,7 @@ class Linear(Op):
         """The input features times the output features, for every row."""
         return math.prod(inputs[0]) * self.features
 
-    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], tuple[int, float]] | None:
+    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], ...] | None:
         """None, as each number depends on the whole input; one row if the input is a matrix."""
         return None if len(inputs[0]) == 1 else super().sees(*inputs)
 

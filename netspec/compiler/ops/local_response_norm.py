@@ -1,7 +1,7 @@
 """Local response normalisation."""
 
 from netspec.compiler.ir.contract import *
-from netspec.compiler.ops.families.windows import require_picture
+from netspec.compiler.ops.families.windows import require_axes
 
 
 @register
@@ -21,12 +21,15 @@ class LocalResponseNorm(Op):
     k: float = attribute(Real(0, low_open=True), "added to the squares", 1)
 
     name = "local_response_norm"
+    storage = Storage.CHANNELS_LAST
     examples = (
         Example("local_response_norm(5)", ((7, 3, 4),)),
         Example("local_response_norm(3, alpha = 0.5, beta = 0.6, k = 2)", ((4, 3, 3),)),
         Example("local_response_norm(4, alpha = 0.9)", ((6, 2, 3),)),
         Example("local_response_norm(9, alpha = 0.5)", ((3, 2, 2),)),
         Example("local_response_norm(1, alpha = 0.5)", ((1, 2, 2),)),
+        Example("local_response_norm(3)", ((4, 5),)),
+        Example("local_response_norm(3, alpha = 0.5)", ((3, 2, 2, 2),)),
     )
     bad_examples = (
         BadExample("local_response_norm(5)", ((10,),), codes.SHAPE_RANK),
@@ -37,7 +40,7 @@ class LocalResponseNorm(Op):
 
     def shape(self, *inputs: Shape) -> Shape:
         """Unchanged."""
-        require_picture(self.name, inputs[0])
+        require_axes(self, inputs[0])
         return inputs[0]
 
     def _base(self, x: Array) -> Array:

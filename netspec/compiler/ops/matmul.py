@@ -16,6 +16,7 @@ class Matmul(Op):
     """
 
     name = "matmul"
+    storage = Storage.ANY
     arity = 2
     moves_axes = True
     torch_function = "torch.matmul"
@@ -59,7 +60,7 @@ class Matmul(Op):
         """M K P, for each index of the axes before the last two."""
         return math.prod(inputs[0]) * inputs[1][-1]
 
-    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], tuple[int, float]] | None:
+    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], ...] | None:
         """None: a number depends on a row of one input and a column of the other, which counts as
         everything.
         """

@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from netspec.compiler.ir.attributes import flat, spread
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.pool import PoolOp
-from netspec.compiler.ops.families.windows import Axis, axes, first_maximum
+from netspec.compiler.ops.families.windows import Axis, axes, beside, first_maximum, spatial
 
 
 @register
@@ -20,7 +21,7 @@ class MaxPool(PoolOp):
     Windows may overlap, so a pixel may be the maximum of several: their gradients add up.
     """
 
-    dilation: Pair = attribute(PairOf(1), "distance between the taps of a window", 1)
+    dilation: Sizes = attribute(SizesOf(1), "distance between the taps of a window", 1)
 
     name = "max_pool"
     takes_max = True
@@ -32,54 +33,61 @@ class MaxPool(PoolOp):
         Example("max_pool(3, stride = 2, ceil_mode = true)", ((2, 6, 6),)),
         Example("max_pool(2, stride = 1, dilation = 2)", ((2, 5, 5),)),
         Example("max_pool(2, pad = [[1, 0], [0, 1]])", ((2, 5, 5),)),
+        Example("max_pool(3, stride = 2, pad = 1)", ((2, 7),)),
+        Example("max_pool(2, stride = 3, dilation = 2, pad = [[1, 0]])", ((3, 8),)),
+        Example("max_pool(2)", ((2, 4, 2, 6),)),
+        Example("max_pool([2, 3, 1], stride = [1, 2, 2], pad = [1, 1, 0])", ((2, 3, 4, 3),)),
     )
     bad_examples = (
         BadExample("max_pool(2)", ((3, 1, 1),), codes.SHAPE_KERNEL_TOO_LARGE),
         BadExample("max_pool(2)", ((10,),), codes.SHAPE_RANK),
+        BadExample("max_pool([2, 2])", ((3, 10),), codes.SHAPE_RANK),
         BadExample("max_pool(2, pad = 2)", ((3, 6, 6),), codes.SHAPE_POOL_PADDING),
         BadExample("max_pool(0)", ((3, 6, 6),), codes.CALL_VALUE),
     )
 
-    def window(self, x: Shape) -> tuple[Axis, Axis]:
+    def window(self, x: Shape) -> tuple[Axis, ...]:
         """The window with its dilation."""
         return axes(x, self.kernel, self.step, self.pad, self.dilation, ceil=self.ceil_mode)
 
     def forward(self, run: Evaluation, *x: Array) -> Array:
         """Each output pixel from its window."""
         y = np.empty((len(x[0]), *self.shape(x[0].shape[1:])), x[0].dtype)
-        for i, j, rows, columns in self.windows(x[0].shape[1:]):
-            y[:, :, i, j] = x[0][:, :, rows, columns].max(axis=(2, 3))
+        for at, taps in self.windows(x[0].shape[1:]):
+            y[at] = x[0][taps].max(axis=spatial(x[0]))
         return y
 
     def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
         """Each output pixel sends its gradient to the first maximum of its window."""
         dx = np.zeros_like(x[0])
-        for i, j, rows, columns in self.windows(x[0].shape[1:]):
-            window = x[0][:, :, rows, columns]
-            dx[:, :, rows, columns] += first_maximum(window) * dy[:, :, i, j, None, None]
+        for at, taps in self.windows(x[0].shape[1:]):
+            dx[taps] += first_maximum(x[0][taps]) * beside(dy[at], dy.ndim - 2)
         return (dx,)
 
     def pattern(self, *x: Array) -> Array | None:
         """The index of the tap of each window that is its first maximum."""
-        from netspec.kernels.windows import Window, clipped_taps
+        from netspec.kernels.windows import Window, taps_of
 
-        _, rows, columns = self.shape(x[0].shape[1:])
-        best = np.full((*x[0].shape[:2], rows, columns), -np.inf)
+        count = x[0].ndim - 2
+        outputs = self.shape(x[0].shape[1:])[1:]
+        best = np.full((*x[0].shape[:2], *outputs), -np.inf)
         first = np.zeros(best.shape, np.int32)
-        window = Window(self.kernel, self.step, self.pad, self.dilation)
-        taps = clipped_taps(window, range(rows), range(columns), x[0].shape[2:])
-        for number, tap in enumerate(taps):
-            outputs = np.s_[:, :, tap.out_h, tap.out_w]
-            seen = x[0][:, :, tap.in_h, tap.in_w]
-            first[outputs][seen > best[outputs]] = number
-            np.maximum(best[outputs], seen, out=best[outputs])
+        window = Window(
+            spread(self.kernel, count), spread(self.step, count), flat(self.pad, count),
+            spread(self.dilation, count),
+        )  # fmt: skip
+        every = slice(None)
+        for number, (reached, read) in enumerate(taps_of(window, outputs, x[0].shape[2:])):
+            place, seen = (every, *reached), x[0][(every, *read)]
+            first[place][seen > best[place]] = number
+            np.maximum(best[place], seen, out=best[place])
         return first
 
     def lower(self, to: Lowering) -> None:
         """One pass over the output for each tap of the window."""
         to.call(
             "pool.max_forward", to.x[0], to.out, to.scratch,
-            writes=[to.out], **self.options(), dilation=self.dilation,
+            writes=[to.out], **self.options(to), dilation=spread(self.dilation, len(to.node.shape) - 1),
             scratch=to.needs("pool.max_scratch_size", (to.x[0].shape, to.out.shape)),
         )  # fmt: skip
 
@@ -89,18 +97,23 @@ class MaxPool(PoolOp):
             dx = to.gradient_buffer(0)
             to.call(
                 "pool.max_backward", to.x[0], to.out, to.dy, dx, to.scratch,
-                writes=[dx], **self.options(), dilation=self.dilation,
-                scratch=to.needs("pool.scratch_size", (to.out.shape,), kernel=self.kernel),
+                writes=[dx], **self.options(to), dilation=spread(self.dilation, len(to.node.shape) - 1),
+                scratch=to.needs(
+                    "pool.scratch_size", (to.out.shape,),
+                    kernel=spread(self.kernel, len(to.node.shape) - 1),
+                ),
             )  # fmt: skip
             to.gradient(0, dx)
 
     def torch(self, *inputs: Shape) -> Torch:
-        """`F.max_pool2d`."""
-        source, pad = self.torch_padding(float("-inf"))
-        options: dict[str, Any] = {"stride": self.step, "padding": pad}
-        options |= {"dilation": self.dilation, "ceil_mode": self.ceil_mode}
-        defaults = {"stride": self.kernel, "padding": 0, "dilation": 1, "ceil_mode": False}
+        """`F.max_pool2d` for pictures."""
+        count = len(inputs[0]) - 1
+        source, pad = self.torch_padding(count, float("-inf"))
+        kernel = spread(self.kernel, count)
+        options: dict[str, Any] = {"stride": spread(self.step, count), "padding": pad}
+        options |= {"dilation": spread(self.dilation, count), "ceil_mode": self.ceil_mode}
+        defaults = {"stride": kernel, "padding": 0, "dilation": 1, "ceil_mode": False}
         return Torch(
-            "F.max_pool2d", (source, self.kernel), options,
-            defaults=defaults, pairs=True, as_module="nn.MaxPool2d",
+            f"F.max_pool{count}d", (source, kernel), options,
+            defaults=defaults, pairs=True, as_module=f"nn.MaxPool{count}d",
         )  # fmt: skip

@@ -2,20 +2,22 @@
 
 from typing import Any
 
+from netspec.compiler.ir.attributes import flat, sides
 from netspec.compiler.ir.contract import *
-from netspec.compiler.ops.families.windows import AXES, require_picture
+from netspec.compiler.ops.families.windows import AXES, require_axes, torch_sides
 
+CIRCULAR = Code.error("shape/circular", "a frame wider than the picture that it is taken from")
 PAD_VALUE = Code.error("shape/pad-value", "a `value` in a mode that does not use it")
 REFLECT = Code.error("shape/reflect", "reflection padding that is not smaller than the picture")
 
 
 @register
 class Pad(Op):
-    """A frame around the picture: of one value, of its mirror image, or of its edge repeated.
+    """A frame around the picture: of one value, of its mirror image, of its edge, or of its other side.
 
     y[n, c, i, j] = x[n, c, r(i - top), r(j - left)], where r(i) = i inside the picture. Outside,
     `constant` gives `value`; `reflect` has r(-i) = i and r(H - 1 + i) = H - 1 - i; `replicate` has
-    r(-i) = 0 and r(H - 1 + i) = H - 1.
+    r(-i) = 0 and r(H - 1 + i) = H - 1; `circular` has r(i) = i mod H.
 
     With g = dL/dy:
         dL/dx[n, c, h, w] = sum of g[n, c, i, j] over the places with r(i - top) = h and r(j - left) = w
@@ -24,10 +26,13 @@ class Pad(Op):
     pad: Padding = attribute(PaddingOf(same=False), "width of the frame")
     value: float = attribute(Real(), "value of a constant frame", 0)
     mode: str = attribute(
-        Choice(("constant", "reflect", "replicate")), "what the frame is filled with", "constant"
+        Choice(("constant", "reflect", "replicate", "circular")),
+        "what the frame is filled with",
+        "constant",
     )
 
     name = "pad"
+    storage = Storage.CHANNELS_LAST
     examples = (
         Example("pad(1)", ((3, 4, 5),)),
         Example("pad([1, 2], value = -1.5)", ((2, 3, 4),)),
@@ -38,10 +43,19 @@ class Pad(Op):
         Example("pad([[0, 2], [1, 0]], mode = reflect)", ((1, 3, 2),)),
         Example("pad(1, mode = replicate)", ((3, 4, 5),)),
         Example("pad([[3, 0], [0, 4]], mode = replicate)", ((2, 2, 1),)),
+        Example("pad(1, mode = circular)", ((2, 3, 4),)),
+        Example("pad([[3, 2], [0, 1]], mode = circular)", ((1, 3, 2),)),
+        Example("pad([[1, 2]], value = 0.5)", ((2, 4),)),
+        Example("pad(2, mode = circular)", ((2, 3),)),
+        Example("pad([[2, 1]], mode = reflect)", ((2, 3),)),
+        Example("pad([[1, 0], [0, 2], [1, 1]], mode = replicate)", ((1, 2, 2, 2),)),
+        Example("pad([1, 0, 2], value = -1)", ((2, 2, 2, 2),)),
     )
     bad_examples = (
         BadExample("pad(1)", ((10,),), codes.SHAPE_RANK),
+        BadExample("pad([1, 2])", ((3, 10),), codes.SHAPE_RANK),
         BadExample("pad(4, mode = reflect)", ((3, 4, 4),), REFLECT),
+        BadExample("pad(5, mode = circular)", ((3, 4, 4),), CIRCULAR),
         BadExample("pad(1, value = 1, mode = replicate)", ((3, 4, 4),), PAD_VALUE),
         BadExample("pad(-1)", ((3, 4, 4),), codes.CALL_VALUE),
         BadExample("pad", ((3, 4, 4),), codes.CALL_MISSING),
@@ -51,9 +65,7 @@ class Pad(Op):
     def shape(self, *inputs: Shape) -> Shape:
         """(C, H + top + bottom, W + left + right)."""
         (x,) = inputs
-        require_picture(self.name, x)
-        channels, height, width = x
-        top, bottom, left, right = self.pad
+        require_axes(self, x)
         if self.mode != "constant" and self.value:
             raise ShapeError(
                 PAD_VALUE,
@@ -64,38 +76,51 @@ class Pad(Op):
                     Fix("value", "0", "leave the value out"),
                 ),
             )
-        for axis, size, most in (
-            (AXES[0], height, max(top, bottom)),
-            (AXES[1], width, max(left, right)),
-        ):
-            if self.mode == "reflect" and most > size - 1:
-                raise ShapeError(
-                    REFLECT,
-                    f"a mirror image of {most} needs a {axis} of at least {most + 1}, not {size}",
-                    blame="pad",
-                    notes=("the edge itself is not mirrored",),
-                    fixes=(Fix("mode", "replicate", "repeat the edge: `mode = replicate`"),),
-                )
-        return (channels, height + top + bottom, width + left + right)
+        around = sides(self.pad, len(x) - 1)
+        for axis, size, pair in zip(AXES[len(x) - 1], x[1:], around, strict=True):
+            self._require_enough(axis, size, max(pair))
+        return (x[0], *(size + sum(pair) for size, pair in zip(x[1:], around, strict=True)))
+
+    def _require_enough(self, axis: str, size: int, most: int) -> None:
+        """Check that an axis is long enough for what is taken from it."""
+        replicate = Fix("mode", "replicate", "repeat the edge: `mode = replicate`")
+        if self.mode == "reflect" and most > size - 1:
+            raise ShapeError(
+                REFLECT,
+                f"a mirror image of {most} needs a {axis} of at least {most + 1}, not {size}",
+                blame="pad",
+                notes=("the edge itself is not mirrored",),
+                fixes=(replicate,),
+            )
+        if self.mode == "circular" and most > size:
+            raise ShapeError(
+                CIRCULAR,
+                f"a frame of {most} from the other side needs a {axis} of at least {most},"
+                f" not {size}",
+                blame="pad",
+                fixes=(replicate,),
+            )
 
     def forward(self, run: Evaluation, *x: Array) -> Array:
         """`np.pad`."""
-        top, bottom, left, right = self.pad
-        around = ((0, 0), (0, 0), (top, bottom), (left, right))
+        around = ((0, 0), (0, 0), *sides(self.pad, x[0].ndim - 2))
         if self.mode == "constant":
             return np.pad(x[0], around, constant_values=self.value)
-        return np.pad(x[0], around, mode="reflect" if self.mode == "reflect" else "edge")
+        if self.mode == "reflect":
+            return np.pad(x[0], around, mode="reflect")
+        return np.pad(x[0], around, mode="edge" if self.mode == "replicate" else "wrap")
 
     def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
         """Each place sends its gradient to the pixel that it was read from."""
         dx = np.zeros_like(x[0])
-        top, _, left, _ = self.pad
-        height, width = x[0].shape[2:]
-        for i in range(dy.shape[2]):
-            for j in range(dy.shape[3]):
-                row, column = self._source(i - top, height), self._source(j - left, width)
-                if row is not None and column is not None:
-                    dx[:, :, row, column] += dy[:, :, i, j]
+        befores = [before for before, _ in sides(self.pad, dy.ndim - 2)]
+        for at in np.ndindex(*dy.shape[2:]):
+            source = [
+                self._source(i - before, size)
+                for i, before, size in zip(at, befores, dx.shape[2:], strict=True)
+            ]
+            if None not in source:
+                dx[(slice(None), slice(None), *source)] += dy[(slice(None), slice(None), *at)]
         return (dx,)
 
     def _source(self, i: int, size: int) -> int | None:
@@ -104,6 +129,8 @@ class Pad(Op):
             return i
         if self.mode == "constant":
             return None
+        if self.mode == "circular":
+            return i % size
         edge = 0 if i < 0 else size - 1
         return 2 * edge - i if self.mode == "reflect" else edge
 
@@ -112,12 +139,12 @@ class Pad(Op):
         if self.mode == "constant":
             to.call(
                 "copies.embed", to.x[0], to.out,
-                writes=[to.out], **self._region(), value=self.value,
+                writes=[to.out], **self._region(to), value=self.value,
             )  # fmt: skip
         else:
             to.call(
                 "edges.forward", to.x[0], to.out,
-                writes=[to.out], pad=self.pad, mode=self.mode,
+                writes=[to.out], pad=flat(self.pad, len(to.node.shape) - 1), mode=self.mode,
             )  # fmt: skip
 
     def lower_backward(self, to: Lowering) -> None:
@@ -128,21 +155,27 @@ class Pad(Op):
             return
         dx = to.gradient_buffer(0)
         if self.mode == "constant":
-            to.call("copies.extract", to.dy, dx, writes=[dx], **self._region())
+            to.call("copies.extract", to.dy, dx, writes=[dx], **self._region(to))
         else:
-            to.call("edges.backward", to.dy, dx, writes=[dx], pad=self.pad, mode=self.mode)
+            to.call(
+                "edges.backward",
+                to.dy,
+                dx,
+                writes=[dx],
+                pad=flat(self.pad, len(to.node.shape) - 1),
+                mode=self.mode,
+            )
         to.gradient(0, dx)
 
-    def _region(self) -> dict[str, Any]:
+    def _region(self, to: Lowering) -> dict[str, Any]:
         """The region of the padded picture that the picture itself fills."""
-        top, _, left, _ = self.pad
-        return {"start": (top, left, 0), "step": (1, 1, 1)}
+        befores = [before for before, _ in sides(self.pad, len(to.node.shape) - 1)]
+        return {"start": (*befores, 0), "step": (1,) * (len(befores) + 1)}
 
     def torch(self, *inputs: Shape) -> Torch:
         """`F.pad`."""
-        top, bottom, left, right = self.pad
         options: dict[str, Any] = {"mode": self.mode}
         if self.mode == "constant":
             options["value"] = self.value
-        sides = (left, right, top, bottom)
-        return Torch("F.pad", (X(0), sides), options, defaults={"mode": "constant", "value": 0.0})
+        given = torch_sides(self.pad, len(inputs[0]) - 1)
+        return Torch("F.pad", (X(0), given), options, defaults={"mode": "constant", "value": 0.0})

@@ -1,7 +1,7 @@
 """Permute."""
 
 from netspec.compiler.ir.contract import *
-from netspec.compiler.ir.storage import Layout
+from netspec.compiler.ir.layout import Layout
 
 PERMUTE = Code.error("shape/permute", "axes that do not list each axis of the value once")
 
@@ -17,6 +17,7 @@ class Permute(Op):
     axes: tuple[int, ...] = attribute(IntList(0), "the axes of one image, counted from 1")
 
     name = "permute"
+    storage = Storage.ANY
     moves_axes = True
     examples = (
         Example("permute([2, 3, 1])", ((3, 4, 5),)),
@@ -53,11 +54,11 @@ class Permute(Op):
             )
         return tuple(x[axis - 1] for axis in self.axes)
 
-    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], tuple[int, float]] | None:
+    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], ...] | None:
         """None if the channels of a picture move: rows and columns then no longer tell where a
         number came from.
         """
-        moved = len(inputs[0]) == 3 and self.axes[0] != 1
+        moved = len(inputs[0]) > 1 and self.axes[0] != 1
         return None if moved else super().sees(*inputs)
 
     def forward(self, run: Evaluation, *x: Array) -> Array:

@@ -40,7 +40,7 @@ class PixelShuffle(RearrangingOp):
             raise ShapeError(PIXELS, message, blame="factor")
         return channels // square, height * self.factor, width * self.factor
 
-    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], tuple[int, float]] | None:
+    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], ...] | None:
         """One pixel for r rows and columns."""
         return (1, 1 / self.factor), (1, 1 / self.factor)
 

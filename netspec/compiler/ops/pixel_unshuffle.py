@@ -39,7 +39,7 @@ class PixelUnshuffle(RearrangingOp):
             raise ShapeError(PIXELS, message, blame="factor")
         return channels * self.factor * self.factor, height // self.factor, width // self.factor
 
-    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], tuple[int, float]] | None:
+    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], ...] | None:
         """One pixel, of every r-th row and column or between them."""
         return (self.factor, self.factor), (self.factor, self.factor)
 

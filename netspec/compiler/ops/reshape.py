@@ -20,6 +20,7 @@ class Reshape(Op):
     )
 
     name = "reshape"
+    storage = Storage.ANY
     examples = (
         Example("reshape([4, 15])", ((3, 4, 5),)),
         Example("reshape([5, -1, 2])", ((3, 4, 5),)),
@@ -61,9 +62,9 @@ class Reshape(Op):
             )
         return tuple(count // given if size == -1 else size for size in self.sizes)
 
-    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], tuple[int, float]] | None:
+    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], ...] | None:
         """None: rows and columns no longer tell where a number came from."""
-        return None if len(inputs[0]) == 3 else super().sees(*inputs)
+        return None if len(inputs[0]) > 1 else super().sees(*inputs)
 
     def forward(self, run: Evaluation, *x: Array) -> Array:
         """A reshape."""

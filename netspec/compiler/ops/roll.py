@@ -16,6 +16,7 @@ class Roll(Op):
     axes: tuple[int, ...] = attribute(AxesOf(), "the axes")
 
     name = "roll"
+    storage = Storage.KEPT
     torch_function = "torch.roll"
     examples = (
         Example("roll([1, -2], [2, 3])", ((1, 2, 3),)),
@@ -32,9 +33,9 @@ class Roll(Op):
         self._moves(inputs[0])
         return inputs[0]
 
-    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], tuple[int, float]] | None:
+    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], ...] | None:
         """None: the other end of the picture may be next."""
-        return None if len(inputs[0]) == 3 else super().sees(*inputs)
+        return None if len(inputs[0]) > 1 else super().sees(*inputs)
 
     def _moves(self, x: Shape) -> list[tuple[int, int]]:
         """The axes, counted from 1, with their shifts."""

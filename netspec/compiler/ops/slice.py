@@ -21,6 +21,7 @@ class Slice(Op):
     step: int = attribute(Int(1), "distance from place to place", 1)
 
     name = "slice"
+    storage = Storage.KEPT
     examples = (
         Example("slice(1, 0, 2)", ((5, 3, 4),)),
         Example("slice(1, start = 2, stop = -1)", ((6, 2, 2),)),
@@ -85,12 +86,11 @@ class Slice(Op):
         axis, start, stop = self._ends(x)
         return (*x[: axis - 1], self._count(start, stop), *x[axis:])
 
-    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], tuple[int, float]] | None:
+    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], ...] | None:
         """One pixel. Along the sliced axis the next one is `step` away."""
         (x,) = inputs
         axis, _, _ = self._ends(x)
-        apart = [self.step if len(x) == 3 and axis == a else 1 for a in (2, 3)]
-        return (1, apart[0]), (1, apart[1])
+        return tuple((1, self.step if axis == a else 1) for a in range(2, len(x) + 1))
 
     def _index(self, x: Array) -> tuple[slice, ...]:
         axis, start, stop = self._ends(x.shape[1:])

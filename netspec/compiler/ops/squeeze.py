@@ -18,6 +18,7 @@ class Squeeze(RearrangingOp):
     axes: tuple[int, ...] = attribute(AxesOf(), "the axes to leave out")
 
     name = "squeeze"
+    storage = Storage.ANY
     torch_function = "torch.squeeze"
     examples = (
         Example("squeeze(1)", ((1, 3, 2),)),
@@ -46,9 +47,9 @@ class Squeeze(RearrangingOp):
             raise ShapeError(codes.SHAPE_AXIS, message, blame="axes")
         return tuple(size for axis, size in enumerate(x, 1) if axis not in gone)
 
-    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], tuple[int, float]] | None:
+    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], ...] | None:
         """None: rows and columns no longer tell where a number came from."""
-        return None if len(inputs[0]) == 3 else super().sees(*inputs)
+        return None if len(inputs[0]) > 1 else super().sees(*inputs)
 
     def tokens(self, to: Lowering) -> tuple[Sequence[str], Sequence[str], Mapping[str, int]]:
         """The axes, and those that stay."""

@@ -3,8 +3,16 @@
 import math
 from typing import Any
 
+from netspec.compiler.ir.attributes import flat, sides, spread
 from netspec.compiler.ir.contract import *
-from netspec.compiler.ops.families.windows import axes, require_fit, require_picture
+from netspec.compiler.ops.families.windows import (
+    axes,
+    is_even,
+    require_axes,
+    require_fit,
+    require_picture,
+    torch_sides,
+)
 
 
 @register
@@ -15,10 +23,10 @@ class Unfold(Op):
     dL/dx of a pixel = the sum of dL/dy over the windows that hold it: dL/dx = fold(dL/dy).
     """
 
-    kernel: Pair = attribute(PairOf(1), "size of the windows")
-    stride: Pair = attribute(PairOf(1), "step of the windows", 1)
+    kernel: Sizes = attribute(SizesOf(1), "size of the windows")
+    stride: Sizes = attribute(SizesOf(1), "step of the windows", 1)
     pad: Padding = attribute(PaddingOf(same=False), "zeros around the picture", 0)
-    dilation: Pair = attribute(PairOf(1), "distance between the pixels of a window", 1)
+    dilation: Sizes = attribute(SizesOf(1), "distance between the pixels of a window", 1)
 
     name = "unfold"
     examples = (
@@ -35,33 +43,35 @@ class Unfold(Op):
         """(C K, L)."""
         (x,) = inputs
         require_picture(self.name, x)
+        require_axes(self, x)
         window = axes(x, self.kernel, self.stride, self.pad, self.dilation)
         require_fit(self.name, window)
-        return x[0] * math.prod(self.kernel), window[0].output * window[1].output
+        return x[0] * math.prod(spread(self.kernel, 2)), window[0].output * window[1].output
 
-    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], tuple[int, float]] | None:
+    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], ...] | None:
         """None: rows and columns no longer tell where a number came from."""
         return None
 
     def _index(self, x: Array) -> tuple[Array, Array]:
         """The row and the column of each number of y in the padded picture: (K, L)."""
         window = axes(x.shape[1:], self.kernel, self.stride, self.pad, self.dilation)
-        taps = np.indices(self.kernel).reshape(2, -1, 1) * np.reshape(self.dilation, (2, 1, 1))
+        taps = np.indices(spread(self.kernel, 2)).reshape(2, -1, 1) * np.reshape(
+            spread(self.dilation, 2), (2, 1, 1)
+        )
         starts = np.indices([axis.output for axis in window]).reshape(2, 1, -1)
-        rows, columns = taps + starts * np.reshape(self.stride, (2, 1, 1))
+        rows, columns = taps + starts * np.reshape(spread(self.stride, 2), (2, 1, 1))
         return rows, columns
 
     def forward(self, run: Evaluation, *x: Array) -> Array:
         """Each number from its place in the padded picture."""
-        top, bottom, left, right = self.pad
-        padded = np.pad(x[0], ((0, 0), (0, 0), (top, bottom), (left, right)))
+        padded = np.pad(x[0], ((0, 0), (0, 0), *sides(self.pad, 2)))
         rows, columns = self._index(x[0])
         windows: Array = padded[:, :, rows, columns]
         return windows.reshape(len(padded), -1, rows.shape[1])
 
     def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
         """Each gradient to its place in the padded picture, without the padding."""
-        top, bottom, left, right = self.pad
+        (top, bottom), (left, right) = sides(self.pad, 2)
         n, channels, height, width = x[0].shape
         padded = np.zeros((n, channels, height + top + bottom, width + left + right))
         rows, columns = self._index(x[0])
@@ -71,7 +81,8 @@ class Unfold(Op):
 
     def _options(self) -> dict[str, Any]:
         return {
-            "kernel": self.kernel, "stride": self.stride, "pad": self.pad, "dilation": self.dilation
+            "kernel": spread(self.kernel, 2), "stride": spread(self.stride, 2),
+            "pad": flat(self.pad, 2), "dilation": spread(self.dilation, 2),
         }  # fmt: skip
 
     def lower(self, to: Lowering) -> None:
@@ -87,16 +98,15 @@ class Unfold(Op):
 
     def torch(self, *inputs: Shape) -> Torch:
         """`F.unfold`, after `F.pad` where sides differ."""
-        top, bottom, left, right = self.pad
-        even = (top, left) == (bottom, right)
-        picture: X | Torch = X(0) if even else Torch("F.pad", (X(0), (left, right, top, bottom)))
+        even = is_even(self.pad)
+        picture = X(0) if even else Torch("F.pad", (X(0), torch_sides(self.pad, 2)))
         return Torch(
             "F.unfold",
-            (picture, self.kernel),
+            (picture, spread(self.kernel, 2)),
             {
-                "dilation": self.dilation,
-                "padding": (top, left) if even else (0, 0),
-                "stride": self.stride,
+                "dilation": spread(self.dilation, 2),
+                "padding": flat(self.pad, 2)[::2] if even else (0, 0),
+                "stride": spread(self.stride, 2),
             },
             defaults={"dilation": 1, "padding": 0, "stride": 1},
             pairs=True,

@@ -17,6 +17,7 @@ class Unsqueeze(RearrangingOp):
     axis: int = attribute(AxisOf(), "the new axis, as it counts in the value")
 
     name = "unsqueeze"
+    storage = Storage.ANY
     torch_function = "torch.unsqueeze"
     examples = (
         Example("unsqueeze(1)", ((2, 3),)),
@@ -37,9 +38,9 @@ class Unsqueeze(RearrangingOp):
         at = self._at(x)
         return (*x[: at - 1], 1, *x[at - 1 :])
 
-    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], tuple[int, float]] | None:
+    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], ...] | None:
         """None: rows and columns no longer tell where a number came from."""
-        return None if len(inputs[0]) == 3 else super().sees(*inputs)
+        return None if len(inputs[0]) > 1 else super().sees(*inputs)
 
     def tokens(self, to: Lowering) -> tuple[Sequence[str], Sequence[str], Mapping[str, int]]:
         """The axes, and the new one."""

@@ -1,31 +1,42 @@
 """Upsampling."""
 
+import math
+from fractions import Fraction
 from typing import Any
 
+from netspec.compiler.ir.attributes import spread
 from netspec.compiler.ir.contract import *
-from netspec.compiler.ops.families.windows import require_picture
+from netspec.compiler.ops.families.windows import KINDS, require_axes
 
 ALIGN_CORNERS = Code.error("shape/align-corners", "`align_corners` without interpolation")
+SIZE_OR_SCALE = Code.error("shape/size-or-scale", "an `upsample` without a size, or with two")
+
+# The number of axes behind the channels that an interpolation is for, as in PyTorch.
+INTERPOLATIONS = {"linear": 1, "bilinear": 2, "bicubic": 2, "trilinear": 3}
 
 
 @register
 class Upsample(Op):
-    """A picture enlarged by a whole factor: each pixel repeated, or linearly between pixels.
+    """A picture resized by factors or to a size: pixels repeated, or interpolated.
 
-    `nearest`: y[n, c, i, j] = x[n, c, i // s, j // s], and with g = dL/dy
-        dL/dx[n, c, h, w] = sum of g[n, c, i, j] over the block i // s = h, j // s = w
+    `nearest`: y[n, c, i, j] = x[n, c, floor(i / s), floor(j / s)], and with g = dL/dy
+        dL/dx[n, c, h, w] = sum of g[n, c, i, j] over the i, j that read the pixel
     `bilinear`: y[n, c] = A x[n, c] B^T, and dL/dx[n, c] = A^T g[n, c] B, where row i of A holds the
     shares of the two rows of pixels that i lies between: it lies at (i + 1/2) / s - 1/2, held to the
-    picture, or at i (H - 1) / (s H - 1) with `align_corners`.
+    picture, or at i (H - 1) / (H' - 1) with `align_corners`. `bicubic` has four rows, with the weights
+    of a cubic curve (Keys 1981, a = -3/4), and repeats the edge. The size is H' = floor(s H); where it
+    is given, s = H' / H. `linear` is for signals, `trilinear` for volumes.
     """
 
-    scale: Pair = attribute(PairOf(1), "factor of height and width")
+    scale: Factors | None = attribute(FactorsOf(1), "factor of height and width", None)
     mode: str = attribute(
-        Choice(("nearest", "bilinear")), "repeat pixels, or interpolate linearly", "nearest"
+        Choice(("nearest", *INTERPOLATIONS)), "repeat pixels, or interpolate", "nearest"
     )
     align_corners: bool = attribute(Bool(), "align the corner pixels of input and output", False)
+    size: Sizes | None = attribute(SizesOf(1), "height and width, in place of factors", None)
 
     name = "upsample"
+    storage = Storage.CHANNELS_LAST
     examples = (
         Example("upsample(2)", ((3, 4, 5),)),
         Example("upsample([3, 1])", ((2, 3, 2),)),
@@ -33,86 +44,179 @@ class Upsample(Op):
         Example("upsample([3, 2], mode = bilinear)", ((2, 1, 3),)),
         Example("upsample(2, mode = bilinear, align_corners = true)", ((3, 4, 5),)),
         Example("upsample([1, 3], mode = bilinear, align_corners = true)", ((2, 1, 3),)),
+        Example("upsample(1.5)", ((2, 4, 5),)),
+        Example("upsample(size = [7, 3])", ((2, 3, 5),)),
+        Example("upsample([1.7, 0.6], mode = bilinear)", ((2, 3, 4),)),
+        Example("upsample(size = [2, 7], mode = bilinear)", ((2, 4, 3),)),
+        Example("upsample(2, mode = bicubic)", ((2, 3, 4),)),
+        Example("upsample(1.4, mode = bicubic)", ((1, 3, 4),)),
+        Example("upsample(size = 5, mode = bicubic, align_corners = true)", ((2, 2, 6),)),
+        Example("upsample(3)", ((2, 4),)),
+        Example("upsample(size = 7, mode = linear)", ((2, 4),)),
+        Example("upsample([2, 1, 3])", ((2, 2, 2, 3),)),
+        Example("upsample([1.5, 2, 1], mode = trilinear)", ((2, 2, 3, 2),)),
+        Example("upsample(size = 3, mode = trilinear, align_corners = true)", ((1, 2, 4, 2),)),
     )
     bad_examples = (
         BadExample("upsample(2)", ((10,),), codes.SHAPE_RANK),
-        BadExample("upsample(1.5)", ((3, 4, 4),), codes.CALL_VALUE),
+        BadExample("upsample(0)", ((3, 4, 4),), codes.CALL_VALUE),
+        BadExample("upsample(0.1)", ((3, 4, 4),), SIZE_OR_SCALE),
         BadExample("upsample(2, align_corners = true)", ((3, 4, 4),), ALIGN_CORNERS),
         BadExample('upsample(2, mode = "cubic")', ((3, 4, 4),), codes.CALL_VALUE),
-        BadExample("upsample", ((3, 4, 4),), codes.CALL_MISSING),
+        BadExample("upsample(2, mode = bilinear)", ((3, 4),), codes.SHAPE_RANK),
+        BadExample("upsample(2, mode = trilinear)", ((3, 4, 4),), codes.SHAPE_RANK),
+        BadExample("upsample", ((3, 4, 4),), SIZE_OR_SCALE),
+        BadExample("upsample(2, size = 8)", ((3, 4, 4),), SIZE_OR_SCALE),
     )
 
     def shape(self, *inputs: Shape) -> Shape:
-        """(C, H scale, W scale)."""
+        """(C, H', W') for a picture."""
         (x,) = inputs
-        require_picture(self.name, x)
+        require_axes(self, x)
+        self._require_one_size()
+        self._require_mode(x)
+        count = len(x) - 1
+        if self.size is not None:
+            return (x[0], *spread(self.size, count))
+        sizes = tuple(
+            _enlarged(size, factor)
+            for size, factor in zip(x[1:], self._factors(count), strict=True)
+        )
+        if not all(size >= 1 for size in sizes):
+            raise ShapeError(
+                SIZE_OR_SCALE,
+                f"a factor so small leaves nothing of {show_shape(x)}",
+                blame="scale",
+                notes=("the size is floor(scale * size)",),
+            )
+        return (x[0], *sizes)
+
+    def _require_one_size(self) -> None:
+        """Check that there is either a scale or a size."""
+        if self.scale is None and self.size is None:
+            message = "`upsample` needs a `scale`, or a `size`"
+            raise ShapeError(SIZE_OR_SCALE, message)
+        if self.scale is not None and self.size is not None:
+            message = "`upsample` needs a `scale` or a `size`, not both"
+            raise ShapeError(SIZE_OR_SCALE, message, blame="size")
+
+    def _require_mode(self, x: Shape) -> None:
+        """Check that the mode is one for values of this rank, and has corners if they are aligned."""
+        count = len(x) - 1
+        if INTERPOLATIONS.get(self.mode, count) != count:
+            right = next(mode for mode, axes in INTERPOLATIONS.items() if axes == count)
+            raise ShapeError(
+                codes.SHAPE_RANK,
+                f"`mode = {self.mode}` is for a {KINDS[INTERPOLATIONS[self.mode]]}, but"
+                f" {show_shape(x)} is a {KINDS[count]}",
+                blame="mode",
+                fixes=(Fix("mode", right, f"for a {KINDS[count]}: `mode = {right}`"),),
+            )
         if self.align_corners and self.mode == "nearest":
+            linear = next(mode for mode, axes in INTERPOLATIONS.items() if axes == count)
             raise ShapeError(
                 ALIGN_CORNERS,
                 "`mode = nearest` repeats pixels, and has no corners to align",
                 blame="align_corners",
                 fixes=(
-                    Fix("mode", "bilinear", "interpolate: `mode = bilinear`"),
+                    Fix("mode", linear, f"interpolate: `mode = {linear}`"),
                     Fix("align_corners", "false", "leave it out"),
                 ),
             )
-        return (x[0], x[1] * self.scale[0], x[2] * self.scale[1])
 
-    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], tuple[int, float]] | None:
-        """One pixel, or the two pixels that a number lies between."""
-        extent = 1 if self.mode == "nearest" else 2
-        return (extent, 1 / self.scale[0]), (extent, 1 / self.scale[1])
+    def _factors(self, count: int) -> tuple[float, ...]:
+        """The factor of each axis, where factors are given."""
+        assert self.scale is not None
+        return spread(self.scale, count)
+
+    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], ...] | None:
+        """The pixels that a number lies between; None where a size is open and is made another."""
+        extent = {"nearest": 1, "bicubic": 4}.get(self.mode, 2)
+        (x,) = inputs
+        if self.size is None:
+            return tuple((extent, 1 / factor) for factor in self._factors(len(x) - 1))
+        pairs = list(zip(x[1:], spread(self.size, len(x) - 1), strict=True))
+        if not all(isinstance(size, int) for size, _ in pairs):
+            return None
+        return tuple((extent, size / wanted) for size, wanted in pairs)
+
+    # -- reference
 
     def _matrices(self, x: Array) -> list[Array]:
-        """A and B. For `nearest` each of their rows has a single 1."""
+        """A and B, and so on. For `nearest` each of their rows has a single 1."""
+        outputs = self.shape(x.shape[1:])[1:]
         matrices = []
-        for size, scale in zip(x.shape[2:], self.scale, strict=True):
-            enlarged = size * scale
-            matrix = np.zeros((enlarged, size), x.dtype)
-            for i in range(enlarged):
-                if self.mode == "nearest":
-                    at = float(i // scale)
-                elif self.align_corners:
-                    at = i * (size - 1) / (enlarged - 1) if enlarged > 1 else 0.0
-                else:
-                    at = max((i + 0.5) / scale - 0.5, 0.0)
-                low = int(at)
-                matrix[i, low] += 1 - (at - low)
-                matrix[i, min(low + 1, size - 1)] += at - low
+        for axis, (size, count) in enumerate(zip(x.shape[2:], outputs, strict=True)):
+            ratio = size / count
+            if self.size is None:
+                ratio = 1 / self._factors(len(outputs))[axis]
+            matrix = np.zeros((count, size), x.dtype)
+            for i in range(count):
+                for place, weight in self._weights(i, size, count, ratio):
+                    matrix[i, min(max(place, 0), size - 1)] += weight
             matrices.append(matrix)
         return matrices
 
+    def _weights(self, i: int, size: int, count: int, ratio: float) -> list[tuple[int, float]]:
+        """The pixels from which number i is computed, with their weights."""
+        if self.mode == "nearest":
+            # PyTorch computes the place in single precision, but for these two.
+            if count in (size, 2 * size):
+                return [(i * size // count, 1.0)]
+            return [(int(np.floor(np.float32(i) * np.float32(ratio))), 1.0)]
+        at = (i + 0.5) * ratio - 0.5
+        if self.align_corners:
+            at = i * (size - 1) / (count - 1) if count > 1 else 0.0
+        if self.mode == "bicubic":
+            low = math.floor(at)
+            return [(low + k, _cubic(abs(at - low - k))) for k in (-1, 0, 1, 2)]
+        at = float(i) if count == size else max(at, 0.0)
+        low = min(int(at), size - 1)
+        return [(low, 1 - (at - low)), (low + 1, at - low)]
+
     def forward(self, run: Evaluation, *x: Array) -> Array:
         """A x B^T."""
-        a, b = self._matrices(x[0])
-        return _both_axes(a, b, x[0])
+        return _along_axes(self._matrices(x[0]), x[0])
 
     def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
         """A^T g B."""
-        a, b = self._matrices(x[0])
-        return (_both_axes(a.T, b.T, dy),)
+        return (_along_axes([matrix.T for matrix in self._matrices(x[0])], dy),)
+
+    # -- lowering
+
+    def _whole_factors(self, count: int) -> tuple[int, ...] | None:
+        """The factors by which pixels are repeated; None where they are not, or not whole."""
+        if self.mode != "nearest" or self.scale is None:
+            return None
+        factors = self._factors(count)
+        return tuple(map(int, factors)) if all(f == int(f) for f in factors) else None
+
+    def _options(self, to: Lowering) -> dict[str, Any]:
+        scale = None if self.size is not None else self._factors(len(to.node.shape) - 1)
+        return {"mode": self.mode, "align_corners": self.align_corners, "scale": scale}
 
     def lower(self, to: Lowering) -> None:
-        """One copy, or two matrix products per image."""
-        if self.mode == "nearest":
-            to.call("upsample.nearest_forward", to.x[0], to.out, writes=[to.out], scale=self.scale)
+        """One copy, or a matrix product per axis and image."""
+        factors = self._whole_factors(len(to.node.shape) - 1)
+        if factors is not None:
+            to.call("upsample.nearest_forward", to.x[0], to.out, writes=[to.out], scale=factors)
             return
         to.call(
-            "upsample.linear_forward", to.x[0], to.out, to.scratch,
-            writes=[to.out], scratch=self._scratch(to), align_corners=self.align_corners,
+            "upsample.forward", to.x[0], to.out, to.scratch,
+            writes=[to.out], scratch=self._scratch(to), **self._options(to),
         )  # fmt: skip
 
     def lower_backward(self, to: Lowering) -> None:
-        """Sums of blocks, or two matrix products per image."""
+        """Sums of blocks, or a matrix product per axis and image."""
         if not to.wanted[0]:
             return
-        dx = to.gradient_buffer(0)
-        if self.mode == "nearest":
-            to.call("upsample.nearest_backward", to.dy, dx, writes=[dx], scale=self.scale)
+        dx, factors = to.gradient_buffer(0), self._whole_factors(len(to.node.shape) - 1)
+        if factors is not None:
+            to.call("upsample.nearest_backward", to.dy, dx, writes=[dx], scale=factors)
         else:
             to.call(
-                "upsample.linear_backward", to.dy, dx, to.scratch,
-                writes=[dx], scratch=self._scratch(to), align_corners=self.align_corners,
+                "upsample.backward", to.dy, dx, to.scratch,
+                writes=[dx], scratch=self._scratch(to), **self._options(to),
             )  # fmt: skip
         to.gradient(0, dx)
 
@@ -121,21 +225,48 @@ class Upsample(Op):
 
     def torch(self, *inputs: Shape) -> Torch:
         """`F.interpolate`."""
-        options: dict[str, Any] = {"scale_factor": self.scale, "mode": self.mode}
-        if self.mode == "bilinear":
+        count = len(inputs[0]) - 1
+        options: dict[str, Any] = {}
+        if self.size is None:
+            options["scale_factor"] = self._factors(count)
+        else:
+            options["size"] = spread(self.size, count)
+        options["mode"] = self.mode
+        if self.mode != "nearest":
             options["align_corners"] = self.align_corners
         return Torch("F.interpolate", (X(0),), options, defaults={"mode": "nearest"})
 
 
-def _both_axes(a: Array, b: Array, x: Array) -> Array:
-    """A x B^T for x (N, C, H, W).
+def _enlarged(size: int, factor: float) -> int:
+    """Return floor(factor * size), in double precision as PyTorch does."""
+    if isinstance(factor, int):
+        return size * factor
+    if isinstance(size, int):
+        return math.floor(size * factor)
+    exact = Fraction(factor).limit_denominator(1000)
+    return size * exact.numerator // exact.denominator
+
+
+def _cubic(distance: float) -> float:
+    """The weight of a pixel in cubic interpolation, by its distance of at most 2."""
+    a, t = -0.75, distance
+    if t <= 1:
+        return (a + 2) * t**3 - (a + 3) * t**2 + 1
+    return a * t**3 - 5 * a * t**2 + 8 * a * t - 4 * a
+
+
+def _along_axes(matrices: list[Array], x: Array) -> Array:
+    """Multiply x (N, C, ...) by a matrix along each axis.
 
     It only adds the pixels that have a share, so that no NaN spreads.
     """
-    tall = _times(a, x.transpose(2, 3, 0, 1))
-    return _times(b, tall.swapaxes(0, 1)).transpose(2, 3, 1, 0)
+    for axis, matrix in enumerate(matrices, 2):
+        x = _times(matrix, x.swapaxes(0, axis)).swapaxes(0, axis)
+    return x
 
 
 def _times(matrix: Array, x: Array) -> Array:
     """The product of a matrix (M, K) and x (K, ...)."""
-    return np.stack([sum(row[j] * x[j] for j in np.flatnonzero(row)) for row in matrix])
+    return np.stack(
+        [sum((row[j] * x[j] for j in np.flatnonzero(row)), np.zeros_like(x[0])) for row in matrix]
+    )

@@ -129,8 +129,8 @@ def _equal(value: Any, default: Any) -> bool:
 
 
 def _single(value: Any) -> Any:
-    is_pair = isinstance(value, tuple) and len(value) == 2
-    return value[0] if is_pair and value[0] == value[1] else value
+    alike = isinstance(value, tuple) and all(item == value[0] for item in value[1:])
+    return value[0] if alike and value else value
 
 
 def literal(value: Any) -> Doc:

@@ -14,15 +14,15 @@ import numpy as np
 from netspec.kernels import batch_norm as norm
 from netspec.kernels import conv, elementwise, linear, pool
 from netspec.kernels.arrays import Array
-from netspec.kernels.windows import Pad, Pair
+from netspec.kernels.windows import Ints
 
 
 class Filters(NamedTuple):
     """A convolution's weight (F, C, kh, kw), and its stride, padding and the like."""
 
     weight: Array
-    stride: Pair
-    pad: Pad
+    stride: Ints
+    pad: Ints
 
     def _options(self) -> dict[str, Any]:
         return {"stride": self.stride, "pad": self.pad, "dilation": (1, 1), "groups": 1}
@@ -58,8 +58,8 @@ class Filters(NamedTuple):
 class Pool(NamedTuple):
     """A window (height, width) and its stride, applied to each channel separately."""
 
-    kernel: Pair
-    stride: Pair
+    kernel: Ints
+    stride: Ints
 
     def _out(self, x: Array) -> Array:
         height = (x.shape[1] - self.kernel[0]) // self.stride[0] + 1
@@ -123,7 +123,7 @@ class Pool(NamedTuple):
         return dx
 
 
-_NONE: Pad = (0, 0, 0, 0)
+_NONE: Ints = (0, 0, 0, 0)
 
 
 def affine_forward(x: Array, w: Array, b: Array) -> Array:

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netspec.compiler.ir.graph import Graph
+from netspec.compiler.ir.layout import Layout
 from netspec.compiler.ir.plan import Buffer, KernelStep, Plan
-from netspec.compiler.ir.storage import Layout
 from netspec.runtime.engine.program import Program, make_plan
 from netspec.runtime.engine.reference import Reference
 from netspec.tools.agreement.case import Trial

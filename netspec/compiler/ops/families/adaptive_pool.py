@@ -2,54 +2,66 @@
 pool.
 """
 
+import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from netspec.compiler.ir.attributes import spread
 from netspec.compiler.ir.contract import *
-from netspec.compiler.ops.families.windows import require_picture
+from netspec.compiler.ops.families.windows import require_axes
 
 
 @dataclass(frozen=True)
 class AdaptivePoolOp(Op):
     """A pool whose windows are chosen so that the output has a given size."""
 
-    size: Pair = attribute(PairOf(1), "height and width of the output")
+    size: Sizes = attribute(SizesOf(1), "height and width of the output")
+
+    storage = Storage.CHANNELS_LAST
+
+    def cells(self, count: int) -> tuple[int, ...]:
+        """Return the size of the output along each of `count` axes."""
+        return spread(self.size, count)
 
     def shape(self, *inputs: Shape) -> Shape:
-        """(C, size, size)."""
+        """(C, size, size) for a picture."""
         (x,) = inputs
-        require_picture(self.name, x)
-        return (x[0], *self.size)
+        require_axes(self, x)
+        return (x[0], *self.cells(len(x) - 1))
 
-    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], tuple[int, float]] | None:
+    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], ...] | None:
         """Return the extent of the largest window, or None if one window covers the whole picture."""
-        if self.size == (1, 1):
+        cells = self.cells(len(inputs[0]) - 1)
+        if max(cells) == 1:
             return None
-        tall, wide = (
-            ((size + cells - 1) // cells + (1 if size % cells else 0), (size + cells - 1) // cells)
-            for size, cells in zip(inputs[0][1:], self.size, strict=True)
+        return tuple(
+            ((size + c - 1) // c + (1 if size % c else 0), (size + c - 1) // c)
+            for size, c in zip(inputs[0][1:], cells, strict=True)
         )
-        return tall, wide
 
-    def windows(self, x: Shape) -> Iterator[tuple[int, int, slice, slice]]:
-        """Yield each cell (i, j) with its pixels: floor(i H / size) to ceil((i + 1) H / size)."""
-
-        def window(i: int, cells: int, pixels: int) -> slice:
-            return slice(i * pixels // cells, -(-(i + 1) * pixels // cells))
-
-        for i in range(self.size[0]):
-            for j in range(self.size[1]):
-                yield i, j, window(i, self.size[0], x[1]), window(j, self.size[1], x[2])
+    def windows(self, x: Shape) -> Iterator[tuple[tuple[Any, ...], tuple[Any, ...]]]:
+        """Yield the index of each cell in a batch (N, C, ...), and that of what it reads: floor(i H
+        / size) to ceil((i + 1) H / size).
+        """
+        count, every = len(x) - 1, (slice(None), slice(None))
+        cells = self.cells(count)
+        for at in itertools.product(*map(range, cells)):
+            taps = (
+                slice(i * pixels // c, -(-(i + 1) * pixels // c))
+                for i, c, pixels in zip(at, cells, x[1:], strict=True)
+            )
+            yield (*every, *at), (*every, *taps)
 
     def plain_pool(self, x: Shape) -> dict[str, Any] | None:
         """Return the options of a plain pool that does the same in fewer passes; None if there may
         be none.
         """
-        (_, height, width), (high, wide) = x, self.size
-        if height % high != 0 or width % wide != 0:
+        cells = self.cells(len(x) - 1)
+        if any(size % c != 0 for size, c in zip(x[1:], cells, strict=True)):
             return None
-        kernel = (height // high, width // wide)
-        if kernel[0] * kernel[1] > high * wide:
+        kernel = tuple(size // c for size, c in zip(x[1:], cells, strict=True))
+        if math.prod(kernel) > math.prod(cells):
             return None
-        return {"kernel": kernel, "stride": kernel, "pad": (0, 0, 0, 0)}
+        return {"kernel": kernel, "stride": kernel, "pad": (0, 0) * len(kernel)}

@@ -3,23 +3,27 @@
 from typing import ClassVar
 
 from netspec.compiler.ir.contract import *
-from netspec.compiler.ops.families.windows import require_picture
+from netspec.compiler.ops.families.windows import require_axes
 
 
 class GlobalPoolOp(Op):
-    """A pool over each channel's picture. `adaptive` is PyTorch's pool to a given size."""
+    """A pool over each channel's picture. `adaptive` is PyTorch's pool to a size, without the 2d."""
+
+    storage = Storage.CHANNELS_LAST
 
     adaptive: ClassVar[str]
 
     def shape(self, *inputs: Shape) -> Shape:
         """(C,)."""
-        require_picture(self.name, inputs[0])
+        require_axes(self, inputs[0])
         return inputs[0][:1]
 
-    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], tuple[int, float]] | None:
+    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], ...] | None:
         """None: each number depends on the whole picture."""
         return None
 
     def torch(self, *inputs: Shape) -> Torch:
         """The pool to one pixel, as torchvision's networks do it."""
-        return Torch("torch.flatten", (Torch(self.adaptive, (X(0), (1, 1)), pairs=True), 1))
+        count = len(inputs[0]) - 1
+        pooled = Torch(f"{self.adaptive}{count}d", (X(0), (1,) * count), pairs=True)
+        return Torch("torch.flatten", (pooled, 1))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from netspec.compiler.ir.contract import *
-from netspec.compiler.ir.storage import Layout
+from netspec.compiler.ir.layout import Layout
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,7 @@ def _flat(sets: StoredSets) -> StoredSets:
 class NormalizingOp(Op):
     """xhat = (x - mean) / sqrt(var + eps), y = weight xhat + bias, for sets of an image's numbers."""
 
+    storage = Storage.KEPT
     parameter_names = ("weight", "bias")
 
     eps: float

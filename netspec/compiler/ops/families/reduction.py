@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from netspec.compiler.ir.contract import *
-from netspec.compiler.ir.storage import usual_layout
 
 
 @dataclass(frozen=True)
@@ -22,6 +21,8 @@ class ReductionOp(Op):
 
     axes: tuple[int, ...] = attribute(AxesOf(), "the axes to go over")
     keep: bool = attribute(Bool(), "keep these axes, with size 1", False)
+
+    storage = Storage.ANY
 
     forward_kernel: ClassVar[str]
     backward_kernel: ClassVar[str]
@@ -58,12 +59,12 @@ class ReductionOp(Op):
             )
         return tuple(size for axis, size in enumerate(x, 1) if axis not in axes)
 
-    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], tuple[int, float]] | None:
+    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], ...] | None:
         """Return one pixel if the channels are reduced and kept, or the input is not a picture;
         else None.
         """
         over_channels = self.keep and self._resolved(inputs[0]) == (1,)
-        return super().sees(*inputs) if over_channels or len(inputs[0]) != 3 else None
+        return super().sees(*inputs) if over_channels or len(inputs[0]) == 1 else None
 
     def _options(self, to: Lowering) -> dict[str, Any]:
         """Return the reduced axes as stored, and the position of each other axis in the stored
@@ -72,13 +73,14 @@ class ReductionOp(Op):
         (x,) = to.x_shapes
         axes, inside = self._resolved(x), to.x_layouts[0]
         left = [axis for axis in range(1, len(x) + 1) if axis not in axes]
-        # With the reduced axes kept, the value is computed as if they were gone.
-        outside = usual_layout(len(left)) if self.keep else to.layout
+        order = [
+            to.layout.position(axis if self.keep else 1 + left.index(axis))
+            for axis in inside.order
+            if self.keep or axis in left
+        ]
         return {
             "axes": tuple(sorted(inside.position(axis) for axis in axes)),
-            "order": tuple(
-                outside.position(1 + left.index(axis)) for axis in inside.order if axis in left
-            ),
+            "order": tuple(order),
         }
 
     def lower(self, to: Lowering) -> None:

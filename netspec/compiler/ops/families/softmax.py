@@ -12,6 +12,8 @@ class SoftmaxOp(Op):
 
     axis: int = attribute(AxisOf(), "axis along which it sums to 1; 1 is the channels", 1)
 
+    storage = Storage.KEPT
+
     forward_kernel: ClassVar[str]
     backward_kernel: ClassVar[str]
 
@@ -20,7 +22,7 @@ class SoftmaxOp(Op):
         resolve_axis(self.name, self.axis, inputs[0])
         return inputs[0]
 
-    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], tuple[int, float]] | None:
+    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], ...] | None:
         """Return one pixel if the axis is that of the channels, else None, for whole rows or
         columns.
         """

@@ -1,11 +1,21 @@
-"""The geometry of sliding windows, which convolutions and pools share."""
+"""The geometry of sliding windows, which convolutions and pools share.
 
-from collections.abc import Iterable
+What is behind the channels may have one axis, as in a signal, two, as in a picture, or three, as in
+a volume.
+"""
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from netspec.compiler.ir.attributes import MAX_SPATIAL_AXES, sides, spread
 from netspec.compiler.ir.contract import *
 
-AXES = ("height", "width")
+# What a value with so many axes behind the channels is called, these axes, and what they hold.
+KINDS = {1: "signal", 2: "picture", 3: "volume"}
+AXES = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}
+PLACES = {1: ("place",), 2: ("row", "column"), 3: ("slice", "row", "column")}
 
 # Options of PyTorch's convolutions that are left out when they have these values.
 TORCH_DEFAULTS = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, "bias": True}
@@ -59,49 +69,68 @@ class Axis:
             f" = {self.output}"
         )
 
+    def taps(self, at: int) -> slice:
+        """Return the places inside the picture that the window at an output reads."""
+        start = at * self.stride - self.before
+        skipped = -(start // self.dilation) if start < 0 else 0
+        end = min(start + self.reach, self.extent)
+        return slice(start + skipped * self.dilation, end, self.dilation)
 
-def is_unlikely(kernel: Pair, stride: Pair) -> bool:
+
+def is_unlikely(kernel: Sizes, stride: Sizes) -> bool:
     """Whether hardly any network has such a kernel and stride, as with 16 and 3, or 6 and 5.
 
     A kernel as large as its stride cuts the picture into patches, and is common.
     """
-    (size, _), (step, _) = kernel, stride
+    size, step = spread(kernel, 1)[0], spread(stride, 1)[0]
     return size > step and (size >= 8 or step >= 3)
 
 
 def axes(
-    picture: Shape,
-    kernel: Pair,
-    stride: Pair,
+    x: Shape,
+    kernel: Sizes,
+    stride: Sizes,
     pad: Padding,
-    dilation: Pair,
+    dilation: Sizes = 1,
     *,
     ceil: bool = False,
-) -> tuple[Axis, Axis]:
-    """Return the two axes of a window over a picture (C, H, W)."""
-    _, height, width = picture
-    top, bottom, left, right = pad
-    return (
-        Axis(height, kernel[0], stride[0], top, bottom, dilation[0], ceil),
-        Axis(width, kernel[1], stride[1], left, right, dilation[1], ceil),
-    )
+) -> tuple[Axis, ...]:
+    """Return the axes of a window over a value (C, ...)."""
+    extents = x[1:]
+    count = len(extents)
+    return tuple(
+        Axis(size, taps, step, before, after, apart, ceil)
+        for size, taps, step, (before, after), apart in zip(
+            extents, spread(kernel, count), spread(stride, count), sides(pad, count),
+            spread(dilation, count), strict=True,
+        )
+    )  # fmt: skip
 
 
-def sees(window: tuple[Axis, Axis]) -> tuple[tuple[int, int], tuple[int, int]]:
+def sees(window: Sequence[Axis]) -> tuple[tuple[int, float], ...]:
     """Return what one output of a window depends on, for `Op.sees`."""
-    height, width = window
-    return (height.reach, height.stride), (width.reach, width.stride)
+    return tuple((axis.reach, axis.stride) for axis in window)
 
 
-def same_padding(kernel: Pair, dilation: Pair) -> Padding:
+def same_padding(kernel: Sizes, dilation: Sizes, count: int) -> Padding:
     """Return the padding that keeps the size at stride 1.
 
     If it is odd, the extra row goes to the end.
     """
-    (top, height), (left, width) = (
-        ((d * (k - 1)) // 2, d * (k - 1)) for k, d in zip(kernel, dilation, strict=True)
-    )
-    return top, height - top, left, width - left
+    missing = [
+        d * (k - 1) for k, d in zip(spread(kernel, count), spread(dilation, count), strict=True)
+    ]
+    return tuple((each // 2, each - each // 2) for each in missing)
+
+
+def torch_sides(pad: Padding, count: int) -> tuple[int, ...]:
+    """Return the sides as `F.pad` takes them: the last axis first."""
+    return tuple(number for pair in reversed(sides(pad, count)) for number in pair)
+
+
+def is_even(pad: Padding) -> bool:
+    """Whether opposite sides are padded alike."""
+    return not isinstance(pad, tuple) or all(before == after for before, after in pad)
 
 
 def require_picture(op: str, shape: Shape) -> None:
@@ -113,11 +142,67 @@ def require_picture(op: str, shape: Shape) -> None:
     if len(shape) != 3:
         raise ShapeError(
             codes.SHAPE_RANK, f"`{op}` needs a picture [N, channels, height, width],"
-            f" not {show_shape(shape)}",
+            f" not {_with_kind(shape)}",
         )  # fmt: skip
 
 
-def require_fit(op: str, window: tuple[Axis, Axis], fixes: Iterable[Fix] = ()) -> None:
+def require_axes(op: Op, x: Shape) -> None:
+    """Check that a value has channels and one to three axes behind them, and that the attributes
+    which are lists have an item for each of these axes.
+
+    Raises:
+        ShapeError: `shape/rank`.
+    """
+    count = len(x) - 1
+    if not 1 <= count <= MAX_SPATIAL_AXES:
+        raise ShapeError(
+            codes.SHAPE_RANK,
+            f"`{op.name}` needs a picture [N, channels, height, width], a signal or a volume,"
+            f" not {show_shape(x)}",
+        )
+    for name in op.attributes():
+        value: object = getattr(op, name)
+        if not isinstance(op.kind(name), (SizesOf, PaddingOf)) or not isinstance(value, tuple):
+            continue
+        if len(value) != count:
+            _refuse(op, name, value, x)
+
+
+def _refuse(op: Op, name: str, value: tuple[Any, ...], x: Shape) -> None:
+    count, kind = len(x) - 1, op.kind(name)
+    fixes = []
+    if len(set(value)) == 1:
+        one = kind.show(value)
+        fixes.append(Fix(name, one, f"the same for every axis: `{name} = {one}`"))
+    elif isinstance(kind, PaddingOf) and count == 1 and len(value) == 2 and is_even(value):
+        one = str([[before for before, _ in value]])
+        fixes.append(Fix(name, one, f"before and after: `{name} = {one}`"))
+    raise ShapeError(
+        codes.SHAPE_RANK,
+        f"`{name}` has {len(value)} {'item' if len(value) == 1 else 'items'}, as for a"
+        f" {KINDS[len(value)]}, but {show_shape(x)} is a {KINDS[count]}",
+        blame=name,
+        notes=(f"behind its channels a {KINDS[count]} has {_listed(AXES[count])}",),
+        fixes=fixes,
+    )
+
+
+def _listed(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def _with_kind(shape: Shape) -> str:
+    """Show a shape, with the word for a value of so many axes where it has channels."""
+    kind = KINDS.get(len(shape) - 1)
+    return f"the {kind} {show_shape(shape)}" if kind in {"volume"} else show_shape(shape)
+
+
+def by(sizes: Iterable[int]) -> str:
+    """Show sizes as in 3x3."""
+    return "x".join(str(size) for size in sizes)
+
+
+def require_fit(op: str, window: Sequence[Axis], fixes: Iterable[Fix] = ()) -> None:
     """Check that a window is not larger than the padded picture.
 
     Raises:
@@ -125,21 +210,25 @@ def require_fit(op: str, window: tuple[Axis, Axis], fixes: Iterable[Fix] = ()) -
     """
     if all(axis.output >= 1 for axis in window):
         return
-    size = f"{window[0].reach}x{window[1].reach}"
-    picture = f"{window[0].extent}x{window[1].extent}"
-    room = [axis.before + axis.extent + axis.after for axis in window]
-    padded = f" padded to {room[0]}x{room[1]}" if any(a.before or a.after for a in window) else ""
+    size = by(axis.reach for axis in window)
+    picture = by(axis.extent for axis in window)
+    room = by(axis.before + axis.extent + axis.after for axis in window)
+    padded = f" padded to {room}" if any(a.before or a.after for a in window) else ""
     dilated = any(axis.dilation > 1 for axis in window)
+    count = len(window)
     notes = [
         f"{name}: {axis.formula}"
-        for name, axis in zip(AXES, window, strict=True)
+        for name, axis in zip(AXES[count], window, strict=True)
         if axis.output < 1
     ]
     grow = max((axis.reach - axis.extent + 1) // 2 for axis in window)
     fit = min(axis.extent for axis in window)
+    what = f"a {picture} {KINDS[count]}" if count > 1 else f"a signal of length {picture}"
     raise ShapeError(
         codes.SHAPE_KERNEL_TOO_LARGE,
-        f"a {size} {'dilated ' if dilated else ''}kernel does not fit in a {picture} picture{padded}",
+        f"a {size} {'dilated ' if dilated else ''}kernel does not fit in {what}{padded}"
+        if count > 1
+        else f"a {'dilated ' if dilated else ''}kernel of {size} does not fit in {what}{padded}",
         blame="kernel",
         notes=notes,
         fixes=(
@@ -150,33 +239,59 @@ def require_fit(op: str, window: tuple[Axis, Axis], fixes: Iterable[Fix] = ()) -
     )
 
 
-def unread_rows(node: Node, graph: Graph, window: tuple[Axis, Axis]) -> Iterable[Finding]:
+def unread_rows(node: Node, graph: Graph, window: Sequence[Axis]) -> Iterable[Finding]:
     """Yield a warning if a window never reads some rows or columns of the picture, although its
     kernel is as wide as its stride.
     """
-    lost = [(axis, w) for axis, w in zip(window, ("row", "column"), strict=True)
+    count = len(window)
+    lost = [(axis, at) for at, axis in enumerate(window)
             if axis.kernel >= axis.stride and axis.unread]  # fmt: skip
     if not lost:
         return
     parts = []
-    for axis, what in lost:
-        first, last = axis.extent - axis.unread, axis.extent - 1
+    for axis, at in lost:
+        first, last, what = axis.extent - axis.unread, axis.extent - 1, PLACES[count][at]
         parts.append(f"{what} {last}" if first == last else f"{what}s {first} to {last}")
     plural = len(lost) > 1 or lost[0][0].unread > 1
-    picture = f"{window[0].extent}x{window[1].extent}"
+    picture = f"{by(axis.extent for axis in window)} {KINDS[count]}"
+    if count == 1:
+        picture = f"signal of length {window[0].extent}"
     yield Finding(
         codes.SHAPE_UNREAD_ROWS,
-        f"{' and '.join(parts)} of the {picture} picture {'are' if plural else 'is'} never read",
+        f"{' and '.join(parts)} of the {picture} {'are' if plural else 'is'} never read",
         blame="stride" if any(axis.stride > 1 for axis, _ in lost) else "kernel",
         notes=tuple(dict.fromkeys(
-            f"{AXES[what == 'column']}: {axis.formula}, and the division leaves a remainder of"
-            f" {axis.unread}" for axis, what in lost
+            f"{AXES[count][at]}: {axis.formula}, and the division leaves a remainder of"
+            f" {axis.unread}" for axis, at in lost
         )),
     )  # fmt: skip
 
 
+# -- for the reference
+
+
+def places(window: Sequence[Axis]) -> Iterator[tuple[tuple[Any, ...], tuple[Any, ...]]]:
+    """Yield, for each output of a window, its index in a batch (N, C, ...), and the index of what
+    it reads there.
+    """
+    every = (slice(None), slice(None))
+    for at in itertools.product(*(range(axis.output) for axis in window)):
+        taps = (axis.taps(i) for axis, i in zip(window, at, strict=True))
+        yield (*every, *at), (*every, *taps)
+
+
+def beside(numbers: Array, count: int) -> Array:
+    """View (N, C) as (N, C, 1, ...) with `count` axes of size 1."""
+    return numbers.reshape(*numbers.shape, *(1,) * count)
+
+
+def spatial(x: Array) -> tuple[int, ...]:
+    """Return the axes of a batch (N, C, ...) behind the channels."""
+    return tuple(range(2, x.ndim))
+
+
 def first_maximum(window: Array) -> Array:
-    """Return where the first maximum of each picture of (N, C, H, W) is, row by row."""
+    """Return where the first maximum of each channel of (N, C, ...) is, in row-major order."""
     flat = window.reshape(*window.shape[:2], -1)
     first: Array = np.arange(flat.shape[2]) == flat.argmax(axis=2)[:, :, None]
     return first.reshape(window.shape)
