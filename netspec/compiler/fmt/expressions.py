@@ -384,6 +384,14 @@ class ExpressionWriter(Writer):
                 self.skip(")")
 
     def _label(self, label: syntax.Label) -> None:
+        if '"' in label.span.text:
+            self.word(label.span.text)  # what is in quotes is as it was written
+        else:
+            self._bare_label(label)
+        self.word(":")
+        self.space()
+
+    def _bare_label(self, label: syntax.Label) -> None:
         for i, parts in enumerate(label.segments):
             if i:
                 self.word(".")
@@ -394,8 +402,6 @@ class ExpressionWriter(Writer):
                 self.word("{")
                 self.expression(part)
                 self.word("}")
-        self.word(":")
-        self.space()
 
 
 def _bracketed_pipeline(expr: Expr) -> syntax.Pipeline | None:

@@ -22,7 +22,7 @@ from netspec.compiler.parse.shipped_nets import did_you_mean
 from netspec.compiler.parse.tables import load_tables
 from netspec.compiler.parse.tree_builder import LocatedError, TreeBuilder
 from netspec.compiler.syntax import tree as syntax
-from netspec.diagnostics import NetspecError, Source
+from netspec.diagnostics import Diagnostic, NetspecError, Source, Span
 from netspec.files.regular_file import open_below, open_regular
 
 MAX_FILE_BYTES = 1 << 20
@@ -57,6 +57,25 @@ def parse_shape(source: Source, start: int, end: int) -> syntax.ListExpr | None:
     definitions: tuple[object, ...] = file.definitions
     (only,) = definitions if len(definitions) == 1 else (None,)
     return only if isinstance(only, syntax.ListExpr) else None
+
+
+def parse_hole(source: Source, start: int, end: int) -> syntax.Expr:
+    """Return the constant in a brace of a label in quotes, while the file is parsed.
+
+    Raises:
+        LocatedError: if it is not one expression.
+    """
+    parser, builder, _ = _hole_parser()
+    builder.source = source
+    try:
+        file = parser.parse(source.text, Token("TEXT_HOLE", "", start, start, 1), end)
+    except (UnexpectedTokenError, UnexpectedCharacterError, TooDeepError):
+        message = "a brace in a label holds one constant, such as `{i + 1}`"
+        span = Span(source, start, end)
+        raise LocatedError(Diagnostic(codes.LABEL_INVALID, message, span)) from None
+    (expr,) = file.definitions
+    found: syntax.Expr = expr
+    return found
 
 
 def read_source(path: str | Path, shown_as: str | None = None, root: Path | None = None) -> Source:
@@ -128,6 +147,13 @@ def _parse(source: Source) -> syntax.File:
     result = parser.parse(source.text)
     assert isinstance(result, syntax.File)
     return result
+
+
+@functools.cache
+def _hole_parser() -> tuple[Parser, TreeBuilder, Layout]:
+    """The parser of what stands in a label's braces, while another parses the file."""
+    layout, builder = Layout(), TreeBuilder()
+    return Parser(load_tables(), builder, layout), builder, layout
 
 
 @functools.cache

@@ -37,7 +37,9 @@ _ALIKE = {
 }
 _OPENERS = frozenset(("LPAR", "LSQB"))
 _ATOMS = frozenset(("INT", "FLOAT", "STRING"))
-_NEVER_PUT_IN = frozenset((END, "SHAPE", "INTERPOLATE", "INTERPOLATE_END", "_NL", "RBRACE"))
+_NEVER_PUT_IN = frozenset(
+    (END, "SHAPE", "TEXT_HOLE", "INTERPOLATE", "INTERPOLATE_END", "_NL", "RBRACE")
+)
 
 
 class Repairs:

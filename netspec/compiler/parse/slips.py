@@ -70,8 +70,8 @@ SLIPS = (
     _slip(r"\s*\|\|\s*", " or ", "write `or`"),
     _slip(r"!(?!=)\s*", "not ", "write `not`"),
     _slip(
-        r"(?<=-> )([A-Za-z_][\w.{}]*)-([\w.{}]+)(?=:)", r"\1_\2",
-        "a label is made of names, whole numbers and dots: `{new}`",
+        r"(?<=-> )([A-Za-z_][\w.{}]*-[\w.{}]+)(?=:)", r'"\1"',
+        "signs in a label stand in quotes: `{new}`",
     ),
     # `z = y -> a if big else y -> b`
     _slip(

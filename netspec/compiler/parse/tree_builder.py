@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from netspec import codes
@@ -205,11 +206,40 @@ class TreeBuilder:
         return _Holder([self._expr(children[1])], self._span(children))
 
     def segment(self, children: list[Any]) -> _Holder:
+        if _is(children[0], "STRING"):
+            return _Holder(self._quoted(children[0]), self._at(children[0]))
+        for before, after in itertools.pairwise(children):
+            start, end = self._at(before).end, self._at(after).start
+            if start != end and (not isinstance(after, _Holder) or _is(before, "MINUS")):
+                gap = Span(self.source, start, end)
+                message = "the parts of a label stand side by side"
+                hints = (Hint("take the blank out", (Edit(gap, ""),)),)
+                span = self._span(children)
+                raise LocatedError(Diagnostic(codes.LABEL_INVALID, message, span, hints=hints))
         parts = [c[0] if isinstance(c, _Holder) else str(c) for c in children]
-        return _Holder(parts, self._span(children))
+        return _Holder([tuple(parts)], self._span(children))
+
+    def _quoted(self, token: Token) -> Iterator[tuple[str | Expr, ...]]:
+        """Yield the segments of a label in quotes: text, and the constants in its braces."""
+        from netspec.compiler.parse import parse_hole
+
+        start, segment = (token.start_pos or 0) + 1, list[str | Expr]()
+        for match in re.finditer(r"\{([^{}]*)\}|\.|[^{.]+|\{", token[1:-1]):
+            if match.group() == ".":
+                yield tuple(segment) or ("",)
+                segment = []
+            elif match.group(1) is None:
+                segment.append(match.group())
+            else:
+                inside = (start + end for end in match.span(1))
+                segment.append(parse_hole(self.source, *inside))
+        yield tuple(segment) or ("",)
+
+    def text_hole(self, children: list[Any]) -> Expr:
+        return self._expr(children[1])
 
     def label(self, children: list[Any]) -> syntax.Label:
-        segments = tuple(tuple(c) for c in children if isinstance(c, _Holder))
+        segments = tuple(s for c in children if isinstance(c, _Holder) for s in c)
         return syntax.Label(segments, self._span(children))
 
     def stage(self, children: list[Any]) -> syntax.Stage:

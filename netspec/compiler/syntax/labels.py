@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 
-_SEGMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|0|[1-9][0-9]*")
+# Signs are only found in parts with quotes or braces. What Python, a file system or a pattern of names
+# gives a meaning is left out.
+_SEGMENT = re.compile(r"0|[1-9][0-9]*|(?![0-9][0-9_]*$)[A-Za-z0-9_+:=~,-]+")
 MAX_LENGTH = 200
 MAX_SEGMENTS = 16
 
@@ -30,7 +32,7 @@ def problem(segment: str) -> str | None:
     if len(segment) > MAX_LENGTH:
         return "it is too long"
     if not _SEGMENT.fullmatch(segment):
-        return "its parts are names, or whole numbers such as 0 and 12"
+        return "its parts are names, or whole numbers such as 0 and 12, in quotes with - + : = ~ ,"
     if segment in MODULE_ATTRIBUTES or (segment.startswith("__") and segment.endswith("__")):
         return f"every PyTorch module already has an attribute `{segment}`"
     if segment.startswith("_"):
