@@ -7,9 +7,9 @@ nested, the text tells how each word is spelt and where the comments are.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import TypeVar
 
 from netspec.compiler.syntax import tree as syntax
 from netspec.compiler.syntax.tree import Expr
@@ -109,21 +109,25 @@ class Writer:
             self._start = ending
         self._add(ending)
 
-    @contextmanager
     def group(
         self, indent: int = 0, *, is_group: bool = True, loose: bool = False
-    ) -> Iterator[None]:
+    ) -> AbstractContextManager[object]:
         """Group what the body of the `with` writes: it stays on one line, or all its breaks break."""
-        group = Group(indent, is_group=is_group, loose=loose)
+        return _Opened(self, Group(indent, is_group=is_group, loose=loose))
+
+    def open_group(self, group: Group) -> None:
+        """Write into a group, up to `close_group`."""
         self._open.append(group)
         self._breaks.append(None)
-        yield
-        self._open.pop()
+
+    def close_group(self) -> None:
+        """Write the group that was opened last into the one around it."""
+        group = self._open.pop()
         self._breaks.pop()
         group.breaks = any(map(must_break, group.items))
         self._add(group)
 
-    def indented(self) -> Any:
+    def indented(self) -> AbstractContextManager[object]:
         """Indent what the body of the `with` writes, where it is broken."""
         return self.group(INDENT, is_group=False)
 
@@ -146,6 +150,22 @@ class Writer:
             elif match.group(2):
                 comments.append(_comment(match.group(2).rstrip(), own_line))
         return at, comments
+
+
+class _Opened:
+    """A group that is open in the body of a `with`, of which a file has thousands."""
+
+    __slots__ = ("group", "writer")
+
+    def __init__(self, writer: Writer, group: Group) -> None:
+        self.writer = writer
+        self.group = group
+
+    def __enter__(self) -> None:
+        self.writer.open_group(self.group)
+
+    def __exit__(self, *error: object) -> None:
+        self.writer.close_group()
 
 
 class ExpressionWriter(Writer):

@@ -111,6 +111,11 @@ class Tables:
             if general:
                 keywords.setdefault(general, {})[self.literals[kind]] = kind
         self.keywords = keywords
+        # The rules by which one value takes another's place, as in `?sum: product`.
+        self.passes_on = [
+            size == 1 and bare and not spliced for _, size, spliced, bare in self.rules
+        ]
+        self._climbed: dict[tuple[int, int, str], int] = {}
         self.pattern = self.pattern_of(frozenset(kind for kind, *_ in self.terminals))
 
     @functools.cache  # noqa: B019 - there is one, and it lives as long as we do
@@ -145,6 +150,19 @@ class Tables:
             below = below.below
         assert below is not None
         return Stack(self.states[below.state][name], below)
+
+    def climbed(self, below: int, state: int, kind: str) -> int:
+        """Return the state that follows one before a token, after all reductions in which one value
+        takes another's place. A name or a number alone takes a dozen of them to be an argument.
+        """
+        key = (below, state, kind)
+        if key not in self._climbed:
+            target = self.states[state].get(kind)
+            while target is not None and target < 0 and self.passes_on[-1 - target]:
+                state = self.states[below][self.rules[-1 - target][0]]
+                target = self.states[state].get(kind)
+            self._climbed[key] = state
+        return self._climbed[key]
 
     def accepts(self, stack: Stack) -> tuple[set[str], int]:
         """Return the kinds of tokens that are allowed next, and how many reductions that took.
@@ -205,6 +223,9 @@ class Parser:
             yield first
             at = line_start = first.end_pos or 0
         while at < size:
+            if text[at] == " ":
+                at += 1
+                continue
             allowed = states[self.stack[-1]]
             found = self._match(text, at, allowed)
             if found is None:
@@ -272,6 +293,9 @@ class Parser:
                 stack.append(target)
                 values.append(token)
                 return None
+            if tables.passes_on[-1 - target]:
+                stack[-1] = tables.climbed(stack[-2], stack[-1], kind)
+                continue
             name, size, spliced, bare = tables.rules[-1 - target]
             children: list[Any] = []
             if size:
