@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from netspec.compiler.ir.graph import Graph
-from netspec.compiler.ir.layout import Layout, Storage, channels_last, usual_layout
+from netspec.compiler.ir.layout import Layout, Storage, channels_last, row_major, usual_layout
 
 
 def assign_layouts(graph: Graph) -> dict[str, Layout]:
@@ -20,5 +20,7 @@ def assign_layouts(graph: Graph) -> dict[str, Layout]:
 
 def _of_input(graph: Graph, name: str) -> Layout:
     rank = len(graph.inputs[name])
-    readers = [node.op.storage for node in graph.nodes if name in node.inputs]
-    return channels_last(rank) if Storage.CHANNELS_LAST in readers else usual_layout(rank)
+    readers = {node.op.storage for node in graph.nodes if name in node.inputs}
+    if Storage.CHANNELS_LAST in readers:
+        return channels_last(rank)
+    return row_major(rank) if readers == {Storage.ROW_MAJOR} else usual_layout(rank)

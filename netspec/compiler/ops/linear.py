@@ -1,10 +1,14 @@
 """Fully connected layer."""
 
 import math
+from collections.abc import Iterable
 
 from netspec.compiler.ir.contract import *
+from netspec.compiler.ops.families.windows import AXES, KINDS
 
-NEEDS_FLATTEN = Code.error("shape/needs-flatten", "a picture where `linear` needs a vector")
+NEEDS_FLATTEN = Code.warning(
+    "shape/needs-flatten", "a `linear` along the last axis of a picture whose channels come first"
+)
 
 
 @register
@@ -21,6 +25,7 @@ class Linear(Op):
     bias: bool = attribute(Bool(), "add a number to each output", True)
 
     name = "linear"
+    storage = Storage.ROW_MAJOR
     parameter_names = ("weight", "bias")
     torch_order = ("", "features", "bias")
     examples = (
@@ -28,9 +33,10 @@ class Linear(Op):
         Example("linear(3, bias = false)", ((5,),)),
         Example("linear(1)", ((1,),)),
         Example("linear(4)", ((3, 5),)),
+        Example("linear(4)", ((2, 3, 5),)),
+        Example("linear(2, bias = false)", ((2, 3, 2, 4),)),
     )
     bad_examples = (
-        BadExample("linear(4)", ((3, 4, 4),), NEEDS_FLATTEN),
         BadExample("linear(2.5)", ((4,),), codes.CALL_VALUE),
         BadExample("linear(4, biass = false)", ((4,),), codes.CALL_UNKNOWN_ATTRIBUTE),
         BadExample("linear(4, 3)", ((4,),), codes.CALL_INFERRED_SIZE),
@@ -38,18 +44,22 @@ class Linear(Op):
 
     def shape(self, *inputs: Shape) -> Shape:
         """(..., features)."""
-        (x,) = inputs
-        if len(x) == 3:
-            raise ShapeError(
-                NEEDS_FLATTEN,
-                f"`linear` needs a vector, not the picture {show_shape(x)}",
-                fixes=(
-                    Fix("->", "flatten", f"flatten the picture to {math.prod(x)} numbers first"),
-                ),
-                help=f"a linear layer at each pixel is `conv({self.features}, 1)`, with the channels"
-                " first",
-            )
-        return (*x[:-1], self.features)
+        return (*inputs[0][:-1], self.features)
+
+    def lint(self, node: Node, graph: Graph) -> Iterable[Finding]:
+        """A warning where the last axis is that of a picture whose channels come first."""
+        (x,) = graph.shapes_into(node)
+        if len(x) == 1 or not _has_channels_first(node.inputs[0], graph):
+            return
+        kind, axis = KINDS.get(len(x) - 1, "value"), AXES.get(len(x) - 1, ("last axis",))[-1]
+        yield Finding(
+            NEEDS_FLATTEN,
+            f"`linear` works along the last axis, the {axis} of the {kind} {show_shape(x)}",
+            notes=(
+                f"a linear layer at each place is `conv({self.features}, 1)`, with the channels first",
+            ),
+            fixes=(Fix("->", "flatten", f"flatten the {kind} to {math.prod(x)} numbers first"),),
+        )
 
     def parameters(self, *inputs: Shape) -> tuple[ParameterSpec, ...]:
         """`weight` (out, in) and `bias` (out,), with PyTorch's initial distributions."""
@@ -110,3 +120,15 @@ class Linear(Op):
             {"bias": self.bias},
             defaults={"bias": True},
         )
+
+
+def _has_channels_first(value: str, graph: Graph) -> bool:
+    """Whether a value is a picture, signal or volume with its channels in front: one that a layer
+    for such values made, or a picture that the net is given.
+    """
+    while value in graph.by_name:
+        node = graph.by_name[value]
+        if node.op.storage is not Storage.KEPT:
+            return node.op.storage is Storage.CHANNELS_LAST
+        value = node.inputs[0]
+    return len(graph.inputs.get(value, ())) == 3
