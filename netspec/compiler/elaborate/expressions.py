@@ -17,9 +17,11 @@ from netspec.compiler.elaborate.values import (
     Result,
     SharedLayer,
     Tensor,
+    TensorList,
     Tensors,
     Unknown,
     Value,
+    no_length,
     tensor_attributes,
 )
 from netspec.compiler.ir import constants, initializers
@@ -119,8 +121,13 @@ class Expressions:
         return self.evaluator.evaluate(expr.inner)
 
     def _list(self, expr: syntax.ListExpr) -> Value:
-        items = self.evaluator.constants(expr.items, "an item of a list")
-        return UNKNOWN if items is None else constants.bounded(tuple(items))
+        values = [self.evaluator.evaluate(item) for item in expr.items]
+        what, pairs = "an item of a list", list(zip(values, expr.items, strict=True))
+        if any(isinstance(value, _VALUES) for value in values):
+            return TensorList(tuple(self.evaluator.as_tensor(*pair, what) for pair in pairs))
+        items = [self.evaluator.as_constant(*pair, what) for pair in pairs]
+        known = [item for item in items if not isinstance(item, Unknown)]
+        return constants.bounded(tuple(known)) if len(known) == len(items) else UNKNOWN
 
     def _group(self, expr: syntax.Group) -> Value:
         values = [self.evaluator.evaluate(item) for item in expr.items]
@@ -149,12 +156,33 @@ class Expressions:
     def _binary(
         self, op: str, left: Value, right: Value, span: Span, sides: tuple[Span, Span]
     ) -> Value:
+        if op == "+" and (joined := self._joined(left, right, span)) is not None:
+            return joined
         left, right = self._side(op, left, sides[0]), self._side(op, right, sides[1])
         if isinstance(left, Unknown) or isinstance(right, Unknown):
             return UNKNOWN
         if isinstance(left, Tensor) or isinstance(right, Tensor):
             return self._arithmetic(op, left, right, span, sides)
         return constants.arithmetic(op, left, right)
+
+    def _joined(self, left: Value, right: Value, span: Span) -> TensorList | None:
+        """Return two lists as one, if one of them holds values, and the other does or is empty."""
+        sides = (left, right)
+        if not any(isinstance(side, TensorList) for side in sides):
+            return None
+        if any(isinstance(side, tuple) and side for side in sides):
+            message = "a list of values and a list of constants do not make one list"
+            raise ConstantError(codes.VALUE_OPERATOR, message)
+        lists = [TensorList(()) if side == () else side for side in sides]
+        known = [side.items for side in lists if isinstance(side, TensorList)]
+        if len(known) < 2:
+            return None
+        count = sum(map(len, known))
+        if count > constants.MAX_ITEMS:
+            message = f"a list of {count:,} values; the limit is {constants.MAX_ITEMS:,}"
+            raise ConstantError(codes.LIMIT_LIST, message)
+        self.reporter.count_work(span, count // 32)
+        return TensorList((*known[0], *known[1]))
 
     def _side(self, op: str, value: Value, span: Span) -> Value:
         """Return an operand, which must be one value."""
@@ -277,6 +305,11 @@ class Expressions:
                 )
                 if isinstance(start, Unknown) or isinstance(stop, Unknown):
                     return UNKNOWN
+                if isinstance(value, TensorList):
+                    kept = constants.cut(range(len(value.items)), start, stop)
+                    assert isinstance(kept, (tuple, range))
+                    value = TensorList(tuple(value.items[at] for at in kept))  # type: ignore[index]
+                    continue
                 value = constants.cut(value, start, stop)
         return value
 
@@ -302,9 +335,12 @@ class Expressions:
         if trailer.name == "receptive_field":
             return self.assembly.field(value.name).constant
         names = [*known, "receptive_field"]
+        ambiguous = no_length(value) if trailer.name == "length" else None
         meant = suggest(trailer.name, names)
         edits = (Edit(trailer.span, f".{meant}"),)
         hints = (Hint(f"did you mean `.{meant}`?", edits),) if meant else ()
+        if ambiguous is not None:
+            hints = (Hint(ambiguous),)
         self.reporter.report(
             codes.VALUE_ATTRIBUTE,
             f"a value of shape {show_shape(value.shape)} has no `.{trailer.name}`",
@@ -333,6 +369,8 @@ class Expressions:
         named = [argument for argument in expr.arguments if argument.name is not None]
         given = [(argument, self.evaluator.evaluate(argument.value)) for argument in unnamed]
         as_constant, what = self.evaluator.as_constant, f"an argument of `{name}`"
+        if name == "len" and not named and len(given) == 1 and isinstance(given[0][1], TensorList):
+            return len(given[0][1].items)
         if name in registry() and any(isinstance(value, _VALUES) for _, value in given):
             inputs: list[Input] = []
             numbers: list[syntax.Argument] = []

@@ -48,11 +48,17 @@ def tensor_attributes(value: Tensor) -> dict[str, Constant]:
     """Return the attributes of a value, which are constants about its shape for one image."""
     shape = value.shape
     known: dict[str, Constant] = {"shape": shape, "rank": len(shape)}
+    known |= {"channels": shape[0], "features": shape[-1]}
     if len(shape) == 3:
-        known |= {"channels": shape[0], "height": shape[1], "width": shape[2]}
-    if len(shape) == 1:
-        known |= {"features": shape[0], "channels": shape[0]}
+        known |= {"height": shape[1], "width": shape[2]}
     return known
+
+
+def no_length(value: Tensor) -> str | None:
+    """Return why a value of two axes has no `.length`; None for one of another rank."""
+    if len(value.shape) != 2:
+        return None
+    return "which of its two axes is the length? `x.shape[0]` is the first, `x.shape[1]` the second"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +66,11 @@ class Tensors:
     """Several values, such as those of a block with several outputs."""
 
     items: tuple[Tensor | Unknown, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TensorList(Tensors):
+    """`[a, b]`: a list of values, to which others can be added."""
 
 
 @dataclass(slots=True)
