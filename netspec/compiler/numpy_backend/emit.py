@@ -9,7 +9,7 @@ from pkgutil import iter_modules
 
 from netspec import kernels
 from netspec.compiler.ir.expression import variables
-from netspec.compiler.ir.graph import Graph, Node, show_shape
+from netspec.compiler.ir.graph import Graph, show_shape
 from netspec.compiler.ir.plan import (
     SCRATCH,
     ElementwiseStep,
@@ -22,21 +22,19 @@ from netspec.compiler.ir.plan import (
 from netspec.compiler.ir.sizes import Size
 from netspec.compiler.numpy_backend.emit_elementwise import kernel_modules
 from netspec.compiler.numpy_backend.fused_functions import FreeNames, FusedFunctions, Tile
+from netspec.compiler.numpy_backend.origins import Origins
 from netspec.compiler.numpy_backend.plain_formulas import numpy_formula
 from netspec.compiler.numpy_backend.shared_functions import share
 from netspec.compiler.numpy_backend.statements import (
     RESHAPE,
     Argument,
-    BlockCall,
     Formula,
     Function,
-    Note,
     Statement,
     Value,
     open_sizes_in,
     plain,
 )
-from netspec.diagnostics import Span
 
 # Names with another meaning in a program: the functions that it defines, and the kernels that it
 # may import.
@@ -70,6 +68,7 @@ class _Emitter:
         self.plan = plan
         self.graph = graph
         self.plain = plain
+        self.origins = Origins(graph)
         self.names = FreeNames(RESERVED)
         self.fused = FusedFunctions(self.names)
         self.modules: set[str] = set()
@@ -150,29 +149,11 @@ class _Emitter:
         nodes = [node for name in names if (node := self.plan.nodes.get(name)) is not None]
         return Statement(
             *self._call(step),
-            notes=tuple(map(self._note, nodes)),
+            notes=tuple(map(self.origins.note, nodes)),
             # What a fused step computes from values of other blocks is a value of the last one.
-            blocks=tuple(self._blocks(nodes[-1])) if nodes else (),
+            blocks=self.origins.blocks(nodes[-1]) if nodes else (),
             layer=nodes[0] if len(nodes) == 1 else None,
         )
-
-    def _note(self, node: Node) -> Note:
-        origin = node.origin
-        source = plain(" ".join(origin.call.span.text.split()))
-        name = origin.layer or node.name
-        return Note(self._where(origin.span), name, plain(str(node.op)), source)
-
-    def _blocks(self, node: Node) -> Iterator[BlockCall]:
-        for frame in node.origin.trace:
-            if frame.call is not None:
-                path = frame.path.partition("@")[0]
-                yield BlockCall(frame.block, path, frame.path, self._where(frame.call))
-
-    def _where(self, span: Span) -> str:
-        """Return a line of the file of the net, or of one that it imports."""
-        own = self.graph.span is None or span.source is self.graph.span.source
-        file = "" if own else f"{plain(span.source.file_name)}, "
-        return f"{file}line {span.line}"
 
     def _formula(self, step: ElementwiseStep) -> tuple[Formula, tuple[Argument, ...]]:
         """Return a formula and its target and operands."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,13 +19,13 @@ from netspec.compiler.ir.plan import Buffer, GradientRef, Marker, ParameterRef
 from netspec.compiler.ir.sizes import Size
 from netspec.compiler.numpy_backend.fused_functions import FreeNames
 from netspec.compiler.numpy_backend.statements import (
+    OPERANDS,
     RESHAPE,
     Argument,
     BlockCall,
     Function,
     Local,
     Note,
-    Operand,
     Path,
     Statement,
     Value,
@@ -63,12 +64,16 @@ class Region:
 
 @dataclass(frozen=True)
 class Run:
-    """Statements in a row of a function that belong to one region."""
+    """Statements in a row of a function that belong to one region.
+
+    `outside` are the operands that they use from outside of it, in the order of their first use.
+    """
 
     function: Function
     first: int
     region: Region
     statements: tuple[Statement, ...]
+    outside: tuple[Value, ...] = ()
 
 
 def share(phases: Sequence[Function], names: FreeNames) -> list[Function]:
@@ -92,7 +97,7 @@ def _block_at(depth: int) -> Callable[[Statement], Region | None]:
         if len(statement.blocks) < depth:
             return None
         call = statement.blocks[depth - 1]
-        return Region(snake_case(call.block), call.path, call.use, call)
+        return Region(call.block, call.path, call.use, call)
 
     return block
 
@@ -111,7 +116,9 @@ def _shared(
     alike: dict[object, list[Run]] = {}
     for function in functions:
         for run in _runs(function, region_of):
-            if (pattern := _pattern(run)) is not None:
+            outside: dict[Value, tuple[int, str]] = {}
+            if (pattern := _pattern(run, outside)) is not None:
+                run = dataclasses.replace(run, outside=tuple(outside))
                 alike.setdefault(pattern, []).append(run)
     made: list[Function] = []
     calls: dict[tuple[str, int], tuple[Run, Statement]] = {}
@@ -154,14 +161,14 @@ def _with_calls(
 # ------------------------------------------------------------------------------------- the pattern
 
 
-def _pattern(run: Run) -> object | None:
+def _pattern(run: Run, outside: dict[Value, tuple[int, str]]) -> object | None:
     """Return what runs must have in common to share a function; None if this one cannot share.
 
     It is the whole of the statements, with names relative to the path, operands from outside by
     the order of their first use, and without numbers. The notes of a layer stay with its calls.
+    `outside` is filled with these operands.
     """
     region = run.region
-    outside: dict[Value, int] = {}
     statements = []
     for statement in run.statements:
         if statement.function == RESHAPE and _is_outside(statement.arguments[0].value, region.path):
@@ -172,13 +179,15 @@ def _pattern(run: Run) -> object | None:
     return region.kind, region.block is None, tuple(statements)
 
 
-def _form(argument: Argument, path: str, outside: dict[Value, int]) -> object:
+def _form(argument: Argument, path: str, outside: dict[Value, tuple[int, str]]) -> object:
     value = argument.value
     if _is_number(value):
         return "number", argument.keyword
     if _is_outside(value, path):
-        return "argument", outside.setdefault(value, len(outside)), _wanted_name(value)
-    if isinstance(value, Operand):
+        if value not in outside:
+            outside[value] = len(outside), _wanted_name(value)
+        return "argument", outside[value]
+    if isinstance(value, OPERANDS):
         return type(value), relative(value.name, path)
     return argument.keyword, repr(value)
 
@@ -191,14 +200,14 @@ def _note_form(note: Note, path: str) -> object:
 def _is_outside(value: Value, path: str) -> bool:
     """Whether a value is an operand that is not under a path."""
     if isinstance(value, Local):
-        return isinstance(value.stands_for, Operand)
-    return isinstance(value, Operand) and not is_under(value.name, path)
+        return isinstance(value.stands_for, OPERANDS)
+    return isinstance(value, OPERANDS) and not is_under(value.name, path)
 
 
 def _is_number(value: Value) -> bool:
     """Whether a value is a number or a tuple, of which each call may give another."""
     if isinstance(value, Local):
-        return not isinstance(value.stands_for, Operand)
+        return not isinstance(value.stands_for, OPERANDS)
     return isinstance(value, (int, float, tuple, Size)) and not isinstance(value, bool)
 
 
@@ -206,7 +215,7 @@ def _wanted_name(value: Value) -> str:
     """Return a name for an operand from outside."""
     if isinstance(value, Local):
         value = value.stands_for
-    assert isinstance(value, Operand)
+    assert isinstance(value, OPERANDS)
     last = value.name.rpartition(".")[2]
     if isinstance(value, Buffer) and not value.batched:
         return re.sub(r"\W+", "_", last).strip("_")  # numbers for each channel, by what they are
@@ -232,8 +241,8 @@ class _Number:
         self.to = to
         self.given = given
         is_open = any(isinstance(value, Local) or open_sizes_in(value) for value in given)
-        most = max(dict.fromkeys(given), key=given.count)
-        self.default = most if not is_open and 2 * given.count(most) >= len(given) else None
+        ((most, times),) = Counter(given).most_common(1)
+        self.default = most if not is_open and 2 * times >= len(given) else None
 
 
 class _Shared:
@@ -271,7 +280,7 @@ class _Shared:
             if number.default is not None
         ]
         return Function(
-            names.take(f"{self.region.kind}_{way}"),
+            names.take(f"{snake_case(self.region.kind)}_{way}"),
             ("at", *given),
             f"{about}, {way}; `at` is its path.",
             self.statements,
@@ -282,7 +291,7 @@ class _Shared:
     def calls(self, name: str) -> Iterator[Statement]:
         """Yield the call in the place of each run."""
         for i, run in enumerate(self.runs):
-            values = [Path(run.region.path), *_outside(run), *self._whole]
+            values = [Path(run.region.path), *run.outside, *self._whole]
             arguments = [
                 *map(Argument, values),
                 *(
@@ -338,12 +347,6 @@ class _Shared:
         stands_for = value.stands_for if isinstance(value, Local) else value
         assert not isinstance(stands_for, (Marker, Whole))
         return Local(self.locals.take(wanted), stands_for)
-
-
-def _outside(run: Run) -> list[Value]:
-    """Return the operands that a run uses from outside, in the order of their first use."""
-    values = (value for statement in run.statements for value in statement.values())
-    return list(dict.fromkeys(v for v in values if _is_outside(v, run.region.path)))
 
 
 def _is_fixed(values: Sequence[Value]) -> bool:
