@@ -11,6 +11,7 @@ from netspec.compiler.ir.plan import Buffer
 from netspec.compiler.numpy_backend.emit import file_name
 from netspec.compiler.numpy_backend.statements import plain
 from netspec.compiler.passes.bind_sizes import open_sizes
+from netspec.compiler.passes.layer_limit import MAX_STANDALONE, require_few_layers
 from netspec.diagnostics import NetspecError
 from netspec.export.linker import Names, imports, in_order, sections
 from netspec.export.literals import filled, items
@@ -41,8 +42,9 @@ def standalone_source(graph: Graph, *, training: bool = True, without: Collectio
         without: names of passes to leave out.
 
     Raises:
-        NetspecError: `compile/standalone` for a net that cannot be exported.
+        NetspecError: `compile/standalone` for a net that cannot be exported; `limit/layers`.
     """
+    require_few_layers(graph, MAX_STANDALONE, "standalone files are made")
     _require(graph, training)
     programs = make_programs(graph, training=training, without=without)
     base: Target = (BASE, "TrainedNetwork" if training else "Network")

@@ -11,9 +11,10 @@ from netspec.compiler.numpy_backend.emit import NumpySource, emit_program
 from netspec.compiler.numpy_backend.passes.plan_memory import plan_memory
 from netspec.compiler.numpy_backend.pipeline import make_plan
 from netspec.compiler.numpy_backend.statements import wrapped_again
+from netspec.export.call_lists import read_program
 from netspec.export.constant_folding import split_constant
 from netspec.export.literals import call
-from netspec.export.source_units import SourceModule, Target, read, resolve
+from netspec.export.source_units import SourceModule, Target
 
 
 @dataclass(frozen=True)
@@ -102,8 +103,7 @@ def _module(name: str, source: NumpySource, left_out: str = "") -> SourceModule:
         f"    return max(\n        1,\n        0,\n{sizes}    )\n"
     )
     at = text.index('"""', 3) + 3
-    made = read(name, f"{text[:at]}\n\n{head}{text[at:]}{counting}")
-    resolve(made)
+    made = read_program(name, f"{text[:at]}\n\n{head}{text[at:]}{counting}")
     made.wrap = wrapped_again
     return made
 

@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 import netspec
-from netspec.export import assemble, source_units, standalone_source
+from netspec.compiler.passes.layer_limit import MAX_STANDALONE
+from netspec.export import assemble, call_lists, programs, source_units, standalone_source
 from netspec.export.programs import make_programs
 from netspec.export.weights_file import read_tensors, write_tensors
 from netspec.runtime.data.input_normalization import Normalization
@@ -403,6 +404,50 @@ def test_what_holds_no_numbers_is_refused_by_a_file(odd: Any, tmp_path: Path) ->
         with pytest.raises(ValueError, match="must hold numbers"):
             call(odd(x))
     assert made.forward(x.tolist()).shape == (2, 2)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("name", NETS)
+def test_lists_of_calls_are_read_as_by_pythons_parser(monkeypatch, name, training):
+    monkeypatch.setattr(call_lists, "_LONG", 0)
+    skipped = []
+
+    def compared(module, text):
+        parsed, found = source_units.read(module, text), call_lists.read_program(module, text)
+        source_units.resolve(parsed)
+        for each, unit in parsed.units.items():
+            other = found.units[each]
+            assert (other.text, other.imports, other.local) == (unit.text, unit.imports, unit.local)
+            assert set(other.uses) == set(unit.uses)
+        skipped.extend(call_lists._only_calls(unit.text) for unit in parsed.units.values())
+        return found
+
+    monkeypatch.setattr(programs, "read_program", compared)
+    standalone_source(NETS[name].graph, training=training)
+    assert any(skipped)
+
+
+def test_a_long_list_of_calls_is_not_parsed(monkeypatch):
+    lines = "    x = x -> linear(6)\n" * 200
+    net = netspec.loads(f"net Deep {{\n    input x: [6]\n{lines}    output x\n}}")
+    longest = 0
+
+    def counted(text):
+        nonlocal longest
+        if "made by netspec from" in text:
+            longest = max(longest, len(text))
+        return parse_python(text)
+
+    monkeypatch.setattr(source_units, "parse_python", counted)
+    assert longest < 10_000 < len(standalone_source(net.graph))
+
+
+def test_a_standalone_file_is_made_of_few_layers():
+    lines = f"for i in range({MAX_STANDALONE + 1}) {{ x = x -> relu }}"
+    net = netspec.loads(f"net Deep {{\n    input x: [6]\n    {lines}\n    output x\n}}")
+    with pytest.raises(netspec.NetspecError) as refused:
+        standalone_source(net.graph)
+    assert [d.code for d in refused.value.diagnostics] == ["limit/layers"]
 
 
 @pytest.mark.parametrize("name", ["lenet", "dropout"])

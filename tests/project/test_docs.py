@@ -229,6 +229,7 @@ LIMITS = (
     f"blocks in each other | {assembly.MAX_CALLS_DEEP}",
     f"steps of a file, loops and blocks written out | {assembly.MAX_WORK:,}",
     f"layers of a net that is compiled | {layer_limit.MAX_LAYERS:,}",
+    f"layers of a net in a standalone file | {layer_limit.MAX_STANDALONE:,}",
     f"items of a list or turns of a loop | {constants.MAX_ITEMS:,}",
     f"characters of a number | {tree.MAX_NUMBER_LENGTH}",
     f"a whole number | {constants.MAX_MAGNITUDE:.0e}".replace("e+", "e"),

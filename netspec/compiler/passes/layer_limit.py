@@ -9,15 +9,19 @@ from netspec.diagnostics import NetspecError
 # A line of a file can ask for tens of thousands of layers. Writing a program takes up to half a
 # millisecond for each. ResNet-1202, the deepest net that was published with results, has 4,200.
 MAX_LAYERS = 5_000
+# A standalone file holds two programs, and their parts are linked.
+MAX_STANDALONE = 2_000
 
 
-def require_few_layers(graph: Graph) -> None:
+def require_few_layers(
+    graph: Graph, most: int = MAX_LAYERS, what: str = "programs are made"
+) -> None:
     """Check that a program can be made of a graph in short time.
 
     Raises:
         NetspecError: `limit/layers`.
     """
-    if len(graph.nodes) > MAX_LAYERS:
+    if len(graph.nodes) > most:
         message = f"{graph.name} has {len(graph.nodes):,} layers"
-        help = f"programs are made of nets of up to {MAX_LAYERS:,}"
+        help = f"{what} of nets of up to {most:,}"
         raise NetspecError.simple(codes.LIMIT_LAYERS, message, help)
