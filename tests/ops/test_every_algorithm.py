@@ -12,8 +12,7 @@ from netspec.compiler.ir.expression import FUNCTIONS, Apply, walk
 from netspec.compiler.ir.plan import ElementwiseStep, Plan
 from netspec.compiler.numpy_backend import pipeline as planning
 from netspec.compiler.numpy_backend.pass_names import PASS_NAMES
-from netspec.kernels import conv
-from netspec.kernels.convolution import winograd
+from netspec.kernels.convolution import im2col, winograd
 from tests.helpers.nets import (
     assert_equal_runs,
     random_inputs,
@@ -39,12 +38,22 @@ SMALL = netspec.loads("""net Small {
     output image -> conv(3, 3, pad = 1) -> relu -> conv(1, 1) -> conv(4, 5, pad = 2) -> max_pool(1)
            -> conv(4, 3, pad = 1, groups = 4) -> sigmoid -> avg_pool(1) -> flatten -> linear(2)
 }""")
-NETS = {"mixed": MIXED, "one pixel": SMALL}
+# A signal and a volume, of several groups and strides.
+RANKS = netspec.loads("""net Ranks {
+    input sound: [2, 9]
+    input clip: [2, 3, 4, 4]
+    a = sound -> conv(4, 3, pad = 1) -> batch_norm -> relu -> max_pool(2) -> conv(4, 3, groups = 4)
+    b = clip -> conv(4, 3, pad = 1) -> relu -> conv(4, [2, 3, 3], groups = 2, stride = [2, 1, 1])
+    c = b -> conv_transpose(2, [2, 1, 2], stride = [1, 1, 2]) -> tanh -> avg_pool(2)
+    output signal = a -> flatten -> linear(3)
+    output volume = c -> flatten -> linear(2)
+}""")
+NETS = {"mixed": MIXED, "one pixel": SMALL, "signal and volume": RANKS}
 
 Patch = Callable[[pytest.MonkeyPatch], None]
 
 
-HOMES = dict.fromkeys(("conv_plan", "depthwise", "winograd"), "convolution.")
+HOMES = dict.fromkeys(("conv_plan", "depthwise", "im2col", "volume", "winograd"), "convolution.")
 
 
 def setting(values: dict[str, object]) -> Patch:
@@ -66,7 +75,7 @@ def by_winograd(to: pytest.MonkeyPatch) -> None:
     def applies(x, y, groups, window) -> bool:
         return y.flags.c_contiguous and winograd.possible(groups, window)
 
-    to.setattr(conv, "_is_winograd", applies)
+    to.setattr(im2col, "_is_winograd", applies)
 
 
 def by_winograd_in_rows(to: pytest.MonkeyPatch) -> None:
@@ -116,6 +125,7 @@ FORCED: dict[str, Patch] = {
     "small tiles": setting({
         "conv_plan.TILE": 64, "conv_plan.FEWEST_OUTPUTS": 1, "pool.TILE": 16,
         "pool.GLOBAL_IMAGES": 2, "elementwise.TILE": 8, "batch_norm.BLOCK": 32, "depthwise.TILE": 32,
+        "volume.AT_ONCE": 1000,
     }),
     "linear, weight first": setting({"linear.FEW_ROWS": 1 << 30}),
     "linear, weight last": setting({"linear.FEW_ROWS": 0}),
