@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from netspec import codes
 from netspec.cli import FAILED, OK, WRONG_USE
 from netspec.cli.common import add_net_options, arguments_of, emit, net_name, report, requested_net
-from netspec.cli.git_revision import checked_out, is_revision
 from netspec.cli.net_files import NetFile, files_below, net_files
+from netspec.compiler.parse.git_revision import checked_out, is_revision
 from netspec.diagnostics import NetspecError, plural
 
 if TYPE_CHECKING:
