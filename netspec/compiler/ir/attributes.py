@@ -12,7 +12,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 Sizes = int | tuple[int, ...]
 """One number for every axis behind the channels, or one for each."""
@@ -70,7 +70,7 @@ class Kind:
         """Return a converted value as a file would write it."""
         return str(value) if value in self.words else show(value)
 
-    def of_axes(self, value: Any, count: int) -> object:
+    def of_axes(self, value: object, count: int) -> object:
         """Return a value for an input with `count` axes behind the channels. Most do not depend on
         that.
         """
@@ -199,9 +199,9 @@ class SizesOf(Kind):
         """Return the number for one axis."""
         return Int(self.minimum).convert(value)
 
-    def of_axes(self, value: Any, count: int) -> object:
+    def of_axes(self, value: object, count: int) -> object:
         """Return a number for each axis."""
-        return spread(value, count) if value is not None else None
+        return None if value is None else spread(cast("Factors", value), count)
 
     def convert(self, value: object) -> Factors:
         """Return the number, or one for each axis."""
@@ -261,9 +261,9 @@ class PaddingOf(Kind):
         except WrongValueError:
             raise WrongValueError(f"{self.describe()}, not {show(value)}") from None
 
-    def of_axes(self, value: Any, count: int) -> object:
+    def of_axes(self, value: object, count: int) -> object:
         """Return (before, after, before, after, ...)."""
-        return value if isinstance(value, str) else flat(value, count)
+        return value if isinstance(value, str) else flat(cast("Padding", value), count)
 
     def _sides(self, item: object, value: object) -> tuple[int, int]:
         side = Int(0)
