@@ -62,6 +62,12 @@ CASES = {
             input x: [4, 5, 5]
             output x -> B(0, 4) -> B(1, 5) -> B(2, 4) -> B(3, 4)
         }""",
+    "floors of floors": """
+        block B(e) x { return x -> conv((e // 4 + 4) // 8 * 8, 1) }
+        net N(w = 64) {
+            input x: [4, 5, 5]
+            output x -> B(w) -> B(2 * w)
+        }""",
     "returns in the middle": """
         block B(kind, c) x {
             if kind > 1 { return x -> conv(c, 3, pad = 1) -> relu }

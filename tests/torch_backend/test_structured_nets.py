@@ -66,8 +66,15 @@ SETTINGS: dict[str, tuple[dict[str, Any], tuple[dict[str, Any], ...]]] = {
         ),
     ),
 }  # fmt: skip
+# How many of the settings are tried always; the others are heavy.
+ALWAYS = {"zoo/fully_connected": 10}
 CASES = [
-    pytest.param(name, {**common, **setting}, id=f"{name}{number}")
+    pytest.param(
+        name,
+        {**common, **setting},
+        id=f"{name}{number}",
+        marks=[pytest.mark.heavy] if number >= ALWAYS.get(name, 4) else [],
+    )
     for name, (common, settings) in SETTINGS.items()
     for number, setting in enumerate(settings)
 ]

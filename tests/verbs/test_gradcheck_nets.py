@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import netspec
+from tests.helpers.zoo import FILES as WIDE_FILES
 
 NETWORKS = Path(__file__).parents[2] / "networks"
 
@@ -32,7 +33,7 @@ BATCH = {"zoo/mobilenet_v2": 12}
 
 def test_every_net_is_here():
     files = {str(p.relative_to(NETWORKS).with_suffix("")) for p in NETWORKS.rglob("*.net")}
-    assert files == set(NETS)
+    assert files == set(NETS) | WIDE_FILES
 
 
 def assert_proved(report) -> None:
@@ -43,7 +44,7 @@ def assert_proved(report) -> None:
 
 
 # These take longest. `test_a_net_as_a_whole` also moves all of their parameters, in one direction.
-HEAVY = ("zoo/mobilenet_v2", "zoo/alexnet")
+HEAVY = ("zoo/mobilenet_v2", "zoo/alexnet", "zoo/densenet121", "zoo/resnet50")
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from netspec.text import doc as layout
 
@@ -18,7 +18,8 @@ class Group:
     """Items between brackets. `open` is the text up to the opening bracket, which it includes.
 
     `exploded` puts every item on a line of its own, even if one line would be enough. `notes` are
-    then comments behind the items.
+    then comments behind the items. `grouping` brackets hold one expression: a comma in them would
+    make it a tuple.
     """
 
     open: str
@@ -26,6 +27,7 @@ class Group:
     close: str = ")"
     exploded: bool = False
     notes: tuple[str, ...] = ()
+    grouping: bool = False
 
 
 @dataclass(frozen=True)
@@ -143,24 +145,20 @@ def _noted(item: Doc, comma: layout.Doc, note: str) -> layout.Group:
 
 def _last_comma(doc: Group) -> layout.Doc:
     """Return what follows the last item: a comma if each item has its own line."""
-    if isinstance(doc.items[0], Comprehension) or _only_groups(doc):
+    if isinstance(doc.items[0], Comprehension) or doc.grouping:
         return ""
     return "," if doc.exploded else layout.IfBroken(",")
 
 
-def _only_groups(doc: Group) -> bool:
-    """Whether the brackets only group one expression: a comma in them would make it a tuple."""
-    return len(doc.items) == 1 and doc.open.endswith(" (")
-
-
 def _is_tuple(doc: Group) -> bool:
-    return doc.open == "("
+    before = doc.open[:-1]
+    return doc.open.endswith("(") and before[-1:] in ("", " ", "=") and not doc.grouping
 
 
 def prefixed(prefix: str, doc: Doc) -> Doc:
     """Return a document with text in front, such as the target of an assignment."""
     if isinstance(doc, Group):
-        return Group(prefix + doc.open, doc.items, doc.close, doc.exploded, doc.notes)
+        return replace(doc, open=prefix + doc.open)
     assert isinstance(doc, str)
     return prefix + doc
 
@@ -220,7 +218,7 @@ def _bracketed(part: str) -> Doc:
     whole = bracket and rest.endswith(")") and (not head.strip() or head.strip() in _PREFIXES)
     if not whole or len(operands(f"({rest}")) > 1:
         return part
-    return Group(f"{head}(", (rest[:-1],))
+    return Group(f"{head}(", (rest[:-1],), grouping=True)
 
 
 _PREFIXES = _OPERATORS | {f"{word} not" for word in ("and", "or")} | {"not"}
@@ -235,4 +233,4 @@ def _in_brackets(text: str) -> Doc:
     if len(operands(rest)) == 1:
         whole = _bracketed(rest)
         return prefixed(head, whole) if isinstance(whole, Group) else text
-    return Group(f"{head}(", (rest,))
+    return Group(f"{head}(", (rest,), grouping=True)
