@@ -151,7 +151,8 @@ def in_tree_order(names: Iterable[str]) -> list[str]:
 
     def walk(inner: dict[str, Any], prefix: str) -> Iterator[str]:
         # A module's own parameters come before those of the modules in it.
-        for part, below in inner.items():
+        own_first = sorted(inner.items(), key=lambda item: bool(item[1]))  # a stable sort
+        for part, below in own_first:
             yield from walk(below, f"{prefix}.{part}") if below else [f"{prefix}.{part}"]
 
     return [name[1:] for name in walk(tree, "")]

@@ -11,6 +11,7 @@ import netspec
 from netspec.runtime.engine.program import Program, make_plan
 from netspec.runtime.models.numpy_model import draw_parameter
 from tests.helpers.nets import agreement, random_inputs, random_output_gradients
+from tests.helpers.zoo import WIDE
 
 ZOO = Path(__file__).parents[2] / "networks" / "zoo"
 
@@ -35,7 +36,7 @@ def zoo(name: str, **arguments) -> netspec.Net:
 
 
 def test_every_file_is_tested():
-    assert {path.stem for path in ZOO.glob("*.net")} == {*KNOWN, "fully_connected"}
+    assert {path.stem for path in ZOO.glob("*.net")} == {*KNOWN, "fully_connected", *WIDE}
 
 
 @pytest.mark.parametrize("path", sorted(ZOO.glob("*.net")), ids=lambda path: path.stem)

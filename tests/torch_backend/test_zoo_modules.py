@@ -26,6 +26,7 @@ from tests.helpers.torch_support import (  # noqa: E402
     same,
     source_of,
 )
+from tests.helpers.zoo import FILES as WIDE_FILES  # noqa: E402
 from tests.project.test_zoo import KNOWN  # noqa: E402
 
 NETWORKS = Path(__file__).parents[2] / "networks"
@@ -77,7 +78,7 @@ def _seeded() -> None:
 
 def test_every_file_is_tested():
     names = {str(path.relative_to(NETWORKS))[:-4] for path in NETWORKS.rglob("*.net")}
-    assert names == set(SMALL)
+    assert names == set(SMALL) | WIDE_FILES
 
 
 # ------------------------------------------------------------------------------------ it is right

@@ -1,0 +1,166 @@
+"""More networks of torchvision, each written in its own file: names, sizes and values are equal.
+
+`test_zoo.py` has the older ones, with arguments for their width. These are tested at full width, so
+that all but sizes and names is heavy.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import netspec
+from netspec.testing.op_examples import agreement
+from tests.helpers.zoo import WIDE
+
+ZOO = Path(__file__).parents[2] / "networks/zoo"
+
+# The auxiliary head of inception_v3 needs a picture of nearly full size.
+SIZES = {"inception_v3": 299, "googlenet": 96}
+RATES = {
+    "efficientnet_b0": ("drop", "drop_path"),
+    "googlenet": ("drop", "aux_drop"),
+    "inception_v3": ("drop",),
+    "mnasnet1_0": ("drop",),
+    "mobilenet_v3_small": ("drop",),
+    "vgg16_bn": ("drop",),
+}
+# Their tests are fast enough to run always.
+QUICK = ("mobilenet_v3_small", "shufflenet_v2_x1_0")
+every_net = pytest.mark.parametrize("name", WIDE)
+some_nets = pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[] if n in QUICK else [pytest.mark.heavy]) for n in WIDE]
+)
+
+
+def theirs(name: str, **options: Any) -> Any:
+    models = pytest.importorskip("torchvision.models", reason="torchvision is not installed")
+    if name in ("googlenet", "inception_v3"):
+        options |= {"init_weights": False, "transform_input": False}
+    return getattr(models, name)(weights=None, **options)
+
+
+def ours(name: str, **arguments: Any) -> netspec.Net:
+    return netspec.load(ZOO / f"{name}.net", **arguments)
+
+
+def small(name: str) -> netspec.Net:
+    return ours(name, classes=10, size=SIZES.get(name, 64), **dict.fromkeys(RATES.get(name, ()), 0))
+
+
+@every_net
+def test_names_shapes_and_multiply_adds(name):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    from torch.utils.flop_counter import FlopCounterMode
+
+    net = ours(name)
+    with torch.device("meta"):
+        model = theirs(name)
+        size = net.graph.inputs["image"][-1]
+        images = torch.empty(2, 3, size, size)
+    shapes = [(key, tuple(tensor.shape)) for key, tensor in model.state_dict().items()]
+    assert [(p.name, p.shape) for p in net.graph.parameters.values()] == shapes
+    with FlopCounterMode(display=False) as counter:
+        model(images)  # in training mode, which has the auxiliary heads
+    assert net.summary().macs == counter.get_total_flops() // 4
+
+
+@every_net
+def test_there_are_no_warnings(name):
+    assert ours(name).warnings == ()
+
+
+def pair(torch: Any, name: str) -> tuple[Any, Any]:
+    """Return torchvision's model without noise, and ours with its values, in double precision."""
+    torch.manual_seed(0)
+    model = theirs(name, num_classes=10).double()
+    for key, buffer in model.named_buffers():
+        if key.endswith("running_mean"):
+            buffer.normal_(0, 0.1)
+        elif key.endswith("running_var"):
+            buffer.uniform_(0.5, 2.0)
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout) or type(module).__name__ == "StochasticDepth":
+            module.p = 0.0
+    return model, {key: t.detach().numpy().copy() for key, t in model.state_dict().items()}
+
+
+def outputs_of(result: Any) -> dict[str, Any]:
+    """Return torchvision's outputs under our names."""
+    if not hasattr(result, "_fields"):
+        return {"output": result}
+    renamed = {"logits": "output", "aux_logits1": "aux1", "aux_logits2": "aux2"}
+    found = {renamed.get(key, key): value for key, value in result._asdict().items()}
+    return {"aux" if key == "aux_logits" else key: value for key, value in found.items()}
+
+
+@pytest.fixture
+def torch():
+    """PyTorch on one thread."""
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield torch
+    torch.set_num_threads(threads)
+
+
+@some_nets
+@pytest.mark.parametrize("training", [False, True], ids=["evaluation", "training"])
+def test_values_and_gradients_are_torchvisions(torch, name, training):
+    """In training mode every dropout and drop path has rate 0."""
+    from netspec.testing.op_examples import run_program
+
+    model, parameters = pair(torch, name)
+    graph = small(name).graph
+    rng = np.random.default_rng(0)
+    images = rng.standard_normal((2, *graph.inputs["image"]))
+    dy = {n: rng.standard_normal((2, *graph.shape_of(v))) for n, v in graph.outputs.items()}
+    run = run_program(graph, parameters, {"image": images}, dy, training=training)
+    x = torch.tensor(images, requires_grad=True)
+    found = outputs_of(model.train(training)(x))
+    for key, value in found.items():
+        assert agreement(run.outputs[key], value.detach().numpy()) <= 1e-10, key
+    if not training:
+        return  # torchvision's auxiliary heads are off
+    torch.autograd.backward(list(found.values()), [torch.tensor(dy[key]) for key in found])
+    # PyTorch rounds the derivative of hardsigmoid to single precision.
+    tol = 1e-7 if name == "mobilenet_v3_small" else 1e-9
+    assert agreement(run.input_gradients["image"], x.grad.numpy()) <= tol
+    for key, parameter in model.named_parameters():
+        assert agreement(run.gradients[key], parameter.grad.numpy()) <= tol, key
+    for key, buffer in model.named_buffers():
+        assert agreement(run.parameters[key], buffer.numpy()) <= 1e-10, key
+
+
+@pytest.mark.heavy
+@every_net
+def test_the_generated_module(torch, name):
+    """It has torchvision's values, and PyTorch compiles and exports it."""
+    model, parameters = pair(torch, name)
+    module = small(name).compile("torch", dtype="float64").module
+    module.load_state_dict({key: torch.tensor(value) for key, value in parameters.items()})
+    size = SIZES.get(name, 64)
+    images = torch.randn(2, 3, size, size, dtype=torch.float64)
+    with torch.no_grad():
+        mine = module.eval()(images)
+        main = mine[-1] if isinstance(mine, tuple) else mine
+        wanted = model.eval()(images)
+        assert agreement(main.numpy(), wanted.numpy()) <= 1e-10
+        torch.compiler.reset()
+        compiled = torch.compile(module, fullgraph=True, backend="eager")(images)
+        exported = torch.export.export(module, (images,)).module()(images)
+    for again in (compiled, exported):
+        last = again[-1] if isinstance(again, tuple) else again
+        assert agreement(last.numpy(), wanted.numpy()) <= 1e-10
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("name", [name for name in WIDE if name != "inception_v3"])
+def test_gradients_are_slopes(name):
+    report = netspec.gradcheck(small(name), directions=1, whole=True, batch=3)
+    assert report.ok, str(report)
+    for row in report.rows:
+        assert all(score.error <= 1e-7 for score in row.scores.values()), row.name
