@@ -9,7 +9,7 @@ from netspec import codes
 from netspec.compiler.ir.graph import Graph, Parameter, show_shape
 from netspec.compiler.ir.plan import Buffer
 from netspec.compiler.numpy_backend.emit import file_name
-from netspec.compiler.numpy_backend.statements import plain
+from netspec.compiler.numpy_backend.statements import in_docstring, plain
 from netspec.compiler.passes.bind_sizes import open_sizes
 from netspec.compiler.passes.layer_limit import MAX_STANDALONE, require_few_layers
 from netspec.diagnostics import NetspecError
@@ -102,7 +102,7 @@ def _modules(units: Sequence[Unit], programs: Programs) -> Iterator[SourceModule
 
 
 def _head(graph: Graph, units: Sequence[Unit], training: bool, name: str) -> str:
-    source = file_name(graph)
+    source = in_docstring(file_name(graph))
     needed = {each for unit in units for each in unit.imports}
     needed |= {("os", "", ""), ("sys", "", ""), ("warnings", "", ""), ("numpy", "", "np")}
     needed -= {("__future__", "annotations", "")}

@@ -17,6 +17,9 @@ _CLOSED_LATER = getattr(os, "O_CLOEXEC", 0)
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0)
 _NO_TEXT = getattr(os, "O_BINARY", 0)
+NUL_IN_PATH = "embedded null byte"
+"""What is wrong with a path that has a NUL in it; Python's own words depend on its version."""
+
 _FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | _CLOSED_LATER
 
 
@@ -28,8 +31,8 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     """
     try:
         handle = os.open(path, os.O_RDONLY | _NO_WAIT | _NO_TEXT | _CLOSED_LATER)
-    except ValueError as error:  # the path has a NUL in it
-        raise OSError(errno.EINVAL, str(error)) from None
+    except ValueError:
+        raise OSError(errno.EINVAL, NUL_IN_PATH) from None
     return _opened(handle)
 
 

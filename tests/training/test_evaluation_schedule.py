@@ -34,27 +34,20 @@ def model_of(target: str) -> Any:
     return netspec.loads(TEXT).compile(target)  # type: ignore[call-overload]
 
 
-class Counting:
-    """A model that counts how often accuracies are measured, by the images that they are of."""
+def count_measurements(model: Any, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Count how often a model's accuracies are measured, by the images that they are of."""
+    count: Counter[str] = Counter()
+    training = type(model).training
 
-    def __init__(self, model: Any) -> None:
-        self.model = model
-        self.count: Counter[str] = Counter()
+    @contextmanager
+    def counted(self: Any, job: Any) -> Any:
+        with training(self, job) as backend:
+            accuracy = backend.accuracy
+            backend.accuracy = lambda name, stop: count.update([name]) or accuracy(name, stop)
+            yield backend
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.model, name)
-
-    def training(self, job: Any) -> Any:
-        @contextmanager
-        def counted() -> Any:
-            with self.model.training(job) as backend:
-                accuracy = backend.accuracy
-                backend.accuracy = lambda name, stop: (
-                    self.count.update([name]) or accuracy(name, stop)
-                )
-                yield backend
-
-        return counted()
+    monkeypatch.setattr(type(model), "training", counted)
+    return count
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -70,16 +63,17 @@ class Counting:
     ],
 )
 def test_accuracies_are_measured_when_asked_for(
-    digits, target, eval_every, test_every, trained, tested
+    digits, target, eval_every, test_every, trained, tested, monkeypatch
 ) -> None:
-    model = Counting(model_of(target))
+    model = model_of(target)
+    count = count_measurements(model, monkeypatch)
     history = netspec.fit(
         model, digits, epochs=5, train_limit=64, val=32, eval_every=eval_every,
         test_every=test_every,
     )  # fmt: skip
     assert history.measured_epochs == {"train": trained, "val": trained, "test": tested}
     for name, epochs in history.measured_epochs.items():
-        assert len(history.accuracies(name)) == len(epochs) == model.count[name]
+        assert len(history.accuracies(name)) == len(epochs) == count[name]
     assert history.accuracy("val", 5) == history.val_acc_history[-1]
     assert history.accuracy("test", 5) == history.test_acc_history[-1]
     assert history.accuracy("train", 6) is None
@@ -89,16 +83,14 @@ def test_accuracies_are_measured_when_asked_for(
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("test_every", [0, 2])
 def test_the_test_accuracy_is_that_of_the_weights_that_are_kept(digits, target, test_every) -> None:
-    model = Counting(model_of(target))
+    model = model_of(target)
     history = netspec.fit(
         model, digits, epochs=5, train_limit=64, val=64, lr=0.5, schedule="constant",
         keep="best", eval_every=2, test_every=test_every,
     )  # fmt: skip
     best = history.val_acc_history.index(max(history.val_acc_history))
     assert history.kept_epoch == history.measured_epochs["val"][best]
-    found = evaluate(
-        model.model, digits.x_test, digits.y_test, history.normalization, digits.class_names
-    )
+    found = evaluate(model, digits.x_test, digits.y_test, history.normalization, digits.class_names)
     assert history.accuracy("test", history.kept_epoch) == pytest.approx(found.accuracy)
     after = {0: [], 2: [2, 4]}[test_every]
     assert history.measured_epochs["test"][: len(after)] == after

@@ -32,6 +32,7 @@ from netspec.compiler.numpy_backend.statements import (
     Function,
     Statement,
     Value,
+    in_docstring,
     open_sizes_in,
     plain,
 )
@@ -108,7 +109,7 @@ class _Emitter:
             f"{name} {show_shape(graph.shape_of(value))}" for name, value in graph.outputs.items()
         )
         lines = [
-            f'"""{graph.name} in {mode}, made by netspec from {file_name(graph)}.',
+            f'"""{graph.name} in {mode}, made by netspec from {in_docstring(file_name(graph))}.',
             "",
             f"Inputs: {inputs}. Outputs: {outputs}.",
             "Arrays by name: b buffers, p parameters, g gradients; s is scratch memory. Pictures are",

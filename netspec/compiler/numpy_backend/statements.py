@@ -321,3 +321,11 @@ def _source(lines: Sequence[str], node: ast.expr) -> str:
 def plain(text: str) -> str:
     """Escape text from the user for a comment or docstring, so that it cannot end it."""
     return text.encode("unicode_escape").decode("ascii").replace('"', "'")
+
+
+def in_docstring(text: str) -> str:
+    """Return a plain text for a docstring, where an escape would be the character that it stands for.
+
+    Python 3.13 compiles no docstring with a lone surrogate, as in a file name that is no text.
+    """
+    return text.replace("\\", "\\\\")

@@ -7,6 +7,7 @@ import os
 import stat
 from pathlib import Path
 
+from netspec.files.regular_file import NUL_IN_PATH
 from netspec.runtime.weights.atomic_write import told_plainly, write_all, write_durably
 
 
@@ -45,8 +46,8 @@ def _regular_place(path: Path) -> Path | None:
         there = path.stat()
     except FileNotFoundError:
         there = None
-    except ValueError as error:  # the path contains a NUL
-        raise OSError(errno.EINVAL, str(error)) from None
+    except ValueError:
+        raise OSError(errno.EINVAL, NUL_IN_PATH) from None
     place = Path(os.path.realpath(path))
     if there is not None:
         if stat.S_ISDIR(there.st_mode):
