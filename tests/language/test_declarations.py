@@ -13,6 +13,7 @@ from netspec.diagnostics import Source
 from netspec.runtime.weights.safetensors_file import save_weights
 from netspec.runtime.weights.weights_file import load_weights
 from netspec.tools.verify.run import verify
+from tests.conftest import ROOT
 from tests.helpers.nets import (
     assert_equal_runs,
     random_inputs,
@@ -117,6 +118,28 @@ output x+table*kept }
 }
 """
     )
+
+
+def test_relative_positions_are_computed_as_swin_has_them() -> None:
+    page = (ROOT / "docs/language.md").read_text("utf-8")
+    text = page[page.index("net Window(") : page.index("```", page.index("net Window("))]
+    net = netspec.loads(text, side=7, heads=3)
+    at = np.stack(np.meshgrid(np.arange(7), np.arange(7), indexing="ij")).reshape(2, 49)
+    down, right = at[:, :, None] - at[:, None, :] + 6
+    model = net.compile("numpy", dtype="float64")
+    index, table = "relative_position_index", "relative_position_bias_table"
+    assert model.parameters[table].shape == (169, 3)
+    assert model.parameters[index].tolist() == (13 * down + right).ravel().tolist()
+    scores = np.random.default_rng(0).standard_normal((2, 3, 49, 49))
+    bias = model.parameters[table][(13 * down + right).ravel()].reshape(49, 49, 3)
+    wanted = np.exp(scores + bias.transpose(2, 0, 1))
+    np.testing.assert_allclose(model.forward(scores), wanted / wanted.sum(3, keepdims=True))
+
+
+def test_what_an_undecided_condition_declares_is_known_behind_it() -> None:
+    with pytest.raises(netspec.NetspecError) as error:
+        net_of("if nobody { parameter w: [1, 6, 4] = zeros }", "output x * w")
+    assert [d.code for d in error.value.diagnostics] == ["name/undefined"]
 
 
 @pytest.mark.parametrize("training", [True, False])

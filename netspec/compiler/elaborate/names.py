@@ -174,10 +174,12 @@ class Names:
 
 
 def assigned(statements: Sequence[syntax.Statement]) -> Iterator[syntax.Name]:
-    """Yield the names that statements assign to, including those in branches and loops."""
+    """Yield the names that statements give a value, including those in branches and loops."""
     for statement in syntax.nested(statements):
         if isinstance(statement, syntax.Assign):
             yield from statement.targets
+        elif isinstance(statement, syntax.Declared):
+            yield statement.name
 
 
 def _comment(span: Span) -> Hint | None:
