@@ -106,6 +106,14 @@ def sections(modules: Sequence[SourceModule], units: Sequence[Unit], names: Name
         yield from _spaced(own, names, made.wrap)
 
 
+def _has_moved(unit: Unit, names: Names) -> bool:
+    """Whether lines of a unit no longer stand as they did, because a name in them has changed."""
+    head = unit.text.partition("\n")[0]
+    if head.startswith("def ") and not head.endswith(":"):
+        return True
+    return any(use.stop - use.start != len(names[use.target]) for use in unit.uses)
+
+
 def _spaced(
     units: Sequence[Unit], names: Names, wrap: Callable[[str], str] | None
 ) -> Iterator[str]:
@@ -114,7 +122,7 @@ def _spaced(
     last: Unit | None = None
     for unit in units:
         text = renamed(unit, names)
-        if wrap is not None:
+        if wrap is not None and _has_moved(unit, names):
             text = wrap(text)
         short = not re.match(r"(@|def |class )", re.sub(r"^(#.*\n)*", "", text))
         near = last is not None and unit.line <= last.line + last.text.count("\n") + 2
