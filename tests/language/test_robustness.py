@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import netspec
 from netspec import diagnostics
 from netspec.compiler import driver
+from netspec.compiler.analysis.diff import compare
 from netspec.compiler.driver import Compilation, Request, compile_request
 from netspec.compiler.numpy_backend.explain import explain_plan
 from netspec.compiler.ops import registry
@@ -298,3 +299,13 @@ def test_long_names_are_compared_with_few():
     compared = diagnostics._worth_comparing(names[7], names)
     assert sum(len(name) * 64 for name in compared) <= diagnostics.MAX_COMPARISON
     assert suggest("batch_nrom", ["batch_norm", *names]) == "batch_norm"
+
+
+def test_two_nets_are_compared_in_time_in_proportion_to_them():
+    lines = "for i in range(4000) { x = x -> conv(3, 1) -> relu }"
+    deep, other = (
+        netspec.loads(net(line)).graph for line in (lines, lines.replace("1)", "3, pad = 1)"))
+    )
+    start = time.process_time()
+    assert not compare(deep, other).equal
+    assert time.process_time() - start < 5

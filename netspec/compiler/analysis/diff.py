@@ -78,7 +78,8 @@ def compare(before: Graph, after: Graph, ignore: AbstractSet[str] = frozenset())
     names = {a.name: b.name for a, b in pairs if a is not None and b is not None}
     layers = _Layers(
         HeldParameters(before), HeldParameters(after),
-        names | {name: name for name in old.inputs}, new, "init" not in ignore,
+        names | {name: name for name in old.inputs},
+        {*names.values(), *old.inputs, *new.inputs}, "init" not in ignore,
     )  # fmt: skip
     changes = [
         *_inputs(old, new),
@@ -189,7 +190,7 @@ class _Layers:
     held_before: HeldParameters
     held_after: HeldParameters
     names: Mapping[str, str]
-    after: Summary
+    known: AbstractSet[str]  # the values of the net after the change that the other one has too
     init: bool
 
     def change(self, pair: Pair) -> Change:
@@ -219,10 +220,9 @@ class _Layers:
 
     def _rewired(self, a: LayerSummary, b: LayerSummary) -> Iterator[str]:
         """Describe the new inputs of a layer, unless added or removed layers already explain them."""
-        known = {*self.names.values(), *self.after.inputs}
         reads = [self.names.get(value) for value in a.inputs]
         if len(reads) != len(b.inputs) or any(
-            old is not None and new in known and old != new
+            old is not None and new in self.known and old != new
             for old, new in zip(reads, b.inputs, strict=True)
         ):
             yield f"reads {', '.join(b.inputs)} instead of {', '.join(a.inputs)}"
