@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +41,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         given = () if callspec is None else callspec.params.values()
         if any(isinstance(value, str) and value == "torch" for value in given):
             item.add_marker(pytest.mark.skip(reason="needs torch"))
+
+
+@pytest.fixture(autouse=True)
+def _no_ops_stay_loaded() -> Iterator[None]:
+    """Forget the files of ops that a test has allowed to run: the next one has allowed none."""
+    yield
+    op_files = sys.modules.get("netspec.compiler.parse.op_files")
+    if op_files is not None:
+        op_files._loaded.clear()
+        op_files._packages.clear()
 
 
 @pytest.fixture

@@ -53,12 +53,6 @@ OP = """
     """
 
 
-@pytest.fixture(autouse=True)
-def _nothing_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(op_files, "_loaded", {})
-    monkeypatch.setattr(op_files, "_packages", {})
-
-
 @pytest.fixture
 def written(write: Write) -> Path:
     """A net that uses an op of one's own, whose file lies beside it."""
