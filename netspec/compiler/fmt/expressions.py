@@ -404,24 +404,34 @@ class ExpressionWriter(Writer):
                 self.skip(")")
 
     def _label(self, label: syntax.Label) -> None:
-        if '"' in label.span.text:
-            self.word(label.span.text)  # what is in quotes is as it was written
-        else:
-            self._bare_label(label)
+        at = 0
+        while at < len(label.segments):
+            if at:
+                self.word(".")
+            quoted = _QUOTED.match(self._source.text, self._look()[0])
+            if quoted is None:
+                self._segment(label.segments[at])
+                at += 1
+            else:
+                self.word(quoted[0])  # what is in quotes is as it was written
+                at += _HOLE.sub("", quoted[0]).count(".") + 1
         self.word(":")
         self.space()
 
-    def _bare_label(self, label: syntax.Label) -> None:
-        for i, parts in enumerate(label.segments):
-            if i:
-                self.word(".")
-            for part in parts:
-                if isinstance(part, str):
-                    self.word(part)
-                    continue
-                self.word("{")
-                self.expression(part)
-                self.word("}")
+    def _segment(self, parts: tuple[str | Expr, ...]) -> None:
+        for part in parts:
+            if isinstance(part, str):
+                self.word(part)
+                continue
+            self.word("{")
+            self.expression(part)
+            self.word("}")
+
+
+_QUOTED = re.compile(r'"(?:[^"\\\n]|\\[^\n])*"')
+
+
+_HOLE = re.compile(r"\{[^{}]*\}")
 
 
 def _bracketed_pipeline(expr: Expr) -> syntax.Pipeline | None:

@@ -139,7 +139,7 @@ class AvgPool(PoolOp):
             return mean
         ones = Torch("torch.ones_like", (X(0),))
         padded = Torch("F.pad", (ones, torch_sides(self.pad, count)))
-        return Torch("torch.div", (mean, self._mean(count, padded, pad)))
+        return Torch("torch.true_divide", (mean, self._mean(count, padded, pad)))
 
     def _mean(self, count: int, source: object, pad: tuple[int, ...]) -> Torch:
         kernel = spread(self.kernel, count)
