@@ -139,6 +139,11 @@ FORCED: dict[str, Patch] = {
 }  # fmt: skip
 
 
+# All are compared with the reference, whose gradients are checked op by op; those that compute a
+# gradient in a way of their own are also checked by differences.
+CHECKED = ("Winograd", "no Winograd", "small tiles")
+
+
 @pytest.fixture(params=FORCED)
 def forced(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     FORCED[request.param](monkeypatch)
@@ -158,8 +163,12 @@ def test_it_gives_what_the_reference_gives(net, batch, dtype, tol) -> None:
         assert_equal_runs(ours, theirs, tol)
 
 
-@pytest.mark.usefixtures("forced")
-def test_its_gradients_are_right() -> None:
+@pytest.mark.parametrize(
+    "forced",
+    [pytest.param(n, marks=[] if n in CHECKED else [pytest.mark.heavy]) for n in FORCED],
+    indirect=True,
+)
+def test_its_gradients_are_right(forced) -> None:
     assert (report := netspec.gradcheck(MIXED, batch=3, mode="train")).verdict == "ok", str(report)
     assert (report := netspec.gradcheck(SMALL, batch=3, full=True)).verdict == "ok", str(report)
 

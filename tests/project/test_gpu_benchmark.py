@@ -35,6 +35,7 @@ def images(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.heavy
 def test_every_row_of_the_benchmark_runs(tmp_path: Path, images: Path) -> None:
     out = tmp_path / "out"
     tiny = ("--device", "cpu", "--nets", "resnet20", "--batch", 8, "--seconds", 0.05)

@@ -45,6 +45,8 @@ SHIPPED = {
 # In float32 rounding has so large effects in these that everything is judged node by node, which is
 # slow.
 DEEP = ("zoo/densenet121", "zoo/mobilenet_v2", "zoo/resnet50")
+# Its values and gradients are also compared with torchvision's, in `tests/project/test_zoo.py`.
+SLOWEST = ("zoo/mobilenet_v2",)
 EXAMPLES = [
     pytest.param(example, id=f"{example.call} of {list(map(list, example.inputs))}")
     for op in registry().values()
@@ -82,7 +84,10 @@ def test_every_shipped_net_is_here():
     assert found == set(SHIPPED) | WIDE_FILES
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.heavy] if n in SLOWEST else []) for n in SHIPPED],
+)
 def test_a_shipped_net_verifies(name):
     dtypes = ("float64",) if name in DEEP else ("float64", "float32")
     report = verify(shipped(name), steps=1, dtypes=dtypes)
