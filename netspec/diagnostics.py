@@ -116,6 +116,12 @@ class Source:
         end = self._line_starts[number] - 1 if number < len(self._line_starts) else len(self.text)
         return self.text[start:end].rstrip("\r")
 
+    def line_span(self, number: int) -> Span:
+        """Return the span of a 1-based line, without the blanks at its ends."""
+        start, line = self._line_starts[number - 1], self.line(number)
+        indent = len(line) - len(line.lstrip())
+        return Span(self, start + indent, start + max(indent, len(line.rstrip())))
+
 
 @dataclass(frozen=True, slots=True)
 class Span:

@@ -19,8 +19,8 @@ import netspec
 from netspec.runtime.data.input_normalization import Normalization
 from netspec.runtime.optim.losses import make_loss
 from netspec.testing import check_layer
+from netspec.testing.op_examples import graph_of, random_parameters, run_program, run_reference
 from tests.helpers import course_layers
-from tests.helpers.nets import graph_of, random_parameters, run_program, run_reference
 
 ROOT = Path(__file__).parents[2]
 PUBLISHED = json.loads((Path(__file__).parent / "course_notebooks.json").read_text())

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from netspec.kernels.course import fast, naive, sandwich
+from netspec.testing.op_examples import agreement
 from tests.conftest import Run
 from tests.helpers import course_layers
-from tests.helpers.nets import agreement
 
 CONV = {"stride": 1, "pad": 1}
 POOL = {"pool_height": 2, "pool_width": 2, "stride": 2}

@@ -10,7 +10,7 @@ from netspec.compiler.ir.graph import Graph
 from netspec.compiler.numpy_backend.emit import emit_program
 from netspec.compiler.numpy_backend.pass_names import PASS_NAMES
 from netspec.runtime.engine.program import Program, make_plan
-from tests.helpers.nets import random_inputs, random_output_gradients, random_parameters
+from netspec.testing.op_examples import random_inputs, random_output_gradients, random_parameters
 
 BATCH = 2
 

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 
 import netspec
-from tests.helpers.nets import (
+from netspec.testing.op_examples import (
     agreement,
     random_inputs,
     random_output_gradients,

@@ -17,7 +17,7 @@ from torch import nn
 
 import netspec
 from netspec.compiler.ir.graph import Graph
-from tests.helpers.nets import (
+from netspec.testing.op_examples import (
     Run,
     agreement,
     assert_equal_runs,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import netspec
-from tests.helpers.nets import run_program, run_reference
+from netspec.testing.op_examples import run_program, run_reference
 
 POOLS = [
     "max_pool(2)", "max_pool(3, stride = 2, pad = 1)", "max_pool(3, stride = 1, pad = 1)",

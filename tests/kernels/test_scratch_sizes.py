@@ -15,7 +15,7 @@ from netspec.compiler.ops import registry
 from netspec.kernels import conv, parallel
 from netspec.kernels.windows import Window
 from netspec.runtime.engine.program import make_plan
-from tests.helpers.nets import (
+from netspec.testing.op_examples import (
     graph_of,
     random_inputs,
     random_output_gradients,

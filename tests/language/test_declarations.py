@@ -12,9 +12,7 @@ from netspec.compiler.fmt.formatter import format_source
 from netspec.diagnostics import Source
 from netspec.runtime.weights.safetensors_file import save_weights
 from netspec.runtime.weights.weights_file import load_weights
-from netspec.tools.verify.run import verify
-from tests.conftest import ROOT
-from tests.helpers.nets import (
+from netspec.testing.op_examples import (
     assert_equal_runs,
     random_inputs,
     random_output_gradients,
@@ -22,6 +20,8 @@ from tests.helpers.nets import (
     run_program,
     run_reference,
 )
+from netspec.tools.verify.run import verify
+from tests.conftest import ROOT
 from tests.helpers.torch_cases import CASES
 
 

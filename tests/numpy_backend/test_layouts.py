@@ -10,7 +10,7 @@ from netspec.compiler.ir.layout import Layout, Storage, channels_last, row_major
 from netspec.compiler.ir.plan import KernelStep
 from netspec.compiler.numpy_backend.layouts import assign_layouts
 from netspec.runtime.engine.program import make_plan
-from tests.helpers.nets import (
+from netspec.testing.op_examples import (
     assert_equal_runs,
     random_inputs,
     random_output_gradients,

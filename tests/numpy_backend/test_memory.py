@@ -22,9 +22,7 @@ from netspec.kernels import parallel
 from netspec.runtime.engine.program import Program
 from netspec.runtime.optim.losses import make_loss
 from netspec.runtime.optim.optimizers import make_optimizer
-from tests.conftest import ROOT, Run
-from tests.helpers.array_allocations import noted
-from tests.helpers.nets import (
+from netspec.testing.op_examples import (
     agreement,
     assert_equal_runs,
     random_inputs,
@@ -33,6 +31,8 @@ from tests.helpers.nets import (
     run_program,
     run_reference,
 )
+from tests.conftest import ROOT, Run
+from tests.helpers.array_allocations import noted
 
 ZOO = ["lenet", "threelayer", "resnet", "zoo/resnet18", "zoo/mobilenet_v2", "zoo/densenet121"]
 

@@ -13,7 +13,7 @@ import netspec
 from netspec.compiler.numpy_backend.passes.plan_memory import plan_memory
 from netspec.kernels import parallel
 from netspec.runtime.engine.program import Program, make_plan
-from tests.helpers.nets import (
+from netspec.testing.op_examples import (
     assert_equal_runs,
     random_inputs,
     random_output_gradients,

@@ -20,8 +20,13 @@ from netspec.compiler.numpy_backend.pipeline import make_plan
 from netspec.compiler.ops import registry
 from netspec.compiler.passes.bind_sizes import match_sizes, specialize
 from netspec.diagnostics import NetspecError
+from netspec.testing.op_examples import (
+    net_of,
+    random_inputs,
+    random_output_gradients,
+    random_parameters,
+)
 from tests.conftest import ROOT, Run
-from tests.helpers.nets import net_of, random_inputs, random_output_gradients, random_parameters
 
 BATCH = 2
 

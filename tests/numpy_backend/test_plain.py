@@ -25,9 +25,9 @@ from netspec.compiler.ir.graph import Graph
 from netspec.compiler.numpy_backend.plain_formulas import numpy_formula
 from netspec.compiler.ops import registry
 from netspec.kernels import erf as erf_kernels
+from netspec.testing.op_examples import graph_of
 from tests.conftest import ROOT, Run
 from tests.helpers.golden import check_golden
-from tests.helpers.nets import graph_of
 from tests.helpers.program_runs import program_run
 from tests.helpers.random_nets import random_net
 

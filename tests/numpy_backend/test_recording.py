@@ -17,14 +17,14 @@ from netspec.runtime.engine.program import Program, make_plan
 from netspec.runtime.engine.record import lanes as scheduling
 from netspec.runtime.engine.record.recorder import Recorder
 from netspec.runtime.models.numpy_model import Model
-from tests.conftest import ROOT
-from tests.helpers.nets import (
+from netspec.testing.op_examples import (
     agreement,
     graph_of,
     random_inputs,
     random_output_gradients,
     random_parameters,
 )
+from tests.conftest import ROOT
 
 EXAMPLES = [example for cls in registry().values() for example in cls.examples]
 SHOWN = [f"{e.call} of {list(map(list, e.inputs))}" for e in EXAMPLES]

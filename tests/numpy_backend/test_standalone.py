@@ -24,9 +24,9 @@ from netspec.export.weights_file import read_tensors, write_tensors
 from netspec.runtime.data.input_normalization import Normalization
 from netspec.runtime.weights.safetensors_file import save_weights
 from netspec.runtime.weights.weights_file import load_weights
+from netspec.testing.op_examples import agreement
 from netspec.text.python_tree import parse_python
 from tests.conftest import ROOT, Run
-from tests.helpers.nets import agreement
 
 # First everything but NumPy and the standard library is made unimportable.
 BLOCK = """

@@ -13,7 +13,7 @@ from netspec.compiler.ir.plan import ElementwiseStep, Plan
 from netspec.compiler.numpy_backend import pipeline as planning
 from netspec.compiler.numpy_backend.pass_names import PASS_NAMES
 from netspec.kernels.convolution import im2col, winograd
-from tests.helpers.nets import (
+from netspec.testing.op_examples import (
     assert_equal_runs,
     random_inputs,
     random_output_gradients,

@@ -38,7 +38,7 @@ from netspec.compiler.numpy_backend.emit_elementwise import emit, row_width
 from netspec.compiler.ops import registry
 from netspec.kernels import elementwise, erf
 from netspec.kernels.with_numexpr import NumexprFunction
-from tests.helpers.nets import graph_of
+from netspec.testing.op_examples import graph_of
 
 # The stored shape of an image, and the operands: two pictures and two channel vectors.
 IMAGE, BATCH = (2, 3, 4), 3

@@ -10,7 +10,7 @@ import pytest
 import netspec
 from netspec.compiler.ops import registry
 from netspec.runtime.engine.reference import Reference
-from tests.helpers.nets import random_parameters, run_program, run_reference
+from netspec.testing.op_examples import random_parameters, run_program, run_reference
 
 UPSAMPLINGS = registry()["upsample"].examples
 BAD = (np.nan, np.inf)

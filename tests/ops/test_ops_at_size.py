@@ -10,7 +10,7 @@ import pytest
 
 from netspec.kernels import attention, broadcast_sums, edges, local_response, parallel, upsample
 from netspec.kernels import per_image_norm as normalize
-from tests.helpers.nets import (
+from netspec.testing.op_examples import (
     assert_equal_runs,
     graph_of,
     random_inputs,

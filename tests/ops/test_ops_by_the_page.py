@@ -12,8 +12,8 @@ from netspec.compiler.ir.plan import ParameterRef, ViewStep
 from netspec.compiler.numpy_backend.passes.plan_memory import plan_memory
 from netspec.compiler.numpy_backend.pipeline import make_plan
 from netspec.runtime.models.numpy_model import Model
+from netspec.testing.op_examples import graph_of
 from tests.conftest import ROOT
-from tests.helpers.nets import graph_of
 
 OPS = ROOT / "netspec/compiler/ops"
 MOST_LINES = {"mish": 25, "prelu": 75}

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import netspec
-from netspec.testing.op_examples import agreement
+from netspec.testing.op_examples import agreement, run_program
 from tests.helpers.zoo import WIDE
 
 ZOO = Path(__file__).parents[2] / "networks/zoo"
@@ -91,31 +91,20 @@ def pair(torch: Any, name: str) -> tuple[Any, Any]:
     return model, {key: t.detach().numpy().copy() for key, t in model.state_dict().items()}
 
 
+OURS = {"logits": "output", "aux_logits1": "aux1", "aux_logits2": "aux2", "aux_logits": "aux"}
+
+
 def outputs_of(result: Any) -> dict[str, Any]:
     """Return torchvision's outputs under our names."""
     if not hasattr(result, "_fields"):
         return {"output": result}
-    renamed = {"logits": "output", "aux_logits1": "aux1", "aux_logits2": "aux2"}
-    found = {renamed.get(key, key): value for key, value in result._asdict().items()}
-    return {"aux" if key == "aux_logits" else key: value for key, value in found.items()}
-
-
-@pytest.fixture
-def torch():
-    """PyTorch on one thread."""
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield torch
-    torch.set_num_threads(threads)
+    return {OURS[key]: value for key, value in result._asdict().items()}
 
 
 @some_nets
 @pytest.mark.parametrize("training", [False, True], ids=["evaluation", "training"])
 def test_values_and_gradients_are_torchvisions(torch, name, training):
     """In training mode every dropout and drop path has rate 0."""
-    from netspec.testing.op_examples import run_program
-
     model, parameters = pair(torch, name)
     graph = small(name).graph
     rng = np.random.default_rng(0)

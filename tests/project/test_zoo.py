@@ -10,7 +10,7 @@ import pytest
 import netspec
 from netspec.runtime.engine.program import Program, make_plan
 from netspec.runtime.models.numpy_model import draw_parameter
-from tests.helpers.nets import agreement, random_inputs, random_output_gradients
+from netspec.testing.op_examples import agreement, random_inputs, random_output_gradients
 from tests.helpers.zoo import WIDE
 
 ZOO = Path(__file__).parents[2] / "networks" / "zoo"
@@ -84,21 +84,6 @@ def test_channels_are_rounded_as_torchvision_rounds_them(width):
         theirs = torchvision_model("mobilenet_v2", width_mult=width).state_dict()
     ours = zoo("mobilenet_v2", width=width).graph.parameters
     assert {n: p.shape for n, p in ours.items()} == {n: tuple(t.shape) for n, t in theirs.items()}
-
-
-@pytest.fixture
-def torch():
-    """PyTorch on one thread.
-
-    Its threads wait for each other in a busy loop, which is extremely slow when other tests use the
-    processors too.
-    """
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    yield torch
-    torch.set_num_threads(threads)
 
 
 def torchvision_pair(torch, name, training, dtype):

@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 import netspec  # noqa: E402
 from netspec.compiler.ops import registry  # noqa: E402
-from tests.helpers.nets import net_of, random_inputs  # noqa: E402
+from netspec.testing.op_examples import net_of, random_inputs  # noqa: E402
 from tests.helpers.random_nets import random_net  # noqa: E402
 from tests.helpers.torch_support import classes  # noqa: E402
 

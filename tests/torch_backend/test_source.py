@@ -22,9 +22,9 @@ from netspec.compiler.ops import registry
 from netspec.compiler.torch_backend.containers import SEQUENTIAL_ATTRIBUTES
 from netspec.compiler.torch_backend.expressions import OPERATORS
 from netspec.compiler.torch_backend.module_paths import DICT_ATTRIBUTES
+from netspec.testing.op_examples import graph_of, net_of, random_inputs
 from tests.conftest import ROOT, Run, Write
 from tests.helpers.golden import check_golden
-from tests.helpers.nets import graph_of, net_of, random_inputs
 
 GOLDEN = Path(__file__).parent / "golden"
 NETWORKS = ROOT / "networks"

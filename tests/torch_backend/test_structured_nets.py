@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 import netspec  # noqa: E402
 from netspec.runtime.models.torch_build import module_class  # noqa: E402
-from tests.helpers.nets import (  # noqa: E402
+from netspec.testing.op_examples import (  # noqa: E402
     random_inputs,
     random_output_gradients,
     random_parameters,

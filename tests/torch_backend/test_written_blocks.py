@@ -16,7 +16,7 @@ import torch.nn.functional as F  # noqa: E402, N812
 
 import netspec  # noqa: E402
 from netspec.export import standalone_source  # noqa: E402
-from tests.helpers.nets import (  # noqa: E402
+from netspec.testing.op_examples import (  # noqa: E402
     agreement,
     random_inputs,
     random_output_gradients,

@@ -14,7 +14,7 @@ from netspec.diagnostics import NetspecError
 from netspec.runtime.data import Dataset
 from netspec.runtime.data.suspicions import is_sorted, suspicions
 from netspec.runtime.inference.evaluate import class_probabilities, probabilities
-from tests.helpers.nets import graph_of, random_inputs, random_parameters, run_reference
+from netspec.testing.op_examples import graph_of, random_inputs, random_parameters, run_reference
 
 RNG = np.random.default_rng(0)
 LINEAR = "net N {{\n    input x: [4]\n    output x -> linear({outputs}){tail}\n}}"

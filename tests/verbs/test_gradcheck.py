@@ -12,10 +12,10 @@ import netspec
 from netspec import cli
 from netspec.compiler.ops import registry
 from netspec.kernels import pool
+from netspec.testing.op_examples import graph_of
 from netspec.tools.gradcheck.differences import Slope, find_slope
 from netspec.tools.gradcheck.subgraph import cut
 from netspec.tools.gradcheck.verdict import Probe, score, verdict
-from tests.helpers.nets import graph_of
 
 SMALL = """
 net Small {

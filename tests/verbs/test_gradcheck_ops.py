@@ -6,7 +6,7 @@ import pytest
 
 import netspec
 from netspec.compiler.ops import registry
-from tests.helpers.nets import net_of
+from netspec.testing.op_examples import net_of
 
 EXAMPLES = [(e.call, e.inputs) for cls in registry().values() for e in cls.examples]
 SANDWICHES = [

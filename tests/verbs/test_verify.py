@@ -19,11 +19,11 @@ from netspec.kernels import batch_norm as norm
 from netspec.kernels import conv, linear, pool
 from netspec.runtime.engine import code as executor
 from netspec.runtime.optim import optimizers
+from netspec.testing.op_examples import net_of
 from netspec.tools.agreement.alignment import align, expected_calls, key
 from netspec.tools.agreement.difference import difference
 from netspec.tools.verify import verify
 from tests.conftest import ROOT, Run, Write
-from tests.helpers.nets import net_of
 from tests.helpers.zoo import FILES as WIDE_FILES
 
 pytest.importorskip("torch", reason="PyTorch is not installed")

@@ -14,7 +14,7 @@ import netspec
 from netspec.compiler.ir.graph import Graph
 from netspec.compiler.passes.bind_sizes import match_sizes, open_sizes, specialize
 from netspec.runtime.engine.reference import Reference
-from tests.helpers.nets import agreement
+from netspec.testing.op_examples import agreement
 from tests.walk.odd_values import Array, drawn
 
 State = dict[str, Array]

@@ -17,6 +17,8 @@ from netspec.diagnostics import Source
 from netspec.text.doc import INDENT, Break, Comment, Doc, Group, IfBroken, must_break
 
 _STRING = re.compile(r'"(?:[^"\\\n]|\\[^\n])*"')
+# A constant in a label. The dots in it part no segments.
+_HOLE = re.compile(r"\{[^{}]*\}")
 _BETWEEN = re.compile(r"[ \t\f\r]+|(\n)|(#[^\n]*)")
 # A comment in front of one of these moves on, to the place behind it where the line may end.
 _FORWARD = frozenset(",)]}:{")
@@ -408,7 +410,7 @@ class ExpressionWriter(Writer):
         while at < len(label.segments):
             if at:
                 self.word(".")
-            quoted = _QUOTED.match(self._source.text, self._look()[0])
+            quoted = _STRING.match(self._source.text, self._look()[0])
             if quoted is None:
                 self._segment(label.segments[at])
                 at += 1
@@ -426,12 +428,6 @@ class ExpressionWriter(Writer):
             self.word("{")
             self.expression(part)
             self.word("}")
-
-
-_QUOTED = re.compile(r'"(?:[^"\\\n]|\\[^\n])*"')
-
-
-_HOLE = re.compile(r"\{[^{}]*\}")
 
 
 def _bracketed_pipeline(expr: Expr) -> syntax.Pipeline | None:

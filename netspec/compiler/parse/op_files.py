@@ -21,7 +21,7 @@ from netspec import codes
 from netspec.compiler.ir.op import Op
 from netspec.compiler.ops import registry
 from netspec.compiler.parse.tables import load_tables
-from netspec.diagnostics import Diagnostic, NetspecError, Source, Span, suggest
+from netspec.diagnostics import Diagnostic, NetspecError, Source, suggest
 from netspec.files.regular_file import read_regular
 
 GROUP = "netspec.ops"
@@ -112,12 +112,13 @@ def offering(op: str) -> str | None:
     return next((file.name for file in known if op in file.ops), None)
 
 
-def known_names() -> list[str]:
-    """Return what a `use` could name: the loaded files and the installed packages."""
+def meant_by(name: str) -> str | None:
+    """Return the name of a loaded file or an installed package that is close to a name."""
     from importlib.metadata import entry_points
 
     with _lock:
-        return [*_loaded, *(entry.name for entry in entry_points(group=GROUP))]
+        known = [*_loaded, *(entry.name for entry in entry_points(group=GROUP))]
+    return suggest(name, known)
 
 
 def _read(path: Path) -> bytes:
@@ -126,8 +127,8 @@ def _read(path: Path) -> bytes:
         raise NetspecError.simple(codes.USE_FILE, message)
     try:
         return read_regular(path)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
+    except OSError as error:
+        reason = error.strerror or error
         raise NetspecError.simple(codes.FILE_UNREADABLE, f"cannot read {path}: {reason}") from None
 
 
@@ -152,25 +153,23 @@ def _run(shown: Path, path: Path, content: bytes) -> Mapping[str, type[Op]]:
 
 def _failure(error: BaseException, shown: Path, path: Path, content: bytes) -> Diagnostic:
     """Return the error of a file of ops that raised, at its own line that was running."""
-    import traceback
+    from traceback import extract_tb
 
-    message = f"{shown} fails: {traceback.format_exception_only(error)[-1].strip()}"
+    message = f"{shown} fails: {_reason(error)}"
     source = Source(str(shown), content.decode("utf-8", "replace"))
-    lines = [
-        frame.lineno
-        for frame in traceback.extract_tb(error.__traceback__)
-        if frame.filename == str(path)
-    ]
+    frames = extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == str(path)]
     if isinstance(error, SyntaxError) and error.filename == str(path):
         lines.append(error.lineno)
     if not lines or lines[-1] is None or lines[-1] > source.text.count("\n") + 1:
         return Diagnostic(codes.USE_FILE, message)
-    text = source.text.split("\n")
-    start = sum(len(line) + 1 for line in text[: lines[-1] - 1])
-    line = text[lines[-1] - 1]
-    indent = len(line) - len(line.lstrip())
-    span = Span(source, start + indent, start + len(line.rstrip()))
-    return Diagnostic(codes.USE_FILE, message, span)
+    return Diagnostic(codes.USE_FILE, message, source.line_span(lines[-1]))
+
+
+def _reason(error: BaseException) -> str:
+    from traceback import format_exception_only
+
+    return format_exception_only(error)[-1].strip()
 
 
 def _package_ops(name: str) -> Mapping[str, type[Op]] | None:
@@ -182,10 +181,7 @@ def _package_ops(name: str) -> Mapping[str, type[Op]] | None:
     try:
         loaded = found[0].load()
     except Exception as error:
-        import traceback
-
-        reason = traceback.format_exception_only(error)[-1].strip()
-        message = f"the installed package of ops `{name}` fails: {reason}"
+        message = f"the installed package of ops `{name}` fails: {_reason(error)}"
         raise NetspecError.simple(codes.USE_FILE, message) from error
     if not isinstance(loaded, ModuleType):
         message = f"the entry point `{name}` of {GROUP} is no module: {found[0].value}"
@@ -231,8 +227,3 @@ def _problem(cls: type[Op], others: Mapping[str, type[Op]]) -> str | None:
     if name in others:
         return f"is called `{name}`, like {others[name].__name__}"
     return None
-
-
-def meant_by(name: str) -> str | None:
-    """Return the name of a loaded file or an installed package that is close to a name."""
-    return suggest(name, known_names())

@@ -8,6 +8,7 @@ from netspec.compiler.ir.graph import Role
 from netspec.compiler.ir.storage import from_planes, to_planes
 
 
+@dataclass(frozen=True)
 class DeclaredOp(Op):
     """An array that the net holds, the same for every image of a batch.
 
@@ -16,8 +17,8 @@ class DeclaredOp(Op):
     the node's: its full name is that of the node.
     """
 
-    sizes: tuple[int, ...]
-    batch_axis: bool
+    sizes: tuple[int, ...] = attribute(IntList(1), "the shape as it is stored")
+    batch_axis: bool = attribute(Bool(), "whether the first axis, of size 1, is the batch's", False)
 
     _role: ClassVar[Role]
 
@@ -69,23 +70,15 @@ class DeclaredOp(Op):
         return Torch("torch.broadcast_to", (P(""), (BATCH, *self.shape())))
 
 
-@dataclass(frozen=True)
 class DeclaredParameter(DeclaredOp):
     """`parameter NAME: [sizes] = rule`, which is learned."""
-
-    sizes: tuple[int, ...] = attribute(IntList(1), "the shape as it is stored")
-    batch_axis: bool = attribute(Bool(), "whether the first axis, of size 1, is the batch's", False)
 
     name = "parameter"
     _role = "scale"
 
 
-@dataclass(frozen=True)
 class DeclaredBuffer(DeclaredOp):
     """`buffer NAME: [sizes] = rule`, which is saved and not learned."""
-
-    sizes: tuple[int, ...] = attribute(IntList(1), "the shape as it is stored")
-    batch_axis: bool = attribute(Bool(), "whether the first axis, of size 1, is the batch's", False)
 
     name = "buffer"
     _role = "statistic"
