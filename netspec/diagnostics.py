@@ -187,7 +187,7 @@ class Frame:
     """One step in the chain that led to a place: a call of a block, or just turns of loops.
 
     A call has the name of its `block` and the `path` of its layers, with `@2` behind it in the
-    second use of a shared block.
+    second use of a shared block. That of an inline block has neither.
     """
 
     text: str = ""

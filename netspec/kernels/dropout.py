@@ -1,4 +1,4 @@
-"""Dropout masks, and scaling each image by one number."""
+"""Random numbers: dropout masks and noise; and scaling each image by one number."""
 
 import numpy as np
 
@@ -23,6 +23,18 @@ def sample_mask(rng: np.random.Generator, mask: Array, *, p: float) -> None:
         drawn = rng.random(dtype=np.float32, out=uniform[: block.stop - block.start])
         np.greater_equal(drawn, np.float32(p), out=flat[block])
         flat[block] *= 1 / (1 - p)
+
+
+def sample_normal(rng: np.random.Generator, out: Array) -> None:
+    """Fill `out` (any shape) with standard normal numbers.
+
+    They are drawn in float32 whatever the dtype of `out`, so one seed gives the same numbers in
+    float32 and in float64.
+    """
+    flat = out.reshape(-1)
+    drawn = np.empty(min(BLOCK, flat.size), np.float32)
+    for block in chunks(flat.size, BLOCK):
+        flat[block] = rng.standard_normal(dtype=np.float32, out=drawn[: block.stop - block.start])
 
 
 def scale_images(x: Array, mask: Array, out: Array) -> None:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from netspec.compiler.ir.graph import Graph
-from netspec.compiler.ir.op import BATCH, BadExample, Example, Op, P, Torch, X
+from netspec.compiler.ir.op import BATCH, BadExample, Example, Op, P, Torch, Training, X
 from netspec.compiler.numpy_backend.lower import lower
 from netspec.compiler.torch_backend.expressions import OPERATORS
 from netspec.diagnostics import NetspecError
@@ -168,10 +168,10 @@ def check_pytorch(case: ExampleCase, training: bool) -> None:
         import torch
     except ImportError:
         raise Skipped("PyTorch is not installed") from None
+    from netspec.tools.agreement.torch_trace import SharedMasks
+
     graph, parameters, inputs, dy = case.data()
     ours = run_program(graph, parameters, inputs, dy, training=training)
-    if ours.masks and training:
-        raise Skipped("PyTorch draws another random mask")
     expression = graph.nodes[0].op.torch(*case.example.inputs)
     inner, module = expression.module, None
     path = graph.nodes[0].name
@@ -184,7 +184,8 @@ def check_pytorch(case: ExampleCase, training: bool) -> None:
     else:
         loose = {name: tensor.requires_grad_() for name, tensor in state.items()}
     x = [torch.tensor(a, requires_grad=True) for a in inputs.values()]
-    y = _torch_call(torch, expression, x, module, loose)
+    with SharedMasks(torch.tensor(mask) for mask in ours.masks.values()):
+        y = _torch_call(torch, expression, x, module, loose, training=training)
     if y.requires_grad:
         y.backward(torch.tensor(dy["output"]))
 
@@ -204,7 +205,13 @@ def check_pytorch(case: ExampleCase, training: bool) -> None:
 
 
 def _torch_call(
-    torch: Any, expression: Torch, inputs: list[Any], module: Any, parameters: Mapping[str, Any]
+    torch: Any,
+    expression: Torch,
+    inputs: list[Any],
+    module: Any,
+    parameters: Mapping[str, Any],
+    *,
+    training: bool,
 ) -> Any:
     """Evaluate an op's PyTorch expression on tensors."""
 
@@ -214,7 +221,9 @@ def _torch_call(
         if isinstance(argument, P):
             return parameters[argument.name]
         if isinstance(argument, Torch):
-            return _torch_call(torch, argument, inputs, module, parameters)
+            return _torch_call(torch, argument, inputs, module, parameters, training=training)
+        if isinstance(argument, Training):
+            return training
         if isinstance(argument, tuple):
             return tuple(map(value, argument))
         return len(inputs[0]) if argument is BATCH else argument

@@ -20,7 +20,7 @@ from netspec.runtime.engine.program import Program, make_plan
 from netspec.runtime.engine.reference import Reference
 from netspec.runtime.models.numpy_model import draw_parameter
 from netspec.tools.agreement.case import draw_inputs
-from netspec.tools.agreement.numpy_trace import first_channels
+from netspec.tools.agreement.numpy_trace import masks_in
 
 Array = NDArray[Any]
 
@@ -127,11 +127,7 @@ def run_program(
     for name, buffer in plan.inputs.items():
         buffers[buffer.name] = np.ascontiguousarray(inputs[name], dtype)
     program.sample(buffers, np.random.default_rng(5))
-    masks = {
-        node.name: first_channels(buffers[f"{node.name}.mask"].copy(), plan.layouts[node.name])
-        for node in graph.nodes
-        if f"{node.name}.mask" in buffers
-    }
+    masks = masks_in(buffers, plan)
     program.forward(buffers, p)
     outputs = {name: buffers[b.name].copy() for name, b in plan.outputs.items()}
     for name, buffer in plan.output_gradients.items():

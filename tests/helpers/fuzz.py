@@ -22,9 +22,9 @@ MAX_BYTES = 64 * 1024
 TOKENS = """
 net block input output return init assert for in if else layer from import language and or not true
 false none ( ) [ ] { } -> = == != < > <= >= + - * ** / // % , . : conv linear relu max_pool avg_pool
-batch_norm flatten dropout add global_avg_pool same normal zeros range len min max enumerate zip x y
-image classes channels weight bias stride pad kernel 0 1 2 3 7 10 -1 2.5 1e308 1000000000000 "a" "x.net"
-# \n \n \n \n ; ' é \t @ $ ? \\ | x.channels x.shape[0] layer{i}.0 conv(3,3) params macs
+inline batch_norm flatten dropout add global_avg_pool same normal zeros range len min max enumerate zip
+image x y classes channels weight bias stride pad kernel 0 1 2 3 7 10 -1 2.5 1e308 "a" "x.net"
+1000000000000 # \n \n \n \n ; ' é \t @ $ ? \\ | x.channels x.shape[0] layer{i}.0 conv(3,3) params macs
 """.split(" ")
 NUMBERS = ["0", "1", "-1", "2", "3", "7", "1000", "65536", "10**12", "2**62", "2.5", "1e308", "-0.0",
            "1/3", "99999999999999999999", "true", "none", '"3"', "[1,2]", "x"]  # fmt: skip

@@ -17,7 +17,7 @@ _LAYERS = [
     "conv(c, 1) -> conv(4, 1)", "conv(2 * c, k, pad = k // 2) -> relu -> conv(4, 1)",
     "flatten -> linear(c * 9) -> reshape([c, 3, 3]) -> conv(4, 1)",
     "reshape([4, 9]) -> permute([2, 1]) -> linear(4) -> permute([2, 1]) -> reshape([4, 3, 3])",
-    "pad(1) -> conv(4, 3)", "channel_shuffle(2)", "layer_norm",
+    "pad(1) -> conv(4, 3)", "noise", "channel_shuffle(2)", "layer_norm",
 ]  # fmt: skip
 _CONDITIONS = ["f > 0", "f == 1", "not f == 1", "c == 3 or f > 1", "k > 1 and c > 2", "0 <= f < 2",
                "p > 0.2", "c >= f", "mode == \"a\"", "on", "c % 2 == 0"]  # fmt: skip

@@ -27,6 +27,23 @@ CASES = {
             output x * reshape(kept, [4]) + expand(one, [width])
             output tokens = class_token -> linear(2)
         }""",
+    "inline blocks": """
+        inline block Unit(i, c, again = true) x {
+            x = x -> conv{i}: conv(c, 3, pad = 1) -> relu
+            if again { x = x -> tail.{i}.more: conv(c, 1) }
+            return x -> batch_norm
+        }
+        inline block Two(c) x {
+            parameter shift: [x.channels, 1, 1] = ones
+            return x + shift -> Unit(1, c) -> low.2: Unit(2, c, again = false)
+        }
+        block Basic(c) x { return x -> Two(c) -> relu }
+        net N(w = 4) {
+            input x: [4, 6, 6]
+            layer b = Basic(w)
+            y = x -> b -> b -> Two(w) -> Basic(4) -> dropout(0.3)
+            output y + noise(y)
+        }""",
     "nested blocks": """
         block Inner(c, k = 3) x { return x -> conv(c, k, pad = same) -> relu }
         block Outer(c) x {

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import torch
@@ -27,6 +26,7 @@ from netspec.testing.op_examples import (
     run_program,
     run_reference,
 )
+from netspec.tools.agreement.torch_trace import SharedMasks
 
 ALLOWED_IMPORTS = {
     "torch", "torch.nn.functional", "collections", "collections.abc", "builtins", "math",
@@ -59,24 +59,10 @@ def load(module: nn.Module, parameters: Mapping[str, np.ndarray]) -> nn.Module:
 
 
 @contextmanager
-def masks_of(run: Run, graph: Graph) -> Iterator[None]:
-    """Let PyTorch's dropouts drop the same elements as a run of the NumPy program."""
-    masks = iter([run.masks[node.name] for node in graph.nodes if node.name in run.masks])
-
-    def dropout(x: torch.Tensor, p: float, training: bool, inplace: bool) -> torch.Tensor:
-        if not training:
-            return x
-        mask = next(masks)
-        whole = mask.size < x.numel() or (x.ndim == 3 and mask.shape != tuple(x.shape))
-        return x * torch.tensor(mask).reshape((1, -1, 1) if whole else x.shape)
-
-    functional = torch.nn.functional
-    with (
-        mock.patch.object(functional, "dropout", dropout),
-        mock.patch.object(functional, "dropout1d", dropout),
-    ):
+def masks_of(run: Run) -> Iterator[None]:
+    """Let PyTorch's dropouts and noise draw what a run of the NumPy program drew."""
+    with SharedMasks(torch.tensor(mask) for mask in run.masks.values()):
         yield
-    assert next(masks, None) is None
 
 
 def run_module(
@@ -129,7 +115,7 @@ def check_against(module: nn.Module, graph: Graph, *, tol: float = 1e-10, batch:
         parameters = random_parameters(graph)
         load(module, parameters)
         program = run_program(graph, parameters, inputs, dy, training=training)
-        with masks_of(program, graph):
+        with masks_of(program):
             ours = run_module(module, graph, inputs, dy, training=training)
         reference = run_reference(
             graph, random_parameters(graph), inputs, dy, training=training, masks=program.masks

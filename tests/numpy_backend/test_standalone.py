@@ -57,9 +57,9 @@ NETS = {
         " output flatten(x * w) -> linear(5) -> add(b) -> mul(s)\n}"
     ),
     "dropout": netspec.loads(
-        "net Dropped {\n input image: [2, 6, 6]\n output image -> conv(4, 3, bias = false)"
-        " -> batch_norm -> silu -> dropout(0.3) -> flatten -> linear(6) -> batch_norm -> relu"
-        " -> linear(4)\n}"
+        "net Dropped {\n input image: [2, 6, 6]\n y = image -> conv(4, 3, bias = false)"
+        " -> batch_norm -> silu -> dropout(0.3)\n y = y + y * noise(y)\n"
+        " output y -> flatten -> linear(6) -> batch_norm -> relu -> linear(4)\n}"
     ),
 }  # fmt: skip
 

@@ -78,6 +78,8 @@ class Blocks:
             message = f"blocks call each other more than {MAX_CALLS_DEEP} deep"
             self.reporter.report(codes.LIMIT_NESTING, message, call.span)
             raise StopBuildingError
+        if block.inline and label is None and path is None:
+            return self.call(block, module, given, values, (call.span, span), None, suffix)
         # Calls without a label are numbered under the block's name.
         path = path or self.layer_names.name(snake_case(block.name.id), label, span)
         if path is None:
@@ -91,23 +93,28 @@ class Blocks:
         given: Mapping[str, Constant | Unknown],
         inputs: Sequence[Input],
         spans: tuple[Span, Span],
-        path: str,
+        path: str | None,
         suffix: str,
     ) -> Result:
         """Build the body of a block, and return what it returns, or UNKNOWN.
 
-        `spans` are those of the call and of the whole stage.
+        `spans` are those of the call and of the whole stage. Without a `path` the layers get the
+        names that they would have in this body.
         """
         call, whole = spans
         reporter = self.reporter
         self.assembly.called.add(block.name.span)
-        follower = self.follower.calling(block, module, path)
+        if path is None:
+            follower = self.follower.inlining(block)
+        else:
+            follower = self.follower.calling(block, module, path)
         suffix += self.layer_names.suffix
         inner = self.make_body(
             self.assembly,
             module,
-            prefix=path,
+            prefix=self.layer_names.prefix if path is None else path,
             suffix=suffix,
+            counters=self.layer_names.counters if path is None else None,
             frames=reporter.trace(),
             rules=self.rules,
             is_block=True,
@@ -120,7 +127,8 @@ class Blocks:
             f"{name} = {'?' if value is UNKNOWN else show(value)}" for name, value in values.items()
         )
         text = f"block {block.name.id}({shown})"
-        frame = Frame(text, call, tuple(reporter.turns), block.name.id, path + suffix)
+        home = ("", "") if path is None else (block.name.id, path + suffix)
+        frame = Frame(text, call, tuple(reporter.turns), *home)
         inner.reporter.frames = (*reporter.frames, frame)
         self.assembly.calls_deep += 1
         try:
@@ -134,6 +142,8 @@ class Blocks:
             return UNKNOWN
         if isinstance(returned, Tensor):
             returned = Tensor(returned.name, returned.shape, whole)
+        if path is None:
+            return returned
         return self.follower.called(follower, inputs, returned, whole)
 
     def _arguments(

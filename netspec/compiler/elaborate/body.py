@@ -42,6 +42,8 @@ class Body:
         module: the file that contains it.
         prefix: the path of the block whose body this is; empty for a net.
         suffix: the ending of node names in a further call of a shared block.
+        counters: how many layers of each kind have a number so far, for the body of an inline
+            block, which goes on counting in its caller.
         frames: the enclosing calls.
         rules: the initial values that the enclosing body sets.
         is_block: whether this is the body of a block.
@@ -55,6 +57,7 @@ class Body:
         *,
         prefix: str = "",
         suffix: str = "",
+        counters: dict[str, int] | None = None,
         frames: tuple[Frame, ...] = (),
         rules: Mapping[str, Initializer] | None = None,
         is_block: bool = False,
@@ -68,7 +71,7 @@ class Body:
         self.names = names = Names(scope, module, assembly, reporter)
         self.evaluator = evaluator = Evaluator(reporter)
         self.comments = comments = ShapeComments(assembly, names, reporter)
-        layer_names = LayerNames(assembly, reporter, evaluator, prefix, suffix)
+        layer_names = LayerNames(assembly, reporter, evaluator, prefix, suffix, counters)
         arguments = Arguments(names, reporter, evaluator)
         layers = Layers(assembly, reporter, names, rules, follower)
         splits = Splits(reporter, layer_names, arguments, layers)

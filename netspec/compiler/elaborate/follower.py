@@ -87,6 +87,10 @@ class Follower:
         """A block is called. Return the follower of its body."""
         return self
 
+    def inlining(self, block: syntax.Block) -> Follower:
+        """An inline block is called. Return the follower of its body, of which `called` hears not."""
+        return self
+
     def arguments(self, values: Mapping[str, Constant | Unknown]) -> Mapping[str, Constant]:
         """A block's arguments were bound. Return the values that replace some of them."""
         return {}

@@ -29,13 +29,14 @@ class LayerNames:
         evaluator: Evaluator,
         prefix: str = "",
         suffix: str = "",
+        counters: dict[str, int] | None = None,
     ) -> None:
         self.assembly = assembly
         self.reporter = reporter
         self.evaluator = evaluator
         self.prefix = prefix
         self.suffix = suffix
-        self.counters: dict[str, int] = {}
+        self.counters: dict[str, int] = {} if counters is None else counters
 
     def path(self, label: str) -> str:
         """Return the full name of a layer with this label."""
@@ -110,6 +111,9 @@ class LayerNames:
             turn = turns[-1][0]
             edits = (Edit(span, f"{label}{{{turn}}}"),)
             hints = (Hint(f"number it with the loop variable: `{label}{{{turn}}}`", edits),)
+        elif earlier == span and self.reporter.is_inline:
+            advice = "label a call of this inline block, `-> NAME: ...`: its layers lie below that"
+            hints = (Hint(advice),)
         secondary = () if earlier == span else (Label(earlier, "already here"),)
         message = f"`{path}` is already the name of {self.assembly.kind(path)}"
         if owner != path:

@@ -81,6 +81,12 @@ class Reporter:
             assembly.sink.add(Diagnostic(codes.LIMIT_ERRORS, message))
             raise StopBuildingError
 
+    @property
+    def is_inline(self) -> bool:
+        """Whether the body is that of an inline block."""
+        calls = [frame for frame in self.frames if frame.call is not None]
+        return bool(calls) and not calls[-1].block
+
     def count_work(self, span: Span, units: int = 1) -> None:
         """Add to the work of the file, which is limited however its loops and blocks multiply.
 

@@ -125,6 +125,8 @@ class _FileWriter(ExpressionWriter):
                 self._head(definition)
                 self._body(definition.body)
             case syntax.Block():
+                if definition.inline:
+                    self.words("inline")
                 self.words("block")
                 self._head(definition)
                 self._names(definition.inputs)

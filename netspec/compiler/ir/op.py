@@ -110,6 +110,14 @@ BATCH = Size.named("0.0")
 
 
 @dataclass(frozen=True, slots=True)
+class Training:
+    """Whether the module is in training, in a PyTorch expression: `self.training`."""
+
+
+TRAINING = Training()
+
+
+@dataclass(frozen=True, slots=True)
 class P:
     """A parameter of the node, in a PyTorch expression whose module does not hold it."""
 

@@ -31,7 +31,7 @@ class Origins:
             self._blocks[node.name] = tuple(
                 BlockCall(f.block, f.path.partition("@")[0], f.path, self._where(f.call))
                 for f in node.origin.trace
-                if f.call is not None
+                if f.call is not None and f.block
             )
         return self._blocks[node.name]
 

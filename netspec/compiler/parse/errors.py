@@ -30,7 +30,7 @@ _TOKEN_WORDS = {
 _STATEMENTS = (
     "assert", "buffer", "for", "if", "init", "input", "layer", "output", "parameter", "return",
 )  # fmt: skip
-_DEFINITIONS = ("net", "block", "from", "language")
+_DEFINITIONS = ("net", "block", "inline", "from", "language")
 
 
 def explained(

@@ -334,7 +334,8 @@ class TreeBuilder:
         return syntax.Net(self._name(name), parameters, tuple(body), span, _comment_above(span))
 
     def block(self, children: list[Any]) -> syntax.Block:
-        _, name, *head, body = children
+        inline = children[0].type == "INLINE"
+        _, name, *head, body = children[inline:]
         inputs = self._names(head)
         span = self._span(children)
         return syntax.Block(
@@ -344,6 +345,7 @@ class TreeBuilder:
             tuple(body),
             span,
             _comment_above(span),
+            inline,
         )
 
     def _parameters(self, head: list[Any]) -> tuple[syntax.Parameter, ...]:

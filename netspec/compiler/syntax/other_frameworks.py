@@ -41,7 +41,7 @@ LAYERS = {
     "interpolate": "upsample", "zeropad2d": "pad", "droppath": "drop_path",
     "stochasticdepth": "drop_path", "chunk": "split",
     "clamp": "clip", "subtract": "sub", "divide": "div", "multiply": "mul", "power": "pow",
-    "negative": "neg", "absolute": "abs",
+    "negative": "neg", "absolute": "abs", "randnlike": "noise", "gaussiannoise": "noise",
 }  # fmt: skip
 
 # Layers that do not exist here, in lower case and without underscores, with what to use instead.

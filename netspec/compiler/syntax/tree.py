@@ -331,7 +331,10 @@ class Net:
 
 @dataclass(slots=True, eq=False, repr=False)
 class Block:
-    """`block Basic(channels, stride = 1) x { ... }`. `doc` is the comment right above it."""
+    """`block Basic(channels, stride = 1) x { ... }`. `doc` is the comment right above it.
+
+    The layers of an `inline block` are named as if they were written in the body that calls it.
+    """
 
     name: Name
     parameters: tuple[Parameter, ...]
@@ -339,6 +342,7 @@ class Block:
     body: tuple[Statement, ...]
     span: Span
     doc: str = ""
+    inline: bool = False
 
 
 @dataclass(slots=True, eq=False, repr=False)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from netspec.compiler.ir.op import P, Torch, X
+from netspec.compiler.ir.op import P, Torch, Training, X
 from netspec.compiler.ir.size_text import size_text
 from netspec.compiler.ir.sizes import Dim, Size
 from netspec.compiler.torch_backend.local_sizes import Symbol, is_extent
@@ -80,6 +80,8 @@ class Reached:
             return self.parameters[value.name]
         if isinstance(value, Torch):
             return self.whole(value)
+        if isinstance(value, Training):
+            return "self.training"
         if isinstance(value, tuple):
             is_list = any(isinstance(item, X) for item in value)
             open_, close = ("[", "]") if is_list else ("(", ")")

@@ -412,6 +412,10 @@ class StructureTracer(Tracer):
         """A block is followed as ever."""
         return super().calling(block, module, path)
 
+    def inlining(self, block: syntax.Block) -> Follower:
+        """The statements of another body are not part of this one's structure."""
+        raise NotStructuredError
+
     def called(
         self, inner: Follower, inputs: Sequence[Input], result: Result, span: Span
     ) -> Result:

@@ -251,6 +251,12 @@ class Tracer(Follower):
         """Return the tracer of a block's body, which has a trace of its own."""
         return _BlockTracer(self.frozen, Trace(block, path, module))
 
+    def inlining(self, block: syntax.Block) -> Follower:
+        """Return the tracer of an inline block's body: its layers are the caller's."""
+        inner = Tracer(self.frozen, self.record)
+        inner._into = self._into
+        return inner
+
     def called(
         self, inner: Follower, inputs: Sequence[Input], result: Result, span: Span
     ) -> Result:

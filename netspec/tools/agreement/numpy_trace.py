@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -132,8 +133,13 @@ def draw_masks(graph: Graph, plan: Plan, batch: int, seed: int) -> dict[str, Arr
     program = Program(graph, plan, np.dtype(np.float64))
     b = program.bind(batch)
     program.sample(b, np.random.default_rng([seed, 3]))
+    return masks_in(b, plan)
+
+
+def masks_in(buffers: Mapping[str, Array], plan: Plan) -> dict[str, Array]:
+    """Return the random masks that a program has drawn, by node, N, C, H, W."""
     return {
-        name: first_channels(b[buffer.name].copy(), plan.layouts[name])
+        name: first_channels(buffers[buffer.name].copy(), plan.layouts[name])
         for name, buffer in _masks(plan).items()
     }
 

@@ -25,11 +25,16 @@ _DROPOUTS = (functional.dropout, functional.dropout1d, functional.dropout2d, fun
 
 
 class SharedMasks(TorchFunctionMode):  # type: ignore[misc]
-    """Makes dropout use the masks of a case, in the order of the nodes that have one."""
+    """Makes dropout and noise use the masks of a case, in the order of the nodes that have one.
+
+    Without masks, which is to say in evaluation, noise is PyTorch's own: it counts for nothing.
+    """
 
     def __init__(self, masks: Iterable[torch.Tensor]) -> None:
         super().__init__()
-        self._masks = iter(masks)
+        given = tuple(masks)
+        self._masks = iter(given)
+        self._draws = bool(given)
 
     def __torch_function__(
         self,
@@ -38,12 +43,14 @@ class SharedMasks(TorchFunctionMode):  # type: ignore[misc]
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Call the function; a dropout multiplies by the next mask instead."""
+        """Call the function; a dropout multiplies by the next mask instead, and noise is it."""
         return self._call(func, tuple(args), dict(kwargs or {}))
 
     def _call(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if func in _DROPOUTS:
             return self._dropped(*args, **kwargs)
+        if func is torch.randn_like and self._draws:
+            return next(self._masks).clone()
         return func(*args, **kwargs)
 
     def _dropped(
