@@ -240,3 +240,27 @@ def _store(value: Array, out: Array | None) -> None:
     """Write `value` to `out`, unless that is None."""
     if out is not None:
         out[...] = value
+
+
+def fold_into(
+    weight: Array,
+    bias: Array | None,
+    scale: Array,
+    shift: Array,
+    folded_weight: Array,
+    folded_bias: Array,
+) -> None:
+    """An affine map of each channel, folded into the layer before it: y = (x @ w + b)*scale + shift.
+
+    `folded_weight = weight * scale` and `folded_bias = bias*scale + shift`.
+
+    weight (O, ...), everything else (O,). A bias of None means zeros.
+    """
+    outputs = len(weight)
+    rows = folded_weight.reshape(outputs, -1)
+    np.multiply(weight.reshape(outputs, -1), scale[:, None], out=rows)
+    if bias is None:
+        np.copyto(folded_bias, shift)
+    else:
+        np.multiply(bias, scale, out=folded_bias)
+        np.add(folded_bias, shift, out=folded_bias)

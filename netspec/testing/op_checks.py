@@ -231,7 +231,7 @@ def _torch_call(
     if expression.is_module:
         return module(*map(value, expression.inputs))
     prefix, _, name = expression.target.partition(".")
-    home = {"F": torch.nn.functional, "torch": torch}[prefix]
+    home = {"F": torch.nn.functional, "torch": torch, "operator": operator}[prefix]
     if expression.target in OPERATORS:  # an operand may be a number
         home, name = operator, {"div": "truediv"}.get(name, name)
     options = {key: value(v) for key, v in expression.options.items()}

@@ -61,8 +61,9 @@ def load(module: nn.Module, parameters: Mapping[str, np.ndarray]) -> nn.Module:
 @contextmanager
 def masks_of(run: Run) -> Iterator[None]:
     """Let PyTorch's dropouts and noise draw what a run of the NumPy program drew."""
-    with SharedMasks(torch.tensor(mask) for mask in run.masks.values()):
+    with SharedMasks(torch.tensor(mask) for mask in run.masks.values()) as shared:
         yield
+    assert next(shared.masks, None) is None
 
 
 def run_module(

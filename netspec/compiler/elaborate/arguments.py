@@ -90,7 +90,8 @@ class Arguments:
                 continue
             target = own[len(constants)] if len(constants) < len(own) else None
             value = self._argument(op, target, argument.value)
-            full = op.arity is not None and given + len(bound.inputs) >= op.arity
+            most = op.arity and op.arity + op.optional
+            full = most is not None and given + len(bound.inputs) >= most
             if isinstance(value, (Tensor, Tensors)) and not (full and target):
                 bound.inputs += value.items if isinstance(value, Tensors) else [value]
             elif value is UNKNOWN and (not full or target is None):
@@ -334,7 +335,7 @@ class Arguments:
         if numbers and op.arity is None and inputs:
             return True
         arity = op.arity - numbers if op.arity is not None and numbers < op.arity else op.arity
-        return self.check_arity(op.name, arity, inputs, span, callee)
+        return self.check_arity(op.name, arity, inputs, span, callee, optional=op.optional)
 
     def check_arity(
         self,
@@ -343,15 +344,19 @@ class Arguments:
         inputs: Sequence[Input],
         span: Span,
         callee: Span | None = None,
+        *,
+        optional: int = 0,
     ) -> bool:
         """Whether a layer or block got as many values as it takes. If not, report it.
 
-        `callee` is where the call writes its name.
+        `callee` is where the call writes its name, and `optional` how many values more it can take.
         """
         count = len(inputs)
-        if count == arity or (arity is None and count >= 2):
+        if count >= 2 if arity is None else arity <= count <= arity + optional:
             return True
         wanted = "at least 2 values" if arity is None else plural(arity, "value")
+        if arity is not None and optional:
+            wanted = f"{arity} {'or' if optional == 1 else 'to'} {arity + optional} values"
         got = f"{count}" if count else "none"
         hints: tuple[Hint, ...] = ()
         if count == 0 and arity == 1:

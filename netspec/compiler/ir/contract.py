@@ -58,6 +58,7 @@ from netspec.compiler.ir.initializers import Constant, KaimingUniform, Ones, Uni
 from netspec.compiler.ir.layout import Storage
 from netspec.compiler.ir.op import (
     BATCH,
+    ITEM,
     TRAINING,
     BadExample,
     Evaluation,
@@ -101,6 +102,7 @@ else:
 
 __all__ = [
     "BATCH",
+    "ITEM",
     "MAX_SIZE",
     "TRAINING",
     "Array",

@@ -124,6 +124,10 @@ class P:
     name: str
 
 
+# The target of an expression that is one of several results: `value[index]`.
+ITEM = "operator.getitem"
+
+
 @dataclass(frozen=True)
 class Torch:
     """A PyTorch expression as data: a module of `torch.nn`, or a function, with its arguments.
@@ -217,6 +221,7 @@ class Op:
     Class attributes:
         name: the op's name in a `.net` file.
         arity: the number of inputs; None for two or more.
+        optional: how many inputs more it can take.
         number_places: for each index among the values of a call, the attribute for a number in
             place of the value; "" if there cannot be one.
         needs_positive: whether it is only defined for positive numbers.
@@ -243,6 +248,7 @@ class Op:
 
     name: ClassVar[str]
     arity: ClassVar[int | None] = 1
+    optional: ClassVar[int] = 0
     number_places: ClassVar[tuple[str, ...]] = ()
     needs_positive: ClassVar[bool] = False
     commutes_with_max: ClassVar[bool] = False

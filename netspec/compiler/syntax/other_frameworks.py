@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 
 from netspec.compiler.syntax import tree as syntax
@@ -12,7 +13,8 @@ ATTRIBUTES = {
     "padding": "pad", "kernel_size": "kernel", "filters": "channels", "out_channels": "channels",
     "units": "features", "out_features": "features", "strides": "stride", "pool_size": "kernel",
     "use_bias": "bias", "dilation_rate": "dilation", "rate": "p", "epsilon": "eps", "size": "kernel",
-    "num_groups": "groups", "kernel_initializer": "weight", "gamma": "weight", "beta": "bias",
+    "num_groups": "groups", "hidden_size": "features", "num_layers": "layers",
+    "kernel_initializer": "weight", "gamma": "weight", "beta": "bias",
 }  # fmt: skip
 
 # Other frameworks' names for the size of a layer's input, which is never written here: it is
@@ -27,19 +29,19 @@ ACTIVATIONS = frozenset(
     "activation act act_layer activation_fn activation_layer nonlinearity".split()
 )
 
-# What other frameworks and papers call our layers, in lower case and without underscores.
+# What other frameworks and papers call our layers, in lower case and without underscores. The number of
+# axes at the end of a name, as in `conv2d`, is left out: a layer here takes values of each.
 LAYERS = {
-    "conv2d": "conv", "convolution": "conv", "convolution2d": "conv", "dense": "linear",
-    "fc": "linear", "affine": "linear", "fullyconnected": "linear", "maxpool2d": "max_pool",
-    "maxpooling2d": "max_pool", "avgpool2d": "avg_pool", "averagepool": "avg_pool",
-    "averagepooling2d": "avg_pool", "bn": "batch_norm", "batchnorm2d": "batch_norm",
-    "batchnormalization": "batch_norm", "gap": "global_avg_pool", "rectify": "relu",
+    "convolution": "conv", "dense": "linear", "fc": "linear", "affine": "linear",
+    "fullyconnected": "linear", "maxpooling": "max_pool", "averagepool": "avg_pool",
+    "averagepooling": "avg_pool", "bn": "batch_norm", "batchnormalization": "batch_norm",
+    "gap": "global_avg_pool", "rectify": "relu",
     "deconv": "conv_transpose", "deconvolution": "conv_transpose", "swish": "silu",
     "hswish": "hardswish", "lrn": "local_response_norm", "cat": "concat", "concatenate": "concat",
     "view": "reshape", "amax": "max", "amin": "min", "variance": "var", "bmm": "matmul",
     "transpose": "permute",
-    "interpolate": "upsample", "zeropad2d": "pad", "droppath": "drop_path",
-    "stochasticdepth": "drop_path", "chunk": "split",
+    "interpolate": "upsample", "zeropad": "pad", "droppath": "drop_path",
+    "stochasticdepth": "drop_path", "chunk": "split", "simplernn": "rnn",
     "clamp": "clip", "subtract": "sub", "divide": "div", "multiply": "mul", "power": "pow",
     "negative": "neg", "absolute": "abs", "randnlike": "noise", "gaussiannoise": "noise",
 }  # fmt: skip
@@ -47,9 +49,6 @@ LAYERS = {
 # Layers that do not exist here, in lower case and without underscores, with what to use instead.
 # The list includes names that look like one of ours but mean something else: no guess is made for
 # them.
-_ONE_AXIS = (
-    "pictures have two axes: a row is a picture of height 1, `reshape([channels, 1, length])`"
-)
 _NO_ACTIVATION = (
     "there is no such activation; `relu`, `leaky_relu`, `elu`, `gelu` and `silu` are some"
 )
@@ -58,15 +57,6 @@ _AS_THEY_ARE = "parameters are used as they are"
 ABSENT = {
     "sequential": "layers are joined by arrows: `x -> conv(8, 3) -> relu`",
     "identity": "what changes nothing is left out",
-    **dict.fromkeys(
-        "conv1d maxpool1d avgpool1d convtranspose1d adaptiveavgpool1d adaptivemaxpool1d".split(),
-        _ONE_AXIS,
-    ),
-    **dict.fromkeys(
-        "conv3d maxpool3d avgpool3d convtranspose3d adaptiveavgpool3d adaptivemaxpool3d"
-        " batchnorm3d instancenorm3d".split(),
-        "there are no layers for volumes: pictures have two axes",
-    ),
     "multiheadattention": "a part of the features is a head: `linear`, `reshape`, `permute` and "
     "`(q, k, v) -> attention`",
     "depthtospace": "channels become pixels by `pixel_shuffle`, in another order of the channels",
@@ -74,8 +64,10 @@ ABSENT = {
     "dropout3d": _CHANNEL_DROPOUT,
     "spatialdropout2d": _CHANNEL_DROPOUT,
     "lppool2d": "pools are `max_pool` and `avg_pool`",
-    **dict.fromkeys("lstm gru rnn lstmcell grucell rnncell embedding embeddingbag".split(),
-                    "nets here have no recurrent layers and no embeddings"),
+    **dict.fromkeys("lstmcell grucell rnncell".split(),
+                    "a cell is one step: `lstm`, `gru` and `rnn` go over all steps of a sequence"),
+    **dict.fromkeys("embedding embeddingbag".split(),
+                    "nets here have no embeddings: `one_hot` and a `linear` without bias are one"),
     "hardtanh": "numbers are limited to a range by `clip(-1, 1)`",
     **dict.fromkeys("celu logsigmoid glu threshold".split(), _NO_ACTIVATION),
     "weightnorm": _AS_THEY_ARE, "spectralnorm": _AS_THEY_ARE,
@@ -109,7 +101,7 @@ def layer_named(name: str, known: Collection[str]) -> str | None:
     """
     if name in known:
         return name
-    plain = name.lower().replace("_", "")
+    plain = re.sub("[123]d$", "", name.lower().replace("_", ""))
     meant = LAYERS.get(plain) or next(
         (k for k in known if k.lower().replace("_", "") == plain), None
     )

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from netspec.compiler.ir.op import P, Torch, Training, X
+from netspec.compiler.ir.op import ITEM, P, Torch, Training, X
 from netspec.compiler.ir.size_text import size_text
 from netspec.compiler.ir.sizes import Dim, Size
 from netspec.compiler.torch_backend.local_sizes import Symbol, is_extent
@@ -61,6 +61,11 @@ class Reached:
             return Group(f"{self.module}(", tuple(map(self.part, torch.inputs)))
         if torch.target == NEGATIVE:
             return f"-{_operand(torch.arguments[0], '**', 0, self.part)}"
+        if torch.target == ITEM:
+            several, at = self.part(torch.arguments[0]), f"[{torch.arguments[1]}]"
+            if isinstance(several, Group):
+                return replace(several, close=several.close + at)
+            return f"{flat(several)}{at}"
         if torch.target in OPERATORS:
             operator = OPERATORS[torch.target]
             sides = [

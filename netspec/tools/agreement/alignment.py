@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from netspec.compiler.ir.graph import Graph, Node
-from netspec.compiler.ir.op import P, Torch, X
+from netspec.compiler.ir.op import ITEM, P, Torch, X
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,8 @@ def _calls(expression: Torch, node: Node, graph: Graph) -> Iterator[Key]:
     for part in parts:
         if isinstance(part, Torch):
             yield from _calls(part, node, graph)
+    if expression.target == ITEM:
+        return  # what it is taken from is the call
     if expression.is_module:
         held = list(node.parameters.values())
     else:

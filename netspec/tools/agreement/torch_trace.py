@@ -22,18 +22,25 @@ from netspec.tools.agreement.quantities import LOSS, Item, Trace
 Array = NDArray[Any]
 
 _DROPOUTS = (functional.dropout, functional.dropout1d, functional.dropout2d, functional.dropout3d)
+# The functions behind PyTorch's recurrent modules, which give the value and the last states.
+_RECURRENT: Mapping[Callable[..., Any], str] = {
+    torch.lstm: "LSTM", torch.gru: "GRU", torch.rnn_tanh: "RNN", torch.rnn_relu: "RNN",
+}  # fmt: skip
 
 
 class SharedMasks(TorchFunctionMode):  # type: ignore[misc]
     """Makes dropout and noise use the masks of a case, in the order of the nodes that have one.
 
     Without masks, which is to say in evaluation, noise is PyTorch's own: it counts for nothing.
+
+    Attributes:
+        masks: those that are still to be used.
     """
 
     def __init__(self, masks: Iterable[torch.Tensor]) -> None:
         super().__init__()
         given = tuple(masks)
-        self._masks = iter(given)
+        self.masks = iter(given)
         self._draws = bool(given)
 
     def __torch_function__(
@@ -50,7 +57,9 @@ class SharedMasks(TorchFunctionMode):  # type: ignore[misc]
         if func in _DROPOUTS:
             return self._dropped(*args, **kwargs)
         if func is torch.randn_like and self._draws:
-            return next(self._masks).clone()
+            return next(self.masks).clone()
+        if func in _RECURRENT:
+            return self._layer_by_layer(func, *args)
         return func(*args, **kwargs)
 
     def _dropped(
@@ -59,10 +68,41 @@ class SharedMasks(TorchFunctionMode):  # type: ignore[misc]
         """Return `input` times the next mask, which has one number for each element or each image."""
         if not training:
             return input.view_as(input)
-        mask = next(self._masks)
+        mask = next(self.masks)
         if mask.numel() == input.numel():
             return input * mask.reshape(input.shape)
         return (input.reshape(len(mask), -1) * mask.reshape(-1, 1)).reshape(input.shape)
+
+    def _layer_by_layer(
+        self,
+        func: Callable[..., Any],
+        x: torch.Tensor,
+        states: torch.Tensor | tuple[torch.Tensor, ...],
+        weights: Sequence[torch.Tensor],
+        biases: bool,
+        layers: int,
+        dropout: float,
+        training: bool,
+        both: bool,
+        batch_first: bool,
+    ) -> Any:
+        """Call a recurrent function. Behind each layer but the last it multiplies by columns of a
+        mask.
+        """
+        if not (training and dropout and layers > 1):
+            rest = (biases, layers, dropout, training, both, batch_first)
+            return func(x, states, weights, *rest)
+        masks = next(self.masks).chunk(layers - 1, dim=2)
+        count, directions = len(weights) // layers, 2 if both else 1
+        y, ends = x, []
+        for i in range(layers):
+            part = slice(i * directions, (i + 1) * directions)
+            first = tuple(s[part] for s in states) if isinstance(states, tuple) else states[part]
+            own = weights[i * count : (i + 1) * count]
+            y, *last = func(y, first, own, biases, 1, 0.0, training, both, batch_first)
+            y = y * masks[i] if i < layers - 1 else y
+            ends.append(last)
+        return (y, *(torch.cat(each) for each in zip(*ends, strict=True)))
 
 
 @dataclass
@@ -115,18 +155,25 @@ class CallRecorder(SharedMasks):
         options = {name: stand_in(part) for name, part in kwargs.items()}
         result = super()._call(func, given, options)
         if read:
-            parts = (*args, *kwargs.values())
+            parts = [part for arg in (*args, *kwargs.values()) for part in _flat(arg)]
             held = frozenset(
                 self._parameters[id(part)] for part in parts if id(part) in self._parameters
             )
-            for value in result if isinstance(result, (tuple, list)) else (result,):
+            several = result if isinstance(result, (tuple, list)) else (result,)
+            for value in several[:1] if func in _RECURRENT else several:
                 if isinstance(value, torch.Tensor) and value.is_floating_point():
                     # An index, for one, has no slope: it is a leaf, whose own gradient is compared.
                     value.requires_grad_()
                     _retain_gradient(value)
                     self._known[id(value)] = len(self.calls)
-                    self.calls.append(TracedCall(key(func.__name__, held), value, read))
+                    name = _RECURRENT.get(func, func.__name__)
+                    self.calls.append(TracedCall(key(name, held), value, read))
         return result
+
+
+def _flat(part: Any) -> Iterable[Any]:
+    """Return the items of a list, such as the weights of a recurrent layer, else the part itself."""
+    return part if isinstance(part, (tuple, list)) else (part,)
 
 
 def _out_of_place(

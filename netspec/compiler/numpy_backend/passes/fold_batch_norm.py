@@ -26,7 +26,7 @@ from netspec.compiler.ir.plan import (
 
 # The kernel that computes scale and shift from the parameters alone.
 CONSTANT = "batch_norm.running_scale_shift"
-FOLD = "folding.fold"
+FOLD = "batch_norm.fold_into"
 
 Shape = tuple[int, ...]
 

@@ -1,0 +1,400 @@
+"""The base class of recurrent layers: `rnn`, `lstm` and `gru`."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+from netspec.compiler.ir.contract import *
+
+RECURRENT_STATE = Code.error("shape/recurrent-state", "a first state of the wrong shape")
+
+# The states of a layer: the hidden state, and for an LSTM the cell state.
+States = tuple[Array, ...]
+
+
+class _Step(NamedTuple):
+    """What a step of the reference went through: its input, what it was given to add, its states."""
+
+    x: Array
+    pre: Array
+    add: Array
+    states: States
+
+
+class Run(NamedTuple):
+    """One layer in one direction, as it is lowered: its name's end, its place, its buffers.
+
+    Attributes:
+        suffix: that of its parameters, as PyTorch writes it: `l0`, or `l0_reverse`.
+        at: its place among all layers and directions.
+        reverse: whether it goes from the last step to the first.
+    """
+
+    suffix: str
+    at: int
+    reverse: bool
+
+
+@dataclass(frozen=True)
+class RecurrentOp(Op):
+    """Layers that go over the steps of a sequence (T, F) and hand a state from each to the next.
+
+    A subclass says what one step does, and has the kernels that do all of them. PyTorch's parameters:
+    `weight_ih_l0` (gates H, F), `weight_hh_l0` (gates H, H), `bias_ih_l0` and `bias_hh_l0` (gates H,)
+    in the first layer, with `_reverse` behind them for the other direction.
+
+    Attributes:
+        gates: how many gates there are.
+        state_names: what a layer hands on: `("h",)`, or `("h", "c")`.
+    """
+
+    features: int = attribute(Int(1), "numbers in the hidden state")
+    layers: int = attribute(Int(1), "layers, each above the last", 1)
+    bias: bool = attribute(Bool(), "add a number to each gate", True)
+    dropout: float = attribute(Real(0, 1), "probability to drop between layers", 0.0)
+    bidirectional: bool = attribute(Bool(), "go over the steps backward too", False)
+
+    storage = Storage.ROW_MAJOR
+    offers = ("gates", "state_names", "module")
+
+    gates: ClassVar[int]
+    state_names: ClassVar[tuple[str, ...]] = ("h",)
+    module: ClassVar[str]
+
+    # -- checking
+
+    @property
+    def _directions(self) -> int:
+        return 2 if self.bidirectional else 1
+
+    def _runs(self, layer: int) -> list[Run]:
+        """Return the directions of a layer."""
+        ends = ("", "_reverse")[: self._directions]
+        return [
+            Run(f"l{layer}{end}", layer * self._directions + i, bool(i))
+            for i, end in enumerate(ends)
+        ]
+
+    def shape(self, *inputs: Shape) -> Shape:
+        """(T, features), or (T, 2 features) of both directions.
+
+        Raises:
+            ShapeError: `shape/rank` if x is no sequence, `shape/recurrent-state` for a first state
+                of another shape than the layer's.
+        """
+        x, *states = inputs
+        if len(x) != 2:
+            raise ShapeError(
+                codes.SHAPE_RANK,
+                f"`{self.name}` goes over a sequence [N, length, features], not {show_shape(x)}",
+            )
+        count = self.layers * self._directions
+        wanted = (self.features,) if count == 1 else (count, self.features)
+        for state, name in zip(states, self.state_names, strict=False):
+            if state != wanted:
+                what = "the features" if count == 1 else "layers times directions, and the features"
+                raise ShapeError(
+                    RECURRENT_STATE,
+                    f"the first state {name} of this `{self.name}` is {show_shape(wanted)}, {what},"
+                    f" not {show_shape(state)}",
+                )
+        return (x[0], self._directions * self.features)
+
+    def parameters(self, *inputs: Shape) -> tuple[ParameterSpec, ...]:
+        """Weights and biases of each layer and direction, uniform within 1 / sqrt(features)."""
+        bound = 1 / math.sqrt(self.features)
+        rule, rows, specs = Uniform(-bound, bound), self.gates * self.features, []
+        for layer in range(self.layers):
+            ins = inputs[0][-1] if layer == 0 else self._directions * self.features
+            for run in self._runs(layer):
+                for kind, columns in (("ih", ins), ("hh", self.features)):
+                    name = f"weight_{kind}_{run.suffix}"
+                    specs.append(ParameterSpec(name, (rows, columns), rule, "weight"))
+                for kind in ("ih", "hh") if self.bias else ():
+                    name = f"bias_{kind}_{run.suffix}"
+                    specs.append(ParameterSpec(name, (rows,), rule, "bias"))
+        return tuple(specs)
+
+    def macs(self, *inputs: Shape) -> int:
+        """The sizes of all weights, for each step."""
+        specs = self.parameters(*inputs)
+        return inputs[0][0] * sum(math.prod(s.shape) for s in specs if s.role == "weight")
+
+    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], ...] | None:
+        """None: a step depends on all before it."""
+        return None
+
+    # -- reference
+
+    def step(self, pre: Array, add: Array, states: States) -> States:
+        """Return the states after a step, for `pre` = x W_ih^T + b_ih and `add` = h W_hh^T + b_hh."""
+        raise NotImplementedError
+
+    def step_backward(
+        self, dstates: States, pre: Array, add: Array, states: States
+    ) -> tuple[Array, Array, States]:
+        """Return the gradients of `pre`, of `add`, and of the states before but for what `add` does."""
+        raise NotImplementedError
+
+    def forward(self, run: Evaluation, *x: Array) -> Array:
+        """One step after the other."""
+        return self._all(run, *x)[0]
+
+    def _all(self, run: Evaluation, *x: Array) -> tuple[Array, list[list[list[_Step]]]]:
+        """Return the value, and the steps of each layer and direction."""
+        value, *given = x
+        kept: list[list[list[_Step]]] = []
+        for layer in range(self.layers):
+            if layer:
+                value = value * self._mask(run, layer)
+            sides, steps = zip(
+                *(self._over(run, each, value, given) for each in self._runs(layer)), strict=True
+            )
+            kept.append(list(steps))
+            value = np.concatenate(sides, axis=2)
+        return value, kept
+
+    def _mask(self, run: Evaluation, layer: int) -> Array | float:
+        if not (run.training and self.dropout):
+            return 1.0
+        wide = self._directions * self.features
+        return run.masks[run.node.name][:, :, (layer - 1) * wide : layer * wide]
+
+    def _over(
+        self, run: Evaluation, one: Run, x: Array, given: list[Array]
+    ) -> tuple[Array, list[_Step]]:
+        """Go over all steps of one layer in one direction."""
+        p, zeros = run.parameters, np.zeros((len(x), self.features), x.dtype)
+        states: States = tuple(
+            given[i].reshape(len(x), -1, self.features)[:, one.at] if i < len(given) else zeros
+            for i in range(len(self.state_names))
+        )
+        out, steps = np.empty((*x.shape[:2], self.features), x.dtype), []
+        for t in range(x.shape[1])[:: -1 if one.reverse else 1]:
+            pre = x[:, t] @ p[f"weight_ih_{one.suffix}"].T
+            add = states[0] @ p[f"weight_hh_{one.suffix}"].T
+            if self.bias:
+                pre, add = pre + p[f"bias_ih_{one.suffix}"], add + p[f"bias_hh_{one.suffix}"]
+            steps.append(_Step(x[:, t], pre, add, states))
+            states = self.step(pre, add, states)
+            out[:, t] = states[0]
+        return out, steps
+
+    def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
+        """The same steps backward."""
+        value, *given = x
+        _, kept = self._all(run, *x)
+        dgiven = [np.zeros_like(state) for state in given]
+        for layer in reversed(range(self.layers)):
+            sides = np.split(dy, self._directions, axis=2)
+            dy = np.zeros((*value.shape[:2], kept[layer][0][0].x.shape[1]), value.dtype)
+            for one, steps, dside in zip(self._runs(layer), kept[layer], sides, strict=True):
+                dy += self._over_backward(run, one, steps, dside, dgiven)
+            if layer:
+                dy = dy * self._mask(run, layer)
+        return (dy, *dgiven)
+
+    def _over_backward(
+        self, run: Evaluation, one: Run, steps: list[_Step], dy: Array, dgiven: list[Array]
+    ) -> Array:
+        """Return the gradient of one layer's input in one direction."""
+        p, g = run.parameters, run.gradients
+        names = [
+            f"{what}_{kind}_{one.suffix}" for what in ("weight", "bias") for kind in ("ih", "hh")
+        ]
+        w_ih, w_hh, b_ih, b_hh = names
+        g[w_ih], g[w_hh] = np.zeros_like(p[w_ih]), np.zeros_like(p[w_hh])
+        if self.bias:
+            g[b_ih], g[b_hh] = np.zeros_like(p[b_ih]), np.zeros_like(p[b_hh])
+        dx = np.empty((*dy.shape[:2], steps[0].x.shape[1]), dy.dtype)
+        order = range(len(steps))[:: -1 if one.reverse else 1]
+        dstates: States = tuple(np.zeros_like(state) for state in steps[0].states)
+        for t, step in zip(reversed(order), reversed(steps), strict=True):
+            dstates = (dstates[0] + dy[:, t], *dstates[1:])
+            dpre, dadd, (dh, *rest) = self.step_backward(dstates, step.pre, step.add, step.states)
+            g[w_ih] += dpre.T @ step.x
+            g[w_hh] += dadd.T @ step.states[0]
+            if self.bias:
+                g[b_ih] += dpre.sum(axis=0)
+                g[b_hh] += dadd.sum(axis=0)
+            dx[:, t] = dpre @ p[w_ih]
+            dstates = (dh + dadd @ p[w_hh], *rest)
+        for dstate, target in zip(dstates, dgiven, strict=False):
+            target.reshape(len(dy), -1, self.features)[:, one.at] = dstate
+        return dx
+
+    # -- lowering
+
+    def loop(self, to: Lowering, one: Run, pre: Buffer, out: Buffer) -> None:
+        """Append the kernel that goes over all steps; what backward reads goes to `to.saved`."""
+        raise NotImplementedError
+
+    def loop_backward(
+        self, to: Lowering, one: Run, dy: Buffer, dpre: Buffer, dstates: list[Buffer | None]
+    ) -> Buffer:
+        """Append the kernel that goes back over them; return the gradient of what the states add."""
+        raise NotImplementedError
+
+    def first_states(self, to: Lowering) -> list[Buffer | None]:
+        """Return the states that the layer was given, None for those that begin at zero."""
+        given: list[Buffer | None] = list(to.x[1:])
+        return given + [None] * (len(self.state_names) - len(given))
+
+    def saved(self, to: Lowering, one: Run, name: str, gates: int = 1) -> Buffer:
+        """Return a new array (T, gates features) that backward finds in `to.saved`."""
+        buffer = to.buffer(f"{name}_{one.suffix}", (to.x_shapes[0][0], gates * self.features))
+        to.saved[f"{name}_{one.suffix}"] = buffer
+        return buffer
+
+    def lower(self, to: Lowering) -> None:
+        """For each layer and direction a matrix product over all steps, and a loop over them."""
+        steps, wide = to.x_shapes[0][0], self._directions * self.features
+        value = to.x[0]
+        if self._drops(to):
+            mask = to.buffer("mask", (steps, (self.layers - 1) * wide))
+            to.saved["mask"] = mask
+            to.call("dropout.sample_mask", to.rng, mask, writes=[mask], p=self.dropout)
+        for layer in range(self.layers):
+            if layer and self._drops(to):
+                dropped = to.buffer(f"dropped_l{layer}", (steps, wide))
+                self._drop(to, layer, value, dropped)
+                value = dropped
+            to.saved[f"x_l{layer}"] = value
+            last = layer == self.layers - 1
+            out = to.out if last else to.buffer(f"out_l{layer}", (steps, wide))
+            sides = []
+            for one in self._runs(layer):
+                pre = to.buffer(f"pre_{one.suffix}", (steps, self.gates * self.features))
+                bias = to.parameter(f"bias_ih_{one.suffix}")
+                to.call(
+                    "linear.forward", value, to.parameter(f"weight_ih_{one.suffix}"), bias, pre,
+                    to.scratch, writes=[pre], scratch=to.needs("linear.scratch_size", (pre.shape,)),
+                )  # fmt: skip
+                side = to.buffer(f"h_{one.suffix}", (steps, self.features))
+                sides.append(side if self.bidirectional else out)
+                to.saved[f"h_{one.suffix}"] = sides[-1]
+                self.loop(to, one, pre, sides[-1])
+            if self.bidirectional:
+                to.call("recurrent.join", *sides, out, writes=[out])
+            value = out
+
+    def _drops(self, to: Lowering) -> bool:
+        return to.training and self.layers > 1 and self.dropout > 0
+
+    def _drop(self, to: Lowering, layer: int, x: Buffer, out: Buffer) -> None:
+        start = (layer - 1) * self._directions * self.features
+        to.call("recurrent.drop", x, to.saved["mask"], out, writes=[out], start=start)
+
+    def lower_backward(self, to: Lowering) -> None:
+        """The same backward: the loop, then the products that give the gradients of weights."""
+        dy, ends = to.dy, self._state_gradients(to)
+        for layer in reversed(range(self.layers)):
+            x, parts = to.saved[f"x_l{layer}"], []
+            sides = self._sides(to, layer, dy)
+            for one, side in zip(self._runs(layer), sides, strict=True):
+                dpre = to.buffer(f"dpre_{one.suffix}", (side.shape[0], self.gates * self.features))
+                dadd = self.loop_backward(to, one, side, dpre, [end[one.at] for end in ends])
+                self._weights(to, one, x, dpre, dadd)
+                if layer or to.wanted[0]:
+                    only = layer == 0 and not self.bidirectional
+                    dx = to.gradient_buffer(0) if only else to.buffer(f"dx_{one.suffix}", x.shape)
+                    weight = to.parameter(f"weight_ih_{one.suffix}")
+                    to.call("linear.backward_input", dpre, weight, dx, writes=[dx])
+                    parts.append(dx)
+            if parts:
+                dy = self._joined(to, layer, parts)
+        if to.wanted[0]:
+            to.gradient(0, dy)
+        self._end_states(to, ends)
+
+    def _sides(self, to: Lowering, layer: int, dy: Buffer) -> list[Buffer]:
+        """Return the gradients of the directions of a layer, from that of both."""
+        if not self.bidirectional:
+            return [dy]
+        shape = (dy.shape[0], self.features)
+        sides = [to.buffer(f"dh_{one.suffix}", shape) for one in self._runs(layer)]
+        to.call("recurrent.separate", dy, *sides, writes=sides)
+        return sides
+
+    def _weights(self, to: Lowering, one: Run, x: Buffer, dpre: Buffer, dadd: Buffer) -> None:
+        """Append the products for the gradients of a layer's weights, and the sums for its biases."""
+        before = to.saved[f"before_{one.suffix}"]
+        for kind, given, gradient in (("ih", x, dpre), ("hh", before, dadd)):
+            dweight = to.parameter_gradient(f"weight_{kind}_{one.suffix}")
+            to.call("linear.backward_weight", given, gradient, dweight, writes=[dweight])
+            if self.bias:
+                dbias = to.parameter_gradient(f"bias_{kind}_{one.suffix}")
+                to.call("linear.backward_bias", gradient, dbias, writes=[dbias])
+
+    def _joined(self, to: Lowering, layer: int, parts: list[Buffer]) -> Buffer:
+        """Return the gradient of a layer's input: the sum of both directions, behind the mask."""
+        dx, drops = parts[0], bool(layer) and self._drops(to)
+        if self.bidirectional:
+            dx = to.buffer(f"dsum_l{layer}", dx.shape) if layer else to.gradient_buffer(0)
+            a, b = parts
+            to.elementwise(dx, Var("a") + Var("b"), a=a, b=b)
+        if drops:
+            dropped = to.buffer(f"ddropped_l{layer}", dx.shape)
+            self._drop(to, layer, dx, dropped)
+            dx = dropped
+        return dx
+
+    def _state_gradients(self, to: Lowering) -> list[list[Buffer | None]]:
+        """Return, for each state, the array for the gradient of each layer's and direction's."""
+        count = self.layers * self._directions
+        ends: list[list[Buffer | None]] = []
+        for i in range(1, 1 + len(self.state_names)):
+            if i >= len(to.x) or not to.wanted[i]:
+                ends.append([None] * count)
+            elif count == 1:
+                ends.append([to.gradient_buffer(i)])
+            else:
+                name, shape = self.state_names[i - 1], (self.features,)
+                ends.append([to.buffer(f"d{name}0_{at}", shape) for at in range(count)])
+        return ends
+
+    def _end_states(self, to: Lowering, ends: list[list[Buffer | None]]) -> None:
+        """Set the gradients of the first states."""
+        for i, parts in enumerate(ends, 1):
+            if parts[0] is None:
+                continue
+            whole = to.gradient_buffer(i)
+            if len(parts) > 1:
+                to.call("recurrent.stack", whole, *parts, writes=[whole])
+            to.gradient(i, whole)
+
+    # -- PyTorch
+
+    def module_options(self) -> dict[str, object]:
+        """Return the arguments of PyTorch's module that only this layer has."""
+        return {}
+
+    def torch(self, *inputs: Shape) -> Torch:
+        """The first result of PyTorch's module."""
+        options = {
+            "num_layers": self.layers, "bias": self.bias, "batch_first": True,
+            "dropout": self.dropout, "bidirectional": self.bidirectional, **self.module_options(),
+        }  # fmt: skip
+        defaults = {
+            "num_layers": 1, "bias": True, "dropout": 0.0, "bidirectional": False,
+            "nonlinearity": "tanh",
+        }  # fmt: skip
+        states = tuple(_in_front(i, shape) for i, shape in enumerate(inputs[1:], 1))
+        given = (X(0), *([states[0] if len(states) == 1 else states] if states else []))
+        module = Torch(
+            self.module, (inputs[0][1], self.features), options, inputs=given, defaults=defaults
+        )
+        return Torch(ITEM, (module, 0))
+
+
+def logistic(a: Array) -> Array:
+    """Return 1 / (1 + exp(-a)), without overflow."""
+    y: Array = 0.5 * np.tanh(0.5 * a) + 0.5
+    return y
+
+
+def _in_front(index: int, shape: Shape) -> Torch:
+    """Return a state with the axis of layers in front of the batch, as PyTorch takes it."""
+    if len(shape) == 1:
+        return Torch("torch.unsqueeze", (X(index), 0))
+    return Torch("torch.Tensor.contiguous", (Torch("torch.transpose", (X(index), 0, 1)),))

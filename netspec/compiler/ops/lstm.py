@@ -1,0 +1,100 @@
+"""Long short-term memory."""
+
+from netspec.compiler.ir.contract import *
+from netspec.compiler.ops.families.recurrent import (
+    RECURRENT_STATE,
+    RecurrentOp,
+    Run,
+    States,
+    logistic,
+)
+
+
+@register
+class Lstm(RecurrentOp):
+    """Long short-term memory (Hochreiter and Schmidhuber 1997; Gers et al. 2000).
+
+    With a = x[t] W_ih^T + b_ih + h[t - 1] W_hh^T + b_hh, cut into the gates i, f, g, o:
+        c[t] = sigmoid(f) c[t - 1] + sigmoid(i) tanh(g)
+        h[t] = sigmoid(o) tanh(c[t])
+
+    The value is h of all steps; `(x, h0, c0) -> lstm(H)` begins with these instead of zeros. Going
+    back, with s the gates behind their functions: dc = dh s_o (1 - tanh(c)^2) + dc[t + 1] s_f[t + 1],
+    di = dc s_g s_i (1 - s_i), df = dc c[t - 1] s_f (1 - s_f), dg = dc s_i (1 - s_g^2),
+    do = dh tanh(c) s_o (1 - s_o); h[t - 1] gets (di, df, dg, do) W_hh.
+    """
+
+    name = "lstm"
+    arity = 1
+    optional = 2
+    gates = 4
+    state_names = ("h", "c")
+    module = "nn.LSTM"
+    torch_order = ("", "features", "layers", "bias", "", "dropout", "bidirectional")
+    examples = (
+        Example("lstm(4)", ((5, 3),)),
+        Example("lstm(4)", ((3, 5), (4,), (4,))),
+        Example("lstm(2, layers = 2, bias = false)", ((4, 3), (2, 2), (2, 2))),
+        Example("lstm(2, layers = 2, bidirectional = true)", ((3, 4),)),
+        Example("lstm(3, layers = 3, dropout = 0.5)", ((1, 2),)),
+    )
+    bad_examples = (
+        BadExample("lstm(4)", ((8,),), codes.SHAPE_RANK),
+        BadExample("lstm(4)", ((5, 3), (4,), (3,)), RECURRENT_STATE),
+        BadExample("lstm(4, dropout = 2)", ((5, 3),), codes.CALL_VALUE),
+    )
+
+    def step(self, pre: Array, add: Array, states: States) -> States:
+        """The formulas."""
+        i, f, g, o = self._gates(pre, add)
+        c = f * states[1] + i * g
+        return o * np.tanh(c), c
+
+    def _gates(self, pre: Array, add: Array) -> list[Array]:
+        i, f, g, o = np.split(pre + add, 4, axis=1)
+        return [logistic(i), logistic(f), np.tanh(g), logistic(o)]
+
+    def step_backward(
+        self, dstates: States, pre: Array, add: Array, states: States
+    ) -> tuple[Array, Array, States]:
+        """The gradients of the sum, and of c[t - 1]."""
+        i, f, g, o = self._gates(pre, add)
+        dh, dc = dstates
+        small = np.tanh(f * states[1] + i * g)
+        dc = dc + dh * o * (1 - small**2)
+        da = np.concatenate(
+            [
+                dc * g * i * (1 - i),
+                dc * states[1] * f * (1 - f),
+                dc * i * (1 - g**2),
+                dh * small * o * (1 - o),
+            ],
+            axis=1,
+        )
+        return da, da, (np.zeros_like(dh), dc * f)
+
+    def loop(self, to: Lowering, one: Run, pre: Buffer, out: Buffer) -> None:
+        """One kernel."""
+        gates = self.saved(to, one, "gates", 4)
+        kept = [self.saved(to, one, name) for name in ("before", "cells", "squashed")]
+        weight, bias = (
+            to.parameter(f"weight_hh_{one.suffix}"),
+            to.parameter(f"bias_hh_{one.suffix}"),
+        )
+        to.call(
+            "recurrent.lstm", pre, weight, bias, *self.first_states(to), out, gates, *kept, to.scratch,
+            writes=[out, gates, *kept], at=one.at, reverse=one.reverse,
+            scratch=to.needs("recurrent.lstm_scratch_size", (self.features,)),
+        )  # fmt: skip
+
+    def loop_backward(
+        self, to: Lowering, one: Run, dy: Buffer, dpre: Buffer, dstates: list[Buffer | None]
+    ) -> Buffer:
+        """One kernel."""
+        kept = [to.saved[f"{name}_{one.suffix}"] for name in ("gates", "cells", "squashed")]
+        to.call(
+            "recurrent.lstm_backward", dy, to.parameter(f"weight_hh_{one.suffix}"), *kept, dpre,
+            *dstates, to.scratch, writes=[dpre, *dstates], reverse=one.reverse,
+            scratch=to.needs("recurrent.scratch_size", (self.features,)),
+        )  # fmt: skip
+        return dpre

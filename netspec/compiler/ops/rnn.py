@@ -1,0 +1,83 @@
+"""Simple recurrent layer."""
+
+from netspec.compiler.ir.contract import *
+from netspec.compiler.ops.families.recurrent import RECURRENT_STATE, RecurrentOp, Run, States
+
+
+@register
+class Rnn(RecurrentOp):
+    """Simple recurrent layer (Elman 1990): h[t] = tanh(x[t] W_ih^T + b_ih + h[t - 1] W_hh^T + b_hh).
+
+    The value is h of all steps; `(x, h0) -> rnn(H)` begins with h0 instead of zeros. Going back, with
+    dh the gradient of h[t]: da = dh (1 - h[t]^2) is that of the sum, and da W_hh that of h[t - 1].
+    """
+
+    nonlinearity: str = attribute(Choice(("tanh", "relu")), "function of each step", "tanh")
+
+    name = "rnn"
+    arity = 1
+    optional = 1
+    gates = 1
+    module = "nn.RNN"
+    torch_order = ("", "features", "layers", "nonlinearity", "bias", "", "dropout", "bidirectional")
+    examples = (
+        Example("rnn(4)", ((5, 3),)),
+        Example('rnn(3, nonlinearity = "relu")', ((4, 2),)),
+        Example("rnn(4)", ((3, 5), (4,))),
+        Example("rnn(2, layers = 2, bias = false)", ((4, 3), (2, 2))),
+        Example("rnn(2, layers = 2, bidirectional = true)", ((3, 4),)),
+        Example("rnn(3, layers = 3, dropout = 0.5)", ((1, 2),)),
+    )
+    bad_examples = (
+        BadExample("rnn(4)", ((3, 8, 8),), codes.SHAPE_RANK),
+        BadExample("rnn(4)", ((5, 3), (3,)), RECURRENT_STATE),
+        BadExample("rnn(4)", ((5, 3), (4,), (4,)), codes.CALL_INPUTS),
+        BadExample("rnn(0)", ((5, 3),), codes.CALL_VALUE),
+    )
+
+    @property
+    def _relu(self) -> bool:
+        return self.nonlinearity == "relu"
+
+    def step(self, pre: Array, add: Array, states: States) -> States:
+        """The formula."""
+        a = pre + add
+        return (np.maximum(a, 0) if self._relu else np.tanh(a),)
+
+    def step_backward(
+        self, dstates: States, pre: Array, add: Array, states: States
+    ) -> tuple[Array, Array, States]:
+        """da, for both."""
+        (h,) = self.step(pre, add, states)
+        da = dstates[0] * ((h > 0) if self._relu else 1 - h**2)
+        return da, da, (np.zeros_like(h),)
+
+    def loop(self, to: Lowering, one: Run, pre: Buffer, out: Buffer) -> None:
+        """One kernel."""
+        before = self.saved(to, one, "before")
+        (h0,) = self.first_states(to)
+        weight, bias = (
+            to.parameter(f"weight_hh_{one.suffix}"),
+            to.parameter(f"bias_hh_{one.suffix}"),
+        )
+        to.call(
+            "recurrent.rnn", pre, weight, bias, h0, out, before,
+            writes=[out, before], at=one.at, reverse=one.reverse, relu=self._relu,
+        )  # fmt: skip
+
+    def loop_backward(
+        self, to: Lowering, one: Run, dy: Buffer, dpre: Buffer, dstates: list[Buffer | None]
+    ) -> Buffer:
+        """One kernel."""
+        (dh0,) = dstates
+        weight, out = to.parameter(f"weight_hh_{one.suffix}"), to.saved[f"h_{one.suffix}"]
+        to.call(
+            "recurrent.rnn_backward", dy, weight, out, dpre, dh0, to.scratch, writes=[dpre, dh0],
+            scratch=to.needs("recurrent.scratch_size", (self.features,)),
+            reverse=one.reverse, relu=self._relu,
+        )  # fmt: skip
+        return dpre
+
+    def module_options(self) -> dict[str, object]:
+        """The function."""
+        return {"nonlinearity": self.nonlinearity}
