@@ -1,18 +1,30 @@
-"""The nets of `networks/zoo` that `tests/project/test_wide_zoo.py` tests, apart from the others."""
+"""The nets of `networks/zoo` that `tests/project/test_wide_zoo.py` tests, apart from the others.
+
+Each with the arguments of the small form whose values are compared: small pictures, and nothing
+that is random in training.
+"""
 
 from __future__ import annotations
 
-WIDE = (
-    "convnext_tiny",
-    "efficientnet_b0",
-    "googlenet",
-    "inception_v3",
-    "mnasnet1_0",
-    "mobilenet_v3_small",
-    "regnet_y_400mf",
-    "resnext50_32x4d",
-    "shufflenet_v2_x1_0",
-    "vgg16_bn",
-    "wide_resnet50_2",
-)
+from typing import Any
+
+WIDE: dict[str, dict[str, Any]] = {
+    "convnext_tiny": {"size": 64, "drop_path": 0},
+    "deeplabv3_resnet50": {"size": 64, "drop": 0, "aux_drop": 0},
+    "efficientnet_b0": {"size": 64, "drop": 0, "drop_path": 0},
+    "googlenet": {"size": 96, "drop": 0, "aux_drop": 0},
+    # The auxiliary head needs a picture of nearly full size.
+    "inception_v3": {"size": 299, "drop": 0},
+    "m5": {},
+    "mnasnet1_0": {"size": 64, "drop": 0},
+    "mobilenet_v3_small": {"size": 64, "drop": 0},
+    "r3d_18": {"frames": 8, "size": 48},
+    "regnet_y_400mf": {"size": 64},
+    "resnext50_32x4d": {"size": 64},
+    "shufflenet_v2_x1_0": {"size": 64},
+    "unet": {"H": 32, "W": 48},
+    "vgg16_bn": {"size": 64, "drop": 0},
+    "vit_b_16": {"size": 48},
+    "wide_resnet50_2": {"size": 64},
+}
 FILES = frozenset(f"zoo/{name}" for name in WIDE)

@@ -1,4 +1,4 @@
-"""More networks of torchvision, each written in its own file: names, sizes and values are equal.
+"""More networks, most of them torchvision's: names, sizes and values are equal.
 
 `test_zoo.py` has the older ones, with arguments for their width. These are tested at full width, so
 that all but sizes and names is heavy.
@@ -18,19 +18,15 @@ from tests.helpers.zoo import WIDE
 
 ZOO = Path(__file__).parents[2] / "networks/zoo"
 
-# The auxiliary head of inception_v3 needs a picture of nearly full size.
-SIZES = {"inception_v3": 299, "googlenet": 96}
-RATES = {
-    "convnext_tiny": ("drop_path",),
-    "efficientnet_b0": ("drop", "drop_path"),
-    "googlenet": ("drop", "aux_drop"),
-    "inception_v3": ("drop",),
-    "mnasnet1_0": ("drop",),
-    "mobilenet_v3_small": ("drop",),
-    "vgg16_bn": ("drop",),
-}
 # Their tests are fast enough to run always.
-QUICK = ("mobilenet_v3_small", "shufflenet_v2_x1_0")
+QUICK = ("mobilenet_v3_small", "shufflenet_v2_x1_0", "m5")
+# A PyTorch module has its parts in the order of `__init__`, a net as values go through them.
+OTHER_ORDER = ("unet",)
+# For finite differences.
+REDUCED: dict[str, dict[str, Any]] = {
+    "deeplabv3_resnet50": {"blocks": [1, 1, 1, 1], "size": 33},
+    "unet": {"width": 8},
+}
 every_net = pytest.mark.parametrize("name", WIDE)
 some_nets = pytest.mark.parametrize(
     "name", [pytest.param(n, marks=[] if n in QUICK else [pytest.mark.heavy]) for n in WIDE]
@@ -38,18 +34,26 @@ some_nets = pytest.mark.parametrize(
 
 
 def theirs(name: str, **options: Any) -> Any:
+    """Return torchvision's model, or the one of `plain_nets`, with its auxiliary heads."""
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    from tests.helpers import plain_nets
+
+    if name in plain_nets.NETS:
+        return plain_nets.NETS[name](**options)
     models = pytest.importorskip("torchvision.models", reason="torchvision is not installed")
     if name in ("googlenet", "inception_v3"):
         options |= {"init_weights": False, "transform_input": False}
-    return getattr(models, name)(weights=None, **options)
+    if name.startswith("deeplab"):
+        options |= {"weights_backbone": None, "aux_loss": True}
+    return models.get_model(name, weights=None, **options)
 
 
 def ours(name: str, **arguments: Any) -> netspec.Net:
     return netspec.load(ZOO / f"{name}.net", **arguments)
 
 
-def small(name: str) -> netspec.Net:
-    return ours(name, classes=10, size=SIZES.get(name, 64), **dict.fromkeys(RATES.get(name, ()), 0))
+def small(name: str, **arguments: Any) -> netspec.Net:
+    return ours(name, **{"classes": 10, **WIDE[name], **arguments})
 
 
 @every_net
@@ -57,17 +61,16 @@ def test_names_shapes_and_multiply_adds(name):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     from torch.utils.flop_counter import FlopCounterMode
 
-    net = ours(name)
     # RegNet computes its widths with tensors, which need values.
     with torch.device("cpu" if name.startswith("regnet") else "meta"):
         model = theirs(name).to("meta")
-    with torch.device("meta"):
-        size = net.graph.inputs["image"][-1]
-        images = torch.empty(2, 3, size, size)
+    order = sorted if name in OTHER_ORDER else list
+    net = ours(name, **{size: WIDE[name][size] for size in ("H", "W") if size in WIDE[name]})
     shapes = [(key, tuple(tensor.shape)) for key, tensor in model.state_dict().items()]
-    assert [(p.name, p.shape) for p in net.graph.parameters.values()] == shapes
+    assert order((p.name, p.shape) for p in net.graph.parameters.values()) == order(shapes)
+    (shape,) = net.graph.inputs.values()
     with FlopCounterMode(display=False) as counter:
-        model(images)  # in training mode, which has the auxiliary heads
+        model(torch.empty(2, *shape, device="meta"))  # in training mode, with auxiliary heads
     assert net.summary().macs == counter.get_total_flops() // 4
 
 
@@ -79,7 +82,11 @@ def test_there_are_no_warnings(name):
 def pair(torch: Any, name: str) -> tuple[Any, Any]:
     """Return torchvision's model without noise, and ours with its values, in double precision."""
     torch.manual_seed(0)
-    model = theirs(name, num_classes=10).double()
+    sized = {"image_size": WIDE[name]["size"]} if name.startswith("vit") else {}
+    model = theirs(name, num_classes=10, **sized).double()
+    for parameter in model.parameters():
+        if not parameter.detach().any():  # a head that starts with zeros would hide what is below
+            torch.nn.init.normal_(parameter, std=0.02)
     for key, buffer in model.named_buffers():
         if key.endswith("running_mean"):
             buffer.normal_(0, 0.1)
@@ -91,14 +98,22 @@ def pair(torch: Any, name: str) -> tuple[Any, Any]:
     return model, {key: t.detach().numpy().copy() for key, t in model.state_dict().items()}
 
 
-OURS = {"logits": "output", "aux_logits1": "aux1", "aux_logits2": "aux2", "aux_logits": "aux"}
+OURS = {
+    "logits": "output",
+    "out": "output",
+    "aux_logits1": "aux1",
+    "aux_logits2": "aux2",
+    "aux_logits": "aux",
+}
 
 
 def outputs_of(result: Any) -> dict[str, Any]:
-    """Return torchvision's outputs under our names."""
-    if not hasattr(result, "_fields"):
+    """Return the outputs of a PyTorch module under our names."""
+    if hasattr(result, "_asdict"):
+        result = result._asdict()
+    if not isinstance(result, dict):
         return {"output": result}
-    return {OURS[key]: value for key, value in result._asdict().items()}
+    return {OURS.get(key, key): value for key, value in result.items()}
 
 
 @some_nets
@@ -108,9 +123,10 @@ def test_values_and_gradients_are_torchvisions(torch, name, training):
     model, parameters = pair(torch, name)
     graph = small(name).graph
     rng = np.random.default_rng(0)
-    images = rng.standard_normal((2, *graph.inputs["image"]))
+    ((given, shape),) = graph.inputs.items()
+    images = rng.standard_normal((2, *shape))
     dy = {n: rng.standard_normal((2, *graph.shape_of(v))) for n, v in graph.outputs.items()}
-    run = run_program(graph, parameters, {"image": images}, dy, training=training)
+    run = run_program(graph, parameters, {given: images}, dy, training=training)
     x = torch.tensor(images, requires_grad=True)
     found = outputs_of(model.train(training)(x))
     for key, value in found.items():
@@ -120,7 +136,7 @@ def test_values_and_gradients_are_torchvisions(torch, name, training):
     torch.autograd.backward(list(found.values()), [torch.tensor(dy[key]) for key in found])
     # PyTorch rounds the derivative of hardsigmoid to single precision.
     tol = 1e-7 if name == "mobilenet_v3_small" else 1e-9
-    assert agreement(run.input_gradients["image"], x.grad.numpy()) <= tol
+    assert agreement(run.input_gradients[given], x.grad.numpy()) <= tol
     for key, parameter in model.named_parameters():
         assert agreement(run.gradients[key], parameter.grad.numpy()) <= tol, key
     for key, buffer in model.named_buffers():
@@ -132,27 +148,33 @@ def test_values_and_gradients_are_torchvisions(torch, name, training):
 def test_the_generated_module(torch, name):
     """It has torchvision's values, and PyTorch compiles and exports it."""
     model, parameters = pair(torch, name)
-    module = small(name).compile("torch", dtype="float64").module
+    net = small(name)
+    module = net.compile("torch", dtype="float64").module
     module.load_state_dict({key: torch.tensor(value) for key, value in parameters.items()})
-    size = SIZES.get(name, 64)
-    images = torch.randn(2, 3, size, size, dtype=torch.float64)
+    (shape,) = net.graph.inputs.values()
+    images = torch.randn(2, *shape, dtype=torch.float64)
+
+    def by_name(result: Any) -> dict[str, Any]:
+        values = result if isinstance(result, tuple) else (result,)
+        return dict(zip(net.graph.outputs, values, strict=True))
+
     with torch.no_grad():
-        mine = module.eval()(images)
-        main = mine[-1] if isinstance(mine, tuple) else mine
-        wanted = model.eval()(images)
-        assert agreement(main.numpy(), wanted.numpy()) <= 1e-10
+        mine = by_name(module.eval()(images))
         torch.compiler.reset()
         compiled = torch.compile(module, fullgraph=True, backend="eager")(images)
         exported = torch.export.export(module, (images,)).module()(images)
-    for again in (compiled, exported):
-        last = again[-1] if isinstance(again, tuple) else again
-        assert agreement(last.numpy(), wanted.numpy()) <= 1e-10
+        wanted = outputs_of(model.eval()(images))
+    for found in (mine, by_name(compiled), by_name(exported)):
+        for key, value in wanted.items():
+            assert agreement(found[key].numpy(), value.numpy()) <= 1e-10, key
 
 
 @pytest.mark.heavy
 @pytest.mark.parametrize("name", [name for name in WIDE if name != "inception_v3"])
 def test_gradients_are_slopes(name):
-    report = netspec.gradcheck(small(name), directions=1, whole=True, batch=3)
+    report = netspec.gradcheck(
+        small(name, **REDUCED.get(name, {})), directions=1, whole=True, batch=3
+    )
     assert report.ok, str(report)
     for row in report.rows:
         assert all(score.error <= 1e-7 for score in row.scores.values()), row.name

@@ -134,6 +134,24 @@ def test_one_layer_among_others():
     check_spread(net)
 
 
+def test_parts_of_a_module_keep_their_own_values():
+    """The module of multi-head attention holds a linear layer, which no rule for others is for."""
+    net = netspec.loads(
+        """
+        net Example {
+            input x: [5, 40]
+            init bias = constant(1)
+            y = x -> linear(40, weight = normal(0.5)) -> linear(40, weight = normal(0.5))
+            init bias = zeros
+            output (y, y, y) -> multihead_attention(4)
+        }
+        """
+    )
+    assert "type(module) is nn.Linear" in net.source("torch")
+    check_formatted({"net": net.source("torch")})
+    check_spread(net)
+
+
 def test_values_written_out():
     net = netspec.loads(
         """

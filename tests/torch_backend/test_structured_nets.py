@@ -226,6 +226,15 @@ def test_bodies(name):
     check_text(text)
 
 
+def test_volumes_go_through_loops():
+    check_text("""
+        net N(n = 2) {
+            input x: [2, 3, 4, 5]
+            for i in range(n) { x = x -> c{i}: conv(x.channels + 1, 3, pad = 1) -> relu }
+            output x -> global_avg_pool -> linear(2)
+        }""")
+
+
 def test_bodies_with_other_arguments():
     for text, arguments in (
         (BODIES["sizes carried from loop to loop"], {"steps": 0, "c": 5}),

@@ -54,7 +54,14 @@ from netspec.compiler.ir.expression import (
     where,
 )
 from netspec.compiler.ir.graph import Graph, Node, Shape, show_shape
-from netspec.compiler.ir.initializers import Constant, KaimingUniform, Ones, Uniform, Zeros
+from netspec.compiler.ir.initializers import (
+    Constant,
+    KaimingUniform,
+    Ones,
+    Uniform,
+    XavierUniform,
+    Zeros,
+)
 from netspec.compiler.ir.layout import Storage
 from netspec.compiler.ir.op import (
     BATCH,
@@ -147,6 +154,7 @@ __all__ = [
     "Uniform",
     "Var",
     "X",
+    "XavierUniform",
     "Zeros",
     "absolute",
     "attribute",

@@ -142,6 +142,7 @@ class Torch:
         arguments: the positional arguments.
         options: the keyword arguments.
         inputs: what a module is called with.
+        call_options: the keyword arguments that it is called with.
         defaults: PyTorch's default values; an option with its default is left out.
         pairs: whether one number stands for a pair of equal ones.
         as_module: the class that a function of one value, with the same arguments behind that, has
@@ -152,6 +153,7 @@ class Torch:
     arguments: tuple[object, ...] = ()
     options: Mapping[str, object] = field(default_factory=dict)
     inputs: tuple[object, ...] = (X(0),)
+    call_options: Mapping[str, object] = field(default_factory=dict)
     defaults: Mapping[str, object] = field(default_factory=dict)
     pairs: bool = False
     as_module: str | None = None

@@ -3,10 +3,7 @@
 import math
 
 from netspec.compiler.ir.contract import *
-
-ATTENTION_MISMATCH = Code.error(
-    "shape/attention-mismatch", "query, key and value of shapes that do not fit together"
-)
+from netspec.compiler.ops.families.attending import ATTENTION_MISMATCH, attend, attend_backward
 
 
 @register
@@ -77,28 +74,13 @@ class Attention(Op):
 
     # -- reference
 
-    def _shares(self, q: Array, k: Array) -> Array:
-        """p, the softmax of the scores."""
-        scores = q @ k.swapaxes(-1, -2) / math.sqrt(q.shape[-1])
-        if self.causal:
-            scores = np.where(np.tri(*scores.shape[-2:], dtype=np.bool_), scores, -np.inf)
-        shares = np.exp(scores - scores.max(axis=-1, keepdims=True))
-        result: Array = shares / shares.sum(axis=-1, keepdims=True)
-        return result
-
     def forward(self, run: Evaluation, *x: Array) -> Array:
         """The formula."""
-        q, k, v = x
-        y: Array = self._shares(q, k) @ v
-        return y
+        return attend(*x, causal=self.causal)
 
     def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
         """The formulas."""
-        q, k, v = x
-        p = self._shares(q, k)
-        dp = dy @ v.swapaxes(-1, -2)
-        ds = p * (dp - (dp * p).sum(axis=-1, keepdims=True)) / math.sqrt(q.shape[-1])
-        return ds @ k, ds.swapaxes(-1, -2) @ q, p.swapaxes(-1, -2) @ dy
+        return attend_backward(dy, *x, causal=self.causal)
 
     # -- lowering
 

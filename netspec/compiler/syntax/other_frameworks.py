@@ -57,8 +57,6 @@ _AS_THEY_ARE = "parameters are used as they are"
 ABSENT = {
     "sequential": "layers are joined by arrows: `x -> conv(8, 3) -> relu`",
     "identity": "what changes nothing is left out",
-    "multiheadattention": "a part of the features is a head: `linear`, `reshape`, `permute` and "
-    "`(q, k, v) -> attention`",
     "depthtospace": "channels become pixels by `pixel_shuffle`, in another order of the channels",
     "dropout2d": _CHANNEL_DROPOUT,
     "dropout3d": _CHANNEL_DROPOUT,

@@ -230,7 +230,7 @@ def fills(unit: Unit) -> bool:
 
 def is_module(layer: Layer) -> bool:
     """Whether a layer is a module of one value, or can be written as one."""
-    if layer.torch.inputs != (X(0),):
+    if layer.torch.inputs != (X(0),) or layer.torch.call_options:
         return False
     if any(map(is_extent, names_in(layer.torch))):
         return False

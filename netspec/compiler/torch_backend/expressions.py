@@ -58,7 +58,8 @@ class Reached:
     def whole(self, torch: Torch) -> Doc:
         """Return a PyTorch expression as Python."""
         if torch.is_module:
-            return Group(f"{self.module}(", tuple(map(self.part, torch.inputs)))
+            given = [f"{name}={flat(self.part(to))}" for name, to in torch.call_options.items()]
+            return Group(f"{self.module}(", (*map(self.part, torch.inputs), *given))
         if torch.target == NEGATIVE:
             return f"-{_operand(torch.arguments[0], '**', 0, self.part)}"
         if torch.target == ITEM:

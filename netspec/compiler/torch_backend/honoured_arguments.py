@@ -302,7 +302,7 @@ def _plain(part: Any) -> Any:
 
 def _mapped(part: Any, change: Any) -> Any:
     if isinstance(part, Torch):
-        parts = (part.arguments, dict(part.options), part.inputs)
+        parts = (part.arguments, dict(part.options), part.inputs, dict(part.call_options))
         return (part.target, *(change(inner) for inner in parts))
     if isinstance(part, tuple):
         return tuple(map(change, part))

@@ -18,7 +18,10 @@ from netspec.compiler.torch_backend.traced_numbers import TracedFloat
 
 @dataclass(frozen=True)
 class Owned:
-    """A parameter: the class of the module that holds it, its own name and its rank."""
+    """A parameter: the class of the module that holds it, its own name and its rank.
+
+    The name of a parameter that a part of the module holds has a dot, as in `out_proj.weight`.
+    """
 
     target: str
     name: str
@@ -56,13 +59,15 @@ def init_lines(
 class Fill:
     """A parameter that is filled alike in all modules of a class.
 
-    `optional` says that some of these modules lack it.
+    `optional` says that some of these modules lack it, and `exact` that subclasses are left alone:
+    PyTorch makes parts of modules of them, which have other initial values.
     """
 
     name: str
     rule: Initializer
     rank: int
     optional: bool
+    exact: bool = False
 
 
 def fills_of(
@@ -71,6 +76,7 @@ def fills_of(
     """Return the parameters that a loop over the modules can fill, by module class, and the names
     of all parameters that this covers.
     """
+    has_parts = any("." in owned.name for owned in owners.values())
     loops: dict[str, list[Fill]] = {}
     covered: set[str] = set()
     for target, name in dict.fromkeys((o.target, o.name) for n, o in owners.items() if n in rules):
@@ -83,7 +89,7 @@ def fills_of(
             continue
         siblings = [o for o in owners.values() if o.target == target and o.name == "weight"]
         optional = len(all_of_it) < len(siblings)
-        fill = Fill(name, first, owners[all_of_it[0]].rank, optional)
+        fill = Fill(name, first, owners[all_of_it[0]].rank, optional, has_parts)
         loops.setdefault(target, []).append(fill)
         covered.update(same)
     return loops, covered
@@ -93,7 +99,9 @@ def fill_lines(loops: Mapping[str, list[Fill]], symbols: Mapping[str, str]) -> l
     """A loop over all modules, which fills those of these classes."""
     lines = statement("for module in self.modules():", 2) if loops else []
     for at, (target, fills) in enumerate(loops.items()):
-        lines += statement(f"{'el' if at else ''}if isinstance(module, {target}):", 3)
+        exact = any(fill.exact for fill in fills)
+        test = f"type(module) is {target}" if exact else f"isinstance(module, {target})"
+        lines += statement(f"{'el' if at else ''}if {test}:", 3)
         for fill in fills:
             # PyTorch's own types say that a bias may be None.
             asks = fill.optional or fill.name == "bias"

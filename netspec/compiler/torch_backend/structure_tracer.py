@@ -54,7 +54,7 @@ from netspec.compiler.torch_backend.structure import (
     Suite,
 )
 from netspec.compiler.torch_backend.structured_layout import Placement
-from netspec.compiler.torch_backend.trace import AXES, Called, Frozen, Trace, Tracer
+from netspec.compiler.torch_backend.trace import Called, Frozen, Trace, Tracer, axis_names
 from netspec.compiler.torch_backend.traced_numbers import Traced, TracedFloat, plain
 from netspec.diagnostics import Span
 
@@ -353,7 +353,7 @@ class StructureTracer(Tracer):
         if place in self.carried.unknown:
             self.shape[axis] = _forgotten(size)
             return
-        name = AXES[len(self.shape)][axis]
+        name = axis_names(len(self.shape))[axis]
         name = f"in_{name}"
         while name in self.places.names:
             name += "_"
@@ -496,7 +496,8 @@ def _modules(form: Torch) -> list[Torch]:
         if arguments != (1,):
             raise NotStructuredError
         arguments = ()
-    return [*before, Torch(target, arguments, form.options, (X(0),), form.defaults, form.pairs)]
+    made = Torch(target, arguments, form.options, defaults=form.defaults, pairs=form.pairs)
+    return [*before, made]
 
 
 # Functions that are a part of a layer's form, as modules.

@@ -49,8 +49,17 @@ from netspec.compiler.torch_backend.traced_numbers import (
 )
 from netspec.diagnostics import Span
 
-# The names of the axes of an input among a class's arguments, by rank.
-AXES = {1: ("features",), 2: ("length", "features"), 3: ("channels", "height", "width")}
+_AXES = {
+    1: ("features",),
+    2: ("length", "features"),
+    3: ("channels", "height", "width"),
+    4: ("channels", "depth", "height", "width"),
+}
+
+
+def axis_names(rank: int) -> tuple[str, ...]:
+    """Return the names of the axes of a value among a class's arguments."""
+    return _AXES.get(rank) or tuple(f"size{axis}" for axis in range(rank))
 
 
 @dataclass(eq=False)
@@ -316,9 +325,7 @@ class _BlockTracer(Tracer):
         first = not record.inputs
         taken = set(record.symbols)
         dims = []
-        axes = AXES.get(len(value.shape), ())
-        for axis, extent in enumerate(value.shape):
-            word = axes[axis] if axes else f"size{axis}"
+        for word, extent in zip(axis_names(len(value.shape)), value.shape, strict=True):
             symbol = safe_name(f"in_{word}" if first else f"{name}_{word}")
             while symbol in taken:
                 symbol += "_"

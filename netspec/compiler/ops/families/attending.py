@@ -1,0 +1,37 @@
+"""What attention and multi-head attention share: the softmax of the scores, and a code."""
+
+import math
+
+from netspec.compiler.ir.contract import *
+
+ATTENTION_MISMATCH = Code.error(
+    "shape/attention-mismatch", "query, key and value of shapes that do not fit together"
+)
+
+
+def attend(q: Array, k: Array, v: Array, *, causal: bool) -> Array:
+    """p v, with p the softmax of the scores q k^T / sqrt(D); shapes (..., T, D), (..., S, D) and
+    (..., S, E).
+    """
+    y: Array = _shares(q, k, causal=causal) @ v
+    return y
+
+
+def attend_backward(
+    dy: Array, q: Array, k: Array, v: Array, *, causal: bool
+) -> tuple[Array, Array, Array]:
+    """The gradients of q, k and v."""
+    p = _shares(q, k, causal=causal)
+    dp = dy @ v.swapaxes(-1, -2)
+    ds = p * (dp - (dp * p).sum(axis=-1, keepdims=True)) / math.sqrt(q.shape[-1])
+    return ds @ k, ds.swapaxes(-1, -2) @ q, p.swapaxes(-1, -2) @ dy
+
+
+def _shares(q: Array, k: Array, *, causal: bool) -> Array:
+    """p, the softmax of the scores along the keys."""
+    scores = q @ k.swapaxes(-1, -2) / math.sqrt(q.shape[-1])
+    if causal:
+        scores = np.where(np.tri(*scores.shape[-2:], dtype=np.bool_), scores, -np.inf)
+    found = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    result: Array = found / found.sum(axis=-1, keepdims=True)
+    return result

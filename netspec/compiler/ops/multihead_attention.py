@@ -1,0 +1,216 @@
+"""Multi-head attention."""
+
+import math
+
+from netspec.compiler.ir.contract import *
+from netspec.compiler.ops.families.attending import ATTENTION_MISMATCH, attend, attend_backward
+
+INPUTS = ("query", "key", "value")
+
+
+@register
+class MultiheadAttention(Op):
+    """Attention by several heads (Vaswani et al. 2017): `multihead_attention(query, key, value, heads)`.
+
+    Query (T, E), key and value (S, E) are projected by the thirds of `in_proj_weight` (3 E, E) and
+    `in_proj_bias`. Each head gets E / heads of the features, for `attention`; the features of all
+    heads, side by side, are projected by `out_proj.weight` (E, E) and `out_proj.bias`. The gradients
+    are those of `linear` and `attention`.
+    """
+
+    heads: int = attribute(Int(1), "how many heads share the features")
+
+    name = "multihead_attention"
+    storage = Storage.ROW_MAJOR
+    arity = 3
+    moves_axes = True
+    torch_order = ("", "heads")
+    examples = (
+        Example("multihead_attention(2)", ((4, 6), (4, 6), (4, 6))),
+        Example("multihead_attention(3)", ((2, 6), (5, 6), (5, 6))),
+        Example("multihead_attention(1)", ((3, 2), (1, 2), (1, 2))),
+    )
+    bad_examples = (
+        BadExample("multihead_attention(2)", ((4,), (4,), (4,)), codes.SHAPE_RANK),
+        BadExample("multihead_attention(2)", ((2, 4, 6),) * 3, codes.SHAPE_RANK),
+        BadExample("multihead_attention(4)", ((4, 6), (4, 6), (4, 6)), ATTENTION_MISMATCH),
+        BadExample("multihead_attention(2)", ((4, 6), (4, 8), (4, 6)), ATTENTION_MISMATCH),
+        BadExample("multihead_attention(2)", ((4, 6), (5, 6), (4, 6)), ATTENTION_MISMATCH),
+        BadExample("multihead_attention(2)", ((4, 6),), codes.CALL_INPUTS),
+        BadExample("multihead_attention(0)", ((4, 6), (4, 6), (4, 6)), codes.CALL_VALUE),
+    )
+
+    def shape(self, *inputs: Shape) -> Shape:
+        """(T, E), as the query."""
+        q, k, v = inputs
+        shown = ", ".join(show_shape(shape) for shape in inputs)
+        if {len(shape) for shape in inputs} != {2}:
+            raise ShapeError(
+                codes.SHAPE_RANK,
+                f"`multihead_attention` needs three values [N, length, features], not {shown}",
+            )
+        for wrong, message, blame in (
+            (q[1] - k[1], f"equal features of query and key, not {q[1]} and {k[1]}", None),
+            (q[1] - v[1], f"equal features of query and value, not {q[1]} and {v[1]}", None),
+            (k[0] - v[0], f"equal lengths of key and value, not {k[0]} and {v[0]}", None),
+            (q[1] % self.heads, f"features that {self.heads} heads can share, not {q[1]}", "heads"),
+        ):
+            if wrong:
+                raise ShapeError(
+                    ATTENTION_MISMATCH,
+                    f"`multihead_attention` needs {message}",
+                    blame=blame,
+                    notes=(f"query, key and value are {shown}",),
+                )
+        return q
+
+    def parameters(self, *inputs: Shape) -> tuple[ParameterSpec, ...]:
+        """The weights and biases, with PyTorch's initial distributions."""
+        wide = inputs[0][1]
+        return (
+            ParameterSpec("in_proj_weight", (3 * wide, wide), XavierUniform(), "weight"),
+            ParameterSpec("in_proj_bias", (3 * wide,), Zeros(), "bias"),
+            ParameterSpec(
+                "out_proj.weight", (wide, wide), KaimingUniform(math.sqrt(1 / 3)), "weight"
+            ),
+            ParameterSpec("out_proj.bias", (wide,), Zeros(), "bias"),
+        )
+
+    def macs(self, *inputs: Shape) -> int:
+        """Those of the four projections, and T S 2 E: the two matrix products."""
+        (t, wide), (s, _), _ = inputs
+        return (2 * t + 2 * s) * wide**2 + 2 * t * s * wide
+
+    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], ...] | None:
+        """None: each number depends on the whole input."""
+        return None
+
+    # -- reference
+
+    def _projected(self, run: Evaluation, *x: Array) -> list[Array]:
+        """Query, key and value by heads: (N, heads, length, features of a head)."""
+        weights = np.split(run.parameters["in_proj_weight"], 3)
+        biases = np.split(run.parameters["in_proj_bias"], 3)
+        return [self._by_heads(a @ w.T + b) for a, w, b in zip(x, weights, biases, strict=True)]
+
+    def _by_heads(self, x: Array) -> Array:
+        return x.reshape(*x.shape[:2], self.heads, -1).swapaxes(1, 2)
+
+    @staticmethod
+    def _side_by_side(x: Array) -> Array:
+        n, _, length, _ = x.shape
+        return x.swapaxes(1, 2).reshape(n, length, -1)
+
+    def forward(self, run: Evaluation, *x: Array) -> Array:
+        """The formula."""
+        found = self._side_by_side(attend(*self._projected(run, *x), causal=False))
+        y: Array = found @ run.parameters["out_proj.weight"].T + run.parameters["out_proj.bias"]
+        return y
+
+    def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
+        """The gradients of each step, in reverse."""
+        q, k, v = self._projected(run, *x)
+        wide = dy.shape[-1]
+        found = self._side_by_side(attend(q, k, v, causal=False)).reshape(-1, wide)
+        run.gradients["out_proj.weight"] = dy.reshape(-1, wide).T @ found
+        run.gradients["out_proj.bias"] = dy.sum(axis=(0, 1))
+        inner = self._by_heads(dy @ run.parameters["out_proj.weight"])
+        slopes = [
+            self._side_by_side(slope) for slope in attend_backward(inner, q, k, v, causal=False)
+        ]
+        run.gradients["in_proj_weight"] = np.concatenate(
+            [g.reshape(-1, wide).T @ a.reshape(-1, wide) for g, a in zip(slopes, x, strict=True)]
+        )
+        run.gradients["in_proj_bias"] = np.concatenate([g.sum(axis=(0, 1)) for g in slopes])
+        weights = np.split(run.parameters["in_proj_weight"], 3)
+        return tuple(g @ w for g, w in zip(slopes, weights, strict=True))
+
+    # -- lowering
+
+    def lower(self, to: Lowering) -> None:
+        """The projections, a transposing copy of each, attention, and the projection behind it."""
+        weight, bias = to.parameter("in_proj_weight"), to.parameter("in_proj_bias")
+        for third, name in enumerate(INPUTS):
+            rows = to.buffer(f"{name}_rows", to.x_shapes[third])
+            to.call(
+                "multihead_attention.project", to.x[third], weight, bias, rows, to.scratch,
+                writes=[rows], scratch=to.needs("linear.scratch_size", (rows.shape,)), third=third,
+            )  # fmt: skip
+            to.saved[name] = self._heads_of(to, rows, name)
+        q, k, v = (to.saved[name] for name in INPUTS)
+        heads = to.buffer("heads", q.shape)
+        to.call(
+            "attention.forward", q, k, v, heads, to.scratch,
+            writes=[heads], scratch=self._scratch(to), causal=False,
+        )  # fmt: skip
+        to.saved["rows"] = self._rows_of(to, heads, "rows")
+        to.call(
+            "linear.forward", to.saved["rows"], to.parameter("out_proj.weight"),
+            to.parameter("out_proj.bias"), to.out, to.scratch,
+            writes=[to.out], scratch=to.needs("linear.scratch_size", (to.out.shape,)),
+        )  # fmt: skip
+
+    def lower_backward(self, to: Lowering) -> None:
+        """The gradients of each step, in reverse."""
+        rows = to.saved["rows"]
+        dweight = to.parameter_gradient("out_proj.weight")
+        to.call("linear.backward_weight", rows, to.dy, dweight, writes=[dweight])
+        dbias = to.parameter_gradient("out_proj.bias")
+        to.call("linear.backward_bias", to.dy, dbias, writes=[dbias])
+        drows = to.buffer("drows", rows.shape)
+        weight = to.parameter("out_proj.weight")
+        to.call("linear.backward_input", to.dy, weight, drows, writes=[drows])
+        dheads = self._heads_of(to, drows, "dheads")
+        heads = [to.saved[name] for name in INPUTS]
+        slopes = [to.buffer(f"d{name}", to.saved[name].shape) for name in INPUTS]
+        to.call(
+            "attention.backward", *heads, dheads, *slopes, to.scratch,
+            writes=slopes, scratch=self._scratch(to), causal=False,
+        )  # fmt: skip
+        drows_of = [
+            self._rows_of(to, slope, f"d{name}_rows")
+            for slope, name in zip(slopes, INPUTS, strict=True)
+        ]
+        targets = [to.parameter_gradient("in_proj_weight"), to.parameter_gradient("in_proj_bias")]
+        to.call(
+            "multihead_attention.backward_parameters", *to.x, *drows_of, *targets, writes=targets
+        )
+        for third, slope in enumerate(drows_of):
+            if to.wanted[third]:
+                dx = to.gradient_buffer(third)
+                to.call(
+                    "multihead_attention.backward_input", slope, to.parameter("in_proj_weight"), dx,
+                    writes=[dx], third=third,
+                )  # fmt: skip
+                to.gradient(third, dx)
+
+    def _heads_of(self, to: Lowering, rows: Buffer, name: str) -> Buffer:
+        """Append a copy of (T, E) as (heads, T, E / heads)."""
+        length, wide = rows.shape
+        split = (length, self.heads, wide // self.heads)
+        heads = to.buffer(name, (self.heads, length, wide // self.heads))
+        to.call("copies.transpose", rows, heads, writes=[heads], split=split, axes=(1, 0, 2))
+        return heads
+
+    @staticmethod
+    def _rows_of(to: Lowering, heads: Buffer, name: str) -> Buffer:
+        """Append a copy of (heads, T, E / heads) as (T, E)."""
+        count, length, wide = heads.shape
+        rows = to.buffer(name, (length, count * wide))
+        to.call("copies.transpose", heads, rows, writes=[rows], split=heads.shape, axes=(1, 0, 2))
+        return rows
+
+    def _scratch(self, to: Lowering) -> Scratch:
+        q, k = to.saved["query"].shape, to.saved["key"].shape
+        return to.needs("attention.scratch_size", (q, k))
+
+    def torch(self, *inputs: Shape) -> Torch:
+        """`nn.MultiheadAttention`, whose weights of attention are not asked for."""
+        module = Torch(
+            "nn.MultiheadAttention",
+            (inputs[0][1], self.heads),
+            {"batch_first": True},
+            inputs=(X(0), X(1), X(2)),
+            call_options={"need_weights": False},
+        )
+        return Torch(ITEM, (module, 0))
