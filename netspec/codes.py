@@ -142,6 +142,7 @@ LIMIT_FILES = Code.error("limit/files", "too many imports, or imports nested too
 LIMIT_LAYERS = Code.error("limit/layers", "a net with more layers than a program is made of")
 LIMIT_LIST = Code.error("limit/list", "a list or a string that is too long or nested too deeply")
 LIMIT_LOOP = Code.error("limit/loop", "a loop with too many iterations")
+LIMIT_MEMORY = Code.error("limit/memory", "work that needs more memory than there is")
 LIMIT_NAME = Code.error("limit/name", "a name that is too long")
 LIMIT_NESTING = Code.error("limit/nesting", "brackets, bodies or calls that are nested too deeply")
 LIMIT_NUMBER = Code.error("limit/number", "a number that is too large")

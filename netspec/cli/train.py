@@ -76,6 +76,7 @@ def _run_numpy(options: argparse.Namespace) -> int:
 
         threads.limit(plan.threads)
     settings = plan.settings
+    _require_room(plan)
     model = plan.net.compile("numpy", dtype=settings["dtype"], seed=settings["seed"])
     return _train(plan, model, parallel.threads())
 
@@ -93,12 +94,30 @@ def _run_torch(options: argparse.Namespace, group: ProcessGroup) -> int:
     if plan.threads is not None:
         torch.set_num_threads(plan.threads)
     device = choose_device(settings["device"], group)
+    if device.type == "cpu":
+        _require_room(plan)
     compiler = "inductor" if settings["compile"] else None
     execution = Execution(device, settings["amp"], settings["channels-last"], compiler, group)
     module = build_module(plan.net, dtype=settings["dtype"], seed=settings["seed"])
     with joined(group, device):
         model = TorchModel(plan.net.graph, module, execution)
         return _train(plan, model, torch.get_num_threads(), group.rank, group.size)
+
+
+def _require_room(plan: TrainingPlan) -> None:
+    """Refuse parameters that do not fit into memory, before they are drawn, which takes time.
+
+    Raises:
+        NetspecError: `limit/memory`.
+    """
+    import numpy as np
+
+    from netspec.runtime.models.memory_check import parameter_copies
+    from netspec.runtime.models.room import require_room_for_parameters
+
+    itemsize = np.dtype(plan.settings["dtype"]).itemsize
+    copies = parameter_copies(plan.settings["optimizer"])
+    require_room_for_parameters(plan.net.graph, itemsize, copies)
 
 
 def _train(

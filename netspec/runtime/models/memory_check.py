@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from netspec.compiler.ir.graph import Graph
 from netspec.diagnostics import NetspecError
 from netspec.runtime.data.batches import evaluation_batch
 from netspec.runtime.models.protocols import Job
+from netspec.runtime.models.room import largest_batch, parameter_count
 from netspec.runtime.optim.optimizers import OPTIMIZERS
 from netspec.runtime.weights.host import machine_memory, show_bytes
 
@@ -55,17 +55,23 @@ def require_memory(model: Any, job: Job, *, kept: bool = False) -> None:
 def needed_bytes(model: Any, job: Job, batch: int, *, kept: bool = False) -> int:
     """Estimate the bytes of a run: values of a step, parameters and everything of their size, data."""
     graph: Graph = model.graph
-    size = sum(p.size for p in graph.parameters.values()) * np.dtype(model.dtype).itemsize
-    # Besides the parameters: their gradients, the state of the optimizer, and a copy from the best
-    # epoch.
-    remembered = len(OPTIMIZERS[job.optimizer].state_names)
-    copies = 3 + remembered
-    if kept:  # a checkpoint is a copy of all this, and then the bytes of its file
-        copies += 2 * (2 + remembered)
+    size = parameter_count(graph) * np.dtype(model.dtype).itemsize
+    copies = parameter_copies(job.optimizer, kept=kept)
     seen = {id(x): x.nbytes for x in (job.data.x_train, job.data.x_test) if _in_memory(x)}
     steps: int = model.step_bytes(batch, evaluation_batch(batch, job.data.sample_shape))
     total: int = steps + copies * size + sum(seen.values())
     return total
+
+
+def parameter_copies(optimizer: str, *, kept: bool = False) -> int:
+    """Return how many arrays of the parameters' size a run holds, with checkpoints if `kept`."""
+    # Besides the parameters: their gradients, the state of the optimizer, and a copy from the best
+    # epoch.
+    remembered = len(OPTIMIZERS[optimizer].state_names)
+    copies = 3 + remembered
+    if kept:  # a checkpoint is a copy of all this, and then the bytes of its file
+        copies += 2 * (2 + remembered)
+    return copies
 
 
 def _in_memory(x: np.ndarray[Any, Any]) -> bool:
@@ -75,15 +81,6 @@ def _in_memory(x: np.ndarray[Any, Any]) -> bool:
             return False
         x = x.base  # type: ignore[assignment]
     return True
-
-
-def largest_batch(needed: Callable[[int], int], batch: int, there: int) -> int:
-    """Return the largest of batch / 2, batch / 4, ... that fits; 0 if not even 1 does."""
-    while batch > 1:
-        batch //= 2
-        if needed(batch) <= there:
-            return batch
-    return 0
 
 
 def value_bytes(graph: Graph, batch: int, itemsize: int) -> int:

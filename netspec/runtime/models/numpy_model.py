@@ -35,6 +35,7 @@ from netspec.runtime.models.inputs import Inputs
 from netspec.runtime.models.numpy_steps import numpy_training
 from netspec.runtime.models.predictor import Predictor
 from netspec.runtime.models.protocols import Backend, Job
+from netspec.runtime.models.room import require_room_for_parameters
 from netspec.runtime.optim.losses import Loss, make_loss
 from netspec.runtime.weights.safetensors_file import check_numbers, check_tensors
 from netspec.runtime.weights.tensor_names import fit_state
@@ -90,6 +91,7 @@ class Model:
             )
         self.graph = graph
         self.dtype: np.dtype[Any] = np.dtype(DTYPES[dtype])
+        require_room_for_parameters(graph, self.dtype.itemsize, copies=2)  # and their gradients
         self.frozen: frozenset[str] = frozenset()
         self._emitters = Emitters()
         self._allot()

@@ -9,6 +9,8 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import finalize
 
+import numpy as np
+
 from netspec import codes
 from netspec.compiler.elaborate.written import Written
 from netspec.compiler.ir.graph import Graph
@@ -16,6 +18,7 @@ from netspec.compiler.passes.layer_limit import require_few_layers
 from netspec.compiler.torch_backend import torch_source
 from netspec.diagnostics import NetspecError
 from netspec.runtime.models.numpy_model import DTYPES, draw_parameter
+from netspec.runtime.models.room import require_room_for_parameters
 
 if TYPE_CHECKING:
     from torch import nn
@@ -125,12 +128,14 @@ def build_module(net: CheckedNet, *, dtype: str = "float32", seed: int = 0) -> n
         called with the inputs in the file's order, and returns its output or a tuple of outputs.
 
     Raises:
-        NetspecError: `torch/missing`, `model/dtype`.
+        NetspecError: `torch/missing`, `model/dtype`, `limit/memory`.
     """
     torch = require_torch()
     if dtype not in DTYPES:
         names = ", ".join(DTYPES)
         raise NetspecError.simple(codes.MODEL_DTYPE, f"dtype must be one of {names}, not {dtype!r}")
+    # A copy of the values is loaded.
+    require_room_for_parameters(net.graph, np.dtype(DTYPES[dtype]).itemsize, copies=2)
     # Created without values, because they are loaded next: initializing VGG takes seconds.
     with torch.device("meta"):
         module: nn.Module = module_class(net)()

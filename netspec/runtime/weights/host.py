@@ -11,13 +11,19 @@ from pathlib import Path
 # The files with a container's memory limit, for versions 2 and 1 of Linux's control groups.
 _LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 _UNKNOWN = 1 << 62
+# GiB of memory that netspec may take, more or less than there are.
+MEMORY_VARIABLE = "NETSPEC_MEMORY"
 
 
 def machine_memory() -> int:
     """Return the most bytes of memory that a process can have: the machine's, or its container's.
 
-    If the system does not tell, this is a number beyond any real memory.
+    NETSPEC_MEMORY in the environment, a number of GiB, overrides it. If the system does not tell,
+    this is a number beyond any real memory.
     """
+    given = _given_bytes()
+    if given is not None:
+        return given
     found = [_UNKNOWN]
     with contextlib.suppress(AttributeError, ValueError, OSError):  # Windows has no sysconf
         found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
@@ -29,6 +35,15 @@ def machine_memory() -> int:
         if text.isdigit():  # `max` is no limit
             found.append(int(text))
     return min(size for size in found if size > 0)
+
+
+def _given_bytes() -> int | None:
+    """Return what NETSPEC_MEMORY says; None without it, and where it is no number above 0."""
+    try:
+        size = float(os.environ[MEMORY_VARIABLE]) * (1 << 30)
+        return int(size) if size > 0 else None
+    except (KeyError, ValueError, OverflowError):
+        return None
 
 
 def _own_limits() -> list[str]:

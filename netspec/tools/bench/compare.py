@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from netspec.runtime.models.room import require_room, require_room_for_parameters
 from netspec.tools.bench.flops import step_flops
 from netspec.tools.bench.peak_gemm import Ceiling, ceiling
 from netspec.tools.bench.peers import OURS, PEERS
@@ -101,9 +102,10 @@ def compare(
 
     Raises:
         PeerError: if netspec itself fails.
-        NetspecError: if the case cannot be measured.
+        NetspecError: if the case cannot be measured; `limit/memory`.
     """
     case.require()
+    _require_room(case, 1 + len(against))
     say = say or (lambda text: None)  # noqa: ARG005 - nobody listens
     with ExitStack() as stack:
         ready = _start(case, against, say, stack)
@@ -129,6 +131,23 @@ def compare(
     )
     return BenchResult(
         case, rounds, timings, ready.failed, flops, ceiling(reached), memory, taken_apart
+    )
+
+
+def _require_room(case: Workload, peers: int) -> None:
+    """Refuse a net that does not fit into memory.
+
+    Raises:
+        NetspecError: `limit/layers`, `limit/memory`.
+    """
+    from netspec.compiler.numpy_backend.memory_use import footprint
+    from netspec.runtime.engine.program import make_plan
+
+    # The parameters first, because planning takes time.
+    require_room_for_parameters(case.graph, 4, copies=peers)
+    plan = make_plan(case.graph, training=case.train, backward=case.train)
+    require_room(
+        case.graph, lambda batch: footprint(case.graph, plan, batch).total, case.batch, "timing"
     )
 
 

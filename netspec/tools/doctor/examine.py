@@ -9,6 +9,7 @@ from netspec.runtime.data.choices import is_number, require
 from netspec.runtime.data.dataset import Dataset
 from netspec.runtime.data.input_normalization import Normalization
 from netspec.runtime.models.classifier_shape import class_count, image_shape, require_training_batch
+from netspec.runtime.models.room import require_room, require_room_for_parameters
 from netspec.runtime.optim.losses import make_loss
 from netspec.runtime.optim.optimizers import check_optimizer
 from netspec.tools.agreement.case import HasGraph
@@ -19,6 +20,9 @@ from netspec.tools.doctor.report import DoctorReport, Symptom
 
 # More images give little more information, and a large net takes its time for each.
 IMAGES = 64
+
+# A model and its gradients, Adam's state, and the model of an earlier training to compare with.
+PARAMETER_COPIES = 6
 
 
 def examine(
@@ -60,7 +64,7 @@ def examine(
 
     Raises:
         NetspecError: for arguments out of range, `data/shape` if net and data do not fit,
-            `model/batch`.
+            `model/batch`, `limit/memory`.
     """
     graph = net.graph
     check_optimizer(optimizer, optimizer_options or {})
@@ -86,6 +90,7 @@ def examine(
         batch=batch,
         seed=seed,
     )
+    _require_room(patient)
     title = (
         f"{graph.name} on {plural(len(x), 'image')} of {data.name} ({normalization.kind}),"
         f" trained with {optimizer} at learning rate {patient.lr:g}"
@@ -95,6 +100,24 @@ def examine(
         advance(name)
         report.findings.append(check())
     return report
+
+
+def _require_room(patient: Patient) -> None:
+    """Refuse a net whose short trainings do not fit into memory.
+
+    Raises:
+        NetspecError: `limit/memory`.
+    """
+    graph, itemsize = patient.graph, patient.x.dtype.itemsize
+    # Before the first model is made, because its values take time.
+    require_room_for_parameters(graph, itemsize, PARAMETER_COPIES)
+    model = patient.model()
+    kept = PARAMETER_COPIES * model.flat_parameters.nbytes
+
+    def needed(images: int) -> int:
+        return kept + model.step_bytes(images, images)
+
+    require_room(graph, needed, len(patient.x), "examining")
 
 
 def _checks(patient: Patient, report: DoctorReport) -> list[tuple[str, Callable[[], Symptom]]]:

@@ -13,9 +13,11 @@ from numpy.typing import ArrayLike, NDArray
 from netspec import codes
 from netspec.compiler.ir.graph import Graph
 from netspec.compiler.passes.bind_sizes import match_sizes, match_sizes_of, open_sizes, specialize
+from netspec.compiler.passes.layer_limit import require_few_layers
 from netspec.diagnostics import NetspecError
 from netspec.runtime.models.classifier_shape import require_sizes
 from netspec.runtime.models.numpy_model import Model
+from netspec.runtime.models.room import parameter_count, require_room, value_count
 from netspec.runtime.optim.losses import Loss, make_loss
 from netspec.tools.agreement.case import HasGraph, draw_inputs
 from netspec.tools.agreement.objective import Objective, has_scores, make_objective
@@ -23,6 +25,10 @@ from netspec.tools.gradcheck.parameters import draw_parameters, settle
 from netspec.tools.gradcheck.subgraph import cut
 
 Array = NDArray[Any]
+
+# Arrays in float64 that are held at once, of the size of all parameters and of all values: the
+# least that was measured.
+PARAMETER_COPIES, VALUE_COPIES = 5, 2
 
 
 @dataclass(frozen=True)
@@ -56,7 +62,7 @@ def prepare(
 
     Raises:
         NetspecError: `gradcheck/label`, `model/inputs`, `model/input-shape`, `model/open-size`,
-            `model/scores`, `data/shape`.
+            `model/scores`, `data/shape`, `limit/layers`, `limit/memory`.
     """
     given = _given_inputs(net.graph, x)
     whole = net.graph
@@ -66,6 +72,7 @@ def prepare(
     require_sizes(whole)
     graph = cut(whole, start, end)
     size = len(next(iter(given.values()))) if given else batch
+    _require_room(graph, size)
     drawn = draw_inputs(graph, size, np.random.default_rng([seed, 5]))
     inputs = drawn | {n: a for n, a in given.items() if n in graph.inputs}
     notes = []
@@ -83,6 +90,19 @@ def prepare(
     is_part = start is not None or end is not None
     objective = _objective(graph, size, seed, loss, y, is_part=is_part)
     return Subject(graph, parameters, inputs, objective, notes)
+
+
+def _require_room(graph: Graph, batch: int) -> None:
+    """Refuse a net that is too large for a check.
+
+    Raises:
+        NetspecError: `limit/layers`, `limit/memory`.
+    """
+    require_few_layers(graph)
+    parameters, values = PARAMETER_COPIES * parameter_count(graph), value_count(graph)
+    doing = "checking the gradients of"
+    held = VALUE_COPIES * values
+    require_room(graph, lambda images: 8 * (parameters + images * held), batch, doing)
 
 
 def _given_inputs(graph: Graph, x: ArrayLike | Mapping[str, ArrayLike] | None) -> dict[str, Array]:

@@ -8,8 +8,10 @@ from typing import Any, cast
 
 from netspec import codes
 from netspec.compiler.ir.graph import Graph
+from netspec.compiler.passes.layer_limit import require_few_layers
 from netspec.diagnostics import DiagnosticSink, NetspecError
 from netspec.runtime.models.classifier_shape import require_sizes, require_training_batch
+from netspec.runtime.models.room import parameter_count, require_room, value_count
 from netspec.runtime.models.torch_build import build_module, require_torch
 from netspec.tools.agreement.case import HasGraph, Trial, magnify, make_case
 from netspec.tools.agreement.compare import Side
@@ -27,6 +29,10 @@ SINGLE_A_LAYER = 1e-6
 SINGLE_LEAST = 1e-5
 # Optimizers divide by square roots of small numbers.
 STEP_TOLERANCE = 1e-9
+
+# Arrays in float64 that are held at once, of the size of all parameters and of all values: the
+# least that was measured. The references of both modes alone hold values, gradients and terms.
+PARAMETER_COPIES, VALUE_COPIES = 10, 10
 
 
 def verify(
@@ -52,7 +58,7 @@ def verify(
 
     Raises:
         NetspecError: `torch/missing` if PyTorch is not installed; `model/open-size` if the net has
-            open sizes; `model/batch` if the batch is too small to train on.
+            open sizes; `model/batch` if the batch is too small to train on; `limit/memory`.
     """
     graph = net.graph
     _check(graph, batch, dtypes, torch)
@@ -81,14 +87,18 @@ def verify(
 
 
 def _check(graph: Graph, batch: int, dtypes: Sequence[str], torch: bool) -> None:
-    if torch:
-        require_torch()
     if not dtypes or not set(dtypes) <= set(DTYPES):
         raise NetspecError.simple(
             codes.MODEL_DTYPE, f"dtypes must be some of {', '.join(DTYPES)}, not {list(dtypes)}"
         )
     require_sizes(graph)
     require_training_batch(graph, batch)
+    require_few_layers(graph)
+    parameters = PARAMETER_COPIES * parameter_count(graph)
+    values = VALUE_COPIES * value_count(graph)
+    require_room(graph, lambda images: 8 * (parameters + images * values), batch, "verifying")
+    if torch:  # last, because importing it takes seconds
+        require_torch()
 
 
 def _make_case(graph: Graph, batch: int, seed: int, training: bool) -> Trial:
