@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 import netspec
 from netspec.runtime.training.transfer import start_from
+from netspec.runtime.weights import bounded_matching
 from netspec.runtime.weights.rename_rules import rename_rule, renamed_tensors
 from netspec.runtime.weights.tensor_names import match_names
 from netspec.runtime.weights.weights_file import load_weights
@@ -113,7 +114,24 @@ def test_rules_rename_what_nothing_else_finds(state: State) -> None:
     found, notes = renamed_tensors(theirs, rules)
     assert set(found) == set(state)
     assert len(notes) == 2
-    assert rename_rule("a(?=b)b=c").renamed("ab") == "c"
+    found, _ = renamed_tensors({"ab": np.zeros(1)}, [rename_rule(r"(?P<n>a)(?=b)b=\g<n>c")])
+    assert set(found) == {"ac"}
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("(a+)+=x", "a" * 28 + "!"),  # 2^28 ways
+        ("((|){3000}){3000}=x", "a"),
+        ("(.*)=" + r"\1" * 5_000, "a" * 200_000),  # 1 GB
+    ],
+)
+def test_rules_that_take_too_long_are_ended(
+    text: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounded_matching, "SECONDS", 0.3)
+    with fails("train/bad-option", "--rename", "takes too long for 1 name"):
+        renamed_tensors({name: np.zeros(1)}, [rename_rule(text)])
 
 
 @pytest.mark.parametrize("text", ["", "a", "=b", "(=a", "a=\\1", "(a)=\\2", "a=\\g<x>", "[=a"])

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from netspec import codes
 from netspec.diagnostics import NetspecError, plural, quoted
 from netspec.runtime.data.choices import BAD_OPTION
+from netspec.runtime.weights.bounded_matching import MatchingError, first_matches
 from netspec.runtime.weights.safetensors_file import Weights
 from netspec.runtime.weights.weights_file import load_weights
 
@@ -23,21 +24,16 @@ _LONGEST = 200
 class RenameRule:
     """A regular expression for whole names, and the replacement for names that it matches."""
 
-    pattern: re.Pattern[str]
+    pattern: str
     replacement: str
     text: str
-
-    def renamed(self, name: str) -> str | None:
-        """Return the new name; None for a name that the rule does not match."""
-        found = self.pattern.fullmatch(name)
-        return None if found is None else found.expand(self.replacement)
 
 
 def rename_rule(text: str) -> RenameRule:
     r"""Read a rule: `PATTERN=NAME`, in Python's syntax of regular expressions.
 
-    >>> rename_rule(r"encoder\.(.*)=\1").renamed("encoder.layer1.weight")
-    'layer1.weight'
+    >>> rename_rule(r"encoder\.(.*)=\1").replacement
+    '\\1'
 
     Raises:
         NetspecError: `train/bad-option`.
@@ -51,12 +47,16 @@ def rename_rule(text: str) -> RenameRule:
         )
     try:
         compiled = re.compile(pattern)
-        compiled.sub(replacement, "")  # to check the replacement, whether or not anything matches
+        # The replacement is checked with groups that match nothing: this pattern might take for
+        # ever.
+        names = {number: f"?P<{name}>" for name, number in compiled.groupindex.items()}
+        groups = (f"({names.get(number, '')})" for number in range(1, compiled.groups + 1))
+        re.sub("".join(groups), replacement, "")
     except (re.error, IndexError, OverflowError, RecursionError) as error:
         raise NetspecError.simple(
             BAD_OPTION, f"--rename {quoted(text, _LONGEST)} is no regular expression: {error}"
         ) from None
-    return RenameRule(compiled, replacement, text)
+    return RenameRule(pattern, replacement, text)
 
 
 def renamed_tensors(
@@ -65,19 +65,16 @@ def renamed_tensors(
     """Rename tensors by the first rule that matches each; returns them with notes.
 
     Raises:
-        NetspecError: `train/bad-option` for a rule that matches no name, `weights/mismatch` if two
-            tensors would have the same name.
+        NetspecError: `train/bad-option` for a rule that matches no name, and for rules that take
+            too long; `weights/mismatch` if two tensors would have the same name.
     """
     found: dict[str, NDArray[np.generic]] = {}
     counts = dict.fromkeys((rule.text for rule in rules), 0)
-    for name, tensor in tensors.items():
+    for (name, tensor), match in zip(tensors.items(), _matches(list(tensors), rules), strict=True):
         new = name
-        for rule in rules:
-            given = rule.renamed(name)
-            if given is not None:
-                new = given
-                counts[rule.text] += 1
-                break
+        if match is not None:
+            number, new = match
+            counts[rules[number].text] += 1
         if new in found:
             raise NetspecError.simple(
                 codes.WEIGHTS_MISMATCH,
@@ -93,6 +90,23 @@ def renamed_tensors(
         )
     notes = tuple(f"{plural(n, 'name')} by --rename {text}" for text, n in counts.items())
     return found, notes
+
+
+def _matches(names: Sequence[str], rules: Sequence[RenameRule]) -> Sequence[tuple[int, str] | None]:
+    """Return for each name the number of the rule that matches it, and the new name.
+
+    Raises:
+        NetspecError: `train/bad-option` for rules that take too long, or too much memory.
+    """
+    try:
+        return first_matches([(rule.pattern, rule.replacement) for rule in rules], names)
+    except MatchingError:
+        texts = quoted(", ".join(rule.text for rule in rules), _LONGEST)
+        raise NetspecError.simple(
+            BAD_OPTION,
+            f"--rename {texts} takes too long for {plural(len(names), 'name')}",
+            "a repetition inside a repetition, such as `(a+)+`, can take for ever",
+        ) from None
 
 
 def load_renamed(path: Path, texts: Sequence[str]) -> Weights:
