@@ -159,6 +159,9 @@ MODEL_DTYPE = Code.error("model/dtype", "a number type that models do not comput
 MODEL_INPUT_SHAPE = Code.error("model/input-shape", "an array does not have the shape of the input")
 MODEL_INPUT_TYPE = Code.error("model/input-type", "an input that is not an array of real numbers")
 MODEL_INPUTS = Code.error("model/inputs", "more, fewer or other inputs than the net has")
+MODEL_PLACES = Code.error(
+    "model/places", "a token, or another whole number, for which a layer has no vector"
+)
 MODEL_NOT_COMPILED = Code.error(
     "model/not-compiled", "a net is used where a compiled model is needed"
 )

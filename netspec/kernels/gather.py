@@ -43,6 +43,31 @@ def one_hot(places: Array, out: Array) -> None:
     as_one(task, out, reads=[places])
 
 
+def rows(places: Array, weight: Array, out: Array) -> None:
+    """`out[.., :] = weight[places[..], :]`, with weight (V, D) and `out` (N, ..., D)."""
+
+    def task(out: Array, places: Array, weight: Array) -> None:
+        np.take(weight, _whole(places, len(weight)), axis=0, out=out, mode="clip")
+
+    as_one(task, out, reads=[places, weight])
+
+
+def rows_backward(places: Array, dy: Array, dweight: Array) -> None:
+    """Each row of `dweight` (V, D) is the sum of dy (N, ..., D) at its places.
+
+    The places are sorted, so that the rows of one sum are neighbours.
+    """
+
+    def task(dweight: Array, places: Array, dy: Array) -> None:
+        chosen = _whole(places, len(dweight)).ravel()
+        order = np.argsort(chosen, kind="stable")
+        found, starts = np.unique(chosen[order], return_index=True)
+        dweight.fill(0)
+        dweight[found] = np.add.reduceat(dy.reshape(len(chosen), -1)[order], starts, axis=0)
+
+    as_one(task, dweight, reads=[places, dy])
+
+
 def _beside(x: Array, places: Array, axis: int) -> Array:
     """Return the part of x that places of this shape can choose from: all of x along the axis."""
     sizes = enumerate(places.shape)

@@ -113,11 +113,12 @@ def lstm(
     """
     size = weight.shape[1]
     n = len(before)
-    turned, halves, cell_of, product_of = carve(
-        scratch, (size, 4 * size), (4 * size,), (n, size), (n, 4 * size)
+    turned, halves, lift, cell_of, product_of = carve(
+        scratch, (size, 4 * size), (4 * size,), (4 * size,), (n, size), (n, 4 * size)
     )
     halves[...] = 0.5
     halves[2 * size : 3 * size] = 1
+    np.subtract(1, halves, out=lift)
     np.multiply(weight.T, halves, out=turned)
 
     def part(images: slice) -> None:
@@ -134,12 +135,11 @@ def lstm(
         cell, product = cell_of[images], product_of[images]
         for t, following in steps:
             np.matmul(states[:, t], turned, out=product)
-            a[:, t] += product
-            np.tanh(a[:, t], out=a[:, t])
+            product += a[:, t]
+            np.tanh(product, out=product)
+            product *= halves
+            np.add(product, lift, out=a[:, t])
             gate = by_step[:, t]
-            for some in (gate[:, :2], gate[:, 3]):
-                some *= 0.5
-                some += 0.5
             np.multiply(gate[:, 1], c[:, t], out=cell)
             np.multiply(gate[:, 0], gate[:, 2], out=small[:, t])
             cell += small[:, t]
@@ -159,7 +159,7 @@ def scratch_size(n: int, hidden: int) -> int:
 
 def lstm_scratch_size(n: int, hidden: int) -> int:
     """Elements of scratch that `lstm` needs for `n` images."""
-    return 4 * hidden * (hidden + 1) + 5 * n * hidden
+    return 4 * hidden * (hidden + 2) + 5 * n * hidden
 
 
 def lstm_backward(

@@ -134,6 +134,22 @@ class Graph:
         return {value: tuple(nodes) for value, nodes in readers.items()}
 
     @cached_property
+    def whole_inputs(self) -> Mapping[str, Node]:
+        """The inputs that hold whole numbers from 0, such as tokens, and the node that allows fewest."""
+        strictest: dict[str, tuple[int, Node]] = {}
+        for name in self.inputs:
+            for node in self.consumers.get(name, ()):
+                limit = node.op.whole_numbers(node.inputs.index(name))
+                if limit is not None and limit < strictest.get(name, (limit + 1, node))[0]:
+                    strictest[name] = (limit, node)
+        return {name: node for name, (_, node) in strictest.items()}
+
+    def places_of(self, name: str) -> int:
+        """Return how many whole numbers one of the `whole_inputs` may hold."""
+        node = self.whole_inputs[name]
+        return node.op.whole_numbers(node.inputs.index(name)) or 0
+
+    @cached_property
     def topology(self) -> networkx.DiGraph:
         """Return the values and their readers as a graph for topology queries.
 

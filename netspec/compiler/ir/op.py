@@ -302,6 +302,10 @@ class Op:
         """Return the smallest batch size on which the op can be trained."""
         return 1
 
+    def whole_numbers(self, index: int) -> int | None:
+        """Return how many whole numbers, from 0, an input may hold; None if it may hold any number."""
+        return None
+
     def lint(self, node: Node, graph: Graph) -> Iterable[Finding]:
         """Return what is legal but suspicious about a node."""
         return ()

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from netspec import codes
 from netspec.compiler.ir.graph import Graph
 from netspec.compiler.passes.bind_sizes import match_sizes, match_sizes_of, open_sizes, specialize
-from netspec.diagnostics import NetspecError
+from netspec.diagnostics import Diagnostic, NetspecError
 
 Array = NDArray[Any]
 
@@ -32,7 +32,7 @@ class Inputs:
         """Return a batch as contiguous arrays of the model's type, by the name of the input.
 
         Raises:
-            NetspecError: `model/inputs`, `model/input-shape`, `model/input-type`.
+            NetspecError: `model/inputs`, `model/input-shape`, `model/input-type`, `model/places`.
         """
         wanted = self._graph.inputs
         given = (
@@ -62,6 +62,8 @@ class Inputs:
                 raise NetspecError.simple(
                     codes.MODEL_INPUT_TYPE, f"`{name}` must hold numbers, not {array.dtype}"
                 )
+            if name in self._graph.whole_inputs:
+                require_places(self._graph, name, array)
             arrays[name] = np.ascontiguousarray(array, self._dtype)
         sizes = {name: len(array) for name, array in arrays.items()}
         if len(set(sizes.values())) > 1:
@@ -78,3 +80,34 @@ class Inputs:
         """Return the graph for inputs of these sizes, if the net has open sizes."""
         sizes = self.sizes(arrays)
         return specialize(self._graph, sizes) if sizes else self._graph
+
+
+def require_places(graph: Graph, name: str, array: Array) -> None:
+    """Refuse numbers that are no places: fractions, and those for which a layer has no vector.
+
+    Args:
+        graph: the net.
+        name: one of its inputs that hold whole numbers.
+        array: a batch (N, ...) of that input.
+
+    Raises:
+        NetspecError: `model/places`, with the first such number and its place in the batch.
+    """
+    count = graph.places_of(name)
+    wrong = ~((array >= 0) & (array < count))
+    if array.dtype.kind == "f":
+        wrong |= array != np.trunc(array)
+    if not wrong.any():
+        return
+    at = tuple(map(int, np.argwhere(wrong)[0]))
+    node = graph.whole_inputs[name]
+    raise NetspecError(
+        [
+            Diagnostic(
+                codes.MODEL_PLACES,
+                f"`{name}` holds {array[at]:g} at {list(at)}, and `{node.name}` takes whole numbers"
+                f" from 0 to {count - 1:,}",
+                node.origin.span,
+            )
+        ]
+    )

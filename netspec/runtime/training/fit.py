@@ -14,10 +14,11 @@ from netspec.diagnostics import NetspecError, plural
 from netspec.runtime.data.batches import batch_slices, train_sample
 from netspec.runtime.data.choices import check_name, is_number, require
 from netspec.runtime.data.chosen_images import ChosenImages
-from netspec.runtime.data.dataset import Array, Dataset, Labels
+from netspec.runtime.data.dataset import Array, Dataset, Labels, blocks
 from netspec.runtime.data.input_normalization import KINDS, Normalization
 from netspec.runtime.data.suspicions import suspicions
 from netspec.runtime.models.classifier_shape import doubts_about_scores
+from netspec.runtime.models.inputs import require_places
 from netspec.runtime.models.memory_check import require_memory
 from netspec.runtime.models.protocols import Job, Trainable
 from netspec.runtime.optim.losses import OF_SCORES, Loss, make_loss
@@ -93,7 +94,7 @@ def fit(
         normalize: `none`, `unit`, `channel`, `mean-image`, fitted to the images trained on;
             `imagenet`, or a pair (mean, std) of lists with a number for each channel, for pixels
             from 0 to 1; or a `Normalization` that was fitted before, such as that of the weights to
-            start from.
+            start from. Whole numbers, such as tokens, are never normalised.
         augment: Some of `crop`, `flip`, `cutout`: random changes of the training images.
         train_limit: Train only on this many of the first images (after `val` were held out).
         warmup: The number of epochs in which the rate rises linearly at the beginning.
@@ -149,6 +150,13 @@ def fit(
         _LOG.warning("%s", doubt)
     data = data.fit_to(model.input_shape)
     data.check_classes(model.classes)
+    if _takes_places(model, data):
+        require(
+            normalize in ("none", "channel"),
+            "the input holds whole numbers, such as tokens, which are not normalised",
+            'leave it out, or write normalize = "none"',
+        )
+        normalize = "none"
     if isinstance(objective, OF_SCORES):
         for doubt in doubts_about_scores(model.graph, data.classes):
             _LOG.warning("%s", doubt)
@@ -241,3 +249,18 @@ def _check_whole(**arguments: tuple[object, int]) -> None:
             whole and int(value) >= least,  # type: ignore[call-overload]
             f"{name} must be a whole number from {least} on, not {value!r}",
         )
+
+
+def _takes_places(model: Trainable, data: Dataset) -> bool:
+    """Whether a net takes whole numbers, such as tokens, which the data must then hold.
+
+    Raises:
+        NetspecError: `model/places` for other numbers.
+    """
+    (name,) = model.graph.inputs
+    if name not in model.graph.whole_inputs:
+        return False
+    for x in (data.x_train, data.x_test):
+        for block in blocks(x):
+            require_places(model.graph, name, block)
+    return True

@@ -73,9 +73,16 @@ def make_case(graph: Graph, *, batch: int, seed: int, training: bool) -> Trial:
 
 
 def draw_inputs(graph: Graph, batch: int, rng: np.random.Generator) -> dict[str, Array]:
-    """Standard normal numbers for every input; positive ones where a layer that reads it needs them."""
+    """Standard normal numbers for every input; positive ones where a layer that reads it needs them.
+
+    Where it needs whole numbers, they lie halfway to the next: layers cut that off, and small
+    differences then change nothing.
+    """
     drawn: dict[str, Array] = {}
     for name, shape in graph.inputs.items():
+        if name in graph.whole_inputs:
+            drawn[name] = rng.integers(graph.places_of(name), size=(batch, *shape)) + 0.5
+            continue
         x = rng.standard_normal((batch, *shape))
         readers = graph.consumers.get(name, ())
         drawn[name] = 0.5 + np.abs(x) if any(r.op.needs_positive for r in readers) else x

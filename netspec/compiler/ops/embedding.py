@@ -1,0 +1,95 @@
+"""Learned vectors for whole numbers."""
+
+from netspec.compiler.ir.attributes import MAX_AXES
+from netspec.compiler.ir.contract import *
+from netspec.compiler.ir.initializers import Normal
+
+
+@register
+class Embedding(Op):
+    """A learned vector for each whole number, such as a token: y[.., :] = W[x[..], :].
+
+    x is a whole number from 0 to vocabulary - 1. With g = dL/dy: dL/dW[k] = sum of g[.., :] where
+    x[..] = k; dL/dx = 0.
+    """
+
+    vocabulary: int = attribute(Int(1), "how many vectors there are")
+    width: int = attribute(Int(1), "numbers in a vector")
+
+    name = "embedding"
+    storage = Storage.ROW_MAJOR
+    parameter_names = ("weight",)
+    torch_order = ("vocabulary", "width")
+    examples = (
+        Example("embedding(10, 4)", ((6,),)),
+        Example("embedding(vocabulary = 3, width = 2)", ((8,),)),
+        Example("embedding(5, 3)", ((2, 4),)),
+        Example("embedding(4, 2)", ((2, 3, 2),)),
+    )
+    bad_examples = (
+        BadExample("embedding(0, 4)", ((6,),), codes.CALL_VALUE),
+        BadExample("embedding(10, 4)", ((1,) * 8,), codes.SHAPE_AXIS),
+    )
+
+    def shape(self, *inputs: Shape) -> Shape:
+        """One axis more, the vectors.
+
+        Raises:
+            ShapeError: `shape/axis` if that is too many.
+        """
+        (x,) = inputs
+        if len(x) == MAX_AXES:
+            message = f"{show_shape(x)} has {MAX_AXES} axes already, and no value has more"
+            raise ShapeError(codes.SHAPE_AXIS, message)
+        return (*x, self.width)
+
+    def parameters(self, *inputs: Shape) -> tuple[ParameterSpec, ...]:
+        """`weight` (vocabulary, width), from the standard normal distribution as in PyTorch."""
+        return (ParameterSpec("weight", (self.vocabulary, self.width), Normal(1.0), "weight"),)
+
+    def whole_numbers(self, index: int) -> int | None:
+        """The vocabulary."""
+        return self.vocabulary
+
+    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], ...] | None:
+        """None: rows and columns no longer tell where a number came from."""
+        return None if len(inputs[0]) == 3 else super().sees(*inputs)
+
+    def forward(self, run: Evaluation, *x: Array) -> Array:
+        """The rows."""
+        y: Array = run.parameters["weight"][self._rows(x[0])]
+        return y
+
+    def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
+        """Each vector gets the gradients of the places that it went to."""
+        dweight = np.zeros_like(run.parameters["weight"])
+        for index, row in np.ndenumerate(self._rows(x[0])):
+            dweight[row] += dy[index]
+        run.gradients["weight"] = dweight
+        return (np.zeros_like(x[0]),)
+
+    def pattern(self, *x: Array) -> Array | None:
+        """The rows."""
+        return self._rows(x[0])
+
+    def _rows(self, x: Array) -> Array:
+        whole: Array = np.clip(np.nan_to_num(x), 0, self.vocabulary - 1).astype(np.int64)
+        return whole
+
+    def lower(self, to: Lowering) -> None:
+        """One kernel."""
+        to.call("gather.rows", to.x[0], to.parameter("weight"), to.out, writes=[to.out])
+
+    def lower_backward(self, to: Lowering) -> None:
+        """One kernel for the vectors; zeros for the input, if they are wanted."""
+        dweight = to.parameter_gradient("weight")
+        to.call("gather.rows_backward", to.x[0], to.dy, dweight, writes=[dweight])
+        if to.wanted[0]:
+            dx = to.gradient_buffer(0)
+            to.call("reductions.nothing", to.dy, dx, writes=[dx], axes=(), order=())
+            to.gradient(0, dx)
+
+    def torch(self, *inputs: Shape) -> Torch:
+        """`nn.Embedding`."""
+        places = Torch("torch.Tensor.long", (X(0),))
+        return Torch("nn.Embedding", (self.vocabulary, self.width), inputs=(places,))
