@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import pickle
@@ -246,6 +247,26 @@ def test_an_installed_package(installed, write, run: Run):
     assert "did you mean `my-ops`?" in done.err
     done = run("check", write('use "broken"\nnet A { input x: [4]\n output x -> twice }'))
     assert "the installed package of ops `broken` fails: ModuleNotFoundError" in done.err
+
+
+@pytest.mark.parametrize("name", ["o{}.py", "my-op{}"])
+def test_packages_are_looked_for_once_however_many_files_use_some(
+    name: str, installed: str, write: Write, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = []
+    real = importlib.metadata.entry_points
+    monkeypatch.setattr(
+        importlib.metadata, "entry_points", lambda **kind: looked.append(kind) or real(**kind)
+    )
+    uses = "".join(f'use "{name.format(i)}"\n' for i in range(300))
+    write(f"{uses}block B x {{ return x -> relu }}", "b.net")
+    done = run(
+        "check", write(f'{uses}from "b.net" import B\nnet A {{ input x: [4]\n output x -> B }}')
+    )
+    assert len(looked) <= 10  # once, and once in each trial of a hint
+    assert done.code == 1
+    assert done.err.count("error[use/n") == 2 * 200
+    assert done.err.count("error[limit/files]: a file uses at most 200 files of ops") == 2
 
 
 def test_test_op_finds_what_is_wrong(write, run: Run):

@@ -16,6 +16,7 @@ import re
 from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, cast
@@ -196,7 +197,7 @@ class Loader:
         module.ops = ChainMap(own, cast("dict[str, type[Op]]", registry()))  # it is only read
         files: dict[str, syntax.Use] = {}
         homes: dict[str, syntax.Use] = {}
-        for use in uses:
+        for use in uses[:MAX_FILES]:
             if use.name in files:
                 self._report_twice(f"`{use.name}`", use, files[use.name])
                 continue
@@ -211,10 +212,21 @@ class Loader:
                 else:
                     own[name] = op
                     homes[name] = use
+        if len(uses) > MAX_FILES:
+            module.lacks_ops = True
+            message = f"a file uses at most {MAX_FILES} files of ops"
+            self._report(codes.LIMIT_FILES, message, uses[MAX_FILES].name_span)
 
     def _report_twice(self, what: str, use: syntax.Use, earlier: syntax.Use) -> None:
         label = (Label(earlier.name_span, "already here"),)
         self._report(codes.USE_TWICE, f"{what} is used twice", use.name_span, secondary=label)
+
+    @cached_property
+    def _installed(self) -> op_files.Installed:
+        """The packages that all files may use; most use none, and do not import what lists them."""
+        from netspec.compiler.parse import op_files
+
+        return op_files.Installed()
 
     def _used_file(self, use: syntax.Use) -> op_files.OpFile | None:
         """Return what a `use` names. It is None if it was reported as an error."""
@@ -222,7 +234,7 @@ class Loader:
 
         span, name = use.name_span, use.name
         try:
-            found = op_files.op_file(name)
+            found = op_files.op_file(name, self._installed)
         except NetspecError as error:
             (only,) = error.diagnostics
             self._report(only.code, only.message, span)
@@ -236,7 +248,7 @@ class Loader:
             message = "`use` names a file of ops without its folder"
             self._report(codes.USE_NAME, message, span, hints=(hint,))
             return None
-        meant = op_files.meant_by(name)
+        meant = op_files.meant_by(name, self._installed)
         edits = () if meant is None else (Edit(span, f'"{meant}"'),)
         hints = (Hint(f"did you mean `{meant}`?", edits),) if meant is not None else ()
         if name.endswith(".py"):

@@ -14,8 +14,10 @@ import sys
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from netspec import codes
 from netspec.compiler.ir.op import Op
@@ -23,6 +25,9 @@ from netspec.compiler.ops import registry
 from netspec.compiler.parse.tables import load_tables
 from netspec.diagnostics import Diagnostic, NetspecError, Source, suggest
 from netspec.files.regular_file import read_regular
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 GROUP = "netspec.ops"
 """The entry point group of installed packages of ops."""
@@ -85,7 +90,21 @@ def load_ops(path: str | Path) -> OpFile:
         return _loaded[name].file
 
 
-def op_file(name: str) -> OpFile | None:
+class Installed:
+    """The installed packages that declare ops; they are looked for once, which takes time."""
+
+    @cached_property
+    def entries(self) -> Mapping[str, EntryPoint]:
+        """Their entry points, by name."""
+        from importlib.metadata import entry_points
+
+        found: dict[str, EntryPoint] = {}
+        for entry in entry_points(group=GROUP):
+            found.setdefault(entry.name, entry)
+        return found
+
+
+def op_file(name: str, installed: Installed | None = None) -> OpFile | None:
     """Return the loaded file, or the installed package, that `use "NAME"` means; None if there is
     none.
 
@@ -98,7 +117,7 @@ def op_file(name: str) -> OpFile | None:
         if name.endswith(".py"):
             return None
         if name not in _packages:
-            ops = _package_ops(name)
+            ops = _package_ops(name, installed or Installed())
             if ops is None:
                 return None
             _packages[name] = OpFile(name, ops)
@@ -112,12 +131,10 @@ def offering(op: str) -> str | None:
     return next((file.name for file in known if op in file.ops), None)
 
 
-def meant_by(name: str) -> str | None:
+def meant_by(name: str, installed: Installed) -> str | None:
     """Return the name of a loaded file or an installed package that is close to a name."""
-    from importlib.metadata import entry_points
-
     with _lock:
-        known = [*_loaded, *(entry.name for entry in entry_points(group=GROUP))]
+        known = [*_loaded, *installed.entries]
     return suggest(name, known)
 
 
@@ -172,19 +189,17 @@ def _reason(error: BaseException) -> str:
     return format_exception_only(error)[-1].strip()
 
 
-def _package_ops(name: str) -> Mapping[str, type[Op]] | None:
-    from importlib.metadata import entry_points
-
-    found = tuple(entry_points(group=GROUP, name=name))
-    if not found:
+def _package_ops(name: str, installed: Installed) -> Mapping[str, type[Op]] | None:
+    entry = installed.entries.get(name)
+    if entry is None:
         return None
     try:
-        loaded = found[0].load()
+        loaded = entry.load()
     except Exception as error:
         message = f"the installed package of ops `{name}` fails: {_reason(error)}"
         raise NetspecError.simple(codes.USE_FILE, message) from error
     if not isinstance(loaded, ModuleType):
-        message = f"the entry point `{name}` of {GROUP} is no module: {found[0].value}"
+        message = f"the entry point `{name}` of {GROUP} is no module: {entry.value}"
         raise NetspecError.simple(codes.USE_FILE, message)
     return _ops_of(loaded, name)
 
