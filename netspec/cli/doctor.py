@@ -49,7 +49,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     from netspec.runtime.data.catalog import NAMES
     from netspec.runtime.data.input_normalization import KINDS
-    from netspec.runtime.optim.losses import LOSSES
+    from netspec.runtime.optim.losses import LOSSES_OF_CLASSES
     from netspec.runtime.optim.optimizers import OPTIMIZERS
 
     parser.epilog = _EPILOG
@@ -68,7 +68,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--lr", type=float, metavar="RATE", help="the learning rate")
     how.add_argument("--batch", type=positive, metavar="N", help="images in a step")
     how.add_argument("--l2", type=float, metavar="R")
-    how.add_argument("--loss", choices=tuple(LOSSES))
+    how.add_argument("--loss", choices=tuple(LOSSES_OF_CLASSES))
     how.add_argument("--seed", type=natural, metavar="N", help="of the initial weights")
     how.add_argument("--no-recipe", action="store_true", help="ignore the recipe")
     shown = parser.add_argument_group("what is shown")

@@ -26,7 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     from netspec.runtime.data.catalog import NAMES
     from netspec.runtime.data.input_normalization import KINDS
-    from netspec.runtime.optim.losses import LOSSES
+    from netspec.runtime.optim.losses import LOSSES_OF_CLASSES
 
     add_weight_options(parser)
     data = parser.add_argument_group("data")
@@ -41,7 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         data, KINDS, "normalise by the training images instead of as the weights file says; or by the"
         " statistics of imagenet",
     )  # fmt: skip
-    data.add_argument("--loss", choices=tuple(LOSSES),
+    data.add_argument("--loss", choices=tuple(LOSSES_OF_CLASSES),
                       help="(default: that of the run; else softmax, the cross-entropy)")  # fmt: skip
 
 

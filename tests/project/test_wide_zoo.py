@@ -19,13 +19,16 @@ from tests.helpers.zoo import WIDE
 ZOO = Path(__file__).parents[2] / "networks/zoo"
 
 # Their tests are fast enough to run always.
-QUICK = ("mobilenet_v3_small", "shufflenet_v2_x1_0", "m5")
+QUICK = ("m5", "mobilenet_v3_small", "shufflenet_v2_x1_0", "vae")
 # A PyTorch module has its parts in the order of `__init__`, a net as values go through them.
-OTHER_ORDER = ("unet",)
+OTHER_ORDER = ("swin_t", "unet")
 # For finite differences.
 REDUCED: dict[str, dict[str, Any]] = {
     "deeplabv3_resnet50": {"blocks": [1, 1, 1, 1], "size": 33},
+    "mlp_mixer_b_16": {"blocks": 2, "width": 64},
+    "swin_t": {"size": 64, "side": 2},
     "unet": {"width": 8},
+    "vit_b_16": {"layers": 2, "width": 96, "heads": 4},
 }
 every_net = pytest.mark.parametrize("name", WIDE)
 some_nets = pytest.mark.parametrize(
@@ -52,8 +55,13 @@ def ours(name: str, **arguments: Any) -> netspec.Net:
     return netspec.load(ZOO / f"{name}.net", **arguments)
 
 
+def classes(name: str, word: str) -> dict[str, Any]:
+    """Return the argument for 10 classes, for a net that has classes."""
+    return {} if name.startswith("dcgan") or name == "vae" else {word: 10}
+
+
 def small(name: str, **arguments: Any) -> netspec.Net:
-    return ours(name, **{"classes": 10, **WIDE[name], **arguments})
+    return ours(name, **{**classes(name, "classes"), **WIDE[name], **arguments})
 
 
 @every_net
@@ -82,8 +90,9 @@ def test_there_are_no_warnings(name):
 def pair(torch: Any, name: str) -> tuple[Any, Any]:
     """Return torchvision's model without noise, and ours with its values, in double precision."""
     torch.manual_seed(0)
-    sized = {"image_size": WIDE[name]["size"]} if name.startswith("vit") else {}
-    model = theirs(name, num_classes=10, **sized).double()
+    word = {"vit_b_16": "image_size", "mlp_mixer_b_16": "size"}.get(name)
+    sized = {} if word is None else {word: WIDE[name]["size"]}
+    model = theirs(name, **classes(name, "num_classes"), **sized).double()
     for parameter in model.parameters():
         if not parameter.detach().any():  # a head that starts with zeros would hide what is below
             torch.nn.init.normal_(parameter, std=0.02)
@@ -127,6 +136,9 @@ def test_values_and_gradients_are_torchvisions(torch, name, training):
     images = rng.standard_normal((2, *shape))
     dy = {n: rng.standard_normal((2, *graph.shape_of(v))) for n, v in graph.outputs.items()}
     run = run_program(graph, parameters, {given: images}, dy, training=training)
+    if name == "vae" and training:
+        (noise,) = run.masks.values()
+        model.noise = torch.tensor(noise)
     x = torch.tensor(images, requires_grad=True)
     found = outputs_of(model.train(training)(x))
     for key, value in found.items():

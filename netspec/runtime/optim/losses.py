@@ -148,6 +148,28 @@ class MeanSquaredError:
         return functional.mse_loss(logits, wanted)
 
 
+@dataclass(frozen=True, kw_only=True)
+class OutputValue:
+    """The output as it is, for a net that computes its own loss: the mean over all its numbers.
+
+    The labels are not read, and there are no accuracies. For M numbers v: dv = 1 / M.
+    """
+
+    def value(self, logits: Floats, targets: Targets) -> float:
+        """See `Loss`."""
+        return float(np.mean(logits, dtype=np.float64))
+
+    def value_and_gradient(self, logits: Floats, targets: Targets, dlogits: Floats) -> float:
+        """See `Loss`. `dlogits` may be `logits` itself."""
+        loss = self.value(logits, targets)
+        dlogits.fill(1 / dlogits.size)
+        return loss
+
+    def in_torch(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """See `Loss`."""
+        return logits.mean()
+
+
 def softmax_cross_entropy(
     logits: Floats, targets: Targets, dlogits: Floats, smoothing: float = 0.0
 ) -> float:
@@ -173,11 +195,12 @@ def softmax_cross_entropy(
     return float(loss)
 
 
-LOSSES: dict[str, Callable[..., Loss]] = {
+LOSSES_OF_CLASSES: dict[str, Callable[..., Loss]] = {
     "softmax": SoftmaxCrossEntropy,
     "svm": MulticlassHinge,
     "mse": MeanSquaredError,
 }
+LOSSES = {**LOSSES_OF_CLASSES, "value": OutputValue}
 
 
 def make_loss(name: str, /, **options: float) -> Loss:

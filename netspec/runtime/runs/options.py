@@ -155,7 +155,7 @@ _TRAINING = (
     Option("minimum", Real(), "the final rate of the cosine (default 0)",
            of="schedule", keyword=True, metavar="RATE"),
     Option("warmup", Int(0, None), "raise the rate linearly over the first N epochs", default=0),
-    Option("loss", Choice(tuple(LOSSES)), "(default softmax, the cross-entropy)",
+    Option("loss", Choice(tuple(LOSSES)), "(default softmax, the cross-entropy); value: the output",
            default="softmax", on_resume="fixed"),
     Option("label-smoothing", Real(), "label smoothing: give the other classes E of the softmax's target",
            of="loss", keyword=True, metavar="E"),

@@ -21,7 +21,7 @@ from netspec.runtime.models.classifier_shape import doubts_about_scores
 from netspec.runtime.models.inputs import require_places
 from netspec.runtime.models.memory_check import require_memory
 from netspec.runtime.models.protocols import Job, Trainable
-from netspec.runtime.optim.losses import OF_SCORES, Loss, make_loss
+from netspec.runtime.optim.losses import OF_SCORES, Loss, OutputValue, make_loss
 from netspec.runtime.optim.lr_schedules import make_schedule, warm_up
 from netspec.runtime.optim.optimizers import OPTIMIZERS, check_optimizer
 from netspec.runtime.training.best_weights import KEEP, Keeper
@@ -85,7 +85,7 @@ def fit(
         optimizer: `sgd`, `momentum`, `nesterov`, `rmsprop`, `adam`, `adamw`.
         lr: Learning rate; None takes the optimizer's default.
         schedule: `constant`, `cosine`, `step`, `multi-step`, `exponential`.
-        loss: `softmax`, `svm`, `mse`, or a `Loss`.
+        loss: `softmax`, `svm`, `mse`, `value` for a net whose output is its loss, or a `Loss`.
         l2: Adds l2/2 * sum(W^2) over the trained weights to the loss, PyTorch's weight_decay.
         clip_norm: Scale the gradient of that whole loss down to at most this norm.
         seed: The seed of the order of images, the sample for training accuracy, dropout and
@@ -149,7 +149,14 @@ def fit(
     for doubt in suspicions(data, val, train_limit):
         _LOG.warning("%s", doubt)
     data = data.fit_to(model.input_shape)
-    data.check_classes(model.classes)
+    of_classes = not isinstance(objective, OutputValue)
+    if of_classes:
+        data.check_classes(model.classes)
+    require(
+        of_classes or keep == "last",
+        "the best epoch is chosen by validation accuracy, and a loss that is the output has none",
+        "keep the last: --keep last",
+    )
     if _takes_places(model, data):
         require(
             normalize in ("none", "channel"),
@@ -176,7 +183,7 @@ def fit(
     }
     job = Job(
         data,
-        {name: pair for name, pair in measured.items() if len(pair[0])},
+        {name: pair for name, pair in measured.items() if of_classes and len(pair[0])},
         normalize,
         objective,
         l2,

@@ -195,11 +195,11 @@ class TrainingRun:
     def _measure_result(self) -> bool:
         """Measure the test accuracy of the final weights, unless it is known; returns whether to stop.
 
-        Without test images it is the training accuracy.
+        Without test images it is the training accuracy. A loss that is the output has none.
         """
         epoch, start = self.history.kept_epoch, time.perf_counter()
         name = "test" if "test" in self.job.measured else "train"
-        if self.history.accuracy(name, epoch) is not None:
+        if name not in self.job.measured or self.history.accuracy(name, epoch) is not None:
             return False
         if self._accuracies(epoch, [name]):
             return True
