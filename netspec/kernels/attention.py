@@ -1,10 +1,10 @@
 """Scaled dot-product attention, for each image and head.
 
-    p = softmax(q @ k.T / sqrt(D)) along the keys, y = p @ v
+    p = softmax(q @ k.T / sqrt(D) + bias) along the keys, y = p @ v
 
-q (N, ..., T, D), k (N, ..., S, D), v (N, ..., S, E), y (N, ..., T, E). Causal: query t sees the
-keys 0 to t. The attention weights p have T*S elements for each head, so only a tile of them is
-computed in scratch at a time, and the gradient computes it again.
+q (N, ..., T, D), k (N, ..., S, D), v (N, ..., S, E), y (N, ..., T, E), bias (N, ..., T, S) or None.
+Causal: query t sees the keys 0 to t. The attention weights p have T*S elements for each head, so only
+a tile of them is computed in scratch at a time, and the gradient computes it again.
 """
 
 from collections.abc import Callable
@@ -12,20 +12,23 @@ from math import prod, sqrt
 
 import numpy as np
 
-from netspec.kernels import parallel
+from netspec.kernels import linear, parallel
 from netspec.kernels.arrays import Array, carve, chunks, fixed
 
 # Elements of the attention weights in a tile.
 TILE = 1 << 16
 
 
-def forward(q: Array, k: Array, v: Array, out: Array, scratch: Array, *, causal: bool) -> None:
+def forward(
+    q: Array, k: Array, v: Array, bias: Array | None, out: Array, scratch: Array, *, causal: bool
+) -> None:
     """`out = p @ v`."""
     q, k, v, out = (_heads(x) for x in (q, k, v, out))
+    added = None if bias is None else _heads(bias)
 
     def tile(heads: slice, own: Array) -> None:
         (shares,) = carve(own, (heads.stop - heads.start, q.shape[1], k.shape[1]))
-        _shares(q[heads], k[heads], shares, causal=causal)
+        _shares(q[heads], k[heads], None if added is None else added[heads], shares, causal=causal)
         np.matmul(shares, v[heads], out=out[heads])
 
     _each_tile(tile, q, k, scratch)
@@ -35,35 +38,40 @@ def backward(
     q: Array,
     k: Array,
     v: Array,
+    bias: Array | None,
     dy: Array,
     dq: Array | None,
     dk: Array | None,
     dv: Array | None,
+    dbias: Array | None,
     scratch: Array,
     *,
     causal: bool,
 ) -> None:
-    """Write the gradients dq, dk and dv; those that are None are skipped.
+    """Write the gradients dq, dk, dv and dbias; those that are None are skipped.
 
     With dp = dy @ v.T and ds = p * (dp - sum of dp*p over the keys):
-    dq = ds @ k / sqrt(D), dk = ds.T @ q / sqrt(D), dv = p.T @ dy.
+    dq = ds @ k / sqrt(D), dk = ds.T @ q / sqrt(D), dv = p.T @ dy, dbias = ds.
     """
     q, k, v, dy = (_heads(x) for x in (q, k, v, dy))
-    targets = [None if x is None else _heads(x) for x in (dq, dk, dv)]
+    targets = [None if x is None else _heads(x) for x in (dq, dk, dv, dbias)]
+    added = None if bias is None else _heads(bias)
 
     def tile(heads: slice, own: Array) -> None:
         shape = (heads.stop - heads.start, q.shape[1], k.shape[1])
         shares, gradient = carve(own, shape, shape)
-        to_q, to_k, to_v = (None if x is None else x[heads] for x in targets)
-        _shares(q[heads], k[heads], shares, causal=causal)
+        to_q, to_k, to_v, to_bias = (None if x is None else x[heads] for x in targets)
+        _shares(q[heads], k[heads], None if added is None else added[heads], shares, causal=causal)
         if to_v is not None:
             np.matmul(shares.swapaxes(1, 2), dy[heads], out=to_v)
-        if to_q is None and to_k is None:
+        if to_q is None and to_k is None and to_bias is None:
             return
         np.matmul(dy[heads], v[heads].swapaxes(1, 2), out=gradient)
         gradient *= shares
         shares *= np.add.reduce(gradient, axis=2, keepdims=True)
         gradient -= shares
+        if to_bias is not None:
+            np.copyto(to_bias, gradient)
         gradient *= 1 / sqrt(q.shape[2])
         if to_q is not None:
             np.matmul(gradient, k[heads], out=to_q)
@@ -85,10 +93,12 @@ def _heads(x: Array) -> Array:
     return x.reshape(-1, *x.shape[-2:])
 
 
-def _shares(q: Array, k: Array, out: Array, *, causal: bool) -> None:
-    """`out = softmax(q @ k.T / sqrt(D))` along the last axis."""
+def _shares(q: Array, k: Array, bias: Array | None, out: Array, *, causal: bool) -> None:
+    """`out = softmax(q @ k.T / sqrt(D) + bias)` along the last axis."""
     np.matmul(q, k.swapaxes(1, 2), out=out)
     out *= 1 / sqrt(q.shape[2])
+    if bias is not None:
+        out += bias
     if causal:
         np.copyto(out, -np.inf, where=fixed(~np.tri(*out.shape[1:], dtype=np.bool_)))
     out -= np.maximum.reduce(out, axis=2, keepdims=True)
@@ -108,3 +118,32 @@ def _each_tile(tile: Callable[[slice, Array], None], q: Array, k: Array, scratch
 
     own = (scratch[i * share : (i + 1) * share] for i in range(len(split)))
     parallel.run(part, list(zip(split, own, strict=True)))
+
+
+def project(
+    x: Array, weight: Array, bias: Array, out: Array, scratch: Array, *, third: int
+) -> None:
+    """`out = x @ w.T + b`, for a query, key or value x (N, ..., E), with a third of the weight (3 E, E)
+    and of the bias (3 E,).
+    """
+    rows = _third(weight, third)
+    linear.forward(x, rows, _third(bias, third), out, scratch)
+
+
+def project_backward_input(dy: Array, weight: Array, dx: Array, *, third: int) -> None:
+    """`dx = dy @ w`, with a third of the weight."""
+    linear.backward_input(dy, _third(weight, third), dx)
+
+
+def project_backward_parameters(
+    q: Array, k: Array, v: Array, dq: Array, dk: Array, dv: Array, dweight: Array, dbias: Array
+) -> None:
+    """The gradients of the weight (3 E, E) and of the bias (3 E,), by those of the projections."""
+    for third, (x, dy) in enumerate(((q, dq), (k, dk), (v, dv))):
+        linear.backward_weight(x, dy, _third(dweight, third))
+        linear.backward_bias(dy, _third(dbias, third))
+
+
+def _third(array: Array, third: int) -> Array:
+    size = len(array) // 3
+    return array[third * size : (third + 1) * size]

@@ -5,16 +5,21 @@ import math
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.attending import ATTENTION_MISMATCH, attend, attend_backward
 
+_NAMES = ("query", "key", "value", "bias")
+_BIAS = 3
+
 
 @register
 class Attention(Op):
     """Scaled dot-product attention (Vaswani et al. 2017): `(query, key, value) -> attention`.
 
     y = p v, p = softmax(q k^T / sqrt(D)) along the keys, for q (T, D), k (S, D), v (S, E), or with the
-    heads in front of each. Causal: query t sees the keys 0 to t alone.
+    heads in front of each. Causal: query t sees the keys 0 to t alone. `(query, key, value, bias)` adds
+    bias (T, S) to the scores, one for each head or one for all; a large negative number hides a key. Key
+    and value may have fewer heads, each for a group of the query's (Ainslie et al. 2023).
 
     With g = dL/dy, dp = g v^T and ds = p (dp - sum over the keys of dp p):
-        dL/dq = ds k / sqrt(D), dL/dk = ds^T q / sqrt(D), dL/dv = p^T g
+        dL/dq = ds k / sqrt(D), dL/dk = ds^T q / sqrt(D), dL/dv = p^T g, dL/dbias = ds
     """
 
     causal: bool = attribute(Bool(), "hide later keys from each query", False)
@@ -22,6 +27,7 @@ class Attention(Op):
     name = "attention"
     storage = Storage.ANY
     arity = 3
+    optional = 1
     moves_axes = True
     examples = (
         Example("attention", ((4, 3), (5, 3), (5, 2))),
@@ -29,19 +35,28 @@ class Attention(Op):
         Example("attention(causal = true)", ((4, 3), (4, 3), (4, 3))),
         Example("attention(causal = true)", ((2, 5, 3), (2, 3, 3), (2, 3, 1))),
         Example("attention(causal = true)", ((1, 2, 2), (1, 4, 2), (1, 4, 3))),
+        Example("attention", ((4, 3), (5, 3), (5, 2), (4, 5))),
+        Example("attention", ((2, 3, 4), (2, 5, 4), (2, 5, 3), (2, 3, 5))),
+        Example("attention", ((4, 3, 2), (2, 5, 2), (2, 5, 3), (1, 3, 5))),
+        Example("attention", ((4, 3, 2), (1, 5, 2), (1, 5, 3), (3, 5))),
+        Example("attention(causal = true)", ((6, 3, 2), (3, 3, 2), (3, 3, 4))),
     )
     bad_examples = (
         BadExample("attention", ((4,), (4,), (4,)), codes.SHAPE_RANK),
         BadExample("attention", ((4, 3), (5, 2), (5, 2)), ATTENTION_MISMATCH),
         BadExample("attention", ((4, 3), (5, 3), (4, 3)), ATTENTION_MISMATCH),
         BadExample("attention", ((2, 4, 3), (1, 4, 3), (2, 4, 3)), ATTENTION_MISMATCH),
+        BadExample("attention", ((3, 4, 3), (2, 4, 3), (2, 4, 3)), ATTENTION_MISMATCH),
+        BadExample("attention", ((4, 3), (5, 3), (5, 2), (5, 4)), ATTENTION_MISMATCH),
+        BadExample("attention", ((2, 4, 3), (2, 5, 3), (2, 5, 2), (3, 4, 5)), ATTENTION_MISMATCH),
         BadExample("attention", ((4, 3), (4, 3)), codes.CALL_INPUTS),
         BadExample("attention(causal = 1)", ((4, 3), (4, 3), (4, 3)), codes.CALL_VALUE),
+        BadExample("attention(causal = true)", ((4, 3), (4, 3), (4, 3), (4, 4)), codes.CALL_VALUE),
     )
 
     def shape(self, *inputs: Shape) -> Shape:
         """(T, E), behind the axis of heads if there is one."""
-        q, k, v = inputs
+        q, k, v, *bias = inputs
         shown = ", ".join(show_shape(shape) for shape in inputs)
         if len(q) not in (2, 3) or len({len(q), len(k), len(v)}) > 1:
             raise ShapeError(
@@ -49,11 +64,11 @@ class Attention(Op):
                 "`attention` needs three values [N, length, features] or [N, heads, length,"
                 f" features], not {shown}",
             )
+        heads = len(q) == 3
         for wrong, what, one, other in (
             (q[-1] - k[-1], "features of query and key", q[-1], k[-1]),
             (k[-2] - v[-2], "lengths of key and value", k[-2], v[-2]),
-            (len(q) == 3 and (q[0] - k[0]), "heads of query and key", q[0], k[0]),
-            (len(q) == 3 and (q[0] - v[0]), "heads of query and value", q[0], v[0]),
+            (heads and (k[0] - v[0]), "heads of key and value", k[0], v[0]),
         ):
             if wrong:
                 raise ShapeError(
@@ -61,11 +76,42 @@ class Attention(Op):
                     f"`attention` needs equal {what}, not {one} and {other}",
                     notes=(f"query, key and value are {shown}",),
                 )
+        if heads and not _is_multiple(q[0], k[0]):
+            raise ShapeError(
+                ATTENTION_MISMATCH,
+                f"`attention` shares {k[0]} heads of key and value among {q[0]} of the query:"
+                f" {q[0]} is no multiple of {k[0]}",
+                notes=(f"query, key and value are {shown}",),
+            )
+        if bias:
+            self._require_bias(q, k, bias[0])
         return (*q[:-1], v[-1])
+
+    def _require_bias(self, q: Shape, k: Shape, bias: Shape) -> None:
+        """Refuse a bias that does not fit the scores, and one beside `causal`.
+
+        Raises:
+            ShapeError: `shape/attention-mismatch`, `call/value`.
+        """
+        scores = (*q[:-1], k[-2])
+        fit = [scores, scores[-2:], (1, *scores[-2:])] if len(q) == 3 else [scores]
+        if bias not in fit:
+            raise ShapeError(
+                ATTENTION_MISMATCH,
+                f"the bias of `attention` is added to the scores, {show_shape(scores)}, and is"
+                f" {show_shape(bias)}",
+                notes=("its last axes are the length of the query and that of the key",),
+            )
+        if self.causal:
+            raise ShapeError(
+                codes.CALL_VALUE,
+                "`causal` must be false where a bias is given: the bias can hide later keys",
+                blame="causal",
+            )
 
     def macs(self, *inputs: Shape) -> int:
         """T S (D + E) for each head: the two matrix products."""
-        q, k, v = inputs
+        q, k, v, *_ = inputs
         return math.prod(q[:-1]) * k[-2] * (q[-1] + v[-1])
 
     def sees(self, *inputs: Shape) -> tuple[tuple[int, float], ...] | None:
@@ -76,56 +122,129 @@ class Attention(Op):
 
     def forward(self, run: Evaluation, *x: Array) -> Array:
         """The formula."""
-        return attend(*x, causal=self.causal)
+        return attend(*self._for_each_head(x), causal=self.causal)
 
     def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
-        """The formulas."""
-        return attend_backward(dy, *x, causal=self.causal)
+        """The formulas; what heads share gets the sum of their gradients."""
+        found = attend_backward(dy, *self._for_each_head(x), causal=self.causal)
+        return tuple(_shared(dx, value.shape) for dx, value in zip(found, x, strict=False))
+
+    @staticmethod
+    def _for_each_head(x: tuple[Array, ...]) -> tuple[Array, ...]:
+        """Return the inputs with what heads share repeated for each of them."""
+        q, k, v, *bias = x
+        if q.ndim == 3:
+            return x
+        group = q.shape[1] // k.shape[1]
+        given = [b.reshape(len(b), -1, *b.shape[-2:]) for b in bias]
+        return (q, np.repeat(k, group, axis=1), np.repeat(v, group, axis=1), *given)
 
     # -- lowering
 
     def lower(self, to: Lowering) -> None:
-        """One kernel. Values that are stored as pictures are put in row-major order first."""
-        planes = []
-        for i, name in enumerate(("query", "key", "value")):
-            to.saved[name] = to_planes(to, to.x[i], to.x_layouts[i], to.x_shapes[i], name)
-            planes.append(to.saved[name])
+        """One kernel. Values that are stored as pictures are put in row-major order first, and what
+        heads share is repeated.
+        """
+        for i, name in enumerate(_NAMES[: len(to.x)]):
+            planes = to_planes(to, to.x[i], to.x_layouts[i], to.x_shapes[i], name)
+            apart, whole = self._repetition(to, i)
+            if whole != apart:
+                kept = to.buffer(f"{name}_apart", apart)
+                to.view(kept, planes)
+                planes = to.buffer(f"{name}_of_heads", whole)
+                to.call("copies.repeat", kept, planes, writes=[planes])
+            to.saved[name] = planes
         heads = not to.layout.is_row_major
         out = to.buffer("planes", to.node.shape) if heads else to.out
         to.call(
-            "attention.forward", *planes, out, to.scratch,
+            "attention.forward", *self._operands(to), out, to.scratch,
             writes=[out], scratch=self._scratch(to), causal=self.causal,
         )  # fmt: skip
         if heads:
             from_planes(to, out, to.out, to.layout, to.node.shape)
 
     def lower_backward(self, to: Lowering) -> None:
-        """One kernel, which computes p again."""
+        """One kernel, which computes p again; then sums where heads share something."""
         dy = to_planes(to, to.dy, to.layout, to.node.shape, "dplanes")
-        planes = []
-        for i, shape in enumerate(to.x_shapes):
-            dx = to.gradient_buffer(i)
-            ordered = dx if to.x_layouts[i].is_row_major else to.buffer(f"dplanes{i}", shape)
-            planes.append(ordered if to.wanted[i] else None)
+        slopes: list[Buffer | None] = [None] * len(_NAMES)
+        for i, wanted in enumerate(to.wanted):
+            if wanted:
+                slopes[i] = self._slope(to, i)
         to.call(
-            "attention.backward",
-            to.saved["query"], to.saved["key"], to.saved["value"], dy, *planes, to.scratch,
-            writes=planes, scratch=self._scratch(to), causal=self.causal,
+            "attention.backward", *self._operands(to), dy, *slopes, to.scratch,
+            writes=slopes, scratch=self._scratch(to), causal=self.causal,
         )  # fmt: skip
-        for i, ordered_gradient in enumerate(planes):
-            if ordered_gradient is None:
-                continue
-            dx = to.gradient_buffer(i)
-            if ordered_gradient != dx:
-                from_planes(to, ordered_gradient, dx, to.x_layouts[i], to.x_shapes[i])
-            to.gradient(i, dx)
+        for i, slope in enumerate(slopes):
+            if slope is not None:
+                self._finish(to, i, slope)
+
+    @staticmethod
+    def _operands(to: Lowering) -> list[Buffer | None]:
+        return [to.saved.get(name) for name in _NAMES]
+
+    def _repetition(self, to: Lowering, i: int) -> tuple[Shape, Shape]:
+        """Return the shape of an input with an axis for what is repeated, and the repeated shape."""
+        own, q = to.x_shapes[i], to.x_shapes[0]
+        if i == 0 or len(q) == 2:
+            return own, own
+        if i == _BIAS:
+            apart = (1, *own) if len(own) == 2 else own
+            return (own, own) if apart[0] == q[0] else (apart, (q[0], *own[-2:]))
+        if own[0] == q[0]:
+            return own, own
+        return (own[0], 1, *own[1:]), (own[0], q[0] // own[0], *own[1:])
+
+    def _slope(self, to: Lowering, i: int) -> Buffer:
+        """Return the array for the gradient of an input, for each head and in row-major order."""
+        apart, whole = self._repetition(to, i)
+        if whole != apart:
+            return to.buffer(f"d{_NAMES[i]}_of_heads", whole)
+        dx = to.gradient_buffer(i)
+        return dx if to.x_layouts[i].is_row_major else to.buffer(f"dplanes{i}", to.x_shapes[i])
+
+    def _finish(self, to: Lowering, i: int, slope: Buffer) -> None:
+        """Set the gradient of an input: summed over the heads that share it, in its own order."""
+        apart, whole = self._repetition(to, i)
+        dx, shape = to.gradient_buffer(i), to.x_shapes[i]
+        if whole != apart:
+            summed = to.buffer(f"d{_NAMES[i]}_apart", apart)
+            to.call("reductions.sum_repeated", slope, summed, writes=[summed])
+            slope = dx if to.x_layouts[i].is_row_major else to.buffer(f"dplanes{i}", shape)
+            to.view(slope, summed)
+        if slope != dx:
+            from_planes(to, slope, dx, to.x_layouts[i], shape)
+        to.gradient(i, dx)
 
     def _scratch(self, to: Lowering) -> Scratch:
         return to.needs("attention.scratch_size", (to.x_shapes[0], to.x_shapes[1]))
 
     def torch(self, *inputs: Shape) -> Torch:
         """`F.scaled_dot_product_attention`."""
+        q, k, _, *bias = inputs
+        options: dict[str, object] = {"is_causal": self.causal}
+        if bias:
+            flat = len(q) == 3 and len(bias[0]) == 2
+            options["attn_mask"] = Torch("torch.unsqueeze", (X(_BIAS), 1)) if flat else X(_BIAS)
+        if len(q) == 3:
+            options["enable_gqa"] = bool(q[0] - k[0])
         return Torch(
-            "F.scaled_dot_product_attention", (X(0), X(1), X(2)), {"is_causal": self.causal},
-            defaults={"is_causal": False},
+            "F.scaled_dot_product_attention", (X(0), X(1), X(2)), options,
+            defaults={"is_causal": False, "enable_gqa": False},
         )  # fmt: skip
+
+
+def _is_multiple(many: int, few: int) -> bool:
+    """Whether heads can be shared evenly. Numbers that are still open, or 0, must be equal."""
+    if not many - few:
+        return True
+    return isinstance(many, int) and isinstance(few, int) and few > 0 and many % few == 0
+
+
+def _shared(gradient: Array, shape: tuple[int, ...]) -> Array:
+    """Return a gradient for each head as that of what the heads share, by sums over each group."""
+    if gradient.shape == shape:
+        return gradient
+    heads = shape[1] if len(shape) == gradient.ndim else 1
+    groups = gradient.reshape(len(gradient), heads, -1, *gradient.shape[-2:])
+    summed: Array = groups.sum(axis=2).reshape(shape)
+    return summed

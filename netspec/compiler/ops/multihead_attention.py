@@ -115,9 +115,8 @@ class MultiheadAttention(Op):
         run.gradients["out_proj.weight"] = dy.reshape(-1, wide).T @ found
         run.gradients["out_proj.bias"] = dy.sum(axis=(0, 1))
         inner = self._by_heads(dy @ run.parameters["out_proj.weight"])
-        slopes = [
-            self._side_by_side(slope) for slope in attend_backward(inner, q, k, v, causal=False)
-        ]
+        of_heads = attend_backward(inner, q, k, v, causal=False)[:3]
+        slopes = [self._side_by_side(slope) for slope in of_heads]
         run.gradients["in_proj_weight"] = np.concatenate(
             [g.reshape(-1, wide).T @ a.reshape(-1, wide) for g, a in zip(slopes, x, strict=True)]
         )
@@ -133,14 +132,14 @@ class MultiheadAttention(Op):
         for third, name in enumerate(INPUTS):
             rows = to.buffer(f"{name}_rows", to.x_shapes[third])
             to.call(
-                "multihead_attention.project", to.x[third], weight, bias, rows, to.scratch,
+                "attention.project", to.x[third], weight, bias, rows, to.scratch,
                 writes=[rows], scratch=to.needs("linear.scratch_size", (rows.shape,)), third=third,
             )  # fmt: skip
             to.saved[name] = self._heads_of(to, rows, name)
         q, k, v = (to.saved[name] for name in INPUTS)
         heads = to.buffer("heads", q.shape)
         to.call(
-            "attention.forward", q, k, v, heads, to.scratch,
+            "attention.forward", q, k, v, None, heads, to.scratch,
             writes=[heads], scratch=self._scratch(to), causal=False,
         )  # fmt: skip
         to.saved["rows"] = self._rows_of(to, heads, "rows")
@@ -164,7 +163,7 @@ class MultiheadAttention(Op):
         heads = [to.saved[name] for name in INPUTS]
         slopes = [to.buffer(f"d{name}", to.saved[name].shape) for name in INPUTS]
         to.call(
-            "attention.backward", *heads, dheads, *slopes, to.scratch,
+            "attention.backward", *heads, None, dheads, *slopes, None, to.scratch,
             writes=slopes, scratch=self._scratch(to), causal=False,
         )  # fmt: skip
         drows_of = [
@@ -172,14 +171,12 @@ class MultiheadAttention(Op):
             for slope, name in zip(slopes, INPUTS, strict=True)
         ]
         targets = [to.parameter_gradient("in_proj_weight"), to.parameter_gradient("in_proj_bias")]
-        to.call(
-            "multihead_attention.backward_parameters", *to.x, *drows_of, *targets, writes=targets
-        )
+        to.call("attention.project_backward_parameters", *to.x, *drows_of, *targets, writes=targets)
         for third, slope in enumerate(drows_of):
             if to.wanted[third]:
                 dx = to.gradient_buffer(third)
                 to.call(
-                    "multihead_attention.backward_input", slope, to.parameter("in_proj_weight"), dx,
+                    "attention.project_backward_input", slope, to.parameter("in_proj_weight"), dx,
                     writes=[dx], third=third,
                 )  # fmt: skip
                 to.gradient(third, dx)

@@ -26,6 +26,10 @@ _DROPOUTS = (functional.dropout, functional.dropout1d, functional.dropout2d, fun
 _RECURRENT: Mapping[Callable[..., Any], str] = {
     torch.lstm: "LSTM", torch.gru: "GRU", torch.rnn_tanh: "RNN", torch.rnn_relu: "RNN",
 }  # fmt: skip
+# The modules behind functions of other names, whose first result is the value.
+_FUNCTIONS: Mapping[Callable[..., Any], str] = {
+    **_RECURRENT, functional.multi_head_attention_forward: "MultiheadAttention",
+}  # fmt: skip
 
 
 class SharedMasks(TorchFunctionMode):  # type: ignore[misc]
@@ -160,13 +164,18 @@ class CallRecorder(SharedMasks):
                 self._parameters[id(part)] for part in parts if id(part) in self._parameters
             )
             several = result if isinstance(result, (tuple, list)) else (result,)
-            for value in several[:1] if func in _RECURRENT else several:
+            if func is functional.multi_head_attention_forward:
+                # Its module has the batch in front, as nets have.
+                several = (result[0].transpose(0, 1),)
+                result = (several[0].transpose(0, 1), *result[1:])
+                self._known[id(result[0])] = len(self.calls)
+            for value in several[:1] if func in _FUNCTIONS else several:
                 if isinstance(value, torch.Tensor) and value.is_floating_point():
                     # An index, for one, has no slope: it is a leaf, whose own gradient is compared.
                     value.requires_grad_()
                     _retain_gradient(value)
                     self._known[id(value)] = len(self.calls)
-                    name = _RECURRENT.get(func, func.__name__)
+                    name = _FUNCTIONS.get(func, func.__name__)
                     self.calls.append(TracedCall(key(name, held), value, read))
         return result
 
