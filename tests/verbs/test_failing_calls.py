@@ -150,3 +150,15 @@ def test_a_call_that_fails_leaves_the_old_file_or_the_new(
     if name in ("curves", "doctor"):
         pytest.importorskip("matplotlib")
     assert check_each_call(run, made, tmp_path, monkeypatch, name, every) >= 5
+
+
+@pytest.mark.parametrize("name", ["numpy", "fmt", "fix", "weights"])
+def test_a_file_is_on_disk_before_it_takes_the_place_of_another(
+    run: Run, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    place = next(places(made, tmp_path, WRITERS[name]))
+    monkeypatch.chdir(place)
+    with failing(place) as calls:
+        assert run(*WRITERS[name].command.split()).code == 0
+    kinds = [call.split()[0] for call in calls.made]
+    assert "fsync" in kinds[: kinds.index("replace")]

@@ -248,6 +248,24 @@ def test_a_program_is_no_folder(run: Run, project: Path, writer: str, name: str)
     assert names_below(project.parent) == before
 
 
+EXISTING = [regular, link, link_outside, dangling_link, link_to_itself, a_folder, a_socket]
+
+
+@pytest.mark.parametrize("kind", EXISTING)
+@pytest.mark.parametrize("second", ["threelayer.net", "threelayer.toml"])
+def test_a_new_net_replaces_nothing(
+    run: Run, project: Path, second: str, kind: Callable[[Path, str], Place]
+) -> None:
+    place = kind(project, ".net")
+    place.name.rename(second)
+    before = names_below(project.parent)
+    finished = run("new", "threelayer")
+    assert finished.code == 1
+    assert f"error[output/exists]: {second} already exists" in finished.err
+    assert names_below(project.parent) == before
+    assert place.written is None or not place.written.exists() or not place.written.stat().st_size
+
+
 # ----------------------------------------------------------------------- verbs that mend what they read
 
 
