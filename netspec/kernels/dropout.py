@@ -38,5 +38,8 @@ def sample_normal(rng: np.random.Generator, out: Array) -> None:
 
 
 def scale_images(x: Array, mask: Array, out: Array) -> None:
-    """`out = x * mask`, with x (N, ...) and `mask` (N, 1, ..., 1), one number for each image."""
+    """`out = x * mask`, with x (N, ...) and `mask` one number for each image, or each of its channels.
+
+    `mask` has the axes of x, those that share a number with size 1.
+    """
     by_images(lambda images: np.multiply(x[images], mask[images], out=out[images]), out)

@@ -3,7 +3,7 @@
 import math
 
 from netspec.compiler.ir.contract import *
-from netspec.compiler.ops.families.windows import require_picture
+from netspec.compiler.ops.families.windows import require_axes
 
 
 @register
@@ -17,11 +17,14 @@ class ChannelShuffle(Op):
     groups: int = attribute(Int(1), "number of groups of channels")
 
     name = "channel_shuffle"
+    storage = Storage.CHANNELS_LAST
     examples = (
         Example("channel_shuffle(2)", ((6, 3, 4),)),
         Example("channel_shuffle(3)", ((6, 2, 2),)),
         Example("channel_shuffle(1)", ((4, 2, 2),)),
         Example("channel_shuffle(4)", ((4, 1, 1),)),
+        Example("channel_shuffle(3)", ((6, 5),)),
+        Example("channel_shuffle(2)", ((6, 2, 3, 2),)),
     )
     bad_examples = (
         BadExample("channel_shuffle(4)", ((6, 3, 3),), codes.SHAPE_GROUPS),
@@ -33,7 +36,7 @@ class ChannelShuffle(Op):
     def shape(self, *inputs: Shape) -> Shape:
         """Unchanged."""
         (x,) = inputs
-        require_picture(self.name, x)
+        require_axes(self, x)
         if x[0] % self.groups:
             common = math.gcd(x[0], self.groups)
             raise ShapeError(
@@ -47,8 +50,8 @@ class ChannelShuffle(Op):
 
     @staticmethod
     def _shuffle(x: Array, groups: int) -> Array:
-        n, channels, height, width = x.shape
-        dealt = x.reshape(n, groups, channels // groups, height, width).swapaxes(1, 2)
+        n, channels, *extents = x.shape
+        dealt = x.reshape(n, groups, channels // groups, *extents).swapaxes(1, 2)
         return dealt.reshape(x.shape)
 
     def forward(self, run: Evaluation, *x: Array) -> Array:
@@ -61,9 +64,11 @@ class ChannelShuffle(Op):
 
     @staticmethod
     def _copy(to: Lowering, source: Buffer, target: Buffer, groups: int) -> None:
-        height, width, channels = source.shape
-        split = (height, width, groups, channels // groups)
-        to.call("copies.transpose", source, target, writes=[target], split=split, axes=(0, 1, 3, 2))
+        *extents, channels = source.shape
+        split = (*extents, groups, channels // groups)
+        last = len(extents)
+        axes = (*range(last), last + 1, last)
+        to.call("copies.transpose", source, target, writes=[target], split=split, axes=axes)
 
     def lower(self, to: Lowering) -> None:
         """One transposing copy."""

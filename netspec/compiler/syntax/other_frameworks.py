@@ -52,15 +52,17 @@ LAYERS = {
 _NO_ACTIVATION = (
     "there is no such activation; `relu`, `leaky_relu`, `elu`, `gelu` and `silu` are some"
 )
-_CHANNEL_DROPOUT = "`dropout` drops single numbers, and nothing drops whole channels"
+_CHANNEL_DROPOUT = "whole channels are dropped by `dropout(p, by_channel = true)`"
 _AS_THEY_ARE = "parameters are used as they are"
 ABSENT = {
     "sequential": "layers are joined by arrows: `x -> conv(8, 3) -> relu`",
     "identity": "what changes nothing is left out",
     "depthtospace": "channels become pixels by `pixel_shuffle`, in another order of the channels",
-    "dropout2d": _CHANNEL_DROPOUT,
-    "dropout3d": _CHANNEL_DROPOUT,
-    "spatialdropout2d": _CHANNEL_DROPOUT,
+    **dict.fromkeys(
+        "dropout1d dropout2d dropout3d spatialdropout1d spatialdropout2d spatialdropout3d"
+        " featuredropout".split(),
+        _CHANNEL_DROPOUT,
+    ),
     "lppool2d": "pools are `max_pool` and `avg_pool`",
     **dict.fromkeys("lstmcell grucell rnncell".split(),
                     "a cell is one step: `lstm`, `gru` and `rnn` go over all steps of a sequence"),

@@ -69,13 +69,11 @@ class SharedMasks(TorchFunctionMode):  # type: ignore[misc]
     def _dropped(
         self, input: torch.Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
     ) -> torch.Tensor:
-        """Return `input` times the next mask, which has one number for each element or each image."""
+        """Return `input` times the next mask: a number for each element, channel or image."""
         if not training:
             return input.view_as(input)
         mask = next(self.masks)
-        if mask.numel() == input.numel():
-            return input * mask.reshape(input.shape)
-        return (input.reshape(len(mask), -1) * mask.reshape(-1, 1)).reshape(input.shape)
+        return (input.reshape(mask.numel(), -1) * mask.reshape(-1, 1)).reshape(input.shape)
 
     def _layer_by_layer(
         self,
