@@ -105,7 +105,8 @@ def matrix_of(
     """(outputs, size): row o holds the weights of the pixels from which output o is computed.
 
     Output o lies at o (size-1)/(outputs-1) with `align_corners`, else at (o + 1/2) r - 1/2, where r
-    is size/outputs, or 1/scale. `nearest` takes the pixel at floor(o r), computed in float32.
+    is size/outputs, or 1/scale. `nearest` takes the pixel at floor(o r), and `nearest-exact` that at
+    floor((o + 1/2) r), computed in float32.
     """
     out = np.arange(outputs)
     ratio = size / outputs if scale is None else 1 / scale
@@ -114,6 +115,10 @@ def matrix_of(
         at = np.floor(out.astype(np.float32) * np.float32(ratio)).astype(np.intp)
         if outputs in (size, 2 * size):
             at = out * size // outputs
+        matrix[out, np.minimum(at, size - 1)] = 1
+        return matrix
+    if mode == "nearest-exact":
+        at = np.floor(((out + 0.5) * float(np.float32(ratio))).astype(np.float32)).astype(np.intp)
         matrix[out, np.minimum(at, size - 1)] = 1
         return matrix
     place = (out + 0.5) * ratio - 0.5

@@ -13,6 +13,8 @@ SIZE_OR_SCALE = Code.error("shape/size-or-scale", "an `upsample` without a size,
 
 # The number of axes behind the channels that an interpolation is for, as in PyTorch.
 INTERPOLATIONS = {"linear": 1, "bilinear": 2, "bicubic": 2, "trilinear": 3}
+# Those that repeat pixels.
+NEAREST = ("nearest", "nearest-exact")
 
 
 @register
@@ -21,6 +23,7 @@ class Upsample(Op):
 
     `nearest`: y[n, c, i, j] = x[n, c, floor(i / s), floor(j / s)], and with g = dL/dy
         dL/dx[n, c, h, w] = sum of g[n, c, i, j] over the i, j that read the pixel
+    `nearest-exact` reads floor((i + 1/2) / s), the pixel whose middle is nearest.
     `bilinear`: y[n, c] = A x[n, c] B^T, and dL/dx[n, c] = A^T g[n, c] B, where row i of A holds the
     shares of the two rows of pixels that i lies between: it lies at (i + 1/2) / s - 1/2, held to the
     picture, or at i (H - 1) / (H' - 1) with `align_corners`. `bicubic` has four rows, with the weights
@@ -30,7 +33,7 @@ class Upsample(Op):
 
     scale: Factors | None = attribute(FactorsOf(1), "factor of height and width", None)
     mode: str = attribute(
-        Choice(("nearest", *INTERPOLATIONS)), "repeat pixels, or interpolate", "nearest"
+        Choice((*NEAREST, *INTERPOLATIONS)), "repeat pixels, or interpolate", "nearest"
     )
     align_corners: bool = attribute(Bool(), "align the corner pixels of input and output", False)
     size: Sizes | None = attribute(SizesOf(1), "height and width, in place of factors", None)
@@ -46,6 +49,9 @@ class Upsample(Op):
         Example("upsample([1, 3], mode = bilinear, align_corners = true)", ((2, 1, 3),)),
         Example("upsample(1.5)", ((2, 4, 5),)),
         Example("upsample(size = [7, 3])", ((2, 3, 5),)),
+        Example('upsample(size = [7, 3], mode = "nearest-exact")', ((2, 3, 5),)),
+        Example('upsample(1.7, mode = "nearest-exact")', ((2, 4),)),
+        Example('upsample([2, 1, 0.6], mode = "nearest-exact")', ((2, 2, 3, 4),)),
         Example("upsample([1.7, 0.6], mode = bilinear)", ((2, 3, 4),)),
         Example("upsample(size = [2, 7], mode = bilinear)", ((2, 4, 3),)),
         Example("upsample(2, mode = bicubic)", ((2, 3, 4),)),
@@ -112,11 +118,11 @@ class Upsample(Op):
                 blame="mode",
                 fixes=(Fix("mode", right, f"for a {KINDS[count]}: `mode = {right}`"),),
             )
-        if self.align_corners and self.mode == "nearest":
+        if self.align_corners and self.mode in NEAREST:
             linear = next(mode for mode, axes in INTERPOLATIONS.items() if axes == count)
             raise ShapeError(
                 ALIGN_CORNERS,
-                "`mode = nearest` repeats pixels, and has no corners to align",
+                f"`mode = {self.mode}` repeats pixels, and has no corners to align",
                 blame="align_corners",
                 fixes=(
                     Fix("mode", linear, f"interpolate: `mode = {linear}`"),
@@ -131,7 +137,7 @@ class Upsample(Op):
 
     def sees(self, *inputs: Shape) -> tuple[tuple[int, float], ...] | None:
         """The pixels that a number lies between; None where a size is open and is made another."""
-        extent = {"nearest": 1, "bicubic": 4}.get(self.mode, 2)
+        extent = 1 if self.mode in NEAREST else 4 if self.mode == "bicubic" else 2
         (x,) = inputs
         if self.size is None:
             return tuple((extent, 1 / factor) for factor in self._factors(len(x) - 1))
@@ -143,7 +149,7 @@ class Upsample(Op):
     # -- reference
 
     def _matrices(self, x: Array) -> list[Array]:
-        """A and B, and so on. For `nearest` each of their rows has a single 1."""
+        """A and B, and so on. For pixels that are repeated each of their rows has a single 1."""
         outputs = self.shape(x.shape[1:])[1:]
         matrices = []
         for axis, (size, count) in enumerate(zip(x.shape[2:], outputs, strict=True)):
@@ -165,6 +171,8 @@ class Upsample(Op):
                 return [(i * size // count, 1.0)]
             return [(int(np.floor(np.float32(i) * np.float32(ratio))), 1.0)]
         at = (i + 0.5) * ratio - 0.5
+        if self.mode == "nearest-exact":
+            return [(int(np.floor(np.float32((i + 0.5) * float(np.float32(ratio))))), 1.0)]
         if self.align_corners:
             at = i * (size - 1) / (count - 1) if count > 1 else 0.0
         if self.mode == "bicubic":
@@ -186,7 +194,7 @@ class Upsample(Op):
 
     def _whole_factors(self, count: int) -> tuple[int, ...] | None:
         """The factors by which pixels are repeated; None where they are not, or not whole."""
-        if self.mode != "nearest" or self.scale is None:
+        if self.mode not in NEAREST or self.scale is None:
             return None
         factors = self._factors(count)
         return tuple(map(int, factors)) if all(f == int(f) for f in factors) else None
@@ -232,7 +240,7 @@ class Upsample(Op):
         else:
             options["size"] = spread(self.size, count)
         options["mode"] = self.mode
-        if self.mode != "nearest":
+        if self.mode not in NEAREST:
             options["align_corners"] = self.align_corners
         return Torch("F.interpolate", (X(0),), options, defaults={"mode": "nearest"})
 

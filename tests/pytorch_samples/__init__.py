@@ -1,0 +1,1 @@
+"""PyTorch's own operator samples, written as nets."""
