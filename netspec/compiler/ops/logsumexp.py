@@ -19,8 +19,9 @@ class LogSumExp(ReductionOp):
 
     def forward(self, run: Evaluation, *x: Array) -> Array:
         """The definition, two numbers at a time, so that nothing overflows."""
-        y: Array = np.logaddexp.reduce(x[0], axis=self._over(x[0]), keepdims=self.keep)
-        return y
+        axes = self._over(x[0])
+        y: Array = np.logaddexp.reduce(x[0], axis=axes, keepdims=True)
+        return y if self.keep else y.squeeze(axes)
 
     def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
         """The softmax, times g."""
