@@ -175,6 +175,7 @@ def _train_logged(
             optimizer_options=settings.keywords("optimizer"),
             schedule_options=settings.keywords("schedule"),
             loss_options=settings.keywords("loss"),
+            also=settings["also"] or (),
             keep=settings["keep"],
             out=plan.weights,
             stop=wish,

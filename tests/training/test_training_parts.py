@@ -14,7 +14,7 @@ from netspec.runtime.data.input_normalization import FITTED
 from netspec.runtime.models.numpy_steps import accuracy, numpy_training
 from netspec.runtime.optim import optimizers
 from netspec.runtime.optim.losses import (
-    LOSSES,
+    LOSSES_OF_CLASSES,
     MeanSquaredError,
     MulticlassHinge,
     SoftmaxCrossEntropy,
@@ -97,7 +97,7 @@ def test_softmax_is_pytorchs(smoothing):
     assert np.allclose(gradient, x.grad.numpy(), atol=1e-14)
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", LOSSES_OF_CLASSES)
 def test_losses_check_their_targets_and_keep_nan(name):
     loss = make_loss(name)
     logits = np.zeros((3, 4), np.float32)
@@ -370,7 +370,7 @@ def digits():
     return load("digits", None, (1, 8, 8))
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", LOSSES_OF_CLASSES)
 def test_training_learns_the_digits(digits, loss):
     model = LinearSoftmax((1, 8, 8), 10)
     history = fit(model, digits, epochs=5, lr=1e-2, val=100, loss=loss, l2=1e-4)

@@ -27,17 +27,18 @@ def image_shape(graph: Graph) -> Shape:
     return shapes[0]
 
 
-def class_count(graph: Graph) -> int:
-    """Return how many scores for each image the loss reads.
+def class_count(graph: Graph, output: str | None = None) -> int:
+    """Return how many scores for each image an output has; by default the one that the loss reads.
 
     Raises:
         NetspecError: `model/outputs`, `model/scores`.
     """
-    shape = graph.shape_of(graph.outputs[scores_output(graph)])
+    shape = graph.shape_of(graph.outputs[output or scores_output(graph)])
     if len(shape) != 1:
+        which = "the output" if output is None else f"the output `{output}`"
         raise NetspecError.simple(
             codes.MODEL_SCORES,
-            f"the output of {graph.name} is [N, {', '.join(map(str, shape))}];"
+            f"{which} of {graph.name} is [N, {', '.join(map(str, shape))}];"
             " a loss over classes needs [N, classes]",
             "a picture becomes scores by `-> global_avg_pool -> linear(10)`, for ten classes"
             if len(shape) == 3

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import numbers
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NamedTuple
 
@@ -36,7 +36,7 @@ from netspec.runtime.models.numpy_steps import numpy_training
 from netspec.runtime.models.predictor import Predictor
 from netspec.runtime.models.protocols import Backend, Job
 from netspec.runtime.models.room import require_room_for_parameters
-from netspec.runtime.optim.losses import Loss, make_loss
+from netspec.runtime.optim.losses import Loss, OutputLoss, make_loss
 from netspec.runtime.weights.safetensors_file import check_numbers, check_tensors
 from netspec.runtime.weights.tensor_names import fit_state
 
@@ -283,8 +283,12 @@ class Model:
         loss: Loss,
         l2: float = 0.0,
         training: bool = True,
+        also: Sequence[OutputLoss] = (),
     ) -> float:
-        """Run forward and backward: fills `flat_gradients` and returns the loss with its L2 term."""
+        """Run forward and backward: fills `flat_gradients` and returns the loss with its L2 term.
+
+        The losses of further outputs are added.
+        """
         scores = scores_output(self.graph)
         turn = self._one_at_a_time.current
         with turn, self._run_forward(x, training=training, backward=True) as pass_:
@@ -295,6 +299,12 @@ class Model:
             dscores = buffers[program.plan.output_gradients[scores].name]
             with as_ieee():
                 value = loss.value_and_gradient(pass_.outputs[scores], np.asarray(y), dscores)
+                for term in also:
+                    slope = buffers[program.plan.output_gradients[term.output].name]
+                    found = pass_.outputs[term.output]
+                    one = term.loss.value_and_gradient(found, np.asarray(y), slope)
+                    value += term.weight * one
+                    slope *= term.weight
             program.backward(buffers, self._parameters, self._gradients)
         if l2:
             self._add_l2(self.dtype.type(l2))

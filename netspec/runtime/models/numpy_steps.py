@@ -21,7 +21,7 @@ from netspec.runtime.data.prefetch import prefetched
 from netspec.runtime.engine.floating_point import as_ieee
 from netspec.runtime.models.diverged import LastStep
 from netspec.runtime.models.protocols import Backend, Job, Snapshot, check_snapshot, sound_snapshot
-from netspec.runtime.optim.losses import Loss
+from netspec.runtime.optim.losses import Loss, OutputLoss
 from netspec.runtime.optim.optimizers import clip, make_optimizer
 
 
@@ -53,7 +53,15 @@ class NumpyModel(Protocol):
         """The names of the frozen parameters."""
         ...
 
-    def gradients_(self, x: NDArray[Any], y: NDArray[np.int64], *, loss: Loss, l2: float) -> float:
+    def gradients_(
+        self,
+        x: NDArray[Any],
+        y: NDArray[np.int64],
+        *,
+        loss: Loss,
+        l2: float,
+        also: Sequence[OutputLoss] = (),
+    ) -> float:
         """Run forward and backward in training mode; the loss and the gradients include the L2 term."""
         ...
 
@@ -136,7 +144,8 @@ class NumpyBackend:
         self._last = (x, getattr(model, "random_state", None))
         # A diverging run overflows before its loss does; whoever reads the loss reports it.
         with as_ieee():
-            value = float(model.gradients_(x, y, loss=job.loss, l2=job.l2))
+            further = {"also": job.also} if job.also else {}
+            value = float(model.gradients_(x, y, loss=job.loss, l2=job.l2, **further))
             self._losses.append(value)
             if math.isfinite(value):
                 if job.clip_norm is not None:

@@ -16,7 +16,7 @@ from netspec.diagnostics import Diagnostic, NetspecError
 from netspec.runtime.data.chosen_images import ChosenImages
 from netspec.runtime.data.dataset import Array, Dataset, Labels
 from netspec.runtime.data.input_normalization import Normalization
-from netspec.runtime.optim.losses import Loss
+from netspec.runtime.optim.losses import Loss, OutputLoss
 from netspec.runtime.weights.safetensors_file import differences, the_first
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class Job:
         batch: The number of images in a step, over all processes.
         seed: The seed of dropout and augmentation.
         augment: Names of `netspec.runtime.data.augment_draws.KINDS`.
+        also: The losses of further outputs, which are added to that of the scores.
     """
 
     data: Dataset
@@ -52,6 +53,7 @@ class Job:
     batch: int
     seed: int
     augment: Sequence[str] = field(default=())
+    also: Sequence[OutputLoss] = field(default=())
 
 
 @dataclass(frozen=True)

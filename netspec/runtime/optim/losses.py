@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -210,6 +212,39 @@ def make_loss(name: str, /, **options: float) -> Loss:
         NetspecError: `train/bad-option` for an unknown name or option, or a value out of range.
     """
     return make("loss", LOSSES, name, options=options)
+
+
+@dataclass(frozen=True)
+class OutputLoss:
+    """The loss of a further output, which is added to that of the scores, times a weight."""
+
+    output: str
+    loss: Loss
+    weight: float
+
+
+_TERM = re.compile(r"(?P<output>[^\W\d]\w*)=(?:(?P<loss>[a-z]+)\*)?(?P<weight>[0-9.][0-9.e+-]*)")
+
+
+def output_loss(text: str, main: Loss) -> OutputLoss:
+    """Return what `aux=0.4` or `aux=mse*0.4` says: an output, its loss, `main` by default, a weight.
+
+    Raises:
+        NetspecError: `train/bad-option`.
+    """
+    found = _TERM.fullmatch(text)
+    try:
+        weight = float(found["weight"]) if found else math.nan
+    except ValueError:
+        weight = math.nan
+    require(
+        math.isfinite(weight),
+        f"{text!r} says no output with a weight",
+        "write the output's name, `=` and a weight, such as aux=0.4, or with a loss, aux=mse*0.4",
+    )
+    assert found is not None
+    loss = main if found["loss"] is None else make_loss(found["loss"])
+    return OutputLoss(found["output"], loss, weight)
 
 
 # These losses need scores, which may be any numbers: not probabilities, nor the output of an

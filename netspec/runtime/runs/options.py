@@ -16,7 +16,7 @@ from netspec.runtime.data.choices import is_number, require
 from netspec.runtime.data.input_normalization import KINDS as NORMALIZATIONS
 from netspec.runtime.data.input_normalization import check_deviations
 from netspec.runtime.models.numpy_model import DTYPES
-from netspec.runtime.optim.losses import LOSSES
+from netspec.runtime.optim.losses import LOSSES, SoftmaxCrossEntropy, output_loss
 from netspec.runtime.optim.lr_schedules import SCHEDULES
 from netspec.runtime.optim.optimizers import OPTIMIZERS
 from netspec.runtime.runs.option_types import Bool, Choice, Int, Kind, ListOf, Real, Text
@@ -86,6 +86,12 @@ def not_negative(what: str) -> Callable[[Any], None]:
         require(is_number(value) and value >= 0, f"{what} must be at least 0, not {value!r}")
 
     return check
+
+
+def _output_losses(texts: Any) -> None:
+    """Check that each text names an output with its loss and weight."""
+    for text in texts or ():
+        output_loss(text, SoftmaxCrossEntropy())
 
 
 _DATA = (
@@ -160,6 +166,8 @@ _TRAINING = (
     Option("label-smoothing", Real(), "label smoothing: give the other classes E of the softmax's target",
            of="loss", keyword=True, metavar="E"),
     Option("delta", Real(), "the margin of the svm (default 1)", of="loss", keyword=True),
+    Option("also", ListOf(Text()), "train other outputs too: NAME=WEIGHT or NAME=LOSS*WEIGHT,...",
+           on_resume="fixed", check=_output_losses, metavar="OUTPUTS"),
     Option("l2", Real(), "add R/2 sum(W^2) over the weights to the loss",
            default=0.0, check=not_negative("l2")),
     Option("clip-norm", Real(), "clip gradients to this norm",

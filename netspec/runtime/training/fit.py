@@ -17,11 +17,22 @@ from netspec.runtime.data.chosen_images import ChosenImages
 from netspec.runtime.data.dataset import Array, Dataset, Labels, blocks
 from netspec.runtime.data.input_normalization import KINDS, Normalization
 from netspec.runtime.data.suspicions import suspicions
-from netspec.runtime.models.classifier_shape import doubts_about_scores
+from netspec.runtime.models.classifier_shape import (
+    class_count,
+    doubts_about_scores,
+    scores_output,
+)
 from netspec.runtime.models.inputs import require_places
 from netspec.runtime.models.memory_check import require_memory
 from netspec.runtime.models.protocols import Job, Trainable
-from netspec.runtime.optim.losses import OF_SCORES, Loss, OutputValue, make_loss
+from netspec.runtime.optim.losses import (
+    OF_SCORES,
+    Loss,
+    OutputLoss,
+    OutputValue,
+    make_loss,
+    output_loss,
+)
 from netspec.runtime.optim.lr_schedules import make_schedule, warm_up
 from netspec.runtime.optim.optimizers import OPTIMIZERS, check_optimizer
 from netspec.runtime.training.best_weights import KEEP, Keeper
@@ -56,6 +67,7 @@ def fit(
     optimizer_options: Mapping[str, float] | None = None,
     schedule_options: Mapping[str, object] | None = None,
     loss_options: Mapping[str, float] | None = None,
+    also: Sequence[str] = (),
     keep: str = "last",
     out: str | Path | None = None,
     stop: Callable[[], bool] = lambda: False,
@@ -101,6 +113,8 @@ def fit(
         optimizer_options: Keyword arguments of the optimizer (`momentum`, `beta1`, ...).
         schedule_options: Keyword arguments of the schedule (`gamma`, `milestones`, ...).
         loss_options: Keyword arguments of the loss (`label_smoothing`, `delta`).
+        also: Further outputs that are trained, such as auxiliary heads: `aux=0.4` adds 0.4 times the
+            loss of the output `aux`, and `aux=mse*0.4` its squared error.
         keep: Which weights the model has in the end, and are saved to `out`: those of the `last`
             step, or those of the epoch with the `best` validation accuracy.
         out: The file for the weights and the normalization; None saves nothing.
@@ -157,6 +171,8 @@ def fit(
         "the best epoch is chosen by validation accuracy, and a loss that is the output has none",
         "keep the last: --keep last",
     )
+    terms = [output_loss(text, objective) for text in also]
+    _check_outputs(model, terms, data)
     if _takes_places(model, data):
         require(
             normalize in ("none", "channel"),
@@ -193,6 +209,7 @@ def fit(
         batch,
         seed,
         tuple(augment),
+        terms,
     )
     require_memory(model, job, kept=recorder is not None)
     history = History(normalize, about_data=about_data(data))
@@ -241,6 +258,21 @@ def _require_trainable(model: object, data: object) -> None:
         f"fit trains on a netspec.Dataset, not {_kind(data)}",
         f"load it: netspec.load_data({data!r})" if isinstance(data, str) else arrays,
     )
+
+
+def _check_outputs(model: Trainable, terms: Sequence[OutputLoss], data: Dataset) -> None:
+    """Check that there are the further outputs that are trained, each once, with enough scores."""
+    names = [term.output for term in terms]
+    for term in terms:
+        main, outputs = scores_output(model.graph), model.graph.outputs
+        others = ", ".join(name for name in outputs if name != main) or "none"
+        require(
+            term.output in outputs and term.output != main,
+            f"{model.graph.name} has no further output {term.output!r}: there are {others}",
+        )
+        require(names.count(term.output) == 1, f"the output {term.output!r} is named twice")
+        if not isinstance(term.loss, OutputValue):
+            data.check_classes(class_count(model.graph, term.output))
 
 
 def _kind(value: object) -> str:

@@ -132,11 +132,11 @@ class TorchModel:
 
     __call__ = forward
 
-    def chosen_output(self, outputs: Any) -> Tensor:
-        """Return the output that the loss reads, of all outputs of the module."""
+    def chosen_output(self, outputs: Any, name: str | None = None) -> Tensor:
+        """Return an output, by default the one that the loss reads, of all outputs of the module."""
         if not isinstance(outputs, tuple):
             return outputs
-        return outputs[list(self.graph.outputs).index(scores_output(self.graph))]
+        return outputs[list(self.graph.outputs).index(name or scores_output(self.graph))]
 
     def stored(self, x: Tensor) -> Tensor:
         """Return a batch in the memory layout that the module requires."""

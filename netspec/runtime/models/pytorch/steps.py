@@ -182,8 +182,13 @@ class TorchBackend:
     def _loss(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the mean loss of this process's images, without the L2 term."""
         with self.model.autocast():
-            scores = self.model.chosen_output(self._train(self.model.stored(x)))
-        return self.job.loss.in_torch(scores.to(self.model.torch_dtype), y)
+            outputs = self._train(self.model.stored(x))
+        dtype = self.model.torch_dtype
+        loss = self.job.loss.in_torch(self.model.chosen_output(outputs).to(dtype), y)
+        for term in self.job.also:
+            found = self.model.chosen_output(outputs, term.output)
+            loss = loss + term.weight * term.loss.in_torch(found.to(dtype), y)
+        return loss
 
     def _shown(self, loss: Tensor) -> Tensor:
         """Return this process's part of the loss to report. The first process's includes the L2 term."""
