@@ -8,7 +8,7 @@ from netspec.compiler.ops.families.function import FunctionOp
 class Clip(FunctionOp):
     """Numbers limited to a range: y = min(max(x, low), high), dy/dx = 1 in the range, else 0.
 
-    At the ends of the range dy/dx is 1, as in PyTorch.
+    At the ends of the range dy/dx is 0, as that of `relu` is; PyTorch has 1 there before version 2.14.
     """
 
     low: float | None = attribute(Real(), "the least number; by default there is none", None)
@@ -44,8 +44,8 @@ class Clip(FunctionOp):
         """1 in the range."""
         inside: Expression = Const(1.0)
         if self.high is not None:
-            inside = where(x > self.high, 0, inside)
-        return inside if self.low is None else where(x < self.low, 0, inside)
+            inside = where(x < self.high, inside, 0)
+        return inside if self.low is None else where(x > self.low, inside, 0)
 
     def torch(self, *inputs: Shape) -> Torch:
         """`torch.clamp`."""

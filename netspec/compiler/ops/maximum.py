@@ -9,7 +9,8 @@ class Maximum(ArithmeticOp):
     """The larger of two numbers, of values whose sizes are equal or 1, or of a value and a number.
 
     y = max(a, b); dy/da = 1 where a > b, 0 where a < b, and a half where they are equal, as in
-    PyTorch. Compared with a number, the gradient is 1 where they are equal.
+    PyTorch. Compared with a number, it is 0 where they are equal, as that of `relu` is; PyTorch has
+    1 there before version 2.14.
     """
 
     number: float | None = attribute(Real(), "a number in place of one of the values", None)
@@ -34,10 +35,11 @@ class Maximum(ArithmeticOp):
         return maximum(a, b)
 
     def slopes(self, y: Expression, *x: Expression) -> tuple[Expression, ...]:
-        """The derivatives by both operands. If they are equal, each has a half."""
+        """The derivatives by both operands. If two values are equal, each has a half."""
         a, b = x
-        tie = 0.5 if self.number is None else 1.0
-        return where(a > b, 1, where(a < b, 0, tie)), where(a > b, 0, where(a < b, 1, tie))
+        if self.number is not None:
+            return where(a > b, 1, 0), where(a < b, 1, 0)
+        return where(a > b, 1, where(a < b, 0, 0.5)), where(a > b, 0, where(a < b, 1, 0.5))
 
     def torch(self, *inputs: Shape) -> Torch:
         """`torch.maximum`, or `torch.clamp` with a number."""

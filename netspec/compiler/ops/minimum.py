@@ -33,10 +33,11 @@ class Minimum(ArithmeticOp):
         return minimum(a, b)
 
     def slopes(self, y: Expression, *x: Expression) -> tuple[Expression, ...]:
-        """The derivatives by both operands. If they are equal, each has a half."""
+        """The derivatives by both operands. If two values are equal, each has a half."""
         a, b = x
-        tie = 0.5 if self.number is None else 1.0
-        return where(a < b, 1, where(a > b, 0, tie)), where(a < b, 0, where(a > b, 1, tie))
+        if self.number is not None:
+            return where(a < b, 1, 0), where(a > b, 1, 0)
+        return where(a < b, 1, where(a > b, 0, 0.5)), where(a < b, 0, where(a > b, 1, 0.5))
 
     def torch(self, *inputs: Shape) -> Torch:
         """`torch.minimum`, or `torch.clamp` with a number."""
