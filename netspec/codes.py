@@ -159,9 +159,6 @@ MODEL_DTYPE = Code.error("model/dtype", "a number type that models do not comput
 MODEL_INPUT_SHAPE = Code.error("model/input-shape", "an array does not have the shape of the input")
 MODEL_INPUT_TYPE = Code.error("model/input-type", "an input that is not an array of real numbers")
 MODEL_INPUTS = Code.error("model/inputs", "more, fewer or other inputs than the net has")
-MODEL_PLACES = Code.error(
-    "model/places", "a token, or another whole number, for which a layer has no vector"
-)
 MODEL_NOT_COMPILED = Code.error(
     "model/not-compiled", "a net is used where a compiled model is needed"
 )
@@ -170,6 +167,9 @@ MODEL_OPEN_SIZE = Code.error(
     "model/open-size", "the net leaves a size open that must be known here"
 )
 MODEL_OUTPUTS = Code.error("model/outputs", "a loss reads one output, and the net has several")
+MODEL_PLACES = Code.error(
+    "model/places", "a token, or another whole number, for which a layer has no vector"
+)
 MODEL_SCORES = Code.error("model/scores", "the output is not one vector of scores for each image")
 MODEL_SEED = Code.error("model/seed", "a seed that is not a whole number of at least 0")
 

@@ -1,7 +1,7 @@
 """Numbers chosen by their places along an axis, and places as vectors of one 1.
 
-A place is a whole number in an array of floats, counted from 0; a fraction is cut off, and a place
-outside the axis is the nearest inside.
+A place is a whole number in an array of floats, counted from 0; a fraction is cut off (rows of an
+embedding are rounded to), and a place outside the axis is the nearest inside.
 """
 
 from typing import Any
@@ -47,7 +47,7 @@ def rows(places: Array, weight: Array, out: Array) -> None:
     """`out[.., :] = weight[places[..], :]`, with weight (V, D) and `out` (N, ..., D)."""
 
     def task(out: Array, places: Array, weight: Array) -> None:
-        np.take(weight, _whole(places, len(weight)), axis=0, out=out, mode="clip")
+        np.take(weight, _whole(np.rint(places), len(weight)), axis=0, out=out, mode="clip")
 
     as_one(task, out, reads=[places, weight])
 
@@ -59,7 +59,7 @@ def rows_backward(places: Array, dy: Array, dweight: Array) -> None:
     """
 
     def task(dweight: Array, places: Array, dy: Array) -> None:
-        chosen = _whole(places, len(dweight)).ravel()
+        chosen = _whole(np.rint(places), len(dweight)).ravel()
         order = np.argsort(chosen, kind="stable")
         found, starts = np.unique(chosen[order], return_index=True)
         dweight.fill(0)

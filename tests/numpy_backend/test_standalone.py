@@ -193,7 +193,7 @@ def test_inference_has_no_batch_norm_left_and_no_dropout(files: Path) -> None:
     forward = text.partition("def evaluation_forward")[2].partition("def ")[0]
     assert "conv_forward" in forward
     assert "norm" not in forward.replace("batch_norm1", "").replace("batch_norm2", "")
-    assert "fold(" in text.partition("def preparation_forward")[2]
+    assert "fold_into(" in text.partition("def preparation_forward")[2]
     assert "sample_mask" not in text
 
 

@@ -289,7 +289,7 @@ def expressions() -> Iterator[Torch]:
 def found(target: str) -> Any:
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     home, _, name = target.partition(".")
-    homes = {"nn": torch.nn, "F": torch.nn.functional, "torch": torch}
+    homes = {"nn": torch.nn, "F": torch.nn.functional, "torch": torch, "operator": operator}
     return operator.attrgetter(name)(homes[home])  # such as `torch.Tensor.type_as`
 
 

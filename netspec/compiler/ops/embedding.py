@@ -26,10 +26,7 @@ class Embedding(Op):
         Example("embedding(5, 3)", ((2, 4),)),
         Example("embedding(4, 2)", ((2, 3, 2),)),
     )
-    bad_examples = (
-        BadExample("embedding(0, 4)", ((6,),), codes.CALL_VALUE),
-        BadExample("embedding(10, 4)", ((1,) * 8,), codes.SHAPE_AXIS),
-    )
+    bad_examples = (BadExample("embedding(0, 4)", ((6,),), codes.CALL_VALUE),)
 
     def shape(self, *inputs: Shape) -> Shape:
         """One axis more, the vectors.
@@ -73,7 +70,7 @@ class Embedding(Op):
         return self._rows(x[0])
 
     def _rows(self, x: Array) -> Array:
-        whole: Array = np.clip(np.nan_to_num(x), 0, self.vocabulary - 1).astype(np.int64)
+        whole: Array = np.clip(np.rint(np.nan_to_num(x)), 0, self.vocabulary - 1).astype(np.int64)
         return whole
 
     def lower(self, to: Lowering) -> None:

@@ -18,9 +18,12 @@ class Gru(RecurrentOp):
         r = sigmoid(p_r + a_r), z = sigmoid(p_z + a_z), n = tanh(p_n + r a_n)
         h[t] = (1 - z) n + z h[t - 1]
 
-    The value is h of all steps; `(x, h0) -> gru(H)` begins with h0 instead of zeros. Going back:
-    dn = dh (1 - z) (1 - n^2), dz = dh (h[t - 1] - n) z (1 - z), dr = dn a_n r (1 - r); p gets
-    (dr, dz, dn), a gets (dr, dz, r dn), and h[t - 1] gets dh z + da W_hh.
+        y[t] = h[t]
+
+    `(x, h0) -> gru(H)` begins with h0 instead of zeros. Going back, with dh the gradient of h[t]:
+    dn = dh (1 - z) (1 - n^2), dz = dh (h[t - 1] - n) z (1 - z), dr = dn a_n r (1 - r);
+    dp = (dr, dz, dn), da = (dr, dz, r dn), and h[t - 1] gets dh z + da W_hh:
+        dL/dx[t] = dp W_ih, dL/dW_ih = sum of dp^T x[t], dL/dW_hh = sum of da^T h[t - 1]
     """
 
     name = "gru"

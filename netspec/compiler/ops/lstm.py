@@ -16,12 +16,13 @@ class Lstm(RecurrentOp):
 
     With a = x[t] W_ih^T + b_ih + h[t - 1] W_hh^T + b_hh, cut into the gates i, f, g, o:
         c[t] = sigmoid(f) c[t - 1] + sigmoid(i) tanh(g)
-        h[t] = sigmoid(o) tanh(c[t])
+        y[t] = h[t] = sigmoid(o) tanh(c[t])
 
-    The value is h of all steps; `(x, h0, c0) -> lstm(H)` begins with these instead of zeros. Going
-    back, with s the gates behind their functions: dc = dh s_o (1 - tanh(c)^2) + dc[t + 1] s_f[t + 1],
+    `(x, h0, c0) -> lstm(H)` begins with these instead of zeros. Going back, with dh the gradient of
+    h[t] and s the gates behind their functions: dc = dh s_o (1 - tanh(c)^2) + dc[t + 1] s_f[t + 1],
     di = dc s_g s_i (1 - s_i), df = dc c[t - 1] s_f (1 - s_f), dg = dc s_i (1 - s_g^2),
-    do = dh tanh(c) s_o (1 - s_o); h[t - 1] gets (di, df, dg, do) W_hh.
+    do = dh tanh(c) s_o (1 - s_o), da = (di, df, dg, do); h[t - 1] gets da W_hh:
+        dL/dx[t] = da W_ih, dL/dW_ih = sum of da^T x[t], dL/dW_hh = sum of da^T h[t - 1]
     """
 
     name = "lstm"

@@ -14,8 +14,11 @@ class MultiheadAttention(Op):
 
     Query (T, E), key and value (S, E) are projected by the thirds of `in_proj_weight` (3 E, E) and
     `in_proj_bias`. Each head gets E / heads of the features, for `attention`; the features of all
-    heads, side by side, are projected by `out_proj.weight` (E, E) and `out_proj.bias`. The gradients
-    are those of `linear` and `attention`.
+    heads, side by side, are projected by `out_proj.weight` (E, E) and `out_proj.bias`:
+        y = attention(q W_q^T + b_q, k W_k^T + b_k, v W_v^T + b_v) W_o^T + b_o
+
+    With g = dL/dy, and da the gradient that `attention` gives its query for g W_o:
+        dL/dq = da W_q, dL/dW_q = da^T q, and so for key and value; dL/dW_o = g^T a
     """
 
     heads: int = attribute(Int(1), "how many heads share the features")

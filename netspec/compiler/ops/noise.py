@@ -7,7 +7,8 @@ from netspec.compiler.ir.contract import *
 class Noise(Op):
     """Standard normal numbers of x's shape, drawn anew at each training step; zeros in evaluation.
 
-    So z = mean + std * noise(mean) is sampled in training, and its mean in evaluation. dL/dx = 0.
+    y = e in training, e from N(0, 1); y = 0 in evaluation; dL/dx = 0. So z = mean + std * noise(mean)
+    is sampled in training, and its mean in evaluation.
     """
 
     name = "noise"

@@ -33,10 +33,6 @@ class OneHot(Op):
             raise ShapeError(codes.SHAPE_AXIS, message)
         return (*x, self.classes)
 
-    def whole_numbers(self, index: int) -> int | None:
-        """The classes."""
-        return self.classes
-
     def sees(self, *inputs: Shape) -> tuple[tuple[int, float], ...] | None:
         """None: rows and columns no longer tell where a number came from."""
         return None if len(inputs[0]) == 3 else super().sees(*inputs)

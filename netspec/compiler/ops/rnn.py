@@ -8,8 +8,9 @@ from netspec.compiler.ops.families.recurrent import RECURRENT_STATE, RecurrentOp
 class Rnn(RecurrentOp):
     """Simple recurrent layer (Elman 1990): h[t] = tanh(x[t] W_ih^T + b_ih + h[t - 1] W_hh^T + b_hh).
 
-    The value is h of all steps; `(x, h0) -> rnn(H)` begins with h0 instead of zeros. Going back, with
-    dh the gradient of h[t]: da = dh (1 - h[t]^2) is that of the sum, and da W_hh that of h[t - 1].
+    y[t] = h[t]; `(x, h0) -> rnn(H)` begins with h0 instead of zeros. Going back, with dh the gradient
+    of h[t]: da = dh (1 - h[t]^2) is that of the sum, and da W_hh that of h[t - 1].
+        dL/dx[t] = da W_ih, dL/dW_ih = sum of da^T x[t], dL/dW_hh = sum of da^T h[t - 1]
     """
 
     nonlinearity: str = attribute(Choice(("tanh", "relu")), "function of each step", "tanh")

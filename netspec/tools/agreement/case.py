@@ -73,15 +73,14 @@ def make_case(graph: Graph, *, batch: int, seed: int, training: bool) -> Trial:
 
 
 def draw_inputs(graph: Graph, batch: int, rng: np.random.Generator) -> dict[str, Array]:
-    """Standard normal numbers for every input; positive ones where a layer that reads it needs them.
-
-    Where it needs whole numbers, they lie halfway to the next: layers cut that off, and small
-    differences then change nothing.
+    """Standard normal numbers for every input; positive or whole ones where a layer that reads it needs
+    them.
     """
     drawn: dict[str, Array] = {}
     for name, shape in graph.inputs.items():
         if name in graph.whole_inputs:
-            drawn[name] = rng.integers(graph.places_of(name), size=(batch, *shape)) + 0.5
+            places = rng.integers(graph.places_of(name), size=(batch, *shape))
+            drawn[name] = places.astype(np.float64)
             continue
         x = rng.standard_normal((batch, *shape))
         readers = graph.consumers.get(name, ())

@@ -131,8 +131,9 @@ class CallRecorder(SharedMasks):
     ) -> None:
         super().__init__(masks)
         self.calls: list[TracedCall] = []
+        self._whole: list[torch.Tensor] = []
         self._parameters = {id(p): name for name, p in module.named_parameters()}
-        # Tensors are known by identity. They stay alive in `calls` and `inputs`, so no id is used
+        # Tensors are known by identity. They stay alive in these lists, so no id is used
         # twice.
         self._inputs = inputs
         self._known = {id(x): -1 - i for i, x in enumerate(inputs)}
@@ -168,7 +169,10 @@ class CallRecorder(SharedMasks):
                 result = (several[0].transpose(0, 1), *result[1:])
                 self._known[id(result[0])] = len(self.calls)
             for value in several[:1] if func in _FUNCTIONS else several:
-                if isinstance(value, torch.Tensor) and value.is_floating_point():
+                if isinstance(value, torch.Tensor) and not value.is_floating_point():
+                    self._known[id(value)] = read[0][0]  # tokens, say: what was given, as numbers
+                    self._whole.append(value)
+                elif isinstance(value, torch.Tensor):
                     # An index, for one, has no slope: it is a leaf, whose own gradient is compared.
                     value.requires_grad_()
                     _retain_gradient(value)
