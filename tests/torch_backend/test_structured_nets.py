@@ -244,6 +244,9 @@ def test_bodies_with_other_arguments():
         (BODIES["conditions"], {"n": 3}),
         (BODIES["numbered layers in loops"], {"n": 4, "c": 3}),
         (BODIES["containers in containers"], {"stages": [2, 1, 3], "c": 3}),
+        (NO_CHAINS["a value that is read twice"], {"n": 4}),
+        (NO_CHAINS["a size that forward would need"], {"n": 3}),
+        (NO_CHAINS["initial values of one layer and of a block"], {"n": 3}),
     ):
         graph = netspec.loads(text, **arguments).graph
         net = netspec.loads(text)
@@ -252,7 +255,7 @@ def test_bodies_with_other_arguments():
         assert shapes == [(p.name, p.shape) for p in graph.parameters.values()]
 
 
-FLAT = {
+NO_CHAINS = {
     "a value that is read twice": """
         net N(n = 2) {
             input x: [3, 5, 5]
@@ -273,6 +276,14 @@ FLAT = {
             for i in range(n) { for j in range(2) { x = x -> a{j}.c{i}: conv(4, 1) } }
             output x -> global_avg_pool
         }""",
+    "initial values of one layer and of a block": """
+        block B x { return x + (x -> c: conv(x.channels, 3, pad = 1, weight = constant(0.5))) }
+        net N(n = 2) {
+            input x: [4, 6, 6]
+            y = x -> first: conv(4, 1) -> other: conv(4, 1, weight = normal(0.1))
+            for i in range(n) { y = y -> b{i}: B }
+            output x + y -> global_avg_pool
+        }""",
     "an argument that is a word": """
         net N(n = 2, kind = "a") {
             input x: [4, 6, 6]
@@ -282,11 +293,11 @@ FLAT = {
 }
 
 
-@pytest.mark.parametrize("name", FLAT)
-def test_what_has_no_structure_is_written_layer_by_layer(name):
-    net = netspec.loads(FLAT[name])
+@pytest.mark.parametrize("name", NO_CHAINS)
+def test_what_is_no_chain_has_a_forward(name):
+    net = netspec.loads(NO_CHAINS[name])
     assert f"class {net.name}(nn.Module)" in net.source("torch")
-    check_text(FLAT[name])
+    check_text(NO_CHAINS[name])
 
 
 def test_the_sources_are_formatted():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from netspec import codes
@@ -229,7 +230,5 @@ def _named(op: Op, spec: ParameterSpec) -> str:
 
 
 def _elements(shape: Shape) -> int:
-    count = 1
-    for extent in shape:
-        count *= extent
-    return count
+    # What the numbers of a follower remember is not needed here.
+    return math.prod(int(extent) if isinstance(extent, int) else extent for extent in shape)

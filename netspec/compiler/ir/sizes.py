@@ -47,6 +47,7 @@ class Size:
     __slots__ = ("_hash", "_text", "terms")
 
     def __init__(self, terms: Mapping[Monomial, int]) -> None:
+        self.terms: Mapping[Monomial, int]
         self.terms = {m: c for m, c in sorted(terms.items(), key=_order) if c}
         # Floors of floors are asked for both again and again.
         self._hash: int | None = None
@@ -62,16 +63,30 @@ class Size:
 
     # -- arithmetic; a result without names is an ordinary number
 
+    @classmethod
+    def _ordered(cls, terms: Mapping[Monomial, int]) -> Size:
+        """Return a size of terms that are in order, none of them zero."""
+        self = cls.__new__(cls)
+        self.terms = terms
+        self._hash = self._text = None
+        return self
+
     def __add__(self, other: Dim) -> Dim:
         terms = dict(self.terms)
-        for monomial, coefficient in _terms(other).items():
+        if isinstance(other, int):
+            # The constant is the last term, so the order stays.
+            constant = terms.pop((), 0) + int(other)
+            if constant:
+                terms[()] = constant
+            return Size._ordered(terms)
+        for monomial, coefficient in other.terms.items():
             terms[monomial] = terms.get(monomial, 0) + coefficient
         return _plain(Size(terms))
 
     __radd__ = __add__
 
     def __neg__(self) -> Dim:
-        return Size({m: -c for m, c in self.terms.items()})
+        return Size._ordered({m: -c for m, c in self.terms.items()})
 
     def __sub__(self, other: Dim) -> Dim:
         return self + (-other)
@@ -80,9 +95,12 @@ class Size:
         return (-self) + other
 
     def __mul__(self, other: Dim) -> Dim:
+        if isinstance(other, int):
+            factor = int(other)
+            return Size._ordered({m: c * factor for m, c in self.terms.items()}) if factor else 0
         terms: dict[Monomial, int] = {}
         for m, c in self.terms.items():
-            for n, d in _terms(other).items():
+            for n, d in other.terms.items():
                 product = tuple(sorted((*m, *n), key=str))
                 terms[product] = terms.get(product, 0) + c * d
         return _plain(Size(terms))
@@ -242,10 +260,6 @@ def differ(a: Iterable[Dim], b: Iterable[Dim]) -> bool:
 def at(dims: Iterable[Dim], values: Mapping[str, int]) -> tuple[Dim, ...]:
     """Return a shape with numbers put in for some names."""
     return tuple(dim if isinstance(dim, int) else dim.at(values) for dim in dims)
-
-
-def _terms(value: Dim) -> Mapping[Monomial, int]:
-    return {(): value} if isinstance(value, int) else value.terms
 
 
 def _plain(size: Size) -> Dim:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from netspec.compiler.ir.op import Torch
 from netspec.compiler.ir.sizes import Dim
@@ -15,6 +15,9 @@ from netspec.compiler.torch_backend.conditions import Condition
 from netspec.compiler.torch_backend.local_sizes import names_in
 from netspec.compiler.torch_backend.trace import Trace
 from netspec.diagnostics import Span
+
+if TYPE_CHECKING:
+    from netspec.compiler.torch_backend.structured_block import StructuredBlock
 
 Value = int
 """The number of a value in a class."""
@@ -110,6 +113,7 @@ class BlockClass:
         is_variant: whether other calls of the block have another class.
         unassembled: the steps before layers and decisions were joined to `Assembled` ones.
         known: the block's arguments that the code does not honour, with their values.
+        structure: what the class is written from, if it has the statements of the file.
     """
 
     definition: syntax.Net | syntax.Block
@@ -123,6 +127,7 @@ class BlockClass:
     is_variant: bool = False
     unassembled: list[Step] = field(default_factory=list)
     known: dict[str, tuple[int | float, ...]] = field(default_factory=dict)
+    structure: StructuredBlock | None = None
 
     @property
     def fixed(self) -> dict[str, int | float]:

@@ -9,14 +9,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
+from netspec.compiler.syntax import tree as syntax
 from netspec.compiler.torch_backend.class_ir import BlockClass
 from netspec.compiler.torch_backend.honoured_arguments import honour
 from netspec.compiler.torch_backend.merge_calls import CannotMergeError, Merger
+from netspec.compiler.torch_backend.structure import NotStructuredError
+from netspec.compiler.torch_backend.structured_block import StructuredBlock
 from netspec.compiler.torch_backend.trace import Called, Chosen, Event, Trace
 from netspec.diagnostics import Span
 
+Known = dict[tuple[str, ...], StructuredBlock]
+"""Blocks that were recorded before, by what they are called with."""
 
-def classes_of(trace: Trace) -> list[BlockClass]:
+
+def classes_of(trace: Trace, known: Known) -> list[BlockClass]:
     """Return the classes of a net.
 
     A class comes before those that use it, so the net's is the last.
@@ -25,20 +31,49 @@ def classes_of(trace: Trace) -> list[BlockClass]:
     _collect(trace, by_height)
     classes: list[BlockClass] = []
     homes: dict[int, BlockClass] = {}
+    by_block: dict[syntax.Block, BlockClass] = {}
+    is_single = True
     taken = {trace.definition.name.id}
     for height in sorted(by_height):
         for traces in by_height[height].values():
-            for variant in _variants(traces, homes):
-                if variant.traces[0] is not trace:
+            is_block = is_single and traces[0] is not trace
+            written = _written(traces, dict(by_block), known) if is_block else None
+            for variant in [written] if written is not None else _variants(traces, homes):
+                if variant.structure is None and variant.traces[0] is not trace:
                     honour(variant)
+                if variant.traces[0] is not trace:
                     variant.name = _free(variant.definition.name.id, taken)
                     taken.add(variant.name)
                 homes.update((id(t), variant) for t in variant.traces)
                 classes.append(variant)
+                if isinstance(variant.definition, syntax.Block):
+                    is_single = is_single and variant.definition not in by_block
+                    by_block[variant.definition] = variant
     count = Counter(made.definition.span for made in classes)
     for made in classes:
         made.is_variant = count[made.definition.span] > 1
     return classes
+
+
+def _written(
+    traces: list[Trace], homes: Mapping[syntax.Block, BlockClass], known: Known
+) -> BlockClass | None:
+    """The class with the statements of the file, if all calls of the block have the same."""
+    try:
+        key = StructuredBlock.key(traces)
+        if key not in known:
+            known[key] = StructuredBlock(traces, homes)
+        found = known[key]
+        found.homes = homes
+    except NotStructuredError:
+        return None
+    first = traces[0]
+    made = BlockClass(
+        first.definition, first.definition.name.id, found.taken, {}, (), [], {}, traces
+    )
+    made.known = {symbol: tuple(values) for symbol, values in found.known.items()}
+    made.structure = found
+    return made
 
 
 def _collect(trace: Trace, into: dict[int, dict[Span, list[Trace]]]) -> int:

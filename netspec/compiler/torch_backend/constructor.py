@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from netspec.compiler.ir.sizes import Dim, Size
+from netspec.compiler.syntax import tree as syntax
 from netspec.compiler.torch_backend.class_ir import Assembled, BlockClass, Choice, Layer, Step, Use
 from netspec.compiler.torch_backend.conditions import Condition
 from netspec.compiler.torch_backend.containers import Chain, Unit
 from netspec.compiler.torch_backend.expressions import as_module, literal, module_doc
 from netspec.compiler.torch_backend.module_paths import Places, has_module
-from netspec.compiler.torch_backend.naming import is_attribute, quote
+from netspec.compiler.torch_backend.naming import is_attribute, quote, safe_name
 from netspec.compiler.torch_backend.python_layout import (
     Comprehension,
     Doc,
@@ -281,12 +282,16 @@ def use_doc(of: BlockClass, given: dict[str, Any] | Any) -> Doc:
 
     Arguments with their default values are left out.
     """
-    defaults = default_values(of)
+    defaults = default_values(of.definition, of.symbols)
     docs: list[Doc] = []
     skipped = False
     for symbol in of.symbols:
         value = given[symbol]
-        if symbol in defaults and type(value) in (int, float) and defaults[symbol] == value:
+        if (
+            symbol in defaults
+            and type(value) is type(defaults[symbol])
+            and defaults[symbol] == value
+        ):
             skipped = True
             continue
         text = literal(value)
@@ -294,19 +299,16 @@ def use_doc(of: BlockClass, given: dict[str, Any] | Any) -> Doc:
     return Group(f"{of.name}(", tuple(docs))
 
 
-def default_values(of: BlockClass) -> dict[str, int | float]:
-    """Return the defaults of a block's arguments, as far as they are plain numbers."""
-    from netspec.compiler.syntax import tree as syntax
-    from netspec.compiler.torch_backend.naming import safe_name
-
-    found: dict[str, int | float] = {}
-    for parameter in of.definition.parameters:
+def default_values(definition: syntax.Net | syntax.Block, taken: Sequence[str]) -> dict[str, Any]:
+    """Return the defaults of a block's arguments, as far as they are written out."""
+    found: dict[str, Any] = {}
+    for parameter in definition.parameters:
         default = parameter.default
         symbol = safe_name(parameter.name.id)
-        if isinstance(default, syntax.Literal) and symbol in of.symbols:
-            if type(default.value) in (int, float):
-                found[symbol] = default.value  # type: ignore[assignment]
-        elif symbol in of.symbols:
+        if isinstance(default, syntax.Literal) and symbol in taken:
+            if default.value is not None:
+                found[symbol] = default.value
+        elif symbol in taken:
             found.clear()  # a default may not precede an argument without one
     return found
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence, Set
 
+from netspec.compiler.ir.graph import Graph
+from netspec.compiler.passes.eliminate_dead import eliminate_dead
 from netspec.compiler.torch_backend.trace import Called, Chosen, Event, Named
 
 
@@ -44,3 +46,13 @@ def _cut(event: Called, live: Set[str]) -> None:
     event.results = tuple(value for value in event.results if value in live)
     body.inputs = {name: value for name, value in body.inputs.items() if value in live}
     body.results = event.results
+
+
+def has_dead_modules(graph: Graph) -> bool:
+    """Whether a layer that is a module has no use."""
+    live = eliminate_dead(graph).by_name
+    dead = (node for node in graph.nodes if node.name not in live)
+    return any(
+        node.parameters or node.op.torch(*graph.shapes_into(node)).module is not None
+        for node in dead
+    )

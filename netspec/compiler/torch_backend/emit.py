@@ -22,7 +22,7 @@ from netspec.compiler.torch_backend.class_arguments import (
     trace_net,
 )
 from netspec.compiler.torch_backend.class_ir import BlockClass, Choice, Layer, symbols_in
-from netspec.compiler.torch_backend.classes import classes_of
+from netspec.compiler.torch_backend.classes import Known, classes_of
 from netspec.compiler.torch_backend.constructor import (
     Constructor,
     default_values,
@@ -49,8 +49,8 @@ from netspec.compiler.torch_backend.init_calls import Owned, init_lines
 from netspec.compiler.torch_backend.local_sizes import is_extent, names_in_use
 from netspec.compiler.torch_backend.module_paths import Places
 from netspec.compiler.torch_backend.naming import CLASH, is_class_name, number, quote, safe_name
+from netspec.compiler.torch_backend.net_class import StructuredClass
 from netspec.compiler.torch_backend.python_layout import INDENT, WIDTH, Doc, Group, statement
-from netspec.compiler.torch_backend.structured_class import StructuredClass
 from netspec.compiler.torch_backend.structured_net import (
     StructuredNet,
     has_loops,
@@ -78,36 +78,61 @@ def torch_source(written: Written) -> str:
     net, module, arguments = written.net, written.module, written.arguments
     # The one place where it is decided how a net is written: as the loops and conditions that it
     # has, where its body has some and is a chain of layers and blocks; else layer by layer.
-    structured = structured_net(written) if has_loops(net) else None
+    known: Known = {}
+    structured = structured_net(written, known) if has_loops(net) else None
     traced = trace_net(net, module, arguments) if structured is None else structured.traced
-    classes = classes_of(traced.trace) if structured is None else structured.classes
+    classes = classes_of(traced.trace, known) if structured is None else structured.classes
     for definition in (net, *(made.definition for made in classes)):
         _check_name(definition)
     names = {net.name.id, *(made.name for made in classes)}
     functional = "torch.nn.functional" if "F" in names else "F"
     error = CLASH["ValueError"] if "ValueError" in names else "ValueError"
-    bodies = [_Class(made, traced, functional, error).lines() for made in classes]
+    sequence = "tuple" if "Sequence" in names else "Sequence"
+    bodies = [
+        _block_lines(made, error, functional, sequence)
+        if made.structure is not None
+        else _Class(made, traced, functional, error).lines()
+        for made in classes
+    ]
     if structured is not None:
-        bodies.append(_structured_lines(net, structured, error, names))
+        bodies.append(_structured_lines(net, structured, error, functional, sequence))
     text = "\n".join(line for body in bodies for line in body)
     about = [made.definition.doc for made in classes if opens_file(made.definition)]
     head = [*_header(net, module, arguments), *module_docstring("\n\n".join(about))]
     return "\n".join([*head, *_imports(text, functional, names), text])
 
 
+def _block_lines(made: BlockClass, error: str, functional: str, sequence: str) -> list[str]:
+    """The class of a block with the statements of the file, two empty lines in front."""
+    structure = made.structure
+    assert structure is not None
+    source = f"Block {made.definition.name.id}, {note_of(made.definition.span)}"
+    facts = structure.facts()
+    doc = "" if opens_file(made.definition) else made.definition.doc
+    return [
+        "",
+        f"class {made.name}(nn.{'Sequential' if structure.text.is_chain else 'Module'}):",
+        *docstring(doc, source, facts),
+        "",
+        *structure.class_lines(error, functional, sequence),
+        "",
+    ]
+
+
 def _structured_lines(
-    net: syntax.Net, structured: StructuredNet, error: str, names: set[str]
+    net: syntax.Net, structured: StructuredNet, error: str, functional: str, sequence: str
 ) -> list[str]:
     """The class of a structured net, two empty lines in front."""
-    sequence = "tuple" if "Sequence" in names else "Sequence"
+    made = StructuredClass(structured, error, sequence)
     source = f"Net {net.name.id}, {note_of(net.span)}"
     facts = net_facts(structured.graph)
     return [
         "",
-        f"class {net.name.id}(nn.Sequential):",
+        f"class {net.name.id}(nn.{'Sequential' if structured.text.is_chain else 'Module'}):",
         *docstring(net.doc, source, facts),
         "",
-        *StructuredClass(structured, error, sequence).constructor(),
+        *made.constructor(),
+        *made.forward(functional),
         "",
     ]
 
@@ -275,7 +300,7 @@ class _Class:
                 else:
                     items.append(f"{symbol}: {kind} = {number(value)}")
         else:
-            defaults = default_values(self.made)
+            defaults = default_values(self.made.definition, self.made.symbols)
             values = self.made.traces[0].symbols
             for symbol in self.made.symbols:
                 kind = "float" if isinstance(values[symbol], float) else "int"

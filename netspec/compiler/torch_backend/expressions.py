@@ -94,7 +94,7 @@ class Reached:
             return Group(open_, tuple(map(self.part, value)), close)
         if isinstance(value, Size):
             sizes = {name: self._size(name) for name in value.names()}
-            return size_text(value.at(cast(Any, sizes)))
+            return unbracketed(size_text(value.at(cast(Any, sizes))))
         return self.symbols[value.name] if isinstance(value, Symbol) else literal(value)
 
     def _size(self, name: str) -> Dim:

@@ -11,6 +11,7 @@ import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, cast
 
 from netspec.compiler.ir.op import Torch
@@ -51,7 +52,7 @@ def local_torch(torch: Torch, shapes: Sequence[tuple[int, ...]]) -> Torch:
         torch: the expression.
         shapes: the shapes of the layer's inputs.
     """
-    extents = _Extents(shapes)
+    extents = Extents(shapes)
 
     def convert(value: Any) -> Any:
         if isinstance(value, Torch):
@@ -78,13 +79,24 @@ def _each(values: Mapping[str, Any], convert: Callable[[Any], Any]) -> dict[str,
     return {name: convert(value) for name, value in values.items()}
 
 
-class _Extents:
-    """The sizes of a layer's inputs that depend on arguments, under the names `INPUT.AXIS`."""
+class Extents:
+    """The sizes of a layer's inputs that depend on arguments, under the names `INPUT.AXIS`.
 
-    def __init__(self, shapes: Sequence[tuple[int, ...]]) -> None:
-        self.known: dict[Dim, Dim] = {}
-        for index, shape in enumerate(shapes):
-            dims = [local(dim) for dim in shape]
+    `side` gives a number in the arguments of the class.
+    """
+
+    def __init__(
+        self, shapes: Sequence[tuple[int, ...]], side: Callable[[Any], Any] = local
+    ) -> None:
+        self.side = side
+        self.shapes = shapes
+
+    @cached_property
+    def known(self) -> dict[Dim, Dim]:
+        """What sizes and products of sizes are called."""
+        known: dict[Dim, Dim] = {}
+        for index, shape in enumerate(self.shapes):
+            dims = [self.side(dim) for dim in shape]
             names: list[Dim] = [
                 cast(Dim, Size.named(f"{index}.{axis}")) if isinstance(dim, Size) else dim
                 for axis, dim in enumerate(dims, start=1)
@@ -98,13 +110,14 @@ class _Extents:
                 plain = [int(dim) if isinstance(dim, int) else dim for dim in shape[start:stop]]
                 for whole in (math.prod(dims[start:stop]), math.prod(plain)):
                     if isinstance(whole, Size):
-                        self.known.setdefault(whole, extent)
+                        known.setdefault(whole, extent)
+        return known
 
     def of(self, value: Any) -> Any:
         """Return a number with sizes of inputs in place of the expressions that they equal."""
         if isinstance(value, tuple):
             return tuple(map(self.of, value))
-        value = local(value)
+        value = self.side(value)
         if not isinstance(value, Size):
             return value
         if value in self.known:

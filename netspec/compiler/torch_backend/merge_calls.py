@@ -216,7 +216,7 @@ class Merger:
     def _use(self, heads: list[Called], who: list[int]) -> Use:
         of = self._same([self.homes[id(h.body)] for h in heads])
         given = self._agreed(
-            [{k: local(v) for k, v in h.given.items() if k in of.symbols} for h in heads], who
+            [{k: local(v) for k, v in _all_given(h).items() if k in of.symbols} for h in heads], who
         )
         objects = self.objects.setdefault(heads[0].path, [])
         objects.append((of, given))
@@ -353,6 +353,12 @@ class Merger:
             parts = tuple(value if at == case else None for at in range(len(choice.cases)))
             value = self._joined(choice, parts)
         return value
+
+
+def _all_given(head: Called) -> dict[str, Any]:
+    """What a block is called with: numbers, and what is no number."""
+    given = {safe_name(name): value for name, value in head.body.arguments.items()}
+    return {**given, **head.given}
 
 
 def _without_idle_choices(steps: Sequence[Step]) -> list[Step]:

@@ -53,11 +53,13 @@ class PythonConstants:
     Args:
         ask: what attributes of values are.
         lists: whether a name of the body stands for a list.
+        name: how a name is written.
     """
 
-    def __init__(self, ask: Ask, lists: Callable[[str], bool]) -> None:
+    def __init__(self, ask: Ask, lists: Callable[[str], bool], name: Callable[[str], str]) -> None:
         self.ask = ask
         self.lists = lists
+        self.name = name
 
     def text(self, expr: syntax.Expr, *, iterated: bool = False) -> str:
         """An expression that stands alone; `iterated` where a loop runs over it.
@@ -95,7 +97,7 @@ class PythonConstants:
         return f"({text})" if isinstance(inner, weaker) else text
 
     def _name(self, expr: syntax.Name) -> str:
-        return python_name(expr.id)
+        return self.name(expr.id)
 
     def _literal(self, expr: syntax.Literal) -> str:
         return quote(expr.value) if isinstance(expr.value, str) else number(expr.value)

@@ -1,51 +1,252 @@
-"""The body of a net between its syntax and its graph: loops, conditions and names are still there.
+"""The body of a net or a block between its syntax and its graph: loops, conditions and names are still
+there.
 
 Statements stand in the file's order, over Python names: those of the file, and such as carry the size
-of the value from one turn of a loop to the next. All that a size or an attribute says is an expression
+of a value from one turn of a loop to the next. All that a size or an attribute says is an expression
 over these names. The statements hold for all arguments that they were recorded with.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from netspec.compiler.ir.op import Torch
+from netspec.compiler.ir.sizes import Size
 from netspec.compiler.syntax import tree as syntax
+from netspec.compiler.torch_backend.local_sizes import Symbol
 from netspec.diagnostics import Span
 
 
 class NotStructuredError(Exception):
-    """The body is no chain of layers and blocks, or differs in what no name tells apart."""
+    """The runs of a body differ in what no name tells apart."""
+
+
+Numbers = Mapping[str, Any]
+"""What names and expressions stand for where a statement is met."""
+
+Expression = Any
+"""A `Size`, a `Symbol`, or a plain constant."""
+
+
+UNSAID: Expression = object()
+"""What no expression says."""
+
+
+class Said:
+    """What the file says in one place, as expressions that hold for all that met it so far.
+
+    `is_written` says whether some text has it.
+    """
+
+    __slots__ = ("is_written", "known", "met")
+
+    def __init__(self, expression: Expression, value: Any, numbers: Numbers) -> None:
+        self.known: list[Expression] = [] if expression is UNSAID else [expression]
+        self.met: list[tuple[Numbers, Any]] = [(numbers, value)]
+        self.is_written = False
+
+    def meet(self, expression: Expression, value: Any, numbers: Numbers) -> None:
+        """Keep those expressions that hold here too."""
+        known = [e for e in self.known if _equal(e, expression) or _holds(e, value, numbers)]
+        is_new = expression is not UNSAID and not any(_equal(e, expression) for e in known)
+        if is_new and all(_holds(expression, v, n) for n, v in self.met):
+            known.append(expression)
+        self.known = known
+        self.met.append((numbers, value))
+
+    @property
+    def expression(self) -> Expression:
+        """The expression.
+
+        Raises:
+            NotStructuredError: if there is none for all.
+        """
+        if not self.known:
+            raise NotStructuredError
+        self.is_written = True
+        return self.known[0]
+
+    def state(self) -> tuple[list[Expression], int]:
+        """What `restore` goes back to."""
+        return list(self.known), len(self.met)
+
+    def restore(self, state: tuple[list[Expression], int]) -> None:
+        """Forget what was met since."""
+        self.known = list(state[0])
+        del self.met[state[1] :]
+
+
+def _equal(a: Expression, b: Expression) -> bool:
+    return type(a) is type(b) and bool(a == b)
+
+
+def _holds(expression: Expression, value: Any, numbers: Numbers) -> bool:
+    if isinstance(expression, Size):
+        if not all(isinstance(numbers.get(name, 0), int) for name in expression.names()):
+            return False  # a list, say, in another turn of a loop
+        found = expression.at(numbers)
+        return isinstance(found, int) and found == value
+    if isinstance(expression, Symbol):
+        return expression.name in numbers and _equal_values(numbers[expression.name], value)
+    return _equal_values(expression, value)
+
+
+def _equal_values(a: Any, b: Any) -> bool:
+    return bool(a == b) and isinstance(a, bool) == isinstance(b, bool)
+
+
+@dataclass(frozen=True)
+class Number:
+    """A constant where it is used: its value, and how it is written."""
+
+    value: Any
+    expression: Expression
+
+
+def remember(form: Any, numbers: Numbers) -> Any:
+    """A form whose constants are places where more can be met."""
+    if isinstance(form, Number):
+        return Said(form.expression, form.value, numbers)
+    return _each(form, lambda part: remember(part, numbers))
+
+
+def meet(known: Any, form: Any, numbers: Numbers) -> None:
+    """Meet a form again.
+
+    Raises:
+        NotStructuredError: if it differs in more than its constants.
+    """
+    if isinstance(known, Said) and isinstance(form, Number):
+        known.meet(form.expression, form.value, numbers)
+        return
+    if type(known) is not type(form):
+        raise NotStructuredError
+    mine, other = _parts(known), _parts(form)
+    if mine is None or other is None:
+        if known != form:
+            raise NotStructuredError
+        return
+    if mine.keys() != other.keys():
+        raise NotStructuredError
+    for key, part in mine.items():
+        meet(part, other[key], numbers)
+
+
+def _parts(form: Any) -> dict[Any, Any] | None:
+    """What a form consists of; None for one without parts."""
+    if isinstance(form, Torch):
+        return {each.name: getattr(form, each.name) for each in fields(Torch)}
+    if isinstance(form, Block):
+        return {"definition": form.definition, "given": form.given}
+    if isinstance(form, tuple):
+        return dict(enumerate(form))
+    return form if isinstance(form, dict) else None
+
+
+def said(form: Any) -> Any:
+    """A form with its expressions.
+
+    Raises:
+        NotStructuredError: if some constant has none.
+    """
+    return form.expression if isinstance(form, Said) else _each(form, said)
+
+
+def places_in(form: Any) -> list[Said]:
+    """The places of constants in a form."""
+    if isinstance(form, Said):
+        return [form]
+    found: list[Said] = []
+
+    def look(part: Any) -> Any:
+        found.extend(places_in(part))
+        return part
+
+    _each(form, look)
+    return found
+
+
+def _each(form: Any, change: Any) -> Any:
+    if isinstance(form, Torch):
+        return Torch(**{each.name: change(getattr(form, each.name)) for each in fields(Torch)})
+    if isinstance(form, Block):
+        return replace(form, given=change(form.given))
+    if isinstance(form, tuple):
+        return tuple(change(item) for item in form)
+    if isinstance(form, dict):
+        return {key: change(value) for key, value in form.items()}
+    return form
+
+
+# --------------------------------------------------------------------------------------- statements
 
 
 @dataclass(eq=False)
 class Suite:
-    """Statements that follow on one another; None as long as no arguments have led here."""
+    """Statements that follow on one another; None as long as no arguments have led here.
+
+    `ended` says whether a run has come to its end.
+    """
 
     steps: list[Step] | None = None
+    ended: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
+class Read:
+    """A value where it is read: the names that hold it, or the statement that computes it."""
+
+    sources: list[Source]
+
+    def meet(self, other: Read) -> None:
+        """Keep what both have."""
+        self.sources = [source for source in self.sources if source in other.sources]
+
+    @property
+    def source(self) -> Source:
+        """Where it is read from.
+
+        Raises:
+            NotStructuredError: if nothing has held it in all runs.
+        """
+        if not self.sources:
+            raise NotStructuredError
+        return self.sources[0]
+
+
+@dataclass(eq=False)
 class Let:
-    """Names get values: `stride = 2 if stage > 0 else 1`; `annotation` is their type, if need be."""
+    """Names get values: `stride = 2 if stage > 0 else 1`; `annotation` is their type, if need be.
+
+    `text` is how the constructor writes the value, `later` how `forward` does.
+    """
 
     names: tuple[str, ...]
-    text: str
+    text: Any
+    later: Any
     annotation: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
+class Bind:
+    """A name gets a value of the net."""
+
+    name: str
+    value: Read
+
+
+@dataclass(eq=False)
 class Carry:
     """A name takes over the size of an axis of the value, for what follows a loop or a condition."""
 
     name: str
-    text: str
-    place: tuple[Span, int] = field(compare=False)
+    size: Any
+    place: tuple[Span, str, int]
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Refuse:
     """Arguments that an assert does not hold for."""
 
@@ -55,52 +256,92 @@ class Refuse:
 
 @dataclass(frozen=True)
 class Block:
-    """A call of a block: what its class is given, and its arguments that are no numbers."""
+    """A call of a block: what its class is given."""
 
     definition: syntax.Block
     given: Mapping[str, Any]
-    others: Mapping[str, Any]
 
 
 @dataclass(eq=False)
 class Placed:
-    """A layer or a block: its modules, one after another, and what it is called.
+    """A layer or a block: its form in PyTorch, and what it is called.
 
     Attributes:
-        modules: the forms that it has in PyTorch, or the block.
+        form: how the constructor writes it.
+        later: how `forward` writes it; None for a block.
+        own: the shapes of those parameters that no module holds.
         label: each part of it as Python text between the quotes of an f-string; None where it is
             numbered.
         kind: what it is numbered under.
+        what: the name of the op or the block.
         held: whether it has parameters, and so keys in a `state_dict`.
+        reads: its inputs.
+        gives: the number of its results.
+        again: whether it is another use of a layer or a block.
+        of_views: whether it is written so as to be correct for views with permuted axes.
+        cut: of how many equal parts of a value it is one, and the axis.
+        later_label: the label in `forward`.
     """
 
-    modules: tuple[Torch | Block, ...]
+    form: Torch | Block
+    later: Torch | None
+    own: Mapping[str, Any]
     label: tuple[str, ...] | None
     kind: str
+    what: str
     held: bool
+    reads: tuple[Read, ...]
+    gives: int
+    again: bool
+    of_views: bool
     span: Span
+    cut: tuple[int, int] | None = None
+    later_label: tuple[str, ...] | None = None
+
+    @property
+    def has_module(self) -> bool:
+        """Whether an object of its class holds something for it."""
+        if self.again:
+            return False
+        return self.held or isinstance(self.form, Block) or self.form.module is not None
 
 
 @dataclass(eq=False)
 class Loop:
-    """`for`, over Python's names."""
+    """`for`, over Python's names; `later` is what it runs over in `forward`."""
 
     targets: tuple[str, ...]
-    iterable: str
+    iterable: Any
+    later: Any
     span: Span
     body: Suite = field(default_factory=Suite)
 
 
 @dataclass(eq=False)
 class Branch:
-    """`if`: a case for each condition, and one where none holds."""
+    """`if`: a case for each condition, and one where none holds.
 
-    conditions: tuple[str, ...]
+    `conditions` are as the constructor writes them, `later` as `forward` does. `values` are what
+    its cases give, where the file has an expression.
+    """
+
+    conditions: Any
+    later: Any
     span: Span
     cases: list[Suite] = field(default_factory=list)
+    values: list[Read | None] = field(default_factory=list)
 
 
-Step = Let | Carry | Refuse | Placed | Loop | Branch
+@dataclass(eq=False)
+class Return:
+    """The end of a body."""
+
+    values: tuple[Read, ...]
+
+
+Step = Let | Bind | Carry | Refuse | Placed | Loop | Branch | Return
+Source = str | tuple[Step, int]
+"""Where a value is: a name, or a result of a statement."""
 
 
 def suites_in(step: Step) -> list[Suite]:
@@ -110,20 +351,49 @@ def suites_in(step: Step) -> list[Suite]:
     return step.cases if isinstance(step, Branch) else []
 
 
-def same(mine: Step, other: Step) -> bool:
-    """Whether two statements are the same, bodies apart."""
-    if isinstance(mine, Loop) and isinstance(other, Loop):
-        return (mine.targets, mine.iterable) == (other.targets, other.iterable)
-    if isinstance(mine, Branch) and isinstance(other, Branch):
-        return mine.conditions == other.conditions
-    if isinstance(mine, Placed) and isinstance(other, Placed):
-        facts = [(s.modules, s.label, s.kind, s.held) for s in (mine, other)]
-        return facts[0] == facts[1]
-    return mine == other
+def _facts(step: Step) -> Any:
+    """What must be the same in all runs, bodies, values and constants apart."""
+    if isinstance(step, Loop):
+        return step.targets, step.span
+    if isinstance(step, Branch):
+        return len(step.conditions), step.span
+    if isinstance(step, Placed):
+        return (
+            step.label, step.kind, step.what, step.held, step.gives, step.again, step.own.keys(),
+            len(step.reads), step.of_views, step.span, step.cut,
+        )  # fmt: skip
+    if isinstance(step, Let):
+        return step.names, step.annotation
+    if isinstance(step, Bind):
+        return step.name
+    if isinstance(step, Refuse):
+        return step.condition, step.message
+    return (step.name, step.place) if isinstance(step, Carry) else len(step.values)
+
+
+def _reads(step: Step) -> Sequence[Read]:
+    if isinstance(step, Placed):
+        return step.reads
+    if isinstance(step, Bind):
+        return [step.value]
+    return step.values if isinstance(step, Return) else []
+
+
+def forms_of(step: Step) -> Any:
+    """The forms in a statement: what the constructor writes, then what `forward` does."""
+    if isinstance(step, Placed):
+        return (step.form, step.own), step.later
+    if isinstance(step, Let):
+        return step.text, step.later
+    if isinstance(step, Branch):
+        return step.conditions, step.later
+    if isinstance(step, Loop):
+        return step.iterable, step.later
+    return (step.size if isinstance(step, Carry) else None), None
 
 
 class Recorder:
-    """Records what a run of a body does, or compares it with what runs before it did.
+    """Records what runs of a body do: the first writes statements down, others meet them.
 
     Raises:
         NotStructuredError: where they differ.
@@ -131,49 +401,120 @@ class Recorder:
 
     def __init__(self) -> None:
         self.root = Suite()
-        self._open: list[tuple[Suite, bool, int]] = []
-        self._news: list[Suite] = []
+        self._open: list[tuple[Suite, int]] = []
+        self._undo: list[Any] = []
+        self._is_trial = False
+        self._tried: list[Said] = []
 
-    def begin(self) -> None:
-        """A run begins."""
+    def begin(self, *, is_trial: bool = False) -> None:
+        """A run begins, after which `forget` is possible if it is a trial."""
+        self._is_trial = is_trial
+        self._tried.clear()
         self._open.clear()
-        self._news.clear()
+        self._undo.clear()
         self.enter(self.root)
 
     def forget(self) -> None:
         """Take back what the last run has added."""
-        for suite in self._news:
-            suite.steps = None
+        for undo in reversed(self._undo):
+            undo()
+        self._undo.clear()
+
+    def require_said(self, *, written: bool = False) -> None:
+        """Check that a trial has left every constant an expression, or every one that is `written`.
+
+        Raises:
+            NotStructuredError: if it has not.
+        """
+        if any(not place.known for place in self._tried if place.is_written or not written):
+            raise NotStructuredError
 
     def enter(self, suite: Suite) -> None:
         """What follows stands in this suite."""
-        is_new = suite.steps is None
-        if is_new:
+        if suite.steps is None:
             suite.steps = []
-            self._news.append(suite)
-        self._open.append((suite, is_new, 0))
+            self._undo.append(lambda: setattr(suite, "steps", None))
+        self._open.append((suite, 0))
 
     def leave(self) -> None:
         """The suite is over."""
-        suite, _, at = self._open.pop()
+        suite, at = self._open.pop()
         assert suite.steps is not None
+        if not suite.ended:
+            suite.ended = True
+            self._undo.append(lambda: setattr(suite, "ended", False))
         if at != len(suite.steps):
             raise NotStructuredError
 
-    def add(self, step: Step) -> Step:
-        """A statement; returns the one that was recorded first."""
-        suite, is_new, at = self._open.pop()
-        assert suite.steps is not None
-        self._open.append((suite, is_new, at + 1))
-        if is_new:
-            suite.steps.append(step)
-            return step
-        if at >= len(suite.steps) or not same(suite.steps[at], step):
+    def leave_all(self) -> None:
+        """The body has returned."""
+        self.leave()
+        self._open.clear()
+
+    def add(self, step: Step, numbers: Numbers) -> Step:
+        """A statement, its forms with numbers; returns the one that was recorded first."""
+        suite, at = self._open.pop()
+        steps = suite.steps
+        assert steps is not None
+        self._open.append((suite, at + 1))
+        if at == len(steps) and not suite.ended:
+            steps.append(_remembered(step, numbers))
+            self._undo.append(steps.pop)
+            return steps[-1]
+        if at >= len(steps):
             raise NotStructuredError
-        return suite.steps[at]
+        known = steps[at]
+        if type(known) is not type(step) or _facts(known) != _facts(step):
+            raise NotStructuredError
+        for one, two in zip(_reads(known), _reads(step), strict=True):
+            self._meet_read(one, two)
+        if self._is_trial:
+            for place in places_in(forms_of(known)):
+                self._undo.append(_restoring(place))
+                if place.known:
+                    self._tried.append(place)
+        meet(forms_of(known), forms_of(step), numbers)
+        return known
+
+    def give(self, branch: Branch, case: int, value: Read) -> None:
+        """What a case of a condition gives."""
+        known = branch.values[case]
+        if known is None:
+            branch.values[case] = value
+            self._undo.append(lambda: branch.values.__setitem__(case, None))
+        else:
+            self._meet_read(known, value)
+
+    def _meet_read(self, known: Read, other: Read) -> None:
+        sources = known.sources
+        self._undo.append(lambda: setattr(known, "sources", sources))
+        known.meet(other)
 
     def expected(self) -> Step | None:
         """The statement that must come next, if that is known."""
-        suite, is_new, at = self._open[-1]
+        suite, at = self._open[-1]
         assert suite.steps is not None
-        return None if is_new or at >= len(suite.steps) else suite.steps[at]
+        return None if at >= len(suite.steps) else suite.steps[at]
+
+
+def _restoring(place: Said) -> Any:
+    state = place.state()
+    return lambda: place.restore(state)
+
+
+def _remembered(step: Step, numbers: Numbers) -> Step:
+    if isinstance(step, Placed):
+        step.form = remember(step.form, numbers)
+        step.later = remember(step.later, numbers)
+        step.own = remember(step.own, numbers)
+    elif isinstance(step, Let):
+        step.text, step.later = remember(step.text, numbers), remember(step.later, numbers)
+    elif isinstance(step, Branch):
+        step.conditions = remember(step.conditions, numbers)
+        step.later = remember(step.later, numbers)
+    elif isinstance(step, Loop):
+        step.iterable = remember(step.iterable, numbers)
+        step.later = remember(step.later, numbers)
+    elif isinstance(step, Carry):
+        step.size = remember(step.size, numbers)
+    return step

@@ -1,23 +1,25 @@
-"""Follows the body of a net while it is built, and records its structure.
+"""Follows the body of a net or a block while it is built, and records its structure.
 
-The building is the ordinary one. Every number carries the Python expression that it is in the
-constructor: a name for what has a name in the file, the file's own expression for what functions and
-powers compute, and a formula where sizes are made of these. The turns of a loop must record the same,
-and so must runs with other arguments; what changes from turn to turn is carried by a name.
+The building is the ordinary one. Every number carries two Python expressions: one for the constructor,
+and one for `forward`, where sizes are read from the tensors. They are a name for what has a name in the
+file, the file's own expression for what functions and powers compute, and a formula where sizes are
+made of these. The turns of a loop must record the same, and so must runs with other arguments; what
+changes from turn to turn is carried by a name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from netspec.compiler.elaborate.follower import Follower
-from netspec.compiler.elaborate.names import Names
+from netspec.compiler.elaborate.names import SPLIT, Names
 from netspec.compiler.elaborate.values import (
     Evaluate,
     Input,
     Result,
+    SharedLayer,
     Tensor,
     Tensors,
     Unknown,
@@ -26,13 +28,15 @@ from netspec.compiler.elaborate.values import (
 from netspec.compiler.ir import initializers
 from netspec.compiler.ir.constants import FUNCTIONS, Constant
 from netspec.compiler.ir.graph import Node, Shape
-from netspec.compiler.ir.op import ParameterSpec, Torch, X
+from netspec.compiler.ir.op import ParameterSpec, Torch
 from netspec.compiler.ir.size_text import size_text
 from netspec.compiler.ir.sizes import Dim, Size
 from netspec.compiler.parse.loader import Module
 from netspec.compiler.syntax import tree as syntax
+from netspec.compiler.torch_backend.class_ir import BlockClass
 from netspec.compiler.torch_backend.conditions import Surroundings
-from netspec.compiler.torch_backend.local_sizes import Symbol, local
+from netspec.compiler.torch_backend.local_sizes import Extents, Symbol, local
+from netspec.compiler.torch_backend.naming import number, safe_name
 from netspec.compiler.torch_backend.python_constants import (
     PythonConstants,
     bracketed,
@@ -40,23 +44,40 @@ from netspec.compiler.torch_backend.python_constants import (
     python_name,
     words_in,
 )
-from netspec.compiler.torch_backend.python_layout import unbracketed
 from netspec.compiler.torch_backend.structure import (
+    UNSAID,
+    Bind,
     Block,
     Branch,
     Carry,
     Let,
     Loop,
     NotStructuredError,
+    Number,
     Placed,
+    Read,
     Recorder,
     Refuse,
+    Return,
+    Source,
+    Step,
     Suite,
 )
 from netspec.compiler.torch_backend.structured_layout import Placement
-from netspec.compiler.torch_backend.trace import Called, Frozen, Trace, Tracer, axis_names
-from netspec.compiler.torch_backend.traced_numbers import Traced, TracedFloat, plain
+from netspec.compiler.torch_backend.trace import (
+    BlockWatcher,
+    Called,
+    Frozen,
+    Trace,
+    Tracer,
+    axis_names,
+    torch_form,
+)
+from netspec.compiler.torch_backend.traced_numbers import Traced, TracedFloat, local_of, plain
 from netspec.diagnostics import Span
+
+Axis = tuple[str, int]
+"""A name of the file for a value, and an axis of it."""
 
 
 class RestartError(Exception):
@@ -68,10 +89,35 @@ class Carried:
     """Which sizes change: by the loop or condition, the axes.
 
     `unknown` are those that no expression says; they are no size that a layer may depend on.
+    `branches` says whether conditions hand sizes on too: else what follows says them for all cases.
     """
 
-    axes: dict[Span, set[int]] = field(default_factory=dict)
-    unknown: set[tuple[Span, int]] = field(default_factory=set)
+    branches: bool = True
+
+    axes: dict[Span, set[Axis]] = field(default_factory=dict)
+    unknown: set[tuple[Span, str, int]] = field(default_factory=set)
+    names: dict[Axis, str] = field(default_factory=dict)
+
+    def state(self) -> tuple[dict[Span, set[Axis]], set[tuple[Span, str, int]]]:
+        """What `restore` goes back to."""
+        return {span: set(axes) for span, axes in self.axes.items()}, set(self.unknown)
+
+    def restore(self, state: tuple[dict[Span, set[Axis]], set[tuple[Span, str, int]]]) -> None:
+        """Forget what was found since."""
+        self.axes, self.unknown = state
+
+    def name(self, place: Axis, rank: int, taken: Set[str]) -> str:
+        """The name that carries an axis of what a name of the file stands for."""
+        known = self.names.get(place)
+        if known is None:
+            word = axis_names(rank)[place[1]]
+            known = f"in_{word}"
+            if known in {*taken, *self.names.values()}:
+                known = f"{place[0]}_{word}"
+            while known in {*taken, *self.names.values()}:
+                known += "_"
+            self.names[place] = known
+        return known
 
 
 @dataclass
@@ -81,12 +127,41 @@ class Results:
     A block may return `x + y` here, and `y` there, of the same sizes.
     """
 
-    chosen: dict[tuple[syntax.Block, int], Dim] = field(default_factory=dict)
-    seen: dict[tuple[syntax.Block, int], list[tuple[Mapping[str, int], int]]] = field(
+    chosen: dict[tuple[syntax.Block, int, int], Dim] = field(default_factory=dict)
+    seen: dict[tuple[syntax.Block, int, int], list[tuple[Mapping[str, int], int]]] = field(
         default_factory=dict
     )
 
-    def size(self, place: tuple[syntax.Block, int], size: Any, numbers: Mapping[str, int]) -> Any:
+    followed: set[syntax.Block] = field(default_factory=set)
+
+    def foretells(self, block: syntax.Block) -> bool:
+        """Whether the sizes of a block's results are known without following it."""
+        return block not in self.followed and any(place[0] is block for place in self.chosen)
+
+    def foretold(
+        self, place: tuple[syntax.Block, int, int], size: Any, given: Mapping[str, Any]
+    ) -> Any:
+        """The size of an axis of a result, in the arguments of a block that was not followed.
+
+        Raises:
+            RestartError: if it is another one; the block will be followed.
+        """
+        if not isinstance(size, int):
+            return size
+        known = self.chosen.get(place)
+        numbers = {name: int(v) for name, v in given.items() if isinstance(v, int)}
+        if known is None or _at(known, numbers) != size:
+            self.followed.add(place[0])
+            raise RestartError
+        self.seen[place].append((numbers, int(size)))
+        if not isinstance(known, Size):
+            return int(size)
+        later = {name: _outer(v) for name, v in given.items() if isinstance(v, int)}
+        return Traced(int(size), known, _at(known, later))
+
+    def size(
+        self, place: tuple[syntax.Block, int, int], size: Any, numbers: Mapping[str, int]
+    ) -> Any:
         """The size of an axis of a result, in the arguments of the block.
 
         Raises:
@@ -99,36 +174,45 @@ class Results:
         seen.append((numbers, int(size)))
         known = self.chosen.setdefault(place, mine)
         if _at(known, numbers) == int(size):
-            return Traced(int(size), known, int(size)) if isinstance(known, Size) else int(size)
+            return Traced(int(size), known, _outer(size)) if isinstance(known, Size) else int(size)
         if all(_at(mine, at) == number for at, number in seen):
             self.chosen[place] = mine
             raise RestartError
         return size
 
 
-def _at(size: Dim, numbers: Mapping[str, int]) -> Dim:
+def _at(size: Dim, numbers: Mapping[str, Any]) -> Dim:
     return size.at(numbers) if isinstance(size, Size) else size
 
 
 class Places:
-    """Where things stand in a net's syntax."""
+    """Where things stand in a body's syntax."""
 
-    def __init__(self, net: syntax.Net, module: Module) -> None:
+    def __init__(self, net: syntax.Net | syntax.Block, module: Module) -> None:
         self.stages: dict[Span, syntax.Stage] = {}
+        self.calls: dict[Span, syntax.Call] = {}
+        self.shares = False
         self.given: dict[Span, syntax.Expr] = {}
         self.whole: set[int] = set()
         self.names: set[str] = {parameter.name.id for parameter in net.parameters}
         self.decides_layers: set[Span] = set()
+        self.conditionals: dict[Span, syntax.Conditional] = {}
         for part in syntax.parts(net.body):
             if isinstance(part, syntax.Stage):
                 self.stages[part.span] = part
+                self.calls[part.span] = part.call
+            elif isinstance(part, syntax.Layer):
+                self.shares = True
             elif isinstance(part, syntax.Name):
                 self.names.add(part.id)
             elif isinstance(part, syntax.Call) and _is_layer(part, module):
+                self.calls.setdefault(part.span, part)
                 for argument in part.arguments:
                     self.given[argument.value.span] = argument.value
                     self.whole.add(id(argument.value))
-            elif isinstance(part, syntax.If) or (
+            if isinstance(part, syntax.Conditional):
+                self.conditionals[part.span] = part
+            if isinstance(part, syntax.If) or (
                 isinstance(part, syntax.Conditional)
                 and any(
                     isinstance(p, syntax.Call) and _is_layer(p, module) for p in syntax.parts(part)
@@ -148,38 +232,101 @@ class _Opened:
 
     span: Span
     step: Loop | Branch
-    before: list[str]
+    case: int
+    before: dict[str, list[str]]
+    made: dict[str, list[Source]]
 
 
 class StructureTracer(Tracer):
-    """Records one run. `taken` are the arguments that the class of each block takes.
+    """Records one run.
+
+    Args:
+        definition: the net or the block.
+        recorder: what the runs record.
+        carried: what is known of sizes that change.
+        places: where things stand in the body.
+        homes: the class of each block.
+        results: what the sizes of blocks' results are made of.
+        views: the layers that must be correct for views with permuted axes.
 
     Attributes:
         owners: the statement that made each layer or block, by its path.
         placements: the layers and blocks in order.
+        given_back: the values that the body ends with.
     """
 
     def __init__(
         self,
-        net: syntax.Net,
+        definition: syntax.Net | syntax.Block,
         recorder: Recorder,
         carried: Carried,
         places: Places,
-        taken: Mapping[syntax.Block, Sequence[str]],
+        homes: Mapping[syntax.Block, BlockClass],
         results: Results,
+        views: Set[Span],
     ) -> None:
-        super().__init__(Frozen(), Trace(net))
+        super().__init__(Frozen(), Trace(definition))
         self.results = results
-        self.taken = taken
+        self.homes = homes
         self.recorder = recorder
         self.carried = carried
         self.places = places
-        self.current: str | None = None
-        self.shape: list[Any] = []
+        self.views = views
+        self.numbers: dict[str, Any] = {}
+        self.inner: dict[str, Any] = {}
+        self.shapes: dict[str, list[Any]] = {}
         self.owners: dict[str, Placed] = {}
         self.placements: list[Placement] = []
+        self._own: set[str] = set()
+        self._holds: dict[str, str] = {}
+        self._made: dict[str, list[Source]] = {}
         self._turns: list[int] = []
         self._opened: list[_Opened | None] = []
+        self._closed: _Opened | None = None
+        self.given_back: list[str] = []
+
+    def _add(self, step: Step) -> Step:
+        return self.recorder.add(step, dict(self.numbers))
+
+    # -- the head
+
+    def arguments(self, values: Mapping[str, Constant | Unknown]) -> Mapping[str, Constant]:
+        """Let the arguments of a block stand for themselves."""
+        found = {}
+        for name, value in values.items():
+            if isinstance(value, Unknown):
+                raise NotStructuredError
+            found[name] = self.argument(name, value)
+        return found
+
+    def argument(self, name: str, value: Constant) -> Any:
+        """An argument of the class: a name in the constructor, an attribute in `forward`."""
+        own = python_name(name)
+        return self.known(own, plain(value), f"self.{own}")
+
+    def input(self, name: str, value: Input) -> Input:
+        """The sizes of a block's input are arguments of its class."""
+        if isinstance(value, Tensor):
+            self._have(name, value)
+            for size in self.shapes[python_name(name)]:
+                if isinstance(size, Traced) and isinstance(size.local, Size):
+                    self.numbers[size_text(size.local)] = int(size)
+        return value
+
+    def _have(self, name: str, value: Tensor) -> None:
+        """A name stands for a value from here on."""
+        own = python_name(name)
+        self._holds[own] = value.name
+        self._own.discard(own)
+        self.shapes[own] = [self._sized(own, axis, dim) for axis, dim in enumerate(value.shape)]
+
+    def _sized(self, own: str, axis: int, dim: Any) -> Any:
+        """A size of a value that has a name: `forward` reads it from the value."""
+        if isinstance(dim, Size):
+            return dim
+        later = f"{own}.shape[{axis + 1}]"
+        self.numbers[later] = int(dim)
+        return Traced(int(dim), local_of(dim), cast(Dim, Size.named(later)))
 
     # -- expressions
 
@@ -190,20 +337,36 @@ class StructureTracer(Tracer):
             return self._remembered(expr, evaluate(expr))
 
         self.body = Surroundings(names, traced)
-        self.python = PythonConstants(self._attribute, self._is_list)
+        self.python = PythonConstants(self._attribute, self._is_list, python_name)
+        self.later = PythonConstants(self._read, self._is_list, self._reach)
         return traced
+
+    def _reach(self, name: str) -> str:
+        """A constant in `forward`: the object keeps the arguments."""
+        own = python_name(name)
+        return own if own in self._own else f"self.{own}"
 
     def _is_list(self, name: str) -> bool:
         binding = self.body.names.scope.get(name)
         return binding is not None and isinstance(binding.value, (tuple, range))
 
     def _attribute(self, access: syntax.Access) -> str | None:
+        """A size of a value, in the constructor."""
+        return self._facts(access, _text)
+
+    def _read(self, access: syntax.Access) -> str | None:
+        """A size of a value, in `forward`."""
+        return self._facts(access, _later_text)
+
+    def _facts(self, access: syntax.Access, text: Callable[[Any], str]) -> str | None:
         if not self._is_tensor(access.base):
             return None
         value = self.body.evaluate(access)
+        if isinstance(value, tuple):
+            return f"[{', '.join(map(text, value))}]"
         if isinstance(value, bool) or not isinstance(value, int):
             raise NotStructuredError
-        return bracketed(_text(value))
+        return bracketed(text(value))
 
     def _is_tensor(self, expr: syntax.Expr) -> bool:
         if not isinstance(expr, syntax.Name):
@@ -211,27 +374,108 @@ class StructureTracer(Tracer):
         binding = self.body.names.scope.get(expr.id)
         return binding is not None and isinstance(binding.value, Tensor)
 
+    def _reads_values(self, expr: syntax.Expr) -> bool:
+        """Whether an expression is a value of the net, or makes one of such."""
+        if isinstance(expr, syntax.Name):
+            return self._is_tensor(expr)
+        if isinstance(expr, syntax.Access):
+            return False
+        if isinstance(expr, syntax.Conditional):
+            parts = (*(value for value, _ in expr.cases), expr.otherwise)
+            return any(map(self._reads_values, parts))
+        inner = list(syntax.parts(expr, syntax.NAMING))
+        known = {id(part.base) for part in inner if isinstance(part, syntax.Access)}
+        return any(self._is_tensor(p) for p in inner if id(p) not in known and p is not expr)
+
+    def _words(self, expr: syntax.Expr, write: Callable[[syntax.Expr], str]) -> Any:
+        """An expression as it is written; unsaid where it asks for a size that nothing says."""
+        try:
+            text = write(expr)
+        except NotStructuredError:
+            return Number(None, UNSAID)
+        return Number(text, Symbol(text))
+
+    def _in_constructor(self, expr: syntax.Expr, **how: Any) -> Any:
+        if self._asks_for_unknown(expr):
+            return Number(None, UNSAID)
+        return self._words(expr, lambda e: self.python.text(e, **how))
+
+    def _asks_for_unknown(self, expr: syntax.Expr) -> bool:
+        """Whether an expression reads a size of a value that only `forward` can tell."""
+        for part in syntax.parts(expr, syntax.NAMING):
+            if isinstance(part, syntax.Access) and self._is_tensor(part.base):
+                value = self.body.evaluate(part)
+                sizes = value if isinstance(value, tuple) else (value,)
+                if any(isinstance(s, Traced) and not isinstance(s.local, Size) for s in sizes):
+                    return True
+        return False
+
     def _remembered(self, expr: syntax.Expr, value: Value) -> Value:
-        if isinstance(value, Tensor):
-            if self.current is None:
-                self._go_on(value)
-            if value.name == self.current:
-                return Tensor(value.name, cast(Shape, tuple(self.shape)), value.span)
-            return Tensor(value.name, tuple(map(_forgotten, value.shape)), value.span)
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            return value
         inner = expr
         while isinstance(inner, syntax.Parens):
             inner = inner.inner
+        if isinstance(value, Tensor):
+            return self._value(inner, value)
+        if isinstance(value, Tensors) and isinstance(inner, syntax.Conditional):
+            raise NotStructuredError
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            return value
         if isinstance(inner, (syntax.Literal, syntax.Name)) or not names_of(inner):
             return value
         if isinstance(inner, syntax.Access) and self._is_tensor(inner.base):
             return value
         is_formula = isinstance(inner, syntax.Chain) and isinstance(value, Traced)
-        text = self.python.text(inner)
-        if is_formula and (id(expr) not in self.places.whole or _text(value) == text):
+        try:
+            later = self.later.text(inner)
+        except NotStructuredError:
             return value
-        return _number(value, text)
+        text = None if self._asks_for_unknown(inner) else self.python.text(inner)
+        if is_formula and (
+            id(expr) not in self.places.whole
+            or (_text(value) == text and _later_text(value) == later)
+        ):
+            return value
+        return self._number(value, text, later)
+
+    def _value(self, expr: syntax.Expr, value: Tensor) -> Tensor:
+        if isinstance(expr, syntax.Name):
+            own = python_name(expr.id)
+            if own not in self.shapes:  # an input of the net
+                self._have(expr.id, value)
+            return Tensor(value.name, cast(Shape, tuple(self.shapes[own])), value.span)
+        opened = self._closed
+        if isinstance(expr, syntax.Conditional) and opened and opened.span == expr.span:
+            self._closed = None
+            assert isinstance(opened.step, Branch)
+            self.recorder.give(opened.step, opened.case, Read(self._sources(value.name)))
+            outside = list(opened.made.get(value.name, ()))
+            self._made = opened.made
+            self._made[value.name] = [(opened.step, 0), *outside]
+        return value
+
+    def _number(self, value: float, text: str | None, later: str) -> Traced | TracedFloat:
+        """A number, and how Python writes it; without a text the constructor has the number."""
+        if isinstance(value, int):
+            here = local_of(value) if text is None else cast(Dim, Size.named(bracketed(text)))
+            self.numbers[bracketed(text or later)] = int(value)
+            self.numbers[bracketed(later)] = int(value)
+            return Traced(int(value), here, cast(Dim, Size.named(bracketed(later))))
+        self.numbers[text or later] = self.numbers[later] = float(value)
+        return TracedFloat(value, text or number(float(value)), later)
+
+    def known(self, own: str, value: Any, later: str) -> Any:
+        """What a Python name stands for, whose value this is."""
+        self.numbers[own] = self.numbers[later] = value
+        if value is None or isinstance(value, (bool, str, range)):
+            return value
+        if isinstance(value, tuple):
+            return tuple(
+                self.known(f"{own}[{at}]", item, f"{later}[{at}]") if type(item) is int else item
+                for at, item in enumerate(value)
+            )
+        if isinstance(value, (int, float)):
+            return self._number(value, own, later)
+        raise NotStructuredError
 
     # -- names
 
@@ -241,21 +485,45 @@ class StructureTracer(Tracer):
         """Write the assignment down; the names stand for themselves."""
         if any(isinstance(value, Unknown) for value in values):
             return values
+        if any(isinstance(value, SharedLayer) for value in values):
+            raise NotStructuredError
         own = tuple(map(python_name, names))
         self._keep(own, expr.span)
         is_empty = isinstance(expr, syntax.ListExpr) and not expr.items
         annotation = "list[int]" if is_empty else ""
-        self.recorder.add(Let(own, self.python.text(expr), annotation))
-        return [named(name, value) for name, value in zip(own, values, strict=True)]
+        text, later = self._in_constructor(expr), self._words(expr, self.later.text)
+        is_told = text.expression is not UNSAID
+        self._add(Let(own, text, later, annotation))
+        self._own.update(own)
+        return [
+            self._assigned(name, plain(cast(Any, value)), is_told)
+            for name, value in zip(own, values, strict=True)
+        ]
+
+    def _assigned(self, own: str, value: Any, is_told: bool) -> Any:
+        known = self.known(own, value, own)
+        if isinstance(known, Traced) and not is_told:
+            return Traced(int(known), int(known), known.outer)
+        return known
 
     def named(self, name: str, value: Tensor) -> None:
-        """Values of the net have no names in a constructor."""
+        """Write down that a name gets a value."""
+        own = python_name(name)
+        self._keep((own,), value.span)
+        self._add(Bind(own, Read(self._sources(value.name))))
+        self._have(name, value)
+
+    def _sources(self, node: str) -> list[Source]:
+        found = [name for name, held in self._holds.items() if held == node]
+        made = self._made.get(node, [])
+        return [*made, *found] if not found else [*found, *made]
 
     def asserting(self, statement: syntax.Assert) -> None:
         """Write down an assert over arguments."""
-        if names_of(statement.condition):
-            message = statement.message or f"{statement.condition.span.text} does not hold"
-            self.recorder.add(Refuse(self.python.negated(statement.condition), message))
+        condition = statement.condition
+        if names_of(condition) and not self._asks_for_unknown(condition):
+            message = statement.message or f"{condition.span.text} does not hold"
+            self._add(Refuse(self.python.negated(condition), message))
 
     # -- loops and conditions
 
@@ -264,12 +532,14 @@ class StructureTracer(Tracer):
         self._begin()
         targets = tuple(python_name(target.id) for target in loop.targets)
         self._keep(targets, loop.span)
-        text = self.python.text(loop.iterable, iterated=True)
-        for axis in sorted(self.carried.axes.get(loop.span, ())):
-            self._carry(axis, loop.span)
-        step = self.recorder.add(Loop(targets, text, loop.span))
+        text = self._in_constructor(loop.iterable, iterated=True)
+        later = self._words(loop.iterable, lambda e: self.later.text(e, iterated=True))
+        for place in sorted(self.carried.axes.get(loop.span, ())):
+            self._carry(place, loop.span)
+        step = self._add(Loop(targets, text, later, loop.span))
         assert isinstance(step, Loop)
-        self._opened.append(_Opened(loop.span, step, []))
+        self._own.update(targets)
+        self._opened.append(_Opened(loop.span, step, 0, {}, {}))
         self._turns.append(-1)
 
     def turn(self, loop: syntax.For, values: Sequence[Constant]) -> Sequence[Constant]:
@@ -279,9 +549,9 @@ class StructureTracer(Tracer):
         assert isinstance(opened.step, Loop)
         self.recorder.enter(opened.step.body)
         self._turns[-1] += 1
-        opened.before = list(map(_text, self.shape))
+        self._note(opened)
         found = zip(opened.step.targets, values, strict=True)
-        return cast(Sequence[Constant], [named(name, value) for name, value in found])
+        return [self.known(name, plain(value), name) for name, value in found]
 
     def turned(self, loop: syntax.For) -> None:
         """Hand on what changed."""
@@ -296,106 +566,167 @@ class StructureTracer(Tracer):
         """Conditions are no more than other expressions."""
 
     def decided(self, conditions: Sequence[syntax.Expr], case: int | None, span: Span) -> None:
-        """Write the condition down, if layers depend on it."""
+        """Write the condition down, if values depend on it."""
         if case is None:
             return
-        if span not in self.places.decides_layers:
+        if span not in self.places.decides_layers and not self._decides(span):
             self._opened.append(None)
             return
         self._begin()
-        texts = tuple(self.python.text(condition) for condition in conditions)
-        step = self.recorder.add(Branch(texts, span))
+        texts = tuple(map(self._in_constructor, conditions))
+        later = tuple(self._words(condition, self.later.text) for condition in conditions)
+        step = self._add(Branch(texts, later, span))
         assert isinstance(step, Branch)
         while len(step.cases) <= len(texts):
             step.cases.append(Suite())
-        self._opened.append(_Opened(span, step, list(map(_text, self.shape))))
+            step.values.append(None)
+        opened = _Opened(span, step, case, {}, {})
+        self._note(opened)
+        self._opened.append(opened)
         self.recorder.enter(step.cases[case])
+
+    def _decides(self, span: Span) -> bool:
+        expr = self.places.conditionals.get(span)
+        return expr is not None and self._reads_values(expr)
 
     def done(self) -> None:
         """Hand on what the case changed."""
-        if self._opened[-1] is not None:
+        opened = self._opened[-1]
+        if opened is not None:
             self._close()
+            self._closed = opened
+            if opened.span not in self.places.conditionals:
+                self._made = opened.made
         self._opened.pop()
+
+    def _note(self, opened: _Opened) -> None:
+        opened.before = {name: list(map(_text, shape)) for name, shape in self.shapes.items()}
+        opened.made = {name: list(sources) for name, sources in self._made.items()}
 
     def _close(self) -> None:
         opened = self._opened[-1]
         assert opened is not None
-        if len(self.shape) != len(opened.before):
-            raise NotStructuredError
+        if isinstance(opened.step, Branch) and not self.carried.branches:
+            self.recorder.leave()
+            return
         axes = self.carried.axes.setdefault(opened.span, set())
         known = len(axes)
-        for axis, before in enumerate(opened.before):
-            size, place = self.shape[axis], (opened.span, axis)
-            if axis not in axes and _text(size) != before:
-                # A picture's height is rarely a number that a layer needs; its channels often are.
-                if axis > 0 and not isinstance(size, Traced):
-                    self.carried.unknown.add(place)
-                else:
-                    axes.add(axis)
-            if place in self.carried.unknown:
-                self.shape[axis] = _forgotten(size)
+        for name, before in opened.before.items():
+            shape = self.shapes[name]
+            if len(shape) != len(before):
+                self.shapes[name] = list(map(_forgotten, shape))
+                continue
+            for axis, old in enumerate(before):
+                self._compare((name, axis), old, opened.span)
         if len(axes) > known:
             raise RestartError
-        for axis in sorted(axes):
-            self._carry(axis, opened.span)
+        for carried in sorted(axes):
+            if carried[0] in opened.before:
+                self._carry(carried, opened.span)
         self.recorder.leave()
+        if isinstance(opened.step, Loop):
+            self._made = opened.made
+
+    def _compare(self, place: Axis, old: str, span: Span) -> None:
+        """Find out whether a size has changed since a loop or a case began."""
+        name, axis = place
+        size = self.shapes[name][axis]
+        if not isinstance(size, int):
+            return
+        axes, unknown = self.carried.axes[span], self.carried.unknown
+        if place not in axes and _text(size) != old:
+            # A picture's height is rarely a number that a layer needs; its channels often are.
+            if axis > 0 and not isinstance(local_of(size), Size):
+                unknown.add((span, name, axis))
+            else:
+                axes.add(place)
+        if (span, name, axis) in unknown:
+            self.shapes[name][axis] = _forgotten(size)
 
     def _keep(self, names: Sequence[str], span: Span) -> None:
         """These names are about to stand for something else: sizes made of them get their own."""
-        for axis, size in enumerate(self.shape):
-            if not words_in(_text(size)).isdisjoint(names):
-                self._carry(axis, span)
+        for name, shape in self.shapes.items():
+            for axis, size in enumerate(shape):
+                if name not in names and not words_in(_text(size)).isdisjoint(names):
+                    self._carry((name, axis), span)
 
-    def _carry(self, axis: int, span: Span) -> None:
-        place, size = (span, axis), self.shape[axis]
+    def _carry(self, carried: Axis, span: Span) -> None:
+        name, axis = carried
+        shape = self.shapes.get(name)
+        if shape is None or axis >= len(shape) or not isinstance(shape[axis], int):
+            return
+        place, size = (span, name, axis), shape[axis]
         known = self.recorder.expected()
         is_next = isinstance(known, Carry) and known.place == place
         if place in self.carried.unknown:
-            self.shape[axis] = _forgotten(size)
+            shape[axis] = _forgotten(size)
             return
-        name = axis_names(len(self.shape))[axis]
-        name = f"in_{name}"
-        while name in self.places.names:
-            name += "_"
-        text = unbracketed(_text(size))
-        if text.endswith(f" + {name}"):
-            text = f"{name} + {text.removesuffix(f' + {name}')}"
-        step = Carry(name, text, place)
-        is_new = known is None or (is_next and known == step)
-        if not (is_new or step.text == name):
+        own = self.carried.name(carried, len(shape), self.places.names)
+        if is_next or (known is None and _text(size) != own):
+            step = self._add(Carry(own, written(size, local), place))
+            assert isinstance(step, Carry)
+            if not step.size.known:
+                self.carried.unknown.add(place)
+                raise RestartError
+        elif _text(size) != own:
             self.carried.unknown.add(place)
             raise RestartError
-        if step.text != name:
-            self.recorder.add(step)
-        self.shape[axis] = Traced(int(size), cast(Dim, Size.named(name)), int(size))
+        self.numbers[own] = int(size)
+        shape[axis] = Traced(int(size), cast(Dim, Size.named(own)), _outer(size))
 
     # -- layers
 
     def _begin(self) -> None:
-        """Know the input before anything is read from it."""
+        """Know the inputs before anything is read from them."""
         scope = self.body.names.scope
-        bindings = [] if self.current is not None else map(scope.get, scope.names())
-        for binding in bindings:
-            if binding is not None and isinstance(binding.value, Tensor):
-                self._go_on(binding.value)
-                return
+        for name in scope.names():
+            binding = scope.get(name)
+            value = None if binding is None else binding.value
+            if isinstance(value, Tensor) and python_name(name) not in self.shapes:
+                self._have(name, value)
 
-    def _go_on(self, value: Tensor) -> None:
-        self.current = value.name
-        self.shape = list(value.shape)
+    def _give(self, step: Step, names: Sequence[str]) -> None:
+        for at, name in enumerate(names):
+            self._made[name] = [(step, at)]
 
     def added(
         self, node: Node, shapes: Sequence[Shape], specs: Sequence[ParameterSpec], path: str
     ) -> None:
         """Write a layer down."""
-        if node.inputs != (self.current,) or node.name != path:
-            raise NotStructuredError
-        form = self._worded(node, local(node.op.torch(*shapes)))
-        stage = self.places.stages.get(node.origin.span)
-        self._place(tuple(_modules(form)), stage, path, node.op.name, bool(specs), node.origin.span)
-        self._go_on(Tensor(node.name, node.shape, node.origin.span))
+        of_views = node.origin.span in self.views
+        form = torch_form(node.op, tuple(shapes), of_views)
+        for index, shape in enumerate(shapes):
+            for axis, dim in enumerate(shape, start=1):
+                self.numbers[f"{index}.{axis}"] = int(dim) if isinstance(dim, int) else dim
+        own = {} if form.module is not None else {s.name: written(s.shape, local) for s in specs}
+        label = self._label(path, node.origin.span, self.python)
+        step = Placed(
+            self._worded(node, cast(Torch, written(form, local)), self.python),
+            self._worded(node, later_form(form, shapes), self.later),
+            own, label, "" if label else node.op.name, node.op.name, bool(specs),
+            self._inputs(node.inputs), 1, path in self.owners, of_views, node.origin.span,
+            self._cut(node), self._label(path, node.origin.span, self.later),
+        )  # fmt: skip
+        self._place(step, path, [node.name])
 
-    def _worded(self, node: Node, form: Torch) -> Torch:
+    def _cut(self, node: Node) -> tuple[int, int] | None:
+        """The number of equal parts, and the axis, of a value that is a part of another."""
+        call = node.origin.call
+        if call.callee.id != SPLIT:
+            return None
+        for argument in call.arguments:
+            if self._reads_values(argument.value):
+                continue
+            if argument.name is None or argument.name.id == "parts":
+                value = self.body.evaluate(argument.value)
+                if isinstance(value, int):
+                    return int(value), cast(Any, node.op).axis
+        return None
+
+    def _inputs(self, names: Sequence[str]) -> tuple[Read, ...]:
+        return tuple(Read(self._sources(name)) for name in names)
+
+    def _worded(self, node: Node, form: Torch, python: PythonConstants) -> Torch:
         """A layer with the file's expressions for what is true or false."""
         options = dict(form.options)
         for name, span in node.origin.attributes.items():
@@ -405,11 +736,24 @@ class StructureTracer(Tracer):
             if isinstance(self.body.evaluate(expr), bool):
                 if value != getattr(node.op, name):
                     raise NotStructuredError
-                options[name] = Symbol(self.python.text(expr))
+                options[name] = self._of(expr, value, python)
         return replace(form, options=options)
 
+    def _of(self, expr: syntax.Expr, value: Any, python: PythonConstants) -> Number:
+        """A constant that is no number, and how it is written."""
+        if not names_of(expr):
+            return Number(value, value)
+        if python is self.python and self._asks_for_unknown(expr):
+            return Number(value, UNSAID)
+        text = python.text(expr)
+        self.numbers[text] = value
+        return Number(value, Symbol(text))
+
     def calling(self, block: syntax.Block, module: Module, path: str) -> Follower:
-        """A block is followed as ever."""
+        """A block is followed only as long as it is not known what it returns."""
+        is_known = self.results.foretells(block)
+        if is_known and all(home.structure is not None for home in self.homes.values()):
+            return BlockWatcher(self.frozen, Trace(block, path, module))
         return super().calling(block, module, path)
 
     def inlining(self, block: syntax.Block) -> Follower:
@@ -420,116 +764,186 @@ class StructureTracer(Tracer):
         self, inner: Follower, inputs: Sequence[Input], result: Result, span: Span
     ) -> Result:
         """Write a call of a block down."""
-        if isinstance(result, Tensor):
-            result = self._sized(inner, result)
-        result = super().called(inner, inputs, result, span)
+        results = result.items if isinstance(result, Tensors) else (result,)
+        sized = tuple(
+            self._result(inner, at, item) if isinstance(item, Tensor) else item
+            for at, item in enumerate(results)
+        )
+        result = super().called(
+            inner, inputs, Tensors(sized) if isinstance(result, Tensors) else sized[0], span
+        )
         if isinstance(result, Unknown):
             return result
         event = self.record.events[-1]
         assert isinstance(event, Called)
-        if isinstance(result, Tensors) or event.inputs != (self.current,):
-            raise NotStructuredError
         body = event.body
-        others = {n: v for n, v in body.arguments.items() if _is_no_number(v)}
         assert isinstance(body.definition, syntax.Block)
-        taken = self.taken.get(body.definition)
-        if taken is None:
+        home = self.homes.get(body.definition)
+        if home is None:
             raise NotStructuredError
-        given = {symbol: local(event.given[symbol]) for symbol in taken}
-        block = Block(body.definition, given, others)
-        stage = self.places.stages.get(span)
-        kind = body.prefix.rstrip("0123456789")
-        self._place((block,), stage, body.prefix, kind, True, span)
-        self._go_on(result)
+        block = Block(body.definition, self._given(event, home.symbols, span))
+        path = body.prefix
+        label = self._label(path, span, self.python)
+        step = Placed(
+            block, None, {}, label, path.rstrip("0123456789") if label is None else "",
+            body.definition.name.id, True,
+            self._inputs(event.inputs), len(event.results), path in self.owners, False, span,
+            None, self._label(path, span, self.later),
+        )  # fmt: skip
+        self._place(step, path, event.results)
         return result
 
-    def _sized(self, inner: Follower, result: Tensor) -> Tensor:
+    def _given(self, event: Called, taken: Sequence[str], span: Span) -> dict[str, Any]:
+        """What the class of a block is created with."""
+        block, call = event.body.definition, self.places.calls.get(span)
+        exprs: dict[str, syntax.Expr] = {}
+        names = [parameter.name.id for parameter in block.parameters]
+        for parameter in block.parameters:
+            if parameter.default is not None:
+                exprs[parameter.name.id] = parameter.default
+        at = 0
+        for argument in () if call is None else call.arguments:
+            if argument.name is not None:
+                exprs[argument.name.id] = argument.value
+            elif at < len(names) and not self._reads_values(argument.value):
+                exprs[names[at]] = argument.value
+                at += 1
+        found = {}
+        others = {safe_name(name): value for name, value in event.body.arguments.items()}
+        own = {safe_name(name): name for name in names}
+        for symbol in taken:
+            if symbol in event.given:
+                found[symbol] = written(event.given[symbol], local)
+            elif symbol in own and own[symbol] in exprs:
+                expr = exprs[own[symbol]]
+                is_default = own[symbol] in names and any(
+                    parameter.default is expr for parameter in block.parameters
+                )
+                value = others[symbol]
+                found[symbol] = (
+                    Number(value, value) if is_default else self._of(expr, value, self.python)
+                )
+            else:
+                raise NotStructuredError
+        return found
+
+    def _result(self, inner: Follower, at: int, result: Tensor) -> Tensor:
         """A result of a block, its sizes as in other calls."""
         assert isinstance(inner, Tracer)
         block, symbols = inner.record.definition, inner.record.symbols
         assert isinstance(block, syntax.Block)
+        if isinstance(inner, BlockWatcher):
+            sizes = tuple(
+                self.results.foretold((block, at, axis), size, symbols)
+                for axis, size in enumerate(result.shape)
+            )
+            return Tensor(result.name, cast(Shape, sizes), result.span)
         numbers = {name: int(value) for name, value in symbols.items() if isinstance(value, int)}
         sizes = tuple(
-            self.results.size((block, axis), size, numbers)
+            self.results.size((block, at, axis), size, numbers)
             for axis, size in enumerate(result.shape)
         )
         return Tensor(result.name, sizes, result.span)
 
-    def _place(
-        self,
-        modules: tuple[Torch | Block, ...],
-        stage: syntax.Stage | None,
-        path: str,
-        kind: str,
-        held: bool,
-        span: Span,
-    ) -> None:
-        label = None if stage is None or stage.label is None else self._label(stage.label)
-        step = self.recorder.add(Placed(modules, label, kind if label is None else "", held, span))
-        assert isinstance(step, Placed)
-        self.owners[path] = step
-        self.placements.append(Placement(step, path, tuple(self._turns)))
+    def _place(self, step: Placed, path: str, results: Sequence[str]) -> None:
+        known = self._add(step)
+        assert isinstance(known, Placed)
+        if not known.again:
+            self.owners[path] = known
+            self.placements.append(Placement(known, path, tuple(self._turns)))
+        self._give(known, results)
 
-    def _label(self, label: syntax.Label) -> tuple[str, ...]:
+    def _label(self, path: str, span: Span, python: PythonConstants) -> tuple[str, ...] | None:
         """The parts of a label, each as it stands in an f-string."""
-        return tuple(
-            "".join(p if isinstance(p, str) else f"{{{self.python.text(p)}}}" for p in parts)
-            for parts in label.segments
+        stage = self.places.stages.get(span)
+        if stage is not None and stage.label is not None:
+            label = stage.label
+            return tuple(
+                "".join(p if isinstance(p, str) else f"{{{python.text(p)}}}" for p in parts)
+                for parts in label.segments
+            )
+        if self.places.shares:
+            scope = self.body.names.scope
+            bindings = map(scope.get, scope.names())
+            for binding in bindings:
+                value = None if binding is None else binding.value
+                if isinstance(value, SharedLayer) and value.path == path:
+                    return tuple(path.split("."))
+        return None
+
+    def returned(self, result: Result) -> None:
+        """The body gives these values back."""
+        results = result.items if isinstance(result, Tensors) else (result,)
+        self.gives([value.name for value in results if isinstance(value, Tensor)])
+
+    def gives(self, names: Sequence[str]) -> None:
+        """The body ends with these values."""
+        self.given_back = list(names)
+        self._add(Return(self._inputs(names)))
+        self.recorder.leave_all()
+
+
+def written(value: Any, side: Callable[[Any], Any]) -> Any:
+    """A form with its numbers as they are written."""
+    if isinstance(value, Torch):
+        return replace(
+            value,
+            arguments=written(value.arguments, side),
+            options={name: written(item, side) for name, item in value.options.items()},
+            inputs=written(value.inputs, side),
+            call_options={n: written(item, side) for n, item in value.call_options.items()},
+            defaults={name: written(item, side) for name, item in value.defaults.items()},
+        )
+    if isinstance(value, tuple):
+        return tuple(written(item, side) for item in value)
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return Number(plain(value), side(value))
+    return value
+
+
+def later_form(form: Torch, shapes: Sequence[Shape]) -> Torch:
+    """A layer as `forward` writes it: with the sizes of its inputs, where they are its numbers."""
+    extents = Extents(cast(Any, shapes), _outer)
+
+    def convert(value: Any) -> Any:
+        if not isinstance(value, Torch):
+            return written(value, extents.of)
+        side = _outer if value.is_module or value.as_module is not None else extents.of
+        parts = tuple(
+            convert(item) if isinstance(item, Torch) else written(item, side)
+            for item in value.arguments
+        )
+        options = {name: written(item, side) for name, item in value.options.items()}
+        defaults = {name: written(item, side) for name, item in value.defaults.items()}
+        return replace(
+            value,
+            arguments=parts,
+            options=options,
+            inputs=tuple(map(convert, value.inputs)),
+            call_options={name: convert(item) for name, item in value.call_options.items()},
+            defaults=defaults,
         )
 
-
-def _modules(form: Torch) -> list[Torch]:
-    """What a layer is as modules that each take the value of the one before."""
-    if form.is_module:
-        if form.inputs != (X(0),):
-            raise NotStructuredError
-        return [form]
-    if form.as_module is None and form.target not in _MODULES:
-        raise NotStructuredError
-    first, *rest = form.arguments
-    if not isinstance(first, Torch) and first != X(0):
-        raise NotStructuredError
-    before = _modules(first) if isinstance(first, Torch) else []
-    target = form.as_module or _MODULES[form.target]
-    arguments = tuple(rest)
-    if target == "nn.Flatten":
-        if arguments != (1,):
-            raise NotStructuredError
-        arguments = ()
-    made = Torch(target, arguments, form.options, defaults=form.defaults, pairs=form.pairs)
-    return [*before, made]
+    return cast(Torch, convert(form))
 
 
-# Functions that are a part of a layer's form, as modules.
-_MODULES = {"torch.flatten": "nn.Flatten", "F.adaptive_avg_pool2d": "nn.AdaptiveAvgPool2d"}
-
-
-def named(name: str, value: Any) -> Any:
-    """What a Python name stands for, whose value this is."""
-    if value is None or isinstance(value, (bool, str, range)):
-        return value
-    if isinstance(value, tuple):
-        return plain(value)
-    if isinstance(value, (int, float)):
-        return _number(value, name)
-    raise NotStructuredError
-
-
-def _number(value: float, text: str) -> Traced | TracedFloat:
-    """A number, and how Python writes it."""
-    if isinstance(value, int):
-        size = cast(Dim, Size.named(bracketed(text)))
-        return Traced(int(value), size, size)
-    return TracedFloat(value, text, text)
+def _outer(value: Any) -> Any:
+    """A number as `forward` writes it."""
+    if isinstance(value, Traced):
+        return value.outer
+    if isinstance(value, TracedFloat):
+        return Symbol(value.outer)
+    return int(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _text(size: Any) -> str:
-    return size_text(size.local) if isinstance(size, Traced) else str(size)
+    return size_text(local_of(size)) if isinstance(size, int) else str(size)
+
+
+def _later_text(size: Any) -> str:
+    return size_text(_outer(size)) if isinstance(size, int) else str(size)
 
 
 def _forgotten(size: Any) -> Any:
-    return int(size) if isinstance(size, int) else size
-
-
-def _is_no_number(value: Any) -> bool:
-    return isinstance(value, bool) or not isinstance(value, (int, float))
+    """A size that the constructor knows as a number alone."""
+    return Traced(int(size), int(size), _outer(size)) if isinstance(size, int) else size

@@ -1,14 +1,17 @@
-"""The class of a structured net: a `nn.Sequential` that its constructor fills, loop by loop."""
+"""The constructor of a class, statement by statement as the file has it."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from typing import Any
 
+from netspec.compiler.ir.op import Torch
+from netspec.compiler.ir.size_text import size_text
+from netspec.compiler.syntax import tree as syntax
 from netspec.compiler.torch_backend.constructor import note_of, use_doc
-from netspec.compiler.torch_backend.expressions import module_doc
-from netspec.compiler.torch_backend.init_calls import fill_lines, init_doc
+from netspec.compiler.torch_backend.expressions import literal, module_doc
 from netspec.compiler.torch_backend.local_sizes import names_in
 from netspec.compiler.torch_backend.naming import is_attribute, number, quote
 from netspec.compiler.torch_backend.python_constants import words_in
@@ -22,6 +25,7 @@ from netspec.compiler.torch_backend.python_layout import (
     prefixed,
     split_items,
     statement,
+    unbracketed,
 )
 from netspec.compiler.torch_backend.structure import (
     Block,
@@ -29,60 +33,67 @@ from netspec.compiler.torch_backend.structure import (
     Carry,
     Let,
     Loop,
-    NotStructuredError,
     Placed,
     Refuse,
     Step,
     Suite,
+    places_in,
+    said,
     suites_in,
 )
-from netspec.compiler.torch_backend.structured_layout import Container, braced
-from netspec.compiler.torch_backend.structured_net import StructuredNet
-from netspec.compiler.torch_backend.traced_numbers import TracedFloat
+from netspec.compiler.torch_backend.structured_flow import modules_of, placed_in
+from netspec.compiler.torch_backend.structured_layout import Container, Layout, braced
 
 
-class StructuredClass:
-    """Writes the class of a net.
+@dataclass(frozen=True)
+class Flag:
+    """How an object knows which case of a condition it was made for.
 
-    Args:
-        net: the net.
-        error: how `ValueError` is written.
-        sequence: the type of an argument that is a list.
+    Attributes:
+        name: the attribute.
+        holds: the case in which it is true, or in which it is a module.
+        is_module: whether it is a module, and None in the other case.
     """
 
-    def __init__(self, net: StructuredNet, error: str, sequence: str) -> None:
-        self.sequence = sequence
-        self.net = net
+    name: str
+    holds: int
+    is_module: bool
+
+
+class Constructor:
+    """Writes the statements of one constructor.
+
+    Args:
+        body: the statements.
+        layout: where the modules lie.
+        homes: the class of each block.
+        error: how `ValueError` is written.
+        needed: the names that something besides the statements reads.
+        flags: how cases are remembered.
+    """
+
+    def __init__(
+        self,
+        body: Suite,
+        layout: Layout,
+        homes: Mapping[syntax.Block, Any],
+        error: str,
+        needed: Set[str],
+        flags: Mapping[Branch, Flag],
+    ) -> None:
+        self.body = body
+        self.layout = layout
+        self.homes = homes
         self.error = error
-        self.needed = _needed(net)
-        self.arguments = [name for name in net.values if name in self.needed]
-        self.counted = _Counted()
+        self.flags = flags
+        self.needed = self._all_needed(needed)
+        self.counted = Counted(body, layout)
         self.noted = ""
-        self.body = self._suite(net.body, 2)
+        self.stored: set[str] = set()
 
-    # -- the head
-
-    def signature(self) -> list[str]:
-        """`def __init__(self, depth: int = 20) -> None:`."""
-        items: list[Doc] = ["self"]
-        for name in self.arguments:
-            value = self.net.values[name]
-            kind = "float" if name in self.net.fractional else _kind(value, self.sequence)
-            items.append(f"{name}: {kind} = {_default(value)}")
-        return statement(Group("def __init__(", tuple(items), ") -> None"), 1, after=":")
-
-    def constructor(self) -> list[str]:
-        """The constructor, all of the class but its docstring."""
-        lines = [*self.signature(), f"{INDENT * 2}super().__init__()", *self.body]
-        lines += fill_lines(self.net.fills, _Itself())
-        for (place, own), rule in self.net.own.items():
-            full = ".".join((*_path(place, self.net), own))
-            text = f'f"{full}"' if "{" in full else quote(full)
-            tensor = f"self.get_parameter({text})"
-            if all(map(is_attribute, full.split("."))):
-                tensor = f"self.{full}"
-            lines += statement(init_doc(tensor, rule, self.net.ranks[place, own], _Itself()), 2)
-        return lines
+    def lines(self) -> list[str]:
+        """The statements."""
+        return self._suite(self.body, 2)
 
     # -- statements
 
@@ -90,14 +101,14 @@ class StructuredClass:
         lines: list[str] = []
         steps = suite.steps or []
         for at, step in enumerate(steps):
-            for container in self.net.layout.opened(suite, at):
+            for container in self.layout.opened(suite, at):
                 lines += self._open(container, depth)
-            if not (isinstance(step, Placed) and self.net.layout.home_of(step).is_listed):
+            if not (isinstance(step, Placed) and self.layout.home_of(step).is_listed):
                 lines += self._step(step, depth)
         return lines
 
     def _open(self, container: Container, depth: int) -> list[str]:
-        parent = self.net.layout.containers.get(container.prefix[:-1], self.net.layout.root)
+        parent = self.layout.containers.get(container.prefix[:-1], self.layout.root)
         doc: Doc = "nn.Sequential()"
         if container.is_listed:
             doc = self._listed(container)
@@ -110,13 +121,19 @@ class StructuredClass:
 
     def _listed(self, container: Container) -> Doc:
         """A `nn.Sequential` with its children."""
+        steps = (container.suite.steps or [])[container.first : container.last + 1]
+        return self.sequential(steps, "nn.Sequential(")
+
+    def sequential(self, steps: Sequence[Step], head: str) -> Group:
+        """Modules between brackets."""
         docs: list[Doc] = []
         notes: list[str] = []
-        for step in (container.suite.steps or [])[container.first : container.last + 1]:
-            assert isinstance(step, Placed)
-            docs.append(self._module(step.modules[0]))
-            notes.append(self._note(step))
-        return Group("nn.Sequential(", tuple(docs), ")", len(docs) > 1, tuple(notes))
+        for step in steps:
+            if isinstance(step, Placed):
+                for module in modules_of(step):
+                    docs.append(self._module(module))
+                    notes.append(self._note(step))
+        return Group(head, tuple(docs), ")", len(docs) > 1, tuple(notes))
 
     def _note(self, step: Placed) -> str:
         """Where a layer is from, if that is another line than the one before."""
@@ -128,14 +145,11 @@ class StructuredClass:
         if isinstance(step, Let):
             if self.needed.isdisjoint(step.names):
                 return []
-            names = ", ".join(step.names)
+            names, text = ", ".join(step.names), said(step.text).name
             kind = f": {step.annotation}" if step.annotation else ""
-            return statement(_changed(names, step.text) or f"{names}{kind} = {step.text}", depth)
+            return statement(_changed(names, text) or f"{names}{kind} = {text}", depth)
         if isinstance(step, Carry):
-            if step.name not in self.needed:
-                return []
-            changed = _changed(step.name, step.text) or f"{step.name} = {step.text}"
-            return statement(changed, depth)
+            return self._carry(step, depth) if step.name in self.needed else []
         if isinstance(step, Refuse):
             raised = Group(f"raise {self.error}(", (quote(step.message),))
             return [*statement(f"if {step.condition}:", depth), *statement(raised, depth + 1)]
@@ -143,53 +157,75 @@ class StructuredClass:
             return self._loop(step, depth)
         if isinstance(step, Branch):
             return self._branch(step, depth)
-        return self._placed(step, depth)
+        return self._placed(step, depth) if isinstance(step, Placed) else []
+
+    def _carry(self, step: Carry, depth: int) -> list[str]:
+        text = unbracketed(size_text(said(step.size)))
+        if text == step.name:
+            return []
+        if text.endswith(f" + {step.name}"):
+            text = f"{step.name} + {text.removesuffix(f' + {step.name}')}"
+        return statement(_changed(step.name, text) or f"{step.name} = {text}", depth)
 
     def _loop(self, loop: Loop, depth: int) -> list[str]:
         before = self.counted.start(loop, depth)
         body = self._suite(loop.body, depth + 1)
         if not body:
-            return before
-        read = _words(loop.body, self.needed, self.net)
+            return []
+        read = self._words(loop.body, self.needed)
         targets = ", ".join(name if name in read else "_" for name in loop.targets)
-        head = f"for {targets} in {loop.iterable}"
-        function, _, arguments = loop.iterable.partition("(")
-        doc: Doc = head
-        if len(INDENT * depth + head) >= WIDTH and is_bracketed(f"({arguments}"):
-            items = split_items(arguments.removesuffix(")"))
-            doc = Group(f"for {targets} in {function}(", tuple(items))
-        return [*before, *statement(doc, depth, after=":"), *body]
+        return [*before, *loop_head(targets, said(loop.iterable).name, depth), *body]
 
     def _branch(self, branch: Branch, depth: int) -> list[str]:
         lines = self.counted.start(branch, depth)
+        flag = self.flags.get(branch)
         noted = self.noted
         bodies = []
         for case in branch.cases:
             self.noted = noted
             bodies.append(self._suite(case, depth + 1))
+        if flag is not None and flag.is_module:
+            lines += statement(f"self.{flag.name}: nn.Module | None = None", depth)
+        elif flag is not None and flag.name not in self.stored:
+            self.stored.add(flag.name)
+            holds = self._case(branch, flag.holds)
+            lines += statement(f"self.{flag.name} = {holds}", depth)
         if not any(bodies):
-            return lines
+            return lines if flag is not None else []
+        if len(bodies) == 2 and not bodies[0]:
+            lines += statement(f"if {self._case(branch, 1)}:", depth)
+            return [*lines, *bodies[1]]
         for at, body in enumerate(bodies):
             if at == len(branch.conditions):
                 lines += [*statement("else:", depth), *body] if body else []
                 continue
             word = "elif" if at else "if"
-            lines += statement(f"{word} {branch.conditions[at]}:", depth)
+            lines += statement(f"{word} {said(branch.conditions[at]).name}:", depth)
             lines += body or statement("pass", depth + 1)
         return lines
 
+    def _case(self, branch: Branch, case: int) -> str:
+        """When an object is made for a case of two."""
+        text: str = said(branch.conditions[0]).name
+        return text if case == 0 else opposite(text)
+
     def _placed(self, step: Placed, depth: int) -> list[str]:
-        home = self.net.layout.home_of(step)
+        if not self._writes(step):
+            return []
+        if step.again:
+            return []
+        home = self.layout.home_of(step)
         target = home.target
         lines: list[str] = []
         note = self._note(step)
-        if step.label is None and step.held:
+        is_chained = self.layout.is_chained(step)
+        if step.label is None and (step.held or not is_chained):
             name, count = self.counted.name(step, depth)
             lines += count
         else:
             name = "" if step.label is None else step.label[-1]
-        for module in step.modules:
-            doc = self._module(module)
+        for module in self._modules(step, is_chained=is_chained):
+            doc = module
             if not name:
                 doc = self._appended(home, step, doc)
             elif is_attribute(name):
@@ -200,6 +236,20 @@ class StructuredClass:
             note = ""
         return lines
 
+    def _modules(self, step: Placed, *, is_chained: bool) -> list[Doc]:
+        if is_chained:
+            return list(map(self._module, modules_of(step)))
+        if isinstance(step.form, Block):
+            return [self._module(said(step.form))]
+        inner = step.form.module
+        if inner is not None:
+            return [module_doc(said(replace(inner, inputs=(), call_options={})))]
+        items = tuple(
+            Group(f"{quote(name)}: nn.Parameter(", (call("torch.ones", *map(literal, shape)),))
+            for name, shape in said(step.own).items()
+        )
+        return [call("nn.ParameterDict", Group("{", items, "}"))]
+
     def _appended(self, home: Container, step: Placed, doc: Doc) -> Doc:
         if not home.is_numbered:
             return call(f"{home.target}.append", doc)
@@ -207,8 +257,96 @@ class StructuredClass:
 
     def _module(self, module: Any) -> Doc:
         if isinstance(module, Block):
-            return use_doc(self.net.homes[module.definition], module.given)
+            return use_doc(self.homes[module.definition], module.given)
         return module_doc(module)
+
+    # -- what is read
+
+    def _all_needed(self, needed: Set[str]) -> set[str]:
+        """The names that layers and conditions need too, and what these are made of."""
+        found = set(needed)
+        while True:
+            more = found | self._words(self.body, found)
+            if more == found:
+                return found
+            found = more
+
+    def _writes(self, step: Placed) -> bool:
+        return step.has_module or self.layout.is_chained(step)
+
+    def _words(self, suite: Suite, needed: set[str]) -> set[str]:
+        """The names that the written statements of a suite read."""
+        found: set[str] = set()
+        for step in suite.steps or ():
+            if isinstance(step, Let):
+                if not needed.isdisjoint(step.names):
+                    found |= words_in(said(step.text).name)
+            elif isinstance(step, Carry):
+                if step.name in needed:
+                    found |= {word for n in names_in(said(step.size)) for word in words_in(n)}
+            elif isinstance(step, Refuse):
+                found |= words_in(step.condition)
+            elif isinstance(step, Placed):
+                if self._writes(step):
+                    found |= label_words(step) | self._form_words(step)
+            else:
+                found |= self._words_under(step, needed)
+        return found
+
+    def _form_words(self, step: Placed) -> set[str]:
+        part: Any = step.form.given if isinstance(step.form, Block) else step.form
+        if isinstance(step.form, Torch) and not self.layout.is_chained(step):
+            inner = step.form.module
+            part = None if inner is None else replace(inner, inputs=(), call_options={})
+        found = set[str]()
+        for place in places_in((part, step.own)):
+            if place.known:
+                found |= {word for name in names_in(place.known[0]) for word in words_in(name)}
+        return found
+
+    def _words_under(self, step: Step, needed: set[str]) -> set[str]:
+        inner = set[str]().union(*(self._words(s, needed) for s in suites_in(step)))
+        is_flagged = isinstance(step, Branch) and step in self.flags
+        is_written = inner or any(map(self._writes, placed_in(step))) or _lets(step, needed)
+        if not (is_flagged or is_written):
+            return set()
+        heads = (step.iterable,) if isinstance(step, Loop) else getattr(step, "conditions", ())
+        return inner | {word for head in heads for word in words_in(said(head).name)}
+
+
+def loop_head(targets: str, iterable: str, depth: int) -> list[str]:
+    """`for i in range(n):`."""
+    head = f"for {targets} in {iterable}"
+    function, _, arguments = iterable.partition("(")
+    doc: Doc = head
+    if iterable.startswith("["):
+        doc = Group(f"for {targets} in [", tuple(split_items(iterable[1:-1])), "]")
+    elif len(INDENT * depth + head) >= WIDTH and is_bracketed(f"({arguments}"):
+        items = split_items(arguments.removesuffix(")"))
+        doc = Group(f"for {targets} in {function}(", tuple(items))
+    return statement(doc, depth, after=":")
+
+
+def opposite(text: str) -> str:
+    """A condition that holds where another does not."""
+    parts = split_comparison(text)
+    if parts is not None:
+        left, operator, right = parts
+        return f"{left} {_OPPOSITES[operator]} {right}"
+    if text.startswith("not ") and not re.search(r"\b(and|or|if)\b", text):
+        return text.removeprefix("not ")
+    return f"not {text}" if re.fullmatch(r"[\w.]+", text) else f"not ({text})"
+
+
+_OPPOSITES = {"==": "!=", "!=": "==", ">": "<=", "<": ">=", ">=": "<", "<=": ">"}
+
+
+def split_comparison(text: str) -> tuple[str, str, str] | None:
+    """The sides of a comparison of two."""
+    if re.search(r"\b(and|or|not|if|else)\b", text):
+        return None
+    match = re.fullmatch(r"([^<>=!]+) ([<>=!]=|[<>]) ([^<>=!]+)", text)
+    return None if match is None else (match[1], match[2], match[3])
 
 
 def _changed(name: str, text: str) -> str:
@@ -219,11 +357,9 @@ def _changed(name: str, text: str) -> str:
     return f"{name} {match[1]}= {match[2]}"
 
 
-class _Itself(dict[str, str]):
-    """Every name stands for itself."""
-
-    def __missing__(self, key: str) -> str:
-        return key
+def in_constructor(text: str) -> str:
+    """An expression of `forward` over arguments, as the constructor writes it."""
+    return re.sub(r"\bself\.", "", text)
 
 
 def _name_text(part: str) -> str:
@@ -233,38 +369,65 @@ def _name_text(part: str) -> str:
     return f'f"{part}"' if "{" in part else quote(part)
 
 
-def _kind(value: Any, sequence: str) -> str:
+def kind_of(value: Any, sequence: str) -> str:
+    """The type of an argument; `sequence` is that of a list."""
     if isinstance(value, tuple):
         return f"{sequence}[int{', ...' if sequence == 'tuple' else ''}]"
     return type(value).__name__
 
 
-def _default(value: Any) -> str:
+def default_text(value: Any) -> str:
+    """The default of an argument."""
     if isinstance(value, tuple):
         items = ", ".join(map(number, value))
         return f"({items}{',' * (len(value) == 1)})"
     return number(value)
 
 
-def _path(place: Placed, net: StructuredNet) -> tuple[str, ...]:
-    if place.label is None:
-        raise NotStructuredError
-    return place.label
+class Counted:
+    """Numbers layers that the file leaves to be numbered.
 
+    A number that does not depend on arguments is written out; others are counted.
+    """
 
-class _Counted:
-    """Numbers layers that the file leaves to be numbered."""
-
-    def __init__(self) -> None:
-        self.numbers: dict[str, int] = {}
+    def __init__(self, body: Suite, layout: Layout) -> None:
+        self.layout = layout
+        self.names: dict[Placed, str] = {}
         self.running: set[str] = set()
+        self.numbers: dict[str, int] = {}
+        self.counted: set[str] = set()
+        self._number(body, {}, set())
+
+    def is_numbered(self, step: Placed) -> bool:
+        """Whether a layer is called by its number."""
+        if step.label is not None or step.again:
+            return False
+        return step.held or (step.has_module and not self.layout.is_chain)
+
+    def _number(self, suite: Suite, counts: dict[str, int], unsure: set[str]) -> None:
+        for step in suite.steps or ():
+            if isinstance(step, Placed) and self.is_numbered(step):
+                counts[step.kind] = counts.get(step.kind, 0) + 1
+                self.names[step] = f"{step.kind}{counts[step.kind]}"
+                self.counted |= unsure & {step.kind}
+            elif isinstance(step, Loop):
+                self.counted |= {p.kind for p in placed_in(step) if self.is_numbered(p)}
+            elif isinstance(step, Branch):
+                ends = []
+                for case in step.cases:
+                    end = dict(counts)
+                    self._number(case, end, unsure)
+                    ends.append(end)
+                kinds = {kind for end in ends for kind in end}
+                unsure |= {k for k in kinds if len({end.get(k, 0) for end in ends}) > 1}
+                counts |= {k: max(end.get(k, 0) for end in ends) for k in kinds}
 
     def start(self, step: Loop | Branch, depth: int) -> list[str]:
-        """Start to count before the first loop in which a kind is numbered."""
+        """Start to count before the first statement in which a kind is counted."""
         lines = []
         for placed in placed_in(step):
             kind = placed.kind
-            if placed.held and placed.label is None and kind not in self.running:
+            if self.is_numbered(placed) and kind in self.counted - self.running:
                 self.running.add(kind)
                 lines += statement(f"{kind}_count = {self.numbers.get(kind, 0)}", depth)
         return lines
@@ -274,59 +437,13 @@ class _Counted:
         kind = step.kind
         if kind in self.running:
             return f"{kind}{{{kind}_count}}", statement(f"{kind}_count += 1", depth)
+        if kind not in self.counted:
+            return self.names[step], []
         self.numbers[kind] = self.numbers.get(kind, 0) + 1
         return f"{kind}{self.numbers[kind]}", []
 
 
-def placed_in(step: Step) -> Iterator[Placed]:
-    """The layers and blocks of a statement."""
-    if isinstance(step, Placed):
-        yield step
-    for suite in suites_in(step):
-        for inner in suite.steps or ():
-            yield from placed_in(inner)
-
-
 # ------------------------------------------------------------------------------------- what is read
-
-
-def _needed(net: StructuredNet) -> set[str]:
-    """The names that layers, conditions and initial values need, and what these are made of."""
-    needed: set[str] = set()
-    for rule in (*net.own.values(), *(f.rule for fills in net.fills.values() for f in fills)):
-        for value in vars(rule).values():
-            if isinstance(value, TracedFloat):
-                needed |= words_in(value.outer)
-    for place, _ in net.own:
-        needed |= _label_words(place)
-    while True:
-        more = needed | _words(net.body, needed, net)
-        if more == needed:
-            return needed
-        needed = more
-
-
-def _words(suite: Suite, needed: set[str], net: StructuredNet) -> set[str]:
-    """The names that the written statements of a suite read."""
-    found: set[str] = set()
-    for step in suite.steps or ():
-        if isinstance(step, Let):
-            found |= words_in(step.text) if not needed.isdisjoint(step.names) else set()
-        elif isinstance(step, Carry):
-            found |= words_in(step.text) if step.name in needed else set()
-        elif isinstance(step, Refuse):
-            found |= words_in(step.condition)
-        elif isinstance(step, Placed):
-            found |= _label_words(step)
-            for module in step.modules:
-                part = module.given if isinstance(module, Block) else module
-                found |= {word for name in names_in(part) for word in words_in(name)}
-        else:
-            inner = set[str]().union(*(_words(s, needed, net) for s in suites_in(step)))
-            heads = (step.iterable,) if isinstance(step, Loop) else step.conditions
-            if inner or any(True for _ in placed_in(step)) or _lets(step, needed):
-                found |= inner | {word for head in heads for word in words_in(head)}
-    return found
 
 
 def _lets(step: Step, needed: set[str]) -> bool:
@@ -341,6 +458,7 @@ def _lets(step: Step, needed: set[str]) -> bool:
     return False
 
 
-def _label_words(step: Placed) -> set[str]:
+def label_words(step: Placed) -> set[str]:
+    """The names in a label."""
     parts = "".join(step.label or ())
     return words_in(" ".join(braced(parts)))

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 
 from netspec.compiler.torch_backend.containers import SEQUENTIAL_ATTRIBUTES
 from netspec.compiler.torch_backend.naming import is_attribute, safe_name
 from netspec.compiler.torch_backend.python_constants import words_in
+from netspec.compiler.torch_backend.python_layout import split_items
 from netspec.compiler.torch_backend.structure import (
+    Branch,
     Loop,
     NotStructuredError,
     Placed,
     Step,
     Suite,
+    said,
     suites_in,
 )
+from netspec.compiler.torch_backend.structured_flow import is_one_module, modules_of, steps_in
 
 Prefix = tuple[str, ...]
 
@@ -59,18 +63,35 @@ class _Site:
     loops: tuple[tuple[int, Loop], ...]
 
 
+class NoChainError(NotStructuredError):
+    """A container whose children are not called one after another."""
+
+    def __init__(self, prefix: Prefix) -> None:
+        super().__init__()
+        self.prefix = prefix
+
+
 class Layout:
-    """The containers of a net.
+    """The containers of a net. Those that are `apart` only hold their children.
 
     Raises:
         NotStructuredError: if the labels are not those of containers filled one after another.
     """
 
-    def __init__(self, body: Suite, names: set[str]) -> None:
+    def __init__(
+        self,
+        body: Suite,
+        names: set[str],
+        *,
+        is_chain: bool = True,
+        apart: Set[Prefix] = frozenset(),
+    ) -> None:
+        self.is_chain = is_chain
+        self._apart = apart
         self.containers: dict[Prefix, Container] = {}
         self._homes: dict[int, Container] = {}
         self._names = set(names)
-        self._sites = list(_sites(body, (), ()))
+        self._sites = [s for s in _sites(body, (), ()) if is_chain or s.step.has_module]
         top = [s.step.label[0] for s in self._sites if s.step.label and len(s.step.label) == 1]
         self.root = Container((), "self", body, 0, len(body.steps or ()), _numbers(top))
         prefixes = {
@@ -81,6 +102,7 @@ class Layout:
         }
         for prefix in sorted(prefixes, key=len):
             self.containers[prefix] = self._container(prefix)
+        self._within = {id(site.step) for site in self._sites}
         self._fill(body, [self.root])
 
     def opened(self, suite: Suite, at: int) -> list[Container]:
@@ -90,6 +112,29 @@ class Layout:
     def home_of(self, step: Placed) -> Container:
         """The container that a layer is put into."""
         return self._homes[id(step)]
+
+    def is_outside(self, step: Placed) -> bool:
+        """Whether a layer lies in no container."""
+        return self.home_of(step) is self.root
+
+    def is_chained(self, step: Placed) -> bool:
+        """Whether a layer is a part of a chain, which takes the value of the one before."""
+        return self.is_chain or not (self.is_outside(step) or self.is_apart(self.home_of(step)))
+
+    def is_apart(self, container: Container) -> bool:
+        """Whether the children of a container are called by themselves."""
+        return container.prefix in self._apart
+
+    def contained(self) -> set[Step]:
+        """The statements that fill containers."""
+        found: set[Step] = set()
+        for container in self.containers.values():
+            if self.is_apart(container):
+                continue
+            steps = container.suite.steps or []
+            for step in steps[container.first : container.last + 1]:
+                found |= {step, *(s for inner in suites_in(step) for s in steps_in(inner))}
+        return found
 
     # -- where they begin
 
@@ -103,6 +148,8 @@ class Layout:
                 if depth != _outer(first, level) or not _tells_apart(prefix, loop):
                     raise NotStructuredError
                 depth = level
+        while _shares_case(users, depth):
+            depth += 1
         suite = first.way[depth][0]
         if any(len(u.way) <= depth or u.way[depth][0] is not suite for u in users):
             raise NotStructuredError
@@ -112,11 +159,13 @@ class Layout:
         begin, end = places[0], max(places)
         steps = suite.steps or []
         gap = steps[max(begin - _index(children[0]), 0) : begin]
-        if len(gap) == _index(children[0]) and all(map(_fills, gap)):
+        if prefix not in self._apart and len(gap) == _index(children[0]) and all(map(_fills, gap)):
             begin -= len(gap)
         inside = [step for step in steps[begin : end + 1] if isinstance(step, Placed)]
         is_listed = len(inside) == end + 1 - begin and all(
-            _fills(step) if step.label is None else step.label == (*prefix, str(at))
+            _fills(step) and prefix not in self._apart
+            if step.label is None
+            else step.label == (*prefix, str(at))
             for at, step in enumerate(inside)
         )
         is_numbered = _numbers(children) and not is_listed
@@ -139,10 +188,13 @@ class Layout:
             inside = inside + self.opened(suite, at)
             if isinstance(step, Placed):
                 home = inside[-1]
-                if step.label is not None and step.label[:-1] != home.prefix:
+                is_here = id(step) in self._within
+                if is_here and step.label is not None and step.label[:-1] != home.prefix:
                     raise NotStructuredError
-                if step.label is None and step.held and home is not self.root:
-                    raise NotStructuredError
+                if step.label is None and self.is_apart(home):
+                    home = self.root
+                if is_here and step.label is None and step.held and home is not self.root:
+                    raise NotStructuredError if self.is_chain else NoChainError(home.prefix)
                 self._homes[id(step)] = home
             for inner in suites_in(step):
                 self._fill(inner, inside)
@@ -165,12 +217,16 @@ class Layout:
         made: dict[tuple[object, ...], str] = {}
         for placement in placements:
             step, path = placement.step, placement.path
+            if id(step) not in loops:
+                continue
             home, site = self.home_of(step), loops[id(step)]
             within = [level for level, _ in site.loops if level <= _level(home, site)]
             key = (home.prefix, placement.turns[: len(within)])
             names = children.setdefault(key, set())
             if step.label is None and not step.held:
-                for _ in step.modules:
+                for _ in range(
+                    len(modules_of(step)) if home is not self.root or self.is_chain else 1
+                ):
                     names.add(f"{step.kind if home.is_numbered else ''}{len(names)}")
                 continue
             if step.label is None:
@@ -189,9 +245,34 @@ class Layout:
 
 def _tells_apart(prefix: Prefix, loop: Loop) -> bool:
     """Whether a prefix is another in each turn of a loop, whatever it runs over."""
-    counts = loop.iterable.startswith(("range(", "enumerate("))
-    turn = re.compile(rf"{loop.targets[0]}( \+ \d+)?")
-    return counts and any(turn.fullmatch(part) for text in prefix for part in braced(text))
+    text = said(loop.iterable).name
+    lists = split_items(text[4:-1]) if text.startswith("zip(") else [text]
+    if text.startswith("[["):
+        rows = [split_items(row[1:-1]) for row in split_items(text[1:-1])]
+        lists = [f"[{', '.join(column)}]" for column in zip(*rows, strict=False)]
+    distinct = [name for name, items in zip(loop.targets, lists, strict=False) if _differ(items)]
+    turn = re.compile(rf"([1-9]\d* \* )?({'|'.join(distinct)})( \+ \d+)?")
+    parts = [part for text in prefix for part in braced(text)]
+    return bool(distinct) and any(map(turn.fullmatch, parts))
+
+
+def _differ(items: str) -> bool:
+    """Whether the items of a list differ, whatever the arguments are."""
+    if items.startswith(("range(", "enumerate(")):
+        return True
+    numbers = re.fullmatch(r"\[(\d+(?:, \d+)*)\]", items)
+    listed = numbers[1].split(", ") if numbers is not None else []
+    return bool(listed) and len(set(listed)) == len(listed)
+
+
+def _shares_case(users: Sequence[_Site], depth: int) -> bool:
+    """Whether what fills a container all stands in one case of a condition."""
+    if any(len(user.way) <= depth + 1 for user in users):
+        return False
+    suite, at = users[0].way[depth]
+    inner = users[0].way[depth + 1][0]
+    is_case = isinstance((suite.steps or [])[at], Branch)
+    return is_case and all(user.way[depth + 1][0] is inner for user in users)
 
 
 def _index(child: str) -> int:
@@ -202,7 +283,11 @@ def _index(child: str) -> int:
 def _fills(step: Step) -> bool:
     """Whether a statement gives one module without keys, which can be a child of any name."""
     return (
-        isinstance(step, Placed) and step.label is None and not step.held and len(step.modules) == 1
+        isinstance(step, Placed)
+        and step.label is None
+        and not step.held
+        and not step.again
+        and is_one_module(step)
     )
 
 

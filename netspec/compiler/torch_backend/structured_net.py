@@ -16,17 +16,20 @@ from netspec.compiler.elaborate.net import build
 from netspec.compiler.elaborate.written import Written
 from netspec.compiler.ir.graph import Graph
 from netspec.compiler.ir.initializers import Initializer, Values
-from netspec.compiler.passes.eliminate_dead import eliminate_dead
 from netspec.compiler.syntax import tree as syntax
-from netspec.compiler.torch_backend.class_arguments import TracedNet, chosen_rules, trace_fixed
+from netspec.compiler.torch_backend.class_arguments import (
+    TracedNet,
+    applied,
+    chosen_rules,
+    trace_fixed,
+)
 from netspec.compiler.torch_backend.class_ir import BlockClass
-from netspec.compiler.torch_backend.classes import classes_of
-from netspec.compiler.torch_backend.drop_dead import live_part
+from netspec.compiler.torch_backend.classes import Known, classes_of
+from netspec.compiler.torch_backend.drop_dead import has_dead_modules, live_part
 from netspec.compiler.torch_backend.honoured_arguments import agrees
 from netspec.compiler.torch_backend.init_calls import Fill, Owned, fills_of
 from netspec.compiler.torch_backend.python_constants import names_of, python_name
 from netspec.compiler.torch_backend.structure import (
-    Block,
     NotStructuredError,
     Placed,
     Recorder,
@@ -39,15 +42,21 @@ from netspec.compiler.torch_backend.structure_tracer import (
     RestartError,
     Results,
     StructureTracer,
-    named,
 )
-from netspec.compiler.torch_backend.structured_layout import Layout, Placement
+from netspec.compiler.torch_backend.structured_class import label_words
+from netspec.compiler.torch_backend.structured_flow import chain_end, given_by, under
+from netspec.compiler.torch_backend.structured_layout import Placement
+from netspec.compiler.torch_backend.structured_module import ModuleText
 from netspec.compiler.torch_backend.trace import Called, Event
 from netspec.compiler.torch_backend.traced_numbers import TracedFloat, plain
 from netspec.diagnostics import DiagnosticSink
 
 # So many other values of an argument are enough, and so many starts over.
 _ENOUGH, _STARTS = 2, 40
+
+
+Inner = tuple[syntax.Block, str]
+"""A parameter in all calls of a block: its path there."""
 
 
 @dataclass
@@ -58,25 +67,27 @@ class StructuredNet:
         traced: the net with these arguments.
         classes: those of its blocks.
         body: the statements.
-        layout: where their modules lie.
+        text: the class with these statements.
         values: the arguments, by their Python names.
         fractional: those whole numbers that may be fractions.
         fills: what all modules of a class start from, by the class.
-        own: the initial values of single layers: by statement and the parameter's own name.
+        own: the initial values of single parameters: by statement and the path in its module.
         ranks: how many axes these parameters have.
+        inner: the initial values of parameters in blocks: by block and the path in it.
         homes: the class of each block.
     """
 
     traced: TracedNet
     classes: list[BlockClass]
     body: Suite
-    layout: Layout
+    text: ModuleText
     values: dict[str, Any]
     homes: Mapping[syntax.Block, BlockClass]
     fractional: set[str] = field(default_factory=set)
     fills: dict[str, list[Fill]] = field(default_factory=dict)
     own: dict[tuple[Placed, str], Initializer] = field(default_factory=dict)
     ranks: dict[tuple[Placed, str], int] = field(default_factory=dict)
+    inner: dict[Inner, tuple[Initializer, int]] = field(default_factory=dict)
 
     @property
     def graph(self) -> Graph:
@@ -87,19 +98,48 @@ class StructuredNet:
 def has_loops(net: syntax.Net) -> bool:
     """Whether a net's body has loops or conditions, and so a structure that is not its layers'.
 
-    One with arrays of its own is no chain.
+    One with arrays of its own has none.
     """
     found = set(map(type, syntax.parts(net.body)))
     return not found.isdisjoint((syntax.For, syntax.If)) and syntax.Declared not in found
 
 
-def structured_net(written: Written) -> StructuredNet | None:
+def structured_net(written: Written, known: Known) -> StructuredNet | None:
     """The structure of a sound net, if it has one."""
     traced = trace_fixed(written.net, written.module, written.arguments)
-    *classes, _ = classes_of(traced.trace)
+    *classes, _ = classes_of(traced.trace, known)
     try:
         return _Proof(written, traced, classes).structured()
     except NotStructuredError:
+        return None
+
+
+class _Run:
+    """The net with some arguments.
+
+    Attributes:
+        rules: the initial values that are not those of the modules, by the parameter.
+        owners: who holds each parameter; the statement in the net that made it, and its path in
+            the module of that.
+        blocks: the blocks, by where they are called.
+    """
+
+    def __init__(self, tracer: StructureTracer, graph: Graph) -> None:
+        self.rules = chosen_rules(graph)
+        self.owners = _owners(tracer, graph)
+        self.blocks = {
+            called.body.prefix: called.body.definition
+            for called in _calls(tracer.record.events)
+            if isinstance(called.body.definition, syntax.Block)
+        }
+
+    def inner(self, full: str) -> Inner | None:
+        """The innermost block that holds a parameter, and its path there."""
+        parts = full.split(".")
+        for end in range(len(parts) - 1, 0, -1):
+            block = self.blocks.get(".".join(parts[:end]))
+            if block is not None:
+                return block, ".".join(parts[end:])
         return None
 
 
@@ -123,84 +163,101 @@ class _Proof:
                 raise NotStructuredError
             homes[made.definition] = made
         own = {python_name(name): value for name, value in self.values.items()}
-        empty = Suite([])
-        self.net = StructuredNet(traced, classes, empty, Layout(empty, set()), own, homes)
+        self.inputs = list(map(python_name, traced.graph.inputs))
+        empty = ModuleText(Suite([]), set(), set(), self.inputs, is_chain=True)
+        self.net = StructuredNet(traced, classes, empty.body, empty, own, homes)
+        self.views = {event.span for event in applied(traced.trace.events) if event.of_views}
         self.small: dict[str, Any] = {}
         self.runs: list[list[Placement]] = []
         self.checked: set[tuple[Any, ...]] = set()
+        self.sound: dict[str, bool] = {}
 
     def structured(self) -> StructuredNet:
         """The net, proved."""
         if any(p.default is not None and names_of(p.default) for p in self.written.net.parameters):
             raise NotStructuredError
-        if any(node.op.moves_axes for node in self.net.graph.nodes):
-            raise NotStructuredError
-        others = list(self._others())
         for _ in range(_STARTS):
             try:
-                self._record(others)
+                self._record()
             except RestartError:
                 self.recorder = Recorder()
                 continue
             self.net.body = self.recorder.root
             _require_all(self.net.body)
-            self.net.layout = Layout(self.net.body, self.places.names)
+            self.net.text = self._text()
             for placements in self.runs:
-                self.net.layout.check(placements)
+                self.net.text.layout.check(placements)
             return self.net
         raise NotStructuredError
 
-    def _record(self, others: Sequence[Mapping[str, Any]]) -> None:
+    def _text(self) -> ModuleText:
+        body = self.recorder.root
+        is_chain = (
+            len(self.inputs) == 1
+            and chain_end(body.steps or (), frozenset(self.inputs)) is not None
+        )
+        return ModuleText(
+            body, self.places.names, set(self.net.values), self.inputs, is_chain=is_chain
+        )
+
+    def _record(self) -> None:
         self.net.fractional.clear()
         self.runs.clear()
-        runs = [self._run(self.values)]
-        for other in others:
-            runs.append(self._run({**self.values, **other}))
+        first = self._run(self.values)
+        assert first is not None, "the net was built with these arguments before"
+        runs = [first]
+        # What has no structure is found out soon.
+        self._text()
+        self._rules(runs[0])
+        self._try_others(runs)
         for name, value in self.values.items():
             if type(value) is int and self._takes_fraction(name, value, runs):
                 self.net.fractional.add(python_name(name))
-        self._rules(*max(runs, key=lambda run: len(chosen_rules(run[1]))))
+        self._rules(max(runs, key=lambda run: len(run.rules)))
         for run in runs:
-            self._check_rules(*run)
+            self._check_rules(run)
 
-    def _takes_fraction(
-        self, name: str, value: int, runs: list[tuple[StructureTracer, Graph]]
-    ) -> bool:
+    def _takes_fraction(self, name: str, value: int, runs: list[_Run]) -> bool:
         """Whether an argument may be a fraction too; the runs that show it are added to others."""
         kept = len(runs), len(self.runs)
-        before = Carried(
-            {span: set(axes) for span, axes in self.carried.axes.items()},
-            set(self.carried.unknown),
-        )
+        before = self.carried.state()
         taken = 0
         for other in (value * 0.5, value + 0.5, value * 1.75 + 0.125):
-            given = {**self.values, **self.small, name: other}
-            if taken == 2 or self._graph(given) is None:
-                continue
+            if taken == 2:
+                break
             try:
-                runs.append(self._run(given))
+                run = self._run({**self.values, **self.small, name: other}, is_trial=True)
+                if run is None:
+                    self.recorder.forget()
+                    self.carried.restore(before)
+                    before = self.carried.state()
+                    continue
+                runs.append(run)
+                self.recorder.require_said()
             except (NotStructuredError, RestartError):
                 del runs[kept[0] :], self.runs[kept[1] :]
                 self.recorder.forget()
-                self.carried.axes, self.carried.unknown = before.axes, before.unknown
+                self.carried.restore(before)
                 return False
             taken += 1
         return taken > 0
 
     # -- other arguments
 
-    def _others(self) -> Iterator[dict[str, Any]]:
-        """Sound settings: one argument changed, then all at once; lists first, to be short after."""
+    def _try_others(self, runs: list[_Run]) -> None:
+        """Run sound settings: one argument changed, then all at once.
+
+        Lists come first, to be short after.
+        """
         found: dict[str, list[Any]] = {}
         order = sorted(self.values, key=lambda name: not isinstance(self.values[name], tuple))
         for name in order:
             found[name] = []
             for other in _other_values(self.values[name]):
                 setting = {**self.small, name: other}
-                if self._graph({**self.values, **setting}) is not None:
+                is_run = not found[name] or type(other) is not int
+                if self._tried(setting, runs) if is_run else self._is_sound(setting):
                     found[name].append(other)
-                    if len(found[name]) == 1 or type(other) is not int:
-                        yield setting
                 if len(found[name]) == _ENOUGH:
                     break
             if not found[name]:  # nothing shows what depends on it
@@ -210,35 +267,75 @@ class _Proof:
                 self.small[name] = min(short, key=len)
         for at in range(_ENOUGH):
             together = {name: others[at] for name, others in found.items() if len(others) > at}
-            if len(together) > 1 and self._graph({**self.values, **together}) is not None:
-                yield together
+            if len(together) > 1:
+                self._tried(together, runs)
 
-    def _graph(self, arguments: Mapping[str, Any]) -> Graph | None:
-        whole = {**self.written.arguments, **arguments}
-        return build(self.written.net, self.written.module, whole, DiagnosticSink())[0]
+    def _tried(self, setting: Mapping[str, Any], runs: list[_Run]) -> bool:
+        """Run the net with some arguments changed, if it takes them."""
+        key = repr(setting)
+        if self.sound.get(key) is False:
+            return False
+        before = self.carried.state()
+        run = None
+        try:
+            run = self._run({**self.values, **setting}, is_trial=key not in self.sound)
+        except (NotStructuredError, RestartError):
+            if self._is_sound(setting):
+                raise
+        self.sound[key] = run is not None
+        if run is None:
+            self.recorder.forget()
+            self.carried.restore(before)
+            return False
+        runs.append(run)
+        return True
 
-    def _run(self, arguments: Mapping[str, Any]) -> tuple[StructureTracer, Graph]:
-        """Record the net with these arguments, or compare it with what was recorded."""
+    def _is_sound(self, setting: Mapping[str, Any]) -> bool:
+        """Whether the net takes these arguments."""
+        key = repr(setting)
+        if key not in self.sound:
+            whole = {**self.written.arguments, **self.values, **setting}
+            net, module = self.written.net, self.written.module
+            self.sound[key] = build(net, module, whole, DiagnosticSink())[0] is not None
+        return self.sound[key]
+
+    def _run(self, arguments: Mapping[str, Any], *, is_trial: bool = False) -> _Run | None:
+        """Record the net with these arguments, or compare it with what was recorded.
+
+        Return None for arguments that the net does not take.
+        """
         net, module = self.written.net, self.written.module
-        self.recorder.begin()
-        taken = {block: home.symbols for block, home in self.net.homes.items()}
-        tracer = StructureTracer(net, self.recorder, self.carried, self.places, taken, self.results)
-        own = {name: named(python_name(name), value) for name, value in arguments.items()}
+        self.recorder.begin(is_trial=is_trial)
+        tracer = StructureTracer(
+            net,
+            self.recorder,
+            self.carried,
+            self.places,
+            self.net.homes,
+            self.results,
+            self.views,
+        )
+        own = {name: tracer.argument(name, value) for name, value in arguments.items()}
         given = {**self.written.arguments, **own}
-        graph, assembly = build(net, module, given, DiagnosticSink(), follower=tracer)
-        if graph is None or list(graph.outputs.values()) != [tracer.current]:
+        sink = DiagnosticSink()
+        try:
+            graph, assembly = build(net, module, given, sink, follower=tracer)
+        except (NotStructuredError, RestartError):
+            if sink.errors:  # after an error anything can follow
+                return None
+            raise
+        if graph is None:
+            return None
+        if list(map(python_name, assembly.inputs)) != self.inputs:
             raise NotStructuredError
-        if len(assembly.inputs) != 1:
-            raise NotStructuredError
-        self.recorder.leave()
-        live = eliminate_dead(graph)
-        if len(live.nodes) != len(graph.nodes):
+        tracer.gives(list(graph.outputs.values()))
+        if has_dead_modules(graph):
             raise NotStructuredError
         events = live_part(tracer.record.events, {*graph.by_name, *graph.inputs})
         for called in _calls(events):
             self._check_call(called)
         self.runs.append(tracer.placements)
-        return tracer, graph
+        return _Run(tracer, graph)
 
     # -- blocks
 
@@ -249,6 +346,9 @@ class _Proof:
         home = self.net.homes.get(body.definition)
         if home is None:
             raise NotStructuredError
+        if home.structure is not None:
+            home.structure.require(body)
+            return
         numbers = {name: plain(value) for name, value in body.symbols.items()}
         plains = {n: v for n, v in body.arguments.items() if n not in numbers}
         key = (home.name, *numbers.items(), repr(plains))
@@ -265,34 +365,58 @@ class _Proof:
 
     # -- initial values
 
-    def _rules(self, tracer: StructureTracer, graph: Graph) -> None:
+    def _rules(self, run: _Run) -> None:
         """Find the fills of whole classes, and what single layers have besides."""
-        rules, owners = chosen_rules(graph), _owners(tracer, graph)
-        self.net.fills, covered = fills_of(rules, {n: owned for n, (owned, _) in owners.items()})
-        self.net.own, self.net.ranks = {}, {}
+        rules, owners = run.rules, run.owners
+        self.net.fills, covered = fills_of(rules, {n: owned for n, (owned, *_) in owners.items()})
+        self.net.own, self.net.ranks, self.net.inner = {}, {}, {}
+        alike: dict[Inner | None, list[Any]] = {}
+        for full in owners:
+            alike.setdefault(run.inner(full), []).append(_facts(rules.get(full)))
         for full, rule in rules.items():
-            owned, place = owners[full]
+            owned, place, path = owners[full]
             if full in covered:
                 continue
-            if place is None or isinstance(rule, Values):
+            inner = run.inner(full)
+            if isinstance(rule, Values):
                 raise NotStructuredError
-            self.net.own[place, owned.name] = rule
-            self.net.ranks[place, owned.name] = owned.rank
+            if inner is not None and all(facts == alike[inner][0] for facts in alike[inner]):
+                self.net.inner[inner] = rule, owned.rank
+            elif self._is_lasting(place):
+                self.net.own[place, path] = rule
+                self.net.ranks[place, path] = owned.rank
+            else:
+                raise NotStructuredError
 
-    def _check_rules(self, tracer: StructureTracer, graph: Graph) -> None:
-        rules, owners = chosen_rules(graph), _owners(tracer, graph)
+    def _is_lasting(self, place: Placed) -> bool:
+        """Whether the label of a statement means the same module at the end of the constructor."""
+        steps = self.recorder.root.steps or []
+        if place not in steps:
+            return False
+        later = [s for step in steps[steps.index(place) :] for s in (step, *under(step))]
+        changed = {name for step in later for name in given_by(step)}
+        return changed.isdisjoint(label_words(place))
+
+    def _check_rules(self, run: _Run) -> None:
+        rules, owners = run.rules, run.owners
         for target, fills in self.net.fills.items():
-            have = [owned.name for owned, _ in owners.values() if owned.target == target]
+            have = [owned.name for owned, *_ in owners.values() if owned.target == target]
             for at, fill in enumerate(fills):
                 lacks = have.count(fill.name) < have.count("weight")
                 fills[at] = replace(fill, optional=fill.optional or lacks)
-        for full, (owned, place) in owners.items():
+        for full, (owned, place, path) in owners.items():
             common = {fill.name: fill.rule for fill in self.net.fills.get(owned.target, ())}
             mine = common.get(owned.name)
-            if place is not None:
-                mine = self.net.own.get((place, owned.name), mine)
+            inner = run.inner(full)
+            if inner in self.net.inner:
+                mine = self.net.inner[inner][0]
+            mine = self.net.own.get((place, path), mine)
             if _facts(mine) != _facts(rules.get(full)):
                 raise NotStructuredError
+        for prefix, block in run.blocks.items():
+            for other, path in self.net.inner:
+                if other == block and f"{prefix}.{path}" not in owners:
+                    raise NotStructuredError  # not all objects of the class have it
 
 
 def _facts(rule: Initializer | None) -> Any:
@@ -304,8 +428,8 @@ def _facts(rule: Initializer | None) -> Any:
     ]
 
 
-def _owners(tracer: StructureTracer, graph: Graph) -> dict[str, tuple[Owned, Placed | None]]:
-    """Who holds each parameter; the statement that made it, if that stands in the net."""
+def _owners(tracer: StructureTracer, graph: Graph) -> dict[str, tuple[Owned, Placed, str]]:
+    """Who holds each parameter; the statement in the net that made it, and its path there."""
     found = {}
     for node in graph.nodes:
         module = node.op.torch(*graph.shapes_into(node)).module
@@ -313,10 +437,12 @@ def _owners(tracer: StructureTracer, graph: Graph) -> dict[str, tuple[Owned, Pla
             parameter = graph.parameters[full]
             if parameter.trainable or module is None:
                 target = module.target if module is not None else ""
-                place = tracer.owners.get(full.rpartition(".")[0])
-                if place is not None and isinstance(place.modules[0], Block):
-                    place = None
-                found[full] = Owned(target, own, len(parameter.shape)), place
+                above = full.rpartition(".")[0]
+                while above and above not in tracer.owners:
+                    above = above.rpartition(".")[0]
+                place = tracer.owners[above]
+                path = full.removeprefix(f"{above}.")
+                found[full] = Owned(target, own, len(parameter.shape)), place, path
     return found
 
 
@@ -338,7 +464,9 @@ def _other_values(value: Any) -> Iterator[Any]:
     if isinstance(value, bool):
         yield not value
     elif isinstance(value, int):
-        steps = (1, -1, value // 2, -(value // 2), 2, -2, 3, -3, 4, -4, 5, -5, 6, 8, 12, 2 * value)
+        # Sizes of pictures are often halved by the net, so twice as large ones are tried soon.
+        half, twice = value // 2, 2 * value
+        steps = (1, -1, half, value, -half, twice, 2, -2, 3, -3, 4, -4, 5, -5, 6, 8, 12)
         yield from (value + step for step in steps if step and value + step >= 0)
     elif isinstance(value, float):
         yield from (value / 2 + 0.0125, 0.0, value * 0.75, value * 2, value + 1.0)

@@ -347,6 +347,59 @@ class _BlockTracer(Tracer):
         return inner
 
 
+class BlockWatcher(_BlockTracer):
+    """Records with what a block is called, and the blocks that it calls, but not what it does."""
+
+    def follow(self, names: Names, evaluate: Evaluate) -> Evaluate:
+        """Leave the body alone."""
+        return evaluate
+
+    def arguments(self, values: Mapping[str, Constant | Unknown]) -> Mapping[str, Constant]:
+        """Record the arguments. The body gets plain numbers."""
+        return {name: plain(value) for name, value in super().arguments(values).items()}
+
+    def input(self, name: str, value: Input) -> Input:
+        """Record an input. The body gets plain sizes."""
+        found = super().input(name, value)
+        return plain_tensor(found) if isinstance(found, Tensor) else found
+
+    def added(
+        self, node: Node, shapes: Sequence[Shape], specs: Sequence[ParameterSpec], path: str
+    ) -> None:
+        """A layer is not recorded."""
+
+    def named(self, name: str, value: Tensor) -> None:
+        """A name is not recorded."""
+
+    def asserting(self, statement: syntax.Assert) -> None:
+        """An assert is not recorded."""
+
+    def deciding(self) -> None:
+        """A decision is not recorded."""
+
+    def decided(self, conditions: Sequence[syntax.Expr], case: int | None, span: Span) -> None:
+        """A decision is not recorded."""
+
+    def done(self) -> None:
+        """A decision is not recorded."""
+
+    def calling(self, block: syntax.Block, module: Module, path: str) -> Follower:
+        """Watch the blocks that it calls, too."""
+        return BlockWatcher(self.frozen, Trace(block, path, module))
+
+    def called(
+        self, inner: Follower, inputs: Sequence[Input], result: Result, span: Span
+    ) -> Result:
+        """Record the call."""
+        super().called(inner, inputs, result, span)
+        return result
+
+
+def plain_tensor(value: Tensor) -> Tensor:
+    """A value with plain sizes."""
+    return Tensor(value.name, cast(Shape, tuple(map(plain, value.shape))), value.span)
+
+
 class _Outside:
     """Converts sizes of a block's results to terms of its caller."""
 

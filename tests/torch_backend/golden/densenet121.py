@@ -21,16 +21,16 @@ class DenseLayer(nn.Module):
         self.norm1 = nn.BatchNorm2d(in_channels)  # densenet121.net:4
         # densenet121.net:5
         self.conv1 = nn.Conv2d(in_channels, 4 * growth, kernel_size=1, bias=False)
-        self.norm2 = nn.BatchNorm2d(4 * growth)  # densenet121.net:5
+        self.norm2 = nn.BatchNorm2d(4 * growth)
         # densenet121.net:6
         self.conv2 = nn.Conv2d(4 * growth, growth, kernel_size=3, padding=1, bias=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         new = self.norm1(x)  # densenet121.net:4
-        new = F.relu(new)  # densenet121.net:4
+        new = F.relu(new)
         new = self.conv1(new)  # densenet121.net:5
-        new = self.norm2(new)  # densenet121.net:5
-        new = F.relu(new)  # densenet121.net:5
+        new = self.norm2(new)
+        new = F.relu(new)
         new = self.conv2(new)  # densenet121.net:6
         return torch.cat([x, new], dim=1)  # densenet121.net:7
 
@@ -46,7 +46,7 @@ class Transition(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         out = self.norm(x)  # densenet121.net:12
-        out = F.relu(out)  # densenet121.net:12
+        out = F.relu(out)
         out = self.conv(out)  # densenet121.net:13
         return F.avg_pool2d(out, 2)  # densenet121.net:14
 

@@ -18,32 +18,31 @@ class Basic(nn.Module):
         self.conv1 = nn.Conv2d(
             in_channels, channels, kernel_size=3, stride=stride, padding=1, bias=False
         )
-        self.batch_norm1 = nn.BatchNorm2d(channels)  # resnet.net:4
+        self.batch_norm1 = nn.BatchNorm2d(channels)
         # resnet.net:5
         self.conv2 = nn.Conv2d(channels, channels, kernel_size=3, padding=1, bias=False)
-        self.batch_norm2 = nn.BatchNorm2d(channels)  # resnet.net:5
+        self.batch_norm2 = nn.BatchNorm2d(channels)
+        self.conv3: nn.Module | None = None
         if not (stride == 1 and in_channels == channels):
             # resnet.net:7
             self.conv3 = nn.Conv2d(
                 in_channels, channels, kernel_size=1, stride=stride, bias=False
             )
-            self.batch_norm3 = nn.BatchNorm2d(channels)  # resnet.net:7
-        else:
-            self.conv3 = None
+            self.batch_norm3 = nn.BatchNorm2d(channels)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         main = self.conv1(x)  # resnet.net:4
-        main = self.batch_norm1(main)  # resnet.net:4
-        main = F.relu(main)  # resnet.net:4
+        main = self.batch_norm1(main)
+        main = F.relu(main)
         main = self.conv2(main)  # resnet.net:5
-        main = self.batch_norm2(main)  # resnet.net:5
-        if self.conv3 is None:  # resnet.net:6
+        main = self.batch_norm2(main)
+        if self.conv3 is None:
             skip = x
         else:
             skip = self.conv3(x)  # resnet.net:7
-            skip = self.batch_norm3(skip)  # resnet.net:7
+            skip = self.batch_norm3(skip)
         out = main + skip  # resnet.net:8
-        return F.relu(out)  # resnet.net:8
+        return F.relu(out)
 
 
 class ResNet(nn.Sequential):

@@ -20,41 +20,39 @@ class Bottleneck(nn.Module):
         super().__init__()
         # resnet50.net:5
         self.conv1 = nn.Conv2d(in_channels, channels, kernel_size=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(channels)  # resnet50.net:5
+        self.bn1 = nn.BatchNorm2d(channels)
         # resnet50.net:6
         self.conv2 = nn.Conv2d(
             channels, channels, kernel_size=3, stride=stride, padding=1, bias=False
         )
-        self.bn2 = nn.BatchNorm2d(channels)  # resnet50.net:6
+        self.bn2 = nn.BatchNorm2d(channels)
         # resnet50.net:7
         self.conv3 = nn.Conv2d(channels, 4 * channels, kernel_size=1, bias=False)
-        self.bn3 = nn.BatchNorm2d(4 * channels)  # resnet50.net:7
+        self.bn3 = nn.BatchNorm2d(4 * channels)
+        self.downsample: nn.Module | None = None
         if stride > 1 or in_channels != 4 * channels:
             self.downsample = nn.Sequential(
                 # resnet50.net:11
                 nn.Conv2d(
                     in_channels, 4 * channels, kernel_size=1, stride=stride, bias=False
                 ),
-                nn.BatchNorm2d(4 * channels),  # resnet50.net:11
+                nn.BatchNorm2d(4 * channels),
             )
-        else:
-            self.downsample = None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         main = self.conv1(x)  # resnet50.net:5
-        main = self.bn1(main)  # resnet50.net:5
-        main = F.relu(main)  # resnet50.net:5
+        main = self.bn1(main)
+        main = F.relu(main)
         main = self.conv2(main)  # resnet50.net:6
-        main = self.bn2(main)  # resnet50.net:6
-        main = F.relu(main)  # resnet50.net:6
+        main = self.bn2(main)
+        main = F.relu(main)
         main = self.conv3(main)  # resnet50.net:7
-        main = self.bn3(main)  # resnet50.net:7
-        if self.downsample is not None:  # resnet50.net:9
+        main = self.bn3(main)
+        skip = x
+        if self.downsample is not None:
             skip = self.downsample(x)  # resnet50.net:11
-        else:
-            skip = x
         out = main + skip  # resnet50.net:13
-        return F.relu(out)  # resnet50.net:13
+        return F.relu(out)
 
 
 class ResNet50(nn.Sequential):

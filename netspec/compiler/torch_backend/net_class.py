@@ -1,0 +1,123 @@
+"""The class of a net with the statements of the file."""
+
+from __future__ import annotations
+
+from netspec.compiler.syntax import tree as syntax
+from netspec.compiler.torch_backend.init_calls import fill_lines, init_doc
+from netspec.compiler.torch_backend.naming import is_attribute, quote
+from netspec.compiler.torch_backend.python_constants import words_in
+from netspec.compiler.torch_backend.python_layout import INDENT, Doc, Group, statement
+from netspec.compiler.torch_backend.structure import NotStructuredError, Placed
+from netspec.compiler.torch_backend.structured_class import (
+    Constructor,
+    default_text,
+    in_constructor,
+    kind_of,
+    label_words,
+)
+from netspec.compiler.torch_backend.structured_module import forward_head
+from netspec.compiler.torch_backend.structured_net import StructuredNet
+from netspec.compiler.torch_backend.traced_numbers import TracedFloat
+
+
+class StructuredClass:
+    """Writes the class of a net: a `nn.Sequential` that its constructor fills, or a `nn.Module`.
+
+    Args:
+        net: the net.
+        error: how `ValueError` is written.
+        sequence: the type of an argument that is a list.
+    """
+
+    def __init__(self, net: StructuredNet, error: str, sequence: str) -> None:
+        self.sequence = sequence
+        self.net = net
+        self.text = net.text
+        needed = _needed(net) | set(self.text.attributes)
+        self.writer = Constructor(
+            net.body, self.text.layout, net.homes, error, needed, self.text.flags
+        )
+        self.arguments = [name for name in net.values if name in self.writer.needed]
+
+    # -- the head
+
+    def signature(self) -> list[str]:
+        """`def __init__(self, depth: int = 20) -> None:`."""
+        items: list[Doc] = ["self"]
+        for name in self.arguments:
+            value = self.net.values[name]
+            kind = "float" if name in self.net.fractional else kind_of(value, self.sequence)
+            items.append(f"{name}: {kind} = {default_text(value)}")
+        return statement(Group("def __init__(", tuple(items), ") -> None"), 1, after=":")
+
+    def constructor(self) -> list[str]:
+        """The constructor."""
+        lines = [*self.signature(), f"{INDENT * 2}super().__init__()"]
+        for name in self.text.attributes:
+            lines += statement(f"self.{name} = {name}", 2)
+        lines += self.writer.lines()
+        lines += fill_lines(self.net.fills, _Itself())
+        lines += self._in_blocks()
+        for (place, own), rule in self.net.own.items():
+            full = ".".join((*_path(place, self.net), own))
+            text = f"f{quote(full)}" if "{" in full else quote(full)
+            tensor = f"self.get_parameter({text})"
+            if all(map(is_attribute, full.split("."))):
+                tensor = f"self.{full}"
+            lines += statement(init_doc(tensor, rule, self.net.ranks[place, own], _Itself()), 2)
+        return lines
+
+    def _in_blocks(self) -> list[str]:
+        """The initial values in all objects of a block's class."""
+        lines: list[str] = []
+        by_block: dict[syntax.Block, list[str]] = {}
+        for (block, path), (rule, rank) in self.net.inner.items():
+            tensor = f"module.get_parameter({quote(path)})"
+            if all(map(is_attribute, path.split("."))):
+                tensor = f"module.{path}"
+            filled = statement(init_doc(tensor, rule, rank, _Itself()), 4)
+            by_block.setdefault(block, []).extend(filled)
+        for block, filled in by_block.items():
+            word = "elif" if lines else "if"
+            lines += statement(f"{word} isinstance(module, {self.net.homes[block].name}):", 3)
+            lines += filled
+        return [*statement("for module in self.modules():", 2), *lines] if lines else []
+
+    def forward(self, functional: str) -> list[str]:
+        """`forward`; a chain has that of `nn.Sequential`."""
+        if self.text.is_chain:
+            return []
+        head = forward_head(self.text.inputs, len(self.net.graph.outputs))
+        return ["", *head, *self.text.forward(functional).lines()]
+
+
+class _Itself(dict[str, str]):
+    """Every argument stands for itself: what `forward` reads from the object is a name here."""
+
+    def __missing__(self, key: str) -> str:
+        return in_constructor(key)
+
+
+def _path(place: Placed, net: StructuredNet) -> tuple[str, ...]:
+    if place.label is None:
+        raise NotStructuredError
+    return place.label
+
+
+def _needed(net: StructuredNet) -> set[str]:
+    """The names that initial values need."""
+    needed: set[str] = set()
+    for rule in (*net.own.values(), *(f.rule for fills in net.fills.values() for f in fills)):
+        for value in vars(rule).values():
+            if isinstance(value, TracedFloat):
+                needed |= words_in(in_constructor(value.outer))
+    for rule, _ in net.inner.values():
+        needed |= {
+            word
+            for value in vars(rule).values()
+            if isinstance(value, TracedFloat)
+            for word in words_in(in_constructor(value.outer))
+        }
+    for place, _ in net.own:
+        needed |= label_words(place)
+    return needed

@@ -1,0 +1,552 @@
+"""The structure of a block: one class for all of its calls, recorded with each of them.
+
+The block is built by itself for each call in the file, and with other values for its arguments. An
+argument with which it does something else has only the values that occur in the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
+from typing import Any, cast
+
+from netspec.compiler.elaborate.body import Body
+from netspec.compiler.elaborate.follower import Follower
+from netspec.compiler.elaborate.net_builder import Assembly, StopBuildingError
+from netspec.compiler.elaborate.values import UNKNOWN, Input, Result, Tensor
+from netspec.compiler.ir.attributes import show
+from netspec.compiler.ir.graph import Graph
+from netspec.compiler.ir.sizes import Size
+from netspec.compiler.parse.loader import Module
+from netspec.compiler.syntax import tree as syntax
+from netspec.compiler.torch_backend.class_arguments import applied
+from netspec.compiler.torch_backend.class_ir import BlockClass
+from netspec.compiler.torch_backend.constructor import default_values
+from netspec.compiler.torch_backend.docstrings import plain_text
+from netspec.compiler.torch_backend.drop_dead import has_dead_modules
+from netspec.compiler.torch_backend.naming import number, quote, safe_name
+from netspec.compiler.torch_backend.python_constants import python_name
+from netspec.compiler.torch_backend.python_layout import INDENT, Doc, Group, statement
+from netspec.compiler.torch_backend.structure import (
+    Bind,
+    Let,
+    NotStructuredError,
+    Placed,
+    Recorder,
+    Return,
+    Suite,
+    suites_in,
+)
+from netspec.compiler.torch_backend.structure_tracer import (
+    Carried,
+    Places,
+    RestartError,
+    Results,
+    StructureTracer,
+)
+from netspec.compiler.torch_backend.structured_class import Constructor, kind_of
+from netspec.compiler.torch_backend.structured_flow import chain_end, nested, steps_in
+from netspec.compiler.torch_backend.structured_layout import Placement
+from netspec.compiler.torch_backend.structured_module import ModuleText, forward_head
+from netspec.compiler.torch_backend.trace import Trace, axis_names
+from netspec.compiler.torch_backend.traced_numbers import ATTEMPTS, Traced, other_value, plain
+from netspec.diagnostics import DiagnosticSink, Span
+
+# So many other values of an argument are enough, and so many starts over.
+_ENOUGH, _STARTS = 2, 12
+
+Arguments = dict[str, Any]
+Shapes = dict[str, tuple[Any, ...]]
+
+
+class _Outside(Follower):
+    """The body around a single call of a block."""
+
+    def __init__(self, tracer: StructureTracer) -> None:
+        self.tracer = tracer
+
+    def calling(self, block: syntax.Block, module: Module, path: str) -> Follower:
+        """Let the tracer follow the block."""
+        return self.tracer
+
+    def called(
+        self, inner: Follower, inputs: Sequence[Input], result: Result, span: Span
+    ) -> Result:
+        """The block has returned."""
+        self.tracer.returned(result)
+        return result
+
+
+@dataclass(frozen=True)
+class _Call:
+    """A call of the block: its arguments, and the shapes of its inputs by their names."""
+
+    arguments: Arguments
+    shapes: Shapes
+
+    @property
+    def key(self) -> str:
+        """What tells calls apart."""
+        return repr((self.arguments, self.shapes))
+
+
+class StructuredBlock:
+    """Records a block, and writes its class.
+
+    Args:
+        traces: the calls of the block in the file.
+        homes: the classes of the blocks that it calls.
+
+    Raises:
+        NotStructuredError: if there is no such class.
+    """
+
+    def __init__(self, traces: Sequence[Trace], homes: Mapping[syntax.Block, BlockClass]) -> None:
+        first = traces[0]
+        assert isinstance(first.definition, syntax.Block)
+        assert first.module is not None
+        self.block, self.module = first.definition, first.module
+        self.homes = homes
+        if any(isinstance(part, syntax.Declared) for part in syntax.parts(self.block.body)):
+            raise NotStructuredError
+        names = [name.id for name in self.block.inputs]
+        parameters = [parameter.name.id for parameter in self.block.parameters]
+        for name in (*names, *parameters):
+            if python_name(name) != safe_name(name):
+                raise NotStructuredError
+        if any(list(trace.inputs) != names for trace in traces):
+            raise NotStructuredError
+        self.inputs = [python_name(name) for name in names]
+        calls = [_Call(t.arguments, {n: _plain(s) for n, s in t.shapes.items()}) for t in traces]
+        self.calls = list({call.key: call for call in calls}.values())
+        self.symbols = _symbols(self.block, self.calls)
+        self.places = Places(self.block, self.module)
+        if not self.places.names.isdisjoint(s for s in self.symbols if s not in parameters):
+            raise NotStructuredError
+        self.places.names |= set(self.symbols)
+        self.views = {e.span for t in traces for e in _layers(t) if e.of_views}
+        self.results = len(first.results)
+        if any(len(trace.results) != self.results for trace in traces):
+            raise NotStructuredError
+        self.sizes = Results()
+        self.known: dict[str, list[Any]] = {}
+        self.runs: list[list[Placement]] = []
+        self.accepted: set[str] = set()
+        self.carried = Carried(branches=False)
+        try:
+            self._record()
+        except NotStructuredError:
+            self.carried = Carried()
+            self._record()
+
+    @staticmethod
+    def key(traces: Sequence[Trace]) -> tuple[str, ...]:
+        """What tells blocks and their calls apart."""
+        name = traces[0].definition.name
+        calls = [
+            _Call(t.arguments, {n: _plain(s) for n, s in t.shapes.items()}).key for t in traces
+        ]
+        views = sorted({str(e.span) for t in traces for e in _layers(t) if e.of_views})
+        used = [str((list(trace.inputs), len(trace.results))) for trace in traces]
+        return (name.id, str(name.span), *dict.fromkeys(calls), *views, *dict.fromkeys(used))
+
+    # -- recording
+
+    def _record(self) -> None:
+        for _ in range(_STARTS):
+            self.recorder = Recorder()
+            self.known.clear()
+            self.runs.clear()
+            try:
+                for call in self.calls:
+                    if not self._run(call):
+                        raise NotStructuredError
+                # What it writes must hold for other values too.
+                text = self._written(is_checked=False)
+                self.layout = text.layout
+                self._try_others(text.needed)
+                if not _is_met(self.recorder.root):
+                    raise NotStructuredError
+                self.text = self._written()
+                self.layout = self.text.layout
+            except RestartError:
+                continue
+            self.accepted = set(map(self._use, self.calls))
+            return
+        raise NotStructuredError
+
+    def _run(self, call: _Call, *, is_trial: bool = False) -> bool:
+        """Build the block. Return whether it can be built."""
+        self.recorder.begin(is_trial=is_trial)
+        tracer = StructureTracer(
+            self.block,
+            self.recorder,
+            self.carried,
+            self.places,
+            self.homes,
+            self.sizes,
+            self.views,
+        )
+        sink = DiagnosticSink()
+        assembly = Assembly(sink, as_written=False)
+        body = Body(assembly, self.module, follower=_Outside(tracer))
+        inputs = []
+        for name in self.block.inputs:
+            shape = _named(name.id, call.shapes[name.id], self.block)
+            own = f"input {name.id}"  # no layer has such a name
+            assembly.add_input(own, cast(Any, shape))
+            inputs.append(Tensor(own, cast(Any, shape), name.span))
+        result: Result = UNKNOWN
+        spans = (self.block.name.span, self.block.name.span)
+        try:
+            result = body.blocks.call(
+                self.block, self.module, call.arguments, inputs, spans, "", ""
+            )
+        except (StopBuildingError, RecursionError):
+            return False
+        except (NotStructuredError, RestartError):
+            if sink.errors or assembly.failed:  # after an error anything can follow
+                return False
+            raise
+        if result is UNKNOWN or sink.errors or assembly.failed:
+            return False
+        self._require_live(assembly, tracer)
+        self.runs.append(tracer.placements)
+        return True
+
+    def _require_live(self, assembly: Assembly, tracer: StructureTracer) -> None:
+        """Check that every module has a use."""
+        if len(tracer.given_back) != self.results:
+            raise NotStructuredError
+        outputs = {str(at): name for at, name in enumerate(tracer.given_back)}
+        graph = Graph(
+            self.block.name.id, dict(assembly.inputs), tuple(assembly.nodes), outputs,
+            dict(assembly.parameters),
+        )  # fmt: skip
+        if has_dead_modules(graph):
+            raise NotStructuredError
+
+    # -- other arguments
+
+    def _try_others(self, needed: Set[str]) -> None:
+        base = self.calls[0]
+        own = {safe_name(parameter.name.id) for parameter in self.block.parameters}
+        held: dict[str, bool | None] = dict.fromkeys(self.symbols, True)
+        # Sizes that nothing reads come last: they may lead to other cases.
+        for symbol in sorted(self.symbols, key=lambda s: s not in needed | own):
+            if symbol in needed | own or not _is_met(self.recorder.root):
+                held[symbol] = self._holds(base, (symbol,))
+        for symbol in (s for s in self.symbols if held[s] is None):
+            # The features of an input that is added to a result are as many as an argument says.
+            size = _value(base, symbol, self.block)
+            alike = tuple(s for s in self.symbols if _value(base, s, self.block) == size)
+            if type(size) is int and len(alike) > 1:
+                held[symbol] = self._holds(base, alike)
+        together = tuple(symbol for symbol in self.symbols if held[symbol] is None)
+        if together:
+            held |= dict.fromkeys(together, self._holds(base, together))
+        for symbol in self.symbols:
+            values = [_value(call, symbol, self.block) for call in self.calls]
+            found = list({repr(value): value for value in values}.values())
+            # What cannot be tried by itself is known by the calls in the file, if they differ.
+            if held[symbol] is False or (held[symbol] is None and len(found) == 1):
+                self.known[symbol] = found
+
+    def _holds(self, base: _Call, symbols: tuple[str, ...]) -> bool | None:
+        """Whether the statements hold for other values; None if with none of them it builds."""
+        held = 0
+        for attempt in range(ATTEMPTS + 2):
+            other = base
+            for symbol in symbols:
+                value = _value(base, symbol, self.block)
+                changed = _other(value, attempt)
+                if changed is None or repr(changed) == repr(value):
+                    break
+                other = _changed(other, symbol, changed, self.block)
+            else:
+                kept = len(self.runs)
+                try:
+                    if self._run(other, is_trial=True):
+                        self._require_written()
+                        held += 1
+                    else:
+                        self.recorder.forget()
+                except NotStructuredError:
+                    self.recorder.forget()
+                    del self.runs[kept:]
+                    return False
+                if held >= _ENOUGH and _is_met(self.recorder.root):
+                    return True
+        return True if held else None
+
+    def require(self, trace: Trace) -> None:
+        """Check that the class does what this call does.
+
+        Raises:
+            NotStructuredError: if it does not.
+        """
+        call = _Call(trace.arguments, {n: _plain(s) for n, s in trace.shapes.items()})
+        if self._use(call) in self.accepted:
+            return
+        for symbol, values in self.known.items():
+            if _value(call, symbol, self.block) not in values:
+                raise NotStructuredError
+        kept = len(self.runs)
+        try:
+            if not self._run(call, is_trial=True):
+                raise NotStructuredError
+            self._require_written()
+        except (NotStructuredError, RestartError):
+            # The class is still that of the calls before.
+            self.recorder.forget()
+            del self.runs[kept:]
+            raise NotStructuredError from None
+        self.accepted.add(self._use(call))
+
+    def _use(self, call: _Call) -> str:
+        """What tells calls apart: sizes that the constructor does not read are any sizes."""
+        shapes = {
+            name: tuple(
+                None
+                if isinstance(dim, int)
+                and _symbol(name, axis, len(shape), self.block) not in self.text.needed
+                else dim
+                for axis, dim in enumerate(shape)
+            )
+            for name, shape in call.shapes.items()
+        }
+        return repr((call.arguments, shapes))
+
+    def _require_written(self) -> None:
+        """Check that what is written also says what the last run did."""
+        self.recorder.require_said(written=True)
+        self.layout.check(self.runs[-1])
+
+    # -- the class
+
+    def _written(self, *, is_checked: bool = True) -> _Written:
+        body = nested(self.recorder.root)
+        start = frozenset(self.inputs[:1])
+        labelled = [s.label for s in steps_in(body) if isinstance(s, Placed) and s.label]
+        is_chain = (
+            len(self.inputs) == 1
+            and bool(labelled)
+            and all(label[0][:1] in "0123456789{" for label in labelled)
+            and chain_end(body.steps or (), start) is not None
+        )
+        module = ModuleText(
+            body, self.places.names, set(self.symbols), self.inputs, is_chain=is_chain
+        )
+        for placements in self.runs:
+            module.layout.check(placements)
+        return _Written(self, module, is_checked=is_checked)
+
+    def class_lines(self, error: str, functional: str, sequence: str) -> list[str]:
+        """All of the class but its head and its docstring."""
+        self.text = self._written(is_checked=False)
+        return self.text.lines(error, functional, sequence)
+
+    def facts(self) -> list[str]:
+        """What the docstring says of the arguments that the class does not honour."""
+        lines = []
+        own = {safe_name(parameter.name.id) for parameter in self.block.parameters}
+        needed = {s: v for s, v in self.known.items() if s in self.text.needed or s in own}
+        fixed = {s: values[0] for s, values in needed.items() if len(values) == 1}
+        if fixed:
+            lines += ["", "Fixed when this was generated, for the layers depend on them:"]
+            lines += [f"{INDENT}{s} = {plain_text(show(value))}" for s, value in fixed.items()]
+        bounded = {s: values for s, values in needed.items() if len(values) > 1}
+        if bounded:
+            lines += ["", "The layers depend on these, so they have no other values:"]
+            for symbol, values in bounded.items():
+                shown = " or ".join(plain_text(show(value)) for value in values)
+                lines.append(f"{INDENT}{symbol} = {shown}")
+        return lines
+
+    @property
+    def taken(self) -> list[str]:
+        """The arguments of the class."""
+        needed = self.text.needed
+        fixed = {symbol for symbol, values in self.known.items() if len(values) == 1}
+        return [symbol for symbol in self.symbols if symbol in needed and symbol not in fixed]
+
+
+class _Written:
+    """The text of a block's class, with the statements as they are now."""
+
+    def __init__(self, of: StructuredBlock, module: ModuleText, *, is_checked: bool) -> None:
+        self.of = of
+        self.module = module
+        self.is_chain = module.is_chain
+        self.layout = module.layout
+        self.body = module.body
+        self.attributes = module.attributes
+        self.needed = self._constructor("ValueError").needed
+        if is_checked:
+            self.lines("ValueError", "F", "Sequence")
+
+    def _constructor(self, error: str) -> Constructor:
+        return Constructor(
+            self.body, self.layout, self.of.homes, error, set(self.attributes), self.module.flags
+        )
+
+    def lines(self, error: str, functional: str, sequence: str) -> list[str]:
+        """The constructor, and `forward`."""
+        writer = self._constructor(error)
+        lines = [*self._signature(sequence)]
+        before = [*self._fixed(error)]
+        if self.is_chain and all(isinstance(s, (Placed, Bind, Let, Return)) for s in self._steps()):
+            lets = Suite([s for s in self._steps() if isinstance(s, Let)])
+            modules = writer.sequential(self._steps(), "super().__init__(")
+            before += Constructor(
+                lets, self.layout, self.of.homes, error, writer.needed, {}
+            ).lines()
+            return [*lines, *before, *statement(modules, 2)]
+        lines += [f"{INDENT * 2}super().__init__()", *before]
+        for name in self.attributes:
+            lines += statement(f"self.{name} = {name}", 2)
+        lines += writer.lines()
+        if self.is_chain:
+            return lines
+        # A constructor that does no more than that of `nn.Module` is left out.
+        made = [*lines, ""] if len(lines) > 2 else []
+        head = forward_head(self.of.inputs, self.of.results)
+        return [*made, *head, *self.module.forward(functional).lines()]
+
+    def _steps(self) -> list[Any]:
+        return list(self.body.steps or ())
+
+    def _taken(self) -> list[str]:
+        fixed = {symbol for symbol, values in self.of.known.items() if len(values) == 1}
+        return [s for s in self.of.symbols if s in self.needed and s not in fixed]
+
+    def _signature(self, sequence: str) -> list[str]:
+        items: list[Doc] = ["self"]
+        taken = self._taken()
+        defaults = default_values(self.of.block, taken)
+        for symbol in taken:
+            values = [_value(call, symbol, self.of.block) for call in self.of.calls]
+            kinds = {type(v) for v in values}
+            value = next((v for v in values if isinstance(v, float)), values[0])
+            if type(None) in kinds:
+                raise NotStructuredError
+            default = f" = {_literal(defaults[symbol])}" if symbol in defaults else ""
+            items.append(f"{symbol}: {kind_of(value, sequence)}{default}")
+        return statement(Group("def __init__(", tuple(items), ") -> None"), 1, after=":")
+
+    def _fixed(self, error: str) -> list[str]:
+        """The values of arguments that the class does not take, and checks of the others."""
+        lines: list[str] = []
+        for symbol, values in self.of.known.items():
+            if symbol not in self.needed:
+                continue
+            if len(values) == 1:
+                lines += statement(f"{symbol} = {_literal(values[0])}", 2)
+                continue
+            found: tuple[Doc, ...] = tuple(map(_literal, values))
+            lines += statement(Group(f"if {symbol} not in (", found, ")"), 2, after=":")
+            message = quote(f"made for other values of {symbol}")
+            lines += statement(Group(f"raise {error}(", (message,)), 3)
+        return lines
+
+
+def _literal(value: Any) -> str:
+    if isinstance(value, str):
+        return quote(value)
+    if isinstance(value, tuple):
+        items = ", ".join(map(_literal, value))
+        return f"({items}{',' * (len(value) == 1)})"
+    return number(value)
+
+
+# -------------------------------------------------------------------------------- calls and symbols
+
+
+def _plain(shape: Sequence[Any]) -> tuple[Any, ...]:
+    return tuple(dim if isinstance(dim, Size) else int(dim) for dim in shape)
+
+
+def _symbol(name: str, axis: int, rank: int, block: syntax.Block) -> str:
+    word = axis_names(rank)[axis]
+    is_first = name == block.inputs[0].id
+    symbol = safe_name(f"in_{word}" if is_first else f"{name}_{word}")
+    while symbol in {safe_name(parameter.name.id) for parameter in block.parameters}:
+        symbol += "_"
+    return symbol
+
+
+def _named(name: str, shape: tuple[Any, ...], block: syntax.Block) -> tuple[Any, ...]:
+    """A shape whose sizes are arguments."""
+    return tuple(
+        dim
+        if isinstance(dim, Size)
+        else Traced(dim, cast(Any, Size.named(_symbol(name, axis, len(shape), block))), dim)
+        for axis, dim in enumerate(shape)
+    )
+
+
+def _symbols(block: syntax.Block, calls: Sequence[_Call]) -> list[str]:
+    """The sizes of inputs, and the arguments."""
+    found: dict[str, None] = {}
+    for call in calls:
+        for name, shape in call.shapes.items():
+            for axis, dim in enumerate(shape):
+                if not isinstance(dim, Size):
+                    found[_symbol(name, axis, len(shape), block)] = None
+    for parameter in block.parameters:
+        found[safe_name(parameter.name.id)] = None
+    return list(found)
+
+
+def _place(call: _Call, symbol: str, block: syntax.Block) -> tuple[str, int] | None:
+    for name, shape in call.shapes.items():
+        for axis in range(len(shape)):
+            if _symbol(name, axis, len(shape), block) == symbol:
+                return name, axis
+    return None
+
+
+def _value(call: _Call, symbol: str, block: syntax.Block) -> Any:
+    place = _place(call, symbol, block)
+    if place is not None:
+        return call.shapes[place[0]][place[1]]
+    for name, value in call.arguments.items():
+        if safe_name(name) == symbol:
+            return plain(value)
+    return None
+
+
+def _changed(call: _Call, symbol: str, value: Any, block: syntax.Block) -> _Call:
+    place = _place(call, symbol, block)
+    if place is not None:
+        name, axis = place
+        shape = call.shapes[name]
+        other = (*shape[:axis], value, *shape[axis + 1 :])
+        return _Call(call.arguments, {**call.shapes, name: other})
+    arguments = {n: value if safe_name(n) == symbol else v for n, v in call.arguments.items()}
+    return _Call(arguments, call.shapes)
+
+
+def _other(value: Any, attempt: int) -> Any:
+    """Another value for an argument; None if there is no more."""
+    if isinstance(value, bool):
+        return not value if attempt == 0 else None
+    if isinstance(value, int):
+        return other_value(value, attempt) if attempt < ATTEMPTS else attempt - ATTEMPTS + 1
+    if isinstance(value, float):
+        return other_value(value, attempt) if attempt < ATTEMPTS else None
+    if isinstance(value, tuple) and value and all(type(item) is int for item in value):
+        others = (value[:-1], (*value, value[-1]), tuple(item + 1 for item in value))
+        return others[attempt] if attempt < len(others) else None
+    return None
+
+
+def _layers(trace: Trace) -> Iterator[Any]:
+    return applied(trace.events)
+
+
+def _is_met(suite: Suite) -> bool:
+    """Whether every case of a condition and every loop has been met."""
+    if suite.steps is None:
+        return False
+    return all(_is_met(inner) for step in suite.steps for inner in suites_in(step))

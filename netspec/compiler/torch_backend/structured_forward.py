@@ -1,0 +1,631 @@
+"""The `forward` of a class, over the statements of its constructor."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
+
+from netspec.compiler.ir.op import Torch
+from netspec.compiler.torch_backend.constructor import note_of
+from netspec.compiler.torch_backend.expressions import Reached
+from netspec.compiler.torch_backend.local_sizes import names_in
+from netspec.compiler.torch_backend.naming import is_attribute, quote
+from netspec.compiler.torch_backend.python_constants import words_in
+from netspec.compiler.torch_backend.python_layout import Doc, Group, call, flat, prefixed, statement
+from netspec.compiler.torch_backend.structure import (
+    Bind,
+    Block,
+    Branch,
+    Let,
+    Loop,
+    NotStructuredError,
+    Placed,
+    Read,
+    Return,
+    Source,
+    Step,
+    Suite,
+    said,
+    suites_in,
+)
+from netspec.compiler.torch_backend.structured_class import Counted, Flag, loop_head, opposite
+from netspec.compiler.torch_backend.structured_flow import chain_end, placed_in, steps_in, under
+from netspec.compiler.torch_backend.structured_layout import (
+    Container,
+    Layout,
+    NoChainError,
+    braced,
+)
+
+
+@dataclass(eq=False)
+class _Call:
+    """Something that is called: a layer, a block, a container, or the parts of a value."""
+
+    steps: list[Placed]
+    reads: list[Source]
+    gives: list[Source]
+    container: Container | None = None
+
+
+@dataclass(eq=False)
+class _End:
+    """The last statement of a suite: its value is returned, or gets a name."""
+
+    value: Source
+    name: str | None
+
+
+_Item = _Call | Bind | Let | Loop | Branch | Return | _End
+
+
+@dataclass
+class _Names:
+    """The names of temporary values, and which of them are still needed."""
+
+    place: dict[Source, str] = field(default_factory=dict)
+    live: set[str] = field(default_factory=set)
+
+
+class Forward:
+    """Writes one `forward`.
+
+    Args:
+        body: the statements.
+        layout: where the modules lie.
+        inputs: the names of its inputs.
+        functional: how `torch.nn.functional` is written.
+        flags: how the object remembers which cases it was made for.
+        plain: the name of values without one.
+    """
+
+    def __init__(
+        self,
+        body: Suite,
+        layout: Layout,
+        inputs: Sequence[str],
+        functional: str,
+        flags: Mapping[Branch, Flag],
+        plain: str,
+    ) -> None:
+        self.body = body
+        self.layout = layout
+        self.inputs = inputs
+        self.functional = functional
+        self.flags = flags
+        self.plain = plain
+        self.counted = Counted(body, layout)
+        self.noted = ""
+        self.same: dict[Source, Source] = {}
+        self.items: dict[int, list[_Item]] = {}
+        self._texts_of: dict[_Item, list[str]] = {}
+        self._prepare(body)
+        self.variables = {s.name for s in steps_in(body) if isinstance(s, Bind)} | set(inputs)
+        self.read = self._names_read()
+        self.needed = self._needed()
+        self.typed = set(inputs)
+        self.returned: set[str] = set()
+
+    def attributes(self) -> list[str]:
+        """The arguments that the object keeps."""
+        found: dict[str, None] = {}
+        for text in self._texts(self.needed):
+            for match in _ATTRIBUTE.finditer(text):
+                found[match[1]] = None
+        return list(found)
+
+    def lines(self) -> list[str]:
+        """The statements."""
+        self.returned = {
+            value.source
+            for step in steps_in(self.body)
+            if isinstance(step, Return)
+            for value in step.values
+            if isinstance(value.source, str)
+        }
+        known = set(self.returned)
+        lines = self._suite(self.body, 2, None, _Names())
+        if self.returned == known:
+            return lines
+        # A name that turns out to be returned has a type where it is first given.
+        self.counted, self.noted = Counted(self.body, self.layout), ""
+        self.typed = set(self.inputs)
+        return self._suite(self.body, 2, None, _Names())
+
+    # -- what is called
+
+    def _prepare(self, suite: Suite) -> None:
+        items: list[_Item] = []
+        steps = suite.steps or []
+        at = 0
+        while at < len(steps):
+            step = steps[at]
+            opened = [c for c in self.layout.opened(suite, at) if not self.layout.is_apart(c)]
+            if opened:
+                container = opened[0]
+                items += self._container(steps, container)
+                at = container.last + 1
+                continue
+            if isinstance(step, Placed):
+                group = self._parts(steps, at)
+                reads = [self._at(read.source) for read in step.reads]
+                items.append(
+                    _Call(group, reads, [_first(s, k) for s in group for k in range(s.gives)])
+                )
+                at += len(group)
+                continue
+            if isinstance(step, (Bind, Let, Loop, Branch, Return)):
+                items.append(step)
+            for inner in suites_in(step):
+                self._prepare(inner)
+            at += 1
+        self.items[id(suite)] = items
+
+    def _container(self, steps: Sequence[Step], container: Container) -> list[_Item]:
+        """A chain that the object holds as one module."""
+        inside = steps[container.first : container.last + 1]
+        first = next(p for step in inside for p in placed_in(step))
+        start = first.reads[0].source
+        end = chain_end(inside, frozenset(first.reads[0].sources))
+        if end is None or any(isinstance(step, Return) for step in inside):
+            raise NoChainError(container.prefix)
+        within = {s for step in inside for s in (step, *under(step))}
+        last = next((source for source in end if not isinstance(source, str)), None)
+        names = [s.name for s in within if isinstance(s, Bind)]
+        outside = [s for s in steps_in(self.body) if s not in within]
+        for read in (r for s in outside for r in _reads(s)):
+            for source in read.sources:
+                lost = source in names if isinstance(source, str) else source[0] in within
+                if lost and source not in end and source == read.source:
+                    raise NoChainError(container.prefix)
+        key: Source = last if last is not None else (inside[0], 0)
+        for source in end:
+            if not isinstance(source, str):
+                self.same[source] = key
+        call = _Call([first], [self._at(start)], [key], container)
+        binds = [name for name in dict.fromkeys(names) if name in end]
+        return [call, *(Bind(name, Read([key])) for name in binds)]
+
+    def _parts(self, steps: Sequence[Step], at: int) -> list[Placed]:
+        """A layer, or all parts of an even split."""
+        step = steps[at]
+        assert isinstance(step, Placed)
+        if step.cut is None:
+            return [step]
+        group = [s for s in steps[at : at + step.cut[0]] if isinstance(s, Placed)]
+        if len(group) != step.cut[0] or any(
+            s.span != step.span or s.cut != step.cut for s in group
+        ):
+            return [step]
+        return group if len({s.reads[0].source for s in group}) == 1 else [step]
+
+    def _at(self, source: Source) -> Source:
+        return self.same.get(source, source)
+
+    # -- what is read
+
+    def _names_read(self) -> set[str]:
+        """The names of values that something reads."""
+        found: set[str] = set()
+        for items in self.items.values():
+            for item in items:
+                found |= {s for s in self._reads(item) if isinstance(s, str)}
+                found |= self._shapes(item)
+        for step in steps_in(self.body):
+            if isinstance(step, Branch):
+                for value in step.values:
+                    if value is not None and isinstance(value.source, str):
+                        found.add(value.source)
+        return found
+
+    def _reads(self, item: _Item) -> list[Source]:
+        """The values that a statement itself reads."""
+        if isinstance(item, _Call):
+            return item.reads
+        if isinstance(item, Bind):
+            return [self._at(item.value.source)]
+        if isinstance(item, Return):
+            return [self._at(value.source) for value in item.values]
+        return [item.value] if isinstance(item, _End) else []
+
+    def _all_reads(self, item: _Item) -> Iterator[Source]:
+        """The values that a statement reads, also under loops and conditions."""
+        yield from self._reads(item)
+        yield from self._shapes(item)
+        if isinstance(item, (Loop, Branch)):
+            for suite in suites_in(item):
+                for inner in self.items[id(suite)]:
+                    yield from self._all_reads(inner)
+        if isinstance(item, Branch):
+            yield from (self._at(v.source) for v in item.values if v is not None)
+
+    def _shapes(self, item: _Item) -> set[str]:
+        """The names of values whose sizes a statement reads."""
+        return {word for text in self._own_texts(item) for word in words_in(text)} & self.variables
+
+    def _own_texts(self, item: _Item) -> list[str]:
+        """The expressions in a statement."""
+        known = self._texts_of.get(item)
+        if known is None:
+            known = self._texts_of[item] = self._find_texts(item)
+        return known
+
+    def _find_texts(self, item: _Item) -> list[str]:
+        if isinstance(item, Let):
+            return [item.later.known[0].name] if item.later.known else []
+        if isinstance(item, Loop):
+            return [said(item.later).name]
+        if isinstance(item, Branch):
+            if item in self.flags:
+                return []
+            return [said(condition).name for condition in item.later]
+        if not isinstance(item, _Call) or item.container is not None:
+            return []
+        texts: list[str] = []
+        for step in item.steps:
+            if step.later is not None and len(item.steps) == 1:
+                texts += names_in(_said_later(step.later))
+            if step.has_module or step.again:
+                texts += braced("".join(step.later_label or ()))
+        return texts
+
+    def _texts(self, needed: Set[str]) -> Iterator[str]:
+        """The expressions of all statements that are written."""
+        for items in self.items.values():
+            for item in items:
+                if not isinstance(item, Let) or not needed.isdisjoint(item.names):
+                    yield from self._own_texts(item)
+
+    def _needed(self) -> set[str]:
+        needed: set[str] = set()
+        while True:
+            more = needed | {word for text in self._texts(needed) for word in words_in(text)}
+            if more == needed:
+                return needed
+            needed = more
+
+    # -- statements
+
+    def _suite(self, suite: Suite, depth: int, end: _End | None, outer: _Names) -> list[str]:
+        items = [*self.items[id(suite)], *([] if end is None else [end])]
+        names = _Names(dict(outer.place), set(outer.live))
+        lines: list[str] = []
+        done: set[_Item] = set()
+        for at, item in enumerate(items):
+            if item in done:
+                continue
+            if isinstance(item, _Call):
+                lines += self._call(items, at, depth, names, done)
+            elif isinstance(item, Branch):
+                lines += self._branch(items, at, depth, names, done)
+            elif isinstance(item, Loop):
+                lines += self._loop(item, depth, names)
+            else:
+                lines += self._plain(item, depth, names)
+        return lines
+
+    def _plain(self, item: Bind | Let | Return | _End, depth: int, names: _Names) -> list[str]:
+        """A statement that calls nothing."""
+        if isinstance(item, Let):
+            if self.needed.isdisjoint(item.names):
+                return []
+            head = ", ".join(item.names)
+            kind = f": {item.annotation}" if item.annotation else ""
+            return statement(f"{head}{kind} = {said(item.later).name}", depth)
+        if isinstance(item, Return):
+            given = ", ".join(self._name(value.source, names) for value in item.values)
+            return statement(f"return {given}", depth)
+        value = self._name(item.value if isinstance(item, _End) else item.value.source, names)
+        if item.name is None:
+            return statement(f"return {value}", depth)
+        if value == item.name or (isinstance(item, Bind) and item.name not in self.read):
+            return []
+        self.typed.add(item.name)
+        return statement(f"{item.name} = {value}", depth)
+
+    def _name(self, source: Source, names: _Names) -> str:
+        if isinstance(source, str):
+            return source
+        found = names.place.get(self._at(source))
+        if found is None:
+            raise NotStructuredError
+        return found
+
+    def _call(
+        self, items: Sequence[_Item], at: int, depth: int, names: _Names, done: set[_Item]
+    ) -> list[str]:
+        item = items[at]
+        assert isinstance(item, _Call)
+        count: list[str] = []
+        doc, count = self._expression(item, names, depth)
+        used = [any(g in self._all_reads(i) for i in items[at + 1 :]) for g in item.gives]
+        holds = item.container is not None or any(s.has_module or s.again for s in item.steps)
+        if not any(used) and not holds:
+            return []
+        note = self._note(item.steps[0])
+        if len(item.gives) == 1 and self._returns(items, at) and not holds:
+            done.add(items[at + 1])
+            return [*count, *statement(prefixed("return ", doc), depth, note=note)]
+        wanted = []
+        taken: set[str] = set()
+        for result, is_used in zip(item.gives, used, strict=True):
+            name = self._choose(items, at, result, names, taken, done) if is_used else "_"
+            taken.add(name)
+            wanted.append(name)
+        target = ", ".join(wanted)
+        if len(wanted) == 1 and holds and target in self.returned - self.typed:
+            target = f"{target}: torch.Tensor"
+        if len(wanted) == 1:
+            self.typed.add(wanted[0])
+        return [*count, *statement(prefixed(f"{target} = ", doc), depth, note=note)]
+
+    def _returns(self, items: Sequence[_Item], at: int) -> bool:
+        """Whether what is called here is returned at once."""
+        item, after = items[at], items[at + 1] if at + 1 < len(items) else None
+        assert isinstance(item, _Call)
+        if isinstance(after, _End):
+            return after.name is None and self._at(after.value) == item.gives[0]
+        if isinstance(after, Return) and len(after.values) == 1:
+            return self._at(after.values[0].source) == item.gives[0]
+        return False
+
+    # -- names
+
+    def _choose(
+        self,
+        items: Sequence[_Item],
+        at: int,
+        result: Source,
+        names: _Names,
+        taken: Set[str],
+        done: set[_Item],
+    ) -> str:
+        """The name of a new value: that of the file, or of what is computed from it."""
+        busy = {
+            names.place[other]
+            for other in names.place
+            if any(other in self._all_reads(item) for item in items[at + 1 :])
+        }
+        busy |= names.live | taken
+        target, bind = self._target(items, at, result)
+        if target is not None and target not in busy:
+            names.place[result] = target
+            if bind is not None and self._is_next(items, at, bind):
+                done.add(bind)
+            return target
+        name, number = self.plain, 1
+        while name in busy or name in self.variables or name in self.needed:
+            number += 1
+            name = f"{self.plain}{number}"
+        if self._is_returned(items, result):
+            self.returned.add(name)
+        names.place[result] = name
+        return name
+
+    def _is_returned(self, items: Sequence[_Item], result: Source) -> bool:
+        ends = [i for i in items if isinstance(i, Return) or (isinstance(i, _End) and not i.name)]
+        return any(result in self._reads(end) for end in ends)
+
+    def _is_next(self, items: Sequence[_Item], at: int, bind: Bind) -> bool:
+        """Whether a name is given with nothing in between but other names."""
+        place = items.index(bind)
+        return all(isinstance(item, (Bind, Let)) for item in items[at + 1 : place])
+
+    def _target(
+        self, items: Sequence[_Item], at: int, result: Source
+    ) -> tuple[str | None, Bind | None]:
+        """The name that a value ends up with, if it can have it from the start."""
+        index = at
+        source = result
+        while True:
+            readers = [
+                number
+                for number in range(index + 1, len(items))
+                if source in self._all_reads(items[number])
+            ]
+            if not readers:
+                return None, None
+            index = readers[0]
+            item = items[index]
+            if isinstance(item, (Bind, _End)):
+                name = item.name
+                if name is None:
+                    return None, None
+                between = items[at + 1 : index]
+                clear = not any(
+                    name in self._all_reads(i) or (isinstance(i, Bind) and i.name == name)
+                    for i in between
+                )
+                if isinstance(item, Bind) and name not in self.read:
+                    return None, None
+                return (
+                    (name, item if isinstance(item, Bind) and source == result else None)
+                    if (clear)
+                    else (None, None)
+                )
+            if not isinstance(item, _Call) or len(item.gives) != 1:
+                return None, None
+            source = item.gives[0]
+
+    # -- expressions
+
+    def _expression(self, item: _Call, names: _Names, depth: int) -> tuple[Doc, list[str]]:
+        inputs = [self._name(source, names) for source in item.reads]
+        step = item.steps[0]
+        if item.container is not None:
+            return Group(f"{_reach(self._later_prefix(item.container))}(", tuple(inputs)), []
+        if len(item.steps) > 1:
+            assert step.cut is not None
+            count, axis = step.cut
+            return call("torch.chunk", inputs[0], str(count), f"dim={axis}"), []
+        module, count_lines = "", list[str]()
+        if step.has_module or step.again:
+            module, count_lines = self._module(step, depth)
+        if isinstance(step.form, Block):
+            return Group(f"{module}(", tuple(inputs)), count_lines
+        assert step.later is not None
+        parameters = {name: f"{module}[{quote(name)}]" for name in step.own}
+        means = Reached(inputs, module, parameters, self.functional, _Itself())
+        doc = means.whole(_said_later(step.later))
+        return (doc if isinstance(doc, (str, Group)) else flat(doc)), count_lines
+
+    def _module(self, step: Placed, depth: int) -> tuple[str, list[str]]:
+        if step.later_label is None:
+            name, lines = self.counted.name(step, depth)
+        else:
+            return _reach(step.later_label), []
+        return _reach((name,)), lines
+
+    def _later_prefix(self, container: Container) -> tuple[str, ...]:
+        """What a container is called, as `forward` writes it."""
+        steps = (container.suite.steps or [])[container.first : container.last + 1]
+        inside = (placed for step in steps for placed in placed_in(step))
+        label = next(p.later_label for p in inside if p.later_label is not None)
+        return label[: len(container.prefix)]
+
+    def _note(self, step: Placed) -> str:
+        note = note_of(step.span)
+        known, self.noted = self.noted, note
+        return "" if note == known else note
+
+    # -- loops and conditions
+
+    def _loop(self, loop: Loop, depth: int, names: _Names) -> list[str]:
+        before = self.counted.start(loop, depth)
+        body = self._suite(loop.body, depth + 1, None, self._inside(loop, names))
+        if not body:
+            return []
+        read = {w for i in self._flat(loop.body) for t in self._own_texts(i) for w in words_in(t)}
+        targets = ", ".join(name if name in read else "_" for name in loop.targets)
+        return [*before, *loop_head(targets, said(loop.later).name, depth), *body]
+
+    def _flat(self, suite: Suite) -> Iterator[_Item]:
+        for item in self.items[id(suite)]:
+            yield item
+            if isinstance(item, (Loop, Branch)):
+                for inner in suites_in(item):
+                    yield from self._flat(inner)
+
+    def _inside(self, step: Loop | Branch, names: _Names) -> _Names:
+        """Names under a loop or a condition: those of values outside are taken."""
+        return _Names(dict(names.place), names.live | set(names.place.values()) - self.variables)
+
+    def _branch(
+        self, items: Sequence[_Item], at: int, depth: int, names: _Names, done: set[_Item]
+    ) -> list[str]:
+        branch = items[at]
+        assert isinstance(branch, Branch)
+        values = [value for value in branch.values if value is not None]
+        source: Source = (branch, 0)
+        ends: list[_End | None] = [None] * len(branch.cases)
+        if values:
+            after = items[at + 1] if at + 1 < len(items) else None
+            returns = (isinstance(after, Return) and len(after.values) == 1) or (
+                isinstance(after, _End) and after.name is None
+            )
+            if after is not None and returns and self._reads(after) == [source]:
+                done.add(after)
+                ends = [_End(self._at(v.source), None) if v else None for v in branch.values]
+            else:
+                name = self._choose(items, at, source, names, set(), done)
+                ends = [_End(self._at(v.source), name) if v else None for v in branch.values]
+        tests = self._tests(branch)
+        lines = self.counted.start(branch, depth)
+        noted = self.noted
+        bodies = []
+        inside = self._inside(branch, names)
+        if ends[0] is not None and ends[0].name is not None:
+            inside.live.discard(ends[0].name)
+            inside.place.pop(source, None)
+        for case, end in zip(branch.cases, ends, strict=True):
+            self.noted = noted
+            bodies.append(self._suite(case, depth + 1, end, inside))
+        if not any(bodies):
+            return []
+        return lines + _cases(tests, bodies, depth)
+
+    def _tests(self, branch: Branch) -> list[str]:
+        flag = self.flags.get(branch)
+        if flag is None:
+            return [said(condition).name for condition in branch.later]
+        if flag.is_module:
+            return [f"self.{flag.name} is {'not ' if flag.holds == 0 else ''}None"]
+        return [f"self.{flag.name}" if flag.holds == 0 else f"not self.{flag.name}"]
+
+
+def _cases(tests: Sequence[str], bodies: list[list[str]], depth: int) -> list[str]:
+    """`if`, `elif` and `else`; a case that returns needs no `else` after it."""
+    if len(bodies) == 2 and not bodies[0]:
+        return [*statement(f"if {_not(tests[0])}:", depth), *bodies[1]]
+    lines: list[str] = []
+    returned = False
+    for at, body in enumerate(bodies):
+        if at == len(tests):
+            if returned:
+                return lines + [line.removeprefix("    ") for line in body]
+            return lines + ([*statement("else:", depth), *body] if body else [])
+        word = "if" if at == 0 or returned else "elif"
+        lines += statement(f"{word} {tests[at]}:", depth)
+        lines += body or statement("pass", depth + 1)
+        returned = bool(body) and body[-1].lstrip().startswith(("return ", ")"))
+        returned = returned and any(
+            line.startswith("    " * (depth + 1) + "return ") for line in body
+        )
+    return lines
+
+
+def _not(test: str) -> str:
+    if test.endswith(" is not None"):
+        return test.removesuffix(" is not None") + " is None"
+    if test.endswith(" is None"):
+        return test.removesuffix(" is None") + " is not None"
+    return opposite(test)
+
+
+def _reach(path: Sequence[str]) -> str:
+    """A module by its path."""
+    if all(map(is_attribute, path)):
+        return ".".join(("self", *path))
+    text = ".".join(path)
+    return f"self.get_submodule({f'f{quote(text)}' if '{' in text else quote(text)})"
+
+
+def _said_later(form: Torch) -> Torch:
+    """A form as `forward` needs it: without what a module is made with."""
+    if form.is_module:
+        inputs = tuple(_said_later(i) if isinstance(i, Torch) else said(i) for i in form.inputs)
+        given = {
+            name: _said_later(to) if isinstance(to, Torch) else said(to)
+            for name, to in form.call_options.items()
+        }
+        return replace(form, arguments=(), options={}, inputs=inputs, call_options=given)
+    arguments = tuple(_said_later(a) if isinstance(a, Torch) else said(a) for a in form.arguments)
+    return replace(
+        form, arguments=arguments, options=said(form.options), defaults=said(form.defaults)
+    )
+
+
+def _first(step: Step, at: int) -> Source:
+    return step, at
+
+
+def _reads(step: Step) -> Iterator[Read]:
+    if isinstance(step, Placed):
+        yield from step.reads
+    elif isinstance(step, Bind):
+        yield step.value
+    elif isinstance(step, Return):
+        yield from step.values
+    elif isinstance(step, Branch):
+        yield from (value for value in step.values if value is not None)
+
+
+_ATTRIBUTE = re.compile(r"\bself\.([A-Za-z_]\w*)")
+
+
+class _Itself(dict[str, str]):
+    """Every name stands for itself."""
+
+    def __missing__(self, key: str) -> str:
+        return key

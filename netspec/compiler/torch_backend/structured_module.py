@@ -1,0 +1,79 @@
+"""The text of a class with the statements of the file: where its modules lie, and its `forward`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence, Set
+
+from netspec.compiler.syntax import labels
+from netspec.compiler.torch_backend.python_layout import Doc, Group, statement
+from netspec.compiler.torch_backend.structure import Branch, NotStructuredError, Placed, Suite
+from netspec.compiler.torch_backend.structured_class import Flag
+from netspec.compiler.torch_backend.structured_flags import flags_of
+from netspec.compiler.torch_backend.structured_flow import steps_in
+from netspec.compiler.torch_backend.structured_forward import Forward
+from netspec.compiler.torch_backend.structured_layout import Layout, NoChainError, Prefix
+
+
+class ModuleText:
+    """A body as a class.
+
+    Args:
+        body: the statements.
+        names: the names in the body.
+        taken: the arguments of the class.
+        inputs: the names of its inputs.
+        is_chain: whether it is a `nn.Sequential`.
+
+    Attributes:
+        layout: where its modules lie.
+        flags: how objects remember the cases that they were made for.
+        attributes: the arguments that objects keep.
+
+    Raises:
+        NotStructuredError: if it cannot be written.
+    """
+
+    def __init__(
+        self,
+        body: Suite,
+        names: set[str],
+        taken: Set[str],
+        inputs: Sequence[str],
+        *,
+        is_chain: bool,
+    ) -> None:
+        self.body = body
+        self.inputs = inputs
+        self.is_chain = is_chain
+        self.flags: dict[Branch, Flag] = {}
+        self.attributes: list[str] = []
+        apart: set[Prefix] = set()
+        while True:
+            try:
+                self.layout = Layout(body, names, is_chain=is_chain, apart=apart)
+                if not is_chain:
+                    self.flags = flags_of(body, self.layout, set(taken))
+                    self.attributes = self.forward("F").attributes()
+            except NoChainError as error:
+                apart.add(error.prefix)
+                continue
+            break
+        labelled = {s.label[0] for s in steps_in(body) if isinstance(s, Placed) and s.label}
+        for name in self.attributes:
+            if name in labelled or labels.problem(name) is not None:
+                raise NotStructuredError
+
+    def forward(self, functional: str) -> Forward:
+        """Its `forward`; `functional` is how `torch.nn.functional` is written."""
+        return Forward(self.body, self.layout, self.inputs, functional, self.flags, "out")
+
+
+def forward_head(inputs: Sequence[str], results: int) -> list[str]:
+    """`def forward(self, x: torch.Tensor) -> torch.Tensor:`."""
+    tensors: list[Doc] = [f"{name}: torch.Tensor" for name in inputs]
+    gives = "torch.Tensor"
+    if results > 1:
+        gives = f"tuple[{', '.join(['torch.Tensor'] * results)}]"
+    if results > 3:
+        gives = "tuple[torch.Tensor, ...]"
+    return statement(Group("def forward(", ("self", *tensors), f") -> {gives}"), 1, after=":")
