@@ -51,6 +51,7 @@ from netspec.compiler.torch_backend.module_paths import Places
 from netspec.compiler.torch_backend.naming import CLASH, is_class_name, number, quote, safe_name
 from netspec.compiler.torch_backend.net_class import StructuredClass
 from netspec.compiler.torch_backend.python_layout import INDENT, WIDTH, Doc, Group, statement
+from netspec.compiler.torch_backend.structure import NotStructuredError
 from netspec.compiler.torch_backend.structured_net import (
     StructuredNet,
     has_loops,
@@ -77,9 +78,9 @@ def torch_source(written: Written) -> str:
     """
     net, module, arguments = written.net, written.module, written.arguments
     # The one place where it is decided how a net is written: as the loops and conditions that it
-    # has, where its body has some and is a chain of layers and blocks; else layer by layer.
+    # has, where its body has some and they can be written; else layer by layer.
     known: Known = {}
-    structured = structured_net(written, known) if has_loops(net) else None
+    structured = _structured(written, known) if has_loops(net) else None
     traced = trace_net(net, module, arguments) if structured is None else structured.traced
     classes = classes_of(traced.trace, known) if structured is None else structured.classes
     for definition in (net, *(made.definition for made in classes)):
@@ -100,6 +101,20 @@ def torch_source(written: Written) -> str:
     about = [made.definition.doc for made in classes if opens_file(made.definition)]
     head = [*_header(net, module, arguments), *module_docstring("\n\n".join(about))]
     return "\n".join([*head, *_imports(text, functional, names), text])
+
+
+def _structured(written: Written, known: Known) -> StructuredNet | None:
+    """The structure of a net, if it has one that can be written."""
+    structured = structured_net(written, known)
+    if structured is None:
+        return None
+    try:
+        made = StructuredClass(structured, "ValueError", "Sequence")
+        made.constructor()
+        made.forward("F")
+    except NotStructuredError:
+        return None
+    return structured
 
 
 def _block_lines(made: BlockClass, error: str, functional: str, sequence: str) -> list[str]:

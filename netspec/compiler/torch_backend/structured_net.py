@@ -208,7 +208,6 @@ class _Proof:
         runs = [first]
         # What has no structure is found out soon.
         self._text()
-        self._rules(runs[0])
         self._try_others(runs)
         for name, value in self.values.items():
             if type(value) is int and self._takes_fraction(name, value, runs):
