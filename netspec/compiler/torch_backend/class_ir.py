@@ -17,7 +17,7 @@ from netspec.compiler.torch_backend.trace import Trace
 from netspec.diagnostics import Span
 
 if TYPE_CHECKING:
-    from netspec.compiler.torch_backend.structured_block import StructuredBlock
+    from netspec.compiler.torch_backend.structured.block import StructuredBlock
 
 Value = int
 """The number of a value in a class."""

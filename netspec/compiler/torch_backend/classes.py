@@ -13,8 +13,8 @@ from netspec.compiler.syntax import tree as syntax
 from netspec.compiler.torch_backend.class_ir import BlockClass
 from netspec.compiler.torch_backend.honoured_arguments import honour
 from netspec.compiler.torch_backend.merge_calls import CannotMergeError, Merger
-from netspec.compiler.torch_backend.structure import NotStructuredError
-from netspec.compiler.torch_backend.structured_block import StructuredBlock
+from netspec.compiler.torch_backend.structured.block import StructuredBlock
+from netspec.compiler.torch_backend.structured.structure import NotStructuredError
 from netspec.compiler.torch_backend.trace import Called, Chosen, Event, Trace
 from netspec.diagnostics import Span
 

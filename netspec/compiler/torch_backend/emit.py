@@ -49,14 +49,14 @@ from netspec.compiler.torch_backend.init_calls import Owned, init_lines
 from netspec.compiler.torch_backend.local_sizes import is_extent, names_in_use
 from netspec.compiler.torch_backend.module_paths import Places
 from netspec.compiler.torch_backend.naming import CLASH, is_class_name, number, quote, safe_name
-from netspec.compiler.torch_backend.net_class import StructuredClass
 from netspec.compiler.torch_backend.python_layout import INDENT, WIDTH, Doc, Group, statement
-from netspec.compiler.torch_backend.structure import NotStructuredError
-from netspec.compiler.torch_backend.structured_net import (
+from netspec.compiler.torch_backend.structured.net import (
     StructuredNet,
     has_loops,
     structured_net,
 )
+from netspec.compiler.torch_backend.structured.net_class import StructuredClass
+from netspec.compiler.torch_backend.structured.structure import NotStructuredError
 from netspec.compiler.torch_backend.traced_numbers import plain, roots_of
 from netspec.diagnostics import Diagnostic, NetspecError
 from netspec.text.python_tree import parse_python

@@ -10,7 +10,7 @@ from netspec.compiler.ir.constants import FUNCTIONS
 from netspec.compiler.syntax import tree as syntax
 from netspec.compiler.torch_backend.naming import number, quote, safe_name
 from netspec.compiler.torch_backend.python_layout import is_bracketed
-from netspec.compiler.torch_backend.structure import NotStructuredError
+from netspec.compiler.torch_backend.structured.structure import NotStructuredError
 
 Ask = Callable[[syntax.Access], "str | None"]
 """What an attribute of a value is, as Python: None for what is no attribute of a value."""

@@ -44,7 +44,8 @@ from netspec.compiler.torch_backend.python_constants import (
     python_name,
     words_in,
 )
-from netspec.compiler.torch_backend.structure import (
+from netspec.compiler.torch_backend.structured.layout import Placement
+from netspec.compiler.torch_backend.structured.structure import (
     UNSAID,
     Bind,
     Block,
@@ -63,7 +64,6 @@ from netspec.compiler.torch_backend.structure import (
     Step,
     Suite,
 )
-from netspec.compiler.torch_backend.structured_layout import Placement
 from netspec.compiler.torch_backend.trace import (
     BlockWatcher,
     Called,

@@ -7,16 +7,16 @@ from netspec.compiler.torch_backend.init_calls import fill_lines, init_doc
 from netspec.compiler.torch_backend.naming import is_attribute, quote
 from netspec.compiler.torch_backend.python_constants import words_in
 from netspec.compiler.torch_backend.python_layout import INDENT, Doc, Group, statement
-from netspec.compiler.torch_backend.structure import NotStructuredError, Placed
-from netspec.compiler.torch_backend.structured_class import (
+from netspec.compiler.torch_backend.structured.constructor import (
     Constructor,
     default_text,
     in_constructor,
     kind_of,
     label_words,
 )
-from netspec.compiler.torch_backend.structured_module import forward_head
-from netspec.compiler.torch_backend.structured_net import StructuredNet
+from netspec.compiler.torch_backend.structured.module import forward_head
+from netspec.compiler.torch_backend.structured.net import StructuredNet
+from netspec.compiler.torch_backend.structured.structure import NotStructuredError, Placed
 from netspec.compiler.torch_backend.traced_numbers import TracedFloat
 
 

@@ -6,12 +6,17 @@ from collections.abc import Sequence, Set
 
 from netspec.compiler.syntax import labels
 from netspec.compiler.torch_backend.python_layout import Doc, Group, statement
-from netspec.compiler.torch_backend.structure import Branch, NotStructuredError, Placed, Suite
-from netspec.compiler.torch_backend.structured_class import Flag
-from netspec.compiler.torch_backend.structured_flags import flags_of
-from netspec.compiler.torch_backend.structured_flow import steps_in
-from netspec.compiler.torch_backend.structured_forward import Forward
-from netspec.compiler.torch_backend.structured_layout import Layout, NoChainError, Prefix
+from netspec.compiler.torch_backend.structured.constructor import Flag
+from netspec.compiler.torch_backend.structured.flags import flags_of
+from netspec.compiler.torch_backend.structured.flow import steps_in
+from netspec.compiler.torch_backend.structured.forward import Forward
+from netspec.compiler.torch_backend.structured.layout import Layout, NoChainError, Prefix
+from netspec.compiler.torch_backend.structured.structure import (
+    Branch,
+    NotStructuredError,
+    Placed,
+    Suite,
+)
 
 
 class ModuleText:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from netspec.compiler.ir.op import Torch, X
-from netspec.compiler.torch_backend.structure import (
+from netspec.compiler.torch_backend.structured.structure import (
     Bind,
     Block,
     Branch,

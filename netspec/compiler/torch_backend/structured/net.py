@@ -29,24 +29,24 @@ from netspec.compiler.torch_backend.drop_dead import has_dead_modules, live_part
 from netspec.compiler.torch_backend.honoured_arguments import agrees
 from netspec.compiler.torch_backend.init_calls import Fill, Owned, fills_of
 from netspec.compiler.torch_backend.python_constants import names_of, python_name
-from netspec.compiler.torch_backend.structure import (
+from netspec.compiler.torch_backend.structured.constructor import label_words
+from netspec.compiler.torch_backend.structured.flow import chain_end, given_by, under
+from netspec.compiler.torch_backend.structured.layout import Placement
+from netspec.compiler.torch_backend.structured.module import ModuleText
+from netspec.compiler.torch_backend.structured.structure import (
     NotStructuredError,
     Placed,
     Recorder,
     Suite,
     suites_in,
 )
-from netspec.compiler.torch_backend.structure_tracer import (
+from netspec.compiler.torch_backend.structured.tracer import (
     Carried,
     Places,
     RestartError,
     Results,
     StructureTracer,
 )
-from netspec.compiler.torch_backend.structured_class import label_words
-from netspec.compiler.torch_backend.structured_flow import chain_end, given_by, under
-from netspec.compiler.torch_backend.structured_layout import Placement
-from netspec.compiler.torch_backend.structured_module import ModuleText
 from netspec.compiler.torch_backend.trace import Called, Event
 from netspec.compiler.torch_backend.traced_numbers import TracedFloat, plain
 from netspec.diagnostics import DiagnosticSink

@@ -27,7 +27,11 @@ from netspec.compiler.torch_backend.drop_dead import has_dead_modules
 from netspec.compiler.torch_backend.naming import number, quote, safe_name
 from netspec.compiler.torch_backend.python_constants import python_name
 from netspec.compiler.torch_backend.python_layout import INDENT, Doc, Group, statement
-from netspec.compiler.torch_backend.structure import (
+from netspec.compiler.torch_backend.structured.constructor import Constructor, kind_of
+from netspec.compiler.torch_backend.structured.flow import chain_end, nested, steps_in
+from netspec.compiler.torch_backend.structured.layout import Placement
+from netspec.compiler.torch_backend.structured.module import ModuleText, forward_head
+from netspec.compiler.torch_backend.structured.structure import (
     Bind,
     Let,
     NotStructuredError,
@@ -37,17 +41,13 @@ from netspec.compiler.torch_backend.structure import (
     Suite,
     suites_in,
 )
-from netspec.compiler.torch_backend.structure_tracer import (
+from netspec.compiler.torch_backend.structured.tracer import (
     Carried,
     Places,
     RestartError,
     Results,
     StructureTracer,
 )
-from netspec.compiler.torch_backend.structured_class import Constructor, kind_of
-from netspec.compiler.torch_backend.structured_flow import chain_end, nested, steps_in
-from netspec.compiler.torch_backend.structured_layout import Placement
-from netspec.compiler.torch_backend.structured_module import ModuleText, forward_head
 from netspec.compiler.torch_backend.trace import Trace, axis_names
 from netspec.compiler.torch_backend.traced_numbers import ATTEMPTS, Traced, other_value, plain
 from netspec.diagnostics import DiagnosticSink, Span

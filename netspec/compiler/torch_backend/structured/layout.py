@@ -10,7 +10,8 @@ from netspec.compiler.torch_backend.containers import SEQUENTIAL_ATTRIBUTES
 from netspec.compiler.torch_backend.naming import is_attribute, safe_name
 from netspec.compiler.torch_backend.python_constants import words_in
 from netspec.compiler.torch_backend.python_layout import split_items
-from netspec.compiler.torch_backend.structure import (
+from netspec.compiler.torch_backend.structured.flow import is_one_module, modules_of, steps_in
+from netspec.compiler.torch_backend.structured.structure import (
     Branch,
     Loop,
     NotStructuredError,
@@ -20,7 +21,6 @@ from netspec.compiler.torch_backend.structure import (
     said,
     suites_in,
 )
-from netspec.compiler.torch_backend.structured_flow import is_one_module, modules_of, steps_in
 
 Prefix = tuple[str, ...]
 

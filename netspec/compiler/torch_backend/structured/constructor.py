@@ -27,7 +27,9 @@ from netspec.compiler.torch_backend.python_layout import (
     statement,
     unbracketed,
 )
-from netspec.compiler.torch_backend.structure import (
+from netspec.compiler.torch_backend.structured.flow import modules_of, placed_in
+from netspec.compiler.torch_backend.structured.layout import Container, Layout, braced
+from netspec.compiler.torch_backend.structured.structure import (
     Block,
     Branch,
     Carry,
@@ -41,8 +43,6 @@ from netspec.compiler.torch_backend.structure import (
     said,
     suites_in,
 )
-from netspec.compiler.torch_backend.structured_flow import modules_of, placed_in
-from netspec.compiler.torch_backend.structured_layout import Container, Layout, braced
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,10 @@ from collections import Counter
 from collections.abc import Iterator, Set
 
 from netspec.compiler.torch_backend.python_constants import words_in
-from netspec.compiler.torch_backend.structure import (
+from netspec.compiler.torch_backend.structured.constructor import Counted, Flag
+from netspec.compiler.torch_backend.structured.flow import given_by, placed_in, steps_in
+from netspec.compiler.torch_backend.structured.layout import Layout
+from netspec.compiler.torch_backend.structured.structure import (
     Bind,
     Branch,
     Loop,
@@ -15,9 +18,6 @@ from netspec.compiler.torch_backend.structure import (
     said,
     suites_in,
 )
-from netspec.compiler.torch_backend.structured_class import Counted, Flag
-from netspec.compiler.torch_backend.structured_flow import given_by, placed_in, steps_in
-from netspec.compiler.torch_backend.structured_layout import Layout
 
 
 def flags_of(body: Suite, layout: Layout, taken: Set[str]) -> dict[Branch, Flag]:

@@ -13,7 +13,15 @@ from netspec.compiler.torch_backend.local_sizes import names_in
 from netspec.compiler.torch_backend.naming import is_attribute, quote
 from netspec.compiler.torch_backend.python_constants import words_in
 from netspec.compiler.torch_backend.python_layout import Doc, Group, call, flat, prefixed, statement
-from netspec.compiler.torch_backend.structure import (
+from netspec.compiler.torch_backend.structured.constructor import Counted, Flag, loop_head, opposite
+from netspec.compiler.torch_backend.structured.flow import chain_end, placed_in, steps_in, under
+from netspec.compiler.torch_backend.structured.layout import (
+    Container,
+    Layout,
+    NoChainError,
+    braced,
+)
+from netspec.compiler.torch_backend.structured.structure import (
     Bind,
     Block,
     Branch,
@@ -28,14 +36,6 @@ from netspec.compiler.torch_backend.structure import (
     Suite,
     said,
     suites_in,
-)
-from netspec.compiler.torch_backend.structured_class import Counted, Flag, loop_head, opposite
-from netspec.compiler.torch_backend.structured_flow import chain_end, placed_in, steps_in, under
-from netspec.compiler.torch_backend.structured_layout import (
-    Container,
-    Layout,
-    NoChainError,
-    braced,
 )
 
 

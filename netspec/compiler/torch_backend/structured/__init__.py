@@ -1,0 +1,6 @@
+"""Classes written from the statements of a file: loops, conditions and arguments stay.
+
+The structure of a net or a block is recorded while its body is elaborated (`structure`, `tracer`), and
+proved with other arguments (`net`). It is written as a class (`net_class`, `block`, `constructor`,
+`forward`): a chain of layers as a `nn.Sequential`, any other as a module with a `forward`.
+"""
