@@ -141,7 +141,7 @@ FORCED: dict[str, Patch] = {
 
 # All are compared with the reference, whose gradients are checked op by op; those that compute a
 # gradient in a way of their own are also checked by differences.
-CHECKED = ("Winograd", "no Winograd", "small tiles")
+CHECKED = ("Winograd", "no Winograd")
 
 
 @pytest.fixture(params=FORCED)

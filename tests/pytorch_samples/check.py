@@ -28,7 +28,7 @@ from netspec.testing.op_examples import (
 )
 from netspec.tools.agreement.torch_trace import SharedMasks
 from tests.helpers.torch_support import classes, load, masks_of, run_module
-from tests.pytorch_samples import layers, losses  # noqa: F401 - they register writers
+from tests.pytorch_samples import flags_left_open, layers, losses  # noqa: F401 - they register writers
 from tests.pytorch_samples.functions import WRITERS
 from tests.pytorch_samples.written import InexpressibleError, Place, Written
 
@@ -40,7 +40,8 @@ ROUNDED = {"nn.functional.hardsigmoid": 1e-7}
 @functools.cache
 def variants() -> dict[str, Any]:
     """PyTorch's operators with samples, by their names and those of their variants."""
-    from torch.testing._internal.common_methods_invocations import op_db
+    with flags_left_open():
+        from torch.testing._internal.common_methods_invocations import op_db
 
     return {
         f"{op.name} {op.variant_test_name}".rstrip(): op

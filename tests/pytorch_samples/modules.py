@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from tests.pytorch_samples import flags_left_open
 from tests.pytorch_samples.written import InexpressibleError
 
 
@@ -117,7 +118,8 @@ def module_samples() -> dict[str, list[ModuleSample]]:
 
 
 def _samples() -> Iterator[tuple[str, ModuleSample]]:
-    from torch.testing._internal.common_modules import module_db
+    with flags_left_open():
+        from torch.testing._internal.common_modules import module_db
 
     for info in module_db:
         form = FORMS.get(info.name.removeprefix("nn."))

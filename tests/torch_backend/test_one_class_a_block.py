@@ -40,6 +40,12 @@ SMALL: dict[str, dict[str, Any]] = {
     "swin": {"size": 56, "dim": 8, "depths": [2, 1], "heads": [2, 4], "classes": 3},
 }
 
+# What takes longest; the others have the same forms.
+HEAVY = ("efficientnet", "mobilenet_v3", "regnet")
+every_net = pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.heavy] if n in HEAVY else []) for n in SMALL]
+)
+
 
 @functools.cache
 def whole(name: str) -> str:
@@ -47,7 +53,7 @@ def whole(name: str) -> str:
     return netspec.load(NETS / f"{name}.net").source("torch")
 
 
-@pytest.mark.parametrize("name", SMALL)
+@every_net
 def test_one_file_serves_all_arguments(name: str) -> None:
     """Lists that loops run over stay arguments, also in nets that are no chain."""
     graph = netspec.load(NETS / f"{name}.net", **SMALL[name]).graph
@@ -78,7 +84,7 @@ def test_a_class_for_each_block_and_few_lines(name: str) -> None:
     check_formatted({name: source})
 
 
-@pytest.mark.parametrize("name", SMALL)
+@every_net
 def test_the_classes_compute_what_the_file_says(name: str) -> None:
     net = netspec.load(NETS / f"{name}.net", **SMALL[name])
     source_of(net)

@@ -140,7 +140,13 @@ def test_an_assert_of_the_net_refuses_arguments():
         made("resnet")(depth=21)
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(n, marks=[pytest.mark.heavy] if n == "zoo/mobilenet_v2" else [])
+        for n in SETTINGS
+    ],
+)
 def test_torch_script_compiles_it(name):
     common, _ = SETTINGS[name]
     made = module_class(netspec.load(NETWORKS / f"{name}.net"))  # has a source to read

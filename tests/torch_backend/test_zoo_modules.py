@@ -45,7 +45,11 @@ SMALL: dict[str, dict[str, Any]] = {
     "zoo/squeezenet1_0": {"classes": 10, "size": 48, "width": 0.25},
     "zoo/vgg16": {"classes": 10, "size": 32, "width": 0.0625},
 }
-every_network = pytest.mark.parametrize("name", SMALL)
+# The net that takes longest; `test_structured_nets` has it too.
+SLOWEST = "zoo/mobilenet_v2"
+every_network = pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.heavy] if n == SLOWEST else []) for n in SMALL]
+)
 
 
 @functools.cache
@@ -113,7 +117,13 @@ def randomised(module):
     return module
 
 
-@pytest.mark.parametrize("name", KNOWN)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(n, marks=[pytest.mark.heavy] if n in ("vgg16", "mobilenet_v2") else [])
+        for n in KNOWN
+    ],
+)
 def test_it_is_torchvisions(name):
     """Its weights have torchvision's names.
 

@@ -64,7 +64,14 @@ def test_each_parameter_of_a_net(name):
     assert rows == {p.name for p in net.graph.trainable()} | set(net.graph.inputs)
 
 
-@pytest.mark.parametrize("name", [name for name in NETS if name != "resnet"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(n, marks=[pytest.mark.heavy] if n == "zoo/mobilenet_v2" else [])
+        for n in NETS
+        if n != "resnet"
+    ],
+)
 def test_a_net_as_a_whole(name):
     pytest.importorskip("torch", reason="PyTorch is not installed")
     net = netspec.load(NETWORKS / f"{name}.net", **NETS[name])

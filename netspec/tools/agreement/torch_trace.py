@@ -320,7 +320,11 @@ def _activations(graph: Graph, calls: list[TracedCall], batch: int) -> Trace:
         trace[Item("gradient", node.name)] = _gradient(value)
         read = [pair for call in made[node.name] for pair in call.inputs]
         for i, name in enumerate(node.inputs):
-            views = [view for number, view in read if number == numbers.get(name)]
+            views = [
+                view
+                for number, view in read
+                if number == numbers.get(name) and view.is_floating_point()
+            ]
             places_of = [j for j, other in enumerate(node.inputs) if other == name]
             if len(places_of) > 1:  # one view for each argument
                 views = [views[places_of.index(i)]] if len(views) == len(places_of) else []
