@@ -1,4 +1,5 @@
-"""Copies of arrays and parts of them: slices, padding, concatenation, permutation, repetition.
+"""Copies of arrays and parts of them: slices, padding, concatenation, permutation, repetition, and
+PyTorch's order of axes to that of the kernels and back.
 
 A region of an image begins at `start` and continues by `step`, with one number for each axis after
 the batch. It is as large as the smaller of the two arrays.
@@ -68,6 +69,18 @@ def roll(x: Array, out: Array, *, shifts: Ints) -> None:
 def repeat(x: Array, out: Array) -> None:
     """`out = x`, repeated where a size of x (N, ...) is 1 and that of `out` (N, ...) is not."""
     by_images(lambda images: np.copyto(out[images], x[images]), out)
+
+
+def to_channels_last(x: Array, out: Array) -> None:
+    """out[n, ..., c] = x[n, c, ...], with x (N, C, H, W) and out (N, H, W, C), or of any rank."""
+    source = x.transpose(0, *range(2, x.ndim), 1)
+    by_images(lambda images: np.copyto(out[images], source[images]), out)
+
+
+def to_channels_first(x: Array, out: Array) -> None:
+    """out[n, c, ...] = x[n, ..., c], with x (N, H, W, C) and out (N, C, H, W), or of any rank."""
+    source = x.transpose(0, x.ndim - 1, *range(1, x.ndim - 1))
+    by_images(lambda images: np.copyto(out[images], source[images]), out)
 
 
 def by_images(task: Callable[[slice], object], array: Array) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netspec.kernels import batch_norm as norm
-from netspec.kernels import conv, dropout, layout, linear, parallel, pool
+from netspec.kernels import conv, copies, dropout, linear, parallel, pool
 from netspec.kernels.convolution import conv_plan
 
 DTYPES = pytest.mark.parametrize("dtype", [np.float64, np.float32])
@@ -595,7 +595,7 @@ def test_layout(shape, dtype):
     n, c, h, w = shape
     x = sample(shape, dtype)
     there, back = unwritten((n, h, w, c), dtype), unwritten(shape, dtype)
-    layout.to_channels_last(x, there)
-    layout.to_channels_first(there, back)
+    copies.to_channels_last(x, there)
+    copies.to_channels_first(there, back)
     assert np.array_equal(there, channels_last(x))
     assert np.array_equal(back, x)

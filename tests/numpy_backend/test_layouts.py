@@ -78,7 +78,7 @@ def test_a_chain_of_layers_for_signals_copies_only_at_its_ends() -> None:
         for step in plan.steps
         if isinstance(step, KernelStep) and step.kernel.startswith(("layout.", "copies."))
     ]
-    assert sorted(moves) == ["layout.to_channels_first"] * 2 + ["layout.to_channels_last"] * 2
+    assert sorted(moves) == ["copies.to_channels_first"] * 2 + ["copies.to_channels_last"] * 2
 
 
 def test_an_input_is_stored_as_its_readers_want_it() -> None:

@@ -160,7 +160,9 @@ def test_values_are_torchvisions_in_single_precision(torch, name):
     assert agreement(b[program.plan.outputs["output"].name], y.numpy()) <= 1e-5
 
 
-@every_net
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.heavy] if n == "vgg16" else []) for n in KNOWN]
+)
 def test_training_is_torchvisions_in_double_precision(torch, name):
     """Values, gradients and running statistics are compared."""
     model, graph, p = torchvision_pair(torch, name, True, "float64")

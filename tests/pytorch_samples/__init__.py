@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
+from typing import Any
+from unittest import mock
 
 
-@contextmanager
-def flags_left_open() -> Iterator[None]:
-    """Import PyTorch's own tests, which forbid this process to set any of its flags from then on."""
+def flags_left_open() -> AbstractContextManager[Any]:
+    """Import PyTorch's own tests, which else forbid this process to set any flag from then on."""
     from torch import backends
 
-    try:
-        yield
-    finally:
-        setattr(backends, "__allow_nonbracketed_mutation_flag", True)
+    return mock.patch.object(backends, "disable_global_flags")

@@ -347,7 +347,10 @@ print(most - start)
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux counts it")
-@pytest.mark.parametrize(("target", "dtype", "most"), [("numpy", "u1", 40), ("torch", ">u2", 90)])
+@pytest.mark.parametrize(
+    ("target", "dtype", "most"),
+    [("numpy", "u1", 40), pytest.param("torch", ">u2", 90, marks=pytest.mark.heavy)],
+)
 def test_a_mapped_set_takes_no_memory_of_its_size(target, dtype, most, tmp_path: Path) -> None:
     """The images for training, validation and test are 62 MB of bytes, or 124 MB of words in
     another order.

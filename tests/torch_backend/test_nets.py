@@ -139,5 +139,5 @@ def test_random_nets(seed):
 
 def test_random_nets_are_formatted():
     check_formatted(
-        {f"net{s}": netspec.loads(random_net(s)).source("torch") for s in range(100, 115)}
+        {f"net{s}": netspec.loads(random_net(s)).source("torch") for s in range(100, 108)}
     )

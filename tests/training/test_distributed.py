@@ -164,7 +164,10 @@ def wait_for(condition, what: str, seconds: float = 120) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are found in /proc")
-@pytest.mark.parametrize(("target", "processes"), [("numpy", 1), ("torch", 1), ("torch", 2)])
+@pytest.mark.parametrize(
+    ("target", "processes"),
+    [("numpy", 1), ("torch", 1), pytest.param("torch", 2, marks=pytest.mark.heavy)],
+)
 def test_sigterm_leaves_weights_and_no_process(tmp_path, target, processes):
     out, log = tmp_path / "w.safetensors", tmp_path / "log"
     arguments = ["train", target, "networks/lenet.net", "--epochs", 100_000, "--batch", 16]

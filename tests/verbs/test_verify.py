@@ -46,7 +46,7 @@ SHIPPED = {
 # slow.
 DEEP = ("zoo/densenet121", "zoo/mobilenet_v2", "zoo/resnet50")
 # Its values and gradients are also compared with torchvision's, in `tests/project/test_zoo.py`.
-SLOWEST = ("zoo/mobilenet_v2", "zoo/vgg16", "zoo/resnet50")
+SLOWEST = ("zoo/mobilenet_v2", "zoo/vgg16", "zoo/resnet50", "zoo/densenet121", "zoo/alexnet")
 EXAMPLES = [
     pytest.param(example, id=f"{example.call} of {list(map(list, example.inputs))}")
     for op in registry().values()

@@ -8,7 +8,7 @@ from tests.walk.walker import walk
 
 
 @pytest.mark.parametrize(
-    ("seconds", "seed"), [(15, 15), pytest.param(60, 60, marks=pytest.mark.heavy)]
+    ("seconds", "seed"), [(8, 15), pytest.param(60, 60, marks=pytest.mark.heavy)]
 )
 def test_a_random_walk_finds_nothing(seconds: int, seed: int) -> None:
     pytest.importorskip("torch")

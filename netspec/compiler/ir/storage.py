@@ -48,7 +48,7 @@ def to_planes(to: Lowering, source: Buffer, layout: Layout, shape: Shape, suffix
     if layout.keeps_order(shape):
         to.view(planes, source)
     else:
-        to.call("layout.to_channels_first", source, planes, writes=[planes])
+        to.call("copies.to_channels_first", source, planes, writes=[planes])
     return planes
 
 
@@ -57,4 +57,4 @@ def from_planes(to: Lowering, planes: Buffer, target: Buffer, layout: Layout, sh
     if layout.keeps_order(shape):
         to.view(target, planes)
     else:
-        to.call("layout.to_channels_last", planes, target, writes=[target])
+        to.call("copies.to_channels_last", planes, target, writes=[target])

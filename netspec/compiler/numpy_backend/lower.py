@@ -130,7 +130,7 @@ class _Lowerer:
         if layout.is_row_major:
             return value
         given = Buffer(f"{name}.nchw", shape)
-        self._reorder(self.forward, "layout.to_channels_last", given, value, name)
+        self._reorder(self.forward, "copies.to_channels_last", given, value, name)
         return given
 
     def _output(self, name: str, value: str) -> Buffer:
@@ -138,7 +138,7 @@ class _Lowerer:
         if self.layouts[value].is_row_major:
             return self.values[value]
         out = Buffer(f"output.{name}.nchw", shape)
-        self._reorder(self.forward, "layout.to_channels_first", self.values[value], out, value)
+        self._reorder(self.forward, "copies.to_channels_first", self.values[value], out, value)
         return out
 
     def _output_gradient(self, name: str, value: str) -> Buffer:
@@ -148,7 +148,7 @@ class _Lowerer:
         if layout.is_row_major:
             return dy
         given = Buffer(f"output.{name}.dy.nchw", shape)
-        self._reorder(self.backward, "layout.to_channels_last", given, dy, value)
+        self._reorder(self.backward, "copies.to_channels_last", given, dy, value)
         return given
 
     def _input_gradient(self, name: str) -> Buffer:
@@ -157,7 +157,7 @@ class _Lowerer:
         if self.layouts[name].is_row_major:
             return dx
         out = Buffer(f"{name}.dx.nchw", shape)
-        self._reorder(self.backward, "layout.to_channels_first", dx, out, name)
+        self._reorder(self.backward, "copies.to_channels_first", dx, out, name)
         return out
 
     def _reorder(

@@ -40,7 +40,7 @@ class Flatten(Op):
             to.view(to.out, to.x[0])
             return
         planes = to.buffer("planes", to.x_shapes[0])
-        to.call("layout.to_channels_first", to.x[0], planes, writes=[planes])
+        to.call("copies.to_channels_first", to.x[0], planes, writes=[planes])
         to.view(to.out, planes)
 
     def lower_backward(self, to: Lowering) -> None:
@@ -53,7 +53,7 @@ class Flatten(Op):
         else:
             dplanes = to.buffer("dplanes", to.x_shapes[0])
             to.view(dplanes, to.dy)
-            to.call("layout.to_channels_last", dplanes, dx, writes=[dx])
+            to.call("copies.to_channels_last", dplanes, dx, writes=[dx])
         to.gradient(0, dx)
 
     @staticmethod

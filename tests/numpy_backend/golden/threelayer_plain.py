@@ -8,12 +8,12 @@ In plain form: each layer has its own calls and formulas, backward in mirror ord
 """
 
 import numpy as np
-from netspec.kernels import conv, layout, linear, pool
+from netspec.kernels import conv, copies, linear, pool
 
 
 def forward(b, p, s):
     """Compute the outputs, in training."""
-    layout.to_channels_last(b["image.nchw"], b["image"])
+    copies.to_channels_last(b["image.nchw"], b["image"])
     # line 9: conv1 = conv(32, 7, pad = same), relu1
     conv.forward(b["image"], p["conv1.weight"], p["conv1.bias"], b["conv1"], s, stride=(1, 1),
                  pad=(3, 3, 3, 3), dilation=(1, 1), groups=1)
@@ -21,7 +21,7 @@ def forward(b, p, s):
     # line 10: max_pool1 = max_pool(2), flatten1
     pool.max_forward(b["relu1"], b["max_pool1"], s, kernel=(2, 2), stride=(2, 2), pad=(0, 0, 0, 0),
                      dilation=(1, 1))
-    layout.to_channels_first(b["max_pool1"], b["flatten1.planes"])
+    copies.to_channels_first(b["max_pool1"], b["flatten1.planes"])
     b["flatten1"] = b["flatten1.planes"].reshape(-1, 8192)
     # line 11: linear1 = linear(100), relu2
     linear.forward(b["flatten1"], p["linear1.weight"], p["linear1.bias"], b["linear1"], s)
@@ -43,7 +43,7 @@ def backward(b, p, g, s):
     linear.backward_input(b["relu2.dx"], p["linear1.weight"], b["linear1.dx"])
     # line 10: flatten1, max_pool1 = max_pool(2)
     b["flatten1.dplanes"] = b["linear1.dx"].reshape(-1, 32, 16, 16)
-    layout.to_channels_last(b["flatten1.dplanes"], b["flatten1.dx"])
+    copies.to_channels_last(b["flatten1.dplanes"], b["flatten1.dx"])
     pool.max_backward(b["relu1"], b["max_pool1"], b["flatten1.dx"], b["max_pool1.dx"], s,
                       kernel=(2, 2), stride=(2, 2), pad=(0, 0, 0, 0), dilation=(1, 1))
     # line 9: relu1, conv1 = conv(32, 7, pad = same)
