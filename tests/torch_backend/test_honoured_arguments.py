@@ -164,6 +164,7 @@ def test_every_op_keeps_images_apart(example):
 @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.integers(0, 10_000))
 @example(181)  # a number that is fixed, in a chain of layers behind a decision
+@pytest.mark.heavy
 def test_random_nets_keep_images_apart(seed):
     net = netspec.loads(random_net(seed))
     same_images(classes(net.source("torch"))["Random"](), images_of(net))

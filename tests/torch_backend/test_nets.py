@@ -137,6 +137,7 @@ def test_random_nets(seed):
     check_equal(net, tol=1e-8)
 
 
+@pytest.mark.heavy
 def test_random_nets_are_formatted():
     check_formatted(
         {f"net{s}": netspec.loads(random_net(s)).source("torch") for s in range(100, 108)}

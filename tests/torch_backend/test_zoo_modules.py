@@ -45,10 +45,10 @@ SMALL: dict[str, dict[str, Any]] = {
     "zoo/squeezenet1_0": {"classes": 10, "size": 48, "width": 0.25},
     "zoo/vgg16": {"classes": 10, "size": 32, "width": 0.0625},
 }
-# The net that takes longest; `test_structured_nets` has it too.
-SLOWEST = "zoo/mobilenet_v2"
+# The nets that take longest; `test_structured_nets` has them too.
+SLOWEST = ("zoo/mobilenet_v2", "zoo/densenet121", "zoo/resnet50", "zoo/vgg16")
 every_network = pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[pytest.mark.heavy] if n == SLOWEST else []) for n in SMALL]
+    "name", [pytest.param(n, marks=[pytest.mark.heavy] if n in SLOWEST else []) for n in SMALL]
 )
 
 

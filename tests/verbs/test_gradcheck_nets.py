@@ -67,7 +67,7 @@ def test_each_parameter_of_a_net(name):
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(n, marks=[pytest.mark.heavy] if n == "zoo/mobilenet_v2" else [])
+        pytest.param(n, marks=[pytest.mark.heavy] if n in HEAVY else [])
         for n in NETS
         if n != "resnet"
     ],

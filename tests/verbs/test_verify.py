@@ -273,6 +273,7 @@ def test_a_gradient_that_pytorch_drops_is_found(monkeypatch):
     assert found.span.text == "main + skip"
 
 
+@pytest.mark.heavy
 def test_a_fault_in_a_fused_kernel_names_the_lines_it_covers(monkeypatch):
     real = fuse._inlined
 
