@@ -146,6 +146,7 @@ def test_no_program_is_made_of_thousands_of_layers(make) -> None:
     assert [d.code for d in refused.value.diagnostics] == ["limit/layers"]
 
 
+@pytest.mark.heavy
 def test_the_time_grows_with_the_net() -> None:
     """The test uses a generated net of 10,000 layers, in a loop and written out."""
 
@@ -301,6 +302,7 @@ def test_long_names_are_compared_with_few():
     assert suggest("batch_nrom", ["batch_norm", *names]) == "batch_norm"
 
 
+@pytest.mark.heavy
 def test_two_nets_are_compared_in_time_in_proportion_to_them():
     lines = "for i in range(4000) { x = x -> conv(3, 1) -> relu }"
     deep, other = (

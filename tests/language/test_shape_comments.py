@@ -197,6 +197,7 @@ def comments(text: str) -> list[tuple[str, str]]:
     return [("".join(shape.split()), "".join(about.split())[-4:]) for _, shape, about in pairs]
 
 
+@pytest.mark.heavy
 def test_time_grows_with_the_number_of_comments() -> None:
     def seconds(count: int) -> float:
         lines = [f"image = image -> c{i}: conv(3, 1)  # [3, 8, 8]" for i in range(count)]

@@ -55,6 +55,7 @@ def test_every_example_of_every_op(example):
     check_equal(netspec.loads(in_a_block(example.call, example.inputs)))
 
 
+@pytest.mark.heavy
 def test_the_sources_of_all_examples_are_formatted():
     sources = {}
     for number, example in enumerate(EXAMPLES):

@@ -310,6 +310,7 @@ def test_lenet_is_the_textbooks():
     assert len(ours) == 12
 
 
+@pytest.mark.heavy
 def test_resnet18_is_torchvisions():
     models = pytest.importorskip("torchvision.models", reason="torchvision is not installed")
     ours = aten_calls(build_module(net("zoo/resnet18", size=64)), (1, 3, 64, 64))

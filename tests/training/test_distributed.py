@@ -206,6 +206,7 @@ def test_sigterm_leaves_weights_and_no_process(tmp_path, target, processes):
     assert weights.normalization is not None
 
 
+@pytest.mark.heavy
 def test_an_error_of_all_is_shown_once():
     done = subprocess.run(
         torchrun(2, "-m", "netspec", "train", "torch", "networks/lenet.net", "--data", "mnits"),
