@@ -73,7 +73,7 @@ def rnn_backward(
     (dh_of,) = carve(scratch, dy[:, 0].shape)
 
     def part(images: slice) -> None:
-        d, y, dh = dpre[images], out[images], dh_of[images]
+        d, y, dh, given = dpre[images], out[images], dh_of[images], dy[images]
         if relu:
             np.greater(y, 0, out=d)
         else:
@@ -81,7 +81,7 @@ def rnn_backward(
             np.subtract(1, d, out=d)
         dh[...] = 0
         for t, _ in reversed(_order(dy.shape[1], reverse)):
-            dh += dy[images][:, t]
+            dh += given[:, t]
             d[:, t] *= dh
             np.matmul(d[:, t], weight, out=dh)
         _end(dh, dh0, images)
@@ -184,7 +184,8 @@ def lstm_backward(
     dh_of, dc_of, by_cell_of = carve(scratch, *[(len(dy), size)] * 3)
 
     def part(images: slice) -> None:
-        d = dpre[images].reshape(*dpre[images].shape[:2], 4, size)
+        slope = dpre[images]
+        d = slope.reshape(*slope.shape[:2], 4, size)
         a, c, small, given = gates[images], cells[images], squashed[images], dy[images]
         a = a.reshape(d.shape)
         i, f, g, o = (a[:, :, k] for k in range(4))
@@ -209,7 +210,7 @@ def lstm_backward(
             d[:, t, :3] *= dc[:, None]
             d[:, t, 3] *= dh
             dc *= f[:, t]
-            np.matmul(dpre[images][:, t], weight, out=dh)
+            np.matmul(slope[:, t], weight, out=dh)
         _end(dh, dh0, images)
         _end(dc, dc0, images)
 
@@ -288,11 +289,11 @@ def gru_backward(
     dh_of, back_of = carve(scratch, *[(len(dy), size)] * 2)
 
     def part(images: slice) -> None:
-        a, states = gates[images], before[images]
-        d = dpre[images].reshape(*dpre[images].shape[:2], 3, size)
-        da = dinner[images].reshape(d.shape)
-        r, z, n = (a.reshape(d.shape)[:, :, k] for k in range(3))
-        np.subtract(1, a.reshape(d.shape), out=d)  # what multiplies dh or dn, for all steps at once
+        states, given, back_in = before[images], dy[images], dinner[images]
+        a = gates[images].reshape(len(states), -1, 3, size)
+        d, da = dpre[images].reshape(a.shape), back_in.reshape(a.shape)
+        r, z, n = (a[:, :, k] for k in range(3))
+        np.subtract(1, a, out=d)  # what multiplies dh or dn, for all steps at once
         d[:, :, 1] *= z
         np.subtract(states, n, out=da[:, :, 1])
         d[:, :, 1] *= da[:, :, 1]
@@ -305,12 +306,12 @@ def gru_backward(
         dh, back = dh_of[images], back_of[images]
         dh[...] = 0
         for t, _ in reversed(_order(dy.shape[1], reverse)):
-            dh += dy[images][:, t]
+            dh += given[:, t]
             d[:, t, 1:] *= dh[:, None]
             d[:, t, 0] *= d[:, t, 2]
             np.copyto(da[:, t, :2], d[:, t, :2])
             np.multiply(d[:, t, 2], r[:, t], out=da[:, t, 2])
-            np.matmul(dinner[images][:, t], weight, out=back)
+            np.matmul(back_in[:, t], weight, out=back)
             dh *= z[:, t]
             dh += back
         _end(dh, dh0, images)

@@ -21,6 +21,7 @@ from netspec.testing.op_examples import (
     run_program,
     run_reference,
 )
+from tests.helpers.heavy import some_quick
 
 # One channel, prime sizes, and every kind of kernel.
 MIXED = netspec.loads("""net Mixed {
@@ -165,7 +166,7 @@ def test_it_gives_what_the_reference_gives(net, batch, dtype, tol) -> None:
 
 @pytest.mark.parametrize(
     "forced",
-    [pytest.param(n, marks=[] if n in CHECKED else [pytest.mark.heavy]) for n in FORCED],
+    some_quick(FORCED, CHECKED),
     indirect=True,
 )
 def test_its_gradients_are_right(forced) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 import netspec
 from netspec.testing.op_examples import agreement, run_program
+from tests.helpers.heavy import some_quick
 from tests.helpers.zoo import WIDE
 
 ZOO = Path(__file__).parents[2] / "networks/zoo"
@@ -31,9 +32,7 @@ REDUCED: dict[str, dict[str, Any]] = {
     "vit_b_16": {"layers": 2, "width": 96, "heads": 4},
 }
 every_net = pytest.mark.parametrize("name", WIDE)
-some_nets = pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[] if n in QUICK else [pytest.mark.heavy]) for n in WIDE]
-)
+some_nets = pytest.mark.parametrize("name", some_quick(WIDE, QUICK))
 
 
 def theirs(name: str, **options: Any) -> Any:

@@ -11,6 +11,7 @@ import netspec
 from netspec.runtime.engine.program import Program, make_plan
 from netspec.runtime.models.numpy_model import draw_parameter
 from netspec.testing.op_examples import agreement, random_inputs, random_output_gradients
+from tests.helpers.heavy import some_heavy
 from tests.helpers.zoo import WIDE
 
 ZOO = Path(__file__).parents[2] / "networks" / "zoo"
@@ -160,9 +161,7 @@ def test_values_are_torchvisions_in_single_precision(torch, name):
     assert agreement(b[program.plan.outputs["output"].name], y.numpy()) <= 1e-5
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[pytest.mark.heavy] if n == "vgg16" else []) for n in KNOWN]
-)
+@pytest.mark.parametrize("name", some_heavy(KNOWN, ["vgg16"]))
 def test_training_is_torchvisions_in_double_precision(torch, name):
     """Values, gradients and running statistics are compared."""
     model, graph, p = torchvision_pair(torch, name, True, "float64")

@@ -24,6 +24,7 @@ from netspec.export import standalone_source
 from netspec.kernels import parallel
 from netspec.runtime.engine.recent import Recent
 from tests.helpers import interrupting
+from tests.helpers.heavy import some_heavy
 
 ROOT = Path(__file__).parents[2]
 TEXT = """net Small() {
@@ -244,11 +245,7 @@ def test_workers_that_ended_are_started_again(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="interrupts by a timer")
 @pytest.mark.parametrize("workers", [2, 4])
 @pytest.mark.parametrize(
-    "what",
-    [
-        pytest.param(what, marks=[pytest.mark.heavy] if "torch" in what else [])
-        for what in interrupting.KINDS
-    ],
+    "what", some_heavy(interrupting.KINDS, [kind for kind in interrupting.KINDS if "torch" in kind])
 )
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # in a finalizer
 def test_an_interrupted_call_does_not_spoil_the_next(what: str, workers: int) -> None:

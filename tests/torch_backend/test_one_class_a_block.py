@@ -18,6 +18,7 @@ from netspec.testing.op_examples import (  # noqa: E402
     random_parameters,
     run_program,
 )
+from tests.helpers.heavy import some_heavy  # noqa: E402
 from tests.helpers.torch_support import (  # noqa: E402
     check_equal,
     check_formatted,
@@ -42,9 +43,7 @@ SMALL: dict[str, dict[str, Any]] = {
 
 # What takes longest; the others have the same forms.
 HEAVY = ("efficientnet", "mobilenet_v3", "regnet")
-every_net = pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[pytest.mark.heavy] if n in HEAVY else []) for n in SMALL]
-)
+every_net = pytest.mark.parametrize("name", some_heavy(SMALL, HEAVY))
 
 
 @functools.cache

@@ -19,6 +19,7 @@ from netspec.testing.op_examples import (  # noqa: E402
     random_parameters,
     run_program,
 )
+from tests.helpers.heavy import some_heavy  # noqa: E402
 from tests.helpers.torch_support import check_formatted, check_text, classes, load, same  # noqa: E402
 
 NETWORKS = Path(__file__).parents[2] / "networks"
@@ -140,13 +141,7 @@ def test_an_assert_of_the_net_refuses_arguments():
         made("resnet")(depth=21)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(n, marks=[pytest.mark.heavy] if n == "zoo/mobilenet_v2" else [])
-        for n in SETTINGS
-    ],
-)
+@pytest.mark.parametrize("name", some_heavy(SETTINGS, ["zoo/mobilenet_v2"]))
 def test_torch_script_compiles_it(name):
     common, _ = SETTINGS[name]
     made = module_class(netspec.load(NETWORKS / f"{name}.net"))  # has a source to read

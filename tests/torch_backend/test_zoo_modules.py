@@ -18,6 +18,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 import netspec  # noqa: E402
 from netspec.runtime.models.torch_build import build_module, module_class  # noqa: E402
 from netspec.testing.op_examples import random_inputs  # noqa: E402
+from tests.helpers.heavy import some_heavy  # noqa: E402
 from tests.helpers.torch_support import (  # noqa: E402
     check_against,
     check_formatted,
@@ -47,9 +48,7 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 # The nets that take longest; `test_structured_nets` has them too.
 SLOWEST = ("zoo/mobilenet_v2", "zoo/densenet121", "zoo/resnet50", "zoo/vgg16")
-every_network = pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[pytest.mark.heavy] if n in SLOWEST else []) for n in SMALL]
-)
+every_network = pytest.mark.parametrize("name", some_heavy(SMALL, SLOWEST))
 
 
 @functools.cache
@@ -117,13 +116,7 @@ def randomised(module):
     return module
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(n, marks=[pytest.mark.heavy] if n in ("vgg16", "mobilenet_v2") else [])
-        for n in KNOWN
-    ],
-)
+@pytest.mark.parametrize("name", some_heavy(KNOWN, ("vgg16", "mobilenet_v2")))
 def test_it_is_torchvisions(name):
     """Its weights have torchvision's names.
 

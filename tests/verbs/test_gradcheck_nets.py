@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import netspec
+from tests.helpers.heavy import some_heavy
 from tests.helpers.zoo import FILES as WIDE_FILES
 
 NETWORKS = Path(__file__).parents[2] / "networks"
@@ -49,7 +50,7 @@ HEAVY = ("zoo/mobilenet_v2", "zoo/alexnet", "zoo/densenet121", "zoo/resnet18", "
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=[pytest.mark.heavy] if name in HEAVY else []) for name in NETS],
+    some_heavy(NETS, HEAVY),
 )
 def test_each_parameter_of_a_net(name):
     net = netspec.load(NETWORKS / f"{name}.net", **NETS[name])
@@ -64,14 +65,7 @@ def test_each_parameter_of_a_net(name):
     assert rows == {p.name for p in net.graph.trainable()} | set(net.graph.inputs)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(n, marks=[pytest.mark.heavy] if n in HEAVY else [])
-        for n in NETS
-        if n != "resnet"
-    ],
-)
+@pytest.mark.parametrize("name", some_heavy([n for n in NETS if n != "resnet"], HEAVY))
 def test_a_net_as_a_whole(name):
     pytest.importorskip("torch", reason="PyTorch is not installed")
     net = netspec.load(NETWORKS / f"{name}.net", **NETS[name])

@@ -24,6 +24,7 @@ from netspec.tools.agreement.alignment import align, expected_calls, key
 from netspec.tools.agreement.difference import difference
 from netspec.tools.verify import verify
 from tests.conftest import ROOT, Run, Write
+from tests.helpers.heavy import some_heavy
 from tests.helpers.zoo import FILES as WIDE_FILES
 
 pytest.importorskip("torch", reason="PyTorch is not installed")
@@ -86,7 +87,7 @@ def test_every_shipped_net_is_here():
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(n, marks=[pytest.mark.heavy] if n in SLOWEST else []) for n in SHIPPED],
+    some_heavy(SHIPPED, SLOWEST),
 )
 def test_a_shipped_net_verifies(name):
     dtypes = ("float64",) if name in DEEP else ("float64", "float32")
@@ -463,3 +464,19 @@ def test_a_net_without_sizes_is_refused(run: Run, write: Write):
 def test_a_batch_of_one_is_too_small_for_batch_norm(run: Run, networks: Path):
     arguments = ("verify", networks / "zoo/fully_connected.net", "--batch", 1, "--set", "norm=true")
     assert "model/batch" in run(*arguments).err
+
+
+def test_tensors_that_are_known_by_identity_are_kept() -> None:
+    """Another tensor would have the identity of one that is gone."""
+    import torch
+
+    from netspec.tools.agreement.torch_trace import CallRecorder
+
+    shapes = ((4, 6), (4, 6), (4, 6))
+    module = netspec.loads(net_of("multihead_attention(2)", shapes)).compile("torch").module
+    inputs = [torch.ones(2, *shape, requires_grad=True) for shape in shapes]
+    recorder = CallRecorder(module, inputs, ())
+    with recorder:
+        module(*inputs)
+    kept = [*inputs, *(call.value for call in recorder.calls), *recorder._kept]
+    assert set(recorder._known) <= set(map(id, kept))

@@ -83,6 +83,7 @@ from netspec.compiler.ir.op import (
 from netspec.compiler.ir.storage import (
     axis_name,
     from_planes,
+    require_axis_free,
     resolve_axis,
     to_planes,
 )
@@ -174,6 +175,7 @@ __all__ = [
     "np",
     "product",
     "register",
+    "require_axis_free",
     "resolve_axis",
     "show_shape",
     "sigmoid",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from netspec.compiler.ir.initializers import Initializer
 from netspec.compiler.syntax.tree import Call
@@ -95,6 +95,13 @@ class Node:
         return f"%{self.name} = {self.op}({inputs}) : {show_shape(self.shape)}"
 
 
+class Places(NamedTuple):
+    """How many whole numbers, from 0, an input may hold, and the node that says so."""
+
+    limit: int
+    node: Node
+
+
 @dataclass(frozen=True)
 class Graph:
     """A net in which names, blocks, loops and static conditions are resolved.
@@ -134,20 +141,17 @@ class Graph:
         return {value: tuple(nodes) for value, nodes in readers.items()}
 
     @cached_property
-    def whole_inputs(self) -> Mapping[str, Node]:
-        """The inputs that hold whole numbers from 0, such as tokens, and the node that allows fewest."""
-        strictest: dict[str, tuple[int, Node]] = {}
+    def whole_inputs(self) -> Mapping[str, Places]:
+        """The inputs that hold whole numbers from 0, such as tokens, with the fewest that a reader
+        allows.
+        """
+        fewest: dict[str, Places] = {}
         for name in self.inputs:
             for node in self.consumers.get(name, ()):
                 limit = node.op.whole_numbers(node.inputs.index(name))
-                if limit is not None and limit < strictest.get(name, (limit + 1, node))[0]:
-                    strictest[name] = (limit, node)
-        return {name: node for name, (_, node) in strictest.items()}
-
-    def places_of(self, name: str) -> int:
-        """Return how many whole numbers one of the `whole_inputs` may hold."""
-        node = self.whole_inputs[name]
-        return node.op.whole_numbers(node.inputs.index(name)) or 0
+                if limit is not None and (name not in fewest or limit < fewest[name].limit):
+                    fewest[name] = Places(limit, node)
+        return fewest
 
     @cached_property
     def topology(self) -> networkx.DiGraph:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from netspec import codes
+from netspec.compiler.ir.attributes import MAX_AXES
 from netspec.compiler.ir.graph import Shape, show_shape
 from netspec.compiler.ir.layout import Layout
 from netspec.compiler.ir.op import Fix, ShapeError
@@ -33,6 +34,17 @@ def resolve_axis(op: str, axis: int, shape: Shape, attribute: str = "axis") -> i
             fixes=(Fix(attribute, str(rank), f"the last axis is {rank}: `{attribute} = {rank}`"),),
         )
     return resolved
+
+
+def require_axis_free(shape: Shape) -> None:
+    """Refuse to give one more axis to a value that has as many as there can be.
+
+    Raises:
+        ShapeError: `shape/axis`.
+    """
+    if len(shape) == MAX_AXES:
+        message = f"{show_shape(shape)} has {MAX_AXES} axes already, and no value has more"
+        raise ShapeError(codes.SHAPE_AXIS, message)
 
 
 def axis_name(axis: int, rank: int) -> str:

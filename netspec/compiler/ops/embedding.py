@@ -1,6 +1,5 @@
 """Learned vectors for whole numbers."""
 
-from netspec.compiler.ir.attributes import MAX_AXES
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ir.initializers import Normal
 
@@ -35,9 +34,7 @@ class Embedding(Op):
             ShapeError: `shape/axis` if that is too many.
         """
         (x,) = inputs
-        if len(x) == MAX_AXES:
-            message = f"{show_shape(x)} has {MAX_AXES} axes already, and no value has more"
-            raise ShapeError(codes.SHAPE_AXIS, message)
+        require_axis_free(x)
         return (*x, self.width)
 
     def parameters(self, *inputs: Shape) -> tuple[ParameterSpec, ...]:

@@ -1,6 +1,5 @@
 """Places as vectors of one 1."""
 
-from netspec.compiler.ir.attributes import MAX_AXES
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ir.storage import from_planes, to_planes
 
@@ -28,9 +27,7 @@ class OneHot(Op):
     def shape(self, *inputs: Shape) -> Shape:
         """One axis more."""
         (x,) = inputs
-        if len(x) == MAX_AXES:
-            message = f"{show_shape(x)} has {MAX_AXES} axes already, and no value has more"
-            raise ShapeError(codes.SHAPE_AXIS, message)
+        require_axis_free(x)
         return (*x, self.classes)
 
     def sees(self, *inputs: Shape) -> tuple[tuple[int, float], ...] | None:

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from netspec.compiler.ir.attributes import MAX_AXES
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ir.sizes import differ
 from netspec.compiler.ops.families.rearranging import move
@@ -41,9 +40,7 @@ class Stack(Op):
         if any(differ(shape, first) for shape in inputs[1:]):
             shown = " and ".join(show_shape(shape) for shape in inputs)
             raise ShapeError(STACK_MISMATCH, f"`stack` needs equal shapes, not {shown}")
-        if len(first) == MAX_AXES:
-            message = f"{show_shape(first)} has {MAX_AXES} axes already, and no value has more"
-            raise ShapeError(codes.SHAPE_AXIS, message)
+        require_axis_free(first)
         at = self._at(first)
         return (*first[: at - 1], len(inputs), *first[at - 1 :])
 

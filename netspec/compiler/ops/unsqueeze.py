@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-from netspec.compiler.ir.attributes import MAX_AXES
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.rearranging import RearrangingOp
 
@@ -32,9 +31,7 @@ class Unsqueeze(RearrangingOp):
     def shape(self, *inputs: Shape) -> Shape:
         """One axis more."""
         (x,) = inputs
-        if len(x) == MAX_AXES:
-            message = f"{show_shape(x)} has {MAX_AXES} axes already, and no value has more"
-            raise ShapeError(codes.SHAPE_AXIS, message)
+        require_axis_free(x)
         at = self._at(x)
         return (*x[: at - 1], 1, *x[at - 1 :])
 

@@ -6,6 +6,7 @@ import ast
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from netspec import codes
@@ -76,45 +77,47 @@ def torch_source(written: Written) -> str:
         NetspecError: `compile/class-name` for a net or block whose name cannot be that of a Python
             class.
     """
-    net, module, arguments = written.net, written.module, written.arguments
     # The one place where it is decided how a net is written: as the loops and conditions that it
     # has, where its body has some and they can be written; else layer by layer.
     known: Known = {}
-    structured = _structured(written, known) if has_loops(net) else None
-    traced = trace_net(net, module, arguments) if structured is None else structured.traced
-    classes = classes_of(traced.trace, known) if structured is None else structured.classes
+    structured = structured_net(written, known) if has_loops(written.net) else None
+    if structured is not None:
+        with suppress(NotStructuredError):
+            return _source(written, structured.classes, structured.traced, structured)
+    traced = trace_net(written.net, written.module, written.arguments)
+    return _source(written, classes_of(traced.trace, known), traced, None)
+
+
+def _source(
+    written: Written,
+    classes: Sequence[BlockClass],
+    traced: TracedNet,
+    structured: StructuredNet | None,
+) -> str:
+    """The source of these classes, and of the net's, if it is structured."""
+    net, module, arguments = written.net, written.module, written.arguments
     for definition in (net, *(made.definition for made in classes)):
         _check_name(definition)
     names = {net.name.id, *(made.name for made in classes)}
     functional = "torch.nn.functional" if "F" in names else "F"
     error = CLASH["ValueError"] if "ValueError" in names else "ValueError"
     sequence = "tuple" if "Sequence" in names else "Sequence"
+    # First, because it may turn out that it cannot be written.
+    last = (
+        []
+        if structured is None
+        else _structured_lines(net, structured, error, functional, sequence)
+    )
     bodies = [
         _block_lines(made, error, functional, sequence)
         if made.structure is not None
         else _Class(made, traced, functional, error).lines()
         for made in classes
     ]
-    if structured is not None:
-        bodies.append(_structured_lines(net, structured, error, functional, sequence))
-    text = "\n".join(line for body in bodies for line in body)
+    text = "\n".join(line for body in (*bodies, last) for line in body)
     about = [made.definition.doc for made in classes if opens_file(made.definition)]
     head = [*_header(net, module, arguments), *module_docstring("\n\n".join(about))]
     return "\n".join([*head, *_imports(text, functional, names), text])
-
-
-def _structured(written: Written, known: Known) -> StructuredNet | None:
-    """The structure of a net, if it has one that can be written."""
-    structured = structured_net(written, known)
-    if structured is None:
-        return None
-    try:
-        made = StructuredClass(structured, "ValueError", "Sequence")
-        made.constructor()
-        made.forward("F")
-    except NotStructuredError:
-        return None
-    return structured
 
 
 def _block_lines(made: BlockClass, error: str, functional: str, sequence: str) -> list[str]:

@@ -93,20 +93,19 @@ def require_places(graph: Graph, name: str, array: Array) -> None:
     Raises:
         NetspecError: `model/places`, with the first such number and its place in the batch.
     """
-    count = graph.places_of(name)
-    wrong = ~((array >= 0) & (array < count))
+    limit, node = graph.whole_inputs[name]
+    wrong = ~((array >= 0) & (array < limit))
     if array.dtype.kind == "f":
         wrong |= array != np.trunc(array)
     if not wrong.any():
         return
     at = tuple(map(int, np.argwhere(wrong)[0]))
-    node = graph.whole_inputs[name]
     raise NetspecError(
         [
             Diagnostic(
                 codes.MODEL_PLACES,
                 f"`{name}` holds {array[at]:g} at {list(at)}, and `{node.name}` takes whole numbers"
-                f" from 0 to {count - 1:,}",
+                f" from 0 to {limit - 1:,}",
                 node.origin.span,
             )
         ]

@@ -29,8 +29,7 @@ def require_room(graph: Graph, needed: Callable[[int], int], batch: int, doing: 
     if wanted <= there:
         return
     fits = largest_batch(needed, batch, there)
-    numbers = {n.name: _own(graph, n) + batch * math.prod(n.shape) for n in graph.nodes}
-    most = max(graph.nodes, key=lambda node: numbers[node.name], default=None)
+    most = max(graph.nodes, key=lambda n: _own(graph, n) + batch * math.prod(n.shape), default=None)
     macs = sum(node.op.macs(*graph.shapes_into(node)) for node in graph.nodes)
     raise _too_large(
         graph,

@@ -79,7 +79,7 @@ def draw_inputs(graph: Graph, batch: int, rng: np.random.Generator) -> dict[str,
     drawn: dict[str, Array] = {}
     for name, shape in graph.inputs.items():
         if name in graph.whole_inputs:
-            places = rng.integers(graph.places_of(name), size=(batch, *shape))
+            places = rng.integers(graph.whole_inputs[name].limit, size=(batch, *shape))
             drawn[name] = places.astype(np.float64)
             continue
         x = rng.standard_normal((batch, *shape))

@@ -131,7 +131,7 @@ class CallRecorder(SharedMasks):
     ) -> None:
         super().__init__(masks)
         self.calls: list[TracedCall] = []
-        self._whole: list[torch.Tensor] = []
+        self._kept: list[torch.Tensor] = []
         self._parameters = {id(p): name for name, p in module.named_parameters()}
         # Tensors are known by identity. They stay alive in these lists, so no id is used
         # twice.
@@ -168,10 +168,11 @@ class CallRecorder(SharedMasks):
                 several = (result[0].transpose(0, 1),)
                 result = (several[0].transpose(0, 1), *result[1:])
                 self._known[id(result[0])] = len(self.calls)
+                self._kept.append(result[0])
             for value in several[:1] if func in _FUNCTIONS else several:
                 if isinstance(value, torch.Tensor) and not value.is_floating_point():
                     self._known[id(value)] = read[0][0]  # tokens, say: what was given, as numbers
-                    self._whole.append(value)
+                    self._kept.append(value)
                 elif isinstance(value, torch.Tensor):
                     # An index, for one, has no slope: it is a leaf, whose own gradient is compared.
                     value.requires_grad_()

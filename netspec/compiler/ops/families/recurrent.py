@@ -55,7 +55,6 @@ class RecurrentOp(Op):
     bidirectional: bool = attribute(Bool(), "go over the steps backward too", False)
 
     storage = Storage.ROW_MAJOR
-    offers = ("gates", "state_names", "module")
 
     gates: ClassVar[int]
     state_names: ClassVar[tuple[str, ...]] = ("h",)

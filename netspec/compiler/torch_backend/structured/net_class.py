@@ -60,10 +60,7 @@ class StructuredClass:
         lines += self._in_blocks()
         for (place, own), rule in self.net.own.items():
             full = ".".join((*_path(place, self.net), own))
-            text = f"f{quote(full)}" if "{" in full else quote(full)
-            tensor = f"self.get_parameter({text})"
-            if all(map(is_attribute, full.split("."))):
-                tensor = f"self.{full}"
+            tensor = _parameter("self", full)
             lines += statement(init_doc(tensor, rule, self.net.ranks[place, own], _Itself()), 2)
         return lines
 
@@ -72,10 +69,7 @@ class StructuredClass:
         lines: list[str] = []
         by_block: dict[syntax.Block, list[str]] = {}
         for (block, path), (rule, rank) in self.net.inner.items():
-            tensor = f"module.get_parameter({quote(path)})"
-            if all(map(is_attribute, path.split("."))):
-                tensor = f"module.{path}"
-            filled = statement(init_doc(tensor, rule, rank, _Itself()), 4)
+            filled = statement(init_doc(_parameter("module", path), rule, rank, _Itself()), 4)
             by_block.setdefault(block, []).extend(filled)
         for block, filled in by_block.items():
             word = "elif" if lines else "if"
@@ -104,20 +98,24 @@ def _path(place: Placed, net: StructuredNet) -> tuple[str, ...]:
     return place.label
 
 
+def _parameter(owner: str, path: str) -> str:
+    """The expression for a parameter of an object; braces in its path are numbers of the class."""
+    if all(map(is_attribute, path.split("."))):
+        return f"{owner}.{path}"
+    return f"{owner}.get_parameter({'f' if '{' in path else ''}{quote(path)})"
+
+
 def _needed(net: StructuredNet) -> set[str]:
     """The names that initial values need."""
-    needed: set[str] = set()
-    for rule in (*net.own.values(), *(f.rule for fills in net.fills.values() for f in fills)):
-        for value in vars(rule).values():
-            if isinstance(value, TracedFloat):
-                needed |= words_in(in_constructor(value.outer))
-    for rule, _ in net.inner.values():
-        needed |= {
-            word
-            for value in vars(rule).values()
-            if isinstance(value, TracedFloat)
-            for word in words_in(in_constructor(value.outer))
-        }
+    fills = (fill.rule for some in net.fills.values() for fill in some)
+    inner = (rule for rule, _ in net.inner.values())
+    needed = {
+        word
+        for rule in (*net.own.values(), *fills, *inner)
+        for value in vars(rule).values()
+        if isinstance(value, TracedFloat)
+        for word in words_in(in_constructor(value.outer))
+    }
     for place, _ in net.own:
         needed |= label_words(place)
     return needed

@@ -55,8 +55,9 @@ class TorchBackend:
         torch.manual_seed(int(seeds[0] >> np.uint64(1)))
         # All batches but the last few have the same size, so searching for the fastest algorithm
         # pays off.
-        if torch.backends.cudnn.benchmark != (self.device.type == "cuda"):
-            torch.backends.cudnn.benchmark = self.device.type == "cuda"
+        searches = self.device.type == "cuda"
+        if torch.backends.cudnn.benchmark != searches:
+            torch.backends.cudnn.benchmark = searches
 
         self._feeds = self._make_feeds()
         self._normalize = Normalizer(job.normalization, model.torch_dtype, self.device)
