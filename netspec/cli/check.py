@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from netspec import codes
 from netspec.cli import FAILED, OK, WRONG_USE
+from netspec.cli.check_formats import FORMATS, report_as
 from netspec.cli.common import (
     add_net_options,
     arguments_of,
@@ -18,11 +19,11 @@ from netspec.cli.common import (
     tell,
     write_whole,
 )
-from netspec.diagnostics import NetspecError, plural, to_json
+from netspec.diagnostics import NetspecError, plural
 
 if TYPE_CHECKING:
+    from netspec.cli.check_formats.checked_file import CheckedFile
     from netspec.cli.net_files import NetFile
-    from netspec.compiler.driver import Compilation
     from netspec.compiler.fixes import AppliedFix, Fixed
     from netspec.compiler.ir.graph import Graph
 
@@ -41,14 +42,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="fix errors, and with --strict warnings, wherever there is exactly one suggested change",
     )  # fmt: skip
     parser.add_argument(
-        "--format", choices=("text", "json"), default="text",
-        help="text: errors on stderr, a line a file on stdout; json: all on stdout",
+        "--format", choices=("text", *FORMATS), default="text",
+        help="text: errors on stderr, a line a file on stdout; for programs, all on stdout: json, "
+        "sarif for code scanning, github for annotations in GitHub Actions, junit for test reports",
     )  # fmt: skip
     parser.add_argument("-q", "--quiet", action="store_true", help="print errors only")
 
 
 def run(options: argparse.Namespace) -> int:
     """Check every file; the exit code is a failure if any of them fails."""
+    from netspec.cli.check_formats.checked_file import CheckedFile
     from netspec.cli.net_files import net_files
     from netspec.compiler.driver import Compilation, compile_request
 
@@ -67,17 +70,17 @@ def run(options: argparse.Namespace) -> int:
         failures = result.diagnostics if options.strict else result.errors
         if failures and code != FAILED:
             code = WRONG_USE if is_wrong_use(failures) else FAILED
-        if options.format == "json":
-            told.append(_as_json(file.name, result, bool(failures), fixes.get(file, ())))
+        told.append(CheckedFile(file.name, result, bool(failures), fixes.get(file, ())))
+        if options.format != "text":
             continue
         shown = result.errors if options.quiet and not options.strict else result.diagnostics
         report(shown, options)
         if not options.quiet:
-            emit(_line(file.name, result, failed=bool(failures)))
-    if options.format == "json":
-        import json
-
-        emit(json.dumps({"ok": code == OK, "files": told}, indent=2))
+            emit(_line(told[-1]))
+    if options.format != "text":
+        text = report_as(options.format, told, ok=code == OK)
+        if text:
+            emit(text)
     return code
 
 
@@ -129,46 +132,18 @@ def _told(name: str, done: Fixed) -> Iterator[str]:
         yield f"{name}: {plural(len(done.fixes), 'change')} made"
 
 
-def _line(name: str, result: Compilation, *, failed: bool) -> str:
-    errors = len(result.errors)
-    warnings = len(result.diagnostics) - errors
-    numbers = ((errors, "error"), (warnings, "warning"))
+def _line(file: CheckedFile) -> str:
+    numbers = ((file.errors, "error"), (file.warnings, "warning"))
     counts = [plural(number, what) for number, what in numbers if number]
-    if failed:
-        return f"{name}: {', '.join(counts)}"
+    if file.failed:
+        return f"{file.name}: {', '.join(counts)}"
+    result = file.result
     found = [f"{net}: {_parameters(graph):,} parameters"
              for net, graph in result.graphs.items()]  # fmt: skip
     if not found and result.module is not None:
         found = [plural(len(result.module.blocks), "block")]
-    return f"{name}: {', '.join(['ok', *counts])} ({'; '.join(found)})"
+    return f"{file.name}: {', '.join(['ok', *counts])} ({'; '.join(found)})"
 
 
 def _parameters(graph: Graph) -> int:
     return sum(parameter.size for parameter in graph.trainable())
-
-
-def _shape(shape: Sequence[object]) -> list[object]:
-    """The shape without the batch dimension; a size that is not fixed is given as its formula."""
-    return [size if isinstance(size, int) else str(size) for size in shape]
-
-
-def _as_json(
-    name: str, result: Compilation, failed: bool, fixes: tuple[AppliedFix, ...]
-) -> dict[str, Any]:
-    return {
-        "file": name,
-        "ok": not failed,
-        "errors": len(result.errors),
-        "warnings": len(result.diagnostics) - len(result.errors),
-        "nets": [
-            {
-                "name": net,
-                "parameters": _parameters(graph),
-                "inputs": {name: _shape(shape) for name, shape in graph.inputs.items()},
-                "outputs": {n: _shape(graph.shape_of(value)) for n, value in graph.outputs.items()},
-            }
-            for net, graph in result.graphs.items()
-        ],
-        "fixes": [{"code": fix.diagnostic.code, "text": fix.hint.text} for fix in fixes],
-        "diagnostics": [to_json(diagnostic) for diagnostic in result.diagnostics],
-    }

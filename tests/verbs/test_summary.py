@@ -238,6 +238,21 @@ def test_columns_are_chosen_and_ordered(run: Run, networks: Path) -> None:
     assert all(column.title in titles for column in COLUMNS.values())
 
 
+def test_the_inputs_of_a_layer_show_its_skips(run: Run, networks: Path) -> None:
+    path, columns = networks / "zoo/resnet18.net", ("--columns", "name,inputs")
+    (line,) = [
+        x
+        for x in run("summarize", path, *columns).out.splitlines()
+        if x.startswith("layer1.1.add1")
+    ]
+    assert line.split("  ")[-1] == "layer1.1.bn2, layer1.0.relu2"
+    rows = dict(csv.reader(io.StringIO(run("summarize", path, *columns, "--format", "csv").out)))
+    assert rows["conv1"] == "image"
+    assert rows["layer1.1.add1"] == "layer1.1.bn2 layer1.0.relu2"
+    folded = run("summarize", path, *columns, "--depth", 2).out.splitlines()
+    assert [x.split()[1] for x in folded if x.startswith("layer1.1")] == ["layer1.0"]
+
+
 def test_a_wrong_column_is_shown_where_it_stands(run: Run, networks: Path) -> None:
     finished = run("summarize", networks / "lenet.net", "--columns", "name,parms")
     assert finished.code == 2

@@ -62,6 +62,10 @@ def _op_column(title: str) -> table.Column:
     return table.Column(title, left=True, least=8, cut=_short)
 
 
+def _inputs_column(title: str) -> table.Column:
+    return table.text_column(title, least=12)
+
+
 COLUMNS: Mapping[str, SummaryColumn] = {
     "name": SummaryColumn("layer", lambda x: x.name, lambda _: "total", False, table.name_column),
     "op": SummaryColumn("op", lambda x: x.call, is_number=False, in_table=_op_column),
@@ -74,6 +78,9 @@ COLUMNS: Mapping[str, SummaryColumn] = {
     "flops": _summed("FLOPs", "flops"),
     "field": _pair("field", "field"),
     "stride": _pair("stride", "stride"),
+    "inputs": SummaryColumn(
+        "inputs", lambda x: ", ".join(x.inputs), is_number=False, in_table=_inputs_column
+    ),
 }
 DEFAULT = ("name", "op", "output", "params", "macs")
 
@@ -163,6 +170,7 @@ def _plain(layer: LayerSummary) -> dict[str, Any]:
         "macs": layer.macs,
         "flops": layer.flops,
         **pairs,
+        "inputs": " ".join(layer.inputs),
     }
 
 
