@@ -1,0 +1,1 @@
+"""ONNX's node tests, written as nets."""

@@ -1,0 +1,227 @@
+"""ONNX's node tests, for the operators that ops stand for, as nets.
+
+`table.md` lists the operators, how many of their tests can be written as nets, and why the rest
+cannot. Every one that can be passes: the NumPy program, the reference and the PyTorch module give
+ONNX's values, and the gradients of the three agree.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+onnx = pytest.importorskip("onnx")
+
+import netspec  # noqa: E402
+from netspec.diagnostics import NetspecError  # noqa: E402
+from netspec.testing.op_examples import (  # noqa: E402
+    agreement,
+    assert_equal_runs,
+    random_parameters,
+    run_program,
+    run_reference,
+)
+from tests.helpers.golden import check_golden  # noqa: E402
+from tests.helpers.torch_support import classes, load, masks_of, run_module  # noqa: E402
+from tests.onnx_nodes.writers import WRITERS, Node  # noqa: E402
+from tests.pytorch_samples.written import InexpressibleError, Written  # noqa: E402
+
+TABLE = Path(__file__).with_name("table.md")
+NAMES = re.findall(r"^\| (\w+) \| \d", TABLE.read_text("utf-8"), re.MULTILINE)
+# ONNX's values are of float32, and some of them are written with four digits.
+TOLERANCE = 1e-4
+
+
+class NodeTest(NamedTuple):
+    """One test of ONNX: the node with its inputs, and the first of its outputs."""
+
+    name: str
+    node: Node
+    expected: np.ndarray
+
+
+@functools.cache
+def tests() -> dict[str, list[NodeTest]]:
+    """The tests of single nodes of float32 and float64, by operator.
+
+    Those of float16 and of whole numbers alone are left out, and the tests `_expanded`, which are
+    the same ones written out as several nodes.
+    """
+    from onnx.backend.test.loader import load_model_tests
+
+    found: dict[str, list[NodeTest]] = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        cases = load_model_tests(kind="node")
+    for case in cases:
+        model = case.model or onnx.load(os.path.join(case.model_dir, "model.onnx"))
+        nodes = model.graph.node
+        if len(nodes) != 1 or nodes[0].op_type not in WRITERS or "_expanded" in case.name:
+            continue
+        one = _node_test(case, model)
+        if one is not None:
+            found.setdefault(nodes[0].op_type, []).append(one)
+    return found
+
+
+def _node_test(case: Any, model: Any) -> NodeTest | None:
+    node = model.graph.node[0]
+    given = {}
+    (data, *_) = case.data_sets if case.data_sets else _stored(case, model)
+    arrays, expected = data
+    for value, array in zip(model.graph.input, arrays, strict=True):
+        given[value.name] = array
+    inputs = [None if name == "" else given.get(name) for name in node.input]
+    numbers = [a for a in (*inputs, expected[0]) if isinstance(a, np.ndarray)]
+    if len(numbers) < 1 + sum(a is not None for a in inputs):
+        return None  # sequences and optional values
+    if not any(a.dtype in (np.float32, np.float64) for a in numbers) or any(
+        a.dtype.kind not in "fiub" or a.dtype == np.float16 for a in numbers
+    ):
+        return None
+    attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+    attributes = {
+        name: value.decode()
+        if isinstance(value, bytes)
+        else list(value)
+        if isinstance(value, (list, tuple))
+        else value
+        for name, value in attributes.items()
+    }
+    tensors = [
+        None if a is None else torch.tensor(a.astype(np.float64) if a.dtype.kind == "f" else a)
+        for a in inputs
+    ]
+    return NodeTest(case.name, Node(tensors, attributes, len(node.output)), expected[0])
+
+
+def _stored(case: Any, model: Any) -> Iterator[tuple[list[Any], list[Any]]]:
+    """The data that lie beside a model."""
+    folder = Path(case.model_dir)
+    for home in sorted(folder.glob("test_data_set_*")):
+        yield tuple(  # type: ignore[misc]
+            [
+                onnx.numpy_helper.to_array(onnx.load_tensor(str(home / f"{kind}_{i}.pb")))
+                for i in range(len(values))
+            ]
+            for kind, values in (("input", model.graph.input), ("output", model.graph.output))
+        )
+
+
+def write(operator: str, one: NodeTest) -> tuple[Written, netspec.Net]:
+    """Write a test as a net.
+
+    Raises:
+        InexpressibleError: if there is no such net.
+    """
+    written = Written()
+    written.output = WRITERS[operator](written, one.node)
+    try:
+        return written, netspec.loads(written.text)
+    except NetspecError as error:
+        first = error.diagnostics[0]
+        raise InexpressibleError(f"{first.code}: {first.message}") from None
+
+
+def check(operator: str, one: NodeTest) -> None:
+    """Check the value, and that the gradients agree.
+
+    Raises:
+        AssertionError: saying which program is off, and by how much.
+    """
+    written, net = write(operator, one)
+    graph, training = net.graph, written.training
+    inputs = {
+        name: place.tensor.to(torch.float64).numpy().reshape(place.shape)
+        for name, place in written.inputs.items()
+    }
+    parameters = random_parameters(graph)
+    for name, place in written.parameters.items():
+        parameters[name] = place.tensor.numpy().reshape(parameters[name].shape)
+    (output,) = graph.outputs.values()
+    batch = len(next(iter(inputs.values())))
+    rng = np.random.default_rng(0)
+    dy = {"output": rng.standard_normal((batch, *graph.shape_of(output)))}
+    ours = run_program(graph, parameters, inputs, dy, training=training)
+    expected = one.expected.astype(np.float64)
+    value = ours.outputs["output"]
+    assert value.size == expected.size, f"{value.shape} for {expected.shape}"
+    finite = np.isfinite(expected.ravel())
+    error = agreement(expected.ravel()[finite], value.ravel()[finite])
+    assert error <= TOLERANCE, f"off by {error:.1e}"
+    np.testing.assert_array_equal(np.isfinite(value.ravel()), finite)
+    reference = run_reference(graph, parameters, inputs, dy, training=training, masks=ours.masks)
+    module = load(classes(net.source("torch"))[net.name]().double(), parameters)
+    with masks_of(ours):
+        theirs = run_module(module, graph, inputs, dy, training=training)
+    if finite.all():
+        assert_equal_runs(reference, ours, 1e-9)
+        assert_equal_runs(theirs, ours, 1e-7 if "Hard" in operator else 1e-9)
+
+
+def check_all(operator: str) -> None:
+    """Check all tests of an operator that can be written, and report the faults of all."""
+    faults = []
+    for one in tests()[operator]:
+        try:
+            check(operator, one)
+        except InexpressibleError:
+            continue
+        except Exception as error:
+            faults.append(f"{one.name}: {type(error).__name__}: {error}")
+    assert not faults, "\n".join(faults)
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("operator", NAMES)
+def test_every_node_that_can_be_written_gives_the_values_of_onnx(operator: str) -> None:
+    check_all(operator)
+
+
+def table() -> tuple[str, int, int]:
+    """Return the table, how many tests there are, and how many can be written."""
+    rows, relevant, expressible = [], 0, 0
+    for operator, found in sorted(tests().items()):
+        reasons: Counter[str] = Counter()
+        for one in found:
+            try:
+                write(operator, one)
+            except InexpressibleError as error:
+                reasons[str(error)] += 1
+        told = "; ".join(f"{why} ({n})" for why, n in sorted(reasons.items()))
+        written = len(found) - sum(reasons.values())
+        relevant, expressible = relevant + len(found), expressible + written
+        rows.append(f"| {operator} | {len(found)} | {written} | {told} |")
+    lines = [
+        "# ONNX's node tests",
+        "",
+        f"Of ONNX {onnx.__version__}. Every one that is expressible passes.",
+        "",
+        f"{relevant} tests, of which {expressible} can be written as nets.",
+        "",
+        "| operator | relevant | expressible | the rest by reason |",
+        "|---|---|---|---|",
+        *rows,
+        "",
+    ]
+    return "\n".join(lines), relevant, expressible
+
+
+@pytest.mark.heavy
+def test_the_table_says_what_can_be_written() -> None:
+    text, relevant, expressible = table()
+    assert expressible >= 0.8 * relevant
+    is_other = f"Of ONNX {onnx.__version__}." not in TABLE.read_text("utf-8")
+    if is_other and not os.environ.get("UPDATE_GOLDEN"):
+        pytest.skip("the table is of another version of ONNX, which has other tests")
+    check_golden(TABLE, text)
