@@ -7,8 +7,9 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -33,6 +34,8 @@ from tests.pytorch_samples.functions import WRITERS
 from tests.pytorch_samples.written import InexpressibleError, Place, Written
 
 TOLERANCE = 1e-9
+# A standalone file takes as long to make as all else together: it is made of every tenth sample.
+EVERY_STANDALONE = 10
 # PyTorch rounds the slope of its hard sigmoid, a sixth, to float32.
 ROUNDED = {"nn.functional.hardsigmoid": 1e-7}
 
@@ -88,45 +91,67 @@ def check(function: str, call: Callable[..., Any], sample: Any, *, standalone: b
     """
     written, net = write(function, sample)
     tolerance = ROUNDED.get(function, TOLERANCE)
-    graph, training = net.graph, written.training
-    inputs = {name: _array(place) for name, place in written.inputs.items()}
-    parameters = random_parameters(graph)
-    for name, place in written.parameters.items():
-        require(parameters[name].shape == place.shape, f"the shape of {name}")
-        parameters[name] = _array(place)
-    (output,) = graph.outputs.values()
-    batch = len(next(iter(inputs.values())))
-    dy = np.random.default_rng(0).standard_normal((batch, *graph.shape_of(output)))
-    slopes = {"output": dy}
-
-    ours = run_program(graph, parameters, inputs, slopes, training=training)
-    value, gradients, buffers = _theirs(call, sample, written, ours, dy)
-
-    def compare(who: str, run: Run, *, whole: bool = True) -> None:
-        given = {**run.input_gradients, **run.gradients} if whole else run.gradients
-        places = {**written.inputs, **written.parameters}
+    given = Given.of(written, net)
+    runs = evaluate(written, net, given, standalone=standalone)
+    _, ours = next(runs)
+    value, gradients, buffers = _theirs(call, sample, written, ours, given.slopes["output"])
+    places = {**written.inputs, **written.parameters}
+    for who, run in chain([("NumPy", ours)], runs):
+        found = {**run.input_gradients, **run.gradients}
         _close(f"{who}: the value", run.outputs["output"].reshape(value.shape), value, tolerance)
         for tensor, expected in gradients.items():
-            parts = [given[n] for n, p in places.items() if p.tensor is tensor and n in given]
-            if parts:
+            parts = [found[n] for n, p in places.items() if p.tensor is tensor and n in found]
+            if parts and len(parts) == sum(p.tensor is tensor for p in places.values()):
                 total = sum(part.reshape(expected.shape) for part in parts)
                 _close(f"{who}: a gradient", total, expected, tolerance)
         for name, expected in buffers.items() if who != "standalone" else ():
             _close(f"{who}: {name}", run.parameters[name], expected, tolerance)
 
-    compare("NumPy", ours)
-    masks = ours.masks
-    compare("reference", run_reference(
-        graph, parameters, inputs, slopes, training=training, masks=masks
-    ))  # fmt: skip
-    compare("recorded", _recorded(net, parameters, inputs, dy, masks, training=training))
+
+class Given(NamedTuple):
+    """What every evaluator is given: inputs, parameters and the gradient of the output, by name."""
+
+    inputs: dict[str, Array]
+    parameters: dict[str, Array]
+    slopes: dict[str, Array]
+
+    @classmethod
+    def of(cls, written: Written, net: netspec.Net) -> Given:
+        """The tensors of a sample, and random numbers for what it has none for."""
+        graph = net.graph
+        inputs = {name: _array(place) for name, place in written.inputs.items()}
+        parameters = random_parameters(graph)
+        for name, place in written.parameters.items():
+            require(parameters[name].shape == place.shape, f"the shape of {name}")
+            parameters[name] = _array(place)
+        (output,) = graph.outputs.values()
+        shape = (len(next(iter(inputs.values()))), *graph.shape_of(output))
+        return cls(inputs, parameters, {"output": np.random.default_rng(0).standard_normal(shape)})
+
+
+def evaluate(
+    written: Written, net: netspec.Net, given: Given, *, standalone: bool
+) -> Iterator[tuple[str, Run]]:
+    """Run every evaluator, the NumPy program first.
+
+    A standalone file gives the gradients of parameters alone.
+    """
+    graph, training = net.graph, written.training
+    inputs, parameters, slopes = given
+    ours = run_program(graph, parameters, inputs, slopes, training=training)
+    yield "NumPy", ours
+    masks, dy = ours.masks, slopes["output"]
+    yield (
+        "reference",
+        run_reference(graph, parameters, inputs, slopes, training=training, masks=masks),
+    )
+    yield "recorded", _recorded(net, parameters, inputs, dy, masks, training=training)
     module = load(classes(net.source("torch"))[net.name]().double(), parameters)
     with masks_of(ours):
-        compare("PyTorch", run_module(module, graph, inputs, slopes, training=training))
+        theirs = run_module(module, graph, inputs, slopes, training=training)
+    yield "PyTorch", theirs
     if standalone:
-        compare("standalone", _standalone(
-            written, parameters, inputs, dy, training=training
-        ), whole=False)  # fmt: skip
+        yield "standalone", _standalone(written, parameters, inputs, dy, training=training)
 
 
 def _array(place: Place) -> Array:

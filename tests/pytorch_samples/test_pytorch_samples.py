@@ -20,14 +20,12 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("expecttest")  # PyTorch's module of samples imports it
 
 from tests.helpers.golden import check_golden  # noqa: E402
-from tests.pytorch_samples.check import check, samples, variants, write  # noqa: E402
+from tests.pytorch_samples.check import EVERY_STANDALONE, check, samples, variants, write  # noqa: E402
 from tests.pytorch_samples.modules import module_samples  # noqa: E402
 from tests.pytorch_samples.written import InexpressibleError  # noqa: E402
 
 TABLE = Path(__file__).with_name("table.md")
 INDICES = "the indices of a max pool"
-# A standalone file takes as long to make as all else together.
-EVERY_STANDALONE = 10
 # The names in the table: PyTorch's samples take seconds to import.
 NAMES = re.findall(r"^\| (\S.*?) \| \d", TABLE.read_text("utf-8"), re.MULTILINE)
 MODULES = [name for name in NAMES if name.startswith("nn.") and "functional" not in name]
