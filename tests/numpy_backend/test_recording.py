@@ -25,12 +25,13 @@ from netspec.testing.op_examples import (
     random_parameters,
 )
 from tests.conftest import ROOT
+from tests.helpers.heavy import some_heavy
 
 EXAMPLES = [example for cls in registry().values() for example in cls.examples]
 SHOWN = [f"{e.call} of {list(map(list, e.inputs))}" for e in EXAMPLES]
 
 
-@pytest.fixture(params=[1, 3])
+@pytest.fixture(params=some_heavy([1, 3], [1]))
 def threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Use this many threads, even for little work."""
     monkeypatch.setattr(parallel, "_threads", request.param)

@@ -143,6 +143,7 @@ FORCED: dict[str, Patch] = {
 # All are compared with the reference, whose gradients are checked op by op; those that compute a
 # gradient in a way of their own are also checked by differences.
 CHECKED = ("Winograd", "no Winograd")
+VERIFIED = ("Winograd, row by row", "small tiles", "numexpr", "a thread a step")
 
 
 @pytest.fixture(params=FORCED)
@@ -152,31 +153,36 @@ def forced(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.usefixtures("forced")
 @pytest.mark.parametrize("net", NETS)
-@pytest.mark.parametrize("batch", [1, 3, 17])
-@pytest.mark.parametrize(("dtype", "tol"), [("f8", 1e-9), ("f4", 2e-3)])
-def test_it_gives_what_the_reference_gives(net, batch, dtype, tol) -> None:
+@pytest.mark.parametrize(
+    ("batch", "dtype"),
+    [
+        pytest.param(1, "f8", marks=pytest.mark.heavy),
+        (3, "f8"),
+        pytest.param(17, "f8", marks=pytest.mark.heavy),
+        (1, "f4"),
+        pytest.param(3, "f4", marks=pytest.mark.heavy),
+        pytest.param(17, "f4", marks=pytest.mark.heavy),
+    ],
+)
+def test_it_gives_what_the_reference_gives(net, batch, dtype) -> None:
     graph = NETS[net].graph
     for training in (True, False):
         parameters, inputs = random_parameters(graph), random_inputs(graph, batch)
         dy = random_output_gradients(graph, batch)
         ours = run_program(graph, parameters, inputs, dy, training=training, dtype=dtype)
         theirs = run_reference(graph, parameters, inputs, dy, training=training)
-        assert_equal_runs(ours, theirs, tol)
+        assert_equal_runs(ours, theirs, 1e-9 if dtype == "f8" else 2e-3)
 
 
-@pytest.mark.parametrize(
-    "forced",
-    some_quick(FORCED, CHECKED),
-    indirect=True,
-)
+@pytest.mark.parametrize("forced", some_quick(FORCED, CHECKED), indirect=True)
 def test_its_gradients_are_right(forced) -> None:
     assert (report := netspec.gradcheck(MIXED, batch=3, mode="train")).verdict == "ok", str(report)
     assert (report := netspec.gradcheck(SMALL, batch=3, full=True)).verdict == "ok", str(report)
 
 
-@pytest.mark.usefixtures("forced")
+@pytest.mark.parametrize("forced", some_quick(FORCED, VERIFIED), indirect=True)
 @pytest.mark.parametrize("net", NETS)
-def test_it_is_verified(net) -> None:
+def test_it_is_verified(forced, net) -> None:
     report = netspec.verify(NETS[net], batch=3, steps=0, torch=False)
     assert report.ok, str(report)
 

@@ -22,6 +22,7 @@ import netspec
 from netspec.export import standalone_source
 from netspec.kernels import parallel
 from netspec.runtime.optim.optimizers import OPTIMIZERS, make_optimizer
+from tests.helpers.heavy import some_heavy
 
 NET = netspec.loads("""net Small(width = 6) {
     input image: [1, 8, 8]
@@ -393,7 +394,7 @@ def trained_there(name: str, seed: int) -> list[np.ndarray]:
 
 
 @pytest.mark.filterwarnings("ignore:This process")  # that a process with threads forks is the point
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", some_heavy(METHODS, ["spawn"]))  # half a minute
 def test_other_processes_take_it_and_train_it(method: str) -> None:
     """Each object was used here before, with its threads."""
     names = [name for name in KINDS if method != "forkserver" or "Torch" not in name]  # slow there

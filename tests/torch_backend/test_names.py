@@ -95,13 +95,26 @@ NETS = {
 }
 
 
-@pytest.mark.parametrize("where", NETS)
-def test_names(where):
+# A third of the names is tried in each place, by a test that is not heavy: another one in each.
+SHARES = 3
+
+
+def shared_out(places):
+    """Return each place with each share of the names; all but one share of a place are heavy."""
+    every = [(place, share) for place in places for share in range(SHARES)]
+    quick = [(place, number % SHARES) for number, place in enumerate(places)]
+    return [
+        pytest.param(*each, marks=[] if each in quick else [pytest.mark.heavy]) for each in every
+    ]
+
+
+@pytest.mark.parametrize(("where", "share"), shared_out(NETS))
+def test_names(where, share):
     """The class is right, and has the state_dict keys of the file, with names as labels, values,
     inputs and arguments.
     """
     sources = {}
-    for name in NAMES:
+    for name in NAMES[share::SHARES]:
         reserved = labels.problem(name) is not None
         if name in LANGUAGE or (where.startswith("labels") and reserved):
             continue
@@ -109,7 +122,7 @@ def test_names(where):
         sources[name] = source_of(net)
         check_imports(sources[name])
         check_equal(net, batch=2)
-    assert len(sources) > 40
+    assert len(sources) > 40 // SHARES
     check_formatted(sources)
 
 
@@ -198,10 +211,10 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_a_name_is_refused_or_compiles_and_runs_in_both_backends(way):
+@pytest.mark.parametrize(("way", "share"), shared_out(WAYS))
+def test_a_name_is_refused_or_compiles_and_runs_in_both_backends(way, share):
     compiled = 0
-    for name in names_in_use():
+    for name in names_in_use()[share::SHARES]:
         text = WAYS[way].format(name, i="input x: [3, 4, 4]\n")
         net, refused = None, ()
         try:
@@ -217,7 +230,7 @@ def test_a_name_is_refused_or_compiles_and_runs_in_both_backends(way):
         module.double().half().float().train().eval()(x)
         net.compile().forward(x.numpy())
         compiled += 1
-    assert compiled > 40
+    assert compiled > 40 // SHARES
 
 
 @pytest.mark.parametrize("place", ["net N", "block B"])
