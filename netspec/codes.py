@@ -48,6 +48,7 @@ CALL_VALUE = Code.error("call/value", "an argument of the wrong kind, or out of 
 COMPILE_CLASS_NAME = Code.error(
     "compile/class-name", "a net or a block whose name cannot be the name of a Python class"
 )
+COMPILE_NO_C = Code.error("compile/no-c", "something in a net that a C file cannot have")
 COMPILE_PASS = Code.error("compile/pass", "there is no compiler pass with this name")
 COMPILE_SHARED_BLOCK = Code.error(
     "compile/shared-block", "a shared block that cannot be one PyTorch module"

@@ -1,4 +1,4 @@
-"""`netspec compile FILE --target numpy|torch`."""
+"""`netspec compile FILE --target numpy|torch|c`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from netspec import codes
 from netspec.cli import FAILED, OK
+from netspec.cli.c_file import CFile, add_c_options, chosen_options
 from netspec.cli.common import (
     add_net_file,
     add_net_options,
@@ -29,9 +30,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     add_net_file(parser)
     parser.add_argument(
-        "--target", choices=("numpy", "torch"), required=True,
+        "--target", choices=("numpy", "torch", "c"), required=True,
         help="numpy: forward and the analytic backward pass, as it is run by `train numpy`;"
-        " torch: a PyTorch module that needs torch and nothing else",
+        " torch: a PyTorch module that needs torch and nothing else; c: one C99 file that predicts",
     )  # fmt: skip
     add_net_options(parser)
     parser.add_argument(
@@ -65,6 +66,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         " with 1 if it does",
     )  # fmt: skip
     add_force_option(parser)
+    add_c_options(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -73,7 +75,9 @@ def run(options: argparse.Namespace) -> int:
         raise NetspecError.simple(
             codes.USAGE_CHECK, "--check needs -o OUT, the file to compare with"
         )
-    _require_numpy(options)
+    _require_target(options)
+    if options.target == "c":
+        return _run_c(options)
     net = checked_net(options)
     if options.output is not None and not options.check:
         check_output(options.output, net_sources(net), force=options.force)
@@ -87,6 +91,17 @@ def run(options: argparse.Namespace) -> int:
     return OK
 
 
+def _run_c(options: argparse.Namespace) -> int:
+    """Write the C file and what lies beside it, or compare it with an existing file."""
+    made = CFile(options)
+    if options.check:
+        return _check(options.output, made.source.text)
+    if options.output is not None:
+        made.check_places()
+    made.write()
+    return OK
+
+
 def _passes() -> dict[str, str]:
     """Return the optional passes by name, with a description of each."""
     from netspec.compiler.numpy_backend.pass_names import PASS_NAMES
@@ -94,8 +109,8 @@ def _passes() -> dict[str, str]:
     return PASS_NAMES
 
 
-def _require_numpy(options: argparse.Namespace) -> None:
-    """Refuse options that only the NumPy program has, if the target is another one.
+def _require_target(options: argparse.Namespace) -> None:
+    """Refuse options that only the NumPy program or the C file has, if the target is another one.
 
     Raises:
         NetspecError: `usage/target`.
@@ -110,6 +125,9 @@ def _require_numpy(options: argparse.Namespace) -> None:
     given = [option for option, on in chosen.items() if on]
     if given and options.target != "numpy":
         message = f"{', '.join(given)}: for --target numpy alone"
+        raise NetspecError.simple(codes.USAGE_TARGET, message)
+    if (given := chosen_options(options)) and options.target != "c":
+        message = f"{', '.join(given)}: for --target c alone"
         raise NetspecError.simple(codes.USAGE_TARGET, message)
     if options.standalone and options.explain_plan:
         message = "--explain-plan prints no program: leave out --standalone"

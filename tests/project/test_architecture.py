@@ -36,6 +36,7 @@ FLOORS = [
         "compiler/torch_backend": ["compiler.torch_backend"],
         "compiler/fmt": ["compiler.fmt"],
     },
+    {"compiler/c_backend": ["compiler.c_backend"]},
     {"compiler/driver": ["compiler"]},
     {"runtime/engine": ["runtime.engine"], "runtime/data": ["runtime.data"]},
     {"runtime/weights": ["runtime.weights"]},

@@ -1,0 +1,115 @@
+"""The functions of a file that apply a formula to every number, one for each formula."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from netspec.compiler.c_backend.c_text import Names
+from netspec.compiler.c_backend.formulas import c_formula
+from netspec.compiler.c_backend.kernel_call import Memory
+from netspec.compiler.ir.expression import Expression, Var, substitute, variables
+from netspec.compiler.ir.plan import ElementwiseStep
+
+
+@dataclass(frozen=True)
+class _Vector:
+    """An operand that is broadcast: one number for each `after` numbers, of which there are `size`."""
+
+    size: int
+    after: int
+
+
+@dataclass
+class ElementwiseFunctions:
+    """Makes the functions, and gives equal formulas the same one."""
+
+    names: Names
+    double: bool = False
+    definitions: dict[tuple[object, ...], tuple[str, str]] = field(default_factory=dict)
+
+    def texts(self) -> list[str]:
+        """Return the definitions of the functions."""
+        return [text for _, text in self.definitions.values()]
+
+    def call(self, step: ElementwiseStep, memory: Memory) -> list[str]:
+        """Return the call of a step's function."""
+        used = variables(step.formula)
+        operands = [step.operands[name] for name in used]
+        count = math.prod(memory.shape(step.output))
+        vectors = [_vector(memory.shape(each), memory.shape(step.output)) for each in operands]
+        renamed = {name: f"x{i}" if len(used) > 1 else "x" for i, name in enumerate(used)}
+        formula = substitute(step.formula, {old: Var(new) for old, new in renamed.items()})
+        kinds = tuple(_kind(vector) for vector in vectors)
+        name = self._function(step, formula, dict(zip(renamed.values(), kinds, strict=True)))
+        pointers = [memory.pointer(operand) for operand in (*operands, step.output)]
+        sizes = [
+            str(number)
+            for vector, kind in zip(vectors, kinds, strict=True)
+            for number in _sizes(vector, kind)
+        ]
+        return [f"{name}({', '.join([*pointers, *sizes, str(count)])});"]
+
+    def _function(
+        self, step: ElementwiseStep, formula: Expression, kinds: Mapping[str, str]
+    ) -> str:
+        key = (str(formula), tuple(kinds.items()))
+        if key not in self.definitions:
+            parts = "_".join(dict.fromkeys(step.parts)) or "formula"
+            name = self.names.free(parts if len(parts) < 40 else f"{parts[:36]}_etc")
+            self.definitions[key] = (name, self._text(name, formula, kinds))
+        return self.definitions[key][0]
+
+    def _text(self, name: str, formula: Expression, kinds: Mapping[str, str]) -> str:
+        places = {x: _PLACES[kind].format(x=x) for x, kind in kinds.items()}
+        statements, value = c_formula(formula, places, double=self.double)
+        given = [f"const real *{x}" for x in kinds] + ["real *y"]
+        given += [f"int {x}_{what}" for x, kind in kinds.items() for what in _SIZES[kind]]
+        head = f"static void {name}({', '.join([*given, 'int count'])})"
+        loop = "    for (int i = 0; i < count; i++)"
+        if not statements:
+            body = [loop, f"        y[i] = {value};"]
+        else:
+            inner = [f"        {line}" for line in (*statements, f"y[i] = {value};")]
+            body = [f"{loop} {{", *inner, "    }"]
+        return "\n".join([head, "{", *body, "}"])
+
+
+_PLACES = {
+    "value": "{x}[i]",
+    "one": "{x}[0]",
+    "last": "{x}[i % {x}_size]",
+    "each": "{x}[i / {x}_after % {x}_size]",
+}
+_SIZES: Mapping[str, tuple[str, ...]] = {
+    "value": (),
+    "one": (),
+    "last": ("size",),
+    "each": ("size", "after"),
+}
+
+
+def _vector(shape: tuple[int, ...], output: tuple[int, ...]) -> _Vector | None:
+    """Return how an operand is broadcast; None if it has a number for each of the output."""
+    if math.prod(shape) == math.prod(output):
+        return None
+    wide = [axis for axis, size in enumerate(shape) if size != 1]
+    if not wide:
+        return _Vector(1, 1)
+    behind = len(shape) - 1 - wide[-1]
+    after = math.prod(output[len(output) - behind :]) if behind else 1
+    return _Vector(math.prod(shape), after)
+
+
+def _kind(vector: _Vector | None) -> str:
+    if vector is None:
+        return "value"
+    if vector.size == 1:
+        return "one"
+    return "last" if vector.after == 1 else "each"
+
+
+def _sizes(vector: _Vector | None, kind: str) -> tuple[int, ...]:
+    known = {} if vector is None else {"size": vector.size, "after": vector.after}
+    return tuple(known[what] for what in _SIZES[kind])

@@ -1,0 +1,444 @@
+"""Writes the C file of a net."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netspec import codes
+from netspec.compiler.c_backend.c_text import Names, comment, identifier, numbers
+from netspec.compiler.c_backend.elementwise import ElementwiseFunctions
+from netspec.compiler.c_backend.folding import Constants
+from netspec.compiler.c_backend.forms import FORMS
+from netspec.compiler.c_backend.kernel_call import KernelCall, c_call
+from netspec.compiler.c_backend.library import called, function_names, used_units
+from netspec.compiler.c_backend.memory import ConstantArray, FileMemory, without_unread
+from netspec.compiler.ir.graph import Graph, Node
+from netspec.compiler.ir.plan import (
+    Buffer,
+    ElementwiseStep,
+    KernelStep,
+    Operand,
+    Plan,
+    Step,
+    ViewStep,
+)
+from netspec.compiler.numpy_backend.origins import Origins
+from netspec.compiler.numpy_backend.pipeline import make_plan
+from netspec.compiler.passes.bind_sizes import open_sizes
+from netspec.diagnostics import Diagnostic, NetspecError
+
+Array = NDArray[Any]
+
+# Constants of more bytes than this are a file of their own.
+LARGE = 1 << 20
+WIDTH = 100
+
+
+SPECIALISED = """\
+/* The compiler makes a function anew for each call, for the sizes that it is called with. */
+#ifdef __GNUC__
+#define SPECIALISED static inline __attribute__((always_inline))
+#else
+#define SPECIALISED static inline
+#endif"""
+
+
+@dataclass(frozen=True)
+class COptions:
+    """What a C file is to be.
+
+    Attributes:
+        header: the name of the header that the declarations go to; None for none.
+        fast: functions of which the compiler makes one for each call's sizes, with the vectors of
+            GCC and Clang.
+        extern_arena: whether the caller passes the arena.
+        dtype: the precision of the constants, and what `REAL` is unless the compiler is told.
+    """
+
+    header: str | None = None
+    fast: bool = False
+    extern_arena: bool = False
+    dtype: Literal["float32", "float64"] = "float32"
+
+
+@dataclass(frozen=True)
+class CSource:
+    """A net in C.
+
+    Attributes:
+        text: the C file.
+        header: the header, if one was asked for.
+        weights: the file of weights, little-endian, if they are too large for constants.
+        name: what the functions' names begin with.
+        arena_bytes, constant_bytes: the memory that is written and that is only read.
+        macs: the multiply-adds for one image.
+    """
+
+    text: str
+    header: str | None
+    weights: bytes | None
+    name: str
+    arena_bytes: int
+    constant_bytes: int
+    macs: int
+
+
+def c_source(
+    graph: Graph, parameters: Mapping[str, Array], options: COptions | None = None
+) -> CSource:
+    """Return a net in C that predicts, with these parameters.
+
+    Args:
+        graph: a checked graph whose sizes are all known.
+        parameters: the numbers of its parameters and buffers, by name.
+        options: what the file is to be.
+
+    Raises:
+        NetspecError: `compile/no-c` for each layer that has no form in C, and for open sizes.
+    """
+    if open_sizes(graph):
+        sizes = " ".join(f"--set {name}=..." for name in sorted(open_sizes(graph)))
+        message = f"{graph.name} leaves the size of its input open; a C file is for one size"
+        raise NetspecError.simple(codes.COMPILE_NO_C, message, f"give the largest: {sizes}")
+    plan = make_plan(graph, training=False, backward=False)
+    _require_forms(graph, plan)
+    return _File(graph, plan, parameters, options or COptions()).source()
+
+
+def _require_forms(graph: Graph, plan: Plan) -> None:
+    """Refuse the layers without a form in C, all in one run."""
+    found: dict[str, Diagnostic] = {}
+    for step in plan.forward:
+        if isinstance(step, KernelStep) and step.kernel not in FORMS and step.kernel not in FOLDED:
+            node = plan.nodes.get(step.node)
+            if node is not None:
+                found.setdefault(step.node, _no_form(node, step.kernel))
+    if found:
+        raise NetspecError(tuple(found.values()))
+
+
+# Kernels of parameters alone, which are computed when the file is written.
+FOLDED = ("batch_norm.running_scale_shift", "batch_norm.fold_into")
+
+
+def _no_form(node: Node, kernel: str) -> Diagnostic:
+    return Diagnostic(
+        codes.COMPILE_NO_C, f"`{node.op.name}` has no form in C", node.origin.span, label=kernel
+    )
+
+
+class _File:
+    def __init__(
+        self, graph: Graph, plan: Plan, parameters: Mapping[str, Array], options: COptions
+    ) -> None:
+        self.graph = graph
+        self.options = options
+        self.double = options.dtype == "float64"
+        self.name = identifier(graph.name).lower().strip("_") or "net"
+        self.upper = self.name.upper()
+        self.names = Names({*function_names(), "arena", "weights", "AT_SCRATCH", "x", "y", "i"})
+        self.origins = Origins(graph)
+        self.functions = ElementwiseFunctions(self.names, self.double)
+        self.constants = Constants(parameters)
+        steps = without_unread(self.constants.fold(plan.forward), list(plan.outputs.values()))
+        self.plan = dataclasses.replace(plan, forward=tuple(steps))
+        self.inputs = {name: self.names.free(name) for name in graph.inputs}
+        self.outputs = {name: self.names.free(name) for name in graph.outputs}
+        self.memory = FileMemory(self.plan, self.constants, self.names, self._given())
+
+    def _given(self) -> dict[Buffer, str]:
+        """Return the caller's pointers, by the buffers that they are."""
+        roots = {s.output: s.source for s in self.plan.forward if isinstance(s, ViewStep)}
+
+        def root(operand: Operand) -> Operand:
+            while isinstance(operand, Buffer) and operand in roots:
+                operand = roots[operand]
+            return operand
+
+        given: dict[Buffer, str] = {
+            buffer: self.inputs[name] for name, buffer in self.plan.inputs.items()
+        }
+        for name, buffer in self.plan.outputs.items():
+            source = root(buffer)
+            if isinstance(source, Buffer) and source not in self.constants:
+                given.setdefault(source, self.outputs[name])
+        return given
+
+    def source(self) -> CSource:
+        body = self._body()
+        if self._constant_bytes() > LARGE:
+            self.memory.in_blob = True
+            body = self._body()
+        blob = self._blob() if self.memory.in_blob else None
+        declarations = self._declarations()
+        parts = [self._head(), self._includes(body)]
+        if self.options.header is None:
+            parts.append(declarations)
+        else:
+            parts.append(f'#include "{self.options.header}"')
+        parts += ["typedef REAL real;", *self._memory(), *self._constants()]
+        parts += [SPECIALISED] if self.options.fast else []
+        parts += self._functions(body)
+        parts += [self._predict(body), self._predict_batch()]
+        if blob is not None:
+            parts.append(self._use_weights())
+        return CSource(
+            "\n\n".join(parts) + "\n",
+            None if self.options.header is None else self._header(declarations),
+            blob,
+            self.name,
+            self._arena_size() * self._real_bytes(),
+            self._constant_bytes(),
+            self._macs(),
+        )
+
+    # -- sizes
+
+    def _real_bytes(self) -> int:
+        return 8 if self.double else 4
+
+    def _arena_size(self) -> int:
+        return self.memory.total + self.memory.scratch_size
+
+    def _constant_bytes(self) -> int:
+        numbers = sum(array.values.size for array in self.memory.arrays)
+        return numbers * self._real_bytes() + 4 * sum(t.values.size for t in self.memory.tables)
+
+    def _macs(self) -> int:
+        return sum(node.op.macs(*self.graph.shapes_into(node)) for node in self.graph.nodes)
+
+    # -- the parts of the file
+
+    def _head(self) -> str:
+        graph = self.graph
+        where = graph.span.source.file_name if graph.span is not None else graph.name
+        lines = [""]
+        lines += [comment(line) for line in graph.doc.splitlines()]
+        lines += [""] if graph.doc else []
+        lines += [f"input  {comment(name)} {_shape(shape)}" for name, shape in graph.inputs.items()]
+        lines += [
+            f"output {comment(name)} {_shape(graph.shape_of(value))}"
+            for name, value in graph.outputs.items()
+        ]
+        kind = "a file of its own" if self.memory.in_blob else "constants in this file"
+        lines += [
+            "",
+            "Arrays are in row-major order, as above. Inside, the channels of a picture lie behind"
+            " its places.",
+            "",
+            f"weights   {self._constant_bytes():,} bytes, {kind}",
+            f"memory    {self._arena_size() * self._real_bytes():,} bytes, the arena",
+            "stack     less than 1 KB for each function, and no more than four calls deep",
+            f"work      {self._macs():,} multiply-adds for an image",
+        ]
+        first = f"/* {comment(graph.name)} in C99, made by netspec from {comment(where)}."
+        return "\n".join([first, *(f" * {line}".rstrip() for line in lines), " */"])
+
+    def _includes(self, body: Sequence[str]) -> str:
+        return "#include <math.h>"
+
+    def _arguments(self, prefix: str = "REAL") -> str:
+        given = [f"const {prefix} *{name}" for name in self.inputs.values()]
+        given += [f"{prefix} *{name}" for name in self.outputs.values()]
+        if self.options.extern_arena:
+            given.append(f"{prefix} *arena")
+        return ", ".join(given)
+
+    def _declarations(self) -> str:
+        lines = [
+            "/* The type of all numbers: -DREAL=double for another. */",
+            "#ifndef REAL",
+            f"#define REAL {'double' if self.double else 'float'}",
+            "#endif",
+            "",
+            "#ifdef __cplusplus",
+            'extern "C" {',
+            "#endif",
+            "",
+            f"/* The numbers of the memory that values lie in{self._by_caller()}. */",
+            f"enum {{ {self.upper}_ARENA_NUMBERS = {max(1, self._arena_size())} }};",
+            f"enum {{ {self.upper}_ARENA_BYTES ="
+            f" {self.upper}_ARENA_NUMBERS * (int)sizeof(REAL) }};",
+            "",
+        ]
+        if self.memory.in_blob:
+            count = self._constant_bytes() // self._real_bytes()
+            lines += [
+                f"/* Tells where the {count:,} numbers of the weights are, before anything else. */",
+                f"void {self.name}_use_weights(const REAL *numbers);",
+                "",
+            ]
+        lines += [
+            "/* Predicts for one image. */",
+            f"void {self.name}_predict({self._arguments()});",
+            "",
+            "/* Predicts for `count` images that lie one behind the other. */",
+            f"void {self.name}_predict_batch(int count, {self._arguments()});",
+            "",
+            "#ifdef __cplusplus",
+            "}",
+            "#endif",
+        ]
+        return "\n".join(lines)
+
+    def _by_caller(self) -> str:
+        return ", which the caller provides" if self.options.extern_arena else ""
+
+    def _header(self, declarations: str) -> str:
+        guard = f"{self.upper}_H"
+        first = self._head().splitlines()[0]
+        return f"{first} */\n#ifndef {guard}\n#define {guard}\n\n{declarations}\n\n#endif\n"
+
+    def _memory(self) -> Iterator[str]:
+        places = list(self.memory.places_in_arena())
+        if self.memory.scratch_size:
+            places.append(("AT_SCRATCH", self.memory.total))
+        if places:
+            lines = [f"    {name} = {offset}," for name, offset in places]
+            lines[-1] = lines[-1].rstrip(",")
+            about = (
+                "/* Where values begin in the arena. Values that are not needed at the same time"
+                " share a place. */"
+            )
+            yield "\n".join([about, "enum {", *lines, "};"])
+        if not self.options.extern_arena and places:
+            yield f"static real arena[{self.upper}_ARENA_NUMBERS];"
+
+    def _constants(self) -> Iterator[str]:
+        if self.memory.in_blob:
+            offset, lines = 0, []
+            for array in self.memory.arrays:
+                lines.append(f"    {array.name} = {offset}")
+                offset += array.values.size
+            yield "\n".join(
+                ["/* Where each array begins in the weights. */", "enum {", ",\n".join(lines), "};"]
+            )
+            yield "static const real *weights;"
+        else:
+            for array in self.memory.arrays:
+                yield _array("real", array, numbers(array.values, double=self.double))
+        for table in self.memory.tables:
+            yield _array("int", table, [str(int(v)) for v in table.values])
+
+    def _blob(self) -> bytes:
+        order = np.dtype(np.float64 if self.double else np.float32).newbyteorder("<")
+        return b"".join(array.values.astype(order).tobytes() for array in self.memory.arrays)
+
+    def _functions(self, body: Sequence[str]) -> Iterator[str]:
+        own = self.functions.texts()
+        for unit in used_units(called("\n".join([*body, *own])), fast=self.options.fast):
+            yield self._specialised(unit.text)
+        for text in own:
+            yield self._specialised(text)
+
+    def _specialised(self, text: str) -> str:
+        """Return a function as one that the compiler makes anew for each call, with its sizes."""
+        if not self.options.fast:
+            return text
+        return re.sub(r"^static (?=void|real|int)", "SPECIALISED ", text, flags=re.MULTILINE)
+
+    def _predict(self, body: Sequence[str]) -> str:
+        text = "\n".join(body)
+        unused = [n for n in self.inputs.values() if not re.search(rf"\b{n}\b", text)]
+        body = [*(f"(void){name};" for name in unused), *body]
+        lines = [f"    {line}" if line else "" for line in body]
+        head = f"void {self.name}_predict({self._arguments()})"
+        return "\n".join([*_wrapped(head), "{", *lines, "}"])
+
+    def _predict_batch(self) -> str:
+        steps = [(name, math.prod(self.graph.inputs[key])) for key, name in self.inputs.items()] + [
+            (name, math.prod(self.graph.shape_of(self.graph.outputs[key])))
+            for key, name in self.outputs.items()
+        ]
+        given = [f"{name} + n * {size}" for name, size in steps]
+        given += ["arena"] if self.options.extern_arena else []
+        return "\n".join(
+            [
+                *_wrapped(f"void {self.name}_predict_batch(int count, {self._arguments()})"),
+                "{",
+                "    for (int n = 0; n < count; n++)",
+                f"        {self.name}_predict({', '.join(given)});",
+                "}",
+            ]
+        )
+
+    def _use_weights(self) -> str:
+        return f"void {self.name}_use_weights(const REAL *numbers)\n{{\n    weights = numbers;\n}}"
+
+    # -- the calls
+
+    def _body(self) -> list[str]:
+        lines: list[str] = []
+        said: list[str] = []
+        for step in self.plan.forward:
+            if isinstance(step, ViewStep):
+                continue
+            nodes = step.nodes if isinstance(step, ElementwiseStep) else (step.node,)
+            notes = self._notes(nodes)
+            if notes != said:
+                lines += ["", *notes] if lines else notes
+                said = notes
+            lines += self._call(step)
+        for name, buffer in self.plan.outputs.items():
+            pointer = self.memory.pointer(buffer)
+            if pointer != self.outputs[name]:
+                size = math.prod(buffer.shape)
+                lines += ["", *c_call("copy", pointer, self.outputs[name], size)]
+        return lines
+
+    def _notes(self, names: Iterable[str]) -> list[str]:
+        out = []
+        for name in names:
+            node = self.graph.by_name.get(name) or self.plan.nodes.get(name)
+            if node is None:
+                out.append(f"/* the input {comment(name)} {_shape(self.graph.inputs[name])} */")
+                continue
+            note = self.origins.note(node)
+            shown = f"{comment(note.where)}: {comment(note.name)} = {comment(note.source)}"
+            out.append(f"/* {shown}  {_shape(node.shape)} */")
+        return out
+
+    def _call(self, step: Step) -> list[str]:
+        if isinstance(step, ElementwiseStep):
+            return self.functions.call(step, self.memory)
+        assert isinstance(step, KernelStep)
+        lines = FORMS[step.kernel](KernelCall(step, self.memory, self.double))
+        if lines is None:
+            raise NetspecError((_no_form(self.plan.nodes[step.node], step.kernel),))
+        return lines
+
+
+def _array(kind: str, array: ConstantArray, texts: Sequence[str]) -> str:
+    lines, line = [], "   "
+    for text in texts:
+        if len(line) + len(text) + 2 > WIDTH:
+            lines.append(line)
+            line = "   "
+        line += f" {text},"
+    head = f"static const {kind} {array.name}[{array.values.size}] = {{"
+    return "\n".join([head, *lines, line.rstrip(","), "};"])
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return "[" + ", ".join(map(str, shape)) + "]"
+
+
+def _wrapped(head: str) -> list[str]:
+    """Return a function's head on as many lines as it needs."""
+    name, _, given = head.partition("(")
+    lines, line = [], f"{name}("
+    for i, part in enumerate(given.split(", ")):
+        if i and len(line) + len(part) + 2 > WIDTH:
+            lines.append(f"{line},")
+            line = " " * (len(name) + 1) + part
+        else:
+            line += f", {part}" if i else part
+    return [*lines, line]

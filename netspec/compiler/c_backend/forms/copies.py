@@ -1,0 +1,177 @@
+"""Copies of values and parts of them, as loops over the axes that are left once they are merged."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+from netspec.compiler.c_backend.kernel_call import KernelCall, c_call
+from netspec.compiler.c_backend.loops import Axis, merged, nested, place, steps_of
+
+
+def walk(
+    call: KernelCall,
+    pointers: tuple[str, str],
+    axes: Sequence[Axis],
+    starts: tuple[int, int] = (0, 0),
+) -> list[str]:
+    """Return loops that copy from the first pointer to the second; steps of axes are (from, to)."""
+    left = merged(axes)
+    if _is_transposed(left) and starts == (0, 0):
+        (rows, columns), (x, y) = (axis.size for axis in left), pointers
+        return c_call("transpose", x, y, rows, columns)
+    if len(left) <= 1 and all(axis.steps == (1, 1) for axis in left):
+        x, y = (_moved(p, s) for p, s in zip(pointers, starts, strict=True))
+        return c_call("copy", x, y, math.prod(axis.size for axis in left))
+
+    def body(names: list[str]) -> list[str]:
+        read, written = (
+            place([(n, axis.steps[i]) for n, axis in zip(names, left, strict=True)], starts[i])
+            for i in (0, 1)
+        )
+        return [f"y[{written}] = x[{read}];"]
+
+    return scope(pointers, nested(left, body))
+
+
+def scope(pointers: tuple[str, str], lines: Sequence[str]) -> list[str]:
+    """Return lines in which the pointers are called x and y."""
+    x, y = pointers
+    head = [f"const real *x = {x};", f"real *y = {y};"]
+    return ["{", *(f"    {line}" for line in (*head, *lines)), "}"]
+
+
+def _moved(pointer: str, offset: int) -> str:
+    return f"{pointer} + {offset}" if offset else pointer
+
+
+def _is_transposed(axes: Sequence[Axis]) -> bool:
+    if len(axes) != 2:
+        return False
+    (rows, columns) = axes
+    return rows.steps == (columns.size, 1) and columns.steps == (1, rows.size)
+
+
+def _axes(sizes: Sequence[int], read: Sequence[int], written: Sequence[int]) -> list[Axis]:
+    return [Axis(n, (a, b)) for n, a, b in zip(sizes, read, written, strict=True)]
+
+
+def _region(call: KernelCall, whole: tuple[int, ...]) -> tuple[list[int], int]:
+    """Return the steps and the start of a region of an array."""
+    steps = steps_of(whole)
+    start = sum(at * step for at, step in zip(call.ints("start"), steps, strict=True))
+    return [step * by for step, by in zip(steps, call.ints("step"), strict=True)], start
+
+
+def extract(call: KernelCall) -> list[str]:
+    """A region of x."""
+    x, y = call.shape(0), call.shape(1)
+    steps, start = _region(call, x)
+    return walk(call, (call.pointer(0), call.pointer(1)), _axes(y, steps, steps_of(y)), (start, 0))
+
+
+def insert(call: KernelCall) -> list[str]:
+    """Into a region of y."""
+    x, y = call.shape(0), call.shape(1)
+    steps, start = _region(call, y)
+    return walk(call, (call.pointer(0), call.pointer(1)), _axes(x, steps_of(x), steps), (0, start))
+
+
+def embed(call: KernelCall) -> list[str]:
+    """Into a region of y, which is a number elsewhere."""
+    filled = c_call("fill", call.pointer(1), call.size(1), call.real("value"))
+    return [*filled, *insert(call)]
+
+
+def transpose(call: KernelCall) -> list[str]:
+    """Axes in another order."""
+    split, order = call.ints("split"), call.ints("axes")
+    steps = steps_of(split)
+    sizes = [split[axis] for axis in order]
+    axes = _axes(sizes, [steps[axis] for axis in order], steps_of(sizes))
+    return walk(call, (call.pointer(0), call.pointer(1)), _by_reading(axes))
+
+
+def _by_reading(axes: Sequence[Axis]) -> list[Axis]:
+    """Return the two axes of a matrix in the order in which it is read."""
+    left = merged(axes)
+    return sorted(left, key=lambda axis: -axis.steps[0]) if len(left) == 2 else left
+
+
+def to_channels_last(call: KernelCall) -> list[str]:
+    """From [channels][...] to [...][channels]."""
+    channels, *places = call.shape(0)
+    return c_call("transpose", call.pointer(0), call.pointer(1), channels, math.prod(places))
+
+
+def to_channels_first(call: KernelCall) -> list[str]:
+    """From [...][channels] to [channels][...]."""
+    *places, channels = call.shape(0)
+    return c_call("transpose", call.pointer(0), call.pointer(1), math.prod(places), channels)
+
+
+def repeat(call: KernelCall) -> list[str]:
+    """Along the axes in which x has size 1."""
+    x, y = call.shape(0), call.shape(1)
+    read = [0 if n == 1 else step for n, step in zip(x, steps_of(x), strict=True)]
+    return walk(call, (call.pointer(0), call.pointer(1)), _axes(y, read, steps_of(y)))
+
+
+def roll(call: KernelCall) -> list[str]:
+    """Each part that is moved as a whole, one after the other."""
+    shape = call.shape(0)
+    steps, parts = steps_of(shape), []
+    for size, shift in zip(shape, call.ints("shifts"), strict=True):
+        at = shift % size
+        halves = [(size - at, 0, at), (at, size - at, 0)]
+        parts.append([half for half in halves if half[0]])
+    lines = []
+    for chosen in itertools.product(*parts):
+        sizes = [size for size, _, _ in chosen]
+        starts = [
+            sum(each[i] * step for each, step in zip(chosen, steps, strict=True)) for i in (1, 2)
+        ]
+        axes = _axes(sizes, steps, steps)
+        lines += walk(call, (call.pointer(0), call.pointer(1)), axes, (starts[0], starts[1]))
+    return lines
+
+
+def join(call: KernelCall) -> list[str]:
+    """Both directions, one behind the other."""
+    steps, size = call.shape(0)
+    sizes = (steps, size)
+    lines = []
+    for index, start in ((0, 0), (1, size)):
+        axes = _axes(sizes, (size, 1), (2 * size, 1))
+        lines += walk(call, (call.pointer(index), call.pointer(2)), axes, (0, start))
+    return lines
+
+
+def choose(call: KernelCall) -> list[str]:
+    """The numbers of x at places along an axis."""
+    x, y, axis = call.shape(0), call.shape(2), call.whole("axis") - 1
+    read = [0 if i == axis else step for i, step in enumerate(steps_of(x))]
+    left = merged([Axis(n, (a, b)) for n, a, b in zip(y, read, steps_of(y), strict=True)])
+
+    def body(names: list[str]) -> list[str]:
+        fixed, at = (
+            place([(n, a.steps[i]) for n, a in zip(names, left, strict=True)]) for i in (0, 1)
+        )
+        chosen = f"place(places[{at}], {x[axis]}) * {steps_of(x)[axis]}"
+        return [f"y[{at}] = x[{chosen} + {fixed}];"]
+
+    lines = [f"const real *places = {call.pointer(1)};", *nested(left, body)]
+    return scope((call.pointer(0), call.pointer(2)), lines)
+
+
+def one_hot(call: KernelCall) -> list[str]:
+    """A vector for each place."""
+    return c_call("one_hot", call.pointer(0), call.pointer(1), call.size(0), call.shape(1)[-1])
+
+
+def embedding(call: KernelCall) -> list[str]:
+    """A row of the weight for each token."""
+    return c_call(
+        "embedding", call.pointer(0), call.pointer(1), call.pointer(2), call.size(0), *call.shape(1)
+    )

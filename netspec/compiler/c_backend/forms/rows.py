@@ -1,0 +1,126 @@
+"""Products of matrices, attention, and what normalizes rows."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from netspec.compiler.c_backend.forms.windows import blocks_of_eight
+from netspec.compiler.c_backend.kernel_call import Array, KernelCall, c_call
+from netspec.compiler.c_backend.loops import Axis, merged, nested, place, steps_of
+
+
+def linear(call: KernelCall) -> list[str]:
+    """The weight in blocks of eight outputs."""
+    weight = call.values(1)
+    assert weight is not None
+    return _linear(call, weight, call.name(1), call.pointer(2))
+
+
+def projection(call: KernelCall) -> list[str]:
+    """The same, with a third of the weight and of the bias."""
+    weight, bias = call.values(1), call.values(2)
+    assert weight is not None
+    assert bias is not None
+    third, size = call.whole("third"), len(weight) // 3
+    part = slice(third * size, (third + 1) * size)
+    what = ("query", "key", "value")[third]
+    added = call.memory.constant(f"{call.name(2)}.{what}", bias[part])
+    return _linear(call, weight[part], f"{call.name(1)}.{what}", added)
+
+
+def _linear(call: KernelCall, weight: Array, name: str, bias: str) -> list[str]:
+    outputs, inputs = weight.shape
+    stored = call.memory.constant(name, blocks_of_eight(weight))
+    return c_call(
+        "linear", call.pointer(0), stored, bias, call.pointer(3),
+        call.size(0) // inputs, inputs, outputs,
+    )  # fmt: skip
+
+
+def matmul(call: KernelCall) -> list[str]:
+    """One product after the other."""
+    *outer, rows, inner = call.shape(0)
+    return c_call(
+        "matmul", call.pointer(0), call.pointer(1), call.pointer(2),
+        math.prod(outer), rows, inner, call.shape(1)[-1],
+    )  # fmt: skip
+
+
+def attention(call: KernelCall) -> list[str]:
+    """One query after the other."""
+    *outer, queries, width = call.shape(0)
+    keys, v_width = call.shape(2)[-2:]
+    return c_call(
+        "attention", *map(call.pointer, range(5)), call.memory.scratch(keys),
+        math.prod(outer), queries, keys, width, v_width, call.whole("causal"),
+    )  # fmt: skip
+
+
+def softmax(call: KernelCall) -> list[str]:
+    """Along one axis."""
+    return _along("softmax", call)
+
+
+def log_softmax(call: KernelCall) -> list[str]:
+    """Along one axis."""
+    return _along("log_softmax", call)
+
+
+def _along(function: str, call: KernelCall) -> list[str]:
+    x, axis = call.shape(0), call.whole("axis") - 1
+    outer, inner = math.prod(x[:axis]), math.prod(x[axis + 1 :])
+    return c_call(function, call.pointer(0), call.pointer(1), outer, x[axis], inner)
+
+
+def normalize(call: KernelCall) -> list[str] | None:
+    """A call for each set of numbers that is normalized, in loops over the sets."""
+    split, over, affine = call.ints("split"), call.ints("over"), call.ints("affine")
+    walked, parameter = steps_of(split), _broadcast_steps(call, affine)
+    axes = [Axis(n, pair) for n, *pair in zip(split, walked, parameter, strict=True)]  # type: ignore[arg-type]
+    axes = [Axis(axis.size, tuple(axis.steps)) for axis in axes]
+    within = merged([axis for i, axis in enumerate(axes) if i + 1 in over])
+    between = merged([axis for i, axis in enumerate(axes) if i + 1 not in over])
+    if len(within) > 2:
+        return None
+    one, two = [*within, Axis(1, (0, 0)), Axis(1, (0, 0))][:2]
+
+    def body(names: list[str]) -> list[str]:
+        at = place([(n, axis.steps[0]) for n, axis in zip(names, between, strict=True)])
+        of = place([(n, axis.steps[1]) for n, axis in zip(names, between, strict=True)])
+        weight, bias = (call.pointer(i) for i in (2, 3))
+        return c_call(
+            "normalize", _moved(call.pointer(0), at), _moved(weight, of), _moved(bias, of),
+            _moved(call.pointer(4), at), one.size, *one.steps, two.size, *two.steps,
+            call.real("eps"),
+        )  # fmt: skip
+
+    return nested(between, body)
+
+
+def _moved(pointer: str, offset: str) -> str:
+    return pointer if "0" in (pointer, offset) else f"{pointer} + {offset}"
+
+
+def _broadcast_steps(call: KernelCall, affine: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the step of a parameter along each axis of the split image: 0 where it is broadcast."""
+    index = next((i for i in (2, 3) if call.has(i)), None)
+    if index is None:
+        return (0,) * len(affine)
+    shape = call.shape(index)
+    order = call.ints("order")
+    numbered = np.arange(math.prod(shape)).reshape(shape).transpose(order).reshape(affine)
+    return tuple(
+        int(np.take(numbered, 1, axis).flat[0]) if size > 1 else 0
+        for axis, size in enumerate(affine)
+    )
+
+
+def local_response_norm(call: KernelCall) -> list[str]:
+    """By the squares of neighbouring channels."""
+    channels = call.shape(0)[-1]
+    return c_call(
+        "local_response_norm", call.pointer(0), call.pointer(1), call.size(0) // channels, channels,
+        call.whole("size"), call.real("alpha"), call.real("beta"), call.real("k"),
+    )  # fmt: skip

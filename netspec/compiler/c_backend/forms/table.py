@@ -1,0 +1,63 @@
+"""Which kernel of a plan has which form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from netspec.compiler.c_backend.forms import (
+    copies,
+    recurrent,
+    reductions,
+    resizing,
+    rows,
+    windows,
+)
+from netspec.compiler.c_backend.kernel_call import KernelCall
+
+# A form returns the lines of C; None if there are none for these sizes.
+Form = Callable[[KernelCall], list[str] | None]
+
+FORMS: Mapping[str, Form] = {
+    "adaptive.avg_forward": windows.adaptive_avg_pool,
+    "adaptive.max_forward": windows.adaptive_max_pool,
+    "attention.forward": rows.attention,
+    "attention.project": rows.projection,
+    "conv.forward": windows.conv,
+    "conv_transpose.forward": windows.conv_transpose,
+    "copies.embed": copies.embed,
+    "copies.extract": copies.extract,
+    "copies.insert": copies.insert,
+    "copies.repeat": copies.repeat,
+    "copies.roll": copies.roll,
+    "copies.to_channels_first": copies.to_channels_first,
+    "copies.to_channels_last": copies.to_channels_last,
+    "copies.transpose": copies.transpose,
+    "edges.forward": windows.pad_edges,
+    "gather.choose": copies.choose,
+    "gather.one_hot": copies.one_hot,
+    "gather.rows": copies.embedding,
+    "linear.forward": rows.linear,
+    "local_response.forward": rows.local_response_norm,
+    "matmul.forward": rows.matmul,
+    "per_image_norm.forward": rows.normalize,
+    "pool.avg_forward": windows.avg_pool,
+    "pool.global_avg_forward": windows.global_avg_pool,
+    "pool.max_forward": windows.max_pool,
+    "recurrent.gru": recurrent.gru,
+    "recurrent.join": copies.join,
+    "recurrent.lstm": recurrent.lstm,
+    "recurrent.rnn": recurrent.rnn,
+    "reductions.largest": reductions.largest,
+    "reductions.logsumexp": reductions.logsumexp,
+    "reductions.mean": reductions.mean,
+    "reductions.place_of_largest": reductions.place_of_largest,
+    "reductions.running": reductions.running,
+    "reductions.smallest": reductions.smallest,
+    "reductions.total": reductions.total,
+    "reductions.variance": reductions.variance,
+    "softmax.forward": rows.softmax,
+    "softmax.log_forward": rows.log_softmax,
+    "upsample.forward": resizing.resample,
+    "upsample.nearest_forward": resizing.nearest,
+    "windows.unfold": windows.unfold,
+}

@@ -1,0 +1,155 @@
+"""Convolutions and pools: kernels that go over windows of signals, pictures and volumes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from netspec.compiler.c_backend.kernel_call import Array, KernelCall, c_call
+
+# Filters in a block; the library's functions are written for this many.
+BLOCK = 8
+
+
+def blocks_of_eight(weight: Array, groups: int = 1) -> Array:
+    """Return a weight (O, ..., I), I innermost, as (groups, blocks, ..., I, 8), with zeros behind the
+    last filter of a group.
+    """
+    each = len(weight) // groups
+    blocks = -(-each // BLOCK)
+    padded = np.zeros((groups, blocks * BLOCK, *weight.shape[1:]))
+    padded[:, :each] = weight.reshape(groups, each, *weight.shape[1:])
+    return np.moveaxis(padded.reshape(groups, blocks, BLOCK, *weight.shape[1:]), 2, -1)
+
+
+def volume(items: tuple[int, ...], one: int) -> tuple[int, ...]:
+    """Return numbers for three axes, where those that a signal or a picture lacks are `one`."""
+    return (one,) * (3 - len(items)) + items
+
+
+def pads(call: KernelCall) -> tuple[int, ...]:
+    """Return the padding before and after each of three axes."""
+    given = call.ints("pad")
+    return (0,) * (6 - len(given)) + given
+
+
+def conv(call: KernelCall) -> list[str]:
+    """A picture's filters in blocks of eight, or one for each channel, or those of a volume."""
+    x, y = call.shape(0), call.shape(3)
+    weight = call.values(1)
+    assert weight is not None
+    channels_last = np.moveaxis(weight, 1, -1)
+    (depth, height, width), (y_depth, y_height, y_width) = volume(x[:-1], 1), volume(y[:-1], 1)
+    stride, dilation = volume(call.ints("stride"), 1), volume(call.ints("dilation"), 1)
+    kernel = volume(weight.shape[2:], 1)
+    starts, groups = pads(call)[::2], call.whole("groups")
+    if len(x) == 4:
+        filters = call.memory.constant(call.name(1), channels_last)
+        return c_call(
+            "conv_volume", call.pointer(0), filters, call.pointer(2), call.pointer(3),
+            depth, height, width, x[-1], y_depth, y_height, y_width, y[-1],
+            *kernel, *stride, *starts, *dilation, groups,
+        )  # fmt: skip
+    if weight.shape[1] == 1 and groups == len(weight):
+        filters = call.memory.constant(call.name(1), np.moveaxis(channels_last[..., 0], 0, -1))
+        return c_call(
+            "depthwise_conv", call.pointer(0), filters, call.pointer(2), call.pointer(3),
+            height, width, x[-1], y_height, y_width,
+            *kernel[1:], *stride[1:], *starts[1:], *dilation[1:],
+        )  # fmt: skip
+    filters = call.memory.constant(call.name(1), blocks_of_eight(channels_last, groups))
+    return c_call(
+        "conv", call.pointer(0), filters, call.pointer(2), call.pointer(3),
+        height, width, x[-1], y_height, y_width, y[-1],
+        *kernel[1:], *stride[1:], *starts[1:], *dilation[1:], groups,
+    )  # fmt: skip
+
+
+def conv_transpose(call: KernelCall) -> list[str]:
+    """One function for all ranks."""
+    x, y = call.shape(0), call.shape(3)
+    weight = call.values(1)
+    assert weight is not None
+    filters = call.memory.constant(call.name(1), np.moveaxis(weight, 1, -1))
+    return c_call(
+        "conv_transpose", call.pointer(0), filters, call.pointer(2), call.pointer(3),
+        *volume(x[:-1], 1), x[-1], *volume(y[:-1], 1), y[-1], *volume(weight.shape[2:], 1),
+        *volume(call.ints("stride"), 1), *pads(call)[::2], *volume(call.ints("dilation"), 1),
+        call.whole("groups"),
+    )  # fmt: skip
+
+
+def max_pool(call: KernelCall) -> list[str]:
+    """Of a picture, or of a volume."""
+    x, y = call.shape(0), call.shape(1)
+    sizes, y_sizes = volume(x[:-1], 1), volume(y[:-1], 1)
+    kernel, stride = volume(call.ints("kernel"), 1), volume(call.ints("stride"), 1)
+    starts, dilation = pads(call)[::2], volume(call.ints("dilation"), 1)
+    if len(x) == 4:
+        return c_call(
+            "max_pool_volume", call.pointer(0), call.pointer(1),
+            *sizes, x[-1], *y_sizes, *kernel, *stride, *starts, *dilation,
+        )  # fmt: skip
+    return c_call(
+        "max_pool", call.pointer(0), call.pointer(1), *sizes[1:], x[-1], *y_sizes[1:],
+        *kernel[1:], *stride[1:], *starts[1:], *dilation[1:],
+    )  # fmt: skip
+
+
+def avg_pool(call: KernelCall) -> list[str]:
+    """One function for all ranks."""
+    x, y = call.shape(0), call.shape(1)
+    divisor = call.step.options.get("divisor")
+    return c_call(
+        "avg_pool", call.pointer(0), call.pointer(1),
+        *volume(x[:-1], 1), x[-1], *volume(y[:-1], 1),
+        *volume(call.ints("kernel"), 1), *volume(call.ints("stride"), 1), *pads(call),
+        call.whole("count_include_pad"), 0 if divisor is None else call.whole("divisor"),
+    )  # fmt: skip
+
+
+def global_avg_pool(call: KernelCall) -> list[str]:
+    """The mean of each channel."""
+    x = call.shape(0)
+    return c_call("global_avg_pool", call.pointer(0), call.pointer(1), call.size(0) // x[-1], x[-1])
+
+
+def adaptive_avg_pool(call: KernelCall) -> list[str]:
+    """One function for all ranks."""
+    return _adaptive("adaptive_avg_pool", call)
+
+
+def adaptive_max_pool(call: KernelCall) -> list[str]:
+    """One function for all ranks."""
+    return _adaptive("adaptive_max_pool", call)
+
+
+def _adaptive(function: str, call: KernelCall) -> list[str]:
+    x, y = call.shape(0), call.shape(1)
+    return c_call(
+        function, call.pointer(0), call.pointer(1), *volume(x[:-1], 1), x[-1], *volume(y[:-1], 1)
+    )
+
+
+def unfold(call: KernelCall) -> list[str]:
+    """The windows of a picture as columns."""
+    height, width, channels = call.shape(0)
+    kernel, stride, dilation = call.ints("kernel"), call.ints("stride"), call.ints("dilation")
+    top, bottom, left, right = call.ints("pad")
+    sizes = zip(
+        (height + top + bottom, width + left + right), kernel, stride, dilation, strict=True
+    )
+    counts = [(size - d * (k - 1) - 1) // s + 1 for size, k, s, d in sizes]
+    return c_call(
+        "unfold", call.pointer(0), call.pointer(1), height, width, channels, *counts,
+        *kernel, *stride, top, left, *dilation,
+    )  # fmt: skip
+
+
+def pad_edges(call: KernelCall) -> list[str]:
+    """Padding from the picture itself."""
+    x, y = call.shape(0), call.shape(1)
+    mode = ("reflect", "replicate", "circular").index(str(call.option("mode")))
+    return c_call(
+        "pad_edges", call.pointer(0), call.pointer(1), *volume(x[:-1], 1), x[-1],
+        *volume(y[:-1], 1), *pads(call)[::2], mode,
+    )  # fmt: skip

@@ -1,0 +1,114 @@
+"""The C functions that a file can be made of, from `library/*.c`, with those that they call."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+FOLDER = Path(__file__).parent / "library"
+
+# Functions of <math.h> in the precision of `real`, which are called `real_exp` and so on.
+MATH = ("exp", "expm1", "log", "log1p", "sqrt", "tanh", "sin", "cos", "erf", "rint")
+MATH_OF_TWO = ("pow",)
+
+_DEFINED = re.compile(r"^static [\w ]+?\*?(\w+)\(([^)]*)\)\n\{", re.MULTILINE)
+_CALLED = re.compile(r"\b[a-z]\w*(?=\()")
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A part of the library that is copied whole: a function with its comment, or several.
+
+    Attributes:
+        text: its source.
+        functions: the parameters of each function in it, as they are written, by name.
+        needs: the functions that it calls.
+    """
+
+    text: str
+    functions: dict[str, str]
+    needs: frozenset[str]
+
+
+@cache
+def units(fast: bool = False) -> tuple[Unit, ...]:
+    """Return the parts of the library; `fast` ones use the vectors of GCC and Clang."""
+    found = [_math(name, 1) for name in MATH] + [_math(name, 2) for name in MATH_OF_TWO]
+    for path in sorted(FOLDER.glob("*.c")):
+        text = path.read_text("utf-8").strip()
+        if path.stem.startswith("products"):
+            continue
+        found += [_unit(part) for part in re.split(r"(?<=^\})\n\n", text, flags=re.MULTILINE)]
+    plain = (FOLDER / "products.c").read_text("utf-8").strip()
+    if fast:
+        vectors = (FOLDER / "products_fast.c").read_text("utf-8").strip()
+        plain = f"{vectors}\n{plain}\n#endif"
+    return (*found, _unit(plain))
+
+
+def called(code: str) -> frozenset[str]:
+    """Return the names of the functions that C calls, comments aside."""
+    return frozenset(_CALLED.findall(re.sub(r"/\*.*?\*/", "", code, flags=re.DOTALL)))
+
+
+def _unit(text: str) -> Unit:
+    functions = dict(_DEFINED.findall(text))
+    return Unit(text, functions, called(text))
+
+
+def _math(name: str, count: int) -> Unit:
+    given = ", ".join(f"real {letter}" for letter in "xy"[:count])
+    single = ", ".join(f"(float){letter}" for letter in "xy"[:count])
+    double = ", ".join(f"(double){letter}" for letter in "xy"[:count])
+    text = (
+        f"static real real_{name}({given})\n{{\n"
+        f"    return sizeof(real) == sizeof(float) ? (real){name}f({single})"
+        f" : (real){name}({double});\n}}"
+    )
+    return Unit(text, {f"real_{name}": given}, frozenset())
+
+
+@cache
+def function_names() -> frozenset[str]:
+    """Return the names of all functions of the library."""
+    return frozenset(name for unit in units() for name in unit.functions)
+
+
+@dataclass(frozen=True)
+class CParameter:
+    """A parameter of a function."""
+
+    name: str
+    is_pointer: bool
+
+
+@cache
+def parameters_of(function: str) -> tuple[tuple[CParameter, ...], ...]:
+    """Return the parameters of a function, grouped by the lines that they are written on."""
+    written = next(u.functions[function] for u in units() if function in u.functions)
+    rows = []
+    for line in written.splitlines():
+        words = [part.split()[-1] for part in line.split(",") if part.strip()]
+        rows.append(tuple(CParameter(word.lstrip("*"), word.startswith("*")) for word in words))
+    return tuple(rows)
+
+
+def used_units(names: Iterable[str], *, fast: bool) -> list[Unit]:
+    """Return the units that define these functions, and all that they need, callees first."""
+    maker = {name: unit for unit in units(fast) for name in unit.functions}
+    order: dict[str, Unit] = {}
+
+    def add(unit: Unit) -> None:
+        if unit.text in order:
+            return
+        for name in sorted(unit.needs & maker.keys()):
+            if maker[name] is not unit:
+                add(maker[name])
+        order[unit.text] = unit
+
+    for name in sorted(maker.keys() & set(names)):
+        add(maker[name])
+    return list(order.values())

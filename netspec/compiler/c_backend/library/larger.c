@@ -1,0 +1,5 @@
+/* The larger of two numbers; no number (NaN) if one of them is none. */
+static real larger(real a, real b)
+{
+    return a >= b || a != a ? a : b;
+}

@@ -1,0 +1,150 @@
+"""Where the numbers of a file lie: the caller's arrays, constants, and one arena for the rest."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netspec.compiler.c_backend.c_text import Names
+from netspec.compiler.c_backend.folding import Constants
+from netspec.compiler.ir.plan import (
+    Argument,
+    Buffer,
+    KernelStep,
+    Operand,
+    Plan,
+    Step,
+    ViewStep,
+)
+from netspec.compiler.numpy_backend.passes.plan_memory import plan_memory
+
+Array = NDArray[Any]
+
+# Offsets in the arena are multiples of this many numbers, so that vectors are aligned.
+ALIGNMENT = 4
+
+
+@dataclass(frozen=True)
+class ConstantArray:
+    """A constant of a file: what it is called, and its numbers."""
+
+    name: str
+    values: Array
+
+
+@dataclass
+class FileMemory:
+    """The `Memory` of a file: see `kernel_call.Memory`.
+
+    Attributes:
+        given: the pointers that the caller passes, by the buffers that they are.
+        arrays, tables: the constant arrays of numbers and of whole numbers, in the order of use.
+        in_blob: whether the numbers are in a file of their own.
+        total: the numbers in the arena, without scratch memory.
+        scratch_size: the most numbers that a kernel needs in between.
+    """
+
+    plan: Plan
+    constants: Constants
+    names: Names
+    given: dict[Buffer, str]
+    in_blob: bool = False
+    arrays: list[ConstantArray] = field(default_factory=list)
+    tables: list[ConstantArray] = field(default_factory=list)
+    total: int = 0
+    scratch_size: int = 0
+
+    def __post_init__(self) -> None:
+        self._roots = {
+            step.output: step.source for step in self.plan.steps if isinstance(step, ViewStep)
+        }
+        self._made: dict[tuple[str, bytes], str] = {}
+        placed, self.total = plan_memory(self.plan).layout(1, ALIGNMENT)
+        self._offsets = placed
+        self._places: dict[Buffer, str] = {}
+
+    def root(self, buffer: Operand) -> Operand:
+        """Return what a view is a view of, and another operand as it is."""
+        while isinstance(buffer, Buffer) and buffer in self._roots:
+            buffer = self._roots[buffer]
+        return buffer
+
+    def places_in_arena(self) -> Iterator[tuple[str, int]]:
+        """Yield the names of the places that are used, with their offsets."""
+        for buffer, name in self._places.items():
+            yield name, self._offsets[buffer]
+
+    # -- as `Memory`
+
+    def pointer(self, operand: Operand) -> str:
+        """Return the pointer to an operand, as C."""
+        if operand in self.constants:
+            return self.constant(operand.name, self.constants[operand])
+        root = self.root(operand)
+        assert isinstance(root, Buffer)
+        if root in self.given:
+            return self.given[root]
+        if root not in self._places:
+            self._places[root] = self.names.free(f"AT_{root.name.upper()}")
+        return f"arena + {self._places[root]}"
+
+    def values(self, operand: Operand) -> Array | None:
+        """Return an operand's numbers, if they are known when the file is written."""
+        return self.constants.get(operand)
+
+    def constant(self, name: str, values: Array) -> str:
+        """Return the name of a constant array of the file, which is made if it is a new one."""
+        array = self._array(name, np.asarray(values, np.float64), self.arrays)
+        return f"weights + {array}" if self.in_blob else array
+
+    def places(self, name: str, values: Array) -> str:
+        """Return the name of a constant array of whole numbers."""
+        return self._array(name, values, self.tables)
+
+    def _array(self, name: str, values: Array, arrays: list[ConstantArray]) -> str:
+        key = (name, values.tobytes())
+        if key not in self._made:
+            self._made[key] = self.names.free(name.replace(".", "_"))
+            arrays.append(ConstantArray(self._made[key], values.reshape(-1)))
+        return self._made[key]
+
+    def scratch(self, elements: int) -> str:
+        """Return the pointer to memory for numbers in between."""
+        self.scratch_size = max(self.scratch_size, elements)
+        return "arena + AT_SCRATCH"
+
+    def shape(self, operand: Operand) -> tuple[int, ...]:
+        """Return the shape of an operand as it is stored, for one image."""
+        if isinstance(operand, Buffer):
+            return operand.shape
+        return self.constants[operand].shape
+
+
+def without_unread(steps: Sequence[Step], wanted: Sequence[Buffer]) -> list[Step]:
+    """Return the steps that something reads, where kernels write nothing that only backward would."""
+    read: set[Operand] = set(wanted)
+    left: list[Step] = []
+    for step in reversed(steps):
+        if read.isdisjoint(step.writes):
+            continue
+        left.append(_without(step, read) if isinstance(step, KernelStep) else step)
+        read |= set(step.reads)
+    return left[::-1]
+
+
+def _without(step: KernelStep, read: set[Operand]) -> KernelStep:
+    unread = {operand for operand in step.writes if operand not in read}
+
+    def given(argument: Argument) -> Argument:
+        return None if argument in unread else argument
+
+    return dataclasses.replace(
+        step,
+        arguments=tuple(map(given, step.arguments)),
+        writes=tuple(operand for operand in step.writes if operand not in unread),
+    )

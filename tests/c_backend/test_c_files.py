@@ -1,0 +1,313 @@
+"""The C file as a whole: what it promises of itself, its options, and texts that are no code."""
+
+from __future__ import annotations
+
+import functools
+import math
+import re
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+import netspec
+from netspec.compiler.c_backend import c_text
+from netspec.compiler.c_backend.emit import COptions, c_source
+from netspec.runtime.engine.reference import Reference
+from netspec.runtime.weights.safetensors_file import save_weights
+from netspec.testing.op_examples import agreement, random_parameters
+from netspec.tools.agreement.case import draw_inputs
+from tests.helpers.c_programs import CLANG, CXX, GCC, SANITIZED, STRICT, Compiler, run_c
+from tests.helpers.golden import check_golden
+from tests.helpers.zoo import WIDE
+from tests.torch_backend.test_names import TEXTS, in_a_comment, in_a_string
+
+NETWORKS = Path(__file__).parents[2] / "networks"
+GOLDEN = Path(__file__).parent / "golden"
+
+SMALL = """\
+# A picture in two classes.
+net Small(classes = 2) {
+    input image: [1, 4, 4]
+
+    output image
+        -> conv(3, 3, bias = false) -> batch_norm -> relu
+        -> max_pool(2) -> flatten -> linear(classes) -> softmax
+}
+"""
+
+
+@functools.cache
+def small():
+    graph = netspec.loads(SMALL, name="small.net").graph
+    ones = {name: np.ones(p.shape) for name, p in graph.parameters.items()}
+    return graph, ones
+
+
+def check_net(graph, compiler, folder, dtype="float64", **options) -> None:
+    parameters = random_parameters(graph)
+    inputs = draw_inputs(graph, 1, np.random.default_rng(3))
+    expected = Reference(graph, parameters, training=False).forward(inputs)
+    chosen = COptions("net.h", dtype=dtype, **options)
+    found, _ = run_c(graph, parameters, inputs, compiler, folder, chosen)
+    tolerance = 1e-10 if dtype == "float64" else 1e-5
+    assert all(agreement(expected[name], found[name]) <= tolerance for name in expected)
+
+
+def test_the_file_is_as_it_should_be():
+    graph, ones = small()
+    check_golden(GOLDEN / "small.c", c_source(graph, ones).text)
+
+
+@pytest.mark.parametrize("compiler", [GCC, CLANG, CXX], ids=str)
+def test_a_small_net_equals_the_reference(compiler, tmp_path):
+    check_net(small()[0], compiler, tmp_path)
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("compiler", [GCC, SANITIZED, CLANG, CXX], ids=str)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_lenet_equals_the_reference(compiler, dtype, tmp_path):
+    check_net(netspec.load(NETWORKS / "lenet.net").graph, compiler, tmp_path, dtype)
+
+
+ZOO = sorted(path.stem for path in (NETWORKS / "zoo").glob("*.net"))
+ARGUMENTS = WIDE | {
+    "resnet18": {"size": 64, "width": 0.25},
+    "resnet50": {"size": 64, "width": 0.25},
+    "vgg16": {"size": 64},
+    "mobilenet_v2": {"size": 64},
+    "densenet121": {"size": 64},
+    "squeezenet1_0": {"size": 64},
+    "swin_t": {"size": 64, "drop_path": 0},
+    "inception_v3": {"size": 150, "aux": False, "drop": 0},
+}
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("name", ZOO)
+def test_the_zoo_in_c_is_what_the_numpy_program_computes(name, tmp_path):
+    """The reference is too slow for whole nets; the NumPy program is held against it elsewhere."""
+    try:
+        net = netspec.load(NETWORKS / f"zoo/{name}.net", **ARGUMENTS.get(name, {}))
+    except netspec.NetspecError:
+        net = netspec.load(NETWORKS / f"zoo/{name}.net")
+    model = net.compile()
+    inputs = draw_inputs(net.graph, 1, np.random.default_rng(3))
+    values = model.forward(*(x.astype("float32") for x in inputs.values()))
+    expected = (
+        values if isinstance(values, dict) else dict(zip(net.graph.outputs, [values], strict=True))
+    )
+    found, _ = run_c(net.graph, model.parameters, inputs, Compiler("gcc", ("-O2",)), tmp_path)
+    for key, value in expected.items():
+        assert agreement(value, found[key]) <= 1e-4
+
+
+# ------------------------------------------------------------------------------- what is promised
+
+
+def compiled(folder: Path, text: str, *flags: str) -> Path:
+    """Return the object file of a C file, with the stack use of each function beside it."""
+    GCC.require()
+    (folder / "net.c").write_text(text, "ascii")
+    command = ["gcc", "-std=c99", *STRICT, "-O2", "-fstack-usage", *flags, "-c", "net.c"]
+    subprocess.run(command, cwd=folder, check=True)
+    return folder / "net.o"
+
+
+def sections(path: Path) -> dict[str, int]:
+    """Return the bytes of the sections of an object file."""
+    shown = subprocess.run(["size", "-A", path], capture_output=True, text=True, check=True).stdout
+    return {name: int(size) for name, size in re.findall(r"^(\.\S+)\s+(\d+)", shown, re.M)}
+
+
+@pytest.mark.parametrize("fast", [False, True])
+@pytest.mark.parametrize("name", ["lenet", "resnet"])
+def test_memory_is_as_promised(name, fast, tmp_path):
+    graph = netspec.load(NETWORKS / f"{name}.net").graph
+    zeros = {n: np.ones(p.shape) for n, p in graph.parameters.items()}
+    source = c_source(graph, zeros, COptions(fast=fast))
+    path = compiled(tmp_path, source.text)
+    held = sections(path)
+    assert abs(held[".bss"] - source.arena_bytes) <= 64
+    text = sum(size for part, size in held.items() if part.startswith(".text"))
+    assert fast or text <= 24 * 1024
+    if source.weights is None:
+        numbers = sum(size for part, size in held.items() if part.startswith(".rodata"))
+        assert abs(numbers - source.constant_bytes) <= 1024
+    else:
+        assert len(source.weights) == source.constant_bytes
+    frames = re.findall(r"\t(\d+)\t", (tmp_path / "net.su").read_text())
+    assert max(map(int, frames)) < 1024
+    needed = subprocess.run(["nm", "-u", path], capture_output=True, text=True, check=True).stdout
+    assert set(needed.split()) <= {"U", "memset", "memcpy", "_GLOBAL_OFFSET_TABLE_"}
+
+
+def test_a_net_without_a_size_is_refused():
+    graph = netspec.load(NETWORKS / "zoo/unet.net").graph
+    with pytest.raises(netspec.NetspecError, match="--set H=") as error:
+        c_source(graph, {})
+    assert error.value.diagnostics[0].code == "compile/no-c"
+
+
+def test_all_layers_without_a_form_are_located_in_one_run(monkeypatch):
+    from netspec.compiler.c_backend import emit
+
+    fewer = {k: v for k, v in emit.FORMS.items() if k not in ("softmax.forward", "conv.forward")}
+    monkeypatch.setattr(emit, "FORMS", fewer)
+    graph, ones = small()
+    with pytest.raises(netspec.NetspecError) as error:
+        c_source(graph, ones)
+    found = error.value.diagnostics
+    assert [(d.code, d.span.text) for d in found] == [
+        ("compile/no-c", "conv(3, 3, bias = false)"),
+        ("compile/no-c", "softmax"),
+    ]
+
+
+# ----------------------------------------------------------------------------------- the options
+
+
+def test_the_caller_can_provide_the_arena(tmp_path):
+    check_net(small()[0], GCC, tmp_path, extern_arena=True)
+
+
+def test_large_weights_are_a_file_of_their_own(tmp_path, monkeypatch):
+    from netspec.compiler.c_backend import emit
+
+    monkeypatch.setattr(emit, "LARGE", 16)
+    check_net(small()[0], GCC, tmp_path)
+    check_net(small()[0], GCC, tmp_path, "float32", fast=True)
+
+
+def test_two_files_are_the_same():
+    graph, ones = small()
+    assert c_source(graph, ones) == c_source(graph, ones)
+
+
+def test_compile_writes_what_belongs_together(run, write):
+    path = write(SMALL, "small.net")
+    out = path.with_name("small.c")
+    finished = run("compile", path, "--target", "c", "--header", "-o", out)
+    assert finished.code == 0
+    assert '#include "small.h"' in out.read_text()
+    assert "small_predict" in path.with_name("small.h").read_text()
+    assert run("compile", path, "--target", "c", "--header", "-o", out).code == 0
+    assert run("compile", path, "--target", "c", "--header", "-o", out, "--check").code == 0
+    path.with_name("small.h").write_text("mine")
+    out.unlink()
+    finished = run("compile", path, "--target", "c", "--header", "-o", out)
+    assert "output/not-generated" in finished.err
+    assert path.with_name("small.h").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("--target numpy --fast", "--fast: for --target c alone"),
+        ("--target c --plain", "--plain: for --target numpy alone"),
+        ("--target c --header", "--header needs -o OUT"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(run, write, options, said):
+    finished = run("compile", write(SMALL), *options.split())
+    assert finished.code == 2
+    assert said in finished.err
+
+
+def test_weights_are_those_that_are_given(run, write, tmp_path):
+    model = netspec.loads(SMALL).compile(seed=5)
+    save_weights(tmp_path / "w.safetensors", model.state_dict())
+    path = write(SMALL)
+    given = run("compile", path, "--target", "c", "--weights", tmp_path / "w.safetensors")
+    assert given.code == 0
+    assert c_text.number(float(model.parameters["linear1.bias"][0])) in given.out
+
+
+# -------------------------------------------------------------------------------- texts and numbers
+
+
+def hostile(name: str, comment: str, word: str) -> str:
+    """Return the C file of a net with these texts wherever texts can be."""
+    text = f"""
+        # {in_a_comment(comment)}
+        block B(mode) x {{
+            if mode == "{in_a_string(word)}" {{ x = x -> relu }}  # {in_a_comment(word)}
+            return x -> conv(2, 1)  # {in_a_comment(comment)}
+        }}
+        # {in_a_comment(comment)}
+        net N(mode = "{in_a_string(word)}") {{
+            input x: [3, 4, 4]
+            output x -> B(mode) -> B("{in_a_string(comment)}")
+        }}"""
+    graph = netspec.loads(text, name=name).graph
+    parameters = {n: np.ones(p.shape) for n, p in graph.parameters.items()}
+    return c_source(graph, parameters).text
+
+
+def without_comments(text: str) -> str:
+    """Return C as a compiler reads it: comments are blanks, and lines may be continued."""
+    text = text.replace("??/", "\\").replace("\\\n", "")
+    return re.sub(r"/\*.*?\*/", " ", text, flags=re.DOTALL)
+
+
+@functools.cache
+def harmless() -> str:
+    return without_comments(hostile("a.net", "b", "c"))
+
+
+C_PIECES = st.lists(
+    st.sampled_from(["*/", "/*", "//", "??/", "\\", "\\\n", "\n", "#include", "*", "/", "?", "%"]),
+    max_size=8,
+).map("".join)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(TEXTS | C_PIECES, TEXTS | C_PIECES, TEXTS | C_PIECES)
+@example("*/ int main(void) {} /*", "*/ #error /*", "*/ #error /*")
+@example("*??/\n/", "*\\\n/", "*\\")
+def test_no_text_becomes_code(name, comment, word):
+    text = hostile(name, comment, word)
+    assert text.isascii()
+    assert all(char.isprintable() or char == "\n" for char in text)
+    if comment == word:
+        return  # then a condition holds that did not
+    assert without_comments(text) == harmless()
+
+
+@given(st.text())
+def test_a_comment_cannot_be_left(text):
+    shown = c_text.comment(text)
+    assert "*/" not in f" {shown} "
+    assert "/*" not in shown
+    assert "??" not in shown
+    assert not shown.endswith("\\")
+    assert shown.isascii()
+
+
+@given(st.floats(), st.booleans())
+def test_numbers_are_read_back_as_they_were(value, double):
+    text = c_text.number(value, double=double)
+    if not math.isfinite(value):
+        assert "NAN" in text or "INFINITY" in text
+        return
+    digits = text.removeprefix("(real)").removesuffix("f")
+    assert re.fullmatch(r"-?\d+\.?\d*(e[-+]?\d+)?", digits)
+    read = float(np.float32(digits)) if text.endswith("f") else float(digits)
+    assert read == (value if double or not text.endswith("f") else float(np.float32(value)))
+
+
+@pytest.mark.parametrize("word", ["int", "double", "exp", "j0", "real", "arena", "conv", "place"])
+def test_names_that_c_has_already(word, tmp_path):
+    """Inputs, outputs, parameters and nets with names that mean something in C."""
+    text = f"""
+        net {word.title()} {{
+            input {word}: [2, 5, 5]
+            parameter gamma: [2, 1, 1] = ones
+            output other = ({word} * gamma) -> conv(2, 3) -> {word}2: conv(2, 1)
+            output {word}_ = {word} -> abs
+        }}"""
+    check_net(netspec.loads(text).graph, GCC, tmp_path)
