@@ -45,10 +45,12 @@ CALL_TWICE = Code.error("call/twice", "one argument is given twice")
 CALL_UNKNOWN_ATTRIBUTE = Code.error("call/unknown-attribute", "there is no argument with this name")
 CALL_VALUE = Code.error("call/value", "an argument of the wrong kind, or out of its range")
 
+COMPILE_C_FAILED = Code.error("compile/c-failed", "a C compiler refused the C file of a net")
 COMPILE_CLASS_NAME = Code.error(
     "compile/class-name", "a net or a block whose name cannot be the name of a Python class"
 )
 COMPILE_NO_C = Code.error("compile/no-c", "something in a net that a C file cannot have")
+COMPILE_NO_COMPILER = Code.error("compile/no-compiler", "there is no C compiler")
 COMPILE_PASS = Code.error("compile/pass", "there is no compiler pass with this name")
 COMPILE_SHARED_BLOCK = Code.error(
     "compile/shared-block", "a shared block that cannot be one PyTorch module"

@@ -53,6 +53,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--no-torch", dest="torch", action="store_false", help="do not use PyTorch")
     parser.add_argument(
+        "--c", action="store_true",
+        help="compile the C file too, with the C compiler of this machine, and compare its outputs",
+    )  # fmt: skip
+    parser.add_argument(
         "--format", choices=("text", "json"), default="text",
         help="text: tables on stdout, the first difference on stderr; json: all on stdout",
     )  # fmt: skip
@@ -71,6 +75,7 @@ def run(options: argparse.Namespace) -> int:
             seed=options.seed,
             dtypes=dtypes,
             torch=options.torch,
+            c=options.c,
             advance=live.show,
         )
     return emit_report(found, options)

@@ -311,3 +311,24 @@ def test_names_that_c_has_already(word, tmp_path):
             output {word}_ = {word} -> abs
         }}"""
     check_net(netspec.loads(text).graph, GCC, tmp_path)
+
+
+# ---------------------------------------------------------------------------------------- verify --c
+
+
+def test_verify_has_a_column_for_c(run, write):
+    GCC.require()
+    finished = run("verify", write(SMALL), "--c", "--no-torch")
+    assert finished.code == 0
+    assert finished.out.count("reference | C") == 2  # in evaluation, in both precisions
+
+
+def test_verify_finds_a_fault_of_the_c_file(run, write, monkeypatch):
+    GCC.require()
+    from netspec.compiler.c_backend.elementwise import ElementwiseFunctions
+
+    monkeypatch.setattr(ElementwiseFunctions, "call", lambda *given: [])  # no ReLU any more
+    finished = run("verify", write(SMALL), "--c", "--no-torch")
+    assert finished.code == 1
+    assert "the reference and the C file differ at the output `output`" in finished.err
+    assert "the values before it are not seen" in finished.err

@@ -18,6 +18,7 @@ _LONG = {
     "fused": "the fused NumPy program",
     "as run": "the NumPy program as it runs",
     "PyTorch": "the PyTorch module",
+    "C": "the C file",
 }
 
 
@@ -46,8 +47,11 @@ def describe_parting(
                 notes.append(
                     f"{_LONG[side.name]} has {_numbers((float(array[parting.index]),))[0]} there"
                 )
-    before = "every gradient nearer the loss" if item.is_backward else "everything before it"
-    notes.append(f"{before} agrees, or differs only by rounding")
+    if all(map(_shows_values, (s for s in sides if s.name in (parting.left, parting.right)))):
+        before = "every gradient nearer the loss" if item.is_backward else "everything before it"
+        notes.append(f"{before} agrees, or differs only by rounding")
+    else:
+        notes.append("the values before it are not seen")
     together = "computed by the same fused step"
     return Diagnostic(
         codes.VERIFY_GRADIENT if item.is_backward else codes.VERIFY_VALUE,
@@ -77,6 +81,11 @@ def describe_step(
         notes=(f"float64, at {list(index)}", "outputs and gradients agree before the first step"),
         trace=node.origin.trace,
     )
+
+
+def _shows_values(side: Side) -> bool:
+    """Whether a side has values of layers, and not only what comes out at the end."""
+    return any(item.kind == "value" for item in side.trace)
 
 
 def _named(graph: Graph, item: Item) -> str:

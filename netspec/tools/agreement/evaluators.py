@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 REFERENCE, NUMPY, FUSED, AS_RUN, PYTORCH = "reference", "NumPy", "fused", "as run", "PyTorch"
-PAIRS = ((REFERENCE, NUMPY), (NUMPY, FUSED), (FUSED, AS_RUN), (NUMPY, PYTORCH))
+C = "C"
+PAIRS = ((REFERENCE, NUMPY), (NUMPY, FUSED), (FUSED, AS_RUN), (NUMPY, PYTORCH), (REFERENCE, C))
 
 Sides = Mapping[str, Side]
 
@@ -37,6 +38,7 @@ def trace_sides(
     *,
     backward: bool | None = None,
     before: Trial | None = None,
+    c: bool = False,
 ) -> dict[str, Side]:
     """Run every evaluator, and return the sides by name.
 
@@ -49,6 +51,7 @@ def trace_sides(
         backward: whether the program as it runs includes the backward pass; by default in training.
         before: another batch to run through the programs first, so that numbers left over from it
             show.
+        c: whether the C file is compiled and run too, in evaluation.
     """
     plans = {
         NUMPY: plan_unfused(graph, case.training),
@@ -64,6 +67,10 @@ def trace_sides(
         with one_thread():
             traces[PYTORCH] = trace_module(graph, module, case, dtype)
     sides = {REFERENCE: Side(REFERENCE, reference)}
+    if c and not case.training:
+        from netspec.tools.agreement.c_trace import trace_c
+
+        sides[C] = Side(C, trace_c(graph, case, dtype))
     for name, trace in traces.items():
         # The program as it runs is the fused program with less memory, so not even rounding may
         # differ much.

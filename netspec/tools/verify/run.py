@@ -13,6 +13,7 @@ from netspec.diagnostics import DiagnosticSink, NetspecError
 from netspec.runtime.models.classifier_shape import require_sizes, require_training_batch
 from netspec.runtime.models.room import parameter_count, require_room, value_count
 from netspec.runtime.models.torch_build import build_module, require_torch
+from netspec.tools.agreement.c_trace import require_compiler
 from netspec.tools.agreement.case import HasGraph, Trial, magnify, make_case
 from netspec.tools.agreement.compare import Side
 from netspec.tools.agreement.describe import describe_parting, describe_step
@@ -43,6 +44,7 @@ def verify(
     seed: int = 0,
     dtypes: Sequence[str] = DTYPES,
     torch: bool = True,
+    c: bool = False,
     advance: Callable[[str], object] = lambda what: None,  # noqa: ARG005
 ) -> VerifyReport:
     """Compare the reference, the NumPy program and the generated PyTorch module.
@@ -54,14 +56,19 @@ def verify(
         seed: the seed of the weights, the batch and the dropout masks.
         dtypes: `float64`, `float32` or both.
         torch: whether to compare the PyTorch module too.
+        c: whether to compare the C file too, compiled with the compiler of this machine, in
+            evaluation.
         advance: called with a description of each comparison before it is made.
 
     Raises:
-        NetspecError: `torch/missing` if PyTorch is not installed; `model/open-size` if the net has
-            open sizes; `model/batch` if the batch is too small to train on; `limit/memory`.
+        NetspecError: `compile/no-compiler` and `compile/no-c` for the C file; `torch/missing` if
+            PyTorch is not installed; `model/open-size` if the net has open sizes; `model/batch` if
+            the batch is too small to train on; `limit/memory`.
     """
     graph = net.graph
     _check(graph, batch, dtypes, torch)
+    if c:
+        require_compiler()
     report = VerifyReport(graph, batch, seed, steps if torch else 0)
     sink = DiagnosticSink(report.diagnostics)
     cases = [_make_case(graph, batch, seed, training) for training in (True, False)]
@@ -74,7 +81,7 @@ def verify(
     for dtype in sorted(dtypes, key=DTYPES.index):
         for case, reference in given[dtype]:
             advance(f"{dtype}, {'training' if case.training else 'evaluation'}")
-            sides = trace_sides(graph, case, dtype, reference, module)
+            sides = trace_sides(graph, case, dtype, reference, module, c=c)
             found = compare_sides(graph, case, sides, tolerance_of(graph, dtype))
             run = PrecisionRun(dtype, case.training, found)
             report.runs.append(run)
