@@ -123,6 +123,7 @@ INPUT_NO_CHANNELS = Code.warning(
 INPUT_SHAPE = Code.error(
     "input/shape", "the shape of an input or a parameter is not a list of sizes"
 )
+INPUT_TYPE = Code.error("input/type", "an input of a type that there is not")
 
 LABEL_INVALID = Code.error("label/invalid", "a label that cannot be part of a parameter's name")
 LABEL_MISSPELT = Code.warning("label/misspelt", "a word of a label that looks like a typing error")
@@ -310,6 +311,7 @@ VALUE_NOT_A_TENSOR = Code.error(
 )
 VALUE_OPERATOR = Code.error("value/operator", "an operator that values of the net do not support")
 VALUE_SEVERAL = Code.error("value/several", "several values where there must be one")
+VALUE_TYPE = Code.error("value/type", "a layer cannot take what its input holds, such as booleans")
 
 VERIFY_GRADIENT = Code.error("verify/gradient", "two implementations compute different gradients")
 VERIFY_VALUE = Code.error("verify/value", "two implementations compute different values")

@@ -18,6 +18,7 @@ from netspec.export.literals import filled, items
 from netspec.export.programs import Made, Programs, arena, make_programs, outside
 from netspec.export.source_units import SourceModule, Target, Unit, closure, module
 from netspec.runtime.models.classifier_shape import class_count, scores_output
+from netspec.runtime.models.inputs import whole_limits
 
 BASE = "netspec.export.runtime_class"
 PROGRAM = ("netspec.export.memory", "Program")
@@ -138,7 +139,7 @@ def _head(graph: Graph, units: Sequence[Unit], training: bool, name: str) -> str
 
 
 def _usage(graph: Graph, training: bool, name: str) -> list[str]:
-    inputs = ", ".join(f"{i} {show_shape(s)}" for i, s in graph.inputs.items())
+    inputs = ", ".join(f"{i} {graph.show_input(i)}" for i in graph.inputs)
     outputs = ", ".join(f"{o} {show_shape(graph.shape_of(v))}" for o, v in graph.outputs.items())
     lines = [f"Inputs: {inputs}. Outputs: {outputs}.", ""]
     if training:
@@ -196,6 +197,8 @@ def _network(graph: Graph, programs: Programs, names: Names, base: str) -> str:
         "",
         f"    inputs: ClassVar = {_mapping(graph.inputs)}",
     ]
+    if whole := whole_limits(graph):
+        lines.append(f"    whole: ClassVar = {_mapping(whole)}")
     if programs.training is not None:
         lines.append(f'    scores: ClassVar = "{scores_output(graph)}"')
     lines.append(f"    drawn: ClassVar = {items(drawn, 4)}")

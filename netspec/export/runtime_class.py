@@ -51,6 +51,8 @@ class Network:
     """
 
     inputs: ClassVar[Mapping[str, tuple[int, ...]]]
+    # The inputs that hold whole numbers, with the number that all are below, if there is one.
+    whole: ClassVar[Mapping[str, int | None]] = {}
     drawn: ClassVar[tuple[Drawn, ...]]
     evaluation: ClassVar[Program]
     # Buffers by name that `prepare` computes from the parameters once, instead of in every pass.
@@ -172,6 +174,8 @@ class Network:
             if arrays[name].shape != (batch, *shape) or not batch:
                 wanted = ", ".join(["N", *map(str, shape)])
                 raise ValueError(f"{name} must be [{wanted}], not {list(arrays[name].shape)}")
+            if name in self.whole:
+                _require_whole(name, arrays[name], self.whole[name])
         buffers = memory.bind(batch)
         buffers.update(self._prepared)
         for name, buffer in memory.program.inputs.items():
@@ -262,6 +266,17 @@ def _numbers(x: ArrayLike) -> Array:
     if array.dtype.kind not in "fiub":
         raise ValueError(f"an input must hold numbers, not {array.dtype}")
     return array
+
+
+def _require_whole(name: str, array: Array, limit: int | None) -> None:
+    """Refuse fractions, and numbers that are not from 0 to below the limit, where there is one."""
+    wrong = array != np.trunc(array)
+    if limit is not None:
+        wrong |= ~((array >= 0) & (array < limit))
+    if wrong.any():
+        at = tuple(map(int, np.argwhere(wrong)[0]))
+        wanted = "whole numbers" + ("" if limit is None else f" from 0 to {limit - 1}")
+        raise ValueError(f"{name} must hold {wanted}, and holds {array[at]:g} at {list(at)}")
 
 
 def _normalization(

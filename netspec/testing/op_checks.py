@@ -229,7 +229,8 @@ def _torch_call(
         return len(inputs[0]) if argument is BATCH else argument
 
     if expression.is_module:
-        return module(*map(value, expression.inputs), **expression.call_options)
+        given = {key: value(v) for key, v in expression.call_options.items()}
+        return module(*map(value, expression.inputs), **given)
     prefix, _, name = expression.target.partition(".")
     home = {"F": torch.nn.functional, "torch": torch, "operator": operator}[prefix]
     if expression.target in OPERATORS:  # an operand may be a number

@@ -86,7 +86,7 @@ def test_shares_of_huge_scores_are_finite():
     v = np.array([[[1.0], [2.0]]])
     out = np.empty((1, 3, 1))
     scratch = np.empty(attention.scratch_size(1, (3, 4), (2, 4)))
-    attention.forward(q, k, v, None, out, scratch, causal=False)
+    attention.forward(q, k, v, None, None, None, out, scratch, causal=False)
     assert np.array_equal(out, np.ones((1, 3, 1)))
 
 

@@ -7,6 +7,7 @@ import inspect
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
@@ -306,3 +307,15 @@ def test_the_sources_are_formatted():
         {f"net{at}": netspec.loads(t).source("torch")
          for at, t in enumerate(BODIES.values())}
     )  # fmt: skip
+
+
+def test_an_open_size_in_a_block_is_read_from_its_input() -> None:
+    """`forward` computes with sizes of its tensors: the size that the net leaves open has no name."""
+    net = netspec.loads(
+        "block Heads x {\n return x -> reshape([-1, 2, 3]) -> permute([2, 1, 3])\n}\n"
+        "net A {\n input x: [T, 6]\n output x -> Heads\n}"
+    )
+    source = net.source("torch")
+    assert "torch.reshape(x, (x.shape[0], x.shape[1], 2, 3))" in source
+    model = net.compile("torch")
+    assert all(model.forward(np.zeros((2, n, 6))).shape == (2, 2, n, 3) for n in (1, 4))

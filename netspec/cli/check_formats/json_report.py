@@ -39,6 +39,7 @@ def _net(name: str, graph: Graph) -> dict[str, Any]:
         "name": name,
         "parameters": sum(parameter.size for parameter in graph.trainable()),
         "inputs": {name: _shape(shape) for name, shape in graph.inputs.items()},
+        **({"input_types": dict(graph.input_types)} if graph.input_types else {}),
         "outputs": {n: _shape(graph.shape_of(value)) for n, value in graph.outputs.items()},
     }
 

@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from netspec.compiler.ir.graph import Graph, Node, Shape
+from netspec.compiler.ir.graph import Graph, Node, Shape, show_shape
 from netspec.compiler.ir.layout import Storage
 from netspec.compiler.ir.receptive_field import Field, extend, field_of_input
+from netspec.compiler.syntax.tree import NumberType
 
 FLOAT32_BYTES = 4
 
@@ -65,6 +66,13 @@ class Summary:
     training_bytes: int
     inference_bytes: int
     doc: str = ""
+    input_types: Mapping[str, NumberType] = field(default_factory=dict)
+
+    def show_input(self, name: str) -> str | None:
+        """Return what an input holds and its shape, as `int[N, T]`; None if there is none."""
+        if name not in self.inputs:
+            return None
+        return show_shape(self.inputs[name], self.input_types.get(name, "real"))
 
     def folded(self, depth: int) -> Summary:
         """Return the summary with layers added up whose labels share their first `depth` parts.
@@ -130,6 +138,7 @@ def summarize(graph: Graph, batch: int = 1) -> Summary:
         batch * _bytes(everything),
         batch * _peak_bytes(graph),
         graph.doc,
+        graph.input_types,
     )
 
 

@@ -189,7 +189,7 @@ def to_jsonable(summary: Summary) -> dict[str, Any]:
     return {
         "net": summary.net,
         "doc": summary.doc,
-        "inputs": [{"name": n, "shape": list(shape)} for n, shape in summary.inputs.items()],
+        "inputs": [_input_json(summary, name) for name in summary.inputs],
         "outputs": [{"name": n, "layer": value} for n, value in summary.outputs.items()],
         "parameters": summary.parameters,
         "buffers": summary.buffers,
@@ -203,6 +203,13 @@ def to_jsonable(summary: Summary) -> dict[str, Any]:
         },
         "layers": [_layer_json(layer) for layer in summary.layers],
     }
+
+
+def _input_json(summary: Summary, name: str) -> dict[str, Any]:
+    found = {"name": name, "shape": list(summary.inputs[name])}
+    if name in summary.input_types:
+        found["type"] = summary.input_types[name]
+    return found
 
 
 def _layer_json(layer: LayerSummary) -> dict[str, Any]:
@@ -223,7 +230,7 @@ def _layer_json(layer: LayerSummary) -> dict[str, Any]:
 
 
 def _inputs(summary: Summary) -> str:
-    shown = ", ".join(f"{name}: {show_shape(shape)}" for name, shape in summary.inputs.items())
+    shown = ", ".join(f"{name}: {summary.show_input(name)}" for name in summary.inputs)
     return f" ({shown})"
 
 

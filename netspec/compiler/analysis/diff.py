@@ -13,7 +13,7 @@ from typing import Any
 
 from netspec.compiler.analysis.costs import LayerSummary, Summary, summarize
 from netspec.compiler.analysis.parameter_changes import HeldParameters, parameter_changes
-from netspec.compiler.ir.graph import Graph, Shape, show_shape
+from netspec.compiler.ir.graph import Graph, show_shape
 
 # Aligning compares every layer with every other one. It is given up for longer stretches that
 # differ.
@@ -231,7 +231,7 @@ class _Layers:
 def _inputs(before: Summary, after: Summary) -> list[Change]:
     return _in_order(
         [
-            _named(name, "input", _shape(before.inputs.get(name)), _shape(after.inputs.get(name)))
+            _named(name, "input", before.show_input(name), after.show_input(name))
             for name in {**before.inputs, **after.inputs}
         ],
         list(before.inputs),
@@ -255,10 +255,6 @@ def _in_order(changes: list[Change], before: list[str], after: list[str]) -> lis
         )
         for change in changes
     ]  # fmt: skip
-
-
-def _shape(shape: Shape | None) -> str | None:
-    return None if shape is None else show_shape(shape)
 
 
 def _outputs(before: Summary, after: Summary, names: Mapping[str, str]) -> list[Change]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from netspec import codes
@@ -141,7 +142,7 @@ class Blocks:
             reporter.report(codes.BLOCK_NO_RETURN, message, block.name.span, hints=(hint,))
             return UNKNOWN
         if isinstance(returned, Tensor):
-            returned = Tensor(returned.name, returned.shape, whole)
+            returned = replace(returned, span=whole)
         if path is None:
             return returned
         return self.follower.called(follower, inputs, returned, whole)

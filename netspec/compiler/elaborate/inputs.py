@@ -23,6 +23,13 @@ from netspec.diagnostics import Edit, Hint, Label, quoted, suggest
 if TYPE_CHECKING:
     from netspec.compiler.elaborate.expressions import CheckComment
 
+# What other languages call the types of inputs.
+_TYPES = {
+    **dict.fromkeys(("float", "float16", "float32", "float64", "real", "double", "tensor"), ""),
+    **dict.fromkeys(("int", "int8", "int16", "int32", "int64", "uint8", "long", "integer"), "int"),
+    **dict.fromkeys(("bool", "boolean", "mask"), "bool"),
+}
+
 
 class Inputs:
     """Adds the inputs of a net to its assembly."""
@@ -43,6 +50,9 @@ class Inputs:
 
     def add(self, s: syntax.Input) -> None:
         """Add an input, and bind its name."""
+        if self._has_other_type(s):
+            self.names.scope.bind(s.name.id, UNKNOWN, s.name.span)
+            return
         self._bind_open_sizes(s)
         value = self.evaluator.constant(s.shape, "the shape of an input")
         shape = None if isinstance(value, Unknown) else self._shape(value, s.shape)
@@ -54,12 +64,28 @@ class Inputs:
             earlier = (Label(taken[1], "already here"),)
             message = f"`{s.name.id}` is taken"
             self.reporter.report(codes.NAME_TWICE, message, s.name.span, secondary=earlier)
-        self.assembly.add_input(s.name.id, shape)
+        self.assembly.add_input(s.name.id, shape, s.holds)
         if isinstance(s.shape, syntax.ListExpr):
             self.assembly.input_shapes[s.name.id] = (s.shape, shape)
-        tensor = Tensor(s.name.id, shape, s.span)
+        tensor = Tensor(s.name.id, shape, s.span, s.holds)
         self.names.scope.bind(s.name.id, tensor, s.name.span, must_read=True)
         self.check_comment(s, tensor)
+
+    def _has_other_type(self, s: syntax.Input) -> bool:
+        """Report the type of an input that other languages know, such as `float[16]`."""
+        match s.shape:
+            case syntax.Access(syntax.Name() as name, (syntax.Index(),)):
+                meant = _TYPES.get(name.id.lower())
+                if meant is None or name.id in self.names.scope.names():
+                    return False
+            case _:
+                return False
+        edits = (Edit(name.span, meant),)
+        shown = quoted(apply_edits(s.shape.span, edits))
+        help = f"real numbers need no word: {shown}" if not meant else f"write {shown}"
+        message = f"an input holds `int`, `bool` or real numbers, not `{name.id}`"
+        self.reporter.report(codes.INPUT_TYPE, message, name.span, hints=(Hint(help, edits),))
+        return True
 
     def _bind_open_sizes(self, s: syntax.Input) -> None:
         """Bind the open sizes of `input image: [3, H, W]`: names in capitals that are not defined

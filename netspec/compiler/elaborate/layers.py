@@ -14,12 +14,13 @@ from netspec.compiler.elaborate.input_sizes import input_size_hints, likely_inpu
 from netspec.compiler.elaborate.names import Names
 from netspec.compiler.elaborate.net_builder import MAX_ELEMENTS, Assembly, StopBuildingError
 from netspec.compiler.elaborate.reporter import Reporter
-from netspec.compiler.elaborate.values import UNKNOWN, Input, Tensor
+from netspec.compiler.elaborate.values import NUMBER_TYPES, UNKNOWN, Input, Tensor
 from netspec.compiler.ir.graph import Node, Origin, Parameter, Shape, show_shape
 from netspec.compiler.ir.initializers import Initializer, Values
 from netspec.compiler.ir.op import Op, ParameterSpec, ShapeError
 from netspec.compiler.ir.sizes import Size, is_known, names_in
 from netspec.compiler.syntax import tree as syntax
+from netspec.compiler.syntax.tree import NumberType
 from netspec.diagnostics import Hint, Label, Span, quoted
 
 
@@ -54,6 +55,10 @@ class Layers:
 
         Return UNKNOWN after a reported error.
         """
+        types = tuple(tensor.holds for tensor in inputs)
+        if not self._require_types(op, inputs, types, span):
+            return UNKNOWN
+        op = op.given(types)
         shapes = tuple(tensor.shape for tensor in inputs)
         try:
             shape = op.shape(*shapes)
@@ -80,7 +85,38 @@ class Layers:
             if depths:
                 doubtful[node.name] = min(depths)
         self.follower.added(node, shapes, specs, path)
-        return Tensor(node.name, shape, span)
+        return Tensor(node.name, shape, span, types[0] if op.only_moves else "real")
+
+    def _require_types(
+        self, op: Op, inputs: Sequence[Tensor], types: Sequence[NumberType], span: Span
+    ) -> bool:
+        """Check that a layer takes what its inputs hold: real numbers, whole ones or booleans."""
+        if op.only_moves:
+            if len(set(types)) == 1:
+                return True
+            kinds = " and ".join(dict.fromkeys(NUMBER_TYPES[each] for each in types))
+            message = f"`{op.name}` needs values of one kind, not {kinds}"
+            self.reporter.report(codes.VALUE_TYPE, message, span)
+            return False
+        for i, (each, holds) in enumerate(zip(inputs, types, strict=True)):
+            takes = op.takes(i)
+            if holds in takes:
+                continue
+            message = (
+                f"`{op.name}` takes {NUMBER_TYPES[takes[0]]}, and `{each.name}` holds"
+                f" {NUMBER_TYPES[holds]}"
+            )
+            if holds == "real":
+                help = f"declare the input so: `input name: {takes[0]}[...]`"
+            elif holds == "int" and takes[0] == "real":
+                help = "`embedding` makes vectors of whole numbers"
+            elif takes[0] == "real":
+                help = "without `bool`, a mask is of real numbers, 0 and 1"
+            else:
+                help = f"the input is declared as `{holds}[...]`"
+            self.reporter.report(codes.VALUE_TYPE, message, span, hints=(Hint(help),))
+            return False
+        return True
 
     def _doubt_input_size(self, op: Op, bound: Bound, call: syntax.Call, size: int) -> None:
         """Warn of a call whose first number is most likely meant as the size of the input.

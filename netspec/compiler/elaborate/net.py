@@ -76,6 +76,7 @@ def build(
         dict(assembly.parameters),
         net.span,
         net.doc,
+        dict(assembly.input_types),
     )
     return graph, assembly
 

@@ -11,6 +11,7 @@ from netspec.compiler.ir.constants import Constant
 from netspec.compiler.ir.graph import Node, Parameter, Shape
 from netspec.compiler.ir.receptive_field import Field, extend, field_of_input
 from netspec.compiler.syntax import tree as syntax
+from netspec.compiler.syntax.tree import NumberType
 from netspec.diagnostics import DiagnosticSink, Hint, Label, Span
 
 # One unit of work is one expression, statement or layer: about 20 microseconds.
@@ -45,6 +46,7 @@ class Assembly:
     sink: DiagnosticSink
     sizes: Mapping[str, Constant] = field(default_factory=dict)  # given for open sizes
     inputs: dict[str, Shape] = field(default_factory=dict)
+    input_types: dict[str, NumberType] = field(default_factory=dict)
     # The shapes of inputs as written, for those that are list expressions.
     input_shapes: dict[str, tuple[syntax.ListExpr, Shape]] = field(default_factory=dict)
     nodes: list[Node] = field(default_factory=list)
@@ -115,9 +117,11 @@ class Assembly:
         """Whether nothing has this path or lies below it."""
         return path not in self.taken and path not in self.above
 
-    def add_input(self, name: str, shape: Shape) -> None:
+    def add_input(self, name: str, shape: Shape, holds: NumberType = "real") -> None:
         """Add an input of the net."""
         self.inputs[name] = self.shapes[name] = shape
+        if holds != "real":
+            self.input_types[name] = holds
         self.fields[name] = field_of_input(shape)
 
     def add_node(self, node: Node) -> None:

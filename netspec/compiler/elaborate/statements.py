@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, NoReturn
 
 from netspec import codes
@@ -17,6 +18,7 @@ from netspec.compiler.elaborate.names import Names, assigned
 from netspec.compiler.elaborate.net_builder import Assembly
 from netspec.compiler.elaborate.reporter import Reporter
 from netspec.compiler.elaborate.values import (
+    NUMBER_TYPES,
     UNKNOWN,
     Result,
     SharedLayer,
@@ -108,6 +110,9 @@ class Statements:
             hint = Hint("name each output: `output logits = ...`")
             message = f"there already is an output `{name}`"
             self.reporter.report(codes.NAME_TWICE, message, s.span, hints=(hint,))
+        if isinstance(value, Tensor) and value.holds != "real":
+            message = f"an output holds real numbers, and this value {NUMBER_TYPES[value.holds]}"
+            self.reporter.report(codes.VALUE_TYPE, message, s.value.span)
         if s.name is not None:
             self.names.scope.bind(name, value, s.name.span)
         if isinstance(value, Unknown):
@@ -254,7 +259,7 @@ class Statements:
 
     def _bind_target(self, target: syntax.Name, value: Value, span: Span) -> None:
         if isinstance(value, Tensor):
-            value = Tensor(value.name, value.shape, span)
+            value = replace(value, span=span)
             self.follower.named(target.id, value)
         self.names.scope.bind(target.id, value, target.span, must_read=True)
 

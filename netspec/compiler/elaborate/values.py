@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from netspec.compiler.ir.constants import Constant
 from netspec.compiler.ir.graph import Shape
-from netspec.compiler.syntax.tree import Call
+from netspec.compiler.syntax.tree import Call, NumberType
 from netspec.diagnostics import Span
 
 if TYPE_CHECKING:
@@ -34,14 +34,24 @@ class Unknown(Enum):
 
 UNKNOWN: Final = Unknown.UNKNOWN
 
+NUMBER_TYPES: Final[dict[NumberType, str]] = {
+    "real": "real numbers",
+    "int": "whole numbers",
+    "bool": "booleans",
+}
+"""What values hold, in words."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """A value of the net: the node that computes it, its shape, and the span of its expression."""
+    """A value of the net: the node that computes it, its shape, the span of its expression, and what
+    it holds.
+    """
 
     name: str
     shape: Shape
     span: Span
+    holds: NumberType = "real"
 
 
 def tensor_attributes(value: Tensor) -> dict[str, Constant]:

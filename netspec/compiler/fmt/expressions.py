@@ -334,7 +334,7 @@ class ExpressionWriter(Writer):
             return
         self.word("[")
         if isinstance(trailer, syntax.Index):
-            self.expression(trailer.at)
+            self.listed(trailer.items)
         else:
             if trailer.start is not None:
                 self.expression(trailer.start)

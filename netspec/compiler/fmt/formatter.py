@@ -217,6 +217,8 @@ class _FileWriter(ExpressionWriter):
         self.word(statement.name.id)
         self.word(":")
         self.space()
+        if isinstance(statement, syntax.Input) and statement.holds != "real":
+            self.word(statement.holds)
         self.expression(statement.shape)
         if isinstance(statement, syntax.Declared):
             self.equals()

@@ -87,6 +87,7 @@ from netspec.compiler.ir.storage import (
     resolve_axis,
     to_planes,
 )
+from netspec.compiler.syntax.tree import NumberType
 from netspec.diagnostics import Code
 
 if TYPE_CHECKING:
@@ -138,6 +139,7 @@ __all__ = [
     "KaimingUniform",
     "Lowering",
     "Node",
+    "NumberType",
     "Ones",
     "Op",
     "P",

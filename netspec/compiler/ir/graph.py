@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from netspec.compiler.ir.initializers import Initializer
-from netspec.compiler.syntax.tree import Call
+from netspec.compiler.syntax.tree import Call, NumberType
 from netspec.diagnostics import Frame, Span
 
 if TYPE_CHECKING:
@@ -24,11 +24,11 @@ Shape = tuple[int, ...]
 Role = Literal["weight", "bias", "scale", "shift", "statistic", "counter"]
 
 
-def show_shape(shape: Shape | None) -> str:
-    """Return a shape as `[N, 3, 32, 32]`."""
+def show_shape(shape: Shape | None, holds: NumberType = "real") -> str:
+    """Return a shape as `[N, 3, 32, 32]`, or as `int[N, T]` with what the value holds."""
     if shape is None:
         return "unknown"
-    return "[" + ", ".join(["N", *map(str, shape)]) + "]"
+    return ("" if holds == "real" else holds) + "[" + ", ".join(["N", *map(str, shape)]) + "]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,8 @@ class Graph:
     """A net in which names, blocks, loops and static conditions are resolved.
 
     Nodes are in topological order: every input comes before its use. `inputs` and `outputs` map the
-    names that the file gives to shapes and to values.
+    names that the file gives to shapes and to values. `input_types` says what inputs hold that do not
+    hold real numbers.
     """
 
     name: str
@@ -117,6 +118,7 @@ class Graph:
     parameters: Mapping[str, Parameter]
     span: Span | None = None
     doc: str = ""
+    input_types: Mapping[str, NumberType] = field(default_factory=dict)
 
     @cached_property
     def by_name(self) -> Mapping[str, Node]:
@@ -126,6 +128,18 @@ class Graph:
     def shape_of(self, value: str) -> Shape:
         """Return the shape of a value, which is a node or an input."""
         return self.inputs[value] if value in self.inputs else self.by_name[value].shape
+
+    def show_input(self, name: str) -> str:
+        """Return what an input holds and its shape, as `int[N, T]`."""
+        return show_shape(self.inputs[name], self.holds(name))
+
+    def holds(self, value: str) -> NumberType:
+        """Return what a value holds, which is a node or an input."""
+        node = self.by_name.get(value)
+        while node is not None and node.op.only_moves:
+            value = node.inputs[0]
+            node = self.by_name.get(value)
+        return "real" if node is not None else self.input_types.get(value, "real")
 
     def shapes_into(self, node: Node) -> tuple[Shape, ...]:
         """Return the shapes of a node's inputs."""
@@ -140,18 +154,26 @@ class Graph:
                 readers.setdefault(value, []).append(node)
         return {value: tuple(nodes) for value, nodes in readers.items()}
 
+    @property
+    def real_inputs(self) -> tuple[str, ...]:
+        """The inputs that hold real numbers, by which there are gradients."""
+        return tuple(name for name in self.inputs if self.holds(name) == "real")
+
     @cached_property
     def whole_inputs(self) -> Mapping[str, Places]:
         """The inputs that hold whole numbers from 0, such as tokens, with the fewest that a reader
         allows.
         """
         fewest: dict[str, Places] = {}
-        for name in self.inputs:
-            for node in self.consumers.get(name, ()):
-                limit = node.op.whole_numbers(node.inputs.index(name))
-                if limit is not None and (name not in fewest or limit < fewest[name].limit):
-                    fewest[name] = Places(limit, node)
-        return fewest
+        for node in reversed(self.nodes):
+            for i, name in enumerate(node.inputs):
+                limit = node.op.whole_numbers(i)
+                found = None if limit is None else Places(limit, node)
+                if node.op.only_moves:
+                    found = fewest.get(node.name)
+                if found is not None and (name not in fewest or found.limit <= fewest[name].limit):
+                    fewest[name] = found
+        return {name: fewest[name] for name in self.inputs if name in fewest}
 
     @cached_property
     def topology(self) -> networkx.DiGraph:
@@ -174,7 +196,7 @@ class Graph:
 
     def __str__(self) -> str:
         lines = [f"net {self.name}"]
-        lines += [f"  input %{name} : {show_shape(shape)}" for name, shape in self.inputs.items()]
+        lines += [f"  input %{name} : {self.show_input(name)}" for name in self.inputs]
         lines += [f"  {node}" for node in self.nodes]
         lines += [f"  output {name} = %{value}" for name, value in self.outputs.items()]
         return "\n".join(lines)

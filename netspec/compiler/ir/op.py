@@ -19,6 +19,7 @@ from netspec.compiler.ir.graph import Graph, Node, Role, Shape
 from netspec.compiler.ir.initializers import Initializer
 from netspec.compiler.ir.layout import Storage
 from netspec.compiler.ir.sizes import Size
+from netspec.compiler.syntax.tree import NumberType
 from netspec.diagnostics import Code
 
 if TYPE_CHECKING:
@@ -232,6 +233,8 @@ class Op:
         takes_max: its value is the maximum over a window; of equal values the first one counts.
         value_range: the smallest and the largest number that its value can contain.
         is_distribution: whether its values along an axis are probabilities, with the sum 1.
+        only_moves: whether its value holds the numbers of its inputs, only in other places: such an op
+            takes whole numbers and booleans too.
         moves_axes: whether its result in PyTorch, or the gradient that it passes back, can be a
             view with permuted axes, whose order in memory is not that of its axes.
         formula_name: what its elementwise formula is called in a program's functions, if that is
@@ -257,6 +260,7 @@ class Op:
     takes_max: ClassVar[bool] = False
     value_range: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
     is_distribution: ClassVar[bool] = False
+    only_moves: ClassVar[bool] = False
     moves_axes: ClassVar[bool] = False
     formula_name: ClassVar[str] = ""
     storage: ClassVar[Storage] = Storage.USUAL
@@ -305,6 +309,14 @@ class Op:
     def whole_numbers(self, index: int) -> int | None:
         """Return how many whole numbers, from 0, an input may hold; None if it may hold any number."""
         return None
+
+    def takes(self, index: int) -> tuple[NumberType, ...]:
+        """Return what an input may hold. An op that `only_moves` numbers takes any."""
+        return ("real",)
+
+    def given(self, types: tuple[NumberType, ...]) -> Op:
+        """Return the op as it is for inputs that hold these, which it `takes`."""
+        return self
 
     def lint(self, node: Node, graph: Graph) -> Iterable[Finding]:
         """Return what is legal but suspicious about a node."""

@@ -104,7 +104,7 @@ class _Emitter:
 
     def _head(self, mode: str, body: str) -> str:
         graph = self.graph
-        inputs = ", ".join(f"{name} {show_shape(s)}" for name, s in graph.inputs.items())
+        inputs = ", ".join(f"{name} {graph.show_input(name)}" for name in graph.inputs)
         outputs = ", ".join(
             f"{name} {show_shape(graph.shape_of(value))}" for name, value in graph.outputs.items()
         )

@@ -77,7 +77,7 @@ class _Lowerer:
 
     def _find_needed(self, input_gradients: bool) -> set[str]:
         """Return the values through which a wanted gradient flows."""
-        needed = set(self.graph.inputs) if input_gradients else set()
+        needed = set(self.graph.real_inputs) if input_gradients else set()
         for node in self.graph.nodes:
             parameters = [p for p in node.parameters.values() if p not in self.frozen]
             trained = any(self.graph.parameters[p].trainable for p in parameters)

@@ -1,9 +1,15 @@
 """Scaled dot-product attention."""
 
 import math
+from dataclasses import dataclass
 
 from netspec.compiler.ir.contract import *
-from netspec.compiler.ops.families.attending import ATTENTION_MISMATCH, attend, attend_backward
+from netspec.compiler.ops.families.attending import (
+    ATTENTION_MISMATCH,
+    Scores,
+    attend,
+    attend_backward,
+)
 
 _NAMES = ("query", "key", "value", "bias")
 _BIAS = 3
@@ -15,14 +21,21 @@ class Attention(Op):
 
     y = p v, p = softmax(q k^T / sqrt(D)) along the keys, for q (T, D), k (S, D), v (S, E), or with the
     heads in front of each. Causal: query t sees the keys 0 to t alone. `(query, key, value, bias)` adds
-    bias (T, S) to the scores, one for each head or one for all; a large negative number hides a key. Key
-    and value may have fewer heads, each for a group of the query's (Ainslie et al. 2023).
+    bias (T, S) to the scores, one for each head or one for all. A fourth value of booleans is a mask
+    instead, false where a key is hidden from a query: (T, S), one for each head or one for all, or (S)
+    for all queries, such as the padding of a sequence. A query that sees no key gets zeros. Key and
+    value may have fewer heads, each for a group of the query's (Ainslie et al. 2023). With dropout,
+    in training y = (m p) v, where m is 0 with that probability, else 1 / (1 - dropout).
 
-    With g = dL/dy, dp = g v^T and ds = p (dp - sum over the keys of dp p):
-        dL/dq = ds k / sqrt(D), dL/dk = ds^T q / sqrt(D), dL/dv = p^T g, dL/dbias = ds
+    With g = dL/dy, dp = m g v^T and ds = p (dp - sum over the keys of dp p):
+        dL/dq = ds k / sqrt(D), dL/dk = ds^T q / sqrt(D), dL/dv = (m p)^T g, dL/dbias = ds
     """
 
     causal: bool = attribute(Bool(), "hide later keys from each query", False)
+    dropout: float = attribute(Real(0, 1), "probability to drop what a query sees of a key", 0.0)
+    masked: bool = attribute(
+        Bool(), "the fourth value is a mask, true where it is above 0; so are booleans", False
+    )
 
     name = "attention"
     storage = Storage.ANY
@@ -40,6 +53,14 @@ class Attention(Op):
         Example("attention", ((4, 3, 2), (2, 5, 2), (2, 5, 3), (1, 3, 5))),
         Example("attention", ((4, 3, 2), (1, 5, 2), (1, 5, 3), (3, 5))),
         Example("attention(causal = true)", ((6, 3, 2), (3, 3, 2), (3, 3, 4))),
+        Example("attention(masked = true)", ((4, 3), (5, 3), (5, 2), (4, 5))),
+        Example("attention(masked = true)", ((2, 3, 4), (2, 5, 4), (2, 5, 3), (5,))),
+        Example("attention(true, masked = true)", ((4, 3, 2), (2, 5, 2), (2, 5, 3), (1, 3, 5))),
+        Example("attention(true, masked = true)", ((4, 3), (4, 3), (4, 2), (4,))),
+        Example("attention(masked = true)", ((2, 3, 2), (2, 5, 2), (2, 5, 3), (2, 3, 5))),
+        Example("attention(dropout = 0.4)", ((2, 3, 4), (2, 5, 4), (2, 5, 3))),
+        Example("attention(true, 0.3, true)", ((4, 3), (4, 3), (4, 2), (4, 4))),
+        Example("attention(dropout = 1)", ((4, 3), (5, 3), (5, 2))),
     )
     bad_examples = (
         BadExample("attention", ((4,), (4,), (4,)), codes.SHAPE_RANK),
@@ -52,6 +73,12 @@ class Attention(Op):
         BadExample("attention", ((4, 3), (4, 3)), codes.CALL_INPUTS),
         BadExample("attention(causal = 1)", ((4, 3), (4, 3), (4, 3)), codes.CALL_VALUE),
         BadExample("attention(causal = true)", ((4, 3), (4, 3), (4, 3), (4, 4)), codes.CALL_VALUE),
+        BadExample("attention(masked = true)", ((4, 3), (4, 3), (4, 3)), codes.CALL_VALUE),
+        BadExample("attention(masked = true)", ((4, 3), (5, 3), (5, 2), (4,)), ATTENTION_MISMATCH),
+        BadExample(
+            "attention(masked = true)", ((4, 3), (5, 3), (5, 2), (5, 4)), ATTENTION_MISMATCH
+        ),
+        BadExample("attention(dropout = 2)", ((4, 3), (4, 3), (4, 3)), codes.CALL_VALUE),
     )
 
     def shape(self, *inputs: Shape) -> Shape:
@@ -83,9 +110,34 @@ class Attention(Op):
                 f" {q[0]} is no multiple of {k[0]}",
                 notes=(f"query, key and value are {shown}",),
             )
-        if bias:
+        if bias and self.masked:
+            self._require_mask(q, k, bias[0])
+        elif bias:
             self._require_bias(q, k, bias[0])
+        elif self.masked:
+            message = "`masked` says that the fourth value of `attention` is a mask: there is none"
+            raise ShapeError(codes.CALL_VALUE, message, blame="masked")
         return (*q[:-1], v[-1])
+
+    @staticmethod
+    def _require_mask(q: Shape, k: Shape, mask: Shape) -> None:
+        """Refuse a mask that does not fit the scores.
+
+        Raises:
+            ShapeError: `shape/attention-mismatch`.
+        """
+        scores = (*q[:-1], k[-2])
+        if mask not in ((k[-2],), scores[-2:], scores, (1, *scores[-2:])):
+            several = ", or one of these for each head" if len(q) == 3 else ""
+            raise ShapeError(
+                ATTENTION_MISMATCH,
+                f"the mask of `attention` is {show_shape(mask)}, and must fit the scores,"
+                f" {show_shape(scores)}",
+                notes=(
+                    f"it is {show_shape((k[-2],))}, the keys that all queries see,"
+                    f" or {show_shape(scores[-2:])}, those that each sees{several}",
+                ),
+            )
 
     def _require_bias(self, q: Shape, k: Shape, bias: Shape) -> None:
         """Refuse a bias that does not fit the scores, and one beside `causal`.
@@ -122,38 +174,64 @@ class Attention(Op):
 
     def forward(self, run: Evaluation, *x: Array) -> Array:
         """The formula."""
-        return attend(*self._for_each_head(x), causal=self.causal)
+        return attend(*self._for_each_head(run, x))
 
     def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
-        """The formulas; what heads share gets the sum of their gradients."""
-        found = attend_backward(dy, *self._for_each_head(x), causal=self.causal)
-        return tuple(_shared(dx, value.shape) for dx, value in zip(found, x, strict=False))
+        """The formulas; what heads share gets the sum of their gradients. A mask has none."""
+        scores, *qkv = self._for_each_head(run, x)
+        found = attend_backward(scores, dy, *qkv)
+        shared = [_shared(dx, value.shape) for dx, value in zip(found[:3], x, strict=False)]
+        if len(x) > _BIAS:
+            bias = x[_BIAS]
+            shared.append(np.zeros_like(bias) if self.masked else _shared(found[3], bias.shape))
+        return tuple(shared)
 
-    @staticmethod
-    def _for_each_head(x: tuple[Array, ...]) -> tuple[Array, ...]:
-        """Return the inputs with what heads share repeated for each of them."""
-        q, k, v, *bias = x
-        if q.ndim == 3:
-            return x
-        group = q.shape[1] // k.shape[1]
-        given = [b.reshape(len(b), -1, *b.shape[-2:]) for b in bias]
-        return (q, np.repeat(k, group, axis=1), np.repeat(v, group, axis=1), *given)
+    def _for_each_head(
+        self, run: Evaluation, x: tuple[Array, ...]
+    ) -> tuple[Scores, Array, Array, Array]:
+        """Return what becomes of the scores, and query, key and value with what heads share repeated
+        for each of them.
+        """
+        q, k, v, *given = x
+        heads = q.ndim == 4
+        if heads:
+            group = q.shape[1] // k.shape[1]
+            k, v = np.repeat(k, group, axis=1), np.repeat(v, group, axis=1)
+        kept = run.masks[run.node.name] if run.training and self.dropout else 1.0
+        if not given:
+            return Scores(self.causal, kept=kept), q, k, v
+        fourth = given[0]
+        plane = fourth.shape[-2:] if fourth.ndim > 2 else (1, fourth.shape[-1])
+        fourth = fourth.reshape(len(fourth), *((-1,) if heads else ()), *plane)
+        if self.masked:
+            return Scores(self.causal, mask=fourth, kept=kept), q, k, v
+        return Scores(self.causal, bias=fourth, kept=kept), q, k, v
+
+    def pattern(self, *x: Array) -> Array | None:
+        """What the mask shows."""
+        return x[_BIAS] > 0 if self.masked else None
 
     # -- lowering
 
     def lower(self, to: Lowering) -> None:
         """One kernel. Values that are stored as pictures are put in row-major order first, and what
-        heads share is repeated.
+        heads share of key and value is repeated.
         """
         for i, name in enumerate(_NAMES[: len(to.x)]):
             planes = to_planes(to, to.x[i], to.x_layouts[i], to.x_shapes[i], name)
             apart, whole = self._repetition(to, i)
-            if whole != apart:
+            if whole != apart and i != _BIAS:
                 kept = to.buffer(f"{name}_apart", apart)
                 to.view(kept, planes)
                 planes = to.buffer(f"{name}_of_heads", whole)
                 to.call("copies.repeat", kept, planes, writes=[planes])
+            elif len(to.x_shapes[i]) == 1:
+                row = to.buffer("row", (1, *to.x_shapes[i]))
+                to.view(row, planes)
+                planes = row
             to.saved[name] = planes
+        if to.training and self.dropout:
+            self._draw(to)
         heads = not to.layout.is_row_major
         out = to.buffer("planes", to.node.shape) if heads else to.out
         to.call(
@@ -163,12 +241,20 @@ class Attention(Op):
         if heads:
             from_planes(to, out, to.out, to.layout, to.node.shape)
 
+    def _draw(self, to: Lowering) -> None:
+        """Draw the mask of dropout, (T, S) for each head, as values of this layout are stored."""
+        q, k, *_ = to.x_shapes
+        whole = (*q[:-1], k[-2])
+        drawn = to.buffer("mask", to.layout.stored(whole))
+        to.call("dropout.sample_mask", to.rng, drawn, writes=[drawn], p=self.dropout)
+        to.saved["kept"] = to_planes(to, drawn, to.layout, whole, "kept")
+
     def lower_backward(self, to: Lowering) -> None:
         """One kernel, which computes p again; then sums where heads share something."""
         dy = to_planes(to, to.dy, to.layout, to.node.shape, "dplanes")
         slopes: list[Buffer | None] = [None] * len(_NAMES)
         for i, wanted in enumerate(to.wanted):
-            if wanted:
+            if wanted and not (i == _BIAS and self.masked):
                 slopes[i] = self._slope(to, i)
         to.call(
             "attention.backward", *self._operands(to), dy, *slopes, to.scratch,
@@ -177,10 +263,15 @@ class Attention(Op):
         for i, slope in enumerate(slopes):
             if slope is not None:
                 self._finish(to, i, slope)
+        if self.masked and to.wanted[_BIAS]:
+            nothing = to.gradient_buffer(_BIAS)
+            to.call("reductions.nothing", to.dy, nothing, writes=[nothing], axes=(), order=())
+            to.gradient(_BIAS, nothing)
 
-    @staticmethod
-    def _operands(to: Lowering) -> list[Buffer | None]:
-        return [to.saved.get(name) for name in _NAMES]
+    def _operands(self, to: Lowering) -> list[Buffer | None]:
+        q, k, v, fourth = (to.saved.get(name) for name in _NAMES)
+        bias, mask = (None, fourth) if self.masked else (fourth, None)
+        return [q, k, v, bias, mask, to.saved.get("kept")]
 
     def _repetition(self, to: Lowering, i: int) -> tuple[Shape, Shape]:
         """Return the shape of an input with an axis for what is repeated, and the repeated shape."""
@@ -218,19 +309,58 @@ class Attention(Op):
     def _scratch(self, to: Lowering) -> Scratch:
         return to.needs("attention.scratch_size", (to.x_shapes[0], to.x_shapes[1]))
 
+    def takes(self, index: int) -> tuple[NumberType, ...]:
+        """Real numbers; the fourth value may also be booleans."""
+        return ("real", "bool") if index == _BIAS else ("real",)
+
+    def given(self, types: tuple[NumberType, ...]) -> Op:
+        """The same; booleans are a mask."""
+        if types[_BIAS:] == ("bool",):
+            return _OfBooleans(self.causal, self.dropout, masked=True)
+        return self
+
     def torch(self, *inputs: Shape) -> Torch:
         """`F.scaled_dot_product_attention`."""
         q, k, _, *bias = inputs
-        options: dict[str, object] = {"is_causal": self.causal}
-        if bias:
+        options: dict[str, object] = {}
+        if bias and self.masked:
+            options["attn_mask"] = self._seen(q, k, bias[0])
+        elif bias:
             flat = len(q) == 3 and len(bias[0]) == 2
             options["attn_mask"] = Torch("torch.unsqueeze", (X(_BIAS), 1)) if flat else X(_BIAS)
+        if self.dropout:
+            options["dropout_p"] = Torch("torch.mul", (TRAINING, self.dropout))
+        options["is_causal"] = self.causal and not bias
         if len(q) == 3:
             options["enable_gqa"] = bool(q[0] - k[0])
         return Torch(
             "F.scaled_dot_product_attention", (X(0), X(1), X(2)), options,
             defaults={"is_causal": False, "enable_gqa": False},
         )  # fmt: skip
+
+    def _booleans(self) -> object:
+        """The mask as booleans, in PyTorch."""
+        return Torch("torch.gt", (X(_BIAS), 0))
+
+    def _seen(self, q: Shape, k: Shape, mask: Shape) -> object:
+        """What each query sees, in PyTorch: booleans with the axes of the scores, or 1 of each."""
+        seen = self._booleans()
+        for _ in range(len(q) - len(mask)):
+            seen = Torch("torch.unsqueeze", (seen, 1))
+        if not self.causal:
+            return seen
+        if len(mask) == 1:
+            alike = (1,) * (len(q) - 2)
+            seen = Torch("torch.broadcast_to", (seen, (BATCH, *alike, q[-2], k[-2])))
+        return Torch("torch.tril", (seen,))
+
+
+@dataclass(frozen=True)
+class _OfBooleans(Attention):
+    """Attention with a mask that is declared to hold booleans."""
+
+    def _booleans(self) -> object:
+        return X(_BIAS)
 
 
 def _is_multiple(many: int, few: int) -> bool:

@@ -21,6 +21,7 @@ class Concat(Op):
     axis: int = attribute(AxisOf(), "axis to join them along; 1 is the channels", 1)
 
     name = "concat"
+    only_moves = True
     storage = Storage.KEPT
     arity = None
     examples = (

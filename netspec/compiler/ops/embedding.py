@@ -1,5 +1,7 @@
 """Learned vectors for whole numbers."""
 
+from dataclasses import dataclass
+
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ir.initializers import Normal
 
@@ -40,6 +42,14 @@ class Embedding(Op):
     def parameters(self, *inputs: Shape) -> tuple[ParameterSpec, ...]:
         """`weight` (vocabulary, width), from the standard normal distribution as in PyTorch."""
         return (ParameterSpec("weight", (self.vocabulary, self.width), Normal(1.0), "weight"),)
+
+    def takes(self, index: int) -> tuple[NumberType, ...]:
+        """Whole numbers."""
+        return "int", "real"
+
+    def given(self, types: tuple[NumberType, ...]) -> Op:
+        """The same, without a conversion of what holds whole numbers already."""
+        return _OfWholeNumbers(self.vocabulary, self.width) if types[0] == "int" else self
 
     def whole_numbers(self, index: int) -> int | None:
         """The vocabulary."""
@@ -87,3 +97,12 @@ class Embedding(Op):
         """`nn.Embedding`."""
         places = Torch("torch.Tensor.long", (X(0),))
         return Torch("nn.Embedding", (self.vocabulary, self.width), inputs=(places,))
+
+
+@dataclass(frozen=True)
+class _OfWholeNumbers(Embedding):
+    """An embedding of an input that is declared to hold whole numbers."""
+
+    def torch(self, *inputs: Shape) -> Torch:
+        """`nn.Embedding`."""
+        return Torch("nn.Embedding", (self.vocabulary, self.width))

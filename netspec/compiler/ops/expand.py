@@ -16,6 +16,7 @@ class Expand(Op):
     sizes: tuple[int, ...] = attribute(IntList(-1), "the shape of one image; -1: as it is")
 
     name = "expand"
+    only_moves = True
     storage = Storage.KEPT
     examples = (
         Example("expand([-1, 2, 3])", ((2, 1, 1),)),

@@ -13,6 +13,7 @@ class Flatten(Op):
     """
 
     name = "flatten"
+    only_moves = True
     storage = Storage.ANY
     examples = (
         Example("flatten", ((3, 4, 5),)),

@@ -48,6 +48,10 @@ class Gather(Op):
             raise ShapeError(GATHER, message, help=help)
         return places
 
+    def takes(self, index: int) -> tuple[NumberType, ...]:
+        """Places are whole numbers."""
+        return ("int", "real") if index == 1 else ("real",)
+
     def sees(self, *inputs: Shape) -> tuple[tuple[int, float], ...] | None:
         """None: the places may be any."""
         return None

@@ -1,11 +1,18 @@
 """Multi-head attention."""
 
 import math
+from dataclasses import dataclass
 
 from netspec.compiler.ir.contract import *
-from netspec.compiler.ops.families.attending import ATTENTION_MISMATCH, attend, attend_backward
+from netspec.compiler.ops.families.attending import (
+    ATTENTION_MISMATCH,
+    Scores,
+    attend,
+    attend_backward,
+)
 
 INPUTS = ("query", "key", "value")
+_MASK = 3
 
 
 @register
@@ -16,6 +23,8 @@ class MultiheadAttention(Op):
     `in_proj_bias`. Each head gets E / heads of the features, for `attention`; the features of all
     heads, side by side, are projected by `out_proj.weight` (E, E) and `out_proj.bias`:
         y = attention(q W_q^T + b_q, k W_k^T + b_k, v W_v^T + b_v) W_o^T + b_o
+    A fourth value (S) is a mask of the keys, such as booleans: no query sees a key where it is not above
+    0.
 
     With g = dL/dy, and da the gradient that `attention` gives its query for g W_o:
         dL/dq = da W_q, dL/dW_q = da^T q, and so for key and value; dL/dW_o = g^T a
@@ -26,12 +35,14 @@ class MultiheadAttention(Op):
     name = "multihead_attention"
     storage = Storage.ROW_MAJOR
     arity = 3
+    optional = 1
     moves_axes = True
     torch_order = ("", "heads")
     examples = (
         Example("multihead_attention(2)", ((4, 6), (4, 6), (4, 6))),
         Example("multihead_attention(3)", ((2, 6), (5, 6), (5, 6))),
         Example("multihead_attention(1)", ((3, 2), (1, 2), (1, 2))),
+        Example("multihead_attention(2)", ((3, 4), (5, 4), (5, 4), (5,))),
     )
     bad_examples = (
         BadExample("multihead_attention(2)", ((4,), (4,), (4,)), codes.SHAPE_RANK),
@@ -40,14 +51,16 @@ class MultiheadAttention(Op):
         BadExample("multihead_attention(2)", ((4, 6), (4, 8), (4, 6)), ATTENTION_MISMATCH),
         BadExample("multihead_attention(2)", ((4, 6), (5, 6), (4, 6)), ATTENTION_MISMATCH),
         BadExample("multihead_attention(2)", ((4, 6),), codes.CALL_INPUTS),
+        BadExample("multihead_attention(2)", ((3, 4),) * 4, ATTENTION_MISMATCH),
+        BadExample("multihead_attention(2)", ((4, 6), (4, 6), (4, 6), (5,)), ATTENTION_MISMATCH),
         BadExample("multihead_attention(0)", ((4, 6), (4, 6), (4, 6)), codes.CALL_VALUE),
     )
 
     def shape(self, *inputs: Shape) -> Shape:
         """(T, E), as the query."""
-        q, k, v = inputs
+        q, k, v, *mask = inputs
         shown = ", ".join(show_shape(shape) for shape in inputs)
-        if {len(shape) for shape in inputs} != {2}:
+        if {len(shape) for shape in (q, k, v)} != {2}:
             raise ShapeError(
                 codes.SHAPE_RANK,
                 f"`multihead_attention` needs three values [N, length, features], not {shown}",
@@ -65,7 +78,21 @@ class MultiheadAttention(Op):
                     blame=blame,
                     notes=(f"query, key and value are {shown}",),
                 )
+        if mask and mask[0] != k[:1]:
+            raise ShapeError(
+                ATTENTION_MISMATCH,
+                f"the mask of `multihead_attention` is {show_shape(mask[0])}, and says of each key,"
+                f" {show_shape(k[:1])}, whether it is seen",
+            )
         return q
+
+    def takes(self, index: int) -> tuple[NumberType, ...]:
+        """Real numbers; the mask may also be booleans."""
+        return ("real", "bool") if index == _MASK else ("real",)
+
+    def given(self, types: tuple[NumberType, ...]) -> Op:
+        """The same, without a conversion of a mask that holds booleans already."""
+        return _OfBooleans(self.heads) if types[_MASK:] == ("bool",) else self
 
     def parameters(self, *inputs: Shape) -> tuple[ParameterSpec, ...]:
         """The weights and biases, with PyTorch's initial distributions."""
@@ -81,7 +108,7 @@ class MultiheadAttention(Op):
 
     def macs(self, *inputs: Shape) -> int:
         """Those of the four projections, and T S 2 E: the two matrix products."""
-        (t, wide), (s, _), _ = inputs
+        (t, wide), (s, _), *_ = inputs
         return (2 * t + 2 * s) * wide**2 + 2 * t * s * wide
 
     def sees(self, *inputs: Shape) -> tuple[tuple[int, float], ...] | None:
@@ -94,7 +121,17 @@ class MultiheadAttention(Op):
         """Query, key and value by heads: (N, heads, length, features of a head)."""
         weights = np.split(run.parameters["in_proj_weight"], 3)
         biases = np.split(run.parameters["in_proj_bias"], 3)
-        return [self._by_heads(a @ w.T + b) for a, w, b in zip(x, weights, biases, strict=True)]
+        return [
+            self._by_heads(a @ w.T + b) for a, w, b in zip(x[:_MASK], weights, biases, strict=True)
+        ]
+
+    @staticmethod
+    def _scores(*x: Array) -> Scores:
+        return Scores(mask=x[_MASK][:, None, None] if len(x) > _MASK else None)
+
+    def pattern(self, *x: Array) -> Array | None:
+        """What the mask shows."""
+        return x[_MASK] > 0 if len(x) > _MASK else None
 
     def _by_heads(self, x: Array) -> Array:
         return x.reshape(*x.shape[:2], self.heads, -1).swapaxes(1, 2)
@@ -106,26 +143,31 @@ class MultiheadAttention(Op):
 
     def forward(self, run: Evaluation, *x: Array) -> Array:
         """The formula."""
-        found = self._side_by_side(attend(*self._projected(run, *x), causal=False))
+        found = self._side_by_side(attend(self._scores(*x), *self._projected(run, *x)))
         y: Array = found @ run.parameters["out_proj.weight"].T + run.parameters["out_proj.bias"]
         return y
 
     def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
         """The gradients of each step, in reverse."""
         q, k, v = self._projected(run, *x)
+        scores = self._scores(*x)
         wide = dy.shape[-1]
-        found = self._side_by_side(attend(q, k, v, causal=False)).reshape(-1, wide)
+        found = self._side_by_side(attend(scores, q, k, v)).reshape(-1, wide)
         run.gradients["out_proj.weight"] = dy.reshape(-1, wide).T @ found
         run.gradients["out_proj.bias"] = dy.sum(axis=(0, 1))
         inner = self._by_heads(dy @ run.parameters["out_proj.weight"])
-        of_heads = attend_backward(inner, q, k, v, causal=False)[:3]
+        of_heads = attend_backward(scores, inner, q, k, v)[:3]
         slopes = [self._side_by_side(slope) for slope in of_heads]
         run.gradients["in_proj_weight"] = np.concatenate(
-            [g.reshape(-1, wide).T @ a.reshape(-1, wide) for g, a in zip(slopes, x, strict=True)]
+            [
+                g.reshape(-1, wide).T @ a.reshape(-1, wide)
+                for g, a in zip(slopes, x[:_MASK], strict=True)
+            ]
         )
         run.gradients["in_proj_bias"] = np.concatenate([g.sum(axis=(0, 1)) for g in slopes])
         weights = np.split(run.parameters["in_proj_weight"], 3)
-        return tuple(g @ w for g, w in zip(slopes, weights, strict=True))
+        mask = tuple(np.zeros_like(each) for each in x[_MASK:])
+        return (*(g @ w for g, w in zip(slopes, weights, strict=True)), *mask)
 
     # -- lowering
 
@@ -141,8 +183,12 @@ class MultiheadAttention(Op):
             to.saved[name] = self._heads_of(to, rows, name)
         q, k, v = (to.saved[name] for name in INPUTS)
         heads = to.buffer("heads", q.shape)
+        mask = None
+        if len(to.x) > _MASK:
+            mask = to.saved["mask"] = to.buffer("row", (1, *to.x_shapes[_MASK]))
+            to.view(mask, to.x[_MASK])
         to.call(
-            "attention.forward", q, k, v, None, heads, to.scratch,
+            "attention.forward", q, k, v, None, mask, None, heads, to.scratch,
             writes=[heads], scratch=self._scratch(to), causal=False,
         )  # fmt: skip
         to.saved["rows"] = self._rows_of(to, heads, "rows")
@@ -166,7 +212,8 @@ class MultiheadAttention(Op):
         heads = [to.saved[name] for name in INPUTS]
         slopes = [to.buffer(f"d{name}", to.saved[name].shape) for name in INPUTS]
         to.call(
-            "attention.backward", *heads, None, dheads, *slopes, None, to.scratch,
+            "attention.backward", *heads, None, to.saved.get("mask"), None, dheads, *slopes, None,
+            to.scratch,
             writes=slopes, scratch=self._scratch(to), causal=False,
         )  # fmt: skip
         drows_of = [
@@ -174,7 +221,17 @@ class MultiheadAttention(Op):
             for slope, name in zip(slopes, INPUTS, strict=True)
         ]
         targets = [to.parameter_gradient("in_proj_weight"), to.parameter_gradient("in_proj_bias")]
-        to.call("attention.project_backward_parameters", *to.x, *drows_of, *targets, writes=targets)
+        to.call(
+            "attention.project_backward_parameters",
+            *to.x[:_MASK],
+            *drows_of,
+            *targets,
+            writes=targets,
+        )
+        if any(to.wanted[_MASK:]):
+            nothing = to.gradient_buffer(_MASK)
+            to.call("reductions.nothing", to.dy, nothing, writes=[nothing], axes=(), order=())
+            to.gradient(_MASK, nothing)
         for third, slope in enumerate(drows_of):
             if to.wanted[third]:
                 dx = to.gradient_buffer(third)
@@ -206,11 +263,26 @@ class MultiheadAttention(Op):
 
     def torch(self, *inputs: Shape) -> Torch:
         """`nn.MultiheadAttention`, whose weights of attention are not asked for."""
+        options: dict[str, object] = {"need_weights": False}
+        if len(inputs) > _MASK:
+            options = {"key_padding_mask": self._hidden(), **options}
         module = Torch(
             "nn.MultiheadAttention",
             (inputs[0][1], self.heads),
             {"batch_first": True},
             inputs=(X(0), X(1), X(2)),
-            call_options={"need_weights": False},
+            call_options=options,
         )
         return Torch(ITEM, (module, 0))
+
+    def _hidden(self) -> object:
+        """Where PyTorch hides a key."""
+        return Torch("torch.le", (X(_MASK), 0))
+
+
+@dataclass(frozen=True)
+class _OfBooleans(MultiheadAttention):
+    """Multi-head attention with a mask that is declared to hold booleans."""
+
+    def _hidden(self) -> object:
+        return Torch("torch.logical_not", (X(_MASK),))

@@ -30,6 +30,10 @@ class OneHot(Op):
         require_axis_free(x)
         return (*x, self.classes)
 
+    def takes(self, index: int) -> tuple[NumberType, ...]:
+        """Whole numbers."""
+        return "int", "real"
+
     def sees(self, *inputs: Shape) -> tuple[tuple[int, float], ...] | None:
         """None: rows and columns no longer tell where a number came from."""
         return None if len(inputs[0]) == 3 else super().sees(*inputs)

@@ -17,6 +17,7 @@ class Permute(Op):
     axes: tuple[int, ...] = attribute(IntList(0), "the axes of one image, counted from 1")
 
     name = "permute"
+    only_moves = True
     storage = Storage.ANY
     moves_axes = True
     examples = (

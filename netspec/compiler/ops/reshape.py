@@ -20,6 +20,7 @@ class Reshape(Op):
     )
 
     name = "reshape"
+    only_moves = True
     storage = Storage.ANY
     examples = (
         Example("reshape([4, 15])", ((3, 4, 5),)),

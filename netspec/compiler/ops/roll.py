@@ -16,6 +16,7 @@ class Roll(Op):
     axes: tuple[int, ...] = attribute(AxesOf(), "the axes")
 
     name = "roll"
+    only_moves = True
     storage = Storage.KEPT
     torch_function = "torch.roll"
     examples = (

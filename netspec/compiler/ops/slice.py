@@ -21,6 +21,7 @@ class Slice(Op):
     step: int = attribute(Int(1), "distance from place to place", 1)
 
     name = "slice"
+    only_moves = True
     storage = Storage.KEPT
     examples = (
         Example("slice(1, 0, 2)", ((5, 3, 4),)),

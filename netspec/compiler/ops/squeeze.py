@@ -18,6 +18,7 @@ class Squeeze(RearrangingOp):
     axes: tuple[int, ...] = attribute(AxesOf(), "the axes to leave out")
 
     name = "squeeze"
+    only_moves = True
     storage = Storage.ANY
     torch_function = "torch.squeeze"
     examples = (

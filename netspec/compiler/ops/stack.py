@@ -19,6 +19,7 @@ class Stack(Op):
     axis: int = attribute(AxisOf(), "the new axis, as it counts in the value", 1)
 
     name = "stack"
+    only_moves = True
     arity = None
     examples = (
         Example("stack", ((2,), (2,), (2,))),

@@ -16,6 +16,7 @@ class Unsqueeze(RearrangingOp):
     axis: int = attribute(AxisOf(), "the new axis, as it counts in the value")
 
     name = "unsqueeze"
+    only_moves = True
     storage = Storage.ANY
     torch_function = "torch.unsqueeze"
     examples = (

@@ -38,6 +38,11 @@ class Where(ArithmeticOp):
         c, _, _ = x
         return Const(0.0), where(c > 0, 1, 0), where(c > 0, 0, 1)
 
+    def takes(self, index: int) -> tuple[NumberType, ...]:
+        """The condition may be of any kind, unless its kind is that of the value."""
+        is_free = index == 0 and (self.then is None or self.otherwise is None)
+        return ("bool", "int", "real") if is_free else ("real",)
+
     def torch(self, *inputs: Shape) -> Torch:
         """`torch.where`.
 

@@ -182,7 +182,8 @@ class TreeBuilder:
         inner = children[1:-1]
         colon = next((i for i, c in enumerate(inner) if _is(c, "COLON")), None)
         if colon is None:
-            return syntax.Index(self._expr(inner[0]), span)
+            items = self._exprs(inner)
+            return syntax.Index(items[0] if len(items) == 1 else syntax.ListExpr(items, span), span)
         start = self._expr(inner[0]) if colon > 0 else None
         stop = self._expr(inner[-1]) if colon < len(inner) - 1 else None
         return syntax.Slice(start, stop, span)
@@ -256,8 +257,12 @@ class TreeBuilder:
     # -- statements
 
     def input(self, children: list[Any]) -> syntax.Input:
-        name = self._name(children[1])
-        return syntax.Input(name, self._expr(children[3]), self._span(children))
+        name, shape = self._name(children[1]), self._expr(children[3])
+        match shape:
+            case syntax.Access(syntax.Name("int" | "bool" as holds), (syntax.Index() as index,)):
+                shape = syntax.ListExpr(index.items, index.span)
+                return syntax.Input(name, shape, self._span(children), holds)
+        return syntax.Input(name, shape, self._span(children))
 
     def output(self, children: list[Any]) -> syntax.Output:
         name = self._name(children[1]) if len(children) == 4 else None

@@ -10,11 +10,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from typing import Literal as OneOf
 
 from netspec.diagnostics import Source, Span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+# What a value of a net holds: real numbers, whole numbers such as tokens, or booleans such as masks.
+NumberType = OneOf["real", "int", "bool"]
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -129,10 +133,16 @@ class Attribute:
 
 @dataclass(slots=True, eq=False, repr=False)
 class Index:
-    """`[i]` behind an expression."""
+    """`[i]` behind an expression; `[i, j]` behind the type of an input, or by mistake."""
 
     at: Expr
     span: Span
+
+    @property
+    def items(self) -> tuple[Expr, ...]:
+        """What stands between the brackets."""
+        inner = self.at
+        return inner.items if isinstance(inner, ListExpr) and inner.span == self.span else (inner,)
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -217,11 +227,12 @@ Expr = (
 
 @dataclass(slots=True, eq=False, repr=False)
 class Input:
-    """`input image: [3, 32, 32]`."""
+    """`input image: [3, 32, 32]`, or with what it holds, `input tokens: int[T]`."""
 
     name: Name
     shape: Expr
     span: Span
+    holds: NumberType = "real"
 
 
 @dataclass(slots=True, eq=False, repr=False)

@@ -55,7 +55,8 @@ def net_facts(graph: Graph) -> list[str]:
     count = sum(p.size for p in graph.trainable())
     lines = ["", f"Parameters: {count:,} with the arguments' defaults.", "", "Shapes:"]
     for name, shape in graph.inputs.items():
-        lines.append(f"{INDENT}{safe_name(name)}: {show_shape(_ints(shape))}")
+        shown = show_shape(_ints(shape), graph.holds(name))
+        lines.append(f"{INDENT}{safe_name(name)}: {shown}")
     for name, value in graph.outputs.items():
         word = name if len(graph.outputs) > 1 else "returns"
         lines.append(f"{INDENT}{word}: {show_shape(_ints(graph.shape_of(value)))}")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from netspec.compiler.ir.op import ITEM, P, Torch, Training, X
+from netspec.compiler.ir.op import ITEM, TRAINING, P, Torch, Training, X
 from netspec.compiler.ir.size_text import size_text
 from netspec.compiler.ir.sizes import Dim, Size
 from netspec.compiler.torch_backend.local_sizes import Symbol, is_extent
@@ -67,6 +67,8 @@ class Reached:
             if isinstance(several, Group):
                 return replace(several, close=several.close + at)
             return f"{flat(several)}{at}"
+        if torch.target == "torch.mul" and torch.arguments[0] == TRAINING:
+            return f"{flat(self.part(torch.arguments[1]))} if self.training else 0.0"
         if torch.target in OPERATORS:
             operator = OPERATORS[torch.target]
             sides = [

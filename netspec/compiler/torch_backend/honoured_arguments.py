@@ -145,7 +145,7 @@ def _built(trace: Trace, at: Mapping[str, Number]) -> Trace | None:
             return None
         shape = tuple(_number(dim, at) for dim in trace.shapes[name.id])
         assembly.add_input(name.id, shape)
-        inputs.append(Tensor(name.id, shape, name.span))
+        inputs.append(Tensor(name.id, shape, name.span, trace.holds[name.id]))
     result: Result = UNKNOWN
     with contextlib.suppress(StopBuildingError, RecursionError):
         spans = (block.name.span, block.name.span)

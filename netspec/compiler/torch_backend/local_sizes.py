@@ -59,14 +59,14 @@ def local_torch(torch: Torch, shapes: Sequence[tuple[int, ...]]) -> Torch:
             # An expression that can be written as a module has numbers from the constructor.
             fixed = value.is_module or value.as_module is not None
             number = local if fixed else extents.of
-            parts = tuple(
-                convert(item) if isinstance(item, Torch) else number(item)
-                for item in value.arguments
-            )
+
+            def part(item: Any) -> Any:
+                return convert(item) if isinstance(item, Torch) else number(item)
+
             return replace(
                 value,
-                arguments=parts,
-                options=_each(value.options, number),
+                arguments=tuple(map(part, value.arguments)),
+                options=_each(value.options, part),
                 inputs=tuple(map(convert, value.inputs)),
                 defaults=_each(value.defaults, number),
             )

@@ -9,7 +9,7 @@ to them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from netspec.compiler.elaborate.follower import Follower
@@ -31,6 +31,7 @@ from netspec.compiler.ir.op import Op, ParameterSpec, Torch
 from netspec.compiler.ir.sizes import Size
 from netspec.compiler.parse.loader import Module
 from netspec.compiler.syntax import tree as syntax
+from netspec.compiler.syntax.tree import NumberType
 from netspec.compiler.torch_backend.conditions import (
     Condition,
     Surroundings,
@@ -158,6 +159,7 @@ class Trace:
     symbols: dict[str, int | float] = field(default_factory=dict)
     inputs: dict[str, str] = field(default_factory=dict)
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    holds: dict[str, NumberType] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     results: tuple[str, ...] = ()
     asserts: list[tuple[Condition, str]] = field(default_factory=list)
@@ -290,8 +292,7 @@ class Tracer(Follower):
         )
         back = _Outside(inner.dims)
         outside = tuple(
-            Tensor(v.name, tuple(back.size(d) for d in v.shape), v.span)
-            for v in values[len(inputs) :]
+            replace(v, shape=tuple(back.size(d) for d in v.shape)) for v in values[len(inputs) :]
         )
         return Tensors(outside) if isinstance(result, Tensors) else outside[0]
 
@@ -333,7 +334,8 @@ class _BlockTracer(Tracer):
         shape = cast(Shape, tuple(dims))
         record.inputs[name] = value.name
         record.shapes[name] = shape
-        return Tensor(value.name, shape, value.span)
+        record.holds[name] = value.holds
+        return replace(value, shape=shape)
 
     def _symbol(self, name: str, value: Constant) -> Constant:
         """Return a number with a symbol of its own."""
@@ -397,7 +399,7 @@ class BlockWatcher(_BlockTracer):
 
 def plain_tensor(value: Tensor) -> Tensor:
     """A value with plain sizes."""
-    return Tensor(value.name, cast(Shape, tuple(map(plain, value.shape))), value.span)
+    return replace(value, shape=cast(Shape, tuple(map(plain, value.shape))))
 
 
 class _Outside:

@@ -100,5 +100,5 @@ def _backward(graph: Graph) -> Iterator[Item]:
                 yield Item("parameter", full)
         for i in range(len(node.inputs)):
             yield Item("contribution", node.name, i)
-    for name in graph.inputs:
+    for name in graph.real_inputs:
         yield Item("gradient", name)

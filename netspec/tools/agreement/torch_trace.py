@@ -15,6 +15,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from netspec.compiler.ir.graph import Graph
+from netspec.runtime.models.pytorch.input_types import module_inputs
 from netspec.tools.agreement.alignment import Key, align, expected_calls, key
 from netspec.tools.agreement.case import Trial
 from netspec.tools.agreement.quantities import LOSS, Item, Trace
@@ -64,6 +65,8 @@ class SharedMasks(TorchFunctionMode):  # type: ignore[misc]
             return next(self.masks).clone()
         if func in _RECURRENT:
             return self._layer_by_layer(func, *args)
+        if func is functional.scaled_dot_product_attention and kwargs.get("dropout_p"):
+            return self._attended(*args, **kwargs)
         return func(*args, **kwargs)
 
     def _dropped(
@@ -74,6 +77,30 @@ class SharedMasks(TorchFunctionMode):  # type: ignore[misc]
             return input.view_as(input)
         mask = next(self.masks)
         return (input.reshape(mask.numel(), -1) * mask.reshape(-1, 1)).reshape(input.shape)
+
+    def _attended(
+        self,
+        q: torch.Tensor,
+        k: torch.Tensor,
+        v: torch.Tensor,
+        attn_mask: torch.Tensor | None = None,
+        dropout_p: float = 0.0,
+        is_causal: bool = False,
+        enable_gqa: bool = False,
+    ) -> torch.Tensor:
+        """Return the formula of attention, what it sees times the next mask."""
+        if enable_gqa:
+            k, v = (x.repeat_interleave(q.shape[1] // x.shape[1], dim=1) for x in (k, v))
+        scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
+        if is_causal:
+            attn_mask = torch.ones(scores.shape[-2:], dtype=torch.bool).tril()
+        if attn_mask is not None and attn_mask.dtype == torch.bool:
+            scores = scores.masked_fill(~attn_mask, -torch.inf)
+        elif attn_mask is not None:
+            scores = scores + attn_mask
+        # A query that sees no key gets zeros.
+        shares = torch.softmax(scores, -1).masked_fill((scores == -torch.inf).all(-1, True), 0)
+        return shares * next(self.masks) @ v
 
     def _layer_by_layer(
         self,
@@ -248,7 +275,7 @@ def trace_module(graph: Graph, module: nn.Module, case: Trial, dtype: str) -> Tr
 def _trace_module(graph: Graph, module: nn.Module, case: Trial, dtype: str) -> Trace:
     load(module, case, dtype)
     module.zero_grad()
-    inputs = {name: x.requires_grad_() for name, x in tensors(case.inputs, dtype).items()}
+    inputs = module_inputs(graph, tensors(case.inputs, dtype))
     masks = tensors(case.masks, dtype)
     recorder = CallRecorder(module, list(inputs.values()), masks.values())
     with recorder:
@@ -267,7 +294,7 @@ def _trace_module(graph: Graph, module: nn.Module, case: Trial, dtype: str) -> T
         trace |= {Item("output", name): _array(y), Item("loss gradient", name): _gradient(y)}
     trace |= {Item("parameter", name): _gradient(p) for name, p in module.named_parameters()}
     trace |= {Item("buffer", name): _array(b) for name, b in module.named_buffers()}
-    trace |= {Item("gradient", name): _gradient(x) for name, x in inputs.items()}
+    trace |= {Item("gradient", name): _gradient(inputs[name]) for name in graph.real_inputs}
     return trace | _activations(graph, recorder.calls, case.batch)
 
 

@@ -50,8 +50,8 @@ def numpy_gradients(graph: Graph, case: Trial) -> Analytic:
         as_trained = make_plan(graph, training=case.training)
         loss, trained, buffers = _run(graph, as_trained, case)
         gradients |= trained
-    for name, array in case.inputs.items():  # an input that is never read has no gradient
-        gradients.setdefault(("input", name), np.zeros_like(array))
+    for name in graph.real_inputs:  # an input that is never read has no gradient
+        gradients.setdefault(("input", name), np.zeros_like(case.inputs[name]))
     return Analytic("numpy", loss, gradients, buffers)
 
 
@@ -81,11 +81,12 @@ def torch_gradients(graph: Graph, module: nn.Module, case: Trial) -> Analytic:
     """Return the generated module's gradients by PyTorch's autograd, with the same dropout masks."""
     import torch
 
+    from netspec.runtime.models.pytorch.input_types import module_inputs
     from netspec.tools.agreement.torch_trace import SharedMasks, by_name, load, one_thread, tensors
 
     load(module, case, "float64")
     module.zero_grad()
-    inputs = {name: x.requires_grad_() for name, x in tensors(case.inputs, "float64").items()}
+    inputs = module_inputs(graph, tensors(case.inputs, "float64"))
     with one_thread(), torch.enable_grad():
         with SharedMasks(tensors(case.masks, "float64").values()):
             outputs = by_name(graph, module(*inputs.values()))
@@ -96,7 +97,7 @@ def torch_gradients(graph: Graph, module: nn.Module, case: Trial) -> Analytic:
             [outputs[name] for name in read], [torch.from_numpy(upstream[name]) for name in read]
         )
     leaves = {("parameter", name): p for name, p in module.named_parameters()}
-    leaves |= {("input", name): x for name, x in inputs.items()}
+    leaves |= {("input", name): inputs[name] for name in graph.real_inputs}
     gradients = {
         key: np.zeros(leaf.shape) if leaf.grad is None else leaf.grad.numpy().copy()
         for key, leaf in leaves.items()

@@ -95,7 +95,8 @@ class Landscape:
         target = Target(
             "parameter", tuple(trained), tuple(self.case.parameters[name] for name in trained)
         )
-        inputs = Target("input", tuple(self.case.inputs), tuple(self.case.inputs.values()))
+        real = self._graph.real_inputs
+        inputs = Target("input", real, tuple(self.case.inputs[name] for name in real))
         largest = 0.0
         for each in (target, inputs):
             for direction in each.directions(SAMPLES if each.names else 0, rng):

@@ -104,6 +104,8 @@ class Point:
         rng = np.random.default_rng([seed, 12])
         inputs = {
             name: array + ASIDE * spread(array) * rng.standard_normal(array.shape)
+            if self.graph.holds(name) == "real"
+            else array
             for name, array in self.case.inputs.items()
         }
         case = dataclasses.replace(self.case, inputs=inputs)

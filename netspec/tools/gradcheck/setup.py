@@ -171,7 +171,7 @@ def choose_parameters(graph: Graph, pattern: str) -> tuple[list[str], list[str]]
         NetspecError: `gradcheck/params` if it selects none.
     """
     trained = [p.name for p in graph.trainable()]
-    inputs = list(graph.inputs)
+    inputs = list(graph.real_inputs)
     if pattern == "all":
         return trained, inputs
     patterns = [part.strip() for part in pattern.split(",")]

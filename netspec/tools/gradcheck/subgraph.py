@@ -46,6 +46,12 @@ def cut(graph: Graph, start: str | None, end: str | None) -> Graph:
             for value in node.inputs
             if value not in names
         },
+        input_types={
+            value: graph.holds(value)
+            for node in inside
+            for value in node.inputs
+            if value not in names and graph.holds(value) != "real"
+        },
         nodes=tuple(inside),
         outputs={name: name for name in sorted(outputs)},
         parameters={name: p for name, p in graph.parameters.items() if name in held},

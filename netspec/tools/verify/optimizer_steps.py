@@ -15,6 +15,7 @@ from torch import nn
 from netspec.compiler.ir.graph import Graph
 from netspec.runtime.engine.program import Program
 from netspec.runtime.models.numpy_model import Model
+from netspec.runtime.models.pytorch.input_types import module_inputs
 from netspec.runtime.models.pytorch.optimizers import make_torch_optimizer
 from netspec.runtime.optim.optimizers import OPTIMIZERS, make_optimizer
 from netspec.tools.agreement.case import Trial
@@ -56,7 +57,7 @@ class Stepper:
         self.model = Model(graph, dtype=dtype)
         self.graph = graph
         self.program = Program(graph, plan_as_run(graph, training=True), self.model.dtype)
-        self.inputs = tensors(case.inputs, dtype)
+        self.inputs = module_inputs(graph, tensors(case.inputs, dtype))
         self.masks = tensors(case.masks, dtype)
 
     def compare(self, optimizer: str, count: int, tolerance: float | None) -> Steps:

@@ -52,9 +52,13 @@ def attention(call: KernelCall) -> list[str]:
     """One query after the other."""
     *outer, queries, width = call.shape(0)
     keys, v_width = call.shape(2)[-2:]
+    biases, masks = (
+        math.prod(call.shape(index)[:-2]) if call.has(index) else 0 for index in (3, 4)
+    )
+    rows = call.shape(4)[-2] if call.has(4) else 1
     return c_call(
-        "attention", *map(call.pointer, range(5)), call.memory.scratch(keys),
-        math.prod(outer), queries, keys, width, v_width, call.whole("causal"),
+        "attention", *map(call.pointer, (0, 1, 2, 3, 4, 6)), call.memory.scratch(keys),
+        math.prod(outer), queries, keys, width, v_width, biases, masks, rows, call.whole("causal"),
     )  # fmt: skip
 
 

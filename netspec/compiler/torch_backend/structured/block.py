@@ -7,7 +7,7 @@ argument with which it does something else has only the values that occur in the
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from netspec.compiler.elaborate.body import Body
@@ -19,6 +19,7 @@ from netspec.compiler.ir.graph import Graph
 from netspec.compiler.ir.sizes import Size
 from netspec.compiler.parse.loader import Module
 from netspec.compiler.syntax import tree as syntax
+from netspec.compiler.syntax.tree import NumberType
 from netspec.compiler.torch_backend.class_arguments import applied
 from netspec.compiler.torch_backend.class_ir import BlockClass
 from netspec.compiler.torch_backend.constructor import default_values
@@ -79,15 +80,18 @@ class _Outside(Follower):
 
 @dataclass(frozen=True)
 class _Call:
-    """A call of the block: its arguments, and the shapes of its inputs by their names."""
+    """A call of the block: its arguments, and by their names the shapes of its inputs, and what these
+    hold.
+    """
 
     arguments: Arguments
     shapes: Shapes
+    holds: Mapping[str, NumberType]
 
     @property
     def key(self) -> str:
         """What tells calls apart."""
-        return repr((self.arguments, self.shapes))
+        return repr((self.arguments, self.shapes, self.holds))
 
 
 class StructuredBlock:
@@ -117,7 +121,7 @@ class StructuredBlock:
         if any(list(trace.inputs) != names for trace in traces):
             raise NotStructuredError
         self.inputs = [python_name(name) for name in names]
-        calls = [_Call(t.arguments, {n: _plain(s) for n, s in t.shapes.items()}) for t in traces]
+        calls = [_call_of(trace) for trace in traces]
         self.calls = list({call.key: call for call in calls}.values())
         self.symbols = _symbols(self.block, self.calls)
         self.places = Places(self.block, self.module)
@@ -143,9 +147,7 @@ class StructuredBlock:
     def key(traces: Sequence[Trace]) -> tuple[str, ...]:
         """What tells blocks and their calls apart."""
         name = traces[0].definition.name
-        calls = [
-            _Call(t.arguments, {n: _plain(s) for n, s in t.shapes.items()}).key for t in traces
-        ]
+        calls = [_call_of(trace).key for trace in traces]
         views = sorted({str(e.span) for t in traces for e in _layers(t) if e.of_views})
         used = [str((list(trace.inputs), len(trace.results))) for trace in traces]
         return (name.id, str(name.span), *dict.fromkeys(calls), *views, *dict.fromkeys(used))
@@ -195,7 +197,7 @@ class StructuredBlock:
             shape = _named(name.id, call.shapes[name.id], self.block)
             own = f"input {name.id}"  # no layer has such a name
             assembly.add_input(own, cast(Any, shape))
-            inputs.append(Tensor(own, cast(Any, shape), name.span))
+            inputs.append(Tensor(own, cast(Any, shape), name.span, call.holds[name.id]))
         result: Result = UNKNOWN
         spans = (self.block.name.span, self.block.name.span)
         try:
@@ -285,7 +287,7 @@ class StructuredBlock:
         Raises:
             NotStructuredError: if it does not.
         """
-        call = _Call(trace.arguments, {n: _plain(s) for n, s in trace.shapes.items()})
+        call = _call_of(trace)
         if self._use(call) in self.accepted:
             return
         for symbol, values in self.known.items():
@@ -315,7 +317,7 @@ class StructuredBlock:
             )
             for name, shape in call.shapes.items()
         }
-        return repr((call.arguments, shapes))
+        return repr((call.arguments, shapes, call.holds))
 
     def _require_written(self) -> None:
         """Check that what is written also says what the last run did."""
@@ -485,6 +487,11 @@ def _named(name: str, shape: tuple[Any, ...], block: syntax.Block) -> tuple[Any,
     )
 
 
+def _call_of(trace: Trace) -> _Call:
+    shapes = {name: _plain(shape) for name, shape in trace.shapes.items()}
+    return _Call(trace.arguments, shapes, dict(trace.holds))
+
+
 def _symbols(block: syntax.Block, calls: Sequence[_Call]) -> list[str]:
     """The sizes of inputs, and the arguments."""
     found: dict[str, None] = {}
@@ -522,9 +529,9 @@ def _changed(call: _Call, symbol: str, value: Any, block: syntax.Block) -> _Call
         name, axis = place
         shape = call.shapes[name]
         other = (*shape[:axis], value, *shape[axis + 1 :])
-        return _Call(call.arguments, {**call.shapes, name: other})
+        return replace(call, shapes={**call.shapes, name: other})
     arguments = {n: value if safe_name(n) == symbol else v for n, v in call.arguments.items()}
-    return _Call(arguments, call.shapes)
+    return replace(call, arguments=arguments)
 
 
 def _other(value: Any, attempt: int) -> Any:

@@ -442,7 +442,7 @@ class StructureTracer(Tracer):
             own = python_name(expr.id)
             if own not in self.shapes:  # an input of the net
                 self._have(expr.id, value)
-            return Tensor(value.name, cast(Shape, tuple(self.shapes[own])), value.span)
+            return replace(value, shape=cast(Shape, tuple(self.shapes[own])))
         opened = self._closed
         if isinstance(expr, syntax.Conditional) and opened and opened.span == expr.span:
             self._closed = None
@@ -837,13 +837,13 @@ class StructureTracer(Tracer):
                 self.results.foretold((block, at, axis), size, symbols)
                 for axis, size in enumerate(result.shape)
             )
-            return Tensor(result.name, cast(Shape, sizes), result.span)
+            return replace(result, shape=cast(Shape, sizes))
         numbers = {name: int(value) for name, value in symbols.items() if isinstance(value, int)}
         sizes = tuple(
             self.results.size((block, at, axis), size, numbers)
             for axis, size in enumerate(result.shape)
         )
-        return Tensor(result.name, sizes, result.span)
+        return replace(result, shape=sizes)
 
     def _place(self, step: Placed, path: str, results: Sequence[str]) -> None:
         known = self._add(step)
@@ -898,7 +898,7 @@ def written(value: Any, side: Callable[[Any], Any]) -> Any:
         return tuple(written(item, side) for item in value)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return Number(plain(value), side(value))
-    return value
+    return side(value) if isinstance(value, Size) else value  # an open size
 
 
 def later_form(form: Torch, shapes: Sequence[Shape]) -> Torch:
@@ -909,15 +909,15 @@ def later_form(form: Torch, shapes: Sequence[Shape]) -> Torch:
         if not isinstance(value, Torch):
             return written(value, extents.of)
         side = _outer if value.is_module or value.as_module is not None else extents.of
-        parts = tuple(
-            convert(item) if isinstance(item, Torch) else written(item, side)
-            for item in value.arguments
-        )
-        options = {name: written(item, side) for name, item in value.options.items()}
+
+        def part(item: Any) -> Any:
+            return convert(item) if isinstance(item, Torch) else written(item, side)
+
+        options = {name: part(item) for name, item in value.options.items()}
         defaults = {name: written(item, side) for name, item in value.defaults.items()}
         return replace(
             value,
-            arguments=parts,
+            arguments=tuple(map(part, value.arguments)),
             options=options,
             inputs=tuple(map(convert, value.inputs)),
             call_options={name: convert(item) for name, item in value.call_options.items()},

@@ -25,6 +25,7 @@ from netspec.runtime.models.inputs import Inputs
 from netspec.runtime.models.memory_check import value_bytes
 from netspec.runtime.models.protocols import Backend, Job
 from netspec.runtime.models.pytorch.device import Execution, ordinary_errors
+from netspec.runtime.models.pytorch.input_types import as_declared
 from netspec.runtime.weights.host import machine_memory
 from netspec.runtime.weights.safetensors_file import check_numbers, check_tensors
 from netspec.runtime.weights.tensor_names import fit_state
@@ -121,8 +122,9 @@ class TorchModel:
             self._evaluating.begin(this)
             with torch.no_grad(), self.autocast():
                 # Copies, so that arrays with negative strides and read-only arrays are accepted.
-                given = [torch.from_numpy(a.copy()) for a in batch.values()]
-                outputs = self.module(*(self.stored(x.to(self.execution.device)) for x in given))
+                given = {name: torch.from_numpy(array.copy()) for name, array in batch.items()}
+                device = self.execution.device
+                outputs = self.module(*(self.stored(x.to(device), n) for n, x in given.items()))
         finally:
             self._evaluating.end(this)
         if not isinstance(outputs, tuple):
@@ -138,8 +140,14 @@ class TorchModel:
             return outputs
         return outputs[list(self.graph.outputs).index(name or scores_output(self.graph))]
 
-    def stored(self, x: Tensor) -> Tensor:
-        """Return a batch in the memory layout that the module requires."""
+    def stored(self, x: Tensor, name: str | None = None) -> Tensor:
+        """Return a batch in the type and the memory layout that the module requires.
+
+        Args:
+            x: the batch.
+            name: the input; the only one if it is left out.
+        """
+        x = as_declared(self.graph, next(iter(self.graph.inputs)) if name is None else name, x)
         if self.execution.channels_last and x.dim() == 4:
             return x.contiguous(memory_format=torch.channels_last)
         return x.contiguous()

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from netspec.runtime.models.pytorch.input_types import as_declared
 from netspec.runtime.models.torch_build import build_module
 from netspec.tools.bench.workload import LEARNING_RATE, Array, Runner, Workload
 
@@ -40,7 +41,8 @@ def build(case: Workload) -> Any:
 
 def tensors(case: Workload) -> list[Any]:
     """Return the batch as tensors."""
-    return [torch.from_numpy(array) for array in case.inputs().values()]
+    given = case.inputs().items()
+    return [as_declared(case.graph, name, torch.from_numpy(array)) for name, array in given]
 
 
 def _runner(
