@@ -13,6 +13,7 @@ import pytest
 import netspec
 from netspec.compiler.ir.graph import Graph
 from netspec.compiler.numpy_backend import emit, emit_elementwise, fused_functions
+from netspec.compiler.numpy_backend.explain import explain_plan
 from tests.conftest import Write
 from tests.helpers.program_runs import program_run
 from tests.helpers.random_nets import random_net
@@ -207,3 +208,21 @@ def test_a_line_of_another_file_is_told_with_its_file(write: Write) -> None:
     text = netspec.load(path).source("numpy")
     assert "    # parts.net, line 1: part1.linear1 = linear(4), part1.relu1\n" in text
     assert "    # line 3: linear1 = linear(2)\n" in text
+
+
+def test_an_activation_that_goes_behind_two_pools_keeps_its_name() -> None:
+    pools = "max_pool(3, stride = 1, pad = 1) -> max_pool(3, stride = 3)"
+    net = netspec.loads(
+        f"net N {{ input x: [2, 6, 6]\n output x -> conv(4, 1) -> relu -> {pools} }}"
+    )
+    explained = explain_plan(net.graph, training=True)
+    assert "  relu1 + max_pool1 + max_pool2: max_pool1 and max_pool2 come first\n" in explained
+    assert "computed for 16 numbers an image in place of 144" in explained
+    assert "max_pool2 = max_pool(3, stride = 3), relu1\n" in net.source("numpy")
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_every_plan_can_be_explained(seed: int) -> None:
+    graph = netspec.loads(random_net(seed)).graph
+    for training in (True, False):
+        assert explain_plan(graph, training=training).startswith("The plan of ")

@@ -501,14 +501,21 @@ def drop(scene: Scene) -> None:
 def threads(scene: Scene) -> None:
     """Set another number of threads, from here on."""
     count = scene.rng.choice([1, 2, 2, 3, 4])
-    worth = scene.rng.random() < 0.7
-    scene.say(f"{count} threads{', for any work' if worth else ''}")
+    scene.say(f"{count} threads")
     parallel.set_threads(count)
-    for name, ordinary in ORDINARY_WORTH.items():
-        setattr(parallel, name, 1 if worth else ordinary)
 
 
 ORDINARY_WORTH = {n: getattr(parallel, n) for n in ("WORTH_A_THREAD", "WORTH_A_PART")}
+
+
+def share_any_work() -> None:
+    """Let threads share even little work.
+
+    This is done before any object is made: unlike the number of threads, which recordings know,
+    these constants are private, and a run that was recorded keeps the shares it was recorded with.
+    """
+    for name in ORDINARY_WORTH:
+        setattr(parallel, name, 1)
 
 
 def describe(scene: Scene) -> None:

@@ -132,6 +132,9 @@ def walk_episode(
     choose = rng.choice([python_steps.chosen, python_steps.chosen, command_steps.chosen])
     with _place() as folder, _ordinary_threads(), _quiet():
         scene = Scene(rng, folder, say)
+        if rng.random() < 0.7:
+            say("threads share any work")
+            python_steps.share_any_work()
         for _ in range(STEPS):
             if time.monotonic() > until:
                 return None

@@ -22,13 +22,19 @@ FLOAT32 = 4
 
 def turned_round(before: Graph, after: Graph) -> Iterator[str]:
     """Describe the changes of `pool_first`."""
-    gone = [node for node in before.nodes if node.name not in after.by_name]
-    readers = [before.consumers[node.name][0].name for node in gone]
-    for node, reader in zip(gone, readers, strict=True):
-        yield f"{node.name} + {reader}: {reader} comes first"
-    if gone:
-        small = sum(typical(math.prod(after.by_name[reader].shape)) for reader in readers)
-        large = sum(typical(math.prod(node.shape)) for node in gone)
+    # An activation has the name of the last pool that it went behind, and its own in its origin.
+    moved = [node for node in after.nodes if node.origin.layer and node.name in before.by_name]
+    written = [before.by_name[node.origin.layer] for node in moved]
+    for node, was in zip(moved, written, strict=True):
+        pools = [was]
+        while pools[-1].name != node.name:
+            pools.append(before.consumers[pools[-1].name][0])
+        names = [pool.name for pool in pools[1:]]
+        first = f"{names[0]} comes" if len(names) == 1 else f"{' and '.join(names)} come"
+        yield f"{' + '.join([was.name, *names])}: {first} first"
+    if moved:
+        small = sum(typical(math.prod(node.shape)) for node in moved)
+        large = sum(typical(math.prod(node.shape)) for node in written)
         yield f"computed for {small:,} numbers an image in place of {large:,}"
 
 

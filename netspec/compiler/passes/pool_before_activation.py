@@ -44,4 +44,5 @@ def pool_first(graph: Graph) -> Graph:
 
 
 def _origin(node: Node) -> Origin:
-    return dataclasses.replace(node.origin, layer=node.name)
+    """Return the origin of a node that gets another name; it may have had another one before."""
+    return dataclasses.replace(node.origin, layer=node.origin.layer or node.name)
