@@ -10,13 +10,13 @@ from netspec import codes
 from netspec.cli.common import checked_net, emit_text, tell
 from netspec.cli.named_run import named_run
 from netspec.cli.output_place import check_output, net_sources
-from netspec.cli.trained_net import load_trained
+from netspec.cli.trained_net import Trained, load_trained, stored_normalization
 from netspec.cli.weights import add_rename_option
 from netspec.diagnostics import NetspecError
 
 if TYPE_CHECKING:
     from netspec.compiler.c_backend.emit import CSource
-    from netspec.net import Net
+    from netspec.compiler.c_backend.normalized_input import InputScale
     from netspec.runtime.models.numpy_model import Model
 
 
@@ -37,6 +37,12 @@ def add_c_options(parser: argparse.ArgumentParser) -> None:
                        " then call it in several threads (default static)")  # fmt: skip
     group.add_argument("--dtype", choices=("float32", "float64"), default="float32",
                        help="c: the precision (default float32)")  # fmt: skip
+    group.add_argument("--classify", action="store_true",
+                       help="c: a function that gives the probabilities of the classes, the likeliest"
+                       " class, and the classes' names")  # fmt: skip
+    group.add_argument("--normalize", dest="normalize_input", action="store_true",
+                       help="c: take pixels as they were before training normalised them, and"
+                       " normalise them as the weights file says")  # fmt: skip
     parser.set_defaults(threads=None, backend="numpy", device="cpu")
 
 
@@ -49,6 +55,8 @@ def chosen_options(options: argparse.Namespace) -> list[str]:
         "--fast": options.fast,
         "--arena": options.arena != "static",
         "--dtype": options.dtype != "float32",
+        "--classify": options.classify,
+        "--normalize": options.normalize_input,
     }
     return [option for option, on in given.items() if on]
 
@@ -59,7 +67,8 @@ class CFile:
     def __init__(self, options: argparse.Namespace) -> None:
         self._options = options
         self._out: Path | None = options.output
-        self.net, self._model = _net_and_model(options)
+        self._trained = _trained(options)
+        self.net = checked_net(options) if self._trained is None else self._trained.net
         self.source = self._compile()
 
     def _compile(self) -> CSource:
@@ -71,8 +80,50 @@ class CFile:
                 codes.USAGE_TARGET, "--header needs -o OUT, the file that it lies beside"
             )
         header = self._out.with_suffix(".h").name if options.header and self._out else None
-        chosen = COptions(header, options.fast, options.arena == "extern", options.dtype)
-        return c_source(self.net.graph, self._model.parameters, chosen)
+        chosen = COptions(
+            header, options.fast, options.arena == "extern", options.dtype,
+            self._classes() if options.classify else None,
+            self._input_scale() if options.normalize_input else None,
+        )  # fmt: skip
+        return c_source(self.net.graph, self._model().parameters, chosen)
+
+    def _model(self) -> Model:
+        """Return a model with the weights, or with initial values if there are none."""
+        from netspec.runtime.models.numpy_model import Model
+
+        if self._trained is None:
+            return Model(self.net.graph, dtype="float64")
+        assert isinstance(self._trained.model, Model)
+        return self._trained.model
+
+    def _classes(self) -> tuple[str, ...]:
+        """Return the names of the classes; the numbers of those without."""
+        from netspec.runtime.models.classifier_shape import class_count, image_shape
+        from netspec.runtime.weights.data_facts import class_names
+
+        image_shape(self.net.graph)
+        if len(self.net.graph.outputs) > 1:
+            message = f"{self.net.name} has several outputs: --classify needs one"
+            raise NetspecError.simple(codes.USAGE_TARGET, message)
+        stored = {} if self._trained is None else self._trained.weights.metadata
+        return class_names(stored, class_count(self.net.graph))
+
+    def _input_scale(self) -> InputScale:
+        """Return how the weights file says that images were normalised."""
+        from netspec.compiler.c_backend.normalized_input import InputScale
+        from netspec.runtime.models.classifier_shape import image_shape
+
+        if self._trained is None:
+            raise NetspecError.simple(
+                codes.USAGE_WEIGHTS, "--normalize needs weights", "give --weights FILE, or a run"
+            )
+        by = stored_normalization(
+            self._trained.weights, self._trained.path, "leave out --normalize, and normalise them"
+        )
+        axes = len(image_shape(self.net.graph))
+        one, two = (array.reshape((1,) * (axes - array.ndim) + array.shape)
+                    for array in (by.mean, by.scale))  # fmt: skip
+        return InputScale(one, two)
 
     def others(self) -> dict[Path, bytes]:
         """Return what is written beside the file: the header, and large weights."""
@@ -113,13 +164,8 @@ class CFile:
             tell(f"{path} belongs to it")
 
 
-def _net_and_model(options: argparse.Namespace) -> tuple[Net, Model]:
-    """Return the net, and a model with the weights, or with initial values if there are none."""
-    from netspec.runtime.models.numpy_model import Model
-
-    if options.weights is not None or named_run(options.file) is not None:
-        trained = load_trained(options)
-        assert isinstance(trained.model, Model)
-        return trained.net, trained.model
-    net = checked_net(options)
-    return net, Model(net.graph, dtype="float64")
+def _trained(options: argparse.Namespace) -> Trained | None:
+    """Return the net with the weights that the options name; None if they name none."""
+    if options.weights is None and named_run(options.file) is None:
+        return None
+    return load_trained(options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import math
 import re
 import subprocess
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 import netspec
 from netspec.compiler.c_backend import c_text
 from netspec.compiler.c_backend.emit import COptions, c_source
+from netspec.runtime.data.input_normalization import Normalization
 from netspec.runtime.engine.reference import Reference
 from netspec.runtime.weights.safetensors_file import save_weights
 from netspec.testing.op_examples import agreement, random_parameters
@@ -225,6 +227,51 @@ def test_weights_are_those_that_are_given(run, write, tmp_path):
     given = run("compile", path, "--target", "c", "--weights", tmp_path / "w.safetensors")
     assert given.code == 0
     assert c_text.number(float(model.parameters["linear1.bias"][0])) in given.out
+
+
+CLASSIFIED = """\
+#include <stdio.h>
+#include "net.h"
+int main(void)
+{
+    static float image[16] = {1, 2, 3, 250, 255}, output[2];
+    int best = small_classify(image, output);
+    printf("%s|%s|%.6f\\n", small_class_name(best), small_class_name(2), output[0] + output[1]);
+    printf("%.9g", output[0]);
+    return 0;
+}
+"""
+
+
+def test_pixels_in_and_a_class_out(run, write, tmp_path):
+    """The numbers are those of a predictor that is given normalised pixels."""
+    net = netspec.loads(SMALL.replace(" -> softmax", ""))
+    model = net.compile(seed=5)
+    by = Normalization("channel", np.full((1, 1, 1), 120, "f"), np.full((1, 1, 1), 60, "f"))
+    names = ['a "cat"', "*/ ??/ \u00e9"]
+    about = {"class_names": json.dumps(names)}
+    save_weights(tmp_path / "w.safetensors", model.state_dict(), by, about)
+    path, out = write(SMALL.replace(" -> softmax", "")), tmp_path / "net.c"
+    options = ("--classify", "--normalize", "--header", "--weights", tmp_path / "w.safetensors")
+    finished = run("compile", path, "--target", "c", "-o", out, *options)
+    assert finished.code == 0, finished.err
+    (tmp_path / "main.c").write_text(CLASSIFIED)
+    program = GCC.build(tmp_path, [out, tmp_path / "main.c"], "program")
+    said = subprocess.run([program], capture_output=True, check=True).stdout.decode()
+    image = np.zeros((1, 1, 4, 4), "f")
+    image.flat[:5] = (1, 2, 3, 250, 255)
+    scores = model.forward((image - 120) / 60)[0]
+    shares = np.exp(scores) / np.exp(scores).sum()
+    first, second = said.splitlines()
+    assert first == f"{names[int(shares.argmax())]}||1.000000"
+    assert float(second) == pytest.approx(shares[0], abs=1e-6)
+
+
+@pytest.mark.parametrize("options", ["--normalize", "--classify --target numpy"])
+def test_what_needs_weights_or_the_c_file_says_so(run, write, options):
+    finished = run("compile", write(SMALL), "--target", "c", *options.split())
+    assert finished.code == 2
+    assert "weights" in finished.err or "--target c alone" in finished.err
 
 
 # -------------------------------------------------------------------------------- texts and numbers

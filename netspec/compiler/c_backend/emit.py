@@ -13,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netspec import codes
-from netspec.compiler.c_backend.c_text import Names, comment, identifier, numbers
+from netspec.compiler.c_backend.c_text import Names, comment, identifier, literal, numbers
 from netspec.compiler.c_backend.elementwise import ElementwiseFunctions
 from netspec.compiler.c_backend.folding import Constants
 from netspec.compiler.c_backend.forms import FORMS
 from netspec.compiler.c_backend.kernel_call import KernelCall, c_call
 from netspec.compiler.c_backend.library import called, function_names, used_units
 from netspec.compiler.c_backend.memory import ConstantArray, FileMemory, without_unread
+from netspec.compiler.c_backend.normalized_input import InputScale, with_normalized_input
 from netspec.compiler.ir.graph import Graph, Node
 from netspec.compiler.ir.plan import (
     Buffer,
@@ -61,12 +62,17 @@ class COptions:
             GCC and Clang.
         extern_arena: whether the caller passes the arena.
         dtype: the precision of the constants, and what `REAL` is unless the compiler is told.
+        classes: the names of the classes, for a function that names the likeliest; None for none.
+        input_scale: how the input is normalised, for a net with one input; None if the caller does
+            it.
     """
 
     header: str | None = None
     fast: bool = False
     extern_arena: bool = False
     dtype: Literal["float32", "float64"] = "float32"
+    classes: tuple[str, ...] | None = None
+    input_scale: InputScale | None = None
 
 
 @dataclass(frozen=True)
@@ -148,6 +154,8 @@ class _File:
         self.origins = Origins(graph)
         self.functions = ElementwiseFunctions(self.names, self.double)
         self.constants = Constants(parameters)
+        if self.options.input_scale is not None:
+            plan = with_normalized_input(plan, self.constants, self.options.input_scale)
         steps = without_unread(self.constants.fold(plan.forward), list(plan.outputs.values()))
         self.plan = dataclasses.replace(plan, forward=tuple(steps))
         self.inputs = {name: self.names.free(name) for name in graph.inputs}
@@ -188,6 +196,7 @@ class _File:
         parts += [SPECIALISED] if self.options.fast else []
         parts += self._functions(body)
         parts += [self._predict(body), self._predict_batch()]
+        parts += self._classify()
         if blob is not None:
             parts.append(self._use_weights())
         return CSource(
@@ -283,11 +292,23 @@ class _File:
             "/* Predicts for `count` images that lie one behind the other. */",
             f"void {self.name}_predict_batch(int count, {self._arguments()});",
             "",
+            *self._declared_classify(),
             "#ifdef __cplusplus",
             "}",
             "#endif",
         ]
         return "\n".join(lines)
+
+    def _declared_classify(self) -> list[str]:
+        if self.options.classes is None:
+            return []
+        return [
+            "/* Writes the probabilities of the classes, and returns the number of the likeliest. */",
+            f"int {self.name}_classify({self._arguments()});",
+            "",
+            f"const char *{self.name}_class_name(int number);",
+            "",
+        ]
 
     def _by_caller(self) -> str:
         return ", which the caller provides" if self.options.extern_arena else ""
@@ -334,7 +355,8 @@ class _File:
 
     def _functions(self, body: Sequence[str]) -> Iterator[str]:
         own = self.functions.texts()
-        for unit in used_units(called("\n".join([*body, *own])), fast=self.options.fast):
+        code = "\n".join([*body, *own, *self._classify()])
+        for unit in used_units(called(code), fast=self.options.fast):
             yield self._specialised(unit.text)
         for text in own:
             yield self._specialised(text)
@@ -368,6 +390,34 @@ class _File:
                 f"        {self.name}_predict({', '.join(given)});",
                 "}",
             ]
+        )
+
+    def _classify(self) -> Iterator[str]:
+        """Yield the functions that name a class, if they are asked for."""
+        names = self.options.classes
+        if names is None:
+            return
+        (input_name,), (scores,) = self.inputs.values(), self.outputs.values()
+        (value,) = self.graph.outputs.values()
+        node = self.graph.by_name.get(value)
+        done = node is not None and node.op.is_distribution
+        given = ", ".join([input_name, scores, *(["arena"] if self.options.extern_arena else [])])
+        lines = [f"{self.name}_predict({given});"]
+        lines += [] if done else c_call("softmax", scores, scores, 1, len(names), 1)
+        lines += [
+            "int best = 0;",
+            f"for (int i = 1; i < {len(names)}; i++)",
+            f"    if ({scores}[i] > {scores}[best])",
+            "        best = i;",
+            "return best;",
+        ]
+        head = f"int {self.name}_classify({self._arguments()})"
+        yield "\n".join([head, "{", *(f"    {line}" for line in lines), "}"])
+        shown = ",\n".join(f"        {literal(name)}" for name in names)
+        yield (
+            f"const char *{self.name}_class_name(int number)\n{{\n"
+            f"    static const char *const names[{len(names)}] = {{\n{shown}\n    }};\n"
+            f'    return number >= 0 && number < {len(names)} ? names[number] : "";\n}}'
         )
 
     def _use_weights(self) -> str:

@@ -1,0 +1,43 @@
+"""A step before all others that normalises the input, for callers that have pixels."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from netspec.compiler.c_backend.folding import Array, Constants
+from netspec.compiler.ir.expression import Var
+from netspec.compiler.ir.plan import Buffer, ElementwiseStep, KernelStep, Plan, Step, ViewStep
+
+
+@dataclass(frozen=True, eq=False)
+class InputScale:
+    """x -> (x - mean) / scale, each with as many axes as an image, of its sizes or of size 1."""
+
+    mean: Array
+    scale: Array
+
+
+def with_normalized_input(plan: Plan, constants: Constants, by: InputScale) -> Plan:
+    """Return the plan of a net with one input that is given as it was before normalisation."""
+    ((name, given),) = plan.inputs.items()
+    normal = Buffer(f"{name}.normalized", given.shape)
+    operands = {"x": given}
+    for what, values in (("mean", by.mean), ("scale", by.scale)):
+        operands[what] = Buffer(f"{name}.{what}", values.shape, batched=False)
+        constants[operands[what]] = values.astype(float)
+    formula = (Var("x") - Var("mean")) / Var("scale")
+    first = ElementwiseStep(normal, formula, operands, (name,), ("normalized",))
+    steps = (first, *(_reading(step, given, normal) for step in plan.forward))
+    return dataclasses.replace(plan, forward=steps)
+
+
+def _reading(step: Step, old: Buffer, new: Buffer) -> Step:
+    """Return a step that reads one buffer in place of another."""
+    if isinstance(step, ViewStep):
+        return dataclasses.replace(step, source=new) if step.source == old else step
+    if isinstance(step, KernelStep):
+        given = tuple(new if argument == old else argument for argument in step.arguments)
+        return dataclasses.replace(step, arguments=given)
+    operands = {name: new if each == old else each for name, each in step.operands.items()}
+    return dataclasses.replace(step, operands=operands)
