@@ -14,6 +14,7 @@ from netspec.diagnostics import Diagnostic, NetspecError
 from netspec.net import Net, load, load_ops, loads
 
 if TYPE_CHECKING:
+    from netspec.compiler.onnx_backend import OnnxOptions
     from netspec.runtime.data import Dataset
     from netspec.runtime.data import load as load_data
     from netspec.runtime.models.numpy_model import Model
@@ -33,6 +34,7 @@ _LAZY = {
     "Dataset": ("netspec.runtime.data", "Dataset"),
     "load_data": ("netspec.runtime.data", "load"),
     "Model": ("netspec.runtime.models.numpy_model", "Model"),
+    "OnnxOptions": ("netspec.compiler.onnx_backend", "OnnxOptions"),
     "verify": ("netspec.tools.verify", "verify"),
     "load_weights": ("netspec.runtime.weights.weights_file", "load_weights"),
     "save_weights": ("netspec.runtime.weights.safetensors_file", "save_weights"),
@@ -45,6 +47,7 @@ __all__ = [
     "Model",
     "Net",
     "NetspecError",
+    "OnnxOptions",
     "__version__",
     "fit",
     "gradcheck",

@@ -51,6 +51,8 @@ COMPILE_CLASS_NAME = Code.error(
 )
 COMPILE_NO_C = Code.error("compile/no-c", "something in a net that a C file cannot have")
 COMPILE_NO_COMPILER = Code.error("compile/no-compiler", "there is no C compiler")
+COMPILE_NO_ONNX = Code.error("compile/no-onnx", "a layer that has no ONNX form")
+COMPILE_OPSET = Code.error("compile/opset", "a version of ONNX's operators that is not written")
 COMPILE_PASS = Code.error("compile/pass", "there is no compiler pass with this name")
 COMPILE_SHARED_BLOCK = Code.error(
     "compile/shared-block", "a shared block that cannot be one PyTorch module"
@@ -138,6 +140,7 @@ LAYER_SHARED_SHAPE = Code.error(
 )
 
 LIBRARY_MATPLOTLIB = Code.error("library/matplotlib", "Matplotlib is not installed")
+LIBRARY_ONNX = Code.error("library/onnx", "the package onnx is not installed")
 LIBRARY_PILLOW = Code.error("library/pillow", "Pillow is not installed")
 
 LIMIT_ERRORS = Code.error("limit/errors", "too many errors: the compiler stopped looking for more")

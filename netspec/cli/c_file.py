@@ -11,7 +11,6 @@ from netspec.cli.common import checked_net, emit_text, tell
 from netspec.cli.named_run import named_run
 from netspec.cli.output_place import check_output, net_sources
 from netspec.cli.trained_net import Trained, load_trained, stored_normalization
-from netspec.cli.weights import add_rename_option
 from netspec.diagnostics import NetspecError
 
 if TYPE_CHECKING:
@@ -23,10 +22,6 @@ if TYPE_CHECKING:
 def add_c_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that only the C file has."""
     group = parser.add_argument_group("the C file")
-    group.add_argument("--weights", type=Path, metavar="W",
-                       help="c: trained weights, a file or the folder of a run (default: those of the"
-                       " run, else initial values)")  # fmt: skip
-    add_rename_option(parser)
     group.add_argument("--header", action="store_true",
                        help="c: declare the functions in a .h beside the file")  # fmt: skip
     group.add_argument("--fast", action="store_true",
@@ -49,8 +44,6 @@ def add_c_options(parser: argparse.ArgumentParser) -> None:
 def chosen_options(options: argparse.Namespace) -> list[str]:
     """Return the options for C alone that are given."""
     given = {
-        "--weights": options.weights is not None,
-        "--rename": bool(options.rename),
         "--header": options.header,
         "--fast": options.fast,
         "--arena": options.arena != "static",

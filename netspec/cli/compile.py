@@ -1,4 +1,4 @@
-"""`netspec compile FILE --target numpy|torch|c`."""
+"""`netspec compile FILE --target numpy|torch|c|onnx`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from netspec.cli.common import (
     tell,
     write_whole,
 )
+from netspec.cli.onnx_target import add_onnx_options, chosen_onnx_options, write_model
 from netspec.cli.output_place import add_force_option, check_output, net_sources
+from netspec.cli.weights import add_rename_option
 from netspec.diagnostics import NetspecError
 from netspec.files.regular_file import read_regular
 from netspec.text.text_diff import text_diff
@@ -30,9 +32,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     add_net_file(parser)
     parser.add_argument(
-        "--target", choices=("numpy", "torch", "c"), required=True,
+        "--target", choices=("numpy", "torch", "c", "onnx"), required=True,
         help="numpy: forward and the analytic backward pass, as it is run by `train numpy`;"
-        " torch: a PyTorch module that needs torch and nothing else; c: one C99 file that predicts",
+        " torch: a PyTorch module that needs torch and nothing else; c: one C99 file that predicts;"
+        " onnx: an ONNX model, written to -o OUT",
     )  # fmt: skip
     add_net_options(parser)
     parser.add_argument(
@@ -52,6 +55,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--explain-plan", action="store_true",
         help="numpy: print what each pass did and what that should gain, and the plan, for the program",
     )  # fmt: skip
+    parser.add_argument("--weights", type=Path, metavar="W",
+                        help="c, onnx: trained weights, a file or the folder of a run (default: those"
+                        " of the run, else the initial values of seed 0)")  # fmt: skip
+    add_rename_option(parser)
     for name, about in _passes().items():
         parser.add_argument(
             f"--no-{name}", dest="without", action="append_const", const=name,
@@ -67,6 +74,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add_force_option(parser)
     add_c_options(parser)
+    add_onnx_options(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -81,6 +89,8 @@ def run(options: argparse.Namespace) -> int:
     net = checked_net(options)
     if options.output is not None and not options.check:
         check_output(options.output, net_sources(net), force=options.force)
+    if options.target == "onnx":
+        return write_model(net, options)
     text = _text(net, options)
     if options.check:
         return _check(options.output, text)
@@ -110,24 +120,30 @@ def _passes() -> dict[str, str]:
 
 
 def _require_target(options: argparse.Namespace) -> None:
-    """Refuse options that only the NumPy program or the C file has, if the target is another one.
+    """Refuse options that only other targets have, and those that exclude each other.
 
     Raises:
         NetspecError: `usage/target`.
     """
-    chosen = {
-        "--inference": options.inference,
-        "--plain": options.plain,
-        "--standalone": options.standalone,
-        "--explain-plan": options.explain_plan,
-    }
-    chosen |= {f"--no-{name}": True for name in options.without or ()}
-    given = [option for option, on in chosen.items() if on]
-    if given and options.target != "numpy":
-        message = f"{', '.join(given)}: for --target numpy alone"
-        raise NetspecError.simple(codes.USAGE_TARGET, message)
-    if (given := chosen_options(options)) and options.target != "c":
-        message = f"{', '.join(given)}: for --target c alone"
+    chosen: list[tuple[str, object, tuple[str, ...]]] = [
+        ("--inference", options.inference, ("numpy",)),
+        ("--plain", options.plain, ("numpy",)),
+        ("--standalone", options.standalone, ("numpy",)),
+        ("--explain-plan", options.explain_plan, ("numpy",)),
+        *((f"--no-{name}", True, ("numpy",)) for name in options.without or ()),
+        ("--weights", options.weights, ("c", "onnx")),
+        ("--rename", options.rename, ("c", "onnx")),
+        *((option, True, ("c",)) for option in chosen_options(options)),
+        *((option, True, ("onnx",)) for option in chosen_onnx_options(options)),
+    ]
+    wrong = [(o, targets) for o, on, targets in chosen if on and options.target not in targets]
+    if wrong:
+        targets = wrong[0][1]
+        names = ", ".join(option for option, others in wrong if others == targets)
+        only = f"{targets[0]} alone" if len(targets) == 1 else " or ".join(targets)
+        raise NetspecError.simple(codes.USAGE_TARGET, f"{names}: for --target {only}")
+    if options.target == "onnx" and options.output is None:
+        message = "--target onnx writes a file: name it with -o OUT"
         raise NetspecError.simple(codes.USAGE_TARGET, message)
     if options.standalone and options.explain_plan:
         message = "--explain-plan prints no program: leave out --standalone"

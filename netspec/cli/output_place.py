@@ -15,12 +15,13 @@ from netspec.files.regular_file import open_regular
 if TYPE_CHECKING:
     from netspec.net import Net
 
-# How the files that netspec makes begin: programs and plans, PNG, SVG, weights.
+# How the files that netspec makes begin: programs and plans, PNG, SVG, weights, ONNX.
 _MADE_BY_NETSPEC = re.compile(
     rb"[^\n]{0,300}\bby netspec from "
     rb"|\x89PNG\r\n.*\0netspec"
     rb"|<\?xml .*<dc:title>netspec</dc:title>"
-    rb'|.{8}\{"__metadata__":\{"netspec":',
+    rb'|.{8}\{"__metadata__":\{"netspec":'
+    rb"|\x08.\x12\x07netspec",
     re.DOTALL,
 )
 _LOOKED_AT = 4096

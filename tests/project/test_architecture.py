@@ -34,6 +34,7 @@ FLOORS = [
     {
         "compiler/numpy_backend": ["compiler.numpy_backend"],
         "compiler/torch_backend": ["compiler.torch_backend"],
+        "compiler/onnx_backend": ["compiler.onnx_backend"],
         "compiler/fmt": ["compiler.fmt"],
     },
     {"compiler/c_backend": ["compiler.c_backend"]},

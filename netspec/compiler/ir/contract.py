@@ -1,7 +1,7 @@
 """The names that the file of an op needs: `from netspec.compiler.ir.contract import *`.
 
 `np` is NumPy, which is imported when it is first used; checking a file never uses it. `Array`,
-`Lowering` and `Scratch` are for annotations.
+`Lowering`, `OnnxAttribute`, `OnnxForm`, `OnnxValue` and `Scratch` are for annotations.
 """
 
 from __future__ import annotations
@@ -72,6 +72,7 @@ from netspec.compiler.ir.op import (
     Example,
     Finding,
     Fix,
+    NoOnnxFormError,
     Op,
     P,
     ParameterSpec,
@@ -94,6 +95,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from netspec.compiler.ir.onnx_form import OnnxAttribute, OnnxForm, OnnxValue
     from netspec.compiler.ir.plan import Buffer, Lowering, Scratch
 
     Array = NDArray[Any]
@@ -107,7 +109,7 @@ else:
 
     np = _Deferred("numpy")
     # Names that occur only in annotations need not be loaded.
-    Array = Buffer = Lowering = Scratch = Any
+    Array = Buffer = Lowering = OnnxAttribute = OnnxForm = OnnxValue = Scratch = Any
 
 __all__ = [
     "BATCH",
@@ -138,9 +140,13 @@ __all__ = [
     "IntList",
     "KaimingUniform",
     "Lowering",
+    "NoOnnxFormError",
     "Node",
     "NumberType",
     "Ones",
+    "OnnxAttribute",
+    "OnnxForm",
+    "OnnxValue",
     "Op",
     "P",
     "Padding",

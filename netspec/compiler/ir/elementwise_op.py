@@ -24,6 +24,7 @@ from netspec.diagnostics import Code
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from netspec.compiler.ir.onnx_form import OnnxForm, OnnxValue
     from netspec.compiler.ir.plan import Buffer, Lowering
 
     Array = NDArray[Any]
@@ -188,6 +189,18 @@ class ElementwiseOp(Op):
             return (1,)
         x = to.x_shapes[0]
         return (size, *(1,) * (len(x) - to.layout.position(self.parameter_axis(x))))
+
+    # -- ONNX
+
+    def onnx(self, to: OnnxForm) -> OnnxValue:
+        """Append `onnx_operator` if there is one, else the formula."""
+        if self.onnx_operator:
+            return super().onnx(to)
+        values = dict(zip(operand_names(len(to.x)), to.x, strict=True))
+        behind = len(to.shape) - self.parameter_axis(to.x_shapes[0])
+        for name, parameter in to.parameters.items():
+            values[name] = to.beside(parameter, behind)
+        return to.formula(self.value(*map(Var, values)), values)
 
 
 def chain_rule(derivative: Expression) -> Expression:

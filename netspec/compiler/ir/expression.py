@@ -109,6 +109,7 @@ class Function:
         boolean: its value is true or false.
         partial: it can be infinite or undefined where its arguments are finite.
         in_numexpr: numexpr has it, also in single precision.
+        onnx: the operator of ONNX that computes it; "" if that takes several.
     """
 
     text: str
@@ -117,6 +118,7 @@ class Function:
     boolean: bool = False
     partial: bool = False
     in_numexpr: bool = True
+    onnx: str = ""
 
     @property
     def kernel_module(self) -> str | None:
@@ -126,31 +128,31 @@ class Function:
 
 
 FUNCTIONS: dict[str, Function] = {
-    "add": Function("({} + {})", "add"),
-    "subtract": Function("({} - {})", "subtract"),
-    "multiply": Function("({} * {})", "multiply"),
-    "divide": Function("({} / {})", "divide", partial=True),
-    "negative": Function("(-{})", "negative"),
-    "greater": Function("({} > {})", "greater", boolean=True),
-    "less": Function("({} < {})", "less", boolean=True),
-    "logical_and": Function("({} & {})", "logical_and", boolean=True),
-    "where": Function("where({}, {}, {})", "where"),
+    "add": Function("({} + {})", "add", onnx="Add"),
+    "subtract": Function("({} - {})", "subtract", onnx="Sub"),
+    "multiply": Function("({} * {})", "multiply", onnx="Mul"),
+    "divide": Function("({} / {})", "divide", onnx="Div", partial=True),
+    "negative": Function("(-{})", "negative", onnx="Neg"),
+    "greater": Function("({} > {})", "greater", onnx="Greater", boolean=True),
+    "less": Function("({} < {})", "less", onnx="Less", boolean=True),
+    "logical_and": Function("({} & {})", "logical_and", onnx="And", boolean=True),
+    "where": Function("where({}, {}, {})", "where", onnx="Where"),
     # numexpr 2.13 was the first version to have these two, and computes them only in double
     # precision.
-    "maximum": Function("maximum({}, {})", "maximum", in_numexpr=False),
-    "minimum": Function("minimum({}, {})", "minimum", in_numexpr=False),
-    "absolute": Function("abs({})", "absolute"),
-    "exp": Function("exp({})", "exp", transcendental=True, partial=True),
+    "maximum": Function("maximum({}, {})", "maximum", onnx="Max", in_numexpr=False),
+    "minimum": Function("minimum({}, {})", "minimum", onnx="Min", in_numexpr=False),
+    "absolute": Function("abs({})", "absolute", onnx="Abs"),
+    "exp": Function("exp({})", "exp", onnx="Exp", transcendental=True, partial=True),
     "expm1": Function("expm1({})", "expm1", transcendental=True, partial=True),
-    "log": Function("log({})", "log", transcendental=True, partial=True),
+    "log": Function("log({})", "log", onnx="Log", transcendental=True, partial=True),
     "log1p": Function("log1p({})", "log1p", transcendental=True, partial=True),
-    "sqrt": Function("sqrt({})", "sqrt", partial=True),
-    "tanh": Function("tanh({})", "tanh", transcendental=True),
-    "sin": Function("sin({})", "sin", transcendental=True),
-    "cos": Function("cos({})", "cos", transcendental=True),
-    "power": Function("({} ** {})", "power", transcendental=True, partial=True),
+    "sqrt": Function("sqrt({})", "sqrt", onnx="Sqrt", partial=True),
+    "tanh": Function("tanh({})", "tanh", onnx="Tanh", transcendental=True),
+    "sin": Function("sin({})", "sin", onnx="Sin", transcendental=True),
+    "cos": Function("cos({})", "cos", onnx="Cos", transcendental=True),
+    "power": Function("({} ** {})", "power", onnx="Pow", transcendental=True, partial=True),
     # NumPy and numexpr have no error function.
-    "erf": Function("erf({})", "erf.erf", transcendental=True, in_numexpr=False),
+    "erf": Function("erf({})", "erf.erf", onnx="Erf", transcendental=True, in_numexpr=False),
 }
 
 

@@ -25,6 +25,7 @@ from netspec.diagnostics import Code
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from netspec.compiler.ir.onnx_form import OnnxForm, OnnxValue
     from netspec.compiler.ir.plan import Lowering
 
     Array = NDArray[Any]
@@ -84,6 +85,10 @@ class ShapeError(Exception):
         self.notes = tuple(notes)
         self.fixes = tuple(fixes)
         self.help = help
+
+
+class NoOnnxFormError(Exception):
+    """An op has no ONNX form, or none for these attributes and sizes. The text says what lacks one."""
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -244,6 +249,7 @@ class Op:
             from the input here, is written as "".
         torch_function, torch_module: the function or the module of PyTorch that takes the inputs
             and the attributes in order; both if they are two forms of the same op.
+        onnx_operator: the operator of ONNX that takes the inputs, and no attributes.
         parameter_names: the parameters whose initial values `weight = normal(0.1)` may set in a
             call.
         offers: the op's own public names that are not in the contract, but that other modules may
@@ -267,6 +273,7 @@ class Op:
     torch_order: ClassVar[tuple[str, ...]] = ()
     torch_function: ClassVar[str] = ""
     torch_module: ClassVar[str | None] = None
+    onnx_operator: ClassVar[str] = ""
     parameter_names: ClassVar[tuple[str, ...]] = ()
     offers: ClassVar[tuple[str, ...]] = ()
     examples: ClassVar[tuple[Example, ...]] = ()
@@ -370,6 +377,18 @@ class Op:
         if self.torch_module is None:
             raise NotImplementedError
         return Torch(self.torch_module, given)
+
+    def onnx(self, to: OnnxForm) -> OnnxValue:
+        """Append the operators of ONNX that compute the value in evaluation, and return it.
+
+        By default it is `onnx_operator`.
+
+        Raises:
+            NoOnnxFormError: if there are none, or none for these attributes and sizes.
+        """
+        if not self.onnx_operator:
+            raise NoOnnxFormError(f"`{self.name}` has no ONNX form")
+        return to(self.onnx_operator, *to.x)
 
     def needs_order(self, *inputs: Shape) -> bool:
         """Whether PyTorch computes a wrong gradient for `torch` when an input is a view with

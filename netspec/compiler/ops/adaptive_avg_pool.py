@@ -19,6 +19,8 @@ class AdaptiveAvgPool(AdaptivePoolOp):
     """
 
     name = "adaptive_avg_pool"
+    onnx_pool = "AveragePool"
+    onnx_reduction = "ReduceMean"
     examples = (
         Example("adaptive_avg_pool(2)", ((3, 4, 6),)),
         Example("adaptive_avg_pool([3, 2])", ((2, 7, 5),)),

@@ -18,6 +18,8 @@ class AdaptiveMaxPool(AdaptivePoolOp):
     """
 
     name = "adaptive_max_pool"
+    onnx_pool = "MaxPool"
+    onnx_reduction = "ReduceMax"
     examples = (
         Example("adaptive_max_pool(2)", ((3, 4, 6),)),
         Example("adaptive_max_pool([3, 2])", ((2, 7, 5),)),

@@ -39,3 +39,8 @@ class ArgMax(ReductionOp):
     def torch(self, *inputs: Shape) -> Torch:
         """`torch.argmax`, converted to the precision of the value."""
         return Torch("torch.Tensor.type_as", (self.reduced("torch.argmax"), X(0)))
+
+    def onnx(self, to: OnnxForm) -> OnnxValue:
+        """`ArgMax`, converted to the precision of the value."""
+        (axis,) = self._resolved(to.x_shapes[0])
+        return to.cast(to("ArgMax", to.x[0], axis=axis, keepdims=int(self.keep)), "float32")

@@ -9,6 +9,7 @@ from netspec.compiler.ops.families.attending import (
     Scores,
     attend,
     attend_backward,
+    onnx_attention,
 )
 
 _NAMES = ("query", "key", "value", "bias")
@@ -353,6 +354,30 @@ class Attention(Op):
             alike = (1,) * (len(q) - 2)
             seen = Torch("torch.broadcast_to", (seen, (BATCH, *alike, q[-2], k[-2])))
         return Torch("torch.tril", (seen,))
+
+    def onnx(self, to: OnnxForm) -> OnnxValue:
+        """Two products with a softmax between them."""
+        q, k, _, *bias = to.x_shapes
+        keys, values = (self._onnx_shared(to, i, q[0]) for i in (1, 2))
+        added = to.x[_BIAS] if bias else None
+        if added is not None:
+            for _ in range(len(q) - len(bias[0])):
+                added = to("Unsqueeze", added, to.ints(1))
+        bias_or_mask = {"mask" if self.masked else "bias": added}
+        return onnx_attention(
+            to, (to.x[0], q), (keys, k), values, causal=self.causal, **bias_or_mask
+        )
+
+    @staticmethod
+    def _onnx_shared(to: OnnxForm, index: int, heads: int) -> OnnxValue:
+        """Return a key or a value, repeated for each head of a group."""
+        x, shape = to.x[index], to.x_shapes[index]
+        if len(shape) == 2 or not heads - shape[0]:
+            return x
+        held, *rest = shape
+        apart = to("Unsqueeze", x, to.ints(2))
+        repeated = to("Expand", apart, to.sizes((1, held, heads // held, *rest)))
+        return to.reshaped(repeated, (heads, *rest))
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,16 @@
 """Average pooling."""
 
+import math
 from typing import Any
 
-from netspec.compiler.ir.attributes import spread
+from netspec.compiler.ir.attributes import sides, spread
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.pool import PoolOp
 from netspec.compiler.ops.families.windows import (
     beside,
     is_even,
+    onnx_padded,
+    onnx_sides,
     require_axes,
     spatial,
     torch_sides,
@@ -140,6 +143,34 @@ class AvgPool(PoolOp):
         ones = Torch("torch.ones_like", (X(0),))
         padded = Torch("F.pad", (ones, torch_sides(self.pad, count)))
         return Torch("torch.true_divide", (mean, self._mean(count, padded, pad)))
+
+    def onnx(self, to: OnnxForm) -> OnnxValue:
+        """`AveragePool`; where windows reach past the padding, that of the picture over that of ones."""
+        count = len(to.shape) - 1
+        options, pads = self.onnx_window(count), sides(self.pad, count)
+        if not self.ceil_mode:
+            counted = int(self.count_include_pad or self.divisor is not None)
+            mean = to(
+                "AveragePool", to.x[0], pads=onnx_sides(pads), count_include_pad=counted, **options
+            )
+            if self.divisor is None:
+                return mean
+        else:
+            fit = self.onnx_pads(to.x_shapes[0])
+            mean = to("AveragePool", onnx_padded(to, to.x[0], fit, 0.0), **options)
+            if self.divisor is None:
+                return to("Div", mean, self._onnx_shares(to, fit))
+        return to("Mul", mean, to.float(math.prod(spread(self.kernel, count)) / self.divisor))
+
+    def _onnx_shares(self, to: OnnxForm, fit: tuple[tuple[int, int], ...]) -> OnnxValue:
+        """Return how much of each window counts, where the last ones reach past the padding."""
+        count = len(to.shape) - 1
+        pads = sides(self.pad, count)
+        ones = to("Expand", to.float(1), to.sizes((1, 1, *to.x_shapes[0][1:])))
+        framed = onnx_padded(to, ones, pads, float(self.count_include_pad))
+        behind = tuple((0, f - p) for (_, f), (_, p) in zip(fit, pads, strict=True))
+        shares = onnx_padded(to, framed, behind, 0.0)
+        return to("AveragePool", shares, **self.onnx_window(count))
 
     def _mean(self, count: int, source: object, pad: tuple[int, ...]) -> Torch:
         kernel = spread(self.kernel, count)

@@ -215,6 +215,17 @@ class BatchNorm(Op):
         defaults = {"eps": 1e-5, "momentum": 0.1, "affine": True}
         return Torch(target, (inputs[0][0],), options, defaults=defaults)
 
+    def onnx(self, to: OnnxForm) -> OnnxValue:
+        """`BatchNormalization`."""
+        channels = to.shape[:1]
+        weight = to.parameter("weight") or to.floats([1] * channels[0], channels)
+        bias = to.parameter("bias") or to.floats([0] * channels[0], channels)
+        statistics = (to.parameters[f"running_{name}"] for name in ("mean", "var"))
+        return to(
+            "BatchNormalization", to.x[0], weight, bias, *statistics,
+            epsilon=self.eps, momentum=1 - self.momentum,
+        )  # fmt: skip
+
     def needs_order(self, *inputs: Shape) -> bool:
         """Whether one side of a picture, but not both, can be 1.
 

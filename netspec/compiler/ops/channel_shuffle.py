@@ -84,3 +84,10 @@ class ChannelShuffle(Op):
     def torch(self, *inputs: Shape) -> Torch:
         """`F.channel_shuffle`."""
         return Torch("F.channel_shuffle", (X(0), self.groups))
+
+    def onnx(self, to: OnnxForm) -> OnnxValue:
+        """A transpose of the axes of groups and places."""
+        channels, *pixels = to.shape
+        dealt = to.reshaped(to.x[0], (self.groups, channels // self.groups, *pixels))
+        turned = to.transposed(dealt, (2, 1, *range(3, 3 + len(pixels))))
+        return to.reshaped(turned, to.shape)

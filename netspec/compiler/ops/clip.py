@@ -51,3 +51,8 @@ class Clip(FunctionOp):
         """`torch.clamp`."""
         ends = {"min": self.low, "max": self.high}
         return Torch("torch.clamp", (X(0),), {k: v for k, v in ends.items() if v is not None})
+
+    def onnx(self, to: OnnxForm) -> OnnxValue:
+        """`Clip`."""
+        ends = (None if end is None else to.float(end) for end in (self.low, self.high))
+        return to("Clip", to.x[0], *ends)

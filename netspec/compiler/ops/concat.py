@@ -114,3 +114,7 @@ class Concat(Op):
     def torch(self, *inputs: Shape) -> Torch:
         """`torch.cat`."""
         return Torch("torch.cat", (tuple(X(i) for i in range(len(inputs))),), {"dim": self.axis})
+
+    def onnx(self, to: OnnxForm) -> OnnxValue:
+        """`Concat`."""
+        return to("Concat", *to.x, axis=resolve_axis(self.name, self.axis, to.shape))

@@ -12,6 +12,7 @@ from netspec.compiler.ops.families.windows import (
     axes,
     is_even,
     is_unlikely,
+    onnx_sides,
     places,
     require_axes,
     require_fit,
@@ -289,4 +290,14 @@ class Conv(Op):
         return Torch(
             f"nn.Conv{count}d", arguments, options, (source,),
             defaults=TORCH_DEFAULTS, pairs=True,
+        )  # fmt: skip
+
+    def onnx(self, to: OnnxForm) -> OnnxValue:
+        """`Conv`."""
+        count = len(to.shape) - 1
+        ends = sides(self.padding(count), count)
+        return to(
+            "Conv", to.x[0], to.parameter("weight"), to.parameter("bias"),
+            kernel_shape=spread(self.kernel, count), strides=spread(self.stride, count),
+            pads=onnx_sides(ends), dilations=spread(self.dilation, count), group=self.groups,
         )  # fmt: skip

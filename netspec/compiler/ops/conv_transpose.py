@@ -12,6 +12,7 @@ from netspec.compiler.ops.families.windows import (
     Axis,
     axes,
     is_unlikely,
+    onnx_padded,
     places,
     require_axes,
     spatial,
@@ -312,3 +313,24 @@ class ConvTranspose(Op):
             f"nn.ConvTranspose{count}d", (inputs[0][0], self.channels), options,
             defaults={**TORCH_DEFAULTS, "output_padding": 0}, pairs=True,
         )  # fmt: skip
+
+    def onnx(self, to: OnnxForm) -> OnnxValue:
+        """`ConvTranspose`; rows that are added behind the last stride are a frame around it."""
+        count = len(to.shape) - 1
+        strides = spread(self.stride, count)
+        pad, added = spread(self.pad, count), spread(self.output_pad, count)
+        bias = to.parameter("bias")
+        options: dict[str, Any] = {
+            "kernel_shape": spread(self.kernel, count), "strides": strides,
+            "dilations": spread(self.dilation, count), "group": self.groups,
+        }  # fmt: skip
+        inputs = to.x[0], to.parameter("weight")
+        if all(a < s for a, s in zip(added, strides, strict=True)):
+            options |= {"pads": (*pad, *pad), "output_padding": added}
+            return to("ConvTranspose", *inputs, bias, **options)
+        # onnxruntime refuses so many rows. What the padding cuts off is given back first.
+        cut = tuple(max(p - a, 0) for p, a in zip(pad, added, strict=True))
+        value = to("ConvTranspose", *inputs, pads=(*pad, *cut), **options)
+        behind = [(0, max(a - p, 0)) for p, a in zip(pad, added, strict=True)]
+        value = onnx_padded(to, value, behind, 0.0)
+        return value if bias is None else to("Add", value, to.beside(bias, count))

@@ -51,3 +51,8 @@ class CumSum(Op):
             dx = to.gradient_buffer(0)
             to.call("reductions.running_backward", to.dy, dx, writes=[dx], axis=self._axis(to))
             to.gradient(0, dx)
+
+    def onnx(self, to: OnnxForm) -> OnnxValue:
+        """`CumSum`."""
+        axis = resolve_axis(self.name, self.axis, to.shape)
+        return to("CumSum", to.x[0], to.int_array([axis], ()))

@@ -62,3 +62,7 @@ class DropPath(Op):
         rows = Torch("torch.reshape", (X(0), (1, BATCH, math.prod(inputs[0]))))
         kept = Torch("nn.Dropout1d", (self.p,), inputs=(rows,))
         return Torch("torch.reshape", (kept, (BATCH, *inputs[0])))
+
+    def onnx(self, to: OnnxForm) -> OnnxValue:
+        """`Identity`."""
+        return to("Identity", to.x[0])

@@ -82,3 +82,9 @@ class Dropout(Op):
         return Torch(
             f"nn.Dropout{len(inputs[0]) - 1}d" if self.by_channel else "nn.Dropout", (self.p,)
         )
+
+    def onnx(self, to: OnnxForm) -> OnnxValue:
+        """`Dropout`, which passes the value on; `Identity` for a rate that ONNX does not have."""
+        if self.p == 1:
+            return to("Identity", to.x[0])
+        return to("Dropout", to.x[0], to.float(self.p))

@@ -185,3 +185,7 @@ class Einsum(Op):
     def torch(self, *inputs: Shape) -> Torch:
         """`torch.einsum`."""
         return Torch("torch.einsum", (self.equation, X(0), X(1)))
+
+    def onnx(self, to: OnnxForm) -> OnnxValue:
+        """`Einsum`."""
+        return to("Einsum", *to.x, equation=self.equation)

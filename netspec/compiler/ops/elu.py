@@ -29,3 +29,7 @@ class Elu(ElementwiseOp):
     def derivatives(self, y: Expression, *x: Expression) -> tuple[Expression, ...]:
         """1 where y > 0, which is where x > 0, else y + alpha."""
         return (where(y > 0, 1, y + self.alpha),)
+
+    def onnx(self, to: OnnxForm) -> OnnxValue:
+        """`Elu`."""
+        return to("Elu", to.x[0], alpha=self.alpha)

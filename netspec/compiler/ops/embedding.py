@@ -98,6 +98,10 @@ class Embedding(Op):
         places = Torch("torch.Tensor.long", (X(0),))
         return Torch("nn.Embedding", (self.vocabulary, self.width), inputs=(places,))
 
+    def onnx(self, to: OnnxForm) -> OnnxValue:
+        """`Gather` of the rows."""
+        return to("Gather", to.parameters["weight"], to.whole(0), axis=0)
+
 
 @dataclass(frozen=True)
 class _OfWholeNumbers(Embedding):

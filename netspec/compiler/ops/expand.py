@@ -77,3 +77,7 @@ class Expand(Op):
     def torch(self, *inputs: Shape) -> Torch:
         """`torch.broadcast_to`, for any batch size."""
         return Torch("torch.broadcast_to", (X(0), (BATCH, *self.shape(*inputs))))
+
+    def onnx(self, to: OnnxForm) -> OnnxValue:
+        """`Expand`."""
+        return to("Expand", to.x[0], to.sizes((1, *to.shape)))

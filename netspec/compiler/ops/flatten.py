@@ -65,3 +65,7 @@ class Flatten(Op):
     def torch(self, *inputs: Shape) -> Torch:
         """`torch.flatten`."""
         return Torch("torch.flatten", (X(0), 1))
+
+    def onnx(self, to: OnnxForm) -> OnnxValue:
+        """`Flatten`."""
+        return to("Flatten", to.x[0], axis=1)

@@ -110,3 +110,10 @@ class Gather(Op):
         axis = resolve_axis(self.name, self.axis, inputs[0])
         inside = Torch("torch.clamp", (X(1), 0, inputs[0][axis - 1] - 1))
         return Torch("torch.gather", (X(0), self.axis, Torch("torch.Tensor.long", (inside,))))
+
+    def onnx(self, to: OnnxForm) -> OnnxValue:
+        """`GatherElements`, of places inside the axis."""
+        axis = resolve_axis(self.name, self.axis, to.x_shapes[0])
+        last = to.size_as_float(to.x_shapes[0][axis - 1] - 1)
+        inside = to("Min", to("Max", to.x[1], to.float(0)), last)
+        return to("GatherElements", to.x[0], to.cast(inside, "int64"), axis=axis)

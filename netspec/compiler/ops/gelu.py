@@ -60,3 +60,9 @@ class Gelu(ElementwiseOp):
             "F.gelu", (X(0),), {"approximate": self.approximate or "none"},
             defaults={"approximate": "none"}, as_module="nn.GELU",
         )  # fmt: skip
+
+    def onnx(self, to: OnnxForm) -> OnnxValue:
+        """`Gelu`, or the formula."""
+        if to.opset < 20:
+            return super().onnx(to)
+        return to("Gelu", to.x[0], approximate=self.approximate or "none")

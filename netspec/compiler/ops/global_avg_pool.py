@@ -15,6 +15,7 @@ class GlobalAvgPool(GlobalPoolOp):
     """
 
     name = "global_avg_pool"
+    onnx_operator = "GlobalAveragePool"
     adaptive = "F.adaptive_avg_pool"
     examples = (
         Example("global_avg_pool", ((3, 4, 5),)),

@@ -78,3 +78,28 @@ class GroupNorm(NormalizingOp):
         options = {"eps": self.eps, "affine": self.affine}
         defaults = {"eps": 1e-5, "affine": True}
         return Torch("nn.GroupNorm", (self.groups, inputs[0][0]), options, defaults=defaults)
+
+    def onnx(self, to: OnnxForm) -> OnnxValue:
+        """`GroupNormalization`, or instance norm of the groups.
+
+        Before opset 21 it has one weight for a group, not for a channel.
+        """
+        pixels = to.shape[1:]
+        weight, bias = to.parameter("weight"), to.parameter("bias")
+        if to.opset >= 21 and pixels and weight is not None:
+            return to(
+                "GroupNormalization",
+                to.x[0],
+                weight,
+                bias,
+                num_groups=self.groups,
+                epsilon=self.eps,
+            )
+        groups = to("Reshape", to.x[0], to.ints(0, self.groups, -1))
+        ones = to.floats([1] * self.groups, (self.groups,))
+        zeros = to.floats([0] * self.groups, (self.groups,))
+        value = to("InstanceNormalization", groups, ones, zeros, epsilon=self.eps)
+        value = to.reshaped(value, to.shape)
+        if weight is not None:
+            value = to("Mul", value, to.beside(weight, len(pixels)))
+        return value if bias is None else to("Add", value, to.beside(bias, len(pixels)))

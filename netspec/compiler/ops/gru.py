@@ -31,6 +31,8 @@ class Gru(RecurrentOp):
     optional = 1
     gates = 3
     module = "nn.GRU"
+    onnx_operator = "GRU"
+    onnx_gates = (1, 0, 2)
     torch_order = ("", "features", "layers", "bias", "", "dropout", "bidirectional")
     examples = (
         Example("gru(3)", ((3, 2),)),
@@ -92,3 +94,7 @@ class Gru(RecurrentOp):
             scratch=to.needs("recurrent.scratch_size", (self.features,)),
         )  # fmt: skip
         return dadd
+
+    def onnx_options(self) -> dict[str, OnnxAttribute]:
+        """The reset gate is behind the product."""
+        return {"linear_before_reset": 1}

@@ -26,3 +26,7 @@ class HardSigmoid(ElementwiseOp):
         """The formula, because the derivative of `F.hardsigmoid` uses 1/6 only in single precision."""
         shifted = Torch("torch.add", (X(0), 3))
         return Torch("torch.div", (Torch("F.relu6", (shifted,)), 6))
+
+    def onnx(self, to: OnnxForm) -> OnnxValue:
+        """`HardSigmoid`, whose default slope is another one."""
+        return to("HardSigmoid", to.x[0], alpha=1 / 6, beta=0.5)

@@ -13,6 +13,7 @@ class HardSwish(ElementwiseOp):
     name = "hardswish"
     torch_function = "F.hardswish"
     torch_module = "nn.Hardswish"
+    onnx_operator = "HardSwish"
     examples = (Example("hardswish", ((3, 4, 5),)), Example("hardswish", ((40,),)))
 
     def value(self, *x: Expression) -> Expression:

@@ -73,6 +73,13 @@ class InstanceNorm(NormalizingOp):
         defaults = {"eps": 1e-5, "affine": False}
         return Torch(f"nn.InstanceNorm{len(x) - 1}d", (x[0],), options, defaults=defaults)
 
+    def onnx(self, to: OnnxForm) -> OnnxValue:
+        """`InstanceNormalization`."""
+        channels = to.shape[:1]
+        weight = to.parameter("weight") or to.floats([1] * channels[0], channels)
+        bias = to.parameter("bias") or to.floats([0] * channels[0], channels)
+        return to("InstanceNormalization", to.x[0], weight, bias, epsilon=self.eps)
+
     def needs_order(self, *inputs: Shape) -> bool:
         """Whether the input is a picture of several channels.
 

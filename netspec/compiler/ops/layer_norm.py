@@ -81,3 +81,19 @@ class LayerNorm(NormalizingOp):
         defaults = {"eps": 1e-5, "elementwise_affine": True, "bias": True}
         shape = self.parameter_shape(inputs[0])
         return Torch("nn.LayerNorm", (shape,), options, defaults=defaults)
+
+    def onnx(self, to: OnnxForm) -> OnnxValue:
+        """`LayerNormalization`, or the formula where it has no weight and open sizes."""
+        axes = self._axes(to.x_shapes[0])
+        shape = self.parameter_shape(to.x_shapes[0])
+        weight = to.parameter("weight")
+        if weight is None:
+            weight = to("Expand", to.float(1), to.sizes(shape))
+        return to(
+            "LayerNormalization",
+            to.x[0],
+            weight,
+            to.parameter("bias"),
+            axis=-axes,
+            epsilon=self.eps,
+        )

@@ -34,3 +34,7 @@ class LeakyRelu(ElementwiseOp):
     def derivatives(self, y: Expression, *x: Expression) -> tuple[Expression, ...]:
         """1 where y > 0, which is where x > 0."""
         return (where(y > 0, 1, self.slope),)
+
+    def onnx(self, to: OnnxForm) -> OnnxValue:
+        """`LeakyRelu`."""
+        return to("LeakyRelu", to.x[0], alpha=self.slope)

@@ -121,6 +121,14 @@ class Linear(Op):
             defaults={"bias": True},
         )
 
+    def onnx(self, to: OnnxForm) -> OnnxValue:
+        """`Gemm` of vectors, else a product with the transposed weight."""
+        weight, bias = to.parameters["weight"], to.parameter("bias")
+        if len(to.shape) == 1:
+            return to("Gemm", to.x[0], weight, bias, transB=1)
+        product = to("MatMul", to.x[0], to("Transpose", weight, perm=(1, 0)))
+        return product if bias is None else to("Add", product, bias)
+
 
 def _has_channels_first(value: str, graph: Graph) -> bool:
     """Whether a value is a picture, signal or volume with its channels in front: one that a layer

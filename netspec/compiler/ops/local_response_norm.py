@@ -1,5 +1,7 @@
 """Local response normalisation."""
 
+import functools
+
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.windows import require_axes
 
@@ -94,3 +96,17 @@ class LocalResponseNorm(Op):
         """`F.local_response_norm`."""
         options = {"size": self.size, "alpha": self.alpha, "beta": self.beta, "k": self.k}
         return Torch("F.local_response_norm", (X(0),), options)
+
+    def onnx(self, to: OnnxForm) -> OnnxValue:
+        """`LRN` of pictures, for an odd size; else the formula, with a slice for each of a window."""
+        if self.size % 2 and len(to.shape) == 3:
+            return to("LRN", to.x[0], size=self.size, alpha=self.alpha, beta=self.beta, bias=self.k)
+        channels, rank = to.shape[0], len(to.shape) + 1
+        befores, afters = [0] * rank, [0] * rank
+        befores[1], afters[1] = self.size // 2, (self.size - 1) // 2
+        squares = to("Mul", to.x[0], to.x[0])
+        framed = to("Pad", squares, to.ints(*befores, *afters), to.float(0))
+        shifted = (to.part(framed, 1, i, i + channels) for i in range(self.size))
+        total = functools.reduce(lambda a, b: to("Add", a, b), shifted)
+        base = to("Add", to("Mul", total, to.float(self.alpha / self.size)), to.float(self.k))
+        return to("Div", to.x[0], to("Pow", base, to.float(self.beta)))

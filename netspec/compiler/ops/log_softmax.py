@@ -41,3 +41,8 @@ class LogSoftmax(SoftmaxOp):
     def torch(self, *inputs: Shape) -> Torch:
         """`F.log_softmax`."""
         return Torch("F.log_softmax", (X(0),), {"dim": self.axis})
+
+    def onnx(self, to: OnnxForm) -> OnnxValue:
+        """`LogSoftmax`."""
+        axis = resolve_axis(self.name, self.axis, to.shape)
+        return to("LogSoftmax", to.x[0], axis=axis)

@@ -12,6 +12,7 @@ class LogSumExp(ReductionOp):
     """
 
     name = "logsumexp"
+    onnx_operator = "ReduceLogSumExp"
     forward_kernel = "reductions.logsumexp"
     backward_kernel = "reductions.logsumexp_backward"
     reads = ("x", "y", "dy")

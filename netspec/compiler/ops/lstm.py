@@ -31,6 +31,8 @@ class Lstm(RecurrentOp):
     gates = 4
     state_names = ("h", "c")
     module = "nn.LSTM"
+    onnx_operator = "LSTM"
+    onnx_gates = (0, 3, 1, 2)
     torch_order = ("", "features", "layers", "bias", "", "dropout", "bidirectional")
     examples = (
         Example("lstm(3)", ((3, 2),)),

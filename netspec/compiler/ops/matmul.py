@@ -20,6 +20,7 @@ class Matmul(Op):
     arity = 2
     moves_axes = True
     torch_function = "torch.matmul"
+    onnx_operator = "MatMul"
     examples = (
         Example("matmul", ((3, 4), (4, 5))),
         Example("matmul", ((1, 4), (4, 1))),

@@ -12,6 +12,7 @@ class Max(ExtremeOp):
     """
 
     name = "max"
+    onnx_operator = "ReduceMax"
     forward_kernel = "reductions.largest"
     method = "max"
     function = "torch.amax"

@@ -1,11 +1,20 @@
 """Maximum pooling."""
 
+import math
 from typing import Any
 
 from netspec.compiler.ir.attributes import flat, spread
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.pool import PoolOp
-from netspec.compiler.ops.families.windows import Axis, axes, beside, first_maximum, spatial
+from netspec.compiler.ops.families.windows import (
+    Axis,
+    axes,
+    beside,
+    first_maximum,
+    onnx_padded,
+    onnx_sides,
+    spatial,
+)
 
 
 @register
@@ -117,3 +126,17 @@ class MaxPool(PoolOp):
             f"F.max_pool{count}d", (source, kernel), options,
             defaults=defaults, pairs=True, as_module=f"nn.MaxPool{count}d",
         )  # fmt: skip
+
+    def onnx(self, to: OnnxForm) -> OnnxValue:
+        """`MaxPool`, behind a frame of -inf where the pool's own padding cannot be as wide."""
+        count = len(to.shape) - 1
+        options = {**self.onnx_window(count), "dilations": spread(self.dilation, count)}
+        pads = self.onnx_pads(to.x_shapes[0])
+        kernel = spread(self.kernel, count)
+        own = all(
+            isinstance(after, int) and 0 <= after < size and before < size
+            for (before, after), size in zip(pads, kernel, strict=True)
+        )
+        if own:
+            return to("MaxPool", to.x[0], pads=onnx_sides(pads), **options)
+        return to("MaxPool", onnx_padded(to, to.x[0], pads, -math.inf), **options)

@@ -22,3 +22,7 @@ class Mish(ElementwiseOp):
         """t + x (1 - t^2) s."""
         t = tanh(log1p(exp(x[0])))
         return (t + x[0] * (1 - t * t) * sigmoid(x[0]),)
+
+    def onnx(self, to: OnnxForm) -> OnnxValue:
+        """`Mish`, or the formula."""
+        return to("Mish", to.x[0]) if to.opset >= 18 else super().onnx(to)

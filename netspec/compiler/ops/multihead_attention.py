@@ -9,6 +9,7 @@ from netspec.compiler.ops.families.attending import (
     Scores,
     attend,
     attend_backward,
+    onnx_attention,
 )
 
 INPUTS = ("query", "key", "value")
@@ -278,6 +279,33 @@ class MultiheadAttention(Op):
     def _hidden(self) -> object:
         """Where PyTorch hides a key."""
         return Torch("torch.le", (X(_MASK), 0))
+
+    def onnx(self, to: OnnxForm) -> OnnxValue:
+        """Projections, attention of each head, and the last projection."""
+        wide = to.shape[-1]
+        weights = to.split(to.parameters["in_proj_weight"], 3, axis=0)
+        biases = to.split(to.parameters["in_proj_bias"], 3, axis=0)
+        q, k, v = (
+            self._onnx_heads(to, self._onnx_projected(to, *each), shape)
+            for *each, shape in zip(to.x[:3], weights, biases, to.x_shapes[:3], strict=True)
+        )
+        mask = to("Unsqueeze", to.x[_MASK], to.ints(1, 2)) if len(to.x) > _MASK else None
+        found = onnx_attention(to, q, k, v[0], mask=mask)
+        joined = to.reshaped(to.transposed(found, (2, 1, 3)), (to.shape[0], wide))
+        last = (to.parameters[f"out_proj.{name}"] for name in ("weight", "bias"))
+        return self._onnx_projected(to, joined, *last)
+
+    @staticmethod
+    def _onnx_projected(
+        to: OnnxForm, x: OnnxValue, weight: OnnxValue, bias: OnnxValue
+    ) -> OnnxValue:
+        return to("Add", to("MatMul", x, to("Transpose", weight, perm=(1, 0))), bias)
+
+    def _onnx_heads(self, to: OnnxForm, x: OnnxValue, shape: Shape) -> tuple[OnnxValue, Shape]:
+        """Return (heads, T, E / heads) of (T, E), with its shape."""
+        length, wide = shape
+        apart = to.reshaped(x, (length, self.heads, wide // self.heads))
+        return to.transposed(apart, (2, 1, 3)), (self.heads, length, wide // self.heads)
 
 
 @dataclass(frozen=True)

@@ -48,3 +48,7 @@ class Noise(Op):
     def torch(self, *inputs: Shape) -> Torch:
         """`torch.randn_like`, times 0 in evaluation."""
         return Torch("torch.mul", (Torch("torch.randn_like", (X(0),)), TRAINING))
+
+    def onnx(self, to: OnnxForm) -> OnnxValue:
+        """Zeros."""
+        return to("ConstantOfShape", to("Shape", to.x[0]))

@@ -79,3 +79,10 @@ class OneHot(Op):
         inside = Torch("torch.clamp", (X(0), 0, self.classes - 1))
         places = Torch("torch.Tensor.long", (inside,))
         return Torch("torch.Tensor.type_as", (Torch("F.one_hot", (places, self.classes)), X(0)))
+
+    def onnx(self, to: OnnxForm) -> OnnxValue:
+        """`OneHot`, of places inside the axis."""
+        last = to.float(self.classes - 1)
+        inside = to("Min", to("Max", to.x[0], to.float(0)), last)
+        values = to.floats((0, 1), (2,))
+        return to("OneHot", to.cast(inside, "int64"), to.ints(self.classes), values, axis=-1)

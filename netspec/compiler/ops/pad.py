@@ -4,7 +4,7 @@ from typing import Any
 
 from netspec.compiler.ir.attributes import flat, sides
 from netspec.compiler.ir.contract import *
-from netspec.compiler.ops.families.windows import AXES, require_axes, torch_sides
+from netspec.compiler.ops.families.windows import AXES, onnx_padded, require_axes, torch_sides
 
 CIRCULAR = Code.error("shape/circular", "a frame wider than the picture that it is taken from")
 PAD_VALUE = Code.error("shape/pad-value", "a `value` in a mode that does not use it")
@@ -179,3 +179,20 @@ class Pad(Op):
             options["value"] = self.value
         given = torch_sides(self.pad, len(inputs[0]) - 1)
         return Torch("F.pad", (X(0), given), options, defaults={"mode": "constant", "value": 0.0})
+
+    def onnx(self, to: OnnxForm) -> OnnxValue:
+        """`Pad`, or slices of the other side."""
+        count = len(to.shape) - 1
+        pads = sides(self.pad, count)
+        if self.mode != "circular":
+            mode = {"reflect": "reflect", "replicate": "edge"}.get(self.mode, "")
+            return onnx_padded(to, to.x[0], pads, self.value, mode)
+        value = to.x[0]
+        for axis, ((before, after), size) in enumerate(
+            zip(pads, to.x_shapes[0][1:], strict=True), 2
+        ):
+            parts = [to.part(value, axis, size - before, size)] if before else []
+            parts.append(value)
+            parts += [to.part(value, axis, 0, after)] if after else []
+            value = to("Concat", *parts, axis=axis) if len(parts) > 1 else value
+        return value

@@ -106,3 +106,7 @@ class Permute(Op):
     def torch(self, *inputs: Shape) -> Torch:
         """`torch.permute`."""
         return Torch("torch.permute", (X(0), (0, *self.axes)))
+
+    def onnx(self, to: OnnxForm) -> OnnxValue:
+        """`Transpose`."""
+        return to.transposed(to.x[0], self.axes)

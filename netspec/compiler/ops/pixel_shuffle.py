@@ -57,3 +57,7 @@ class PixelShuffle(RearrangingOp):
     def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
         """The inverse transpose."""
         return (down(dy, self.factor),)
+
+    def onnx(self, to: OnnxForm) -> OnnxValue:
+        """`DepthToSpace`."""
+        return to("DepthToSpace", to.x[0], blocksize=self.factor, mode="CRD")

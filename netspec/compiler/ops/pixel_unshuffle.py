@@ -56,3 +56,10 @@ class PixelUnshuffle(RearrangingOp):
     def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
         """The inverse transpose."""
         return (up(dy, self.factor),)
+
+    def onnx(self, to: OnnxForm) -> OnnxValue:
+        """A transpose of the parts of the axes."""
+        channels, height, width = to.x_shapes[0]
+        r = self.factor
+        parts = to.reshaped(to.x[0], (channels, height // r, r, width // r, r))
+        return to.reshaped(to.transposed(parts, (1, 3, 5, 2, 4)), to.shape)

@@ -49,3 +49,8 @@ class PRelu(ElementwiseOp):
         """`nn.PReLU`."""
         count = (inputs[0][0],) if self.per_channel else ()
         return Torch("nn.PReLU", count, {"init": self.start}, defaults={"init": 0.25})
+
+    def onnx(self, to: OnnxForm) -> OnnxValue:
+        """`PRelu`, with slopes that broadcast from the last axis."""
+        slopes = to.beside(to.parameters["weight"], len(to.shape) - 1)
+        return to("PRelu", to.x[0], slopes)

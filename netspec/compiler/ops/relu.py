@@ -14,6 +14,7 @@ class Relu(ElementwiseOp):
     value_range = (0.0, float("inf"))
     torch_function = "F.relu"
     torch_module = "nn.ReLU"
+    onnx_operator = "Relu"
     commutes_with_max = True
     examples = (Example("relu", ((3, 4, 5),)), Example("relu", ((7,),)))
 

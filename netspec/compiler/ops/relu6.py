@@ -24,3 +24,7 @@ class Relu6(ElementwiseOp):
     def derivatives(self, y: Expression, *x: Expression) -> tuple[Expression, ...]:
         """1 where 0 < y < 6."""
         return (where(logical_and(y > 0, y < 6), 1, 0),)
+
+    def onnx(self, to: OnnxForm) -> OnnxValue:
+        """`Clip`."""
+        return to("Clip", to.x[0], to.float(0), to.float(6))

@@ -102,3 +102,7 @@ class Reshape(Op):
     def torch(self, *inputs: Shape) -> Torch:
         """`torch.reshape`, for any batch size."""
         return Torch("torch.reshape", (X(0), (BATCH, *self.shape(*inputs))))
+
+    def onnx(self, to: OnnxForm) -> OnnxValue:
+        """`Reshape`."""
+        return to.reshaped(to.x[0], to.shape)

@@ -20,6 +20,7 @@ class Rnn(RecurrentOp):
     optional = 1
     gates = 1
     module = "nn.RNN"
+    onnx_operator = "RNN"
     torch_order = ("", "features", "layers", "nonlinearity", "bias", "", "dropout", "bidirectional")
     examples = (
         Example("rnn(3)", ((3, 2),)),
@@ -80,3 +81,7 @@ class Rnn(RecurrentOp):
     def module_options(self) -> dict[str, object]:
         """The function."""
         return {"nonlinearity": self.nonlinearity}
+
+    def onnx_options(self) -> dict[str, OnnxAttribute]:
+        """The function, for each direction."""
+        return {"activations": [self.nonlinearity.capitalize()] * (1 + self.bidirectional)}

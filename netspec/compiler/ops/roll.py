@@ -72,3 +72,14 @@ class Roll(Op):
             dx = to.gradient_buffer(0)
             to.call("copies.roll", to.dy, dx, writes=[dx], **self._options(to, -1))
             to.gradient(0, dx)
+
+    def onnx(self, to: OnnxForm) -> OnnxValue:
+        """For each axis its two parts, the other way round."""
+        value, shape = to.x[0], to.x_shapes[0]
+        for axis, shift in self._moves(shape):
+            size = to.sizes([shape[axis - 1]])
+            cut = to("Mod", to.ints(-shift), size)
+            head = to("Slice", value, cut, size, to.ints(axis))
+            tail = to("Slice", value, to.ints(0), cut, to.ints(axis))
+            value = to("Concat", head, tail, axis=axis)
+        return value

@@ -18,6 +18,7 @@ class Selu(ElementwiseOp):
     name = "selu"
     torch_function = "F.selu"
     torch_module = "nn.SELU"
+    onnx_operator = "Selu"
     examples = (Example("selu", ((3, 4, 5),)), Example("selu", ((7,),)))
 
     def value(self, *x: Expression) -> Expression:

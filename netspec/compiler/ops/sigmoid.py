@@ -11,6 +11,7 @@ class Sigmoid(ElementwiseOp):
     value_range = (0.0, 1.0)
     torch_function = "torch.sigmoid"
     torch_module = "nn.Sigmoid"
+    onnx_operator = "Sigmoid"
     examples = (Example("sigmoid", ((3, 4, 5),)), Example("sigmoid", ((7,),)))
 
     def value(self, *x: Expression) -> Expression:

@@ -23,3 +23,7 @@ class Silu(ElementwiseOp):
         """s (1 + x (1 - s))."""
         s = sigmoid(x[0])
         return (s * (1 + x[0] * (1 - s)),)
+
+    def onnx(self, to: OnnxForm) -> OnnxValue:
+        """A product with `Sigmoid`."""
+        return to("Mul", to.x[0], to("Sigmoid", to.x[0]))

@@ -139,3 +139,8 @@ class Slice(Op):
         if self.step == 1:
             return Torch("torch.narrow", (X(0), axis, start, self._count(start, stop)))
         return Torch("torch.slice_copy", (X(0), axis, start, stop, self.step))
+
+    def onnx(self, to: OnnxForm) -> OnnxValue:
+        """`Slice`."""
+        axis, start, stop = self._ends(to.x_shapes[0])
+        return to.part(to.x[0], axis, start, stop, self.step)

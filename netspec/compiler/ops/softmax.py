@@ -45,3 +45,7 @@ class Softmax(SoftmaxOp):
     def torch(self, *inputs: Shape) -> Torch:
         """`F.softmax`."""
         return Torch("F.softmax", (X(0),), {"dim": self.axis})
+
+    def onnx(self, to: OnnxForm) -> OnnxValue:
+        """`Softmax`."""
+        return to("Softmax", to.x[0], axis=resolve_axis(self.name, self.axis, to.shape))

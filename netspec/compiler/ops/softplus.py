@@ -38,3 +38,9 @@ class Softplus(FunctionOp):
             "F.softplus", (X(0),), {"beta": whole(self.beta), "threshold": whole(self.threshold)},
             defaults={"beta": 1, "threshold": 20}, as_module="nn.Softplus",
         )  # fmt: skip
+
+    def onnx(self, to: OnnxForm) -> OnnxValue:
+        """`Softplus`, or the formula where its bend is another one."""
+        if self.beta == 1 and self.threshold >= 20:  # log(1 + exp(20)) is 20 in single precision
+            return to("Softplus", to.x[0])
+        return super().onnx(to)

@@ -11,6 +11,7 @@ class Softsign(FunctionOp):
     name = "softsign"
     torch_function = "F.softsign"
     torch_module = "nn.Softsign"
+    onnx_operator = "Softsign"
     value_range = (-1.0, 1.0)
     examples = (Example("softsign", ((5,),)),)
 

@@ -73,3 +73,7 @@ class Squeeze(RearrangingOp):
     def torch(self, *inputs: Shape) -> Torch:
         """`torch.squeeze`."""
         return Torch("torch.squeeze", (X(0), self.axes if len(self.axes) > 1 else self.axes[0]))
+
+    def onnx(self, to: OnnxForm) -> OnnxValue:
+        """`Squeeze`."""
+        return to("Squeeze", to.x[0], to.ints(*sorted(self._gone(to.x_shapes[0]))))

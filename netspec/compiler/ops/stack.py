@@ -94,3 +94,9 @@ class Stack(Op):
     def torch(self, *inputs: Shape) -> Torch:
         """`torch.stack`."""
         return Torch("torch.stack", (tuple(X(i) for i in range(len(inputs))),), {"dim": self.axis})
+
+    def onnx(self, to: OnnxForm) -> OnnxValue:
+        """`Concat` of the values with the new axis."""
+        at = self._at(to.x_shapes[0])
+        parts = (to("Unsqueeze", x, to.ints(at)) for x in to.x)
+        return to("Concat", *parts, axis=at)

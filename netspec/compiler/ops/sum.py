@@ -12,6 +12,7 @@ class Sum(ReductionOp):
     """
 
     name = "sum"
+    onnx_operator = "ReduceSum"
     forward_kernel = "reductions.total"
     backward_kernel = "reductions.total_backward"
     examples = (Example("sum(3)", ((2, 3, 2),)),)

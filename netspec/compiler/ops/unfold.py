@@ -8,6 +8,7 @@ from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.windows import (
     axes,
     is_even,
+    onnx_sides,
     require_axes,
     require_fit,
     require_picture,
@@ -111,3 +112,16 @@ class Unfold(Op):
             defaults={"dilation": 1, "padding": 0, "stride": 1},
             pairs=True,
         )
+
+    def onnx(self, to: OnnxForm) -> OnnxValue:
+        """`Conv` with a filter for each place of a window, which holds a single 1."""
+        channels = to.x_shapes[0][0]
+        kernel = spread(self.kernel, 2)
+        places = math.prod(kernel)
+        ones = to.floats(np.eye(places).ravel().tolist(), (places, 1, *kernel))
+        windows = to(
+            "Conv", to.x[0], to("Tile", ones, to.ints(channels, 1, 1, 1)),
+            kernel_shape=kernel, strides=spread(self.stride, 2), pads=onnx_sides(sides(self.pad, 2)),
+            dilations=spread(self.dilation, 2), group=channels,
+        )  # fmt: skip
+        return to.reshaped(windows, to.shape)

@@ -59,3 +59,7 @@ class Unsqueeze(RearrangingOp):
     def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
         """A reshape."""
         return (dy.reshape(x[0].shape),)
+
+    def onnx(self, to: OnnxForm) -> OnnxValue:
+        """`Unsqueeze`."""
+        return to("Unsqueeze", to.x[0], to.ints(self._at(to.x_shapes[0])))

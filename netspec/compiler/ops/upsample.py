@@ -244,6 +244,29 @@ class Upsample(Op):
             options["align_corners"] = self.align_corners
         return Torch("F.interpolate", (X(0),), options, defaults={"mode": "nearest"})
 
+    def onnx(self, to: OnnxForm) -> OnnxValue:
+        """`Resize`."""
+        count = len(to.shape) - 1
+        nearest = {"nearest": "floor", "nearest-exact": "round_prefer_ceil"}
+        options: dict[str, Any] = {"mode": "nearest"}
+        if self.mode in nearest:
+            options["nearest_mode"] = nearest[self.mode]
+            asymmetric = self.mode == "nearest"
+            options["coordinate_transformation_mode"] = "asymmetric" if asymmetric else "half_pixel"
+        else:
+            options["mode"] = "cubic" if self.mode == "bicubic" else "linear"
+            corners = "align_corners" if self.align_corners else "half_pixel"
+            options |= {"coordinate_transformation_mode": corners, "cubic_coeff_a": -0.75}
+        if self.size is None:
+            factors = to.floats((1, 1, *self._factors(count)), (count + 2,))
+            return to("Resize", to.x[0], None, factors, **options)
+        if to.opset >= 18:
+            options["axes"] = tuple(range(2, count + 2))
+            sizes = to.sizes(to.shape[1:])
+        else:
+            sizes = to.sizes((BATCH, *to.shape))
+        return to("Resize", to.x[0], None, None, sizes, **options)
+
 
 def _enlarged(size: int, factor: float) -> int:
     """Return floor(factor * size), in double precision as PyTorch does."""

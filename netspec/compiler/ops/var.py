@@ -1,5 +1,6 @@
 """Variance."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -66,3 +67,12 @@ class Variance(ReductionOp):
         reduced = self.reduced("torch.var")
         options = {**reduced.options, "correction": self.correction}
         return replace(reduced, options=options, defaults={**reduced.defaults, "correction": 1})
+
+    def onnx(self, to: OnnxForm) -> OnnxValue:
+        """The definition."""
+        (x,) = to.x_shapes
+        axes = self._resolved(x)
+        centred = to("Sub", to.x[0], to.reduced("ReduceMean", to.x[0], axes))
+        squares = to.reduced("ReduceSum", to("Mul", centred, centred), axes, keep=self.keep)
+        count = math.prod(x[axis - 1] for axis in axes) - self.correction
+        return to("Div", squares, to.size_as_float(count))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 import numbers
+import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -39,6 +40,9 @@ from netspec.runtime.models.room import require_room_for_parameters
 from netspec.runtime.optim.losses import Loss, OutputLoss, make_loss
 from netspec.runtime.weights.safetensors_file import check_numbers, check_tensors
 from netspec.runtime.weights.tensor_names import fit_state
+
+if TYPE_CHECKING:
+    from netspec.compiler.onnx_backend import OnnxOptions
 
 Array = NDArray[Any]
 
@@ -391,6 +395,12 @@ class Model:
     def state_dict(self) -> dict[str, Array]:
         """Return copies of every parameter and buffer by name, in the order of the file."""
         return {name: array.copy() for name, array in self._parameters.items()}
+
+    def to_onnx(self, path: str | os.PathLike[str], options: OnnxOptions | None = None) -> None:
+        """Write the net with its parameters, in evaluation, as an ONNX file; see `write_onnx`."""
+        from netspec.runtime.models.onnx_file import write_onnx
+
+        write_onnx(path, self.graph, self.state_dict(), options)
 
     def load_state_dict(self, state: Mapping[str, ArrayLike]) -> None:
         """Load parameters and buffers from a dict that has each of them.

@@ -61,10 +61,15 @@ def class_names(metadata: Mapping[str, str], classes: int) -> tuple[str, ...]:
     Raises:
         NetspecError: `weights/bad-file` if the metadata are damaged.
     """
-    return complete(_stored(metadata), classes)
+    return complete(stored_names(metadata), classes)
 
 
-def _stored(metadata: Mapping[str, str]) -> list[str]:
+def stored_names(metadata: Mapping[str, str]) -> list[str]:
+    """Return the names of the classes as they are stored; none if there are none.
+
+    Raises:
+        NetspecError: `weights/bad-file` if the metadata are damaged.
+    """
     try:
         names = json.loads(metadata.get(_CLASS_NAMES, "[]"))
         sound = isinstance(names, list) and all(isinstance(name, str) for name in names)
@@ -91,7 +96,7 @@ def labels_by_name(data: Dataset, labels: Labels, metadata: Mapping[str, str]) -
     Raises:
         NetspecError: `data/shape` for a class that the net has not learnt.
     """
-    learnt = _stored(metadata)
+    learnt = stored_names(metadata)
     if not learnt or not data.class_names or tuple(learnt) == data.class_names:
         return labels
     unknown = [name for name in data.class_names if name not in learnt]

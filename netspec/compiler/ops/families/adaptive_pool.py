@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from netspec.compiler.ir.attributes import spread
 from netspec.compiler.ir.contract import *
@@ -15,11 +15,19 @@ from netspec.compiler.ops.families.windows import require_axes
 
 @dataclass(frozen=True)
 class AdaptivePoolOp(Op):
-    """A pool whose windows are chosen so that the output has a given size."""
+    """A pool whose windows are chosen so that the output has a given size.
+
+    Attributes:
+        onnx_pool: ONNX's operator for windows of equal size.
+        onnx_reduction: ONNX's operator for one window.
+    """
 
     size: Sizes = attribute(SizesOf(1), "height and width of the output")
 
     storage = Storage.CHANNELS_LAST
+
+    onnx_pool: ClassVar[str]
+    onnx_reduction: ClassVar[str]
 
     def cells(self, count: int) -> tuple[int, ...]:
         """Return the size of the output along each of `count` axes."""
@@ -65,3 +73,24 @@ class AdaptivePoolOp(Op):
         if math.prod(kernel) > math.prod(cells):
             return None
         return {"kernel": kernel, "stride": kernel, "pad": (0, 0) * len(kernel)}
+
+    def onnx(self, to: OnnxForm) -> OnnxValue:
+        """The global pool, a plain one, or one reduction for each window along an axis."""
+        (x,) = to.x_shapes
+        cells = self.cells(len(x) - 1)
+        if set(cells) == {1}:
+            return to(f"Global{self.onnx_pool}", to.x[0])
+        if all(
+            isinstance(size, int) and size % c == 0 for size, c in zip(x[1:], cells, strict=True)
+        ):
+            kernel = tuple(size // c for size, c in zip(x[1:], cells, strict=True))
+            return to(self.onnx_pool, to.x[0], kernel_shape=kernel, strides=kernel)
+        value = to.x[0]
+        for axis, (size, count) in enumerate(zip(x[1:], cells, strict=True), 2):
+            parts = []
+            for i in range(count):
+                start, stop = i * size // count, ((i + 1) * size + count - 1) // count
+                window = to.part(value, axis, start, stop)
+                parts.append(to.reduced(self.onnx_reduction, window, (axis,)))
+            value = to("Concat", *parts, axis=axis) if count > 1 else parts[0]
+        return value

@@ -55,3 +55,36 @@ def attend_backward(
     dscores: Array = p * (dp - (dp * p).sum(axis=-1, keepdims=True))
     ds = dscores / math.sqrt(q.shape[-1])
     return ds @ k, ds.swapaxes(-1, -2) @ q, (p * scores.kept).swapaxes(-1, -2) @ dy, dscores
+
+
+def onnx_attention(
+    to: OnnxForm,
+    query: tuple[OnnxValue, Shape],
+    key: tuple[OnnxValue, Shape],
+    value: OnnxValue,
+    *,
+    bias: OnnxValue | None = None,
+    mask: OnnxValue | None = None,
+    causal: bool = False,
+) -> OnnxValue:
+    """Append `attend` for values (N, ..., T, D), given with their shapes for one image.
+
+    The attention operator of opset 23 is not used: few runtimes have it.
+    """
+    (q, of_q), (k, of_k) = query, key
+    axes = (*range(1, len(of_k) - 1), len(of_k), len(of_k) - 1)
+    scaled = to("Div", q, to("Sqrt", to.size_as_float(of_q[-1])))
+    scores = to("MatMul", scaled, to.transposed(k, axes))
+    if bias is not None:
+        scores = to("Add", scores, bias)
+    seen = None if mask is None else to("Greater", mask, to.float(0))
+    if causal:
+        ones = to("Expand", to.float(1), to.sizes((of_q[-2], of_k[-2])))
+        earlier = to("Greater", to("Trilu", ones, upper=0), to.float(0))
+        seen = earlier if seen is None else to("And", seen, earlier)
+    if seen is not None:
+        scores = to("Where", seen, scores, to.float(-math.inf))
+    shares = to("Softmax", scores, axis=-1)
+    if mask is not None:  # a query that sees no key gets zeros, not NaN
+        shares = to("Where", seen, shares, to.float(0))
+    return to("MatMul", shares, value)

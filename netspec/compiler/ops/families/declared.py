@@ -69,6 +69,12 @@ class DeclaredOp(Op):
         """The array, repeated for the batch."""
         return Torch("torch.broadcast_to", (P(""), (BATCH, *self.shape())))
 
+    def onnx(self, to: OnnxForm) -> OnnxValue:
+        """`Expand`, once for each image."""
+        array = to.parameters[""]
+        image = array if self.batch_axis else to("Unsqueeze", array, to.ints(0))
+        return to("Expand", image, to.sizes((BATCH, *(1 for _ in to.shape))))
+
 
 class DeclaredParameter(DeclaredOp):
     """`parameter NAME: [sizes] = rule`, which is learned."""

@@ -27,3 +27,7 @@ class GlobalPoolOp(Op):
         count = len(inputs[0]) - 1
         pooled = Torch(f"{self.adaptive}{count}d", (X(0), (1,) * count), pairs=True)
         return Torch("torch.flatten", (pooled, 1))
+
+    def onnx(self, to: OnnxForm) -> OnnxValue:
+        """The global pool, without the axes that it leaves."""
+        return to("Flatten", to(self.onnx_operator, to.x[0]), axis=1)

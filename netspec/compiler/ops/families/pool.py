@@ -102,3 +102,22 @@ class PoolOp(Op):
             "F.pad", (X(0), torch_sides(self.pad, count)), {"value": value}, defaults={"value": 0.0}
         )
         return padded, (0,) * count
+
+    def onnx_pads(self, x: Shape) -> tuple[tuple[int, int], ...]:
+        """Return (before, after) for each axis with which the last window fits, as `ceil_mode` needs.
+
+        ONNX's own `ceil_mode` has another rule. What is behind the padding may be negative: rows
+        that no window reads are cut off.
+        """
+        if not self.ceil_mode:
+            return sides(self.pad, len(x) - 1)
+        return tuple(
+            (a.before, (a.output - 1) * a.stride + a.reach - a.extent - a.before)
+            for a in self.window(x)
+        )
+
+    def onnx_window(self, count: int) -> dict[str, tuple[int, ...]]:
+        """Return the kernel and the strides as ONNX's pools take them."""
+        return {
+            "kernel_shape": spread(self.kernel, count), "strides": spread(self.step, count)
+        }  # fmt: skip

@@ -46,6 +46,7 @@ class RecurrentOp(Op):
     Attributes:
         gates: how many gates there are.
         state_names: what a layer hands on: `("h",)`, or `("h", "c")`.
+        onnx_gates: the places of the gates in the order that ONNX has.
     """
 
     features: int = attribute(Int(1), "numbers in the hidden state")
@@ -59,6 +60,7 @@ class RecurrentOp(Op):
     gates: ClassVar[int]
     state_names: ClassVar[tuple[str, ...]] = ("h",)
     module: ClassVar[str]
+    onnx_gates: ClassVar[tuple[int, ...]] = (0,)
 
     # -- checking
 
@@ -384,6 +386,52 @@ class RecurrentOp(Op):
             self.module, (inputs[0][1], self.features), options, inputs=given, defaults=defaults
         )
         return Torch(ITEM, (module, 0))
+
+    def onnx(self, to: OnnxForm) -> OnnxValue:
+        """One operator for each layer, with both directions; steps are its first axis."""
+        states = [self._onnx_states(to, i) for i in range(1, len(to.x))]
+        value = to("Transpose", to.x[0], perm=(1, 0, 2))
+        for layer in range(self.layers):
+            runs = self._runs(layer)
+            places = runs[0].at, runs[-1].at + 1
+            first = [to.part(state, 0, *places) for state in states]
+            weights = [self._onnx_joined(to, runs, "weight", kind) for kind in ("ih", "hh")]
+            bias = self._onnx_bias(to, runs) if self.bias else None
+            found = to(
+                self.onnx_operator, value, *weights, bias, None, *first,
+                hidden_size=self.features, direction="bidirectional" if len(runs) > 1 else "forward",
+                **self.onnx_options(),
+            )  # fmt: skip
+            if layer < self.layers - 1:  # (T, directions, N, H)
+                turned = to("Transpose", found, perm=(0, 2, 1, 3))
+                value = to("Reshape", turned, to.ints(0, 0, len(runs) * self.features))
+        return to.reshaped(to("Transpose", found, perm=(2, 0, 1, 3)), to.shape)
+
+    def onnx_options(self) -> dict[str, OnnxAttribute]:
+        """Return the attributes of ONNX's operator that only this layer has."""
+        return {}
+
+    def _onnx_states(self, to: OnnxForm, index: int) -> OnnxValue:
+        """Return a first state as (layers times directions, N, H)."""
+        if len(to.x_shapes[index]) == 1:
+            return to("Unsqueeze", to.x[index], to.ints(0))
+        return to("Transpose", to.x[index], perm=(1, 0, 2))
+
+    def _onnx_bias(self, to: OnnxForm, runs: list[Run]) -> OnnxValue:
+        """Return (directions, 2 gates H)."""
+        both = [self._onnx_joined(to, runs, "bias", kind) for kind in ("ih", "hh")]
+        return to("Concat", *both, axis=1)
+
+    def _onnx_joined(self, to: OnnxForm, runs: list[Run], what: str, kind: str) -> OnnxValue:
+        """Return a parameter of all directions, with the gates in ONNX's order."""
+        sides = []
+        for run in runs:
+            parameter = to.parameters[f"{what}_{kind}_{run.suffix}"]
+            if len(self.onnx_gates) > 1:
+                gates = to.split(parameter, len(self.onnx_gates), axis=0)
+                parameter = to("Concat", *(gates[i] for i in self.onnx_gates), axis=0)
+            sides.append(to("Unsqueeze", parameter, to.ints(0)))
+        return to("Concat", *sides, axis=0) if len(sides) > 1 else sides[0]
 
 
 def logistic(a: Array) -> Array:

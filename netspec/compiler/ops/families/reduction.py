@@ -114,3 +114,10 @@ class ReductionOp(Op):
         return Torch(
             function, (X(0),), {"dim": dim, "keepdim": self.keep}, defaults={"keepdim": False}
         )
+
+    def onnx(self, to: OnnxForm) -> OnnxValue:
+        """`onnx_operator` over the axes."""
+        if not self.onnx_operator:
+            return super().onnx(to)
+        axes = self._resolved(to.x_shapes[0])
+        return to.reduced(self.onnx_operator, to.x[0], axes, keep=self.keep)

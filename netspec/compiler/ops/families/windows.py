@@ -128,6 +128,25 @@ def torch_sides(pad: Padding, count: int) -> tuple[int, ...]:
     return tuple(number for pair in reversed(sides(pad, count)) for number in pair)
 
 
+def onnx_sides(pads: Sequence[tuple[int, int]]) -> tuple[int, ...]:
+    """Return the sides as ONNX's windows take them: all that are before, then all behind."""
+    return (*(before for before, _ in pads), *(after for _, after in pads))
+
+
+def onnx_padded(
+    to: OnnxForm, x: OnnxValue, pads: Sequence[tuple[int, int]], value: float, mode: str = ""
+) -> OnnxValue:
+    """Return a picture with a frame around it, of one value unless there is another mode.
+
+    A negative width cuts off. Widths may be formulas of open sizes.
+    """
+    befores, afters = zip(*pads, strict=True)
+    widths = to.sizes((0, 0, *befores, 0, 0, *afters))
+    if mode:
+        return to("Pad", x, widths, mode=mode)
+    return to("Pad", x, widths, to.float(value))
+
+
 def is_even(pad: Padding) -> bool:
     """Whether opposite sides are padded alike."""
     return not isinstance(pad, tuple) or all(before == after for before, after in pad)

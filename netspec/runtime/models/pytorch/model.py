@@ -7,7 +7,7 @@ import os
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 import numpy as np
@@ -29,6 +29,9 @@ from netspec.runtime.models.pytorch.input_types import as_declared
 from netspec.runtime.weights.host import machine_memory
 from netspec.runtime.weights.safetensors_file import check_numbers, check_tensors
 from netspec.runtime.weights.tensor_names import fit_state
+
+if TYPE_CHECKING:
+    from netspec.compiler.onnx_backend import OnnxOptions
 
 # PyTorch's threads do not exist in a forked child, which would wait for them. PyTorch's DataLoader
 # does the same.
@@ -163,6 +166,12 @@ class TorchModel:
         """Return copies of every parameter and buffer by name, in the order of the file."""
         state = self.module.state_dict()
         return {name: np.array(_array(state[name]), order="C") for name in self.graph.parameters}
+
+    def to_onnx(self, path: str | os.PathLike[str], options: OnnxOptions | None = None) -> None:
+        """Write the net with its parameters, in evaluation, as an ONNX file; see `write_onnx`."""
+        from netspec.runtime.models.onnx_file import write_onnx
+
+        write_onnx(path, self.graph, self.state_dict(), options)
 
     def load_state_dict(self, state: Mapping[str, ArrayLike]) -> None:
         """Load parameters and buffers from a dict that has each of them.

@@ -1,0 +1,101 @@
+"""`netspec compile FILE --target onnx`: its options, and the file that it writes."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from netspec import codes
+from netspec.cli import FAILED, OK
+from netspec.cli.common import natural, tell
+from netspec.cli.named_run import named_run
+from netspec.cli.weights import tell_notes
+from netspec.diagnostics import NetspecError
+from netspec.files.regular_file import read_regular
+
+if TYPE_CHECKING:
+    from netspec.compiler.onnx_backend import OnnxOptions
+    from netspec.net import Net
+    from netspec.runtime.models.numpy_model import Model
+
+
+def add_onnx_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that only ONNX models have."""
+    group = parser.add_argument_group("the ONNX model")
+    group.add_argument("--opset", type=natural, metavar="N",
+                       help="onnx: the version of ONNX's operators, 17 to 23 (default 20); below 20"
+                       " the file also has an older format, for older runtimes")  # fmt: skip
+    group.add_argument("--softmax", action="store_true", help="onnx: end in probabilities")
+
+
+def chosen_onnx_options(options: argparse.Namespace) -> list[str]:
+    """Return the options for ONNX models alone that are given."""
+    given = {"--opset": options.opset is not None, "--softmax": options.softmax}
+    return [option for option, on in given.items() if on]
+
+
+def write_model(net: Net, options: argparse.Namespace) -> int:
+    """Write the model, or compare it with an existing file.
+
+    Raises:
+        NetspecError: for the net and the weights, and as `write_onnx` does.
+    """
+    from netspec.compiler.onnx_backend import onnx_model
+    from netspec.runtime.models.onnx_file import write_onnx
+
+    model, about = _with_weights(net, options)
+    if not options.check:
+        write_onnx(options.output, net.graph, model.parameters, about)
+        return OK
+    content = onnx_model(net.graph, model.parameters, about).content()
+    return _check(options.output, content)
+
+
+def _with_weights(net: Net, options: argparse.Namespace) -> tuple[Model, OnnxOptions]:
+    """Return the net with its weights, and how it is written."""
+    from netspec.compiler.onnx_backend import OnnxOptions
+    from netspec.compiler.onnx_backend.model import DEFAULT_OPSET
+    from netspec.runtime.models.onnx_file import about_model
+    from netspec.runtime.weights.data_facts import stored_names
+    from netspec.runtime.weights.rename_rules import load_renamed
+    from netspec.runtime.weights.tensor_names import match_names
+
+    model = net.compile("numpy")
+    path, run = options.weights, named_run(options.file)
+    if path is None and run is not None:
+        path = run.weights
+    names: list[str] = []
+    normalization = None
+    if path is not None:
+        weights = load_renamed(path, options.rename)
+        model.load_state_dict(weights.tensors)
+        matched = match_names(weights.tensors, net.graph.parameters)
+        tell_notes(path, (*weights.notes, *matched.notes))
+        names, normalization = stored_names(weights.metadata), weights.normalization
+    elif net.graph.parameters:
+        tell("note: no --weights: the model has the initial values of seed 0")
+    return model, OnnxOptions(
+        opset=DEFAULT_OPSET if options.opset is None else options.opset,
+        softmax=options.softmax,
+        metadata=about_model(net.written.arguments, normalization, names),
+    )
+
+
+def _check(path: Path, content: bytes) -> int:
+    """Return OK if a file holds these bytes.
+
+    Raises:
+        NetspecError: `file/unreadable`.
+    """
+    try:
+        same = read_regular(path) == content
+    except FileNotFoundError:
+        tell(f"{path} does not exist")
+        return FAILED
+    except OSError as error:
+        message = f"cannot read {path}: {error.strerror}"
+        raise NetspecError.simple(codes.FILE_UNREADABLE, message) from None
+    if not same:
+        tell(f"{path} is out of date: compile it again")
+    return OK if same else FAILED

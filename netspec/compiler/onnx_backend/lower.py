@@ -1,0 +1,120 @@
+"""Puts the ONNX forms of a net's ops together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from netspec import codes
+from netspec.compiler.ir.graph import Graph, Node
+from netspec.compiler.ir.onnx_form import ONNX_TYPES, Number, OnnxForm, OnnxNode, OnnxValue
+from netspec.compiler.ir.op import NoOnnxFormError
+from netspec.compiler.onnx_backend.open_sizes import OpenSizes
+from netspec.compiler.onnx_backend.program import Array, OnnxProgram
+from netspec.diagnostics import Diagnostic, NetspecError
+
+
+def lower(
+    graph: Graph, parameters: Mapping[str, Array], opset: int, *, softmax: bool = False
+) -> OnnxProgram:
+    """Return a net as ONNX's operators.
+
+    Args:
+        graph: the net.
+        parameters: the values of its parameters and buffers, by name.
+        opset: the version of ONNX's operators.
+        softmax: whether outputs become probabilities, where they are not.
+
+    Raises:
+        NetspecError: `compile/no-onnx`, with an error for each layer that has no ONNX form.
+    """
+    inputs = {name: OnnxValue() for name in graph.inputs}
+    held = {name: (OnnxValue(), array) for name, array in parameters.items()}
+    sizes = OpenSizes(graph, inputs)
+    lowering = _Lowering(graph, opset, sizes, inputs, {n: v for n, (v, _) in held.items()})
+    nodes: list[OnnxNode] = []
+    missing: list[Diagnostic] = []
+    for node in graph.nodes:
+        try:
+            nodes += lowering.add(node)
+        except NoOnnxFormError as error:
+            missing.append(_no_form(node, error))
+    if missing:
+        raise NetspecError(missing)
+    outputs = {name: lowering.values[value] for name, value in graph.outputs.items()}
+    if softmax:
+        for name, value in graph.outputs.items():
+            real = lowering.numbers[value] == "float32"
+            if real and (value in graph.inputs or not graph.by_name[value].op.is_distribution):
+                made = OnnxValue()
+                nodes.append(OnnxNode("Softmax", (outputs[name],), (made,), {"axis": 1}))
+                outputs[name] = made
+    program = OnnxProgram(
+        graph, (*sizes.nodes, *nodes), inputs, outputs, held, lowering.values, lowering.numbers
+    )
+    return program.without_unused()
+
+
+class _Lowering:
+    """Lowers one node after the other, and keeps their values."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        opset: int,
+        sizes: OpenSizes,
+        inputs: Mapping[str, OnnxValue],
+        parameters: Mapping[str, OnnxValue],
+    ) -> None:
+        self._graph = graph
+        self._opset = opset
+        self._sizes = sizes
+        self._parameters = parameters
+        self.values: dict[str, OnnxValue] = dict(inputs)
+        self.numbers = {name: _number(graph, name) for name in inputs}
+
+    def add(self, node: Node) -> Sequence[OnnxNode]:
+        """Return the operators of a node.
+
+        Raises:
+            NoOnnxFormError: if there are none. Its value is then anything.
+        """
+        self.values[node.name] = OnnxValue()
+        given = [self.values[name] for name in node.inputs]
+        numbers = [self.numbers[name] for name in node.inputs]
+        moves = node.op.only_moves and len(set(numbers)) == 1
+        self.numbers[node.name] = numbers[0] if moves else "float32"
+        real = [moves or number == "float32" for number in numbers]
+        form = OnnxForm(
+            node=node,
+            x=tuple(v if r else OnnxValue() for r, v in zip(real, given, strict=True)),
+            x_shapes=self._graph.shapes_into(node),
+            opset=self._opset,
+            parameters={own: self._parameters[full] for own, full in node.parameters.items()},
+            size_of=self._sizes,
+            whole_input=lambda i: given[i] if numbers[i] == "int64" else None,
+        )
+        for is_real, x, value in zip(real, form.x, given, strict=True):
+            if not is_real:  # dropped later where only whole numbers are read
+                to = ONNX_TYPES["float32"]
+                form.nodes.append(OnnxNode("Cast", (value,), (x,), {"to": to}, node))
+        made = node.op.onnx(form)
+        if not any(made in each.outputs for each in form.nodes):
+            made = form("Identity", made)
+        self.values[node.name] = made
+        return form.nodes
+
+
+def _number(graph: Graph, name: str) -> Number:
+    """Return the type of an input: what the file declares, or whole numbers where these are read."""
+    declared = graph.input_types.get(name, "real")
+    if declared == "bool":
+        return "bool"
+    return "int64" if declared == "int" or name in graph.whole_inputs else "float32"
+
+
+def _no_form(node: Node, error: NoOnnxFormError) -> Diagnostic:
+    origin = node.origin
+    return Diagnostic(
+        codes.COMPILE_NO_ONNX, f"{error}, which `{node.name}` needs", span=origin.span,
+        trace=origin.trace,
+    )  # fmt: skip

@@ -1,0 +1,64 @@
+"""From a graph and its parameters to an ONNX model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from netspec import codes
+from netspec.compiler.ir.graph import Graph
+from netspec.compiler.onnx_backend.lower import lower
+from netspec.compiler.onnx_backend.metadata import source_hash
+from netspec.compiler.onnx_backend.names import named
+from netspec.compiler.onnx_backend.program import Array
+from netspec.compiler.onnx_backend.proto import OnnxModel, require_onnx, written
+from netspec.compiler.passes.layer_limit import require_few_layers
+from netspec.diagnostics import NetspecError
+
+OPSETS = range(17, 24)
+DEFAULT_OPSET = 20
+
+
+@dataclass(frozen=True)
+class OnnxOptions:
+    """How a net is written.
+
+    Attributes:
+        opset: the version of ONNX's operators, 17 to 23.
+        softmax: whether outputs become probabilities, where they are not.
+        metadata: texts that the model holds beside those of its source.
+    """
+
+    opset: int = DEFAULT_OPSET
+    softmax: bool = False
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+def onnx_model(graph: Graph, parameters: Mapping[str, Array], options: OnnxOptions) -> OnnxModel:
+    """Return a net, in evaluation, as an ONNX model. Equal arguments give equal bytes.
+
+    Inputs and outputs are float32 with the batch `N` in front; inputs that hold tokens are int64.
+
+    Args:
+        graph: the net.
+        parameters: the values of its parameters and buffers, by name.
+        options: how it is written.
+
+    Raises:
+        NetspecError: `compile/no-onnx` for layers without an ONNX form, `compile/opset`,
+            `library/onnx`, `limit/layers`.
+    """
+    if options.opset not in OPSETS:
+        raise NetspecError.simple(
+            codes.COMPILE_OPSET,
+            f"opset {options.opset} is not written",
+            f"opsets {OPSETS[0]} to {OPSETS[-1]}",
+        )
+    require_few_layers(graph)
+    state = {n: a if a.dtype.kind == "i" else a.astype(np.float32) for n, a in parameters.items()}
+    program = named(lower(graph, state, options.opset, softmax=options.softmax))
+    require_onnx()
+    metadata = {**options.metadata, "netspec.source_sha256": source_hash(graph)}
+    return written(program, options.opset, metadata)

@@ -1,0 +1,81 @@
+"""Gives values and operators the names of the file.
+
+A value has the name of its layer, a parameter its full name. What a layer's form has in front of its
+last operator is called `layer/Operator`. Where a name is taken, that of an input, an output or a
+parameter stays, and the others change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from netspec.compiler.ir.onnx_form import OnnxNode, OnnxValue
+from netspec.compiler.onnx_backend.program import OnnxProgram
+
+SIZES = "sizes"
+
+
+class Names:
+    """Names that are taken: each is given once."""
+
+    def __init__(self, taken: Iterable[str]) -> None:
+        self._taken = set(taken)
+
+    def give(self, wanted: str) -> str:
+        """Return a name, with a number behind it if it is taken."""
+        name, number = wanted, 1
+        while name in self._taken:
+            number += 1
+            name = f"{wanted}_{number}"
+        self._taken.add(name)
+        return name
+
+
+def named(program: OnnxProgram) -> OnnxProgram:
+    """Return the program with a name for each value and operator.
+
+    An output that is an input, or another output, or whose name a layer has, is an `Identity`.
+    """
+    for name, value in program.inputs.items():
+        value.name = name
+    for name, (value, _) in program.parameters.items():
+        value.name = name
+    program = _with_outputs(program)
+    names = Names(
+        [*program.inputs, *program.parameters, *(v.name for v in program.outputs.values())]
+    )
+    for name, value in program.values.items():
+        if not value.name:
+            value.name = names.give(name)
+    of_layers = Names(())
+    own = {value: name for name, value in program.values.items()}
+    for node in program.nodes:
+        layer = node.source.name if node.source is not None else SIZES
+        is_last = any(value in own for value in node.outputs)
+        node.name = of_layers.give(node.name or (layer if is_last else f"{layer}/{node.operator}"))
+        for value in node.outputs:
+            if not value.name:
+                value.name = names.give(node.name)
+    return program
+
+
+def _with_outputs(program: OnnxProgram) -> OnnxProgram:
+    """Give the outputs their names, and those that cannot have theirs an `Identity`."""
+    fixed = {*program.inputs, *program.parameters}
+    made = {value for node in program.nodes for value in node.outputs}
+    of_layer = {value: name for name, value in program.values.items()}
+    outputs, added = dict(program.outputs), list[OnnxNode]()
+    names = Names(fixed)
+    for name, value in program.outputs.items():
+        others = program.values.get(name)
+        is_free = others is None or others is value or name in program.inputs
+        if value in made and not value.name and is_free and name not in fixed:
+            value.name = names.give(name)
+            continue
+        outputs[name] = OnnxValue(names.give(name))
+        source = program.graph.by_name.get(of_layer.get(value, ""))
+        added.append(
+            OnnxNode("Identity", (value,), (outputs[name],), {}, source, name=f"{name}/output")
+        )
+    return replace(program, nodes=(*program.nodes, *added), outputs=outputs)

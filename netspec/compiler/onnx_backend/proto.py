@@ -1,0 +1,179 @@
+"""Writes a program with the package onnx."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from netspec import codes
+from netspec.compiler.ir.graph import Graph, Shape
+from netspec.compiler.ir.onnx_form import ONNX_TYPES, OnnxNode, OnnxTensor
+from netspec.compiler.onnx_backend.metadata import in_order, layer_metadata
+from netspec.compiler.onnx_backend.program import Array, OnnxProgram
+from netspec.compiler.passes.bind_sizes import open_sizes
+from netspec.diagnostics import NetspecError
+
+if TYPE_CHECKING:
+    import onnx
+
+# The version of the file's format for each opset. Who asks for an opset below 20 has an old runtime,
+# which reads an old format alone; 10 is the first with metadata of operators.
+_FORMATS = {17: 8, 18: 8, 19: 8, 20: 10, 21: 10, 22: 10, 23: 10}
+_WITH_METADATA = 10
+
+
+@dataclass(frozen=True, eq=False)
+class OnnxModel:
+    """A model as it is written."""
+
+    proto: onnx.ModelProto
+
+    def content(self) -> bytes:
+        """Return the bytes of the file."""
+        content: bytes = self.proto.SerializeToString(deterministic=True)
+        return content
+
+
+def require_onnx() -> ModuleType:
+    """Import and return the package onnx.
+
+    Raises:
+        NetspecError: `library/onnx`.
+    """
+    try:
+        import onnx
+    except ImportError:
+        raise NetspecError.simple(
+            codes.LIBRARY_ONNX,
+            "ONNX files are written with the package onnx, which is not installed",
+            "pip install 'netspec-dsl[onnx]'",
+        ) from None
+    return onnx
+
+
+def written(program: OnnxProgram, opset: int, metadata: Mapping[str, str]) -> OnnxModel:
+    """Return the model of a program whose values and operators have names."""
+    return OnnxModel(_Writer(program, opset).model(metadata))
+
+
+class _Writer:
+    """Writes one program."""
+
+    def __init__(self, program: OnnxProgram, opset: int) -> None:
+        self._program = program
+        self._graph: Graph = program.graph
+        self._opset = opset
+        self._format = _FORMATS[opset]
+        self._batch = "batch" if "N" in open_sizes(program.graph) else "N"
+
+    def model(self, metadata: Mapping[str, str]) -> onnx.ModelProto:
+        """Return the model."""
+        from onnx import helper
+
+        graph = helper.make_graph(
+            [self._node(node) for node in self._program.nodes],
+            self._graph.name,
+            [self._value(name, name) for name in self._graph.inputs],
+            [],
+            doc_string=self._graph.doc,
+        )
+        held = self._program.parameters
+        known = dict(self._known_values())
+        for value in self._program.outputs.values():
+            graph.output.append(known[value.name])
+        model = helper.make_model(
+            graph,
+            ir_version=self._format,
+            opset_imports=[helper.make_opsetid("", self._opset)],
+            producer_name="netspec",
+        )
+        infer_between(model, {n: array for n, (_, array) in held.items()}, known)
+        for name, (_, array) in held.items():
+            model.graph.initializer.append(tensor(name, array))
+        for key, text in in_order(metadata):
+            model.metadata_props.add(key=key, value=text)
+        return model
+
+    def _node(self, node: OnnxNode) -> onnx.NodeProto:
+        from onnx import helper
+
+        made = helper.make_node(
+            node.operator,
+            ["" if value is None else value.name for value in node.inputs],
+            [value.name for value in node.outputs],
+            name=node.name,
+            domain=node.domain or None,
+        )
+        for name, value in sorted(node.attributes.items()):
+            given = constant(value) if isinstance(value, OnnxTensor) else value
+            made.attribute.append(helper.make_attribute(name, given))
+        if node.source is not None and self._format >= _WITH_METADATA:
+            for key, text in in_order(layer_metadata(self._graph, node.source)):
+                made.metadata_props.add(key=key, value=text)
+        return made
+
+    def _value(self, name: str, of: str) -> onnx.ValueInfoProto:
+        """Return a value under a name, with the type and the shape of a value of the net."""
+        from onnx import helper
+
+        number = ONNX_TYPES[self._program.numbers[of]]
+        return helper.make_tensor_value_info(name, number, self._dims(self._graph.shape_of(of)))
+
+    def _dims(self, shape: Shape) -> list[int | str]:
+        return [self._batch, *(d if isinstance(d, int) else str(d) for d in shape)]
+
+    def _known_values(self) -> Iterable[tuple[str, onnx.ValueInfoProto]]:
+        """Yield the net's values by their names."""
+        for name, value in self._program.values.items():
+            yield value.name, self._value(value.name, name)
+        for name, value in self._program.outputs.items():
+            yield value.name, self._value(value.name, self._graph.outputs[name])
+
+
+def infer_between(
+    model: onnx.ModelProto, held: Mapping[str, Array], known: Mapping[str, onnx.ValueInfoProto]
+) -> None:
+    """Add the shape of every value to a model without weights.
+
+    Those of layers are known; those inside of a layer's form are inferred by the package onnx, for
+    which parameters are inputs.
+    """
+    from onnx import helper, shape_inference
+
+    made = {name for node in model.graph.node for name in node.output}
+    made -= {value.name for value in model.graph.output}
+    whole = type(model)()
+    whole.CopyFrom(model)
+    for name, info in known.items():
+        if name in made:
+            whole.graph.value_info.append(info)
+            model.graph.value_info.append(info)
+    for name, array in held.items():
+        number = helper.np_dtype_to_tensor_dtype(array.dtype)
+        whole.graph.input.append(helper.make_tensor_value_info(name, number, array.shape))
+    inferred = shape_inference.infer_shapes(whole, data_prop=True)
+    for info in inferred.graph.value_info:
+        if info.name not in made or info.name in known:
+            continue
+        for dim in info.type.tensor_type.shape.dim:
+            if dim.dim_param.startswith("unk__"):
+                dim.Clear()
+        model.graph.value_info.append(info)
+
+
+def tensor(name: str, array: Array) -> onnx.TensorProto:
+    """Return an array as an initializer."""
+    from onnx import helper
+
+    little = np.asarray(array, array.dtype.newbyteorder("<"), order="C")
+    number = helper.np_dtype_to_tensor_dtype(array.dtype)
+    return helper.make_tensor(name, number, array.shape, little.tobytes(), raw=True)
+
+
+def constant(value: OnnxTensor) -> onnx.TensorProto:
+    """Return numbers as the value of a `Constant`."""
+    return tensor("", np.array(value.numbers, value.number).reshape(value.shape))

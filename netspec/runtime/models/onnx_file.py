@@ -1,0 +1,55 @@
+"""Writes a model as an ONNX file."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from netspec.compiler.ir.graph import Graph
+from netspec.compiler.onnx_backend import OnnxOptions, onnx_model
+from netspec.runtime.data.input_normalization import Normalization
+from netspec.runtime.weights.atomic_write import told_plainly
+from netspec.runtime.weights.output_file import write_output
+
+
+def about_model(
+    arguments: Mapping[str, object],
+    normalization: Normalization | None,
+    class_names: Sequence[str],
+) -> dict[str, str]:
+    """Return what a model says of itself: the net's arguments, and what its weights say of the data."""
+    about = {"netspec.arguments": json.dumps(dict(arguments), sort_keys=True)}
+    if normalization is not None:
+        about["netspec.normalization"] = normalization.to_json()
+    if class_names:
+        about["netspec.class_names"] = json.dumps(list(class_names))
+    return about
+
+
+def write_onnx(
+    path: str | os.PathLike[str],
+    graph: Graph,
+    state: Mapping[str, NDArray[Any]],
+    options: OnnxOptions | None = None,
+) -> None:
+    """Write a net with its parameters as an ONNX file, completely or not at all.
+
+    Args:
+        path: the file.
+        graph: the net.
+        state: its parameters and buffers by name.
+        options: how it is written, by default as `OnnxOptions()` says.
+
+    Raises:
+        NetspecError: `compile/no-onnx`, `compile/opset`, `library/onnx`, `limit/layers`,
+            `output/unwritable`, `output/disk-full`.
+    """
+    target = Path(path)
+    model = onnx_model(graph, state, options or OnnxOptions())
+    with told_plainly(target):
+        write_output(target, model.content())
