@@ -142,6 +142,7 @@ LAYER_SHARED_SHAPE = Code.error(
 LIBRARY_MATPLOTLIB = Code.error("library/matplotlib", "Matplotlib is not installed")
 LIBRARY_ONNX = Code.error("library/onnx", "the package onnx is not installed")
 LIBRARY_PILLOW = Code.error("library/pillow", "Pillow is not installed")
+LIBRARY_RESVG = Code.error("library/resvg", "resvg-py or Matplotlib is not installed")
 
 LIMIT_ERRORS = Code.error("limit/errors", "too many errors: the compiler stopped looking for more")
 LIMIT_FILE_SIZE = Code.error("limit/file-size", "the file is too large")
@@ -289,7 +290,7 @@ USAGE_FIX = Code.error("usage/fix", "`--fix` of something that is not a file")
 USAGE_MEMORY = Code.error("usage/memory", "options that do not go with `--memory`")
 USAGE_NET = Code.error("usage/net", "no net with this name comes with netspec")
 USAGE_PICTURE = Code.error(
-    "usage/picture", "the file name of a picture does not end in `.png` or `.svg`"
+    "usage/picture", "the file name of a picture has not the ending of a known format"
 )
 USAGE_PLOT = Code.error("usage/plot", "nothing to draw, or both curves and filters")
 USAGE_TARGET = Code.error("usage/target", "options that belong to another target")

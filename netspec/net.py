@@ -23,6 +23,7 @@ from netspec.diagnostics import Diagnostic, NetspecError, Source
 
 if TYPE_CHECKING:
     from netspec.compiler.analysis.costs import Summary
+    from netspec.draw.drawing import Drawing
     from netspec.runtime.models.numpy_model import Model
     from netspec.runtime.models.pytorch.model import TorchModel
 
@@ -55,6 +56,31 @@ class Net:
         from netspec.compiler.analysis.costs import summarize
 
         return summarize(self.graph, operator.index(batch))  # NumPy integers are accepted, too
+
+    def draw(self, path: str | Path | None = None, /, *, depth: int | None = None) -> Drawing:
+        """Return a picture of the net, which a notebook shows.
+
+        Args:
+            path: a file to write it to as well: `.svg`, `.mmd` (Mermaid), `.dot` (Graphviz) or
+                `.png`.
+            depth: how deep blocks are opened; 0 leaves all closed. By default as deep as there are
+                not too many boxes.
+
+        Raises:
+            NetspecError: `usage/picture`, `library/resvg`, `output/unwritable`.
+        """
+        from netspec.compiler.elaborate.sketch import Sketch
+        from netspec.draw.drawing import Drawing
+
+        drawing = Drawing(Sketch(self.graph), depth)
+        if path is not None:
+            from netspec.runtime.weights.atomic_write import told_plainly
+            from netspec.runtime.weights.output_file import write_output
+
+            data = drawing.encoded(Path(path))
+            with told_plainly(Path(path)):
+                write_output(Path(path), data)
+        return drawing
 
     @overload
     def compile(

@@ -136,17 +136,26 @@ def checked_net(options: argparse.Namespace, arguments: Mapping[str, Any] | None
     Raises:
         NetspecError: with the errors; the warnings have been reported before.
     """
+    return requested_net(named_request(options, arguments), options)
+
+
+def named_request(
+    options: argparse.Namespace, arguments: Mapping[str, Any] | None = None
+) -> Request:
+    """Return the request for what the options name, as `checked_net` describes them.
+
+    Raises:
+        NetspecError: for settings that cannot be read, and for a damaged run.
+    """
     from netspec.cli.named_run import named_run
     from netspec.compiler.driver import Request
 
     chosen = arguments_of(options) if arguments is None else arguments
     run = named_run(options.file)
     if run is None:
-        request = Request(path=options.file, net=options.net, arguments=chosen)
-    else:
-        net = options.net or run.facts.net
-        request = Request(path=run.net_file, net=net, arguments=run.with_arguments(chosen))
-    return requested_net(request, options)
+        return Request(path=options.file, net=options.net, arguments=chosen)
+    net = options.net or run.facts.net
+    return Request(path=run.net_file, net=net, arguments=run.with_arguments(chosen))
 
 
 def requested_net(request: Request, options: argparse.Namespace) -> Net:
@@ -276,8 +285,13 @@ def write_whole(path: Path, text: str) -> None:
     Raises:
         NetspecError: `output/unwritable`, `output/disk-full`.
     """
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Like `write_whole`, for what is no text."""
     from netspec.runtime.weights.atomic_write import told_plainly
     from netspec.runtime.weights.output_file import write_output
 
     with told_plainly(path):
-        write_output(path, text.encode())
+        write_output(path, data)

@@ -12,8 +12,9 @@ from netspec import codes
 from netspec.compiler.analysis.allowed_codes import misspelt_codes
 from netspec.compiler.analysis.lint import lint
 from netspec.compiler.elaborate.inputs import open_sizes
-from netspec.compiler.elaborate.net import build, check_block
+from netspec.compiler.elaborate.net import build, check_block, sketch
 from netspec.compiler.elaborate.net_builder import MAX_ERRORS, MAX_WORK, Assembly
+from netspec.compiler.elaborate.sketch import Sketch
 from netspec.compiler.elaborate.written import Written
 from netspec.compiler.ir.graph import Graph
 from netspec.compiler.parse.loader import Loader, Module
@@ -46,12 +47,14 @@ class Compilation:
     """The result of checking a file: a graph for each net without errors, and the diagnostics in
     order of place.
 
+    `sketches` are what is known of each net, also of those with errors.
     `unsaid` are diagnostics that only follow from a guess; they are not to be shown. `text_size` is
     the number of characters that were read, those of imported files included.
     """
 
     module: Module | None = None
     graphs: dict[str, Graph] = field(default_factory=dict)
+    sketches: dict[str, Sketch] = field(default_factory=dict)
     diagnostics: tuple[Diagnostic, ...] = ()
     unsaid: tuple[Diagnostic, ...] = ()
     work: int = 0
@@ -162,6 +165,7 @@ def _build_nets(request: Request, result: Compilation, sink: DiagnosticSink) -> 
         arguments = {k: v for k, v in request.arguments.items() if k in known}
         graph, assembly = build(net, module, arguments, sink, result.work)
         result.work = assembly.work
+        result.sketches[name] = sketch(net, assembly, is_whole=graph is not None)
         if graph is not None:
             _finish(graph, assembly, result, name)
         called |= assembly.called

@@ -39,7 +39,7 @@ FLOORS = [
     },
     {"compiler/c_backend": ["compiler.c_backend"]},
     {"compiler/driver": ["compiler"]},
-    {"runtime/engine": ["runtime.engine"], "runtime/data": ["runtime.data"]},
+    {"draw": ["draw"], "runtime/engine": ["runtime.engine"], "runtime/data": ["runtime.data"]},
     {"runtime/weights": ["runtime.weights"]},
     {"runtime/optim": ["runtime.optim"]},
     {"runtime/models": ["runtime.models"]},

@@ -12,8 +12,14 @@ from netspec.compiler.elaborate.follower import Follower
 from netspec.compiler.elaborate.input_shapes import input_hints, is_doubtful
 from netspec.compiler.elaborate.input_sizes import input_size_hints, likely_input_size
 from netspec.compiler.elaborate.names import Names
-from netspec.compiler.elaborate.net_builder import MAX_ELEMENTS, Assembly, StopBuildingError
+from netspec.compiler.elaborate.net_builder import (
+    MAX_ELEMENTS,
+    MAX_ERRORS,
+    Assembly,
+    StopBuildingError,
+)
 from netspec.compiler.elaborate.reporter import Reporter
+from netspec.compiler.elaborate.sketch import Misfit
 from netspec.compiler.elaborate.values import NUMBER_TYPES, UNKNOWN, Input, Tensor
 from netspec.compiler.ir.graph import Node, Origin, Parameter, Shape, show_shape
 from netspec.compiler.ir.initializers import Initializer, Values
@@ -65,6 +71,7 @@ class Layers:
             specs = op.parameters(*shapes)
         except ShapeError as error:
             self.report_shape(error, op, bound, inputs, call, span)
+            self._keep_misfit(error, op, inputs, span)
             return UNKNOWN
         self._check_size(op, shape, specs, span)
         self._doubt_input_size(op, bound, call, shapes[0][0])
@@ -117,6 +124,17 @@ class Layers:
             self.reporter.report(codes.VALUE_TYPE, message, span, hints=(Hint(help),))
             return False
         return True
+
+    def _keep_misfit(self, error: ShapeError, op: Op, inputs: Sequence[Tensor], span: Span) -> None:
+        if len(self.assembly.misfits) < MAX_ERRORS:
+            values, shapes = (
+                tuple(tensor.name for tensor in inputs),
+                tuple(t.shape for t in inputs),
+            )
+            trace, position = self.reporter.trace(), len(self.assembly.nodes)
+            self.assembly.misfits.append(
+                Misfit(str(op), values, shapes, error.code, error.message, span, trace, position)
+            )
 
     def _doubt_input_size(self, op: Op, bound: Bound, call: syntax.Call, size: int) -> None:
         """Warn of a call whose first number is most likely meant as the size of the input.

@@ -15,6 +15,7 @@ from netspec.compiler.elaborate.body import Body
 from netspec.compiler.elaborate.follower import NOBODY, Follower
 from netspec.compiler.elaborate.input_shapes import doubt_inputs
 from netspec.compiler.elaborate.net_builder import Assembly, StopBuildingError
+from netspec.compiler.elaborate.sketch import Sketch
 from netspec.compiler.elaborate.statements import ReturnedError
 from netspec.compiler.elaborate.values import UNKNOWN
 from netspec.compiler.ir.constants import Constant
@@ -68,7 +69,16 @@ def build(
             )
     if len(sink.errors) > errors_before or assembly.failed:
         return None, assembly
-    graph = Graph(
+    return _graph(net, assembly), assembly
+
+
+def sketch(net: syntax.Net, assembly: Assembly, *, is_whole: bool) -> Sketch:
+    """Return what is known of a net that was built; `is_whole` says whether it has no error."""
+    return Sketch(_graph(net, assembly), tuple(assembly.misfits), is_whole)
+
+
+def _graph(net: syntax.Net, assembly: Assembly) -> Graph:
+    return Graph(
         net.name.id,
         dict(assembly.inputs),
         tuple(assembly.nodes),
@@ -78,7 +88,6 @@ def build(
         net.doc,
         dict(assembly.input_types),
     )
-    return graph, assembly
 
 
 def check_block(block: syntax.Block, module: Module, assembly: Assembly) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from netspec.compiler.elaborate.scope import Reads
+from netspec.compiler.elaborate.sketch import Misfit
 from netspec.compiler.ir.constants import Constant
 from netspec.compiler.ir.graph import Node, Parameter, Shape
 from netspec.compiler.ir.receptive_field import Field, extend, field_of_input
@@ -50,6 +51,7 @@ class Assembly:
     # The shapes of inputs as written, for those that are list expressions.
     input_shapes: dict[str, tuple[syntax.ListExpr, Shape]] = field(default_factory=dict)
     nodes: list[Node] = field(default_factory=list)
+    misfits: list[Misfit] = field(default_factory=list)  # layers that could not be added
     shapes: dict[str, Shape] = field(default_factory=dict)
     fields: dict[str, Field] = field(default_factory=dict)
     outputs: dict[str, str] = field(default_factory=dict)
