@@ -26,7 +26,7 @@ VERBS = {
     "new": "copy a net that comes with netspec into this folder, to start from",
     "check": "check files and say exactly what is wrong",
     "summarize": "show layers, shapes, parameters and costs of a net",
-    "draw": "draw a net: SVG, PNG, Mermaid or DOT",
+    "draw": "draw a net: SVG, HTML, PNG, Mermaid or DOT",
     "diff": "show how two nets differ, layer by layer and in their costs",
     "fmt": "put files into the one canonical style",
     "explain": "explain the code of an error or a warning",

@@ -43,6 +43,12 @@ class Drawing:
 
         return as_svg(self.picture)
 
+    def html(self) -> str:
+        """Return it as a page of one file, whose blocks open and close."""
+        from netspec.draw.html import as_html
+
+        return as_html(self.outline, self.depth)
+
     def mermaid(self) -> str:
         """Return it as a Mermaid flowchart, which many sites draw in a README."""
         from netspec.draw.graph_text import as_mermaid
@@ -84,7 +90,7 @@ class Drawing:
 
 
 _TEXTS: dict[str, Callable[[Drawing], str]] = {
-    ".svg": Drawing.svg, ".mmd": Drawing.mermaid, ".dot": Drawing.dot,
+    ".svg": Drawing.svg, ".html": Drawing.html, ".mmd": Drawing.mermaid, ".dot": Drawing.dot,
 }  # fmt: skip
 FORMS = (*_TEXTS, ".png")
 

@@ -18,9 +18,9 @@ from netspec.draw.text_width import text_width
 
 # The usual space between two things, by whether each is a box: below a box stands its shape, above
 # one is the head of an arrow.
-_SPACES = {(True, True): 26.0, (True, False): 14.0, (False, True): 12.0, (False, False): 9.0}
+SPACES = {(True, True): 26.0, (True, False): 14.0, (False, True): 12.0, (False, False): 9.0}
 HEADER = 22.0  # the height of the title of an open block
-_ADAPTER = 8.0  # between the level pieces below the border of an open block
+ADAPTER = 8.0  # between the level pieces below the border of an open block
 _MANY = 140
 
 
@@ -102,7 +102,7 @@ def draw(outline: Outline, depth: int | None = None) -> Picture:
             does not have too many boxes.
     """
     if depth is None:
-        depth = _usual_depth(outline)
+        depth = usual_depth(outline)
     bodies = Bodies(outline)
     opened = _Opened(bodies, None, bodies.outermost, depth)
     picture = Picture(outline.name, opened.width, opened.height)
@@ -110,7 +110,8 @@ def draw(outline: Outline, depth: int | None = None) -> Picture:
     return picture
 
 
-def _usual_depth(outline: Outline) -> int:
+def usual_depth(outline: Outline) -> int:
+    """Return how deep blocks can be opened without there being too many boxes."""
     depth, items = 0, list(outline.children)
     while True:
         deeper = [*_opened_once(items)]
@@ -367,7 +368,7 @@ def _stacked(things: Sequence[_Thing]) -> tuple[dict[int | tuple[str, float], fl
         y = 0.0
         for other, top in done:
             if other.left < thing.right and thing.left < other.right and other.bottom <= thing.top:
-                space = min(thing.top - other.bottom, _SPACES[other.is_box, thing.is_box])
+                space = min(thing.top - other.bottom, SPACES[other.is_box, thing.is_box])
                 y = max(y, top + other.height + space)
         done.append((thing, y))
     height = max((y + thing.height for thing, y in done), default=0.0)
@@ -384,7 +385,7 @@ class _Adapter:
         self.places = {value: (x, outer.get(value, x)) for value, x in inner.items()}
         bent = [value for value, (one, other) in self.places.items() if abs(one - other) > 0.01]
         self.track = {value: at for at, value in enumerate(bent)}
-        self.height = _ADAPTER * (len(bent) + 1) if bent else 0.0
+        self.height = ADAPTER * (len(bent) + 1) if bent else 0.0
 
 
 def _join(
@@ -404,14 +405,14 @@ def _join(
             inner, outer = above.places[line.value]
             start = [(left + outer, top)]
             if line.value in above.track:
-                y = top + HEADER + _ADAPTER * (above.track[line.value] + 0.5)
+                y = top + HEADER + ADAPTER * (above.track[line.value] + 0.5)
                 start += [(left + outer, y), (left + inner, y)]
             points = [*start, *points[1:]] if _is_upright(points) else [*start, *points]
         if line.target == block and line.value in below.places:
             inner, outer = below.places[line.value]
             stop = [(left + outer, end)]
             if line.value in below.track:
-                y = bottom + _ADAPTER * (below.track[line.value] + 0.5)
+                y = bottom + ADAPTER * (below.track[line.value] + 0.5)
                 stop = [(left + inner, y), (left + outer, y), *stop]
             points = [*points[:-1], *stop]
         picture.lines[at] = DrawnLine(line.value, line.source, line.target, tuple(points))

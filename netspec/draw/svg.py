@@ -106,8 +106,10 @@ def _box(box: DrawnBox) -> str:
     return f"<g><title>{_text(tooltip(box.item))}</title>{behind}{frame}{texts}</g>"
 
 
-def tooltip(item: Item) -> str:
-    """Return what a box says when it is pointed at."""
+def tooltip(item: Item, *, place: bool = True) -> str:
+    """Return what a box says when it is pointed at; `place` says that its place in the file is part
+    of it.
+    """
     lines = [item.title] if isinstance(item, Group) else [item.name, item.title]
     if item.note:
         lines.append(item.note)
@@ -115,7 +117,7 @@ def tooltip(item: Item) -> str:
         lines += [f"{name}: {text}" for name, text in item.about]
         if item.is_unread:
             lines.append("its value is not read")
-    if item.span is not None:
+    if item.span is not None and place:
         lines.append(item.span.where)
     return "\n".join(dict.fromkeys(lines))
 
