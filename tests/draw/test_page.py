@@ -88,7 +88,7 @@ def with_script(page: str, script: str) -> str:
 def in_browser(page: str, script: str, tmp_path: Path) -> Any:
     """Run a script in a page that can reach nothing, and return what it assigns to `result`."""
     assert BROWSER is not None
-    whole = f"let result;\n{script}\ndocument.title = 'done';" + (
+    whole = f"let result;\n{{{script}}}\ndocument.title = 'done';" + (
         "const out = document.createElement('pre'); out.id = 'result';"
         "out.textContent = JSON.stringify(result); document.body.appendChild(out);"
     )

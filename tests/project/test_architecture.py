@@ -39,6 +39,7 @@ FLOORS = [
     },
     {"compiler/c_backend": ["compiler.c_backend"]},
     {"compiler/driver": ["compiler"]},
+    {"highlight": ["highlight"]},
     {"draw": ["draw"], "runtime/engine": ["runtime.engine"], "runtime/data": ["runtime.data"]},
     {"runtime/weights": ["runtime.weights"]},
     {"runtime/optim": ["runtime.optim"]},
