@@ -138,6 +138,7 @@ LABEL_TWICE = Code.error("label/twice", "two layers in one body with the same la
 LAYER_SHARED_SHAPE = Code.error(
     "layer/shared-shape", "a shared layer is called with inputs of different sizes"
 )
+LAYER_TIED = Code.error("layer/tied", "a parameter of another layer that does not fit this one")
 
 LIBRARY_MATPLOTLIB = Code.error("library/matplotlib", "Matplotlib is not installed")
 LIBRARY_ONNX = Code.error("library/onnx", "the package onnx is not installed")

@@ -52,10 +52,10 @@ def rows(places: Array, weight: Array, out: Array) -> None:
     as_one(task, out, reads=[places, weight])
 
 
-def rows_backward(places: Array, dy: Array, dweight: Array) -> None:
+def rows_backward(places: Array, dy: Array, dweight: Array, *, padding: int | None) -> None:
     """Each row of `dweight` (V, D) is the sum of dy (N, ..., D) at its places.
 
-    The places are sorted, so that the rows of one sum are neighbours.
+    The places are sorted, so that the rows of one sum are neighbours. The row `padding` gets 0.
     """
 
     def task(dweight: Array, places: Array, dy: Array) -> None:
@@ -64,6 +64,8 @@ def rows_backward(places: Array, dy: Array, dweight: Array) -> None:
         found, starts = np.unique(chosen[order], return_index=True)
         dweight.fill(0)
         dweight[found] = np.add.reduceat(dy.reshape(len(chosen), -1)[order], starts, axis=0)
+        if padding is not None:
+            dweight[padding] = 0
 
     as_one(task, dweight, reads=[places, dy])
 

@@ -123,6 +123,8 @@ def check_slope(case: ExampleCase, training: bool) -> None:
     for group, gradients in (("p", run.gradients), ("x", run.input_gradients)):
         for name, gradient in gradients.items():
             direction = {name: rng.standard_normal(gradient.shape)}
+            if name in graph.untrained_rows:
+                direction[name][graph.untrained_rows[name]] = 0
             shifts = (direction, {}) if group == "p" else ({}, direction)
             slope = (objective(*shifts, step) - objective(*shifts, -step)) / (2 * step)
             expected = float((gradient * direction[name]).sum())

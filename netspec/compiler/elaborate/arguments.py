@@ -13,7 +13,7 @@ from netspec.compiler.elaborate.fix_its import removal
 from netspec.compiler.elaborate.input_sizes import attribute_order
 from netspec.compiler.elaborate.names import Names
 from netspec.compiler.elaborate.reporter import Reporter
-from netspec.compiler.elaborate.values import UNKNOWN, Input, Tensor, Tensors, Value
+from netspec.compiler.elaborate.values import UNKNOWN, Input, SharedLayer, Tensor, Tensors, Value
 from netspec.compiler.ir import initializers
 from netspec.compiler.ir.attributes import IntList, WrongValueError, show
 from netspec.compiler.ir.constants import open_help
@@ -34,6 +34,9 @@ class Bound:
 
     values: dict[str, object] = field(default_factory=dict)
     initial: dict[str, Initializer] = field(default_factory=dict)
+    tied: dict[str, str] = field(
+        default_factory=dict
+    )  # parameters of other layers, by their labels
     inputs: list[Input] = field(default_factory=list)
     spans: dict[str, Span] = field(default_factory=dict)
     positional: dict[syntax.Argument, Value] = field(
@@ -181,6 +184,9 @@ class Arguments:
             self._bind_value(op, name, value, argument, bound)
         elif name in op.parameter_names:
             bound.spans[name] = argument.value.span
+            if (other := self._parameter(argument.value)) is not None:
+                bound.tied[name] = other
+                return
             self._bind_initial(
                 name, self.evaluator.constant(argument.value, f"`{name}`"), argument, bound
             )
@@ -284,6 +290,22 @@ class Arguments:
                 hints=hints,
             )  # fmt: skip
             bound.ok = False
+
+    def _parameter(self, expr: syntax.Expr) -> str | None:
+        """Return the parameter that `wte.weight` means, by its label; None for another expression.
+
+        A shared layer and a label are such names, and what has a value is none.
+        """
+        match expr:
+            case syntax.Access(syntax.Name() as base, trailers):
+                parts = [each.name for each in trailers if isinstance(each, syntax.Attribute)]
+                if len(parts) < len(trailers):
+                    return None
+                binding = self.names.scope.get(base.id)
+                if binding is not None and not isinstance(binding.value, SharedLayer):
+                    return None
+                return ".".join((base.id, *parts))
+        return None
 
     def _bind_initial(
         self, name: str, value: Value, argument: syntax.Argument, bound: Bound

@@ -27,7 +27,7 @@ from netspec.compiler.ir.op import Op, ParameterSpec, ShapeError
 from netspec.compiler.ir.sizes import Size, is_known, names_in
 from netspec.compiler.syntax import tree as syntax
 from netspec.compiler.syntax.tree import NumberType
-from netspec.diagnostics import Hint, Label, Span, quoted
+from netspec.diagnostics import Hint, Label, Span, quoted, suggest
 
 
 class Layers:
@@ -79,6 +79,11 @@ class Layers:
             return UNKNOWN
         names = {}
         for spec in specs:
+            if spec.name in bound.tied:
+                if not self._tie(op, spec, bound, shapes):
+                    return UNKNOWN
+                names[spec.name] = bound.tied[spec.name]
+                continue
             full = f"{path}.{spec.name}" if spec.name else path
             names[spec.name] = full
             self._add_parameter(op, full, spec, bound, span, shared=bool(suffix))
@@ -186,6 +191,26 @@ class Layers:
             notes = (f"the limit is {MAX_ELEMENTS:,}",)
             self.reporter.report(codes.LIMIT_SIZE, message, span, notes=notes)
             raise StopBuildingError
+
+    def _tie(self, op: Op, spec: ParameterSpec, bound: Bound, shapes: Sequence[Shape]) -> bool:
+        """Check that a layer can take a parameter of another one."""
+        full, span = bound.tied[spec.name], bound.spans[spec.name]
+        known = self.assembly.parameters
+        other = known.get(full)
+        what = _named(op, spec)
+        if other is None:
+            meant = suggest(full, known)
+            hints = (Hint(f"did you mean `{meant}`?"),) if meant else ()
+            message = f"no layer before this one has the parameter `{full}`"
+            self.reporter.report(codes.LAYER_TIED, message, span, hints=hints)
+        elif other.shape != spec.shape:
+            message = f"{what} has the shape {list(spec.shape)}, and `{full}` {list(other.shape)}"
+            self.reporter.report(codes.LAYER_TIED, message, span)
+        elif op.torch(*shapes).module is None or other.role != spec.role:
+            self.reporter.report(codes.LAYER_TIED, f"{what} must be its own", span)
+        else:
+            return True
+        return False
 
     def _add_parameter(
         self, op: Op, full: str, spec: ParameterSpec, bound: Bound, span: Span, *, shared: bool

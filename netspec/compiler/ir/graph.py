@@ -154,6 +154,30 @@ class Graph:
                 readers.setdefault(value, []).append(node)
         return {value: tuple(nodes) for value, nodes in readers.items()}
 
+    @cached_property
+    def untrained_rows(self) -> Mapping[str, int]:
+        """The rows of parameters, by their full names, whose gradient is not the slope."""
+        found = {}
+        for node in self.nodes:
+            for own, full in node.parameters.items():
+                row = node.op.untrained_row(own)
+                if row is not None:
+                    found[full] = row
+        return found
+
+    @cached_property
+    def ties(self) -> Mapping[str, str]:
+        """The parameters that layers take from another one, by their own names: `lm_head.weight` may be
+        `wte.weight`, which is the name that counts.
+        """
+        found = {}
+        for node in self.nodes:
+            layer = (node.origin.layer or node.name).partition("@")[0]
+            for own, full in node.parameters.items():
+                if own and full != f"{layer}.{own}":
+                    found[f"{layer}.{own}"] = full
+        return found
+
     @property
     def real_inputs(self) -> tuple[str, ...]:
         """The inputs that hold real numbers, by which there are gradients."""

@@ -101,6 +101,19 @@ class Normal(Initializer):
 
 
 @dataclass(eq=False, repr=False)
+class NormalRows(Normal):
+    """Gaussian, but for one row of zeros: the vectors of an embedding, and that of its padding."""
+
+    zeros: int = 0
+
+    def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
+        """Draw from N(mean, std^2), and set the row."""
+        values = super().sample(rng, shape)
+        values[self.zeros] = 0
+        return values
+
+
+@dataclass(eq=False, repr=False)
 class TruncatedNormal(Initializer):
     """Gaussian whose values outside two standard deviations are drawn again."""
 

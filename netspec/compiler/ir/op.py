@@ -317,6 +317,12 @@ class Op:
         """Return how many whole numbers, from 0, an input may hold; None if it may hold any number."""
         return None
 
+    def untrained_row(self, parameter: str) -> int | None:
+        """Return the row of a parameter, by the op's own name, for which the gradient is 0 although its
+        value counts; None if there is none.
+        """
+        return None
+
     def takes(self, index: int) -> tuple[NumberType, ...]:
         """Return what an input may hold. An op that `only_moves` numbers takes any."""
         return ("real",)

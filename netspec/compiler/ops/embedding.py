@@ -1,9 +1,9 @@
 """Learned vectors for whole numbers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from netspec.compiler.ir.contract import *
-from netspec.compiler.ir.initializers import Normal
+from netspec.compiler.ir.initializers import Normal, NormalRows
 
 
 @register
@@ -11,11 +11,14 @@ class Embedding(Op):
     """A learned vector for each whole number, such as a token: y[.., :] = W[x[..], :].
 
     x is a whole number from 0 to vocabulary - 1. With g = dL/dy: dL/dW[k] = sum of g[.., :] where
-    x[..] = k; dL/dx = 0.
+    x[..] = k; dL/dx = 0. The vector of `padding` is 0 at first, and has no gradient.
     """
 
     vocabulary: int = attribute(Int(1), "how many vectors there are")
     width: int = attribute(Int(1), "numbers in a vector")
+    padding: int | None = attribute(
+        Int(0), "the number that fills up sequences, whose vector is not trained", None
+    )
 
     name = "embedding"
     storage = Storage.ROW_MAJOR
@@ -26,22 +29,44 @@ class Embedding(Op):
         Example("embedding(vocabulary = 3, width = 2)", ((8,),)),
         Example("embedding(5, 3)", ((2, 4),)),
         Example("embedding(4, 2)", ((2, 3, 2),)),
+        Example("embedding(4, 2, padding = 1)", ((9,),)),
+        Example("embedding(3, 2, 0)", ((2, 4),)),
     )
-    bad_examples = (BadExample("embedding(0, 4)", ((6,),), codes.CALL_VALUE),)
+    bad_examples = (
+        BadExample("embedding(0, 4)", ((6,),), codes.CALL_VALUE),
+        BadExample("embedding(4, 2, padding = 4)", ((6,),), codes.CALL_VALUE),
+    )
 
     def shape(self, *inputs: Shape) -> Shape:
         """One axis more, the vectors.
 
         Raises:
-            ShapeError: `shape/axis` if that is too many.
+            ShapeError: `shape/axis` if that is too many, `call/value` for a padding beyond the
+                vocabulary.
         """
         (x,) = inputs
+        if self.padding is not None and self.padding >= self.vocabulary:
+            raise ShapeError(
+                codes.CALL_VALUE,
+                f"`padding` must be one of the numbers from 0 to {self.vocabulary - 1},"
+                f" not {self.padding}",
+                blame="padding",
+            )
         require_axis_free(x)
         return (*x, self.width)
 
     def parameters(self, *inputs: Shape) -> tuple[ParameterSpec, ...]:
-        """`weight` (vocabulary, width), from the standard normal distribution as in PyTorch."""
-        return (ParameterSpec("weight", (self.vocabulary, self.width), Normal(1.0), "weight"),)
+        """`weight` (vocabulary, width), from the standard normal distribution as in PyTorch; the row of
+        the padding is 0.
+        """
+        rule = Normal(1.0)
+        if self.padding is not None:
+            rule = NormalRows(1.0, zeros=self.padding)
+        return (ParameterSpec("weight", (self.vocabulary, self.width), rule, "weight"),)
+
+    def untrained_row(self, parameter: str) -> int | None:
+        """That of the padding."""
+        return self.padding
 
     def takes(self, index: int) -> tuple[NumberType, ...]:
         """Whole numbers."""
@@ -49,7 +74,11 @@ class Embedding(Op):
 
     def given(self, types: tuple[NumberType, ...]) -> Op:
         """The same, without a conversion of what holds whole numbers already."""
-        return _OfWholeNumbers(self.vocabulary, self.width) if types[0] == "int" else self
+        return (
+            _OfWholeNumbers(self.vocabulary, self.width, self.padding)
+            if types[0] == "int"
+            else self
+        )
 
     def whole_numbers(self, index: int) -> int | None:
         """The vocabulary."""
@@ -68,7 +97,8 @@ class Embedding(Op):
         """Each vector gets the gradients of the places that it went to."""
         dweight = np.zeros_like(run.parameters["weight"])
         for index, row in np.ndenumerate(self._rows(x[0])):
-            dweight[row] += dy[index]
+            if row != self.padding:
+                dweight[row] += dy[index]
         run.gradients["weight"] = dweight
         return (np.zeros_like(x[0]),)
 
@@ -87,7 +117,9 @@ class Embedding(Op):
     def lower_backward(self, to: Lowering) -> None:
         """One kernel for the vectors; zeros for the input, if they are wanted."""
         dweight = to.parameter_gradient("weight")
-        to.call("gather.rows_backward", to.x[0], to.dy, dweight, writes=[dweight])
+        to.call(
+            "gather.rows_backward", to.x[0], to.dy, dweight, writes=[dweight], padding=self.padding
+        )
         if to.wanted[0]:
             dx = to.gradient_buffer(0)
             to.call("reductions.nothing", to.dy, dx, writes=[dx], axes=(), order=())
@@ -96,7 +128,13 @@ class Embedding(Op):
     def torch(self, *inputs: Shape) -> Torch:
         """`nn.Embedding`."""
         places = Torch("torch.Tensor.long", (X(0),))
-        return Torch("nn.Embedding", (self.vocabulary, self.width), inputs=(places,))
+        return replace(self._module(), inputs=(places,))
+
+    def _module(self) -> Torch:
+        options = {"padding_idx": self.padding}
+        return Torch(
+            "nn.Embedding", (self.vocabulary, self.width), options, defaults={"padding_idx": None}
+        )
 
     def onnx(self, to: OnnxForm) -> OnnxValue:
         """`Gather` of the rows."""
@@ -109,4 +147,4 @@ class _OfWholeNumbers(Embedding):
 
     def torch(self, *inputs: Shape) -> Torch:
         """`nn.Embedding`."""
-        return Torch("nn.Embedding", (self.vocabulary, self.width))
+        return self._module()

@@ -243,11 +243,15 @@ def _outer(shape: Shape) -> Shape:
 def chosen_rules(graph: Graph) -> dict[str, Initializer]:
     """Return the initial values that differ from those of the PyTorch module, by parameter."""
     rules = {}
+    seen: set[str] = set()  # of layers that share one the first makes it
     for node in graph.nodes:
         shapes = graph.shapes_into(node)
         held = node.op.torch(*shapes).module is not None
         for spec in node.op.parameters(*shapes):
             parameter = graph.parameters[node.parameters[spec.name]]
+            if parameter.name in seen:
+                continue
+            seen.add(parameter.name)
             # A parameter that no module holds is created as ones.
             default = spec.initializer if held else Ones()
             if parameter.initializer != default:

@@ -58,6 +58,7 @@ from netspec.compiler.torch_backend.structured.net import (
 )
 from netspec.compiler.torch_backend.structured.net_class import StructuredClass
 from netspec.compiler.torch_backend.structured.structure import NotStructuredError
+from netspec.compiler.torch_backend.tied_parameters import tie_lines
 from netspec.compiler.torch_backend.traced_numbers import plain, roots_of
 from netspec.diagnostics import Diagnostic, NetspecError
 from netspec.text.python_tree import parse_python
@@ -341,7 +342,7 @@ class _Class:
             lines += statement(f"self.{name} = {symbol}", 2)
         lines += self.constructor.lines
         if self.is_net:
-            lines += self._initial_values()
+            lines += [*self._initial_values(), *tie_lines(self.traced.graph)]
         return lines
 
     def _fixed(self) -> list[str]:
@@ -458,6 +459,8 @@ def _owners(traced: TracedNet, graph: Graph) -> dict[str, Owned]:
     for event in applied(traced.trace.events):
         inner = event.torch().module
         for own, full in event.node.parameters.items():
+            if full in owners:  # the layer that made it is the first
+                continue
             if graph.parameters[full].trainable or inner is None:
                 rank = len(graph.parameters[full].shape)
                 owners[full] = Owned(inner.target if inner is not None else "", own, rank)

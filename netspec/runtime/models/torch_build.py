@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 import linecache
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import count
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from weakref import finalize
 
 import numpy as np
@@ -22,6 +22,8 @@ from netspec.runtime.models.room import require_room_for_parameters
 
 if TYPE_CHECKING:
     from torch import nn
+
+T = TypeVar("T")
 
 
 class CheckedNet(Protocol):
@@ -144,5 +146,18 @@ def build_module(net: CheckedNet, *, dtype: str = "float32", seed: int = 0) -> n
         name: torch.from_numpy(draw_parameter(parameter, seed))
         for name, parameter in net.graph.parameters.items()
     }
-    module.load_state_dict(state)
+    tie(module, net.graph)
+    module.load_state_dict(with_ties(net.graph, state))
     return module
+
+
+def tie(module: nn.Module, graph: Graph) -> None:
+    """Make one of tied parameters again, as the constructor did: `to_empty` makes one for each layer."""
+    for own, full in graph.ties.items():
+        path, _, name = own.rpartition(".")
+        setattr(module.get_submodule(path), name, module.get_parameter(full))
+
+
+def with_ties(graph: Graph, state: Mapping[str, T]) -> dict[str, T]:
+    """Return a state with tied parameters under each of their names, as a module has them."""
+    return {**state, **{own: state[full] for own, full in graph.ties.items()}}

@@ -120,17 +120,31 @@ def _notes(found: Mapping[str, str], prefix: str) -> Iterable[str]:
 
 
 def fit_state(
-    state: Mapping[str, T], expected: Mapping[str, tuple[int, ...]]
+    state: Mapping[str, T],
+    expected: Mapping[str, tuple[int, ...]],
+    ties: Mapping[str, str] | None = None,
 ) -> tuple[dict[str, T], dict[str, tuple[int, ...]]]:
     """Return a state by the names of the network, and the entries of `expected` that it must have.
+
+    `ties` are further names of the network's tensors, under which PyTorch's modules have them too. What
+    is equal under both names is taken once.
 
     >>> fit_state({"norm.1.bias": 2.5}, {"norm1.bias": (4,), "norm1.num_batches_tracked": ()})
     ({'norm1.bias': 2.5}, {'norm1.bias': (4,)})
     """
     renamed = match_names(state, expected).names
     fitted = {renamed.get(name, name): tensor for name, tensor in state.items()}
+    for own, full in (ties or {}).items():
+        if own in fitted and (full not in fitted or _is_equal(fitted[own], fitted[full])):
+            fitted[full] = fitted.pop(own)
     needed = {n: shape for n, shape in expected.items() if n in fitted or not may_be_missing(n)}
     return fitted, needed
+
+
+def _is_equal(a: object, b: object) -> bool:
+    import numpy as np
+
+    return bool(np.array_equal(np.asarray(a), np.asarray(b)))
 
 
 def may_be_missing(name: str) -> bool:

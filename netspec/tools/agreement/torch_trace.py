@@ -16,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 from netspec.compiler.ir.graph import Graph
 from netspec.runtime.models.pytorch.input_types import module_inputs
+from netspec.runtime.models.torch_build import with_ties
 from netspec.tools.agreement.alignment import Key, align, expected_calls, key
 from netspec.tools.agreement.case import Trial
 from netspec.tools.agreement.quantities import LOSS, Item, Trace
@@ -246,10 +247,10 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def load(module: nn.Module, case: Trial, dtype: str) -> None:
+def load(graph: Graph, module: nn.Module, case: Trial, dtype: str) -> None:
     """Set a module's type, its mode, and the parameters and buffers of a case."""
     module.to(getattr(torch, dtype))
-    module.load_state_dict(tensors(case.parameters, dtype))
+    module.load_state_dict(with_ties(graph, tensors(case.parameters, dtype)))
     module.train(case.training)
 
 
@@ -273,7 +274,7 @@ def trace_module(graph: Graph, module: nn.Module, case: Trial, dtype: str) -> Tr
 
 
 def _trace_module(graph: Graph, module: nn.Module, case: Trial, dtype: str) -> Trace:
-    load(module, case, dtype)
+    load(graph, module, case, dtype)
     module.zero_grad()
     inputs = module_inputs(graph, tensors(case.inputs, dtype))
     masks = tensors(case.masks, dtype)

@@ -84,7 +84,7 @@ def torch_gradients(graph: Graph, module: nn.Module, case: Trial) -> Analytic:
     from netspec.runtime.models.pytorch.input_types import module_inputs
     from netspec.tools.agreement.torch_trace import SharedMasks, by_name, load, one_thread, tensors
 
-    load(module, case, "float64")
+    load(graph, module, case, "float64")
     module.zero_grad()
     inputs = module_inputs(graph, tensors(case.inputs, "float64"))
     with one_thread(), torch.enable_grad():

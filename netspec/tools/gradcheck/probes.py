@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -46,11 +46,15 @@ class Direction:
 
 @dataclass(frozen=True)
 class Target:
-    """The subject of a row of the report: one array, or several that are moved together."""
+    """The subject of a row of the report: one array, or several that are moved together.
+
+    `still` has the rows of arrays that are not moved, as their gradients are no slopes.
+    """
 
     kind: Literal["parameter", "input"]
     names: tuple[str, ...]
     values: tuple[Array, ...]
+    still: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -71,6 +75,9 @@ class Target:
         length = float(np.sqrt(sum(float(np.vdot(a, a)) for a in self.values))) or 1.0
         for _ in range(count):
             drawn = [rng.standard_normal(a.shape) * spread(a) for a in self.values]
+            for name, each in zip(self.names, drawn, strict=True):
+                if name in self.still:
+                    each[self.still[name]] = 0
             norm = float(np.sqrt(sum(float(np.vdot(u, u)) for u in drawn)))
             parts = zip(self.names, drawn, strict=True)
             yield Direction(tuple(ProbePart(self.kind, n, u / norm) for n, u in parts), length)
@@ -87,6 +94,8 @@ class Target:
             array = self.values[at]
             unit = np.zeros(array.shape)
             unit.flat[flat - (sizes[at] - array.size)] = 1.0
+            if self.names[at] in self.still and unit[self.still[self.names[at]]].any():
+                continue
             yield Direction((ProbePart(self.kind, self.names[at], unit),), spread(array))
 
 

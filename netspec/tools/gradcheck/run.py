@@ -210,7 +210,12 @@ def _targets(
 ) -> list[Target]:
     groups = [tuple(names)] if whole and names else [(name,) for name in names]
     targets = [
-        Target("parameter", group, tuple(subject.parameters[name] for name in group))
+        Target(
+            "parameter",
+            group,
+            tuple(subject.parameters[name] for name in group),
+            subject.graph.untrained_rows,
+        )
         for group in groups
     ]
     return targets + [Target("input", (name,), (subject.inputs[name],)) for name in inputs]

@@ -144,7 +144,7 @@ class Stepper:
     def _start(self, name: str) -> None:
         model, case = self.model, self.case
         model.load_state_dict(case.parameters)
-        load(self.module, case, self.dtype)
+        load(self.graph, self.module, case, self.dtype)
         self.ours = make_optimizer(name, model.flat_parameters, model.flat_gradients, model.decayed)
         weights: list[torch.Tensor] = []
         others: list[torch.Tensor] = []

@@ -164,6 +164,11 @@ class _Proof:
             homes[made.definition] = made
         own = {python_name(name): value for name, value in self.values.items()}
         self.inputs = list(map(python_name, traced.graph.inputs))
+        self.ties = traced.graph.ties
+        if any(
+            part.isdecimal() for each in self.ties.items() for p in each for part in p.split(".")
+        ):
+            raise NotStructuredError  # a layer of a loop, of which there may be fewer
         empty = ModuleText(Suite([]), set(), set(), self.inputs, is_chain=True)
         self.net = StructuredNet(traced, classes, empty.body, empty, own, homes)
         self.views = {event.span for event in applied(traced.trace.events) if event.of_views}
@@ -194,6 +199,7 @@ class _Proof:
         body = self.recorder.root
         is_chain = (
             len(self.inputs) == 1
+            and not self.ties
             and chain_end(body.steps or (), frozenset(self.inputs)) is not None
         )
         return ModuleText(
@@ -434,6 +440,8 @@ def _owners(tracer: StructureTracer, graph: Graph) -> dict[str, tuple[Owned, Pla
         module = node.op.torch(*graph.shapes_into(node)).module
         for own, full in node.parameters.items():
             parameter = graph.parameters[full]
+            if full in found:  # the layer that made it is the first
+                continue
             if parameter.trainable or module is None:
                 target = module.target if module is not None else ""
                 above = full.rpartition(".")[0]

@@ -17,6 +17,7 @@ from netspec.compiler.torch_backend.structured.constructor import (
 from netspec.compiler.torch_backend.structured.module import forward_head
 from netspec.compiler.torch_backend.structured.net import StructuredNet
 from netspec.compiler.torch_backend.structured.structure import NotStructuredError, Placed
+from netspec.compiler.torch_backend.tied_parameters import tie_lines
 from netspec.compiler.torch_backend.traced_numbers import TracedFloat
 
 
@@ -62,7 +63,7 @@ class StructuredClass:
             full = ".".join((*_path(place, self.net), own))
             tensor = _parameter("self", full)
             lines += statement(init_doc(tensor, rule, self.net.ranks[place, own], _Itself()), 2)
-        return lines
+        return lines + tie_lines(self.net.graph)
 
     def _in_blocks(self) -> list[str]:
         """The initial values in all objects of a block's class."""

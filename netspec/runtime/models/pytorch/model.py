@@ -183,7 +183,7 @@ class TorchModel:
             NetspecError: `weights/mismatch` naming every missing, unexpected or wrongly shaped one.
         """
         expected = {name: p.shape for name, p in self.graph.parameters.items()}
-        fitted, needed = fit_state(state, expected)
+        fitted, needed = fit_state(state, expected, self.graph.ties)
         arrays = {name: np.asarray(value) for name, value in fitted.items()}
         check_tensors(arrays, needed)
         check_numbers(arrays, self.dtype)
