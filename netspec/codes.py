@@ -49,6 +49,7 @@ COMPILE_C_FAILED = Code.error("compile/c-failed", "a C compiler refused the C fi
 COMPILE_CLASS_NAME = Code.error(
     "compile/class-name", "a net or a block whose name cannot be the name of a Python class"
 )
+COMPILE_HALF = Code.error("compile/half", "a weight that is too large for half precision")
 COMPILE_NO_C = Code.error("compile/no-c", "something in a net that a C file cannot have")
 COMPILE_NO_COMPILER = Code.error("compile/no-compiler", "there is no C compiler")
 COMPILE_NO_ONNX = Code.error("compile/no-onnx", "a layer that has no ONNX form")

@@ -17,7 +17,7 @@ from netspec.cli.common import (
     tell,
     write_whole,
 )
-from netspec.cli.onnx_target import add_onnx_options, chosen_onnx_options, write_model
+from netspec.cli.onnx_target import add_onnx_options, chosen_onnx_options, compile_model
 from netspec.cli.output_place import add_force_option, check_output, net_sources
 from netspec.cli.weights import add_rename_option
 from netspec.diagnostics import NetspecError
@@ -40,7 +40,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_net_options(parser)
     parser.add_argument(
         "--inference", action="store_true",
-        help="numpy: the forward pass in evaluation alone, batch norms folded into other layers",
+        help="numpy: the forward pass in evaluation alone, batch norms folded into other layers;"
+        " onnx: batch norms folded too",
     )  # fmt: skip
     parser.add_argument(
         "--plain", action="store_true",
@@ -90,7 +91,7 @@ def run(options: argparse.Namespace) -> int:
     if options.output is not None and not options.check:
         check_output(options.output, net_sources(net), force=options.force)
     if options.target == "onnx":
-        return write_model(net, options)
+        return compile_model(net, options)
     text = _text(net, options)
     if options.check:
         return _check(options.output, text)
@@ -126,7 +127,7 @@ def _require_target(options: argparse.Namespace) -> None:
         NetspecError: `usage/target`.
     """
     chosen: list[tuple[str, object, tuple[str, ...]]] = [
-        ("--inference", options.inference, ("numpy",)),
+        ("--inference", options.inference, ("numpy", "onnx")),
         ("--plain", options.plain, ("numpy",)),
         ("--standalone", options.standalone, ("numpy",)),
         ("--explain-plan", options.explain_plan, ("numpy",)),

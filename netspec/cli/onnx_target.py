@@ -10,6 +10,7 @@ from netspec import codes
 from netspec.cli import FAILED, OK
 from netspec.cli.common import natural, tell
 from netspec.cli.named_run import named_run
+from netspec.cli.output_place import check_output, net_sources
 from netspec.cli.weights import tell_notes
 from netspec.diagnostics import NetspecError
 from netspec.files.regular_file import read_regular
@@ -27,29 +28,44 @@ def add_onnx_options(parser: argparse.ArgumentParser) -> None:
                        help="onnx: the version of ONNX's operators, 17 to 23 (default 20); below 20"
                        " the file also has an older format, for older runtimes")  # fmt: skip
     group.add_argument("--softmax", action="store_true", help="onnx: end in probabilities")
+    group.add_argument("--functions", action="store_true",
+                       help="onnx: make each block a function")  # fmt: skip
+    group.add_argument("--fp16", action="store_true",
+                       help="onnx: store the weights in half precision; the arithmetic stays in"
+                       " float32")  # fmt: skip
 
 
 def chosen_onnx_options(options: argparse.Namespace) -> list[str]:
     """Return the options for ONNX models alone that are given."""
-    given = {"--opset": options.opset is not None, "--softmax": options.softmax}
+    given = {
+        "--opset": options.opset is not None,
+        "--softmax": options.softmax,
+        "--functions": options.functions,
+        "--fp16": options.fp16,
+    }
     return [option for option, on in given.items() if on]
 
 
-def write_model(net: Net, options: argparse.Namespace) -> int:
+def compile_model(net: Net, options: argparse.Namespace) -> int:
     """Write the model, or compare it with an existing file.
 
     Raises:
         NetspecError: for the net and the weights, and as `write_onnx` does.
     """
     from netspec.compiler.onnx_backend import onnx_model
-    from netspec.runtime.models.onnx_file import write_onnx
+    from netspec.runtime.models.onnx_file import data_file, write_model
 
-    model, about = _with_weights(net, options)
-    if not options.check:
-        write_onnx(options.output, net.graph, model.parameters, about)
-        return OK
-    content = onnx_model(net.graph, model.parameters, about).content()
-    return _check(options.output, content)
+    held, about = _with_weights(net, options)
+    ours = options.output.is_file()  # what lies beside a file of ours, with its name, is ours too
+    model, beside = onnx_model(net.graph, held.parameters, about), data_file(options.output)
+    if options.check:
+        found = _check(options.output, model.content(beside.name))
+        return max(found, _check(beside, model.data())) if model.beside else found
+    if model.beside:
+        check_output(beside, net_sources(net), force=options.force or ours)
+        tell(f"{beside} belongs to it")
+    write_model(options.output, model)
+    return OK
 
 
 def _with_weights(net: Net, options: argparse.Namespace) -> tuple[Model, OnnxOptions]:
@@ -78,6 +94,9 @@ def _with_weights(net: Net, options: argparse.Namespace) -> tuple[Model, OnnxOpt
     return model, OnnxOptions(
         opset=DEFAULT_OPSET if options.opset is None else options.opset,
         softmax=options.softmax,
+        inference=options.inference,
+        half=options.fp16,
+        functions=options.functions,
         metadata=about_model(net.written.arguments, normalization, names),
     )
 

@@ -68,9 +68,12 @@ def test_a_net_of_the_folder_is_equal_in_onnxruntime(name: str) -> None:
     if any(not isinstance(size, int) for shape in net.graph.inputs.values() for size in shape):
         pytest.skip("its sizes are open: see below")
     state = state_of(net)
-    model = onnx_model(net.graph, state, OnnxOptions())
-    check_model(model.proto)
-    for batch in (1, 3):
+    for options, batch in (
+        (OnnxOptions(), 1),
+        (OnnxOptions(17, functions=True, inference=True), 3),
+    ):
+        model = onnx_model(net.graph, state, options)
+        check_model(model.proto)
         assert differences(net, model.content(), state, batch) <= TOLERANCE
 
 

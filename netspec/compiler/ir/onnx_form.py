@@ -44,7 +44,8 @@ OnnxAttribute = int | float | str | Sequence[int] | Sequence[float] | Sequence[s
 class OnnxNode:
     """One operator, with its inputs (None for one left out) and outputs.
 
-    `source` is the node of the net that it belongs to, and `name` is given by the backend.
+    `source` is the node of the net that it belongs to. The backend gives the `name`, and the
+    `domain` and the `metadata` of calls.
     """
 
     operator: str
@@ -54,6 +55,7 @@ class OnnxNode:
     source: Node | None = None
     name: str = ""
     domain: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(eq=False)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from netspec.compiler.ir.graph import Graph, Node
-from netspec.diagnostics import Source
+from netspec.diagnostics import Frame, Source, Span
+
+LOCATION = "netspec.location"
 
 
 def layer_metadata(graph: Graph, node: Node) -> dict[str, str]:
@@ -15,17 +17,32 @@ def layer_metadata(graph: Graph, node: Node) -> dict[str, str]:
     `namespace` and those that begin with `pkg.torch.onnx` have the form that PyTorch's exporter
     gives them: the path from the net through its blocks to the layer, and the class of each.
     """
-    scopes = [("", graph.name)]
-    scopes += [(frame.path, frame.block) for frame in node.origin.trace if frame.block]
-    scopes.append((node.name, node.op.name))
+    scopes = [*_scopes(graph, node.origin.trace), (node.name, node.op.name)]
     span = node.origin.span
-    return {
+    return {**_placed(scopes, span), "netspec.layer": str(node.op)}
+
+
+def block_metadata(graph: Graph, frames: Sequence[Frame]) -> dict[str, str]:
+    """Return the metadata of a call of a block, the last of the frames that lead to it."""
+    return _placed(_scopes(graph, frames), frames[-1].call)
+
+
+def _scopes(graph: Graph, frames: Iterable[Frame]) -> list[tuple[str, str]]:
+    return [("", graph.name), *((frame.path, frame.block) for frame in frames if frame.block)]
+
+
+def _placed(scopes: Sequence[tuple[str, str]], span: Span | None) -> dict[str, str]:
+    found = {
         "namespace": "/".join(f"{path}: {kind}" for path, kind in scopes),
-        "netspec.layer": str(node.op),
-        "netspec.location": f"{span.source.file_name}:{span.line}",
         "pkg.torch.onnx.class_hierarchy": repr([kind for _, kind in scopes]),
         "pkg.torch.onnx.name_scopes": repr([path for path, _ in scopes]),
     }
+    return found if span is None else {**found, **place_metadata(span)}
+
+
+def place_metadata(span: Span) -> dict[str, str]:
+    """Return where something is written."""
+    return {LOCATION: f"{span.source.file_name}:{span.line}"}
 
 
 def source_hash(graph: Graph) -> str:

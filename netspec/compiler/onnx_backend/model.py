@@ -9,6 +9,9 @@ import numpy as np
 
 from netspec import codes
 from netspec.compiler.ir.graph import Graph
+from netspec.compiler.onnx_backend.fold_batch_norm import fold_batch_norm
+from netspec.compiler.onnx_backend.functions import OnnxFunction, with_functions
+from netspec.compiler.onnx_backend.half_weights import half_weights
 from netspec.compiler.onnx_backend.lower import lower
 from netspec.compiler.onnx_backend.metadata import source_hash
 from netspec.compiler.onnx_backend.names import named
@@ -28,11 +31,20 @@ class OnnxOptions:
     Attributes:
         opset: the version of ONNX's operators, 17 to 23.
         softmax: whether outputs become probabilities, where they are not.
+        inference: whether batch norms are folded into the layers before them.
+        half: whether weights are stored in half precision.
+        functions: whether each block is a function.
+        most_inside: the bytes of weights above which these are a file beside the model; one file
+            holds 2 GB at most.
         metadata: texts that the model holds beside those of its source.
     """
 
     opset: int = DEFAULT_OPSET
     softmax: bool = False
+    inference: bool = False
+    half: bool = False
+    functions: bool = False
+    most_inside: int = 1_800_000_000
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -48,7 +60,7 @@ def onnx_model(graph: Graph, parameters: Mapping[str, Array], options: OnnxOptio
 
     Raises:
         NetspecError: `compile/no-onnx` for layers without an ONNX form, `compile/opset`,
-            `library/onnx`, `limit/layers`.
+            `compile/half`, `library/onnx`, `limit/layers`.
     """
     if options.opset not in OPSETS:
         raise NetspecError.simple(
@@ -58,7 +70,15 @@ def onnx_model(graph: Graph, parameters: Mapping[str, Array], options: OnnxOptio
         )
     require_few_layers(graph)
     state = {n: a if a.dtype.kind == "i" else a.astype(np.float32) for n, a in parameters.items()}
-    program = named(lower(graph, state, options.opset, softmax=options.softmax))
+    program = lower(graph, state, options.opset, softmax=options.softmax)
+    if options.inference:
+        program = fold_batch_norm(program)
+    if options.half:
+        program = half_weights(program)
+    program = named(program)
+    functions: tuple[OnnxFunction, ...] = ()
+    if options.functions:
+        program, functions = with_functions(program)
     require_onnx()
     metadata = {**options.metadata, "netspec.source_sha256": source_hash(graph)}
-    return written(program, options.opset, metadata)
+    return written(program, functions, options.opset, metadata, options.most_inside)

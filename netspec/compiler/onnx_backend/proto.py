@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ import numpy as np
 from netspec import codes
 from netspec.compiler.ir.graph import Graph, Shape
 from netspec.compiler.ir.onnx_form import ONNX_TYPES, OnnxNode, OnnxTensor
+from netspec.compiler.onnx_backend.functions import DOMAIN, OnnxFunction
 from netspec.compiler.onnx_backend.metadata import in_order, layer_metadata
 from netspec.compiler.onnx_backend.program import Array, OnnxProgram
 from netspec.compiler.passes.bind_sizes import open_sizes
@@ -25,17 +26,42 @@ if TYPE_CHECKING:
 _FORMATS = {17: 8, 18: 8, 19: 8, 20: 10, 21: 10, 22: 10, 23: 10}
 _WITH_METADATA = 10
 
+# Weights beside a model begin at multiples of this, so that runtimes can map them into memory.
+_ALIGNMENT = 4096
+
 
 @dataclass(frozen=True, eq=False)
 class OnnxModel:
-    """A model as it is written."""
+    """A model as it is written.
+
+    Attributes:
+        proto: the model. If its weights are too large for it, they are in a file beside it.
+        beside: the weights that are in that file, by name.
+    """
 
     proto: onnx.ModelProto
+    beside: Mapping[str, Array] = field(default_factory=dict)
 
-    def content(self) -> bytes:
-        """Return the bytes of the file."""
+    def content(self, data_file: str = "") -> bytes:
+        """Return the bytes of the file.
+
+        Args:
+            data_file: the name of the file beside it, if there is one.
+        """
+        for held in self.proto.graph.initializer:
+            for entry in held.external_data:
+                if entry.key == "location":
+                    entry.value = data_file
         content: bytes = self.proto.SerializeToString(deterministic=True)
         return content
+
+    def data(self) -> bytes:
+        """Return the bytes of the file beside it."""
+        parts = []
+        for array in self.beside.values():
+            raw = _little(array).tobytes()
+            parts += [raw, bytes(-len(raw) % _ALIGNMENT)]
+        return b"".join(parts)
 
 
 def require_onnx() -> ModuleType:
@@ -55,9 +81,26 @@ def require_onnx() -> ModuleType:
     return onnx
 
 
-def written(program: OnnxProgram, opset: int, metadata: Mapping[str, str]) -> OnnxModel:
-    """Return the model of a program whose values and operators have names."""
-    return OnnxModel(_Writer(program, opset).model(metadata))
+def written(
+    program: OnnxProgram,
+    functions: Sequence[OnnxFunction],
+    opset: int,
+    metadata: Mapping[str, str],
+    most_inside: int,
+) -> OnnxModel:
+    """Return the model of a program whose values and operators have names.
+
+    If its weights have more bytes than `most_inside`, they are for a file beside it.
+    """
+    model = _Writer(program, opset).model(functions, metadata)
+    held = {name: array for name, (_, array) in program.parameters.items()}
+    beside = held if sum(array.nbytes for array in held.values()) > most_inside else {}
+    offset = 0
+    for name, array in held.items():
+        made = _external(name, array, offset) if beside else tensor(name, array)
+        model.graph.initializer.append(made)
+        offset += array.nbytes + -array.nbytes % _ALIGNMENT
+    return OnnxModel(model, beside)
 
 
 class _Writer:
@@ -70,7 +113,9 @@ class _Writer:
         self._format = _FORMATS[opset]
         self._batch = "batch" if "N" in open_sizes(program.graph) else "N"
 
-    def model(self, metadata: Mapping[str, str]) -> onnx.ModelProto:
+    def model(
+        self, functions: Sequence[OnnxFunction], metadata: Mapping[str, str]
+    ) -> onnx.ModelProto:
         """Return the model."""
         from onnx import helper
 
@@ -88,15 +133,29 @@ class _Writer:
         model = helper.make_model(
             graph,
             ir_version=self._format,
-            opset_imports=[helper.make_opsetid("", self._opset)],
+            opset_imports=self._opsets(functions),
             producer_name="netspec",
+            functions=[self._function(each) for each in functions],
         )
         infer_between(model, {n: array for n, (_, array) in held.items()}, known)
-        for name, (_, array) in held.items():
-            model.graph.initializer.append(tensor(name, array))
         for key, text in in_order(metadata):
             model.metadata_props.add(key=key, value=text)
         return model
+
+    def _opsets(self, functions: Sequence[OnnxFunction]) -> list[onnx.OperatorSetIdProto]:
+        from onnx import helper
+
+        own = [helper.make_opsetid(DOMAIN, 1)] if functions else []
+        return [helper.make_opsetid("", self._opset), *own]
+
+    def _function(self, function: OnnxFunction) -> onnx.FunctionProto:
+        from onnx import helper
+
+        nodes = [self._node(node) for node in function.nodes]
+        return helper.make_function(
+            DOMAIN, function.name, function.inputs, function.outputs, nodes,
+            self._opsets([function]),
+        )  # fmt: skip
 
     def _node(self, node: OnnxNode) -> onnx.NodeProto:
         from onnx import helper
@@ -111,8 +170,11 @@ class _Writer:
         for name, value in sorted(node.attributes.items()):
             given = constant(value) if isinstance(value, OnnxTensor) else value
             made.attribute.append(helper.make_attribute(name, given))
-        if node.source is not None and self._format >= _WITH_METADATA:
-            for key, text in in_order(layer_metadata(self._graph, node.source)):
+        if self._format >= _WITH_METADATA:
+            about = node.metadata
+            if node.source is not None:
+                about = layer_metadata(self._graph, node.source)
+            for key, text in in_order(about):
                 made.metadata_props.add(key=key, value=text)
         return made
 
@@ -169,9 +231,27 @@ def tensor(name: str, array: Array) -> onnx.TensorProto:
     """Return an array as an initializer."""
     from onnx import helper
 
-    little = np.asarray(array, array.dtype.newbyteorder("<"), order="C")
     number = helper.np_dtype_to_tensor_dtype(array.dtype)
-    return helper.make_tensor(name, number, array.shape, little.tobytes(), raw=True)
+    return helper.make_tensor(name, number, array.shape, _little(array).tobytes(), raw=True)
+
+
+def _external(name: str, array: Array, offset: int) -> onnx.TensorProto:
+    """Return an initializer whose numbers are at a place in the file beside the model."""
+    import onnx
+
+    made = onnx.TensorProto(
+        name=name,
+        data_type=onnx.helper.np_dtype_to_tensor_dtype(array.dtype),
+        dims=array.shape,
+        data_location=onnx.TensorProto.EXTERNAL,
+    )
+    for key, text in (("location", ""), ("offset", offset), ("length", array.nbytes)):
+        made.external_data.add(key=key, value=str(text))
+    return made
+
+
+def _little(array: Array) -> Array:
+    return np.asarray(array, array.dtype.newbyteorder("<"), order="C")
 
 
 def constant(value: OnnxTensor) -> onnx.TensorProto:

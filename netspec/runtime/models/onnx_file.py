@@ -11,7 +11,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from netspec.compiler.ir.graph import Graph
-from netspec.compiler.onnx_backend import OnnxOptions, onnx_model
+from netspec.compiler.onnx_backend import OnnxModel, OnnxOptions, onnx_model
 from netspec.runtime.data.input_normalization import Normalization
 from netspec.runtime.weights.atomic_write import told_plainly
 from netspec.runtime.weights.output_file import write_output
@@ -39,6 +39,8 @@ def write_onnx(
 ) -> None:
     """Write a net with its parameters as an ONNX file, completely or not at all.
 
+    Weights of more than 1.8 GB are written beside it, to a file with `.data` behind its name.
+
     Args:
         path: the file.
         graph: the net.
@@ -46,10 +48,26 @@ def write_onnx(
         options: how it is written, by default as `OnnxOptions()` says.
 
     Raises:
-        NetspecError: `compile/no-onnx`, `compile/opset`, `library/onnx`, `limit/layers`,
-            `output/unwritable`, `output/disk-full`.
+        NetspecError: `compile/no-onnx`, `compile/opset`, `compile/half`, `library/onnx`,
+            `limit/layers`, `output/unwritable`, `output/disk-full`.
     """
-    target = Path(path)
-    model = onnx_model(graph, state, options or OnnxOptions())
-    with told_plainly(target):
-        write_output(target, model.content())
+    write_model(Path(path), onnx_model(graph, state, options or OnnxOptions()))
+
+
+def write_model(path: Path, model: OnnxModel) -> None:
+    """Write the files of a model, that with the model last.
+
+    Raises:
+        NetspecError: `output/unwritable`, `output/disk-full`.
+    """
+    beside = data_file(path)
+    if model.beside:
+        with told_plainly(beside):
+            write_output(beside, model.data())
+    with told_plainly(path):
+        write_output(path, model.content(beside.name))
+
+
+def data_file(path: Path) -> Path:
+    """Return the file for weights that lies beside a model."""
+    return path.with_name(f"{path.name}.data")
