@@ -180,7 +180,7 @@ MODEL_OUTPUTS = Code.error("model/outputs", "a loss reads one output, and the ne
 MODEL_PLACES = Code.error(
     "model/places", "a token, or another whole number, for which a layer has no vector"
 )
-MODEL_SCORES = Code.error("model/scores", "the output is not one vector of scores for each image")
+MODEL_SCORES = Code.error("model/scores", "the output is no scores of the kind that is needed")
 MODEL_SEED = Code.error("model/seed", "a seed that is not a whole number of at least 0")
 
 NAME_CASE = Code.error(

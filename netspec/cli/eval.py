@@ -48,8 +48,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Evaluate a trained net and print the tables."""
     from netspec.runtime.data.catalog import load
+    from netspec.runtime.data.choices import require
     from netspec.runtime.inference.evaluate import evaluate
-    from netspec.runtime.optim.losses import make_loss
+    from netspec.runtime.models.classifier_shape import require_targets
+    from netspec.runtime.optim.losses import LOSSES_OF_CLASSES, make_loss
+    from netspec.runtime.optim.targets import OF_CLASSES, targets_of
     from netspec.runtime.weights.data_facts import (
         complete,
         has_names,
@@ -63,15 +66,22 @@ def run(options: argparse.Namespace) -> int:
     model = trained.model
     settings = _settings(options, trained.run)
     folder = Path(settings["data-dir"]) if settings["data-dir"] else None
-    data = load(settings["data"], folder, model.input_shape, resize=settings.resize)
-    data.check_classes(model.classes)
+    data = load(
+        settings["data"], folder, model.input_shape, resize=settings.resize,
+        ignore_index=settings["ignore-index"],
+    )  # fmt: skip
+    loss = make_loss(settings["loss"], **settings.keywords("loss"))
+    require(
+        settings["loss"] in LOSSES_OF_CLASSES,
+        f"eval is for losses over classes, {', '.join(LOSSES_OF_CLASSES)}, not {settings['loss']}",
+    )
+    require_targets(model.graph, data, targets_of(loss) or OF_CLASSES)
     x, y = _part(data, options.part, settings)
     about = trained.weights.metadata
     if given is None:
         require_same_pixels(data.name, x.dtype.name, image_type(about))
     y = labels_by_name(data, y, about)
     names = trained.names if has_names(about) else complete(data.class_names, model.classes)
-    loss = make_loss(settings["loss"], **settings.keywords("loss"))
     found = evaluate(model, x, y, _normalization(given, trained, data), names, loss=loss)
     title = {"net": trained.net.name, "data": data.name, "part": options.part}
     if options.format == "json":

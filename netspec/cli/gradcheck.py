@@ -172,9 +172,11 @@ def _trained(net: Net, run: NamedRun) -> tuple[Net | Model, Normalization | None
 
 def _images(net: Net, settings: Settings) -> Dataset:
     from netspec.runtime.data.catalog import load
-    from netspec.runtime.models.classifier_shape import class_count, image_shape
+    from netspec.runtime.models.classifier_shape import class_count, image_shape, require_targets
+    from netspec.runtime.optim.targets import OF_CLASSES
 
     folder = Path(settings["data-dir"]) if settings["data-dir"] else None
     data = load(settings["data"], folder, image_shape(net.graph), resize=settings.resize)
-    data.check_classes(class_count(net.graph))
+    class_count(net.graph)
+    require_targets(net.graph, data, OF_CLASSES)
     return data

@@ -101,7 +101,8 @@ def _best(row: dict[str, Any]) -> str | None:
     return f"{row['best']} ({row['best_by']})" if row["best"] is not None else None
 
 
-_FORMATS = {"loss": ".4f", "train": ".2%", "val": ".2%", "test": ".2%", "seconds": ",.1f"}
+_FORMATS = {"loss": ".4f", "train": ".2%", "val": ".2%", "test": ".2%",
+            "perplexity": ".4g", "seconds": ",.1f"}  # fmt: skip
 _UNCUT = {"", *_FORMATS}
 
 

@@ -146,7 +146,10 @@ def _train_logged(
     settings = plan.settings
     normalization = _prepare(plan, model)
     folder = Path(settings["data-dir"]) if settings["data-dir"] else None
-    data = load(settings["data"], folder, model.input_shape, resize=settings.resize)
+    data = load(
+        settings["data"], folder, model.input_shape, resize=settings.resize,
+        ignore_index=settings["ignore-index"],
+    )  # fmt: skip
     _LOG.info("%s on %s: %s", plan.net.name, data.name, _images(data, settings))
     _LOG.info(_choices(settings))
     if settings["compile"]:
@@ -273,8 +276,15 @@ def _result(history: History) -> str:
     best = f" (epoch {epoch}, the best in validation)" if is_best else ""
     tested, trained = (history.accuracy(name, epoch) for name in ("test", "train"))
     if tested is not None:
-        return f"test accuracy {100 * tested:.2f} %{best}"
+        return f"test accuracy {100 * tested:.2f} %{_perplexity(history, 'test')}{best}"
     if trained is None:  # the loss is the output of the net
         steps = len(history.loss_history) // epoch
         return f"loss {sum(history.loss_history[-steps:]) / steps:.4f}"
-    return f"train accuracy {100 * trained:.2f} % (there are no test images)"
+    return f"train accuracy {100 * trained:.2f} %{_perplexity(history, 'train')}" + (
+        " (there are no test images)"
+    )
+
+
+def _perplexity(history: History, name: str) -> str:
+    value = history.perplexity(name, history.kept_epoch)
+    return "" if value is None else f", perplexity {value:.4g}"

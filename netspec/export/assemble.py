@@ -17,7 +17,7 @@ from netspec.export.linker import Names, imports, in_order, sections
 from netspec.export.literals import filled, items
 from netspec.export.programs import Made, Programs, arena, make_programs, outside
 from netspec.export.source_units import SourceModule, Target, Unit, closure, module
-from netspec.runtime.models.classifier_shape import class_count, scores_output
+from netspec.runtime.models.classifier_shape import label_count, scores_output
 from netspec.runtime.models.inputs import whole_limits
 
 BASE = "netspec.export.runtime_class"
@@ -72,7 +72,7 @@ def _require(graph: Graph, training: bool) -> None:
         )
     if training:
         try:
-            class_count(graph)
+            label_count(graph)
         except NetspecError as error:
             reason = error.diagnostics[0].message
             help = "--inference makes a file without training"

@@ -19,8 +19,10 @@ from netspec.export.memory import Memories, Memory, Program
 from netspec.export.weights_file import read_tensors, write_tensors
 from netspec.kernels import softmax
 from netspec.kernels.arrays import Array
+from netspec.runtime.data.dataset import IGNORED
 from netspec.runtime.data.input_normalization import _decode, _encode
 from netspec.runtime.optim.losses import softmax_cross_entropy
+from netspec.runtime.optim.targets import class_axis, over_places
 
 # The parameters and buffers of a net: name, shape, the initializer of its values, and role.
 Drawn = tuple[str, tuple[int, ...], Initializer, str]
@@ -217,7 +219,8 @@ class TrainedNetwork(Network):
 
         Args:
             x: see `forward`.
-            y: the class of each image, integers from 0.
+            y: the class of each image, or of each place of a sequence [N, T, classes] or map
+                [N, classes, H, W]: integers from 0; where it is -100, nothing is counted.
         """
         with self._training.borrowed() as memory:
             return self._loss_and_grads(memory, x, y), self.gradients
@@ -228,14 +231,17 @@ class TrainedNetwork(Network):
         program = self.training
         buffers = self._forward(memory, x)
         scores, targets = buffers[program.outputs[self.scores]], np.asarray(y)
-        whole = targets.shape == scores.shape[:1] and targets.dtype.kind in "ui"
-        if not whole or targets.min() < 0 or targets.max() >= scores.shape[1]:
-            raise ValueError(f"y must be {len(scores)} whole numbers below {scores.shape[1]}")
+        axis = class_axis(scores.ndim)
+        classes, places = scores.shape[axis], scores.shape[:axis] + scores.shape[axis + 1 :]
+        whole = targets.shape == places and targets.dtype.kind in "ui"
+        wrong = ((targets < 0) & (targets != IGNORED)) | (targets >= classes)
+        if not whole or wrong.any():
+            raise ValueError(f"y must be {list(places)} whole numbers below {classes}")
         for name, buffer in program.output_gradients.items():
             if name != self.scores:
                 buffers[buffer].fill(0)
         dscores = buffers[program.output_gradients[self.scores]]
-        loss = softmax_cross_entropy(scores, targets, dscores)
+        loss = over_places(softmax_cross_entropy, scores, targets, dscores)
         assert program.backward is not None
         program.backward(buffers, self.parameters, self.gradients, memory.scratch)
         return loss

@@ -249,7 +249,8 @@ def test_a_net_without_such_a_form_is_refused(run: Run, write) -> None:
     assert (
         "compile/standalone" in run("compile", open_size, "--target", "numpy", "--standalone").err
     )
-    pictures = write("net A { input x: [3, 8, 8]\n output x -> conv(2, 3) }")
+    two = "net A { input x: [3, 8, 8]\n output a = x -> conv(2, 3)\n output b = x -> conv(2, 1) }"
+    pictures = write(two)
     found = run("compile", pictures, "--target", "numpy", "--standalone")
     assert found.code == 1
     assert "--inference" in found.err

@@ -66,7 +66,7 @@ def test_more_classes_than_outputs_is_still_what_it_was():
 @pytest.mark.parametrize("kind", [int, float, bool])
 def test_one_hot_labels_of_any_type_get_the_same_help(kind):
     with pytest.raises(NetspecError, match=r"y\.argmax\(axis=1\)"):
-        data(np.eye(3)[[0, 1, 2, 2]].astype(kind), classes=3)
+        data(np.eye(3)[[0, 1, 2, 2]].astype(kind), classes=3).check_targets((), "the output")
 
 
 def test_whole_labels_in_floats_get_their_help():

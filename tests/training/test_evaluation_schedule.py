@@ -42,8 +42,8 @@ def count_measurements(model: Any, monkeypatch: pytest.MonkeyPatch) -> Counter[s
     @contextmanager
     def counted(self: Any, job: Any) -> Any:
         with training(self, job) as backend:
-            accuracy = backend.accuracy
-            backend.accuracy = lambda name, stop: count.update([name]) or accuracy(name, stop)
+            measure = backend.measure
+            backend.measure = lambda name, stop: count.update([name]) or measure(name, stop)
             yield backend
 
     monkeypatch.setattr(type(model), "training", counted)
@@ -193,15 +193,15 @@ def test_a_run_that_is_stopped_while_its_result_is_measured_goes_on(
     from netspec.runtime.models.numpy_steps import NumpyBackend
 
     assert run("train", net, *SHORT, "--keep", "best", "--out", "whole").code == 0
-    accuracy = NumpyBackend.accuracy
+    measure = NumpyBackend.measure
 
     def stopping(self: Any, name: str, stop: Any) -> float:
         if name == "test":
             send(signal.SIGTERM)()
-        return accuracy(self, name, stop)
+        return measure(self, name, stop)
 
     with monkeypatch.context() as patch:
-        patch.setattr(NumpyBackend, "accuracy", stopping)
+        patch.setattr(NumpyBackend, "measure", stopping)
         finished = run("train", net, *SHORT, "--keep", "best", "--out", "a")
     assert finished.code == 143
     assert "train --resume a" in finished.err

@@ -11,7 +11,7 @@ import netspec
 from netspec.runtime.data import Dataset, load
 from netspec.runtime.data.batches import batch_slices, evaluation_batch
 from netspec.runtime.data.input_normalization import FITTED
-from netspec.runtime.models.numpy_steps import accuracy, numpy_training
+from netspec.runtime.models.numpy_steps import measured, numpy_training
 from netspec.runtime.optim import optimizers
 from netspec.runtime.optim.losses import (
     LOSSES_OF_CLASSES,
@@ -388,8 +388,8 @@ def test_training_learns_the_digits(digits, loss):
     assert history.learning_rates[0] == 1e-2
     assert 0 < history.learning_rates[-1] < 1e-5
     assert model.seeds == [0]
-    measured = accuracy(model, digits.x_test, digits.y_test, history.normalization, 128)
-    assert [measured] == history.test_acc_history
+    found = measured(model, digits.x_test, digits.y_test, history.normalization, 128)
+    assert [found.accuracy] == history.test_acc_history
 
 
 @pytest.mark.parametrize("normalize", FITTED)

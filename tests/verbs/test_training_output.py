@@ -98,13 +98,13 @@ def test_the_default_rate_is_shown_wherever_rates_are(run: Run, net) -> None:
 def test_seconds_count_what_accuracies_take(run: Run, net, monkeypatch) -> None:
     from netspec.runtime.models.numpy_steps import NumpyBackend
 
-    measured = NumpyBackend.accuracy
+    measured = NumpyBackend.measure
 
     def slowly(*arguments: object) -> float:
         time.sleep(0.1)
         return measured(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(NumpyBackend, "accuracy", slowly)
+    monkeypatch.setattr(NumpyBackend, "measure", slowly)
     assert run("train", net, *SHORT, "--epochs", 2, "--out", "a").code == 0
     first, second, result = (x for x in read_metrics(Path("a")) if x["kind"] != "step")
     assert first["seconds"] >= 0.1

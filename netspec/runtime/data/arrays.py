@@ -13,7 +13,7 @@ from netspec import codes
 from netspec.diagnostics import NetspecError
 from netspec.files.regular_file import open_regular
 from netspec.files.unsound import UnsoundFileError
-from netspec.runtime.data.dataset import Dataset, require_equal_counts
+from netspec.runtime.data.dataset import IGNORED, Dataset, require_equal_counts
 from netspec.runtime.data.files import read_error
 from netspec.runtime.data.npy_array import read_header
 from netspec.runtime.data.npz import ARRAYS, class_count, with_channel
@@ -23,12 +23,16 @@ CLASS_NAMES = "classes.txt"
 _MAX_NAME_BYTES = 1 << 20
 
 
-def load_arrays(folder: Path) -> Dataset:
+def load_arrays(folder: Path, ignore_index: int = IGNORED) -> Dataset:
     """Load `x_train.npy`, `y_train.npy`, `x_test.npy` and `y_test.npy` from a folder.
 
     Shapes and labels are as in an `.npz` file. Images stay in the files: a batch is read when it is
     needed, and the operating system caches what fits into free memory. Without the test files there
     are no test images.
+
+    Args:
+        folder: The folder.
+        ignore_index: A label that is not counted.
 
     Raises:
         NetspecError: `data/missing-file`, `data/bad-file`, `data/shape`.
@@ -50,8 +54,9 @@ def load_arrays(folder: Path) -> Dataset:
         y_train,
         with_channel(x_test),
         y_test,
-        classes=len(names) or class_count(y_train, y_test),
+        classes=len(names) or class_count(y_train, y_test, ignore_index=ignore_index),
         class_names=names,
+        ignore_index=ignore_index,
     )
 
 

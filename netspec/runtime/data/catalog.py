@@ -11,7 +11,7 @@ from netspec.diagnostics import NetspecError
 from netspec.runtime.data.arrays import load_arrays
 from netspec.runtime.data.choices import check_name, require
 from netspec.runtime.data.cifar import load_cifar10
-from netspec.runtime.data.dataset import Dataset
+from netspec.runtime.data.dataset import IGNORED, Dataset
 from netspec.runtime.data.digits import load_digits
 from netspec.runtime.data.idx import SOURCES, load_idx
 from netspec.runtime.data.image_folder import is_image_folder, load_image_folder
@@ -27,6 +27,7 @@ def load(
     input_shape: tuple[int, ...] | None = None,
     *,
     resize: Resize = False,
+    ignore_index: int = IGNORED,
 ) -> Dataset:
     """Load a data set and fit it to a network's input.
 
@@ -46,6 +47,8 @@ def load(
         resize: True stretches the pictures of a folder to the input's size. A number N resizes them
             so that their shorter side has N pixels, and takes the middle of the input's size
             (torchvision's `Resize(N)` and `CenterCrop`).
+        ignore_index: A label in arrays that is neither trained nor counted, such as 255 at the
+            edges of objects; -100 never is.
 
     Raises:
         NetspecError: `data/unknown-name`, `data/missing-file`, `data/bad-file`, `data/shape`;
@@ -59,10 +62,10 @@ def load(
     data_dir = None if data_dir is None else Path(data_dir)
     path = path_of(name)
     if path is not None and name.endswith(".npz"):
-        dataset = load_npz(path)
+        dataset = load_npz(path, ignore_index)
         return dataset if input_shape is None else dataset.fit_to(input_shape)
     if path is not None:
-        return _load_folder(path, input_shape, resize=resize)
+        return _load_folder(path, input_shape, resize=resize, ignore_index=ignore_index)
     check_name("data set", name, (*NAMES, "FILE.npz", "FOLDER/"), code=codes.DATA_UNKNOWN_NAME)
     if name == "digits":
         return load_digits(input_shape)
@@ -80,11 +83,13 @@ def path_of(name: str) -> Path | None:
     return None
 
 
-def _load_folder(folder: Path, input_shape: tuple[int, ...] | None, *, resize: Resize) -> Dataset:
+def _load_folder(
+    folder: Path, input_shape: tuple[int, ...] | None, *, resize: Resize, ignore_index: int
+) -> Dataset:
     if not folder.is_dir():
         raise NetspecError.simple(codes.DATA_MISSING_FILE, f"no such folder: {folder}")
     if (folder / "x_train.npy").exists():
-        dataset = load_arrays(folder)
+        dataset = load_arrays(folder, ignore_index)
         return dataset if input_shape is None else dataset.fit_to(input_shape)
     if not is_image_folder(folder):
         raise NetspecError.simple(

@@ -1,4 +1,4 @@
-"""A data set: training and test images with their labels, validated once."""
+"""A data set: training and test images with their targets, validated once."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ Labels = NDArray[np.int64]
 
 # A limit on labels: a label is the number of a class, and memory is needed for each class.
 MAX_CLASSES = 1 << 20
+# The target of what no loss and no accuracy counts, such as padding: PyTorch's `ignore_index`.
+IGNORED = -100
 # Elements in one block of images: a megabyte or two, so that passes over a data set need no copy of
 # the whole.
 _BLOCK_ELEMENTS = 1 << 18
@@ -36,12 +38,15 @@ class Dataset:
         name: Its name in messages.
         x_train: (N, C, H, W) images or (N, F) feature vectors; uint8 pixels, other integers or
             floats (an array of uint8 means pixels 0..255, see `normalization`).
-        y_train: (N,) int64, each in [0, classes).
+        y_train: (N,) int64 labels, each in [0, classes); or (N, ...) with one for each step of a
+            sequence (N, T), each pixel of a map (N, H, W), or each question (N, K). Where one is
+            `IGNORED`, nothing is trained or counted.
         x_test: (M, ...) with the sample shape of `x_train`; M may be 0.
-        y_test: (M,) int64.
+        y_test: (M, ...) int64, likewise.
         classes: The number of classes.
         class_names: Their names, in the order of the labels; empty if unknown.
         notes: Observations made while the files were read, for the user.
+        ignore_index: A further label that means `IGNORED`, which it is replaced by.
 
     Raises:
         NetspecError: `data/shape` if lengths, shapes or types do not fit together, `data/bad-file`
@@ -56,11 +61,14 @@ class Dataset:
     classes: int
     class_names: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    ignore_index: int = IGNORED
 
     def __post_init__(self) -> None:
         for part in ("train", "test"):
             x = np.asarray(getattr(self, f"x_{part}"))
             y = _as_labels(self.name, part, np.asarray(getattr(self, f"y_{part}")))
+            if self.ignore_index != IGNORED and (y == self.ignore_index).any():
+                y = np.where(y == self.ignore_index, IGNORED, y)
             object.__setattr__(self, f"x_{part}", x)
             object.__setattr__(self, f"y_{part}", y)
         self.validate()
@@ -69,6 +77,11 @@ class Dataset:
     def sample_shape(self) -> tuple[int, ...]:
         """The shape of one image, (C, H, W), or of one feature vector, (F,)."""
         return self.x_train.shape[1:]
+
+    @property
+    def target_shape(self) -> tuple[int, ...]:
+        """The shape of the targets of one image: () for one label."""
+        return self.y_train.shape[1:]
 
     def validate(self) -> None:
         """Check what the class guarantees; runs on construction.
@@ -103,12 +116,27 @@ class Dataset:
                 f"{self.name}: a test image is {_shape(self.x_test.shape[1:])}, "
                 f"a training image {_shape(self.sample_shape)}",
             )
+        self._require_sound_targets()
         for part, x, _ in self._parts():
             if x.dtype.kind == "f" and not all(np.isfinite(b).all() for b in blocks(x)):
                 raise NetspecError.simple(
                     codes.DATA_BAD_FILE, f"{self.name}: x_{part} holds NaN or infinite values"
                 )
         self._require_equal_pixels()
+
+    def _require_sound_targets(self) -> None:
+        """Refuse targets of different shapes in the two parts, and those of which none counts."""
+        # Without test images an empty list of any kind may stand for their targets.
+        if len(self.y_test) and self.y_test.shape[1:] != self.target_shape:
+            raise NetspecError.simple(
+                codes.DATA_SHAPE,
+                f"{self.name}: the targets of a test image are {_shape(self.y_test.shape[1:])},"
+                f" those of a training image {_shape(self.target_shape)}",
+            )
+        if not any((y != IGNORED).any() for _, _, y in self._parts()):
+            raise NetspecError.simple(
+                codes.DATA_SHAPE, f"{self.name}: no label counts: all of them are the ignored one"
+            )
 
     def _require_equal_pixels(self) -> None:
         """Refuse data with integers from 0 to 255 in one part and fractions up to 1 in the other."""
@@ -126,12 +154,14 @@ class Dataset:
 
     def unseen_classes(self) -> list[int]:
         """Return the classes without any training image."""
-        counts = np.bincount(self.y_train, minlength=self.classes)
+        labels = self.y_train.ravel()
+        counts = np.bincount(labels[labels != IGNORED], minlength=self.classes)
         return np.flatnonzero(counts == 0).tolist()
 
     def first_label(self) -> int:
         """Return the smallest label of both parts."""
-        return min(int(y.min()) for _, _, y in self._parts() if len(y))
+        counted = (y[y != IGNORED] for _, _, y in self._parts())
+        return min(int(y.min()) for y in counted if len(y))
 
     def _validate_part(self, part: str, x: Array, y: Labels) -> None:
         if x.dtype.kind not in "uif":
@@ -146,7 +176,8 @@ class Dataset:
                 "feature vectors (N, F)",
             )
         require_equal_counts(self.name, part, x.shape, y.shape)
-        if len(y) and (y.min() < 0 or y.max() >= self.classes):
+        wrong = ((y < 0) & (y != IGNORED)) | (y >= self.classes)
+        if wrong.any():
             raise NetspecError.simple(
                 codes.DATA_BAD_FILE,
                 f"{self.name}: labels of the {part} part run from {y.min()} to {y.max()}; "
@@ -207,6 +238,33 @@ class Dataset:
             codes.DATA_SHAPE,
             f"{self.name} does not fit the network: its images are {_shape(have)}, "
             f"the network's input is {_shape(want)}",
+            hint,
+        )
+
+    def check_targets(self, wanted: tuple[int | str, ...], output: str) -> None:
+        """Check that the targets of an image have the shape that a loss needs.
+
+        Args:
+            wanted: The shape; a text stands for any length.
+            output: Describes the output, for the message.
+
+        Raises:
+            NetspecError: `data/shape`.
+        """
+        have = self.target_shape
+        fits = len(have) == len(wanted) and all(
+            isinstance(w, str) or w == h for w, h in zip(wanted, have, strict=True)
+        )
+        if fits:
+            return
+        hint = None
+        if not wanted and len(have) == 1 and _is_one_hot(self.y_train):
+            hint = "turn one-hot rows into numbers: y.argmax(axis=1)"
+        needed = f"{_shape(wanted)} for each image" if wanted else "one number for each image"
+        raise NetspecError.simple(
+            codes.DATA_SHAPE,
+            f"{self.name}: y_train has shape {_shape(self.y_train.shape)}; the loss of {output}"
+            f" needs labels (N{''.join(f', {w}' for w in wanted)}): {needed}",
             hint,
         )
 
@@ -279,17 +337,15 @@ def _as_labels(name: str, part: str, y: Array) -> Labels:
             f"{name}: y_{part} holds {y.dtype} values; labels are whole numbers",
             "these are whole: y.astype(int)",
         )
-    if y.size and not one_hot and y.dtype.kind not in "ui":
+    if y.size and not one_hot and y.dtype.kind not in "uib":
         raise NetspecError.simple(
             codes.DATA_SHAPE, f"{name}: y_{part} holds {y.dtype} values; labels are whole numbers"
         )
     if y.ndim == 2 and y.shape[1] == 1:  # Keras keeps labels as a column.
         y = y[:, 0]
-    if y.ndim != 1:
+    if y.ndim == 0:
         raise NetspecError.simple(
-            codes.DATA_SHAPE,
-            f"{name}: y_{part} has shape {_shape(y.shape)}; labels are (N,), one number an image",
-            "turn one-hot rows into numbers: y.argmax(axis=1)" if one_hot else None,
+            codes.DATA_SHAPE, f"{name}: y_{part} is one number; labels are (N,), one for each image"
         )
     return y.astype(np.int64, copy=False)
 
@@ -315,5 +371,5 @@ def magnitude(x: Array) -> float:
     return max(float(np.abs(block.astype(np.float64)).max()) for block in blocks(x))
 
 
-def _shape(shape: tuple[int, ...]) -> str:
+def _shape(shape: tuple[int | str, ...]) -> str:
     return "[" + ", ".join(map(str, shape)) + "]"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from netspec import codes
 from netspec.diagnostics import NetspecError
 from netspec.files.unsound import UnsoundFileError
 from netspec.files.zip_archive import open_archive
-from netspec.runtime.data.dataset import Dataset, require_equal_counts
+from netspec.runtime.data.dataset import IGNORED, Dataset, require_equal_counts
 from netspec.runtime.data.files import read_error
 from netspec.runtime.data.npy_members import member_array, member_header
 
@@ -25,12 +26,16 @@ _MAX_RATIO, _SMALL = 100, 1 << 27
 _SHOWN, _SHOWN_NAME = 8, 80
 
 
-def load_npz(path: Path) -> Dataset:
+def load_npz(path: Path, ignore_index: int = IGNORED) -> Dataset:
     """Load a data set from an `.npz` file.
 
-    Images are (N, C, H, W), or (N, H, W) for one channel, or (N, F) features; labels are integers
-    (N,) or (N, 1). The number of classes is the largest label plus one. Pickled arrays are never
-    loaded.
+    Images are (N, C, H, W), or (N, H, W) for one channel, or (N, F) features, or tokens (N, T);
+    labels are integers (N,) or (N, 1), or more for each image, see `Dataset`. The number of classes
+    is the largest label plus one. Pickled arrays are never loaded.
+
+    Args:
+        path: The file.
+        ignore_index: A label that is not counted.
 
     Raises:
         NetspecError: `data/missing-file`, `data/bad-file`, `data/shape`.
@@ -49,7 +54,8 @@ def load_npz(path: Path) -> Dataset:
         y_train,
         with_channel(x_test),
         y_test,
-        classes=class_count(y_train, y_test),
+        classes=class_count(y_train, y_test, ignore_index=ignore_index),
+        ignore_index=ignore_index,
     )
 
 
@@ -70,7 +76,7 @@ def _read_arrays(path: Path, archive: zipfile.ZipFile) -> dict[str, NDArray[Any]
     for part in ("train", "test"):
         x, y = (headers[f"{kind}_{part}"].shape for kind in "xy")
         require_equal_counts(path.stem, part, x, y)
-        total += 8 * (y[0] if y else 0)  # the type of stored labels
+        total += 8 * math.prod(y)  # the type of stored labels
     size = path.stat().st_size
     if total > max(_SMALL, _MAX_RATIO * size):
         raise UnsoundFileError(
@@ -80,9 +86,10 @@ def _read_arrays(path: Path, archive: zipfile.ZipFile) -> dict[str, NDArray[Any]
     return {name: member_array(archive, info, headers[name]) for name, info in wanted.items()}
 
 
-def class_count(*labels: NDArray[Any]) -> int:
+def class_count(*labels: NDArray[Any], ignore_index: int = IGNORED) -> int:
     """Return the largest label plus one; invalid labels are found later, by `Dataset`."""
-    return max((int(y.max()) for y in labels if y.size and y.dtype.kind in "ui"), default=0) + 1
+    whole = (y for y in labels if y.size and y.dtype.kind in "ui")
+    return max((int(y.max(initial=0, where=y != ignore_index)) for y in whole), default=0) + 1
 
 
 def with_channel(x: NDArray[Any]) -> NDArray[Any]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from netspec.runtime.data.dataset import Dataset, Labels
+from netspec.runtime.data.dataset import IGNORED, Dataset, Labels
 
 # Neighbours in a shuffled data set are of different classes about as often as two images drawn at
 # random. If they are less often by this factor, the images are sorted.
@@ -34,7 +34,8 @@ def suspicions(data: Dataset, val: int = 0, limit: int | None = None) -> Iterato
         shown = ", ".join(data.class_names[c] if data.class_names else str(c) for c in unseen[:5])
         more = f" and {len(unseen) - 5} more" if len(unseen) > 5 else ""
         yield f"{data.name} has no training image of class {shown}{more}"
-    if (val or (limit is not None and limit < len(data.y_train) - val)) and is_sorted(data.y_train):
+    fewer = val or (limit is not None and limit < len(data.y_train) - val)
+    if fewer and data.y_train.ndim == 1 and is_sorted(data.y_train[data.y_train != IGNORED]):
         option = (
             "--val holds out the last images" if val else "--train-limit takes the first images"
         )

@@ -12,16 +12,23 @@ from numpy.typing import NDArray
 from netspec import codes
 from netspec.compiler.ir.graph import Graph
 from netspec.diagnostics import NetspecError
+from netspec.runtime.data.choices import require
+from netspec.runtime.data.dataset import IGNORED
 from netspec.runtime.data.input_normalization import Normalization
 from netspec.runtime.engine.floating_point import as_ieee
 from netspec.runtime.models.classifier_shape import gives_probabilities, scores_output
 from netspec.runtime.optim.losses import Loss, SoftmaxCrossEntropy
+from netspec.runtime.optim.targets import class_axis
 from netspec.text.table import Column, name_column, table_lines
 
 BATCH = 128
 # A confusion matrix with more classes is too large to read, but the most frequent mistakes are not.
 _LARGEST_MATRIX = 20
 _MISTAKES = 10
+# The matrix has the square of this many numbers.
+_MOST_CLASSES = 1 << 12
+# What targets belong to, by the number of their axes.
+_PLACES = {1: "images", 2: "steps", 3: "pixels"}
 
 Array = NDArray[Any]
 
@@ -50,17 +57,21 @@ class Evaluation:
 
     Attributes:
         names: the names of the classes.
-        loss: the mean over the images, without an L2 term.
-        confusion: (K, K), how many images of class i (row) were classified as class j (column).
+        loss: the mean over the targets that count, without an L2 term.
+        confusion: (K, K), how many targets of class i (row) were taken for class j (column).
+        what: what the targets are: `images`, or the places in them.
+        perplexity: exp of the mean cross-entropy, for scores of a sequence.
     """
 
     names: tuple[str, ...]
     loss: float
     confusion: NDArray[np.int64]
+    what: str = "images"
+    perplexity: float | None = None
 
     @property
     def images(self) -> int:
-        """The number of images."""
+        """The number of images, or of places that count."""
         return int(self.confusion.sum())
 
     @property
@@ -87,8 +98,10 @@ class Evaluation:
     def to_dict(self) -> dict[str, Any]:
         """Return everything as a dict, for JSON."""
         columns = zip(self.names, self.precision, self.recall, self.support, strict=True)
+        perplexity = {} if self.perplexity is None else {"perplexity": _known(self.perplexity)}
         return {
-            "images": self.images,
+            self.what: self.images,
+            **perplexity,
             "accuracy": self.accuracy,
             "loss": self.loss if np.isfinite(self.loss) else None,
             "classes": [
@@ -109,8 +122,10 @@ class Evaluation:
         right = int(np.trace(self.confusion))
         yield f"accuracy  {self.accuracy:.2%} ({right:,} of {self.images:,})"
         yield f"loss      {self.loss:.4f}"
+        if self.perplexity is not None:
+            yield f"perplexity {self.perplexity:.4g}"
         yield ""
-        columns = [name_column("class"), *map(Column, ("precision", "recall", "images"))]
+        columns = [name_column("class"), *map(Column, ("precision", "recall", self.what))]
         rows = []
         for name, p, r, count in zip(
             self.names, self.precision, self.recall, self.support, strict=True
@@ -162,24 +177,38 @@ def evaluate(
     Args:
         model: a model of either backend.
         x: (N, C, H, W) or (N, F), as stored; N at least 1.
-        y: labels (N,).
+        y: labels (N,), or (N, ...) with one for each place of a sequence or map.
         normalization: the normalization that the model was trained with.
         names: the names of the classes, one for each score.
         loss: the loss; by default the cross-entropy of the softmax.
         batch: the number of images at a time.
         advance: called with the number of images of each batch.
+
+    Raises:
+        NetspecError: `train/bad-option` for more classes than a table of them has room for.
     """
     objective = loss or SoftmaxCrossEntropy()
+    require(
+        len(names) <= _MOST_CLASSES,
+        f"there are {len(names):,} classes; a table of confusions is for at most {_MOST_CLASSES:,}",
+    )
     confusion = np.zeros((len(names), len(names)), np.int64)
-    total = 0.0
+    total, counted = 0.0, 0
     for start in range(0, len(x), batch):
         part = slice(start, start + batch)
         found = scores(model, normalization.apply(x[part], model.dtype))
         with as_ieee():
-            total += objective.value(found, y[part]) * len(found)
-        np.add.at(confusion, (y[part], found.argmax(axis=1)), 1)
+            kept = y[part] != IGNORED
+            count = int(kept.sum())
+            total += objective.value(found, y[part]) * count
+        best = found.argmax(axis=class_axis(found.ndim))
+        np.add.at(confusion, (y[part][kept], best[kept]), 1)
+        counted += count
         advance(len(found))
-    return Evaluation(names, total / len(x), confusion)
+    mean = total / max(1, counted)
+    sequences = y.ndim == 2 and isinstance(objective, SoftmaxCrossEntropy)
+    what = _PLACES.get(y.ndim, "places")
+    return Evaluation(names, mean, confusion, what, float(np.exp(mean)) if sequences else None)
 
 
 def scores(model: Scorer, x: Array) -> Array:

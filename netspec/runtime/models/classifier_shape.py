@@ -1,4 +1,4 @@
-"""Requirements of training on a net: one input of a fixed shape, and one output with class scores."""
+"""Requirements of training on a net: one input of a fixed shape, and one output with scores."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from netspec import codes
 from netspec.compiler.ir.graph import Graph, Node, Shape
 from netspec.compiler.passes.bind_sizes import open_sizes
 from netspec.diagnostics import Hint, NetspecError
+from netspec.runtime.data.dataset import Dataset
+from netspec.runtime.optim.targets import OF_CLASSES, Targets
 
 
 def image_shape(graph: Graph) -> Shape:
@@ -27,19 +29,50 @@ def image_shape(graph: Graph) -> Shape:
     return shapes[0]
 
 
+def scores_shape(graph: Graph, output: str | None = None) -> Shape:
+    """Return the shape of an output for one image; by default of the one that the loss reads.
+
+    Raises:
+        NetspecError: `model/outputs`.
+    """
+    return graph.shape_of(graph.outputs[output or scores_output(graph)])
+
+
+def label_count(graph: Graph) -> int:
+    """Return the number of classes that each place of the output that the loss reads has scores for.
+
+    Raises:
+        NetspecError: `model/outputs`.
+    """
+    return OF_CLASSES.classes(scores_shape(graph))
+
+
+def require_targets(graph: Graph, data: Dataset, kind: Targets, output: str | None = None) -> None:
+    """Check that a data set has the targets that a loss needs for an output.
+
+    Raises:
+        NetspecError: `data/shape` for targets of another shape or more classes, `model/outputs`,
+            `model/scores`.
+    """
+    shape = scores_shape(graph, output)
+    which = "the output" if output is None else f"the output `{output}`"
+    data.check_targets(kind.shape(shape), f"{which} [N, {', '.join(map(str, shape))}]")
+    data.check_classes(kind.classes(shape))
+
+
 def class_count(graph: Graph, output: str | None = None) -> int:
-    """Return how many scores for each image an output has; by default the one that the loss reads.
+    """Return how many scores an image has in an output; by default the one that the loss reads.
 
     Raises:
         NetspecError: `model/outputs`, `model/scores`.
     """
-    shape = graph.shape_of(graph.outputs[output or scores_output(graph)])
+    shape = scores_shape(graph, output)
     if len(shape) != 1:
         which = "the output" if output is None else f"the output `{output}`"
         raise NetspecError.simple(
             codes.MODEL_SCORES,
             f"{which} of {graph.name} is [N, {', '.join(map(str, shape))}];"
-            " a loss over classes needs [N, classes]",
+            " this needs scores [N, classes]",
             "a picture becomes scores by `-> global_avg_pool -> linear(10)`, for ten classes"
             if len(shape) == 3
             else None,
@@ -76,7 +109,7 @@ def doubts_about_scores(graph: Graph, classes: int) -> Iterator[str]:
         graph: The net.
         classes: The number of classes in the data.
     """
-    node, outputs = _last(graph), class_count(graph)
+    node, outputs = _last(graph), label_count(graph)
     if node is not None:
         least, largest = node.op.value_range
         if node.op.is_distribution:

@@ -24,8 +24,8 @@ from netspec.runtime.engine.memory import Buffers
 from netspec.runtime.engine.program import Program, make_plan
 from netspec.runtime.engine.recent import Recent
 from netspec.runtime.models.classifier_shape import (
-    class_count,
     image_shape,
+    label_count,
     require_training_batch,
     require_training_batches,
     scores_output,
@@ -205,8 +205,8 @@ class Model:
 
     @property
     def classes(self) -> int:
-        """The number of scores for each image that the loss reads."""
-        return class_count(self.graph)
+        """The number of classes that the loss reads scores of."""
+        return label_count(self.graph)
 
     # -- running
 
@@ -230,7 +230,7 @@ class Model:
     __call__ = forward
 
     def scores(self, x: ArrayLike) -> Array:
-        """Return the scores (N, classes) of a batch that the loss reads, in evaluation mode."""
+        """Return the scores (N, ...) of a batch that the loss reads, in evaluation mode."""
         with self._run_forward(x, training=False, backward=False) as pass_:
             return pass_.outputs[scores_output(self.graph)].copy()
 
@@ -247,7 +247,7 @@ class Model:
 
         Args:
             x: as for `forward`.
-            y: labels (N,), integers below `classes`.
+            y: labels (N,), integers below `classes`; or more for each image, as the loss says.
             l2: the L2 coefficient.
             loss: a loss or its name.
             training: whether to use batch statistics and dropout, which updates the buffers.

@@ -20,9 +20,17 @@ from netspec.runtime.data.input_normalization import Normalization
 from netspec.runtime.data.prefetch import prefetched
 from netspec.runtime.engine.floating_point import as_ieee
 from netspec.runtime.models.diverged import LastStep
-from netspec.runtime.models.protocols import Backend, Job, Snapshot, check_snapshot, sound_snapshot
-from netspec.runtime.optim.losses import Loss, OutputLoss
+from netspec.runtime.models.protocols import (
+    Backend,
+    Job,
+    Measured,
+    Snapshot,
+    check_snapshot,
+    sound_snapshot,
+)
+from netspec.runtime.optim.losses import Loss, OutputLoss, SoftmaxCrossEntropy
 from netspec.runtime.optim.optimizers import clip, make_optimizer
+from netspec.runtime.optim.targets import OF_CLASSES, Targets, targets_of
 
 
 class NumpyModel(Protocol):
@@ -66,7 +74,7 @@ class NumpyModel(Protocol):
         ...
 
     def scores(self, x: NDArray[Any]) -> NDArray[np.floating]:
-        """Return the scores (N, classes) that the loss reads, in evaluation mode."""
+        """Return the scores (N, ...) that the loss reads, in evaluation mode."""
         ...
 
     def reseed(self, seed: int) -> None:
@@ -157,13 +165,17 @@ class NumpyBackend:
         losses, self._losses = self._losses, []
         return losses, stop
 
-    def accuracy(self, name: str, stop: Callable[[], bool]) -> float:
+    def measure(self, name: str, stop: Callable[[], bool]) -> Measured:
         """See `Backend`."""
         self.close()
         self._last = None  # the prepared batches of the epoch would only take memory
         x, y = self.job.measured[name]
         batch = evaluation_batch(self.job.batch, self.job.data.sample_shape)
-        return accuracy(self.model, x, y, self.job.normalization, batch, stop)
+        kind = targets_of(self.job.loss) or OF_CLASSES
+        return measured(
+            self.model, x, y, self.job.normalization, batch, kind=kind,
+            perplexes=self.job.perplexes, stop=stop,
+        )  # fmt: skip
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """See `Backend`."""
@@ -228,24 +240,30 @@ def out_of_memory(batch: int, reason: str) -> NetspecError:
     )
 
 
-def accuracy(
+def measured(
     model: NumpyModel,
     x: NDArray[Any] | ChosenImages,
     y: NDArray[np.int64],
     normalization: Normalization,
     batch: int,
+    *,
+    kind: Targets = OF_CLASSES,
+    perplexes: bool = False,
     stop: Callable[[], bool] = lambda: False,
-) -> float:
-    """Return the share of images (N, ...) whose highest score is at their label, in evaluation mode.
+) -> Measured:
+    """Return how many targets (N, ...) of images (N, ...) are right, in evaluation mode.
 
     When `stop()` returns True it ends early, and the result is meaningless.
     """
-    right = 0
+    right, counted, total = 0, 0, 0.0
     for start in range(0, len(x), batch):
         if stop():
             break
         part = slice(start, start + batch)
         with as_ieee():
             scores = model.scores(normalization.apply(x[part], model.dtype))
-        right += int((scores.argmax(axis=1) == y[part]).sum())
-    return right / len(x)
+            judged = kind.judge(scores, y[part])
+            if perplexes:
+                total += SoftmaxCrossEntropy().value(scores, y[part]) * judged.counted
+        right, counted = right + judged.right, counted + judged.counted
+    return Measured.of(right, counted, total if perplexes else None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -29,8 +31,9 @@ class Job:
 
     Attributes:
         data: The images trained on, without those that are held out or beyond the limit.
-        measured: The images (N, ...) and labels (N,) for measuring accuracies, by the names
+        measured: The images (N, ...) and labels (N, ...) for measuring accuracies, by the names
             `train`, `val` and `test`; empty ones are left out, and all if the loss is the output.
+        perplexes: Whether the perplexity is measured too: for scores of a sequence.
         normalization: The normalization of every image.
         loss: The loss, without its L2 term.
         l2: The coefficient of l2/2 * sum(W^2) over the weights that are trained.
@@ -54,6 +57,35 @@ class Job:
     seed: int
     augment: Sequence[str] = field(default=())
     also: Sequence[OutputLoss] = field(default=())
+    perplexes: bool = False
+
+
+_LARGEST_EXPONENT = 709.0
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What is measured on a set of images.
+
+    Attributes:
+        accuracy: The share of the targets that are right, of those that count.
+        perplexity: exp of the mean cross-entropy of these; None if it is not measured.
+    """
+
+    accuracy: float
+    perplexity: float | None = None
+
+    @classmethod
+    def of(cls, right: float, counted: float, loss: float | None) -> Measured:
+        """Make it of how many are right, how many count, and the sum of their cross-entropy."""
+        counted = max(1.0, counted)
+        if loss is None:
+            return cls(right / counted)
+        mean = loss / counted
+        # Metrics hold finite numbers alone; one that has no exponential is NaN or beyond all use.
+        return cls(
+            right / counted, math.exp(mean) if mean < _LARGEST_EXPONENT else sys.float_info.max
+        )
 
 
 @dataclass(frozen=True)
@@ -133,8 +165,8 @@ class Backend(Protocol):
         """
         ...
 
-    def accuracy(self, name: str, stop: Callable[[], bool]) -> float:
-        """Return the share of `job.measured[name]` whose highest score is at its label.
+    def measure(self, name: str, stop: Callable[[], bool]) -> Measured:
+        """Return how many of the targets in `job.measured[name]` are right.
 
         It may return early, with any number, once `stop()` is true.
         """
@@ -184,7 +216,7 @@ class Trainable(Protocol):
 
     @property
     def classes(self) -> int:
-        """The number of scores for each image."""
+        """The number of classes that each image, or each place in it, has scores for."""
         ...
 
     def training(self, job: Job) -> AbstractContextManager[Backend]:

@@ -1,4 +1,4 @@
-"""Losses over class scores. The loss is chosen for a training, and is not part of the network."""
+"""Losses over scores. The loss is chosen for a training, and is not part of the network."""
 
 from __future__ import annotations
 
@@ -6,35 +6,49 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from netspec import codes
 from netspec.diagnostics import NetspecError
 from netspec.runtime.data.choices import is_number, make, require
+from netspec.runtime.data.dataset import IGNORED
+from netspec.runtime.optim.ctc import ctc
+from netspec.runtime.optim.targets import (
+    OF_CLASSES,
+    Floats,
+    Labels,
+    Targets,
+    Transcript,
+    YesOrNo,
+    over_places,
+    rows_in_torch,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Floats = NDArray[np.floating]
-Targets = NDArray[np.integer]
-
 
 class Loss(Protocol):
-    """A loss of scores (N, K) against N target classes: the mean over the batch.
+    """A loss of a batch of scores (N, ...): the mean over the targets that count.
 
-    The methods for NumPy raise NetspecError (`data/shape`, `data/bad-file`) for targets that are
-    not N integers in [0, K).
+    Scores of images are (N, K), those of sequences (N, T, K), those of maps (N, K, H, W). Which integers
+    belong to them says its attribute `targets`, see `targets_of`. Those that are `IGNORED` do not count.
+
+    The methods for NumPy raise NetspecError (`data/shape`, `data/bad-file`) for targets of another
+    shape or out of range.
     """
 
-    def value(self, logits: Floats, targets: Targets) -> float:
+    def value(self, logits: Floats, targets: Labels) -> float:
         """Return the loss."""
         ...
 
-    def value_and_gradient(self, logits: Floats, targets: Targets, dlogits: Floats) -> float:
-        """Return the loss, and write its gradient with respect to the scores to `dlogits` (N, K)."""
+    def value_and_gradient(self, logits: Floats, targets: Labels, dlogits: Floats) -> float:
+        """Return the loss, and write its gradient with respect to the scores to `dlogits`.
+
+        `dlogits` is like the scores, and may be the same array.
+        """
         ...
 
     def in_torch(self, logits: Tensor, targets: Tensor) -> Tensor:
@@ -42,8 +56,40 @@ class Loss(Protocol):
         ...
 
 
+class _OfRows(Protocol):
+    """A loss that is a mean over places; it is defined for rows (M, K) and their labels (M,)."""
+
+    def of_rows(self, rows: Floats, labels: Labels, drows: Floats) -> float:
+        """Return the mean loss; its gradient is written to `drows`, which may be the rows."""
+        ...
+
+    def each_in_torch(self, rows: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss of each row (M,); anything where the label is `IGNORED`."""
+        ...
+
+
+class _ClassLoss(_OfRows, Protocol):
+    """What the losses over classes share: the way from places to rows."""
+
+    targets: ClassVar[Targets] = OF_CLASSES
+
+    def value(self, logits: Floats, targets: Labels) -> float:
+        """See `Loss`."""
+        return self.value_and_gradient(logits, targets, np.empty_like(logits))
+
+    def value_and_gradient(self, logits: Floats, targets: Labels, dlogits: Floats) -> float:
+        """See `Loss`."""
+        _check(self.targets, logits, targets)
+        return over_places(self.of_rows, logits, targets, dlogits)
+
+    def in_torch(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """See `Loss`."""
+        rows, labels = rows_in_torch(logits, targets)
+        return _mean_in_torch(self.each_in_torch(rows, labels), labels)
+
+
 @dataclass(frozen=True, kw_only=True)
-class SoftmaxCrossEntropy:
+class SoftmaxCrossEntropy(_ClassLoss):
     """Cross-entropy of the softmax, with PyTorch's label smoothing.
 
     For one row z with target t, K classes and smoothing e in [0, 1]:
@@ -64,29 +110,27 @@ class SoftmaxCrossEntropy:
             f"label smoothing must be between 0 and 1, not {self.label_smoothing}",
         )
 
-    def value(self, logits: Floats, targets: Targets) -> float:
-        """See `Loss`."""
-        return self.value_and_gradient(logits, targets, np.empty_like(logits))
+    def of_rows(self, rows: Floats, labels: Labels, drows: Floats) -> float:
+        """See `_OfRows`."""
+        return softmax_cross_entropy(rows, labels, drows, self.label_smoothing)
 
-    def value_and_gradient(self, logits: Floats, targets: Targets, dlogits: Floats) -> float:
-        """See `Loss`. `dlogits` may be `logits` itself."""
-        _check(logits, targets)
-        return softmax_cross_entropy(logits, targets, dlogits, self.label_smoothing)
-
-    def in_torch(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """See `Loss`."""
+    def each_in_torch(self, rows: Tensor, labels: Tensor) -> Tensor:
+        """See `_OfRows`."""
         from torch.nn import functional
 
-        return functional.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
+        return functional.cross_entropy(
+            rows, labels, reduction="none", ignore_index=IGNORED,
+            label_smoothing=self.label_smoothing,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
-class MulticlassHinge:
+class MulticlassHinge(_ClassLoss):
     """The multiclass support vector machine's loss (Weston and Watkins; CS231n's `svm_loss`).
 
     For one row z with target t: loss = sum over k != t of max(0, z_k - z_t + delta), whose gradient
     is 1 for each k with a positive term, and minus the number of these for t. The mean is over the
-    batch, not over the classes (torch.nn.MultiMarginLoss divides by K as well).
+    rows, not over the classes (torch.nn.MultiMarginLoss divides by K as well).
     """
 
     delta: float = 1.0
@@ -94,60 +138,120 @@ class MulticlassHinge:
     def __post_init__(self) -> None:
         require(is_number(self.delta), f"delta must be a number, not {self.delta!r}")
 
-    def value(self, logits: Floats, targets: Targets) -> float:
-        """See `Loss`."""
-        return self.value_and_gradient(logits, targets, np.empty_like(logits))
-
-    def value_and_gradient(self, logits: Floats, targets: Targets, dlogits: Floats) -> float:
-        """See `Loss`. `dlogits` may be `logits` itself."""
-        _check(logits, targets)
-        count = len(logits)
-        rows = np.arange(count)
-        correct = logits[rows, targets][:, None]
-        margins = np.subtract(logits, correct, out=dlogits)
+    def of_rows(self, rows: Floats, labels: Labels, drows: Floats) -> float:
+        """See `_OfRows`."""
+        count = len(rows)
+        numbers = np.arange(count)
+        correct = rows[numbers, labels][:, None]
+        margins = np.subtract(rows, correct, out=drows)
         margins += self.delta
         np.maximum(margins, 0.0, out=margins)
-        margins[rows, targets] = 0.0
+        margins[numbers, labels] = 0.0
         loss = float(margins.sum(dtype=np.float64)) / count
-        np.sign(margins, out=dlogits)  # NaN stays NaN, as it must
-        dlogits[rows, targets] = -dlogits.sum(axis=1)
-        dlogits /= count
+        np.sign(margins, out=drows)  # NaN stays NaN, as it must
+        drows[numbers, labels] = -drows.sum(axis=1)
+        drows /= count
         return loss
 
-    def in_torch(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """See `Loss`."""
-        margins = logits - logits.gather(1, targets[:, None]) + self.delta
-        others = margins.scatter(1, targets[:, None], 0.0)
-        return others.clamp_min(0).sum() / len(logits)
+    def each_in_torch(self, rows: Tensor, labels: Tensor) -> Tensor:
+        """See `_OfRows`."""
+        right = labels.clamp_min(0)[:, None]
+        margins = rows - rows.gather(1, right) + self.delta
+        return margins.scatter(1, right, 0.0).clamp_min(0).sum(1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class MeanSquaredError:
-    """The mean of (z - q)^2 over the batch and the classes; q is 1 for the target and 0 otherwise.
+class MeanSquaredError(_ClassLoss):
+    """The mean of (z - q)^2 over the rows and the classes; q is 1 for the target and 0 otherwise.
 
-    For N rows of K scores: dz = 2 (z - q) / (N K).
+    For M rows of K scores: dz = 2 (z - q) / (M K).
     Source: torch.nn.MSELoss of the scores and the one-hot targets.
     """
 
-    def value(self, logits: Floats, targets: Targets) -> float:
+    def of_rows(self, rows: Floats, labels: Labels, drows: Floats) -> float:
+        """See `_OfRows`."""
+        drows[...] = rows
+        drows[np.arange(len(rows)), labels] -= 1.0
+        loss = float(np.mean(np.square(drows), dtype=np.float64))
+        drows *= 2.0 / drows.size
+        return loss
+
+    def each_in_torch(self, rows: Tensor, labels: Tensor) -> Tensor:
+        """See `_OfRows`."""
+        from torch.nn import functional
+
+        wanted = functional.one_hot(labels.clamp_min(0), rows.shape[1]).to(rows.dtype)
+        return (rows - wanted).square().mean(1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BinaryCrossEntropy:
+    """Cross-entropy of the sigmoid of each score z against its own target t, 0 or 1.
+
+    loss = max(z, 0) - z t + log(1 + exp(-|z|)), and with M targets that count dz = (sigmoid(z) - t) / M.
+    Source: torch.nn.BCEWithLogitsLoss.
+    """
+
+    targets: ClassVar[Targets] = YesOrNo()
+
+    def value(self, logits: Floats, targets: Labels) -> float:
         """See `Loss`."""
         return self.value_and_gradient(logits, targets, np.empty_like(logits))
 
-    def value_and_gradient(self, logits: Floats, targets: Targets, dlogits: Floats) -> float:
-        """See `Loss`. `dlogits` may be `logits` itself."""
-        _check(logits, targets)
-        dlogits[...] = logits
-        dlogits[np.arange(len(logits)), targets] -= 1.0
-        loss = float(np.mean(np.square(dlogits), dtype=np.float64))
-        dlogits *= 2.0 / dlogits.size
+    def value_and_gradient(self, logits: Floats, targets: Labels, dlogits: Floats) -> float:
+        """See `Loss`."""
+        _check(self.targets, logits, targets)
+        z = logits.reshape(targets.shape)
+        kept = targets != IGNORED
+        count = max(1, int(kept.sum()))
+        small = np.exp(-np.abs(z))
+        each = np.maximum(z, 0) - z * targets + np.log1p(small)
+        loss = float(each.sum(dtype=np.float64, where=kept)) / count
+        shares = np.where(z >= 0, 1, small) / (1 + small)
+        dlogits[...] = ((shares - targets) * kept / count).reshape(dlogits.shape)
         return loss
 
     def in_torch(self, logits: Tensor, targets: Tensor) -> Tensor:
         """See `Loss`."""
         from torch.nn import functional
 
-        wanted = functional.one_hot(targets, logits.shape[1]).to(logits.dtype)
-        return functional.mse_loss(logits, wanted)
+        each = functional.binary_cross_entropy_with_logits(
+            logits.reshape(targets.shape), targets.to(logits.dtype), reduction="none"
+        )
+        return _mean_in_torch(each, targets)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConnectionistTemporalClassification:
+    """CTC: minus the log of the probability of all ways in which the steps may spell the target.
+
+    The scores (N, T, K) get a softmax in each step, class 0 is the blank, and targets are (N, L), filled
+    up with `IGNORED`. The loss of each sequence is divided by the length of its target, as
+    torch.nn.CTCLoss does, and the mean is over the batch. It is infinite for a target that needs more
+    than T steps. Source: Graves et al., Connectionist Temporal Classification (2006).
+    """
+
+    targets: ClassVar[Targets] = Transcript()
+
+    def value(self, logits: Floats, targets: Labels) -> float:
+        """See `Loss`."""
+        return self.value_and_gradient(logits, targets, np.empty_like(logits))
+
+    def value_and_gradient(self, logits: Floats, targets: Labels, dlogits: Floats) -> float:
+        """See `Loss`."""
+        _check(self.targets, logits, targets)
+        return ctc(logits, targets, dlogits)
+
+    def in_torch(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """See `Loss`."""
+        import torch
+        from torch.nn import functional
+
+        steps = torch.full((len(logits),), logits.shape[1], dtype=torch.int64)
+        return functional.ctc_loss(
+            logits.log_softmax(2).transpose(0, 1), targets.clamp_min(0), steps,
+            (targets != IGNORED).sum(1).cpu(),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,11 +261,13 @@ class OutputValue:
     The labels are not read, and there are no accuracies. For M numbers v: dv = 1 / M.
     """
 
-    def value(self, logits: Floats, targets: Targets) -> float:
+    targets: ClassVar[Targets | None] = None
+
+    def value(self, logits: Floats, targets: Labels) -> float:
         """See `Loss`."""
         return float(np.mean(logits, dtype=np.float64))
 
-    def value_and_gradient(self, logits: Floats, targets: Targets, dlogits: Floats) -> float:
+    def value_and_gradient(self, logits: Floats, targets: Labels, dlogits: Floats) -> float:
         """See `Loss`. `dlogits` may be `logits` itself."""
         loss = self.value(logits, targets)
         dlogits.fill(1 / dlogits.size)
@@ -173,9 +279,9 @@ class OutputValue:
 
 
 def softmax_cross_entropy(
-    logits: Floats, targets: Targets, dlogits: Floats, smoothing: float = 0.0
+    logits: Floats, targets: Labels, dlogits: Floats, smoothing: float = 0.0
 ) -> float:
-    """Return the loss of `SoftmaxCrossEntropy`; its gradient is written to `dlogits`.
+    """Return the loss of `SoftmaxCrossEntropy` of rows (M, K); its gradient is written to `dlogits`.
 
     Targets are not checked.
     """
@@ -202,7 +308,12 @@ LOSSES_OF_CLASSES: dict[str, Callable[..., Loss]] = {
     "svm": MulticlassHinge,
     "mse": MeanSquaredError,
 }
-LOSSES = {**LOSSES_OF_CLASSES, "value": OutputValue}
+LOSSES_OF_LABELS = {
+    **LOSSES_OF_CLASSES,
+    "bce": BinaryCrossEntropy,
+    "ctc": ConnectionistTemporalClassification,
+}
+LOSSES = {**LOSSES_OF_LABELS, "value": OutputValue}
 
 
 def make_loss(name: str, /, **options: float) -> Loss:
@@ -249,19 +360,44 @@ def output_loss(text: str, main: Loss) -> OutputLoss:
 
 # These losses need scores, which may be any numbers: not probabilities, nor the output of an
 # activation that cuts off values.
-OF_SCORES = (SoftmaxCrossEntropy, MulticlassHinge)
+OF_SCORES = (
+    SoftmaxCrossEntropy,
+    MulticlassHinge,
+    BinaryCrossEntropy,
+    ConnectionistTemporalClassification,
+)
 
 
-def _check(logits: Floats, targets: Targets) -> None:
-    if logits.ndim != 2 or targets.shape != logits.shape[:1] or targets.dtype.kind not in "ui":
+def _mean_in_torch(each: Tensor, labels: Tensor) -> Tensor:
+    """Return the mean of the losses (M,) whose label counts; 0 if none does."""
+    kept = labels != IGNORED
+    return each.where(kept, 0.0).sum() / kept.sum().clamp_min(1)
+
+
+def _check(kind: Targets, logits: Floats, targets: Labels) -> None:
+    shape = logits.shape[1:]
+    wanted = kind.shape(shape) if shape else ("classes",)
+    given = targets.shape[1:]
+    fits = (
+        targets.ndim
+        and len(given) == len(wanted)
+        and len(targets) == len(logits)
+        and all(isinstance(w, str) or w == g for w, g in zip(wanted, given, strict=True))
+    )
+    if not fits or targets.dtype.kind not in "ui":
+        needed = "".join(f", {size}" for size in wanted)
+        one = "one per row" if not wanted else f"[{len(logits)}{needed}]"
+        count = f"{len(logits)} whole numbers" if not wanted else "whole numbers"
         raise NetspecError.simple(
             codes.DATA_SHAPE,
-            f"scores {list(logits.shape)} need {len(logits)} whole numbers as targets, one per"
-            f" row; these are {targets.dtype} {list(targets.shape)}",
+            f"scores {list(logits.shape)} need {count} as targets, {one}; these are"
+            f" {targets.dtype} {list(targets.shape)}",
         )
-    if len(targets) and (targets.min() < 0 or targets.max() >= logits.shape[1]):
+    classes = kind.classes(shape)
+    counted = targets[targets != IGNORED]
+    if len(counted) and (counted.min() < 0 or counted.max() >= classes):
         raise NetspecError.simple(
             codes.DATA_BAD_FILE,
-            f"targets run from {targets.min()} to {targets.max()}; "
-            f"{logits.shape[1]} classes are 0 to {logits.shape[1] - 1}",
+            f"targets run from {counted.min()} to {counted.max()}; "
+            f"{classes} classes are 0 to {classes - 1}",
         )

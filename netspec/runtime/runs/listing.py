@@ -10,7 +10,7 @@ from typing import Any
 from netspec import codes
 from netspec.diagnostics import NetspecError
 from netspec.runtime.runs.folder import FACTS, Facts, RunFolder
-from netspec.runtime.runs.metrics import read_metrics
+from netspec.runtime.runs.metrics import perplexity_of, read_metrics
 from netspec.runtime.runs.options import OPTIONS
 
 # The accuracies that determine the best epoch, in order of preference, with the least number of
@@ -40,6 +40,12 @@ class RunSummary:
     best: int | None
     best_by: str | None
 
+    @property
+    def perplexity(self) -> float | None:
+        """The latest on test images, else on validation images, else on training images."""
+        found = (self.last.get(perplexity_of(part)) for part in ("test", "val", "train"))
+        return next((value for value in found if value is not None), None)
+
     def row(self) -> dict[str, Any]:
         """Return its row in a table: plain values, None if unknown."""
         return {
@@ -52,6 +58,7 @@ class RunSummary:
             "train": self.last.get("train"),
             "val": self.last.get("val"),
             "test": self.last.get("test"),
+            "perplexity": self.perplexity,
             "best": self.best,
             "best_by": self.best_by,
             "seconds": self.last.get("seconds"),

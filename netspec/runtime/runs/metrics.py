@@ -9,7 +9,8 @@ The loss in a `step` line is the mean of the steps since the line before it, the
 line the mean of its epoch. An epoch has those of `train`, `val` and `test` that were measured after
 it. A `result` line ends a run: it has the test accuracy of the final weights, which are those after
 `epoch` and `step` (`train` if there are no test images). There is none if the line of that epoch
-already has it. `seconds` is the time that the run has taken, for steps and for accuracies;
+already has it. A net with scores of a sequence has `train_perplexity`, `val_perplexity` and
+`test_perplexity` too. `seconds` is the time that the run has taken, for steps and for accuracies;
 `images_per_second` refers only to the steps of the epoch.
 """
 
@@ -31,7 +32,15 @@ NAME = "metrics.jsonl"
 # The keys that differ between two equal runs.
 TIMES = ("seconds", "images_per_second")
 _STEP = {"step": int, "epoch": int, "loss": float, "lr": float, "seconds": float}
-_OPTIONAL = {"train": float, "val": float, "test": float}
+_PARTS = ("train", "val", "test")
+
+
+def perplexity_of(part: str) -> str:
+    """Return the key of the perplexity on `train`, `val` or `test`."""
+    return f"{part}_perplexity"
+
+
+_OPTIONAL = {key: float for part in _PARTS for key in (part, perplexity_of(part))}
 _FIELDS: Mapping[str, Mapping[str, type]] = {
     "step": _STEP,
     "epoch": {**_STEP, **_OPTIONAL, "images_per_second": float},

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from netspec.runtime.data.augment_draws import KINDS as AUGMENTATIONS
 from netspec.runtime.data.catalog import NAMES
 from netspec.runtime.data.choices import is_number, require
+from netspec.runtime.data.dataset import IGNORED
 from netspec.runtime.data.input_normalization import KINDS as NORMALIZATIONS
 from netspec.runtime.data.input_normalization import check_deviations
 from netspec.runtime.models.numpy_model import DTYPES
@@ -119,6 +120,9 @@ _DATA = (
     Option("resize-shorter", Int(1, None), "resize them, in proportion, until the shorter side has N"
            " pixels, and crop the centre (torchvision's Resize(N) and CenterCrop)",
            "data", of="data", on_resume="fixed", instead_of=("resize",)),
+    Option("ignore-index", Int(-(1 << 15), (1 << 16) - 1), "a label that is neither trained nor counted,"
+           " such as 255 at the edges of objects (default -100)",
+           "data", IGNORED, of="data", on_resume="fixed", metavar="LABEL"),
     Option("augment", ListOf(Choice(AUGMENTATIONS)), f"random changes: {','.join(AUGMENTATIONS)}",
            "data", (), of="data"),
 )  # fmt: skip
@@ -161,7 +165,8 @@ _TRAINING = (
     Option("minimum", Real(), "the final rate of the cosine (default 0)",
            of="schedule", keyword=True, metavar="RATE"),
     Option("warmup", Int(0, None), "raise the rate linearly over the first N epochs", default=0),
-    Option("loss", Choice(tuple(LOSSES)), "(default softmax, the cross-entropy); value: the output",
+    Option("loss", Choice(tuple(LOSSES)), "(default softmax, the cross-entropy); bce: of answers of 0 and"
+           " 1; ctc: of sequences without places; value: the output",
            default="softmax", on_resume="fixed"),
     Option("label-smoothing", Real(), "label smoothing: give the other classes E of the softmax's target",
            of="loss", keyword=True, metavar="E"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from netspec.runtime.runs.folder import CHECKPOINTS, FACTS, RunFolder, make_run
 from netspec.runtime.runs.folder_lock import FolderLock
 from netspec.runtime.runs.options import LOG_EVERY
 from netspec.runtime.runs.tensorboard import Events
-from netspec.runtime.training.history import PARTS
+from netspec.runtime.training.history import PARTS, History
 from netspec.runtime.training.loop import TrainingRecorder, TrainingRun
 
 _LOG = logging.getLogger(__name__)
@@ -136,14 +136,13 @@ class RunRecorder(TrainingRecorder):
         if self._metrics is None:
             return
         history = run.history
-        named = ((name, history.accuracy(name, run.epoch)) for name in PARTS)
         entry: dict[str, Any] = {
             "kind": "epoch",
             "epoch": run.epoch,
             "step": run.steps,
             "loss": float(np.mean(history.loss_history[-len(run.parts) :])),
             "lr": history.learning_rates[-1],
-            **{name: value for name, value in named if value is not None},
+            **_measures(history, PARTS, run.epoch),
             "seconds": history.seconds,
             "images_per_second": history.images_per_second[-1],
         }
@@ -159,7 +158,7 @@ class RunRecorder(TrainingRecorder):
             "kind": "result",
             "epoch": history.kept_epoch,
             "step": history.kept_epoch * len(run.parts),
-            name: history.accuracies(name)[-1],
+            **_measures(history, [name], history.kept_epoch),
             "seconds": history.seconds,
         }
         self._write(entry)
@@ -264,6 +263,13 @@ def log_error(folder: RunFolder, error: NetspecError) -> None:
         return
     with contextlib.suppress(NetspecError):
         folder.log("\n".join(f"error[{d.code}]: {d.message}" for d in error.diagnostics))
+
+
+def _measures(history: History, parts: Sequence[str], epoch: int) -> dict[str, float]:
+    """Return the accuracies and perplexities of an epoch by their keys in the metrics."""
+    found = {name: history.accuracy(name, epoch) for name in parts}
+    found |= {metrics.perplexity_of(name): history.perplexity(name, epoch) for name in parts}
+    return {key: value for key, value in found.items() if value is not None}
 
 
 def _seconds(run: TrainingRun) -> float:

@@ -22,6 +22,7 @@ _STEP = {"loss": "loss/steps", "lr": "learning rate"}
 _EPOCH = {
     "loss": "loss/epochs", "train": "accuracy/train", "val": "accuracy/val",
     "test": "accuracy/test", "images_per_second": "images per second",
+    **{f"{part}_perplexity": f"perplexity/{part}" for part in ("train", "val", "test")},
 }  # fmt: skip
 _CURVES = {"step": _STEP, "epoch": _EPOCH, "result": _EPOCH}
 

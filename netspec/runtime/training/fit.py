@@ -18,9 +18,10 @@ from netspec.runtime.data.dataset import Array, Dataset, Labels, blocks
 from netspec.runtime.data.input_normalization import KINDS, Normalization
 from netspec.runtime.data.suspicions import suspicions
 from netspec.runtime.models.classifier_shape import (
-    class_count,
     doubts_about_scores,
+    require_targets,
     scores_output,
+    scores_shape,
 )
 from netspec.runtime.models.inputs import require_places
 from netspec.runtime.models.memory_check import require_memory
@@ -29,12 +30,13 @@ from netspec.runtime.optim.losses import (
     OF_SCORES,
     Loss,
     OutputLoss,
-    OutputValue,
+    SoftmaxCrossEntropy,
     make_loss,
     output_loss,
 )
 from netspec.runtime.optim.lr_schedules import make_schedule, warm_up
 from netspec.runtime.optim.optimizers import OPTIMIZERS, check_optimizer
+from netspec.runtime.optim.targets import targets_of
 from netspec.runtime.training.best_weights import KEEP, Keeper
 from netspec.runtime.training.history import History
 from netspec.runtime.training.loop import TrainingRecorder, TrainingRun
@@ -97,7 +99,8 @@ def fit(
         optimizer: `sgd`, `momentum`, `nesterov`, `rmsprop`, `adam`, `adamw`.
         lr: Learning rate; None takes the optimizer's default.
         schedule: `constant`, `cosine`, `step`, `multi-step`, `exponential`.
-        loss: `softmax`, `svm`, `mse`, `value` for a net whose output is its loss, or a `Loss`.
+        loss: `softmax`, `svm`, `mse`; `bce` for answers of 0 and 1, `ctc` for sequences without
+            places; `value` for a net whose output is its loss; or a `Loss`.
         l2: Adds l2/2 * sum(W^2) over the trained weights to the loss, PyTorch's weight_decay.
         clip_norm: Scale the gradient of that whole loss down to at most this norm.
         seed: The seed of the order of images, the sample for training accuracy, dropout and
@@ -163,11 +166,11 @@ def fit(
     for doubt in suspicions(data, val, train_limit):
         _LOG.warning("%s", doubt)
     data = data.fit_to(model.input_shape)
-    of_classes = not isinstance(objective, OutputValue)
-    if of_classes:
-        data.check_classes(model.classes)
+    kind = targets_of(objective)
+    if kind is not None:
+        require_targets(model.graph, data, kind)
     require(
-        of_classes or keep == "last",
+        kind is not None or keep == "last",
         "the best epoch is chosen by validation accuracy, and a loss that is the output has none",
         "keep the last: --keep last",
     )
@@ -199,7 +202,7 @@ def fit(
     }
     job = Job(
         data,
-        {name: pair for name, pair in measured.items() if of_classes and len(pair[0])},
+        {name: pair for name, pair in measured.items() if kind is not None and len(pair[0])},
         normalize,
         objective,
         l2,
@@ -210,6 +213,8 @@ def fit(
         seed,
         tuple(augment),
         terms,
+        perplexes=isinstance(objective, SoftmaxCrossEntropy)
+        and len(scores_shape(model.graph)) == 2,
     )
     require_memory(model, job, kept=recorder is not None)
     history = History(normalize, about_data=about_data(data))
@@ -271,8 +276,9 @@ def _check_outputs(model: Trainable, terms: Sequence[OutputLoss], data: Dataset)
             f"{model.graph.name} has no further output {term.output!r}: there are {others}",
         )
         require(names.count(term.output) == 1, f"the output {term.output!r} is named twice")
-        if not isinstance(term.loss, OutputValue):
-            data.check_classes(class_count(model.graph, term.output))
+        kind = targets_of(term.loss)
+        if kind is not None:
+            require_targets(model.graph, data, kind, term.output)
 
 
 def _kind(value: object) -> str:

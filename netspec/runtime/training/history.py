@@ -30,6 +30,8 @@ class History:
         test_acc_history: A single number for the final weights, unless more were requested
             (`test_every`); empty without test images.
         measured_epochs: The epochs, from 1, of the accuracies on `train`, `val` and `test`.
+        perplexities: Those measured with the accuracies on `train`, `val` and `test`, for a net with
+            scores of a sequence: exp of the mean cross-entropy of a target.
         learning_rates: The learning rate of each step.
         epoch_seconds: The time of each epoch's training steps, without accuracies.
         measuring_seconds: The time of the accuracies after each epoch; the last includes that of
@@ -48,6 +50,7 @@ class History:
     val_acc_history: list[float] = field(default_factory=list)
     test_acc_history: list[float] = field(default_factory=list)
     measured_epochs: dict[str, list[int]] = field(default_factory=lambda: {n: [] for n in PARTS})
+    perplexities: dict[str, list[float]] = field(default_factory=lambda: {n: [] for n in PARTS})
     learning_rates: list[float] = field(default_factory=list)
     epoch_seconds: list[float] = field(default_factory=list)
     measuring_seconds: list[float] = field(default_factory=list)
@@ -74,15 +77,32 @@ class History:
         epochs = self.measured_epochs[name]
         return self.accuracies(name)[epochs.index(epoch)] if epoch in epochs else None
 
-    def measured(self, name: str, epoch: int, accuracy: float) -> None:
+    def perplexity(self, name: str, epoch: int) -> float | None:
+        """Return the perplexity on `train`, `val` or `test` after an epoch; None if not measured."""
+        epochs, found = self.measured_epochs[name], self.perplexities[name]
+        return found[epochs.index(epoch)] if epoch in epochs and found else None
+
+    def shown(self, name: str, epoch: int) -> str:
+        """Return what was measured on `train`, `val` or `test` after an epoch, for a line."""
+        accuracy, perplexity = self.accuracy(name, epoch), self.perplexity(name, epoch)
+        assert accuracy is not None
+        text = f"{name} {accuracy:.2%}"
+        return text if perplexity is None else f"{text} (perplexity {perplexity:.4g})"
+
+    def measured(
+        self, name: str, epoch: int, accuracy: float, perplexity: float | None = None
+    ) -> None:
         """Add an accuracy on `train`, `val` or `test` after an epoch."""
         self.measured_epochs[name].append(epoch)
         self.accuracies(name).append(accuracy)
+        if perplexity is not None:
+            self.perplexities[name].append(perplexity)
 
     def state(self) -> tuple[dict[str, NDArray[np.float64]], dict[str, Any]]:
         """Return everything as arrays and plain data, for a checkpoint."""
         arrays = {name: np.array(getattr(self, name), np.float64) for name in _LONG}
-        facts = {name: getattr(self, name) for name in (*_SHORT, "kept_epoch", "measured_epochs")}
+        kept = (*_SHORT, "kept_epoch", "measured_epochs", "perplexities")
+        facts = {name: getattr(self, name) for name in kept}
         return arrays, facts
 
     def load_state(
@@ -111,6 +131,11 @@ class History:
             if "measured_epochs" in facts:
                 epochs = facts["measured_epochs"][name]
             self.measured_epochs[name] = _epochs(epochs, count, done)
+            # Only a net with scores of a sequence has them, and runs of earlier versions have none.
+            found = [float(v) for v in facts.get("perplexities", {}).get(name, [])]
+            if len(found) not in (0, count):
+                raise ValueError(f"{len(found)} perplexities for {count} accuracies")
+            self.perplexities[name] = found
 
 
 def _epochs(values: Sequence[object], count: int, done: int) -> list[int]:

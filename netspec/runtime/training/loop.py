@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from netspec.runtime.data.batches import epoch_order
+from netspec.runtime.data.dataset import IGNORED
 from netspec.runtime.models.diverged import diverged, overflowed
 from netspec.runtime.models.protocols import Backend, Job
 from netspec.runtime.optim.lr_schedules import Schedule
@@ -204,7 +205,7 @@ class TrainingRun:
         if self._accuracies(epoch, [name]):
             return True
         self.history.measuring_seconds[-1] += time.perf_counter() - start
-        line = f"{name} {self.history.accuracies(name)[-1]:.2%} with the weights of epoch {epoch}"
+        line = f"{self.history.shown(name, epoch)} with the weights of epoch {epoch}"
         self.progress.line(line)
         self.recorder.after_result(self, name, line)
         return False
@@ -214,11 +215,11 @@ class TrainingRun:
         found = {}
         for name in names:
             self.progress.measure(name)
-            found[name] = self.backend.accuracy(name, self.stop)
+            found[name] = self.backend.measure(name, self.stop)
         _, stopped = self.backend.read(self.stop())
         if not stopped:
             for name, value in found.items():
-                self.history.measured(name, epoch, value)
+                self.history.measured(name, epoch, value.accuracy, value.perplexity)
         return stopped
 
     def _end_epoch(self, on_epoch: Callable[[int, History], None] | None) -> None:
@@ -242,14 +243,18 @@ class TrainingRun:
         before = [0, *self.history.measured_epochs["train"]][-2:][0] * len(self.parts)
         if found is None or not before < ENOUGH_STEPS <= self.steps:
             return None
-        labels = self.job.measured["train"][1]
+        labels = self.job.measured["train"][1].ravel()
+        labels = labels[labels != IGNORED]
+        if not len(labels):
+            return None
         chance = float(np.bincount(labels).max()) / len(labels)
         doubt = SPREADS * math.sqrt(chance * (1 - chance) / len(labels))
         limit = chance + max(doubt, min(HARDLY * (1 - chance), chance / 2))
         if chance == 1.0 or found > limit:
             return None
+        what = "images" if self.job.data.y_train.ndim == 1 else "targets"
         return (
-            f"warning: after epoch {self.epoch} {found:.2%} of the training images are right, and one"
+            f"warning: after epoch {self.epoch} {found:.2%} of the training {what} are right, and one"
             f" class for all would give {chance:.2%}: nothing is learnt yet;"
             f" `netspec doctor` looks for the cause"
         )

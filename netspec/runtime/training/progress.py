@@ -135,11 +135,10 @@ def make_progress(shown: bool, every: int | None) -> Iterator[Progress]:
 
 def epoch_line(epoch: int, epochs: int, steps: int, history: History) -> str:
     """Return the line that describes a completed epoch with this many steps."""
-    named = ((name, history.accuracy(name, epoch)) for name in PARTS)
     parts = [
         f"epoch {epoch:>{len(str(epochs))}}/{epochs}",
         f"loss {np.mean(history.loss_history[-steps:]):.4f}",
-        *(f"{name} {value:.2%}" for name, value in named if value is not None),
+        *(history.shown(n, epoch) for n in PARTS if history.accuracy(n, epoch) is not None),
         f"{history.images_per_second[-1]:,.0f} images/s",
     ]
     return "  ".join(parts)

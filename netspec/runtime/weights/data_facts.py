@@ -9,7 +9,7 @@ import numpy as np
 
 from netspec import codes
 from netspec.diagnostics import NetspecError
-from netspec.runtime.data.dataset import Dataset, Labels
+from netspec.runtime.data.dataset import IGNORED, Dataset, Labels
 
 _CLASS_NAMES, _IMAGE_TYPE = "class_names", "image_type"
 _BYTES = "uint8"
@@ -107,4 +107,4 @@ def labels_by_name(data: Dataset, labels: Labels, metadata: Mapping[str, str]) -
             f"they know {', '.join(learnt[:10])}{' ...' if len(learnt) > 10 else ''}",
         )
     numbers = np.array([learnt.index(name) for name in data.class_names], np.int64)
-    return numbers[labels]
+    return np.where(labels == IGNORED, IGNORED, numbers[labels])

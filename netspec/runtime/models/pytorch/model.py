@@ -20,7 +20,7 @@ from netspec.compiler.ir.graph import Graph
 from netspec.compiler.numpy_backend.lower import is_frozen
 from netspec.diagnostics import NetspecError
 from netspec.fork_lock import ForkLock
-from netspec.runtime.models.classifier_shape import class_count, image_shape, scores_output
+from netspec.runtime.models.classifier_shape import image_shape, label_count, scores_output
 from netspec.runtime.models.inputs import Inputs
 from netspec.runtime.models.memory_check import value_bytes
 from netspec.runtime.models.protocols import Backend, Job
@@ -98,8 +98,8 @@ class TorchModel:
 
     @property
     def classes(self) -> int:
-        """The number of scores for each image that the loss reads."""
-        return class_count(self.graph)
+        """The number of classes that the loss reads scores of."""
+        return label_count(self.graph)
 
     @property
     def dtype(self) -> np.dtype[Any]:

@@ -17,17 +17,26 @@ from netspec.runtime.data.augment_draws import check_kinds, draw
 from netspec.runtime.data.batches import evaluation_batch, share
 from netspec.runtime.data.choices import require
 from netspec.runtime.data.chosen_images import ChosenImages
+from netspec.runtime.data.dataset import IGNORED
 from netspec.runtime.models.classifier_shape import (
     require_training_batch,
     require_training_batches,
 )
 from netspec.runtime.models.diverged import LastStep
-from netspec.runtime.models.protocols import Job, Snapshot, check_snapshot, sound_snapshot
+from netspec.runtime.models.protocols import (
+    Job,
+    Measured,
+    Snapshot,
+    check_snapshot,
+    sound_snapshot,
+)
 from netspec.runtime.models.pytorch.augment import cut_out, shift_and_flip
 from netspec.runtime.models.pytorch.batches import Feed, FeedPart, Normalizer, make_feeds
 from netspec.runtime.models.pytorch.model import TorchModel
 from netspec.runtime.models.pytorch.optimizers import make_torch_optimizer
+from netspec.runtime.optim.losses import SoftmaxCrossEntropy
 from netspec.runtime.optim.optimizers import AdamW, check_optimizer
+from netspec.runtime.optim.targets import OF_CLASSES, targets_of
 
 # Reading a loss waits for the GPU, so it is only done once in this many steps.
 _STEPS_AHEAD = 50
@@ -128,7 +137,7 @@ class TorchBackend:
         if compiler is None:
             return train, module
         # One compiled program for each batch size, of which there are few: see `batch_slices` and
-        # `accuracy`.
+        # `measure`.
         evaluate = torch.compile(module, backend=compiler, dynamic=False)
         if train is module:
             return evaluate, evaluate
@@ -229,7 +238,7 @@ class TorchBackend:
 
     # -- what it leads to
 
-    def accuracy(self, name: str, stop: Callable[[], bool]) -> float:
+    def measure(self, name: str, stop: Callable[[], bool]) -> Measured:
         """See `Backend`. The images are divided among the processes, batch by batch."""
         count = len(self.job.measured[name][1])
         share_of_step = -(-self.job.batch // self.group.size)
@@ -243,16 +252,22 @@ class TorchBackend:
         parts = [slice(start, min(start + batch, len(order))) for start in starts]
         self.group.follow_first(self.model.module)
         self.model.module.eval()
-        right = torch.zeros((), dtype=torch.float64, device=self.device)
+        kind = targets_of(self.job.loss) or OF_CLASSES
+        sums = torch.zeros(3, dtype=torch.float64, device=self.device)
         with torch.no_grad():
             for (x, y), part in zip(self._feeds[name].batches(order, parts), parts, strict=True):
                 if stop():
                     break
                 with self.model.autocast():
                     outputs = self._evaluate(self.model.stored(self._normalize(x)))
-                hits = self.model.chosen_output(outputs).argmax(1) == y
-                right += hits[: count - part.start].sum()
-        return float(self.group.total(right)) / count
+                own = slice(count - part.start)
+                scores, y = self.model.chosen_output(outputs)[own], y[own]
+                sums[:2] += kind.judge_in_torch(scores, y)
+                if self.job.perplexes:
+                    mean = SoftmaxCrossEntropy().in_torch(scores.to(self.model.torch_dtype), y)
+                    sums[2] += mean.double() * (y != IGNORED).sum()
+        right, counted, loss = self.group.total(sums).tolist()
+        return Measured.of(right, counted, loss if self.job.perplexes else None)
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """See `Backend`."""

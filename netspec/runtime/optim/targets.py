@@ -1,0 +1,217 @@
+"""The targets of a loss: which it needs for an output, and which of them the scores get right.
+
+Scores of a class lie along one axis of an output. It is the only one of `[K]`, an image; the last of
+`[T, K]`, a sequence; and the first of `[K, H, W]`, a map, or of more axes. The other axes are places,
+which have a target each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netspec import codes
+from netspec.diagnostics import NetspecError
+from netspec.runtime.data.dataset import IGNORED
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Floats = NDArray[np.floating]
+Labels = NDArray[np.integer]
+Shape = tuple[int, ...]
+# The shape of one image's targets; a text stands for any length.
+Wanted = tuple[int | str, ...]
+
+
+class Judged(NamedTuple):
+    """How many targets of a batch the scores get right, of those that count."""
+
+    right: int
+    counted: int
+
+
+class Targets(Protocol):
+    """The kind of targets that a loss has."""
+
+    def shape(self, output: Shape) -> Wanted:
+        """Return the shape of the targets of one image, for the shape of its scores.
+
+        Raises:
+            NetspecError: `model/scores` if there are none for such an output.
+        """
+        ...
+
+    def classes(self, output: Shape) -> int:
+        """Return the number that all labels are below."""
+        ...
+
+    def judge(self, scores: Floats, targets: Labels) -> Judged:
+        """Return how many of the targets (N, ...) are right."""
+        ...
+
+    def judge_in_torch(self, scores: Tensor, targets: Tensor) -> Tensor:
+        """Return the same for PyTorch's: (2,) float64, the right ones and those that count."""
+        ...
+
+
+class Classes:
+    """A class for each place, of which the highest score is right."""
+
+    def shape(self, output: Shape) -> Wanted:
+        """See `Targets`."""
+        return output[:-1] if len(output) < 3 else output[1:]
+
+    def classes(self, output: Shape) -> int:
+        """See `Targets`."""
+        return output[class_axis(len(output) + 1) - 1]
+
+    def judge(self, scores: Floats, targets: Labels) -> Judged:
+        """See `Targets`."""
+        counted = targets != IGNORED
+        found = scores.argmax(axis=class_axis(scores.ndim))
+        return Judged(int(((found == targets) & counted).sum()), int(counted.sum()))
+
+    def judge_in_torch(self, scores: Tensor, targets: Tensor) -> Tensor:
+        """See `Targets`."""
+        import torch
+
+        counted = targets != IGNORED
+        found = scores.argmax(class_axis(scores.dim()))
+        return torch.stack([((found == targets) & counted).sum(), counted.sum()]).double()
+
+
+class YesOrNo:
+    """0 or 1 for each score, which is right if it is above 0 for a 1 and not for a 0.
+
+    An axis of one score in front may be missing in the targets: (N,) for `[1]`, (N, H, W) for
+    `[1, H, W]`.
+    """
+
+    def shape(self, output: Shape) -> Wanted:
+        """See `Targets`."""
+        return output[1:] if output[0] == 1 else output
+
+    def classes(self, output: Shape) -> int:
+        """See `Targets`."""
+        return 2
+
+    def judge(self, scores: Floats, targets: Labels) -> Judged:
+        """See `Targets`."""
+        counted = targets != IGNORED
+        found = scores.reshape(targets.shape) > 0
+        return Judged(int(((found == targets) & counted).sum()), int(counted.sum()))
+
+    def judge_in_torch(self, scores: Tensor, targets: Tensor) -> Tensor:
+        """See `Targets`."""
+        import torch
+
+        counted = targets != IGNORED
+        found = scores.reshape(targets.shape) > 0
+        return torch.stack([((found == targets) & counted).sum(), counted.sum()]).double()
+
+
+class Transcript:
+    """A sequence of classes from 1, (N, L), for scores of more steps, (N, T, K), in which 0 is a blank.
+
+    Shorter sequences are filled up with `IGNORED`. A whole sequence is right or not: the best class
+    of each step, those that repeat taken once, without blanks.
+    """
+
+    def shape(self, output: Shape) -> Wanted:
+        """See `Targets`."""
+        if len(output) != 2:
+            raise NetspecError.simple(
+                codes.MODEL_SCORES,
+                f"the output is [N, {', '.join(map(str, output))}]; CTC needs scores of a sequence,"
+                " [N, T, classes]",
+            )
+        return ("L",)
+
+    def classes(self, output: Shape) -> int:
+        """See `Targets`."""
+        return output[1]
+
+    def judge(self, scores: Floats, targets: Labels) -> Judged:
+        """See `Targets`."""
+        right = sum(
+            transcribed(best) == [label for label in target if label != IGNORED]
+            for best, target in zip(scores.argmax(2).tolist(), targets.tolist(), strict=True)
+        )
+        return Judged(right, len(targets))
+
+    def judge_in_torch(self, scores: Tensor, targets: Tensor) -> Tensor:
+        """See `Targets`."""
+        judged = self.judge(scores.detach().cpu().float().numpy(), targets.cpu().numpy())
+        return scores.new_tensor(judged).double()
+
+
+def transcribed(best: list[int]) -> list[int]:
+    """Return what a class for each step spells: repeated ones once, without blanks."""
+    before = [0, *best]
+    return [now for last, now in zip(before, best, strict=False) if now not in (last, 0)]
+
+
+OF_CLASSES = Classes()
+
+
+def targets_of(loss: object) -> Targets | None:
+    """Return the kind of a loss's targets; None if it reads none.
+
+    A loss of one's own that does not say is one of classes.
+    """
+    found: Targets | None = getattr(loss, "targets", OF_CLASSES)
+    return found
+
+
+def class_axis(rank: int) -> int:
+    """Return the axis of the classes in a batch of scores with this many axes, without the sign."""
+    return rank - 1 if rank <= 3 else 1
+
+
+def as_rows(scores: NDArray[Any]) -> NDArray[Any]:
+    """Return scores (N, ...) as rows (M, K), one for each place: a view if the classes are last."""
+    rows: NDArray[Any] = np.moveaxis(scores, class_axis(scores.ndim), -1)
+    return rows.reshape(-1, rows.shape[-1])
+
+
+def over_places(
+    of_rows: Callable[[Floats, Labels, Floats], float],
+    scores: Floats,
+    targets: Labels,
+    dscores: Floats,
+) -> float:
+    """Return the mean loss of the places that count, and write its gradient.
+
+    If none counts, the loss is 0. Targets are not checked.
+
+    Args:
+        of_rows: the mean loss of rows (M, K) and labels (M,), which writes its gradient to an array
+            that may be the rows themselves.
+        scores: (N, ...), see `class_axis`.
+        targets: (N, ...), one for each place.
+        dscores: the gradient, like `scores`, and possibly the same array.
+    """
+    rows, labels = as_rows(scores), targets.reshape(-1)
+    kept = labels != IGNORED
+    gradient = as_rows(dscores)
+    if kept.all():
+        loss = of_rows(rows, labels, gradient)
+    else:
+        chosen = rows[kept]
+        loss = of_rows(chosen, labels[kept], chosen) if len(chosen) else 0.0
+        gradient[...] = 0
+        gradient[kept] = chosen
+    if not np.may_share_memory(gradient, dscores):
+        placed = np.moveaxis(dscores, class_axis(dscores.ndim), -1)
+        placed[...] = gradient.reshape(placed.shape)
+    return loss
+
+
+def rows_in_torch(scores: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Return PyTorch's scores as rows (M, K), and their targets (M,)."""
+    rows = scores.movedim(class_axis(scores.dim()), -1)
+    return rows.reshape(-1, rows.shape[-1]), targets.reshape(-1)
