@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from netspec import codes
-from netspec.cli.common import checked_net, emit_text, tell
+from netspec.cli.common import checked_net, emit_text, positive, tell
 from netspec.cli.named_run import named_run
 from netspec.cli.output_place import check_output, net_sources
 from netspec.cli.trained_net import Trained, load_trained, stored_normalization
@@ -38,6 +38,14 @@ def add_c_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--normalize", dest="normalize_input", action="store_true",
                        help="c: take pixels as they were before training normalised them, and"
                        " normalise them as the weights file says")  # fmt: skip
+    group.add_argument("--train", action="store_true",
+                       help="c: a file that trains: the loss and its gradients, steps of optimizers,"
+                       " and the parameters as an array")  # fmt: skip
+    group.add_argument("--batch", type=positive, metavar="N",
+                       help="c --train: the most images in a batch (default 32)")  # fmt: skip
+    group.add_argument("--example", action="store_true",
+                       help="c --train: also write OUT_main.c, which trains on pictures in MNIST's"
+                       " files")  # fmt: skip
     parser.set_defaults(threads=None, backend="numpy", device="cpu")
 
 
@@ -50,6 +58,9 @@ def chosen_options(options: argparse.Namespace) -> list[str]:
         "--dtype": options.dtype != "float32",
         "--classify": options.classify,
         "--normalize": options.normalize_input,
+        "--train": options.train,
+        "--batch": options.batch is not None,
+        "--example": options.example,
     }
     return [option for option, on in given.items() if on]
 
@@ -68,17 +79,47 @@ class CFile:
         from netspec.compiler.c_backend.emit import COptions, c_source
 
         options = self._options
+        _require_together(options)
         if options.header and self._out is None:
             raise NetspecError.simple(
                 codes.USAGE_TARGET, "--header needs -o OUT, the file that it lies beside"
             )
         header = self._out.with_suffix(".h").name if options.header and self._out else None
+        if options.train:
+            return self._training(header)
         chosen = COptions(
             header, options.fast, options.arena == "extern", options.dtype,
             self._classes() if options.classify else None,
             self._input_scale() if options.normalize_input else None,
         )  # fmt: skip
         return c_source(self.net.graph, self._model().parameters, chosen)
+
+    def _training(self, header: str | None) -> CSource:
+        from netspec.compiler.c_backend.train_file import TrainOptions, train_source
+
+        self._one_output_of_scores("--train")
+        double = self._options.dtype == "float64"
+        chosen = TrainOptions(self._options.batch or 32, header, double)
+        return train_source(self.net.graph, self._model().parameters, chosen)
+
+    def _example(self) -> str:
+        from netspec.compiler.c_backend.train_example import example_main
+        from netspec.compiler.c_backend.train_file import ordered
+
+        assert self._out is not None
+        graph, double = self.net.graph, self._options.dtype == "float64"
+        in_file = self.source.weights is not None
+        return example_main(graph, ordered(graph), self._out.stem, double=double, in_file=in_file)
+
+    def _one_output_of_scores(self, option: str) -> int:
+        """Return how many classes a net with one input and one output has."""
+        from netspec.runtime.models.classifier_shape import class_count, image_shape
+
+        image_shape(self.net.graph)
+        if len(self.net.graph.outputs) > 1:
+            message = f"{self.net.name} has several outputs: {option} needs one"
+            raise NetspecError.simple(codes.USAGE_TARGET, message)
+        return class_count(self.net.graph)
 
     def _model(self) -> Model:
         """Return a model with the weights, or with initial values if there are none."""
@@ -91,15 +132,11 @@ class CFile:
 
     def _classes(self) -> tuple[str, ...]:
         """Return the names of the classes; the numbers of those without."""
-        from netspec.runtime.models.classifier_shape import class_count, image_shape
         from netspec.runtime.weights.data_facts import class_names
 
-        image_shape(self.net.graph)
-        if len(self.net.graph.outputs) > 1:
-            message = f"{self.net.name} has several outputs: --classify needs one"
-            raise NetspecError.simple(codes.USAGE_TARGET, message)
+        count = self._one_output_of_scores("--classify")
         stored = {} if self._trained is None else self._trained.weights.metadata
-        return class_names(stored, class_count(self.net.graph))
+        return class_names(stored, count)
 
     def _input_scale(self) -> InputScale:
         """Return how the weights file says that images were normalised."""
@@ -126,6 +163,8 @@ class CFile:
             files[self._out.with_suffix(".h")] = self.source.header.encode()
         if self.source.weights is not None:
             files[self._out.with_suffix(".weights")] = self.source.weights
+        if self._options.example:
+            files[self._out.with_name(f"{self._out.stem}_main.c")] = self._example().encode()
         return files
 
     def check_places(self) -> None:
@@ -155,6 +194,28 @@ class CFile:
                 write_output(path, content)
         for path in self.others():
             tell(f"{path} belongs to it")
+
+
+def _require_together(options: argparse.Namespace) -> None:
+    """Refuse options that do not go together.
+
+    Raises:
+        NetspecError: `usage/target`.
+    """
+    apart = {
+        "--fast": options.fast,
+        "--arena extern": options.arena == "extern",
+        "--classify": options.classify,
+        "--normalize": options.normalize_input,
+    }
+    wrong = [option for option, on in apart.items() if on and options.train]
+    if wrong:
+        message = f"{', '.join(wrong)}: for a file that predicts, without --train"
+        raise NetspecError.simple(codes.USAGE_TARGET, message)
+    if (options.batch is not None or options.example) and not options.train:
+        raise NetspecError.simple(codes.USAGE_TARGET, "--batch and --example need --train")
+    if options.example and not options.header:
+        raise NetspecError.simple(codes.USAGE_TARGET, "--example needs --header, which it includes")
 
 
 def _trained(options: argparse.Namespace) -> Trained | None:

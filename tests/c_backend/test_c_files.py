@@ -156,10 +156,10 @@ def test_a_net_without_a_size_is_refused():
 
 
 def test_all_layers_without_a_form_are_located_in_one_run(monkeypatch):
-    from netspec.compiler.c_backend import emit
+    from netspec.compiler.c_backend import calls
 
-    fewer = {k: v for k, v in emit.FORMS.items() if k not in ("softmax.forward", "conv.forward")}
-    monkeypatch.setattr(emit, "FORMS", fewer)
+    fewer = {k: v for k, v in calls.FORMS.items() if k not in ("softmax.forward", "conv.forward")}
+    monkeypatch.setattr(calls, "FORMS", fewer)
     graph, ones = small()
     with pytest.raises(netspec.NetspecError) as error:
         c_source(graph, ones)

@@ -49,9 +49,9 @@ def comment(text: str) -> str:
 
 def literal(text: str) -> str:
     """Return a text as a string literal of C, in UTF-8."""
-    plain = re.compile(rb"[A-Za-z0-9 _.,:;+\-*/()\[\]<>=!@#&|~^$']")
+    plain = re.compile(rb"[A-Za-z0-9 _.,:;+\-*/()\[\]{}<>=!@#&|~^$']")
     shown = (
-        chr(byte) if plain.match(bytes([byte])) else f"\\{byte:03o}"
+        chr(byte) if plain.match(bytes([byte])) else '\\"' if byte == 34 else f"\\{byte:03o}"
         for byte in text.encode("utf-8", "backslashreplace")
     )
     return f'"{"".join(shown)}"'

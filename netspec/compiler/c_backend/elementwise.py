@@ -10,7 +10,7 @@ from netspec.compiler.c_backend.c_text import Names
 from netspec.compiler.c_backend.formulas import c_formula
 from netspec.compiler.c_backend.kernel_call import Memory
 from netspec.compiler.ir.expression import Expression, Var, substitute, variables
-from netspec.compiler.ir.plan import ElementwiseStep
+from netspec.compiler.ir.plan import Buffer, ElementwiseStep
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class ElementwiseFunctions:
         """Return the definitions of the functions."""
         return [text for _, text in self.definitions.values()]
 
-    def call(self, step: ElementwiseStep, memory: Memory) -> list[str]:
-        """Return the call of a step's function."""
+    def call(self, step: ElementwiseStep, memory: Memory, images: str = "") -> list[str]:
+        """Return the call of a step's function, for so many images."""
         used = variables(step.formula)
         operands = [step.operands[name] for name in used]
         count = math.prod(memory.shape(step.output))
@@ -49,7 +49,9 @@ class ElementwiseFunctions:
             for vector, kind in zip(vectors, kinds, strict=True)
             for number in _sizes(vector, kind)
         ]
-        return [f"{name}({', '.join([*pointers, *sizes, str(count)])});"]
+        batched = isinstance(step.output, Buffer) and step.output.batched
+        many = f"{images} * {count}" if images and batched else str(count)
+        return [f"{name}({', '.join([*pointers, *sizes, many])});"]
 
     def _function(
         self, step: ElementwiseStep, formula: Expression, kinds: Mapping[str, str]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,27 +14,23 @@ from numpy.typing import NDArray
 
 from netspec import codes
 from netspec.compiler.c_backend.c_text import Names, comment, identifier, literal, numbers
+from netspec.compiler.c_backend.calls import Calls, show
 from netspec.compiler.c_backend.elementwise import ElementwiseFunctions
 from netspec.compiler.c_backend.folding import Constants
-from netspec.compiler.c_backend.forms import FORMS
-from netspec.compiler.c_backend.kernel_call import KernelCall, c_call
+from netspec.compiler.c_backend.kernel_call import c_call
 from netspec.compiler.c_backend.library import called, function_names, used_units
-from netspec.compiler.c_backend.memory import ConstantArray, FileMemory, without_unread
+from netspec.compiler.c_backend.memory import FileMemory, without_unread
 from netspec.compiler.c_backend.normalized_input import InputScale, with_normalized_input
-from netspec.compiler.ir.graph import Graph, Node
+from netspec.compiler.ir.graph import Graph
 from netspec.compiler.ir.plan import (
     Buffer,
-    ElementwiseStep,
-    KernelStep,
     Operand,
     Plan,
-    Step,
     ViewStep,
 )
-from netspec.compiler.numpy_backend.origins import Origins
 from netspec.compiler.numpy_backend.pipeline import make_plan
 from netspec.compiler.passes.bind_sizes import open_sizes
-from netspec.diagnostics import Diagnostic, NetspecError
+from netspec.diagnostics import NetspecError
 
 Array = NDArray[Any]
 
@@ -110,35 +106,21 @@ def c_source(
     Raises:
         NetspecError: `compile/no-c` for each layer that has no form in C, and for open sizes.
     """
+    require_numbers(graph)
+    plan = make_plan(graph, training=False, backward=False)
+    return _File(graph, plan, parameters, options or COptions()).source()
+
+
+def require_numbers(graph: Graph) -> None:
+    """Refuse a net that leaves sizes open.
+
+    Raises:
+        NetspecError: `compile/no-c`.
+    """
     if open_sizes(graph):
         sizes = " ".join(f"--set {name}=..." for name in sorted(open_sizes(graph)))
         message = f"{graph.name} leaves the size of its input open; a C file is for one size"
         raise NetspecError.simple(codes.COMPILE_NO_C, message, f"give the largest: {sizes}")
-    plan = make_plan(graph, training=False, backward=False)
-    _require_forms(graph, plan)
-    return _File(graph, plan, parameters, options or COptions()).source()
-
-
-def _require_forms(graph: Graph, plan: Plan) -> None:
-    """Refuse the layers without a form in C, all in one run."""
-    found: dict[str, Diagnostic] = {}
-    for step in plan.forward:
-        if isinstance(step, KernelStep) and step.kernel not in FORMS and step.kernel not in FOLDED:
-            node = plan.nodes.get(step.node)
-            if node is not None:
-                found.setdefault(step.node, _no_form(node, step.kernel))
-    if found:
-        raise NetspecError(tuple(found.values()))
-
-
-# Kernels of parameters alone, which are computed when the file is written.
-FOLDED = ("batch_norm.running_scale_shift", "batch_norm.fold_into")
-
-
-def _no_form(node: Node, kernel: str) -> Diagnostic:
-    return Diagnostic(
-        codes.COMPILE_NO_C, f"`{node.op.name}` has no form in C", node.origin.span, label=kernel
-    )
 
 
 class _File:
@@ -151,7 +133,6 @@ class _File:
         self.name = identifier(graph.name).lower().strip("_") or "net"
         self.upper = self.name.upper()
         self.names = Names({*function_names(), "arena", "weights", "AT_SCRATCH", "x", "y", "i"})
-        self.origins = Origins(graph)
         self.functions = ElementwiseFunctions(self.names, self.double)
         self.constants = Constants(parameters)
         if self.options.input_scale is not None:
@@ -161,6 +142,7 @@ class _File:
         self.inputs = {name: self.names.free(name) for name in graph.inputs}
         self.outputs = {name: self.names.free(name) for name in graph.outputs}
         self.memory = FileMemory(self.plan, self.constants, self.names, self._given())
+        self.calls = Calls(graph, plan.nodes, self.memory, self.functions, self.double)
 
     def _given(self) -> dict[Buffer, str]:
         """Return the caller's pointers, by the buffers that they are."""
@@ -232,9 +214,9 @@ class _File:
         lines = [""]
         lines += [comment(line) for line in graph.doc.splitlines()]
         lines += [""] if graph.doc else []
-        lines += [f"input  {comment(name)} {_shape(shape)}" for name, shape in graph.inputs.items()]
+        lines += [f"input  {comment(name)} {show(shape)}" for name, shape in graph.inputs.items()]
         lines += [
-            f"output {comment(name)} {_shape(graph.shape_of(value))}"
+            f"output {comment(name)} {show(graph.shape_of(value))}"
             for name, value in graph.outputs.items()
         ]
         kind = "a file of its own" if self.memory.in_blob else "constants in this file"
@@ -345,9 +327,9 @@ class _File:
             yield "static const real *weights;"
         else:
             for array in self.memory.arrays:
-                yield _array("real", array, numbers(array.values, double=self.double))
+                yield array_text("real", array.name, numbers(array.values, double=self.double))
         for table in self.memory.tables:
-            yield _array("int", table, [str(int(v)) for v in table.values])
+            yield array_text("int", table.name, [str(int(v)) for v in table.values])
 
     def _blob(self) -> bytes:
         order = np.dtype(np.float64 if self.double else np.float32).newbyteorder("<")
@@ -426,17 +408,7 @@ class _File:
     # -- the calls
 
     def _body(self) -> list[str]:
-        lines: list[str] = []
-        said: list[str] = []
-        for step in self.plan.forward:
-            if isinstance(step, ViewStep):
-                continue
-            nodes = step.nodes if isinstance(step, ElementwiseStep) else (step.node,)
-            notes = self._notes(nodes)
-            if notes != said:
-                lines += ["", *notes] if lines else notes
-                said = notes
-            lines += self._call(step)
+        lines = self.calls.lines(self.plan.forward)
         for name, buffer in self.plan.outputs.items():
             pointer = self.memory.pointer(buffer)
             if pointer != self.outputs[name]:
@@ -444,41 +416,17 @@ class _File:
                 lines += ["", *c_call("copy", pointer, self.outputs[name], size)]
         return lines
 
-    def _notes(self, names: Iterable[str]) -> list[str]:
-        out = []
-        for name in names:
-            node = self.graph.by_name.get(name) or self.plan.nodes.get(name)
-            if node is None:
-                out.append(f"/* the input {comment(name)} {_shape(self.graph.inputs[name])} */")
-                continue
-            note = self.origins.note(node)
-            shown = f"{comment(note.where)}: {comment(note.name)} = {comment(note.source)}"
-            out.append(f"/* {shown}  {_shape(node.shape)} */")
-        return out
 
-    def _call(self, step: Step) -> list[str]:
-        if isinstance(step, ElementwiseStep):
-            return self.functions.call(step, self.memory)
-        assert isinstance(step, KernelStep)
-        lines = FORMS[step.kernel](KernelCall(step, self.memory, self.double))
-        if lines is None:
-            raise NetspecError((_no_form(self.plan.nodes[step.node], step.kernel),))
-        return lines
-
-
-def _array(kind: str, array: ConstantArray, texts: Sequence[str]) -> str:
+def array_text(kind: str, name: str, texts: Sequence[str]) -> str:
+    """Return a constant array."""
     lines, line = [], "   "
     for text in texts:
         if len(line) + len(text) + 2 > WIDTH:
             lines.append(line)
             line = "   "
         line += f" {text},"
-    head = f"static const {kind} {array.name}[{array.values.size}] = {{"
+    head = f"static const {kind} {name}[{len(texts)}] = {{"
     return "\n".join([head, *lines, line.rstrip(","), "};"])
-
-
-def _shape(shape: Sequence[int]) -> str:
-    return "[" + ", ".join(map(str, shape)) + "]"
 
 
 def _wrapped(head: str) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
 from numpy.typing import NDArray
@@ -13,6 +13,10 @@ from netspec.compiler.c_backend.library import parameters_of
 from netspec.compiler.ir.plan import Buffer, KernelStep, Marker, Operand, Option
 
 Array = NDArray[Any]
+
+
+# Pointers of more characters than this have a line each.
+POINTERS = 74
 
 
 class Memory(Protocol):
@@ -39,11 +43,18 @@ class Memory(Protocol):
 
 @dataclass(frozen=True)
 class KernelCall:
-    """A step, and where its operands are."""
+    """A step, and where its operands are.
+
+    Attributes:
+        count: the variable that holds how many images there are; empty if it is one.
+        before: lines that come before the loop over images.
+    """
 
     step: KernelStep
     memory: Memory
     double: bool = False
+    count: str = ""
+    before: list[str] = field(default_factory=list)
 
     def operand(self, index: int) -> Operand | None:
         """Return an argument; None if the layer does not have it."""
@@ -97,10 +108,12 @@ class KernelCall:
         """Return an option as a constant."""
         return number(float(cast(float, self.step.options[name])), double=self.double)
 
-    def is_one_image(self, *indices: int) -> bool:
-        """Whether arguments are values of an image, and not of the batch."""
-        operands = [self.operand(index) for index in indices]
-        return all(isinstance(each, Buffer) and each.batched for each in operands)
+    def rows(self, index: int, columns: int) -> str:
+        """Return how many rows of so many columns an argument has, in all images."""
+        each = self.size(index) // columns
+        operand = self.operand(index)
+        batched = isinstance(operand, Buffer) and operand.batched
+        return f"{self.count} * {each}" if self.count and batched else str(each)
 
 
 def c_call(function: str, *arguments: str | int) -> list[str]:
@@ -115,6 +128,9 @@ def c_call(function: str, *arguments: str | int) -> list[str]:
         given, texts = texts[: len(row)], texts[len(row) :]
         pointers = sum(parameter.is_pointer for parameter in row)
         parts = given[:pointers]
+        if pointers and sum(map(len, parts)) > POINTERS:
+            lines += parts[:-1]
+            parts = parts[-1:]
         if pointers < len(row):
             names = ", ".join(parameter.name for parameter in row[pointers:])
             parts.append(f"/* {names} */ {', '.join(given[pointers:])}")

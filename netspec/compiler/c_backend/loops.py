@@ -67,6 +67,11 @@ def nested(
     return lines
 
 
+def indented(lines: Sequence[str]) -> list[str]:
+    """Return lines with a level of indentation more."""
+    return [f"    {line}" if line else "" for line in lines]
+
+
 def _has_more(lines: Sequence[str]) -> bool:
     """Whether anything follows the first statement of lines."""
     return any(not line.startswith((" ", "}")) for line in lines[1:])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,8 +16,10 @@ from netspec.compiler.c_backend.folding import Constants
 from netspec.compiler.ir.plan import (
     Argument,
     Buffer,
+    GradientRef,
     KernelStep,
     Operand,
+    ParameterRef,
     Plan,
     Step,
     ViewStep,
@@ -37,6 +40,15 @@ class ConstantArray:
     values: Array
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a parameter is in an array: the name of its offset, the offset, and its shape."""
+
+    name: str
+    offset: int
+    shape: tuple[int, ...]
+
+
 @dataclass
 class FileMemory:
     """The `Memory` of a file: see `kernel_call.Memory`.
@@ -47,6 +59,10 @@ class FileMemory:
         in_blob: whether the numbers are in a file of their own.
         total: the numbers in the arena, without scratch memory.
         scratch_size: the most numbers that a kernel needs in between.
+        batch: the most images at a time.
+        parameters: where those that are not constant are, in one array.
+        prefix: what the names of places begin with.
+        image: the variable that counts the images, where a pointer is to that image's part.
     """
 
     plan: Plan
@@ -58,13 +74,17 @@ class FileMemory:
     tables: list[ConstantArray] = field(default_factory=list)
     total: int = 0
     scratch_size: int = 0
+    batch: int = 1
+    parameters: Mapping[str, Place] = field(default_factory=dict)
+    image: str = ""
+    prefix: str = "AT"
 
     def __post_init__(self) -> None:
         self._roots = {
             step.output: step.source for step in self.plan.steps if isinstance(step, ViewStep)
         }
         self._made: dict[tuple[str, bytes], str] = {}
-        placed, self.total = plan_memory(self.plan).layout(1, ALIGNMENT)
+        placed, self.total = plan_memory(self.plan).layout(self.batch, ALIGNMENT)
         self._offsets = placed
         self._places: dict[Buffer, str] = {}
 
@@ -86,12 +106,21 @@ class FileMemory:
         if operand in self.constants:
             return self.constant(operand.name, self.constants[operand])
         root = self.root(operand)
-        assert isinstance(root, Buffer)
+        if isinstance(root, ParameterRef):
+            return f"parameters + {self.parameters[root.name].name}"
+        if isinstance(root, GradientRef):
+            return f"gradients + {self.parameters[root.name].name}"
         if root in self.given:
-            return self.given[root]
+            return self._of_image(self.given[root], root)
         if root not in self._places:
-            self._places[root] = self.names.free(f"AT_{root.name.upper()}")
-        return f"arena + {self._places[root]}"
+            self._places[root] = self.names.free(f"{self.prefix}_{root.name.upper()}")
+        return self._of_image(f"arena + {self._places[root]}", root)
+
+    def _of_image(self, pointer: str, buffer: Buffer) -> str:
+        """Return the pointer to the part of a buffer that is the image's."""
+        if not self.image or not buffer.batched:
+            return pointer
+        return f"{pointer} + {self.image} * {math.prod(buffer.shape)}"
 
     def values(self, operand: Operand) -> Array | None:
         """Return an operand's numbers, if they are known when the file is written."""
@@ -116,12 +145,14 @@ class FileMemory:
     def scratch(self, elements: int) -> str:
         """Return the pointer to memory for numbers in between."""
         self.scratch_size = max(self.scratch_size, elements)
-        return "arena + AT_SCRATCH"
+        return f"arena + {self.prefix}_SCRATCH"
 
     def shape(self, operand: Operand) -> tuple[int, ...]:
         """Return the shape of an operand as it is stored, for one image."""
         if isinstance(operand, Buffer):
             return operand.shape
+        if operand.name in self.parameters:
+            return self.parameters[operand.name].shape
         return self.constants[operand].shape
 
 

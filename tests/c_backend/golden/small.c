@@ -63,13 +63,13 @@ static const real conv1_folded_bias[3] = {
     4.9999626e-06f, 4.9999626e-06f, 4.9999626e-06f
 };
 
-static const real linear1_bias[2] = {
-    1.0f, 1.0f
-};
-
 static const real linear1_weight[24] = {
     1.0f, 1.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 1.0f, 1.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f,
     1.0f, 1.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f
+};
+
+static const real linear1_bias[2] = {
+    1.0f, 1.0f
 };
 
 /* Adds to the sums of four neighbouring outputs, for eight filters each, the products of what they

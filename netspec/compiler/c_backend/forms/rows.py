@@ -6,36 +6,35 @@ import math
 
 import numpy as np
 
-from netspec.compiler.c_backend.forms.windows import blocks_of_eight
-from netspec.compiler.c_backend.kernel_call import Array, KernelCall, c_call
+from netspec.compiler.c_backend.forms.windows import blocks_of_eight, packed_filters
+from netspec.compiler.c_backend.kernel_call import KernelCall, c_call
 from netspec.compiler.c_backend.loops import Axis, merged, nested, place, steps_of
 
 
 def linear(call: KernelCall) -> list[str]:
     """The weight in blocks of eight outputs."""
-    weight = call.values(1)
-    assert weight is not None
-    return _linear(call, weight, call.name(1), call.pointer(2))
+    outputs, inputs = call.shape(1)
+    filters = packed_filters(call, 1, 1)
+    return c_call(
+        "linear", call.pointer(0), filters, call.pointer(2), call.pointer(3),
+        call.rows(0, inputs), inputs, outputs,
+    )  # fmt: skip
 
 
-def projection(call: KernelCall) -> list[str]:
+def projection(call: KernelCall) -> list[str] | None:
     """The same, with a third of the weight and of the bias."""
     weight, bias = call.values(1), call.values(2)
-    assert weight is not None
-    assert bias is not None
+    if weight is None or bias is None:
+        return None
     third, size = call.whole("third"), len(weight) // 3
     part = slice(third * size, (third + 1) * size)
     what = ("query", "key", "value")[third]
     added = call.memory.constant(f"{call.name(2)}.{what}", bias[part])
-    return _linear(call, weight[part], f"{call.name(1)}.{what}", added)
-
-
-def _linear(call: KernelCall, weight: Array, name: str, bias: str) -> list[str]:
-    outputs, inputs = weight.shape
-    stored = call.memory.constant(name, blocks_of_eight(weight))
+    stored = call.memory.constant(f"{call.name(1)}.{what}", blocks_of_eight(weight[part]))
+    inputs = weight.shape[1]
     return c_call(
-        "linear", call.pointer(0), stored, bias, call.pointer(3),
-        call.size(0) // inputs, inputs, outputs,
+        "linear", call.pointer(0), stored, added, call.pointer(3),
+        call.size(0) // inputs, inputs, size,
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from netspec.compiler.c_backend.forms import (
     reductions,
     resizing,
     rows,
+    training,
     windows,
 )
 from netspec.compiler.c_backend.kernel_call import KernelCall
@@ -20,8 +21,11 @@ Form = Callable[[KernelCall], list[str] | None]
 FORMS: Mapping[str, Form] = {
     "adaptive.avg_forward": windows.adaptive_avg_pool,
     "adaptive.max_forward": windows.adaptive_max_pool,
+    "batch_norm.fold_into": training.fold_into,
+    "batch_norm.running_scale_shift": training.running_scale_shift,
     "attention.forward": rows.attention,
     "attention.project": rows.projection,
+    "conv.backward_input": training.conv_backward_input,
     "conv.forward": windows.conv,
     "conv_transpose.forward": windows.conv_transpose,
     "copies.embed": copies.embed,
@@ -41,7 +45,9 @@ FORMS: Mapping[str, Form] = {
     "matmul.forward": rows.matmul,
     "per_image_norm.forward": rows.normalize,
     "pool.avg_forward": windows.avg_pool,
+    "pool.global_avg_backward": training.global_avg_pool_backward,
     "pool.global_avg_forward": windows.global_avg_pool,
+    "pool.max_backward": training.max_pool_backward,
     "pool.max_forward": windows.max_pool,
     "recurrent.gru": recurrent.gru,
     "recurrent.join": copies.join,
@@ -60,4 +66,16 @@ FORMS: Mapping[str, Form] = {
     "upsample.forward": resizing.resample,
     "upsample.nearest_forward": resizing.nearest,
     "windows.unfold": windows.unfold,
+}
+
+# Forms that see the whole batch; the others are called for one image after the other.
+BATCH_FORMS: Mapping[str, Form] = {
+    "batch_norm.batch_backward": training.batch_norm_backward,
+    "batch_norm.batch_statistics": training.batch_statistics,
+    "conv.backward_bias": training.sum_of_rows,
+    "conv.backward_weight": training.conv_backward_weight,
+    "linear.backward_bias": training.sum_of_rows,
+    "linear.backward_input": training.linear_backward_input,
+    "linear.backward_weight": training.linear_backward_weight,
+    "linear.forward": rows.linear,
 }

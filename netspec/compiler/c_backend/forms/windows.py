@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from netspec.compiler.c_backend.kernel_call import Array, KernelCall, c_call
@@ -21,6 +23,26 @@ def blocks_of_eight(weight: Array, groups: int = 1) -> Array:
     return np.moveaxis(padded.reshape(groups, blocks, BLOCK, *weight.shape[1:]), 2, -1)
 
 
+def packed_filters(call: KernelCall, index: int, groups: int) -> str:
+    """Return the filters (O, I / groups, ...) of a layer in blocks of eight: a constant, or scratch
+    memory that they are copied to before.
+    """
+    weight = call.values(index)
+    if weight is not None:
+        stored = blocks_of_eight(np.moveaxis(weight, 1, -1), groups)
+        return call.memory.constant(call.name(index), stored)
+    filters, seen, *kernel = call.shape(index)
+    blocks = groups * -(-filters // groups // BLOCK)
+    packed = call.memory.scratch(blocks * BLOCK * seen * math.prod(kernel))
+    call.before.extend(
+        c_call(
+            "pack_filters", call.pointer(index), packed,
+            filters, seen, math.prod(kernel), groups,
+        )
+    )  # fmt: skip
+    return packed
+
+
 def volume(items: tuple[int, ...], one: int) -> tuple[int, ...]:
     """Return numbers for three axes, where those that a signal or a picture lacks are `one`."""
     return (one,) * (3 - len(items)) + items
@@ -32,31 +54,31 @@ def pads(call: KernelCall) -> tuple[int, ...]:
     return (0,) * (6 - len(given)) + given
 
 
-def conv(call: KernelCall) -> list[str]:
+def conv(call: KernelCall) -> list[str] | None:
     """A picture's filters in blocks of eight, or one for each channel, or those of a volume."""
     x, y = call.shape(0), call.shape(3)
-    weight = call.values(1)
-    assert weight is not None
-    channels_last = np.moveaxis(weight, 1, -1)
+    weight, shape = call.values(1), call.shape(1)
     (depth, height, width), (y_depth, y_height, y_width) = volume(x[:-1], 1), volume(y[:-1], 1)
     stride, dilation = volume(call.ints("stride"), 1), volume(call.ints("dilation"), 1)
-    kernel = volume(weight.shape[2:], 1)
+    kernel = volume(shape[2:], 1)
     starts, groups = pads(call)[::2], call.whole("groups")
     if len(x) == 4:
-        filters = call.memory.constant(call.name(1), channels_last)
+        if weight is None:
+            return None
+        filters = call.memory.constant(call.name(1), np.moveaxis(weight, 1, -1))
         return c_call(
             "conv_volume", call.pointer(0), filters, call.pointer(2), call.pointer(3),
             depth, height, width, x[-1], y_depth, y_height, y_width, y[-1],
             *kernel, *stride, *starts, *dilation, groups,
         )  # fmt: skip
-    if weight.shape[1] == 1 and groups == len(weight):
-        filters = call.memory.constant(call.name(1), np.moveaxis(channels_last[..., 0], 0, -1))
+    if shape[1] == 1 and groups == shape[0] and weight is not None:
+        filters = call.memory.constant(call.name(1), np.moveaxis(weight[:, 0], 0, -1))
         return c_call(
             "depthwise_conv", call.pointer(0), filters, call.pointer(2), call.pointer(3),
             height, width, x[-1], y_height, y_width,
             *kernel[1:], *stride[1:], *starts[1:], *dilation[1:],
         )  # fmt: skip
-    filters = call.memory.constant(call.name(1), blocks_of_eight(channels_last, groups))
+    filters = packed_filters(call, 1, groups)
     return c_call(
         "conv", call.pointer(0), filters, call.pointer(2), call.pointer(3),
         height, width, x[-1], y_height, y_width, y[-1],
@@ -64,11 +86,12 @@ def conv(call: KernelCall) -> list[str]:
     )  # fmt: skip
 
 
-def conv_transpose(call: KernelCall) -> list[str]:
+def conv_transpose(call: KernelCall) -> list[str] | None:
     """One function for all ranks."""
     x, y = call.shape(0), call.shape(3)
     weight = call.values(1)
-    assert weight is not None
+    if weight is None:
+        return None
     filters = call.memory.constant(call.name(1), np.moveaxis(weight, 1, -1))
     return c_call(
         "conv_transpose", call.pointer(0), filters, call.pointer(2), call.pointer(3),

@@ -1,0 +1,115 @@
+"""The steps of a plan as lines of C, each under a comment with its layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from netspec import codes
+from netspec.compiler.c_backend.c_text import comment
+from netspec.compiler.c_backend.elementwise import ElementwiseFunctions
+from netspec.compiler.c_backend.forms import BATCH_FORMS, FORMS
+from netspec.compiler.c_backend.kernel_call import KernelCall
+from netspec.compiler.c_backend.loops import indented
+from netspec.compiler.c_backend.memory import FileMemory
+from netspec.compiler.ir.graph import Graph, Node
+from netspec.compiler.ir.plan import Buffer, ElementwiseStep, KernelStep, Step, ViewStep
+from netspec.compiler.numpy_backend.origins import Origins
+from netspec.diagnostics import Diagnostic, NetspecError
+
+
+@dataclass
+class Calls:
+    """Writes calls.
+
+    Attributes:
+        graph: the net.
+        nodes: the nodes of the plan, by name: those of the net after passes.
+        memory: where operands are.
+        functions: the functions that apply formulas.
+        double: whether numbers are written in double precision.
+        count: the variable that holds how many images there are; empty if it is one.
+    """
+
+    graph: Graph
+    nodes: Mapping[str, Node]
+    memory: FileMemory
+    functions: ElementwiseFunctions
+    double: bool = False
+    count: str = ""
+    missing: dict[str, Diagnostic] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._origins = Origins(self.graph)
+
+    def lines(self, steps: Sequence[Step]) -> list[str]:
+        """Return the lines of steps.
+
+        Raises:
+            NetspecError: `compile/no-c` for each layer that has no form in C.
+        """
+        lines: list[str] = []
+        said: list[str] = []
+        for step in steps:
+            if isinstance(step, ViewStep):
+                continue
+            nodes = step.nodes if isinstance(step, ElementwiseStep) else (step.node,)
+            notes = self._notes(nodes)
+            if notes != said:
+                lines += ["", *notes] if lines else notes
+                said = notes
+            lines += self._call(step)
+        if self.missing:
+            raise NetspecError(tuple(self.missing.values()))
+        return lines
+
+    def _notes(self, names: Iterable[str]) -> list[str]:
+        out = []
+        for name in names:
+            node = self.graph.by_name.get(name) or self.nodes.get(name)
+            if node is None:
+                out.append(f"/* the input {comment(name)} {show(self.graph.inputs[name])} */")
+                continue
+            note = self._origins.note(node)
+            shown = f"{comment(note.where)}: {comment(note.name)} = {comment(note.source)}"
+            out.append(f"/* {shown}  {show(node.shape)} */")
+        return out
+
+    def _call(self, step: Step) -> list[str]:
+        if isinstance(step, ElementwiseStep):
+            return self.functions.call(step, self.memory, self.count)
+        assert isinstance(step, KernelStep)
+        call = KernelCall(step, self.memory, self.double, self.count)
+        if self.count and step.kernel in BATCH_FORMS:
+            found = BATCH_FORMS[step.kernel](call)
+        elif step.kernel in FORMS:
+            found = self._of_each_image(call)
+        else:
+            found = None
+        if found is None and (node := self.nodes.get(step.node)) is not None:
+            self.missing.setdefault(step.node, no_form(node, step.kernel))
+        return [] if found is None else [*call.before, *found]
+
+    def _of_each_image(self, call: KernelCall) -> list[str] | None:
+        """Return a call, in a loop over the images if there are several."""
+        operands = (*call.step.reads, *call.step.writes)
+        batched = any(isinstance(each, Buffer) and each.batched for each in operands)
+        self.memory.image = "n" if self.count and batched else ""
+        found = FORMS[call.step.kernel](call)
+        looped = self.memory.image
+        self.memory.image = ""
+        if found is None or not looped:
+            return found
+        return [f"for (int n = 0; n < {self.count}; n++) {{", *indented(found), "}"]
+
+
+def no_form(node: Node, kernel: str) -> Diagnostic:
+    """Return the error for a layer without a form in C."""
+    return Diagnostic(
+        codes.COMPILE_NO_C, f"`{node.op.name}` has no form in C", node.origin.span, label=kernel
+    )
+
+
+def show(shape: Sequence[int]) -> str:
+    """Return a shape as it is written in comments."""
+    return "[" + ", ".join(map(str, shape)) + "]"

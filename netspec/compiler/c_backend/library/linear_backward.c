@@ -1,0 +1,25 @@
+/* dweight[o][i] = sum over the rows of dy[r][o] * x[r][i] */
+static void linear_backward_weight(const real *x, const real *dy, real *dweight,
+                                   int rows, int inputs, int outputs)
+{
+    for (int o = 0; o < outputs; o++, dweight += inputs) {
+        for (int i = 0; i < inputs; i++)
+            dweight[i] = 0;
+        for (int r = 0; r < rows; r++)
+            for (int i = 0; i < inputs; i++)
+                dweight[i] += dy[r * outputs + o] * x[r * inputs + i];
+    }
+}
+
+/* dx[r][i] = sum over o of dy[r][o] * weight[o][i] */
+static void linear_backward_input(const real *dy, const real *weight, real *dx,
+                                  int rows, int inputs, int outputs)
+{
+    for (int r = 0; r < rows; r++, dy += outputs, dx += inputs) {
+        for (int i = 0; i < inputs; i++)
+            dx[i] = 0;
+        for (int o = 0; o < outputs; o++)
+            for (int i = 0; i < inputs; i++)
+                dx[i] += dy[o] * weight[o * inputs + i];
+    }
+}
