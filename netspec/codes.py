@@ -143,6 +143,7 @@ LAYER_TIED = Code.error("layer/tied", "a parameter of another layer that does no
 
 LIBRARY_MATPLOTLIB = Code.error("library/matplotlib", "Matplotlib is not installed")
 LIBRARY_ONNX = Code.error("library/onnx", "the package onnx is not installed")
+LIBRARY_ONNXRUNTIME = Code.error("library/onnxruntime", "onnxruntime is not installed")
 LIBRARY_PILLOW = Code.error("library/pillow", "Pillow is not installed")
 LIBRARY_RESVG = Code.error("library/resvg", "resvg-py or Matplotlib is not installed")
 

@@ -57,6 +57,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="compile the C file too, with the C compiler of this machine, and compare its outputs",
     )  # fmt: skip
     parser.add_argument(
+        "--onnx", action="store_true",
+        help="run the ONNX model too, with onnxruntime, and compare its outputs, in float32",
+    )  # fmt: skip
+    parser.add_argument(
         "--format", choices=("text", "json"), default="text",
         help="text: tables on stdout, the first difference on stderr; json: all on stdout",
     )  # fmt: skip
@@ -76,6 +80,7 @@ def run(options: argparse.Namespace) -> int:
             dtypes=dtypes,
             torch=options.torch,
             c=options.c,
+            onnx=options.onnx,
             advance=live.show,
         )
     return emit_report(found, options)

@@ -23,8 +23,11 @@ if TYPE_CHECKING:
     from torch import nn
 
 REFERENCE, NUMPY, FUSED, AS_RUN, PYTORCH = "reference", "NumPy", "fused", "as run", "PyTorch"
-C = "C"
-PAIRS = ((REFERENCE, NUMPY), (NUMPY, FUSED), (FUSED, AS_RUN), (NUMPY, PYTORCH), (REFERENCE, C))
+C, ONNX = "C", "ONNX"
+PAIRS = (
+    (REFERENCE, NUMPY), (NUMPY, FUSED), (FUSED, AS_RUN), (NUMPY, PYTORCH), (REFERENCE, C),
+    (REFERENCE, ONNX),
+)  # fmt: skip
 
 Sides = Mapping[str, Side]
 
@@ -39,6 +42,7 @@ def trace_sides(
     backward: bool | None = None,
     before: Trial | None = None,
     c: bool = False,
+    onnx: bool = False,
 ) -> dict[str, Side]:
     """Run every evaluator, and return the sides by name.
 
@@ -52,6 +56,7 @@ def trace_sides(
         before: another batch to run through the programs first, so that numbers left over from it
             show.
         c: whether the C file is compiled and run too, in evaluation.
+        onnx: whether onnxruntime runs the ONNX model too, in evaluation and float32.
     """
     plans = {
         NUMPY: plan_unfused(graph, case.training),
@@ -71,6 +76,11 @@ def trace_sides(
         from netspec.tools.agreement.c_trace import trace_c
 
         sides[C] = Side(C, trace_c(graph, case, dtype))
+    if onnx and not case.training:
+        from netspec.tools.agreement import onnx_trace
+
+        if dtype == onnx_trace.DTYPE:
+            sides[ONNX] = Side(ONNX, onnx_trace.trace_onnx(graph, case))
     for name, trace in traces.items():
         # The program as it runs is the fused program with less memory, so not even rounding may
         # differ much.

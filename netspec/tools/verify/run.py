@@ -8,9 +8,11 @@ from typing import Any, cast
 
 from netspec import codes
 from netspec.compiler.ir.graph import Graph
+from netspec.compiler.onnx_backend import require_onnx
 from netspec.compiler.passes.layer_limit import require_few_layers
 from netspec.diagnostics import DiagnosticSink, NetspecError
 from netspec.runtime.models.classifier_shape import require_sizes, require_training_batch
+from netspec.runtime.models.onnx_session import require_onnxruntime
 from netspec.runtime.models.room import parameter_count, require_room, value_count
 from netspec.runtime.models.torch_build import build_module, require_torch
 from netspec.tools.agreement.c_trace import require_compiler
@@ -19,6 +21,7 @@ from netspec.tools.agreement.compare import Side
 from netspec.tools.agreement.describe import describe_parting, describe_step
 from netspec.tools.agreement.evaluators import PYTORCH, compare_sides, trace_sides, witnesses
 from netspec.tools.agreement.numpy_trace import draw_masks, plan_unfused, trace_reference
+from netspec.tools.agreement.onnx_trace import DTYPE
 from netspec.tools.agreement.quantities import Item
 from netspec.tools.verify.report import PrecisionRun, StepRow, VerifyReport
 
@@ -45,6 +48,7 @@ def verify(
     dtypes: Sequence[str] = DTYPES,
     torch: bool = True,
     c: bool = False,
+    onnx: bool = False,
     advance: Callable[[str], object] = lambda what: None,  # noqa: ARG005
 ) -> VerifyReport:
     """Compare the reference, the NumPy program and the generated PyTorch module.
@@ -58,10 +62,12 @@ def verify(
         torch: whether to compare the PyTorch module too.
         c: whether to compare the C file too, compiled with the compiler of this machine, in
             evaluation.
+        onnx: whether to compare the ONNX model too, run by onnxruntime, in evaluation and float32.
         advance: called with a description of each comparison before it is made.
 
     Raises:
-        NetspecError: `compile/no-compiler` and `compile/no-c` for the C file; `torch/missing` if
+        NetspecError: `compile/no-compiler` and `compile/no-c` for the C file; `library/onnx`,
+            `library/onnxruntime` and `compile/no-onnx` for the ONNX model; `torch/missing` if
             PyTorch is not installed; `model/open-size` if the net has open sizes; `model/batch` if
             the batch is too small to train on; `limit/memory`.
     """
@@ -69,6 +75,8 @@ def verify(
     _check(graph, batch, dtypes, torch)
     if c:
         require_compiler()
+    if onnx:
+        _check_onnx(dtypes)
     report = VerifyReport(graph, batch, seed, steps if torch else 0)
     sink = DiagnosticSink(report.diagnostics)
     cases = [_make_case(graph, batch, seed, training) for training in (True, False)]
@@ -81,7 +89,7 @@ def verify(
     for dtype in sorted(dtypes, key=DTYPES.index):
         for case, reference in given[dtype]:
             advance(f"{dtype}, {'training' if case.training else 'evaluation'}")
-            sides = trace_sides(graph, case, dtype, reference, module, c=c)
+            sides = trace_sides(graph, case, dtype, reference, module, c=c, onnx=onnx)
             found = compare_sides(graph, case, sides, tolerance_of(graph, dtype))
             run = PrecisionRun(dtype, case.training, found)
             report.runs.append(run)
@@ -106,6 +114,13 @@ def _check(graph: Graph, batch: int, dtypes: Sequence[str], torch: bool) -> None
     require_room(graph, lambda images: 8 * (parameters + images * values), batch, "verifying")
     if torch:  # last, because importing it takes seconds
         require_torch()
+
+
+def _check_onnx(dtypes: Sequence[str]) -> None:
+    require_onnx()
+    require_onnxruntime()
+    if DTYPE not in dtypes:
+        raise NetspecError.simple(codes.MODEL_DTYPE, f"ONNX models compute in {DTYPE}")
 
 
 def _make_case(graph: Graph, batch: int, seed: int, training: bool) -> Trial:

@@ -54,8 +54,8 @@ PEERS = {
     "torch-compile": Peer("torch.compile, N, C, H, W", "pytorch", "compiled", ("torch",)),
     "jax": Peer("JAX, jit, N, H, W, C", "in_jax", packages=("jax",)),
     "onnxruntime": Peer(
-        "onnxruntime, on PyTorch's ONNX export", "onnx",
-        packages=("torch", "onnx", "onnxscript", "onnxruntime"), trains=False,
+        "onnxruntime, on the net's ONNX model", "onnx", packages=("onnx", "onnxruntime"),
+        trains=False,
     ),
     "tinygrad": Peer("tinygrad, TinyJit, on the processor", "in_tinygrad", packages=("tinygrad",)),
     "numpy-im2col": Peer("a student's NumPy: im2col by index arrays", "im2col"),
