@@ -27,7 +27,7 @@ OTHER_ORDER = ("swin_t", "unet")
 REDUCED: dict[str, dict[str, Any]] = {
     "deeplabv3_resnet50": {"blocks": [1, 1, 1, 1], "size": 33},
     "mlp_mixer_b_16": {"blocks": 2, "width": 64},
-    "swin_t": {"size": 64, "side": 2},
+    "swin_t": {"size": 64, "side": 2, "blocks": [2, 1, 1, 1]},
     "unet": {"width": 8},
     "vit_b_16": {"layers": 2, "width": 96, "heads": 4},
 }

@@ -29,7 +29,12 @@ from netspec.testing.op_examples import (
 )
 from netspec.tools.agreement.torch_trace import SharedMasks
 from tests.helpers.torch_support import classes, load, masks_of, run_module
-from tests.pytorch_samples import flags_left_open, layers, losses  # noqa: F401 - they register writers
+from tests.pytorch_samples import (
+    flags_left_open,
+    layers,  # noqa: F401 - it registers writers, as do the next two
+    losses,  # noqa: F401
+    sequences,  # noqa: F401
+)
 from tests.pytorch_samples.functions import WRITERS
 from tests.pytorch_samples.written import InexpressibleError, Place, Written
 

@@ -340,37 +340,3 @@ def _randn_like(to: Written, s: Sample) -> str:
     arguments(s)
     to.training = True
     return f"noise({to.flat(s.input)})"
-
-
-@writes("nn.functional.scaled_dot_product_attention")
-def _attention(to: Written, s: Sample) -> str:
-    key, value, mask, p, causal, scale, grouped = arguments(
-        s, "key", "value", "attn_mask", "dropout_p", "is_causal", "scale", "enable_gqa"
-    )
-    if p:
-        raise InexpressibleError("dropout inside attention, which draws numbers of its own")
-    heads = torch.broadcast_shapes(s.input.shape[:-2], key.shape[:-2]) if not grouped else None
-    if mask is None and scale is None and s.input.ndim == key.ndim:
-        q, k, v = (to.whole(t) if t.ndim < 4 else to.batch(t) for t in (s.input, key, value))
-        if grouped and key.shape[-3] != s.input.shape[-3]:
-            many, few, (length, width) = s.input.shape[-3], key.shape[-3], key.shape[-2:]
-            k, v = (
-                f"reshape(expand(unsqueeze({x}, 2), {[few, many // few, length, n]}),"
-                f" {[many, length, n]})"
-                for x, n in ((k, width), (v, value.shape[-1]))
-            )
-        return f"attention({q}, {k}, {v}, causal = {number(bool(causal))})"
-    if heads is None or causal:
-        raise InexpressibleError("heads that are shared, in values of unequal rank")
-    q, k, v = (
-        f"expand({to.whole(t, (1,) * (len(heads) + 2 - t.ndim) + tuple(t.shape))},"
-        f" {[*heads, -1, -1]})"
-        for t in (s.input, key, value)
-    )
-    width = s.input.shape[-1] ** -0.5 if scale is None else scale
-    rank = len(heads) + 2
-    scores = f"matmul({q}, permute({k}, {[*range(1, rank - 1), rank, rank - 1]})) * {width!r}"
-    if mask is not None:
-        m = to.whole(mask, (1,) * (rank - mask.ndim) + tuple(mask.shape))
-        scores = f"where({m}, {scores}, -1e300)" if mask.dtype == torch.bool else f"{scores} + {m}"
-    return f"matmul(softmax({scores}, axis = -1), {v})"

@@ -126,20 +126,37 @@ def _unfold(to: Written, s: Sample) -> str:
 # ----------------------------------------------------------------------------------------- norms
 
 
-def _affine(to: Written, weight: Any, bias: Any, value: str, layer: str, eps: float) -> str:
-    """A norm with a weight and a bias, or with neither; with one of them by arithmetic."""
+def affine_norm(
+    to: Written,
+    weight: Any,
+    bias: Any,
+    value: str,
+    layer: str,
+    eps: float,
+    *,
+    path: str = "norm",
+    rank: int | None = None,
+) -> str:
+    """A norm with a weight and a bias, or with neither; with one of them by arithmetic.
+
+    These are of the channels, or of the last axes of a value with `rank` axes.
+    """
     if not 0 < eps <= 1:
         raise InexpressibleError("an eps that is not above 0")
     if (weight is None) != (bias is None):
-        alone = weight if bias is None else bias
-        behind = (1,) * (len(next(iter(to.inputs.values())).shape) - 2)
-        shape = (*alone.shape, *behind) if alone.ndim == 1 else tuple(alone.shape)
-        to.lines.append(f"parameter w: {list(shape)} = ones")
-        to.parameter("w", alone, shape)
-        return f"w {'*' if bias is None else '+'} {_affine(to, None, None, value, layer, eps)}"
-    to.parameter("norm.weight", weight)
-    to.parameter("norm.bias", bias)
-    return f"({value} -> norm: {layer}eps = {eps}, affine = {number(weight is not None)}))"
+        alone, name = (weight if bias is None else bias), f"{path}_alone"
+        if rank is None:
+            shape = (1, *alone.shape, *(1,) * (len(next(iter(to.inputs.values())).shape) - 2))
+        else:
+            shape = (1,) * (rank + 1 - alone.ndim) + tuple(alone.shape)
+        to.lines.append(f"parameter {name}: {list(shape)} = ones")
+        to.parameter(name, alone, shape)
+        norm = affine_norm(to, None, None, value, layer, eps)
+        return f"{name} {'*' if bias is None else '+'} {norm}"
+    to.parameter(f"{path}.weight", weight)
+    to.parameter(f"{path}.bias", bias)
+    label = "" if weight is None else f"{path}: "
+    return f"({value} -> {label}{layer}eps = {eps}, affine = {number(weight is not None)}))"
 
 
 @writes("nn.functional.batch_norm")
@@ -160,7 +177,7 @@ def _batch_norm(to: Written, s: Sample) -> str:
         momentum = 0.1
     layer = f"batch_norm(momentum = {momentum}, "
     value = to.batch(s.input) if s.input.ndim > 1 else to.whole(s.input)
-    return _affine(to, weight, bias, value, layer, eps)
+    return affine_norm(to, weight, bias, value, layer, eps)
 
 
 @writes("nn.functional.instance_norm")
@@ -171,20 +188,23 @@ def _instance_norm(to: Written, s: Sample) -> str:
     )  # fmt: skip
     if not own:
         raise InexpressibleError("running statistics of single images")
-    return _affine(to, weight, bias, to.batch(s.input, axes), "instance_norm(", eps)
+    return affine_norm(to, weight, bias, to.batch(s.input, axes), "instance_norm(", eps)
 
 
 @writes("nn.functional.layer_norm")
 def _layer_norm(to: Written, s: Sample) -> str:
     shape, weight, bias, eps = arguments(s, "normalized_shape", "weight", "bias", "eps", eps=1e-5)
-    value = to.batch(s.input) if len(shape) < s.input.ndim else to.whole(s.input)
-    return _affine(to, weight, bias, value, f"layer_norm(axes = {len(shape)}, ", eps)
+    is_whole = len(shape) == s.input.ndim
+    value = to.whole(s.input) if is_whole else to.batch(s.input)
+    rank = s.input.ndim - (not is_whole)
+    layer = f"layer_norm(axes = {len(shape)}, "
+    return affine_norm(to, weight, bias, value, layer, eps, rank=rank)
 
 
 @writes("nn.functional.group_norm")
 def _group_norm(to: Written, s: Sample) -> str:
     groups, weight, bias, eps = arguments(s, "num_groups", "weight", "bias", "eps", eps=1e-5)
-    return _affine(to, weight, bias, to.batch(s.input), f"group_norm({groups}, ", eps)
+    return affine_norm(to, weight, bias, to.batch(s.input), f"group_norm({groups}, ", eps)
 
 
 @writes("nn.functional.local_response_norm")

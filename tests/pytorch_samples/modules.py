@@ -90,6 +90,12 @@ FORMS = {
         "cross_entropy", "reduction weight ignore_index label_smoothing"
     ),
 }  # fmt: skip
+# Modules whose writers take the module itself.
+WHOLE = frozenset(
+    ("Embedding", "MultiheadAttention", "TransformerEncoderLayer", "TransformerEncoder",
+     "TransformerDecoderLayer", "Transformer",
+     *(f"{kind}{end}" for kind in ("RNN", "GRU", "LSTM") for end in ("", "Cell")))
+)  # fmt: skip
 _MODES = {"Reflection": "reflect", "Replication": "replicate", "Circular": "circular"}
 _PLAIN = frozenset(("sigmoid", "tanh", "softmax", "log_softmax"))
 
@@ -122,7 +128,8 @@ def _samples() -> Iterator[tuple[str, ModuleSample]]:
         from torch.testing._internal.common_modules import module_db
 
     for info in module_db:
-        form = FORMS.get(info.name.removeprefix("nn."))
+        name = info.name.removeprefix("nn.")
+        form = Form(info.name) if name in WHOLE else FORMS.get(name)
         if form is None:
             continue
         for training in (True, False) if "Norm" in info.name else (True,):
@@ -134,12 +141,15 @@ def _samples() -> Iterator[tuple[str, ModuleSample]]:
                 built, put = one.constructor_input, one.forward_input
                 if put is None:
                     continue
-                module = info.module_cls(*built.args, **built.kwargs).double().train(training)
+                module = info.module_cls(*built.args, **built.kwargs).double()
+                # Transformers drop nothing, but in training they call dropout all the same.
+                module.train(training and name not in WHOLE)
                 yield info.name, _sample(form, module, put)
 
 
 def _sample(form: Form, module: nn.Module, put: Any) -> ModuleSample:
-    name = form.function if form.function in _PLAIN else f"nn.functional.{form.function}"
+    is_named = form.function in _PLAIN or form.function.startswith("nn.")
+    name = form.function if is_named else f"nn.functional.{form.function}"
 
     def call(_: Any, *args: Any, **kwargs: Any) -> Any:
         return module(*put.args, **put.kwargs)
@@ -149,6 +159,8 @@ def _sample(form: Form, module: nn.Module, put: Any) -> ModuleSample:
 
 def _called(form: Form, module: nn.Module, put: Any) -> Called:
     kind = type(module).__name__
+    if kind in WHOLE:
+        return Called(put.args[0], put.args[1:], {**put.kwargs, "module": module})
     kwargs = {
         name: getattr(module, name) for name in form.attributes.split() if hasattr(module, name)
     }
