@@ -151,12 +151,11 @@ def affine_norm(
             shape = (1,) * (rank + 1 - alone.ndim) + tuple(alone.shape)
         to.lines.append(f"parameter {name}: {list(shape)} = ones")
         to.parameter(name, alone, shape)
-        norm = affine_norm(to, None, None, value, layer, eps)
+        norm = affine_norm(to, None, None, value, layer, eps, path=path)
         return f"{name} {'*' if bias is None else '+'} {norm}"
     to.parameter(f"{path}.weight", weight)
     to.parameter(f"{path}.bias", bias)
-    label = "" if weight is None else f"{path}: "
-    return f"({value} -> {label}{layer}eps = {eps}, affine = {number(weight is not None)}))"
+    return f"({value} -> {path}: {layer}eps = {eps}, affine = {number(weight is not None)}))"
 
 
 @writes("nn.functional.batch_norm")
