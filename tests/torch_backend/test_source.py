@@ -214,15 +214,15 @@ def test_what_decides_is_frozen():
     ]  # fmt: skip
 
 
-def test_a_constant_that_happens_to_fit_is_no_argument():
-    """`n % 4`, `n ** 2` and the like are tested with other numbers before an argument stays."""
+def test_arguments_in_rests_and_products_stay_as_the_file_has_them():
     text = """
         net N(n = 5, m = 6) {
             input x: [4]
             output x -> linear(n % 4 + m) -> linear(m * m) -> linear(m // 2 + m // 3)
         }"""
     source = netspec.loads(text).source("torch")
-    assert "def __init__(self, m: int = 6) -> None:" in source
+    assert "def __init__(self, n: int = 5, m: int = 6) -> None:" in source
+    assert "nn.Linear(4, n % 4 + m)" in source
     assert "m // 2 + m // 3" in source
 
 

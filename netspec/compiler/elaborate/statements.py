@@ -114,6 +114,8 @@ class Statements:
             message = f"an output holds real numbers, and this value {NUMBER_TYPES[value.holds]}"
             self.reporter.report(codes.VALUE_TYPE, message, s.value.span)
         if s.name is not None:
+            if isinstance(value, Tensor):
+                self.follower.named(name, value)
             self.names.scope.bind(name, value, s.name.span)
         if isinstance(value, Unknown):
             self.assembly.outputs.setdefault(name, "")

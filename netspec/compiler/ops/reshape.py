@@ -100,8 +100,8 @@ class Reshape(Op):
         to.gradient(0, dx)
 
     def torch(self, *inputs: Shape) -> Torch:
-        """`torch.reshape`, for any batch size."""
-        return Torch("torch.reshape", (X(0), (BATCH, *self.shape(*inputs))))
+        """`torch.reshape`, for any batch size, also of no images if no size is left open."""
+        return Torch("torch.reshape", (X(0), (BATCH, *self.sizes)))
 
     def onnx(self, to: OnnxForm) -> OnnxValue:
         """`Reshape`."""

@@ -51,13 +51,17 @@ from netspec.compiler.torch_backend.local_sizes import is_extent, names_in_use
 from netspec.compiler.torch_backend.module_paths import Places
 from netspec.compiler.torch_backend.naming import CLASH, is_class_name, number, quote, safe_name
 from netspec.compiler.torch_backend.python_layout import INDENT, WIDTH, Doc, Group, statement
+from netspec.compiler.torch_backend.structured.flow import steps_in
 from netspec.compiler.torch_backend.structured.net import (
     StructuredNet,
-    has_loops,
     structured_net,
 )
 from netspec.compiler.torch_backend.structured.net_class import StructuredClass
-from netspec.compiler.torch_backend.structured.structure import NotStructuredError
+from netspec.compiler.torch_backend.structured.structure import (
+    NotStructuredError,
+    Placed,
+    Suite,
+)
 from netspec.compiler.torch_backend.tied_parameters import tie_lines
 from netspec.compiler.torch_backend.traced_numbers import plain, roots_of
 from netspec.diagnostics import Diagnostic, NetspecError
@@ -78,10 +82,10 @@ def torch_source(written: Written) -> str:
         NetspecError: `compile/class-name` for a net or block whose name cannot be that of a Python
             class.
     """
-    # The one place where it is decided how a net is written: as the loops and conditions that it
-    # has, where its body has some and they can be written; else layer by layer.
+    # The one place where it is decided how a net is written: with the statements of the file,
+    # where they can be written; else layer by layer.
     known: Known = {}
-    structured = structured_net(written, known) if has_loops(written.net) else None
+    structured = structured_net(written, known)
     if structured is not None:
         with suppress(NotStructuredError):
             return _source(written, structured.classes, structured.traced, structured)
@@ -126,7 +130,7 @@ def _block_lines(made: BlockClass, error: str, functional: str, sequence: str) -
     structure = made.structure
     assert structure is not None
     source = f"Block {made.definition.name.id}, {note_of(made.definition.span)}"
-    facts = structure.facts()
+    facts = [*structure.facts(), *_facts_of_views(structure.text.body)]
     doc = "" if opens_file(made.definition) else made.definition.doc
     return [
         "",
@@ -144,7 +148,7 @@ def _structured_lines(
     """The class of a structured net, two empty lines in front."""
     made = StructuredClass(structured, error, sequence)
     source = f"Net {net.name.id}, {note_of(net.span)}"
-    facts = net_facts(structured.graph)
+    facts = [*net_facts(structured.graph), *_facts_of_views(structured.body)]
     return [
         "",
         f"class {net.name.id}(nn.{'Sequential' if structured.text.is_chain else 'Module'}):",
@@ -197,6 +201,12 @@ _OF_VIEWS = (
     " nn.BatchNorm2d can be wrong in PyTorch where the height or the width is 1, and that of"
     " nn.InstanceNorm2d where the batch is one image."
 )
+
+
+def _facts_of_views(body: Suite) -> list[str]:
+    """What a docstring says of layers that are correct for views with permuted axes."""
+    is_there = any(isinstance(step, Placed) and step.of_views for step in steps_in(body))
+    return ["", *wrapped(_OF_VIEWS)] if is_there else []
 
 
 class _Class:

@@ -59,7 +59,9 @@ class Traced(int):
         return _combine(operator.mul, other, self)
 
     def __floordiv__(self, other: Any) -> Any:
-        if isinstance(other, Traced) or not isinstance(other, int):
+        if isinstance(other, Traced):
+            return _divided(self, other)
+        if not isinstance(other, int):
             return int(self) // other
         return _combine(operator.floordiv, self, other)
 
@@ -103,6 +105,33 @@ def _combine(operation: Callable[[Any, Any], Any], a: Any, b: Any) -> Any:
     if isinstance(local, int) and isinstance(outer, int):
         return value
     return Traced(value, local, outer)
+
+
+def _divided(a: Traced, b: Traced) -> int:
+    """A quotient: a plain number where it is none of polynomials."""
+    value = int(a) // int(b)
+    local, outer = _quotient(a.local, b.local), _quotient(a.outer, b.outer)
+    return value if local is None or outer is None else Traced(value, local, outer)
+
+
+def _quotient(a: Dim, b: Dim) -> Dim | None:
+    """`a // b` if `b` is a number, or a product that all terms of `a` contain."""
+    if isinstance(b, int):
+        return a // b if b else None
+    if isinstance(a, int) or len(b.terms) > 1:
+        return None
+    ((divisor, factor),) = b.terms.items()
+    terms = {}
+    for monomial, coefficient in a.terms.items():
+        left = list(monomial)
+        for atom in divisor:
+            if atom not in left:
+                return None
+            left.remove(atom)
+        if coefficient % factor:
+            return None
+        terms[tuple(left)] = coefficient // factor
+    return terms[()] if list(terms) == [()] else Size(terms)
 
 
 def local_of(value: int) -> Dim:

@@ -28,15 +28,16 @@ class LeNet(nn.Module):
         self.linear3 = nn.Linear(84, classes)  # lenet.net:12
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        x = self.conv1(image)  # lenet.net:6
-        x = F.relu(x)  # lenet.net:6
+        x: torch.Tensor = self.conv1(image)  # lenet.net:6
+        x = F.relu(x)
         x = F.max_pool2d(x, 2)  # lenet.net:7
         x = self.conv2(x)  # lenet.net:8
-        x = F.relu(x)  # lenet.net:8
+        x = F.relu(x)
         x = F.max_pool2d(x, 2)  # lenet.net:9
-        x = torch.flatten(x, 1)  # lenet.net:9
+        x = torch.flatten(x, 1)
         x = self.linear1(x)  # lenet.net:10
-        x = F.relu(x)  # lenet.net:10
+        x = F.relu(x)
         x = self.linear2(x)  # lenet.net:11
-        x = F.relu(x)  # lenet.net:11
-        return self.linear3(x)  # lenet.net:12
+        x = F.relu(x)
+        x = self.linear3(x)  # lenet.net:12
+        return x

@@ -44,10 +44,11 @@ class ThreeLayer(nn.Module):
         nn.init.zeros_(self.conv1.bias)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        x = self.conv1(image)  # threelayer.net:9
-        x = F.relu(x)  # threelayer.net:9
+        x: torch.Tensor = self.conv1(image)  # threelayer.net:9
+        x = F.relu(x)
         x = F.max_pool2d(x, 2)  # threelayer.net:10
-        x = torch.flatten(x, 1)  # threelayer.net:10
+        x = torch.flatten(x, 1)
         x = self.linear1(x)  # threelayer.net:11
-        x = F.relu(x)  # threelayer.net:11
-        return self.linear2(x)  # threelayer.net:12
+        x = F.relu(x)
+        x = self.linear2(x)  # threelayer.net:12
+        return x

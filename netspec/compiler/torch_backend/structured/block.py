@@ -111,8 +111,6 @@ class StructuredBlock:
         assert first.module is not None
         self.block, self.module = first.definition, first.module
         self.homes = homes
-        if any(isinstance(part, syntax.Declared) for part in syntax.parts(self.block.body)):
-            raise NotStructuredError
         names = [name.id for name in self.block.inputs]
         parameters = [parameter.name.id for parameter in self.block.parameters]
         for name in (*names, *parameters):

@@ -109,12 +109,12 @@ class Constructor:
 
     def _open(self, container: Container, depth: int) -> list[str]:
         parent = self.layout.containers.get(container.prefix[:-1], self.layout.root)
-        doc: Doc = "nn.Sequential()"
+        doc: Doc = "nn.ModuleDict()" if container.is_dict else "nn.Sequential()"
         if container.is_listed:
             doc = self._listed(container)
         if container.target.startswith("self."):
             return statement(prefixed(f"{container.target} = ", doc), depth)
-        name = _name_text(container.prefix[-1])
+        name = name_text(container.prefix[-1])
         added = call(f"{parent.target}.add_module", name, container.target)
         made = statement(prefixed(f"{container.target} = ", doc), depth)
         return [*made, *statement(added, depth)]
@@ -224,17 +224,33 @@ class Constructor:
             lines += count
         else:
             name = "" if step.label is None else step.label[-1]
+        if step.is_array:
+            return self._array(step, target, name, depth)
         for module in self._modules(step, is_chained=is_chained):
             doc = module
             if not name:
                 doc = self._appended(home, step, doc)
+            elif home.is_dict:
+                doc = prefixed(f"{target}[{name_text(name)}] = ", doc)
             elif is_attribute(name):
                 doc = prefixed(f"{target}.{name} = ", doc)
             else:
-                doc = call(f"{target}.add_module", _name_text(name), doc)
+                doc = call(f"{target}.add_module", name_text(name), doc)
             lines += statement(doc, depth, note=note)
             note = ""
         return lines
+
+    def _array(self, step: Placed, target: str, name: str, depth: int) -> list[str]:
+        """A parameter or a buffer of the class itself."""
+        doc = call("torch.ones", *map(literal, said(step.own[""])))
+        made: Doc
+        if step.is_buffer:
+            made = call(f"{target}.register_buffer", quote(name), doc)
+        elif is_attribute(name):
+            made = prefixed(f"{target}.{name} = ", call("nn.Parameter", doc))
+        else:
+            made = call(f"{target}.register_parameter", quote(name), call("nn.Parameter", doc))
+        return statement(made, depth, note=self._note(step))
 
     def _modules(self, step: Placed, *, is_chained: bool) -> list[Doc]:
         if is_chained:
@@ -362,7 +378,7 @@ def in_constructor(text: str) -> str:
     return re.sub(r"\bself\.", "", text)
 
 
-def _name_text(part: str) -> str:
+def name_text(part: str) -> str:
     """A part of a label as a Python string."""
     if part.startswith("{") and part.count("{") == 1 and part.endswith("}"):
         return f"str({part[1:-1]})"

@@ -13,7 +13,13 @@ from netspec.compiler.torch_backend.local_sizes import names_in
 from netspec.compiler.torch_backend.naming import is_attribute, quote
 from netspec.compiler.torch_backend.python_constants import words_in
 from netspec.compiler.torch_backend.python_layout import Doc, Group, call, flat, prefixed, statement
-from netspec.compiler.torch_backend.structured.constructor import Counted, Flag, loop_head, opposite
+from netspec.compiler.torch_backend.structured.constructor import (
+    Counted,
+    Flag,
+    loop_head,
+    name_text,
+    opposite,
+)
 from netspec.compiler.torch_backend.structured.flow import chain_end, placed_in, steps_in, under
 from netspec.compiler.torch_backend.structured.layout import (
     Container,
@@ -465,16 +471,28 @@ class Forward:
         if isinstance(step.form, Block):
             return Group(f"{module}(", tuple(inputs)), count_lines
         assert step.later is not None
-        parameters = {name: f"{module}[{quote(name)}]" for name in step.own}
+        parameters = {
+            name: f"{module}[{quote(name)}]" if name else self._array(step, module)
+            for name in step.own
+        }
         means = Reached(inputs, module, parameters, self.functional, _Itself())
         doc = means.whole(_said_later(step.later))
         return (doc if isinstance(doc, (str, Group)) else flat(doc)), count_lines
+
+    def _array(self, step: Placed, module: str) -> str:
+        """A parameter or a buffer of the class itself."""
+        (name,) = step.label or ("",)
+        kind = "buffer" if step.is_buffer else "parameter"
+        return module if is_attribute(name) else f"self.get_{kind}({quote(name)})"
 
     def _module(self, step: Placed, depth: int) -> tuple[str, list[str]]:
         if step.later_label is None:
             name, lines = self.counted.name(step, depth)
         else:
-            return _reach(step.later_label), []
+            label = step.later_label
+            if step.label is not None and self.layout.is_key(step.label):
+                return f"self.{label[0]}[{name_text(label[1])}]", []
+            return _reach(label), []
         return _reach((name,)), lines
 
     def _later_prefix(self, container: Container) -> tuple[str, ...]:

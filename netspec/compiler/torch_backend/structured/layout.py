@@ -22,6 +22,9 @@ from netspec.compiler.torch_backend.structured.structure import (
     suites_in,
 )
 
+# Attributes of `nn.ModuleDict`, which cannot be keys.
+DICT_ATTRIBUTES = frozenset("clear items keys pop update values".split())
+
 Prefix = tuple[str, ...]
 
 
@@ -34,6 +37,7 @@ class Container:
         suite, first, last: the statements that fill it.
         is_numbered: whether it has children whose names begin with a number.
         is_listed: whether it can be written at once: its children are 0, 1, 2, ..., one a statement.
+        is_dict: whether it is a `nn.ModuleDict`, whose children are called by themselves.
     """
 
     prefix: Prefix
@@ -43,6 +47,7 @@ class Container:
     last: int
     is_numbered: bool
     is_listed: bool = False
+    is_dict: bool = False
 
 
 @dataclass(frozen=True)
@@ -125,6 +130,11 @@ class Layout:
         """Whether the children of a container are called by themselves."""
         return container.prefix in self._apart
 
+    def is_key(self, path: Sequence[str]) -> bool:
+        """Whether a module is one of a `nn.ModuleDict`."""
+        container = self.containers.get(tuple(path[:-1]))
+        return container is not None and container.is_dict
+
     def contained(self) -> set[Step]:
         """The statements that fill containers."""
         found: set[Step] = set()
@@ -169,7 +179,14 @@ class Layout:
             for at, step in enumerate(inside)
         )
         is_numbered = _numbers(children) and not is_listed
-        return Container(prefix, target, suite, begin, end, is_numbered, is_listed)
+        is_dict = (
+            prefix in self._apart
+            and len(prefix) == 1
+            and is_attribute(prefix[0])
+            and DICT_ATTRIBUTES.isdisjoint(children)
+            and all(u.step.label is None or len(u.step.label) == 2 for u in users)
+        )
+        return Container(prefix, target, suite, begin, end, is_numbered, is_listed, is_dict)
 
     def _target(self, prefix: Prefix) -> str:
         if all(map(is_attribute, prefix)):

@@ -48,6 +48,7 @@ class ModuleText:
         is_chain: bool,
     ) -> None:
         self.body = body
+        self.plain = "out" if "x" in names else "x"
         self.inputs = inputs
         self.is_chain = is_chain
         self.flags: dict[Branch, Flag] = {}
@@ -70,7 +71,7 @@ class ModuleText:
 
     def forward(self, functional: str) -> Forward:
         """Its `forward`; `functional` is how `torch.nn.functional` is written."""
-        return Forward(self.body, self.layout, self.inputs, functional, self.flags, "out")
+        return Forward(self.body, self.layout, self.inputs, functional, self.flags, self.plain)
 
 
 def forward_head(inputs: Sequence[str], results: int) -> list[str]:

@@ -95,13 +95,9 @@ class StructuredNet:
         return self.traced.graph
 
 
-def has_loops(net: syntax.Net) -> bool:
-    """Whether a net's body has loops or conditions, and so a structure that is not its layers'.
-
-    One with arrays of its own has none.
-    """
-    found = set(map(type, syntax.parts(net.body)))
-    return not found.isdisjoint((syntax.For, syntax.If)) and syntax.Declared not in found
+def _has_loops(net: syntax.Net) -> bool:
+    """Whether a net's body has loops or conditions."""
+    return not {syntax.For, syntax.If}.isdisjoint(map(type, syntax.parts(net.body)))
 
 
 def structured_net(written: Written, known: Known) -> StructuredNet | None:
@@ -197,9 +193,11 @@ class _Proof:
 
     def _text(self) -> ModuleText:
         body = self.recorder.root
+        # What has no loops reads best as a `forward` with functions.
         is_chain = (
-            len(self.inputs) == 1
+            _has_loops(self.written.net)
             and not self.ties
+            and len(self.inputs) == 1
             and chain_end(body.steps or (), frozenset(self.inputs)) is not None
         )
         return ModuleText(
@@ -244,7 +242,7 @@ class _Proof:
                 self.recorder.forget()
                 self.carried.restore(before)
                 return False
-            taken += 1
+            taken += other != int(other)
         return taken > 0
 
     # -- other arguments
@@ -383,8 +381,6 @@ class _Proof:
             if full in covered:
                 continue
             inner = run.inner(full)
-            if isinstance(rule, Values):
-                raise NotStructuredError
             if inner is not None and all(facts == alike[inner][0] for facts in alike[inner]):
                 self.net.inner[inner] = rule, owned.rank
             elif self._is_lasting(place):
@@ -444,11 +440,11 @@ def _owners(tracer: StructureTracer, graph: Graph) -> dict[str, tuple[Owned, Pla
                 continue
             if parameter.trainable or module is None:
                 target = module.target if module is not None else ""
-                above = full.rpartition(".")[0]
-                while above and above not in tracer.owners:
+                above = full
+                while above not in tracer.owners:
                     above = above.rpartition(".")[0]
                 place = tracer.owners[above]
-                path = full.removeprefix(f"{above}.")
+                path = full.removeprefix(above).removeprefix(".")
                 found[full] = Owned(target, own, len(parameter.shape)), place, path
     return found
 

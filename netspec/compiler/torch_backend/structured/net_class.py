@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from netspec.compiler.ir.initializers import Values
 from netspec.compiler.syntax import tree as syntax
 from netspec.compiler.torch_backend.init_calls import fill_lines, init_doc
 from netspec.compiler.torch_backend.naming import is_attribute, quote
@@ -59,11 +60,40 @@ class StructuredClass:
         lines += self.writer.lines()
         lines += fill_lines(self.net.fills, _Itself())
         lines += self._in_blocks()
-        for (place, own), rule in self.net.own.items():
-            full = ".".join((*_path(place, self.net), own))
-            tensor = _parameter("self", full)
-            lines += statement(init_doc(tensor, rule, self.net.ranks[place, own], _Itself()), 2)
+        drawn = [key for key, rule in self.net.own.items() if not isinstance(rule, Values)]
+        written = [key for key, rule in self.net.own.items() if isinstance(rule, Values)]
+        for key in drawn:
+            lines += self._own(key, 2)
+        if written:
+            lines += statement("with torch.no_grad():", 2)
+        for key in written:
+            lines += self._own(key, 3)
         return lines + tie_lines(self.net.graph)
+
+    def _own(self, key: tuple[Placed, str], depth: int) -> list[str]:
+        """The initial values of one parameter."""
+        place, own = key
+        path = (*self._path(place), *filter(None, own.split(".")))
+        made = init_doc(self._reach(path), self.net.own[key], self.net.ranks[key], _Itself())
+        return statement(made, depth)
+
+    def _path(self, place: Placed) -> tuple[str, ...]:
+        if place.label is not None:
+            return place.label
+        if place.kind in self.writer.counted.counted:
+            raise NotStructuredError
+        return (self.writer.counted.names[place],)
+
+    def _reach(self, path: tuple[str, ...]) -> str:
+        """The expression for a parameter of the net."""
+        for end in range(len(path) - 1, 1, -1):
+            container = self.text.layout.containers.get(path[: end - 1])
+            if container is not None and container.is_listed and path[end - 1].isdigit():
+                home = _parameter("self", ".".join(path[: end - 1]))
+                rest = ".".join(path[end:])
+                if "(" not in home and all(map(is_attribute, path[end:])):
+                    return f"{home}[{path[end - 1]}].{rest}"
+        return _parameter("self", ".".join(path))
 
     def _in_blocks(self) -> list[str]:
         """The initial values in all objects of a block's class."""
@@ -91,12 +121,6 @@ class _Itself(dict[str, str]):
 
     def __missing__(self, key: str) -> str:
         return in_constructor(key)
-
-
-def _path(place: Placed, net: StructuredNet) -> tuple[str, ...]:
-    if place.label is None:
-        raise NotStructuredError
-    return place.label
 
 
 def _parameter(owner: str, path: str) -> str:

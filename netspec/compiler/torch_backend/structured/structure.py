@@ -281,6 +281,7 @@ class Placed:
         of_views: whether it is written so as to be correct for views with permuted axes.
         cut: of how many equal parts of a value it is one, and the axis.
         later_label: the label in `forward`.
+        is_buffer: whether it is a buffer of the class itself.
     """
 
     form: Torch | Block
@@ -297,6 +298,7 @@ class Placed:
     span: Span
     cut: tuple[int, int] | None = None
     later_label: tuple[str, ...] | None = None
+    is_buffer: bool = False
 
     @property
     def has_module(self) -> bool:
@@ -304,6 +306,11 @@ class Placed:
         if self.again:
             return False
         return self.held or isinstance(self.form, Block) or self.form.module is not None
+
+    @property
+    def is_array(self) -> bool:
+        """Whether it is a parameter or a buffer of the class itself, without a module."""
+        return "" in self.own
 
 
 @dataclass(eq=False)
@@ -360,7 +367,7 @@ def _facts(step: Step) -> Any:
     if isinstance(step, Placed):
         return (
             step.label, step.kind, step.what, step.held, step.gives, step.again, step.own.keys(),
-            len(step.reads), step.of_views, step.span, step.cut,
+            len(step.reads), step.of_views, step.span, step.cut, step.is_buffer,
         )  # fmt: skip
     if isinstance(step, Let):
         return step.names, step.annotation

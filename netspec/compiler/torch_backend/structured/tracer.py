@@ -190,6 +190,7 @@ class Places:
 
     def __init__(self, net: syntax.Net | syntax.Block, module: Module) -> None:
         self.stages: dict[Span, syntax.Stage] = {}
+        self.declared: dict[Span, syntax.Declared] = {}
         self.calls: dict[Span, syntax.Call] = {}
         self.shares = False
         self.given: dict[Span, syntax.Expr] = {}
@@ -203,6 +204,8 @@ class Places:
                 self.calls[part.span] = part.call
             elif isinstance(part, syntax.Layer):
                 self.shares = True
+            elif isinstance(part, syntax.Declared):
+                self.declared[part.span] = part
             elif isinstance(part, syntax.Name):
                 self.names.add(part.id)
             elif isinstance(part, syntax.Call) and _is_layer(part, module):
@@ -514,6 +517,8 @@ class StructureTracer(Tracer):
         self._have(name, value)
 
     def _sources(self, node: str) -> list[Source]:
+        if node not in self._made and node not in self._holds.values():
+            self._begin()  # an input of the net, of which nothing has been read so far
         found = [name for name, held in self._holds.items() if held == node]
         made = self._made.get(node, [])
         return [*made, *found] if not found else [*found, *made]
@@ -706,6 +711,7 @@ class StructureTracer(Tracer):
             own, label, "" if label else node.op.name, node.op.name, bool(specs),
             self._inputs(node.inputs), 1, path in self.owners, of_views, node.origin.span,
             self._cut(node), self._label(path, node.origin.span, self.later),
+            any(spec.role == "statistic" for spec in specs) and bool(own),
         )  # fmt: skip
         self._place(step, path, [node.name])
 
@@ -855,6 +861,8 @@ class StructureTracer(Tracer):
 
     def _label(self, path: str, span: Span, python: PythonConstants) -> tuple[str, ...] | None:
         """The parts of a label, each as it stands in an f-string."""
+        if span in self.places.declared:
+            return (self.places.declared[span].name.id,)
         stage = self.places.stages.get(span)
         if stage is not None and stage.label is not None:
             label = stage.label
