@@ -10,7 +10,7 @@ from netspec.compiler.c_backend.c_text import Names
 from netspec.compiler.c_backend.formulas import c_formula
 from netspec.compiler.c_backend.kernel_call import Memory
 from netspec.compiler.ir.expression import Expression, Var, substitute, variables
-from netspec.compiler.ir.plan import Buffer, ElementwiseStep
+from netspec.compiler.ir.plan import Buffer, ElementwiseStep, Operand
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,15 @@ class ElementwiseFunctions:
         used = variables(step.formula)
         operands = [step.operands[name] for name in used]
         count = math.prod(memory.shape(step.output))
-        vectors = [_vector(memory.shape(each), memory.shape(step.output)) for each in operands]
+        repeats = bool(images) and _batched(step.output)
+        vectors = [
+            _vector(
+                memory.shape(each),
+                memory.shape(step.output),
+                in_each=repeats and not _batched(each),
+            )
+            for each in operands
+        ]
         renamed = {name: f"x{i}" if len(used) > 1 else "x" for i, name in enumerate(used)}
         formula = substitute(step.formula, {old: Var(new) for old, new in renamed.items()})
         kinds = tuple(_kind(vector) for vector in vectors)
@@ -49,8 +57,7 @@ class ElementwiseFunctions:
             for vector, kind in zip(vectors, kinds, strict=True)
             for number in _sizes(vector, kind)
         ]
-        batched = isinstance(step.output, Buffer) and step.output.batched
-        many = f"{images} * {count}" if images and batched else str(count)
+        many = f"{images} * {count}" if images and _batched(step.output) else str(count)
         return [f"{name}({', '.join([*pointers, *sizes, many])});"]
 
     def _function(
@@ -92,10 +99,20 @@ _SIZES: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def _vector(shape: tuple[int, ...], output: tuple[int, ...]) -> _Vector | None:
-    """Return how an operand is broadcast; None if it has a number for each of the output."""
+def _batched(operand: Operand) -> bool:
+    """Whether an operand has numbers for each image of a batch."""
+    return isinstance(operand, Buffer) and operand.batched
+
+
+def _vector(
+    shape: tuple[int, ...], output: tuple[int, ...], *, in_each: bool = False
+) -> _Vector | None:
+    """Return how an operand is broadcast; None if it has a number for each of the output.
+
+    An operand that is the same in each image of a batch is broadcast, whatever its shape.
+    """
     if math.prod(shape) == math.prod(output):
-        return None
+        return _Vector(math.prod(shape), 1) if in_each else None
     wide = [axis for axis, size in enumerate(shape) if size != 1]
     if not wide:
         return _Vector(1, 1)

@@ -89,8 +89,7 @@ class _Walk:
     over: list[Axis]
 
 
-def _walk(call: KernelCall) -> _Walk:
-    x, out = call.shape(0), call.shape(1)
+def _walk(call: KernelCall, x: tuple[int, ...], out: tuple[int, ...]) -> _Walk:
     axes, order = [axis - 1 for axis in call.ints("axes")], call.ints("order")
     kept = [axis for axis in range(len(x)) if axis not in axes]
     targets = range(len(x)) if len(out) == len(x) else kept
@@ -104,8 +103,46 @@ def _walk(call: KernelCall) -> _Walk:
 
 
 def _reduced(call: KernelCall, kind: str) -> list[str]:
+    walk = _walk(call, call.shape(0), call.shape(1))
+    return _over(call, kind, walk)
+
+
+def sum_repeated(call: KernelCall) -> list[str]:
+    """Sums over the axes along which something was repeated."""
+    x, out = call.shape(0), call.shape(1)
+    axes = list(zip(x, out, steps_of(x), steps_of(out), strict=True))
+    kept = merged([Axis(n, (a, b)) for n, m, a, b in axes if n == m])
+    return _over(
+        call, "total", _Walk(kept, merged([Axis(n, (a,)) for n, m, a, _ in axes if n != m]))
+    )
+
+
+def total_backward(call: KernelCall) -> list[str]:
+    """The gradient, repeated along the axes."""
+    return _shared(call, "")
+
+
+def mean_backward(call: KernelCall) -> list[str]:
+    """An equal share of the gradient for each number."""
+    return _shared(call, " / (real){n}")
+
+
+def _shared(call: KernelCall, share: str) -> list[str]:
+    walk = _walk(call, call.shape(1), call.shape(0))
+    part = share.format(n=math.prod(axis.size for axis in walk.over))
+
+    def body(names: list[str]) -> list[str]:
+        return nested(
+            walk.over,
+            lambda inner: [f"y[{_read(walk, names, inner)}] = x[{_written(walk, names)}]{part};"],
+            len(names),
+        )
+
+    return scope((call.pointer(0), call.pointer(1)), nested(walk.kept, body))
+
+
+def _over(call: KernelCall, kind: str, walk: _Walk) -> list[str]:
     passes, result = _PASSES[kind]
-    walk = _walk(call)
     count = math.prod(axis.size for axis in walk.over)
     words = {"n": f"(real){count}", "limit": "(sizeof(real) == 4 ? (real)3e38 : (real)1.7e308)"}
     if kind == "variance":
@@ -140,7 +177,7 @@ def _written(walk: _Walk, names: list[str]) -> str:
 
 def place_of_largest(call: KernelCall) -> list[str]:
     """The place of the first of the largest numbers, or of the first NaN."""
-    walk = _walk(call)
+    walk = _walk(call, call.shape(0), call.shape(1))
     size, step = (walk.over[0].size, walk.over[0].steps[0]) if walk.over else (1, 0)
 
     def body(names: list[str]) -> list[str]:

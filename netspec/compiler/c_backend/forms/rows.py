@@ -71,10 +71,20 @@ def log_softmax(call: KernelCall) -> list[str]:
     return _along("log_softmax", call)
 
 
-def _along(function: str, call: KernelCall) -> list[str]:
+def softmax_backward(call: KernelCall) -> list[str]:
+    """Along one axis."""
+    return _along("softmax_backward", call, 3)
+
+
+def log_softmax_backward(call: KernelCall) -> list[str]:
+    """Along one axis."""
+    return _along("log_softmax_backward", call, 3)
+
+
+def _along(function: str, call: KernelCall, arrays: int = 2) -> list[str]:
     x, axis = call.shape(0), call.whole("axis") - 1
     outer, inner = math.prod(x[:axis]), math.prod(x[axis + 1 :])
-    return c_call(function, call.pointer(0), call.pointer(1), outer, x[axis], inner)
+    return c_call(function, *map(call.pointer, range(arrays)), outer, x[axis], inner)
 
 
 def normalize(call: KernelCall) -> list[str] | None:

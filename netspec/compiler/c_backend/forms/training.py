@@ -86,6 +86,19 @@ def global_avg_pool_backward(call: KernelCall) -> list[str]:
     )  # fmt: skip
 
 
+def broadcast_sum(call: KernelCall) -> list[str]:
+    """The gradient of a parameter that elementwise code broadcasts."""
+    size, after = call.size(2), call.whole("after")
+    return c_call(
+        "broadcast_sum", *map(call.pointer, range(3)), call.rows(1, size * after), size, after
+    )
+
+
+def over_batch(call: KernelCall) -> list[str]:
+    """The gradient of an array that each image reads."""
+    return c_call("sum_of_rows", call.pointer(0), call.pointer(1), call.count, call.size(1))
+
+
 def batch_statistics(call: KernelCall) -> list[str]:
     """The mean and variance of a batch. The number of batches is not counted."""
     channels = call.shape(0)[-1]

@@ -120,10 +120,18 @@ def max_pool(call: KernelCall) -> list[str]:
 
 def avg_pool(call: KernelCall) -> list[str]:
     """One function for all ranks."""
-    x, y = call.shape(0), call.shape(1)
+    return _avg_pool("avg_pool", call, call.shape(0), call.shape(1))
+
+
+def avg_pool_backward(call: KernelCall) -> list[str]:
+    """One function for all ranks."""
+    return _avg_pool("avg_pool_backward", call, call.shape(1), call.shape(0))
+
+
+def _avg_pool(function: str, call: KernelCall, x: tuple[int, ...], y: tuple[int, ...]) -> list[str]:
     divisor = call.step.options.get("divisor")
     return c_call(
-        "avg_pool", call.pointer(0), call.pointer(1),
+        function, call.pointer(0), call.pointer(1),
         *volume(x[:-1], 1), x[-1], *volume(y[:-1], 1),
         *volume(call.ints("kernel"), 1), *volume(call.ints("stride"), 1), *pads(call),
         call.whole("count_include_pad"), 0 if divisor is None else call.whole("divisor"),
