@@ -75,5 +75,12 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'netspec' has no attribute {name!r}")
 
 
+def load_ipython_extension(shell: Any) -> None:
+    """Add `%%netspec NAME` and `%netspec VERB ...` to IPython; `%load_ext netspec` calls it."""
+    from netspec.notebook import load_extension
+
+    load_extension(shell)
+
+
 def __dir__() -> list[str]:
     return sorted(__all__)

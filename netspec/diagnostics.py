@@ -245,6 +245,10 @@ class NetspecError(Exception):
         """Copy and pickle by the diagnostics: a worker process passes the error on unchanged."""
         return type(self), (self.diagnostics,), self.__dict__
 
+    def _render_traceback_(self) -> list[str]:
+        """Return what IPython shows in place of a traceback: the places in the `.net` file."""
+        return str(self).splitlines()
+
     @classmethod
     def simple(cls, code: Code, message: str, help: str | None = None) -> NetspecError:
         """Return an error that belongs to no place in a file."""

@@ -171,6 +171,15 @@ class Net:
     def __repr__(self) -> str:
         return f"<netspec.Net {self.name}>"
 
+    def _repr_html_(self) -> str:
+        """Show the picture and the table of layers in a notebook."""
+        from netspec.text import html
+
+        summary = self.summary()
+        count = f"{self.name}: {len(summary.layers):,} layers, {summary.parameters:,} parameters"
+        picture = html.folded(count, self.draw().svg(), is_open=True)
+        return picture + html.folded("layers", summary._repr_html_())
+
     def __str__(self) -> str:
         return str(self.graph)
 
@@ -187,12 +196,12 @@ def load(path: str | Path, /, net: str | None = None, **arguments: Any) -> Net:
     Raises:
         NetspecError: with every error of the file in `.diagnostics`.
     """
-    return _checked(Request(path=find_net(path), net=net, arguments=_constants(arguments)))
+    return checked(Request(path=find_net(path), net=net, arguments=_constants(arguments)))
 
 
 def loads(text: str, /, net: str | None = None, *, name: str = "<text>", **arguments: Any) -> Net:
     """Check a net given as text; otherwise like `load`. Text cannot import files."""
-    return _checked(Request(source=Source(name, text), net=net, arguments=_constants(arguments)))
+    return checked(Request(source=Source(name, text), net=net, arguments=_constants(arguments)))
 
 
 def load_ops(path: str | Path, /) -> tuple[str, ...]:
@@ -216,7 +225,12 @@ def load_ops(path: str | Path, /) -> tuple[str, ...]:
     return tuple(load(path).ops)
 
 
-def _checked(request: Request) -> Net:
+def checked(request: Request) -> Net:
+    """Return the one net of a request.
+
+    Raises:
+        NetspecError: with every error of the file in `.diagnostics`.
+    """
     if request.net is not None and not isinstance(request.net, str):
         raise NetspecError.simple(
             codes.CALL_VALUE,

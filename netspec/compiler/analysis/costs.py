@@ -50,7 +50,7 @@ class LayerSummary:
     layers: int = 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Summary:
     """A net's layers and totals. Shapes and MACs are those of one image, bytes those of a batch."""
 
@@ -95,6 +95,14 @@ class Summary:
         from netspec.compiler.analysis.costs_text import as_table
 
         return as_table(self)
+
+    def __repr__(self) -> str:
+        return f"<netspec.Summary of {self.net}: {len(self.layers)} layers>"
+
+    def _repr_html_(self) -> str:
+        from netspec.compiler.analysis.costs_text import as_html
+
+        return as_html(self)
 
 
 def summarize(graph: Graph, batch: int = 1) -> Summary:

@@ -10,7 +10,7 @@ from typing import Any
 from netspec.compiler.analysis.costs import LayerSummary, Summary
 from netspec.compiler.ir.graph import show_shape
 from netspec.compiler.ir.sizes import Size
-from netspec.text import table
+from netspec.text import html, table
 
 _MAX_CALL = 40
 
@@ -129,6 +129,19 @@ def as_markdown(summary: Summary, columns: Columns = None) -> str:
     notes = [f"- {title}: {_literal(text)}" for title, text in _notes(summary)]
     doc = [summary.doc, ""] if summary.doc else []
     return "\n".join([f"### {summary.net}{_inputs(summary)}", "", *doc, *table, "", *notes])
+
+
+def as_html(summary: Summary, columns: Columns = None) -> str:
+    """Return a table for a notebook, with the totals in its last row and the notes below it."""
+    chosen = [COLUMNS[name] for name in columns or DEFAULT]
+    words = sum(not column.is_number for column in chosen)
+    rows = ([column.cell(layer) for column in chosen] for layer in summary.layers)
+    total = [column.total(summary) for column in chosen]
+    titles = [column.title for column in chosen]
+    notes = "".join(
+        f"<p>{html.text(title)}: {html.text(text)}</p>" for title, text in _notes(summary)
+    )
+    return html.table(titles, rows, left=words, total=total) + notes
 
 
 def _literal(text: str) -> str:

@@ -27,7 +27,7 @@ _BLOCK_ELEMENTS = 1 << 18
 PIXELS_FROM = 2.0
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """Images and labels for training and testing.
 
@@ -72,6 +72,16 @@ class Dataset:
             object.__setattr__(self, f"x_{part}", x)
             object.__setattr__(self, f"y_{part}", y)
         self.validate()
+
+    def __repr__(self) -> str:
+        counts = f"{len(self.x_train):,} training and {len(self.x_test):,} test images"
+        shape = _shape(self.sample_shape)
+        return f"<netspec.Dataset {self.name}: {counts} {shape}, {self.classes:,} classes>"
+
+    def _repr_html_(self) -> str:
+        from netspec.runtime.data.sample_grid import as_html
+
+        return as_html(self)
 
     @property
     def sample_shape(self) -> tuple[int, ...]:

@@ -19,6 +19,7 @@ from netspec.runtime.engine.floating_point import as_ieee
 from netspec.runtime.models.classifier_shape import gives_probabilities, scores_output
 from netspec.runtime.optim.losses import Loss, SoftmaxCrossEntropy
 from netspec.runtime.optim.targets import class_axis
+from netspec.text import html
 from netspec.text.table import Column, name_column, table_lines
 
 BATCH = 128
@@ -51,7 +52,7 @@ class Scorer(Protocol):
         ...
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Evaluation:
     """The results for a set of images.
 
@@ -113,6 +114,25 @@ class Evaluation:
 
     def __str__(self) -> str:
         return self.text()
+
+    def __repr__(self) -> str:
+        return f"<netspec.Evaluation: accuracy {self.accuracy:.2%} of {self.images:,} {self.what}>"
+
+    def _repr_html_(self) -> str:
+        columns = zip(self.names, self.precision, self.recall, self.support, strict=True)
+        rows = [[name, _percent(p), _percent(r), f"{n:,}"] for name, p, r, n in columns]
+        classes = html.table(["class", "precision", "recall", self.what], rows)
+        head = f"<p>accuracy {self.accuracy:.2%}, loss {self.loss:.4f}</p>"
+        if len(self.names) > _LARGEST_MATRIX:
+            mistakes = "\n".join(self._mistakes())
+            return (
+                head + classes + html.folded("most frequent mistakes", html.preformatted(mistakes))
+            )
+        matrix = [
+            [name, *row] for name, row in zip(self.names, self.confusion.tolist(), strict=True)
+        ]
+        shown = html.table(["", *self.names], matrix)
+        return head + classes + html.folded("rows: true class, columns: predicted class", shown)
 
     def text(self, width: int | None = None) -> str:
         """Return everything as text; names are shortened to fit the tables to `width`."""

@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from netspec.diagnostics import plural
 from netspec.runtime.data.input_normalization import Normalization
+from netspec.text import html
 
 # The images that accuracies are measured on, in the order in which they are shown.
 PARTS = ("train", "val", "test")
 
 
-@dataclass
+@dataclass(repr=False)
 class History:
     """The history of a run. Names follow CS231n's Solver where it has one.
 
@@ -58,6 +60,23 @@ class History:
     kept_epoch: int = 0
     stopped: bool = False
     about_data: dict[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        steps, epochs = len(self.loss_history), len(self.epoch_seconds)
+        loss = f", loss {self.loss_history[-1]:.4f}" if steps else ""
+        found = [(name, self.accuracies(name)) for name in PARTS]
+        shares = "".join(f", {name} {values[-1]:.2%}" for name, values in found if values)
+        return (
+            f"<netspec.History: {plural(epochs, 'epoch')}, {plural(steps, 'step')}{loss}{shares}>"
+        )
+
+    def _repr_html_(self) -> str:
+        accuracies = [(name, self.accuracies(name)) for name in PARTS]
+        return (
+            f"<p>{html.text(repr(self)[1:-1])}</p>"
+            + html.curves("loss of each step", [("loss", self.loss_history)])
+            + html.curves("accuracy, as it was measured", accuracies)
+        )
 
     @property
     def seconds(self) -> float:

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from netspec.text import html
+
 # `unsure` proves nothing either way, and does not count as a failure.
 Verdict = Literal["ok", "unsure", "bad"]
 
@@ -59,7 +61,7 @@ class Pictured:
     expected: float = 0.0
 
 
-@dataclass
+@dataclass(repr=False)
 class DoctorReport:
     """All findings.
 
@@ -82,6 +84,12 @@ class DoctorReport:
         """Return everything as a dict, for JSON."""
         findings = [finding.to_dict() for finding in self.findings]
         return {"title": self.title, "ok": self.ok, "findings": findings}
+
+    def __repr__(self) -> str:
+        return f"<netspec.DoctorReport of {self.title}: {'ok' if self.ok else 'not ok'}>"
+
+    def _repr_html_(self) -> str:
+        return html.preformatted(str(self))
 
     def __str__(self) -> str:
         return "\n".join(self._lines())

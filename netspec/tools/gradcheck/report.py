@@ -9,6 +9,7 @@ from typing import Any, Literal
 from netspec import codes
 from netspec.compiler.ir.graph import Graph
 from netspec.diagnostics import Diagnostic, NetspecError, Span, plural, to_json
+from netspec.text import html
 from netspec.text.table import Column, name_column, table_lines, text_column
 from netspec.tools.agreement.text import batch_shapes, finite
 from netspec.tools.gradcheck.verdict import ENOUGH, Score, Verdict
@@ -141,6 +142,10 @@ class GradcheckReport:
         return self.text()
 
     __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        shown = "\n\n".join([str(self), *map(str, self.diagnostics)])
+        return html.preformatted(shown)
 
     def text(self, width: int | None = None) -> str:
         """Return the same, with names shortened to fit the tables to `width`."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from netspec.compiler.ir.graph import Graph
 from netspec.diagnostics import Diagnostic, NetspecError, plural, to_json
+from netspec.text import html
 from netspec.text.table import Column, name_column, table_lines
 from netspec.tools.agreement.compare import Agreement
 from netspec.tools.agreement.quantities import ROWS
@@ -56,7 +57,7 @@ class StepRow:
         return self.tolerance is not None and not self.size <= self.tolerance
 
 
-@dataclass
+@dataclass(repr=False)
 class VerifyReport:
     """What was compared, and where the evaluators diverge.
 
@@ -85,6 +86,13 @@ class VerifyReport:
         """Raise NetspecError with the diagnostics, if there are any."""
         if self.diagnostics:
             raise NetspecError(self.diagnostics)
+
+    def __repr__(self) -> str:
+        return f"<netspec.VerifyReport of {self.graph.name}: {'ok' if self.ok else 'not ok'}>"
+
+    def _repr_html_(self) -> str:
+        shown = "\n\n".join([str(self), *map(str, self.diagnostics)])
+        return html.preformatted(shown)
 
     def __str__(self) -> str:
         """Return the tables and a verdict, without the diagnostics."""

@@ -1,0 +1,168 @@
+"""What objects show of themselves in notebooks and terminals: no script, every name escaped."""
+
+from __future__ import annotations
+
+import io
+from html.parser import HTMLParser
+from typing import Any
+
+import numpy as np
+import pytest
+
+import netspec
+from netspec.runtime.data import Dataset, sample_grid
+from netspec.runtime.inference.evaluate import Evaluation
+from netspec.tools.doctor.report import DoctorReport, Symptom
+from tests.conftest import ROOT
+
+HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&\x1b[31m"
+NET = "net Small { input image: [1, 8, 8]\n output image -> flatten -> linear(3) }\n"
+
+
+class Page(HTMLParser):
+    """Whether elements are closed in order, and what could run."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: set[str] = set()
+        self.handlers: list[str] = []
+        self.words = ""
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.handlers += [name for name, _ in attrs if name.startswith("on")]
+        if tag not in ("img", "br", "rect", "path", "polyline"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("rect", "path", "polyline"):
+            return
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words += data
+
+
+def page(shown: Any) -> Page:
+    found = Page(shown._repr_html_())
+    assert not found.open
+    assert not found.handlers
+    assert "script" not in found.tags
+    return found
+
+
+@pytest.fixture
+def data() -> Dataset:
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (60, 1, 8, 8)).astype(np.uint8)
+    y = np.arange(60) % 3
+    return Dataset("mine", x, y, x[:6], y[:6], 3, ("cat", HOSTILE, "dog"))
+
+
+def test_a_net_shows_its_picture_and_its_layers() -> None:
+    net = netspec.load("lenet")
+    found = page(net)
+    assert {"svg", "details", "table"} <= found.tags
+    assert "44,426 parameters" in found.words
+    assert repr(net) == "<netspec.Net LeNet>"
+
+
+def test_a_summary_is_a_table_with_totals() -> None:
+    summary = netspec.load("lenet").summary()
+    found = page(summary)
+    assert "44,426" in found.words
+    assert repr(summary) == "<netspec.Summary of LeNet: 12 layers>"
+
+
+def test_a_data_set_shows_samples_and_the_balance_of_its_classes(data: Dataset) -> None:
+    found = page(data)
+    assert data._repr_html_().count("<img ") == 20
+    assert HOSTILE.replace("\x1b", "\\x1b") in found.words
+    assert (
+        repr(data) == "<netspec.Dataset mine: 60 training and 6 test images [1, 8, 8], 3 classes>"
+    )
+    rows = Dataset(
+        "rows", np.zeros((4, 7)), np.array([0, 1, 0, 1]), np.zeros((0, 7)), np.zeros(0, int), 2
+    )
+    assert "img" not in page(rows).tags
+
+
+def test_labels_of_places_and_those_that_do_not_count_are_shown_too() -> None:
+    x = np.zeros((4, 1, 2, 2), np.uint8)
+    y = np.array([[[0, 1], [1, -100]]] * 4)
+    y.setflags(write=False)
+    shown = sample_grid._counts(y, 3)
+    assert shown == [4, 8, 0]
+    assert sample_grid._label(np.array([0, -100]), 1, ("a", "b")) == ""
+    data = Dataset("maps", x, y, x[:0], y[:0], 2)
+    assert "maps" in page(data).words
+
+
+def test_a_picture_of_a_sample_is_that_sample(data: Dataset, tmp_path: Any) -> None:
+    image = pytest.importorskip("PIL.Image")
+    again = np.asarray(image.open(io.BytesIO(sample_grid._png(data.x_train[0]))))
+    assert np.array_equal(again, data.x_train[0, 0])
+    colours = np.random.default_rng(1).normal(size=(3, 5, 7))
+    again = np.asarray(image.open(io.BytesIO(sample_grid._png(colours))))
+    assert again.shape == (5, 7, 3)
+    assert (again.min(), again.max()) == (0, 255)
+    large = np.zeros((1, 600, 300), np.uint8)
+    assert max(image.open(io.BytesIO(sample_grid._png(large))).size) <= 256
+
+
+def test_a_history_shows_its_curves(data: Dataset) -> None:
+    model = netspec.loads(NET).compile()
+    history = netspec.fit(model, data, epochs=3, batch=10)
+    found = page(history)
+    assert {"svg", "polyline"} <= found.tags
+    assert repr(history).startswith("<netspec.History: 3 epochs, 18 steps, loss ")
+    assert len(repr(history)) < 120
+    history.loss_history[:] = [float("nan"), float("inf")] * 400
+    assert page(history)
+    history.loss_history[:] = []
+    assert page(history)
+
+
+def test_an_evaluation_shows_its_confusions() -> None:
+    found = Evaluation(("cat", HOSTILE, "dog"), 0.5, np.array([[3, 1, 0], [2, 2, 0], [0, 0, 4]]))
+    assert HOSTILE.replace("\x1b", "\\x1b") in page(found).words
+    assert repr(found) == "<netspec.Evaluation: accuracy 75.00% of 12 images>"
+    many = Evaluation(tuple(map(str, range(30))), 0.5, np.eye(30, dtype=np.int64) + 1)
+    assert "most frequent mistakes" in page(many).words
+
+
+def test_reports_are_shown_as_they_are_printed() -> None:
+    report = netspec.gradcheck(netspec.loads(NET))
+    assert str(report).strip() in page(report).words
+    found = DoctorReport(HOSTILE, [Symptom("first", "ok", HOSTILE)])
+    assert HOSTILE.replace("\x1b", "\\x1b") in page(found).words
+    assert repr(found).endswith(": ok>")
+
+
+def test_ipython_shows_the_places_of_an_error() -> None:
+    interactive = pytest.importorskip("IPython.core.interactiveshell")
+    shell = interactive.InteractiveShell()
+    shell.run_cell("%load_ext netspec")
+    done = shell.run_cell(f"%%netspec small\n{NET}")
+    assert done.result.name == "Small"
+    assert shell.user_ns["small"] is done.result
+    wrong = shell.run_cell("%%netspec bad\nnet N { input x: [3]\n output x -> linaer(2) }\n")
+    assert isinstance(wrong.error_in_exec, netspec.NetspecError)
+    assert "<cell bad>:2:14" in "\n".join(wrong.error_in_exec._render_traceback_())
+    assert "bad" not in shell.user_ns
+    unnamed = shell.run_cell("%%netspec 1 2\nnet N {}\n")
+    assert isinstance(unnamed.error_in_exec, netspec.NetspecError)
+
+
+def test_ipython_runs_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    interactive = pytest.importorskip("IPython.core.interactiveshell")
+    shell = interactive.InteractiveShell()
+    shell.run_cell("%load_ext netspec")
+    shell.run_cell(f'%netspec check "{ROOT / "networks/lenet.net"}"')
+    assert "LeNet: 44,426 parameters" in capsys.readouterr().out
