@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from netspec.compiler.ir.graph import Graph
-from netspec.compiler.ir.op import BATCH, BadExample, Example, Op, P, Torch, Training, X
+from netspec.compiler.ir.op import BadExample, Example, Op, P, Torch, Training, X
+from netspec.compiler.ir.sizes import Size
 from netspec.compiler.numpy_backend.lower import lower
 from netspec.compiler.torch_backend.expressions import OPERATORS
 from netspec.diagnostics import NetspecError
@@ -228,7 +229,10 @@ def _torch_call(
             return training
         if isinstance(argument, tuple):
             return tuple(map(value, argument))
-        return len(inputs[0]) if argument is BATCH else argument
+        if isinstance(argument, Size):
+            places = {name: name.split(".") for name in argument.names()}
+            return argument.at({n: inputs[int(i)].shape[int(a)] for n, (i, a) in places.items()})
+        return argument
 
     if expression.is_module:
         given = {key: value(v) for key, v in expression.call_options.items()}

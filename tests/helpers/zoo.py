@@ -32,4 +32,6 @@ WIDE: dict[str, dict[str, Any]] = {
     "vit_b_16": {"size": 48},
     "wide_resnet50_2": {"size": 64},
 }
-FILES = frozenset(f"zoo/{name}" for name in WIDE)
+# Those of `tests/project/test_sequence_zoo.py`.
+SEQUENCES = ("bert_base",)
+FILES = frozenset(f"zoo/{name}" for name in (*WIDE, *SEQUENCES))

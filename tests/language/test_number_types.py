@@ -201,3 +201,17 @@ def test_the_standalone_file(tmp_path, monkeypatch):
         bad[name][1, 2] = wrong
         with pytest.raises(ValueError, match=message.replace("[", r"\[")):
             alone.forward(bad)
+
+
+def test_open_lengths_cut_what_has_the_greatest_length():
+    net = netspec.loads(
+        "net A {\n input tokens: int[T]\n parameter positions: [5, 3] = normal(1)\n"
+        " output embedding(tokens, 7, 3) + slice_as(positions, tokens)\n}"
+    )
+    model = net.compile(dtype="float64")
+    positions = model.parameters["positions"]
+    tokens = np.zeros((2, 4), int)
+    row = model.parameters["embedding1.weight"][0]
+    assert agreement(model.forward(tokens), np.stack([row + positions[:4]] * 2)) <= 1e-12
+    with pytest.raises(NetspecError, match="has 5 places along axis 1, fewer than the 6"):
+        model.forward(np.zeros((1, 6), int))

@@ -22,6 +22,10 @@ class DeclaredOp(Op):
 
     _role: ClassVar[Role]
 
+    def takes(self, index: int) -> tuple[NumberType, ...]:
+        """Anything: only the size of the batch counts."""
+        return "real", "int", "bool"
+
     def shape(self, *inputs: Shape) -> Shape:
         """The sizes, without an axis of the batch."""
         return self.sizes[1:] if self.batch_axis else self.sizes

@@ -119,7 +119,8 @@ class TorchModel:
         Raises:
             NetspecError: `model/input-shape` and its like, as `netspec.Model.forward`.
         """
-        batch = Inputs(self.graph, self.dtype).check(x)
+        inputs = Inputs(self.graph, self.dtype)
+        batch = inputs.check(x)
         this = _Pass()
         try:
             self._evaluating.begin(this)
@@ -128,6 +129,9 @@ class TorchModel:
                 given = {name: torch.from_numpy(array.copy()) for name, array in batch.items()}
                 device = self.execution.device
                 outputs = self.module(*(self.stored(x.to(device), n) for n, x in given.items()))
+        except RuntimeError:
+            inputs.sized(batch)  # a layer that cannot take the sizes says so
+            raise
         finally:
             self._evaluating.end(this)
         if not isinstance(outputs, tuple):
