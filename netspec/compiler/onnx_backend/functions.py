@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -31,7 +32,7 @@ def with_functions(program: OnnxProgram) -> tuple[OnnxProgram, tuple[OnnxFunctio
     Uses of a block with equal operators and attributes share a function.
     """
     made = _Functions(program)
-    nodes = made.grouped(program.nodes, 0, frozenset(program.outputs.values()))
+    nodes = made.grouped(program.nodes, 0)
     return program.with_nodes(nodes), tuple(made.functions.values())
 
 
@@ -42,35 +43,27 @@ class _Functions:
         self._graph = program.graph
         # An output of the net has another name than its layer.
         self._layers = {value: name for name, value in program.values.items()}
+        self._uses = program.uses()
         self._names = Names(())
         self.functions: dict[object, OnnxFunction] = {}
 
-    def grouped(
-        self, nodes: Sequence[OnnxNode], depth: int, read_later: frozenset[OnnxValue]
-    ) -> list[OnnxNode]:
-        """Return operators with calls in place of the blocks at a depth.
-
-        `read_later` are the values that are read outside of these operators.
-        """
+    def grouped(self, nodes: Sequence[OnnxNode], depth: int) -> list[OnnxNode]:
+        """Return operators with calls in place of the blocks at a depth."""
         found: list[OnnxNode] = []
-        runs = [list(run) for _, run in itertools.groupby(nodes, lambda n: _path(n, depth))]
-        for i, run in enumerate(runs):
-            if _path(run[0], depth) is None:
-                found += run
-                continue
-            others = itertools.chain(*runs[:i], *runs[i + 1 :])
-            read = read_later | {v for node in others for v in node.inputs if v is not None}
-            found.append(self._call(self.grouped(run, depth + 1, read), run[0], depth, read))
+        for path, group in itertools.groupby(nodes, lambda node: _path(node, depth)):
+            run = list(group)
+            found += run if path is None else [self._call(run, depth)]
         return found
 
-    def _call(
-        self, body: Sequence[OnnxNode], first: OnnxNode, depth: int, read: frozenset[OnnxValue]
-    ) -> OnnxNode:
+    def _call(self, run: Sequence[OnnxNode], depth: int) -> OnnxNode:
+        """Return the call of a block, which has these operators."""
+        body, first = self.grouped(run, depth + 1), run[0]
+        inside = Counter(value for node in run for value in node.inputs if value is not None)
         frames = _blocks(first)[: depth + 1]
         made = list(dict.fromkeys(v for node in body for v in node.outputs))
         used = dict.fromkeys(v for node in body for v in node.inputs if v is not None)
         inputs = tuple(value for value in used if value not in made)
-        outputs = tuple(value for value in made if value in read)
+        outputs = tuple(value for value in made if self._uses[value] > inside[value])
         named = {v: self._layers.get(v, v.name) for v in (*inputs, *made)}
         own = _Local(frames[-1].path, named, set(made))
         nodes = tuple(own.node(node) for node in body)
