@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,6 +66,10 @@ def chosen_options(options: argparse.Namespace) -> list[str]:
     return [option for option, on in given.items() if on]
 
 
+# What a file can be called that another one includes.
+_INCLUDABLE = re.compile(r"[A-Za-z0-9_.+ -]+")
+
+
 class CFile:
     """What `compile --target c` writes."""
 
@@ -85,6 +90,12 @@ class CFile:
                 codes.USAGE_TARGET, "--header needs -o OUT, the file that it lies beside"
             )
         header = self._out.with_suffix(".h").name if options.header and self._out else None
+        if header is not None and not _INCLUDABLE.fullmatch(header):
+            raise NetspecError.simple(
+                codes.USAGE_TARGET,
+                f"C cannot include a file called {header!r}",
+                "name another file",
+            )
         if options.train:
             return self._training(header)
         chosen = COptions(

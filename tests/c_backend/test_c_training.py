@@ -231,6 +231,14 @@ def test_layers_that_cannot_be_trained_in_c_are_located(body, located):
     assert [d.span.text for d in error.value.diagnostics] == located
 
 
+@pytest.mark.parametrize("name", ['a".c', "a\\.c", "a?.c", "a\n.c", "\u00e9.c"])
+def test_a_name_that_cannot_be_included_is_refused(run, write, tmp_path, name):
+    path = write(PICTURES)
+    finished = run("compile", path, "--target", "c", "--header", "-o", tmp_path / name)
+    assert finished.code == 2
+    assert "C cannot include" in finished.err or "output/unwritable" in finished.err
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
