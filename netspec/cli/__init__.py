@@ -37,6 +37,7 @@ VERBS = {
     "runs": "list the runs that were kept, and compare them",
     "eval": "measure how good a trained net is, class by class",
     "predict": "classify pictures with a trained net",
+    "generate": "write what may follow a text, with a trained net",
     "doctor": "look for problems in a net before spending hours on training it",
     "test-op": "test a file of ops of your own",
     "weights": "list the tensors of a file of weights, or compare two files",

@@ -230,14 +230,19 @@ def tell(text: str) -> None:
     print(printable_lines(text), file=sys.stderr)
 
 
-def _print(text: str) -> None:
+def _print(text: str, end: str = "\n") -> None:
     try:
-        print(text, end="" if text.endswith("\n") else "\n", flush=True)
+        print(text, end="" if text.endswith("\n") else end, flush=True)
     except BrokenPipeError:
         raise
     except OSError as error:
         message = f"cannot write the output: {error.strerror}"
         raise NetspecError.simple(codes.OUTPUT_UNWRITABLE, message) from None
+
+
+def emit_piece(text: str) -> None:
+    """Print a piece of a line to stdout at once, like `emit`."""
+    _print(printable_lines(text), end="")
 
 
 def emit_text(text: str) -> None:

@@ -31,7 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_weight_options(parser)
     data = parser.add_argument_group("data")
     data.add_argument("--data", metavar="NAME",
-                      help=f"{', '.join(NAMES)}, an .npz file or a folder, as for `train`"
+                      help=f"{', '.join(NAMES)}, an .npz file, a text or a folder, as for `train`"
                       " (default: that of the run; digits where no run is known)")  # fmt: skip
     data.add_argument("--data-dir", type=Path, metavar="DIR", help="the folder to search first")
     data.add_argument("--part", choices=("test", "train", "val"), default="test",
@@ -59,6 +59,7 @@ def run(options: argparse.Namespace) -> int:
         image_type,
         labels_by_name,
         require_same_pixels,
+        stored_vocabulary,
     )
 
     given = given_normalization(options)
@@ -68,7 +69,8 @@ def run(options: argparse.Namespace) -> int:
     folder = Path(settings["data-dir"]) if settings["data-dir"] else None
     data = load(
         settings["data"], folder, model.input_shape, resize=settings.resize,
-        ignore_index=settings["ignore-index"],
+        ignore_index=settings["ignore-index"], tokens=settings["tokens"],
+        vocabulary=stored_vocabulary(trained.weights.metadata),
     )  # fmt: skip
     loss = make_loss(settings["loss"], **settings.keywords("loss"))
     require(

@@ -62,8 +62,8 @@ class Trained(NamedTuple):
         return settings.resize
 
 
-def add_weight_options(parser: argparse.ArgumentParser) -> None:
-    """Add FILE, the net's options, `--weights`, `--backend`, the resize options, and `--format`."""
+def add_weight_options(parser: argparse.ArgumentParser, *, pictures: bool = True) -> None:
+    """Add FILE, the net's options, `--weights`, `--backend`, `--format`, and how pictures are resized."""
     add_net_file(parser)
     parser.add_argument("--weights", type=Path, metavar="W",
                         help="trained weights: a file of them, such as safetensors or PyTorch's .pth,"
@@ -75,7 +75,8 @@ def add_weight_options(parser: argparse.ArgumentParser) -> None:
                         help="for torch (default auto: a GPU if there is one)")  # fmt: skip
     parser.add_argument("--threads", type=positive, metavar="N",
                         help="threads for the arithmetic (default: the libraries')")  # fmt: skip
-    add_resize_options(parser)
+    if pictures:
+        add_resize_options(parser)
     parser.add_argument("--format", choices=("text", "json"), default="text",
                         help="(default text)")  # fmt: skip
     add_net_options(parser)

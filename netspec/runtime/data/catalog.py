@@ -17,6 +17,8 @@ from netspec.runtime.data.idx import SOURCES, load_idx
 from netspec.runtime.data.image_folder import is_image_folder, load_image_folder
 from netspec.runtime.data.npz import load_npz
 from netspec.runtime.data.pictures import Resize
+from netspec.runtime.data.text import SUFFIX, load_text
+from netspec.runtime.data.vocabulary import Vocabulary
 
 NAMES = ("digits", *SOURCES, "cifar10")
 
@@ -28,6 +30,8 @@ def load(
     *,
     resize: Resize = False,
     ignore_index: int = IGNORED,
+    tokens: str = "char",
+    vocabulary: Vocabulary | None = None,
 ) -> Dataset:
     """Load a data set and fit it to a network's input.
 
@@ -37,7 +41,8 @@ def load(
     checked against their SHA-256.
 
     Args:
-        name: One of `NAMES`, or a path: of an `.npz` file, of a folder with a folder of pictures
+        name: One of `NAMES`, or a path: of an `.npz` file, of a text in a `.txt` file (see
+            `load_text`), of a folder with a folder of pictures
             for each class (see `load_image_folder`), or of a folder with `x_train.npy` and
             `y_train.npy`, which are read as needed (see `load_arrays`).
         data_dir: Where to look first.
@@ -49,6 +54,8 @@ def load(
             (torchvision's `Resize(N)` and `CenterCrop`).
         ignore_index: A label in arrays that is neither trained nor counted, such as 255 at the
             edges of objects; -100 never is.
+        tokens: What a text is made of: `char`, its characters, or `byte`.
+        vocabulary: That of trained weights, for a text; None takes the text's own.
 
     Raises:
         NetspecError: `data/unknown-name`, `data/missing-file`, `data/bad-file`, `data/shape`;
@@ -64,9 +71,13 @@ def load(
     if path is not None and name.endswith(".npz"):
         dataset = load_npz(path, ignore_index)
         return dataset if input_shape is None else dataset.fit_to(input_shape)
+    if path is not None and name.endswith(SUFFIX):
+        return load_text(path, input_shape, tokens=tokens, vocabulary=vocabulary)
     if path is not None:
         return _load_folder(path, input_shape, resize=resize, ignore_index=ignore_index)
-    check_name("data set", name, (*NAMES, "FILE.npz", "FOLDER/"), code=codes.DATA_UNKNOWN_NAME)
+    check_name(
+        "data set", name, (*NAMES, "FILE.npz", "FILE.txt", "FOLDER/"), code=codes.DATA_UNKNOWN_NAME
+    )
     if name == "digits":
         return load_digits(input_shape)
     dataset = load_cifar10(data_dir) if name == "cifar10" else load_idx(name, data_dir)
@@ -75,7 +86,7 @@ def load(
 
 def path_of(name: str) -> Path | None:
     """Return the file or folder that a name of data means; None for one of `NAMES` or an unknown one."""
-    if name.endswith(".npz"):
+    if name.endswith((".npz", SUFFIX)):
         return Path(name).expanduser()
     # A name of `NAMES` always means that data set, even if there is a folder of the same name.
     if name not in NAMES and ("/" in name or "\\" in name or Path(name).is_dir()):

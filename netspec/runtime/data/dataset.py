@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from netspec import codes
 from netspec.diagnostics import NetspecError
 from netspec.runtime.data.choices import require
+from netspec.runtime.data.vocabulary import Vocabulary
 
 Array = NDArray[np.generic]
 Labels = NDArray[np.int64]
@@ -47,6 +48,7 @@ class Dataset:
         class_names: Their names, in the order of the labels; empty if unknown.
         notes: Observations made while the files were read, for the user.
         ignore_index: A further label that means `IGNORED`, which it is replaced by.
+        vocabulary: What the tokens of a text stand for; None for other data.
 
     Raises:
         NetspecError: `data/shape` if lengths, shapes or types do not fit together, `data/bad-file`
@@ -62,6 +64,7 @@ class Dataset:
     class_names: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     ignore_index: int = IGNORED
+    vocabulary: Vocabulary | None = None
 
     def __post_init__(self) -> None:
         for part in ("train", "test"):

@@ -32,6 +32,7 @@ from netspec.runtime.models.classifier_shape import (
 )
 from netspec.runtime.models.emitters.choice import Emitters
 from netspec.runtime.models.fixed_arrays import FixedArrays, write
+from netspec.runtime.models.generation import SAMPLING, Sampling, generate
 from netspec.runtime.models.inputs import Inputs
 from netspec.runtime.models.numpy_steps import numpy_training
 from netspec.runtime.models.predictor import Predictor
@@ -385,6 +386,12 @@ class Model:
             program.forward(buffers, self._parameters)
             outputs = {name: buffers[b.name] for name, b in program.plan.outputs.items()}
             yield _Pass(program, buffers, outputs)
+
+    def generate(
+        self, prompt: Sequence[int], length: int | None = None, sampling: Sampling = SAMPLING
+    ) -> Iterator[int]:
+        """Yield the tokens that follow a prompt; see `netspec.runtime.models.generation.generate`."""
+        return generate(self.graph, self.forward, prompt, length, sampling)
 
     def predictor(self) -> Predictor:
         """Return a predictor with the current parameters: faster than `forward` for few images."""

@@ -16,6 +16,7 @@ from netspec.runtime.data.choices import is_number, require
 from netspec.runtime.data.dataset import IGNORED
 from netspec.runtime.data.input_normalization import KINDS as NORMALIZATIONS
 from netspec.runtime.data.input_normalization import check_deviations
+from netspec.runtime.data.vocabulary import KINDS as TOKENS
 from netspec.runtime.models.numpy_model import DTYPES
 from netspec.runtime.optim.losses import LOSSES, SoftmaxCrossEntropy, output_loss
 from netspec.runtime.optim.lr_schedules import SCHEDULES
@@ -97,8 +98,8 @@ def _output_losses(texts: Any) -> None:
 
 _DATA = (
     Option("data", Text(), f"{', '.join(NAMES)}, an .npz file with x_train, y_train, x_test,"
-           " y_test, a folder with such .npy files, or one with a folder of pictures for each class"
-           " (default digits)",
+           " y_test, a text in a .txt file, a folder with such .npy files, or one of pictures in a folder"
+           " for each class (default digits)",
            "data", "digits"),
     Option("data-dir", Text(), "the folder to search first",
            "data", recipe=False, on_resume="free", metavar="DIR"),
@@ -123,6 +124,8 @@ _DATA = (
     Option("ignore-index", Int(-(1 << 15), (1 << 16) - 1), "a label that is neither trained nor counted,"
            " such as 255 at the edges of objects (default -100)",
            "data", IGNORED, of="data", on_resume="fixed", metavar="LABEL"),
+    Option("tokens", Choice(TOKENS), "what a text is made of: its characters, or bytes (default char)",
+           "data", "char", of="data", on_resume="fixed"),
     Option("augment", ListOf(Choice(AUGMENTATIONS)), f"random changes: {','.join(AUGMENTATIONS)}",
            "data", (), of="data"),
 )  # fmt: skip

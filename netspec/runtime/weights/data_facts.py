@@ -10,17 +10,29 @@ import numpy as np
 from netspec import codes
 from netspec.diagnostics import NetspecError
 from netspec.runtime.data.dataset import IGNORED, Dataset, Labels
+from netspec.runtime.data.vocabulary import Vocabulary
 
-_CLASS_NAMES, _IMAGE_TYPE = "class_names", "image_type"
+_CLASS_NAMES, _IMAGE_TYPE, _VOCABULARY = "class_names", "image_type", "vocabulary"
 _BYTES = "uint8"
 
 
 def about_data(data: Dataset) -> dict[str, str]:
     """Return the metadata to save with weights that were trained on `data`."""
     about = {_IMAGE_TYPE: data.x_train.dtype.name}
+    if data.vocabulary is not None:
+        about[_VOCABULARY] = data.vocabulary.to_json()
     if data.class_names:
         about[_CLASS_NAMES] = json.dumps(list(data.class_names))
     return about
+
+
+def stored_vocabulary(metadata: Mapping[str, str]) -> Vocabulary | None:
+    """Return the vocabulary of the text that the weights were trained on; None if it was no text.
+
+    Raises:
+        NetspecError: `weights/bad-file` if it is damaged.
+    """
+    return Vocabulary.from_json(metadata[_VOCABULARY]) if _VOCABULARY in metadata else None
 
 
 def has_names(metadata: Mapping[str, str]) -> bool:

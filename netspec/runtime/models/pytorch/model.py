@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from netspec.compiler.numpy_backend.lower import is_frozen
 from netspec.diagnostics import NetspecError
 from netspec.fork_lock import ForkLock
 from netspec.runtime.models.classifier_shape import image_shape, label_count, scores_output
+from netspec.runtime.models.generation import SAMPLING, Sampling, generate
 from netspec.runtime.models.inputs import Inputs
 from netspec.runtime.models.memory_check import value_bytes
 from netspec.runtime.models.protocols import Backend, Job
@@ -140,6 +141,12 @@ class TorchModel:
         return dict(zip(self.graph.outputs, arrays, strict=True))
 
     __call__ = forward
+
+    def generate(
+        self, prompt: Sequence[int], length: int | None = None, sampling: Sampling = SAMPLING
+    ) -> Iterator[int]:
+        """Yield the tokens that follow a prompt; see `netspec.runtime.models.generation.generate`."""
+        return generate(self.graph, self.forward, prompt, length, sampling)
 
     def chosen_output(self, outputs: Any, name: str | None = None) -> Tensor:
         """Return an output, by default the one that the loss reads, of all outputs of the module."""
