@@ -108,6 +108,20 @@ def test_the_zoo_in_c_is_what_the_numpy_program_computes(name, tmp_path):
         assert agreement(value, found[key]) <= 1e-4
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        "output x",
+        "output a = x\n output b = x",
+        "y = x -> relu\n output a = y\n output b = y\n output c = y -> flatten",
+        "parameter w: [2, 3, 3] = normal(1)\n output a = w\n output b = x -> flatten",
+        "input z: [4]\n output x -> flatten -> linear(2)",
+    ],
+)
+def test_outputs_that_are_inputs_or_each_other(body, tmp_path):
+    check_net(netspec.loads(f"net A {{ input x: [2, 3, 3]\n {body} }}").graph, GCC, tmp_path)
+
+
 # ------------------------------------------------------------------------------- what is promised
 
 

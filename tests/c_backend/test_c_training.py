@@ -11,11 +11,14 @@ import numpy as np
 import pytest
 
 import netspec
+from netspec.compiler.c_backend.train_example import example_main
 from netspec.compiler.c_backend.train_file import TrainOptions, ordered, train_source
 from netspec.runtime.optim.optimizers import Adam, Momentum
 from netspec.runtime.weights.weights_file import load_weights
 from netspec.testing.op_examples import agreement
+from tests.c_backend.test_c_files import without_comments
 from tests.helpers.c_programs import GCC, Compiler
+from tests.torch_backend.test_names import in_a_comment, in_a_string
 
 NETWORKS = Path(__file__).parents[2] / "networks"
 LIBRARY = Compiler("gcc", ("-O1", "-shared", "-fPIC"))
@@ -251,3 +254,33 @@ def test_options_of_training_that_do_not_fit(run, write, options, said):
     finished = run("compile", write(PICTURES), "--target", "c", "-o", "a.c", *options.split())
     assert finished.code == 2
     assert said in finished.err
+
+
+def hostile(name: str, comment: str) -> list[str]:
+    """Return the C file that trains, and its example, with these texts wherever texts can be."""
+    text = f"""
+        # {in_a_comment(comment)}
+        net N(word = "{in_a_string(comment)}") {{
+            input x: [3, 4]  # {in_a_comment(comment)}
+            output x -> flatten -> "a-{{1}}": linear(2)  # {in_a_comment(comment)}
+        }}"""
+    graph = netspec.loads(text, name=name).graph
+    values = {n: np.ones(p.shape) for n, p in graph.parameters.items()}
+    example = example_main(graph, ordered(graph), "n", double=False, in_file=False)
+    return [train_source(graph, values, TrainOptions()).text, example]
+
+
+@pytest.mark.parametrize(
+    "text", ["*/ #error /*", "*??/", "*\\", '"', "%s{0}", "\u202e\x1b[2J", "??/"]
+)
+def test_no_text_becomes_code(text):
+    harmless = [without_comments(each) for each in hostile("a.net", "b")]
+    found = hostile(text, text)
+    assert all(each.isascii() for each in found)
+    assert [without_comments(each) for each in found] == harmless
+
+
+def test_a_net_without_parameters_has_nothing_to_train():
+    graph = netspec.loads("net A { input x: [3]\n output x -> relu }").graph
+    with pytest.raises(netspec.NetspecError, match="no parameters to train"):
+        train_source(graph, {}, TrainOptions())

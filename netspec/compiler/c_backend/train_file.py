@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from netspec import codes
 from netspec.compiler.c_backend.c_text import Names, comment, identifier, numbers
 from netspec.compiler.c_backend.calls import Calls, no_form, show
 from netspec.compiler.c_backend.elementwise import ElementwiseFunctions
@@ -71,10 +72,13 @@ def train_source(graph: Graph, parameters: Mapping[str, Array], options: TrainOp
         options: what the file is to be.
 
     Raises:
-        NetspecError: `compile/no-c` for each layer that has no form in C, for random numbers, and
-            for open sizes.
+        NetspecError: `compile/no-c` for each layer that has no form in C, for random numbers, for
+            open sizes, and for a net without parameters.
     """
     require_numbers(graph)
+    if not any(p.trainable for p in graph.parameters.values()):
+        message = f"{graph.name} has no parameters to train"
+        raise NetspecError.simple(codes.COMPILE_NO_C, message)
     return _TrainFile(graph, parameters, options).source()
 
 
