@@ -33,5 +33,5 @@ WIDE: dict[str, dict[str, Any]] = {
     "wide_resnet50_2": {"size": 64},
 }
 # Those of `tests/project/test_sequence_zoo.py`.
-SEQUENCES = ("bert_base",)
+SEQUENCES = ("bert_base", "whisper_tiny_encoder")
 FILES = frozenset(f"zoo/{name}" for name in (*WIDE, *SEQUENCES))

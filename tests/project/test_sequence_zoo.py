@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +13,40 @@ import pytest
 import netspec
 from netspec.testing.op_examples import agreement, run_program
 from tests.helpers.errors import fails
+from tests.helpers.zoo import SEQUENCES
 
 ZOO = Path(__file__).parents[2] / "networks/zoo"
-SMALL: dict[str, Any] = {"vocabulary": 19, "width": 12, "layers": 2, "heads": 3, "positions": 9}
+Batch = Mapping[str, np.ndarray]
 
 
-def ours(**arguments: Any) -> netspec.Net:
-    return netspec.load(ZOO / "bert_base.net", **arguments)
+@dataclass(frozen=True)
+class Case:
+    """A network: the parameters of its full size, arguments of a small one, and what it takes.
+
+    `module` and `name` are those of the plain model. `lengths` are two that it takes, and `beyond`
+    one that is too long for its positions.
+    """
+
+    module: str
+    name: str
+    count: int
+    full: Mapping[str, int]
+    small: Mapping[str, int]
+    still: Mapping[str, Any]
+    batch: Callable[[int], Batch]
+    lengths: tuple[int, int]
+    beyond: int
+
+    def plain(self, **arguments: int) -> Any:
+        """The plain PyTorch model."""
+        import importlib
+
+        return getattr(importlib.import_module(f"tests.helpers.{self.module}"), self.name)(
+            **arguments
+        )
 
 
-def batch(length: int) -> dict[str, np.ndarray]:
+def sentences(length: int) -> Batch:
     """Return sequences of different lengths, filled up with the token 0."""
     rng = np.random.default_rng(1)
     mask = np.arange(length) < np.array([[length], [length - 2], [1]])
@@ -31,81 +57,122 @@ def batch(length: int) -> dict[str, np.ndarray]:
     }
 
 
-@pytest.fixture
-def pair(torch: Any) -> tuple[Any, dict[str, np.ndarray]]:
-    """The plain model in double precision, and its values."""
-    from tests.helpers.plain_bert import Bert
+def spectrograms(length: int) -> Batch:
+    return {"input_features": np.random.default_rng(1).standard_normal((3, 5, length))}
 
+
+CASES = {
+    "bert_base": Case(
+        "plain_bert", "Bert", 109_482_240,
+        {"vocabulary": 30522, "width": 768, "layers": 12, "heads": 12, "positions": 512},
+        {"vocabulary": 19, "width": 12, "layers": 2, "heads": 3, "positions": 9},
+        {"drop": 0}, sentences, (9, 4), 10,
+    ),
+    "whisper_tiny_encoder": Case(
+        "plain_whisper", "Whisper", 8_208_384,
+        {"mels": 80, "width": 384, "blocks": 4, "heads": 6, "positions": 1500},
+        {"mels": 5, "width": 12, "blocks": 2, "heads": 3, "positions": 9},
+        {}, spectrograms, (18, 7), 19,
+    ),
+}  # fmt: skip
+every_net = pytest.mark.parametrize("name", CASES)
+
+
+def ours(name: str, **arguments: Any) -> netspec.Net:
+    return netspec.load(ZOO / f"{name}.net", **arguments)
+
+
+def small_pair(torch: Any, case: Case) -> tuple[Any, dict[str, np.ndarray]]:
+    """Return the plain model in double precision, and its values."""
     torch.manual_seed(0)
-    model = Bert(**SMALL).double()
+    model = case.plain(**case.small).double()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
     return model, {name: t.detach().numpy().copy() for name, t in model.state_dict().items()}
 
 
-def test_names_and_shapes_at_full_size(torch):
-    from tests.helpers.plain_bert import Bert
+def test_every_net_is_tested():
+    assert set(CASES) == set(SEQUENCES)
 
+
+@every_net
+def test_names_and_shapes_at_full_size(torch, name):
+    case = CASES[name]
     with torch.device("meta"):
-        model = Bert(30522, 768, 12, 12, 512)
-    net = ours()
-    shapes = [(name, tuple(t.shape)) for name, t in model.state_dict().items()]
+        model = case.plain(**case.full)
+    net = ours(name)
+    shapes = [(key, tuple(t.shape)) for key, t in model.state_dict().items()]
     assert sorted((p.name, p.shape) for p in net.graph.parameters.values()) == sorted(shapes)
-    assert net.summary().parameters == 109_482_240
+    assert net.summary().parameters == case.count
     assert net.warnings == ()
 
 
-def test_values_and_gradients_are_the_models(torch, pair):
-    model, parameters = pair
-    graph = ours(**SMALL, drop=0, T=6).graph
-    given, rng = batch(6), np.random.default_rng(2)
+@every_net
+def test_values_and_gradients_are_the_models(torch, name):
+    case = CASES[name]
+    model, parameters = small_pair(torch, case)
+    length = case.lengths[1]
+    graph = ours(name, **case.small, **case.still, T=length).graph
+    given, rng = case.batch(length), np.random.default_rng(2)
     dy = {n: rng.standard_normal((3, *graph.shape_of(v))) for n, v in graph.outputs.items()}
-    numbers = {name: array.astype(float) for name, array in given.items()}
+    numbers = {key: array.astype(float) for key, array in given.items()}
     run = run_program(graph, parameters, numbers, dy, training=True)
     found = model(*(torch.tensor(array) for array in given.values()))
     for key, value in found.items():
         assert agreement(run.outputs[key], value.detach().numpy()) <= 1e-10, key
     torch.autograd.backward(list(found.values()), [torch.tensor(dy[key]) for key in found])
-    for name, parameter in model.named_parameters():
-        assert agreement(run.gradients[name], parameter.grad.numpy()) <= 1e-9, name
+    for key, parameter in model.named_parameters():
+        assert agreement(run.gradients[key], parameter.grad.numpy()) <= 1e-9, key
 
 
-def test_the_generated_module(torch, pair):
+@every_net
+def test_the_generated_module(torch, name):
     """It has the model's values at any length, and PyTorch compiles and exports it."""
-    model, parameters = pair
-    net = ours(**SMALL)
+    case = CASES[name]
+    model, parameters = small_pair(torch, case)
+    net = ours(name, **case.small)
     module = net.compile("torch", dtype="float64").module.eval()
-    module.load_state_dict({name: torch.tensor(a) for name, a in parameters.items()})
+    module.load_state_dict({key: torch.tensor(a) for key, a in parameters.items()})
     numpy = net.compile(dtype="float64")
     numpy.load_state_dict(parameters)
-    for length in (9, 4):
-        given = batch(length)
+
+    def by_name(result: Any) -> dict[str, np.ndarray]:
+        values = result if isinstance(result, tuple) else (result,)
+        return {k: v.numpy() for k, v in zip(net.graph.outputs, values, strict=True)}
+
+    for length in case.lengths:
+        given = case.batch(length)
         tensors = tuple(torch.tensor(array) for array in given.values())
         with torch.no_grad():
-            wanted = model(*tensors)
-            mine = dict(zip(net.graph.outputs, module(*tensors), strict=True))
-        found = numpy.forward(given)
-        for key, value in wanted.items():
-            assert agreement(mine[key].numpy(), value.numpy()) <= 1e-10, key
-            assert agreement(found[key], value.numpy()) <= 1e-10, key
-    with torch.no_grad():
-        torch.compiler.reset()
-        compiled = torch.compile(module, fullgraph=True, backend="eager")(*tensors)
-        exported = torch.export.export(module, tensors).module()(*tensors)
-    for several in (compiled, exported):
-        for key, value in zip(wanted, several, strict=True):
-            assert agreement(value.numpy(), wanted[key].numpy()) <= 1e-10, key
+            wanted = {key: value.numpy() for key, value in model(*tensors).items()}
+            found = [by_name(module(*tensors))]
+        y = numpy.forward(given)
+        found.append(y if isinstance(y, dict) else {"output": y})
+        if length == case.lengths[1]:
+            with torch.no_grad():
+                torch.compiler.reset()
+                compiled = torch.compile(module, fullgraph=True, backend="eager")
+                exported = torch.export.export(module, tensors).module()
+                found += [by_name(compiled(*tensors)), by_name(exported(*tensors))]
+        for each in found:
+            for key, value in wanted.items():
+                assert agreement(each[key], value) <= 1e-10, (length, key)
 
 
 @pytest.mark.parametrize("target", ["numpy", "torch"])
-def test_a_sequence_longer_than_its_positions(torch, target):
-    model = ours(**SMALL).compile(target)
+@every_net
+def test_a_sequence_longer_than_its_positions(torch, name, target):
+    case = CASES[name]
+    model = ours(name, **case.small).compile(target)
     with fails("shape/slice", r"\[N, 9, 12\] has 9 places along axis 1, fewer than the 10"):
-        model.forward(batch(10))
+        model.forward(case.batch(case.beyond))
 
 
-def test_all_agree(torch):
-    net = ours(**SMALL | {"layers": 1}, T=5)
+@every_net
+def test_all_agree(torch, name):
+    case = CASES[name]
+    fewer = {key: 1 if key in ("layers", "blocks") else value for key, value in case.small.items()}
+    net = ours(name, **fewer, T=5)
     assert netspec.verify(net).ok
     report = netspec.gradcheck(net, directions=1, whole=True, batch=3)
     assert report.ok, str(report)
