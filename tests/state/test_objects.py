@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 import netspec
+from netspec.compiler.onnx_backend import onnx_model
 from netspec.export import standalone_source
 from netspec.kernels import parallel
 from netspec.runtime.optim.optimizers import OPTIMIZERS, make_optimizer
@@ -90,6 +91,15 @@ def move(optimizer: Any, seed: int = 0) -> list[np.ndarray]:
     return [optimizer.parameters.copy()]
 
 
+def onnx_options() -> Any:
+    pytest.importorskip("onnx", reason="onnx is not installed")
+    return netspec.OnnxOptions(softmax=True, metadata={"by": "a test"})
+
+
+def onnx_bytes(options: Any, _: int) -> bytes:
+    return onnx_model(NET.graph, NET.compile(seed=3).state_dict(), options).content()
+
+
 def by_forward(net: Any, i: int) -> np.ndarray:
     found: np.ndarray = net.forward(X[i])
     return found
@@ -111,6 +121,7 @@ KINDS = {
         lambda: netspec.fit(NET.compile(), DATA, epochs=2, batch=8),
         lambda history, i: (history.loss_history, history.normalization.apply(X[i], "f4")),
     ),
+    "OnnxOptions": Kind(onnx_options, onnx_bytes),
     "optimizer": Kind(stepped, lambda optimizer, _: optimizer.parameters, move),
     "Model": Kind(lambda: NET.compile(seed=3), by_forward, fit),
     "fitted Model": Kind(lambda: fitted("numpy"), by_forward, fit),
