@@ -21,6 +21,8 @@ _BOLD = """
     712 343 343 665 343 1042 712 687 716 716 493 595 478 712 652 924 645 652 582 712 365 712 838
 """
 _TABLES = {bold: tuple(map(int, text.split())) for bold, text in ((False, _REGULAR), (True, _BOLD))}
+# Signs that pictures add to the words of a file.
+_SIGNS = {False: {"·": 318, "×": 838}, True: {"·": 380, "×": 838}}
 # Characters of other scripts: no letter of the font is wider than this but for a few.
 _OTHER = 1100
 _DOTS = "..."
@@ -28,26 +30,25 @@ _DOTS = "..."
 
 def text_width(text: str, size: float, *, bold: bool = False) -> float:
     """Return the width of one line of text in a font of this size, in the size's unit."""
-    table = _TABLES[bold]
-    return size / 1000 * sum(_width(char, table) for char in text)
+    return size / 1000 * sum(_width(char, bold) for char in text)
 
 
-def _width(char: str, table: tuple[int, ...]) -> int:
+def _width(char: str, bold: bool) -> int:
     code = ord(char) - 32
+    table = _TABLES[bold]
     if 0 <= code < len(table):
         return table[code]
-    return 0 if unicodedata.combining(char) else _OTHER
+    return 0 if unicodedata.combining(char) else _SIGNS[bold].get(char, _OTHER)
 
 
 def shortened(text: str, size: float, width: float, *, bold: bool = False) -> str:
     """Return as much of the beginning of a text as fits, with dots for the rest."""
     if text_width(text, size, bold=bold) <= width:
         return text
-    table = _TABLES[bold]
-    left = width * 1000 / size - sum(_width(char, table) for char in _DOTS)
+    left = width * 1000 / size - sum(_width(char, bold) for char in _DOTS)
     kept = 0
     for char in text:
-        left -= _width(char, table)
+        left -= _width(char, bold)
         if left < 0:
             break
         kept += 1

@@ -17,6 +17,7 @@ from netspec.diagnostics import Source
 from netspec.draw.drawing import FORMS, Drawing
 from netspec.draw.svg import COLORS
 from tests.conftest import ROOT, Run, Write
+from tests.helpers.golden import check_golden
 
 SVG = "{http://www.w3.org/2000/svg}"
 # What a file can write where its words are shown: in the texts of attributes and in its own name.
@@ -189,7 +190,16 @@ def test_text_is_legible_on_every_colour_by_day_and_by_night() -> None:
                 assert (light + 0.05) / (dark + 0.05) >= 4.5, (text, paper)
 
 
-def test_the_picture_in_the_readme_is_the_one_that_is_drawn(run: Run, monkeypatch) -> None:
+@pytest.mark.parametrize(
+    ("net", "picture"),
+    [
+        ("docs/mistake.net", "docs/mistake.svg"),
+        ("docs/course/lenet.net", "docs/lenet.svg"),
+        ("networks/resnet.net", "docs/resnet.svg"),
+    ],
+)
+def test_the_pictures_in_the_pages_are_those_that_are_drawn(
+    run: Run, monkeypatch: pytest.MonkeyPatch, net: str, picture: str
+) -> None:
     monkeypatch.chdir(ROOT)
-    drawn = run("draw", "docs/mistake.net").out
-    assert Path("docs/mistake.svg").read_text("utf-8") == drawn
+    check_golden(Path(picture), run("draw", net).out)

@@ -205,7 +205,7 @@ def test_widths_of_characters_are_those_of_the_font() -> None:
         )
         font = ft2font.FT2Font(path)
         font.set_size(1000, 72)
-        for code in range(32, 127):
+        for code in (*range(32, 127), ord("·"), ord("×")):
             advance = font.load_char(code, flags=unhinted).linearHoriAdvance
             assert text_width(chr(code), 1000, bold=bold) == pytest.approx(advance / 65536, abs=1)
 

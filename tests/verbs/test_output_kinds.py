@@ -29,6 +29,7 @@ WRITERS = {
     "numpy": ("compile tiny.net --target numpy -o", ".py"),
     "torch": ("compile tiny.net --target torch -o", ".py"),
     "weights": ("train numpy tiny.net --train-limit 64 --epochs 1 --quiet --out", ".safetensors"),
+    "picture": ("draw tiny.net -o", ".svg"),
     "curves": ("plot run -o", ".svg"),
     "filters": ("plot --filters filters.safetensors -o", ".png"),
     "doctor": ("doctor tiny.net --plot", ".png"),

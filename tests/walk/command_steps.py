@@ -115,6 +115,18 @@ def summarize(scene: Scene) -> None:
         json.loads(done.out)
 
 
+def draw(scene: Scene) -> None:
+    """Check that a net is drawn to a file of its own, and twice alike."""
+    net = a_net(scene)
+    depth = scene.rng.choice([[], ["--depth", 0], ["--depth", 9]])
+    out = scene.rng.choice(["n.svg", "n.html", "n.mmd", "n.dot", "n.gif", "a.net", "no/n.svg"])
+    if command(scene, "draw", net, "-o", out, *depth).code == OK:
+        once = Path(out).read_bytes()
+        command(scene, "draw", net, "-o", out, *depth)
+        if Path(out).read_bytes() != once:
+            raise Find(f"{net} is drawn in two ways")
+
+
 def diff(scene: Scene) -> None:
     """Check that a net is equal only to itself."""
     one, other = a_net(scene), a_net(scene)
@@ -345,8 +357,8 @@ def own_process(scene: Scene) -> None:
 
 # The steps, and how often each is taken, relative to the others.
 STEPS: dict[Callable[[Scene], None], int] = {
-    check: 8, summarize: 5, diff: 5, fmt: 4, compile_: 6, new: 2, explain: 2, train: 4, resume: 3,
-    look_at_runs: 4, use_run: 4, examine: 1, odd_command: 20, own_process: 2,
+    check: 8, summarize: 5, draw: 4, diff: 5, fmt: 4, compile_: 6, new: 2, explain: 2, train: 4,
+    resume: 3, look_at_runs: 4, use_run: 4, examine: 1, odd_command: 20, own_process: 2,
 }  # fmt: skip
 
 
