@@ -169,7 +169,12 @@ def test_an_output_that_is_an_input_or_has_the_name_of_a_layer_is_an_identity() 
 
 
 def test_every_value_between_layers_has_a_shape() -> None:
-    net = netspec.load(ROOT / "networks/zoo/vit_b_16.net", size=48)
+    net = netspec.loads(
+        "net A { input x: [6, H, W]\n y = x -> group_norm(3) -> channel_shuffle(2)\n"
+        " t = y -> adaptive_avg_pool(2) -> reshape([6, 4]) -> permute([2, 1])\n"
+        " z = multihead_attention(t, t, t, 2) -> lstm(4)\n"
+        " output z -> mean(1) }"
+    )
     model = onnx_model(net.graph, state_of(net), OnnxOptions()).proto
     known = {v.name for v in (*model.graph.value_info, *model.graph.output)}
     assert {name for node in model.graph.node for name in node.output} == known
@@ -186,7 +191,7 @@ def test_equal_nets_are_equal_bytes() -> None:
 
 
 def test_the_metadata_of_a_layer_are_those_that_pytorch_writes() -> None:
-    net = netspec.load(ROOT / "networks/zoo/resnet18.net", size=32)
+    net = netspec.load(ROOT / "networks/zoo/resnet18.net", size=32, width=0.25)
     model = onnx_model(net.graph, state_of(net), OnnxOptions()).proto
     (node,) = (n for n in model.graph.node if n.name == "layer2.0.downsample.1")
     line = next(

@@ -92,7 +92,7 @@ def test_a_weight_that_half_precision_cannot_hold_is_named() -> None:
 
 
 def test_blocks_are_functions_that_equal_uses_share() -> None:
-    net = netspec.load(ROOT / "networks/zoo/resnet18.net", size=32)
+    net = netspec.load(ROOT / "networks/zoo/resnet18.net", size=32, width=0.25)
     state = net.compile("numpy").state_dict()
     model = onnx_model(net.graph, state, OnnxOptions(functions=True))
     check_model(model.proto)
@@ -126,7 +126,7 @@ def test_blocks_in_blocks_are_functions_that_call_functions() -> None:
 
 
 def test_all_options_go_together() -> None:
-    net = netspec.load(ROOT / "networks/zoo/resnet18.net", size=32)
+    net = netspec.load(ROOT / "networks/zoo/resnet18.net", size=32, width=0.25)
     state = net.compile("numpy").state_dict()
     chosen = OnnxOptions(17, softmax=True, inference=True, half=True, functions=True)
     model = onnx_model(net.graph, state, chosen)
