@@ -32,6 +32,6 @@ WIDE: dict[str, dict[str, Any]] = {
     "vit_b_16": {"size": 48},
     "wide_resnet50_2": {"size": 64},
 }
-# Those of `tests/project/test_sequence_zoo.py`.
-SEQUENCES = ("bert_base", "whisper_tiny_encoder")
+# Those of `tests/project/test_sequence_zoo.py`, and of others beside it.
+SEQUENCES = ("bert_base", "char_lstm", "gpt2", "whisper_tiny_encoder")
 FILES = frozenset(f"zoo/{name}" for name in (*WIDE, *SEQUENCES))
