@@ -86,7 +86,7 @@ def _with_weights(net: Net, options: argparse.Namespace) -> tuple[Model, OnnxOpt
     if path is not None:
         weights = load_renamed(path, options.rename)
         model.load_state_dict(weights.tensors)
-        matched = match_names(weights.tensors, net.graph.parameters)
+        matched = match_names(weights.tensors, net.graph.saved())
         tell_notes(path, (*weights.notes, *matched.notes))
         names, normalization = stored_names(weights.metadata), weights.normalization
     elif net.graph.parameters:

@@ -113,7 +113,7 @@ def load_trained(options: argparse.Namespace) -> Trained:
         model.load_state_dict(weights.tensors)
     except NetspecError as error:
         raise _with_arguments_of(run, arguments_of(options), error) from None
-    matched = match_names(weights.tensors, model.graph.parameters)
+    matched = match_names(weights.tensors, model.graph.saved())
     tell_notes(path, (*weights.notes, *matched.notes))
     return Trained(net, model, weights, class_names(weights.metadata, model.classes), path, run)
 

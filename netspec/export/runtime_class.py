@@ -29,6 +29,7 @@ Drawn = tuple[str, tuple[int, ...], Initializer, str]
 
 # Counters of batches: integers, which not every weights file has.
 COUNTER = "counter"
+CONSTANT = "constant"
 # The key in a weights file under which netspec stores everything besides the numbers.
 METADATA = "netspec"
 # The key in there of the names of the classes, a list in JSON.
@@ -145,12 +146,13 @@ class Network:
         """
         tensors, texts = read_tensors(path)
         optional = {name for name, _, _, role in self.drawn if role == COUNTER}
-        wrong = [f"{name} is not of this network" for name in tensors.keys() - self.parameters]
-        wrong += [f"{name} is missing" for name in self.parameters.keys() - tensors - optional]
+        saved = self._saved()
+        wrong = [f"{name} is not of this network" for name in tensors.keys() - saved]
+        wrong += [f"{name} is missing" for name in saved.keys() - tensors - optional]
         wrong += [
-            f"{name} is {list(tensor.shape)}, not {list(self.parameters[name].shape)}"
+            f"{name} is {list(tensor.shape)}, not {list(saved[name].shape)}"
             for name, tensor in tensors.items()
-            if name in self.parameters and self.parameters[name].shape != tensor.shape
+            if name in saved and saved[name].shape != tensor.shape
         ]
         if wrong:
             raise ValueError(f"{path}: {'; '.join(sorted(wrong))}")
@@ -159,6 +161,11 @@ class Network:
             self.parameters[name][...] = tensor
         self.normalization, self.about = normalization, about
         self.refresh()
+
+    def _saved(self) -> dict[str, Array]:
+        """Return the parameters and buffers of a weights file, which lacks constants."""
+        constants = {name for name, _, _, role in self.drawn if role == CONSTANT}
+        return {name: a for name, a in self.parameters.items() if name not in constants}
 
     def refresh(self) -> None:
         """Call this after changing parameters, so that what is computed from them once is updated."""
@@ -203,7 +210,7 @@ class TrainedNetwork(Network):
         self.gradients = {
             name: np.zeros(shape, self.dtype)
             for name, shape, _, role in self.drawn
-            if role not in (COUNTER, "statistic")
+            if role not in (COUNTER, "statistic", CONSTANT)
         }
 
     def _allot(self) -> None:
@@ -263,7 +270,7 @@ class TrainedNetwork(Network):
             mean, scale = (_encode(np.asarray(part, np.float32)) for part in self.normalization)
             stored = {"kind": "channel", "mean": mean, "scale": scale}
             entry["normalization"] = json.dumps(stored, sort_keys=True)
-        write_tensors(path, self.parameters, {METADATA: json.dumps(entry, sort_keys=True)})
+        write_tensors(path, self._saved(), {METADATA: json.dumps(entry, sort_keys=True)})
 
 
 def _numbers(x: ArrayLike) -> Array:

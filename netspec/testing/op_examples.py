@@ -71,7 +71,9 @@ def random_parameters(graph: Graph, seed: int = 0) -> dict[str, Array]:
             values[p.name] = np.array(3)
         elif p.name.endswith("running_var"):
             values[p.name] = rng.uniform(0.5, 2.0, p.shape)
-        elif p.trainable or p.role == "statistic":
+        elif not p.is_saved:
+            values[p.name] = draw_parameter(p, seed)
+        else:
             values[p.name] = draw_parameter(p, seed) + rng.normal(0, 0.3, p.shape)
     return values
 

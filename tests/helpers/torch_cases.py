@@ -4,11 +4,12 @@ CASES = {
     "parameters and buffers": """
         block Scaled(c, start = 0.5) x {
             parameter layer_scale: [c, 1, 1] = constant(start)
+            constant fixed: [c, 1, 1] = constant(0.5)
             if c > 4 {
                 parameter only: [x.height, x.width] = normal(1)
                 x = x + reshape(only, [1, x.height, x.width])
             }
-            return x * layer_scale
+            return x * layer_scale * fixed
         }
         net N(width = 4) {
             input image: [width, 5, 3]
@@ -19,12 +20,13 @@ CASES = {
             parameter one: [1] = ones
             buffer kept: [2, 2] = [[1, 2], [3, 4.5]]
             buffer picture: [width, 5, 3] = uniform(0, 1)
+            constant steps: [4] = [0.5, 1, 2, 4]
             x = image + everywhere -> twice -> twice -> relu
             x = x * picture -> stage.0: conv(8, 1) -> stage.1: Scaled(8)
             x = x -> conv(width, 1) -> reshape([width, 15]) -> permute([2, 1])
             x = (class_token, x) -> concat
             x = x + positions -> mean(1)
-            output x * reshape(kept, [4]) + expand(one, [width])
+            output x * reshape(kept, [4]) * steps + expand(one, [width])
             output tokens = class_token -> linear(2)
         }""",
     "inline blocks": """

@@ -16,6 +16,7 @@ from torch import nn
 
 import netspec
 from netspec.compiler.ir.graph import Graph
+from netspec.runtime.models.torch_build import load_all
 from netspec.testing.op_examples import (
     Run,
     agreement,
@@ -53,8 +54,8 @@ def module_of(net: netspec.Net, **arguments: Any) -> nn.Module:
 
 
 def load(module: nn.Module, parameters: Mapping[str, np.ndarray]) -> nn.Module:
-    """Load these parameters and buffers into a module: all of them, and no others."""
-    module.load_state_dict({name: torch.tensor(a) for name, a in parameters.items()})
+    """Load these parameters, buffers and constants into a module: all of them, and no others."""
+    load_all(module, {name: torch.tensor(a) for name, a in parameters.items()})
     return module
 
 
@@ -86,11 +87,12 @@ def run_module(
         name: (torch.zeros_like(p) if p.grad is None else p.grad).numpy()
         for name, p in module.named_parameters()
     }
+    held = {**module.state_dict(), **dict(module.named_buffers())}
     return Run(
         {name: tensor.detach().numpy() for name, tensor in outputs.items()},
         gradients,
         {n: (torch.zeros_like(t) if t.grad is None else t.grad).numpy() for n, t in x.items()},
-        {name: tensor.detach().numpy().copy() for name, tensor in module.state_dict().items()},
+        {name: tensor.detach().numpy().copy() for name, tensor in held.items()},
         {},
     )
 
@@ -109,7 +111,7 @@ def check_equal(net: netspec.Net, *, tol: float = 1e-10, batch: int = 3, **argum
 
 def check_against(module: nn.Module, graph: Graph, *, tol: float = 1e-10, batch: int = 3) -> None:
     """Check that a module computes what a graph says, and names its parameters in the same order."""
-    assert list(module.state_dict()) == in_tree_order(graph.parameters)
+    assert list(module.state_dict()) == in_tree_order(graph.saved())
     inputs = random_inputs(graph, batch)
     dy = random_output_gradients(graph, batch)
     for training in (True, False):

@@ -1,8 +1,12 @@
-"""`parameter` and `buffer`: their names, shapes and values, in files, programs and weights."""
+"""`parameter`, `buffer`, `constant`: their names, shapes and values, in files and in programs."""
 
 from __future__ import annotations
 
+import copy
+import pickle
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -10,6 +14,7 @@ import pytest
 import netspec
 from netspec.compiler.fmt.formatter import format_source
 from netspec.diagnostics import Source
+from netspec.export.assemble import standalone_source
 from netspec.runtime.weights.safetensors_file import save_weights
 from netspec.runtime.weights.weights_file import load_weights
 from netspec.testing.op_examples import (
@@ -59,14 +64,17 @@ def test_the_name_is_the_label_alone() -> None:
             input image: [3, 4, 4]
             parameter class_token: [1, 1, 3] = zeros
             buffer index: [4] = [3, 2, 1, 0]
+            constant mask: [2] = [0, 1]
             x = image -> features.1.0: Scaled(3) -> Scaled(3)
             output (class_token -> flatten) + global_avg_pool(x)
             output places = index
+            output hidden = mask
         }""")
     found = {p.name: (p.shape, p.trainable, p.role) for p in net.graph.parameters.values()}
     assert found == {
         "class_token": ((1, 1, 3), True, "scale"),  # weight decay is for `weight` alone
         "index": ((4,), False, "statistic"),
+        "mask": ((2,), False, "constant"),
         "features.1.0.layer_scale": ((3, 1, 1), True, "scale"),
         "scaled1.layer_scale": ((3, 1, 1), True, "scale"),
     }
@@ -76,7 +84,8 @@ def test_the_words_are_names_wherever_a_name_can_stand() -> None:
     text = """language 1
 
 block ParameterOf(buffer) parameter {
-    return parameter -> buffer: conv(buffer, 1)
+    constant = parameter -> buffer: conv(buffer, 1, weight = constant(1))
+    return constant -> constant: relu
 }
 
 net Old(parameter = 3) {
@@ -105,7 +114,8 @@ def test_the_formatter_writes_one_style() -> None:
 input x:[4]
 parameter  table :[1,4]=normal( 0.02 )
 buffer   kept:[4]=[1,2,3,4] # as it is
-output x+table*kept }
+constant   fixed:[4]=constant(2)
+output x+table*kept*fixed }
 """
     assert (
         format_source(Source("a.net", text))
@@ -113,8 +123,9 @@ output x+table*kept }
     input x: [4]
     parameter table: [1, 4] = normal(0.02)
     buffer kept: [4] = [1, 2, 3, 4]  # as it is
+    constant fixed: [4] = constant(2)
 
-    output x + table * kept
+    output x + table * kept * fixed
 }
 """
     )
@@ -181,6 +192,67 @@ def test_the_state_dict_has_names_and_shapes_as_declared() -> None:
     pytest.importorskip("torch", reason="PyTorch is not installed")
     net = netspec.loads(CASES["parameters and buffers"])
     state = net.compile("torch").module.state_dict()
-    declared = {p.name: p.shape for p in net.graph.parameters.values()}
+    declared = {p.name: p.shape for p in net.graph.saved().values()}
     assert {name: tuple(value.shape) for name, value in state.items()} == declared
     assert state["kept"].tolist() == [[1, 2], [3, 4.5]]
+
+
+CONSTANTS = """
+block Scaled(c) x {
+    constant kept: [c, 1, 1] = constant(2)
+    return x * kept -> conv(c, 1)
+}
+net A(n = 2) {
+    input image: [3, 4, 4]
+    constant index: [3, 1, 1] = [[[1]], [[2]], [[3]]]
+    x = image * index
+    for i in range(n) { x = x -> b.{i}: Scaled(3) }
+    output global_avg_pool(x)
+}"""
+
+
+def test_constants_are_neither_learned_nor_saved_in_numpy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = netspec.loads(CONSTANTS)
+    model = net.compile("numpy", dtype="float64")
+    saved = {f"b.{i}.conv1.{name}" for i in range(2) for name in ("weight", "bias")}
+    assert model.state_dict().keys() == saved
+    assert model.parameters["index"].ravel().tolist() == [1, 2, 3]
+    assert net.summary().buffers == 0
+    x = np.random.default_rng(0).standard_normal((2, 3, 4, 4))
+    y = model.forward(x)
+    model.freeze(["b.0.conv1.weight"])
+    for other in (model, copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        np.testing.assert_array_equal(other.forward(x), y)
+    np.testing.assert_allclose(model.predictor()(x), y)
+    module = ModuleType("standalone")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    exec(compile(standalone_source(net.graph), "<standalone>", "exec"), module.__dict__)
+    network = module.A(seed=7, dtype="float64")
+    save_weights(tmp_path / "w.safetensors", model.state_dict())
+    network.load_weights(tmp_path / "w.safetensors")
+    np.testing.assert_allclose(network.forward(x), y, rtol=1e-6)
+    network.save_weights(tmp_path / "again.safetensors")
+    assert load_weights(tmp_path / "again.safetensors").tensors.keys() == saved
+
+
+def test_constants_are_buffers_that_pytorch_does_not_save() -> None:
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    net = netspec.loads(CONSTANTS)
+    assert net.source("torch").count("persistent=False") == 2
+    ours, theirs = net.compile("numpy", dtype="float64"), net.compile("torch", dtype="float64")
+    theirs.load_state_dict(ours.state_dict())
+    assert theirs.state_dict().keys() == ours.state_dict().keys()
+    x = np.random.default_rng(0).standard_normal((2, 3, 4, 4))
+    np.testing.assert_allclose(theirs.forward(x), ours.forward(x))
+    assert verify(net, steps=1, dtypes=("float64",)).ok
+    assert netspec.gradcheck(net, directions=1).ok
+
+
+def test_a_constant_has_no_random_values() -> None:
+    with pytest.raises(netspec.NetspecError) as error:
+        net_of("constant w: [1, 6, 4] = normal(1)", "output x * w")
+    (found,) = error.value.diagnostics
+    assert found.code == "init/rule"
+    assert "not saved" in found.message

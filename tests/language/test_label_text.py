@@ -71,4 +71,4 @@ def test_the_module_has_the_names() -> None:
             output x
         }""")
     state = net.compile("torch").module.state_dict()
-    assert set(state) == set(net.graph.parameters)
+    assert set(state) == set(net.graph.saved())

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import netspec
+from netspec.compiler.ir.initializers import draw
 from netspec.testing.op_examples import agreement, run_program
 from tests.helpers.heavy import some_quick
 from tests.helpers.zoo import WIDE
@@ -74,7 +75,7 @@ def test_names_shapes_and_multiply_adds(name):
     order = sorted if name in OTHER_ORDER else list
     net = ours(name, **{size: WIDE[name][size] for size in ("H", "W") if size in WIDE[name]})
     shapes = [(key, tuple(tensor.shape)) for key, tensor in model.state_dict().items()]
-    assert order((p.name, p.shape) for p in net.graph.parameters.values()) == order(shapes)
+    assert order((p.name, p.shape) for p in net.graph.saved().values()) == order(shapes)
     (shape,) = net.graph.inputs.values()
     with FlopCounterMode(display=False) as counter:
         model(torch.empty(2, *shape, device="meta"))  # in training mode, with auxiliary heads
@@ -130,6 +131,8 @@ def test_values_and_gradients_are_torchvisions(torch, name, training):
     """In training mode every dropout and drop path has rate 0."""
     model, parameters = pair(torch, name)
     graph = small(name).graph
+    constants = (p for p in graph.parameters.values() if not p.is_saved)
+    parameters |= {p.name: draw(p.name, p.shape, p.initializer, 0) for p in constants}
     rng = np.random.default_rng(0)
     ((given, shape),) = graph.inputs.items()
     images = rng.standard_normal((2, *shape))

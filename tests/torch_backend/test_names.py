@@ -225,7 +225,7 @@ def test_a_name_is_refused_or_compiles_and_runs_in_both_backends(way, share):
         if net is None:
             continue
         module = classes(net.source("torch"))[net.name]()
-        assert set(module.state_dict()) == set(net.graph.parameters), name
+        assert set(module.state_dict()) == set(net.graph.saved()), name
         x = torch.ones(2, 3, 4, 4)
         module.double().half().float().train().eval()(x)
         net.compile().forward(x.numpy())

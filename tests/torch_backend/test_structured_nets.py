@@ -100,7 +100,7 @@ def test_one_file_serves_all_arguments(name, arguments):
     graph = netspec.load(NETWORKS / f"{name}.net", **arguments).graph
     module = made(name)(**given(made(name), arguments)).double()
     ours = {key: tuple(value.shape) for key, value in module.state_dict().items()}
-    assert list(ours.items()) == [(p.name, p.shape) for p in graph.parameters.values()]
+    assert list(ours.items()) == [(p.name, p.shape) for p in graph.saved().values()]
     parameters, inputs = random_parameters(graph), random_inputs(graph, 2)
     load(module, parameters)
     dy = random_output_gradients(graph, 2)
@@ -134,7 +134,7 @@ def test_sizes_of_known_nets():
             graph = netspec.load(NETWORKS / f"{name}.net", **arguments).graph
             state = made(name)(**arguments).state_dict()
             shapes = [(key, tuple(value.shape)) for key, value in state.items()]
-            assert shapes == [(p.name, p.shape) for p in graph.parameters.values()]
+            assert shapes == [(p.name, p.shape) for p in graph.saved().values()]
 
 
 def test_an_assert_of_the_net_refuses_arguments():
@@ -254,7 +254,7 @@ def test_bodies_with_other_arguments():
         net = netspec.loads(text)
         module = classes(net.source("torch"))[net.name](**arguments)
         shapes = [(key, tuple(value.shape)) for key, value in module.state_dict().items()]
-        assert shapes == [(p.name, p.shape) for p in graph.parameters.values()]
+        assert shapes == [(p.name, p.shape) for p in graph.saved().values()]
 
 
 NO_CHAINS = {

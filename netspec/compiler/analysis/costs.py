@@ -126,7 +126,7 @@ def summarize(graph: Graph, batch: int = 1) -> Summary:
                 node.inputs,
                 node.shape,
                 sum(p.size for p in own if p.trainable),
-                sum(p.size for p in own if not p.trainable),
+                sum(p.size for p in own if p.is_saved and not p.trainable),
                 macs,
                 2 * macs if macs != 0 else math.prod(node.shape),
                 *_looks_at(node, fields[node.name], signals=signals),

@@ -1,4 +1,4 @@
-"""`parameter` and `buffer`: arrays of a net's own, which are values."""
+"""`parameter`, `buffer` and `constant`: arrays of a net's own, which are values."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _BATCH = frozenset(("N", "n", "B", "b", "batch", "batch_size"))
 
 
 class Declarations:
-    """Adds the parameters and buffers that a body declares.
+    """Adds the parameters, buffers and constants that a body declares.
 
     Attributes:
         batch_of: the value whose batch theirs has: a block's first input. A net's is that of its
@@ -60,10 +60,10 @@ class Declarations:
         self.batch_of: Input | None = UNKNOWN if is_block else None
 
     def add(self, s: syntax.Declared) -> Input:
-        """Add a parameter or a buffer, and return its value; UNKNOWN after a reported error."""
+        """Add one of them, and return its value; UNKNOWN after a reported error."""
         shape = self._shape(s)
         given = self.evaluator.constant(s.initial, f"the initial value of a {s.kind}")
-        rule = self.arguments.init_rule(given, s.initial.span)
+        rule = self._rule(s, self.arguments.init_rule(given, s.initial.span))
         path = self._path(s)
         of = self._batch_of(s)
         if shape is None or rule is None or path is None or isinstance(of, Unknown):
@@ -80,6 +80,18 @@ class Declarations:
         op = bound.make(declared_op(s.kind))
         call = syntax.Call(syntax.Name(s.kind, s.name.span), (), s.name.span)
         return self.layers.add(op, bound, [of], call, s.span, path, self.layer_names.suffix)
+
+    def _rule(self, s: syntax.Declared, rule: Initializer | None) -> Initializer | None:
+        """Report a constant of random numbers, and return the rule of all else."""
+        if rule is None or s.kind != "constant" or not rule.is_random:
+            return rule
+        message = f"a constant is not saved, so its values cannot be those of `{rule}`"
+        notes = (
+            "another run would draw other numbers than those that the weights were trained with",
+        )
+        hints = (Hint("a `buffer` is saved and not learned"),)
+        self.reporter.report(codes.INIT_RULE, message, s.initial.span, notes=notes, hints=hints)
+        return None
 
     def _path(self, s: syntax.Declared) -> str | None:
         name = s.name

@@ -113,7 +113,7 @@ class Assembly:
         """Return what a path that is taken names, in words."""
         if path in self.inputs:
             return "an input"
-        return "a parameter or a buffer" if path in self.parameters else "a layer"
+        return "a parameter, a buffer or a constant" if path in self.parameters else "a layer"
 
     def is_free(self, path: str) -> bool:
         """Whether nothing has this path or lies below it."""

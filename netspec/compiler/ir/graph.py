@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from netspec.compiler.ir.op import Op
 
 Shape = tuple[int, ...]
-Role = Literal["weight", "bias", "scale", "shift", "statistic", "counter"]
+Role = Literal["weight", "bias", "scale", "shift", "statistic", "counter", "constant"]
 
 
 def show_shape(shape: Shape | None, holds: NumberType = "real") -> str:
@@ -33,10 +33,10 @@ def show_shape(shape: Shape | None, holds: NumberType = "real") -> str:
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A parameter or a buffer of a net, under its full name (`layer1.0.conv1.weight`).
+    """A parameter, a buffer or a constant of a net, under its full name (`layer1.0.conv1.weight`).
 
     `role` says how it is treated: L2 regularization applies to a `weight`; a `statistic` (float)
-    and a `counter` (integer) are buffers, which are saved but not trained.
+    and a `counter` (integer) are buffers, which are saved but not trained; a `constant` is neither.
     """
 
     name: str
@@ -48,7 +48,12 @@ class Parameter:
     @property
     def trainable(self) -> bool:
         """Whether the parameter has a gradient."""
-        return self.role not in ("statistic", "counter")
+        return self.role not in ("statistic", "counter", "constant")
+
+    @property
+    def is_saved(self) -> bool:
+        """Whether weights files have it. A constant is as the file says."""
+        return self.role != "constant"
 
     @property
     def size(self) -> int:
@@ -217,6 +222,10 @@ class Graph:
     def trainable(self) -> Iterator[Parameter]:
         """Yield the parameters that have gradients, in order."""
         return (p for p in self.parameters.values() if p.trainable)
+
+    def saved(self) -> dict[str, Parameter]:
+        """Return the parameters and buffers that weights files have, in order."""
+        return {name: p for name, p in self.parameters.items() if p.is_saved}
 
     def __str__(self) -> str:
         lines = [f"net {self.name}"]

@@ -27,6 +27,8 @@ class Initializer:
     """Draws the initial values of one parameter."""
 
     rule: ClassVar[str]
+    # Whether the values are other ones for another seed.
+    is_random: ClassVar[bool] = True
 
     def sample(
         self, rng: np.random.Generator, shape: tuple[int, ...]
@@ -58,6 +60,7 @@ class Zeros(Initializer):
     """All zero."""
 
     rule = "zeros"
+    is_random = False
 
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
         """Return zeros."""
@@ -69,6 +72,7 @@ class Ones(Initializer):
     """All one."""
 
     rule = "ones"
+    is_random = False
 
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
         """Return ones."""
@@ -81,6 +85,7 @@ class Constant(Initializer):
 
     value: float
     rule = "constant"
+    is_random = False
 
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
         """Return an array filled with the value."""
@@ -211,6 +216,7 @@ class Values(Initializer):
     shape: tuple[int, ...]
     numbers: tuple[float, ...]
     rule = "values"
+    is_random = False
 
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
         """Return the numbers as an array."""

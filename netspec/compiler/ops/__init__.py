@@ -49,7 +49,7 @@ def registry() -> Mapping[str, type[Op]]:
 
 
 def declared_op(kind: str) -> type[Op]:
-    """Return the op of what is declared with a word, `parameter` or `buffer`, and never called."""
+    """Return the op of what is declared with a word, such as `parameter`, and never called."""
     from netspec.compiler.ops.families.declared import DECLARED
 
     return DECLARED[kind]

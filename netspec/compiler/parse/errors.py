@@ -28,7 +28,8 @@ _TOKEN_WORDS = {
     "$END": "the end of the file",
 }
 _STATEMENTS = (
-    "assert", "buffer", "for", "if", "init", "input", "layer", "output", "parameter", "return",
+    "assert", "buffer", "constant", "for", "if", "init", "input", "layer", "output", "parameter",
+    "return",
 )  # fmt: skip
 _DEFINITIONS = ("net", "block", "inline", "from", "language")
 

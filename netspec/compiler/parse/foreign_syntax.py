@@ -28,7 +28,8 @@ _NO_LAYERS = frozenset(
 _BLOCK_HEAD = re.compile(r"[ \t]*(?:inline[ \t]+)?block[ \t]+(\w+)[ \t]*(\(([^(){}\n]*)\))?[ \t]*$")
 _DEFINITION = re.compile(r"^[ \t]*(?:inline[ \t]+)?(net|block)\b", re.MULTILINE)
 _STATEMENT = re.compile(
-    r"(?:input|output|return|init|assert|layer)\b(?!\s*=)|(?:parameter|buffer)[ \t]+[A-Za-z_]"
+    r"(?:input|output|return|init|assert|layer)\b(?!\s*=)"
+    r"|(?:parameter|buffer|constant)[ \t]+[A-Za-z_]"
     r"|[A-Za-z_]\w*(?:\s*,\s*[A-Za-z_]\w*)*\s*=(?!=)"
 )
 _LEXEME = re.compile(r'"(?:[^"\\\n]|\\[^\n])*"|#[^\n]*|\w+|.')

@@ -299,7 +299,10 @@ class Layer:
 
 @dataclass(slots=True, eq=False, repr=False)
 class Declared:
-    """`parameter table: [169, 3] = zeros`, or `buffer`: a value of its own. `kind` is that word."""
+    """`parameter table: [169, 3] = zeros`, or `buffer`, or `constant`: a value of its own.
+
+    `kind` is that word.
+    """
 
     kind: str
     name: Name

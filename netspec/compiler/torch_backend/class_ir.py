@@ -30,8 +30,8 @@ class Layer:
 
     `parameters` are those that no module of `torch.nn` holds. `parameters_held` says whether the
     layer has any parameters. One without a name is the attribute of the layer's path itself, a buffer
-    if `is_buffer`. `of_views` says that it is written in the form that is also correct
-    for views with permuted axes.
+    if `is_buffer`, which the state dict has if `is_saved`. `of_views` says that it is written in the
+    form that is also correct for views with permuted axes.
     """
 
     torch: Torch
@@ -44,6 +44,7 @@ class Layer:
     span: Span
     of_views: bool = False
     is_buffer: bool = False
+    is_saved: bool = True
 
 
 @dataclass(eq=False)

@@ -68,9 +68,13 @@ class Constructor:
                     self._assembled(unit, depth)
                     continue
                 note = _note(unit)
-                is_buffer = isinstance(unit, Layer) and unit.is_buffer
-                put = self.places.put_buffer if is_buffer else self.places.put
-                self.lines += statement(put(unit.path, child_doc(unit)), depth, note=note)
+                self.lines += statement(self._put(unit), depth, note=note)
+
+    def _put(self, unit: Layer | Use | Chain) -> Doc:
+        doc = child_doc(unit)
+        if isinstance(unit, Layer) and unit.is_buffer:
+            return self.places.put_buffer(unit.path, doc, saved=unit.is_saved)
+        return self.places.put(unit.path, doc)
 
     def _assembled(self, unit: Assembled, depth: int) -> None:
         """Write a `nn.Sequential` that is made from a list, to which decisions append modules."""

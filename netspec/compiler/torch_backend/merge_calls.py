@@ -208,7 +208,8 @@ class Merger:
             self._results(heads, who),
             head.span,
             head.of_views,
-            torch.module is None and any(s.role == "statistic" for s in head.specs),
+            torch.module is None and any(s.role in ("statistic", "constant") for s in head.specs),
+            all(s.role != "constant" for s in head.specs),
         )
         self._count(step, heads, who)
         return step

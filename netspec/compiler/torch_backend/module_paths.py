@@ -52,11 +52,12 @@ class Places:
         home = self.reach(holder) if holder else "self"
         return Group(f"{home}.add_module(", (quote(name), doc))
 
-    def put_buffer(self, path: str, doc: Doc) -> Doc:
+    def put_buffer(self, path: str, doc: Doc, *, saved: bool) -> Doc:
         """Return the statement that makes a tensor the buffer at a path."""
         holder, _, name = path.rpartition(".")
         home = self.reach(holder) if holder else "self"
-        return Group(f"{home}.register_buffer(", (quote(name), doc))
+        more = () if saved else ("persistent=False",)
+        return Group(f"{home}.register_buffer(", (quote(name), doc, *more))
 
 
 def _paths(units: Sequence[Unit]) -> Iterator[str]:

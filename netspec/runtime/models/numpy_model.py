@@ -395,19 +395,19 @@ class Model:
 
     def predictor(self) -> Predictor:
         """Return a predictor with the current parameters: faster than `forward` for few images."""
-        return Predictor(self.graph, self.dtype, self.state_dict(), self._emitters)
+        return Predictor(self.graph, self.dtype, self.every_array(), self._emitters)
 
     # -- state
 
     def state_dict(self) -> dict[str, Array]:
         """Return copies of every parameter and buffer by name, in the order of the file."""
-        return {name: array.copy() for name, array in self._parameters.items()}
+        return {name: self._parameters[name].copy() for name in self.graph.saved()}
 
     def to_onnx(self, path: str | os.PathLike[str], options: OnnxOptions | None = None) -> None:
         """Write the net with its parameters, in evaluation, as an ONNX file; see `write_onnx`."""
         from netspec.runtime.models.onnx_file import write_onnx
 
-        write_onnx(path, self.graph, self.state_dict(), options)
+        write_onnx(path, self.graph, self.every_array(), options)
 
     def load_state_dict(self, state: Mapping[str, ArrayLike]) -> None:
         """Load parameters and buffers from a dict that has each of them.
@@ -418,7 +418,7 @@ class Model:
         Raises:
             NetspecError: `weights/mismatch` naming every missing, unexpected or wrongly shaped one.
         """
-        expected = {name: p.shape for name, p in self.graph.parameters.items()}
+        expected = {name: p.shape for name, p in self.graph.saved().items()}
         fitted, needed = fit_state(state, expected, self.graph.ties)
         arrays = {name: np.asarray(value) for name, value in fitted.items()}
         check_tensors(arrays, needed)
@@ -459,10 +459,15 @@ class Model:
             names: of parameters and buffers, as returned by
                 `netspec.runtime.training.transfer.choose_frozen`.
         """
-        values = self.state_dict()
+        values = self.every_array()
         self.frozen = frozenset(names)
         self._allot()
-        self.load_state_dict(values)
+        for name, array in values.items():
+            self._parameters[name][...] = array
+
+    def every_array(self) -> dict[str, Array]:
+        """Return copies of the parameters, buffers and constants."""
+        return {name: array.copy() for name, array in self._parameters.items()}
 
 
 class _Pass(NamedTuple):

@@ -95,6 +95,10 @@ class NumpyModel(Protocol):
         """Load parameters and buffers."""
         ...
 
+    def every_array(self) -> dict[str, NDArray[Any]]:
+        """Return copies of all parameters, buffers and constants by name."""
+        ...
+
 
 class NumpyBackend:
     """Trains in one process, where losses are known at once: see
@@ -211,7 +215,7 @@ class NumpyBackend:
         graph = getattr(self.model, "graph", None)
         if graph is None or self._last is None:
             return None
-        frozen, parameters = self.model.frozen, self.model.state_dict()
+        frozen, parameters = self.model.frozen, self.model.every_array()
         return LastStep(graph, frozen, parameters, *self._last)
 
 

@@ -21,6 +21,7 @@ from netspec.runtime.models.numpy_model import DTYPES, draw_parameter
 from netspec.runtime.models.room import require_room_for_parameters
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
 T = TypeVar("T")
@@ -147,7 +148,7 @@ def build_module(net: CheckedNet, *, dtype: str = "float32", seed: int = 0) -> n
         for name, parameter in net.graph.parameters.items()
     }
     tie(module, net.graph)
-    module.load_state_dict(with_ties(net.graph, state))
+    load_all(module, with_ties(net.graph, state))
     return module
 
 
@@ -161,3 +162,11 @@ def tie(module: nn.Module, graph: Graph) -> None:
 def with_ties(graph: Graph, state: Mapping[str, T]) -> dict[str, T]:
     """Return a state with tied parameters under each of their names, as a module has them."""
     return {**state, **{own: state[full] for own, full in graph.ties.items()}}
+
+
+def load_all(module: nn.Module, values: Mapping[str, torch.Tensor]) -> None:
+    """Set the parameters and buffers of a module, and the constants, which its state dict lacks."""
+    saved = module.state_dict().keys()
+    module.load_state_dict({name: tensor for name, tensor in values.items() if name in saved})
+    for name in values.keys() - saved:
+        module.get_buffer(name).copy_(values[name])

@@ -120,7 +120,7 @@ def choose_frozen(graph: Graph, patterns: Sequence[str]) -> frozenset[str]:
         NetspecError: `train/bad-option` for a pattern that matches nothing, with what was probably
             meant, and if no parameter is left to train.
     """
-    names = list(graph.parameters)
+    names = list(graph.saved())
     frozen: set[str] = set()
     for pattern in patterns:
         matched = [name for name in names if fnmatch.fnmatchcase(name, pattern)]

@@ -99,6 +99,8 @@ def draw_moved(parameter: Parameter, seed: int, rng: np.random.Generator) -> Arr
     values: Array = draw_parameter(parameter, seed)
     if parameter.role == "counter":
         return values.astype(np.int64)
+    if not parameter.is_saved:
+        return values  # a constant has no other values
     if values.size == 0 or np.ptp(values) > 0:
         return values
     if values.flat[0] == 0:

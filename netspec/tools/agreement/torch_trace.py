@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 from netspec.compiler.ir.graph import Graph
 from netspec.runtime.models.pytorch.input_types import module_inputs
-from netspec.runtime.models.torch_build import with_ties
+from netspec.runtime.models.torch_build import load_all, with_ties
 from netspec.tools.agreement.alignment import Key, align, expected_calls, key
 from netspec.tools.agreement.case import Trial
 from netspec.tools.agreement.quantities import LOSS, Item, Trace
@@ -250,7 +250,7 @@ def one_thread() -> Iterator[None]:
 def load(graph: Graph, module: nn.Module, case: Trial, dtype: str) -> None:
     """Set a module's type, its mode, and the parameters and buffers of a case."""
     module.to(getattr(torch, dtype))
-    module.load_state_dict(with_ties(graph, tensors(case.parameters, dtype)))
+    load_all(module, with_ties(graph, tensors(case.parameters, dtype)))
     module.train(case.training)
 
 

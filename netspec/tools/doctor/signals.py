@@ -69,7 +69,7 @@ def dead_units(model: Model, x: Array) -> dict[str, float]:
         buffers[buffer.name] = np.ascontiguousarray(x, model.dtype)
     program.sample(buffers, np.random.default_rng(0))
     # A pass in training mode updates the running statistics, but the model's must not change.
-    parameters = model.state_dict()
+    parameters = {name: array.copy() for name, array in model.parameters.items()}
     with np.errstate(over="ignore", invalid="ignore"):
         program.forward(buffers, parameters)
     found = {}

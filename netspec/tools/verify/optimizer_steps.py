@@ -17,6 +17,7 @@ from netspec.runtime.engine.program import Program
 from netspec.runtime.models.numpy_model import Model
 from netspec.runtime.models.pytorch.input_types import module_inputs
 from netspec.runtime.models.pytorch.optimizers import make_torch_optimizer
+from netspec.runtime.models.torch_build import load_all
 from netspec.runtime.optim.optimizers import OPTIMIZERS, make_optimizer
 from netspec.tools.agreement.case import Trial
 from netspec.tools.agreement.difference import difference
@@ -131,7 +132,7 @@ class Stepper:
         reference = trace_reference(self.graph, case)
         sides = trace_sides(self.graph, case, self.dtype, reference, self.module)
         found = compare_sides(self.graph, case, sides, tolerance)
-        self.module.load_state_dict(tensors(after, self.dtype))
+        load_all(self.module, tensors(after, self.dtype))
         for name, p in self.module.named_parameters():
             p.grad = gradients[name]
         return all(comparison.parting is None for comparison in found)
@@ -143,7 +144,7 @@ class Stepper:
 
     def _start(self, name: str) -> None:
         model, case = self.model, self.case
-        model.load_state_dict(case.parameters)
+        model.load_state_dict({name: case.parameters[name] for name in self.graph.saved()})
         load(self.graph, self.module, case, self.dtype)
         self.ours = make_optimizer(name, model.flat_parameters, model.flat_gradients, model.decayed)
         weights: list[torch.Tensor] = []
@@ -171,7 +172,8 @@ class Stepper:
 
 
 def _arrays(module: nn.Module) -> dict[str, Array]:
-    return {name: t.detach().numpy() for name, t in module.state_dict().items()}
+    held = {**module.state_dict(), **dict(module.named_buffers())}
+    return {name: t.detach().numpy() for name, t in held.items()}
 
 
 def compare_steps(

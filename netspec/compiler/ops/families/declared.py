@@ -1,4 +1,4 @@
-"""The ops of `parameter` and `buffer`: arrays of a net's own as values."""
+"""The ops of `parameter`, `buffer` and `constant`: arrays of a net's own as values."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -42,7 +42,7 @@ class DeclaredOp(Op):
 
     def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
         """The sum over the batch."""
-        if self._role != "statistic":
+        if self._role == "scale":
             run.gradients[""] = dy.sum(0).reshape(self.sizes)
         return (np.zeros_like(x[0]),)
 
@@ -64,7 +64,7 @@ class DeclaredOp(Op):
 
     def lower_backward(self, to: Lowering) -> None:
         """A sum over the batch."""
-        if self._role != "statistic":
+        if self._role == "scale":
             gradient = to.parameter_gradient("")
             dy = to_planes(to, to.dy, to.layout, self.shape(), "dy_planes")
             to.call("reductions.over_batch", dy, gradient, writes=[gradient])
@@ -94,4 +94,13 @@ class DeclaredBuffer(DeclaredOp):
     _role = "statistic"
 
 
-DECLARED: dict[str, type[Op]] = {op.name: op for op in (DeclaredParameter, DeclaredBuffer)}
+class DeclaredConstant(DeclaredOp):
+    """`constant NAME: [sizes] = rule`, which is neither learned nor saved."""
+
+    name = "constant"
+    _role = "constant"
+
+
+DECLARED: dict[str, type[Op]] = {
+    op.name: op for op in (DeclaredParameter, DeclaredBuffer, DeclaredConstant)
+}

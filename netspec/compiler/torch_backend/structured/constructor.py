@@ -245,7 +245,8 @@ class Constructor:
         doc = call("torch.ones", *map(literal, said(step.own[""])))
         made: Doc
         if step.is_buffer:
-            made = call(f"{target}.register_buffer", quote(name), doc)
+            more = () if step.is_saved else ("persistent=False",)
+            made = call(f"{target}.register_buffer", quote(name), doc, *more)
         elif is_attribute(name):
             made = prefixed(f"{target}.{name} = ", call("nn.Parameter", doc))
         else:

@@ -282,6 +282,7 @@ class Placed:
         cut: of how many equal parts of a value it is one, and the axis.
         later_label: the label in `forward`.
         is_buffer: whether it is a buffer of the class itself.
+        is_saved: whether the state dict has it.
     """
 
     form: Torch | Block
@@ -299,6 +300,7 @@ class Placed:
     cut: tuple[int, int] | None = None
     later_label: tuple[str, ...] | None = None
     is_buffer: bool = False
+    is_saved: bool = True
 
     @property
     def has_module(self) -> bool:
@@ -368,6 +370,7 @@ def _facts(step: Step) -> Any:
         return (
             step.label, step.kind, step.what, step.held, step.gives, step.again, step.own.keys(),
             len(step.reads), step.of_views, step.span, step.cut, step.is_buffer,
+            step.is_saved,
         )  # fmt: skip
     if isinstance(step, Let):
         return step.names, step.annotation

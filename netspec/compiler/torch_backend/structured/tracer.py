@@ -711,7 +711,8 @@ class StructureTracer(Tracer):
             own, label, "" if label else node.op.name, node.op.name, bool(specs),
             self._inputs(node.inputs), 1, path in self.owners, of_views, node.origin.span,
             self._cut(node), self._label(path, node.origin.span, self.later),
-            any(spec.role == "statistic" for spec in specs) and bool(own),
+            any(spec.role in ("statistic", "constant") for spec in specs) and bool(own),
+            all(spec.role != "constant" for spec in specs),
         )  # fmt: skip
         self._place(step, path, [node.name])
 

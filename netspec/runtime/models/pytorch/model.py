@@ -176,13 +176,18 @@ class TorchModel:
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """Return copies of every parameter and buffer by name, in the order of the file."""
         state = self.module.state_dict()
-        return {name: np.array(_array(state[name]), order="C") for name in self.graph.parameters}
+        return {name: np.array(_array(state[name]), order="C") for name in self.graph.saved()}
 
     def to_onnx(self, path: str | os.PathLike[str], options: OnnxOptions | None = None) -> None:
         """Write the net with its parameters, in evaluation, as an ONNX file; see `write_onnx`."""
         from netspec.runtime.models.onnx_file import write_onnx
 
-        write_onnx(path, self.graph, self.state_dict(), options)
+        write_onnx(path, self.graph, self.every_array(), options)
+
+    def every_array(self) -> dict[str, NDArray[Any]]:
+        """Return copies of the parameters, buffers and constants."""
+        held = {**self.module.state_dict(), **dict(self.module.named_buffers())}
+        return {name: np.array(_array(held[name]), order="C") for name in self.graph.parameters}
 
     def load_state_dict(self, state: Mapping[str, ArrayLike]) -> None:
         """Load parameters and buffers from a dict that has each of them.
@@ -193,7 +198,7 @@ class TorchModel:
         Raises:
             NetspecError: `weights/mismatch` naming every missing, unexpected or wrongly shaped one.
         """
-        expected = {name: p.shape for name, p in self.graph.parameters.items()}
+        expected = {name: p.shape for name, p in self.graph.saved().items()}
         fitted, needed = fit_state(state, expected, self.graph.ties)
         arrays = {name: np.asarray(value) for name, value in fitted.items()}
         check_tensors(arrays, needed)

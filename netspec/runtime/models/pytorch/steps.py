@@ -348,4 +348,4 @@ class TorchBackend:
         if not self._alone or self._last is None:
             return None
         x = self._last.detach().to(self.model.torch_dtype).numpy()
-        return LastStep(self.model.graph, self.model.frozen, self.state_dict(), x)
+        return LastStep(self.model.graph, self.model.frozen, self.model.every_array(), x)
