@@ -189,9 +189,9 @@ def test_the_class_with_another_argument_computes_the_same():
             netspec.loads(text, **given)
 
 
-def test_what_decides_is_frozen():
-    """Arguments in conditions, numbers of iterations, labels, lists, and rules that compute with
-    them are frozen.
+def test_what_decides_stays_an_argument_and_a_word_is_fixed():
+    """Arguments in conditions, numbers of iterations, labels, and rules that compute with them stay;
+    of a word there is no other value to try.
     """
     net = netspec.loads(
         """
@@ -206,12 +206,27 @@ def test_what_decides_is_frozen():
         }"""
     )
     text = net.source("torch")
-    assert "def __init__(self, c: int = 4) -> None:" in text
     frozen = text.partition("Fixed when")[2]
-    assert re.findall(r"^ {8}(\w+) = (.*)$", frozen, re.M)[:7] == [
-        ("turns", "2"), ("wide", "8"), ("deep", "true"), ("name", "'a'"), ("power", "1"),
-        ("std", "0.5"), ("least", "1"),
-    ]  # fmt: skip
+    assert re.findall(r"^ {8}(\w+) = (.*)$", frozen, re.M)[:2] == [("name", "'a'"), ("name", '"a"')]
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    from tests.helpers.torch_support import check_against, classes
+
+    given = {"turns": 3, "wide": 3, "deep": False, "power": 2, "std": 0.1, "least": 4, "c": 5}
+    other = netspec.loads(net.written.net.span.source.text, **given)
+    torch.manual_seed(0)
+    check_against(classes(text)["N"](**given).double(), other.graph)
+
+
+def test_an_unmet_case_of_what_is_fixed_is_left_out():
+    net = netspec.loads("""
+        net N(kind = "plain", c = 4) {
+            input x: [4, 6, 6]
+            if kind == "deep" { x = x -> conv(c, 3) } else { x = x -> relu }
+            output x -> conv(c, 1)
+        }""")
+    text = net.source("torch")
+    assert "def __init__(self, c: int = 4) -> None:" in text
+    assert "if " not in text.partition("def __init__")[2]
 
 
 def test_arguments_in_rests_and_products_stay_as_the_file_has_them():

@@ -148,7 +148,7 @@ def _structured_lines(
     """The class of a structured net, two empty lines in front."""
     made = StructuredClass(structured, error, sequence)
     source = f"Net {net.name.id}, {note_of(net.span)}"
-    facts = [*net_facts(structured.graph), *_facts_of_views(structured.body)]
+    facts = [*net_facts(structured.graph), *made.facts(), *_facts_of_views(structured.body)]
     return [
         "",
         f"class {net.name.id}(nn.{'Sequential' if structured.text.is_chain else 'Module'}):",

@@ -25,10 +25,14 @@ from netspec.compiler.torch_backend.class_ir import BlockClass
 from netspec.compiler.torch_backend.constructor import default_values
 from netspec.compiler.torch_backend.docstrings import plain_text
 from netspec.compiler.torch_backend.drop_dead import has_dead_modules
-from netspec.compiler.torch_backend.naming import number, quote, safe_name
+from netspec.compiler.torch_backend.naming import quote, safe_name
 from netspec.compiler.torch_backend.python_constants import python_name
 from netspec.compiler.torch_backend.python_layout import INDENT, Doc, Group, statement
-from netspec.compiler.torch_backend.structured.constructor import Constructor, kind_of
+from netspec.compiler.torch_backend.structured.constructor import (
+    Constructor,
+    constant_text,
+    kind_of,
+)
 from netspec.compiler.torch_backend.structured.flow import chain_end, nested, steps_in
 from netspec.compiler.torch_backend.structured.layout import Placement
 from netspec.compiler.torch_backend.structured.module import ModuleText, forward_head
@@ -430,7 +434,7 @@ class _Written:
             value = next((v for v in values if isinstance(v, float)), values[0])
             if type(None) in kinds:
                 raise NotStructuredError
-            default = f" = {_literal(defaults[symbol])}" if symbol in defaults else ""
+            default = f" = {constant_text(defaults[symbol])}" if symbol in defaults else ""
             items.append(f"{symbol}: {kind_of(value, sequence)}{default}")
         return statement(Group("def __init__(", tuple(items), ") -> None"), 1, after=":")
 
@@ -441,22 +445,13 @@ class _Written:
             if symbol not in self.needed:
                 continue
             if len(values) == 1:
-                lines += statement(f"{symbol} = {_literal(values[0])}", 2)
+                lines += statement(f"{symbol} = {constant_text(values[0])}", 2)
                 continue
-            found: tuple[Doc, ...] = tuple(map(_literal, values))
+            found: tuple[Doc, ...] = tuple(map(constant_text, values))
             lines += statement(Group(f"if {symbol} not in (", found, ")"), 2, after=":")
             message = quote(f"made for other values of {symbol}")
             lines += statement(Group(f"raise {error}(", (message,)), 3)
         return lines
-
-
-def _literal(value: Any) -> str:
-    if isinstance(value, str):
-        return quote(value)
-    if isinstance(value, tuple):
-        items = ", ".join(map(_literal, value))
-        return f"({items}{',' * (len(value) == 1)})"
-    return number(value)
 
 
 # -------------------------------------------------------------------------------- calls and symbols

@@ -389,14 +389,17 @@ def name_text(part: str) -> str:
 def kind_of(value: Any, sequence: str) -> str:
     """The type of an argument; `sequence` is that of a list."""
     if isinstance(value, tuple):
-        return f"{sequence}[int{', ...' if sequence == 'tuple' else ''}]"
+        kind = "float" if any(isinstance(item, float) for item in value) else "int"
+        return f"{sequence}[{kind}{', ...' if sequence == 'tuple' else ''}]"
     return type(value).__name__
 
 
-def default_text(value: Any) -> str:
-    """The default of an argument."""
+def constant_text(value: Any) -> str:
+    """A number, a word or a list as Python."""
+    if isinstance(value, str):
+        return quote(value)
     if isinstance(value, tuple):
-        items = ", ".join(map(number, value))
+        items = ", ".join(map(constant_text, value))
         return f"({items}{',' * (len(value) == 1)})"
     return number(value)
 

@@ -8,7 +8,7 @@ structure, and the net keeps the arguments that it was generated with.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -28,16 +28,20 @@ from netspec.compiler.torch_backend.classes import Known, classes_of
 from netspec.compiler.torch_backend.drop_dead import has_dead_modules, live_part
 from netspec.compiler.torch_backend.honoured_arguments import agrees
 from netspec.compiler.torch_backend.init_calls import Fill, Owned, fills_of
-from netspec.compiler.torch_backend.python_constants import names_of, python_name
+from netspec.compiler.torch_backend.python_constants import names_of, python_name, words_in
 from netspec.compiler.torch_backend.structured.constructor import label_words
 from netspec.compiler.torch_backend.structured.flow import chain_end, given_by, under
 from netspec.compiler.torch_backend.structured.layout import Placement
 from netspec.compiler.torch_backend.structured.module import ModuleText
 from netspec.compiler.torch_backend.structured.structure import (
+    Branch,
+    Loop,
     NotStructuredError,
     Placed,
     Recorder,
+    Step,
     Suite,
+    said,
     suites_in,
 )
 from netspec.compiler.torch_backend.structured.tracer import (
@@ -70,6 +74,7 @@ class StructuredNet:
         text: the class with these statements.
         values: the arguments, by their Python names.
         fractional: those whole numbers that may be fractions.
+        fixed: those that keep their values, for the layers depend on them.
         fills: what all modules of a class start from, by the class.
         own: the initial values of single parameters: by statement and the path in its module.
         ranks: how many axes these parameters have.
@@ -84,6 +89,7 @@ class StructuredNet:
     values: dict[str, Any]
     homes: Mapping[syntax.Block, BlockClass]
     fractional: set[str] = field(default_factory=set)
+    fixed: set[str] = field(default_factory=set)
     fills: dict[str, list[Fill]] = field(default_factory=dict)
     own: dict[tuple[Placed, str], Initializer] = field(default_factory=dict)
     ranks: dict[tuple[Placed, str], int] = field(default_factory=dict)
@@ -184,7 +190,7 @@ class _Proof:
                 self.recorder = Recorder()
                 continue
             self.net.body = self.recorder.root
-            _require_all(self.net.body)
+            _require_all(self.net.body, self.net.fixed)
             self.net.text = self._text()
             for placements in self.runs:
                 self.net.text.layout.check(placements)
@@ -214,7 +220,11 @@ class _Proof:
         self._text()
         self._try_others(runs)
         for name, value in self.values.items():
-            if type(value) is int and self._takes_fraction(name, value, runs):
+            if (
+                type(value) is int
+                and python_name(name) not in self.net.fixed
+                and self._takes_fraction(name, value, runs)
+            ):
                 self.net.fractional.add(python_name(name))
         self._rules(max(runs, key=lambda run: len(run.rules)))
         for run in runs:
@@ -253,18 +263,25 @@ class _Proof:
         Lists come first, to be short after.
         """
         found: dict[str, list[Any]] = {}
-        order = sorted(self.values, key=lambda name: not isinstance(self.values[name], tuple))
+        tried = [name for name in self.values if python_name(name) not in self.net.fixed]
+        order = sorted(tried, key=lambda name: not isinstance(self.values[name], tuple))
         for name in order:
             found[name] = []
             for other in _other_values(self.values[name]):
                 setting = {**self.small, name: other}
                 is_run = not found[name] or type(other) is not int
-                if self._tried(setting, runs) if is_run else self._is_sound(setting):
+                try:
+                    is_sound = self._tried(setting, runs) if is_run else self._is_sound(setting)
+                except NotStructuredError:
+                    self.net.fixed.add(python_name(name))
+                    self.small.pop(name, None)
+                    raise RestartError from None
+                if is_sound:
                     found[name].append(other)
                 if len(found[name]) == _ENOUGH:
                     break
             if not found[name]:  # nothing shows what depends on it
-                raise NotStructuredError
+                self.net.fixed.add(python_name(name))
             short = [other for other in found[name] if isinstance(other, tuple) and other]
             if short:
                 self.small[name] = min(short, key=len)
@@ -479,14 +496,39 @@ def _other_values(value: Any) -> Iterator[Any]:
         yield tuple(min(item, 2) for item in value[:-1])
         yield from (value[:-1], longer, tuple(item + 1 for item in value))
         yield tuple(2 * item for item in value)
-    else:
-        raise NotStructuredError
+    elif isinstance(value, tuple) and value and all(type(item) is float for item in value):
+        yield tuple(item / 2 + 0.0125 for item in value)
+        yield tuple(item * 0.75 for item in value)
+        yield from (value[:-1], (*value, value[-1]))
 
 
-def _require_all(suite: Suite) -> None:
-    """Every case of a condition and every loop must have been met."""
+def _require_all(suite: Suite, fixed: Set[str]) -> None:
+    """Every case of a condition and every loop must have been met.
+
+    Of a condition on arguments that are fixed the case that was met stays, without the condition.
+    """
     if suite.steps is None:
         raise NotStructuredError
+    steps: list[Step] = []
     for step in suite.steps:
-        for inner in suites_in(step):
-            _require_all(inner)
+        met = [inner for inner in suites_in(step) if inner.steps is not None]
+        if isinstance(step, Branch) and len(met) < len(step.cases):
+            if any(value is not None for value in step.values) or not _is_fixed(step, fixed):
+                raise NotStructuredError
+            for inner in met:
+                _require_all(inner, fixed)
+                steps += inner.steps or ()
+            continue
+        if isinstance(step, Loop) and not met:
+            if words_in(said(step.iterable).name) <= fixed:
+                continue
+            raise NotStructuredError
+        for inner in met:
+            _require_all(inner, fixed)
+        steps.append(step)
+    suite.steps = steps
+
+
+def _is_fixed(branch: Branch, fixed: Set[str]) -> bool:
+    """Whether the conditions ask for nothing but arguments that are fixed."""
+    return all(words_in(said(condition).name) <= fixed for condition in branch.conditions)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from netspec.compiler.ir.attributes import show
 from netspec.compiler.ir.initializers import Values
 from netspec.compiler.syntax import tree as syntax
+from netspec.compiler.torch_backend.docstrings import plain_text
 from netspec.compiler.torch_backend.init_calls import fill_lines, init_doc
 from netspec.compiler.torch_backend.naming import is_attribute, quote
 from netspec.compiler.torch_backend.python_constants import words_in
 from netspec.compiler.torch_backend.python_layout import INDENT, Doc, Group, statement
 from netspec.compiler.torch_backend.structured.constructor import (
     Constructor,
-    default_text,
+    constant_text,
     in_constructor,
     kind_of,
     label_words,
 )
+from netspec.compiler.torch_backend.structured.flow import placed_in
 from netspec.compiler.torch_backend.structured.module import forward_head
 from netspec.compiler.torch_backend.structured.net import StructuredNet
 from netspec.compiler.torch_backend.structured.structure import NotStructuredError, Placed
@@ -39,7 +42,9 @@ class StructuredClass:
         self.writer = Constructor(
             net.body, self.text.layout, net.homes, error, needed, self.text.flags
         )
-        self.arguments = [name for name in net.values if name in self.writer.needed]
+        read = [name for name in net.values if name in self.writer.needed]
+        self.arguments = [name for name in read if name not in net.fixed]
+        self.fixed = {name: net.values[name] for name in read if name in net.fixed}
 
     # -- the head
 
@@ -49,12 +54,22 @@ class StructuredClass:
         for name in self.arguments:
             value = self.net.values[name]
             kind = "float" if name in self.net.fractional else kind_of(value, self.sequence)
-            items.append(f"{name}: {kind} = {default_text(value)}")
+            items.append(f"{name}: {kind} = {constant_text(value)}")
         return statement(Group("def __init__(", tuple(items), ") -> None"), 1, after=":")
+
+    def facts(self) -> list[str]:
+        """What the docstring says of the arguments that the class does not take."""
+        fixed = {n: v for n, v in self.net.values.items() if n in self.net.fixed}
+        if not fixed:
+            return []
+        lines = [f"{INDENT}{name} = {plain_text(show(value))}" for name, value in fixed.items()]
+        return ["", "Fixed when this was generated, for the layers depend on them:", *lines]
 
     def constructor(self) -> list[str]:
         """The constructor."""
         lines = [*self.signature(), f"{INDENT * 2}super().__init__()"]
+        for name, value in self.fixed.items():
+            lines += statement(f"{name} = {constant_text(value)}", 2)
         for name in self.text.attributes:
             lines += statement(f"self.{name} = {name}", 2)
         lines += self.writer.lines()
@@ -81,7 +96,11 @@ class StructuredClass:
         if place.label is not None:
             return place.label
         if place.kind in self.writer.counted.counted:
-            raise NotStructuredError
+            alike = [p for step in self.net.body.steps or () for p in placed_in(step)]
+            last = [p for p in alike if p.kind == place.kind and not p.again][-1]
+            if last is not place or place not in (self.net.body.steps or ()):
+                raise NotStructuredError
+            return (f"{place.kind}{{{place.kind}_count}}",)
         return (self.writer.counted.names[place],)
 
     def _reach(self, path: tuple[str, ...]) -> str:
