@@ -33,6 +33,9 @@ _FUNCTIONS: Mapping[Callable[..., Any], str] = {
     **_RECURRENT, functional.multi_head_attention_forward: "MultiheadAttention",
 }  # fmt: skip
 
+# Functions that give the parts of a value.
+_CUTS: Container[Callable[..., Any]] = (torch.chunk,)
+
 
 class SharedMasks(TorchFunctionMode):  # type: ignore[misc]
     """Makes dropout and noise use the masks of a case, in the order of the nodes that have one.
@@ -167,6 +170,38 @@ class CallRecorder(SharedMasks):
         self._known = {id(x): -1 - i for i, x in enumerate(inputs)}
 
     def _call(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if args and id(args[0]) in self._known:
+            func, kwargs = _out_of_place(func, kwargs)
+        result, read = self._watched(func, args, kwargs)
+        if not read:
+            return result
+        if func in _CUTS:
+            # Each part is a node of its own, whose contribution is told by a view of its own.
+            parts = []
+            for at in range(len(result)):
+                several, read = self._watched(func, args, kwargs)
+                self._record(func, several[at], frozenset(), read)
+                parts.append(several[at])
+            return tuple(parts)
+        parts = [part for arg in (*args, *kwargs.values()) for part in _flat(arg)]
+        held = frozenset(
+            self._parameters[id(part)] for part in parts if id(part) in self._parameters
+        )
+        several = result if isinstance(result, (tuple, list)) else (result,)
+        if func is functional.multi_head_attention_forward:
+            # Its module has the batch in front, as nets have.
+            several = (result[0].transpose(0, 1),)
+            result = (several[0].transpose(0, 1), *result[1:])
+            self._known[id(result[0])] = len(self.calls)
+            self._kept.append(result[0])
+        for value in several[:1] if func in _FUNCTIONS else several:
+            self._record(func, value, held, read)
+        return result
+
+    def _watched(
+        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Any, list[tuple[int, torch.Tensor]]]:
+        """Call a function with a view of each activation; return the result, and what it read."""
         read: list[tuple[int, torch.Tensor]] = []
 
         def stand_in(part: Any) -> Any:
@@ -180,35 +215,28 @@ class CallRecorder(SharedMasks):
             read.append((self._known[id(part)], view))
             return view
 
-        if args and id(args[0]) in self._known:
-            func, kwargs = _out_of_place(func, kwargs)
         given = tuple(map(stand_in, args))
         options = {name: stand_in(part) for name, part in kwargs.items()}
-        result = super()._call(func, given, options)
-        if read:
-            parts = [part for arg in (*args, *kwargs.values()) for part in _flat(arg)]
-            held = frozenset(
-                self._parameters[id(part)] for part in parts if id(part) in self._parameters
-            )
-            several = result if isinstance(result, (tuple, list)) else (result,)
-            if func is functional.multi_head_attention_forward:
-                # Its module has the batch in front, as nets have.
-                several = (result[0].transpose(0, 1),)
-                result = (several[0].transpose(0, 1), *result[1:])
-                self._known[id(result[0])] = len(self.calls)
-                self._kept.append(result[0])
-            for value in several[:1] if func in _FUNCTIONS else several:
-                if isinstance(value, torch.Tensor) and not value.is_floating_point():
-                    self._known[id(value)] = read[0][0]  # tokens, say: what was given, as numbers
-                    self._kept.append(value)
-                elif isinstance(value, torch.Tensor):
-                    # An index, for one, has no slope: it is a leaf, whose own gradient is compared.
-                    value.requires_grad_()
-                    _retain_gradient(value)
-                    self._known[id(value)] = len(self.calls)
-                    name = _FUNCTIONS.get(func, func.__name__)
-                    self.calls.append(TracedCall(key(name, held), value, read))
-        return result
+        return super()._call(func, given, options), read
+
+    def _record(
+        self,
+        func: Callable[..., Any],
+        value: Any,
+        held: frozenset[str],
+        read: list[tuple[int, torch.Tensor]],
+    ) -> None:
+        """Remember a value that a call gave."""
+        if isinstance(value, torch.Tensor) and not value.is_floating_point():
+            self._known[id(value)] = read[0][0]  # tokens, say: what was given, as numbers
+            self._kept.append(value)
+        elif isinstance(value, torch.Tensor):
+            # An index, for one, has no slope: it is a leaf, whose own gradient is compared.
+            value.requires_grad_()
+            _retain_gradient(value)
+            self._known[id(value)] = len(self.calls)
+            name = _FUNCTIONS.get(func, func.__name__)
+            self.calls.append(TracedCall(key(name, held), value, read))
 
 
 def _flat(part: Any) -> Iterable[Any]:
