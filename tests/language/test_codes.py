@@ -58,7 +58,7 @@ def front_end_codes() -> set[Code]:
     named: set[str] = set()
     for path, tree in trees().items():
         parts = path.relative_to(PACKAGE).parts
-        if parts[0] == "compiler" and parts[1] not in ("ops", "numpy_backend", "torch_backend"):
+        if parts[0] == "compiler" and parts[1] != "ops" and not parts[1].endswith("_backend"):
             named |= named_codes(tree)
     # Settings are about the command line, and the codes of ops are in their bad examples.
     shown_by_ops = {bad.code for op in registry().values() for bad in op.bad_examples}

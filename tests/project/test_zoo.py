@@ -12,7 +12,7 @@ from netspec.runtime.engine.program import Program, make_plan
 from netspec.runtime.models.numpy_model import draw_parameter
 from netspec.testing.op_examples import agreement, random_inputs, random_output_gradients
 from tests.helpers.heavy import some_heavy
-from tests.helpers.zoo import WIDE
+from tests.helpers.zoo import SEQUENCES, WIDE
 
 ZOO = Path(__file__).parents[2] / "networks" / "zoo"
 
@@ -37,7 +37,7 @@ def zoo(name: str, **arguments) -> netspec.Net:
 
 
 def test_every_file_is_tested():
-    assert {path.stem for path in ZOO.glob("*.net")} == {*KNOWN, "fully_connected", *WIDE}
+    assert {path.stem for path in ZOO.glob("*.net")} == {*KNOWN, "fully_connected", *WIDE, *SEQUENCES}
 
 
 @pytest.mark.parametrize("path", sorted(ZOO.glob("*.net")), ids=lambda path: path.stem)
