@@ -86,7 +86,11 @@ class Layers:
                 continue
             full = f"{path}.{spec.name}" if spec.name else path
             names[spec.name] = full
-            self._add_parameter(op, full, spec, bound, span, shared=bool(suffix))
+            if suffix and (first := self.assembly.parameters.get(full)) is not None:
+                if not self._require_shared(op, spec, first, span):
+                    return UNKNOWN
+                continue
+            self._add_parameter(op, full, spec, bound, span)
         origin = Origin(span, call, bound.spans, self.reporter.trace())
         node = Node(
             path + suffix, op, tuple(tensor.name for tensor in inputs), shape, names, origin
@@ -212,11 +216,20 @@ class Layers:
             return True
         return False
 
+    def _require_shared(self, op: Op, spec: ParameterSpec, first: Parameter, span: Span) -> bool:
+        """Check that a layer of a shared block fits the parameter that its first use made."""
+        if first.shape == spec.shape:
+            return True
+        message = (
+            f"{_named(op, spec)} has the shape {list(first.shape)} in the first call of the shared"
+            f" block, and would have {list(spec.shape)} in this one"
+        )
+        self.reporter.report(codes.LAYER_SHARED_SHAPE, message, span)
+        return False
+
     def _add_parameter(
-        self, op: Op, full: str, spec: ParameterSpec, bound: Bound, span: Span, *, shared: bool
+        self, op: Op, full: str, spec: ParameterSpec, bound: Bound, span: Span
     ) -> None:
-        if shared and full in self.assembly.parameters:
-            return
         rule = bound.initial.get(spec.name)
         where = bound.spans.get(spec.name, span)
         if rule is None and spec.role in self.rules:
