@@ -37,7 +37,12 @@ def zoo(name: str, **arguments) -> netspec.Net:
 
 
 def test_every_file_is_tested():
-    assert {path.stem for path in ZOO.glob("*.net")} == {*KNOWN, "fully_connected", *WIDE, *SEQUENCES}
+    assert {path.stem for path in ZOO.glob("*.net")} == {
+        *KNOWN,
+        "fully_connected",
+        *WIDE,
+        *SEQUENCES,
+    }
 
 
 @pytest.mark.parametrize("path", sorted(ZOO.glob("*.net")), ids=lambda path: path.stem)

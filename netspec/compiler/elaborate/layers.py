@@ -80,17 +80,14 @@ class Layers:
         names = {}
         for spec in specs:
             if spec.name in bound.tied:
-                if not self._tie(op, spec, bound, shapes):
-                    return UNKNOWN
+                is_sound = self._tie(op, spec, bound, shapes)
                 names[spec.name] = bound.tied[spec.name]
-                continue
-            full = f"{path}.{spec.name}" if spec.name else path
-            names[spec.name] = full
-            if suffix and (first := self.assembly.parameters.get(full)) is not None:
-                if not self._require_shared(op, spec, first, span):
-                    return UNKNOWN
-                continue
-            self._add_parameter(op, full, spec, bound, span)
+            else:
+                full = f"{path}.{spec.name}" if spec.name else path
+                names[spec.name] = full
+                is_sound = self._hold(op, full, spec, bound, span, is_shared=bool(suffix))
+            if not is_sound:
+                return UNKNOWN
         origin = Origin(span, call, bound.spans, self.reporter.trace())
         node = Node(
             path + suffix, op, tuple(tensor.name for tensor in inputs), shape, names, origin
@@ -216,8 +213,21 @@ class Layers:
             return True
         return False
 
-    def _require_shared(self, op: Op, spec: ParameterSpec, first: Parameter, span: Span) -> bool:
-        """Check that a layer of a shared block fits the parameter that its first use made."""
+    def _hold(
+        self,
+        op: Op,
+        full: str,
+        spec: ParameterSpec,
+        bound: Bound,
+        span: Span,
+        *,
+        is_shared: bool,
+    ) -> bool:
+        """Add a parameter. One that an earlier call of a shared block made must fit this call too."""
+        first = self.assembly.parameters.get(full) if is_shared else None
+        if first is None:
+            self._add_parameter(op, full, spec, bound, span)
+            return True
         if first.shape == spec.shape:
             return True
         message = (

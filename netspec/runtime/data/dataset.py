@@ -273,6 +273,8 @@ class Dataset:
         hint = None
         if not wanted and len(have) == 1 and _is_one_hot(self.y_train):
             hint = "turn one-hot rows into numbers: y.argmax(axis=1)"
+        if len(wanted) == 2 and not have:
+            hint = "a picture becomes scores by `-> global_avg_pool -> linear(10)`, for ten classes"
         needed = f"{_shape(wanted)} for each image" if wanted else "one number for each image"
         raise NetspecError.simple(
             codes.DATA_SHAPE,
