@@ -8,18 +8,29 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from netspec.compiler.syntax import tree as syntax
 from netspec.compiler.torch_backend.class_ir import BlockClass
 from netspec.compiler.torch_backend.honoured_arguments import honour
 from netspec.compiler.torch_backend.merge_calls import CannotMergeError, Merger
-from netspec.compiler.torch_backend.structured.block import StructuredBlock
+from netspec.compiler.torch_backend.structured.block import StructuredBlock, Trials
 from netspec.compiler.torch_backend.structured.structure import NotStructuredError
 from netspec.compiler.torch_backend.trace import Called, Chosen, Event, Trace
 from netspec.diagnostics import Span
 
-Known = dict[tuple[str, ...], StructuredBlock]
-"""Blocks that were recorded before, by what they are called with."""
+
+@dataclass
+class Known:
+    """What was recorded before.
+
+    Attributes:
+        blocks: the blocks, by what they are called with.
+        trials: what may still be tried.
+    """
+
+    blocks: dict[tuple[str, ...], StructuredBlock] = field(default_factory=dict)
+    trials: Trials = field(default_factory=Trials)
 
 
 def classes_of(trace: Trace, known: Known) -> list[BlockClass]:
@@ -61,9 +72,9 @@ def _written(
     """The class with the statements of the file, if all calls of the block have the same."""
     try:
         key = StructuredBlock.key(traces)
-        if key not in known:
-            known[key] = StructuredBlock(traces, homes)
-        found = known[key]
+        if key not in known.blocks:
+            known.blocks[key] = StructuredBlock(traces, homes, known.trials)
+        found = known.blocks[key]
         found.homes = homes
     except NotStructuredError:
         return None

@@ -84,7 +84,7 @@ def torch_source(written: Written) -> str:
     """
     # The one place where it is decided how a net is written: with the statements of the file,
     # where they can be written; else layer by layer.
-    known: Known = {}
+    known = Known()
     structured = structured_net(written, known)
     if structured is not None:
         with suppress(NotStructuredError):

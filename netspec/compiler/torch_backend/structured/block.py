@@ -98,23 +98,109 @@ class _Call:
         return repr((self.arguments, self.shapes, self.holds))
 
 
+class _Symbols:
+    """The arguments of a block's class: those of the block, and the sizes of its inputs."""
+
+    def __init__(self, block: syntax.Block) -> None:
+        self.own = {safe_name(p.name.id): p.name.id for p in block.parameters}
+        self._first = next((name.id for name in block.inputs), "")
+        self._sizes: dict[tuple[str, int, int], str] = {}
+
+    def size(self, name: str, axis: int, rank: int) -> str:
+        """What the size of an input is called."""
+        known = self._sizes.get((name, axis, rank))
+        if known is None:
+            word = axis_names(rank)[axis]
+            known = safe_name(f"in_{word}" if name == self._first else f"{name}_{word}")
+            while known in self.own:
+                known += "_"
+            self._sizes[name, axis, rank] = known
+        return known
+
+    def named(self, name: str, shape: tuple[Any, ...]) -> tuple[Any, ...]:
+        """A shape whose sizes are arguments."""
+        return tuple(
+            dim
+            if isinstance(dim, Size)
+            else Traced(dim, cast(Any, Size.named(self.size(name, axis, len(shape)))), dim)
+            for axis, dim in enumerate(shape)
+        )
+
+    def all(self, calls: Sequence[_Call]) -> list[str]:
+        """The sizes of inputs, and the arguments."""
+        found: dict[str, None] = {}
+        for call in calls:
+            for name, shape in call.shapes.items():
+                for axis, dim in enumerate(shape):
+                    if not isinstance(dim, Size):
+                        found[self.size(name, axis, len(shape))] = None
+        return list(found | dict.fromkeys(self.own))
+
+    def value(self, call: _Call, symbol: str) -> Any:
+        """What an argument is in a call; None if it is nothing there."""
+        place = self._place(call, symbol)
+        if place is not None:
+            return call.shapes[place[0]][place[1]]
+        value = call.arguments.get(self.own.get(symbol, ""))
+        return None if value is None else plain(value)
+
+    def changed(self, call: _Call, symbol: str, value: Any) -> _Call:
+        """The call with another value for an argument."""
+        place = self._place(call, symbol)
+        if place is not None:
+            name, axis = place
+            shape = call.shapes[name]
+            other = (*shape[:axis], value, *shape[axis + 1 :])
+            return replace(call, shapes={**call.shapes, name: other})
+        name = self.own.get(symbol, "")
+        known = {name: value} if name in call.arguments else {}
+        return replace(call, arguments={**call.arguments, **known})
+
+    def _place(self, call: _Call, symbol: str) -> tuple[str, int] | None:
+        if symbol in self.own:
+            return None
+        for name, shape in call.shapes.items():
+            for axis in range(len(shape)):
+                if self.size(name, axis, len(shape)) == symbol:
+                    return name, axis
+        return None
+
+
+@dataclass
+class Trials:
+    """How many layers may still be built to try other values of arguments, of all blocks of a net.
+
+    Where there are none left, an argument has the values that occur in the file.
+    """
+
+    left: int = 2_000
+
+    def take(self, layers: int) -> bool:
+        """Whether so many may be built."""
+        self.left -= layers
+        return self.left >= 0
+
+
 class StructuredBlock:
     """Records a block, and writes its class.
 
     Args:
         traces: the calls of the block in the file.
         homes: the classes of the blocks that it calls.
+        trials: what may still be tried.
 
     Raises:
         NotStructuredError: if there is no such class.
     """
 
-    def __init__(self, traces: Sequence[Trace], homes: Mapping[syntax.Block, BlockClass]) -> None:
+    def __init__(
+        self, traces: Sequence[Trace], homes: Mapping[syntax.Block, BlockClass], trials: Trials
+    ) -> None:
         first = traces[0]
         assert isinstance(first.definition, syntax.Block)
         assert first.module is not None
         self.block, self.module = first.definition, first.module
-        self.homes = homes
+        self.homes, self.trials = homes, trials
         names = [name.id for name in self.block.inputs]
         parameters = [parameter.name.id for parameter in self.block.parameters]
         for name in (*names, *parameters):
@@ -125,7 +211,8 @@ class StructuredBlock:
         self.inputs = [python_name(name) for name in names]
         calls = [_call_of(trace) for trace in traces]
         self.calls = list({call.key: call for call in calls}.values())
-        self.symbols = _symbols(self.block, self.calls)
+        self.names = _Symbols(self.block)
+        self.symbols = self.names.all(self.calls)
         self.places = Places(self.block, self.module)
         if not self.places.names.isdisjoint(s for s in self.symbols if s not in parameters):
             raise NotStructuredError
@@ -196,7 +283,7 @@ class StructuredBlock:
         body = Body(assembly, self.module, follower=_Outside(tracer))
         inputs = []
         for name in self.block.inputs:
-            shape = _named(name.id, call.shapes[name.id], self.block)
+            shape = self.names.named(name.id, call.shapes[name.id])
             own = f"input {name.id}"  # no layer has such a name
             assembly.add_input(own, cast(Any, shape))
             inputs.append(Tensor(own, cast(Any, shape), name.span, call.holds[name.id]))
@@ -234,7 +321,7 @@ class StructuredBlock:
 
     def _try_others(self, needed: Set[str]) -> None:
         base = self.calls[0]
-        own = {safe_name(parameter.name.id) for parameter in self.block.parameters}
+        own = set(self.names.own)
         held: dict[str, bool | None] = dict.fromkeys(self.symbols, True)
         # Sizes that nothing reads come last: they may lead to other cases.
         for symbol in sorted(self.symbols, key=lambda s: s not in needed | own):
@@ -242,15 +329,15 @@ class StructuredBlock:
                 held[symbol] = self._holds(base, (symbol,))
         for symbol in (s for s in self.symbols if held[s] is None):
             # The features of an input that is added to a result are as many as an argument says.
-            size = _value(base, symbol, self.block)
-            alike = tuple(s for s in self.symbols if _value(base, s, self.block) == size)
+            size = self.names.value(base, symbol)
+            alike = tuple(s for s in self.symbols if self.names.value(base, s) == size)
             if type(size) is int and len(alike) > 1:
                 held[symbol] = self._holds(base, alike)
         together = tuple(symbol for symbol in self.symbols if held[symbol] is None)
         if together:
             held |= dict.fromkeys(together, self._holds(base, together))
         for symbol in self.symbols:
-            values = [_value(call, symbol, self.block) for call in self.calls]
+            values = [self.names.value(call, symbol) for call in self.calls]
             found = list({repr(value): value for value in values}.values())
             # What cannot be tried by itself is known by the calls in the file, if they differ.
             if held[symbol] is False or (held[symbol] is None and len(found) == 1):
@@ -262,12 +349,14 @@ class StructuredBlock:
         for attempt in range(ATTEMPTS + 2):
             other = base
             for symbol in symbols:
-                value = _value(base, symbol, self.block)
+                value = self.names.value(base, symbol)
                 changed = _other(value, attempt)
                 if changed is None or repr(changed) == repr(value):
                     break
-                other = _changed(other, symbol, changed, self.block)
+                other = self.names.changed(other, symbol, changed)
             else:
+                if not self.trials.take(1 + len(self.runs[0])):
+                    return False
                 kept = len(self.runs)
                 try:
                     if self._run(other, is_trial=True):
@@ -293,7 +382,7 @@ class StructuredBlock:
         if self._use(call) in self.accepted:
             return
         for symbol, values in self.known.items():
-            if _value(call, symbol, self.block) not in values:
+            if self.names.value(call, symbol) not in values:
                 raise NotStructuredError
         kept = len(self.runs)
         try:
@@ -313,7 +402,7 @@ class StructuredBlock:
             name: tuple(
                 None
                 if isinstance(dim, int)
-                and _symbol(name, axis, len(shape), self.block) not in self.text.needed
+                and self.names.size(name, axis, len(shape)) not in self.text.needed
                 else dim
                 for axis, dim in enumerate(shape)
             )
@@ -353,7 +442,7 @@ class StructuredBlock:
     def facts(self) -> list[str]:
         """What the docstring says of the arguments that the class does not honour."""
         lines = []
-        own = {safe_name(parameter.name.id) for parameter in self.block.parameters}
+        own = self.names.own
         needed = {s: v for s, v in self.known.items() if s in self.text.needed or s in own}
         fixed = {s: values[0] for s, values in needed.items() if len(values) == 1}
         if fixed:
@@ -429,7 +518,7 @@ class _Written:
         taken = self._taken()
         defaults = default_values(self.of.block, taken)
         for symbol in taken:
-            values = [_value(call, symbol, self.of.block) for call in self.of.calls]
+            values = [self.of.names.value(call, symbol) for call in self.of.calls]
             kinds = {type(v) for v in values}
             value = next((v for v in values if isinstance(v, float)), values[0])
             if type(None) in kinds:
@@ -461,70 +550,9 @@ def _plain(shape: Sequence[Any]) -> tuple[Any, ...]:
     return tuple(dim if isinstance(dim, Size) else int(dim) for dim in shape)
 
 
-def _symbol(name: str, axis: int, rank: int, block: syntax.Block) -> str:
-    word = axis_names(rank)[axis]
-    is_first = name == block.inputs[0].id
-    symbol = safe_name(f"in_{word}" if is_first else f"{name}_{word}")
-    while symbol in {safe_name(parameter.name.id) for parameter in block.parameters}:
-        symbol += "_"
-    return symbol
-
-
-def _named(name: str, shape: tuple[Any, ...], block: syntax.Block) -> tuple[Any, ...]:
-    """A shape whose sizes are arguments."""
-    return tuple(
-        dim
-        if isinstance(dim, Size)
-        else Traced(dim, cast(Any, Size.named(_symbol(name, axis, len(shape), block))), dim)
-        for axis, dim in enumerate(shape)
-    )
-
-
 def _call_of(trace: Trace) -> _Call:
     shapes = {name: _plain(shape) for name, shape in trace.shapes.items()}
     return _Call(trace.arguments, shapes, dict(trace.holds))
-
-
-def _symbols(block: syntax.Block, calls: Sequence[_Call]) -> list[str]:
-    """The sizes of inputs, and the arguments."""
-    found: dict[str, None] = {}
-    for call in calls:
-        for name, shape in call.shapes.items():
-            for axis, dim in enumerate(shape):
-                if not isinstance(dim, Size):
-                    found[_symbol(name, axis, len(shape), block)] = None
-    for parameter in block.parameters:
-        found[safe_name(parameter.name.id)] = None
-    return list(found)
-
-
-def _place(call: _Call, symbol: str, block: syntax.Block) -> tuple[str, int] | None:
-    for name, shape in call.shapes.items():
-        for axis in range(len(shape)):
-            if _symbol(name, axis, len(shape), block) == symbol:
-                return name, axis
-    return None
-
-
-def _value(call: _Call, symbol: str, block: syntax.Block) -> Any:
-    place = _place(call, symbol, block)
-    if place is not None:
-        return call.shapes[place[0]][place[1]]
-    for name, value in call.arguments.items():
-        if safe_name(name) == symbol:
-            return plain(value)
-    return None
-
-
-def _changed(call: _Call, symbol: str, value: Any, block: syntax.Block) -> _Call:
-    place = _place(call, symbol, block)
-    if place is not None:
-        name, axis = place
-        shape = call.shapes[name]
-        other = (*shape[:axis], value, *shape[axis + 1 :])
-        return replace(call, shapes={**call.shapes, name: other})
-    arguments = {n: value if safe_name(n) == symbol else v for n, v in call.arguments.items()}
-    return replace(call, arguments=arguments)
 
 
 def _other(value: Any, attempt: int) -> Any:

@@ -86,6 +86,7 @@ class Constructor:
         self.homes = homes
         self.error = error
         self.flags = flags
+        self._read_by: dict[Placed, set[str]] = {}
         self.needed = self._all_needed(needed)
         self.counted = Counted(body, layout)
         self.noted = ""
@@ -283,10 +284,10 @@ class Constructor:
         """The names that layers and conditions need too, and what these are made of."""
         found = set(needed)
         while True:
-            more = found | self._words(self.body, found)
-            if more == found:
+            more = self._words(self.body, found) - found
+            if not more:
                 return found
-            found = more
+            found |= more
 
     def _writes(self, step: Placed) -> bool:
         return step.has_module or self.layout.is_chained(step)
@@ -294,21 +295,28 @@ class Constructor:
     def _words(self, suite: Suite, needed: set[str]) -> set[str]:
         """The names that the written statements of a suite read."""
         found: set[str] = set()
-        for step in suite.steps or ():
+        # What is read later is written earlier.
+        for step in reversed(suite.steps or ()):
             if isinstance(step, Let):
-                if not needed.isdisjoint(step.names):
+                if not (needed.isdisjoint(step.names) and found.isdisjoint(step.names)):
                     found |= words_in(said(step.text).name)
             elif isinstance(step, Carry):
-                if step.name in needed:
+                if step.name in needed or step.name in found:
                     found |= {word for n in names_in(said(step.size)) for word in words_in(n)}
             elif isinstance(step, Refuse):
                 found |= words_in(step.condition)
             elif isinstance(step, Placed):
                 if self._writes(step):
-                    found |= label_words(step) | self._form_words(step)
+                    found |= self._placed_words(step)
             else:
-                found |= self._words_under(step, needed)
+                found |= self._words_under(step, needed | found)
         return found
+
+    def _placed_words(self, step: Placed) -> set[str]:
+        known = self._read_by.get(step)
+        if known is None:
+            known = self._read_by[step] = label_words(step) | self._form_words(step)
+        return known
 
     def _form_words(self, step: Placed) -> set[str]:
         part: Any = step.form.given if isinstance(step.form, Block) else step.form

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence, Set
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 
 from netspec.compiler.ir.op import Torch
@@ -27,6 +28,7 @@ from netspec.compiler.torch_backend.structured.layout import (
     NoChainError,
     braced,
 )
+from netspec.compiler.torch_backend.structured.readers import Readers
 from netspec.compiler.torch_backend.structured.structure import (
     Bind,
     Block,
@@ -68,10 +70,76 @@ _Item = _Call | Bind | Let | Loop | Branch | Return | _End
 
 @dataclass
 class _Names:
-    """The names of temporary values, and which of them are still needed."""
+    """The names of temporary values, and which of them are still needed.
+
+    `awaited` are those values that a statement may still read, those that were read last among them
+    until somebody asks.
+    """
 
     place: dict[Source, str] = field(default_factory=dict)
     live: set[str] = field(default_factory=set)
+    awaited: list[Source] = field(default_factory=list)
+
+    def give(self, source: Source, name: str) -> None:
+        """A value is in a name now."""
+        if source not in self.place:
+            self.awaited.append(source)
+        self.place[source] = name
+
+    def busy(self, at: int, readers: Readers) -> set[str]:
+        """The names that a statement after `at` reads."""
+        self.awaited = [s for s in self.awaited if readers.after(at, s) is not None]
+        return {self.place[source] for source in self.awaited}
+
+
+class _Items:
+    """The statements of one suite, with what reads what.
+
+    Args:
+        items: the statements.
+        reads: what each of them reads.
+    """
+
+    def __init__(self, items: list[_Item], reads: Sequence[Iterable[Source]]) -> None:
+        self.all = items
+        self.readers = Readers(reads)
+        self._binds: dict[str, list[int]] = {}
+        for at, item in enumerate(items):
+            if isinstance(item, Bind):
+                self._binds.setdefault(item.name, []).append(at)
+        self._ends: list[int | None] = [None] * len(items)
+        for at in reversed(range(len(items))):
+            item = items[at]
+            if isinstance(item, _Call) and len(item.gives) == 1:
+                self._ends[at] = self.end(at, item.gives[0])
+        self._returned = {
+            source
+            for item, sources in zip(items, reads, strict=True)
+            if isinstance(item, Return) or (isinstance(item, _End) and not item.name)
+            for source in sources
+        }
+
+    def following(self, at: int) -> _Item | None:
+        """The statement after this one."""
+        return self.all[at + 1] if at + 1 < len(self.all) else None
+
+    def end(self, at: int, source: Source) -> int | None:
+        """The place where a value of the statement `at`, or what is computed of it, gets a name."""
+        reader = self.readers.after(at, source)
+        if reader is None or isinstance(self.all[reader], (Bind, _End)):
+            return reader
+        return self._ends[reader]
+
+    def is_clear(self, name: str, start: int, stop: int) -> bool:
+        """Whether nothing between two statements reads a name or gives it a value."""
+        reader = self.readers.after(start, name)
+        binds = self._binds.get(name, [])
+        after = bisect_right(binds, start)
+        return (reader is None or reader >= stop) and (after == len(binds) or binds[after] >= stop)
+
+    def is_returned(self, source: Source) -> bool:
+        """Whether a statement returns a value."""
+        return source in self._returned
 
 
 class Forward:
@@ -284,21 +352,28 @@ class Forward:
                     yield from self._own_texts(item)
 
     def _needed(self) -> set[str]:
+        lets: dict[str, list[Let]] = {}
+        for item in (item for items in self.items.values() for item in items):
+            if isinstance(item, Let):
+                for name in item.names:
+                    lets.setdefault(name, []).append(item)
         needed: set[str] = set()
-        while True:
-            more = needed | {word for text in self._texts(needed) for word in words_in(text)}
-            if more == needed:
-                return needed
-            needed = more
+        new = {word for text in self._texts(needed) for word in words_in(text)}
+        while new:
+            needed |= new
+            texts = (t for name in new for let in lets.get(name, ()) for t in self._own_texts(let))
+            new = {word for text in texts for word in words_in(text)} - needed
+        return needed
 
     # -- statements
 
     def _suite(self, suite: Suite, depth: int, end: _End | None, outer: _Names) -> list[str]:
-        items = [*self.items[id(suite)], *([] if end is None else [end])]
-        names = _Names(dict(outer.place), set(outer.live))
+        listed = [*self.items[id(suite)], *([] if end is None else [end])]
+        items = _Items(listed, [list(self._all_reads(item)) for item in listed])
+        names = _Names(dict(outer.place), set(outer.live), list(outer.place))
         lines: list[str] = []
         done: set[_Item] = set()
-        for at, item in enumerate(items):
+        for at, item in enumerate(listed):
             if item in done:
                 continue
             if isinstance(item, _Call):
@@ -339,19 +414,19 @@ class Forward:
         return found
 
     def _call(
-        self, items: Sequence[_Item], at: int, depth: int, names: _Names, done: set[_Item]
+        self, items: _Items, at: int, depth: int, names: _Names, done: set[_Item]
     ) -> list[str]:
-        item = items[at]
+        item = items.all[at]
         assert isinstance(item, _Call)
         count: list[str] = []
         doc, count = self._expression(item, names, depth)
-        used = [any(g in self._all_reads(i) for i in items[at + 1 :]) for g in item.gives]
+        used = [items.readers.after(at, given) is not None for given in item.gives]
         holds = item.container is not None or any(s.has_module or s.again for s in item.steps)
         if not any(used) and not holds:
             return []
         note = self._note(item.steps[0])
         if len(item.gives) == 1 and self._returns(items, at) and not holds:
-            done.add(items[at + 1])
+            done.add(items.all[at + 1])
             return [*count, *statement(prefixed("return ", doc), depth, note=note)]
         wanted = []
         taken: set[str] = set()
@@ -366,9 +441,9 @@ class Forward:
             self.typed.add(wanted[0])
         return [*count, *statement(prefixed(f"{target} = ", doc), depth, note=note)]
 
-    def _returns(self, items: Sequence[_Item], at: int) -> bool:
+    def _returns(self, items: _Items, at: int) -> bool:
         """Whether what is called here is returned at once."""
-        item, after = items[at], items[at + 1] if at + 1 < len(items) else None
+        item, after = items.all[at], items.following(at)
         assert isinstance(item, _Call)
         if isinstance(after, _End):
             return after.name is None and self._at(after.value) == item.gives[0]
@@ -380,7 +455,7 @@ class Forward:
 
     def _choose(
         self,
-        items: Sequence[_Item],
+        items: _Items,
         at: int,
         result: Source,
         names: _Names,
@@ -388,71 +463,40 @@ class Forward:
         done: set[_Item],
     ) -> str:
         """The name of a new value: that of the file, or of what is computed from it."""
-        busy = {
-            names.place[other]
-            for other in names.place
-            if any(other in self._all_reads(item) for item in items[at + 1 :])
-        }
-        busy |= names.live | taken
+        busy = names.busy(at, items.readers) | names.live | taken
         target, bind = self._target(items, at, result)
         if target is not None and target not in busy:
-            names.place[result] = target
+            names.give(result, target)
             if bind is not None and self._is_next(items, at, bind):
-                done.add(bind)
+                done.add(items.all[bind])
             return target
         name, number = self.plain, 1
         while name in busy or name in self.variables or name in self.needed:
             number += 1
             name = f"{self.plain}{number}"
-        if self._is_returned(items, result):
+        if items.is_returned(result):
             self.returned.add(name)
-        names.place[result] = name
+        names.give(result, name)
         return name
 
-    def _is_returned(self, items: Sequence[_Item], result: Source) -> bool:
-        ends = [i for i in items if isinstance(i, Return) or (isinstance(i, _End) and not i.name)]
-        return any(result in self._reads(end) for end in ends)
-
-    def _is_next(self, items: Sequence[_Item], at: int, bind: Bind) -> bool:
+    def _is_next(self, items: _Items, at: int, bind: int) -> bool:
         """Whether a name is given with nothing in between but other names."""
-        place = items.index(bind)
-        return all(isinstance(item, (Bind, Let)) for item in items[at + 1 : place])
+        return all(isinstance(items.all[i], (Bind, Let)) for i in range(at + 1, bind))
 
-    def _target(
-        self, items: Sequence[_Item], at: int, result: Source
-    ) -> tuple[str | None, Bind | None]:
-        """The name that a value ends up with, if it can have it from the start."""
-        index = at
-        source = result
-        while True:
-            readers = [
-                number
-                for number in range(index + 1, len(items))
-                if source in self._all_reads(items[number])
-            ]
-            if not readers:
-                return None, None
-            index = readers[0]
-            item = items[index]
-            if isinstance(item, (Bind, _End)):
-                name = item.name
-                if name is None:
-                    return None, None
-                between = items[at + 1 : index]
-                clear = not any(
-                    name in self._all_reads(i) or (isinstance(i, Bind) and i.name == name)
-                    for i in between
-                )
-                if isinstance(item, Bind) and name not in self.read:
-                    return None, None
-                return (
-                    (name, item if isinstance(item, Bind) and source == result else None)
-                    if (clear)
-                    else (None, None)
-                )
-            if not isinstance(item, _Call) or len(item.gives) != 1:
-                return None, None
-            source = item.gives[0]
+    def _target(self, items: _Items, at: int, result: Source) -> tuple[str | None, int | None]:
+        """The name that a value ends up with, if it can have it from the start.
+
+        With it the place of the statement that gives it, if that has nothing else to do.
+        """
+        end = items.end(at, result)
+        item = None if end is None else items.all[end]
+        if end is None or not isinstance(item, (Bind, _End)) or item.name is None:
+            return None, None
+        if isinstance(item, Bind) and item.name not in self.read:
+            return None, None
+        if not items.is_clear(item.name, at, end):
+            return None, None
+        return item.name, end if isinstance(item, Bind) and result in self._reads(item) else None
 
     # -- expressions
 
@@ -530,15 +574,15 @@ class Forward:
         return _Names(dict(names.place), names.live | set(names.place.values()) - self.variables)
 
     def _branch(
-        self, items: Sequence[_Item], at: int, depth: int, names: _Names, done: set[_Item]
+        self, items: _Items, at: int, depth: int, names: _Names, done: set[_Item]
     ) -> list[str]:
-        branch = items[at]
+        branch = items.all[at]
         assert isinstance(branch, Branch)
         values = [value for value in branch.values if value is not None]
         source: Source = (branch, 0)
         ends: list[_End | None] = [None] * len(branch.cases)
         if values:
-            after = items[at + 1] if at + 1 < len(items) else None
+            after = items.following(at)
             returns = (isinstance(after, Return) and len(after.values) == 1) or (
                 isinstance(after, _End) and after.name is None
             )

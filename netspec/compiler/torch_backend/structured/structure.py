@@ -16,15 +16,13 @@ from netspec.compiler.ir.op import Torch
 from netspec.compiler.ir.sizes import Size
 from netspec.compiler.syntax import tree as syntax
 from netspec.compiler.torch_backend.local_sizes import Symbol
+from netspec.compiler.torch_backend.structured.numbers import Numbers
 from netspec.diagnostics import Span
 
 
 class NotStructuredError(Exception):
     """The runs of a body differ in what no name tells apart."""
 
-
-Numbers = Mapping[str, Any]
-"""What names and expressions stand for where a statement is met."""
 
 Expression = Any
 """A `Size`, a `Symbol`, or a plain constant."""
@@ -123,6 +121,10 @@ def meet(known: Any, form: Any, numbers: Numbers) -> None:
         return
     if type(known) is not type(form):
         raise NotStructuredError
+    if type(form) in _PLAIN:
+        if known != form:
+            raise NotStructuredError
+        return
     mine, other = _parts(known), _parts(form)
     if mine is None or other is None:
         if known != form:
@@ -137,7 +139,7 @@ def meet(known: Any, form: Any, numbers: Numbers) -> None:
 def _parts(form: Any) -> dict[Any, Any] | None:
     """What a form consists of; None for one without parts."""
     if isinstance(form, Torch):
-        return {each.name: getattr(form, each.name) for each in fields(Torch)}
+        return {name: getattr(form, name) for name in _FIELDS}
     if isinstance(form, Block):
         return {"definition": form.definition, "given": form.given}
     if isinstance(form, tuple):
@@ -156,21 +158,30 @@ def said(form: Any) -> Any:
 
 def places_in(form: Any) -> list[Said]:
     """The places of constants in a form."""
-    if isinstance(form, Said):
-        return [form]
     found: list[Said] = []
-
-    def look(part: Any) -> Any:
-        found.extend(places_in(part))
-        return part
-
-    _each(form, look)
+    left = [form]
+    while left:
+        part = left.pop()
+        if type(part) in _PLAIN:
+            continue
+        if isinstance(part, Said):
+            found.append(part)
+            continue
+        parts = _parts(part)
+        if parts:
+            left.extend(reversed(parts.values()))
     return found
 
 
+_FIELDS = tuple(each.name for each in fields(Torch))
+_PLAIN = frozenset({str, int, float, bool, type(None)})
+
+
 def _each(form: Any, change: Any) -> Any:
+    if type(form) in _PLAIN:
+        return form
     if isinstance(form, Torch):
-        return Torch(**{each.name: change(getattr(form, each.name)) for each in fields(Torch)})
+        return Torch(*[change(getattr(form, name)) for name in _FIELDS])
     if isinstance(form, Block):
         return replace(form, given=change(form.given))
     if isinstance(form, tuple):

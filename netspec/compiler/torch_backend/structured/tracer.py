@@ -45,6 +45,7 @@ from netspec.compiler.torch_backend.python_constants import (
     words_in,
 )
 from netspec.compiler.torch_backend.structured.layout import Placement
+from netspec.compiler.torch_backend.structured.numbers import History
 from netspec.compiler.torch_backend.structured.structure import (
     UNSAID,
     Bind,
@@ -275,7 +276,7 @@ class StructureTracer(Tracer):
         self.carried = carried
         self.places = places
         self.views = views
-        self.numbers: dict[str, Any] = {}
+        self.numbers = History()
         self.inner: dict[str, Any] = {}
         self.shapes: dict[str, list[Any]] = {}
         self.owners: dict[str, Placed] = {}
@@ -289,7 +290,7 @@ class StructureTracer(Tracer):
         self.given_back: list[str] = []
 
     def _add(self, step: Step) -> Step:
-        return self.recorder.add(step, dict(self.numbers))
+        return self.recorder.add(step, self.numbers.now())
 
     # -- the head
 
