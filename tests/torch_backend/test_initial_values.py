@@ -174,3 +174,22 @@ def test_values_written_out():
         if parameter.initializer.rule == "values":
             values = module.get_parameter(name).detach().numpy()
             np.testing.assert_array_equal(values, draw_parameter(parameter, 0))
+
+
+def test_a_long_list_of_several_parameters_is_written_once():
+    """Swin's table of places, for one, would be most of its module."""
+    numbers = ", ".join(f"{i / 8}" for i in range(18))
+    net = netspec.loads(f"""
+        block Unit(places) x {{
+            buffer table: [18] = places
+            return x + table
+        }}
+        net N() {{
+            input x: [18]
+            output x -> first: Unit([{numbers}]) -> second: Unit([{numbers}])
+        }}""")
+    source = net.source("torch")
+    assert source.count("torch.tensor(") == 1
+    model = classes(source)["N"]()
+    assert torch.equal(model.first.table, torch.arange(18) / 8)
+    assert torch.equal(model.second.table, model.first.table)

@@ -15,6 +15,9 @@ from netspec.compiler.torch_backend.naming import number
 from netspec.compiler.torch_backend.python_layout import Doc, Group, call, statement
 from netspec.compiler.torch_backend.traced_numbers import TracedFloat
 
+# Lists of no more numbers are written again for each parameter.
+SHORT = 16
+
 
 @dataclass(frozen=True)
 class Owned:
@@ -45,13 +48,23 @@ def init_lines(
     loops, covered = fills_of(rules, owners)
     lines = fill_lines(loops, symbols)
     drawn = [full for full in rules if full not in covered and not isinstance(rules[full], Values)]
-    written = [full for full in rules if isinstance(rules[full], Values)]
     for full in drawn:
         lines += statement(init_doc(reach(full), rules[full], owners[full].rank, symbols), 2)
-    if written:
-        lines += statement("with torch.no_grad():", 2)
-    for full in written:
-        lines += statement(init_doc(reach(full), rules[full], owners[full].rank, symbols), 3)
+    written = {reach(full): rule for full, rule in rules.items() if isinstance(rule, Values)}
+    return lines + list_lines(written)
+
+
+def list_lines(lists: Mapping[str, Values]) -> list[str]:
+    """The statements that set parameters, by their expressions, to lists of numbers.
+
+    A long list that several of them have is written once, and copied from the first.
+    """
+    lines = statement("with torch.no_grad():", 2) if lists else []
+    first: dict[Values, str] = {}
+    for tensor, rule in lists.items():
+        known = first.setdefault(rule, tensor)
+        is_copy = known != tensor and len(rule.numbers) > SHORT
+        lines += statement(call(f"{tensor}.copy_", known) if is_copy else _list(tensor, rule), 3)
     return lines
 
 
@@ -119,8 +132,7 @@ def init_doc(tensor: str, rule: Initializer, rank: int, symbols: Mapping[str, st
     """
     name = rule.rule
     if isinstance(rule, Values):
-        values = _nested(rule.numbers, rule.shape)
-        return Group(f"{tensor}.copy_(", (Group("torch.tensor(", (values,)),))
+        return _list(tensor, rule)
     given = {name: _number(value, symbols) for name, value in vars(rule).items()}
     if name in ("zeros", "ones", "constant", "uniform"):
         return call(f"nn.init.{name}_", tensor, *given.values())
@@ -129,6 +141,11 @@ def init_doc(tensor: str, rule: Initializer, rank: int, symbols: Mapping[str, st
     if name.startswith("xavier"):
         return _xavier(tensor, name, rank, given["gain"])
     return _kaiming(tensor, rule, rank, given["gain"])
+
+
+def _list(tensor: str, rule: Values) -> Doc:
+    values = _nested(rule.numbers, rule.shape)
+    return Group(f"{tensor}.copy_(", (Group("torch.tensor(", (values,)),))
 
 
 def _normal(tensor: str, name: str, mean: str, std: str) -> Doc:

@@ -6,7 +6,7 @@ from netspec.compiler.ir.attributes import show
 from netspec.compiler.ir.initializers import Values
 from netspec.compiler.syntax import tree as syntax
 from netspec.compiler.torch_backend.docstrings import plain_text
-from netspec.compiler.torch_backend.init_calls import fill_lines, init_doc
+from netspec.compiler.torch_backend.init_calls import fill_lines, init_doc, list_lines
 from netspec.compiler.torch_backend.naming import is_attribute, quote
 from netspec.compiler.torch_backend.python_constants import words_in
 from netspec.compiler.torch_backend.python_layout import INDENT, Doc, Group, statement
@@ -75,22 +75,15 @@ class StructuredClass:
         lines += self.writer.lines()
         lines += fill_lines(self.net.fills, _Itself())
         lines += self._in_blocks()
-        drawn = [key for key, rule in self.net.own.items() if not isinstance(rule, Values)]
-        written = [key for key, rule in self.net.own.items() if isinstance(rule, Values)]
-        for key in drawn:
-            lines += self._own(key, 2)
-        if written:
-            lines += statement("with torch.no_grad():", 2)
-        for key in written:
-            lines += self._own(key, 3)
-        return lines + tie_lines(self.net.graph)
-
-    def _own(self, key: tuple[Placed, str], depth: int) -> list[str]:
-        """The initial values of one parameter."""
-        place, own = key
-        path = (*self._path(place), *filter(None, own.split(".")))
-        made = init_doc(self._reach(path), self.net.own[key], self.net.ranks[key], _Itself())
-        return statement(made, depth)
+        lists = {}
+        for (place, own), rule in self.net.own.items():
+            tensor = self._reach((*self._path(place), *filter(None, own.split("."))))
+            if isinstance(rule, Values):
+                lists[tensor] = rule
+            else:
+                rank = self.net.ranks[place, own]
+                lines += statement(init_doc(tensor, rule, rank, _Itself()), 2)
+        return [*lines, *list_lines(lists), *tie_lines(self.net.graph)]
 
     def _path(self, place: Placed) -> tuple[str, ...]:
         if place.label is not None:
