@@ -5,6 +5,7 @@ static int first_tap(int start, int dilation)
     return start >= 0 ? 0 : (dilation - 1 - start) / dilation;
 }
 
+/* The tap behind the last one that lies inside. */
 static int end_tap(int start, int dilation, int taps, int size)
 {
     int inside = start < size ? (size - start + dilation - 1) / dilation : 0;
