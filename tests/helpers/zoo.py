@@ -32,6 +32,8 @@ WIDE: dict[str, dict[str, Any]] = {
     "vit_b_16": {"size": 48},
     "wide_resnet50_2": {"size": 64},
 }
-# Those of `tests/project/test_sequence_zoo.py`, and of others beside it.
-SEQUENCES = ("bert_base", "char_lstm", "gpt2", "whisper_tiny_encoder")
+# Those of `test_sequence_zoo.py` and of `test_writers.py` in `tests/project`.
+ENCODERS = ("bert_base", "whisper_tiny_encoder")
+WRITERS = ("char_lstm", "gpt2")
+SEQUENCES = (*ENCODERS, *WRITERS)
 FILES = frozenset(f"zoo/{name}" for name in (*WIDE, *SEQUENCES))

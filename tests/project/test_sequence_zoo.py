@@ -13,7 +13,7 @@ import pytest
 import netspec
 from netspec.testing.op_examples import agreement, run_program
 from tests.helpers.errors import fails
-from tests.helpers.zoo import SEQUENCES
+from tests.helpers.zoo import ENCODERS
 
 ZOO = Path(__file__).parents[2] / "networks/zoo"
 Batch = Mapping[str, np.ndarray]
@@ -92,7 +92,7 @@ def small_pair(torch: Any, case: Case) -> tuple[Any, dict[str, np.ndarray]]:
 
 
 def test_every_net_is_tested():
-    assert set(CASES) == set(SEQUENCES)
+    assert set(CASES) == set(ENCODERS)
 
 
 @every_net

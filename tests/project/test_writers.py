@@ -13,6 +13,7 @@ import netspec
 from netspec.export import standalone_source
 from netspec.runtime.models.generation import Sampling
 from netspec.testing.op_examples import agreement, run_program
+from tests.helpers.zoo import WRITERS
 
 ROOT = Path(__file__).parents[2]
 CLASSES = {"gpt2": "Gpt2", "char_lstm": "CharLstm"}
@@ -26,6 +27,10 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 TOKENS = np.random.default_rng(1).integers(0, 13, (3, 6))
 each_net = pytest.mark.parametrize("name", CLASSES)
+
+
+def test_every_net_is_tested() -> None:
+    assert set(CLASSES) == set(WRITERS)
 
 
 def ours(name: str, **arguments: Any) -> netspec.Net:
