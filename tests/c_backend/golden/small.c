@@ -140,6 +140,7 @@ static void end_block(const real *sums, int filters, int outputs, real *y, int s
             y[p * step + o] = sums[8 * p + o];
 }
 
+/* The tap behind the last one that lies inside. */
 static int end_tap(int start, int dilation, int taps, int size)
 {
     int inside = start < size ? (size - start + dilation - 1) / dilation : 0;
