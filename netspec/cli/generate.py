@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from netspec import codes
@@ -38,9 +39,11 @@ def run(options: argparse.Namespace) -> int:
     """Write the prompt and what follows it, each token as it comes."""
     from netspec.runtime.models.generation import Sampling
 
+    # Before the weights are read, for its errors.
     sampling = Sampling(options.temperature, options.top_k, options.top_p, options.seed)
     trained = load_trained(options)
     vocabulary = _vocabulary(trained)
+    sampling = replace(sampling, known=vocabulary.size)
     prompt = vocabulary.encode(options.prompt, "the prompt").tolist()
     tokens = trained.model.generate(prompt, options.length, sampling)
     if options.format == "json":
@@ -65,7 +68,7 @@ def _vocabulary(trained: Trained) -> Vocabulary:
     """Return the vocabulary that is stored with the weights.
 
     Raises:
-        NetspecError: `usage/weights` if there is none, or it is larger than the net's.
+        NetspecError: `usage/weights` if there is none, or it has more tokens than the net scores for.
     """
     from netspec.runtime.weights.data_facts import stored_vocabulary
 
@@ -76,7 +79,7 @@ def _vocabulary(trained: Trained) -> Vocabulary:
             f"{trained.path} does not say what its tokens stand for",
             "train on a text: netspec train FILE --data book.txt",
         )
-    if found.size < trained.model.classes:
+    if found.size > trained.model.classes:
         raise NetspecError.simple(
             codes.USAGE_WEIGHTS,
             f"the net has scores for {trained.model.classes} tokens, and the vocabulary of"

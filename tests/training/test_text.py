@@ -100,6 +100,8 @@ def test_what_is_drawn_is_limited() -> None:
 
     assert drawn() == {0, 1, 2, 3}
     assert drawn(temperature=0) == drawn(top_k=1) == drawn(top_p=0.1) == drawn(top_p=0.4) == {1}
+    assert drawn(known=1) == {0}
+    assert drawn(known=3) == {0, 1, 2}
     assert drawn(top_k=2) == drawn(top_p=0.41) == drawn(top_p=0.7) == {1, 3}
     assert drawn(top_k=3) == drawn(top_p=0.9) == {1, 2, 3}
     rng = np.random.default_rng(0)
@@ -158,6 +160,17 @@ def test_a_run_of_a_text_writes_and_is_evaluated(run: Any, book: Path, tmp_path:
         run("eval", tmp_path / "run", "--data", tmp_path / "other.txt", "--format", "json").out
     )
     assert other["perplexity"] > evaluated["perplexity"]
+
+
+def test_a_net_with_scores_for_more_tokens_writes_those_of_the_text(
+    run: Any, book: Path, tmp_path: Path
+) -> None:
+    words = ("train", "numpy", tmp_path / "writer.net", "--set", "classes=90", "--data", book)
+    done = run(*words, "--epochs", 1, "--out", tmp_path / "run", "--quiet")
+    assert done.code == 0, done.err
+    written = run("generate", tmp_path / "run", "--length", 50, "--temperature", 5, "--prompt", "a")
+    assert written.code == 0, written.err
+    assert set(written.out) == set("abcd\n")
 
 
 def test_weights_without_a_vocabulary_write_nothing(run: Any, book: Path, tmp_path: Path) -> None:

@@ -28,6 +28,8 @@ class Sampling:
         top_k: Only this many of the best are drawn from; None for all.
         top_p: Only the fewest of the best are drawn from whose probabilities sum to this.
         seed: Of the random numbers. The same seed gives the same tokens, with either backend.
+        known: Only tokens below it are drawn, which are those of a vocabulary; None for all. A net
+            may have scores for more.
 
     Raises:
         NetspecError: `train/bad-option` for a value out of range.
@@ -37,6 +39,7 @@ class Sampling:
     top_k: int | None = None
     top_p: float = 1.0
     seed: int = 0
+    known: int | None = None
 
     def __post_init__(self) -> None:
         require(
@@ -58,7 +61,7 @@ class Sampling:
 
     def draw(self, scores: NDArray[Any], rng: np.random.Generator) -> int:
         """Return a token, given the scores (K,) of all. Equal scores are taken in their order."""
-        z = scores.astype(np.float64)
+        z = scores[: self.known].astype(np.float64)
         best = np.argsort(-z, kind="stable")[: self.top_k]
         if self.temperature == 0:
             return int(best[0])
