@@ -179,3 +179,12 @@ def test_weights_without_a_vocabulary_write_nothing(run: Any, book: Path, tmp_pa
     done = run("generate", tmp_path / "writer.net", "--weights", tmp_path / "w.safetensors")
     assert done.code == 2
     assert "does not say what its tokens stand for" in done.err
+
+
+def test_a_text_need_not_have_every_byte(run: Any, book: Path, tmp_path: Path) -> None:
+    words = ("train", "numpy", tmp_path / "writer.net", "--data", book, "--tokens", "byte")
+    few = run(*words, "--epochs", 1, "--out", "none")
+    assert "give the last layer 256 outputs" in few.err
+    enough = run(*words, "--set", "classes=256", "--epochs", 1, "--out", "none")
+    assert enough.code == 0, enough.err
+    assert "no training image" not in enough.err

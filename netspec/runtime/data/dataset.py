@@ -302,7 +302,7 @@ class Dataset:
                 f" and no image of class 0; the network has {outputs} outputs",
                 f"labels start at 0: subtract {self.first_label()} from all of them",
             )
-        if unseen:
+        if unseen and self.vocabulary is None:  # a text need not have every byte
             shown = ", ".join(
                 f"`{self.class_names[c]}`" if self.class_names else str(c) for c in unseen[:5]
             )
