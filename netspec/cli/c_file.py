@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from netspec import codes
 from netspec.cli.common import checked_net, emit_text, positive, tell
 from netspec.cli.named_run import named_run
-from netspec.cli.output_place import check_output, net_sources
+from netspec.cli.output_place import check_beside, check_output, net_sources
 from netspec.cli.trained_net import Trained, load_trained, stored_normalization
 from netspec.diagnostics import NetspecError
 
@@ -183,9 +183,7 @@ class CFile:
         assert self._out is not None
         sources, force = net_sources(self.net), self._options.force
         check_output(self._out, sources, force=force)
-        ours = self._out.is_file()  # what lies beside a file of ours, with its name, is ours too
-        for path in self.others():
-            check_output(path, sources, force=force or ours)
+        check_beside(self.others(), self._out, sources, force=force)
 
     def write(self) -> None:
         """Write all files, the C file last, or print it."""

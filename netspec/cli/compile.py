@@ -14,14 +14,18 @@ from netspec.cli.common import (
     add_net_options,
     checked_net,
     emit_text,
-    tell,
     write_whole,
 )
 from netspec.cli.onnx_target import add_onnx_options, chosen_onnx_options, compile_model
-from netspec.cli.output_place import add_force_option, check_output, net_sources
+from netspec.cli.output_place import (
+    add_force_option,
+    check_output,
+    compiled_before,
+    net_sources,
+    say_out_of_date,
+)
 from netspec.cli.weights import add_rename_option
 from netspec.diagnostics import NetspecError
-from netspec.files.regular_file import read_regular
 from netspec.text.text_diff import text_diff
 
 if TYPE_CHECKING:
@@ -174,22 +178,17 @@ def _text(net: Net, options: argparse.Namespace) -> str:
 
 
 def _check(path: Path, text: str) -> int:
-    """Return True if a file holds this text; line endings are ignored.
+    """Return OK if a file holds this text; line endings are ignored.
 
     Raises:
         NetspecError: `file/unreadable`.
     """
-    try:
-        held = read_regular(path)
-    except FileNotFoundError:
-        tell(f"{path} does not exist")
+    held = compiled_before(path)
+    if held is None:
         return FAILED
-    except OSError as error:
-        message = f"cannot read {path}: {error.strerror}"
-        raise NetspecError.simple(codes.FILE_UNREADABLE, message) from None
     there = held.decode(errors="replace").replace("\r\n", "\n")
     if there == text:
         return OK
     emit_text(text_diff(there, text, str(path), "compiled now"))
-    tell(f"{path} is out of date: compile it again")
+    say_out_of_date(path)
     return FAILED

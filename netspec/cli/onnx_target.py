@@ -6,14 +6,11 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from netspec import codes
 from netspec.cli import FAILED, OK
 from netspec.cli.common import natural, tell
 from netspec.cli.named_run import named_run
-from netspec.cli.output_place import check_output, net_sources
-from netspec.cli.weights import tell_notes
-from netspec.diagnostics import NetspecError
-from netspec.files.regular_file import read_regular
+from netspec.cli.output_place import check_beside, compiled_before, net_sources, say_out_of_date
+from netspec.cli.trained_net import say_matches
 
 if TYPE_CHECKING:
     from netspec.compiler.onnx_backend import OnnxOptions
@@ -56,13 +53,12 @@ def compile_model(net: Net, options: argparse.Namespace) -> int:
     from netspec.runtime.models.onnx_file import data_file, write_model
 
     held, about = _with_weights(net, options)
-    ours = options.output.is_file()  # what lies beside a file of ours, with its name, is ours too
     model, beside = onnx_model(net.graph, held.parameters, about), data_file(options.output)
     if options.check:
         found = _check(options.output, model.content(beside.name))
         return max(found, _check(beside, model.data())) if model.beside else found
     if model.beside:
-        check_output(beside, net_sources(net), force=options.force or ours)
+        check_beside([beside], options.output, net_sources(net), force=options.force)
         tell(f"{beside} belongs to it")
     write_model(options.output, model)
     return OK
@@ -75,7 +71,6 @@ def _with_weights(net: Net, options: argparse.Namespace) -> tuple[Model, OnnxOpt
     from netspec.runtime.models.onnx_file import about_model
     from netspec.runtime.weights.data_facts import stored_names
     from netspec.runtime.weights.rename_rules import load_renamed
-    from netspec.runtime.weights.tensor_names import match_names
 
     model = net.compile("numpy")
     path, run = options.weights, named_run(options.file)
@@ -86,8 +81,7 @@ def _with_weights(net: Net, options: argparse.Namespace) -> tuple[Model, OnnxOpt
     if path is not None:
         weights = load_renamed(path, options.rename)
         model.load_state_dict(weights.tensors)
-        matched = match_names(weights.tensors, net.graph.saved())
-        tell_notes(path, (*weights.notes, *matched.notes))
+        say_matches(weights, path, model)
         names, normalization = stored_names(weights.metadata), weights.normalization
     elif net.graph.parameters:
         tell("note: no --weights: the model has the initial values of seed 0")
@@ -107,14 +101,7 @@ def _check(path: Path, content: bytes) -> int:
     Raises:
         NetspecError: `file/unreadable`.
     """
-    try:
-        same = read_regular(path) == content
-    except FileNotFoundError:
-        tell(f"{path} does not exist")
-        return FAILED
-    except OSError as error:
-        message = f"cannot read {path}: {error.strerror}"
-        raise NetspecError.simple(codes.FILE_UNREADABLE, message) from None
-    if not same:
-        tell(f"{path} is out of date: compile it again")
-    return OK if same else FAILED
+    held = compiled_before(path)
+    if held is not None and held != content:
+        say_out_of_date(path)
+    return OK if held == content else FAILED

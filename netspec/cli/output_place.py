@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from netspec import codes
+from netspec.cli.common import tell
 from netspec.diagnostics import NetspecError
-from netspec.files.regular_file import open_regular
+from netspec.files.regular_file import open_regular, read_regular
 
 if TYPE_CHECKING:
     from netspec.net import Net
@@ -69,6 +70,39 @@ def check_output(path: Path, sources: Iterable[Path], *, force: bool) -> None:
             codes.OUTPUT_NOT_GENERATED, f"{path} already exists, and netspec did not generate it",
             "name another file, or give --force to replace it",
         )  # fmt: skip
+
+
+def compiled_before(path: Path) -> bytes | None:
+    """Return what `--check` compares with; None, which is said, if there is no such file.
+
+    Raises:
+        NetspecError: `file/unreadable`.
+    """
+    try:
+        return read_regular(path)
+    except FileNotFoundError:
+        tell(f"{path} does not exist")
+        return None
+    except OSError as error:
+        message = f"cannot read {path}: {error.strerror}"
+        raise NetspecError.simple(codes.FILE_UNREADABLE, message) from None
+
+
+def say_out_of_date(path: Path) -> None:
+    """Say that a file is not what would be compiled now."""
+    tell(f"{path} is out of date: compile it again")
+
+
+def check_beside(
+    others: Iterable[Path], output: Path, sources: Iterable[Path], *, force: bool
+) -> None:
+    """Check the files that are written beside an output, with its name, as `check_output` does.
+
+    Beside a file of ours they are ours too. The output itself was checked before.
+    """
+    force = force or output.is_file()
+    for path in others:
+        check_output(path, sources, force=force)
 
 
 def net_sources(net: Net, recipe: Path | None = None) -> list[Path]:

@@ -94,7 +94,6 @@ def load_trained(options: argparse.Namespace) -> Trained:
     """
     from netspec.runtime.weights.data_facts import class_names
     from netspec.runtime.weights.rename_rules import load_renamed
-    from netspec.runtime.weights.tensor_names import match_names
 
     run = named_run(options.file)
     net = checked_net(options)
@@ -113,9 +112,16 @@ def load_trained(options: argparse.Namespace) -> Trained:
         model.load_state_dict(weights.tensors)
     except NetspecError as error:
         raise _with_arguments_of(run, arguments_of(options), error) from None
+    say_matches(weights, path, model)
+    return Trained(net, model, weights, class_names(weights.metadata, model.classes), path, run)
+
+
+def say_matches(weights: Weights, path: Path, model: Model | TorchModel) -> None:
+    """Note on stderr what was done to a weights file that a model took."""
+    from netspec.runtime.weights.tensor_names import match_names
+
     matched = match_names(weights.tensors, model.graph.saved())
     tell_notes(path, (*weights.notes, *matched.notes))
-    return Trained(net, model, weights, class_names(weights.metadata, model.classes), path, run)
 
 
 def _weights_path(run: NamedRun | None, given: Path | None) -> Path:

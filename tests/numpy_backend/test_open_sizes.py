@@ -17,16 +17,14 @@ from netspec.compiler.numpy_backend.emit import emit_program
 from netspec.compiler.numpy_backend.explain import explain_plan
 from netspec.compiler.numpy_backend.pass_names import PASS_NAMES
 from netspec.compiler.numpy_backend.pipeline import make_plan
-from netspec.compiler.ops import registry
 from netspec.compiler.passes.bind_sizes import match_sizes, specialize
-from netspec.diagnostics import NetspecError
 from netspec.testing.op_examples import (
-    net_of,
     random_inputs,
     random_output_gradients,
     random_parameters,
 )
 from tests.conftest import ROOT, Run
+from tests.helpers.open_examples import Shapes, open_net, opened
 
 BATCH = 2
 
@@ -40,27 +38,11 @@ def samples() -> Iterator[tuple[str, str]]:
     yield "edges", (ROOT / "docs" / "course" / "edges.net").read_text()
 
 
-def opened() -> Iterator[tuple[str, tuple[tuple[int, ...], ...]]]:
-    """Yield the examples of ops that stay valid when the sizes of their pictures are open."""
-    for cls in registry().values():
-        for example in cls.examples:
-            if all(len(shape) == 3 for shape in example.inputs):
-                try:
-                    netspec.loads(open_net(example.call, example.inputs))
-                except NetspecError:
-                    continue
-                yield example.call, example.inputs
-
-
-def open_net(call: str, inputs: tuple[tuple[int, ...], ...]) -> str:
+def normed_net(call: str, inputs: Shapes) -> str:
     """Return an example behind a layer norm of each channel, so that the program has row vectors
     too.
     """
-    sizes = {tuple(shape[1:]): f"H{i}, W{i}" for i, shape in enumerate(inputs)}
-    text = net_of(call, inputs)
-    for shape in inputs:
-        text = text.replace(str(list(shape)), f"[{shape[0]}, {sizes[tuple(shape[1:])]}]", 1)
-    return text.replace("output x0 ->", "output x0 -> batch_norm -> silu ->")
+    return open_net(call, inputs).replace("output x0 ->", "output x0 -> batch_norm -> silu ->")
 
 
 class Memory(dict[str, np.ndarray]):
@@ -120,9 +102,9 @@ def holds(
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-13)
 
 
-@pytest.mark.parametrize(("call", "inputs"), [*opened()], ids=str)
+@pytest.mark.parametrize(("call", "inputs"), [*opened(normed_net)], ids=str)
 def test_every_op_prints_a_program_for_open_sizes(call, inputs):
-    graph = netspec.loads(open_net(call, inputs)).graph
+    graph = netspec.loads(normed_net(call, inputs)).graph
     shapes = {f"x{i}": shape for i, shape in enumerate(inputs)}
     holds(graph, shapes, ())
 

@@ -15,13 +15,11 @@ import pytest
 
 import netspec
 from netspec.compiler.onnx_backend import OnnxOptions, onnx_model
-from netspec.compiler.ops import registry
 from netspec.compiler.passes.bind_sizes import open_sizes, specialize
 from netspec.diagnostics import NetspecError
 from netspec.runtime.engine.reference import Reference
 from netspec.testing.op_examples import (
     agreement,
-    net_of,
     random_inputs,
     random_parameters,
     run_reference,
@@ -29,6 +27,7 @@ from netspec.testing.op_examples import (
 from tests.conftest import ROOT
 from tests.helpers.heavy import some_quick
 from tests.helpers.onnx_support import check_model, onnx, run_session, session
+from tests.helpers.open_examples import open_net, opened
 from tests.helpers.zoo import WIDE
 
 NETS = {
@@ -81,31 +80,7 @@ def test_a_net_of_the_folder_is_equal_in_onnxruntime(name: str) -> None:
             assert differences(net, model.content(), state, inputs) <= TOLERANCE
 
 
-def open_net(call: str, inputs: tuple[tuple[int, ...], ...]) -> str:
-    """Return an example whose pictures' sizes are open."""
-    text = net_of(call, inputs)
-    sizes: dict[tuple[int, ...], str] = {}
-    for shape in inputs:
-        names = sizes.setdefault(shape[1:], f"H{len(sizes)}, W{len(sizes)}")
-        text = text.replace(str(list(shape)), f"[{shape[0]}, {names}]", 1)
-    return text
-
-
-def opened() -> dict[str, tuple[str, tuple[tuple[int, ...], ...]]]:
-    """Return the examples of ops that stay valid when the sizes of their pictures are open."""
-    found = {}
-    for cls in registry().values():
-        for example in cls.examples:
-            if all(len(shape) == 3 for shape in example.inputs):
-                try:
-                    netspec.loads(open_net(example.call, example.inputs))
-                except NetspecError:
-                    continue
-                found[f"{example.call} of {example.inputs}"] = example.call, example.inputs
-    return found
-
-
-OPENED = opened()
+OPENED = {f"{call} of {inputs}": (call, inputs) for call, inputs in opened()}
 FIRST = [
     next(k for k in OPENED if k.startswith(n)) for n in {re.split(r"\W", k)[0] for k in OPENED}
 ]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from tests.helpers.registrar import registrar
 from tests.pytorch_samples.losses import of_classes
 from tests.pytorch_samples.written import InexpressibleError, Written, number
 
@@ -46,15 +47,7 @@ class Node:
 Writer = Callable[[Written, Node], str]
 WRITERS: dict[str, Writer] = {}
 
-
-def writes(*names: str) -> Callable[[Writer], Writer]:
-    """Make a function the writer of nodes."""
-
-    def register(writer: Writer) -> Writer:
-        WRITERS.update(dict.fromkeys(names, writer))
-        return writer
-
-    return register
+writes = registrar(WRITERS)
 
 
 def elementwise(formula: str, **defaults: float) -> Writer:

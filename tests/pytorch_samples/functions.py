@@ -8,21 +8,14 @@ from typing import Any
 
 import torch
 
+from tests.helpers.registrar import registrar
 from tests.pytorch_samples.written import InexpressibleError, Written, axis, number
 
 Sample = Any
 Writer = Callable[[Written, Sample], str]
 WRITERS: dict[str, Writer] = {}
 
-
-def writes(*names: str) -> Callable[[Writer], Writer]:
-    """Make a function the writer of samples of PyTorch's functions."""
-
-    def register(writer: Writer) -> Writer:
-        WRITERS.update(dict.fromkeys(names, writer))
-        return writer
-
-    return register
+writes = registrar(WRITERS)
 
 
 def arguments(sample: Sample, *names: str, **defaults: Any) -> list[Any]:

@@ -57,6 +57,25 @@ def literal(text: str) -> str:
     return f'"{"".join(shown)}"'
 
 
+def declared(lines: Iterable[str], *, double: bool) -> str:
+    """Return what a file declares, for C and C++, behind the type of its numbers."""
+    return "\n".join([
+        "/* The type of all numbers: -DREAL=double for another. */",
+        "#ifndef REAL",
+        f"#define REAL {'double' if double else 'float'}",
+        "#endif",
+        "",
+        "#ifdef __cplusplus",
+        'extern "C" {',
+        "#endif",
+        "",
+        *lines,
+        "#ifdef __cplusplus",
+        "}",
+        "#endif",
+    ])  # fmt: skip
+
+
 def number(value: float, *, double: bool = False) -> str:
     """Return a number as a constant of the type `real`, which reads back as the same number.
 

@@ -13,7 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netspec import codes
-from netspec.compiler.c_backend.c_text import Names, comment, identifier, literal, numbers
+from netspec.compiler.c_backend.c_text import (
+    Names,
+    comment,
+    declared,
+    identifier,
+    literal,
+    numbers,
+)
 from netspec.compiler.c_backend.calls import Calls, show
 from netspec.compiler.c_backend.elementwise import ElementwiseFunctions
 from netspec.compiler.c_backend.folding import Constants
@@ -245,15 +252,6 @@ class _File:
 
     def _declarations(self) -> str:
         lines = [
-            "/* The type of all numbers: -DREAL=double for another. */",
-            "#ifndef REAL",
-            f"#define REAL {'double' if self.double else 'float'}",
-            "#endif",
-            "",
-            "#ifdef __cplusplus",
-            'extern "C" {',
-            "#endif",
-            "",
             f"/* The numbers of the memory that values lie in{self._by_caller()}. */",
             f"enum {{ {self.upper}_ARENA_NUMBERS = {max(1, self._arena_size())} }};",
             f"enum {{ {self.upper}_ARENA_BYTES ="
@@ -275,11 +273,8 @@ class _File:
             f"void {self.name}_predict_batch(int count, {self._arguments()});",
             "",
             *self._declared_classify(),
-            "#ifdef __cplusplus",
-            "}",
-            "#endif",
         ]
-        return "\n".join(lines)
+        return declared(lines, double=self.double)
 
     def _declared_classify(self) -> list[str]:
         if self.options.classes is None:

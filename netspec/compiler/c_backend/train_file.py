@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from netspec import codes
-from netspec.compiler.c_backend.c_text import Names, comment, identifier, numbers
+from netspec.compiler.c_backend.c_text import Names, comment, declared, identifier, numbers
 from netspec.compiler.c_backend.calls import Calls, no_form, show
 from netspec.compiler.c_backend.elementwise import ElementwiseFunctions
 from netspec.compiler.c_backend.emit import LARGE, Array, CSource, array_text, require_numbers
@@ -282,15 +282,6 @@ class _TrainFile:
         name, upper = self.name, self.upper
         trained = sum(p.size for p in self._ordered() if p.trainable)
         lines = [
-            "/* The type of all numbers: -DREAL=double for another. */",
-            "#ifndef REAL",
-            f"#define REAL {'double' if self.options.double else 'float'}",
-            "#endif",
-            "",
-            "#ifdef __cplusplus",
-            'extern "C" {',
-            "#endif",
-            "",
             "/* The most images in a batch, and the numbers of the memory that values lie in. */",
             f"enum {{ {upper}_BATCH = {self.options.batch}, {upper}_ARENA_NUMBERS = {arena} }};",
             "/* How many numbers the parameters are, and how many of them, the first, are trained. */",
@@ -313,8 +304,5 @@ class _TrainFile:
             f"void {name}_adam_step(REAL *parameters, const REAL *gradients, REAL *means,",
             "    REAL *squares, int step, REAL rate);",
             "",
-            "#ifdef __cplusplus",
-            "}",
-            "#endif",
         ]
-        return "\n".join(lines)
+        return declared(lines, double=self.options.double)

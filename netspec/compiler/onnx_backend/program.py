@@ -57,9 +57,3 @@ class OnnxProgram:
     def with_nodes(self, nodes: Sequence[OnnxNode]) -> OnnxProgram:
         """Return the program with other operators."""
         return replace(self, nodes=tuple(nodes))
-
-
-def rewired(node: OnnxNode, values: Mapping[OnnxValue, OnnxValue]) -> OnnxNode:
-    """Return an operator that reads other values in place of some."""
-    inputs = tuple(v if v is None else values.get(v, v) for v in node.inputs)
-    return replace(node, inputs=inputs)

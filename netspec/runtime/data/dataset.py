@@ -27,6 +27,10 @@ _BLOCK_ELEMENTS = 1 << 18
 # Integers larger than this are taken as bytes of pixels, and not as flags.
 PIXELS_FROM = 2.0
 
+SCORES_OF_A_PICTURE = (
+    "a picture becomes scores by `-> global_avg_pool -> linear(10)`, for ten classes"
+)
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
@@ -274,7 +278,7 @@ class Dataset:
         if not wanted and len(have) == 1 and _is_one_hot(self.y_train):
             hint = "turn one-hot rows into numbers: y.argmax(axis=1)"
         if len(wanted) == 2 and not have:
-            hint = "a picture becomes scores by `-> global_avg_pool -> linear(10)`, for ten classes"
+            hint = SCORES_OF_A_PICTURE
         needed = f"{_shape(wanted)} for each image" if wanted else "one number for each image"
         raise NetspecError.simple(
             codes.DATA_SHAPE,

@@ -10,7 +10,7 @@ from netspec import codes
 from netspec.compiler.ir.graph import Graph, Node, Shape
 from netspec.compiler.passes.bind_sizes import open_sizes
 from netspec.diagnostics import Hint, NetspecError
-from netspec.runtime.data.dataset import Dataset
+from netspec.runtime.data.dataset import SCORES_OF_A_PICTURE, Dataset
 from netspec.runtime.optim.targets import OF_CLASSES, Targets
 
 
@@ -73,9 +73,7 @@ def class_count(graph: Graph, output: str | None = None) -> int:
             codes.MODEL_SCORES,
             f"{which} of {graph.name} is [N, {', '.join(map(str, shape))}];"
             " this needs scores [N, classes]",
-            "a picture becomes scores by `-> global_avg_pool -> linear(10)`, for ten classes"
-            if len(shape) == 3
-            else None,
+            SCORES_OF_A_PICTURE if len(shape) == 3 else None,
         )
     return shape[0]
 

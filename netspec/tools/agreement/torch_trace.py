@@ -179,9 +179,10 @@ class CallRecorder(SharedMasks):
             # Each part is a node of its own, whose contribution is told by a view of its own.
             parts = []
             for at in range(len(result)):
-                several, read = self._watched(func, args, kwargs)
-                self._record(func, several[at], frozenset(), read)
-                parts.append(several[at])
+                if at:
+                    result, read = self._watched(func, args, kwargs)
+                self._record(func, result[at], frozenset(), read)
+                parts.append(result[at])
             return tuple(parts)
         parts = [part for arg in (*args, *kwargs.values()) for part in _flat(arg)]
         held = frozenset(
