@@ -57,6 +57,7 @@ FLOORS = [
     },
     {"tools/verify": ["tools.verify"], "tools/gradcheck": ["tools.gradcheck"]},
     {"tools/doctor": ["tools.doctor"]},
+    {"imports": ["imports"]},
     {"api": ["net", "runtime", "tools", ""]},
     {"testing": ["testing"]},
     {"cli": ["cli", "__main__"]},
