@@ -33,7 +33,7 @@ WIDE: dict[str, dict[str, Any]] = {
     "wide_resnet50_2": {"size": 64},
 }
 # Those of `test_sequence_zoo.py` and of `test_writers.py` in `tests/project`.
-ENCODERS = ("bert_base", "whisper_tiny_encoder")
-WRITERS = ("char_lstm", "gpt2")
+ENCODERS = ("bert_base", "transformer", "whisper_tiny_encoder")
+WRITERS = ("char_lstm", "gpt2", "llama")
 SEQUENCES = (*ENCODERS, *WRITERS)
 FILES = frozenset(f"zoo/{name}" for name in (*WIDE, *SEQUENCES))

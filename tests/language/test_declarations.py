@@ -172,11 +172,13 @@ def test_a_list_gives_the_values_and_training_changes_parameters_alone(tmp_path:
     net = net_of(
         "parameter w: [1, 4] = [[1, 2, 3, 4]]",
         "buffer kept: [6, 1] = [[1], [2], [3], [4], [5], [6]]",
-        "output flatten(x * kept) -> linear(4) -> add(w)",
+        "constant counted: [4] = range(6, 2, -1)",
+        "output flatten(x * kept) -> linear(4) -> add(w) -> add(counted)",
     )
     model = net.compile("numpy")
     assert model.parameters["w"].tolist() == [[1, 2, 3, 4]]
     assert model.parameters["kept"].ravel().tolist() == [1, 2, 3, 4, 5, 6]
+    assert model.parameters["counted"].tolist() == [6, 5, 4, 3]
     x, y = np.random.default_rng(0).standard_normal((5, 6, 4)), np.array([0, 1, 2, 3, 0])
     _, gradients = model.loss_and_grads(x, y)
     assert gradients.keys() == {"w", "linear1.weight", "linear1.bias"}

@@ -323,9 +323,9 @@ class Arguments:
             return value
         if value is UNKNOWN:
             return None
-        if isinstance(value, tuple):
+        if isinstance(value, (tuple, range)):
             try:
-                return initializers.literal(value)
+                return initializers.literal(tuple(value))
             except WrongValueError as error:
                 self.reporter.report(codes.INIT_ARGUMENTS, str(error), span)
                 return None
