@@ -21,10 +21,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--batch", type=positive, default=1, metavar="N",
         help="images in a batch, for the memory (default 1)",
     )  # fmt: skip
-    parser.add_argument(
+    rows = parser.add_mutually_exclusive_group()
+    rows.add_argument(
         "--depth", type=positive, metavar="N",
         help="add up blocks whose labels have more than N parts, one row each",
     )  # fmt: skip
+    rows.add_argument(
+        "--blocks", action="store_true", help="one row for each call of a block in the net"
+    )
     parser.add_argument(
         "--columns", metavar="NAMES",
         help=f"all, or some of {','.join(COLUMNS)} (default {','.join(DEFAULT)}; csv: all);"
@@ -55,6 +59,8 @@ def run(options: argparse.Namespace) -> int:
     summary = summarize(checked_graph(options), options.batch)
     if options.depth is not None:
         summary = summary.folded(options.depth)
+    if options.blocks:
+        summary = summary.by_blocks()
     if options.format == "table":
         emit(as_table(summary, columns, terminal_width()))
     else:
@@ -68,9 +74,10 @@ def _memory(options: argparse.Namespace) -> int:
     Raises:
         NetspecError: `usage/memory`, `model/open-size`.
     """
-    if options.format not in ("table", "json") or options.columns or options.depth:
+    if options.format not in ("table", "json") or _chooses_rows(options):
         message = "--memory is a table of its own, or JSON"
-        raise NetspecError.simple(codes.USAGE_MEMORY, message, "leave out --columns and --depth")
+        hint = "leave out --columns, --depth and --blocks"
+        raise NetspecError.simple(codes.USAGE_MEMORY, message, hint)
     from netspec.compiler.numpy_backend.memory_use import footprint
     from netspec.compiler.numpy_backend.memory_use_text import as_object, as_table
     from netspec.compiler.numpy_backend.pipeline import make_plan
@@ -92,6 +99,10 @@ def _memory(options: argparse.Namespace) -> int:
     else:
         emit(as_table(graph.name, found, terminal_width()))
     return OK
+
+
+def _chooses_rows(options: argparse.Namespace) -> bool:
+    return bool(options.columns or options.depth or options.blocks)
 
 
 def _columns(text: str | None) -> list[str] | None:

@@ -15,7 +15,7 @@ import pytest
 
 import netspec
 from netspec.compiler.analysis import diff as compare_module
-from netspec.compiler.analysis.diff import GraphDiff, compare
+from netspec.compiler.analysis.diff import GraphDiff, as_text, compare
 from netspec.compiler.ops import registry
 from tests.conftest import Run, Write
 
@@ -167,8 +167,46 @@ def test_blocks_more_are_told_as_added(run: Run, networks: Path) -> None:
     finished = run("diff", networks / "resnet.net", "--set-b", "depth=26")
     signs = [line[:1] for line in finished.out.split("\n\n")[1].splitlines()]
     assert set(signs) == {" ", "+", "="}
-    assert signs.count("+") == 21
+    assert signs.count("+") == 3
+    assert "+ basic4              Basic(channels = 16, stride = 1) " in finished.out
+    assert "(7 layers)" in finished.out
     assert "the same, 12 of them under another name" in finished.out
+
+
+def lines_of(before: str, after: str, **arguments: Any) -> list[str]:
+    """The lines of a comparison that tell a change."""
+    text = as_text(compared(before, after, **arguments), "a", "b")
+    return [line for line in text.split("\n\n")[1].splitlines() if line[0] in "+-~="]
+
+
+BLOCK = "block B(c, k = 3) x {\n return x -> a: conv(c, 1) -> b: conv(c, k) -> relu\n}\n"
+CALLS = BLOCK + chain("B(4)", "one: B(8, k = 1)", "conv(4, 1)", "two.0: B(4)")
+
+
+def test_a_change_inside_a_block_is_told_once_for_all_of_its_calls() -> None:
+    after = CALLS.replace("conv(c, k)", "conv(c, k, bias = false)")
+    (line,) = lines_of(CALLS, after)
+    assert line.startswith("~ b1.b      conv(4, 3) -> conv(4, 3, bias = false)  [N, 4, 6, 6]")
+    assert line.endswith("(no bias any more; alike in 2 more calls of B: one, two.0)")
+    lines = lines_of(CALLS, after.replace("relu", "tanh"))
+    assert [line.split()[:2] for line in lines] == [
+        ["~", "b1.b"], ["-", "b1.relu1"], ["+", "b1.tanh1"]
+    ]  # fmt: skip
+    assert len(compared(CALLS, after).changes) == 12, "for programs each layer has its change"
+
+
+def test_layers_of_a_block_that_changed_otherwise_are_told_apart() -> None:
+    grown = CALLS.replace("-> B(4)", "-> B(6)")
+    shrunk = grown.replace("two.0: B(4)", "two.0: B(2)")
+    first = [line for line in lines_of(CALLS, shrunk) if line.startswith("~ b1.a")]
+    assert first[0].endswith("(weight [4, 3, 1, 1] -> [6, 3, 1, 1]; bias [4] -> [6])")
+    assert any(line.startswith("~ two.0.a") for line in lines_of(CALLS, shrunk))
+
+
+def test_a_call_of_a_block_that_one_net_has_alone_is_one_line() -> None:
+    after = CALLS.replace("-> one:", "-> new: B(4, k = 1) -> one:")
+    (line,) = [line for line in lines_of(CALLS, after) if line[0] in "+-"]
+    assert line == "+ new       B(c = 4, k = 1)  [N, 4, 6, 6]  (3 layers)"
 
 
 def test_two_nets_of_one_file(run: Run, write: Write) -> None:

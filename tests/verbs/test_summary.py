@@ -201,6 +201,23 @@ def test_depth_folds_blocks_and_keeps_the_totals(networks: Path) -> None:
     assert folded.training_bytes == whole.training_bytes
 
 
+def test_a_row_for_each_call_of_a_block(run: Run, networks: Path) -> None:
+    path = networks / "resnet.net"
+    whole = netspec.load(path).summary()
+    called = whole.by_blocks()
+    assert [layer.name for layer in called.layers] == [
+        layer.name for layer in whole.folded(1).layers
+    ]
+    assert called.layers[6].call == "Basic(channels = 32, stride = 2)"
+    assert sum(x.macs for x in called.layers) == whole.macs
+    data = json.loads(run("summarize", path, "--blocks", "--format", "json").out)
+    assert [layer["layers"] for layer in data["layers"]] == [x.layers for x in called.layers]
+    assert run("summarize", path, "--blocks", "--depth", 1).code == 2
+    assert run("summarize", path, "--blocks", "--memory").code == 2
+    labelled = run("summarize", networks / "zoo/swin_t.net", "--blocks", "--columns", "name,op").out
+    assert "features.1.1  Swin(heads = 3, side = 7, odd = 1, ...)" in labelled
+
+
 def test_depth_on_the_command_line(run: Run, networks: Path) -> None:
     path = networks / "resnet.net"
     data = json.loads(run("summarize", path, "--depth", 1, "--format", "json").out)

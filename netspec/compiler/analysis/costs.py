@@ -13,10 +13,11 @@ in place.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from netspec.compiler.analysis.block_calls import BlockCall, calls_of
 from netspec.compiler.ir.graph import Graph, Node, Shape, show_shape
 from netspec.compiler.ir.layout import Storage
 from netspec.compiler.ir.receptive_field import Field, extend, field_of_input
@@ -32,7 +33,8 @@ class LayerSummary:
     A layer that is called again has its parameters counted at its first call. `field` is the
     receptive field of one number of the value, as height and width, or None where no input is an
     image. `stride` is the effective stride, the distance between the fields of neighbouring
-    numbers, or None where the value is not an image.
+    numbers, or None where the value is not an image. `calls` are the calls of blocks that it is part
+    of, and `written` is its text in the file.
     """
 
     name: str
@@ -48,6 +50,8 @@ class LayerSummary:
     field: tuple[int, ...] | None = None
     stride: tuple[float, ...] | None = None
     layers: int = 1
+    calls: tuple[BlockCall, ...] = ()
+    written: str = ""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -79,15 +83,33 @@ class Summary:
 
         A block of one layer stays as it is. The totals are those of the whole net.
         """
+        return self._in_groups(lambda layer: _first_parts(layer.name, depth), _many)
+
+    def by_blocks(self) -> Summary:
+        """Return the summary with one row for each call of a block in the net.
+
+        Calls inside blocks are parts of these. The totals are those of the whole net.
+        """
+        return self._in_groups(
+            lambda layer: layer.calls[0].path if layer.calls else layer.name, _called
+        )
+
+    def _in_groups(
+        self,
+        key: Callable[[LayerSummary], str],
+        call: Callable[[Sequence[LayerSummary]], str | None],
+    ) -> Summary:
+        """Add up the layers with the same key, where `call` has a text for them together."""
         groups: dict[str, list[LayerSummary]] = {}
         for layer in self.layers:
-            groups.setdefault(_first_parts(layer.name, depth), []).append(layer)
+            groups.setdefault(key(layer), []).append(layer)
+        calls = {name: call(group) for name, group in groups.items()}
         names = {
-            layer.name: name if len(group) > 1 else layer.name
+            layer.name: name if calls[name] is not None else layer.name
             for name, group in groups.items()
             for layer in group
         }
-        layers = tuple(_folded(name, group, names) for name, group in groups.items())
+        layers = tuple(_folded(name, group, names, calls[name]) for name, group in groups.items())
         outputs = {name: names.get(value, value) for name, value in self.outputs.items()}
         return replace(self, layers=layers, outputs=outputs)
 
@@ -130,6 +152,8 @@ def summarize(graph: Graph, batch: int = 1) -> Summary:
                 macs,
                 2 * macs if macs != 0 else math.prod(node.shape),
                 *_looks_at(node, fields[node.name], signals=signals),
+                calls=calls_of(node),
+                written=" ".join(node.origin.call.span.text.split()),
             )
         )
     everything = [*graph.inputs.values(), *(node.shape for node in graph.nodes)]
@@ -174,23 +198,34 @@ def _first_parts(name: str, depth: int) -> str:
     return ".".join(name.split(".")[:depth])
 
 
-def _folded(name: str, group: Sequence[LayerSummary], names: Mapping[str, str]) -> LayerSummary:
+def _many(group: Sequence[LayerSummary]) -> str | None:
+    return f"{len(group)} layers" if len(group) > 1 else None
+
+
+def _called(group: Sequence[LayerSummary]) -> str | None:
+    return group[0].calls[0].call if group[0].calls else None
+
+
+def _folded(
+    name: str, group: Sequence[LayerSummary], names: Mapping[str, str], call: str | None
+) -> LayerSummary:
     last = group[-1]
     inputs = tuple(names.get(value, value) for layer in group for value in layer.inputs)
-    if len(group) == 1:
+    if call is None:
         return replace(last, inputs=inputs)
     return replace(
         last,
         name=name,
         op="block",
         attributes={},
-        call=f"{len(group)} layers",
+        call=call,
         inputs=tuple(value for value in dict.fromkeys(inputs) if value != name),
         parameters=sum(layer.parameters for layer in group),
         buffers=sum(layer.buffers for layer in group),
         macs=sum(layer.macs for layer in group),
         flops=sum(layer.flops for layer in group),
         layers=len(group),
+        written="",
     )
 
 

@@ -11,6 +11,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from netspec.compiler.analysis.alike_changes import alike
+from netspec.compiler.analysis.block_calls import BlockCall
 from netspec.compiler.analysis.costs import LayerSummary, Summary, summarize
 from netspec.compiler.analysis.parameter_changes import HeldParameters, parameter_changes
 from netspec.compiler.ir.graph import Graph, show_shape
@@ -19,6 +21,8 @@ from netspec.compiler.ir.graph import Graph, show_shape
 # differ.
 MAX_PAIRS = 1_000_000
 CONTEXT = 2
+# So many other calls of a block are named where they changed alike.
+_NAMED = 3
 
 _SIGNS = {"added": "+", "removed": "-", "changed": "~", "renamed": "=", "same": " "}
 _TOTALS = ("parameters", "buffers", "macs")
@@ -296,17 +300,24 @@ def as_text(comparison: GraphDiff, before: str, after: str) -> str:
     return "\n".join(line.rstrip() for line in [*lines, *_totals(comparison)])
 
 
-def _list(changes: Sequence[Change]) -> list[str]:
-    """Return the lines for the changes, each with up to `CONTEXT` unchanged layers around it."""
+def _list(given: Sequence[Change]) -> list[str]:
+    """Return the lines for the changes, each with up to `CONTEXT` unchanged layers around it.
+
+    A change inside a block is told at its first call, a call that one net has alone in one line.
+    """
+    changes = _calls_as_one(given)
     kinds = {change.kind for change in changes}
     told = ("added", "removed", "changed") if kinds - {"same", "renamed"} else ("renamed",)
+    again = alike(changes)
     near = {
         j
         for i, change in enumerate(changes)
-        if change.kind in told
+        if change.kind in told and again[i] is None
         for j in range(i - CONTEXT, i + CONTEXT + 1)
     }
     near |= {i for i in range(len(changes)) if {i - 1, i + 1} <= near}
+    # What is told elsewhere is no context.
+    near -= {i for i, change in enumerate(changes) if again[i] is not None and change.kind in told}
     rows = [(c.name, c.what, c.shape) for i, c in enumerate(changes) if i in near]
     # One long row must not widen the columns of all the others.
     widths = [max((len(cell) for cell in column if len(cell) <= 48), default=0)
@@ -318,16 +329,70 @@ def _list(changes: Sequence[Change]) -> list[str]:
             left_out.append(change)
             continue
         if left_out:
-            renamed = sum(c.kind == "renamed" for c in left_out)
-            under = f", {renamed} of them under another name" if renamed else ""
-            lines.append(f"  ... {len(left_out)} the same{under}")
+            lines.append(_left_out(left_out, told))
             left_out = []
         if change is not None:
             cells = zip((change.name, change.what, change.shape), widths, strict=True)
             text = "  ".join(cell.ljust(width) for cell, width in cells)
-            details = f"  ({'; '.join(change.details)})" if change.details else ""
+            calls = [_inner_call(changes[j]) for j, first in enumerate(again) if first == i]
+            more = [*change.details, *([_in_calls(calls)] if calls and change.kind in told else [])]
+            details = f"  ({'; '.join(more)})" if more else ""
             lines.append(f"{_SIGNS[change.kind]} {text}{details}")
     return lines
+
+
+def _left_out(changes: Sequence[Change], told: Sequence[str]) -> str:
+    """The line for a stretch of layers that are not shown."""
+    alike = sum(change.kind in told for change in changes)
+    renamed = sum(c.kind == "renamed" for c in changes) if "renamed" not in told else 0
+    parts = [f"{len(changes) - alike} the same"] if alike < len(changes) else []
+    parts += [f"{renamed} of them under another name"] if renamed else []
+    parts += [f"{alike} changed like those above"] if alike else []
+    return f"  ... {', '.join(parts)}"
+
+
+def _inner_call(change: Change) -> BlockCall:
+    layer = change.after or change.before
+    assert layer is not None
+    return layer.calls[-1]
+
+
+def _in_calls(calls: Sequence[BlockCall]) -> str:
+    """In which other calls of a block a change is the same."""
+    count = len(calls)
+    named = [call.path for call in calls[:_NAMED]]
+    more = [f"{count - _NAMED} more"] if count > _NAMED else []
+    listed = " and ".join([", ".join(named), *more])
+    return f"alike in {count} more call{'s' * (count > 1)} of {calls[0].block}: {listed}"
+
+
+def _calls_as_one(changes: Sequence[Change]) -> list[Change]:
+    """The changes; the layers of a call of a block that only one net has are one."""
+    alone: dict[str, set[str]] = {}
+    for change in changes:
+        layer = change.after or change.before
+        if layer is not None and layer.calls:
+            alone.setdefault(layer.calls[0].path, set()).add(change.kind)
+    found: list[Change] = []
+    counts: dict[str, int] = {}
+    for change in changes:
+        layer = change.after or change.before
+        call = layer.calls[0] if layer is not None and layer.calls else None
+        if call is None or alone[call.path] not in ({"added"}, {"removed"}):
+            found.append(change)
+            continue
+        count = counts[call.path] = counts.get(call.path, 0) + 1
+        details = (f"{count} layer{'s' * (count > 1)}",)
+        whole = Change(change.kind, call.path, call.call, change.shape, details)
+        if count > 1:
+            found[_place(found, call.path)] = whole
+        else:
+            found.append(whole)
+    return found
+
+
+def _place(changes: Sequence[Change], path: str) -> int:
+    return next(i for i in reversed(range(len(changes))) if changes[i].name == path)
 
 
 def _totals(comparison: GraphDiff) -> list[str]:
