@@ -145,6 +145,7 @@ LIBRARY_MATPLOTLIB = Code.error("library/matplotlib", "Matplotlib is not install
 LIBRARY_ONNX = Code.error("library/onnx", "the package onnx is not installed")
 LIBRARY_ONNXRUNTIME = Code.error("library/onnxruntime", "onnxruntime is not installed")
 LIBRARY_PILLOW = Code.error("library/pillow", "Pillow is not installed")
+LIBRARY_PYGLS = Code.error("library/pygls", "pygls is not installed")
 LIBRARY_RESVG = Code.error("library/resvg", "resvg-py or Matplotlib is not installed")
 
 LIMIT_ERRORS = Code.error("limit/errors", "too many errors: the compiler stopped looking for more")

@@ -49,7 +49,8 @@ class Compilation:
 
     `sketches` are what is known of each net, also of those with errors.
     `unsaid` are diagnostics that only follow from a guess; they are not to be shown. `text_size` is
-    the number of characters that were read, those of imported files included.
+    the number of characters that were read, those of imported files included; `imports` are the real
+    paths that the imports name, whether or not there is such a file.
     """
 
     module: Module | None = None
@@ -59,6 +60,7 @@ class Compilation:
     unsaid: tuple[Diagnostic, ...] = ()
     work: int = 0
     text_size: int = 0
+    imports: frozenset[Path] = frozenset()
 
     @property
     def errors(self) -> list[Diagnostic]:
@@ -71,6 +73,7 @@ class Request:
     """What to compile: a file or a text, which net of it, and with which arguments.
 
     `folder` is where the imports of a text start. Without it a text cannot import anything.
+    `buffers` are the texts of imported files that an editor has not saved, by their real paths.
     """
 
     path: Path | None = None
@@ -78,6 +81,7 @@ class Request:
     folder: Path | None = None
     net: str | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    buffers: Mapping[Path, str] = field(default_factory=dict)
 
 
 def written(result: Compilation, request: Request, net: str) -> Written:
@@ -93,10 +97,24 @@ def written(result: Compilation, request: Request, net: str) -> Written:
 
 def compile_request(request: Request) -> Compilation:
     """Check a file. Mistakes in the file never raise; they are in `.diagnostics`."""
+    return with_tried_hints(request, compile_untried(request))
+
+
+def compile_untried(request: Request) -> Compilation:
+    """Check a file without trying its hints, which takes most of the time of a file with mistakes.
+
+    The hints of its diagnostics are not to be shown before `with_tried_hints` has seen them.
+    """
     result = _compile(request, {})
-    if result.diagnostics:
-        result.diagnostics = in_order(_with_tried_hints(request, result))
+    result.diagnostics = in_order(result.diagnostics)
     return result
+
+
+def with_tried_hints(request: Request, result: Compilation) -> Compilation:
+    """Return the result of `compile_untried` with only those edits in its hints that help."""
+    if not any(d.hints for d in result.diagnostics):
+        return result
+    return replace(result, diagnostics=in_order(_tried(request, result)))
 
 
 def select(result: Compilation, net: str | None) -> Graph:
@@ -125,7 +143,7 @@ def _compile(request: Request, overrides: Mapping[str, str]) -> Compilation:
     sink = DiagnosticSink()
     result = Compilation()
     folder = request.path.parent if request.path is not None else request.folder
-    loader = Loader(folder, sink, overrides)
+    loader = Loader(folder, sink, overrides, request.buffers)
     try:
         if request.path is not None:
             result.module = loader.load(request.path, str(request.path))
@@ -139,6 +157,7 @@ def _compile(request: Request, overrides: Mapping[str, str]) -> Compilation:
         for diagnostic in error.diagnostics:
             sink.add(diagnostic)
     result.text_size = loader.text_size
+    result.imports = frozenset(loader.named)
     result.diagnostics = tuple(
         d for d in sink.diagnostics if d.severity == "error" or not is_allowed(d, loader.silenced)
     )
@@ -231,7 +250,7 @@ def _check_arguments(request: Request, nets: Mapping[str, syntax.Net]) -> None:
 # ------------------------------------------------------------------------------------ trying hints
 
 
-def _with_tried_hints(request: Request, result: Compilation) -> list[Diagnostic]:
+def _tried(request: Request, result: Compilation) -> list[Diagnostic]:
     """Return the diagnostics with only those edits that were tried and helped."""
     trials = _Trials(request, result)
     tried = []

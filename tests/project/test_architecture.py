@@ -22,7 +22,7 @@ FLOORS = [
     {"fork_lock": ["fork_lock"]},
     {"text": ["text"], "files": ["files"], "kernels": ["kernels"]},
     {
-        "diagnostics": ["diagnostics", "codes"],
+        "diagnostics": ["diagnostics", "codes", "project"],
         "kernels/course": ["kernels.course", *(f"kernels.{old}" for old in OLD_COURSE_PATHS)],
     },
     {"compiler/syntax": ["compiler.syntax"]},
@@ -40,6 +40,7 @@ FLOORS = [
     {"compiler/c_backend": ["compiler.c_backend"]},
     {"compiler/driver": ["compiler"]},
     {"highlight": ["highlight"]},
+    {"language_server": ["language_server"]},
     {"draw": ["draw"], "runtime/engine": ["runtime.engine"], "runtime/data": ["runtime.data"]},
     {"runtime/weights": ["runtime.weights"]},
     {"runtime/optim": ["runtime.optim"]},

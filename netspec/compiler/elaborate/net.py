@@ -74,7 +74,8 @@ def build(
 
 def sketch(net: syntax.Net, assembly: Assembly, *, is_whole: bool) -> Sketch:
     """Return what is known of a net that was built; `is_whole` says whether it has no error."""
-    return Sketch(_graph(net, assembly), tuple(assembly.misfits), is_whole)
+    given = {node: tuple(types) for node, types in assembly.given.items()}
+    return Sketch(_graph(net, assembly), tuple(assembly.misfits), is_whole, given)
 
 
 def _graph(net: syntax.Net, assembly: Assembly) -> Graph:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from netspec.compiler.elaborate.scope import Reads
-from netspec.compiler.elaborate.sketch import Misfit
+from netspec.compiler.elaborate.sketch import Misfit, ValueTypes
 from netspec.compiler.ir.constants import Constant
 from netspec.compiler.ir.graph import Node, Parameter, Shape
 from netspec.compiler.ir.receptive_field import Field, extend, field_of_input
@@ -79,6 +79,9 @@ class Assembly:
     # at that comment.
     as_written: bool = True
     doubtful: dict[str, int] = field(default_factory=dict)
+    # What the expressions and stages of the file gave, each kind of value once, by the node of the
+    # tree: a block that is called with several shapes has several.
+    given: dict[object, dict[ValueTypes, None]] = field(default_factory=dict)
     # Where the values of constants were written, by the spans of their names.
     written: dict[Span, Span] = field(default_factory=dict)
     # Label paths: those of layers and blocks, with the spans of the labels, and the paths above

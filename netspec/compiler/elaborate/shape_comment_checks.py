@@ -45,11 +45,15 @@ class ShapeComments:
         self._sizes: _Sizes | None = None
 
     def check(self, node: object, value: Value) -> None:
-        """Warn if a comment states another shape than the value has."""
+        """Keep the shape of a value, and warn if a comment states another one."""
+        if not isinstance(value, (Tensor, Tensors)):
+            return
+        values = value.items if isinstance(value, Tensors) else (value,)
+        types = tuple((each.shape, each.holds) for each in values if isinstance(each, Tensor))
+        self.assembly.given.setdefault(node, {})[types] = None
         comment = self.comments.get(node)
         if comment is None or not self.assembly.as_written:
             return
-        values = value.items if isinstance(value, Tensors) else (value,)
         for each in values:
             if isinstance(each, Tensor):
                 self._hold(comment, each)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from netspec.compiler.ir.graph import Graph, Shape
+from netspec.compiler.syntax.tree import NumberType
 from netspec.diagnostics import Code, Frame, Span
+
+# The shape of each value that an expression gives, and what it holds.
+ValueTypes = tuple[tuple[Shape, NumberType], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +35,11 @@ class Sketch:
     """The layers of a net that could be built, and those that do not fit.
 
     Layers that nobody reads are among them. Of a net with errors what follows from one is missing.
+    `given` has the values that each expression and each stage of the files gave, by its node in the
+    tree, in the order in which they were met.
     """
 
     graph: Graph
     misfits: tuple[Misfit, ...] = ()
     is_whole: bool = True
+    given: Mapping[object, tuple[ValueTypes, ...]] = field(default_factory=dict)

@@ -54,15 +54,16 @@ class Module:
     """One file: its nets, and the blocks that can be called in it, each with the module that
     defines it.
 
-    `place` is the real path of the file in the tree. `linked` has an edit for each import that
-    leads through a symbolic link, which replaces its path by the real one. `missing` are the names
-    of imports that failed: calls of them are not reported again. `ops` are the ops that can be
-    called, by name: netspec's own and those that it uses; if it `lacks_ops` that it uses, names that
-    are unknown may be theirs, and are not reported.
+    `place` is the real path of the file in the tree of folders, `tree` its syntax. `linked` has an
+    edit for each import that leads through a symbolic link, which replaces its path by the real
+    one. `missing` are the names of imports that failed: calls of them are not reported again. `ops`
+    are the ops that can be called, by name: netspec's own and those that it uses; if it `lacks_ops`
+    that it uses, names that are unknown may be theirs, and are not reported.
     """
 
     source: Source
     place: PurePosixPath = PurePosixPath()
+    tree: syntax.File | None = None
     nets: dict[str, syntax.Net] = field(default_factory=dict)
     blocks: dict[str, tuple[syntax.Block, Module]] = field(default_factory=dict)
     missing: set[str] = field(default_factory=set)
@@ -101,6 +102,7 @@ class Loader:
     """Loads a file and what it imports.
 
     `overrides` replaces the texts of some sources, by name: the compiler uses it to try its hints.
+    `buffers` are the texts of files that an editor has not saved, by their real paths.
     `text_size` counts the characters of all these files: those that a file imports are read before
     one of them is parsed, so that what is too large together is refused soon. `silenced` are the
     warnings that the comments of all these files silence, and `allowed` the spans of the codes in
@@ -108,12 +110,17 @@ class Loader:
     """
 
     def __init__(
-        self, root: Path | None, sink: DiagnosticSink, overrides: Mapping[str, str] | None = None
+        self,
+        root: Path | None,
+        sink: DiagnosticSink,
+        overrides: Mapping[str, str] | None = None,
+        buffers: Mapping[Path, str] | None = None,
     ) -> None:
         self.root = Path(os.path.realpath(root)) if root is not None else None
         self.shown_root = Path()
         self.sink = sink
         self.overrides = overrides or {}
+        self.buffers = buffers or {}
         self.sources: dict[Path, Source] = {}
         self.modules: dict[Path, Module] = {}
         self.failed: set[Path] = set()  # the files whose errors were reported
@@ -143,8 +150,8 @@ class Loader:
         return self.modules[key]
 
     def _source(self, path: Path, shown_as: str, root: Path | None) -> Source:
-        override = self.overrides.get(shown_as)
-        return read_source(path, shown_as, root) if override is None else Source(shown_as, override)
+        text = self.overrides.get(shown_as, self.buffers.get(path))
+        return read_source(path, shown_as, root) if text is None else Source(shown_as, text)
 
     def _keep(self, key: Path, folder: Path, place: PurePosixPath) -> None:
         self.open.append(key)
@@ -165,7 +172,7 @@ class Loader:
             self._count(source)
         module = Module(source, place)
         places: dict[str, Span] = {}
-        tree = parse(source)
+        module.tree = tree = parse(source)
         module.shape_comments = shape_comments(tree)
         self.silenced += silenced(tree)
         self.allowed += allowed_codes(tree)
@@ -386,7 +393,7 @@ class Loader:
         if len(self.open) >= MAX_IMPORTS_DEEP:
             self._report(codes.LIMIT_FILES, f"imports lead more than {MAX_IMPORTS_DEEP} deep", span)
             return None
-        if not resolved.is_file():
+        if resolved not in self.buffers and not resolved.is_file():
             meant = suggest(resolved.name, self._files_in(resolved.parent))
             better = f'"{Path(statement.path).with_name(meant or resolved.name).as_posix()}"'
             hint = Hint(f"did you mean `{better}`?", (Edit(span, better),))

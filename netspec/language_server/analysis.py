@@ -1,0 +1,176 @@
+"""A text of an editor with what the compiler found in it, and the last one before it that parsed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+from netspec.compiler.analysis.costs import LayerSummary, summarize
+from netspec.compiler.driver import (
+    Compilation,
+    Request,
+    compile_untried,
+    with_tried_hints,
+)
+from netspec.compiler.elaborate.sketch import ValueTypes
+from netspec.compiler.ir.graph import Node
+from netspec.compiler.parse.loader import Module
+from netspec.compiler.syntax import tree as syntax
+from netspec.diagnostics import Diagnostic, Source, Span
+from netspec.language_server.changes import Change, change
+from netspec.language_server.positions import as_compiled
+from netspec.language_server.tokens import Token, tokens
+
+# A place in a text: its start, and the offset behind it.
+Place = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A layer that a place of the text makes: the net that it is in, and what it costs."""
+
+    net: str
+    node: Node
+    costs: LayerSummary
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """A text, and the result of checking it.
+
+    Attributes:
+        request: what was compiled; its source is the text.
+        result: the result. Its hints are not tried.
+        parsed: the last analysis before this one whose text could be parsed, if this one's cannot.
+        good: the last analysis before this one without errors, if this one has errors.
+    """
+
+    request: Request
+    result: Compilation
+    parsed: Analysis | None = None
+    good: Analysis | None = None
+    _tried: list[Compilation] = field(default_factory=list)
+
+    @property
+    def source(self) -> Source:
+        """The text."""
+        assert self.request.source is not None
+        return self.request.source
+
+    @property
+    def text(self) -> str:
+        """The text."""
+        return self.source.text
+
+    @property
+    def module(self) -> Module | None:
+        """The file, if it could be parsed."""
+        return self.result.module
+
+    def diagnostics(self) -> tuple[Diagnostic, ...]:
+        """Return the diagnostics with hints that were tried, which may take a second at first."""
+        if not self._tried:
+            self._tried.append(with_tried_hints(self.request, self.result))
+        return self._tried[0].diagnostics
+
+    @cached_property
+    def tokens(self) -> list[Token]:
+        """The tokens of the text."""
+        return tokens(self.text)
+
+    @cached_property
+    def readable(self) -> tuple[Analysis, Change]:
+        """The analysis of the last text that could be parsed, and what has changed since."""
+        old = self if self.module is not None else self.parsed or self
+        return old, change(old.text, self.text)
+
+    @cached_property
+    def given(self) -> Mapping[object, tuple[ValueTypes, ...]]:
+        """What each expression and stage of the files gave, by its node in the tree, in any net."""
+        found: dict[object, dict[ValueTypes, None]] = {}
+        for sketch in self.result.sketches.values():
+            for node, types in sketch.given.items():
+                found.setdefault(node, {}).update(dict.fromkeys(types))
+        return {node: tuple(types) for node, types in found.items()}
+
+    @cached_property
+    def layers(self) -> tuple[Built, ...]:
+        """All layers of all nets, in order."""
+        return tuple(self._layers())
+
+    def _layers(self) -> Iterator[Built]:
+        for name, sketch in self.result.sketches.items():
+            costs = {layer.name: layer for layer in summarize(sketch.graph).layers}
+            for node in sketch.graph.nodes:
+                yield Built(name, node, costs[node.name])
+
+    @cached_property
+    def _made(self) -> Mapping[Place, list[Built]]:
+        found: dict[Place, list[Built]] = {}
+        for layer in self.layers:
+            origin = layer.node.origin
+            spans = [origin.span, *(frame.call for frame in origin.trace)]
+            places = dict.fromkeys(_place(s) for s in spans if s and s.source is self.source)
+            for place in places:
+                found.setdefault(place, []).append(layer)
+        return found
+
+    def made_by(self, span: Span) -> list[Built]:
+        """Return the layers that a stage makes, or a call of a block, by its span."""
+        return self._made.get(_place(span), [])
+
+    def definitions(self) -> Iterator[syntax.Net | syntax.Block]:
+        """Yield the nets and blocks that the text defines, in order."""
+        if self.module is not None and self.module.tree is not None:
+            for definition in self.module.tree.definitions:
+                if isinstance(definition, (syntax.Net, syntax.Block)):
+                    yield definition
+
+    @cached_property
+    def files(self) -> frozenset[Path]:
+        """The files that it names in imports, directly or through others, by their real paths.
+
+        A text that cannot be parsed may still import what it did before.
+        """
+        return self.readable[0].result.imports | self.result.imports
+
+
+def _place(span: Span) -> Place:
+    return span.start, span.end
+
+
+def analyze(
+    text: str,
+    name: str,
+    folder: Path | None = None,
+    buffers: Mapping[Path, str] | None = None,
+    before: Analysis | None = None,
+) -> Analysis:
+    """Check a text.
+
+    Args:
+        text: the text of the editor.
+        name: the name of the file.
+        folder: where its imports start; without it, it can import nothing.
+        buffers: the texts of files that are not saved, by their real paths.
+        before: the analysis of the text as it was before.
+    """
+    source = Source(name, as_compiled(text))
+    unsaved = {path: as_compiled(each) for path, each in (buffers or {}).items()}
+    request = Request(source=source, folder=folder, buffers=unsaved)
+    result = compile_untried(request)
+    if before is not None:
+        # Only the last of each is kept, or every text that was ever typed would be.
+        before = replace(before, _tried=[])
+    parsed = good = None
+    if before is not None and result.module is None:
+        parsed = before if before.module is not None else before.parsed
+    if before is not None and (result.errors or result.module is None):
+        good = before.good if before.result.errors or before.module is None else before
+    return Analysis(request, result, _alone(parsed), _alone(good))
+
+
+def _alone(analysis: Analysis | None) -> Analysis | None:
+    return analysis and replace(analysis, parsed=None, good=None)

@@ -1,0 +1,48 @@
+"""Quick fixes: the changes of hints that the compiler has tried."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from netspec.compiler.fixes import fixed
+from netspec.diagnostics import Edit, Span
+from netspec.language_server.analysis import Analysis
+from netspec.language_server.problems import Problem, problems
+
+
+@dataclass(frozen=True, slots=True)
+class QuickFix:
+    """A change that resolves a diagnostic. It is `preferred` if it is the only one."""
+
+    title: str
+    problem: Problem
+    edits: tuple[Edit, ...]
+    preferred: bool
+
+
+def quick_fixes(analysis: Analysis, start: int, end: int) -> Iterator[QuickFix]:
+    """Yield the fixes of the diagnostics that a range of the text touches."""
+    for problem in problems(analysis, analysis.diagnostics()):
+        if problem.span.start > end or problem.span.end < start:
+            continue
+        changes = [hint for hint in problem.diagnostic.hints if hint.edits]
+        for hint in changes:
+            only = len(changes) == 1
+            yield QuickFix(_title(hint.text), problem, _distinct(hint.edits), only)
+
+
+def fix_all(analysis: Analysis) -> Edit | None:
+    """Return the change of the whole text that `netspec check --fix` makes; None if there is none."""
+    done = fixed(analysis.request)
+    if not done.fixes:
+        return None
+    return Edit(Span(analysis.source, 0, len(analysis.text)), done.text)
+
+
+def _title(hint: str) -> str:
+    return hint[:1].upper() + hint[1:]
+
+
+def _distinct(edits: Sequence[Edit]) -> tuple[Edit, ...]:
+    return tuple(dict.fromkeys(edits))

@@ -1,0 +1,225 @@
+"""The language server: passes requests of an editor to the features, and their answers back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from lsprotocol import types as lsp
+from pygls import uris
+from pygls.exceptions import JsonRpcContentModified
+from pygls.lsp.server import LanguageServer
+
+from netspec.compiler.fmt.formatter import format_source
+from netspec.diagnostics import Diagnostic, NetspecError
+from netspec.language_server import fixes, hints, hover, problems, protocol
+from netspec.language_server.analysis import Analysis
+from netspec.language_server.protocol import Places
+from netspec.language_server.texts import OpenText, OpenTexts
+
+# How long a text must rest before it is checked, and before hints are tried, in seconds.
+CHECK_AFTER = 0.02
+TRY_AFTER = 0.3
+
+_T = TypeVar("_T")
+
+
+class Server(LanguageServer):
+    """The server of one editor.
+
+    Texts are checked in one thread beside the loop, so that changes are heard while one is checked
+    and what has become stale is left out.
+    """
+
+    def __init__(self, version: str) -> None:
+        # Whole texts: the lines of pygls end at more characters than those of the protocol.
+        super().__init__(
+            "netspec",
+            version,
+            text_document_sync_kind=lsp.TextDocumentSyncKind.Full,
+        )
+        self.texts = OpenTexts()
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="netspec-check")
+        self._checks: dict[str, asyncio.Task[None]] = {}
+
+    # -- texts
+
+    def opened(self, uri: str, text: str, version: int | None) -> None:
+        """Take a text that was opened or changed, and check it soon."""
+        path = uris.to_fs_path(uri)
+        real = Path(os.path.realpath(path)) if path else None
+        self._check_soon(self.texts.put(uri, real, text, version))
+        self.file_changed(real)
+
+    def closed(self, uri: str) -> None:
+        """Forget a text and its diagnostics."""
+        text = self.texts.close(uri)
+        self._stop_check(uri)
+        self._publish(uri, None, [])
+        self.file_changed(text.path if text is not None else None)
+
+    def file_changed(self, path: Path | None) -> None:
+        """Check the texts again that import a file."""
+        for importer in self.texts.importers(path):
+            importer.state += 1
+            self._check_soon(importer)
+
+    # -- analyses
+
+    async def places(self, uri: str) -> Places:
+        """Return the analysis of a text as it is now.
+
+        Raises:
+            JsonRpcContentModified: if the text changes before it is done, or is not open.
+        """
+        text = self.texts.get(uri)
+        if text is None:
+            raise JsonRpcContentModified()
+        return self._places(text, await self._analysis(text))
+
+    async def aside(self, work: Callable[[], _T]) -> _T:
+        """Do what takes long in the thread that checks texts."""
+        return await asyncio.get_running_loop().run_in_executor(self._worker, work)
+
+    async def _analysis(self, text: OpenText) -> Analysis:
+        state = text.state
+        if text.analyzed == state and text.analysis is not None:
+            return text.analysis
+        # Changes and cancellations that have arrived already are heard first.
+        await asyncio.sleep(0)
+        found = await self.aside(lambda: self.texts.analyze(text, state))
+        if found is None or text.state != state:
+            raise JsonRpcContentModified()
+        return found
+
+    def _places(self, text: OpenText, analysis: Analysis) -> Places:
+        encoding = self.workspace.position_encoding or "utf-16"
+        return Places(
+            analysis, text.uri, text.line_break, str(getattr(encoding, "value", encoding))
+        )
+
+    # -- diagnostics
+
+    def _check_soon(self, text: OpenText) -> None:
+        self._stop_check(text.uri)
+        self._checks[text.uri] = asyncio.ensure_future(self._check(text))
+
+    def _stop_check(self, uri: str) -> None:
+        check = self._checks.pop(uri, None)
+        if check is not None:
+            check.cancel()
+
+    async def _check(self, text: OpenText) -> None:
+        await asyncio.sleep(CHECK_AFTER)
+        try:
+            analysis = await self._analysis(text)
+            places, version = self._places(text, analysis), text.version
+            self._show(places, version, problems.untried(analysis))
+            self.workspace_inlay_hint_refresh_if_known()
+            if any(d.hints for d in analysis.result.diagnostics):
+                await asyncio.sleep(TRY_AFTER)
+                await self.aside(analysis.diagnostics)
+                self._show(places, version, analysis.diagnostics())
+        except JsonRpcContentModified:
+            return
+
+    def workspace_inlay_hint_refresh_if_known(self) -> None:
+        """Ask for the hints again, if the editor asks for them only when it is told to."""
+        capabilities = self.client_capabilities.workspace
+        if capabilities and capabilities.inlay_hint and capabilities.inlay_hint.refresh_support:
+            self.workspace_inlay_hint_refresh(None)
+
+    def _show(self, places: Places, version: int | None, found: tuple[Diagnostic, ...]) -> None:
+        shown = problems.problems(places.analysis, found)
+        told = [protocol.diagnostic(places, problem) for problem in shown]
+        self._publish(places.uri, version, told)
+
+    def _publish(self, uri: str, version: int | None, found: list[lsp.Diagnostic]) -> None:
+        self.text_document_publish_diagnostics(
+            lsp.PublishDiagnosticsParams(uri, found, version=version)
+        )
+
+
+def make_server(version: str) -> Server:
+    """Return a server with all features; it tells editors the version of netspec."""
+    logging.getLogger("pygls").setLevel(logging.CRITICAL)  # it reports stale requests as errors
+    server = Server(version)
+    _add_texts(server)
+    _add_reading(server)
+    _add_changes(server)
+    return server
+
+
+def _add_texts(server: Server) -> None:
+    @server.feature(lsp.TEXT_DOCUMENT_DID_OPEN)
+    def did_open(params: lsp.DidOpenTextDocumentParams) -> None:
+        document = params.text_document
+        server.opened(document.uri, document.text, document.version)
+
+    @server.feature(lsp.TEXT_DOCUMENT_DID_CHANGE)
+    def did_change(params: lsp.DidChangeTextDocumentParams) -> None:
+        uri = params.text_document.uri
+        text = server.workspace.get_text_document(uri).source
+        server.opened(uri, text, params.text_document.version)
+
+    @server.feature(lsp.TEXT_DOCUMENT_DID_CLOSE)
+    def did_close(params: lsp.DidCloseTextDocumentParams) -> None:
+        server.closed(params.text_document.uri)
+
+    @server.feature(lsp.WORKSPACE_DID_CHANGE_WATCHED_FILES)
+    def did_change_files(params: lsp.DidChangeWatchedFilesParams) -> None:
+        for change in params.changes:
+            path = uris.to_fs_path(change.uri)
+            server.file_changed(Path(os.path.realpath(path)) if path else None)
+
+
+def _add_reading(server: Server) -> None:
+    @server.feature(lsp.TEXT_DOCUMENT_INLAY_HINT)
+    async def inlay_hints(params: lsp.InlayHintParams) -> list[lsp.InlayHint]:
+        places = await server.places(params.text_document.uri)
+        start, end = places.offset(params.range.start), places.offset(params.range.end)
+        found = hints.shape_hints(places.analysis)
+        return [protocol.inlay_hint(places, h) for h in found if start <= h.offset <= end]
+
+    @server.feature(lsp.TEXT_DOCUMENT_HOVER)
+    async def show_hover(params: lsp.HoverParams) -> lsp.Hover | None:
+        places = await server.places(params.text_document.uri)
+        found = hover.hover(places.analysis, places.offset(params.position))
+        return protocol.hover(places, found) if found is not None else None
+
+
+def _add_changes(server: Server) -> None:
+    kinds = [lsp.CodeActionKind.QuickFix, lsp.CodeActionKind.SourceFixAll]
+
+    @server.feature(lsp.TEXT_DOCUMENT_CODE_ACTION, lsp.CodeActionOptions(code_action_kinds=kinds))
+    async def code_actions(params: lsp.CodeActionParams) -> list[lsp.CodeAction]:
+        places = await server.places(params.text_document.uri)
+        analysis = places.analysis
+        await server.aside(analysis.diagnostics)
+        start, end = places.offset(params.range.start), places.offset(params.range.end)
+        only = params.context.only
+
+        def is_wanted(kind: str) -> bool:
+            return not only or any(f"{kind}.".startswith(f"{each}.") for each in only)
+
+        found: list[lsp.CodeAction] = []
+        if is_wanted(lsp.CodeActionKind.QuickFix.value):
+            found += protocol.code_actions(places, fixes.quick_fixes(analysis, start, end))
+        if only and is_wanted(lsp.CodeActionKind.SourceFixAll.value):
+            edit = await server.aside(lambda: fixes.fix_all(analysis))
+            found += protocol.fix_all(places, edit)
+        return found
+
+    @server.feature(lsp.TEXT_DOCUMENT_FORMATTING)
+    async def format_text(params: lsp.DocumentFormattingParams) -> list[lsp.TextEdit]:
+        places = await server.places(params.text_document.uri)
+        try:
+            text = format_source(places.analysis.source)
+        except NetspecError:
+            return []  # the diagnostics say why
+        return protocol.whole_text(places, text)

@@ -1,0 +1,165 @@
+"""Sessions of an editor with `netspec lsp`, over its standard streams."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("pytest_lsp")
+
+import pytest_lsp
+from lsprotocol import types as lsp
+from pygls.exceptions import JsonRpcException
+
+from tests.language_server.conftest import LENET
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+SERVER = pytest_lsp.ClientServerConfig(server_command=[sys.executable, "-m", "netspec", "lsp"])
+
+
+@pytest_lsp.fixture(config=SERVER, scope="module")
+async def client(lsp_client: pytest_lsp.LanguageClient):  # type: ignore[no-untyped-def]
+    capabilities = pytest_lsp.client_capabilities("visual-studio-code")
+    await lsp_client.initialize_session(lsp.InitializeParams(capabilities=capabilities))
+    yield
+    await lsp_client.shutdown_session()
+
+
+class Text:
+    """A text that is open in the editor."""
+
+    def __init__(self, client: pytest_lsp.LanguageClient, path: Path, text: str) -> None:
+        self.client, self.text, self.version = client, text, 1
+        self.uri = path.as_uri()
+        self.id = lsp.TextDocumentIdentifier(self.uri)
+        item = lsp.TextDocumentItem(self.uri, "netspec", 1, text)
+        client.text_document_did_open(lsp.DidOpenTextDocumentParams(item))
+
+    def change(self, text: str) -> None:
+        self.text, self.version = text, self.version + 1
+        self.client.text_document_did_change(
+            lsp.DidChangeTextDocumentParams(
+                lsp.VersionedTextDocumentIdentifier(self.version, self.uri),
+                [lsp.TextDocumentContentChangeWholeDocument(text)],
+            )
+        )
+
+    def position(self, word: str, into: int = 0) -> lsp.Position:
+        before = self.text[: self.text.index(word) + into]
+        line = before.rpartition("\n")[2]
+        return lsp.Position(before.count("\n"), len(line.encode("utf-16-le")) // 2)
+
+    def whole(self) -> lsp.Range:
+        return lsp.Range(lsp.Position(0, 0), lsp.Position(self.text.count("\n") + 1, 0))
+
+    def at(self, position: lsp.Position) -> int:
+        lines = self.text.split("\n")
+        row = lines[position.line].encode("utf-16-le")[: 2 * position.character]
+        return sum(len(each) + 1 for each in lines[: position.line]) + len(row.decode("utf-16-le"))
+
+    def within(self, where: lsp.Range) -> str:
+        return self.text[self.at(where.start) : self.at(where.end)]
+
+    def edited(self, edits: list[lsp.TextEdit]) -> str:
+        text = self.text
+        for edit in sorted(edits, key=lambda e: -self.at(e.range.start)):
+            start, end = self.at(edit.range.start), self.at(edit.range.end)
+            text = text[:start] + edit.new_text + text[end:]
+        return text
+
+    async def diagnostics(self, *, tried: bool = False) -> list[lsp.Diagnostic]:
+        """Wait for those of this version; those with hints come second."""
+        while True:
+            await self.client.wait_for_notification(lsp.TEXT_DOCUMENT_PUBLISH_DIAGNOSTICS)
+            found = list(self.client.diagnostics.get(self.uri, []))
+            if not tried or any("help: " in each.message for each in found):
+                return found
+
+
+WRONG = "net A {\n    input image: [3, 8, 8]  # 😀\n    output image -> cnv(4, 3) -> relu\n}\n"
+
+
+async def test_errors_and_their_fixes(client: pytest_lsp.LanguageClient, tmp_path: Path) -> None:
+    text = Text(client, tmp_path / "a.net", WRONG)
+    (first,) = await text.diagnostics()
+    assert str(first.code).startswith("name/")
+    assert text.within(first.range) == "cnv"
+    (told,) = await text.diagnostics(tried=True)
+    actions = await client.text_document_code_action_async(
+        lsp.CodeActionParams(text.id, told.range, lsp.CodeActionContext([told]))
+    )
+    (fix,) = actions or []
+    assert isinstance(fix, lsp.CodeAction)
+    assert fix.kind == lsp.CodeActionKind.QuickFix
+    assert fix.is_preferred
+    assert fix.edit is not None
+    assert fix.edit.changes is not None
+    text.change(text.edited(list(fix.edit.changes[text.uri])))
+    assert "-> conv(4, 3) ->" in text.text
+    assert await text.diagnostics() == []
+
+
+async def test_hints_hover_and_format(client: pytest_lsp.LanguageClient, tmp_path: Path) -> None:
+    messy = LENET.replace("conv(6, 5)", "conv( 6,5 )").replace("\n", "\r\n")
+    text = Text(client, tmp_path / "lenet.net", messy)
+    hints = await client.text_document_inlay_hint_async(lsp.InlayHintParams(text.id, text.whole()))
+    assert [hint.label for hint in hints or []][:2] == ["[N, 6, 24, 24]", "[N, 16, 8, 8]"]
+    said = await client.text_document_hover_async(
+        lsp.HoverParams(text.id, text.position("conv( 6", 2))
+    )
+    assert said is not None
+    assert isinstance(said.contents, lsp.MarkupContent)
+    assert "parameters: 156" in said.contents.value
+    options = lsp.FormattingOptions(tab_size=4, insert_spaces=True)
+    edits = await client.text_document_formatting_async(
+        lsp.DocumentFormattingParams(text.id, options)
+    )
+    assert text.edited(list(edits or [])) == LENET.replace("\n", "\r\n")
+
+
+async def test_an_import_is_read_from_its_unsaved_text(
+    client: pytest_lsp.LanguageClient, tmp_path: Path
+) -> None:
+    block = "block B(n) x { return x -> conv(n, 3) }\n"
+    (tmp_path / "blocks.net").write_text("block B() x { return x }\n")
+    user = Text(
+        client,
+        tmp_path / "user.net",
+        'from "blocks.net" import B\nnet A { input x: [3, 8, 8]\n output x -> B(4) }\n',
+    )
+    (found,) = await user.diagnostics()
+    assert found.code == "call/too-many"
+    blocks = Text(client, tmp_path / "blocks.net", block)
+    hints = lsp.InlayHintParams(user.id, user.whole())
+    await asyncio.sleep(0.2)
+    assert [h.label for h in await client.text_document_inlay_hint_async(hints) or []] == [
+        "[N, 4, 6, 6]"
+    ]
+    assert client.diagnostics[user.uri] in ([], ())
+    blocks.change(block.replace("conv(n, 3)", "conv(n, 99)"))
+    await asyncio.sleep(0.3)
+    (found,) = client.diagnostics[user.uri]
+    assert user.within(found.range) == "B(4)"
+    assert found.related_information is not None
+    assert found.related_information[0].location.uri == blocks.uri
+
+
+async def test_a_request_about_a_text_that_changes_is_dropped(
+    client: pytest_lsp.LanguageClient, tmp_path: Path
+) -> None:
+    text = Text(client, tmp_path / "c.net", LENET)
+    params = lsp.InlayHintParams(text.id, text.whole())
+    asked = asyncio.ensure_future(client.text_document_inlay_hint_async(params))
+    await asyncio.sleep(0)
+    text.change(LENET.replace("conv(6", "conv(7"))
+    answer = await client.text_document_inlay_hint_async(params)
+    assert answer is not None
+    assert answer[0].label == "[N, 7, 24, 24]"
+    (old,) = await asyncio.gather(asked, return_exceptions=True)
+    if isinstance(old, JsonRpcException):
+        assert old.code == lsp.LSPErrorCodes.ContentModified
+    else:  # it was done before the change was read
+        assert old[0].label == "[N, 6, 24, 24]"
