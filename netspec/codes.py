@@ -195,6 +195,8 @@ NAME_UNKNOWN_LAYER = Code.error("name/unknown-layer", "there is no layer or bloc
 NET_NO_INPUT = Code.error("net/no-input", "a net without an `input`")
 NET_NO_OUTPUT = Code.error("net/no-output", "a net without an `output`")
 
+ONNX_FILE = Code.error("onnx/file", "an ONNX file that is broken, or that holds what is not read")
+
 OUTPUT_DISK_FULL = Code.error("output/disk-full", "there is no space left to write to")
 OUTPUT_EXISTS = Code.error("output/exists", "the file to write already exists")
 OUTPUT_IS_SOURCE = Code.error("output/is-source", "the file to write is one that is also read")

@@ -63,6 +63,7 @@ from netspec.compiler.ir.initializers import (
     Zeros,
 )
 from netspec.compiler.ir.layout import Storage
+from netspec.compiler.ir.onnx_read import FileValue, Found, Held, OnnxLayer, OnnxReader
 from netspec.compiler.ir.op import (
     BATCH,
     ITEM,
@@ -133,9 +134,12 @@ __all__ = [
     "Expression",
     "Factors",
     "FactorsOf",
+    "FileValue",
     "Finding",
     "Fix",
+    "Found",
     "Graph",
+    "Held",
     "Int",
     "IntList",
     "KaimingUniform",
@@ -146,6 +150,8 @@ __all__ = [
     "Ones",
     "OnnxAttribute",
     "OnnxForm",
+    "OnnxLayer",
+    "OnnxReader",
     "OnnxValue",
     "Op",
     "P",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -191,6 +192,14 @@ class ElementwiseOp(Op):
         return (size, *(1,) * (len(x) - to.layout.position(self.parameter_axis(x))))
 
     # -- ONNX
+
+    @classmethod
+    def onnx_forms(cls) -> tuple[Op, ...]:
+        """The op with its defaults, if it has no attributes that must be given, and no parameters."""
+        fields = cls.attributes().values()
+        if any(f.default is dataclasses.MISSING for f in fields) or cls.parameter_names:
+            return ()
+        return (cls(),)
 
     def onnx(self, to: OnnxForm) -> OnnxValue:
         """Append `onnx_operator` if there is one, else the formula."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from netspec.compiler.ir.onnx_form import OnnxForm, OnnxValue
+    from netspec.compiler.ir.onnx_read import OnnxLayer, OnnxReader
     from netspec.compiler.ir.plan import Lowering
 
     Array = NDArray[Any]
@@ -250,6 +251,9 @@ class Op:
         torch_function, torch_module: the function or the module of PyTorch that takes the inputs
             and the attributes in order; both if they are two forms of the same op.
         onnx_operator: the operator of ONNX that takes the inputs, and no attributes.
+        onnx_ends: the operators of ONNX at which `from_onnx` looks for layers of this op.
+        onnx_spellings: patterns of operators by which others write it with its default attributes,
+            with the value as `x`.
         parameter_names: the parameters whose initial values `weight = normal(0.1)` may set in a
             call.
         offers: the op's own public names that are not in the contract, but that other modules may
@@ -274,6 +278,8 @@ class Op:
     torch_function: ClassVar[str] = ""
     torch_module: ClassVar[str | None] = None
     onnx_operator: ClassVar[str] = ""
+    onnx_ends: ClassVar[tuple[str, ...]] = ()
+    onnx_spellings: ClassVar[tuple[str, ...]] = ()
     parameter_names: ClassVar[tuple[str, ...]] = ()
     offers: ClassVar[tuple[str, ...]] = ()
     examples: ClassVar[tuple[Example, ...]] = ()
@@ -395,6 +401,22 @@ class Op:
         if not self.onnx_operator:
             raise NoOnnxFormError(f"`{self.name}` has no ONNX form")
         return to(self.onnx_operator, *to.x)
+
+    @classmethod
+    def onnx_forms(cls) -> tuple[Op, ...]:
+        """Return the ops of this class whose ONNX form is looked for at every operator of a file.
+
+        Such a form does not depend on the shapes of the inputs, and has no parameters.
+        """
+        return ()
+
+    @classmethod
+    def from_onnx(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:
+        """Yield the layers of this op that may end at an operator of a file, one of `onnx_ends`.
+
+        A layer is rejected later if its op refuses the shapes of its inputs or of its parameters.
+        """
+        return ()
 
     def needs_order(self, *inputs: Shape) -> bool:
         """Whether PyTorch computes a wrong gradient for `torch` when an input is a view with

@@ -19,6 +19,7 @@ class AdaptiveAvgPool(AdaptivePoolOp):
     """
 
     name = "adaptive_avg_pool"
+    onnx_ends = ("GlobalAveragePool", "AveragePool", "Concat")
     onnx_pool = "AveragePool"
     onnx_reduction = "ReduceMean"
     examples = (

@@ -18,6 +18,7 @@ class AdaptiveMaxPool(AdaptivePoolOp):
     """
 
     name = "adaptive_max_pool"
+    onnx_ends = ("GlobalMaxPool", "MaxPool", "Concat")
     onnx_pool = "MaxPool"
     onnx_reduction = "ReduceMax"
     examples = (

@@ -14,6 +14,7 @@ class Add(ArithmeticOp):
     number: float | None = attribute(Real(), "a number in place of one of the values", None)
 
     name = "add"
+    onnx_ends = ("Add", "Sum")
     arity = None
     number_places = ("number", "number")
     examples = (

@@ -1,5 +1,7 @@
 """Place of the largest number."""
 
+from collections.abc import Iterable
+
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.reduction import ReductionOp
 
@@ -14,6 +16,7 @@ class ArgMax(ReductionOp):
     axes: tuple[int, ...] = attribute(AxesOf(1), "the axis to go along")
 
     name = "argmax"
+    onnx_ends = ("Cast", "ArgMax")
     forward_kernel = "reductions.place_of_largest"
     backward_kernel = "reductions.nothing"
     examples = (
@@ -39,6 +42,23 @@ class ArgMax(ReductionOp):
     def torch(self, *inputs: Shape) -> Torch:
         """`torch.argmax`, converted to the precision of the value."""
         return Torch("torch.Tensor.type_as", (self.reduced("torch.argmax"), X(0)))
+
+    @classmethod
+    def from_onnx(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:
+        """`ArgMax`, converted to real numbers or not."""
+        found = read.pattern("Cast(ArgMax(x))") or read.pattern("ArgMax(x)")
+        rank = (
+            None
+            if found is None or found.values["x"].shape is None
+            else len(found.values["x"].shape)
+        )
+        if found is None or rank is None:
+            return
+        given = found.covers[-1].attributes
+        axis = given.whole("axis") + rank + 1 if given.whole("axis") < 0 else given.whole("axis")
+        if axis >= 1 and not given.whole("select_last_index"):
+            op = cls((axis,), bool(given.whole("keepdims")))
+            yield read.layer(op, found.values["x"], found=found)
 
     def onnx(self, to: OnnxForm) -> OnnxValue:
         """`ArgMax`, converted to the precision of the value."""

@@ -1,6 +1,7 @@
 """Scaled dot-product attention."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from netspec.compiler.ir.contract import *
@@ -39,6 +40,7 @@ class Attention(Op):
     )
 
     name = "attention"
+    onnx_ends = ("MatMul",)
     storage = Storage.ANY
     arity = 3
     optional = 1
@@ -354,6 +356,70 @@ class Attention(Op):
             alike = (1,) * (len(q) - 2)
             seen = Torch("torch.broadcast_to", (seen, (BATCH, *alike, q[-2], k[-2])))
         return Torch("torch.tril", (seen,))
+
+    @classmethod
+    def from_onnx(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:
+        """Two products with a softmax between them."""
+        shares, value = read.root.inputs
+        softmax = read.behind(shares, "Where", "Softmax")
+        scores = None if softmax is None else softmax.inputs[0]
+        masked = read.behind(scores, "Where")
+        causal, mask = False, None
+        if masked is not None and masked.operator == "Where":
+            causal, mask = cls._from_mask(read, masked.inputs[0])
+            scores = masked.inputs[1]
+        added = None
+        product = None if scores is None else scores.maker
+        if product is not None and product.operator == "Add":
+            scores, added = product.inputs
+            product = None if scores is None else scores.maker
+        if product is None or product.operator != "MatMul" or None in product.inputs:
+            return
+        query = read.behind(product.inputs[0], "Div")
+        key = read.behind(product.inputs[1], "Transpose")
+        if query is None or key is None:
+            return
+        q = query.inputs[0]
+        extra = mask if mask is not None else added
+        held = [cls._ungrouped(v) for v in (key.inputs[0], value)]
+        inputs = [q, *held, *([] if extra is None else [extra, *cls._unstretched(extra)][-1:])]
+        if all(v is not None and v.shape is not None for v in inputs):
+            op = cls(causal=causal, masked=mask is not None)
+            yield read.form(op, *(v for v in inputs if v is not None))
+
+    @staticmethod
+    def _from_mask(read: OnnxReader, seen: FileValue | None) -> tuple[bool, FileValue | None]:
+        """Return whether later keys are hidden, and the mask, of what a query sees."""
+        if seen is None or seen.maker is None:
+            return False, None
+        if seen.maker.operator == "And":
+            mask = read.behind(seen.maker.inputs[0], "Greater")
+            return True, None if mask is None else mask.inputs[0]
+        inner = seen.maker.inputs[0] if seen.maker.operator == "Greater" else None
+        if inner is not None and inner.maker is not None and inner.maker.operator == "Trilu":
+            return True, None
+        return False, inner
+
+    @staticmethod
+    def _ungrouped(value: FileValue | None) -> FileValue | None:
+        """Return a key or a value before it was repeated for the heads of a group."""
+        at = value
+        for operator in ("Reshape", "Expand", "Unsqueeze"):
+            if at is None or at.maker is None or at.maker.operator != operator:
+                return value
+            at = at.maker.inputs[0]
+        return at
+
+    @staticmethod
+    def _unstretched(value: FileValue) -> list[FileValue]:
+        """Return a bias or a mask before it got the axes of the scores."""
+        found = []
+        at: FileValue | None = value
+        while at is not None and at.maker is not None and at.maker.operator == "Unsqueeze":
+            at = at.maker.inputs[0]
+            if at is not None and at.shape is not None:
+                found.append(at)
+        return found
 
     def onnx(self, to: OnnxForm) -> OnnxValue:
         """Two products with a softmax between them."""

@@ -1,6 +1,7 @@
 """Average pooling."""
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 from netspec.compiler.ir.attributes import sides, spread
@@ -18,6 +19,13 @@ from netspec.compiler.ops.families.windows import (
 
 UNEVEN_PADDING = Code.error(
     "shape/uneven-padding", "padding that the layer's other attributes do not allow"
+)
+
+_POOLS = (
+    "AveragePool(x)",
+    "Div(AveragePool(Pad(x, c_pads, c_value)), shares)",
+    "Mul(AveragePool(x), c_factor)",
+    "Mul(AveragePool(Pad(x, c_pads, c_value)), c_factor)",
 )
 
 
@@ -39,6 +47,7 @@ class AvgPool(PoolOp):
     divisor: int | None = attribute(Int(1), "what to divide by in place of the size", None)
 
     name = "avg_pool"
+    onnx_ends = ("AveragePool", "Mul", "Div")
     examples = (
         Example("avg_pool(2)", ((3, 4, 6),)),
         Example("avg_pool(3, stride = 2, pad = 1)", ((2, 7, 8),)),
@@ -143,6 +152,44 @@ class AvgPool(PoolOp):
         ones = Torch("torch.ones_like", (X(0),))
         padded = Torch("F.pad", (ones, torch_sides(self.pad, count)))
         return Torch("torch.true_divide", (mean, self._mean(count, padded, pad)))
+
+    @classmethod
+    def from_onnx(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:
+        """`AveragePool`, or one of the forms that `ceil_mode` and `divisor` have."""
+        for text in _POOLS:
+            found = read.pattern(text)
+            if found is None:
+                continue
+            (pool, *_) = (op for op in found.covers if op.operator == "AveragePool")
+            x, pads = found.values["x"], found.values.get("c_pads")
+            window = cls.read_window(pool, x, None if pads is None else read.array(pads))
+            if window is None:
+                continue
+            window.pop("dilation")
+            if pool is not read.root:
+                yield from cls._by_form(read, window, x, found.values.get("c_factor"))
+                continue
+            counted = bool(pool.attributes.whole("count_include_pad")) or window["pad"] == 0
+            options = {
+                "count_include_pad": counted,
+                "ceil_mode": bool(pool.attributes.whole("ceil_mode")),
+            }
+            yield read.layer(cls(**window, **options), x)
+
+    @classmethod
+    def _by_form(
+        cls, read: OnnxReader, window: dict[str, Any], x: FileValue, factor: FileValue | None
+    ) -> Iterable[OnnxLayer | None]:
+        size, number = math.prod(spread(window["kernel"], len(x.shape or (1,)) - 1)), 1.0
+        if factor is not None:
+            number = read.number(factor) or 0.0
+        if number <= 0:
+            return
+        divisor = None if factor is None else max(round(size / number), 1)
+        for counted in (True, False):
+            for ceil in (True, False):
+                op = cls(count_include_pad=counted, ceil_mode=ceil, divisor=divisor, **window)
+                yield read.form(op, x)
 
     def onnx(self, to: OnnxForm) -> OnnxValue:
         """`AveragePool`; where windows reach past the padding, that of the picture over that of ones."""

@@ -5,10 +5,20 @@ from collections.abc import Iterable
 from typing import Any
 
 from netspec.compiler.ir.contract import *
+from netspec.compiler.ir.onnx_read import is_by_channel
 from netspec.compiler.ops.families.rows import over_rows
 from netspec.compiler.ops.families.windows import require_axes
 
 USELESS_BIAS = Code.warning("graph/useless-bias", "a bias that the next batch norm subtracts again")
+
+
+_NORM = "BatchNormalization(x, c_weight, c_bias, c_mean, c_var)"
+_NORMS = (
+    _NORM,
+    f"Mul({_NORM}, c_factor)",
+    f"Add({_NORM}, c_summand)",
+    f"Add(Mul({_NORM}, c_factor), c_summand)",
+)
 
 
 @register
@@ -35,6 +45,7 @@ class BatchNorm(Op):
     affine: bool = attribute(Bool(), "learn a weight and a bias for each channel", True)
 
     name = "batch_norm"
+    onnx_ends = ("BatchNormalization", "Mul", "Add")
     formula_name = "affine"
     storage = Storage.CHANNELS_LAST
     parameter_names = ("weight", "bias")
@@ -214,6 +225,46 @@ class BatchNorm(Op):
         options = {"eps": self.eps, "momentum": self.momentum, "affine": self.affine}
         defaults = {"eps": 1e-5, "momentum": 0.1, "affine": True}
         return Torch(target, (inputs[0][0],), options, defaults=defaults)
+
+    @classmethod
+    def from_onnx(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:
+        """`BatchNormalization`; a factor and a summand for each channel behind it are part of it."""
+        for text in _NORMS:
+            found = read.pattern(text)
+            if found is not None and read.shape_of(found.values["x"]) is not None:
+                yield cls._from_norm(read, found)
+
+    @classmethod
+    def _from_norm(cls, read: OnnxReader, found: Found) -> OnnxLayer | None:
+        named = found.values
+        own = {n: read.array(named[f"c_{n}"]) for n in ("weight", "bias", "mean", "var")}
+        weight, bias = own["weight"], own["bias"]
+        if weight is None or bias is None or weight.ndim != 1:
+            return None
+        for name in ("factor", "summand"):
+            value = named.get(f"c_{name}")
+            array = None if value is None else read.array(value)
+            if value is None:
+                continue
+            if array is None or not is_by_channel(array, named["x"].shape, len(weight)):
+                return None
+            array = array.reshape(-1)
+            weight, bias = (
+                (weight * array, bias * array) if name == "factor" else (weight, bias + array)
+            )
+        (norm,) = (op for op in found.covers if op.operator == "BatchNormalization")
+        eps, kept = norm.attributes.real("epsilon"), norm.attributes.real("momentum")
+        plain = len(found.covers) == 1 and named["c_weight"].is_constant
+        affine = not (plain and np.all(weight == 1) and np.all(bias == 0))
+        op = cls(eps=eps, momentum=round(1 - kept, 7), affine=affine)
+        held: dict[str, Held | FileValue] = {
+            "running_mean": named["c_mean"],
+            "running_var": named["c_var"],
+        }
+        if affine:
+            held["weight"] = Held(named.get("c_factor", named["c_weight"]), weight)
+            held["bias"] = Held(named.get("c_summand", named["c_bias"]), bias)
+        return read.layer(op, named["x"], found=found, parameters=held)
 
     def onnx(self, to: OnnxForm) -> OnnxValue:
         """`BatchNormalization`."""

@@ -1,6 +1,7 @@
 """Channel shuffle."""
 
 import math
+from collections.abc import Iterable
 
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.windows import require_axes
@@ -17,6 +18,7 @@ class ChannelShuffle(Op):
     groups: int = attribute(Int(1), "number of groups of channels")
 
     name = "channel_shuffle"
+    onnx_ends = ("Reshape",)
     storage = Storage.CHANNELS_LAST
     examples = (
         Example("channel_shuffle(2)", ((6, 3, 4),)),
@@ -84,6 +86,23 @@ class ChannelShuffle(Op):
     def torch(self, *inputs: Shape) -> Torch:
         """`F.channel_shuffle`."""
         return Torch("F.channel_shuffle", (X(0), self.groups))
+
+    @classmethod
+    def from_onnx(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:
+        """A transpose of the axes of groups and places."""
+        for perm in ((0, 2, 1, 3), (0, 2, 1, 3, 4), (0, 2, 1, 3, 4, 5)):
+            found = read.pattern(f"Reshape(Transpose(Reshape(x, s), perm={perm}), t)")
+            x = None if found is None else found.values["x"].shape
+            if found is None or x is None or len(x) != len(perm) - 2:
+                continue
+            dealt, back = (read.sizes(found.values[name]) for name in ("s", "t"))
+            if dealt is None or back is None or len(dealt) != len(perm) or len(back) != len(x) + 1:
+                continue
+            groups, rest = dealt[1], dealt[2]
+            if not isinstance(groups, int) or groups < 1 or x[0] % groups:
+                continue
+            if rest in (x[0] // groups, -1) and back[1] in (x[0], -1, 0):
+                yield read.layer(cls(groups), found.values["x"], found=found)
 
     def onnx(self, to: OnnxForm) -> OnnxValue:
         """A transpose of the axes of groups and places."""

@@ -1,5 +1,7 @@
 """Clipping."""
 
+from collections.abc import Iterable
+
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.function import FunctionOp
 
@@ -15,6 +17,7 @@ class Clip(FunctionOp):
     high: float | None = attribute(Real(), "the largest number; by default there is none", None)
 
     name = "clip"
+    onnx_ends = ("Clip",)
     examples = (
         Example("clip(-0.5, 1)", ((7,),)),
         Example("clip(high = 0.25)", ((7,),)),
@@ -51,6 +54,14 @@ class Clip(FunctionOp):
         """`torch.clamp`."""
         ends = {"min": self.low, "max": self.high}
         return Torch("torch.clamp", (X(0),), {k: v for k, v in ends.items() if v is not None})
+
+    @classmethod
+    def from_onnx(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:
+        """`Clip`; the largest numbers that there are mean no end."""
+        ends = [read.number(read.given(1)), read.number(read.given(2))]
+        low, high = (None if end is None or abs(end) > 1e38 else end for end in ends)
+        if low is not None or high is not None:
+            yield read.layer(cls(low, high), read.given(0))
 
     def onnx(self, to: OnnxForm) -> OnnxValue:
         """`Clip`."""

@@ -1,6 +1,6 @@
 """Concatenation."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from netspec.compiler.ir.contract import *
@@ -21,6 +21,7 @@ class Concat(Op):
     axis: int = attribute(AxisOf(), "axis to join them along; 1 is the channels", 1)
 
     name = "concat"
+    onnx_ends = ("Concat",)
     only_moves = True
     storage = Storage.KEPT
     arity = None
@@ -114,6 +115,14 @@ class Concat(Op):
     def torch(self, *inputs: Shape) -> Torch:
         """`torch.cat`."""
         return Torch("torch.cat", (tuple(X(i) for i in range(len(inputs))),), {"dim": self.axis})
+
+    @classmethod
+    def from_onnx(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:
+        """`Concat`."""
+        rank = read.rank()
+        if rank is not None and len(read.root.inputs) > 1:
+            axis = read.attributes.whole("axis")
+            yield read.layer(cls(axis + rank if axis < 0 else axis), *read.root.inputs)
 
     def onnx(self, to: OnnxForm) -> OnnxValue:
         """`Concat`."""

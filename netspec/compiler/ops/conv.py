@@ -12,6 +12,7 @@ from netspec.compiler.ops.families.windows import (
     axes,
     is_even,
     is_unlikely,
+    onnx_read_window,
     onnx_sides,
     places,
     require_axes,
@@ -51,6 +52,7 @@ class Conv(Op):
     bias: bool = attribute(Bool(), "add a number to each output channel", True)
 
     name = "conv"
+    onnx_ends = ("Conv",)
     storage = Storage.CHANNELS_LAST
     offers = ("padding",)
     parameter_names = ("weight", "bias")
@@ -291,6 +293,23 @@ class Conv(Op):
             f"nn.Conv{count}d", arguments, options, (source,),
             defaults=TORCH_DEFAULTS, pairs=True,
         )  # fmt: skip
+
+    @classmethod
+    def from_onnx(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:
+        """`Conv`."""
+        weight, x = read.array(read.given(1)), read.shape()
+        if weight is None or x is None or weight.ndim != len(x) + 1 or weight.ndim < 3:
+            return
+        window = onnx_read_window(read.attributes, x, weight.shape[2:])
+        if window is not None:
+            op = cls(
+                len(weight),
+                groups=read.attributes.whole("group"),
+                bias=read.given(2) is not None,
+                **window,
+            )
+            held = {"weight": read.given(1), "bias": read.given(2)}
+            yield read.layer(op, read.given(0), parameters=held)
 
     def onnx(self, to: OnnxForm) -> OnnxValue:
         """`Conv`."""

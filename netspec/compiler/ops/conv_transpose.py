@@ -1,11 +1,12 @@
 """Transposed convolution."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from netspec.compiler.ir.attributes import flat, spread
+from netspec.compiler.ir.attributes import flat, sides, spread
 from netspec.compiler.ir.contract import *
+from netspec.compiler.ir.onnx_read import joined
 from netspec.compiler.ops.families.windows import (
     AXES,
     TORCH_DEFAULTS,
@@ -13,6 +14,7 @@ from netspec.compiler.ops.families.windows import (
     axes,
     is_unlikely,
     onnx_padded,
+    onnx_read_window,
     places,
     require_axes,
     spatial,
@@ -51,6 +53,7 @@ class ConvTranspose(Op):
     bias: bool = attribute(Bool(), "add a number to each output channel", True)
 
     name = "conv_transpose"
+    onnx_ends = ("ConvTranspose",)
     storage = Storage.CHANNELS_LAST
     parameter_names = ("weight", "bias")
     torch_order = (
@@ -313,6 +316,34 @@ class ConvTranspose(Op):
             f"nn.ConvTranspose{count}d", (inputs[0][0], self.channels), options,
             defaults={**TORCH_DEFAULTS, "output_padding": 0}, pairs=True,
         )  # fmt: skip
+
+    @classmethod
+    def from_onnx(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:
+        """`ConvTranspose`."""
+        weight, x, given = read.array(read.given(1)), read.shape(), read.attributes
+        if weight is None or x is None or weight.ndim != len(x) + 1 or weight.ndim < 3:
+            return
+        window = onnx_read_window(read.attributes, x, weight.shape[2:])
+        if (
+            window is None
+            or given.ints("output_shape")
+            or not isinstance(window["pad"], int | tuple)
+        ):
+            return
+        count = len(x) - 1
+        pads = sides(window.pop("pad"), count)
+        if any(before != after for before, after in pads):
+            return
+        op = cls(
+            weight.shape[1] * given.whole("group"),
+            groups=given.whole("group"),
+            bias=read.given(2) is not None,
+            pad=joined([before for before, _ in pads]),
+            output_pad=joined(given.ints("output_padding") or (0,) * count),
+            **window,
+        )
+        held = {"weight": read.given(1), "bias": read.given(2)}
+        yield read.layer(op, read.given(0), parameters=held)
 
     def onnx(self, to: OnnxForm) -> OnnxValue:
         """`ConvTranspose`; rows that are added behind the last stride are a frame around it."""

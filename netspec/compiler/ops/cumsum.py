@@ -1,5 +1,7 @@
 """Running sums."""
 
+from collections.abc import Iterable
+
 from netspec.compiler.ir.contract import *
 
 
@@ -13,6 +15,7 @@ class CumSum(Op):
     axis: int = attribute(AxisOf(), "the axis to go along")
 
     name = "cumsum"
+    onnx_ends = ("CumSum",)
     storage = Storage.KEPT
     torch_function = "torch.cumsum"
     examples = (Example("cumsum(2)", ((2, 3, 2),)),)
@@ -51,6 +54,19 @@ class CumSum(Op):
             dx = to.gradient_buffer(0)
             to.call("reductions.running_backward", to.dy, dx, writes=[dx], axis=self._axis(to))
             to.gradient(0, dx)
+
+    @classmethod
+    def from_onnx(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:
+        """`CumSum`."""
+        rank, axis = read.rank(), read.whole(read.given(1))
+        if (
+            rank is None
+            or axis is None
+            or read.attributes.whole("exclusive")
+            or read.attributes.whole("reverse")
+        ):
+            return
+        yield read.layer(cls(axis[0] + rank if axis[0] < 0 else axis[0]), read.given(0))
 
     def onnx(self, to: OnnxForm) -> OnnxValue:
         """`CumSum`."""

@@ -15,6 +15,7 @@ class Div(ArithmeticOp):
     right: float | None = attribute(Real(), "a number in place of the second value", None)
 
     name = "div"
+    onnx_ends = ("Div",)
     arity = 2
     number_places = ("left", "right")
     examples = (

@@ -1,6 +1,8 @@
 """Stochastic depth."""
 
 import math
+import re
+from collections.abc import Iterable
 
 from netspec.compiler.ir.contract import *
 
@@ -16,6 +18,7 @@ class DropPath(Op):
     p: float = attribute(Real(0, 1), "probability to drop an image")
 
     name = "drop_path"
+    onnx_ends = ("Identity",)
     storage = Storage.KEPT
     examples = (
         Example("drop_path(0.4)", ((3, 4, 5),)),
@@ -62,6 +65,13 @@ class DropPath(Op):
         rows = Torch("torch.reshape", (X(0), (1, BATCH, math.prod(inputs[0]))))
         kept = Torch("nn.Dropout1d", (self.p,), inputs=(rows,))
         return Torch("torch.reshape", (kept, (BATCH, *inputs[0])))
+
+    @classmethod
+    def from_onnx(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:
+        """`Identity`, of which the file says that it is one."""
+        rate = re.fullmatch(r"drop_path\((?:p = )?([\d.e-]+)\)", read.said)
+        if rate is not None:
+            yield read.layer(cls(float(rate[1])), read.given(0))
 
     def onnx(self, to: OnnxForm) -> OnnxValue:
         """`Identity`."""

@@ -1,5 +1,7 @@
 """Dropout."""
 
+from collections.abc import Iterable
+
 from netspec.compiler.ir.contract import *
 
 
@@ -15,6 +17,7 @@ class Dropout(Op):
     by_channel: bool = attribute(Bool(), "drop whole channels", False)
 
     name = "dropout"
+    onnx_ends = ("Dropout",)
     storage = Storage.KEPT
     examples = (
         Example("dropout", ((12,),)),
@@ -82,6 +85,12 @@ class Dropout(Op):
         return Torch(
             f"nn.Dropout{len(inputs[0]) - 1}d" if self.by_channel else "nn.Dropout", (self.p,)
         )
+
+    @classmethod
+    def from_onnx(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:
+        """`Dropout`."""
+        rate = read.number(read.given(1))
+        yield read.layer(cls(0.5 if rate is None else rate), read.given(0))
 
     def onnx(self, to: OnnxForm) -> OnnxValue:
         """`Dropout`, which passes the value on; `Identity` for a rate that ONNX does not have."""

@@ -1,7 +1,7 @@
 """Products of two values by letters for their axes."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from netspec.compiler.ir.contract import *
@@ -67,6 +67,7 @@ class Einsum(Op):
     equation: str = attribute(EquationOf(), "the letters of both values and of the product")
 
     name = "einsum"
+    onnx_ends = ("Einsum",)
     storage = Storage.ANY
     arity = 2
     moves_axes = True
@@ -185,6 +186,15 @@ class Einsum(Op):
     def torch(self, *inputs: Shape) -> Torch:
         """`torch.einsum`."""
         return Torch("torch.einsum", (self.equation, X(0), X(1)))
+
+    @classmethod
+    def from_onnx(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:
+        """`Einsum`."""
+        if len(read.root.inputs) == 2:
+            yield read.form(
+                cls(read.attributes.text("equation").replace(" ", "")),
+                *filter(None, read.root.inputs),
+            )
 
     def onnx(self, to: OnnxForm) -> OnnxValue:
         """`Einsum`."""

@@ -1,5 +1,7 @@
 """Exponential linear unit."""
 
+from collections.abc import Iterable
+
 from netspec.compiler.ir.contract import *
 
 
@@ -13,6 +15,7 @@ class Elu(ElementwiseOp):
     alpha: float = attribute(Real(0), "scale of the negative side", 1.0)
 
     name = "elu"
+    onnx_ends = ("Elu",)
     torch_function = "F.elu"
     torch_module = "nn.ELU"
     examples = (
@@ -29,6 +32,11 @@ class Elu(ElementwiseOp):
     def derivatives(self, y: Expression, *x: Expression) -> tuple[Expression, ...]:
         """1 where y > 0, which is where x > 0, else y + alpha."""
         return (where(y > 0, 1, y + self.alpha),)
+
+    @classmethod
+    def from_onnx(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:
+        """`Elu`."""
+        yield read.layer(cls(read.attributes.real("alpha")), read.given(0))
 
     def onnx(self, to: OnnxForm) -> OnnxValue:
         """`Elu`."""

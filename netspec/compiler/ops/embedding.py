@@ -1,5 +1,6 @@
 """Learned vectors for whole numbers."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from netspec.compiler.ir.contract import *
@@ -21,6 +22,7 @@ class Embedding(Op):
     )
 
     name = "embedding"
+    onnx_ends = ("Gather",)
     storage = Storage.ROW_MAJOR
     parameter_names = ("weight",)
     torch_order = ("vocabulary", "width")
@@ -135,6 +137,18 @@ class Embedding(Op):
         return Torch(
             "nn.Embedding", (self.vocabulary, self.width), options, defaults={"padding_idx": None}
         )
+
+    @classmethod
+    def from_onnx(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:
+        """`Gather` of the rows of stored numbers."""
+        table = read.array(read.given(0))
+        if table is None or table.ndim != 2 or read.attributes.whole("axis") not in (0, -2):
+            return
+        x = read.root.inputs[1]
+        if x is not None and x.maker is not None and x.shape is None:
+            rounded = read.pattern("Gather(c_w, Cast(Round(x)))")
+            x = None if rounded is None else rounded.values["x"]
+        yield read.layer(cls(*table.shape), x, parameters={"weight": read.given(0)})
 
     def onnx(self, to: OnnxForm) -> OnnxValue:
         """`Gather` of the rows."""

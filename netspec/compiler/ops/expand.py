@@ -1,5 +1,7 @@
 """Sizes of 1 repeated."""
 
+from collections.abc import Iterable
+
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.arithmetic import summed
 
@@ -16,6 +18,7 @@ class Expand(Op):
     sizes: tuple[int, ...] = attribute(IntList(-1), "the shape of one image; -1: as it is")
 
     name = "expand"
+    onnx_ends = ("Expand",)
     only_moves = True
     storage = Storage.KEPT
     examples = (
@@ -77,6 +80,19 @@ class Expand(Op):
     def torch(self, *inputs: Shape) -> Torch:
         """`torch.broadcast_to`, for any batch size."""
         return Torch("torch.broadcast_to", (X(0), (BATCH, *self.shape(*inputs))))
+
+    @classmethod
+    def from_onnx(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:
+        """`Expand`."""
+        x, target = read.shape(), read.sizes(read.given(1))
+        if x is None or target is None or len(target) != len(x) + 1:
+            return
+        sizes = tuple(
+            -1 if size in (1, own) else size for own, size in zip(x, target[1:], strict=True)
+        )
+        whole = tuple(size for size in sizes if isinstance(size, int))
+        if len(whole) == len(sizes):
+            yield read.layer(cls(whole), read.given(0))
 
     def onnx(self, to: OnnxForm) -> OnnxValue:
         """`Expand`."""

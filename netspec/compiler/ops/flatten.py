@@ -1,6 +1,7 @@
 """Flatten."""
 
 import math
+from collections.abc import Iterable
 
 from netspec.compiler.ir.contract import *
 
@@ -13,6 +14,7 @@ class Flatten(Op):
     """
 
     name = "flatten"
+    onnx_ends = ("Flatten", "Reshape")
     only_moves = True
     storage = Storage.ANY
     examples = (
@@ -65,6 +67,20 @@ class Flatten(Op):
     def torch(self, *inputs: Shape) -> Torch:
         """`torch.flatten`."""
         return Torch("torch.flatten", (X(0), 1))
+
+    @classmethod
+    def from_onnx(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:
+        """`Flatten`, or a `Reshape` to one axis."""
+        x = read.shape()
+        if x is None:
+            return
+        if read.root.operator == "Flatten":
+            if read.attributes.whole("axis") in (1, -len(x)):
+                yield read.layer(cls(), read.given(0))
+            return
+        target = read.sizes(read.given(1))
+        if target is not None and len(target) == 2 and read.image_sizes(target, x) is not None:
+            yield read.layer(cls(), read.given(0))
 
     def onnx(self, to: OnnxForm) -> OnnxValue:
         """`Flatten`."""

@@ -1,5 +1,7 @@
 """Numbers chosen by their places."""
 
+from collections.abc import Iterable
+
 from netspec.compiler.ir.contract import *
 
 GATHER = Code.error("shape/gather", "places of another shape than the value that they choose from")
@@ -17,6 +19,7 @@ class Gather(Op):
     axis: int = attribute(AxisOf(), "the axis to choose along")
 
     name = "gather"
+    onnx_ends = ("GatherElements",)
     arity = 2
     examples = (
         Example("gather(1)", ((3,), (5,))),
@@ -110,6 +113,20 @@ class Gather(Op):
         axis = resolve_axis(self.name, self.axis, inputs[0])
         inside = Torch("torch.clamp", (X(1), 0, inputs[0][axis - 1] - 1))
         return Torch("torch.gather", (X(0), self.axis, Torch("torch.Tensor.long", (inside,))))
+
+    @classmethod
+    def from_onnx(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:
+        """`GatherElements`, of places inside the axis."""
+        value, places = read.given(0), read.given(1)
+        rank = None if value is None or value.shape is None else len(value.shape) + 1
+        if rank is None or value is None or places is None:
+            return
+        axis = read.attributes.whole("axis")
+        op = cls(axis + rank if axis < 0 else axis)
+        yield read.layer(op, value, places)
+        found = read.pattern("GatherElements(v, Cast(Min(Max(p, 0), last)))")
+        if found is not None:
+            yield read.form(op, value, found.values["p"])
 
     def onnx(self, to: OnnxForm) -> OnnxValue:
         """`GatherElements`, of places inside the axis."""

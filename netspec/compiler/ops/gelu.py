@@ -24,6 +24,14 @@ class Gelu(ElementwiseOp):
     )
 
     name = "gelu"
+    onnx_spellings = (
+        "Mul(Mul(x, Add(Erf(Div(x, 1.4142135)), 1)), 0.5)",
+        "Mul(x, Mul(Add(Erf(Div(x, 1.4142135)), 1), 0.5))",
+        "Mul(Mul(x, 0.5), Add(Erf(Div(x, 1.4142135)), 1))",
+        "Mul(Mul(x, Add(Erf(Mul(x, 0.70710678)), 1)), 0.5)",
+        "Mul(x, Mul(Add(Erf(Mul(x, 0.70710678)), 1), 0.5))",
+        "Mul(Mul(x, 0.5), Add(Erf(Mul(x, 0.70710678)), 1))",
+    )
     examples = (
         Example("gelu", ((3, 4, 5),)),
         Example("gelu(approximate = tanh)", ((3, 4, 5),)),
@@ -60,6 +68,11 @@ class Gelu(ElementwiseOp):
             "F.gelu", (X(0),), {"approximate": self.approximate or "none"},
             defaults={"approximate": "none"}, as_module="nn.GELU",
         )  # fmt: skip
+
+    @classmethod
+    def onnx_forms(cls) -> tuple[Op, ...]:
+        """Both functions."""
+        return cls(), cls("tanh")
 
     def onnx(self, to: OnnxForm) -> OnnxValue:
         """`Gelu`, or the formula."""

@@ -13,6 +13,7 @@ class GlobalMaxPool(GlobalPoolOp):
     """
 
     name = "global_max_pool"
+    onnx_ends = ("Flatten", "Reshape", "Squeeze")
     onnx_operator = "GlobalMaxPool"
     adaptive = "F.adaptive_max_pool"
     examples = (

@@ -1,6 +1,7 @@
 """Group normalisation."""
 
 import math
+from collections.abc import Iterable
 
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.per_image_norm import NormalizingOp, Sets, channel_sets
@@ -24,6 +25,7 @@ class GroupNorm(NormalizingOp):
     affine: bool = attribute(Bool(), "learn a weight and a bias for each channel", True)
 
     name = "group_norm"
+    onnx_ends = ("GroupNormalization", "Reshape", "Mul", "Add")
     torch_order = ("groups", "", "eps", "affine")
     examples = (
         Example("group_norm(2)", ((6, 3, 4),)),
@@ -78,6 +80,51 @@ class GroupNorm(NormalizingOp):
         options = {"eps": self.eps, "affine": self.affine}
         defaults = {"eps": 1e-5, "affine": True}
         return Torch("nn.GroupNorm", (self.groups, inputs[0][0]), options, defaults=defaults)
+
+    @classmethod
+    def from_onnx(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:
+        """`GroupNormalization`, or instance norm of the groups."""
+        if read.root.operator == "GroupNormalization":
+            yield cls._from_operator(read)
+            return
+        inner = "Reshape(InstanceNormalization(Reshape(x, s), c_one, c_zero), t)"
+        for text in (f"Add(Mul({inner}, c_weight), c_bias)", inner):
+            found = read.pattern(text)
+            if found is not None and found.values["x"].shape is not None:
+                yield cls._from_groups(read, found)
+
+    @classmethod
+    def _from_operator(cls, read: OnnxReader) -> OnnxLayer | None:
+        groups, x, held = read.attributes.whole("num_groups"), read.shape(), {}
+        for name, value in (("weight", read.given(1)), ("bias", read.given(2))):
+            array = read.array(value)
+            if array is None or x is None:
+                return None
+            if len(array) == groups < x[0]:  # before opset 21 there was one for each group
+                array = np.repeat(array, x[0] // groups)
+            held[name] = read.held(value, array)
+        return read.layer(
+            cls(groups, read.attributes.real("epsilon")), read.given(0), parameters=held
+        )
+
+    @classmethod
+    def _from_groups(cls, read: OnnxReader, found: Found) -> OnnxLayer | None:
+        named = found.values
+        sizes = read.sizes(named["s"])
+        ones, zeros = read.array(named["c_one"]), read.array(named["c_zero"])
+        if sizes is None or len(sizes) != 3 or not isinstance(sizes[1], int):
+            return None
+        if ones is None or zeros is None or np.any(ones != 1) or np.any(zeros != 0):
+            return None
+        held = {}
+        for name in ("weight", "bias"):
+            value = named.get(f"c_{name}")
+            array = read.array(value)
+            if value is not None and array is not None:
+                held[name] = Held(value, array.reshape(-1))
+        (norm,) = (op for op in found.covers if op.operator == "InstanceNormalization")
+        op = cls(sizes[1], norm.attributes.real("epsilon"), affine=bool(held))
+        return read.layer(op, named["x"], found=found, parameters=held)
 
     def onnx(self, to: OnnxForm) -> OnnxValue:
         """`GroupNormalization`, or instance norm of the groups.

@@ -11,6 +11,11 @@ class HardSigmoid(ElementwiseOp):
     """
 
     name = "hardsigmoid"
+    onnx_spellings = (
+        "HardSigmoid(x, alpha=0.16666667, beta=0.5)",
+        "Div(Clip(Add(x, 3), 0, 6), 6)",
+        "Mul(Clip(Add(x, 3), 0, 6), 0.16666667)",
+    )
     value_range = (0.0, 1.0)
     examples = (Example("hardsigmoid", ((3, 4, 5),)), Example("hardsigmoid", ((40,),)))
 

@@ -11,6 +11,14 @@ class HardSwish(ElementwiseOp):
     """
 
     name = "hardswish"
+    onnx_spellings = (
+        "HardSwish(x)",
+        "Mul(x, HardSigmoid(x, alpha=0.16666667, beta=0.5))",
+        "Div(Mul(x, Clip(Add(x, 3), 0, 6)), 6)",
+        "Mul(x, Div(Clip(Add(x, 3), 0, 6), 6))",
+        "Mul(Mul(x, Clip(Add(x, 3), 0, 6)), 0.16666667)",
+        "Mul(x, Mul(Clip(Add(x, 3), 0, 6), 0.16666667))",
+    )
     torch_function = "F.hardswish"
     torch_module = "nn.Hardswish"
     onnx_operator = "HardSwish"

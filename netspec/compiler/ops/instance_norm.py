@@ -1,6 +1,7 @@
 """Instance normalisation."""
 
 import math
+from collections.abc import Iterable
 
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.per_image_norm import NormalizingOp, Sets, channel_sets
@@ -27,6 +28,7 @@ class InstanceNorm(NormalizingOp):
     affine: bool = attribute(Bool(), "learn a weight and a bias for each channel", False)
 
     name = "instance_norm"
+    onnx_ends = ("InstanceNormalization",)
     torch_order = ("", "eps")
     examples = (
         Example("instance_norm", ((3, 4, 5),)),
@@ -72,6 +74,20 @@ class InstanceNorm(NormalizingOp):
         options = {"eps": self.eps, "affine": self.affine}
         defaults = {"eps": 1e-5, "affine": False}
         return Torch(f"nn.InstanceNorm{len(x) - 1}d", (x[0],), options, defaults=defaults)
+
+    @classmethod
+    def from_onnx(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:
+        """`InstanceNormalization`."""
+        weight, bias = read.array(read.given(1)), read.array(read.given(2))
+        if weight is None or bias is None:
+            return
+        given = read.given(1)
+        plain = (
+            given is not None and given.is_constant and np.all(weight == 1) and np.all(bias == 0)
+        )
+        held = {} if plain else {"weight": read.given(1), "bias": read.given(2)}
+        op = cls(eps=read.attributes.real("epsilon"), affine=not plain)
+        yield read.layer(op, read.given(0), parameters=held)
 
     def onnx(self, to: OnnxForm) -> OnnxValue:
         """`InstanceNormalization`."""

@@ -1,9 +1,24 @@
 """Layer normalisation."""
 
+import math
+from collections.abc import Iterable
+
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.per_image_norm import NormalizingOp, Sets, last_axes_sets
 
 AXES = Code.error("shape/axes", "more axes to normalise over than the value has")
+
+_CENTRED = "Sub(x, ReduceMean(x, c_axes, keepdims=1))"
+_VARIANCES = (
+    f"ReduceMean(Pow({_CENTRED}, 2), c_axes, keepdims=1)",
+    f"ReduceMean(Mul({_CENTRED}, {_CENTRED}), c_axes, keepdims=1)",
+)
+_PLAIN = tuple(f"Div({_CENTRED}, Sqrt(Add({v}, c_eps)))" for v in _VARIANCES)
+_FORMULAS = (
+    *(f"Add(Mul({plain}, c_weight), c_bias)" for plain in _PLAIN),
+    *(f"Mul({plain}, c_weight)" for plain in _PLAIN),
+    *_PLAIN,
+)
 
 
 @register
@@ -28,6 +43,7 @@ class LayerNorm(NormalizingOp):
     bias: bool = attribute(Bool(), "learn a bias beside the weight", True)
 
     name = "layer_norm"
+    onnx_ends = ("LayerNormalization", "Div", "Mul", "Add")
     examples = (
         Example("layer_norm", ((7,),)),
         Example("layer_norm", ((3, 5),)),
@@ -81,6 +97,52 @@ class LayerNorm(NormalizingOp):
         defaults = {"eps": 1e-5, "elementwise_affine": True, "bias": True}
         shape = self.parameter_shape(inputs[0])
         return Torch("nn.LayerNorm", (shape,), options, defaults=defaults)
+
+    @classmethod
+    def from_onnx(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:
+        """`LayerNormalization`, or the formula that older exporters write."""
+        if read.root.operator == "LayerNormalization":
+            x, weight = read.shape(), read.array(read.given(1))
+            if x is not None and weight is not None:
+                axis = read.attributes.whole("axis")
+                count = -axis if axis < 0 else len(x) + 1 - axis
+                yield cls._of_axes(read, x, count, read.attributes.real("epsilon"), None)
+            return
+        for text in _FORMULAS:
+            found = read.pattern(text)
+            x = None if found is None else found.values["x"].shape
+            if found is None or x is None:
+                continue
+            axes, eps = read.whole(found.values["c_axes"]), read.number(found.values["c_eps"])
+            if axes is None or eps is None:
+                continue
+            over = {axis % (len(x) + 1) for axis in axes}
+            if over == set(range(len(x) + 1 - len(over), len(x) + 1)) and 0 not in over:
+                yield cls._of_axes(read, x, len(over), eps, found)
+
+    @classmethod
+    def _of_axes(
+        cls, read: OnnxReader, x: Shape, count: int, eps: float, found: Found | None
+    ) -> OnnxLayer | None:
+        named = {} if found is None else found.values
+        weight = named.get("c_weight") if found is not None else read.given(1)
+        bias = named.get("c_bias") if found is not None else read.given(2)
+        value = named["x"] if found is not None else read.given(0)
+        array = read.array(weight)
+        learns = weight is not None and array is not None
+        if weight is not None and (weight.is_constant or weight.maker is not None):
+            learns = bias is not None or not np.all(array == 1)
+        shape = x[len(x) - count :]
+        usual = count == (3 if len(x) == 3 else 1)
+        op = cls(None if usual else count, eps, learns, bias is not None or not learns)
+        held = {}
+        for name, given in (("weight", weight), ("bias", bias)):
+            array = read.array(given)
+            if learns and given is not None:
+                if array is None or array.size != math.prod(shape):
+                    return None
+                held[name] = Held(given, array.reshape(shape))
+        return read.layer(op, value, found=found, parameters=held)
 
     def onnx(self, to: OnnxForm) -> OnnxValue:
         """`LayerNormalization`, or the formula where it has no weight and open sizes."""

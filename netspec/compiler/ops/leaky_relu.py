@@ -1,5 +1,7 @@
 """Leaky rectified linear unit."""
 
+from collections.abc import Iterable
+
 from netspec.compiler.ir.contract import *
 
 
@@ -13,6 +15,7 @@ class LeakyRelu(ElementwiseOp):
     slope: float = attribute(Real(0), "slope of the negative side", 0.01)
 
     name = "leaky_relu"
+    onnx_ends = ("LeakyRelu",)
     torch_function = "F.leaky_relu"
     torch_module = "nn.LeakyReLU"
     examples = (
@@ -34,6 +37,11 @@ class LeakyRelu(ElementwiseOp):
     def derivatives(self, y: Expression, *x: Expression) -> tuple[Expression, ...]:
         """1 where y > 0, which is where x > 0."""
         return (where(y > 0, 1, self.slope),)
+
+    @classmethod
+    def from_onnx(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:
+        """`LeakyRelu`."""
+        yield read.layer(cls(read.attributes.real("alpha")), read.given(0))
 
     def onnx(self, to: OnnxForm) -> OnnxValue:
         """`LeakyRelu`."""

@@ -11,6 +11,14 @@ NEEDS_FLATTEN = Code.warning(
 )
 
 
+_PRODUCTS = (
+    "Add(MatMul(x, Transpose(c_w, perm=(1, 0))), c_b)",
+    "Add(MatMul(x, c_w), c_b)",
+    "MatMul(x, Transpose(c_w, perm=(1, 0)))",
+    "MatMul(x, c_w)",
+)
+
+
 @register
 class Linear(Op):
     """Fully connected layer over the last axis: y = x W^T + b, with W of shape (out, in).
@@ -25,6 +33,7 @@ class Linear(Op):
     bias: bool = attribute(Bool(), "add a number to each output", True)
 
     name = "linear"
+    onnx_ends = ("Gemm", "MatMul", "Add")
     storage = Storage.ROW_MAJOR
     parameter_names = ("weight", "bias")
     torch_order = ("", "features", "bias")
@@ -120,6 +129,48 @@ class Linear(Op):
             {"bias": self.bias},
             defaults={"bias": True},
         )
+
+    @classmethod
+    def from_onnx(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:
+        """`Gemm`, or a product with a matrix; with or without a sum behind it."""
+        if read.root.operator == "Gemm":
+            yield cls._from_gemm(read)
+            return
+        for text in _PRODUCTS:
+            found = read.pattern(text)
+            array = None if found is None else read.array(found.values["c_w"])
+            if found is None or array is None or array.ndim != 2:
+                continue
+            matrix = array if "Transpose" in text else array.T
+            held = {"weight": Held(found.values["c_w"], matrix)}
+            bias = found.values.get("c_b")
+            shift = read.array(bias)
+            if bias is not None:
+                if shift is None or shift.size != len(matrix) or shift.shape[-1:] != (len(matrix),):
+                    continue
+                held["bias"] = Held(bias, shift.reshape(-1))
+            op = cls(len(matrix), bias=bias is not None)
+            yield read.layer(op, found.values["x"], found=found, parameters=held)
+
+    @classmethod
+    def _from_gemm(cls, read: OnnxReader) -> OnnxLayer | None:
+        given, x = read.attributes, read.shape()
+        weight, shift = read.array(read.given(1)), read.array(read.given(2))
+        if weight is None or given.whole("transA") or x is None or len(x) != 1 or weight.ndim != 2:
+            return None
+        matrix = weight if given.whole("transB") else weight.T
+        if given.real("alpha") != 1:
+            matrix = matrix * np.asarray(given.real("alpha"), matrix.dtype)
+        held = {"weight": read.held(read.given(1), matrix)}
+        if read.given(2) is not None:
+            if shift is None or shift.size not in (1, len(matrix)):
+                return None
+            shift = np.broadcast_to(shift.reshape(-1), (len(matrix),))
+            factor = np.asarray(given.real("beta"), shift.dtype)
+            held["bias"] = read.held(
+                read.given(2), shift if given.real("beta") == 1 else shift * factor
+            )
+        return read.layer(cls(len(matrix), bias="bias" in held), read.given(0), parameters=held)
 
     def onnx(self, to: OnnxForm) -> OnnxValue:
         """`Gemm` of vectors, else a product with the transposed weight."""

@@ -1,8 +1,10 @@
 """Local response normalisation."""
 
 import functools
+from collections.abc import Iterable
 
 from netspec.compiler.ir.contract import *
+from netspec.compiler.ir.onnx_read import plain
 from netspec.compiler.ops.families.windows import require_axes
 
 
@@ -23,6 +25,7 @@ class LocalResponseNorm(Op):
     k: float = attribute(Real(0, low_open=True), "added to the squares", 1)
 
     name = "local_response_norm"
+    onnx_ends = ("LRN", "Div")
     storage = Storage.CHANNELS_LAST
     examples = (
         Example("local_response_norm(5)", ((7, 3, 4),)),
@@ -96,6 +99,26 @@ class LocalResponseNorm(Op):
         """`F.local_response_norm`."""
         options = {"size": self.size, "alpha": self.alpha, "beta": self.beta, "k": self.k}
         return Torch("F.local_response_norm", (X(0),), options)
+
+    @classmethod
+    def from_onnx(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:
+        """`LRN`, or the formula."""
+        given = read.attributes
+        if read.root.operator == "LRN":
+            op = cls(
+                given.whole("size"), given.real("alpha"), given.real("beta"), given.real("bias")
+            )
+            yield read.layer(op, read.given(0))
+            return
+        found = read.pattern("Div(x, Pow(Add(Mul(total, c_share), c_k), c_beta))")
+        if found is None or found.values["x"].shape is None:
+            return
+        size, at = 1, found.values["total"].maker
+        while at is not None and at.operator == "Add" and at.inputs[0] is not None:
+            size, at = size + 1, at.inputs[0].maker
+        share, k, beta = (read.number(found.values[f"c_{n}"]) for n in ("share", "k", "beta"))
+        if share is not None and k is not None and beta is not None:
+            yield read.form(cls(size, plain(share * size), beta, k), found.values["x"])
 
     def onnx(self, to: OnnxForm) -> OnnxValue:
         """`LRN` of pictures, for an odd size; else the formula, with a slice for each of a window."""

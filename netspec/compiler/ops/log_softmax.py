@@ -12,6 +12,7 @@ class LogSoftmax(SoftmaxOp):
     """
 
     name = "log_softmax"
+    onnx_ends = ("LogSoftmax",)
     forward_kernel = "softmax.log_forward"
     backward_kernel = "softmax.log_backward"
     examples = (

@@ -12,6 +12,7 @@ class LogSumExp(ReductionOp):
     """
 
     name = "logsumexp"
+    onnx_ends = ("ReduceLogSumExp",)
     onnx_operator = "ReduceLogSumExp"
     forward_kernel = "reductions.logsumexp"
     backward_kernel = "reductions.logsumexp_backward"

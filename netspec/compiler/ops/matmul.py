@@ -1,6 +1,7 @@
 """Matrix product of two values."""
 
 import math
+from collections.abc import Iterable
 
 from netspec.compiler.ir.contract import *
 
@@ -16,6 +17,7 @@ class Matmul(Op):
     """
 
     name = "matmul"
+    onnx_ends = ("MatMul",)
     storage = Storage.ANY
     arity = 2
     moves_axes = True
@@ -66,6 +68,11 @@ class Matmul(Op):
         everything.
         """
         return None
+
+    @classmethod
+    def from_onnx(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:
+        """`MatMul`."""
+        yield read.layer(cls(), *read.root.inputs)
 
     def forward(self, run: Evaluation, *x: Array) -> Array:
         """The product."""

@@ -12,6 +12,7 @@ class Max(ExtremeOp):
     """
 
     name = "max"
+    onnx_ends = ("ReduceMax",)
     onnx_operator = "ReduceMax"
     forward_kernel = "reductions.largest"
     method = "max"

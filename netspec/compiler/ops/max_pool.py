@@ -1,6 +1,7 @@
 """Maximum pooling."""
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 from netspec.compiler.ir.attributes import flat, spread
@@ -33,6 +34,7 @@ class MaxPool(PoolOp):
     dilation: Sizes = attribute(SizesOf(1), "distance between the taps of a window", 1)
 
     name = "max_pool"
+    onnx_ends = ("MaxPool",)
     takes_max = True
     examples = (
         Example("max_pool(2)", ((3, 4, 6),)),
@@ -126,6 +128,25 @@ class MaxPool(PoolOp):
             f"F.max_pool{count}d", (source, kernel), options,
             defaults=defaults, pairs=True, as_module=f"nn.MaxPool{count}d",
         )  # fmt: skip
+
+    @classmethod
+    def from_onnx(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:
+        """`MaxPool`; rows behind the padding may be those of `ceil_mode`."""
+        x = read.root.inputs[0]
+        window = None if x is None else cls.read_window(read.root, x)
+        if x is not None and window is not None:
+            ceil = bool(read.attributes.whole("ceil_mode"))
+            yield read.layer(cls(ceil_mode=ceil, **window), x)
+            even = cls.even_pad(window)
+            if even is not None:
+                yield read.form(cls(ceil_mode=True, **even), x)
+        framed = read.pattern("MaxPool(Pad(x, c_pads, c_value))")
+        if framed is not None:
+            x, pads = framed.values["x"], read.array(framed.values["c_pads"])
+            window = cls.read_window(read.root, x, pads)
+            if window is not None:
+                yield read.form(cls(ceil_mode=True, **window), x)
+                yield read.form(cls(**window), x)
 
     def onnx(self, to: OnnxForm) -> OnnxValue:
         """`MaxPool`, behind a frame of -inf where the pool's own padding cannot be as wide."""

@@ -16,6 +16,7 @@ class Maximum(ArithmeticOp):
     number: float | None = attribute(Real(), "a number in place of one of the values", None)
 
     name = "maximum"
+    onnx_ends = ("Max",)
     arity = 2
     number_places = ("number", "number")
     examples = (

@@ -12,6 +12,7 @@ class Mean(ReductionOp):
     """
 
     name = "mean"
+    onnx_ends = ("ReduceMean",)
     onnx_operator = "ReduceMean"
     forward_kernel = "reductions.mean"
     backward_kernel = "reductions.mean_backward"

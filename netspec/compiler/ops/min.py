@@ -12,6 +12,7 @@ class Min(ExtremeOp):
     """
 
     name = "min"
+    onnx_ends = ("ReduceMin",)
     onnx_operator = "ReduceMin"
     forward_kernel = "reductions.smallest"
     method = "min"

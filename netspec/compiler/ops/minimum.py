@@ -15,6 +15,7 @@ class Minimum(ArithmeticOp):
     number: float | None = attribute(Real(), "a number in place of one of the values", None)
 
     name = "minimum"
+    onnx_ends = ("Min",)
     arity = 2
     number_places = ("number", "number")
     examples = (

@@ -15,6 +15,7 @@ class Mul(ArithmeticOp):
     number: float | None = attribute(Real(), "a number in place of one of the values", None)
 
     name = "mul"
+    onnx_ends = ("Mul",)
     arity = None
     number_places = ("number", "number")
     examples = (

@@ -1,9 +1,11 @@
 """Multi-head attention."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from netspec.compiler.ir.contract import *
+from netspec.compiler.ir.onnx_read import FileOperator
 from netspec.compiler.ops.families.attending import (
     ATTENTION_MISMATCH,
     Scores,
@@ -34,6 +36,7 @@ class MultiheadAttention(Op):
     heads: int = attribute(Int(1), "how many heads share the features")
 
     name = "multihead_attention"
+    onnx_ends = ("Add",)
     storage = Storage.ROW_MAJOR
     arity = 3
     optional = 1
@@ -279,6 +282,57 @@ class MultiheadAttention(Op):
     def _hidden(self) -> object:
         """Where PyTorch hides a key."""
         return Torch("torch.le", (X(_MASK), 0))
+
+    @classmethod
+    def from_onnx(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:
+        """Projections, attention of each head, and the last projection."""
+        part = "Add(MatMul({0}, Transpose({1}, perm=(1, 0))), {2})"
+        last = read.pattern(part.format("x", "c_w", "c_b"))
+        heads = None if last is None else read.behind(last.values["x"], "Reshape", "Transpose")
+        inner = None if heads is None else heads.inputs[0]
+        product = read.behind(inner, "MatMul")
+        if product is None:
+            return
+        value = product.inputs[1]
+        apart = (
+            None
+            if value is None or value.maker is None
+            else read.behind(value, "Transpose", "Reshape")
+        )
+        sizes = None if apart is None else read.sizes(apart.given(1))
+        if sizes is None or len(sizes) != 4 or not isinstance(sizes[2], int):
+            return
+        sources = [cls._source(read, v) for v in cls._operands(read, product)]
+        mask = cls._key_mask(read, product.inputs[0])
+        inputs = [*sources, *([] if mask is None else [mask])]
+        if len(sources) == 3 and all(v is not None and v.shape is not None for v in inputs):
+            yield read.form(cls(sizes[2]), *(v for v in inputs if v is not None))
+
+    @staticmethod
+    def _operands(read: OnnxReader, product: FileOperator) -> list[FileValue | None]:
+        """Return the operands of attention: query, key and value, each with its heads apart."""
+        softmax = read.behind(product.inputs[0], "Where", "Softmax")
+        scores = None if softmax is None else read.behind(softmax.inputs[0], "Where", "MatMul")
+        query = None if scores is None else read.behind(scores.inputs[0], "Div")
+        key = None if scores is None else read.behind(scores.inputs[1], "Transpose")
+        if query is None or key is None:
+            return []
+        return [query.inputs[0], key.inputs[0], product.inputs[1]]
+
+    @staticmethod
+    def _source(read: OnnxReader, value: FileValue | None) -> FileValue | None:
+        """Return what was projected."""
+        added = read.behind(value, "Transpose", "Reshape", "Add")
+        product = None if added is None else read.behind(added.inputs[0], "MatMul")
+        return None if product is None else product.inputs[0]
+
+    @staticmethod
+    def _key_mask(read: OnnxReader, shares: FileValue | None) -> FileValue | None:
+        """Return the mask of the keys."""
+        masked = read.behind(shares, "Where")
+        seen = None if masked is None else read.behind(masked.inputs[0], "Greater")
+        apart = None if seen is None else read.behind(seen.inputs[0], "Unsqueeze")
+        return None if apart is None else apart.inputs[0]
 
     def onnx(self, to: OnnxForm) -> OnnxValue:
         """Projections, attention of each head, and the last projection."""

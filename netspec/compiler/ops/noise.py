@@ -1,5 +1,7 @@
 """Random numbers of a value's shape."""
 
+from collections.abc import Iterable
+
 from netspec.compiler.ir.contract import *
 
 
@@ -12,6 +14,7 @@ class Noise(Op):
     """
 
     name = "noise"
+    onnx_ends = ("ConstantOfShape",)
     storage = Storage.KEPT
     examples = (
         Example("noise", ((12,),)),
@@ -48,6 +51,13 @@ class Noise(Op):
     def torch(self, *inputs: Shape) -> Torch:
         """`torch.randn_like`, times 0 in evaluation."""
         return Torch("torch.mul", (Torch("torch.randn_like", (X(0),)), TRAINING))
+
+    @classmethod
+    def from_onnx(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:
+        """Zeros of a value's shape."""
+        found = read.pattern("ConstantOfShape(Shape(x))")
+        if found is not None and found.values["x"].shape is not None:
+            yield read.form(cls(), found.values["x"])
 
     def onnx(self, to: OnnxForm) -> OnnxValue:
         """Zeros."""

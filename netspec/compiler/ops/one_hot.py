@@ -1,5 +1,7 @@
 """Places as vectors of one 1."""
 
+from collections.abc import Iterable
+
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ir.storage import from_planes, to_planes
 
@@ -15,6 +17,7 @@ class OneHot(Op):
     classes: int = attribute(Int(1), "how many places there are")
 
     name = "one_hot"
+    onnx_ends = ("OneHot",)
     value_range = (0.0, 1.0)
     examples = (
         Example("one_hot(3)", ((5,),)),
@@ -79,6 +82,14 @@ class OneHot(Op):
         inside = Torch("torch.clamp", (X(0), 0, self.classes - 1))
         places = Torch("torch.Tensor.long", (inside,))
         return Torch("torch.Tensor.type_as", (Torch("F.one_hot", (places, self.classes)), X(0)))
+
+    @classmethod
+    def from_onnx(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:
+        """`OneHot`, of places inside the axis."""
+        found = read.pattern("OneHot(Cast(Min(Max(p, 0), last)), c_n, c_values, axis=-1)")
+        classes = None if found is None else read.whole(found.values["c_n"])
+        if found is not None and classes is not None:
+            yield read.form(cls(classes[0]), found.values["p"])
 
     def onnx(self, to: OnnxForm) -> OnnxValue:
         """`OneHot`, of places inside the axis."""

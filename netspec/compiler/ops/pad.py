@@ -1,5 +1,6 @@
 """Padding."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from netspec.compiler.ir.attributes import flat, sides
@@ -32,6 +33,7 @@ class Pad(Op):
     )
 
     name = "pad"
+    onnx_ends = ("Pad", "Concat")
     storage = Storage.CHANNELS_LAST
     examples = (
         Example("pad(1)", ((3, 4, 5),)),
@@ -179,6 +181,53 @@ class Pad(Op):
             options["value"] = self.value
         given = torch_sides(self.pad, len(inputs[0]) - 1)
         return Torch("F.pad", (X(0), given), options, defaults={"mode": "constant", "value": 0.0})
+
+    @classmethod
+    def from_onnx(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:
+        """`Pad` behind the channels."""
+        x, widths = read.shape(), read.whole(read.given(1))
+        if read.root.operator == "Concat":
+            yield from cls._from_slices(read)
+            return
+        if x is None or widths is None or read.given(3) is not None:
+            return
+        rank = len(x) + 1
+        if len(widths) != 2 * rank or any(widths[i] for i in (0, 1, rank, rank + 1)):
+            return
+        pairs = tuple(zip(widths[2:rank], widths[rank + 2 :], strict=True))
+        modes = {"reflect": "reflect", "edge": "replicate", "constant": "constant"}
+        mode = modes.get(read.attributes.text("mode"))
+        value = read.number(read.given(2)) if read.given(2) is not None else 0
+        if mode is None or value is None or not pairs or min(map(min, pairs)) < 0:
+            return
+        pad = pairs[0][0] if len({side for pair in pairs for side in pair}) == 1 else pairs
+        yield read.layer(cls(pad, value if mode == "constant" else 0, mode), read.given(0))
+
+    @classmethod
+    def _from_slices(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:
+        """Yield the frames of the other side that may end at a `Concat`."""
+        pairs: list[tuple[int, int]] = []
+        at: FileValue | None = read.root.outputs[0]
+        while at is not None and at.maker is not None and at.maker.operator == "Concat":
+            parts, axis = at.maker.inputs, at.maker.attributes.whole("axis")
+            whole = [p for p in parts if p is not None and read.behind(p, "Slice") is None]
+            inner = whole[0] if len(whole) == 1 else None
+            if inner is None or axis < 2:
+                return
+            place = parts.index(inner)
+            before = read.extent(parts[0]) if place else 0
+            after = read.extent(parts[-1]) if place < len(parts) - 1 else 0
+            if before is None or after is None:
+                return
+            while len(pairs) < axis - 1:
+                pairs.append((0, 0))
+            pairs[axis - 2] = before, after
+            at = inner
+        if at is None or at.shape is None or not pairs:
+            return
+        pairs += [(0, 0)] * (len(at.shape) - 1 - len(pairs))
+        pad = pairs[0][0] if len({side for pair in pairs for side in pair}) == 1 else tuple(pairs)
+        yield read.form(cls(pad, mode="circular"), at)
 
     def onnx(self, to: OnnxForm) -> OnnxValue:
         """`Pad`, or slices of the other side."""

@@ -1,5 +1,7 @@
 """Permute."""
 
+from collections.abc import Iterable
+
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ir.layout import Layout
 
@@ -17,6 +19,7 @@ class Permute(Op):
     axes: tuple[int, ...] = attribute(IntList(0), "the axes of one image, counted from 1")
 
     name = "permute"
+    onnx_ends = ("Transpose",)
     only_moves = True
     storage = Storage.ANY
     moves_axes = True
@@ -106,6 +109,13 @@ class Permute(Op):
     def torch(self, *inputs: Shape) -> Torch:
         """`torch.permute`."""
         return Torch("torch.permute", (X(0), (0, *self.axes)))
+
+    @classmethod
+    def from_onnx(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:
+        """`Transpose` that leaves the batch in front."""
+        axes, x = read.attributes.ints("perm"), read.shape()
+        if x is not None and axes and axes[0] == 0:
+            yield read.layer(cls(tuple(axes[1:])), read.given(0))
 
     def onnx(self, to: OnnxForm) -> OnnxValue:
         """`Transpose`."""

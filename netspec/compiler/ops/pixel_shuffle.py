@@ -1,6 +1,6 @@
 """Channels become pixels."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.pixel_shuffle import PIXELS, down, up
@@ -18,6 +18,7 @@ class PixelShuffle(RearrangingOp):
     factor: int = attribute(Int(1), "r, the factor of height and width")
 
     name = "pixel_shuffle"
+    onnx_ends = ("DepthToSpace", "Reshape")
     torch_function = "F.pixel_shuffle"
     torch_module = "nn.PixelShuffle"
     examples = (
@@ -57,6 +58,22 @@ class PixelShuffle(RearrangingOp):
     def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
         """The inverse transpose."""
         return (down(dy, self.factor),)
+
+    @classmethod
+    def from_onnx(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:
+        """`DepthToSpace`, or a transpose of the parts of the axes."""
+        if read.root.operator == "DepthToSpace":
+            if read.attributes.text("mode") == "CRD":
+                yield read.layer(cls(read.attributes.whole("blocksize")), read.given(0))
+            return
+        found = read.pattern("Reshape(Transpose(Reshape(x, s), perm=(0, 1, 4, 2, 5, 3)), t)")
+        x = None if found is None else found.values["x"].shape
+        sizes = None if found is None else read.sizes(found.values["s"])
+        if found is None or x is None or len(x) != 3 or sizes is None or len(sizes) != 6:
+            return
+        r = sizes[2]
+        if isinstance(r, int) and r == sizes[3] and sizes[1] == x[0] // (r * r):
+            yield read.layer(cls(r), found.values["x"], found=found)
 
     def onnx(self, to: OnnxForm) -> OnnxValue:
         """`DepthToSpace`."""

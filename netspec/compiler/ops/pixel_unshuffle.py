@@ -1,6 +1,6 @@
 """Pixels become channels."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.pixel_shuffle import PIXELS, down, up
@@ -18,6 +18,7 @@ class PixelUnshuffle(RearrangingOp):
     factor: int = attribute(Int(1), "r, the factor of height and width")
 
     name = "pixel_unshuffle"
+    onnx_ends = ("Reshape",)
     torch_function = "F.pixel_unshuffle"
     torch_module = "nn.PixelUnshuffle"
     examples = (
@@ -56,6 +57,19 @@ class PixelUnshuffle(RearrangingOp):
     def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
         """The inverse transpose."""
         return (up(dy, self.factor),)
+
+    @classmethod
+    def from_onnx(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:
+        """A transpose of the parts of the axes."""
+        found = read.pattern("Reshape(Transpose(Reshape(x, s), perm=(0, 1, 3, 5, 2, 4)), t)")
+        sizes = None if found is None else read.sizes(found.values["s"])
+        if (
+            found is not None
+            and sizes is not None
+            and len(sizes) == 6
+            and isinstance(sizes[3], int)
+        ):
+            yield read.form(cls(sizes[3]), found.values["x"])
 
     def onnx(self, to: OnnxForm) -> OnnxValue:
         """A transpose of the parts of the axes."""

@@ -15,6 +15,7 @@ class Pow(ArithmeticOp):
     exponent: float | None = attribute(Real(), "a number in place of the second value", None)
 
     name = "pow"
+    onnx_ends = ("Pow",)
     arity = 2
     number_places = ("base", "exponent")
     needs_positive = True

@@ -1,6 +1,9 @@
 """Rectified linear unit with learned slopes."""
 
+from collections.abc import Iterable
+
 from netspec.compiler.ir.contract import *
+from netspec.compiler.ir.onnx_read import is_by_channel
 
 
 @register
@@ -15,6 +18,7 @@ class PRelu(ElementwiseOp):
     start: float = attribute(Real(), "initial value of the slopes", 0.25)
 
     name = "prelu"
+    onnx_ends = ("PRelu",)
     parameter_names = ("weight",)
     examples = (
         Example("prelu", ((3, 4, 5),)),
@@ -49,6 +53,16 @@ class PRelu(ElementwiseOp):
         """`nn.PReLU`."""
         count = (inputs[0][0],) if self.per_channel else ()
         return Torch("nn.PReLU", count, {"init": self.start}, defaults={"init": 0.25})
+
+    @classmethod
+    def from_onnx(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:
+        """`PRelu` with a slope for each channel, or one for all."""
+        slopes, x = read.array(read.given(1)), read.shape()
+        if slopes is not None and x is not None:
+            held = {"weight": read.held(read.given(1), slopes.reshape(-1))}
+            if slopes.size == 1 or is_by_channel(slopes, x, x[0]):
+                op = cls(per_channel=slopes.size > 1)
+                yield read.layer(op, read.given(0), parameters=held)
 
     def onnx(self, to: OnnxForm) -> OnnxValue:
         """`PRelu`, with slopes that broadcast from the last axis."""

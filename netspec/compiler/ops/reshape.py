@@ -1,6 +1,7 @@
 """Reshape."""
 
 import math
+from collections.abc import Iterable
 
 from netspec.compiler.ir.contract import *
 
@@ -20,6 +21,7 @@ class Reshape(Op):
     )
 
     name = "reshape"
+    onnx_ends = ("Reshape",)
     only_moves = True
     storage = Storage.ANY
     examples = (
@@ -102,6 +104,14 @@ class Reshape(Op):
     def torch(self, *inputs: Shape) -> Torch:
         """`torch.reshape`, for any batch size, also of no images if no size is left open."""
         return Torch("torch.reshape", (X(0), (BATCH, *self.sizes)))
+
+    @classmethod
+    def from_onnx(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:
+        """`Reshape`."""
+        x, target = read.shape(), read.sizes(read.given(1))
+        sizes = None if x is None or target is None else read.image_sizes(target, x)
+        if sizes:
+            yield read.layer(cls(sizes), read.given(0))
 
     def onnx(self, to: OnnxForm) -> OnnxValue:
         """`Reshape`."""

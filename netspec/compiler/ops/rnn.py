@@ -1,6 +1,10 @@
 """Simple recurrent layer."""
 
+from collections.abc import Iterable
+from typing import Any
+
 from netspec.compiler.ir.contract import *
+from netspec.compiler.ir.onnx_read import FileOperator
 from netspec.compiler.ops.families.recurrent import RECURRENT_STATE, RecurrentOp, Run, States
 
 
@@ -81,6 +85,12 @@ class Rnn(RecurrentOp):
     def module_options(self) -> dict[str, object]:
         """The function."""
         return {"nonlinearity": self.nonlinearity}
+
+    @classmethod
+    def onnx_variants(cls, operator: FileOperator) -> Iterable[dict[str, Any]]:
+        """The function."""
+        names = operator.attributes.texts("activations") or ("Tanh",)
+        yield {"nonlinearity": names[0].lower()} if names[0] in ("Tanh", "Relu") else {}
 
     def onnx_options(self) -> dict[str, OnnxAttribute]:
         """The function, for each direction."""

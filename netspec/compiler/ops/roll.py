@@ -1,8 +1,19 @@
 """Places moved in a circle."""
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from netspec.compiler.ir.contract import *
+
+
+def _turns(moves: Sequence[tuple[int, int]], x: Shape) -> Iterable[Sequence[tuple[int, int]]]:
+    """Yield (axis, shift) with each shift to the nearer side, and with those of over a half as given."""
+    near = [
+        (axis, shift + x[axis - 1] if -shift * 2 > x[axis - 1] else shift) for axis, shift in moves
+    ]
+    yield near
+    if near != list(moves):
+        yield moves
 
 
 @register
@@ -16,6 +27,7 @@ class Roll(Op):
     axes: tuple[int, ...] = attribute(AxesOf(), "the axes")
 
     name = "roll"
+    onnx_ends = ("Concat",)
     only_moves = True
     storage = Storage.KEPT
     torch_function = "torch.roll"
@@ -72,6 +84,28 @@ class Roll(Op):
             dx = to.gradient_buffer(0)
             to.call("copies.roll", to.dy, dx, writes=[dx], **self._options(to, -1))
             to.gradient(0, dx)
+
+    @classmethod
+    def from_onnx(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:
+        """For each axis its two parts, the other way round."""
+        moves: list[tuple[int, int]] = []
+        at: FileValue | None = read.root.outputs[0]
+        while at is not None and at.maker is not None and at.maker.operator == "Concat":
+            parts = [v.maker for v in at.maker.inputs if v is not None]
+            if len(parts) != 2 or any(p is None or p.operator != "Slice" for p in parts):
+                break
+            head, tail = parts
+            cut = None if tail is None else read.whole(tail.given(2))
+            inner = None if head is None else head.given(0)
+            if cut is None or inner is None or tail is None or tail.given(0) is not inner:
+                break
+            moves.append((at.maker.attributes.whole("axis"), -cut[0]))
+            at = inner
+            if at.shape is None:
+                return
+            for turned in _turns(moves[::-1], at.shape):
+                axes, shifts = zip(*turned, strict=True)
+                yield read.form(cls(shifts, axes), at)
 
     def onnx(self, to: OnnxForm) -> OnnxValue:
         """For each axis its two parts, the other way round."""

@@ -9,6 +9,10 @@ class Rsqrt(FunctionOp):
     """Reciprocal of the square root: y = 1 / sqrt(x), dy/dx = -y^3 / 2."""
 
     name = "rsqrt"
+    onnx_spellings = (
+        "Reciprocal(Sqrt(x))",
+        "Div(1, Sqrt(x))",
+    )
     torch_function = "torch.rsqrt"
     needs_positive = True
     value_range = (0.0, float("inf"))

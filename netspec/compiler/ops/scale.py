@@ -1,6 +1,9 @@
 """Learned scale."""
 
+from collections.abc import Iterable
+
 from netspec.compiler.ir.contract import *
+from netspec.compiler.ir.onnx_read import is_by_channel
 
 
 @register
@@ -14,6 +17,7 @@ class Scale(ElementwiseOp):
     start: float = attribute(Real(), "initial value of the factors", 1)
 
     name = "scale"
+    onnx_ends = ("Mul",)
     parameter_names = ("weight",)
     examples = (
         Example("scale", ((3, 4, 5),)),
@@ -43,6 +47,25 @@ class Scale(ElementwiseOp):
     def derivatives(self, y: Expression, *x: Expression) -> tuple[Expression, ...]:
         """The derivative by each factor, which is the other factor."""
         return (x[1], x[0])
+
+    @classmethod
+    def from_onnx(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:
+        """`Mul` by stored numbers, one for each channel of a picture, else for each last place."""
+        found = read.pattern("Mul(x, Reshape(c_w, c_sizes))") or read.pattern("Mul(x, c_w)")
+        x = None if found is None else found.values["x"].shape
+        if found is None or x is None:
+            return
+        factors = read.array(found.values["c_w"])
+        if factors is None or factors.dtype.kind != "f" or factors.size == 1:
+            return
+        fits = (
+            is_by_channel(read.array_of(found, "c_w", "c_sizes"), x, x[0])
+            if len(x) == 3
+            else factors.shape == x[-1:]
+        )
+        if fits:
+            held = {"weight": Held(found.values["c_w"], factors.reshape(-1))}
+            yield read.layer(cls(), found.values["x"], found=found, parameters=held)
 
     def torch(self, *inputs: Shape) -> Torch:
         """A product with a parameter."""

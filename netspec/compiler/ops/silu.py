@@ -11,6 +11,7 @@ class Silu(ElementwiseOp):
     """
 
     name = "silu"
+    onnx_spellings = ("Mul(x, Sigmoid(x))",)
     torch_function = "F.silu"
     torch_module = "nn.SiLU"
     examples = (Example("silu", ((3, 4, 5),)), Example("silu", ((7,),)))

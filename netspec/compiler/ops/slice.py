@@ -1,8 +1,12 @@
 """Slice."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from netspec.compiler.ir.contract import *
+
+# What exporters write for an end that is left out.
+_NO_END = 1 << 30
 
 
 @register
@@ -21,6 +25,7 @@ class Slice(Op):
     step: int = attribute(Int(1), "distance from place to place", 1)
 
     name = "slice"
+    onnx_ends = ("Slice", "Split")
     only_moves = True
     storage = Storage.KEPT
     examples = (
@@ -139,6 +144,56 @@ class Slice(Op):
         if self.step == 1:
             return Torch("torch.narrow", (X(0), axis, start, self._count(start, stop)))
         return Torch("torch.slice_copy", (X(0), axis, start, stop, self.step))
+
+    @classmethod
+    def from_onnx(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:
+        """`Slice` along one axis, or one for each part of a `Split`."""
+        rank = read.rank()
+        if rank is None:
+            return
+        if read.root.operator == "Split":
+            yield from cls._from_split(read, rank)
+            return
+        starts, stops, axes, steps = (read.whole(read.given(i)) for i in range(1, 5))
+        count = 1 if starts is None else len(starts)
+        if starts is None or count != 1:
+            return
+        step = 1 if steps is None else steps[0]
+        axis = 0 if axes is None else axes[0]
+        axis = axis + rank if axis < 0 else axis
+        ends = read.sizes(read.given(2))
+        x = read.shape()
+        if axis < 1 or step < 1 or ends is None or x is None or axis > len(x):
+            return
+        size, stop = x[axis - 1], None if stops is None else stops[0]
+        if stop is None and ends[0] != size:
+            return
+        start = starts[0]
+        if isinstance(size, int):
+            start = max(start + size if start < 0 else start, 0)
+            if stop is not None:
+                stop = min(max(stop + size if stop < 0 else stop, 0), size)
+        if stop is not None and (stop == size or stop > _NO_END):
+            stop = None if start else stop
+        yield read.layer(
+            cls(axis, start, None if stop == size and start else stop, step), read.given(0)
+        )
+
+    @classmethod
+    def _from_split(cls, read: OnnxReader, rank: int) -> Iterable[OnnxLayer | None]:
+        axis, x = read.attributes.whole("axis"), read.shape()
+        axis = axis + rank if axis < 0 else axis
+        if x is None or axis < 1 or not isinstance(x[axis - 1], int):
+            return
+        size, count = x[axis - 1], len(read.root.outputs)
+        parts = read.whole(read.given(1))
+        if parts is None:
+            part = -(-size // count)
+            parts = (*(part,) * (count - 1), size - part * (count - 1))
+        start = 0
+        for i, part in enumerate(parts):
+            yield read.layer(cls(axis, start, start + part), read.given(0), output=i)
+            start += part
 
     def onnx(self, to: OnnxForm) -> OnnxValue:
         """`Slice`."""

@@ -1,5 +1,7 @@
 """As much of a value as another one has."""
 
+from collections.abc import Iterable
+
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ir.sizes import Size
 from netspec.compiler.ops.slice import Slice
@@ -16,6 +18,7 @@ class SliceAs(Op):
     axis: int = attribute(AxisOf(), "axis to cut, in both values", 1)
 
     name = "slice_as"
+    onnx_ends = ("Slice",)
     arity = 2
     storage = Storage.ROW_MAJOR
     examples = (
@@ -88,6 +91,18 @@ class SliceAs(Op):
             nothing = to.gradient_buffer(1)
             to.call("reductions.nothing", to.dy, nothing, writes=[nothing], axes=(), order=())
             to.gradient(1, nothing)
+
+    @classmethod
+    def from_onnx(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:
+        """`Slice` from the first place on, as far as an input of the net goes."""
+        starts, axes = read.whole(read.given(1)), read.whole(read.given(3))
+        stops = read.sizes(read.given(2))
+        if starts != (0,) or axes is None or stops is None or isinstance(stops[0], int):
+            return
+        (axis,) = axes
+        for other in read.inputs:
+            if axis >= 1 and other.shape is not None and other.shape[axis - 1 : axis] == stops:
+                yield read.layer(cls(axis), read.given(0), other)
 
     def onnx(self, to: OnnxForm) -> OnnxValue:
         """`Slice`, up to the size of the other value."""

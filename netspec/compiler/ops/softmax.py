@@ -14,6 +14,7 @@ class Softmax(SoftmaxOp):
     """
 
     name = "softmax"
+    onnx_ends = ("Softmax",)
     value_range = (0.0, 1.0)
     is_distribution = True
     forward_kernel = "softmax.forward"

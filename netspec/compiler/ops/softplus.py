@@ -1,5 +1,7 @@
 """Softplus."""
 
+from collections.abc import Iterable
+
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.function import FunctionOp, whole
 
@@ -15,6 +17,7 @@ class Softplus(FunctionOp):
     threshold: float = attribute(Real(), "where beta x is larger, y is x itself", 20)
 
     name = "softplus"
+    onnx_ends = ("Where",)
     value_range = (0.0, float("inf"))
     examples = (
         Example("softplus", ((5,),)),
@@ -38,6 +41,21 @@ class Softplus(FunctionOp):
             "F.softplus", (X(0),), {"beta": whole(self.beta), "threshold": whole(self.threshold)},
             defaults={"beta": 1, "threshold": 20}, as_module="nn.Softplus",
         )  # fmt: skip
+
+    @classmethod
+    def from_onnx(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:
+        """The formula where its bend is another one."""
+        bent = "Log(Add(Exp(Mul(x, c_beta)), 1))"
+        for text in (
+            f"Where(Greater(Mul(x, c_beta), c_limit), x, Div({bent}, c_beta))",
+            "Where(Greater(x, c_limit), x, Log(Add(Exp(x), 1)))",
+        ):
+            found = read.pattern(text)
+            if found is not None:
+                beta, limit = (read.number(found.values.get(n)) for n in ("c_beta", "c_limit"))
+                if limit is not None:
+                    op = cls(1 if beta is None else beta, limit)
+                    yield read.layer(op, found.values["x"], found=found)
 
     def onnx(self, to: OnnxForm) -> OnnxValue:
         """`Softplus`, or the formula where its bend is another one."""

@@ -1,6 +1,6 @@
 """Axes of size 1 left out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.rearranging import RearrangingOp
@@ -18,6 +18,7 @@ class Squeeze(RearrangingOp):
     axes: tuple[int, ...] = attribute(AxesOf(), "the axes to leave out")
 
     name = "squeeze"
+    onnx_ends = ("Squeeze",)
     only_moves = True
     storage = Storage.ANY
     torch_function = "torch.squeeze"
@@ -73,6 +74,20 @@ class Squeeze(RearrangingOp):
     def torch(self, *inputs: Shape) -> Torch:
         """`torch.squeeze`."""
         return Torch("torch.squeeze", (X(0), self.axes if len(self.axes) > 1 else self.axes[0]))
+
+    @classmethod
+    def from_onnx(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:
+        """`Squeeze`."""
+        rank, axes = read.rank(), read.whole(read.given(1))
+        x = read.shape()
+        if rank is None or x is None:
+            return
+        if axes is None and read.given(1) is None:
+            axes = tuple(axis for axis, size in enumerate(x, 1) if size == 1)
+        if axes:
+            gone = tuple(axis + rank if axis < 0 else axis for axis in axes)
+            if min(gone) >= 1:
+                yield read.layer(cls(gone), read.given(0))
 
     def onnx(self, to: OnnxForm) -> OnnxValue:
         """`Squeeze`."""

@@ -1,5 +1,6 @@
 """Values side by side along a new axis."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from netspec.compiler.ir.contract import *
@@ -19,6 +20,7 @@ class Stack(Op):
     axis: int = attribute(AxisOf(), "the new axis, as it counts in the value", 1)
 
     name = "stack"
+    onnx_ends = ("Concat",)
     only_moves = True
     arity = None
     examples = (
@@ -94,6 +96,20 @@ class Stack(Op):
     def torch(self, *inputs: Shape) -> Torch:
         """`torch.stack`."""
         return Torch("torch.stack", (tuple(X(i) for i in range(len(inputs))),), {"dim": self.axis})
+
+    @classmethod
+    def from_onnx(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:
+        """`Concat` of values with a new axis each."""
+        axis, inner = read.attributes.whole("axis"), []
+        for value in read.root.inputs:
+            maker = None if value is None else value.maker
+            if maker is None or maker.operator != "Unsqueeze" or maker.layer != read.root.layer:
+                return
+            if read.whole(maker.given(1)) != (axis,):
+                return
+            inner.append(maker.given(0))
+        if axis >= 1 and len(inner) > 1 and all(v is not None for v in inner):
+            yield read.form(cls(axis), *(v for v in inner if v is not None))
 
     def onnx(self, to: OnnxForm) -> OnnxValue:
         """`Concat` of the values with the new axis."""

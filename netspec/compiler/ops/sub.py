@@ -15,6 +15,7 @@ class Sub(ArithmeticOp):
     right: float | None = attribute(Real(), "a number in place of the second value", None)
 
     name = "sub"
+    onnx_ends = ("Sub",)
     arity = 2
     number_places = ("left", "right")
     examples = (

@@ -12,6 +12,7 @@ class Sum(ReductionOp):
     """
 
     name = "sum"
+    onnx_ends = ("ReduceSum",)
     onnx_operator = "ReduceSum"
     forward_kernel = "reductions.total"
     backward_kernel = "reductions.total_backward"

@@ -1,6 +1,7 @@
 """Windows as columns."""
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 from netspec.compiler.ir.attributes import flat, sides, spread
@@ -8,6 +9,7 @@ from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.windows import (
     axes,
     is_even,
+    onnx_read_window,
     onnx_sides,
     require_axes,
     require_fit,
@@ -30,6 +32,7 @@ class Unfold(Op):
     dilation: Sizes = attribute(SizesOf(1), "distance between the pixels of a window", 1)
 
     name = "unfold"
+    onnx_ends = ("Reshape",)
     examples = (
         Example("unfold(2)", ((2, 3, 3),)),
         Example("unfold([3, 2], stride = 2, pad = 1, dilation = [1, 2])", ((1, 3, 4),)),
@@ -112,6 +115,19 @@ class Unfold(Op):
             defaults={"dilation": 1, "padding": 0, "stride": 1},
             pairs=True,
         )
+
+    @classmethod
+    def from_onnx(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:
+        """`Conv` with a filter for each place of a window, which holds a single 1."""
+        found = read.pattern("Reshape(Conv(x, c_w), s)")
+        x = None if found is None else found.values["x"].shape
+        if found is None or x is None or len(x) != 3:
+            return
+        (conv,) = (op for op in found.covers if op.operator == "Conv")
+        given = conv.attributes
+        window = onnx_read_window(given, x, given.ints("kernel_shape"))
+        if window is not None:
+            yield read.form(cls(**window), found.values["x"])
 
     def onnx(self, to: OnnxForm) -> OnnxValue:
         """`Conv` with a filter for each place of a window, which holds a single 1."""

@@ -1,6 +1,6 @@
 """A new axis."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.rearranging import RearrangingOp
@@ -16,6 +16,7 @@ class Unsqueeze(RearrangingOp):
     axis: int = attribute(AxisOf(), "the new axis, as it counts in the value")
 
     name = "unsqueeze"
+    onnx_ends = ("Unsqueeze",)
     only_moves = True
     storage = Storage.ANY
     torch_function = "torch.unsqueeze"
@@ -59,6 +60,15 @@ class Unsqueeze(RearrangingOp):
     def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
         """A reshape."""
         return (dy.reshape(x[0].shape),)
+
+    @classmethod
+    def from_onnx(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:
+        """`Unsqueeze` of one axis."""
+        rank, axes = read.rank(), read.whole(read.given(1))
+        if rank is not None and axes is not None and len(axes) == 1:
+            axis = axes[0] + rank + 1 if axes[0] < 0 else axes[0]
+            if axis >= 1:
+                yield read.layer(cls(axis), read.given(0))
 
     def onnx(self, to: OnnxForm) -> OnnxValue:
         """`Unsqueeze`."""

@@ -1,11 +1,13 @@
 """Upsampling."""
 
 import math
+from collections.abc import Iterable
 from fractions import Fraction
 from typing import Any
 
 from netspec.compiler.ir.attributes import spread
 from netspec.compiler.ir.contract import *
+from netspec.compiler.ir.onnx_read import FileAttributes, joined, plain
 from netspec.compiler.ops.families.windows import KINDS, require_axes
 
 ALIGN_CORNERS = Code.error("shape/align-corners", "`align_corners` without interpolation")
@@ -39,6 +41,7 @@ class Upsample(Op):
     size: Sizes | None = attribute(SizesOf(1), "height and width, in place of factors", None)
 
     name = "upsample"
+    onnx_ends = ("Resize",)
     storage = Storage.CHANNELS_LAST
     examples = (
         Example("upsample(2)", ((3, 4, 5),)),
@@ -243,6 +246,53 @@ class Upsample(Op):
         if self.mode not in NEAREST:
             options["align_corners"] = self.align_corners
         return Torch("F.interpolate", (X(0),), options, defaults={"mode": "nearest"})
+
+    @classmethod
+    def from_onnx(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:
+        """`Resize` behind the channels, for the modes that PyTorch has too."""
+        x, given = read.shape(), read.attributes
+        if x is None or len(x) < 2:
+            return
+        corners = given.text("coordinate_transformation_mode")
+        mode = cls._onnx_mode(given, corners, len(x) - 1)
+        if mode is None:
+            return
+        factors, sizes = read.array(read.given(2)), read.sizes(read.given(3))
+        options: dict[str, Any] = {
+            "mode": mode,
+            "align_corners": corners == "align_corners" and mode not in NEAREST,
+        }
+        axes = given.ints("axes")
+        if factors is not None and factors.size:
+            scale = [plain(factor) for factor in factors.reshape(-1)]
+            scale = scale if axes else scale[2:]
+            if axes or (len(factors) == len(x) + 1 and list(factors[:2]) == [1, 1]):
+                yield read.layer(cls(joined(scale), **options), read.given(0))
+        elif sizes is not None:
+            wanted = tuple(s for s in (sizes if axes else sizes[2:]) if isinstance(s, int))
+            if len(wanted) == len(x) - 1:
+                yield read.layer(cls(size=joined(wanted), **options), read.given(0))
+
+    @classmethod
+    def _onnx_mode(cls, given: FileAttributes, corners: str, count: int) -> str | None:
+        if given.text("mode") == "nearest":
+            kinds = {
+                ("floor", "asymmetric"): "nearest",
+                ("round_prefer_ceil", "half_pixel"): "nearest-exact",
+            }
+            rounding = given.text("nearest_mode")
+            if corners in ("asymmetric", "half_pixel") and rounding == "round_prefer_floor":
+                return "nearest"  # the same for whole factors, which the proof sees to
+            return kinds.get((rounding, corners))
+        if corners not in ("align_corners", "half_pixel", "pytorch_half_pixel"):
+            return None
+        if given.text("mode") == "linear":
+            return {1: "linear", 2: "bilinear", 3: "trilinear"}.get(count)
+        return (
+            "bicubic"
+            if given.text("mode") == "cubic" and given.real("cubic_coeff_a") == -0.75
+            else None
+        )
 
     def onnx(self, to: OnnxForm) -> OnnxValue:
         """`Resize`."""

@@ -1,10 +1,12 @@
 """Variance."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
 from netspec.compiler.ir.contract import *
+from netspec.compiler.ir.sizes import is_known
 from netspec.compiler.ops.families.reduction import ReductionOp
 from netspec.diagnostics import plural
 
@@ -22,6 +24,7 @@ class Variance(ReductionOp):
     correction: int = attribute(Int(0), "taken off the count of numbers", 1)
 
     name = "var"
+    onnx_ends = ("Div",)
     forward_kernel = "reductions.variance"
     backward_kernel = "reductions.variance_backward"
     reads = ("x", "dy")
@@ -67,6 +70,24 @@ class Variance(ReductionOp):
         reduced = self.reduced("torch.var")
         options = {**reduced.options, "correction": self.correction}
         return replace(reduced, options=options, defaults={**reduced.defaults, "correction": 1})
+
+    @classmethod
+    def from_onnx(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:
+        """The definition."""
+        mean = "ReduceMean(x, c_axes, keepdims=1)"
+        for keep in (0, 1):
+            squares = f"Mul(Sub(x, {mean}), Sub(x, {mean}))"
+            found = read.pattern(f"Div(ReduceSum({squares}, c_axes, keepdims={keep}), n)")
+            x = None if found is None else found.values["x"].shape
+            if found is None or x is None:
+                continue
+            axes, count = read.whole(found.values["c_axes"]), read.number(found.values["n"])
+            if axes is None or not is_known(x):
+                continue
+            over = tuple(axis + len(x) + 1 if axis < 0 else axis for axis in axes)
+            correction = 0 if count is None else math.prod(x[a - 1] for a in over) - int(count)
+            if min(over) >= 1 and correction >= 0:
+                yield read.form(cls(over, bool(keep), correction), found.values["x"])
 
     def onnx(self, to: OnnxForm) -> OnnxValue:
         """The definition."""

@@ -1,5 +1,7 @@
 """Choice by sign."""
 
+from collections.abc import Iterable
+
 from netspec.compiler.ir.contract import *
 from netspec.compiler.ops.families.arithmetic import ArithmeticOp
 
@@ -15,6 +17,7 @@ class Where(ArithmeticOp):
     otherwise: float | None = attribute(Real(), "a number in place of b", None)
 
     name = "where"
+    onnx_ends = ("Where",)
     arity = 3
     number_places = ("", "then", "otherwise")
     examples = (
@@ -42,6 +45,22 @@ class Where(ArithmeticOp):
         """The condition may be of any kind, unless its kind is that of the value."""
         is_free = index == 0 and (self.then is None or self.otherwise is None)
         return ("bool", "int", "real") if is_free else ("real",)
+
+    @classmethod
+    def from_onnx(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:
+        """`Where` of what is above 0, or of booleans."""
+        condition, then, otherwise = read.root.inputs
+        above = read.pattern("Where(Greater(c, 0), a, b)")
+        if above is not None:
+            condition = above.values["c"]
+        inputs, numbers = [condition], {}
+        for name, value in (("then", then), ("otherwise", otherwise)):
+            number = read.number(value)
+            if number is None:
+                inputs.append(value)
+            else:
+                numbers[name] = number
+        yield read.layer(cls(**numbers), *inputs, found=above)
 
     def torch(self, *inputs: Shape) -> Torch:
         """`torch.where`.

@@ -4,12 +4,14 @@ pool.
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from netspec.compiler.ir.attributes import spread
 from netspec.compiler.ir.contract import *
+from netspec.compiler.ir.onnx_read import joined
+from netspec.compiler.ir.sizes import is_known
 from netspec.compiler.ops.families.windows import require_axes
 
 
@@ -73,6 +75,40 @@ class AdaptivePoolOp(Op):
         if math.prod(kernel) > math.prod(cells):
             return None
         return {"kernel": kernel, "stride": kernel, "pad": (0, 0) * len(kernel)}
+
+    @classmethod
+    def from_onnx(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:
+        """The pool over everything, or a plain one that could be an adaptive one."""
+        x = read.root.inputs[0]
+        if x is None or x.shape is None:
+            return
+        if read.root.operator.startswith("Global"):
+            yield read.form(cls(1), x)
+            return
+        if read.root.operator == "Concat":
+            yield from cls._from_windows(read)
+            return
+        kernel = read.attributes.ints("kernel_shape")
+        if len(kernel) == len(x.shape) - 1 and is_known(x.shape):
+            cells = [size // k for size, k in zip(x.shape[1:], kernel, strict=True)]
+            if min(cells) >= 1:
+                yield read.form(cls(joined(cells)), x)
+
+    @classmethod
+    def _from_windows(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:
+        """Yield the pool whose windows have been joined along each axis."""
+        cells: list[int] = []
+        at: FileValue | None = read.root.outputs[0]
+        while at is not None and len(cells) < 3:
+            joint = read.behind(at, "Concat")
+            first = None if joint is None else read.behind(joint.inputs[0], cls.onnx_reduction)
+            window = None if first is None else read.behind(first.inputs[0], "Slice")
+            if joint is None or window is None:
+                break
+            cells.insert(0, len(joint.inputs))
+            at = window.inputs[0]
+        if at is not None and at.shape is not None and cells and len(cells) == len(at.shape) - 1:
+            yield read.form(cls(joined(cells)), at)
 
     def onnx(self, to: OnnxForm) -> OnnxValue:
         """The global pool, a plain one, or one reduction for each window along an axis."""

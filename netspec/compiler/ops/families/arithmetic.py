@@ -1,7 +1,7 @@
 """The base class of arithmetic on values, and on values and numbers. Sizes of 1 are broadcast."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from netspec.compiler.ir.contract import *
@@ -19,6 +19,23 @@ class ArithmeticOp(ElementwiseOp):
     repetitions. Subclasses define `combine` and `slopes` for all operands in order, and
     `number_places`, which names the attributes that hold numbers in place of values.
     """
+
+    @classmethod
+    def onnx_forms(cls) -> tuple[Op, ...]:
+        """None: `from_onnx` finds the operands, of which some may be numbers."""
+        return ()
+
+    @classmethod
+    def from_onnx(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:
+        """The operator of the formula, with values and single numbers as its operands."""
+        inputs, numbers = [], {}
+        for i, value in enumerate(read.root.inputs):
+            number = read.number(value)
+            if number is None or len(read.root.inputs) > 2:
+                inputs.append(value)
+            else:
+                numbers[cls.number_places[i]] = number
+        yield read.layer(cls(**numbers), *inputs)
 
     def combine(self, *x: Expression) -> Expression:
         """Return the formula of the value."""

@@ -1,5 +1,6 @@
 """The ops of `parameter`, `buffer` and `constant`: arrays of a net's own as values."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -19,6 +20,8 @@ class DeclaredOp(Op):
 
     sizes: tuple[int, ...] = attribute(IntList(1), "the shape as it is stored")
     batch_axis: bool = attribute(Bool(), "whether the first axis, of size 1, is the batch's", False)
+
+    onnx_ends = ("Expand",)
 
     _role: ClassVar[Role]
 
@@ -72,6 +75,29 @@ class DeclaredOp(Op):
     def torch(self, *inputs: Shape) -> Torch:
         """The array, repeated for the batch."""
         return Torch("torch.broadcast_to", (P(""), (BATCH, *self.shape())))
+
+    @classmethod
+    def from_onnx(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:
+        """`Expand` of stored numbers for the batch."""
+        for text in ("Expand(Unsqueeze(c_w, 0), s)", "Expand(c_w, s)"):
+            found = read.pattern(text)
+            array = None if found is None else read.array(found.values["c_w"])
+            target = None if found is None else read.sizes(found.values["s"])
+            if found is None or array is None or target is None or array.ndim == 0:
+                continue
+            behind = "Unsqueeze" not in text
+            if target[0] != BATCH or (behind and (array.shape[0] != 1 or array.ndim < 2)):
+                continue
+            if any(size != 1 for size in target[1:]) and target[1:] != array.shape[behind:]:
+                continue
+            if read.said.startswith(cls.name) or (not read.said and cls._role == cls._usual(array)):
+                op = cls(array.shape, behind)
+                held = {"": found.values["c_w"]}
+                yield read.layer(op, read.inputs[0], found=found, parameters=held)
+
+    @staticmethod
+    def _usual(array: Array) -> Role:
+        return "scale" if array.dtype.kind == "f" else "statistic"
 
     def onnx(self, to: OnnxForm) -> OnnxValue:
         """`Expand`, once for each image."""

@@ -1,5 +1,6 @@
 """The base class of pools over the whole picture: (C, H, W) becomes (C,)."""
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 from netspec.compiler.ir.contract import *
@@ -27,6 +28,25 @@ class GlobalPoolOp(Op):
         count = len(inputs[0]) - 1
         pooled = Torch(f"{self.adaptive}{count}d", (X(0), (1,) * count), pairs=True)
         return Torch("torch.flatten", (pooled, 1))
+
+    @classmethod
+    def from_onnx(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:
+        """The global pool, with what leaves out the axes of size 1."""
+        pool = f"{cls.onnx_operator}(x)"
+        for text in (f"Flatten({pool}, axis=1)", f"Reshape({pool}, s)", f"Squeeze({pool}, s)"):
+            found = read.pattern(text)
+            x = None if found is None else found.values["x"].shape
+            if found is None or x is None:
+                continue
+            sizes = read.sizes(found.values.get("s"))
+            if text.startswith("Reshape"):
+                fits = sizes is not None and read.image_sizes(sizes, x[:1]) in ((-1,), x[:1])
+            else:
+                fits = sizes is None or {s % (len(x) + 1) for s in sizes} == set(
+                    range(2, len(x) + 1)
+                )
+            if fits:
+                yield read.layer(cls(), found.values["x"], found=found)
 
     def onnx(self, to: OnnxForm) -> OnnxValue:
         """The global pool, without the axes that it leaves."""

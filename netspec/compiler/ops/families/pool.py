@@ -6,12 +6,14 @@ from typing import Any
 
 from netspec.compiler.ir.attributes import flat, sides, spread
 from netspec.compiler.ir.contract import *
+from netspec.compiler.ir.onnx_read import FileOperator
 from netspec.compiler.ops.families.windows import (
     AXES,
     Axis,
     axes,
     by,
     is_even,
+    onnx_read_window,
     places,
     require_axes,
     require_fit,
@@ -40,6 +42,30 @@ class PoolOp(Op):
     def window(self, x: Shape) -> tuple[Axis, ...]:
         """Return the window over a value (C, ...), by axis."""
         return axes(x, self.kernel, self.step, self.pad, ceil=self.ceil_mode)
+
+    @classmethod
+    def read_window(
+        cls, pool: FileOperator, x: FileValue, pads: Array | None = None
+    ) -> dict[str, Any] | None:
+        """Return the attributes of a pool of a file, without `ceil_mode`; None if it is unlike any.
+
+        Args:
+            pool: the operator.
+            x: what it reads, or what the frame is around that it reads.
+            pads: the widths of that frame.
+        """
+        kernel = pool.attributes.ints("kernel_shape")
+        if x.shape is None or not kernel or any(v.name for v in pool.outputs[1:]):
+            return None
+        window = onnx_read_window(pool.attributes, x.shape, kernel)
+        if window is None:
+            return None
+        if window["stride"] == window["kernel"]:
+            window["stride"] = None
+        if pads is not None:
+            before = pads.reshape(-1)[2 : len(x.shape) + 1].tolist()
+            window["pad"] = before[0] if len(set(before)) == 1 else tuple((b, b) for b in before)
+        return window
 
     def shape(self, *inputs: Shape) -> Shape:
         """(C, H', W') for a picture, with H' = floor or ceil((H + 2p - d (k - 1) - 1) / s) + 1."""
@@ -102,6 +128,16 @@ class PoolOp(Op):
             "F.pad", (X(0), torch_sides(self.pad, count)), {"value": value}, defaults={"value": 0.0}
         )
         return padded, (0,) * count
+
+    @staticmethod
+    def even_pad(window: dict[str, Any]) -> dict[str, Any] | None:
+        """Return a window with the padding that is before on both sides; None if it has that."""
+        pad = window["pad"]
+        if not isinstance(pad, tuple):
+            return None
+        before = {side for side, _ in pad}
+        even = tuple((side, side) for side, _ in pad)
+        return {**window, "pad": before.pop() if len(before) == 1 else even}
 
     def onnx_pads(self, x: Shape) -> tuple[tuple[int, int], ...]:
         """Return (before, after) for each axis with which the last window fits, as `ceil_mode` needs.

@@ -1,10 +1,12 @@
 """The base class of recurrent layers: `rnn`, `lstm` and `gru`."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from netspec.compiler.ir.contract import *
+from netspec.compiler.ir.onnx_read import FileOperator
 
 RECURRENT_STATE = Code.error("shape/recurrent-state", "a first state of the wrong shape")
 
@@ -56,6 +58,7 @@ class RecurrentOp(Op):
     bidirectional: bool = attribute(Bool(), "go over the steps backward too", False)
 
     storage = Storage.ROW_MAJOR
+    onnx_ends = ("Reshape",)
 
     gates: ClassVar[int]
     state_names: ClassVar[tuple[str, ...]] = ("h",)
@@ -386,6 +389,40 @@ class RecurrentOp(Op):
             self.module, (inputs[0][1], self.features), options, inputs=given, defaults=defaults
         )
         return Torch(ITEM, (module, 0))
+
+    @classmethod
+    def from_onnx(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:
+        """Operators of ONNX, one above the other."""
+        layers, at = 0, read.behind(read.root.inputs[0], "Transpose", cls.onnx_operator)
+        first = at
+        while at is not None:
+            layers, first = layers + 1, at
+            at = read.behind(at.inputs[0], "Reshape", "Transpose", cls.onnx_operator)
+        begin = None if first is None else read.behind(first.inputs[0], "Transpose")
+        if first is None or begin is None:
+            return
+        states = [cls._source_of_state(first.given(i)) for i in (5, 6)]
+        inputs = [v for v in (begin.inputs[0], *states) if v is not None]
+        for options in cls.onnx_variants(first):
+            op = cls(
+                first.attributes.whole("hidden_size"), layers, first.given(3) is not None,
+                bidirectional=first.attributes.text("direction") == "bidirectional", **options,
+            )  # fmt: skip
+            yield read.form(op, *inputs)
+
+    @classmethod
+    def onnx_variants(cls, operator: FileOperator) -> Iterable[dict[str, Any]]:
+        """Yield the attributes that only this layer has, for an operator of a file."""
+        yield {}
+
+    @staticmethod
+    def _source_of_state(value: FileValue | None) -> FileValue | None:
+        """Return the first state of which a layer gets its part."""
+        for operator in ("Slice", "Transpose", "Unsqueeze"):
+            maker = None if value is None else value.maker
+            if maker is not None and maker.operator == operator:
+                value = maker.inputs[0]
+        return value
 
     def onnx(self, to: OnnxForm) -> OnnxValue:
         """One operator for each layer, with both directions; steps are its first axis."""

@@ -1,5 +1,6 @@
 """The base class of reductions over axes: their attributes, the shape rule, and the kernel options."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -114,6 +115,19 @@ class ReductionOp(Op):
         return Torch(
             function, (X(0),), {"dim": dim, "keepdim": self.keep}, defaults={"keepdim": False}
         )
+
+    @classmethod
+    def from_onnx(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:
+        """The operator, over some axes of each image."""
+        rank, axes = read.rank(), read.whole(read.given(1))
+        if rank is None:
+            return
+        if axes is None and read.given(1) is None:
+            axes = tuple(read.attributes.ints("axes") or range(rank))
+        if axes:
+            over = tuple(axis + rank if axis < 0 else axis for axis in axes)
+            if min(over) >= 1:
+                yield read.layer(cls(over, bool(read.attributes.whole("keepdims"))), read.given(0))
 
     def onnx(self, to: OnnxForm) -> OnnxValue:
         """`onnx_operator` over the axes."""

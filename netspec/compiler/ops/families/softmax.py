@@ -1,5 +1,6 @@
 """The base class of softmax and its logarithm: the axis, and the kernels that follow from it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -16,6 +17,21 @@ class SoftmaxOp(Op):
 
     forward_kernel: ClassVar[str]
     backward_kernel: ClassVar[str]
+
+    @classmethod
+    def from_onnx(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:
+        """The operator; before opset 13 it goes over all axes from its own on."""
+        x, axis = read.shape(), read.attributes.whole("axis")
+        if x is None:
+            return
+        axis = axis + len(x) + 1 if axis < 0 else axis
+        if read.attributes.whole("flattens") and axis >= 1:
+            wide = [at for at in range(axis, len(x) + 1) if x[at - 1] != 1]
+            if len(wide) > 1:
+                return
+            axis = wide[0] if wide else axis
+        if axis >= 1:
+            yield read.layer(cls(axis), read.given(0))
 
     def shape(self, *inputs: Shape) -> Shape:
         """Return the shape of the input."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from netspec.compiler.ir.attributes import MAX_SPATIAL_AXES, sides, spread
 from netspec.compiler.ir.contract import *
+from netspec.compiler.ir.onnx_read import FileAttributes, joined
 
 # What a value with so many axes behind the channels is called, these axes, and what they hold.
 KINDS = {1: "signal", 2: "picture", 3: "volume"}
@@ -145,6 +146,45 @@ def onnx_padded(
     if mode:
         return to("Pad", x, widths, mode=mode)
     return to("Pad", x, widths, to.float(value))
+
+
+def onnx_read_window(
+    given: FileAttributes, x: Shape, kernel: Sequence[int]
+) -> dict[str, Any] | None:
+    """Return the kernel, stride, pad and dilation of a window in a file; None for an unknown one."""
+    count = len(x) - 1
+    kernel = tuple(given.ints("kernel_shape") or kernel)
+    strides = tuple(given.ints("strides") or (1,) * count)
+    dilations = tuple(given.ints("dilations") or (1,) * count)
+    numbers = tuple(given.ints("pads") or (0,) * 2 * count)
+    if {len(kernel), len(strides), len(dilations), len(numbers) / 2} != {count}:
+        return None
+    pads = tuple(zip(numbers[:count], numbers[count:], strict=True))
+    rule = given.text("auto_pad")
+    if rule.startswith("SAME"):
+        pads = tuple(
+            _same_pads(size, k, s, d, upper=rule == "SAME_UPPER")
+            for size, k, s, d in zip(x[1:], kernel, strides, dilations, strict=True)
+        )
+    elif rule == "VALID":
+        pads = ((0, 0),) * count
+    if any(not isinstance(side, int) or side < 0 for pair in pads for side in pair):
+        return None
+    even = len({side for pair in pads for side in pair}) == 1
+    return {
+        "kernel": joined(kernel), "stride": joined(strides),
+        "pad": pads[0][0] if even else pads, "dilation": joined(dilations),
+    }  # fmt: skip
+
+
+def _same_pads(
+    size: int, kernel: int, stride: int, dilation: int, *, upper: bool
+) -> tuple[int, int]:
+    """Return (before, after) with which there are ceil(size / stride) windows."""
+    wanted = (size + stride - 1) // stride
+    total = max((wanted - 1) * stride + dilation * (kernel - 1) + 1 - size, 0)
+    small, large = total // 2, total - total // 2
+    return (small, large) if upper else (large, small)
 
 
 def is_even(pad: Padding) -> bool:

@@ -1,0 +1,395 @@
+"""Finds the layers of a file: at each operator, the largest of those that may end there."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from netspec.compiler.ir.graph import Shape, show_shape
+from netspec.compiler.ir.onnx_read import (
+    FileAttributes,
+    FileOperator,
+    FileValue,
+    Found,
+    Held,
+    OnnxLayer,
+    OnnxReader,
+)
+from netspec.compiler.ir.op import Op, ShapeError
+from netspec.compiler.ops import declared_op, registry
+from netspec.imports.onnx.constants import Constants
+from netspec.imports.onnx.file_graph import LAYER, FileGraph
+from netspec.imports.onnx.op_forms import OPSETS, form_pattern, shapeless_forms
+from netspec.imports.onnx.patterns import Applied, Facts, Search, Wanted, pattern_of
+from netspec.imports.onnx.proto_file import Array
+from netspec.imports.onnx.said_op import said_op
+
+_MOST_AXES = 8
+
+
+@dataclass(frozen=True, eq=False)
+class FoundLayer:
+    """A layer of the file: what it computes, its op, inputs and parameters with their numbers."""
+
+    value: FileValue
+    op: Op
+    inputs: tuple[FileValue, ...]
+    parameters: Mapping[str, Held]
+    root: FileOperator
+    shape: Shape
+
+
+@dataclass(frozen=True)
+class Missing:
+    """An operator that no layer stands for, and what is known of the reason."""
+
+    operator: FileOperator
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class FoundNet:
+    """The layers that the outputs depend on, in order, and what is missing for that."""
+
+    layers: tuple[FoundLayer, ...]
+    outputs: Mapping[str, FileValue]
+    missing: tuple[Missing, ...]
+
+
+def found_net(graph: FileGraph, inputs: Mapping[str, Shape], batch: int | None) -> FoundNet:
+    """Return the layers of a file.
+
+    Args:
+        graph: the file.
+        inputs: the shapes of its inputs for one image.
+        batch: the size of its batch, if that is fixed.
+    """
+    for name, given in graph.inputs.items():
+        given.value.shape = inputs[name]
+    return _Recognition(graph, batch).net()
+
+
+class _Recognition:
+    """Recognises the layers of one file."""
+
+    def __init__(self, graph: FileGraph, batch: int | None) -> None:
+        self._graph = graph
+        self._batch = batch
+        self._constants = Constants(graph)
+        self._facts = Facts(self._constants.array, self._constants.sizes)
+        self._same: dict[FileValue, FileValue] = {}
+        self._layers: dict[FileValue, FoundLayer] = {}
+        self._why: dict[int, str] = {}
+        self._inputs = [given.value for given in graph.inputs.values()]
+
+    def net(self) -> FoundNet:
+        """Return what is found."""
+        for op in self._graph.operators:
+            op.inputs = tuple(v and self._same.get(v, v) for v in op.inputs)
+            self._read(op)
+        outputs = {n: self._same.get(v, v) for n, v in self._graph.outputs.items()}
+        return self._used(outputs)
+
+    # -- one operator
+
+    def _read(self, op: FileOperator) -> None:
+        if all(self._constants.is_fixed(value) for value in op.outputs):
+            return
+        self._constants.note_sizes(op)
+        best: dict[int, tuple[tuple[int, ...], OnnxLayer, FoundLayer]] = {}
+        for layer in self._candidates(op):
+            found = self._checked(op, layer)
+            if found is not None:
+                rank = self._rank(layer, op)
+                if layer.output not in best or rank > best[layer.output][0]:
+                    best[layer.output] = rank, layer, found
+        for _, layer, found in best.values():
+            found = self._as_said(op, layer) or found
+            found.value.shape = found.shape
+            self._layers[found.value] = found
+        if not best and _only_passes_on(op):
+            (x,) = op.inputs[:1] or (None,)
+            if x is not None:
+                self._same[op.outputs[0]] = x
+
+    def _as_said(self, op: FileOperator, layer: OnnxLayer) -> FoundLayer | None:
+        """Return a layer with the attributes that the file says, if they have the same form."""
+        text = op.metadata.get(LAYER, "")
+        said = said_op(text) if text and text != str(layer.op) else None
+        if said is None:
+            return None
+        other = self._match(op, said, layer.inputs)
+        return None if other is None else self._checked(op, other)
+
+    def _rank(self, layer: OnnxLayer, op: FileOperator) -> tuple[int, ...]:
+        """Return how good a reading is: what covers most, what the file says, what is shortest."""
+        said = op.metadata.get(LAYER, op.layer.rpartition(".")[2])
+        named = said.rstrip("0123456789").partition("(")[0] == layer.op.name
+        return len(set(map(id, layer.covers))), named, -len(layer.inputs), -len(str(layer.op))
+
+    def _candidates(self, op: FileOperator) -> Iterator[OnnxLayer]:
+        reader = OnnxReader(
+            op, self._constants.array, self._constants.sizes, self._search, self._match, self._batch,
+            self._inputs, op.metadata.get(LAYER, ""),
+        )  # fmt: skip
+        for cls in _ends().get(op.operator, ()):
+            yield from filter(None, cls.from_onnx(reader))
+        for form in _forms().get(op.operator, ()):
+            layer = self._formed(op, form.op, form.pattern)
+            if layer is not None:
+                yield layer
+
+    def _search(self, root: FileOperator, text: str) -> Found | None:
+        search = Search(self._facts)
+        if not search.ends_at(pattern_of(text), root):
+            return None
+        return Found(dict(search.values), tuple(search.covers))
+
+    def _match(
+        self, root: FileOperator, op: Op, inputs: Sequence[FileValue] | None
+    ) -> OnnxLayer | None:
+        if inputs is None:
+            patterns: Iterable[Applied | None] = shapeless_forms(op)
+        else:
+            shapes = [value.shape for value in inputs]
+            known = [shape for shape in shapes if shape is not None]
+            if len(known) < len(shapes):
+                return None
+            whole = frozenset(i for i, value in enumerate(inputs) if value.is_whole)
+            patterns = (form_pattern(op, known, opset, whole) for opset in OPSETS)
+        for pattern in patterns:
+            layer = None if pattern is None else self._formed(root, op, pattern, inputs)
+            if layer is not None:
+                return layer
+        return None
+
+    def _formed(
+        self, root: FileOperator, op: Op, pattern: Applied,
+        inputs: Sequence[FileValue] | None = None,
+    ) -> OnnxLayer | None:  # fmt: skip
+        search = Search(self._facts)
+        for i, value in enumerate(inputs or ()):
+            search.values[f"x{i}"] = value
+        if not search.ends_at(pattern, root, pattern.output):
+            return None
+        values = search.values
+        count = len(inputs) if inputs is not None else sum(n[0] == "x" for n in values)
+        held = {n[2:]: Held(v) for n, v in values.items() if n.startswith("p:")}
+        given = tuple(values[f"x{i}"] for i in range(count) if f"x{i}" in values)
+        if len(given) < count:
+            return None
+        return OnnxLayer(op, given, held, tuple(search.covers), pattern.output)
+
+    # -- checks
+
+    def _checked(self, op: FileOperator, layer: OnnxLayer) -> FoundLayer | None:
+        """Return a layer whose op takes its inputs and parameters; else None."""
+        shapes = self._shapes(layer)
+        if shapes is None:
+            return None
+        try:
+            shape = layer.op.shape(*shapes)
+            specs = layer.op.parameters(*shapes)
+        except ShapeError as error:
+            self._why.setdefault(id(op), error.message)
+            return None
+        except OverflowError:
+            return None
+        specs = tuple(spec for spec in specs if spec.role != "counter")
+        if {spec.name for spec in specs} != set(layer.parameters):
+            return None
+        for spec in specs:
+            held = layer.parameters[spec.name]
+            array = held.numbers if held.numbers is not None else self._constants.array(held.value)
+            if array is None or tuple(spec.shape) != array.shape:
+                return None
+        if len(shape) > _MOST_AXES:
+            return None
+        inputs = tuple(self._as_input(v, shapes) for v in layer.inputs)
+        given = {
+            name: Held(held.value, self._numbers(held)) for name, held in layer.parameters.items()
+        }
+        value = op.outputs[layer.output]
+        return FoundLayer(value, layer.op, inputs, given, op, shape)
+
+    def _numbers(self, held: Held) -> Array:
+        found = held.numbers if held.numbers is not None else self._constants.array(held.value)
+        assert found is not None
+        return found
+
+    def _shapes(self, layer: OnnxLayer) -> list[Shape] | None:
+        """Return the shapes of a layer's inputs; None if one is no value of the net."""
+        ranks = [len(v.shape) for v in layer.inputs if v.shape is not None]
+        found: list[Shape] = []
+        for value in layer.inputs:
+            if value.shape is not None:
+                found.append(value.shape)
+                continue
+            array = self._constants.array(value)
+            if array is None or not ranks or array.dtype.kind not in "fiu":
+                return None
+            sizes = _declared_sizes(array, max(ranks))
+            if sizes is None:
+                return None
+            found.append(sizes)
+        return found
+
+    def _as_input(self, value: FileValue, shapes: Sequence[Shape]) -> FileValue:
+        """Return an input; stored numbers become a declared parameter."""
+        if value.shape is not None or value in self._layers:
+            return value
+        array = self._constants.array(value)
+        assert array is not None
+        rank = max(map(len, shapes))
+        sizes = _declared_sizes(array, rank)
+        assert sizes is not None
+        declared = FileValue(value.name, value.maker, sizes)
+        self._declare(declared, value, array, sizes)
+        return declared
+
+    def _declare(self, declared: FileValue, value: FileValue, array: Array, sizes: Shape) -> None:
+        with_batch = array.ndim == len(sizes) + 1
+        stored = (1, *sizes) if with_batch else sizes
+        learned = array.dtype.kind == "f" and value.maker is None
+        cls = declared_op("parameter" if learned else "buffer")
+        op = cls(sizes=stored, batch_axis=with_batch)  # type: ignore[call-arg]
+        held = {"": Held(value, array.reshape(stored))}
+        first = self._inputs[0]
+        root = FileOperator("Expand", (value,), (declared,), FileAttributes({}), value.name)
+        self._layers[declared] = FoundLayer(declared, op, (first,), held, root, sizes)
+
+    # -- what counts
+
+    def _used(self, outputs: Mapping[str, FileValue]) -> FoundNet:
+        """Return the layers that outputs depend on, and what is missing."""
+        given = {each.value for each in self._graph.inputs.values()}
+        found: dict[FileValue, FoundLayer] = {}
+        missing: dict[int, Missing] = {}
+        waiting, seen = list(outputs.values()), set[FileValue]()
+        while waiting:
+            value = waiting.pop()
+            if value in seen or value in given:
+                continue
+            seen.add(value)
+            layer = self._layers.get(value)
+            if layer is not None:
+                found[value] = layer
+                waiting += layer.inputs
+            elif value.maker is not None:
+                if self._is_first(value.maker):
+                    missing[id(value.maker)] = self._missing(value.maker)
+                waiting += [v for v in value.maker.inputs if v and not self._constants.is_fixed(v)]
+        order = {id(op): i for i, op in enumerate(self._graph.operators)}
+        layers = sorted(found.values(), key=lambda layer: order.get(id(layer.root), -1))
+        lacking = sorted(missing.values(), key=lambda each: order[id(each.operator)])
+        return FoundNet(_declared_late(layers), outputs, tuple(lacking))
+
+    def _is_first(self, op: FileOperator) -> bool:
+        """Whether all that an operator reads is known, so that it is itself what is missing."""
+        if all(self._constants.size_array(v) is not None for v in op.outputs):
+            return False
+        return all(
+            v is None
+            or v.shape is not None
+            or self._constants.is_fixed(v)
+            or self._constants.size_array(v) is not None
+            for v in op.inputs
+        )
+
+    def _missing(self, op: FileOperator) -> Missing:
+        known = [v.shape for v in op.inputs if v is not None and v.shape is not None]
+        shown = ", ".join(map(show_shape, known))
+        reason = self._why.get(id(op)) or (
+            f"no layer is like this use of it, with {shown}"
+            if op.operator in _ends() or op.operator in _forms()
+            else "no layer computes this"
+        )
+        return Missing(op, reason)
+
+
+def _only_passes_on(op: FileOperator) -> bool:
+    """Whether an operator gives the numbers that it gets, if perhaps in another precision."""
+    if op.operator == "Cast":
+        x = op.given(0)
+        whole = x is not None and (x.is_whole or x.is_bool)
+        return whole or op.attributes.whole("to") in _REAL
+    return op.operator == "Identity"
+
+
+def _declared_late(layers: Sequence[FoundLayer]) -> tuple[FoundLayer, ...]:
+    """Return layers with each declared array before its first reader."""
+    declared = {layer.value: layer for layer in layers if "" in layer.parameters}
+    found: list[FoundLayer] = []
+    for layer in layers:
+        if layer.value in declared:
+            continue
+        for value in layer.inputs:
+            if value in declared:
+                found.append(declared.pop(value))
+        found.append(layer)
+    return (*found, *declared.values())
+
+
+_DECLARED = ("parameter", "buffer", "constant")
+
+
+# ONNX's numbers for float, float16, double and bfloat16.
+_REAL = (1, 10, 11, 16)
+
+
+def _declared_sizes(array: Array, rank: int) -> Shape | None:
+    """Return the shape for one image of stored numbers among values with so many axes."""
+    shape = array.shape
+    if len(shape) == rank + 1:
+        return shape[1:] if shape[0] == 1 else None
+    return (*(1,) * (rank - len(shape)), *shape) if len(shape) <= rank else None
+
+
+@dataclass(frozen=True, eq=False)
+class _Form:
+    op: Op
+    pattern: Applied
+
+
+@functools.cache
+def _ends() -> Mapping[str, Sequence[type[Op]]]:
+    """Return the ops whose layers may end at each operator."""
+    found: dict[str, list[type[Op]]] = {}
+    for cls in (*registry().values(), *map(declared_op, _DECLARED)):
+        for operator in cls.onnx_ends:
+            found.setdefault(operator, []).append(cls)
+    return found
+
+
+@functools.cache
+def _forms() -> Mapping[str, Sequence[_Form]]:
+    """Return the forms of ops that are the same for all shapes, by their last operator."""
+    found: dict[str, list[_Form]] = {}
+    for cls in registry().values():
+        for op in cls.onnx_forms():
+            for pattern in shapeless_forms(op):
+                found.setdefault(pattern.operator, []).append(_Form(op, pattern))
+        for text in cls.onnx_spellings:
+            pattern = pattern_of(text)
+            found.setdefault(pattern.operator, []).append(_Form(cls(), _numbered(pattern)))
+    return found
+
+
+def _numbered(pattern: Applied) -> Applied:
+    """Return a pattern whose value `x` is the first input."""
+    known: dict[int, object] = {}
+
+    def changed(part: object) -> object:
+        if isinstance(part, Wanted):
+            return Wanted("x0", part.constant)
+        if isinstance(part, Applied):
+            if id(part) not in known:
+                inputs = tuple(changed(each) for each in part.inputs)
+                known[id(part)] = replace(part, inputs=inputs)  # type: ignore[arg-type]
+            return known[id(part)]
+        return part
+
+    found = changed(pattern)
+    assert isinstance(found, Applied)
+    return found
