@@ -14,13 +14,16 @@ from netspec.diagnostics import Diagnostic, NetspecError
 from netspec.net import Net, load, load_ops, loads
 
 if TYPE_CHECKING:
+    from netspec.check_report import CheckReport, check
     from netspec.compiler.onnx_backend import OnnxOptions
     from netspec.runtime.data import Dataset
     from netspec.runtime.data import load as load_data
+    from netspec.runtime.models.evaluation import Evaluation
     from netspec.runtime.models.numpy_model import Model
     from netspec.runtime.training.fit import History, fit
     from netspec.runtime.weights.safetensors_file import save_weights
     from netspec.runtime.weights.weights_file import load_weights
+    from netspec.tools.doctor.examine import examine as doctor
     from netspec.tools.gradcheck import gradcheck
     from netspec.tools.verify import verify
 
@@ -28,6 +31,10 @@ __version__ = "0.1.0"
 
 # These need NumPy, which `netspec check` does not, so they are imported on first use.
 _LAZY = {
+    "CheckReport": ("netspec.check_report", "CheckReport"),
+    "check": ("netspec.check_report", "check"),
+    "doctor": ("netspec.tools.doctor", "examine"),
+    "Evaluation": ("netspec.runtime.models.evaluation", "Evaluation"),
     "gradcheck": ("netspec.tools.gradcheck", "gradcheck"),
     "fit": ("netspec.runtime.training.fit", "fit"),
     "History": ("netspec.runtime.training.fit", "History"),
@@ -41,14 +48,18 @@ _LAZY = {
 }
 
 __all__ = [
+    "CheckReport",
     "Dataset",
     "Diagnostic",
+    "Evaluation",
     "History",
     "Model",
     "Net",
     "NetspecError",
     "OnnxOptions",
     "__version__",
+    "check",
+    "doctor",
     "fit",
     "gradcheck",
     "load",

@@ -196,12 +196,12 @@ def load(path: str | Path, /, net: str | None = None, **arguments: Any) -> Net:
     Raises:
         NetspecError: with every error of the file in `.diagnostics`.
     """
-    return checked(Request(path=find_net(path), net=net, arguments=_constants(arguments)))
+    return checked(Request(path=find_net(path), net=net, arguments=constants(arguments)))
 
 
 def loads(text: str, /, net: str | None = None, *, name: str = "<text>", **arguments: Any) -> Net:
     """Check a net given as text; otherwise like `load`. Text cannot import files."""
-    return checked(Request(source=Source(name, text), net=net, arguments=_constants(arguments)))
+    return checked(Request(source=Source(name, text), net=net, arguments=constants(arguments)))
 
 
 def load_ops(path: str | Path, /) -> tuple[str, ...]:
@@ -243,8 +243,12 @@ def checked(request: Request) -> Net:
     return Net(graph, written(result, request, graph.name), warnings)
 
 
-def _constants(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Convert Python values to constants of the language."""
+def constants(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Convert Python values to constants of the language.
+
+    Raises:
+        NetspecError: `call/value`.
+    """
 
     def convert(name: str, value: Any) -> Any:
         if isinstance(value, (list, tuple)):

@@ -49,8 +49,8 @@ def run(options: argparse.Namespace) -> int:
     """Evaluate a trained net and print the tables."""
     from netspec.runtime.data.catalog import load
     from netspec.runtime.data.choices import require
-    from netspec.runtime.inference.evaluate import evaluate
     from netspec.runtime.models.classifier_shape import require_targets
+    from netspec.runtime.models.evaluation import evaluate
     from netspec.runtime.optim.losses import LOSSES_OF_CLASSES, make_loss
     from netspec.runtime.optim.targets import OF_CLASSES, targets_of
     from netspec.runtime.weights.data_facts import (

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
     from netspec.runtime.data.dataset import Dataset
     from netspec.runtime.data.input_normalization import Normalization
+    from netspec.runtime.models.history import History
     from netspec.runtime.models.numpy_model import Model
     from netspec.runtime.models.pytorch.model import TorchModel
     from netspec.runtime.models.pytorch.processes import ProcessGroup
     from netspec.runtime.runs.recorder import RunRecorder
     from netspec.runtime.runs.resolve import Settings
-    from netspec.runtime.training.history import History
 
 _LOG = logging.getLogger(__name__)
 

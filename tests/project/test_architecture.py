@@ -43,14 +43,10 @@ FLOORS = [
     {"language_server": ["language_server"]},
     {"draw": ["draw"], "runtime/engine": ["runtime.engine"], "runtime/data": ["runtime.data"]},
     {"runtime/weights": ["runtime.weights"]},
-    {"runtime/optim": ["runtime.optim"]},
+    {"runtime/optim": ["runtime.optim"], "runtime/plots": ["runtime.plots"]},
     {"runtime/models": ["runtime.models"]},
     {"runtime/training": ["runtime.training"]},
-    {
-        "runtime/runs": ["runtime.runs"],
-        "runtime/inference": ["runtime.inference"],
-        "runtime/plots": ["runtime.plots"],
-    },
+    {"runtime/runs": ["runtime.runs"], "runtime/inference": ["runtime.inference"]},
     {
         "tools/agreement": ["tools.agreement"],
         "tools/bench": ["tools.bench"],

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import types
+import warnings
 from html.parser import HTMLParser
 from typing import Any
 
@@ -11,7 +13,8 @@ import pytest
 
 import netspec
 from netspec.runtime.data import Dataset, sample_grid
-from netspec.runtime.inference.evaluate import Evaluation
+from netspec.runtime.models.evaluation import Evaluation
+from netspec.runtime.training import progress
 from netspec.tools.doctor.report import DoctorReport, Symptom
 from tests.conftest import ROOT
 
@@ -166,3 +169,78 @@ def test_ipython_runs_commands(capsys: pytest.CaptureFixture[str]) -> None:
     shell.run_cell("%load_ext netspec")
     shell.run_cell(f'%netspec check "{ROOT / "networks/lenet.net"}"')
     assert "LeNet: 44,426 parameters" in capsys.readouterr().out
+
+
+class Display:
+    """A notebook's output that is drawn again; it keeps what it showed."""
+
+    def __init__(self) -> None:
+        self.shown: list[str] = []
+
+    def update(self, each: Any) -> None:
+        self.shown.append(each._repr_html_())
+
+
+def test_training_shows_a_bar_and_a_curve_below_its_cell(
+    data: Dataset, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ipython = pytest.importorskip("IPython")
+    display = Display()
+    monkeypatch.setattr(ipython, "get_ipython", lambda: types.SimpleNamespace(kernel=None))
+    monkeypatch.setattr("IPython.display.display", lambda *_, display_id: display)
+    monkeypatch.setattr(progress, "_REDRAWN", 0.0)
+    model = netspec.loads(NET).compile()
+    netspec.fit(model, data, epochs=2, batch=10, val=10)
+    for shown in display.shown:
+        assert page(types.SimpleNamespace(_repr_html_=lambda shown=shown: shown))
+    last = display.shown[-1]
+    assert "100% epoch 2/2, loss " in last
+    assert "epoch 1/2  loss " in last
+    assert "epoch 2/2  loss " in last
+    assert "<polyline" in last
+    assert '<progress value="100" max="100">' in last
+    assert len(display.shown) > 10
+    count = len(display.shown)
+    netspec.fit(model, data, epochs=1, progress=False)
+    assert len(display.shown) == count
+    assert not capsys.readouterr().err
+
+
+CELLS = [
+    "%load_ext netspec\nimport netspec, numpy as np\nnetspec.load('lenet')",
+    "%%netspec small\nnet Small { input image: [1, 8, 8]\n output image -> flatten -> linear(10) }",
+    "small.draw()",
+    "small.summary()",
+    "data = netspec.load_data('digits'); data",
+    "model = small.compile()\nhistory = netspec.fit(model, data, epochs=3); history",
+    "model.evaluate(data)",
+    "netspec.gradcheck(small)",
+    "netspec.doctor(small, data)",
+    "netspec.check('lenet')",
+    "%%netspec wrong\nnet W { input x: [3]\n output x -> linaer(2) }",
+]
+
+
+@pytest.mark.heavy
+def test_a_notebook_runs_and_shows_everything_without_script() -> None:
+    nbclient = pytest.importorskip("nbclient")
+    nbformat = pytest.importorskip("nbformat")
+    pytest.importorskip("ipykernel")
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(text) for text in CELLS])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of ZeroMQ's sockets
+        nbclient.NotebookClient(
+            book, timeout=300, kernel_name="python3", allow_errors=True
+        ).execute()
+    for cell in book.cells[:-1]:
+        kinds = [out.data for out in cell.outputs if "data" in out]
+        found = [kind.get("text/html") or kind["image/svg+xml"] for kind in kinds]
+        assert found, (cell.source, cell.outputs)
+        for shown in found:
+            assert page(types.SimpleNamespace(_repr_html_=lambda shown=shown: shown))
+    trained = book.cells[5].outputs
+    assert any("<progress" in out.data.get("text/html", "") for out in trained if "data" in out)
+    (error,) = book.cells[-1].outputs
+    assert error.ename == "NetspecError"
+    assert "<cell wrong>:2:14" in "\n".join(error.traceback)
+    assert len(error.traceback) < 15

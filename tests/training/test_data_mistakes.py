@@ -13,7 +13,7 @@ from netspec.compiler.ops import registry
 from netspec.diagnostics import NetspecError
 from netspec.runtime.data import Dataset
 from netspec.runtime.data.suspicions import is_sorted, suspicions
-from netspec.runtime.inference.evaluate import class_probabilities, probabilities
+from netspec.runtime.models.evaluation import class_probabilities, probabilities
 from netspec.testing.op_examples import graph_of, random_inputs, random_parameters, run_reference
 
 RNG = np.random.default_rng(0)

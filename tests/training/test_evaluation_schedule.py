@@ -14,9 +14,9 @@ import pytest
 
 import netspec
 from netspec.diagnostics import NetspecError
-from netspec.runtime.inference.evaluate import evaluate
+from netspec.runtime.models.evaluation import evaluate
+from netspec.runtime.models.history import History
 from netspec.runtime.runs.metrics import NAME, read_metrics
-from netspec.runtime.training.history import History
 from netspec.runtime.training.loop import ENOUGH_STEPS
 from tests.conftest import Run
 from tests.helpers.killing import send, without_times

@@ -9,7 +9,7 @@ import pytest
 
 import netspec
 from netspec.runtime.data.input_normalization import Normalization
-from netspec.runtime.inference.evaluate import Evaluation, evaluate, probabilities
+from netspec.runtime.models.evaluation import Evaluation, evaluate, probabilities
 from tests.conftest import Run
 from tests.helpers.labelled_pictures import CLASSES, NET, make_folder, train
 

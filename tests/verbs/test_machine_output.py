@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import netspec
-from netspec.runtime.inference.evaluate import Evaluation
+from netspec.runtime.models.evaluation import Evaluation
 from netspec.runtime.optim.losses import make_loss
 from tests.conftest import Run, Write
 

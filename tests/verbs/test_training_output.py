@@ -15,8 +15,8 @@ import pytest
 
 import netspec
 from netspec.runtime.data.input_normalization import Normalization
+from netspec.runtime.models.history import History
 from netspec.runtime.runs.metrics import read_metrics
-from netspec.runtime.training.history import History
 from netspec.runtime.training.progress import Live, Shown, make_progress
 from tests.conftest import Run
 from tests.helpers.killing import send, stop_after

@@ -16,7 +16,7 @@ from netspec.runtime.data.arrays import open_npy
 from netspec.runtime.data.files import read_error
 from netspec.runtime.data.input_normalization import Normalization
 from netspec.runtime.data.pictures import SUFFIXES, Resize, is_shorter_side, read_picture
-from netspec.runtime.inference.evaluate import BATCH, Scorer, class_probabilities
+from netspec.runtime.models.evaluation import BATCH, Scorer, class_probabilities
 from netspec.runtime.weights.data_facts import require_same_pixels
 
 _PIXELS = "uint8"

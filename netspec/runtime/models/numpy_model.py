@@ -18,11 +18,13 @@ from netspec.compiler.ir.initializers import draw
 from netspec.diagnostics import NetspecError
 from netspec.fork_lock import ForkLock
 from netspec.runtime.data.batches import batch_slices
+from netspec.runtime.data.dataset import Dataset
 from netspec.runtime.engine.code import Choose
 from netspec.runtime.engine.floating_point import as_ieee
 from netspec.runtime.engine.memory import Buffers
 from netspec.runtime.engine.program import Program, make_plan
 from netspec.runtime.engine.recent import Recent
+from netspec.runtime.models.activations import activations
 from netspec.runtime.models.classifier_shape import (
     image_shape,
     label_count,
@@ -31,16 +33,24 @@ from netspec.runtime.models.classifier_shape import (
     scores_output,
 )
 from netspec.runtime.models.emitters.choice import Emitters
+from netspec.runtime.models.evaluation import (
+    Evaluation,
+    Normalize,
+    evaluate_part,
+    predicted,
+)
 from netspec.runtime.models.fixed_arrays import FixedArrays, write
 from netspec.runtime.models.generation import SAMPLING, Sampling, generate
+from netspec.runtime.models.history import History
 from netspec.runtime.models.inputs import Inputs
+from netspec.runtime.models.loaded_state import fitted_state
 from netspec.runtime.models.numpy_steps import numpy_training
 from netspec.runtime.models.predictor import Predictor
 from netspec.runtime.models.protocols import Backend, Job
 from netspec.runtime.models.room import require_room_for_parameters
 from netspec.runtime.optim.losses import Loss, OutputLoss, make_loss
-from netspec.runtime.weights.safetensors_file import check_numbers, check_tensors
-from netspec.runtime.weights.tensor_names import fit_state
+from netspec.runtime.weights.data_facts import TrainedOn
+from netspec.runtime.weights.safetensors_file import Weights
 
 if TYPE_CHECKING:
     from netspec.compiler.onnx_backend import OnnxOptions
@@ -98,6 +108,8 @@ class Model:
         self.dtype: np.dtype[Any] = np.dtype(DTYPES[dtype])
         require_room_for_parameters(graph, self.dtype.itemsize, copies=2)  # and their gradients
         self.frozen: frozenset[str] = frozenset()
+        self.trained_on: TrainedOn | None = None
+        self.history: History | None = None
         self._emitters = Emitters()
         self._allot()
         for parameter in graph.parameters.values():
@@ -211,11 +223,12 @@ class Model:
 
     # -- running
 
-    def forward(self, x: ArrayLike | Mapping[str, ArrayLike]) -> Any:
-        """Return the outputs of a batch in evaluation mode.
+    def forward(self, x: ArrayLike | Mapping[str, ArrayLike], *, training: bool = False) -> Any:
+        """Return the outputs of a batch.
 
         Args:
             x: an array (N, C, H, W) or (N, F), or a dict of arrays for a net with several inputs.
+            training: whether to use batch statistics and dropout, which updates the buffers.
 
         Returns:
             An array of the output's shape, preceded by N; a dict of arrays if there are several
@@ -224,7 +237,7 @@ class Model:
         Raises:
             NetspecError: `model/input-shape` if the shape does not fit.
         """
-        with self._run_forward(x, training=False, backward=False) as pass_:
+        with self._turn(training), self._run_forward(x, training=training, backward=False) as pass_:
             copies = {name: array.copy() for name, array in pass_.outputs.items()}
         return copies if len(copies) > 1 else next(iter(copies.values()))
 
@@ -254,9 +267,7 @@ class Model:
             training: whether to use batch statistics and dropout, which updates the buffers.
         """
         chosen = make_loss(loss) if isinstance(loss, str) else loss
-        lock = self._one_at_a_time.current
-        turn: AbstractContextManager[object] = lock if training else nullcontext()
-        with turn, self._run_forward(x, training=training, backward=False) as pass_:
+        with self._turn(training), self._run_forward(x, training=training, backward=False) as pass_:
             value = chosen.value(pass_.outputs[scores_output(self.graph)], np.asarray(y))
         return value + self._penalty(l2)
 
@@ -323,6 +334,10 @@ class Model:
             np.multiply(self._flat_parameters[part], l2, out=product)
             self._flat_gradients[part] += product
 
+    def _turn(self, training: bool) -> AbstractContextManager[object]:
+        """Return the lock of passes that change the model, or what does nothing for the others."""
+        return self._one_at_a_time.current if training else nullcontext()
+
     def reseed(self, seed: int) -> None:
         """Reset the random numbers of dropout to a seed."""
         self._rng = np.random.default_rng([seed, 1])
@@ -387,6 +402,25 @@ class Model:
             outputs = {name: buffers[b.name] for name, b in program.plan.outputs.items()}
             yield _Pass(program, buffers, outputs)
 
+    def predict(self, images: ArrayLike, *, normalize: Normalize = None) -> NDArray[np.int64]:
+        """Return the class of each image (N, ...), given as stored; see `evaluation.predicted`."""
+        return predicted(self, images, normalize)
+
+    def evaluate(
+        self,
+        data: Dataset,
+        part: str = "test",
+        *,
+        loss: str | Loss = "softmax",
+        normalize: Normalize = None,
+    ) -> Evaluation:
+        """Return loss, accuracy and confusions on a data set; see `evaluation.evaluate_part`."""
+        return evaluate_part(self, data, part, loss=loss, normalize=normalize)
+
+    def activations(self, x: ArrayLike | Mapping[str, ArrayLike]) -> dict[str, Array]:
+        """Return the value of every layer by its name, in evaluation mode; see `activations`."""
+        return activations(self.graph, self._parameters, self.dtype, x)
+
     def generate(
         self, prompt: Sequence[int], length: int | None = None, sampling: Sampling = SAMPLING
     ) -> Iterator[int]:
@@ -409,8 +443,10 @@ class Model:
 
         write_onnx(path, self.graph, self.every_array(), options)
 
-    def load_state_dict(self, state: Mapping[str, ArrayLike]) -> None:
-        """Load parameters and buffers from a dict that has each of them.
+    def load_state_dict(self, state: Mapping[str, ArrayLike] | Weights) -> None:
+        """Load parameters and buffers from a dict that has each of them, or from a weights file.
+
+        `Weights`, as `netspec.load_weights` returns them, say what they were trained on, too.
 
         Names in older published checkpoints are accepted, and the counters of batch norm, which
         these lack, may be missing.
@@ -418,13 +454,10 @@ class Model:
         Raises:
             NetspecError: `weights/mismatch` naming every missing, unexpected or wrongly shaped one.
         """
-        expected = {name: p.shape for name, p in self.graph.saved().items()}
-        fitted, needed = fit_state(state, expected, self.graph.ties)
-        arrays = {name: np.asarray(value) for name, value in fitted.items()}
-        check_tensors(arrays, needed)
-        check_numbers(arrays, self.dtype)
-        for name, array in arrays.items():
+        for name, array in fitted_state(self.graph, state, self.dtype).items():
             self._parameters[name][...] = array
+        if isinstance(state, Weights):
+            self.trained_on = state.trained_on
 
     # -- training
 

@@ -18,7 +18,9 @@ from netspec.diagnostics import Diagnostic, NetspecError
 from netspec.runtime.data.chosen_images import ChosenImages
 from netspec.runtime.data.dataset import Array, Dataset, Labels
 from netspec.runtime.data.input_normalization import Normalization
+from netspec.runtime.models.history import History
 from netspec.runtime.optim.losses import Loss, OutputLoss
+from netspec.runtime.weights.data_facts import TrainedOn
 from netspec.runtime.weights.safetensors_file import differences, the_first
 
 if TYPE_CHECKING:
@@ -202,7 +204,15 @@ class Backend(Protocol):
 
 @runtime_checkable
 class Trainable(Protocol):
-    """A model that `netspec.fit` can train."""
+    """A model that `netspec.fit` can train.
+
+    Attributes:
+        trained_on: What its weights were trained on; None if that is unknown.
+        history: The history of its last training, also of one that was interrupted.
+    """
+
+    trained_on: TrainedOn | None
+    history: History | None
 
     @property
     def graph(self) -> Graph:

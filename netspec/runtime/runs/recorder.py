@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from netspec.diagnostics import NetspecError
+from netspec.runtime.models.history import PARTS, History
 from netspec.runtime.models.protocols import Snapshot, check_snapshot, sound_snapshot
 from netspec.runtime.runs import metrics
 from netspec.runtime.runs.checkpoint import (
@@ -27,7 +28,6 @@ from netspec.runtime.runs.folder import CHECKPOINTS, FACTS, RunFolder, make_run
 from netspec.runtime.runs.folder_lock import FolderLock
 from netspec.runtime.runs.options import LOG_EVERY
 from netspec.runtime.runs.tensorboard import Events
-from netspec.runtime.training.history import PARTS, History
 from netspec.runtime.training.loop import TrainingRecorder, TrainingRun
 
 _LOG = logging.getLogger(__name__)

@@ -12,8 +12,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from netspec.runtime.models.history import History
 from netspec.runtime.models.protocols import Backend
-from netspec.runtime.training.history import History
 from netspec.runtime.weights.atomic_write import told_plainly, write_durably
 from netspec.runtime.weights.output_file import write_output
 from netspec.runtime.weights.safetensors_file import weights_bytes

@@ -23,6 +23,7 @@ from netspec.runtime.models.classifier_shape import (
     scores_output,
     scores_shape,
 )
+from netspec.runtime.models.history import History
 from netspec.runtime.models.inputs import require_places
 from netspec.runtime.models.memory_check import require_memory
 from netspec.runtime.models.protocols import Job, Trainable
@@ -38,10 +39,9 @@ from netspec.runtime.optim.lr_schedules import make_schedule, warm_up
 from netspec.runtime.optim.optimizers import OPTIMIZERS, check_optimizer
 from netspec.runtime.optim.targets import targets_of
 from netspec.runtime.training.best_weights import KEEP, Keeper
-from netspec.runtime.training.history import History
 from netspec.runtime.training.loop import TrainingRecorder, TrainingRun
-from netspec.runtime.training.progress import make_progress
-from netspec.runtime.weights.data_facts import about_data
+from netspec.runtime.training.progress import is_notebook, make_progress
+from netspec.runtime.weights.data_facts import TrainedOn, about_data
 
 __all__ = ["History", "fit"]
 
@@ -73,7 +73,7 @@ def fit(
     keep: str = "last",
     out: str | Path | None = None,
     stop: Callable[[], bool] = lambda: False,
-    progress: bool = False,
+    progress: bool | None = None,
     log_every: int | None = None,
     eval_every: int = 1,
     test_every: int = 0,
@@ -123,7 +123,8 @@ def fit(
         out: The file for the weights and the normalization; None saves nothing.
         stop: Called after each step; when it returns True, the run ends and saves as if it were
             complete.
-        progress: Print a line for each epoch to stderr, and on a terminal a live progress line.
+        progress: Print a line for each epoch to stderr, and on a terminal a live progress line. In a
+            notebook a bar and the curve are shown, unless it is False.
         log_every: If stderr is not a terminal, also print a line every `log_every` steps.
         eval_every: Measure the accuracies on training and validation images after every
             `eval_every` epochs, and after the last; 0 measures only after the last. The best epoch
@@ -217,12 +218,13 @@ def fit(
         and len(scores_shape(model.graph)) == 2,
     )
     require_memory(model, job, kept=recorder is not None)
-    history = History(normalize, about_data=about_data(data))
+    history = History(normalize, about_data=about_data(data), steps_in_epoch=len(parts))
     recorder = recorder or TrainingRecorder()
     with (
         model.training(job) as backend,
-        make_progress(progress and backend.writes, log_every) as shown,
+        make_progress(_is_shown(progress) and backend.writes, log_every) as shown,
     ):
+        model.trained_on, model.history = TrainedOn(normalize, history.about_data), history
         keeper = Keeper(keep, out, backend, recorder.best_out)
         run = TrainingRun(
             backend, job, keeper, history, rate, parts, epochs, eval_every, test_every, stop,
@@ -233,6 +235,10 @@ def fit(
         except NetspecError as error:
             raise _with_rescued_weights(error, run) from None
     return history
+
+
+def _is_shown(progress: bool | None) -> bool:
+    return is_notebook() if progress is None else progress
 
 
 def _with_rescued_weights(error: NetspecError, run: TrainingRun) -> NetspecError:

@@ -13,10 +13,10 @@ import numpy as np
 from netspec.runtime.data.batches import epoch_order
 from netspec.runtime.data.dataset import IGNORED
 from netspec.runtime.models.diverged import diverged, overflowed
+from netspec.runtime.models.history import History
 from netspec.runtime.models.protocols import Backend, Job
 from netspec.runtime.optim.lr_schedules import Schedule
 from netspec.runtime.training.best_weights import Keeper
-from netspec.runtime.training.history import History
 from netspec.runtime.training.progress import Progress, Shown, epoch_line
 from netspec.runtime.weights.safetensors_file import first_not_finite
 

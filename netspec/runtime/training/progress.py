@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,7 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from netspec.runtime.training.history import PARTS, History
+from netspec.runtime.models.history import PARTS, History
+from netspec.text import html
+
+# How often a notebook's cell is drawn again, in seconds, and how many of the last epochs it shows.
+_REDRAWN = 0.5
+_EPOCHS = 12
 
 
 @dataclass
@@ -115,9 +121,79 @@ class Live(Progress):
             self._bar.close()
 
 
+class Cell(Progress):
+    """Shows a bar, the lines of the epochs and the curve of the losses below a notebook's cell."""
+
+    def __init__(self) -> None:
+        self._display: Any = None
+        self._total, self._done = 1, 0
+        self._started = self._drawn = time.monotonic()
+        self._ahead = 0  # what was done before this run began
+        self._where = ""
+        self._also = ""
+        self._lines: list[str] = []
+        self._losses: list[float] = []
+
+    def start(self, total: int, done: int) -> None:
+        """See `Progress`."""
+        from IPython.display import display
+
+        self._total, self._done, self._ahead = total, done, done
+        self._started = time.monotonic()
+        self._display = display(self, display_id=True)
+
+    def advance(self, images: int, shown: Shown, history: History) -> None:
+        """See `Progress`."""
+        self._done += images
+        self._losses = history.loss_history
+        self._where = f"epoch {shown.epoch}/{shown.epochs}, loss {shown.loss:.4f}"
+        if time.monotonic() - self._drawn >= _REDRAWN:
+            self._draw()
+
+    def measure(self, name: str) -> None:
+        """See `Progress`."""
+        self._draw(f", measuring {name}")
+
+    def line(self, text: str) -> None:
+        """See `Progress`."""
+        self._lines.append(text)
+        self._draw()
+
+    def close(self) -> None:
+        """See `Progress`."""
+        self._draw()
+
+    def _draw(self, also: str = "") -> None:
+        self._drawn = time.monotonic()
+        self._also = also
+        if self._display is not None:  # the run may have ended before its first step
+            self._display.update(self)
+
+    def __repr__(self) -> str:
+        return "\n".join([*self._lines, self._where])
+
+    def _repr_html_(self) -> str:
+        seconds = time.monotonic() - self._started
+        here = self._done - self._ahead
+        left = f", {seconds / here * (self._total - self._done):.0f} s left" if here else ""
+        bar = f'<progress value="{self._done}" max="{self._total}"></progress> '
+        where = html.text(f"{self._done / self._total:.0%} {self._where}{self._also}{left}")
+        lines = html.preformatted("\n".join(self._lines[-_EPOCHS:])) if self._lines else ""
+        curve = html.curves("loss of each step", [("loss", self._losses)])
+        return f"<div>{bar}{where}</div>{lines}{curve}"
+
+
+def is_notebook() -> bool:
+    """Return True if this process computes the cells of a notebook."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return hasattr(shell, "kernel")
+
+
 @contextmanager
 def make_progress(shown: bool, every: int | None) -> Iterator[Progress]:
-    """Return the progress display for stderr: a live line on a terminal, plain lines elsewhere.
+    """Return the progress display: below the cell of a notebook; on stderr a live line if it is a
+    terminal, and plain lines otherwise.
 
     Args:
         shown: Whether anything is to be shown.
@@ -125,7 +201,9 @@ def make_progress(shown: bool, every: int | None) -> Iterator[Progress]:
             epoch.
     """
     progress = Progress()
-    if shown and sys.stderr is not None:  # a program without a console has no stderr
+    if shown and is_notebook():
+        progress = Cell()
+    elif shown and sys.stderr is not None:  # a program without a console has no stderr
         progress = Live() if sys.stderr.isatty() else Lines(every)
     try:
         yield progress

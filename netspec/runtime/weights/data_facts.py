@@ -4,16 +4,31 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from netspec import codes
 from netspec.diagnostics import NetspecError
 from netspec.runtime.data.dataset import IGNORED, Dataset, Labels
+from netspec.runtime.data.input_normalization import Normalization
 from netspec.runtime.data.vocabulary import Vocabulary
 
 _CLASS_NAMES, _IMAGE_TYPE, _VOCABULARY = "class_names", "image_type", "vocabulary"
 _BYTES = "uint8"
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedOn:
+    """What a model's weights were trained on.
+
+    Attributes:
+        normalization: of every image.
+        about: the metadata of `about_data`.
+    """
+
+    normalization: Normalization
+    about: Mapping[str, str] = field(default_factory=dict)
 
 
 def about_data(data: Dataset) -> dict[str, str]:

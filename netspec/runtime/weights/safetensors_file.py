@@ -23,6 +23,7 @@ from netspec.files.regular_file import open_regular
 from netspec.files.unsound import UnsoundFileError
 from netspec.runtime.data.input_normalization import Normalization
 from netspec.runtime.weights.bfloat16 import widened
+from netspec.runtime.weights.data_facts import TrainedOn
 from netspec.runtime.weights.output_file import write_output
 from netspec.runtime.weights.safetensors_header import check_header
 
@@ -51,6 +52,11 @@ class Weights:
     normalization: Normalization | None = None
     metadata: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    @property
+    def trained_on(self) -> TrainedOn | None:
+        """What the weights were trained on; None in files of other programs."""
+        return TrainedOn(self.normalization, self.metadata) if self.normalization else None
 
     @property
     def dtype(self) -> str:

@@ -86,7 +86,7 @@ class ModeRows:
     checks: list[Check] = field(default_factory=list)
 
 
-@dataclass
+@dataclass(repr=False)
 class GradcheckReport:
     """What was checked, and the result.
 
@@ -141,7 +141,8 @@ class GradcheckReport:
         """Return the tables and a verdict, without the diagnostics."""
         return self.text()
 
-    __repr__ = __str__
+    def __repr__(self) -> str:
+        return f"<netspec.GradcheckReport of {self.graph.name}: {self.verdict}>"
 
     def _repr_html_(self) -> str:
         shown = "\n\n".join([str(self), *map(str, self.diagnostics)])

@@ -20,16 +20,32 @@ from netspec.compiler.ir.graph import Graph
 from netspec.compiler.numpy_backend.lower import is_frozen
 from netspec.diagnostics import NetspecError
 from netspec.fork_lock import ForkLock
-from netspec.runtime.models.classifier_shape import image_shape, label_count, scores_output
+from netspec.runtime.data.dataset import Dataset
+from netspec.runtime.models.activations import activations
+from netspec.runtime.models.classifier_shape import (
+    image_shape,
+    label_count,
+    require_training_batch,
+    scores_output,
+)
+from netspec.runtime.models.evaluation import (
+    Evaluation,
+    Normalize,
+    evaluate_part,
+    predicted,
+)
 from netspec.runtime.models.generation import SAMPLING, Sampling, generate
+from netspec.runtime.models.history import History
 from netspec.runtime.models.inputs import Inputs
+from netspec.runtime.models.loaded_state import fitted_state
 from netspec.runtime.models.memory_check import value_bytes
 from netspec.runtime.models.protocols import Backend, Job
 from netspec.runtime.models.pytorch.device import Execution, ordinary_errors
 from netspec.runtime.models.pytorch.input_types import as_declared
+from netspec.runtime.optim.losses import Loss
+from netspec.runtime.weights.data_facts import TrainedOn
 from netspec.runtime.weights.host import machine_memory
-from netspec.runtime.weights.safetensors_file import check_numbers, check_tensors
-from netspec.runtime.weights.tensor_names import fit_state
+from netspec.runtime.weights.safetensors_file import Weights
 
 if TYPE_CHECKING:
     from netspec.compiler.onnx_backend import OnnxOptions
@@ -80,6 +96,8 @@ class TorchModel:
         if self.execution.channels_last:
             self.module = self.module.to(memory_format=torch.channels_last)
         self.frozen: frozenset[str] = frozenset()
+        self.trained_on: TrainedOn | None = None
+        self.history: History | None = None
         self._evaluating = _Evaluating(self.module)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -107,11 +125,12 @@ class TorchModel:
         """float32 or float64, the type of the parameters."""
         return np.dtype(str(self.torch_dtype).removeprefix("torch."))
 
-    def forward(self, x: ArrayLike | Mapping[str, ArrayLike]) -> Any:
-        """Return the outputs of a batch in evaluation mode.
+    def forward(self, x: ArrayLike | Mapping[str, ArrayLike], *, training: bool = False) -> Any:
+        """Return the outputs of a batch.
 
         Args:
             x: an array (N, C, H, W) or (N, F), or a dict of arrays for a net with several inputs.
+            training: whether to use batch statistics and dropout, which updates the buffers.
 
         Returns:
             An array of the output's shape, preceded by N; a dict of arrays if there are several
@@ -122,25 +141,57 @@ class TorchModel:
         """
         inputs = Inputs(self.graph, self.dtype)
         batch = inputs.check(x)
-        this = _Pass()
+        if training:
+            require_training_batch(self.graph, len(next(iter(batch.values()))))
         try:
-            self._evaluating.begin(this)
-            with torch.no_grad(), self.autocast():
-                # Copies, so that arrays with negative strides and read-only arrays are accepted.
-                given = {name: torch.from_numpy(array.copy()) for name, array in batch.items()}
-                device = self.execution.device
-                outputs = self.module(*(self.stored(x.to(device), n) for n, x in given.items()))
+            with self._in_training() if training else self._evaluating.one_pass():
+                outputs = self._outputs(batch)
         except RuntimeError:
             inputs.sized(batch)  # a layer that cannot take the sizes says so
             raise
-        finally:
-            self._evaluating.end(this)
         if not isinstance(outputs, tuple):
             return _array(outputs.to(self.torch_dtype))
         arrays = (_array(output.to(self.torch_dtype)) for output in outputs)
         return dict(zip(self.graph.outputs, arrays, strict=True))
 
+    def _outputs(self, batch: Mapping[str, NDArray[Any]]) -> Any:
+        with torch.no_grad(), self.autocast():
+            # Copies, so that arrays with negative strides and read-only arrays are accepted.
+            given = {name: torch.from_numpy(array.copy()) for name, array in batch.items()}
+            device = self.execution.device
+            return self.module(*(self.stored(x.to(device), n) for n, x in given.items()))
+
+    @contextmanager
+    def _in_training(self) -> Iterator[None]:
+        """Context manager: a pass in training mode, after which all modes are what they were."""
+        modes = [(module, module.training) for module in self.module.modules()]
+        try:
+            self.start_training()
+            yield
+        finally:
+            for module, mode in modes:
+                module.training = mode
+
     __call__ = forward
+
+    def predict(self, images: ArrayLike, *, normalize: Normalize = None) -> NDArray[np.int64]:
+        """Return the class of each image (N, ...), given as stored; see `evaluation.predicted`."""
+        return predicted(self, images, normalize)
+
+    def evaluate(
+        self,
+        data: Dataset,
+        part: str = "test",
+        *,
+        loss: str | Loss = "softmax",
+        normalize: Normalize = None,
+    ) -> Evaluation:
+        """Return loss, accuracy and confusions on a data set; see `evaluation.evaluate_part`."""
+        return evaluate_part(self, data, part, loss=loss, normalize=normalize)
+
+    def activations(self, x: ArrayLike | Mapping[str, ArrayLike]) -> dict[str, NDArray[Any]]:
+        """Return the value of every layer by its name, in evaluation mode; see `activations`."""
+        return activations(self.graph, self.every_array(), self.dtype, x)
 
     def generate(
         self, prompt: Sequence[int], length: int | None = None, sampling: Sampling = SAMPLING
@@ -189,8 +240,10 @@ class TorchModel:
         held = {**self.module.state_dict(), **dict(self.module.named_buffers())}
         return {name: np.array(_array(held[name]), order="C") for name in self.graph.parameters}
 
-    def load_state_dict(self, state: Mapping[str, ArrayLike]) -> None:
-        """Load parameters and buffers from a dict that has each of them.
+    def load_state_dict(self, state: Mapping[str, ArrayLike] | Weights) -> None:
+        """Load parameters and buffers from a dict that has each of them, or from a weights file.
+
+        `Weights`, as `netspec.load_weights` returns them, say what they were trained on, too.
 
         Names in older published checkpoints are accepted, and the counters of batch norm, which
         these lack, may be missing.
@@ -198,14 +251,12 @@ class TorchModel:
         Raises:
             NetspecError: `weights/mismatch` naming every missing, unexpected or wrongly shaped one.
         """
-        expected = {name: p.shape for name, p in self.graph.saved().items()}
-        fitted, needed = fit_state(state, expected, self.graph.ties)
-        arrays = {name: np.asarray(value) for name, value in fitted.items()}
-        check_tensors(arrays, needed)
-        check_numbers(arrays, self.dtype)
+        arrays = fitted_state(self.graph, state, self.dtype)
         tensors = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
         # Checked above: only counters can be missing.
         self.module.load_state_dict(tensors, strict=False)
+        if isinstance(state, Weights):
+            self.trained_on = state.trained_on
 
     # -- training
 
@@ -268,6 +319,16 @@ class _Evaluating:
         self._lock = ForkLock()
         self._inside: WeakSet[_Pass] = WeakSet()
         self._training: list[nn.Module] = []
+
+    @contextmanager
+    def one_pass(self) -> Iterator[None]:
+        """Context manager: a pass in evaluation mode."""
+        this = _Pass()
+        try:
+            self.begin(this)
+            yield
+        finally:
+            self.end(this)
 
     def begin(self, each: _Pass) -> None:
         """Begin a pass: switch to evaluation mode."""

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from netspec.diagnostics import plural
+from netspec import codes
+from netspec.diagnostics import NetspecError, plural
 from netspec.runtime.data.input_normalization import Normalization
 from netspec.text import html
+
+if TYPE_CHECKING:
+    from netspec.runtime.plots.curves import Curves
 
 # The images that accuracies are measured on, in the order in which they are shown.
 PARTS = ("train", "val", "test")
@@ -44,6 +49,7 @@ class History:
         stopped: True if the run was stopped before its last step.
         about_data: What the weights file stores about the data
             (`netspec.runtime.weights.data_facts`).
+        steps_in_epoch: The number of steps of an epoch.
     """
 
     normalization: Normalization
@@ -60,6 +66,7 @@ class History:
     kept_epoch: int = 0
     stopped: bool = False
     about_data: dict[str, str] = field(default_factory=dict)
+    steps_in_epoch: int = 1
 
     def __repr__(self) -> str:
         steps, epochs = len(self.loss_history), len(self.epoch_seconds)
@@ -76,6 +83,44 @@ class History:
             f"<p>{html.text(repr(self)[1:-1])}</p>"
             + html.curves("loss of each step", [("loss", self.loss_history)])
             + html.curves("accuracy, as it was measured", accuracies)
+        )
+
+    def plot(self, path: str | Path, /, *, log: bool = False) -> None:
+        """Draw losses and accuracies to a file, as `netspec plot` draws those of a run.
+
+        In a notebook, the history itself shows its curves.
+
+        Args:
+            path: PNG or SVG.
+            log: whether losses have a logarithmic axis.
+
+        Raises:
+            NetspecError: `plot/nothing`, `library/matplotlib`, `usage/picture`,
+                `output/unwritable`.
+        """
+        from netspec.runtime.plots.curves import draw_curves
+        from netspec.runtime.plots.figures import check_picture_path
+
+        check_picture_path(Path(path))
+        if not self.loss_history:
+            message = "the history has nothing to draw: there was no step"
+            raise NetspecError.simple(codes.PLOT_NOTHING, message)
+        draw_curves([self._curves()], Path(path), log=log)
+
+    def _curves(self) -> Curves:
+        from netspec.runtime.plots.curves import Curves
+
+        losses, each = self.loss_history, self.steps_in_epoch
+        ends = range(each, len(losses) + 1, each)
+        return Curves(
+            "the history",
+            [((step + 1) / each, loss) for step, loss in enumerate(losses)],
+            [(end / each - 0.5, float(np.mean(losses[end - each : end]))) for end in ends],
+            {
+                part: list(zip(self.measured_epochs[part], self.accuracies(part), strict=True))
+                for part in PARTS
+                if self.accuracies(part)
+            },
         )
 
     @property

@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from netspec import codes
 from netspec.compiler.ir.graph import Graph
 from netspec.diagnostics import NetspecError
-from netspec.runtime.data.choices import require
-from netspec.runtime.data.dataset import IGNORED
+from netspec.runtime.data.choices import check_name, require
+from netspec.runtime.data.dataset import IGNORED, Dataset
 from netspec.runtime.data.input_normalization import Normalization
 from netspec.runtime.engine.floating_point import as_ieee
-from netspec.runtime.models.classifier_shape import gives_probabilities, scores_output
-from netspec.runtime.optim.losses import Loss, SoftmaxCrossEntropy
-from netspec.runtime.optim.targets import class_axis
+from netspec.runtime.models.classifier_shape import (
+    gives_probabilities,
+    require_targets,
+    scores_output,
+)
+from netspec.runtime.models.inputs import Inputs
+from netspec.runtime.optim.losses import LOSSES_OF_CLASSES, Loss, SoftmaxCrossEntropy, make_loss
+from netspec.runtime.optim.targets import OF_CLASSES, class_axis, targets_of
+from netspec.runtime.weights.data_facts import (
+    TrainedOn,
+    class_names,
+    complete,
+    has_names,
+    image_type,
+    labels_by_name,
+    require_same_pixels,
+)
 from netspec.text import html
 from netspec.text.table import Column, name_column, table_lines
 
@@ -49,6 +64,22 @@ class Scorer(Protocol):
 
     def forward(self, x: Array, /) -> Any:
         """Return the outputs of a batch in evaluation mode; a dict by name if there are several."""
+        ...
+
+
+class Trained(Scorer, Protocol):
+    """A model that may know what its weights were trained on."""
+
+    trained_on: TrainedOn | None
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """(C, H, W) or (F,)."""
+        ...
+
+    @property
+    def classes(self) -> int:
+        """The number of classes that each image, or each place in it, has scores for."""
         ...
 
 
@@ -231,6 +262,104 @@ def evaluate(
     return Evaluation(names, mean, confusion, what, float(np.exp(mean)) if sequences else None)
 
 
+# How the images that are given are to be normalized; None for what the weights were trained with.
+Normalize = str | tuple[Sequence[float], Sequence[float]] | Normalization | None
+
+
+def evaluate_part(
+    model: Trained,
+    data: Dataset,
+    part: str = "test",
+    *,
+    loss: str | Loss = "softmax",
+    normalize: Normalize = None,
+) -> Evaluation:
+    """Evaluate a model on the test or the training images of a data set.
+
+    Args:
+        model: a model of either backend.
+        data: the data set.
+        part: `test` or `train`.
+        loss: a loss over classes, or its name.
+        normalize: as for `netspec.fit`, fitted to the training images; by default what the weights
+            were trained with.
+
+    Raises:
+        NetspecError: `data/shape` if data and model do not fit, `data/missing-file` for a part
+            without images, `weights/no-normalization`, `train/bad-option`.
+    """
+    check_name("part", part, ("test", "train"))
+    if isinstance(loss, str):
+        check_name("loss", loss, LOSSES_OF_CLASSES)
+        loss = make_loss(loss)
+    data = data.fit_to(model.input_shape)
+    require_targets(model.graph, data, targets_of(loss) or OF_CLASSES)
+    x, y = (data.x_test, data.y_test) if part == "test" else (data.x_train, data.y_train)
+    if not len(x):
+        raise NetspecError.simple(codes.DATA_MISSING_FILE, f"{data.name} has no {part} images")
+    about = model.trained_on.about if model.trained_on else {}
+    if normalize is None:
+        require_same_pixels(data.name, x.dtype.name, image_type(about))
+    elif not isinstance(normalize, Normalization):
+        normalize = Normalization.fit(normalize, data.x_train)
+    y = labels_by_name(data, y, about)
+    names = (
+        class_names(about, model.classes)
+        if has_names(about)
+        else complete(data.class_names, model.classes)
+    )
+    return evaluate(model, x, y, _known_normalization(model, normalize), names, loss=loss)
+
+
+def predicted(model: Trained, images: ArrayLike, normalize: Normalize = None) -> NDArray[np.int64]:
+    """Return the class with the highest score of each image, or of each place in it.
+
+    Args:
+        model: a model of either backend.
+        images: (N, ...), as stored: they are normalized as those that the weights were trained on.
+        normalize: how else to normalize them: `none`, or a `Normalization`.
+
+    Returns:
+        (N,) for scores (N, K), (N, T) for those of sequences, (N, H, W) for those of maps.
+
+    Raises:
+        NetspecError: `model/input-shape`, `model/input-type`, `data/shape`, `model/not-finite`,
+            `weights/no-normalization`, `train/bad-option`.
+    """
+    x = np.asarray(images)
+    if normalize is None and model.trained_on is not None:
+        require_same_pixels("the array", x.dtype.name, image_type(model.trained_on.about))
+    wanted = model.input_shape
+    if x.ndim and wanted == (math.prod(x.shape[1:]),):
+        x = x.reshape(len(x), *wanted)  # pictures for a net that takes them flattened
+    Inputs(model.graph, model.dtype).check(x)
+    if normalize is not None and not isinstance(normalize, Normalization):
+        normalize = Normalization.fit(normalize, x)
+    normalization = _known_normalization(model, normalize)
+    best = []
+    for start in range(0, len(x), BATCH):
+        found = scores(model, normalization.apply(x[start : start + BATCH], model.dtype))
+        _require_finite(found)
+        best.append(found.argmax(axis=class_axis(found.ndim)))
+    return np.concatenate(best)
+
+
+def _known_normalization(model: Trained, given: Normalization | None) -> Normalization:
+    if given is not None:
+        return given
+    (name,) = model.graph.inputs
+    if name in model.graph.whole_inputs:  # whole numbers, such as tokens, are never normalized
+        return Normalization.fit("none", np.zeros((1, *model.input_shape)))
+    if model.trained_on is None:
+        raise NetspecError.simple(
+            codes.WEIGHTS_NO_NORMALIZATION,
+            f"nobody told this model of {model.graph.name} how its images are normalised",
+            "train it, or load weights that say so: model.load_state_dict(netspec.load_weights(path));"
+            ' or give normalize="none" for images that are',
+        )
+    return model.trained_on.normalization
+
+
 def scores(model: Scorer, x: Array) -> Array:
     """Return the scores (N, K) of a normalized batch; the net may have other outputs too."""
     outputs = model.forward(x)
@@ -255,16 +384,20 @@ def probabilities(found: Array) -> NDArray[np.float64]:
     Raises:
         NetspecError: `model/not-finite` for scores that have no softmax.
     """
+    _require_finite(found)
+    with as_ieee():
+        powers = np.exp(found.astype(np.float64) - found.max(axis=1, keepdims=True))
+        shares: NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
+    return shares
+
+
+def _require_finite(found: Array) -> None:
     if not np.isfinite(found).all():
         raise NetspecError.simple(
             codes.MODEL_NOT_FINITE,
             "the scores are not finite",
             "the weights are damaged, or the images are not what the net was trained on",
         )
-    with as_ieee():
-        powers = np.exp(found.astype(np.float64) - found.max(axis=1, keepdims=True))
-        shares: NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
-    return shares
 
 
 def _share(part: Array, whole: Array) -> NDArray[np.float64]:

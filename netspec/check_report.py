@@ -1,0 +1,59 @@
+"""What `netspec.check` returns: the errors and warnings of a file, for people and for programs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from netspec.compiler.driver import Request, compile_request
+from netspec.compiler.parse.shipped_nets import find_net
+from netspec.diagnostics import Diagnostic, plural
+from netspec.net import constants
+
+
+@dataclass(frozen=True, repr=False)
+class CheckReport:
+    """The diagnostics of a file, in the order of their places. It is true if none is an error."""
+
+    diagnostics: tuple[Diagnostic, ...]
+
+    @property
+    def errors(self) -> tuple[Diagnostic, ...]:
+        """Those that are errors."""
+        return tuple(d for d in self.diagnostics if d.severity == "error")
+
+    @property
+    def warnings(self) -> tuple[Diagnostic, ...]:
+        """Those that are warnings."""
+        return tuple(d for d in self.diagnostics if d.severity == "warning")
+
+    def __bool__(self) -> bool:
+        return not self.errors
+
+    def __str__(self) -> str:
+        return "\n\n".join(map(str, self.diagnostics)) or "no errors and no warnings"
+
+    def __repr__(self) -> str:
+        counts = f"{plural(len(self.errors), 'error')}, {plural(len(self.warnings), 'warning')}"
+        return f"<netspec.CheckReport: {counts}>"
+
+    def _repr_html_(self) -> str:
+        from netspec.text import html
+
+        return html.preformatted(str(self))
+
+
+def check(path: str | Path, /, net: str | None = None, **arguments: Any) -> CheckReport:
+    """Check a `.net` file, as `netspec check` does; its mistakes are returned, not raised.
+
+    Args:
+        path: the file, or the name of a net that comes with netspec.
+        net: which net, if the file has several; by default all.
+        arguments: values for the net's arguments, as for `netspec.load`.
+
+    Raises:
+        NetspecError: for an argument that is no constant of the language.
+    """
+    request = Request(path=find_net(path), net=net, arguments=constants(arguments))
+    return CheckReport(compile_request(request).diagnostics)
