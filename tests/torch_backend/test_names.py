@@ -95,8 +95,8 @@ NETS = {
 }
 
 
-# A third of the names is tried in each place, by a test that is not heavy: another one in each.
-SHARES = 3
+# A fifth of the names is tried in each place, by a test that is not heavy: another one in each.
+SHARES = 5
 
 
 def shared_out(places):
