@@ -147,6 +147,7 @@ LIBRARY_ONNXRUNTIME = Code.error("library/onnxruntime", "onnxruntime is not inst
 LIBRARY_PILLOW = Code.error("library/pillow", "Pillow is not installed")
 LIBRARY_PYGLS = Code.error("library/pygls", "pygls is not installed")
 LIBRARY_RESVG = Code.error("library/resvg", "resvg-py or Matplotlib is not installed")
+LIBRARY_TOKENIZERS = Code.error("library/tokenizers", "the package tokenizers is not installed")
 
 LIMIT_ERRORS = Code.error("limit/errors", "too many errors: the compiler stopped looking for more")
 LIMIT_FILE_SIZE = Code.error("limit/file-size", "the file is too large")

@@ -104,7 +104,14 @@ def run(options: argparse.Namespace) -> int:
         check_output(options.plot, sources, force=options.force)
     if recipe is not None:
         tell(f"recipe: {recipe.name}")
-    data = load(settings["data"], options.data_dir, image_shape(net.graph), resize=settings.resize)
+    data = load(
+        settings["data"],
+        options.data_dir,
+        image_shape(net.graph),
+        resize=settings.resize,
+        ignore_index=settings["ignore-index"],
+        tokens=settings["tokens"],
+    )
     with LiveLine() as live:
         found = examine(
             net,

@@ -15,7 +15,7 @@ from netspec.cli.trained_net import Trained, add_weight_options, load_trained
 from netspec.diagnostics import NetspecError
 
 if TYPE_CHECKING:
-    from netspec.runtime.data.vocabulary import Vocabulary
+    from netspec.runtime.data.vocabulary import Decoder, Vocabulary
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -23,6 +23,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_weight_options(parser, pictures=False)
     parser.add_argument("--prompt", default="\n", metavar="TEXT",
                         help="what to go on from (default the end of a line)")  # fmt: skip
+    parser.add_argument("--tokens", metavar="TOKENS",
+                        help="byte, or a tokenizer.json, for weights of a net that was trained on arrays"
+                        " of tokens; those of a text say it themselves")  # fmt: skip
     parser.add_argument("--length", type=natural, default=500, metavar="N",
                         help="how many tokens to write (default 500)")  # fmt: skip
     parser.add_argument("--temperature", type=float, default=1.0, metavar="T",
@@ -42,42 +45,50 @@ def run(options: argparse.Namespace) -> int:
     # Before the weights are read, for its errors.
     sampling = Sampling(options.temperature, options.top_k, options.top_p, options.seed)
     trained = load_trained(options)
-    vocabulary = _vocabulary(trained)
+    vocabulary = _vocabulary(trained, options.tokens)
     sampling = replace(sampling, known=vocabulary.size)
     prompt = vocabulary.encode(options.prompt, "the prompt").tolist()
     tokens = trained.model.generate(prompt, options.length, sampling)
     if options.format == "json":
         found = [*tokens]
-        text = vocabulary.decode(found)
+        text = vocabulary.decode(found, prompt)
         emit(json.dumps({"prompt": options.prompt, "text": text, "tokens": found}, indent=2))
         return OK
     emit_piece(options.prompt.removeprefix("\n"))
-    for piece in _pieces(vocabulary, tokens):
+    for piece in _pieces(vocabulary.decoder(prompt), tokens):
         emit_piece(piece)
     emit("")
     return OK
 
 
-def _pieces(vocabulary: Vocabulary, tokens: Iterator[int]) -> Iterator[str]:
-    decoder = vocabulary.decoder()
+def _pieces(decoder: Decoder, tokens: Iterator[int]) -> Iterator[str]:
     yield from map(decoder.next, tokens)
     yield decoder.end()
 
 
-def _vocabulary(trained: Trained) -> Vocabulary:
-    """Return the vocabulary that is stored with the weights.
+def _vocabulary(trained: Trained, tokens: str | None) -> Vocabulary:
+    """Return the vocabulary that is stored with the weights, or else the given one.
 
     Raises:
-        NetspecError: `usage/weights` if there is none, or it has more tokens than the net scores for.
+        NetspecError: `usage/weights` if there is none, or both, or it has more tokens than the net
+            scores for; `train/bad-option` for an unknown kind, and as for a tokenizer's file.
     """
+    from netspec.runtime.data.vocabularies import fixed_vocabulary
     from netspec.runtime.weights.data_facts import stored_vocabulary
 
     found = stored_vocabulary(trained.weights.metadata)
+    if found is not None and tokens is not None:
+        raise NetspecError.simple(
+            codes.USAGE_WEIGHTS,
+            f"{trained.path} says itself what its tokens stand for: leave out --tokens",
+        )
+    if tokens is not None:
+        found = fixed_vocabulary(tokens)
     if found is None:
         raise NetspecError.simple(
             codes.USAGE_WEIGHTS,
             f"{trained.path} does not say what its tokens stand for",
-            "train on a text: netspec train FILE --data book.txt",
+            "give --tokens tokenizer.json, or train on a text: netspec train FILE --data book.txt",
         )
     if found.size > trained.model.classes:
         raise NetspecError.simple(

@@ -199,18 +199,18 @@ def _train_logged(
 
 
 def _images(data: Dataset, settings: Settings) -> str:
-    """Describe how many images are used, and for what."""
+    """Describe how many images or windows of a text are used, and for what."""
     from netspec.runtime.data.batches import TRAIN_SAMPLE
 
     there, held = len(data.x_train), settings["val"]
     used = min(there - held, settings["train-limit"] or there)
     of = f" of {there:,}" if used < there else ""
-    parts = [f"{used:,}{of} training images"]
+    parts = [f"{used:,}{of} training {data.samples}"]
     if used > TRAIN_SAMPLE:
         parts[0] += f" (their accuracy is that of {TRAIN_SAMPLE:,})"
     parts += [f"{held:,} for validation"] if held else []
     when = "" if settings["test-every"] or not len(data.x_test) else " at the end"
-    return ", ".join([*parts, f"{len(data.x_test):,} test images{when}"])
+    return ", ".join([*parts, f"{len(data.x_test):,} test {data.samples}{when}"])
 
 
 def _choices(settings: Settings) -> str:

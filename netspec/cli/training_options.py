@@ -19,6 +19,7 @@ from netspec.runtime.runs.option_types import (
     ListOf,
     Real,
     Text,
+    WordOrFile,
     from_text,
     problem,
 )
@@ -79,7 +80,7 @@ def add_option(group: argparse.ArgumentParser | argparse._ArgumentGroup, option:
     metavar = option.metavar or _METAVARS.get(type(kind))
     if isinstance(kind, Bool):
         group.add_argument(flag, action="store_true", default=None, help=option.about)
-    elif isinstance(kind, Choice):
+    elif isinstance(kind, Choice) and not isinstance(kind, WordOrFile):
         group.add_argument(flag, choices=kind.words, help=option.about)
     elif isinstance(kind, ListOf) and kind.repeated:
         group.add_argument(flag, action="append", metavar=metavar, help=option.about)

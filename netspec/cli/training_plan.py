@@ -248,13 +248,14 @@ def _sources(net: Net, options: argparse.Namespace, settings: Settings) -> Itera
     """Yield the files that a new run reads."""
     from netspec.cli.output_place import net_sources
     from netspec.runtime.data.catalog import path_of
+    from netspec.runtime.data.vocabularies import tokenizer_file
 
     yield from net_sources(net, options.recipe)
     if settings["weights"] is not None:
         yield Path(settings["weights"])
     data = path_of(settings["data"])
-    if data is not None:
-        yield data
+    tokens = tokenizer_file(settings["tokens"] or "")
+    yield from filter(None, (data, tokens))
 
 
 def _recipe(options: argparse.Namespace) -> Recipe | None:

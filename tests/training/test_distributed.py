@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,6 +33,8 @@ from netspec.runtime.models.torch_build import build_module  # noqa: E402
 # are shared again and again, and those are counted that a thread still holds afterwards.
 SCRIPT = """
 import json, sys
+from dataclasses import replace
+import numpy as np
 import torch
 import netspec
 from netspec.runtime.data import load
@@ -48,6 +51,9 @@ with joined(group, device):
     data = load("digits", None, model.input_shape)
     history = netspec.fit(model, data, **json.loads(sys.argv[2]))
     checksum = sum(float(abs(a).sum()) for a in model.state_dict().values())
+    # Five of seven labels do not count.
+    labels = np.where(np.arange(len(data.y_train)) % 7 < 5, -100, data.y_train)
+    some = netspec.fit(model, replace(data, y_train=labels), **json.loads(sys.argv[2]))
     held = 0
     for _ in range(1000):
         total = group.total(torch.ones(3))
@@ -55,7 +61,8 @@ with joined(group, device):
         held += any(tensor._use_count() > 1 for tensor in [total, *each])
     held = int(group.total(torch.tensor([held])))
     if group.rank == 0:
-        print(json.dumps([history.loss_history, history.val_acc_history, checksum, held]))
+        print(json.dumps([history.loss_history, history.val_acc_history, checksum, held,
+                          some.loss_history]))
 """
 
 
@@ -66,6 +73,7 @@ class Trained(NamedTuple):
     accuracies: list[float]
     checksum: float
     held: int
+    losses_of_some: list[float]
 
 
 def environment() -> dict[str, str]:
@@ -135,6 +143,19 @@ def test_two_processes_have_the_losses_of_one(two):
     assert history.val_acc_history == two.accuracies
     checksum = sum(float(abs(a).sum()) for a in model.state_dict().values())
     assert checksum == pytest.approx(two.checksum, rel=1e-9)
+
+
+def test_two_processes_have_the_losses_of_one_where_labels_are_ignored(two):
+    """The mean is over the labels that count, of which the shares of a batch have not equally many."""
+    net = netspec.load(ROOT / "networks/lenet.net")
+    model = TorchModel(
+        net.graph, build_module(net, dtype="float64"), Execution(torch.device("cpu"))
+    )
+    data = load("digits", None, model.input_shape)
+    netspec.fit(model, data, **OPTIONS)
+    labels = np.where(np.arange(len(data.y_train)) % 7 < 5, -100, data.y_train)
+    history = netspec.fit(model, replace(data, y_train=labels), **OPTIONS)
+    assert np.abs(np.subtract(history.loss_history, two.losses_of_some)).max() < 1e-9
 
 
 def children(pid: int) -> set[int]:

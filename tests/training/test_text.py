@@ -13,7 +13,8 @@ import pytest
 import netspec
 from netspec.diagnostics import NetspecError
 from netspec.runtime.data import load
-from netspec.runtime.data.vocabulary import Vocabulary
+from netspec.runtime.data.plain_vocabulary import PlainVocabulary
+from netspec.runtime.data.vocabularies import from_json
 from netspec.runtime.models.generation import Sampling
 
 NET = """
@@ -41,17 +42,18 @@ def test_windows_follow_each_other_and_targets_come_next(book: Path) -> None:
     assert y.ravel().tolist() == tokens[1 : x.size + 1]
     assert (len(x), len(data.x_test), data.classes) == (74, 7, 5)
     assert data.vocabulary.characters == "\nabcd"
+    assert "67 training and 7 test windows [8]" in repr(data)
 
 
 def test_bytes_and_characters_are_read_back() -> None:
     text = "Grüße, \U0001f600\n"
     for kind in ("char", "byte"):
-        vocabulary = Vocabulary.of(kind, text)
-        assert Vocabulary.from_json(vocabulary.to_json()) == vocabulary
+        vocabulary = PlainVocabulary.of(kind, text)
+        assert from_json(vocabulary.to_json()) == vocabulary
         tokens = vocabulary.encode(text, "text").tolist()
         assert vocabulary.decode(tokens) == text
         assert max(tokens) < vocabulary.size == len(vocabulary.names())
-    assert Vocabulary("byte").decode([0xC3, 0x41, 0xE2]) == "\ufffdA\ufffd"
+    assert PlainVocabulary("byte").decode([0xC3, 0x41, 0xE2]) == "\ufffdA\ufffd"
 
 
 WRONG_FILES = {
@@ -83,12 +85,12 @@ def test_a_text_that_is_too_large_is_refused(book: Path, monkeypatch: pytest.Mon
 )  # fmt: skip
 def test_a_damaged_vocabulary_is_refused(text: str) -> None:
     with pytest.raises(NetspecError, match="vocabulary is damaged"):
-        Vocabulary.from_json(text)
+        from_json(text)
 
 
 def test_a_character_that_was_not_learnt_is_located() -> None:
     with pytest.raises(NetspecError, match=r"the prompt has the character '\\xe9' in line 2"):
-        Vocabulary.of("char", TEXT).encode("a\né", "the prompt")
+        PlainVocabulary.of("char", TEXT).encode("a\né", "the prompt")
 
 
 def test_what_is_drawn_is_limited() -> None:
@@ -140,9 +142,12 @@ def test_nets_that_write_nothing_are_refused(text: str) -> None:
 def test_a_run_of_a_text_writes_and_is_evaluated(run: Any, book: Path, tmp_path: Path) -> None:
     done = run(
         "train", "numpy", tmp_path / "writer.net", "--data", book, "--epochs", 40, "--batch", 16,
-        "--lr", "0.02", "--val", 7, "--out", tmp_path / "run", "--quiet",
+        "--lr", "0.02", "--val", 7, "--out", tmp_path / "run",
     )  # fmt: skip
     assert done.code == 0, done.err
+    assert "60 of 67 training windows, 7 for validation, 7 test windows at the end" in done.err
+    assert " windows/s" in done.err
+    assert "images" not in done.err
     options = ("generate", tmp_path / "run", "--length", 14, "--temperature", "0.1")
     written = run(*options, "--prompt", "ab")
     assert written.out == "abcd\nabcd\nabcd\na\n", written.err

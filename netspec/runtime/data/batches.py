@@ -50,6 +50,19 @@ def share(part: slice, rank: int, size: int) -> tuple[slice, float]:
     return slice(first, last), (last - first) / count
 
 
+def share_of_targets(counts: NDArray[np.int64], part: slice, own: slice, weight: float) -> float:
+    """Return the weight of a process's mean over targets, where not every image has as many.
+
+    Args:
+        counts: (N,) the targets of each image that count, in the order of the epoch.
+        part: The images of the batch.
+        own: Those of the process, see `share`.
+        weight: Their share of the images; 0 for a process without a share.
+    """
+    total = int(counts[part].sum())
+    return int(counts[own].sum()) / total if weight and total else weight
+
+
 def evaluation_batch(batch: int, sample_shape: Sequence[int]) -> int:
     """Return how many images of this shape to evaluate at a time: no fewer than in a training step."""
     enough = max(1, _EVALUATION_NUMBERS // math.prod(sample_shape))

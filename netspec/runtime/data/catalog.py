@@ -54,7 +54,8 @@ def load(
             (torchvision's `Resize(N)` and `CenterCrop`).
         ignore_index: A label in arrays that is neither trained nor counted, such as 255 at the
             edges of objects; -100 never is.
-        tokens: What a text is made of: `char`, its characters, or `byte`.
+        tokens: What a text is made of: `char`, its characters, `byte`, or the path of a
+            tokenizer's file, `tokenizer.json`.
         vocabulary: That of trained weights, for a text; None takes the text's own.
 
     Raises:

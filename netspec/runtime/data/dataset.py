@@ -81,7 +81,7 @@ class Dataset:
         self.validate()
 
     def __repr__(self) -> str:
-        counts = f"{len(self.x_train):,} training and {len(self.x_test):,} test images"
+        counts = f"{len(self.x_train):,} training and {len(self.x_test):,} test {self.samples}"
         shape = _shape(self.sample_shape)
         return f"<netspec.Dataset {self.name}: {counts} {shape}, {self.classes:,} classes>"
 
@@ -89,6 +89,11 @@ class Dataset:
         from netspec.runtime.data.sample_grid import as_html
 
         return as_html(self)
+
+    @property
+    def samples(self) -> str:
+        """What messages call the samples: the windows of a text, or images."""
+        return "images" if self.vocabulary is None else "windows"
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
@@ -211,7 +216,7 @@ class Dataset:
         require(
             0 <= val < count,
             f"val = {val} does not fit {self.name}: it must be at least 0 and leave some of "
-            f"the {count} training images",
+            f"the {count} training {self.samples}",
         )
         cut = count - val
         rest = replace(self, x_train=self.x_train[:cut], y_train=self.y_train[:cut])

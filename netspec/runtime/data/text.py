@@ -9,10 +9,10 @@ import numpy as np
 from netspec import codes
 from netspec.diagnostics import NetspecError
 from netspec.files.regular_file import read_regular
-from netspec.runtime.data.choices import check_name
 from netspec.runtime.data.dataset import Dataset
 from netspec.runtime.data.files import read_error
-from netspec.runtime.data.vocabulary import KINDS, Vocabulary
+from netspec.runtime.data.vocabularies import check_tokens, vocabulary_of
+from netspec.runtime.data.vocabulary import Vocabulary
 
 SUFFIX = ".txt"
 # The limit on the size of a file; a token takes 12 bytes in memory.
@@ -37,13 +37,14 @@ def load_text(
     Args:
         path: The file.
         input_shape: (T,) of the network's input; None takes 64.
-        tokens: One of `netspec.runtime.data.vocabulary.KINDS`.
+        tokens: `char`, `byte`, or the path of a `tokenizer.json`.
         vocabulary: The known one of trained weights; None takes the one of this text.
 
     Raises:
-        NetspecError: `data/missing-file`, `data/bad-file`, `data/shape`, `train/bad-option`.
+        NetspecError: `data/missing-file`, `data/bad-file`, `data/shape`, `train/bad-option`,
+            `library/tokenizers`.
     """
-    check_name("kind of tokens", tokens, KINDS)
+    check_tokens(tokens)
     shape = input_shape or (DEFAULT_LENGTH,)
     if len(shape) != 1:
         raise NetspecError.simple(
@@ -52,7 +53,7 @@ def load_text(
             "an input of tokens is `input tokens: int[T]`, read by `embedding(vocabulary, width)`",
         )
     text = _read(path)
-    vocabulary = vocabulary or Vocabulary.of(tokens, text)
+    vocabulary = vocabulary or vocabulary_of(tokens, text)
     found = vocabulary.encode(text, path.name)
     (length,) = shape
     count = (len(found) - 1) // length

@@ -49,6 +49,10 @@ class Targets(Protocol):
         """Return the number that all labels are below."""
         ...
 
+    def counts(self, targets: Labels) -> NDArray[np.int64]:
+        """Return (N,): over how many targets of each image the mean loss of a batch is."""
+        ...
+
     def judge(self, scores: Floats, targets: Labels) -> Judged:
         """Return how many of the targets (N, ...) are right."""
         ...
@@ -68,6 +72,10 @@ class Classes:
     def classes(self, output: Shape) -> int:
         """See `Targets`."""
         return output[class_axis(len(output) + 1) - 1]
+
+    def counts(self, targets: Labels) -> NDArray[np.int64]:
+        """See `Targets`."""
+        return _not_ignored(targets)
 
     def judge(self, scores: Floats, targets: Labels) -> Judged:
         """See `Targets`."""
@@ -98,6 +106,10 @@ class YesOrNo:
     def classes(self, output: Shape) -> int:
         """See `Targets`."""
         return 2
+
+    def counts(self, targets: Labels) -> NDArray[np.int64]:
+        """See `Targets`."""
+        return _not_ignored(targets)
 
     def judge(self, scores: Floats, targets: Labels) -> Judged:
         """See `Targets`."""
@@ -135,6 +147,10 @@ class Transcript:
         """See `Targets`."""
         return output[1]
 
+    def counts(self, targets: Labels) -> NDArray[np.int64]:
+        """See `Targets`: the mean is over sequences."""
+        return np.ones(len(targets), np.int64)
+
     def judge(self, scores: Floats, targets: Labels) -> Judged:
         """See `Targets`."""
         right = sum(
@@ -147,6 +163,11 @@ class Transcript:
         """See `Targets`."""
         judged = self.judge(scores.detach().cpu().float().numpy(), targets.cpu().numpy())
         return scores.new_tensor(judged).double()
+
+
+def _not_ignored(targets: Labels) -> NDArray[np.int64]:
+    found: NDArray[np.int64] = (targets != IGNORED).sum(axis=tuple(range(1, targets.ndim)))
+    return found
 
 
 def transcribed(best: list[int]) -> list[int]:

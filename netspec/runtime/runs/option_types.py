@@ -14,7 +14,18 @@ from typing import Any
 from netspec.compiler.ir.attributes import Bool, Choice, Int, Kind, Real, WrongValueError, show
 from netspec.runtime.data.choices import meant_by
 
-__all__ = ["Bool", "Choice", "Int", "Kind", "ListOf", "Real", "Text", "from_text", "problem"]
+__all__ = [
+    "Bool",
+    "Choice",
+    "Int",
+    "Kind",
+    "ListOf",
+    "Real",
+    "Text",
+    "WordOrFile",
+    "from_text",
+    "problem",
+]
 
 
 @dataclass(eq=False, repr=False)
@@ -30,6 +41,23 @@ class Text(Kind):
     def describe(self) -> str:
         """See `Kind`."""
         return "a text"
+
+
+@dataclass(eq=False, repr=False)
+class WordOrFile(Choice):
+    """One of a few words, or the path of a file with a suffix such as `.json`."""
+
+    suffix: str
+
+    def convert(self, value: Any) -> str:
+        """Return the word or the path."""
+        if isinstance(value, str) and value.endswith(self.suffix) and _is_name(value):
+            return value
+        return super().convert(value)
+
+    def describe(self) -> str:
+        """See `Kind`."""
+        return f"{super().describe()}, or a {self.suffix} file"
 
 
 def _is_name(text: str) -> bool:

@@ -16,12 +16,21 @@ from netspec.runtime.data.choices import is_number, require
 from netspec.runtime.data.dataset import IGNORED
 from netspec.runtime.data.input_normalization import KINDS as NORMALIZATIONS
 from netspec.runtime.data.input_normalization import check_deviations
-from netspec.runtime.data.vocabulary import KINDS as TOKENS
+from netspec.runtime.data.plain_vocabulary import KINDS as TOKENS
 from netspec.runtime.models.numpy_model import DTYPES
 from netspec.runtime.optim.losses import LOSSES, SoftmaxCrossEntropy, output_loss
 from netspec.runtime.optim.lr_schedules import SCHEDULES
 from netspec.runtime.optim.optimizers import OPTIMIZERS
-from netspec.runtime.runs.option_types import Bool, Choice, Int, Kind, ListOf, Real, Text
+from netspec.runtime.runs.option_types import (
+    Bool,
+    Choice,
+    Int,
+    Kind,
+    ListOf,
+    Real,
+    Text,
+    WordOrFile,
+)
 from netspec.runtime.training.best_weights import KEEP
 
 Group = Literal["data", "training", "run", "PyTorch"]
@@ -124,8 +133,9 @@ _DATA = (
     Option("ignore-index", Int(-(1 << 15), (1 << 16) - 1), "a label that is neither trained nor counted,"
            " such as 255 at the edges of objects (default -100)",
            "data", IGNORED, of="data", on_resume="fixed", metavar="LABEL"),
-    Option("tokens", Choice(TOKENS), "what a text is made of: its characters, or bytes (default char)",
-           "data", "char", of="data", on_resume="fixed"),
+    Option("tokens", WordOrFile(TOKENS, ".json"), "what a text is made of: its characters, bytes, or the"
+           " tokens of a tokenizer.json (default char)",
+           "data", "char", of="data", on_resume="fixed", metavar="TOKENS"),
     Option("augment", ListOf(Choice(AUGMENTATIONS)), f"random changes: {','.join(AUGMENTATIONS)}",
            "data", (), of="data"),
 )  # fmt: skip

@@ -123,7 +123,8 @@ class TrainingRun:
         """Take all remaining steps, or until it is asked to stop."""
         self.recorder.begin(self)
         behind = self.parts[self.done - 1].stop if self.done else 0
-        self.progress.start(self.epochs * self.images, (self.epoch - 1) * self.images + behind)
+        done = (self.epoch - 1) * self.images + behind
+        self.progress.start(self.epochs * self.images, done, self.job.data.samples)
         while self.epoch <= self.epochs and not self.history.stopped:
             self.history.stopped = self._train() or self._measure()
             if not self.history.stopped:
@@ -227,7 +228,7 @@ class TrainingRun:
         history.epoch_seconds.append(self.seconds)
         history.images_per_second.append(self.images / max(self.seconds, 1e-9))
         self.keeper.after_epoch(epoch, history)
-        line = epoch_line(epoch, self.epochs, len(self.parts), history)
+        line = epoch_line(epoch, self.epochs, len(self.parts), history, self.job.data.samples)
         if (warning := self._warning_of_chance()) is not None:
             line += f"\n{warning}"
         self.progress.line(line)

@@ -41,7 +41,7 @@ class Shown:
 class Progress:
     """Shows nothing; the base of the others."""
 
-    def start(self, total: int, done: int) -> None:
+    def start(self, total: int, done: int, samples: str = "images") -> None:
         """Called at the beginning: the run has `total` images over all epochs, and `done` are done."""
 
     def advance(self, images: int, shown: Shown, history: History) -> None:
@@ -76,6 +76,7 @@ class Lines(Progress):
         print(text, file=sys.stderr, flush=True)
 
 
+_UNITS = {"images": " img", "windows": " win"}
 # The loss comes first, and everything fits the 80 columns of a terminal or a notebook.
 _LIVE = "{desc}  {percentage:3.0f}% |{bar:10}| {rate_noinv_fmt} {remaining} left{postfix}"
 
@@ -87,13 +88,13 @@ class Live(Progress):
         self._bar: Any = None
         self._where = ""
 
-    def start(self, total: int, done: int) -> None:
+    def start(self, total: int, done: int, samples: str = "images") -> None:
         """See `Progress`."""
         from tqdm import tqdm
 
         self._bar = tqdm(
-            total=total, initial=done, unit=" img", unit_scale=True, leave=False, dynamic_ncols=True,
-            file=sys.stderr, smoothing=0.05, bar_format=_LIVE,
+            total=total, initial=done, unit=_UNITS[samples], unit_scale=True, leave=False,
+            dynamic_ncols=True, file=sys.stderr, smoothing=0.05, bar_format=_LIVE,
         )  # fmt: skip
 
     def advance(self, images: int, shown: Shown, history: History) -> None:
@@ -134,7 +135,7 @@ class Cell(Progress):
         self._lines: list[str] = []
         self._losses: list[float] = []
 
-    def start(self, total: int, done: int) -> None:
+    def start(self, total: int, done: int, samples: str = "images") -> None:
         """See `Progress`."""
         from IPython.display import display
 
@@ -211,12 +212,12 @@ def make_progress(shown: bool, every: int | None) -> Iterator[Progress]:
         progress.close()
 
 
-def epoch_line(epoch: int, epochs: int, steps: int, history: History) -> str:
-    """Return the line that describes a completed epoch with this many steps."""
+def epoch_line(epoch: int, epochs: int, steps: int, history: History, samples: str) -> str:
+    """Return the line that describes a completed epoch with this many steps over `samples`."""
     parts = [
         f"epoch {epoch:>{len(str(epochs))}}/{epochs}",
         f"loss {np.mean(history.loss_history[-steps:]):.4f}",
         *(history.shown(n, epoch) for n in PARTS if history.accuracy(n, epoch) is not None),
-        f"{history.images_per_second[-1]:,.0f} images/s",
+        f"{history.images_per_second[-1]:,.0f} {samples}/s",
     ]
     return "  ".join(parts)

@@ -12,6 +12,7 @@ from netspec import codes
 from netspec.diagnostics import NetspecError
 from netspec.runtime.data.dataset import IGNORED, Dataset, Labels
 from netspec.runtime.data.input_normalization import Normalization
+from netspec.runtime.data.vocabularies import from_json
 from netspec.runtime.data.vocabulary import Vocabulary
 
 _CLASS_NAMES, _IMAGE_TYPE, _VOCABULARY = "class_names", "image_type", "vocabulary"
@@ -45,9 +46,9 @@ def stored_vocabulary(metadata: Mapping[str, str]) -> Vocabulary | None:
     """Return the vocabulary of the text that the weights were trained on; None if it was no text.
 
     Raises:
-        NetspecError: `weights/bad-file` if it is damaged.
+        NetspecError: `weights/bad-file` if it is damaged, `library/tokenizers`.
     """
-    return Vocabulary.from_json(metadata[_VOCABULARY]) if _VOCABULARY in metadata else None
+    return from_json(metadata[_VOCABULARY]) if _VOCABULARY in metadata else None
 
 
 def has_names(metadata: Mapping[str, str]) -> bool:

@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from netspec import codes
 from netspec.diagnostics import Diagnostic, NetspecError
 from netspec.runtime.data.augment_draws import check_kinds, draw
-from netspec.runtime.data.batches import evaluation_batch, share
+from netspec.runtime.data.batches import evaluation_batch, share, share_of_targets
 from netspec.runtime.data.choices import require
 from netspec.runtime.data.chosen_images import ChosenImages
 from netspec.runtime.data.dataset import IGNORED
@@ -45,10 +45,10 @@ _STEPS_AHEAD = 50
 class TorchBackend:
     """See `netspec.runtime.models.protocols.Backend`.
 
-    Each process computes its share of every batch, weighted by its size. Gradients are summed over
-    the processes, so that all take the same step. Dropout is drawn from the seed and the rank of
-    the process. Batch norm uses the statistics of the process's own share, and the first process's
-    running statistics are the ones that are used.
+    Each process computes its share of every batch, weighted by the targets in it. Gradients are
+    summed over the processes, so that all take the same step. Dropout is drawn from the seed and the
+    rank of the process. Batch norm uses the statistics of the process's own share, and the first
+    process's running statistics are the ones that are used.
     """
 
     def __init__(self, model: TorchModel, job: Job) -> None:
@@ -100,7 +100,7 @@ class TorchBackend:
         # On one CPU reading the loss costs nothing; elsewhere it would wait for a device or a
         # process.
         self._alone = self.device.type == "cpu" and self.group.size == 1
-        self._steps: Iterator[tuple[Tensor, Tensor, Tensor, float]] = iter(())
+        self._steps: Iterator[tuple[Tensor, Tensor, Tensor, tuple[float, ...]]] = iter(())
 
     def _make_feeds(self) -> dict[str, Feed]:
         """Return the sources of the images for the steps and for each accuracy, by name."""
@@ -156,31 +156,52 @@ class TorchBackend:
             height, width = self.job.data.sample_shape[1:]
             numbers = draw(self.job.augment, len(order), (height, width), self.job.seed, epoch)
             drawn = torch.from_numpy(numbers[order]).to(self.device)
+        weights = self._shares_of_losses(order, parts, shares)
         self._steps = (
-            (x, y, drawn[part], weight)
-            for (x, y), (part, weight) in zip(
-                self._feeds["steps"].batches(order, own), shares, strict=True
+            (x, y, drawn[part], each)
+            for (x, y), part, each in zip(
+                self._feeds["steps"].batches(order, own), own, weights, strict=True
             )
         )
         self.model.start_training()
 
+    def _shares_of_losses(
+        self,
+        order: NDArray[np.int64],
+        parts: Sequence[slice],
+        shares: Sequence[tuple[slice, float]],
+    ) -> list[tuple[float, ...]]:
+        """Return the weights of this process's losses in each batch: the main one's, and the others'."""
+        labels = self.job.data.y_train
+        columns = []
+        for loss in (self.job.loss, *(term.loss for term in self.job.also)):
+            kind = targets_of(loss)
+            counts = np.ones(len(order), np.int64) if kind is None else kind.counts(labels)[order]
+            columns.append(
+                [
+                    share_of_targets(counts, part, own, weight)
+                    for part, (own, weight) in zip(parts, shares, strict=True)
+                ]
+            )
+        return [*zip(*columns, strict=True)]
+
     def step(self, lr: float) -> None:
         """See `Backend`."""
-        x, y, drawn, weight = next(self._steps)
+        x, y, drawn, weights = next(self._steps)
         x = self._prepare(x, drawn)
         for group in self._optimizer.param_groups:
             group["lr"] = lr
         self._optimizer.zero_grad(set_to_none=not self._has_unused)
         self._last = x
-        loss = self._loss(x, y)
+        loss = self._loss(x, y, weights)
         if self._alone and not torch.isfinite(loss):
             # As in NumPy, the weights are not changed, so that the fault can be located.
-            self._pending.append(self._shown(loss.detach() * weight))
+            self._pending.append(self._shown(loss.detach()))
             return
         # DistributedDataParallel computes the mean over the processes, but the weighted sum is
         # needed.
-        self._differentiate(self._scaler.scale(loss * (weight * self.group.size)))
-        self._pending.append(self._shown(loss.detach() * weight))
+        self._differentiate(self._scaler.scale(loss * self.group.size))
+        self._pending.append(self._shown(loss.detach()))
         self._finish_gradients()
         self._scaler.step(self._optimizer)
         self._scaler.update()
@@ -190,15 +211,16 @@ class TorchBackend:
         kinds = self.job.augment
         return cut_out(self._normalize(shift_and_flip(x, drawn, kinds)), drawn, kinds)
 
-    def _loss(self, x: Tensor, y: Tensor) -> Tensor:
-        """Return the mean loss of this process's images, without the L2 term."""
+    def _loss(self, x: Tensor, y: Tensor, weights: Sequence[float]) -> Tensor:
+        """Return this process's part of the batch's mean loss, without the L2 term."""
         with self.model.autocast():
             outputs = self._train(self.model.stored(x))
         dtype = self.model.torch_dtype
-        loss = self.job.loss.in_torch(self.model.chosen_output(outputs).to(dtype), y)
-        for term in self.job.also:
+        main, *others = weights
+        loss = main * self.job.loss.in_torch(self.model.chosen_output(outputs).to(dtype), y)
+        for term, weight in zip(self.job.also, others, strict=True):
             found = self.model.chosen_output(outputs, term.output)
-            loss = loss + term.weight * term.loss.in_torch(found.to(dtype), y)
+            loss = loss + weight * term.weight * term.loss.in_torch(found.to(dtype), y)
         return loss
 
     def _shown(self, loss: Tensor) -> Tensor:
