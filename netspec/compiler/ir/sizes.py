@@ -59,7 +59,7 @@ class Size:
     @classmethod
     def named(cls, name: str) -> Size:
         """Return the size with this name."""
-        return cls({(name,): 1})
+        return cls._ordered({(name,): 1})
 
     # -- arithmetic; a result without names is an ordinary number
 

@@ -169,10 +169,14 @@ def symbols_of(value: Any) -> set[str]:
     return set()
 
 
+_PLAIN = frozenset({int, float, bool, str, type(None)})
+
+
 def plain(value: Any) -> Any:
     """Return a constant as plain numbers, which record nothing."""
     if isinstance(value, tuple):
-        return tuple(plain(item) for item in value)
+        # Long lists are asked for again and again, and have nothing but plain numbers.
+        return value if _PLAIN.issuperset(map(type, value)) else tuple(map(plain, value))
     if isinstance(value, Traced):
         return int(value)
     return float(value) if isinstance(value, TracedFloat) else value

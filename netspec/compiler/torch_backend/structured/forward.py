@@ -339,7 +339,7 @@ class Forward:
         texts: list[str] = []
         for step in item.steps:
             if step.later is not None and len(item.steps) == 1:
-                texts += names_in(_said_later(step.later))
+                texts += sorted(names_in(_said_later(step.later)))
             if step.has_module or step.again:
                 texts += braced("".join(step.later_label or ()))
         return texts

@@ -77,6 +77,9 @@ from netspec.compiler.torch_backend.trace import (
 from netspec.compiler.torch_backend.traced_numbers import Traced, TracedFloat, local_of, plain
 from netspec.diagnostics import Span
 
+# The items of longer lists are values, such as positions, and no sizes of layers.
+_FOLLOWED = 256
+
 Axis = tuple[str, int]
 """A name of the file for a value, and an axis of it."""
 
@@ -473,6 +476,8 @@ class StructureTracer(Tracer):
         if value is None or isinstance(value, (bool, str, range)):
             return value
         if isinstance(value, tuple):
+            if len(value) > _FOLLOWED:
+                return value
             return tuple(
                 self.known(f"{own}[{at}]", item, f"{later}[{at}]") if type(item) is int else item
                 for at, item in enumerate(value)
