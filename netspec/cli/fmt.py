@@ -12,6 +12,7 @@ from netspec.text.text_diff import text_diff
 
 if TYPE_CHECKING:
     from netspec.cli.net_files import NetFile
+    from netspec.diagnostics import Source
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -28,6 +29,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--diff", action="store_true", help="write nothing, and show what would change"
     )
+    parser.add_argument(
+        "--shapes", action="store_true",
+        help="write the shape behind each line on which a layer ends as a comment, which is checked",
+    )  # fmt: skip
     add_color_option(parser)
 
 
@@ -53,7 +58,8 @@ def _format(file: NetFile, options: argparse.Namespace) -> bool:
     from netspec.compiler.parse import decode_source
 
     raw = file.read()
-    text = with_endings(format_source(decode_source(raw, file.name)), raw)
+    source = decode_source(raw, file.name)
+    text = with_endings(_shaped(file, source) if options.shapes else format_source(source), raw)
     changes = text.encode() != raw
     if options.diff or options.check:
         emit_text(text_diff(raw.decode(), text, file.name, file.name))
@@ -67,3 +73,16 @@ def _format(file: NetFile, options: argparse.Namespace) -> bool:
         write_whole(file.path, text)
         tell(f"{file.name} formatted")
     return changes
+
+
+def _shaped(file: NetFile, source: Source) -> str:
+    """Return the text in the canonical style, with the shapes behind its lines.
+
+    Raises:
+        NetspecError: with the errors of the file.
+    """
+    from netspec.compiler.driver import Request
+    from netspec.compiler.shape_lines import with_shapes
+
+    folder = file.path.parent if file.path is not None else file.folder
+    return with_shapes(Request(source=source, folder=folder))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from netspec.compiler.analysis.lint import lint
 from netspec.compiler.elaborate.inputs import open_sizes
 from netspec.compiler.elaborate.net import build, check_block, sketch
 from netspec.compiler.elaborate.net_builder import MAX_ERRORS, MAX_WORK, Assembly
-from netspec.compiler.elaborate.sketch import Sketch
+from netspec.compiler.elaborate.sketch import Sketch, ValueTypes
 from netspec.compiler.elaborate.written import Written
 from netspec.compiler.ir.graph import Graph
 from netspec.compiler.parse.loader import Loader, Module
@@ -61,6 +62,15 @@ class Compilation:
     work: int = 0
     text_size: int = 0
     imports: frozenset[Path] = frozenset()
+
+    @cached_property
+    def given(self) -> Mapping[object, tuple[ValueTypes, ...]]:
+        """What each expression and stage of the files gave, by its node in the tree, in any net."""
+        found: dict[object, dict[ValueTypes, None]] = {}
+        for known in self.sketches.values():
+            for node, types in known.given.items():
+                found.setdefault(node, {}).update(dict.fromkeys(types))
+        return {node: tuple(types) for node, types in found.items()}
 
     @property
     def errors(self) -> list[Diagnostic]:

@@ -7,14 +7,13 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-from netspec.compiler.analysis.costs import LayerSummary, summarize
+from netspec.compiler.analysis.costs import LayerSummary, Summary, summarize
 from netspec.compiler.driver import (
     Compilation,
     Request,
     compile_untried,
     with_tried_hints,
 )
-from netspec.compiler.elaborate.sketch import ValueTypes
 from netspec.compiler.ir.graph import Node
 from netspec.compiler.parse.loader import Module
 from netspec.compiler.syntax import tree as syntax
@@ -87,15 +86,6 @@ class Analysis:
         return old, change(old.text, self.text)
 
     @cached_property
-    def given(self) -> Mapping[object, tuple[ValueTypes, ...]]:
-        """What each expression and stage of the files gave, by its node in the tree, in any net."""
-        found: dict[object, dict[ValueTypes, None]] = {}
-        for sketch in self.result.sketches.values():
-            for node, types in sketch.given.items():
-                found.setdefault(node, {}).update(dict.fromkeys(types))
-        return {node: tuple(types) for node, types in found.items()}
-
-    @cached_property
     def layers(self) -> tuple[Built, ...]:
         """All layers of all nets, in order."""
         return tuple(self._layers())
@@ -105,6 +95,16 @@ class Analysis:
             costs = {layer.name: layer for layer in summarize(sketch.graph).layers}
             for node in sketch.graph.nodes:
                 yield Built(name, node, costs[node.name])
+
+    @cached_property
+    def _summaries(self) -> dict[str, Summary]:
+        return {}
+
+    def summary(self, net: str) -> Summary:
+        """Return what a net without errors costs, as `netspec summarize` tells it."""
+        if net not in self._summaries:
+            self._summaries[net] = summarize(self.result.graphs[net])
+        return self._summaries[net]
 
     @cached_property
     def _made(self) -> Mapping[Place, list[Built]]:

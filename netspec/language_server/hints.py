@@ -36,7 +36,7 @@ def shape_hints(analysis: Analysis) -> list[ShapeHint]:
 
 def _known(analysis: Analysis) -> Iterator[ShapeHint]:
     if analysis.module is not None:
-        for each in stage_shapes(analysis.module, analysis.given):
+        for each in stage_shapes(analysis.module, analysis.result.given):
             yield _hint(each)
 
 
@@ -56,7 +56,7 @@ def _kept(analysis: Analysis) -> Iterator[ShapeHint]:
     if good is None or good.module is None:
         return
     since = change(good.text, analysis.text)
-    for each in stage_shapes(good.module, good.given):
+    for each in stage_shapes(good.module, good.result.given):
         start, end = since.forward(each.span.start), since.forward(each.span.end)
         if start is None or end is None:
             continue

@@ -126,11 +126,16 @@ def _attributes(op: type[Op]) -> str:
     return "\n".join(rows)
 
 
-def _default(f: dataclasses.Field[object]) -> str:
+def default_of(f: dataclasses.Field[object]) -> str | None:
+    """Return the default of an attribute as a file writes it; None if it has none."""
     if f.default is dataclasses.MISSING:
-        return ""
-    shown = "none" if f.default is None else f.metadata["kind"].show(f.default)
-    return f" = `{shown}`"
+        return None
+    return "none" if f.default is None else str(f.metadata["kind"].show(f.default))
+
+
+def _default(f: dataclasses.Field[object]) -> str:
+    shown = default_of(f)
+    return "" if shown is None else f" = `{shown}`"
 
 
 def _argument(analysis: Analysis, call: syntax.Call, name: syntax.Name) -> Iterator[str]:
@@ -179,13 +184,23 @@ def _definition(analysis: Analysis, definition: syntax.Net | syntax.Block) -> It
         return
     yield f"```netspec\nnet {definition.name.id}({_parameters(definition.parameters)})\n```"
     yield definition.doc
-    yield _costs([each for each in analysis.layers if each.net == definition.name.id], [])
+    if definition.name.id in analysis.result.graphs:
+        costs = analysis.summary(definition.name.id)
+        inputs = [f"{name}: {costs.show_input(name)}" for name in costs.inputs]
+        yield "\n".join(
+            [
+                f"- inputs: `{', '.join(inputs)}`",
+                f"- parameters: {costs.parameters:,}",
+                f"- MACs: {costs.macs:,}",
+                f"- layers: {len(costs.layers)}",
+            ]
+        )
 
 
 def _name(analysis: Analysis, name: syntax.Name, offset: int) -> Iterator[str]:
     module = analysis.module
     assert module is not None
-    types = analysis.given.get(name)
+    types = analysis.result.given.get(name)
     if types:
         shapes = list(
             dict.fromkeys(", ".join(show_shape(*each) for each in case) for case in types)
@@ -222,7 +237,7 @@ def _parameters(parameters: Sequence[syntax.Parameter]) -> str:
 def _shapes(analysis: Analysis, node: Any, made: Sequence[Built]) -> list[str]:
     """Return `[N, 3, 32, 32] -> [N, 8, 32, 32]` for each case that differs."""
     ways: dict[str, None] = {}
-    given = analysis.given.get(node, ())
+    given = analysis.result.given.get(node, ())
     if made and all(layer.node.origin.span == node.span for layer in made):
         for layer in made:
             graph = analysis.result.sketches[layer.net].graph

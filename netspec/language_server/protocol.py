@@ -12,11 +12,19 @@ from pygls import uris
 from netspec.diagnostics import Edit, Label, Source, Span
 from netspec.language_server.analysis import Analysis
 from netspec.language_server.changes import change
+from netspec.language_server.coloring import TYPES, Coloured
+from netspec.language_server.completion import Completion, Completions
 from netspec.language_server.fixes import QuickFix
+from netspec.language_server.folding import Fold
 from netspec.language_server.hints import ShapeHint
 from netspec.language_server.hover import Hover
+from netspec.language_server.lenses import Lens
+from netspec.language_server.navigation import Found
 from netspec.language_server.positions import Lines
 from netspec.language_server.problems import Problem, address
+from netspec.language_server.renaming import Renaming
+from netspec.language_server.signatures import Signature
+from netspec.language_server.symbols import DocumentSymbol
 
 _SEVERITY = {
     "error": lsp.DiagnosticSeverity.Error,
@@ -160,3 +168,139 @@ def whole_text(places: Places, text: str) -> list[lsp.TextEdit]:
     source = places.analysis.source
     replacement = text[stretch.start : stretch.new_end]
     return [places.text_edit(Edit(Span(source, stretch.start, stretch.old_end), replacement))]
+
+
+# -------------------------------------------------------------------------------------- what is there
+
+_SYMBOLS = {
+    "net": lsp.SymbolKind.Class,
+    "block": lsp.SymbolKind.Function,
+    "input": lsp.SymbolKind.Property,
+    "output": lsp.SymbolKind.Property,
+    "layer": lsp.SymbolKind.Field,
+    "value": lsp.SymbolKind.Variable,
+}
+_COMPLETIONS = {
+    "layer": lsp.CompletionItemKind.Function,
+    "block": lsp.CompletionItemKind.Class,
+    "value": lsp.CompletionItemKind.Variable,
+    "attribute": lsp.CompletionItemKind.Property,
+    "word": lsp.CompletionItemKind.Keyword,
+    "function": lsp.CompletionItemKind.Function,
+    "rule": lsp.CompletionItemKind.Function,
+    "file": lsp.CompletionItemKind.File,
+    "code": lsp.CompletionItemKind.Constant,
+}
+# What is nearest to the place comes first in a list.
+_ORDER = {"attribute": "0", "value": "1", "block": "2", "word": "3"}
+_FOLDS = {
+    "region": lsp.FoldingRangeKind.Region,
+    "comment": lsp.FoldingRangeKind.Comment,
+    "imports": lsp.FoldingRangeKind.Imports,
+}
+
+
+def location(places: Places, found: Found) -> lsp.Location:
+    """Return a place in any file."""
+    own = found.span.source is places.analysis.source or found.path is None
+    uri = places.uri if own else uris.from_fs_path(str(found.path)) or places.uri
+    return lsp.Location(uri, places.range_of(found.span))
+
+
+def document_symbol(places: Places, symbol: DocumentSymbol) -> lsp.DocumentSymbol:
+    """Return a part of the outline, with its parts."""
+    return lsp.DocumentSymbol(
+        name=symbol.name,
+        detail=symbol.detail or None,
+        kind=_SYMBOLS[symbol.kind],
+        range=places.range(*symbol.place),
+        selection_range=places.range(*symbol.named),
+        children=[document_symbol(places, each) for each in symbol.inside],
+    )
+
+
+def folding_range(fold: Fold) -> lsp.FoldingRange:
+    """Return lines that can be folded."""
+    return lsp.FoldingRange(fold.first, fold.last, kind=_FOLDS[fold.kind])
+
+
+def semantic_tokens(places: Places, found: Iterable[Coloured]) -> lsp.SemanticTokens:
+    """Return the words with their types, each relative to the one before."""
+    data: list[int] = []
+    line = column = 0
+    for each in found:
+        start, end = places.position(each.start), places.position(each.end)
+        step = start.line - line
+        column = start.character - (0 if step else column)
+        length = end.character - start.character
+        data += [step, column, length, TYPES.index(each.type), 0]
+        line, column = start.line, start.character
+    return lsp.SemanticTokens(data)
+
+
+def code_lens(places: Places, lens: Lens) -> lsp.CodeLens:
+    """Return the words above a net, with the address of the text and the net's name."""
+    given = [places.uri, lens.net] if lens.command else None
+    command = lsp.Command(title=lens.title, command=lens.command, arguments=given)
+    return lsp.CodeLens(places.range(lens.start, lens.end), command)
+
+
+# ----------------------------------------------------------------------------------- while one types
+
+
+def completion_list(places: Places, found: Completions, *, snippets: bool) -> lsp.CompletionList:
+    """Return the words for a place. With `snippets`, the cursor goes between brackets that follow."""
+    where = places.range(found.start, found.end)
+    items = [_completion(item, where, snippets=snippets) for item in found.items]
+    return lsp.CompletionList(is_incomplete=False, items=items)
+
+
+def _completion(item: Completion, where: lsp.Range, *, snippets: bool) -> lsp.CompletionItem:
+    text = item.insert or item.label
+    as_snippet = snippets and item.takes
+    about = lsp.MarkupContent(lsp.MarkupKind.Markdown, item.about) if item.about else None
+    return lsp.CompletionItem(
+        label=item.label,
+        kind=_COMPLETIONS[item.kind],
+        detail=item.detail or None,
+        documentation=about,
+        sort_text=_ORDER.get(item.kind, "4") + item.label,
+        insert_text_format=lsp.InsertTextFormat.Snippet if as_snippet else None,
+        text_edit=lsp.TextEdit(where, f"{text}($0)" if as_snippet else text),
+    )
+
+
+def signature_help(found: Signature) -> lsp.SignatureHelp:
+    """Return how a call is written, with the argument at the cursor."""
+    parameters = [
+        lsp.ParameterInformation((each.start, each.end), each.about or None)
+        for each in found.parameters
+    ]
+    # A number beyond the last one marks none.
+    active = len(parameters) if found.active is None else found.active
+    about = lsp.MarkupContent(lsp.MarkupKind.Markdown, found.about) if found.about else None
+    signature = lsp.SignatureInformation(found.text, about, parameters, active)
+    return lsp.SignatureHelp([signature], 0, active)
+
+
+# -------------------------------------------------------------------------------------------- names
+
+
+def renamed(places: Places, found: Renaming, *, annotated: bool) -> lsp.WorkspaceEdit:
+    """Return the edit that changes a name. If weights depend on it and the editor can, it asks first."""
+    edits: dict[str, list[lsp.TextEdit]] = {}
+    for place, name in found.changes:
+        where = location(places, place)
+        edits.setdefault(where.uri, []).append(lsp.TextEdit(where.range, name))
+    if not (found.warning and annotated):
+        return lsp.WorkspaceEdit(changes=edits)
+    note = "weights"
+    changes = [
+        lsp.TextDocumentEdit(
+            lsp.OptionalVersionedTextDocumentIdentifier(uri),
+            [lsp.AnnotatedTextEdit(note, edit.range, edit.new_text) for edit in some],
+        )
+        for uri, some in edits.items()
+    ]
+    asked = lsp.ChangeAnnotation("Names in weight files change", True, found.warning)
+    return lsp.WorkspaceEdit(document_changes=changes, change_annotations={note: asked})

@@ -12,12 +12,28 @@ from typing import TypeVar
 
 from lsprotocol import types as lsp
 from pygls import uris
-from pygls.exceptions import JsonRpcContentModified
+from pygls.exceptions import JsonRpcContentModified, JsonRpcInvalidParams
 from pygls.lsp.server import LanguageServer
 
 from netspec.compiler.fmt.formatter import format_source
+from netspec.compiler.shape_lines import with_shapes
 from netspec.diagnostics import Diagnostic, NetspecError
-from netspec.language_server import fixes, hints, hover, problems, protocol
+from netspec.draw.drawing import Drawing
+from netspec.language_server import (
+    coloring,
+    completion,
+    fixes,
+    folding,
+    hints,
+    hover,
+    lenses,
+    navigation,
+    problems,
+    protocol,
+    renaming,
+    signatures,
+    symbols,
+)
 from netspec.language_server.analysis import Analysis
 from netspec.language_server.protocol import Places
 from netspec.language_server.texts import OpenText, OpenTexts
@@ -103,6 +119,31 @@ class Server(LanguageServer):
             analysis, text.uri, text.line_break, str(getattr(encoding, "value", encoding))
         )
 
+    async def others(self, uri: str) -> list[Analysis]:
+        """Return the analyses of the other texts that are open, and of files beside this one that
+        may import it.
+        """
+        text = self.texts.get(uri)
+        found = [await self._analysis(other) for other in self.texts.all() if other.uri != uri]
+        if text is not None and text.path is not None:
+            path = text.path
+            found += await self.aside(lambda: self.texts.importing(path))
+        return found
+
+    @property
+    def takes_snippets(self) -> bool:
+        """Whether the editor knows places inside what it completes."""
+        text = self.client_capabilities.text_document
+        item = text and text.completion and text.completion.completion_item
+        return bool(item and item.snippet_support)
+
+    @property
+    def takes_annotations(self) -> bool:
+        """Whether the editor can ask before it makes a change."""
+        workspace = self.client_capabilities.workspace
+        edit = workspace and workspace.workspace_edit
+        return bool(edit and edit.change_annotation_support and edit.document_changes)
+
     # -- diagnostics
 
     def _check_soon(self, text: OpenText) -> None:
@@ -149,9 +190,8 @@ def make_server(version: str) -> Server:
     """Return a server with all features; it tells editors the version of netspec."""
     logging.getLogger("pygls").setLevel(logging.CRITICAL)  # it reports stale requests as errors
     server = Server(version)
-    _add_texts(server)
-    _add_reading(server)
-    _add_changes(server)
+    for add in (_add_texts, _add_reading, _add_typing, _add_names, _add_changes, _add_commands):
+        add(server)
     return server
 
 
@@ -192,6 +232,95 @@ def _add_reading(server: Server) -> None:
         found = hover.hover(places.analysis, places.offset(params.position))
         return protocol.hover(places, found) if found is not None else None
 
+    @server.feature(lsp.TEXT_DOCUMENT_DOCUMENT_SYMBOL)
+    async def document_symbols(params: lsp.DocumentSymbolParams) -> list[lsp.DocumentSymbol]:
+        places = await server.places(params.text_document.uri)
+        found = symbols.document_symbols(places.analysis)
+        return [protocol.document_symbol(places, each) for each in found]
+
+    @server.feature(lsp.TEXT_DOCUMENT_FOLDING_RANGE)
+    async def folding_ranges(params: lsp.FoldingRangeParams) -> list[lsp.FoldingRange]:
+        places = await server.places(params.text_document.uri)
+        return [protocol.folding_range(fold) for fold in folding.folds(places.analysis)]
+
+    legend = lsp.SemanticTokensLegend(token_types=list(coloring.TYPES), token_modifiers=[])
+
+    @server.feature(lsp.TEXT_DOCUMENT_SEMANTIC_TOKENS_FULL, legend)
+    async def semantic_tokens(params: lsp.SemanticTokensParams) -> lsp.SemanticTokens:
+        places = await server.places(params.text_document.uri)
+        return protocol.semantic_tokens(places, coloring.coloured(places.analysis))
+
+    @server.feature(lsp.TEXT_DOCUMENT_CODE_LENS)
+    async def code_lenses(params: lsp.CodeLensParams) -> list[lsp.CodeLens]:
+        places = await server.places(params.text_document.uri)
+        return [protocol.code_lens(places, lens) for lens in lenses.lenses(places.analysis)]
+
+
+def _add_typing(server: Server) -> None:
+    triggers = lsp.CompletionOptions(trigger_characters=[">", "(", ",", ".", '"', "/", "="])
+
+    @server.feature(lsp.TEXT_DOCUMENT_COMPLETION, triggers)
+    async def complete(params: lsp.CompletionParams) -> lsp.CompletionList:
+        places = await server.places(params.text_document.uri)
+        found = completion.completions(places.analysis, places.offset(params.position))
+        return protocol.completion_list(places, found, snippets=server.takes_snippets)
+
+    marks = lsp.SignatureHelpOptions(trigger_characters=["(", ","], retrigger_characters=["=", ")"])
+
+    @server.feature(lsp.TEXT_DOCUMENT_SIGNATURE_HELP, marks)
+    async def signature_help(params: lsp.SignatureHelpParams) -> lsp.SignatureHelp | None:
+        places = await server.places(params.text_document.uri)
+        found = signatures.signature_at(places.analysis, places.offset(params.position))
+        return protocol.signature_help(found) if found is not None else None
+
+
+def _add_names(server: Server) -> None:
+    @server.feature(lsp.TEXT_DOCUMENT_DEFINITION)
+    async def definition(params: lsp.DefinitionParams) -> lsp.Location | None:
+        places = await server.places(params.text_document.uri)
+        found = navigation.definition(places.analysis, places.offset(params.position))
+        return protocol.location(places, found) if found is not None else None
+
+    @server.feature(lsp.TEXT_DOCUMENT_REFERENCES)
+    async def references(params: lsp.ReferenceParams) -> list[lsp.Location]:
+        places = await server.places(params.text_document.uri)
+        others = await server.others(params.text_document.uri)
+        at = places.offset(params.position)
+        told = params.context.include_declaration
+        found = navigation.references(places.analysis, at, others, definitions=told)
+        return [protocol.location(places, each) for each in found]
+
+    @server.feature(lsp.TEXT_DOCUMENT_DOCUMENT_HIGHLIGHT)
+    async def highlights(params: lsp.DocumentHighlightParams) -> list[lsp.DocumentHighlight]:
+        places = await server.places(params.text_document.uri)
+        found = navigation.references(places.analysis, places.offset(params.position))
+        own = [each.span for each in found if each.span.source is places.analysis.source]
+        return [lsp.DocumentHighlight(places.range_of(span)) for span in own]
+
+    @server.feature(lsp.TEXT_DOCUMENT_PREPARE_RENAME)
+    async def prepare_rename(params: lsp.PrepareRenameParams) -> lsp.Range:
+        places = await server.places(params.text_document.uri)
+        try:
+            span = renaming.nameable(places.analysis, places.offset(params.position))
+        except renaming.CannotRenameError as error:
+            raise JsonRpcInvalidParams(str(error)) from None
+        return places.range_of(span)
+
+    @server.feature(lsp.TEXT_DOCUMENT_RENAME, lsp.RenameOptions(prepare_provider=True))
+    async def rename(params: lsp.RenameParams) -> lsp.WorkspaceEdit:
+        places = await server.places(params.text_document.uri)
+        others = await server.others(params.text_document.uri)
+        at = places.offset(params.position)
+        try:
+            found = renaming.renaming(places.analysis, at, params.new_name, others)
+        except renaming.CannotRenameError as error:
+            raise JsonRpcInvalidParams(str(error)) from None
+        if found.warning:
+            server.window_show_message(
+                lsp.ShowMessageParams(lsp.MessageType.Warning, found.warning)
+            )
+        return protocol.renamed(places, found, annotated=server.takes_annotations)
+
 
 def _add_changes(server: Server) -> None:
     kinds = [lsp.CodeActionKind.QuickFix, lsp.CodeActionKind.SourceFixAll]
@@ -223,3 +352,29 @@ def _add_changes(server: Server) -> None:
         except NetspecError:
             return []  # the diagnostics say why
         return protocol.whole_text(places, text)
+
+
+def _add_commands(server: Server) -> None:
+    @server.command("netspec.writeShapes")
+    async def write_shapes(uri: str) -> bool:
+        """Write the shapes of a text down as comments. Returns whether the text changes."""
+        places = await server.places(uri)
+        request = places.analysis.request
+        try:
+            text = await server.aside(lambda: with_shapes(request))
+        except NetspecError as error:
+            message = str(error.diagnostics[0].message)
+            server.window_show_message(lsp.ShowMessageParams(lsp.MessageType.Error, message))
+            return False
+        edits = protocol.whole_text(places, text)
+        if edits:
+            edit = lsp.WorkspaceEdit(changes={uri: edits})
+            await server.workspace_apply_edit_async(lsp.ApplyWorkspaceEditParams(edit))
+        return bool(edits)
+
+    @server.command("netspec.drawing")
+    async def drawing(uri: str, net: str) -> str | None:
+        """Return the picture of a net as a page, or None if nothing is known of it."""
+        places = await server.places(uri)
+        sketch = places.analysis.readable[0].result.sketches.get(net)
+        return None if sketch is None else await server.aside(Drawing(sketch).html)

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 
+from netspec.compiler.parse import read_source
+from netspec.diagnostics import NetspecError
 from netspec.language_server.analysis import Analysis, analyze
 from netspec.language_server.positions import line_break_of
+
+# How many files are looked at for those that import another one.
+MAX_FILES = 200
 
 
 @dataclass(eq=False)
@@ -72,17 +79,38 @@ class OpenTexts:
             if text.analysis is not None and path is not None and path in text.analysis.files
         ]
 
+    def importing(self, path: Path) -> list[Analysis]:
+        """Return the analyses of files that are not open and that may import a file: of its folder,
+        of the folders in it, and of the folder above.
+        """
+        opened = {text.path for text in self.all()}
+        buffers = self._buffers()
+        found: list[Analysis] = []
+        here, above = path.parent, path.parent.parent
+        near = chain(here.glob("*.net"), here.glob("*/*.net"), above.glob("*.net"))
+        for each in islice(near, MAX_FILES):
+            real = Path(os.path.realpath(each))
+            if real in opened or real == path:
+                continue
+            try:
+                text = read_source(real, real.name).text
+            except NetspecError:
+                continue
+            if path.name in text:
+                found.append(analyze(text, real.name, real.parent, buffers))
+        return found
+
+    def _buffers(self, without: OpenText | None = None) -> dict[Path, str]:
+        texts = (each for each in self.all() if each is not without)
+        return {each.path: each.text for each in texts if each.path is not None}
+
     def analyze(self, text: OpenText, state: int) -> Analysis | None:
         """Return the analysis of a state of a text; None if the text has changed since."""
         if text.state != state:
             return None
         if text.analyzed != state or text.analysis is None:
             path = text.path
-            buffers = {
-                each.path: each.text
-                for each in self.all()
-                if each.path is not None and each is not text
-            }
+            buffers = self._buffers(without=text)
             name = path.name if path is not None else text.uri.rpartition("/")[2] or "untitled.net"
             folder = path.parent if path is not None else None
             analysis = analyze(text.text, name, folder, buffers, text.analysis)

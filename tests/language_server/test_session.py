@@ -163,3 +163,96 @@ async def test_a_request_about_a_text_that_changes_is_dropped(
         assert old.code == lsp.LSPErrorCodes.ContentModified
     else:  # it was done before the change was read
         assert old[0].label == "[N, 6, 24, 24]"
+
+
+async def test_what_an_editor_asks_while_one_types(
+    client: pytest_lsp.LanguageClient, tmp_path: Path
+) -> None:
+    text = Text(client, tmp_path / "typed.net", LENET.replace("-> linear(120)", "-> li"))
+    end = text.position("-> li", 5)
+    found = await client.text_document_completion_async(lsp.CompletionParams(text.id, end))
+    assert isinstance(found, lsp.CompletionList)
+    (item,) = [each for each in found.items if each.label == "linear"]
+    assert isinstance(item.text_edit, lsp.TextEdit)
+    assert text.within(item.text_edit.range) == "li"
+    assert item.text_edit.new_text == "linear($0)"
+    text.change(LENET.replace("linear(120)", "linear(120, "))
+    help = await client.text_document_signature_help_async(
+        lsp.SignatureHelpParams(text.id, text.position("(120, ", 6))
+    )
+    assert help is not None
+    assert help.signatures[0].label.startswith("linear(features")
+    assert help.active_parameter == 1
+
+
+async def test_what_an_editor_shows_of_a_text(
+    client: pytest_lsp.LanguageClient, tmp_path: Path
+) -> None:
+    text = Text(client, tmp_path / "shown.net", LENET)
+    (net,) = (
+        await client.text_document_document_symbol_async(lsp.DocumentSymbolParams(text.id)) or ()
+    )
+    assert net.name == "LeNet"
+    (fold,) = await client.text_document_folding_range_async(lsp.FoldingRangeParams(text.id)) or ()
+    assert (fold.start_line, fold.end_line) == (1, 11)
+    colours = await client.text_document_semantic_tokens_full_async(
+        lsp.SemanticTokensParams(text.id)
+    )
+    assert colours is not None
+    assert len(colours.data) % 5 == 0
+    assert list(colours.data[:5]) == [0, 0, LENET.index("\n"), 2, 0]
+    lenses = await client.text_document_code_lens_async(lsp.CodeLensParams(text.id)) or ()
+    assert [lens.command and lens.command.title for lens in lenses] == [
+        "44,426 parameters · 281,640 MACs", "draw", "train",
+    ]  # fmt: skip
+    page = await client.workspace_execute_command_async(
+        lsp.ExecuteCommandParams("netspec.drawing", [text.uri, "LeNet"])
+    )
+    assert str(page).startswith("<!doctype html>")
+
+
+async def test_names_over_the_wire(client: pytest_lsp.LanguageClient, tmp_path: Path) -> None:
+    text = Text(client, tmp_path / "names.net", LENET.replace("-> conv(6", "-> stem: conv(6"))
+    place = text.position("classes = ")
+    where = await client.text_document_definition_async(
+        lsp.DefinitionParams(text.id, text.position("classes)"))
+    )
+    assert isinstance(where, lsp.Location)
+    assert where.range.start == place
+    uses = await client.text_document_references_async(
+        lsp.ReferenceParams(lsp.ReferenceContext(include_declaration=False), text.id, place)
+    )
+    assert [text.within(use.range) for use in uses or []] == ["classes"]
+    label = text.position("stem", 1)
+    named = await client.text_document_prepare_rename_async(lsp.PrepareRenameParams(text.id, label))
+    assert isinstance(named, lsp.Range)
+    assert text.within(named) == "stem"
+    edit = await client.text_document_rename_async(lsp.RenameParams(text.id, label, "root"))
+    assert edit is not None
+    assert edit.change_annotations is not None
+    (asked,) = edit.change_annotations.values()
+    assert asked.needs_confirmation
+    assert r"--rename 'stem\.(.*)=root.\1'" in str(asked.description)
+    assert any("--rename" in message.message for message in client.messages)
+    with pytest.raises(JsonRpcException, match="word of the language"):
+        await client.text_document_rename_async(lsp.RenameParams(text.id, place, "for"))
+
+
+async def test_shapes_are_written_down_by_a_command(
+    client: pytest_lsp.LanguageClient, tmp_path: Path
+) -> None:
+    text = Text(client, tmp_path / "shapes.net", LENET)
+    applied: list[lsp.ApplyWorkspaceEditParams] = []
+
+    @client.feature(lsp.WORKSPACE_APPLY_EDIT)
+    def apply(params: lsp.ApplyWorkspaceEditParams) -> lsp.ApplyWorkspaceEditResult:
+        applied.append(params)
+        return lsp.ApplyWorkspaceEditResult(applied=True)
+
+    changed = await client.workspace_execute_command_async(
+        lsp.ExecuteCommandParams("netspec.writeShapes", [text.uri])
+    )
+    assert changed is True
+    assert applied[0].edit.changes is not None
+    new = text.edited(list(applied[0].edit.changes[text.uri]))
+    assert "-> linear(classes)  # [10]\n" in new

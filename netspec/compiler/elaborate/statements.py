@@ -34,7 +34,7 @@ from netspec.compiler.ir.initializers import Initializer
 from netspec.compiler.syntax import tree as syntax
 from netspec.diagnostics import Edit, Hint, Span, suggest
 
-_ROLES = ("weight", "bias", "scale", "shift")
+ROLES = ("weight", "bias", "scale", "shift")
 
 
 class ReturnedError(Exception):
@@ -139,8 +139,8 @@ class Statements:
 
     def _init(self, s: syntax.Init) -> None:
         for name, expr in s.rules:
-            if name.id not in _ROLES:
-                meant = suggest(name.id, _ROLES)
+            if name.id not in ROLES:
+                meant = suggest(name.id, ROLES)
                 hints = (
                     (Hint(f"did you mean `{meant}`?", (Edit(name.span, meant),)),) if meant else ()
                 )

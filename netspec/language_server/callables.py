@@ -1,0 +1,81 @@
+"""What can be called at a place of a text, and what its arguments are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from netspec.compiler.elaborate.names import SPLIT
+from netspec.compiler.elaborate.split import Split
+from netspec.compiler.ir.attributes import Kind
+from netspec.compiler.ir.op import Op
+from netspec.compiler.ops import registry
+from netspec.language_server.analysis import Analysis
+from netspec.language_server.heads import heads
+from netspec.language_server.hover import about, default_of
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """An argument of a layer or a block: its name, and what is said of it."""
+
+    name: str
+    written: str
+    about: str = ""
+    kind: Kind | None = None
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether a call must give it."""
+        return "=" not in self.written
+
+
+@dataclass(frozen=True, slots=True)
+class Callable:
+    """A layer or a block."""
+
+    name: str
+    kind: str
+    arguments: tuple[Argument, ...]
+    about: str = ""
+    rules: tuple[str, ...] = ()
+
+    @property
+    def signature(self) -> str:
+        """How it is called."""
+        written = ", ".join(argument.written for argument in self.arguments)
+        return f"{self.name}({written})"
+
+
+def callables(analysis: Analysis) -> dict[str, Callable]:
+    """Return the layers and blocks that a text can call, by name."""
+    module = analysis.readable[0].module
+    ops: Mapping[str, type[Op]] = module.ops if module is not None else registry()
+    found = {name: _layer(op) for name, op in ops.items()}
+    found[SPLIT] = _layer(Split)
+    for name, (block, _) in module.blocks.items() if module is not None else ():
+        written = [" ".join(parameter.span.text.split()) for parameter in block.parameters]
+        found[name] = _block(name, written, block.doc)
+    for head in heads(analysis.tokens):
+        if head.kind == "block" and head.name:
+            doc = found[head.name].about if head.name in found else ""
+            found[head.name] = _block(head.name, head.parameters, doc)
+    return found
+
+
+def _layer(op: type[Op]) -> Callable:
+    arguments = tuple(
+        Argument(
+            name,
+            f"{name}{f' = {shown}' if (shown := default_of(f)) is not None else ''}",
+            f"{f.metadata['doc']}; {f.metadata['kind'].describe()}",
+            f.metadata["kind"],
+        )
+        for name, f in op.attributes().items()
+    )
+    return Callable(op.name, "layer", arguments, about(op), op.parameter_names)
+
+
+def _block(name: str, written: list[str] | tuple[str, ...], doc: str) -> Callable:
+    arguments = tuple(Argument(each.partition(" ")[0], each) for each in written)
+    return Callable(name, "block", arguments, doc)

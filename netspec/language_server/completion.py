@@ -1,0 +1,427 @@
+"""What can stand at a place of a text, also in text that does not parse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable as Function
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice, pairwise
+from pathlib import Path
+from typing import Literal
+
+from netspec.compiler.elaborate.statements import ROLES
+from netspec.compiler.explain_codes import explanations
+from netspec.compiler.ir import constants, initializers
+from netspec.compiler.ir.attributes import Bool
+from netspec.compiler.parse.loader import Loader
+from netspec.diagnostics import DiagnosticSink, NetspecError, Source
+from netspec.highlight.words import words
+from netspec.language_server.analysis import Analysis
+from netspec.language_server.callables import Argument, Callable, callables
+from netspec.language_server.heads import Head, heads, names_before
+from netspec.language_server.tokens import Token, before, opening
+
+Kind = Literal["layer", "block", "value", "attribute", "word", "function", "rule", "file", "code"]
+
+# The words that begin a definition, and those that begin a statement of a body.
+_DEFINITIONS = ("block", "from", "inline", "language", "net", "use")
+_STATEMENTS = ("assert", "buffer", "constant", "for", "if", "init", "input", "layer", "parameter")
+_ENDS = {"net": ("output",), "block": ("return",)}
+_OF_VALUES = ("channels", "features", "height", "rank", "shape", "width")
+_TYPES = ("bool", "int")
+_MAX_FILES = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A word that can stand at a place.
+
+    Attributes:
+        label: the word.
+        kind: what it is.
+        detail: a few words beside it.
+        about: more, in Markdown.
+        insert: what is written for it.
+        takes: whether brackets with arguments must follow.
+    """
+
+    label: str
+    kind: Kind
+    detail: str = ""
+    about: str = ""
+    insert: str = ""
+    takes: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Completions:
+    """The words for the range [start, end) of a text, which one of them would replace."""
+
+    start: int
+    end: int
+    items: tuple[Completion, ...]
+
+
+def completions(analysis: Analysis, offset: int) -> Completions:
+    """Return what can stand at a place, all of it: an editor picks what begins as the user types."""
+    found = analysis.tokens
+    at = before(found, offset)
+    start = end = offset
+    last = found[at - 1] if at else None
+    if last is not None and last.end >= offset and last.kind in ("name", "comment", "string"):
+        at -= 1
+        start, end = last.start, last.end
+    place = _Place(analysis, found, at, offset)
+    if last is not None and last.kind == "comment" and start <= offset:
+        items, start = place.in_comment(last)
+        end = offset
+    elif last is not None and last.kind == "string" and start < offset and _is_inside(last, offset):
+        items = place.in_string()
+        start, end = last.start + 1, last.end - last.text[1:].endswith('"')
+    elif last is not None and last.kind == "number" and last.end >= offset:
+        items = ()
+    else:
+        items = place.in_code()
+    return Completions(start, end, tuple({item.label: item for item in items}.values()))
+
+
+def _is_inside(token: Token, offset: int) -> bool:
+    return offset < token.end or not token.text[1:].endswith('"')
+
+
+class _Place:
+    """A place in a text: before the token `at`, or in it."""
+
+    def __init__(self, analysis: Analysis, found: Sequence[Token], at: int, offset: int) -> None:
+        self.analysis = analysis
+        self.found = found
+        self.at = at
+        self.offset = offset
+        self.known = callables(analysis)
+        every = heads(found[:at])
+        self.head: Head | None = every[-1] if every else None
+
+    # -- outside code
+
+    def in_comment(self, comment: Token) -> tuple[Iterable[Completion], int]:
+        """Return the codes of warnings in `# allow: `, and where the code begins."""
+        said = comment.text[: self.offset - comment.start]
+        if "allow:" not in said:
+            return (), self.offset
+        word = said.partition("allow:")[2].rpartition(",")[2].lstrip()
+        codes = (
+            Completion(str(e.code), "code", e.code.summary)
+            for e in explanations().values()
+            if e.code.severity == "warning"
+        )
+        return codes, self.offset - len(word)
+
+    def in_string(self) -> Iterable[Completion]:
+        """Return the files that an import can name."""
+        folder = self.analysis.request.folder
+        if folder is None or not self.at or self.found[self.at - 1].text != "from":
+            return ()
+        return (Completion(name, "file") for name in _files(folder, self.analysis.source.name))
+
+    # -- code
+
+    def in_code(self) -> Iterable[Completion]:
+        """Return what can stand here by the tokens before."""
+        bracket = opening(self.found, self.at)
+        inside = self.found[bracket].text if bracket is not None else ""
+        if self._follows_arrow():
+            return self._called()
+        previous = self._previous()
+        if previous is not None and previous.text == ".":
+            return (Completion(name, "attribute", "of a value") for name in _OF_VALUES)
+        if inside == "(":
+            assert bracket is not None
+            return self._in_brackets(bracket)
+        if inside == "[":
+            return self._expression()
+        if inside == "{":
+            return self._in_body()
+        return self._outside()
+
+    def _previous(self) -> Token | None:
+        """Return the token before, line breaks left out."""
+        for token in reversed(self.found[: self.at]):
+            if token.kind not in ("line", "comment"):
+                return token
+        return None
+
+    def _line(self) -> list[Token]:
+        """Return the tokens of the statement so far: those of the line, and of lines before that it
+        continues.
+        """
+        i = self.at
+        while i > 0 and not self._ends_statement(i - 1):
+            i -= 1
+        return [each for each in self.found[i : self.at] if each.kind not in ("line", "comment")]
+
+    def _ends_statement(self, i: int) -> bool:
+        token = self.found[i]
+        if token.text in ("{", "}"):
+            return True
+        if token.kind != "line":
+            return False
+        following = next((t for t in self.found[i + 1 : self.at] if t.kind != "line"), None)
+        earlier = next((t for t in reversed(self.found[:i]) if t.kind != "line"), None)
+        joins = ("->", "+", "-", "*", "/", "//", "%", "**", "<", ">", "==", "!=", "<=", ">=", "=")
+        continues = following is not None and following.text in (*joins, "and", "or", "else")
+        return not continues and not (earlier is not None and earlier.text in (*joins, ",", "and"))
+
+    def _follows_arrow(self) -> bool:
+        """Whether a layer must come: behind `->`, or behind `-> label:`."""
+        i = self.at - 1
+        while i >= 0 and self.found[i].kind == "line":
+            i -= 1
+        if i >= 0 and self.found[i].text == "->":
+            return True
+        if i < 0 or self.found[i].text != ":":
+            return False
+        for token in reversed(self.found[max(0, i - 40) : i]):
+            if token.text == "->":
+                return True
+            if token.kind in ("line", "comment") or token.text in ("(", ")", "=", "[", "]"):
+                return False
+        return False
+
+    # -- what there is
+
+    def _called(self) -> Iterator[Completion]:
+        for called in self.known.values():
+            yield _call(called)
+        for name in self._layers():
+            yield Completion(name, "value", "layer of this body")
+
+    def _layers(self) -> list[str]:
+        pairs = zip(self.found[: self.at], self.found[1 : self.at], strict=False)
+        return [name.text for word, name in pairs if word.text == "layer" and name.kind == "name"]
+
+    def _names(self) -> Iterator[Completion]:
+        if self.head is not None:
+            of = f"of {self.head.kind} {self.head.name}"
+            for name in names_before(self.found, self.head, self.at):
+                yield Completion(name, "value", of)
+
+    def _expression(self) -> Iterator[Completion]:
+        yield from self._names()
+        for name in constants.FUNCTIONS:
+            yield Completion(name, "function", "of constants", insert=name, takes=True)
+        for called in self.known.values():
+            yield _call(called)
+        yield from _of_words((*words().constants, "not"))
+
+    # -- brackets
+
+    def _in_brackets(self, bracket: int) -> Iterator[Completion]:
+        if self.head is not None and self.head.start < bracket < self.head.body:
+            previous = self._previous()
+            if previous is not None and previous.text == "=":
+                yield from self._expression()
+            return
+        inside = self.found[bracket + 1 : self.at]
+        argument = _last_argument(inside)
+        name = self.found[bracket - 1].text if bracket else ""
+        yield from self._arguments(name, argument, _given(inside))
+        if argument and argument[-1].kind in ("name", "number", "string"):
+            yield from _of_words(("if", "else", "and", "or"))
+        else:
+            yield from self._expression()
+
+    def _arguments(
+        self, name: str, argument: Sequence[Token], given: _Given
+    ) -> Iterator[Completion]:
+        """Yield the arguments that a call has left, or what the one that is begun can be."""
+        called = self.known.get(name) if name not in self._layers() else None
+        if called is not None and not argument:
+            for each in called.arguments[given.positional :]:
+                if each.name not in given.names:
+                    yield _attribute(each)
+            for rule in called.rules:
+                if rule not in given.names and rule not in _names_of(called):
+                    about = "the initial values, or the parameter of another layer"
+                    yield Completion(rule, "attribute", about, insert=f"{rule} = ")
+        elif called is not None and len(argument) == 2 and argument[1].text == "=":
+            yield from _values(called, argument[0].text)
+            if argument[0].text in called.rules:
+                yield from _rules()
+        elif name in initializers.RULES and not argument:
+            yield from _of_rule(name, given.names)
+
+    # -- statements
+
+    def _in_body(self) -> Iterable[Completion]:
+        line = self._line()
+        if not line:
+            return self._statement()
+        first, last = line[0].text, line[-1]
+        by_word: Mapping[str, Function[[], Iterable[Completion]]] = {
+            "init": lambda: self._init(last),
+            "layer": lambda: self._called() if last.text == "=" else (),
+            "input": lambda: _of_words(_TYPES) if last.text == ":" else (),
+            **dict.fromkeys(words().declared, lambda: self._declared(last)),
+            "for": lambda: self._for(line),
+        }
+        if first in by_word and (
+            first not in words().declared or len(line) < 2 or line[1].kind == "name"
+        ):
+            return by_word[first]()
+        if last.kind in ("name", "number", "string") or last.text in (")", "]"):
+            if last.text in ("output", "return", "assert", "if", "in", "and", "or", "not", "else"):
+                return self._expression()
+            return _of_words(("if", "else", "and", "or", "for")) if len(line) > 1 else ()
+        return self._expression()
+
+    def _statement(self) -> Iterator[Completion]:
+        kind = self.head.kind if self.head is not None else "net"
+        yield from _of_words((*_STATEMENTS, *_ENDS[kind]))
+        previous = self._previous()
+        if previous is not None and previous.text == "}":
+            yield from _of_words(("else",))
+        for name in self._names():
+            yield Completion(name.label, name.kind, name.detail)
+
+    def _init(self, last: Token) -> Iterator[Completion]:
+        if last.text in ("init", ","):
+            for role in ROLES:
+                yield Completion(role, "attribute", "role of a parameter", insert=f"{role} = ")
+        elif last.text == "=":
+            yield from _rules()
+
+    def _declared(self, last: Token) -> Iterator[Completion]:
+        if last.text == "=":
+            yield from _rules()
+
+    def _for(self, line: Sequence[Token]) -> Iterator[Completion]:
+        named = any(token.text == "in" for token in line[1:])
+        if named:
+            yield from self._expression()
+        elif len(line) > 1 and line[-1].kind == "name":
+            yield from _of_words(("in",))
+
+    # -- outside of bodies
+
+    def _outside(self) -> Iterable[Completion]:
+        line = self._line()
+        texts = [token.text for token in line]
+        if not line:
+            return _of_words(_DEFINITIONS)
+        if texts == ["inline"]:
+            return _of_words(("block",))
+        if texts[0] == "from":
+            if len(line) == 2:
+                return _of_words(("import",))
+            return self._importable(line) if texts[-1] in ("import", ",") else ()
+        return ()
+
+    def _importable(self, line: Sequence[Token]) -> Iterator[Completion]:
+        folder = self.analysis.request.folder
+        module = self.analysis.readable[0].module
+        path = line[1].text.strip('"')
+        if folder is None:
+            return
+        for name in _blocks_of(folder, path, self.analysis):
+            yield Completion(name, "block", f"block of {path}")
+        for name, (_, home) in module.blocks.items() if module is not None else ():
+            if home is not module and home.source.file_name == Path(path).name:
+                yield Completion(name, "block", f"block of {path}")
+
+
+def _call(called: Callable) -> Completion:
+    kind: Kind = "block" if called.kind == "block" else "layer"
+    takes = any(argument.is_needed for argument in called.arguments)
+    return Completion(called.name, kind, called.signature, called.about, called.name, takes)
+
+
+def _attribute(argument: Argument) -> Completion:
+    insert = f"{argument.name} = "
+    return Completion(argument.name, "attribute", argument.written, argument.about, insert)
+
+
+def _values(called: Callable, name: str) -> Iterator[Completion]:
+    for argument in called.arguments:
+        if argument.name == name:
+            choices = argument.kind.words if argument.kind is not None else ()
+            if isinstance(argument.kind, Bool):
+                choices = ("true", "false")
+            for word in choices:
+                yield Completion(word, "word", f"for `{name}`")
+
+
+def _rules() -> Iterator[Completion]:
+    for name, rule in initializers.RULES.items():
+        about = " ".join((rule.__doc__ or "").split())
+        yield Completion(name, "rule", "initial values", about)
+
+
+def _of_rule(rule: str, given: set[str]) -> Iterator[Completion]:
+    fields: tuple[str, ...] = initializers.RULES[rule].__match_args__
+    for name in fields:
+        if name not in given:
+            yield Completion(name, "attribute", f"of {rule}", insert=f"{name} = ")
+
+
+def _of_words(found: Iterable[str]) -> Iterator[Completion]:
+    return (Completion(word, "word") for word in found)
+
+
+def _last_argument(found: Sequence[Token]) -> list[Token]:
+    """Return the tokens of the last argument in brackets that are still open."""
+    depth = 0
+    argument: list[Token] = []
+    for token in found:
+        if token.kind in ("line", "comment"):
+            continue
+        if token.text == "," and depth == 0:
+            argument = []
+            continue
+        depth += (token.text in ("(", "[")) - (token.text in (")", "]"))
+        argument.append(token)
+    return argument
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """The arguments that brackets hold so far: how many without a name, and the names of others."""
+
+    positional: int
+    names: set[str]
+
+
+def _given(found: Sequence[Token]) -> _Given:
+    depth, commas = 0, 0
+    names: set[str] = set()
+    for token, following in pairwise([*found, Token("line", "", 0)]):
+        depth += (token.text in ("(", "[")) - (token.text in (")", "]"))
+        commas += depth == 0 and token.text == ","
+        if depth == 0 and token.kind == "name" and following.text == "=":
+            names.add(token.text)
+    return _Given(max(0, commas - len(names)), names)
+
+
+def _names_of(called: Callable) -> set[str]:
+    return {argument.name for argument in called.arguments}
+
+
+def _files(folder: Path, own: str) -> list[str]:
+    """Return the files that can be imported: of the folder, and of the folders in it."""
+    near = islice(chain(folder.glob("*.net"), folder.glob("[!.]*/*.net")), _MAX_FILES)
+    return sorted({path.relative_to(folder).as_posix() for path in near} - {own})
+
+
+def _blocks_of(folder: Path, path: str, analysis: Analysis) -> list[str]:
+    """Return the blocks of a file that an import names; none if it cannot be read."""
+    loader = Loader(folder, DiagnosticSink(), {}, analysis.request.buffers)
+    text = f'from "{path}" import _\n'
+    try:
+        loader.module(Source(analysis.source.name, text), folder)
+    except NetspecError:
+        return []
+    return [
+        name
+        for module in loader.modules.values()
+        for name, (_, home) in module.blocks.items()
+        if home is module and module.source.file_name == Path(path).name
+    ]

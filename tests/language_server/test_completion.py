@@ -1,0 +1,185 @@
+"""Completion at marked places of texts that are being written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from netspec.compiler.elaborate.split import Split
+from netspec.compiler.ir.initializers import RULES
+from netspec.compiler.ops import registry
+from netspec.language_server.completion import completions
+from netspec.language_server.signatures import signature_at
+from tests.language_server.conftest import analyzed, with_cursor
+
+NET = "net A(n = 3) {\n    input x: [3, 8, 8]\n    a = x -> relu\n    "
+BLOCK = "block B(width, step = 1) x, y {\n    "
+CALLED = "block C(width, step = 1) z { return z -> conv(width, 1) }\n"
+OPS = set(registry()) | {Split.name}
+FUNCTIONS = {"range", "len", "zip"}
+STATEMENTS = {"assert", "for", "if", "init", "input", "layer", "parameter", "buffer", "constant"}
+CONV = {"channels", "kernel", "stride", "pad", "dilation", "groups", "bias"}
+VALUE = {"channels", "features", "height", "rank", "shape", "width"}
+DEFINITIONS = {"block", "from", "inline", "language", "net", "use"}
+EXPRESSION = {"a", "x", "n", "true", "false", "none", "relu", *FUNCTIONS}
+
+# A text with `|` at the cursor, what must be offered there, and what must not.
+PLACES: list[tuple[str, set[str], set[str]]] = [
+    # layers behind an arrow
+    (NET + "y = a -> |", OPS, {"a", "n", "range", "true", "for"}),
+    (NET + "y = a ->|", OPS, {"a"}),
+    (NET + "y = a -> co|", {"conv", "concat"}, {"a"}),
+    (NET + "y = a -> conv|", {"conv", "conv_transpose"}, {"x"}),
+    (NET + "y = a -> relu\n        -> |", OPS, STATEMENTS),
+    (NET + "y = a -> stem: |", OPS, {"a"}),
+    (NET + "y = a -> layer{n}.0: |", OPS, {"a", "n"}),
+    (NET + 'y = a -> "a-1".b: |', OPS, {"a"}),
+    (NET + "output a -> |\n}", OPS, {"a"}),
+    (NET + "output a -> |\n    b = 3\n}\nnet B {", OPS, {"a"}),
+    (CALLED + NET + "y = a -> |", {"C", *OPS}, {"B"}),
+    (CALLED + NET + "y = a -> C|", {"C"}, {"a"}),
+    (NET + "layer stem = conv(8, 3)\n    y = a -> |", {"stem", *OPS}, {"a"}),
+    (NET + "y = (a -> |)", OPS, {"a"}),
+    (NET + "y = a + (x -> | ", OPS, {"a"}),
+    (NET + "return a ->\n        |", OPS, STATEMENTS),
+    # arguments
+    (NET + "y = a -> conv(|", CONV | {"weight", "n"}, {"for", "input"}),
+    (NET + "y = a -> conv(|)", CONV, set()),
+    (NET + "y = a -> conv(8, |", CONV - {"channels"}, {"channels"}),
+    (NET + "y = a -> conv(8, 3, |)\n}", {"stride", "pad", "bias"}, {"channels", "kernel"}),
+    (NET + "y = a -> conv(8, 3, st|", {"stride"}, {"channels"}),
+    (NET + "y = a -> conv(8, 3, pad = 1, |", {"stride", "bias"}, {"channels", "kernel"}),
+    (NET + "y = a -> conv(8,\n        3,\n        |", {"stride", "bias"}, {"kernel", *STATEMENTS}),
+    (NET + "y = a -> stem: conv(8, [3, 3], |", {"stride", "pad"}, {"kernel"}),
+    (NET + "y = relu(a -> conv(8, |", {"kernel", "stride"}, set()),
+    (NET + "y = a -> max_pool(|", {"kernel", "stride"}, {"channels"}),
+    (CALLED + NET + "y = a -> C(|", {"width", "step"}, {"kernel"}),
+    (CALLED + NET + "y = a -> C(8, |", {"step", "n"}, {"width"}),
+    (CALLED + NET + "y = a -> C(step = 2, |", {"width"}, {"step"}),
+    # values of arguments
+    (NET + "y = a -> conv(8, 3, pad = |", {"same", "n"}, CONV - {"pad"} - VALUE),
+    (NET + "y = a -> conv(8, 3, pad = s|", {"same"}, {"stride"}),
+    (NET + "y = a -> conv(8, 3, bias = |", {"true", "false"}, {"same"}),
+    (NET + "y = a -> conv(8, 3, bias = tr|", {"true"}, {"same"}),
+    (NET + "y = a -> conv(8, 3, weight = |", {"normal", "zeros"}, {"same"}),
+    (NET + "y = a -> conv(8, 3, weight = normal(|", {"std", "mean"}, {"channels"}),
+    (NET + "y = a -> upsample(2, mode = |", {"nearest", "bilinear"}, {"same"}),
+    (NET + "y = a -> conv(n * |", EXPRESSION, {"kernel"}),
+    (NET + "y = a -> reshape([|", EXPRESSION, {"shape"}),
+    # values
+    (NET + "y = |", EXPRESSION | OPS, STATEMENTS),
+    (NET + "y = |\n}", EXPRESSION, set()),
+    (NET + "y = a + |", EXPRESSION, STATEMENTS - {"if"}),
+    (NET + "y = (a, |", EXPRESSION, STATEMENTS - {"if"}),
+    (NET + "y = a.|", VALUE, OPS | {"a"}),
+    (NET + "y = a.sh|", VALUE, OPS | {"a"}),
+    (NET + "y = a -> conv(a.|", VALUE, {"kernel", "a"}),
+    (NET + "output |", EXPRESSION, STATEMENTS - {"if"}),
+    (NET + "if |", EXPRESSION, STATEMENTS - {"if"}),
+    (NET + "assert n > |", EXPRESSION, STATEMENTS - {"if"}),
+    (NET + "for i in |", {"range", "n"}, STATEMENTS - {"if"}),
+    (NET + "for i in range(4) {\n        y = |", {"i", "a"}, {"in"}),
+    (BLOCK + "return |", {"x", "y", "width", "step"}, {"a"}),
+    (NET + "y = a\n}\n" + BLOCK + "z = |", {"x", "y", "width"}, {"a", "n"}),
+    (NET + "y = a -> lin|ear(3)", {"linear"}, {"a"}),
+    # statements and definitions
+    (NET + "|", {"output", "a", "x", *STATEMENTS}, {"return", "conv", *(DEFINITIONS)}),
+    (NET + "out|", {"output"}, {"return"}),
+    (BLOCK + "|", {"return", "x", *STATEMENTS}, {"output"}),
+    (NET + "if n > 1 { }\n    |", {"else", "output"}, set()),
+    (NET + "init |", {"weight", "bias", "scale", "shift"}, {"a"}),
+    (NET + "init weight = |", set(RULES), {"a"}),
+    (NET + "init weight = zeros, |", {"weight", "bias"}, {"a"}),
+    (NET + "layer stem = |", OPS, {"a"}),
+    (NET + "parameter t: [3] = |", set(RULES), {"a"}),
+    (NET + "input t: |", {"int", "bool"}, {"a"}),
+    (NET + "for i |", {"in"}, {"a"}),
+    ("|", DEFINITIONS, STATEMENTS),
+    ("net A { }\n|", DEFINITIONS, STATEMENTS),
+    ("inline |", {"block"}, {"net"}),
+    ("net |", set(), {"a", "conv", "net"}),
+    ("net A(n = |", FUNCTIONS, STATEMENTS - {"if"}),
+    (NET + "# allow: |", {"graph/unread", "shape/comment"}, {"a", "shape/rank"}),
+    (NET + "# allow: graph/unread, |", {"graph/unread", "shape/comment"}, {"a"}),
+    (NET + "# a comment |", set(), {"a", "conv", "output"}),
+    (NET + "y = 3|", set(), {"a", "conv"}),
+]
+
+
+@pytest.mark.parametrize(("text", "offered", "left_out"), PLACES)
+def test_what_can_stand_at_a_place(text: str, offered: set[str], left_out: set[str]) -> None:
+    text, at = with_cursor(text)
+    found = completions(analyzed(text), at)
+    labels = {item.label for item in found.items}
+    assert offered <= labels
+    assert not left_out & labels
+    assert found.start <= at <= found.end
+
+
+def test_there_are_sixty_places() -> None:
+    assert len({text for text, _, _ in PLACES}) == len(PLACES) >= 60
+
+
+def test_the_word_at_the_cursor_is_replaced() -> None:
+    text, at = with_cursor(NET + "y = a -> lin|ear(3)")
+    found = completions(analyzed(text), at)
+    assert text[found.start : found.end] == "linear"
+    text, at = with_cursor(NET + "# allow: graph/unr|")
+    found = completions(analyzed(text), at)
+    assert text[found.start : found.end] == "graph/unr"
+
+
+def test_files_and_their_blocks_are_offered_in_imports(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "blocks.net").write_text(CALLED)
+    (tmp_path / "sub/more.net").write_text(CALLED.replace("C(", "D("))
+    (tmp_path / "a.net").write_text("")
+    for text, expected in (
+        ('from "|', {"blocks.net", "sub/more.net"}),
+        ('from "bl|" import C', {"blocks.net", "sub/more.net"}),
+        ('from "blocks.net" |', {"import"}),
+        ('from "blocks.net" import |', {"C"}),
+        ('from "sub/more.net" import D, |', {"D"}),
+        ('from "nothing.net" import |', set()),
+        ('from "../a.net" import |', set()),
+    ):
+        text, at = with_cursor(text)
+        found = completions(analyzed(text, folder=tmp_path), at)
+        assert {item.label for item in found.items} == expected, text
+
+
+@pytest.mark.parametrize(
+    ("text", "signature", "active"),
+    [
+        ("y = a -> conv(|", "conv(channels, kernel, stride = 1", "channels"),
+        ("y = a -> conv(8, |", "conv(", "kernel"),
+        ("y = a -> conv(8, [3, |", "conv(", "kernel"),
+        ("y = a -> conv(8, 3, pad = |", "conv(", "pad = 0"),
+        ("y = a -> conv(pad = 1, |", "conv(", "kernel"),
+        ("y = a -> conv(8, nothing = |", "conv(", None),
+        ("y = a -> conv(1, 2, 3, 4, 5, 6, true, |", "conv(", None),
+        ("y = relu(a -> C(|", "C(width, step = 1)", "width"),
+        ("y = relu(a -> C(8), |", "relu()", None),
+        ("y = |", None, None),
+        ("y = (a, |", None, None),
+    ],
+)
+def test_the_argument_at_the_cursor(text: str, signature: str | None, active: str | None) -> None:
+    text, at = with_cursor(CALLED + NET + text)
+    found = signature_at(analyzed(text), at)
+    if signature is None:
+        assert found is None
+        return
+    assert found is not None
+    assert found.text.startswith(signature)
+    shown = None
+    if found.active is not None:
+        parameter = found.parameters[found.active]
+        shown = found.text[parameter.start : parameter.end]
+    assert shown == active
+
+
+def test_the_head_of_a_net_is_no_call() -> None:
+    text, at = with_cursor("net relu(n = |) {")
+    assert signature_at(analyzed(text), at) is None

@@ -1,0 +1,138 @@
+"""Outline, folds, types of words, lenses, and what is said of words."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from netspec.language_server.analysis import Analysis
+from netspec.language_server.coloring import TYPES, coloured
+from netspec.language_server.folding import folds
+from netspec.language_server.hover import hover
+from netspec.language_server.lenses import lenses
+from netspec.language_server.symbols import document_symbols
+from tests.language_server.conftest import LENET, analyzed
+from tests.language_server.test_names import TEXT
+
+
+def test_the_outline_has_nets_blocks_and_what_they_hold() -> None:
+    block, net = document_symbols(analyzed(TEXT))
+    assert (block.name, block.kind, block.detail) == ("Step", "block", "width, stride = 1")
+    assert [each.name for each in block.inside] == ["y", "body"]
+    assert [each.name for each in net.inside] == [
+        "x", "stem", "y", "first.0", "scores", "head",
+    ]  # fmt: skip
+    assert TEXT[slice(*net.named)] == "A"
+
+
+def test_the_outline_stays_while_a_line_is_half_typed() -> None:
+    typed = TEXT.replace("return y", "return y ->")
+    _, net = document_symbols(analyzed(typed, analyzed(TEXT)))
+    assert typed[slice(*net.named)] == "A"
+
+
+def test_bodies_brackets_and_comments_fold() -> None:
+    text = "# one\n# two\nnet A {\n    x = [\n        1,\n    ]\n    # alone\n}\n"
+    assert [(fold.first, fold.last, fold.kind) for fold in folds(analyzed(text))] == [
+        (0, 1, "comment"), (2, 6, "region"), (3, 4, "region"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("word", "type_"),
+    [
+        ("block", "keyword"), ("Step(width", "class"), ("width, 3", "parameter"),
+        ("x -> body", "variable"), ("body:", "label"), ("conv(width, 3", "function"),
+        ("stride = stride", "parameter"), ("0.1", "number"), ("stem ->", "variable"),
+        ("Step(width, stride = 2", "class"), ("first.0", "label"), ("i + 1", "variable"),
+        ("flatten", "function"), ("range", "variable"),
+    ],
+)  # fmt: skip
+def test_words_have_the_type_of_what_they_stand_for(word: str, type_: str) -> None:
+    at = TEXT.index(word)
+    found = {each.start: each.type for each in coloured(analyzed(TEXT))}
+    if word == "range":
+        assert at not in found  # a function of constants: the grammar colours it
+    else:
+        assert found[at] == type_
+    assert set(found.values()) <= set(TYPES)
+
+
+def test_a_net_has_its_costs_above_it(lenet: Analysis) -> None:
+    found = list(lenses(lenet))
+    assert [lens.title for lens in found] == [
+        "44,426 parameters · 281,640 MACs", "draw", "train",
+    ]  # fmt: skip
+    assert LENET[found[0].start : found[0].end] == "LeNet"
+    broken = analyzed(LENET.replace("conv(6", "conv(0"))
+    assert [lens.title for lens in lenses(broken)] == ["draw"]
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("conv(6", ["conv(channels, kernel, stride = 1", "Cross-correlation", "number of filters",
+                    "`[N, 1, 28, 28] -> [N, 6, 24, 24]`", "parameters: 156", "MACs: 86,400",
+                    "receptive field: 5 x 5"]),
+        ("LeNet(", ["net LeNet(classes = 10)", "LeNet for 28x28", "parameters: 44,426",
+                    "MACs: 281,640"]),
+        ("classes)", ["net LeNet(classes = 10)"]),
+        ("image\n", ["`[N, 1, 28, 28]`"]),
+        ("relu", ["Rectified linear unit"]),
+    ],
+)  # fmt: skip
+def test_what_is_said_of_a_word(lenet: Analysis, word: str, said: list[str]) -> None:
+    found = hover(lenet, LENET.index(word) + 1)
+    assert found is not None
+    for part in said:
+        assert part in found.markdown
+
+
+@pytest.mark.parametrize(
+    ("word", "into", "said"),
+    [
+        ("Step(width, stride = 1", 1, ["block Step(width, stride = 1) x", "called 3 times"]),
+        ("Step(width, stride = 2", 1, ["block Step", "shape: `[N, 4, 16, 16]`", "layers: 2"]),
+        ("stride = 2", 1, ["`stride = 1`, an argument of block Step"]),
+        ("stride = stride", 1, ["`stride` = `1`: step of the filters"]),
+        ("body:", 1, ["`first.0.body`, `step1.body`, `step2.body`"]),
+        ("width, 3", 1, ["block Step(width"]),
+    ],
+)
+def test_what_is_said_of_blocks(word: str, into: int, said: list[str]) -> None:
+    found = hover(analyzed(TEXT), TEXT.index(word) + into)
+    assert found is not None
+    for part in said:
+        assert part in found.markdown
+
+
+def test_a_code_in_a_comment_is_explained() -> None:
+    text = LENET.replace("    output image", "    # allow: graph/unread\n    output image")
+    found = hover(analyzed(text), text.index("graph/unread") + 3)
+    assert found is not None
+    assert found.markdown.startswith("**graph/unread**")
+    assert text[found.start : found.end] == "graph/unread"
+
+
+def test_there_is_nothing_to_say_of_blanks_and_numbers(lenet: Analysis) -> None:
+    assert hover(lenet, LENET.index("5)")) is None
+    assert hover(lenet, len(LENET)) is None
+
+
+def test_the_server_loads_neither_numpy_nor_the_parser_generator() -> None:
+    pytest.importorskip("pygls")
+    code = (
+        "import sys\n"
+        "from netspec.language_server.server import make_server\n"
+        "from netspec.language_server.analysis import analyze\n"
+        "from netspec.language_server import completion, fixes, hints, hover, lenses\n"
+        "make_server('0')\n"
+        f"a = analyze({TEXT!r}, 'a.net')\n"
+        "hints.shape_hints(a), list(lenses.lenses(a)), list(fixes.quick_fixes(a, 0, 99))\n"
+        "completion.completions(a, 50), hover.hover(a, 50)\n"
+        "print([m for m in ('numpy', 'torch', 'lark') if m in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
