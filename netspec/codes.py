@@ -230,6 +230,8 @@ RUN_IN_USE = Code.error("run/in-use", "another process is training the run in th
 RUN_MISSING = Code.error("run/missing", "there is no run in this folder")
 RUN_NO_TENSORBOARD = Code.error("run/no-tensorboard", "TensorBoard is not installed")
 
+SCAN_RANDOM = Code.error("scan/random", "random numbers in the steps of a scan block")
+SCAN_STATE = Code.error("scan/state", "a state that the steps of a scan block cannot hand on")
 SETTING_FORM = Code.error("setting/form", "a setting that is not of the form `name=value`")
 SETTING_TWICE = Code.error("setting/twice", "the same argument is set twice")
 SETTING_VALUE = Code.error("setting/value", "a setting whose value is not a single constant")

@@ -51,7 +51,7 @@ def test_the_words_are_those_of_the_language() -> None:
     assert every == set(re.findall(r'"([a-z]+)"', grammar)) >= KEYWORDS
     assert known.operators == ("and", "not", "or")
     assert known.constants == ("false", "none", "true")
-    assert known.declared == ("buffer", "constant", "parameter")
+    assert known.declared == ("buffer", "constant", "parameter", "state")
     assert set(known.ops) == set(registry())
     parts = (known.keywords, known.operators, known.constants, known.declared)
     assert len(every) == sum(map(len, parts))

@@ -84,6 +84,7 @@ def compare(before: Graph, after: Graph, ignore: AbstractSet[str] = frozenset())
         HeldParameters(before), HeldParameters(after),
         names | {name: name for name in old.inputs},
         {*names.values(), *old.inputs, *new.inputs}, "init" not in ignore,
+        _steps(before), _steps(after),
     )  # fmt: skip
     changes = [
         *_inputs(old, new),
@@ -196,6 +197,8 @@ class _Layers:
     names: Mapping[str, str]
     known: AbstractSet[str]  # the values of the net after the change that the other one has too
     init: bool
+    steps_before: Mapping[str, str]
+    steps_after: Mapping[str, str]
 
     def change(self, pair: Pair) -> Change:
         """Return how a pair of layers differs."""
@@ -219,6 +222,8 @@ class _Layers:
 
     def _details(self, a: LayerSummary, b: LayerSummary) -> Iterator[str]:
         yield from self._rewired(a, b)
+        if self.steps_before[a.name] != self.steps_after[b.name]:
+            yield "other steps"
         held = self.held_before.by_layer[a.name], self.held_after.by_layer[b.name]
         yield from parameter_changes(*held, self.names, init=self.init)
 
@@ -230,6 +235,10 @@ class _Layers:
             for old, new in zip(reads, b.inputs, strict=True)
         ):
             yield f"reads {', '.join(b.inputs)} instead of {', '.join(a.inputs)}"
+
+
+def _steps(graph: Graph) -> dict[str, str]:
+    return {node.name: node.op.steps_text() for node in graph.nodes}
 
 
 def _inputs(before: Summary, after: Summary) -> list[Change]:

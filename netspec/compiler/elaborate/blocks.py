@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from netspec import codes
 from netspec.compiler.elaborate.arguments import Arguments
 from netspec.compiler.elaborate.evaluator import Evaluator
-from netspec.compiler.elaborate.follower import Follower
+from netspec.compiler.elaborate.follower import NOBODY, Follower
 from netspec.compiler.elaborate.layer_names import LayerNames
 from netspec.compiler.elaborate.names import Names
 from netspec.compiler.elaborate.net_builder import MAX_CALLS_DEEP, Assembly, StopBuildingError
 from netspec.compiler.elaborate.reporter import Reporter
+from netspec.compiler.elaborate.scans import Scans
 from netspec.compiler.elaborate.values import (
     UNKNOWN,
     Input,
@@ -25,6 +26,7 @@ from netspec.compiler.elaborate.values import (
 )
 from netspec.compiler.ir.attributes import show
 from netspec.compiler.ir.constants import Constant
+from netspec.compiler.ir.graph import Shape
 from netspec.compiler.syntax import tree as syntax
 from netspec.diagnostics import Edit, Frame, Hint, Span, plural, suggest
 from netspec.text.snake_case import snake_case
@@ -48,6 +50,7 @@ class Blocks:
         arguments: Arguments,
         rules: Mapping[str, Initializer],
         follower: Follower,
+        scans: Scans,
         make_body: type[Body],
     ) -> None:
         self.assembly = assembly
@@ -58,6 +61,7 @@ class Blocks:
         self.arguments = arguments
         self.rules = rules
         self.follower = follower
+        self.scans = scans
         self.make_body = make_body
 
     def apply(
@@ -85,7 +89,41 @@ class Blocks:
         path = path or self.layer_names.name(snake_case(block.name.id), label, span)
         if path is None:
             return UNKNOWN
+        if block.scan:
+            return self._scan(block, module, given, values, call, span, path, suffix)
         return self.call(block, module, given, values, (call.span, span), path, suffix)
+
+    def _scan(
+        self,
+        block: syntax.Block,
+        module: Module,
+        given: Mapping[str, Constant | Unknown],
+        inputs: Sequence[Input],
+        call: syntax.Call,
+        span: Span,
+        path: str,
+        suffix: str,
+    ) -> Result:
+        """Add the layer of a scan block."""
+        steps = self.scans.steps(block, inputs, span)
+        if steps is None:
+            return UNKNOWN
+        # The class of the steps has numbers alone.
+        given = dict(zip(given, self.follower.fixing(tuple(given.values())), strict=True))
+        steps = [replace(s, shape=cast(Shape, tuple(self.follower.fixing(s.shape)))) for s in steps]
+        inner, arguments = self._begin(
+            block, module, given, call.span, path, suffix, NOBODY, self.assembly.inside()
+        )
+        values = [value for value in inputs if isinstance(value, Tensor)]
+        self.assembly.calls_deep += 1
+        try:
+            found = self.scans.add(
+                block, inner, steps, values, call, span, path, suffix + self.layer_names.suffix,
+                arguments,
+            )  # fmt: skip
+        finally:
+            self.assembly.calls_deep -= 1
+        return self._no_return(block) if found is None else found
 
     def call(
         self,
@@ -103,15 +141,47 @@ class Blocks:
         names that they would have in this body.
         """
         call, whole = spans
-        reporter = self.reporter
-        self.assembly.called.add(block.name.span)
         if path is None:
             follower = self.follower.inlining(block)
         else:
             follower = self.follower.calling(block, module, path)
+        inner, _ = self._begin(block, module, given, call, path, suffix, follower, self.assembly)
+        self.assembly.calls_deep += 1
+        try:
+            returned = inner.run_block(block, inputs)
+        finally:
+            self.assembly.calls_deep -= 1
+        if returned is None:
+            return self._no_return(block)
+        if isinstance(returned, Tensor):
+            returned = replace(returned, span=whole)
+        if path is None:
+            return returned
+        return self.follower.called(follower, inputs, returned, whole)
+
+    def _no_return(self, block: syntax.Block) -> Unknown:
+        hint = _return_hint(block)
+        message = f"block {block.name.id} does not return a value"
+        self.reporter.report(codes.BLOCK_NO_RETURN, message, block.name.span, hints=(hint,))
+        return UNKNOWN
+
+    def _begin(
+        self,
+        block: syntax.Block,
+        module: Module,
+        given: Mapping[str, Constant | Unknown],
+        call: Span,
+        path: str | None,
+        suffix: str,
+        follower: Follower,
+        assembly: Assembly,
+    ) -> tuple[Body, str]:
+        """Return the body of a block with its arguments bound, and these as text."""
+        reporter = self.reporter
+        self.assembly.called.add(block.name.span)
         suffix += self.layer_names.suffix
         inner = self.make_body(
-            self.assembly,
+            assembly,
             module,
             prefix=self.layer_names.prefix if path is None else path,
             suffix=suffix,
@@ -119,6 +189,7 @@ class Blocks:
             frames=reporter.trace(),
             rules=self.rules,
             is_block=True,
+            is_scan=block.scan,
             follower=follower,
         )
         values = inner.bind_parameters(block.parameters, given, block.name, "block", call)
@@ -131,21 +202,7 @@ class Blocks:
         home = ("", "") if path is None else (block.name.id, path + suffix)
         frame = Frame(text, call, tuple(reporter.turns), *home)
         inner.reporter.frames = (*reporter.frames, frame)
-        self.assembly.calls_deep += 1
-        try:
-            returned = inner.run_block(block, inputs)
-        finally:
-            self.assembly.calls_deep -= 1
-        if returned is None:
-            hint = _return_hint(block)
-            message = f"block {block.name.id} does not return a value"
-            reporter.report(codes.BLOCK_NO_RETURN, message, block.name.span, hints=(hint,))
-            return UNKNOWN
-        if isinstance(returned, Tensor):
-            returned = replace(returned, span=whole)
-        if path is None:
-            return returned
-        return self.follower.called(follower, inputs, returned, whole)
+        return inner, shown
 
     def _arguments(
         self, block: syntax.Block, call: syntax.Call

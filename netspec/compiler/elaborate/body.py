@@ -20,10 +20,12 @@ from netspec.compiler.elaborate.layers import Layers
 from netspec.compiler.elaborate.names import Names
 from netspec.compiler.elaborate.net_builder import Assembly
 from netspec.compiler.elaborate.reporter import Reporter
+from netspec.compiler.elaborate.scans import Scans
 from netspec.compiler.elaborate.scope import Scope
 from netspec.compiler.elaborate.shape_comment_checks import ShapeComments
 from netspec.compiler.elaborate.split import Splits
 from netspec.compiler.elaborate.statements import ReturnedError, Statements
+from netspec.compiler.elaborate.states import States
 from netspec.compiler.elaborate.values import UNKNOWN, Input, Result, Unknown
 from netspec.compiler.ir.constants import Constant
 from netspec.compiler.syntax import tree as syntax
@@ -47,6 +49,7 @@ class Body:
         frames: the enclosing calls.
         rules: the initial values that the enclosing body sets.
         is_block: whether this is the body of a block.
+        is_scan: whether it is that of a scan block.
         follower: is notified of what the body does.
     """
 
@@ -61,6 +64,7 @@ class Body:
         frames: tuple[Frame, ...] = (),
         rules: Mapping[str, Initializer] | None = None,
         is_block: bool = False,
+        is_scan: bool = False,
         follower: Follower = NOBODY,
     ) -> None:
         self.assembly = assembly
@@ -75,8 +79,18 @@ class Body:
         arguments = Arguments(names, reporter, evaluator)
         layers = Layers(assembly, reporter, names, rules, follower)
         splits = Splits(reporter, layer_names, arguments, layers)
+        scans = Scans(assembly, reporter, layer_names, layers)
         self.blocks = blocks = Blocks(
-            assembly, names, reporter, evaluator, layer_names, arguments, rules, follower, Body
+            assembly,
+            names,
+            reporter,
+            evaluator,
+            layer_names,
+            arguments,
+            rules,
+            follower,
+            scans,
+            Body,
         )
         calls = Calls(
             assembly, names, reporter, evaluator, layer_names, arguments, layers, splits, blocks
@@ -91,9 +105,12 @@ class Body:
             assembly, names, reporter, evaluator, layer_names, arguments, layers, comments.check,
             is_block=is_block,
         )  # fmt: skip
+        self.states = states = States(
+            assembly, names, reporter, evaluator, arguments, comments.check, is_scan=is_scan
+        )
         self.statements = Statements(
             assembly, names, reporter, evaluator, layer_names, arguments, inputs, asserts,
-            declarations, rules, follower, is_block=is_block,
+            declarations, states, rules, follower, is_block=is_block,
         )  # fmt: skip
 
     def bind_parameters(

@@ -81,6 +81,10 @@ class Follower:
     def looped(self, loop: syntax.For) -> None:
         """The last turn is over."""
 
+    def fixing(self, values: Sequence[Constant | Unknown]) -> Sequence[Constant | Unknown]:
+        """Constants go into what is not followed. Return them as that shall get them."""
+        return values
+
     # -- calls of blocks
 
     def calling(self, block: syntax.Block, module: Module, path: str) -> Follower:

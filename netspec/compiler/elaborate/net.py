@@ -93,7 +93,7 @@ def _graph(net: syntax.Net, assembly: Assembly) -> Graph:
 
 def check_block(block: syntax.Block, module: Module, assembly: Assembly) -> None:
     """Check a block that no net calls, with arguments and inputs about which nothing is known."""
-    body = Body(assembly, module, is_block=True)
+    body = Body(assembly, module, is_block=True, is_scan=block.scan)
     for name in (*(parameter.name for parameter in block.parameters), *block.inputs):
         body.scope.bind(name.id, UNKNOWN, name.span)
     with contextlib.suppress(StopBuildingError, ReturnedError):

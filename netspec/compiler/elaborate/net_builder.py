@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from netspec.compiler.elaborate.scope import Reads
@@ -89,6 +89,21 @@ class Assembly:
     taken: dict[str, Span] = field(default_factory=dict)
     above: dict[str, Span] = field(default_factory=dict)
     labels: dict[syntax.Label, None] = field(default_factory=dict)  # as written, in order
+
+    # The names of classes for the bodies of scan blocks, by the block and by what they compute.
+    scan_classes: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def inside(self) -> Assembly:
+        """Return the state of a graph within this net: that of the steps of a scan block."""
+        return replace(
+            self, inputs={}, input_types={}, input_shapes={}, nodes=[], misfits=[], shapes={},
+            fields={}, outputs={}, parameters={}, doubtful={},
+        )  # fmt: skip
+
+    def take_counts(self, inside: Assembly) -> None:
+        """Take over what was counted while a graph within this net was built."""
+        for name in ("failed", "work", "errors", "repeats"):
+            setattr(self, name, getattr(inside, name))
 
     def take(self, path: str, prefix: str, span: Span) -> tuple[str, Span] | None:
         """Claim a label path. Return the path that it collides with and its span, or None.

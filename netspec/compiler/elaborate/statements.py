@@ -17,6 +17,7 @@ from netspec.compiler.elaborate.layer_names import LayerNames
 from netspec.compiler.elaborate.names import Names, assigned
 from netspec.compiler.elaborate.net_builder import Assembly
 from netspec.compiler.elaborate.reporter import Reporter
+from netspec.compiler.elaborate.states import States
 from netspec.compiler.elaborate.values import (
     NUMBER_TYPES,
     UNKNOWN,
@@ -62,6 +63,7 @@ class Statements:
         inputs: Inputs,
         asserts: Asserts,
         declarations: Declarations,
+        states: States,
         rules: dict[str, Initializer],
         follower: Follower,
         *,
@@ -76,6 +78,7 @@ class Statements:
         self.inputs = inputs
         self.asserts = asserts
         self.declarations = declarations
+        self.states = states
         self.rules = rules
         self.follower = follower
         self.is_block = is_block
@@ -231,7 +234,7 @@ class Statements:
         self.names.scope.bind(s.name.id, SharedLayer(path, s.call), s.name.span, must_read=True)
 
     def _declared(self, s: syntax.Declared) -> None:
-        value = self.declarations.add(s)
+        value = self.states.add(s) if s.kind == "state" else self.declarations.add(s)
         if isinstance(value, Tensor):
             self.follower.named(s.name.id, value)
         self.names.scope.bind(s.name.id, value, s.name.span, must_read=True)

@@ -127,6 +127,8 @@ class _FileWriter(ExpressionWriter):
             case syntax.Block():
                 if definition.inline:
                     self.words("inline")
+                if definition.scan:
+                    self.words("scan")
                 self.words("block")
                 self._head(definition)
                 self._names(definition.inputs)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from netspec.compiler.ir.onnx_form import OnnxForm, OnnxValue
     from netspec.compiler.ir.onnx_read import OnnxLayer, OnnxReader
     from netspec.compiler.ir.plan import Lowering
+    from netspec.compiler.ir.scan_body import ScanBody
 
     Array = NDArray[Any]
 
@@ -152,6 +153,7 @@ class Torch:
         call_options: the keyword arguments that it is called with.
         defaults: PyTorch's default values; an option with its default is left out.
         pairs: whether one number stands for a pair of equal ones.
+        defines: the steps of the class that the target names, which is written beside the net's own.
         as_module: the class that a function of one value, with the same arguments behind that, has
             in `torch.nn`: a `nn.Sequential` can hold it.
     """
@@ -164,11 +166,12 @@ class Torch:
     defaults: Mapping[str, object] = field(default_factory=dict)
     pairs: bool = False
     as_module: str | None = None
+    defines: ScanBody | None = None
 
     @property
     def is_module(self) -> bool:
-        """Whether the target is a class of `torch.nn`."""
-        return self.target.startswith("nn.")
+        """Whether the target is a class of `torch.nn`, or one that is defined beside the net's."""
+        return self.target.startswith("nn.") or self.defines is not None
 
     @property
     def module(self) -> Torch | None:
@@ -322,6 +325,14 @@ class Op:
     def whole_numbers(self, index: int) -> int | None:
         """Return how many whole numbers, from 0, an input may hold; None if it may hold any number."""
         return None
+
+    def draws(self) -> bool:
+        """Whether it draws random numbers in training."""
+        return False
+
+    def steps_text(self) -> str:
+        """Return what it computes in each step, as text, where a file says that."""
+        return ""
 
     def untrained_row(self, parameter: str) -> int | None:
         """Return the row of a parameter, by the op's own name, for which the gradient is 0 although its

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from netspec.compiler.ir.expression import Expression
-from netspec.compiler.ir.graph import Node, Shape
+from netspec.compiler.ir.graph import Graph, Node, Shape
 from netspec.compiler.ir.layout import Layout
 from netspec.compiler.ir.sizes import typical
 
-Option = int | float | bool | str | None | tuple[int, ...]
+Option = int | float | bool | str | None | tuple[int, ...] | tuple[str, ...]
 Emitter = Literal["numpy", "numexpr"]
 
 
@@ -86,8 +86,26 @@ class Scratch:
 
 
 @dataclass(frozen=True, slots=True)
+class Loop:
+    """Steps that a kernel runs again and again, over arrays by the names of their buffers.
+
+    Attributes:
+        way: `forward` or `backward`.
+        steps: the steps.
+        nodes: the nodes that they compute, by name.
+    """
+
+    way: Literal["forward", "backward"]
+    steps: tuple[Step, ...]
+    nodes: Mapping[str, Node]
+
+
+@dataclass(frozen=True, slots=True)
 class KernelStep:
-    """A call of a function of `netspec.kernels`. `writes` are the arguments that it writes."""
+    """A call of a function of `netspec.kernels`. `writes` are the arguments that it writes.
+
+    A kernel with a `loop` gets a function of its steps, the parameters and the scratch in front.
+    """
 
     kernel: str
     arguments: tuple[Argument, ...]
@@ -95,6 +113,7 @@ class KernelStep:
     options: Mapping[str, Option]
     scratch: Scratch | None
     node: str
+    loop: Loop | None = None
 
     @property
     def reads(self) -> tuple[Operand, ...]:
@@ -184,6 +203,14 @@ class ViewStep:
 
 
 Step = KernelStep | ElementwiseStep | ViewStep
+
+
+def with_loops(steps: Sequence[Step]) -> Iterator[Step]:
+    """Yield steps, and those of the loops in them."""
+    for step in steps:
+        yield step
+        if isinstance(step, KernelStep) and step.loop is not None:
+            yield from with_loops(step.loop.steps)
 
 
 def _named(operand: Operand) -> str:
@@ -288,6 +315,7 @@ class Lowering:
         training: bool,
         emit: Callable[[Step], None],
         sample: Callable[[Step], None],
+        inner: Callable[[Graph], Plan],
     ) -> None:
         self.node = node
         self.x = tuple(x)
@@ -299,6 +327,8 @@ class Lowering:
         self.saved: dict[str, Buffer] = {}
         self._emit = emit
         self._sample = sample
+        self._inner = inner
+        self._inner_plan: Plan | None = None
         # These are set for the backward pass.
         self.dy: Buffer = out
         self.wanted: tuple[bool, ...] = ()
@@ -320,6 +350,14 @@ class Lowering:
     def buffer(self, suffix: str, shape: tuple[int, ...], *, batched: bool = True) -> Buffer:
         """Return a new array `node.suffix` with a stored shape."""
         return Buffer(f"{self.node.name}.{suffix}", shape, batched)
+
+    def inner(self, graph: Graph) -> Plan:
+        """Return the plan of a graph within the op, with the gradients of its inputs if any are
+        computed. It is made once.
+        """
+        if self._inner_plan is None:
+            self._inner_plan = self._inner(graph)
+        return self._inner_plan
 
     @property
     def scratch(self) -> Marker:
@@ -356,11 +394,12 @@ class Lowering:
         *arguments: Argument,
         writes: Sequence[Operand | None],
         scratch: Scratch | None = None,
+        loop: Loop | None = None,
         **options: Option,
     ) -> None:
         """Append a kernel call."""
         written = tuple(w for w in writes if w is not None)
-        step = KernelStep(kernel, arguments, written, options, scratch, self.node.name)
+        step = KernelStep(kernel, arguments, written, options, scratch, self.node.name, loop)
         (self._sample if RNG in arguments else self._emit)(step)
 
     def elementwise(

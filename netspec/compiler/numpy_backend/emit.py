@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pkgutil import iter_modules
 
 from netspec import kernels
 from netspec.compiler.ir.expression import variables
-from netspec.compiler.ir.graph import Graph, show_shape
+from netspec.compiler.ir.graph import Graph, Node, show_shape
 from netspec.compiler.ir.plan import (
     SCRATCH,
     ElementwiseStep,
     KernelStep,
+    Loop,
     Plan,
     Scratch,
     Step,
     ViewStep,
+    with_loops,
 )
 from netspec.compiler.ir.sizes import Size
 from netspec.compiler.numpy_backend.emit_elementwise import kernel_modules
@@ -32,6 +34,7 @@ from netspec.compiler.numpy_backend.statements import (
     Function,
     Statement,
     Value,
+    Whole,
     in_docstring,
     open_sizes_in,
     plain,
@@ -73,6 +76,7 @@ class _Emitter:
         self.names = FreeNames(RESERVED)
         self.fused = FusedFunctions(self.names)
         self.modules: set[str] = set()
+        self.loops: list[Function] = []
 
     def program(self) -> NumpySource:
         mode = "training" if self.plan.training else "evaluation"
@@ -80,11 +84,12 @@ class _Emitter:
         shared = share(phases, self.names)
         for phase in phases:
             phase.sizes = tuple(self._open_sizes(phase))
-        functions = [function.text() for function in (*shared, *phases)]
+        functions = [function.text() for function in (*self.loops, *shared, *phases)]
         fused = self.fused.definitions.values()
         body = "\n\n\n".join([*fused, *functions])
         text = f"{self._head(mode, body)}\n\n\n{body}\n"
-        steps = [s for s in self.plan.steps if isinstance(s, KernelStep) and s.scratch]
+        every = with_loops(self.plan.steps)
+        steps = [s for s in every if isinstance(s, KernelStep) and s.scratch]
         scratch = tuple(s.scratch for s in steps if s.scratch is not None)
         return NumpySource(text, scratch, tuple(self.fused.tiles))
 
@@ -99,8 +104,19 @@ class _Emitter:
             yield self._phase("backward", "b, p, g, s", doc, plan.backward)
 
     def _phase(self, name: str, arguments: str, doc: str, steps: Sequence[Step]) -> Function:
-        statements = [self._statement(step) for step in steps]
+        statements = [self._statement(step, self.plan.nodes) for step in steps]
         return Function(name, (arguments,), doc, statements, name)
+
+    def _loop(self, loop: Loop, node: str) -> Whole:
+        """Write a function of the steps of a loop, and return its name."""
+        is_back = loop.way == "backward"
+        what = "step_back_of" if is_back else "step_of"
+        name = self.names.take(f"{what}_{re.sub('[^A-Za-z0-9_]', '_', node)}")
+        arguments = "b, p, g, s" if is_back else "b, p, s"
+        doc = f"Compute one step of {in_docstring(node)}{', backward' if is_back else ''}."
+        statements = [self._statement(step, loop.nodes) for step in loop.steps]
+        self.loops.append(Function(name, (arguments,), doc, statements, name))
+        return Whole(name)
 
     def _head(self, mode: str, body: str) -> str:
         graph = self.graph
@@ -145,9 +161,9 @@ class _Emitter:
                     known.add(size)
                     yield f"{size} = {self.plan.inputs[name]}.shape[{axis}]"
 
-    def _statement(self, step: Step) -> Statement:
+    def _statement(self, step: Step, known: Mapping[str, Node]) -> Statement:
         names = step.nodes if isinstance(step, ElementwiseStep) else (step.node,)
-        nodes = [node for name in names if (node := self.plan.nodes.get(name)) is not None]
+        nodes = [node for name in names if (node := known.get(name)) is not None]
         return Statement(
             *self._call(step),
             notes=tuple(map(self.origins.note, nodes)),
@@ -179,6 +195,9 @@ class _Emitter:
             return call.function, tuple(map(Argument, [step.output, *call.operands, *scratch]))
         self.modules.add(step.kernel.split(".")[0])
         given = map(Argument, step.arguments)
+        if step.loop is not None:
+            front = (self._loop(step.loop, step.node), Whole("p"), SCRATCH)
+            given = map(Argument, (*front, *step.arguments))
         options = (Argument(value, key) for key, value in step.options.items())
         return step.kernel, (*given, *options)
 

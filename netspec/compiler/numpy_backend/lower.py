@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Collection
 
 from netspec.compiler.ir.expression import Var
@@ -22,6 +23,9 @@ from netspec.compiler.ir.plan import (
 )
 from netspec.compiler.numpy_backend.layouts import assign_layouts
 
+Inner = Callable[..., Plan]
+"""What `lower` is, with other steps behind it."""
+
 
 def lower(
     graph: Graph,
@@ -31,6 +35,7 @@ def lower(
     input_gradients: bool = False,
     keep_activations: bool = False,
     frozen: frozenset[str] = frozenset(),
+    inner: Inner | None = None,
 ) -> Plan:
     """Return the plan of a graph, with one or more steps for each node, before any pass.
 
@@ -44,8 +49,11 @@ def lower(
             sum, for a checker.
         frozen: parameters that are not trained. They get no gradient. A layer without any other
             parameters to train runs as in evaluation.
+        inner: makes the plan of a graph within an op, for the same options; by default this function.
     """
-    return _Lowerer(graph, training, input_gradients, keep_activations, frozen).plan(backward)
+    inner = functools.partial(inner or lower, backward=backward, frozen=frozen)
+    lowerer = _Lowerer(graph, training, input_gradients, keep_activations, frozen, inner)
+    return lowerer.plan(backward)
 
 
 class _Lowerer:
@@ -56,9 +64,11 @@ class _Lowerer:
         input_gradients: bool,
         keep: bool,
         frozen: frozenset[str],
+        inner: Inner,
     ) -> None:
         self.graph = graph
         self.frozen = frozen
+        self.inner = inner
         self.training = training
         self.keep = keep
         self.sample: list[Step] = []
@@ -174,6 +184,7 @@ class _Lowerer:
         given, layout = self._layouts_into(node), self.layouts[node.name]
         out = Buffer(node.name, layout.stored(node.shape))
         self.values[node.name] = out
+        is_training = self.training and not is_frozen(self.graph, node, self.frozen)
         to = Lowering(
             node,
             [self._stored(value, each) for value, each in zip(node.inputs, given, strict=True)],
@@ -181,9 +192,10 @@ class _Lowerer:
             out,
             given,
             layout,
-            training=self.training and not is_frozen(self.graph, node, self.frozen),
+            training=is_training,
             emit=self.forward.append,
             sample=self.sample.append,
+            inner=functools.partial(self.inner, training=is_training, input_gradients=True),
         )
         node.op.lower(to)
         self.lowered[node.name] = to

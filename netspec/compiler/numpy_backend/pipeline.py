@@ -124,7 +124,11 @@ def make_plan(
                 before, graph = graph, each.apply(graph)
                 if changes is not None:
                     changes.append(PassChange(each, tuple(each.changes(before, graph))))
-    plan = lower(graph, training=training, **options)
+
+    def inner(graph: Graph, **options: Any) -> Plan:
+        return run_passes(lower(graph, inner=inner, **options), without)
+
+    plan = lower(graph, training=training, inner=inner, **options)
     if graph is not written:
         plan = _as_written(plan, graph, written)
     return run_passes(plan, without, changes)

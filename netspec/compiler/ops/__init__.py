@@ -53,3 +53,10 @@ def declared_op(kind: str) -> type[Op]:
     from netspec.compiler.ops.families.declared import DECLARED
 
     return DECLARED[kind]
+
+
+def scan_op() -> type[Op]:
+    """Return the op of scan blocks, which are called by their own names."""
+    from netspec.compiler.ops.families.scan import Scan
+
+    return Scan

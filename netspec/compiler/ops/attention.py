@@ -173,6 +173,10 @@ class Attention(Op):
         """None: each number depends on the whole input."""
         return None
 
+    def draws(self) -> bool:
+        """A mask."""
+        return self.dropout > 0
+
     # -- reference
 
     def forward(self, run: Evaluation, *x: Array) -> Array:

@@ -32,6 +32,10 @@ class DropPath(Op):
         BadExample("drop_path", ((12,),), codes.CALL_MISSING),
     )
 
+    def draws(self) -> bool:
+        """A mask."""
+        return self.p > 0
+
     def forward(self, run: Evaluation, *x: Array) -> Array:
         """Multiply by the run's mask; in evaluation, return the input."""
         return x[0] * run.masks[run.node.name] if run.training else x[0]

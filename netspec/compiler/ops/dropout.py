@@ -42,6 +42,10 @@ class Dropout(Op):
             raise ShapeError(codes.SHAPE_RANK, message, blame="by_channel")
         return x
 
+    def draws(self) -> bool:
+        """A mask."""
+        return self.p > 0
+
     def forward(self, run: Evaluation, *x: Array) -> Array:
         """Multiply by the run's mask; in evaluation, return the input."""
         return x[0] * run.masks[run.node.name] if run.training else x[0]

@@ -24,6 +24,10 @@ class Noise(Op):
     )
     bad_examples = (BadExample("noise(0.5)", ((12,),), codes.CALL_TOO_MANY),)
 
+    def draws(self) -> bool:
+        """The noise."""
+        return True
+
     def forward(self, run: Evaluation, *x: Array) -> Array:
         """The run's numbers; in evaluation, zeros."""
         return run.masks[run.node.name] if run.training else np.zeros_like(x[0])

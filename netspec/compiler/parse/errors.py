@@ -29,9 +29,9 @@ _TOKEN_WORDS = {
 }
 _STATEMENTS = (
     "assert", "buffer", "constant", "for", "if", "init", "input", "layer", "output", "parameter",
-    "return",
+    "return", "state",
 )  # fmt: skip
-_DEFINITIONS = ("net", "block", "inline", "from", "language")
+_DEFINITIONS = ("net", "block", "inline", "scan", "from", "language")
 
 
 def explained(

@@ -25,11 +25,13 @@ _SIZES = frozenset("size dim shape numel".split())
 _NO_LAYERS = frozenset(
     "contiguous detach clone to cuda cpu float half double requires_grad_".split()
 )
-_BLOCK_HEAD = re.compile(r"[ \t]*(?:inline[ \t]+)?block[ \t]+(\w+)[ \t]*(\(([^(){}\n]*)\))?[ \t]*$")
-_DEFINITION = re.compile(r"^[ \t]*(?:inline[ \t]+)?(net|block)\b", re.MULTILINE)
+_BLOCK_HEAD = re.compile(
+    r"[ \t]*(?:(?:inline|scan)[ \t]+)?block[ \t]+(\w+)[ \t]*(\(([^(){}\n]*)\))?[ \t]*$"
+)
+_DEFINITION = re.compile(r"^[ \t]*(?:(?:inline|scan)[ \t]+)?(net|block)\b", re.MULTILINE)
 _STATEMENT = re.compile(
     r"(?:input|output|return|init|assert|layer)\b(?!\s*=)"
-    r"|(?:parameter|buffer|constant)[ \t]+[A-Za-z_]"
+    r"|(?:parameter|buffer|constant|state)[ \t]+[A-Za-z_]"
     r"|[A-Za-z_]\w*(?:\s*,\s*[A-Za-z_]\w*)*\s*=(?!=)"
 )
 _LEXEME = re.compile(r'"(?:[^"\\\n]|\\[^\n])*"|#[^\n]*|\w+|.')

@@ -13,8 +13,8 @@ from netspec.compiler.parse.recognizer import Configuration
 from netspec.diagnostics import Diagnostic
 
 CONTINUES = re.compile(r"[ \t]*(?:->|[-+*/%<>=!])")
-_DEFINITION = re.compile(r"^(?:net|(?:inline[ \t]+)?block|from|language)\b", re.MULTILINE)
-_BODY = re.compile(r"^[ \t]*(?:net|(?:inline[ \t]+)?block)\b", re.MULTILINE)
+_DEFINITION = re.compile(r"^(?:net|(?:(?:inline|scan)[ \t]+)?block|from|language)\b", re.MULTILINE)
+_BODY = re.compile(r"^[ \t]*(?:net|(?:(?:inline|scan)[ \t]+)?block)\b", re.MULTILINE)
 _NO_CODE = re.compile(r'"(?:[^"\\\n]|\\[^\n])*"|#[^\n]*')
 # The tokens that replace a line which opens a body, so that the body's `}` still closes something.
 _OPENER = ("IF", "INT", "LBRACE")

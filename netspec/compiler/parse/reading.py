@@ -16,8 +16,9 @@ from netspec.diagnostics import Source
 
 _BLANK = r"[ \t]*"
 _STATEMENT = re.compile(
-    rf"(?:input|output|return|init|assert|for|if|layer|net|block|inline[ \t]+block)\b(?!{_BLANK}=)"
-    rf"|(?:parameter|buffer|constant)[ \t]+[A-Za-z_]"
+    rf"(?:input|output|return|init|assert|for|if|layer|net|block)\b(?!{_BLANK}=)"
+    rf"|(?:inline|scan)[ \t]+block\b(?!{_BLANK}=)"
+    rf"|(?:parameter|buffer|constant|state)[ \t]+[A-Za-z_]"
     rf"|[A-Za-z_]\w*(?:{_BLANK},{_BLANK}[A-Za-z_]\w*){{0,8}}{_BLANK}=(?!=)|\}}"
 )
 

@@ -339,8 +339,8 @@ class TreeBuilder:
         return syntax.Net(self._name(name), parameters, tuple(body), span, _comment_above(span))
 
     def block(self, children: list[Any]) -> syntax.Block:
-        inline = children[0].type == "INLINE"
-        _, name, *head, body = children[inline:]
+        kind = children[0].type
+        _, name, *head, body = children[kind != "BLOCK" :]
         inputs = self._names(head)
         span = self._span(children)
         return syntax.Block(
@@ -350,7 +350,8 @@ class TreeBuilder:
             tuple(body),
             span,
             _comment_above(span),
-            inline,
+            inline=kind == "INLINE",
+            scan=kind == "SCAN",
         )
 
     def _parameters(self, head: list[Any]) -> tuple[syntax.Parameter, ...]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import cast
 
-from netspec.compiler.ir.graph import Graph, Shape, show_shape
+from netspec.compiler.ir.graph import Graph, Node, Shape, show_shape
 from netspec.compiler.ir.op import ShapeError
+from netspec.compiler.ir.scan_body import with_inputs
 from netspec.compiler.ir.sizes import Size, at, names_in
 from netspec.diagnostics import NetspecError
 
@@ -50,20 +50,15 @@ def specialize(graph: Graph, sizes: Mapping[str, int]) -> Graph:
         NetspecError: if a layer cannot take images of that size.
     """
     inputs = {name: _numbers(shape, sizes) for name, shape in graph.inputs.items()}
-    shapes: dict[str, Shape] = dict(inputs)
-    nodes = []
-    for node in graph.nodes:
-        into = [shapes[value] for value in node.inputs]
-        try:
-            shapes[node.name] = node.op.shape(*into)
-        except ShapeError as error:
-            given = " and ".join(show_shape(shape) for shape in inputs.values())
-            where = node.origin.span.where
-            raise NetspecError.simple(
-                error.code, f"with an input of {given}, `{node.name}` at {where}: {error.message}"
-            ) from None
-        nodes.append(dataclasses.replace(node, shape=shapes[node.name]))
-    return dataclasses.replace(graph, inputs=inputs, nodes=tuple(nodes))
+
+    def misfit(node: Node, error: ShapeError) -> NetspecError:
+        given = " and ".join(show_shape(shape) for shape in inputs.values())
+        where = node.origin.span.where
+        return NetspecError.simple(
+            error.code, f"with an input of {given}, `{node.name}` at {where}: {error.message}"
+        )
+
+    return with_inputs(graph, inputs, misfit)
 
 
 def _numbers(shape: Shape, sizes: Mapping[str, int]) -> Shape:

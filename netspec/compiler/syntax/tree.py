@@ -299,7 +299,7 @@ class Layer:
 
 @dataclass(slots=True, eq=False, repr=False)
 class Declared:
-    """`parameter table: [169, 3] = zeros`, or `buffer`, or `constant`: a value of its own.
+    """`parameter table: [169, 3] = zeros`, or `buffer`, `constant`, or `state`: a value of its own.
 
     `kind` is that word.
     """
@@ -347,7 +347,8 @@ class Net:
 class Block:
     """`block Basic(channels, stride = 1) x { ... }`. `doc` is the comment right above it.
 
-    The layers of an `inline block` are named as if they were written in the body that calls it.
+    The layers of an `inline block` are named as if they were written in the body that calls it. A
+    `scan block` is called with a sequence, and its body is one step.
     """
 
     name: Name
@@ -357,6 +358,7 @@ class Block:
     span: Span
     doc: str = ""
     inline: bool = False
+    scan: bool = False
 
 
 @dataclass(slots=True, eq=False, repr=False)

@@ -242,11 +242,17 @@ def _outer(shape: Shape) -> Shape:
 
 def chosen_rules(graph: Graph) -> dict[str, Initializer]:
     """Return the initial values that differ from those of the PyTorch module, by parameter."""
-    rules = {}
+    rules: dict[str, Initializer] = {}
     seen: set[str] = set()  # of layers that share one the first makes it
     for node in graph.nodes:
         shapes = graph.shapes_into(node)
-        held = node.op.torch(*shapes).module is not None
+        module = node.op.torch(*shapes).module
+        if module is not None and module.defines is not None:
+            inner = chosen_rules(module.defines.graph)
+            rules |= {name: rule for name, rule in inner.items() if name not in seen}
+            seen |= set(module.defines.graph.parameters)
+            continue
+        held = module is not None
         for spec in node.op.parameters(*shapes):
             parameter = graph.parameters[node.parameters[spec.name]]
             if parameter.name in seen:

@@ -13,6 +13,7 @@ from netspec import codes
 from netspec.compiler.elaborate.written import Written
 from netspec.compiler.ir.attributes import show
 from netspec.compiler.ir.graph import Graph
+from netspec.compiler.ir.scan_body import ScanBody
 from netspec.compiler.parse.loader import Module
 from netspec.compiler.syntax import labels
 from netspec.compiler.syntax import tree as syntax
@@ -51,6 +52,7 @@ from netspec.compiler.torch_backend.local_sizes import is_extent, names_in_use
 from netspec.compiler.torch_backend.module_paths import Places
 from netspec.compiler.torch_backend.naming import CLASH, is_class_name, number, quote, safe_name
 from netspec.compiler.torch_backend.python_layout import INDENT, WIDTH, Doc, Group, statement
+from netspec.compiler.torch_backend.scan_class import ScanClass, bodies_in, held_parameters
 from netspec.compiler.torch_backend.structured.flow import steps_in
 from netspec.compiler.torch_backend.structured.net import (
     StructuredNet,
@@ -119,10 +121,23 @@ def _source(
         else _Class(made, traced, functional, error).lines()
         for made in classes
     ]
+    scans = [_scan_lines(body, traced, functional, error) for body in bodies_in(traced.graph)]
+    bodies = [*scans, *bodies]
     text = "\n".join(line for body in (*bodies, last) for line in body)
     about = [made.definition.doc for made in classes if opens_file(made.definition)]
     head = [*_header(net, module, arguments), *module_docstring("\n\n".join(about))]
     return "\n".join([*head, *_imports(text, functional, names), text])
+
+
+def _scan_lines(body: ScanBody, traced: TracedNet, functional: str, error: str) -> list[str]:
+    """The class of a scan block, two empty lines in front."""
+    scan = ScanClass(body)
+    step = scan.step()
+    _check_name(step.definition)
+    lines = _Class(step, traced, functional, error).lines()
+    head = "def forward("
+    lines = [line.replace(head, "def step(", 1) if head in line else line for line in lines]
+    return [*lines, *scan.loop()]
 
 
 def _block_lines(made: BlockClass, error: str, functional: str, sequence: str) -> list[str]:
@@ -467,11 +482,9 @@ def _names_in_forward(units: Sequence[Unit]) -> set[str]:
 def _owners(traced: TracedNet, graph: Graph) -> dict[str, Owned]:
     owners = {}
     for event in applied(traced.trace.events):
-        inner = event.torch().module
-        for own, full in event.node.parameters.items():
+        for full, target, own in held_parameters(event.node, graph, event.torch()):
             if full in owners:  # the layer that made it is the first
                 continue
-            if graph.parameters[full].trainable or inner is None:
-                rank = len(graph.parameters[full].shape)
-                owners[full] = Owned(inner.target if inner is not None else "", own, rank)
+            if graph.parameters[full].trainable or not target:
+                owners[full] = Owned(target, own, len(graph.parameters[full].shape))
     return owners

@@ -236,6 +236,13 @@ class Tracer(Follower):
         self.record.asserts.append((condition, message))
         self.frozen.names |= forgotten(self.body, statement.condition, condition)
 
+    def fixing(self, values: Sequence[Constant | Unknown]) -> Sequence[Constant | Unknown]:
+        """Freeze the arguments in constants that are written as numbers."""
+        for value in values:
+            self.frozen.names |= roots_of(value)
+            self._seen |= symbols_of(value)
+        return tuple(map(plain, values))
+
     # -- decisions
 
     def deciding(self) -> None:

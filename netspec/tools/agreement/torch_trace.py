@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -168,8 +169,36 @@ class CallRecorder(SharedMasks):
         # twice.
         self._inputs = inputs
         self._known = {id(x): -1 - i for i, x in enumerate(inputs)}
+        self._is_inside = False
+
+    @contextmanager
+    def as_one_call(self, modules: Iterable[nn.Module]) -> Iterator[None]:
+        """Context manager: a call of one of these modules is one call, whatever it calls itself."""
+        changed = list(dict.fromkeys(modules))
+        for module in changed:
+            module.forward = functools.partial(self._whole, module, module.forward)
+        try:
+            yield
+        finally:
+            for module in changed:
+                del module.forward
+
+    def _whole(
+        self, module: nn.Module, forward: Callable[..., torch.Tensor], *args: torch.Tensor
+    ) -> torch.Tensor:
+        self._is_inside = True
+        try:
+            result, read = self._watched(forward, args, {})
+            if read:
+                held = frozenset(self._parameters[id(p)] for p in module.parameters())
+                self._record(type(module).__name__, result, held, read)
+            return result
+        finally:
+            self._is_inside = False
 
     def _call(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if self._is_inside:
+            return super()._call(func, args, kwargs)
         if args and id(args[0]) in self._known:
             func, kwargs = _out_of_place(func, kwargs)
         result, read = self._watched(func, args, kwargs)
@@ -181,7 +210,7 @@ class CallRecorder(SharedMasks):
             for at in range(len(result)):
                 if at:
                     result, read = self._watched(func, args, kwargs)
-                self._record(func, result[at], frozenset(), read)
+                self._record(_name_of(func), result[at], frozenset(), read)
                 parts.append(result[at])
             return tuple(parts)
         parts = [part for arg in (*args, *kwargs.values()) for part in _flat(arg)]
@@ -196,7 +225,7 @@ class CallRecorder(SharedMasks):
             self._known[id(result[0])] = len(self.calls)
             self._kept.append(result[0])
         for value in several[:1] if func in _FUNCTIONS else several:
-            self._record(func, value, held, read)
+            self._record(_name_of(func), value, held, read)
         return result
 
     def _watched(
@@ -222,7 +251,7 @@ class CallRecorder(SharedMasks):
 
     def _record(
         self,
-        func: Callable[..., Any],
+        name: str,
         value: Any,
         held: frozenset[str],
         read: list[tuple[int, torch.Tensor]],
@@ -236,8 +265,11 @@ class CallRecorder(SharedMasks):
             value.requires_grad_()
             _retain_gradient(value)
             self._known[id(value)] = len(self.calls)
-            name = _FUNCTIONS.get(func, func.__name__)
             self.calls.append(TracedCall(key(name, held), value, read))
+
+
+def _name_of(func: Callable[..., Any]) -> str:
+    return _FUNCTIONS.get(func, func.__name__)
 
 
 def _flat(part: Any) -> Iterable[Any]:
@@ -308,7 +340,7 @@ def _trace_module(graph: Graph, module: nn.Module, case: Trial, dtype: str) -> T
     inputs = module_inputs(graph, tensors(case.inputs, dtype))
     masks = tensors(case.masks, dtype)
     recorder = CallRecorder(module, list(inputs.values()), masks.values())
-    with recorder:
+    with recorder.as_one_call(_scans(graph, module)), recorder:
         outputs = by_name(graph, module(*inputs.values()))
     # An output such as an index depends on nothing by a slope, and is a leaf of its own.
     read = {
@@ -326,6 +358,14 @@ def _trace_module(graph: Graph, module: nn.Module, case: Trial, dtype: str) -> T
     trace |= {Item("buffer", name): _array(b) for name, b in module.named_buffers()}
     trace |= {Item("gradient", name): _gradient(inputs[name]) for name in graph.real_inputs}
     return trace | _activations(graph, recorder.calls, case.batch)
+
+
+def _scans(graph: Graph, module: nn.Module) -> Iterator[nn.Module]:
+    """Yield the modules whose classes are defined beside the net's, with steps of their own."""
+    for node in graph.nodes:
+        form = node.op.torch(*graph.shapes_into(node)).module
+        if form is not None and form.defines is not None:
+            yield module.get_submodule((node.origin.layer or node.name).partition("@")[0])
 
 
 def _array(tensor: torch.Tensor) -> Array:

@@ -128,6 +128,10 @@ class RecurrentOp(Op):
         """None: a step depends on all before it."""
         return None
 
+    def draws(self) -> bool:
+        """A mask between layers."""
+        return self.layers > 1 and self.dropout > 0
+
     # -- reference
 
     def step(self, pre: Array, add: Array, states: States) -> States:

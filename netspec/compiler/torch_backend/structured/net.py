@@ -29,6 +29,7 @@ from netspec.compiler.torch_backend.drop_dead import has_dead_modules, live_part
 from netspec.compiler.torch_backend.honoured_arguments import agrees
 from netspec.compiler.torch_backend.init_calls import Fill, Owned, fills_of
 from netspec.compiler.torch_backend.python_constants import names_of, python_name, words_in
+from netspec.compiler.torch_backend.scan_class import held_parameters
 from netspec.compiler.torch_backend.structured.constructor import label_words
 from netspec.compiler.torch_backend.structured.flow import chain_end, given_by, under
 from netspec.compiler.torch_backend.structured.layout import Placement
@@ -450,13 +451,11 @@ def _owners(tracer: StructureTracer, graph: Graph) -> dict[str, tuple[Owned, Pla
     """Who holds each parameter; the statement in the net that made it, and its path there."""
     found = {}
     for node in graph.nodes:
-        module = node.op.torch(*graph.shapes_into(node)).module
-        for own, full in node.parameters.items():
+        for full, target, own in held_parameters(node, graph):
             parameter = graph.parameters[full]
             if full in found:  # the layer that made it is the first
                 continue
-            if parameter.trainable or module is None:
-                target = module.target if module is not None else ""
+            if parameter.trainable or not target:
                 above = full
                 while above not in tracer.owners:
                     above = above.rpartition(".")[0]

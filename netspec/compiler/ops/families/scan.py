@@ -1,0 +1,178 @@
+"""The op of scan blocks: a step of one's own, over the items of a sequence."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from netspec.compiler.ir.contract import *
+from netspec.compiler.ir.scan_body import RESULT, ScanBody
+from netspec.compiler.ops.families.scan_lowering import ScanLowering
+
+# The values of a step, by name.
+_Values = dict[str, Array]
+
+
+class _Step(NamedTuple):
+    """What a step computed, and what its nodes saved for backward."""
+
+    values: _Values
+    runs: dict[str, Evaluation]
+
+
+@dataclass(frozen=True)
+class Scan(Op):
+    """A recurrence: with a step f, `(y[t], h[t]) = f(x[t], h[t - 1], w)`, and y[t] are stacked.
+
+    x (T, ...) is gone over along its first axis, w are values that every step is given whole, and h
+    the states, which begin with numbers or with some of w. The parameters are those of f. Going back,
+    each step gets the gradient of y[t] and that of h[t] from the step behind it; the gradients of w
+    and of parameters are summed over the steps.
+    """
+
+    body: ScanBody
+
+    name = "scan"
+    arity = None
+    storage = Storage.ROW_MAJOR
+
+    @classmethod
+    def attributes(cls) -> Mapping[str, dataclasses.Field[object]]:
+        """None: a file gives it a block."""
+        return {}
+
+    def __str__(self) -> str:
+        """The call of the block."""
+        body = self.body
+        return f"{body.block}({body.arguments})" if body.arguments else body.block
+
+    # -- checking
+
+    def _step(self, inputs: tuple[Shape, ...]) -> Graph:
+        return self.body.at(inputs[0][1:], *inputs[1:])
+
+    def takes(self, index: int) -> tuple[NumberType, ...]:
+        """What the block's body takes."""
+        graph = self.body.graph
+        return (graph.holds(list(graph.inputs)[index]),)
+
+    def whole_numbers(self, index: int) -> int | None:
+        """What the block's body takes."""
+        graph = self.body.graph
+        places = graph.whole_inputs.get(list(graph.inputs)[index])
+        return None if places is None else places.limit
+
+    def shape(self, *inputs: Shape) -> Shape:
+        """The steps, and the shape of what each returns."""
+        graph = self._step(inputs)
+        return (inputs[0][0], *graph.shape_of(graph.outputs[RESULT]))
+
+    def parameters(self, *inputs: Shape) -> tuple[ParameterSpec, ...]:
+        """Those of the step, under their names in the block."""
+        return tuple(
+            ParameterSpec(self.body.local(p.name), p.shape, p.initializer, p.role)
+            for p in self.body.graph.parameters.values()
+        )
+
+    def macs(self, *inputs: Shape) -> int:
+        """Those of the step, for each item."""
+        graph = self._step(inputs)
+        return inputs[0][0] * sum(n.op.macs(*graph.shapes_into(n)) for n in graph.nodes)
+
+    def sees(self, *inputs: Shape) -> tuple[tuple[int, float], ...] | None:
+        """None: a step depends on all before it."""
+        return None
+
+    def steps_text(self) -> str:
+        """The graph of the step."""
+        return self.body.text
+
+    # -- reference
+
+    def forward(self, run: Evaluation, *x: Array) -> Array:
+        """One step after the other."""
+        return np.stack([step.values[self._result] for step in self._all(run, x)], axis=1)
+
+    @property
+    def _result(self) -> str:
+        return self.body.graph.outputs[RESULT]
+
+    def _run(self, run: Evaluation, node: Node) -> Evaluation:
+        own = {n: run.parameters[self.body.local(full)] for n, full in node.parameters.items()}
+        return Evaluation(node, run.training, own)
+
+    def _all(self, run: Evaluation, x: tuple[Array, ...]) -> list[_Step]:
+        """Return what each step computed."""
+        graph, given = self.body.graph, self.body.given
+        whole = dict(zip(given[1:], x[1:], strict=True))
+        states: _Values = {}
+        for state in self.body.states:
+            if isinstance(state.start, str):
+                states[state.name] = whole[state.start]
+            else:
+                shape = self._step(tuple(a.shape[1:] for a in x)).inputs[state.name]
+                states[state.name] = np.full((len(x[0]), *shape), state.start, x[0].dtype)
+        steps = []
+        for t in range(x[0].shape[1]):
+            values = {given[0]: x[0][:, t], **whole, **states}
+            runs = {node.name: self._run(run, node) for node in graph.nodes}
+            for node in graph.nodes:
+                inputs = [values[value] for value in node.inputs]
+                values[node.name] = node.op.forward(runs[node.name], *inputs)
+            steps.append(_Step(values, runs))
+            states = {s.name: values[graph.outputs[s.name]] for s in self.body.states}
+        return steps
+
+    def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
+        """The same steps backward."""
+        kept = {name: np.array(array) for name, array in run.parameters.items()}
+        again = dataclasses.replace(run, parameters=kept)  # statistics are not updated twice
+        steps, given = self._all(again, x), self.body.given
+        dx = [np.zeros(a.shape, dy.dtype) for a in x]
+        dstates = {s.name: np.zeros_like(steps[0].values[s.name]) for s in self.body.states}
+        for t in reversed(range(len(steps))):
+            found = self._back(run, steps[t], dy[:, t], dstates)
+            dx[0][:, t] = found.get(given[0], 0)
+            for i, name in enumerate(given[1:], 1):
+                dx[i] += found.get(name, 0)
+            dstates = {s: found.get(s, np.zeros_like(d)) for s, d in dstates.items()}
+        for state in self.body.states:
+            if isinstance(state.start, str):
+                dx[given.index(state.start)] += dstates[state.name]
+        return tuple(dx)
+
+    def _back(self, run: Evaluation, step: _Step, dy: Array, dstates: _Values) -> _Values:
+        """Return the gradients of the values of a step; those of parameters are added up."""
+        graph, found = self.body.graph, dict[str, Array]()
+        for name, gradient in ((RESULT, dy), *dstates.items()):
+            value = graph.outputs[name]
+            found[value] = found.get(value, 0) + gradient
+        for node in reversed(graph.nodes):
+            if node.name not in found:
+                continue
+            inner, inputs = step.runs[node.name], [step.values[value] for value in node.inputs]
+            parts = node.op.backward(inner, found[node.name], *inputs)
+            for value, part in zip(node.inputs, parts, strict=True):
+                found[value] = found.get(value, 0) + part
+            for own, gradient in inner.gradients.items():
+                name = self.body.local(node.parameters[own])
+                run.gradients[name] = run.gradients.get(name, 0) + gradient
+        return found
+
+    # -- lowering
+
+    def lower(self, to: Lowering) -> None:
+        """A kernel that calls the compiled step for each item."""
+        ScanLowering(to, self.body, self._step(to.x_shapes)).forward()
+
+    def lower_backward(self, to: Lowering) -> None:
+        """A kernel that calls the step's backward for each item, from the last to the first."""
+        ScanLowering(to, self.body, self._step(to.x_shapes)).backward()
+
+    # -- PyTorch
+
+    def torch(self, *inputs: Shape) -> Torch:
+        """A class of the net's own, whose `forward` is a loop over the steps."""
+        body = dataclasses.replace(self.body, graph=self._step(inputs))
+        values = tuple(map(X, range(len(inputs))))
+        return Torch(body.class_name, inputs=values, defines=body)
