@@ -7,7 +7,7 @@ PIP := $(BIN)/$(INSTALL)
 # Each process takes a half and then from what is left, so that what a file prepares is prepared once.
 PYTEST := python -m pytest -n 2 --dist worksteal
 
-.PHONY: demo test test-all test-lowest test-without-torch fuzz walk lint schemas dist clean
+.PHONY: demo test test-all test-lowest test-without-torch site fuzz walk lint schemas dist clean
 
 # LeNet on the handwritten digits that come with netspec: no torch, no download.
 demo: $(VENV)/base
@@ -56,6 +56,11 @@ schemas: $(VENV)/dev
 		$(filter-out %/config.yml,$(wildcard .github/ISSUE_TEMPLATE/*.yml))
 	$(BIN)/pre-commit validate-config
 	$(BIN)/pre-commit validate-manifest
+
+# The documents, a page for each layer, net and message, and the Python interface, in build/site/site.
+site: $(VENV)/dev
+	$(PIP) '.[site]'
+	$(BIN)/python -m website build/site
 
 dist: $(VENV)/dev
 	rm -rf dist

@@ -46,6 +46,8 @@ from tests.conftest import ROOT, Run
 
 PAGES = (
     "README.md",
+    "docs/tutorial.md",
+    "docs/coming-from.md",
     "docs/language.md",
     "docs/add-an-op.md",
     "docs/course.md",
@@ -117,6 +119,8 @@ def test_a_sample_compiles(block: Block, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("block", [*blocks("console")], ids=str)
 def test_a_console_block_shows_what_happens(block: Block, folder: Path, run: Run) -> None:
+    for name, text in files(block.page).items():
+        (folder / name).write_text(text, "utf-8")
     for command, shown in commands(block):
         program, *arguments = shlex.split(command, comments=True)
         if program == "make":

@@ -1,0 +1,29 @@
+"""`python -m website FOLDER`: builds the site in `FOLDER/site`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from website.stage import ROOT, stage
+
+
+def main(folder: Path) -> int:
+    """Stage and build the site; what the folder had of an earlier one is replaced."""
+    for old in ("docs", "site", "zensical.toml", ".cache"):
+        path = folder / old
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.exists():
+            path.unlink()
+    stage(folder)
+    command = [sys.executable, "-m", "zensical", "build", "--clean", "--strict"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, cwd=folder, check=False, env=environment).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "build/site")))

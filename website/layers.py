@@ -1,0 +1,111 @@
+"""A page for each layer: what it computes, its attributes, and an example as picture and code."""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+from collections.abc import Iterator
+
+import netspec
+from netspec.compiler.elaborate.arguments import signature
+from netspec.compiler.ir.op import Example, Op
+from netspec.compiler.ops import registry
+from netspec.diagnostics import NetspecError
+from netspec.testing.op_examples import net_of
+
+Pages = dict[str, str | bytes]
+_CODE = 90
+
+
+def layer_pages() -> Pages:
+    """Return the pages and pictures of all layers, and the list of them."""
+    pages: Pages = {}
+    rows = ["# Layers", "", "| layer | what it is |", "|---|---|"]
+    for name, op in sorted(registry().items()):
+        first = inspect.cleandoc(op.__doc__ or "").splitlines()[0]
+        rows.append(f"| [`{name}`]({name}.md) | {first.replace('|', chr(92) + '|')} |")
+        pages |= _pages_of(name, op)
+    pages["layers/index.md"] = "\n".join(rows) + "\n"
+    return pages
+
+
+def _pages_of(name: str, op: type[Op]) -> Pages:
+    return {f"layers/{name}.md": "\n".join(_lines(name, op))} | (
+        {f"layers/{name}.svg": _net(op).draw().svg()} if op.examples else {}
+    )
+
+
+def _lines(name: str, op: type[Op]) -> Iterator[str]:
+    first, *rest = inspect.cleandoc(op.__doc__ or "").splitlines()
+    yield f"# {name}\n"
+    yield f"{first}\n"
+    yield f"```text\n{signature(op)}\n```\n"
+    yield from _formulas(rest)
+    yield from _attributes(op)
+    if not op.examples:
+        return
+    yield "## Examples\n"
+    yield "| layer | of | gives |\n|---|---|---|"
+    for example in op.examples[:8]:
+        given = ", ".join(str([*shape]) for shape in example.inputs)
+        yield f"| `{example.call}` | {given} | {_shape(example)} |"
+    yield ""
+    yield f"![{op.examples[0].call}]({name}.svg)\n"
+    net = _net(op)
+    yield "## As PyTorch\n"
+    yield f"```python\n{_shortened(net.source('torch'))}```\n"
+    yield "## As NumPy\n"
+    yield "The form to learn from, with its backward pass: `netspec compile --plain` prints it.\n"
+    yield f"```python\n{_shortened(net.source('numpy', plain=True))}```\n"
+    yield from _mistakes(op)
+
+
+def _formulas(lines: list[str]) -> Iterator[str]:
+    """Return the rest of a docstring; paragraphs with formulas keep their lines."""
+    for paragraph in "\n".join(lines).strip().split("\n\n"):
+        is_prose = paragraph.endswith(".") and paragraph[:1].isupper() and "\n " not in paragraph
+        if paragraph and not is_prose:
+            yield f"```text\n{textwrap.dedent(paragraph)}\n```\n"
+        elif paragraph:
+            yield f"{paragraph}\n"
+
+
+def _attributes(op: type[Op]) -> Iterator[str]:
+    rows = [
+        f"| `{name}` | {op.kind(name).describe()} | {field.metadata['doc']} |"
+        for name, field in op.attributes().items()
+    ]
+    if rows:
+        yield "## Attributes\n"
+        yield "| name | value | what it is |\n|---|---|---|"
+        yield from rows
+        yield ""
+
+
+def _net(op: type[Op]) -> netspec.Net:
+    example = op.examples[0]
+    return netspec.loads(net_of(example.call, example.inputs))
+
+
+def _shape(example: Example) -> str:
+    net = netspec.loads(net_of(example.call, example.inputs))
+    return ", ".join(str([*net.graph.shape_of(value)]) for value in net.graph.outputs.values())
+
+
+def _shortened(source: str) -> str:
+    lines = source.splitlines(keepends=True)
+    if len(lines) <= _CODE:
+        return source
+    return "".join(lines[:_CODE]) + f"# ... and {len(lines) - _CODE} more lines\n"
+
+
+def _mistakes(op: type[Op]) -> Iterator[str]:
+    shown = []
+    for example in op.bad_examples[:3]:
+        try:
+            netspec.loads(net_of(example.call, example.inputs), name="example.net")
+        except NetspecError as error:
+            shown.append(f"```text\n{error}\n```\n")
+    if shown:
+        yield "## What can be wrong\n"
+        yield from shown

@@ -1,0 +1,175 @@
+"""Stages the site: every page as Markdown, with the files that pages show and link to."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from website.api import api_page
+from website.codes import code_pages
+from website.gallery import gallery_pages
+from website.layers import layer_pages
+from website.links import rewritten
+
+ROOT = Path(__file__).resolve().parent.parent
+# What is on the first level of the menu, in order; documents that are not named come behind.
+_GUIDES = {
+    "docs/tutorial.md": "First net",
+    "docs/coming-from.md": "Coming from ...",
+    "docs/course.md": "CS231n",
+    "docs/language.md": "Language",
+    "docs/two-backends.md": "Two programs",
+    "docs/onnx.md": "ONNX",
+    "docs/c.md": "C",
+    "docs/serving.md": "Serving",
+    "docs/add-an-op.md": "Layers of your own",
+}
+_MORE = {
+    "ARCHITECTURE.md": "Architecture",
+    "CONTRIBUTING.md": "Contributing",
+    "SECURITY.md": "Security",
+    "CHANGELOG.md": "Changes",
+}
+
+
+def documents() -> dict[str, str]:
+    """Return the documents of the repository by their pages: the page of `docs/c.md` is `c.md`."""
+    found = {"README.md": "index.md"}
+    guides = [
+        *_GUIDES,
+        *(p.relative_to(ROOT).as_posix() for p in sorted((ROOT / "docs").glob("*.md"))),
+    ]
+    for name in dict.fromkeys(guides):
+        if (ROOT / name).exists():
+            found[name] = Path(name).name
+    for name in _MORE:
+        if (ROOT / name).exists():
+            found[name] = Path(name).name.lower()
+    benchmarks = ROOT / "benchmarks/README.md"
+    if benchmarks.exists():
+        found["benchmarks/README.md"] = "benchmarks.md"
+    return found
+
+
+def stage(folder: Path) -> None:
+    """Write the site's source into an empty folder: `docs` and `zensical.toml`.
+
+    Raises:
+        ValueError: for a link of a document that leads nowhere.
+    """
+    pages = folder / "docs"
+    pages.mkdir(parents=True)
+    known = documents()
+    linked: dict[str, Path] = {}
+
+    def place(file: Path) -> str | None:
+        name = file.as_posix()
+        if name in known:
+            return known[name]
+        if name in ("networks", "networks/zoo"):
+            return "nets/index.md"
+        if (ROOT / file).is_dir():
+            return None
+        linked[f"files/{name}"] = ROOT / file
+        return f"files/{name}"
+
+    for name, page in known.items():
+        text = (ROOT / name).read_text("utf-8")
+        (pages / page).write_text(rewritten(text, ROOT / name, page, ROOT, place), "utf-8")
+    for page, source in linked.items():
+        (pages / page).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, pages / page)
+    made = layer_pages() | code_pages() | gallery_pages(ROOT) | {"api.md": api_page()}
+    for page, content in made.items():
+        (pages / page).parent.mkdir(parents=True, exist_ok=True)
+        data = content.encode() if isinstance(content, str) else content
+        (pages / page).write_bytes(data)
+    (pages / "style.css").write_text(_STYLE, "utf-8")
+    (folder / "zensical.toml").write_text(_settings(known, made), "utf-8")
+
+
+_STYLE = """\
+.md-typeset img[src$=".svg"] { max-height: 90rem; }
+.md-typeset pre > code { font-size: .72rem; white-space: pre-wrap; }
+"""
+
+
+def _settings(known: dict[str, str], made: Iterable[str]) -> str:
+    named = {**_GUIDES, "benchmarks/README.md": "Benchmarks", **_MORE}
+
+    def entries(names: Iterable[str]) -> list[dict[str, object]]:
+        return [{named.get(n, _title(n)): known[n]} for n in names if n in known]
+
+    guides = [n for n in known if n.startswith("docs/")]
+    listed = {
+        area: sorted(
+            p for p in made if p.startswith(f"{area}/") and p.endswith(".md") and "index" not in p
+        )
+        for area in ("layers", "nets", "codes")
+    }
+    nav: list[dict[str, object]] = [
+        {"netspec": "index.md"},
+        {"Guides": entries(guides)},
+        *(
+            {title: [f"{area}/index.md", *listed[area]]}
+            for area, title in (("layers", "Layers"), ("nets", "Nets"), ("codes", "Messages"))
+        ),
+        {"Python": "api.md"},
+        {"Project": entries(["benchmarks/README.md", *_MORE])},
+    ]
+    return _SETTINGS.replace("NAV", _toml(nav))
+
+
+def _title(name: str) -> str:
+    return Path(name).stem.replace("-", " ").capitalize()
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, dict):
+        ((key, inner),) = value.items()
+        return f"{{ {json.dumps(key)} = {_toml(inner)} }}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return json.dumps(value)
+
+
+# No font, script or style of another host: the site works from a folder without a network.
+_SETTINGS = """\
+[project]
+site_name = "netspec"
+site_description = "Neural networks that are written down"
+docs_dir = "docs"
+site_dir = "site"
+use_directory_urls = false
+extra_css = ["style.css"]
+nav = NAV
+
+[project.theme]
+variant = "classic"
+font = false
+features = ["navigation.tabs", "navigation.indexes", "navigation.top", "content.code.copy", "toc.follow"]
+
+[[project.theme.palette]]
+media = "(prefers-color-scheme: light)"
+scheme = "default"
+toggle.icon = "lucide/sun"
+toggle.name = "Dark"
+
+[[project.theme.palette]]
+media = "(prefers-color-scheme: dark)"
+scheme = "slate"
+toggle.icon = "lucide/moon"
+toggle.name = "Light"
+
+[project.plugins.mkdocstrings.handlers.python.options]
+docstring_style = "google"
+show_source = false
+show_root_heading = false
+show_root_toc_entry = false
+heading_level = 4
+members_order = "source"
+filters = ["!^_"]
+separate_signature = true
+"""
