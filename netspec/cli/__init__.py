@@ -29,6 +29,7 @@ VERBS = {
     "draw": "draw a net: SVG, HTML, PNG, Mermaid or DOT",
     "diff": "show how two nets differ, layer by layer and in their costs",
     "fmt": "put files into the one canonical style",
+    "watch": "check and summarize a net at every save, and show its picture in a browser",
     "lsp": "serve an editor: errors, fixes, shapes and completions while a net is written",
     "explain": "explain the code of an error or a warning",
     "compile": "write the program that a net compiles to",

@@ -4,6 +4,7 @@
 const net = JSON.parse(document.getElementById("net").textContent);
 const { PAD, HEADER, ADAPTER, LINE, SPACES } = net.sizes;
 const open = new Set();
+const editor = typeof acquireVsCodeApi === "function" ? acquireVsCodeApi() : null;
 
 function movedApart(places, pairs) {
   const wanted = new Map();
@@ -326,6 +327,7 @@ function choose(path, box, turn) {
     const { where, text } = net.source[box.source];
     about.appendChild(document.createElement("p")).textContent = where;
     about.appendChild(document.createElement("pre")).textContent = text;
+    if (turn && editor) editor.postMessage({ where });
   }
 }
 
@@ -343,11 +345,28 @@ function search(words) {
   })(0, "");
   note.textContent = `${ways.length} found`;
   const at = ways.findIndex(([way]) => way === chosen), next = ways[(at + 1) % ways.length];
-  if (!next) return;
-  const parts = next[0].split("/");
+  if (next) reveal(...next);
+}
+
+function reveal(path, box) {
+  const parts = path.split("/");
   for (let i = 2; i < parts.length; i++) open.add(parts.slice(0, i).join("/"));
-  choose(next[0], next[1], false);
-  find(next[0]).scrollIntoView({ block: "center", inline: "center" });
+  choose(path, box, false);
+  find(path).scrollIntoView({ block: "center", inline: "center" });
+}
+
+// Shows the first box that comes from a line of the file.
+function revealLine(line) {
+  (function look(body, path) {
+    return net.bodies[body].boxes.some((box, at) => {
+      const way = `${path}/${at}`;
+      if (box.source !== undefined && Number(net.source[box.source].where.split(":").pop()) === line) {
+        reveal(way, box);
+        return true;
+      }
+      return box.body !== undefined && look(box.body, way);
+    });
+  })(0, "");
 }
 
 function openTo(depth) {
@@ -368,5 +387,9 @@ document.getElementById("none").addEventListener("click", () => openTo(0));
 document.getElementById("search").addEventListener("submit", (event) => {
   event.preventDefault();
   search(document.getElementById("words").value);
+});
+// An editor that shows the page beside the text says at which line the cursor is.
+window.addEventListener("message", ({ data }) => {
+  if (data && Number.isInteger(data.line)) revealLine(data.line);
 });
 openTo(net.depth);

@@ -60,6 +60,8 @@ class Server(LanguageServer):
             text_document_sync_kind=lsp.TextDocumentSyncKind.Full,
         )
         self.texts = OpenTexts()
+        # The commands of lenses that the editor has: it says so when it starts.
+        self.commands: frozenset[str] = frozenset()
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="netspec-check")
         self._checks: dict[str, asyncio.Task[None]] = {}
 
@@ -196,6 +198,13 @@ def make_server(version: str) -> Server:
 
 
 def _add_texts(server: Server) -> None:
+    @server.feature(lsp.INITIALIZE)
+    def initialize(params: lsp.InitializeParams) -> None:
+        options = params.initialization_options
+        commands = options.get("commands") if isinstance(options, dict) else None
+        found = commands if isinstance(commands, list) else []
+        server.commands = frozenset(each for each in found if isinstance(each, str))
+
     @server.feature(lsp.TEXT_DOCUMENT_DID_OPEN)
     def did_open(params: lsp.DidOpenTextDocumentParams) -> None:
         document = params.text_document
@@ -253,7 +262,11 @@ def _add_reading(server: Server) -> None:
     @server.feature(lsp.TEXT_DOCUMENT_CODE_LENS)
     async def code_lenses(params: lsp.CodeLensParams) -> list[lsp.CodeLens]:
         places = await server.places(params.text_document.uri)
-        return [protocol.code_lens(places, lens) for lens in lenses.lenses(places.analysis)]
+        return [
+            protocol.code_lens(places, lens)
+            for lens in lenses.lenses(places.analysis)
+            if not lens.command or lens.command in server.commands
+        ]
 
 
 def _add_typing(server: Server) -> None:

@@ -14,6 +14,7 @@ import pytest_lsp
 from lsprotocol import types as lsp
 from pygls.exceptions import JsonRpcException
 
+from netspec.language_server.lenses import DRAW, TRAIN
 from tests.language_server.conftest import LENET
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -23,7 +24,10 @@ SERVER = pytest_lsp.ClientServerConfig(server_command=[sys.executable, "-m", "ne
 @pytest_lsp.fixture(config=SERVER, scope="module")
 async def client(lsp_client: pytest_lsp.LanguageClient):  # type: ignore[no-untyped-def]
     capabilities = pytest_lsp.client_capabilities("visual-studio-code")
-    await lsp_client.initialize_session(lsp.InitializeParams(capabilities=capabilities))
+    options = {"commands": [DRAW, TRAIN]}
+    await lsp_client.initialize_session(
+        lsp.InitializeParams(capabilities=capabilities, initialization_options=options)
+    )
     yield
     await lsp_client.shutdown_session()
 
