@@ -197,6 +197,7 @@ NET_NO_INPUT = Code.error("net/no-input", "a net without an `input`")
 NET_NO_OUTPUT = Code.error("net/no-output", "a net without an `output`")
 
 ONNX_FILE = Code.error("onnx/file", "an ONNX file that is broken, or that holds what is not read")
+ONNX_INPUT = Code.error("onnx/input", "the shape of an ONNX model's input that is not known")
 
 OUTPUT_DISK_FULL = Code.error("output/disk-full", "there is no space left to write to")
 OUTPUT_EXISTS = Code.error("output/exists", "the file to write already exists")

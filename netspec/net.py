@@ -118,10 +118,14 @@ class Net:
             from netspec.runtime.models.pytorch.processes import ProcessGroup
 
             execution = Execution(choose_device(device, ProcessGroup()))
-            return TorchModel(self.graph, module, execution, dtype)
+            model = TorchModel(self.graph, module, execution, dtype)
+            model.arguments = self.written.arguments
+            return model
         from netspec.runtime.models.numpy_model import Model
 
-        return Model(self.graph, dtype=dtype, seed=seed)
+        made = Model(self.graph, dtype=dtype, seed=seed)
+        made.arguments = self.written.arguments
+        return made
 
     def source(
         self,

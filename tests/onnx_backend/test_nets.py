@@ -17,6 +17,7 @@ import netspec
 from netspec.compiler.onnx_backend import OnnxOptions, onnx_model
 from netspec.compiler.passes.bind_sizes import open_sizes, specialize
 from netspec.diagnostics import NetspecError
+from netspec.runtime.data.input_normalization import Normalization
 from netspec.runtime.engine.reference import Reference
 from netspec.testing.op_examples import (
     agreement,
@@ -290,6 +291,23 @@ def test_a_model_writes_itself(tmp_path: Path) -> None:
     x = np.random.default_rng(0).standard_normal((2, 1, 28, 28)).astype(np.float32)
     found = run_session(session(str(tmp_path / "a.onnx")), {"image": x})
     assert agreement(model(x), found["output"]) <= TOLERANCE
+
+
+@pytest.mark.parametrize("target", ["numpy", "torch"])
+def test_a_model_says_its_arguments_and_what_it_was_trained_on(target: str, tmp_path: Path) -> None:
+    model = netspec.load(ROOT / "networks/threelayer.net", classes=3).compile(target)
+    names = json.dumps(["a", "b", "c"])
+    normalization = Normalization("imagenet", np.zeros((3, 1, 1)), np.ones((3, 1, 1)))
+    netspec.save_weights(
+        tmp_path / "w", model.state_dict(), normalization, metadata={"class_names": names}
+    )
+    model.load_state_dict(netspec.load_weights(tmp_path / "w"))
+    model.to_onnx(tmp_path / "net.onnx", OnnxOptions(metadata={"own": "text"}))
+    said = {each.key: each.value for each in onnx.load(tmp_path / "net.onnx").metadata_props}
+    assert json.loads(said["netspec.arguments"]) == {"classes": 3}
+    assert json.loads(said["netspec.class_names"]) == ["a", "b", "c"]
+    assert Normalization.from_json(said["netspec.normalization"]).kind == "imagenet"
+    assert said["own"] == "text"
 
 
 def test_the_command_writes_the_weights_and_what_they_say(tmp_path: Path, run: Any) -> None:

@@ -159,6 +159,8 @@ class OnnxReader:
         batch: the size of the batch, where the file has a fixed one.
         inputs: those of the net.
         said: the layer as netspec wrote it, where the file says it.
+        last_with: gives an input, or else the value before the operator, that has a size on an axis,
+            counted from 1.
     """
 
     root: FileOperator
@@ -169,6 +171,7 @@ class OnnxReader:
     batch: int | None
     inputs: Sequence[FileValue]
     said: str
+    last_with: Callable[[int, Dim], FileValue | None]
 
     # -- the operator
 

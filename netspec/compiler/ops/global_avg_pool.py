@@ -16,6 +16,7 @@ class GlobalAvgPool(GlobalPoolOp):
 
     name = "global_avg_pool"
     onnx_ends = ("Flatten", "Reshape", "Squeeze")
+    onnx_reduction = "ReduceMean"
     onnx_operator = "GlobalAveragePool"
     adaptive = "F.adaptive_avg_pool"
     examples = (

@@ -14,6 +14,7 @@ class GlobalMaxPool(GlobalPoolOp):
 
     name = "global_max_pool"
     onnx_ends = ("Flatten", "Reshape", "Squeeze")
+    onnx_reduction = "ReduceMax"
     onnx_operator = "GlobalMaxPool"
     adaptive = "F.adaptive_max_pool"
     examples = (

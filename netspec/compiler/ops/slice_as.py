@@ -100,9 +100,9 @@ class SliceAs(Op):
         if starts != (0,) or axes is None or stops is None or isinstance(stops[0], int):
             return
         (axis,) = axes
-        for other in read.inputs:
-            if axis >= 1 and other.shape is not None and other.shape[axis - 1 : axis] == stops:
-                yield read.layer(cls(axis), read.given(0), other)
+        other = read.last_with(axis, stops[0]) if axis >= 1 else None
+        if other is not None:
+            yield read.layer(cls(axis), read.given(0), other)
 
     def onnx(self, to: OnnxForm) -> OnnxValue:
         """`Slice`, up to the size of the other value."""

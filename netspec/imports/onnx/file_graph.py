@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netspec.compiler.ir.onnx_read import FileAttributes, FileOperator, FileValue
-from netspec.imports.onnx.modern import Aligned, modern, plain
+from netspec.imports.onnx.modern import Aligned, fits_schema, modern, plain
 from netspec.imports.onnx.proto_file import Array, shown_name, stored_array, wrong
 
 if TYPE_CHECKING:
@@ -134,6 +134,8 @@ class _Reading:
         scopes: tuple[tuple[str, str], ...],
     ) -> None:
         """Add operators, which may stand in any order."""
+        for node in nodes:
+            _require_texts(node)
         defined = {name for node in nodes for name in node.output if name}
         made: dict[str, FileValue] = {}
         for node in nodes:
@@ -170,7 +172,14 @@ class _Reading:
             self._graph.stored[outputs[0]] = _constant(attributes, shown_name(node.name))
             return
         inputs: list[Any] = [known[n] if n else None for n in node.input]
-        read = modern(operator, inputs, attributes, self._opsets.get(domain, 1))
+        try:
+            read = modern(operator, inputs, attributes, self._opsets.get(domain, 1))
+        except (TypeError, ValueError, OverflowError):
+            raise wrong(
+                f"`{_text(node.name) or operator}` has attributes of another kind"
+            ) from None
+        if not domain and not fits_schema(read):
+            raise wrong(f"`{_text(node.name) or operator}` is no `{operator}`: it has other inputs")
         metadata = {each.key: each.value for each in node.metadata_props}
         name = ".".join((*(call for call, _ in scopes), node.name)) if scopes else node.name
         made = FileOperator(
@@ -242,6 +251,18 @@ class _Reading:
                 alias = FileOperator("Identity", (value,), (outer,), FileAttributes({}), node.name)
                 outer.maker = alias
                 self._graph.operators.append(alias)
+
+
+def _text(name: str) -> str:
+    return shown_name(name)
+
+
+def _require_texts(node: onnx.NodeProto) -> None:
+    """Refuse names that are no texts: protobuf gives bytes for them."""
+    texts = (node.name, node.op_type, node.domain, *(a.name for a in node.attribute))
+    notes = (text for each in node.metadata_props for text in (each.key, each.value))
+    if not all(isinstance(text, str) for text in (*texts, *notes)):
+        raise wrong("a name in the file is no text")
 
 
 def _bound(node: onnx.NodeProto, passed: Mapping[str, onnx.AttributeProto]) -> onnx.NodeProto:

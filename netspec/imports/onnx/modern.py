@@ -7,12 +7,16 @@ done now are gone, and all others have their defaults.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import onnx
 
 # The opset whose defaults count: netspec's own forms are written for it too.
 LATE = 21
@@ -54,6 +58,9 @@ _OLD_DEFAULTS: dict[tuple[str, str], tuple[int, object]] = {
 }
 
 
+_WINDOWS = ("Conv", "ConvTranspose", "MaxPool", "AveragePool")
+
+
 @dataclass(frozen=True)
 class Aligned:
     """An input whose first axis lies along an axis of the other one."""
@@ -92,6 +99,11 @@ def modern(
             found[place] = _array(given.pop(name))
     if opset < 7 and given.pop("broadcast", 0) and "axis" in given:
         found[1] = Aligned(found[1], int(given.pop("axis")))
+    if operator in _WINDOWS:
+        count = len(given.get("kernel_shape", ()))
+        given = {"strides": (1,) * count, "dilations": (1,) * count, **given}
+        if given.get("auto_pad", "NOTSET") == "NOTSET":
+            given.setdefault("pads", (0,) * 2 * count)
     if operator in ("Softmax", "LogSoftmax") and opset < 13:
         given["flattens"] = 1
     operator, found, given = _resized(operator, found, given, opset)
@@ -110,15 +122,50 @@ def _resized(
     return "Resize", [inputs[0], None, *inputs[1:]], mode
 
 
+def fits_schema(read: Modern) -> bool:
+    """Whether an operator has the inputs and the kinds of attributes that its definition asks for.
+
+    One that the package onnx does not know has any.
+    """
+    schema = _schema(read.operator)
+    if schema is None:
+        return True
+    count = len(read.inputs)
+    if not schema.min_input <= count <= schema.max_input:
+        return False
+    if any(given is None for given in read.inputs[: schema.min_input]):
+        return False
+    return all(
+        isinstance(value, _KINDS.get(str(schema.attributes[name].type).rpartition(".")[2], object))
+        for name, value in read.attributes.items()
+        if name in schema.attributes and value is not None
+    )
+
+
+# What attributes are in Python, by the names of their kinds.
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "INT": int, "FLOAT": (int, float), "STRING": str, "INTS": tuple, "FLOATS": tuple,
+    "STRINGS": tuple, "TENSOR": np.ndarray,
+}  # fmt: skip
+
+
+def _schema(operator: str) -> onnx.defs.OpSchema | None:
+    from onnx import defs
+
+    try:
+        return defs.get_schema(operator, LATE, "")
+    except defs.SchemaError:
+        return None
+
+
 @functools.cache
 def defaults(operator: str) -> Mapping[str, Any]:
     """Return the attributes of an operator that have default values."""
     import onnx
-    from onnx import defs, helper
+    from onnx import helper
 
-    try:
-        schema = defs.get_schema(operator, LATE, "")
-    except defs.SchemaError:
+    schema = _schema(operator)
+    if schema is None:
         return {}
     return {
         name: plain(helper.get_attribute_value(attribute.default_value))
@@ -132,12 +179,22 @@ def plain(value: Any) -> Any:
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     if isinstance(value, float):
-        return float(str(np.float32(value)))  # it is one of single precision
+        return single(value)
     if isinstance(value, (str, int)):
         return value
     if isinstance(value, Sequence):
         return tuple(plain(each) for each in value)
     return value
+
+
+def single(value: float) -> float:
+    """Return a number of single precision as a person would write it: six digits where the rest is
+    noise, else as many as it takes.
+    """
+    short = float(f"{value:.6g}")
+    if math.isclose(short, value, rel_tol=2e-7):
+        return short
+    return float(str(np.float32(value)))
 
 
 def _array(value: Any) -> NDArray[Any]:

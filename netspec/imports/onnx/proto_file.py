@@ -66,6 +66,8 @@ def stored_array(tensor: onnx.TensorProto, folder: Path) -> Array:
     from onnx import TensorProto, helper, numpy_helper
 
     shown = f"tensor `{shown_name(tensor.name)}`"
+    if not isinstance(tensor.name, str):
+        raise wrong("a name in the file is no text")
     dims = tuple(tensor.dims)
     if len(dims) > _MOST_AXES or any(size < 0 for size in dims):
         raise wrong(f"{shown} has an impossible shape")
@@ -120,5 +122,7 @@ def _external(
 
 def shown_name(name: str) -> str:
     """Return a name of a file as a message shows it: on one line, without control characters."""
+    if not isinstance(name, str):
+        return "?"
     text = "".join(c if c.isprintable() else "?" for c in name[:81])
     return text if len(text) <= 80 else f"{text[:77]}..."

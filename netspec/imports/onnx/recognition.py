@@ -6,6 +6,7 @@ import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from netspec.compiler.ir.attributes import WrongValueError
 from netspec.compiler.ir.graph import Shape, show_shape
 from netspec.compiler.ir.onnx_read import (
     FileAttributes,
@@ -17,6 +18,7 @@ from netspec.compiler.ir.onnx_read import (
     OnnxReader,
 )
 from netspec.compiler.ir.op import Op, ShapeError
+from netspec.compiler.ir.sizes import Dim
 from netspec.compiler.ops import declared_op, registry
 from netspec.imports.onnx.constants import Constants
 from netspec.imports.onnx.file_graph import LAYER, FileGraph
@@ -131,14 +133,21 @@ class _Recognition:
     def _candidates(self, op: FileOperator) -> Iterator[OnnxLayer]:
         reader = OnnxReader(
             op, self._constants.array, self._constants.sizes, self._search, self._match, self._batch,
-            self._inputs, op.metadata.get(LAYER, ""),
+            self._inputs, op.metadata.get(LAYER, ""), self._last_with,
         )  # fmt: skip
         for cls in _ends().get(op.operator, ()):
-            yield from filter(None, cls.from_onnx(reader))
+            yield from _readings(cls, reader)
         for form in _forms().get(op.operator, ()):
             layer = self._formed(op, form.op, form.pattern)
             if layer is not None:
                 yield layer
+
+    def _last_with(self, axis: int, size: Dim) -> FileValue | None:
+        """Return the input, or else the last value, that has a size on an axis, counted from 1."""
+        for value in (*self._inputs, *reversed(self._layers)):
+            if value.shape is not None and value.shape[axis - 1 : axis] == (size,):
+                return value
+        return None
 
     def _search(self, root: FileOperator, text: str) -> Found | None:
         search = Search(self._facts)
@@ -189,12 +198,13 @@ class _Recognition:
         if shapes is None:
             return None
         try:
+            _require_sound(layer.op)
             shape = layer.op.shape(*shapes)
             specs = layer.op.parameters(*shapes)
-        except ShapeError as error:
-            self._why.setdefault(id(op), error.message)
+        except (ShapeError, WrongValueError) as error:
+            self._why.setdefault(id(op), str(error))
             return None
-        except OverflowError:
+        except (ArithmeticError, TypeError, ValueError):
             return None
         specs = tuple(spec for spec in specs if spec.role != "counter")
         if {spec.name for spec in specs} != set(layer.parameters):
@@ -306,6 +316,32 @@ class _Recognition:
             else "no layer computes this"
         )
         return Missing(op, reason)
+
+
+def _require_sound(op: Op) -> None:
+    """Check that a file could give an op its attributes.
+
+    Raises:
+        WrongValueError: if not.
+    """
+    for name, field in op.attributes().items():
+        value = getattr(op, name)
+        if value is not None and value != field.default:
+            try:
+                op.kind(name).convert(value)
+            except WrongValueError as error:
+                raise WrongValueError(f"`{name}` of `{op.name}` must be {error}") from None
+
+
+def _readings(cls: type[Op], reader: OnnxReader) -> list[OnnxLayer]:
+    """Return the layers of an op that may end at an operator.
+
+    What an op reads of a file may be any numbers: if it stumbles over them, there is no layer.
+    """
+    try:
+        return [layer for layer in cls.from_onnx(reader) if layer is not None]
+    except (ArithmeticError, IndexError, KeyError, TypeError, ValueError):
+        return []
 
 
 def _only_passes_on(op: FileOperator) -> bool:

@@ -109,6 +109,7 @@ class Model:
         require_room_for_parameters(graph, self.dtype.itemsize, copies=2)  # and their gradients
         self.frozen: frozenset[str] = frozenset()
         self.trained_on: TrainedOn | None = None
+        self.arguments: Mapping[str, object] = {}
         self.history: History | None = None
         self._emitters = Emitters()
         self._allot()
@@ -441,7 +442,7 @@ class Model:
         """Write the net with its parameters, in evaluation, as an ONNX file; see `write_onnx`."""
         from netspec.runtime.models.onnx_file import write_onnx
 
-        write_onnx(path, self.graph, self.every_array(), options)
+        write_onnx(path, self.graph, self.every_array(), options, self.arguments, self.trained_on)
 
     def load_state_dict(self, state: Mapping[str, ArrayLike] | Weights) -> None:
         """Load parameters and buffers from a dict that has each of them, or from a weights file.

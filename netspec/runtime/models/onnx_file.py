@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from netspec.compiler.ir.graph import Graph
 from netspec.compiler.onnx_backend import OnnxModel, OnnxOptions, onnx_model
 from netspec.runtime.data.input_normalization import Normalization
 from netspec.runtime.weights.atomic_write import told_plainly
+from netspec.runtime.weights.data_facts import TrainedOn, stored_names
 from netspec.runtime.weights.output_file import write_output
 
 
@@ -36,6 +38,8 @@ def write_onnx(
     graph: Graph,
     state: Mapping[str, NDArray[Any]],
     options: OnnxOptions | None = None,
+    arguments: Mapping[str, object] | None = None,
+    trained_on: TrainedOn | None = None,
 ) -> None:
     """Write a net with its parameters as an ONNX file, completely or not at all.
 
@@ -46,12 +50,20 @@ def write_onnx(
         graph: the net.
         state: its parameters and buffers by name.
         options: how it is written, by default as `OnnxOptions()` says.
+        arguments: those that the net was made with, which the file says.
+        trained_on: what is known of the data, which the file says too.
 
     Raises:
         NetspecError: `compile/no-onnx`, `compile/opset`, `compile/half`, `library/onnx`,
             `limit/layers`, `output/unwritable`, `output/disk-full`.
     """
-    write_model(Path(path), onnx_model(graph, state, options or OnnxOptions()))
+    options = options or OnnxOptions()
+    about = about_model(arguments or {}, None, ())
+    if trained_on is not None:
+        names = stored_names(trained_on.about)
+        about = about_model(arguments or {}, trained_on.normalization, names)
+    options = replace(options, metadata={**about, **options.metadata})
+    write_model(Path(path), onnx_model(graph, state, options))
 
 
 def write_model(path: Path, model: OnnxModel) -> None:

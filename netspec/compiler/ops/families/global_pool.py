@@ -8,11 +8,14 @@ from netspec.compiler.ops.families.windows import require_axes
 
 
 class GlobalPoolOp(Op):
-    """A pool over each channel's picture. `adaptive` is PyTorch's pool to a size, without the 2d."""
+    """A pool over each channel's picture. `adaptive` is PyTorch's pool to a size, without the 2d,
+    and `onnx_reduction` ONNX's operator over axes.
+    """
 
     storage = Storage.CHANNELS_LAST
 
     adaptive: ClassVar[str]
+    onnx_reduction: ClassVar[str]
 
     def shape(self, *inputs: Shape) -> Shape:
         """(C,)."""
@@ -32,21 +35,25 @@ class GlobalPoolOp(Op):
     @classmethod
     def from_onnx(cls, read: OnnxReader) -> Iterable[OnnxLayer | None]:
         """The global pool, with what leaves out the axes of size 1."""
-        pool = f"{cls.onnx_operator}(x)"
-        for text in (f"Flatten({pool}, axis=1)", f"Reshape({pool}, s)", f"Squeeze({pool}, s)"):
-            found = read.pattern(text)
-            x = None if found is None else found.values["x"].shape
-            if found is None or x is None:
-                continue
-            sizes = read.sizes(found.values.get("s"))
-            if text.startswith("Reshape"):
-                fits = sizes is not None and read.image_sizes(sizes, x[:1]) in ((-1,), x[:1])
-            else:
-                fits = sizes is None or {s % (len(x) + 1) for s in sizes} == set(
-                    range(2, len(x) + 1)
-                )
-            if fits:
-                yield read.layer(cls(), found.values["x"], found=found)
+        for pool in (f"{cls.onnx_operator}(x)", f"{cls.onnx_reduction}(x, c_axes, keepdims=1)"):
+            for text in (f"Flatten({pool}, axis=1)", f"Reshape({pool}, s)", f"Squeeze({pool}, s)"):
+                found = read.pattern(text)
+                x = None if found is None else found.values["x"].shape
+                if found is not None and x is not None and cls._is_global(read, found, x):
+                    yield read.layer(cls(), found.values["x"], found=found)
+
+    @staticmethod
+    def _is_global(read: OnnxReader, found: Found, x: Shape) -> bool:
+        """Whether the pool is over the whole picture, and all of its axes are gone behind it."""
+        picture = set(range(2, len(x) + 1))
+        axes, sizes = read.whole(found.values.get("c_axes")), read.sizes(found.values.get("s"))
+        if axes is not None and {axis % (len(x) + 1) for axis in axes} != picture:
+            return False
+        if len(x) < 2 or (axes is None and "c_axes" in found.values):
+            return False
+        if read.root.operator == "Reshape":
+            return sizes is not None and read.image_sizes(sizes, x[:1]) in ((-1,), x[:1])
+        return sizes is None or {s % (len(x) + 1) for s in sizes} == picture
 
     def onnx(self, to: OnnxForm) -> OnnxValue:
         """The global pool, without the axes that it leaves."""

@@ -125,7 +125,7 @@ class ReductionOp(Op):
         if axes is None and read.given(1) is None:
             axes = tuple(read.attributes.ints("axes") or range(rank))
         if axes:
-            over = tuple(axis + rank if axis < 0 else axis for axis in axes)
+            over = tuple(sorted(axis + rank if axis < 0 else axis for axis in axes))
             if min(over) >= 1:
                 yield read.layer(cls(over, bool(read.attributes.whole("keepdims"))), read.given(0))
 

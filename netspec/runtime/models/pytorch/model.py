@@ -97,6 +97,7 @@ class TorchModel:
             self.module = self.module.to(memory_format=torch.channels_last)
         self.frozen: frozenset[str] = frozenset()
         self.trained_on: TrainedOn | None = None
+        self.arguments: Mapping[str, object] = {}
         self.history: History | None = None
         self._evaluating = _Evaluating(self.module)
 
@@ -233,7 +234,7 @@ class TorchModel:
         """Write the net with its parameters, in evaluation, as an ONNX file; see `write_onnx`."""
         from netspec.runtime.models.onnx_file import write_onnx
 
-        write_onnx(path, self.graph, self.every_array(), options)
+        write_onnx(path, self.graph, self.every_array(), options, self.arguments, self.trained_on)
 
     def every_array(self) -> dict[str, NDArray[Any]]:
         """Return copies of the parameters, buffers and constants."""

@@ -1,0 +1,305 @@
+"""From an ONNX file to an `ImportedNet` with its weights."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from netspec import codes
+from netspec.compiler.ir.graph import Shape
+from netspec.compiler.ir.onnx_read import FileValue
+from netspec.compiler.ir.op import Op
+from netspec.compiler.ir.sizes import Dim, Size
+from netspec.compiler.syntax.tree import NumberType
+from netspec.diagnostics import NetspecError
+from netspec.imports.imported_net import (
+    Constant,
+    ImportedInput,
+    ImportedNet,
+    ImportedNode,
+    ImportedTensor,
+    Problem,
+)
+from netspec.imports.onnx.file_graph import FileGraph, file_graph
+from netspec.imports.onnx.layer_names import LayerName, layer_names, with_modules
+from netspec.imports.onnx.proto_file import Array, read_model, shown_name
+from netspec.imports.onnx.recognition import FoundLayer, FoundNet, found_net
+from netspec.imports.onnx.repetition import with_repeated
+
+# So many whole numbers are written into the file; more are only in the weights.
+_MOST_WRITTEN = 4096
+_MOST_LISTED = 200
+
+# What exporters call every graph.
+_NO_NAMES = ("", "main_graph", "main", "graph", "torch_jit", "torch-jit-export", "tf2onnx", "model")
+
+_ROLES = {"scale": "parameter", "statistic": "buffer", "constant": "constant"}
+
+
+@dataclass(frozen=True)
+class OnnxImport:
+    """What is read of an ONNX file.
+
+    Attributes:
+        net: the net.
+        state: its parameters and buffers by their names in the weights.
+        inputs: the name in the file of each input, by the name in the net.
+        outputs: the name in the file of each output, by the name in the net.
+        batch: the size of the batch, if the file has a fixed one.
+        metadata: what the file says of the model.
+        problems: what no net can express; the net is then not whole.
+        notes: what is worth knowing about it.
+    """
+
+    net: ImportedNet
+    state: Mapping[str, Array]
+    inputs: Mapping[str, str]
+    outputs: Mapping[str, str]
+    batch: int | None
+    metadata: Mapping[str, str]
+    problems: tuple[Problem, ...]
+    notes: tuple[str, ...] = ()
+
+
+def read_onnx(path: Path, sizes: Mapping[str, Shape] | None = None) -> OnnxImport:
+    """Read a file.
+
+    Args:
+        path: the file.
+        sizes: the shapes of inputs for one image, where the file leaves them open.
+
+    Raises:
+        NetspecError: `file/unreadable`, `onnx/file`, `onnx/input`, `library/onnx`.
+    """
+    graph = file_graph(read_model(path), path.parent)
+    shapes = _input_shapes(graph, sizes or {})
+    batches = {given.batch for given in graph.inputs.values()} - {None}
+    batch = batches.pop() if len(batches) == 1 else None
+    found = found_net(graph, shapes, batch)
+    return _Front(path, graph, found, batch).imported()
+
+
+def _input_shapes(graph: FileGraph, sizes: Mapping[str, Shape]) -> dict[str, Shape]:
+    unknown = [name for name in sizes if name not in graph.inputs]
+    if unknown:
+        names = ", ".join(f"`{shown_name(name)}`" for name in graph.inputs)
+        message = f"the file has no input `{unknown[0]}`; its inputs are {names}"
+        raise NetspecError.simple(codes.ONNX_INPUT, message)
+    found: dict[str, Shape] = {}
+    taken: dict[str, str] = {}
+    for name, given in graph.inputs.items():
+        if name in sizes:
+            found[name] = sizes[name]
+            continue
+        dims: list[Dim] = []
+        for size in given.sizes:
+            if size is None:
+                example = f"--input {shown_name(name)}=3,224,224"
+                message = f"the file does not say what shape `{shown_name(name)}` has"
+                raise NetspecError.simple(codes.ONNX_INPUT, message, f"say it: {example}")
+            dims.append(size if isinstance(size, int) else Size.named(_size_name(size, taken)))
+        if not dims:
+            message = f"`{shown_name(name)}` is a single number for each image, which no net takes"
+            raise NetspecError.simple(codes.ONNX_INPUT, message)
+        found[name] = tuple(dims)  # type: ignore[arg-type]  # sizes may be open
+    return found
+
+
+def _size_name(given: str, taken: dict[str, str]) -> str:
+    """Return a name for an open size: its own one, if it can be one."""
+    if given not in taken:
+        usual = re.sub(r"\W", "_", given, flags=re.ASCII)[:40]
+        wanted = usual if re.match(r"[A-Za-z]", usual) and usual != "N" else "S"
+        while wanted in taken.values():
+            wanted += "x"
+        taken[given] = wanted
+    return taken[given]
+
+
+class _Front:
+    """Writes down what was found in netspec's terms."""
+
+    def __init__(self, path: Path, graph: FileGraph, found: FoundNet, batch: int | None) -> None:
+        self._path = path
+        self._graph = graph
+        self._found = found
+        self._batch = batch
+        self._state: dict[str, Array] = {}
+        self._values: dict[FileValue, str] = {}
+        self._labels: set[str] = set()
+        self._counts: dict[str, int] = {}
+        self._numbers: dict[str, int] = {}
+
+    def imported(self) -> OnnxImport:
+        """Return all of it."""
+        inputs = self._inputs()
+        layers = self._found.layers
+        names = with_repeated(layers, with_modules(layers, layer_names(layers)))
+        nodes: list[ImportedNode] = []
+        tensors: list[ImportedTensor] = []
+        for layer, name in zip(layers, names, strict=True):
+            self._values[layer.value] = self._named(layer.op.name)
+            if "" in layer.parameters:
+                tensors.append(self._tensor(layer, name))
+            else:
+                nodes.append(self._node(layer, name))
+        outputs = self._outputs()
+        problems = tuple(
+            Problem(each.operator.operator, each.reason, shown_name(each.operator.name))
+            for each in self._found.missing[:_MOST_LISTED]
+        )
+        values = {
+            name: self._values.get(self._found.outputs[given], "")
+            for name, given in outputs.items()
+        }
+        net = ImportedNet(
+            _net_name(self._name()), tuple(inputs.values()), tuple(nodes),
+            values, tuple(tensors), (f"From {shown_name(self._path.name)}.",),
+        )  # fmt: skip
+        own = {each.name: name for name, each in inputs.items()}
+        return OnnxImport(
+            net, self._state, own, outputs, self._batch, self._graph.metadata, problems,
+            tuple(self._notes()),
+        )  # fmt: skip
+
+    def _inputs(self) -> dict[str, ImportedInput]:
+        found: dict[str, ImportedInput] = {}
+        for name, given in self._graph.inputs.items():
+            own = _identifier(name, "image", {each.name for each in found.values()})
+            value = given.value
+            holds: NumberType = "int" if value.is_whole else "bool" if value.is_bool else "real"
+            assert value.shape is not None
+            found[name] = ImportedInput(own, value.shape, holds)
+            self._values[value] = own
+        return found
+
+    def _outputs(self) -> dict[str, str]:
+        """Return the name in the file of each output, by the name that it gets."""
+        if len(self._graph.outputs) == 1:
+            return {"output": next(iter(self._graph.outputs))}
+        found: dict[str, str] = {}
+        for name in self._graph.outputs:
+            found[_identifier(name, "output", set(found))] = name
+        return found
+
+    def _node(self, layer: FoundLayer, name: LayerName) -> ImportedNode:
+        label = self._label(layer, name)
+        parameters = {}
+        for own, held in layer.parameters.items():
+            assert held.numbers is not None
+            parameters[own] = self._keep(f"{label}.{own}", held.numbers)
+        for spec in layer.op.parameters(*(v.shape for v in layer.inputs if v.shape is not None)):
+            if spec.role == "counter":
+                parameters[spec.name] = f"{label}.{spec.name}"
+                self._state[parameters[spec.name]] = np.zeros((), np.int64)
+        return ImportedNode(
+            self._values[layer.value], layer.op.name, _attributes(layer.op),
+            tuple(self._values[value] for value in layer.inputs), layer.shape, parameters, label,
+            name.scopes,
+        )  # fmt: skip
+
+    def _keep(self, name: str, numbers: Array) -> str:
+        """Note a parameter, and return its name. Layers that share one get a copy each."""
+        array = np.ascontiguousarray(numbers).reshape(numbers.shape)
+        self._state[name] = array.astype(np.float32) if array.dtype.kind == "f" else array
+        return name
+
+    def _label(self, layer: FoundLayer, name: LayerName) -> str:
+        """Return the label of a layer: from the file, or as netspec counts layers without one."""
+        op = layer.op.name
+        if not layer.parameters:
+            own = name.path.rpartition(".")[2]
+            is_counted = re.fullmatch(rf"{op}\d+", own) is not None
+            return "" if is_counted or not name.path else self._fresh(name.path)
+        if name.path:
+            return self._fresh(name.path)
+        self._counts[op] = self._counts.get(op, 0) + 1
+        return self._fresh(f"{op}{self._counts[op]}")
+
+    def _name(self) -> str:
+        """Return the name of the graph, or of the file where exporters call all graphs that."""
+        return self._path.stem if self._graph.name in _NO_NAMES else self._graph.name
+
+    def _named(self, op: str) -> str:
+        """Return a name for the value of a layer."""
+        taken = set(self._values.values())
+        self._numbers[op] = self._numbers.get(op, 0) + 1
+        while f"{op}{self._numbers[op]}" in taken:
+            self._numbers[op] += 1
+        return f"{op}{self._numbers[op]}"
+
+    def _fresh(self, wanted: str) -> str:
+        label, number = wanted, 1
+        while label in self._labels:
+            number += 1
+            label = f"{wanted}_{number}"
+        self._labels.add(label)
+        return label
+
+    def _tensor(self, layer: FoundLayer, name: LayerName) -> ImportedTensor:
+        held = layer.parameters[""]
+        array = held.numbers
+        assert array is not None
+        (spec,) = layer.op.parameters()
+        kind = _ROLES.get(spec.role, "parameter")
+        path = name.path or _identifier(held.value.name, kind, self._labels)
+        full = self._fresh(path)
+        if kind != "constant":
+            self._state[full] = array.astype(np.float32) if array.dtype.kind == "f" else array
+        written = kind != "parameter" and array.size <= _MOST_WRITTEN
+        initial = _nested(array) if written else "zeros"
+        return ImportedTensor(
+            self._values[layer.value], full, kind, spec.shape, layer.shape, initial, name.scopes
+        )
+
+    def _notes(self) -> Sequence[str]:
+        by_value = {layer.value: layer for layer in self._found.layers}
+        ends = [by_value.get(value) for value in self._found.outputs.values()]
+        kept = sorted({e.op.name for e in ends if e is not None and e.op.is_distribution})
+        return [
+            f"the net ends in `{op}`: leave it out before training, for the loss has its own"
+            for op in kept
+        ]
+
+
+def _attributes(op: Op) -> dict[str, Constant]:
+    """Return the attributes that differ from their defaults."""
+    found: dict[str, Constant] = {}
+    for name, field in op.attributes().items():
+        value = getattr(op, name)
+        if value != field.default or isinstance(value, bool) != isinstance(field.default, bool):
+            found[name] = value
+    return found
+
+
+def _nested(array: Array) -> tuple[Constant, ...]:
+    flat = array.tolist()
+
+    def frozen(part: list[Constant] | Constant) -> Constant:
+        return tuple(map(frozen, part)) if isinstance(part, list) else part
+
+    found = frozen(flat)
+    return found if isinstance(found, tuple) else (found,)
+
+
+def _identifier(name: str, otherwise: str, taken: set[str]) -> str:
+    """Return a name of a file as one in a net."""
+    last = re.split(r"[./:]", name.strip("./:"))[-1]
+    usual = re.sub(r"\W", "_", last, flags=re.ASCII).strip("_")[:40]
+    wanted = usual if re.match(r"[A-Za-z_]", usual) else otherwise
+    found, number = wanted, 1
+    while found in taken:
+        number += 1
+        found = f"{wanted}_{number}"
+    return found
+
+
+def _net_name(name: str) -> str:
+    """Return a name in PascalCase."""
+    words = re.findall(r"[A-Za-z0-9]+", name)[:6]
+    joined = "".join(word[:1].upper() + word[1:] for word in words)[:60]
+    return joined if joined[:1].isalpha() else f"Net{joined}"

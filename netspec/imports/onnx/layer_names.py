@@ -1,0 +1,339 @@
+"""Names of layers, and the modules that they are in, from what a file has of either.
+
+A file of netspec's own or of PyTorch's newer exporter says both. Else they are in the names of the
+parameters (`layer1.0.conv1.weight`) or of the operators (`/layer1/layer1.0/conv1/Conv`).
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from netspec.compiler.ir.onnx_read import FileValue
+from netspec.compiler.ops import registry
+from netspec.imports.imported_net import Scope
+from netspec.imports.onnx.recognition import FoundLayer
+
+_SCOPES = "pkg.torch.onnx.name_scopes"
+_CLASSES = "pkg.torch.onnx.class_hierarchy"
+_LAYERS = "torch.nn.modules."
+_CONTAINERS = ("torch.nn.modules.container.",)
+
+# What names of parameters end in, besides the op's own.
+_ENDS = re.compile(
+    r"[._/](w|b|s|rm|riv|weights?|bias(es)?|scale|gamma|beta|mean|var|variance|kernel|running_mean"
+    r"|running_var|moving_mean|moving_variance|slope|alpha)(_?\d+)?$",
+    re.IGNORECASE,
+)
+_NUMBERED = re.compile(r"(node_?)?[A-Za-z]*_?\d*")
+_LONGEST = 200
+
+# Modules whose parts are to this share the same have the same class.
+_ALIKE = 0.6
+
+
+@dataclass(frozen=True)
+class LayerName:
+    """The whole path of a layer, empty if the file has none, and the modules that enclose it."""
+
+    path: str
+    scopes: tuple[Scope, ...] = ()
+
+
+def layer_names(layers: Sequence[FoundLayer]) -> list[LayerName]:
+    """Return a name for each layer."""
+    found = [_said(layer) or _written(layer) for layer in layers]
+    prefix = _common([name.path for name in found if name.path])
+    paths = [_usual(name.path[len(prefix) :]) for name in found]
+    taken = {path for path, layer in zip(paths, layers, strict=True) if layer.parameters}
+    return [
+        LayerName(_beside(path, taken), name.scopes)
+        for path, name in zip(paths, found, strict=True)
+    ]
+
+
+def _beside(path: str, layers: Container[str]) -> str:
+    """Return `conv1_bn` for `conv1.bn` where `conv1` is a layer, in which no other one can lie."""
+    at = path.find(".")
+    while at >= 0:
+        if path[:at] in layers:
+            return path[:at] + "_" + path[at + 1 :].replace(".", "_")
+        at = path.find(".", at + 1)
+    return path
+
+
+def _said(layer: FoundLayer) -> LayerName | None:
+    """Return the name that a file's notes give."""
+    root = layer.root
+    paths, kinds = (_texts(root.metadata.get(key, "")) for key in (_SCOPES, _CLASSES))
+    if root.layer:
+        if not paths:
+            return LayerName(root.layer, tuple(Scope(_usual(c), k) for c, k in _calls(root.scopes)))
+        scopes = (Scope(_usual(p), k) for p, k in zip(paths, kinds, strict=False) if p)
+        return LayerName(root.layer, tuple(scopes)[:-1])
+    if not paths or len(paths) != len(kinds):
+        return None
+    pairs = [(p, k) for p, k in zip(paths[:-1], kinds[:-1], strict=True) if p]
+    path = ""
+    if pairs and pairs[-1][1].startswith(_LAYERS) and not _holds(pairs[-1][1]):
+        path, _ = pairs.pop()
+    path = path if layer.parameters else ""
+    own = (Scope(_usual(p), k.rpartition(".")[2], only_holds=_holds(k)) for p, k in pairs)
+    return LayerName(path or _of_parameters(layer), tuple(own))
+
+
+def _holds(kind: str) -> bool:
+    return kind.startswith(_CONTAINERS)
+
+
+def _calls(scopes: Iterable[tuple[str, str]]) -> Iterable[tuple[str, str]]:
+    """Yield the whole path of each call of a function, and its kind."""
+    path = ""
+    for call, kind in scopes:
+        path = f"{path}.{call}" if path else call
+        yield path, kind
+
+
+def _texts(text: str) -> list[str]:
+    """Return the texts of a list in Python's syntax; none if it is no such list."""
+    if not text or len(text) > 10_000:
+        return []
+    try:
+        found = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return []
+    return [str(each) for each in found] if isinstance(found, (list, tuple)) else []
+
+
+def _written(layer: FoundLayer) -> LayerName:
+    """Return the name that is in those of parameters or of the operator."""
+    if layer.root.name.startswith("/"):
+        module = _module_path(layer.root.name)
+        return LayerName(_of_parameters(layer) or module) if layer.parameters else LayerName(module)
+    if not layer.parameters:
+        return LayerName("")
+    path = _of_parameters(layer) or _stem(layer)
+    if not path and not _NUMBERED.fullmatch(layer.root.name):
+        path = layer.root.name
+    return LayerName(path)
+
+
+def _module_path(name: str) -> str:
+    """Return `layer1.0.conv1` for `/layer1/layer1.0/conv1/Conv`."""
+    parts: list[str] = []
+    before = ""
+    for part in name.split("/")[1:-1]:
+        if before and part.startswith(f"{before}."):
+            parts[-1] = part
+        else:
+            parts.append(part)
+        before = part
+    return ".".join(parts)
+
+
+def _of_parameters(layer: FoundLayer) -> str:
+    """Return what the names of all parameters begin with, where these end in the op's own names."""
+    found = set()
+    for own, held in layer.parameters.items():
+        name = held.value.name
+        if not name.endswith(f".{own}"):
+            return ""
+        found.add(name.removesuffix(f".{own}"))
+    return found.pop() if len(found) == 1 else ""
+
+
+def _stem(layer: FoundLayer) -> str:
+    """Return the name of the first parameter without its end, such as `_w_0`."""
+    first = next(iter(layer.parameters.values())).value.name
+    stem = _ENDS.sub("", first)
+    return stem if stem != first else ""
+
+
+def _common(paths: Sequence[str]) -> str:
+    """Return what all names begin with, if it ends at a border of a module."""
+    if len(paths) < 3 or not all("/" in path for path in paths):
+        return ""
+    prefix = "".join(_shared(paths))
+    return prefix[: prefix.rfind("/") + 1]
+
+
+def _shared(given: Sequence[Sequence[str]]) -> list[str]:
+    """Return what all sequences begin with."""
+    found: list[str] = []
+    for each in zip(*given, strict=False):
+        if len(set(each)) > 1:
+            break
+        found.append(each[0])
+    return found
+
+
+def _usual(path: str) -> str:
+    """Return a path as a label can be: letters, digits and `_` between dots."""
+    parts = (
+        re.sub(r"[^\w-]", "_", part, flags=re.ASCII)
+        for part in re.split(r"[./:]+", path[:_LONGEST])
+    )
+    return ".".join(_usual_part(part.strip("_-")) for part in parts if part.strip("_-"))
+
+
+def _usual_part(part: str) -> str:
+    """Return a part as one of a label, which begins with a letter or is a number: `conv3x3`."""
+    return f"conv{part}" if part[0].isdigit() and not part.isdigit() else part
+
+
+def _only_with_inputs(layers: Sequence[FoundLayer], names: Sequence[LayerName]) -> list[LayerName]:
+    """Return names without the modules that read no value: a block has one to work on."""
+    made: dict[FileValue, tuple[str, ...]] = {}
+    reads: set[str] = set()
+    for layer, name in zip(layers, names, strict=True):
+        paths = tuple(scope.path for scope in name.scopes)
+        made[layer.value] = paths
+        if "" not in layer.parameters:
+            outside = [made.get(value, ()) for value in layer.inputs]
+            reads.update(path for path in paths if any(path not in each for each in outside))
+    return [
+        replace(name, scopes=tuple(scope for scope in name.scopes if scope.path in reads))
+        for name in names
+    ]
+
+
+def with_modules(layers: Sequence[FoundLayer], names: Sequence[LayerName]) -> list[LayerName]:
+    """Return names with modules, which follow from the paths where a file does not say them."""
+    if any(name.scopes for name in names):
+        return _only_with_inputs(layers, names)
+    learned = [n.path for n, layer in zip(names, layers, strict=True) if layer.parameters]
+    kinds = _kinds(learned)
+    modules = _modules(layers, names, learned, kinds)
+    modules = _without_tails(layers, names, modules, kinds)
+    return [
+        LayerName(name.path if layer.parameters or layer.root.layer else "", _scopes(module, kinds))
+        for layer, name, module in zip(layers, names, modules, strict=True)
+    ]
+
+
+def _modules(
+    layers: Sequence[FoundLayer],
+    names: Sequence[LayerName],
+    learned: Sequence[str],
+    kinds: Container[str],
+) -> list[str]:
+    """Return the module with a class that each layer is in.
+
+    A layer without a path is in the module of most of what it reads; but a branch that begins with
+    such a layer is in the module of the layers that read the same value and that read the layer.
+    """
+    around = {path[:i] for path in learned for i, c in enumerate(path) if c == "."}
+    own: list[str | None] = []
+    for layer, name in zip(layers, names, strict=True):
+        is_bare = not layer.parameters and name.path in around  # code of the module itself
+        at = name.path if is_bare else _module(name.path)
+        own.append(_nearest(at, kinds) if name.path else None)
+    places = {layer.value: i for i, layer in enumerate(layers)}
+    found: list[str] = []
+    for layer, module in zip(layers, own, strict=True):
+        read = [found[places[value]] for value in layer.inputs if value in places]
+        usual = max(reversed(read), key=read.count, default="")
+        found.append(usual if module is None else module)
+    readers: dict[FileValue, list[int]] = {}
+    for i, layer in enumerate(layers):
+        for value in layer.inputs:
+            readers.setdefault(value, []).append(i)
+    for i, layer in enumerate(layers):
+        behind = {found[at] for at in readers.get(layer.value, ())}
+        beside = {found[at] for value in layer.inputs for at in readers[value] if at != i}
+        if own[i] is None and len(behind) == 1 and behind <= beside:
+            (found[i],) = behind
+    return found
+
+
+def _module(path: str) -> str:
+    return path.rpartition(".")[0]
+
+
+def _nearest(module: str, kinds: Container[str]) -> str:
+    """Return the innermost module around that has a class; empty for the net."""
+    while module and module not in kinds:
+        module = _module(module)
+    return module
+
+
+def _scopes(module: str, kinds: Mapping[str, str]) -> tuple[Scope, ...]:
+    found: list[Scope] = []
+    while module:
+        if module in kinds:
+            found.insert(0, Scope(module, kinds[module]))
+        module = _module(module)
+    return tuple(found)
+
+
+def _without_tails(
+    layers: Sequence[FoundLayer],
+    names: Sequence[LayerName],
+    modules: Sequence[str],
+    kinds: Mapping[str, str],
+) -> list[str]:
+    """Return modules of which each ends where others of its class do.
+
+    What has no path and follows the last of them belongs to the net.
+    """
+    found = list(modules)
+    tails: dict[str, list[int]] = {}
+    for i, (name, module) in enumerate(zip(names, modules, strict=True)):
+        if name.path:
+            tails[module] = []
+        else:
+            tails.setdefault(module, []).append(i)
+    by_kind: dict[str, list[str]] = {}
+    for module in tails:
+        by_kind.setdefault(kinds.get(module, module), []).append(module)
+    for members in by_kind.values():
+        ops = [[layers[i].op.name for i in tails[module]] for module in members]
+        keep = len(_shared(ops))
+        for module in members:
+            for i in tails[module][keep:]:
+                found[i] = _nearest(_module(module), kinds)
+    return found
+
+
+def _kinds(paths: Sequence[str]) -> dict[str, str]:
+    """Return the class of each module that is one: equal ones are those with mostly equal parts."""
+    layers = set(paths)
+    parts: dict[str, set[str]] = {}
+    for path in paths:
+        while "." in path:
+            path, _, last = path.rpartition(".")
+            parts.setdefault(path, set()).add(last)
+    groups: list[tuple[set[str], list[str]]] = []
+    for path, own in parts.items():
+        if path in layers or all(part.isdigit() for part in own):
+            continue
+        for shared, members in groups:
+            if len(own & shared) >= _ALIKE * len(own | shared):
+                members.append(path)
+                break
+        else:
+            groups.append((own, [path]))
+    found: dict[str, str] = {}
+    taken: set[str] = set()
+    for _, members in groups:
+        if len(members) < 2:
+            continue
+        wanted = kind = _kind_name(members[0])
+        number = 1
+        while kind in taken or kind.lower() in registry():
+            number += 1
+            kind = f"{wanted}Block{number if number > 2 else ''}"
+        taken.add(kind)
+        found.update(dict.fromkeys(members, kind))
+    return found
+
+
+def _kind_name(path: str) -> str:
+    """Return `Layer` for `layer1.0`."""
+    for part in reversed(path.split(".")):
+        word = re.search(r"[A-Za-z]{2,}", part)
+        if word is not None:
+            return word[0].capitalize()
+    return "Part"

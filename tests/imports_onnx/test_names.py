@@ -1,0 +1,106 @@
+"""Names of layers and modules, from what files have of either, and parts that repeat."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import netspec
+from netspec.imports.onnx.front import OnnxImport, read_onnx
+from tests.helpers.heavy import some_quick
+from tests.helpers.onnx_support import onnx
+from tests.imports_onnx.test_recognition import without_notes
+
+LIGHT = Path(onnx.__file__).parent / "backend/test/data/light"
+# The classes of modules that are found, with how many there are of each.
+CLASSES: dict[str, dict[str, int]] = {
+    "bvlc_alexnet": {},
+    "densenet121": {"ConvBlock": 58},
+    "inception_v1": {"Inception": 9},
+    "inception_v2": {"Inception": 10},
+    "resnet50": {"Part": 16},
+    "shufflenet": {"Part": 13, "Part1": 3},
+    "squeezenet": {"Fire": 8},
+    "vgg19": {},
+    "zfnet512": {},
+}
+QUICK = ("squeezenet", "shufflenet", "inception_v1")
+
+
+def classes(found: OnnxImport) -> dict[str, int]:
+    paths = {
+        (scope.path, scope.kind) for node in found.net.nodes for scope in node.scopes
+        if scope.kind and not scope.only_holds
+    }  # fmt: skip
+    kinds = [kind for _, kind in paths]
+    return {kind: kinds.count(kind) for kind in kinds}
+
+
+@pytest.mark.parametrize("name", some_quick(CLASSES, QUICK))
+def test_the_light_models_of_the_package_onnx_have_blocks(name: str) -> None:
+    path = LIGHT / f"light_{name}.onnx"
+    if not path.exists():
+        pytest.skip("this package onnx comes without its light models")
+    found = read_onnx(path)
+    assert not found.problems
+    assert classes(found) == CLASSES[name]
+
+
+CALLS = """
+block Basic(channels) x {
+    y = x -> first: conv(channels, 3, pad = 1) -> batch_norm -> relu -> second: conv(channels, 1)
+    return relu(x + y)
+}
+net Calls {
+    input image: [4, 8, 8]
+    x = image
+    for i in range(3) {
+        x = x -> layer.{i}: Basic(4)
+    }
+    output x -> global_avg_pool -> fc: linear(3)
+}
+"""
+
+
+def exported(tmp_path: Path, *, notes: bool) -> Path:
+    path = tmp_path / "calls.onnx"
+    netspec.loads(CALLS).compile().to_onnx(path)
+    model = onnx.load(path)
+    if not notes:  # nothing but the names of the parameters is left
+        without_notes(model)
+        model.producer_name = ""
+        for node in model.graph.node:
+            node.name = ""
+    onnx.save(model, path)
+    return path
+
+
+@pytest.mark.parametrize("notes", [True, False])
+def test_modules_come_from_notes_or_from_names_of_parameters(tmp_path: Path, notes: bool) -> None:
+    found = read_onnx(exported(tmp_path, notes=notes))
+    kind = "Basic" if notes else "Layer"
+    inside = [n for n in found.net.nodes if n.scopes]
+    assert [s.kind for n in inside for s in n.scopes] == [kind] * 18
+    assert [n.op for n in inside[:6]] == ["conv", "batch_norm", "relu", "conv", "add", "relu"]
+    assert [n.label for n in inside if n.op == "conv"] == [
+        f"layer.{i}.{own}" for i in range(3) for own in ("first", "second")
+    ]
+    assert not found.net.nodes[-2].scopes
+    assert set(found.state) == set(netspec.loads(CALLS).graph.saved())
+
+
+def test_a_name_for_each_layer_where_one_lies_in_another(tmp_path: Path) -> None:
+    text = "net A { input x: [4]\n output x -> a: linear(4) -> b: linear(4) }"
+    netspec.loads(text).compile().to_onnx(tmp_path / "a.onnx")
+    model = onnx.load(tmp_path / "a.onnx")
+    for node in model.graph.node:
+        node.name = ""
+    for held in (*model.graph.initializer, *model.graph.node):
+        for names in (held.input,) if isinstance(held, onnx.NodeProto) else ():
+            names[:] = [name.replace("b.", "a.bn.") for name in names]
+        if isinstance(held, onnx.TensorProto):
+            held.name = held.name.replace("b.", "a.bn.")
+    model.producer_name = ""
+    onnx.save(without_notes(model), tmp_path / "b.onnx")
+    assert [node.label for node in read_onnx(tmp_path / "b.onnx").net.nodes] == ["a", "a_bn"]
