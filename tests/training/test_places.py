@@ -171,8 +171,19 @@ def test_transcripts_have_pytorchs_loss() -> None:
     theirs.backward()
     assert value == pytest.approx(theirs.item(), rel=1e-12)
     assert np.allclose(dx, given.grad.numpy(), rtol=0, atol=1e-12)
-    too_long = np.array([[1, 1, 2, 3]])
-    assert make_loss("ctc").value(x[:1, :4], too_long) == np.inf
+
+
+def test_a_transcript_longer_than_its_steps_is_refused_with_its_place() -> None:
+    x, y = np.zeros((2, 4, 4)), np.array([[1, 2, 3, 2], [1, 1, 2, 3]])
+    message = (
+        "target 1 of the batch is longer than its steps: 4 labels and 1 blank between equal ones"
+        " need 5 steps, and the scores have 4"
+    )
+    with pytest.raises(NetspecError, match=message):
+        make_loss("ctc").value(x, y)
+    torch = pytest.importorskip("torch")
+    with pytest.raises(NetspecError, match=message):
+        make_loss("ctc").in_torch(torch.tensor(x), torch.tensor(y))
 
 
 def test_a_transcript_is_read_without_blanks_and_repetitions() -> None:

@@ -27,13 +27,14 @@ class MultiheadAttention(Op):
     heads, side by side, are projected by `out_proj.weight` (E, E) and `out_proj.bias`:
         y = attention(q W_q^T + b_q, k W_k^T + b_k, v W_v^T + b_v) W_o^T + b_o
     A fourth value (S) is a mask of the keys, such as booleans: no query sees a key where it is not above
-    0.
+    0. In training each p in `attention` is zero with probability `dropout`, else divided by 1 - dropout.
 
     With g = dL/dy, and da the gradient that `attention` gives its query for g W_o:
         dL/dq = da W_q, dL/dW_q = da^T q, and so for key and value; dL/dW_o = g^T a
     """
 
     heads: int = attribute(Int(1), "how many heads share the features")
+    dropout: float = attribute(Real(0, 1), "probability to drop each weight in training", 0.0)
 
     name = "multihead_attention"
     onnx_ends = ("Add",)
@@ -41,12 +42,15 @@ class MultiheadAttention(Op):
     arity = 3
     optional = 1
     moves_axes = True
-    torch_order = ("", "heads")
+    torch_order = ("", "heads", "dropout")
     examples = (
         Example("multihead_attention(2)", ((4, 6), (4, 6), (4, 6))),
         Example("multihead_attention(3)", ((2, 6), (5, 6), (5, 6))),
         Example("multihead_attention(1)", ((3, 2), (1, 2), (1, 2))),
         Example("multihead_attention(2)", ((3, 4), (5, 4), (5, 4), (5,))),
+        Example("multihead_attention(2, dropout = 0.4)", ((3, 4), (5, 4), (5, 4))),
+        Example("multihead_attention(2, 0.3)", ((3, 4), (5, 4), (5, 4), (5,))),
+        Example("multihead_attention(1, dropout = 1)", ((3, 2), (4, 2), (4, 2))),
     )
     bad_examples = (
         BadExample("multihead_attention(2)", ((4,), (4,), (4,)), codes.SHAPE_RANK),
@@ -57,6 +61,7 @@ class MultiheadAttention(Op):
         BadExample("multihead_attention(2)", ((4, 6),), codes.CALL_INPUTS),
         BadExample("multihead_attention(2)", ((3, 4),) * 4, ATTENTION_MISMATCH),
         BadExample("multihead_attention(2)", ((4, 6), (4, 6), (4, 6), (5,)), ATTENTION_MISMATCH),
+        BadExample("multihead_attention(2, dropout = 2)", ((4, 6),) * 3, codes.CALL_VALUE),
         BadExample("multihead_attention(0)", ((4, 6), (4, 6), (4, 6)), codes.CALL_VALUE),
     )
 
@@ -96,7 +101,7 @@ class MultiheadAttention(Op):
 
     def given(self, types: tuple[NumberType, ...]) -> Op:
         """The same, without a conversion of a mask that holds booleans already."""
-        return _OfBooleans(self.heads) if types[_MASK:] == ("bool",) else self
+        return _OfBooleans(self.heads, self.dropout) if types[_MASK:] == ("bool",) else self
 
     def parameters(self, *inputs: Shape) -> tuple[ParameterSpec, ...]:
         """The weights and biases, with PyTorch's initial distributions."""
@@ -119,6 +124,10 @@ class MultiheadAttention(Op):
         """None: each number depends on the whole input."""
         return None
 
+    def draws(self) -> bool:
+        """A mask."""
+        return self.dropout > 0
+
     # -- reference
 
     def _projected(self, run: Evaluation, *x: Array) -> list[Array]:
@@ -129,9 +138,11 @@ class MultiheadAttention(Op):
             self._by_heads(a @ w.T + b) for a, w, b in zip(x[:_MASK], weights, biases, strict=True)
         ]
 
-    @staticmethod
-    def _scores(*x: Array) -> Scores:
-        return Scores(mask=x[_MASK][:, None, None] if len(x) > _MASK else None)
+    def _scores(self, run: Evaluation, *x: Array) -> Scores:
+        kept: Array | float = 1.0
+        if run.training and self.dropout:
+            kept = run.masks[run.node.name].reshape(len(x[0]), self.heads, *_lengths(*x))
+        return Scores(mask=x[_MASK][:, None, None] if len(x) > _MASK else None, kept=kept)
 
     def pattern(self, *x: Array) -> Array | None:
         """What the mask shows."""
@@ -147,14 +158,14 @@ class MultiheadAttention(Op):
 
     def forward(self, run: Evaluation, *x: Array) -> Array:
         """The formula."""
-        found = self._side_by_side(attend(self._scores(*x), *self._projected(run, *x)))
+        found = self._side_by_side(attend(self._scores(run, *x), *self._projected(run, *x)))
         y: Array = found @ run.parameters["out_proj.weight"].T + run.parameters["out_proj.bias"]
         return y
 
     def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
         """The gradients of each step, in reverse."""
         q, k, v = self._projected(run, *x)
-        scores = self._scores(*x)
+        scores = self._scores(run, *x)
         wide = dy.shape[-1]
         found = self._side_by_side(attend(scores, q, k, v)).reshape(-1, wide)
         run.gradients["out_proj.weight"] = dy.reshape(-1, wide).T @ found
@@ -191,8 +202,9 @@ class MultiheadAttention(Op):
         if len(to.x) > _MASK:
             mask = to.saved["mask"] = to.buffer("row", (1, *to.x_shapes[_MASK]))
             to.view(mask, to.x[_MASK])
+        kept = self._draw(to) if to.training and self.dropout else None
         to.call(
-            "attention.forward", q, k, v, None, mask, None, heads, to.scratch,
+            "attention.forward", q, k, v, None, mask, kept, heads, to.scratch,
             writes=[heads], scratch=self._scratch(to), causal=False,
         )  # fmt: skip
         to.saved["rows"] = self._rows_of(to, heads, "rows")
@@ -201,6 +213,17 @@ class MultiheadAttention(Op):
             to.parameter("out_proj.bias"), to.out, to.scratch,
             writes=[to.out], scratch=to.needs("linear.scratch_size", (to.out.shape,)),
         )  # fmt: skip
+
+    def _draw(self, to: Lowering) -> Buffer:
+        """Draw the mask of dropout, (T, S) for each head, one behind the other as the value has two
+        axes.
+        """
+        length, of_keys = to.x_shapes[0][0], to.x_shapes[1][0]
+        drawn = to.buffer("mask", (self.heads * length, of_keys))
+        to.call("dropout.sample_mask", to.rng, drawn, writes=[drawn], p=self.dropout)
+        kept = to.saved["kept"] = to.buffer("kept", (self.heads, length, of_keys))
+        to.view(kept, drawn)
+        return kept
 
     def lower_backward(self, to: Lowering) -> None:
         """The gradients of each step, in reverse."""
@@ -216,8 +239,8 @@ class MultiheadAttention(Op):
         heads = [to.saved[name] for name in INPUTS]
         slopes = [to.buffer(f"d{name}", to.saved[name].shape) for name in INPUTS]
         to.call(
-            "attention.backward", *heads, None, to.saved.get("mask"), None, dheads, *slopes, None,
-            to.scratch,
+            "attention.backward", *heads, None, to.saved.get("mask"), to.saved.get("kept"), dheads,
+            *slopes, None, to.scratch,
             writes=slopes, scratch=self._scratch(to), causal=False,
         )  # fmt: skip
         drows_of = [
@@ -273,9 +296,10 @@ class MultiheadAttention(Op):
         module = Torch(
             "nn.MultiheadAttention",
             (inputs[0][1], self.heads),
-            {"batch_first": True},
+            {"dropout": self.dropout, "batch_first": True},
             inputs=(X(0), X(1), X(2)),
             call_options=options,
+            defaults={"dropout": 0.0},
         )
         return Torch(ITEM, (module, 0))
 
@@ -360,6 +384,10 @@ class MultiheadAttention(Op):
         length, wide = shape
         apart = to.reshaped(x, (length, self.heads, wide // self.heads))
         return to.transposed(apart, (2, 1, 3)), (self.heads, length, wide // self.heads)
+
+
+def _lengths(*x: Array) -> tuple[int, int]:
+    return x[0].shape[1], x[1].shape[1]
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from netspec import codes
+from netspec.diagnostics import NetspecError, plural
 from netspec.runtime.data.dataset import IGNORED
 
 Floats = NDArray[np.floating]
@@ -61,6 +63,31 @@ def ctc(scores: Floats, targets: NDArray[np.integer], dscores: Floats) -> float:
     gradient /= (counts * batch)[:, None, None]
     dscores[...] = gradient
     return float((-total / counts).mean())
+
+
+def require_steps(targets: NDArray[np.integer], steps: int) -> None:
+    """Check that the steps suffice for each target: one for a class, and a blank between equal ones.
+
+    Args:
+        targets: (N, L), filled up with `IGNORED`.
+        steps: T.
+
+    Raises:
+        NetspecError: `data/shape`.
+    """
+    lengths = (targets != IGNORED).sum(axis=1)
+    repeats = ((targets[:, 1:] == targets[:, :-1]) & (targets[:, 1:] != IGNORED)).sum(axis=1)
+    needed = lengths + repeats
+    if not (needed > steps).any():
+        return
+    at = int(np.argmax(needed > steps))
+    apart = f" and {plural(int(repeats[at]), 'blank')} between equal ones" if repeats[at] else ""
+    raise NetspecError.simple(
+        codes.DATA_SHAPE,
+        f"target {at} of the batch is longer than its steps: {plural(int(lengths[at]), 'label')}"
+        f"{apart} need {needed[at]} steps, and the scores have {steps}",
+        "leave out such sequences, or let the net give more steps",
+    )
 
 
 def _arriving(before: Floats, leaps: NDArray[np.bool_]) -> Floats:

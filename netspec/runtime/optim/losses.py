@@ -14,7 +14,7 @@ from netspec import codes
 from netspec.diagnostics import NetspecError
 from netspec.runtime.data.choices import is_number, make, require
 from netspec.runtime.data.dataset import IGNORED
-from netspec.runtime.optim.ctc import ctc
+from netspec.runtime.optim.ctc import ctc, require_steps
 from netspec.runtime.optim.targets import (
     OF_CLASSES,
     Floats,
@@ -227,8 +227,9 @@ class ConnectionistTemporalClassification:
 
     The scores (N, T, K) get a softmax in each step, class 0 is the blank, and targets are (N, L), filled
     up with `IGNORED`. The loss of each sequence is divided by the length of its target, as
-    torch.nn.CTCLoss does, and the mean is over the batch. It is infinite for a target that needs more
-    than T steps. Source: Graves et al., Connectionist Temporal Classification (2006).
+    torch.nn.CTCLoss does, and the mean is over the batch. A target that needs more than T steps is
+    refused: no scores could spell it. Source: Graves et al., Connectionist Temporal Classification
+    (2006).
     """
 
     targets: ClassVar[Targets] = Transcript()
@@ -240,6 +241,7 @@ class ConnectionistTemporalClassification:
     def value_and_gradient(self, logits: Floats, targets: Labels, dlogits: Floats) -> float:
         """See `Loss`."""
         _check(self.targets, logits, targets)
+        require_steps(targets, logits.shape[1])
         return ctc(logits, targets, dlogits)
 
     def in_torch(self, logits: Tensor, targets: Tensor) -> Tensor:
@@ -247,6 +249,7 @@ class ConnectionistTemporalClassification:
         import torch
         from torch.nn import functional
 
+        require_steps(targets.cpu().numpy(), logits.shape[1])
         steps = torch.full((len(logits),), logits.shape[1], dtype=torch.int64)
         return functional.ctc_loss(
             logits.log_softmax(2).transpose(0, 1), targets.clamp_min(0), steps,

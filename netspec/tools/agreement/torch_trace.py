@@ -72,7 +72,33 @@ class SharedMasks(TorchFunctionMode):  # type: ignore[misc]
             return self._layer_by_layer(func, *args)
         if func is functional.scaled_dot_product_attention and kwargs.get("dropout_p"):
             return self._attended(*args, **kwargs)
+        if func is functional.multi_head_attention_forward and kwargs["training"] and args[10]:
+            return self._several_heads(*args[:3], *args[4:7], *args[11:13], **kwargs)
         return func(*args, **kwargs)
+
+    def _several_heads(
+        self,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        heads: int,
+        weight: torch.Tensor,
+        bias: torch.Tensor,
+        last_weight: torch.Tensor,
+        last_bias: torch.Tensor,
+        *,
+        key_padding_mask: torch.Tensor | None = None,
+        **_: object,
+    ) -> tuple[torch.Tensor, None]:
+        """Return the formula of attention by several heads, for values (T, N, E)."""
+        q, k, v = (
+            functional.linear(x, w, b).unflatten(-1, (heads, -1)).permute(1, 2, 0, 3)
+            for x, w, b in zip((query, key, value), weight.chunk(3), bias.chunk(3), strict=True)
+        )
+        hidden = key_padding_mask
+        found = self._attended(q, k, v, None if hidden is None else hidden[:, None, None])
+        joined = found.permute(2, 0, 1, 3).flatten(2)
+        return functional.linear(joined, last_weight, last_bias), None
 
     def _dropped(
         self, input: torch.Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
@@ -105,7 +131,7 @@ class SharedMasks(TorchFunctionMode):  # type: ignore[misc]
             scores = scores + attn_mask
         # A query that sees no key gets zeros.
         shares = torch.softmax(scores, -1).masked_fill((scores == -torch.inf).all(-1, True), 0)
-        return shares * next(self.masks) @ v
+        return shares * next(self.masks).reshape(shares.shape) @ v
 
     def _layer_by_layer(
         self,
