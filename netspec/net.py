@@ -134,6 +134,7 @@ class Net:
         training: bool = True,
         without: Collection[str] = (),
         plain: bool = False,
+        source_notes: bool = True,
     ) -> str:
         """Return the generated program as source text.
 
@@ -143,6 +144,7 @@ class Net:
                 forward pass in evaluation mode.
             without: for NumPy: names of passes to leave out.
             plain: for NumPy: a form to learn from, without any pass and with formulas written out.
+            source_notes: for PyTorch: whether comments say where in the file a statement is from.
 
         Raises:
             NetspecError: for an unknown target, a net that cannot be expressed in it, or one with
@@ -151,9 +153,11 @@ class Net:
         _check_target(target, ("numpy", "torch"))
         if target == "torch":
             from netspec.compiler.torch_backend import torch_source
+            from netspec.compiler.torch_backend.source_notes import without_notes
 
             require_few_layers(self.graph)
-            return torch_source(self.written)
+            source = torch_source(self.written)
+            return source if source_notes else without_notes(source)
         from netspec.runtime.engine.program import program_source
 
         return program_source(

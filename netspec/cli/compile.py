@@ -60,6 +60,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--explain-plan", action="store_true",
         help="numpy: print what each pass did and what that should gain, and the plan, for the program",
     )  # fmt: skip
+    parser.add_argument(
+        "--no-source-notes", dest="source_notes", action="store_false",
+        help="torch: no comments that say where in the file a statement is from",
+    )  # fmt: skip
     parser.add_argument("--weights", type=Path, metavar="W",
                         help="c, onnx: trained weights, a file or the folder of a run (default: those"
                         " of the run, else the initial values of seed 0)")  # fmt: skip
@@ -136,6 +140,7 @@ def _require_target(options: argparse.Namespace) -> None:
         ("--standalone", options.standalone, ("numpy",)),
         ("--explain-plan", options.explain_plan, ("numpy",)),
         *((f"--no-{name}", True, ("numpy",)) for name in options.without or ()),
+        ("--no-source-notes", not options.source_notes, ("torch",)),
         ("--weights", options.weights, ("c", "onnx")),
         ("--rename", options.rename, ("c", "onnx")),
         *((option, True, ("c",)) for option in chosen_options(options)),
@@ -164,7 +169,7 @@ def _require_target(options: argparse.Namespace) -> None:
 def _text(net: Net, options: argparse.Namespace) -> str:
     """Return the program, or the explanation of it, as the options ask."""
     if options.target != "numpy":
-        return net.source(options.target)
+        return net.source(options.target, source_notes=options.source_notes)
     training, without = not options.inference, tuple(options.without or ())
     if options.standalone:
         from netspec.export import standalone_source

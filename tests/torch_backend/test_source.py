@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import inspect
 import operator
@@ -26,6 +27,7 @@ from netspec.compiler.torch_backend.module_paths import DICT_ATTRIBUTES
 from netspec.testing.op_examples import graph_of, net_of, random_inputs
 from tests.conftest import ROOT, Run, Write
 from tests.helpers.golden import check_golden
+from tests.helpers.torch_support import check_formatted
 
 GOLDEN = Path(__file__).parent / "golden"
 NETWORKS = ROOT / "networks"
@@ -43,6 +45,18 @@ def source(name: str, **arguments: Any) -> str:
 @pytest.mark.parametrize("name", SHOWN)
 def test_the_golden_files(name):
     check_golden(GOLDEN / f"{name.rpartition('/')[2]}.py", source(name))
+
+
+def test_notes_of_the_source_can_be_left_out(run: Run):
+    path = NETWORKS / "resnet.net"
+    noted = run("compile", path, "--target", "torch").out
+    bare = run("compile", path, "--target", "torch", "--no-source-notes").out
+    assert "  # resnet.net:" in noted
+    comments = [line for line in bare.splitlines() if "#" in line]
+    assert comments == [line for line in noted.splitlines() if line.startswith("#")]
+    assert ast.dump(ast.parse(bare)) == ast.dump(ast.parse(noted))
+    check_formatted({"bare": bare})
+    assert run("compile", path, "--target", "numpy", "--no-source-notes").code == 2
 
 
 def test_equal_bytes_in_every_process():
