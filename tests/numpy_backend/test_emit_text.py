@@ -69,6 +69,21 @@ def test_formulas_that_differ_in_sizes_and_names_alone_share_a_function() -> Non
     assert {"affine_relu", "relu_grad", "batch_norm_grad", "batch_norm_grad_add"} <= fused.keys()
 
 
+def test_heads_of_attention_are_copied_once() -> None:
+    """By their shape alone they are pictures; storing them as such took three copies of each."""
+    net = netspec.load(NETWORKS / "zoo/gpt2.net", layers=1, vocabulary=9, width=12, heads=3, T=5)
+    text = net.source("numpy")
+    assert "copies.to_channels" not in text
+    assert text.count("copies.transpose(") == 2 * 4
+
+
+def test_dropout_of_nothing_costs_nothing() -> None:
+    text = netspec.load(
+        NETWORKS / "zoo/gpt2.net", layers=1, vocabulary=9, width=12, heads=3
+    ).source("numpy")
+    assert "sample_mask" not in text
+
+
 def test_many_formulas_under_one_name_are_written_once(monkeypatch: pytest.MonkeyPatch) -> None:
     layers = "".join(f" -> leaky_relu(0.{i:03}) -> linear(2)" for i in range(1, 60))
     net = netspec.loads(f"net N {{\n    input x: [2]\n    output x{layers}\n}}\n")

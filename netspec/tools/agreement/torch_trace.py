@@ -104,7 +104,7 @@ class SharedMasks(TorchFunctionMode):  # type: ignore[misc]
         self, input: torch.Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
     ) -> torch.Tensor:
         """Return `input` times the next mask: a number for each element, channel or image."""
-        if not training:
+        if not training or p == 0:  # as in NumPy, no mask is drawn where nothing is dropped
             return input.view_as(input)
         mask = next(self.masks)
         return (input.reshape(mask.numel(), -1) * mask.reshape(-1, 1)).reshape(input.shape)
