@@ -24,7 +24,7 @@ from netspec.language_server.tokens import Token, before, opening
 Kind = Literal["layer", "block", "value", "attribute", "word", "function", "rule", "file", "code"]
 
 # The words that begin a definition, and those that begin a statement of a body.
-_DEFINITIONS = ("block", "from", "inline", "language", "net", "use")
+_DEFINITIONS = ("block", "from", "inline", "language", "net", "scan", "use")
 _STATEMENTS = ("assert", "buffer", "constant", "for", "if", "init", "input", "layer", "parameter")
 _ENDS = {"net": ("output",), "block": ("return",)}
 _OF_VALUES = ("channels", "features", "height", "rank", "shape", "width")
@@ -308,7 +308,7 @@ class _Place:
         texts = [token.text for token in line]
         if not line:
             return _of_words(_DEFINITIONS)
-        if texts == ["inline"]:
+        if texts in (["inline"], ["scan"]):
             return _of_words(("block",))
         if texts[0] == "from":
             if len(line) == 2:

@@ -40,7 +40,7 @@ def heads(found: Sequence[Token]) -> list[Head]:
         _head(found, i)
         for i, token in enumerate(found)
         if token.text in _DEFINES
-        and (i == 0 or found[i - 1].kind == "line" or found[i - 1].text in ("inline", "}"))
+        and (i == 0 or found[i - 1].kind == "line" or found[i - 1].text in ("inline", "scan", "}"))
     ]
 
 

@@ -223,8 +223,8 @@ def _name(analysis: Analysis, name: syntax.Name, offset: int) -> Iterator[str]:
 def _block_line(block: syntax.Block) -> str:
     inputs = ", ".join(name.id for name in block.inputs)
     parameters = f"({_parameters(block.parameters)})" if block.parameters else ""
-    inline = "inline " * block.inline
-    return f"```netspec\n{inline}block {block.name.id}{parameters} {inputs}\n```"
+    kind = "inline " * block.inline + "scan " * block.scan
+    return f"```netspec\n{kind}block {block.name.id}{parameters} {inputs}\n```"
 
 
 def _parameters(parameters: Sequence[syntax.Parameter]) -> str:

@@ -177,6 +177,23 @@ def test_initial_values_are_those_that_the_steps_say():
     assert 0.05 < float(module.cell.gates1["a"].weight.detach().std()) < 0.15
 
 
+def test_layers_of_a_step_can_share_a_parameter():
+    """One gradient, one parameter in the module, and both names in its state dict."""
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    blocks = """scan block Tied(n) x {
+    state h: [n] = zeros
+    y = x -> one: linear(n, bias = false)
+    h = tanh(y + (h -> two: linear(n, bias = false, weight = one.weight)))
+    return h
+}
+"""
+    one = net(" input x: [3, 4]\n output x -> cell: Tied(width)", blocks)
+    assert list(one.graph.parameters) == ["cell.one.weight"]
+    assert not verify(one, batch=2, steps=1, dtypes=["float64"]).diagnostics
+    module = one.compile("torch").module
+    assert module.cell.two.weight is module.cell.one.weight
+
+
 def test_steps_of_other_sizes_are_other_classes():
     source = net(" input x: [T, 3]\n output x -> Elman(4) -> Elman(4) -> Elman(4)", ELMAN).source(
         "torch"

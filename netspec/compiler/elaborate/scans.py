@@ -102,7 +102,9 @@ class Scans:
         body = ScanBody(block.name.id, arguments, block.name.id, path, graph, states, named)
         body = replace(body, class_name=self._class_name(body, inner))
         initial = {body.local(p.name): p.initializer for p in graph.parameters.values()}
-        bound = Bound({"body": body}, initial)
+        tied = {body.local(own): full for own, full in graph.ties.items()}
+        spans = dict.fromkeys(tied, span)
+        bound = Bound({"body": body}, initial, tied, spans=spans)
         op = bound.make(scan_op())
         return self.layers.add(op, bound, values, call, span, path, suffix)
 

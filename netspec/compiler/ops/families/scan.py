@@ -68,11 +68,15 @@ class Scan(Op):
         return (inputs[0][0], *graph.shape_of(graph.outputs[RESULT]))
 
     def parameters(self, *inputs: Shape) -> tuple[ParameterSpec, ...]:
-        """Those of the step, under their names in the block."""
-        return tuple(
-            ParameterSpec(self.body.local(p.name), p.shape, p.initializer, p.role)
-            for p in self.body.graph.parameters.values()
-        )
+        """Those of the step, under their names in the block; those that are tied under both."""
+        graph, local = self.body.graph, self.body.local
+        names = [*((name, name) for name in graph.parameters), *graph.ties.items()]
+        held = ((own, graph.parameters[full]) for own, full in names)
+        return tuple(ParameterSpec(local(own), p.shape, p.initializer, p.role) for own, p in held)
+
+    def untrained_row(self, parameter: str) -> int | None:
+        """Those of the step."""
+        return self.body.graph.untrained_rows.get(f"{self.body.path}.{parameter}")
 
     def macs(self, *inputs: Shape) -> int:
         """Those of the step, for each item."""
