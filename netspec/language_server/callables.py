@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 
 from netspec.compiler.elaborate.names import SPLIT
 from netspec.compiler.elaborate.split import Split
@@ -63,6 +64,7 @@ def callables(analysis: Analysis) -> dict[str, Callable]:
     return found
 
 
+@cache
 def _layer(op: type[Op]) -> Callable:
     arguments = tuple(
         Argument(

@@ -136,7 +136,7 @@ def test_a_slice_of_what_is_typed(path: Path) -> None:
 )
 def test_every_file_is_typed_and_changed(path: Path) -> None:
     text = text_of(path)
-    step = 1 + len(text) // 700
+    step = 1 + len(text) // 600
     assert play(path, typed(text, step)) >= len(text) // step
     assert play(path, edited(text, 300 // step, path.name)) == 300 // step
 
