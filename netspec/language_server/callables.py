@@ -52,7 +52,7 @@ def callables(analysis: Analysis) -> dict[str, Callable]:
     """Return the layers and blocks that a text can call, by name."""
     module = analysis.readable[0].module
     ops: Mapping[str, type[Op]] = module.ops if module is not None else registry()
-    found = {name: _layer(op) for name, op in ops.items()}
+    found = {name: _layer(op) for name, op in ops.items()}  # type: ignore[arg-type]
     found[SPLIT] = _layer(Split)
     for name, (block, _) in module.blocks.items() if module is not None else ():
         written = [" ".join(parameter.span.text.split()) for parameter in block.parameters]

@@ -31,7 +31,29 @@ class Hover:
 
 
 def hover(analysis: Analysis, offset: int) -> Hover | None:
-    """Return what is said of a place; None if there is nothing to say."""
+    """Return what is said of a place; None if there is nothing to say.
+
+    Where something is wrong, the codes of what it is are explained below that.
+    """
+    found = _hover_at(analysis, offset)
+    wrong = {
+        d.code: d.span
+        for d in analysis.result.diagnostics
+        if d.span is not None
+        and d.span.source is analysis.source
+        and d.span.start <= offset <= d.span.end
+    }
+    said = [found.markdown] if found is not None else []
+    said += [explained(code) for code in wrong if code in explanations()]
+    if not said:
+        return None
+    span = next(iter(wrong.values()), None)
+    if found is None and span is not None:
+        return Hover("\n\n---\n\n".join(said), span.start, span.end)
+    return found and Hover("\n\n---\n\n".join(said), found.start, found.end)
+
+
+def _hover_at(analysis: Analysis, offset: int) -> Hover | None:
     readable, since = analysis.readable
     at = since.backward(offset)
     found = _of_code(readable, at) if at is not None else None

@@ -6,9 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from netspec.compiler.syntax import tree as syntax
-from netspec.diagnostics import Code, Diagnostic, Label, Span
+from netspec.diagnostics import Diagnostic, Label, Span
 from netspec.language_server.analysis import Analysis
-from netspec.project import REPOSITORY
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +41,6 @@ def untried(analysis: Analysis) -> tuple[Diagnostic, ...]:
         Diagnostic(d.code, d.message, d.span, d.label, d.secondary, d.notes, (), d.trace)
         for d in analysis.result.diagnostics
     )
-
-
-def address(code: Code) -> str | None:
-    """Return the address of the page about a code; None while the project has no address."""
-    area, _, name = code.partition("/")
-    return f"{REPOSITORY}/blob/main/netspec/explain/{area}.md#{area}{name}" if REPOSITORY else None
 
 
 def _problem(analysis: Analysis, d: Diagnostic) -> Problem:

@@ -21,10 +21,11 @@ from netspec.language_server.hover import Hover
 from netspec.language_server.lenses import Lens
 from netspec.language_server.navigation import Found
 from netspec.language_server.positions import Lines
-from netspec.language_server.problems import Problem, address
+from netspec.language_server.problems import Problem
 from netspec.language_server.renaming import Renaming
 from netspec.language_server.signatures import Signature
 from netspec.language_server.symbols import DocumentSymbol
+from netspec.project import page_about
 
 _SEVERITY = {
     "error": lsp.DiagnosticSeverity.Error,
@@ -104,7 +105,7 @@ class Places:
 def diagnostic(places: Places, problem: Problem) -> lsp.Diagnostic:
     """Return a diagnostic, with its related places and a link to the page about its code."""
     d = problem.diagnostic
-    link = address(d.code)
+    link = page_about(d.code)
     return lsp.Diagnostic(
         range=places.range_of(problem.span),
         message=problem.message,

@@ -116,6 +116,18 @@ def test_a_code_in_a_comment_is_explained() -> None:
     assert text[found.start : found.end] == "graph/unread"
 
 
+def test_what_is_wrong_at_a_place_is_explained() -> None:
+    text = LENET.replace("conv(6", "cnv(6")
+    found = hover(analyzed(text), text.index("cnv") + 1)
+    assert found is not None
+    assert "**name/" in found.markdown
+    assert text[found.start : found.end] == "cnv"
+    large = LENET.replace("conv(6, 5)", "conv(6, 50)")
+    found = hover(analyzed(large), large.index("50)"))
+    assert found is not None
+    assert found.markdown.startswith("**shape/")
+
+
 def test_there_is_nothing_to_say_of_blanks_and_numbers(lenet: Analysis) -> None:
     assert hover(lenet, LENET.index("5)")) is None
     assert hover(lenet, len(LENET)) is None
