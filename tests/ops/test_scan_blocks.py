@@ -309,6 +309,17 @@ def test_a_step_that_cannot_take_the_size_of_an_input_is_an_error_when_it_runs()
         model.forward(np.zeros((1, 4, 1, 2, 2), "f4"))
 
 
+def test_steps_count_for_the_limits():
+    again = " state h: [2] = zeros\n h = h + (x -> unsqueeze(1) -> S -> flatten)\n return h\n"
+    with fails("limit/nesting", "blocks call each other more than 24 deep"):
+        net(" input x: [4, 2]\n output x -> S", f"scan block S x {{\n{again}}}\n")
+    body = " state h: [2] = zeros\n for i in range(1200) {\n  h = h + x\n }\n return h\n"
+    many = " y = x\n for i in range(5) {\n  y = y -> S\n }\n output y"
+    one = net(f" input x: [3, 2]\n{many}", f"scan block S x {{\n{body}}}\n")
+    with fails("limit/layers", "N has 6,005 layers"):
+        one.source("numpy")
+
+
 def test_state_and_scan_are_names_elsewhere():
     one = net(" input scan: [4]\n state = scan -> relu\n output state -> state: linear(2)")
     assert [node.name for node in one.graph.nodes] == ["relu1", "state"]

@@ -111,18 +111,14 @@ class Blocks:
         # The class of the steps has numbers alone.
         given = dict(zip(given, self.follower.fixing(tuple(given.values())), strict=True))
         steps = [replace(s, shape=cast(Shape, tuple(self.follower.fixing(s.shape)))) for s in steps]
+        inside = self.assembly.inside()
+        inside.calls_deep += 1
         inner, arguments = self._begin(
-            block, module, given, call.span, path, suffix, NOBODY, self.assembly.inside()
+            block, module, given, call.span, path, suffix, NOBODY, inside
         )
         values = [value for value in inputs if isinstance(value, Tensor)]
-        self.assembly.calls_deep += 1
-        try:
-            found = self.scans.add(
-                block, inner, steps, values, call, span, path, suffix + self.layer_names.suffix,
-                arguments,
-            )  # fmt: skip
-        finally:
-            self.assembly.calls_deep -= 1
+        suffix += self.layer_names.suffix
+        found = self.scans.add(block, inner, steps, values, call, span, path, suffix, arguments)
         return self._no_return(block) if found is None else found
 
     def call(

@@ -120,8 +120,8 @@ class States:
         others = {d.name for d in self.declared}
         if value.name not in inputs or value.name == inputs[0] or value.name in others:
             what = (
-                "what is computed in a step" if value.name not in inputs
-                else "the item of a step" if value.name == inputs[0] else "another state"
+                "another state" if value.name in others
+                else "the item of a step" if value.name in inputs else "what is computed in a step"
             )  # fmt: skip
             message = f"a state is there before the first step, and cannot begin with {what}"
             self.reporter.report(codes.SCAN_STATE, message, span, hints=(Hint(_RULES),))

@@ -330,6 +330,10 @@ class Op:
         """Whether it draws random numbers in training."""
         return False
 
+    def inner_layers(self) -> int:
+        """Return how many layers a file gives it, which are compiled with it."""
+        return 0
+
     def steps_text(self) -> str:
         """Return what it computes in each step, as text, where a file says that."""
         return ""

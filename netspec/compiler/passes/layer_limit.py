@@ -21,7 +21,8 @@ def require_few_layers(
     Raises:
         NetspecError: `limit/layers`.
     """
-    if len(graph.nodes) > most:
-        message = f"{graph.name} has {len(graph.nodes):,} layers"
+    count = sum(1 + node.op.inner_layers() for node in graph.nodes)
+    if count > most:
+        message = f"{graph.name} has {count:,} layers"
         help = f"{what} of nets of up to {most:,}"
         raise NetspecError.simple(codes.LIMIT_LAYERS, message, help)

@@ -87,6 +87,10 @@ class Scan(Op):
         """None: a step depends on all before it."""
         return None
 
+    def inner_layers(self) -> int:
+        """Those of the step."""
+        return sum(1 + node.op.inner_layers() for node in self.body.graph.nodes)
+
     def steps_text(self) -> str:
         """The graph of the step."""
         return self.body.text
