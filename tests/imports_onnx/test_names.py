@@ -104,3 +104,15 @@ def test_a_name_for_each_layer_where_one_lies_in_another(tmp_path: Path) -> None
     model.producer_name = ""
     onnx.save(without_notes(model), tmp_path / "b.onnx")
     assert [node.label for node in read_onnx(tmp_path / "b.onnx").net.nodes] == ["a", "a_bn"]
+
+
+def test_a_hard_sigmoid_of_another_slope_is_its_formula(tmp_path: Path) -> None:
+    x, y = (onnx.helper.make_tensor_value_info(name, 1, ["N", 4]) for name in ("input", "y"))
+    node = onnx.helper.make_node("HardSigmoid", ["input"], ["y"], alpha=0.25)
+    onnx.save(
+        onnx.helper.make_model(onnx.helper.make_graph([node], "g", [x], [y])), tmp_path / "a.onnx"
+    )
+    found = read_onnx(tmp_path / "a.onnx").net
+    assert [node.op for node in found.nodes] == ["mul", "add", "clip"]
+    assert found.nodes[0].attributes == {"number": 0.25}
+    assert [given.name for given in found.inputs] == ["input_"]  # `input` is a word of the language

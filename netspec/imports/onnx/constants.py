@@ -116,7 +116,7 @@ class Constants:
             given: list[SizeArray | None] = [np.array([BATCH, *x.shape], dtype=object)]
         else:
             given = [self.size_array(v) for v in op.inputs]
-            if given[:1] == [None] or not any(v in self._sizes for v in op.inputs):
+            if not given or given[0] is None or not any(v in self._sizes for v in op.inputs):
                 return False
         try:
             found = compute(op.attributes.values, given)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netspec.compiler.ir.onnx_read import FileAttributes, FileOperator, FileValue
-from netspec.imports.onnx.modern import Aligned, fits_schema, modern, plain
+from netspec.imports.onnx.modern import Aligned, Modern, fits_schema, modern, plain
 from netspec.imports.onnx.proto_file import Array, shown_name, stored_array, wrong
 
 if TYPE_CHECKING:
@@ -182,6 +183,11 @@ class _Reading:
             raise wrong(f"`{_text(node.name) or operator}` is no `{operator}`: it has other inputs")
         metadata = {each.key: each.value for each in node.metadata_props}
         name = ".".join((*(call for call, _ in scopes), node.name)) if scopes else node.name
+        if read.operator == "HardSigmoid" and not math.isclose(
+            read.attributes["alpha"], 1 / 6, rel_tol=1e-4
+        ):
+            self._add_line(read, outputs[0], node.name)
+            return
         made = FileOperator(
             read.operator, tuple(self._input(each) for each in read.inputs), outputs,
             FileAttributes(read.attributes), name, metadata, self._layer(name), scopes,
@@ -189,6 +195,23 @@ class _Reading:
         for value in outputs:
             value.maker = made
         self._graph.operators.append(made)
+
+    def _add_line(self, read: Modern, output: FileValue, name: str) -> None:
+        """Add a line between 0 and 1, whose slope is not that of a layer, as its formula."""
+        (value,) = read.inputs
+        alpha, beta = read.attributes["alpha"], read.attributes["beta"]
+        steps: list[tuple[str, tuple[float, ...]]] = [
+            ("Mul", (alpha,)), ("Add", (beta,)), ("Clip", (0.0, 1.0)),
+        ]  # fmt: skip
+        for operator, numbers in steps:
+            held = [FileValue("") for _ in numbers]
+            for each, number in zip(held, numbers, strict=True):
+                self._graph.stored[each] = np.array(number, np.float32)
+            made = output if operator == "Clip" else FileValue("")
+            step = FileOperator(operator, (value, *held), (made,), FileAttributes({}), name)
+            made.maker = step
+            self._graph.operators.append(step)
+            value = made
 
     def _layer(self, name: str) -> str:
         """Return the layer of an operator that netspec wrote, of which it makes the name."""

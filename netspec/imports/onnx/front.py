@@ -14,6 +14,7 @@ from netspec.compiler.ir.graph import Shape
 from netspec.compiler.ir.onnx_read import FileValue
 from netspec.compiler.ir.op import Op
 from netspec.compiler.ir.sizes import Dim, Size
+from netspec.compiler.parse.tree_builder import KEYWORDS
 from netspec.compiler.syntax.tree import NumberType
 from netspec.diagnostics import NetspecError
 from netspec.imports.imported_net import (
@@ -23,6 +24,7 @@ from netspec.imports.imported_net import (
     ImportedNode,
     ImportedTensor,
     Problem,
+    Scope,
 )
 from netspec.imports.onnx.file_graph import FileGraph, file_graph
 from netspec.imports.onnx.layer_names import LayerName, layer_names, with_modules
@@ -247,7 +249,7 @@ class _Front:
         (spec,) = layer.op.parameters()
         kind = _ROLES.get(spec.role, "parameter")
         path = name.path or _identifier(held.value.name, kind, self._labels)
-        full = self._fresh(path)
+        full = self._fresh(_declared_in(name.scopes, path))
         if kind != "constant":
             self._state[full] = array.astype(np.float32) if array.dtype.kind == "f" else array
         written = kind != "parameter" and array.size <= _MOST_WRITTEN
@@ -276,11 +278,20 @@ def _attributes(op: Op) -> dict[str, Constant]:
     return found
 
 
+def _declared_in(scopes: Sequence[Scope], path: str) -> str:
+    """Return the path of an array that the innermost module declares itself."""
+    modules = [scope.path for scope in scopes if not scope.only_holds and scope.kind]
+    prefix = f"{modules[-1]}." if modules and path.startswith(f"{modules[-1]}.") else ""
+    return prefix + path.removeprefix(prefix).replace(".", "_").replace("-", "_")
+
+
 def _nested(array: Array) -> tuple[Constant, ...]:
     flat = array.tolist()
 
     def frozen(part: list[Constant] | Constant) -> Constant:
-        return tuple(map(frozen, part)) if isinstance(part, list) else part
+        if isinstance(part, list):
+            return tuple(map(frozen, part))
+        return int(part) if isinstance(part, float) and part.is_integer() else part
 
     found = frozen(flat)
     return found if isinstance(found, tuple) else (found,)
@@ -291,7 +302,7 @@ def _identifier(name: str, otherwise: str, taken: set[str]) -> str:
     last = re.split(r"[./:]", name.strip("./:"))[-1]
     usual = re.sub(r"\W", "_", last, flags=re.ASCII).strip("_")[:40]
     wanted = usual if re.match(r"[A-Za-z_]", usual) else otherwise
-    found, number = wanted, 1
+    found, number = f"{wanted}_" if wanted in KEYWORDS else wanted, 1
     while found in taken:
         number += 1
         found = f"{wanted}_{number}"
