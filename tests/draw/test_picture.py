@@ -216,3 +216,12 @@ def test_a_text_is_shortened_to_its_width() -> None:
             short = shortened(text, 12, width)
             assert text_width(short, 12) <= width
             assert short == text or short.endswith("...")
+
+
+def test_many_lines_side_by_side_take_no_long_time():
+    outputs = "\n".join(f"    output o{i} = x -> conv({i % 7 + 1}, 1)" for i in range(1500))
+    (sketch,) = checked(f"net N {{\n    input x: [3, 8, 8]\n{outputs}\n}}").sketches.values()
+    made = outline(sketch)
+    begin = time.process_time()
+    draw(made, 0)
+    assert time.process_time() - begin < 1.5
