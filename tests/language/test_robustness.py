@@ -69,6 +69,8 @@ HOSTILE = {
     "arrows": net("y = x " + "-> " * 20_000),
     "a long name": net("y = " + "a" * 60_000),
     "a long label": net("y = x -> " + "a." * 10_000 + "a: relu"),
+    "a long dotted name in front of an error": net(
+        "for i in range(3" + ".a" * 4000 + ") x = x", "if x = 3 { x = x }", "layer stem: conv(8)"),
     "a long number": net("y = " + "1" * 60_000),
     "a giant": net("y = x -> flatten -> linear(2147483648)"),
     "recursion": "block B x { return (x -> B) + (x -> B) }\n" + net("y = x -> B"),

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 import netspec
 from netspec.compiler.torch_backend import class_arguments
 from netspec.compiler.torch_backend.emit import torch_source
+from netspec.compiler.torch_backend.structured import net as structured_net
 from tests.conftest import ROOT
 
 
@@ -41,3 +42,25 @@ def test_groups_find_the_same_arguments(monkeypatch: pytest.MonkeyPatch, name: s
     monkeypatch.setattr(class_arguments, "_ONE_AT_A_TIME", 0)
     monkeypatch.setattr(class_arguments, "_IN_GROUPS", 0)
     assert torch_source(net.written) == alone
+
+
+def test_a_net_with_many_arguments_is_not_built_for_each_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    parameters = ", ".join(f"a{at} = 4" for at in range(100))
+    layers = "".join(f"    x = x -> linear(a{at})\n" for at in range(100))
+    net = netspec.loads(f"net N({parameters}) {{\n    input x: [4]\n{layers}    output x\n}}")
+    built = 0
+    build = structured_net.build
+
+    def counted(*given, **options):
+        nonlocal built
+        built += 1
+        return build(*given, **options)
+
+    monkeypatch.setattr(structured_net, "build", counted)
+    source = torch_source(net.written)
+    assert built < 60
+    # The first ones were tried, and the others keep their values.
+    assert "a0: int = 4" in source
+    assert "    a99 = 4\n" in source

@@ -14,6 +14,7 @@ from netspec.diagnostics import Diagnostic, Edit, Hint, Source, Span, quoted
 
 _CODE = codes.SYNTAX_UNEXPECTED_TOKEN
 _DOTTED = re.compile(r"((?:[A-Za-z_]\w*\.)*)([A-Za-z_]\w*)?\.([A-Za-z_]\w*)[ \t]*$")
+_LONGEST_DOTTED = 400  # longer ones were written by no one, and searching takes the square of it
 # The names that layers in Python start with, as in `nn.Conv2d`.
 _MODULES = frozenset("nn torch F tf keras layers functional np flax jax nnx".split())
 _IS_PYTHON = re.compile(rf"\b(?:{'|'.join(sorted(_MODULES))}|self)\.\w|\w\([^()\n]*\)\(|\bself\.")
@@ -47,7 +48,7 @@ def foreign(source: Source, token: Token, accepted: set[str]) -> Diagnostic | No
             return python
     elif (pasted := _pasted(source, at)) is not None:
         return pasted
-    if dotted := _DOTTED.search(before):
+    if dotted := _dotted_end(before):
         found = _dotted(source, token, line_start, dotted)
         if found is not None:
             return found
@@ -127,6 +128,14 @@ def _python_file(source: Source, line_start: int) -> Diagnostic | None:
     span = Span(source, line_start, line_start + len(line.rstrip()))
     message = "this is Python, and a .net file has a language of its own"
     return Diagnostic(_CODE, message, span, hints=tuple(hints))
+
+
+def _dotted_end(before: str) -> re.Match[str] | None:
+    """The dotted name that a part of a line ends with."""
+    start = max(0, len(before) - _LONGEST_DOTTED)
+    found = _DOTTED.search(before, start)
+    is_cut = start and (before[start - 1] in "._" or before[start - 1].isalnum())
+    return None if found is None or (is_cut and found.start() == start) else found
 
 
 def _dotted(

@@ -30,6 +30,7 @@ from netspec.compiler.torch_backend.honoured_arguments import agrees
 from netspec.compiler.torch_backend.init_calls import Fill, Owned, fills_of
 from netspec.compiler.torch_backend.python_constants import names_of, python_name, words_in
 from netspec.compiler.torch_backend.scan_class import held_parameters
+from netspec.compiler.torch_backend.structured.block import Trials
 from netspec.compiler.torch_backend.structured.constructor import label_words
 from netspec.compiler.torch_backend.structured.flow import chain_end, given_by, under
 from netspec.compiler.torch_backend.structured.layout import Placement
@@ -58,6 +59,8 @@ from netspec.diagnostics import DiagnosticSink
 
 # So many other values of an argument are enough, and so many starts over.
 _ENOUGH, _STARTS = 2, 40
+# So many layers and blocks may be built to try other values, all starts together.
+_TRIED = 4_000
 
 
 Inner = tuple[syntax.Block, str]
@@ -179,6 +182,7 @@ class _Proof:
         self.runs: list[list[Placement]] = []
         self.checked: set[tuple[Any, ...]] = set()
         self.sound: dict[str, bool] = {}
+        self.trials = Trials(_TRIED)
 
     def structured(self) -> StructuredNet:
         """The net, proved."""
@@ -239,6 +243,8 @@ class _Proof:
         for other in (value * 0.5, value + 0.5, value * 1.75 + 0.125):
             if taken == 2:
                 break
+            if not self._may_try():
+                return False
             try:
                 run = self._run({**self.values, **self.small, name: other}, is_trial=True)
                 if run is None:
@@ -270,6 +276,8 @@ class _Proof:
             found[name] = []
             for other in _other_values(self.values[name]):
                 setting = {**self.small, name: other}
+                if repr(setting) not in self.sound and not self._may_try():
+                    break
                 is_run = not found[name] or type(other) is not int
                 try:
                     is_sound = self._tried(setting, runs) if is_run else self._is_sound(setting)
@@ -310,6 +318,10 @@ class _Proof:
             return False
         runs.append(run)
         return True
+
+    def _may_try(self) -> bool:
+        """Whether the net may be built once more with other arguments."""
+        return self.trials.take(1 + len(self.runs[0]))
 
     def _is_sound(self, setting: Mapping[str, Any]) -> bool:
         """Whether the net takes these arguments."""
