@@ -273,22 +273,7 @@ class _Proof:
         tried = [name for name in self.values if python_name(name) not in self.net.fixed]
         order = sorted(tried, key=lambda name: not isinstance(self.values[name], tuple))
         for name in order:
-            found[name] = []
-            for other in _other_values(self.values[name]):
-                setting = {**self.small, name: other}
-                if repr(setting) not in self.sound and not self._may_try():
-                    break
-                is_run = not found[name] or type(other) is not int
-                try:
-                    is_sound = self._tried(setting, runs) if is_run else self._is_sound(setting)
-                except NotStructuredError:
-                    self.net.fixed.add(python_name(name))
-                    self.small.pop(name, None)
-                    raise RestartError from None
-                if is_sound:
-                    found[name].append(other)
-                if len(found[name]) == _ENOUGH:
-                    break
+            found[name] = self._accepted(name, runs)
             if not found[name]:  # nothing shows what depends on it
                 self.net.fixed.add(python_name(name))
             short = [other for other in found[name] if isinstance(other, tuple) and other]
@@ -298,6 +283,26 @@ class _Proof:
             together = {name: others[at] for name, others in found.items() if len(others) > at}
             if len(together) > 1:
                 self._tried(together, runs)
+
+    def _accepted(self, name: str, runs: list[_Run]) -> list[Any]:
+        """Other values of an argument that the net takes, as many as are enough."""
+        found: list[Any] = []
+        for other in _other_values(self.values[name]):
+            setting = {**self.small, name: other}
+            if repr(setting) not in self.sound and not self._may_try():
+                break
+            is_run = not found or type(other) is not int
+            try:
+                is_sound = self._tried(setting, runs) if is_run else self._is_sound(setting)
+            except NotStructuredError:
+                self.net.fixed.add(python_name(name))
+                self.small.pop(name, None)
+                raise RestartError from None
+            if is_sound:
+                found.append(other)
+            if len(found) == _ENOUGH:
+                break
+        return found
 
     def _tried(self, setting: Mapping[str, Any], runs: list[_Run]) -> bool:
         """Run the net with some arguments changed, if it takes them."""
