@@ -11,7 +11,7 @@ from netspec.language_server.changes import change
 
 # Behind the first of several shapes.
 SEVERAL = " …"
-_MOST_TOLD = 20
+_MOST_TOLD = 200
 
 
 @dataclass(frozen=True, slots=True)
