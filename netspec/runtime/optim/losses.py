@@ -14,6 +14,7 @@ from netspec import codes
 from netspec.diagnostics import NetspecError
 from netspec.runtime.data.choices import is_number, make, require
 from netspec.runtime.data.dataset import IGNORED
+from netspec.runtime.optim.contrastive import NormalizedTemperatureCrossEntropy
 from netspec.runtime.optim.ctc import ctc, require_steps
 from netspec.runtime.optim.targets import (
     OF_CLASSES,
@@ -316,7 +317,11 @@ LOSSES_OF_LABELS = {
     "bce": BinaryCrossEntropy,
     "ctc": ConnectionistTemporalClassification,
 }
-LOSSES = {**LOSSES_OF_LABELS, "value": OutputValue}
+LOSSES = {
+    **LOSSES_OF_LABELS,
+    "ntxent": NormalizedTemperatureCrossEntropy,
+    "value": OutputValue,
+}
 
 
 def make_loss(name: str, /, **options: float) -> Loss:

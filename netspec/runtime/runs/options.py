@@ -179,10 +179,12 @@ _TRAINING = (
            of="schedule", keyword=True, metavar="RATE"),
     Option("warmup", Int(0, None), "raise the rate linearly over the first N epochs", default=0),
     Option("loss", Choice(tuple(LOSSES)), "(default softmax, the cross-entropy); bce: of answers of 0 and"
-           " 1; ctc: of sequences without places; value: the output",
+           " 1; ctc: of sequences without places; ntxent: of two views of each image; value: the output",
            default="softmax", on_resume="fixed"),
     Option("label-smoothing", Real(), "label smoothing: give the other classes E of the softmax's target",
            of="loss", keyword=True, metavar="E"),
+    Option("temperature", Real(), "of ntxent: what its cosines are divided by (default 0.5)",
+           of="loss", keyword=True, metavar="T"),
     Option("delta", Real(), "the margin of the svm (default 1)", of="loss", keyword=True),
     Option("also", ListOf(Text()), "train other outputs too: NAME=WEIGHT or NAME=LOSS*WEIGHT,...",
            on_resume="fixed", check=_output_losses, metavar="OUTPUTS"),
