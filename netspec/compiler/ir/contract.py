@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from netspec import codes
+from netspec.compiler.ir.aten_form import Always, AtenForm, ModuleForm, Then
 from netspec.compiler.ir.attributes import (
     MAX_SIZE,
     AxesOf,
@@ -117,7 +118,9 @@ __all__ = [
     "ITEM",
     "MAX_SIZE",
     "TRAINING",
+    "Always",
     "Array",
+    "AtenForm",
     "AxesOf",
     "AxisOf",
     "BadExample",
@@ -144,6 +147,7 @@ __all__ = [
     "IntList",
     "KaimingUniform",
     "Lowering",
+    "ModuleForm",
     "NoOnnxFormError",
     "Node",
     "NumberType",
@@ -165,6 +169,7 @@ __all__ = [
     "Sizes",
     "SizesOf",
     "Storage",
+    "Then",
     "Torch",
     "Uniform",
     "Var",

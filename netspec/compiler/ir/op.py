@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, dataclass_transform
 
+from netspec.compiler.ir.aten_form import AtenForm, ModuleForm
 from netspec.compiler.ir.attributes import Kind
 from netspec.compiler.ir.graph import Graph, Node, Role, Shape
 from netspec.compiler.ir.initializers import Initializer
@@ -257,6 +258,9 @@ class Op:
         onnx_ends: the operators of ONNX at which `from_onnx` looks for layers of this op.
         onnx_spellings: patterns of operators by which others write it with its default attributes,
             with the value as `x`.
+        is_associative: whether op(op(a, b), c) is op(a, b, c).
+        aten: the operators of PyTorch's graphs that it stands for in an imported model.
+        torch_modules: the classes of modules that it stands for there.
         parameter_names: the parameters whose initial values `weight = normal(0.1)` may set in a
             call.
         offers: the op's own public names that are not in the contract, but that other modules may
@@ -283,6 +287,9 @@ class Op:
     onnx_operator: ClassVar[str] = ""
     onnx_ends: ClassVar[tuple[str, ...]] = ()
     onnx_spellings: ClassVar[tuple[str, ...]] = ()
+    is_associative: ClassVar[bool] = False
+    aten: ClassVar[tuple[AtenForm, ...]] = ()
+    torch_modules: ClassVar[tuple[ModuleForm, ...]] = ()
     parameter_names: ClassVar[tuple[str, ...]] = ()
     offers: ClassVar[tuple[str, ...]] = ()
     examples: ClassVar[tuple[Example, ...]] = ()

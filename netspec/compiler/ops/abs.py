@@ -11,6 +11,7 @@ class Abs(FunctionOp):
     name = "abs"
     torch_function = "torch.abs"
     value_range = (0.0, float("inf"))
+    aten = (AtenForm(("abs",)),)
     examples = (Example("abs", ((5,),)),)
 
     def of(self, x: Expression) -> Expression:

@@ -22,6 +22,12 @@ class AdaptiveAvgPool(AdaptivePoolOp):
     onnx_ends = ("GlobalAveragePool", "AveragePool", "Concat")
     onnx_pool = "AveragePool"
     onnx_reduction = "ReduceMean"
+    aten = (
+        AtenForm(
+            ("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d"),
+            attributes={"size": "output_size"},
+        ),
+    )
     examples = (
         Example("adaptive_avg_pool(2)", ((3, 4, 6),)),
         Example("adaptive_avg_pool([3, 2])", ((2, 7, 5),)),

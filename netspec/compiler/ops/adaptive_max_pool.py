@@ -21,6 +21,12 @@ class AdaptiveMaxPool(AdaptivePoolOp):
     onnx_ends = ("GlobalMaxPool", "MaxPool", "Concat")
     onnx_pool = "MaxPool"
     onnx_reduction = "ReduceMax"
+    aten = (
+        AtenForm(
+            ("adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d"),
+            attributes={"size": "output_size"},
+        ),
+    )
     examples = (
         Example("adaptive_max_pool(2)", ((3, 4, 6),)),
         Example("adaptive_max_pool([3, 2])", ((2, 7, 5),)),

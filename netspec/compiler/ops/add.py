@@ -17,6 +17,15 @@ class Add(ArithmeticOp):
     onnx_ends = ("Add", "Sum")
     arity = None
     number_places = ("number", "number")
+    aten = (
+        AtenForm(
+            ("add",),
+            ("self", "other"),
+            unless=lambda call: call.require(
+                call.arguments.get("alpha", 1) == 1, "`alpha` is not 1"
+            ),
+        ),
+    )
     examples = (
         Example("add", ((3, 4, 5), (3, 4, 5))),
         Example("add", ((7,), (7,), (7,))),

@@ -19,6 +19,11 @@ class ArgMax(ReductionOp):
     onnx_ends = ("Cast", "ArgMax")
     forward_kernel = "reductions.place_of_largest"
     backward_kernel = "reductions.nothing"
+    aten = (
+        AtenForm(
+            ("argmax",), attributes={"axes": lambda call: call.axis("dim"), "keep": "keepdim"}
+        ),
+    )
     examples = (
         Example("argmax(1)", ((2, 3, 2),)),
         Example("argmax(-1, keep = true)", ((3, 2),)),

@@ -45,6 +45,17 @@ class Attention(Op):
     arity = 3
     optional = 1
     moves_axes = True
+    aten = (
+        AtenForm(
+            ("scaled_dot_product_attention",),
+            ("query", "key", "value"),
+            attributes={"causal": "is_causal", "dropout": "dropout_p"},
+            unless=lambda call: call.require(
+                not call.has("attn_mask") and not call.has("scale") and not call["enable_gqa"],
+                "it has a mask, a scale or groups of its own",
+            ),
+        ),
+    )
     examples = (
         Example("attention", ((4, 3), (5, 3), (5, 2))),
         Example("attention", ((2, 3, 4), (2, 5, 4), (2, 5, 3))),

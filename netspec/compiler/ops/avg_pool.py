@@ -48,6 +48,21 @@ class AvgPool(PoolOp):
 
     name = "avg_pool"
     onnx_ends = ("AveragePool", "Mul", "Div")
+    aten = (
+        AtenForm(
+            ("avg_pool1d", "avg_pool2d", "avg_pool3d"),
+            attributes={
+                "kernel": "kernel_size",
+                "stride": lambda call: (
+                    None if call["stride"] in ((), call["kernel_size"]) else call["stride"]
+                ),
+                "pad": "padding",
+                "ceil_mode": "ceil_mode",
+                "count_include_pad": "count_include_pad",
+                "divisor": lambda call: call.arguments.get("divisor_override"),
+            },
+        ),
+    )
     examples = (
         Example("avg_pool(2)", ((3, 4, 6),)),
         Example("avg_pool(3, stride = 2, pad = 1)", ((2, 7, 8),)),

@@ -50,6 +50,26 @@ class BatchNorm(Op):
     storage = Storage.CHANNELS_LAST
     parameter_names = ("weight", "bias")
     torch_order = ("", "eps", "momentum", "affine")
+    aten = (
+        AtenForm(
+            ("batch_norm",),
+            ("input",),
+            {
+                "weight": "weight",
+                "bias": "bias",
+                "running_mean": "running_mean",
+                "running_var": "running_var",
+            },
+            {
+                "eps": "eps",
+                "momentum": "momentum",
+                "affine": lambda call: call.has("weight"),
+            },
+            unless=lambda call: call.require(
+                call.has("running_mean"), "`batch_norm` always keeps running statistics"
+            ),
+        ),
+    )
     examples = (
         Example("batch_norm", ((3, 4, 5),)),
         Example("batch_norm(eps = 0.001, momentum = 0.3)", ((2, 3, 3),)),

@@ -20,6 +20,9 @@ class ChannelShuffle(Op):
     name = "channel_shuffle"
     onnx_ends = ("Reshape",)
     storage = Storage.CHANNELS_LAST
+    aten = (
+        AtenForm(("channel_shuffle", "native_channel_shuffle"), attributes={"groups": "groups"}),
+    )
     examples = (
         Example("channel_shuffle(2)", ((6, 3, 4),)),
         Example("channel_shuffle(3)", ((6, 2, 2),)),

@@ -18,6 +18,15 @@ class Clip(FunctionOp):
 
     name = "clip"
     onnx_ends = ("Clip",)
+    aten = (
+        AtenForm(
+            ("clamp", "clip", "hardtanh"),
+            attributes={
+                "low": lambda call: call.arguments.get("min", call.arguments.get("min_val")),
+                "high": lambda call: call.arguments.get("max", call.arguments.get("max_val")),
+            },
+        ),
+    )
     examples = (
         Example("clip(-0.5, 1)", ((7,),)),
         Example("clip(high = 0.25)", ((7,),)),

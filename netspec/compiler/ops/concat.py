@@ -25,6 +25,14 @@ class Concat(Op):
     only_moves = True
     storage = Storage.KEPT
     arity = None
+    is_associative = True
+    aten = (
+        AtenForm(
+            ("cat", "concat", "concatenate"),
+            ("tensors",),
+            attributes={"axis": lambda call: call.axis("dim", "tensors.0")},
+        ),
+    )
     examples = (
         Example("concat", ((3, 4, 5), (2, 4, 5))),
         Example("concat", ((3, 2, 3), (1, 2, 3), (4, 2, 3))),

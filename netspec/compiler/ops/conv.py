@@ -57,6 +57,25 @@ class Conv(Op):
     offers = ("padding",)
     parameter_names = ("weight", "bias")
     torch_order = ("", "channels", "kernel", "stride", "pad", "dilation", "groups", "bias")
+    aten = (
+        AtenForm(
+            ("conv1d", "conv2d", "conv3d"),
+            ("input",),
+            {"weight": "weight", "bias": "bias"},
+            {
+                "channels": lambda call: call.tensor("weight").shape[0],
+                "kernel": lambda call: call.tensor("weight").shape[2:],
+                "stride": "stride",
+                "pad": "padding",
+                "dilation": "dilation",
+                "groups": "groups",
+                "bias": lambda call: call.has("bias"),
+            },
+            unless=lambda call: call.require(
+                call["padding"] != "valid", "`padding = 'valid'` is `pad = 0` here"
+            ),
+        ),
+    )
     examples = (
         Example("conv(4, 3)", ((3, 6, 7),)),
         Example("conv(4, 3, stride = 2, pad = 1)", ((3, 7, 8),)),

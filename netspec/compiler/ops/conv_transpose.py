@@ -59,6 +59,23 @@ class ConvTranspose(Op):
     torch_order = (
         "", "channels", "kernel", "stride", "pad", "output_pad", "groups", "bias", "dilation",
     )  # fmt: skip
+    aten = (
+        AtenForm(
+            ("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"),
+            ("input",),
+            {"weight": "weight", "bias": "bias"},
+            {
+                "channels": lambda call: call.tensor("weight").shape[1] * call.whole("groups"),
+                "kernel": lambda call: call.tensor("weight").shape[2:],
+                "stride": "stride",
+                "pad": "padding",
+                "output_pad": "output_padding",
+                "dilation": "dilation",
+                "groups": "groups",
+                "bias": lambda call: call.has("bias"),
+            },
+        ),
+    )
     examples = (
         Example("conv_transpose(4, 3)", ((3, 4, 5),)),
         Example("conv_transpose(2, 2, stride = 2)", ((3, 3, 4),)),

@@ -11,6 +11,7 @@ class Cos(FunctionOp):
     name = "cos"
     torch_function = "torch.cos"
     value_range = (-1.0, 1.0)
+    aten = (AtenForm(("cos",)),)
     examples = (Example("cos", ((5,),)),)
 
     def of(self, x: Expression) -> Expression:

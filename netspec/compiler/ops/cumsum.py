@@ -18,6 +18,7 @@ class CumSum(Op):
     onnx_ends = ("CumSum",)
     storage = Storage.KEPT
     torch_function = "torch.cumsum"
+    aten = (AtenForm(("cumsum",), attributes={"axis": lambda call: call.axis("dim")}),)
     examples = (Example("cumsum(2)", ((2, 3, 2),)),)
     bad_examples = (BadExample("cumsum(2)", ((7,),), codes.SHAPE_AXIS),)
 

@@ -18,6 +18,13 @@ class Div(ArithmeticOp):
     onnx_ends = ("Div",)
     arity = 2
     number_places = ("left", "right")
+    aten = (
+        AtenForm(
+            ("div", "true_divide"),
+            ("self", "other"),
+            unless=lambda call: call.require(not call.has("rounding_mode"), "it rounds"),
+        ),
+    )
     examples = (
         Example("div", ((3, 1), (1, 2))),
         Example("div(right = 2)", ((3,),)),

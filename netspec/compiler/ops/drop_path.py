@@ -20,6 +20,20 @@ class DropPath(Op):
     name = "drop_path"
     onnx_ends = ("Identity",)
     storage = Storage.KEPT
+    torch_modules = (
+        ModuleForm(
+            ("torchvision.ops.stochastic_depth.StochasticDepth",),
+            attributes={"p": "p"},
+            unless=lambda call: call.require(call["mode"] == "row", "it drops the whole batch"),
+        ),
+        ModuleForm(
+            ("DropPath",),
+            attributes={"p": "drop_prob"},
+            unless=lambda call: call.require(
+                bool(call.arguments.get("scale_by_keep", True)), "what is kept is not scaled"
+            ),
+        ),
+    )
     examples = (
         Example("drop_path(0.4)", ((3, 4, 5),)),
         Example("drop_path(p = 0.5)", ((6,),)),

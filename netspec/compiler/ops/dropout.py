@@ -19,6 +19,12 @@ class Dropout(Op):
     name = "dropout"
     onnx_ends = ("Dropout",)
     storage = Storage.KEPT
+    aten = (
+        AtenForm(("dropout",), ("input",), attributes={"p": "p"}),
+        AtenForm(
+            ("feature_dropout",), ("input",), attributes={"p": "p", "by_channel": Always(True)}
+        ),
+    )
     examples = (
         Example("dropout", ((12,),)),
         Example("dropout(0.2)", ((3, 4, 4),)),

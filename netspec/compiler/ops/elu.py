@@ -18,6 +18,15 @@ class Elu(ElementwiseOp):
     onnx_ends = ("Elu",)
     torch_function = "F.elu"
     torch_module = "nn.ELU"
+    aten = (
+        AtenForm(
+            ("elu",),
+            attributes={"alpha": "alpha"},
+            unless=lambda call: call.require(
+                call["scale"] == 1 and call["input_scale"] == 1, "it is scaled"
+            ),
+        ),
+    )
     examples = (
         Example("elu", ((3, 4, 5),)),
         Example("elu(alpha = 0.3)", ((7,),)),

@@ -26,6 +26,20 @@ class Embedding(Op):
     storage = Storage.ROW_MAJOR
     parameter_names = ("weight",)
     torch_order = ("vocabulary", "width")
+    aten = (
+        AtenForm(
+            ("embedding",),
+            ("indices",),
+            {"weight": "weight"},
+            {
+                "vocabulary": lambda call: call.tensor("weight").shape[0],
+                "width": lambda call: call.tensor("weight").shape[1],
+                "padding": lambda call: (
+                    None if call.whole("padding_idx") < 0 else call["padding_idx"]
+                ),
+            },
+        ),
+    )
     examples = (
         Example("embedding(10, 4)", ((6,),)),
         Example("embedding(vocabulary = 3, width = 2)", ((8,),)),

@@ -16,6 +16,7 @@ class Erf(FunctionOp):
     name = "erf"
     torch_function = "torch.erf"
     value_range = (-1.0, 1.0)
+    aten = (AtenForm(("erf",)),)
     examples = (Example("erf", ((5,),)),)
 
     def of(self, x: Expression) -> Expression:

@@ -11,6 +11,7 @@ class Exp(FunctionOp):
     name = "exp"
     torch_function = "torch.exp"
     value_range = (0.0, float("inf"))
+    aten = (AtenForm(("exp",)),)
     examples = (Example("exp", ((5,),)),)
 
     def of(self, x: Expression) -> Expression:

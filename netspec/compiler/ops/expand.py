@@ -21,6 +21,11 @@ class Expand(Op):
     onnx_ends = ("Expand",)
     only_moves = True
     storage = Storage.KEPT
+    aten = (
+        AtenForm(
+            ("expand", "expand_as"), attributes={"sizes": lambda call: call.shape}, only_shapes=True
+        ),
+    )
     examples = (
         Example("expand([-1, 2, 3])", ((2, 1, 1),)),
         Example("expand([3, 2])", ((1, 2),)),

@@ -17,6 +17,15 @@ class Flatten(Op):
     onnx_ends = ("Flatten", "Reshape")
     only_moves = True
     storage = Storage.ANY
+    aten = (
+        AtenForm(
+            ("flatten", "view", "reshape"),
+            unless=lambda call: call.require(
+                len(call.shape) == 1 and call.tensor("self").first == 0, "it keeps an axis"
+            ),
+            only_shapes=True,
+        ),
+    )
     examples = (
         Example("flatten", ((3, 4, 5),)),
         Example("flatten", ((1, 4, 5),)),

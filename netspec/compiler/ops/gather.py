@@ -21,6 +21,11 @@ class Gather(Op):
     name = "gather"
     onnx_ends = ("GatherElements",)
     arity = 2
+    aten = (
+        AtenForm(
+            ("gather",), ("self", "index"), attributes={"axis": lambda call: call.axis("dim")}
+        ),
+    )
     examples = (
         Example("gather(1)", ((3,), (5,))),
         Example("gather(2)", ((2, 3), (2, 4))),

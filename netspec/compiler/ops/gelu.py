@@ -32,6 +32,14 @@ class Gelu(ElementwiseOp):
         "Mul(x, Mul(Add(Erf(Mul(x, 0.70710678)), 1), 0.5))",
         "Mul(Mul(x, 0.5), Add(Erf(Mul(x, 0.70710678)), 1))",
     )
+    aten = (
+        AtenForm(
+            ("gelu",),
+            attributes={
+                "approximate": lambda call: "tanh" if call["approximate"] == "tanh" else None
+            },
+        ),
+    )
     examples = (
         Example("gelu", ((3, 4, 5),)),
         Example("gelu(approximate = tanh)", ((3, 4, 5),)),

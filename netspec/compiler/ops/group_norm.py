@@ -27,6 +27,14 @@ class GroupNorm(NormalizingOp):
     name = "group_norm"
     onnx_ends = ("GroupNormalization", "Reshape", "Mul", "Add")
     torch_order = ("groups", "", "eps", "affine")
+    aten = (
+        AtenForm(
+            ("group_norm",),
+            ("input",),
+            {"weight": "weight", "bias": "bias"},
+            {"groups": "num_groups", "eps": "eps", "affine": lambda call: call.has("weight")},
+        ),
+    )
     examples = (
         Example("group_norm(2)", ((6, 3, 4),)),
         Example("group_norm(1)", ((3, 4, 5),)),

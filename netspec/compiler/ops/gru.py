@@ -34,6 +34,22 @@ class Gru(RecurrentOp):
     onnx_operator = "GRU"
     onnx_gates = (1, 0, 2)
     torch_order = ("", "features", "layers", "bias", "", "dropout", "bidirectional")
+    torch_modules = (
+        ModuleForm(
+            ("torch.nn.modules.rnn.GRU",),
+            attributes={
+                "features": "hidden_size",
+                "layers": "num_layers",
+                "bias": "bias",
+                "dropout": "dropout",
+                "bidirectional": "bidirectional",
+            },
+            unless=lambda call: call.require(
+                bool(call["batch_first"]) and not call.arguments.get("proj_size"),
+                "`gru` has the batch first and no projection",
+            ),
+        ),
+    )
     examples = (
         Example("gru(3)", ((3, 2),)),
         Example("gru(2, layers = 2, bias = false, bidirectional = true)", ((2, 3), (4, 2))),

@@ -17,6 +17,7 @@ class HardSigmoid(ElementwiseOp):
         "Mul(Clip(Add(x, 3), 0, 6), 0.16666667)",
     )
     value_range = (0.0, 1.0)
+    aten = (AtenForm(("hardsigmoid",)),)
     examples = (Example("hardsigmoid", ((3, 4, 5),)), Example("hardsigmoid", ((40,),)))
 
     def value(self, *x: Expression) -> Expression:

@@ -22,6 +22,7 @@ class HardSwish(ElementwiseOp):
     torch_function = "F.hardswish"
     torch_module = "nn.Hardswish"
     onnx_operator = "HardSwish"
+    aten = (AtenForm(("hardswish",)),)
     examples = (Example("hardswish", ((3, 4, 5),)), Example("hardswish", ((40,),)))
 
     def value(self, *x: Expression) -> Expression:

@@ -30,6 +30,17 @@ class InstanceNorm(NormalizingOp):
     name = "instance_norm"
     onnx_ends = ("InstanceNormalization",)
     torch_order = ("", "eps")
+    aten = (
+        AtenForm(
+            ("instance_norm",),
+            ("input",),
+            {"weight": "weight", "bias": "bias"},
+            {"eps": "eps", "affine": lambda call: call.has("weight")},
+            unless=lambda call: call.require(
+                not call.has("running_mean"), "`instance_norm` keeps no running statistics"
+            ),
+        ),
+    )
     examples = (
         Example("instance_norm", ((3, 4, 5),)),
         Example("instance_norm(eps = 0.01)", ((2, 3, 3),)),

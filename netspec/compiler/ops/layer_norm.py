@@ -44,6 +44,19 @@ class LayerNorm(NormalizingOp):
 
     name = "layer_norm"
     onnx_ends = ("LayerNormalization", "Div", "Mul", "Add")
+    aten = (
+        AtenForm(
+            ("layer_norm",),
+            ("input",),
+            {"weight": "weight", "bias": "bias"},
+            {
+                "axes": lambda call: len(call.numbers("normalized_shape")),
+                "eps": "eps",
+                "affine": lambda call: call.has("weight"),
+                "bias": lambda call: call.has("bias") or not call.has("weight"),
+            },
+        ),
+    )
     examples = (
         Example("layer_norm", ((7,),)),
         Example("layer_norm", ((3, 5),)),

@@ -18,6 +18,7 @@ class LeakyRelu(ElementwiseOp):
     onnx_ends = ("LeakyRelu",)
     torch_function = "F.leaky_relu"
     torch_module = "nn.LeakyReLU"
+    aten = (AtenForm(("leaky_relu",), attributes={"slope": "negative_slope"}),)
     examples = (
         Example("leaky_relu", ((3, 4, 5),)),
         Example("leaky_relu(0.2)", ((7,),)),

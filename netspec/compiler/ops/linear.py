@@ -37,6 +37,17 @@ class Linear(Op):
     storage = Storage.ROW_MAJOR
     parameter_names = ("weight", "bias")
     torch_order = ("", "features", "bias")
+    aten = (
+        AtenForm(
+            ("linear",),
+            ("input",),
+            {"weight": "weight", "bias": "bias"},
+            {
+                "features": lambda call: call.tensor("weight").shape[0],
+                "bias": lambda call: call.has("bias"),
+            },
+        ),
+    )
     examples = (
         Example("linear(4)", ((6,),)),
         Example("linear(3, bias = false)", ((5,),)),

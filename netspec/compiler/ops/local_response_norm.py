@@ -27,6 +27,12 @@ class LocalResponseNorm(Op):
     name = "local_response_norm"
     onnx_ends = ("LRN", "Div")
     storage = Storage.CHANNELS_LAST
+    torch_modules = (
+        ModuleForm(
+            ("torch.nn.modules.normalization.LocalResponseNorm",),
+            attributes={"size": "size", "alpha": "alpha", "beta": "beta", "k": "k"},
+        ),
+    )
     examples = (
         Example("local_response_norm(5)", ((7, 3, 4),)),
         Example("local_response_norm(3, alpha = 0.5, beta = 0.6, k = 2)", ((4, 3, 3),)),

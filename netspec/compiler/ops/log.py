@@ -11,6 +11,7 @@ class Log(FunctionOp):
     name = "log"
     torch_function = "torch.log"
     needs_positive = True
+    aten = (AtenForm(("log",)),)
     examples = (Example("log", ((5,),)),)
 
     def of(self, x: Expression) -> Expression:

@@ -15,6 +15,7 @@ class LogSoftmax(SoftmaxOp):
     onnx_ends = ("LogSoftmax",)
     forward_kernel = "softmax.log_forward"
     backward_kernel = "softmax.log_backward"
+    aten = (AtenForm(("log_softmax",), attributes={"axis": lambda call: call.axis("dim")}),)
     examples = (
         Example("log_softmax", ((7,),)),
         Example("log_softmax", ((3, 4, 5),)),

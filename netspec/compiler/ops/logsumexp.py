@@ -17,6 +17,11 @@ class LogSumExp(ReductionOp):
     forward_kernel = "reductions.logsumexp"
     backward_kernel = "reductions.logsumexp_backward"
     reads = ("x", "y", "dy")
+    aten = (
+        AtenForm(
+            ("logsumexp",), attributes={"axes": lambda call: call.axes("dim"), "keep": "keepdim"}
+        ),
+    )
     examples = (Example("logsumexp(3)", ((2, 3, 2),)),)
 
     def forward(self, run: Evaluation, *x: Array) -> Array:

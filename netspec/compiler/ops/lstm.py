@@ -34,6 +34,22 @@ class Lstm(RecurrentOp):
     onnx_operator = "LSTM"
     onnx_gates = (0, 3, 1, 2)
     torch_order = ("", "features", "layers", "bias", "", "dropout", "bidirectional")
+    torch_modules = (
+        ModuleForm(
+            ("torch.nn.modules.rnn.LSTM",),
+            attributes={
+                "features": "hidden_size",
+                "layers": "num_layers",
+                "bias": "bias",
+                "dropout": "dropout",
+                "bidirectional": "bidirectional",
+            },
+            unless=lambda call: call.require(
+                bool(call["batch_first"]) and not call.arguments.get("proj_size"),
+                "`lstm` has the batch first and no projection",
+            ),
+        ),
+    )
     examples = (
         Example("lstm(3)", ((3, 2),)),
         Example("lstm(2)", ((2, 3), (2,), (2,))),

@@ -17,6 +17,16 @@ class Max(ExtremeOp):
     forward_kernel = "reductions.largest"
     method = "max"
     function = "torch.amax"
+    aten = (
+        AtenForm(("amax",), attributes={"axes": lambda call: call.axes("dim"), "keep": "keepdim"}),
+        AtenForm(
+            ("max.dim",),
+            attributes={"axes": lambda call: call.axes("dim"), "keep": "keepdim"},
+            unless=lambda call: call.require(
+                call.part == 0, "the places of the extremes are `argmax` here"
+            ),
+        ),
+    )
     examples = (
         Example("max(3)", ((2, 3, 2),)),
         Example("max([1, 2], keep = true)", ((3, 2),)),

@@ -36,6 +36,20 @@ class MaxPool(PoolOp):
     name = "max_pool"
     onnx_ends = ("MaxPool",)
     takes_max = True
+    aten = (
+        AtenForm(
+            ("max_pool1d", "max_pool2d", "max_pool3d"),
+            attributes={
+                "kernel": "kernel_size",
+                "stride": lambda call: (
+                    None if call["stride"] in ((), call["kernel_size"]) else call["stride"]
+                ),
+                "pad": "padding",
+                "ceil_mode": "ceil_mode",
+                "dilation": "dilation",
+            },
+        ),
+    )
     examples = (
         Example("max_pool(2)", ((3, 4, 6),)),
         Example("max_pool(3, stride = 2, pad = 1)", ((2, 7, 8),)),

@@ -19,6 +19,10 @@ class Maximum(ArithmeticOp):
     onnx_ends = ("Max",)
     arity = 2
     number_places = ("number", "number")
+    aten = (
+        AtenForm(("maximum",), ("self", "other")),
+        AtenForm(("clamp_min",), ("self", "min")),
+    )
     examples = (
         Example("maximum", ((5,), (5,))),
         Example("maximum", ((3, 1), (3, 2))),

@@ -16,6 +16,12 @@ class Mean(ReductionOp):
     onnx_operator = "ReduceMean"
     forward_kernel = "reductions.mean"
     backward_kernel = "reductions.mean_backward"
+    aten = (
+        AtenForm(
+            ("mean.dim", "mean.dim_IntList"),
+            attributes={"axes": lambda call: call.axes("dim"), "keep": "keepdim"},
+        ),
+    )
     examples = (
         Example("mean(1)", ((2, 3, 2),)),
         Example("mean([2, 3], keep = true)", ((2, 3, 2),)),

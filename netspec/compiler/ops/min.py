@@ -17,4 +17,14 @@ class Min(ExtremeOp):
     forward_kernel = "reductions.smallest"
     method = "min"
     function = "torch.amin"
+    aten = (
+        AtenForm(("amin",), attributes={"axes": lambda call: call.axes("dim"), "keep": "keepdim"}),
+        AtenForm(
+            ("min.dim",),
+            attributes={"axes": lambda call: call.axes("dim"), "keep": "keepdim"},
+            unless=lambda call: call.require(
+                call.part == 0, "the places of the extremes are `argmax` here"
+            ),
+        ),
+    )
     examples = (Example("min([1, 2], keep = true)", ((3, 2),)),)

@@ -18,6 +18,10 @@ class Minimum(ArithmeticOp):
     onnx_ends = ("Min",)
     arity = 2
     number_places = ("number", "number")
+    aten = (
+        AtenForm(("minimum",), ("self", "other")),
+        AtenForm(("clamp_max",), ("self", "max")),
+    )
     examples = (
         Example("minimum", ((1, 2), (3, 2))),
         Example("minimum(0.25)", ((5,),)),

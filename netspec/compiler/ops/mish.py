@@ -13,6 +13,7 @@ class Mish(ElementwiseOp):
     name = "mish"
     onnx_spellings = ("Mul(x, Tanh(Softplus(x)))",)
     torch_function, torch_module = "F.mish", "nn.Mish"
+    aten = (AtenForm(("mish",)),)
     examples = (Example("mish", ((3, 4, 5),)), Example("mish", ((7,),)))
 
     def value(self, *x: Expression) -> Expression:

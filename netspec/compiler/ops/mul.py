@@ -18,6 +18,7 @@ class Mul(ArithmeticOp):
     onnx_ends = ("Mul",)
     arity = None
     number_places = ("number", "number")
+    aten = (AtenForm(("mul",), ("self", "other")),)
     examples = (
         Example("mul", ((3, 4, 5), (3, 4, 5))),
         Example("mul", ((7,), (7,), (7,))),

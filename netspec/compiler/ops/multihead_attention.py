@@ -43,6 +43,20 @@ class MultiheadAttention(Op):
     optional = 1
     moves_axes = True
     torch_order = ("", "heads", "dropout")
+    torch_modules = (
+        ModuleForm(
+            ("torch.nn.modules.activation.MultiheadAttention",),
+            3,
+            {"heads": "num_heads", "dropout": "dropout"},
+            unless=lambda call: call.require(
+                bool(call["batch_first"])
+                and call.has("in_proj_bias")
+                and not call.has("bias_k")
+                and not call["add_zero_attn"],
+                "`multihead_attention` has the batch first, and biases",
+            ),
+        ),
+    )
     examples = (
         Example("multihead_attention(2)", ((4, 6), (4, 6), (4, 6))),
         Example("multihead_attention(3)", ((2, 6), (5, 6), (5, 6))),

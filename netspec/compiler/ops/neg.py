@@ -10,6 +10,7 @@ class Neg(FunctionOp):
 
     name = "neg"
     torch_function = "torch.neg"
+    aten = (AtenForm(("neg",)),)
     examples = (Example("neg", ((5,),)),)
 
     def of(self, x: Expression) -> Expression:

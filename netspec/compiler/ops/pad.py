@@ -35,6 +35,20 @@ class Pad(Op):
     name = "pad"
     onnx_ends = ("Pad", "Concat")
     storage = Storage.CHANNELS_LAST
+    aten = (
+        AtenForm(
+            ("pad",),
+            attributes={
+                "pad": lambda call: call.frame("pad"),
+                "value": lambda call: call["value"] or 0.0,
+                "mode": "mode",
+            },
+        ),
+        AtenForm(
+            ("constant_pad_nd",),
+            attributes={"pad": lambda call: call.frame("pad"), "value": "value"},
+        ),
+    )
     examples = (
         Example("pad(1)", ((3, 4, 5),)),
         Example("pad([1, 2], value = -1.5)", ((2, 3, 4),)),

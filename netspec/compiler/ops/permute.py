@@ -23,6 +23,17 @@ class Permute(Op):
     only_moves = True
     storage = Storage.ANY
     moves_axes = True
+    aten = (
+        AtenForm(("permute",), attributes={"axes": lambda call: call.order(call.numbers("dims"))}),
+        AtenForm(
+            ("transpose", "swapaxes"),
+            attributes={
+                "axes": lambda call: call.swapped(
+                    *(call.whole(name) for name in list(call.arguments)[1:3])
+                )
+            },
+        ),
+    )
     examples = (
         Example("permute([2, 3, 1])", ((3, 4, 5),)),
         Example("permute([3, 1, 2])", ((3, 4, 5),)),

@@ -21,6 +21,7 @@ class PixelShuffle(RearrangingOp):
     onnx_ends = ("DepthToSpace", "Reshape")
     torch_function = "F.pixel_shuffle"
     torch_module = "nn.PixelShuffle"
+    aten = (AtenForm(("pixel_shuffle",), attributes={"factor": "upscale_factor"}),)
     examples = (
         Example("pixel_shuffle(2)", ((4, 2, 3),)),
         Example("pixel_shuffle(3)", ((9, 1, 2),)),

@@ -21,6 +21,7 @@ class PixelUnshuffle(RearrangingOp):
     onnx_ends = ("Reshape",)
     torch_function = "F.pixel_unshuffle"
     torch_module = "nn.PixelUnshuffle"
+    aten = (AtenForm(("pixel_unshuffle",), attributes={"factor": "downscale_factor"}),)
     examples = (
         Example("pixel_unshuffle(2)", ((2, 2, 4),)),
         Example("pixel_unshuffle(3)", ((1, 3, 3),)),

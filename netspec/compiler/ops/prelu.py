@@ -20,6 +20,13 @@ class PRelu(ElementwiseOp):
     name = "prelu"
     onnx_ends = ("PRelu",)
     parameter_names = ("weight",)
+    aten = (
+        AtenForm(
+            ("prelu",),
+            parameters={"weight": "weight"},
+            attributes={"per_channel": lambda call: call.tensor("weight").shape != (1,)},
+        ),
+    )
     examples = (
         Example("prelu", ((3, 4, 5),)),
         Example("prelu(per_channel = true)", ((3, 4, 5),)),

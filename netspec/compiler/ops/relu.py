@@ -16,6 +16,7 @@ class Relu(ElementwiseOp):
     torch_module = "nn.ReLU"
     onnx_operator = "Relu"
     commutes_with_max = True
+    aten = (AtenForm(("relu",)),)
     examples = (Example("relu", ((3, 4, 5),)), Example("relu", ((7,),)))
 
     def value(self, *x: Expression) -> Expression:

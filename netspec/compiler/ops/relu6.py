@@ -15,6 +15,7 @@ class Relu6(ElementwiseOp):
     torch_function = "F.relu6"
     torch_module = "nn.ReLU6"
     commutes_with_max = True
+    aten = (AtenForm(("relu6",)),)
     examples = (Example("relu6", ((3, 4, 5),)), Example("relu6", ((7,),)))
 
     def value(self, *x: Expression) -> Expression:

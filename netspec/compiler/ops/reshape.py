@@ -24,6 +24,13 @@ class Reshape(Op):
     onnx_ends = ("Reshape",)
     only_moves = True
     storage = Storage.ANY
+    aten = (
+        AtenForm(
+            ("view", "reshape", "_unsafe_view", "unflatten", "flatten", "view_as", "reshape_as"),
+            attributes={"sizes": lambda call: call.shape},
+            only_shapes=True,
+        ),
+    )
     examples = (
         Example("reshape([4, 15])", ((3, 4, 5),)),
         Example("reshape([5, -1, 2])", ((3, 4, 5),)),

@@ -26,6 +26,23 @@ class Rnn(RecurrentOp):
     module = "nn.RNN"
     onnx_operator = "RNN"
     torch_order = ("", "features", "layers", "nonlinearity", "bias", "", "dropout", "bidirectional")
+    torch_modules = (
+        ModuleForm(
+            ("torch.nn.modules.rnn.RNN",),
+            attributes={
+                "features": "hidden_size",
+                "layers": "num_layers",
+                "bias": "bias",
+                "dropout": "dropout",
+                "bidirectional": "bidirectional",
+                "nonlinearity": "nonlinearity",
+            },
+            unless=lambda call: call.require(
+                bool(call["batch_first"]) and not call.arguments.get("proj_size"),
+                "`rnn` has the batch first and no projection",
+            ),
+        ),
+    )
     examples = (
         Example("rnn(3)", ((3, 2),)),
         Example('rnn(2, nonlinearity = "relu")', ((2, 2), (2,))),

@@ -31,6 +31,17 @@ class Roll(Op):
     only_moves = True
     storage = Storage.KEPT
     torch_function = "torch.roll"
+    aten = (
+        AtenForm(
+            ("roll",),
+            attributes={
+                "shifts": lambda call: call.numbers("shifts"),
+                "axes": lambda call: tuple(
+                    call.tensor("self").axis(number) for number in call.numbers("dims")
+                ),
+            },
+        ),
+    )
     examples = (
         Example("roll([1, -2], [2, 3])", ((1, 2, 3),)),
         Example("roll(9, 1)", ((7,),)),

@@ -16,6 +16,7 @@ class Rsqrt(FunctionOp):
     torch_function = "torch.rsqrt"
     needs_positive = True
     value_range = (0.0, float("inf"))
+    aten = (AtenForm(("rsqrt",)),)
     examples = (Example("rsqrt", ((5,),)),)
 
     def of(self, x: Expression) -> Expression:

@@ -19,6 +19,7 @@ class Selu(ElementwiseOp):
     torch_function = "F.selu"
     torch_module = "nn.SELU"
     onnx_operator = "Selu"
+    aten = (AtenForm(("selu",)),)
     examples = (Example("selu", ((3, 4, 5),)), Example("selu", ((7,),)))
 
     def value(self, *x: Expression) -> Expression:

@@ -12,6 +12,7 @@ class Sigmoid(ElementwiseOp):
     torch_function = "torch.sigmoid"
     torch_module = "nn.Sigmoid"
     onnx_operator = "Sigmoid"
+    aten = (AtenForm(("sigmoid",)),)
     examples = (Example("sigmoid", ((3, 4, 5),)), Example("sigmoid", ((7,),)))
 
     def value(self, *x: Expression) -> Expression:

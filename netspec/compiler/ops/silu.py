@@ -14,6 +14,7 @@ class Silu(ElementwiseOp):
     onnx_spellings = ("Mul(x, Sigmoid(x))",)
     torch_function = "F.silu"
     torch_module = "nn.SiLU"
+    aten = (AtenForm(("silu",)),)
     examples = (Example("silu", ((3, 4, 5),)), Example("silu", ((7,),)))
 
     def value(self, *x: Expression) -> Expression:

@@ -11,6 +11,7 @@ class Sin(FunctionOp):
     name = "sin"
     torch_function = "torch.sin"
     value_range = (-1.0, 1.0)
+    aten = (AtenForm(("sin",)),)
     examples = (Example("sin", ((5,),)),)
 
     def of(self, x: Expression) -> Expression:

@@ -28,6 +28,52 @@ class Slice(Op):
     onnx_ends = ("Slice", "Split")
     only_moves = True
     storage = Storage.KEPT
+    aten = (
+        AtenForm(
+            ("slice",),
+            attributes={
+                "axis": lambda call: call.axis("dim"),
+                "start": lambda call: call["start"] or 0,
+                "stop": lambda call: None if call["end"] in (None, 2**63 - 1) else call["end"],
+                "step": "step",
+            },
+            only_shapes=True,
+        ),
+        AtenForm(
+            ("narrow",),
+            attributes={
+                "axis": lambda call: call.axis("dim"),
+                "start": "start",
+                "stop": lambda call: call.whole("start") + call.whole("length"),
+            },
+        ),
+        AtenForm(
+            ("select",),
+            attributes={
+                "axis": lambda call: call.axis("dim"),
+                "start": "index",
+                "stop": lambda call: call.whole("index") + 1 or None,
+            },
+            then=(Then("squeeze", {"axes": lambda call: call.axis("dim")}),),
+        ),
+        AtenForm(
+            ("chunk", "split", "split_with_sizes", "tensor_split"),
+            attributes={
+                "axis": lambda call: call.axis("dim"),
+                "start": lambda call: call.part_ends("dim")[0],
+                "stop": lambda call: call.part_ends("dim")[1],
+            },
+        ),
+        AtenForm(
+            ("unbind",),
+            attributes={
+                "axis": lambda call: call.axis("dim"),
+                "start": lambda call: call.part,
+                "stop": lambda call: call.part + 1,
+            },
+            then=(Then("squeeze", {"axes": lambda call: call.axis("dim")}),),
+        ),
+    )
     examples = (
         Example("slice(1, 0, 2)", ((5, 3, 4),)),
         Example("slice(1, start = 2, stop = -1)", ((6, 2, 2),)),

@@ -19,6 +19,7 @@ class Softmax(SoftmaxOp):
     is_distribution = True
     forward_kernel = "softmax.forward"
     backward_kernel = "softmax.backward"
+    aten = (AtenForm(("softmax",), attributes={"axis": lambda call: call.axis("dim")}),)
     examples = (
         Example("softmax", ((7,),)),
         Example("softmax", ((3, 4, 5),)),

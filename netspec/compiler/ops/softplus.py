@@ -19,6 +19,7 @@ class Softplus(FunctionOp):
     name = "softplus"
     onnx_ends = ("Where",)
     value_range = (0.0, float("inf"))
+    aten = (AtenForm(("softplus",), attributes={"beta": "beta", "threshold": "threshold"}),)
     examples = (
         Example("softplus", ((5,),)),
         Example("softplus(beta = 2, threshold = 0.5)", ((5,),)),

@@ -13,6 +13,7 @@ class Softsign(FunctionOp):
     torch_module = "nn.Softsign"
     onnx_operator = "Softsign"
     value_range = (-1.0, 1.0)
+    aten = (AtenForm(("softsign",)),)
     examples = (Example("softsign", ((5,),)),)
 
     def of(self, x: Expression) -> Expression:

@@ -12,6 +12,7 @@ class Sqrt(FunctionOp):
     torch_function = "torch.sqrt"
     needs_positive = True
     value_range = (0.0, float("inf"))
+    aten = (AtenForm(("sqrt",)),)
     examples = (Example("sqrt", ((5,),)),)
 
     def of(self, x: Expression) -> Expression:

@@ -11,6 +11,7 @@ class Square(FunctionOp):
     name = "square"
     torch_function = "torch.square"
     value_range = (0.0, float("inf"))
+    aten = (AtenForm(("square",)),)
     examples = (Example("square", ((5,),)),)
 
     def of(self, x: Expression) -> Expression:

@@ -22,6 +22,11 @@ class Squeeze(RearrangingOp):
     only_moves = True
     storage = Storage.ANY
     torch_function = "torch.squeeze"
+    aten = (
+        AtenForm(
+            ("squeeze.dim", "squeeze.dims"), attributes={"axes": lambda call: call.axes("dim")}
+        ),
+    )
     examples = (
         Example("squeeze(1)", ((1, 3, 2),)),
         Example("squeeze([2, -1])", ((3, 1, 2, 1),)),

@@ -23,6 +23,13 @@ class Stack(Op):
     onnx_ends = ("Concat",)
     only_moves = True
     arity = None
+    aten = (
+        AtenForm(
+            ("stack",),
+            ("tensors",),
+            attributes={"axis": lambda call: call.new_axis("dim", "tensors.0")},
+        ),
+    )
     examples = (
         Example("stack", ((2,), (2,), (2,))),
         Example("stack(axis = -1)", ((2, 3), (2, 3))),

@@ -18,6 +18,15 @@ class Sub(ArithmeticOp):
     onnx_ends = ("Sub",)
     arity = 2
     number_places = ("left", "right")
+    aten = (
+        AtenForm(
+            ("sub",),
+            ("self", "other"),
+            unless=lambda call: call.require(
+                call.arguments.get("alpha", 1) == 1, "`alpha` is not 1"
+            ),
+        ),
+    )
     examples = (
         Example("sub", ((5,), (5,))),
         Example("sub", ((1, 2, 2), (3, 2, 2))),

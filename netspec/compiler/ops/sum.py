@@ -16,6 +16,12 @@ class Sum(ReductionOp):
     onnx_operator = "ReduceSum"
     forward_kernel = "reductions.total"
     backward_kernel = "reductions.total_backward"
+    aten = (
+        AtenForm(
+            ("sum.dim", "sum.dim_IntList"),
+            attributes={"axes": lambda call: call.axes("dim"), "keep": "keepdim"},
+        ),
+    )
     examples = (Example("sum(3)", ((2, 3, 2),)),)
 
     def forward(self, run: Evaluation, *x: Array) -> Array:

@@ -11,6 +11,7 @@ class Tanh(ElementwiseOp):
     value_range = (-1.0, 1.0)
     torch_function = "torch.tanh"
     torch_module = "nn.Tanh"
+    aten = (AtenForm(("tanh",)),)
     examples = (Example("tanh", ((3, 4, 5),)), Example("tanh", ((7,),)))
 
     def value(self, *x: Expression) -> Expression:

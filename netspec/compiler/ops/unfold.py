@@ -33,6 +33,17 @@ class Unfold(Op):
 
     name = "unfold"
     onnx_ends = ("Reshape",)
+    aten = (
+        AtenForm(
+            ("im2col",),
+            attributes={
+                "kernel": "kernel_size",
+                "stride": "stride",
+                "pad": "padding",
+                "dilation": "dilation",
+            },
+        ),
+    )
     examples = (
         Example("unfold(2)", ((2, 3, 3),)),
         Example("unfold([3, 2], stride = 2, pad = 1, dilation = [1, 2])", ((1, 3, 4),)),

@@ -20,6 +20,7 @@ class Unsqueeze(RearrangingOp):
     only_moves = True
     storage = Storage.ANY
     torch_function = "torch.unsqueeze"
+    aten = (AtenForm(("unsqueeze",), attributes={"axis": lambda call: call.new_axis("dim")}),)
     examples = (
         Example("unsqueeze(1)", ((2, 3),)),
         Example("unsqueeze(2)", ((2, 3),)),

@@ -43,6 +43,27 @@ class Upsample(Op):
     name = "upsample"
     onnx_ends = ("Resize",)
     storage = Storage.CHANNELS_LAST
+    aten = tuple(
+        AtenForm(
+            (f"upsample_{mode.replace('-', '_')}{axes}d",),
+            ("input",),
+            attributes={
+                "scale": lambda call: call.arguments.get("scale_factors"),
+                "size": lambda call: (
+                    None if call.has("scale_factors") else call.numbers("output_size")
+                ),
+                "mode": Always(mode),
+                "align_corners": lambda call: bool(call.arguments.get("align_corners")),
+            },
+        )
+        for mode, axes in (
+            *(("nearest", axes) for axes in (1, 2, 3)),
+            ("linear", 1),
+            ("bilinear", 2),
+            ("bicubic", 2),
+            ("trilinear", 3),
+        )
+    )
     examples = (
         Example("upsample(2)", ((3, 4, 5),)),
         Example("upsample([3, 1])", ((2, 3, 2),)),

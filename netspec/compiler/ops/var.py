@@ -28,6 +28,16 @@ class Variance(ReductionOp):
     forward_kernel = "reductions.variance"
     backward_kernel = "reductions.variance_backward"
     reads = ("x", "dy")
+    aten = (
+        AtenForm(
+            ("var.correction",),
+            attributes={
+                "axes": lambda call: call.axes("dim"),
+                "keep": "keepdim",
+                "correction": lambda call: 1 if call["correction"] is None else call["correction"],
+            },
+        ),
+    )
     examples = (
         Example("var(3)", ((2, 3, 2),)),
         Example("var([1, 2], keep = true, correction = 0)", ((3, 2),)),

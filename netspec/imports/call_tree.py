@@ -1,0 +1,223 @@
+"""The nodes of an imported net as a tree of calls of modules: what may become blocks.
+
+A call holds items in the order they run, nodes and calls. Modules that only hold others, and those
+with a single layer, are not calls: they lie in their parent, and prefix its labels.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from netspec.compiler.ops import registry
+from netspec.imports.imported_net import ImportedNet, ImportedNode, ImportedTensor, Scope
+
+# From how many layers on a module that is called once is a block of its own.
+_OWN_BLOCK = 4
+
+
+@dataclass(slots=True, eq=False)
+class ModuleCall:
+    """One call of a module.
+
+    Attributes:
+        kind: the name of its class; empty for the net itself.
+        path: the whole path.
+        items: what it computes, in order.
+        tensors: the tensors that it declares.
+        inputs: the values from outside that it reads, in the order of the first use.
+        outputs: its values that are read outside, in order.
+    """
+
+    kind: str
+    path: str
+    call: int = 0
+    items: list[ImportedNode | ModuleCall] = field(default_factory=list)
+    tensors: list[ImportedTensor] = field(default_factory=list)
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+
+    def nodes(self) -> Iterator[ImportedNode]:
+        """Yield all nodes in it."""
+        for item in self.items:
+            if isinstance(item, ModuleCall):
+                yield from item.nodes()
+            else:
+                yield item
+
+    def calls(self) -> Iterator[ModuleCall]:
+        """Yield the calls in it, the inner ones first."""
+        for item in self.items:
+            if isinstance(item, ModuleCall):
+                yield from item.calls()
+                yield item
+
+
+def call_tree(net: ImportedNet) -> ModuleCall:
+    """Return the tree of a net, whose root is the net itself."""
+    net = _with_growing_joins(_without_dead(net))
+    root = ModuleCall("", "", 0)
+    for node in net.nodes:
+        _place_for(root, node.scopes).items.append(node)
+    owners = _declare(root, net)
+    _splice_small(root, owners)
+    _splice_recursive(root, ())
+    _splice_rare(root, owners)
+    _find_values(root, net)
+    return root
+
+
+def _without_dead(net: ImportedNet) -> ImportedNet:
+    """Leave out nodes that no output depends on."""
+    needed = set(net.outputs.values())
+    kept: list[ImportedNode] = []
+    for node in reversed(net.nodes):
+        if node.value in needed:
+            needed.update(node.inputs)
+            kept.append(node)
+    tensors = tuple(t for t in net.tensors if t.value in needed)
+    return replace(net, nodes=tuple(reversed(kept)), tensors=tensors)
+
+
+def _with_growing_joins(net: ImportedNet) -> ImportedNet:
+    """Write a join of what was joined before, and one value more, as a join of these two.
+
+    A join of values from outside a module is moved out of the module.
+    """
+    ops = registry()
+    known: dict[tuple[object, ...], str] = {}
+    made_in: dict[str, tuple[Scope, ...]] = {}
+    nodes = []
+    for node in net.nodes:
+        if node.op in ops and ops[node.op].is_associative:
+            attributes = tuple(sorted(node.attributes.items()))
+            for end in range(len(node.inputs) - 1, 1, -1):
+                before = known.get((node.op, attributes, node.inputs[:end]))
+                if before is not None:
+                    known[node.op, attributes, node.inputs] = node.value
+                    node = replace(node, inputs=(before, *node.inputs[end:]))
+                    break
+            else:
+                known[node.op, attributes, node.inputs] = node.value
+            scopes = node.scopes
+            while scopes and not any(
+                made_in.get(value, ())[: len(scopes)] == scopes for value in node.inputs
+            ):
+                scopes = scopes[:-1]
+            node = replace(node, scopes=scopes)
+        made_in[node.value] = node.scopes
+        nodes.append(node)
+    return replace(net, nodes=tuple(nodes))
+
+
+def _place_for(root: ModuleCall, scopes: Sequence[Scope]) -> ModuleCall:
+    at = root
+    for scope in scopes:
+        if scope.only_holds or not scope.kind:
+            continue
+        last = at.items[-1] if at.items else None
+        is_same = isinstance(last, ModuleCall) and (last.path, last.call) == (
+            scope.path,
+            scope.call,
+        )
+        if not is_same:
+            last = ModuleCall(scope.kind, scope.path, scope.call)
+            at.items.append(last)
+        assert isinstance(last, ModuleCall)
+        at = last
+    return at
+
+
+def _declare(root: ModuleCall, net: ImportedNet) -> set[str]:
+    """Give each tensor to the module that holds it; a constant to what reads it."""
+    calls = {call.path: call for call in root.calls()} | {"": root}
+    owners = set()
+    for tensor in net.tensors:
+        if tensor.kind == "constant":
+            readers = [call for call in (*root.calls(), root) if _reads(call, tensor.value)]
+            owner = readers[0] if len(readers) == 1 else root
+        else:
+            owner = calls.get(tensor.name.rpartition(".")[0], root)
+        owner.tensors.append(tensor)
+        owners.add(owner.path)
+    return owners
+
+
+def _reads(call: ModuleCall, value: str) -> bool:
+    return any(isinstance(i, ImportedNode) and value in i.inputs for i in call.items)
+
+
+def _splice_small(call: ModuleCall, owners: set[str]) -> None:
+    """Put calls with one item into their parents."""
+    items: list[ImportedNode | ModuleCall] = []
+    for item in call.items:
+        if isinstance(item, ModuleCall):
+            _splice_small(item, owners)
+            if len(item.items) < 2 and item.path not in owners:
+                items += item.items
+                continue
+        items.append(item)
+    call.items = items
+
+
+def _splice_recursive(call: ModuleCall, around: tuple[str, ...]) -> None:
+    """Put calls inside a call of the same class into their parents: a block cannot call itself."""
+    inside = (*around, call.kind) if call.kind else around
+    items: list[ImportedNode | ModuleCall] = []
+    for item in call.items:
+        if isinstance(item, ModuleCall):
+            _splice_recursive(item, inside)
+            if item.kind in inside and not item.tensors:
+                items += item.items
+                continue
+        items.append(item)
+    call.items = items
+
+
+def _splice_rare(root: ModuleCall, owners: set[str]) -> None:
+    """Put what is called once, and is short or most of its parent, into its parent."""
+    counts = Counter(call.kind for call in root.calls())
+
+    def splice(call: ModuleCall) -> None:
+        total = sum(1 for _ in call.nodes())
+        items: list[ImportedNode | ModuleCall] = []
+        for item in call.items:
+            if isinstance(item, ModuleCall):
+                splice(item)
+                count = sum(1 for _ in item.nodes())
+                is_rare = counts[item.kind] == 1 and item.path not in owners
+                if is_rare and (len(item.items) < _OWN_BLOCK or 2 * count > total):
+                    items += item.items
+                    continue
+            items.append(item)
+        call.items = items
+
+    splice(root)
+
+
+def _find_values(root: ModuleCall, net: ImportedNet) -> None:
+    readers: dict[str, list[int]] = {}
+    order = {node.value: i for i, node in enumerate(root.nodes())}
+    for i, node in enumerate(root.nodes()):
+        for value in node.inputs:
+            readers.setdefault(value, []).append(i)
+    for value in net.outputs.values():
+        readers.setdefault(value, []).append(len(order))
+    for call in root.calls():
+        _find_call_values(call, readers, order)
+    root.inputs = tuple(i.name for i in net.inputs)
+    root.outputs = tuple(net.outputs.values())
+
+
+def _find_call_values(
+    call: ModuleCall, readers: Mapping[str, list[int]], order: Mapping[str, int]
+) -> None:
+    made = {node.value: None for node in call.nodes()}
+    own = {t.value for t in call.tensors} | {
+        t.value for inner in call.calls() for t in inner.tensors
+    }
+    inside = {order[value] for value in made}
+    read = {value: None for node in call.nodes() for value in node.inputs}
+    call.inputs = tuple(v for v in read if v not in made and v not in own)
+    call.outputs = tuple(v for v in made if any(r not in inside for r in readers.get(v, ())))

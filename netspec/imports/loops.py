@@ -1,0 +1,169 @@
+"""Statements that repeat, with numbers that count in their labels, become loops."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from netspec.imports.outline import Loop, Statement, Step
+
+# How many statements a loop's body has at most, and how often it runs at least.
+_LONGEST = 24
+_LEAST = 3
+# How many constants may differ from turn to turn, each in a list of its own.
+_MOST_LISTS = 2
+
+_NUMBER = re.compile(r"\d+")
+
+Turns = Sequence[Sequence[Step]]
+
+
+def with_loops(statements: Sequence[Statement]) -> tuple[Statement, ...]:
+    """Return statements with loops in place of what repeats, the longest saving first."""
+    found: list[Statement] = []
+    at = 0
+    while at < len(statements):
+        best: _Repeat | None = None
+        for length in range(1, min(_LONGEST, (len(statements) - at) // _LEAST) + 1):
+            repeat = _repeat(statements[at:], length)
+            if repeat is not None and (best is None or repeat.saved > best.saved):
+                best = repeat
+        if best is None:
+            found.append(statements[at])
+            at += 1
+        else:
+            found.append(best.loop())
+            at += best.saved + len(best.turns[0])
+    return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class _Repeat:
+    """Statements that repeat.
+
+    Attributes:
+        turns: the steps of each turn.
+        places: which numbers of the label count, for each step of a turn.
+        start: what they count from.
+        lists: the arguments that differ between turns, by step and place.
+    """
+
+    turns: Turns
+    places: tuple[tuple[int, ...], ...]
+    start: int
+    lists: tuple[tuple[int, int], ...]
+
+    @property
+    def saved(self) -> int:
+        """How many statements fewer there are."""
+        return len(self.turns[0]) * (len(self.turns) - 1)
+
+    def loop(self) -> Loop:
+        """Return the loop. What differs between turns, beside the labels, is given in lists."""
+        names = self._names()
+        body: list[Statement] = []
+        for i, step in enumerate(self.turns[0]):
+            arguments = tuple(
+                (name, names.get((i, place), text))
+                for place, (name, text) in enumerate(step.arguments)
+            )
+            label = _counted(step.label, self.places[i])
+            body.append(replace(step, label=label, arguments=arguments, note=""))
+        start, end = self.start, self.start + len(self.turns)
+        counter = f"range({start}, {end})" if start else f"range({end})"
+        columns = [
+            "[" + ", ".join(turn[i].arguments[place][1] for turn in self.turns) + "]"
+            for i, place in self.distinct()
+        ]
+        if not columns:
+            return Loop(("i",), counter, tuple(body))
+        targets = tuple(dict.fromkeys(names.values()))
+        if not any(self.places) and len(columns) == 1:
+            return Loop(targets, columns[0], tuple(body))
+        if len(columns) == 1 and not start:
+            return Loop(("i", *targets), f"enumerate({columns[0]})", tuple(body))
+        return Loop(("i", *targets), f"zip({', '.join([counter, *columns])})", tuple(body))
+
+    def _column(self, i: int, place: int) -> tuple[str, ...]:
+        return tuple(turn[i].arguments[place][1] for turn in self.turns)
+
+    def distinct(self) -> list[tuple[int, int]]:
+        """Return the arguments that differ between turns, without those that equal another one."""
+        return list({self._column(*key): key for key in reversed(self.lists)}.values())[::-1]
+
+    def _names(self) -> dict[tuple[int, int], str]:
+        by_column: dict[tuple[str, ...], str] = {}
+        found: dict[tuple[int, int], str] = {}
+        for i, place in self.lists:
+            base = self.turns[0][i].arguments[place][0] or "size"
+            taken = list(by_column.values())
+            name = base if len(base) > 1 and base not in taken else f"{base}_{len(taken) + 1}"
+            found[i, place] = by_column.setdefault(self._column(i, place), name)
+        return found
+
+
+def _repeat(statements: Sequence[Statement], length: int) -> _Repeat | None:
+    """Return how the first statements repeat, as often as they do."""
+    first = statements[:length]
+    if not all(isinstance(s, Step) for s in first):
+        return None
+    turns: list[Sequence[Step]] = []
+    found: _Repeat | None = None
+    for at in range(0, len(statements) - length + 1, length):
+        turn = [s for s in statements[at : at + length] if isinstance(s, Step)]
+        if len(turn) < length or not all(map(_alike, turns[0] if turns else turn, turn)):
+            break
+        turns.append(turn)
+        if len(turns) >= 2:
+            made = _counting(turns)
+            if made is None:
+                break
+            if len(turns) >= _LEAST:
+                found = made
+    return found if found is not None and found.saved > 2 else None
+
+
+def _alike(a: Step, b: Step) -> bool:
+    same = (a.targets, a.callee, a.operands) == (b.targets, b.callee, b.operands)
+    names = [name for name, _ in a.arguments] == [name for name, _ in b.arguments]
+    return same and names and _NUMBER.sub("#", a.label) == _NUMBER.sub("#", b.label)
+
+
+def _counting(turns: Turns) -> _Repeat | None:
+    """Return the repeat if all numbers in labels stay, or count from one start by one."""
+    places: list[tuple[int, ...]] = []
+    starts: set[int] = set()
+    lists: list[tuple[int, int]] = []
+    for i, step in enumerate(turns[0]):
+        counting = []
+        rows = [list(map(int, _NUMBER.findall(turn[i].label))) for turn in turns]
+        for place, start in enumerate(rows[0]):
+            column = [row[place] for row in rows]
+            if column == list(range(start, start + len(turns))):
+                counting.append(place)
+                starts.add(start)
+            elif len(set(column)) > 1:
+                return None
+        if step.label and not counting:
+            return None  # two layers of one name
+        places.append(tuple(counting))
+        for place in range(len(step.arguments)):
+            if len({turn[i].arguments[place][1] for turn in turns}) > 1:
+                lists.append((i, place))
+    repeat = _Repeat(list(turns), tuple(places), min(starts, default=0), tuple(lists))
+    if len(starts) > 1 or len(repeat.distinct()) > _MOST_LISTS:
+        return None
+    return repeat
+
+
+def _counted(label: str, places: Sequence[int]) -> str:
+    """Put the counter in place of numbers of a label."""
+    seen = -1
+
+    def put(match: re.Match[str]) -> str:
+        nonlocal seen
+        seen += 1
+        return "{i}" if seen in places else match.group()
+
+    return _NUMBER.sub(put, label)

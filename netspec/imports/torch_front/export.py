@@ -1,0 +1,78 @@
+"""Traces a PyTorch module with `torch.export`."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from netspec.runtime.models.torch_build import require_torch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import torch
+    from torch import nn
+
+EXAMPLE_BATCH = 2
+"""How many images the example has. With 1, PyTorch would take the batch for a fixed size."""
+
+
+def exported(
+    module: nn.Module, example: Sequence[torch.Tensor], *, training: bool
+) -> torch.export.ExportedProgram:
+    """Trace a module, with a batch of open size, into operators as they were called.
+
+    The module itself is not changed.
+
+    Raises:
+        Exception: whatever the module's code or the trace raises.
+    """
+    torch = require_torch()
+    traced = copy.deepcopy(module).train(training)
+    dims = tuple({0: torch.export.Dim.AUTO} for _ in example)
+    with _quiet():
+        program: torch.export.ExportedProgram = torch.export.export(
+            traced, tuple(example), dynamic_shapes=_by_parameter(traced, dims), strict=False
+        )
+    return program
+
+
+def _by_parameter(module: nn.Module, dims: Sequence[Mapping[int, Any]]) -> Any:
+    """Return the open sizes as `torch.export` wants them: under the names of `forward`'s
+    parameters, or in the one tuple of `*args`.
+    """
+    import inspect
+
+    parameters = list(inspect.signature(module.forward).parameters.values())
+    found: dict[str, Any] = {}
+    left = list(dims)
+    for parameter in parameters:
+        if not left:
+            break
+        if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
+            found[parameter.name], left = tuple(left), []
+        elif parameter.kind in (
+            inspect.Parameter.POSITIONAL_ONLY,
+            inspect.Parameter.POSITIONAL_OR_KEYWORD,
+        ):
+            found[parameter.name] = left.pop(0)
+    return found
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the notes of the trace, which are about its own working, off the terminal."""
+    import logging
+    import warnings
+
+    logger = logging.getLogger("torch")
+    level = logger.level
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logger.setLevel(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            logger.setLevel(level)

@@ -1,0 +1,830 @@
+"""Translates a graph of `torch.export` to an imported net, operator by operator.
+
+What an operator is in netspec is said by the op's own table (`netspec/compiler/ir/aten_form.py`).
+Here are values: which axis is the batch, which tensors are stored, which depend on no input and are
+computed, what is changed in place.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from netspec.compiler.ir.aten_form import (
+    AtenCall,
+    AtenForm,
+    AtenTensor,
+    ModuleForm,
+    NoNetspecFormError,
+)
+from netspec.compiler.ir.op import Op
+from netspec.imports.aten_table import AtenTable
+from netspec.imports.imported_net import (
+    Constant,
+    ImportedInput,
+    ImportedNet,
+    ImportedNode,
+    ImportedTensor,
+    Place,
+    Problem,
+    Scope,
+)
+from netspec.runtime.models.torch_build import require_torch
+
+if TYPE_CHECKING:
+    import torch
+    from torch import fx, nn
+
+    from netspec.compiler.ir.graph import Shape
+    from netspec.compiler.syntax.tree import NumberType
+
+# Operators that only PyTorch's memory sees.
+_SAME_VALUE = frozenset(
+    "contiguous clone detach detach_ alias lift_fresh_copy lift_fresh to _to_copy type_as"
+    " view_of".split()
+)
+# Operators that read only the kind of a tensor.
+_LIKE = frozenset("new_zeros new_ones new_full new_empty".split())
+_CONTAINERS = "torch.nn.modules.container."
+# The most numbers that a constant in the text has.
+_MOST_NUMBERS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A tensor that depends on no input and no parameter."""
+
+    tensor: torch.Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """A tensor of the state dict."""
+
+    name: str
+    kind: str
+    tensor: torch.Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """A value that could not be expressed, or that depends on one."""
+
+
+_FAILED = _Failed()
+_Ref = AtenTensor | _Known | _Stored | _Failed
+
+
+@dataclass(frozen=True, slots=True)
+class ReadGraph:
+    """An imported net, or what stands in its way.
+
+    Attributes:
+        net: the net; without the nodes that the problems are about.
+        problems: in order.
+        read: the names in the state dict that nodes use.
+    """
+
+    net: ImportedNet
+    problems: tuple[Problem, ...]
+    read: frozenset[str]
+
+
+def read_graph(
+    program: torch.export.ExportedProgram,
+    name: str,
+    input_names: Sequence[str],
+    output_names: Sequence[str],
+    table: AtenTable,
+    module: nn.Module | None = None,
+) -> ReadGraph:
+    """Translate a graph.
+
+    Args:
+        program: the trace of a module.
+        name: what the net is called.
+        input_names: the names of the net's inputs, in order.
+        output_names: the names of its outputs, in order.
+        table: what operators are in netspec.
+        module: the module itself, from which attributes are read; a saved trace has none.
+    """
+    reader = _Reader(program, table, module)
+    reader.read(input_names)
+    return reader.result(name, output_names)
+
+
+@dataclass
+class _Reader:
+    program: torch.export.ExportedProgram
+    table: AtenTable
+    module: nn.Module | None
+    env: dict[fx.Node, Any] = field(default_factory=dict)
+    inputs: list[ImportedInput] = field(default_factory=list)
+    nodes: list[ImportedNode] = field(default_factory=list)
+    tensors: dict[str, ImportedTensor] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    used: set[str] = field(default_factory=set)
+    outputs: list[str] = field(default_factory=list)
+    _storage: dict[fx.Node, fx.Node] = field(default_factory=dict)
+    _inside: dict[fx.Node, str] = field(default_factory=dict)
+    _names: set[str] = field(default_factory=set)
+
+    # -- the graph
+
+    def read(self, input_names: Sequence[str]) -> None:
+        """Go through the graph in order."""
+        self._placeholders(input_names)
+        nodes = list(self.program.graph.nodes)
+        done: set[fx.Node] = set()
+        for node in nodes:
+            if node in done:
+                continue
+            if node.op == "output":
+                self._output(node)
+            elif node.op == "get_attr":
+                found = getattr(self.program.graph_module, str(node.target), None)
+                self.env[node] = _Known(found) if hasattr(found, "shape") else _FAILED
+            elif node.op == "call_function":
+                call = self._module_call(node, nodes)
+                if call is None:
+                    self._function(node)
+                else:
+                    done.update(call)
+
+    def result(self, name: str, output_names: Sequence[str]) -> ReadGraph:
+        """Return what was read."""
+        names = list(output_names) if len(output_names) == len(self.outputs) else []
+        if not names:
+            count = len(self.outputs)
+            names = ["output"] if count == 1 else [f"output{i + 1}" for i in range(count)]
+        net = ImportedNet(
+            name,
+            tuple(self.inputs),
+            tuple(self.nodes),
+            dict(zip(names, self.outputs, strict=True)),
+            tuple(self.tensors.values()),
+        )
+        return ReadGraph(net, tuple(self.problems), frozenset(self.used))
+
+    def _placeholders(self, input_names: Sequence[str]) -> None:
+        torch = require_torch()
+        kinds = torch.export.graph_signature.InputKind
+        specs = self.program.graph_signature.input_specs
+        placeholders = [node for node in self.program.graph.nodes if node.op == "placeholder"]
+        names = iter(input_names)
+        for node, spec in zip(placeholders, specs, strict=True):
+            if spec.kind == kinds.USER_INPUT:
+                self._input(node, next(names, node.name))
+            elif spec.kind == kinds.CONSTANT_TENSOR:
+                self.env[node] = _Known(self.program.constants[spec.target].detach())
+            elif spec.kind in (kinds.PARAMETER, kinds.BUFFER):
+                held = self.program.state_dict.get(spec.target)
+                if held is None:  # a buffer that is not saved
+                    self.env[node] = _Known(self.program.constants[spec.target].detach())
+                else:
+                    kind = "parameter" if spec.kind == kinds.PARAMETER else "buffer"
+                    self.env[node] = _Stored(spec.target, kind, held.detach())
+            else:
+                self.env[node] = _FAILED
+
+    def _input(self, node: fx.Node, name: str) -> None:
+        value = node.meta.get("val")
+        if not hasattr(value, "shape"):
+            self.env[node] = value
+            return
+        shape, first = self._layout(value)
+        self._names.add(name)
+        holds: NumberType = "real"
+        if not value.dtype.is_floating_point:
+            holds = "bool" if str(value.dtype) == "torch.bool" else "int"
+        self.inputs.append(ImportedInput(name, shape, holds))
+        self.env[node] = AtenTensor(name, shape, len(value.shape), first)
+        if first:
+            self._problem(node, "input", f"`{name}` has a batch of a fixed size: the code asks for")
+
+    def _output(self, node: fx.Node) -> None:
+        for value in node.args[0]:
+            if value is None:
+                continue
+            ref = self.env.get(value, _FAILED)
+            if isinstance(ref, _Failed):
+                continue
+            try:
+                self.outputs.append(self._value(ref, value).value)
+            except NoNetspecFormError as error:
+                self._problem(value, "output", str(error))
+
+    # -- modules that are one op
+
+    def _module_call(self, node: fx.Node, nodes: Sequence[fx.Node]) -> list[fx.Node] | None:
+        """Read all nodes of a module that an op stands for, and return them; None if there is none."""
+        for key, (path, kind) in node.meta.get("nn_module_stack", {}).items():
+            found = self.table.module(_class_name(kind))
+            if found is None:
+                continue
+            call = [n for n in nodes if key in n.meta.get("nn_module_stack", {})]
+            op, form = found
+            if self._as_module(call, path, op, form, node):
+                return call
+        return None
+
+    def _as_module(
+        self, call: list[fx.Node], path: str, op: type[Op], form: ModuleForm, node: fx.Node
+    ) -> bool:
+        if self.module is None:
+            return False
+        members = set(call)
+        outer = {n for c in call for n in c.all_input_nodes if n not in members}
+        if any(isinstance(self.env.get(n), _Failed) for n in outer):
+            self.env.update(dict.fromkeys(call, _FAILED))
+            return True
+        given: list[fx.Node] = []
+        for n in call:
+            for source in n.all_input_nodes:
+                ref = self.env.get(source)
+                if source in outer and isinstance(ref, AtenTensor) and source not in given:
+                    given.append(source)
+        results = [n for n in call if any(user not in members for user in n.users)]
+        results = [n for n in results if hasattr(n.meta.get("val"), "shape")]
+        if len(results) != 1 or not given or len(given) not in (1, form.inputs):
+            return False
+        target = self.module.get_submodule(path)
+        value = results[0].meta["val"]
+        shape, first = self._layout(value)
+        inputs = [self.env[n] for n in given] * (form.inputs if len(given) == 1 else 1)
+        attributes = AtenCall(_Members(target), shape)
+        try:
+            if form.unless is not None:
+                form.unless(attributes)
+            taken = {name: _taken(how, attributes) for name, how in form.attributes.items()}
+        except NoNetspecFormError as error:
+            self._problem(node, _class_name(type(target).__name__), str(error))
+            self.env.update(dict.fromkeys(call, _FAILED))
+            return True
+        stored = [f"{path}.{name}" for name in target.state_dict()]
+        self.used.update(stored)
+        parameters = {full.removeprefix(f"{path}."): full for full in stored}
+        made = self._append(
+            results[0], op.name, taken, [ref.value for ref in inputs], shape, parameters,
+            path if stored else "", path,
+        )  # fmt: skip
+        self.env.update(dict.fromkeys(call, _FAILED))
+        self.env[results[0]] = AtenTensor(made, shape, len(value.shape), first)
+        return True
+
+    # -- one operator
+
+    def _function(self, node: fx.Node) -> None:
+        if node.target is operator.getitem:
+            held = self.env.get(node.args[0])
+            self.env[node] = held[node.args[1]] if isinstance(held, list) else _FAILED
+            return
+        schema = getattr(node.target, "_schema", None)
+        value = node.meta.get("val")
+        if schema is None or not _tensors(value):
+            self.env[node] = value  # arithmetic on sizes
+            return
+        name = schema.name.partition("::")[2]
+        overload = schema.overload_name
+        refs = [self.env.get(n, _FAILED) for n in node.all_input_nodes]
+        if any(isinstance(ref, _Failed) for ref in refs):
+            self._store(node, _FAILED)
+            return
+        if name in _SAME_VALUE and (not hasattr(value, "dtype") or self._same_kind(node)):
+            self._share(node, node.args[0])
+            self.env[node] = self.env[node.args[0]]
+            return
+        try:
+            if self._updates_state(node, name):
+                return
+            if self._compute(node, name, refs):
+                return
+            self._store(node, self._translated(node, f"{name}.{overload}", schema))
+        except NoNetspecFormError as error:
+            self._problem(node, name.rstrip("_"), str(error))
+            self._store(node, _FAILED)
+
+    def _same_kind(self, node: fx.Node) -> bool:
+        source = node.args[0].meta.get("val")
+        return source is None or source.dtype == node.meta["val"].dtype
+
+    def _updates_state(self, node: fx.Node, name: str) -> bool:
+        """Skip a change of a buffer that a layer keeps itself, such as a count of batches."""
+        if not name.endswith("_") or not node.args:
+            return False
+        ref = self.env.get(node.args[0])
+        if isinstance(ref, _Stored) and not node.users:
+            self._inside[node] = ref.name
+            self.env[node] = ref
+            return True
+        return False
+
+    def _compute(self, node: fx.Node, name: str, refs: list[_Ref]) -> bool:
+        """Compute what depends on no input and no parameter."""
+        known = all(isinstance(ref, _Known) or _is_buffer(ref, name) for ref in refs)
+        sized = all(isinstance(size, int) for t in _tensors(node.meta["val"]) for size in t.shape)
+        if not sized or not (known or name in _LIKE):
+            return False
+        if any(isinstance(ref, _Stored) for ref in refs):
+            return False
+        if "rand" in name or "bernoulli" in name:
+            raise NoNetspecFormError("it draws random numbers: `dropout`, `drop_path` or `noise`")
+        torch = require_torch()
+
+        def real(argument: Any) -> Any:
+            if isinstance(argument, torch.fx.Node):
+                ref = self.env[argument]
+                if isinstance(ref, _Known):
+                    return ref.tensor
+                return torch.empty((), dtype=argument.meta["val"].dtype)
+            return argument
+
+        arguments = torch.fx.node.map_arg(node.args, real)
+        options = torch.fx.node.map_arg(node.kwargs, real)
+        options = {key: value for key, value in options.items() if key != "device"}
+        with torch.no_grad():
+            found = node.target(*arguments, **options)
+        results = [_Known(t) for t in found] if isinstance(found, (list, tuple)) else _Known(found)
+        self.env[node] = results
+        return True
+
+    def _store(self, node: fx.Node, ref: Any) -> None:
+        """Keep a result; one in place is what all names of its memory stand for from now on."""
+        self.env[node] = ref
+        schema = node.target._schema  # type: ignore[union-attr]
+        if schema.name.partition("::")[2].endswith("_") and node.args:
+            target = node.args[0]
+            root = self._storage.get(target, target)
+            old = self.env.get(target)
+            for other in [root, *(n for n, r in self._storage.items() if r is root)]:
+                if self.env.get(other) is old or other is target:
+                    self.env[other] = ref
+                elif self._is_read_later(other, node) and not isinstance(ref, _Failed):
+                    self._problem(
+                        node, schema.name.partition("::")[2],
+                        "it changes a view in place, and another view of it is read later: assign"
+                        " the result",
+                    )  # fmt: skip
+            self._storage[node] = root
+        elif any(a.alias_info is not None for a in schema.arguments) and node.args:
+            self._share(node, node.args[0])
+
+    def _share(self, node: fx.Node, source: Any) -> None:
+        self._storage[node] = self._storage.get(source, source)
+
+    def _is_read_later(self, value: fx.Node, change: fx.Node) -> bool:
+        order = {n: i for i, n in enumerate(self.program.graph.nodes)}
+        return any(order[user] > order[change] for user in value.users)
+
+    def _translated(self, node: fx.Node, full: str, schema: Any) -> Any:
+        """Try the forms that the ops have for an operator, and return the first that fits."""
+        forms = self.table.forms(full)
+        if not forms:
+            near = self.table.nearest(full)
+            raise NoNetspecFormError(
+                f"netspec has no such layer; the nearest is `{near}`"
+                if near
+                else "netspec has no such layer"
+            )
+        arguments = self._arguments(node, schema)
+        value = node.meta["val"]
+        parts = value if isinstance(value, (list, tuple)) else [value]
+        shapes = tuple(self._layout(part)[0] for part in parts)
+        reasons = []
+        for op, form in forms:
+            try:
+                if not isinstance(value, (list, tuple)):
+                    return self._as_op(node, op, form, AtenCall(arguments, shapes[0]), value)
+                return [
+                    self._as_op(node, op, form, AtenCall(arguments, s, i, shapes), part, i)
+                    for i, (s, part) in enumerate(zip(shapes, value, strict=True))
+                ]
+            except NoNetspecFormError as error:
+                reasons.append((op.name, str(error)))
+        name, reason = reasons[-1]
+        raise NoNetspecFormError(f"it is `{name}`, but {reason}")
+
+    def _as_op(
+        self, node: fx.Node, op: type[Op], form: AtenForm, call: AtenCall, value: Any, part: int = 0
+    ) -> AtenTensor | _Failed:
+        if isinstance(value, object) and part and not _is_used(node, part):
+            return _FAILED
+        if form.unless is not None:
+            form.unless(call)
+        inputs = list(self._operands(form, call))
+        shape, first = self._layout(value)
+        if form.only_shapes and inputs:
+            x = self._of_stored(inputs[0]) if isinstance(inputs[0], AtenTensor) else None
+            if x is not None and x.shape == shape:
+                return AtenTensor(x.value, shape, len(value.shape), first)
+        parameters, label = self._parameters(node, form, call)
+        taken = {name: _taken(how, call) for name, how in form.attributes.items()}
+        values = self._aligned(node, op, inputs, taken, len(shape), len(value.shape))
+        if (
+            op.arity is None
+            and len(values) == 1
+            and not any(taken.get(n) for n in op.number_places)
+        ):
+            return AtenTensor(values[0], shape, len(value.shape), first)
+        path = _path(node)
+        middle = shape
+        made = self._append(node, op.name, taken, values, middle, parameters, label, path, part)
+        for then in form.then:
+            attributes = {name: how(call) for name, how in then.attributes.items()}
+            made = self._append(node, then.op, attributes, [made], shape, {}, "", path, part)
+        return AtenTensor(made, shape, len(value.shape), first)
+
+    def _arguments(self, node: fx.Node, schema: Any) -> dict[str, object]:
+        """Return the arguments by the schema's names. Lists of tensors get a number each."""
+        torch = require_torch()
+        found: dict[str, object] = {}
+        for i, declared in enumerate(schema.arguments):
+            given = declared.default_value
+            if i < len(node.args):
+                given = node.args[i]
+            given = node.kwargs.get(declared.name, given)
+            if isinstance(given, (list, tuple)) and any(
+                isinstance(g, torch.fx.Node) for g in given
+            ):
+                items = [self._argument(item, declared.name) for item in given]
+                if all(isinstance(item, (AtenTensor, _Known, _Stored)) for item in items):
+                    for j, item in enumerate(items):
+                        found[f"{declared.name}.{j}"] = item
+                    continue
+                found[declared.name] = tuple(items)
+                continue
+            found[declared.name] = self._argument(given, declared.name)
+        return found
+
+    def _argument(self, given: Any, name: str) -> object:
+        torch = require_torch()
+        if isinstance(given, torch.fx.Node):
+            ref = self.env[given]
+            if isinstance(ref, _Stored):
+                shape = tuple(ref.tensor.shape)
+                return AtenTensor(f"={given.name}", shape, len(shape), 1, ref.name)
+            if isinstance(ref, _Known):
+                if ref.tensor.numel() == 1 and ref.tensor.ndim == 0:
+                    return ref.tensor.item()
+                return self._constant(ref, given)
+            return ref
+        if isinstance(given, (list, tuple)):
+            return tuple(self._argument(item, name) for item in given)
+        return _fixed(given)
+
+    def _operands(self, form: AtenForm, call: AtenCall) -> Iterable[object]:
+        for name in form.inputs:
+            if name in call.arguments:
+                yield call.arguments[name]
+                continue
+            for j in range(len(call.arguments)):
+                if f"{name}.{j}" in call.arguments:
+                    yield call.arguments[f"{name}.{j}"]
+
+    def _parameters(
+        self, node: fx.Node, form: AtenForm, call: AtenCall
+    ) -> tuple[dict[str, str], str]:
+        """Return the stored tensors of a layer by the op's names, and the layer's label."""
+        found: dict[str, str] = {}
+        for own, argument in form.parameters.items():
+            held = call.arguments.get(argument)
+            if held is None:
+                continue
+            if not isinstance(held, AtenTensor) or not held.stored:
+                raise NoNetspecFormError(f"its `{argument}` is computed, and not stored")
+            found[own] = held.stored
+        if not found:
+            return {}, ""
+        labels = [full.removesuffix(f".{own}") for own, full in found.items()]
+        path = _path(node)
+        for (own, full), label in zip(found.items(), labels, strict=True):
+            if label == full:
+                raise NoNetspecFormError(
+                    f"its {own} is called `{full}`, and would have to be `NAME.{own}`"
+                )
+        label = path if path in labels else max(set(labels), key=labels.count)
+        held_names = self.program.state_dict
+        counter = f"{label}.num_batches_tracked"
+        if counter in held_names and any(name == "running_mean" for name in found):
+            found["num_batches_tracked"] = counter
+        self.used.update(found.values())
+        return found, label
+
+    def _aligned(
+        self,
+        node: fx.Node,
+        op: type[Op],
+        inputs: Sequence[object],
+        taken: dict[str, object],
+        rank: int,
+        torch_rank: int,
+    ) -> list[str]:
+        """Return the names of the inputs; numbers among them go to the op's attributes.
+
+        Values of several inputs get as many axes as the result, as PyTorch's broadcasting does.
+        """
+        places = op.number_places
+        values: list[str] = []
+        for i, given in enumerate(inputs):
+            if isinstance(given, AtenTensor):
+                x = self._of_stored(given)
+                broadcasts = bool(places) and len(x.shape) != rank and len(inputs) > 1
+                values.append(self._with_rank(node, x, rank, torch_rank) if broadcasts else x.value)
+                continue
+            place = places[min(i, len(places) - 1)] if places else ""
+            if not isinstance(given, (int, float)) or not place:
+                raise NoNetspecFormError("one of its values is a number")
+            taken[place] = given
+        return values
+
+    def _with_rank(self, node: fx.Node, x: AtenTensor, rank: int, torch_rank: int) -> str:
+        shape = x.shape
+        if x.first == 0 and x.rank != torch_rank and not x.stored:
+            raise NoNetspecFormError("PyTorch would align the batch with another axis")
+        while len(shape) > rank and shape[0] == 1:
+            shape = shape[1:]
+        shape = (1,) * (rank - len(shape)) + shape
+        if len(shape) != rank:
+            raise NoNetspecFormError("its values have different numbers of axes")
+        (op, form), *_ = [f for f in self.table.forms("reshape") if "sizes" in f[1].attributes]
+        assert form.attributes
+        return self._append(node, op.name, {"sizes": shape}, [x.value], shape, {}, "", _path(node))
+
+    # -- values
+
+    def _value(self, ref: _Ref, node: fx.Node) -> AtenTensor:
+        """Return a value that nodes can read.
+
+        Raises:
+            NoNetspecFormError: if it cannot be one.
+        """
+        if isinstance(ref, AtenTensor):
+            return ref
+        if isinstance(ref, _Stored):
+            shape = tuple(ref.tensor.shape)
+            return self._of_stored(AtenTensor(f"={node.name}", shape, len(shape), 1, ref.name))
+        if isinstance(ref, _Known):
+            return self._constant(ref, node)
+        raise NoNetspecFormError("it depends on what cannot be expressed")
+
+    def _of_stored(self, x: AtenTensor) -> AtenTensor:
+        """Declare a stored tensor as a value of its own, when it is first read as one."""
+        if not x.stored:
+            return x
+        value = x.value.removeprefix("=")
+        leads = len(x.shape) > 1 and x.shape[0] == 1
+        shape = x.shape[1:] if leads else x.shape
+        if value not in self.tensors:
+            held = self.program.state_dict[x.stored]
+            kind = "parameter" if x.stored in dict(self._stored_kinds()) else "buffer"
+            self.tensors[value] = ImportedTensor(
+                value, x.stored, kind, x.shape, shape, _initial(held, kind), self._owner(x.stored)
+            )
+            self.used.add(x.stored)
+        return AtenTensor(value, shape, x.rank, 0 if leads else 1)
+
+    def _stored_kinds(self) -> Iterable[tuple[str, str]]:
+        torch = require_torch()
+        kinds = torch.export.graph_signature.InputKind
+        for spec in self.program.graph_signature.input_specs:
+            if spec.kind == kinds.PARAMETER:
+                yield spec.target, "parameter"
+
+    def _owner(self, name: str) -> tuple[Scope, ...]:
+        """Return the scopes of the module that holds a tensor, as some node's stack has them."""
+        path = name.rpartition(".")[0]
+        for node in self.program.graph.nodes:
+            for held_path, _ in node.meta.get("nn_module_stack", {}).values():
+                if held_path == path and path:
+                    scopes = _scopes(node, self.module)
+                    ends = [i for i, scope in enumerate(scopes) if scope.path == path]
+                    return scopes[: ends[0] + 1] if ends else ()
+        return ()
+
+    def _constant(self, known: _Known, node: fx.Node) -> AtenTensor:
+        tensor = known.tensor
+        value = node.name
+        if value not in self.tensors:
+            if tensor.numel() > _MOST_NUMBERS:
+                raise NoNetspecFormError(
+                    f"it reads a table of {tensor.numel():,} computed numbers, and a file may hold"
+                    f" {_MOST_NUMBERS:,}: register it as a buffer"
+                )
+            if str(tensor.dtype) == "torch.bool":
+                raise NoNetspecFormError("it reads a table of booleans: numbers 0 and 1 can be")
+            shape = tuple(tensor.shape)
+            self.tensors[value] = ImportedTensor(
+                value,
+                _snake(value),
+                "constant",
+                shape,
+                shape,
+                _nested(tensor),
+                _scopes(node, self.module),
+            )
+        found = self.tensors[value]
+        return AtenTensor(value, found.shape, len(found.shape), 1)
+
+    def _layout(self, value: Any) -> tuple[Shape, int]:
+        """Return a tensor's shape for one image, and the netspec axis of its axis 0.
+
+        Raises:
+            NoNetspecFormError: if the batch is not in front.
+        """
+        sizes = list(value.shape)
+        if any(not isinstance(size, int) for size in sizes[1:]):
+            raise NoNetspecFormError("the batch is not its first axis")
+        if not sizes or isinstance(sizes[0], int):
+            return tuple(sizes), 1
+        expression = sizes[0].node.expr
+        symbols = list(expression.free_symbols)
+        share = expression / symbols[0] if len(symbols) == 1 else None
+        if share is None or not share.is_integer or share.free_symbols:
+            raise NoNetspecFormError("its first axis is not a multiple of the batch")
+        count = int(share)
+        return (tuple(sizes[1:]), 0) if count == 1 else ((count, *sizes[1:]), 1)
+
+    def _append(
+        self,
+        node: fx.Node,
+        op: str,
+        attributes: Mapping[str, object],
+        inputs: Sequence[str],
+        shape: Shape,
+        parameters: Mapping[str, str],
+        label: str,
+        path: str,
+        part: int = 0,
+    ) -> str:
+        value = self._free(f"{node.name}_{part}" if part else node.name)
+        scopes = _scopes(node, self.module)
+        scopes = tuple(s for s in scopes if not label or s.path != label)
+        if not label and path and scopes and scopes[-1].path == path and op and not parameters:
+            pass
+        self.nodes.append(
+            ImportedNode(
+                value,
+                op,
+                {k: _plain(v) for k, v in attributes.items()},
+                tuple(inputs),
+                shape,
+                parameters,
+                label,
+                scopes,
+                _place(node),
+            )  # fmt: skip
+        )
+        return value
+
+    def _free(self, name: str) -> str:
+        found, count = name, 1
+        while found in self._names:
+            count += 1
+            found = f"{name}_{count}"
+        self._names.add(found)
+        return found
+
+    def _problem(self, node: fx.Node, what: str, why: str) -> None:
+        stack = list(node.meta.get("nn_module_stack", {}).values())
+        path, kind = stack[-1] if stack else ("", "")
+        kind = _class_name(kind).rpartition(".")[2]
+        self.problems.append(Problem(what, why, path, kind, _place(node)))
+
+
+class _Members(Mapping[str, object]):
+    """The attributes of a module as arguments of a call."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self._module = module
+
+    def __getitem__(self, name: str) -> object:
+        try:
+            return _fixed(getattr(self._module, name))
+        except AttributeError:
+            raise KeyError(name) from None
+
+    def __iter__(self) -> Any:
+        return iter(vars(self._module))
+
+    def __len__(self) -> int:
+        return len(vars(self._module))
+
+
+def _is_buffer(ref: _Ref, name: str) -> bool:
+    return False
+
+
+def _tensors(value: Any) -> list[Any]:
+    values = value if isinstance(value, (list, tuple)) else [value]
+    return [v for v in values if hasattr(v, "shape")]
+
+
+def _is_used(node: fx.Node, part: int) -> bool:
+    return any(user.args[1] == part for user in node.users if user.target is operator.getitem)
+
+
+def _taken(how: Any, call: AtenCall) -> object:
+    if isinstance(how, str):
+        try:
+            return call[how]
+        except KeyError:
+            raise NoNetspecFormError(f"it has no `{how}`") from None
+    try:
+        return how(call)
+    except KeyError as error:
+        raise NoNetspecFormError(f"it has no `{error.args[0]}`") from None
+
+
+def _fixed(value: Any) -> object:
+    """Return an argument as plain data; what is none becomes its text."""
+    if isinstance(value, (list, tuple)):
+        return tuple(_fixed(item) for item in value)
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if hasattr(value, "numel"):
+        return "a tensor"
+    return str(value)
+
+
+def _plain(value: object) -> Constant:
+    if isinstance(value, (list, tuple)):
+        return tuple(_plain(item) for item in value)
+    if isinstance(value, float):
+        short = float(f"{value:.12g}")
+        return short if abs(short - value) <= 1e-15 * abs(value) else value
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    raise NoNetspecFormError(f"one of its arguments is {str(value)[:60]}")
+
+
+def _class_name(kind: Any) -> str:
+    return kind if isinstance(kind, str) else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _path(node: fx.Node) -> str:
+    stack = list(node.meta.get("nn_module_stack", {}).values())
+    return str(stack[-1][0]) if stack else ""
+
+
+def _scopes(node: fx.Node, module: nn.Module | None) -> tuple[Scope, ...]:
+    """Return the calls of modules around a node, without the whole module."""
+    found = []
+    for key, (path, kind) in node.meta.get("nn_module_stack", {}).items():
+        if not path:
+            continue
+        call = re.search(r"@(\d+)$", key)
+        name = _class_name(kind)
+        only_holds = name.startswith(_CONTAINERS)
+        if module is not None and not only_holds:
+            only_holds = _only_holds(module, path)
+        found.append(Scope(path, name.rpartition(".")[2], int(call[1]) if call else 0, only_holds))
+    return tuple(found)
+
+
+def _only_holds(module: nn.Module, path: str) -> bool:
+    torch = require_torch()
+    try:
+        forward = type(module.get_submodule(path)).forward
+    except AttributeError:
+        return False
+    return forward is torch.nn.Sequential.forward
+
+
+_FRAME = re.compile(r'File "([^"\n]+)", line (\d+), in \S+\n\s*(.*)')
+
+
+def _place(node: fx.Node) -> Place | None:
+    """Return the innermost line outside PyTorch that a node was made by."""
+    frames = _FRAME.findall(node.meta.get("stack_trace") or "")
+    own = [f for f in frames if "/torch/nn/" not in f[0] and "/torch/_" not in f[0]]
+    if not own:
+        return None
+    file, line, text = own[-1]
+    return Place(file, int(line), text.strip())
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"\W", "_", name)
+
+
+def _nested(tensor: torch.Tensor) -> Any:
+    def tuples(value: Any) -> Any:
+        return tuple(map(tuples, value)) if isinstance(value, list) else _plain(value)
+
+    return tuples(tensor.detach().cpu().tolist())
+
+
+def _initial(tensor: torch.Tensor, kind: str) -> Any:
+    """Return a rule for the values that a tensor has: equal numbers, or drawn with their spread.
+
+    A buffer that is not too long is written out, for it is no matter of chance.
+    """
+    first = tensor.flatten()[0].item() if tensor.numel() else 0
+    if tensor.numel() and bool((tensor == first).all()):
+        return {0: "zeros", 1: "ones"}.get(first, f"constant({_plain(first)})")
+    if kind == "buffer" and tensor.numel() <= _MOST_NUMBERS:
+        return _nested(tensor)
+    return f"normal({float(tensor.detach().float().std()):.2g})"

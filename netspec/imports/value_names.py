@@ -1,0 +1,37 @@
+"""Names for the values of a body, none of which means anything else there."""
+
+from __future__ import annotations
+
+from netspec.compiler.ops import registry
+from netspec.compiler.parse.tree_builder import KEYWORDS
+
+_COMMON = ("y", "z", "u", "v", "w")
+
+
+class Names:
+    """The names that a body uses."""
+
+    def __init__(self, taken: set[str]) -> None:
+        self._taken = set(taken)
+
+    def take(self, name: str) -> None:
+        """Say that a name is used."""
+        self._taken.add(name)
+
+    def fresh(self, hint: str) -> str:
+        """Return a name that is not used yet, like the hint if there is one, and use it."""
+        usable = [hint] if hint and self.is_free(hint) and hint not in registry() else []
+        usable += [name for name in _COMMON if self.is_free(name)]
+        name = usable[0] if usable else self._numbered(hint or "y")
+        self.take(name)
+        return name
+
+    def _numbered(self, base: str) -> str:
+        number = 2
+        while not self.is_free(f"{base}{number}"):
+            number += 1
+        return f"{base}{number}"
+
+    def is_free(self, name: str) -> bool:
+        """Whether a name means nothing yet."""
+        return name not in self._taken and name not in KEYWORDS
