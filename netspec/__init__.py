@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from netspec.tools.doctor.examine import examine as doctor
     from netspec.tools.gradcheck import gradcheck
     from netspec.tools.verify import verify
+    from netspec.torch_import import from_torch
 
 __version__ = "0.1.0"
 
@@ -44,6 +45,7 @@ _LAZY = {
     "OnnxOptions": ("netspec.compiler.onnx_backend", "OnnxOptions"),
     "verify": ("netspec.tools.verify", "verify"),
     "load_weights": ("netspec.runtime.weights.weights_file", "load_weights"),
+    "from_torch": ("netspec.torch_import", "from_torch"),
     "save_weights": ("netspec.runtime.weights.safetensors_file", "save_weights"),
 }
 
@@ -61,6 +63,7 @@ __all__ = [
     "check",
     "doctor",
     "fit",
+    "from_torch",
     "gradcheck",
     "load",
     "load_data",

@@ -100,7 +100,14 @@ GRAPH_UNREAD = Code.warning("graph/unread", "nothing reads what a layer computes
 GRAPH_UNUSED = Code.warning("graph/unused", "nothing reads the value of a name")
 
 IMPORT_CYCLE = Code.error("import/cycle", "files that import each other")
+IMPORT_DIFFERS = Code.error(
+    "import/differs", "an imported net that does not compute what the model does"
+)
+IMPORT_INEXPRESSIBLE = Code.error(
+    "import/inexpressible", "an operator in a model that no layer can express"
+)
 IMPORT_MISSING = Code.error("import/missing", "there is no file at the path of an import")
+IMPORT_MODULE = Code.error("import/module", "a PyTorch model that cannot be made or traced")
 IMPORT_NAME = Code.error("import/name", "the imported file defines no block with this name")
 IMPORT_OUTSIDE = Code.error("import/outside", "an import leads out of the folder of the file")
 IMPORT_PATH = Code.error(

@@ -24,6 +24,7 @@ HUNG_UP, INTERRUPTED, BROKEN_PIPE, TERMINATED = 129, 130, 141, 143
 
 VERBS = {
     "new": "copy a net that comes with netspec into this folder, to start from",
+    "import": "make a .net file of a PyTorch model",
     "check": "check files and say exactly what is wrong",
     "summarize": "show layers, shapes, parameters and costs of a net",
     "draw": "draw a net: SVG, HTML, PNG, Mermaid or DOT",
@@ -46,6 +47,9 @@ VERBS = {
     "plot": "draw the curves of runs, or the first filters of weights",
     "bench": "time a net next to its peers, or a course's layers",
 }
+
+# Verbs whose modules have another name, because theirs is a word of Python.
+_MODULES = {"import": "import_model"}
 
 # How many characters of a file name an error message shows.
 _SHOWN = 200
@@ -120,7 +124,8 @@ def parse(arguments: list[str]) -> tuple[Callable[[argparse.Namespace], int], ar
         parser.parse_args(arguments)
         parser.error("a command is missing")
     # Only the verb that runs is imported: `check` must answer before NumPy could be loaded.
-    verb = importlib.import_module(f"netspec.cli.{arguments[0].replace('-', '_')}")
+    name = _MODULES.get(arguments[0], arguments[0].replace("-", "_"))
+    verb = importlib.import_module(f"netspec.cli.{name}")
     verb.configure(parsers[arguments[0]])
     options, unknown = parser.parse_known_args(arguments)
     if unknown:

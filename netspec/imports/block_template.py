@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import SequenceMatcher
 from functools import cached_property
 
@@ -18,12 +18,13 @@ from netspec.compiler.ir.attributes import Kind, WrongValueError
 from netspec.compiler.ir.graph import Shape
 from netspec.compiler.ops import registry
 from netspec.imports.call_tree import ModuleCall
-from netspec.imports.imported_net import Constant, ImportedNode, ImportedTensor
+from netspec.imports.imported_net import ImportedNode, ImportedTensor
 from netspec.imports.outline import (
     Argument,
     BlockOutline,
     Copy,
     Declaration,
+    SharedLayer,
     Statement,
     Step,
     When,
@@ -34,6 +35,8 @@ ValueShapes = dict[str, Shape]
 
 # Names for arguments whose attribute is a single letter, or says too little in a block's head.
 _SPELT_OUT = {"p": "rate", "k": "offset"}
+# How the declaration of a layer that is called again begins, among the items.
+_SHARED = "layer"
 # From which number on a size may be written by the sizes of the block's input.
 _LEAST_SIZE = 8
 _MOST_TIMES = 16
@@ -82,6 +85,7 @@ class _Item:
     required: tuple[str, ...] = ()
     defaults: Mapping[str, str] = field(default_factory=dict)
     tensor: ImportedTensor | None = None
+    values: tuple[str, ...] = ()
 
     @property
     def key(self) -> tuple[str, str, int, int]:
@@ -103,7 +107,10 @@ def define(
     shapes: ValueShapes,
     taken: set[str],
 ) -> list[Definition]:
-    """Return the blocks for the calls of a class: one, if they can share it."""
+    """Return the blocks for the calls of a class: one, if they can share it.
+
+    There is none if no two calls are alike: they had better lie in their parents.
+    """
     groups: list[Sequence[ModuleCall]] = [calls]
     try:
         return [_definition(_free_name(kind, taken, keep=True), calls, inner, shapes, taken)]
@@ -114,6 +121,8 @@ def define(
             key = (tuple((i.key, i.refs) for i in items), results, len(call.inputs))
             variants.setdefault(key, []).append(call)
         groups = list(variants.values())
+        if all(len(group) == 1 and not group[0].tensors for group in groups):
+            return []
     return [
         _definition(_free_name(kind, taken, keep=True), group, inner, shapes, taken)
         for group in groups
@@ -177,6 +186,9 @@ def _items(
     refs = {value: Ref(True, i) for i, value in enumerate(call.inputs)}
     items: list[_Item] = []
     prefix = f"{call.path}." if call.path else ""
+    labels = Counter(i.path if isinstance(i, ModuleCall) else i.label for i in call.items)
+    again = {label.removeprefix(prefix) for label, times in labels.items() if label and times > 1}
+    declared: set[str] = set()
     for tensor in call.tensors:
         refs[tensor.value] = Ref(False, len(items))
         items.append(_tensor_item(tensor, prefix))
@@ -188,8 +200,14 @@ def _items(
         else:
             made = _node_item(item, prefix, tuple(refs[value] for value in item.inputs))
             values = (item.value,)
+        if made.label in again:
+            if made.label not in declared:
+                declared.add(made.label)
+                items.append(replace(made, callee=f"={_SHARED} {made.callee}", refs=(), count=0))
+            made = _Item(made.label, "", made.count, {}, made.refs)
         for part, value in enumerate(values):
             refs[value] = Ref(False, len(items), part)
+        made.values = tuple(values)
         items.append(made)
     return items, tuple(refs[value] for value in call.outputs)
 
@@ -197,7 +215,8 @@ def _items(
 def _tensor_item(tensor: ImportedTensor, prefix: str) -> _Item:
     own = tensor.name.removeprefix(prefix)
     initial = tensor.initial if isinstance(tensor.initial, str) else written(tensor.initial)
-    constants = {"shape": written(tensor.stored), "initial": initial}
+    constants = {f"size{i}": str(size) for i, size in enumerate(tensor.stored)}
+    constants["initial"] = initial
     return _Item(f"={tensor.kind}", own, 1, constants, (), tensor=tensor)
 
 
@@ -421,14 +440,8 @@ class _Template:
 
     def shape_of(self, slot: _Slot, part: int) -> Shape | None:
         """Return the shape of a value of the net's own body."""
-        call = self._calls[0]
-        at = list(slot.items.values())[0]
-        index = self._variants[0][0].index(at) - len(call.tensors)
-        if index < 0:
-            return None
-        item = call.items[index]
-        value = item.outputs[part] if isinstance(item, ModuleCall) else item.value
-        return self._shapes[value]
+        values = next(iter(slot.items.values())).values
+        return self._shapes[values[part]] if values else None
 
 
 # --------------------------------------------------------------------------------------- constants
@@ -604,9 +617,11 @@ class _Expressions:
         facts: list[tuple[str, list[bool]]] = []
         numbers = {new.name: [_whole(value) for value in new.values] for new in self._new}
         numbers = {name: held for name, held in numbers.items() if None not in held}
-        for name, held in numbers.items():
-            for value in sorted({h for h in held if h is not None})[:4]:
-                facts.append((f"{name} != {value}", [h != value for h in held]))
+        for new in self._new:
+            usual = _whole(new.default)
+            if usual is not None and new.name in numbers:
+                holds = [h != usual for h in numbers[new.name]]
+                facts.append((f"{new.name} != {usual}", holds))
         for i, name in enumerate(self._template.inputs):
             shapes = self._template.input_shapes(i)
             if any(not shape for shape in shapes):
@@ -844,7 +859,9 @@ class _Writing:
         merge.name = self._names.fresh(self._hint(late.index))
         out.append((frozenset(range(self._template.variants)), Copy(merge.name, name)))
 
-    def _is_merged_elsewhere(self, ref: Ref, merge: _Merge) -> bool:
+    def _is_merged_elsewhere(self, ref: Ref | _Merge, merge: _Merge | None) -> bool:
+        if isinstance(ref, _Merge):
+            return True
         return any(ref in other.sources.values() for other in self._merges if other is not merge)
 
     def _prepare(
@@ -868,9 +885,18 @@ class _Writing:
         item = next(iter(slot.items.values()))
         if item.tensor is not None:
             return self._declaration(at, slot, item)
+        if callee.startswith(f"={_SHARED} "):
+            if not re.fullmatch(r"[A-Za-z_]\w*", label):
+                raise CannotMergeError
+            self._names.take(label)
+            own = callee.partition(" ")[2]
+            return SharedLayer(label, own, self._arguments(slot, item), len(item.required))
         read = [self._operands[at, i] for i in range(operands)]
         names = tuple(self._name_of(source) for source in read)
         targets = tuple(self._target(at, slot, part, read) for part in range(count))
+        for source in read:
+            if self._dies(source, at) and self._name_of(source) not in targets:
+                self._release(source)
         arguments = self._arguments(slot, item)
         note = ""
         if self._noted and count == 1:
@@ -885,7 +911,8 @@ class _Writing:
         self._called[Ref(False, at)] = name
         self._names.take(name)
         text = self._expressions.text
-        return Declaration(kind, name, text(slot, "shape"), text(slot, "initial"))
+        sizes = [text(slot, name) for name in item.constants if name != "initial"]
+        return Declaration(kind, name, f"[{', '.join(sizes)}]", text(slot, "initial"))
 
     def _arguments(self, slot: _Slot, item: _Item) -> tuple[tuple[str, str], ...]:
         found = []
@@ -914,6 +941,12 @@ class _Writing:
         self._called[ref] = name
         return name
 
+    def _release(self, source: Ref | _Merge) -> None:
+        """Let other values have the name of one that is not read any more."""
+        name = self._name_of(source)
+        if name not in self._template.inputs and not self._is_merged_elsewhere(source, None):
+            self._names.release(name)
+
     def _dies(self, source: Ref | _Merge, at: int) -> bool:
         if isinstance(source, _Merge):
             return max(self._merged_reads[id(source)]) <= at
@@ -937,7 +970,7 @@ class _Writing:
             if self._template.slots[now].key[3] != 1:
                 break
         if labels and len(set(labels)) == 1:
-            return _identifier(labels[0])
+            return _identifier(labels[0]).rstrip("0123456789")
         return "main" if labels else ""
 
     # -- conditions

@@ -46,6 +46,18 @@ class ModuleCall:
             else:
                 yield item
 
+    def splice(self, calls: Sequence[ModuleCall]) -> None:
+        """Put the items of some calls in it in their places."""
+        items: list[ImportedNode | ModuleCall] = []
+        for item in self.items:
+            if isinstance(item, ModuleCall):
+                item.splice(calls)
+                if item in calls:
+                    items += item.items
+                    continue
+            items.append(item)
+        self.items = items
+
     def calls(self) -> Iterator[ModuleCall]:
         """Yield the calls in it, the inner ones first."""
         for item in self.items:

@@ -45,6 +45,16 @@ class Declaration:
 
 
 @dataclass(frozen=True, slots=True)
+class SharedLayer:
+    """`layer name = callee(arguments)`, which steps then call by its name."""
+
+    name: str
+    callee: str
+    arguments: tuple[tuple[str, str], ...] = ()
+    by_place: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class When:
     """`if condition { ... } else { ... }`."""
 
@@ -62,7 +72,7 @@ class Loop:
     body: tuple[Statement, ...]
 
 
-Statement = Step | Copy | Declaration | When | Loop
+Statement = Step | Copy | Declaration | SharedLayer | When | Loop
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,9 +27,12 @@ def structured(net: ImportedNet) -> Outline:
     taken = {net.name}
     for kind in _inner_first(root):
         calls = [call for call in root.calls() if call.kind == kind]
-        for definition in define(kind, calls, definitions, shapes, taken):
+        made = define(kind, calls, definitions, shapes, taken)
+        for definition in made:
             blocks.append(definition.outline)
             definitions.update(dict.fromkeys(definition.calls, definition))
+        if not made:
+            root.splice(calls)
     body = net_template(root, definitions, shapes)
     outputs = tuple(
         ("" if len(net.outputs) == 1 else name, body.results[i])

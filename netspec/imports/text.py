@@ -15,6 +15,7 @@ from netspec.imports.outline import (
     Declaration,
     Loop,
     Outline,
+    SharedLayer,
     Statement,
     Step,
     When,
@@ -116,6 +117,11 @@ class _Body:
                 found.append(
                     f"{statement.kind} {statement.name}: {statement.shape} = {statement.initial}"
                 )
+            elif isinstance(statement, SharedLayer):
+                layer = Step(
+                    (), statement.callee, (), statement.arguments, "", "", statement.by_place
+                )
+                found.append(f"layer {statement.name} = {_call(layer)}")
             elif isinstance(statement, When):
                 found.append(f"if {statement.condition} {{")
                 found += self._lines(statement.body, rest)

@@ -18,6 +18,10 @@ class Names:
         """Say that a name is used."""
         self._taken.add(name)
 
+    def release(self, name: str) -> None:
+        """Say that a name is not used any more."""
+        self._taken.discard(name)
+
     def fresh(self, hint: str) -> str:
         """Return a name that is not used yet, like the hint if there is one, and use it."""
         usable = [hint] if hint and self.is_free(hint) and hint not in registry() else []

@@ -55,6 +55,7 @@ from netspec.compiler.ir.expression import (
     where,
 )
 from netspec.compiler.ir.graph import Graph, Node, Shape, show_shape
+from netspec.compiler.ir.idiom import Idiom
 from netspec.compiler.ir.initializers import (
     Constant,
     KaimingUniform,
@@ -143,6 +144,7 @@ __all__ = [
     "Found",
     "Graph",
     "Held",
+    "Idiom",
     "Int",
     "IntList",
     "KaimingUniform",

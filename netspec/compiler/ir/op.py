@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, dataclass_transform
 from netspec.compiler.ir.aten_form import AtenForm, ModuleForm
 from netspec.compiler.ir.attributes import Kind
 from netspec.compiler.ir.graph import Graph, Node, Role, Shape
+from netspec.compiler.ir.idiom import Idiom
 from netspec.compiler.ir.initializers import Initializer
 from netspec.compiler.ir.layout import Storage
 from netspec.compiler.ir.sizes import Size
@@ -261,6 +262,7 @@ class Op:
         is_associative: whether op(op(a, b), c) is op(a, b, c).
         aten: the operators of PyTorch's graphs that it stands for in an imported model.
         torch_modules: the classes of modules that it stands for there.
+        idioms: rows of other layers that it stands for in any imported model.
         parameter_names: the parameters whose initial values `weight = normal(0.1)` may set in a
             call.
         offers: the op's own public names that are not in the contract, but that other modules may
@@ -290,6 +292,7 @@ class Op:
     is_associative: ClassVar[bool] = False
     aten: ClassVar[tuple[AtenForm, ...]] = ()
     torch_modules: ClassVar[tuple[ModuleForm, ...]] = ()
+    idioms: ClassVar[tuple[Idiom, ...]] = ()
     parameter_names: ClassVar[tuple[str, ...]] = ()
     offers: ClassVar[tuple[str, ...]] = ()
     examples: ClassVar[tuple[Example, ...]] = ()

@@ -1,10 +1,25 @@
 """Channel shuffle."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from netspec.compiler.ir.contract import *
+from netspec.compiler.ir.idiom import flat_sizes
 from netspec.compiler.ops.families.windows import require_axes
+
+
+def _dealt(given: tuple[Mapping[str, object], ...], x: Shape) -> dict[str, object] | None:
+    """Return the groups, if channels are parted, the two axes swapped, and put together again."""
+    parted, order, joined = flat_sizes(given[0]["sizes"]), given[1]["axes"], given[2]["sizes"]
+    count = len(x) + 1
+    is_dealt = (
+        len(parted) == count
+        and parted[0] * parted[1] == x[0]
+        and parted[2:] == x[1:]
+        and order == (2, 1, *range(3, count + 1))
+        and joined == x
+    )
+    return {"groups": parted[0]} if is_dealt else None
 
 
 @register
@@ -23,6 +38,7 @@ class ChannelShuffle(Op):
     aten = (
         AtenForm(("channel_shuffle", "native_channel_shuffle"), attributes={"groups": "groups"}),
     )
+    idioms = (Idiom(("reshape", "permute", "reshape"), _dealt),)
     examples = (
         Example("channel_shuffle(2)", ((6, 3, 4),)),
         Example("channel_shuffle(3)", ((6, 2, 2),)),

@@ -3,6 +3,7 @@
 import math
 
 from netspec.compiler.ir.contract import *
+from netspec.compiler.ir.idiom import flat_sizes
 from netspec.compiler.ops.families.global_pool import GlobalPoolOp
 from netspec.compiler.ops.families.windows import beside, spatial
 
@@ -19,6 +20,22 @@ class GlobalAvgPool(GlobalPoolOp):
     onnx_reduction = "ReduceMean"
     onnx_operator = "GlobalAveragePool"
     adaptive = "F.adaptive_avg_pool"
+    idioms = (
+        Idiom(
+            ("adaptive_avg_pool", "flatten"),
+            lambda given, _: {} if set(flat_sizes(given[0]["size"])) == {1} else None,
+        ),
+        Idiom(
+            ("mean",),
+            lambda given, x: (
+                {}
+                if len(x) > 1
+                and tuple(flat_sizes(given[0]["axes"])) == tuple(range(2, len(x) + 1))
+                and not given[0].get("keep")
+                else None
+            ),
+        ),
+    )
     examples = (
         Example("global_avg_pool", ((3, 4, 5),)),
         Example("global_avg_pool", ((2, 1, 1),)),

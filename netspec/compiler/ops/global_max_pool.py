@@ -1,6 +1,7 @@
 """Global maximum pooling."""
 
 from netspec.compiler.ir.contract import *
+from netspec.compiler.ir.idiom import flat_sizes
 from netspec.compiler.ops.families.global_pool import GlobalPoolOp
 from netspec.compiler.ops.families.windows import beside, first_maximum, spatial
 
@@ -17,6 +18,12 @@ class GlobalMaxPool(GlobalPoolOp):
     onnx_reduction = "ReduceMax"
     onnx_operator = "GlobalMaxPool"
     adaptive = "F.adaptive_max_pool"
+    idioms = (
+        Idiom(
+            ("adaptive_max_pool", "flatten"),
+            lambda given, _: {} if set(flat_sizes(given[0]["size"])) == {1} else None,
+        ),
+    )
     examples = (
         Example("global_max_pool", ((2, 2, 3),)),
         Example("global_max_pool", ((3, 5),)),

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     import torch
     from torch import nn
+    from torch.export import ExportedProgram
 
 EXAMPLE_BATCH = 2
 """How many images the example has. With 1, PyTorch would take the batch for a fixed size."""
@@ -21,7 +22,7 @@ EXAMPLE_BATCH = 2
 
 def exported(
     module: nn.Module, example: Sequence[torch.Tensor], *, training: bool
-) -> torch.export.ExportedProgram:
+) -> ExportedProgram:
     """Trace a module, with a batch of open size, into operators as they were called.
 
     The module itself is not changed.
@@ -33,7 +34,7 @@ def exported(
     traced = copy.deepcopy(module).train(training)
     dims = tuple({0: torch.export.Dim.AUTO} for _ in example)
     with _quiet():
-        program: torch.export.ExportedProgram = torch.export.export(
+        program: ExportedProgram = torch.export.export(
             traced, tuple(example), dynamic_shapes=_by_parameter(traced, dims), strict=False
         )
     return program

@@ -37,6 +37,7 @@ from netspec.runtime.models.torch_build import require_torch
 if TYPE_CHECKING:
     import torch
     from torch import fx, nn
+    from torch.export import ExportedProgram
 
     from netspec.compiler.ir.graph import Shape
     from netspec.compiler.syntax.tree import NumberType
@@ -94,7 +95,7 @@ class ReadGraph:
 
 
 def read_graph(
-    program: torch.export.ExportedProgram,
+    program: ExportedProgram,
     name: str,
     input_names: Sequence[str],
     output_names: Sequence[str],
@@ -118,7 +119,7 @@ def read_graph(
 
 @dataclass
 class _Reader:
-    program: torch.export.ExportedProgram
+    program: ExportedProgram
     table: AtenTable
     module: nn.Module | None
     env: dict[fx.Node, Any] = field(default_factory=dict)
@@ -203,7 +204,9 @@ class _Reader:
         self.inputs.append(ImportedInput(name, shape, holds))
         self.env[node] = AtenTensor(name, shape, len(value.shape), first)
         if first:
-            self._problem(node, "input", f"`{name}` has a batch of a fixed size: the code asks for")
+            self._problem(
+                node, "input", f"the code works only for the batch of `{name}` in the example"
+            )
 
     def _output(self, node: fx.Node) -> None:
         for value in node.args[0]:
@@ -324,11 +327,9 @@ class _Reader:
 
     def _compute(self, node: fx.Node, name: str, refs: list[_Ref]) -> bool:
         """Compute what depends on no input and no parameter."""
-        known = all(isinstance(ref, _Known) or _is_buffer(ref, name) for ref in refs)
+        known = all(isinstance(ref, _Known) for ref in refs)
         sized = all(isinstance(size, int) for t in _tensors(node.meta["val"]) for size in t.shape)
         if not sized or not (known or name in _LIKE):
-            return False
-        if any(isinstance(ref, _Stored) for ref in refs):
             return False
         if "rand" in name or "bernoulli" in name:
             raise NoNetspecFormError("it draws random numbers: `dropout`, `drop_path` or `noise`")
@@ -354,7 +355,7 @@ class _Reader:
     def _store(self, node: fx.Node, ref: Any) -> None:
         """Keep a result; one in place is what all names of its memory stand for from now on."""
         self.env[node] = ref
-        schema = node.target._schema  # type: ignore[union-attr]
+        schema = node.target._schema
         if schema.name.partition("::")[2].endswith("_") and node.args:
             target = node.args[0]
             root = self._storage.get(target, target)
@@ -410,7 +411,7 @@ class _Reader:
     def _as_op(
         self, node: fx.Node, op: type[Op], form: AtenForm, call: AtenCall, value: Any, part: int = 0
     ) -> AtenTensor | _Failed:
-        if isinstance(value, object) and part and not _is_used(node, part):
+        if call.parts and not _is_used(node, part):
             return _FAILED
         if form.unless is not None:
             form.unless(call)
@@ -662,8 +663,6 @@ class _Reader:
         value = self._free(f"{node.name}_{part}" if part else node.name)
         scopes = _scopes(node, self.module)
         scopes = tuple(s for s in scopes if not label or s.path != label)
-        if not label and path and scopes and scopes[-1].path == path and op and not parameters:
-            pass
         self.nodes.append(
             ImportedNode(
                 value,
@@ -675,7 +674,7 @@ class _Reader:
                 label,
                 scopes,
                 _place(node),
-            )  # fmt: skip
+            )
         )
         return value
 
@@ -711,10 +710,6 @@ class _Members(Mapping[str, object]):
 
     def __len__(self) -> int:
         return len(vars(self._module))
-
-
-def _is_buffer(ref: _Ref, name: str) -> bool:
-    return False
 
 
 def _tensors(value: Any) -> list[Any]:
@@ -824,6 +819,8 @@ def _initial(tensor: torch.Tensor, kind: str) -> Any:
     """
     first = tensor.flatten()[0].item() if tensor.numel() else 0
     if tensor.numel() and bool((tensor == first).all()):
+        if str(tensor.dtype) == "torch.float32":
+            first = float(f"{first:.7g}")
         return {0: "zeros", 1: "ones"}.get(first, f"constant({_plain(first)})")
     if kind == "buffer" and tensor.numel() <= _MOST_NUMBERS:
         return _nested(tensor)

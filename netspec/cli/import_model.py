@@ -1,0 +1,120 @@
+"""`netspec import torch`: models of other tools as `.net` files."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from netspec.cli import OK
+from netspec.cli.common import add_color_option, arguments_of, emit, report, tell, write_whole
+from netspec.cli.output_place import add_force_option, check_output
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from netspec.imports.torch_import import ImportedText
+
+_TORCH = """\
+Writes a PyTorch model as a .net file, with the modules' classes as blocks and the names of the state
+dict, and proves that it computes the same before it is written. This RUNS the Python code that is
+named. A .pt2 file is code too: PyTorch unpickles it without restriction.
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add a parser for each tool that models come from."""
+    tools = parser.add_subparsers(dest="tool", required=True, metavar="TOOL")
+    found = tools.add_parser(
+        "torch", help="a PyTorch model; this runs the Python code that is named",
+        description=_TORCH, allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    found.add_argument("source", metavar="SOURCE",
+                       help="MODULE:FACTORY, FILE.py:CLASS, or a .pt2 file of torch.export")  # fmt: skip
+    found.add_argument("--input", action="append", default=[], type=_input, metavar="NAME=SIZES",
+                       help="an input and its sizes for one image, such as image=3,224,224, or"
+                       " tokens=int:16; may be repeated, in the order of `forward`")  # fmt: skip
+    found.add_argument("--set", action="append", default=[], metavar="NAME=VALUE",
+                       help="call the class or function with an argument; may be repeated")  # fmt: skip
+    found.add_argument("--name", default="", metavar="NAME",
+                       help="the net's name (default: that of the class)")  # fmt: skip
+    _add_outputs(found)
+
+
+def _add_outputs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-o", "--output", type=Path, metavar="OUT", help="the .net file; without it"
+                        " the text goes to stdout")  # fmt: skip
+    parser.add_argument("--weights-out", type=Path, metavar="OUT",
+                        help="a safetensors file for the model's weights")  # fmt: skip
+    add_force_option(parser)
+    add_color_option(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Import a model, and write the files once it is proved."""
+    outputs = [path for path in (options.output, options.weights_out) if path is not None]
+    sources = [Path(options.source.rpartition(":")[0] or options.source)]
+    for path in outputs:
+        check_output(path, [s for s in sources if s.is_file()], force=options.force)
+    readers: Mapping[str, Callable[[argparse.Namespace], ImportedText]] = {"torch": _from_torch}
+    found = readers[options.tool](options)
+    for note in found.notes:
+        tell(f"note: {note}")
+    report(found.net.warnings, options)
+    if options.output is None:
+        emit(found.text.rstrip("\n"))
+    else:
+        write_whole(options.output, found.text)
+    if options.weights_out is not None:
+        from netspec.runtime.weights.safetensors_file import save_weights
+
+        save_weights(options.weights_out, found.state)
+    tell(f"proved on two batches: outputs at most {found.difference:.1e} of the largest apart")
+    return OK
+
+
+def _from_torch(options: argparse.Namespace) -> ImportedText:
+    from netspec.imports.torch_front.model_source import load_program, make_module
+    from netspec.imports.torch_import import import_torch
+
+    program = None
+    module: Any
+    if options.source.endswith(".pt2"):
+        program = load_program(Path(options.source))
+        module = program.module()
+    else:
+        module = make_module(options.source, arguments_of(options))
+    example = {name: _example(kind, sizes) for name, kind, sizes in options.input}
+    if program is not None and not example:
+        given = program.example_inputs[0] if program.example_inputs else ()
+        example = {"input" if not i else f"input{i + 1}": t for i, t in enumerate(given)}
+    doc = (f"Imported from PyTorch: {options.source}",)
+    return import_torch(module, example, name=options.name, program=program, doc=doc)
+
+
+def _input(text: str) -> tuple[str, str, tuple[int, ...]]:
+    """Return name, what it holds, and sizes of `image=3,224,224`.
+
+    Raises:
+        argparse.ArgumentTypeError: if it is none.
+    """
+    name, _, rest = text.partition("=")
+    kind, _, sizes = rest.rpartition(":")
+    numbers = tuple(int(size) for size in sizes.split(",") if size.isdecimal())
+    sound = name.isidentifier() and kind in ("", "int", "bool") and all(n > 0 for n in numbers)
+    if not sound or len(numbers) != len(sizes.split(",")):
+        message = f"a name with sizes, such as image=3,224,224 or tokens=int:16, not {text!r}"
+        raise argparse.ArgumentTypeError(message)
+    return name, kind, numbers
+
+
+def _example(kind: str, sizes: tuple[int, ...]) -> Tensor:
+    from netspec.imports.torch_front.export import EXAMPLE_BATCH
+    from netspec.runtime.models.torch_build import require_torch
+
+    torch = require_torch()
+    types = {"": torch.float32, "int": torch.int64, "bool": torch.bool}
+    found: Tensor = torch.zeros((EXAMPLE_BATCH, *sizes), dtype=types[kind])
+    return found if kind else torch.randn((EXAMPLE_BATCH, *sizes))

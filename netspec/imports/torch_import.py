@@ -1,0 +1,228 @@
+"""A PyTorch module as the text of a `.net` file, proved to compute the same."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from netspec import codes
+from netspec.compiler.parse.tree_builder import KEYWORDS
+from netspec.diagnostics import Diagnostic, NetspecError
+from netspec.imports.aten_table import aten_table
+from netspec.imports.idioms import with_idioms
+from netspec.imports.imported_net import Problem
+from netspec.imports.proof import (
+    CheckedText,
+    checked_text,
+    largest_difference,
+    require_same_names,
+)
+from netspec.imports.structure import structured
+from netspec.imports.text import net_text
+from netspec.imports.torch_front.export import exported
+from netspec.imports.torch_front.read_graph import ReadGraph, read_graph
+from netspec.runtime.models.torch_build import require_torch
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+    from torch import nn
+    from torch.export import ExportedProgram
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedText:
+    """A `.net` file that was imported.
+
+    Attributes:
+        text: the file.
+        net: the same, compiled.
+        state: the weights, by the net's names.
+        difference: the largest difference of outputs, as a part of the largest number in them.
+        notes: what a reader should know.
+    """
+
+    text: str
+    net: CheckedText
+    state: Mapping[str, NDArray[Any]]
+    difference: float
+    notes: tuple[str, ...] = ()
+
+
+def import_torch(
+    module: nn.Module,
+    example: Mapping[str, torch.Tensor],
+    *,
+    name: str = "",
+    program: ExportedProgram | None = None,
+    doc: Sequence[str] = (),
+) -> ImportedText:
+    """Import a module.
+
+    Args:
+        module: the module, which is not changed.
+        example: a batch of two for each input, by the names that the net's inputs get.
+        name: the net's name; by default that of the class.
+        program: a trace of it, if that is all there is: it is then not traced again.
+        doc: lines of the comment above the net.
+
+    Raises:
+        NetspecError: `import/module` if it cannot be traced; `import/inexpressible`, one for each
+            operator; `import/differs`.
+    """
+    name = name or _pascal(type(module).__name__)
+    example = {_not_keyword(given): tensor for given, tensor in example.items()}
+    read, notes = _read(module, example, name, program)
+    unread = sorted(set(_state(module)) - read.read)
+    if unread:
+        shown = ", ".join(unread[:5]) + (", ..." if len(unread) > 5 else "")
+        notes.append(f"nothing reads these tensors of the model, and the net lacks them: {shown}")
+    net = with_idioms(replace(read.net, doc=tuple(doc)))
+    text = net_text(structured(net))
+    checked = checked_text(name, text)
+    state = {k: v for k, v in _state(module).items() if k not in unread}
+    require_same_names(checked, state)
+    difference = largest_difference(
+        checked, state, lambda batch: _outputs(module, batch, list(example), checked)
+    )
+    return ImportedText(text, checked, state, difference, tuple(notes))
+
+
+def _read(
+    module: nn.Module,
+    example: Mapping[str, torch.Tensor],
+    name: str,
+    program: ExportedProgram | None,
+) -> tuple[ReadGraph, list[str]]:
+    """Read the trace in training, which has auxiliary outputs and dropout, or that in evaluation."""
+    if program is not None:
+        read = read_graph(program, name, list(example), [], aten_table(), None)
+        _require_expressed(read)
+        return read, []
+    failed: ReadGraph | NetspecError | None = None
+    for training in (True, False):
+        try:
+            program = _traced(module, example, training=training)
+        except NetspecError as error:
+            failed = failed or error
+            continue
+        names = _output_names(module, example, training=training)
+        read = read_graph(program, name, list(example), names, aten_table(), module)
+        if not read.problems:
+            notes = []
+            if not training:
+                notes.append("the trace in training cannot be expressed: this is evaluation's")
+            return read, notes
+        failed = failed or read
+    if isinstance(failed, NetspecError):
+        raise failed
+    assert failed is not None
+    _require_expressed(failed)
+    raise AssertionError
+
+
+def _traced(
+    module: nn.Module, example: Mapping[str, torch.Tensor], *, training: bool
+) -> ExportedProgram:
+    try:
+        return exported(module, list(example.values()), training=training)
+    except Exception as error:
+        text = str(error).strip().splitlines() or [type(error).__name__]
+        found = [Diagnostic(codes.IMPORT_MODULE, f"PyTorch cannot trace the model: {text[0]}")]
+        place = _raised_at(error)
+        if place:
+            found[0] = replace(found[0], notes=(f"at {place}",))
+        raise NetspecError(found) from None
+
+
+def _raised_at(error: BaseException) -> str:
+    """Return the innermost line of a traceback outside of PyTorch and netspec."""
+    import traceback
+
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f for f in frames if not re.search(r"[/\\](torch|netspec)[/\\]", f.filename)]
+    return f"{own[-1].filename}:{own[-1].lineno}: {own[-1].line}" if own else ""
+
+
+def _require_expressed(read: ReadGraph) -> None:
+    """Raise an error for each problem."""
+    if read.problems:
+        raise NetspecError([_diagnostic(problem) for problem in dict.fromkeys(read.problems)])
+
+
+def _diagnostic(problem: Problem) -> Diagnostic:
+    where = problem.path or "the model itself"
+    kind = f" ({problem.kind})" if problem.kind else ""
+    place = problem.place
+    notes = (f"at {place}: {place.text}",) if place is not None else ()
+    message = f"{where}{kind}: `{problem.what}` cannot be expressed: {problem.why}"
+    return Diagnostic(codes.IMPORT_INEXPRESSIBLE, message, notes=notes)
+
+
+def _state(module: nn.Module) -> dict[str, NDArray[Any]]:
+    return {name: t.detach().cpu().numpy() for name, t in module.state_dict().items()}
+
+
+def _output_names(
+    module: nn.Module, example: Mapping[str, torch.Tensor], *, training: bool
+) -> list[str]:
+    """Return the names that a model gives its outputs: keys of a dict, fields of a tuple."""
+    torch = require_torch()
+    ran = copy.deepcopy(module).train(training)
+    with torch.no_grad():
+        return list(_named(ran(*example.values())))
+
+
+def _named(found: Any) -> dict[str, torch.Tensor]:
+    """Return outputs by name, without those that are None."""
+    if isinstance(found, Mapping):
+        return {_word(str(key)): t for key, t in found.items() if t is not None}
+    if isinstance(found, (tuple, list)):
+        fields = getattr(found, "_fields", None)
+        names = [_word(f) for f in fields] if fields else []
+        names = names or [f"output{i + 1}" for i in range(len(found))]
+        return {name: t for name, t in zip(names, found, strict=True) if t is not None}
+    return {"output": found}
+
+
+def _outputs(
+    module: nn.Module, batch: Mapping[str, NDArray[Any]], names: Sequence[str], net: CheckedText
+) -> dict[str, NDArray[Any]]:
+    """Return a model's outputs in evaluation by the net's names; a single one is the net's first."""
+    torch = require_torch()
+    given = [torch.from_numpy(batch[name]) for name in names if name in batch]
+    was_training = module.training and not _is_trace(module)
+    try:
+        if was_training:
+            module.eval()
+        with torch.no_grad():
+            found = _named(module(*given))
+    finally:
+        if was_training:
+            module.train()
+    known = list(net.graph.outputs)
+    if len(found) == 1 or not set(found) <= set(known):
+        found = dict(zip(known, found.values(), strict=False))
+    return {name: t.detach().cpu().numpy() for name, t in found.items()}
+
+
+def _not_keyword(name: str) -> str:
+    return "x" if name in KEYWORDS else name
+
+
+def _is_trace(module: nn.Module) -> bool:
+    """Whether a module is a trace of one, which is as it was traced."""
+    return type(module).__name__ == "GraphModule"
+
+
+def _word(text: str) -> str:
+    word = re.sub(r"\W", "_", text)
+    return word if word and not word[0].isdigit() and word not in KEYWORDS else f"output_{word}"
+
+
+def _pascal(name: str) -> str:
+    word = re.sub(r"[^A-Za-z0-9]", "", name) or "Net"
+    return word[0].upper() + word[1:] if word[0].isalpha() else f"Net{word}"

@@ -1,0 +1,309 @@
+"""`netspec import torch` and `netspec.from_torch`: what is imported, how it reads, what is refused."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import netspec
+from netspec import NetspecError, cli
+from netspec.compiler.fmt.formatter import format_source
+from netspec.diagnostics import Source
+
+torch = pytest.importorskip("torch")
+nn = torch.nn
+F = torch.nn.functional
+
+
+def text_of(net: netspec.Net) -> str:
+    return net.written.module.source.text
+
+
+def imported(module: Any, *example: Any) -> str:
+    """Import a module, which compares it with the net, and check what every import must be."""
+    state = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    net = netspec.from_torch(module, example)
+    assert not net.warnings
+    text = text_of(net)
+    assert format_source(Source("a.net", text)) == text
+    assert {n: p.shape for n, p in net.graph.saved().items()} == {
+        n: tuple(t.shape) for n, t in state.items()
+    }
+    assert all(torch.equal(t, state[n]) for n, t in module.state_dict().items())
+    return text
+
+
+class Residual(nn.Module):
+    def __init__(self, channels: int, out: int, stride: int = 1) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, out, 3, stride, 1, bias=False)
+        self.norm = nn.BatchNorm2d(out)
+        self.shortcut = nn.Conv2d(channels, out, 1, stride) if channels != out else None
+
+    def forward(self, x: Any) -> Any:
+        y = F.relu(self.norm(self.conv(x)), inplace=True)
+        return y + (x if self.shortcut is None else self.shortcut(x))
+
+
+class Residuals(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU())
+        self.body = nn.Sequential(Residual(8, 8), *(Residual(8, 8) for _ in range(3)),
+                                  Residual(8, 16, 2))  # fmt: skip
+        self.head = nn.Linear(16, 5)
+
+    def forward(self, x: Any) -> Any:
+        return self.head(self.body(self.stem(x)).mean([2, 3]))
+
+
+def test_classes_become_blocks_with_arguments_conditions_and_loops() -> None:
+    text = imported(Residuals(), torch.randn(2, 3, 8, 8))
+    assert (
+        text
+        == """\
+block Residual(channels, stride = 1) x {
+    main = x
+        -> conv: conv(channels, 3, stride = stride, pad = 1, bias = false)
+        -> norm: batch_norm -> relu
+    if stride != 1 {
+        x = x -> shortcut: conv(channels, 1, stride = stride)
+    }
+    return main + x
+}
+
+net Residuals {
+    input x: [3, 8, 8]
+
+    main = x -> stem.0: conv(8, 3) -> relu  # [8, 6, 6]
+    for i in range(4) {
+        main = main -> body.{i}: Residual(8)
+    }
+    output main
+        -> body.4: Residual(16, stride = 2)
+        -> global_avg_pool
+        -> head: linear(5)  # [5]
+}
+"""
+    )
+
+
+class Lists(nn.Module):
+    """A ModuleList, a slice of it, and a concat that grows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Conv2d(3 + 2 * i, 2, 3, padding=1) for i in range(4))
+
+    def forward(self, x: Any) -> Any:
+        found = [x]
+        for layer in self.layers[:3]:
+            found.append(layer(torch.cat(found, 1)))
+        return self.layers[3](torch.cat(found, 1))
+
+
+class InPlace(nn.Module):
+    """A relu in place, whose input is read again."""
+
+    def forward(self, x: Any) -> Any:
+        y = x * 2
+        F.relu_(y)
+        return y - x
+
+
+class TwoInputs(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.left, self.right = nn.Linear(4, 3), nn.Linear(5, 3)
+
+    def forward(self, a: Any, b: Any) -> Any:
+        return self.left(a) * self.right(b)
+
+
+class TwoOutputs(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.one, self.two = nn.Linear(4, 6), nn.Linear(6, 2), nn.Linear(6, 3)
+
+    def forward(self, x: Any) -> Any:
+        y = torch.tanh(self.body(x))
+        return {"label": self.one(y), "score": self.two(y)}
+
+
+class Functional(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 4, 3)
+        self.fc = nn.Linear(36, 2)
+
+    def forward(self, x: Any) -> Any:
+        x = F.max_pool2d(F.leaky_relu(self.conv(x), 0.2), 2)
+        x = F.dropout(x.view(x.size(0), -1), 0.3, self.training)
+        return F.log_softmax(self.fc(x), dim=1)
+
+
+class OwnLinear(nn.Module):
+    def __init__(self, width: int, out: int) -> None:
+        super().__init__()
+        self.inner = nn.Linear(width, out)
+
+    def forward(self, x: Any) -> Any:
+        return self.inner(x)
+
+
+def named() -> Any:
+    return nn.Sequential(
+        OrderedDict(
+            fc1=OwnLinear(6, 8), act=nn.GELU(), norm=functools.partial(nn.LayerNorm, eps=1e-6)(8),
+            fc2=OwnLinear(8, 2),
+        )
+    )  # fmt: skip
+
+
+class Shared(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(4, 4)
+
+    def forward(self, x: Any) -> Any:
+        return self.fc(torch.relu(self.fc(x)))
+
+
+class OwnParameter(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.token = nn.Parameter(torch.zeros(1, 1, 4))
+        self.scale = nn.Parameter(torch.full((4,), 0.5))
+
+    def forward(self, x: Any) -> Any:
+        x = torch.cat([self.token.expand(x.shape[0], -1, -1), x], dim=1)
+        return (x * self.scale)[:, 0]
+
+
+WRITTEN = {
+    "a module list, a slice of it and a growing concat": (Lists, (torch.randn(2, 3, 4, 4),)),
+    "relu in place, its input read again": (InPlace, (torch.randn(2, 4),)),
+    "two inputs": (TwoInputs, (torch.randn(2, 4), torch.randn(2, 5))),
+    "two outputs": (TwoOutputs, (torch.randn(2, 4),)),
+    "functional calls and view": (Functional, (torch.randn(2, 1, 8, 8),)),
+    "an ordered sequence, a layer class of one's own, a partial": (named, (torch.randn(2, 6),)),
+    "a shared layer": (Shared, (torch.randn(2, 4),)),
+    "parameters of one's own": (OwnParameter, (torch.randn(2, 3, 4),)),
+}
+
+
+@pytest.mark.parametrize("what", WRITTEN)
+def test_modules_as_people_write_them(what: str) -> None:
+    make, example = WRITTEN[what]
+    imported(make(), *example)
+
+
+class Branches(nn.Module):
+    def forward(self, x: Any) -> Any:
+        return x if x.sum() > 0 else -x
+
+
+class Complex(nn.Module):
+    def forward(self, x: Any) -> Any:
+        return torch.fft.rfft(x).abs()
+
+
+class Sorts(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(4, 4)
+
+    def forward(self, x: Any) -> Any:
+        y = torch.sort(self.fc(x), dim=1)[0]
+        return torch.cummax(x, dim=1)[0] + y
+
+
+class OverBatch(nn.Module):
+    def forward(self, x: Any) -> Any:
+        return x - x.mean(0, keepdim=True)
+
+
+class Random(nn.Module):
+    def forward(self, x: Any) -> Any:
+        return x + torch.rand(4)
+
+
+class Rounds(nn.Module):
+    def forward(self, x: Any) -> Any:
+        return torch.div(x, 2, rounding_mode="floor")
+
+
+REFUSED: dict[str, tuple[Any, tuple[int, ...], str]] = {
+    "a branch on data": (Branches, (2, 4), "cannot trace"),
+    "complex numbers": (Complex, (2, 4), "`fft_rfft`"),
+    "what there is no layer for": (Sorts, (2, 4), "`sort`"),
+    "a mean over the batch": (OverBatch, (2, 4), "over the images of the batch"),
+    "random numbers": (Random, (2, 4), "random numbers"),
+    "rounding": (Rounds, (2, 4), "rounds"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_cannot_be_expressed_is_listed_at_its_line(what: str) -> None:
+    make, shape, words = REFUSED[what]
+    with pytest.raises(NetspecError) as caught:
+        netspec.from_torch(make(), torch.randn(*shape))
+    shown = str(caught.value)
+    assert words in shown
+    assert re.search(rf"{Path(__file__).name}:\d+", shown)
+
+
+def test_all_that_stands_in_the_way_is_listed_at_once() -> None:
+    with pytest.raises(NetspecError) as caught:
+        netspec.from_torch(Sorts(), torch.randn(2, 4))
+    assert ["`sort`" in str(d.message) for d in caught.value.diagnostics] == [True, False]
+    assert "`cummax`" in caught.value.diagnostics[1].message
+
+
+MODEL = """
+import torch
+
+
+class Small(torch.nn.Module):
+    def __init__(self, classes=3):
+        super().__init__()
+        self.fc = torch.nn.Linear(4, classes)
+
+    def forward(self, x):
+        return torch.relu(self.fc(x))
+"""
+
+
+def test_the_command_writes_both_files_and_overwrites_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, out, weights = tmp_path / "m.py", tmp_path / "small.net", tmp_path / "w.safetensors"
+    source.write_text(MODEL)
+    command = ["import", "torch", f"{source}:Small", "--input", "x=4", "--set", "classes=5",
+               "-o", str(out), "--weights-out", str(weights)]  # fmt: skip
+    assert cli.main(command) == 0
+    assert "proved" in capsys.readouterr().err
+    model = netspec.load(out).compile()
+    model.load_state_dict(netspec.load_weights(weights))
+    assert model.graph.saved()["fc.weight"].shape == (5, 4)
+    out.write_text("mine")
+    assert cli.main(command) != 0
+    assert out.read_text() == "mine"
+    assert cli.main([*command, "--force"]) == 0
+    assert cli.main(["import", "torch", f"{source}:Missing", "--input", "x=4"]) == 1
+    assert "Missing" in capsys.readouterr().err
+
+
+def test_a_saved_trace_is_imported(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Linear(4, 3), nn.ReLU()).eval()
+    shapes = ({0: torch.export.Dim.AUTO},)
+    program = torch.export.export(model, (torch.randn(2, 4),), dynamic_shapes=shapes)
+    torch.export.save(program, tmp_path / "m.pt2")
+    out = tmp_path / "m.net"
+    assert cli.main(["import", "torch", str(tmp_path / "m.pt2"), "-o", str(out)]) == 0
+    assert '"0": linear(3)' in out.read_text()
