@@ -84,10 +84,7 @@ net Residuals {
     for i in range(4) {
         main = main -> body.{i}: Residual(8)
     }
-    output main
-        -> body.4: Residual(16, stride = 2)
-        -> global_avg_pool
-        -> head: linear(5)  # [5]
+    output main -> body.4: Residual(16, stride = 2) -> global_avg_pool -> head: linear(5)  # [5]
 }
 """
     )
