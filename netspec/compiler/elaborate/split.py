@@ -89,7 +89,7 @@ class Split(Op):
                 notes=(f"{size} / {self.parts} = {size / self.parts:g}",),
             )
         each = size // self.parts
-        return axis, list(range(each, size + 1, each))
+        return axis, [each * count for count in range(1, self.parts + 1)]
 
 
 class Splits:

@@ -110,7 +110,9 @@ class Constructor:
 
     def _open(self, container: Container, depth: int) -> list[str]:
         parent = self.layout.containers.get(container.prefix[:-1], self.layout.root)
-        doc: Doc = "nn.ModuleDict()" if container.is_dict else "nn.Sequential()"
+        kind = "Dict" if container.is_dict else "List"
+        is_apart = container.is_dict or container.is_list
+        doc: Doc = f"nn.Module{kind}()" if is_apart else "nn.Sequential()"
         if container.is_listed:
             doc = self._listed(container)
         if container.target.startswith("self."):
@@ -229,7 +231,9 @@ class Constructor:
             return self._array(step, target, name, depth)
         for module in self._modules(step, is_chained=is_chained):
             doc = module
-            if not name:
+            if home.is_list:
+                doc = call(f"{target}.append", doc)
+            elif not name:
                 doc = self._appended(home, step, doc)
             elif home.is_dict:
                 doc = prefixed(f"{target}[{name_text(name)}] = ", doc)

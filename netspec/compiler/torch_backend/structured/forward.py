@@ -536,6 +536,8 @@ class Forward:
             label = step.later_label
             if step.label is not None and self.layout.is_key(step.label):
                 return f"self.{label[0]}[{name_text(label[1])}]", []
+            if step.label is not None and self.layout.is_item(step.label):
+                return f"{_reach(label[:-1])}[{label[-1][1:-1]}]", []
             return _reach(label), []
         return _reach((name,)), lines
 

@@ -38,6 +38,7 @@ class Container:
         is_numbered: whether it has children whose names begin with a number.
         is_listed: whether it can be written at once: its children are 0, 1, 2, ..., one a statement.
         is_dict: whether it is a `nn.ModuleDict`, whose children are called by themselves.
+        is_list: whether it is a `nn.ModuleList`, which has a child for each turn of a loop.
     """
 
     prefix: Prefix
@@ -48,6 +49,7 @@ class Container:
     is_numbered: bool
     is_listed: bool = False
     is_dict: bool = False
+    is_list: bool = False
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,11 @@ class Layout:
         container = self.containers.get(tuple(path[:-1]))
         return container is not None and container.is_dict
 
+    def is_item(self, path: Sequence[str]) -> bool:
+        """Whether a module is one of a `nn.ModuleList`."""
+        container = self.containers.get(tuple(path[:-1]))
+        return container is not None and container.is_list
+
     def contained(self) -> set[Step]:
         """The statements that fill containers."""
         found: set[Step] = set()
@@ -186,7 +193,12 @@ class Layout:
             and DICT_ATTRIBUTES.isdisjoint(children)
             and all(u.step.label is None or len(u.step.label) == 2 for u in users)
         )
-        return Container(prefix, target, suite, begin, end, is_numbered, is_listed, is_dict)
+        is_list = (
+            prefix in self._apart and all(map(is_attribute, prefix)) and _counts(users, len(prefix))
+        )
+        return Container(
+            prefix, target, suite, begin, end, is_numbered, is_listed, is_dict, is_list
+        )
 
     def _target(self, prefix: Prefix) -> str:
         if all(map(is_attribute, prefix)):
@@ -290,6 +302,20 @@ def _shares_case(users: Sequence[_Site], depth: int) -> bool:
     inner = users[0].way[depth + 1][0]
     is_case = isinstance((suite.steps or [])[at], Branch)
     return is_case and all(user.way[depth + 1][0] is inner for user in users)
+
+
+def _counts(users: Sequence[_Site], depth: int) -> bool:
+    """Whether a loop from 0 on makes one module in each turn, with the number as its name."""
+    if len(users) != 1 or len(users[0].loops) != 1 or users[0].step.is_array:
+        return False
+    (site,), ((level, loop),) = users, users[0].loops
+    if len(site.way) != level + 1 or site.step.label is None:
+        return False
+    text = said(loop.iterable).name
+    counts = text.startswith("enumerate(") or (
+        text.startswith("range(") and len(split_items(text[len("range(") : -1])) == 1
+    )
+    return counts and site.step.label[depth:] == (f"{{{loop.targets[0]}}}",)
 
 
 def _index(child: str) -> int:

@@ -92,7 +92,8 @@ class RestartError(Exception):
 class Carried:
     """Which sizes change: by the loop or condition, the axes.
 
-    `unknown` are those that no expression says; they are no size that a layer may depend on.
+    `unknown` are those that no expression says; they are no size that a layer may depend on. `made` says
+    what the sizes of values are to which the case of a condition first gave a name.
     `branches` says whether conditions hand sizes on too: else what follows says them for all cases.
     """
 
@@ -100,6 +101,7 @@ class Carried:
 
     axes: dict[Span, set[Axis]] = field(default_factory=dict)
     unknown: set[tuple[Span, str, int]] = field(default_factory=set)
+    made: dict[tuple[Span, str, int], str] = field(default_factory=dict)
     names: dict[Axis, str] = field(default_factory=dict)
 
     def state(self) -> tuple[dict[Span, set[Axis]], set[tuple[Span, str, int]]]:
@@ -629,14 +631,26 @@ class StructureTracer(Tracer):
                 continue
             for axis, old in enumerate(before):
                 self._compare((name, axis), old, opened.span)
+        made = self._compare_new(opened)
         if len(axes) > known:
             raise RestartError
         for carried in sorted(axes):
-            if carried[0] in opened.before:
+            if carried[0] in opened.before or carried[0] in made:
                 self._carry(carried, opened.span)
         self.recorder.leave()
         if isinstance(opened.step, Loop):
             self._made = opened.made
+
+    def _compare_new(self, opened: _Opened) -> Set[str]:
+        """Compare the sizes of values to which other cases of a condition give the same names."""
+        if not isinstance(opened.step, Branch):
+            return frozenset()
+        made = self.shapes.keys() - opened.before.keys()
+        for name in made:
+            for axis, size in enumerate(self.shapes[name]):
+                first = self.carried.made.setdefault((opened.span, name, axis), _text(size))
+                self._compare((name, axis), first, opened.span)
+        return made
 
     def _compare(self, place: Axis, old: str, span: Span) -> None:
         """Find out whether a size has changed since a loop or a case began."""
