@@ -47,6 +47,13 @@ def test_the_golden_files(name):
     check_golden(GOLDEN / f"{name.rpartition('/')[2]}.py", source(name))
 
 
+def test_an_argument_that_must_be_whole_where_it_is_large_is_an_int():
+    body = "input x: [3, 8, 8]\n output x -> conv({}, 3)"
+    for size, kind in (("max(n, 3)", "int"), ("8 * n", "int"), ("round(8 * n)", "float")):
+        text = netspec.loads(f"net A(n = 1) {{ {body.format(size)} }}").source("torch")
+        assert f"n: {kind} = 1" in text, size
+
+
 def test_notes_of_the_source_can_be_left_out(run: Run):
     path = NETWORKS / "resnet.net"
     noted = run("compile", path, "--target", "torch").out

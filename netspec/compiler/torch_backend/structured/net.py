@@ -254,6 +254,8 @@ class _Proof:
                     continue
                 runs.append(run)
                 self.recorder.require_said()
+                if not taken and self._needs_whole(name, value):
+                    raise NotStructuredError
             except (NotStructuredError, RestartError):
                 del runs[kept[0] :], self.runs[kept[1] :]
                 self.recorder.forget()
@@ -261,6 +263,14 @@ class _Proof:
                 return False
             taken += other != int(other)
         return taken > 0
+
+    def _needs_whole(self, name: str, value: int) -> bool:
+        """Whether large fractions are refused where whole numbers are not, as in `max(least, 3)`."""
+        return any(
+            self._is_sound({**self.small, name: whole})
+            and not self._is_sound({**self.small, name: whole + 0.5})
+            for whole in (8 * value + 8, 64 * value + 1000)
+        )
 
     # -- other arguments
 
