@@ -186,6 +186,37 @@ def explain(scene: Scene) -> None:
     command(scene, "explain", scene.rng.choice(["shape/rank", "no/such", "", "é", "call/value"]))
 
 
+_WRITER = """
+net Writer {
+    input tokens: int[6]
+    output tokens -> embedding(256, 8) -> gru(12) -> linear(256)
+}
+"""
+
+
+def generate(scene: Scene) -> None:
+    """Let a net that was trained on a text write: the same twice, and as many tokens as asked for."""
+    folder, rng = Path("texts"), scene.rng
+    if not folder.exists():
+        folder.mkdir()
+        (folder / "writer.net").write_text(_WRITER)
+        (folder / "book.txt").write_text("to be or not to be, é\n" * 20, "utf-8")
+        command(
+            scene, "train", rng.choice(["numpy", "torch"]), folder / "writer.net", "--data",
+            folder / "book.txt", "--tokens", "byte", "--epochs", 1, "--quiet", "--out", folder / "run",
+            codes=(OK,),
+        )  # fmt: skip
+    length = rng.choice([0, 1, 9])
+    line = ["generate", folder / "run", "--length", length, "--seed", rng.randrange(3),
+            "--prompt", rng.choice(["to be", "é", "\n", "a much longer prompt", "\U0001f600"]),
+            *rng.choice([[], ["--temperature", 0], ["--top-k", 3], ["--top-p", 0.5]])]  # fmt: skip
+    first, second = (command(scene, *line, codes=(OK,)) for _ in range(2))
+    found = json.loads(command(scene, *line, "--format", "json", codes=(OK,)).out)
+    if first.out != second.out or len(found["tokens"]) != length:
+        raise Find(f"generate writes {first.out!r}, {second.out!r} and {found}")
+    command(scene, "generate", folder / "run", "--prompt", "", codes=(FAILED, WRONG_USE))
+
+
 def _training(scene: Scene) -> list[object]:
     net, data = files(scene)
     rng = scene.rng
@@ -358,7 +389,7 @@ def own_process(scene: Scene) -> None:
 # The steps, and how often each is taken, relative to the others.
 STEPS: dict[Callable[[Scene], None], int] = {
     check: 8, summarize: 5, draw: 4, diff: 5, fmt: 4, compile_: 6, new: 2, explain: 2, train: 4,
-    resume: 3, look_at_runs: 4, use_run: 4, examine: 1, odd_command: 20, own_process: 2,
+    generate: 2, resume: 3, look_at_runs: 4, use_run: 4, examine: 1, odd_command: 20, own_process: 2,
 }  # fmt: skip
 
 
