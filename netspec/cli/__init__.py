@@ -24,7 +24,7 @@ HUNG_UP, INTERRUPTED, BROKEN_PIPE, TERMINATED = 129, 130, 141, 143
 
 VERBS = {
     "new": "copy a net that comes with netspec into this folder, to start from",
-    "import": "make a .net file of a PyTorch model",
+    "import": "make a .net file of a PyTorch or an ONNX model",
     "check": "check files and say exactly what is wrong",
     "summarize": "show layers, shapes, parameters and costs of a net",
     "draw": "draw a net: SVG, HTML, PNG, Mermaid or DOT",

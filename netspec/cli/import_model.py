@@ -1,4 +1,4 @@
-"""`netspec import torch`: models of other tools as `.net` files."""
+"""`netspec import torch` and `netspec import onnx`: models of other tools as `.net` files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from netspec.cli.output_place import add_force_option, check_output
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from netspec.imports.torch_import import ImportedText
+    from netspec.imports.imported_text import ImportedText
 
 _TORCH = """\
 Writes a PyTorch model as a .net file, with the modules' classes as blocks and the names of the state
@@ -41,6 +41,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     found.add_argument("--name", default="", metavar="NAME",
                        help="the net's name (default: that of the class)")  # fmt: skip
     _add_outputs(found)
+    found = tools.add_parser(
+        "onnx", help="an ONNX file, of any origin", allow_abbrev=False,
+        description="Writes an ONNX model as a .net file, once it is proved in onnxruntime that both"
+        " compute the same.",
+    )  # fmt: skip
+    found.add_argument("source", metavar="FILE", help="the .onnx file")
+    found.add_argument("--input", action="append", default=[], type=_input, metavar="NAME=SIZES",
+                       help="the sizes of an input for one image, where the file leaves them open:"
+                       " image=3,224,224; may be repeated")  # fmt: skip
+    _add_outputs(found)
 
 
 def _add_outputs(parser: argparse.ArgumentParser) -> None:
@@ -58,7 +68,10 @@ def run(options: argparse.Namespace) -> int:
     sources = [Path(options.source.rpartition(":")[0] or options.source)]
     for path in outputs:
         check_output(path, [s for s in sources if s.is_file()], force=options.force)
-    readers: Mapping[str, Callable[[argparse.Namespace], ImportedText]] = {"torch": _from_torch}
+    readers: Mapping[str, Callable[[argparse.Namespace], ImportedText]] = {
+        "torch": _from_torch,
+        "onnx": _from_onnx,
+    }
     found = readers[options.tool](options)
     for note in found.notes:
         tell(f"note: {note}")
@@ -70,9 +83,15 @@ def run(options: argparse.Namespace) -> int:
     if options.weights_out is not None:
         from netspec.runtime.weights.safetensors_file import save_weights
 
-        save_weights(options.weights_out, found.state)
+        save_weights(options.weights_out, found.state, found.normalization, found.about)
     tell(f"proved on two batches: outputs at most {found.difference:.1e} of the largest apart")
     return OK
+
+
+def _from_onnx(options: argparse.Namespace) -> ImportedText:
+    from netspec.imports.onnx.convert import import_onnx
+
+    return import_onnx(Path(options.source), {name: sizes for name, _, sizes in options.input})
 
 
 def _from_torch(options: argparse.Namespace) -> ImportedText:

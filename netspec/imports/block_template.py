@@ -687,7 +687,7 @@ def _same(one: Sequence[str | None], other: Sequence[str | None]) -> bool:
 def _ratio(sizes: Sequence[int | None], base: Sequence[int]) -> str:
     """Return how sizes follow from others: `{}`, `{} * 4` or `{} // 4`; empty if they do not."""
     pairs = [(s, b) for s, b in zip(sizes, base, strict=True) if s is not None]
-    if not pairs or any(b < 1 for _, b in pairs):
+    if not pairs or any(not isinstance(b, int) or b < 1 for _, b in pairs):
         return ""
     if all(s == b for s, b in pairs):
         return "{}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from netspec import codes
 from netspec.compiler.driver import Request, compile_request, select, written
+from netspec.compiler.ir.sizes import Dim
 from netspec.diagnostics import NetspecError, Source
 from netspec.runtime.models.numpy_model import Model
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 BATCHES = (2, 3)
 """The sizes of the batches that are compared."""
+
+_PICTURE, _SEQUENCE = 64, 9  # what open sizes are
 
 TOLERANCE = 1e-4
 """How far outputs may be apart, as a part of the largest number in them."""
@@ -71,7 +74,12 @@ def require_same_names(net: CheckedText, state: Arrays) -> None:
         raise NetspecError.simple(codes.IMPORT_DIFFERS, message, "nothing was written")
 
 
-def largest_difference(net: CheckedText, state: Arrays, model: Callable[[Arrays], Arrays]) -> float:
+def largest_difference(
+    net: CheckedText,
+    state: Arrays,
+    model: Callable[[Arrays], Arrays],
+    batches: Sequence[int] = BATCHES,
+) -> float:
     """Return the largest difference of outputs in evaluation, as a part of the largest number.
 
     Args:
@@ -79,6 +87,7 @@ def largest_difference(net: CheckedText, state: Arrays, model: Callable[[Arrays]
         state: the model's weights, by the names of the net's.
         model: computes the model's outputs, by the net's names of them, from batches of the
             inputs. Outputs that it lacks in evaluation are not compared.
+        batches: the sizes of the batches.
 
     Raises:
         NetspecError: `import/differs` if it is above `TOLERANCE`.
@@ -86,7 +95,7 @@ def largest_difference(net: CheckedText, state: Arrays, model: Callable[[Arrays]
     ours = Model(net.graph)
     ours.load_state_dict({name: state[name] for name in net.graph.saved()})
     worst = 0.0
-    for seed, count in enumerate(BATCHES):
+    for seed, count in enumerate(batches):
         batch = random_inputs(net.graph, count, np.random.default_rng(seed))
         found = ours.forward(batch)
         outputs = found if isinstance(found, dict) else {next(iter(net.graph.outputs)): found}
@@ -107,7 +116,8 @@ def random_inputs(graph: Graph, count: int, rng: np.random.Generator) -> dict[st
     """Return a batch for each input: Gaussian numbers, or whole numbers that its readers allow."""
     found: dict[str, NDArray[Any]] = {}
     for name, shape in graph.inputs.items():
-        sizes = (count, *shape)
+        usual = _PICTURE if len(shape) > 2 else _SEQUENCE
+        sizes = (count, *(_as_number(size, usual) for size in shape))
         holds = graph.holds(name)
         if holds == "bool":
             found[name] = rng.random(sizes) < 0.5
@@ -117,3 +127,12 @@ def random_inputs(graph: Graph, count: int, rng: np.random.Generator) -> dict[st
         else:
             found[name] = rng.standard_normal(sizes).astype(np.float32)
     return found
+
+
+def _as_number(size: Dim, usual: int) -> int:
+    """Return a size; one that is open as a usual number."""
+    if isinstance(size, int):
+        return size
+    number = size.at(dict.fromkeys(size.names(), usual))
+    assert isinstance(number, int)
+    return number

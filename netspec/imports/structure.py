@@ -35,7 +35,7 @@ def structured(net: ImportedNet) -> Outline:
             root.splice(calls)
     body = net_template(root, definitions, shapes)
     outputs = tuple(
-        ("" if len(net.outputs) == 1 else name, body.results[i])
+        ("" if len(net.outputs) == 1 or name == "output" else name, body.results[i])
         for i, name in enumerate(net.outputs)
     )
     inputs = tuple(

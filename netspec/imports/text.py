@@ -45,7 +45,10 @@ def net_text(outline: Outline) -> str:
         ((name, value),) = outline.outputs
         body = writer.ended(body, value, f"output {name} = " if name else "output ")
     else:
-        body += [f"output {name} = {value}" for name, value in outline.outputs]
+        body += [
+            f"output {name} = {value}" if name else f"output {value}"
+            for name, value in outline.outputs
+        ]
     assert last
     lines += [*body, "}"]
     return format_source(Source(f"{outline.name}.net", "\n".join(lines) + "\n"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from netspec import codes
@@ -14,6 +14,7 @@ from netspec.diagnostics import Diagnostic, NetspecError
 from netspec.imports.aten_table import aten_table
 from netspec.imports.idioms import with_idioms
 from netspec.imports.imported_net import Problem
+from netspec.imports.imported_text import ImportedText
 from netspec.imports.proof import (
     CheckedText,
     checked_text,
@@ -31,25 +32,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
     from torch.export import ExportedProgram
-
-
-@dataclass(frozen=True, slots=True)
-class ImportedText:
-    """A `.net` file that was imported.
-
-    Attributes:
-        text: the file.
-        net: the same, compiled.
-        state: the weights, by the net's names.
-        difference: the largest difference of outputs, as a part of the largest number in them.
-        notes: what a reader should know.
-    """
-
-    text: str
-    net: CheckedText
-    state: Mapping[str, NDArray[Any]]
-    difference: float
-    notes: tuple[str, ...] = ()
 
 
 def import_torch(

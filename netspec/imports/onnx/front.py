@@ -185,7 +185,8 @@ class _Front:
             return {"output": next(iter(self._graph.outputs))}
         found: dict[str, str] = {}
         for name in self._graph.outputs:
-            found[_identifier(name, "output", set(found))] = name
+            own = name if name == "output" else _identifier(name, "output", set(found))
+            found[own] = name
         return found
 
     def _node(self, layer: FoundLayer, name: LayerName) -> ImportedNode:

@@ -1,0 +1,35 @@
+"""What an import gives: the text of a `.net` file, and the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from numpy.typing import NDArray
+
+from netspec.imports.proof import CheckedText
+from netspec.runtime.data.input_normalization import Normalization
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedText:
+    """A `.net` file that was imported.
+
+    Attributes:
+        text: the file.
+        net: the same, compiled.
+        state: the weights, by the net's names.
+        difference: the largest difference of outputs, as a part of the largest number in them.
+        notes: what a reader should know.
+        normalization: of the images that the model takes, if it says so.
+        about: what else it says of the data, as weights files have it.
+    """
+
+    text: str
+    net: CheckedText
+    state: Mapping[str, NDArray[Any]]
+    difference: float
+    notes: tuple[str, ...] = ()
+    normalization: Normalization | None = None
+    about: Mapping[str, str] = field(default_factory=dict)

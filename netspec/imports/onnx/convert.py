@@ -1,0 +1,104 @@
+"""An ONNX file as the text of a `.net` file, proved to compute the same in onnxruntime."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from netspec import codes
+from netspec.compiler.ir.graph import Shape
+from netspec.diagnostics import Diagnostic, NetspecError
+from netspec.imports.imported_text import ImportedText
+from netspec.imports.onnx.front import OnnxImport, read_onnx
+from netspec.imports.onnx.proto_file import Array, shown_name, wrong
+from netspec.imports.proof import BATCHES, checked_text, largest_difference, require_same_names
+from netspec.imports.structure import structured
+from netspec.imports.text import net_text
+from netspec.runtime.data.input_normalization import Normalization
+from netspec.runtime.models.onnx_session import require_onnxruntime
+
+_WARNINGS_ARE_LEFT_OUT = 3
+_TYPES = {
+    "tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64,
+    "tensor(int64)": np.int64, "tensor(int32)": np.int32, "tensor(bool)": np.bool_,
+}  # fmt: skip
+
+
+def import_onnx(path: Path, sizes: Mapping[str, Shape] | None = None) -> ImportedText:
+    """Import a file, which is not trusted: see `read_onnx`.
+
+    Args:
+        path: the file.
+        sizes: the shapes of inputs for one image, where the file leaves them open.
+
+    Raises:
+        NetspecError: `import/inexpressible`, one for each operator that no layer stands for;
+            `import/differs`; `onnx/file`; `onnx/input`; `library/onnx`, `library/onnxruntime`.
+    """
+    require_onnxruntime()
+    imported = read_onnx(path, sizes)
+    if imported.problems:
+        raise NetspecError(_inexpressible(imported))
+    text = net_text(structured(imported.net))
+    checked = checked_text(path.name, text)
+    require_same_names(checked, imported.state)
+    batches = BATCHES if imported.batch is None else (imported.batch,) * 2
+    run = _runner(path, imported)
+    difference = largest_difference(checked, imported.state, run, batches)
+    about = imported.metadata
+    kept = about.get("netspec.normalization")
+    return ImportedText(
+        text, checked, imported.state, difference, imported.notes,
+        None if kept is None else Normalization.from_json(kept),
+        {"class_names": about["netspec.class_names"]} if "netspec.class_names" in about else {},
+    )  # fmt: skip
+
+
+def _inexpressible(imported: OnnxImport) -> list[Diagnostic]:
+    """Return an error for each problem."""
+    return [
+        Diagnostic(
+            codes.IMPORT_INEXPRESSIBLE,
+            f"{f'`{each.path}`' if each.path else 'an operator without a name'}: `{each.what}`"
+            f" cannot be expressed: {each.why}",
+        )
+        for each in imported.problems
+    ]
+
+
+def _runner(path: Path, imported: OnnxImport) -> Callable[[Mapping[str, Array]], dict[str, Array]]:
+    """Return what computes the outputs of a file, by the names of the net's.
+
+    Raises:
+        NetspecError: `onnx/file` if onnxruntime does not read it.
+    """
+    runtime = require_onnxruntime()
+    options = runtime.SessionOptions()
+    options.log_severity_level = _WARNINGS_ARE_LEFT_OUT
+    options.intra_op_num_threads = os.cpu_count() or 1
+    try:
+        session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime has a class for each of its errors
+        raise wrong(f"onnxruntime does not read {path}: {_first_line(error)}") from None
+    types: dict[str, Any] = {each.name: _TYPES.get(each.type) for each in session.get_inputs()}
+
+    def run(given: Mapping[str, Array]) -> dict[str, Array]:
+        fed = {
+            own: value.astype(types[own] or np.float32)
+            for own, value in ((imported.inputs[name], value) for name, value in given.items())
+        }
+        try:
+            found = session.run(list(imported.outputs.values()), fed)
+        except Exception as error:
+            raise wrong(f"onnxruntime does not run the file: {_first_line(error)}") from None
+        return dict(zip(imported.outputs, found, strict=True))
+
+    return run
+
+
+def _first_line(error: Exception) -> str:
+    return shown_name(str(error).strip().partition("\n")[0])

@@ -1,0 +1,178 @@
+"""`netspec import onnx`: what is written, and that it computes what the file does."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import netspec
+from netspec.compiler.ir.graph import Graph
+from netspec.diagnostics import NetspecError
+from netspec.imports.onnx.convert import import_onnx
+from netspec.testing.op_examples import random_parameters
+from tests.conftest import ROOT
+from tests.helpers.heavy import some_quick
+from tests.helpers.onnx_support import onnx
+from tests.imports_onnx.test_names import LIGHT
+from tests.imports_onnx.test_recognition import NETS, QUICK, SMALL
+
+# Swin's mask is made of constants alone, and no block of it can have a value to work on; GPT-2's two
+# layers that share a weight get a copy each.
+NOT_YET = ("zoo/swin_t", "zoo/gpt2", "zoo/llama")
+
+
+def written(graph: Graph, path: Path) -> Path:
+    from netspec.compiler.onnx_backend import OnnxOptions, onnx_model
+    from netspec.runtime.models.onnx_file import write_model
+
+    state = {n: a.astype(np.float32) for n, a in random_parameters(graph).items()}
+    write_model(path, onnx_model(graph, state, OnnxOptions()))
+    return path
+
+
+def layers(graph: Graph) -> dict[str, tuple[str, tuple[str, ...], dict[str, str]]]:
+    return {n.name: (str(n.op), n.inputs, dict(n.parameters)) for n in graph.nodes}
+
+
+@pytest.mark.parametrize("name", some_quick([n for n in NETS if n not in NOT_YET], QUICK))
+def test_the_import_of_an_export_is_the_net_again(name: str, tmp_path: Path) -> None:
+    net = netspec.load(NETS[name], **SMALL.get(name, {}))
+    found = import_onnx(written(net.graph, tmp_path / "net.onnx"))
+    again = netspec.loads(found.text)
+    assert layers(again.graph) == layers(net.graph)
+    assert again.graph.inputs == net.graph.inputs
+    assert again.graph.outputs == net.graph.outputs
+    assert found.difference <= 1e-4
+
+
+def randomised(model: Any) -> Any:
+    """Return a light model with random weights in place of its constant ones."""
+    rng, graph = np.random.default_rng(0), model.graph
+    shapes = {t.name: onnx.numpy_helper.to_array(t) for t in graph.initializer}
+    for node in [n for n in graph.node if n.op_type == "ConstantOfShape"]:
+        (name,) = node.output
+        graph.node.remove(node)
+        graph.initializer.add(name=name, data_type=1, dims=shapes[node.input[0]])
+    for tensor in graph.initializer:
+        if tensor.data_type != 1:
+            continue
+        sizes = tuple(tensor.dims)
+        array = rng.standard_normal(sizes) / np.sqrt(max(np.prod(sizes[1:]), 1))
+        if len(sizes) == 1:  # of a norm or a bias
+            array = 0.5 + np.abs(array) / 4
+        tensor.CopyFrom(onnx.numpy_helper.from_array(array.astype(np.float32), tensor.name))
+    return model
+
+
+@pytest.mark.parametrize(
+    ("name", "blocks"),
+    [
+        ("squeezenet", 1),
+        *(
+            pytest.param(name, blocks, marks=pytest.mark.heavy)
+            for name, blocks in {
+                "bvlc_alexnet": 0, "densenet121": 1, "inception_v1": 1, "inception_v2": 1,
+                "resnet50": 1, "shufflenet": 1, "vgg19": 0, "zfnet512": 0,
+            }.items()
+        ),
+    ],
+)  # fmt: skip
+def test_the_light_models_are_written_in_few_lines(name: str, blocks: int, tmp_path: Path) -> None:
+    if not (LIGHT / f"light_{name}.onnx").exists():
+        pytest.skip("this package onnx comes without its light models")
+    onnx.save(randomised(onnx.load(LIGHT / f"light_{name}.onnx")), tmp_path / "net.onnx")
+    found = import_onnx(tmp_path / "net.onnx")
+    assert found.text.count("block ") >= blocks
+    assert len(found.text.splitlines()) <= (110 if name == "inception_v2" else 70)
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("dynamo", [False, True])
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "vgg16_bn"])
+def test_models_of_both_exporters_of_pytorch(name: str, dynamo: bool, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    models = pytest.importorskip("torchvision.models")
+    torch.manual_seed(0)
+    module, path = getattr(models, name)().eval(), str(tmp_path / "net.onnx")
+    x = torch.randn(2, 3, 64, 64)
+    options: dict[str, Any] = {"dynamic_axes": {"image": {0: "N"}}, "input_names": ["image"]}
+    if dynamo:
+        options = {"dynamic_shapes": ({0: torch.export.Dim("N")},), "external_data": False}
+    torch.onnx.export(module, (x,), path, dynamo=dynamo, **options)
+    found = import_onnx(Path(path))
+    assert found.difference <= 1e-4
+    assert len(found.text.splitlines()) <= 60
+    assert found.text.count("block ") >= (0 if name == "vgg16_bn" else 1)
+
+
+# -- the command
+
+
+def net_file(tmp_path: Path) -> Path:
+    graph = netspec.load(ROOT / "networks/lenet.net").graph
+    return written(graph, tmp_path / "lenet.onnx")
+
+
+def run(*arguments: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "netspec", "import", "onnx", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_the_command_writes_the_net_and_its_weights(tmp_path: Path) -> None:
+    source, out, weights = net_file(tmp_path), tmp_path / "a.net", tmp_path / "w.safetensors"
+    done = run(source, "-o", out, "--weights-out", weights)
+    assert done.returncode == 0, done.stderr
+    assert "proved on two batches" in done.stderr
+    model = netspec.load(out).compile()
+    model.load_state_dict(netspec.load_weights(weights))
+    assert model.graph.name == "LeNet"
+    out.write_text("net Mine { input x: [3]\n output x -> relu }\n")
+    refused = run(source, "-o", out)
+    assert refused.returncode == 1
+    assert "Mine" in out.read_text()
+    assert run(source, "-o", out, "--force").returncode == 0
+
+
+def test_nothing_is_written_where_something_is_missing(tmp_path: Path) -> None:
+    x, y = (onnx.helper.make_tensor_value_info(n, 1, ["N", 4, 4]) for n in "xy")
+    nodes = [onnx.helper.make_node("Det", ["x"], ["a"], name="first"),
+             onnx.helper.make_node("Own", ["x"], ["b"], name="other", domain="own"),
+             onnx.helper.make_node("Mul", ["a", "b"], ["y"])]  # fmt: skip
+    model = onnx.helper.make_model(onnx.helper.make_graph(nodes, "g", [x], [y]))
+    onnx.save(model, tmp_path / "net.onnx")
+    done = run(tmp_path / "net.onnx", "-o", tmp_path / "a.net")
+    assert done.returncode == 1
+    assert "`first`: `Det` cannot be expressed" in done.stderr
+    assert "`other`: `own.Own` cannot be expressed" in done.stderr
+    assert not (tmp_path / "a.net").exists()
+
+
+def test_what_the_model_says_of_the_data_is_in_the_weights(tmp_path: Path) -> None:
+    from netspec.runtime.data.input_normalization import Normalization
+
+    model = netspec.load(ROOT / "networks/threelayer.net").compile()
+    kept = Normalization("imagenet", np.ones((3, 1, 1), np.float32), np.ones((3, 1, 1), np.float32))
+    about = {"class_names": '["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"]'}
+    netspec.save_weights(tmp_path / "w", model.state_dict(), kept, metadata=about)
+    model.load_state_dict(netspec.load_weights(tmp_path / "w"))
+    model.to_onnx(tmp_path / "net.onnx")
+    found = import_onnx(tmp_path / "net.onnx")
+    assert found.normalization is not None
+    assert found.normalization.kind == "imagenet"
+    assert found.about == about
+
+
+def test_a_shape_that_is_not_known_can_be_said(tmp_path: Path) -> None:
+    x, y = (onnx.helper.make_tensor_value_info(n, 1, ["N", None]) for n in "xy")
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Relu", ["x"], ["y"])], "g", [x], [y])
+    onnx.save(onnx.helper.make_model(graph, ir_version=10), tmp_path / "net.onnx")
+    with pytest.raises(NetspecError, match="does not say what shape `x` has"):
+        import_onnx(tmp_path / "net.onnx")
+    assert "input x: [5]" in import_onnx(tmp_path / "net.onnx", {"x": (5,)}).text
+    with pytest.raises(NetspecError, match="no input `z`"):
+        import_onnx(tmp_path / "net.onnx", {"z": (5,)})
