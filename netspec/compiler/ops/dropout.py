@@ -20,7 +20,7 @@ class Dropout(Op):
     onnx_ends = ("Dropout",)
     storage = Storage.KEPT
     aten = (
-        AtenForm(("dropout",), ("input",), attributes={"p": "p"}),
+        AtenForm(("dropout",), ("input", "self"), attributes={"p": "p"}),
         AtenForm(
             ("feature_dropout",), ("input",), attributes={"p": "p", "by_channel": Always(True)}
         ),
