@@ -121,6 +121,11 @@ KINDS = {
         lambda: netspec.fit(NET.compile(), DATA, epochs=2, batch=8),
         lambda history, i: (history.loss_history, history.normalization.apply(X[i], "f4")),
     ),
+    "Evaluation": Kind(
+        lambda: fitted("numpy").evaluate(DATA, normalize="none"),
+        lambda found, _: (found.confusion, found.loss, found.names),
+    ),
+    "CheckReport": Kind(lambda: netspec.check("lenet"), lambda found, i: (str(found), i)),
     "OnnxOptions": Kind(onnx_options, onnx_bytes),
     "optimizer": Kind(stepped, lambda optimizer, _: optimizer.parameters, move),
     "Model": Kind(lambda: NET.compile(seed=3), by_forward, fit),

@@ -329,7 +329,6 @@ class LinearSoftmax:
         self.flat_parameters = np.zeros(self.decayed + classes, dtype)
         self.flat_gradients = np.zeros_like(self.flat_parameters)
         self.seeds, self.batches = [], []
-        self.trained_on = self.history = None
 
     def parts(self, flat):
         return flat[: self.decayed].reshape(self.features, -1), flat[self.decayed :]

@@ -28,8 +28,10 @@ def _live_part(events: Sequence[Event], live: Set[str], made: set[str]) -> list[
         else:
             if isinstance(event, Called):
                 _cut(event, live)
-                if not event.results or all(isinstance(e, Named) for e in event.body.events):
-                    continue  # it returns nothing, or only its inputs
+                # The events of a block that is only watched are not recorded: its results tell
+                # whether it returns anything but its inputs.
+                if set(event.results) <= set(event.body.inputs.values()):
+                    continue
             elif event.node.name not in live:
                 continue
             event.reused = event.path in made

@@ -204,15 +204,7 @@ class Backend(Protocol):
 
 @runtime_checkable
 class Trainable(Protocol):
-    """A model that `netspec.fit` can train.
-
-    Attributes:
-        trained_on: What its weights were trained on; None if that is unknown.
-        history: The history of its last training, also of one that was interrupted.
-    """
-
-    trained_on: TrainedOn | None
-    history: History | None
+    """A model that `netspec.fit` can train."""
 
     @property
     def graph(self) -> Graph:
@@ -236,6 +228,19 @@ class Trainable(Protocol):
             NetspecError: `train/bad-option` for what this model does not support.
         """
         ...
+
+
+@runtime_checkable
+class Remembers(Protocol):
+    """A model that remembers its training.
+
+    Attributes:
+        trained_on: What its weights were trained on; None if that is unknown.
+        history: The history of its last training, also of one that was interrupted.
+    """
+
+    trained_on: TrainedOn | None
+    history: History | None
 
 
 def lost_process(reason: str) -> NetspecError:

@@ -26,7 +26,7 @@ from netspec.runtime.models.classifier_shape import (
 from netspec.runtime.models.history import History
 from netspec.runtime.models.inputs import require_places
 from netspec.runtime.models.memory_check import require_memory
-from netspec.runtime.models.protocols import Job, Trainable
+from netspec.runtime.models.protocols import Job, Remembers, Trainable
 from netspec.runtime.optim.losses import (
     OF_SCORES,
     Loss,
@@ -224,7 +224,7 @@ def fit(
         model.training(job) as backend,
         make_progress(_is_shown(progress) and backend.writes, log_every) as shown,
     ):
-        model.trained_on, model.history = TrainedOn(normalize, history.about_data), history
+        _remember(model, history)
         keeper = Keeper(keep, out, backend, recorder.best_out)
         run = TrainingRun(
             backend, job, keeper, history, rate, parts, epochs, eval_every, test_every, stop,
@@ -235,6 +235,12 @@ def fit(
         except NetspecError as error:
             raise _with_rescued_weights(error, run) from None
     return history
+
+
+def _remember(model: Trainable, history: History) -> None:
+    if isinstance(model, Remembers):
+        model.trained_on = TrainedOn(history.normalization, history.about_data)
+        model.history = history
 
 
 def _is_shown(progress: bool | None) -> bool:
