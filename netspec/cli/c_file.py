@@ -98,12 +98,24 @@ class CFile:
             )
         if options.train:
             return self._training(header)
+        self._require_name_for_weights()
         chosen = COptions(
             header, options.fast, options.arena == "extern", options.dtype,
             self._classes() if options.classify else None,
             self._input_scale() if options.normalize_input else None,
         )  # fmt: skip
         return c_source(self.net.graph, self._model().parameters, chosen)
+
+    def _require_name_for_weights(self) -> None:
+        """Refuse large weights without a place for their file before they are drawn.
+
+        Folding makes them somewhat smaller, so only what is certainly large is refused here.
+        """
+        from netspec.compiler.c_backend.emit import LARGE
+
+        numbers = sum(parameter.size for parameter in self.net.graph.trainable())
+        if self._out is None and numbers > LARGE:
+            raise _no_place(4 * numbers)
 
     def _training(self, header: str | None) -> CSource:
         from netspec.compiler.c_backend.train_file import TrainOptions, train_source
@@ -192,9 +204,7 @@ class CFile:
 
         if self._out is None:
             if self.source.weights is not None:
-                size = f"{self.source.constant_bytes:,} bytes of weights"
-                message = f"{size} are a file of their own, beside the C file"
-                raise NetspecError.simple(codes.USAGE_TARGET, message, "name the C file: -o OUT")
+                raise _no_place(self.source.constant_bytes)
             emit_text(self.source.text)
             return
         files = {**self.others(), self._out: self.source.text.encode()}
@@ -203,6 +213,14 @@ class CFile:
                 write_output(path, content)
         for path in self.others():
             tell(f"{path} belongs to it")
+
+
+def _no_place(size: int) -> NetspecError:
+    return NetspecError.simple(
+        codes.USAGE_TARGET,
+        f"{size:,} bytes of weights are a file of their own, beside the C file",
+        "name the C file: -o OUT",
+    )
 
 
 def _require_together(options: argparse.Namespace) -> None:

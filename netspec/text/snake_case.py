@@ -1,6 +1,9 @@
 """Names of classes as names of functions."""
 
+import functools
 
+
+@functools.lru_cache(maxsize=1024)
 def snake_case(name: str) -> str:
     """Return `BasicBlock` as `basic_block`."""
     out = ""

@@ -288,6 +288,16 @@ def test_what_needs_weights_or_the_c_file_says_so(run, write, options):
     assert "weights" in finished.err or "--target c alone" in finished.err
 
 
+def test_large_weights_without_a_place_are_refused_before_they_are_drawn(run, write):
+    """There are 10 GB of them."""
+    net = write("net A { input x: [50000]\n output x -> linear(50000) }\n")
+    done = run("compile", net, "--target", "c")
+    assert done.code == 2
+    assert "10,000,200,000 bytes of weights are a file of their own" in done.err
+    assert "name the C file: -o OUT" in done.err
+
+
+
 # -------------------------------------------------------------------------------- texts and numbers
 
 

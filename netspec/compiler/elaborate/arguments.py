@@ -353,7 +353,8 @@ class Arguments:
 
         If not, report it.
         """
-        numbers = sum(name in bound.values for name in dict.fromkeys(op.number_places))
+        places = op.number_places
+        numbers = sum(name in bound.values for name in dict.fromkeys(places)) if places else 0
         if numbers and op.arity is None and inputs:
             return True
         arity = op.arity - numbers if op.arity is not None and numbers < op.arity else op.arity

@@ -150,7 +150,7 @@ class Blocks:
         if returned is None:
             return self._no_return(block)
         if isinstance(returned, Tensor):
-            returned = replace(returned, span=whole)
+            returned = returned.at(whole)
         if path is None:
             return returned
         return self.follower.called(follower, inputs, returned, whole)

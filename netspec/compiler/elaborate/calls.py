@@ -128,7 +128,8 @@ class Calls:
         known = _known(values)
         if not bound.ok or known is None or path is None:
             return UNKNOWN
-        bound.tied = {name: self.layer_names.path(label) for name, label in bound.tied.items()}
+        if bound.tied:
+            bound.tied = {name: self.layer_names.path(label) for name, label in bound.tied.items()}
         op = bound.make(cls)
         return self.layers.add(op, bound, known, call, span, path, names.suffix)
 
@@ -184,7 +185,8 @@ class Calls:
         known = _known(inputs)
         if not ok or not bound.ok or known is None:
             return UNKNOWN
-        bound.tied = {name: self.layer_names.path(label) for name, label in bound.tied.items()}
+        if bound.tied:
+            bound.tied = {name: self.layer_names.path(label) for name, label in bound.tied.items()}
         op = bound.make(cls)
         shapes = tuple(tensor.shape for tensor in known)
         fits = shapes == (shared.first_shapes or shapes)

@@ -44,6 +44,8 @@ MAX_DEPTH = 150
 
 _NO_CONSTANTS = (Tensor, Tensors, SharedLayer, Unknown)
 _VALUES = (Tensor, Tensors)
+# What takes no time beyond that of its expression; most values are one of these.
+_SMALL = frozenset({Tensor, int, float, bool, type(None)})
 
 
 class Expressions:
@@ -93,7 +95,7 @@ class Expressions:
                 self.reporter.report(codes.LIMIT_NESTING, message, expr.span)
                 raise StopBuildingError
             value = _EVALUATORS[type(expr)](self, expr)
-            if size := constants.size(value):
+            if type(value) not in _SMALL and (size := constants.size(value)):
                 count_work(expr.span, size // 32)
             self.check_comment(expr, value)
             return value

@@ -29,6 +29,9 @@ from netspec.compiler.syntax import tree as syntax
 from netspec.compiler.syntax.tree import NumberType
 from netspec.diagnostics import Hint, Label, Span, quoted, suggest
 
+# The types of the sizes of most shapes.
+_PLAIN = frozenset({int})
+
 
 class Layers:
     """Adds the nodes of layers. `rules` are the initial values that the body sets with `init`."""
@@ -179,12 +182,14 @@ class Layers:
         return True
 
     def _check_size(self, op: Op, shape: Shape, specs: Sequence[ParameterSpec], span: Span) -> None:
-        largest = max([shape, *(spec.shape for spec in specs)], key=_elements)
-        if _elements(largest) > MAX_ELEMENTS:
-            message = f"`{op.name}` makes an array of {_elements(largest):,} numbers"
+        largest = max([_elements(shape), *[_elements(spec.shape) for spec in specs]])
+        if largest > MAX_ELEMENTS:
+            message = f"`{op.name}` makes an array of {largest:,} numbers"
             notes = (f"the limit is {MAX_ELEMENTS:,}, or 256 GiB in float32",)
             self.reporter.report(codes.LIMIT_SIZE, message, span, notes=notes)
             raise StopBuildingError
+        if _PLAIN.issuperset(map(type, shape)):
+            return
         if any(isinstance(n, Size) and n.largest_number() > MAX_ELEMENTS for n in shape):
             message = (
                 f"the result of `{op.name}` depends on an open size by a number that is too large"
@@ -332,5 +337,7 @@ def _named(op: Op, spec: ParameterSpec) -> str:
 
 
 def _elements(shape: Shape) -> int:
+    if _PLAIN.issuperset(map(type, shape)):
+        return math.prod(shape)
     # What the numbers of a follower remember is not needed here.
     return math.prod(int(extent) if isinstance(extent, int) else extent for extent in shape)

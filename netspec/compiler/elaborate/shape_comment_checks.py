@@ -12,6 +12,7 @@ from netspec.compiler.elaborate.fix_its import is_inside, shape_hints
 from netspec.compiler.elaborate.names import Names
 from netspec.compiler.elaborate.net_builder import Assembly
 from netspec.compiler.elaborate.reporter import Reporter
+from netspec.compiler.elaborate.sketch import ValueTypes
 from netspec.compiler.elaborate.values import Input, Tensor, Tensors, Unknown, Value
 from netspec.compiler.ir.attributes import show
 from netspec.compiler.ir.constants import Constant
@@ -46,10 +47,15 @@ class ShapeComments:
 
     def check(self, node: object, value: Value) -> None:
         """Keep the shape of a value, and warn if a comment states another one."""
-        if not isinstance(value, (Tensor, Tensors)):
+        values: Sequence[Value]
+        types: ValueTypes
+        if isinstance(value, Tensor):
+            values, types = (value,), ((value.shape, value.holds),)
+        elif isinstance(value, Tensors):
+            values = value.items
+            types = tuple((each.shape, each.holds) for each in values if isinstance(each, Tensor))
+        else:
             return
-        values = value.items if isinstance(value, Tensors) else (value,)
-        types = tuple((each.shape, each.holds) for each in values if isinstance(each, Tensor))
         self.assembly.given.setdefault(node, {})[types] = None
         comment = self.comments.get(node)
         if comment is None or not self.assembly.as_written:

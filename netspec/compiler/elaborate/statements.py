@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any, NoReturn
 
 from netspec import codes
@@ -264,7 +263,7 @@ class Statements:
 
     def _bind_target(self, target: syntax.Name, value: Value, span: Span) -> None:
         if isinstance(value, Tensor):
-            value = replace(value, span=span)
+            value = value.at(span)
             self.follower.named(target.id, value)
         self.names.scope.bind(target.id, value, target.span, must_read=True)
 

@@ -53,6 +53,10 @@ class Tensor:
     span: Span
     holds: NumberType = "real"
 
+    def at(self, span: Span) -> Tensor:
+        """Return the same value as that of another expression."""
+        return Tensor(self.name, self.shape, span, self.holds)
+
 
 def tensor_attributes(value: Tensor) -> dict[str, Constant]:
     """Return the attributes of a value, which are constants about its shape for one image."""

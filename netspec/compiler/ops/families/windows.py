@@ -221,7 +221,7 @@ def require_axes(op: Op, x: Shape) -> None:
         )
     for name in op.attributes():
         value: object = getattr(op, name)
-        if not isinstance(op.kind(name), (SizesOf, PaddingOf)) or not isinstance(value, tuple):
+        if not isinstance(value, tuple) or not isinstance(op.kind(name), (SizesOf, PaddingOf)):
             continue
         if len(value) != count:
             _refuse(op, name, value, x)
