@@ -297,7 +297,6 @@ def test_large_weights_without_a_place_are_refused_before_they_are_drawn(run, wr
     assert "name the C file: -o OUT" in done.err
 
 
-
 # -------------------------------------------------------------------------------- texts and numbers
 
 

@@ -50,17 +50,21 @@ class DropPath(Op):
         """A mask."""
         return self.p > 0
 
+    def _drops(self, training: bool) -> bool:
+        """Whether anything can be dropped."""
+        return training and self.draws()
+
     def forward(self, run: Evaluation, *x: Array) -> Array:
         """Multiply by the run's mask; in evaluation, return the input."""
-        return x[0] * run.masks[run.node.name] if run.training else x[0]
+        return x[0] * run.masks[run.node.name] if self._drops(run.training) else x[0]
 
     def backward(self, run: Evaluation, dy: Array, *x: Array) -> tuple[Array, ...]:
         """Multiply by the same mask."""
-        return (dy * run.masks[run.node.name] if run.training else dy,)
+        return (dy * run.masks[run.node.name] if self._drops(run.training) else dy,)
 
     def lower(self, to: Lowering) -> None:
-        """Draw the mask and multiply; a view of the input in evaluation."""
-        if not to.training:
+        """Draw the mask and multiply; a view of the input where nothing is dropped."""
+        if not self._drops(to.training):
             to.view(to.out, to.x[0])
             return
         mask = to.saved["mask"] = to.buffer("mask", (1,) * len(to.out.shape))
@@ -71,7 +75,7 @@ class DropPath(Op):
         """Multiply by the same mask."""
         if not to.wanted[0]:
             return
-        if not to.training:
+        if not self._drops(to.training):
             to.gradient(0, to.dy)
             return
         dx = to.gradient_buffer(0)
