@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import shlex
 from pathlib import Path
 
@@ -43,6 +45,16 @@ def test_the_example_gives_the_code(explanation) -> None:
     assert explanation.code in {d.code for d in result.diagnostics}
 
 
+@pytest.fixture(scope="module")
+def imported() -> None:
+    """What is imported while an example hides a package is forgotten behind it, and a compiled module
+    cannot be imported twice.
+    """
+    with contextlib.suppress(ImportError):
+        importlib.import_module("onnx.checker")
+
+
+@pytest.mark.usefixtures("imported")
 @examples("python")
 def test_the_python_example_gives_the_code(explanation, folder: Path) -> None:
     with pytest.raises(netspec.NetspecError) as error:
