@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ast
-import subprocess
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
@@ -28,6 +26,7 @@ from netspec.testing.op_examples import (
     run_reference,
 )
 from netspec.tools.agreement.torch_trace import SharedMasks
+from tests.helpers.formatted import check_formatted
 
 ALLOWED_IMPORTS = {
     "torch", "torch.nn.functional", "collections", "collections.abc", "builtins", "math",
@@ -170,22 +169,6 @@ def check_imports(source: str) -> None:
             assert {name.name for name in node.names} <= ALLOWED_IMPORTS
         elif isinstance(node, ast.ImportFrom):
             assert node.module in ALLOWED_IMPORTS
-
-
-def check_formatted(sources: Mapping[str, str]) -> None:
-    """Check that `ruff format` would change nothing, and that `ruff check` finds nothing."""
-    import tempfile
-    from pathlib import Path
-
-    with tempfile.TemporaryDirectory() as folder:
-        for name, source in sources.items():
-            (Path(folder) / f"{name}.py").write_text(source, "utf-8")
-        for command in (["format", "--diff"], ["check", "--select", "E4,E7,E9,F,W,I,UP,B"]):
-            ruff = [sys.executable, "-m", "ruff", *command, "--isolated", "--line-length", "88"]
-            done = subprocess.run(
-                [*ruff, "--no-cache", folder], capture_output=True, text=True, check=False
-            )
-            assert done.returncode == 0, done.stdout + done.stderr
 
 
 def same(a: Any, b: Any, tol: float) -> None:

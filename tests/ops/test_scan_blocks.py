@@ -151,7 +151,8 @@ def test_every_value_and_slope_agrees():
 
 def test_the_module_is_formatted_compiled_and_exported():
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-    from tests.helpers.torch_support import check_formatted, check_imports, classes
+    from tests.helpers.formatted import check_formatted
+    from tests.helpers.torch_support import check_imports, classes
 
     source = netspec.loads(ODD).source("torch")
     check_formatted({"odd": source})

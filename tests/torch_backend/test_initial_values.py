@@ -14,7 +14,8 @@ from netspec.compiler.ir.initializers import RULES  # noqa: E402
 from netspec.compiler.ops import registry  # noqa: E402
 from netspec.runtime.models.numpy_model import draw_parameter  # noqa: E402
 from netspec.testing.op_examples import net_of  # noqa: E402
-from tests.helpers.torch_support import check_formatted, classes, source_of  # noqa: E402
+from tests.helpers.formatted import check_formatted  # noqa: E402
+from tests.helpers.torch_support import classes, source_of  # noqa: E402
 
 # Each rule with its defaults, and with other numbers. Gains are below, at and above that of a ReLU.
 CALLS = {

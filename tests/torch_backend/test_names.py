@@ -20,9 +20,9 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 import netspec  # noqa: E402
 from netspec.compiler.ops import registry  # noqa: E402
 from netspec.compiler.syntax import labels  # noqa: E402
+from tests.helpers.formatted import check_formatted  # noqa: E402
 from tests.helpers.torch_support import (  # noqa: E402
     check_equal,
-    check_formatted,
     check_imports,
     classes,
     source_of,

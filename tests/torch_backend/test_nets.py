@@ -14,11 +14,11 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 import netspec  # noqa: E402
 from netspec.compiler.ops import registry  # noqa: E402
 from netspec.testing.op_examples import net_of  # noqa: E402
+from tests.helpers.formatted import check_formatted  # noqa: E402
 from tests.helpers.random_nets import random_net  # noqa: E402
 from tests.helpers.torch_cases import CASES  # noqa: E402
 from tests.helpers.torch_support import (  # noqa: E402
     check_equal,
-    check_formatted,
     check_imports,
     check_text,
     classes,

@@ -18,10 +18,10 @@ from netspec.testing.op_examples import (  # noqa: E402
     random_parameters,
     run_program,
 )
+from tests.helpers.formatted import check_formatted  # noqa: E402
 from tests.helpers.heavy import some_heavy  # noqa: E402
 from tests.helpers.torch_support import (  # noqa: E402
     check_equal,
-    check_formatted,
     classes,
     load,
     same,

@@ -26,8 +26,8 @@ from netspec.compiler.torch_backend.expressions import OPERATORS
 from netspec.compiler.torch_backend.module_paths import DICT_ATTRIBUTES
 from netspec.testing.op_examples import graph_of, net_of, random_inputs
 from tests.conftest import ROOT, Run, Write
+from tests.helpers.formatted import check_formatted
 from tests.helpers.golden import check_golden
-from tests.helpers.torch_support import check_formatted
 
 GOLDEN = Path(__file__).parent / "golden"
 NETWORKS = ROOT / "networks"

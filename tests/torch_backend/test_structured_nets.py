@@ -20,8 +20,9 @@ from netspec.testing.op_examples import (  # noqa: E402
     random_parameters,
     run_program,
 )
+from tests.helpers.formatted import check_formatted  # noqa: E402
 from tests.helpers.heavy import some_heavy  # noqa: E402
-from tests.helpers.torch_support import check_formatted, check_text, classes, load, same  # noqa: E402
+from tests.helpers.torch_support import check_text, classes, load, same  # noqa: E402
 
 NETWORKS = Path(__file__).parents[2] / "networks"
 pytestmark = pytest.mark.usefixtures("one_thread")

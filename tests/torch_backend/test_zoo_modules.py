@@ -18,10 +18,10 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 import netspec  # noqa: E402
 from netspec.runtime.models.torch_build import build_module, module_class  # noqa: E402
 from netspec.testing.op_examples import random_inputs  # noqa: E402
+from tests.helpers.formatted import check_formatted  # noqa: E402
 from tests.helpers.heavy import some_heavy  # noqa: E402
 from tests.helpers.torch_support import (  # noqa: E402
     check_against,
-    check_formatted,
     check_imports,
     classes,
     same,
