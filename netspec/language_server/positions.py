@@ -6,6 +6,7 @@ import bisect
 import re
 
 _LINE_END = re.compile(r"\r\n|\n|\r")
+_BEHIND_RETURN = re.compile(r"(?<=\r)\r\n")
 BYTE_ORDER_MARK = "\ufeff"
 
 
@@ -59,9 +60,9 @@ def as_compiled(text: str) -> str:
     r"""Return the text that the compiler reads in place of an editor's.
 
     It has `\n` in place of `\r\n`, which changes no line and no column, and a blank in place of a
-    byte order mark.
+    byte order mark. A blank also keeps a `\r` alone, which ends a line of its own, from that `\n`.
     """
-    text = text.replace("\r\n", "\n")
+    text = _BEHIND_RETURN.sub(" \n", text).replace("\r\n", "\n")
     return " " + text[1:] if text.startswith(BYTE_ORDER_MARK) else text
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from netspec.language_server.changes import change
@@ -39,6 +39,7 @@ def test_every_offset_comes_back(encoding: str, text: str) -> None:
 
 
 @given(TEXTS)
+@example("\r\r\n3")
 def test_what_the_compiler_reads_has_the_same_places(text: str) -> None:
     for whole in (text, "\ufeff" + text):
         own, read = Lines(whole), Lines(as_compiled(whole))
