@@ -17,6 +17,7 @@ from functools import cached_property
 from netspec.compiler.ir.attributes import Kind, WrongValueError
 from netspec.compiler.ir.graph import Shape
 from netspec.compiler.ops import registry
+from netspec.compiler.parse.tree_builder import KEYWORDS
 from netspec.imports.call_tree import ModuleCall
 from netspec.imports.imported_net import ImportedNode, ImportedTensor
 from netspec.imports.outline import (
@@ -655,7 +656,7 @@ class _Expressions:
             if counts[new.base] > 1:
                 callee, label, *_ = new.slot.key
                 name = f"{_identifier(label) or callee.lstrip('=').lower()}_{new.base}"
-            name = name if len(name) > 1 else f"{name}_value"
+            name = name if len(name) > 1 and name not in KEYWORDS else f"{name}_value"
             found, count = name, 1
             while found in taken or found in self._template.inputs:
                 count += 1

@@ -182,7 +182,36 @@ class OwnParameter(nn.Module):
         return (x * self.scale)[:, 0]
 
 
+class Attentive(nn.Module):
+    """A block twice, whose second call reads sizes that the first one computed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(8)
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+
+    def forward(self, x: Any) -> Any:
+        y = self.norm(x)
+        return x + self.attention(y, y, y, need_weights=False)[0]
+
+
+class Mixed(nn.Module):
+    """Two classes whose `block` differs from call to call, which is a word of the language."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.block = nn.Sequential(nn.Linear(6, width), nn.ReLU(), nn.Linear(width, 6))
+
+    def forward(self, x: Any) -> Any:
+        return x + self.block(x)
+
+
 WRITTEN = {
+    "attention twice": (lambda: nn.Sequential(Attentive(), Attentive()), (torch.randn(2, 5, 8),)),
+    "a module called `block`": (
+        lambda: nn.Sequential(Mixed(4), Mixed(5), Mixed(4)),
+        (torch.randn(2, 6),),
+    ),
     "a module list, a slice of it and a growing concat": (Lists, (torch.randn(2, 3, 4, 4),)),
     "relu in place, its input read again": (InPlace, (torch.randn(2, 4),)),
     "two inputs": (TwoInputs, (torch.randn(2, 4), torch.randn(2, 5))),

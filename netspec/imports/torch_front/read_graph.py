@@ -274,7 +274,9 @@ class _Reader:
             results[0], op.name, taken, [ref.value for ref in inputs], shape, parameters,
             path if stored else "", path,
         )  # fmt: skip
-        self.env.update(dict.fromkeys(call, _FAILED))
+        for n in call:  # sizes that are computed in a module are read by later ones, too
+            inner = n.meta.get("val")
+            self.env[n] = _FAILED if _tensors(inner) else inner
         self.env[results[0]] = AtenTensor(made, shape, len(value.shape), first)
         return True
 
