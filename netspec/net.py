@@ -158,9 +158,9 @@ class Net:
             require_few_layers(self.graph)
             source = torch_source(self.written)
             return source if source_notes else without_notes(source)
-        from netspec.runtime.engine.program import program_source
+        from netspec.compiler.numpy_backend.source import numpy_source
 
-        return program_source(
+        return numpy_source(
             self.graph, training=training, backward=training, without=without, plain=plain
         )
 

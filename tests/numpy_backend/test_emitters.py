@@ -22,7 +22,7 @@ import pytest
 import netspec
 from netspec.compiler.ir.expression import Var, where
 from netspec.compiler.ir.plan import Emitter
-from netspec.runtime.engine.program import program_source
+from netspec.compiler.numpy_backend.source import numpy_source
 from netspec.runtime.models.emitters import choice, timing
 from netspec.runtime.models.emitters.table import EmitterTable, Question
 from netspec.runtime.models.emitters.timing import time_emitters
@@ -92,7 +92,7 @@ def test_a_net_where_numexpr_wins_is_computed_by_it(dtype, monkeypatch) -> None:
     (programs,) = model._programs
     (program,) = programs
     assert program.code(6).text.count("NumexprFunction(") >= 4
-    assert "NumexprFunction(" not in program_source(NET.graph, training=True)
+    assert "NumexprFunction(" not in numpy_source(NET.graph, training=True)
     assert {*model.emitters.values()} == {"numexpr"}
     formulas = [key.partition(", float")[0] for key in model.emitters]
     assert "(x0 * where((x1 > 0), 1, 0.10000000000000001))" in formulas  # of leaky_relu

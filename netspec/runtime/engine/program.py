@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 
 from netspec.compiler.ir.graph import Graph
 from netspec.compiler.ir.plan import Plan
-from netspec.compiler.numpy_backend.emit import emit_program
-from netspec.compiler.numpy_backend.pass_names import PASS_NAMES
 from netspec.compiler.numpy_backend.pipeline import make_plan, run_passes
 from netspec.kernels import parallel
 from netspec.runtime.engine.code import Choose, Code, Codes, as_planned
@@ -21,26 +19,9 @@ from netspec.runtime.engine.floating_point import as_ieee
 from netspec.runtime.engine.memory import BatchMemory, Buffers, layout
 from netspec.runtime.engine.record.recorder import Recorder, Recording
 
-__all__ = ["Program", "make_plan", "program_source", "run_passes"]
+__all__ = ["Program", "make_plan", "run_passes"]
 
 Array = NDArray[Any]
-
-
-def program_source(
-    graph: Graph,
-    *,
-    training: bool,
-    plain: bool = False,
-    without: Collection[str] = (),
-    **options: Any,
-) -> str:
-    """Return the NumPy source of a graph, the same on every machine.
-
-    `plain` leaves out all passes and writes formulas out. `options` are the others of `make_plan`.
-    """
-    left_out = PASS_NAMES if plain else without
-    plan = make_plan(graph, training=training, without=left_out, **options)
-    return emit_program(plan, graph, plain=plain).text
 
 
 class Program:
