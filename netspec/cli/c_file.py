@@ -164,16 +164,18 @@ class CFile:
     def _input_scale(self) -> InputScale:
         """Return how the weights file says that images were normalised."""
         from netspec.compiler.c_backend.normalized_input import InputScale
+        from netspec.runtime.data.input_normalization import Normalization
         from netspec.runtime.models.classifier_shape import image_shape
 
         if self._trained is None:
             raise NetspecError.simple(
                 codes.USAGE_WEIGHTS, "--normalize needs weights", "give --weights FILE, or a run"
             )
+        axes = len(image_shape(self.net.graph))
         by = stored_normalization(
             self._trained.weights, self._trained.path, "leave out --normalize, and normalise them"
         )
-        axes = len(image_shape(self.net.graph))
+        assert isinstance(by, Normalization), "the net has one input"
         one, two = (array.reshape((1,) * (axes - array.ndim) + array.shape)
                     for array in (by.mean, by.scale))  # fmt: skip
         return InputScale(one, two)

@@ -18,7 +18,7 @@ from netspec.text.width import terminal_width
 
 if TYPE_CHECKING:
     from netspec.runtime.data import Dataset
-    from netspec.runtime.data.input_normalization import ChannelStatistics, Normalization
+    from netspec.runtime.data.input_normalization import ChannelStatistics, InputNormalization
     from netspec.runtime.runs.resolve import Settings
 
 
@@ -49,7 +49,8 @@ def run(options: argparse.Namespace) -> int:
     """Evaluate a trained net and print the tables."""
     from netspec.runtime.data.catalog import load
     from netspec.runtime.data.choices import require
-    from netspec.runtime.models.classifier_shape import require_targets
+    from netspec.runtime.data.samples import number_types
+    from netspec.runtime.models.classifier_shape import only_input_shape, require_targets
     from netspec.runtime.models.evaluation import evaluate
     from netspec.runtime.optim.losses import LOSSES_OF_CLASSES, make_loss
     from netspec.runtime.optim.targets import OF_CLASSES, targets_of
@@ -68,10 +69,10 @@ def run(options: argparse.Namespace) -> int:
     settings = _settings(options, trained.run)
     folder = Path(settings["data-dir"]) if settings["data-dir"] else None
     data = load(
-        settings["data"], folder, model.input_shape, resize=settings.resize,
+        settings["data"], folder, only_input_shape(model.graph), resize=settings.resize,
         ignore_index=settings["ignore-index"], tokens=settings["tokens"],
         vocabulary=stored_vocabulary(trained.weights.metadata),
-    )  # fmt: skip
+    ).fit_to_inputs(model.graph.inputs)  # fmt: skip
     loss = make_loss(settings["loss"], **settings.keywords("loss"))
     require(
         settings["loss"] in LOSSES_OF_CLASSES,
@@ -81,7 +82,7 @@ def run(options: argparse.Namespace) -> int:
     x, y = _part(data, options.part, settings)
     about = trained.weights.metadata
     if given is None:
-        require_same_pixels(data.name, x.dtype.name, image_type(about))
+        require_same_pixels(data.name, number_types(x), image_type(about))
     y = labels_by_name(data, y, about)
     names = trained.names if has_names(about) else complete(data.class_names, model.classes)
     found = evaluate(model, x, y, _normalization(given, trained, data), names, loss=loss)
@@ -132,11 +133,14 @@ def _settings(options: argparse.Namespace, run: NamedRun | None) -> Settings:
 
 def _normalization(
     given: str | ChannelStatistics | None, trained: Trained, data: Dataset
-) -> Normalization:
-    from netspec.runtime.data.input_normalization import Normalization
+) -> InputNormalization:
+    from netspec.runtime.data.input_normalization import fit_normalization
+    from netspec.runtime.models.inputs import whole_fields
 
     if given is not None:
-        normalization = Normalization.fit(given, data.x_train)
+        normalization = fit_normalization(
+            given, data.x_train, whole_fields(trained.model.graph, data.input_shapes)
+        )
         trained.say_normalization(normalization)
         return normalization
     return stored_normalization(

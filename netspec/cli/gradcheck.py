@@ -20,7 +20,7 @@ from netspec.text.live_line import LiveLine
 if TYPE_CHECKING:
     from netspec.net import Net
     from netspec.runtime.data import Dataset
-    from netspec.runtime.data.input_normalization import Normalization
+    from netspec.runtime.data.input_normalization import InputNormalization
     from netspec.runtime.models.numpy_model import Model
     from netspec.runtime.optim.losses import Loss
     from netspec.runtime.runs.resolve import Settings
@@ -133,7 +133,7 @@ class _Subject(NamedTuple):
 
 def _subject(net: Net, options: argparse.Namespace) -> _Subject:
     """Return what to check. For a run: its weights, and its images and loss unless others are given."""
-    from netspec.runtime.data.input_normalization import Normalization
+    from netspec.runtime.data.input_normalization import fit_normalization
     from netspec.runtime.optim.losses import make_loss
     from netspec.runtime.runs.resolve import resolve
 
@@ -149,13 +149,13 @@ def _subject(net: Net, options: argparse.Namespace) -> _Subject:
         return _Subject(model, loss=options.loss)
     data = _images(net, settings)
     kind = settings.normalize_without_weights
-    normalization = fitted or Normalization.fit(kind, data.x_train)
+    normalization = fitted or fit_normalization(kind, data.x_train)
     x = normalization.apply(data.x_train[: options.batch], "float64")
     loss = options.loss if run is None else make_loss(settings["loss"], **settings.keywords("loss"))
     return _Subject(model, x, data.y_train[: options.batch], loss)
 
 
-def _trained(net: Net, run: NamedRun) -> tuple[Net | Model, Normalization | None]:
+def _trained(net: Net, run: NamedRun) -> tuple[Net | Model, InputNormalization | None]:
     """Return the model of a run and its normalization.
 
     A run without weights yet gives its net and None.

@@ -12,7 +12,7 @@ from netspec.cli.common import tell
 from netspec.diagnostics import NetspecError
 
 if TYPE_CHECKING:
-    from netspec.runtime.data.input_normalization import Normalization
+    from netspec.runtime.data.input_normalization import InputNormalization
     from netspec.runtime.runs.folder import Facts, RunFolder
     from netspec.runtime.runs.resolve import Settings
 
@@ -88,7 +88,7 @@ class NamedRun:
         known = {name: value for name, value in {**own, **given}.items() if value is not None}
         return resolve(known)
 
-    def say_normalization(self, own: Normalization | None, given: Normalization) -> None:
+    def say_normalization(self, own: InputNormalization | None, given: InputNormalization) -> None:
         """Note on stderr if images are normalized differently than in the run."""
         from netspec.runtime.data.input_normalization import KINDS
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from netspec.diagnostics import Diagnostic
-    from netspec.runtime.data.input_normalization import Normalization
+    from netspec.runtime.data.input_normalization import InputNormalization
     from netspec.runtime.inference.predict import Prediction
 
 # Kinds of normalization that need no training images to be fitted to. `none` and `unit` treat all
@@ -78,7 +78,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _normalization(
     options: argparse.Namespace, trained: Trained
-) -> Callable[[NDArray[Any]], Normalization]:
+) -> Callable[[NDArray[Any]], InputNormalization]:
     """Return how the pictures of a file are normalized: as given, else as in training."""
     import numpy as np
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from logging.handlers import MemoryHandler
 
     from netspec.runtime.data.dataset import Dataset
-    from netspec.runtime.data.input_normalization import Normalization
+    from netspec.runtime.data.input_normalization import InputNormalization
     from netspec.runtime.models.history import History
     from netspec.runtime.models.numpy_model import Model
     from netspec.runtime.models.pytorch.model import TorchModel
@@ -141,13 +141,14 @@ def _train_logged(
     waiting: MemoryHandler,
 ) -> int:
     from netspec.runtime.data.catalog import load
+    from netspec.runtime.models.classifier_shape import only_input_shape
     from netspec.runtime.training.fit import fit
 
     settings = plan.settings
     normalization = _prepare(plan, model)
     folder = Path(settings["data-dir"]) if settings["data-dir"] else None
     data = load(
-        settings["data"], folder, model.input_shape, resize=settings.resize,
+        settings["data"], folder, only_input_shape(model.graph), resize=settings.resize,
         ignore_index=settings["ignore-index"], tokens=settings["tokens"],
     )  # fmt: skip
     _LOG.info("%s on %s: %s", plan.net.name, data.name, _images(data, settings))
@@ -232,20 +233,20 @@ def _log_what_is_there(plan: TrainingPlan, recorder: RunRecorder | None, history
         _LOG.info(f"continue it: netspec train --resume {recorder.folder.path}")
 
 
-def _prepare(plan: TrainingPlan, model: Model | TorchModel) -> Normalization | None:
+def _prepare(plan: TrainingPlan, model: Model | TorchModel) -> InputNormalization | None:
     """Load `--weights` and freeze parameters.
 
     Returns:
         The normalization, if it is known before the images are seen: that of the checkpoint or the
         weights.
     """
-    from netspec.runtime.data.input_normalization import Normalization
+    from netspec.runtime.data.input_normalization import normalization_from_json
     from netspec.runtime.training.transfer import choose_frozen, start_from
     from netspec.runtime.weights.rename_rules import load_renamed
 
     settings, normalization = plan.settings, None
     if plan.checkpoint is not None:  # it has the weights and the normalization
-        normalization = Normalization.from_json(str(plan.checkpoint.state.get("normalization")))
+        normalization = normalization_from_json(str(plan.checkpoint.state.get("normalization")))
     elif settings["weights"] is not None:
         weights = load_renamed(Path(settings["weights"]), settings["rename"])
         normalization = weights.normalization

@@ -23,7 +23,7 @@ from netspec.diagnostics import NetspecError
 
 if TYPE_CHECKING:
     from netspec.net import Net
-    from netspec.runtime.data.input_normalization import Normalization
+    from netspec.runtime.data.input_normalization import InputNormalization
     from netspec.runtime.data.pictures import Resize
     from netspec.runtime.models.numpy_model import Model
     from netspec.runtime.models.pytorch.model import TorchModel
@@ -48,7 +48,7 @@ class Trained(NamedTuple):
     path: Path
     run: NamedRun | None
 
-    def say_normalization(self, given: Normalization) -> None:
+    def say_normalization(self, given: InputNormalization) -> None:
         """Note on stderr if images are normalized differently than in the run."""
         if self.run is not None:
             self.run.say_normalization(self.weights.normalization, given)
@@ -169,7 +169,7 @@ def _setting(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
 
-def stored_normalization(weights: Weights, path: Path, help: str) -> Normalization:
+def stored_normalization(weights: Weights, path: Path, help: str) -> InputNormalization:
     """Return the normalization that is stored with the weights.
 
     Raises:

@@ -9,7 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from netspec.imports.proof import CheckedText
-from netspec.runtime.data.input_normalization import Normalization
+from netspec.runtime.data.input_normalization import InputNormalization
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,5 +31,5 @@ class ImportedText:
     state: Mapping[str, NDArray[Any]]
     difference: float
     notes: tuple[str, ...] = ()
-    normalization: Normalization | None = None
+    normalization: InputNormalization | None = None
     about: Mapping[str, str] = field(default_factory=dict)

@@ -17,7 +17,7 @@ import netspec
 from netspec.compiler.onnx_backend import OnnxOptions, onnx_model
 from netspec.compiler.passes.bind_sizes import open_sizes, specialize
 from netspec.diagnostics import NetspecError
-from netspec.runtime.data.input_normalization import Normalization
+from netspec.runtime.data.input_normalization import Normalization, normalization_from_json
 from netspec.runtime.engine.reference import Reference
 from netspec.testing.op_examples import (
     agreement,
@@ -306,7 +306,7 @@ def test_a_model_says_its_arguments_and_what_it_was_trained_on(target: str, tmp_
     said = {each.key: each.value for each in onnx.load(tmp_path / "net.onnx").metadata_props}
     assert json.loads(said["netspec.arguments"]) == {"classes": 3}
     assert json.loads(said["netspec.class_names"]) == ["a", "b", "c"]
-    assert Normalization.from_json(said["netspec.normalization"]).kind == "imagenet"
+    assert normalization_from_json(said["netspec.normalization"]).kind == "imagenet"
     assert said["own"] == "text"
 
 

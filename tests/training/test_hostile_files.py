@@ -27,7 +27,7 @@ from netspec.runtime.data.arrays import open_npy
 from netspec.runtime.data.cifar import read_batch
 from netspec.runtime.data.cifar_pickle import load_dict
 from netspec.runtime.data.idx import read_idx
-from netspec.runtime.data.input_normalization import Normalization
+from netspec.runtime.data.input_normalization import normalization_from_json
 from netspec.runtime.data.pictures import read_picture
 from netspec.runtime.runs.folder import RunFolder
 from netspec.runtime.runs.metrics import read_metrics
@@ -615,7 +615,7 @@ def test_the_header_of_a_safetensors_file_is_bounded_before_it_is_parsed(
 def test_the_shape_of_a_normalization_is_not_multiplied_without_end() -> None:
     sizes = {"shape": [10**4000] * 400, "data": base64.b64encode(bytes(4)).decode()}
     with refused("weights/bad-file", "not a list of sizes"):
-        Normalization.from_json(json.dumps({"kind": "unit", "mean": sizes, "scale": sizes}))
+        normalization_from_json(json.dumps({"kind": "unit", "mean": sizes, "scale": sizes}))
 
 
 def test_names_without_end_are_told_in_short(tmp_path) -> None:

@@ -162,7 +162,7 @@ def test_accuracies_and_buffers_are_those_of_numpy():
 def test_normalised_images_are_numpys_to_the_bit(normalize, dtype):
     x = made().x_train.astype(dtype)
     fitted = Normalization.fit(normalize, x)
-    feed = feeds.make_feeds({"x": (x, np.zeros(len(x), np.int64))}, CPU)["x"]
+    feed = feeds.make_feeds({"x": ({"image": x}, np.zeros(len(x), np.int64))}, CPU)["x"]
     order = np.random.default_rng(0).permutation(len(x))
     for kind in ("float32", "float64"):
         on_device = feeds.Normalizer(fitted, getattr(torch, kind), CPU)
@@ -172,7 +172,7 @@ def test_normalised_images_are_numpys_to_the_bit(normalize, dtype):
             strict=True,
         ):
             expected = fitted.apply(x[order[part]], kind)
-            assert np.array_equal(on_device(images).numpy(), expected)
+            assert np.array_equal(on_device(images["image"]).numpy(), expected)
 
 
 def test_streamed_batches_are_those_of_a_resident_data_set():
@@ -180,14 +180,14 @@ def test_streamed_batches_are_those_of_a_resident_data_set():
     order = np.random.default_rng(0).permutation(96)
     parts = [slice(0, 30), slice(30, 60), slice(60, 96)]
     found = [
-        list(kind(data.x_train, data.y_train, CPU).batches(order, parts))
+        list(kind({"image": data.x_train}, data.y_train, CPU).batches(order, parts))
         for kind in (feeds.Resident, feeds.Streamed)
     ]
     for (x, y), (x2, y2), part in zip(*found, parts, strict=True):
-        assert torch.equal(x, x2)
+        assert torch.equal(x["image"], x2["image"])
         assert torch.equal(y, y2)
-        assert np.array_equal(x.numpy(), data.x_train[order[part]])
-    assert list(feeds.Streamed(data.x_train, data.y_train, CPU).batches(order, [])) == []
+        assert np.array_equal(x["image"].numpy(), data.x_train[order[part]])
+    assert list(feeds.Streamed({"x": data.x_train}, data.y_train, CPU).batches(order, [])) == []
 
 
 def test_unused_parameters_decay_as_in_numpy():

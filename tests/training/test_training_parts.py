@@ -467,7 +467,7 @@ def test_batches(count, batch, sizes):
     ],
 )
 def test_accuracies_take_fewer_large_images_at_a_time(batch, shape, images):
-    assert evaluation_batch(batch, shape) == images
+    assert evaluation_batch(batch, math.prod(shape)) == images
 
 
 @pytest.mark.parametrize("target", ["numpy", "torch"])

@@ -18,7 +18,7 @@ from netspec.imports.onnx.proto_file import Array, shown_name, wrong
 from netspec.imports.proof import BATCHES, checked_text, largest_difference, require_same_names
 from netspec.imports.structure import structured
 from netspec.imports.text import net_text
-from netspec.runtime.data.input_normalization import Normalization
+from netspec.runtime.data.input_normalization import normalization_from_json
 from netspec.runtime.models.onnx_session import require_onnxruntime
 
 _WARNINGS_ARE_LEFT_OUT = 3
@@ -53,7 +53,7 @@ def import_onnx(path: Path, sizes: Mapping[str, Shape] | None = None) -> Importe
     kept = about.get("netspec.normalization")
     return ImportedText(
         text, checked, imported.state, difference, imported.notes,
-        None if kept is None else Normalization.from_json(kept),
+        None if kept is None else normalization_from_json(kept),
         {"class_names": about["netspec.class_names"]} if "netspec.class_names" in about else {},
     )  # fmt: skip
 

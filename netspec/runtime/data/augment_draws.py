@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netspec.runtime.data.choices import check_name, require
+from netspec.runtime.data.dataset import Dataset
 
 KINDS = ("crop", "flip", "cutout")
 # The number of pixels that `crop` adds on each side before it cuts out a part of the original size.
@@ -21,18 +22,34 @@ PADDING = 4
 TOP, LEFT, FLIPPED, CUT_ROW, CUT_COLUMN = range(5)
 
 
-def check_kinds(kinds: Sequence[str], sample_shape: tuple[int, ...]) -> None:
-    """Check the names, and that the data are pictures.
+def picture_to_change(kinds: Sequence[str], data: Dataset) -> str | None:
+    """Return the input whose pictures are changed, by the data's name; None if nothing is changed.
 
     Raises:
-        NetspecError: `train/bad-option`.
+        NetspecError: `train/bad-option` for an unknown kind, and if not exactly one input is a
+            picture.
     """
     for kind in kinds:
         check_name("augmentation", kind, KINDS)
+    inputs = " and ".join(map(str, map(list, data.input_shapes.values())))
+    several = len(data.input_shapes) > 1
     require(
-        not kinds or len(sample_shape) == 3,
-        f"augmentation needs pictures (C, H, W), and the network's input is {list(sample_shape)}",
+        not kinds or data.picture_input is not None,
+        f"augmentation needs {'one input of ' if several else ''}pictures (C, H, W), and the"
+        f" network's {'inputs are' if several else 'input is'} {inputs}",
     )
+    return data.picture_input if kinds else None
+
+
+def draw_for(
+    kinds: Sequence[str], data: Dataset, picture: str | None, seed: int, epoch: int
+) -> NDArray[np.int64]:
+    """Draw the changes of each training picture, see `draw`; (N, 0) if there are none to change."""
+    count = len(data.x_train)
+    if picture is None:
+        return np.zeros((count, 0), np.int64)
+    height, width = data.input_shapes[picture][1:]
+    return draw(kinds, count, (height, width), seed, epoch)
 
 
 def draw(

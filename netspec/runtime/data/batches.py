@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -63,9 +61,9 @@ def share_of_targets(counts: NDArray[np.int64], part: slice, own: slice, weight:
     return int(counts[own].sum()) / total if weight and total else weight
 
 
-def evaluation_batch(batch: int, sample_shape: Sequence[int]) -> int:
-    """Return how many images of this shape to evaluate at a time: no fewer than in a training step."""
-    enough = max(1, _EVALUATION_NUMBERS // math.prod(sample_shape))
+def evaluation_batch(batch: int, numbers: int) -> int:
+    """Return how many images, of so many numbers each, to evaluate at a time: a step's or more."""
+    enough = max(1, _EVALUATION_NUMBERS // numbers)
     return max(batch, min(_EVALUATION_BATCH, enough))
 
 

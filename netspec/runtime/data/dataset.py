@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from netspec import codes
 from netspec.diagnostics import NetspecError
 from netspec.runtime.data.choices import require
+from netspec.runtime.data.samples import ONLY, by_input, packed, require_numbers
 from netspec.runtime.data.vocabulary import Vocabulary
 
 Array = NDArray[np.generic]
@@ -41,8 +42,10 @@ class Dataset:
 
     Attributes:
         name: Its name in messages.
-        x_train: (N, C, H, W) images or (N, F) feature vectors; uint8 pixels, other integers or
-            floats (an array of uint8 means pixels 0..255, see `normalization`).
+        x_train: (N, C, H, W) images, (N, F) feature vectors, or (N, ...) of any other shape, such
+            as signals and volumes; uint8 pixels, other integers or floats (an array of uint8 means
+            pixels 0..255, see `normalization`). For a net with several inputs a mapping of such
+            arrays by their names, which is kept as one array (N,) with a field for each.
         y_train: (N,) int64 labels, each in [0, classes); or (N, ...) with one for each step of a
             sequence (N, T), each pixel of a map (N, H, W), or each question (N, K). Where one is
             `IGNORED`, nothing is trained or counted.
@@ -72,7 +75,9 @@ class Dataset:
 
     def __post_init__(self) -> None:
         for part in ("train", "test"):
-            x = np.asarray(getattr(self, f"x_{part}"))
+            given = getattr(self, f"x_{part}")
+            several = isinstance(given, Mapping)
+            x = packed(self.name, part, given) if several else np.asarray(given)
             y = _as_labels(self.name, part, np.asarray(getattr(self, f"y_{part}")))
             if self.ignore_index != IGNORED and (y == self.ignore_index).any():
                 y = np.where(y == self.ignore_index, IGNORED, y)
@@ -82,7 +87,9 @@ class Dataset:
 
     def __repr__(self) -> str:
         counts = f"{len(self.x_train):,} training and {len(self.x_test):,} test {self.samples}"
-        shape = _shape(self.sample_shape)
+        shape = " and ".join(
+            f"{name} {_shape(shape)}".lstrip() for name, shape in self.input_shapes.items()
+        )
         return f"<netspec.Dataset {self.name}: {counts} {shape}, {self.classes:,} classes>"
 
     def _repr_html_(self) -> str:
@@ -97,8 +104,19 @@ class Dataset:
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
-        """The shape of one image, (C, H, W), or of one feature vector, (F,)."""
+        """The shape of one image, (C, H, W), or of one feature vector, (F,); () for several inputs."""
         return self.x_train.shape[1:]
+
+    @property
+    def input_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of one sample of each input by its name, which a single one does not have."""
+        return {name: x.shape[1:] for name, x in by_input(self.x_train).items()}
+
+    @property
+    def picture_input(self) -> str | None:
+        """The name of the only input that is a picture (C, H, W); None if there is not one."""
+        pictures = [name for name, shape in self.input_shapes.items() if len(shape) == 3]
+        return pictures[0] if len(pictures) == 1 else None
 
     @property
     def target_shape(self) -> tuple[int, ...]:
@@ -127,24 +145,38 @@ class Dataset:
             )
         for part, x, y in self._parts():
             self._validate_part(part, x, y)
-        if not len(self.x_train) or not all(self.sample_shape):
-            raise NetspecError.simple(
-                codes.DATA_SHAPE,
-                f"{self.name}: no training data: x_train is {_shape(self.x_train.shape)}",
-            )
-        if self.x_test.shape[1:] != self.sample_shape:
-            raise NetspecError.simple(
-                codes.DATA_SHAPE,
-                f"{self.name}: a test image is {_shape(self.x_test.shape[1:])}, "
-                f"a training image {_shape(self.sample_shape)}",
-            )
+        self._require_equal_shapes()
         self._require_sound_targets()
-        for part, x, _ in self._parts():
-            if x.dtype.kind == "f" and not all(np.isfinite(b).all() for b in blocks(x)):
+        self._require_sound_numbers()
+
+    def _require_equal_shapes(self) -> None:
+        """Refuse data without training samples, and samples of different shapes in the two parts."""
+        train, test = by_input(self.x_train), by_input(self.x_test)
+        for name, x in train.items():
+            if not x.size:
                 raise NetspecError.simple(
-                    codes.DATA_BAD_FILE, f"{self.name}: x_{part} holds NaN or infinite values"
+                    codes.DATA_SHAPE,
+                    f"{self.name}: no training data: x_train{_of(name)} is {_shape(x.shape)}",
                 )
-        self._require_equal_pixels()
+        shapes = {name: x.shape[1:] for name, x in test.items()}
+        if shapes != self.input_shapes:
+            raise NetspecError.simple(
+                codes.DATA_SHAPE,
+                f"{self.name}: a test image is {_shapes(shapes)}, "
+                f"a training image {_shapes(self.input_shapes)}",
+            )
+
+    def _require_sound_numbers(self) -> None:
+        """Refuse samples that are not finite, and different kinds of pixels in the two parts."""
+        train, test = by_input(self.x_train), by_input(self.x_test)
+        for name in train:
+            for part, x in (("train", train[name]), ("test", test[name])):
+                if x.dtype.kind == "f" and not all(np.isfinite(b).all() for b in blocks(x)):
+                    raise NetspecError.simple(
+                        codes.DATA_BAD_FILE,
+                        f"{self.name}: x_{part}{_of(name)} holds NaN or infinite values",
+                    )
+            self._require_equal_pixels(_of(name), train[name], test[name])
 
     def _require_sound_targets(self) -> None:
         """Refuse targets of different shapes in the two parts, and those of which none counts."""
@@ -160,17 +192,19 @@ class Dataset:
                 codes.DATA_SHAPE, f"{self.name}: no label counts: all of them are the ignored one"
             )
 
-    def _require_equal_pixels(self) -> None:
+    def _require_equal_pixels(self, which: str, train: Array, test: Array) -> None:
         """Refuse data with integers from 0 to 255 in one part and fractions up to 1 in the other."""
-        kinds = {x.dtype.kind == "f": (part, x) for part, x, _ in self._parts() if x.size}
+        parts = (("train", train), ("test", test))
+        kinds = {x.dtype.kind == "f": (part, x) for part, x in parts if x.size}
         if len(kinds) < 2:
             return
         (whole, pixels), (real, fractions) = kinds[False], kinds[True]
         if magnitude(pixels) > PIXELS_FROM and magnitude(fractions) <= 1:
             raise NetspecError.simple(
                 codes.DATA_SHAPE,
-                f"{self.name}: x_{whole} holds {pixels.dtype} up to {magnitude(pixels):g}, x_{real}"
-                f" {fractions.dtype} up to {magnitude(fractions):g}: two different kinds of pixels",
+                f"{self.name}: x_{whole}{which} holds {pixels.dtype} up to {magnitude(pixels):g},"
+                f" x_{real} {fractions.dtype} up to {magnitude(fractions):g}: two different kinds of"
+                " pixels",
                 f"divide x_{whole} by 255, or keep both as bytes from 0 to 255",
             )
 
@@ -186,17 +220,8 @@ class Dataset:
         return min(int(y.min()) for y in counted if len(y))
 
     def _validate_part(self, part: str, x: Array, y: Labels) -> None:
-        if x.dtype.kind not in "uif":
-            raise NetspecError.simple(
-                codes.DATA_SHAPE,
-                f"{self.name}: x_{part} holds {x.dtype} values; images are integers or floats",
-            )
-        if x.ndim not in (2, 4):
-            raise NetspecError.simple(
-                codes.DATA_SHAPE,
-                f"{self.name}: x_{part} has shape {_shape(x.shape)}; images are (N, C, H, W), "
-                "feature vectors (N, F)",
-            )
+        for name, array in by_input(x).items():
+            require_numbers(f"{self.name}: x_{part}{_of(name)}", array)
         require_equal_counts(self.name, part, x.shape, y.shape)
         wrong = ((y < 0) & (y != IGNORED)) | (y >= self.classes)
         if wrong.any():
@@ -237,20 +262,73 @@ class Dataset:
         """Convert every sample to a network's input shape, without changing a number.
 
         Equal shapes are left as they are, and images are flattened (in C, H, W order) for an input
-        of shape (C*H*W,). Nothing is resized or padded.
+        of shape (C*H*W,). Pictures of one channel are taken for (H, W), such as the steps of a
+        sequence. Nothing is resized or padded.
 
         Raises:
             NetspecError: `data/shape`, with both shapes, for anything else.
         """
-        have, want = self.sample_shape, tuple(input_shape)
-        if have == want:
+        return self.fit_to_inputs({ONLY: input_shape})
+
+    def fit_to_inputs(self, input_shapes: Mapping[str, tuple[int, ...]]) -> Dataset:
+        """Convert every sample to the shapes of a network's inputs; see `fit_to`.
+
+        Args:
+            input_shapes: the shape of each input by its name, which does not matter if it is the
+                only one.
+
+        Raises:
+            NetspecError: `data/shape` for other inputs or shapes.
+        """
+        have = self.input_shapes
+        if len(have) == len(input_shapes) == 1:
+            (name, shape), (own,) = next(iter(input_shapes.items())), have
+            named = {own: (name, tuple(shape))}
+        else:
+            named = {name: (name, tuple(shape)) for name, shape in input_shapes.items()}
+        if set(named) != set(have):
+            raise self._other_inputs(input_shapes)
+        if all(have[own] == shape for own, (_, shape) in named.items()):
             return self
-        if want == (math.prod(have),):
-            return replace(
-                self,
-                x_train=self.x_train.reshape(len(self.x_train), *want),
-                x_test=self.x_test.reshape(len(self.x_test), *want),
+        for own, (name, shape) in named.items():
+            self._require_fitting(have[own], shape, name)
+        train, test = (
+            {own: x.reshape(len(x), *named[own][1]) for own, x in by_input(part).items()}
+            for part in (self.x_train, self.x_test)
+        )
+        return replace(
+            self,
+            x_train=packed(self.name, "train", train),
+            x_test=packed(self.name, "test", test),
+        )
+
+    def _other_inputs(self, wanted: Mapping[str, tuple[int, ...]]) -> NetspecError:
+        """Return the error for data that are not for these inputs."""
+        names = ", ".join(wanted)
+        if ONLY in self.input_shapes:
+            return NetspecError.simple(
+                codes.DATA_SHAPE,
+                f"the network has the inputs {names}, and {self.name} has one array of samples",
+                "give a mapping: netspec.Dataset(..., x_train={"
+                + ", ".join(f'"{name}": ...' for name in wanted)
+                + "}); in an .npz file the arrays are called "
+                + ", ".join(f"x_train.{name}" for name in wanted),
             )
+        found = ", ".join(self.input_shapes)
+        return NetspecError.simple(
+            codes.DATA_SHAPE,
+            f"the network has the input{'s' * (len(wanted) > 1)} {names},"
+            f" and {self.name} has samples of {found}",
+        )
+
+    def _require_fitting(self, have: tuple[int, ...], want: tuple[int, ...], name: str) -> None:
+        """Refuse a shape of samples that is not a shape of the input's numbers.
+
+        Raises:
+            NetspecError: `data/shape`.
+        """
+        if have == want or want == (math.prod(have),) or have == (1, *want):
+            return
         hint = f"an image of {self.name} is {_shape(have)}; write that as the network's input"
         if len(have) == 3 and (have[2], have[0], have[1]) == want:
             hint = (
@@ -259,7 +337,8 @@ class Dataset:
         raise NetspecError.simple(
             codes.DATA_SHAPE,
             f"{self.name} does not fit the network: its images are {_shape(have)}, "
-            f"the network's input is {_shape(want)}",
+            f"the network's input{f' `{name}`' if ONLY not in self.input_shapes else ''}"
+            f" is {_shape(want)}",
             hint,
         )
 
@@ -393,6 +472,15 @@ def magnitude(x: Array) -> float:
     type.
     """
     return max(float(np.abs(block.astype(np.float64)).max()) for block in blocks(x))
+
+
+def _of(name: str) -> str:
+    """Return the name of an input as messages add it; nothing for the only one."""
+    return f" of `{name}`" if name else ""
+
+
+def _shapes(shapes: Mapping[str, tuple[int, ...]]) -> str:
+    return " and ".join(f"{_shape(shape)}{_of(name)}" for name, shape in shapes.items())
 
 
 def _shape(shape: tuple[int | str, ...]) -> str:

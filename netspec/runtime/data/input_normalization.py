@@ -6,9 +6,9 @@ import base64
 import binascii
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -17,6 +17,7 @@ from netspec import codes
 from netspec.diagnostics import NetspecError
 from netspec.runtime.data.choices import check_name, is_number, require
 from netspec.runtime.data.dataset import PIXELS_FROM, blocks, magnitude
+from netspec.runtime.data.samples import ONLY, by_input
 
 
 class ChannelStatistics(NamedTuple):
@@ -72,6 +73,10 @@ IMAGENET = ChannelStatistics((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 FITTED = ("none", "unit", "channel", "mean-image")
 KINDS = (*FITTED, "imagenet")
 _GIVEN = "mean-std"
+# The kind of the text that holds a normalization for each input.
+_BY_INPUT = "by-input"
+# As many inputs as a text may describe.
+_MOST_INPUTS = 1 << 10
 _DIVIDED = ("unit", "channel", "imagenet", _GIVEN)
 _SHIFTED = ("channel", "mean-image", "imagenet", _GIVEN)
 _PIXEL_RANGE = 255.0
@@ -93,9 +98,10 @@ class Normalization:
               magnitude among the training images, so that all of them fall into [-1, 1] and
               data that already fill 0..1 stay as they are.
             - `channel`: (x / r - mean_c) / std_c with mean and (biased) standard deviation of
-              each channel over the training images; r cancels and is not needed. Feature vectors
-              (N, F) of uint8 are flattened pictures, one channel; of any other type, F channels.
-              A channel that never changes is divided by 1.
+              each channel, the first axis of images, signals and volumes, over the training
+              images; r cancels and is not needed. Feature vectors (N, F) of uint8 are flattened
+              pictures, one channel; of any other type, F channels. A channel that never changes is
+              divided by 1.
             - `mean-image`: x minus the mean training image, not divided by anything (CS231n).
             - `imagenet`: (x / r - mean_c) / std_c with ImageNet's statistics. r is 255 for uint8
               data; all other data are taken for pixels from 0 to 1, and r is 1.
@@ -112,7 +118,7 @@ class Normalization:
     def fit(
         cls, kind: str | tuple[Sequence[float], Sequence[float]], x_train: NDArray[np.generic]
     ) -> Normalization:
-        """Fit to the training images (N, C, H, W) or (N, F), in blocks and in float64.
+        """Fit to the training images (N, C, ...) or (N, F), in blocks and in float64.
 
         Args:
             kind: One of `KINDS`; or means and standard deviations, see `ChannelStatistics`.
@@ -127,7 +133,7 @@ class Normalization:
         check_name("normalization", kind, KINDS)
         if kind == "imagenet":
             return cls._of_statistics(kind, IMAGENET, x_train)
-        pictures = x_train.ndim == 4
+        has_channels = x_train.ndim > 2
         per_channel = (1,) * (x_train.ndim - 1)
         mean, scale = np.zeros(per_channel), np.ones(per_channel)
         if kind == "unit":
@@ -135,8 +141,9 @@ class Normalization:
         elif kind == "mean-image":
             mean = _mean(x_train, axes=(0,))
         elif kind == "channel":
-            flat_pixels = not pictures and x_train.dtype == np.uint8
-            axes = (0, 2, 3) if pictures else (0, 1) if flat_pixels else (0,)
+            flat_pixels = not has_channels and x_train.dtype == np.uint8
+            inside = tuple(range(2, x_train.ndim))
+            axes = (0, *inside) if has_channels else (0, 1) if flat_pixels else (0,)
             mean = _mean(x_train, axes)
             scale = np.sqrt(_mean(x_train, axes, about=mean))
             scale[scale <= _NO_SPREAD * np.maximum(1.0, np.abs(mean))] = 1.0
@@ -151,7 +158,7 @@ class Normalization:
         require(
             count in (1, channels),
             f"{kind} normalization is for {count} channels, and"
-            + (f" the images have {channels}" if x.ndim == 4 else " the images are flat"),
+            + (f" the images have {channels}" if x.ndim > 2 else " the images are flat"),
             "give `mean` and `std` a number for each channel, or one number for all" if kind == _GIVEN
             else "`--normalize channel` takes the statistics of the images themselves",
         )  # fmt: skip
@@ -192,37 +199,137 @@ class Normalization:
             out /= scale
         return out
 
-    def is_like(self, other: Normalization) -> bool:
+    def is_like(self, other: InputNormalization) -> bool:
         """Return True if it has the same effect on an image."""
+        if not isinstance(other, Normalization) or self.kind != other.kind:
+            return False
         pairs = ((self.mean, other.mean), (self.scale, other.scale))
-        return self.kind == other.kind and all(np.array_equal(a, b) for a, b in pairs)
+        return all(np.array_equal(a, b) for a, b in pairs)
 
     def to_json(self) -> str:
         """One line of JSON; arrays are base64 of little-endian float32, so no bit is lost."""
-        arrays = {"mean": _encode(self.mean), "scale": _encode(self.scale)}
-        return json.dumps({"kind": self.kind, **arrays}, sort_keys=True)
+        return json.dumps(self.content(), sort_keys=True)
+
+    def content(self) -> dict[str, object]:
+        """Return what `to_json` writes."""
+        return {"kind": self.kind, "mean": _encode(self.mean), "scale": _encode(self.scale)}
 
     @classmethod
-    def from_json(cls, text: str) -> Normalization:
-        """Read the output of `to_json`; the text is not trusted.
+    def from_content(cls, content: Mapping[str, Any]) -> Normalization:
+        """Make it of the JSON of `to_json`, which is not trusted.
 
         Raises:
-            NetspecError: `weights/bad-file` if anything in it is wrong.
+            ValueError, KeyError, TypeError: if anything in it is wrong.
         """
-        try:
-            content = json.loads(text)
-            kind = content["kind"]
-            if kind not in (*KINDS, _GIVEN):
-                raise ValueError(f"unknown kind {str(kind)[:40]!r}")
-            mean, scale = _decode(content["mean"]), _decode(content["scale"])
-            np.broadcast_shapes(mean.shape, scale.shape)
-            if not (scale > 0).all():
-                raise ValueError("scales must be positive")
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise NetspecError.simple(
-                codes.WEIGHTS_BAD_FILE, f"the stored normalization is damaged: {error}"
-            ) from None
+        kind = content["kind"]
+        if kind not in (*KINDS, _GIVEN):
+            raise ValueError(f"unknown kind {str(kind)[:40]!r}")
+        mean, scale = _decode(content["mean"]), _decode(content["scale"])
+        np.broadcast_shapes(mean.shape, scale.shape)
+        if not (scale > 0).all():
+            raise ValueError("scales must be positive")
         return cls(kind, mean, scale)
+
+
+@dataclass(frozen=True, eq=False)
+class Normalizations:
+    """The normalization of each input of a net that has several.
+
+    Attributes:
+        inputs: a normalization for each input, by its name.
+    """
+
+    inputs: Mapping[str, Normalization]
+
+    @property
+    def kind(self) -> str:
+        """What makes them, for messages."""
+        return ", ".join(dict.fromkeys(one.kind for one in self.inputs.values()))
+
+    def apply(self, x: NDArray[np.generic], dtype: DTypeLike) -> dict[str, NDArray[np.floating]]:
+        """Normalize a batch of samples (N,) that has a field for each input, see `packed`.
+
+        Raises:
+            NetspecError: `data/shape` for other inputs, and as `Normalization.apply`.
+        """
+        arrays = by_input(x)
+        if set(arrays) != set(self.inputs):
+            raise NetspecError.simple(
+                codes.DATA_SHAPE,
+                f"samples of {', '.join(arrays) or 'none'} do not fit the normalization, which is"
+                f" that of {', '.join(self.inputs)}",
+            )
+        return {name: self.inputs[name].apply(array, dtype) for name, array in arrays.items()}
+
+    def is_like(self, other: InputNormalization) -> bool:
+        """Return True if it has the same effect on a sample."""
+        return (
+            isinstance(other, Normalizations)
+            and set(self.inputs) == set(other.inputs)
+            and all(one.is_like(other.inputs[name]) for name, one in self.inputs.items())
+        )
+
+    def to_json(self) -> str:
+        """One line of JSON, see `Normalization.to_json`."""
+        inputs = {name: one.content() for name, one in self.inputs.items()}
+        return json.dumps({"kind": _BY_INPUT, "inputs": inputs}, sort_keys=True)
+
+
+# How the samples of a net are normalized: those of its only input, or of each.
+InputNormalization = Normalization | Normalizations
+
+
+def fit_normalization(
+    kind: str | tuple[Sequence[float], Sequence[float]],
+    x_train: NDArray[np.generic],
+    whole: Collection[str] = (),
+) -> InputNormalization:
+    """Fit a normalization to the training samples of one input, or of each.
+
+    Args:
+        kind: see `Normalization.fit`.
+        x_train: the samples; with a field for each input if there are several.
+        whole: the inputs of whole numbers, such as tokens, which are never normalized; `ONLY` for
+            the only one.
+
+    Raises:
+        NetspecError: see `Normalization.fit`.
+    """
+    fitted = {
+        name: Normalization.fit("none" if name in whole else kind, array)
+        for name, array in by_input(x_train).items()
+    }
+    return fitted[ONLY] if ONLY in fitted else Normalizations(fitted)
+
+
+def no_normalization(shapes: Mapping[str, tuple[int, ...]]) -> InputNormalization:
+    """Return the normalization that does nothing, for inputs of these shapes."""
+    nothing = {
+        name: Normalization.fit("none", np.zeros((1, *shape))) for name, shape in shapes.items()
+    }
+    return Normalizations(nothing) if len(nothing) > 1 else next(iter(nothing.values()))
+
+
+def normalization_from_json(text: str) -> InputNormalization:
+    """Read the output of `to_json`; the text is not trusted.
+
+    Raises:
+        NetspecError: `weights/bad-file` if anything in it is wrong.
+    """
+    try:
+        content = json.loads(text)
+        if content["kind"] != _BY_INPUT:
+            return Normalization.from_content(content)
+        inputs = content["inputs"]
+        if not isinstance(inputs, dict) or not 1 < len(inputs) <= _MOST_INPUTS:
+            raise ValueError("its inputs are no table of some inputs")
+        return Normalizations(
+            {name: Normalization.from_content(one) for name, one in inputs.items()}
+        )
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise NetspecError.simple(
+            codes.WEIGHTS_BAD_FILE, f"the stored normalization is damaged: {error}"
+        ) from None
 
 
 def _range(x: NDArray[np.generic]) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,15 @@ from netspec.files.zip_archive import open_archive
 from netspec.runtime.data.dataset import IGNORED, Dataset, require_equal_counts
 from netspec.runtime.data.files import read_error
 from netspec.runtime.data.npy_members import member_array, member_header
+from netspec.runtime.data.samples import packed
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 # The limit on the unpacked size of the four arrays; a zip archive can be a thousand times smaller.
 MAX_BYTES = 1 << 33
 # The limit on the compression ratio for pictures or features, unless the archive is small anyway.
 _MAX_RATIO, _SMALL = 100, 1 << 27
+# The samples of one of several inputs.
+_INPUT = re.compile(r"x_(train|test)\.(.+)", re.DOTALL)
 # How many members a message names.
 _SHOWN, _SHOWN_NAME = 8, 80
 
@@ -31,7 +35,9 @@ def load_npz(path: Path, ignore_index: int = IGNORED) -> Dataset:
 
     Images are (N, C, H, W), or (N, H, W) for one channel, or (N, F) features, or tokens (N, T);
     labels are integers (N,) or (N, 1), or more for each image, see `Dataset`. The number of classes
-    is the largest label plus one. Pickled arrays are never loaded.
+    is the largest label plus one. Pickled arrays are never loaded. For a net with several inputs
+    there are arrays `x_train.NAME` and `x_test.NAME` for each of them, (N, ...), in place of
+    `x_train` and `x_test`.
 
     Args:
         path: The file.
@@ -47,12 +53,12 @@ def load_npz(path: Path, ignore_index: int = IGNORED) -> Dataset:
             arrays = _read_arrays(path, archive)
     except UnsoundFileError as error:
         raise read_error(path, str(error)) from None
-    x_train, y_train, x_test, y_test = (arrays[name] for name in ARRAYS)
+    y_train, y_test = arrays["y_train"], arrays["y_test"]
     return Dataset(
         path.stem,
-        with_channel(x_train),
+        _samples(path.stem, "train", arrays),
         y_train,
-        with_channel(x_test),
+        _samples(path.stem, "test", arrays),
         y_test,
         classes=class_count(y_train, y_test, ignore_index=ignore_index),
         ignore_index=ignore_index,
@@ -61,22 +67,26 @@ def load_npz(path: Path, ignore_index: int = IGNORED) -> Dataset:
 
 def _read_arrays(path: Path, archive: zipfile.ZipFile) -> dict[str, NDArray[Any]]:
     members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-    missing = [name for name in ARRAYS if name not in members]
+    parts = [name for name in members if _INPUT.fullmatch(name)]
+    names = [*parts, *(ARRAYS[1::2] if parts else ARRAYS)]
+    missing = [name for name in names if name not in members]
     if missing:
         there = sorted(members)
         more = f" and {len(there) - _SHOWN} more" if len(there) > _SHOWN else ""
         found = ", ".join(name[:_SHOWN_NAME] for name in there[:_SHOWN]) + more
         raise UnsoundFileError(f"has no {', '.join(missing)}; it holds {found or 'nothing'}")
-    wanted = {name: members[name] for name in ARRAYS}
+    wanted = {name: members[name] for name in names}
     total = sum(info.file_size for info in wanted.values())
     if total > MAX_BYTES:
         raise UnsoundFileError(f"unpacks to {total} bytes; the limit is {MAX_BYTES}")
     # All headers are checked before memory is allocated for any array.
     headers = {name: member_header(archive, info) for name, info in wanted.items()}
-    for part in ("train", "test"):
-        x, y = (headers[f"{kind}_{part}"].shape for kind in "xy")
-        require_equal_counts(path.stem, part, x, y)
-        total += 8 * math.prod(y)  # the type of stored labels
+    for name, header in headers.items():
+        part = name.removeprefix("x_").partition(".")[0]
+        if name.startswith("x_"):
+            require_equal_counts(path.stem, part, header.shape, headers[f"y_{part}"].shape)
+        else:
+            total += 8 * math.prod(header.shape)  # the type of stored labels
     size = path.stat().st_size
     if total > max(_SMALL, _MAX_RATIO * size):
         raise UnsoundFileError(
@@ -84,6 +94,15 @@ def _read_arrays(path: Path, archive: zipfile.ZipFile) -> dict[str, NDArray[Any]
             " (numpy.savez writes it uncompressed)"
         )
     return {name: member_array(archive, info, headers[name]) for name, info in wanted.items()}
+
+
+def _samples(name: str, part: str, arrays: dict[str, NDArray[Any]]) -> NDArray[Any]:
+    """Return the samples of a part: those of one input, or of each."""
+    start = f"x_{part}."
+    if f"x_{part}" in arrays:
+        return with_channel(arrays[f"x_{part}"])
+    inputs = {n.removeprefix(start): x for n, x in arrays.items() if n.startswith(start)}
+    return packed(name, part, inputs)
 
 
 def class_count(*labels: NDArray[Any], ignore_index: int = IGNORED) -> int:

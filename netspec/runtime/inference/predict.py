@@ -14,7 +14,7 @@ from netspec import codes
 from netspec.diagnostics import NetspecError
 from netspec.runtime.data.arrays import open_npy
 from netspec.runtime.data.files import read_error
-from netspec.runtime.data.input_normalization import Normalization
+from netspec.runtime.data.input_normalization import InputNormalization
 from netspec.runtime.data.pictures import SUFFIXES, Resize, is_shorter_side, read_picture
 from netspec.runtime.models.evaluation import BATCH, Scorer, class_probabilities
 from netspec.runtime.weights.data_facts import require_same_pixels
@@ -46,7 +46,7 @@ class Pictures:
 
 
 def predict(
-    model: Scorer, pictures: Pictures, normalization: Normalization, top: int = 1
+    model: Scorer, pictures: Pictures, normalization: InputNormalization, top: int = 1
 ) -> Iterator[Prediction]:
     """Return the `top` most likely classes of each picture; of equally likely ones, the first.
 

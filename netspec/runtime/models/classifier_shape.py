@@ -29,6 +29,16 @@ def image_shape(graph: Graph) -> Shape:
     return shapes[0]
 
 
+def only_input_shape(graph: Graph) -> Shape | None:
+    """Return the shape of one sample of a net with one input; None if it has several.
+
+    Raises:
+        NetspecError: `model/open-size` for open sizes.
+    """
+    require_sizes(graph)
+    return image_shape(graph) if len(graph.inputs) == 1 else None
+
+
 def scores_shape(graph: Graph, output: str | None = None) -> Shape:
     """Return the shape of an output for one image; by default of the one that the loss reads.
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from netspec import codes
 from netspec.compiler.ir.graph import Graph, Node
-from netspec.compiler.passes.bind_sizes import match_sizes, specialize
+from netspec.compiler.passes.bind_sizes import match_sizes, open_sizes, specialize
 from netspec.diagnostics import Diagnostic, Hint, NetspecError
 from netspec.runtime.engine.program import Program, make_plan
 from netspec.runtime.weights.safetensors_file import first_not_finite
@@ -28,7 +28,7 @@ class LastStep:
         graph: The net.
         frozen: Its frozen parameters.
         parameters: Parameters and buffers, as they were at that step.
-        x: The batch (N, ...), augmented and normalized.
+        x: The batch (N, ...), augmented and normalized; one array for each of several inputs.
         random: The state of the random numbers before the step's masks were drawn; None to use
             others.
     """
@@ -36,8 +36,13 @@ class LastStep:
     graph: Graph
     frozen: frozenset[str]
     parameters: Mapping[str, Array]
-    x: Array
+    x: Array | Mapping[str, Array]
     random: Mapping[str, Any] | None = None
+
+    @property
+    def inputs(self) -> Mapping[str, Array]:
+        """The batch by the names of the inputs."""
+        return self.x if isinstance(self.x, Mapping) else {next(iter(self.graph.inputs)): self.x}
 
 
 @dataclass(frozen=True)
@@ -133,15 +138,16 @@ def find_fault(last: LastStep) -> Fault | None:
 
     Returns None if all of them are finite, or if there is not enough memory.
     """
-    if not np.isfinite(last.x).all():
-        return Fault(None, None, f"the input holds {_not_finite(last.x)}")
-    (name,) = last.graph.inputs
+    for name, array in last.inputs.items():
+        if not np.isfinite(array).all():
+            which = f" `{name}`" if len(last.inputs) > 1 else ""
+            return Fault(None, None, f"the input{which} holds {_not_finite(array)}")
     graph = last.graph
-    if any(not isinstance(n, int) for n in graph.inputs[name]):
-        sizes = match_sizes(graph, {name: last.x.shape[1:]}) or {}
+    if open_sizes(graph):
+        sizes = match_sizes(graph, {n: x.shape[1:] for n, x in last.inputs.items()}) or {}
         graph = specialize(graph, sizes)
     try:
-        values = _values(graph, last, name)
+        values = _values(graph, last)
     except MemoryError:
         return None
     for node in graph.nodes:
@@ -161,12 +167,14 @@ def find_fault(last: LastStep) -> Fault | None:
     return None
 
 
-def _values(graph: Graph, last: LastStep, name: str) -> dict[str, Array]:
-    """Yield the value of every node, and of the input."""
+def _values(graph: Graph, last: LastStep) -> dict[str, Array]:
+    """Return the value of every node, and of each input."""
     plan = make_plan(graph, training=True, keep_activations=True, frozen=last.frozen)
-    program = Program(graph, plan, last.x.dtype)
-    buffers = program.bind(len(last.x))
-    buffers[plan.inputs[name].name] = last.x
+    first = next(iter(last.inputs.values()))
+    program = Program(graph, plan, first.dtype)
+    buffers = program.bind(len(first))
+    for name, array in last.inputs.items():
+        buffers[plan.inputs[name].name] = array
     rng = np.random.default_rng(0)
     if last.random is not None:
         rng.bit_generator.state = dict(last.random)
@@ -176,7 +184,7 @@ def _values(graph: Graph, last: LastStep, name: str) -> dict[str, Array]:
     with np.errstate(all="ignore"):
         program.forward(buffers, parameters)
     values = {node: buffers[buffer.name] for node, buffer in plan.activations.items()}
-    return {**values, name: last.x}
+    return {**values, **last.inputs}
 
 
 def _not_finite(array: Array) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,14 +15,20 @@ from netspec.compiler.ir.graph import Graph
 from netspec.diagnostics import NetspecError
 from netspec.runtime.data.choices import check_name, require
 from netspec.runtime.data.dataset import IGNORED, Dataset
-from netspec.runtime.data.input_normalization import Normalization
+from netspec.runtime.data.input_normalization import (
+    InputNormalization,
+    fit_normalization,
+    no_normalization,
+)
+from netspec.runtime.data.samples import by_input, number_types, packed
 from netspec.runtime.engine.floating_point import as_ieee
 from netspec.runtime.models.classifier_shape import (
     gives_probabilities,
+    require_sizes,
     require_targets,
     scores_output,
 )
-from netspec.runtime.models.inputs import Inputs
+from netspec.runtime.models.inputs import Inputs, whole_fields
 from netspec.runtime.optim.losses import LOSSES_OF_CLASSES, Loss, SoftmaxCrossEntropy, make_loss
 from netspec.runtime.optim.targets import OF_CLASSES, class_axis, targets_of
 from netspec.runtime.weights.data_facts import (
@@ -62,7 +68,7 @@ class Scorer(Protocol):
         """float32 or float64."""
         ...
 
-    def forward(self, x: Array, /) -> Any:
+    def forward(self, x: Array | Mapping[str, Array], /) -> Any:
         """Return the outputs of a batch in evaluation mode; a dict by name if there are several."""
         ...
 
@@ -71,11 +77,6 @@ class Trained(Scorer, Protocol):
     """A model that may know what its weights were trained on."""
 
     trained_on: TrainedOn | None
-
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        """(C, H, W) or (F,)."""
-        ...
 
     @property
     def classes(self) -> int:
@@ -216,7 +217,7 @@ def evaluate(
     model: Scorer,
     x: Array,
     y: NDArray[np.int64],
-    normalization: Normalization,
+    normalization: InputNormalization,
     names: tuple[str, ...],
     *,
     loss: Loss | None = None,
@@ -263,7 +264,7 @@ def evaluate(
 
 
 # How the images that are given are to be normalized; None for what the weights were trained with.
-Normalize = str | tuple[Sequence[float], Sequence[float]] | Normalization | None
+Normalize = str | tuple[Sequence[float], Sequence[float]] | InputNormalization | None
 
 
 def evaluate_part(
@@ -292,16 +293,17 @@ def evaluate_part(
     if isinstance(loss, str):
         check_name("loss", loss, LOSSES_OF_CLASSES)
         loss = make_loss(loss)
-    data = data.fit_to(model.input_shape)
+    require_sizes(model.graph)
+    data = data.fit_to_inputs(model.graph.inputs)
     require_targets(model.graph, data, targets_of(loss) or OF_CLASSES)
     x, y = (data.x_test, data.y_test) if part == "test" else (data.x_train, data.y_train)
     if not len(x):
         raise NetspecError.simple(codes.DATA_MISSING_FILE, f"{data.name} has no {part} images")
     about = model.trained_on.about if model.trained_on else {}
     if normalize is None:
-        require_same_pixels(data.name, x.dtype.name, image_type(about))
-    elif not isinstance(normalize, Normalization):
-        normalize = Normalization.fit(normalize, data.x_train)
+        require_same_pixels(data.name, number_types(x), image_type(about))
+    elif not isinstance(normalize, InputNormalization):
+        normalize = _fitted(model, normalize, data.x_train)
     y = labels_by_name(data, y, about)
     names = (
         class_names(about, model.classes)
@@ -311,12 +313,15 @@ def evaluate_part(
     return evaluate(model, x, y, _known_normalization(model, normalize), names, loss=loss)
 
 
-def predicted(model: Trained, images: ArrayLike, normalize: Normalize = None) -> NDArray[np.int64]:
+def predicted(
+    model: Trained, images: ArrayLike | Mapping[str, ArrayLike], normalize: Normalize = None
+) -> NDArray[np.int64]:
     """Return the class with the highest score of each image, or of each place in it.
 
     Args:
         model: a model of either backend.
-        images: (N, ...), as stored: they are normalized as those that the weights were trained on.
+        images: (N, ...), as stored: they are normalized as those that the weights were trained on;
+            a mapping of such arrays for a net with several inputs.
         normalize: how else to normalize them: `none`, or a `Normalization`.
 
     Returns:
@@ -326,15 +331,11 @@ def predicted(model: Trained, images: ArrayLike, normalize: Normalize = None) ->
         NetspecError: `model/input-shape`, `model/input-type`, `data/shape`, `model/not-finite`,
             `weights/no-normalization`, `train/bad-option`.
     """
-    x = np.asarray(images)
+    x = _samples(model, images)
     if normalize is None and model.trained_on is not None:
-        require_same_pixels("the array", x.dtype.name, image_type(model.trained_on.about))
-    wanted = model.input_shape
-    if x.ndim and wanted == (math.prod(x.shape[1:]),):
-        x = x.reshape(len(x), *wanted)  # pictures for a net that takes them flattened
-    Inputs(model.graph, model.dtype).check(x)
-    if normalize is not None and not isinstance(normalize, Normalization):
-        normalize = Normalization.fit(normalize, x)
+        require_same_pixels("the array", number_types(x), image_type(model.trained_on.about))
+    if normalize is not None and not isinstance(normalize, InputNormalization):
+        normalize = _fitted(model, normalize, x)
     normalization = _known_normalization(model, normalize)
     best = []
     for start in range(0, len(x), BATCH):
@@ -344,12 +345,37 @@ def predicted(model: Trained, images: ArrayLike, normalize: Normalize = None) ->
     return np.concatenate(best)
 
 
-def _known_normalization(model: Trained, given: Normalization | None) -> Normalization:
+def _samples(model: Trained, images: ArrayLike | Mapping[str, ArrayLike]) -> Array:
+    """Return samples as they are normalized: one array, with a field for each of several inputs.
+
+    Raises:
+        NetspecError: `model/inputs` and its like, see `Inputs.check`.
+    """
+    inputs = Inputs(model.graph, model.dtype)
+    if isinstance(images, Mapping):
+        inputs.check(images)
+        return packed("the samples", "given", images)
+    x = np.asarray(images)
+    wanted = tuple(model.graph.inputs.values())
+    if x.ndim and wanted == ((math.prod(x.shape[1:]),),):
+        x = x.reshape(len(x), *wanted[0])  # pictures for a net that takes them flattened
+    inputs.check(x)
+    return x
+
+
+def _fitted(
+    model: Scorer, kind: str | tuple[Sequence[float], Sequence[float]], x: Array
+) -> InputNormalization:
+    """Return a normalization fitted to samples, of the inputs that are not whole numbers."""
+    return fit_normalization(kind, x, whole_fields(model.graph, by_input(x)))
+
+
+def _known_normalization(model: Trained, given: InputNormalization | None) -> InputNormalization:
     if given is not None:
         return given
-    (name,) = model.graph.inputs
-    if name in model.graph.whole_inputs:  # whole numbers, such as tokens, are never normalized
-        return Normalization.fit("none", np.zeros((1, *model.input_shape)))
+    inputs = model.graph.inputs
+    if len(whole_fields(model.graph, inputs)) == len(inputs):  # tokens are never normalized
+        return no_normalization(inputs)
     if model.trained_on is None:
         raise NetspecError.simple(
             codes.WEIGHTS_NO_NORMALIZATION,
@@ -360,14 +386,14 @@ def _known_normalization(model: Trained, given: Normalization | None) -> Normali
     return model.trained_on.normalization
 
 
-def scores(model: Scorer, x: Array) -> Array:
+def scores(model: Scorer, x: Array | Mapping[str, Array]) -> Array:
     """Return the scores (N, K) of a normalized batch; the net may have other outputs too."""
     outputs = model.forward(x)
     found: Array = outputs[scores_output(model.graph)] if isinstance(outputs, dict) else outputs
     return found
 
 
-def class_probabilities(model: Scorer, x: Array) -> NDArray[np.float64]:
+def class_probabilities(model: Scorer, x: Array | Mapping[str, Array]) -> NDArray[np.float64]:
     """Return the probabilities (N, K) of a normalized batch: the softmax of scores, or the net's own.
 
     Raises:

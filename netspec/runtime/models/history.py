@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from netspec import codes
 from netspec.diagnostics import NetspecError, plural
-from netspec.runtime.data.input_normalization import Normalization
+from netspec.runtime.data.input_normalization import InputNormalization
 from netspec.text import html
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class History:
         steps_in_epoch: The number of steps of an epoch.
     """
 
-    normalization: Normalization
+    normalization: InputNormalization
     loss_history: list[float] = field(default_factory=list)
     train_acc_history: list[float] = field(default_factory=list)
     val_acc_history: list[float] = field(default_factory=list)

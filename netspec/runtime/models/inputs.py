@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from netspec import codes
 from netspec.compiler.ir.graph import Graph
 from netspec.compiler.passes.bind_sizes import match_sizes, match_sizes_of, open_sizes, specialize
 from netspec.diagnostics import Diagnostic, NetspecError
+from netspec.runtime.data.samples import ONLY
 
 Array = NDArray[Any]
 
@@ -113,6 +114,17 @@ def whole_limits(graph: Graph) -> dict[str, int | None]:
         if holds != "real"
     }
     return limits | {name: places.limit for name, places in graph.whole_inputs.items()}
+
+
+def input_name(graph: Graph, field: str) -> str:
+    """Return the name of the input that a field of samples is for, see `by_input`."""
+    return next(iter(graph.inputs)) if field == ONLY else field
+
+
+def whole_fields(graph: Graph, fields: Iterable[str]) -> list[str]:
+    """Return the fields of samples for inputs of whole numbers or booleans, see `by_input`."""
+    whole = whole_limits(graph)
+    return [field for field in fields if input_name(graph, field) in whole]
 
 
 def require_type(graph: Graph, name: str, array: Array) -> None:

@@ -11,6 +11,7 @@ from netspec import codes
 from netspec.compiler.ir.graph import Graph
 from netspec.diagnostics import NetspecError
 from netspec.runtime.data.batches import evaluation_batch
+from netspec.runtime.data.samples import numbers_in
 from netspec.runtime.models.protocols import Job
 from netspec.runtime.models.room import largest_batch, parameter_count
 from netspec.runtime.optim.optimizers import OPTIMIZERS
@@ -58,7 +59,7 @@ def needed_bytes(model: Any, job: Job, batch: int, *, kept: bool = False) -> int
     size = parameter_count(graph) * np.dtype(model.dtype).itemsize
     copies = parameter_copies(job.optimizer, kept=kept)
     seen = {id(x): x.nbytes for x in (job.data.x_train, job.data.x_test) if _in_memory(x)}
-    steps: int = model.step_bytes(batch, evaluation_batch(batch, job.data.sample_shape))
+    steps: int = model.step_bytes(batch, evaluation_batch(batch, numbers_in(job.data.x_train)))
     total: int = steps + copies * size + sum(seen.values())
     return total
 

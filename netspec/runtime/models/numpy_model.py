@@ -244,7 +244,7 @@ class Model:
 
     __call__ = forward
 
-    def scores(self, x: ArrayLike) -> Array:
+    def scores(self, x: ArrayLike | Mapping[str, ArrayLike]) -> Array:
         """Return the scores (N, ...) of a batch that the loss reads, in evaluation mode."""
         with self._run_forward(x, training=False, backward=False) as pass_:
             return pass_.outputs[scores_output(self.graph)].copy()

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from netspec import codes
 from netspec.diagnostics import NetspecError
-from netspec.runtime.data.augment_draws import check_kinds, draw
+from netspec.runtime.data.augment_draws import draw_for, picture_to_change
 from netspec.runtime.data.augment_numpy import cut_out, shift_and_flip
 from netspec.runtime.data.batches import evaluation_batch
 from netspec.runtime.data.chosen_images import ChosenImages
-from netspec.runtime.data.input_normalization import Normalization
+from netspec.runtime.data.input_normalization import InputNormalization
 from netspec.runtime.data.prefetch import prefetched
+from netspec.runtime.data.samples import by_input, numbers_in, with_input
 from netspec.runtime.engine.floating_point import as_ieee
 from netspec.runtime.models.diverged import LastStep
 from netspec.runtime.models.protocols import (
@@ -31,6 +32,9 @@ from netspec.runtime.models.protocols import (
 from netspec.runtime.optim.losses import Loss, OutputLoss, SoftmaxCrossEntropy
 from netspec.runtime.optim.optimizers import clip, make_optimizer
 from netspec.runtime.optim.targets import OF_CLASSES, Targets, targets_of
+
+# A batch of normalized samples: the array of a net with one input, or one for each input.
+Samples = NDArray[np.floating] | Mapping[str, NDArray[np.floating]]
 
 
 class NumpyModel(Protocol):
@@ -63,7 +67,7 @@ class NumpyModel(Protocol):
 
     def gradients_(
         self,
-        x: NDArray[Any],
+        x: Samples,
         y: NDArray[np.int64],
         *,
         loss: Loss,
@@ -73,7 +77,7 @@ class NumpyModel(Protocol):
         """Run forward and backward in training mode; the loss and the gradients include the L2 term."""
         ...
 
-    def scores(self, x: NDArray[Any]) -> NDArray[np.floating]:
+    def scores(self, x: Samples) -> NDArray[np.floating]:
         """Return the scores (N, ...) that the loss reads, in evaluation mode."""
         ...
 
@@ -109,7 +113,7 @@ class NumpyBackend:
     writes = True
 
     def __init__(self, model: NumpyModel, job: Job) -> None:
-        check_kinds(job.augment, job.data.sample_shape)
+        self._picture = picture_to_change(job.augment, job.data)
         self.model, self.job = model, job
         self.stepper = make_optimizer(
             job.optimizer,
@@ -120,27 +124,31 @@ class NumpyBackend:
         )
         model.reseed(job.seed)
         self._losses: list[float] = []
-        self._last: tuple[NDArray[np.floating], dict[str, Any] | None] | None = None
-        self._batches: Generator[tuple[NDArray[np.floating], NDArray[np.int64]]] | None = None
+        self._last: tuple[Samples, dict[str, Any] | None] | None = None
+        self._batches: Generator[tuple[Samples, NDArray[np.int64]]] | None = None
 
     def begin_epoch(self, epoch: int, order: NDArray[np.int64], parts: Sequence[slice]) -> None:
         """See `Backend`."""
-        drawn = np.zeros((len(order), 0), np.int64)
-        if self.job.augment:
-            height, width = self.job.data.sample_shape[1:]
-            drawn = draw(self.job.augment, len(order), (height, width), self.job.seed, epoch)
+        job = self.job
+        drawn = draw_for(job.augment, job.data, self._picture, job.seed, epoch)
         self.close()
         self._batches = prefetched(lambda part: self._batch(order[part], drawn), parts)
 
     def _batch(
         self, chosen: NDArray[np.int64], drawn: NDArray[np.int64]
-    ) -> tuple[NDArray[np.floating], NDArray[np.int64]]:
+    ) -> tuple[Samples, NDArray[np.int64]]:
         """Return the images with these numbers, augmented and normalized, and their labels."""
-        job = self.job
-        x = shift_and_flip(job.data.x_train[chosen], drawn[chosen], job.augment)
+        job, picture = self.job, self._picture
+        x, y = job.data.x_train[chosen], job.data.y_train[chosen]
+        if picture is not None:
+            changed = shift_and_flip(by_input(x)[picture], drawn[chosen], job.augment)
+            x = with_input(x, picture, changed)
         with as_ieee():
             normalized = job.normalization.apply(x, self.model.dtype)
-        return cut_out(normalized, drawn[chosen], job.augment), job.data.y_train[chosen]
+        if picture is not None:
+            one = normalized[picture] if isinstance(normalized, Mapping) else normalized
+            cut_out(one, drawn[chosen], job.augment)
+        return normalized, y
 
     def close(self) -> None:
         """Stop taking steps, and end the thread that prepares batches."""
@@ -174,7 +182,7 @@ class NumpyBackend:
         self.close()
         self._last = None  # the prepared batches of the epoch would only take memory
         x, y = self.job.measured[name]
-        batch = evaluation_batch(self.job.batch, self.job.data.sample_shape)
+        batch = evaluation_batch(self.job.batch, numbers_in(self.job.data.x_train))
         kind = targets_of(self.job.loss) or OF_CLASSES
         return measured(
             self.model, x, y, self.job.normalization, batch, kind=kind,
@@ -248,7 +256,7 @@ def measured(
     model: NumpyModel,
     x: NDArray[Any] | ChosenImages,
     y: NDArray[np.int64],
-    normalization: Normalization,
+    normalization: InputNormalization,
     batch: int,
     *,
     kind: Targets = OF_CLASSES,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from netspec.compiler.ir.graph import Graph
 from netspec.compiler.onnx_backend import OnnxModel, OnnxOptions, onnx_model
-from netspec.runtime.data.input_normalization import Normalization
+from netspec.runtime.data.input_normalization import InputNormalization
 from netspec.runtime.weights.atomic_write import told_plainly
 from netspec.runtime.weights.data_facts import TrainedOn, stored_names
 from netspec.runtime.weights.output_file import write_output
@@ -21,7 +21,7 @@ from netspec.runtime.weights.output_file import write_output
 
 def about_model(
     arguments: Mapping[str, object],
-    normalization: Normalization | None,
+    normalization: InputNormalization | None,
     class_names: Sequence[str],
 ) -> dict[str, str]:
     """Return what a model says of itself: the net's arguments, and what its weights say of the data."""

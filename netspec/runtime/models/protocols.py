@@ -17,7 +17,7 @@ from netspec.compiler.ir.graph import Graph
 from netspec.diagnostics import Diagnostic, NetspecError
 from netspec.runtime.data.chosen_images import ChosenImages
 from netspec.runtime.data.dataset import Array, Dataset, Labels
-from netspec.runtime.data.input_normalization import Normalization
+from netspec.runtime.data.input_normalization import InputNormalization
 from netspec.runtime.models.history import History
 from netspec.runtime.optim.losses import Loss, OutputLoss
 from netspec.runtime.weights.data_facts import TrainedOn
@@ -49,7 +49,7 @@ class Job:
 
     data: Dataset
     measured: Mapping[str, tuple[Array | ChosenImages, Labels]]
-    normalization: Normalization
+    normalization: InputNormalization
     loss: Loss
     l2: float
     clip_norm: float | None
@@ -209,11 +209,6 @@ class Trainable(Protocol):
     @property
     def graph(self) -> Graph:
         """The net."""
-        ...
-
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        """(C, H, W) or (F,)."""
         ...
 
     @property

@@ -15,16 +15,27 @@ from netspec.runtime.data.batches import batch_slices, train_sample
 from netspec.runtime.data.choices import check_name, is_number, require
 from netspec.runtime.data.chosen_images import ChosenImages
 from netspec.runtime.data.dataset import Array, Dataset, Labels, blocks
-from netspec.runtime.data.input_normalization import KINDS, Normalization
+from netspec.runtime.data.input_normalization import (
+    KINDS,
+    InputNormalization,
+    fit_normalization,
+)
+from netspec.runtime.data.samples import by_input
 from netspec.runtime.data.suspicions import suspicions
 from netspec.runtime.models.classifier_shape import (
     doubts_about_scores,
+    require_sizes,
     require_targets,
     scores_output,
     scores_shape,
 )
 from netspec.runtime.models.history import History
-from netspec.runtime.models.inputs import require_places
+from netspec.runtime.models.inputs import (
+    input_name,
+    require_places,
+    require_type,
+    whole_fields,
+)
 from netspec.runtime.models.memory_check import require_memory
 from netspec.runtime.models.protocols import Job, Remembers, Trainable
 from netspec.runtime.optim.losses import (
@@ -37,7 +48,7 @@ from netspec.runtime.optim.losses import (
 )
 from netspec.runtime.optim.lr_schedules import make_schedule, warm_up
 from netspec.runtime.optim.optimizers import OPTIMIZERS, check_optimizer
-from netspec.runtime.optim.targets import targets_of
+from netspec.runtime.optim.targets import Targets, targets_of
 from netspec.runtime.training.best_weights import KEEP, Keeper
 from netspec.runtime.training.loop import TrainingRecorder, TrainingRun
 from netspec.runtime.training.progress import is_notebook, make_progress
@@ -62,7 +73,7 @@ def fit(
     clip_norm: float | None = None,
     seed: int = 0,
     val: int = 0,
-    normalize: str | tuple[Sequence[float], Sequence[float]] | Normalization = "channel",
+    normalize: str | tuple[Sequence[float], Sequence[float]] | InputNormalization = "channel",
     augment: Sequence[str] = (),
     train_limit: int | None = None,
     warmup: int = 0,
@@ -166,10 +177,7 @@ def fit(
 
     for doubt in suspicions(data, val, train_limit):
         _LOG.warning("%s", doubt)
-    data = data.fit_to(model.input_shape)
-    kind = targets_of(objective)
-    if kind is not None:
-        require_targets(model.graph, data, kind)
+    data, kind = _fitting(model, data, objective)
     require(
         kind is not None or keep == "last",
         "the best epoch is chosen by validation accuracy, and a loss that is the output has none",
@@ -177,7 +185,8 @@ def fit(
     )
     terms = [output_loss(text, objective) for text in also]
     _check_outputs(model, terms, data)
-    if _takes_places(model, data):
+    whole = _whole_inputs(model, data)
+    if len(whole) == len(data.input_shapes):
         require(
             normalize in ("none", "channel"),
             "the input holds whole numbers, such as tokens, which are not normalised",
@@ -193,8 +202,8 @@ def fit(
     parts = batch_slices(count, batch)
     rate = make_schedule(schedule, lr, epochs * len(parts), len(parts), **(schedule_options or {}))
     rate = warm_up(rate, warmup * len(parts))
-    if not isinstance(normalize, Normalization):
-        normalize = Normalization.fit(normalize, data.x_train)
+    if not isinstance(normalize, InputNormalization):
+        normalize = fit_normalization(normalize, data.x_train, whole)
     sample = train_sample(count, seed)
     measured: dict[str, tuple[Array | ChosenImages, Labels]] = {
         "train": (ChosenImages(data.x_train, sample), data.y_train[sample]),
@@ -235,6 +244,20 @@ def fit(
         except NetspecError as error:
             raise _with_rescued_weights(error, run) from None
     return history
+
+
+def _fitting(model: Trainable, data: Dataset, loss: Loss) -> tuple[Dataset, Targets | None]:
+    """Return the data in the shapes of the net's inputs, and the kind of targets that the loss needs.
+
+    Raises:
+        NetspecError: `model/open-size`, `data/shape`.
+    """
+    require_sizes(model.graph)
+    data = data.fit_to_inputs(model.graph.inputs)
+    kind = targets_of(loss)
+    if kind is not None:
+        require_targets(model.graph, data, kind)
+    return data, kind
 
 
 def _remember(model: Trainable, history: History) -> None:
@@ -308,16 +331,19 @@ def _check_whole(**arguments: tuple[object, int]) -> None:
         )
 
 
-def _takes_places(model: Trainable, data: Dataset) -> bool:
-    """Whether a net takes whole numbers, such as tokens, which the data must then hold.
+def _whole_inputs(model: Trainable, data: Dataset) -> list[str]:
+    """Return the fields of the data for inputs of whole numbers and booleans, which they must hold.
 
     Raises:
-        NetspecError: `model/places` for other numbers.
+        NetspecError: `model/places`, `model/input-type` for other numbers.
     """
-    (name,) = model.graph.inputs
-    if name not in model.graph.whole_inputs:
-        return False
-    for x in (data.x_train, data.x_test):
-        for block in blocks(x):
-            require_places(model.graph, name, block)
-    return True
+    graph = model.graph
+    found = whole_fields(graph, data.input_shapes)
+    for field in found:
+        name = input_name(graph, field)
+        for part in (data.x_train, data.x_test):
+            for block in blocks(by_input(part)[field]):
+                require_type(graph, name, block)
+                if name in graph.whole_inputs:
+                    require_places(graph, name, block)
+    return found

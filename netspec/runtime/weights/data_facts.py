@@ -11,7 +11,8 @@ import numpy as np
 from netspec import codes
 from netspec.diagnostics import NetspecError
 from netspec.runtime.data.dataset import IGNORED, Dataset, Labels
-from netspec.runtime.data.input_normalization import Normalization
+from netspec.runtime.data.input_normalization import InputNormalization
+from netspec.runtime.data.samples import number_types
 from netspec.runtime.data.vocabularies import from_json
 from netspec.runtime.data.vocabulary import Vocabulary
 
@@ -28,13 +29,13 @@ class TrainedOn:
         about: the metadata of `about_data`.
     """
 
-    normalization: Normalization
+    normalization: InputNormalization
     about: Mapping[str, str] = field(default_factory=dict)
 
 
 def about_data(data: Dataset) -> dict[str, str]:
     """Return the metadata to save with weights that were trained on `data`."""
-    about = {_IMAGE_TYPE: data.x_train.dtype.name}
+    about = {_IMAGE_TYPE: number_types(data.x_train)}
     if data.vocabulary is not None:
         about[_VOCABULARY] = data.vocabulary.to_json()
     if data.class_names:
@@ -57,7 +58,7 @@ def has_names(metadata: Mapping[str, str]) -> bool:
 
 
 def image_type(metadata: Mapping[str, str]) -> str | None:
-    """Return the type of the training images' numbers, such as `uint8`; None if it is unknown."""
+    """Return the types of the training images' numbers, see `number_types`; None if they are unknown."""
     return metadata.get(_IMAGE_TYPE)
 
 
@@ -66,16 +67,20 @@ def require_same_pixels(name: str, dtype: str, trained_on: str | None) -> None:
 
     Args:
         name: The name of the picture or the data set.
-        dtype: The type of its numbers.
-        trained_on: The type of the training images' numbers; None if it is unknown.
+        dtype: The types of its numbers, see `number_types`.
+        trained_on: Those of the training images' numbers; None if they are unknown.
 
     Raises:
         NetspecError: `data/shape`.
     """
-    if dtype == _BYTES and trained_on not in (None, _BYTES):
+    if trained_on is None:
+        return
+    for given, known in zip(dtype.split(","), trained_on.split(","), strict=False):
+        if given != _BYTES or known == _BYTES:
+            continue
         raise NetspecError.simple(
             codes.DATA_SHAPE,
-            f"{name} has pixels from 0 to 255, and the weights were trained on {trained_on} images",
+            f"{name} has pixels from 0 to 255, and the weights were trained on {known} images",
             "give an array with the same kind of numbers as the training data: .npy or .npz",
         )
 

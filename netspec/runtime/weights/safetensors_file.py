@@ -21,7 +21,7 @@ from netspec import codes
 from netspec.diagnostics import Diagnostic, Hint, NetspecError, quoted
 from netspec.files.regular_file import open_regular
 from netspec.files.unsound import UnsoundFileError
-from netspec.runtime.data.input_normalization import Normalization
+from netspec.runtime.data.input_normalization import InputNormalization, normalization_from_json
 from netspec.runtime.weights.bfloat16 import widened
 from netspec.runtime.weights.data_facts import TrainedOn
 from netspec.runtime.weights.output_file import write_output
@@ -49,7 +49,7 @@ class Weights:
     """
 
     tensors: dict[str, NDArray[np.generic]]
-    normalization: Normalization | None = None
+    normalization: InputNormalization | None = None
     metadata: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -68,7 +68,7 @@ class Weights:
 def save_weights(
     path: str | os.PathLike[str],
     tensors: Mapping[str, NDArray[np.generic]],
-    normalization: Normalization | None = None,
+    normalization: InputNormalization | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> None:
     """Write a weights file, completely or not at all.
@@ -90,7 +90,7 @@ def save_weights(
 
 def weights_bytes(
     tensors: Mapping[str, NDArray[np.generic]],
-    normalization: Normalization | None = None,
+    normalization: InputNormalization | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> bytes:
     """Return the contents of a weights file.
@@ -249,7 +249,7 @@ def short(name: str) -> str:
 
 def _read_metadata(
     path: Path, texts: Mapping[str, str]
-) -> tuple[Normalization | None, dict[str, str]]:
+) -> tuple[InputNormalization | None, dict[str, str]]:
     others = {key: text for key, text in texts.items() if key != _METADATA_KEY}
     if _METADATA_KEY not in texts:
         return None, others
@@ -262,7 +262,7 @@ def _read_metadata(
             raise ValueError("its normalization is not a string")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _bad_file(path, f"its metadata are damaged: {error}") from None
-    normalization = None if stored is None else Normalization.from_json(stored)
+    normalization = None if stored is None else normalization_from_json(stored)
     return normalization, {**others, **metadata}
 
 

@@ -11,7 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from netspec.runtime.data.input_normalization import Normalization
+from netspec.runtime.data.input_normalization import (
+    InputNormalization,
+    Normalization,
+    Normalizations,
+)
 from netspec.runtime.data.prefetch import prefetched
 
 # A data set may take this share of a GPU's free memory; the rest is for the network.
@@ -20,12 +24,17 @@ _SHARE_OF_MEMORY = 0.25
 _DIRECT = ("uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64")
 
 
+# A batch, and the samples of a set, by the names of the net's inputs.
+Batch = dict[str, Tensor]
+Inputs = Mapping[str, NDArray[Any]]
+
+
 class Feed(Protocol):
     """Yields batches of a data set on the device: images as stored, labels as int64."""
 
     def batches(
         self, order: NDArray[np.int64], parts: Sequence[slice]
-    ) -> Iterator[tuple[Tensor, Tensor]]:
+    ) -> Iterator[tuple[Batch, Tensor]]:
         """Yield the images and labels of `order[part]` for each of `parts`."""
         ...
 
@@ -51,15 +60,26 @@ class Stored:
         return torch.index_select(self._tensor, 0, chosen, out=out)
 
 
+class StoredInputs:
+    """The samples of each input in the host's memory or in a file, see `Stored`."""
+
+    def __init__(self, x: Inputs) -> None:
+        self._inputs = {name: Stored(array) for name, array in x.items()}
+
+    def select(self, chosen: Tensor, *, pinned: bool = False) -> Batch:
+        """Return the samples with these numbers, see `Stored.select`."""
+        return {name: each.select(chosen, pinned=pinned) for name, each in self._inputs.items()}
+
+
 class HostData:
     """A data set in the host's memory, for a network in the same memory."""
 
-    def __init__(self, x: NDArray[Any], y: NDArray[np.int64], _device: torch.device) -> None:
-        self._x, self._y = Stored(x), Stored(y)
+    def __init__(self, x: Inputs, y: NDArray[np.int64], _device: torch.device) -> None:
+        self._x, self._y = StoredInputs(x), Stored(y)
 
     def batches(
         self, order: NDArray[np.int64], parts: Sequence[slice]
-    ) -> Iterator[tuple[Tensor, Tensor]]:
+    ) -> Iterator[tuple[Batch, Tensor]]:
         """See `Feed`."""
         chosen = torch.from_numpy(order)
         for part in parts:
@@ -69,16 +89,18 @@ class HostData:
 class Resident:
     """A data set that is on the device as a whole, moved there once."""
 
-    def __init__(self, x: NDArray[Any], y: NDArray[np.int64], device: torch.device) -> None:
-        self._x, self._y = _tensor(x).to(device), _tensor(y).to(device)
+    def __init__(self, x: Inputs, y: NDArray[np.int64], device: torch.device) -> None:
+        self._x = {name: _tensor(array).to(device) for name, array in x.items()}
+        self._y = _tensor(y).to(device)
 
     def batches(
         self, order: NDArray[np.int64], parts: Sequence[slice]
-    ) -> Iterator[tuple[Tensor, Tensor]]:
+    ) -> Iterator[tuple[Batch, Tensor]]:
         """See `Feed`."""
-        chosen = torch.from_numpy(order).to(self._x.device)
+        chosen = torch.from_numpy(order).to(self._y.device)
         for part in parts:
-            yield self._x.index_select(0, chosen[part]), self._y.index_select(0, chosen[part])
+            batch = {name: x.index_select(0, chosen[part]) for name, x in self._x.items()}
+            yield batch, self._y.index_select(0, chosen[part])
 
 
 class Streamed:
@@ -88,21 +110,21 @@ class Streamed:
     runs.
     """
 
-    def __init__(self, x: NDArray[Any], y: NDArray[np.int64], device: torch.device) -> None:
-        self._x, self._y, self._device = Stored(x), Stored(y), device
+    def __init__(self, x: Inputs, y: NDArray[np.int64], device: torch.device) -> None:
+        self._x, self._y, self._device = StoredInputs(x), Stored(y), device
 
     def batches(
         self, order: NDArray[np.int64], parts: Sequence[slice]
-    ) -> Iterator[tuple[Tensor, Tensor]]:
+    ) -> Iterator[tuple[Batch, Tensor]]:
         """See `Feed`."""
         chosen = torch.from_numpy(order)
         for x, y in prefetched(self._gather, (chosen[part] for part in parts)):
             yield (
-                x.to(self._device, non_blocking=True),
+                {name: each.to(self._device, non_blocking=True) for name, each in x.items()},
                 y.to(self._device, non_blocking=True),
             )
 
-    def _gather(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
+    def _gather(self, chosen: Tensor) -> tuple[Batch, Tensor]:
         # Pinned memory may be returned to its pool only after the copies from it are done.
         pinned = self._device.type == "cuda"
         return self._x.select(chosen, pinned=pinned), self._y.select(chosen, pinned=pinned)
@@ -121,26 +143,41 @@ class FeedPart:
 
     def batches(
         self, order: NDArray[np.int64], parts: Sequence[slice]
-    ) -> Iterator[tuple[Tensor, Tensor]]:
+    ) -> Iterator[tuple[Batch, Tensor]]:
         """See `Feed`."""
         return self._whole.batches(self._numbers[order], parts)
 
 
 def make_feeds(
-    sets: Mapping[str, tuple[NDArray[Any], NDArray[np.int64]]], device: torch.device
+    sets: Mapping[str, tuple[Inputs, NDArray[np.int64]]], device: torch.device
 ) -> dict[str, Feed]:
     """Return a feed for each data set: on the device if all fit there comfortably, else streamed.
 
     Args:
-        sets: images (N, ...) and labels (N,) by name.
+        sets: images (N, ...) of each input, and labels (N,), by name.
         device: where batches are needed. On the CPU everything stays in the host's memory.
     """
     kind: type[HostData | Resident | Streamed] = HostData
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
-        wanted = sum(x.nbytes + y.nbytes for x, y in sets.values())
+        wanted = sum(y.nbytes + sum(array.nbytes for array in x.values()) for x, y in sets.values())
         kind = Resident if wanted <= _SHARE_OF_MEMORY * free else Streamed
     return {name: kind(x, y, device) for name, (x, y) in sets.items()}
+
+
+def make_normalizers(
+    fitted: InputNormalization, only: str, dtype: torch.dtype, device: torch.device
+) -> dict[str, Normalizer]:
+    """Return the normalization of each input on the device.
+
+    Args:
+        fitted: the normalization.
+        only: the name of the input, if there is only one.
+        dtype: the type of the normalized images.
+        device: where they are.
+    """
+    each = fitted.inputs if isinstance(fitted, Normalizations) else {only: fitted}
+    return {name: Normalizer(one, dtype, device) for name, one in each.items()}
 
 
 class Normalizer:

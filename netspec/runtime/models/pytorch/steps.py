@@ -13,16 +13,18 @@ from torch.nn.parallel import DistributedDataParallel
 
 from netspec import codes
 from netspec.diagnostics import Diagnostic, NetspecError
-from netspec.runtime.data.augment_draws import check_kinds, draw
+from netspec.runtime.data.augment_draws import draw_for, picture_to_change
 from netspec.runtime.data.batches import evaluation_batch, share, share_of_targets
 from netspec.runtime.data.choices import require
 from netspec.runtime.data.chosen_images import ChosenImages
 from netspec.runtime.data.dataset import IGNORED
+from netspec.runtime.data.samples import by_input, numbers_in
 from netspec.runtime.models.classifier_shape import (
     require_training_batch,
     require_training_batches,
 )
 from netspec.runtime.models.diverged import LastStep
+from netspec.runtime.models.inputs import input_name
 from netspec.runtime.models.protocols import (
     Job,
     Measured,
@@ -31,7 +33,13 @@ from netspec.runtime.models.protocols import (
     sound_snapshot,
 )
 from netspec.runtime.models.pytorch.augment import cut_out, shift_and_flip
-from netspec.runtime.models.pytorch.batches import Feed, FeedPart, Normalizer, make_feeds
+from netspec.runtime.models.pytorch.batches import (
+    Batch,
+    Feed,
+    FeedPart,
+    make_feeds,
+    make_normalizers,
+)
 from netspec.runtime.models.pytorch.model import TorchModel
 from netspec.runtime.models.pytorch.optimizers import make_torch_optimizer
 from netspec.runtime.optim.losses import SoftmaxCrossEntropy
@@ -54,7 +62,7 @@ class TorchBackend:
     def __init__(self, model: TorchModel, job: Job) -> None:
         self.model, self.job = model, job
         self.group, self.device = model.execution.group, model.execution.device
-        check_kinds(job.augment, job.data.sample_shape)
+        self._picture = picture_to_change(job.augment, job.data)
         require(
             hasattr(job.loss, "in_torch"), f"{job.loss} has no PyTorch implementation (`in_torch`)"
         )
@@ -69,7 +77,10 @@ class TorchBackend:
             torch.backends.cudnn.benchmark = searches
 
         self._feeds = self._make_feeds()
-        self._normalize = Normalizer(job.normalization, model.torch_dtype, self.device)
+        only = next(iter(model.graph.inputs))
+        self._normalizers = make_normalizers(
+            job.normalization, only, model.torch_dtype, self.device
+        )
         self._weights, self._others, self._names = self._trained()
         self._rule = rule = check_optimizer(job.optimizer, job.optimizer_options)
         # The gradient is clipped including the L2 term, and AdamW's decay is different from L2: in
@@ -92,29 +103,33 @@ class TorchBackend:
             for parameter in (*self._weights, *self._others):
                 parameter.grad = torch.zeros_like(parameter)
         self._train, self._evaluate = self._runners()
-        self._prepare: Callable[[Tensor, Tensor], Tensor] = self._change_and_normalize
+        self._prepare: Callable[[Batch, Tensor], Batch] = self._change_and_normalize
         if job.augment and (compiler := model.execution.compiler):
             self._prepare = torch.compile(self._prepare, backend=compiler, dynamic=False)
         self._pending: list[Tensor] = []
-        self._last: Tensor | None = None
+        self._last: Batch | None = None
         # On one CPU reading the loss costs nothing; elsewhere it would wait for a device or a
         # process.
         self._alone = self.device.type == "cpu" and self.group.size == 1
-        self._steps: Iterator[tuple[Tensor, Tensor, Tensor, tuple[float, ...]]] = iter(())
+        self._steps: Iterator[tuple[Batch, Tensor, Tensor, tuple[float, ...]]] = iter(())
 
     def _make_feeds(self) -> dict[str, Feed]:
         """Return the sources of the images for the steps and for each accuracy, by name."""
         job = self.job
-        sets = {"steps": (job.data.x_train, job.data.y_train)}
+        sets = {"steps": (self._by_input(job.data.x_train), job.data.y_train)}
         chosen = {}
         for name, (x, y) in job.measured.items():
             if isinstance(x, ChosenImages):
                 assert x.images is job.data.x_train, "some of the training images"
                 chosen[name] = x.numbers
             else:
-                sets[name] = (x, y)
+                sets[name] = (self._by_input(x), y)
         feeds = make_feeds(sets, self.device)
         return feeds | {name: FeedPart(feeds["steps"], numbers) for name, numbers in chosen.items()}
+
+    def _by_input(self, x: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """Return samples by the names of the net's inputs."""
+        return {input_name(self.model.graph, field): each for field, each in by_input(x).items()}
 
     def _trained(self) -> tuple[list[Tensor], list[Tensor], list[str]]:
         """Return the trained parameters: the weights, those without decay, and the names of both."""
@@ -124,7 +139,7 @@ class TorchBackend:
         weights = [p for n, p in named if roles[n].role == "weight"]
         return weights, [p for _, p in named[len(weights) :]], [n for n, _ in named]
 
-    def _runners(self) -> tuple[Callable[[Tensor], Any], Callable[[Tensor], Any]]:
+    def _runners(self) -> tuple[Callable[..., Any], Callable[..., Any]]:
         """Return the module as called by training steps, and as called by evaluation."""
         module, compiler = self.model.module, self.model.execution.compiler
         train: nn.Module = module
@@ -151,11 +166,9 @@ class TorchBackend:
         own = [part for part, _ in shares]
         require_training_batches(self.model.graph, parts)
         require_training_batch(self.model.graph, min(part.stop - part.start for part in own))
-        drawn = torch.zeros((len(order), 0), dtype=torch.int64)
-        if self.job.augment:
-            height, width = self.job.data.sample_shape[1:]
-            numbers = draw(self.job.augment, len(order), (height, width), self.job.seed, epoch)
-            drawn = torch.from_numpy(numbers[order]).to(self.device)
+        job = self.job
+        numbers = draw_for(job.augment, job.data, self._picture, job.seed, epoch)
+        drawn = torch.from_numpy(numbers[order]).to(self.device)
         weights = self._shares_of_losses(order, parts, shares)
         self._steps = (
             (x, y, drawn[part], each)
@@ -206,15 +219,25 @@ class TorchBackend:
         self._scaler.step(self._optimizer)
         self._scaler.update()
 
-    def _change_and_normalize(self, x: Tensor, drawn: Tensor) -> Tensor:
+    def _change_and_normalize(self, x: Batch, drawn: Tensor) -> Batch:
         """Augment and normalize stored training images."""
-        kinds = self.job.augment
-        return cut_out(self._normalize(shift_and_flip(x, drawn, kinds)), drawn, kinds)
+        if self._picture is None:
+            return self._normalized(x)
+        kinds, name = self.job.augment, input_name(self.model.graph, self._picture)
+        changed = self._normalized({**x, name: shift_and_flip(x[name], drawn, kinds)})
+        return {**changed, name: cut_out(changed[name], drawn, kinds)}
 
-    def _loss(self, x: Tensor, y: Tensor, weights: Sequence[float]) -> Tensor:
+    def _normalized(self, x: Batch) -> Batch:
+        return {name: self._normalizers[name](each) for name, each in x.items()}
+
+    def _arguments(self, x: Batch) -> list[Tensor]:
+        """Return a normalized batch as the module takes it."""
+        return [self.model.stored(x[name], name) for name in self.model.graph.inputs]
+
+    def _loss(self, x: Batch, y: Tensor, weights: Sequence[float]) -> Tensor:
         """Return this process's part of the batch's mean loss, without the L2 term."""
         with self.model.autocast():
-            outputs = self._train(self.model.stored(x))
+            outputs = self._train(*self._arguments(x))
         dtype = self.model.torch_dtype
         main, *others = weights
         loss = main * self.job.loss.in_torch(self.model.chosen_output(outputs).to(dtype), y)
@@ -264,7 +287,7 @@ class TorchBackend:
         """See `Backend`. The images are divided among the processes, batch by batch."""
         count = len(self.job.measured[name][1])
         share_of_step = -(-self.job.batch // self.group.size)
-        batch = evaluation_batch(share_of_step, self.job.data.sample_shape)
+        batch = evaluation_batch(share_of_step, numbers_in(self.job.data.x_train))
         order = np.arange(count)
         if self.model.execution.compiler:
             # A smaller last batch would be compiled separately, so it is filled up with the last
@@ -281,7 +304,7 @@ class TorchBackend:
                 if stop():
                     break
                 with self.model.autocast():
-                    outputs = self._evaluate(self.model.stored(self._normalize(x)))
+                    outputs = self._evaluate(*self._arguments(self._normalized(x)))
                 own = slice(count - part.start)
                 scores, y = self.model.chosen_output(outputs)[own], y[own]
                 sums[:2] += kind.judge_in_torch(scores, y)
@@ -369,5 +392,6 @@ class TorchBackend:
         """See `Backend`. On a GPU the weights have already changed when a loss is read."""
         if not self._alone or self._last is None:
             return None
-        x = self._last.detach().to(self.model.torch_dtype).numpy()
+        dtype = self.model.torch_dtype
+        x = {name: each.detach().to(dtype).numpy() for name, each in self._last.items()}
         return LastStep(self.model.graph, self.model.frozen, self.model.every_array(), x)
