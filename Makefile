@@ -57,7 +57,8 @@ schemas: $(VENV)/dev
 	$(BIN)/pre-commit validate-config
 	$(BIN)/pre-commit validate-manifest
 
-# The documents, a page for each layer, net and message, and the Python interface, in build/site/site.
+# The documents, a page for each layer, net and message, and the Python interface, in build/site/site;
+# the playground too, where there are node and npm.
 site: $(VENV)/dev
 	$(PIP) '.[site]'
 	$(BIN)/python -m website build/site

@@ -8,18 +8,28 @@ import subprocess
 import sys
 from pathlib import Path
 
+from website.playground.build import CannotBuildError, build
 from website.stage import ROOT, stage
 
 
 def main(folder: Path) -> int:
-    """Stage and build the site; what the folder had of an earlier one is replaced."""
-    for old in ("docs", "site", "zensical.toml", ".cache"):
+    """Stage and build the site; what the folder had of an earlier one is replaced.
+
+    Where the playground cannot be built, the site has none.
+    """
+    for old in ("docs", "site", "zensical.toml", ".cache", "playground"):
         path = folder / old
         if path.is_dir():
             shutil.rmtree(path)
         elif path.exists():
             path.unlink()
-    stage(folder)
+    playground: Path | None = folder / "playground"
+    try:
+        build(folder / "playground", folder / "npm")
+    except CannotBuildError as error:
+        print(f"the site has no playground: {error}", file=sys.stderr)
+        playground = None
+    stage(folder, playground)
     command = [sys.executable, "-m", "zensical", "build", "--clean", "--strict"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.run(command, cwd=folder, check=False, env=environment).returncode

@@ -8,8 +8,11 @@ from pathlib import Path
 import netspec
 
 
-def gallery_pages(root: Path) -> dict[str, str | bytes]:
-    """Return a page for each net below `networks`, and the list of them."""
+def gallery_pages(root: Path, *, has_playground: bool = False) -> dict[str, str | bytes]:
+    """Return a page for each net below `networks`, and the list of them.
+
+    Where there is a playground, each page leads to the net in it.
+    """
     pages: dict[str, str | bytes] = {}
     rows = ["# Nets", "", "| net | layers | parameters | what it is |", "|---|--:|--:|---|"]
     for path in sorted((root / "networks").rglob("*.net")):
@@ -22,6 +25,10 @@ def gallery_pages(root: Path) -> dict[str, str | bytes]:
         pages[f"{page}.svg"] = net.draw().svg()
         text = path.read_text("utf-8")
         pages[f"{page}.md"] = "\n".join(_lines(name, net, text, page))
+        if has_playground:
+            pages[f"{page}.md"] += (
+                f"[Open it in the playground](../playground/index.html#net={name})\n"
+            )
         summary = net.summary()
         rows.append(
             f"| [{net.name}]({page.removeprefix('nets/')}.md) | {len(summary.layers):,}"

@@ -53,8 +53,12 @@ def documents() -> dict[str, str]:
     return found
 
 
-def stage(folder: Path) -> None:
-    """Write the site's source into an empty folder: `docs` and `zensical.toml`.
+def stage(folder: Path, playground: Path | None = None) -> None:
+    """Write the site's source into a folder that has none: `docs` and `zensical.toml`.
+
+    Args:
+        folder: where to.
+        playground: the folder of the playground, which is moved to its place; None if there is none.
 
     Raises:
         ValueError: for a link of a document that leads nowhere.
@@ -81,13 +85,18 @@ def stage(folder: Path) -> None:
     for page, source in linked.items():
         (pages / page).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, pages / page)
-    made = layer_pages() | code_pages() | gallery_pages(ROOT) | {"api.md": api_page()}
+    gallery = gallery_pages(ROOT, has_playground=playground is not None)
+    made = layer_pages() | code_pages() | gallery | {"api.md": api_page()}
     for page, content in made.items():
         (pages / page).parent.mkdir(parents=True, exist_ok=True)
         data = content.encode() if isinstance(content, str) else content
         (pages / page).write_bytes(data)
     (pages / "style.css").write_text(_STYLE, "utf-8")
-    (folder / "zensical.toml").write_text(_settings(known, made), "utf-8")
+    extra = []
+    if playground is not None:
+        shutil.move(playground, pages / "playground")
+        extra = [{"Playground": "playground/index.html"}]
+    (folder / "zensical.toml").write_text(_settings(known, made, extra), "utf-8")
 
 
 _STYLE = """\
@@ -96,7 +105,9 @@ _STYLE = """\
 """
 
 
-def _settings(known: dict[str, str], made: Iterable[str]) -> str:
+def _settings(
+    known: dict[str, str], made: Iterable[str], extra: Iterable[dict[str, str]] = ()
+) -> str:
     named = {**_GUIDES, "benchmarks/README.md": "Benchmarks", **_MORE}
 
     def entries(names: Iterable[str]) -> list[dict[str, object]]:
@@ -111,6 +122,7 @@ def _settings(known: dict[str, str], made: Iterable[str]) -> str:
     }
     nav: list[dict[str, object]] = [
         {"netspec": "index.md"},
+        *map(dict, extra),
         {"Guides": entries(guides)},
         *(
             {title: [f"{area}/index.md", *listed[area]]}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -533,8 +534,7 @@ def _require_known_names(cls: type[Op]) -> None:
 
 def _declared(base: type) -> Mapping[str, Any]:
     """Return the members that a class declares for its subclasses, such as `name: ClassVar[str]`."""
-    found: Mapping[str, Any] = vars(base).get("__annotations__", {})
-    return found
+    return inspect.get_annotations(base)
 
 
 def _unknown(cls: type[Op], name: str) -> str:

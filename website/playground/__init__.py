@@ -1,0 +1,1 @@
+"""The playground: a page that runs netspec's front end in the browser."""
