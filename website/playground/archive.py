@@ -37,8 +37,8 @@ def tables() -> tuple[str, bytes]:
     """Return the name and the bytes of the file of the parser's tables, made anew."""
     with tempfile.TemporaryDirectory() as folder:
         made = "from netspec.compiler.parse.tables import load_tables; load_tables()"
-        environment = {**os.environ, "XDG_CACHE_HOME": folder, "PYTHONPATH": str(ROOT)}
-        subprocess.run([sys.executable, "-c", made], env=environment, check=True)
+        environment = {**os.environ, "XDG_CACHE_HOME": folder}
+        subprocess.run([sys.executable, "-c", made], cwd=ROOT, env=environment, check=True)
         (path,) = Path(folder, "netspec").glob("grammar-*.json")
         return path.name, path.read_bytes()
 
