@@ -16,4 +16,9 @@ def where_to_report() -> str:
 
 def page_about(code: str) -> str | None:
     """Return the address of the site's page about a code; None while the site has no address."""
-    return f"{SITE}/codes/{code}/" if SITE else None
+    return f"{SITE}/codes/{code}.html" if SITE else None
+
+
+def where_explained(code: str) -> str:
+    """Return where a code is explained: its page, or the command while the site has no address."""
+    return page_about(code) or f"netspec explain {code}"

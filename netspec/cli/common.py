@@ -15,6 +15,7 @@ from netspec import codes
 from netspec.cli import FAILED, OK
 from netspec.compiler.parse.shipped_nets import find_net
 from netspec.diagnostics import Diagnostic, NetspecError, render
+from netspec.project import where_explained
 from netspec.text.printable import printable_lines
 from netspec.text.width import terminal_width
 
@@ -180,10 +181,16 @@ def checked_graph(options: argparse.Namespace) -> Graph:
 
 
 def report(diagnostics: Iterable[Diagnostic], options: argparse.Namespace) -> None:
-    """Print diagnostics to stderr, each followed by an empty line."""
+    """Print diagnostics to stderr, each followed by an empty line.
+
+    On a terminal a line at the end says where the first of them is explained.
+    """
     color = _use_color(options, sys.stderr)
-    for diagnostic in diagnostics:
+    shown = [*diagnostics]
+    for diagnostic in shown:
         print(render(diagnostic, color=color), end="\n\n", file=sys.stderr)
+    if color and shown:
+        print(f"\x1b[2mmore: {where_explained(shown[0].code)}\x1b[0m\n", file=sys.stderr)
 
 
 def _use_color(options: argparse.Namespace, stream: TextIO) -> bool:

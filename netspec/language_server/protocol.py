@@ -25,7 +25,7 @@ from netspec.language_server.problems import Problem
 from netspec.language_server.renaming import Renaming
 from netspec.language_server.signatures import Signature
 from netspec.language_server.symbols import DocumentSymbol
-from netspec.project import page_about
+from netspec.project import page_about, where_explained
 
 _SEVERITY = {
     "error": lsp.DiagnosticSeverity.Error,
@@ -103,12 +103,15 @@ class Places:
 
 
 def diagnostic(places: Places, problem: Problem) -> lsp.Diagnostic:
-    """Return a diagnostic, with its related places and a link to the page about its code."""
+    """Return a diagnostic, with its related places and a link to the page about its code.
+
+    While there is no such page, its message names the command that explains the code.
+    """
     d = problem.diagnostic
     link = page_about(d.code)
     return lsp.Diagnostic(
         range=places.range_of(problem.span),
-        message=problem.message,
+        message=problem.message if link else f"{problem.message}\n{where_explained(d.code)}",
         severity=_SEVERITY[d.severity],
         code=str(d.code),
         code_description=lsp.CodeDescription(link) if link else None,

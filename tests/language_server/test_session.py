@@ -14,7 +14,6 @@ import pytest_lsp
 from lsprotocol import types as lsp
 from pygls.exceptions import JsonRpcException
 
-from netspec import project
 from netspec.language_server.lenses import DRAW, TRAIN
 from tests.language_server.conftest import LENET
 
@@ -96,6 +95,7 @@ async def test_errors_and_their_fixes(client: pytest_lsp.LanguageClient, tmp_pat
     (first,) = await text.diagnostics()
     assert str(first.code).startswith("name/")
     assert text.within(first.range) == "cnv"
+    assert first.message.endswith(f"\nnetspec explain {first.code}")
     (told,) = await text.diagnostics(tried=True)
     actions = await client.text_document_code_action_async(
         lsp.CodeActionParams(text.id, told.range, lsp.CodeActionContext([told]))
@@ -109,12 +109,6 @@ async def test_errors_and_their_fixes(client: pytest_lsp.LanguageClient, tmp_pat
     text.change(text.edited(list(fix.edit.changes[text.uri])))
     assert "-> conv(4, 3) ->" in text.text
     assert await text.diagnostics() == []
-
-
-async def test_a_code_leads_to_its_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert project.page_about("shape/rank") is None
-    monkeypatch.setattr(project, "SITE", "https://example.org/site")
-    assert project.page_about("shape/rank") == "https://example.org/site/codes/shape/rank/"
 
 
 async def test_hints_hover_and_format(client: pytest_lsp.LanguageClient, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from netspec import project
-from tests.conftest import ROOT
+from tests.conftest import ROOT, Run, Write
 
 yaml = pytest.importorskip("ruamel.yaml")
 
@@ -125,3 +125,16 @@ def test_an_internal_error_says_where_to_report(monkeypatch: pytest.MonkeyPatch)
     assert project.where_to_report() == ""
     monkeypatch.setattr(project, "REPOSITORY", "https://example.org/netspec")
     assert project.where_to_report() == " at https://example.org/netspec/issues"
+
+
+def test_a_code_leads_to_its_page_or_to_the_command(
+    monkeypatch: pytest.MonkeyPatch, run: Run, write: Write
+) -> None:
+    path = write("net A { input x: [4]\n output x -> cnv(3) }")
+    told = run("check", path, "--color", "always").err
+    assert "more: netspec explain name/unknown-layer\x1b" in told
+    assert "more:" not in run("check", path).err
+    assert project.page_about("name/unknown-layer") is None
+    monkeypatch.setattr(project, "SITE", "https://example.org/site")
+    told = run("check", path, "--color", "always").err
+    assert "more: https://example.org/site/codes/name/unknown-layer.html\x1b" in told

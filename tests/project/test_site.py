@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from netspec import project
 from netspec.compiler.explain_codes import explanations
 from netspec.compiler.ops import registry
 from tests.conftest import ROOT
@@ -86,7 +87,9 @@ class Resources(HTMLParser):
 
 
 @pytest.mark.heavy
-def test_the_site_is_built_without_a_broken_link_or_another_host(tmp_path: Path) -> None:
+def test_the_site_is_built_without_a_broken_link_or_another_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("zensical", reason="the extra `site` is not installed")
     pytest.importorskip("mkdocstrings", reason="the extra `site` is not installed")
     command = [sys.executable, "-m", "website", str(tmp_path)]
@@ -115,7 +118,10 @@ def test_the_site_is_built_without_a_broken_link_or_another_host(tmp_path: Path)
                 assert anchor in pages[there].ids, (path, link)
     for name in registry():
         assert (site / f"layers/{name}.html").exists()
+    monkeypatch.setattr(project, "SITE", "https://example.org")
     for code in explanations():
-        assert (site / f"codes/{code}.html").exists()
+        page = project.page_about(code)
+        assert page is not None
+        assert (site / page.removeprefix("https://example.org/")).exists(), code
     for style in site.rglob("*.css"):
         assert not re.search(r"url\(['\"]?https?:", style.read_text("utf-8")), style

@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 import jsonschema
 import pytest
 
+from netspec import project
 from netspec.cli.check_formats import FORMATS, report_as
 from netspec.cli.check_formats.checked_file import CheckedFile
 from netspec.cli.check_formats.json_report import VERSION
@@ -108,6 +109,22 @@ def test_sarif_says_what_json_says(bad: list[CheckedFile]) -> None:
     assert found == expected
     assert any("fixes" in result for result in run["results"])
     assert any("relatedLocations" in result for result in run["results"])
+
+
+def test_sarif_leads_to_the_page_of_a_code(
+    bad: list[CheckedFile], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rules() -> list[dict[str, Any]]:
+        (run,) = json.loads(report_as("sarif", bad, ok=False))["runs"]
+        assert run["tool"]["driver"].get("informationUri", "") == project.REPOSITORY
+        return run["tool"]["driver"]["rules"]  # type: ignore[no-any-return]
+
+    assert all(rule["help"]["text"] == f"netspec explain {rule['id']}" for rule in rules())
+    assert not any("helpUri" in rule for rule in rules())
+    monkeypatch.setattr(project, "SITE", "https://example.org/site")
+    monkeypatch.setattr(project, "REPOSITORY", "https://example.org/netspec")
+    for rule in rules():
+        assert rule["helpUri"] == f"https://example.org/site/codes/{rule['id']}.html"
 
 
 def check_place(place: dict[str, Any]) -> None:

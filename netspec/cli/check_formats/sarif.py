@@ -14,9 +14,9 @@ from typing import Any
 from urllib.parse import quote
 
 import netspec
+from netspec import project
 from netspec.cli.check_formats.checked_file import CheckedFile, distinct, words
 from netspec.diagnostics import Code, Diagnostic, Edit, Hint, Span
-from netspec.project import REPOSITORY
 
 SCHEMA = (
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
@@ -47,12 +47,18 @@ def _driver(rules: dict[Code, int]) -> dict[str, Any]:
                 "id": str(code),
                 "shortDescription": {"text": code.summary},
                 "help": {"text": f"netspec explain {code}"},
+                **_given("helpUri", project.page_about(code)),
                 "defaultConfiguration": {"level": code.severity},
             }
             for code in rules
         ],
     }
-    return {**driver, "informationUri": REPOSITORY} if REPOSITORY else driver
+    return {**driver, **_given("informationUri", project.REPOSITORY or None)}
+
+
+def _given(name: str, address: str | None) -> dict[str, str]:
+    """Return an address under its name; nothing while the project has none."""
+    return {} if address is None else {name: address}
 
 
 def _result(file: str, diagnostic: Diagnostic, rule: int) -> dict[str, Any]:
