@@ -12,6 +12,7 @@ PYTEST := python -m pytest -n 2 --dist worksteal
 # LeNet on the handwritten digits that come with netspec: no torch, no download.
 demo: $(VENV)/base
 	$(BIN)/netspec train numpy networks/lenet.net --data digits --epochs 20 --batch 32 --l2 1e-3
+	@echo 'To call netspec in this shell: source $(BIN)/activate'
 
 test: $(VENV)/dev
 	$(BIN)/$(PYTEST)

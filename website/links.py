@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
+_IMAGE = re.compile(r'(<img [^>]*src=")([^"]+)')
 _LINK = re.compile(r"(!?\[(?:[^\]\[]|\[[^\]]*\])*\])\(([^)\s]+)\)")
 # The names of lexers, where documents have others.
 _LEXERS = {"net": "netspec"}
@@ -34,18 +35,24 @@ def rewritten(
         ValueError: for a link to a file that does not exist.
     """
 
-    def link(found: re.Match[str]) -> str:
-        shown, target = found.groups()
+    def placed(target: str) -> str | None:
+        """Return where a link leads on the site; None if its target is not there."""
         path, mark, anchor = target.partition("#")
         if not path or "://" in path or path.startswith("mailto:"):
-            return found[0]
+            return target
         file = (source.parent / path).resolve()
         if not file.exists():
             raise ValueError(f"{source}: there is no {target}")
         there = place(file.relative_to(root))
-        if there is None:
-            return shown.strip("[]")
-        return f"{shown}({between(page, there)}{mark}{anchor})"
+        return None if there is None else f"{between(page, there)}{mark}{anchor}"
+
+    def link(found: re.Match[str]) -> str:
+        shown, target = found.groups()
+        there = placed(target)
+        return shown.strip("[]") if there is None else f"{shown}({there})"
+
+    def image(found: re.Match[str]) -> str:
+        return f"{found[1]}{placed(found[2])}"
 
     lines, fenced = [], False
     for line in text.splitlines(keepends=True):
@@ -54,5 +61,5 @@ def rewritten(
             # What follows the first word is for the tests.
             lines.append(f"{fence[1]}{_LEXERS.get(fence[2], fence[2])}\n")
         else:
-            lines.append(line if fenced else _LINK.sub(link, line))
+            lines.append(line if fenced else _IMAGE.sub(image, _LINK.sub(link, line)))
     return "".join(lines)

@@ -20,11 +20,22 @@ _GUIDES = {
     "docs/coming-from.md": "Coming from ...",
     "docs/course.md": "CS231n",
     "docs/language.md": "Language",
+    "docs/check.md": "Check",
+    "docs/summarize.md": "Summarize and draw",
+    "editors/README.md": "Editors",
+    "docs/training.md": "Train",
+    "docs/weights.md": "Weights",
+    "docs/python.md": "From Python",
+    "docs/verify.md": "Verify",
+    "docs/bench.md": "Bench",
     "docs/two-backends.md": "Two programs",
+    "docs/compile.md": "Compile",
+    "docs/import-torch.md": "From PyTorch",
     "docs/onnx.md": "ONNX",
     "docs/c.md": "C",
     "docs/serving.md": "Serving",
     "docs/add-an-op.md": "Layers of your own",
+    "docs/stable.md": "What is stable",
 }
 _MORE = {
     "ARCHITECTURE.md": "Architecture",
@@ -43,7 +54,10 @@ def documents() -> dict[str, str]:
     ]
     for name in dict.fromkeys(guides):
         if (ROOT / name).exists():
-            found[name] = Path(name).name
+            page = (
+                name.removesuffix("/README.md") if name.endswith("README.md") else Path(name).stem
+            )
+            found[name] = f"{page}.md"
     for name in _MORE:
         if (ROOT / name).exists():
             found[name] = Path(name).name.lower()
@@ -113,7 +127,7 @@ def _settings(
     def entries(names: Iterable[str]) -> list[dict[str, object]]:
         return [{named.get(n, _title(n)): known[n]} for n in names if n in known]
 
-    guides = [n for n in known if n.startswith("docs/")]
+    guides = [n for n in known if n.startswith("docs/") or n in _GUIDES]
     listed = {
         area: sorted(
             p for p in made if p.startswith(f"{area}/") and p.endswith(".md") and "index" not in p

@@ -31,7 +31,7 @@ BATCH = 2
 
 def samples() -> Iterator[tuple[str, str]]:
     """Yield the nets of the documentation that have open sizes."""
-    for path in (ROOT / "docs" / "language.md", ROOT / "README.md"):
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
         for number, block in enumerate(re.findall(r"```\w*\n(.*?)```", path.read_text(), re.S)):
             if re.search(r"net \w+.*input \w+: \[[^\]]*[A-Z]", block, re.S):
                 yield f"{path.name}-{number}", block

@@ -48,6 +48,15 @@ PAGES = (
     "README.md",
     "docs/tutorial.md",
     "docs/coming-from.md",
+    "docs/check.md",
+    "docs/summarize.md",
+    "docs/compile.md",
+    "docs/verify.md",
+    "docs/training.md",
+    "docs/weights.md",
+    "docs/bench.md",
+    "docs/python.md",
+    "docs/stable.md",
     "docs/language.md",
     "docs/add-an-op.md",
     "docs/course.md",
@@ -184,14 +193,27 @@ def test_every_block_is_of_a_known_kind(page: str) -> None:
     assert set(opened) <= known
 
 
-@pytest.mark.parametrize("page", [*PAGES, "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"])
+OTHERS = ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "editors/README.md")
+
+
+def test_the_readme_is_one_screen() -> None:
+    """What it is, a picture, an error, two commands and links; all else has a page."""
+    text = (ROOT / "README.md").read_text("utf-8")
+    assert len(text.splitlines()) <= 70
+    assert len(re.findall(r"^\$ make ", text, re.MULTILINE)) == 2
+    linked = set(re.findall(r"\]\((docs/[^)\s]+\.md)\)", text))
+    assert linked == {f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")}
+
+
+@pytest.mark.parametrize("page", [*PAGES, *OTHERS])
 def test_links_lead_somewhere(page: str) -> None:
     text = (ROOT / page).read_text("utf-8")
     anchors = {
         re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-")
         for heading in re.findall(r"^#+ (.*)$", text, re.MULTILINE)
     }
-    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+    images = re.findall(r'<img [^>]*src="([^"]+)"', text)
+    for target in [*images, *re.findall(r"\]\(([^)\s]+)\)", text)]:
         if target.startswith("#"):
             assert target[1:] in anchors, target
         elif "://" not in target:

@@ -26,6 +26,7 @@ def test_links_and_fences_of_a_document(tmp_path: Path) -> None:
     text = (
         "See [b](b.md#part), [`a`](a.net), [up](../README.md), [here](#here), [all](.),\n"
         "[web](https://example.org), ![picture](a.net).\n"
+        '<img alt="a" src="a.net" height="9">\n'
         "```net body error: a/b\nx = [1](2)\n```\n"
     )
     places = {"docs/b.md": "b.md", "docs/a.net": "files/docs/a.net", "README.md": "index.md"}
@@ -35,6 +36,7 @@ def test_links_and_fences_of_a_document(tmp_path: Path) -> None:
     assert found == (
         "See [b](../b.md#part), [`a`](../files/docs/a.net), [up](../index.md), [here](#here), all,\n"
         "[web](https://example.org), ![picture](../files/docs/a.net).\n"
+        '<img alt="a" src="../files/docs/a.net" height="9">\n'
         "```netspec\nx = [1](2)\n```\n"
     )
     with pytest.raises(ValueError, match="there is no gone"):

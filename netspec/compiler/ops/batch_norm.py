@@ -125,7 +125,7 @@ class BatchNorm(Op):
             USELESS_BIAS,
             f"the bias of this `{before.op.name}` has no effect: `batch_norm` subtracts the mean",
             node=before,
-            fixes=(Fix("bias", "false", "leave it out"),),
+            fixes=(Fix("bias", "false", "leave it out with `bias = false`"),),
         )
 
     # -- reference
