@@ -170,6 +170,8 @@ def _train_logged(
             loss=settings["loss"],
             l2=settings["l2"],
             clip_norm=settings["clip-norm"],
+            accumulate=settings["accumulate"],
+            ema=settings["ema"],
             seed=settings["seed"],
             val=settings["val"],
             normalize=normalization or settings.normalize,
@@ -187,6 +189,7 @@ def _train_logged(
             log_every=settings["log-every"],
             eval_every=settings["eval-every"],
             test_every=settings["test-every"],
+            early_stopping=settings["early-stopping"],
             recorder=recorder,
         )
         if history.stopped:

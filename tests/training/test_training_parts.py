@@ -146,19 +146,28 @@ PYTORCH = {
     "adam": ("Adam", {}),
     "adamw": ("AdamW", {}),
 }
+# Variants by their options, and PyTorch's.
+VARIANTS = [
+    ("momentum", {"dampening": 0.3}, {"momentum": 0.9, "dampening": 0.3}),
+    ("rmsprop", {"centered": True}, {"centered": True}),
+    ("adam", {"amsgrad": True}, {"amsgrad": True}),
+    ("adamw", {"amsgrad": True, "weight_decay": 0.1}, {"amsgrad": True}),
+]
+CASES = [(name, {}, PYTORCH[name][1]) for name in PYTORCH] + VARIANTS
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_five_steps_are_pytorchs(name):
+@pytest.mark.parametrize(("name", "ours", "options"), CASES)
+def test_five_steps_are_pytorchs(name, ours, options):
     torch = pytest.importorskip("torch")
     generator = np.random.default_rng(1)
     start, gradients = generator.normal(size=7), generator.normal(size=(5, 7))
     decayed = torch.tensor(start[:4], requires_grad=True)
     spared = torch.tensor(start[4:], requires_grad=True)
-    class_name, options = PYTORCH[name]
+    class_name = PYTORCH[name][0]
     groups = [{"params": [decayed]}, {"params": [spared]}]
     if name == "adamw":
-        groups = [{**groups[0], "weight_decay": 0.01}, {**groups[1], "weight_decay": 0.0}]
+        decay = ours.get("weight_decay", 0.01)
+        groups = [{**groups[0], "weight_decay": decay}, {**groups[1], "weight_decay": 0.0}]
     reference = getattr(torch.optim, class_name)(groups, lr=0.1, **options)
     for i in range(5):
         decayed.grad, spared.grad = torch.tensor(gradients[i, :4]), torch.tensor(gradients[i, 4:])
@@ -166,7 +175,7 @@ def test_five_steps_are_pytorchs(name):
             group["lr"] = 0.1 / (1 + i % 2)
         reference.step()
     expected = np.concatenate([decayed.detach().numpy(), spared.detach().numpy()])
-    assert np.abs(run_five_steps(name) - expected).max() < 1e-12
+    assert np.abs(run_five_steps(name, **ours) - expected).max() < 1e-12
 
 
 def test_clipping_is_pytorchs():
@@ -194,6 +203,9 @@ def by_the_formula(name, p, gradients, lrs):
         elif name == "rmsprop":
             v = 0.99 * v + 0.01 * g**2
             p = p - lr * g / (np.sqrt(v) + 1e-8)
+        elif name == "lion":
+            p = p - lr * np.sign(0.9 * m + 0.1 * g)
+            m = 0.99 * m + 0.01 * g
         else:
             if name == "adamw":
                 p[:4] *= 1 - lr * 0.01
@@ -291,9 +303,66 @@ def test_cosine_is_pytorchs():
     assert rates("cosine") == pytest.approx(expected, abs=1e-12)
 
 
+# Schedules of PyTorch: its class, our options, and those of its class for 12 steps, 2 an epoch.
+THEIRS = [
+    ("cosine", {"minimum": 0.2}, "CosineAnnealingLR", {"T_max": 12, "eta_min": 0.2}),
+    ("cosine-restarts", {}, "CosineAnnealingWarmRestarts", {"T_0": 4}),
+    (
+        "cosine-restarts",
+        {"cycle": 1, "multiply": 2, "minimum": 0.1},
+        "CosineAnnealingWarmRestarts",
+        {"T_0": 2, "T_mult": 2, "eta_min": 0.1},
+    ),
+    ("linear", {"minimum": 0.25}, "LinearLR",
+     {"start_factor": 1.0, "end_factor": 0.25, "total_iters": 12}),
+    ("polynomial", {}, "PolynomialLR", {"total_iters": 12, "power": 2.0}),
+    ("polynomial", {"power": 0.5}, "PolynomialLR", {"total_iters": 12, "power": 0.5}),
+    ("one-cycle", {}, "OneCycleLR", {"max_lr": 1.0, "total_steps": 12}),
+    (
+        "one-cycle",
+        {"rise": 0.5, "start_divisor": 10.0, "final_divisor": 100.0},
+        "OneCycleLR",
+        {"max_lr": 1.0, "total_steps": 12, "pct_start": 0.5, "div_factor": 10.0,
+         "final_div_factor": 100.0},
+    ),
+    ("cyclic", {}, "CyclicLR", {"base_lr": 0.1, "max_lr": 1.0, "step_size_up": 2}),
+    ("cyclic", {"cycle": 3, "minimum": 0.5}, "CyclicLR",
+     {"base_lr": 0.5, "max_lr": 1.0, "step_size_up": 3}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "options", "theirs", "their_options"), THEIRS)
+def test_schedules_are_pytorchs(name, options, theirs, their_options):
+    torch = pytest.importorskip("torch")
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0, momentum=0.9)
+    reference = getattr(torch.optim.lr_scheduler, theirs)(optimizer, **their_options)
+    expected = []
+    for _ in range(12):
+        expected.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        reference.step()
+    assert rates(name, **options)[:12] == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("patience", [0, 1, 3])
+def test_the_plateau_is_pytorchs(patience):
+    torch = pytest.importorskip("torch")
+    scores = np.random.default_rng(patience).integers(0, 12, 40).tolist()
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    reference = torch.optim.lr_scheduler.ReduceLROnPlateau(
+        optimizer, "max", factor=0.5, patience=patience, threshold=0.0, eps=0.0
+    )
+    ours = make_schedule("plateau", 1.0, 80, 2, gamma=0.5, patience=patience)
+    for count, score in enumerate(scores, 1):
+        reference.step(score)
+        ours.follow(scores[:count])
+        assert ours(2 * count) == optimizer.param_groups[0]["lr"]
+    assert ours(0) < 1
+
+
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_schedules_of_the_shortest_run(name):
-    assert make_schedule(name, 0.1, 1, 1)(0) == 0.1
+    assert make_schedule(name, 0.1, 1, 1)(0) == (0.01 if name == "cyclic" else 0.1)
 
 
 def test_schedule_errors():

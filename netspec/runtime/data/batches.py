@@ -48,6 +48,13 @@ def share(part: slice, rank: int, size: int) -> tuple[slice, float]:
     return slice(first, last), (last - first) / count
 
 
+def divided(count: int, parts: int) -> list[slice]:
+    """Divide the images of a step into at most `parts` parts of two or more, as equal as possible."""
+    parts = max(1, min(parts, count // 2))
+    edges = [count * i // parts for i in range(parts + 1)]
+    return [slice(start, stop) for start, stop in pairwise(edges)]
+
+
 def share_of_targets(counts: NDArray[np.int64], part: slice, own: slice, weight: float) -> float:
     """Return the weight of a process's mean over targets, where not every image has as many.
 

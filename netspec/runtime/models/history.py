@@ -128,6 +128,17 @@ class History:
         """The time of all completed epochs, including accuracies."""
         return sum(self.epoch_seconds) + sum(self.measuring_seconds)
 
+    def scores(self) -> list[float]:
+        """Return what tells better epochs from worse ones, for each epoch in which it was measured.
+
+        The accuracy on validation images; without these the mean loss with its sign changed.
+        """
+        if self.val_acc_history:
+            return self.val_acc_history
+        each, losses = self.steps_in_epoch, self.loss_history
+        ends = [each * (epoch + 1) for epoch in range(len(self.epoch_seconds))]
+        return [-float(np.mean(losses[end - each : end])) for end in ends]
+
     def accuracies(self, name: str) -> list[float]:
         """Return the list for `train`, `val` or `test`."""
         return {

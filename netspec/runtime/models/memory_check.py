@@ -59,7 +59,8 @@ def needed_bytes(model: Any, job: Job, batch: int, *, kept: bool = False) -> int
     size = parameter_count(graph) * np.dtype(model.dtype).itemsize
     copies = parameter_copies(job.optimizer, kept=kept)
     seen = {id(x): x.nbytes for x in (job.data.x_train, job.data.x_test) if _in_memory(x)}
-    steps: int = model.step_bytes(batch, evaluation_batch(batch, numbers_in(job.data.x_train)))
+    part = -(-batch // job.accumulate)
+    steps: int = model.step_bytes(part, evaluation_batch(batch, numbers_in(job.data.x_train)))
     total: int = steps + copies * size + sum(seen.values())
     return total
 

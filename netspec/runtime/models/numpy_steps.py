@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,7 +15,7 @@ from netspec import codes
 from netspec.diagnostics import NetspecError
 from netspec.runtime.data.augment_draws import draw_for, picture_to_change
 from netspec.runtime.data.augment_numpy import cut_out, shift_and_flip
-from netspec.runtime.data.batches import evaluation_batch
+from netspec.runtime.data.batches import divided, evaluation_batch
 from netspec.runtime.data.chosen_images import ChosenImages
 from netspec.runtime.data.input_normalization import InputNormalization
 from netspec.runtime.data.prefetch import prefetched
@@ -29,9 +30,10 @@ from netspec.runtime.models.protocols import (
     check_snapshot,
     sound_snapshot,
 )
+from netspec.runtime.optim.averaging import decay_at
 from netspec.runtime.optim.losses import Loss, OutputLoss, SoftmaxCrossEntropy
-from netspec.runtime.optim.optimizers import clip, make_optimizer
-from netspec.runtime.optim.targets import OF_CLASSES, Targets, targets_of
+from netspec.runtime.optim.optimizers import BLOCK, clip, make_optimizer
+from netspec.runtime.optim.targets import OF_CLASSES, Targets, shares_of_parts, targets_of
 
 # A batch of normalized samples: the array of a net with one input, or one for each input.
 Samples = NDArray[np.floating] | Mapping[str, NDArray[np.floating]]
@@ -123,6 +125,8 @@ class NumpyBackend:
             **job.optimizer_options,
         )
         model.reseed(job.seed)
+        self._average = None if job.ema is None else model.flat_parameters.copy()
+        self._sum = np.zeros_like(model.flat_gradients) if job.accumulate > 1 else None
         self._losses: list[float] = []
         self._last: tuple[Samples, dict[str, Any] | None] | None = None
         self._batches: Generator[tuple[Samples, NDArray[np.int64]]] | None = None
@@ -164,13 +168,65 @@ class NumpyBackend:
         self._last = (x, getattr(model, "random_state", None))
         # A diverging run overflows before its loss does; whoever reads the loss reports it.
         with as_ieee():
-            further = {"also": job.also} if job.also else {}
-            value = float(model.gradients_(x, y, loss=job.loss, l2=job.l2, **further))
+            value = self._gradients(x, y)
             self._losses.append(value)
             if math.isfinite(value):
                 if job.clip_norm is not None:
                     clip(model.flat_gradients, job.clip_norm)
                 self.stepper.step(lr)
+                self._follow()
+
+    def _gradients(self, x: Samples, y: NDArray[np.int64]) -> float:
+        """Compute the loss and the gradients of a batch, in as many parts as the job says."""
+        model, job = self.model, self.job
+        if self._sum is None:
+            further = {"also": job.also} if job.also else {}
+            return float(model.gradients_(x, y, loss=job.loss, l2=job.l2, **further))
+        self._sum.fill(0)
+        total, parts = 0.0, divided(len(y), job.accumulate)
+        losses = (job.loss, *(term.loss for term in job.also))
+        for part, (main, *others) in zip(parts, shares_of_parts(losses, y, parts), strict=True):
+            some = (
+                {name: each[part] for name, each in x.items()}
+                if isinstance(x, Mapping)
+                else x[part]
+            )
+            also = [
+                replace(term, weight=term.weight * share / main)
+                for term, share in zip(job.also, others, strict=True)
+                if main
+            ]
+            further = {"also": also} if also else {}
+            value = model.gradients_(some, y[part], loss=job.loss, l2=job.l2, **further)
+            total += main * float(value)
+            model.flat_gradients[...] *= main
+            self._sum += model.flat_gradients
+        model.flat_gradients[...] = self._sum
+        return total
+
+    def _follow(self) -> None:
+        """Move the average of the weights towards those after a step."""
+        if self._average is None or self.job.ema is None:
+            return
+        new = 1.0 - decay_at(self.job.ema, self.stepper.steps)
+        for start in range(0, len(self._average), BLOCK):
+            part = slice(start, start + BLOCK)
+            apart = self.model.flat_parameters[part] - self._average[part]
+            apart *= new
+            self._average[part] += apart
+
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """Context manager: the model has the average of its weights, if the job averages them."""
+        if self._average is None:
+            yield
+            return
+        last = self.model.flat_parameters.copy()
+        self.model.flat_parameters[...] = self._average
+        try:
+            yield
+        finally:
+            self.model.flat_parameters[...] = last
 
     def read(self, stop: bool) -> tuple[list[float], bool]:
         """See `Backend`."""
@@ -184,17 +240,20 @@ class NumpyBackend:
         x, y = self.job.measured[name]
         batch = evaluation_batch(self.job.batch, numbers_in(self.job.data.x_train))
         kind = targets_of(self.job.loss) or OF_CLASSES
-        return measured(
-            self.model, x, y, self.job.normalization, batch, kind=kind,
-            perplexes=self.job.perplexes, stop=stop,
-        )  # fmt: skip
+        with self._averaged():
+            return measured(
+                self.model, x, y, self.job.normalization, batch, kind=kind,
+                perplexes=self.job.perplexes, stop=stop,
+            )  # fmt: skip
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """See `Backend`."""
-        return self.model.state_dict()
+        with self._averaged():
+            return self.model.state_dict()
 
     def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
         """See `Backend`."""
+        self._average = None
         self.model.load_state_dict(state)
 
     # -- to be kept
@@ -203,6 +262,8 @@ class NumpyBackend:
         """See `Backend`."""
         tensors = {f"model.{name}": array for name, array in self.model.state_dict().items()}
         tensors |= {f"optimizer.{name}": array for name, array in self.stepper.state().items()}
+        if self._average is not None:
+            tensors["average.parameters"] = self._average.copy()
         return Snapshot(
             tensors, {"random": self.model.random_state, "emitters": self.model.emitters}
         )
@@ -214,6 +275,8 @@ class NumpyBackend:
             check_snapshot(snapshot, {name: t.shape for name, t in own.tensors.items()})
             self.model.load_state_dict(snapshot.part("model"))
             self.stepper.load_state(snapshot.part("optimizer"))
+            if self._average is not None:
+                self._average[...] = snapshot.part("average")["parameters"]
             self.model.random_state = snapshot.facts["random"]
             # Checkpoints of older versions have none.
             self.model.emitters = dict(snapshot.facts.get("emitters", {}))

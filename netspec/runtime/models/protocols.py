@@ -35,7 +35,6 @@ class Job:
         data: The images trained on, without those that are held out or beyond the limit.
         measured: The images (N, ...) and labels (N, ...) for measuring accuracies, by the names
             `train`, `val` and `test`; empty ones are left out, and all if the loss is the output.
-        perplexes: Whether the perplexity is measured too: for scores of a sequence.
         normalization: The normalization of every image.
         loss: The loss, without its L2 term.
         l2: The coefficient of l2/2 * sum(W^2) over the weights that are trained.
@@ -45,6 +44,10 @@ class Job:
         seed: The seed of dropout and augmentation.
         augment: Names of `netspec.runtime.data.augment_draws.KINDS`.
         also: The losses of further outputs, which are added to that of the scores.
+        perplexes: Whether the perplexity is measured too: for scores of a sequence.
+        ema: The decay of the average of the weights over the steps, which is measured and kept in
+            place of the last weights; None for none.
+        accumulate: In how many parts the images of a step are computed, one after the other.
     """
 
     data: Dataset
@@ -60,6 +63,8 @@ class Job:
     augment: Sequence[str] = field(default=())
     also: Sequence[OutputLoss] = field(default=())
     perplexes: bool = False
+    ema: float | None = None
+    accumulate: int = 1
 
 
 _LARGEST_EXPONENT = 709.0
@@ -95,7 +100,7 @@ class Snapshot:
     """Everything that a backend needs to continue exactly as if it had not stopped.
 
     Attributes:
-        tensors: Arrays by name: `model.NAME`, `optimizer.NAME`, `random.NAME`.
+        tensors: Arrays by name: `model.NAME`, `optimizer.NAME`, `random.NAME`, `average.NAME`.
         facts: Everything else, as JSON data.
     """
 
@@ -103,7 +108,7 @@ class Snapshot:
     facts: Mapping[str, Any]
 
     def part(self, name: str) -> dict[str, NDArray[Any]]:
-        """Return the tensors of `model`, `optimizer` or `random`, by the rest of their names."""
+        """Return the tensors whose names begin with one of these words, by the rest of their names."""
         start = f"{name}."
         return {k.removeprefix(start): t for k, t in self.tensors.items() if k.startswith(start)}
 
@@ -175,11 +180,11 @@ class Backend(Protocol):
         ...
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
-        """Return copies of all parameters and buffers."""
+        """Return copies of all parameters and buffers; of the averaged ones, if the job averages."""
         ...
 
     def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Load the result of `state_dict`."""
+        """Load the result of `state_dict`. This ends a run: nothing is averaged any more."""
         ...
 
     def snapshot(self) -> Snapshot:

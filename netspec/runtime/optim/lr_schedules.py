@@ -23,12 +23,149 @@ def cosine(lr: float, steps: int, steps_per_epoch: int, *, minimum: float = 0.0)
     Source: Loshchilov and Hutter, SGDR (2017); torch's CosineAnnealingLR(T_max=steps) advanced at
     every step.
     """
+    _check_minimum(minimum, lr)
+    return lambda step: _half_cosine(lr, minimum, min(step, steps) / steps)
+
+
+def cosine_restarts(
+    lr: float,
+    steps: int,
+    steps_per_epoch: int,
+    *,
+    cycle: int | None = None,
+    multiply: int = 1,
+    minimum: float = 0.0,
+) -> Schedule:
+    """Half a cosine from `lr` to `minimum` again and again.
+
+    The first takes `cycle` epochs (default: a third of the run, rounded up), each other `multiply`
+    times as many as the one before it.
+
+    Source: Loshchilov and Hutter, SGDR (2017); torch's CosineAnnealingWarmRestarts advanced at
+    every step.
+    """
+    _check_minimum(minimum, lr)
     require(
-        is_number(minimum) and 0.0 <= minimum <= lr,
-        f"minimum must be between 0 and the rate {lr}, not {minimum}",
+        is_number(multiply) and multiply >= 1 and multiply == int(multiply),
+        f"multiply must be a whole number from 1 on, not {multiply}",
     )
-    half = (lr - minimum) / 2
-    return lambda step: minimum + half * (1 + math.cos(math.pi * min(step, steps) / steps))
+    first = _cycle(cycle, steps, steps_per_epoch)
+
+    def rate(step: int) -> float:
+        length = first
+        while step >= length:
+            step -= length
+            length *= multiply
+        return _half_cosine(lr, minimum, step / length)
+
+    return rate
+
+
+def linear(lr: float, steps: int, steps_per_epoch: int, *, minimum: float = 0.0) -> Schedule:
+    """A straight line from `lr` at step 0 to `minimum` at step `steps`, one after the last.
+
+    Source: torch's LinearLR(1, minimum / lr, total_iters=steps) advanced at every step.
+    """
+    _check_minimum(minimum, lr)
+    return lambda step: lr + (minimum - lr) * (min(step, steps) / steps)
+
+
+def polynomial(lr: float, steps: int, steps_per_epoch: int, *, power: float = 2.0) -> Schedule:
+    """lr * (1 - step / steps)^power, which is 0 one step after the last.
+
+    Source: torch's PolynomialLR(total_iters=steps) advanced at every step.
+    """
+    require(is_number(power) and power > 0, f"power must be more than 0, not {power}")
+    return lambda step: lr * (1 - min(step, steps) / steps) ** power
+
+
+def one_cycle(
+    lr: float,
+    steps: int,
+    steps_per_epoch: int,
+    *,
+    rise: float = 0.3,
+    start_divisor: float = 25.0,
+    final_divisor: float = 1e4,
+) -> Schedule:
+    """Half a cosine up from `lr / start_divisor` to `lr`, and one down.
+
+    The way up takes the share `rise` of the steps. The last rate is the first divided by
+    `final_divisor`.
+
+    Source: Smith and Topin, Super-Convergence (2018); torch's OneCycleLR(lr, steps).
+    """
+    require(is_number(rise) and 0 < rise < 1, f"rise must be between 0 and 1, not {rise}")
+    for name, value in (("start_divisor", start_divisor), ("final_divisor", final_divisor)):
+        require(is_number(value) and value >= 1, f"{name} must be at least 1, not {value}")
+    first, top = lr / start_divisor, max(0.0, rise * steps - 1)
+    last = first / final_divisor
+
+    def rate(step: int) -> float:
+        if step <= top:
+            return _half_cosine(first, lr, step / top if top else 1.0)
+        return _half_cosine(lr, last, min(1.0, (step - top) / max(1e-9, steps - 1 - top)))
+
+    return rate
+
+
+def cyclic(
+    lr: float,
+    steps: int,
+    steps_per_epoch: int,
+    *,
+    cycle: int | None = None,
+    minimum: float | None = None,
+) -> Schedule:
+    """Straight lines from `minimum` (default: a tenth of `lr`) up to `lr` and down again.
+
+    Up and down take `cycle` epochs (default: a third of the run, rounded up).
+
+    Source: Smith, Cyclical Learning Rates (2017); torch's CyclicLR in the mode `triangular`.
+    """
+    least = lr / 10 if minimum is None else minimum
+    _check_minimum(least, lr)
+    length = _cycle(cycle, steps, steps_per_epoch)
+    return lambda step: least + (lr - least) * (1 - abs(2 * (step % length) / length - 1))
+
+
+class OnPlateau:
+    """Multiplies by `gamma` when the score has not risen for more than `patience` epochs.
+
+    The score of an epoch is the accuracy on validation images, or without these the mean loss with
+    its sign changed. Whoever trains calls `follow` with the scores so far.
+
+    Source: torch's ReduceLROnPlateau with threshold 0.
+    """
+
+    def __init__(self, lr: float, gamma: float, patience: int) -> None:
+        self._lr, self._gamma, self._patience = lr, gamma, patience
+        self._falls = 0
+
+    def follow(self, scores: Sequence[float]) -> None:
+        """Set the rate to that after epochs with these scores."""
+        self._falls, best, waited = 0, -math.inf, 0
+        for score in scores:
+            waited = 0 if score > best else waited + 1
+            best = max(best, score)
+            if waited > self._patience:
+                self._falls, waited = self._falls + 1, 0
+
+    def __call__(self, step: int) -> float:
+        """Return the rate, whatever the step."""
+        return self._lr * self._gamma**self._falls
+
+
+def plateau(
+    lr: float, steps: int, steps_per_epoch: int, *, gamma: float = 0.1, patience: int = 5
+) -> Schedule:
+    """See `OnPlateau`."""
+    _check_gamma(gamma)
+    require(
+        is_number(patience) and patience >= 0 and patience == int(patience),
+        f"patience must be a number of epochs from 0 on, not {patience}",
+    )
+    return OnPlateau(lr, gamma, patience)
 
 
 def step(
@@ -91,9 +228,15 @@ def warm_up(schedule: Schedule, steps: int) -> Schedule:
 SCHEDULES: dict[str, Callable[..., Schedule]] = {
     "constant": constant,
     "cosine": cosine,
+    "cosine-restarts": cosine_restarts,
+    "linear": linear,
+    "polynomial": polynomial,
+    "one-cycle": one_cycle,
+    "cyclic": cyclic,
     "step": step,
     "multi-step": multi_step,
     "exponential": exponential,
+    "plateau": plateau,
 }
 
 
@@ -113,6 +256,28 @@ def make_schedule(
         NetspecError: `train/bad-option` for an unknown name or option, or a value out of range.
     """
     return make("schedule", SCHEDULES, name, lr, steps, steps_per_epoch, options=options)
+
+
+def _half_cosine(start: float, end: float, share: float) -> float:
+    """Return the rate after a share of the way from `start` to `end`."""
+    return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
+
+
+def _cycle(cycle: int | None, steps: int, steps_per_epoch: int) -> int:
+    """Return the steps of a cycle of so many epochs; None for a third of the run, rounded up."""
+    epochs = math.ceil(steps / steps_per_epoch / 3) if cycle is None else cycle
+    require(
+        is_number(epochs) and epochs >= 1 and epochs == int(epochs),
+        f"cycle must be a number of epochs from 1 on, not {cycle}",
+    )
+    return int(epochs) * steps_per_epoch
+
+
+def _check_minimum(minimum: float, lr: float) -> None:
+    require(
+        is_number(minimum) and 0.0 <= minimum <= lr,
+        f"minimum must be between 0 and the rate {lr}, not {minimum}",
+    )
 
 
 def _check_gamma(gamma: float) -> None:

@@ -39,11 +39,13 @@ class Optimizer:
     Attributes:
         default_lr: The learning rate to use if the user gives none.
         state_names: The names of the vectors that are kept between steps.
+        decouples_decay: Whether it has a weight decay of its own, which is no gradient of an L2 term.
         steps: The number of steps taken.
     """
 
     default_lr: ClassVar[float]
-    state_names: ClassVar[tuple[str, ...]] = ()
+    state_names: tuple[str, ...] = ()
+    decouples_decay: ClassVar[bool] = False
 
     def __init__(self, parameters: Vector, gradients: Vector, decayed: int = 0) -> None:
         self.parameters, self.gradients, self.decayed = parameters, gradients, decayed
@@ -108,30 +110,46 @@ class SGD(Optimizer):
 
 
 class Momentum(Optimizer):
-    """v = momentum * v + g, v starting at 0; p -= lr * v.
+    """v = momentum * v + (1 - dampening) * g, v being g after the first step; p -= lr * v.
 
-    Source: torch.optim.SGD with dampening 0; Sutskever et al. (2013) put lr inside v.
+    Source: torch.optim.SGD; Sutskever et al. (2013) put lr inside v.
     """
 
     default_lr = 1e-2
     state_names = ("momentum_buffer",)
 
     def __init__(
-        self, parameters: Vector, gradients: Vector, decayed: int = 0, *, momentum: float = 0.9
+        self,
+        parameters: Vector,
+        gradients: Vector,
+        decayed: int = 0,
+        *,
+        momentum: float = 0.9,
+        dampening: float = 0.0,
     ) -> None:
         super().__init__(parameters, gradients, decayed)
         self.momentum = _fraction("momentum", momentum)
+        self.dampening = _fraction("dampening", dampening)
 
     def _update(self, lr: float, p: Vector, g: Vector, scratch: Vector, *state: Vector) -> None:
         (v,) = state
         v *= self.momentum
-        v += g
+        if self.dampening and self.steps > 1:
+            np.multiply(g, 1.0 - self.dampening, out=scratch)
+            v += scratch
+        else:
+            v += g
         np.multiply(v, lr, out=scratch)
         p -= scratch
 
 
 class Nesterov(Momentum):
     """v = momentum * v + g; p -= lr * (g + momentum * v). Source: torch.optim.SGD(nesterov)."""
+
+    def __init__(
+        self, parameters: Vector, gradients: Vector, decayed: int = 0, *, momentum: float = 0.9
+    ) -> None:
+        super().__init__(parameters, gradients, decayed, momentum=momentum)
 
     def _update(self, lr: float, p: Vector, g: Vector, scratch: Vector, *state: Vector) -> None:
         (v,) = state
@@ -146,11 +164,13 @@ class Nesterov(Momentum):
 class RMSProp(Optimizer):
     """v = alpha * v + (1 - alpha) * g^2; p -= lr * g / (sqrt(v) + eps).
 
-    Source: torch.optim.RMSprop (not centred, no momentum); Tieleman and Hinton (2012).
+    With `centered`, sqrt(v - m^2) takes the place of sqrt(v), where m = alpha * m + (1 - alpha) * g.
+
+    Source: torch.optim.RMSprop (no momentum); Tieleman and Hinton (2012), Graves (2013).
     """
 
     default_lr = 1e-3
-    state_names = ("square_avg",)
+    state_names: tuple[str, ...] = ("square_avg",)
 
     def __init__(
         self,
@@ -160,14 +180,25 @@ class RMSProp(Optimizer):
         *,
         alpha: float = 0.99,
         eps: float = 1e-8,
+        centered: bool = False,
     ) -> None:
+        if centered:
+            self.state_names = ("square_avg", "grad_avg")
         super().__init__(parameters, gradients, decayed)
         self.alpha, self.eps = _fraction("alpha", alpha), _not_negative("eps", eps)
+        self.centered = centered
 
     def _update(self, lr: float, p: Vector, g: Vector, scratch: Vector, *state: Vector) -> None:
-        (v,) = state
+        v = state[0]
         _average_of_squares(v, g, self.alpha, scratch)
-        np.sqrt(v, out=scratch)
+        if self.centered:
+            _average(state[1], g, self.alpha, scratch)
+            np.multiply(state[1], state[1], out=scratch)
+            np.subtract(v, scratch, out=scratch)
+            np.maximum(scratch, 0.0, out=scratch)  # rounding may leave less
+            np.sqrt(scratch, out=scratch)
+        else:
+            np.sqrt(v, out=scratch)
         scratch += self.eps
         np.divide(g, scratch, out=scratch)
         scratch *= lr
@@ -180,13 +211,15 @@ class Adam(Optimizer):
         m = beta1 * m + (1 - beta1) * g          v = beta2 * v + (1 - beta2) * g^2
         p -= lr / (1 - beta1^t) * m / (sqrt(v) / sqrt(1 - beta2^t) + eps)
 
-    Source: Kingma and Ba, Adam (2015), as in torch.optim.Adam.
+    With `amsgrad` the largest v so far takes the place of v.
+
+    Source: Kingma and Ba, Adam (2015), and Reddi et al. (2018), as in torch.optim.Adam.
     """
 
     # Twice PyTorch's default, because the default schedule reduces it to 0: LeNet on MNIST reaches
     # a higher accuracy.
     default_lr = 2e-3
-    state_names = ("exp_avg", "exp_avg_sq")
+    state_names: tuple[str, ...] = ("exp_avg", "exp_avg_sq")
 
     def __init__(
         self,
@@ -197,17 +230,20 @@ class Adam(Optimizer):
         beta1: float = 0.9,
         beta2: float = 0.999,
         eps: float = 1e-8,
+        amsgrad: bool = False,
     ) -> None:
+        if amsgrad:
+            self.state_names = (*Adam.state_names, "max_exp_avg_sq")
         super().__init__(parameters, gradients, decayed)
         self.beta1, self.beta2 = _fraction("beta1", beta1), _fraction("beta2", beta2)
-        self.eps = _not_negative("eps", eps)
+        self.eps, self.amsgrad = _not_negative("eps", eps), amsgrad
 
     def _update(self, lr: float, p: Vector, g: Vector, scratch: Vector, *state: Vector) -> None:
-        m, v = state
-        np.subtract(g, m, out=scratch)
-        scratch *= 1.0 - self.beta1
-        m += scratch
+        m, v = state[:2]
+        _average(m, g, self.beta1, scratch)
         _average_of_squares(v, g, self.beta2, scratch)
+        if self.amsgrad:
+            v = np.maximum(state[2], v, out=state[2])
         # Numerator and denominator are multiplied by sqrt(1 - beta2^t), which saves one pass over
         # the block.
         root = math.sqrt(1.0 - self.beta2**self.steps)
@@ -225,6 +261,8 @@ class AdamW(Adam):
     torch.optim.AdamW, which decays biases and norms too unless told otherwise.
     """
 
+    decouples_decay = True
+
     def __init__(
         self,
         parameters: Vector,
@@ -234,15 +272,60 @@ class AdamW(Adam):
         beta1: float = 0.9,
         beta2: float = 0.999,
         eps: float = 1e-8,
+        amsgrad: bool = False,
         weight_decay: float = 1e-2,
     ) -> None:
-        super().__init__(parameters, gradients, decayed, beta1=beta1, beta2=beta2, eps=eps)
+        super().__init__(
+            parameters, gradients, decayed, beta1=beta1, beta2=beta2, eps=eps, amsgrad=amsgrad
+        )
         self.weight_decay = _not_negative("weight_decay", weight_decay)
 
     def step(self, lr: float) -> None:
         """Take one step with learning rate `lr`."""
         self.parameters[: self.decayed] *= 1.0 - float(lr) * self.weight_decay
         super().step(lr)
+
+
+class Lion(Optimizer):
+    """The sign of an average of the gradient, after p *= 1 - lr * weight_decay for weights.
+
+        p -= lr * sign(beta1 * m + (1 - beta1) * g); m = beta2 * m + (1 - beta2) * g
+
+    Source: Chen et al., Symbolic Discovery of Optimization Algorithms (2023).
+    """
+
+    default_lr = 1e-4
+    state_names = ("exp_avg",)
+    decouples_decay = True
+
+    def __init__(
+        self,
+        parameters: Vector,
+        gradients: Vector,
+        decayed: int = 0,
+        *,
+        beta1: float = 0.9,
+        beta2: float = 0.99,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(parameters, gradients, decayed)
+        self.beta1, self.beta2 = _fraction("beta1", beta1), _fraction("beta2", beta2)
+        self.weight_decay = _not_negative("weight_decay", weight_decay)
+
+    def step(self, lr: float) -> None:
+        """Take one step with learning rate `lr`."""
+        self.parameters[: self.decayed] *= 1.0 - float(lr) * self.weight_decay
+        super().step(lr)
+
+    def _update(self, lr: float, p: Vector, g: Vector, scratch: Vector, *state: Vector) -> None:
+        (m,) = state
+        np.subtract(g, m, out=scratch)
+        scratch *= 1.0 - self.beta1
+        scratch += m
+        np.sign(scratch, out=scratch)
+        scratch *= lr
+        p -= scratch
+        _average(m, g, self.beta2, scratch)
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
@@ -252,6 +335,7 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     "rmsprop": RMSProp,
     "adam": Adam,
     "adamw": AdamW,
+    "lion": Lion,
 }
 
 
@@ -284,6 +368,13 @@ def clip(gradients: Vector, norm: float) -> None:
     """
     length = math.sqrt(float(np.dot(gradients, gradients)))
     gradients *= min(1.0, norm / (length + 1e-6))
+
+
+def _average(m: Vector, g: Vector, beta: float, scratch: Vector) -> None:
+    """Set m to beta * m + (1 - beta) * g."""
+    np.subtract(g, m, out=scratch)
+    scratch *= 1.0 - beta
+    m += scratch
 
 
 def _average_of_squares(v: Vector, g: Vector, beta: float, scratch: Vector) -> None:

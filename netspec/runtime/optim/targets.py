@@ -7,7 +7,7 @@ which have a target each.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
@@ -186,6 +186,25 @@ def targets_of(loss: object) -> Targets | None:
     """
     found: Targets | None = getattr(loss, "targets", OF_CLASSES)
     return found
+
+
+def shares_of_parts(
+    losses: Sequence[object], targets: Labels, parts: Sequence[slice]
+) -> list[list[float]]:
+    """Return the weight of each loss's mean in each part of a batch, by the targets that count.
+
+    Args:
+        losses: The losses.
+        targets: (N, ...) the targets of the batch.
+        parts: Slices that divide it.
+    """
+    columns = []
+    for loss in losses:
+        kind = targets_of(loss)
+        counts = np.ones(len(targets), np.int64) if kind is None else kind.counts(targets)
+        whole = max(1, int(counts.sum()))
+        columns.append([int(counts[part].sum()) / whole for part in parts])
+    return [list(each) for each in zip(*columns, strict=True)]
 
 
 def class_axis(rank: int) -> int:

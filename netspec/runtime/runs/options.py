@@ -99,6 +99,10 @@ def not_negative(what: str) -> Callable[[Any], None]:
     return check
 
 
+def _decay(value: Any) -> None:
+    require(is_number(value) and 0 < value < 1, f"ema must be between 0 and 1, not {value!r}")
+
+
 def _output_losses(texts: Any) -> None:
     """Check that each text names an output with its loss and weight."""
     for text in texts or ():
@@ -159,13 +163,20 @@ _TRAINING = (
            of="optimizer", check=positive("the learning rate"), metavar="RATE"),
     Option("momentum", Real(), "of momentum and nesterov (default 0.9)",
            of="optimizer", keyword=True),
+    Option("dampening", Real(), "of momentum: the share of each gradient that its average leaves out"
+           " (default 0)", of="optimizer", keyword=True),
+    Option("centered", Bool(), "of rmsprop: divide by the deviation of the gradient",
+           of="optimizer", keyword=True),
+    Option("amsgrad", Bool(), "of adam and adamw: keep the largest average of the squares",
+           of="optimizer", keyword=True),
     Option("alpha", Real(), "of rmsprop: the decay of its average (default 0.99)",
            of="optimizer", keyword=True),
-    Option("beta1", Real(), "of adam and adamw (default 0.9)", of="optimizer", keyword=True),
-    Option("beta2", Real(), "of adam and adamw (default 0.999)", of="optimizer", keyword=True),
+    Option("beta1", Real(), "of adam, adamw and lion (default 0.9)", of="optimizer", keyword=True),
+    Option("beta2", Real(), "of adam and adamw (default 0.999), and of lion (default 0.99)",
+           of="optimizer", keyword=True),
     Option("eps", Real(), "of rmsprop, adam and adamw (default 1e-8)",
            of="optimizer", keyword=True),
-    Option("weight-decay", Real(), "of adamw: decoupled weight decay (default 0.01)",
+    Option("weight-decay", Real(), "decoupled weight decay of adamw (default 0.01) and lion (default 0)",
            of="optimizer", keyword=True),
     Option("schedule", Choice(tuple(SCHEDULES)), "how the rate changes (default cosine)",
            default="cosine"),
@@ -175,7 +186,21 @@ _TRAINING = (
            of="schedule", keyword=True),
     Option("gamma", Real(), "the factor of each step of the schedule",
            of="schedule", keyword=True, metavar="G"),
-    Option("minimum", Real(), "the final rate of the cosine (default 0)",
+    Option("patience", Int(0, None), "epochs without a better one before the plateau schedule lowers the"
+           " rate (default 5)", of="schedule", keyword=True),
+    Option("cycle", Int(1, None), "epochs in a cycle of the schedules cosine-restarts and cyclic (default"
+           " a third of the run)", of="schedule", keyword=True),
+    Option("multiply", Int(1, None), "each cycle of cosine-restarts takes N times as long as the one"
+           " before it (default 1)", of="schedule", keyword=True),
+    Option("power", Real(), "of the polynomial schedule (default 2)", of="schedule", keyword=True),
+    Option("rise", Real(), "the share of the steps in which the rate of one-cycle rises (default 0.3)",
+           of="schedule", keyword=True),
+    Option("start-divisor", Real(), "one-cycle starts at the rate divided by this (default 25)",
+           of="schedule", keyword=True),
+    Option("final-divisor", Real(), "and ends at its first rate divided by this (default 10000)",
+           of="schedule", keyword=True),
+    Option("minimum", Real(), "the lowest rate of cosine, cosine-restarts and linear (default 0), and of"
+           " cyclic (default a tenth of the rate)",
            of="schedule", keyword=True, metavar="RATE"),
     Option("warmup", Int(0, None), "raise the rate linearly over the first N epochs", default=0),
     Option("loss", Choice(tuple(LOSSES)), "(default softmax, the cross-entropy); bce: of answers of 0 and"
@@ -192,6 +217,10 @@ _TRAINING = (
            default=0.0, check=not_negative("l2")),
     Option("clip-norm", Real(), "clip gradients to this norm",
            check=positive("clip_norm")),
+    Option("accumulate", Int(1, None), "compute the images of a step in N parts, one after the other,"
+           " which takes less memory", default=1, on_resume="fixed"),
+    Option("ema", Real(), "keep and measure an average of the weights over the steps, with this decay,"
+           " such as 0.999", check=_decay, on_resume="fixed", metavar="D"),
     Option("dtype", Choice(tuple(DTYPES)), "(default float32)",
            default="float32", on_resume="fixed"),
     Option("seed", Int(0, None), "equal seeds give equal weights, bit for bit (default 0)",
@@ -221,6 +250,8 @@ _RUN = (
            " validation images; 0: at the end alone (default 1)", "run", 1),
     Option("test-every", Int(0, None), "epochs between two on test images (default 0: once, at the end,"
            " with the weights that are saved)", "run", 0, on_resume="free"),
+    Option("early-stopping", Int(1, None), "end when the accuracy on validation images (without these,"
+           " the loss) was not better in the last N measurements", "run", of="data"),
     Option("log-every", Int(1, None), "steps in a line of metrics.jsonl (default 50), and off a terminal"
            " a line of output for each", "run", on_resume="free"),
     Option("tensorboard", Bool(), "write event files for TensorBoard too", "run",

@@ -82,8 +82,11 @@ class Keeper:
         if self._keeps_best and self.best is not None:
             self.backend.load_state_dict(self.best)
             self._save_out(self.best, history)
-        elif self._out is not None:
-            self._save_out(self.backend.state_dict(), history)
+            return
+        state = self.backend.state_dict()
+        self.backend.load_state_dict(state)  # an average takes the place of the last weights
+        if self._out is not None:
+            self._save_out(state, history)
 
     def save_elsewhere(self, history: History) -> Path | None:
         """Save the contents for `out` elsewhere: in the working folder, or else in a temporary one.

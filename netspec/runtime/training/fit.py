@@ -46,8 +46,8 @@ from netspec.runtime.optim.losses import (
     make_loss,
     output_loss,
 )
-from netspec.runtime.optim.lr_schedules import make_schedule, warm_up
-from netspec.runtime.optim.optimizers import OPTIMIZERS, check_optimizer
+from netspec.runtime.optim.lr_schedules import OnPlateau, make_schedule, warm_up
+from netspec.runtime.optim.optimizers import check_optimizer
 from netspec.runtime.optim.targets import Targets, targets_of
 from netspec.runtime.training.best_weights import KEEP, Keeper
 from netspec.runtime.training.loop import TrainingRecorder, TrainingRun
@@ -71,6 +71,8 @@ def fit(
     loss: str | Loss = "softmax",
     l2: float = 0.0,
     clip_norm: float | None = None,
+    accumulate: int = 1,
+    ema: float | None = None,
     seed: int = 0,
     val: int = 0,
     normalize: str | tuple[Sequence[float], Sequence[float]] | InputNormalization = "channel",
@@ -88,6 +90,7 @@ def fit(
     log_every: int | None = None,
     eval_every: int = 1,
     test_every: int = 0,
+    early_stopping: int | None = None,
     recorder: TrainingRecorder | None = None,
     on_epoch: Callable[[int, History], None] | None = None,
 ) -> History:
@@ -107,13 +110,18 @@ def fit(
         data: Images and labels; normalized one batch at a time, never as a whole.
         epochs: The number of passes over the training images.
         batch: The number of images in a step; in a distributed run, over all processes together.
-        optimizer: `sgd`, `momentum`, `nesterov`, `rmsprop`, `adam`, `adamw`.
+        optimizer: `sgd`, `momentum`, `nesterov`, `rmsprop`, `adam`, `adamw`, `lion`.
         lr: Learning rate; None takes the optimizer's default.
-        schedule: `constant`, `cosine`, `step`, `multi-step`, `exponential`.
+        schedule: `constant`, `cosine`, `cosine-restarts`, `linear`, `polynomial`, `one-cycle`,
+            `cyclic`, `step`, `multi-step`, `exponential`, `plateau`.
         loss: `softmax`, `svm`, `mse`; `bce` for answers of 0 and 1, `ctc` for sequences without
             places; `value` for a net whose output is its loss; or a `Loss`.
         l2: Adds l2/2 * sum(W^2) over the trained weights to the loss, PyTorch's weight_decay.
         clip_norm: Scale the gradient of that whole loss down to at most this norm.
+        accumulate: Compute the images of a step in so many parts, one after the other: less memory,
+            and the same step but for batch statistics, which are those of a part.
+        ema: Average the weights over the steps with this decay, such as 0.999 (see
+            `netspec.runtime.optim.averaging`); the averaged weights are measured and kept.
         seed: The seed of the order of images, the sample for training accuracy, dropout and
             augmentation.
         val: Hold out the last `val` training images for validation.
@@ -142,6 +150,8 @@ def fit(
             is the best of those measured.
         test_every: Measure the accuracy on test images after every `test_every` epochs, too; 0
             measures it only once, at the end, for the final weights.
+        early_stopping: End the run when the accuracy on validation images (without these, the loss)
+            was not better than before in so many measurements.
         recorder: Keeps the run on disk, and may resume a run.
         on_epoch: Called after each epoch with its number, from 1, and the history so far.
 
@@ -157,10 +167,15 @@ def fit(
     _check_whole(epochs=(epochs, 1), batch=(batch, 1), seed=(seed, 0), val=(val, 0))
     _check_whole(warmup=(warmup, 0), train_limit=(1 if train_limit is None else train_limit, 1))
     _check_whole(eval_every=(eval_every, 0), test_every=(test_every, 0))
+    _check_whole(early_stopping=(1 if early_stopping is None else early_stopping, 1))
     require(is_number(l2) and l2 >= 0, f"l2 must be at least 0, not {l2!r}")
     require(
         clip_norm is None or (is_number(clip_norm) and clip_norm > 0),
         f"clip_norm must be more than 0, not {clip_norm!r}",
+    )
+    _check_whole(accumulate=(accumulate, 1))
+    require(
+        ema is None or (is_number(ema) and 0 < ema < 1), f"ema must be between 0 and 1, not {ema!r}"
     )
     check_name("choice of weights to keep", keep, KEEP)
     require(
@@ -170,8 +185,7 @@ def fit(
     )
     if isinstance(normalize, str):
         check_name("normalization", normalize, KINDS)
-    check_optimizer(optimizer, optimizer_options or {})
-    lr = OPTIMIZERS[optimizer].default_lr if lr is None else lr
+    lr = check_optimizer(optimizer, optimizer_options or {}).default_lr if lr is None else lr
     require(is_number(lr) and lr > 0, f"the learning rate must be more than 0, not {lr!r}")
     objective = make_loss(loss, **(loss_options or {})) if isinstance(loss, str) else loss
 
@@ -200,8 +214,8 @@ def fit(
     data = data.limit(train_limit)
     count = len(data.x_train)
     parts = batch_slices(count, batch)
-    rate = make_schedule(schedule, lr, epochs * len(parts), len(parts), **(schedule_options or {}))
-    rate = warm_up(rate, warmup * len(parts))
+    rule = make_schedule(schedule, lr, epochs * len(parts), len(parts), **(schedule_options or {}))
+    rate = warm_up(rule, warmup * len(parts))
     if not isinstance(normalize, InputNormalization):
         normalize = fit_normalization(normalize, data.x_train, whole)
     sample = train_sample(count, seed)
@@ -225,6 +239,8 @@ def fit(
         terms,
         perplexes=isinstance(objective, SoftmaxCrossEntropy)
         and len(scores_shape(model.graph)) == 2,
+        ema=ema,
+        accumulate=accumulate,
     )
     require_memory(model, job, kept=recorder is not None)
     history = History(normalize, about_data=about_data(data), steps_in_epoch=len(parts))
@@ -237,7 +253,7 @@ def fit(
         keeper = Keeper(keep, out, backend, recorder.best_out)
         run = TrainingRun(
             backend, job, keeper, history, rate, parts, epochs, eval_every, test_every, stop,
-            recorder, shown,
+            recorder, shown, rule if isinstance(rule, OnPlateau) else None, early_stopping,
         )  # fmt: skip
         try:
             run.go(on_epoch)

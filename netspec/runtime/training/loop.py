@@ -10,12 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
+from netspec.diagnostics import plural
 from netspec.runtime.data.batches import epoch_order
 from netspec.runtime.data.dataset import IGNORED
 from netspec.runtime.models.diverged import diverged, overflowed
 from netspec.runtime.models.history import History
 from netspec.runtime.models.protocols import Backend, Job
-from netspec.runtime.optim.lr_schedules import Schedule
+from netspec.runtime.optim.lr_schedules import OnPlateau, Schedule
 from netspec.runtime.training.best_weights import Keeper
 from netspec.runtime.training.progress import Progress, Shown, epoch_line
 from netspec.runtime.weights.safetensors_file import first_not_finite
@@ -87,6 +88,9 @@ class TrainingRun:
             the end for the final weights; 0 for only at the end.
         stop: Called after each step.
         recorder, progress: Are notified of what happens.
+        plateau: The schedule, if it depends on the scores of the epochs.
+        early_stopping: The run ends when the score has not risen in so many measurements; None for
+            never.
         epoch: The current epoch, from 1.
         done: The number of its steps that are done.
         seconds: The time that these took.
@@ -104,6 +108,8 @@ class TrainingRun:
     stop: Callable[[], bool] = lambda: False
     recorder: TrainingRecorder = field(default_factory=TrainingRecorder)
     progress: Progress = field(default_factory=Progress)
+    plateau: OnPlateau | None = None
+    early_stopping: int | None = None
     epoch: int = 1
     done: int = 0
     seconds: float = 0.0
@@ -122,15 +128,19 @@ class TrainingRun:
     def go(self, on_epoch: Callable[[int, History], None] | None = None) -> None:
         """Take all remaining steps, or until it is asked to stop."""
         self.recorder.begin(self)
+        self._follow_scores()
         behind = self.parts[self.done - 1].stop if self.done else 0
         done = (self.epoch - 1) * self.images + behind
         self.progress.start(self.epochs * self.images, done, self.job.data.samples)
-        while self.epoch <= self.epochs and not self.history.stopped:
+        while self.epoch <= self.epochs and not (self.history.stopped or self._is_settled()):
             self.history.stopped = self._train() or self._measure()
             if not self.history.stopped:
                 self._end_epoch(on_epoch)
         if self.history.stopped:
             self.recorder.checkpoint(self)
+        elif self.epoch <= self.epochs:
+            count = plural(self.early_stopping or 0, "measurement")
+            self.progress.line(f"stopped early: nothing better in the last {count}")
         self.keeper.finish(self.history)
         if not self.history.stopped:
             self.history.stopped = self._measure_result()
@@ -234,9 +244,22 @@ class TrainingRun:
         self.progress.line(line)
         self.recorder.after_epoch(self, line)
         self.epoch, self.done, self.seconds = epoch + 1, 0, 0.0
+        self._follow_scores()
         self.recorder.checkpoint(self)
         if on_epoch is not None:
             on_epoch(epoch, history)
+
+    def _follow_scores(self) -> None:
+        """Tell a schedule that depends on them the scores of all epochs so far."""
+        if self.plateau is not None:
+            self.plateau.follow(self.history.scores())
+
+    def _is_settled(self) -> bool:
+        """Return True if the score has not risen in the last `early_stopping` measurements."""
+        scores = self.history.scores()
+        if self.early_stopping is None or len(scores) <= self.early_stopping:
+            return False
+        return scores.index(max(scores)) < len(scores) - self.early_stopping
 
     def _warning_of_chance(self) -> str | None:
         """Return a warning if the first accuracy after `ENOUGH_STEPS` steps is at chance level."""

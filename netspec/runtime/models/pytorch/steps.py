@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 from netspec import codes
 from netspec.diagnostics import Diagnostic, NetspecError
 from netspec.runtime.data.augment_draws import draw_for, picture_to_change
-from netspec.runtime.data.batches import evaluation_batch, share, share_of_targets
+from netspec.runtime.data.batches import divided, evaluation_batch, share, share_of_targets
 from netspec.runtime.data.choices import require
 from netspec.runtime.data.chosen_images import ChosenImages
 from netspec.runtime.data.dataset import IGNORED
@@ -42,9 +43,10 @@ from netspec.runtime.models.pytorch.batches import (
 )
 from netspec.runtime.models.pytorch.model import TorchModel
 from netspec.runtime.models.pytorch.optimizers import make_torch_optimizer
+from netspec.runtime.optim.averaging import decay_at
 from netspec.runtime.optim.losses import SoftmaxCrossEntropy
-from netspec.runtime.optim.optimizers import AdamW, check_optimizer
-from netspec.runtime.optim.targets import OF_CLASSES, targets_of
+from netspec.runtime.optim.optimizers import check_optimizer
+from netspec.runtime.optim.targets import OF_CLASSES, shares_of_parts, targets_of
 
 # Reading a loss waits for the GPU, so it is only done once in this many steps.
 _STEPS_AHEAD = 50
@@ -82,10 +84,12 @@ class TorchBackend:
             job.normalization, only, model.torch_dtype, self.device
         )
         self._weights, self._others, self._names = self._trained()
+        self._average = None if job.ema is None else [p.detach().clone() for p in self._all()]
+        self._steps_done = 0
         self._rule = rule = check_optimizer(job.optimizer, job.optimizer_options)
-        # The gradient is clipped including the L2 term, and AdamW's decay is different from L2: in
+        # The gradient is clipped including the L2 term, and decoupled decay is different from L2: in
         # these cases the L2 gradient is added explicitly.
-        self._adds_l2 = job.l2 > 0 and (job.clip_norm is not None or isinstance(rule, AdamW))
+        self._adds_l2 = job.l2 > 0 and (job.clip_norm is not None or rule.decouples_decay)
         self._optimizer = make_torch_optimizer(
             rule,
             self._weights,
@@ -100,7 +104,7 @@ class TorchBackend:
         # NumPy.
         self._has_unused = len(model.graph.outputs) > 1
         if self._has_unused:
-            for parameter in (*self._weights, *self._others):
+            for parameter in self._all():
                 parameter.grad = torch.zeros_like(parameter)
         self._train, self._evaluate = self._runners()
         self._prepare: Callable[[Batch, Tensor], Batch] = self._change_and_normalize
@@ -139,16 +143,22 @@ class TorchBackend:
         weights = [p for n, p in named if roles[n].role == "weight"]
         return weights, [p for _, p in named[len(weights) :]], [n for n, _ in named]
 
+    def _all(self) -> list[Tensor]:
+        """Return the trained parameters."""
+        return [*self._weights, *self._others]
+
     def _runners(self) -> tuple[Callable[..., Any], Callable[..., Any]]:
         """Return the module as called by training steps, and as called by evaluation."""
         module, compiler = self.model.module, self.model.execution.compiler
         train: nn.Module = module
+        self._wrapped = module
         if self.group.size > 1:
             train = DistributedDataParallel(
                 module,
                 device_ids=[self.device] if self.device.type == "cuda" else None,
                 find_unused_parameters=self._has_unused,
             )
+            self._wrapped = train
         if compiler is None:
             return train, module
         # One compiled program for each batch size, of which there are few: see `batch_slices` and
@@ -206,18 +216,59 @@ class TorchBackend:
             group["lr"] = lr
         self._optimizer.zero_grad(set_to_none=not self._has_unused)
         self._last = x
-        loss = self._loss(x, y, weights)
+        loss = self._gradients(x, y, weights)
+        self._pending.append(self._shown(loss))
         if self._alone and not torch.isfinite(loss):
             # As in NumPy, the weights are not changed, so that the fault can be located.
-            self._pending.append(self._shown(loss.detach()))
             return
-        # DistributedDataParallel computes the mean over the processes, but the weighted sum is
-        # needed.
-        self._differentiate(self._scaler.scale(loss * self.group.size))
-        self._pending.append(self._shown(loss.detach()))
         self._finish_gradients()
         self._scaler.step(self._optimizer)
         self._scaler.update()
+        self._follow()
+
+    def _gradients(self, x: Batch, y: Tensor, weights: Sequence[float]) -> Tensor:
+        """Compute the gradients of a batch, in as many parts as the job says; returns the loss."""
+        parts = divided(len(y), self.job.accumulate)
+        shares = [[1.0] * len(weights)]
+        if len(parts) > 1:
+            losses = (self.job.loss, *(term.loss for term in self.job.also))
+            shares = shares_of_parts(losses, y.cpu().numpy(), parts)
+        total = torch.zeros((), device=self.device, dtype=self.model.torch_dtype)
+        for part, each in zip(parts, shares, strict=True):
+            some = x if len(parts) == 1 else {name: of[part] for name, of in x.items()}
+            own = [weight * s for weight, s in zip(weights, each, strict=True)]
+            # Processes exchange gradients once, with those of the last part.
+            last = part is parts[-1] or not isinstance(self._wrapped, DistributedDataParallel)
+            with nullcontext() if last else self._wrapped.no_sync():
+                loss = self._loss(some, y[part], own)
+                total = total + loss.detach()
+                if self._alone and not torch.isfinite(loss):
+                    break
+                # DistributedDataParallel computes the mean over the processes, but the weighted sum
+                # is needed.
+                self._differentiate(self._scaler.scale(loss * self.group.size))
+        return total
+
+    def _follow(self) -> None:
+        """Move the average of the weights towards those after a step."""
+        self._steps_done += 1
+        if self._average is not None and self.job.ema is not None:
+            new = 1.0 - decay_at(self.job.ema, self._steps_done)
+            torch._foreach_lerp_(self._average, [p.detach() for p in self._all()], new)
+
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """Context manager: the module has the average of its weights, if the job averages them."""
+        if self._average is None:
+            yield
+            return
+        own = [p.detach() for p in self._all()]
+        last = [p.clone() for p in own]
+        torch._foreach_copy_(own, self._average)
+        try:
+            yield
+        finally:
+            torch._foreach_copy_(own, last)
 
     def _change_and_normalize(self, x: Batch, drawn: Tensor) -> Batch:
         """Augment and normalize stored training images."""
@@ -259,7 +310,7 @@ class TorchBackend:
         if loss.requires_grad:
             loss.backward()
             return
-        for parameter in (*self._weights, *self._others):
+        for parameter in self._all():
             parameter.grad = torch.zeros_like(parameter)
 
     def _finish_gradients(self) -> None:
@@ -272,7 +323,7 @@ class TorchBackend:
                 assert weight.grad is not None
                 weight.grad.add_(weight.detach(), alpha=self.job.l2)
         if self.job.clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_([*self._weights, *self._others], self.job.clip_norm)
+            torch.nn.utils.clip_grad_norm_(self._all(), self.job.clip_norm)
 
     def read(self, stop: bool) -> tuple[list[float], bool]:
         """See `Backend`."""
@@ -299,7 +350,7 @@ class TorchBackend:
         self.model.module.eval()
         kind = targets_of(self.job.loss) or OF_CLASSES
         sums = torch.zeros(3, dtype=torch.float64, device=self.device)
-        with torch.no_grad():
+        with torch.no_grad(), self._averaged():
             for (x, y), part in zip(self._feeds[name].batches(order, parts), parts, strict=True):
                 if stop():
                     break
@@ -316,10 +367,12 @@ class TorchBackend:
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """See `Backend`."""
-        return self.model.state_dict()
+        with torch.no_grad(), self._averaged():
+            return self.model.state_dict()
 
     def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
         """See `Backend`."""
+        self._average = None
         self.model.load_state_dict(state)
 
     # -- to be kept
@@ -338,7 +391,10 @@ class TorchBackend:
         if self.device.type == "cuda":
             for rank, own in enumerate(self._each_random(torch.cuda.get_rng_state(self.device))):
                 tensors[f"random.cuda.{rank}"] = own
-        return Snapshot(tensors, {"scaler": self._scaler.state_dict()})
+        for name, average in zip(self._names, self._average or (), strict=False):
+            tensors[f"average.{name}"] = average.cpu().numpy().copy()
+        facts = {"scaler": self._scaler.state_dict(), "steps": self._steps_done}
+        return Snapshot(tensors, facts)
 
     def _each_random(self, state: Tensor) -> list[NDArray[Any]]:
         """Return the states of a random generator in every process, as bytes."""
@@ -355,6 +411,11 @@ class TorchBackend:
                 "state": self._optimizer_state(snapshot.part("optimizer")),
                 "param_groups": self._optimizer.state_dict()["param_groups"],
             })  # fmt: skip
+            averages = snapshot.part("average")
+            for name, average in zip(self._names, self._average or (), strict=False):
+                average.copy_(torch.from_numpy(averages[name]))
+            # Checkpoints of older versions have none.
+            self._steps_done = int(snapshot.facts.get("steps", 0))
             random = snapshot.part("random")
             rank = self.group.rank
             torch.set_rng_state(torch.from_numpy(random[f"cpu.{rank}"]))
@@ -366,7 +427,7 @@ class TorchBackend:
     def _optimizer_state(self, given: Mapping[str, NDArray[Any]]) -> dict[int, dict[str, Tensor]]:
         """Convert the optimizer's state from arrays by name to torch's form, by parameter number."""
         state: dict[int, dict[str, Tensor]] = {}
-        parameters = [*self._weights, *self._others]
+        parameters = self._all()
         numbers = {name: number for number, name in enumerate(self._names)}
         wrong = []
         for full, array in given.items():
