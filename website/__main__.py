@@ -31,7 +31,8 @@ def main(folder: Path) -> int:
         playground = None
     stage(folder, playground)
     command = [sys.executable, "-m", "zensical", "build", "--clean", "--strict"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    paths = filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     return subprocess.run(command, cwd=folder, check=False, env=environment).returncode
 
 

@@ -5,18 +5,25 @@ from __future__ import annotations
 from netspec.compiler.driver import Request, compile_request
 from netspec.compiler.explain_codes import Explanation, explanations
 from netspec.diagnostics import Source, render
+from website.playground.address import opened
 
 _LANGUAGES = {"net": "netspec", "python": "python", "console": "console"}
 
 
-def code_pages() -> dict[str, str | bytes]:
-    """Return a page for each code, and the list of them."""
+def code_pages(*, has_playground: bool = False) -> dict[str, str | bytes]:
+    """Return a page for each code, and the list of them.
+
+    Where there is a playground, its example can be opened there.
+    """
     known = explanations()
     rows = ["# Errors and warnings", "", "| code | what it is |", "|---|---|"]
     rows += [f"| [`{code}`]({code}.md) | {e.code.summary} |" for code, e in known.items()]
     pages: dict[str, str | bytes] = {"codes/index.md": "\n".join(rows) + "\n"}
     for code, explanation in known.items():
-        pages[f"codes/{code}.md"] = _page(code, explanation)
+        page = f"codes/{code}.md"
+        pages[page] = _page(code, explanation)
+        if has_playground and explanation.example is not None and explanation.kind == "net":
+            pages[page] = f"{pages[page]}\n{opened(explanation.example, page)}\n"
     return pages
 
 

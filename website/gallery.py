@@ -7,16 +7,18 @@ from pathlib import Path
 
 import netspec
 
+_NETS = Path(__file__).resolve().parent.parent / "networks"
 
-def gallery_pages(root: Path, *, has_playground: bool = False) -> dict[str, str | bytes]:
-    """Return a page for each net below `networks`, and the list of them.
+
+def gallery_pages(*, has_playground: bool = False) -> dict[str, str | bytes]:
+    """Return a page for each net that comes with netspec, and the list of them.
 
     Where there is a playground, each page leads to the net in it.
     """
     pages: dict[str, str | bytes] = {}
     rows = ["# Nets", "", "| net | layers | parameters | what it is |", "|---|--:|--:|---|"]
-    for path in sorted((root / "networks").rglob("*.net")):
-        name = path.relative_to(root / "networks").with_suffix("").as_posix()
+    for path in sorted(_NETS.rglob("*.net")):
+        name = path.relative_to(_NETS).with_suffix("").as_posix()
         try:
             net = netspec.load(path)
         except netspec.NetspecError:

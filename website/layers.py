@@ -12,30 +12,34 @@ from netspec.compiler.ir.op import Example, Op
 from netspec.compiler.ops import registry
 from netspec.diagnostics import NetspecError
 from netspec.testing.op_examples import net_of
+from website.playground.address import opened
 
 Pages = dict[str, str | bytes]
 _CODE = 90
 
 
-def layer_pages() -> Pages:
-    """Return the pages and pictures of all layers, and the list of them."""
+def layer_pages(*, has_playground: bool = False) -> Pages:
+    """Return the pages and pictures of all layers, and the list of them.
+
+    Where there is a playground, the first example of each can be opened there.
+    """
     pages: Pages = {}
     rows = ["# Layers", "", "| layer | what it is |", "|---|---|"]
     for name, op in sorted(registry().items()):
         first = inspect.cleandoc(op.__doc__ or "").splitlines()[0]
         rows.append(f"| [`{name}`]({name}.md) | {first.replace('|', chr(92) + '|')} |")
-        pages |= _pages_of(name, op)
+        pages |= _pages_of(name, op, has_playground)
     pages["layers/index.md"] = "\n".join(rows) + "\n"
     return pages
 
 
-def _pages_of(name: str, op: type[Op]) -> Pages:
-    return {f"layers/{name}.md": "\n".join(_lines(name, op))} | (
+def _pages_of(name: str, op: type[Op], has_playground: bool) -> Pages:
+    return {f"layers/{name}.md": "\n".join(_lines(name, op, has_playground))} | (
         {f"layers/{name}.svg": _net(op).draw().svg()} if op.examples else {}
     )
 
 
-def _lines(name: str, op: type[Op]) -> Iterator[str]:
+def _lines(name: str, op: type[Op], has_playground: bool) -> Iterator[str]:
     first, *rest = inspect.cleandoc(op.__doc__ or "").splitlines()
     yield f"# {name}\n"
     yield f"{first}\n"
@@ -51,6 +55,8 @@ def _lines(name: str, op: type[Op]) -> Iterator[str]:
         yield f"| `{example.call}` | {given} | {_shape(example)} |"
     yield ""
     yield f"![{op.examples[0].call}]({name}.svg)\n"
+    if has_playground:
+        yield f"{opened(_text(op), f'layers/{name}.md')}\n"
     net = _net(op)
     yield "## As PyTorch\n"
     yield f"```python\n{_shortened(net.source('torch'))}```\n"
@@ -82,9 +88,13 @@ def _attributes(op: type[Op]) -> Iterator[str]:
         yield ""
 
 
-def _net(op: type[Op]) -> netspec.Net:
+def _text(op: type[Op]) -> str:
     example = op.examples[0]
-    return netspec.loads(net_of(example.call, example.inputs))
+    return net_of(example.call, example.inputs)
+
+
+def _net(op: type[Op]) -> netspec.Net:
+    return netspec.loads(_text(op))
 
 
 def _shape(example: Example) -> str:

@@ -99,8 +99,9 @@ def stage(folder: Path, playground: Path | None = None) -> None:
     for page, source in linked.items():
         (pages / page).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, pages / page)
-    gallery = gallery_pages(ROOT, has_playground=playground is not None)
-    made = layer_pages() | code_pages() | gallery | {"api.md": api_page()}
+    made: dict[str, str | bytes] = {"api.md": api_page()}
+    for pages_of in (layer_pages, code_pages, gallery_pages):
+        made |= pages_of(has_playground=playground is not None)
     for page, content in made.items():
         (pages / page).parent.mkdir(parents=True, exist_ok=True)
         data = content.encode() if isinstance(content, str) else content
@@ -115,7 +116,8 @@ def stage(folder: Path, playground: Path | None = None) -> None:
 
 _STYLE = """\
 .md-typeset img[src$=".svg"] { max-height: 90rem; }
-.md-typeset pre > code { font-size: .72rem; white-space: pre-wrap; }
+.md-typeset pre > code { font-size: .72rem; }
+.md-grid { max-width: 76rem; }
 """
 
 

@@ -18,6 +18,7 @@ import pytest
 from tests.conftest import ROOT, Run, Write
 from tests.draw.test_page import BROWSER
 from tests.helpers.chromium import Tab, chromium
+from website.playground.address import fragment
 from website.playground.build import CannotBuildError, build
 
 pytestmark = pytest.mark.heavy
@@ -194,6 +195,9 @@ def test_a_text_is_shared_by_its_address(served: tuple[str, dict[str, int]], tab
     tab.evaluate("document.getElementById('share').click()")
     link = tab.until("location.hash.startsWith('#text=') && location.href")
     opened(tab, link.replace("index.html", "index.html?again"))
+    assert tab.evaluate(TEXT) == text
+    # Pages of the site have such addresses, too.
+    opened(tab, link.partition("#")[0].replace("index.html", "index.html?page") + fragment(text))
     assert tab.evaluate(TEXT) == text
     # An address that holds nothing readable opens LeNet.
     opened(tab, link.replace("index.html", "index.html?more").partition("#")[0] + "#text=AAAA")

@@ -118,6 +118,8 @@ def test_the_site_is_built_without_a_broken_link_or_another_host(
             assert there.exists(), (path, link)
             if anchor and there in pages and there.parent.name != "playground":
                 assert anchor in pages[there].ids, (path, link)
+    for name in ("index", "tutorial", "nets/lenet", "codes/shape/rank"):
+        assert 'class="language-netspec' in (site / f"{name}.html").read_text("utf-8"), name
     for name in registry():
         assert (site / f"layers/{name}.html").exists()
     monkeypatch.setattr(project, "SITE", "https://example.org")
