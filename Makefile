@@ -60,8 +60,8 @@ schemas: $(VENV)/dev
 
 # The documents, a page for each layer, net and message, and the Python interface, in build/site/site;
 # the playground too, where there are node and npm.
-site: $(VENV)/dev
-	$(PIP) '.[site]'
+site: $(VENV)/base
+	$(PIP) --editable '.[site]'
 	$(BIN)/python -m website build/site
 
 dist: $(VENV)/dev

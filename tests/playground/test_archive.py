@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from dataclasses import asdict
 from pathlib import Path
@@ -18,7 +20,8 @@ from netspec.highlight.words import words
 from netspec.testing.op_examples import net_of
 from tests.conftest import ROOT
 from website.playground.archive import archive
-from website.playground.build import made_sources
+from website.playground.build import CannotBuildError, build, made_sources
+from website.stage import stage
 
 # Runs on the archive alone: no package of the environment, no cache of the user.
 SCRIPT = """\
@@ -94,3 +97,29 @@ def test_the_words_of_the_page_are_those_of_the_language() -> None:
     assert json.loads(made["examples.json"])["lenet"] == (ROOT / "networks/lenet.net").read_text(
         "utf-8"
     )
+
+
+@pytest.mark.parametrize("missing", ["node", "npm"])
+def test_what_is_missing_to_build_is_said(
+    missing: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda tool: None if tool == missing else f"/{tool}")
+    with pytest.raises(CannotBuildError, match=f"needs {missing}"):
+        build(tmp_path / "site", tmp_path / "work")
+    assert not [*tmp_path.iterdir()]
+
+
+def test_the_site_is_staged_with_and_without_a_playground(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("layer_pages", "code_pages", "gallery_pages"):
+        monkeypatch.setattr(f"website.stage.{name}", lambda has_playground: {})
+    for name, has_playground in (("with", True), ("without", False)):
+        playground = tmp_path / name / "playground"
+        playground.mkdir(parents=True)
+        (playground / "index.html").write_text("a page", "utf-8")
+        stage(tmp_path / name, playground if has_playground else None)
+        settings = tomllib.loads((tmp_path / name / "zensical.toml").read_text("utf-8"))
+        entries = [title for entry in settings["project"]["nav"] for title in entry]
+        assert ("Playground" in entries) == has_playground
+        assert (tmp_path / name / "docs/playground/index.html").exists() == has_playground

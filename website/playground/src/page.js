@@ -18,7 +18,7 @@ const element = (tag, className, text = "") =>
   Object.assign(document.createElement(tag), { className, textContent: text });
 
 let version = 0; // of the text
-let known = { version: -1, problems: [], nets: [], totals: {} };
+let known = { version: -1, problems: [], hints: [], nets: [], totals: {} };
 let pane = "summary";
 let typing;
 
@@ -158,7 +158,7 @@ function sayTotals() {
     ...(net in known.totals ? [known.totals[net]] : []),
     `checked in ${Math.round(known.took)} ms`,
   ];
-  find("status").textContent = parts.join(" · ");
+  find("status").textContent = find("status").title = parts.join(" · ");
 }
 
 // ---------------------------------------------------------------------------------------- panes
