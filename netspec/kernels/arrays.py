@@ -1,5 +1,6 @@
 """What the kernels share: the array type, splitting scratch into arrays, and sums over rows."""
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from math import prod
 from typing import Any, TypeAlias, TypeVar
@@ -16,9 +17,18 @@ Number = TypeVar("Number", bound=np.generic)
 FOLDED_WIDTH = 1024
 
 
-# OpenBLAS multiplies matrices with up to this many products without packing them first. Such small
-# products are a quarter faster, so work that can be cut is cut to this size.
+# OpenBLAS multiplies matrices with up to this many products without packing them first, if the
+# processor has AVX-512. Such small products are a quarter faster, so work that can be cut is cut to
+# this size.
 SMALL_PRODUCT = 1_000_000
+
+
+@functools.cache
+def has_avx512() -> bool:
+    """Return True if the processor has AVX-512, as far as NumPy can tell."""
+    core: Any = getattr(np, "_core", None) or np.core
+    features = getattr(getattr(core, "_multiarray_umath", None), "__cpu_features__", {})
+    return bool(features.get("AVX512_SKX"))
 
 
 def carve(scratch: Array, *shapes: tuple[int, ...]) -> list[Array]:

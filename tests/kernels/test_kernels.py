@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from netspec.kernels import batch_norm as norm
 from netspec.kernels import conv, copies, dropout, linear, parallel, pool
-from netspec.kernels.convolution import conv_plan
+from netspec.kernels.convolution import conv_plan, winograd
 
 DTYPES = pytest.mark.parametrize("dtype", [np.float64, np.float32])
 quick = settings(max_examples=100, deadline=None, derandomize=True, database=None)
@@ -227,7 +227,7 @@ def test_conv_scratch_is_small(inputs, outputs, kernel, stride, out, threads, mo
         10_000, (32, 32, inputs), (out, out, outputs), kernel=(kernel, kernel),
         stride=(stride, stride), pad=pad, dilation=(1, 1), groups=1,
     )  # fmt: skip
-    assert size < 4 * conv_plan.TILE * threads
+    assert size < 6 * conv_plan.TILE * threads
 
 
 def linspace(start, stop, shape):
@@ -590,7 +590,11 @@ def test_dropout_is_the_same_in_both_dtypes():
 
 
 @DTYPES
-@pytest.mark.parametrize("shape", list(itertools.product([1, 3], [1, 5], [2, 1], [4])))
+@pytest.mark.parametrize(
+    "shape",
+    # The last ones have channels a power of two apart.
+    [*itertools.product([1, 3], [1, 5], [2, 1], [4]), (2, 17, 32, 32), (1, 16, 64, 48)],
+)
 def test_layout(shape, dtype):
     n, c, h, w = shape
     x = sample(shape, dtype)
@@ -599,3 +603,28 @@ def test_layout(shape, dtype):
     copies.to_channels_first(there, back)
     assert np.array_equal(there, channels_last(x))
     assert np.array_equal(back, x)
+
+
+@DTYPES
+@pytest.mark.parametrize("shape", [(2, 16, 1024), (1, 18, 4, 16, 64), (1, 16, 0, 4)])
+def test_layout_of_signals_and_volumes(shape, dtype, monkeypatch):
+    x = sample(shape, dtype)
+    expected = np.moveaxis(x, 1, -1)
+    for turned in (copies.TURNED, 100):
+        monkeypatch.setattr(copies, "TURNED", turned)
+        there = unwritten(expected.shape, dtype)
+        copies.to_channels_last(x, there)
+        assert np.array_equal(there, expected)
+
+
+def test_tiles_of_other_processors_compute_the_same(monkeypatch):
+    x, w = sample((3, 24, 24, 16), np.float32), sample((32, 16, 3, 3), np.float32)
+    options = {"stride": (1, 1), "pad": (1, 1, 1, 1), "dilation": (1, 1), "groups": 1}
+    found = []
+    for wide in (False, True):
+        monkeypatch.setattr(winograd, "has_avx512", lambda wide=wide: wide)
+        size = conv.scratch_size(3, (24, 24, 16), (24, 24, 32), kernel=(3, 3), **options)
+        out = unwritten((3, 24, 24, 32), np.float32)
+        conv.forward(x, w, None, out, np.empty(size, np.float32), **options)
+        found.append(out)
+    np.testing.assert_allclose(*found, rtol=1e-4, atol=1e-4)

@@ -27,7 +27,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from netspec.kernels.arrays import SMALL_PRODUCT, Array, carve, fixed, repeat_row, strided
+from netspec.kernels.arrays import (
+    SMALL_PRODUCT,
+    Array,
+    carve,
+    fixed,
+    has_avx512,
+    repeat_row,
+    strided,
+)
 from netspec.kernels.convolution.mending import mend
 from netspec.kernels.windows import Tile, Tiling, Window, frame, pad_tile
 
@@ -111,7 +119,7 @@ def plan_tiles(x_shape: tuple[int, ...], y_shape: tuple[int, ...], window: Windo
     work = width * patch * channels * outputs  # for one group of m rows and one of the t products
     # Pixels in a tile: as few as in a small product, unless the weight would then be read for too
     # few pixels.
-    most = max(SMALL_PRODUCT // (work // width), min(FEWEST_PIXELS, n * groups * width))
+    most = max(_most_products() // (work // width), min(FEWEST_PIXELS, n * groups * width))
     if most >= groups * width:
         most = most // (groups * width)
         images, tall = -(-n // -(-n // most)), groups
@@ -130,6 +138,15 @@ def plan_tiles(x_shape: tuple[int, ...], y_shape: tuple[int, ...], window: Windo
         plain=(t, kw * channels * outputs),
         result=(images, tall, m, width * outputs) if height % m else (0,),
     )
+
+
+def _most_products() -> int:
+    """Return the products of one transformed row in a tile: more, and fewer tiles, without AVX-512.
+
+    Twice as many are 5 to 10 % faster on pictures of CIFAR-10's sizes there, and a quarter on volumes
+    of 8 x 32 x 32.
+    """
+    return SMALL_PRODUCT if has_avx512() else 2 * SMALL_PRODUCT
 
 
 def _choose_span(width: int, kw: int, channels: int, outputs: int) -> int:
