@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+import zlib
 from dataclasses import asdict
 from pathlib import Path
 
@@ -81,7 +82,11 @@ def test_the_archive_is_all_that_the_front_end_needs(unpacked: Path) -> None:
     assert netspec.loads(text).summary().parameters == 17_738
     assert mistake["picture"][0] == "svg"  # what is known of it is drawn
     assert [mistake[pane][0] for pane in ("summary", "torch", "numpy")] == ["error"] * 3
-    for (name, _), told in zip(first, ops, strict=True):
+    for (name, text), told in zip(first, ops, strict=True):
+        net = netspec.loads(text, name=name)
+        for pane, plain in (("numpy", False), ("plain", True)):
+            source = net.source("numpy", plain=plain)
+            assert told[pane][1] == zlib.crc32(source.encode()), (name, pane)
         assert [told[pane][0] for pane in ("picture", "torch", "numpy", "plain")] == [
             "svg", "text", "text", "text"
         ], name  # fmt: skip

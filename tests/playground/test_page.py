@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gzip
+import hashlib
 import json
 import shutil
 import subprocess
@@ -20,6 +21,7 @@ from tests.draw.test_page import BROWSER
 from tests.helpers.chromium import Tab, chromium
 from website.playground.address import fragment
 from website.playground.build import CannotBuildError, build
+from website.playground.engine import Playground
 
 pytestmark = pytest.mark.heavy
 KINDS = {".js": "text/javascript", ".mjs": "text/javascript", ".css": "text/css",
@@ -89,6 +91,13 @@ def tab(tmp_path: Path) -> Iterator[Tab]:
         pytest.skip("needs chromium")
     with chromium(BROWSER, tmp_path / "profile", host="127.0.0.1") as found:
         yield found
+
+
+def test_the_licenses_of_what_is_bundled_are_there(built: Path) -> None:
+    text = (built / "site/playground/licenses.txt").read_text("utf-8")
+    for name in ("codemirror 6", "@codemirror/view 6", "pyodide 314", "@lezer/common 1", "Python"):
+        assert f"\n{name}" in "\n" + text
+    assert "Permission is hereby granted" in text
 
 
 def opened(tab: Tab, address: str) -> None:
@@ -270,3 +279,51 @@ def test_colours_are_those_of_the_lexer(built: Path) -> None:
             if kind in expected:
                 line = text.count("\n", 0, at) + 1
                 assert ours.get(at, "") == expected[kind], (path.name, line, part)
+
+
+IN_NODE = """\
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { gunzipSync } from "node:zlib";
+import { loadPyodide } from "pyodide";
+
+const [archive, ...paths] = process.argv.slice(2);
+const python = await loadPyodide({ env: { HOME: "/home/pyodide", XDG_CACHE_HOME: "/netspec/cache" } });
+const packed = gunzipSync(readFileSync(archive));
+python.unpackArchive(Uint8Array.from(packed).buffer, "zip", { extractDir: "/netspec" });
+const playground = python.runPython(
+  "import sys; sys.path.insert(0, '/netspec')\\nimport engine\\nengine.Playground()");
+const sums = paths.map((path) => {
+  playground.check(readFileSync(path, "utf8"), path.split("/").pop());
+  return ["torch", "numpy", "plain", "picture"].map((pane) => createHash("sha256").update(
+    JSON.parse(playground.pane(pane, "")).content).digest("hex"));
+});
+console.log(JSON.stringify(sums));
+"""
+NETS = (
+    "lenet",
+    "resnet",
+    "zoo/densenet121",
+    "zoo/unet",
+    "zoo/vit_b_16",
+    "zoo/char_lstm",
+    "zoo/vae",
+)
+
+
+def test_programs_and_pictures_are_the_same_in_the_browsers_python(built: Path) -> None:
+    """Pyodide's Python is another version, on another machine, of 32 bits."""
+    node = shutil.which("node")
+    assert node is not None
+    (built / "npm/sums.mjs").write_text(IN_NODE, "utf-8")
+    paths = [ROOT / f"networks/{name}.net" for name in NETS]
+    done = subprocess.run(
+        [node, "sums.mjs", built / "site/playground/netspec.bin", *paths], cwd=built / "npm",
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    for path, sums in zip(paths, json.loads(done.stdout), strict=True):
+        playground = Playground()
+        playground.check(path.read_text("utf-8"), path.name)
+        for pane, told in zip(("torch", "numpy", "plain", "picture"), sums, strict=True):
+            content = json.loads(playground.pane(pane, ""))["content"]
+            assert told == hashlib.sha256(content.encode()).hexdigest(), (path.name, pane)

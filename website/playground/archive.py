@@ -13,10 +13,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "netspec"
-# What checks, draws and generates. Nothing in it needs NumPy or the generator of parsers.
-_FOLDERS = (
-    "compiler", "draw", "files", "highlight", "kernels/__init__.py", "language_server", "text",
-)  # fmt: skip
+# What checks, draws and generates; no call of it imports NumPy or the generator of parsers. The names
+# of the kernels are read off their folder.
+_FOLDERS = ("compiler", "draw", "files", "highlight", "kernels", "language_server", "text")
 _FOREIGN = ("compiler/c_backend", "compiler/onnx_backend")
 _OLD = (1980, 1, 1, 0, 0, 0)
 
@@ -25,9 +24,7 @@ def front_end() -> Iterator[Path]:
     """Yield the files of the package that the archive has."""
     yield from sorted(p for p in PACKAGE.iterdir() if p.suffix in (".py", ".lark"))
     for name in _FOLDERS:
-        place = PACKAGE / name
-        files = sorted(place.rglob("*")) if place.is_dir() else [place]
-        for path in files:
+        for path in sorted((PACKAGE / name).rglob("*")):
             inside = path.relative_to(PACKAGE).as_posix()
             if path.is_file() and path.suffix != ".pyc" and not inside.startswith(_FOREIGN):
                 yield path

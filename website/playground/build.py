@@ -20,6 +20,8 @@ _ESBUILD = (
     "--log-level=warning",
 )  # fmt: skip
 
+_PYTHON = "Python and its library, PSF-2.0, https://docs.python.org/3/license.html\n"
+
 
 class CannotBuildError(Exception):
     """The playground cannot be built here; the text says what is missing."""
@@ -44,7 +46,8 @@ def build(target: Path, work: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
     there = target.resolve()
     _run(work, *_ESBUILD, "src/page.js", "src/worker.js", "--bundle", "--external:node:*",
-         f"--outdir={there}")  # fmt: skip
+         f"--outdir={there}", "--metafile=bundled.json")  # fmt: skip
+    (target / "licenses.txt").write_text(_licenses(work), "utf-8")
     for name in ("index.html", "style.css"):
         shutil.copyfile(source / name, target / name)
     pyodide = work.resolve() / "node_modules/pyodide"
@@ -69,6 +72,26 @@ def made_sources() -> Mapping[str, str]:
         name = path.relative_to(folder).with_suffix("").as_posix()
         nets[name] = path.read_text("utf-8")
     return {"words.json": json.dumps(asdict(words())), "examples.json": json.dumps(nets)}
+
+
+def _licenses(work: Path) -> str:
+    """Return the licenses of what the page's scripts were bundled of, and of what they run."""
+    inputs = json.loads((work / "bundled.json").read_text("utf-8"))["inputs"]
+    found = {_package(path) for path in inputs if path.startswith("node_modules/")}
+    return _PYTHON + "".join(_license(work / "node_modules" / name) for name in sorted(found))
+
+
+def _package(path: str) -> str:
+    _, first, second, *_ = path.split("/")
+    return f"{first}/{second}" if first.startswith("@") else first
+
+
+def _license(folder: Path) -> str:
+    about = json.loads((folder / "package.json").read_text("utf-8"))
+    source = about.get("repository", about.get("homepage", ""))
+    address = source["url"] if isinstance(source, dict) else source
+    text = "".join(path.read_text("utf-8") for path in sorted(folder.glob("LICENSE*")))
+    return f"\n{about['name']} {about['version']}, {about['license']}, {address}\n\n{text}"
 
 
 def _library(path: Path) -> bytes:
