@@ -21,9 +21,8 @@ import netspec
 from netspec.compiler.ir.op import BATCH, Op, P, Torch, X
 from netspec.compiler.ir.sizes import Size
 from netspec.compiler.ops import registry
-from netspec.compiler.torch_backend.containers import SEQUENTIAL_ATTRIBUTES
 from netspec.compiler.torch_backend.expressions import OPERATORS
-from netspec.compiler.torch_backend.module_paths import DICT_ATTRIBUTES
+from netspec.compiler.torch_backend.structured.layout import DICT_ATTRIBUTES, SEQUENTIAL_ATTRIBUTES
 from netspec.testing.op_examples import graph_of, net_of, random_inputs
 from tests.conftest import ROOT, Run, Write
 from tests.helpers.formatted import check_formatted

@@ -2,10 +2,10 @@
 it.
 
 Nets and blocks keep their statements, loops and conditions among them: `structured` records the
-structure, proves it with other arguments and writes it. Where that cannot be, for one with lists
-that hold values, a net is traced (`class_arguments`, `trace`) and written layer by layer. For both,
-the calls of each block are merged into one class (`classes`), and labels with dots become containers
-(`containers`). `emit` decides between them, in one place.
+structure, proves it with other arguments and writes it. What the statements of the file cannot say for
+all calls, such as a list that holds values, is recorded and written layer by layer, by the same means
+(`structured/flat`). `classes` decides which calls of a block share a class, and `emit` how the net is
+written.
 """
 
 from netspec.compiler.torch_backend.emit import torch_source

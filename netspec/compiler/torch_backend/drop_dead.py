@@ -6,7 +6,7 @@ from collections.abc import Sequence, Set
 
 from netspec.compiler.ir.graph import Graph
 from netspec.compiler.passes.eliminate_dead import eliminate_dead
-from netspec.compiler.torch_backend.trace import Called, Chosen, Event, Named
+from netspec.compiler.torch_backend.trace import Called, Event, Named
 
 
 def live_part(events: Sequence[Event], live: Set[str]) -> list[Event]:
@@ -14,15 +14,10 @@ def live_part(events: Sequence[Event], live: Set[str]) -> list[Event]:
 
     The first remaining use of a layer or block creates its module. The others are marked as reuses.
     """
-    return _live_part(events, live, set())
-
-
-def _live_part(events: Sequence[Event], live: Set[str], made: set[str]) -> list[Event]:
     kept: list[Event] = []
+    made: set[str] = set()
     for event in events:
-        if isinstance(event, Chosen):
-            event.events = _live_part(event.events, live, made)
-        elif isinstance(event, Named):
+        if isinstance(event, Named):
             if event.value not in live:
                 continue
         else:
@@ -45,7 +40,9 @@ def _cut(event: Called, live: Set[str]) -> None:
     body = event.body
     body.events = live_part(body.events, live)
     event.inputs = tuple(value for value in event.inputs if value in live)
-    event.results = tuple(value for value in event.results if value in live)
+    found = list(zip(body.kept, event.results, strict=True))
+    body.kept = tuple(at for at, value in found if value in live)
+    event.results = tuple(value for _, value in found if value in live)
     body.inputs = {name: value for name, value in body.inputs.items() if value in live}
     body.results = event.results
 

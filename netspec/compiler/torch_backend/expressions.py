@@ -22,19 +22,9 @@ OPERATORS = {
 NEGATIVE = "torch.neg"
 
 
-def module_doc(torch: Torch, target: str | None = None) -> Doc:
+def module_doc(torch: Torch) -> Doc:
     """Return the construction of a module."""
-    return Group(f"{target or torch.target}(", tuple(_arguments(torch, torch.arguments)))
-
-
-def as_module(torch: Torch) -> Doc:
-    """Return the construction of a module.
-
-    A function of one value becomes the module that does the same.
-    """
-    if torch.as_module is None:
-        return module_doc(torch)
-    return Group(f"{torch.as_module}(", tuple(_arguments(torch, torch.arguments[1:])))
+    return Group(f"{torch.target}(", tuple(_arguments(torch, torch.arguments)))
 
 
 @dataclass(frozen=True)
@@ -46,14 +36,12 @@ class Reached:
         module: the expression for the module in it.
         parameters: the expressions for parameters that no module holds.
         functional: the name of `torch.nn.functional`.
-        symbols: the expressions for arguments of the class.
     """
 
     inputs: Sequence[str]
     module: str
     parameters: Mapping[str, str]
     functional: str
-    symbols: Mapping[str, str]
 
     def whole(self, torch: Torch) -> Doc:
         """Return a PyTorch expression as Python."""
@@ -97,11 +85,11 @@ class Reached:
         if isinstance(value, Size):
             sizes = {name: self._size(name) for name in value.names()}
             return unbracketed(size_text(value.at(cast(Any, sizes))))
-        return self.symbols[value.name] if isinstance(value, Symbol) else literal(value)
+        return literal(value)
 
     def _size(self, name: str) -> Dim:
         if not is_extent(name):
-            return cast(Dim, Size.named(self.symbols[name]))
+            return cast(Dim, Size.named(name))
         index, _, axis = name.partition(".")
         return cast(Dim, Size.named(f"{self.inputs[int(index)]}.shape[{axis}]"))
 

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,29 +29,6 @@ class Owned:
     target: str
     name: str
     rank: int
-
-
-def init_lines(
-    rules: Mapping[str, Initializer],
-    owners: Mapping[str, Owned],
-    reach: Callable[[str], str],
-    symbols: Mapping[str, str],
-) -> list[str]:
-    """Return the statements that set initial values, at the end of the net's constructor.
-
-    Args:
-        rules: the rules that are not PyTorch's defaults, by full parameter name.
-        owners: the owner of every parameter, by full name.
-        reach: returns the expression for a parameter.
-        symbols: the class's arguments, by the names of the net's.
-    """
-    loops, covered = fills_of(rules, owners)
-    lines = fill_lines(loops, symbols)
-    drawn = [full for full in rules if full not in covered and not isinstance(rules[full], Values)]
-    for full in drawn:
-        lines += statement(init_doc(reach(full), rules[full], owners[full].rank, symbols), 2)
-    written = {reach(full): rule for full, rule in rules.items() if isinstance(rule, Values)}
-    return lines + list_lines(written)
 
 
 def list_lines(lists: Mapping[str, Values]) -> list[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, cast
 
@@ -27,56 +27,12 @@ class Symbol:
 
 
 def local(value: Any) -> Any:
-    """Return a PyTorch expression, or a number in it, in the arguments of its class."""
-    if isinstance(value, Torch):
-        return replace(
-            value,
-            arguments=local(value.arguments),
-            options=_each(value.options, local),
-            inputs=local(value.inputs),
-            defaults=_each(value.defaults, local),
-        )
+    """Return a number of a PyTorch expression in the arguments of its class."""
     if isinstance(value, Traced):
         return value.local
     if isinstance(value, TracedFloat):
         return Symbol(value.local)
-    if isinstance(value, tuple):
-        return tuple(local(item) for item in value)
     return value
-
-
-def local_torch(torch: Torch, shapes: Sequence[tuple[int, ...]]) -> Torch:
-    """Return a layer's PyTorch expression in terms of its class.
-
-    Args:
-        torch: the expression.
-        shapes: the shapes of the layer's inputs.
-    """
-    extents = Extents(shapes)
-
-    def convert(value: Any) -> Any:
-        if isinstance(value, Torch):
-            # An expression that can be written as a module has numbers from the constructor.
-            fixed = value.is_module or value.as_module is not None
-            number = local if fixed else extents.of
-
-            def part(item: Any) -> Any:
-                return convert(item) if isinstance(item, Torch) else number(item)
-
-            return replace(
-                value,
-                arguments=tuple(map(part, value.arguments)),
-                options=_each(value.options, part),
-                inputs=tuple(map(convert, value.inputs)),
-                defaults=_each(value.defaults, number),
-            )
-        return local(value)
-
-    return cast(Torch, convert(torch))
-
-
-def _each(values: Mapping[str, Any], convert: Callable[[Any], Any]) -> dict[str, Any]:
-    return {name: convert(value) for name, value in values.items()}
 
 
 class Extents:
@@ -85,9 +41,7 @@ class Extents:
     `side` gives a number in the arguments of the class.
     """
 
-    def __init__(
-        self, shapes: Sequence[tuple[int, ...]], side: Callable[[Any], Any] = local
-    ) -> None:
+    def __init__(self, shapes: Sequence[tuple[int, ...]], side: Callable[[Any], Any]) -> None:
         self.side = side
         self.shapes = shapes
 
@@ -148,13 +102,3 @@ def names_in(part: Any) -> set[str]:
     if isinstance(part, (tuple, list)):
         return set().union(*(names_in(item) for item in part))
     return set()
-
-
-def names_in_use(torch: Torch) -> set[str]:
-    """Return the names in what `forward` writes, without those in the construction of a module."""
-    if torch.is_module:
-        return names_in(torch.inputs)
-    found = names_in(torch.options)
-    for part in torch.arguments:
-        found |= names_in_use(part) if isinstance(part, Torch) else names_in(part)
-    return found

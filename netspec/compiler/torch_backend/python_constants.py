@@ -23,6 +23,12 @@ _ITERATORS = frozenset({"enumerate", "zip"})
 _LISTS = frozenset({"enumerate", "zip", "range", "reversed"})
 
 
+def no_value(access: syntax.Access) -> str | None:
+    """An `Ask` where no value of the net is known."""
+    del access
+    return None
+
+
 def python_name(name: str) -> str:
     """A name of the file in a constructor of a net."""
     if name in FUNCTIONS or name == "math":

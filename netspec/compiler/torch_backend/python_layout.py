@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from netspec.text import doc as layout
@@ -30,15 +29,7 @@ class Group:
     grouping: bool = False
 
 
-@dataclass(frozen=True)
-class Comprehension:
-    """`item for ... in ...`, between the brackets of a group."""
-
-    item: Doc
-    tail: str
-
-
-Doc = str | Group | Comprehension
+Doc = str | Group
 
 
 def unbracketed(text: str) -> str:
@@ -84,8 +75,6 @@ def flat(doc: Doc) -> str:
     if isinstance(doc, Group):
         comma = "," if doc.open.endswith("(") and _is_tuple(doc) and len(doc.items) == 1 else ""
         return doc.open + ", ".join(map(flat, doc.items)) + comma + doc.close
-    if isinstance(doc, Comprehension):
-        return f"{flat(doc.item)} {doc.tail}"
     return doc
 
 
@@ -117,8 +106,6 @@ def _document(doc: Doc) -> layout.Doc:
         first, *others = (_document(_bracketed(part)) for part in parts)
         broken = (item for part in others for item in (layout.Break(), part))
         return layout.Group.of(first, *broken)
-    if isinstance(doc, Comprehension):
-        return layout.Group.of(_document(doc.item), layout.Break(), doc.tail)
     if not doc.items:
         return flat(doc)
     inner = layout.Group.of(layout.Break(""), _items(doc), indent=len(INDENT), is_group=False)
@@ -145,7 +132,7 @@ def _noted(item: Doc, comma: layout.Doc, note: str) -> layout.Group:
 
 def _last_comma(doc: Group) -> layout.Doc:
     """Return what follows the last item: a comma if each item has its own line."""
-    if isinstance(doc.items[0], Comprehension) or doc.grouping:
+    if doc.grouping:
         return ""
     return "," if doc.exploded else layout.IfBroken(",")
 
@@ -161,11 +148,6 @@ def prefixed(prefix: str, doc: Doc) -> Doc:
         return replace(doc, open=prefix + doc.open)
     assert isinstance(doc, str)
     return prefix + doc
-
-
-def tuple_of(items: Sequence[Doc]) -> Doc:
-    """Return `(a, b)`."""
-    return Group("(", tuple(items))
 
 
 # ------------------------------------------------------------------------- long expressions

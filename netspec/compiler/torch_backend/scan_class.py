@@ -11,11 +11,13 @@ from netspec.compiler.ir.scan_body import RESULT, ScanBody
 from netspec.compiler.ir.size_text import size_text
 from netspec.compiler.ir.sizes import Dim, Size
 from netspec.compiler.syntax import tree as syntax
-from netspec.compiler.torch_backend.class_ir import BlockClass, Layer
-from netspec.compiler.torch_backend.local_sizes import local_torch
 from netspec.compiler.torch_backend.naming import number, safe_name
 from netspec.compiler.torch_backend.python_layout import Doc, Group, statement
-from netspec.compiler.torch_backend.trace import Trace, torch_form
+from netspec.compiler.torch_backend.structured.constructor import Constructor
+from netspec.compiler.torch_backend.structured.flat import write_steps
+from netspec.compiler.torch_backend.structured.kept import Kept
+from netspec.compiler.torch_backend.structured.module import ModuleText, forward_head
+from netspec.compiler.torch_backend.trace import Applied, Event, Named
 
 
 def bodies_in(graph: Graph) -> Iterator[ScanBody]:
@@ -46,58 +48,62 @@ def held_parameters(
 
 
 class ScanClass:
-    """The class of one body."""
+    """The class of one body.
+
+    Attributes:
+        steps: the statements of one step.
+    """
 
     def __init__(self, body: ScanBody) -> None:
         self.body = body
-        self.graph = body.graph
-        self.numbers = {name: i for i, name in enumerate(self.graph.inputs)}
-        self.numbers |= {n.name: i for i, n in enumerate(self.graph.nodes, len(self.numbers))}
-        read = {value for node in self.graph.nodes for value in node.inputs}
-        read |= set(self.graph.outputs.values())
+        self.graph = graph = body.graph
+        assert graph.span is not None
+        self.name = syntax.Name(body.block, graph.span)
+        self.doc = graph.doc
+        read = {value for node in graph.nodes for value in node.inputs}
+        read |= set(graph.outputs.values())
         states = {state.name for state in body.states}
         self.inputs = [
-            name for i, name in enumerate(self.graph.inputs)
+            name for i, name in enumerate(graph.inputs)
             if i == 0 or name in read or name in states
         ]  # fmt: skip
-        outputs = dict(self.graph.outputs)
+        outputs = dict(graph.outputs)
         # The states come first, so that a result that is a state's next value has its name.
         order = [*(outputs[state.name] for state in body.states), outputs[RESULT]]
         self.results = list(dict.fromkeys(order))
+        inputs = {safe_name(name): name for name in self.inputs}
+        self.steps = write_steps(list(self._events()), inputs, self.results).root
 
-    def step(self) -> BlockClass:
-        """Return the class whose `forward` is one step."""
+    def _events(self) -> Iterator[Event]:
         graph, body = self.graph, self.body
-        assert graph.span is not None
-        definition = syntax.Block(
-            syntax.Name(body.block, graph.span), (), (), (), graph.span, graph.doc, scan=True
-        )
         views = any(node.op.moves_axes for node in graph.nodes)
         seen: set[str] = set()
-        steps: list[Any] = []
         for node in graph.nodes:
             shapes = graph.shapes_into(node)
-            of_views = views and node.op.needs_order(*shapes)
-            torch = local_torch(torch_form(node.op, shapes, of_views), shapes)
-            specs = node.op.parameters(*shapes)
             path = body.local((node.origin.layer or node.name).partition("@")[0])
-            own = {} if torch.module is not None else {s.name: s.shape for s in specs}
-            steps.append(
-                Layer(
-                    torch, own, bool(specs), path, path in seen,
-                    tuple(self.numbers[value] for value in node.inputs),
-                    (self.numbers[node.name],), node.origin.span, of_views,
-                    torch.module is None and any(s.role in ("statistic", "constant") for s in specs),
-                    all(s.role != "constant" for s in specs),
-                )
+            yield Applied(
+                node, node.op, cast(Any, shapes), tuple(node.op.parameters(*shapes)), path,
+                node.origin.span, path in seen, views and node.op.needs_order(*shapes),
             )  # fmt: skip
             seen.add(path)
-        return BlockClass(
-            definition, body.class_name, [], {name: self.numbers[name] for name in self.inputs},
-            tuple(self.numbers[value] for value in self.results), steps,
-            {self.numbers[value]: name for value, name in body.names.items()},
-            [Trace(definition, body.path)],
-        )  # fmt: skip
+            if node.name in body.names:
+                yield Named(body.names[node.name], node.name)
+
+    def lines(self, functional: str, error: str) -> list[str]:
+        """Return the constructor, `step`, and `forward`."""
+        names = {safe_name(name) for name in (*self.body.names.values(), *self.inputs)}
+        inputs = list(map(safe_name, self.inputs))
+        kept = Kept((), ())
+        text = ModuleText(self.steps, names, kept, set(), inputs, is_chain=False)
+        made = Constructor(self.steps, text.layout, error, set(), text.flags).lines()
+        head = ["    def __init__(self) -> None:", "        super().__init__()"]
+        return [
+            *([*head, *made, ""] if made else []),
+            *forward_head(inputs, len(self.results), "step"),
+            *text.forward(functional).lines(),
+            "",
+            *self.loop(),
+        ]
 
     def loop(self) -> list[str]:
         """Return the lines of `forward`, over all steps."""
@@ -122,7 +128,7 @@ class ScanClass:
             lines += statement(copy, 3)
         value = self.graph.outputs[RESULT]
         lines += statement(f"{steps}.append({targets[self.results.index(value)]})", 3)
-        return [*lines, *statement(f"return torch.stack({steps}, 1)", 2), ""]
+        return [*lines, *statement(f"return torch.stack({steps}, 1)", 2)]
 
     def _targets(self, plain: str) -> tuple[list[str], list[str]]:
         """Return the names for the results of a step, and statements for states that are alike."""

@@ -2,8 +2,7 @@
 arguments.
 
 The net is built in the ordinary way, but with numbers that record how they were computed. The trace
-of a body has one event for each layer and each call of a block, nested under the decisions that led
-to them.
+of a body has one event for each layer, each call of a block, and each name that a value gets.
 """
 
 from __future__ import annotations
@@ -13,18 +12,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from netspec.compiler.elaborate.follower import Follower
-from netspec.compiler.elaborate.names import Names
 from netspec.compiler.elaborate.values import (
     UNKNOWN,
-    Evaluate,
     Input,
     Result,
     Tensor,
     Tensors,
     Unknown,
-    Value,
 )
-from netspec.compiler.ir import constants
 from netspec.compiler.ir.constants import Constant
 from netspec.compiler.ir.graph import Node, Shape
 from netspec.compiler.ir.op import Op, ParameterSpec, Torch
@@ -32,12 +27,6 @@ from netspec.compiler.ir.sizes import Size
 from netspec.compiler.parse.loader import Module
 from netspec.compiler.syntax import tree as syntax
 from netspec.compiler.syntax.tree import NumberType
-from netspec.compiler.torch_backend.conditions import (
-    Condition,
-    Surroundings,
-    condition_of,
-    forgotten,
-)
 from netspec.compiler.torch_backend.naming import safe_name
 from netspec.compiler.torch_backend.traced_numbers import (
     Traced,
@@ -45,8 +34,6 @@ from netspec.compiler.torch_backend.traced_numbers import (
     outer_of,
     plain,
     rename,
-    roots_of,
-    symbols_of,
 )
 from netspec.diagnostics import Span
 
@@ -106,18 +93,17 @@ class Called:
     span: Span
     reused: bool = False
 
+    def is_one_object(self, symbols: Sequence[str], known: dict[str, list[Any]]) -> bool:
+        """Whether the calls of a shared block so far need the same object.
 
-@dataclass(eq=False)
-class Chosen:
-    """A decision: its conditions, the case taken, the events in it, and the arguments that it
-    depends on.
-    """
-
-    conditions: tuple[Condition, ...]
-    case: int
-    events: list[Event]
-    span: Span
-    symbols: frozenset[str]
+        Args:
+            symbols: the arguments of the block's class.
+            known: what the objects were made with, by their paths.
+        """
+        arguments = {safe_name(name): value for name, value in self.body.arguments.items()}
+        arguments |= {name: plain(value) for name, value in self.given.items()}
+        made = [arguments.get(symbol) for symbol in symbols]
+        return known.setdefault(self.path, made) == made
 
 
 @dataclass(eq=False)
@@ -135,7 +121,7 @@ def torch_form(op: Op, shapes: tuple[Shape, ...], of_views: bool) -> Torch:
     return op.torch_of_views(*shapes) if of_views else op.torch(*shapes)
 
 
-Event = Applied | Called | Chosen | Named
+Event = Applied | Called | Named
 
 
 @dataclass(eq=False)
@@ -148,8 +134,7 @@ class Trace:
         arguments: the arguments of a block, by their names in the file, as plain numbers.
         symbols: the values of those arguments of its class that are numbers.
         inputs: the input values, by their names in the body.
-        asserts: the asserts over the arguments, with their messages.
-        computed: the arguments that went into a function such as `max`.
+        kept: which of its results something reads, by their places.
     """
 
     definition: syntax.Net | syntax.Block
@@ -162,118 +147,41 @@ class Trace:
     holds: dict[str, NumberType] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     results: tuple[str, ...] = ()
-    asserts: list[tuple[Condition, str]] = field(default_factory=list)
-    computed: set[str] = field(default_factory=set)
-
-
-@dataclass
-class Frozen:
-    """The arguments of a net that its bodies found to be frozen.
-
-    Attributes:
-        names: the arguments that decide the structure of the net, and so keep their values.
-        deciding: the number of nested decisions that are being evaluated.
-    """
-
-    names: set[str] = field(default_factory=set)
-    deciding: int = 0
+    kept: tuple[int, ...] = ()
 
 
 class Tracer(Follower):
     """Records what a body does: that of a net, or the body around a single call of a block."""
 
-    def __init__(self, frozen: Frozen, record: Trace) -> None:
-        self.frozen = frozen
+    def __init__(self, record: Trace) -> None:
         self.record = record
-        self._into = [record.events]
-        self._seen = set[str]()
-        self._arguments = set[int]()  # expressions in function arguments, by id
-
-    def follow(self, names: Names, evaluate: Evaluate) -> Evaluate:
-        """Record what the body evaluates."""
-
-        def traced(expr: syntax.Expr) -> Value:
-            if isinstance(expr, syntax.Call) and names.is_function(expr.callee.id):
-                self._arguments.update(id(argument.value) for argument in expr.arguments)
-            value = evaluate(expr)
-            self._evaluated(expr, value)
-            return value
-
-        self.body = Surroundings(names, traced)
-        return traced
-
-    def _evaluated(self, expr: syntax.Expr, value: Value) -> None:
-        """Freeze the arguments in a value that is evaluated for a decision, or by a function."""
-        called = isinstance(expr, syntax.Call) and expr.callee.id in constants.FUNCTIONS
-        computes = called or id(expr) in self._arguments
-        if computes:
-            self.record.computed |= symbols_of(value)
-        if self.frozen.deciding or computes:
-            self.frozen.names |= roots_of(value)
-        if self.frozen.deciding or called:
-            self._seen |= symbols_of(value)
-
-    # -- what is written down
-
-    def _write(self, event: Event) -> None:
-        self._into[-1].append(event)
 
     def added(
         self, node: Node, shapes: Sequence[Shape], specs: Sequence[ParameterSpec], path: str
     ) -> None:
         """Record a layer."""
         span = node.origin.span
-        self._write(Applied(node, node.op, tuple(shapes), tuple(specs), self._local(path), span))
+        self.record.events.append(
+            Applied(node, node.op, tuple(shapes), tuple(specs), self._local(path), span)
+        )
 
     def named(self, name: str, value: Tensor) -> None:
         """Record a name."""
-        self._write(Named(name, value.name))
-
-    def asserting(self, statement: syntax.Assert) -> None:
-        """Record an assert over arguments."""
-        message = statement.message or f"{statement.condition.span.text} does not hold"
-        condition = condition_of(self.body, statement.condition)
-        self.record.asserts.append((condition, message))
-        self.frozen.names |= forgotten(self.body, statement.condition, condition)
+        self.record.events.append(Named(name, value.name))
 
     def fixing(self, values: Sequence[Constant | Unknown]) -> Sequence[Constant | Unknown]:
-        """Freeze the arguments in constants that are written as numbers."""
-        for value in values:
-            self.frozen.names |= roots_of(value)
-            self._seen |= symbols_of(value)
+        """Constants that are written as numbers."""
         return tuple(map(plain, values))
-
-    # -- decisions
-
-    def deciding(self) -> None:
-        """What is evaluated next is part of a decision."""
-        self.frozen.deciding += 1
-        self._seen = set()
-
-    def decided(self, conditions: Sequence[syntax.Expr], case: int | None, span: Span) -> None:
-        """Record a decision. The next events are nested in it."""
-        self.frozen.deciding -= 1
-        if case is not None:
-            translated = tuple(condition_of(self.body, condition) for condition in conditions)
-            chosen = Chosen(translated, case, [], span, frozenset(self._seen))
-            self._write(chosen)
-            self._into.append(chosen.events)
-
-    def done(self) -> None:
-        """The next events are no longer nested in the decision."""
-        self._into.pop()
 
     # -- calls of blocks
 
     def calling(self, block: syntax.Block, module: Module, path: str) -> Follower:
         """Return the tracer of a block's body, which has a trace of its own."""
-        return _BlockTracer(self.frozen, Trace(block, path, module))
+        return _BlockTracer(Trace(block, path, module))
 
     def inlining(self, block: syntax.Block) -> Follower:
         """Return the tracer of an inline block's body: its layers are the caller's."""
-        inner = Tracer(self.frozen, self.record)
-        inner._into = self._into
-        return inner
+        return Tracer(self.record)
 
     def called(
         self, inner: Follower, inputs: Sequence[Input], result: Result, span: Span
@@ -287,7 +195,8 @@ class Tracer(Follower):
         names = tuple(value.name for value in values)
         record = inner.record
         record.results = names[len(inputs) :]
-        self._write(
+        record.kept = tuple(range(len(record.results)))
+        self.record.events.append(
             Called(
                 record,
                 names[: len(inputs)],
@@ -314,8 +223,8 @@ class _BlockTracer(Tracer):
     Its arguments and the sizes of its inputs become symbols of its own.
     """
 
-    def __init__(self, frozen: Frozen, record: Trace) -> None:
-        super().__init__(frozen, record)
+    def __init__(self, record: Trace) -> None:
+        super().__init__(record)
         self.given: dict[str, int | float] = {}
         self.dims: dict[str, int] = {}
 
@@ -359,13 +268,10 @@ class _BlockTracer(Tracer):
 class BlockWatcher(_BlockTracer):
     """Records with what a block is called, and the blocks that it calls, but not what it does."""
 
-    def follow(self, names: Names, evaluate: Evaluate) -> Evaluate:
-        """Leave the body alone."""
-        return evaluate
-
     def arguments(self, values: Mapping[str, Constant | Unknown]) -> Mapping[str, Constant]:
-        """Record the arguments. The body gets plain numbers."""
-        return {name: plain(value) for name, value in super().arguments(values).items()}
+        """Record the arguments. The body gets plain numbers; fractions may be initial values."""
+        known = super().arguments(values)
+        return {n: v if isinstance(v, TracedFloat) else plain(v) for n, v in known.items()}
 
     def input(self, name: str, value: Input) -> Input:
         """Record an input. The body gets plain sizes."""
@@ -380,21 +286,9 @@ class BlockWatcher(_BlockTracer):
     def named(self, name: str, value: Tensor) -> None:
         """A name is not recorded."""
 
-    def asserting(self, statement: syntax.Assert) -> None:
-        """An assert is not recorded."""
-
-    def deciding(self) -> None:
-        """A decision is not recorded."""
-
-    def decided(self, conditions: Sequence[syntax.Expr], case: int | None, span: Span) -> None:
-        """A decision is not recorded."""
-
-    def done(self) -> None:
-        """A decision is not recorded."""
-
     def calling(self, block: syntax.Block, module: Module, path: str) -> Follower:
         """Watch the blocks that it calls, too."""
-        return BlockWatcher(self.frozen, Trace(block, path, module))
+        return BlockWatcher(Trace(block, path, module))
 
     def called(
         self, inner: Follower, inputs: Sequence[Input], result: Result, span: Span

@@ -3,8 +3,8 @@
 A `Traced` is an ordinary whole number, so everything that computes with sizes accepts it:
 constants, attributes, shape rules. In addition to its value it has two polynomials (`Size`):
 `local`, in the arguments of the class being generated, and `outer`, in the arguments of the net. An
-operation that a polynomial cannot express (`%`, a power) gives a plain number; `class_arguments`
-finds out what was lost that way.
+operation that a polynomial cannot express (`%`, a power) gives a plain number; trying other
+arguments finds out what was lost that way.
 """
 
 from __future__ import annotations
@@ -29,11 +29,6 @@ class Traced(int):
         self.local = local
         self.outer = outer
         return self
-
-    @property
-    def roots(self) -> set[str]:
-        """The net's arguments that it depends on."""
-        return self.outer.names() if isinstance(self.outer, Size) else set()
 
     def as_float(self) -> float:
         """The number as a fraction: it still knows the argument that it is."""
@@ -85,11 +80,6 @@ class TracedFloat(float):
         self.outer = outer
         return self
 
-    @property
-    def roots(self) -> set[str]:
-        """The argument of the net that it is, or nothing."""
-        return {self.outer} if self.outer else set()
-
 
 def _is_name(size: Dim) -> bool:
     """Whether a size is nothing but a name."""
@@ -139,34 +129,9 @@ def local_of(value: int) -> Dim:
     return value.local if isinstance(value, Traced) else int(value)
 
 
-def local_text(value: float) -> str:
-    """Return a number in the arguments of the class as Python source."""
-    return value.local if isinstance(value, TracedFloat) else size_text(local_of(cast(int, value)))
-
-
 def outer_of(value: int) -> Dim:
     """Return a number in the arguments of the net."""
     return value.outer if isinstance(value, Traced) else int(value)
-
-
-def roots_of(value: Any) -> set[str]:
-    """Return the net's arguments from which a constant, or a list of them, was computed."""
-    if isinstance(value, (Traced, TracedFloat)):
-        return value.roots
-    if isinstance(value, tuple):
-        return {root for item in value for root in roots_of(item)}
-    return set()
-
-
-def symbols_of(value: Any) -> set[str]:
-    """Return the class's arguments from which a constant, or a list of them, was computed."""
-    if isinstance(value, Traced):
-        return value.local.names() if isinstance(value.local, Size) else set()
-    if isinstance(value, TracedFloat):
-        return {value.local}
-    if isinstance(value, tuple):
-        return {symbol for item in value for symbol in symbols_of(item)}
-    return set()
 
 
 _PLAIN = frozenset({int, float, bool, str, type(None)})
@@ -180,13 +145,6 @@ def plain(value: Any) -> Any:
     if isinstance(value, Traced):
         return int(value)
     return float(value) if isinstance(value, TracedFloat) else value
-
-
-def follow(value: float, symbol: str, name: str) -> Traced | TracedFloat:
-    """Return a number that is an argument of the net, by its name in the class and in the net."""
-    if isinstance(value, int):
-        return Traced(value, cast(Dim, Size.named(symbol)), cast(Dim, Size.named(name)))
-    return TracedFloat(value, symbol, name)
 
 
 def rename(value: Any, name: str) -> Any:

@@ -6,7 +6,7 @@ argument with which it does something else has only the values that occur in the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -18,11 +18,9 @@ from netspec.compiler.ir.attributes import show
 from netspec.compiler.ir.graph import Graph
 from netspec.compiler.ir.sizes import Size
 from netspec.compiler.parse.loader import Module
+from netspec.compiler.passes.eliminate_dead import eliminate_dead
 from netspec.compiler.syntax import tree as syntax
 from netspec.compiler.syntax.tree import NumberType
-from netspec.compiler.torch_backend.class_arguments import applied
-from netspec.compiler.torch_backend.class_ir import BlockClass
-from netspec.compiler.torch_backend.constructor import default_values
 from netspec.compiler.torch_backend.docstrings import plain_text
 from netspec.compiler.torch_backend.drop_dead import has_dead_modules
 from netspec.compiler.torch_backend.naming import quote, safe_name
@@ -31,9 +29,13 @@ from netspec.compiler.torch_backend.python_layout import INDENT, Doc, Group, sta
 from netspec.compiler.torch_backend.structured.constructor import (
     Constructor,
     constant_text,
+    default_values,
     kind_of,
 )
+from netspec.compiler.torch_backend.structured.flat import FlatTracer
 from netspec.compiler.torch_backend.structured.flow import chain_end, nested, steps_in
+from netspec.compiler.torch_backend.structured.homes import Homes
+from netspec.compiler.torch_backend.structured.kept import Kept
 from netspec.compiler.torch_backend.structured.layout import Placement
 from netspec.compiler.torch_backend.structured.module import ModuleText, forward_head
 from netspec.compiler.torch_backend.structured.structure import (
@@ -42,6 +44,7 @@ from netspec.compiler.torch_backend.structured.structure import (
     NotStructuredError,
     Placed,
     Recorder,
+    Refuse,
     Return,
     Suite,
     suites_in,
@@ -53,13 +56,17 @@ from netspec.compiler.torch_backend.structured.tracer import (
     Results,
     StructureTracer,
 )
-from netspec.compiler.torch_backend.trace import Trace, axis_names
+from netspec.compiler.torch_backend.trace import Named, Trace, axis_names
+from netspec.compiler.torch_backend.traced_net import applied
 from netspec.compiler.torch_backend.traced_numbers import ATTEMPTS, Traced, other_value, plain
 from netspec.diagnostics import DiagnosticSink, Span
 
 # So many other values of an argument are enough, and so many starts over.
 _ENOUGH, _STARTS = 2, 12
+# What a constructor of a chain has that makes its modules as arguments of `nn.Sequential`'s.
+_IN_CHAINS = (Placed, Bind, Let, Refuse, Return)
 
+_Used = tuple[tuple[str, ...], tuple[int, ...]]
 Arguments = dict[str, Any]
 Shapes = dict[str, tuple[Any, ...]]
 
@@ -67,7 +74,7 @@ Shapes = dict[str, tuple[Any, ...]]
 class _Outside(Follower):
     """The body around a single call of a block."""
 
-    def __init__(self, tracer: StructureTracer) -> None:
+    def __init__(self, tracer: StructureTracer | FlatTracer) -> None:
         self.tracer = tracer
 
     def calling(self, block: syntax.Block, module: Module, path: str) -> Follower:
@@ -85,17 +92,18 @@ class _Outside(Follower):
 @dataclass(frozen=True)
 class _Call:
     """A call of the block: its arguments, and by their names the shapes of its inputs, and what these
-    hold.
+    hold. Of inputs and results those are `used` that the net needs.
     """
 
     arguments: Arguments
     shapes: Shapes
     holds: Mapping[str, NumberType]
+    used: _Used
 
     @property
     def key(self) -> str:
         """What tells calls apart."""
-        return repr((self.arguments, self.shapes, self.holds))
+        return repr((self.arguments, self.shapes, self.holds, self.used))
 
 
 class _Symbols:
@@ -188,39 +196,39 @@ class StructuredBlock:
         traces: the calls of the block in the file.
         homes: the classes of the blocks that it calls.
         trials: what may still be tried.
+        is_flat: whether it is written one layer after another, not as in the file.
 
     Raises:
         NotStructuredError: if there is no such class.
     """
 
     def __init__(
-        self, traces: Sequence[Trace], homes: Mapping[syntax.Block, BlockClass], trials: Trials
+        self, traces: Sequence[Trace], homes: Homes, trials: Trials, *, is_flat: bool = False
     ) -> None:
         first = traces[0]
         assert isinstance(first.definition, syntax.Block)
         assert first.module is not None
         self.block, self.module = first.definition, first.module
-        self.homes, self.trials = homes, trials
-        names = [name.id for name in self.block.inputs]
-        parameters = [parameter.name.id for parameter in self.block.parameters]
-        for name in (*names, *parameters):
-            if python_name(name) != safe_name(name):
-                raise NotStructuredError
-        if any(list(trace.inputs) != names for trace in traces):
-            raise NotStructuredError
-        self.inputs = [python_name(name) for name in names]
+        self.homes, self.trials, self.is_flat = homes, trials, is_flat
         calls = [_call_of(trace) for trace in traces]
         self.calls = list({call.key: call for call in calls}.values())
+        self.used = calls[0].used
+        if any(call.used != self.used for call in calls):
+            raise NotStructuredError
         self.names = _Symbols(self.block)
         self.symbols = self.names.all(self.calls)
         self.places = Places(self.block, self.module)
-        if not self.places.names.isdisjoint(s for s in self.symbols if s not in parameters):
-            raise NotStructuredError
+        if is_flat:
+            self.places.names |= {
+                safe_name(e.name) for t in traces for e in t.events if isinstance(e, Named)
+            }
+        else:
+            self._require_plain_names()
+        self.inputs = list(map(safe_name, self.used[0]))
         self.places.names |= set(self.symbols)
-        self.views = {e.span for t in traces for e in _layers(t) if e.of_views}
-        self.results = len(first.results)
-        if any(len(trace.results) != self.results for trace in traces):
-            raise NotStructuredError
+        self.kept = Kept(self.symbols, _modules(traces))
+        self.views = {e.span for t in traces for e in applied(t.events) if e.of_views}
+        self.results = len(self.used[1])
         self.sizes = Results()
         self.known: dict[str, list[Any]] = {}
         self.runs: list[list[Placement]] = []
@@ -229,23 +237,32 @@ class StructuredBlock:
         try:
             self._record()
         except NotStructuredError:
+            if is_flat:
+                raise
             self.carried = Carried()
             self._record()
 
-    @staticmethod
-    def key(traces: Sequence[Trace]) -> tuple[str, ...]:
-        """What tells blocks and their calls apart."""
-        name = traces[0].definition.name
-        calls = [_call_of(trace).key for trace in traces]
-        views = sorted({str(e.span) for t in traces for e in _layers(t) if e.of_views})
-        used = [str((list(trace.inputs), len(trace.results))) for trace in traces]
-        return (name.id, str(name.span), *dict.fromkeys(calls), *views, *dict.fromkeys(used))
+    @property
+    def is_whole(self) -> bool:
+        """Whether the class takes all inputs of the block, and gives all that it returns."""
+        return self.is_flat is False or self._gives_all
+
+    def _require_plain_names(self) -> None:
+        """Check that what the file names has these names in Python."""
+        names = [name.id for name in self.block.inputs]
+        parameters = [parameter.name.id for parameter in self.block.parameters]
+        if any(python_name(name) != safe_name(name) for name in (*names, *parameters)):
+            raise NotStructuredError
+        if list(self.used[0]) != names:
+            raise NotStructuredError
+        if not self.places.names.isdisjoint(s for s in self.symbols if s not in parameters):
+            raise NotStructuredError
 
     # -- recording
 
     def _record(self) -> None:
         for _ in range(_STARTS):
-            self.recorder = Recorder()
+            self.recorder = Recorder(is_strict=self.is_flat)
             self.known.clear()
             self.runs.clear()
             try:
@@ -253,7 +270,7 @@ class StructuredBlock:
                     if not self._run(call):
                         raise NotStructuredError
                 # What it writes must hold for other values too.
-                text = self._written(is_checked=False)
+                text = self._written(is_checked=self.is_flat)
                 self.layout = text.layout
                 self._try_others(text.needed)
                 if not _is_met(self.recorder.root):
@@ -269,15 +286,7 @@ class StructuredBlock:
     def _run(self, call: _Call, *, is_trial: bool = False) -> bool:
         """Build the block. Return whether it can be built."""
         self.recorder.begin(is_trial=is_trial)
-        tracer = StructureTracer(
-            self.block,
-            self.recorder,
-            self.carried,
-            self.places,
-            self.homes,
-            self.sizes,
-            self.views,
-        )
+        tracer = self._tracer()
         sink = DiagnosticSink()
         assembly = Assembly(sink, as_written=False)
         body = Body(assembly, self.module, follower=_Outside(tracer))
@@ -301,21 +310,53 @@ class StructuredBlock:
             raise
         if result is UNKNOWN or sink.errors or assembly.failed:
             return False
-        self._require_live(assembly, tracer)
+        if isinstance(tracer, FlatTracer):
+            self._write_live(assembly, tracer)
+        else:
+            self._require_live(assembly, tracer)
         self.runs.append(tracer.placements)
         return True
+
+    def _tracer(self) -> StructureTracer | FlatTracer:
+        if self.is_flat:
+            return FlatTracer(self.block, self.recorder, self.homes, self.views, self.kept)
+        return StructureTracer(
+            self.block,
+            self.recorder,
+            self.carried,
+            self.places,
+            self.homes,
+            self.sizes,
+            self.views,
+            self.kept,
+        )
+
+    def _graph(self, assembly: Assembly, results: Sequence[str]) -> Graph:
+        outputs = {str(at): name for at, name in enumerate(results)}
+        return Graph(
+            self.block.name.id, dict(assembly.inputs), tuple(assembly.nodes), outputs,
+            dict(assembly.parameters),
+        )  # fmt: skip
 
     def _require_live(self, assembly: Assembly, tracer: StructureTracer) -> None:
         """Check that every module has a use."""
         if len(tracer.given_back) != self.results:
             raise NotStructuredError
-        outputs = {str(at): name for at, name in enumerate(tracer.given_back)}
-        graph = Graph(
-            self.block.name.id, dict(assembly.inputs), tuple(assembly.nodes), outputs,
-            dict(assembly.parameters),
-        )  # fmt: skip
-        if has_dead_modules(graph):
+        if has_dead_modules(self._graph(assembly, tracer.given_back)):
             raise NotStructuredError
+
+    def _write_live(self, assembly: Assembly, tracer: FlatTracer) -> None:
+        """Write down what the results need that something reads."""
+        inputs, kept = self.used
+        returned = tracer.given_back
+        if max(kept, default=-1) >= len(returned):
+            raise NotStructuredError
+        self._gives_all = len(inputs) == len(self.block.inputs) and len(kept) == len(returned)
+        tracer.gives([returned[at] for at in kept])
+        graph = eliminate_dead(self._graph(assembly, tracer.given_back))
+        read = tracer.record.inputs
+        tracer.record.inputs = {name: read[name] for name in inputs}
+        tracer.write({*graph.by_name, *tracer.record.inputs.values()})
 
     # -- other arguments
 
@@ -379,6 +420,8 @@ class StructuredBlock:
             NotStructuredError: if it does not.
         """
         call = _call_of(trace)
+        if self.is_flat and call.used != self.used:
+            raise NotStructuredError
         if self._use(call) in self.accepted:
             return
         for symbol, values in self.known.items():
@@ -413,7 +456,8 @@ class StructuredBlock:
     def _require_written(self) -> None:
         """Check that what is written also says what the last run did."""
         self.recorder.require_said(written=True)
-        self.layout.check(self.runs[-1])
+        if not self.is_flat:
+            self.layout.check(self.runs[-1])
 
     # -- the class
 
@@ -428,10 +472,11 @@ class StructuredBlock:
             and chain_end(body.steps or (), start) is not None
         )
         module = ModuleText(
-            body, self.places.names, set(self.symbols), self.inputs, is_chain=is_chain
+            body, self.places.names, self.kept, set(self.symbols), self.inputs, is_chain=is_chain
         )
         for placements in self.runs:
-            module.layout.check(placements)
+            if not self.is_flat:
+                module.layout.check(placements)
         return _Written(self, module, is_checked=is_checked)
 
     def class_lines(self, error: str, functional: str, sequence: str) -> list[str]:
@@ -474,30 +519,26 @@ class _Written:
         self.layout = module.layout
         self.body = module.body
         self.attributes = module.attributes
+        self.arguments = {module.kept.argument(name) for name in module.attributes}
         self.needed = self._constructor("ValueError").needed
         if is_checked:
             self.lines("ValueError", "F", "Sequence")
 
     def _constructor(self, error: str) -> Constructor:
-        return Constructor(
-            self.body, self.layout, self.of.homes, error, set(self.attributes), self.module.flags
-        )
+        return Constructor(self.body, self.layout, error, self.arguments, self.module.flags)
 
     def lines(self, error: str, functional: str, sequence: str) -> list[str]:
         """The constructor, and `forward`."""
         writer = self._constructor(error)
         lines = [*self._signature(sequence)]
         before = [*self._fixed(error)]
-        if self.is_chain and all(isinstance(s, (Placed, Bind, Let, Return)) for s in self._steps()):
-            lets = Suite([s for s in self._steps() if isinstance(s, Let)])
+        if self.is_chain and all(isinstance(s, _IN_CHAINS) for s in self._steps()):
+            lets = Suite([s for s in self._steps() if isinstance(s, (Let, Refuse))])
             modules = writer.sequential(self._steps(), "super().__init__(")
-            before += Constructor(
-                lets, self.layout, self.of.homes, error, writer.needed, {}
-            ).lines()
+            before += Constructor(lets, self.layout, error, writer.needed, {}).lines()
             return [*lines, *before, *statement(modules, 2)]
         lines += [f"{INDENT * 2}super().__init__()", *before]
-        for name in self.attributes:
-            lines += statement(f"self.{name} = {name}", 2)
+        lines += self.module.kept_lines()
         lines += writer.lines()
         if self.is_chain:
             return lines
@@ -552,7 +593,14 @@ def _plain(shape: Sequence[Any]) -> tuple[Any, ...]:
 
 def _call_of(trace: Trace) -> _Call:
     shapes = {name: _plain(shape) for name, shape in trace.shapes.items()}
-    return _Call(trace.arguments, shapes, dict(trace.holds))
+    used = tuple(trace.inputs), trace.kept
+    return _Call(trace.arguments, shapes, dict(trace.holds), used)
+
+
+def _modules(traces: Sequence[Trace]) -> set[str]:
+    """The attributes of the layers and blocks in calls of a block."""
+    events = (event for trace in traces for event in trace.events)
+    return {e.path.partition(".")[0] for e in events if not isinstance(e, Named)}
 
 
 def _other(value: Any, attempt: int) -> Any:
@@ -567,10 +615,6 @@ def _other(value: Any, attempt: int) -> Any:
         others = (value[:-1], (*value, value[-1]), tuple(item + 1 for item in value))
         return others[attempt] if attempt < len(others) else None
     return None
-
-
-def _layers(trace: Trace) -> Iterator[Any]:
-    return applied(trace.events)
 
 
 def _is_met(suite: Suite) -> bool:

@@ -10,10 +10,9 @@ from typing import Any
 from netspec.compiler.ir.op import Torch
 from netspec.compiler.ir.size_text import size_text
 from netspec.compiler.syntax import tree as syntax
-from netspec.compiler.torch_backend.constructor import note_of, use_doc
 from netspec.compiler.torch_backend.expressions import literal, module_doc
 from netspec.compiler.torch_backend.local_sizes import names_in
-from netspec.compiler.torch_backend.naming import is_attribute, number, quote
+from netspec.compiler.torch_backend.naming import is_attribute, number, quote, safe_name
 from netspec.compiler.torch_backend.python_constants import words_in
 from netspec.compiler.torch_backend.python_layout import (
     INDENT,
@@ -21,6 +20,7 @@ from netspec.compiler.torch_backend.python_layout import (
     Doc,
     Group,
     call,
+    flat,
     is_bracketed,
     prefixed,
     split_items,
@@ -43,6 +43,7 @@ from netspec.compiler.torch_backend.structured.structure import (
     said,
     suites_in,
 )
+from netspec.diagnostics import Span
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,6 @@ class Constructor:
     Args:
         body: the statements.
         layout: where the modules lie.
-        homes: the class of each block.
         error: how `ValueError` is written.
         needed: the names that something besides the statements reads.
         flags: how cases are remembered.
@@ -76,14 +76,12 @@ class Constructor:
         self,
         body: Suite,
         layout: Layout,
-        homes: Mapping[syntax.Block, Any],
         error: str,
         needed: Set[str],
         flags: Mapping[Branch, Flag],
     ) -> None:
         self.body = body
         self.layout = layout
-        self.homes = homes
         self.error = error
         self.flags = flags
         self._read_by: dict[Placed, set[str]] = {}
@@ -113,6 +111,8 @@ class Constructor:
         kind = "Dict" if container.is_dict else "List"
         is_apart = container.is_dict or container.is_list
         doc: Doc = f"nn.Module{kind}()" if is_apart else "nn.Sequential()"
+        if self.layout.is_apart(container) and not is_apart:
+            doc = "nn.Module()"
         if container.is_listed:
             doc = self._listed(container)
         if container.target.startswith("self."):
@@ -279,7 +279,7 @@ class Constructor:
 
     def _module(self, module: Any) -> Doc:
         if isinstance(module, Block):
-            return use_doc(self.homes[module.definition], module.given)
+            return use_doc(module)
         return module_doc(module)
 
     # -- what is read
@@ -386,9 +386,48 @@ def _changed(name: str, text: str) -> str:
     return f"{name} {match[1]}= {match[2]}"
 
 
-def in_constructor(text: str) -> str:
-    """An expression of `forward` over arguments, as the constructor writes it."""
-    return re.sub(r"\bself\.", "", text)
+def use_doc(block: Block) -> Doc:
+    """Return the construction of a block's class.
+
+    Arguments with their default values are left out.
+    """
+    of, given = block.of, block.given
+    defaults = default_values(of.definition, of.symbols)
+    docs: list[Doc] = []
+    skipped = False
+    for symbol in of.symbols:
+        value = given[symbol]
+        if (
+            symbol in defaults
+            and type(value) is type(defaults[symbol])
+            and defaults[symbol] == value
+        ):
+            skipped = True
+            continue
+        text = literal(value)
+        docs.append(f"{symbol}={flat(text)}" if skipped or symbol in defaults else text)
+    return Group(f"{of.name}(", tuple(docs))
+
+
+def default_values(definition: syntax.Block, taken: Sequence[str]) -> dict[str, Any]:
+    """Return the defaults of a block's arguments, as far as they are written out."""
+    found: dict[str, Any] = {}
+    for parameter in definition.parameters:
+        default = parameter.default
+        symbol = safe_name(parameter.name.id)
+        if isinstance(default, syntax.Literal) and symbol in taken:
+            if default.value is not None:
+                found[symbol] = default.value
+        elif symbol in taken:
+            found.clear()  # a default may not precede an argument without one
+    return found
+
+
+def note_of(span: Span) -> str:
+    """Return a place such as `lenet.net:6`: the last part of the file's name, and the line."""
+    name = span.source.file_name
+    safe = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in name)
+    return f"{safe}:{span.line}"
 
 
 def name_text(part: str) -> str:

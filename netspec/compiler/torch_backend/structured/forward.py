@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 
 from netspec.compiler.ir.op import Torch
-from netspec.compiler.torch_backend.constructor import note_of
 from netspec.compiler.torch_backend.expressions import Reached
 from netspec.compiler.torch_backend.local_sizes import names_in
 from netspec.compiler.torch_backend.naming import is_attribute, quote
@@ -19,6 +18,7 @@ from netspec.compiler.torch_backend.structured.constructor import (
     Flag,
     loop_head,
     name_text,
+    note_of,
     opposite,
 )
 from netspec.compiler.torch_backend.structured.flow import chain_end, placed_in, steps_in, under
@@ -496,7 +496,10 @@ class Forward:
             return None, None
         if not items.is_clear(item.name, at, end):
             return None, None
-        return item.name, end if isinstance(item, Bind) and result in self._reads(item) else None
+        if result in self._reads(item):
+            return item.name, end if isinstance(item, Bind) else None
+        is_gone = items.readers.after(end, result) is None
+        return (item.name if is_gone else None), None
 
     # -- expressions
 
@@ -519,7 +522,7 @@ class Forward:
             name: f"{module}[{quote(name)}]" if name else self._array(step, module)
             for name in step.own
         }
-        means = Reached(inputs, module, parameters, self.functional, _Itself())
+        means = Reached(inputs, module, parameters, self.functional)
         doc = means.whole(_said_later(step.later))
         return (doc if isinstance(doc, (str, Group)) else flat(doc)), count_lines
 
@@ -686,10 +689,3 @@ def _reads(step: Step) -> Iterator[Read]:
 
 
 _ATTRIBUTE = re.compile(r"\bself\.([A-Za-z_]\w*)")
-
-
-class _Itself(dict[str, str]):
-    """Every name stands for itself."""
-
-    def __missing__(self, key: str) -> str:
-        return key

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 
-from netspec.compiler.torch_backend.containers import SEQUENTIAL_ATTRIBUTES
 from netspec.compiler.torch_backend.naming import is_attribute, safe_name
 from netspec.compiler.torch_backend.python_constants import words_in
 from netspec.compiler.torch_backend.python_layout import split_items
@@ -24,6 +23,8 @@ from netspec.compiler.torch_backend.structured.structure import (
 
 # Attributes of `nn.ModuleDict`, which cannot be keys.
 DICT_ATTRIBUTES = frozenset("clear items keys pop update values".split())
+# Attributes of `nn.Sequential`, which cannot be names of children.
+SEQUENTIAL_ATTRIBUTES = frozenset("append extend insert pop".split())
 
 Prefix = tuple[str, ...]
 
@@ -179,10 +180,11 @@ class Layout:
         if prefix not in self._apart and len(gap) == _index(children[0]) and all(map(_fills, gap)):
             begin -= len(gap)
         inside = [step for step in steps[begin : end + 1] if isinstance(step, Placed)]
+        is_apart = prefix in self._apart
         is_listed = len(inside) == end + 1 - begin and all(
-            _fills(step) and prefix not in self._apart
+            _fills(step) and not is_apart
             if step.label is None
-            else step.label == (*prefix, str(at))
+            else step.label == (*prefix, str(at)) and not (is_apart and not is_one_module(step))
             for at, step in enumerate(inside)
         )
         is_numbered = _numbers(children) and not is_listed
@@ -216,21 +218,40 @@ class Layout:
         for at, step in enumerate(suite.steps or ()):
             inside = inside + self.opened(suite, at)
             if isinstance(step, Placed):
-                home = inside[-1]
-                is_here = id(step) in self._within
-                if is_here and step.label is not None and step.label[:-1] != home.prefix:
-                    raise NotStructuredError
-                if step.label is None and self.is_apart(home):
-                    home = self.root
-                if is_here and step.label is None and step.held and home is not self.root:
-                    raise NotStructuredError if self.is_chain else NoChainError(home.prefix)
-                self._homes[id(step)] = home
+                self._homes[id(step)] = self._home(step, inside)
             for inner in suites_in(step):
                 self._fill(inner, inside)
-            while inside[-1].suite is suite and inside[-1].last == at:
-                inside = inside[:-1]
-            if any(c.suite is suite and c.last == at for c in inside):
-                raise NotStructuredError
+            ended = [c for c in inside if c.suite is suite and c.last == at]
+            for container in ended:
+                going = [c for c in inside[inside.index(container) :] if c not in ended]
+                # What goes on after the chain around it has ended is no part of that.
+                if going and not self.is_apart(container):
+                    raise self._no_chain(container)
+            inside = [c for c in inside if c not in ended]
+
+    def _home(self, step: Placed, inside: Sequence[Container]) -> Container:
+        """The container that a layer is put into, of those that are open."""
+        is_here = id(step) in self._within
+        chain = next(c for c in reversed(inside) if not self.is_apart(c))
+        if step.label is None:
+            if is_here and step.held and chain is not self.root:
+                raise self._no_chain(chain)
+            return chain
+        home = self.containers.get(step.label[:-1], self.root)
+        if not is_here:
+            return inside[-1]
+        if home not in inside:
+            raise NotStructuredError
+        for container in inside:
+            end = len(container.prefix)
+            if not self.is_apart(container) and step.label[:end] != container.prefix:
+                raise self._no_chain(container)
+        if chain is not self.root and home is not chain and not self.is_apart(home):
+            raise self._no_chain(chain)
+        return home
+
+    def _no_chain(self, container: Container) -> NotStructuredError:
+        return NotStructuredError() if self.is_chain else NoChainError(container.prefix)
 
     # -- whether names come out as they must
 
@@ -265,7 +286,8 @@ class Layout:
             above, _, last = path.rpartition(".")
             if made.setdefault(key, above) != above or last in names:
                 raise NotStructuredError
-            if last in SEQUENTIAL_ATTRIBUTES:
+            is_sequential = self.is_chain if home is self.root else not self.is_apart(home)
+            if last in SEQUENTIAL_ATTRIBUTES and is_sequential:
                 raise NotStructuredError
             names.add(last)
         if len(set(made.values())) != len(made):

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence, Set
 
-from netspec.compiler.syntax import labels
 from netspec.compiler.torch_backend.python_layout import Doc, Group, statement
 from netspec.compiler.torch_backend.structured.constructor import Flag
 from netspec.compiler.torch_backend.structured.flags import flags_of
 from netspec.compiler.torch_backend.structured.flow import steps_in
 from netspec.compiler.torch_backend.structured.forward import Forward
-from netspec.compiler.torch_backend.structured.layout import Layout, NoChainError, Prefix
+from netspec.compiler.torch_backend.structured.kept import Kept
+from netspec.compiler.torch_backend.structured.layout import (
+    SEQUENTIAL_ATTRIBUTES,
+    Layout,
+    NoChainError,
+    Prefix,
+)
 from netspec.compiler.torch_backend.structured.structure import (
     Branch,
     NotStructuredError,
@@ -25,6 +30,7 @@ class ModuleText:
     Args:
         body: the statements.
         names: the names in the body.
+        kept: what the attributes are called that hold arguments.
         taken: the arguments of the class.
         inputs: the names of its inputs.
         is_chain: whether it is a `nn.Sequential`.
@@ -42,6 +48,7 @@ class ModuleText:
         self,
         body: Suite,
         names: set[str],
+        kept: Kept,
         taken: Set[str],
         inputs: Sequence[str],
         *,
@@ -50,10 +57,11 @@ class ModuleText:
         self.body = body
         self.plain = "out" if "x" in names else "x"
         self.inputs = inputs
+        self.kept = kept
         self.is_chain = is_chain
         self.flags: dict[Branch, Flag] = {}
         self.attributes: list[str] = []
-        apart: set[Prefix] = set()
+        apart = _hiding(body)
         while True:
             try:
                 self.layout = Layout(body, names, is_chain=is_chain, apart=apart)
@@ -65,16 +73,31 @@ class ModuleText:
                 continue
             break
         labelled = {s.label[0] for s in steps_in(body) if isinstance(s, Placed) and s.label}
-        for name in self.attributes:
-            if name in labelled or labels.problem(name) is not None:
-                raise NotStructuredError
+        if not labelled.isdisjoint(self.attributes):
+            raise NotStructuredError
+
+    def kept_lines(self) -> list[str]:
+        """`self.width = width`, for each argument that objects keep."""
+        kept = ((name, self.kept.argument(name)) for name in self.attributes)
+        return [line for name, own in kept for line in statement(f"self.{name} = {own}", 2)]
 
     def forward(self, functional: str) -> Forward:
         """Its `forward`; `functional` is how `torch.nn.functional` is written."""
         return Forward(self.body, self.layout, self.inputs, functional, self.flags, self.plain)
 
 
-def forward_head(inputs: Sequence[str], results: int) -> list[str]:
+def _hiding(body: Suite) -> set[Prefix]:
+    """The containers with a child that would hide what a `nn.Sequential` needs itself."""
+    labels = (s.label for s in steps_in(body) if isinstance(s, Placed) and s.label)
+    return {
+        label[:end]
+        for label in labels
+        for end in range(1, len(label))
+        if label[end] in SEQUENTIAL_ATTRIBUTES
+    }
+
+
+def forward_head(inputs: Sequence[str], results: int, name: str = "forward") -> list[str]:
     """`def forward(self, x: torch.Tensor) -> torch.Tensor:`."""
     tensors: list[Doc] = [f"{name}: torch.Tensor" for name in inputs]
     gives = "torch.Tensor"
@@ -82,4 +105,4 @@ def forward_head(inputs: Sequence[str], results: int) -> list[str]:
         gives = f"tuple[{', '.join(['torch.Tensor'] * results)}]"
     if results > 3:
         gives = "tuple[torch.Tensor, ...]"
-    return statement(Group("def forward(", ("self", *tensors), f") -> {gives}"), 1, after=":")
+    return statement(Group(f"def {name}(", ("self", *tensors), f") -> {gives}"), 1, after=":")

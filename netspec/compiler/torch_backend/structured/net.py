@@ -8,7 +8,9 @@ structure, and the net keeps the arguments that it was generated with.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,23 +18,26 @@ from netspec.compiler.elaborate.net import build
 from netspec.compiler.elaborate.written import Written
 from netspec.compiler.ir.graph import Graph
 from netspec.compiler.ir.initializers import Initializer, Values
+from netspec.compiler.passes.eliminate_dead import eliminate_dead
 from netspec.compiler.syntax import tree as syntax
-from netspec.compiler.torch_backend.class_arguments import (
-    TracedNet,
-    applied,
-    chosen_rules,
-    trace_fixed,
-)
-from netspec.compiler.torch_backend.class_ir import BlockClass
-from netspec.compiler.torch_backend.classes import Known, classes_of
+from netspec.compiler.torch_backend.block_class import BlockClass
 from netspec.compiler.torch_backend.drop_dead import has_dead_modules, live_part
-from netspec.compiler.torch_backend.honoured_arguments import agrees
 from netspec.compiler.torch_backend.init_calls import Fill, Owned, fills_of
-from netspec.compiler.torch_backend.python_constants import names_of, python_name, words_in
+from netspec.compiler.torch_backend.naming import safe_name
+from netspec.compiler.torch_backend.python_constants import (
+    PythonConstants,
+    names_of,
+    no_value,
+    python_name,
+    words_in,
+)
 from netspec.compiler.torch_backend.scan_class import held_parameters
 from netspec.compiler.torch_backend.structured.block import Trials
 from netspec.compiler.torch_backend.structured.constructor import label_words
+from netspec.compiler.torch_backend.structured.flat import FlatTracer
 from netspec.compiler.torch_backend.structured.flow import chain_end, given_by, under
+from netspec.compiler.torch_backend.structured.homes import Homes
+from netspec.compiler.torch_backend.structured.kept import Kept
 from netspec.compiler.torch_backend.structured.layout import Placement
 from netspec.compiler.torch_backend.structured.module import ModuleText
 from netspec.compiler.torch_backend.structured.structure import (
@@ -53,18 +58,21 @@ from netspec.compiler.torch_backend.structured.tracer import (
     Results,
     StructureTracer,
 )
-from netspec.compiler.torch_backend.trace import Called, Event
+from netspec.compiler.torch_backend.trace import Called, Event, Named
+from netspec.compiler.torch_backend.traced_net import TracedNet, applied, chosen_rules
 from netspec.compiler.torch_backend.traced_numbers import TracedFloat, plain
 from netspec.diagnostics import DiagnosticSink
 
 # So many other values of an argument are enough, and so many starts over.
 _ENOUGH, _STARTS = 2, 40
+# So many turns of a loop show what the others do.
+_FEW = 2
 # So many layers and blocks may be built to try other values, all starts together.
 _TRIED = 4_000
 
 
-Inner = tuple[syntax.Block, str]
-"""A parameter in all calls of a block: its path there."""
+Inner = tuple[BlockClass, str]
+"""A parameter in all objects of a block's class: its path there."""
 
 
 @dataclass
@@ -73,25 +81,27 @@ class StructuredNet:
 
     Attributes:
         traced: the net with these arguments.
-        classes: those of its blocks.
+        homes: the classes of its blocks.
         body: the statements.
         text: the class with these statements.
         values: the arguments, by their Python names.
+        kept: what the attributes are called that hold arguments.
+        derived: the defaults that other arguments give, as Python.
         fractional: those whole numbers that may be fractions.
         fixed: those that keep their values, for the layers depend on them.
         fills: what all modules of a class start from, by the class.
         own: the initial values of single parameters: by statement and the path in its module.
         ranks: how many axes these parameters have.
-        inner: the initial values of parameters in blocks: by block and the path in it.
-        homes: the class of each block.
+        inner: the initial values of parameters in blocks: by class and the path in it.
     """
 
     traced: TracedNet
-    classes: list[BlockClass]
+    homes: Homes
     body: Suite
     text: ModuleText
     values: dict[str, Any]
-    homes: Mapping[syntax.Block, BlockClass]
+    kept: Kept
+    derived: dict[str, str] = field(default_factory=dict)
     fractional: set[str] = field(default_factory=set)
     fixed: set[str] = field(default_factory=set)
     fills: dict[str, list[Fill]] = field(default_factory=dict)
@@ -105,19 +115,32 @@ class StructuredNet:
         return self.traced.graph
 
 
+def _turns(net: syntax.Net) -> set[str]:
+    """The names that say how often a net's loops turn."""
+    loops = (part for part in syntax.parts(net.body) if isinstance(part, syntax.For))
+    return {name for loop in loops for name in names_of(loop.iterable)}
+
+
 def _has_loops(net: syntax.Net) -> bool:
     """Whether a net's body has loops or conditions."""
     return not {syntax.For, syntax.If}.isdisjoint(map(type, syntax.parts(net.body)))
 
 
-def structured_net(written: Written, known: Known) -> StructuredNet | None:
-    """The structure of a sound net, if it has one."""
-    traced = trace_fixed(written.net, written.module, written.arguments)
-    *classes, _ = classes_of(traced.trace, known)
-    try:
-        return _Proof(written, traced, classes).structured()
-    except NotStructuredError:
-        return None
+def structured_net(
+    written: Written, traced: TracedNet, homes: Homes, *, is_flat: bool = False
+) -> StructuredNet:
+    """The structure of a sound net.
+
+    Args:
+        written: the net in its file.
+        traced: the net with these arguments.
+        homes: the classes of its blocks.
+        is_flat: whether it is written one layer after another, not as in the file.
+
+    Raises:
+        NotStructuredError: if it has none.
+    """
+    return _Proof(written, traced, homes, is_flat=is_flat).structured()
 
 
 class _Run:
@@ -128,16 +151,20 @@ class _Run:
         owners: who holds each parameter; the statement in the net that made it, and its path in
             the module of that.
         blocks: the blocks, by where they are called.
+        changed: the arguments with other values than the net was generated with.
     """
 
-    def __init__(self, tracer: StructureTracer, graph: Graph) -> None:
+    def __init__(
+        self,
+        tracer: StructureTracer | FlatTracer,
+        graph: Graph,
+        blocks: Mapping[str, BlockClass],
+        changed: Mapping[str, Any],
+    ) -> None:
+        self.changed = changed
         self.rules = chosen_rules(graph)
         self.owners = _owners(tracer, graph)
-        self.blocks = {
-            called.body.prefix: called.body.definition
-            for called in _calls(tracer.record.events)
-            if isinstance(called.body.definition, syntax.Block)
-        }
+        self.blocks = blocks
 
     def inner(self, full: str) -> Inner | None:
         """The innermost block that holds a parameter, and its path there."""
@@ -150,69 +177,80 @@ class _Run:
 
 
 class _Proof:
-    def __init__(
-        self,
-        written: Written,
-        traced: TracedNet,
-        classes: list[BlockClass],
-    ) -> None:
+    def __init__(self, written: Written, traced: TracedNet, homes: Homes, *, is_flat: bool) -> None:
         self.written = written
+        self.is_flat = is_flat
+        self.name = safe_name if is_flat else python_name
         self.values = {name: plain(value) for name, value in traced.values.items()}
-        self.recorder = Recorder()
+        self.recorder = Recorder(is_strict=is_flat)
         self.carried = Carried()
         self.results = Results()
         self.places = Places(written.net, written.module)
-        homes: dict[syntax.Block, BlockClass] = {}
-        for made in classes:
-            assert isinstance(made.definition, syntax.Block)
-            if made.definition in homes:
-                raise NotStructuredError
-            homes[made.definition] = made
-        own = {python_name(name): value for name, value in self.values.items()}
-        self.inputs = list(map(python_name, traced.graph.inputs))
+        own = {self.name(name): value for name, value in self.values.items()}
+        if is_flat:
+            self.places.names |= {*own, *_named(traced.trace.events)}
+        self.inputs = list(map(self.name, traced.graph.inputs))
         self.ties = traced.graph.ties
-        if any(
+        if not is_flat and any(
             part.isdecimal() for each in self.ties.items() for p in each for part in p.split(".")
         ):
             raise NotStructuredError  # a layer of a loop, of which there may be fewer
-        empty = ModuleText(Suite([]), set(), set(), self.inputs, is_chain=True)
-        self.net = StructuredNet(traced, classes, empty.body, empty, own, homes)
+        kept = Kept(own, _modules(traced.trace.events))
+        empty = ModuleText(Suite([]), set(), kept, set(), self.inputs, is_chain=True)
+        self.net = StructuredNet(traced, homes, empty.body, empty, own, kept, self._derived())
         self.views = {event.span for event in applied(traced.trace.events) if event.of_views}
         self.small: dict[str, Any] = {}
         self.runs: list[list[Placement]] = []
-        self.checked: set[tuple[Any, ...]] = set()
         self.sound: dict[str, bool] = {}
         self.trials = Trials(_TRIED)
 
     def structured(self) -> StructuredNet:
         """The net, proved."""
-        if any(p.default is not None and names_of(p.default) for p in self.written.net.parameters):
-            raise NotStructuredError
-        for _ in range(_STARTS):
+        for _ in range(_STARTS + 2 * len(self.values)):
             try:
                 self._record()
             except RestartError:
-                self.recorder = Recorder()
+                self.recorder = Recorder(is_strict=self.is_flat)
                 continue
             self.net.body = self.recorder.root
             _require_all(self.net.body, self.net.fixed)
             self.net.text = self._text()
-            for placements in self.runs:
+            for placements in () if self.is_flat else self.runs:
                 self.net.text.layout.check(placements)
             return self.net
         raise NotStructuredError
+
+    def _derived(self) -> dict[str, str]:
+        """The defaults that other arguments give, of those arguments that are not given."""
+        python = PythonConstants(no_value, self._is_list, self.name)
+        found: dict[str, str] = {}
+        for parameter in self.written.net.parameters:
+            name, default = parameter.name.id, parameter.default
+            if default is not None and name not in self.written.arguments and names_of(default):
+                with suppress(NotStructuredError):
+                    found[self.name(name)] = python.text(default)
+        return found
+
+    def _is_list(self, name: str) -> bool:
+        return isinstance(self.values.get(name), tuple)
 
     def _text(self) -> ModuleText:
         body = self.recorder.root
         # What has no loops reads best as a `forward` with functions.
         is_chain = (
-            _has_loops(self.written.net)
+            not self.is_flat
+            and _has_loops(self.written.net)
             and not self.ties
             and len(self.inputs) == 1
             and chain_end(body.steps or (), frozenset(self.inputs)) is not None
         )
         return ModuleText(
-            body, self.places.names, set(self.net.values), self.inputs, is_chain=is_chain
+            body,
+            self.places.names,
+            self.net.kept,
+            set(self.net.values),
+            self.inputs,
+            is_chain=is_chain,
         )
 
     def _record(self) -> None:
@@ -227,13 +265,40 @@ class _Proof:
         for name, value in self.values.items():
             if (
                 type(value) is int
-                and python_name(name) not in self.net.fixed
+                and self.name(name) not in self.net.fixed
                 and self._takes_fraction(name, value, runs)
             ):
-                self.net.fractional.add(python_name(name))
+                self.net.fractional.add(self.name(name))
+        self._fix_with_defaults()
         self._rules(max(runs, key=lambda run: len(run.rules)))
-        for run in runs:
-            self._check_rules(run)
+        wrong = [run.changed for run in runs if not self._has_rules(run)]
+        if wrong:
+            # Of runs in which several arguments changed, others may be the reason.
+            single = [changed for changed in wrong if len(changed) == 1]
+            fixed = {name for changed in single or map(self._to_blame, wrong) for name in changed}
+            if not fixed:
+                raise NotStructuredError
+            self.net.fixed.update(map(self.name, fixed))
+            raise RestartError
+
+    def _to_blame(self, changed: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Those of changed arguments that change initial values by themselves; else all of them."""
+        found = {}
+        for name, value in changed.items():
+            runs: list[_Run] = []
+            with suppress(NotStructuredError, RestartError):
+                self._tried({**self.small, name: value}, runs)
+            if runs and not self._has_rules(runs[0]):
+                found[name] = value
+        return found or changed
+
+    def _fix_with_defaults(self) -> None:
+        """Arguments are fixed if defaults that are made of them are."""
+        for name, text in self.net.derived.items():
+            more = (words_in(text) & set(self.net.values)) - self.net.fixed
+            if name in self.net.fixed and more:
+                self.net.fixed |= more
+                raise RestartError
 
     def _takes_fraction(self, name: str, value: int, runs: list[_Run]) -> bool:
         """Whether an argument may be a fraction too; the runs that show it are added to others."""
@@ -277,22 +342,45 @@ class _Proof:
     def _try_others(self, runs: list[_Run]) -> None:
         """Run sound settings: one argument changed, then all at once.
 
-        Lists come first, to be short after.
+        Lists come first, and the numbers of turns, to be short after.
         """
         found: dict[str, list[Any]] = {}
-        tried = [name for name in self.values if python_name(name) not in self.net.fixed]
-        order = sorted(tried, key=lambda name: not isinstance(self.values[name], tuple))
+        tried = [name for name in self.values if self.name(name) not in self.net.fixed]
+        turns = _turns(self.written.net)
+        order = sorted(
+            tried, key=lambda name: (not isinstance(self.values[name], tuple), name not in turns)
+        )
         for name in order:
             found[name] = self._accepted(name, runs)
             if not found[name]:  # nothing shows what depends on it
-                self.net.fixed.add(python_name(name))
+                self.net.fixed.add(self.name(name))
             short = [other for other in found[name] if isinstance(other, tuple) and other]
             if short:
                 self.small[name] = min(short, key=len)
+            elif name in turns and found[name] and self._is_short(name, runs):
+                self.small[name] = _FEW
         for at in range(_ENOUGH):
             together = {name: others[at] for name, others in found.items() if len(others) > at}
             if len(together) > 1:
-                self._tried(together, runs)
+                self._together(together, runs)
+
+    def _is_short(self, name: str, runs: list[_Run]) -> bool:
+        """Whether the net takes few turns of a loop."""
+        value = self.values[name]
+        if type(value) is not int or value <= 2 * _FEW:
+            return False
+        with suppress(NotStructuredError, RestartError):
+            return self._tried({**self.small, name: _FEW}, runs)
+        return False
+
+    def _together(self, setting: Mapping[str, Any], runs: list[_Run]) -> None:
+        try:
+            self._tried(setting, runs)
+        except NotStructuredError:
+            if not self.is_flat:
+                raise
+            self.net.fixed.update(map(self.name, setting))
+            raise RestartError from None
 
     def _accepted(self, name: str, runs: list[_Run]) -> list[Any]:
         """Other values of an argument that the net takes, as many as are enough."""
@@ -305,7 +393,7 @@ class _Proof:
             try:
                 is_sound = self._tried(setting, runs) if is_run else self._is_sound(setting)
             except NotStructuredError:
-                self.net.fixed.add(python_name(name))
+                self.net.fixed.add(self.name(name))
                 self.small.pop(name, None)
                 raise RestartError from None
             if is_sound:
@@ -322,7 +410,8 @@ class _Proof:
         before = self.carried.state()
         run = None
         try:
-            run = self._run({**self.values, **setting}, is_trial=key not in self.sound)
+            is_new = key not in self.sound
+            run = self._run({**self.values, **setting}, is_trial=is_new or self.is_flat)
         except (NotStructuredError, RestartError):
             if self._is_sound(setting):
                 raise
@@ -354,15 +443,7 @@ class _Proof:
         """
         net, module = self.written.net, self.written.module
         self.recorder.begin(is_trial=is_trial)
-        tracer = StructureTracer(
-            net,
-            self.recorder,
-            self.carried,
-            self.places,
-            self.net.homes,
-            self.results,
-            self.views,
-        )
+        tracer = self._tracer()
         own = {name: tracer.argument(name, value) for name, value in arguments.items()}
         given = {**self.written.arguments, **own}
         sink = DiagnosticSink()
@@ -374,42 +455,49 @@ class _Proof:
             raise
         if graph is None:
             return None
-        if list(map(python_name, assembly.inputs)) != self.inputs:
+        if list(map(self.name, assembly.inputs)) != self.inputs:
             raise NotStructuredError
         tracer.gives(list(graph.outputs.values()))
-        if has_dead_modules(graph):
-            raise NotStructuredError
-        events = live_part(tracer.record.events, {*graph.by_name, *graph.inputs})
-        for called in _calls(events):
-            self._check_call(called)
+        if isinstance(tracer, FlatTracer):
+            graph = eliminate_dead(graph)
+            tracer.record.inputs = {name: name for name in graph.inputs}
+            events = tracer.write({*graph.by_name, *graph.inputs})
+            if is_trial:
+                self.recorder.require_said()
+        else:
+            if has_dead_modules(graph):
+                raise NotStructuredError
+            events = live_part(tracer.record.events, {*graph.by_name, *graph.inputs})
         self.runs.append(tracer.placements)
-        return _Run(tracer, graph)
+        changed = {n: v for n, v in arguments.items() if repr(self.values[n]) != repr(v)}
+        return _Run(tracer, graph, self._blocks(events), changed)
 
-    # -- blocks
+    def _tracer(self) -> StructureTracer | FlatTracer:
+        net, homes = self.written.net, self.net.homes
+        if self.is_flat:
+            return FlatTracer(net, self.recorder, homes, self.views, self.net.kept)
+        return StructureTracer(
+            net,
+            self.recorder,
+            self.carried,
+            self.places,
+            homes,
+            self.results,
+            self.views,
+            self.net.kept,
+        )
 
-    def _check_call(self, called: Called) -> None:
-        """Whether the class of a block does what this call does."""
-        body = called.body
-        assert isinstance(body.definition, syntax.Block)
-        home = self.net.homes.get(body.definition)
-        if home is None:
-            raise NotStructuredError
-        if home.structure is not None:
-            home.structure.require(body)
-            return
-        numbers = {name: plain(value) for name, value in body.symbols.items()}
-        plains = {n: v for n, v in body.arguments.items() if n not in numbers}
-        key = (home.name, *numbers.items(), repr(plains))
-        if key in self.checked:
-            return
-        first = home.traces[0]
-        if plains != {n: v for n, v in first.arguments.items() if n not in numbers}:
-            raise NotStructuredError
-        if any(number not in home.known.get(n, (number,)) for n, number in numbers.items()):
-            raise NotStructuredError
-        if not agrees(home, body, numbers):
-            raise NotStructuredError
-        self.checked.add(key)
+    def _blocks(self, events: Sequence[Event]) -> dict[str, BlockClass]:
+        """The classes of the blocks, by where they are called; each does what the call does."""
+        found: dict[str, BlockClass] = {}
+        for called in _calls(events):
+            if self.is_flat:
+                found[called.body.prefix] = self.net.homes.of(called.body)
+                continue
+            assert isinstance(called.body.definition, syntax.Block)
+            home = found[called.body.prefix] = self.net.homes.only(called.body.definition)
+            home.structure.require(called.body)
+        return found
 
     # -- initial values
 
@@ -421,12 +509,17 @@ class _Proof:
         alike: dict[Inner | None, list[Any]] = {}
         for full in owners:
             alike.setdefault(run.inner(full), []).append(_facts(rules.get(full)))
+        objects = Counter(run.blocks.values())
         for full, rule in rules.items():
             owned, place, path = owners[full]
             if full in covered:
                 continue
             inner = run.inner(full)
-            if inner is not None and all(facts == alike[inner][0] for facts in alike[inner]):
+            if inner is not None and not (self.is_flat and isinstance(rule, Values)):
+                is_alike = alike[inner] == objects[inner[0]] * alike[inner][:1]
+            else:
+                is_alike = False
+            if inner is not None and is_alike:
                 self.net.inner[inner] = rule, owned.rank
             elif self._is_lasting(place):
                 self.net.own[place, path] = rule
@@ -436,6 +529,8 @@ class _Proof:
 
     def _is_lasting(self, place: Placed) -> bool:
         """Whether the label of a statement means the same module at the end of the constructor."""
+        if self.is_flat:
+            return True
         steps = self.recorder.root.steps or []
         if place not in steps:
             return False
@@ -443,7 +538,8 @@ class _Proof:
         changed = {name for step in later for name in given_by(step)}
         return changed.isdisjoint(label_words(place))
 
-    def _check_rules(self, run: _Run) -> None:
+    def _has_rules(self, run: _Run) -> bool:
+        """Whether the initial values of a run are those that the constructor gives."""
         rules, owners = run.rules, run.owners
         for target, fills in self.net.fills.items():
             have = [owned.name for owned, *_ in owners.values() if owned.target == target]
@@ -458,11 +554,14 @@ class _Proof:
                 mine = self.net.inner[inner][0]
             mine = self.net.own.get((place, path), mine)
             if _facts(mine) != _facts(rules.get(full)):
-                raise NotStructuredError
-        for prefix, block in run.blocks.items():
-            for other, path in self.net.inner:
-                if other == block and f"{prefix}.{path}" not in owners:
-                    raise NotStructuredError  # not all objects of the class have it
+                return False
+        # All objects of a class must have what a loop over them fills.
+        return all(
+            f"{prefix}.{path}" in owners
+            for prefix, block in run.blocks.items()
+            for other, path in self.net.inner
+            if other == block
+        )
 
 
 def _facts(rule: Initializer | None) -> Any:
@@ -474,7 +573,9 @@ def _facts(rule: Initializer | None) -> Any:
     ]
 
 
-def _owners(tracer: StructureTracer, graph: Graph) -> dict[str, tuple[Owned, Placed, str]]:
+def _owners(
+    tracer: StructureTracer | FlatTracer, graph: Graph
+) -> dict[str, tuple[Owned, Placed, str]]:
     """Who holds each parameter; the statement in the net that made it, and its path there."""
     found = {}
     for node in graph.nodes:
@@ -496,13 +597,16 @@ def _calls(events: Sequence[Event]) -> Iterator[Called]:
     for event in events:
         if isinstance(event, Called):
             yield event
-        yield from _calls(_inner(event))
+            yield from _calls(event.body.events)
 
 
-def _inner(event: Event) -> Sequence[Event]:
-    if isinstance(event, Called):
-        return event.body.events
-    return getattr(event, "events", ())
+def _named(events: Sequence[Event]) -> set[str]:
+    return {safe_name(event.name) for event in events if isinstance(event, Named)}
+
+
+def _modules(events: Sequence[Event]) -> set[str]:
+    """The attributes of layers and blocks."""
+    return {e.path.partition(".")[0] for e in events if not isinstance(e, Named)}
 
 
 def _other_values(value: Any) -> Iterator[Any]:

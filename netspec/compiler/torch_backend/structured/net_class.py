@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
+
 from netspec.compiler.ir.attributes import show
 from netspec.compiler.ir.initializers import Values
-from netspec.compiler.syntax import tree as syntax
+from netspec.compiler.torch_backend.block_class import BlockClass
 from netspec.compiler.torch_backend.docstrings import plain_text
 from netspec.compiler.torch_backend.init_calls import fill_lines, init_doc, list_lines
 from netspec.compiler.torch_backend.naming import is_attribute, quote
@@ -13,11 +15,11 @@ from netspec.compiler.torch_backend.python_layout import INDENT, Doc, Group, sta
 from netspec.compiler.torch_backend.structured.constructor import (
     Constructor,
     constant_text,
-    in_constructor,
     kind_of,
     label_words,
 )
 from netspec.compiler.torch_backend.structured.flow import placed_in
+from netspec.compiler.torch_backend.structured.kept import Kept
 from netspec.compiler.torch_backend.structured.module import forward_head
 from netspec.compiler.torch_backend.structured.net import StructuredNet
 from netspec.compiler.torch_backend.structured.structure import NotStructuredError, Placed
@@ -38,11 +40,12 @@ class StructuredClass:
         self.sequence = sequence
         self.net = net
         self.text = net.text
-        needed = _needed(net) | set(self.text.attributes)
+        kept = {net.kept.argument(name) for name in self.text.attributes}
         self.writer = Constructor(
-            net.body, self.text.layout, net.homes, error, needed, self.text.flags
+            net.body, self.text.layout, error, _needed(net) | kept, self.text.flags
         )
-        read = [name for name in net.values if name in self.writer.needed]
+        self.symbols = _Arguments(net.kept)
+        read = _with_defaults(net, self.writer.needed)
         self.arguments = [name for name in read if name not in net.fixed]
         self.fixed = {name: net.values[name] for name in read if name in net.fixed}
 
@@ -54,7 +57,10 @@ class StructuredClass:
         for name in self.arguments:
             value = self.net.values[name]
             kind = "float" if name in self.net.fractional else kind_of(value, self.sequence)
-            items.append(f"{name}: {kind} = {constant_text(value)}")
+            if name in self.net.derived:
+                items.append(f"{name}: {kind} | None = None")
+            else:
+                items.append(f"{name}: {kind} = {constant_text(value)}")
         return statement(Group("def __init__(", tuple(items), ") -> None"), 1, after=":")
 
     def facts(self) -> list[str]:
@@ -70,10 +76,13 @@ class StructuredClass:
         lines = [*self.signature(), f"{INDENT * 2}super().__init__()"]
         for name, value in self.fixed.items():
             lines += statement(f"{name} = {constant_text(value)}", 2)
-        for name in self.text.attributes:
-            lines += statement(f"self.{name} = {name}", 2)
+        for name in self.arguments:
+            if name in self.net.derived:
+                lines += statement(f"if {name} is None:", 2)
+                lines += statement(f"{name} = {self.net.derived[name]}", 3)
+        lines += self.text.kept_lines()
         lines += self.writer.lines()
-        lines += fill_lines(self.net.fills, _Itself())
+        lines += fill_lines(self.net.fills, self.symbols)
         lines += self._in_blocks()
         lists = {}
         for (place, own), rule in self.net.own.items():
@@ -82,7 +91,7 @@ class StructuredClass:
                 lists[tensor] = rule
             else:
                 rank = self.net.ranks[place, own]
-                lines += statement(init_doc(tensor, rule, rank, _Itself()), 2)
+                lines += statement(init_doc(tensor, rule, rank, self.symbols), 2)
         return [*lines, *list_lines(lists), *tie_lines(self.net.graph)]
 
     def _path(self, place: Placed) -> tuple[str, ...]:
@@ -110,13 +119,13 @@ class StructuredClass:
     def _in_blocks(self) -> list[str]:
         """The initial values in all objects of a block's class."""
         lines: list[str] = []
-        by_block: dict[syntax.Block, list[str]] = {}
+        by_block: dict[BlockClass, list[str]] = {}
         for (block, path), (rule, rank) in self.net.inner.items():
-            filled = statement(init_doc(_parameter("module", path), rule, rank, _Itself()), 4)
+            filled = statement(init_doc(_parameter("module", path), rule, rank, self.symbols), 4)
             by_block.setdefault(block, []).extend(filled)
         for block, filled in by_block.items():
             word = "elif" if lines else "if"
-            lines += statement(f"{word} isinstance(module, {self.net.homes[block].name}):", 3)
+            lines += statement(f"{word} isinstance(module, {block.name}):", 3)
             lines += filled
         return [*statement("for module in self.modules():", 2), *lines] if lines else []
 
@@ -128,11 +137,24 @@ class StructuredClass:
         return ["", *head, *self.text.forward(functional).lines()]
 
 
-class _Itself(dict[str, str]):
-    """Every argument stands for itself: what `forward` reads from the object is a name here."""
+class _Arguments(dict[str, str]):
+    """What `forward` reads from the object is an argument in the constructor."""
+
+    def __init__(self, kept: Kept) -> None:
+        super().__init__()
+        self.kept = kept
 
     def __missing__(self, key: str) -> str:
-        return in_constructor(key)
+        return self.kept.in_constructor(key)
+
+
+def _with_defaults(net: StructuredNet, needed: Set[str]) -> list[str]:
+    """The arguments that something reads, also the defaults of others."""
+    read = set(needed)
+    for name in reversed(net.values):  # a default reads those in front of it
+        if name in read and name in net.derived:
+            read |= words_in(net.derived[name])
+    return [name for name in net.values if name in read]
 
 
 def _parameter(owner: str, path: str) -> str:
@@ -151,7 +173,7 @@ def _needed(net: StructuredNet) -> set[str]:
         for rule in (*net.own.values(), *fills, *inner)
         for value in vars(rule).values()
         if isinstance(value, TracedFloat)
-        for word in words_in(in_constructor(value.outer))
+        for word in words_in(net.kept.in_constructor(value.outer))
     }
     for place, _ in net.own:
         needed |= label_words(place)

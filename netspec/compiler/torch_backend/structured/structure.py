@@ -14,7 +14,7 @@ from typing import Any
 
 from netspec.compiler.ir.op import Torch
 from netspec.compiler.ir.sizes import Size
-from netspec.compiler.syntax import tree as syntax
+from netspec.compiler.torch_backend.block_class import BlockClass
 from netspec.compiler.torch_backend.local_sizes import Symbol
 from netspec.compiler.torch_backend.structured.numbers import Numbers
 from netspec.diagnostics import Span
@@ -141,7 +141,7 @@ def _parts(form: Any) -> dict[Any, Any] | None:
     if isinstance(form, Torch):
         return {name: getattr(form, name) for name in _FIELDS}
     if isinstance(form, Block):
-        return {"definition": form.definition, "given": form.given}
+        return {"of": form.of, "given": form.given}
     if isinstance(form, tuple):
         return dict(enumerate(form))
     return form if isinstance(form, dict) else None
@@ -267,9 +267,9 @@ class Refuse:
 
 @dataclass(frozen=True)
 class Block:
-    """A call of a block: what its class is given."""
+    """A call of a block: its class, and what that is given."""
 
-    definition: syntax.Block
+    of: BlockClass
     given: Mapping[str, Any]
 
 
@@ -416,20 +416,24 @@ def forms_of(step: Step) -> Any:
 class Recorder:
     """Records what runs of a body do: the first writes statements down, others meet them.
 
+    Args:
+        is_strict: whether what is read must be the same in all runs, at once.
+
     Raises:
         NotStructuredError: where they differ.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_strict: bool = False) -> None:
+        self.is_strict = is_strict
         self.root = Suite()
         self._open: list[tuple[Suite, int]] = []
         self._undo: list[Any] = []
-        self._is_trial = False
+        self.is_trial = False
         self._tried: list[Said] = []
 
     def begin(self, *, is_trial: bool = False) -> None:
         """A run begins, after which `forget` is possible if it is a trial."""
-        self._is_trial = is_trial
+        self.is_trial = is_trial
         self._tried.clear()
         self._open.clear()
         self._undo.clear()
@@ -489,7 +493,7 @@ class Recorder:
             raise NotStructuredError
         for one, two in zip(_reads(known), _reads(step), strict=True):
             self._meet_read(one, two)
-        if self._is_trial:
+        if self.is_trial:
             for place in places_in(forms_of(known)):
                 self._undo.append(_restoring(place))
                 if place.known:
@@ -510,6 +514,8 @@ class Recorder:
         sources = known.sources
         self._undo.append(lambda: setattr(known, "sources", sources))
         known.meet(other)
+        if self.is_strict and not known.sources:
+            raise NotStructuredError
 
     def expected(self) -> Step | None:
         """The statement that must come next, if that is known."""

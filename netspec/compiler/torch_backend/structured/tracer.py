@@ -33,8 +33,6 @@ from netspec.compiler.ir.size_text import size_text
 from netspec.compiler.ir.sizes import Dim, Size
 from netspec.compiler.parse.loader import Module
 from netspec.compiler.syntax import tree as syntax
-from netspec.compiler.torch_backend.class_ir import BlockClass
-from netspec.compiler.torch_backend.conditions import Surroundings
 from netspec.compiler.torch_backend.local_sizes import Extents, Symbol, local
 from netspec.compiler.torch_backend.naming import number, safe_name
 from netspec.compiler.torch_backend.python_constants import (
@@ -44,6 +42,8 @@ from netspec.compiler.torch_backend.python_constants import (
     python_name,
     words_in,
 )
+from netspec.compiler.torch_backend.structured.homes import Homes
+from netspec.compiler.torch_backend.structured.kept import Kept
 from netspec.compiler.torch_backend.structured.layout import Placement
 from netspec.compiler.torch_backend.structured.numbers import History
 from netspec.compiler.torch_backend.structured.structure import (
@@ -68,7 +68,6 @@ from netspec.compiler.torch_backend.structured.structure import (
 from netspec.compiler.torch_backend.trace import (
     BlockWatcher,
     Called,
-    Frozen,
     Trace,
     Tracer,
     axis_names,
@@ -235,6 +234,14 @@ def _is_layer(call: syntax.Call, module: Module) -> bool:
     return name in module.blocks or (name not in FUNCTIONS and name not in initializers.RULES)
 
 
+@dataclass(frozen=True)
+class Surroundings:
+    """The body that contains an expression: its names, and the function that evaluates it."""
+
+    names: Names
+    evaluate: Evaluate
+
+
 @dataclass
 class _Opened:
     """A loop, or the case of a condition, that the body is in."""
@@ -254,9 +261,10 @@ class StructureTracer(Tracer):
         recorder: what the runs record.
         carried: what is known of sizes that change.
         places: where things stand in the body.
-        homes: the class of each block.
+        homes: the classes of the blocks.
         results: what the sizes of blocks' results are made of.
         views: the layers that must be correct for views with permuted axes.
+        kept: what the attributes are called that hold arguments.
 
     Attributes:
         owners: the statement that made each layer or block, by its path.
@@ -270,22 +278,25 @@ class StructureTracer(Tracer):
         recorder: Recorder,
         carried: Carried,
         places: Places,
-        homes: Mapping[syntax.Block, BlockClass],
+        homes: Homes,
         results: Results,
         views: Set[Span],
+        kept: Kept,
     ) -> None:
-        super().__init__(Frozen(), Trace(definition))
+        super().__init__(Trace(definition))
         self.results = results
         self.homes = homes
         self.recorder = recorder
         self.carried = carried
         self.places = places
         self.views = views
+        self.kept = kept
         self.numbers = History()
         self.inner: dict[str, Any] = {}
         self.shapes: dict[str, list[Any]] = {}
         self.owners: dict[str, Placed] = {}
         self.placements: list[Placement] = []
+        self._objects: dict[str, list[Any]] = {}
         self._own: set[str] = set()
         self._holds: dict[str, str] = {}
         self._made: dict[str, list[Source]] = {}
@@ -311,7 +322,7 @@ class StructureTracer(Tracer):
     def argument(self, name: str, value: Constant) -> Any:
         """An argument of the class: a name in the constructor, an attribute in `forward`."""
         own = python_name(name)
-        return self.known(own, plain(value), f"self.{own}")
+        return self.known(own, plain(value), self.kept.attribute(own))
 
     def input(self, name: str, value: Input) -> Input:
         """The sizes of a block's input are arguments of its class."""
@@ -353,7 +364,7 @@ class StructureTracer(Tracer):
     def _reach(self, name: str) -> str:
         """A constant in `forward`: the object keeps the arguments."""
         own = python_name(name)
-        return own if own in self._own else f"self.{own}"
+        return own if own in self._own else self.kept.attribute(own)
 
     def _is_list(self, name: str) -> bool:
         binding = self.body.names.scope.get(name)
@@ -778,9 +789,8 @@ class StructureTracer(Tracer):
 
     def calling(self, block: syntax.Block, module: Module, path: str) -> Follower:
         """A block is followed only as long as it is not known what it returns."""
-        is_known = self.results.foretells(block)
-        if is_known and all(home.structure is not None for home in self.homes.values()):
-            return BlockWatcher(self.frozen, Trace(block, path, module))
+        if self.results.foretells(block):
+            return BlockWatcher(Trace(block, path, module))
         return super().calling(block, module, path)
 
     def inlining(self, block: syntax.Block) -> Follower:
@@ -805,10 +815,10 @@ class StructureTracer(Tracer):
         assert isinstance(event, Called)
         body = event.body
         assert isinstance(body.definition, syntax.Block)
-        home = self.homes.get(body.definition)
-        if home is None:
+        home = self.homes.only(body.definition)
+        if not event.is_one_object(home.symbols, self._objects):
             raise NotStructuredError
-        block = Block(body.definition, self._given(event, home.symbols, span))
+        block = Block(home, self._given(event, home.symbols, span))
         path = body.prefix
         label = self._label(path, span, self.python)
         step = Placed(

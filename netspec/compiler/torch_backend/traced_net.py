@@ -1,0 +1,107 @@
+"""A net with its trace: what its body and those of its blocks do, in terms of their arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, cast
+
+from netspec.compiler.elaborate.body import Body
+from netspec.compiler.elaborate.net import build
+from netspec.compiler.elaborate.net_builder import Assembly
+from netspec.compiler.elaborate.values import Unknown
+from netspec.compiler.elaborate.written import Written
+from netspec.compiler.ir.graph import Graph, Shape
+from netspec.compiler.ir.initializers import Initializer, Ones
+from netspec.compiler.passes.eliminate_dead import eliminate_dead
+from netspec.compiler.torch_backend.drop_dead import live_part
+from netspec.compiler.torch_backend.trace import Applied, Called, Event, Trace, Tracer
+from netspec.compiler.torch_backend.traced_numbers import outer_of, plain
+from netspec.diagnostics import DiagnosticSink
+
+
+@dataclass
+class TracedNet:
+    """A net with its trace and the values of its arguments, also of those that were not given."""
+
+    graph: Graph
+    trace: Trace
+    values: dict[str, Any]
+
+
+def trace_net(written: Written) -> TracedNet:
+    """Trace a sound net, all of its arguments as they are."""
+    net, module = written.net, written.module
+    trace = Trace(net)
+    sink = DiagnosticSink()
+    graph, assembly = build(net, module, written.arguments, sink, follower=Tracer(trace))
+    assert graph is not None, sink.diagnostics
+    graph = eliminate_dead(graph)
+    trace.inputs = {name: name for name in assembly.inputs}
+    trace.shapes = dict(assembly.inputs)
+    trace.results = tuple(graph.outputs.values())
+    trace.events = live_part(trace.events, {*graph.by_name, *graph.inputs})
+    _mark_views(trace, graph)
+    return TracedNet(graph, trace, _values(written))
+
+
+def _values(written: Written) -> dict[str, Any]:
+    body = Body(Assembly(DiagnosticSink()), written.module)
+    values: dict[str, Any] = {}
+    for parameter in written.net.parameters:  # a default can depend on earlier ones
+        given = body.bind_parameters((parameter,), written.arguments, written.net.name, "net")
+        value = given[parameter.name.id]
+        assert not isinstance(value, Unknown)
+        values[parameter.name.id] = plain(value)
+    return values
+
+
+def _mark_views(trace: Trace, graph: Graph) -> None:
+    """Mark the layers that must be correct for views with permuted axes.
+
+    A layer of a block that needs this in one call is marked in all calls.
+    """
+    if not any(node.op.moves_axes for node in graph.nodes):
+        return
+    events = list(applied(trace.events))
+    spans = {event.span for event in events if event.op.needs_order(*map(_outer, event.shapes))}
+    for event in events:
+        event.of_views = event.span in spans
+
+
+def _outer(shape: Shape) -> Shape:
+    return tuple(cast(int, outer_of(dim)) if isinstance(dim, int) else dim for dim in shape)
+
+
+def chosen_rules(graph: Graph) -> dict[str, Initializer]:
+    """Return the initial values that differ from those of the PyTorch module, by parameter."""
+    rules: dict[str, Initializer] = {}
+    seen: set[str] = set()  # of layers that share one the first makes it
+    for node in graph.nodes:
+        shapes = graph.shapes_into(node)
+        module = node.op.torch(*shapes).module
+        if module is not None and module.defines is not None:
+            inner = chosen_rules(module.defines.graph)
+            rules |= {name: rule for name, rule in inner.items() if name not in seen}
+            seen |= set(module.defines.graph.parameters)
+            continue
+        held = module is not None
+        for spec in node.op.parameters(*shapes):
+            parameter = graph.parameters[node.parameters[spec.name]]
+            if parameter.name in seen:
+                continue
+            seen.add(parameter.name)
+            # A parameter that no module holds is created as ones.
+            default = spec.initializer if held else Ones()
+            if parameter.initializer != default:
+                rules[parameter.name] = parameter.initializer
+    return rules
+
+
+def applied(events: list[Event]) -> Iterator[Applied]:
+    """Yield the layers in order, including those in blocks."""
+    for event in events:
+        if isinstance(event, Applied):
+            yield event
+        elif isinstance(event, Called):
+            yield from applied(event.body.events)
