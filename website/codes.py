@@ -20,10 +20,10 @@ def code_pages(*, has_playground: bool = False) -> dict[str, str | bytes]:
     rows += [f"| [`{code}`]({code}.md) | {e.code.summary} |" for code, e in known.items()]
     pages: dict[str, str | bytes] = {"codes/index.md": "\n".join(rows) + "\n"}
     for code, explanation in known.items():
-        page = f"codes/{code}.md"
-        pages[page] = _page(code, explanation)
+        page, text = f"codes/{code}.md", _page(code, explanation)
         if has_playground and explanation.example is not None and explanation.kind == "net":
-            pages[page] = f"{pages[page]}\n{opened(explanation.example, page)}\n"
+            text += f"\n{opened(explanation.example, page)}\n"
+        pages[page] = text
     return pages
 
 

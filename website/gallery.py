@@ -26,11 +26,10 @@ def gallery_pages(*, has_playground: bool = False) -> dict[str, str | bytes]:
         page = f"nets/{name.replace('/', '-')}"
         pages[f"{page}.svg"] = net.draw().svg()
         text = path.read_text("utf-8")
-        pages[f"{page}.md"] = "\n".join(_lines(name, net, text, page))
+        shown = "\n".join(_lines(name, net, text, page))
         if has_playground:
-            pages[f"{page}.md"] += (
-                f"[Open it in the playground](../playground/index.html#net={name})\n"
-            )
+            shown += f"[Open it in the playground](../playground/index.html#net={name})\n"
+        pages[f"{page}.md"] = shown
         summary = net.summary()
         rows.append(
             f"| [{net.name}]({page.removeprefix('nets/')}.md) | {len(summary.layers):,}"

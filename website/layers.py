@@ -34,9 +34,10 @@ def layer_pages(*, has_playground: bool = False) -> Pages:
 
 
 def _pages_of(name: str, op: type[Op], has_playground: bool) -> Pages:
-    return {f"layers/{name}.md": "\n".join(_lines(name, op, has_playground))} | (
-        {f"layers/{name}.svg": _net(op).draw().svg()} if op.examples else {}
-    )
+    pages: Pages = {f"layers/{name}.md": "\n".join(_lines(name, op, has_playground))}
+    if op.examples:
+        pages[f"layers/{name}.svg"] = _net(op).draw().svg()
+    return pages
 
 
 def _lines(name: str, op: type[Op], has_playground: bool) -> Iterator[str]:

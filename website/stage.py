@@ -107,7 +107,7 @@ def stage(folder: Path, playground: Path | None = None) -> None:
         data = content.encode() if isinstance(content, str) else content
         (pages / page).write_bytes(data)
     (pages / "style.css").write_text(_STYLE, "utf-8")
-    extra = []
+    extra: list[dict[str, object]] = []
     if playground is not None:
         shutil.move(playground, pages / "playground")
         extra = [{"Playground": "playground/index.html"}]
@@ -122,7 +122,7 @@ _STYLE = """\
 
 
 def _settings(
-    known: dict[str, str], made: Iterable[str], extra: Iterable[dict[str, str]] = ()
+    known: dict[str, str], made: Iterable[str], extra: Iterable[dict[str, object]] = ()
 ) -> str:
     named = {**_GUIDES, "benchmarks/README.md": "Benchmarks", **_MORE}
 
@@ -136,14 +136,15 @@ def _settings(
         )
         for area in ("layers", "nets", "codes")
     }
+    areas: list[dict[str, object]] = [
+        {title: [f"{area}/index.md", *listed[area]]}
+        for area, title in (("layers", "Layers"), ("nets", "Nets"), ("codes", "Messages"))
+    ]
     nav: list[dict[str, object]] = [
         {"netspec": "index.md"},
-        *map(dict, extra),
+        *extra,
         {"Guides": entries(guides)},
-        *(
-            {title: [f"{area}/index.md", *listed[area]]}
-            for area, title in (("layers", "Layers"), ("nets", "Nets"), ("codes", "Messages"))
-        ),
+        *areas,
         {"Python": "api.md"},
         {"Project": entries(["benchmarks/README.md", *_MORE])},
     ]
