@@ -38,6 +38,9 @@ _GUIDES = {
     "docs/stable.md": "What is stable",
 }
 _MORE = {
+    "benchmarks/RESULTS.md": "Benchmarks",
+    "benchmarks/GROWTH.md": "How time grows",
+    "benchmarks/EMITTERS.md": "NumPy or numexpr",
     "ARCHITECTURE.md": "Architecture",
     "CONTRIBUTING.md": "Contributing",
     "SECURITY.md": "Security",
@@ -61,9 +64,6 @@ def documents() -> dict[str, str]:
     for name in _MORE:
         if (ROOT / name).exists():
             found[name] = Path(name).name.lower()
-    benchmarks = ROOT / "benchmarks/README.md"
-    if benchmarks.exists():
-        found["benchmarks/README.md"] = "benchmarks.md"
     return found
 
 
@@ -124,7 +124,7 @@ _STYLE = """\
 def _settings(
     known: dict[str, str], made: Iterable[str], extra: Iterable[dict[str, object]] = ()
 ) -> str:
-    named = {**_GUIDES, "benchmarks/README.md": "Benchmarks", **_MORE}
+    named = {**_GUIDES, **_MORE}
 
     def entries(names: Iterable[str]) -> list[dict[str, object]]:
         return [{named.get(n, _title(n)): known[n]} for n in names if n in known]
@@ -146,7 +146,7 @@ def _settings(
         {"Guides": entries(guides)},
         *areas,
         {"Python": "api.md"},
-        {"Project": entries(["benchmarks/README.md", *_MORE])},
+        {"Project": entries(_MORE)},
     ]
     return _SETTINGS.replace("NAV", _toml(nav))
 

@@ -48,6 +48,8 @@ def test_every_document_has_a_page_and_the_menu_has_all() -> None:
     assert len(set(known.values())) == len(known)
     for path in (ROOT / "docs").glob("*.md"):
         assert f"docs/{path.name}" in known
+    for name in ("RESULTS", "GROWTH", "EMITTERS"):
+        assert f"benchmarks/{name}.md" in known
     settings = stage._settings(known, ["layers/conv.md", "layers/index.md"])
     for page in known.values():
         assert f'"{page}"' in settings, page
