@@ -41,8 +41,11 @@ async function start() {
   playground = python.runPython(
     "import sys; sys.path.insert(0, '/netspec')\nimport engine\nengine.Playground()",
   );
-  // A first check loads what every later one uses.
-  playground.check("net N { input x: [3, 8, 8]\n output x -> conv(4, 3) -> relu }", "n.net");
+  // First checks, one of a mistake, load what every later one uses.
+  for (const layer of ["conv", "cnv"]) {
+    playground.check(`net N { input x: [3, 8, 8]\n output x -> ${layer}(4, 3) -> relu }`, "n.net");
+  }
+  playground.fixes();
   self.postMessage({ type: "ready" });
   run();
 }
