@@ -294,6 +294,8 @@ class StructureTracer(Tracer):
         self.numbers = History()
         self.inner: dict[str, Any] = {}
         self.shapes: dict[str, list[Any]] = {}
+        # The words of all sizes that there ever were: most names are in none.
+        self._size_words: set[str] = set()
         self.owners: dict[str, Placed] = {}
         self.placements: list[Placement] = []
         self._objects: dict[str, list[Any]] = {}
@@ -339,6 +341,8 @@ class StructureTracer(Tracer):
         self._holds[own] = value.name
         self._own.discard(own)
         self.shapes[own] = [self._sized(own, axis, dim) for axis, dim in enumerate(value.shape)]
+        for size in self.shapes[own]:
+            self._size_words |= words_in(_text(size))
 
     def _sized(self, own: str, axis: int, dim: Any) -> Any:
         """A size of a value that has a name: `forward` reads it from the value."""
@@ -681,6 +685,8 @@ class StructureTracer(Tracer):
 
     def _keep(self, names: Sequence[str], span: Span) -> None:
         """These names are about to stand for something else: sizes made of them get their own."""
+        if self._size_words.isdisjoint(names):
+            return
         for name, shape in self.shapes.items():
             for axis, size in enumerate(shape):
                 if name not in names and not words_in(_text(size)).isdisjoint(names):
@@ -709,6 +715,7 @@ class StructureTracer(Tracer):
             raise RestartError
         self.numbers[own] = int(size)
         shape[axis] = Traced(int(size), cast(Dim, Size.named(own)), _outer(size))
+        self._size_words.add(own)
 
     # -- layers
 
