@@ -219,3 +219,13 @@ def test_metrics_that_are_a_fifo_keep_nobody_waiting(run: Run, halfway: Path) ->
     os.mkfifo(halfway / NAME)
     assert "error[run/damaged]" in run("runs", halfway).err
     assert "error[run/damaged]" in run("plot", halfway, "-o", "x.png").err
+
+
+@pytest.mark.parametrize("name", ["a\0.net", "\ud800.net", "../../a.net"])
+def test_a_net_that_no_file_can_hold(run: Run, halfway: Path, name: str) -> None:
+    facts = json.loads((halfway / "run.json").read_text())
+    (halfway / "run.json").write_text(json.dumps({**facts, "file": name}))
+    for command in (("eval",), ("train", "--resume")):
+        finished = run(*command, halfway)
+        assert finished.code == 1
+        assert "error[run/damaged]" in finished.err

@@ -32,6 +32,7 @@ from netspec.files.regular_file import kind_of, open_own, read_regular
 from netspec.runtime.data.dataset import Dataset
 from netspec.runtime.runs.folder_lock import FolderLock
 from netspec.runtime.runs.metrics import NAME as METRICS
+from netspec.runtime.runs.option_types import is_name
 from netspec.runtime.runs.recipe import RECIPE, as_constant
 from netspec.runtime.weights.atomic_write import (
     clear_parts,
@@ -402,6 +403,8 @@ def _check(facts: Facts) -> None:
             raise ValueError(f"`{name}` is {type(getattr(facts, name)).__name__}")
         if not _is_flat(getattr(facts, name), MAX_NESTING):
             raise ValueError(f"`{name}` nests deeper than {MAX_NESTING}")
+    if not is_name(facts.file):
+        raise ValueError("`file` cannot be the name of a file")
     if facts.target not in ("numpy", "torch"):
         raise ValueError("`target` is neither numpy nor torch")
 

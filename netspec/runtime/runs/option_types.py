@@ -24,6 +24,7 @@ __all__ = [
     "Text",
     "WordOrFile",
     "from_text",
+    "is_name",
     "problem",
 ]
 
@@ -34,7 +35,7 @@ class Text(Kind):
 
     def convert(self, value: Any) -> str:
         """Return the text; refuses an empty one, and one that cannot be a file name."""
-        if not isinstance(value, str) or not value or not _is_name(value):
+        if not isinstance(value, str) or not value or not is_name(value):
             raise WrongValueError(f"{self.describe()}, not {show(value)}")
         return value
 
@@ -51,7 +52,7 @@ class WordOrFile(Choice):
 
     def convert(self, value: Any) -> str:
         """Return the word or the path."""
-        if isinstance(value, str) and value.endswith(self.suffix) and _is_name(value):
+        if isinstance(value, str) and value.endswith(self.suffix) and is_name(value):
             return value
         return super().convert(value)
 
@@ -60,7 +61,7 @@ class WordOrFile(Choice):
         return f"{super().describe()}, or a {self.suffix} file"
 
 
-def _is_name(text: str) -> bool:
+def is_name(text: str) -> bool:
     """Return True if the system could have a file of this name, regardless of its length."""
     try:
         return b"\0" not in os.fsencode(text)
