@@ -87,6 +87,7 @@ class _Item:
     defaults: Mapping[str, str] = field(default_factory=dict)
     tensor: ImportedTensor | None = None
     values: tuple[str, ...] = ()
+    labels: frozenset[str] = frozenset()  # that its constants name
 
     @property
     def key(self) -> tuple[str, str, int, int]:
@@ -99,6 +100,11 @@ class _Slot:
 
     key: tuple[str, str, int, int]
     items: dict[int, _Item]  # by the number of the variant
+
+    @property
+    def is_declaration(self) -> bool:
+        """Whether it declares a tensor, whose name is then a value of the body."""
+        return next(iter(self.items.values())).tensor is not None
 
 
 def define(
@@ -190,10 +196,16 @@ def _items(
     labels = Counter(i.path if isinstance(i, ModuleCall) else i.label for i in call.items)
     again = {label.removeprefix(prefix) for label, times in labels.items() if label and times > 1}
     declared: set[str] = set()
+    waiting = {t.value: t for t in call.tensors if t.kind == "constant"}
     for tensor in call.tensors:
-        refs[tensor.value] = Ref(False, len(items))
-        items.append(_tensor_item(tensor, prefix))
+        if tensor.value not in waiting:
+            refs[tensor.value] = Ref(False, len(items))
+            items.append(_tensor_item(tensor, prefix))
     for item in call.items:
+        for value in item.inputs:
+            if value in waiting:  # a constant is declared where it is read
+                refs[value] = Ref(False, len(items))
+                items.append(_tensor_item(waiting.pop(value), prefix))
         if isinstance(item, ModuleCall):
             given = tuple(refs[value] for value in item.inputs)
             made = _call_item(item, inner[item], prefix, given)
@@ -247,7 +259,12 @@ def _node_item(node: ImportedNode, prefix: str, refs: tuple[Ref, ...]) -> _Item:
         value = node.attributes.get(name, default if has_default else None)
         constants[name] = shown(kind, value)
     label = node.label.removeprefix(prefix) if node.label else ""
-    return _Item(node.op, label, 1, constants, refs, tuple(required), defaults)
+    others = {n: f for n, f in node.parameters.items() if f != f"{node.label}.{n}"}
+    ties = {own: full.removeprefix(prefix) for own, full in others.items()}
+    return _Item(
+        node.op, label, 1, constants | ties, refs, tuple(required), defaults,
+        labels=frozenset(tie.partition(".")[0] for tie in ties.values()),
+    )  # fmt: skip
 
 
 def _is_missing(default: object) -> bool:
@@ -322,7 +339,9 @@ class _Template:
         self._slot_of: list[dict[int, int]] = []
         self._line_up()
         self._expressions = _Expressions(self)
-        self._names = Names(set(names) | {a.name for a in self.arguments()})
+        labels = {label for items in per_call for item in items for label in item.labels}
+        labels |= {slot.key[1] for slot in self._slots if slot.is_declaration}
+        self._names = Names({*names, *labels, *(a.name for a in self.arguments())})
 
     # -- lining up
 
@@ -467,6 +486,7 @@ class _Expressions:
         self._conditions: dict[frozenset[int], str | tuple[_NewArgument, str]] = {}
         # Names that must keep their values: constants ask for their sizes, or they are inputs.
         self.pinned: set[str] = set() if template.is_block else set(template.inputs)
+        self._declared = {slot.key[1] for slot in template.slots if slot.is_declaration}
         for slot in template.slots:
             for name in self._names(slot):
                 self._found[id(slot), name] = self._expression(slot, name)
@@ -602,7 +622,7 @@ class _Expressions:
                 return
         slot = next(s for s in self._template.slots if frozenset(s.items) == variants)
         base = _identifier(slot.key[1].split(".")[0]) or f"has_{slot.key[0].lstrip('=')}"
-        if base in {new.name for new in self._new}:
+        if base in {new.name for new in self._new} | self._declared:
             base = f"has_{base}"
         values: list[str | None] = ["true" if holds else "false" for holds in wanted]
         most = "true" if 2 * sum(wanted) > len(wanted) else "false"
@@ -658,7 +678,7 @@ class _Expressions:
                 name = f"{_identifier(label) or callee.lstrip('=').lower()}_{new.base}"
             name = name if len(name) > 1 and name not in KEYWORDS else f"{name}_value"
             found, count = name, 1
-            while found in taken or found in self._template.inputs:
+            while found in taken or found in self._template.inputs or found in self._declared:
                 count += 1
                 found = f"{name}{count}"
             taken.add(found)

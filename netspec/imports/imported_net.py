@@ -58,7 +58,8 @@ class ImportedNode:
         inputs: names of values.
         shape: of the value, for one image.
         parameters: the op's own names of the parameters and buffers that it has, with their names
-            in the weights: {"weight": "layer1.0.conv1.weight"}.
+            in the weights: {"weight": "layer1.0.conv1.weight"}. A name that does not begin with the
+            label is that of another layer's parameter, which this one reads too.
         label: the whole path of the layer, `layer1.0.conv1`, which its parameters' names begin
             with; empty if it has none. It is needed by layers with parameters only.
         scopes: the calls of modules that enclose it, the outermost first, without the net itself

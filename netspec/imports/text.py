@@ -124,7 +124,8 @@ class _Body:
                 layer = Step(
                     (), statement.callee, (), statement.arguments, "", "", statement.by_place
                 )
-                found.append(f"layer {statement.name} = {_call(layer)}")
+                given = ", ".join(_arguments(layer))
+                found.append(f"layer {statement.name} = {layer.callee}({given})")
             elif isinstance(statement, When):
                 found.append(f"if {statement.condition} {{")
                 found += self._lines(statement.body, rest)

@@ -11,43 +11,97 @@ import numpy as np
 import pytest
 
 import netspec
-from netspec.compiler.ir.graph import Graph
+from netspec.compiler.analysis.diff import as_text, compare
 from netspec.diagnostics import NetspecError
+from netspec.imports.imported_text import ImportedText
 from netspec.imports.onnx.convert import import_onnx
-from netspec.testing.op_examples import random_parameters
 from tests.conftest import ROOT
 from tests.helpers.heavy import some_quick
 from tests.helpers.onnx_support import onnx
 from tests.imports_onnx.test_names import LIGHT
-from tests.imports_onnx.test_recognition import NETS, QUICK, SMALL
-
-# Swin's mask is made of constants alone, and no block of it can have a value to work on; GPT-2's two
-# layers that share a weight get a copy each.
-NOT_YET = ("zoo/swin_t", "zoo/gpt2", "zoo/llama")
+from tests.imports_onnx.test_recognition import NETS, QUICK, SMALL, without_notes
 
 
-def written(graph: Graph, path: Path) -> Path:
-    from netspec.compiler.onnx_backend import OnnxOptions, onnx_model
-    from netspec.runtime.models.onnx_file import write_model
-
-    state = {n: a.astype(np.float32) for n, a in random_parameters(graph).items()}
-    write_model(path, onnx_model(graph, state, OnnxOptions()))
+def written(net: netspec.Net, path: Path, *, notes: bool = True) -> Path:
+    net.compile().to_onnx(path)
+    if not notes:
+        onnx.save(without_notes(onnx.load(path)), path)
     return path
 
 
-def layers(graph: Graph) -> dict[str, tuple[str, tuple[str, ...], dict[str, str]]]:
-    return {n.name: (str(n.op), n.inputs, dict(n.parameters)) for n in graph.nodes}
+def assert_same(found: ImportedText, net: netspec.Net) -> None:
+    """Check that `netspec diff --ignore init` shows nothing, and what it does not look at."""
+    again = netspec.loads(found.text).graph
+    comparison = compare(net.graph, again, frozenset(["init"]))
+    assert comparison.equal, as_text(comparison, "before", "after")
+    assert again.inputs == net.graph.inputs
+    assert [again.holds(name) for name in again.inputs] == [
+        net.graph.holds(name) for name in net.graph.inputs
+    ]
+    assert list(again.outputs) == list(net.graph.outputs)
+    assert set(again.saved()) == set(net.graph.saved()) == set(found.state)
+    assert found.difference <= 1e-4
 
 
-@pytest.mark.parametrize("name", some_quick([n for n in NETS if n not in NOT_YET], QUICK))
+@pytest.mark.parametrize("name", some_quick(NETS, QUICK))
 def test_the_import_of_an_export_is_the_net_again(name: str, tmp_path: Path) -> None:
     net = netspec.load(NETS[name], **SMALL.get(name, {}))
-    found = import_onnx(written(net.graph, tmp_path / "net.onnx"))
-    again = netspec.loads(found.text)
-    assert layers(again.graph) == layers(net.graph)
-    assert again.graph.inputs == net.graph.inputs
-    assert again.graph.outputs == net.graph.outputs
-    assert found.difference <= 1e-4
+    assert_same(import_onnx(written(net, tmp_path / "net.onnx")), net)
+
+
+SHARED = {
+    "a layer": "net A { input left: [3, 8, 8]\n input right: [3, 8, 8]\n"
+    " layer stem = conv(4, 3)\n output stem(left) + (right -> stem) }",
+    "a layer in a block": "block B x { layer a = linear(5)\n return x -> a -> relu -> a }\n"
+    "net A { input x: [5]\n output x -> one: B -> two: B }",
+    "a block": "block B x { return x -> a: linear(7) -> relu -> b: linear(5) }\n"
+    "net A { input x: [5]\n layer head = B()\n"
+    " output p = x -> head\n output q = tanh(x) -> head }",
+    "a weight": "net A { input tokens: int[T]\n x = tokens -> emb.tokens: embedding(9, 4)\n"
+    " output x -> tanh -> head: linear(9, weight = emb.tokens.weight) }",
+    "a weight in a block": "block B x { y = x -> one: linear(5) -> relu\n"
+    " return y -> two: linear(5, weight = one.weight) }\n"
+    "net A { input x: [5]\n output x -> p.a: B -> p.b: B }",
+    "sizes of two inputs": "net A { input x: int[T]\n input y: [H, 4]\n input m: bool[T]\n"
+    " e = x -> embedding(9, 4) -> linear(3)\n z = y -> linear(2) -> mean(1)\n"
+    " output first = where(m -> unsqueeze(2), e, 0)\n output second = z }",
+}
+
+
+@pytest.mark.parametrize("what", SHARED)
+def test_what_is_shared_is_shared_again(what: str, tmp_path: Path) -> None:
+    net = netspec.loads(SHARED[what])
+    found = import_onnx(written(net, tmp_path / "net.onnx"))
+    assert_same(found, net)
+    assert not found.notes
+
+
+@pytest.mark.parametrize(
+    "name", some_quick(NETS, ("resnet", "zoo/vae", "zoo/regnet_y_400mf", "zoo/gpt2"))
+)
+def test_a_net_without_notes_is_imported_with_its_layers(name: str, tmp_path: Path) -> None:
+    net = netspec.load(NETS[name], **SMALL.get(name, {}))
+    found = import_onnx(written(net, tmp_path / "net.onnx", notes=False))
+    ours = {n: p.shape for n, p in net.graph.saved().items()}
+    assert {n: a.shape for n, a in found.state.items() if n in ours} == {
+        n: shape for n, shape in ours.items() if n in found.state
+    }
+    # Arrays that no layer has belong to the net where no block is found around them, and fixed
+    # numbers are parameters: nothing says that they are not learned.
+    layered = {f for n in net.graph.nodes if "" not in n.parameters for f in n.parameters.values()}
+    assert layered & set(ours) <= set(found.state)
+
+
+def test_copies_of_a_parameter_are_told(tmp_path: Path) -> None:
+    net = netspec.loads(SHARED["a block"])
+    path = written(net, tmp_path / "net.onnx", notes=False)
+    model = onnx.load(path)
+    model.producer_name = ""
+    onnx.save(model, path)
+    found = import_onnx(path)
+    assert "linear(7, weight = head.a.weight)" in found.text
+    assert found.notes[0] == "`head.a_2.bias` is a copy of `head.a.bias`"
+    assert (found.state["head.a_2.bias"] == found.state["head.a.bias"]).all()
 
 
 def randomised(model: Any) -> Any:
@@ -114,8 +168,7 @@ def test_models_of_both_exporters_of_pytorch(name: str, dynamo: bool, tmp_path: 
 
 
 def net_file(tmp_path: Path) -> Path:
-    graph = netspec.load(ROOT / "networks/lenet.net").graph
-    return written(graph, tmp_path / "lenet.onnx")
+    return written(netspec.load(ROOT / "networks/lenet.net"), tmp_path / "lenet.onnx")
 
 
 def run(*arguments: Any) -> subprocess.CompletedProcess[str]:

@@ -28,10 +28,31 @@ NETS = {
 SMALL: dict[str, dict[str, Any]] = {
     **{f"zoo/{name}": dict(given) for name, given in WIDE.items()},
     "zoo/vit_b_16": {"size": 48, "layers": 1},
-    "zoo/gpt2": {"layers": 1},
+    "zoo/gpt2": {"vocabulary": 60, "width": 32, "layers": 2, "heads": 4, "positions": 40},
     "zoo/bert_base": {"layers": 1},
+    "zoo/llama": {
+        "vocabulary": 60,
+        "width": 32,
+        "layers": 2,
+        "heads": 4,
+        "shared": 2,
+        "hidden": 48,
+        "positions": 40,
+    },
+    "zoo/transformer": {
+        "source_vocabulary": 50,
+        "target_vocabulary": 40,
+        "width": 32,
+        "layers": 2,
+        "heads": 4,
+        "hidden": 48,
+        "positions": 40,
+    },
 }
-QUICK = ("lenet", "resnet", "zoo/vae", "zoo/char_lstm", "zoo/mobilenet_v3_small")
+QUICK = (
+    "lenet", "resnet", "zoo/vae", "zoo/char_lstm", "zoo/mobilenet_v3_small", "zoo/gpt2",
+    "zoo/llama", "zoo/transformer",
+)  # fmt: skip
 
 
 def exported(graph: Graph, opset: int = 20, **options: Any) -> onnx.ModelProto:
@@ -41,12 +62,12 @@ def exported(graph: Graph, opset: int = 20, **options: Any) -> onnx.ModelProto:
 
 def without_notes(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return a model without all that is only said of it."""
-    functions = [node for function in model.functions for node in function.node]
-    for node in (*model.graph.node, *functions):
-        del node.metadata_props[:]
-        node.doc_string = ""
-    del model.metadata_props[:]
-    model.graph.doc_string = ""
+    graph = model.graph
+    nodes = [node for function in model.functions for node in function.node]
+    values = [*graph.input, *graph.output, *graph.value_info, *graph.initializer]
+    for part in (model, graph, *graph.node, *nodes, *model.functions, *values):
+        del part.metadata_props[:]
+        part.doc_string = ""
     return model
 
 
@@ -61,7 +82,9 @@ def name_of(layer: FoundLayer) -> str:
 def wires(found: FoundNet) -> dict[str, tuple[str, ...]]:
     makers = {layer.value: name_of(layer) for layer in found.layers}
     return {
-        name_of(layer): tuple(makers.get(value, value.name) for value in layer.inputs)
+        name_of(layer): ()
+        if layer.op.reads_batch_alone
+        else tuple(makers.get(value, value.name) for value in layer.inputs)
         for layer in found.layers
     }
 
@@ -80,7 +103,8 @@ def assert_same_layers(found: FoundNet, graph: Graph, *, drops: bool = True) -> 
     kept = {n.name: n for n in graph.nodes if drops or n.op.name != "drop_path"}
     gone = {n.name: n.inputs[0] for n in graph.nodes if n.name not in kept}
     assert wires(found) == {
-        name: tuple(gone.get(v, v) for v in node.inputs) for name, node in kept.items()
+        name: () if node.op.reads_batch_alone else tuple(gone.get(v, v) for v in node.inputs)
+        for name, node in kept.items()
     }
     saved = {n for n, p in graph.parameters.items() if p.role != "counter"}
     assert parameters(found) == {

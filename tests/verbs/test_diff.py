@@ -99,6 +99,16 @@ def test_lines_that_changed_places_are_no_difference() -> None:
     assert comparison.equal
 
 
+def test_a_constant_has_neither_a_name_in_weights_nor_a_value_that_it_reads() -> None:
+    head = "constant c: [3] = [1, 2, 3]\n return z * c }\nnet A { input x: [3]\n y = relu(x)\n"
+    before = f"block C z {{ {head} output y + (x -> C) }}"
+    after = f"block C w, z {{ {head} output y + ((y, x) -> other: C) }}"
+    assert compared(before, after).equal
+    assert not compared(before, after.replace("3]\n return", "4]\n return")).equal
+    learned = [text.replace("constant", "parameter") for text in (before, after)]
+    assert told(compared(*learned)) == [("renamed", "other.c")]
+
+
 def test_inputs_and_outputs_are_compared() -> None:
     before = net("input y: [2]", "output p = x -> relu", "output q = y -> linear(2)")
     after = net("output p = x", "output r = x -> relu")

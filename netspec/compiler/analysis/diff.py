@@ -84,7 +84,7 @@ def compare(before: Graph, after: Graph, ignore: AbstractSet[str] = frozenset())
         HeldParameters(before), HeldParameters(after),
         names | {name: name for name in old.inputs},
         {*names.values(), *old.inputs, *new.inputs}, "init" not in ignore,
-        _steps(before), _steps(after),
+        _steps(before), _steps(after), _sources(after),
     )  # fmt: skip
     changes = [
         *_inputs(old, new),
@@ -199,6 +199,7 @@ class _Layers:
     init: bool
     steps_before: Mapping[str, str]
     steps_after: Mapping[str, str]
+    sources: AbstractSet[str]  # the layers for which it makes no difference what they read
 
     def change(self, pair: Pair) -> Change:
         """Return how a pair of layers differs."""
@@ -215,7 +216,7 @@ class _Layers:
         elif a.macs != b.macs:
             kind, details = "changed", (f"{_number(a.macs)} -> {_number(b.macs)} MACs",)
         else:
-            kind = "renamed" if a.name != b.name and self.held_after.by_layer[b.name] else "same"
+            kind = "renamed" if a.name != b.name and self.held_after.are_saved(b.name) else "same"
         if a.name != b.name:
             details = (f"was {a.name}", *details)
         return Change(kind, b.name, what, shape, details, a, b)
@@ -229,6 +230,8 @@ class _Layers:
 
     def _rewired(self, a: LayerSummary, b: LayerSummary) -> Iterator[str]:
         """Describe the new inputs of a layer, unless added or removed layers already explain them."""
+        if b.name in self.sources:
+            return
         reads = [self.names.get(value) for value in a.inputs]
         if len(reads) != len(b.inputs) or any(
             old is not None and new in self.known and old != new
@@ -239,6 +242,10 @@ class _Layers:
 
 def _steps(graph: Graph) -> dict[str, str]:
     return {node.name: node.op.steps_text() for node in graph.nodes}
+
+
+def _sources(graph: Graph) -> set[str]:
+    return {node.name for node in graph.nodes if node.op.reads_batch_alone}
 
 
 def _inputs(before: Summary, after: Summary) -> list[Change]:

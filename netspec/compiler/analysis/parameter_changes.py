@@ -28,6 +28,10 @@ class HeldParameters:
         self._owners: dict[str, str] = {}
         self.by_layer = {node.name: self._of(node, graph) for node in graph.nodes}
 
+    def are_saved(self, layer: str) -> bool:
+        """Whether a layer has parameters or buffers that weights files have, by its name."""
+        return any(held.parameter.is_saved for held in self.by_layer[layer].values())
+
     def _of(self, node: Node, graph: Graph) -> dict[str, Held]:
         defaults = {
             spec.name: spec.initializer for spec in node.op.parameters(*graph.shapes_into(node))

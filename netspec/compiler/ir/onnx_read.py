@@ -36,7 +36,7 @@ class FileValue:
     """
 
     name: str
-    maker: FileOperator | None = None
+    maker: FileOperator | None = field(default=None, repr=False)
     shape: Shape | None = None
     is_whole: bool = False
     is_bool: bool = False

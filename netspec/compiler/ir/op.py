@@ -247,6 +247,7 @@ class Op:
         is_distribution: whether its values along an axis are probabilities, with the sum 1.
         only_moves: whether its value holds the numbers of its inputs, only in other places: such an op
             takes whole numbers and booleans too.
+        reads_batch_alone: whether it takes nothing but the size of the batch from its inputs.
         moves_axes: whether its result in PyTorch, or the gradient that it passes back, can be a
             view with permuted axes, whose order in memory is not that of its axes.
         formula_name: what its elementwise formula is called in a program's functions, if that is
@@ -281,6 +282,7 @@ class Op:
     value_range: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
     is_distribution: ClassVar[bool] = False
     only_moves: ClassVar[bool] = False
+    reads_batch_alone: ClassVar[bool] = False
     moves_axes: ClassVar[bool] = False
     formula_name: ClassVar[str] = ""
     storage: ClassVar[Storage] = Storage.USUAL

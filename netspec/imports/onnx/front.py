@@ -11,7 +11,7 @@ import numpy as np
 
 from netspec import codes
 from netspec.compiler.ir.graph import Shape
-from netspec.compiler.ir.onnx_read import FileValue
+from netspec.compiler.ir.onnx_read import FileValue, Held
 from netspec.compiler.ir.op import Op
 from netspec.compiler.ir.sizes import Dim, Size
 from netspec.compiler.parse.tree_builder import KEYWORDS
@@ -122,6 +122,46 @@ def _size_name(given: str, taken: dict[str, str]) -> str:
     return taken[given]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Owned:
+    """A parameter that a layer has kept: the layer, its own name of it, its label and modules."""
+
+    layer: FoundLayer
+    own: str
+    label: str
+    scopes: tuple[Scope, ...]
+
+
+def _are_same(one: Held, other: Held) -> bool:
+    """Whether two parameters are the same numbers of the file in the same shape."""
+    if one.value is not other.value or one.numbers is None or other.numbers is None:
+        return False
+    same_shape = one.numbers.shape == other.numbers.shape
+    return same_shape and bool(np.array_equal(one.numbers, other.numbers, equal_nan=True))
+
+
+def _encloses(outer: Sequence[Scope], inner: Sequence[Scope]) -> bool:
+    """Whether a layer in the one modules sees the labels of those in the others."""
+    return tuple(inner[: len(outer)]) == tuple(outer)
+
+
+def _can_tie(layer: FoundLayer, own: str) -> bool:
+    """Whether a layer can take one of its parameters of another layer."""
+    shapes = (value.shape for value in layer.inputs if value.shape is not None)
+    return own not in layer.op.attributes() and layer.op.torch(*shapes).module is not None
+
+
+def _paths(scopes: Sequence[Scope]) -> list[str]:
+    return [scope.path for scope in scopes]
+
+
+def _is_simple(label: str, scopes: Sequence[Scope]) -> bool:
+    """Whether a label is a single name in the body of the innermost module."""
+    inside = [scope.path for scope in scopes if scope.kind and not scope.only_holds]
+    own = label.removeprefix(f"{inside[-1]}.") if inside else label
+    return own.isidentifier()
+
+
 class _Front:
     """Writes down what was found in netspec's terms."""
 
@@ -135,6 +175,8 @@ class _Front:
         self._labels: set[str] = set()
         self._counts: dict[str, int] = {}
         self._numbers: dict[str, int] = {}
+        self._owners: dict[FileValue, list[_Owned]] = {}
+        self._copies: list[str] = []
 
     def imported(self) -> OnnxImport:
         """Return all of it."""
@@ -190,11 +232,12 @@ class _Front:
         return found
 
     def _node(self, layer: FoundLayer, name: LayerName) -> ImportedNode:
-        label = self._label(layer, name)
-        parameters = {}
-        for own, held in layer.parameters.items():
-            assert held.numbers is not None
-            parameters[own] = self._keep(f"{label}.{own}", held.numbers)
+        again = self._again(layer, name)
+        label = again or self._label(layer, name)
+        parameters = {
+            own: f"{label}.{own}" if again else self._held(layer, name, f"{label}.{own}", held)
+            for own, held in layer.parameters.items()
+        }
         for spec in layer.op.parameters(*(v.shape for v in layer.inputs if v.shape is not None)):
             if spec.role == "counter":
                 parameters[spec.name] = f"{label}.{spec.name}"
@@ -205,11 +248,37 @@ class _Front:
             name.scopes,
         )  # fmt: skip
 
-    def _keep(self, name: str, numbers: Array) -> str:
-        """Note a parameter, and return its name. Layers that share one get a copy each."""
-        array = np.ascontiguousarray(numbers).reshape(numbers.shape)
-        self._state[name] = array.astype(np.float32) if array.dtype.kind == "f" else array
-        return name
+    def _again(self, layer: FoundLayer, name: LayerName) -> str:
+        """Return the label of an earlier layer that is called again here; else an empty one."""
+        known = [self._owners.get(held.value, []) for held in layer.parameters.values()]
+        if not known or not all(known):
+            return ""
+        first = known[0][0]
+        if first.layer.op != layer.op or _paths(first.scopes) != _paths(name.scopes):
+            return ""
+        for own, held in layer.parameters.items():
+            other = first.layer.parameters.get(own)
+            if other is None or not _are_same(other, held):
+                return ""
+        is_other_call = first.scopes != name.scopes
+        return first.label if is_other_call or _is_simple(first.label, name.scopes) else ""
+
+    def _held(self, layer: FoundLayer, name: LayerName, full: str, held: Held) -> str:
+        """Keep a parameter, and return its name: that of an earlier layer if it is the same one."""
+        assert held.numbers is not None
+        label, _, own = full.rpartition(".")
+        owners = self._owners.setdefault(held.value, [])
+        for owner in owners:
+            if not _are_same(owner.layer.parameters[owner.own], held):
+                continue
+            if _can_tie(layer, own) and _encloses(name.scopes, owner.scopes):
+                return f"{owner.label}.{owner.own}"
+            self._copies.append(f"`{full}` is a copy of `{owner.label}.{owner.own}`")
+            break
+        owners.append(_Owned(layer, own, label, name.scopes))
+        array = np.ascontiguousarray(held.numbers).reshape(held.numbers.shape)
+        self._state[full] = array.astype(np.float32) if array.dtype.kind == "f" else array
+        return full
 
     def _label(self, layer: FoundLayer, name: LayerName) -> str:
         """Return the label of a layer: from the file, or as netspec counts layers without one."""
@@ -264,8 +333,11 @@ class _Front:
         ends = [by_value.get(value) for value in self._found.outputs.values()]
         kept = sorted({e.op.name for e in ends if e is not None and e.op.is_distribution})
         return [
-            f"the net ends in `{op}`: leave it out before training, for the loss has its own"
-            for op in kept
+            *self._copies[:_MOST_LISTED],
+            *(
+                f"the net ends in `{op}`: leave it out before training, for the loss has its own"
+                for op in kept
+            ),
         ]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from netspec.compiler.ir.onnx_read import FileValue
@@ -69,10 +69,9 @@ def _said(layer: FoundLayer) -> LayerName | None:
     root = layer.root
     paths, kinds = (_texts(root.metadata.get(key, "")) for key in (_SCOPES, _CLASSES))
     if root.layer:
-        if not paths:
-            return LayerName(root.layer, tuple(Scope(_usual(c), k) for c, k in _calls(root.scopes)))
-        scopes = (Scope(_usual(p), k) for p, k in zip(paths, kinds, strict=False) if p)
-        return LayerName(root.layer, tuple(scopes)[:-1])
+        calls = zip(paths, kinds, strict=False) if paths else _calls(root.scopes)
+        scopes = tuple(_called(path, kind) for path, kind in calls if path)
+        return LayerName(_usual(root.layer.partition("@")[0]), scopes[:-1] if paths else scopes)
     if not paths or len(paths) != len(kinds):
         return None
     pairs = [(p, k) for p, k in zip(paths[:-1], kinds[:-1], strict=True) if p]
@@ -82,6 +81,15 @@ def _said(layer: FoundLayer) -> LayerName | None:
     path = path if layer.parameters else ""
     own = (Scope(_usual(p), k.rpartition(".")[2], only_holds=_holds(k)) for p, k in pairs)
     return LayerName(path or _of_parameters(layer), tuple(own))
+
+
+def _called(path: str, kind: str) -> Scope:
+    """Return a call of a block as netspec writes it: `head@2` is the second one of `head`."""
+    name, *further = path.split("@")
+    call = 0
+    for number in further:
+        call = call * 1000 + (int(number) - 1 if number.isdecimal() else 0) % 1000
+    return Scope(_usual(name), kind, call)
 
 
 def _holds(kind: str) -> bool:
@@ -207,10 +215,12 @@ def with_modules(layers: Sequence[FoundLayer], names: Sequence[LayerName]) -> li
     kinds = _kinds(learned)
     modules = _modules(layers, names, learned, kinds)
     modules = _without_tails(layers, names, modules, kinds)
-    return [
+    modules, kinds = _unbroken(layers, modules, kinds)
+    found = [
         LayerName(name.path if layer.parameters or layer.root.layer else "", _scopes(module, kinds))
         for layer, name, module in zip(layers, names, modules, strict=True)
     ]
+    return _only_with_inputs(layers, found)
 
 
 def _modules(
@@ -260,12 +270,8 @@ def _nearest(module: str, kinds: Container[str]) -> str:
 
 
 def _scopes(module: str, kinds: Mapping[str, str]) -> tuple[Scope, ...]:
-    found: list[Scope] = []
-    while module:
-        if module in kinds:
-            found.insert(0, Scope(module, kinds[module]))
-        module = _module(module)
-    return tuple(found)
+    found = [Scope(path, kinds[path]) for path in _around(module) if path in kinds]
+    return tuple(reversed(found))
 
 
 def _without_tails(
@@ -295,6 +301,44 @@ def _without_tails(
             for i in tails[module][keep:]:
                 found[i] = _nearest(_module(module), kinds)
     return found
+
+
+def _unbroken(
+    layers: Sequence[FoundLayer], modules: Sequence[str], kinds: Mapping[str, str]
+) -> tuple[list[str], dict[str, str]]:
+    """Return modules that are each run in one go.
+
+    What stands between the layers of one, and reads nothing else, belongs to it; a module with
+    something else in between is none.
+    """
+    found, kept = list(modules), dict(kinds)
+    made = {layer.value: i for i, layer in enumerate(layers)}
+    inside: dict[str, set[int]] = {}
+    for i, module in enumerate(modules):
+        for path in _around(module):
+            inside.setdefault(path, set()).add(i)
+    for path in sorted(kinds, key=len, reverse=True):
+        members = inside.get(path, set())
+        between = set(range(min(members), max(members))) - members if members else set()
+        for i in sorted(between):
+            read = (made.get(value, -1) for value in layers[i].inputs)
+            if not layers[i].parameters and members.issuperset(read):
+                members.add(i)
+        if members.issuperset(between):
+            for i in between:
+                found[i] = path
+                for outer in _around(path):
+                    inside[outer].add(i)
+        else:
+            del kept[path]
+    return [_nearest(module, kept) for module in found], kept
+
+
+def _around(module: str) -> Iterator[str]:
+    """Yield a path and those that enclose it."""
+    while module:
+        yield module
+        module = _module(module)
 
 
 def _kinds(paths: Sequence[str]) -> dict[str, str]:

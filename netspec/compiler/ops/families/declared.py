@@ -22,6 +22,7 @@ class DeclaredOp(Op):
     batch_axis: bool = attribute(Bool(), "whether the first axis, of size 1, is the batch's", False)
 
     onnx_ends = ("Expand",)
+    reads_batch_alone = True
 
     _role: ClassVar[Role]
 
