@@ -270,7 +270,8 @@ class _Proof:
             ):
                 self.net.fractional.add(self.name(name))
         self._fix_with_defaults()
-        self._rules(max(runs, key=lambda run: len(run.rules)))
+        # A flat net has the rules of its own values; which it has with others is what is asked.
+        self._rules(first if self.is_flat else max(runs, key=lambda run: len(run.rules)))
         wrong = [run.changed for run in runs if not self._has_rules(run)]
         if wrong:
             # Of runs in which several arguments changed, others may be the reason.
