@@ -115,7 +115,7 @@ def check_rates(found: list[Score], least: float, most: float) -> None:
 
 
 def test_planted_slips_are_reported_in_one_run() -> None:
-    check_rates(list(scores(40, seed=2)), 0.9, 0.05)
+    check_rates(list(scores(40, seed=3)), 0.9, 0.05)
 
 
 @pytest.mark.heavy

@@ -93,7 +93,7 @@ class Stepper:
         """
         self._start(optimizer)
         for _ in range(count):
-            weights = {name: array.copy() for name, array in _arrays(self.module).items()}
+            weights = {name: array.copy() for name, array in self._theirs().items()}
             if not all(np.abs(array).max(initial=0) <= LARGEST for array in weights.values()):
                 return True
             for name, array in weights.items():
@@ -101,14 +101,19 @@ class Stepper:
             self._gradients()
             if not self._passes_agree(weights, tolerance):
                 return False
-            for name, array in _arrays(self.module).items():
+            for name, array in self._theirs().items():
                 self.model.parameters[name][...] = array
             for name, p in self.module.named_parameters():
                 self.model.gradients[name][...] = p.grad.numpy()
             self._step()
-            if not self._apart(self.model.parameters, _arrays(self.module)) <= tolerance:
+            if not self._apart(self.model.parameters, self._theirs()) <= tolerance:
                 return False
         return True
+
+    def _theirs(self) -> dict[str, Array]:
+        """Return the module's arrays by the names of the model's; a tied weight has two there."""
+        held = _arrays(self.module)
+        return {name: held[name] for name in self.model.parameters}
 
     def _passes_agree(self, weights: Mapping[str, Array], tolerance: float) -> bool:
         """Return True if both sides' gradients and statistics at these weights agree up to rounding."""
