@@ -173,8 +173,7 @@ def step(
 ) -> Schedule:
     """Multiply by `gamma` after every `every` epochs (default: a third of the run, rounded up)."""
     _check_gamma(gamma)
-    if every is None:
-        every = math.ceil(steps / steps_per_epoch / 3)
+    every = _third(steps, steps_per_epoch) if every is None else every
     require(is_number(every) and every >= 1, f"every must be at least 1 epoch, not {every}")
     period = every * steps_per_epoch
     return lambda step: lr * gamma ** (step // period)
@@ -263,9 +262,14 @@ def _half_cosine(start: float, end: float, share: float) -> float:
     return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
 
 
+def _third(steps: int, steps_per_epoch: int) -> int:
+    """Return the epochs of a third of the run, rounded up."""
+    return math.ceil(steps / steps_per_epoch / 3)
+
+
 def _cycle(cycle: int | None, steps: int, steps_per_epoch: int) -> int:
     """Return the steps of a cycle of so many epochs; None for a third of the run, rounded up."""
-    epochs = math.ceil(steps / steps_per_epoch / 3) if cycle is None else cycle
+    epochs = _third(steps, steps_per_epoch) if cycle is None else cycle
     require(
         is_number(epochs) and epochs >= 1 and epochs == int(epochs),
         f"cycle must be a number of epochs from 1 on, not {cycle}",

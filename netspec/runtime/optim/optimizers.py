@@ -40,12 +40,15 @@ class Optimizer:
         default_lr: The learning rate to use if the user gives none.
         state_names: The names of the vectors that are kept between steps.
         decouples_decay: Whether it has a weight decay of its own, which is no gradient of an L2 term.
+        weight_decay: The decay of its own: weights are multiplied by 1 - lr * weight_decay before a
+            step.
         steps: The number of steps taken.
     """
 
     default_lr: ClassVar[float]
     state_names: tuple[str, ...] = ()
     decouples_decay: ClassVar[bool] = False
+    weight_decay: float = 0.0
 
     def __init__(self, parameters: Vector, gradients: Vector, decayed: int = 0) -> None:
         self.parameters, self.gradients, self.decayed = parameters, gradients, decayed
@@ -58,6 +61,8 @@ class Optimizer:
         # A NumPy float64 scalar would turn float32 blocks into float64.
         lr = float(lr)
         self.steps += 1
+        if self.weight_decay:
+            self.parameters[: self.decayed] *= 1.0 - lr * self.weight_decay
         size = self.parameters.size
         split = parallel.parts(size, size * WORK)
         while len(self._scratch) < len(split):
@@ -280,11 +285,6 @@ class AdamW(Adam):
         )
         self.weight_decay = _not_negative("weight_decay", weight_decay)
 
-    def step(self, lr: float) -> None:
-        """Take one step with learning rate `lr`."""
-        self.parameters[: self.decayed] *= 1.0 - float(lr) * self.weight_decay
-        super().step(lr)
-
 
 class Lion(Optimizer):
     """The sign of an average of the gradient, after p *= 1 - lr * weight_decay for weights.
@@ -311,11 +311,6 @@ class Lion(Optimizer):
         super().__init__(parameters, gradients, decayed)
         self.beta1, self.beta2 = _fraction("beta1", beta1), _fraction("beta2", beta2)
         self.weight_decay = _not_negative("weight_decay", weight_decay)
-
-    def step(self, lr: float) -> None:
-        """Take one step with learning rate `lr`."""
-        self.parameters[: self.decayed] *= 1.0 - float(lr) * self.weight_decay
-        super().step(lr)
 
     def _update(self, lr: float, p: Vector, g: Vector, scratch: Vector, *state: Vector) -> None:
         (m,) = state

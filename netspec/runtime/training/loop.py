@@ -256,8 +256,10 @@ class TrainingRun:
 
     def _is_settled(self) -> bool:
         """Return True if the score has not risen in the last `early_stopping` measurements."""
+        if self.early_stopping is None:
+            return False
         scores = self.history.scores()
-        if self.early_stopping is None or len(scores) <= self.early_stopping:
+        if len(scores) <= self.early_stopping:
             return False
         return scores.index(max(scores)) < len(scores) - self.early_stopping
 
