@@ -1,7 +1,7 @@
 """Finds the structure of an imported net: blocks with arguments and conditions, and loops.
 
 It takes an `ImportedNet` and gives an `Outline`. Blocks come from the calls of modules
-(`call_tree`): the calls of one class share a block (`block_template`), and statements that repeat
+(`call_tree`): the calls of one class share a block (`blocks`), and statements that repeat
 become loops (`loops`).
 """
 
@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from netspec.imports.block_template import Definition, ValueShapes, define, net_template
+from netspec.imports.blocks.items import Definition
+from netspec.imports.blocks.lined_up import ValueShapes
+from netspec.imports.blocks.template import define, net_template
 from netspec.imports.call_tree import ModuleCall, call_tree
 from netspec.imports.imported_net import ImportedNet
 from netspec.imports.loops import with_loops

@@ -1,0 +1,278 @@
+"""What each constant of a block is: a literal, an argument of it, or worked out from others."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from netspec.compiler.parse.tree_builder import KEYWORDS
+from netspec.imports.blocks.lined_up import LinedUp, Slot
+from netspec.imports.outline import Argument
+
+# Names for arguments whose attribute is a single letter, or says too little in a block's head.
+_SPELT_OUT = {"p": "rate", "k": "offset"}
+# From which number on a size may be written by the sizes of the block's input.
+_LEAST_SIZE = 8
+_MOST_TIMES = 16
+
+
+@dataclass(slots=True, eq=False)
+class NewArgument:
+    """An argument of the block: where it comes from, and its value in each call that has it."""
+
+    base: str
+    slot: Slot
+    values: list[str | None]
+    default: str | None = None
+    name: str = ""
+
+
+class Expressions:
+    """What each constant of the calls is: a literal, an argument, or worked out from others."""
+
+    def __init__(self, lined_up: LinedUp) -> None:
+        self._lined_up = lined_up
+        self._new: list[NewArgument] = []
+        self._found: dict[tuple[int, str], str | tuple[NewArgument, str]] = {}
+        self._conditions: dict[frozenset[int], str | tuple[NewArgument, str]] = {}
+        # Names that must keep their values: constants ask for their sizes, or they are inputs.
+        self.pinned: set[str] = set() if lined_up.is_block else set(lined_up.inputs)
+        self._declared = {slot.key[1] for slot in lined_up.slots if slot.is_declaration}
+        for slot in lined_up.slots:
+            for name in self._names(slot):
+                self._found[id(slot), name] = self._expression(slot, name)
+        self._name_arguments()
+        for slot in lined_up.slots:
+            self._condition(frozenset(slot.items))
+        self._name_arguments()
+
+    @staticmethod
+    def _names(slot: Slot) -> list[str]:
+        names: dict[str, None] = {}
+        for item in slot.items.values():
+            names.update(dict.fromkeys(item.constants))
+        return list(names)
+
+    def text(self, slot: Slot, name: str) -> str:
+        """Return a constant as text."""
+        return self._text(self._found[id(slot), name])
+
+    @staticmethod
+    def _text(found: str | tuple[NewArgument, str]) -> str:
+        return found if isinstance(found, str) else found[1].format(found[0].name)
+
+    def condition(self, variants: frozenset[int]) -> str:
+        """Return the condition under which a call is of one of these variants; empty if always."""
+        if variants not in self._conditions:
+            self._condition(variants)
+            self._name_arguments()
+        return self._text(self._conditions[variants])
+
+    def arguments(self) -> tuple[Argument, ...]:
+        """Return the arguments, those with a default last."""
+        made = [Argument(new.name, new.default) for new in self._new]
+        return tuple(sorted(made, key=lambda a: a.default is not None))
+
+    def given(self, call: int) -> dict[str, str]:
+        """Return what a call gives."""
+        found = {}
+        for new in self._new:
+            value = new.values[call]
+            if value is None:
+                value = new.default or next(v for v in new.values if v is not None)
+            found[new.name] = value
+        return found
+
+    # -- finding
+
+    def _expression(self, slot: Slot, name: str) -> str | tuple[NewArgument, str]:
+        values = self._lined_up.values(slot, name)
+        known = {value for value in values if value is not None}
+        if len(known) == 1:
+            by_others = [new for new in self._new if None in values and _same(new.values, values)]
+            return (by_others[0], "{}") if by_others else known.pop()
+        item = next(iter(slot.items.values()))
+        default = item.defaults.get(name)
+        for new in self._new:
+            if _agree(new.values, values):
+                new.values = [
+                    a if a is not None else b for a, b in zip(new.values, values, strict=True)
+                ]
+                if new.default is not None and default != new.default:
+                    new.default = None if default is None else new.default
+                return new, "{}"
+        sizes = [_whole(value) for value in values]
+        if all(
+            size is not None or value is None for size, value in zip(sizes, values, strict=True)
+        ):
+            worked_out = self._by_input(sizes) or self._by_argument(sizes)
+            if worked_out:
+                return worked_out
+        counts = Counter(value for value in values if value is not None)
+        if default is not None and default not in known:
+            most, times = counts.most_common(1)[0]
+            default = most if 2 * times > len(values) else None
+        made = NewArgument(_SPELT_OUT.get(name, name), slot, list(values), default)
+        self._new.append(made)
+        return made, "{}"
+
+    def _by_input(self, sizes: list[int | None]) -> str:
+        """Return a size by those of an input, such as `4 * x.channels`."""
+        given = [size for size in sizes if size is not None]
+        if not given or min(given) < _LEAST_SIZE:
+            return ""
+        for i, name in enumerate(self._lined_up.inputs):
+            shapes = self._lined_up.input_shapes(i)
+            for axis, word in ((0, "channels"), (-1, "features")):
+                if any(not shape for shape in shapes):
+                    continue
+                found = _ratio(sizes, [shape[axis] for shape in shapes])
+                if found:
+                    self.pinned.add(name)
+                    return found.format(f"{name}.{word}")
+        return ""
+
+    def _by_argument(self, sizes: list[int | None]) -> tuple[NewArgument, str] | None:
+        for new in self._new:
+            if any(v is None and s is not None for v, s in zip(new.values, sizes, strict=True)):
+                continue
+            held = [_whole(value) for value in new.values]
+            given = [size for size in sizes if size is not None]
+            if (
+                not given
+                or min(given) < _LEAST_SIZE
+                or any(h is None and s is not None for h, s in zip(held, sizes, strict=True))
+            ):
+                continue
+            found = _ratio(sizes, [h or 0 for h in held])
+            if found:
+                return new, found
+        return None
+
+    # -- conditions
+
+    def _condition(self, variants: frozenset[int]) -> None:
+        if variants in self._conditions:
+            return
+        if len(variants) == self._lined_up.variants:
+            self._conditions[variants] = ""
+            return
+        wanted = self._lined_up.present(variants)
+        other = frozenset(range(self._lined_up.variants)) - variants
+        if other in self._conditions:
+            text = self._conditions[other]
+            if isinstance(text, tuple) and text[1] == "{}":
+                self._conditions[variants] = text[0], "not {}"
+                return
+        for text, holds in self._candidates():
+            if holds == wanted:
+                self._conditions[variants] = text
+                self._pin(text)
+                return
+        for new in self._new:
+            flags = ["true" if wanted_here else "false" for wanted_here in wanted]
+            if new.values == flags:
+                self._conditions[variants] = new, "{}"
+                return
+        slot = next(s for s in self._lined_up.slots if frozenset(s.items) == variants)
+        base = identifier(slot.key[1].split(".")[0]) or f"has_{slot.key[0].lstrip('=')}"
+        if base in {new.name for new in self._new} | self._declared:
+            base = f"has_{base}"
+        values: list[str | None] = ["true" if holds else "false" for holds in wanted]
+        most = "true" if 2 * sum(wanted) > len(wanted) else "false"
+        made = NewArgument(base, slot, values, most)
+        self._new.append(made)
+        self._conditions[variants] = made, "{}"
+
+    def _pin(self, text: str) -> None:
+        self.pinned.update(name for name in self._lined_up.inputs if f"{name}." in text)
+
+    def _candidates(self) -> Iterable[tuple[str, list[bool]]]:
+        """Yield conditions over the arguments and the inputs, with the calls that they hold for."""
+        facts: list[tuple[str, list[bool]]] = []
+        numbers = {new.name: [_whole(value) for value in new.values] for new in self._new}
+        numbers = {name: held for name, held in numbers.items() if None not in held}
+        for new in self._new:
+            usual = _whole(new.default)
+            if usual is not None and new.name in numbers:
+                holds = [h != usual for h in numbers[new.name]]
+                facts.append((f"{new.name} != {usual}", holds))
+        for i, name in enumerate(self._lined_up.inputs):
+            shapes = self._lined_up.input_shapes(i)
+            if any(not shape for shape in shapes):
+                continue
+            for argument, held in numbers.items():
+                for times in (1, 2, 4):
+                    word = argument if times == 1 else f"{argument} * {times}"
+                    facts.append(
+                        (
+                            f"{name}.channels != {word}",
+                            [s[0] != (h or 0) * times for s, h in zip(shapes, held, strict=True)],
+                        )
+                    )
+        for text, holds in facts:
+            yield text, holds
+            yield text.replace("!=", "=="), [not h for h in holds]
+        for i, (one, a) in enumerate(facts):
+            for two, b in facts[i + 1 :]:
+                either = [x or y for x, y in zip(a, b, strict=True)]
+                yield f"{one} or {two}", either
+                neither = f"{one.replace('!=', '==')} and {two.replace('!=', '==')}"
+                yield neither, [not x for x in either]
+
+    # -- names
+
+    def _name_arguments(self) -> None:
+        counts = Counter(new.base for new in self._new)
+        taken: set[str] = set()
+        for new in self._new:
+            name = new.base
+            if counts[new.base] > 1:
+                callee, label, *_ = new.slot.key
+                name = f"{identifier(label) or callee.lstrip('=').lower()}_{new.base}"
+            name = name if len(name) > 1 and name not in KEYWORDS else f"{name}_value"
+            found, count = name, 1
+            while found in taken or found in self._lined_up.inputs or found in self._declared:
+                count += 1
+                found = f"{name}{count}"
+            taken.add(found)
+            new.name = found
+
+
+def identifier(label: str) -> str:
+    """Return a label as a name, or an empty string if it can be none."""
+    text = re.sub(r"\W+", "_", label).strip("_").lower()
+    return text if text and not text[0].isdigit() else ""
+
+
+def _whole(value: str | None) -> int | None:
+    return int(value) if value is not None and re.fullmatch(r"-?\d+", value) else None
+
+
+def _agree(one: Sequence[str | None], other: Sequence[str | None]) -> bool:
+    """Whether two constants are equal in all calls that have both, of which there is one at least."""
+    both = [(a, b) for a, b in zip(one, other, strict=True) if a is not None and b is not None]
+    return bool(both) and all(a == b for a, b in both) and len({a for a, _ in both}) > 1
+
+
+def _same(one: Sequence[str | None], other: Sequence[str | None]) -> bool:
+    """Whether the first is the second where that is known."""
+    return all(b is None or a == b for a, b in zip(one, other, strict=True))
+
+
+def _ratio(sizes: Sequence[int | None], base: Sequence[int]) -> str:
+    """Return how sizes follow from others: `{}`, `{} * 4` or `{} // 4`; empty if they do not."""
+    pairs = [(s, b) for s, b in zip(sizes, base, strict=True) if s is not None]
+    if not pairs or any(not isinstance(b, int) or b < 1 for _, b in pairs):
+        return ""
+    if all(s == b for s, b in pairs):
+        return "{}"
+    s, b = pairs[0]
+    times, over = s // b, b // s if s else 0
+    if 1 < times <= _MOST_TIMES and all(s == b * times for s, b in pairs):
+        return f"{{}} * {times}"
+    if 1 < over <= _MOST_TIMES and all(s == b // over for s, b in pairs):
+        return f"{{}} // {over}"
+    return ""

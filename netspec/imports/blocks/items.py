@@ -1,0 +1,171 @@
+"""The items of a call of a module: layers, calls of blocks, and tensors that it declares."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from netspec.compiler.ir.attributes import Kind, WrongValueError
+from netspec.compiler.ops import registry
+from netspec.imports.call_tree import ModuleCall
+from netspec.imports.imported_net import ImportedNode, ImportedTensor
+from netspec.imports.outline import BlockOutline
+
+# How the declaration of a layer that is called again begins, among the items.
+SHARED = "layer"
+
+
+@dataclass(slots=True, eq=False)
+class Definition:
+    """A block, the calls that it is for, and the arguments that each of them gives."""
+
+    outline: BlockOutline
+    calls: Sequence[ModuleCall]
+    arguments: Mapping[ModuleCall, Mapping[str, str]]
+
+
+# A value in a body: an input of it, or a result of a slot.
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """A value in a body: input `index`, or result `part` of the item `index`."""
+
+    is_input: bool
+    index: int
+    part: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Item:
+    """An item of one call, with its values told apart from those of other calls."""
+
+    callee: str
+    label: str
+    count: int
+    constants: dict[str, str]
+    refs: tuple[Ref, ...]
+    required: tuple[str, ...] = ()
+    defaults: Mapping[str, str] = field(default_factory=dict)
+    tensor: ImportedTensor | None = None
+    values: tuple[str, ...] = ()
+    labels: frozenset[str] = frozenset()  # that its constants name
+
+    @property
+    def key(self) -> tuple[str, str, int, int]:
+        """What items that stand for each other have in common."""
+        return self.callee, self.label, self.count, len(self.refs)
+
+
+def items_of(
+    call: ModuleCall, inner: Mapping[ModuleCall, Definition]
+) -> tuple[list[Item], tuple[Ref, ...]]:
+    """Return the items of a call, and its results."""
+    refs = {value: Ref(True, i) for i, value in enumerate(call.inputs)}
+    items: list[Item] = []
+    prefix = f"{call.path}." if call.path else ""
+    labels = Counter(i.path if isinstance(i, ModuleCall) else i.label for i in call.items)
+    again = {label.removeprefix(prefix) for label, times in labels.items() if label and times > 1}
+    declared: set[str] = set()
+    waiting = {t.value: t for t in call.tensors if t.kind == "constant"}
+    for tensor in call.tensors:
+        if tensor.value not in waiting:
+            refs[tensor.value] = Ref(False, len(items))
+            items.append(_tensor_item(tensor, prefix))
+    for item in call.items:
+        for value in item.inputs:
+            if value in waiting:  # a constant is declared where it is read
+                refs[value] = Ref(False, len(items))
+                items.append(_tensor_item(waiting.pop(value), prefix))
+        if isinstance(item, ModuleCall):
+            given = tuple(refs[value] for value in item.inputs)
+            made = _call_item(item, inner[item], prefix, given)
+            values = item.outputs
+        else:
+            made = _node_item(item, prefix, tuple(refs[value] for value in item.inputs))
+            values = (item.value,)
+        if made.label in again:
+            if made.label not in declared:
+                declared.add(made.label)
+                items.append(replace(made, callee=f"={SHARED} {made.callee}", refs=(), count=0))
+            made = Item(made.label, "", made.count, {}, made.refs)
+        for part, value in enumerate(values):
+            refs[value] = Ref(False, len(items), part)
+        made.values = tuple(values)
+        items.append(made)
+    return items, tuple(refs[value] for value in call.outputs)
+
+
+def _tensor_item(tensor: ImportedTensor, prefix: str) -> Item:
+    own = tensor.name.removeprefix(prefix)
+    initial = tensor.initial if isinstance(tensor.initial, str) else written(tensor.initial)
+    constants = {f"size{i}": str(size) for i, size in enumerate(tensor.stored)}
+    constants["initial"] = initial
+    return Item(f"={tensor.kind}", own, 1, constants, (), tensor=tensor)
+
+
+def _call_item(
+    call: ModuleCall, definition: Definition, prefix: str, refs: tuple[Ref, ...]
+) -> Item:
+    block = definition.outline
+    return Item(
+        block.name, call.path.removeprefix(prefix), len(call.outputs),
+        dict(definition.arguments[call]), refs,
+        tuple(a.name for a in block.arguments if a.default is None),
+        {a.name: a.default for a in block.arguments if a.default is not None},
+    )  # fmt: skip
+
+
+def _node_item(node: ImportedNode, prefix: str, refs: tuple[Ref, ...]) -> Item:
+    op = registry()[node.op]
+    constants, defaults, required = {}, {}, []
+    for name, declared in op.attributes().items():
+        kind = op.kind(name)
+        default = declared.default
+        has_default = not _is_missing(default)
+        if has_default:
+            defaults[name] = shown(kind, default)
+        else:
+            required.append(name)
+        value = node.attributes.get(name, default if has_default else None)
+        constants[name] = shown(kind, value)
+    label = node.label.removeprefix(prefix) if node.label else ""
+    others = {n: f for n, f in node.parameters.items() if f != f"{node.label}.{n}"}
+    ties = {own: full.removeprefix(prefix) for own, full in others.items()}
+    return Item(
+        node.op, label, 1, constants | ties, refs, tuple(required), defaults,
+        labels=frozenset(tie.partition(".")[0] for tie in ties.values()),
+    )  # fmt: skip
+
+
+def _is_missing(default: object) -> bool:
+    return type(default).__name__ == "_MISSING_TYPE"
+
+
+def shown(kind: Kind, value: object) -> str:
+    """Return the value of an attribute as a file writes it."""
+    if value is None:
+        return "none"
+    given = _as_list(value)
+    try:
+        text = kind.show(kind.convert(given))
+    except (WrongValueError, TypeError, ValueError):
+        return written(value)
+    return text
+
+
+def _as_list(value: object) -> object:
+    """Return pairs of equal numbers, as PyTorch has them, as one number."""
+    if isinstance(value, tuple) and value and all(isinstance(v, tuple) for v in value):
+        return tuple(_as_list(v) if len(set(v)) > 1 else v for v in value)
+    return value
+
+
+def written(value: object) -> str:
+    """Return a constant as the language writes it."""
+    if isinstance(value, (tuple, list)):
+        return "[" + ", ".join(map(written, value)) + "]"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if value is None:
+        return "none"
+    return f'"{value}"' if isinstance(value, str) else repr(value)
