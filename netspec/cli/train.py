@@ -115,8 +115,13 @@ def _require_room(plan: TrainingPlan) -> None:
     from netspec.runtime.models.memory_check import parameter_copies
     from netspec.runtime.models.room import require_room_for_parameters
 
-    itemsize = np.dtype(plan.settings["dtype"]).itemsize
-    copies = parameter_copies(plan.settings["optimizer"])
+    settings = plan.settings
+    itemsize = np.dtype(settings["dtype"]).itemsize
+    copies = parameter_copies(
+        settings["optimizer"],
+        settings.keywords("optimizer"),
+        averages=settings["ema"] is not None,
+    )
     require_room_for_parameters(plan.net.graph, itemsize, copies)
 
 

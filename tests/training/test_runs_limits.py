@@ -33,6 +33,37 @@ def test_a_run_that_needs_too_much_memory_is_refused(run: Run, tmp_path, monkeyp
     assert (finished.code, (tmp_path / "run").exists()) == (1, False)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"ema": 0.9},
+        {"accumulate": 2},
+        {"optimizer_options": {"amsgrad": True}},
+    ],
+    ids=lambda options: next(iter(options)),
+)
+def test_what_is_kept_beside_the_parameters_counts(options, monkeypatch) -> None:
+    """A run for which the memory just suffices is refused if it keeps one more copy of them."""
+    data = netspec.load_data("digits")
+    head = "flatten -> linear(20_000) -> relu -> linear(10)"
+    model = netspec.loads(f"net A {{\ninput x: [1, 8, 8]\noutput x -> {head}\n}}\n").compile()
+    wanted: list[int] = []
+    estimate = memory.needed_bytes
+
+    def noted(*arguments, **named):
+        wanted.append(estimate(*arguments, **named))
+        return wanted[-1]
+
+    monkeypatch.setattr(memory, "needed_bytes", noted)
+    monkeypatch.setattr(memory, "machine_memory", lambda: 1)
+    with fails("train/out-of-memory"):
+        netspec.fit(model, data, batch=8)
+    enough = wanted[0]
+    monkeypatch.setattr(memory, "machine_memory", lambda: enough)
+    with fails("train/out-of-memory"):
+        netspec.fit(model, data, batch=8, **options)
+
+
 def test_what_is_estimated_is_what_is_taken() -> None:
     model = netspec.loads(NET).compile()
     expected = model.step_bytes(64, 128)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from netspec.runtime.data.batches import evaluation_batch
 from netspec.runtime.data.samples import numbers_in
 from netspec.runtime.models.protocols import Job
 from netspec.runtime.models.room import largest_batch, parameter_count
-from netspec.runtime.optim.optimizers import OPTIMIZERS
+from netspec.runtime.optim.optimizers import check_optimizer
 from netspec.runtime.weights.host import machine_memory, show_bytes
 
 
@@ -57,7 +58,10 @@ def needed_bytes(model: Any, job: Job, batch: int, *, kept: bool = False) -> int
     """Estimate the bytes of a run: values of a step, parameters and everything of their size, data."""
     graph: Graph = model.graph
     size = parameter_count(graph) * np.dtype(model.dtype).itemsize
-    copies = parameter_copies(job.optimizer, kept=kept)
+    copies = parameter_copies(
+        job.optimizer, job.optimizer_options, kept=kept, averages=job.ema is not None
+    )
+    copies += job.accumulate > 1  # the sum of the gradients of the parts
     seen = {id(x): x.nbytes for x in (job.data.x_train, job.data.x_test) if _in_memory(x)}
     part = -(-batch // job.accumulate)
     steps: int = model.step_bytes(part, evaluation_batch(batch, numbers_in(job.data.x_train)))
@@ -65,12 +69,23 @@ def needed_bytes(model: Any, job: Job, batch: int, *, kept: bool = False) -> int
     return total
 
 
-def parameter_copies(optimizer: str, *, kept: bool = False) -> int:
-    """Return how many arrays of the parameters' size a run holds, with checkpoints if `kept`."""
+def parameter_copies(
+    optimizer: str, options: Mapping[str, float], *, kept: bool = False, averages: bool = False
+) -> int:
+    """Return how many arrays of the parameters' size a run holds.
+
+    Args:
+        optimizer: The name of the optimizer.
+        options: Its options, such as `amsgrad`.
+        kept: Whether checkpoints are written.
+        averages: Whether the weights are averaged over the steps.
+    """
     # Besides the parameters: their gradients, the state of the optimizer, and a copy from the best
     # epoch.
-    remembered = len(OPTIMIZERS[optimizer].state_names)
+    remembered = len(check_optimizer(optimizer, options).state_names) + averages
     copies = 3 + remembered
+    if averages:  # while the average is measured, the weights of the last step are put aside
+        copies += 1
     if kept:  # a checkpoint is a copy of all this, and then the bytes of its file
         copies += 2 * (2 + remembered)
     return copies
