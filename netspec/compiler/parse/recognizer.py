@@ -180,6 +180,10 @@ class Recognizer:
         """
         tables = self.tables
         while True:
+            below = stack.below
+            if below is not None:
+                state = tables.climbed(below.state, stack.state, kind)
+                stack = stack if state == stack.state else Stack(state, below)
             target = tables.states[stack.state].get(kind)
             if target is None or target >= 0:
                 return stack

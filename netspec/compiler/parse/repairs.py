@@ -65,7 +65,10 @@ class Repairs:
         """
         started = self.reading.recognizer.steps - self.steps
         best, least = None, inf
-        for repair, value in self._tried(error):
+        for repair, before, far in self._near(error):
+            if repair.cost + far - FURTHER * AHEAD >= least:
+                continue  # not even if the parser gets as far as is followed
+            value = self._value(before, repair, error) + far
             if value < least:
                 best, least = repair, value
             self.steps = self.reading.recognizer.steps - started
@@ -73,8 +76,8 @@ class Repairs:
                 return None, inf
         return best, least
 
-    def _tried(self, error: int) -> Iterator[tuple[Repair, float]]:
-        """Yield repairs of an error, and their values."""
+    def _near(self, error: int) -> Iterator[tuple[Repair, Configuration, float]]:
+        """Yield repairs of an error, where the parser is before each, and what their places cost."""
         reading = self.reading
         far, over_line = 0.0, False
         for at in range(error, max(reading.first, error - _BACK) - 1, -1):
@@ -88,7 +91,7 @@ class Repairs:
             for repair in self._candidates(reading.before[at], at):
                 if over_line and not _OPENERS.isdisjoint(repair.put_in):
                     continue  # a closing bracket missing on an earlier line would have shown there
-                yield repair, self._value(reading.before[at], repair, error) + far
+                yield repair, reading.before[at], far
 
     # -- candidates
 
