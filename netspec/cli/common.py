@@ -108,22 +108,9 @@ def arguments_of(options: argparse.Namespace) -> dict[str, Any]:
     """
     if not options.set:
         return {}
-    from netspec.compiler.overrides import parse_setting
+    from netspec.compiler.overrides import parse_settings
 
-    arguments: dict[str, Any] = {}
-    wrong: list[Diagnostic] = []
-    for text in options.set:
-        try:
-            name, value = parse_setting(text)
-        except NetspecError as error:
-            wrong += error.diagnostics
-            continue
-        if name in arguments:
-            wrong.append(Diagnostic(codes.SETTING_TWICE, f"--set gives `{name}` twice"))
-        arguments[name] = value
-    if wrong:
-        raise NetspecError(wrong)
-    return arguments
+    return parse_settings(options.set)
 
 
 def checked_net(options: argparse.Namespace, arguments: Mapping[str, Any] | None = None) -> Net:

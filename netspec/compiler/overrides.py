@@ -8,7 +8,7 @@ name.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -28,6 +28,29 @@ _BEFORE, _AFTER = "net Setting(value = \n", "\n) { }"
 
 SOURCE_NAME = "--set"
 """What diagnostics about a setting are located in."""
+
+
+def parse_settings(texts: Iterable[str]) -> dict[str, Any]:
+    """Return the constants of several settings by their names.
+
+    Raises:
+        NetspecError: with an error for every setting that cannot be read, and for every name that
+            is given twice.
+    """
+    arguments: dict[str, Any] = {}
+    wrong: list[Diagnostic] = []
+    for text in texts:
+        try:
+            name, value = parse_setting(text)
+        except NetspecError as error:
+            wrong += error.diagnostics
+            continue
+        if name in arguments:
+            wrong.append(Diagnostic(codes.SETTING_TWICE, f"--set gives `{name}` twice"))
+        arguments[name] = value
+    if wrong:
+        raise NetspecError(wrong)
+    return arguments
 
 
 def parse_setting(text: str) -> tuple[str, Any]:

@@ -292,8 +292,7 @@ function showBox(placed) {
   const frame = { width, height, rx: isOpen ? 6 : 4, class: box.kind + (path === chosen ? " c" : "") };
   if (box.times > 1) make(group, "rect", { ...frame, x: x + 3, y: y + 3 });
   make(group, "rect", { ...frame, x, y });
-  const sign = box.body === undefined ? "" : isOpen ? "\u2212" : "+";
-  if (sign) make(group, "text", { class: "s", x: x + width - 11, y: isOpen ? y + height - 5 : y + 12, "font-size": 12 }, sign);
+  if (box.body !== undefined) sign(group, x + width, y, box.kind, isOpen);
   box.lines.forEach((text, at) => {
     if (isOpen && at) return;
     const style = { class: at ? "s" : "t", "font-size": at ? 10 : 12 };
@@ -311,6 +310,12 @@ function showBox(placed) {
       find(path)?.focus();
     }
   });
+}
+
+// On the corner of a block, where it covers no text.
+function sign(group, x, y, kind, isOpen) {
+  make(group, "circle", { cx: x, cy: y, r: 6.5, class: kind });
+  make(group, "path", { class: "l", d: `M${x - 3.5} ${y}h7${isOpen ? "" : `M${x} ${y - 3.5}v7`}` });
 }
 
 function find(path) {

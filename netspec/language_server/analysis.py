@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from netspec.compiler.analysis.costs import LayerSummary, Summary, summarize
 from netspec.compiler.driver import (
@@ -147,6 +148,7 @@ def analyze(
     folder: Path | None = None,
     buffers: Mapping[Path, str] | None = None,
     before: Analysis | None = None,
+    arguments: Mapping[str, Any] | None = None,
 ) -> Analysis:
     """Check a text.
 
@@ -156,10 +158,11 @@ def analyze(
         folder: where its imports start; without it, it can import nothing.
         buffers: the texts of files that are not saved, by their real paths.
         before: the analysis of the text as it was before.
+        arguments: constants for arguments of its nets.
     """
     source = Source(name, as_compiled(text))
     unsaved = {path: as_compiled(each) for path, each in (buffers or {}).items()}
-    request = Request(source=source, folder=folder, buffers=unsaved)
+    request = Request(source=source, folder=folder, buffers=unsaved, arguments=arguments or {})
     result = compile_untried(request)
     if before is not None:
         # Only the last of each is kept, or every text that was ever typed would be.

@@ -72,7 +72,16 @@ def _parameters_and_inputs(inside: list[Token]) -> tuple[tuple[str, ...], tuple[
         elif token.kind == "name":
             inputs.append(token.text)
         depth += token.text in ("(", "[")
-    return tuple(" ".join(each) for each in parameters if each), tuple(inputs)
+    return tuple(_written(each) for each in parameters if each), tuple(inputs)
+
+
+def _written(parts: Sequence[str]) -> str:
+    """Return tokens with the blanks that the formatter puts between them, or nearly so."""
+    text = ""
+    for part in parts:
+        is_close = not text or text[-1] in "([" or part in (")", "]", ",")
+        text += part if is_close else f" {part}"
+    return text
 
 
 def names_before(found: Sequence[Token], head: Head, end: int) -> list[str]:

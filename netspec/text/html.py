@@ -12,8 +12,9 @@ from netspec.text.printable import printable, printable_lines
 
 _WIDTH, _HEIGHT = 360, 120
 _MOST_POINTS = 300
-# Okabe and Ito's blue, vermilion and green, which people with any colour vision can tell apart.
-_COLORS = ("#0072B2", "#D55E00", "#009E73")
+# Okabe and Ito's blue, vermilion and green, which people with any colour vision can tell apart. Blue
+# is lighter than theirs: each is seen on light paper and on dark, with a contrast of at least 3.
+_COLORS = ("#1585C7", "#D55E00", "#009E73")
 
 
 def text(words: object) -> str:
@@ -83,7 +84,8 @@ def curves(title: str, lines: Sequence[tuple[str, Sequence[float]]]) -> str:
         )
         parts.append(
             f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="1.5"/>'
-            f'<text x="{_WIDTH + 6}" y="{14 + 16 * at}" font-size="11" fill="{color}">'
+            f'<rect x="{_WIDTH + 6}" y="{6 + 16 * at}" width="9" height="9" fill="{color}"/>'
+            f'<text x="{_WIDTH + 20}" y="{14 + 16 * at}" font-size="11" fill="currentColor">'
             f"{text(name)} {points[-1][1]:.4g}</text>"
         )
     return (

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, Run, Write
 from website.playground.engine import Playground
 
 LENET = (ROOT / "networks/lenet.net").read_text("utf-8")
@@ -77,3 +77,45 @@ def test_nothing_is_read_but_the_text() -> None:
     assert [p["severity"] for p in found["problems"]] == ["error"]
     _, found = checked('use "ops.py"\n' + LENET)
     assert "error" in [p["severity"] for p in found["problems"]]
+
+
+def test_arguments_are_set_as_on_the_command_line(run: Run, write: Write) -> None:
+    text = (
+        'net A(n = 3, sizes = [4, 5], mode = "b") {\n    input x: [T, 4]\n'
+        '    if mode == "a,b" { x = x -> relu }\n'
+        "    output x -> linear(sizes[1]) -> linear(n)\n}\n"
+    )
+    playground = Playground()
+    found = json.loads(playground.check(text, "a.net", 'n = 7, sizes = [1, 2], mode = "a,b"'))
+    assert not found["problems"]
+    assert found["arguments"] == {"A": 'n = 3, sizes = [4, 5], mode = "b"'}
+    assert [hint["text"] for hint in found["hints"]] == [
+        "[N, T, 4]", "[N, T, 2]", "[N, T, 7]",
+    ]  # fmt: skip
+    path = write(text, "a.net")
+    done = run("compile", path, "--target", "torch", "--set", "n=7", "--set", "sizes=[1, 2]",
+               "--set", 'mode="a,b"')  # fmt: skip
+    assert pane(playground, "torch")[1] == done.out.replace(str(path), "a.net")
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ("m = 7", "no argument `m`"),
+        ("n", "has the form name=value"),
+        ("n = 1, n = 2", "gives `n` twice"),
+        ("n = [", "not one constant"),
+        ("n = ), (", "--set"),
+        ("n = 0", "linear"),
+        (",", "has the form name=value"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_told(settings: str, said: str) -> None:
+    playground = Playground()
+    text = "net A(n = 3) { input x: [4]\n output x -> linear(n) }\n"
+    found = json.loads(playground.check(text, "a.net", settings))
+    assert any(said in problem["rendered"] for problem in found["problems"]), found["problems"]
+    assert json.loads(playground.fixes())
+    assert pane(playground, "torch")[0] == "error"
+    assert not json.loads(playground.check(text, "a.net", "  "))["problems"]
+    assert pane(playground, "torch")[0] == "text"

@@ -225,6 +225,36 @@ def test_a_text_is_shared_by_its_address(served: tuple[str, dict[str, int]], tab
     assert not tab.told
 
 
+def test_arguments_of_the_net_are_set_and_shared(
+    served: tuple[str, dict[str, int]],
+    tab: Tab,
+    run: Run,
+    write: Write,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    address, _ = served
+    opened(tab, address + "#net=lenet")
+    field = "document.getElementById('settings')"
+    assert tab.evaluate(f"{field}.placeholder") == "classes = 10"
+    tab.evaluate(f"{field}.focus()")
+    tab.type("classes = 5")
+    tab.until(f"{STATUS}.includes('44,001 parameters')")
+    shown(tab, "torch")
+    lenet = (ROOT / "networks/lenet.net").read_text("utf-8")
+    monkeypatch.chdir(write(lenet, "lenet.net").parent)
+    compiled = run("compile", "lenet.net", "--target", "torch", "--set", "classes=5")
+    assert tab.evaluate(TEXT.replace("#editor", "#source")) == compiled.out
+    tab.evaluate("document.getElementById('share').click()")
+    link = tab.until("location.hash.includes('&set=') && location.href")
+    opened(tab, link.replace("index.html", "index.html?again"))
+    assert tab.evaluate(f"{field}.value") == "classes = 5"
+    assert "44,001 parameters" in tab.evaluate(STATUS)
+    tab.evaluate(f"{field}.focus(); {field}.select()")
+    tab.type("clases = 5")
+    tab.until("document.getElementById('problems').textContent.includes('`clases`')")
+    assert not tab.told
+
+
 def test_typing_goes_on_while_a_long_source_is_written(
     served: tuple[str, dict[str, int]], tab: Tab
 ) -> None:

@@ -6,16 +6,18 @@ Offsets are in UTF-16 units, as JavaScript counts them.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
 from netspec.compiler.driver import select, written
+from netspec.compiler.overrides import parse_settings
 from netspec.diagnostics import Diagnostic, NetspecError, render
 from netspec.draw.drawing import Drawing
 from netspec.language_server.analysis import Analysis, analyze
 from netspec.language_server.fixes import quick_fixes
+from netspec.language_server.heads import heads
 from netspec.language_server.hints import shape_hints
 from netspec.language_server.problems import problems, untried
 from netspec.net import Net
@@ -48,22 +50,30 @@ class Playground:
 
     def __init__(self) -> None:
         self._analysis: Analysis | None = None
+        self._misset: tuple[Diagnostic, ...] = ()
 
-    def check(self, text: str, name: str) -> str:
+    def check(self, text: str, name: str, settings: str = "") -> str:
         """Check a new text; return its problems, without fixes, its shapes and its nets.
 
         Args:
             text: the text.
             name: the name of the file that it would be.
+            settings: constants for arguments of its nets, such as `classes = 5, depth = 3`.
         """
-        analysis = analyze(text, name, before=self._analysis)
+        arguments: dict[str, Any] = {}
+        self._misset = ()
+        try:
+            arguments = parse_settings(_separate(settings))
+        except NetspecError as error:
+            self._misset = tuple(error.diagnostics)
+        analysis = analyze(text, name, before=self._analysis, arguments=arguments)
         self._analysis = analysis
         units = Units(text)
         hints = [
             {"at": units(hint.offset), "text": hint.text, "tooltip": hint.tooltip}
             for hint in shape_hints(analysis)
         ]
-        found = _told(analysis, untried(analysis), {}, units)
+        found = _told(analysis, (*self._misset, *untried(analysis)), {}, units)
         return json.dumps({"problems": found, "hints": hints, **self._nets()})
 
     def fixes(self) -> str:
@@ -78,7 +88,8 @@ class Playground:
             ]
             told = {"title": fix.title, "edits": edits}
             changes.setdefault(id(fix.problem.diagnostic), []).append(told)
-        return json.dumps(_told(analysis, analysis.diagnostics(), changes, units))
+        found = (*self._misset, *analysis.diagnostics())
+        return json.dumps(_told(analysis, found, changes, units))
 
     def pane(self, which: str, net: str) -> str:
         """Return what a pane shows of a net.
@@ -88,6 +99,8 @@ class Playground:
             net: the name of the net; the first is taken where there is none of it.
         """
         try:
+            if self._misset:
+                raise NetspecError(list(self._misset))
             pane = _PANES[which](self._known(), self._chosen(net))
         except NetspecError as error:
             pane = Pane("error", "\n\n".join(render(d) for d in error.diagnostics))
@@ -107,7 +120,22 @@ class Playground:
         for name in analysis.result.graphs:
             summary = analysis.summary(name)
             totals[name] = f"{summary.parameters:,} parameters · {summary.macs:,} MACs"
-        return {"nets": [*analysis.result.sketches], "totals": totals}
+        arguments = {h.name: ", ".join(h.parameters) for h in heads(analysis.tokens)}
+        return {"nets": [*analysis.result.sketches], "totals": totals, "arguments": arguments}
+
+
+def _separate(settings: str) -> Iterator[str]:
+    """Yield the settings of a line: they are separated by commas, as in a call."""
+    start = depth = 0
+    quoted = False
+    for at, char in enumerate(settings):
+        quoted ^= char == '"'
+        depth += 0 if quoted else (char in "([") - (char in ")]")
+        if char == "," and not quoted and depth <= 0:
+            yield settings[start:at]
+            start = at + 1
+    if settings[start:].strip():
+        yield settings[start:]
 
 
 def _told(

@@ -10,15 +10,15 @@ import { Compiler } from "./compiler.js";
 import examples from "./examples.json";
 import { shapeHints, showShapes } from "./hints.js";
 import { colours, netspec } from "./language.js";
-import { fragment, shared } from "./share.js";
+import { fragment, fragmentOfSettings, shared, sharedSettings } from "./share.js";
 
 const PAUSE = 60; // milliseconds without a key before a text is checked
 const find = (id) => document.getElementById(id);
 const element = (tag, className, text = "") =>
   Object.assign(document.createElement(tag), { className, textContent: text });
 
-let version = 0; // of the text
-let known = { version: -1, problems: [], hints: [], nets: [], totals: {} };
+let version = 0; // of the text and the arguments
+let known = { version: -1, problems: [], hints: [], nets: [], totals: {}, arguments: {} };
 let pane = "summary";
 let typing;
 
@@ -26,9 +26,7 @@ let typing;
 
 const changed = EditorView.updateListener.of((update) => {
   if (!update.docChanged) return;
-  version += 1;
-  clearTimeout(typing);
-  typing = setTimeout(check, PAUSE);
+  checkSoon();
   find("file").textContent = fileName();
 });
 const editor = new EditorView({
@@ -42,13 +40,22 @@ const editor = new EditorView({
 });
 const text = () => editor.state.doc.toString();
 
+function checkSoon() {
+  version += 1;
+  clearTimeout(typing);
+  typing = setTimeout(check, PAUSE);
+}
+
 // The file that the text would be: that of its first net.
 function fileName() {
   const [, name] = /^\s*net\s+([A-Za-z_]\w*)/m.exec(text()) || [];
   return `${(name || "net").toLowerCase()}.net`;
 }
 
-function show(content) {
+function show(content, set = "") {
+  find("settings").value = set;
+  // The text may be the same as before.
+  checkSoon();
   editor.dispatch({ changes: { from: 0, to: editor.state.doc.length, insert: content } });
 }
 
@@ -63,6 +70,7 @@ const heard = {
     if (found.version !== version) return;
     known = found;
     showNets();
+    showArguments();
     showShapes(editor, find("shapes").checked ? found.hints : []);
     showProblems();
     sayTotals();
@@ -84,7 +92,8 @@ const checker = new Compiler(heard);
 let writer = null;
 
 const chosen = () => (pane === "numpy" && find("plain").checked ? "plain" : pane);
-const question = () => ({ version, text: text(), name: fileName() });
+const settings = () => find("settings").value;
+const question = () => ({ version, text: text(), name: fileName(), settings: settings() });
 
 function check() {
   checker.ask({ type: "check", ...question() });
@@ -173,6 +182,10 @@ function showNets() {
   if (select.value !== before) askForPane();
 }
 
+function showArguments() {
+  find("settings").placeholder = known.arguments[find("net").value] || "";
+}
+
 const source = new EditorView({ parent: find("source") });
 
 function showSource(content) {
@@ -245,7 +258,8 @@ for (const tab of document.querySelectorAll("[role=tab]")) {
   };
 }
 find("plain").onchange = askForPane;
-find("net").onchange = () => { sayTotals(); askForPane(); };
+find("net").onchange = () => { sayTotals(); showArguments(); askForPane(); };
+find("settings").oninput = checkSoon;
 find("shapes").onchange = () => showShapes(editor, find("shapes").checked ? known.hints : []);
 find("copy").onclick = () => copied(find("copy"), source.state.doc.toString());
 
@@ -263,7 +277,7 @@ async function copied(button, words) {
 // ------------------------------------------------------------------------------ address and theme
 
 find("share").onclick = async () => {
-  history.replaceState(null, "", await fragment(text()));
+  history.replaceState(null, "", (await fragment(text())) + fragmentOfSettings(settings()));
   await copied(find("share"), location.href);
 };
 
@@ -288,9 +302,9 @@ find("theme").onclick = () => {
 };
 
 async function open() {
-  const [, named] = /^#net=([\w/-]+)$/.exec(location.hash) || [];
+  const [, named] = /^#net=([\w/-]+)(&|$)/.exec(location.hash) || [];
   const known = named in examples ? examples[named] : await shared(location.hash);
-  show(known ?? examples.lenet);
+  show(known ?? examples.lenet, sharedSettings(location.hash));
 }
 addEventListener("hashchange", open);
 const dark = matchMedia("(prefers-color-scheme: dark)").matches;

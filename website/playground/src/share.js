@@ -1,4 +1,4 @@
-// A text in the address of the page: compressed, behind `#text=`.
+// A text in the address of the page: compressed, behind `#text=`; arguments behind `&set=`.
 const MOST = 1024 * 1024; // bytes: netspec reads no larger file
 
 async function through(stream, bytes) {
@@ -23,7 +23,7 @@ export async function fragment(text) {
 
 // The text of an address; null if it has none that can be read.
 export async function shared(hash) {
-  const [, packed] = /^#text=([\w-]+)$/.exec(hash) || [];
+  const [, packed] = /^#text=([\w-]+)(&|$)/.exec(hash) || [];
   if (!packed) return null;
   try {
     const letters = atob(packed.replaceAll("-", "+").replaceAll("_", "/"));
@@ -32,5 +32,18 @@ export async function shared(hash) {
     return new TextDecoder("utf-8", { fatal: true }).decode(text);
   } catch {
     return null;
+  }
+}
+
+export const fragmentOfSettings = (settings) =>
+  settings.trim() ? `&set=${encodeURIComponent(settings.trim())}` : "";
+
+// The arguments of an address; none if they cannot be read.
+export function sharedSettings(hash) {
+  const [, settings] = /&set=([^&]*)$/.exec(hash) || [];
+  try {
+    return decodeURIComponent(settings ?? "");
+  } catch {
+    return "";
   }
 }

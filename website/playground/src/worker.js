@@ -26,7 +26,7 @@ self.fetch = (request, options) => {
 const lock = { info, packages: {} };
 
 let playground = null;
-let known = null; // the text that was checked last
+let known = null; // the question that was checked last
 const waiting = { check: null, fixes: null, pane: null };
 let running = false;
 
@@ -53,9 +53,10 @@ async function start() {
 // Lets messages in that came in the meantime.
 const breath = () => new Promise((done) => setTimeout(done));
 
-function checked({ text, name }) {
-  const found = JSON.parse(playground.check(text, name));
-  known = text;
+function checked(question) {
+  const { text, name, settings } = question;
+  const found = JSON.parse(playground.check(text, name, settings));
+  known = question;
   return found;
 }
 
@@ -73,8 +74,8 @@ const answers = {
     self.postMessage({ type: "fixes", version, problems: JSON.parse(playground.fixes()) });
   },
   pane(question) {
-    const { number, version, which, net, text } = question;
-    if (text !== known) checked(question);
+    const { number, version, which, net, text, settings } = question;
+    if (text !== known?.text || settings !== known.settings) checked(question);
     const pane = JSON.parse(playground.pane(which, net));
     self.postMessage({ type: "pane", number, version, which, net, ...pane });
   },
