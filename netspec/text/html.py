@@ -23,8 +23,9 @@ def text(words: object) -> str:
 
 
 def preformatted(words: str) -> str:
-    """Return lines of text as they are."""
-    return f"<pre>{escape(printable_lines(words))}</pre>"
+    """Return lines of text as they are: notebooks would break those of a wide table."""
+    style = "white-space:pre;overflow-x:auto"
+    return f'<pre style="{style}">{escape(printable_lines(words))}</pre>'
 
 
 def folded(title: str, content: str, *, is_open: bool = False) -> str:

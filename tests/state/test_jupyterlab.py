@@ -39,7 +39,7 @@ HOSTILE_CELLS = [
     "x, y = np.random.default_rng(0).random((60, 1, 8, 8)), np.arange(60) % 3\n"
     "odd = netspec.Dataset(name, x, y, x[:9], y[:9], 3, ('cat', name, 'dog')); odd",
     "netspec.Evaluation(('cat', name, 'dog'), 0.5, np.array([[3, 1, 0], [2, 2, 0], [0, 0, 4]]))",
-    f"open('hostile.net', 'w').write({'net N { input x: [4]' + chr(10) + ' output x # ' + HOSTILE!r})\n"
+    f"open('hostile.net', 'w').write({'net N { input x: [4]' + chr(10) + ' output x -> linaer(3) # ' + HOSTILE + chr(10) + '}'!r})\n"
     "netspec.check('hostile.net')",
 ]
 # What `netspec.loads` alone gives: the error, and the picture of a net that skips, and verify's report.
@@ -210,6 +210,11 @@ def test_a_notebook_is_read_on_light_and_dark(book: Path, theme: str, tmp_path: 
             papers = [luminance(paper) for text, _, paper in seen if text == "total"]
             assert papers
             assert all((paper < 0.2) == (theme == "Dark") for paper in papers)
+            sides = tab.evaluate(
+                "[...document.querySelectorAll('.jp-OutputArea-output img')].map((i) => i.height)"
+            )
+            assert len(sides) == 40
+            assert set(sides) == {64}
             assert any(HOSTILE[:20] in text for text, *_ in seen)
             pale = [each for each in seen if contrast(*each[1:]) < 4.5]
             assert not pale, pale[:40]

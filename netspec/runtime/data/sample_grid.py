@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 _SAMPLES = 20
 _MOST_CLASSES = 50
+_CAPTION = (
+    "font-size:small;max-width:96px;overflow:hidden;text-overflow:ellipsis;white-space:nowrap"
+)
 _SIDE = 64  # of a sample on the page, in pixels
 _LARGEST = 256  # a larger sample is shown by every second, third, ... of its pixels
 
@@ -56,9 +59,10 @@ def _samples(data: Dataset, names: tuple[str, ...]) -> str:
         label = html.text(_label(data.y_train, at, names))
         shown.append(
             '<figure style="display:inline-block;margin:2px;text-align:center">'
-            f'<img src="data:image/png;base64,{source}" alt="{label}" height="{_SIDE}"'
-            ' style="image-rendering:pixelated">'
-            f'<figcaption style="font-size:small">{label}</figcaption></figure>'
+            # As a style: notebooks have sheets that overrule attributes.
+            f'<img src="data:image/png;base64,{source}" alt="{label}"'
+            f' style="height:{_SIDE}px;width:auto;max-width:none;image-rendering:pixelated">'
+            f'<figcaption style="{_CAPTION}">{label}</figcaption></figure>'
         )
     return "".join(shown)
 
