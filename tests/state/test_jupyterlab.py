@@ -33,14 +33,14 @@ pytestmark = [
 ]
 
 HOSTILE = "<img src=x onerror='window.hit=1'><script>window.hit=1</script>"
+HOSTILE_NET = f"net N {{ input x: [4]\n output x -> linaer(3) # {HOSTILE}\n}}\n"
 # What the nets of CELLS cannot be: objects with names that a page could take for its own.
 HOSTILE_CELLS = [
     f"name = {HOSTILE!r}\n"
     "x, y = np.random.default_rng(0).random((60, 1, 8, 8)), np.arange(60) % 3\n"
     "odd = netspec.Dataset(name, x, y, x[:9], y[:9], 3, ('cat', name, 'dog')); odd",
     "netspec.Evaluation(('cat', name, 'dog'), 0.5, np.array([[3, 1, 0], [2, 2, 0], [0, 0, 4]]))",
-    f"open('hostile.net', 'w').write({'net N { input x: [4]' + chr(10) + ' output x -> linaer(3) # ' + HOSTILE + chr(10) + '}'!r})\n"
-    "netspec.check('hostile.net')",
+    f"open('hostile.net', 'w').write({HOSTILE_NET!r})\nnetspec.check('hostile.net')",
 ]
 # What `netspec.loads` alone gives: the error, and the picture of a net that skips, and verify's report.
 MORE_CELLS = [
